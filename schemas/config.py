@@ -1,0 +1,119 @@
+"""Typed configuration: frozen dataclasses filled from YAML and `--set key=value`; unknown keys are errors."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from schemas.errors import UsageError
+
+T = TypeVar("T")
+
+
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Turn `a.b=1` strings into nested dictionaries; values are read as YAML."""
+    result: dict[str, Any] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--set {text!r}: write it as key=value")
+        node = result
+        *parents, last = key.strip().split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        try:
+            node[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {text!r}: the value is no YAML") from error
+    return result
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `over` laid on it, dictionary by dictionary; neither is changed."""
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merge(result[key], value) if both else value
+    return result
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """Parse a YAML mapping. Raises UsageError naming the file and line."""
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where}: {error}") from error
+    if not isinstance(raw, Mapping):
+        raise UsageError(f"{where}: expected keys and values at the top")
+    return dict(raw)
+
+
+def build(kind: type[T], raw: Mapping[str, Any], where: str = "config") -> T:
+    """Make the dataclass `kind` from `raw`, recursively.
+
+    Raises UsageError that names the key for unknown keys (with the nearest known one), missing keys and
+    values of a wrong type; what `__post_init__` raises as ValueError is passed on with the place.
+    """
+    assert dataclasses.is_dataclass(kind)
+    hints = typing.get_type_hints(kind)
+    known = {field.name: field for field in dataclasses.fields(kind) if field.init}
+    for key in raw:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+            raise UsageError(f"{where}: unknown key {key!r}; {hint}")
+    values = {name: _value(hints[name], raw[name], f"{where}.{name}") for name in known if name in raw}
+    for name, field in known.items():
+        optional = (
+            field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        )
+        if name not in values and not optional:
+            raise UsageError(
+                f"{where}: the key {name!r} is missing; give it in the file or with --set {name}=…"
+            )
+    try:
+        return kind(**values)  # type: ignore[return-value]
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _value(kind: Any, raw: Any, where: str) -> Any:
+    """Check one value against its annotation, and convert it where YAML has no such type (tuples, floats)."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(raw, Mapping):
+            raise UsageError(f"{where}: expected keys and values, got {raw!r}")
+        return build(typing.cast(type, kind), raw, where)
+    if origin in (typing.Union, types.UnionType):
+        if raw is None and type(None) in arguments:
+            return None
+        problems = []
+        for choice in arguments:
+            try:
+                return _value(choice, raw, where)
+            except UsageError as error:
+                problems.append(str(error))
+        raise UsageError(problems[0])
+    if origin is Literal:
+        if raw not in arguments:
+            raise UsageError(f"{where}: {raw!r} is not one of {', '.join(map(str, arguments))}")
+        return raw
+    if origin is tuple:
+        if not isinstance(raw, list | tuple):
+            raise UsageError(f"{where}: expected a list, got {raw!r}")
+        return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(raw))
+    if origin is dict:
+        if not isinstance(raw, Mapping):
+            raise UsageError(f"{where}: expected keys and values, got {raw!r}")
+        return {str(key): _value(arguments[1], item, f"{where}.{key}") for key, item in raw.items()}
+    if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
+        return float(raw)
+    if kind is Any or (isinstance(raw, kind) and not (kind is int and isinstance(raw, bool))):
+        return raw
+    raise UsageError(f"{where}: expected {kind.__name__}, got {raw!r}")

@@ -1,0 +1,56 @@
+"""example: one row of a training or test set: picture, label, whether it is right, and where it came from."""
+
+import json
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from schemas.table import IMAGE, Table, column
+
+EXAMPLE = Table(
+    "example",
+    pa.schema(
+        [
+            column("image", IMAGE, "the encoded picture"),
+            column("label", pa.int64(), "class id to train on, noisy or not"),
+            column("is_clean", pa.bool_(), "whether the label is right"),
+            column("image_id", pa.string(), "the image"),
+            column("source", pa.string(), "clean, test or web"),
+            column("true_label", pa.int64(), "class id where the true one is known", required=False),
+            column(
+                "replaced", pa.string(), "red noise: the clean image whose place it takes", required=False
+            ),
+            column("url", pa.string(), "where it was fetched from", required=False),
+            column("method", pa.string(), "web: text or image search", required=False),
+            column("rank", pa.int32(), "web: position among the search results", required=False),
+            column("votes_yes", pa.int16(), "web: votes that it shows the class", required=False),
+            column("votes_no", pa.int16(), "web: votes that it does not", required=False),
+            column("votes_unsure", pa.int16(), "web: votes unsure", required=False),
+            column("confidence", pa.float32(), "web: confidence of the verdict", required=False),
+        ]
+    ),
+    key=("image_id",),
+)
+
+_HF_SCALARS = {
+    pa.int64(): "int64",
+    pa.int32(): "int32",
+    pa.int16(): "int16",
+    pa.float32(): "float32",
+    pa.bool_(): "bool",
+    pa.string(): "string",
+}
+
+
+def example_schema(class_names: Sequence[str]) -> pa.Schema:
+    """The example schema with Hugging Face feature metadata, so `datasets` shows pictures and class names."""
+    features: dict[str, dict[str, object]] = {}
+    for field in EXAMPLE.schema:
+        if field.name == "image":
+            features[field.name] = {"_type": "Image"}
+        elif field.name in ("label", "true_label"):
+            features[field.name] = {"names": list(class_names), "_type": "ClassLabel"}
+        else:
+            features[field.name] = {"dtype": _HF_SCALARS[field.type], "_type": "Value"}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}}, ensure_ascii=False)}
+    return EXAMPLE.schema.with_metadata(metadata)

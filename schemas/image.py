@@ -1,0 +1,26 @@
+"""image: a fetched, decoded, checked and normalised picture with its fingerprints."""
+
+import pyarrow as pa
+
+from schemas.table import IMAGE, Table, column
+
+IMAGES = Table(
+    "image",
+    pa.schema(
+        [
+            column("image_id", pa.string(), "as in the retrieval list"),
+            column("source", pa.string(), "clean, test or web"),
+            column("image", IMAGE, "the normalised picture, encoded"),
+            column("width", pa.int32(), "pixels of the original"),
+            column("height", pa.int32(), "pixels of the original"),
+            column("format", pa.string(), "format of the original, found by its content"),
+            column("bytes_in", pa.int64(), "size of the original file"),
+            column("sha256", pa.string(), "of the original file, hex"),
+            column(
+                "phash", pa.uint64(), "64-bit perceptual hash, equal to imagehash.phash, first bit highest"
+            ),
+            column("phash_256", pa.binary(32), "256-bit perceptual hash: imagehash.phash with hash_size 16"),
+        ]
+    ),
+    key=("image_id",),
+)

@@ -1,0 +1,61 @@
+"""manifest: what a directory of shards holds. Written last: without a manifest there is no table, no set."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from schemas.errors import DataError
+
+MANIFEST = "manifest.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Parquet file of a directory."""
+
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of one directory of Parquet shards.
+
+    `about` holds what the writing stage has to say (counts, realised noise, configuration, digests of its
+    inputs); nothing in it depends on clock, host or number of workers.
+    """
+
+    table: str
+    rows: int
+    shards: tuple[Shard, ...]
+    about: dict[str, Any] = field(default_factory=dict)
+    version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """Serialise with sorted keys, so that equal manifests are equal bytes."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Self:
+        """Parse a manifest. Raises DataError, naming `where`, if it is not one of a version known here."""
+        try:
+            raw = json.loads(text)
+            if raw["version"] != FORMAT_VERSION:
+                raise DataError(
+                    f"{where}: manifest version {raw['version']}, this code reads {FORMAT_VERSION}"
+                )
+            shards = tuple(Shard(**shard) for shard in raw["shards"])
+            manifest = cls(raw["table"], raw["rows"], shards, raw["about"], raw["version"])
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise DataError(
+                f"{where}: not a manifest ({type(error).__name__}: {error}); build the set again"
+            ) from error
+        for shard in manifest.shards:
+            if "/" in shard.file or "\\" in shard.file or shard.file.startswith("."):
+                raise DataError(
+                    f"{where}: shard name {shard.file!r} leads out of the directory; do not use this set"
+                )
+        return manifest

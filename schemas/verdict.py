@@ -1,0 +1,27 @@
+"""verdict: the resolved answer to "is this image a CLASS?", with the votes behind it."""
+
+import pyarrow as pa
+
+from schemas.table import Table, column
+
+VERDICTS = ("yes", "no", "undecided")
+
+VERDICT = Table(
+    "verdict",
+    pa.schema(
+        [
+            column("image_id", pa.string(), "the image"),
+            column("class_name", pa.string(), "the class that was asked for"),
+            column("verdict", pa.string(), "yes, no, or undecided (a tie, or too few votes)"),
+            column("yes", pa.int16(), "votes yes"),
+            column("no", pa.int16(), "votes no"),
+            column("unsure", pa.int16(), "votes unsure"),
+            column(
+                "confidence",
+                pa.float32(),
+                "share of all votes that agree with the verdict; undecided: of the larger side",
+            ),
+        ]
+    ),
+    key=("image_id", "class_name"),
+)

@@ -1,0 +1,64 @@
+"""Packaging: `pip install .` gives the pipeline, extras add the rest (see README.md)."""
+
+from setuptools import find_packages, setup
+
+# Lower bounds matter: without one, resolvers walk Beam back to releases of years ago.
+# Upper bounds are Beam's own (pyarrow, pillow, protobuf follow from it).
+PIPELINE = [
+    "apache-beam>=2.77,<3",
+    "httpx>=0.28,<1",
+    "imagehash>=4.3.2,<5",
+    "numpy>=2.2",
+    "pandas>=3.0,<4",
+    "pillow>=12,<13",
+    "pyarrow>=22,<26",
+    "pyyaml>=6",
+    "tqdm>=4.66",
+]
+TRAINING = ["safetensors>=0.5", "torch>=2.14", "torchvision>=0.29.1"]
+REPORT = ["matplotlib>=3.10"]
+GCP = ["apache-beam[gcp]>=2.77,<3"]
+DEV = [
+    "datasets>=4",
+    "hypothesis>=6.100",
+    "import-linter>=2.1",
+    "mypy>=1.15",
+    "pytest>=8.3",
+    "pytest-xdist>=3.6",
+    "ruff>=0.9",
+    "types-pyyaml",
+    "types-tqdm",
+]
+
+setup(
+    name="controlled-noise",
+    version="0.1.0.dev0",
+    description="Controlled real-world label noise: from web images and worker votes to Parquet training sets "
+    "at exact noise levels, and the robust training that they are for.",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["pipeline*", "training*", "schemas*"]),
+    package_data={"schemas": ["py.typed"], "pipeline": ["py.typed"], "training": ["py.typed"]},
+    install_requires=PIPELINE,
+    extras_require={
+        "training": TRAINING,
+        "report": REPORT,
+        "gcp": GCP,
+        "dev": TRAINING + REPORT + DEV,
+    },
+    entry_points={
+        "console_scripts": [
+            "noise-pipeline = pipeline.__main__:main",
+            "noise-training = training.__main__:main",
+        ]
+    },
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
