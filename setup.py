@@ -1,5 +1,7 @@
 """Packaging: `pip install .` gives the pipeline, extras add the rest (see README.md)."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 # Lower bounds matter: without one, resolvers walk Beam back to releases of years ago.
@@ -35,7 +37,7 @@ setup(
     version="0.1.0.dev0",
     description="Controlled real-world label noise: from web images and worker votes to Parquet training sets "
     "at exact noise levels, and the robust training that they are for.",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],

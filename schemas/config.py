@@ -112,8 +112,11 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
         if not isinstance(raw, Mapping):
             raise UsageError(f"{where}: expected keys and values, got {raw!r}")
         return {str(key): _value(arguments[1], item, f"{where}.{key}") for key, item in raw.items()}
-    if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
-        return float(raw)
+    if kind is float and isinstance(raw, int | str) and not isinstance(raw, bool):
+        try:
+            return float(raw)  # YAML 1.1 reads 1e-3 as a string
+        except ValueError:
+            pass
     if kind is Any or (isinstance(raw, kind) and not (kind is int and isinstance(raw, bool))):
         return raw
     raise UsageError(f"{where}: expected {kind.__name__}, got {raw!r}")
