@@ -1,0 +1,80 @@
+"""The command line: python -m training VERB. Exit codes: 0 ok, 1 failed, 2 bad usage, 130 interrupted."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from schemas.errors import DataError, UsageError
+from training.config import METHODS
+from training.errors import DivergedError
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of all verbs."""
+    top = argparse.ArgumentParser(
+        prog="python -m training", description="Train robustly on label noise, and measure how robustly."
+    )
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, about: str, example: str) -> argparse.ArgumentParser:
+        one = verbs.add_parser(
+            name,
+            help=about,
+            description=about,
+            epilog=f"example:\n  python -m training {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        one.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+        return one
+
+    train = verb(
+        "train",
+        "Train one network on one split and measure it on the test set.",
+        "train --data dataset --split red-0.40 --method mentormix --recipe cifar10n_cpu --output runs/one",
+    )
+    train.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the built sets")
+    train.add_argument("--split", required=True, metavar="NAME", help="training set in it, such as red-0.40")
+    train.add_argument("--test", default="test", metavar="NAME", help="test set in it (default: test)")
+    train.add_argument("--method", choices=METHODS, help="default: the recipe's, vanilla")
+    train.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder for this run")
+    train.add_argument("--recipe", default="mini_imagenet_32", metavar="NAME", help="default: %(default)s")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the recipe, e.g. mentormix.alpha=8",
+    )
+    train.add_argument(
+        "--resume", action="store_true", help="go on from the run's checkpoint, if there is one"
+    )
+
+    evaluate = verb(
+        "evaluate",
+        "Measure a trained network on a set.",
+        "evaluate --data dataset --run runs/one --split test",
+    )
+    evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the built sets")
+    evaluate.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
+    evaluate.add_argument("--split", default="test", metavar="NAME", help="set to measure on (default: test)")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        from training.verbs import VERBS  # imports torch; --help must not wait for it
+
+        return VERBS[arguments.verb](arguments)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (DataError, DivergedError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""Checkpoints: one safetensors file, replaced in one rename, so a kill at any moment leaves a whole one."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from schemas.errors import DataError
+
+FILE = "checkpoint.safetensors"
+
+
+def save(directory: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write tensors and JSON-able `state` (kept in the file's header) to the directory's checkpoint."""
+    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    temporary = directory / f".{FILE}.{os.getpid()}"
+    save_file(plain, temporary, metadata={"state": json.dumps(state)})
+    os.replace(temporary, directory / FILE)
+
+
+def load(directory: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint onto `device`. Raises DataError if there is none or it is damaged."""
+    path = directory / FILE
+    if not path.is_file():
+        raise DataError(f"{path}: no checkpoint; train first (python -m training train --output {directory})")
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            return tensors, json.loads(file.metadata()["state"])
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path}: damaged checkpoint ({error}); delete it and train again") from error
+
+
+def restore(into: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: str) -> None:
+    """Copy `tensors` into `into` in place. Raises DataError where names or shapes differ."""
+    if into.keys() != tensors.keys():
+        odd = sorted(into.keys() ^ tensors.keys())
+        raise DataError(
+            f"{where}: another network or method wrote this checkpoint ({odd[0]}, …); train again"
+        )
+    with torch.no_grad():
+        for name, tensor in into.items():
+            if tensor.shape != tensors[name].shape:
+                raise DataError(
+                    f"{where}: {name} has shape {list(tensors[name].shape)}, not {list(tensor.shape)}"
+                )
+            tensor.copy_(tensors[name])

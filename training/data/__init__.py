@@ -1,0 +1,1 @@
+"""Shards to a resident tensor, the order of an epoch, augmentation."""

@@ -1,0 +1,53 @@
+"""Accuracy, and how much of the label noise a network has memorised."""
+
+import torch
+from torch import Tensor, nn
+
+from training.data.augment import to_float
+from training.data.shards import UNKNOWN, ImageSet
+
+BATCH = 500
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, images: Tensor, bf16: bool) -> Tensor:
+    """Classify uint8 images [N, C, H, W] in evaluation mode, without augmentation; class ids int64 [N].
+
+    The network is left in the mode in which it came.
+    """
+    mode = network.training
+    network.eval()
+    result = []
+    for start in range(0, len(images), BATCH):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+            result.append(network(to_float(images[start : start + BATCH])).argmax(dim=1))
+    network.train(mode)
+    return torch.cat(result)
+
+
+def accuracy(predicted: Tensor, labels: Tensor) -> float:
+    """Return the share of predictions [N] that equal the labels [N]."""
+    return (predicted == labels).double().mean().item()
+
+
+def memorisation(predicted: Tensor, data: ImageSet) -> dict[str, float | None]:
+    """Compare predictions [N] on a training set with its labels.
+
+    train_accuracy: against the given labels; clean_accuracy: the same on examples whose label is right;
+    memorised: share of the wrong labels that are predicted; recovered: share of the wrongly labelled images,
+    of known true class, for which the true class is predicted. None where there is no such example.
+    """
+    right = predicted == data.labels
+    wrong_label = ~data.is_clean
+    known = wrong_label & (data.true_labels != UNKNOWN)
+
+    def share(hits: Tensor, among: Tensor) -> float | None:
+        count = int(among.sum())
+        return (hits & among).sum().item() / count if count else None
+
+    return {
+        "train_accuracy": right.double().mean().item(),
+        "clean_accuracy": share(right, data.is_clean),
+        "memorised": share(right, wrong_label),
+        "recovered": share(predicted == data.true_labels, known),
+    }

@@ -1,0 +1,1 @@
+"""Robust-learning methods: a few dozen lines of loss and weights each."""

@@ -1,0 +1,60 @@
+"""MentorMix (Jiang et al., ICML 2020, Algorithm 1) as the released code computes it.
+
+google-research/mentormix/code/cifar_train_mentormix.py and utils.py; where the code departs from the paper
+(the hard switch of λ, no weight decay with the second weighting) the code is the default.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from training.config import MentorMix as Config
+from training.methods.interface import Batch, Outcome, Passes, mix_images, mixed_cross_entropy
+from training.methods.mentornet import Threshold
+from training.randomness import beta
+
+
+def draw_partners(weights: Tensor, uniform: Tensor) -> Tensor:
+    """Draw j ~ Categorical(softmax(v)) for each uniform number in [0, 1), by inverting the distribution.
+
+    weights [B], uniform [B] to indices int64 [B], with replacement.
+    """
+    edges = weights.softmax(dim=0).cumsum(dim=0)
+    return torch.searchsorted(edges, uniform * edges[-1], right=True).clamp_max(len(weights) - 1)
+
+
+def mixing_share(lam: Tensor, weights: Tensor, mixing: str) -> Tensor:
+    """Return the share [B] of each image in its mixture: large where it is trusted, small where not."""
+    large = torch.maximum(lam, 1 - lam)
+    if mixing == "hard":
+        return torch.where(weights >= 0.5, large, 1 - large)
+    return weights * large + (1 - weights) * (1 - large)
+
+
+class MentorMix:
+    """Weigh, draw trusted partners, mix, and perhaps weigh again."""
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        self.config = config
+        self.mentor = Threshold(config, device)
+        self.second_mentor = Threshold(config, device)
+        self.state = {"average": self.mentor.average, "second_average": self.second_mentor.average}
+        self.decays_weights = not config.second_reweight
+
+    def draw(self, shape: tuple[int, int], source: torch.Generator, /) -> dict[str, Tensor]:
+        """λ ~ Beta(α, α) and uniform numbers for the partners."""
+        lam = beta(self.config.alpha, shape, source)
+        return {"lam": lam, "uniform": torch.rand(shape, generator=source, device=source.device)}
+
+    def step(self, student: Passes, batch: Batch) -> Outcome:
+        """Mean loss of the mixed batch, over B also when it is weighed again."""
+        losses = cross_entropy(student.preview(batch.images), batch.labels, reduction="none")
+        weights = self.mentor.weigh(losses, batch.percent)
+        partner = draw_partners(weights, batch.draws["uniform"])
+        share = mixing_share(batch.draws["lam"], weights, self.config.mixing)
+
+        mixed = mix_images(batch.images, batch.images[partner], share)
+        mixed_losses = mixed_cross_entropy(student(mixed), batch.labels, batch.labels[partner], share)
+        if self.config.second_reweight:
+            mixed_losses = mixed_losses * self.second_mentor.weigh(mixed_losses, batch.percent)
+        return Outcome(mixed_losses.mean(), weights)

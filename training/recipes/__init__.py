@@ -1,0 +1,1 @@
+"""Functions that return a configuration, with what to expect from it."""

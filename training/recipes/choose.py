@@ -1,0 +1,26 @@
+"""Recipes by name, and the way from a recipe and overrides to one run's configuration."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from difflib import get_close_matches
+from typing import Any
+
+from schemas.config import build, merge
+from schemas.errors import UsageError
+from training.config import TrainConfig
+from training.recipes.cifar10n_cpu import cifar10n_cpu
+from training.recipes.mini_imagenet_32 import mini_imagenet_32
+from training.recipes.tiny import tiny
+
+RECIPES: dict[str, Callable[[float], TrainConfig]] = {
+    recipe.__name__: recipe for recipe in (cifar10n_cpu, mini_imagenet_32, tiny)
+}
+
+
+def configure(recipe: str, noise_level: float, overrides: Mapping[str, Any]) -> TrainConfig:
+    """Return the recipe for a noise level with `overrides` laid on it; UsageError for unknown names."""
+    if recipe not in RECIPES:
+        near = get_close_matches(recipe, RECIPES, n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(RECIPES)}"
+        raise UsageError(f"--recipe: unknown recipe {recipe!r}; {hint}")
+    return build(TrainConfig, merge(asdict(RECIPES[recipe](noise_level)), overrides), "config")

@@ -1,0 +1,1 @@
+"""The grid of runs, its table and its plots."""
