@@ -76,7 +76,7 @@ def build(kind: type[T], raw: Mapping[str, Any], where: str = "config") -> T:
                 f"{where}: the key {name!r} is missing; give it in the file or with --set {name}=…"
             )
     try:
-        return kind(**values)  # type: ignore[return-value]
+        return kind(**values)
     except UsageError:
         raise
     except ValueError as error:

@@ -5,9 +5,11 @@ import pyarrow as pa
 from schemas.table import Table, column
 
 CODES = {
-    # rows of a retrieval list
+    # any row
+    "malformed_row": "the line has too few or too many fields",
     "missing_value": "a required field of the row is empty",
     "bad_id": "the id holds control characters, a path separator, or is longer than 200 bytes",
+    # rows of a retrieval list
     "unknown_class": "the class is not in the class list",
     "bad_method": "method is neither text nor image",
     "bad_rank": "rank is not a whole number from 0",

@@ -1,0 +1,151 @@
+"""The configuration of a build: what goes in, what is done to it, in one YAML file."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipeline import files
+from schemas.config import build, merge, parse_overrides, parse_yaml
+from schemas.errors import UsageError
+
+Colour = Literal["red", "red-text", "blue", "blue-asymmetric"]
+PAPER_LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """How images are fetched, checked and normalised."""
+
+    size: int = 224
+    """Side of the normalised picture in pixels."""
+    resize: Literal["exact", "crop", "fit", "none"] = "crop"
+    """exact: squeeze to a square; crop: shorter side to `size`, middle cut out; fit: longer side to `size`; none."""
+    resample: Literal["area", "lanczos"] = "area"
+    """Filter for resizing."""
+    format: Literal["jpeg", "png", "webp"] = "jpeg"
+    """Encoding of the normalised picture. PNG loses nothing: right for tiny pictures."""
+    quality: int = 90
+    """JPEG and WebP quality, 1 to 100."""
+    max_bytes: int = 20_000_000
+    """A larger file is rejected."""
+    max_pixels: int = 50_000_000
+    """A larger picture is rejected before it is decoded."""
+    min_side: int = 8
+    """A smaller picture is rejected."""
+    timeout_seconds: float = 20.0
+    """For connecting, and for each wait for more bytes."""
+    fetch_threads: int = 16
+    """Downloads under way at once in one worker."""
+    allow_private_hosts: bool = False
+    """Whether URLs may lead to loopback and private addresses. For tests and demos only."""
+    max_rejected_share: float = 0.5
+    """The stage fails if a larger share of the rows is rejected."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 100:
+            raise ValueError(f"quality is 1 to 100, got {self.quality}")
+        if self.size < self.min_side:
+            raise ValueError(f"size {self.size} is below min_side {self.min_side}")
+        _share("max_rejected_share", self.max_rejected_share)
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """How votes become verdicts."""
+
+    min_votes: int = 3
+    """With fewer votes a question stays undecided."""
+    max_rejected_share: float = 0.1
+    """The stage fails if a larger share of the votes is rejected."""
+
+    def __post_init__(self) -> None:
+        if self.min_votes < 1:
+            raise ValueError(f"min_votes is 1 or more, got {self.min_votes}")
+        _share("max_rejected_share", self.max_rejected_share)
+
+
+@dataclass(frozen=True)
+class DedupeConfig:
+    """When two pictures are the same one (thresholds: docs/results.md)."""
+
+    radius: int = 8
+    """Pairs whose 64-bit hashes differ in at most so many bits are candidates, …"""
+    confirm_radius: int = 64
+    """… and duplicates if their 256-bit hashes differ in at most so many."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.radius <= 16 or not 0 <= self.confirm_radius <= 128:
+            raise ValueError("radius is 0 to 16 of 64 bits, confirm_radius 0 to 128 of 256 bits")
+
+
+@dataclass(frozen=True)
+class NoiseConfig:
+    """Which training sets are made."""
+
+    levels: tuple[float, ...] = PAPER_LEVELS
+    """Shares of wrong labels, each from 0 up to less than 1."""
+    colours: tuple[Colour, ...] = ("red", "red-text", "blue", "blue-asymmetric")
+    """red: wrong web images; red-text: only those found by text search; blue: flipped labels, to all other
+    classes alike; blue-asymmetric: flipped by `class_map`."""
+    on_shortage: Literal["error", "shrink", "cap"] = "error"
+    """Where a class has too few wrong images: stop; take fewer clean images too, so that the level holds
+    (as the published sets do); or take what there is, so that the level is missed."""
+    class_map: dict[str, str] | None = None
+    """blue-asymmetric: class to wrong class. Without it, each class goes to the next one of the list."""
+    nested: bool = True
+    """Whether a higher level keeps the wrong labels of the lower ones. False draws each level on its own."""
+    shard_rows: int = 4096
+    """Rows in a training shard, at most about so many."""
+
+    def __post_init__(self) -> None:
+        for level in self.levels:
+            if not 0 <= level < 1:
+                raise ValueError(f"noise level {level} is not a share from 0 up to less than 1 (40 % is 0.4)")
+        if len(set(self.levels)) < len(self.levels) or len(set(self.colours)) < len(self.colours):
+            raise ValueError("levels and colours are each listed once")
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """A whole build, from lists to shards."""
+
+    source: str
+    """Folder of the lists below; relative paths of images start there, too. Local, gs://, s3:// or hdfs://."""
+    classes: tuple[str, ...]
+    """Names of the classes; the position is the class id."""
+    clean: tuple[str, ...]
+    """Lists of well-labelled images."""
+    test: tuple[str, ...]
+    """Lists of test images."""
+    web: tuple[str, ...]
+    """Retrieval lists."""
+    votes: tuple[str, ...]
+    """Vote files."""
+    name: str = "controlled-noise"
+    """Name of the dataset, for its card."""
+    seed: int = 0
+    """Decides every draw."""
+    ingest: IngestConfig = field(default_factory=IngestConfig)
+    label: LabelConfig = field(default_factory=LabelConfig)
+    dedupe: DedupeConfig = field(default_factory=DedupeConfig)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes are two or more, each named once")
+        for name in [*(self.noise.class_map or {}), *(self.noise.class_map or {}).values()]:
+            if name not in self.classes:
+                raise ValueError(f"class_map names {name!r}, which is not in classes")
+        for name, other in (self.noise.class_map or {}).items():
+            if name == other:
+                raise ValueError(f"class_map maps {name!r} to itself, which is no noise")
+
+
+def load_config(path: str, overrides: list[str]) -> BuildConfig:
+    """Read a YAML file and lay `--set` values on it. Raises UsageError that names key and remedy."""
+    raw = merge(parse_yaml(files.read_text(path), path), parse_overrides(overrides))
+    return build(BuildConfig, raw, path)
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise UsageError(f"{name} is a share from 0 to 1, got {value}")

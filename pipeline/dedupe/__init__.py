@@ -1,0 +1,1 @@
+"""Near-duplicates: who looks alike, who stays, what leaked."""

@@ -1,0 +1,86 @@
+"""Files wherever Beam can reach them: a local path, gs://, s3://, hdfs://. One way to read, one to commit."""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from schemas.errors import DataError
+
+_PLAIN = {"mime_type": "application/octet-stream", "compression_type": CompressionTypes.UNCOMPRESSED}
+
+
+def join(base: str, *names: str) -> str:
+    """Join names to a folder of any file system."""
+    return FileSystems.join(base, *names)
+
+
+def open_read(path: str) -> IO[bytes]:
+    """Open a file for reading bytes. Raises DataError, naming it, if there is none."""
+    try:
+        if "://" not in path:
+            return open(path, "rb")
+        return FileSystems.open(path, **_PLAIN)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise DataError(f"{path}: no such file; check the path, and 'source' in the configuration") from error
+
+
+def read_text(path: str) -> str:
+    """Read a whole UTF-8 text file."""
+    with open_read(path) as file:
+        return file.read().decode()
+
+
+def exists(path: str) -> bool:
+    """Whether the file or folder exists."""
+    return FileSystems.exists(path)
+
+
+def sha256(path: str) -> str:
+    """Digest of a file, hex, read in pieces."""
+    digest = hashlib.sha256()
+    with open_read(path) as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def make_folder(path: str) -> None:
+    """Make a folder where the file system has folders."""
+    if "://" not in path:
+        os.makedirs(path, exist_ok=True)
+
+
+def remove(path: str) -> None:
+    """Remove a file or a folder with all in it, if it is there."""
+    if FileSystems.exists(path):
+        FileSystems.delete([path])
+
+
+@contextmanager
+def replace(path: str) -> Iterator[IO[bytes]]:
+    """Write a file that appears whole or not at all: a temporary name, then a rename over `path`."""
+    folder, name = FileSystems.split(path)
+    make_folder(folder)
+    temporary = join(folder, f".{name}.{secrets.token_hex(8)}")
+    try:
+        with FileSystems.create(temporary, **_PLAIN) as file:
+            yield file
+        if "://" in path:
+            FileSystems.rename([temporary], [path])
+        else:
+            os.replace(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+def write_text(path: str, text: str) -> None:
+    """Write a UTF-8 text file, whole or not at all."""
+    with replace(path) as file:
+        file.write(text.encode())

@@ -1,0 +1,72 @@
+"""The rules for rows of retrieval lists, over whole columns."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import compute as pc
+
+from pipeline.rejections import reject
+from schemas.retrieval import METHODS, RETRIEVAL
+
+MAX_ID_BYTES = 200
+# Control characters, path separators and names that mean something to a file system.
+_BAD_ID = r"[\x00-\x1f\x7f/\\]|^\.{1,2}$"
+
+
+def check_rows(rows: pa.Table, classes: Sequence[str], source: str) -> tuple[pa.Table, pa.Table]:
+    """Check each row by itself.
+
+    `rows` are strings as `read_records` gives them. Returns (retrieval table of the good rows,
+    rejection table of the others); the first rule that a row breaks gives its code.
+    """
+    n = rows.num_rows
+    codes = np.full(n, "", object)
+
+    def rule(code: str, broken: pa.ChunkedArray) -> None:
+        mask = pc.fill_null(broken, False).to_numpy(zero_copy_only=False).astype(bool)
+        codes[mask & (codes == "")] = code
+
+    located = pc.or_(pc.is_valid(rows["path"]), pc.is_valid(rows["url"]))
+    rule("missing_value", pc.or_(pc.is_null(rows["image_id"]), pc.is_null(rows["class_name"])))
+    rule("missing_value", pc.invert(located))
+    rule("bad_id", pc.match_substring_regex(rows["image_id"], _BAD_ID))
+    rule("bad_id", pc.greater(pc.binary_length(rows["image_id"]), MAX_ID_BYTES))
+    rule("unknown_class", pc.invert(pc.is_in(rows["class_name"], pa.array(classes, pa.string()))))
+    rule("bad_method", pc.invert(pc.is_in(rows["method"], pa.array([*METHODS, None], pa.string()))))
+    rule("bad_rank", pc.invert(pc.match_substring_regex(rows["rank"], r"^[0-9]{1,9}$")))
+
+    good = rows.filter(pa.array(codes == ""))
+    good = good.set_column(good.column_names.index("source"), "source", pa.array([source] * good.num_rows))
+    bad = rows.filter(pa.array(codes != ""))
+    return RETRIEVAL.conform(good, "retrieval list"), reject(bad, codes[codes != ""])
+
+
+def resolve_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Settle rows that speak of the same image; all rows of an image must be in `rows`, in any order.
+
+    The first row (test before clean before web lists, then by file and line) decides where an image is;
+    rows that disagree and repeated rows are rejected. Returns (rows kept, rejections), both in that order.
+    """
+    frame = rows.to_pandas()
+    frame["_rank"] = frame["source"].map({"test": 0, "clean": 1, "web": 2})
+    position = frame["row"].str.rpartition(":")
+    frame["_file"], frame["_line"] = position[0], position[2].astype(np.int64)
+    frame = frame.sort_values(["_rank", "_file", "_line"], kind="stable")
+    place = frame["source"] + "\n" + frame["url"].fillna("") + "\n" + frame["path"].fillna("")
+    first = frame.assign(_place=place).groupby("image_id", sort=False)[["_place", "row"]].transform("first")
+    conflicting = place != first["_place"]
+    repeated = frame.duplicated(["image_id", "class_name"]) & ~conflicting
+
+    ordered = rows.take(pa.array(frame.index.to_numpy()))
+    bad = (conflicting | repeated).to_numpy()
+    codes = np.where(conflicting, "conflicting_id", "duplicate_row")[bad]
+    details = [f"the id stands first in {row}" for row in first["row"][bad]]
+    return ordered.filter(pa.array(~bad)), reject(ordered.filter(pa.array(bad)), codes, details)
+
+
+def distinct_images(rows: pa.Table) -> pd.DataFrame:
+    """One line an image of resolved rows: image_id, source, path, url."""
+    lines = rows.select(["image_id", "source", "path", "url"]).to_pandas().drop_duplicates("image_id")
+    return lines.astype(object).where(lines.notna(), None)

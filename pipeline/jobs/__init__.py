@@ -1,0 +1,1 @@
+"""One Beam job per file. The only room, beside a few small transforms, that knows Beam."""

@@ -1,0 +1,205 @@
+"""The ingest job: clean, test and web lists → images, the rows that lead to them, and rejections.
+
+The metadata of an image decides its bucket; a bucket is one task that fetches its images and writes them as one
+shard. So the pictures themselves never cross a shuffle, and memory holds one batch of them.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.metrics import Metrics
+from pyarrow import parquet
+
+from pipeline import files
+from pipeline.config import BuildConfig
+from pipeline.ingest.images import ingest_images
+from pipeline.ingest.rows import check_rows, distinct_images, resolve_rows
+from pipeline.jobs.options import run_job
+from pipeline.jobs.stage import Stage, counts, plain
+from pipeline.jobs.tables import CommitTable, Written, by_bucket
+from pipeline.keyed_hash import bucket_count, place
+from pipeline.records import read_records
+from pipeline.rejections import Rejected, check_share, malformed_rows, reject
+from pipeline.shards import directory
+from pipeline.shards.parquet import write_shard
+from schemas.errors import DataError
+from schemas.image import IMAGES
+from schemas.manifest import Manifest
+from schemas.rejection import REJECTION
+from schemas.retrieval import RETRIEVAL
+
+IMAGES_PER_SHARD = 2048
+SMALLEST_BUCKETS = 8  # so that a small set, too, keeps some cores busy
+TABLES = {"images": IMAGES, "retrievals": RETRIEVAL, "rejections": REJECTION}
+
+
+def folders(output: str) -> dict[str, str]:
+    """Where the stage writes its tables."""
+    return {name: files.join(output, "ingest", name) for name in TABLES}
+
+
+def run(
+    config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False
+) -> dict[str, Manifest]:
+    """Run the stage unless it is up to date; return the manifests of its tables.
+
+    Raises DataError if a list is unreadable, or if too many rows were rejected (they can be looked at then).
+    """
+    lists = [(source, name) for source in ("clean", "test", "web") for name in getattr(config, source)]
+    paths = {f"{source}/{name}": files.join(config.source, name) for source, name in lists}
+    stage = Stage(
+        "ingest",
+        {key: files.sha256(path) for key, path in paths.items()},
+        {"source": config.source, "classes": list(config.classes), **plain(config.ingest)},
+    )
+    places = folders(output)
+    if force or not stage.is_done(*places.values()):
+        rows = sum(_count_rows(path) for path in paths.values())
+        buckets = bucket_count(rows, IMAGES_PER_SHARD, SMALLEST_BUCKETS)
+        for folder in places.values():
+            directory.open_for_writing(folder)
+        job = IngestLists(
+            config, {k: (k.split("/")[0], p) for k, p in paths.items()}, places, buckets, stage.about
+        )
+        run_job(lambda pipeline: _construct(pipeline, job), beam_arguments)
+    manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
+    _check_nothing_lost(manifests)
+    rejected = Counter(counts(manifests["rejections"]))
+    rows_in = counts(manifests["retrievals"])["rows_in"]
+    check_share(rejected, rows_in, config.ingest.max_rejected_share, "rows", places["rejections"])
+    return manifests
+
+
+def _construct(pipeline: beam.Pipeline, job: "IngestLists") -> None:
+    _ = pipeline | "Ingest" >> job
+
+
+class IngestLists(beam.PTransform):
+    """The whole stage as one transform, from a pipeline to three committed tables."""
+
+    def __init__(
+        self,
+        config: BuildConfig,
+        lists: dict[str, tuple[str, str]],
+        places: dict[str, str],
+        buckets: int,
+        about: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.config, self.lists, self.places = config, lists, places
+        self.buckets, self.about = buckets, {**about, "buckets": buckets}
+
+    def expand(self, pipeline: beam.Pipeline) -> None:
+        """Lists → checked rows by bucket → per bucket: rows settled, images fetched, shards written."""
+        checked = (
+            pipeline
+            | "Lists" >> beam.Create(list(self.lists.values()))
+            | "SpreadLists" >> beam.Reshuffle()
+            | "CheckRows" >> beam.FlatMap(check_list, self.config.classes, self.buckets)
+        )
+        written = (
+            checked
+            | "GatherBucket" >> beam.GroupByKey()
+            | "IngestBucket"
+            >> beam.ParDo(IngestBucket(self.config, self.places, self.buckets)).with_outputs(*TABLES)
+        )
+        for name, table in TABLES.items():
+            _ = written[name] | f"Commit{name.title()}" >> CommitTable(
+                self.places[name], table.name, self.about
+            )
+
+
+def check_list(
+    source_and_path: tuple[str, str], classes: tuple[str, ...], buckets: int
+) -> Iterator[tuple[int, tuple[str, pa.Table]]]:
+    """Read one list and yield (bucket, (kind, rows)), kind being "rows" or "rejections"."""
+    source, path = source_and_path
+    for records in read_records(path, RETRIEVAL):
+        good, bad = check_rows(records.rows, classes, source)
+        for index, rows in by_bucket(good, buckets):
+            yield index, ("rows", rows)
+        rejected = pa.concat_tables([bad, malformed_rows(records.malformed)])
+        if rejected.num_rows:
+            # Rows without a usable id belong nowhere; any bucket that is always there will do.
+            yield 0, ("rejections", rejected)
+
+
+class IngestBucket(beam.DoFn):
+    """Turn all rows of one bucket into shards; outputs a `Written` for each of the three tables."""
+
+    def __init__(self, config: BuildConfig, places: dict[str, str], buckets: int) -> None:
+        self.config, self.places, self.buckets = config, places, buckets
+
+    def process(self, element: tuple[int, Iterable[tuple[str, pa.Table]]]) -> Iterator[Any]:
+        """Settle, fetch, write."""
+        index, parts = element
+        gathered: dict[str, list[pa.Table]] = {"rows": [], "rejections": []}
+        for kind, rows in parts:
+            gathered[kind].append(rows)
+        rows = pa.concat_tables([RETRIEVAL.schema.empty_table(), *gathered["rows"]])
+        rejections = [REJECTION.schema.empty_table(), *gathered["rejections"]]
+        rows_in = rows.num_rows + sum(table.num_rows for table in rejections)
+
+        rows, settled = resolve_rows(rows)
+        rejections.append(settled)
+        name = directory.shard_name("part", index, self.buckets)
+        failed: dict[str, Rejected] = {}
+        shard = write_shard(self.places["images"], name, IMAGES.schema, self._images(rows, failed))
+        yield _output("images", Written(shard))
+
+        kept, lost = _part(rows, failed)
+        rejections.append(lost)
+        shard = write_shard(self.places["retrievals"], name, RETRIEVAL.schema, [kept])
+        yield _output("retrievals", Written(shard, Counter(rows_in=rows_in)))
+
+        rejected = pa.concat_tables(rejections).sort_by([("row", "ascending"), ("code", "ascending")])
+        shard = write_shard(self.places["rejections"], name, REJECTION.schema, [rejected])
+        yield _output("rejections", Written(shard, Counter(rejected["code"].to_pylist())))
+
+    def _images(self, rows: pa.Table, failed: dict[str, Rejected]) -> Iterator[pa.Table]:
+        """The image tables of the bucket; fills `failed` on the way."""
+        wanted = distinct_images(rows)
+        for table, rejected in ingest_images(wanted, self.config.source, self.config.ingest):
+            failed.update(rejected)
+            Metrics.counter("ingest", "images").inc(table.num_rows)
+            Metrics.counter("ingest", "failed").inc(len(rejected))
+            yield table
+
+
+def _part(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.Table, pa.Table]:
+    """Rows whose image is there, sorted by place and class, and the rejections of the others."""
+    ids = rows["image_id"].to_pylist()
+    lost = np.array([image_id in failed for image_id in ids], bool)
+    bad, good = rows.filter(pa.array(lost)), rows.filter(pa.array(~lost))
+    reasons = [failed[image_id] for image_id in bad["image_id"].to_pylist()]
+    codes = np.array([reason.code for reason in reasons], object)
+    order = np.lexsort((good["class_name"].to_numpy(), place(good["image_id"].to_pylist())))
+    return good.take(pa.array(order)), reject(bad, codes, [reason.detail for reason in reasons])
+
+
+def _output(name: str, written: Written) -> beam.pvalue.TaggedOutput:
+    return beam.pvalue.TaggedOutput(name, written)
+
+
+def _count_rows(path: str) -> int:
+    """A quick upper bound of the rows of a list, to choose the number of buckets by."""
+    with files.open_read(path) as file:
+        if path.lower().endswith(".parquet"):
+            return parquet.ParquetFile(file).metadata.num_rows
+        lines = 0
+        while piece := file.read(1 << 20):
+            lines += piece.count(b"\n")
+        return lines
+
+
+def _check_nothing_lost(manifests: dict[str, Manifest]) -> None:
+    rows_in = counts(manifests["retrievals"]).get("rows_in", 0)
+    if not rows_in:
+        raise DataError("the lists hold no rows; check 'clean', 'test' and 'web' in the configuration")
+    out = manifests["retrievals"].rows + manifests["rejections"].rows
+    if rows_in != out:
+        raise DataError(f"{rows_in} rows went in and {out} came out; run the stage again with --force")

@@ -1,0 +1,1 @@
+"""From worker votes to verdicts."""

@@ -1,0 +1,65 @@
+"""The rules for votes, over whole columns."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import compute as pc
+
+from pipeline.rejections import reject
+from schemas.vote import ANSWERS, VOTE
+
+# The column `row` travels with the votes until they are settled.
+VOTE_ROWS = VOTE.schema.append(pa.field("row", pa.string()))
+
+
+def check_votes(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Check each vote by itself; `rows` are strings as `read_records` gives them.
+
+    Returns (votes with their `row`, rejections). Answers are read without regard to case and white space.
+    An unreadable time is no reason to lose a vote: it becomes null.
+    """
+    answers = pc.utf8_lower(pc.utf8_trim_whitespace(rows["answer"]))
+    missing = pc.or_kleene(pc.is_null(rows["image_id"]), pc.is_null(rows["class_name"]))
+    missing = pc.or_kleene(missing, pc.or_kleene(pc.is_null(rows["worker_id"]), pc.is_null(answers)))
+    unknown = pc.invert(pc.is_in(answers, pa.array(ANSWERS)))
+    codes = np.where(missing, "missing_value", np.where(unknown, "unknown_answer", ""))
+    seconds = pd.to_numeric(rows["seconds"].to_pandas(), errors="coerce").to_numpy(np.float32)
+    good = pa.table(
+        [
+            *(rows[name] for name in ("image_id", "class_name", "worker_id")),
+            answers,
+            pa.array(seconds, pa.float32(), from_pandas=True),
+            rows["row"],
+        ],
+        schema=VOTE_ROWS,
+    ).filter(pa.array(codes == ""))
+    bad = rows.filter(pa.array(codes != ""))
+    details = [f"answer {a!r}; use yes, no or unsure" for a in bad["answer"].to_pylist()]
+    return good, reject(bad, codes[codes != ""], details)
+
+
+def settle_votes(votes: pa.Table, questions: pa.Table) -> tuple[pd.DataFrame, pa.Table]:
+    """Keep the votes that count; all votes of an image must be in `votes`, in any order.
+
+    `questions` are the retrieval rows of web images. Rejected are votes about anything else, and all votes of a
+    worker on one question but the first (by file and line). Returns (votes kept, rejections).
+    """
+    frame = votes.to_pandas()
+    position = frame["row"].str.rpartition(":")
+    frame["_file"], frame["_line"] = position[0], position[2].astype(np.int64)
+    frame = frame.sort_values(["_file", "_line"], kind="stable")
+    votes = votes.take(pa.array(frame.index.to_numpy()))
+
+    question = ["image_id", "class_name"]
+    asked = pd.MultiIndex.from_frame(questions.select(question).to_pandas())
+    unknown = ~pd.MultiIndex.from_frame(frame[question]).isin(asked)
+    repeated = frame.duplicated([*question, "worker_id"]).to_numpy() & ~unknown
+    bad = unknown | repeated
+    codes = np.where(unknown, "unknown_image", "duplicate_vote")[bad]
+    detail = [
+        "no such question among the web images that were kept"
+        if code == "unknown_image"
+        else "the first vote counts"
+        for code in codes
+    ]
+    return frame[~bad], reject(votes.filter(pa.array(bad)), codes, detail)

@@ -1,0 +1,70 @@
+"""Rejections: how a row that gives no result is told apart, and never lost."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.errors import DataError
+from schemas.rejection import CODES, REJECTION
+
+DETAIL_LENGTH = 200
+
+
+class Rejected(Exception):
+    """Raised while a row is worked on: the row ends here, with this code of the closed list."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        assert code in CODES, code
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = printable(detail)
+
+
+def printable(text: str) -> str:
+    """Foreign text made fit for one line of a log or a table."""
+    return "".join(c if c.isprintable() else "�" for c in text)[:DETAIL_LENGTH]
+
+
+def reject(rows: pa.Table, code: str | np.ndarray, detail: str | list[str] = "") -> pa.Table:
+    """The rejection table of `rows`, which have `row` and perhaps `image_id` and `class_name`.
+
+    `code` and `detail` are one for all rows or one for each.
+    """
+    n = rows.num_rows
+    codes = [code] * n if isinstance(code, str) else list(code)
+    details = [detail] * n if isinstance(detail, str) else detail
+
+    def shown(name: str) -> list[str | None]:
+        if name not in rows.column_names:
+            return [None] * n
+        return [None if value is None else printable(value) for value in rows[name].to_pylist()]
+
+    columns = {
+        "row": rows["row"],
+        "image_id": shown("image_id"),
+        "class_name": shown("class_name"),
+        "code": codes,
+        "detail": details,
+    }
+    return pa.table(columns, schema=REJECTION.schema)
+
+
+def malformed_rows(lines: Iterable[tuple[str, str]]) -> pa.Table:
+    """The rejection table of lines that have too few or too many fields."""
+    return REJECTION.from_rows(
+        {"row": row, "code": "malformed_row", "detail": printable(text)} for row, text in lines
+    )
+
+
+def check_share(rejected: Counter[str], rows: int, limit: float, what: str, where: str) -> None:
+    """Raise DataError if more than `limit` of the rows were rejected, with the commonest codes."""
+    total = rejected.total()
+    if total <= limit * rows:
+        return
+    codes = ", ".join(f"{count} {code}" for code, count in rejected.most_common(3))
+    raise DataError(
+        f"{total} of {rows} {what} were rejected ({codes}), more than max_rejected_share = {limit}; "
+        f"look at {where}, mend the input or raise the limit"
+    )

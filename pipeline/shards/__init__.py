@@ -1,0 +1,1 @@
+"""Deterministic Parquet shards, their manifest, their card, and the verifier."""
