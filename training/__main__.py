@@ -58,7 +58,38 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the built sets")
     evaluate.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
     evaluate.add_argument("--split", default="test", metavar="NAME", help="set to measure on (default: test)")
+
+    study = verb(
+        "study",
+        "Train a grid of colour × level × method × seed. Finished runs are skipped, failed ones tried again.",
+        "study --data dataset --output study --levels 0.2 0.4 --colours red blue --seeds 0 1 2 --jobs 2",
+    )
+    study.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the built sets")
+    study.add_argument("--output", type=Path, required=True, metavar="OUT", help="folder of the study")
+    study.add_argument(
+        "--config", type=Path, metavar="YAML", help="file with these keys; the command line wins"
+    )
+    study.add_argument("--levels", type=float, nargs="+", metavar="P", help="noise levels, such as 0.0 0.4")
+    study.add_argument("--colours", nargs="+", metavar="NAME", help="kinds of noise (default: red blue)")
+    study.add_argument("--methods", nargs="+", metavar="NAME", help=f"default: {' '.join(METHODS)}")
+    study.add_argument("--seeds", type=int, nargs="+", metavar="N", help="default: 0 1 2")
+    study.add_argument("--recipe", metavar="NAME", help="for all runs (default: cifar10n_cpu)")
+    study.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
+    study.add_argument(
+        "--jobs", type=positive, default=1, metavar="N", help="runs at a time, which share the cores"
+    )
+
+    plot = verb("plot", "Draw a study: accuracy against noise level, and a summary table.", "plot study")
+    plot.add_argument("output", type=Path, metavar="OUT", help="folder of the study")
     return top
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,19 +2,24 @@
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from schemas.config import parse_overrides
+from tqdm import tqdm
+
+from schemas.config import build, merge, parse_overrides, parse_yaml
 from training import checkpoint
 from training.data.shards import load, load_pair, read_manifest
 from training.device import choose_device, use_bf16
 from training.evaluation import accuracy, memorisation, predict
 from training.models.choose import make_network
 from training.recipes.choose import configure
-from training.run_directory import read_config
+from training.run_directory import read_config, read_result, write_json
+from training.stop_signal import StopSignal
+from training.study import grid, runs, summary, table
 from training.trainer import Trainer
 
 
@@ -58,21 +63,62 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-class StopSignal:
-    """Becomes true at the first Ctrl-C or SIGTERM; the second Ctrl-C acts as usual."""
+def study(arguments: argparse.Namespace) -> int:
+    """Train what is missing of a grid, and gather all results in one table; 1 if a run failed."""
+    given = {name: getattr(arguments, name) for name in ("levels", "colours", "methods", "seeds", "recipe")}
+    raw = (
+        parse_yaml(arguments.config.read_text(encoding="utf-8"), str(arguments.config))
+        if arguments.config
+        else {}
+    )
+    raw |= {name: value for name, value in given.items() if value is not None}
+    raw["set"] = merge(raw.get("set") or {}, parse_overrides(arguments.set))
+    config = build(grid.StudyConfig, raw, str(arguments.config or "study"))
+    cells = grid.plan(config, arguments.data)
+    folder = arguments.output / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(arguments.output / "study.json", asdict(config))
+    todo = {cell.run.name for cell in cells if read_result(folder / cell.run.name) is None}
+    print(f"{len({cell.run.name for cell in cells})} runs, {len(todo)} to train", file=sys.stderr)
+    try:
+        ended = runs.run_all(
+            [cell.run for cell in cells], arguments.data, config.test, folder, arguments.jobs
+        )
+        for done, run in enumerate(ended, 1):
+            tqdm.write(f"[{done}/{len(todo)}] {_outcome(folder / run.name)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+    finally:
+        results = table.collect(cells, folder)
+        table.write(results, arguments.output)
+    if arguments.json:
+        print(json.dumps(results.to_pylist()))
+    else:
+        print(summary.markdown(results))
+    return 0 if all(status == "finished" for status in results["status"].to_pylist()) else 1
 
-    def __init__(self) -> None:
-        self.seen = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._take)
 
-    def __call__(self) -> bool:
-        """Tell whether to stop."""
-        return self.seen
+def _outcome(directory: Path) -> str:
+    result = read_result(directory)
+    if result is None:
+        return f"{directory.name}: FAILED, {runs.read_failure(directory)}"
+    return (
+        f"{directory.name}: final {100 * result['final_accuracy']:.1f} %, best "
+        f"{100 * result['best_accuracy']:.1f} %, {result['seconds']:.0f} s"
+    )
 
-    def _take(self, _number: int, _frame: object) -> None:
-        self.seen = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def plot(arguments: argparse.Namespace) -> int:
+    """Draw a study's table, and write its summary."""
+    from training.study import plot as drawing  # matplotlib only where it is used
+
+    results = table.read(arguments.output)
+    paths = drawing.plot(results, arguments.output)
+    paths.append(arguments.output / "summary.md")
+    paths[-1].write_text(summary.markdown(results), encoding="utf-8")
+    show({path.stem + path.suffix: str(path) for path in paths}, arguments.json)
+    return 0
 
 
 def show(result: dict[str, Any], as_json: bool) -> None:
@@ -84,4 +130,6 @@ def show(result: dict[str, Any], as_json: bool) -> None:
         print(f"{name:>20}  {value:.4f}" if isinstance(value, float) else f"{name:>20}  {value}")
 
 
-VERBS: dict[str, Callable[[argparse.Namespace], int]] = {"train": train, "evaluate": evaluate}
+VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "train": train, "evaluate": evaluate, "study": study, "plot": plot,
+}  # fmt: skip

@@ -1,0 +1,103 @@
+"""The grid of a study: which runs answer for which cell of colour × level × method × seed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import DataError
+from training.config import METHODS, MethodName, TrainConfig
+from training.data.shards import read_manifest
+from training.recipes.choose import configure
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What a study varies; the same keys stand in its YAML file."""
+
+    levels: tuple[float, ...]
+    """Noise levels, such as 0.0, 0.2, 0.4; each needs the folder COLOUR-LEVEL with two decimals."""
+
+    colours: tuple[str, ...] = ("red", "blue")
+    """Kinds of noise, as the folders are called: red, red-text, blue, blue-asymmetric."""
+
+    methods: tuple[MethodName, ...] = METHODS
+    """Training methods to compare."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Each cell is trained once per seed; mean and spread are taken over them."""
+
+    recipe: str = "cifar10n_cpu"
+    """Network, schedule and augmentation for all runs."""
+
+    set: dict[str, Any] = field(default_factory=dict)
+    """Changes to the recipe, with nested keys, for all runs."""
+
+    test: str = "test"
+    """Folder of the test set."""
+
+    def __post_init__(self) -> None:
+        for name in ("levels", "colours", "methods", "seeds"):
+            values = getattr(self, name)
+            if not values:
+                raise ValueError(f"{name} is empty; name at least one")
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} names one twice: {', '.join(map(str, values))}")
+        for level in self.levels:
+            if not 0 <= level < 1:
+                raise ValueError(f"levels are shares of wrong labels in [0, 1): {level}")
+        fixed = {"method", "seed"} & self.set.keys()
+        if fixed:
+            raise ValueError(f"set.{fixed.pop()}: the study varies this itself")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run; its name holds a digest of its configuration and of the bytes it reads."""
+
+    split: str
+    config: TrainConfig
+    name: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the result table, and the run that answers for it."""
+
+    colour: str
+    noise_level: float
+    method: str
+    seed: int
+    run: Run
+
+
+def plan(study: StudyConfig, data: Path) -> list[Cell]:
+    """Lay out the cells of a study on the sets below `data`, ordered by split so that each is read once.
+
+    Without noise all colours are the same set, so its runs are shared. Raises DataError for a missing set.
+    """
+    _, test_digest = read_manifest(data / study.test)
+    cells = []
+    for level in study.levels:
+        for colour in study.colours:
+            split = _split(study, data, colour, level)
+            manifest, digest = read_manifest(data / split)
+            if abs(manifest.about["noise_level"] - level) > 1e-9:
+                raise DataError(
+                    f"{data / split}: its manifest says noise level {manifest.about['noise_level']}"
+                )
+            for method in study.methods:
+                for seed in study.seeds:
+                    over: Mapping[str, Any] = {**study.set, "method": method, "seed": seed}
+                    config = configure(study.recipe, level, over)
+                    name = f"{split}-{method}-{seed}-{config.digest(digest, test_digest)}"
+                    cells.append(Cell(colour, level, method, seed, Run(split, config, name)))
+    return sorted(cells, key=lambda cell: cell.run.split)
+
+
+def _split(study: StudyConfig, data: Path, colour: str, level: float) -> str:
+    """Name the folder of a cell; without noise that of the first colour that has one."""
+    if level == 0:
+        there = [one for one in study.colours if (data / f"{one}-{level:.2f}").is_dir()]
+        colour = there[0] if there else study.colours[0]
+    return f"{colour}-{level:.2f}"
