@@ -20,6 +20,7 @@ class Fetcher:
 
     def __init__(self, base: str, config: IngestConfig) -> None:
         self._base = base
+        self._real_base = os.path.realpath(base) + os.sep
         self._config = config
         limits = httpx.Limits(
             max_connections=config.fetch_threads, max_keepalive_connections=config.fetch_threads
@@ -45,7 +46,7 @@ class Fetcher:
 
     def _from_path(self, path: str) -> bytes:
         full = files.join(self._base, *check_path(path))
-        if "://" not in full and not os.path.realpath(full).startswith(os.path.realpath(self._base) + os.sep):
+        if "://" not in full and not os.path.realpath(full).startswith(self._real_base):
             raise Rejected("bad_location", f"{path}: a link that leads out of the source folder")
         try:
             with files.open_read(full) as file:

@@ -21,6 +21,8 @@ from schemas.image import IMAGES
 
 BATCH = 256  # images held at once
 
+Row = tuple[dict[str, Any], Image.Image]  # an image row, and the picture as it will be read again
+
 
 def sorted_by_place(frame: pd.DataFrame) -> pd.DataFrame:
     """Sort rows by the place of their image."""
@@ -43,7 +45,7 @@ def ingest_images(
         for start in range(0, len(wanted), BATCH):
             lines = wanted.iloc[start : start + BATCH].to_dict("records")
             results = list(pool.map(lambda line: _ingest_one(line, fetcher, config), lines))
-            rows = [result for result in results if isinstance(result, dict)]
+            rows = [result for result in results if not isinstance(result, Rejected)]
             rejected = {
                 str(line["image_id"]): result
                 for line, result in zip(lines, results, strict=True)
@@ -53,14 +55,17 @@ def ingest_images(
     fetcher.close()
 
 
-def _ingest_one(line: dict[Any, Any], fetcher: Fetcher, config: IngestConfig) -> dict[str, Any] | Rejected:
+def _ingest_one(line: dict[Any, Any], fetcher: Fetcher, config: IngestConfig) -> Row | Rejected:
     try:
         data = fetcher.fetch(line["path"], line["url"])
         decoded = decode(data, config)
-        stored = encode(normalise(decoded.picture, config), config)
+        picture = normalise(decoded.picture, config)
+        stored = encode(picture, config)
     except Rejected as rejected:
         return rejected
-    return {
+    # PNG gives back the pixels that went in; other encodings do not.
+    seen = picture if config.format == "png" else open_stored(stored)
+    row = {
         "image_id": line["image_id"],
         "source": line["source"],
         "image": {"bytes": stored, "path": f"{line['image_id']}.{config.format}"},
@@ -70,14 +75,16 @@ def _ingest_one(line: dict[Any, Any], fetcher: Fetcher, config: IngestConfig) ->
         "bytes_in": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
+    return row, seen
 
 
-def _with_fingerprints(rows: list[dict[str, Any]]) -> pa.Table:
-    pictures = [open_stored(row["image"]["bytes"]) for row in rows]
-    short, long = phash_64(pictures), phash_256(pictures)
-    for row, bits, more in zip(rows, short, long, strict=True):
-        row["phash"], row["phash_256"] = int(bits), more.tobytes()
-    return IMAGES.from_rows(rows)
+def _with_fingerprints(rows: list[Row]) -> pa.Table:
+    pictures = [picture for _, picture in rows]
+    prints = zip(phash_64(pictures), phash_256(pictures), strict=True)
+    return IMAGES.from_rows(
+        {**row, "phash": int(short), "phash_256": long.tobytes()}
+        for (row, _), (short, long) in zip(rows, prints, strict=True)
+    )
 
 
 def open_stored(data: bytes) -> Image.Image:

@@ -33,6 +33,7 @@ from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL
 
 IMAGES_PER_SHARD = 2048
+SECONDS_PER_ROW = 2e-3  # of a core, for a small picture
 SMALLEST_BUCKETS = 8  # so that a small set, too, keeps some cores busy
 TABLES = {"images": IMAGES, "retrievals": RETRIEVAL, "rejections": REJECTION}
 
@@ -54,7 +55,7 @@ def run(
     stage = Stage(
         "ingest",
         {key: files.sha256(path) for key, path in paths.items()},
-        {"source": config.source, "classes": list(config.classes), **plain(config.ingest)},
+        {"classes": list(config.classes), **plain(config.ingest)},
     )
     places = folders(output)
     if force or not stage.is_done(*places.values()):
@@ -65,17 +66,13 @@ def run(
         job = IngestLists(
             config, {k: (k.split("/")[0], p) for k, p in paths.items()}, places, buckets, stage.about
         )
-        run_job(lambda pipeline: _construct(pipeline, job), beam_arguments)
+        run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, rows * SECONDS_PER_ROW)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     _check_nothing_lost(manifests)
     rejected = Counter(counts(manifests["rejections"]))
     rows_in = counts(manifests["retrievals"])["rows_in"]
     check_share(rejected, rows_in, config.ingest.max_rejected_share, "rows", places["rejections"])
     return manifests
-
-
-def _construct(pipeline: beam.Pipeline, job: "IngestLists") -> None:
-    _ = pipeline | "Ingest" >> job
 
 
 class IngestLists(beam.PTransform):

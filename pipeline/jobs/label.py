@@ -31,6 +31,8 @@ from schemas.verdict import VERDICT
 from schemas.vote import VOTE
 from schemas.worker import WORKER
 
+SECONDS_PER_BUCKET = 0.05  # of a core, for some thousands of votes
+
 TABLES = {"verdicts": VERDICT, "workers": WORKER, "rejections": REJECTION}
 
 
@@ -64,7 +66,7 @@ def run(
         job = LabelVotes(
             list(paths.values()), retrievals, config.label.min_votes, places, buckets, stage.about
         )
-        run_job(lambda pipeline: pipeline | "Label" >> job, beam_arguments)
+        run_job(lambda pipeline: pipeline | "Label" >> job, beam_arguments, SECONDS_PER_BUCKET * buckets)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     votes_in = counts(manifests["verdicts"]).get("votes_in", 0)
     rejected = Counter(counts(manifests["rejections"]))

@@ -15,23 +15,28 @@ from schemas.errors import UsageError
 
 Construct = Callable[[beam.Pipeline], object]
 
+WORTH_A_PROCESS_SECONDS = 10.0  # a worker process needs a few seconds until it has imported Beam
 LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner")
 
 
-def run_job(construct: Construct, arguments: Sequence[str]) -> None:
+def run_job(construct: Construct, arguments: Sequence[str], cpu_seconds: float) -> None:
     """Build a Beam pipeline with `construct`, run it, and wait for its end.
 
-    `arguments` are the flags that a verb did not know itself. Without `--runner` a job runs on this machine in
-    one process a core; `--direct_num_workers N` sets another number. Raises UsageError for unknown flags.
+    `arguments` are the flags that a verb did not know itself. Without `--runner` a job runs on this machine, in
+    as many processes as its estimated work of `cpu_seconds` is worth, up to one a core;
+    `--direct_num_workers N` sets another number. Raises UsageError for unknown flags.
     """
     options = beam_options(arguments)
-    with beam.Pipeline(runner=_local_runner(options), options=options) as pipeline:
+    given = any(flag.startswith("--direct_num_workers") for flag in arguments)
+    with beam.Pipeline(
+        runner=_local_runner(options, None if given else cpu_seconds), options=options
+    ) as pipeline:
         construct(pipeline)
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     """Parse Beam's flags. Raises UsageError for a flag that Beam does not know either."""
-    known = PipelineOptions().get_all_options()
+    known = PipelineOptions([]).get_all_options()
     for flag in arguments:
         name = flag.lstrip("-").partition("=")[0]
         if flag.startswith("-") and name not in known and name.removeprefix("no_") not in known:
@@ -41,7 +46,7 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     return PipelineOptions(list(arguments))
 
 
-def _local_runner(options: PipelineOptions) -> PipelineRunner | None:
+def _local_runner(options: PipelineOptions, cpu_seconds: float | None) -> PipelineRunner | None:
     """The runner for this machine, unless another one is asked for.
 
     It is made here, since Beam's default local runner first tries to download another one.
@@ -49,8 +54,11 @@ def _local_runner(options: PipelineOptions) -> PipelineRunner | None:
     if options.view_as(StandardOptions).runner not in LOCAL_RUNNERS:
         return None
     direct = options.view_as(DirectOptions)
-    asked = options.get_all_options(drop_default=True).get("direct_num_workers")
-    workers = asked or os.cpu_count() or 1
+    cores = os.cpu_count() or 1
+    if cpu_seconds is None:
+        workers = direct.direct_num_workers or cores
+    else:
+        workers = min(cores, 1 + int(cpu_seconds / WORTH_A_PROCESS_SECONDS))
     direct.direct_num_workers = workers
     if workers == 1:
         return FnApiRunner()

@@ -1,0 +1,68 @@
+"""The build: all stages one after the other, each only if its inputs have changed, and what they counted."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pipeline.config import BuildConfig
+from pipeline.jobs import dedupe, ingest, label, split
+from pipeline.jobs.stage import counts
+
+
+def run(
+    config: BuildConfig,
+    output: str,
+    beam_arguments: list[str],
+    stages: Sequence[str],
+    force: bool,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Run `stages` in order, tell what each has done through `say`, and return their counts by stage."""
+    steps = {"ingest": _ingest, "label": _label, "dedupe": _dedupe, "split": _split}
+    result: dict[str, Any] = {}
+    for name in stages:
+        start = time.monotonic()
+        result[name] = steps[name](config, output, beam_arguments, force)
+        seconds = time.monotonic() - start
+        text = ", ".join(
+            f"{count:,} {what.replace('_', ' ')}" for what, count in result[name].items() if count
+        )
+        say(f"{name:<7} {text} ({seconds:.1f} s)")
+    if "split" in stages:
+        say(f"dataset {split.folder(output)}")
+        result["dataset"] = split.folder(output)
+    return result
+
+
+def _ingest(config: BuildConfig, output: str, beam_arguments: list[str], force: bool) -> dict[str, int]:
+    tables = ingest.run(config, output, beam_arguments, force)
+    rejected = {f"rejected_{code}": n for code, n in counts(tables["rejections"]).items()}
+    rows_in = counts(tables["retrievals"])["rows_in"]
+    return {
+        "rows_in": rows_in,
+        "rows": tables["retrievals"].rows,
+        "images": tables["images"].rows,
+        **rejected,
+    }
+
+
+def _label(config: BuildConfig, output: str, beam_arguments: list[str], force: bool) -> dict[str, int]:
+    tables = label.run(config, output, beam_arguments, force)
+    verdicts = {k: n for k, n in counts(tables["verdicts"]).items() if k not in ("votes", "votes_in")}
+    rejected = {f"rejected_{code}": n for code, n in counts(tables["rejections"]).items()}
+    votes_in = counts(tables["verdicts"])["votes_in"]
+    return {"votes_in": votes_in, **verdicts, "workers": tables["workers"].rows, **rejected}
+
+
+def _dedupe(config: BuildConfig, output: str, beam_arguments: list[str], force: bool) -> dict[str, int]:
+    return counts(dedupe.run(config, output, beam_arguments, force))
+
+
+def _split(config: BuildConfig, output: str, beam_arguments: list[str], force: bool) -> dict[str, int]:
+    manifest = split.run(config, output, beam_arguments, force)
+    sets = manifest.about["splits"]
+    return {
+        **manifest.about["funnel"],
+        "sets": len(sets),
+        "examples": sum(entry["rows"] for entry in sets.values()),
+    }

@@ -1,0 +1,70 @@
+"""From the tables of the earlier stages to the three pools that training sets are made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import compute as pc
+
+_WEB_COLUMNS = [
+    "image_id",
+    "label",
+    "true_label",
+    "url",
+    "method",
+    "rank",
+    "votes_yes",
+    "votes_no",
+    "votes_unsure",
+]
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Clean, test and wrong web images, and how many rows each step has left (`funnel`, in order)."""
+
+    clean: pd.DataFrame
+    test: pd.DataFrame
+    wrong: pd.DataFrame
+    funnel: dict[str, int]
+
+
+def make_pools(
+    retrievals: pa.Table, verdicts: pa.Table, duplicates: pa.Table, class_names: Sequence[str]
+) -> Pools:
+    """Join the tables.
+
+    A clean or web image that dedupe has removed is in no pool. A web image is wrong for a class where the verdict
+    is no; its true label is known where exactly one class has the verdict yes.
+    """
+    label = {name: i for i, name in enumerate(class_names)}
+    rows = retrievals.drop_columns(["row", "path"]).to_pandas()
+    rows["label"] = rows["class_name"].map(label).astype("int64")
+    removed = set(duplicates.filter(pc.field("removed"))["image_id"].to_pylist())
+    kept = ~rows["image_id"].isin(removed)
+    of = {
+        source: rows[(rows["source"] == source) & kept].reset_index(drop=True)
+        for source in ("clean", "test", "web")
+    }
+
+    judged = of["web"].merge(verdicts.to_pandas(), on=["image_id", "class_name"], how="left")
+    judged["verdict"] = judged["verdict"].fillna("no votes")
+    right = judged[judged["verdict"] == "yes"].groupby("image_id")["label"].agg(["min", "size"])
+    judged["true_label"] = judged["image_id"].map(right["min"].where(right["size"] == 1)).astype("Int64")
+    judged = judged.rename(columns={"yes": "votes_yes", "no": "votes_no", "unsure": "votes_unsure"})
+    wrong = judged[judged["verdict"] == "no"]
+    wrong = wrong[[*_WEB_COLUMNS, "confidence"]].sort_values(["image_id", "label"]).reset_index(drop=True)
+
+    in_web = int((rows["source"] == "web").sum())
+    funnel = {
+        "clean_images": int((rows["source"] == "clean").sum()),
+        "clean_images_kept": len(of["clean"]),
+        "test_images": len(of["test"]),
+        "web_pairs": in_web,
+        "web_pairs_kept": len(of["web"]),
+        **{f"web_pairs_{v.replace(' ', '_')}": int((judged["verdict"] == v).sum())
+           for v in ("yes", "no", "undecided", "no votes")},
+        "wrong_images": int(wrong["image_id"].nunique()),
+    }  # fmt: skip
+    return Pools(of["clean"], of["test"], wrong, funnel)

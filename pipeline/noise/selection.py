@@ -1,0 +1,88 @@
+"""Which clean images give way at which level. Red and blue share the answer: they hit the same images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.keyed_hash import keyed_hash
+from pipeline.noise.quota import class_sequence
+from schemas.errors import DataError
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The clean images at one noise level, as positions in the clean set.
+
+    `noisy` give way; the k-th of a class to that class's k-th candidate, which `turn` (k from 0) tells. `kept` stay
+    as they are. Images in neither are left out of the set.
+    """
+
+    noisy: np.ndarray
+    turn: np.ndarray
+    kept: np.ndarray
+
+
+def select(
+    image_ids: Sequence[str],
+    labels: np.ndarray,
+    level: float,
+    seed: int,
+    nested: bool,
+    available: np.ndarray | None,
+    on_shortage: str,
+) -> Selection:
+    """Choose the images that give way at noise level `level`.
+
+    image_ids: (n,), labels: int (n,), all classes non-empty. available: int (classes,), how many can be replaced
+    in each class, or None for no limit; where that is too few, `on_shortage` decides: "shrink" leaves clean
+    images out so that the level holds, "cap" replaces fewer.
+    """
+    purpose = "give-way" if nested else f"give-way/{level!r}"
+    hashes = keyed_hash(image_ids, seed, purpose)
+    sizes = np.bincount(labels)
+    # Positions class by class, each class in its keyed order.
+    by_class = np.split(np.lexsort((hashes, labels)), np.cumsum(sizes)[:-1])
+    counts = wanted_counts(sizes, level)
+    noisy, turn, kept = [], [], []
+    for members, count, limit in zip(
+        by_class, counts, counts if available is None else available, strict=True
+    ):
+        size = len(members)
+        if count > limit:
+            count = int(limit)
+            if on_shortage == "shrink":
+                size = min(size, int(count / level + 1e-9))
+        noisy.append(members[:count])
+        turn.append(np.arange(count))
+        kept.append(members[count:size])
+    return Selection(np.concatenate(noisy), np.concatenate(turn), np.concatenate(kept))
+
+
+def wanted_counts(sizes: np.ndarray, level: float) -> np.ndarray:
+    """How many images of each class give way at `level`: int (classes,), in all the rounded level · sum(sizes)."""
+    total = round(level * int(sizes.sum()))
+    return np.bincount(class_sequence(sizes, total), minlength=len(sizes))
+
+
+def check_supply(
+    colour: str, class_names: Sequence[str], sizes: np.ndarray, available: np.ndarray, levels: Sequence[float]
+) -> None:
+    """Raise DataError where a class has fewer wrong images than the highest level needs.
+
+    It names each class with what it has and needs, the largest level that all classes allow, and the remedies.
+    """
+    top = max(levels)
+    needed = wanted_counts(sizes, top)
+    short = np.flatnonzero(available < needed).tolist()
+    if not short:
+        return
+    lines = [f"  {class_names[i]}: has {available[i]} wrong images, {needed[i]} are needed" for i in short]
+    largest = float(np.min(available / sizes))
+    fitting = [level for level in levels if (wanted_counts(sizes, level) <= available).all()]
+    raise DataError(
+        f"{colour}: too few verified wrong images for noise level {top}:\n" + "\n".join(lines) + "\n"
+        f"All classes allow levels up to {int(largest * 1000) / 1000} (of those asked for: up to {max(fitting, default=0)}). "
+        "Find more web images for these classes, drop the higher levels from noise.levels, or set noise.on_shortage "
+        "to shrink (fewer clean images, the level holds) or cap (fewer wrong ones, the level is missed)"
+    )

@@ -1,0 +1,49 @@
+"""The dataset card: README.md with the metadata by which Hugging Face's hub and library find every set."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+
+def card(
+    name: str,
+    splits: Mapping[str, Mapping[str, Any]],
+    facts: Mapping[str, Mapping[str, Any]],
+    about: Mapping[str, Any],
+) -> str:
+    """The text of the card.
+
+    `splits` has rows, colour and noise_level of each set, `facts` its counts by class, `about` the funnel.
+    """
+    configs = [
+        {
+            "config_name": split,
+            "data_files": [
+                {"split": "train", "path": f"{split}/train-*.parquet"},
+                {"split": "test", "path": "test/test-*.parquet"},
+            ],
+        }
+        for split in splits
+        if split != "test"
+    ]
+    header = yaml.safe_dump(
+        {"pretty_name": name, "task_categories": ["image-classification"], "configs": configs},
+        sort_keys=False,
+    )
+    lines = [
+        f"---\n{header}---",
+        f"# {name}",
+        "A benchmark of controlled label noise. In *red* sets, verified wrong web images stand in the places of clean",
+        "ones and keep their labels; in *blue* sets, clean images have other labels. `is_clean` tells the right ones.",
+        "",
+        "| set | examples | nominal noise | realised noise |",
+        "|---|---:|---:|---:|",
+    ]
+    for split, entry in splits.items():
+        wrong = sum(row["noisy"] for row in facts[split]["classes"])
+        share = wrong / entry["rows"] if entry["rows"] else 0.0
+        lines.append(f"| {split} | {entry['rows']:,} | {entry['noise_level']:.1%} | {share:.2%} |")
+    lines += ["", "## How it was made", "", "| step | count |", "|---|---:|"]
+    lines += [f"| {step.replace('_', ' ')} | {count:,} |" for step, count in about["funnel"].items()]
+    return "\n".join(lines) + "\n"

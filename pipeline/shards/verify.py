@@ -1,0 +1,229 @@
+"""Proves a dataset from its files alone: nothing of the build is trusted but what can be counted again."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from pipeline import files
+from pipeline.dedupe.neighbours import search
+from pipeline.ingest.fingerprint import phash_64, phash_256
+from pipeline.ingest.images import open_stored
+from pipeline.keyed_hash import place
+from pipeline.noise.splits import LISTED, TEST_SPLIT, noise_by_class
+from pipeline.shards import directory
+from schemas.errors import DataError
+from schemas.example import example_schema
+from schemas.manifest import MANIFEST, Manifest
+
+HASH_BATCH = 512
+
+
+@dataclass
+class Verification:
+    """What was found wrong (`problems`: place, rule and values, in words) and what was counted (`facts`)."""
+
+    problems: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Set:
+    """One set as read back."""
+
+    name: str
+    manifest: Manifest
+    examples: pa.Table
+
+    def ids(self) -> list[str]:
+        return self.examples["image_id"].to_pylist()
+
+    def gave_way(self) -> set[str]:
+        """Clean images that are not there with their right label: replaced (red) or flipped (blue)."""
+        noisy = self.examples.filter(pa.compute.invert(self.examples["is_clean"]))
+        replaced, own = noisy["replaced"].to_pylist(), noisy["image_id"].to_pylist()
+        return {r or i for r, i in zip(replaced, own, strict=True)}
+
+
+@dataclass
+class _Pictures:
+    """The distinct pictures of all sets: the digest of each image's bytes, and its fingerprints."""
+
+    digests: dict[str, bytes] = field(default_factory=dict)
+    short: list[np.ndarray] = field(default_factory=list)
+    long: list[np.ndarray] = field(default_factory=list)
+
+
+def verify(dataset: str) -> Verification:
+    """Re-read every file of a dataset, and check all that its manifests promise.
+
+    Checked are: digests, sizes and rows of every shard; schema, order and uniqueness of the rows; labels and
+    `is_clean`; counts and noise of every class against manifest and level; that levels nest and colours hit the same
+    images; that every picture decodes and is the same in all sets; that no training picture is, or looks like, a
+    test picture (fingerprints made anew). Raises DataError only if there is no dataset at all.
+    """
+    result = Verification()
+    root = directory.read_manifest(dataset)
+    pictures = _Pictures()
+    sets: dict[str, _Set] = {}
+    for name, entry in root.about.get("splits", {}).items():
+        folder = files.join(dataset, name)
+        try:
+            digest = files.sha256(files.join(folder, MANIFEST))
+            if digest != entry["manifest_sha256"]:
+                result.problems.append(f"{name}: {MANIFEST} has been changed since the dataset was built")
+            manifest = directory.read_manifest(folder)
+        except DataError as error:
+            result.problems.append(str(error))
+            continue
+        read = _read_set(folder, name, manifest, pictures, result.problems)
+        if read is None:
+            continue
+        sets[name] = read
+        result.problems += _check_set(read)
+    result.problems += _check_across(sets)
+    result.problems += _check_leaks(sets, pictures, root.about.get("leaks", {}), result.facts)
+    result.facts |= {
+        "sets": len(sets),
+        "examples": sum(s.examples.num_rows for s in sets.values()),
+        "pictures": len(pictures.digests),
+    }
+    return result
+
+
+def _read_set(
+    folder: str, name: str, manifest: Manifest, pictures: _Pictures, problems: list[str]
+) -> _Set | None:
+    schema = example_schema(manifest.about["class_names"])
+    tables = [schema.empty_table().select(LISTED)]
+    for shard in manifest.shards:
+        path = files.join(folder, shard.file)
+        try:
+            if files.sha256(path) != shard.sha256:
+                problems.append(
+                    f"{path}: the bytes are not those that were written (sha256 differs); copy it again"
+                )
+                return None
+        except DataError as error:
+            problems.append(str(error))
+            return None
+        with files.open_read(path) as file:
+            reader = parquet.ParquetFile(file)
+            if not reader.schema_arrow.equals(schema, check_metadata=True):
+                problems.append(f"{path}: columns or class names are not those of the example table")
+                return None
+            if reader.metadata.num_rows != shard.rows:
+                problems.append(f"{path}: {reader.metadata.num_rows} rows, the manifest says {shard.rows}")
+            for batch in reader.iter_batches(batch_size=HASH_BATCH):
+                table = pa.Table.from_batches([batch])
+                tables.append(table.select(LISTED))
+                problems += [f"{name}: {problem}" for problem in _take_pictures(table, pictures)]
+    return _Set(name, manifest, pa.concat_tables(tables))
+
+
+def _take_pictures(table: pa.Table, pictures: _Pictures) -> Iterator[str]:
+    """Fingerprint the pictures that have not been seen in another set."""
+    new = []
+    for image_id, image in zip(table["image_id"].to_pylist(), table["image"].to_pylist(), strict=True):
+        digest = hashlib.sha256(image["bytes"] or b"").digest()
+        if image_id in pictures.digests:
+            if pictures.digests[image_id] != digest:
+                yield f"image {image_id} is another picture than in another set"
+            continue
+        try:
+            new.append(open_stored(image["bytes"]))
+        except Exception as error:
+            yield f"image {image_id} does not decode ({error})"
+            continue
+        pictures.digests[image_id] = digest
+    if new:
+        pictures.short.append(phash_64(new))
+        pictures.long.append(phash_256(new))
+
+
+def _check_set(read: _Set) -> Iterator[str]:
+    name, about, examples = read.name, read.manifest.about, read.examples
+    ids, class_names = read.ids(), about["class_names"]
+    if examples.num_rows != read.manifest.rows:
+        yield f"{name}: {examples.num_rows} rows, the manifest says {read.manifest.rows}"
+    if len(set(ids)) < len(ids):
+        yield f"{name}: an image stands in more than one row"
+    places = place(ids)
+    if (places[1:] < places[:-1]).any():
+        yield f"{name}: rows are not in the order of their place"
+
+    labels = examples["label"].to_numpy()
+    if len(labels) and not (labels.min() >= 0 and labels.max() < len(class_names)):
+        yield f"{name}: a label is outside of 0 to {len(class_names) - 1}"
+        return
+    true = examples["true_label"].fill_null(-1).to_numpy()
+    is_clean = examples["is_clean"].to_numpy()
+    if ((true >= 0) & (is_clean != (true == labels))).any():
+        yield f"{name}: is_clean contradicts label and true_label"
+
+    counted = noise_by_class(examples, class_names)
+    if counted != about["classes"]:
+        yield f"{name}: rows or noise by class are not those of the manifest"
+    if about.get("on_shortage") == "cap":
+        return
+    for row in counted:
+        rows, noisy = int(str(row["rows"])), int(str(row["noisy"]))
+        if abs(noisy - about["noise_level"] * rows) >= 1 + 1e-9:
+            yield f"{name}: class {row['class']} has {noisy} wrong of {rows}, not {about['noise_level']:.1%}"
+
+
+def _check_across(sets: dict[str, _Set]) -> Iterator[str]:
+    """Nesting within a colour, and equal choices between red and blue."""
+    by_colour: dict[str, list[_Set]] = {}
+    for one in sets.values():
+        if one.manifest.about["colour"]:
+            by_colour.setdefault(one.manifest.about["colour"], []).append(one)
+    for colour, family in by_colour.items():
+        family.sort(key=lambda one: one.manifest.about["noise_level"])
+        for lower, higher in pairwise(family):
+            if higher.manifest.about["nested"] and not _noisy_ids(lower) <= _noisy_ids(higher):
+                yield f"{colour}: {higher.name} does not keep all wrong examples of {lower.name}"
+    for one in by_colour.get("red", []):
+        blue = sets.get(one.name.replace("red", "blue", 1))
+        if blue and one.gave_way() != blue.gave_way():
+            yield f"{one.name} and {blue.name} do not hit the same clean images"
+
+
+def _noisy_ids(one: _Set) -> set[tuple[str, int]]:
+    noisy = one.examples.filter(pa.compute.invert(one.examples["is_clean"]))
+    return set(zip(noisy["image_id"].to_pylist(), noisy["label"].to_pylist(), strict=True))
+
+
+def _check_leaks(
+    sets: dict[str, _Set], pictures: _Pictures, thresholds: dict[str, int], facts: dict[str, Any]
+) -> Iterator[str]:
+    """Compare every training picture with every test picture by fingerprints made from the shards."""
+    if TEST_SPLIT not in sets:
+        yield "there is no readable test set, so leaks cannot be excluded"
+        return
+    if not pictures.short:
+        return
+    test = set(sets[TEST_SPLIT].ids())
+    training = {image_id for name, one in sets.items() if name != TEST_SPLIT for image_id in one.ids()}
+    both = sorted(test & training)
+    if both:
+        yield f"{len(both)} test images are also training images, {both[0]} for one"
+    ids = np.array(list(pictures.digests), object)
+    is_test = np.array([image_id in test for image_id in ids], bool)
+    order = np.argsort(~is_test, kind="stable")  # test images first: only their rows are compared
+    short, long = np.concatenate(pictures.short)[order], np.concatenate(pictures.long)[order]
+    tests = int(is_test.sum())
+    pairs, _ = search(short, long, thresholds["radius"], thresholds["confirm_radius"], 0, tests)
+    leaks = np.flatnonzero(pairs.b >= tests)
+    facts["leak_comparisons"] = tests * (len(ids) - tests)
+    facts["leaks"] = len(leaks)
+    for number in leaks[:10].tolist():
+        a, b = ids[order[pairs.a[number]]], ids[order[pairs.b[number]]]
+        yield f"training image {b} looks like test image {a} ({pairs.distance_256[number]} of 256 bits differ)"
+    if len(leaks) > 10:
+        yield f"… and {len(leaks) - 10} more training images that look like test images"
