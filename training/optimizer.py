@@ -1,25 +1,47 @@
-"""SGD, its learning rate as a function of the step, and which parameters decay."""
+"""SGD with momentum, its learning rate as a function of the step, and which parameters decay."""
 
 import math
 from bisect import bisect_right
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from training.config import Optimizer as Config
 
 
-def make_optimizer(network: nn.Module, config: Config, decays_weights: bool) -> torch.optim.SGD:
-    """SGD with momentum; weight decay on convolution and dense kernels only, and only if `decays_weights`."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    kernels = [parameter for parameter in parameters if parameter.ndim >= 2]
-    others = [parameter for parameter in parameters if parameter.ndim < 2]
-    decay = config.weight_decay if decays_weights else 0.0
-    groups = [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, foreach=True)
-    for parameter in parameters:  # there from the start, so that every checkpoint holds the same tensors
-        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimizer
+class MomentumSGD:
+    """Heavy-ball SGD as tf.train.MomentumOptimizer: m ← μ·m + g, w ← w − η·m; not Nesterov.
+
+    g includes weight decay (the gradient of ½‖W‖²) on convolution and dense kernels, and on nothing else.
+    """
+
+    # torch.optim loads the whole compiler on first use: seconds, which a demonstration does not have
+
+    def __init__(self, network: nn.Module, config: Config, decays_weights: bool) -> None:
+        self.momentum = config.momentum
+        self.weight_decay = config.weight_decay if decays_weights else 0.0
+        self.parameters: dict[str, Tensor] = dict(network.named_parameters())
+        self.momenta: dict[str, Tensor] = {n: torch.zeros_like(p) for n, p in self.parameters.items()}
+        self._kernels = [parameter for parameter in self.parameters.values() if parameter.ndim >= 2]
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Take one step at learning rate `rate`, and forget the gradients."""
+        parameters, momenta = list(self.parameters.values()), list(self.momenta.values())
+        gradients = [_gradient(parameter) for parameter in parameters]
+        if self.weight_decay:
+            on_kernels = [_gradient(kernel) for kernel in self._kernels]
+            torch._foreach_add_(on_kernels, self._kernels, alpha=self.weight_decay)
+        torch._foreach_mul_(momenta, self.momentum)
+        torch._foreach_add_(momenta, gradients)
+        torch._foreach_add_(parameters, momenta, alpha=-rate)
+        for parameter in parameters:
+            parameter.grad = None
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
 
 
 def learning_rate(config: Config, step: int, steps_per_epoch: int, epochs: int) -> float:

@@ -23,7 +23,7 @@ from training.methods.choose import make_method
 from training.methods.interface import Batch
 from training.models.choose import make_network
 from training.models.student import Student
-from training.optimizer import learning_rate, make_optimizer
+from training.optimizer import MomentumSGD, learning_rate
 from training.randomness import generator
 from training.run_directory import RESULT, describe, open_run, read_result, write_json
 
@@ -49,7 +49,7 @@ class Trainer:
         self.network = make_network(config.network, len(train.class_names), config.seed).to(device).train()
         self.student = Student(self.network, self.bf16)
         self.method = make_method(config, device)
-        self.optimizer = make_optimizer(self.network, config.optimizer, self.method.decays_weights)
+        self.optimizer = MomentumSGD(self.network, config.optimizer, self.method.decays_weights)
         self.averages = AveragedWeights(self.network, config.average_decay) if config.average_decay else None
         self.augmenter = Augmenter(self.train.images, config.augment)
         self.steps_per_epoch = len(train) // config.batch_size
@@ -124,10 +124,7 @@ class Trainer:
             outcome = self.method.step(self.student, batch)
             outcome.loss.backward()
             rate = learning_rate(config.optimizer, self.step, count, config.epochs)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            self.optimizer.step(rate)
             if self.averages:
                 self.averages.update(self.step)
             self.losses[position] = outcome.loss.detach()
@@ -193,13 +190,9 @@ class Trainer:
 
     def _tensors(self) -> dict[str, Tensor]:
         """Every tensor that the next step depends on, by name."""
-        momenta = {
-            name: self.optimizer.state[parameter]["momentum_buffer"]
-            for name, parameter in self.network.named_parameters()
-        }
         groups: dict[str, dict[str, Tensor]] = {
             "network": self.network.state_dict(),
-            "momentum": momenta,
+            "momentum": self.optimizer.momenta,
             "average": dict(self.averages.network.named_parameters()) if self.averages else {},
             "method": self.method.state,
             "epoch": {"losses": self.losses, "trust": self.trust.counts},

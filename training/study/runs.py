@@ -81,7 +81,8 @@ def run_all(runs: Iterable[Run], data: Path, test: str, output: Path, jobs: int)
             yield todo[name]
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # torch is loaded once, not by each worker
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare, initargs=(threads,)) as pool:
         futures: dict[Future[None], str] = {pool.submit(_in_worker, task): n for n, task in tasks.items()}
         try:

@@ -1,0 +1,102 @@
+"""The command line: results, exit codes and messages."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from training.__main__ import main
+
+SMALL = ["--recipe", "tiny", "--set", "network.width=2", "--set", "batch_size=32", "--set", "epochs=2"]
+
+
+def train(dataset: Path, out: Path, *more: str) -> list[str]:
+    return ["train", "--data", str(dataset), "--split", "blue-0.40", "--output", str(out), *SMALL, *more]
+
+
+def test_train_then_evaluate_measure_the_same(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main(train(dataset, out, "--method", "mentormix", "--json")) == 0
+    trained = json.loads(capsys.readouterr().out)
+    assert main(["evaluate", "--data", str(dataset), "--run", str(out), "--json"]) == 0
+    evaluated = json.loads(capsys.readouterr().out)
+    assert evaluated["accuracy"] == trained["final_accuracy"]
+    assert (
+        main(["evaluate", "--data", str(dataset), "--run", str(out), "--split", "blue-0.40", "--json"]) == 0
+    )
+    on_training_set = json.loads(capsys.readouterr().out)
+    assert on_training_set["memorised"] == trained["memorised"]
+
+
+def test_the_resolved_configuration_is_saved(dataset: Path, tmp_path: Path) -> None:
+    main(train(dataset, tmp_path / "run", "--method", "mentormix", "--set", "mentormix.alpha=3", "--json"))
+    saved = json.loads((tmp_path / "run/config.json").read_text())
+    assert saved["config"]["mentormix"]["alpha"] == 3.0
+    assert (
+        saved["config"]["mentormix"]["loss_percentile"] == 0.6
+    )  # of the published table, by the set's level
+    assert "mixup" not in saved["config"]
+    assert saved["data"]["train"] == "blue-0.40"
+
+
+def test_a_second_run_in_the_same_folder_needs_resume(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = train(dataset, tmp_path / "run", "--json")
+    assert main(call) == 0
+    first = capsys.readouterr().out
+    assert main(call) == 2
+    assert "add --resume" in capsys.readouterr().err
+    assert main([*call, "--resume"]) == 0
+    assert capsys.readouterr().out == first
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["--set", "epochs"], 2, "key=value"),
+        (["--set", "epoch=3"], 2, "did you mean 'epochs'"),
+        (["--set", "network.name=resnet"], 2, "unknown network"),
+        (["--recipe", "tinny"], 2, "did you mean 'tiny'"),
+        (["--test", "tset"], 1, "no manifest"),
+        (["--set", "optimizer.learning_rate=1e30"], 1, "the loss is"),
+    ],
+)
+def test_mistakes_give_a_message_and_the_exit_code(
+    dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    code: int,
+    message: str,
+) -> None:
+    assert main(train(dataset, tmp_path / "run", "--json", *more)) == code
+    assert message in capsys.readouterr().err
+
+
+def test_evaluate_needs_a_run(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--data", str(dataset), "--run", str(tmp_path / "nowhere")]) == 1
+    assert "no run in this folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [[], ["trian"], ["train", "--method", "sgd"], ["study", "--jobs", "0"]])
+def test_bad_usage_exits_with_two(argv: list[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(argv)
+    assert error.value.code == 2
+
+
+def test_help_comes_without_loading_torch() -> None:
+    code = (
+        "import sys, contextlib, training.__main__ as m\n"
+        "with contextlib.suppress(SystemExit): m.main(['train', '--help'])\n"
+        "assert 'torch' not in sys.modules, 'torch was loaded'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--split" in done.stdout
+    assert "example:" in done.stdout

@@ -1,0 +1,194 @@
+"""The parts of the loop: optimiser, averaging, order, augmentation, networks, configuration."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim.sgd import sgd
+
+from schemas.errors import UsageError
+from training.averaging import AveragedWeights
+from training.config import METHODS, Augment, MentorMix, Network, Optimizer, TrainConfig
+from training.data.augment import Augmenter, draw
+from training.data.order import epoch_order
+from training.methods.choose import make_method
+from training.models.choose import NETWORKS, make_network
+from training.optimizer import MomentumSGD, learning_rate
+from training.recipes.choose import RECIPES, configure
+from training.recipes.released import CIFAR10, mentormix_for
+
+CPU = torch.device("cpu")
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize(("second_reweight", "shrinks"), [(False, True), (True, False)])
+def test_weight_decay_is_l2_on_kernels_only_and_off_with_second_reweighting(
+    second_reweight: bool, shrinks: bool
+) -> None:
+    config = TrainConfig(method="mentormix", mentormix=MentorMix(second_reweight=second_reweight))
+    net = network()
+    decays_weights = make_method(config, CPU).decays_weights
+    optimizer = MomentumSGD(net, Optimizer(weight_decay=0.01), decays_weights)
+    before = [parameter.detach().clone() for parameter in net.parameters()]
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(0.5)
+    for old, new in zip(before, net.parameters(), strict=True):
+        factor = 1 - 0.5 * 0.01 if shrinks and old.ndim >= 2 else 1.0  # the gradient of ½‖W‖² is W
+        assert torch.allclose(new, old * factor, rtol=1e-6, atol=0)
+
+
+def test_steps_equal_those_of_torchs_own_sgd() -> None:
+    net = network()
+    theirs = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
+    momenta: dict[str, list[Tensor | None]] = {name: [None] for name in theirs}
+    optimizer = MomentumSGD(net, Optimizer(momentum=0.9, weight_decay=0.1), decays_weights=True)
+    for step in range(4):
+        rng = torch.Generator().manual_seed(step)
+        for name, parameter in net.named_parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=rng)
+            decay = 0.1 if parameter.ndim >= 2 else 0.0
+            sgd(
+                [theirs[name]], [parameter.grad.clone()], momenta[name], foreach=False, lr=0.3, momentum=0.9,
+                weight_decay=decay, dampening=0, nesterov=False, maximize=False,
+            )  # fmt: skip
+        optimizer.step(0.3)
+    for name, parameter in net.named_parameters():
+        assert torch.allclose(parameter, theirs[name], rtol=1e-6)
+        assert parameter.grad is None
+
+
+def test_averaged_weights_follow_the_warmed_up_decay() -> None:
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(net.weight)
+    averages = AveragedWeights(net, decay=0.3)
+    expected = 0.0
+    for step in range(6):
+        with torch.no_grad():
+            net.weight.fill_(step + 1.0)
+        averages.update(step)
+        decay = min(0.3, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * (step + 1.0)
+        assert averages.network.weight.item() == pytest.approx(expected)
+
+
+def test_evaluation_uses_the_current_running_statistics_and_leaves_training_alone() -> None:
+    net = network().train()
+    averages = AveragedWeights(net, decay=0.9)
+    net(torch.randn(8, 3, 3, 3))
+    assert torch.equal(averages.for_evaluation()[1].running_mean, net[1].running_mean)
+    assert averages.network[1].running_mean.data_ptr() != net[1].running_mean.data_ptr()
+
+
+def test_cosine_schedule_falls_from_the_full_rate_to_nothing() -> None:
+    config = Optimizer(learning_rate=0.2, schedule="cosine")
+    rates = [learning_rate(config, step, 10, 4) for step in range(40)]
+    assert rates[0] == 0.2
+    assert rates[20] == pytest.approx(0.1)
+    assert rates[-1] == pytest.approx(0.1 * (1 + math.cos(math.pi * 39 / 40)))
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_step_schedule_and_warmup() -> None:
+    config = Optimizer(learning_rate=1.0, schedule="step", milestones=(2, 3), decay=0.1, warmup_epochs=1)
+    rates = [learning_rate(config, step, 4, 5) for step in range(20)]
+    assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert rates[8:13] == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.01])
+
+
+def test_epoch_order_is_a_permutation_that_depends_on_seed_and_epoch_alone() -> None:
+    one = epoch_order(100, seed=1, epoch=0)
+    assert sorted(one.tolist()) == list(range(100))
+    assert torch.equal(one, epoch_order(100, seed=1, epoch=0))
+    assert not torch.equal(one, epoch_order(100, seed=1, epoch=1))
+    assert not torch.equal(one, epoch_order(100, seed=2, epoch=0))
+
+
+def test_augmentation_equals_crop_and_flip_one_image_at_a_time() -> None:
+    images = torch.randint(256, (6, 3, 5, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    config = Augment(crop_padding=2, flip=True)
+    draws = draw(config, 6, seed=4, epoch=1, device=CPU)
+    index = torch.tensor([5, 0, 3])
+    batch = Augmenter(images, config).batch(index, draws, slice(2, 5))
+    for row, (image, place) in enumerate(zip(index.tolist(), range(2, 5), strict=True)):
+        padded = np.pad(images[image].numpy(), ((0, 0), (2, 2), (2, 2)))
+        top, left = int(draws.top[place]), int(draws.left[place])
+        cut = padded[:, top : top + 5, left : left + 7]
+        if draws.flip[place]:
+            cut = cut[:, :, ::-1]
+        assert batch[row].numpy() == pytest.approx(cut / 127.5 - 1, abs=1e-6)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_augmentation_draws_cover_their_range() -> None:
+    draws = draw(Augment(crop_padding=1, flip=True), 1000, seed=0, epoch=0, device=CPU)
+    assert set(draws.top.tolist()) == {0, 1, 2} == set(draws.left.tolist())
+    assert 0.4 < draws.flip.double().mean().item() < 0.6
+    assert not draw(Augment(crop_padding=1, flip=False), 1000, 0, 0, CPU).flip.any()
+
+
+def test_preact_resnet18_has_the_published_size() -> None:
+    net = make_network(Network("preact_resnet18", 64), 10, seed=0)
+    # 11,171,146 in kuangliu/pytorch-cifar, which leaves out the paper's last batch norm of 512 channels
+    assert sum(parameter.numel() for parameter in net.parameters()) == 11_171_146 + 2 * 512
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_start_from_their_seed_and_give_one_logit_per_class(name: str) -> None:
+    one, same, other = (make_network(Network(name, 4), 7, seed) for seed in (0, 0, 1))
+    assert one(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_an_unknown_network_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'preact_resnet18'"):
+        make_network(Network("preact_resnet", 4), 2, 0)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("method", METHODS)
+def test_recipes_configure_every_method(recipe: str, method: str) -> None:
+    config = configure(recipe, 0.4, {"method": method, "seed": 3})
+    assert (config.method, config.seed) == (method, 3)
+    assert (config.mentormix.alpha, config.mentormix.second_reweight) == (8.0, False)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"epochz": 3}, "did you mean 'epochs'"),
+        ({"method": "mentormx"}, "mentormx.*not one of.*mentormix"),
+        ({"mentormix": {"alpha": 0}}, "alpha must be above 0"),
+        ({"mentormix": {"loss_percentile": 60}}, r"in \[0, 1\]"),
+        ({"batch_size": "many"}, "batch_size: expected int"),
+        ({"precision": "fp16"}, "not one of"),
+    ],
+)
+def test_mistakes_in_the_configuration_name_the_key(overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        configure("tiny", 0.4, overrides)
+
+
+@pytest.mark.parametrize(("level", "nearest"), [(0.0, 0.2), (0.3, 0.2), (0.4, 0.4), (0.5, 0.4), (0.8, 0.8)])
+def test_published_settings_go_by_the_nearest_level_the_lower_of_two(level: float, nearest: float) -> None:
+    alpha, percentile, second = CIFAR10[nearest]
+    found = mentormix_for(CIFAR10, level)
+    assert (found.alpha, found.loss_percentile, found.second_reweight) == (alpha, percentile, second)
+
+
+def test_a_run_is_named_by_what_decides_it_and_by_nothing_else() -> None:
+    base = TrainConfig(method="vanilla")
+    assert base.digest("data") == TrainConfig(method="vanilla", mentormix=MentorMix(alpha=1.0)).digest("data")
+    others = [
+        TrainConfig(method="vanilla", seed=1),
+        TrainConfig(method="vanilla", epochs=5),
+        TrainConfig(method="mixup"),
+    ]
+    digests = {base.digest("data"), base.digest("other"), *(one.digest("data") for one in others)}
+    assert len(digests) == 5

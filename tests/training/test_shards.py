@@ -1,0 +1,115 @@
+"""Reading shards: what is in them arrives, and what is broken is refused with file and remedy."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas.errors import DataError
+from schemas.manifest import MANIFEST
+from tests.training.conftest import example, png, write_set
+from training.data.shards import load, load_pair
+
+RNG = np.random.default_rng(0)
+
+
+def pixels(height: int = 8, width: int = 8) -> np.ndarray:
+    return RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def change_manifest(directory: Path, **changes: object) -> None:
+    path = directory / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_images_and_labels_arrive_as_they_were_written(tmp_path: Path) -> None:
+    pictures = [pixels(6, 9) for _ in range(5)]
+    rows = [example(i, png(p), i % 3, None if i == 4 else i % 2, i != 1) for i, p in enumerate(pictures)]
+    loaded = load(write_set(tmp_path / "red-0.20", rows, shards=1, noise_level=0.2, colour="red"))
+    assert loaded.images.shape == (5, 3, 6, 9)
+    assert np.array_equal(loaded.images.permute(0, 2, 3, 1).numpy(), np.stack(pictures))
+    assert loaded.labels.tolist() == [0, 1, 2, 0, 1]
+    assert loaded.is_clean.tolist() == [True, False, True, True, True]
+    assert loaded.true_labels.tolist() == [0, 1, 0, 1, -1]
+    assert (loaded.name, loaded.noise_level, loaded.colour) == ("red-0.20", 0.2, "red")
+
+
+def test_shards_follow_each_other_in_the_manifests_order(tmp_path: Path) -> None:
+    rows = [example(i, png(pixels()), i % 3, i % 3, True) for i in range(6)]
+    loaded = load(write_set(tmp_path / "a", rows, shards=2))
+    assert loaded.labels.tolist() == [0, 2, 1, 1, 0, 2]  # rows 0, 2, 4, then 1, 3, 5
+
+
+def test_a_set_without_a_manifest_is_refused_and_its_neighbours_are_named(dataset: Path) -> None:
+    (dataset / "blue-0.40" / MANIFEST).unlink()
+    with pytest.raises(
+        DataError, match=r"no manifest.json, no set: its build was not finished.*blue-0.00, test"
+    ):
+        load(dataset / "blue-0.40")
+
+
+def test_an_altered_shard_is_refused(dataset: Path) -> None:
+    shard = sorted((dataset / "test").glob("*.parquet"))[0]
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(DataError, match=f"{shard.name}: altered"):
+        load(dataset / "test")
+
+
+def test_a_missing_shard_is_refused(dataset: Path) -> None:
+    shard = sorted((dataset / "test").glob("*.parquet"))[1]
+    shard.unlink()
+    with pytest.raises(DataError, match=f"{shard.name}: .*missing"):
+        load(dataset / "test")
+
+
+def test_a_wrong_row_count_is_refused(dataset: Path) -> None:
+    change_manifest(dataset / "test", rows=61)
+    with pytest.raises(DataError, match="60 rows, the manifest says 61"):
+        load(dataset / "test")
+
+
+def test_an_empty_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="empty"):
+        load(write_set(tmp_path / "none", []))
+
+
+def test_a_table_of_another_kind_is_refused(dataset: Path) -> None:
+    change_manifest(dataset / "test", table="verdict")
+    with pytest.raises(DataError, match="'verdict', training needs 'example'"):
+        load(dataset / "test")
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_outside_the_classes_is_refused(tmp_path: Path, label: int) -> None:
+    rows = [example(0, png(pixels()), 0, 0, True), example(1, png(pixels()), label, 0, True)]
+    with pytest.raises(DataError, match="3 class names"):
+        load(write_set(tmp_path / "set", rows))
+
+
+def test_images_of_different_sizes_are_refused_by_name(tmp_path: Path) -> None:
+    rows = [example(0, png(pixels()), 0, 0, True), example(1, png(pixels(8, 9)), 0, 0, True)]
+    with pytest.raises(DataError, match="'id-00001' is 9×8, 'id-00000' is 8×8"):
+        load(write_set(tmp_path / "set", rows, shards=1))
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>not found</html>", png(pixels())[:120]])
+def test_what_is_no_image_is_refused_by_name(tmp_path: Path, data: bytes) -> None:
+    rows = [example(0, png(pixels()), 0, 0, True), example(1, data, 0, 0, True)]
+    with pytest.raises(DataError, match="'id-00001' cannot be decoded"):
+        load(write_set(tmp_path / "set", rows, shards=1))
+
+
+def test_training_and_test_set_must_have_the_same_classes(dataset: Path) -> None:
+    rows = [example(0, png(pixels()), 0, 0, True)]
+    write_set(dataset / "other", rows, names=["circle", "square"])
+    with pytest.raises(DataError, match="one class list"):
+        load_pair(dataset, "blue-0.40", "other")
+
+
+def test_training_and_test_images_must_be_of_one_size(dataset: Path) -> None:
+    write_set(dataset / "large", [example(0, png(pixels(9, 9)), 0, 0, True)])
+    with pytest.raises(DataError, match="8×8, of large 9×9"):
+        load_pair(dataset, "blue-0.40", "large")

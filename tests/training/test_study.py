@@ -1,0 +1,181 @@
+"""The study: a grid of runs, of which the finished are skipped and the failing recorded."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from schemas.errors import DataError, UsageError
+from tests.training.conftest import striped, write_set
+from training.__main__ import main
+from training.config import METHODS
+from training.run_directory import read_result
+from training.study import grid, plot, runs, summary, table
+from training.study.grid import StudyConfig
+
+QUICK: dict[str, Any] = {
+    "epochs": 1, "batch_size": 32, "precision": "fp32", "network": {"name": "small_cnn", "width": 2},
+}  # fmt: skip
+
+
+def study(**changes: Any) -> StudyConfig:
+    base: dict[str, Any] = {
+        "levels": (0.0, 0.4),
+        "colours": ("blue",),
+        "methods": ("vanilla",),
+        "seeds": (0, 1),
+    }
+    return StudyConfig(**{**base, "recipe": "tiny", "set": QUICK, **changes})
+
+
+def test_without_noise_the_colours_share_their_runs(dataset: Path) -> None:
+    write_set(dataset / "red-0.40", striped(96, 0.4, seed=3), noise_level=0.4, colour="red")
+    cells = grid.plan(study(colours=("red", "blue")), dataset)
+    assert len(cells) == 8
+    clean = [cell.run.name for cell in cells if cell.noise_level == 0]
+    noisy = [cell.run.name for cell in cells if cell.noise_level == 0.4]
+    assert (len(clean), len(set(clean))) == (4, 2)
+    assert len(set(noisy)) == 4
+
+
+def test_a_run_has_another_name_if_its_data_or_configuration_differ(dataset: Path) -> None:
+    names = {cell.run.name for cell in grid.plan(study(), dataset)}
+    changed = {cell.run.name for cell in grid.plan(study(set=QUICK | {"batch_size": 16}), dataset)}
+    assert not names & changed
+    for path in (dataset / "blue-0.40").iterdir():
+        path.unlink()
+    (dataset / "blue-0.40").rmdir()
+    write_set(dataset / "blue-0.40", striped(96, 0.4, seed=9), noise_level=0.4)
+    again = {cell.run.name for cell in grid.plan(study(), dataset)}
+    assert {name for name in again if name in names} == {
+        name for name in names if name.startswith("blue-0.00")
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"levels": ()}, "levels is empty"),
+        ({"levels": (0.4, 0.4)}, "levels names one twice"),
+        ({"levels": (40.0,)}, r"in \[0, 1\)"),
+        ({"set": {"seed": 3}}, "set.seed: the study varies this itself"),
+    ],
+)
+def test_mistakes_in_a_study_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        study(**changes)
+
+
+def test_a_missing_set_is_refused_before_anything_is_trained(dataset: Path) -> None:
+    with pytest.raises(DataError, match=r"red-0\.40: no manifest"):
+        grid.plan(study(levels=(0.4,), colours=("red",)), dataset)
+
+
+def test_a_folder_whose_manifest_says_another_level_is_refused(dataset: Path) -> None:
+    (dataset / "blue-0.40").rename(dataset / "blue-0.60")
+    with pytest.raises(DataError, match=r"manifest says noise level 0\.4"):
+        grid.plan(study(levels=(0.6,)), dataset)
+
+
+def arguments(dataset: Path, out: Path, *more: str) -> list[str]:
+    sets = [f"{key}={value}" for key, value in QUICK.items() if key != "network"]
+    pairs = [*sets, "network.name=small_cnn", "network.width=2"]
+    start = ["study", "--data", str(dataset), "--output", str(out), "--recipe", "tiny", "--json"]
+    return [*start, *(word for pair in pairs for word in ("--set", pair)), *more]
+
+
+def test_finished_runs_are_skipped_and_failing_ones_recorded_and_tried_again(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "study"
+    call = arguments(
+        dataset, out, "--levels", "0.0", "0.4", "--colours", "blue", "--methods", "vanilla", "mixup"
+    )
+    call += ["--seeds", "0"]
+    trained: list[str] = []
+    real = runs.Trainer.run
+
+    def run(self: Any, directory: Path, **options: Any) -> Any:
+        trained.append(directory.name)
+        if "blue-0.40-mixup" in directory.name and len(trained) <= 4:
+            raise RuntimeError("out of luck")
+        return real(self, directory, **options)
+
+    monkeypatch.setattr(runs.Trainer, "run", run)
+    assert main(call) == 1
+    assert len(trained) == 4  # the failing run did not stop the others
+    rows = {(row["noise_level"], row["method"]): row for row in table.read(out).to_pylist()}
+    assert rows[0.4, "mixup"]["status"] == "failed"
+    assert rows[0.4, "mixup"]["error"] == "RuntimeError: out of luck"
+    assert rows[0.4, "mixup"]["final_accuracy"] is None
+    others = [row for key, row in rows.items() if key != (0.4, "mixup")]
+    assert [row["status"] for row in others] == ["finished"] * 3
+    assert all(0 <= row["final_accuracy"] <= row["best_accuracy"] <= 1 for row in others)
+    assert "out of luck" in summary.markdown(table.read(out))
+
+    assert main(call) == 0
+    assert len(trained) == 5  # only what had failed was trained again
+    assert set(table.read(out)["status"].to_pylist()) == {"finished"}
+    capsys.readouterr()
+
+    assert main(["plot", str(out), "--json"]) == 0
+    first = (out / "accuracy.svg").read_bytes()
+    assert main(["plot", str(out), "--json"]) == 0
+    assert (out / "accuracy.svg").read_bytes() == first
+    assert (out / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    assert "| blue | 40 % | mixup | 1 |" in (out / "summary.md").read_text()
+
+
+def test_parallel_runs_give_what_sequential_ones_give(dataset: Path, tmp_path: Path) -> None:
+    plain, parallel = tmp_path / "plain", tmp_path / "parallel"
+    more = ["--levels", "0.4", "--colours", "blue", "--methods", "mentormix", "--seeds", "0", "1"]
+    assert main(arguments(dataset, plain, *more)) == 0
+    assert main(arguments(dataset, parallel, *more, "--jobs", "2")) == 0
+    timed = ["seconds", "images_per_second", "threads"]
+    one, other = (pq.read_table(out / table.FILE).drop_columns(timed) for out in (plain, parallel))
+    assert one.equals(other)
+
+
+def test_a_study_can_come_from_a_file_and_the_command_line_wins(dataset: Path, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "levels: [0.4]\ncolours: [blue]\nmethods: [vanilla, mixup]\nseeds: [5, 6]\nset: {epochs: 2}\n"
+    )
+    assert main(arguments(dataset, tmp_path / "out", "--config", str(file), "--seeds", "7")) == 0
+    rows = table.read(tmp_path / "out").to_pylist()
+    assert [(row["method"], row["seed"], row["epochs"]) for row in rows] == [
+        ("mixup", 7, 1),
+        ("vanilla", 7, 1),
+    ]
+
+
+def test_an_unknown_key_of_a_study_file_is_a_usage_error(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("level: [0.4]\n")
+    assert main(arguments(dataset, tmp_path / "out", "--config", str(file))) == 2
+    assert "did you mean 'levels'" in capsys.readouterr().err
+
+
+def test_spread_is_the_mean_and_the_sample_deviation() -> None:
+    assert str(summary.spread([0.5, 0.6, 0.7])) == "60.0 ± 10.0"
+    assert str(summary.spread([0.5])) == "50.0"
+
+
+def test_every_method_has_its_own_look() -> None:
+    assert plot.LOOKS.keys() == set(METHODS)
+    assert (
+        len({paint for paint, _ in plot.LOOKS.values()})
+        == len({m for _, m in plot.LOOKS.values()})
+        == len(METHODS)
+    )
+
+
+def test_nothing_to_plot_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no results; run the study first"):
+        table.read(tmp_path)
+    with pytest.raises(UsageError, match="unknown recipe"):
+        study(recipe="tinny") and grid.configure("tinny", 0.4, {})
+    assert read_result(tmp_path) is None

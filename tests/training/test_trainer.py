@@ -1,0 +1,250 @@
+"""The run as a whole: it learns, it repeats, it resumes to the bit, and it says what went wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from schemas.errors import DataError, UsageError
+from training import checkpoint, metrics, trainer
+from training.config import METHODS, Augment, Network, Optimizer, TrainConfig
+from training.data.shards import ImageSet, load_pair
+from training.errors import DivergedError
+from training.recipes.choose import configure
+from training.run_directory import read_result
+from training.trainer import Trainer
+
+CPU = torch.device("cpu")
+Make = Callable[..., TrainConfig]
+
+
+@pytest.fixture
+def sets(dataset: Path) -> tuple[ImageSet, ImageSet]:
+    return load_pair(dataset, "blue-0.40", "test")
+
+
+def run_until(step: int, config: TrainConfig, sets: tuple[ImageSet, ImageSet], directory: Path) -> None:
+    """Train, or go on, until `step` steps are done; then stop as Ctrl-C does."""
+    run = Trainer(config, *sets, CPU)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(directory, resume=True, stop=lambda: run.step >= step)
+    assert run.step == step
+
+
+def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+
+
+def equal(one: Path, other: Path) -> bool:
+    a, b = (load_file(path / checkpoint.FILE) for path in (one, other))
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_configuration_gives_the_same_bits(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, method: str, precision: str
+) -> None:
+    config = tiny_config(method=method, precision=precision, epochs=2)
+    for name in ("one", "other"):
+        Trainer(config, *sets, CPU).run(tmp_path / name)
+    Trainer(tiny_config(method=method, precision=precision, epochs=2, seed=1), *sets, CPU).run(
+        tmp_path / "third"
+    )
+    assert equal(tmp_path / "one", tmp_path / "other")
+    assert timeless(metrics.read(tmp_path / "one")) == timeless(metrics.read(tmp_path / "other"))
+    assert not equal(tmp_path / "one", tmp_path / "third")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "steps", [2, 3, 4], ids=["in the first epoch", "between epochs", "in the second epoch"]
+)
+def test_a_stopped_run_resumes_to_the_bit(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, method: str, steps: int
+) -> None:
+    config = tiny_config(method=method)
+    whole = Trainer(config, *sets, CPU).run(tmp_path / "whole")
+    run_until(steps, config, sets, tmp_path / "parts")
+    assert read_result(tmp_path / "parts") is None
+    parts = Trainer(config, *sets, CPU).run(tmp_path / "parts", resume=True)
+    assert equal(tmp_path / "whole", tmp_path / "parts")
+    assert timeless(metrics.read(tmp_path / "whole")) == timeless(metrics.read(tmp_path / "parts"))
+    timed = {"seconds", "images_per_second"}
+    assert {k: v for k, v in whole.items() if k not in timed} == {
+        k: v for k, v in parts.items() if k not in timed
+    }
+
+
+LONG = {
+    "epochs": 2000,
+    "network": {"width": 2},
+    "batch_size": 32,
+    "memorised_every": 2000,
+    "evaluate_every": 2000,
+}
+VICTIM = """
+import sys, torch
+from pathlib import Path
+from tests.training.test_trainer import CPU, LONG, Trainer, configure, load_pair, trainer
+torch.set_num_threads(1)
+trainer.CHECKPOINT_SECONDS = 0
+sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
+Trainer(configure("tiny", 0.4, LONG), *sets, CPU).run(Path(sys.argv[2]))
+"""
+
+
+def test_a_killed_run_resumes_to_the_bit(
+    dataset: Path, sets: tuple[ImageSet, ImageSet], tmp_path: Path
+) -> None:
+    """SIGKILL at an arbitrary moment after the third epoch, with a checkpoint each epoch."""
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen([sys.executable, "-c", VICTIM, str(dataset), str(killed)])
+    deadline = time.monotonic() + 60
+    while len(metrics.read(killed)) < 3 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    config = configure("tiny", 0.4, LONG)
+    _, state = checkpoint.load(killed, CPU)
+    assert state["step"] >= 6
+    for directory in (killed, whole):
+        run_until(state["step"] + 4, config, sets, directory)
+    assert equal(killed, whole)
+    assert timeless(metrics.read(killed)) == timeless(metrics.read(whole))
+
+
+def test_training_learns_an_easy_set_in_spite_of_wrong_labels(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+) -> None:
+    config = tiny_config(method="mentormix", epochs=15, augment=Augment(0, flip=True))
+    result = Trainer(config, *sets, CPU).run(tmp_path / "run")
+    rows = metrics.read(tmp_path / "run")
+    assert rows[0]["test_accuracy"] < 0.8
+    assert result["final_accuracy"] > 0.9
+    assert rows[-1]["mentor_precision"] > 0.8  # 0.6 by chance
+
+
+def test_vanilla_without_augmentation_memorises_the_wrong_labels(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+) -> None:
+    config = tiny_config(epochs=60, augment=Augment(0, flip=False), network=Network("small_cnn", 16))
+    result = Trainer(config, *sets, CPU).run(tmp_path / "run")
+    assert result["memorised"] > 0.8
+    assert result["train_accuracy"] > 0.8
+
+
+def test_metrics_hold_what_is_promised(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+) -> None:
+    config = tiny_config(method="mentormix", epochs=5, evaluate_every=2, memorised_every=4)
+    Trainer(config, *sets, CPU).run(tmp_path / "run")
+    rows = metrics.read(tmp_path / "run")
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 3), (2, 6), (3, 9), (4, 12), (5, 15)]
+    always = {
+        "learning_rate",
+        "train_loss",
+        "images_per_second",
+        "trusted",
+        "mentor_precision",
+        "mentor_recall",
+    }
+    assert all(always <= row.keys() for row in rows)
+    assert [row["epoch"] for row in rows if "test_accuracy" in row and "test_accuracy_raw" in row] == [
+        2,
+        4,
+        5,
+    ]
+    on_training_set = {"train_accuracy", "clean_accuracy", "memorised", "recovered"}
+    assert [row["epoch"] for row in rows if on_training_set <= row.keys()] == [4, 5]
+    last = rows[-1]
+    weighed = 0.6 * last["clean_accuracy"] + 0.4 * last["memorised"]
+    assert last["train_accuracy"] == pytest.approx(
+        weighed, abs=0.01
+    )  # 58 of 96 are right: the level is exact
+
+
+def test_without_averaging_both_accuracies_are_the_same(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+) -> None:
+    result = Trainer(tiny_config(average_decay=0.0, epochs=1), *sets, CPU).run(tmp_path / "run")
+    assert result["final_accuracy"] == result["final_accuracy_raw"]
+    assert not any(name.startswith("average") for name in load_file(tmp_path / "run" / checkpoint.FILE))
+
+
+def test_a_finished_run_is_not_trained_again(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(epochs=1)
+    result = Trainer(config, *sets, CPU).run(tmp_path / "run")
+    monkeypatch.setattr(Trainer, "_epoch", None)
+    assert Trainer(config, *sets, CPU).run(tmp_path / "run", resume=True) == result
+
+
+def test_a_run_folder_is_never_overwritten_or_mixed(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+) -> None:
+    Trainer(tiny_config(epochs=1), *sets, CPU).run(tmp_path / "run")
+    with pytest.raises(UsageError, match="--resume"):
+        Trainer(tiny_config(epochs=1), *sets, CPU).run(tmp_path / "run")
+    other = tiny_config(epochs=1, optimizer=Optimizer(learning_rate=0.3))
+    with pytest.raises(UsageError, match=r"differs in config\.optimizer\.learning_rate;"):
+        Trainer(other, *sets, CPU).run(tmp_path / "run", resume=True)
+    (tmp_path / "diary").mkdir()
+    (tmp_path / "diary/today.txt").write_text("dear diary")
+    with pytest.raises(UsageError, match="not empty"):
+        Trainer(tiny_config(epochs=1), *sets, CPU).run(tmp_path / "diary")
+
+
+def test_a_loss_that_is_no_number_is_named_with_its_step(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+) -> None:
+    config = tiny_config(optimizer=Optimizer(learning_rate=1e30))
+    with pytest.raises(
+        DivergedError, match=r"at step [12] \(epoch 1\); try a smaller optimizer.learning_rate"
+    ):
+        Trainer(config, *sets, CPU).run(tmp_path / "run")
+
+
+def test_a_set_smaller_than_a_batch_is_refused(sets: tuple[ImageSet, ImageSet], tiny_config: Make) -> None:
+    with pytest.raises(DataError, match="96 images do not fill one batch of 97"):
+        Trainer(tiny_config(batch_size=97), *sets, CPU)
+
+
+def test_a_damaged_checkpoint_is_refused(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+) -> None:
+    config = tiny_config()
+    run_until(1, config, sets, tmp_path / "run")
+    path = tmp_path / "run" / checkpoint.FILE
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match="damaged checkpoint"):
+        Trainer(config, *sets, CPU).run(tmp_path / "run", resume=True)
+
+
+def test_a_failed_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint.save(tmp_path, {"a": torch.ones(2)}, {"step": 1})
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        checkpoint.save(tmp_path, {"a": torch.zeros(2)}, {"step": 2})
+    tensors, state = checkpoint.load(tmp_path, CPU)
+    assert (tensors["a"].tolist(), state) == ([1.0, 1.0], {"step": 1})
+
+
+def test_nothing_in_training_pickles() -> None:
+    sources = Path(trainer.__file__).parent.rglob("*.py")
+    banned = ("pickle", "torch.load", "torch.save", "np.load", "joblib", "shelve")
+    found = [(path.name, word) for path in sources for word in banned if word in path.read_text()]
+    assert found == []
