@@ -91,9 +91,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, beam_arguments: list[str]) -> int:
-    say: Callable[[str], None] = (
-        (lambda line: None) if arguments.json else (lambda line: print(line, flush=True))
-    )
+
+    def say(line: str) -> None:
+        if not arguments.json:
+            print(line, flush=True)
+
     if arguments.verb == "verify":
         return _verify(arguments, say)
     if arguments.verb == "report":
