@@ -1,7 +1,8 @@
 """What a run writes down: one JSON line per epoch, and what the weights were worth."""
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,5 +54,27 @@ def read(directory: Path) -> list[dict[str, Any]]:
 
 def keep_until(directory: Path, step: int) -> None:
     """Drop the rows written after `step`: a run that resumes there writes them again."""
-    rows = [row for row in read(directory) if row["step"] <= step]
-    (directory / FILE).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    path, rows = directory / FILE, read(directory)
+    temporary = path.with_name(f".{FILE}.{os.getpid()}")
+    temporary.write_text(
+        "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step), encoding="utf-8"
+    )
+    os.replace(temporary, path)
+
+
+def result(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what a finished run's rows amount to: the last epoch's measurements, and the best test accuracy."""
+    last = rows[-1]
+    best = max((row for row in rows if "test_accuracy" in row), key=lambda row: row["test_accuracy"])
+    speeds = sorted(row["images_per_second"] for row in rows)
+    return {
+        "final_accuracy": last["test_accuracy"],
+        "final_accuracy_raw": last["test_accuracy_raw"],
+        "best_accuracy": best["test_accuracy"],
+        "best_epoch": best["epoch"],
+        **{key: last[key] for key in ("train_accuracy", "clean_accuracy", "memorised", "recovered")},
+        "train_loss": last["train_loss"],
+        "epochs": last["epoch"],
+        "steps": last["step"],
+        "images_per_second": speeds[len(speeds) // 2],
+    }

@@ -99,7 +99,7 @@ class Trainer:
                     saved = time.monotonic()
                 if stopped:
                     raise KeyboardInterrupt
-        result = self._result(metrics.read(directory))
+        result = metrics.result(metrics.read(directory)) | self._circumstances()
         write_json(directory / RESULT, result)
         return result
 
@@ -166,21 +166,10 @@ class Trainer:
             row |= memorisation(predict(network, self.train.images, self.bf16), self.train)
         return row
 
-    def _result(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        measured = [row for row in rows if "test_accuracy" in row]
-        best, last = max(measured, key=lambda row: row["test_accuracy"]), rows[-1]
-        speeds = sorted(row["images_per_second"] for row in rows)
+    def _circumstances(self) -> dict[str, Any]:
+        """What the numbers were made on."""
         return {
-            "final_accuracy": last["test_accuracy"],
-            "final_accuracy_raw": last["test_accuracy_raw"],
-            "best_accuracy": best["test_accuracy"],
-            "best_epoch": best["epoch"],
-            **{key: last[key] for key in ("train_accuracy", "clean_accuracy", "memorised", "recovered")},
-            "train_loss": last["train_loss"],
-            "epochs": last["epoch"],
-            "steps": last["step"],
             "seconds": round(self.seconds, 2),
-            "images_per_second": speeds[len(speeds) // 2],
             "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
             "device": self.device.type,
             "precision": "bf16" if self.bf16 else "fp32",

@@ -3,26 +3,35 @@
 from torch import Tensor, nn
 
 
-def block(inputs: int, outputs: int) -> nn.Sequential:
-    """3×3 convolution, batch norm, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )
-
-
 class SmallCNN(nn.Module):
-    """Six 3×3 convolutions in three stages of `width`, 2·`width` and 4·`width` channels, a pooling after each."""
+    """Five 3×3 convolutions: width, 2·width, 4·width, 4·width, 8·width channels; 0.54 M parameters at 32.
+
+    The first halves the resolution and pooling comes before batch norm: on a CPU the passes over large
+    activations cost more than the convolutions themselves.
+    """
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
         w = width
         self.features = nn.Sequential(
-            block(3, w), nn.MaxPool2d(2), block(w, 2 * w), block(2 * w, 2 * w), nn.MaxPool2d(2),
-            block(2 * w, 4 * w), block(4 * w, 4 * w), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
-        )  # fmt: skip
-        self.head = nn.Linear(16 * w, classes)
+            *_block(3, w, stride=2),
+            *_block(w, 2 * w, pool=True),
+            *_block(2 * w, 4 * w),
+            *_block(4 * w, 4 * w, pool=True),
+            *_block(4 * w, 8 * w),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        self.head = nn.Linear(8 * w, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images float [B, 3, H, W] to logits [B, classes]."""
+        """Images float [B, 3, H, W], at least 8×8, to logits [B, classes]."""
         logits: Tensor = self.head(self.features(images))
         return logits
+
+
+def _block(inputs: int, outputs: int, stride: int = 1, pool: bool = False) -> list[nn.Module]:
+    """Convolution, pooling perhaps, batch norm, ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+    pooling = [nn.MaxPool2d(2)] if pool else []
+    return [convolution, *pooling, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
