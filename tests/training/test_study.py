@@ -1,5 +1,6 @@
 """The study: a grid of runs, of which the finished are skipped and the failing recorded."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,7 @@ def test_a_run_has_another_name_if_its_data_or_configuration_differ(dataset: Pat
     names = {cell.run.name for cell in grid.plan(study(), dataset)}
     changed = {cell.run.name for cell in grid.plan(study(set=QUICK | {"batch_size": 16}), dataset)}
     assert not names & changed
-    for path in (dataset / "blue-0.40").iterdir():
-        path.unlink()
-    (dataset / "blue-0.40").rmdir()
+    shutil.rmtree(dataset / "blue-0.40")
     write_set(dataset / "blue-0.40", striped(96, 0.4, seed=9), noise_level=0.4)
     again = {cell.run.name for cell in grid.plan(study(), dataset)}
     assert {name for name in again if name in names} == {
@@ -125,6 +124,20 @@ def test_finished_runs_are_skipped_and_failing_ones_recorded_and_tried_again(
     assert (out / "accuracy.svg").read_bytes() == first
     assert (out / "accuracy.png").read_bytes().startswith(b"\x89PNG")
     assert "| blue | 40 % | mixup | 1 |" in (out / "summary.md").read_text()
+
+
+def test_a_set_that_is_built_anew_meanwhile_is_not_taken_for_the_planned_one(
+    dataset: Path, tmp_path: Path
+) -> None:
+    cells = grid.plan(study(levels=(0.4,), seeds=(0,)), dataset)
+    shutil.rmtree(dataset / "blue-0.40")
+    write_set(dataset / "blue-0.40", striped(96, 0.4, seed=9), noise_level=0.4)
+    list(runs.run_all([cell.run for cell in cells], dataset, "test", tmp_path, jobs=1))
+    [row] = table.collect(cells, tmp_path).to_pylist()
+    assert (row["status"], row["error"].partition(";")[0]) == (
+        "failed",
+        "DataError: blue-0.40: built anew since this study began",
+    )
 
 
 def test_parallel_runs_give_what_sequential_ones_give(dataset: Path, tmp_path: Path) -> None:

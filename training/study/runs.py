@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from schemas.errors import DataError
 from training.config import TrainConfig
 from training.data.shards import ImageSet, load_pair
 from training.device import choose_device
@@ -51,7 +52,10 @@ def execute(task: Task, stop: Callable[[], bool], progress: bool) -> None:
     failure = task.directory / FAILURE
     failure.unlink(missing_ok=True)
     try:
-        trainer = Trainer(task.config, *_sets(task.data, task.split, task.test), choose_device())
+        sets = _sets(task.data, task.split, task.test)
+        if not task.directory.name.endswith(task.config.digest(*(one.digest for one in sets))):
+            raise DataError(f"{task.split}: built anew since this study began; run the study again")
+        trainer = Trainer(task.config, *sets, choose_device())
         trainer.run(task.directory, resume=True, progress=progress, stop=stop)
     except Exception as error:  # one bad run must not end a study of many
         task.directory.mkdir(parents=True, exist_ok=True)
