@@ -31,11 +31,12 @@ def train(arguments: argparse.Namespace) -> int:
     manifest, _ = read_manifest(arguments.data / arguments.split)
     config = configure(arguments.recipe, manifest.about["noise_level"], overrides)
     sets = load_pair(arguments.data, arguments.split, arguments.test)
-    stop = StopSignal()
     try:
-        result = Trainer(config, *sets, choose_device()).run(
-            arguments.output, resume=arguments.resume, progress=not arguments.json, stop=stop
-        )
+        with StopSignal() as stop:
+            run = Trainer(config, *sets, choose_device())
+            result = run.run(
+                arguments.output, resume=arguments.resume, progress=not arguments.json, stop=stop
+            )
     except KeyboardInterrupt:
         print(f"stopped; go on with the same command and --resume ({arguments.output})", file=sys.stderr)
         return 130

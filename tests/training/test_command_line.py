@@ -1,13 +1,17 @@
 """The command line: results, exit codes and messages."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from training import metrics
 from training.__main__ import main
+from training.trainer import Trainer
 
 SMALL = ["--recipe", "tiny", "--set", "network.width=2", "--set", "batch_size=32", "--set", "epochs=2"]
 
@@ -100,3 +104,25 @@ def test_help_comes_without_loading_torch() -> None:
     assert done.returncode == 0, done.stderr
     assert "--split" in done.stdout
     assert "example:" in done.stdout
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    real = Trainer._measure
+
+    def measure_and_press(self: Trainer, epoch: int) -> dict[str, Any]:
+        if epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+        return real(self, epoch)
+
+    monkeypatch.setattr(Trainer, "_measure", measure_and_press)
+    call = train(dataset, tmp_path / "run", "--json")
+    assert main(call) == 130
+    assert "--resume" in capsys.readouterr().err
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+    assert len(metrics.read(tmp_path / "run")) == 1
+    monkeypatch.undo()
+    assert main([*call, "--resume"]) == 0
+    assert json.loads(capsys.readouterr().out)["epochs"] == 2

@@ -79,10 +79,10 @@ def run_all(runs: Iterable[Run], data: Path, test: str, output: Path, jobs: int)
     todo = {name: run for name, run in unique.items() if read_result(output / name) is None}
     tasks = {name: Task(data, test, output / name, run.split, run.config) for name, run in todo.items()}
     if jobs == 1:
-        stop = StopSignal()
-        for name, task in tasks.items():
-            execute(task, stop, progress=True)
-            yield todo[name]
+        with StopSignal() as stop:
+            for name, task in tasks.items():
+                execute(task, stop, progress=True)
+                yield todo[name]
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context = multiprocessing.get_context("forkserver")
@@ -113,7 +113,7 @@ def _prepare(threads: int) -> None:
     """Set up a worker process: its share of the cores, and its answer to Ctrl-C."""
     global _stop
     torch.set_num_threads(threads)
-    _stop = StopSignal()
+    _stop = StopSignal().__enter__()  # for the life of the process
 
 
 def _in_worker(task: Task) -> None:
