@@ -53,4 +53,5 @@ def example_schema(class_names: Sequence[str]) -> pa.Schema:
         else:
             features[field.name] = {"dtype": _HF_SCALARS[field.type], "_type": "Value"}
     metadata = {"huggingface": json.dumps({"info": {"features": features}}, ensure_ascii=False)}
-    return EXAMPLE.schema.with_metadata(metadata)
+    # `datasets` takes its features from the metadata only where the column is nullable, as its own files have it.
+    return pa.schema([field.with_nullable(True) for field in EXAMPLE.schema], metadata)

@@ -1,0 +1,168 @@
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import yaml
+from pyarrow import parquet
+
+from pipeline.__main__ import main
+from schemas.example import EXAMPLE
+from tests.pipeline.conftest import build
+from tests.pipeline.small_world import CLASSES, CLEAN, TEST, WEB, write_csv
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def read(folder: Path) -> pa.Table:
+    return pa.concat_tables(parquet.read_table(path) for path in sorted(folder.glob("*.parquet")))
+
+
+def rows(folder: Path) -> dict[str, dict]:
+    return {row["image_id"]: row for row in read(folder).drop_columns(["image"]).to_pylist()}
+
+
+def test_two_processes_write_the_same_bytes_as_one(world, built, tmp_path):
+    assert build(world, tmp_path / "two", "--direct_num_workers=2") == 0
+    assert digests(tmp_path / "two") == digests(built)
+
+
+def test_the_order_of_rows_and_lists_changes_no_shard(world, built, tmp_path):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(world.folder, mixed)
+    for name in ("clean", "test", "web", "votes"):
+        header, *lines = (world.folder / f"{name}.csv").read_text().splitlines()
+        (mixed / f"{name}.csv").write_text("\n".join([header, *lines[::-1]]) + "\n")
+    config = yaml.safe_load(world.config.read_text()) | {"source": str(mixed)}
+    (mixed / "build.yaml").write_text(yaml.safe_dump(config))
+    arguments = [
+        "--config",
+        str(mixed / "build.yaml"),
+        "--output",
+        str(tmp_path / "out"),
+        "--direct_num_workers=1",
+    ]
+    assert main(["build", *arguments]) == 0
+    shards = {k: v for k, v in digests(tmp_path / "out" / "dataset").items() if k.endswith(".parquet")}
+    assert shards == {k: v for k, v in digests(built / "dataset").items() if k.endswith(".parquet")}
+
+
+def test_every_row_is_an_image_or_a_rejection(built):
+    def manifest(name):
+        return json.loads((built / "ingest" / name / "manifest.json").read_text())
+
+    rows_in = manifest("retrievals")["about"]["counts"]["rows_in"]
+    assert rows_in == 3 * (CLEAN + TEST + WEB)
+    assert manifest("retrievals")["rows"] + manifest("rejections")["rows"] == rows_in
+
+
+def test_what_was_planted_is_found(world, built):
+    duplicates = {row["image_id"]: row for row in read(built / "dedupe" / "duplicates").to_pylist()}
+    assert duplicates[world.leak]["reason"] == "leak"
+    assert duplicates[world.leak]["keeper_id"] == "test-ant-0"
+    assert duplicates[world.double]["reason"] == "exact"
+    assert len(duplicates) == 2
+    verdicts = {row["image_id"]: row for row in read(built / "labels" / "verdicts").to_pylist()}
+    assert verdicts[world.tie]["verdict"] == "undecided"
+    sets = [path.name for path in (built / "dataset").iterdir() if path.is_dir() and path.name != "test"]
+    for name in sets:
+        assert not {world.leak, world.double, world.tie} & rows(built / "dataset" / name).keys()
+
+
+def test_red_replaces_pictures_and_keeps_labels(built):
+    clean, red = rows(built / "dataset" / "red-0.00"), rows(built / "dataset" / "red-0.50")
+    assert len(red) == len(clean) == 3 * CLEAN
+    noisy = [row for row in red.values() if not row["is_clean"]]
+    assert len(noisy) == 30
+    for row in noisy:
+        assert row["source"] == "web"
+        assert row["votes_no"] > row["votes_yes"]
+        assert clean[row["replaced"]]["label"] == row["label"]
+        assert row["replaced"] not in red
+    for name in range(len(CLASSES)):
+        assert sum(row["label"] == name for row in noisy) == 10
+
+
+def test_blue_keeps_pictures_and_flips_labels(built):
+    clean, blue = rows(built / "dataset" / "blue-0.00"), rows(built / "dataset" / "blue-0.50")
+    assert blue.keys() == clean.keys()
+    for image_id, row in blue.items():
+        assert row["true_label"] == clean[image_id]["label"]
+        assert row["is_clean"] == (row["label"] == row["true_label"])
+    red = rows(built / "dataset" / "red-0.50")
+    assert {i for i, row in blue.items() if not row["is_clean"]} == {
+        row["replaced"] for row in red.values()
+    } - {None}
+
+
+def test_red_text_uses_no_image_found_by_image(built):
+    noisy = [row for row in rows(built / "dataset" / "red-text-0.50").values() if not row["is_clean"]]
+    assert {row["method"] for row in noisy} == {"text"}
+    assert len(noisy) == 30
+
+
+def test_the_test_set_is_whole_and_of_the_same_form(built):
+    assert len(rows(built / "dataset" / "test")) == 3 * TEST
+    for name in ("test", "red-0.20"):
+        assert read(built / "dataset" / name).schema.names == EXAMPLE.schema.names
+
+
+def test_what_is_up_to_date_is_not_made_again(world, tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    assert build(world, output) == 0
+    times = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
+    assert build(world, output) == 0
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()} == times
+
+    # Other levels: the split alone is made anew, and sets that are no longer asked for go.
+    assert build(world, output, "--set", "noise.levels=[0, 0.3]") == 0
+    changed = {
+        p.relative_to(output).parts[0]
+        for p in output.rglob("*")
+        if p.is_file() and times.get(p) != p.stat().st_mtime_ns
+    }
+    assert changed == {"split", "dataset"}
+    assert {p.name for p in (output / "dataset").glob("red-*")} == {
+        "red-0.00", "red-0.30", "red-text-0.00", "red-text-0.30",
+    }  # fmt: skip
+    assert main(["verify", str(output / "dataset")]) == 0
+
+
+def test_a_shortage_stops_the_build_and_names_the_class(world, tmp_path, capsys):
+    few = [
+        r
+        for r in (world.folder / "web.csv").read_text().splitlines()[1:]
+        if "cow" not in r or int(r.split("-")[2].split(",")[0]) < 20
+    ]
+    keys = (world.folder / "web.csv").read_text().splitlines()[0].split(",")
+    write_csv(world.folder / "few.csv", [dict(zip(keys, line.split(","), strict=True)) for line in few])
+    arguments = [
+        "--set",
+        "web=[few.csv]",
+        "--set",
+        "label.max_rejected_share=1",
+        "--set",
+        "noise.colours=[red, blue]",
+    ]
+    assert build(world, tmp_path / "a", *arguments) == 1
+    error = capsys.readouterr().err
+    assert "cow: has 5 wrong images, 10 are needed" in error
+    assert "up to 0.25" in error
+    # … and the other two policies go on; blue follows red.
+    assert build(world, tmp_path / "a", *arguments, "--set", "noise.on_shortage=shrink") == 0
+    assert {len(rows(tmp_path / "a" / "dataset" / f"{c}-0.50")) for c in ("red", "blue")} == {50}
+    assert main(["verify", str(tmp_path / "a" / "dataset")]) == 0
+    assert build(world, tmp_path / "a", *arguments, "--set", "noise.on_shortage=cap") == 0
+    assert len(rows(tmp_path / "a" / "dataset" / "red-0.50")) == 60
+    assert main(["verify", str(tmp_path / "a" / "dataset")]) == 0
+
+
+def test_the_report_shows_the_funnel_and_the_pairs(built, tmp_path):
+    assert main(["report", str(built), "--output", str(tmp_path)]) == 0
+    text = (tmp_path / "report.md").read_text()
+    assert "| ingest: rows in | 213 |" in text
+    assert {path.name for path in tmp_path.iterdir()} == {"report.md", "leaks.png", "duplicates.png"}

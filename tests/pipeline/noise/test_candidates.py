@@ -1,0 +1,48 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.noise.candidates import assign
+
+PAIRS = st.sets(st.tuples(st.integers(0, 40), st.integers(0, 3)), min_size=1, max_size=80)
+
+
+def run(pairs, sizes=(10, 10, 10, 10), seed=0):
+    ids = np.array([f"i{i}" for i, _ in pairs], object)
+    labels = np.array([label for _, label in pairs])
+    return [[pairs[p] for p in pool] for pool in assign(ids, labels, np.array(sizes), seed)]
+
+
+@settings(deadline=None)
+@given(PAIRS)
+def test_each_wrong_image_stands_ready_for_exactly_one_of_its_classes(pairs):
+    pools = run(sorted(pairs))
+    used = [image for pool in pools for image, _ in pool]
+    assert sorted(used) == sorted({image for image, _ in pairs})
+    assert all(label == number for number, pool in enumerate(pools) for _, label in pool)
+
+
+@settings(deadline=None)
+@given(PAIRS, st.randoms())
+def test_the_order_of_rows_does_not_matter(pairs, random):
+    shuffled = sorted(pairs)
+    random.shuffle(shuffled)
+    assert run(shuffled) == run(sorted(pairs))
+
+
+def test_a_scarce_class_is_served_first():
+    # Class 0 has 10 images of its own; class 1 has none but the 10 that it shares with class 0.
+    pairs = [(i, 0) for i in range(20)] + [(i, 1) for i in range(10, 20)]
+    pools = run(pairs, (10, 10))
+    assert [len(pool) for pool in pools] == [10, 10]
+
+
+def test_supply_follows_the_sizes_of_the_classes():
+    pairs = [(i, label) for i in range(30) for label in (0, 1)]
+    pools = run(pairs, (20, 10))
+    assert [len(pool) for pool in pools] == [20, 10]
+
+
+def test_another_seed_uses_them_in_another_order():
+    pairs = [(i, 0) for i in range(30)]
+    assert run(pairs, (10,), seed=0) != run(pairs, (10,), seed=1)

@@ -1,0 +1,34 @@
+import numpy as np
+from scipy import stats
+
+from pipeline.noise.flips import asymmetric, symmetric
+
+
+def test_symmetric_flips_never_keep_the_label_and_are_uniform_over_the_others():
+    n, classes = 20_000, 10
+    labels = np.arange(n) % classes
+    wrong = symmetric([f"i{i}" for i in range(n)], labels, classes, seed=0)
+    assert (wrong != labels).all()
+    steps = np.bincount((wrong - labels) % classes, minlength=classes)[1:]
+    assert (
+        stats.chisquare(steps).pvalue > 0.001
+    )  # m − 1 classes: the common mistake of drawing over all m fails
+    for label in range(classes):
+        assert (
+            stats.chisquare(np.delete(np.bincount(wrong[labels == label], minlength=classes), label)).pvalue
+            > 1e-4
+        )
+
+
+def test_an_image_is_flipped_to_the_same_label_whatever_else_is_in_the_set():
+    assert symmetric(["b"], np.array([1]), 5, 3) == symmetric(["a", "b"], np.array([0, 1]), 5, 3)[1]
+
+
+def test_two_classes_have_only_one_wrong_label():
+    assert symmetric(["a", "b"], np.array([0, 1]), 2, 0).tolist() == [1, 0]
+
+
+def test_asymmetric_follows_the_map_and_else_the_next_class():
+    names = ["truck", "car", "bird"]
+    assert asymmetric(np.array([0, 1, 2]), names, {"truck": "bird"}).tolist() == [2, 2, 0]
+    assert asymmetric(np.array([0, 1, 2]), names, None).tolist() == [1, 2, 0]

@@ -1,0 +1,39 @@
+"""The real `datasets` library opens what we write, and shows pictures and class names by itself."""
+
+import json
+
+import pytest
+
+from tests.pipeline.small_world import CLASSES, picture
+
+datasets = pytest.importorskip("datasets")
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch, tmp_path):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def test_a_level_opens_with_pictures_and_class_names(built, tmp_path):
+    files = str(built / "dataset" / "red-0.20" / "train-*.parquet")
+    loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path))
+    assert loaded.features["label"].names == list(CLASSES)
+    assert isinstance(loaded.features["image"], datasets.Image)
+    manifest = json.loads((built / "dataset" / "red-0.20" / "manifest.json").read_text())
+    assert loaded.num_rows == manifest["rows"]
+    example = next(row for row in loaded if row["source"] == "clean")
+    assert example["image"].size == (32, 32)
+    # The very pixels that went in, through our normalisation and back out of another library.
+    from pipeline.config import IngestConfig
+    from pipeline.ingest.decode import normalise
+
+    expected = normalise(picture(example["image_id"]), IngestConfig(size=32))
+    assert example["image"].convert("RGB").tobytes() == expected.tobytes()
+
+
+def test_the_card_names_every_set_so_that_the_folder_opens_by_name(built, tmp_path):
+    loaded = datasets.load_dataset(str(built / "dataset"), "blue-0.50", cache_dir=str(tmp_path))
+    assert set(loaded) == {"train", "test"}
+    noisy = sum(not clean for clean in loaded["train"]["is_clean"])
+    assert noisy == round(0.5 * loaded["train"].num_rows)

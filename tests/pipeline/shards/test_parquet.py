@@ -1,0 +1,71 @@
+import hashlib
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from pipeline.shards.parquet import ROW_GROUP_ROWS, write_shard
+from schemas.table import IMAGE
+
+SCHEMA = pa.schema([pa.field("id", pa.string()), pa.field("image", IMAGE)])
+
+
+def rows(n):
+    return pa.Table.from_pylist(
+        [
+            {"id": f"i{i % 7}", "image": {"bytes": bytes([i % 251]) * 50, "path": f"{i}.png"}}
+            for i in range(n)
+        ],
+        SCHEMA,
+    )
+
+
+@settings(deadline=None, max_examples=20)
+@given(cuts=st.lists(st.integers(0, 3000), max_size=6))
+def test_the_bytes_do_not_depend_on_how_the_rows_arrive(cuts, tmp_path_factory):
+    folder, table = str(tmp_path_factory.mktemp("shards")), rows(3000)
+    edges = [0, *sorted(cuts), 3000]
+    parts = [table.slice(a, b - a) for a, b in pairwise(edges)]
+    assert (
+        write_shard(folder, "cut", SCHEMA, parts).sha256
+        == write_shard(folder, "whole", SCHEMA, [table]).sha256
+    )
+
+
+def test_the_manifest_entry_is_true(tmp_path):
+    shard = write_shard(str(tmp_path), "a.parquet", SCHEMA, [rows(2500)])
+    data = Path(tmp_path / "a.parquet").read_bytes()
+    assert (shard.rows, shard.bytes, shard.sha256) == (2500, len(data), hashlib.sha256(data).hexdigest())
+    assert parquet.read_table(tmp_path / "a.parquet").equals(rows(2500))
+
+
+def test_row_groups_are_sized_for_reading_and_pictures_are_stored_plain(tmp_path):
+    write_shard(str(tmp_path), "a.parquet", SCHEMA, [rows(2500)])
+    found = parquet.ParquetFile(tmp_path / "a.parquet").metadata
+    assert [found.row_group(i).num_rows for i in range(found.num_row_groups)] == [
+        ROW_GROUP_ROWS,
+        ROW_GROUP_ROWS,
+        452,
+    ]
+    by_path = {found.row_group(0).column(i).path_in_schema: found.row_group(0).column(i) for i in range(3)}
+    assert by_path["image.bytes"].compression == "UNCOMPRESSED"
+    assert by_path["id"].compression == "ZSTD"
+
+
+def test_no_rows_no_file(tmp_path):
+    assert write_shard(str(tmp_path), "a.parquet", SCHEMA, [rows(0)]) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_while_writing_leaves_no_file(tmp_path):
+    def broken():
+        yield rows(2000)
+        raise RuntimeError("disk on fire")
+
+    with pytest.raises(RuntimeError):
+        write_shard(str(tmp_path), "a.parquet", SCHEMA, broken())
+    assert list(tmp_path.iterdir()) == []

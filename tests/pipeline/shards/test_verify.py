@@ -1,0 +1,131 @@
+import json
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from pipeline.__main__ import main
+from pipeline.shards.parquet import write_shard
+from pipeline.shards.verify import verify
+from schemas.manifest import Manifest
+
+
+def rewrite(dataset, split, change):
+    """Change the rows of a set as a careful forger would: shard, its manifest and the dataset's all agree."""
+    folder = dataset / split
+    manifest = Manifest.from_json((folder / "manifest.json").read_text(), split)
+    shards = []
+    for shard in manifest.shards:
+        table = change(parquet.read_table(folder / shard.file))
+        shards.append(write_shard(str(folder), shard.file, table.schema, [table]))
+    forged = Manifest(manifest.table, sum(s.rows for s in shards), tuple(shards), manifest.about)
+    (folder / "manifest.json").write_text(forged.to_json())
+    agree(dataset, split)
+
+
+def agree(dataset, split):
+    import hashlib
+
+    root = json.loads((dataset / "manifest.json").read_text())
+    digest = hashlib.sha256((dataset / split / "manifest.json").read_bytes()).hexdigest()
+    root["about"]["splits"][split]["manifest_sha256"] = digest
+    (dataset / "manifest.json").write_text(json.dumps(root))
+
+
+def replaced(table, name, values):
+    return table.set_column(
+        table.column_names.index(name), table.schema.field(name), pa.array(values, table[name].type)
+    )
+
+
+def problems(dataset):
+    return "\n".join(verify(str(dataset)).problems)
+
+
+def test_a_fresh_build_is_proved(built):
+    found = verify(str(built / "dataset"))
+    assert found.problems == []
+    assert found.facts["leaks"] == 0
+    assert found.facts["leak_comparisons"] > 0
+
+
+def test_a_changed_byte_fails_with_the_file_and_exit_code_1(dataset, capsys):
+    shard = next((dataset / "red-0.20").glob("*.parquet"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    assert main(["verify", str(dataset)]) == 1
+    printed = capsys.readouterr()
+    assert shard.name in printed.err
+    assert "sha256" in printed.err
+
+
+def test_a_missing_shard_or_manifest_is_told(dataset):
+    next((dataset / "red-0.20").glob("*.parquet")).unlink()
+    (dataset / "blue-0.20" / "manifest.json").unlink()
+    text = problems(dataset)
+    assert "no such file" in text
+    assert "blue-0.20" in text
+
+
+def test_a_changed_manifest_is_told(dataset):
+    path = dataset / "red-0.20" / "manifest.json"
+    path.write_text(path.read_text().replace('"trial": 0', '"trial": 1'))
+    assert "red-0.20: manifest.json has been changed" in problems(dataset)
+
+
+def test_labels_that_were_quietly_corrected_break_the_noise_level(dataset):
+    def correct(table):
+        table = replaced(table, "label", table["true_label"].to_pylist())
+        return replaced(table, "is_clean", [True] * table.num_rows)
+
+    rewrite(dataset, "blue-0.50", correct)
+    text = problems(dataset)
+    assert "has 0 wrong of" in text
+    assert "rows or noise by class are not those of the manifest" in text
+    assert "blue: blue-0.50 does not keep all wrong examples of blue-0.20" in text
+    assert "red-0.50 and blue-0.50 do not hit the same clean images" in text
+
+
+def test_is_clean_that_contradicts_the_labels_is_told(dataset):
+    rewrite(dataset, "blue-0.20", lambda table: replaced(table, "is_clean", [True] * table.num_rows))
+    assert "is_clean contradicts" in problems(dataset)
+
+
+def test_an_image_in_two_rows_is_told(dataset):
+    rewrite(dataset, "red-0.00", lambda table: pa.concat_tables([table, table.slice(0, 1)]))
+    assert "an image stands in more than one row" in problems(dataset)
+
+
+def test_rows_in_another_order_are_told(dataset):
+    rewrite(dataset, "red-0.00", lambda table: table.take(list(range(table.num_rows))[::-1]))
+    assert "order of their place" in problems(dataset)
+
+
+@pytest.mark.parametrize("same_id", [True, False])
+def test_a_test_image_among_the_training_images_is_told(dataset, same_id):
+    tests = pa.concat_tables(
+        parquet.read_table(path) for path in sorted((dataset / "test").glob("*.parquet"))
+    )
+    leaked = tests.slice(0, 1).to_pylist()[0]
+
+    def leak(table):
+        rows = table.to_pylist()
+        rows[0] |= {"image": leaked["image"]} | ({"image_id": leaked["image_id"]} if same_id else {})
+        return pa.Table.from_pylist(rows, table.schema)
+
+    for split in ("red-0.00", "red-0.20"):
+        rewrite(dataset, split, leak)
+    text = problems(dataset)
+    if same_id:
+        assert "test images are also training images" in text
+    else:
+        assert (
+            f"looks like test image {leaked['image_id']}" in text
+            or "is another picture than in another set" in text
+        )
+
+
+def test_no_dataset_is_an_error_with_a_remedy(tmp_path, capsys):
+    assert main(["verify", str(tmp_path)]) == 1
+    assert "no manifest.json, so nothing was finished here" in capsys.readouterr().err
