@@ -51,3 +51,10 @@ def restore(into: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: st
                     f"{where}: {name} has shape {list(tensors[name].shape)}, not {list(tensor.shape)}"
                 )
             tensor.copy_(tensors[name])
+
+
+def part(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
+    """Return the tensors whose names start with `group` and a dot, without that prefix."""
+    return {
+        name.removeprefix(f"{group}."): one for name, one in tensors.items() if name.startswith(f"{group}.")
+    }

@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from schemas.config import build, merge, parse_overrides, parse_yaml
+from schemas.errors import UsageError
 from training import checkpoint
 from training.data.shards import load, load_pair, read_manifest
 from training.device import choose_device, use_bf16
@@ -49,10 +50,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     config, data, device = read_config(arguments.run), load(arguments.data / arguments.split), choose_device()
     tensors, state = checkpoint.load(arguments.run, device)
     network = make_network(config.network, len(data.class_names), config.seed).to(device)
-    weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
-    weights |= {
-        name.removeprefix("average."): t for name, t in tensors.items() if name.startswith("average.")
-    }
+    weights = checkpoint.part(tensors, "network") | checkpoint.part(tensors, "average")
     checkpoint.restore(network.state_dict(), weights, str(arguments.run / checkpoint.FILE))
     data = data.to(device)
     predicted = predict(network, data.images, use_bf16(config.precision, device))
@@ -66,15 +64,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def study(arguments: argparse.Namespace) -> int:
     """Train what is missing of a grid, and gather all results in one table; 1 if a run failed."""
-    given = {name: getattr(arguments, name) for name in ("levels", "colours", "methods", "seeds", "recipe")}
-    raw = (
-        parse_yaml(arguments.config.read_text(encoding="utf-8"), str(arguments.config))
-        if arguments.config
-        else {}
-    )
-    raw |= {name: value for name, value in given.items() if value is not None}
-    raw["set"] = merge(raw.get("set") or {}, parse_overrides(arguments.set))
-    config = build(grid.StudyConfig, raw, str(arguments.config or "study"))
+    config = _study_config(arguments)
     cells = grid.plan(config, arguments.data)
     folder = arguments.output / "runs"
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,6 +88,19 @@ def study(arguments: argparse.Namespace) -> int:
     else:
         print(summary.markdown(results))
     return 0 if all(status == "finished" for status in results["status"].to_pylist()) else 1
+
+
+def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
+    """Read the file, if one is given, and lay the command line on it."""
+    raw: dict[str, Any] = {}
+    if arguments.config:
+        if not arguments.config.is_file():
+            raise UsageError(f"--config: no file {arguments.config}")
+        raw = parse_yaml(arguments.config.read_text(encoding="utf-8"), str(arguments.config))
+    given = {name: getattr(arguments, name) for name in ("levels", "colours", "methods", "seeds", "recipe")}
+    raw |= {name: value for name, value in given.items() if value is not None}
+    raw["set"] = merge(raw.get("set") or {}, parse_overrides(arguments.set))
+    return build(grid.StudyConfig, raw, str(arguments.config or "study"))
 
 
 def _outcome(directory: Path) -> str:
