@@ -5,7 +5,6 @@ from typing import Literal
 
 from pipeline import files
 from schemas.config import build, merge, parse_overrides, parse_yaml
-from schemas.errors import UsageError
 
 Colour = Literal["red", "red-text", "blue", "blue-asymmetric"]
 PAPER_LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
@@ -45,6 +44,9 @@ class IngestConfig:
             raise ValueError(f"quality is 1 to 100, got {self.quality}")
         if self.size < self.min_side:
             raise ValueError(f"size {self.size} is below min_side {self.min_side}")
+        for name in ("max_bytes", "max_pixels", "min_side", "timeout_seconds", "fetch_threads"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be more than 0, got {getattr(self, name)}")
         _share("max_rejected_share", self.max_rejected_share)
 
 
@@ -100,6 +102,8 @@ class NoiseConfig:
         for level in self.levels:
             if not 0 <= level < 1:
                 raise ValueError(f"noise level {level} is not a share from 0 up to less than 1 (40 % is 0.4)")
+        if self.shard_rows < 1:
+            raise ValueError(f"shard_rows is 1 or more, got {self.shard_rows}")
         if len(set(self.levels)) < len(self.levels) or len(set(self.colours)) < len(self.colours):
             raise ValueError("levels and colours are each listed once")
 
@@ -148,4 +152,4 @@ def load_config(path: str, overrides: list[str]) -> BuildConfig:
 
 def _share(name: str, value: float) -> None:
     if not 0 <= value <= 1:
-        raise UsageError(f"{name} is a share from 0 to 1, got {value}")
+        raise ValueError(f"{name} is a share from 0 to 1, got {value}")

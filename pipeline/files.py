@@ -21,19 +21,24 @@ def join(base: str, *names: str) -> str:
 
 
 def open_read(path: str) -> IO[bytes]:
-    """Open a file for reading bytes. Raises DataError, naming it, if there is none."""
+    """Open a file for reading bytes. Raises DataError, naming it, if there is none, or none for us."""
     try:
         if "://" not in path:
             return open(path, "rb")
         return FileSystems.open(path, **_PLAIN)
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise DataError(f"{path}: no such file; check the path, and 'source' in the configuration") from error
+    except PermissionError as error:
+        raise DataError(f"{path}: we are not allowed to read this file; change its permissions") from error
 
 
 def read_text(path: str) -> str:
-    """Read a whole UTF-8 text file."""
+    """Read a whole UTF-8 text file. Raises DataError if it is none."""
     with open_read(path) as file:
-        return file.read().decode()
+        try:
+            return file.read().decode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: no UTF-8 text ({error}); save it as UTF-8") from error
 
 
 def exists(path: str) -> bool:

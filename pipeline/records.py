@@ -5,17 +5,25 @@ file unreadable (a missing column, another encoding) is an error here.
 """
 
 import csv as text_csv
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
+import numpy as np
 import pyarrow as pa
-from pyarrow import csv, json, parquet
+from pyarrow import compute as pc
+from pyarrow import csv, parquet
 
 from pipeline import files
 from schemas.errors import DataError
 from schemas.table import Table
 
 BLOCK_BYTES = 8 << 20
+BLOCK_ROWS = 65536
+
+Numbered = list[tuple[int, str]]  # (line, what is wrong with it)
+Block = tuple[pa.RecordBatch, np.ndarray, Numbered]  # rows, the line of each, malformed lines
 
 
 @dataclass(frozen=True)
@@ -30,27 +38,25 @@ class Records:
     malformed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def read_records(path: str, table: Table) -> Iterator[Records]:
+def read_records(path: str, table: Table, name: str | None = None) -> Iterator[Records]:
     """Read a file, by its ending .csv, .jsonl or .parquet, as batches.
 
-    Raises DataError that names the file where it is missing, lacks a column of `table`, or is not text.
+    `name` is what the places of rows call the file: the last part of its path, unless it is given. Raises
+    DataError that names the file where it is missing, lacks a column of `table`, or is not text.
     """
     kinds = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}
     ending = path.rsplit(".", 1)[-1].lower()
     if ending not in kinds:
         raise DataError(f"{path}: lists are read from .csv, .jsonl or .parquet files")
-    name = path.replace("\\", "/").rsplit("/", 1)[-1]
-    first = 0
-    try:
-        for batch, lines, malformed in kinds[ending](path, table):
-            numbers = lines if lines is not None else range(first + 1, first + batch.num_rows + 1)
-            first += batch.num_rows
-            bad = [(f"{name}:{line}", text) for line, text in malformed]
-            yield Records(_as_strings(batch, table, [f"{name}:{n}" for n in numbers]), bad)
-    except pa.ArrowInvalid as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}); save it as UTF-8 text with one header line"
-        ) from error
+    name = name or path.replace("\\", "/").rsplit("/", 1)[-1]
+    for batch, lines, malformed in kinds[ending](path, table):
+        bad = [(f"{name}:{line}", text) for line, text in malformed]
+        yield Records(_as_strings(batch, table, [f"{name}:{line}" for line in lines.tolist()]), bad)
+
+
+def check_readable(path: str, table: Table) -> None:
+    """Read the first block of a file, so that a wrong one is told before a job starts. Raises DataError."""
+    next(read_records(path, table), None)
 
 
 def _as_strings(batch: pa.RecordBatch, table: Table, places: list[str]) -> pa.Table:
@@ -58,61 +64,160 @@ def _as_strings(batch: pa.RecordBatch, table: Table, places: list[str]) -> pa.Ta
     for field_ in table.schema:
         if field_.name in batch.schema.names:
             values = batch.column(field_.name).cast(pa.string())
-            columns[field_.name] = pa.compute.if_else(pa.compute.equal(values, ""), None, values)
+            columns[field_.name] = pc.if_else(pc.equal(values, ""), None, values)
         else:
             columns[field_.name] = pa.nulls(batch.num_rows, pa.string())
     columns["row"] = pa.array(places, pa.string())
     return pa.table(columns)
 
 
-def _read_csv(path: str, table: Table) -> Iterator[tuple[pa.RecordBatch, list[int], list[tuple[int, str]]]]:
-    malformed: list[tuple[int, str]] = []
+def _read_csv(path: str, table: Table) -> Iterator[Block]:
+    malformed: list[csv.InvalidRow] = []
 
     def keep_malformed(row: csv.InvalidRow) -> str:
-        malformed.append((row.number, f"{row.actual_columns} fields instead of {row.expected_columns}"))
+        malformed.append(row)
         return "skip"
 
     with files.open_read(path) as file:
-        header = file.readline().decode("utf-8-sig", "replace").rstrip("\r\n")
-        if not header:
-            raise DataError(f"{path}: the file is empty; it needs a header line and rows")
-        names = [name.strip() for name in next(text_csv.reader([header]))]
+        names = _csv_header(file.readline(), path)
         table.check_columns(names, path)
         if not file.read(1):
             raise DataError(f"{path}: the file has a header line but no rows")
         file.seek(0)
         file.readline()
-        reader = csv.open_csv(
-            file,
-            read_options=csv.ReadOptions(column_names=names, use_threads=False, block_size=BLOCK_BYTES),
-            parse_options=csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=keep_malformed),
-            convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
-            ),
-        )
-        line, reported = 2, 0  # the header is line 1
-        for batch in reader:
-            gaps = {number + 1 for number, _ in malformed}  # `number` counts rows of data from 1
-            lines: list[int] = []
-            while len(lines) < batch.num_rows:
-                if line not in gaps:
-                    lines.append(line)
-                line += 1
-            yield batch, lines, [(number + 1, text) for number, text in malformed[reported:]]
-            reported = len(malformed)
+        try:
+            reader = csv.open_csv(
+                file,
+                read_options=csv.ReadOptions(column_names=names, use_threads=False, block_size=BLOCK_BYTES),
+                parse_options=csv.ParseOptions(
+                    ignore_empty_lines=False, newlines_in_values=True, invalid_row_handler=keep_malformed
+                ),
+                convert_options=csv.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+                ),
+            )
+            rows, line = 0, 2  # rows before the block, malformed ones among them, and its first line
+            for batch in reader:
+                lines, told, taken, height = _csv_lines(batch, malformed, rows, line)
+                yield batch, lines, told
+                rows, line = rows + batch.num_rows + taken, line + height
+                del malformed[:taken]
+        except pa.ArrowInvalid as error:
+            hint = "save it as UTF-8 text, and look for a quote that is never closed"
+            raise DataError(f"{path}: cannot be read ({error}); {hint}") from error
+        if malformed:  # behind the last good row
+            empty = pa.RecordBatch.from_pylist([], pa.schema([(name, pa.string()) for name in names]))
+            yield empty, *_csv_lines(empty, malformed, rows, line, at_end=True)[:2]
 
 
-def _read_jsonl(path: str, table: Table) -> Iterator[tuple[pa.RecordBatch, None, list[tuple[int, str]]]]:
+def _csv_header(line: bytes, path: str) -> list[str]:
+    try:
+        names = [
+            name.strip() for name in next(text_csv.reader([line.decode("utf-8-sig").rstrip("\r\n")]), [])
+        ]
+    except (UnicodeDecodeError, text_csv.Error) as error:
+        raise DataError(
+            f"{path}: the header cannot be read ({error}); save it as UTF-8 text with line ends of Linux or Windows"
+        ) from error
+    if not names:
+        raise DataError(f"{path}: the file is empty, or its first line is; it needs a header line and rows")
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"{path}: the header names the column {name!r} twice; rename one of them")
+    return names
+
+
+def _csv_lines(
+    batch: pa.RecordBatch, malformed: list[csv.InvalidRow], rows: int, line: int, at_end: bool = False
+) -> tuple[np.ndarray, Numbered, int, int]:
+    """Where the rows of a block begin, and the malformed lines before and among them.
+
+    `rows` rows came before the block, which begins at `line`; `malformed` may be ahead of it, since Arrow reads
+    ahead. Returns (line of each row of the batch, malformed lines, malformed rows and lines that the block took).
+    A value in quotes may hold line breaks, so rows are not lines.
+    """
+    ahead = [row.number - rows - 1 - nth for nth, row in enumerate(malformed)]  # good rows before each
+    taken = sum(count < batch.num_rows or at_end for count in ahead)
+    at = np.array([row.number - rows - 1 for row in malformed[:taken]], np.int64)
+    height = np.ones(batch.num_rows + taken, np.int64)  # lines that each row takes
+    good = np.ones(len(height), bool)
+    good[at] = False
+    height[at] += np.array([row.text.count("\n") for row in malformed[:taken]], np.int64)
+    for column in batch.columns:
+        height[good] += pc.fill_null(pc.count_substring(column, "\n"), 0).to_numpy(zero_copy_only=False)
+    begins = line + np.cumsum(height) - height
+    told = []
+    for row, first, lines in zip(malformed, begins[at].tolist(), height[at].tolist(), strict=False):
+        text = f"{row.actual_columns} fields instead of {row.expected_columns}"
+        if lines > 1:
+            text += f" in lines {first} to {first + lines - 1}; is a quote left open?"
+        # Each line counts: an open quote may have swallowed many rows.
+        told += [(first + offset, text) for offset in range(lines)]
+    return begins[good], told, taken, int(height.sum())
+
+
+def _read_jsonl(path: str, table: Table) -> Iterator[Block]:
+    # Line by line: Arrow's reader guesses types (an id such as 2020-01-01 becomes a time), and gives up the whole file
+    # for one bad line.
+    seen, names = False, None
     with files.open_read(path) as file:
-        rows = json.read_json(file)
-        table.check_columns(rows.column_names, path)
-        for batch in rows.to_batches():
-            yield batch, None, []
+        numbered = enumerate(file, 1)
+        while block := list(islice(numbered, BLOCK_ROWS)):
+            rows, lines, malformed = [], [], []
+            for number, data in block:
+                try:
+                    text = data.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise DataError(f"{path}, line {number}: {error}; save it as UTF-8 text") from error
+                if not text.strip():
+                    continue
+                try:
+                    rows.append(_json_row(text))
+                    lines.append(number)
+                except (ValueError, RecursionError) as error:
+                    malformed.append((number, str(error) or type(error).__name__))
+            seen |= bool(rows or malformed)
+            if names is None and rows:
+                names = list(dict.fromkeys(name for row in rows for name in row))
+                table.check_columns(names, path)
+            schema = pa.schema([(name, pa.string()) for name in table.schema.names])
+            yield pa.RecordBatch.from_pylist(rows, schema), np.array(lines, np.int64), malformed
+        if not seen:
+            raise DataError(f"{path}: the file has no rows; it needs one JSON object a line")
 
 
-def _read_parquet(path: str, table: Table) -> Iterator[tuple[pa.RecordBatch, None, list[tuple[int, str]]]]:
+def _json_row(text: str) -> dict[str, str | None]:
+    """The values of one line as strings. Raises ValueError if it is no JSON object of plain values."""
+    row = json.loads(text)
+    if not isinstance(row, dict):
+        raise ValueError("no JSON object")
+    return {name: _json_value(name, value) for name, value in row.items()}
+
+
+def _json_value(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else str(value)
+    if isinstance(value, str | int):
+        text = str(value)
+        text.encode()  # half of a surrogate pair is no text: UnicodeEncodeError is a ValueError
+        return text
+    raise ValueError(f"{name!r} is neither text nor a number")
+
+
+def _read_parquet(path: str, table: Table) -> Iterator[Block]:
+    first = 1
     with files.open_read(path) as file:
-        rows = parquet.ParquetFile(file)
-        table.check_columns(rows.schema_arrow.names, path)
-        for batch in rows.iter_batches(batch_size=65536):
-            yield batch, None, []
+        try:
+            rows = parquet.ParquetFile(file)
+            table.check_columns(rows.schema_arrow.names, path)
+            wanted = [name for name in table.schema.names if name in rows.schema_arrow.names]
+            for batch in rows.iter_batches(batch_size=BLOCK_ROWS, columns=wanted):
+                batch = pa.RecordBatch.from_arrays([c.cast(pa.string()) for c in batch.columns], wanted)
+                yield batch, np.arange(first, first + batch.num_rows), []
+                first += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(
+                f"{path}: cannot be read ({error}); write it again as Parquet with columns of text or numbers"
+            ) from error

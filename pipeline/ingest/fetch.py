@@ -1,7 +1,7 @@
 """Fetches the bytes of one image, from below the base folder or over http(s), up to a limit."""
 
 import os
-from urllib.parse import urljoin
+import time
 
 import httpx
 
@@ -13,6 +13,9 @@ from schemas.errors import DataError
 
 USER_AGENT = "controlled-noise/0.1 (dataset builder; +https://pypi.org/project/controlled-noise)"
 MAX_REDIRECTS = 5
+DOWNLOAD_TIMEOUTS = (
+    30  # a whole download may take so many timeouts: a server that drips holds no thread for long
+)
 
 
 class Fetcher:
@@ -29,7 +32,7 @@ class Fetcher:
         self._client = httpx.Client(
             timeout=config.timeout_seconds,
             limits=limits,
-            headers={"user-agent": USER_AGENT, "accept": "image/*"},
+            headers={"user-agent": USER_AGENT, "accept": "image/*", "accept-encoding": "identity"},
             trust_env=False,
         )
 
@@ -52,7 +55,8 @@ class Fetcher:
             with files.open_read(full) as file:
                 data = file.read(self._config.max_bytes + 1)
         except DataError as error:
-            raise Rejected("not_found", path) from error
+            forbidden = isinstance(error.__cause__, PermissionError)
+            raise Rejected("fetch_failed" if forbidden else "not_found", str(error)) from error
         except OSError as error:
             raise Rejected("fetch_failed", f"{path}: {error.strerror}") from error
         if len(data) > self._config.max_bytes:
@@ -61,11 +65,11 @@ class Fetcher:
 
     def _from_url(self, url: str) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            check_url(url, self._config.allow_private_hosts)
+            checked = check_url(url, self._config.allow_private_hosts)
             try:
-                with self._client.stream("GET", url) as response:
+                with self._client.stream("GET", checked) as response:
                     if response.has_redirect_location:
-                        url = urljoin(url, response.headers["location"])
+                        url = str(checked.join(response.headers["location"]))
                         continue
                     return self._body(response, url)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -77,9 +81,15 @@ class Fetcher:
             raise Rejected("not_found", f"{url}: HTTP {response.status_code}")
         if response.status_code != 200:
             raise Rejected("http_status", f"{url}: HTTP {response.status_code}")
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding != "identity":  # unpacking would make of some bytes as many as a stranger likes
+            raise Rejected("fetch_failed", f"{url}: content-encoding {encoding}, which was not asked for")
         data = bytearray()
-        for piece in response.iter_bytes():
+        deadline = time.monotonic() + DOWNLOAD_TIMEOUTS * self._config.timeout_seconds
+        for piece in response.iter_raw():
             data += piece
+            if time.monotonic() > deadline:
+                raise Rejected("fetch_failed", f"{url}: too slow, {len(data)} bytes so far")
             if len(data) > self._config.max_bytes:
                 raise Rejected("too_large", f"{url}: more than {self._config.max_bytes} bytes")
         return bytes(data)

@@ -57,11 +57,10 @@ def resolve_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     place = frame["source"] + "\n" + frame["url"].fillna("") + "\n" + frame["path"].fillna("")
     first = frame.assign(_place=place).groupby("image_id", sort=False)[["_place", "row"]].transform("first")
     conflicting = place != first["_place"]
-    repeated = frame.duplicated(["image_id", "class_name"])
-    repeated |= frame.duplicated("image_id") & (
-        frame["source"] != "web"
-    )  # a clean or test image has one class
-    repeated &= ~conflicting
+    settled = frame[~conflicting]  # a row that is refused itself repeats nothing
+    repeated = settled.duplicated(["image_id", "class_name"])
+    repeated |= settled.duplicated("image_id") & (settled["source"] != "web")  # others have one class
+    repeated = repeated.reindex(frame.index, fill_value=False)
 
     ordered = rows.take(pa.array(frame.index.to_numpy()))
     bad = (conflicting | repeated).to_numpy()

@@ -22,7 +22,7 @@ from pipeline.jobs.options import run_job
 from pipeline.jobs.stage import Stage, counts, plain
 from pipeline.jobs.tables import CommitTable, Written, by_bucket
 from pipeline.keyed_hash import bucket_count, place
-from pipeline.records import read_records
+from pipeline.records import check_readable, read_records
 from pipeline.rejections import Rejected, check_share, malformed_rows, reject
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
@@ -59,12 +59,18 @@ def run(
     )
     places = folders(output)
     if force or not stage.is_done(*places.values()):
+        for path in paths.values():
+            check_readable(path, RETRIEVAL)
         rows = sum(_count_rows(path) for path in paths.values())
         buckets = bucket_count(rows, IMAGES_PER_SHARD, SMALLEST_BUCKETS)
         for folder in places.values():
             directory.open_for_writing(folder)
         job = IngestLists(
-            config, {k: (k.split("/")[0], p) for k, p in paths.items()}, places, buckets, stage.about
+            config,
+            [(source, name, files.join(config.source, name)) for source, name in lists],
+            places,
+            buckets,
+            stage.about,
         )
         run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, rows * SECONDS_PER_ROW)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
@@ -81,7 +87,7 @@ class IngestLists(beam.PTransform):
     def __init__(
         self,
         config: BuildConfig,
-        lists: dict[str, tuple[str, str]],
+        lists: list[tuple[str, str, str]],
         places: dict[str, str],
         buckets: int,
         about: dict[str, Any],
@@ -94,7 +100,7 @@ class IngestLists(beam.PTransform):
         """Lists → checked rows by bucket → per bucket: rows settled, images fetched, shards written."""
         checked = (
             pipeline
-            | "Lists" >> beam.Create(list(self.lists.values()))
+            | "Lists" >> beam.Create(sorted(set(self.lists)))
             | "SpreadLists" >> beam.Reshuffle()
             | "CheckRows" >> beam.FlatMap(check_list, self.config.classes, self.buckets)
         )
@@ -111,11 +117,11 @@ class IngestLists(beam.PTransform):
 
 
 def check_list(
-    source_and_path: tuple[str, str], classes: tuple[str, ...], buckets: int
+    source_name_path: tuple[str, str, str], classes: tuple[str, ...], buckets: int
 ) -> Iterator[tuple[int, tuple[str, pa.Table]]]:
     """Read one list and yield (bucket, (kind, rows)), kind being "rows" or "rejections"."""
-    source, path = source_and_path
-    for records in read_records(path, RETRIEVAL):
+    source, name, path = source_name_path
+    for records in read_records(path, RETRIEVAL, name):
         good, bad = check_rows(records.rows, classes, source)
         for index, rows in by_bucket(good, buckets):
             yield index, ("rows", rows)

@@ -19,7 +19,7 @@ from pipeline.keyed_hash import place
 from pipeline.labels.majority import majority
 from pipeline.labels.votes import VOTE_ROWS, check_votes, settle_votes
 from pipeline.labels.workers import worker_sums, worker_table
-from pipeline.records import read_records
+from pipeline.records import check_readable, read_records
 from pipeline.rejections import check_share, malformed_rows
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
@@ -60,11 +60,13 @@ def run(
     )
     places = folders(output)
     if force or not stage.is_done(*places.values()):
+        for path in paths.values():
+            check_readable(path, VOTE)
         for folder in places.values():
             directory.open_for_writing(folder)
         buckets = directory.read_manifest(retrievals).about["buckets"]
         job = LabelVotes(
-            list(paths.values()), retrievals, config.label.min_votes, places, buckets, stage.about
+            list(paths.items()), retrievals, config.label.min_votes, places, buckets, stage.about
         )
         run_job(lambda pipeline: pipeline | "Label" >> job, beam_arguments, SECONDS_PER_BUCKET * buckets)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
@@ -84,7 +86,7 @@ class LabelVotes(beam.PTransform):
 
     def __init__(
         self,
-        paths: list[str],
+        paths: list[tuple[str, str]],
         retrievals: str,
         min_votes: int,
         places: dict[str, str],
@@ -122,9 +124,10 @@ class LabelVotes(beam.PTransform):
             _ = written | f"Commit{name.title()}" >> commit
 
 
-def check_file(path: str, buckets: int) -> Iterator[tuple[int, tuple[str, pa.Table]]]:
+def check_file(name_and_path: tuple[str, str], buckets: int) -> Iterator[tuple[int, tuple[str, pa.Table]]]:
     """Read one vote file and yield (bucket, (kind, rows)), kind being "votes" or "rejections"."""
-    for records in read_records(path, VOTE):
+    name, path = name_and_path
+    for records in read_records(path, VOTE, name):
         good, bad = check_votes(records.rows)
         for index, votes in by_bucket(good, buckets):
             yield index, ("votes", votes)

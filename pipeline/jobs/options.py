@@ -1,6 +1,7 @@
 """How a job is run: Beam's options, with a local default that uses the machine's cores."""
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from schemas.errors import UsageError
+from schemas.errors import DataError, UsageError
 
 Construct = Callable[[beam.Pipeline], object]
 
@@ -24,14 +25,23 @@ def run_job(construct: Construct, arguments: Sequence[str], cpu_seconds: float) 
 
     `arguments` are the flags that a verb did not know itself. Without `--runner` a job runs on this machine, in
     as many processes as its estimated work of `cpu_seconds` is worth, up to one a core;
-    `--direct_num_workers N` sets another number. Raises UsageError for unknown flags.
+    `--direct_num_workers N` sets another number. Raises UsageError for unknown flags, and
+    the DataError of a worker.
     """
     options = beam_options(arguments)
     given = any(flag.startswith("--direct_num_workers") for flag in arguments)
-    with beam.Pipeline(
-        runner=_local_runner(options, None if given else cpu_seconds), options=options
-    ) as pipeline:
-        construct(pipeline)
+    runner = _local_runner(options, None if given else cpu_seconds)
+    try:
+        with beam.Pipeline(runner=runner, options=options) as pipeline:
+            construct(pipeline)
+    except (DataError, UsageError):
+        raise
+    except Exception as error:
+        # A worker in another process sends its traceback as text; what the user can mend is in the last line.
+        told = re.findall(r"^schemas\.errors\.DataError: (.*)", str(error), re.MULTILINE)
+        if told:
+            raise DataError(told[-1]) from error
+        raise
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:

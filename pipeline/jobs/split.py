@@ -87,6 +87,10 @@ def _write(
     sets: dict[str, dict[str, Any]] = {}
     lists: dict[int, list[pa.Table]] = {index: [] for index in range(buckets)}
     for name, examples, facts in _all_sets(config, pools):
+        if not examples.num_rows:
+            raise DataError(
+                f"{name} would have no examples; drop this level or colour from the configuration"
+            )
         sets[name] = {
             **facts,
             "classes": noise_by_class(examples, config.classes),
@@ -171,7 +175,10 @@ def write_bucket(
     index: int, lists: str, images: str, place: str, class_names: list[str], buckets: int
 ) -> Iterator[tuple[str, Written]]:
     """Read the images of one bucket, and write the bucket's shard of every set."""
-    listed = pa.concat_tables(directory.read_bucket(lists, index, buckets))
+    parts = list(directory.read_bucket(lists, index, buckets))
+    if not parts:
+        return  # a small set does not fill every bucket
+    listed = pa.concat_tables(parts)
     pictures = pa.concat_tables(directory.read_bucket(images, index, buckets, ["image_id", "image"]))
     position = {image_id: i for i, image_id in enumerate(pictures["image_id"].to_pylist())}
     schema = example_schema(class_names)

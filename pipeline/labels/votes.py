@@ -8,6 +8,8 @@ from pyarrow import compute as pc
 from pipeline.rejections import reject
 from schemas.vote import ANSWERS, VOTE
 
+MAX_SECONDS = 1e9  # what is longer, or less than nothing, is no time of an answer
+
 # The column `row` travels with the votes until they are settled.
 VOTE_ROWS = VOTE.schema.append(pa.field("row", pa.string()))
 
@@ -23,19 +25,28 @@ def check_votes(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     missing = pc.or_kleene(missing, pc.or_kleene(pc.is_null(rows["worker_id"]), pc.is_null(answers)))
     unknown = pc.invert(pc.is_in(answers, pa.array(ANSWERS)))
     codes = np.where(missing, "missing_value", np.where(unknown, "unknown_answer", ""))
-    seconds = pd.to_numeric(rows["seconds"].to_pandas(), errors="coerce").to_numpy(np.float32)
+    seconds = pd.to_numeric(rows["seconds"].to_pandas(), errors="coerce").to_numpy(
+        np.float64, na_value=np.nan
+    )
+    seconds = np.where((seconds >= 0) & (seconds < MAX_SECONDS), seconds, np.nan)
     good = pa.table(
         [
             *(rows[name] for name in ("image_id", "class_name", "worker_id")),
             answers,
-            pa.array(seconds, pa.float32(), from_pandas=True),
+            pa.array(seconds.astype(np.float32), pa.float32(), from_pandas=True),
             rows["row"],
         ],
         schema=VOTE_ROWS,
     ).filter(pa.array(codes == ""))
     bad = rows.filter(pa.array(codes != ""))
-    details = [f"answer {a!r}; use yes, no or unsure" for a in bad["answer"].to_pylist()]
-    return good, reject(bad, codes[codes != ""], details)
+    codes = codes[codes != ""]
+    details = [
+        f"answer {answer!r}; use yes, no or unsure"
+        if code == "unknown_answer"
+        else "all but seconds is needed"
+        for code, answer in zip(codes, bad["answer"].to_pylist(), strict=True)
+    ]
+    return good, reject(bad, codes, details)
 
 
 def settle_votes(votes: pa.Table, questions: pa.Table) -> tuple[pd.DataFrame, pa.Table]:

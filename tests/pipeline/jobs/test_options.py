@@ -1,0 +1,48 @@
+import os
+
+import apache_beam as beam
+import pytest
+
+from pipeline.jobs.options import beam_options, run_job
+from pipeline.jobs.stage import Stage
+from schemas.errors import UsageError
+
+
+def process_id(_):
+    return os.getpid()
+
+
+def where_it_runs(tmp_path, cpu_seconds, *arguments):
+    path = str(tmp_path / "pids")
+
+    def construct(pipeline):
+        pids = pipeline | beam.Create([1]) | beam.Map(process_id) | beam.Map(str)
+        return pids | beam.io.WriteToText(path, shard_name_template="")
+
+    run_job(construct, list(arguments), cpu_seconds)
+    return int(open(path).read())
+
+
+def test_a_small_job_runs_in_this_process(tmp_path):
+    assert where_it_runs(tmp_path, 0.1) == os.getpid()
+
+
+def test_worker_processes_are_other_processes(tmp_path):
+    assert where_it_runs(tmp_path, 0.1, "--direct_num_workers=2") != os.getpid()
+
+
+def test_a_flag_that_nobody_knows_is_a_usage_error():
+    with pytest.raises(UsageError, match="--levls"):
+        beam_options(["--levls=3"])
+
+
+def test_flags_of_other_runners_are_passed_on():
+    options = beam_options(["--runner=DataflowRunner", "--project=p", "--num_workers", "7"]).get_all_options()
+    assert (options["runner"], options["project"], options["num_workers"]) == ("DataflowRunner", "p", 7)
+
+
+def test_a_stage_is_made_from_its_inputs_and_its_configuration():
+    base = Stage("label", {"votes": "1"}, {"min_votes": 3}).about["made_from"]
+    assert Stage("label", {"votes": "1"}, {"min_votes": 3}).about["made_from"] == base
+    assert Stage("label", {"votes": "2"}, {"min_votes": 3}).about["made_from"] != base
+    assert Stage("label", {"votes": "1"}, {"min_votes": 5}).about["made_from"] != base
