@@ -25,6 +25,8 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
         *parents, last = key.strip().split(".")
         for parent in parents:
             node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise UsageError(f"--set {text!r}: {parent!r} has been set to {node!r} already")
         try:
             node[last] = yaml.safe_load(value)
         except yaml.YAMLError as error:
@@ -77,8 +79,6 @@ def build(kind: type[T], raw: Mapping[str, Any], where: str = "config") -> T:
             )
     try:
         return kind(**values)
-    except UsageError:
-        raise
     except ValueError as error:
         raise UsageError(f"{where}: {error}") from error
 

@@ -1,13 +1,16 @@
 """manifest: what a directory of shards holds. Written last: without a manifest there is no table, no set."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from schemas.config import build
 from schemas.errors import DataError
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
+_SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # a plain name, which leads nowhere else
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,15 @@ class Manifest:
                 raise DataError(
                     f"{where}: manifest version {raw['version']}, this code reads {FORMAT_VERSION}"
                 )
-            shards = tuple(Shard(**shard) for shard in raw["shards"])
-            manifest = cls(raw["table"], raw["rows"], shards, raw["about"], raw["version"])
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            manifest = build(cls, raw, "manifest")
+        except DataError:
+            raise
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise DataError(
                 f"{where}: not a manifest ({type(error).__name__}: {error}); build the set again"
             ) from error
         for shard in manifest.shards:
-            if "/" in shard.file or "\\" in shard.file or shard.file.startswith("."):
+            if not _SHARD_NAME.fullmatch(shard.file):
                 raise DataError(
                     f"{where}: shard name {shard.file!r} leads out of the directory; do not use this set"
                 )

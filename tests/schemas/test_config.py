@@ -1,0 +1,104 @@
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+from schemas.config import build, merge, parse_overrides, parse_yaml
+from schemas.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Inner:
+    share: float = 0.5
+    method: Literal["text", "image"] = "text"
+
+    def __post_init__(self) -> None:
+        if self.share > 1:
+            raise ValueError(f"share is at most 1, got {self.share}")
+
+
+@dataclass(frozen=True)
+class Outer:
+    source: str
+    levels: tuple[float, ...] = (0.0,)
+    rows: int = 1
+    nested: bool = True
+    class_map: dict[str, str] | None = None
+    inner: Inner = field(default_factory=Inner)
+
+
+def made(text: str, *overrides: str) -> Outer:
+    return build(Outer, merge(parse_yaml(text, "a.yaml"), parse_overrides(overrides)), "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sorce: x", "a.yaml: unknown key 'sorce'; did you mean 'source'?"),
+        ("{source: x, zzz: 1}", "a.yaml: unknown key 'zzz'; known keys: source, levels, rows"),
+        ("{source: x, inner: {shares: 1}}", "a.yaml.inner: unknown key 'shares'; did you mean 'share'?"),
+        ("rows: 2", "a.yaml: the key 'source' is missing; give it in the file or with --set source="),
+        ("source: 3", "a.yaml.source: expected str, got 3"),
+        ("{source: x, rows: 2.5}", "a.yaml.rows: expected int, got 2.5"),
+        ("{source: x, rows: true}", "a.yaml.rows: expected int, got True"),
+        ("{source: x, nested: 1}", "a.yaml.nested: expected bool, got 1"),
+        ("{source: x, levels: 0.5}", "a.yaml.levels: expected a list, got 0.5"),
+        ("{source: x, levels: [0, half]}", "a.yaml.levels[1]: expected float, got 'half'"),
+        ("{source: x, levels: [true]}", "a.yaml.levels[0]: expected float, got True"),
+        ("{source: x, inner: 3}", "a.yaml.inner: expected keys and values, got 3"),
+        ("{source: x, inner: {method: smell}}", "a.yaml.inner.method: 'smell' is not one of text, image"),
+        ("{source: x, class_map: [a]}", "a.yaml.class_map: expected keys and values, got ['a']"),
+        ("{source: x, class_map: {a: 1}}", "a.yaml.class_map.a: expected str, got 1"),
+        ("{source: x, inner: {share: 2}}", "a.yaml.inner: share is at most 1, got 2"),
+        ("[source]", "a.yaml: expected keys and values at the top"),
+        ("{source: x", "a.yaml: while parsing a flow mapping"),
+        ("", "a.yaml: expected keys and values at the top"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_remedy(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        made(text)
+    assert message in str(caught.value)
+
+
+def test_what_yaml_has_no_type_for_is_converted() -> None:
+    config = made("{source: x, levels: [0, 1e-3, 5e-1], class_map: {a: b}, inner: {share: 1}}")
+    assert config == Outer("x", (0.0, 0.001, 0.5), class_map={"a": "b"}, inner=Inner(1.0))
+    assert [type(level) for level in config.levels] == [float] * 3
+
+
+def test_null_is_none_where_none_is_allowed() -> None:
+    assert made("{source: x, class_map: null}").class_map is None
+    with pytest.raises(UsageError, match=r"a\.yaml\.source: expected str, got None"):
+        made("source: null")
+
+
+def test_overrides_reach_nested_keys_and_leave_the_others() -> None:
+    config = made("{source: x, rows: 3, inner: {share: 0.1, method: image}}", "inner.share=1e-1", "source=y")
+    assert config == Outer("y", rows=3, inner=Inner(0.1, "image"))
+
+
+def test_an_override_may_be_a_list_or_hold_an_equals_sign() -> None:
+    assert parse_overrides(["a=[1, 2]", "b.c=x=y"]) == {"a": [1, 2], "b": {"c": "x=y"}}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["rows"], "--set 'rows': write it as key=value"),
+        (["=3"], "--set '=3': write it as key=value"),
+        (["a=[1"], "--set 'a=[1': the value is no YAML"),
+        (["a=1", "a.b=2"], "--set 'a.b=2': 'a' has been set to 1 already"),
+    ],
+)
+def test_a_wrong_override_is_a_usage_error(overrides: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_overrides(overrides)
+    assert message in str(caught.value)
+
+
+def test_merging_changes_neither_side() -> None:
+    base, over = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 9}, "d": {"e": 4}}
+    assert merge(base, over) == {"a": {"b": 9, "c": 2}, "d": {"e": 4}}
+    assert base == {"a": {"b": 1, "c": 2}, "d": 3}
+    assert over == {"a": {"b": 9}, "d": {"e": 4}}
