@@ -4,11 +4,13 @@ Values are checked later, row by row, so that a bad one becomes a rejection; onl
 file unreadable (a missing column, another encoding) is an error here.
 """
 
+import codecs
 import csv as text_csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -87,7 +89,7 @@ def _read_csv(path: str, table: Table) -> Iterator[Block]:
         file.readline()
         try:
             reader = csv.open_csv(
-                file,
+                _Utf8(file, path),
                 read_options=csv.ReadOptions(column_names=names, use_threads=False, block_size=BLOCK_BYTES),
                 parse_options=csv.ParseOptions(
                     ignore_empty_lines=False, newlines_in_values=True, invalid_row_handler=keep_malformed
@@ -103,18 +105,40 @@ def _read_csv(path: str, table: Table) -> Iterator[Block]:
                 rows, line = rows + batch.num_rows + taken, line + height
                 del malformed[:taken]
         except pa.ArrowInvalid as error:
-            hint = "save it as UTF-8 text, and look for a quote that is never closed"
+            hint = "look for a quote that is never closed"
             raise DataError(f"{path}: cannot be read ({error}); {hint}") from error
         if malformed:  # behind the last good row
             empty = pa.RecordBatch.from_pylist([], pa.schema([(name, pa.string()) for name in names]))
             yield empty, *_csv_lines(empty, malformed, rows, line, at_end=True)[:2]
 
 
+class _Utf8:
+    """A file that is checked to be UTF-8 while it is read: Arrow overlooks other bytes in malformed lines."""
+
+    def __init__(self, file: IO[bytes], path: str) -> None:
+        self.file, self.path = file, path
+        self.decoder = codecs.getincrementaldecoder("utf-8")()
+        self.line = 2
+        self.closed = False
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.file.read(size)
+        try:
+            self.decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            line = self.line + error.object.count(b"\n", 0, error.start)
+            raise DataError(f"{self.path}, line {line}: {error}; save it as UTF-8 text") from error
+        self.line += data.count(b"\n")
+        return data
+
+    def close(self) -> None:
+        self.closed = True
+
+
 def _csv_header(line: bytes, path: str) -> list[str]:
     try:
-        names = [
-            name.strip() for name in next(text_csv.reader([line.decode("utf-8-sig").rstrip("\r\n")]), [])
-        ]
+        text = line.decode("utf-8-sig").rstrip("\r\n")
+        names = [name.strip() for name in next(text_csv.reader([text], skipinitialspace=True), [])]
     except (UnicodeDecodeError, text_csv.Error) as error:
         raise DataError(
             f"{path}: the header cannot be read ({error}); save it as UTF-8 text with line ends of Linux or Windows"

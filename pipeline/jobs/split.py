@@ -21,10 +21,11 @@ from pipeline.noise.pools import Pools, make_pools
 from pipeline.noise.splits import LISTED_SCHEMA, TEST_SPLIT, noise_by_class, test_set, training_sets
 from pipeline.shards import directory
 from pipeline.shards.card import card
-from pipeline.shards.parquet import write_shard
+from pipeline.shards.parquet import ROW_GROUP_ROWS, write_shard
 from schemas.duplicate import DUPLICATE
 from schemas.errors import DataError
 from schemas.example import EXAMPLE, example_schema
+from schemas.image import IMAGES
 from schemas.manifest import MANIFEST, Manifest
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
@@ -174,29 +175,31 @@ class WriteSets(beam.PTransform):
 def write_bucket(
     index: int, lists: str, images: str, place: str, class_names: list[str], buckets: int
 ) -> Iterator[tuple[str, Written]]:
-    """Read the images of one bucket, and write the bucket's shard of every set."""
-    parts = list(directory.read_bucket(lists, index, buckets))
-    if not parts:
-        return  # a small set does not fill every bucket
-    listed = pa.concat_tables(parts)
-    pictures = pa.concat_tables(directory.read_bucket(images, index, buckets, ["image_id", "image"]))
+    """Read the images of one bucket, and write the bucket's shard of every set that has examples in it."""
+    empty = LISTED_SCHEMA.append(pa.field("split", pa.string())).empty_table()
+    listed = pa.concat_tables([empty, *directory.read_bucket(lists, index, buckets)])
+    no_pictures = pa.schema([IMAGES.schema.field(name) for name in ("image_id", "image")]).empty_table()
+    found = directory.read_bucket(images, index, buckets, no_pictures.column_names)
+    pictures = pa.concat_tables([no_pictures, *found])
     position = {image_id: i for i, image_id in enumerate(pictures["image_id"].to_pylist())}
     schema = example_schema(class_names)
     for name in listed["split"].unique().to_pylist():
         examples = listed.filter(pa.compute.equal(listed["split"], name))
         rows = [position[image_id] for image_id in examples["image_id"].to_pylist()]
-
-        def tables(examples: pa.Table = examples, rows: list[int] = rows) -> Iterator[pa.Table]:
-            for start in range(0, len(rows), 1024):  # pictures are copied a row group at a time
-                image = pictures["image"].take(pa.array(rows[start : start + 1024]))
-                part = examples.slice(start, 1024).append_column("image", image)
-                yield part.select(EXAMPLE.schema.names).cast(schema)
-
         prefix = "test" if name == TEST_SPLIT else "train"
-        shard = write_shard(
-            files.join(place, name), directory.shard_name(prefix, index, buckets), schema, tables()
-        )
-        yield name, Written(shard)
+        file = directory.shard_name(prefix, index, buckets)
+        tables = _with_pictures(examples, pictures["image"], rows, schema)
+        yield name, Written(write_shard(files.join(place, name), file, schema, tables))
+
+
+def _with_pictures(
+    examples: pa.Table, pictures: pa.ChunkedArray, rows: list[int], schema: pa.Schema
+) -> Iterator[pa.Table]:
+    """Examples with their pictures, copied a row group at a time."""
+    for start in range(0, len(rows), ROW_GROUP_ROWS):
+        image = pictures.take(pa.array(rows[start : start + ROW_GROUP_ROWS]))
+        part = examples.slice(start, ROW_GROUP_ROWS).append_column("image", image)
+        yield part.select(schema.names).cast(schema)
 
 
 def _commit_set(
