@@ -1,0 +1,258 @@
+import csv
+import io
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from pipeline import records
+from pipeline.records import read_records
+from schemas.errors import DataError
+from schemas.vote import VOTE
+
+HEADER = "image_id,class_name,worker_id,answer\n"
+Write = Callable[[str, "str | bytes"], str]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a file and return its path."""
+
+    def to_file(name: str, data: str | bytes) -> str:
+        path = tmp_path / name
+        path.write_bytes(data if isinstance(data, bytes) else data.encode())
+        return str(path)
+
+    return to_file
+
+
+def rows_of(path: str) -> dict[str, str | None]:
+    """Place → image id of all rows that a file has."""
+    found: dict[str, str | None] = {}
+    for part in read_records(path, VOTE):
+        found |= dict(zip(part.rows["row"].to_pylist(), part.rows["image_id"].to_pylist(), strict=True))
+    return found
+
+
+def malformed_of(path: str) -> dict[str, str]:
+    return {row: text for part in read_records(path, VOTE) for row, text in part.malformed}
+
+
+def test_rows_have_all_columns_of_the_table_as_strings_and_their_place(write: Write) -> None:
+    (part,) = read_records(write("v.csv", HEADER + 'a,c,w,yes\nb,"c, d",007,\n'), VOTE)
+    assert part.rows.to_pylist() == [
+        {"image_id": "a", "class_name": "c", "worker_id": "w", "answer": "yes", "seconds": None, "row": "v.csv:2"},
+        {"image_id": "b", "class_name": "c, d", "worker_id": "007", "answer": None, "seconds": None, "row": "v.csv:3"},
+    ]  # fmt: skip
+    assert not part.malformed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEADER + "a,c,w,yes\nb,c,w,no\n",
+        HEADER + "a,c,w,yes\nb,c,w,no",
+        (HEADER + "a,c,w,yes\nb,c,w,no\n").replace("\n", "\r\n"),
+        "\ufeff" + HEADER + "a,c,w,yes\nb,c,w,no\n",
+        '\ufeff"image_id" , "class_name",worker_id,answer\na,c,w,yes\nb,c,w,no\n',
+        "answer,note,worker_id,class_name,image_id\nyes,x,w,c,a\nno,y,w,c,b\n",
+    ],
+    ids=["plain", "no last line end", "windows", "byte order mark", "quoted header", "other columns"],
+)
+def test_every_usual_csv_dialect_reads_the_same(write: Write, text: str) -> None:
+    assert rows_of(write("v.csv", text)) == {"v.csv:2": "a", "v.csv:3": "b"}
+
+
+@pytest.mark.parametrize("block_bytes", [8 << 20, 64])
+def test_malformed_lines_are_told_and_the_others_keep_their_numbers(
+    write: Write, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    monkeypatch.setattr(records, "BLOCK_BYTES", block_bytes)
+    lines = [f"i{n},c,w,yes" if n % 5 and n < 22 else f"bad,{n}" for n in range(2, 25)]
+    path = write("v.csv", HEADER + "\n".join(lines) + "\n")
+    bad = [n for n in range(2, 25) if n % 5 == 0 or n >= 22]
+    assert malformed_of(path) == {f"v.csv:{n}": "2 fields instead of 4" for n in bad}
+    assert rows_of(path) == {f"v.csv:{n}": f"i{n}" for n in range(2, 25) if n not in bad}
+
+
+def test_a_file_of_malformed_lines_alone_loses_none(write: Write) -> None:
+    assert list(malformed_of(write("v.csv", HEADER + "a\nb,c,w,yes,no\n"))) == ["v.csv:2", "v.csv:3"]
+
+
+def test_a_blank_line_is_a_row_without_values_and_counts_as_a_line(write: Write) -> None:
+    assert rows_of(write("v.csv", HEADER + "a,c,w,yes\n\nb,c,w,no\n")) == {
+        "v.csv:2": "a",
+        "v.csv:3": None,
+        "v.csv:4": "b",
+    }
+
+
+def test_a_line_break_in_quotes_belongs_to_the_value_and_moves_the_numbers(write: Write) -> None:
+    path = write("v.csv", "note," + HEADER + '"two\nlines",a,c,w,yes\n"x\n\ny",b\n,c,c,w,no\n')
+    assert rows_of(path) == {"v.csv:2": "a", "v.csv:7": "c"}
+    assert list(malformed_of(path)) == ["v.csv:4", "v.csv:5", "v.csv:6"]
+
+
+def test_a_quote_that_is_never_closed_rejects_every_line_that_it_swallows(write: Write) -> None:
+    path = write("v.csv", HEADER + 'a,c,w,yes\n"b,c,w,yes\nc,c,w,yes\nd,c,w,yes\n')
+    assert rows_of(path) == {"v.csv:2": "a"}
+    assert malformed_of(path).keys() == {"v.csv:3", "v.csv:4", "v.csv:5"}
+    assert "is a quote left open?" in malformed_of(path)["v.csv:3"]
+
+
+FIELD = st.text(st.sampled_from("ab,\"\n'é "), max_size=4)
+RELAXED = settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@RELAXED
+@given(
+    st.lists(st.tuples(FIELD, FIELD, FIELD, FIELD), min_size=1, max_size=12), st.sampled_from([96, 8 << 20])
+)
+def test_whatever_pythons_own_csv_writer_writes_is_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, ...]], block_bytes: int
+) -> None:
+    monkeypatch.setattr(records, "BLOCK_BYTES", block_bytes)
+    text, places = io.StringIO(HEADER), []
+    text.seek(0, io.SEEK_END)
+    for row in rows:
+        places.append(f"v.csv:{text.getvalue().count(chr(10)) + 1}")
+        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(row)
+    (tmp_path / "v.csv").write_text(text.getvalue(), newline="")
+    parts = list(read_records(str(tmp_path / "v.csv"), VOTE))
+    got = pa.concat_tables(part.rows for part in parts).to_pylist()
+    assert [row["row"] for row in got] == places
+    assert [tuple(row[name] or "" for name in VOTE.required) for row in got] == rows
+
+
+@RELAXED
+@given(st.binary(max_size=80))
+def test_any_bytes_are_rows_or_a_data_error(tmp_path: Path, data: bytes) -> None:
+    for name, start in (("v.csv", HEADER.encode()), ("v.jsonl", b"")):
+        (tmp_path / name).write_bytes(start + data)
+        with suppress(DataError):
+            list(read_records(str(tmp_path / name), VOTE))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("v.csv", "", "the file is empty"),
+        ("v.csv", "\n" + HEADER, "the file is empty, or its first line is"),
+        ("v.csv", HEADER, "the file has a header line but no rows"),
+        ("v.csv", HEADER.replace("answer", "anwser") + "a,c,w,yes\n", "did you mean 'anwser'? rename it"),
+        ("v.csv", HEADER.replace(",", ";") + "a;c;w;yes\n", "needs the column 'image_id'"),
+        ("v.csv", "image_id," + HEADER + "a,a,c,w,yes\n", "names the column 'image_id' twice"),
+        ("v.csv", HEADER + "a,é,w,yes\n", "save it as UTF-8 text"),
+        ("v.csv", (HEADER + "a,c,w,yes\n").replace("\n", "\r"), "the header cannot be read"),
+        ("v.jsonl", "", "the file has no rows"),
+        ("v.jsonl", "\n\n", "the file has no rows"),
+        ("v.jsonl", '{"image_id": "a"}\n', "needs the column 'class_name'"),
+        ("v.jsonl", '{"image_id": "é"}\n', "save it as UTF-8 text"),
+        ("v.parquet", "", "write it again as Parquet"),
+        ("v.parquet", HEADER, "write it again as Parquet"),
+        ("v.txt", HEADER, "lists are read from .csv, .jsonl or .parquet files"),
+        ("votes", HEADER, "lists are read from .csv, .jsonl or .parquet files"),
+    ],
+)
+def test_an_unreadable_file_is_told_with_its_name_and_the_remedy(
+    write: Write, name: str, data: str, message: str
+) -> None:
+    path = write(name, data.encode("latin-1"))
+    with pytest.raises(DataError) as caught:
+        list(read_records(path, VOTE))
+    assert str(caught.value).startswith(path)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["é,c,w,yes", "é", "a,c,w,yes,é"])
+def test_the_line_that_is_not_utf_8_is_told_even_if_it_is_malformed(write: Write, line: str) -> None:
+    data = (HEADER + "a,c,w,yes\n" + line + "\nb,c,w,yes\n").encode("latin-1")
+    with pytest.raises(DataError, match=r"v\.csv, line 3: .*; save it as UTF-8 text"):
+        list(read_records(write("v.csv", data), VOTE))
+
+
+def test_utf_16_is_told(write: Write) -> None:
+    with pytest.raises(DataError, match="save it as UTF-8 text"):
+        list(read_records(write("v.csv", (HEADER + "a,c,w,yes\n").encode("utf-16")), VOTE))
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"v\.csv: no such file; check the path"):
+        list(read_records(str(tmp_path / "v.csv"), VOTE))
+
+
+def vote(**values: object) -> str:
+    return json.dumps({"image_id": "a", "class_name": "c", "worker_id": "w", "answer": "yes"} | values) + "\n"
+
+
+def test_json_lines_keep_numbers_and_ids_as_they_stand(write: Write) -> None:
+    ids = [7, 7.0, 7.5, "007", "2020-01-01", "7.0", "", None, "é\n"]
+    text = "".join(vote(image_id=value) for value in ids)
+    shown = ["7", "7", "7.5", "007", "2020-01-01", "7.0", None, None, "é\n"]
+    assert list(rows_of(write("v.jsonl", text)).values()) == shown
+
+
+def test_a_bad_json_line_is_malformed_and_the_others_keep_their_numbers(write: Write) -> None:
+    bad = ["{oops\n", "[1]\n", "3\n", vote(answer=["yes"]), vote(answer={}), '{"image_id": "\\ud800"}\n']
+    path = write("v.jsonl", "\ufeff" + vote(image_id="first") + "\n" + "".join(bad) + vote(image_id="last"))
+    assert rows_of(path) == {"v.jsonl:1": "first", "v.jsonl:9": "last"}
+    assert list(malformed_of(path)) == [f"v.jsonl:{n}" for n in range(3, 9)]
+
+
+def test_json_lines_are_read_block_by_block(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "BLOCK_ROWS", 4)
+    path = write("v.jsonl", "".join(vote(image_id=str(n)) for n in range(1, 11)))
+    assert len(list(read_records(path, VOTE))) == 3
+    assert rows_of(path) == {f"v.jsonl:{n}": str(n) for n in range(1, 11)}
+
+
+def test_parquet_columns_of_any_plain_type_are_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "BLOCK_ROWS", 2)
+    columns = {
+        "image_id": pa.array([1, 2, 3], pa.int64()),
+        "class_name": pa.array(["c", "", "c"]).dictionary_encode(),
+        "worker_id": pa.array(["w"] * 3, pa.large_string()),
+        "answer": ["yes", "no", None],
+        "seconds": pa.array([1.5, None, 3.0], pa.float64()),
+        "browser": [[1], [2], [3]],
+    }
+    path = write("v.parquet", "")
+    parquet.write_table(pa.table(columns), path)
+    first, second = read_records(path, VOTE)
+    assert first.rows.to_pylist() == [
+        {"image_id": "1", "class_name": "c", "worker_id": "w", "answer": "yes", "seconds": "1.5", "row": "v.parquet:1"},
+        {"image_id": "2", "class_name": None, "worker_id": "w", "answer": "no", "seconds": None, "row": "v.parquet:2"},
+    ]  # fmt: skip
+    assert second.rows["row"].to_pylist() == ["v.parquet:3"]
+    assert second.rows["seconds"].to_pylist() == ["3"]
+
+
+@pytest.mark.parametrize("damage", [slice(0, -20), slice(0, 30)], ids=["cut", "start only"])
+def test_a_damaged_parquet_file_is_told(write: Write, damage: slice) -> None:
+    path = write("v.parquet", "")
+    parquet.write_table(pa.table({name: ["a"] for name in VOTE.required}), path)
+    with pytest.raises(DataError, match="write it again as Parquet"):
+        list(read_records(write("w.parquet", Path(path).read_bytes()[damage]), VOTE))
+
+
+def test_a_parquet_column_of_lists_is_told(write: Write) -> None:
+    path = write("v.parquet", "")
+    parquet.write_table(pa.table({name: [["a"]] for name in VOTE.required}), path)
+    with pytest.raises(DataError, match="columns of text or numbers"):
+        list(read_records(path, VOTE))
+
+
+def test_places_take_the_name_that_the_caller_gives(write: Write) -> None:
+    (part,) = read_records(write("v.csv", HEADER + "a,c,w,yes\n"), VOTE, "2020/v.csv")
+    assert part.rows["row"].to_pylist() == ["2020/v.csv:2"]
