@@ -91,21 +91,46 @@ class NoiseConfig:
     on_shortage: Literal["error", "shrink", "cap"] = "error"
     """Where a class has too few wrong images: stop; take fewer clean images too, so that the level holds
     (as the published sets do); or take what there is, so that the level is missed."""
-    class_map: dict[str, str] | None = None
-    """blue-asymmetric: class to wrong class. Without it, each class goes to the next one of the list."""
+    class_map: dict[str, str] | Literal["next", "votes"] = "next"
+    """blue-asymmetric: class to wrong class. "next": each class goes to the next one of the list, as do classes that
+    a map leaves out; "votes": to the class that the wrong web images found for it most often show, by their verdicts."""
+    clean_per_class: int | None = None
+    """Use only so many clean images of each class (the published red sets use 500 of 600); None: all."""
+    blue_size: Literal["same", "all"] = "same"
+    """same: blue sets have the clean images of the red ones; all: every clean image (as the published ones)."""
+    min_confidence: float = 0.0
+    """A web image counts as wrong if its verdict is no with at least this confidence."""
+    trials: int = 1
+    """So many independent draws of every set; trial t is what a build with seed + t would draw."""
     nested: bool = True
     """Whether a higher level keeps the wrong labels of the lower ones. False draws each level on its own."""
-    shard_rows: int = 4096
-    """Rows in a training shard, at most about so many."""
 
     def __post_init__(self) -> None:
         for level in self.levels:
             if not 0 <= level < 1:
                 raise ValueError(f"noise level {level} is not a share from 0 up to less than 1 (40 % is 0.4)")
-        if self.shard_rows < 1:
-            raise ValueError(f"shard_rows is 1 or more, got {self.shard_rows}")
+        if self.trials < 1 or (self.clean_per_class is not None and self.clean_per_class < 1):
+            raise ValueError("trials and clean_per_class are 1 or more")
+        _share("min_confidence", self.min_confidence)
         if len(set(self.levels)) < len(self.levels) or len(set(self.colours)) < len(self.colours):
             raise ValueError("levels and colours are each listed once")
+
+
+@dataclass(frozen=True)
+class ShardsConfig:
+    """How the sets are written."""
+
+    mode: Literal["self-contained", "shared"] = "self-contained"
+    """self-contained: every set has its own pictures, and stands alone; shared: one table of pictures, and a list of
+    examples for each set, for those with many sets or large pictures."""
+    rows: int = 4096
+    """Rows in a shard, at most about so many."""
+    megabytes: int = 256
+    """Pictures that one task holds at once; more make more and smaller shards."""
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.megabytes < 1:
+            raise ValueError("rows and megabytes are 1 or more")
 
 
 @dataclass(frozen=True)
@@ -132,14 +157,16 @@ class BuildConfig:
     label: LabelConfig = field(default_factory=LabelConfig)
     dedupe: DedupeConfig = field(default_factory=DedupeConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
+    shards: ShardsConfig = field(default_factory=ShardsConfig)
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
             raise ValueError("classes are two or more, each named once")
-        for name in [*(self.noise.class_map or {}), *(self.noise.class_map or {}).values()]:
+        chosen = self.noise.class_map if isinstance(self.noise.class_map, dict) else {}
+        for name in [*chosen, *chosen.values()]:
             if name not in self.classes:
                 raise ValueError(f"class_map names {name!r}, which is not in classes")
-        for name, other in (self.noise.class_map or {}).items():
+        for name, other in chosen.items():
             if name == other:
                 raise ValueError(f"class_map maps {name!r} to itself, which is no noise")
 

@@ -42,16 +42,25 @@ _HF_SCALARS = {
 }
 
 
-def example_schema(class_names: Sequence[str]) -> pa.Schema:
-    """The example schema with Hugging Face feature metadata, so `datasets` shows pictures and class names."""
+# One picture of a shared dataset, whose sets are lists of examples.
+PICTURE_SCHEMA = pa.schema([pa.field("image_id", pa.string()), pa.field("image", IMAGE)])
+
+
+def example_schema(class_names: Sequence[str], *, pictures: bool = True) -> pa.Schema:
+    """The example schema with Hugging Face feature metadata, so `datasets` shows pictures and class names.
+
+    Without `pictures`, the schema of the sets of a shared dataset.
+    """
     features: dict[str, dict[str, object]] = {}
-    for field in EXAMPLE.schema:
+    # `datasets` takes its features from the metadata only where the column is nullable, as its own files have it.
+    fields = [field.with_nullable(True) for field in EXAMPLE.schema if pictures or field.name != "image"]
+    for field in fields:
         if field.name == "image":
             features[field.name] = {"_type": "Image"}
         elif field.name in ("label", "true_label"):
             features[field.name] = {"names": list(class_names), "_type": "ClassLabel"}
         else:
             features[field.name] = {"dtype": _HF_SCALARS[field.type], "_type": "Value"}
-    metadata = {"huggingface": json.dumps({"info": {"features": features}}, ensure_ascii=False)}
-    # `datasets` takes its features from the metadata only where the column is nullable, as its own files have it.
-    return pa.schema([field.with_nullable(True) for field in EXAMPLE.schema], metadata)
+    return pa.schema(
+        fields, {"huggingface": json.dumps({"info": {"features": features}}, ensure_ascii=False)}
+    )

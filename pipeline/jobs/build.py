@@ -60,7 +60,9 @@ def _dedupe(config: BuildConfig, output: str, beam_arguments: list[str], force: 
 
 def _split(config: BuildConfig, output: str, beam_arguments: list[str], force: bool) -> dict[str, int]:
     manifest = split.run(config, output, beam_arguments, force)
-    sets = manifest.about["splits"]
+    sets = {
+        name: entry for name, entry in manifest.about["splits"].items() if entry["noise_level"] is not None
+    }
     return {
         **manifest.about["funnel"],
         "sets": len(sets),

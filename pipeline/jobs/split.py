@@ -4,7 +4,10 @@ Which example goes where is decided on columns, without pictures. Then every buc
 writes its part of all sets: images cross no shuffle, and twenty training sets do not cost twenty readings.
 """
 
+import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import apache_beam as beam
@@ -14,7 +17,7 @@ from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.jobs import dedupe, ingest, label
 from pipeline.jobs.options import run_job
-from pipeline.jobs.stage import Stage, counts, manifest_digest, plain
+from pipeline.jobs.stage import STAGE_VERSIONS, Stage, counts, manifest_digest, plain
 from pipeline.jobs.tables import Written, by_bucket
 from pipeline.keyed_hash import bucket_count
 from pipeline.noise.pools import Pools, make_pools
@@ -22,9 +25,10 @@ from pipeline.noise.splits import LISTED_SCHEMA, TEST_SPLIT, noise_by_class, tes
 from pipeline.shards import directory
 from pipeline.shards.card import card
 from pipeline.shards.parquet import ROW_GROUP_ROWS, write_shard
+from pipeline.shards.plan import PICTURES, SPLIT_SCHEMA, SetPlan, all_pictures, changes, plan_set
 from schemas.duplicate import DUPLICATE
 from schemas.errors import DataError
-from schemas.example import EXAMPLE, example_schema
+from schemas.example import EXAMPLE, PICTURE_SCHEMA, example_schema
 from schemas.image import IMAGES
 from schemas.manifest import MANIFEST, Manifest
 from schemas.retrieval import RETRIEVAL
@@ -38,10 +42,21 @@ def folder(output: str) -> str:
     return files.join(output, "dataset")
 
 
+def lists_folder(output: str) -> str:
+    """Where the lists of examples are written, without pictures."""
+    return files.join(output, "split", "examples")
+
+
+def changes_file(output: str) -> str:
+    """Where it is told how the sets differ from those of the build before."""
+    return files.join(output, "split", "changes.json")
+
+
 def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> Manifest:
     """Run the stage unless it is up to date; return the manifest of the dataset.
 
-    Raises DataError where a class has too few clean or wrong images and the configuration says to stop.
+    Sets that would come out as they are already there are left alone. Raises DataError where a class has too few
+    clean or wrong images and the configuration says to stop.
     """
     tables = {
         "retrievals": ingest.folders(output)["retrievals"],
@@ -52,7 +67,13 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     stage = Stage(
         "split",
         {name: manifest_digest(path) for name, path in tables.items()},
-        {"name": config.name, "seed": config.seed, "classes": list(config.classes), **plain(config.noise)},
+        {
+            "name": config.name,
+            "seed": config.seed,
+            "classes": list(config.classes),
+            "noise": plain(config.noise),
+            "shards": plain(config.shards),
+        },
     )
     place = folder(output)
     if force or not stage.is_done(place):
@@ -61,11 +82,18 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             directory.read_table(tables["verdicts"], VERDICT),
             directory.read_table(tables["duplicates"], DUPLICATE),
             config.classes,
+            config.noise.min_confidence,
         )
         if not len(pools.test):
             raise DataError("no test image is left; check the 'test' lists and the rejections of ingest")
-        about = {**stage.about, "name": config.name, "funnel": pools.funnel, "leaks": _leak_proof(output)}
-        _write(config, pools, tables["images"], output, about, beam_arguments)
+        about = {
+            **stage.about,
+            "name": config.name,
+            "code_version": version("controlled-noise"),
+            "funnel": pools.funnel,
+            "leaks": _leak_proof(output),
+        }
+        _write(config, pools, tables["images"], output, about, beam_arguments, force)
     return directory.read_manifest(place)
 
 
@@ -81,148 +109,222 @@ def _write(
     output: str,
     about: dict[str, Any],
     beam_arguments: list[str],
+    force: bool,
 ) -> None:
-    place = folder(output)
-    image_buckets = directory.read_manifest(images).about["buckets"]
-    buckets = min(bucket_count(len(pools.clean), config.noise.shard_rows), image_buckets)
-    sets: dict[str, dict[str, Any]] = {}
-    lists: dict[int, list[pa.Table]] = {index: [] for index in range(buckets)}
-    for name, examples, facts in _all_sets(config, pools):
-        if not examples.num_rows:
-            raise DataError(
-                f"{name} would have no examples; drop this level or colour from the configuration"
-            )
-        sets[name] = {
-            **facts,
-            "classes": noise_by_class(examples, config.classes),
-            "made_from": about["made_from"],
-        }
-        for index, rows in by_bucket(examples, buckets):
-            lists[index].append(rows.append_column("split", pa.array([name] * rows.num_rows)))
-
-    _clear(place, sets)
-    index_place = files.join(output, "split", "examples")
-    directory.open_for_writing(index_place)
-    schema = LISTED_SCHEMA.append(pa.field("split", pa.string()))
-    shards = [
-        write_shard(index_place, directory.shard_name("part", index, buckets), schema, tables)
-        for index, tables in lists.items()
-    ]
-    directory.commit(index_place, "example", [s for s in shards if s], {"made_from": about["made_from"]})
-    rows = sum(shard.rows for shard in shards if shard)
-    job = WriteSets(index_place, images, place, list(config.classes), sets, buckets, about)
-    run_job(lambda pipeline: pipeline | "Split" >> job, beam_arguments, rows * SECONDS_PER_EXAMPLE)
-
-
-def _all_sets(config: BuildConfig, pools: Pools) -> Iterator[tuple[str, pa.Table, dict[str, Any]]]:
-    """Every set by name, with its examples and what its manifest says of it."""
-    common = {"class_names": list(config.classes), "seed": config.seed}
-    yield (
-        TEST_SPLIT,
-        test_set(pools.test),
-        {**common, "split": TEST_SPLIT, "colour": None, "noise_level": 0.0},
+    place, lists = folder(output), lists_folder(output)
+    buckets = _buckets(config, pools, images)
+    plans = _plans(config, pools, images, buckets)
+    before = directory.find_manifest(lists) and pa.concat_tables(directory.read_shards(lists))
+    difference = changes(before, plans) if before else {}
+    stale = [plan for plan in plans if force or not plan.is_written(place)]
+    _clear(place, [plan.name for plan in plans], [plan.name for plan in stale])
+    _write_lists(lists, plans, buckets)
+    job = WriteSets(
+        Task(
+            lists,
+            images,
+            place,
+            list(config.classes),
+            buckets,
+            frozenset(plan.name for plan in stale),
+            config.shards.mode == "shared",
+        ),
+        {plan.name: dict(plan.facts) for plan in plans},
+        about,
     )
+    rows = sum(plan.examples.num_rows for plan in stale)
+    run_job(lambda pipeline: pipeline | "Split" >> job, beam_arguments, rows * SECONDS_PER_EXAMPLE)
+    told = {"written": sorted(plan.name for plan in stale), "changed": difference}
+    files.write_text(changes_file(output), json.dumps(told, indent=1) + "\n")
+
+
+def _buckets(config: BuildConfig, pools: Pools, images: str) -> int:
+    """So many that neither rows nor pictures of one are too many; never more than the images have."""
+    manifest = directory.read_manifest(images)
+    by_rows = bucket_count(len(pools.clean), config.shards.rows)
+    by_size = bucket_count(sum(shard.bytes for shard in manifest.shards), config.shards.megabytes << 20)
+    return int(min(max(by_rows, by_size), manifest.about["buckets"]))
+
+
+def _plans(config: BuildConfig, pools: Pools, images: str, buckets: int) -> list[SetPlan]:
+    """All sets; of a shared dataset also the table of its pictures."""
+    table = directory.read_table(images, IMAGES, ["image_id", "sha256"])
+    originals = dict(zip(table["image_id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+    layout = {
+        "mode": config.shards.mode,
+        "buckets": buckets,
+        "versions": {stage: STAGE_VERSIONS[stage] for stage in ("ingest", "split")},
+        "pictures": {
+            k: directory.read_manifest(images).about["config"][k]
+            for k in ("size", "format", "quality", "resize", "resample")
+        },
+    }
+    common = {"class_names": list(config.classes), "seed": config.seed}
+    plans = [
+        plan_set(
+            TEST_SPLIT,
+            (test := test_set(pools.test)),
+            {
+                **common,
+                "split": TEST_SPLIT,
+                "colour": None,
+                "noise_level": 0.0,
+                "classes": noise_by_class(test, config.classes),
+            },
+            originals,
+            layout,
+        )
+    ]
     for split in training_sets(pools.clean, pools.wrong, config.classes, config.noise, config.seed):
-        facts = {"split": split.name, "colour": split.colour, "noise_level": split.noise_level}
-        policy = {"nested": config.noise.nested, "on_shortage": config.noise.on_shortage}
-        yield split.name, split.examples, {**common, **facts, **policy, "trial": 0}
+        if not split.examples.num_rows:
+            raise DataError(
+                f"{split.name} would have no examples; drop this level or colour from the configuration"
+            )
+        facts = {
+            **common,
+            "split": split.name,
+            "colour": split.colour,
+            "noise_level": split.noise_level,
+            "trial": split.trial,
+            "nested": config.noise.nested,
+            "on_shortage": config.noise.on_shortage,
+            "blue_size": config.noise.blue_size,
+            "classes": noise_by_class(split.examples, config.classes),
+        }
+        plans.append(plan_set(split.name, split.examples, facts, originals, layout))
+    if config.shards.mode == "shared":
+        plans.append(plan_set(PICTURES, all_pictures(plans), {}, originals, layout))
+    return plans
 
 
-def _clear(place: str, sets: dict[str, Any]) -> None:
-    """Take the old dataset out of use, and remove its sets that are not made again."""
+def _clear(place: str, wanted: list[str], stale: list[str]) -> None:
+    """Take the dataset out of use, with the sets that are to be written, and remove those not wanted any more."""
     old = directory.find_manifest(place)
     directory.open_for_writing(place)
     for name in old.about.get("splits", {}) if old else ():
-        if name not in sets:
+        if name not in wanted:
             files.remove(files.join(place, name))
-    for name in sets:
+    for name in stale:
         files.remove(files.join(place, name))
         directory.open_for_writing(files.join(place, name))
+
+
+def _write_lists(lists: str, plans: list[SetPlan], buckets: int) -> None:
+    """Write the examples of all sets, by bucket, for the tasks and for the next build's comparison."""
+    parts: dict[int, list[pa.Table]] = {index: [] for index in range(buckets)}
+    schema = pa.schema([field.with_nullable(True) for field in SPLIT_SCHEMA])
+    for plan in plans:
+        for index, rows in by_bucket(plan.examples, buckets):
+            parts[index].append(
+                rows.append_column("split", pa.array([plan.name] * rows.num_rows)).cast(schema)
+            )
+    directory.open_for_writing(lists)
+    shards = [
+        write_shard(lists, directory.shard_name("part", index, buckets), schema, tables)
+        for index, tables in parts.items()
+    ]
+    directory.commit(lists, EXAMPLE.name, [shard for shard in shards if shard], {"buckets": buckets})
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every worker needs to know: where lists and images are, where sets go, and which are to be written."""
+
+    lists: str
+    images: str
+    place: str
+    class_names: list[str]
+    buckets: int
+    names: frozenset[str]
+    shared: bool
 
 
 class WriteSets(beam.PTransform):
     """The lists of examples and the images → shards, manifests, card, and last the dataset's manifest."""
 
-    def __init__(
-        self,
-        lists: str,
-        images: str,
-        place: str,
-        class_names: list[str],
-        sets: dict[str, dict[str, Any]],
-        buckets: int,
-        about: dict[str, Any],
-    ) -> None:
+    def __init__(self, task: Task, facts: dict[str, dict[str, Any]], about: dict[str, Any]) -> None:
         super().__init__()
-        self.lists, self.images, self.place, self.class_names = lists, images, place, class_names
-        self.sets, self.buckets, self.about = sets, buckets, about
+        self.task, self.facts, self.about = task, facts, about
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Buckets → a shard of each set → a manifest of each set → the dataset."""
         return (
             pipeline
-            | "Buckets" >> beam.Create(list(range(self.buckets)))
+            | "Buckets" >> beam.Create(list(range(self.task.buckets)))
             | "SpreadBuckets" >> beam.Reshuffle()
-            | "WriteBucket"
-            >> beam.FlatMap(write_bucket, self.lists, self.images, self.place, self.class_names, self.buckets)
+            | "WriteBucket" >> beam.FlatMap(write_bucket, self.task)
             | "GatherSet" >> beam.GroupByKey()
-            | "CommitSet" >> beam.Map(_commit_set, self.place, self.sets)
+            | "CommitSet" >> beam.Map(_commit_set, self.task.place, self.facts)
             | "GatherSets" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "CommitDataset" >> beam.Map(_commit_dataset, self.place, self.sets, self.about)
+            | "CommitDataset" >> beam.Map(_commit_dataset, self.task.place, self.facts, self.about)
         )
 
 
-def write_bucket(
-    index: int, lists: str, images: str, place: str, class_names: list[str], buckets: int
-) -> Iterator[tuple[str, Written]]:
+def write_bucket(index: int, task: Task) -> Iterator[tuple[str, Written]]:
     """Read the images of one bucket, and write the bucket's shard of every set that has examples in it."""
-    empty = LISTED_SCHEMA.append(pa.field("split", pa.string())).empty_table()
-    listed = pa.concat_tables([empty, *directory.read_bucket(lists, index, buckets)])
-    no_pictures = pa.schema([IMAGES.schema.field(name) for name in ("image_id", "image")]).empty_table()
-    found = directory.read_bucket(images, index, buckets, no_pictures.column_names)
-    pictures = pa.concat_tables([no_pictures, *found])
+    empty = pa.schema([field.with_nullable(True) for field in SPLIT_SCHEMA]).empty_table()
+    listed = pa.concat_tables([empty, *directory.read_bucket(task.lists, index, task.buckets)])
+    listed = listed.filter(pa.compute.is_in(listed["split"], pa.array(sorted(task.names), pa.string())))
+    no_pictures = PICTURE_SCHEMA.empty_table()
+    used = listed["image_id"].unique()
+    found = directory.read_bucket(task.images, index, task.buckets, no_pictures.column_names)
+    kept = [part.filter(pa.compute.is_in(part["image_id"], used)).cast(no_pictures.schema) for part in found]
+    pictures = pa.concat_tables([no_pictures, *kept])
     position = {image_id: i for i, image_id in enumerate(pictures["image_id"].to_pylist())}
-    schema = example_schema(class_names)
     for name in listed["split"].unique().to_pylist():
         examples = listed.filter(pa.compute.equal(listed["split"], name))
-        rows = [position[image_id] for image_id in examples["image_id"].to_pylist()]
-        prefix = "test" if name == TEST_SPLIT else "train"
-        file = directory.shard_name(prefix, index, buckets)
-        tables = _with_pictures(examples, pictures["image"], rows, schema)
-        yield name, Written(write_shard(files.join(place, name), file, schema, tables))
+        prefix = "test" if name == TEST_SPLIT else "part" if name == PICTURES else "train"
+        file = directory.shard_name(prefix, index, task.buckets)
+        schema = _schema(name, task)
+        tables: Iterable[pa.Table] = [examples.select(LISTED_SCHEMA.names)]
+        if "image" in schema.names:
+            rows = [position[image_id] for image_id in examples["image_id"].to_pylist()]
+            tables = _with_pictures(examples, pictures["image"], rows)
+        shard = write_shard(
+            files.join(task.place, name), file, schema, (t.select(schema.names).cast(schema) for t in tables)
+        )
+        yield name, Written(shard)
 
 
-def _with_pictures(
-    examples: pa.Table, pictures: pa.ChunkedArray, rows: list[int], schema: pa.Schema
-) -> Iterator[pa.Table]:
+def _schema(name: str, task: Task) -> pa.Schema:
+    if name == PICTURES:
+        return PICTURE_SCHEMA
+    return example_schema(task.class_names, pictures=not task.shared)
+
+
+def _with_pictures(examples: pa.Table, pictures: pa.ChunkedArray, rows: list[int]) -> Iterator[pa.Table]:
     """Examples with their pictures, copied a row group at a time."""
     for start in range(0, len(rows), ROW_GROUP_ROWS):
         image = pictures.take(pa.array(rows[start : start + ROW_GROUP_ROWS]))
-        part = examples.slice(start, ROW_GROUP_ROWS).append_column("image", image)
-        yield part.select(schema.names).cast(schema)
+        yield examples.slice(start, ROW_GROUP_ROWS).append_column("image", image)
 
 
 def _commit_set(
-    name_and_written: tuple[str, Iterable[Written]], place: str, sets: dict[str, dict[str, Any]]
-) -> tuple[str, int]:
+    name_and_written: tuple[str, Iterable[Written]], place: str, facts: dict[str, dict[str, Any]]
+) -> str:
     name, written = name_and_written
     shards = [part.shard for part in written if part.shard]
-    return name, directory.commit(files.join(place, name), EXAMPLE.name, shards, sets[name]).rows
+    directory.commit(
+        files.join(place, name), "image" if name == PICTURES else EXAMPLE.name, shards, facts[name]
+    )
+    return name
 
 
 def _commit_dataset(
-    committed: list[tuple[str, int]], place: str, sets: dict[str, dict[str, Any]], about: dict[str, Any]
+    committed: list[str], place: str, facts: dict[str, dict[str, Any]], about: dict[str, Any]
 ) -> int:
-    rows = dict(committed)
-    assert rows.keys() == sets.keys()
-    splits = {
-        name: {
-            "rows": rows[name],
-            "colour": facts["colour"],
-            "noise_level": facts["noise_level"],
+    """Write card and manifest, once all sets that had to be written are there."""
+    del committed  # only their being there matters
+    splits = {}
+    for name in sorted(facts):
+        manifest = directory.read_manifest(files.join(place, name))
+        splits[name] = {
+            "rows": manifest.rows,
+            "colour": facts[name].get("colour"),
+            "noise_level": facts[name].get("noise_level"),
+            "trial": facts[name].get("trial"),
             "manifest_sha256": files.sha256(files.join(place, name, MANIFEST)),
         }
-        for name, facts in sorted(sets.items())
-    }
-    files.write_text(files.join(place, "README.md"), card(about["name"], splits, sets, about))
+    sets = {name: entry for name, entry in splits.items() if name != PICTURES}
+    files.write_text(files.join(place, "README.md"), card(about["name"], sets, facts, about))
     return directory.commit(place, "dataset", [], {**about, "splits": splits}).rows

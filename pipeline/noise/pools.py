@@ -31,12 +31,16 @@ class Pools:
 
 
 def make_pools(
-    retrievals: pa.Table, verdicts: pa.Table, duplicates: pa.Table, class_names: Sequence[str]
+    retrievals: pa.Table,
+    verdicts: pa.Table,
+    duplicates: pa.Table,
+    class_names: Sequence[str],
+    min_confidence: float = 0.0,
 ) -> Pools:
     """Join the tables.
 
     A clean or web image that dedupe has removed is in no pool. A web image is wrong for a class where the verdict
-    is no; its true label is known where exactly one class has the verdict yes.
+    is no with at least `min_confidence`; its true label is known where exactly one class has the verdict yes.
     """
     label = {name: i for i, name in enumerate(class_names)}
     rows = retrievals.drop_columns(["row", "path"]).to_pandas()
@@ -53,7 +57,7 @@ def make_pools(
     right = judged[judged["verdict"] == "yes"].groupby("image_id")["label"].agg(["min", "size"])
     judged["true_label"] = judged["image_id"].map(right["min"].where(right["size"] == 1)).astype("Int64")
     judged = judged.rename(columns={"yes": "votes_yes", "no": "votes_no", "unsure": "votes_unsure"})
-    wrong = judged[judged["verdict"] == "no"]
+    wrong = judged[(judged["verdict"] == "no") & (judged["confidence"] >= min_confidence)]
     wrong = wrong[[*_WEB_COLUMNS, "confidence"]].sort_values(["image_id", "label"]).reset_index(drop=True)
 
     in_web = int((rows["source"] == "web").sum())

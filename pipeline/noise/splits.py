@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.config import NoiseConfig
-from pipeline.keyed_hash import place
+from pipeline.keyed_hash import keyed_hash, place
 from pipeline.noise.candidates import assign
-from pipeline.noise.flips import asymmetric, symmetric
+from pipeline.noise.flips import asymmetric, confused_targets, mapped_targets, symmetric
 from pipeline.noise.selection import Selection, check_supply, select
 from schemas.errors import DataError
 from schemas.example import EXAMPLE
@@ -22,59 +22,44 @@ TEST_SPLIT = "test"
 
 @dataclass(frozen=True)
 class Split:
-    """One training set: its colour and noise level, and its examples in the order of `place`."""
+    """One training set: its colour, noise level and trial, and its examples in the order of `place`."""
 
     colour: str
     noise_level: float
+    trial: int
     examples: pa.Table
 
     @property
     def name(self) -> str:
-        """The name of its folder, `red-0.40`."""
+        """The name of its folder: `red-0.40`, and `red-0.40-trial-1` for the second trial."""
         two_digits = f"{self.noise_level:.2f}"
-        return (
-            f"{self.colour}-{two_digits if float(two_digits) == self.noise_level else repr(self.noise_level)}"
-        )
+        level = two_digits if float(two_digits) == self.noise_level else repr(self.noise_level)
+        return f"{self.colour}-{level}" + (f"-trial-{self.trial}" if self.trial else "")
 
 
 def training_sets(
     clean: pd.DataFrame, wrong: pd.DataFrame, class_names: Sequence[str], config: NoiseConfig, seed: int
 ) -> Iterator[Split]:
-    """Make every colour and level.
+    """Make every trial, colour and level.
 
     `clean` has a line an image: image_id, label, url. `wrong` has a line for each verified wrong (image, label)
     pair, with the example columns that say where it came from. Raises DataError where a class is empty, or short
     of wrong images and the policy is to stop.
     """
-    labels = clean["label"].to_numpy(np.int64)
-    sizes = np.bincount(labels, minlength=len(class_names))
+    sizes = np.bincount(clean["label"].to_numpy(np.int64), minlength=len(class_names))
     empty = [class_names[i] for i in np.flatnonzero(sizes == 0).tolist()]
     if empty:
         raise DataError(
             f"no clean images left of {', '.join(empty)}; add some to the clean lists or drop the class"
         )
-    candidates = {
-        "red": assign(wrong["image_id"].to_numpy(), wrong["label"].to_numpy(), sizes, seed),
-        "red-text": _assign_text(wrong, sizes, seed),
-    }
-    for colour in config.colours:
-        # Blue takes over red's limits, so that the colours differ in nothing but the kind of noise.
-        pool_of = colour if colour.startswith("red") else "red" if "red" in config.colours else None
-        available = None if pool_of is None else np.array([len(pool) for pool in candidates[pool_of]])
-        if available is not None and config.on_shortage == "error":
-            check_supply(str(pool_of), class_names, sizes, available, config.levels)
-        for level in config.levels:
-            selection = select(
-                clean["image_id"].to_list(), labels, level, seed, config.nested, available, config.on_shortage
-            )
-            if colour.startswith("red"):
-                noisy = _red(clean, wrong, candidates[colour], selection)
-            elif colour == "blue":
-                flipped = symmetric(clean["image_id"].to_list(), labels, len(class_names), seed)
-                noisy = _blue(clean, flipped, selection)
-            else:
-                noisy = _blue(clean, asymmetric(labels, class_names, config.class_map), selection)
-            yield Split(colour, level, _listed(pd.concat([_clean(clean.iloc[selection.kept]), noisy])))
+    part = clean.iloc[_first_of_each_class(clean, config.clean_per_class, seed)].reset_index(drop=True)
+    targets = _targets(wrong, class_names, config)
+    for trial in range(config.trials):
+        draw = _Trial(class_names, config, seed + trial, wrong, part, targets)
+        for colour in config.colours:
+            base = clean if colour.startswith("blue") and config.blue_size == "all" else part
+            for level in config.levels:
+                yield Split(colour, level, trial, draw.examples(base, colour, level))
 
 
 def test_set(test: pd.DataFrame) -> pa.Table:
@@ -82,25 +67,88 @@ def test_set(test: pd.DataFrame) -> pa.Table:
     return _listed(_clean(test).assign(source="test"))
 
 
-def _assign_text(wrong: pd.DataFrame, sizes: np.ndarray, seed: int) -> list[np.ndarray]:
-    positions = np.flatnonzero((wrong["method"] == "text").to_numpy())
-    text = wrong.iloc[positions]
-    return [
-        positions[pool] for pool in assign(text["image_id"].to_numpy(), text["label"].to_numpy(), sizes, seed)
-    ]
+class _Trial:
+    """One independent draw: the candidates for red noise, and the sets made with them."""
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        config: NoiseConfig,
+        seed: int,
+        wrong: pd.DataFrame,
+        clean: pd.DataFrame,
+        targets: np.ndarray,
+    ) -> None:
+        self.class_names, self.config, self.seed = class_names, config, seed
+        self.wrong, self.targets = wrong, targets
+        sizes = np.bincount(clean["label"], minlength=len(class_names))
+        everything = np.arange(len(wrong))
+        by_text = np.flatnonzero((wrong["method"] == "text").to_numpy())
+        self.candidates = {
+            colour: self._assign(positions, sizes)
+            for colour, positions in (("red", everything), ("red-text", by_text))
+        }
+        for colour in config.colours:
+            if colour.startswith("red") and config.on_shortage == "error":
+                check_supply(colour, class_names, sizes, self._available(colour), config.levels)
+
+    def examples(self, clean: pd.DataFrame, colour: str, level: float) -> pa.Table:
+        """The set of a colour and level, made from `clean`."""
+        ids, labels = clean["image_id"].to_list(), clean["label"].to_numpy(np.int64)
+        # Blue takes over red's limits, so that the colours differ in nothing but the kind of noise.
+        limited_by = colour if colour.startswith("red") else "red"
+        limits = limited_by in self.config.colours and (
+            colour.startswith("red") or self.config.blue_size == "same"
+        )
+        available = self._available(limited_by) if limits else None
+        selection = select(
+            ids, labels, level, self.seed, self.config.nested, available, self.config.on_shortage
+        )
+        if colour.startswith("red"):
+            noisy = self._red(clean, self.candidates[colour], selection)
+        elif colour == "blue":
+            noisy = _blue(clean, symmetric(ids, labels, len(self.class_names), self.seed), selection)
+        else:
+            noisy = _blue(clean, asymmetric(labels, self.targets), selection)
+        return _listed(pd.concat([_clean(clean.iloc[selection.kept]), noisy]))
+
+    def _assign(self, positions: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+        rows = self.wrong.iloc[positions]
+        pools = assign(rows["image_id"].to_numpy(), rows["label"].to_numpy(), sizes, self.seed)
+        return [positions[pool] for pool in pools]
+
+    def _available(self, colour: str) -> np.ndarray:
+        return np.array([len(pool) for pool in self.candidates[colour]])
+
+    def _red(self, clean: pd.DataFrame, pools: list[np.ndarray], selection: Selection) -> pd.DataFrame:
+        """Wrong web images in the places of clean ones; the label stays."""
+        slots = clean.iloc[selection.noisy]
+        taken = [int(pools[label][turn]) for label, turn in zip(slots["label"], selection.turn, strict=True)]
+        return self.wrong.iloc[taken].assign(
+            is_clean=False, source="web", replaced=slots["image_id"].to_numpy()
+        )
+
+
+def _first_of_each_class(clean: pd.DataFrame, count: int | None, seed: int) -> np.ndarray:
+    """Positions of `count` clean images of each class, drawn by a keyed hash; of all, in their order, for None."""
+    if count is None:
+        return np.arange(len(clean))
+    order = clean.assign(_turn=keyed_hash(clean["image_id"], seed, "clean-part")).sort_values(
+        ["_turn", "image_id"]
+    )
+    return np.sort(order.groupby("label", sort=False).head(count).index.to_numpy())
+
+
+def _targets(wrong: pd.DataFrame, class_names: Sequence[str], config: NoiseConfig) -> np.ndarray:
+    if config.class_map == "votes":
+        known = wrong[wrong["true_label"].notna()]
+        labels, true = (known[name].to_numpy(np.int64) for name in ("label", "true_label"))
+        return confused_targets(labels, true, len(class_names))
+    return mapped_targets(class_names, config.class_map if isinstance(config.class_map, dict) else {})
 
 
 def _clean(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(is_clean=True, true_label=rows["label"], source="clean")
-
-
-def _red(
-    clean: pd.DataFrame, wrong: pd.DataFrame, pools: list[np.ndarray], selection: Selection
-) -> pd.DataFrame:
-    """Wrong web images in the places of clean ones; the label stays."""
-    slots = clean.iloc[selection.noisy]
-    taken = [int(pools[label][turn]) for label, turn in zip(slots["label"], selection.turn, strict=True)]
-    return wrong.iloc[taken].assign(is_clean=False, source="web", replaced=slots["image_id"].to_numpy())
 
 
 def _blue(clean: pd.DataFrame, flipped: np.ndarray, selection: Selection) -> pd.DataFrame:

@@ -15,10 +15,11 @@ from pipeline.dedupe.neighbours import search
 from pipeline.ingest.fingerprint import phash_64, phash_256
 from pipeline.ingest.images import open_stored
 from pipeline.keyed_hash import place
-from pipeline.noise.splits import LISTED, TEST_SPLIT, noise_by_class
+from pipeline.noise.splits import TEST_SPLIT, noise_by_class
 from pipeline.shards import directory
+from pipeline.shards.plan import PICTURES
 from schemas.errors import DataError
-from schemas.example import example_schema
+from schemas.example import PICTURE_SCHEMA, example_schema
 from schemas.manifest import MANIFEST, Manifest
 
 HASH_BATCH = 512
@@ -71,7 +72,8 @@ def verify(dataset: str) -> Verification:
     root = directory.read_manifest(dataset)
     pictures = _Pictures()
     sets: dict[str, _Set] = {}
-    for name, entry in root.about.get("splits", {}).items():
+    # The pictures of a shared dataset first: they are what its sets' ids stand for.
+    for name, entry in sorted(root.about.get("splits", {}).items(), key=lambda item: item[0] != PICTURES):
         folder = files.join(dataset, name)
         try:
             digest = files.sha256(files.join(folder, MANIFEST))
@@ -82,10 +84,15 @@ def verify(dataset: str) -> Verification:
             result.problems.append(str(error))
             continue
         read = _read_set(folder, name, manifest, pictures, result.problems)
-        if read is None:
+        if read is None or name == PICTURES:
             continue
         sets[name] = read
         result.problems += _check_set(read)
+        missing = [image_id for image_id in read.ids() if image_id not in pictures.digests]
+        if missing:
+            result.problems.append(
+                f"{name}: {len(missing)} images have no readable picture, {missing[0]} for one"
+            )
     result.problems += _check_across(sets)
     result.problems += _check_leaks(sets, pictures, root.about.get("leaks", {}), result.facts)
     result.facts |= {
@@ -99,8 +106,14 @@ def verify(dataset: str) -> Verification:
 def _read_set(
     folder: str, name: str, manifest: Manifest, pictures: _Pictures, problems: list[str]
 ) -> _Set | None:
-    schema = example_schema(manifest.about["class_names"])
-    tables = [schema.empty_table().select(LISTED)]
+    shared = manifest.about.get("mode") == "shared"
+    schema = (
+        PICTURE_SCHEMA
+        if name == PICTURES
+        else example_schema(manifest.about["class_names"], pictures=not shared)
+    )
+    listed = [column for column in schema.names if column != "image"]
+    tables = [schema.empty_table().select(listed)]
     for shard in manifest.shards:
         path = files.join(folder, shard.file)
         try:
@@ -121,8 +134,9 @@ def _read_set(
                 problems.append(f"{path}: {reader.metadata.num_rows} rows, the manifest says {shard.rows}")
             for batch in reader.iter_batches(batch_size=HASH_BATCH):
                 table = pa.Table.from_batches([batch])
-                tables.append(table.select(LISTED))
-                problems += [f"{name}: {problem}" for problem in _take_pictures(table, pictures)]
+                tables.append(table.select(listed))
+                if "image" in schema.names:
+                    problems += [f"{name}: {problem}" for problem in _take_pictures(table, pictures)]
     return _Set(name, manifest, pa.concat_tables(tables))
 
 
@@ -179,19 +193,21 @@ def _check_set(read: _Set) -> Iterator[str]:
 
 def _check_across(sets: dict[str, _Set]) -> Iterator[str]:
     """Nesting within a colour, and equal choices between red and blue."""
-    by_colour: dict[str, list[_Set]] = {}
+    families: dict[tuple[str, int], list[_Set]] = {}
     for one in sets.values():
-        if one.manifest.about["colour"]:
-            by_colour.setdefault(one.manifest.about["colour"], []).append(one)
-    for colour, family in by_colour.items():
+        about = one.manifest.about
+        if about["colour"]:
+            families.setdefault((about["colour"], about["trial"]), []).append(one)
+    for (colour, trial), family in families.items():
         family.sort(key=lambda one: one.manifest.about["noise_level"])
         for lower, higher in pairwise(family):
             if higher.manifest.about["nested"] and not _noisy_ids(lower) <= _noisy_ids(higher):
                 yield f"{colour}: {higher.name} does not keep all wrong examples of {lower.name}"
-    for one in by_colour.get("red", []):
-        blue = sets.get(one.name.replace("red", "blue", 1))
-        if blue and one.gave_way() != blue.gave_way():
-            yield f"{one.name} and {blue.name} do not hit the same clean images"
+        twins = {one.manifest.about["noise_level"]: one for one in families.get(("blue", trial), [])}
+        for one in family if colour == "red" else []:
+            blue = twins.get(one.manifest.about["noise_level"])
+            if blue and blue.manifest.about["blue_size"] == "same" and one.gave_way() != blue.gave_way():
+                yield f"{one.name} and {blue.name} do not hit the same clean images"
 
 
 def _noisy_ids(one: _Set) -> set[tuple[str, int]]:

@@ -71,7 +71,8 @@ def write_world(folder: Path) -> World:
         "web": ["web.csv"],
         "votes": ["votes.csv"],
         "ingest": {"size": 32, "format": "png"},
-        "noise": {"levels": [0, 0.2, 0.5], "shard_rows": 16},
+        "noise": {"levels": [0, 0.2, 0.5]},
+        "shards": {"rows": 16},
     }
     world.config.write_text(yaml.safe_dump(config))
     return world

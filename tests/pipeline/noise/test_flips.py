@@ -1,7 +1,7 @@
 import numpy as np
 from scipy import stats
 
-from pipeline.noise.flips import asymmetric, symmetric
+from pipeline.noise.flips import asymmetric, confused_targets, mapped_targets, symmetric
 
 
 def test_symmetric_flips_never_keep_the_label_and_are_uniform_over_the_others():
@@ -30,5 +30,15 @@ def test_two_classes_have_only_one_wrong_label():
 
 def test_asymmetric_follows_the_map_and_else_the_next_class():
     names = ["truck", "car", "bird"]
-    assert asymmetric(np.array([0, 1, 2]), names, {"truck": "bird"}).tolist() == [2, 2, 0]
-    assert asymmetric(np.array([0, 1, 2]), names, None).tolist() == [1, 2, 0]
+    labels = np.array([0, 1, 2])
+    assert asymmetric(labels, mapped_targets(names, {"truck": "bird"})).tolist() == [2, 2, 0]
+    assert asymmetric(labels, mapped_targets(names, {})).tolist() == [1, 2, 0]
+
+
+def test_targets_estimated_from_votes_are_the_commonest_confusion():
+    found_for, shows = np.array([0, 0, 0, 1]), np.array([2, 2, 1, 1])
+    assert confused_targets(found_for, shows, 3).tolist() == [
+        2,
+        2,
+        0,
+    ]  # 1 and 2 have no confusion: the next class

@@ -1,0 +1,91 @@
+"""Shared datasets, and builds after builds: what is written again, and what is told of it."""
+
+import json
+
+import pytest
+from pyarrow import parquet
+
+from pipeline.__main__ import main
+from pipeline.jobs.split import changes_file
+from tests.pipeline.conftest import build
+from tests.pipeline.jobs.test_build import digests, rows
+
+QUICK = ("--set", "noise.levels=[0, 0.2]", "--set", "noise.colours=[red, blue]")
+
+
+def changed(output):
+    return json.loads(open(changes_file(str(output))).read())
+
+
+@pytest.fixture(scope="module")
+def shared(world, tmp_path_factory):
+    output = tmp_path_factory.mktemp("shared") / "out"
+    assert build(world, output, *QUICK, "--set", "shards.mode=shared") == 0
+    return output
+
+
+def test_a_shared_dataset_has_each_picture_once_and_is_proved(shared, built):
+    stored = [
+        i
+        for p in (shared / "dataset" / "images").glob("*.parquet")
+        for i in parquet.read_table(p)["image_id"].to_pylist()
+    ]
+    assert len(set(stored)) == len(stored)
+    for name in ("test", "red-0.20", "blue-0.20"):
+        lists = [parquet.read_table(p) for p in (shared / "dataset" / name).glob("*.parquet")]
+        assert all("image" not in table.column_names for table in lists)
+        ids = {i for table in lists for i in table["image_id"].to_pylist()}
+        assert ids <= set(stored)
+        assert ids == rows(built / "dataset" / name).keys()
+    assert main(["verify", str(shared / "dataset")]) == 0
+
+
+def test_a_picture_missing_from_a_shared_dataset_is_told(shared, tmp_path, capsys):
+    import shutil
+
+    from tests.pipeline.shards.test_verify import rewrite
+
+    dataset = tmp_path / "dataset"
+    shutil.copytree(shared / "dataset", dataset)
+    rewrite(dataset, "images", lambda table: table.slice(1))
+    assert main(["verify", str(dataset)]) == 1
+    assert "have no readable picture" in capsys.readouterr().err
+
+
+def test_more_votes_rewrite_only_what_they_touch_as_if_built_at_once(world, tmp_path):
+    import shutil
+
+    source, output = tmp_path / "source", tmp_path / "out"
+    shutil.copytree(world.folder, source)
+    arguments = ("--set", f"source={source}", *QUICK)
+    assert build(world, output, *arguments) == 0
+    first = digests(output / "dataset")
+    # Overturn the verdict of one wrong image that red-0.20 uses.
+    used = next(
+        row["image_id"] for row in rows(output / "dataset" / "red-0.20").values() if row["source"] == "web"
+    )
+    name = used.split("-")[1]
+    with (source / "votes.csv").open("a") as votes:
+        votes.writelines(f"{used},{name},late{k},yes,1\n" for k in range(9))
+    assert build(world, output, *arguments) == 0
+
+    told = changed(output)
+    assert told["written"] == ["red-0.20"]
+    assert told["changed"] == {"red-0.20": {"added": 1, "removed": 1, "relabelled": 0}}
+    second = digests(output / "dataset")
+    same = {path for path in first if path in second and first[path] == second[path]}
+    assert all(path.startswith("red-0.20/") or "/" not in path for path in set(first) - same)
+
+    assert build(world, tmp_path / "fresh", *arguments) == 0
+    assert digests(tmp_path / "fresh" / "dataset") == second
+
+
+def test_a_new_level_leaves_the_others_alone(world, tmp_path):
+    output = tmp_path / "out"
+    assert build(world, output, *QUICK) == 0
+    assert build(world, output, *QUICK, "--set", "noise.levels=[0.2, 0.4]") == 0
+    told = changed(output)
+    assert told["written"] == ["blue-0.40", "red-0.40"]
+    assert told["changed"].keys() == {"blue-0.00", "red-0.00", "blue-0.40", "red-0.40"}
+    assert not (output / "dataset" / "red-0.00").exists()
+    assert main(["verify", str(output / "dataset")]) == 0
