@@ -15,12 +15,14 @@ PIPELINE = [
     "pillow>=12,<13",
     "pyarrow>=22,<26",
     "pyyaml>=6",
+    "scipy>=1.14",
     "tqdm>=4.66",
 ]
 TRAINING = ["safetensors>=0.5", "torch>=2.14", "torchvision>=0.29.1"]
 REPORT = ["matplotlib>=3.10"]
 GCP = ["apache-beam[gcp]>=2.77,<3"]
 DEV = [
+    "crowd-kit>=1.4.2,<2",
     "datasets>=4",
     "hypothesis>=6.100",
     "import-linter>=2.1",

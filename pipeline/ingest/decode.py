@@ -57,7 +57,9 @@ def decode(data: bytes, config: IngestConfig) -> Decoded:
         except Exception as error:
             # Decoders raise all sorts (OSError, SyntaxError, ValueError, struct.error): for the row it is the same.
             raise Rejected("truncated", f"{image.format}: {error}") from error
-    return Decoded(picture, str(image.format), width, height)
+    # A JPEG with further pictures behind it, as many phones write them, goes by another name in Pillow.
+    kind = "JPEG" if image.format == "MPO" else str(image.format)
+    return Decoded(picture, kind, width, height)
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -69,7 +71,9 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image if image.mode == "RGB" else image.convert("RGB")
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    image.info = {}  # comments and colour profiles would be written again with the pixels
+    return image
 
 
 def normalise(picture: Image.Image, config: IngestConfig) -> Image.Image:

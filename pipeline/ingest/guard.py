@@ -38,9 +38,11 @@ def check_url(url: str, allow_private_hosts: bool) -> httpx.URL:
     host = parsed.raw_host.decode("ascii")
     if parsed.scheme not in ("http", "https") or not host:
         raise Rejected("bad_location", f"{url}: only http and https URLs are fetched")
+    port = (443 if parsed.scheme == "https" else 80) if parsed.port is None else parsed.port
+    if not 0 < port < 1 << 16:
+        raise Rejected("bad_location", f"{url}: there is no port {port}")
     if allow_private_hosts:
         return parsed
-    port = parsed.port or (443 if parsed.scheme == "https" else 80)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

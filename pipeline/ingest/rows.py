@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from pipeline.records import file_and_line
 from pipeline.rejections import reject
 from schemas.retrieval import METHODS, RETRIEVAL
 
@@ -51,8 +52,7 @@ def resolve_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     """
     frame = rows.to_pandas()
     frame["_rank"] = frame["source"].map({"test": 0, "clean": 1, "web": 2})
-    position = frame["row"].str.rpartition(":")
-    frame["_file"], frame["_line"] = position[0], position[2].astype(np.int64)
+    frame["_file"], frame["_line"] = file_and_line(rows["row"])
     frame = frame.sort_values(["_rank", "_file", "_line"], kind="stable")
     place = frame["source"] + "\n" + frame["url"].fillna("") + "\n" + frame["path"].fillna("")
     first = frame.assign(_place=place).groupby("image_id", sort=False)[["_place", "row"]].transform("first")

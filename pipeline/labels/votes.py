@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from pipeline.records import file_and_line
 from pipeline.rejections import reject
 from schemas.vote import ANSWERS, VOTE
 
@@ -56,8 +57,7 @@ def settle_votes(votes: pa.Table, questions: pa.Table) -> tuple[pd.DataFrame, pa
     worker on one question but the first (by file and line). Returns (votes kept, rejections).
     """
     frame = votes.to_pandas()
-    position = frame["row"].str.rpartition(":")
-    frame["_file"], frame["_line"] = position[0], position[2].astype(np.int64)
+    frame["_file"], frame["_line"] = file_and_line(votes["row"])
     frame = frame.sort_values(["_file", "_line"], kind="stable")
     votes = votes.take(pa.array(frame.index.to_numpy()))
 

@@ -1,0 +1,232 @@
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.ingest.rows import check_rows, distinct_images, resolve_rows
+from schemas.rejection import CODES, REJECTION
+from schemas.retrieval import RETRIEVAL
+
+CLASSES = ["cat", "dog"]
+GOOD = {
+    "image_id": "a",
+    "class_name": "cat",
+    "path": "a.jpg",
+    "method": "text",
+    "rank": "3",
+    "row": "web.csv:2",
+}
+AS_READ = pa.schema([(name, pa.string()) for name in RETRIEVAL.schema.names])
+
+
+def checked(*rows: dict[str, str | None]) -> tuple[pa.Table, pa.Table]:
+    return check_rows(pa.Table.from_pylist(list(rows), schema=AS_READ), CLASSES, "web")
+
+
+def test_a_good_row_becomes_a_retrieval_of_its_source() -> None:
+    good, bad = checked(GOOD)
+    assert good.schema == RETRIEVAL.schema
+    assert good.to_pylist() == [GOOD | {"url": None, "rank": 3, "source": "web"}]
+    assert bad.num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "values"),
+    [
+        ("missing_value", {"image_id": None}),
+        ("missing_value", {"class_name": None}),
+        ("missing_value", {"path": None}),
+        ("bad_id", {"image_id": "a/b"}),
+        ("bad_id", {"image_id": "a\\b"}),
+        ("bad_id", {"image_id": "a\nb"}),
+        ("bad_id", {"image_id": "a\x00"}),
+        ("bad_id", {"image_id": "a\x7f"}),
+        ("bad_id", {"image_id": "."}),
+        ("bad_id", {"image_id": ".."}),
+        ("bad_id", {"image_id": "é" * 101}),
+        ("unknown_class", {"class_name": "Cat"}),
+        ("unknown_class", {"class_name": "cat "}),
+        ("bad_method", {"method": "video"}),
+        ("bad_rank", {"rank": "-1"}),
+        ("bad_rank", {"rank": "1.5"}),
+        ("bad_rank", {"rank": "first"}),
+        ("bad_rank", {"rank": "3\n"}),
+        ("bad_rank", {"rank": "9999999999"}),
+    ],
+)
+def test_each_rule_has_its_code(code: str, values: dict[str, str | None]) -> None:
+    good, bad = checked(GOOD | {"row": "web.csv:1"}, GOOD | values)
+    assert good["row"].to_pylist() == ["web.csv:1"]
+    assert bad.schema == REJECTION.schema
+    assert bad.select(["row", "code"]).to_pylist() == [{"row": "web.csv:2", "code": code}]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"image_id": "é" * 100},
+        {"image_id": "..a"},
+        {"image_id": ".hidden"},
+        {"rank": "0"},
+        {"rank": None, "method": None},
+        {"method": "image"},
+        {"path": None, "url": "http://x"},
+    ],
+)
+def test_what_no_rule_forbids_is_good(values: dict[str, str | None]) -> None:
+    good, bad = checked(GOOD | values)
+    assert (good.num_rows, bad.num_rows) == (1, 0)
+
+
+def test_the_first_rule_that_a_row_breaks_gives_the_code() -> None:
+    wrong: list[tuple[str, dict[str, str | None]]] = [
+        ("missing_value", {"path": None}),
+        ("bad_id", {"image_id": "a/b"}),
+        ("unknown_class", {"class_name": "cow"}),
+        ("bad_method", {"method": "video"}),
+        ("bad_rank", {"rank": "x"}),
+    ]
+    for first in range(len(wrong)):
+        values = {key: value for _, some in wrong[first:] for key, value in some.items()}
+        _, bad = checked(GOOD | values)
+        assert bad["code"].to_pylist() == [wrong[first][0]]
+
+
+def test_no_rows_are_no_rows() -> None:
+    good, bad = checked()
+    assert (good.num_rows, bad.num_rows) == (0, 0)
+    kept, rejected = resolve_rows(good)
+    assert (kept.num_rows, rejected.num_rows, len(distinct_images(kept))) == (0, 0, 0)
+
+
+def test_a_rejection_is_printable_though_its_row_is_not() -> None:
+    _, bad = checked(GOOD | {"image_id": "a\nb\x1b[31m" + "x" * 500})
+    shown = bad["image_id"].to_pylist()[0]
+    assert shown.startswith("a�b�[31m")
+    assert len(shown) == 200
+
+
+VALUES = st.none() | st.sampled_from(["", "a", "a/b", "cat", "dog", "text", "7", "-1", "é\n"])
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(st.lists(st.fixed_dictionaries(dict.fromkeys(RETRIEVAL.schema.names, VALUES)), max_size=8))
+def test_every_row_is_good_or_rejected(rows: list[dict[str, str | None]]) -> None:
+    rows = [row | {"row": f"web.csv:{i}"} for i, row in enumerate(rows)]
+    good, bad = checked(*rows)
+    assert sorted(good["row"].to_pylist() + bad["row"].to_pylist()) == sorted(row["row"] for row in rows)  # type: ignore[type-var]
+    assert set(bad["code"].to_pylist()) <= set(CODES)
+
+
+# Settling rows that speak of the same image
+
+
+@pytest.fixture
+def retrieval() -> Callable[..., dict[str, object]]:
+    def row(place: str, image_id: str = "a", class_name: str = "cat", **values: object) -> dict[str, object]:
+        given = {"image_id": image_id, "class_name": class_name, "path": f"{image_id}.jpg", "source": "web"}
+        return given | {"row": place} | values
+
+    return row
+
+
+Row = Callable[..., dict[str, object]]
+
+
+def settled(*rows: dict[str, object]) -> tuple[list[str], dict[str, str]]:
+    """(places kept, place → code of the rejected)."""
+    kept, bad = resolve_rows(RETRIEVAL.from_rows(rows))
+    return kept["row"].to_pylist(), dict(zip(bad["row"].to_pylist(), bad["code"].to_pylist(), strict=True))
+
+
+def test_a_web_image_may_stand_for_several_classes_but_once_for_each(retrieval: Row) -> None:
+    rows = [retrieval("w:2"), retrieval("w:3", class_name="dog"), retrieval("w:4"), retrieval("w:5", "b")]
+    assert settled(*rows) == (["w:2", "w:3", "w:5"], {"w:4": "duplicate_row"})
+
+
+def test_a_clean_image_has_one_class(retrieval: Row) -> None:
+    rows = [retrieval("c:2", source="clean"), retrieval("c:3", class_name="dog", source="clean")]
+    assert settled(*rows) == (["c:2"], {"c:3": "duplicate_row"})
+
+
+def test_one_id_means_one_picture(retrieval: Row) -> None:
+    rows = [
+        retrieval("w:2"),
+        retrieval("w:3", path="other.jpg"),
+        retrieval("w:4", class_name="dog", path=None, url="http://x"),
+    ]
+    assert settled(*rows) == (["w:2"], {"w:3": "conflicting_id", "w:4": "conflicting_id"})
+
+
+def test_test_comes_before_clean_before_web_whatever_the_file(retrieval: Row) -> None:
+    rows = [retrieval("a:2"), retrieval("b:2", source="clean"), retrieval("c:2", source="test")]
+    assert settled(*rows) == (["c:2"], {"b:2": "conflicting_id", "a:2": "conflicting_id"})
+
+
+def test_lines_are_ordered_as_numbers(retrieval: Row) -> None:
+    assert settled(retrieval("w:10"), retrieval("w:9")) == (["w:9"], {"w:10": "duplicate_row"})
+
+
+def test_a_rejected_row_does_not_make_a_later_one_a_duplicate(retrieval: Row) -> None:
+    rows = [
+        retrieval("w:2"),
+        retrieval("w:3", class_name="dog", path="x.jpg"),
+        retrieval("w:4", class_name="dog"),
+    ]
+    assert settled(*rows) == (["w:2", "w:4"], {"w:3": "conflicting_id"})
+
+
+def test_the_rejection_names_the_row_that_stands_first(retrieval: Row) -> None:
+    _, bad = resolve_rows(RETRIEVAL.from_rows([retrieval("w:2"), retrieval("w:3")]))
+    assert bad["detail"].to_pylist() == ["the id stands first in w:2"]
+
+
+RETRIEVALS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "image_id": st.sampled_from("abc"),
+            "class_name": st.sampled_from(CLASSES),
+            "path": st.sampled_from(["x", "y"]),
+            "url": st.sampled_from([None, "http://x"]),
+            "source": st.sampled_from(["web", "web", "clean", "test"]),
+        }
+    ),
+    max_size=12,
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(RETRIEVALS, st.randoms(use_true_random=False))
+def test_settling_is_independent_of_the_order_and_loses_nothing(
+    rows: list[dict[str, object]], dice: random.Random
+) -> None:
+    rows = [row | {"row": f"{row['source']}.csv:{i + 2}"} for i, row in enumerate(rows)]
+    kept, bad = settled(*rows)
+    assert settled(*dice.sample(rows, len(rows))) == (kept, bad)
+    assert sorted([*kept, *bad]) == sorted(str(row["row"]) for row in rows)
+
+    by_place = {str(row["row"]): row for row in rows}
+    locations = {
+        (by_place[p]["image_id"], by_place[p]["path"], by_place[p]["url"], by_place[p]["source"])
+        for p in kept
+    }
+    assert (
+        len(locations)
+        == len({image_id for image_id, *_ in locations})
+        == len({row["image_id"] for row in rows})
+    )
+    pairs = [(by_place[p]["image_id"], by_place[p]["class_name"]) for p in kept]
+    assert len(pairs) == len(set(pairs))
+
+
+def test_distinct_images_have_a_line_each_with_none_for_what_is_absent(retrieval: Row) -> None:
+    rows = RETRIEVAL.from_rows([retrieval("w:2"), retrieval("w:3", class_name="dog"), retrieval("w:4", "b")])
+    lines = distinct_images(rows).to_dict("records")
+    assert lines == [
+        {"image_id": name, "source": "web", "path": f"{name}.jpg", "url": None} for name in ("a", "b")
+    ]
+    assert not any(value is np.nan for line in lines for value in line.values())
