@@ -170,6 +170,11 @@ def test_burn_in_of_ten_trusts_everything_in_the_first_nine_per_cent(percent: in
     assert mentor.average.item() == 3.0  # half of the percentile 6: the average moves during burn-in too
 
 
+def test_a_loss_equal_to_the_average_is_trusted() -> None:
+    mentor = Threshold(MentorNetConfig(loss_percentile=1.0, average_decay=0.0, burn_in=0), CPU)
+    assert mentor.weigh(torch.tensor([1.0, 2.0, 2.0]), 50).tolist() == [1.0, 1.0, 1.0]
+
+
 def test_no_gradient_flows_through_the_weights() -> None:
     losses = torch.ones(4, requires_grad=True)
     assert not Threshold(MentorNetConfig(), CPU).weigh(losses, 50).requires_grad

@@ -45,6 +45,7 @@ def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def equal(one: Path, other: Path) -> bool:
     a, b = (load_file(path / checkpoint.FILE) for path in (one, other))
+    assert {"network", "momentum", "average", "epoch"} <= {name.partition(".")[0] for name in a}
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from training.config import METHODS, MethodName
+
 MEASURES = ("final_accuracy", "best_accuracy", "memorised")
 
 
@@ -29,7 +31,7 @@ def spread(values: list[float]) -> Spread:
     )
 
 
-Key = tuple[str, float, str]
+Key = tuple[str, float, MethodName]
 
 
 def summarise(table: pa.Table) -> dict[Key, dict[str, Spread]]:
@@ -39,7 +41,7 @@ def summarise(table: pa.Table) -> dict[Key, dict[str, Spread]]:
         if row["status"] == "finished":
             groups[row["colour"], row["noise_level"], row["method"]].append(row)
     result = {}
-    for key, rows in sorted(groups.items()):
+    for key, rows in sorted(groups.items(), key=lambda item: (*item[0][:2], METHODS.index(item[0][2]))):
         values = {name: [row[name] for row in rows if row[name] is not None] for name in MEASURES}
         result[key] = {name: spread(numbers) for name, numbers in values.items() if numbers}
     return result
