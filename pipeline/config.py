@@ -104,6 +104,9 @@ class NoiseConfig:
     """So many independent draws of every set; trial t is what a build with seed + t would draw."""
     nested: bool = True
     """Whether a higher level keeps the wrong labels of the lower ones. False draws each level on its own."""
+    listed: tuple[str, ...] = ()
+    """Files (set, image_id, class_name, and perhaps colour and noise_level) of sets to be made exactly as they are
+    listed, such as released ones; their noise is measured, and may be another than they claim."""
 
     def __post_init__(self) -> None:
         for level in self.levels:

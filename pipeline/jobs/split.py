@@ -5,9 +5,10 @@ writes its part of all sets: images cross no shuffle, and twenty training sets d
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain
 from typing import Any
 
 import apache_beam as beam
@@ -20,8 +21,10 @@ from pipeline.jobs.options import run_job
 from pipeline.jobs.stage import STAGE_VERSIONS, Stage, counts, manifest_digest, plain
 from pipeline.jobs.tables import Written, by_bucket
 from pipeline.keyed_hash import bucket_count
+from pipeline.noise.listed import listed_sets
 from pipeline.noise.pools import Pools, make_pools
-from pipeline.noise.splits import LISTED_SCHEMA, TEST_SPLIT, noise_by_class, test_set, training_sets
+from pipeline.noise.splits import LISTED_SCHEMA, TEST_SPLIT, Split, noise_by_class, test_set, training_sets
+from pipeline.records import read_records
 from pipeline.shards import directory
 from pipeline.shards.card import card
 from pipeline.shards.parquet import ROW_GROUP_ROWS, write_shard
@@ -30,6 +33,7 @@ from schemas.duplicate import DUPLICATE
 from schemas.errors import DataError
 from schemas.example import EXAMPLE, PICTURE_SCHEMA, example_schema
 from schemas.image import IMAGES
+from schemas.listed import LISTED_SET
 from schemas.manifest import MANIFEST, Manifest
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
@@ -64,9 +68,13 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         "verdicts": label.folders(output)["verdicts"],
         "duplicates": dedupe.folder(output),
     }
+    listed = {name: files.join(config.source, name) for name in config.noise.listed}
     stage = Stage(
         "split",
-        {name: manifest_digest(path) for name, path in tables.items()},
+        {
+            **{name: manifest_digest(path) for name, path in tables.items()},
+            **{name: files.sha256(path) for name, path in listed.items()},
+        },
         {
             "name": config.name,
             "seed": config.seed,
@@ -93,8 +101,27 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             "funnel": pools.funnel,
             "leaks": _leak_proof(output),
         }
-        _write(config, pools, tables["images"], output, about, beam_arguments, force)
+        _write(
+            config, pools, _as_listed(config, tables), tables["images"], output, about, beam_arguments, force
+        )
     return directory.read_manifest(place)
+
+
+def _as_listed(config: BuildConfig, tables: dict[str, str]) -> list[Split]:
+    """The sets that are made as a list says."""
+    rows = []
+    for name in config.noise.listed:
+        for records in read_records(files.join(config.source, name), LISTED_SET, name):
+            if records.malformed:
+                raise DataError(
+                    f"{': '.join(records.malformed[0])}; mend the line, a listed set is exact or nothing"
+                )
+            rows.append(records.rows)
+    if not rows:
+        return []
+    retrievals = directory.read_table(tables["retrievals"], RETRIEVAL)
+    verdicts = directory.read_table(tables["verdicts"], VERDICT)
+    return list(listed_sets(pa.concat_tables(rows), retrievals, verdicts, config.classes))
 
 
 def _leak_proof(output: str) -> dict[str, Any]:
@@ -105,6 +132,7 @@ def _leak_proof(output: str) -> dict[str, Any]:
 def _write(
     config: BuildConfig,
     pools: Pools,
+    listed: Sequence[Split],
     images: str,
     output: str,
     about: dict[str, Any],
@@ -113,7 +141,7 @@ def _write(
 ) -> None:
     place, lists = folder(output), lists_folder(output)
     buckets = _buckets(config, pools, images)
-    plans = _plans(config, pools, images, buckets)
+    plans = _plans(config, pools, listed, images, buckets)
     before = directory.find_manifest(lists) and pa.concat_tables(directory.read_shards(lists))
     difference = changes(before, plans) if before else {}
     stale = [plan for plan in plans if force or not plan.is_written(place)]
@@ -146,7 +174,9 @@ def _buckets(config: BuildConfig, pools: Pools, images: str) -> int:
     return int(min(max(by_rows, by_size), manifest.about["buckets"]))
 
 
-def _plans(config: BuildConfig, pools: Pools, images: str, buckets: int) -> list[SetPlan]:
+def _plans(
+    config: BuildConfig, pools: Pools, listed: Sequence[Split], images: str, buckets: int
+) -> list[SetPlan]:
     """All sets; of a shared dataset also the table of its pictures."""
     table = directory.read_table(images, IMAGES, ["image_id", "sha256"])
     originals = dict(zip(table["image_id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
@@ -175,7 +205,10 @@ def _plans(config: BuildConfig, pools: Pools, images: str, buckets: int) -> list
             layout,
         )
     ]
-    for split in training_sets(pools.clean, pools.wrong, config.classes, config.noise, config.seed):
+    made = training_sets(pools.clean, pools.wrong, config.classes, config.noise, config.seed)
+    for split in chain(made, listed):
+        if any(plan.name == split.name for plan in plans):
+            raise DataError(f"two sets are called {split.name}; rename the listed one")
         if not split.examples.num_rows:
             raise DataError(
                 f"{split.name} would have no examples; drop this level or colour from the configuration"
@@ -191,6 +224,8 @@ def _plans(config: BuildConfig, pools: Pools, images: str, buckets: int) -> list
             "blue_size": config.noise.blue_size,
             "classes": noise_by_class(split.examples, config.classes),
         }
+        if split.listed:
+            facts |= {"nested": False, "listed": dict(split.listed)}
         plans.append(plan_set(split.name, split.examples, facts, originals, layout))
     if config.shards.mode == "shared":
         plans.append(plan_set(PICTURES, all_pictures(plans), {}, originals, layout))

@@ -42,9 +42,7 @@ def make_pools(
     A clean or web image that dedupe has removed is in no pool. A web image is wrong for a class where the verdict
     is no with at least `min_confidence`; its true label is known where exactly one class has the verdict yes.
     """
-    label = {name: i for i, name in enumerate(class_names)}
-    rows = retrievals.drop_columns(["row", "path"]).to_pandas()
-    rows["label"] = rows["class_name"].map(label).astype("int64")
+    rows = _with_labels(retrievals, class_names)
     removed = set(duplicates.filter(pc.field("removed"))["image_id"].to_pylist())
     kept = ~rows["image_id"].isin(removed)
     of = {
@@ -52,11 +50,7 @@ def make_pools(
         for source in ("clean", "test", "web")
     }
 
-    judged = of["web"].merge(verdicts.to_pandas(), on=["image_id", "class_name"], how="left")
-    judged["verdict"] = judged["verdict"].fillna("no votes")
-    right = judged[judged["verdict"] == "yes"].groupby("image_id")["label"].agg(["min", "size"])
-    judged["true_label"] = judged["image_id"].map(right["min"].where(right["size"] == 1)).astype("Int64")
-    judged = judged.rename(columns={"yes": "votes_yes", "no": "votes_no", "unsure": "votes_unsure"})
+    judged = _judge(of["web"], verdicts)
     wrong = judged[(judged["verdict"] == "no") & (judged["confidence"] >= min_confidence)]
     wrong = wrong[[*_WEB_COLUMNS, "confidence"]].sort_values(["image_id", "label"]).reset_index(drop=True)
 
@@ -72,3 +66,26 @@ def make_pools(
         "wrong_images": int(wrong["image_id"].nunique()),
     }  # fmt: skip
     return Pools(of["clean"], of["test"], wrong, funnel)
+
+
+def judge(retrievals: pa.Table, verdicts: pa.Table, class_names: Sequence[str]) -> pd.DataFrame:
+    """All rows of the lists with their label, and of web rows what is known of them by the verdicts."""
+    rows = _with_labels(retrievals, class_names)
+    is_web = rows["source"] == "web"
+    return pd.concat([rows[~is_web], _judge(rows[is_web], verdicts)], ignore_index=True)
+
+
+def _with_labels(retrievals: pa.Table, class_names: Sequence[str]) -> pd.DataFrame:
+    label = {name: i for i, name in enumerate(class_names)}
+    rows = retrievals.drop_columns(["row", "path"]).to_pandas()
+    rows["label"] = rows["class_name"].map(label).astype("int64")
+    return rows
+
+
+def _judge(web: pd.DataFrame, verdicts: pa.Table) -> pd.DataFrame:
+    """Add verdict, votes, confidence, and the true label where exactly one class has the verdict yes."""
+    judged = web.merge(verdicts.to_pandas(), on=["image_id", "class_name"], how="left")
+    judged["verdict"] = judged["verdict"].fillna("no votes")
+    right = judged[judged["verdict"] == "yes"].groupby("image_id")["label"].agg(["min", "size"])
+    judged["true_label"] = judged["image_id"].map(right["min"].where(right["size"] == 1)).astype("Int64")
+    return judged.rename(columns={"yes": "votes_yes", "no": "votes_no", "unsure": "votes_unsure"})

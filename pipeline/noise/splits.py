@@ -1,7 +1,8 @@
 """The training sets of a dataset as lists of examples, without their pictures."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,19 +23,29 @@ TEST_SPLIT = "test"
 
 @dataclass(frozen=True)
 class Split:
-    """One training set: its colour, noise level and trial, and its examples in the order of `place`."""
+    """One training set: its colour, noise level and trial, and its examples in the order of `place`.
+
+    A set that was made as a list says (`noise.listed`) has its name from there, and `listed`: what was measured of it.
+    """
 
     colour: str
     noise_level: float
     trial: int
     examples: pa.Table
+    title: str = ""
+    listed: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
         """The name of its folder: `red-0.40`, and `red-0.40-trial-1` for the second trial."""
-        two_digits = f"{self.noise_level:.2f}"
-        level = two_digits if float(two_digits) == self.noise_level else repr(self.noise_level)
-        return f"{self.colour}-{level}" + (f"-trial-{self.trial}" if self.trial else "")
+        trial = f"-trial-{self.trial}" if self.trial else ""
+        return self.title or f"{self.colour}-{level_text(self.noise_level)}{trial}"
+
+
+def level_text(level: float) -> str:
+    """A noise level as it stands in names: with two digits, or as many as it needs."""
+    two_digits = f"{level:.2f}"
+    return two_digits if float(two_digits) == level else repr(level)
 
 
 def training_sets(
@@ -64,7 +75,7 @@ def training_sets(
 
 def test_set(test: pd.DataFrame) -> pa.Table:
     """The examples of the test set; `test` has image_id, label, url."""
-    return _listed(_clean(test).assign(source="test"))
+    return in_place_order(_clean(test).assign(source="test"))
 
 
 class _Trial:
@@ -110,7 +121,7 @@ class _Trial:
             noisy = _blue(clean, symmetric(ids, labels, len(self.class_names), self.seed), selection)
         else:
             noisy = _blue(clean, asymmetric(labels, self.targets), selection)
-        return _listed(pd.concat([_clean(clean.iloc[selection.kept]), noisy]))
+        return in_place_order(pd.concat([_clean(clean.iloc[selection.kept]), noisy]))
 
     def _assign(self, positions: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
         rows = self.wrong.iloc[positions]
@@ -157,7 +168,8 @@ def _blue(clean: pd.DataFrame, flipped: np.ndarray, selection: Selection) -> pd.
     return rows.assign(label=flipped[selection.noisy], is_clean=False)
 
 
-def _listed(rows: pd.DataFrame) -> pa.Table:
+def in_place_order(rows: pd.DataFrame) -> pa.Table:
+    """Rows as a table of examples without pictures, in the order of `place`; columns that are not there are null."""
     rows = rows.iloc[np.argsort(place(rows["image_id"]), kind="stable")]
     columns = {
         field.name: pa.array(rows[field.name], field.type, from_pandas=True)
@@ -171,11 +183,11 @@ def _listed(rows: pd.DataFrame) -> pa.Table:
 def noise_by_class(examples: pa.Table, class_names: Sequence[str]) -> list[dict[str, object]]:
     """Rows and wrong ones for each class.
 
-    A blue example was taken from its true class, a red one stands in the class of its label: noise is counted in
+    A blue example was taken from its true class, a web image stands in the class of its label: noise is counted in
     the class whose clean images gave way.
     """
     labels = examples["label"].to_numpy()
-    red = examples["replaced"].is_valid().to_numpy()
+    red = pa.compute.equal(examples["source"], "web").to_numpy()
     true = examples["true_label"].fill_null(-1).to_numpy()
     labels = np.where(~red & (true >= 0), true, labels)
     noisy = ~examples["is_clean"].to_numpy(zero_copy_only=False).astype(bool)

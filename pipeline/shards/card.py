@@ -44,6 +44,16 @@ def card(
         wrong = sum(row["noisy"] for row in facts[split]["classes"])
         share = wrong / entry["rows"] if entry["rows"] else 0.0
         lines.append(f"| {split} | {entry['rows']:,} | {entry['noise_level']:.1%} | {share:.2%} |")
+    listed = {split: fact["listed"] for split, fact in facts.items() if fact.get("listed")}
+    if listed:
+        lines += [
+            "",
+            "Made exactly as listed, with the noise that they have and not the one that they claim: "
+            + ", ".join(
+                f"{split} ({fact['not_ingested']:,} of its images missing)" for split, fact in listed.items()
+            )
+            + ".",
+        ]
     lines += ["", "## How it was made", "", "| step | count |", "|---|---:|"]
     lines += [f"| {step.replace('_', ' ')} | {count:,} |" for step, count in about["funnel"].items()]
     return "\n".join(lines) + "\n"
