@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-
 from pipeline.labels.consensus.matrix import VoteMatrix
 
 
