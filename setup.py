@@ -24,8 +24,10 @@ GCP = ["apache-beam[gcp]>=2.77,<3"]
 DEV = [
     "crowd-kit>=1.4.2,<2",
     "datasets>=4",
+    "duckdb>=1.3",
     "hypothesis>=6.100",
     "import-linter>=2.1",
+    "mlcroissant>=1.0.17",
     "mypy>=1.15",
     "pytest>=8.3",
     "pytest-xdist>=3.6",

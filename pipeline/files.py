@@ -56,9 +56,14 @@ def sha256(path: str) -> str:
 
 
 def make_folder(path: str) -> None:
-    """Make a folder where the file system has folders."""
-    if "://" not in path:
+    """Make a folder where the file system has folders. Raises DataError where that is not possible."""
+    if "://" in path:
+        return
+    try:
         os.makedirs(path, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        reason = f"{error.filename}: {error.strerror}"
+        raise DataError(f"{path}: the folder cannot be made ({reason}); give another --output") from error
 
 
 def remove(path: str) -> None:

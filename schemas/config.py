@@ -95,11 +95,13 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
             return None
         problems = []
         for choice in arguments:
+            if choice is type(None):
+                continue
             try:
                 return _value(choice, raw, where)
             except UsageError as error:
                 problems.append(str(error))
-        raise UsageError(problems[0])
+        raise UsageError("; or ".join([problems[0], *(p.removeprefix(f"{where}: ") for p in problems[1:])]))
     if origin is Literal:
         if raw not in arguments:
             raise UsageError(f"{where}: {raw!r} is not one of {', '.join(map(str, arguments))}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.config import BuildConfig
 from pipeline.jobs import dedupe, ingest, label, split
+from pipeline.jobs.options import beam_options
 from pipeline.jobs.stage import counts
 
 
@@ -20,6 +21,7 @@ def run(
     """Run `stages` in order, tell what each has done through `say`, and return their counts by stage."""
     steps = {"ingest": _ingest, "label": _label, "dedupe": _dedupe, "split": _split}
     result: dict[str, Any] = {}
+    beam_options(beam_arguments)  # a wrong flag is told before anything is touched
     for name in stages:
         start = time.monotonic()
         result[name] = steps[name](config, output, beam_arguments, force)

@@ -34,14 +34,16 @@ def run_job(construct: Construct, arguments: Sequence[str], cpu_seconds: float) 
     try:
         with beam.Pipeline(runner=runner, options=options) as pipeline:
             construct(pipeline)
-    except (DataError, UsageError):
+    except UsageError:
         raise
     except Exception as error:
-        # A worker in another process sends its traceback as text; what the user can mend is in the last line.
+        # A worker in another process sends its traceback as text; what the user can mend is in its last line.
         told = re.findall(r"^schemas\.errors\.DataError: (.*)", str(error), re.MULTILINE)
-        if told:
-            raise DataError(told[-1]) from error
-        raise
+        if isinstance(error, DataError):
+            told = [str(error)]
+        if not told:
+            raise
+        raise DataError(re.sub(r" \[while running '[^']*'\]", "", told[-1])) from error
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:

@@ -27,6 +27,7 @@ from pipeline.noise.splits import LISTED_SCHEMA, TEST_SPLIT, Split, noise_by_cla
 from pipeline.records import read_records
 from pipeline.shards import directory
 from pipeline.shards.card import card
+from pipeline.shards.croissant import croissant
 from pipeline.shards.parquet import ROW_GROUP_ROWS, write_shard
 from pipeline.shards.plan import PICTURES, SPLIT_SCHEMA, SetPlan, all_pictures, changes, plan_set
 from schemas.duplicate import DUPLICATE
@@ -351,8 +352,8 @@ def _commit_dataset(
     """Write card and manifest, once all sets that had to be written are there."""
     del committed  # only their being there matters
     splits = {}
-    for name in sorted(facts):
-        manifest = directory.read_manifest(files.join(place, name))
+    manifests = {name: directory.read_manifest(files.join(place, name)) for name in sorted(facts)}
+    for name, manifest in manifests.items():
         splits[name] = {
             "rows": manifest.rows,
             "colour": facts[name].get("colour"),
@@ -362,4 +363,7 @@ def _commit_dataset(
         }
     sets = {name: entry for name, entry in splits.items() if name != PICTURES}
     files.write_text(files.join(place, "README.md"), card(about["name"], sets, facts, about))
+    described = {name: manifests[name] for name in sets}
+    class_names = about["config"]["classes"]
+    files.write_text(files.join(place, "croissant.json"), croissant(about["name"], described, class_names))
     return directory.commit(place, "dataset", [], {**about, "splits": splits}).rows

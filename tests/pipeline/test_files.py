@@ -42,6 +42,13 @@ def test_what_is_no_file_is_told(tmp_path: Path, path: str) -> None:
         files.open_read(str(tmp_path / path))
 
 
+@pytest.mark.parametrize("path", ["a.txt", "a.txt/folder"])
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, path: str) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(DataError, match=r"the folder cannot be made .* give another --output"):
+        files.make_folder(str(tmp_path / path))
+
+
 def test_removing_what_is_not_there_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a").write_text("x")

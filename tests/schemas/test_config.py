@@ -25,6 +25,7 @@ class Outer:
     nested: bool = True
     class_map: dict[str, str] | None = None
     inner: Inner = field(default_factory=Inner)
+    start: int | Literal["first", "last"] | None = None
 
 
 def made(text: str, *overrides: str) -> Outer:
@@ -49,6 +50,10 @@ def made(text: str, *overrides: str) -> Outer:
         ("{source: x, inner: {method: smell}}", "a.yaml.inner.method: 'smell' is not one of text, image"),
         ("{source: x, class_map: [a]}", "a.yaml.class_map: expected keys and values, got ['a']"),
         ("{source: x, class_map: {a: 1}}", "a.yaml.class_map.a: expected str, got 1"),
+        (
+            "{source: x, start: soon}",
+            "a.yaml.start: expected int, got 'soon'; or 'soon' is not one of first, last",
+        ),
         ("{source: x, inner: {share: 2}}", "a.yaml.inner: share is at most 1, got 2"),
         ("[source]", "a.yaml: expected keys and values at the top"),
         ("{source: x", "a.yaml: while parsing a flow mapping"),

@@ -16,11 +16,12 @@ from PIL import Image
 from torch import Tensor
 
 from schemas.errors import DataError
-from schemas.example import EXAMPLE
+from schemas.example import EXAMPLE, PICTURE_SCHEMA
 from schemas.manifest import MANIFEST, Manifest, Shard
 
 UNKNOWN = -1  # stands for a true label that the table leaves null
-COLUMNS = ["image", "label", "is_clean", "image_id", "true_label"]
+COLUMNS = ["label", "is_clean", "image_id", "true_label"]
+PICTURES = "images"  # beside the sets of a shared dataset, which are lists of examples
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ def load(directory: Path) -> ImageSet:
     counts, labels outside the classes, undecodable images, and images of different sizes.
     """
     manifest, digest = read_manifest(directory)
-    tables = [_read_shard(directory / shard.file, shard) for shard in manifest.shards]
-    table = pa.concat_tables(tables)
+    shared = manifest.about.get("mode") == "shared"
+    columns = COLUMNS if shared else ["image", *COLUMNS]
+    table = pa.concat_tables(_read_shard(directory / shard.file, shard, columns) for shard in manifest.shards)
     if table.num_rows != manifest.rows:
         raise DataError(f"{directory}: shards hold {table.num_rows} rows, the manifest says {manifest.rows}")
     names = tuple(manifest.about["class_names"])
@@ -92,7 +94,7 @@ def load(directory: Path) -> ImageSet:
             "class names; build the set again"
         )
     ids = table["image_id"].to_pylist()
-    encoded = pa.compute.struct_field(table["image"].combine_chunks(), "bytes").to_pylist()
+    encoded = _shared_pictures(directory, ids) if shared else _bytes(table)
     images = _decode(encoded, ids, str(directory))
     true_labels = pa.compute.fill_null(table["true_label"], UNKNOWN).to_numpy()
     return ImageSet(
@@ -127,7 +129,32 @@ def _size(images: ImageSet) -> str:
     return "×".join(map(str, reversed(images.images.shape[2:])))
 
 
-def _read_shard(path: Path, shard: Shard) -> pa.Table:
+def _shared_pictures(directory: Path, ids: list[str]) -> list[bytes]:
+    """The encoded pictures of a shared dataset's set, in the order of `ids`."""
+    folder = directory.parent / PICTURES
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(f"{directory}: its pictures in {folder} are missing; copy them too, or build again")
+    columns = PICTURE_SCHEMA.names
+    wanted = pa.array(ids)
+    found: dict[str, bytes] = {}
+    for shard in Manifest.from_json(path.read_text(), str(path)).shards:
+        table = _read_shard(folder / shard.file, shard, columns)
+        table = table.filter(pa.compute.is_in(table["image_id"], wanted))
+        found.update(zip(table["image_id"].to_pylist(), _bytes(table), strict=True))
+    missing = [image_id for image_id in ids if image_id not in found]
+    if missing:
+        raise DataError(
+            f"{directory}: {folder} lacks {len(missing)} of its pictures, {missing[0]!r} for one; build again"
+        )
+    return [found[image_id] for image_id in ids]
+
+
+def _bytes(table: pa.Table) -> list[bytes]:
+    return pa.compute.struct_field(table["image"].combine_chunks(), "bytes").to_pylist()
+
+
+def _read_shard(path: Path, shard: Shard, columns: list[str]) -> pa.Table:
     if not path.is_file():
         raise DataError(f"{path}: the manifest names this shard, but it is missing; copy it or build again")
     data = path.read_bytes()
@@ -135,8 +162,10 @@ def _read_shard(path: Path, shard: Shard) -> pa.Table:
         raise DataError(f"{path}: altered since it was built (SHA-256 differs); copy it again or build again")
     try:
         parquet = pq.ParquetFile(io.BytesIO(data))
-        EXAMPLE.check_columns(parquet.schema_arrow.names, str(path))
-        table = EXAMPLE.conform(parquet.read(), str(path)).select(COLUMNS)
+        missing = [column for column in columns if column not in parquet.schema_arrow.names]
+        if missing:
+            raise DataError(f"{path}: lacks the column {missing[0]!r}; build the set again")
+        table = parquet.read(columns)
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: no readable Parquet file ({error}); build again") from error
     if table.num_rows != shard.rows:
@@ -145,11 +174,11 @@ def _read_shard(path: Path, shard: Shard) -> pa.Table:
 
 
 def _decode(encoded: list[bytes], ids: list[str], where: str) -> np.ndarray:
-    """Decode PNG or JPEG bytes to uint8 [N, H, W, 3], in threads (the decoders release the lock)."""
+    """Decode PNG, JPEG or WebP bytes to uint8 [N, H, W, 3], in threads (the decoders release the lock)."""
 
     def pixels(index: int) -> np.ndarray:
         try:
-            with Image.open(io.BytesIO(encoded[index]), formats=("PNG", "JPEG")) as image:
+            with Image.open(io.BytesIO(encoded[index]), formats=("PNG", "JPEG", "WEBP")) as image:
                 return np.asarray(image.convert("RGB"))
         except (OSError, TypeError, Image.DecompressionBombError) as error:
             raise DataError(

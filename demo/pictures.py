@@ -1,0 +1,130 @@
+"""Draws pictures of the small world: one thing among clutter on a background, each from its own seed."""
+
+import colorsys
+import io
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from demo.shapes import KINDS, OUTLINES, TEXTURES, Plane
+
+ENCODINGS = {
+    "jpg": ("JPEG", 0.8),
+    "png": ("PNG", 0.1),
+    "webp": ("WEBP", 0.1),
+}  # Pillow's name, share of files
+
+
+@dataclass(frozen=True)
+class Style:
+    """How hard the pictures are; each number makes one thing vary more.
+
+    `hue_bias` is the share of things in the colour that their kind often has; `contrast` the least distance
+    between thing and background in brightness; `noise` the standard deviation of the grain, in [0, 1].
+    """
+
+    clutter: int = 5
+    hue_bias: float = 0.35
+    contrast: float = 0.12
+    noise: float = 0.05
+    size: tuple[float, float] = (0.42, 0.8)
+    turn: float = np.pi
+
+
+def _colour(rng: np.random.Generator, hue: float | None, value: float) -> np.ndarray:
+    hue = rng.random() if hue is None else hue + rng.normal(0, 0.05)
+    return np.array(colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.25, 0.95), value), np.float32)
+
+
+def _paint(canvas: np.ndarray, place: tuple[float, float, float, float], paint: tuple) -> None:
+    """Lay one thing on `canvas` (height, width, 3): place = (centre x, centre y, size, angle)."""
+    outline, texture, first, second = paint
+    centre_x, centre_y, size, angle = place
+    height, width = canvas.shape[:2]
+    half = min(height, width) / 2
+    # Only the square that the thing can reach is touched: most things are small.
+    reach = half * size * 1.15
+    across, down = half * centre_x + (width - 1) / 2, half * centre_y + (height - 1) / 2
+    left, top = max(int(across - reach), 0), max(int(down - reach), 0)
+    right, bottom = min(int(across + reach) + 2, width), min(int(down + reach) + 2, height)
+    if left >= right or top >= bottom:
+        return
+    x = (np.arange(left, right, dtype=np.float32) - across)[None, :] / (half * size)
+    y = (np.arange(top, bottom, dtype=np.float32) - down)[:, None] / (half * size)
+    u = x * math.cos(angle) + y * math.sin(angle)
+    v = y * math.cos(angle) - x * math.sin(angle)
+    inside = np.clip(0.5 - OUTLINES[outline](u, v) * (half * size), 0, 1)[..., None]
+    mixed = np.clip(0.5 + TEXTURES[texture](u, v) * 2.5, 0, 1)[..., None]
+    part = canvas[top:bottom, left:right]
+    part += inside * (first * (1 - mixed) + second * mixed - part)
+
+
+def _background(rng: np.random.Generator, x: Plane, y: Plane, value: float) -> np.ndarray:
+    """A gradient between two colours, with a soft wave or stripes over it: (height, width, 3)."""
+    first, second = _colour(rng, None, value), _colour(rng, None, np.clip(value + rng.normal(0, 0.15), 0, 1))
+    angle, pace = rng.uniform(0, 2 * np.pi), float(rng.choice([0.8, 2.0, 6.0, 11.0]))
+    along = math.cos(angle) * x + math.sin(angle) * y
+    wave = 0.5 + 0.5 * np.sin(pace * along + rng.uniform(0, 6))
+    strength = 1.0 if pace < 3 else 0.35
+    return first + (second - first) * (strength * wave)[..., None]
+
+
+def draw(kind: str, seed: tuple[int, ...], style: Style = Style()) -> Image.Image:
+    """Draw one picture of `kind` (a key of KINDS), 48 to 88 pixels a side; the same seed, the same picture."""
+    rng = np.random.default_rng(seed)
+    thing = KINDS[kind]
+    side = int(rng.integers(48, 89))
+    width, height = (
+        (side, side) if rng.random() < 0.6 else (side, int(np.clip(side * rng.uniform(0.75, 1.33), 48, 88)))
+    )
+    short = min(width, height)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    x, y = (2 * x - width + 1) / short, (2 * y - height + 1) / short
+
+    value = rng.uniform(0.15, 0.9)
+    canvas = _background(rng, x, y, value)
+    # The thing is darker or lighter than what is behind it, and its texture differs from both.
+    gap = rng.uniform(style.contrast, 0.5)
+    bright = (
+        value + gap if value + gap < 1 and (rng.random() < 0.5 or value < gap) else max(value - gap, 0.02)
+    )
+    first = _colour(rng, thing.hue if rng.random() < style.hue_bias else None, bright)
+    second = _colour(rng, None, float(np.clip(1 - bright + rng.normal(0, 0.15), 0, 1)))
+    size = rng.uniform(*style.size)
+    reach = max(0.0, 1.05 - size)
+    place = (*rng.uniform(-reach, reach, 2), size, rng.uniform(-style.turn, style.turn))
+
+    before = rng.integers(0, style.clutter + 1)
+    after = rng.integers(0, style.clutter // 2 + 1)
+    for turn in range(before + 1 + after):
+        if turn == before:
+            _paint(canvas, place, (thing.outline, thing.texture, first, second))
+            continue
+        small = rng.uniform(0.08, 0.26)
+        outline = list(OUTLINES)[int(rng.integers(len(OUTLINES) - 1))]
+        texture = list(TEXTURES)[int(rng.integers(len(TEXTURES)))]
+        colours = _colour(rng, None, rng.uniform(0.1, 1)), _colour(rng, None, rng.uniform(0.1, 1))
+        where = (*rng.uniform(-1, 1, 2), small, rng.uniform(0, 6.3))
+        _paint(canvas, where, (outline, texture, *colours))
+    grain = rng.standard_normal(canvas.shape, dtype=np.float32)
+    canvas += grain * np.float32(style.noise * rng.random())
+    return Image.fromarray((np.clip(canvas, 0, 1) * 255).astype(np.uint8))
+
+
+def encode(picture: Image.Image, suffix: str, quality: int = 88) -> bytes:
+    """The bytes of the picture as a `jpg`, `png` or `webp` file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, ENCODINGS[suffix][0], **({} if suffix == "png" else {"quality": quality}))
+    return buffer.getvalue()
+
+
+def pick_suffix(seed: tuple[int, ...]) -> str:
+    """Choose the file format of the picture with this seed."""
+    shares = [share for _, share in ENCODINGS.values()]
+    return str(np.random.default_rng((*seed, 1)).choice(list(ENCODINGS), p=shares))
+
+
+CLEAN = Style(clutter=3, hue_bias=0.75, contrast=0.25, noise=0.04, size=(0.65, 0.95), turn=0.4)
+WEB = replace(CLEAN, clutter=4)  # web pictures are busier

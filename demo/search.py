@@ -1,0 +1,101 @@
+"""The search engine of the small world: what a class name brings up, right pictures and wrong ones."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from demo.pictures import WEB, Style, draw, encode, pick_suffix
+from demo.shapes import CLASSES, OTHERS
+
+# Of the wrong hits: the share that shows another class, and the share of near things among those found by words.
+OF_OTHER_CLASSES, NEAR = 0.4, 0.5
+BY_IMAGE = (
+    0.18  # share of hits found by a picture, as in the paper; all wrong ones among them are near things
+)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A line of the retrieval list, what the web answers there, and the truth that only the demo knows.
+
+    `shows` is a kind of KINDS; `near`: it is easily taken for the class; `planted`: which problem this is, if it
+    is one; `original`: the image that it is a copy of.
+    """
+
+    image_id: str
+    class_name: str
+    shows: str
+    body: bytes
+    suffix: str = "jpg"
+    method: str = "text"
+    near: bool = False
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    planted: str = ""
+    original: str = ""
+
+    @property
+    def address(self) -> str:
+        """The place on the server, without a leading slash."""
+        return f"photos/{self.image_id}.{self.suffix}"
+
+
+Job = tuple[str, tuple[int, ...], Style]  # kind, seed, style
+
+
+def draw_files(jobs: Sequence[Job]) -> list[tuple[str, bytes]]:
+    """Draw many pictures on all cores: (suffix, bytes) for each job, in order."""
+    with ProcessPoolExecutor() as pool:
+        return list(pool.map(_draw_file, jobs, chunksize=64))
+
+
+def _draw_file(job: Job) -> tuple[str, bytes]:
+    kind, seed, style = job
+    suffix = pick_suffix(seed)
+    return suffix, encode(draw(kind, seed, style), suffix)
+
+
+def web_id(*parts: int) -> str:
+    """Name a web image by 16 hex digits, as in the published sets."""
+    return f"{np.random.SeedSequence(parts).generate_state(1, np.uint64)[0]:016x}"
+
+
+def search(right: int, wrong: int, seed: int) -> list[Hit]:
+    """Return `right` + `wrong` hits for each class."""
+    rng = np.random.default_rng((seed, 3))
+    plans: list[tuple[str, str, str, bool]] = []  # class, shows, method, near
+    for name in CLASSES:
+        for number in range(right + wrong):
+            method = "image" if rng.random() < BY_IMAGE else "text"
+            shows = name if number < right else _wrong_kind(name, method, rng)
+            plans.append((name, shows, method, shows in _near(name)))
+    files = draw_files([(plan[1], (seed, 3, i), WEB) for i, plan in enumerate(plans)])
+    return [
+        Hit(web_id(seed, 3, i), name, shows, body, suffix, method, near)
+        for i, ((name, shows, method, near), (suffix, body)) in enumerate(zip(plans, files, strict=True))
+    ]
+
+
+def ranked(hits: Sequence[Hit], seed: int) -> list[tuple[int, Hit]]:
+    """Give each hit its rank among those of its class and method, from 0: right ones come earlier, on average."""
+    rng = np.random.default_rng((seed, 4))
+    keys = [rng.random() - 0.35 * (hit.shows == hit.class_name) for hit in hits]
+    result, seen = [], dict[tuple[str, str], int]()
+    for i in np.argsort(keys, kind="stable"):
+        group = (hits[i].class_name, hits[i].method)
+        result.append((seen.get(group, 0), hits[i]))
+        seen[group] = seen.get(group, 0) + 1
+    return result
+
+
+def _near(name: str) -> list[str]:
+    return [*CLASSES[name].near, *(other for other, kind in OTHERS.items() if name in kind.near)]
+
+
+def _wrong_kind(name: str, method: str, rng: np.random.Generator) -> str:
+    kinds = list(CLASSES) if rng.random() < OF_OTHER_CLASSES else list(OTHERS)
+    near = method == "image" or rng.random() < NEAR
+    kinds = [kind for kind in kinds if kind != name and (not near or kind in _near(name))]
+    return kinds[int(rng.integers(len(kinds)))]

@@ -1,0 +1,138 @@
+"""The page that says what the demo saw: what was planted and caught, and accuracy against noise."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from demo.shapes import CLASSES
+from demo.world import Size
+
+if TYPE_CHECKING:
+    from demo.account import Account
+
+Means = dict[tuple[str, str, float], float]  # (colour, method, noise level) to accuracy in per cent
+
+
+@dataclass(frozen=True)
+class Page:
+    """The summary as Markdown, and where it was written."""
+
+    path: Path
+    text: str
+
+
+def write(output: Path, size: Size, found: "Account", rows: Sequence[dict[str, Any]]) -> Page:
+    """Write summary.md below `output`; `rows` are what `training study --json` prints."""
+    n = len(CLASSES)
+    intro = (
+        f"{n} classes, {n * size.clean:,} clean and {n * size.test:,} test pictures; each class name brings up "
+        f"{size.right} right and {size.wrong} wrong web pictures; {size.workers} simulated workers."
+    )
+    parts = [
+        "# The small world",
+        intro,
+        _caught(found),
+        _verdicts(found),
+        _accuracy(rows),
+        _seen(rows),
+        _files(),
+    ]
+    text = "\n\n".join(parts) + "\n"
+    path = output / "summary.md"
+    path.write_text(text, encoding="utf-8")
+    return Page(path, text)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _caught(found: "Account") -> str:
+    rows = [(kind, planted, caught) for kind, (caught, planted) in found.caught.items()]
+    note = f"Removed as duplicates although they are copies of nothing: {found.alarms}."
+    return "## Planted problems\n\n" + _table(("problem", "planted", "caught"), rows) + "\n\n" + note
+
+
+def _verdicts(found: "Account") -> str:
+    answers = ("yes", "no", "undecided")
+    rows = [
+        ("right" if truth else "wrong", *(found.verdicts.get((truth, answer), 0) for answer in answers))
+        for truth in (True, False)
+    ]
+    note = (
+        f"{100 * found.verdict_accuracy:.1f} % of the yes and no verdicts are true; of the pictures that may become "
+        f"red noise, {100 * found.noise_precision:.1f} % are really wrong."
+    )
+    return "## Verdicts\n\n" + _table(("the picture is", *answers), rows) + "\n\n" + note
+
+
+def _means(rows: Sequence[dict[str, Any]], measure: str) -> Means:
+    values = defaultdict(list)
+    for row in rows:
+        if row["status"] == "finished" and row[measure] is not None:
+            values[row["colour"], row["method"], row["noise_level"]].append(100 * row[measure])
+    return {key: statistics.fmean(numbers) for key, numbers in values.items()}
+
+
+def _accuracy(rows: Sequence[dict[str, Any]]) -> str:
+    final, best, memorised = (_means(rows, m) for m in ("final_accuracy", "best_accuracy", "memorised"))
+    columns = list(dict.fromkeys((colour, method) for colour, method, _ in final))
+    table = []
+    for level in sorted({level for _, _, level in final}):
+        cells = []
+        for column in columns:
+            key = (*column, level)
+            parts = [
+                f"{final[key]:.1f}",
+                f"{best[key]:.1f}",
+                f"{memorised[key]:.0f}" if key in memorised else "–",
+            ]
+            cells.append(" / ".join(parts))
+        table.append((f"{100 * level:.0f} %", *cells))
+    head = ("wrong labels", *(f"{colour}, {method}" for colour, method in columns))
+    seeds = len({row["seed"] for row in rows})
+    note = (
+        "Test accuracy after the last epoch / of the best epoch / share of the wrong labels memorised, in per cent; "
+        f"{seeds} seed{'s' if seeds > 1 else ''}."
+    )
+    return "## Accuracy\n\n" + _table(head, table) + "\n\n" + note
+
+
+def _seen(rows: Sequence[dict[str, Any]]) -> str:
+    """Say in words what the numbers show, for or against the paper."""
+    final = _means(rows, "final_accuracy")
+    levels = sorted({level for _, _, level in final})
+    low, high = levels[0], levels[-1]
+    lines = []
+    for colour in dict.fromkeys(colour for colour, _, _ in final):
+        fall = {m: final[colour, m, low] - final[colour, m, high] for m in ("vanilla", "mentormix")}
+        verdict = (
+            "less, as in the paper" if fall["mentormix"] < fall["vanilla"] else "not less, unlike the paper"
+        )
+        lines.append(
+            f"- {colour}: up to {100 * high:.0f} % wrong labels, vanilla loses {fall['vanilla']:.1f} points and "
+            f"MentorMix {fall['mentormix']:.1f}: {verdict}."
+        )
+    if {"red", "blue"} <= {colour for colour, _, _ in final}:
+        gap = final["red", "vanilla", high] - final["blue", "vanilla", high]
+        word = (
+            "hurts less than blue, as in the paper"
+            if gap > 0
+            else "hurts no less than blue, unlike the paper"
+        )
+        lines.append(f"- red {word}: vanilla is at {gap:+.1f} points with it, against blue.")
+    return "## What is seen\n\n" + "\n".join(lines)
+
+
+def _files() -> str:
+    files = {
+        "dataset/": "the training sets, the test set, and the card",
+        "study/accuracy.png": "accuracy against noise (also .svg), drawn from study/results.parquet",
+        "ingest/, labels/, dedupe/": "the tables between the stages",
+        "world/": "what went in: the lists, the votes, the clean and the test pictures; truth.csv",
+    }
+    return "## Files\n\n" + "\n".join(f"- `{name}`: {what}" for name, what in files.items())

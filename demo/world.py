@@ -1,0 +1,104 @@
+"""Writes the small world: clean and test pictures, the lists, the workers' votes, and the truth about all."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.pictures import CLEAN
+from demo.plant import FAULTS, copies, faults, originals
+from demo.search import Hit, draw_files, ranked, search
+from demo.shapes import CLASSES
+from demo.web import Page
+from demo.workers import Question, ask, hire
+
+
+@dataclass(frozen=True)
+class Size:
+    """Pictures of each class, workers, and rows of each planted problem."""
+
+    clean: int = 160
+    test: int = 100
+    right: int = 40
+    wrong: int = 135
+    workers: int = 30
+    planted: int = 8
+
+
+FULL = Size()
+QUICK = Size(clean=24, test=20, right=8, wrong=36, workers=12, planted=2)
+
+
+@dataclass(frozen=True)
+class World:
+    """A written world: where its lists are, and the hits, of which the web serves the pages."""
+
+    folder: Path
+    hits: tuple[Hit, ...]
+
+    @property
+    def pages(self) -> dict[str, Page]:
+        """What the web answers, by address."""
+        return {hit.address: Page(hit.body, hit.status, hit.headers) for hit in self.hits}
+
+
+def make(size: Size, folder: Path, seed: int = 0) -> World:
+    """Draw a world; clean and test pictures go below `folder`, the web's stay in memory to be served."""
+    lists = {
+        source: _write_pictures(source, count, folder, seed)
+        for source, count in (("clean", size.clean), ("test", size.test))
+    }
+    hits = search(size.right, size.wrong, seed)
+    known = {source: originals(folder, rows) for source, rows in lists.items()}
+    hits += copies(hits, known["clean"], known["test"], size.planted, seed)
+    hits += faults([hit for hit in hits if not hit.planted], size.planted, seed)
+    return World(folder, tuple(hits))
+
+
+def write_lists(world: World, base_url: str, workers: int, seed: int = 0) -> None:
+    """Write retrieval.csv, with addresses below `base_url`, votes.csv, and truth.csv, which is ours alone."""
+    rows = [
+        {
+            "image_id": hit.image_id,
+            "url": f"{base_url}/{hit.address}",
+            "class_name": hit.class_name,
+            "method": hit.method,
+            "rank": rank,
+        }
+        for rank, hit in ranked(world.hits, seed)
+    ]
+    _write_csv(world.folder / "retrieval.csv", rows)
+    questions = [
+        Question(hit.image_id, hit.class_name, hit.shows == hit.class_name, hit.near)
+        for hit in world.hits
+        if hit.planted not in FAULTS  # nobody can judge a picture that does not show
+    ]
+    _write_csv(world.folder / "votes.csv", ask(questions, hire(workers), seed))
+    truth = [
+        {"image_id": h.image_id, "class_name": h.class_name, "shows": h.shows, "near": int(h.near),
+         "planted": h.planted, "original": h.original}
+        for h in world.hits
+    ]  # fmt: skip
+    _write_csv(world.folder / "truth.csv", truth)
+
+
+def _write_pictures(source: str, count: int, folder: Path, seed: int) -> list[dict[str, str]]:
+    """Draw `count` pictures of each class and write them with their list; returns the rows of the list."""
+    number = {"clean": 1, "test": 2}[source]
+    jobs = [(name, (seed, number, i, j), CLEAN) for i, name in enumerate(CLASSES) for j in range(count)]
+    rows = []
+    for (name, (_, _, _, j), _), (suffix, body) in zip(jobs, draw_files(jobs), strict=True):
+        path = Path(source) / name / f"{source}-{name}-{j:04d}.{suffix}"
+        (folder / path.parent).mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(body)
+        rows.append({"image_id": path.stem, "class_name": name, "path": path.as_posix()})
+    _write_csv(folder / f"{source}.csv", rows)
+    return rows
+
+
+def _write_csv(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    listed = list(rows)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(listed[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(listed)

@@ -1,0 +1,113 @@
+"""The Croissant description of a dataset (https://mlcommons.org/croissant, version 1.0): croissant.json."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.example import example_schema
+from schemas.manifest import Manifest
+
+_CONTEXT = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileProperty": "cr:fileProperty",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+_TYPES = {
+    pa.int64(): "sc:Integer",
+    pa.int32(): "sc:Integer",
+    pa.int16(): "sc:Integer",
+    pa.float32(): "sc:Float",
+    pa.bool_(): "sc:Boolean",
+    pa.string(): "sc:Text",
+}
+
+
+def croissant(name: str, sets: Mapping[str, Manifest], class_names: Sequence[str]) -> str:
+    """The text of croissant.json: every shard with its digest, and a record set for each set."""
+    distribution: list[dict[str, Any]] = []
+    record_sets: list[dict[str, Any]] = []
+    for split, manifest in sets.items():
+        for shard in manifest.shards:
+            path = f"{split}/{shard.file}"
+            distribution.append(
+                {
+                    "@type": "cr:FileObject",
+                    "@id": path,
+                    "name": path,
+                    "contentUrl": path,
+                    "contentSize": f"{shard.bytes} B",
+                    "encodingFormat": "application/x-parquet",
+                    "sha256": shard.sha256,
+                }
+            )
+        pictures = manifest.about.get("mode") != "shared"
+        distribution.append(
+            {
+                "@type": "cr:FileSet",
+                "@id": f"{split}-shards",
+                "name": f"{split}-shards",
+                "encodingFormat": "application/x-parquet",
+                "includes": f"{split}/*.parquet",
+            }
+        )
+        fields = [_field(split, field) for field in example_schema(class_names, pictures=pictures)]
+        record_sets.append({"@type": "cr:RecordSet", "@id": split, "name": split, "field": fields})
+    description = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": name,
+        "description": "Training sets with exactly known label noise: red (wrong web images) and blue (flipped labels).",
+        "distribution": distribution,
+        "recordSet": record_sets,
+    }
+    return json.dumps(description, indent=1, ensure_ascii=False) + "\n"
+
+
+def _field(split: str, field: pa.Field) -> dict[str, Any]:
+    source: dict[str, Any] = {"fileSet": {"@id": f"{split}-shards"}, "extract": {"column": field.name}}
+    if field.name == "image":
+        source["transform"] = {"jsonPath": "bytes"}
+    return {
+        "@type": "cr:Field",
+        "@id": f"{split}/{field.name}",
+        "name": f"{split}/{field.name}",
+        "description": (field.metadata or {}).get(b"about", b"").decode(),
+        "dataType": "sc:ImageObject" if field.name == "image" else _TYPES[field.type],
+        "source": source,
+    }

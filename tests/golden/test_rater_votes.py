@@ -1,0 +1,28 @@
+"""Known answers from elsewhere: the published votes on web images, counted independently of this project."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.labels.majority import majority
+
+VOTES = Path(__file__).parents[3] / "shared" / "data" / "rater-votes" / "votes.parquet"
+
+
+@pytest.mark.skipif(not VOTES.exists(), reason="the published votes are not on this machine")
+def test_a_strict_majority_of_the_published_votes_gives_the_known_verdicts() -> None:
+    """924,810 answers of 85 raters to 184,962 questions (google-research/reassessed-imagenet)."""
+    table = pq.read_table(VOTES)
+    votes = pd.DataFrame(
+        {
+            "image_id": table["image_id"].cast("string").to_pandas(),
+            "class_name": table["class_id"].cast("string").to_pandas(),
+            "answer": table["answer"].cast("string").to_pandas().replace("maybe", "unsure"),
+        }
+    )
+    verdicts = majority(votes, 3)
+    counts = {row["values"]: row["counts"] for row in verdicts["verdict"].value_counts().to_pylist()}
+    assert counts == {"yes": 19_555, "no": 151_182, "undecided": 14_225}
+    assert sum(counts.values()) == verdicts.num_rows == 184_962

@@ -1,0 +1,287 @@
+"""Whatever a user brings by mistake, or a stranger on purpose: a message that helps, or a counted rejection."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.__main__ import main
+from tests.hostile.conftest import Run, Tiny
+
+# Mistakes in the command or the configuration: exit code 2, before anything is read
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--set", "noise.levels=[0, 1.2]"], "noise: noise level 1.2 is not a share from 0 up to less than 1"),
+        (["--set", "noise.levels=[40]"], "(40 % is 0.4)"),
+        (["--set", "noise.level=[0]"], "noise: unknown key 'level'; did you mean 'levels'?"),
+        (["--set", "noise.colours=[green]"], "colours[0]: 'green' is not one of red, red-text, blue"),
+        (["--set", "noise.class_map=vots"], "or 'vots' is not one of next, votes"),
+        (["--set", "noise.trials=0"], "noise: trials and clean_per_class are 1 or more"),
+        (["--set", "shards.rows=0"], "shards: rows and megabytes are 1 or more"),
+        (["--set", "noise.class_map={ant: dog}"], "class_map names 'dog', which is not in classes"),
+        (["--set", "classes=[ant]"], "classes are two or more, each named once"),
+        (["--set", "clean=clean.csv"], "clean: expected a list, got 'clean.csv'"),
+        (["--set", "ingest.size=big"], "ingest.size: expected int, got 'big'"),
+        (["--set", "ingest.fetch_threads=0"], "ingest: fetch_threads must be more than 0, got 0"),
+        (["--set", "ingest.max_rejected_share=40"], "ingest: max_rejected_share is a share from 0 to 1, got 40"),
+        (["--set", "seed"], "--set 'seed': write it as key=value"),
+        (["--levels", "0.2"], "unknown flag --levels; --help shows ours, Beam's documentation those of a runner"),
+        (["--forse"], "unknown flag --forse"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_a_usage_error(run: Run, tiny: Tiny, flags: list[str], message: str) -> None:
+    found = run("build", *flags)
+    assert found.code == 2
+    assert message in found.error
+    assert "Traceback" not in found.error
+    assert not (tiny.folder.parent / "out").exists()
+
+
+def test_a_missing_key_is_told_with_the_remedy(run: Run, tiny: Tiny) -> None:
+    del tiny.config["votes"]
+    found = run("build")
+    assert found.code == 2
+    assert "build.yaml: the key 'votes' is missing; give it in the file or with --set votes=…" in found.error
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        (b"classes: [ant, bee", 2, "bad.yaml: while parsing a flow sequence"),
+        (b"just words", 2, "bad.yaml: expected keys and values at the top"),
+        (b"", 2, "bad.yaml: expected keys and values at the top"),
+        (b"name: \xe9", 1, "bad.yaml: no UTF-8 text"),
+        (b"!!python/object/apply:os.system [echo]", 2, "could not determine a constructor"),
+        (None, 1, "bad.yaml: no such file; check the path"),
+    ],
+)
+def test_a_configuration_that_is_none_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes | None, code: int, message: str
+) -> None:
+    if text is not None:
+        (tmp_path / "bad.yaml").write_bytes(text)
+    assert main(["build", "--config", str(tmp_path / "bad.yaml"), "--output", str(tmp_path / "out")]) == code
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["bild"], ["build"], ["build", "--config", "x.yaml"], ["verify"], ["verify", "x", "--fast"]],
+)
+def test_an_incomplete_command_is_a_usage_error(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = main(arguments)
+    except SystemExit as stopped:
+        code = int(str(stopped.code))
+    assert code == 2
+    assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["verify", "report"])
+def test_a_folder_that_holds_nothing_is_told(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, str(tmp_path)]) == 1
+    assert "nothing was finished here; run the stage that writes it" in capsys.readouterr().err
+
+
+# Files that make no table: exit code 1, before a job starts
+
+
+def rename_column(tiny: Tiny, name: str, old: str, new: str) -> None:
+    tiny.lists[name] = [{new if key == old else key: v for key, v in row.items()} for row in tiny.lists[name]]
+
+
+def test_a_missing_column_is_told_with_the_nearest_name(run: Run, tiny: Tiny) -> None:
+    rename_column(tiny, "web", "class_name", "class_nmae")
+    found = run("ingest")
+    assert found.code == 1
+    assert (
+        "web.csv: a retrieval table needs the column 'class_name' (did you mean 'class_nmae'? rename it)"
+        in found.error
+    )
+    assert "Traceback" not in found.error
+
+
+def test_a_missing_list_is_told(run: Run, tiny: Tiny) -> None:
+    tiny.config["web"] = ["wbe.csv"]
+    found = run("ingest")
+    assert found.code == 1
+    assert "wbe.csv: no such file; check the path, and 'source' in the configuration" in found.error
+
+
+def test_a_list_without_rows_is_told(run: Run, tiny: Tiny) -> None:
+    tiny.config["web"] = ["empty.csv"]
+    (tiny.folder / "empty.csv").write_text("")
+    assert "empty.csv: the file is empty" in run("ingest").error
+    (tiny.folder / "empty.csv").write_text("image_id,class_name,path\n")
+    found = run("ingest")
+    assert (found.code, "the file has a header line but no rows" in found.error) == (1, True)
+
+
+@pytest.mark.parametrize("verb", ["label", "dedupe", "split"])
+def test_a_stage_whose_input_is_not_there_yet_says_so(run: Run, verb: str) -> None:
+    found = run(verb)
+    assert found.code == 1
+    assert "nothing was finished here; run the stage that writes it" in found.error
+
+
+# Bad rows: counted rejections, or exit code 1 where there are too many
+
+
+def damage_the_web_list(tiny: Tiny) -> Counter[str]:
+    """Add one bad row of each kind; returns how many of each code are to be expected."""
+    folder, rows = tiny.folder, tiny.lists["web"]
+    picture = (folder / "web-ant-0.png").read_bytes()
+    noise = np.random.default_rng(0).bytes(100)
+    (folder / "cut.png").write_bytes(picture[: len(picture) // 2])
+    (folder / "page.jpg").write_bytes(b"<!DOCTYPE html><title>404</title>")
+    (folder / "random.png").write_bytes(noise)
+    (folder / "empty.png").write_bytes(b"")
+    (folder.parent / "secret.png").write_bytes(picture)
+    expected: Counter[str] = Counter()
+
+    def bad(code: str, **values: object) -> None:
+        rows.append({"image_id": f"bad-{len(rows)}", "class_name": "ant", "path": "web-ant-0.png"} | values)
+        expected[code] += 1
+
+    bad("unknown_class", class_name="dragon")
+    bad("conflicting_id", image_id="web-ant-1")
+    bad("duplicate_row", image_id="web-ant-0")
+    bad("missing_value", path="")
+    bad("bad_id", image_id="../../etc/passwd")
+    bad("bad_id", image_id="two\nlines")
+    bad("bad_id", image_id="x" * 300)
+    bad("bad_location", path="../secret.png")
+    bad("bad_location", path="/etc/passwd")
+    bad("bad_location", path="", url="file:///etc/passwd")
+    bad("bad_location", path="", url="http://169.254.169.254/latest/meta-data/")
+    bad("not_found", path="missing.png")
+    bad("truncated", path="cut.png")
+    bad("not_an_image", path="page.jpg")
+    bad("not_an_image", path="random.png")
+    bad("empty", path="empty.png")
+    return expected
+
+
+def damage_the_votes(tiny: Tiny) -> Counter[str]:
+    """Add one bad vote of each kind; returns how many of each code are to be expected."""
+    good = tiny.lists["votes"][0]
+    tiny.lists["votes"] += [
+        good | {"image_id": "nobody-knows"},
+        good | {"class_name": "bee"},
+        good | {"answer": "yes"},
+        good | {"worker_id": "w9", "answer": "perhaps"},
+        good | {"worker_id": ""},
+    ]
+    return Counter(unknown_image=2, duplicate_vote=1, unknown_answer=1, missing_value=1)
+
+
+def rejected(counts: dict[str, int]) -> dict[str, int]:
+    return {key.removeprefix("rejected_"): n for key, n in counts.items() if key.startswith("rejected_")}
+
+
+def rejections(folder: Path) -> list[dict[str, str]]:
+    return [row for file in sorted(folder.glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+
+
+def test_every_bad_row_and_vote_is_a_counted_rejection_with_its_place(run: Run, tiny: Tiny) -> None:
+    good_rows = sum(len(tiny.lists[name]) for name in ("clean", "test", "web"))
+    good_votes = len(tiny.lists["votes"])
+    expected, expected_votes = damage_the_web_list(tiny), damage_the_votes(tiny)
+
+    counts = run("ingest", "--set", "ingest.max_rejected_share=0.9").counts("ingest")
+    assert rejected(counts) == expected
+    assert counts["rows"] == counts["images"] == good_rows
+    assert counts["rows_in"] == counts["rows"] + expected.total()
+
+    found = rejections(tiny.folder.parent / "out" / "ingest" / "rejections")
+    with (tiny.folder / "web.csv").open(newline="") as file:
+        lines = list(csv.reader(file))
+    assert len(found) == expected.total()
+    assert {row["row"].split(":")[0] for row in found} == {"web.csv"}
+    (conflict,) = [row for row in found if row["code"] == "conflicting_id"]
+    assert lines[int(conflict["row"].split(":")[1]) - 1][0] == "web-ant-1"
+    assert conflict["detail"] == "the id stands first in web.csv:3"
+    assert all(str(row["image_id"]).isprintable() for row in found)
+
+    counts = run("label", "--set", "label.max_rejected_share=0.9").counts("label")
+    assert rejected(counts) == expected_votes
+    assert counts["votes_in"] == good_votes + expected_votes.total()
+    assert counts["no"] == len(tiny.lists["votes"][:good_votes]) / 3
+    assert counts["workers"] == 3
+
+    found = rejections(tiny.folder.parent / "out" / "labels" / "rejections")
+    assert {row["row"] for row in found} == {f"votes.csv:{good_votes + 2 + i}" for i in range(5)}
+
+
+def test_too_many_bad_rows_stop_the_build_and_are_kept_to_be_looked_at(run: Run, tiny: Tiny) -> None:
+    for row in tiny.lists["web"]:
+        row["class_name"] = "dragon"
+    found = run("build", "--set", "ingest.max_rejected_share=0.2")
+    assert found.code == 1
+    out = tiny.folder.parent / "out"
+    assert (
+        "6 of 15 rows were rejected (6 unknown_class), more than max_rejected_share = 0.2; look at"
+        in found.error
+    )
+    assert "mend the input or raise the limit" in found.error
+    assert len(rejections(out / "ingest" / "rejections")) == 6
+    assert not (out / "labels").exists()
+
+
+@pytest.fixture
+def ingested(run: Run, tiny: Tiny) -> Tiny:
+    assert run("ingest").code == 0
+    return tiny
+
+
+def test_bad_votes_stop_the_build_with_a_message(run: Run, ingested: Tiny) -> None:
+    votes = ingested.folder / "votes.csv"
+    header = "image_id,class_name,worker_id,answer\n"
+
+    def error(text: str) -> str:
+        ingested.lists.pop("votes", None)
+        votes.write_text(text)
+        found = run("label")
+        assert found.code == 1
+        assert "Traceback" not in found.error
+        return found.error
+
+    assert "votes.csv: the file is empty" in error("")
+    assert "votes.csv: the file has a header line but no rows" in error(header)
+    assert "a vote table needs the column 'answer' (did you mean 'anwser'? rename it)" in error(
+        header.replace("answer", "anwser") + "web-ant-0,ant,w1,no\n"
+    )
+    message = error(header + "web-ant-0,ant,w1,perhaps\nweb-ant-0,ant,w2,no\n")
+    assert "1 of 2 votes were rejected (1 unknown_answer), more than max_rejected_share = 0.1" in message
+
+
+def test_a_shard_that_went_missing_is_told(run: Run, ingested: Tiny) -> None:
+    for shard in (ingested.folder.parent / "out" / "ingest" / "images").glob("*.parquet"):
+        shard.unlink()
+    found = run("dedupe")
+    assert found.code == 1
+    assert "no such file" in found.error
+
+
+def test_an_output_folder_that_is_a_file_is_told(run: Run, tiny: Tiny) -> None:
+    (tiny.folder.parent / "out").write_text("I am a file")
+    found = run("ingest")
+    assert found.code == 1
+    assert "the folder cannot be made" in found.error
+    assert "Traceback" not in found.error
+
+
+def test_a_source_that_is_gone_is_told(run: Run, tiny: Tiny) -> None:
+    tiny.config["source"] = str(tiny.folder / "nowhere")
+    found = run("ingest")
+    assert (found.code, "no such file; check the path, and 'source'" in found.error) == (1, True)

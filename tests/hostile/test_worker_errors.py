@@ -1,0 +1,40 @@
+"""What a worker of Beam finds reaches the user as a message, wherever the worker runs."""
+
+import apache_beam as beam
+import pytest
+
+from pipeline.jobs.options import run_job
+from schemas.errors import DataError
+
+FROM_ANOTHER_PROCESS = """Error received from SDK harness for instruction 3: Traceback (most recent call last):
+  File "pipeline/records.py", line 36, in check
+    raise DataError(
+schemas.errors.DataError: web.csv, line 7: no UTF-8; save it as UTF-8 text [while running 'Ingest/CheckRows']
+"""
+ONE_PROCESS = ["--direct_num_workers=1"]
+
+
+def test_the_message_of_a_worker_process_is_found_in_its_traceback() -> None:
+    def fail(_: beam.Pipeline) -> None:
+        raise RuntimeError(FROM_ANOTHER_PROCESS)
+
+    with pytest.raises(DataError) as caught:
+        run_job(fail, ONE_PROCESS, 0)
+    assert str(caught.value) == "web.csv, line 7: no UTF-8; save it as UTF-8 text"
+
+
+def test_the_message_of_a_worker_thread_loses_what_beam_adds() -> None:
+    def check(_: int) -> None:
+        raise DataError("web.csv: bad")
+
+    with pytest.raises(DataError) as caught:
+        run_job(lambda p: p | beam.Create([1]) | "Check" >> beam.Map(check), ONE_PROCESS, 0)
+    assert str(caught.value) == "web.csv: bad"
+
+
+def test_a_fault_of_ours_stays_what_it_is() -> None:
+    def fail(_: beam.Pipeline) -> None:
+        raise KeyError("schemas.errors.DataError is not at the start of a line")
+
+    with pytest.raises(KeyError):
+        run_job(fail, ONE_PROCESS, 0)

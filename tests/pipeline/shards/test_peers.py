@@ -1,0 +1,44 @@
+"""Other people's tools open what we write, as it is."""
+
+import json
+
+import duckdb
+import mlcroissant
+import pandas as pd
+
+
+def test_pandas_reads_a_set(built):
+    frame = pd.concat(pd.read_parquet(path) for path in (built / "dataset" / "red-0.50").glob("*.parquet"))
+    assert (~frame["is_clean"]).mean() == 0.5
+    assert frame["image"].iloc[0]["bytes"].startswith(b"\x89PNG")
+
+
+def test_duckdb_counts_the_noise_of_every_set_in_one_query(built):
+    query = """
+        select split_part(filename, '/', -2) as set, avg((not is_clean)::int) as noise
+        from read_parquet(?, filename = true) group by 1 order by 1
+    """
+    found = dict(duckdb.execute(query, [str(built / "dataset" / "*" / "t*.parquet")]).fetchall())
+    assert found["test"] == 0
+    assert found["blue-0.20"] == found["red-text-0.20"] == 0.2
+    assert len(found) == 13
+
+
+def test_croissant_is_valid_and_opens_every_record_set(built):
+    dataset = mlcroissant.Dataset(jsonld=str(built / "dataset" / "croissant.json"))
+    assert not dataset.metadata.ctx.issues.errors
+    assert {record_set.id for record_set in dataset.metadata.record_sets} >= {"test", "red-0.50", "blue-0.20"}
+    records = list(dataset.records("red-0.50"))
+    assert len(records) == 60
+    assert sum(not record["red-0.50/is_clean"] for record in records) == 30
+    assert records[0]["red-0.50/image"].size == (32, 32)
+
+
+def test_croissant_names_every_shard_with_its_digest(built):
+    described = json.loads((built / "dataset" / "croissant.json").read_text())
+    listed = {
+        item["@id"]: item["sha256"] for item in described["distribution"] if item["@type"] == "cr:FileObject"
+    }
+    for name in ("test", "red-0.50"):
+        for shard in json.loads((built / "dataset" / name / "manifest.json").read_text())["shards"]:
+            assert listed[f"{name}/{shard['file']}"] == shard["sha256"]
