@@ -34,6 +34,7 @@ DEV = [
     "ruff>=0.9",
     "types-pyyaml",
     "types-tqdm",
+    "webdataset>=1.0.2,<2",
 ]
 
 setup(

@@ -1,0 +1,150 @@
+"""Exports a set to the formats of other tools: WebDataset tar shards, or a folder of images for each class.
+
+Equal sets give equal bytes: members have no clock, owner or machine in them, and their order is that of the shards.
+"""
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from pipeline import files
+from pipeline.shards import directory
+from pipeline.shards.plan import PICTURES
+from schemas.errors import DataError, UsageError
+from schemas.manifest import MANIFEST, Manifest
+
+Format = Literal["webdataset", "folder"]
+MAX_NAME = 150  # characters; file systems take 255 bytes
+EXPORT = "export.json"  # written last: what was exported, and from what
+_ENDINGS = {b"\xff\xd8": "jpg", b"\x89P": "png", b"RI": "webp"}
+
+
+class Sample(NamedTuple):
+    """One example as it is exported: a name safe for files, the picture's ending and bytes, and all else."""
+
+    key: str
+    ending: str
+    picture: bytes
+    facts: dict[str, Any]
+
+
+def export(dataset: str, split: str, kind: Format, output: str) -> dict[str, Any]:
+    """Write the set `split` of `dataset` to the folder `output`; returns what `export.json` says.
+
+    Works on self-contained and shared datasets. Raises UsageError for a set that the dataset does not have, DataError
+    where a shard is not as it was built, or `output` holds something already.
+    """
+    root = directory.read_manifest(dataset)
+    sets = [name for name in root.about.get("splits", {}) if name != PICTURES]
+    if split not in sets:
+        raise UsageError(f"--split {split}: {dataset} has {', '.join(sets) or 'no sets'}")
+    if files.exists(files.join(output, EXPORT)) or (os.path.isdir(output) and os.listdir(output)):
+        raise DataError(f"{output}: there is something already; remove it, or choose another folder")
+    manifest = directory.read_manifest(files.join(dataset, split))
+    names = manifest.about["class_names"]
+    write = {"webdataset": _write_tars, "folder": _write_folder}[kind]
+    files.make_folder(output)
+    told = {
+        "format": kind,
+        "split": split,
+        "rows": manifest.rows,
+        "class_names": names,
+        "manifest_sha256": files.sha256(files.join(dataset, split, MANIFEST)),
+        "files": write(dataset, split, manifest, output),
+    }
+    files.write_text(files.join(output, EXPORT), json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    return told
+
+
+def safe_name(name: str) -> str:
+    """A file name without dots: letters, digits, _ and -, all else as %XX; one too long ends in a digest instead."""
+    safe = quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
+    if len(safe) > MAX_NAME:
+        safe = f"{safe[:MAX_NAME]}-{sha256(name.encode()).hexdigest()[:16]}"
+    return safe
+
+
+def _samples(table: pa.Table, class_names: list[str]) -> Iterator[Sample]:
+    for row in table.to_pylist():
+        picture = row.pop("image")["bytes"]
+        ending = _ENDINGS.get(picture[:2])
+        assert ending, "shards hold JPEG, PNG or WebP"
+        row["class_name"] = class_names[row["label"]]
+        yield Sample(safe_name(row["image_id"]), ending, picture, row)
+
+
+def _shards(dataset: str, split: str, manifest: Manifest) -> Iterator[pa.Table]:
+    """The shards of a set with their pictures. Raises DataError where one has been changed."""
+    for shard in manifest.shards:
+        path = files.join(dataset, split, shard.file)
+        if files.sha256(path) != shard.sha256:
+            raise DataError(
+                f"{path}: the bytes are not those that were written (sha256 differs); copy it again"
+            )
+        with files.open_read(path) as file:
+            table = parquet.read_table(file)
+        if "image" not in table.column_names:
+            table = _with_shared(table, files.join(dataset, PICTURES), shard.file)
+        yield table
+
+
+def _with_shared(table: pa.Table, folder: str, shard: str) -> pa.Table:
+    """Add the pictures of a shared dataset: those of a shard are in the shard of the same number."""
+    index, _, count = shard.removesuffix(".parquet").rsplit("-", 3)[1:]
+    pictures: dict[str, Any] = {}
+    for part in directory.read_bucket(folder, int(index), int(count), ["image_id", "image"]):
+        pictures |= zip(part["image_id"].to_pylist(), part["image"].to_pylist(), strict=True)
+    missing = [image_id for image_id in table["image_id"].to_pylist() if image_id not in pictures]
+    if missing:
+        raise DataError(f"{folder}: no picture of {missing[0]} ({len(missing)} are missing); build again")
+    return table.append_column("image", pa.array([pictures[i] for i in table["image_id"].to_pylist()]))
+
+
+def _write_tars(dataset: str, split: str, manifest: Manifest, output: str) -> list[dict[str, Any]]:
+    """A tar file for each shard, `<split>-000000.tar` and so on: picture, .cls (the label) and .json of each example."""
+    written = []
+    for number, table in enumerate(_shards(dataset, split, manifest)):
+        name = f"{split}-{number:06d}.tar"
+        with (
+            files.replace(files.join(output, name)) as file,
+            tarfile.open(fileobj=file, mode="w|", format=tarfile.GNU_FORMAT) as tar,
+        ):
+            for sample in _samples(table, manifest.about["class_names"]):
+                text = json.dumps(sample.facts, sort_keys=True, ensure_ascii=False)
+                _add(tar, f"{sample.key}.{sample.ending}", sample.picture)
+                _add(tar, f"{sample.key}.cls", str(sample.facts["label"]).encode())
+                _add(tar, f"{sample.key}.json", text.encode())
+        written.append(
+            {"file": name, "rows": table.num_rows, "sha256": files.sha256(files.join(output, name))}
+        )
+    return written
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)  # its owner is 0 and its time 0 by default
+    member.size, member.mode = len(data), 0o644
+    tar.addfile(member, io.BytesIO(data))
+
+
+def _write_folder(dataset: str, split: str, manifest: Manifest, output: str) -> list[dict[str, Any]]:
+    """`<class>/<id>.<ending>`, and `examples.csv`: readers number classes by the alphabet, and know no `is_clean`."""
+    rows = []
+    for table in _shards(dataset, split, manifest):
+        for sample in _samples(table, manifest.about["class_names"]):
+            path = f"{safe_name(sample.facts['class_name'])}/{sample.key}.{sample.ending}"
+            with files.replace(files.join(output, path)) as file:
+                file.write(sample.picture)
+            rows.append({"path": path, **sample.facts})
+    frame = pd.DataFrame(rows).sort_values("path").convert_dtypes()
+    files.write_text(files.join(output, "examples.csv"), frame.to_csv(index=False))
+    digest = files.sha256(files.join(output, "examples.csv"))
+    return [{"file": "examples.csv", "rows": len(rows), "sha256": digest}]

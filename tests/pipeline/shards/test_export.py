@@ -1,0 +1,122 @@
+"""Exports are opened by the tools that they are for: the real webdataset, torchvision's ImageFolder, tarfile."""
+
+import hashlib
+import json
+import tarfile
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from pipeline.__main__ import main
+from pipeline.shards.export import safe_name
+from tests.pipeline.conftest import build
+
+
+@pytest.fixture(scope="module")
+def shared(world, tmp_path_factory):
+    output = tmp_path_factory.mktemp("shared-export") / "out"
+    quick = ("--set", "noise.levels=[0.2]", "--set", "noise.colours=[red]", "--set", "shards.mode=shared")
+    assert build(world, output, *quick) == 0
+    return output / "dataset"
+
+
+def export(dataset, output, kind, split="red-0.20", *more):
+    return main(["export", str(dataset), "--split", split, "--format", kind, "--output", str(output), *more])
+
+
+def stored(dataset, split):
+    tables = [parquet.read_table(path) for path in sorted((dataset / split).glob("*.parquet"))]
+    return {row["image_id"]: row for row in pa.concat_tables(tables).to_pylist()}
+
+
+def digests(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_webdataset_library_reads_every_example(built, tmp_path):
+    webdataset = pytest.importorskip("webdataset")
+    assert export(built / "dataset", tmp_path / "wds", "webdataset") == 0
+    tars = sorted(str(path) for path in (tmp_path / "wds").glob("*.tar"))
+    samples = list(webdataset.WebDataset(tars, shardshuffle=False).decode("pil"))
+    rows = stored(built / "dataset", "red-0.20")
+    assert {sample["json"]["image_id"] for sample in samples} == rows.keys()
+    assert len(samples) == len(rows)
+    for sample in samples:
+        row = rows[sample["json"]["image_id"]]
+        assert sample["cls"] == row["label"]
+        assert sample["png"].size == (32, 32)
+        assert {k: v for k, v in row.items() if k != "image"}.items() <= sample["json"].items()
+
+
+def test_tar_members_have_no_clock_owner_or_machine_in_them(built, tmp_path):
+    assert export(built / "dataset", tmp_path / "wds", "webdataset") == 0
+    first = next(iter(sorted((tmp_path / "wds").glob("*.tar"))))
+    with tarfile.open(first) as tar:
+        kinds = {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in tar.getmembers()}
+    assert kinds == {(0, 0, 0, "", "", 0o644)}
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "folder"])
+def test_two_exports_are_the_same_bytes_and_a_shared_dataset_has_the_same_pictures(
+    built, shared, tmp_path, kind
+):
+    for name, dataset in (("one", built / "dataset"), ("two", built / "dataset"), ("shared", shared)):
+        assert export(dataset, tmp_path / name, kind) == 0
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    if kind == "folder":
+        one, other = digests(tmp_path / "one"), digests(tmp_path / "shared")
+        assert {n: d for n, d in one.items() if n.endswith("png")} == {
+            n: d for n, d in other.items() if n.endswith("png")
+        }
+
+
+def test_torchvision_opens_the_folder_and_the_table_beside_it_says_the_rest(built, tmp_path):
+    ImageFolder = pytest.importorskip("torchvision.datasets").ImageFolder
+    assert export(built / "dataset", tmp_path / "folder", "folder") == 0
+    opened = ImageFolder(str(tmp_path / "folder"))
+    rows = stored(built / "dataset", "red-0.20")
+    assert len(opened) == len(rows)
+    assert opened.classes == ["ant", "bee", "cow"]
+    table = pd.read_csv(tmp_path / "folder" / "examples.csv").set_index("path")
+    for path, label in opened.samples:
+        facts = table.loc[str(path).removeprefix(f"{tmp_path}/folder/")]
+        assert facts["class_name"] == opened.classes[label]
+        assert facts["is_clean"] == rows[facts["image_id"]]["is_clean"]
+
+
+def test_the_test_set_is_exported_too_and_told_as_json(built, tmp_path, capsys):
+    assert export(built / "dataset", tmp_path / "t", "webdataset", "test", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows"] == 18
+    assert json.loads((tmp_path / "t" / "export.json").read_text()) == told
+
+
+def test_what_cannot_be_exported_is_told(dataset, tmp_path, capsys):
+    assert export(dataset, tmp_path / "x", "folder", "red-0.21") == 2
+    assert "has blue-0.00" in capsys.readouterr().err
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    assert export(dataset, tmp_path / "full", "folder") == 1
+    assert "there is something already" in capsys.readouterr().err
+    shard = next((dataset / "red-0.20").glob("*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    assert export(dataset, tmp_path / "y", "webdataset") == 1
+    assert shard.name in capsys.readouterr().err
+    assert not (tmp_path / "y" / "export.json").exists()
+
+
+@given(st.text(min_size=1, max_size=80), st.text(min_size=1, max_size=80))
+def test_names_are_safe_short_and_told_apart(one, other):
+    names = [safe_name(text) for text in (one, other)]
+    for name in names:
+        assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-%")
+        assert 0 < len(name) <= 170
+    assert (names[0] == names[1]) == (one == other)
+
+
+def test_a_name_with_dots_and_slashes_is_one_key():
+    assert safe_name("a.b/c~é") == "a%2Eb%2Fc%7E%C3%A9"
