@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline.logs import set_up_logging
+from pipeline.published import verbs as published
 from schemas.errors import DataError, UsageError
 
 STAGES = ("ingest", "label", "dedupe", "split")
@@ -55,6 +56,13 @@ def parser() -> argparse.ArgumentParser:
     sub = _verb(verbs, "report", "the funnel of a build as text, and pictures of what was removed")
     sub.add_argument("build", metavar="OUTPUT", help="folder that `build --output` wrote")
     sub.add_argument("--output", metavar="DIR", help="where to write report.md and pictures [OUTPUT/report]")
+    sub = _verb(verbs, "export", "write a set as WebDataset shards or as a folder of images")
+    sub.add_argument("dataset", metavar="DATASET", help="folder of a dataset (OUTPUT/dataset)")
+    sub.add_argument("--split", required=True, metavar="SET", help="which set: red-0.40, test, …")
+    sub.add_argument("--format", required=True, choices=("webdataset", "folder"), help="what to write")
+    sub.add_argument("--output", required=True, metavar="DIR", help="an empty folder, or a new one")
+    published.add_import_cnwl(_verb(verbs, "import-cnwl", published.IMPORT_CNWL))
+    published.add_from_cifar_n(_verb(verbs, "from-cifar-n", published.FROM_CIFAR_N))
     return top
 
 
@@ -76,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, others = parser().parse_known_args(argv)
     set_up_logging()
     try:
-        if arguments.verb in ("verify", "report") and others:
+        if arguments.verb not in (*STAGES, "build") and others:
             raise UsageError(f"{arguments.verb} does not know {others[0]}; see --help")
         return _run(arguments, others)
     except UsageError as error:
@@ -103,6 +111,19 @@ def _run(arguments: argparse.Namespace, beam_arguments: list[str]) -> int:
 
         written = write_report(arguments.build, arguments.output)
         print(json.dumps({"files": written}) if arguments.json else "\n".join(written))
+        return 0
+
+    if arguments.verb == "export":
+        from pipeline.shards.export import export
+
+        told = export(arguments.dataset, arguments.split, arguments.format, arguments.output)
+        say(f"{told['rows']:,} examples in {len(told['files'])} files below {arguments.output}")
+        if arguments.json:
+            print(json.dumps(told, ensure_ascii=False))
+        return 0
+    if arguments.verb in ("import-cnwl", "from-cifar-n"):
+        run = published.run_import_cnwl if arguments.verb == "import-cnwl" else published.run_from_cifar_n
+        run(arguments, say)
         return 0
 
     from pipeline.config import load_config

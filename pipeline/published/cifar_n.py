@@ -1,0 +1,138 @@
+"""Turns the human labels of CIFAR-10N and CIFAR-100N (Wei et al., ICLR 2022) into votes.
+
+A worker chose one of the classes; a vote answers "is this image a CLASS?". So for each image and each class that at least
+one worker chose (or each pair of a given list), every worker of the image answers yes or no.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from pipeline import files
+from pipeline.published.cifar_n_files import read_choices, read_order, read_side_info
+from pipeline.records import read_records
+from schemas.errors import DataError, UsageError
+from schemas.table import Table, column
+from schemas.vote import VOTE
+
+CIFAR_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_PAIRS = Table("pair", pa.schema([column(n, pa.string(), "") for n in ("image_id", "class_name")]), ())
+
+
+def batch_excess(errors: np.ndarray, batch: np.ndarray) -> float:
+    """How much more the errors of a worker vary between batches than independent ones would; 1 is not at all.
+
+    errors: bool (images, workers), batch: int (images,). A careless worker errs on whole batches; an excess of 1 says
+    that batches and labels do not belong together.
+    """
+    _, position, sizes = np.unique(batch, return_inverse=True, return_counts=True)
+    sums = np.stack([np.bincount(position, column) for column in errors.T.astype(float)], axis=1)
+    share = float(errors.mean())
+    expected = sizes[:, None] * share * (1 - share)
+    return float(
+        ((sums - sizes[:, None] * share) ** 2).sum() / max(1e-12, np.broadcast_to(expected, sums.shape).sum())
+    )
+
+
+def import_cifar_n(
+    labels: str,
+    output: str,
+    class_names: Sequence[str] | None = None,
+    side_info: str | None = None,
+    order: str | None = None,
+    tfds_order: bool = False,
+    image_id: str = "{index}",
+    pairs: str | None = None,
+) -> dict[str, Any]:
+    """Write `votes.parquet` and `pairs.parquet` to the folder `output`; returns what was counted.
+
+    Images are called by `image_id`, with their number in torchvision's training set (five digits) for {index}. `pairs`
+    is a list with the columns image_id and class_name that are asked about instead of all that were chosen; pairs about
+    other images are counted. `order` leads from the order of TFDS, in which `side_info` is, and with `tfds_order` the
+    labels, to that of torchvision. Without `side_info` the workers are called by their column. Raises UsageError and
+    DataError that tell what to give instead.
+    """
+    choices, truth, classes = read_choices(labels)
+    images, workers = choices.shape
+    names = list(class_names or (CIFAR_10 if classes == 10 else []))
+    if len(names) != classes:
+        raise UsageError(f"--classes: {len(names)} names, but the labels have {classes} classes; one a line")
+    if "{index}" not in image_id:
+        raise UsageError(f"--image-id {image_id!r}: it must have {{index}} where the number goes")
+    if (side_info or tfds_order) and not order:
+        raise UsageError(
+            "--side-info and --tfds-order need --image-order: what is in the order of TFDS does not belong to the images "
+            "of torchvision line by line; give image_order_c10.npy (or c100) of the release"
+        )
+    torchvision = read_order(order, images) if order else np.arange(images)
+    if tfds_order:
+        choices, truth = (
+            _reordered(choices, torchvision),
+            None if truth is None else _reordered(truth, torchvision),
+        )
+    told: dict[str, Any] = {"images": images, "workers": workers, "classes": classes}
+    who: np.ndarray = np.broadcast_to(np.arange(workers), choices.shape)
+    seconds = np.full(choices.shape, np.nan)
+    if side_info:
+        answered = read_side_info(side_info, images, workers)
+        who, seconds, batch = (_reordered(values, torchvision) for values in answered)
+        told["workers"] = len(np.unique(who))
+        if truth is not None:
+            told["batch_excess"] = round(batch_excess(choices != truth[:, None], batch), 3)
+    ids = [image_id.replace("{index}", f"{index:05d}") for index in range(images)]
+    if pairs:
+        asked, told["pairs_of_other_images"] = _listed_pairs(pairs, ids, names)
+    else:
+        asked = np.unique(np.stack([np.repeat(np.arange(images), workers), choices.ravel()], axis=1), axis=0)
+    image, label = np.repeat(asked, workers, axis=0).T
+    worker = np.tile(np.arange(workers), len(asked))
+    yes = choices[image, worker] == label
+    prefix = "worker-" if side_info else "annotator-"
+    columns = [
+        np.array(ids, object)[image],
+        np.array(names, object)[label],
+        [f"{prefix}{number}" for number in who[image, worker]],
+        np.where(yes, "yes", "no"),
+        seconds[image, worker],
+    ]
+    arrays = [pa.array(c, f.type, from_pandas=True) for c, f in zip(columns, VOTE.schema, strict=True)]
+    votes = pa.table(arrays, schema=VOTE.schema)
+    questions = votes.select(["image_id", "class_name"]).take(pa.array(np.arange(0, len(image), workers)))
+    for name, table in (("votes", votes), ("pairs", questions)):
+        with files.replace(files.join(output, f"{name}.parquet")) as file:
+            parquet.write_table(table, file, compression="zstd")
+    told |= {"pairs": len(asked), "votes": votes.num_rows, "votes_yes": int(yes.sum())}
+    return told
+
+
+def _reordered(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Put row i where `order` says that it belongs."""
+    result = np.empty_like(values)
+    result[order] = values
+    return result
+
+
+def _listed_pairs(path: str, ids: Sequence[str], names: Sequence[str]) -> tuple[np.ndarray, int]:
+    """The pairs of a list as (image, class) numbers, sorted, each once; and how many are about other images."""
+    image, label = ({name: i for i, name in enumerate(known)} for known in (ids, names))
+    found, others = set(), 0
+    for records in read_records(path, _PAIRS):
+        if records.malformed:
+            raise DataError(f"{': '.join(records.malformed[0])}; mend the line")
+        for one, name, row in zip(
+            *(records.rows[c].to_pylist() for c in ("image_id", "class_name", "row")), strict=True
+        ):
+            if name not in label:
+                raise DataError(f"{row}: class {name!r} is not one of the {len(names)} classes")
+            if one in image:
+                found.add((image[one], label[name]))
+            else:
+                others += 1
+    if not found:
+        raise DataError(
+            f"{path}: none of its images is one of the labels; --image-id says how they are called"
+        )
+    return np.array(sorted(found), np.int64), others

@@ -1,0 +1,113 @@
+"""Reads the files of CIFAR-10N and CIFAR-100N (github.com/UCSC-REAL/cifar-10-100n), those that are no programs.
+
+The labels are released as pickles, which are never opened here; the CSV that the TFDS builder `cifar10_n` asks for, or an
+.npz of plain arrays, has the same columns. The side information has a line for each batch of ten (CIFAR-100N: five)
+images, in the order of TFDS; `image_order_c10.npy` leads from there to the order of torchvision.
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from pipeline import files
+from pipeline.published.pickles import CONVERT
+from schemas.errors import DataError, UsageError
+
+LABELS = {10: ("random_label1", "random_label2", "random_label3"), 100: ("noise_label", "noisy_label")}
+TRUTH = "clean_label"
+_BATCH = re.compile(r"([0-9]{1,9})--([0-9]{1,9})")
+
+
+def read_choices(path: str) -> tuple[np.ndarray, np.ndarray | None, int]:
+    """The choices of the workers: int64 (images, workers), the true classes (images,) where given, and how many classes.
+
+    Raises UsageError, with the way to convert them, for pickles; DataError for other things that are no labels.
+    """
+    ending = path.rsplit(".", 1)[-1].lower()
+    if ending in ("npy", "pt", "pth", "pkl"):
+        raise UsageError(f"{path}: {CONVERT}")
+    try:
+        with files.open_read(path) as file:
+            if ending == "npz":
+                with np.load(file, allow_pickle=False) as arrays:
+                    columns = {name: arrays[name] for name in arrays.files}
+            else:
+                frame = pd.read_csv(file)
+                columns = {str(name).strip(): frame[name].to_numpy() for name in frame}
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: cannot be read ({error}).\n{CONVERT}") from error
+    for classes, names in LABELS.items():
+        found = [_classes(columns[name], classes, f"{path}: {name}") for name in names if name in columns]
+        if len(found) == len(names) or (classes == 100 and found):
+            truth = columns.get(TRUTH)
+            known = None if truth is None else _classes(truth, classes, f"{path}: {TRUTH}")
+            if len({len(one) for one in [*found, *([] if known is None else [known])]}) > 1:
+                raise DataError(f"{path}: its columns have different lengths; convert the release again")
+            return np.stack(found, axis=1), known, classes
+    raise DataError(f"{path}: it has the columns {', '.join(columns)}.\n{CONVERT}")
+
+
+def read_side_info(path: str, images: int, workers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Who answered, in how many seconds an image, in which batch: (images, workers) twice, and (images,).
+
+    Rows are in the order of TFDS. Raises DataError where the batches are not the images, each once.
+    """
+    with files.open_read(path) as file:
+        try:
+            frame = pd.read_csv(file)
+        except ValueError as error:
+            raise DataError(f"{path}: cannot be read as CSV ({error})") from error
+    numbers = [str(n + 1) for n in range(workers)]
+    if workers == 1:
+        names, times = ["Worker-id"], ["Work-time-in-seconds"]
+    else:
+        names, times = [f"Worker{n}-id" for n in numbers], [f"Work-time-in-seconds-{n}" for n in numbers]
+    missing = {"Image-batch", *names, *times} - set(frame.columns)
+    if missing:
+        raise DataError(
+            f"{path}: no column {', '.join(sorted(missing))}; it has {', '.join(map(str, frame))}"
+        )
+    who = np.full((images, workers), -1, np.int64)
+    seconds = np.full((images, workers), np.nan)
+    batch = np.full(images, -1, np.int64)
+    rows = zip(
+        frame["Image-batch"].astype(str), frame[names].to_numpy(), frame[times].to_numpy(), strict=True
+    )
+    for line, (text, worker, time) in enumerate(rows, 2):
+        parts = _BATCH.fullmatch(text.strip())
+        first, last = (int(parts[1]), int(parts[2])) if parts else (0, -1)
+        if not first <= last < images or (batch[first : last + 1] >= 0).any():
+            raise DataError(f"{path}, line {line}: batch {text!r} is no new range of the {images} images")
+        try:
+            who[first : last + 1] = worker.astype(np.int64)
+            seconds[first : last + 1] = time.astype(float) / (last + 1 - first)
+        except ValueError as error:
+            raise DataError(f"{path}, line {line}: workers and seconds are numbers ({error})") from error
+        batch[first : last + 1] = line
+    if (batch < 0).any():
+        raise DataError(f"{path}: no batch has image {int(np.argmax(batch < 0))}; get the file again")
+    return who, seconds, batch
+
+
+def read_order(path: str, images: int) -> np.ndarray:
+    """For each image in the order of TFDS its number in the order of torchvision, int64 (images,)."""
+    try:
+        with files.open_read(path) as file:
+            order = np.load(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: no plain array ({error}); get image_order_c10.npy again") from error
+    if order.shape != (images,) or not np.array_equal(np.sort(order), np.arange(images)):
+        raise DataError(
+            f"{path}: it does not list the numbers 0 to {images - 1} once each; is it the other set's?"
+        )
+    return order.astype(np.int64)
+
+
+def _classes(values: np.ndarray, classes: int, where: str) -> np.ndarray:
+    numbers = pd.to_numeric(pd.Series(np.ravel(values)), errors="coerce").to_numpy(float)
+    bad = ~((numbers >= 0) & (numbers < classes) & (numbers == np.floor(numbers)))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(f"{where}, row {row}: {np.ravel(values)[row]} is no class id from 0 to {classes - 1}")
+    return numbers.astype(np.int64)

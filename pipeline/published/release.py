@@ -1,0 +1,157 @@
+"""The released files of Controlled Noisy Web Labels (Jiang et al., ICML 2020), parsed as they are.
+
+Class id is line number − 1 of `class_names.txt`; a split has lines `<image id>.jpg <class id>`, and the level in its
+file name is `str(percent / 100)`; the annotations are `{"data": [[{…}], …]}`, ids there without `.jpg`.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.published.archive import Archive
+from pipeline.published.problems import Problems
+from schemas.errors import DataError
+
+ANNOTATIONS = {
+    "mini-imagenet": "mini-imagenet-annotations.json",
+    "stanford_cars": "stanford-cars-annotations.json",
+}
+VALIDATION = "clean_validation"
+LEVELS = ("0.0", "0.05", "0.1", "0.15", "0.2", "0.3", "0.4", "0.5", "0.6", "0.8")
+_SPLIT_NAME = re.compile(r"(red|blue)_noise_nl_(0(?:\.[0-9]{1,4})?)")
+_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
+_LINE = re.compile(r"([^ ]+?)(?:\.(?:jpg|jpeg))? ([0-9]{1,6})", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One question that was answered: does the image at `uri` show class `label`?"""
+
+    image_id: str
+    label: int
+    is_clean: bool
+    uri: str
+
+
+@dataclass(frozen=True)
+class ReleasedSplit:
+    """One split file: image ids and class ids line by line, and where it stands."""
+
+    name: str
+    colour: str
+    noise_level: float
+    ids: list[str]
+    labels: list[int]
+    place: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """All that the release says of one of its two sets."""
+
+    set_name: str
+    class_names: list[str]
+    annotations: list[Annotation]
+    splits: list[ReleasedSplit]
+    validation: ReleasedSplit
+
+
+def read_release(path: str, set_name: str, problems: Problems) -> Release:
+    """Read one set of the release at `path`.
+
+    Lines and items that cannot be used go to `problems`. Raises DataError where a whole file cannot be.
+    """
+    archive = Archive.open(path, ANNOTATIONS[set_name])
+    class_names = _class_names(archive, f"{set_name}/class_names.txt")
+    annotations = list(_annotations(archive, ANNOTATIONS[set_name], len(class_names), problems))
+    folder = f"{set_name}/split"
+    splits, wanted = [], {f"{colour}_noise_nl_{level}" for colour in ("red", "blue") for level in LEVELS}
+    for name in archive.names(folder):
+        wanted.discard(name)
+        if named := _SPLIT_NAME.fullmatch(name):
+            colour, level = named.groups()
+            splits.append(_split(archive, folder, name, colour, float(level), len(class_names), problems))
+        elif name != VALIDATION:
+            problems.add("unknown_file", archive.place(f"{folder}/{name}"))
+    for name in sorted(wanted):
+        problems.add("missing_split", archive.place(f"{folder}/{name}"))
+    if not splits:
+        raise DataError(f"{archive.place(folder)}: no split file in it; get the release again")
+    splits.sort(key=lambda split: (split.colour != "red", split.noise_level))
+    validation = _split(archive, folder, VALIDATION, "", 0.0, len(class_names), problems)
+    return Release(set_name, class_names, annotations, splits, validation)
+
+
+def _class_names(archive: Archive, name: str) -> list[str]:
+    names = [line.strip() for line in archive.read(name).splitlines()]
+    while names and not names[-1]:
+        names.pop()
+    place = archive.place(name)
+    if len(names) < 2:
+        raise DataError(f"{place}: {len(names)} class names; one a line is needed, of two classes at least")
+    for number, class_name in enumerate(names, 1):
+        if not class_name or not class_name.isprintable():
+            raise DataError(f"{place}, line {number}: {class_name!r} is no class name; mend the line")
+        if names.index(class_name) + 1 < number:
+            first = names.index(class_name) + 1
+            raise DataError(f"{place}, line {number}: {class_name!r} stands in line {first} too; rename one")
+    return names
+
+
+def _annotations(archive: Archive, name: str, classes: int, problems: Problems) -> Iterator[Annotation]:
+    place = archive.place(name)
+    try:
+        items = json.loads(archive.read(name))["data"]
+        if not isinstance(items, list):
+            raise TypeError("'data' is no list")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DataError(
+            f"{place}: no annotations ({type(error).__name__}: {error}); get the release again"
+        ) from error
+    for number, item in enumerate(items):
+        for entry in item if isinstance(item, list) and item else [item]:
+            try:
+                yield _annotation(entry, classes)
+            except (KeyError, TypeError, ValueError) as error:
+                told = f"{type(error).__name__}: {error}"
+                problems.add("malformed_annotation", f"{place}: data[{number}]", detail=told)
+
+
+def _annotation(entry: Any, classes: int) -> Annotation:
+    """One object of the JSON. Raises KeyError, TypeError or ValueError that tells what is wrong with it."""
+    if not isinstance(entry, dict):
+        raise TypeError("no object")
+    image_id, uri = entry["image/id"], entry["image/uri"]
+    label, is_clean = entry["image/class/label"], entry["image/class/label/is_clean"]
+    if not isinstance(image_id, str) or not _ID.fullmatch(image_id):
+        raise ValueError(f"image/id {image_id!r}")
+    if not isinstance(uri, str) or not uri.isprintable():
+        raise ValueError(f"image/uri {uri!r}")
+    if type(label) is not int or not 0 <= label < classes:
+        raise ValueError(f"image/class/label {label!r} of {classes} classes")
+    if is_clean not in (0, 1):
+        raise ValueError(f"image/class/label/is_clean {is_clean!r}")
+    return Annotation(image_id, label, bool(is_clean), uri)
+
+
+def _split(
+    archive: Archive, folder: str, name: str, colour: str, level: float, classes: int, problems: Problems
+) -> ReleasedSplit:
+    place = archive.place(f"{folder}/{name}")
+    lines = archive.read(f"{folder}/{name}").split("\n")
+    if not lines[-1]:
+        lines.pop()  # the last newline, which may be missing
+    first: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        parts = _LINE.fullmatch(line.removesuffix("\r"))
+        if not parts or not _ID.fullmatch(parts[1]):
+            problems.add("malformed_line", f"{place}:{number}", detail=line)
+        elif int(parts[2]) >= classes:
+            problems.add("unknown_class_id", f"{place}:{number}", parts[1], f"{parts[2]} of {classes}")
+        elif parts[1] in first:
+            problems.add("duplicate_id", f"{place}:{number}", parts[1])
+        else:
+            first[parts[1]] = int(parts[2])
+    return ReleasedSplit(name, colour, level, list(first), list(first.values()), place)

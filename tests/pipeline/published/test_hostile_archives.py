@@ -1,0 +1,133 @@
+"""A release is a stranger's file: what is wrong with it is told with its place, and nothing leads out of it."""
+
+import json
+import zipfile
+
+import pytest
+
+from pipeline.__main__ import main
+from pipeline.published import archive as reading
+from tests.pipeline.published import released as release
+
+
+@pytest.fixture
+def imported(tmp_path, capsys):
+    """Import an archive from raw members (name, bytes); returns (exit code, what was printed as error)."""
+    made = release.released()
+    (tmp_path / "images").mkdir()
+
+    def run(changes, more=()):
+        members = {f"dataset_no_images/{name}": text.encode() for name, text in made.texts.items()}
+        members |= {f"dataset_no_images/{name}": data for name, data in changes.items()}
+        with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
+            for name, data in [*members.items(), *more]:
+                if data is not None:
+                    file.writestr(name, data)
+        code = main(
+            ["import-cnwl", str(tmp_path / "a.zip"), "--images", str(tmp_path / "images"),
+             "--output", str(tmp_path / "lists")]
+        )  # fmt: skip
+        return code, capsys.readouterr().err
+
+    return run
+
+
+ANNOTATIONS = "mini-imagenet-annotations.json"
+SPLIT = "mini-imagenet/split/red_noise_nl_0.2"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({ANNOTATIONS: b"[1, 2]"}, "no annotations"),
+        ({ANNOTATIONS: b'{"data": 3}'}, "'data' is no list"),
+        ({ANNOTATIONS: b'{"data": ' + b"[" * 100_000}, "no annotations (RecursionError"),
+        ({ANNOTATIONS: None}, "no mini-imagenet-annotations.json in it"),
+        ({SPLIT: b"a.jpg 0\nb.jpg 1\n\xff\xfe.jpg 2"}, "red_noise_nl_0.2, line 3: no UTF-8 text"),
+        ({"mini-imagenet/class_names.txt": b"ant\nbee\nant\n"}, "line 3: 'ant' stands in line 1 too"),
+        ({"mini-imagenet/class_names.txt": b"ant\n\nbee\n"}, "line 2: '' is no class name"),
+        ({"mini-imagenet/class_names.txt": None}, "class_names.txt: no such file in the archive"),
+        ({"mini-imagenet/split/clean_validation": None}, "clean_validation: no such file"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(imported, changes, told):
+    code, text = imported(changes)
+    assert code == 1
+    assert told in text
+    assert "Traceback" not in text
+
+
+def test_members_that_lead_out_are_never_followed(imported, tmp_path):
+    outside = [("dataset_no_images/../../escaped.txt", b"x"), ("/tmp/escaped-absolute.txt", b"x")]
+    code, text = imported({}, outside)
+    assert "none of the clean images is here (0 files were found)" in text
+    assert code == 1
+    assert not list(tmp_path.parent.glob("escaped*"))
+
+
+def test_a_member_that_unpacks_to_too_much_is_refused(imported, monkeypatch):
+    monkeypatch.setattr(reading, "MAX_BYTES", 100_000)
+    code, text = imported({SPLIT: b"a" * 200_000})
+    assert code == 1
+    assert "red_noise_nl_0.2: more than 100000 bytes" in text
+
+
+def test_two_members_of_one_name_are_refused(imported):
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        code, text = imported({}, [(f"dataset_no_images/{SPLIT}", b"a.jpg 0")])
+    assert code == 1
+    assert "two members are called" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"not a zip", "no zip file"), (b"", "no zip file"), (None, "no such file or folder")],
+)
+def test_what_is_no_archive_is_told(tmp_path, capsys, content, told):
+    if content is not None:
+        (tmp_path / "a.zip").write_bytes(content)
+    code = main(
+        ["import-cnwl", str(tmp_path / "a.zip"), "--images", str(tmp_path), "--output", str(tmp_path / "o")]
+    )
+    assert code == 1
+    assert told in capsys.readouterr().err
+
+
+def test_a_damaged_member_is_told(imported, tmp_path, capsys):
+    imported({})
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[data.index(b"mini-imagenet-annotations.json") + 60] ^= 0xFF
+    (tmp_path / "a.zip").write_bytes(data)
+    code = main(
+        [
+            "import-cnwl",
+            str(tmp_path / "a.zip"),
+            "--images",
+            str(tmp_path),
+            "--output",
+            str(tmp_path / "lists"),
+        ]
+    )
+    assert code == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["gs://x/a.zip"], ["A", "--set-name", "imagenet"]])
+def test_bad_usage_is_exit_code_2(tmp_path, arguments):
+    command = ["import-cnwl", *arguments, "--images", str(tmp_path), "--output", str(tmp_path / "o")]
+    try:
+        code = main(command)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+
+
+def test_ids_that_are_paths_never_become_files(imported, tmp_path):
+    item = {"image/uri": "https://x.example/", "image/id": "../../etc/passwd", "image/class/label": 0,
+            "image/class/label/is_clean": 0}  # fmt: skip
+    release.write_images(release.released(), tmp_path / "images")
+    code, _ = imported({ANNOTATIONS: json.dumps({"data": [[item]]}).encode(), SPLIT: b"../x.jpg 0"})
+    assert code == 0
+    problems = (tmp_path / "lists" / "problems.csv").read_text()
+    assert "malformed_annotation" in problems
+    assert "malformed_line" in problems
