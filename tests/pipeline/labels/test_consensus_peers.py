@@ -6,10 +6,10 @@ Its Wawa and ZeroBasedSkill do not run with pandas 3; test_consensus_papers has 
 import numpy as np
 import pandas as pd
 import pytest
+
 from pipeline.labels.consensus.matrix import VoteMatrix
 from pipeline.labels.consensus.methods import consensus
 from pipeline.labels.consensus.settings import Settings
-
 from tests.pipeline.labels.crowd import random_votes
 
 peers = pytest.importorskip("crowdkit.aggregation")
