@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from demo import summary
-from demo.account import account
 from demo.web import serve
 from demo.world import FULL, QUICK, Size, World, make, write_lists
+from pipeline.logs import set_up_logging
 
 BUILD = Path("configs/demo.yaml")
 STUDY = Path("demo/study.yaml")
 QUICK_BUILD = ["--set", "noise.levels=[0, 0.4]"]
-QUICK_STUDY = ["--levels", "0", "0.4", "--seeds", "0", "--set", "epochs=2"]
+QUICK_STUDY = ["--levels", "0", "0.4", "--set", "epochs=1", "--set", "network.width=4"]
 
 
 class StepFailedError(Exception):
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--quick", action="store_true", help="a far smaller world, to see that all parts work"
     )
     arguments = parser.parse_args(argv)
+    set_up_logging()
     started = time.monotonic()
     try:
         run(arguments.output, quick=arguments.quick)
@@ -55,6 +56,10 @@ def run(output: Path, *, quick: bool) -> None:
     text = _command("training", "study", *study, "--jobs", "2", "--json", *(QUICK_STUDY if quick else []))
     rows: list[dict[str, Any]] = json.loads(text)
     _command("training", "plot", str(output / "study"))
+
+    from demo.account import (
+        account,
+    )  # reads tables as the pipeline does, which imports Beam: not before its logs are set
 
     page = summary.write(output, size, account(world.hits, output), rows)
     print(page.text)

@@ -5,11 +5,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from demo.account import Account
 from demo.shapes import CLASSES
 from demo.world import Size
+
+if TYPE_CHECKING:
+    from demo.account import Account
 
 Means = dict[tuple[str, str, float], float]  # (colour, method, noise level) to accuracy in per cent
 
@@ -22,7 +24,7 @@ class Page:
     text: str
 
 
-def write(output: Path, size: Size, found: Account, rows: Sequence[dict[str, Any]]) -> Page:
+def write(output: Path, size: Size, found: "Account", rows: Sequence[dict[str, Any]]) -> Page:
     """Write summary.md below `output`; `rows` are what `training study --json` prints."""
     n = len(CLASSES)
     intro = (
@@ -49,13 +51,13 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def _caught(found: Account) -> str:
+def _caught(found: "Account") -> str:
     rows = [(kind, planted, caught) for kind, (caught, planted) in found.caught.items()]
     note = f"Removed as duplicates although they are copies of nothing: {found.alarms}."
     return "## Planted problems\n\n" + _table(("problem", "planted", "caught"), rows) + "\n\n" + note
 
 
-def _verdicts(found: Account) -> str:
+def _verdicts(found: "Account") -> str:
     answers = ("yes", "no", "undecided")
     rows = [
         ("right" if truth else "wrong", *(found.verdicts.get((truth, answer), 0) for answer in answers))

@@ -17,10 +17,10 @@ from demo.workers import Question, ask, hire
 class Size:
     """Pictures of each class, workers, and rows of each planted problem."""
 
-    clean: int = 120
+    clean: int = 160
     test: int = 100
     right: int = 40
-    wrong: int = 125
+    wrong: int = 135
     workers: int = 30
     planted: int = 8
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+
 from pipeline.labels.consensus.matrix import VoteMatrix
 
 

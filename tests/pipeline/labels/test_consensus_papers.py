@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.special import digamma
+
 from pipeline.labels.consensus.matrix import VoteMatrix
 from pipeline.labels.consensus.methods import consensus
 from pipeline.labels.consensus.settings import Settings
 from pipeline.labels.consensus.weighted import peer_agreement
-from scipy.optimize import minimize
-from scipy.special import digamma
-
 from tests.pipeline.labels.crowd import random_votes
 
 Vote = tuple[int, int, int]
