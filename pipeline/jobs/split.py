@@ -136,6 +136,7 @@ def _write(
     rows = sum(plan.listed.examples.num_rows for plan in stale)
     run_job(lambda pipeline: pipeline | "Split" >> job, beam_arguments, rows * SECONDS_PER_EXAMPLE)
     told = {"written": sorted(plan.name for plan in stale), "changed": difference}
+    files.remove_temporaries(files.join(output, "split"))
     files.write_text(changes_file(output), json.dumps(told, indent=1) + "\n")
 
 
@@ -200,12 +201,11 @@ def _plans(config: BuildConfig, pools: Pools, images: str, buckets: int) -> list
 def _clear(place: str, wanted: list[str], stale: list[str]) -> None:
     """Take the dataset out of use, with the sets that are to be written, and remove those not wanted any more."""
     old = directory.find_manifest(place)
-    directory.open_for_writing(place)
+    directory.take_out_of_use(place)
     for name in old.about.get("splits", {}) if old else ():
         if name not in wanted:
             files.remove(files.join(place, name))
     for name in stale:
-        files.remove(files.join(place, name))
         directory.open_for_writing(files.join(place, name))
 
 
