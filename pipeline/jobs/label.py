@@ -1,4 +1,4 @@
-"""The label job: votes → verdicts, workers, rejections. Votes travel as Arrow batches, not one by one."""
+"""The label job: votes → verdicts, workers, agreement, rejections. Votes travel as Arrow batches, not one by one."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +10,14 @@ import pyarrow as pa
 from pipeline import files
 from pipeline.config import BuildConfig, LabelConfig
 from pipeline.jobs import ingest
-from pipeline.jobs.judge import JudgeAll, JudgeBucket, SettleBucket, encode_bucket, write_workers
+from pipeline.jobs.judge import (
+    JudgeAll,
+    JudgeBucket,
+    SettleBucket,
+    encode_bucket,
+    write_agreement,
+    write_workers,
+)
 from pipeline.jobs.options import run_job
 from pipeline.jobs.stage import Stage, counts, manifest_digest, plain
 from pipeline.jobs.tables import CommitTable, by_bucket
@@ -19,6 +26,7 @@ from pipeline.labels.votes import check_votes
 from pipeline.records import check_readable, read_records
 from pipeline.rejections import check_share, malformed_rows
 from pipeline.shards import directory
+from schemas.agreement import AGREEMENT
 from schemas.errors import DataError
 from schemas.manifest import Manifest
 from schemas.rejection import REJECTION
@@ -28,7 +36,7 @@ from schemas.worker import WORKER
 
 SECONDS_PER_BUCKET = 0.05  # of a core, for some thousands of votes
 
-TABLES = {"verdicts": VERDICT, "workers": WORKER, "rejections": REJECTION}
+TABLES = {"verdicts": VERDICT, "workers": WORKER, "agreement": AGREEMENT, "rejections": REJECTION}
 
 
 def folders(output: str) -> dict[str, str]:
@@ -87,7 +95,7 @@ def run(
 
 
 class LabelVotes(beam.PTransform):
-    """The whole stage as one transform, from a pipeline to three committed tables."""
+    """The whole stage as one transform, from a pipeline to four committed tables."""
 
     def __init__(
         self,
@@ -115,27 +123,35 @@ class LabelVotes(beam.PTransform):
             | "SettleBucket"
             >> beam.ParDo(
                 SettleBucket(self.retrievals, self.config.duplicates, self.places, self.buckets)
-            ).with_outputs("rejections", "sums", "votes", main="kept")
+            ).with_outputs("rejections", "sums", "patterns", "votes", main="kept")
         )
         judge_alone = JudgeBucket(self.config, self.seed, self.places["verdicts"], self.buckets)
         judge_together = JudgeAll(self.config, self.seed, self.gold, self.places["verdicts"], self.buckets)
         gather = beam.CombineGlobally(beam.combiners.ToListCombineFn())
-        sums = settled.sums | "GatherSums" >> gather
         if self.config.gathers:
             judged = (
                 settled.kept
                 | "EncodeBucket" >> beam.Map(encode_bucket)
                 | "GatherVotes" >> gather
-                | "JudgeAll" >> beam.ParDo(judge_together).with_outputs("skill", main="verdicts")
+                | "JudgeAll" >> beam.ParDo(judge_together).with_outputs("found", main="verdicts")
             )
-            verdicts, skill = judged.verdicts, beam.pvalue.AsSingleton(judged.skill)
-            workers = sums | "WriteWorkers" >> beam.Map(write_workers, self.places["workers"], skill)
+            verdicts, found = judged.verdicts, [beam.pvalue.AsSingleton(judged.found)]
         else:
-            verdicts = settled.kept | "JudgeBucket" >> beam.ParDo(judge_alone)
-            workers = sums | "WriteWorkers" >> beam.Map(write_workers, self.places["workers"])
+            verdicts, found = settled.kept | "JudgeBucket" >> beam.ParDo(judge_alone), []
+        workers = (
+            settled.sums
+            | "GatherSums" >> gather
+            | "WriteWorkers" >> beam.Map(write_workers, self.places["workers"], *found)
+        )
+        agreement = (
+            settled.patterns
+            | "GatherPatterns" >> gather
+            | "WriteAgreement" >> beam.Map(write_agreement, self.places["agreement"], *found)
+        )
         verdicts = (verdicts, settled.votes) | "CountVotes" >> beam.Flatten()
         for name, written in (
             ("workers", workers),
+            ("agreement", agreement),
             ("rejections", settled.rejections),
             ("verdicts", verdicts),
         ):

@@ -30,7 +30,7 @@ def label(world, output: Path, *settings: str, more: tuple[str, ...] = (ONE_PROC
 def test_gathered_methods_write_the_same_tables_with_one_process_and_two(world, built, ingested):
     # w2 says no to everything: majority follows w0 and w1, and so does Dawid-Skene, which says by how much.
     assert label(world, ingested, "method=dawid-skene", "smoothing=0.1") == 0
-    one = {path.name: path.read_bytes() for path in (ingested / "labels").rglob("*.parquet")}
+    one = {path.relative_to(ingested): path.read_bytes() for path in (ingested / "labels").rglob("*.parquet")}
     verdicts = read(ingested / "labels" / "verdicts")
     assert verdicts.num_rows == len(CLASSES) * WEB
     by_majority = read(built / "labels" / "verdicts")
@@ -40,9 +40,17 @@ def test_gathered_methods_write_the_same_tables_with_one_process_and_two(world, 
     workers = {row["worker_id"]: row for row in read(ingested / "labels" / "workers").to_pylist()}
     assert workers["w0"]["skill"] > 0.95
     assert workers["w2"]["suspicion"] == "one answer"
+    agreement = {
+        (row["class_name"], row["measure"]): row
+        for row in read(ingested / "labels" / "agreement").to_pylist()
+    }
+    assert {name for name, _ in agreement} == {None, *CLASSES}
+    assert agreement[None, "mean_cohen_kappa"]["value"] > 0
     two = ("--direct_num_workers=2", "--force")
     assert label(world, ingested, "method=dawid-skene", "smoothing=0.1", more=two) == 0
-    assert {path.name: path.read_bytes() for path in (ingested / "labels").rglob("*.parquet")} == one
+    assert {
+        path.relative_to(ingested): path.read_bytes() for path in (ingested / "labels").rglob("*.parquet")
+    } == one
 
 
 def test_policies_and_gold_reach_the_verdicts(world, ingested):
