@@ -134,9 +134,9 @@ def test_every_released_split_is_reproduced_exactly(imported, tables):
     for name, of in imported[2].items():
         colour, _, _, level = name.split("_")
         split = made[f"published-{colour}-{float(level):.2f}"]
-        ids, labels = (split.examples[column].to_pylist() for column in ("image_id", "label"))
+        ids, labels = (split.listed.examples[column].to_pylist() for column in ("image_id", "label"))
         assert set(zip(ids, labels, strict=True)) == set(of)
-        assert split.listed["realised_noise"] == pytest.approx(
+        assert split.measured["realised_noise"] == pytest.approx(
             QUIET_BLUE if name == "blue_noise_nl_0.4" else float(level)
         )
 
@@ -147,5 +147,7 @@ def test_one_s_own_splits_have_the_published_sizes(tables):
     config = NoiseConfig(
         colours=("red", "blue"), levels=(0.3, 0.8), clean_per_class=500, blue_size="all", on_shortage="shrink"
     )
-    sizes = {s.name: s.examples.num_rows for s in training_sets(pools.clean, pools.wrong, names, config, 0)}
+    sizes = {
+        s.name: s.listed.examples.num_rows for s in training_sets(pools.clean, pools.wrong, names, config, 0)
+    }
     assert sizes == {"red-0.30": 50_000, "red-0.80": 50_000, "blue-0.30": 60_000, "blue-0.80": 60_000}

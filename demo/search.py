@@ -1,5 +1,6 @@
 """The search engine of the small world: what a class name brings up, right pictures and wrong ones."""
 
+import multiprocessing
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -11,9 +12,9 @@ from demo.shapes import CLASSES, OTHERS
 
 # Of the wrong hits: the share that shows another class, and the share of near things among those found by words.
 OF_OTHER_CLASSES, NEAR = 0.4, 0.5
-BY_IMAGE = (
-    0.18  # share of hits found by a picture, as in the paper; all wrong ones among them are near things
-)
+# The share of hits found by a picture, as in the paper; all wrong ones among them are near things.
+BY_IMAGE = 0.18
+FEW = 500  # pictures that one process has drawn before another has started
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,10 @@ Job = tuple[str, tuple[int, ...], Style]  # kind, seed, style
 
 
 def draw_files(jobs: Sequence[Job]) -> list[tuple[str, bytes]]:
-    """Draw many pictures on all cores: (suffix, bytes) for each job, in order."""
-    with ProcessPoolExecutor() as pool:
+    """Draw many pictures, on all cores where they are many: (suffix, bytes) for each job, in order."""
+    if len(jobs) < FEW:
+        return [_draw_file(job) for job in jobs]
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("forkserver")) as pool:
         return list(pool.map(_draw_file, jobs, chunksize=64))
 
 

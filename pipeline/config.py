@@ -52,17 +52,58 @@ class IngestConfig:
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """How votes become verdicts."""
+    """How votes become verdicts (docs/labels.md)."""
 
+    method: Literal[
+        "majority",
+        "weighted-majority",
+        "dawid-skene",
+        "one-coin",
+        "glad",
+        "mace",
+        "wawa",
+        "zero-based-skill",
+    ] = "majority"
+    """majority, the paper's rule, has no limit in size; the others model the workers, in the memory of one."""
     min_votes: int = 3
     """With fewer votes a question stays undecided."""
+    max_votes: int = 5
+    """A question that is settled by no more votes than this is not asked again, but with ties: ask."""
+    min_confidence: float = 0.5
+    """The other methods than majority: a verdict needs a higher posterior."""
+    ties: Literal["drop", "ask", "posterior", "seeded"] = "drop"
+    """What has enough votes and is undecided: is used for nothing; the same, and is asked again beyond max_votes;
+    gets the more probable answer (majority: by Dawid-Skene); gets yes or no by a keyed hash."""
+    duplicates: Literal["first", "last", "reject"] = "first"
+    """Which of several answers of one worker to a question counts, in order of file and line; reject: none."""
+    gold: str | None = None
+    """A list of questions with known answers, for the other methods than majority."""
+    max_iterations: int = 100
+    """Iterative methods end after so many rounds, …"""
+    tolerance: float = 1e-6
+    """… or when the log-likelihood per vote rises by less than this."""
+    smoothing: float = 0.0
+    """Added to the counts behind Dawid-Skene's confusion matrices and coins."""
     max_rejected_share: float = 0.1
     """The stage fails if a larger share of the votes is rejected."""
 
     def __post_init__(self) -> None:
-        if self.min_votes < 1:
-            raise ValueError(f"min_votes is 1 or more, got {self.min_votes}")
+        for name in ("min_votes", "max_iterations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is 1 or more, got {getattr(self, name)}")
+        if self.max_votes < self.min_votes:
+            raise ValueError(f"max_votes {self.max_votes} is below min_votes {self.min_votes}")
+        if self.smoothing < 0:
+            raise ValueError(f"smoothing is 0 or more, got {self.smoothing}")
+        if self.gold and self.method == "majority":
+            raise ValueError("majority learns nothing from gold questions; choose another method")
+        _share("min_confidence", self.min_confidence)
         _share("max_rejected_share", self.max_rejected_share)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether all votes must come together in one worker."""
+        return self.method != "majority" or self.ties == "posterior"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from schemas.errors import DataError
 
+TEMPORARY = ".writing-"
 _PLAIN = {"mime_type": "application/octet-stream", "compression_type": CompressionTypes.UNCOMPRESSED}
 
 
@@ -72,12 +73,19 @@ def remove(path: str) -> None:
         FileSystems.delete([path])
 
 
+def remove_temporaries(folder: str) -> None:
+    """Remove what `replace` had begun to write in a folder when it was killed."""
+    found = FileSystems.match([join(folder, f"{TEMPORARY}*")])[0].metadata_list
+    if found:
+        FileSystems.delete([file.path for file in found])
+
+
 @contextmanager
 def replace(path: str) -> Iterator[IO[bytes]]:
     """Write a file that appears whole or not at all: a temporary name, then a rename over `path`."""
     folder, name = FileSystems.split(path)
     make_folder(folder)
-    temporary = join(folder, f".{name}.{secrets.token_hex(8)}")
+    temporary = join(folder, f"{TEMPORARY}{secrets.token_hex(8)}-{name}")
     try:
         with FileSystems.create(temporary, **_PLAIN) as file:
             yield file

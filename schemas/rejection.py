@@ -31,7 +31,7 @@ CODES = {
     # votes
     "unknown_image": "a vote about an image and class that no retrieval row has",
     "unknown_answer": "the answer is neither yes, no nor unsure",
-    "duplicate_vote": "the worker has answered this question in an earlier row",
+    "duplicate_vote": "the worker has answered this question in another row",
 }
 
 REJECTION = Table(

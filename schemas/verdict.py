@@ -19,7 +19,12 @@ VERDICT = Table(
             column(
                 "confidence",
                 pa.float32(),
-                "share of all votes that agree with the verdict; undecided: of the larger side",
+                "of the verdict; majority: share of all votes that agree; undecided: of the larger side",
+            ),
+            column(
+                "posterior",
+                pa.float32(),
+                "probability of yes, by the method; majority: share of the votes, unsure halved",
             ),
         ]
     ),

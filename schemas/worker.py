@@ -18,6 +18,31 @@ WORKER = Table(
                 required=False,
             ),
             column("seconds", pa.float64(), "mean time per answer", required=False),
+            column("unsure_share", pa.float64(), "share of the answers that say unsure"),
+            column(
+                "yes_when_yes",
+                pa.float64(),
+                "share of yes, where the other workers have a majority of yes",
+                required=False,
+            ),
+            column(
+                "no_when_no",
+                pa.float64(),
+                "share of no, where the other workers have a majority of no",
+                required=False,
+            ),
+            column(
+                "skill",
+                pa.float64(),
+                "probability of a right answer, by the consensus method; majority gives none",
+                required=False,
+            ),
+            column(
+                "suspicion",
+                pa.string(),
+                "why the answers are worth a look (docs/labels.md), none where they are not",
+                required=False,
+            ),
         ]
     ),
     key=("worker_id",),

@@ -9,6 +9,8 @@ from schemas.errors import DataError, UsageError
 from training.config import METHODS
 from training.errors import DivergedError
 
+EXTRAS = {"torch": "training", "torchvision": "training", "safetensors": "training", "matplotlib": "report"}
+
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of all verbs."""
@@ -99,6 +101,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from training.verbs import VERBS  # imports torch; --help must not wait for it
 
         return VERBS[arguments.verb](arguments)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(error.name or "")
+        if extra is None:
+            raise
+        print(
+            f"error: {error.name} is not installed; pip install 'controlled-noise[{extra}]'", file=sys.stderr
+        )
+        return 1
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,39 +1,42 @@
-"""The label job: votes → verdicts, workers, rejections. Votes travel as Arrow batches, not one by one."""
+"""The label job: votes → verdicts, workers, agreement, rejections. Votes travel as Arrow batches, not one by one."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from pipeline import files
-from pipeline.config import BuildConfig
+from pipeline.config import BuildConfig, LabelConfig
 from pipeline.jobs import ingest
+from pipeline.jobs.judge import (
+    JudgeAll,
+    JudgeBucket,
+    SettleBucket,
+    encode_bucket,
+    write_agreement,
+    write_workers,
+)
 from pipeline.jobs.options import run_job
 from pipeline.jobs.stage import Stage, counts, manifest_digest, plain
-from pipeline.jobs.tables import CommitTable, Written, by_bucket
-from pipeline.keyed_hash import place
-from pipeline.labels.majority import majority
-from pipeline.labels.votes import VOTE_ROWS, check_votes, settle_votes
-from pipeline.labels.workers import worker_sums, worker_table
+from pipeline.jobs.tables import CommitTable, by_bucket
+from pipeline.labels.gold import read_gold
+from pipeline.labels.votes import check_votes
 from pipeline.records import check_readable, read_records
 from pipeline.rejections import check_share, malformed_rows
 from pipeline.shards import directory
-from pipeline.shards.parquet import write_shard
+from schemas.agreement import AGREEMENT
 from schemas.errors import DataError
 from schemas.manifest import Manifest
 from schemas.rejection import REJECTION
-from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
 from schemas.vote import VOTE
 from schemas.worker import WORKER
 
 SECONDS_PER_BUCKET = 0.05  # of a core, for some thousands of votes
 
-TABLES = {"verdicts": VERDICT, "workers": WORKER, "rejections": REJECTION}
+TABLES = {"verdicts": VERDICT, "workers": WORKER, "agreement": AGREEMENT, "rejections": REJECTION}
 
 
 def folders(output: str) -> dict[str, str]:
@@ -50,13 +53,16 @@ def run(
     """
     retrievals = ingest.folders(output)["retrievals"]
     paths = {name: files.join(config.source, name) for name in config.votes}
+    gold = files.join(config.source, config.label.gold) if config.label.gold else None
     stage = Stage(
         "label",
         {
             "retrievals": manifest_digest(retrievals),
             **{name: files.sha256(path) for name, path in paths.items()},
+            **({"gold": files.sha256(gold)} if gold else {}),
         },
-        plain(config.label),
+        # The seed decides nothing but ties.
+        {**plain(config.label), "seed": config.seed if config.label.ties == "seeded" else None},
     )
     places = folders(output)
     if force or not stage.is_done(*places.values()):
@@ -66,7 +72,14 @@ def run(
             directory.open_for_writing(folder)
         buckets = directory.read_manifest(retrievals).about["buckets"]
         job = LabelVotes(
-            list(paths.items()), retrievals, config.label.min_votes, places, buckets, stage.about
+            list(paths.items()),
+            retrievals,
+            config.label,
+            config.seed,
+            read_gold(gold) if gold else None,
+            places,
+            buckets,
+            stage.about,
         )
         run_job(lambda pipeline: pipeline | "Label" >> job, beam_arguments, SECONDS_PER_BUCKET * buckets)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
@@ -82,43 +95,65 @@ def run(
 
 
 class LabelVotes(beam.PTransform):
-    """The whole stage as one transform, from a pipeline to three committed tables."""
+    """The whole stage as one transform, from a pipeline to four committed tables."""
 
     def __init__(
         self,
         paths: list[tuple[str, str]],
         retrievals: str,
-        min_votes: int,
+        config: LabelConfig,
+        seed: int,
+        gold: pa.Table | None,
         places: dict[str, str],
         buckets: int,
         about: dict[str, Any],
     ) -> None:
         super().__init__()
-        self.paths, self.retrievals, self.min_votes, self.places = paths, retrievals, min_votes, places
-        self.buckets, self.about = buckets, {**about, "buckets": buckets}
+        self.paths, self.retrievals, self.config, self.places = paths, retrievals, config, places
+        self.seed, self.gold, self.buckets, self.about = seed, gold, buckets, {**about, "buckets": buckets}
 
     def expand(self, pipeline: beam.Pipeline) -> None:
-        """Vote files → checked votes by bucket of their image → per bucket: verdicts, sums by worker."""
-        judged = (
+        """Vote files → checked votes by bucket of their image → per bucket, or of all: verdicts, sums by worker."""
+        settled = (
             pipeline
             | "Files" >> beam.Create(self.paths)
             | "SpreadFiles" >> beam.Reshuffle()
             | "CheckVotes" >> beam.FlatMap(check_file, self.buckets)
             | "GatherBucket" >> beam.GroupByKey()
-            | "JudgeBucket"
+            | "SettleBucket"
             >> beam.ParDo(
-                JudgeBucket(self.retrievals, self.min_votes, self.places, self.buckets)
-            ).with_outputs("verdicts", "rejections", "sums")
+                SettleBucket(self.retrievals, self.config.duplicates, self.places, self.buckets)
+            ).with_outputs("rejections", "sums", "patterns", "votes", main="kept")
         )
+        judge_alone = JudgeBucket(self.config, self.seed, self.places["verdicts"], self.buckets)
+        judge_together = JudgeAll(self.config, self.seed, self.gold, self.places["verdicts"], self.buckets)
+        gather = beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        if self.config.gathers:
+            judged = (
+                settled.kept
+                | "EncodeBucket" >> beam.Map(encode_bucket)
+                | "GatherVotes" >> gather
+                | "JudgeAll" >> beam.ParDo(judge_together).with_outputs("found", main="verdicts")
+            )
+            verdicts, found = judged.verdicts, [beam.pvalue.AsSingleton(judged.found)]
+        else:
+            verdicts, found = settled.kept | "JudgeBucket" >> beam.ParDo(judge_alone), []
         workers = (
-            judged.sums
-            | "GatherSums" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "WriteWorkers" >> beam.Map(_write_workers, self.places["workers"])
+            settled.sums
+            | "GatherSums" >> gather
+            | "WriteWorkers" >> beam.Map(write_workers, self.places["workers"], *found)
         )
+        agreement = (
+            settled.patterns
+            | "GatherPatterns" >> gather
+            | "WriteAgreement" >> beam.Map(write_agreement, self.places["agreement"], *found)
+        )
+        verdicts = (verdicts, settled.votes) | "CountVotes" >> beam.Flatten()
         for name, written in (
             ("workers", workers),
-            ("rejections", judged.rejections),
-            ("verdicts", judged.verdicts),
+            ("agreement", agreement),
+            ("rejections", settled.rejections),
+            ("verdicts", verdicts),
         ):
             commit = CommitTable(self.places[name], TABLES[name].name, self.about)
             _ = written | f"Commit{name.title()}" >> commit
@@ -134,43 +169,3 @@ def check_file(name_and_path: tuple[str, str], buckets: int) -> Iterator[tuple[i
         rejected = pa.concat_tables([bad, malformed_rows(records.malformed)])
         if rejected.num_rows:
             yield 0, ("rejections", rejected)
-
-
-class JudgeBucket(beam.DoFn):
-    """Turn all votes of one bucket into verdicts, rejections and sums by worker."""
-
-    def __init__(self, retrievals: str, min_votes: int, places: dict[str, str], buckets: int) -> None:
-        self.retrievals, self.min_votes, self.places, self.buckets = retrievals, min_votes, places, buckets
-
-    def process(self, element: tuple[int, Iterable[tuple[str, pa.Table]]]) -> Iterator[Any]:
-        """The questions of the bucket are read from the retrieval shard of the same index."""
-        index, parts = element
-        gathered: dict[str, list[pa.Table]] = {"votes": [], "rejections": []}
-        for kind, rows in parts:
-            gathered[kind].append(rows)
-        votes = pa.concat_tables([VOTE_ROWS.empty_table(), *gathered["votes"]])
-        asked = directory.read_bucket(self.retrievals, index, self.buckets)
-        web = [table.filter(pa.compute.equal(table["source"], "web")) for table in asked]
-        kept, settled = settle_votes(votes, pa.concat_tables([RETRIEVAL.schema.empty_table(), *web]))
-        rejected = pa.concat_tables([REJECTION.schema.empty_table(), *gathered["rejections"], settled])
-        rejected = rejected.sort_by([("row", "ascending"), ("code", "ascending")])
-
-        verdicts = _by_place(majority(kept, self.min_votes))
-        tally = Counter(verdicts["verdict"].to_pylist())
-        tally.update(votes=len(kept), votes_in=len(kept) + rejected.num_rows)
-        name = directory.shard_name("part", index, self.buckets)
-        shard = write_shard(self.places["verdicts"], name, VERDICT.schema, [verdicts])
-        yield beam.pvalue.TaggedOutput("verdicts", Written(shard, tally))
-        shard = write_shard(self.places["rejections"], name, REJECTION.schema, [rejected])
-        yield beam.pvalue.TaggedOutput("rejections", Written(shard, Counter(rejected["code"].to_pylist())))
-        yield beam.pvalue.TaggedOutput("sums", worker_sums(kept))
-
-
-def _by_place(table: pa.Table) -> pa.Table:
-    order = np.argsort(place(table["image_id"].to_pylist()), kind="stable")
-    return table.take(pa.array(order))
-
-
-def _write_workers(sums: Iterable[pd.DataFrame], folder: str) -> Written:
-    table = worker_table(sums)
-    return Written(write_shard(folder, directory.shard_name("part", 0, 1), WORKER.schema, [table]))

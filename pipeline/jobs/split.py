@@ -102,9 +102,8 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             "funnel": pools.funnel,
             "leaks": _leak_proof(output),
         }
-        _write(
-            config, pools, _as_listed(config, tables), tables["images"], output, about, beam_arguments, force
-        )
+        as_listed = _as_listed(config, tables)
+        _write(config, pools, as_listed, tables["images"], output, about, beam_arguments, force)
     return directory.read_manifest(place)
 
 
@@ -133,7 +132,7 @@ def _leak_proof(output: str) -> dict[str, Any]:
 def _write(
     config: BuildConfig,
     pools: Pools,
-    listed: Sequence[Split],
+    as_listed: Sequence[Split],
     images: str,
     output: str,
     about: dict[str, Any],
@@ -142,7 +141,7 @@ def _write(
 ) -> None:
     place, lists = folder(output), lists_folder(output)
     buckets = _buckets(config, pools, images)
-    plans = _plans(config, pools, listed, images, buckets)
+    plans = _plans(config, pools, as_listed, images, buckets)
     before = directory.find_manifest(lists) and pa.concat_tables(directory.read_shards(lists))
     difference = changes(before, plans) if before else {}
     stale = [plan for plan in plans if force or not plan.is_written(place)]
@@ -161,9 +160,10 @@ def _write(
         {plan.name: dict(plan.facts) for plan in plans},
         about,
     )
-    rows = sum(plan.examples.num_rows for plan in stale)
+    rows = sum(plan.listed.examples.num_rows for plan in stale)
     run_job(lambda pipeline: pipeline | "Split" >> job, beam_arguments, rows * SECONDS_PER_EXAMPLE)
     told = {"written": sorted(plan.name for plan in stale), "changed": difference}
+    files.remove_temporaries(files.join(output, "split"))
     files.write_text(changes_file(output), json.dumps(told, indent=1) + "\n")
 
 
@@ -176,11 +176,10 @@ def _buckets(config: BuildConfig, pools: Pools, images: str) -> int:
 
 
 def _plans(
-    config: BuildConfig, pools: Pools, listed: Sequence[Split], images: str, buckets: int
+    config: BuildConfig, pools: Pools, as_listed: Sequence[Split], images: str, buckets: int
 ) -> list[SetPlan]:
     """All sets; of a shared dataset also the table of its pictures."""
-    table = directory.read_table(images, IMAGES, ["image_id", "sha256"])
-    originals = dict(zip(table["image_id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+    originals = directory.read_table(images, IMAGES, ["image_id", "sha256"])
     layout = {
         "mode": config.shards.mode,
         "buckets": buckets,
@@ -200,17 +199,17 @@ def _plans(
                 "split": TEST_SPLIT,
                 "colour": None,
                 "noise_level": 0.0,
-                "classes": noise_by_class(test, config.classes),
+                "classes": noise_by_class(test.examples, config.classes),
             },
             originals,
             layout,
         )
     ]
     made = training_sets(pools.clean, pools.wrong, config.classes, config.noise, config.seed)
-    for split in chain(made, listed):
+    for split in chain(made, as_listed):
         if any(plan.name == split.name for plan in plans):
             raise DataError(f"two sets are called {split.name}; rename the listed one")
-        if not split.examples.num_rows:
+        if not split.listed.examples.num_rows:
             raise DataError(
                 f"{split.name} would have no examples; drop this level or colour from the configuration"
             )
@@ -223,11 +222,11 @@ def _plans(
             "nested": config.noise.nested,
             "on_shortage": config.noise.on_shortage,
             "blue_size": config.noise.blue_size,
-            "classes": noise_by_class(split.examples, config.classes),
+            "classes": noise_by_class(split.listed.examples, config.classes),
         }
-        if split.listed:
-            facts |= {"nested": False, "listed": dict(split.listed)}
-        plans.append(plan_set(split.name, split.examples, facts, originals, layout))
+        if split.measured:
+            facts |= {"nested": False, "listed": dict(split.measured)}
+        plans.append(plan_set(split.name, split.listed, facts, originals, layout))
     if config.shards.mode == "shared":
         plans.append(plan_set(PICTURES, all_pictures(plans), {}, originals, layout))
     return plans
@@ -236,12 +235,11 @@ def _plans(
 def _clear(place: str, wanted: list[str], stale: list[str]) -> None:
     """Take the dataset out of use, with the sets that are to be written, and remove those not wanted any more."""
     old = directory.find_manifest(place)
-    directory.open_for_writing(place)
+    directory.take_out_of_use(place)
     for name in old.about.get("splits", {}) if old else ():
         if name not in wanted:
             files.remove(files.join(place, name))
     for name in stale:
-        files.remove(files.join(place, name))
         directory.open_for_writing(files.join(place, name))
 
 
@@ -250,7 +248,7 @@ def _write_lists(lists: str, plans: list[SetPlan], buckets: int) -> None:
     parts: dict[int, list[pa.Table]] = {index: [] for index in range(buckets)}
     schema = pa.schema([field.with_nullable(True) for field in SPLIT_SCHEMA])
     for plan in plans:
-        for index, rows in by_bucket(plan.examples, buckets):
+        for index, rows in by_bucket(plan.listed.examples, buckets, plan.listed.places):
             parts[index].append(
                 rows.append_column("split", pa.array([plan.name] * rows.num_rows)).cast(schema)
             )
@@ -305,8 +303,7 @@ def write_bucket(index: int, task: Task) -> Iterator[tuple[str, Written]]:
     used = listed["image_id"].unique()
     found = directory.read_bucket(task.images, index, task.buckets, no_pictures.column_names)
     kept = [part.filter(pa.compute.is_in(part["image_id"], used)).cast(no_pictures.schema) for part in found]
-    pictures = pa.concat_tables([no_pictures, *kept])
-    position = {image_id: i for i, image_id in enumerate(pictures["image_id"].to_pylist())}
+    pictures = pa.concat_tables([no_pictures, *kept]).combine_chunks()
     for name in listed["split"].unique().to_pylist():
         examples = listed.filter(pa.compute.equal(listed["split"], name))
         prefix = "test" if name == TEST_SPLIT else "part" if name == PICTURES else "train"
@@ -314,8 +311,7 @@ def write_bucket(index: int, task: Task) -> Iterator[tuple[str, Written]]:
         schema = _schema(name, task)
         tables: Iterable[pa.Table] = [examples.select(LISTED_SCHEMA.names)]
         if "image" in schema.names:
-            rows = [position[image_id] for image_id in examples["image_id"].to_pylist()]
-            tables = _with_pictures(examples, pictures["image"], rows)
+            tables = _with_pictures(examples, pictures)
         shard = write_shard(
             files.join(task.place, name), file, schema, (t.select(schema.names).cast(schema) for t in tables)
         )
@@ -328,10 +324,11 @@ def _schema(name: str, task: Task) -> pa.Schema:
     return example_schema(task.class_names, pictures=not task.shared)
 
 
-def _with_pictures(examples: pa.Table, pictures: pa.ChunkedArray, rows: list[int]) -> Iterator[pa.Table]:
+def _with_pictures(examples: pa.Table, pictures: pa.Table) -> Iterator[pa.Table]:
     """Examples with their pictures, copied a row group at a time."""
-    for start in range(0, len(rows), ROW_GROUP_ROWS):
-        image = pictures.take(pa.array(rows[start : start + ROW_GROUP_ROWS]))
+    rows = pa.compute.index_in(examples["image_id"], pictures["image_id"])
+    for start in range(0, examples.num_rows, ROW_GROUP_ROWS):
+        image = pictures["image"].take(rows.slice(start, ROW_GROUP_ROWS))
         yield examples.slice(start, ROW_GROUP_ROWS).append_column("image", image)
 
 

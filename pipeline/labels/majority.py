@@ -7,6 +7,8 @@ import pyarrow as pa
 from schemas.verdict import VERDICT
 from schemas.vote import ANSWERS
 
+QUESTION = ["image_id", "class_name"]
+
 
 def majority(votes: pd.DataFrame, min_votes: int) -> pa.Table:
     """Verdicts by strict majority.
@@ -15,21 +17,43 @@ def majority(votes: pd.DataFrame, min_votes: int) -> pa.Table:
     votes on the question say so, `unsure` counting among all; else, and with fewer than `min_votes` votes, it is
     undecided. Returns a verdict table sorted by (image_id, class_name), one row for each question with votes.
     """
-    question = ["image_id", "class_name"]
-    counts = votes.groupby([*question, "answer"]).size().unstack("answer", fill_value=0)
+    counts = votes.groupby([*QUESTION, "answer"]).size().unstack("answer", fill_value=0)
     counts = counts.reindex(columns=list(ANSWERS), fill_value=0).sort_index()
-    yes, no = counts["yes"].to_numpy(), counts["no"].to_numpy()
-    total = counts.to_numpy().sum(axis=1)
+    questions = counts.index.to_frame(index=False)
+    return verdicts_of_counts(
+        pa.Table.from_pandas(questions, preserve_index=False), counts.to_numpy(), min_votes
+    )
+
+
+def verdicts_of_counts(questions: pa.Table, counts: np.ndarray, min_votes: int) -> pa.Table:
+    """The rule itself: `counts` int (n, 3) are the yes, no and unsure votes on each of n questions."""
+    yes, no, unsure = counts.T
+    total = counts.sum(axis=1)
     enough = total >= min_votes
     verdict = np.select([enough & (2 * yes > total), enough & (2 * no > total)], ["yes", "no"], "undecided")
+    shares = np.maximum(yes, no) / np.maximum(total, 1)
+    posterior = (yes + unsure / 2) / np.maximum(total, 1)
+    return verdict_table(questions, verdict, counts, shares, posterior)
+
+
+def verdict_table(
+    questions: pa.Table,
+    verdict: np.ndarray,
+    counts: np.ndarray,
+    confidence: np.ndarray,
+    posterior: np.ndarray,
+) -> pa.Table:
+    """Put together the columns of the verdict table, n rows each; `counts` is (n, 3)."""
     columns = [
-        counts.index.get_level_values("image_id"),
-        counts.index.get_level_values("class_name"),
+        questions["image_id"],
+        questions["class_name"],
         verdict,
-        yes,
-        no,
-        counts["unsure"],
-        np.maximum(yes, no) / np.maximum(total, 1),
+        *counts.T,
+        confidence,
+        posterior,
     ]
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, VERDICT.schema, strict=True)]
+    arrays = [
+        c.cast(f.type) if isinstance(c, pa.ChunkedArray) else pa.array(c, f.type)
+        for c, f in zip(columns, VERDICT.schema, strict=True)
+    ]
     return pa.table(arrays, schema=VERDICT.schema)

@@ -11,6 +11,13 @@ from schemas.vote import ANSWERS, VOTE
 
 MAX_SECONDS = 1e9  # what is longer, or less than nothing, is no time of an answer
 
+# Which of several votes of one worker on one question counts.
+DUPLICATES = {
+    "first": "the first vote counts",
+    "last": "the last vote counts",
+    "reject": "the worker answered more than once, so none of these votes counts",
+}
+
 # The column `row` travels with the votes until they are settled.
 VOTE_ROWS = VOTE.schema.append(pa.field("row", pa.string()))
 
@@ -50,11 +57,14 @@ def check_votes(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     return good, reject(bad, codes, details)
 
 
-def settle_votes(votes: pa.Table, questions: pa.Table) -> tuple[pd.DataFrame, pa.Table]:
+def settle_votes(
+    votes: pa.Table, questions: pa.Table, duplicates: str = "first"
+) -> tuple[pd.DataFrame, pa.Table]:
     """Keep the votes that count; all votes of an image must be in `votes`, in any order.
 
     `questions` are the retrieval rows of web images. Rejected are votes about anything else, and all votes of a
-    worker on one question but the first (by file and line). Returns (votes kept, rejections).
+    worker on one question but the `first` or the `last` (by file and line), or each of them (`reject`). Returns (votes
+    kept, rejections).
     """
     frame = votes.to_pandas()
     frame["_file"], frame["_line"] = file_and_line(votes["row"])
@@ -64,13 +74,14 @@ def settle_votes(votes: pa.Table, questions: pa.Table) -> tuple[pd.DataFrame, pa
     question = ["image_id", "class_name"]
     asked = pd.MultiIndex.from_frame(questions.select(question).to_pandas())
     unknown = ~pd.MultiIndex.from_frame(frame[question]).isin(asked)
-    repeated = frame.duplicated([*question, "worker_id"]).to_numpy() & ~unknown
+    keep = False if duplicates == "reject" else duplicates
+    repeated = frame.duplicated([*question, "worker_id"], keep=keep).to_numpy() & ~unknown
     bad = unknown | repeated
     codes = np.where(unknown, "unknown_image", "duplicate_vote")[bad]
     detail = [
         "no such question among the web images that were kept"
         if code == "unknown_image"
-        else "the first vote counts"
+        else DUPLICATES[duplicates]
         for code in codes
     ]
     return frame[~bad], reject(votes.filter(pa.array(bad)), codes, detail)

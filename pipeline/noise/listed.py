@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from pipeline.keyed_hash import place
 from pipeline.noise.pools import judge
-from pipeline.noise.splits import LISTED_SCHEMA, TEST_SPLIT, Split, in_place_order
+from pipeline.noise.splits import TEST_SPLIT, Split, in_place_order
 from schemas.errors import DataError
 
 _SET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -52,6 +53,8 @@ def listed_sets(
     frame["true_label"] = frame["clean_label"].where(~is_web, frame["image_id"].map(true)).astype("Int64")
     frame["is_clean"] = (frame["clean_label"] == frame["label"]).where(~is_web, frame["verdict"] == "yes")
     frame["true_label"] = frame["true_label"].where(~frame["is_clean"], frame["label"])
+    codes, ids = pd.factorize(frame["image_id"])
+    frame["place"] = place(ids)[codes]
     for name, listed in frame.groupby("set", sort=True):
         yield _split(str(name), listed)
 
@@ -100,7 +103,7 @@ def _split(name: str, listed: pd.DataFrame) -> Split:
         COLOUR if pd.isna(colour) else str(colour),
         round(realised, 6) if pd.isna(level) else float(level),
         0,
-        in_place_order(there[[n for n in LISTED_SCHEMA.names if n in there]]),
+        in_place_order(there),
         title=name,
-        listed=facts,
+        measured=facts,
     )

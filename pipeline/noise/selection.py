@@ -23,63 +23,70 @@ class Selection:
     kept: np.ndarray
 
 
-def select(
-    image_ids: Sequence[str],
-    labels: np.ndarray,
-    level: float,
-    seed: int,
-    nested: bool,
-    available: np.ndarray | None,
-    on_shortage: str,
-) -> Selection:
-    """Choose the images that give way at noise level `level`.
+class GiveWay:
+    """The order in which the images of a clean set give way, from which every level is cut.
 
-    image_ids: (n,), labels: int (n,), all classes non-empty. available: int (classes,), how many can be replaced
-    in each class, or None for no limit; where that is too few, `on_shortage` decides: "shrink" leaves clean
-    images out so that the level holds, "cap" replaces fewer.
+    image_ids: (n,), labels: int (n,), all classes non-empty. Not `nested`, every level has an order of its own.
     """
-    purpose = "give-way" if nested else f"give-way/{level!r}"
-    hashes = keyed_hash(image_ids, seed, purpose)
-    sizes = np.bincount(labels)
-    # Positions class by class, each class in its keyed order.
-    by_class = np.split(np.lexsort((hashes, labels)), np.cumsum(sizes)[:-1])
-    counts = wanted_counts(sizes, level)
-    noisy, turn, kept = [], [], []
-    for members, count, limit in zip(
-        by_class, counts, counts if available is None else available, strict=True
-    ):
-        size = len(members)
-        if count > limit:
-            count = int(limit)
-            if on_shortage == "shrink":
-                size = min(size, int(count / level + 1e-9))
-        noisy.append(members[:count])
-        turn.append(np.arange(count))
-        kept.append(members[count:size])
-    return Selection(np.concatenate(noisy), np.concatenate(turn), np.concatenate(kept))
 
+    def __init__(
+        self, image_ids: Sequence[str], labels: np.ndarray, levels: Sequence[float], seed: int, nested: bool
+    ) -> None:
+        self.image_ids, self.labels, self.seed, self.nested = image_ids, labels, seed, nested
+        self.sizes = np.bincount(labels)
+        self._sequence = class_sequence(self.sizes, self._total(max(levels, default=0.0)))
+        self._by_class = self._order("give-way") if nested else []
 
-def wanted_counts(sizes: np.ndarray, level: float) -> np.ndarray:
-    """How many images of each class give way at `level`: int (classes,), in all the rounded level · sum(sizes)."""
-    total = round(level * int(sizes.sum()))
-    return np.bincount(class_sequence(sizes, total), minlength=len(sizes))
+    def wanted(self, level: float) -> np.ndarray:
+        """How many images of each class give way: int (classes,), in all the rounded level · n."""
+        return np.bincount(self._sequence[: self._total(level)], minlength=len(self.sizes))
+
+    def select(self, level: float, available: np.ndarray | None, on_shortage: str) -> Selection:
+        """Choose the images that give way at a noise level that is not above the highest of `levels`.
+
+        available: int (classes,), how many can be replaced in each class, or None for no limit; where that is too
+        few, `on_shortage` decides: "shrink" leaves clean images out so that the level holds, "cap" replaces fewer.
+        """
+        by_class = self._by_class if self.nested else self._order(f"give-way/{level!r}")
+        counts = self.wanted(level)
+        noisy, turn, kept = [], [], []
+        for members, count, limit in zip(
+            by_class, counts, counts if available is None else available, strict=True
+        ):
+            size = len(members)
+            if count > limit:
+                count = int(limit)
+                if on_shortage == "shrink":
+                    size = min(size, int(count / level + 1e-9))
+            noisy.append(members[:count])
+            turn.append(np.arange(count))
+            kept.append(members[count:size])
+        return Selection(np.concatenate(noisy), np.concatenate(turn), np.concatenate(kept))
+
+    def _total(self, level: float) -> int:
+        return round(level * len(self.labels))
+
+    def _order(self, purpose: str) -> list[np.ndarray]:
+        """Positions class by class, each class in its keyed order."""
+        hashes = keyed_hash(self.image_ids, self.seed, purpose)
+        return np.split(np.lexsort((hashes, self.labels)), np.cumsum(self.sizes)[:-1])
 
 
 def check_supply(
-    colour: str, class_names: Sequence[str], sizes: np.ndarray, available: np.ndarray, levels: Sequence[float]
+    colour: str, class_names: Sequence[str], order: GiveWay, available: np.ndarray, levels: Sequence[float]
 ) -> None:
     """Raise DataError where a class has fewer wrong images than the highest level needs.
 
     It names each class with what it has and needs, the largest level that all classes allow, and the remedies.
     """
     top = max(levels)
-    needed = wanted_counts(sizes, top)
+    needed = order.wanted(top)
     short = np.flatnonzero(available < needed).tolist()
     if not short:
         return
     lines = [f"  {class_names[i]}: has {available[i]} wrong images, {needed[i]} are needed" for i in short]
-    largest = float(np.min(available / sizes))
-    fitting = [level for level in levels if (wanted_counts(sizes, level) <= available).all()]
+    largest = float(np.min(available / order.sizes))
+    fitting = [level for level in levels if (order.wanted(level) <= available).all()]
     raise DataError(
         f"{colour}: too few verified wrong images for noise level {top}:\n" + "\n".join(lines) + "\n"
         f"All classes allow levels up to {int(largest * 1000) / 1000} (of those asked for: up to {max(fitting, default=0)}). "

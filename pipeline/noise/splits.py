@@ -12,7 +12,7 @@ from pipeline.config import NoiseConfig
 from pipeline.keyed_hash import keyed_hash, place
 from pipeline.noise.candidates import assign
 from pipeline.noise.flips import asymmetric, confused_targets, mapped_targets, symmetric
-from pipeline.noise.selection import Selection, check_supply, select
+from pipeline.noise.selection import GiveWay, Selection, check_supply
 from schemas.errors import DataError
 from schemas.example import EXAMPLE
 
@@ -22,18 +22,26 @@ TEST_SPLIT = "test"
 
 
 @dataclass(frozen=True)
-class Split:
-    """One training set: its colour, noise level and trial, and its examples in the order of `place`.
+class Listed:
+    """Examples without their pictures, sorted by `places`, uint64 (n,)."""
 
-    A set that was made as a list says (`noise.listed`) has its name from there, and `listed`: what was measured of it.
+    examples: pa.Table
+    places: np.ndarray
+
+
+@dataclass(frozen=True)
+class Split:
+    """One training set: its colour, noise level and trial, and its examples.
+
+    A set that was made as a list says (`noise.listed`) has its `title` from there, and `measured`: what was found of it.
     """
 
     colour: str
     noise_level: float
     trial: int
-    examples: pa.Table
+    listed: Listed
     title: str = ""
-    listed: Mapping[str, Any] | None = None
+    measured: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -63,23 +71,24 @@ def training_sets(
         raise DataError(
             f"no clean images left of {', '.join(empty)}; add some to the clean lists or drop the class"
         )
+    # Hashing ids is what planning costs, so it is done once for all sets.
+    clean, wrong = (rows.assign(place=place(rows["image_id"])) for rows in (clean, wrong))
     part = clean.iloc[_first_of_each_class(clean, config.clean_per_class, seed)].reset_index(drop=True)
     targets = _targets(wrong, class_names, config)
     for trial in range(config.trials):
-        draw = _Trial(class_names, config, seed + trial, wrong, part, targets)
+        draw = _Trial(class_names, config, seed + trial, wrong, part, clean, targets)
         for colour in config.colours:
-            base = clean if colour.startswith("blue") and config.blue_size == "all" else part
             for level in config.levels:
-                yield Split(colour, level, trial, draw.examples(base, colour, level))
+                yield Split(colour, level, trial, draw.listed(colour, level))
 
 
-def test_set(test: pd.DataFrame) -> pa.Table:
+def test_set(test: pd.DataFrame) -> Listed:
     """The examples of the test set; `test` has image_id, label, url."""
-    return in_place_order(_clean(test).assign(source="test"))
+    return in_place_order(_clean(test.assign(place=place(test["image_id"]))).assign(source="test"))
 
 
 class _Trial:
-    """One independent draw: the candidates for red noise, and the sets made with them."""
+    """One independent draw: who gives way, the candidates for red noise, the flips of blue noise."""
 
     def __init__(
         self,
@@ -87,41 +96,49 @@ class _Trial:
         config: NoiseConfig,
         seed: int,
         wrong: pd.DataFrame,
+        part: pd.DataFrame,
         clean: pd.DataFrame,
         targets: np.ndarray,
     ) -> None:
-        self.class_names, self.config, self.seed = class_names, config, seed
-        self.wrong, self.targets = wrong, targets
-        sizes = np.bincount(clean["label"], minlength=len(class_names))
-        everything = np.arange(len(wrong))
-        by_text = np.flatnonzero((wrong["method"] == "text").to_numpy())
+        self.config, self.seed, self.wrong = config, seed, wrong
+        red: list[str] = [colour for colour in config.colours if colour.startswith("red")]
+        text = np.flatnonzero((wrong["method"] == "text").to_numpy())
+        sizes = np.bincount(part["label"], minlength=len(class_names))
         self.candidates = {
-            colour: self._assign(positions, sizes)
-            for colour, positions in (("red", everything), ("red-text", by_text))
+            colour: self._assign(text if colour == "red-text" else np.arange(len(wrong)), sizes)
+            for colour in red
         }
-        for colour in config.colours:
-            if colour.startswith("red") and config.on_shortage == "error":
-                check_supply(colour, class_names, sizes, self._available(colour), config.levels)
+        self.bases = {"red": part, "blue": part if config.blue_size == "same" else clean}
+        self.orders = {"red": self._order(part)}
+        self.orders["blue"] = self.orders["red"] if config.blue_size == "same" else self._order(clean)
+        blue = self.bases["blue"]
+        labels = blue["label"].to_numpy(np.int64)
+        self.flipped = {
+            "blue": symmetric(blue["image_id"].to_list(), labels, len(class_names), seed),
+            "blue-asymmetric": asymmetric(labels, targets),
+        }
+        for colour in red if config.on_shortage == "error" else ():
+            check_supply(colour, class_names, self.orders["red"], self._available(colour), config.levels)
 
-    def examples(self, clean: pd.DataFrame, colour: str, level: float) -> pa.Table:
-        """The set of a colour and level, made from `clean`."""
-        ids, labels = clean["image_id"].to_list(), clean["label"].to_numpy(np.int64)
-        # Blue takes over red's limits, so that the colours differ in nothing but the kind of noise.
-        limited_by = colour if colour.startswith("red") else "red"
-        limits = limited_by in self.config.colours and (
-            colour.startswith("red") or self.config.blue_size == "same"
-        )
-        available = self._available(limited_by) if limits else None
-        selection = select(
-            ids, labels, level, self.seed, self.config.nested, available, self.config.on_shortage
-        )
-        if colour.startswith("red"):
-            noisy = self._red(clean, self.candidates[colour], selection)
-        elif colour == "blue":
-            noisy = _blue(clean, symmetric(ids, labels, len(self.class_names), self.seed), selection)
+    def listed(self, colour: str, level: float) -> Listed:
+        """The examples of a colour and level."""
+        hue = colour.partition("-")[0]
+        base, limited_by = self.bases[hue], colour
+        if hue == "blue":
+            # Blue takes over red's limits, so that the colours differ in nothing but the kind of noise.
+            limited_by = "red" if self.config.blue_size == "same" else ""
+        available = self._available(limited_by) if limited_by in self.candidates else None
+        selection = self.orders[hue].select(level, available, self.config.on_shortage)
+        if hue == "red":
+            noisy = self._red(base, self.candidates[colour], selection)
         else:
-            noisy = _blue(clean, asymmetric(labels, self.targets), selection)
-        return in_place_order(pd.concat([_clean(clean.iloc[selection.kept]), noisy]))
+            noisy = _clean(base.iloc[selection.noisy])
+            noisy = noisy.assign(label=self.flipped[colour][selection.noisy], is_clean=False)
+        return in_place_order(pd.concat([_clean(base.iloc[selection.kept]), noisy]))
+
+    def _order(self, base: pd.DataFrame) -> GiveWay:
+        ids, labels = base["image_id"].to_list(), base["label"].to_numpy(np.int64)
+        return GiveWay(ids, labels, self.config.levels, self.seed, self.config.nested)
 
     def _assign(self, positions: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
         rows = self.wrong.iloc[positions]
@@ -162,22 +179,18 @@ def _clean(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(is_clean=True, true_label=rows["label"], source="clean")
 
 
-def _blue(clean: pd.DataFrame, flipped: np.ndarray, selection: Selection) -> pd.DataFrame:
-    """The same clean images with other labels."""
-    rows = _clean(clean.iloc[selection.noisy])
-    return rows.assign(label=flipped[selection.noisy], is_clean=False)
-
-
-def in_place_order(rows: pd.DataFrame) -> pa.Table:
-    """Rows as a table of examples without pictures, in the order of `place`; columns that are not there are null."""
-    rows = rows.iloc[np.argsort(place(rows["image_id"]), kind="stable")]
+def in_place_order(rows: pd.DataFrame) -> Listed:
+    """Rows, which have their `place`, as examples in its order; other columns that are not there are null."""
+    places = rows["place"].to_numpy()
+    order = np.argsort(places, kind="stable")
+    rows = rows.iloc[order]
     columns = {
         field.name: pa.array(rows[field.name], field.type, from_pandas=True)
         if field.name in rows
         else pa.nulls(len(rows), field.type)
         for field in LISTED_SCHEMA
     }
-    return pa.table(columns, schema=LISTED_SCHEMA)
+    return Listed(pa.table(columns, schema=LISTED_SCHEMA), places[order])
 
 
 def noise_by_class(examples: pa.Table, class_names: Sequence[str]) -> list[dict[str, object]]:

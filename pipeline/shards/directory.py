@@ -18,9 +18,16 @@ def shard_name(prefix: str, index: int, count: int) -> str:
 
 
 def open_for_writing(folder: str) -> None:
-    """Take a directory out of use while it is written: without a manifest nobody reads it."""
-    files.remove(files.join(folder, MANIFEST))
+    """Empty a directory that is to be written: its manifest goes first, and without one nobody reads it."""
+    take_out_of_use(folder)
+    files.remove(folder)
     files.make_folder(folder)
+
+
+def take_out_of_use(folder: str) -> None:
+    """Remove the manifest of a directory whose other contents stay, and what a killed writer left behind."""
+    files.remove(files.join(folder, MANIFEST))
+    files.remove_temporaries(folder)
 
 
 def commit(folder: str, table: str, shards: Sequence[Shard], about: Mapping[str, Any]) -> Manifest:

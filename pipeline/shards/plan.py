@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import compute as pc
 from pyarrow import csv
 
 from pipeline import files
-from pipeline.keyed_hash import place
-from pipeline.noise.splits import LISTED_SCHEMA
+from pipeline.noise.splits import LISTED_SCHEMA, Listed
 from pipeline.shards import directory
 
 PICTURES = "images"  # folder of the pictures that all sets of a shared dataset use
@@ -28,7 +28,7 @@ class SetPlan:
     """
 
     name: str
-    examples: pa.Table
+    listed: Listed
     facts: Mapping[str, Any]
 
     def is_written(self, dataset: str) -> bool:
@@ -38,31 +38,28 @@ class SetPlan:
 
 
 def plan_set(
-    name: str,
-    examples: pa.Table,
-    facts: Mapping[str, Any],
-    pictures: Mapping[str, str],
-    layout: Mapping[str, Any],
+    name: str, listed: Listed, facts: Mapping[str, Any], images: pa.Table, layout: Mapping[str, Any]
 ) -> SetPlan:
-    """Plan a set. `pictures` gives the digest of each image's original, `layout` says how shards are written."""
+    """Plan a set. `images` has image_id and sha256 (of the original), `layout` says how shards are written."""
     digest = hashlib.sha256(json.dumps([name, facts, layout], sort_keys=True).encode())
-    originals = pa.array([pictures[image_id] for image_id in examples["image_id"].to_pylist()], pa.string())
+    position = pc.index_in(listed.examples["image_id"], images["image_id"])
+    originals = images["sha256"].take(position)
     # As text, since equal Arrow tables need not be equal bytes.
     text = pa.BufferOutputStream()
-    csv.write_csv(examples.append_column("original", originals), text)
+    csv.write_csv(listed.examples.append_column("original", originals), text)
     digest.update(text.getvalue())
-    return SetPlan(name, examples, {**facts, **layout, "content_sha256": digest.hexdigest()})
+    return SetPlan(name, listed, {**facts, **layout, "content_sha256": digest.hexdigest()})
 
 
-def all_pictures(plans: Sequence[SetPlan]) -> pa.Table:
-    """The images that the sets use, once each, in the order of `place`, as a table of examples with ids only."""
-    ids = pa.chunked_array(
-        [pa.array([], pa.string()), *(plan.examples["image_id"].combine_chunks() for plan in plans)]
-    )
-    distinct = ids.unique()
-    ordered = distinct.take(pa.array(np.argsort(place(distinct.to_pylist()), kind="stable")))
-    columns = [ordered if f.name == "image_id" else pa.nulls(len(ordered), f.type) for f in LISTED_SCHEMA]
-    return pa.table(columns, schema=pa.schema([f.with_nullable(True) for f in LISTED_SCHEMA]))
+def all_pictures(plans: Sequence[SetPlan]) -> Listed:
+    """The images that the sets use, once each, as examples of which only the ids are known."""
+    ids = np.concatenate([plan.listed.examples["image_id"].to_numpy() for plan in plans])
+    places, first = np.unique(np.concatenate([plan.listed.places for plan in plans]), return_index=True)
+    columns = [
+        pa.array(ids[first], pa.string()) if f.name == "image_id" else pa.nulls(len(first), f.type)
+        for f in LISTED_SCHEMA
+    ]
+    return Listed(pa.table(columns, schema=pa.schema([f.with_nullable(True) for f in LISTED_SCHEMA])), places)
 
 
 def changes(before: pa.Table, plans: Sequence[SetPlan]) -> dict[str, dict[str, int]]:
@@ -77,10 +74,8 @@ def changes(before: pa.Table, plans: Sequence[SetPlan]) -> dict[str, dict[str, i
         labels.setdefault(name, {})[image_id] = label
     result = {name: {"added": 0, "removed": len(old), "relabelled": 0} for name, old in labels.items()}
     for plan in plans:
-        old = labels.get(plan.name, {})
-        new = dict(
-            zip(plan.examples["image_id"].to_pylist(), plan.examples["label"].to_pylist(), strict=True)
-        )
+        old, examples = labels.get(plan.name, {}), plan.listed.examples
+        new = dict(zip(examples["image_id"].to_pylist(), examples["label"].to_pylist(), strict=True))
         result[plan.name] = {
             "added": len(new.keys() - old.keys()),
             "removed": len(old.keys() - new.keys()),

@@ -62,7 +62,7 @@ def one_coin(votes: VoteMatrix, settings: Settings, gold: np.ndarray | None = No
         scores = votes.tally((np.log(skill) - wrong)[votes.workers])
         scores += np.log(prior)
         posterior, evidence = normalise(scores, gold)
-        if climb.step(evidence + float(named @ wrong)):
+        if climb.step(evidence + float((named * wrong).sum())):
             break
     return Posterior(
         posterior,

@@ -70,7 +70,7 @@ class _State:
         x = self.margin(alpha, log_beta)
         scores = self.votes.tally(x + self.others)  # log σ(x) − log σ(−x) = x
         posterior, evidence = normalise(scores, self.gold)
-        wrong = float(self.named @ (log_expit(-x) - self.others))
+        wrong = float((self.named * (log_expit(-x) - self.others)).sum())
         prior = -0.5 * (((alpha - 1) ** 2).sum() + ((log_beta - 1) ** 2).sum())
         return posterior, evidence + wrong + float(prior)
 

@@ -58,6 +58,8 @@ def test_16_bit_grey_is_scaled_not_cut(encoded: Encode) -> None:
     ramp = np.arange(256, dtype=np.uint16).reshape(16, 16)
     found = pixels(encoded(Image.fromarray(ramp * 257), "PNG"))
     assert (found == ramp[..., None]).all()
+    deep = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16) // 3 * 3
+    assert abs(pixels(encoded(Image.fromarray(deep), "PNG"))[..., 0] - deep / 257).max() < 1
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

@@ -304,7 +304,10 @@ def test_packed_bodies_are_neither_asked_for_nor_unpacked(fetcher: Fetcher, web:
 
 
 def test_the_environment_names_no_proxy(base: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
     made = Fetcher(str(base), IngestConfig(allow_private_hosts=True))
     assert made.fetch(None, web.serve("/a", b"picture")) == b"picture"
     made.close()

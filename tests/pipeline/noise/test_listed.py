@@ -44,7 +44,7 @@ def made(*pairs, **more):
 def facts(split):
     return {
         r["image_id"]: (r["label"], r["is_clean"], r["true_label"], r["source"], r["votes_no"])
-        for r in split.examples.to_pylist()
+        for r in split.listed.examples.to_pylist()
     }
 
 
@@ -61,7 +61,7 @@ def test_what_is_clean_follows_from_the_clean_list_and_the_verdicts():
 def test_what_was_measured_is_told():
     split = made(("c0", "ant"), ("w0", "ant"), ("w1", "ant"), ("gone", "bee"), colour="red", level="0.5")
     assert (split.name, split.colour, split.noise_level) == ("mine", "red", 0.5)
-    assert split.listed == {
+    assert split.measured == {
         "noise": "measured", "realised_noise": 0.666667, "claimed_noise": 0.5, "rows_listed": 4,
         "not_ingested": 1, "not_ingested_first": ["gone"], "not_judged": 1,
     }  # fmt: skip

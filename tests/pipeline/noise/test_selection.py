@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.noise.selection import check_supply, select, wanted_counts
+from pipeline.noise.selection import GiveWay, check_supply
 from schemas.errors import DataError
 
 LABELS = st.lists(st.integers(0, 4), min_size=5, max_size=150).map(lambda found: [0, 1, 2, 3, 4, *found])
@@ -15,7 +15,8 @@ def ids(labels):
 
 
 def pick(labels, level, nested=True, available=None, on_shortage="error", seed=0):
-    return select(ids(labels), np.array(labels), level, seed, nested, available, on_shortage)
+    order = GiveWay(ids(labels), np.array(labels), [level], seed, nested)
+    return order.select(level, available, on_shortage)
 
 
 @settings(deadline=None)
@@ -53,7 +54,8 @@ def test_the_order_of_images_does_not_matter(labels, level, random):
     random.shuffle(shuffled)
 
     def noisy(of):
-        chosen = select([i for i, _ in of], np.array([c for _, c in of]), level, 0, True, None, "error")
+        order = GiveWay([i for i, _ in of], np.array([c for _, c in of]), [level], 0, True)
+        chosen = order.select(level, None, "error")
         return {(of[p][0], int(t)) for p, t in zip(chosen.noisy, chosen.turn, strict=True)}
 
     assert noisy(images) == noisy(shuffled)
@@ -74,20 +76,22 @@ def test_cap_replaces_what_it_can():
 
 
 def test_a_shortage_names_the_class_its_need_and_the_largest_level_that_works():
-    sizes, available = np.array([100, 100]), np.array([25, 90])
+    labels, available = [0, 1] * 100, np.array([25, 90])
+    order = GiveWay(ids(labels), np.array(labels), [0.4], 0, True)
     with pytest.raises(DataError) as caught:
-        check_supply("red", ["ant", "bee"], sizes, available, [0.1, 0.2, 0.4])
+        check_supply("red", ["ant", "bee"], order, available, [0.1, 0.2, 0.4])
     text = str(caught.value)
     assert "ant: has 25 wrong images, 40 are needed" in text
     assert "bee" not in text
     assert "up to 0.25" in text
     assert "up to 0.2)" in text
     assert "shrink" in text
-    check_supply("red", ["ant", "bee"], sizes, available, [0.1, 0.25])
+    check_supply("red", ["ant", "bee"], order, available, [0.1, 0.25])
 
 
 def test_wanted_counts_add_up_even_for_very_unequal_classes():
     sizes = np.array([10_000, *[1] * 99])
-    counts = wanted_counts(sizes, 0.4)
+    labels = np.repeat(np.arange(100), sizes)
+    counts = GiveWay(ids(labels), labels, [0.4, 0.1], 0, True).wanted(0.4)
     assert counts.sum() == round(0.4 * sizes.sum())
     assert abs(counts[0] - 4000) <= 1

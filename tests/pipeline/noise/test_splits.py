@@ -43,7 +43,7 @@ def pools(clean_each=20, wrong_each=30):
 
 def made(config=CONFIG, seed=0, **sizes):
     return {
-        split.name: split.examples.to_pylist()
+        split.name: split.listed.examples.to_pylist()
         for split in training_sets(*pools(**sizes), NAMES, config, seed)
     }
 
@@ -61,11 +61,11 @@ def test_every_set_has_exactly_its_noise_and_no_image_twice(clean_each, percents
         levels=tuple(percent / 100 for percent in percents), colours=("red", "blue", "blue-asymmetric")
     )
     for split in training_sets(*pools(clean_each), NAMES, config, seed):
-        rows = split.examples.to_pylist()
+        rows = split.listed.examples.to_pylist()
         ids = [row["image_id"] for row in rows]
         assert len(set(ids)) == len(ids) == 3 * clean_each
         assert len(noisy(rows)) == round(split.noise_level * len(ids))
-        for entry in noise_by_class(split.examples, NAMES):
+        for entry in noise_by_class(split.listed.examples, NAMES):
             assert abs(entry["noisy"] - split.noise_level * entry["rows"]) < 1
 
 
@@ -137,7 +137,7 @@ def test_it_makes_the_published_benchmark_at_true_scale():
     )
     config = NoiseConfig(colours=("red", "blue"), clean_per_class=500, blue_size="all", levels=(0.3, 0.8))
     sizes = {
-        s.name: s.examples.num_rows
+        s.name: s.listed.examples.num_rows
         for s in training_sets(clean, wrong, [f"c{i}" for i in range(100)], config, 0)
     }
     assert sizes == {"red-0.30": 50_000, "red-0.80": 50_000, "blue-0.30": 60_000, "blue-0.80": 60_000}

@@ -1,0 +1,185 @@
+"""What twenty training sets cost beside one, self-contained and shared.
+
+    python benchmarks/split.py --output DIR [--clean 50000] [--wrong 45000] [--test 5000]
+
+Makes the tables of the earlier stages at the size of Mini-ImageNet (100 classes, JPEG of 84×84; ids are real rows, the
+pictures repeat), then runs the split stage for one set, for twenty (red and blue at ten levels), and for twenty in
+shared mode, each in a process of its own. Prints wall time, bytes written and peak memory.
+"""
+
+import argparse
+import io
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from pipeline.keyed_hash import bucket, bucket_count, place
+from pipeline.shards import directory
+from pipeline.shards.parquet import write_shard
+from schemas.duplicate import DUPLICATE
+from schemas.image import IMAGES
+from schemas.retrieval import RETRIEVAL
+from schemas.verdict import VERDICT
+
+CLASSES = [f"class-{i:02d}" for i in range(100)]
+LEVELS = [0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8]
+PICTURES = 500
+RUNS = {
+    "one set": {"noise.levels": [0.4], "noise.colours": ["red"]},
+    "twenty sets": {},
+    "twenty sets, shared": {"shards.mode": "shared"},
+}
+
+
+def pictures() -> list[bytes]:
+    """Some JPEGs of 84×84 with the size of real ones."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(PICTURES):
+        blobs = Image.fromarray(rng.integers(0, 256, (21, 21, 3), np.uint8).astype(np.uint8))
+        buffer = io.BytesIO()
+        blobs.resize((84, 84), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=72)
+        found.append(buffer.getvalue())
+    return found
+
+
+def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
+    """Write what ingest, label and dedupe would have written."""
+    sources = np.repeat(["clean", "web", "test"], [clean, wrong, test])
+    number = np.concatenate([np.arange(clean), np.arange(wrong), np.arange(test)])
+    ids = np.array([f"{s}-{i:06d}" for s, i in zip(sources, number, strict=True)], object)
+    names = np.array(CLASSES, object)[number % 100]
+    places = place(ids)
+    order = np.argsort(places)
+    ids, sources, names, places = ids[order], sources[order], names[order], places[order]
+    buckets = bucket_count(len(ids), 2048)
+    at = bucket(places, buckets)
+    encoded = pictures()
+    ingest_config = {"size": 84, "format": "jpeg", "quality": 72, "resize": "exact", "resample": "area"}
+
+    def commit(folder: str, kind, tables, about=None):
+        path = str(output / folder)
+        directory.open_for_writing(path)
+        shards = [
+            write_shard(path, directory.shard_name("part", index, buckets), kind.schema, [table])
+            for index, table in enumerate(tables)
+        ]
+        about = {"buckets": buckets, "counts": {}, "config": ingest_config, **(about or {})}
+        directory.commit(path, kind.name, [shard for shard in shards if shard], about)
+
+    def image_rows(rows):
+        for i in rows:
+            yield {
+                "image_id": ids[i], "source": sources[i], "width": 500, "height": 375, "format": "JPEG",
+                "image": {"bytes": encoded[i % PICTURES], "path": f"{ids[i]}.jpeg"}, "bytes_in": 1,
+                "sha256": f"{i:064x}", "phash": int(i), "phash_256": int(i).to_bytes(32, "big"),
+            }  # fmt: skip
+
+    buckets_rows = [np.flatnonzero(at == index) for index in range(buckets)]
+    commit("ingest/images", IMAGES, (IMAGES.from_rows(image_rows(rows)) for rows in buckets_rows))
+    commit(
+        "ingest/retrievals",
+        RETRIEVAL,
+        (
+            RETRIEVAL.from_rows(
+                {
+                    "image_id": ids[i],
+                    "class_name": names[i],
+                    "source": sources[i],
+                    "method": "text",
+                    "row": f"l:{i}",
+                }
+                for i in rows
+            )
+            for rows in buckets_rows
+        ),
+    )
+    commit(
+        "labels/verdicts",
+        VERDICT,
+        (
+            VERDICT.from_rows(
+                {
+                    "image_id": ids[i],
+                    "class_name": names[i],
+                    "verdict": "no",
+                    "yes": 0,
+                    "no": 3,
+                    "unsure": 0,
+                    "confidence": 1.0,
+                }
+                for i in rows
+                if sources[i] == "web"
+            )
+            for rows in buckets_rows
+        ),
+    )
+    commit(
+        "dedupe/duplicates",
+        DUPLICATE,
+        [DUPLICATE.schema.empty_table()],
+        {"config": {"radius": 8, "confirm_radius": 64}},
+    )
+    config = {
+        "source": str(output), "classes": CLASSES, "clean": ["-"], "test": ["-"], "web": ["-"], "votes": ["-"],
+        "noise": {"levels": LEVELS, "colours": ["red", "blue"]},
+    }  # fmt: skip
+    (output / "build.yaml").write_text(yaml.safe_dump(config))
+
+
+def measure(output: Path, overrides: dict[str, object]) -> tuple[float, int, float]:
+    """Run the split stage anew; return wall seconds, bytes of the dataset, and peak MiB of the largest process."""
+    shutil.rmtree(output / "dataset", ignore_errors=True)
+    shutil.rmtree(output / "split", ignore_errors=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "split",
+        "--config",
+        str(output / "build.yaml"),
+        "--output",
+        str(output),
+    ]
+    for key, value in overrides.items():
+        command += ["--set", f"{key}={json.dumps(value)}"]
+    code = "import resource,subprocess,sys; r = subprocess.run(sys.argv[1:]); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(r.returncode)"
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], check=True, stderr=subprocess.PIPE, text=True
+    )
+    wall = time.monotonic() - start
+    size = sum(path.stat().st_size for path in (output / "dataset").rglob("*.parquet"))
+    return wall, size, int(done.stderr.split()[-1]) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--clean", type=int, default=50_000)
+    parser.add_argument("--wrong", type=int, default=45_000)
+    parser.add_argument("--test", type=int, default=5_000)
+    arguments = parser.parse_args()
+    shutil.rmtree(arguments.output, ignore_errors=True)
+    write_tables(arguments.output, arguments.clean, arguments.wrong, arguments.test)
+    rows = {name: measure(arguments.output, overrides) for name, overrides in RUNS.items()}
+    one = rows["one set"][0]
+    print(f"\n{arguments.clean:,} clean, {arguments.wrong:,} wrong, {arguments.test:,} test images\n")
+    print(
+        "| run | wall s | of one set | MiB written | peak MiB, largest process |\n|---|---:|---:|---:|---:|"
+    )
+    for name, (wall, size, memory) in rows.items():
+        print(f"| {name} | {wall:.1f} | {wall / one:.2f} | {size / 2**20:.0f} | {memory:.0f} |")
+
+
+if __name__ == "__main__":
+    main()

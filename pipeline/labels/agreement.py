@@ -1,0 +1,135 @@
+"""How far workers agree beyond chance: Krippendorff's alpha, Fleiss' kappa, Gwet's AC1, Cohen's kappa of pairs.
+
+All but Cohen's depend only on how many votes of each answer a question has. Questions with the same counts are one
+pattern; three to five votes make a few dozen of them. So sums over buckets are small, and a bootstrap over a million
+questions is a draw of how often each pattern comes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.labels.consensus.matrix import VoteMatrix
+
+REPLICATES = 1000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the limits of its 95 % bootstrap interval; NaN where it is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+
+def krippendorff_alpha(counts: np.ndarray, questions: np.ndarray) -> np.ndarray:
+    """Krippendorff's alpha for nominal data, float64 (b,).
+
+    K. Krippendorff: Computing Krippendorff's Alpha-Reliability (2011), section C. `counts` (p, answers) are the votes
+    of each pattern, `questions` (b, p) how many questions have it, in each of b samples. Questions with one vote
+    pair with nothing and are left out.
+    """
+    votes = counts.sum(axis=1)
+    pairs = votes >= 2
+    counts, votes, questions = counts[pairs], votes[pairs], questions[:, pairs]
+    same = questions @ ((counts * (counts - 1)).sum(axis=1) / (votes - 1))  # the diagonal of coincidences
+    by_answer = questions @ counts
+    total = questions @ votes
+    return _beyond_chance(total - same, (total**2 - (by_answer**2).sum(axis=1)) / (total - 1))
+
+
+def fleiss_kappa(counts: np.ndarray, questions: np.ndarray) -> np.ndarray:
+    """Fleiss' kappa, float64 (b,); arguments as in `krippendorff_alpha`.
+
+    J. L. Fleiss: Measuring Nominal Scale Agreement Among Many Raters (1971), equation 7; with different numbers of
+    votes as in K. L. Gwet: Handbook of Inter-Rater Reliability (2014), chapter 2.
+    """
+    observed, shares = _observed_and_shares(counts, questions)
+    return _beyond_chance(1 - observed, 1 - (shares**2).sum(axis=1))
+
+
+def gwet_ac1(counts: np.ndarray, questions: np.ndarray) -> np.ndarray:
+    """Gwet's AC1, float64 (b,); arguments as in `krippendorff_alpha`.
+
+    K. L. Gwet: Computing Inter-Rater Reliability in the Presence of High Agreement (2008), equation 5: unlike kappa
+    it does not fall where nearly all answers are the same. All columns of `counts` are answers that were on offer.
+    """
+    observed, shares = _observed_and_shares(counts, questions)
+    return _beyond_chance(1 - observed, 1 - (shares * (1 - shares)).sum(axis=1) / (counts.shape[1] - 1))
+
+
+MEASURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "krippendorff_alpha": krippendorff_alpha,
+    "fleiss_kappa": fleiss_kappa,
+    "gwet_ac1": gwet_ac1,
+}
+
+
+def with_intervals(counts: np.ndarray, questions: np.ndarray, seed: int = 0) -> dict[str, Interval]:
+    """Each of MEASURES with its percentile interval from a bootstrap over questions.
+
+    `counts` int (p, answers), `questions` int (p,). Drawing questions with replacement is drawing how often each
+    pattern comes: REPLICATES rows of a multinomial.
+    """
+    total = int(questions.sum())
+    if not total:
+        return {name: Interval(np.nan, np.nan, np.nan) for name in MEASURES}
+    rng = np.random.Generator(np.random.PCG64(seed))
+    samples = rng.multinomial(total, questions / total, REPLICATES).astype(np.float64)
+    result = {}
+    for name, measure in MEASURES.items():
+        value = float(measure(counts, questions[None].astype(np.float64))[0])
+        drawn = measure(counts, samples)
+        drawn = drawn[np.isfinite(drawn)]
+        tail = (1 - LEVEL) / 2
+        low, high = np.quantile(drawn, [tail, 1 - tail]) if len(drawn) else (np.nan, np.nan)
+        result[name] = Interval(value, float(low), float(high))
+    return result
+
+
+def pairwise_cohen(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cohen's kappa of each pair of workers with common questions.
+
+    J. Cohen: A Coefficient of Agreement for Nominal Scales (1960), equation 1. Returns pairs int32 (n, 2), common
+    questions int64 (n,), kappa float64 (n,), NaN where both give one and the same answer throughout.
+    """
+    sizes = np.bincount(votes.items, minlength=votes.n_items)
+    starts = np.concatenate([[0], np.cumsum(sizes)])[:-1]
+    firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for size in np.unique(sizes[sizes > 1]):
+        rows = starts[sizes == size][:, None] + np.arange(size)
+        one, other = np.triu_indices(size, 1)
+        firsts.append(rows[:, one].ravel())
+        seconds.append(rows[:, other].ravel())
+    first, second = np.concatenate(firsts), np.concatenate(seconds)
+    codes = votes.workers[first].astype(np.int64) * votes.n_workers + votes.workers[second]
+    apart = votes.workers[first] != votes.workers[second]
+    found, place = np.unique(codes[apart], return_inverse=True)
+    k = votes.n_answers
+    cells = (place * k + votes.answers[first][apart]) * k + votes.answers[second][apart]
+    tables = np.bincount(cells, minlength=len(found) * k * k).reshape(-1, k, k).astype(np.float64)
+    common = tables.sum(axis=(1, 2))
+    observed = np.einsum("pii->p", tables) / common
+    expected = np.einsum("pi,pi->p", tables.sum(axis=2), tables.sum(axis=1)) / common**2
+    pairs = np.stack([found // votes.n_workers, found % votes.n_workers], axis=1).astype(np.int32)
+    return pairs, common.astype(np.int64), _beyond_chance(1 - observed, 1 - expected)
+
+
+def _observed_and_shares(counts: np.ndarray, questions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean share of agreeing pairs (b,) over questions with two votes, mean share of each answer (b, answers)."""
+    votes = counts.sum(axis=1)
+    pairs = np.maximum(votes * (votes - 1), 1)
+    agreeing = (counts * (counts - 1)).sum(axis=1) / pairs
+    with np.errstate(invalid="ignore", divide="ignore"):
+        observed = questions @ agreeing / (questions @ (votes >= 2))
+        shares = questions @ (counts / votes[:, None]) / questions.sum(axis=1)[:, None]
+    return observed, shares
+
+
+def _beyond_chance(disagreement: np.ndarray, by_chance: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result: np.ndarray = 1 - disagreement / by_chance
+    return np.where(by_chance > 0, result, np.nan)

@@ -1,0 +1,76 @@
+"""The label stage by other methods than majority, from the command line."""
+
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from pipeline.__main__ import main
+from tests.pipeline.conftest import ONE_PROCESS
+from tests.pipeline.small_world import CLASSES, WEB
+
+
+def read(folder: Path) -> pa.Table:
+    return pa.concat_tables(parquet.read_table(path) for path in sorted(folder.glob("*.parquet")))
+
+
+@pytest.fixture
+def ingested(built, tmp_path) -> Path:
+    shutil.copytree(built / "ingest", tmp_path / "out" / "ingest")
+    return tmp_path / "out"
+
+
+def label(world, output: Path, *settings: str, more: tuple[str, ...] = (ONE_PROCESS,)) -> int:
+    overrides = [part for setting in settings for part in ("--set", f"label.{setting}")]
+    return main(["label", "--config", str(world.config), "--output", str(output), *overrides, *more])
+
+
+def test_gathered_methods_write_the_same_tables_with_one_process_and_two(world, built, ingested):
+    # w2 says no to everything: majority follows w0 and w1, and so does Dawid-Skene, which says by how much.
+    assert label(world, ingested, "method=dawid-skene", "smoothing=0.1") == 0
+    one = {path.relative_to(ingested): path.read_bytes() for path in (ingested / "labels").rglob("*.parquet")}
+    verdicts = read(ingested / "labels" / "verdicts")
+    assert verdicts.num_rows == len(CLASSES) * WEB
+    by_majority = read(built / "labels" / "verdicts")
+    assert verdicts["image_id"].equals(by_majority["image_id"])
+    same = pa.compute.equal(verdicts["verdict"], by_majority["verdict"])
+    assert pa.compute.sum(pa.compute.invert(same)).as_py() <= 1  # the planted tie
+    workers = {row["worker_id"]: row for row in read(ingested / "labels" / "workers").to_pylist()}
+    assert workers["w0"]["skill"] > 0.95
+    assert workers["w2"]["suspicion"] == "one answer"
+    agreement = {
+        (row["class_name"], row["measure"]): row
+        for row in read(ingested / "labels" / "agreement").to_pylist()
+    }
+    assert {name for name, _ in agreement} == {None, *CLASSES}
+    assert agreement[None, "mean_cohen_kappa"]["value"] > 0
+    two = ("--direct_num_workers=2", "--force")
+    assert label(world, ingested, "method=dawid-skene", "smoothing=0.1", more=two) == 0
+    assert {
+        path.relative_to(ingested): path.read_bytes() for path in (ingested / "labels").rglob("*.parquet")
+    } == one
+
+
+def test_policies_and_gold_reach_the_verdicts(world, ingested):
+    def verdict(image: str) -> str:
+        rows = read(ingested / "labels" / "verdicts").to_pylist()
+        return next(row["verdict"] for row in rows if row["image_id"] == image)
+
+    assert label(world, ingested, "ties=seeded") == 0
+    assert verdict(world.tie) in ("yes", "no")
+    gold = world.folder / "gold.csv"
+    gold.write_text(f"image_id,class_name,answer\n{world.tie},cow,yes\n")
+    assert label(world, ingested, "method=one-coin", "gold=gold.csv") == 0
+    assert verdict(world.tie) == "yes"
+    assert label(world, ingested, "duplicates=last", "ties=posterior") == 0
+
+
+def test_wrong_settings_are_told(world, ingested, capsys):
+    assert label(world, ingested, "method=dawid_skene") == 2
+    assert "'dawid_skene' is not one of majority, weighted-majority" in capsys.readouterr().err
+    assert label(world, ingested, "gold=gold.csv") == 2
+    assert "majority learns nothing from gold questions" in capsys.readouterr().err
+    assert label(world, ingested, "max_votes=2") == 2
+    assert "max_votes 2 is below min_votes 3" in capsys.readouterr().err

@@ -1,0 +1,135 @@
+"""Agreement beside published values, and beside scikit-learn for pairs."""
+
+import numpy as np
+import pytest
+
+from pipeline.labels.agreement import (
+    fleiss_kappa,
+    gwet_ac1,
+    krippendorff_alpha,
+    pairwise_cohen,
+    with_intervals,
+)
+from pipeline.labels.agreement_table import agreement_table, mean_cohen, vote_patterns
+from pipeline.labels.columns import encode_votes
+from pipeline.labels.consensus.matrix import VoteMatrix
+from tests.pipeline.labels.conftest import frame
+from tests.pipeline.labels.crowd import random_votes
+
+# Krippendorff (2011), section C: four observers, twelve units, missing answers; nominal alpha is 0.743.
+OBSERVERS = [
+    "1 2 3 3 2 1 4 1 2 . . .",
+    "1 2 3 3 2 2 4 1 2 5 . 3",
+    ". 3 3 3 2 3 4 2 2 5 1 .",
+    "1 2 3 3 2 4 4 1 2 5 1 .",
+]
+# Fleiss (1971), table 1: 30 patients, six psychiatrists each, five diagnoses; kappa is 0.430.
+PSYCHIATRISTS = """00060 03003 01401 00006 03030 20400 00402 20310 20040 00006 10050 11040 03300 10050 02031 00501 30012
+51000 02040 10203 00006 01050 02013 20040 10041 05010 40002 02040 10500 00006"""
+
+
+def one_sample(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return counts, np.ones((1, len(counts)))
+
+
+def krippendorff() -> np.ndarray:
+    units = zip(*(line.split() for line in OBSERVERS), strict=True)
+    return np.array([[unit.count(str(answer)) for answer in range(1, 6)] for unit in units])
+
+
+def fleiss() -> np.ndarray:
+    return np.array([[int(digit) for digit in patient] for patient in PSYCHIATRISTS.split()])
+
+
+def test_krippendorffs_example_with_missing_answers():
+    assert krippendorff_alpha(*one_sample(krippendorff()))[0] == pytest.approx(0.743, abs=5e-4)
+
+
+def test_fleiss_psychiatrists():
+    assert fleiss().sum(axis=0).tolist() == [26, 26, 30, 55, 43]
+    assert fleiss_kappa(*one_sample(fleiss()))[0] == pytest.approx(0.430, abs=5e-4)
+
+
+def test_gwets_values_on_the_same_twelve_units():
+    """Gwet's own package irrCAC, on `cac.raw4raters`: AC1 0.77544, Fleiss 0.76117, alpha 0.74342."""
+    assert gwet_ac1(*one_sample(krippendorff()))[0] == pytest.approx(0.77544, abs=1e-5)
+    assert fleiss_kappa(*one_sample(krippendorff()))[0] == pytest.approx(0.76117, abs=1e-5)
+    assert krippendorff_alpha(*one_sample(krippendorff()))[0] == pytest.approx(0.74342, abs=1e-5)
+
+
+def test_kappa_falls_where_all_answers_are_the_same_and_ac1_does_not():
+    counts, questions = np.array([[0, 3], [1, 2], [3, 0]]), np.array([[970.0, 28, 2]])
+    assert fleiss_kappa(counts, questions)[0] < 0.2
+    assert gwet_ac1(counts, questions)[0] > 0.95
+
+
+def test_patterns_are_the_questions_they_stand_for():
+    counts = np.array([[3, 0, 0], [2, 1, 0], [0, 3, 1], [1, 1, 1]])
+    often = np.array([5, 3, 8, 2])
+    for measure in (krippendorff_alpha, fleiss_kappa, gwet_ac1):
+        apart = measure(*one_sample(np.repeat(counts, often, axis=0)))
+        assert measure(counts, often[None].astype(float)) == pytest.approx(apart)
+
+
+def test_the_interval_is_that_of_a_bootstrap_over_questions():
+    counts, often = np.array([[3, 0], [2, 1], [1, 2], [0, 3]]), np.array([60, 20, 15, 55])
+    found = with_intervals(counts, often)["fleiss_kappa"]
+    rng = np.random.default_rng(1)
+    rows = np.repeat(counts, often, axis=0)
+    drawn = [fleiss_kappa(*one_sample(rows[rng.integers(0, 150, 150)]))[0] for _ in range(2000)]
+    assert found.low == pytest.approx(np.quantile(drawn, 0.025), abs=0.02)
+    assert found.high == pytest.approx(np.quantile(drawn, 0.975), abs=0.02)
+    assert found.low < found.value < found.high
+    assert with_intervals(counts, often) == with_intervals(counts, often)
+
+
+def test_cohens_example():
+    """Cohen (1960), table 1: 200 patients, two judges, three diagnoses; kappa is 0.492."""
+    table = np.array([[88, 14, 18], [10, 40, 10], [2, 6, 12]])
+    first, second = np.nonzero(table)
+    first, second = np.repeat(first, table[first, second]), np.repeat(second, table[np.nonzero(table)])
+    items = np.tile(np.arange(200), 2)
+    workers = np.repeat([0, 1], 200)
+    votes = VoteMatrix.of(items, workers, np.concatenate([first, second]), 3)
+    pairs, common, kappa = pairwise_cohen(votes)
+    assert pairs.tolist() == [[0, 1]]
+    assert common.tolist() == [200]
+    assert kappa[0] == pytest.approx(0.492, abs=5e-4)
+
+
+def test_pairs_equal_scikit_learn():
+    cohen_kappa_score = pytest.importorskip("sklearn.metrics").cohen_kappa_score
+    votes = random_votes(4, items=60, workers=6, classes=3, unsure=True)
+    pairs, common, kappa = pairwise_cohen(votes)
+    assert len(pairs) == 15
+    for (one, other), n, value in zip(pairs, common, kappa, strict=True):
+        answers = [dict(zip(votes.items[votes.workers == w], votes.answers[votes.workers == w], strict=True))
+                   for w in (one, other)]  # fmt: skip
+        both = sorted(answers[0].keys() & answers[1].keys())
+        assert n == len(both)
+        assert value == pytest.approx(cohen_kappa_score(*([a[i] for i in both] for a in answers)))
+
+
+def test_the_table_has_all_classes_and_each():
+    votes = [(f"i{k}", name, f"w{w}", answer, None) for name in ("cat", "dog") for k in range(9)
+             for w, answer in enumerate(["yes", "yes", "no"] if k % 3 == 0 else [["yes", "no"][k % 2]] * 3)]  # fmt: skip
+    rows = frame(votes)
+    first = rows["image_id"] < "i4"
+    table = agreement_table(
+        [vote_patterns(rows[first]), vote_patterns(rows[~first])], mean_cohen(encode_votes(rows))
+    )
+    assert table.equals(agreement_table([vote_patterns(rows)], mean_cohen(encode_votes(rows))))
+    found = {(row["class_name"], row["measure"]): row for row in table.to_pylist()}
+    assert {name for name, _ in found} == {None, "cat", "dog"}
+    whole, cat = found[None, "krippendorff_alpha"], found["cat", "krippendorff_alpha"]
+    assert (whole["questions"], whole["votes"]) == (18, 54)
+    assert whole["low"] <= whole["value"] <= whole["high"]
+    assert cat["low"] < whole["low"]
+    assert found[None, "mean_cohen_kappa"]["value"] == pytest.approx(whole["value"], abs=0.2)
+    assert agreement_table([]).num_rows == 0
+
+
+def test_one_answer_throughout_is_not_defined():
+    table = agreement_table([vote_patterns(frame([("a", "cat", f"w{k}", "no", None) for k in range(3)]))])
+    values = {row["measure"]: row["value"] for row in table.to_pylist() if row["class_name"] is None}
+    assert values == {"krippendorff_alpha": None, "fleiss_kappa": None, "gwet_ac1": 1.0}
