@@ -80,7 +80,7 @@ def _means(rows: Sequence[dict[str, Any]], measure: str) -> Means:
 
 def _accuracy(rows: Sequence[dict[str, Any]]) -> str:
     final, best, memorised = (_means(rows, m) for m in ("final_accuracy", "best_accuracy", "memorised"))
-    columns = list(dict.fromkeys((colour, method) for colour, method, _ in final))
+    columns = sorted({(colour, method) for colour, method, _ in final}, reverse=True)  # red, vanilla first
     table = []
     for level in sorted({level for _, _, level in final}):
         cells = []
