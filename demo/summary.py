@@ -80,7 +80,7 @@ def _means(rows: Sequence[dict[str, Any]], measure: str) -> Means:
 
 def _accuracy(rows: Sequence[dict[str, Any]]) -> str:
     final, best, memorised = (_means(rows, m) for m in ("final_accuracy", "best_accuracy", "memorised"))
-    columns = list(dict.fromkeys((colour, method) for colour, method, _ in final))
+    columns = sorted({(colour, method) for colour, method, _ in final}, reverse=True)  # red, vanilla first
     table = []
     for level in sorted({level for _, _, level in final}):
         cells = []
@@ -108,7 +108,7 @@ def _seen(rows: Sequence[dict[str, Any]]) -> str:
     levels = sorted({level for _, _, level in final})
     low, high = levels[0], levels[-1]
     lines = []
-    for colour in dict.fromkeys(colour for colour, _, _ in final):
+    for colour in sorted({colour for colour, _, _ in final}, reverse=True):
         fall = {m: final[colour, m, low] - final[colour, m, high] for m in ("vanilla", "mentormix")}
         verdict = (
             "less, as in the paper" if fall["mentormix"] < fall["vanilla"] else "not less, unlike the paper"

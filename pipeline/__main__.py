@@ -49,6 +49,19 @@ def parser() -> argparse.ArgumentParser:
             "--output", required=True, metavar="DIR", help="where all stages write; local, gs://, s3://"
         )
         sub.add_argument("--force", action="store_true", help="run even what is up to date")
+        if verb == "label":
+            sub.add_argument(
+                "--next-questions",
+                type=int,
+                metavar="N",
+                help="then list what still needs a vote, the most telling first, for at most N answers",
+            )
+            sub.add_argument(
+                "--format",
+                choices=("csv", "label-studio", "ground-truth"),
+                default="csv",
+                help="form of that list, in OUTPUT/labels [csv]",
+            )
     sub = _verb(
         verbs, "verify", "prove a dataset from its files alone: exit code 1 and the reasons if it fails"
     )
@@ -131,7 +144,17 @@ def _run(arguments: argparse.Namespace, beam_arguments: list[str]) -> int:
 
     config = load_config(arguments.config, arguments.set)
     stages = STAGES if arguments.verb == "build" else (arguments.verb,)
+    budget = getattr(arguments, "next_questions", None)
+    if budget is not None and budget < 1:
+        raise UsageError(f"--next-questions is a budget of 1 answer or more, got {budget}")
     result = build.run(config, arguments.output, beam_arguments, stages, arguments.force, say)
+    if budget is not None:
+        from pipeline.jobs.rounds import write_next_questions
+
+        written, questions = write_next_questions(config, arguments.output, budget, arguments.format)
+        answers = sum(questions["ask"].to_pylist())
+        result["next_questions"] = {"files": written, "questions": questions.num_rows, "answers": answers}
+        say(f"next    {questions.num_rows:,} questions for {answers:,} answers: {', '.join(written)}")
     if arguments.json:
         print(json.dumps(result, ensure_ascii=False))
     return 0

@@ -76,6 +76,8 @@ class LabelConfig:
     gets the more probable answer (majority: by Dawid-Skene); gets yes or no by a keyed hash."""
     duplicates: Literal["first", "last", "reject"] = "first"
     """Which of several answers of one worker to a question counts, in order of file and line; reject: none."""
+    answers: dict[str, str] | None = None
+    """Other words for yes, no and unsure: {maybe: unsure, right: "yes"} (YAML takes a bare yes for true)."""
     gold: str | None = None
     """A list of questions with known answers, for the other methods than majority."""
     max_iterations: int = 100
@@ -97,6 +99,11 @@ class LabelConfig:
             raise ValueError(f"smoothing is 0 or more, got {self.smoothing}")
         if self.gold and self.method == "majority":
             raise ValueError("majority learns nothing from gold questions; choose another method")
+        for word, answer in (self.answers or {}).items():
+            if answer not in ("yes", "no", "unsure"):
+                raise ValueError(
+                    f"answers: {word!r} stands for {answer!r}, which is neither yes, no nor unsure"
+                )
         _share("min_confidence", self.min_confidence)
         _share("max_rejected_share", self.max_rejected_share)
 

@@ -22,8 +22,8 @@ from pipeline.jobs.options import run_job
 from pipeline.jobs.stage import Stage, counts, manifest_digest, plain
 from pipeline.jobs.tables import CommitTable, by_bucket
 from pipeline.labels.gold import read_gold
+from pipeline.labels.readers.votes import check_votes_readable, read_votes
 from pipeline.labels.votes import check_votes
-from pipeline.records import check_readable, read_records
 from pipeline.rejections import check_share, malformed_rows
 from pipeline.shards import directory
 from schemas.agreement import AGREEMENT
@@ -31,7 +31,6 @@ from schemas.errors import DataError
 from schemas.manifest import Manifest
 from schemas.rejection import REJECTION
 from schemas.verdict import VERDICT
-from schemas.vote import VOTE
 from schemas.worker import WORKER
 
 SECONDS_PER_BUCKET = 0.05  # of a core, for some thousands of votes
@@ -67,7 +66,7 @@ def run(
     places = folders(output)
     if force or not stage.is_done(*places.values()):
         for path in paths.values():
-            check_readable(path, VOTE)
+            check_votes_readable(path)
         for folder in places.values():
             directory.open_for_writing(folder)
         buckets = directory.read_manifest(retrievals).about["buckets"]
@@ -118,7 +117,7 @@ class LabelVotes(beam.PTransform):
             pipeline
             | "Files" >> beam.Create(self.paths)
             | "SpreadFiles" >> beam.Reshuffle()
-            | "CheckVotes" >> beam.FlatMap(check_file, self.buckets)
+            | "CheckVotes" >> beam.FlatMap(check_file, self.buckets, self.config.answers)
             | "GatherBucket" >> beam.GroupByKey()
             | "SettleBucket"
             >> beam.ParDo(
@@ -159,11 +158,13 @@ class LabelVotes(beam.PTransform):
             _ = written | f"Commit{name.title()}" >> commit
 
 
-def check_file(name_and_path: tuple[str, str], buckets: int) -> Iterator[tuple[int, tuple[str, pa.Table]]]:
+def check_file(
+    name_and_path: tuple[str, str], buckets: int, words: dict[str, str] | None = None
+) -> Iterator[tuple[int, tuple[str, pa.Table]]]:
     """Read one vote file and yield (bucket, (kind, rows)), kind being "votes" or "rejections"."""
     name, path = name_and_path
-    for records in read_records(path, VOTE, name):
-        good, bad = check_votes(records.rows)
+    for records in read_votes(path, name):
+        good, bad = check_votes(records.rows, words)
         for index, votes in by_bucket(good, buckets):
             yield index, ("votes", votes)
         rejected = pa.concat_tables([bad, malformed_rows(records.malformed)])

@@ -1,5 +1,7 @@
 """The rules for votes, over whole columns."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -22,13 +24,16 @@ DUPLICATES = {
 VOTE_ROWS = VOTE.schema.append(pa.field("row", pa.string()))
 
 
-def check_votes(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+def check_votes(rows: pa.Table, words: Mapping[str, str] | None = None) -> tuple[pa.Table, pa.Table]:
     """Check each vote by itself; `rows` are strings as `read_records` gives them.
 
-    Returns (votes with their `row`, rejections). Answers are read without regard to case and white space.
+    Returns (votes with their `row`, rejections). Answers are read without regard to case and white space;
+    `words` gives the answer that another word stands for.
     An unreadable time is no reason to lose a vote: it becomes null.
     """
     answers = pc.utf8_lower(pc.utf8_trim_whitespace(rows["answer"]))
+    for word, answer in (words or {}).items():
+        answers = pc.if_else(pc.equal(answers, word.strip().lower()), answer, answers)
     missing = pc.or_kleene(pc.is_null(rows["image_id"]), pc.is_null(rows["class_name"]))
     missing = pc.or_kleene(missing, pc.or_kleene(pc.is_null(rows["worker_id"]), pc.is_null(answers)))
     unknown = pc.invert(pc.is_in(answers, pa.array(ANSWERS)))

@@ -1,5 +1,7 @@
 """The label stage by other methods than majority, from the command line."""
 
+import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -74,3 +76,18 @@ def test_wrong_settings_are_told(world, ingested, capsys):
     assert "majority learns nothing from gold questions" in capsys.readouterr().err
     assert label(world, ingested, "max_votes=2") == 2
     assert "max_votes 2 is below min_votes 3" in capsys.readouterr().err
+
+
+def test_the_next_round_is_listed_in_the_form_of_a_tool(world, ingested, capsys):
+    capsys.readouterr()
+    assert label(world, ingested, more=(ONE_PROCESS, "--next-questions", "10", "--json")) == 0
+    told = json.loads(capsys.readouterr().out)["next_questions"]
+    assert (told["questions"], told["answers"]) == (1, 1)
+    (row,) = csv.DictReader(Path(told["files"][0]).read_text().splitlines())
+    assert (row["image_id"], row["ask"], row["path"]) == (world.tie, "1", f"images/{world.tie}.png")
+    more = (ONE_PROCESS, "--next-questions", "500", "--format", "label-studio")
+    assert label(world, ingested, "min_votes=4", more=more) == 0
+    tasks = json.loads((ingested / "labels" / "next_questions.label-studio.json").read_text())
+    assert len(tasks) == len(CLASSES) * WEB
+    assert label(world, ingested, more=("--next-questions", "0")) == 2
+    assert "a budget of 1 answer or more" in capsys.readouterr().err

@@ -1,0 +1,76 @@
+"""SageMaker Ground Truth: the output manifest, and the responses of the workers in the folders beside it.
+
+Format: https://docs.aws.amazon.com/sagemaker/latest/dg/sms-data-output.html. A job writes
+JOB/manifests/output/output.manifest and JOB/annotations/worker-response/iteration-N/LINE/TIME.json.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline import files
+from pipeline.labels.readers.row import VoteRow, text
+from schemas.errors import DataError
+
+
+def read_ground_truth(path: str) -> Iterator[VoteRow]:
+    """One row for each answer of a worker; the manifest's lines carry `image_id` and `class_name`.
+
+    Raises DataError if there are no responses: the manifest alone has the tool's own verdicts and no votes.
+    """
+    folders = _responses(path)
+    for number, line in enumerate(files.read_text(path).splitlines()):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield VoteRow(problem=f"line {number + 1} of the manifest: {error}")
+            continue
+        if not isinstance(item, dict):
+            yield VoteRow(problem=f"line {number + 1} of the manifest is no JSON object")
+            continue
+        for folder in folders:
+            for response in sorted((folder / str(number)).glob("*.json")):
+                yield from _answers(response, item, f"{folder.name}/{number}/{response.name}")
+
+
+def _responses(path: str) -> list[Path]:
+    places = [] if "://" in path else [parent / "annotations" for parent in Path(path).absolute().parents][:3]
+    folders = [folder for place in places for folder in (place / "worker-response").glob("iteration-*")]
+    if not folders:
+        raise DataError(
+            f"{path}: found no annotations/worker-response/iteration-1 beside or above it; copy the job's whole "
+            "output folder to this machine, for the manifest alone has no votes"
+        )
+    return sorted(folders, key=lambda folder: (len(folder.name), folder.name))
+
+
+def _answers(response: Path, item: dict[str, Any], where: str) -> Iterator[VoteRow]:
+    try:
+        answers = json.loads(response.read_text(encoding="utf-8"))["answers"]
+        if not isinstance(answers, list):
+            raise ValueError("answers is no list")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        yield VoteRow(problem=f"{where}: no answers ({type(error).__name__}: {error})")
+        return
+    for answer in answers:
+        if not isinstance(answer, dict):
+            yield VoteRow(problem=f"{where}: an answer is no object")
+            continue
+        yield VoteRow(
+            text(item.get("image_id")),
+            text(item.get("class_name")),
+            text(answer.get("workerId")),
+            _label(answer.get("answerContent")),
+            text(answer.get("timeSpentInSeconds")),
+        )
+
+
+def _label(content: object) -> str | None:
+    """The label of the one form element: {"crowd-image-classifier": {"label": "yes"}}, or {"answer": "yes"}."""
+    if not isinstance(content, dict) or len(content) != 1:
+        return None
+    (value,) = content.values()
+    return text(value.get("label")) if isinstance(value, dict) else text(value)

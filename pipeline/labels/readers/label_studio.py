@@ -1,0 +1,65 @@
+"""Label Studio's JSON export: a list of tasks, each with its annotations.
+
+Format: https://labelstud.io/guide/export#Label-Studio-JSON-format-of-annotated-tasks
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline import files
+from pipeline.labels.readers.row import VoteRow, text
+from schemas.errors import DataError
+
+
+def read_label_studio(path: str) -> Iterator[VoteRow]:
+    """One row for each annotation; `image_id` and `class_name` are fields of the task's data, as `exports` writes them.
+
+    The worker is the number or address of who completed it, the time its lead time. A skipped task has no answer.
+    Raises DataError if the file is no such export.
+    """
+    try:
+        tasks = json.loads(files.read_text(path).removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: no JSON ({error}); export the project as JSON from Label Studio") from error
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) and "data" in task for task in tasks):
+        raise DataError(
+            f"{path}: no list of tasks; export the project as JSON (not JSON-MIN) from Label Studio"
+        )
+    for number, task in enumerate(tasks, 1):
+        data = task["data"] if isinstance(task["data"], dict) else {}
+        annotations = task.get("annotations", task.get("completions", []))
+        if not isinstance(annotations, list):
+            yield VoteRow(problem=f"task {number}: its annotations are no list")
+            continue
+        for annotation in annotations:
+            yield _annotation(data, annotation, number)
+
+
+def _annotation(data: dict[str, Any], annotation: object, number: int) -> VoteRow:
+    if not isinstance(annotation, dict):
+        return VoteRow(problem=f"task {number}: an annotation is no object")
+    worker = annotation.get("completed_by")
+    if isinstance(worker, dict):
+        worker = worker.get("email") or worker.get("id")
+    if annotation.get("was_cancelled"):
+        return VoteRow(problem=f"task {number}: skipped by worker {text(worker)}")
+    chosen = [
+        choice
+        for result in annotation.get("result") or []
+        if isinstance(result, dict)
+        and result.get("type") == "choices"
+        and isinstance(result.get("value"), dict)
+        for choice in result["value"].get("choices") or []
+    ]
+    if len(chosen) > 1:
+        return VoteRow(
+            problem=f"task {number}: worker {text(worker)} chose {len(chosen)} answers instead of one"
+        )
+    return VoteRow(
+        text(data.get("image_id")),
+        text(data.get("class_name")),
+        text(worker),
+        text(chosen[0]) if chosen else None,
+        text(annotation.get("lead_time")),
+    )

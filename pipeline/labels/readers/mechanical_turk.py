@@ -1,0 +1,55 @@
+"""The results of a Mechanical Turk batch, as its requester site downloads them.
+
+Format: https://docs.aws.amazon.com/AWSMechTurk/latest/RequesterUI/, "Downloading results".
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from pipeline import files
+from pipeline.labels.readers.row import VoteRow
+from schemas.errors import DataError
+from schemas.vote import ANSWERS
+
+PLAIN = ("Answer.answer", "Answer.category.label", "Answer.answer.label")
+
+
+def is_mechanical_turk(header: Sequence[str]) -> bool:
+    """Whether a CSV file with this header is such a download."""
+    return {"HITId", "WorkerId"} <= set(header)
+
+
+def read_mechanical_turk(path: str) -> Iterator[VoteRow]:
+    """One row for each assignment; the batch had image_id and class_name among its inputs.
+
+    The answer is a field Answer.answer or Answer.category.label, or one of Answer.answer.yes, …no, …unsure is true
+    (crowd-radio-group). Assignments that the requester has rejected are no votes. Raises DataError if a column is
+    missing.
+    """
+    reader = csv.DictReader(io.StringIO(files.read_text(path).removeprefix("\ufeff"), newline=""))
+    header = reader.fieldnames or []
+    named = next((name for name in PLAIN if name in header), None)
+    ticks = {f"Answer.answer.{answer}": answer for answer in ANSWERS}
+    for name in ("Input.image_id", "Input.class_name"):
+        if name not in header:
+            raise DataError(
+                f"{path}: no column {name!r}; the batch must be made from an exported question list"
+            )
+    if named is None and not set(ticks) & set(header):
+        raise DataError(f"{path}: no column 'Answer.answer'; name the form element of the answer `answer`")
+    for row in reader:
+        if None in row or None in row.values():
+            yield VoteRow(problem=f"line {reader.line_num}: too few or too many fields")
+            continue
+        if row.get("AssignmentStatus") == "Rejected":
+            yield VoteRow(problem=f"line {reader.line_num}: the requester has rejected this assignment")
+            continue
+        ticked = [answer for name, answer in ticks.items() if row.get(name, "").lower() == "true"]
+        yield VoteRow(
+            row["Input.image_id"],
+            row["Input.class_name"],
+            row["WorkerId"],
+            row[named] if named else (ticked[0] if len(ticked) == 1 else None),
+            row.get("WorkTimeInSeconds"),
+        )

@@ -1,0 +1,68 @@
+"""The one way to read a vote file: which form it has is told by its name and its first line."""
+
+import csv
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+from pipeline import files
+from pipeline.labels.readers.ground_truth import read_ground_truth
+from pipeline.labels.readers.label_studio import read_label_studio
+from pipeline.labels.readers.mechanical_turk import is_mechanical_turk, read_mechanical_turk
+from pipeline.labels.readers.row import VoteRow
+from pipeline.records import Records, read_records
+from schemas.errors import DataError
+from schemas.vote import VOTE
+
+BATCH = 65536
+
+
+def read_votes(path: str, name: str | None = None) -> Iterator[Records]:
+    """Read a vote file as batches of strings, as `read_records` gives them.
+
+    - .json: a JSON export of Label Studio
+    - .manifest: the output manifest of Ground Truth, with the workers' responses in the folders beside it
+    - .csv with the columns HITId and WorkerId: the results of a Mechanical Turk batch
+    - .csv, .jsonl and .parquet else: our own form
+
+    `name` is what the places of rows call the file. In the files of tools a place counts answers, from 1. Raises
+    DataError that names the file where it has none of these forms.
+    """
+    name = name or path.replace("\\", "/").rsplit("/", 1)[-1]
+    ending = path.rsplit(".", 1)[-1].lower()
+    if ending == "json":
+        return _batches(read_label_studio(path), name)
+    if ending == "manifest":
+        return _batches(read_ground_truth(path), name)
+    if ending == "csv" and is_mechanical_turk(_header(path)):
+        return _batches(read_mechanical_turk(path), name)
+    return read_records(path, VOTE, name)
+
+
+def check_votes_readable(path: str) -> None:
+    """Read the first batch of a vote file, so that a wrong one is told before a job starts. Raises DataError."""
+    if next(read_votes(path), None) is None:
+        raise DataError(f"{path}: there is no answer in this file; export it again with the annotations")
+
+
+def _header(path: str) -> list[str]:
+    with files.open_read(path) as file:
+        line = file.readline().decode("utf-8-sig", errors="replace")
+    return next(csv.reader([line]), [])
+
+
+def _batches(rows: Iterable[VoteRow], name: str) -> Iterator[Records]:
+    good: list[dict[str, str | None]] = []
+    bad: list[tuple[str, str]] = []
+    schema = pa.schema([(column, pa.string()) for column in (*VOTE.schema.names, "row")])
+    for number, row in enumerate(rows, 1):
+        place = f"{name}:{number}"
+        if row.problem:
+            bad.append((place, row.problem))
+        else:
+            good.append({**row.values(), "row": place})
+        if len(good) + len(bad) == BATCH:
+            yield Records(pa.Table.from_pylist(good, schema), bad)
+            good, bad = [], []
+    if good or bad:
+        yield Records(pa.Table.from_pylist(good, schema), bad)
