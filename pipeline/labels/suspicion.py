@@ -21,13 +21,18 @@ def suspicions(sums: pd.DataFrame) -> list[str | None]:
     - one answer: hardly depends on the question, and nearly all answers are the same
     - chance: hardly depends on the question
     - hurry: a quarter of the usual time or less, and none of the above
+
+    The others are a measure only where the typical worker is informed: else the first three are never given. (It
+    is not where questions were chosen by their answers, as when each class that somebody named was asked: without the
+    own yes, the others then lean to no.)
     """
     yes, no = sums["yes_yes"] + sums["yes_no"], sums["no_yes"] + sums["no_no"]
     # One right and one wrong vote are added to each side (Agresti and Caffo, 2000).
     right_yes, right_no = (sums["yes_yes"] + 1) / (yes + 2), (sums["no_no"] + 1) / (no + 2)
     informed = right_yes + right_no - 1
-    error = np.sqrt(right_yes * (1 - right_yes) / (yes + 2) + right_no * (1 - right_no) / (no + 2))
     known = (yes >= FEWEST) & (no >= FEWEST)
+    known &= informed[known].median() > INFORMED
+    error = np.sqrt(right_yes * (1 - right_yes) / (yes + 2) + right_no * (1 - right_no) / (no + 2))
     idle = known & (informed + CERTAIN * error < INFORMED)
     most = sums[["yes", "no", "unsure"]].max(axis=1) / sums["answers"]
     pace = sums["seconds"] / sums["timed"].where(sums["timed"] >= FEWEST)

@@ -24,12 +24,17 @@ def dawid_skene(votes: VoteMatrix, settings: Settings, gold: np.ndarray | None =
     posterior = clamp(shares(votes), gold)
     climb = Climb(len(votes.items), settings.tolerance)
     shape = (votes.n_workers, votes.n_answers, votes.classes)
+    # Without smoothing, an answer that a worker never gave has probability 0, which no vote meets.
+    given = (votes.by_cell() > 0) | (settings.smoothing > 0)
+    possible = np.broadcast_to(given[:, :, None], shape)
     for _ in range(settings.max_iterations):
         prior = _prior(posterior)
         counts = (votes.incidence_transposed @ posterior).reshape(shape)
-        counts = np.maximum(counts + settings.smoothing, FLOOR)
-        confusion = counts / counts.sum(axis=1, keepdims=True)  # (workers, answers, classes)
-        scores = votes.incidence @ np.log(confusion).reshape(-1, votes.classes)
+        counts = np.maximum(counts + settings.smoothing, FLOOR) * possible
+        # (workers, answers, classes)
+        confusion = counts / np.maximum(counts.sum(axis=1, keepdims=True), FLOOR)
+        logs = np.log(confusion, out=np.zeros(shape), where=possible)
+        scores = votes.incidence @ logs.reshape(-1, votes.classes)
         scores += np.log(prior)
         posterior, evidence = normalise(scores, gold)
         if climb.step(evidence):

@@ -40,6 +40,14 @@ def test_dawid_skene_after_the_same_number_of_iterations(classes, iterations):
         np.testing.assert_allclose(found, probabilities(peer, votes), atol=1e-6)
 
 
+def test_dawid_skene_where_workers_know_one_answer_only():
+    votes = random_votes(7, items=60, workers=12, classes=2, share=0.25)
+    answers = np.where(votes.workers < 5, 0, votes.answers)
+    votes = VoteMatrix.of(votes.items, votes.workers, answers, 2)
+    peer = peers.DawidSkene(n_iter=20, tol=-np.inf)
+    np.testing.assert_allclose(ours(votes, "dawid-skene", 20), probabilities(peer, votes), atol=1e-6)
+
+
 def test_dawid_skene_with_gold_questions():
     for seed in SEEDS:
         votes = random_votes(seed)

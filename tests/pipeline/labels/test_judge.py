@@ -100,24 +100,45 @@ def test_an_exact_tie_has_no_more_probable_answer():
 
 
 def test_workers_carry_confusion_skill_and_a_reason_to_look():
-    rows = frame([*crowd(12), *((f"a{k}", "cat", "w6", "yes", 0.2) for k in range(12))])
+    good = [
+        (f"{image}{k}", "cat", worker, right, 2.0)
+        for k in range(12)
+        for image, right in TRUTH.items()
+        for worker in ("w7", "w8")
+    ]
+    rows = frame([*crowd(12), *good, *((f"a{k}", "cat", "w6", "yes", 0.2) for k in range(12))])
     table = worker_table([worker_sums(rows)], {"w1": 0.75})
     found = {row["worker_id"]: row for row in table.to_pylist()}
     assert found["w1"]["skill"] == 0.75
     assert found["w2"]["skill"] is None
-    # Without w3 three others of four are right, but on d the lead of the others of w1 is tied.
     assert found["w3"]["yes_when_yes"] == 0
     assert found["w4"]["yes_when_yes"] == 1
     assert found["w4"]["no_when_no"] == 0
     reasons = {worker: row["suspicion"] for worker, row in found.items()}
     assert reasons == {
         "w1": None, "w2": None, "w3": "contrary", "w4": "one answer", "w5": None, "w6": "hurry",
+        "w7": None, "w8": None,
     }  # fmt: skip
 
 
 def test_many_equal_answers_where_all_is_equal_are_no_reason():
     votes = [(f"i{k}", "cat", worker, "no", 1.0) for k in range(1000) for worker in ("w1", "w2", "w3")]
     assert worker_table([worker_sums(frame(votes))])["suspicion"].to_pylist() == [None, None, None]
+
+
+def test_questions_chosen_by_their_answers_make_nobody_suspicious():
+    """Three workers choose one of two classes; each class that one of them named is a question."""
+    rng = np.random.default_rng(0)
+    votes: list[Vote] = []
+    for k in range(300):
+        chosen = ["cat" if rng.random() < 0.7 else "dog" for _ in range(3)]
+        for name in sorted(set(chosen)):
+            votes += [
+                (f"i{k}", name, f"w{w}", "yes" if c == name else "no", 1.0) for w, c in enumerate(chosen)
+            ]
+    table = worker_table([worker_sums(frame(votes))])
+    assert table["no_when_no"].to_pylist() == [0, 0, 0]
+    assert table["suspicion"].to_pylist() == [None, None, None]
 
 
 @pytest.mark.parametrize(
