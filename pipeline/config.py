@@ -78,6 +78,9 @@ class LabelConfig:
     """Which of several answers of one worker to a question counts, in order of file and line; reject: none."""
     answers: dict[str, str] | None = None
     """Other words for yes, no and unsure: {maybe: unsure, right: "yes"} (YAML takes a bare yes for true)."""
+    choices: bool = False
+    """Whether a vote with an empty class_name may name the class that the worker chose: then it says yes to that class
+    and no to the others that were asked of the image."""
     gold: str | None = None
     """A list of questions with known answers, for the other methods than majority."""
     max_iterations: int = 100

@@ -14,6 +14,7 @@ from pipeline.config import LabelConfig
 from pipeline.jobs.tables import Written
 from pipeline.keyed_hash import bucket, place
 from pipeline.labels.agreement_table import agreement_table, mean_cohen, vote_patterns
+from pipeline.labels.choices import expand_choices
 from pipeline.labels.columns import VoteColumns, encode_votes, join_columns
 from pipeline.labels.consensus.settings import Settings
 from pipeline.labels.judge import judge, majority_with_posterior, settle_ties
@@ -43,8 +44,8 @@ NOTHING = Found()
 class SettleBucket(beam.DoFn):
     """All votes of one bucket → those that count, rejections, sums by worker, patterns of votes."""
 
-    def __init__(self, retrievals: str, duplicates: str, places: dict[str, str], buckets: int) -> None:
-        self.retrievals, self.duplicates, self.places, self.buckets = retrievals, duplicates, places, buckets
+    def __init__(self, retrievals: str, config: LabelConfig, places: dict[str, str], buckets: int) -> None:
+        self.retrievals, self.config, self.places, self.buckets = retrievals, config, places, buckets
 
     def process(self, element: tuple[int, Iterable[tuple[str, pa.Table]]]) -> Iterator[Any]:
         """The questions of the bucket are read from the retrieval shard of the same index."""
@@ -56,7 +57,9 @@ class SettleBucket(beam.DoFn):
         asked = directory.read_bucket(self.retrievals, index, self.buckets)
         web = [table.filter(pa.compute.equal(table["source"], "web")) for table in asked]
         questions = pa.concat_tables([RETRIEVAL.schema.empty_table(), *web])
-        kept, settled = settle_votes(votes, questions, self.duplicates)
+        if self.config.choices:
+            votes = expand_choices(votes, questions)
+        kept, settled = settle_votes(votes, questions, self.config.duplicates)
         rejected = pa.concat_tables([REJECTION.schema.empty_table(), *gathered["rejections"], settled])
         rejected = rejected.sort_by([("row", "ascending"), ("code", "ascending")])
 

@@ -61,7 +61,11 @@ def run(
             **({"gold": files.sha256(gold)} if gold else {}),
         },
         # The seed decides nothing but ties.
-        {**plain(config.label), "seed": config.seed if config.label.ties == "seeded" else None},
+        {
+            **plain(config.label),
+            "seed": config.seed if config.label.ties == "seeded" else None,
+            "choices": config.classes if config.label.choices else (),
+        },
     )
     places = folders(output)
     if force or not stage.is_done(*places.values()):
@@ -74,6 +78,7 @@ def run(
             list(paths.items()),
             retrievals,
             config.label,
+            config.classes if config.label.choices else (),
             config.seed,
             read_gold(gold) if gold else None,
             places,
@@ -101,6 +106,7 @@ class LabelVotes(beam.PTransform):
         paths: list[tuple[str, str]],
         retrievals: str,
         config: LabelConfig,
+        choices: tuple[str, ...],
         seed: int,
         gold: pa.Table | None,
         places: dict[str, str],
@@ -109,6 +115,7 @@ class LabelVotes(beam.PTransform):
     ) -> None:
         super().__init__()
         self.paths, self.retrievals, self.config, self.places = paths, retrievals, config, places
+        self.choices = choices
         self.seed, self.gold, self.buckets, self.about = seed, gold, buckets, {**about, "buckets": buckets}
 
     def expand(self, pipeline: beam.Pipeline) -> None:
@@ -117,12 +124,12 @@ class LabelVotes(beam.PTransform):
             pipeline
             | "Files" >> beam.Create(self.paths)
             | "SpreadFiles" >> beam.Reshuffle()
-            | "CheckVotes" >> beam.FlatMap(check_file, self.buckets, self.config.answers)
+            | "CheckVotes" >> beam.FlatMap(check_file, self.buckets, self.config.answers, self.choices)
             | "GatherBucket" >> beam.GroupByKey()
             | "SettleBucket"
-            >> beam.ParDo(
-                SettleBucket(self.retrievals, self.config.duplicates, self.places, self.buckets)
-            ).with_outputs("rejections", "sums", "patterns", "votes", main="kept")
+            >> beam.ParDo(SettleBucket(self.retrievals, self.config, self.places, self.buckets)).with_outputs(
+                "rejections", "sums", "patterns", "votes", main="kept"
+            )
         )
         judge_alone = JudgeBucket(self.config, self.seed, self.places["verdicts"], self.buckets)
         judge_together = JudgeAll(self.config, self.seed, self.gold, self.places["verdicts"], self.buckets)
@@ -159,12 +166,12 @@ class LabelVotes(beam.PTransform):
 
 
 def check_file(
-    name_and_path: tuple[str, str], buckets: int, words: dict[str, str] | None = None
+    name_and_path: tuple[str, str], buckets: int, words: dict[str, str] | None, choices: tuple[str, ...]
 ) -> Iterator[tuple[int, tuple[str, pa.Table]]]:
     """Read one vote file and yield (bucket, (kind, rows)), kind being "votes" or "rejections"."""
     name, path = name_and_path
     for records in read_votes(path, name):
-        good, bad = check_votes(records.rows, words)
+        good, bad = check_votes(records.rows, words, choices)
         for index, votes in by_bucket(good, buckets):
             yield index, ("votes", votes)
         rejected = pa.concat_tables([bad, malformed_rows(records.malformed)])

@@ -1,6 +1,6 @@
 """The rules for votes, over whole columns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,19 +24,30 @@ DUPLICATES = {
 VOTE_ROWS = VOTE.schema.append(pa.field("row", pa.string()))
 
 
-def check_votes(rows: pa.Table, words: Mapping[str, str] | None = None) -> tuple[pa.Table, pa.Table]:
+def check_votes(
+    rows: pa.Table, words: Mapping[str, str] | None = None, choices: Sequence[str] = ()
+) -> tuple[pa.Table, pa.Table]:
     """Check each vote by itself; `rows` are strings as `read_records` gives them.
 
     Returns (votes with their `row`, rejections). Answers are read without regard to case and white space;
-    `words` gives the answer that another word stands for.
-    An unreadable time is no reason to lose a vote: it becomes null.
+    `words` gives the answer that another word stands for. A vote without class_name may name one of the classes
+    `choices` as its answer, or be unsure; `expand_choices` takes it from there. An unreadable time is no reason to
+    lose a vote: it becomes null.
     """
     answers = pc.utf8_lower(pc.utf8_trim_whitespace(rows["answer"]))
     for word, answer in (words or {}).items():
         answers = pc.if_else(pc.equal(answers, word.strip().lower()), answer, answers)
-    missing = pc.or_kleene(pc.is_null(rows["image_id"]), pc.is_null(rows["class_name"]))
-    missing = pc.or_kleene(missing, pc.or_kleene(pc.is_null(rows["worker_id"]), pc.is_null(answers)))
-    unknown = pc.invert(pc.is_in(answers, pa.array(ANSWERS)))
+    as_written = pc.utf8_trim_whitespace(rows["answer"])
+    chosen = pc.and_(pc.is_null(rows["class_name"]), pc.is_in(as_written, pa.array(choices, pa.string())))
+    answers = pc.if_else(chosen, as_written, answers)
+    chosen = (
+        pc.or_(chosen, pc.and_(pc.is_null(rows["class_name"]), pc.equal(answers, "unsure")))
+        if choices
+        else chosen
+    )
+    missing = pc.or_(pc.is_null(rows["image_id"]), pc.and_not(pc.is_null(rows["class_name"]), chosen))
+    missing = pc.or_(missing, pc.or_(pc.is_null(rows["worker_id"]), pc.is_null(answers)))
+    unknown = pc.invert(pc.or_(chosen, pc.is_in(answers, pa.array(ANSWERS))))
     codes = np.where(missing, "missing_value", np.where(unknown, "unknown_answer", ""))
     seconds = pd.to_numeric(rows["seconds"].to_pandas(), errors="coerce").to_numpy(
         np.float64, na_value=np.nan

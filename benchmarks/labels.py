@@ -1,0 +1,216 @@
+"""Consensus from file to verdicts, beside crowd-kit in the same run: CPU time, memory, agreement of verdicts.
+
+    python benchmarks/labels.py --votes votes.parquet          # answers yes, no, maybe; columns image_id, class_id, …
+    python benchmarks/labels.py --kway                         # 200,000 synthetic votes on 100 classes
+    python benchmarks/labels.py --synthetic 1000000 10000000   # growth with the number of votes, ours alone
+
+Each run is a process of its own, so that its peak memory is its own. Peers get the yes and no votes only, since their
+methods have no answer that names no class; ours are timed on the same votes, and once more on all of them.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+from pyarrow import parquet
+
+from pipeline.labels.consensus.matrix import VoteMatrix
+from pipeline.labels.consensus.methods import METHODS, consensus
+from pipeline.labels.consensus.settings import Settings
+
+PEERS = {
+    "majority": "MajorityVote",
+    "dawid-skene": "DawidSkene",
+    "one-coin": "OneCoinDawidSkene",
+    "glad": "GLAD",
+    "mace": "MACE",
+    "wawa": "Wawa",
+    "zero-based-skill": "ZeroBasedSkill",
+}
+ANSWERS = {"yes": 0, "no": 1, "maybe": 2, "unsure": 2}
+
+
+def read(path: str, unsure: bool, questions: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Codes of items, workers, answers of a vote file; items in order of image and class."""
+    table = parquet.read_table(path)
+    image = table["image_id"].combine_chunks().dictionary_encode()
+    image = image.indices.to_numpy().astype(np.int64)
+    keys = image * (1 << 20) + table["class_id"].to_numpy()
+    answer = table["answer"].combine_chunks().dictionary_encode()
+    codes = np.array([ANSWERS[text] for text in answer.dictionary.to_pylist()])
+    answers = codes[answer.indices.to_numpy()]
+    workers = pd.factorize(table["worker_id"].to_numpy())[0]
+    keep = np.ones(len(answers), bool) if unsure else answers < 2
+    if questions is not None:
+        keep &= pd.factorize(keys)[0] < questions
+    # Items without a vote that is kept would count in our prior, and not in a peer's.
+    return pd.factorize(keys[keep])[0], workers[keep], answers[keep]
+
+
+def synthetic(votes: int, classes: int, each: int, workers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Votes of workers with skills between 0.5 and 0.95."""
+    rng = np.random.default_rng(0)
+    items = np.repeat(np.arange(votes // each), each)
+    voters = rng.integers(0, workers, len(items))
+    truth = rng.integers(0, classes, votes // each)[items]
+    right = rng.random(len(items)) < rng.uniform(0.5, 0.95, workers)[voters]
+    return items, voters, np.where(right, truth, rng.integers(0, classes, len(items)))
+
+
+def ours(method: str, load: dict, iterations: int | None) -> dict:
+    start = time.process_time()
+    items, workers, answers = read(**load["file"]) if "file" in load else synthetic(**load["synthetic"])
+    loaded = time.process_time()
+    classes = load.get("synthetic", {}).get("classes", 2)
+    votes = VoteMatrix.of(items, workers, answers, classes, max(classes, int(answers.max()) + 1))
+    settings = Settings() if iterations is None else Settings(iterations, tolerance=-np.inf)
+    found = consensus(votes, method, settings)
+    verdicts = found.verdicts(min_confidence=0)
+    end = time.process_time()
+    return {
+        "seconds": end - (start if "file" in load else loaded),
+        "iterations": len(found.log_likelihood),
+        "verdicts": verdicts.tolist(),
+        "posterior": found.probabilities[:, 0].tolist() if classes == 2 else [],
+    }
+
+
+def theirs(method: str, load: dict, iterations: int | None) -> dict:
+    import crowdkit.aggregation as peers
+
+    more = {} if iterations is None else {"n_iter": iterations}
+    if iterations is not None and method in ("dawid-skene", "one-coin", "glad"):
+        more["tol"] = -np.inf
+    if method == "mace":
+        more["n_restarts"] = 1
+    start = time.process_time()
+    if "file" in load:
+        table = parquet.read_table(load["file"]["path"]).to_pandas()
+        # Integer tasks: on strings crowd-kit's majority takes forty times as long.
+        table["task"] = pd.factorize(table["image_id"])[0].astype(np.int64) * (1 << 20) + table["class_id"]
+        order = table["task"].drop_duplicates()[: load["file"]["questions"]]
+        table = table[table["task"].isin(order) & (table["answer"] != "maybe")]
+        frame = table.rename(columns={"worker_id": "worker", "answer": "label"})[["task", "worker", "label"]]
+        frame["label"] = frame["label"].astype(str)
+        order = order[order.isin(frame["task"])]
+        names = ["yes", "no"]
+    else:
+        columns = dict(zip(("task", "worker", "label"), synthetic(**load["synthetic"]), strict=True))
+        frame = pd.DataFrame(columns)
+        order, names = frame["task"].drop_duplicates(), list(range(load["synthetic"]["classes"]))
+        start = time.process_time()
+    peer = getattr(peers, PEERS[method])(**more)
+    labels = peer.fit_predict(frame)
+    end = time.process_time()
+    chances = peer.probas_.reindex(order)
+    return {
+        "seconds": end - start,
+        "iterations": len(getattr(peer, "loss_history_", ())),
+        "verdicts": pd.Index(names).get_indexer(pd.Index(labels.reindex(order))).tolist(),
+        "posterior": chances["yes"].tolist() if names == ["yes", "no"] else [],
+    }
+
+
+def measure(who: str, method: str, load: dict, iterations: int | None = None, limit: float = 900.0) -> dict:
+    """One run in a process of its own; {"failed": …} where it does not end well."""
+    job = json.dumps([who, method, load, iterations])
+    command = [sys.executable, "-W", "ignore", __file__, "--job", job]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done after {limit:.0f} s"}
+    if done.returncode:
+        return {"failed": done.stderr.strip().splitlines()[-1][:60]}
+    return json.loads(done.stdout)
+
+
+def row(name: str, one: dict, other: dict) -> str:
+    """A line of the table: theirs, ours, ratio, agreement."""
+    if "failed" in other or "failed" in one:
+        shown = [f"{r['seconds']:.2f}" if "seconds" in r else r["failed"] for r in (other, one)]
+        return f"| {name} | {shown[0]} | {shown[1]} | | | {one.get('mib', 0):.0f} | |"
+    mine, peer = np.array(one["verdicts"]), np.array(other["verdicts"])
+    decided = mine >= 0  # ties: crowd-kit takes the class that comes first
+    same = f"{(mine == peer)[decided].mean():.5f}"
+    if one["posterior"] and one["iterations"] == other["iterations"] > 0:
+        same += f", posterior within {np.abs(np.subtract(one['posterior'], other['posterior'])).max():.1e}"
+    iterations = f"{other['iterations'] or ''}/{one['iterations'] or ''}"
+    return (
+        f"| {name} | {other['seconds']:.2f} | {one['seconds']:.2f} | {other['seconds'] / one['seconds']:.1f} "
+        f"| {iterations} | {other['mib']:.0f}/{one['mib']:.0f} | {same} |"
+    )
+
+
+HEAD = """
+| method | crowd-kit CPU s | ours CPU s | ratio | iterations | peak MiB | same verdict where ours decides |
+|---|---:|---:|---:|---|---|---|"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--votes", help="Parquet file: image_id, class_id, worker_id, answer (yes, no, maybe)"
+    )
+    parser.add_argument("--questions", type=int, help="take only the first so many questions")
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--limit", type=float, default=900, help="seconds until a run is given up [900]")
+    parser.add_argument("--kway", action="store_true", help="200,000 votes on 100 classes")
+    parser.add_argument("--synthetic", nargs="*", type=int, default=[], help="numbers of votes, ours alone")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.job:
+        who, method, load, iterations = json.loads(arguments.job)
+        result = {"ours": ours, "theirs": theirs}[who](method, load, iterations)
+        result["mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps(result))
+        return
+
+    def show(line: str) -> None:
+        print(line, flush=True)
+
+    def compare(name: str, method: str, load: dict, iterations: int | None = None) -> None:
+        one = measure("ours", method, load, iterations, arguments.limit)
+        peer = measure("theirs", method, load, iterations, arguments.limit)
+        show(row(name, one, peer))
+
+    if arguments.votes:
+        file = {"path": arguments.votes, "unsure": False, "questions": arguments.questions}
+        show(HEAD)
+        for method in arguments.methods:
+            if method in PEERS:
+                compare(method, method, {"file": file})
+        if "dawid-skene" in arguments.methods:
+            compare("dawid-skene, 10 iterations each", "dawid-skene", {"file": file}, 10)
+        if "mace" in arguments.methods:
+            compare("mace, 50 iterations each", "mace", {"file": file}, 50)
+        show("\n| all votes, unsure ones too: ours | CPU s | iterations | peak MiB | yes | no | undecided |")
+        show("|---|---:|---:|---:|---:|---:|---:|")
+        for method in arguments.methods:
+            one = measure("ours", method, {"file": {**file, "unsure": True}}, None, arguments.limit)
+            tally = [one["verdicts"].count(code) for code in (0, 1, -1)]
+            counts = " | ".join(f"{n:,}" for n in tally)
+            show(f"| {method} | {one['seconds']:.2f} | {one['iterations']} | {one['mib']:.0f} | {counts} |")
+    if arguments.kway:
+        load = {"synthetic": {"votes": 200_000, "classes": 100, "each": 4, "workers": 500}}
+        show("\n200,000 votes, 50,000 items, 100 classes, 500 workers" + HEAD)
+        for method in ("dawid-skene", "one-coin"):
+            compare(method, method, load)
+    if arguments.synthetic:
+        show("\n| votes | method | CPU s | s per million votes | peak MiB |\n|---:|---|---:|---:|---:|")
+    for votes in arguments.synthetic:
+        load = {"synthetic": {"votes": votes, "classes": 2, "each": 4, "workers": 1000}}
+        for method in arguments.methods:
+            one = measure("ours", method, load, 10, arguments.limit)
+            seconds = one["seconds"]
+            show(f"| {votes:,} | {method} | {seconds:.1f} | {seconds / votes * 1e6:.2f} | {one['mib']:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
