@@ -41,7 +41,7 @@ def test_gathered_methods_write_the_same_tables_with_one_process_and_two(world, 
     assert pa.compute.sum(pa.compute.invert(same)).as_py() <= 1  # the planted tie
     workers = {row["worker_id"]: row for row in read(ingested / "labels" / "workers").to_pylist()}
     assert workers["w0"]["skill"] > 0.95
-    assert workers["w2"]["suspicion"] == "one answer"
+    assert workers["w2"]["yes_when_yes"] == 0
     agreement = {
         (row["class_name"], row["measure"]): row
         for row in read(ingested / "labels" / "agreement").to_pylist()
