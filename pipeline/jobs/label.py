@@ -19,6 +19,7 @@ from pipeline.jobs.judge import (
     write_workers,
 )
 from pipeline.jobs.options import run_job
+from pipeline.jobs.precision import write_precision
 from pipeline.jobs.stage import Stage, counts, manifest_digest, plain
 from pipeline.jobs.tables import CommitTable, by_bucket
 from pipeline.labels.gold import read_gold
@@ -29,13 +30,20 @@ from pipeline.shards import directory
 from schemas.agreement import AGREEMENT
 from schemas.errors import DataError
 from schemas.manifest import Manifest
+from schemas.precision import PRECISION
 from schemas.rejection import REJECTION
 from schemas.verdict import VERDICT
 from schemas.worker import WORKER
 
 SECONDS_PER_BUCKET = 0.05  # of a core, for some thousands of votes
 
-TABLES = {"verdicts": VERDICT, "workers": WORKER, "agreement": AGREEMENT, "rejections": REJECTION}
+TABLES = {
+    "verdicts": VERDICT,
+    "workers": WORKER,
+    "agreement": AGREEMENT,
+    "precision": PRECISION,
+    "rejections": REJECTION,
+}
 
 
 def folders(output: str) -> dict[str, str]:
@@ -86,6 +94,7 @@ def run(
             stage.about,
         )
         run_job(lambda pipeline: pipeline | "Label" >> job, beam_arguments, SECONDS_PER_BUCKET * buckets)
+        write_precision(retrievals, places, buckets, stage.about)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     votes_in = counts(manifests["verdicts"]).get("votes_in", 0)
     rejected = Counter(counts(manifests["rejections"]))

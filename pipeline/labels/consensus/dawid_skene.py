@@ -25,15 +25,18 @@ def dawid_skene(votes: VoteMatrix, settings: Settings, gold: np.ndarray | None =
     climb = Climb(len(votes.items), settings.tolerance)
     shape = (votes.n_workers, votes.n_answers, votes.classes)
     # Without smoothing, an answer that a worker never gave has probability 0, which no vote meets.
-    given = (votes.by_cell() > 0) | (settings.smoothing > 0)
-    possible = np.broadcast_to(given[:, :, None], shape)
+    never = np.nonzero((votes.by_cell() == 0) & (settings.smoothing == 0))
+    logs = np.empty(shape)  # with a hundred classes, new memory costs more than the arithmetic
     for _ in range(settings.max_iterations):
         prior = _prior(posterior)
-        counts = (votes.incidence_transposed @ posterior).reshape(shape)
-        counts = np.maximum(counts + settings.smoothing, FLOOR) * possible
-        # (workers, answers, classes)
-        confusion = counts / np.maximum(counts.sum(axis=1, keepdims=True), FLOOR)
-        logs = np.log(confusion, out=np.zeros(shape), where=possible)
+        confusion = (votes.incidence_transposed @ posterior).reshape(shape)  # (workers, answers, classes)
+        confusion += settings.smoothing
+        np.maximum(confusion, FLOOR, out=confusion)
+        confusion[never] = 0
+        confusion /= np.maximum(confusion.sum(axis=1, keepdims=True), FLOOR)
+        confusion[never] = 1
+        np.log(confusion, out=logs)
+        confusion[never] = 0
         scores = votes.incidence @ logs.reshape(-1, votes.classes)
         scores += np.log(prior)
         posterior, evidence = normalise(scores, gold)

@@ -48,6 +48,13 @@ def test_gathered_methods_write_the_same_tables_with_one_process_and_two(world, 
     }
     assert {name for name, _ in agreement} == {None, *CLASSES}
     assert agreement[None, "mean_cohen_kappa"]["value"] > 0
+    precision = read(ingested / "labels" / "precision").to_pylist()
+    assert (
+        sum(row["yes"] + row["no"] + row["undecided"] for row in precision if not row["class_name"])
+        == len(CLASSES) * WEB
+    )
+    first = next(row for row in precision if (row["method"], row["rank_from"]) == ("text", 0))
+    assert first["precision"] > 0.9  # the first ranks of the small world are right
     two = ("--direct_num_workers=2", "--force")
     assert label(world, ingested, "method=dawid-skene", "smoothing=0.1", more=two) == 0
     assert {
