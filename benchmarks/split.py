@@ -114,6 +114,7 @@ def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
                     "no": 3,
                     "unsure": 0,
                     "confidence": 1.0,
+                    "posterior": 0.0,
                 }
                 for i in rows
                 if sources[i] == "web"
