@@ -11,7 +11,7 @@ from pipeline.ingest.guard import check_path, check_url
 from pipeline.rejections import Rejected
 from schemas.errors import DataError
 
-USER_AGENT = "controlled-noise/0.1 (dataset builder; +https://pypi.org/project/controlled-noise)"
+USER_AGENT = "controlled-noise/0.1 (builds datasets of images for research)"
 MAX_REDIRECTS = 5
 DOWNLOAD_TIMEOUTS = (
     30  # a whole download may take so many timeouts: a server that drips holds no thread for long
