@@ -14,7 +14,9 @@ from pipeline.config import BuildConfig, DedupeConfig
 from pipeline.dedupe.groups import find_duplicates
 from pipeline.dedupe.neighbours import Pairs, search
 from pipeline.jobs import ingest
-from pipeline.jobs.options import run_job
+from pipeline.jobs.metrics import timed
+from pipeline.jobs.progress import advance
+from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.stage import Stage, manifest_digest, plain
 from pipeline.jobs.tables import CommitTable, Written
 from pipeline.shards import directory
@@ -41,9 +43,8 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         directory.open_for_writing(place)
         rows = directory.read_manifest(images).rows
         job = FindDuplicates(images, rows, config.dedupe, place, stage.about)
-        run_job(
-            lambda pipeline: pipeline | "Dedupe" >> job, beam_arguments, rows * rows / 2 / PAIRS_PER_SECOND
-        )
+        work = Work("dedupe", output, "images", rows, rows * rows / 2 / PAIRS_PER_SECOND)
+        run_job(lambda pipeline: pipeline | "Dedupe" >> job, beam_arguments, work)
     return directory.read_manifest(place)
 
 
@@ -79,12 +80,14 @@ class SearchBlock(beam.DoFn):
         """Read the hashes once a worker."""
         self.short, self.long = read_hashes(self.images)
 
+    @timed
     def process(self, start: int) -> Iterator[tuple[Pairs, int]]:
         """Yield (pairs, candidates) of the rows from `start`."""
         config = self.config
         yield search(
             self.short, self.long, config.radius, config.confirm_radius, start, start + ROWS_PER_TASK
         )
+        advance(min(ROWS_PER_TASK, len(self.short) - start))
 
 
 def read_hashes(images: str) -> tuple[np.ndarray, np.ndarray]:
