@@ -14,6 +14,7 @@ IMAGES = Table(
             column("width", pa.int32(), "pixels of the original"),
             column("height", pa.int32(), "pixels of the original"),
             column("format", pa.string(), "format of the original, found by its content"),
+            column("animated", pa.bool_(), "whether the original holds more pictures; the first was taken"),
             column("bytes_in", pa.int64(), "size of the original file"),
             column("sha256", pa.string(), "of the original file, hex"),
             column(
