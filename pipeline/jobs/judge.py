@@ -11,6 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.config import LabelConfig
+from pipeline.jobs.metrics import timed
+from pipeline.jobs.progress import advance
 from pipeline.jobs.tables import Written, by_bucket, unpack
 from pipeline.keyed_hash import place
 from pipeline.labels.agreement_table import agreement_table, mean_cohen, vote_patterns
@@ -51,6 +53,7 @@ class SettleBucket(beam.DoFn):
         """Read once what all buckets look up."""
         self.manifest = directory.read_manifest(self.retrievals)
 
+    @timed
     def process(self, element: tuple[int, Iterable[tuple[str, bytes]]]) -> Iterator[Any]:
         """The questions of the bucket are read from the retrieval shards of the same images."""
         index, parts = element
@@ -75,6 +78,7 @@ class SettleBucket(beam.DoFn):
         yield beam.pvalue.TaggedOutput("patterns", vote_patterns(kept))
         votes_in = Counter(votes=len(kept.items), votes_in=len(kept.items) + rejected.num_rows)
         yield beam.pvalue.TaggedOutput("votes", Written(None, votes_in))
+        advance(1)
         yield index, kept
 
 
