@@ -20,7 +20,9 @@ PIPELINE = [
 ]
 TRAINING = ["safetensors>=0.5", "torch>=2.14", "torchvision>=0.29.1"]
 REPORT = ["matplotlib>=3.10"]
-GCP = ["apache-beam[gcp]>=2.77,<3"]
+# Submitting a job makes a package of this project for the workers, which needs setuptools.
+GCP = ["apache-beam[gcp]>=2.77,<3", "setuptools>=77"]
+ENGINES = [*GCP, "cryptography", "gcp-storage-emulator>=2024.8", "pytest>=8.3"]
 DEV = [
     "crowd-kit>=1.4.2,<2",
     "datasets>=4",
@@ -54,6 +56,7 @@ setup(
         "training": TRAINING,
         "report": REPORT,
         "gcp": GCP,
+        "engines": ENGINES,
         "dev": TRAINING + REPORT + DEV,
     },
     entry_points={

@@ -146,13 +146,18 @@ def _run(arguments: argparse.Namespace, beam_arguments: list[str]) -> int:
 
     from pipeline.config import load_config
     from pipeline.jobs import build
+    from pipeline.jobs.run import Staged
 
     config = load_config(arguments.config, arguments.set)
     stages = STAGES if arguments.verb == "build" else (arguments.verb,)
     budget = getattr(arguments, "next_questions", None)
     if budget is not None and budget < 1:
         raise UsageError(f"--next-questions is a budget of 1 answer or more, got {budget}")
-    result = build.run(config, arguments.output, beam_arguments, stages, arguments.force, say)
+    try:
+        result = build.run(config, arguments.output, beam_arguments, stages, arguments.force, say)
+    except Staged as staged:
+        say(f"staged  {stages[0]} is written to {staged}, and not started")
+        return 0
     if budget is not None:
         from pipeline.jobs.rounds import write_next_questions
 
