@@ -147,10 +147,20 @@ class DedupeConfig:
     """Pairs whose 64-bit hashes differ in at most so many bits are candidates, …"""
     confirm_radius: int = 64
     """… and duplicates if their 256-bit hashes differ in at most so many."""
+    min_contrast: float = 2.0
+    """Flatter pictures (standard deviation of grey levels, 0 to 255) all hash alike: only the same bytes make them
+    duplicates."""
+    clean_leaks: Literal["remove", "keep"] = "remove"
+    """What becomes of clean training images near test images; web images near test images always go."""
+    join_above: int = 30_000_000
+    """Up to so many images every worker holds all hashes, 8 bytes each and 50 while it searches; more are joined by
+    the runner, which holds a part of them at a time."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.radius <= 16 or not 0 <= self.confirm_radius <= 128:
-            raise ValueError("radius is 0 to 16 of 64 bits, confirm_radius 0 to 128 of 256 bits")
+        if not 0 <= self.radius <= 10 or not 0 <= self.confirm_radius <= 128:
+            raise ValueError("radius is 0 to 10 of 64 bits, confirm_radius 0 to 128 of 256 bits")
+        if self.min_contrast < 0 or self.join_above < 0:
+            raise ValueError("min_contrast and join_above are 0 or more")
 
 
 @dataclass(frozen=True)

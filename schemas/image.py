@@ -20,7 +20,17 @@ IMAGES = Table(
             column(
                 "phash", pa.uint64(), "64-bit perceptual hash, equal to imagehash.phash, first bit highest"
             ),
-            column("phash_256", pa.binary(32), "256-bit perceptual hash: imagehash.phash with hash_size 16"),
+            column(
+                "phash_256",
+                pa.binary(32),
+                "256-bit perceptual hash: imagehash.phash with hash_size 16 and highfreq_factor 2",
+            ),
+            column(
+                "contrast",
+                pa.float32(),
+                "standard deviation of grey levels in the frequencies of phash; near 0 its bits are noise",
+            ),
+            column("sharpness", pa.float32(), "variance of the Laplacian of the normalised picture"),
         ]
     ),
     key=("image_id",),

@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fetch import Fetcher
-from pipeline.ingest.fingerprint import phash_64, phash_256
+from pipeline.ingest.fingerprint import fingerprint
 from pipeline.ingest.normalise import encode, normalise
 from pipeline.keyed_hash import place
 from pipeline.rejections import Rejected
@@ -82,11 +82,8 @@ def _ingest_one(line: dict[Any, Any], fetcher: Fetcher, config: IngestConfig) ->
 
 def _with_fingerprints(rows: list[Row]) -> pa.Table:
     pictures = [picture for _, picture in rows]
-    prints = zip(phash_64(pictures), phash_256(pictures), strict=True)
-    return IMAGES.from_rows(
-        {**row, "phash": int(short), "phash_256": long.tobytes()}
-        for (row, _), (short, long) in zip(rows, prints, strict=True)
-    )
+    prints = fingerprint(pictures)
+    return IMAGES.from_rows({**row, **prints.columns(i)} for i, (row, _) in enumerate(rows))
 
 
 def open_stored(data: bytes) -> Image.Image:
