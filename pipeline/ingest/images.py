@@ -12,9 +12,10 @@ import pyarrow as pa
 from PIL import Image
 
 from pipeline.config import IngestConfig
-from pipeline.ingest.decode import decode, encode, normalise
+from pipeline.ingest.decode import decode
 from pipeline.ingest.fetch import Fetched, Fetcher, Line
-from pipeline.ingest.fingerprint import phash_64, phash_256
+from pipeline.ingest.fingerprint import fingerprint
+from pipeline.ingest.normalise import encode, normalise
 from pipeline.ingest.store import Store
 from pipeline.keyed_hash import place
 from pipeline.rejections import Rejected
@@ -91,7 +92,7 @@ def _ingest_one(
         if len(fetched.data) > config.max_bytes:  # it was kept when the limit was higher
             raise Rejected("too_large", f"more than {config.max_bytes} bytes")
         decoded = decode(fetched.data, config)
-        picture = normalise(decoded.picture, config)
+        picture = normalise(decoded, config)
         encoded = encode(picture, config)
     except Rejected as rejected:
         rejected.asked = fetched.asked
@@ -103,6 +104,7 @@ def _ingest_one(
         "width": decoded.width,
         "height": decoded.height,
         "format": decoded.format,
+        "animated": decoded.animated,
         "bytes_in": len(fetched.data),
         "sha256": fetched.sha256,
     }
@@ -112,9 +114,9 @@ def _ingest_one(
 
 
 def _with_fingerprints(batch: list[tuple[Row, Image.Image]]) -> Iterator[Row]:
-    pictures = [picture for _, picture in batch]
-    for (row, _), short, long in zip(batch, phash_64(pictures), phash_256(pictures), strict=True):
-        yield row | {"phash": int(short), "phash_256": long.tobytes()}
+    prints = fingerprint([picture for _, picture in batch])
+    for i, (row, _) in enumerate(batch):
+        yield row | prints.columns(i)
 
 
 def _with_bytes(row: Row, spool: IO[bytes], config: IngestConfig) -> Row:
