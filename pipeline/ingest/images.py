@@ -1,7 +1,7 @@
 """One bucket of images: fetch, decode, normalise, fingerprint, in the order of `place`, with bounded memory."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -28,16 +28,17 @@ Row = dict[str, Any]  # of an image; "image" is where its encoded bytes lie in t
 
 
 @dataclass(frozen=True)
-class Work:
+class Tools:
     """What the images of a bucket are made with."""
 
     fetcher: Fetcher
     store: Store
     config: IngestConfig
     retry: frozenset[str] = frozenset()  # codes of rejections that are to be given another try
+    advance: Callable[[int], object] = int  # is told how many images are done
 
 
-def ingest_images(wanted: pd.DataFrame, work: Work, rejected: dict[str, Rejected]) -> Iterator[pa.Table]:
+def ingest_images(wanted: pd.DataFrame, tools: Tools, rejected: dict[str, Rejected]) -> Iterator[pa.Table]:
     """Yield image tables for `wanted`, which has a line an image; `rejected` gets the others, by image id.
 
     Pictures are decoded as they come, and wait in a temporary file until all are there: a slow host holds up nobody,
@@ -48,7 +49,9 @@ def ingest_images(wanted: pd.DataFrame, work: Work, rejected: dict[str, Rejected
     with TemporaryFile() as spool:
         rows: list[Row] = []
         batch: list[tuple[Row, Image.Image]] = []
-        for line, result in _results(lines, work, spool):
+        for done, (line, result) in enumerate(_results(lines, tools, spool), 1):
+            if done % BATCH == 0 or done == len(lines):
+                tools.advance((done - 1) % BATCH + 1)
             if isinstance(result, Rejected):
                 rejected[line["image_id"]] = result
                 continue
@@ -60,22 +63,22 @@ def ingest_images(wanted: pd.DataFrame, work: Work, rejected: dict[str, Rejected
         order = np.argsort(place(row["image_id"] for row in rows), kind="stable")
         for start in range(0, len(order), TABLE_ROWS):
             yield IMAGES.from_rows(
-                _with_bytes(rows[i], spool, work.config) for i in order[start : start + TABLE_ROWS]
+                _with_bytes(rows[i], spool, tools.config) for i in order[start : start + TABLE_ROWS]
             )
 
 
 def _results(
-    lines: list[Line], work: Work, spool: IO[bytes]
+    lines: list[Line], tools: Tools, spool: IO[bytes]
 ) -> Iterator[tuple[Line, tuple[Row, Image.Image] | Rejected]]:
     again: list[Line] = []
-    for line, fetched in work.fetcher.fetch_all(lines, work.store, work.retry):
-        result = _ingest_one(line, fetched, work.config, spool)
-        if isinstance(result, Rejected) and result.code in work.retry and work.store.keeps(line["url"]):
+    for line, fetched in tools.fetcher.fetch_all(lines, tools.store, tools.retry):
+        result = _ingest_one(line, fetched, tools.config, spool)
+        if isinstance(result, Rejected) and result.code in tools.retry and tools.store.keeps(line["url"]):
             again.append(line)  # what was fetched is no good; there may be something else now
         else:
             yield line, result
-    for line, fetched in work.fetcher.fetch_all(again, work.store, work.retry, fresh=True):
-        yield line, _ingest_one(line, fetched, work.config, spool)
+    for line, fetched in tools.fetcher.fetch_all(again, tools.store, tools.retry, fresh=True):
+        yield line, _ingest_one(line, fetched, tools.config, spool)
 
 
 def _ingest_one(

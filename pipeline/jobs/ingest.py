@@ -12,16 +12,17 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.metrics import Metrics
 from pyarrow import parquet
 
 from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.ingest.fetch import Fetcher
-from pipeline.ingest.images import Work, ingest_images
+from pipeline.ingest.images import Tools, ingest_images
 from pipeline.ingest.rows import check_rows, distinct_images, resolve_rows
 from pipeline.ingest.store import Store, begin_run
-from pipeline.jobs.options import run_job
+from pipeline.jobs.metrics import timed
+from pipeline.jobs.progress import advance
+from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.stage import Stage, counts, plain
 from pipeline.jobs.tables import CommitTable, Written, by_bucket
 from pipeline.keyed_hash import bucket_count, place
@@ -87,7 +88,8 @@ def run(
             stage.about,
             Kept(fetched_folder(output), begin_run(fetched_folder(output)), frozenset(retry)),
         )
-        run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, rows * SECONDS_PER_ROW)
+        work = Work("ingest", output, "rows", rows, rows * SECONDS_PER_ROW)
+        run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, work)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     _check_nothing_lost(manifests)
     rejected = Counter(counts(manifests["rejections"]))
@@ -172,6 +174,7 @@ class IngestBucket(beam.DoFn):
         """Close the connections."""
         self.fetcher.close()
 
+    @timed
     def process(self, element: tuple[int, Iterable[tuple[str, pa.Table]]]) -> Iterator[Any]:
         """Settle, fetch, write."""
         index, parts = element
@@ -187,6 +190,9 @@ class IngestBucket(beam.DoFn):
         name = directory.shard_name("part", index, self.buckets)
         failed: dict[str, Rejected] = {}
         shard = write_shard(self.places["images"], name, IMAGES.schema, self._images(rows, failed))
+        advance(
+            rows_in - len(failed) - (shard.rows if shard else 0)
+        )  # the rows without an image of their own
         yield _output("images", Written(shard))
 
         kept, lost = _part(rows, failed)
@@ -204,13 +210,10 @@ class IngestBucket(beam.DoFn):
         urls = wanted["url"][wanted["path"].isna()].dropna()
         store = Store(self.kept.folder, self.kept.run, urls, self.config.ingest)
         try:
-            work = Work(self.fetcher, store, self.config.ingest, self.kept.retry)
-            for table in ingest_images(wanted, work, failed):
-                Metrics.counter("ingest", "images").inc(table.num_rows)
-                yield table
+            tools = Tools(self.fetcher, store, self.config.ingest, self.kept.retry, advance)
+            yield from ingest_images(wanted, tools, failed)
         finally:
             store.close()
-        Metrics.counter("ingest", "failed").inc(len(failed))
 
 
 def _part(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.Table, pa.Table]:
