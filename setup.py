@@ -7,12 +7,14 @@ from setuptools import find_packages, setup
 # Lower bounds matter: without one, resolvers walk Beam back to releases of years ago.
 # Upper bounds are Beam's own (pyarrow, pillow, protobuf follow from it).
 PIPELINE = [
+    "aiohttp>=3.14,<4",
     "apache-beam>=2.77,<3",
     "httpx>=0.28,<1",
     "imagehash>=4.3.2,<5",
     "numpy>=2.2",
     "pandas>=3.0,<4",
     "pillow>=12,<13",
+    "protego>=0.6",
     "pyarrow>=22,<26",
     "pyyaml>=6",
     "scipy>=1.14",

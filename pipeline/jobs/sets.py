@@ -12,7 +12,8 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipeline import files
-from pipeline.jobs.tables import Written
+from pipeline.jobs.progress import advance
+from pipeline.jobs.tables import Written, count_written
 from pipeline.noise.splits import LISTED_SCHEMA, TEST_SPLIT
 from pipeline.shards import directory
 from pipeline.shards.card import card
@@ -78,7 +79,8 @@ def write_bucket(index: int, task: Task) -> Iterator[tuple[str, Written]]:
         shard = write_shard(
             files.join(task.place, name), file, schema, (t.select(schema.names).cast(schema) for t in tables)
         )
-        yield name, Written(shard)
+        advance(examples.num_rows)
+        yield name, count_written(Written(shard), name)
 
 
 def _schema(name: str, task: Task) -> pa.Schema:

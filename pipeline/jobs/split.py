@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.jobs import dedupe, ingest, label
-from pipeline.jobs.options import run_job
+from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.sets import Task, WriteSets
 from pipeline.jobs.stage import STAGE_VERSIONS, Stage, counts, manifest_digest, plain
 from pipeline.jobs.tables import by_bucket
@@ -157,7 +157,8 @@ def _write(
         about,
     )
     rows = sum(plan.listed.examples.num_rows for plan in stale)
-    run_job(lambda pipeline: pipeline | "Split" >> job, beam_arguments, rows * SECONDS_PER_EXAMPLE)
+    work = Work("split", output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
+    run_job(lambda pipeline: pipeline | "Split" >> job, beam_arguments, work)
     told = {"written": sorted(plan.name for plan in stale), "changed": difference}
     files.remove_temporaries(files.join(output, "split"))
     files.write_text(changes_file(output), json.dumps(told, indent=1) + "\n")
