@@ -6,10 +6,14 @@ Both sides make the same things of each file: an upright RGB picture of the conf
 256-bit hashes of the picture that this JPEG gives back. "same" resizes with the filter that is nearest to ours,
 "usual" with Lanczos, and hashes the picture before it is resized, as most do. Each round takes all sides in turn over
 the same files; printed are CPU seconds of the fastest round, as images per second, and what libjpeg needs alone.
+
+Then what scaled decoding changes, and, where OpenCV is there (pip install --target DIR --no-deps opencv-python-headless,
+and DIR on PYTHONPATH), whether the preset `tfds` stores the very bytes that the calls of TFDS give.
 """
 
 import argparse
 import dataclasses
+import importlib.util
 import io
 import os
 import time
@@ -21,7 +25,7 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageOps
 
-from pipeline.config import IngestConfig
+from pipeline.config import PRESETS, IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fingerprint import fingerprint
 from pipeline.ingest.images import open_stored
@@ -90,6 +94,38 @@ def rates(sides: dict[str, Work], files: Sequence[bytes], rounds: int) -> dict[s
     return {name: len(files) / seconds for name, seconds in best.items()}
 
 
+def difference(config: IngestConfig, files: Sequence[bytes]) -> str:
+    """Scaled against full decoding, over the files that are decoded at a part of their size."""
+    exact = dataclasses.replace(config, scaled_decoding=False)
+    decoded = [decode(data, config) for data in files]
+    here = [normalise(found, config) for found in decoded if found.reduction > 1]
+    there = [
+        normalise(decode(d, exact), exact) for d, f in zip(files, decoded, strict=True) if f.reduction > 1
+    ]
+    if not here:
+        return "decoded in full"
+    errors = [
+        np.mean((np.asarray(a, float) - np.asarray(b, float)) ** 2) for a, b in zip(here, there, strict=True)
+    ]
+    bits = np.bitwise_count(fingerprint(here).short ^ fingerprint(there).short)
+    psnr = 10 * np.log10(255**2 / np.array(errors))
+    return f"{psnr.min():.1f} to {psnr.max():.1f} dB, {bits.mean():.2f} of 64 bits, at most {bits.max()}"
+
+
+def equal_to_tfds(files: Sequence[bytes]) -> int:
+    """How many files come out of TFDS' calls of OpenCV as they come out here, byte for byte."""
+    import cv2
+
+    config, equal = IngestConfig(**PRESETS["tfds"]), 0
+    for data in files:
+        small = cv2.resize(
+            cv2.imdecode(np.frombuffer(data, np.uint8), 3), (84, 84), interpolation=cv2.INTER_AREA
+        )
+        theirs = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 72])[1].tobytes()
+        equal += theirs == encode(normalise(decode(data, config), config), config)
+    return equal
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100)
@@ -120,6 +156,14 @@ def main() -> None:
             ratios = [found["ours"] / found[name] for name in ("same", "usual")]
             numbers = " | ".join(f"{rate:,.0f}/s" for rate in found.values())
             print(f"| {size} | {resample} | {numbers} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True)
+
+    shapes = [(500, 375), (375, 500), (640, 480), (801, 667), (1600, 1201), (90, 1000), (84, 84)]
+    files = [photo(seed, *shapes[seed % len(shapes)]) for seed in range(count)]
+    print(f"\nscaled against full decoding, {count} JPEGs of {len(shapes)} shapes")
+    for size, resample in ((32, "area"), (84, "area"), (224, "area"), (84, "lanczos")):
+        print(f"{size} {resample}: {difference(IngestConfig(size=size, resample=resample), files)}")
+    if importlib.util.find_spec("cv2"):
+        print(f"equal to TFDS' calls of OpenCV, to the byte: {equal_to_tfds(files)} of {count}")
 
 
 if __name__ == "__main__":
