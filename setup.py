@@ -20,7 +20,7 @@ PIPELINE = [
     "scipy>=1.14",
     "tqdm>=4.66",
 ]
-TRAINING = ["safetensors>=0.5", "torch>=2.14", "torchvision>=0.29.1"]
+TRAINING = ["safetensors>=0.5", "simplejpeg>=1.9", "torch>=2.14", "torchvision>=0.29.1"]
 REPORT = ["matplotlib>=3.10"]
 GCP = ["apache-beam[gcp]>=2.77,<3"]
 DEV = [
@@ -56,6 +56,7 @@ setup(
         "training": TRAINING,
         "report": REPORT,
         "gcp": GCP,
+        "timm": ["timm>=1.0.12"],
         "dev": TRAINING + REPORT + DEV,
     },
     entry_points={
