@@ -8,7 +8,6 @@ from yarl import URL
 
 from pipeline import files
 from pipeline.shards import directory
-from schemas.retrieval import RETRIEVAL
 
 HOSTS = 100  # told one by one, those with the most URLs first
 GONE = {"not_found", "unknown_host", "connection_failed"}  # link rot: no such picture, no such host any more
