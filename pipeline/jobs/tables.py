@@ -24,16 +24,9 @@ class Written:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def by_bucket(
-    rows: pa.Table, buckets: int, places: np.ndarray | None = None
-) -> Iterator[tuple[int, pa.Table]]:
-    """Cut rows by the bucket of their image_id; the order within a bucket stays.
-
-    places: uint64 (rows,), where the caller has them already.
-    """
-    if places is None:
-        places = place(rows["image_id"].to_pylist())
-    buckets_of_rows = bucket(places, buckets)
+def by_bucket(rows: pa.Table, buckets: int) -> Iterator[tuple[int, pa.Table]]:
+    """Cut rows by the bucket of their image_id; the order within a bucket stays."""
+    buckets_of_rows = bucket(place(rows["image_id"].to_pylist()), buckets)
     for index in np.unique(buckets_of_rows):
         yield int(index), rows.filter(pa.array(buckets_of_rows == index))
 

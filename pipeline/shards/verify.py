@@ -15,7 +15,8 @@ from pipeline.dedupe.neighbours import search
 from pipeline.ingest.fingerprint import phash_64, phash_256
 from pipeline.ingest.images import open_stored
 from pipeline.keyed_hash import place
-from pipeline.noise.splits import TEST_SPLIT, noise_by_class
+from pipeline.noise.examples import noise_by_class
+from pipeline.noise.splits import TEST_SPLIT
 from pipeline.shards import directory
 from pipeline.shards.plan import PICTURES
 from schemas.errors import DataError
