@@ -78,8 +78,9 @@ def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
         for i in rows:
             yield {
                 "image_id": ids[i], "source": sources[i], "width": 500, "height": 375, "format": "JPEG",
-                "image": {"bytes": encoded[i % PICTURES], "path": f"{ids[i]}.jpeg"}, "bytes_in": 1,
+                "image": {"bytes": encoded[i % PICTURES], "path": f"{ids[i]}.jpeg"}, "animated": False, "bytes_in": 1,
                 "sha256": f"{i:064x}", "phash": int(i), "phash_256": int(i).to_bytes(32, "big"),
+                "contrast": 50.0, "sharpness": 50.0,
             }  # fmt: skip
 
     buckets_rows = [np.flatnonzero(at == index) for index in range(buckets)]

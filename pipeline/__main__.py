@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.logs import set_up_logging
 from pipeline.published import verbs as published
+from pipeline.retrieve import verb as searching
 from schemas.errors import DataError, UsageError
 
 STAGES = ("ingest", "label", "dedupe", "split")
@@ -74,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--split", required=True, metavar="SET", help="which set: red-0.40, test, …")
     sub.add_argument("--format", required=True, choices=("webdataset", "folder"), help="what to write")
     sub.add_argument("--output", required=True, metavar="DIR", help="an empty folder, or a new one")
+    searching.add_retrieve(_verb(verbs, "retrieve", searching.RETRIEVE))
     published.add_import_cnwl(_verb(verbs, "import-cnwl", published.IMPORT_CNWL))
     published.add_from_cifar_n(_verb(verbs, "from-cifar-n", published.FROM_CIFAR_N))
     return top
@@ -133,6 +135,9 @@ def _run(arguments: argparse.Namespace, beam_arguments: list[str]) -> int:
         say(f"{told['rows']:,} examples in {len(told['files'])} files below {arguments.output}")
         if arguments.json:
             print(json.dumps(told, ensure_ascii=False))
+        return 0
+    if arguments.verb == "retrieve":
+        searching.run_retrieve(arguments, say)
         return 0
     if arguments.verb in ("import-cnwl", "from-cifar-n"):
         run = published.run_import_cnwl if arguments.verb == "import-cnwl" else published.run_from_cifar_n

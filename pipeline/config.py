@@ -1,13 +1,33 @@
 """The configuration of a build: what goes in, what is done to it, in one YAML file."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline import files
 from schemas.config import build, merge, parse_overrides, parse_yaml
+from schemas.errors import UsageError
 
 Colour = Literal["red", "red-text", "blue", "blue-asymmetric"]
 PAPER_LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # What TFDS' controlled_noisy_web_labels stores, to the pixel: OpenCV's INTER_AREA.
+    "tfds": {
+        "size": 84,
+        "resize": "exact",
+        "resample": "area",
+        "format": "jpeg",
+        "quality": 72,
+        "scaled_decoding": False,
+    },
+    # The follow-ups train on 32 × 32; the paper's networks take 224 (ResNet), 299 (Inception), 456 (EfficientNet-B5).
+    "follow-ups": {"size": 32, "resize": "exact", "resample": "area", "format": "png"},
+    "paper-224": {"size": 224, "resize": "crop", "resample": "area", "format": "jpeg", "quality": 90},
+    "paper-299": {"size": 299, "resize": "crop", "resample": "area", "format": "jpeg", "quality": 90},
+    "paper-456": {"size": 456, "resize": "crop", "resample": "area", "format": "jpeg", "quality": 90},
+}
+"""Values of IngestConfig by name; `preset: tfds` below `ingest:` is as if they were written there."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +39,10 @@ class IngestConfig:
     resize: Literal["exact", "crop", "fit", "none"] = "crop"
     """exact: squeeze to a square; crop: shorter side to `size`, middle cut out; fit: longer side to `size`; none."""
     resample: Literal["area", "lanczos"] = "area"
-    """Filter for resizing."""
+    """area: the mean of what a pixel covers; lanczos: sharper. What grows is made larger by bicubic interpolation."""
+    scaled_decoding: bool = True
+    """Whether JPEGs are decoded at 1/2, 1/4 or 1/8 where that leaves twice the pixels that are needed: faster, and
+    hardly to be seen (docs/images.md)."""
     format: Literal["jpeg", "png", "webp"] = "jpeg"
     """Encoding of the normalised picture. PNG loses nothing: right for tiny pictures."""
     quality: int = 90
@@ -124,10 +147,20 @@ class DedupeConfig:
     """Pairs whose 64-bit hashes differ in at most so many bits are candidates, …"""
     confirm_radius: int = 64
     """… and duplicates if their 256-bit hashes differ in at most so many."""
+    min_contrast: float = 2.0
+    """Flatter pictures (standard deviation of grey levels, 0 to 255) all hash alike: only the same bytes make them
+    duplicates."""
+    clean_leaks: Literal["remove", "keep"] = "remove"
+    """What becomes of clean training images near test images; web images near test images always go."""
+    join_above: int = 30_000_000
+    """Up to so many images every worker holds all hashes, 8 bytes each and 50 while it searches; more are joined by
+    the runner, which holds a part of them at a time."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.radius <= 16 or not 0 <= self.confirm_radius <= 128:
-            raise ValueError("radius is 0 to 16 of 64 bits, confirm_radius 0 to 128 of 256 bits")
+        if not 0 <= self.radius <= 10 or not 0 <= self.confirm_radius <= 128:
+            raise ValueError("radius is 0 to 10 of 64 bits, confirm_radius 0 to 128 of 256 bits")
+        if self.min_contrast < 0 or self.join_above < 0:
+            raise ValueError("min_contrast and join_above are 0 or more")
 
 
 @dataclass(frozen=True)
@@ -228,7 +261,19 @@ class BuildConfig:
 def load_config(path: str, overrides: list[str]) -> BuildConfig:
     """Read a YAML file and lay `--set` values on it. Raises UsageError that names key and remedy."""
     raw = merge(parse_yaml(files.read_text(path), path), parse_overrides(overrides))
-    return build(BuildConfig, raw, path)
+    return build(BuildConfig, _lay_out_preset(raw, path), path)
+
+
+def _lay_out_preset(raw: dict[str, Any], where: str) -> dict[str, Any]:
+    """Replace `ingest.preset` by the values that it stands for, which others beside it change."""
+    ingest = raw.get("ingest")
+    if not isinstance(ingest, dict) or "preset" not in ingest:
+        return raw
+    name = ingest["preset"]
+    if name not in PRESETS:
+        raise UsageError(f"{where}.ingest.preset: {name!r} is not one of {', '.join(PRESETS)}")
+    given = {key: value for key, value in ingest.items() if key != "preset"}
+    return {**raw, "ingest": {**PRESETS[name], **given}}
 
 
 def _share(name: str, value: float) -> None:

@@ -17,7 +17,14 @@ DUPLICATE = Table(
             column("distance", pa.int16(), "bits in which the 64-bit hashes differ"),
             column("distance_256", pa.int16(), "bits in which the 256-bit hashes differ"),
             column("reason", pa.string(), "leak: near a test image; exact: same bytes; near: near-duplicate"),
-            column("removed", pa.bool_(), "false for test images, which are reported and kept"),
+            column(
+                "rule", pa.string(), "what the keeper is better by: source, pixels, sharpness, bytes or id"
+            ),
+            column(
+                "removed",
+                pa.bool_(),
+                "false for what is only reported: test images, and clean leaks if they are kept",
+            ),
         ]
     ),
     key=("image_id",),

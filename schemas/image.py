@@ -14,12 +14,23 @@ IMAGES = Table(
             column("width", pa.int32(), "pixels of the original"),
             column("height", pa.int32(), "pixels of the original"),
             column("format", pa.string(), "format of the original, found by its content"),
+            column("animated", pa.bool_(), "whether the original holds more pictures; the first was taken"),
             column("bytes_in", pa.int64(), "size of the original file"),
             column("sha256", pa.string(), "of the original file, hex"),
             column(
                 "phash", pa.uint64(), "64-bit perceptual hash, equal to imagehash.phash, first bit highest"
             ),
-            column("phash_256", pa.binary(32), "256-bit perceptual hash: imagehash.phash with hash_size 16"),
+            column(
+                "phash_256",
+                pa.binary(32),
+                "256-bit perceptual hash: imagehash.phash with hash_size 16 and highfreq_factor 2",
+            ),
+            column(
+                "contrast",
+                pa.float32(),
+                "standard deviation of grey levels in the frequencies of phash; near 0 its bits are noise",
+            ),
+            column("sharpness", pa.float32(), "variance of the Laplacian of the normalised picture"),
         ]
     ),
     key=("image_id",),

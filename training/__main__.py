@@ -73,7 +73,9 @@ def parser() -> argparse.ArgumentParser:
     )
     study.add_argument("--levels", type=float, nargs="+", metavar="P", help="noise levels, such as 0.0 0.4")
     study.add_argument("--colours", nargs="+", metavar="NAME", help="kinds of noise (default: red blue)")
-    study.add_argument("--methods", nargs="+", metavar="NAME", help=f"default: {' '.join(METHODS)}")
+    study.add_argument(
+        "--methods", nargs="+", metavar="NAME", help="default: vanilla mixup mentornet mentormix"
+    )
     study.add_argument("--seeds", type=int, nargs="+", metavar="N", help="default: 0 1 2")
     study.add_argument("--recipe", metavar="NAME", help="for all runs (default: cifar10n_cpu)")
     study.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")

@@ -5,13 +5,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-MethodName = Literal["vanilla", "mixup", "mentornet", "mentormix"]
-METHODS: tuple[MethodName, ...] = ("vanilla", "mixup", "mentornet", "mentormix")
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(message)
+from training import method_config as methods
+from training.method_config import METHODS, MethodName, require
 
 
 @dataclass(frozen=True)
@@ -25,7 +20,7 @@ class Network:
     """Channels of the first stage."""
 
     def __post_init__(self) -> None:
-        _require(self.width >= 1, f"network.width must be at least 1, got {self.width}")
+        require(self.width >= 1, f"network.width must be at least 1, got {self.width}")
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class Augment:
     """Mirror each image with probability one half."""
 
     def __post_init__(self) -> None:
-        _require(self.crop_padding >= 0, f"augment.crop_padding must not be negative: {self.crop_padding}")
+        require(self.crop_padding >= 0, f"augment.crop_padding must not be negative: {self.crop_padding}")
 
 
 @dataclass(frozen=True)
@@ -66,64 +61,16 @@ class Optimizer:
     """Length of a linear rise from zero at the start."""
 
     def __post_init__(self) -> None:
-        _require(self.learning_rate > 0, f"optimizer.learning_rate must be above 0: {self.learning_rate}")
-        _require(0 <= self.momentum < 1, f"optimizer.momentum must be in [0, 1): {self.momentum}")
-        _require(self.weight_decay >= 0, f"optimizer.weight_decay must not be negative: {self.weight_decay}")
-        _require(
+        require(self.learning_rate > 0, f"optimizer.learning_rate must be above 0: {self.learning_rate}")
+        require(0 <= self.momentum < 1, f"optimizer.momentum must be in [0, 1): {self.momentum}")
+        require(self.weight_decay >= 0, f"optimizer.weight_decay must not be negative: {self.weight_decay}")
+        require(
             self.warmup_epochs >= 0, f"optimizer.warmup_epochs must not be negative: {self.warmup_epochs}"
         )
-        _require(
+        require(
             list(self.milestones) == sorted(self.milestones),
             f"optimizer.milestones must be in order: {self.milestones}",
         )
-
-
-@dataclass(frozen=True)
-class Mixup:
-    """mixup (Zhang et al., ICLR 2018)."""
-
-    alpha: float = 1.0
-    """λ ~ Beta(alpha, alpha) for each image."""
-
-    def __post_init__(self) -> None:
-        _require(self.alpha > 0, f"mixup.alpha must be above 0: {self.alpha}")
-
-
-@dataclass(frozen=True)
-class MentorNet:
-    """MentorNet with a threshold (Jiang et al., ICML 2018 and 2020)."""
-
-    loss_percentile: float = 0.7
-    """Share of the batch, by loss, whose largest loss is the threshold before averaging."""
-
-    average_decay: float = 0.5
-    """Decay of the moving average of that threshold; from 0, without bias correction."""
-
-    burn_in: int = 10
-    """All weights are 1 while the percentage of training done is below burn_in − 1."""
-
-    def __post_init__(self) -> None:
-        _require(0 <= self.loss_percentile <= 1, f"loss_percentile must be in [0, 1]: {self.loss_percentile}")
-        _require(0 <= self.average_decay < 1, f"average_decay must be in [0, 1): {self.average_decay}")
-        _require(0 <= self.burn_in <= 100, f"burn_in is a percentage: {self.burn_in}")
-
-
-@dataclass(frozen=True)
-class MentorMix(MentorNet):
-    """MentorMix (Jiang et al., ICML 2020, Algorithm 1, and its released code)."""
-
-    alpha: float = 8.0
-    """λ ~ Beta(alpha, alpha) for each image."""
-
-    mixing: Literal["hard", "blend"] = "hard"
-    """hard: the released code's switch at v ≥ 0.5; blend: Algorithm 1's v·max + (1−v)·min."""
-
-    second_reweight: bool = False
-    """Weight the mixed losses again, by a second moving average; this turns weight decay off."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(self.alpha > 0, f"mentormix.alpha must be above 0: {self.alpha}")
 
 
 @dataclass(frozen=True)
@@ -156,14 +103,23 @@ class TrainConfig:
     network: Network = field(default_factory=Network)
     augment: Augment = field(default_factory=Augment)
     optimizer: Optimizer = field(default_factory=Optimizer)
-    mixup: Mixup = field(default_factory=Mixup)
-    mentornet: MentorNet = field(default_factory=MentorNet)
-    mentormix: MentorMix = field(default_factory=MentorMix)
+    weight_decay: methods.WeightDecay = field(default_factory=methods.WeightDecay)
+    dropout: methods.Dropout = field(default_factory=methods.Dropout)
+    s_model: methods.SModel = field(default_factory=methods.SModel)
+    reed: methods.Reed = field(default_factory=methods.Reed)
+    mixup: methods.Mixup = field(default_factory=methods.Mixup)
+    mentornet: methods.MentorNet = field(default_factory=methods.MentorNet)
+    mentormix: methods.MentorMix = field(default_factory=methods.MentorMix)
+    label_smoothing: methods.LabelSmoothing = field(default_factory=methods.LabelSmoothing)
+    gce: methods.GCE = field(default_factory=methods.GCE)
+    co_teaching: methods.CoTeaching = field(default_factory=methods.CoTeaching)
+    elr: methods.ELR = field(default_factory=methods.ELR)
+    dividemix: methods.DivideMix = field(default_factory=methods.DivideMix)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "evaluate_every", "memorised_every"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
-        _require(0 <= self.average_decay < 1, f"average_decay must be in [0, 1): {self.average_decay}")
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
+        require(0 <= self.average_decay < 1, f"average_decay must be in [0, 1): {self.average_decay}")
 
     def resolved(self) -> dict[str, Any]:
         """Return what decides this run: every key, less the sections of the other methods."""

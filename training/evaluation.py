@@ -1,5 +1,8 @@
 """Accuracy, and how much of the label noise a network has memorised."""
 
+import functools
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -10,19 +13,25 @@ BATCH = 500
 
 
 @torch.inference_mode()
-def predict(network: nn.Module, images: Tensor, bf16: bool) -> Tensor:
-    """Classify uint8 images [N, C, H, W] in evaluation mode, without augmentation; class ids int64 [N].
+def scores(networks: Sequence[nn.Module], images: Tensor, bf16: bool) -> Iterator[Tensor]:
+    """Yield the summed logits [B, classes] of uint8 images [N, C, H, W], a batch at a time, unaugmented.
 
-    The network is left in the mode in which it came.
+    In evaluation mode; the networks are left in the mode in which they came.
     """
-    mode = network.training
-    network.eval()
-    result = []
+    modes = [network.training for network in networks]
+    for network in networks:
+        network.eval()
     for start in range(0, len(images), BATCH):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-            result.append(network(to_float(images[start : start + BATCH])).argmax(dim=1))
-    network.train(mode)
-    return torch.cat(result)
+            x = to_float(images[start : start + BATCH])
+            yield functools.reduce(torch.add, (network(x) for network in networks))
+    for network, mode in zip(networks, modes, strict=True):
+        network.train(mode)
+
+
+def predict(networks: Sequence[nn.Module], images: Tensor, bf16: bool) -> Tensor:
+    """Classify uint8 images [N, C, H, W] by the sum of the networks' logits; class ids int64 [N]."""
+    return torch.cat([logits.argmax(dim=1) for logits in scores(networks, images, bf16)])
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:

@@ -16,6 +16,8 @@ from training import checkpoint
 from training.data.shards import load, load_pair, read_manifest
 from training.device import choose_device, use_bf16
 from training.evaluation import accuracy, memorisation, predict
+from training.methods.choose import make_method
+from training.methods.interface import Facts
 from training.models.choose import make_network
 from training.recipes.choose import configure
 from training.run_directory import read_config, read_result, write_json
@@ -49,11 +51,15 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Measure a run's averaged weights (or the plain ones, without averaging) on one set."""
     config, data, device = read_config(arguments.run), load(arguments.data / arguments.split), choose_device()
     tensors, state = checkpoint.load(arguments.run, device)
-    network = make_network(config.network, len(data.class_names), config.seed).to(device)
-    weights = checkpoint.part(tensors, "network") | checkpoint.part(tensors, "average")
-    checkpoint.restore(network.state_dict(), weights, str(arguments.run / checkpoint.FILE))
+    method = make_method(config, Facts(len(data.class_names), 1, device))
+    networks = []
+    for number in range(method.evaluated):
+        network = make_network(config.network, len(data.class_names), config.seed, number).to(device)
+        weights = checkpoint.part(tensors, f"network{number}") | checkpoint.part(tensors, f"average{number}")
+        checkpoint.restore(network.state_dict(), weights, str(arguments.run / checkpoint.FILE))
+        networks.append(network)
     data = data.to(device)
-    predicted = predict(network, data.images, use_bf16(config.precision, device))
+    predicted = predict(networks, data.images, use_bf16(config.precision, device))
     result: dict[str, Any] = {"split": arguments.split, "step": state["step"], "images": len(data)}
     result["accuracy"] = accuracy(predicted, data.labels)
     if not bool(data.is_clean.all()):

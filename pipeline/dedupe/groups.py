@@ -2,89 +2,162 @@
 
 A keeper stands only for its own neighbours, so a chain a ~ b ~ c does not pull unlike pictures together: whatever
 goes is within the radius of what stays for it. The result is a function of the set of images and pairs.
+
+Images of one source with the same fingerprint have the same neighbours, so they are one node here: ten thousand
+copies of a picture cost no more than one.
 """
 
 from collections import defaultdict
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.dedupe.neighbours import Pairs
+from pipeline.config import DedupeConfig
+from pipeline.dedupe.confirm import Pairs, confirm
+from pipeline.dedupe.neighbours import Near
 from schemas.duplicate import DUPLICATE
 from schemas.retrieval import SOURCES
 
-TEST = SOURCES.index("test")
+TEST, CLEAN = SOURCES.index("test"), SOURCES.index("clean")
+RULES = (
+    "source",
+    "pixels",
+    "sharpness",
+    "bytes",
+    "id",
+)  # who is the better keeper, by the first that differs
 
 
-def keeper_order(images: pd.DataFrame) -> np.ndarray:
-    """Positions of the images, best keeper first: test, clean, web; then pixels, bytes, and the id."""
-    keys = pd.DataFrame(
+@dataclass(frozen=True)
+class _Gone:
+    """Why a node goes, or is reported: the node that stays for it, and the pair that says so (None: a copy)."""
+
+    keeper: int
+    distance: tuple[int, int]
+    leak: bool = False
+
+
+def keeper_keys(images: pd.DataFrame) -> pd.DataFrame:
+    """What keepers are chosen by, smaller is better: test, clean, web; pixels; sharpness; bytes; the id."""
+    return pd.DataFrame(
         {
             "source": images["source"].map({name: i for i, name in enumerate(SOURCES)}),
             "pixels": -(images["width"].astype(np.int64) * images["height"]),
+            "sharpness": -images["sharpness"],
             "bytes": -images["bytes_in"],
             "id": images["image_id"],
         }
     )
-    return keys.sort_values(["source", "pixels", "bytes", "id"], kind="stable").index.to_numpy()
 
 
-def find_duplicates(images: pd.DataFrame, pairs: Pairs) -> pa.Table:
-    """The duplicate table, sorted by image_id.
+def find_duplicates(
+    images: pd.DataFrame, near: Near, config: DedupeConfig
+) -> tuple[pa.Table, dict[str, int]]:
+    """The duplicate table, sorted by image_id, and counts of the pairs of fingerprints behind it.
 
-    `images` has image_id, source, width, height, bytes_in, sha256, with the positions that `pairs` speaks of.
-    Every clean or web image near a test image is a leak and is removed; of the others, the best keeper removes its
-    neighbours, then the next one of those left, and so on. Test images are never removed, only reported.
+    `images` has the fingerprints, and what `keeper_keys` asks for, of at least all images whose 64-bit hash is in
+    `near`, which holds (u, u) for a hash that several images have. Images of less contrast than the configured one
+    are duplicates only of files with the same bytes. Every web image near a test image is a leak and is removed, and
+    so is every clean one unless the configuration keeps them; of the others, the best keeper removes its neighbours,
+    then the next one of those left, and so on. Test images are never removed, only reported.
     """
-    order = keeper_order(images)
-    rank = np.empty(len(images), np.int64)
-    rank[order] = np.arange(len(images))
-    source = images["source"].map({name: i for i, name in enumerate(SOURCES)}).to_numpy()
+    # From here on a position is the rank of an image as a keeper, and so is a node's number: that of its best image.
+    keys = keeper_keys(images).sort_values(list(RULES), kind="stable")
+    images = images.loc[keys.index].reset_index(drop=True)
+    source = keys["source"].to_numpy()
+    node = _nodes(images, config.min_contrast)
+    pairs, compared = _node_pairs(images, node, near, config)
+    gone = _gone(pairs, source, config.clean_leaks == "keep")
 
-    neighbours: dict[int, list[tuple[int, int]]] = defaultdict(list)  # image → (pair, other image)
-    for number, (a, b) in enumerate(zip(pairs.a.tolist(), pairs.b.tolist(), strict=True)):
-        neighbours[a].append((number, b))
-        neighbours[b].append((number, a))
-
-    def nearest(number_and_other: tuple[int, int]) -> tuple[int, int, int]:
-        number, other = number_and_other
-        return int(pairs.distance_256[number]), int(pairs.distance[number]), int(rank[other])
-
-    gone: dict[int, tuple[int, int, str]] = {}  # image → (keeper, pair, reason)
-    for image, near in neighbours.items():
-        tests = [(number, other) for number, other in near if source[other] == TEST]
-        if tests and source[image] != TEST:
-            number, other = min(tests, key=nearest)
-            gone[image] = (other, number, "leak")
-    for keeper in sorted(neighbours, key=lambda image: rank[image]):
-        if keeper in gone:
-            continue
-        for number, other in neighbours[keeper]:
-            if (
-                other not in gone
-                and rank[other] > rank[keeper]
-                and (source[keeper] == TEST) == (source[other] == TEST)
-            ):
-                gone[other] = (keeper, number, "near")
-    return _table(images, pairs, gone)
-
-
-def _table(images: pd.DataFrame, pairs: Pairs, gone: dict[int, tuple[int, int, str]]) -> pa.Table:
-    ids, sources, digests = (images[name].tolist() for name in ("image_id", "source", "sha256"))
     rows = []
-    for image, (keeper, number, reason) in gone.items():
-        exact = reason == "near" and digests[image] == digests[keeper]
+    digests = images["sha256"].tolist()
+    columns = [keys[rule].to_numpy() for rule in RULES]
+    for image, best in enumerate(node.tolist()):
+        why = gone.get(best)
+        if why is None:
+            if image == best:
+                continue
+            why = _Gone(best, (0, 0))
+        reported = source[image] == TEST
+        if why.leak and source[image] == CLEAN and config.clean_leaks == "keep":
+            # The best of its copies is only reported, the others go for it.
+            reported = image == best
+            why = why if reported else _Gone(best, (0, 0))
+        keeper = why.keeper
+        copy = not why.leak and digests[image] == digests[keeper]
         rows.append(
             {
-                "image_id": ids[image],
-                "source": sources[image],
-                "keeper_id": ids[keeper],
-                "keeper_source": sources[keeper],
-                "distance": int(pairs.distance[number]),
-                "distance_256": int(pairs.distance_256[number]),
-                "reason": "exact" if exact else reason,
-                "removed": sources[image] != "test",
+                "image_id": images["image_id"][image],
+                "source": images["source"][image],
+                "keeper_id": images["image_id"][keeper],
+                "keeper_source": images["source"][keeper],
+                "distance": why.distance[0],
+                "distance_256": why.distance[1],
+                "reason": "leak" if why.leak else "exact" if copy else "near",
+                "rule": next(r for r, key in zip(RULES, columns, strict=True) if key[image] != key[keeper]),
+                "removed": not reported,
             }
         )
-    return DUPLICATE.from_rows(sorted(rows, key=lambda row: row["image_id"]))
+    table = DUPLICATE.from_rows(sorted(rows, key=lambda row: row["image_id"]))
+    return table, {"candidate_pairs": compared, "confirmed_pairs": len(pairs)}
+
+
+def _nodes(images: pd.DataFrame, min_contrast: float) -> np.ndarray:
+    """For each image the first one of its source with the same fingerprint, or bytes where the fingerprint says little."""
+    flat = images["contrast"] < min_contrast
+    print_ = images["phash"].astype(str).str.cat(images["phash_256"].map(bytes.hex), sep=" ")
+    name = images["source"].str.cat(print_.where(~flat, images["sha256"]), sep=" ")
+    first = ~name.duplicated()
+    return name.map(pd.Series(np.flatnonzero(first), name[first])).to_numpy(np.int64)
+
+
+def _node_pairs(
+    images: pd.DataFrame, node: np.ndarray, near: Near, config: DedupeConfig
+) -> tuple[Pairs, int]:
+    is_node = node == np.arange(len(node))
+    flat = (images["contrast"] < config.min_contrast).to_numpy()
+    at = np.flatnonzero(is_node & ~flat)
+    long = np.frombuffer(b"".join(images["phash_256"].iloc[at]), np.uint8).reshape(-1, 32)
+    pairs, compared = confirm(images["phash"].to_numpy()[at], long, near, config.confirm_radius)
+    # Flat pictures: the same bytes in two sources.
+    copies = images.loc[is_node & flat, ["sha256"]].reset_index()
+    copies = copies.merge(copies, on="sha256")[["index_x", "index_y"]].to_numpy()
+    copies = copies[copies[:, 0] < copies[:, 1]]
+    none = np.zeros(len(copies), np.int64)
+    return (
+        Pairs(
+            np.concatenate([at[pairs.a], copies[:, 0]]),
+            np.concatenate([at[pairs.b], copies[:, 1]]),
+            np.concatenate([pairs.distance, none]),
+            np.concatenate([pairs.distance_256, none]),
+        ),
+        compared,
+    )
+
+
+def _gone(pairs: Pairs, source: np.ndarray, keep_clean: bool) -> dict[int, _Gone]:
+    """Which nodes go, or are only reported."""
+    neighbours: dict[int, list[tuple[int, int, int]]] = defaultdict(
+        list
+    )  # node → (256-bit distance, distance, other)
+    columns = (pairs.a, pairs.b, pairs.distance, pairs.distance_256)
+    for a, b, short, long in zip(*(column.tolist() for column in columns), strict=True):
+        neighbours[a].append((long, short, b))
+        neighbours[b].append((long, short, a))
+    gone: dict[int, _Gone] = {}
+    kept_leaks: dict[int, _Gone] = {}
+    for node, near in neighbours.items():
+        tests = [one for one in near if source[one[2]] == TEST]
+        if tests and source[node] != TEST:
+            long, short, keeper = min(tests)
+            leak = _Gone(keeper, (short, long), leak=True)
+            (kept_leaks if keep_clean and source[node] == CLEAN else gone)[node] = leak
+    for keeper in sorted(neighbours):
+        if keeper in gone:
+            continue
+        for long, short, other in neighbours[keeper]:
+            if other > keeper and other not in gone and (source[keeper] == TEST) == (source[other] == TEST):
+                gone[other] = _Gone(keeper, (short, long))
+    return kept_leaks | gone

@@ -1,74 +1,98 @@
-"""Exact search for near-duplicates: all pairs of hashes within a radius, and their confirmation by longer hashes.
+"""Exact search for near hashes: all pairs of distinct 64-bit hashes within a radius, by multi-index hashing.
 
-Tiles of the whole comparison, counted with `bitwise_count`: complete by construction, and up to some hundreds of
-thousands of hashes as fast as an index.
+For each mask of `coverings.bit_masks` the hashes are sorted by the bits that it keeps, and every two that agree on
+them are compared with `bitwise_count`. A pair is given only by the first mask that brings it together, so masks can
+be searched apart, and what they give adds up.
 """
 
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-TILE_ROWS, TILE_COLUMNS = 16, 8192  # 1 MiB of differences at once, which stays in a core's cache
+from pipeline.dedupe.coverings import bit_masks
+
+AT_ONCE = 1 << 16  # hashes compared in one step: half a MiB, which stays in a core's cache
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd; the top half of a product with it depends on all bits
+_TOP, _HALF = np.uint64(0xFFFFFFFF00000000), np.uint64(32)
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Near-duplicate pairs: positions `a` < `b` in the table of images, and in how many bits they differ."""
+class Near:
+    """Pairs of hash values, u < v, uint64 (pairs,) each, and how many comparisons have found them."""
 
-    a: np.ndarray
-    b: np.ndarray
-    distance: np.ndarray
-    distance_256: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    comparisons: int
 
     @classmethod
-    def concatenate(cls, parts: list["Pairs"]) -> "Pairs":
-        """Join the pairs of several searches, in the order of (a, b)."""
-        columns = [
-            np.concatenate([getattr(part, name) for part in parts]) if parts else np.empty(0, np.int64)
-            for name in ("a", "b", "distance", "distance_256")
-        ]
-        order = np.lexsort((columns[1], columns[0]))
-        return cls(*(column[order] for column in columns))
-
-    def __len__(self) -> int:
-        return len(self.a)
+    def join(cls, parts: Sequence["Near"]) -> "Near":
+        """What several searches have found, in the order of (u, v)."""
+        none = np.empty(0, np.uint64)
+        u = np.concatenate([none, *(part.u for part in parts)])
+        v = np.concatenate([none, *(part.v for part in parts)])
+        order = np.lexsort((v, u))
+        return cls(u[order], v[order], sum(part.comparisons for part in parts))
 
 
-def search(
-    short: np.ndarray,
-    long: np.ndarray,
-    radius: int,
-    confirm_radius: int,
-    start: int = 0,
-    stop: int | None = None,
-) -> tuple[Pairs, int]:
-    """All pairs (a, b), start ≤ a < stop, a < b, that are within both radii.
+def near_pairs(hashes: np.ndarray, radius: int, threads: int | None = None) -> Near:
+    """All pairs of distinct hashes that differ in at most `radius` bits (0 to 11).
 
-    `short` is uint64 (n,), `long` uint8 (n, 32). Returns (pairs, number within the first radius alone).
+    hashes: uint64 (n,), n < 2³², without repeats. Takes about 50 bytes a hash for each of `threads` (None: one a
+    core).
     """
-    n = len(short)
-    stop = n if stop is None else min(stop, n)
-    rows, columns = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    differing = np.empty((TILE_ROWS, TILE_COLUMNS), np.uint64)
-    bits = np.empty((TILE_ROWS, TILE_COLUMNS), np.uint8)
-    for top in range(start, stop, TILE_ROWS):
-        block = short[top : min(top + TILE_ROWS, stop), None]
-        for left in range(top, n, TILE_COLUMNS):
-            others = short[None, left : left + TILE_COLUMNS]
-            corner = (slice(len(block)), slice(others.shape[1]))
-            np.bitwise_xor(block, others, out=differing[corner])
-            tile = np.bitwise_count(differing[corner], out=bits[corner])
-            if tile.min() > radius:
-                continue  # nearly always
-            i, j = np.nonzero(tile <= radius)
-            later = j + left > i + top
-            rows.append(i[later] + top)
-            columns.append(j[later] + left)
-    a, b = np.concatenate(rows), np.concatenate(columns)
-    words = long.view(np.uint64)
-    distance_256 = np.bitwise_count(words[a] ^ words[b]).sum(axis=1, dtype=np.int64)
-    sure = distance_256 <= confirm_radius
-    found = Pairs(
-        a[sure], b[sure], np.bitwise_count(short[a] ^ short[b])[sure].astype(np.int64), distance_256[sure]
-    )
-    return found, len(a)
+    masks = bit_masks(radius)
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        return Near.join(list(pool.map(lambda i: near_at(hashes, radius, masks, i), range(len(masks)))))
+
+
+def near_at(hashes: np.ndarray, radius: int, masks: np.ndarray, index: int) -> Near:
+    """The part of `near_pairs` that belongs to one mask: what agrees on it, and on none of the masks before."""
+    assert len(hashes) < 1 << 32
+    # Sorted are (bits of the mask, hashed to 32 bits; position), packed into one number: NumPy sorts these with SIMD
+    # instructions, and there are no indices to move along. Bits that clash by chance cost a comparison, no more.
+    packed = hashes & masks[index]
+    packed *= _SPREAD
+    packed &= _TOP
+    packed |= np.arange(len(hashes), dtype=np.uint64)
+    packed.sort()
+    position = packed.astype(np.uint32)
+    key = (packed >> _HALF).astype(np.uint32)
+    del packed
+    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1]))) if len(key) else np.empty(0, int)
+    sizes = np.diff(starts, append=len(key))
+    starts, sizes = starts[sizes > 1], sizes[sizes > 1]
+    # Groups of one size are compared together: as columns of a table, whose rows are then shifted against each other.
+    order = np.argsort(sizes, kind="stable")
+    starts, sizes = starts[order], sizes[order]
+    ends = np.flatnonzero(np.diff(sizes, append=0)) + 1
+    first, second = [np.empty(0, np.uint32)], [np.empty(0, np.uint32)]
+    comparisons, begin = 0, 0
+    for end in ends.tolist():
+        size = int(sizes[begin])
+        comparisons += (end - begin) * (size * (size - 1) // 2)
+        columns = max(1, AT_ONCE // size)
+        for left in range(begin, end, columns):
+            table = position[starts[left : min(left + columns, end)] + np.arange(size)[:, None]]
+            values = hashes[table]
+            for shift in range(1, size):
+                differing = np.bitwise_count(values[shift:] ^ values[:-shift]).reshape(-1)
+                if differing.min() <= radius:
+                    hit = np.flatnonzero(differing <= radius)
+                    first.append(table[:-shift].reshape(-1)[hit])
+                    second.append(table[shift:].reshape(-1)[hit])
+        begin = end
+    a, b = hashes[np.concatenate(first)], hashes[np.concatenate(second)]
+    for mask in masks[:index]:
+        new = (a ^ b) & mask != 0
+        a, b = a[new], b[new]
+    return Near(np.minimum(a, b), np.maximum(a, b), comparisons)
+
+
+def distinct(column: np.ndarray) -> tuple[np.ndarray, Near]:
+    """The distinct hashes of a column, and (u, u) for each that stands in it more than once."""
+    hashes, found = np.unique(column, return_counts=True)
+    repeated = hashes[found > 1]
+    return hashes, Near(repeated, repeated, 0)

@@ -1,106 +1,87 @@
-"""From bytes that a stranger sent to an upright RGB picture, and from there to the normalised encoding."""
+"""From bytes that a stranger sent to pixels in sRGB (the rules: docs/images.md)."""
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
 from pipeline.config import IngestConfig
+from pipeline.ingest.colour import to_srgb
+from pipeline.ingest.container import open_container
+from pipeline.ingest.geometry import reduction
 from pipeline.rejections import Rejected
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-# Formats that are told by their first bytes and refused without waking their decoders.
-_REFUSED = {
-    b"II*\x00": "TIFF", b"MM\x00*": "TIFF", b"8BPS": "PSD", b"\x00\x00\x01\x00": "ICO", b"%PDF": "PDF",
-    b"%!PS": "PostScript", b"<svg": "SVG", b"\xff\x0a": "JPEG XL", b"\x00\x00\x00\x0cjP": "JPEG 2000",
-}  # fmt: skip
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """An upright RGB picture, with what its file said before: format and size in pixels."""
+    """The first picture of a file as RGB, as it is stored: not yet turned upright.
+
+    `width` and `height` are the file's, in pixels; `picture` is smaller by `reduction`, 1, 2, 4 or 8, its last column
+    and row being filled up where that does not divide them.
+    """
 
     picture: Image.Image
     format: str
     width: int
     height: int
+    reduction: int
+    orientation: int
+    """EXIF's, 1 to 8."""
+    animated: bool
 
 
 def decode(data: bytes, config: IngestConfig) -> Decoded:
-    """Decode by content, never by name. Raises Rejected; no exception of a decoder escapes.
-
-    The first frame of an animation is taken; EXIF orientation is applied; transparency is laid on white;
-    16-bit grey is scaled to 8 bits.
-    """
-    refused = next((name for magic, name in _REFUSED.items() if data.startswith(magic)), None)
-    if data[4:8] == b"ftyp":
-        refused = "AVIF, HEIF or a film"
-    if refused:
-        raise Rejected("bad_format", f"{refused}, not {', '.join(FORMATS)}")
+    """Decode by content, never by name. Raises Rejected; no exception of a decoder escapes."""
+    found = open_container(data)
+    kind = found.kind
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd EXIF, palettes: what matters ends as a rejection
+        warnings.simplefilter("ignore")  # what matters ends as a rejection
         try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(found.data), formats=(kind,))
+            width, height = image.size
         except Image.DecompressionBombError as error:
             raise Rejected("too_many_pixels", str(error)) from error
+        except UnidentifiedImageError as error:
+            raise Rejected("truncated", f"{kind}: its header cannot be read") from error
         except Exception as error:
-            head = data[:16].decode("latin-1")
-            raise Rejected("not_an_image", f"begins with {head!r}") from error
-        width, height = image.size
+            raise Rejected("truncated", f"{kind}: {error}") from error
         if width * height > config.max_pixels:
             raise Rejected("too_many_pixels", f"{width}×{height}")
         if min(width, height) < config.min_side:
             raise Rejected("too_small", f"{width}×{height}")
         try:
-            picture = _upright_rgb(image)
+            reduced = reduction(width, height, config) if kind == "JPEG" else 1
+            if reduced > 1:
+                image.draft(None, (width // reduced, height // reduced))
+            image.load()
+            assert image.size == (-(-width // reduced), -(-height // reduced))
+            # GIF and PNG have been cut down to one picture.
+            animated = found.animated or (kind in ("WEBP", "AVIF") and getattr(image, "is_animated", False))
+            orientation = _orientation(found.exif or image.info.get("exif", b""))
+            picture = to_srgb(image, found.profile or image.info.get("icc_profile", b""), found.adobe)
         except Exception as error:
             # Decoders raise all sorts (OSError, SyntaxError, ValueError, struct.error): for the row it is the same.
-            raise Rejected("truncated", f"{image.format}: {error}") from error
-    # A JPEG with further pictures behind it, as many phones write them, goes by another name in Pillow.
-    kind = "JPEG" if image.format == "MPO" else str(image.format)
-    return Decoded(picture, kind, width, height)
+            raise Rejected("truncated", f"{kind}: {error}") from error
+    return Decoded(picture, kind, width, height, reduced, orientation, animated)
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    image.load()
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        image = image.point(lambda value: value / 257).convert("L")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    image = image if image.mode == "RGB" else image.convert("RGB")
-    image.info = {}  # comments and colour profiles would be written again with the pixels
-    return image
-
-
-def normalise(picture: Image.Image, config: IngestConfig) -> Image.Image:
-    """Bring an RGB picture to the configured size by the configured rule (see IngestConfig.resize)."""
-    size, (width, height) = config.size, picture.size
-    if config.resize == "none" or (width, height) == (size, size):
-        return picture
-    resample = Image.Resampling.BOX if config.resample == "area" else Image.Resampling.LANCZOS
-    if min(width, height) < size:
-        resample = Image.Resampling.BICUBIC  # an area filter has nothing to average when enlarging
-    if config.resize == "exact":
-        return picture.resize((size, size), resample)
-    if config.resize == "crop":
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        return picture.resize((size, size), resample, box=(left, top, left + side, top + side))
-    scale = size / max(width, height)
-    return picture.resize((max(1, round(width * scale)), max(1, round(height * scale))), resample)
-
-
-def encode(picture: Image.Image, config: IngestConfig) -> bytes:
-    """Encode an RGB picture as configured; no metadata of the original survives."""
-    buffer = io.BytesIO()
-    if config.format == "png":
-        picture.save(buffer, "PNG", compress_level=6)
-    elif config.format == "webp":
-        picture.save(buffer, "WEBP", quality=config.quality)
-    else:
-        picture.save(buffer, "JPEG", quality=config.quality)
-    return buffer.getvalue()
+def _orientation(exif: bytes) -> int:
+    """The orientation that the first directory of an EXIF block gives; 1 if it gives none, or cannot be read."""
+    exif = exif.removeprefix(b"Exif\x00\x00")
+    order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(exif[:4])
+    if order is None:
+        return 1
+    try:
+        (at,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, at)
+        for i in range(count):
+            tag, kind, values, value = struct.unpack_from(order + "HHIH", exif, at + 2 + 12 * i)
+            if tag == 0x0112:
+                return value if kind == 3 and values == 1 and 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1

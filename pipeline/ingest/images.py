@@ -12,9 +12,10 @@ import pyarrow as pa
 from PIL import Image
 
 from pipeline.config import IngestConfig
-from pipeline.ingest.decode import decode, encode, normalise
+from pipeline.ingest.decode import decode
 from pipeline.ingest.fetch import Fetcher
-from pipeline.ingest.fingerprint import phash_64, phash_256
+from pipeline.ingest.fingerprint import fingerprint
+from pipeline.ingest.normalise import encode, normalise
 from pipeline.keyed_hash import place
 from pipeline.rejections import Rejected
 from schemas.image import IMAGES
@@ -59,7 +60,7 @@ def _ingest_one(line: dict[Any, Any], fetcher: Fetcher, config: IngestConfig) ->
     try:
         data = fetcher.fetch(line["path"], line["url"])
         decoded = decode(data, config)
-        picture = normalise(decoded.picture, config)
+        picture = normalise(decoded, config)
         stored = encode(picture, config)
     except Rejected as rejected:
         return rejected
@@ -72,6 +73,7 @@ def _ingest_one(line: dict[Any, Any], fetcher: Fetcher, config: IngestConfig) ->
         "width": decoded.width,
         "height": decoded.height,
         "format": decoded.format,
+        "animated": decoded.animated,
         "bytes_in": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
@@ -80,11 +82,8 @@ def _ingest_one(line: dict[Any, Any], fetcher: Fetcher, config: IngestConfig) ->
 
 def _with_fingerprints(rows: list[Row]) -> pa.Table:
     pictures = [picture for _, picture in rows]
-    prints = zip(phash_64(pictures), phash_256(pictures), strict=True)
-    return IMAGES.from_rows(
-        {**row, "phash": int(short), "phash_256": long.tobytes()}
-        for (row, _), (short, long) in zip(rows, prints, strict=True)
-    )
+    prints = fingerprint(pictures)
+    return IMAGES.from_rows({**row, **prints.columns(i)} for i, (row, _) in enumerate(rows))
 
 
 def open_stored(data: bytes) -> Image.Image:

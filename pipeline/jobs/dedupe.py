@@ -1,7 +1,7 @@
 """The dedupe job: fingerprints of all images → the duplicates among them, and the leaks to the test set."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
@@ -11,10 +11,12 @@ import pyarrow as pa
 
 from pipeline import files
 from pipeline.config import BuildConfig, DedupeConfig
+from pipeline.dedupe.coverings import bit_masks
 from pipeline.dedupe.groups import find_duplicates
-from pipeline.dedupe.neighbours import Pairs, search
+from pipeline.dedupe.neighbours import Near
 from pipeline.jobs import ingest
-from pipeline.jobs.options import run_job
+from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory
+from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.stage import Stage, manifest_digest, plain
 from pipeline.jobs.tables import CommitTable, Written
 from pipeline.shards import directory
@@ -23,8 +25,9 @@ from schemas.duplicate import DUPLICATE
 from schemas.image import IMAGES
 from schemas.manifest import Manifest
 
-ROWS_PER_TASK = 4096
-PAIRS_PER_SECOND = 5e8  # of a core
+INVOLVED = [
+    "image_id", "source", "width", "height", "bytes_in", "sha256", "phash", "phash_256", "contrast", "sharpness",
+]  # fmt: skip
 
 
 def folder(output: str) -> str:
@@ -41,9 +44,9 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         directory.open_for_writing(place)
         rows = directory.read_manifest(images).rows
         job = FindDuplicates(images, rows, config.dedupe, place, stage.about)
-        run_job(
-            lambda pipeline: pipeline | "Dedupe" >> job, beam_arguments, rows * rows / 2 / PAIRS_PER_SECOND
-        )
+        seconds = 4e-6 * rows + 2e-12 * rows * rows  # of a core: sorting, and comparing
+        work = Work("dedupe", output, "masks", len(bit_masks(config.dedupe.radius)), seconds)
+        run_job(lambda pipeline: pipeline | "Dedupe" >> job, beam_arguments, work)
     return directory.read_manifest(place)
 
 
@@ -57,57 +60,42 @@ class FindDuplicates(beam.PTransform):
         self.images, self.rows, self.config, self.place, self.about = images, rows, config, place, about
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        """Blocks of rows → pairs of each block with all later rows → groups, keepers, leaks."""
+        """All hashes → those that are near → groups, keepers, leaks."""
+        if self.rows > self.config.join_above:
+            search: beam.PTransform = SearchByJoin(self.images, self.rows, self.config.radius)
+        else:
+            search = SearchInMemory(self.images, self.config.radius)
         return (
             pipeline
-            | "Blocks" >> beam.Create(list(range(0, self.rows, ROWS_PER_TASK)))
-            | "SpreadBlocks" >> beam.Reshuffle()
-            | "Search" >> beam.ParDo(SearchBlock(self.images, self.config))
-            | "GatherPairs" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "Group" >> beam.Map(write_duplicates, self.images, self.rows, self.place)
+            | "Search" >> search
+            | "GatherNear" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "Group" >> beam.Map(write_duplicates, self.images, self.rows, self.config, self.place)
             | "Commit" >> CommitTable(self.place, DUPLICATE.name, self.about)
         )
 
 
-class SearchBlock(beam.DoFn):
-    """Compare one block of images with all that come after; every worker holds the hashes, 40 bytes an image."""
-
-    def __init__(self, images: str, config: DedupeConfig) -> None:
-        self.images, self.config = images, config
-
-    def setup(self) -> None:
-        """Read the hashes once a worker."""
-        self.short, self.long = read_hashes(self.images)
-
-    def process(self, start: int) -> Iterator[tuple[Pairs, int]]:
-        """Yield (pairs, candidates) of the rows from `start`."""
-        config = self.config
-        yield search(
-            self.short, self.long, config.radius, config.confirm_radius, start, start + ROWS_PER_TASK
-        )
-
-
-def read_hashes(images: str) -> tuple[np.ndarray, np.ndarray]:
-    """The hashes of an image table: uint64 (n,) and uint8 (n, 32), in the order of the table."""
-    table = directory.read_table(images, IMAGES, ["phash", "phash_256"])
-    long = b"".join(table["phash_256"].to_pylist())
-    return table["phash"].to_numpy(), np.frombuffer(long, np.uint8).reshape(-1, 32)
-
-
-def write_duplicates(found: Iterable[tuple[Pairs, int]], images: str, rows: int, place: str) -> Written:
-    """Group all pairs and write the table; the counts are the proof of what was compared."""
-    parts = list(found)
-    pairs = Pairs.concatenate([pairs for pairs, _ in parts])
-    columns = ["image_id", "source", "width", "height", "bytes_in", "sha256"]
-    frame: pd.DataFrame = directory.read_table(images, IMAGES, columns).to_pandas()
-    table = find_duplicates(frame, pairs)
+def write_duplicates(
+    parts: Iterable[Near], images: str, rows: int, config: DedupeConfig, place: str
+) -> Written:
+    """Group what is near and write the table; the counts are the proof of what was compared."""
+    near = Near.join(list(parts))
+    table, pairs = find_duplicates(read_involved(images, near), near, config)
     counts = Counter(
-        comparisons=rows * (rows - 1) // 2,
-        candidate_pairs=sum(candidates for _, candidates in parts),
-        confirmed_pairs=len(pairs),
+        image_pairs=rows * (rows - 1) // 2,
+        comparisons=near.comparisons,
+        **pairs,
         removed=pa.compute.sum(table["removed"]).as_py() or 0,
     )
     for reason, source in zip(table["reason"].to_pylist(), table["source"].to_pylist(), strict=True):
         counts[f"{reason}_{source}"] += 1
     shard = write_shard(place, directory.shard_name("part", 0, 1), DUPLICATE.schema, [table])
     return Written(shard, counts)
+
+
+def read_involved(images: str, near: Near) -> pd.DataFrame:
+    """The images whose hash is in `near`, a shard at a time: all others have no duplicate, and are many."""
+    wanted = pa.array(np.unique(np.concatenate([near.u, near.v])))
+    found = [IMAGES.schema.empty_table().select(INVOLVED)]
+    for shard in directory.read_shards(images, INVOLVED):
+        found.append(shard.filter(pa.compute.is_in(shard["phash"], wanted)))
+    return pa.concat_tables(found).to_pandas()

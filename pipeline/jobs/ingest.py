@@ -11,14 +11,15 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.metrics import Metrics
 from pyarrow import parquet
 
 from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.ingest.images import ingest_images
 from pipeline.ingest.rows import check_rows, distinct_images, resolve_rows
-from pipeline.jobs.options import run_job
+from pipeline.jobs.metrics import timed
+from pipeline.jobs.progress import advance
+from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.stage import Stage, counts, plain
 from pipeline.jobs.tables import CommitTable, Written, by_bucket
 from pipeline.keyed_hash import bucket_count, place
@@ -72,7 +73,8 @@ def run(
             buckets,
             stage.about,
         )
-        run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, rows * SECONDS_PER_ROW)
+        work = Work("ingest", output, "rows", rows, rows * SECONDS_PER_ROW)
+        run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, work)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     _check_nothing_lost(manifests)
     rejected = Counter(counts(manifests["rejections"]))
@@ -137,6 +139,7 @@ class IngestBucket(beam.DoFn):
     def __init__(self, config: BuildConfig, places: dict[str, str], buckets: int) -> None:
         self.config, self.places, self.buckets = config, places, buckets
 
+    @timed
     def process(self, element: tuple[int, Iterable[tuple[str, pa.Table]]]) -> Iterator[Any]:
         """Settle, fetch, write."""
         index, parts = element
@@ -152,6 +155,9 @@ class IngestBucket(beam.DoFn):
         name = directory.shard_name("part", index, self.buckets)
         failed: dict[str, Rejected] = {}
         shard = write_shard(self.places["images"], name, IMAGES.schema, self._images(rows, failed))
+        advance(
+            rows_in - len(failed) - (shard.rows if shard else 0)
+        )  # the rows without an image of their own
         yield _output("images", Written(shard))
 
         kept, lost = _part(rows, failed)
@@ -168,8 +174,7 @@ class IngestBucket(beam.DoFn):
         wanted = distinct_images(rows)
         for table, rejected in ingest_images(wanted, self.config.source, self.config.ingest):
             failed.update(rejected)
-            Metrics.counter("ingest", "images").inc(table.num_rows)
-            Metrics.counter("ingest", "failed").inc(len(rejected))
+            advance(table.num_rows + len(rejected))
             yield table
 
 

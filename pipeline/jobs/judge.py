@@ -11,6 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.config import LabelConfig
+from pipeline.jobs.metrics import timed
+from pipeline.jobs.progress import advance
 from pipeline.jobs.tables import Written
 from pipeline.keyed_hash import bucket, place
 from pipeline.labels.agreement_table import agreement_table, mean_cohen, vote_patterns
@@ -47,6 +49,7 @@ class SettleBucket(beam.DoFn):
     def __init__(self, retrievals: str, config: LabelConfig, places: dict[str, str], buckets: int) -> None:
         self.retrievals, self.config, self.places, self.buckets = retrievals, config, places, buckets
 
+    @timed
     def process(self, element: tuple[int, Iterable[tuple[str, pa.Table]]]) -> Iterator[Any]:
         """The questions of the bucket are read from the retrieval shard of the same index."""
         index, parts = element
@@ -70,6 +73,7 @@ class SettleBucket(beam.DoFn):
         yield beam.pvalue.TaggedOutput("patterns", vote_patterns(kept))
         votes_in = Counter(votes=len(kept), votes_in=len(kept) + rejected.num_rows)
         yield beam.pvalue.TaggedOutput("votes", Written(None, votes_in))
+        advance(1)
         yield index, kept
 
 

@@ -18,8 +18,8 @@ from pipeline.jobs.judge import (
     write_agreement,
     write_workers,
 )
-from pipeline.jobs.options import run_job
 from pipeline.jobs.precision import write_precision
+from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.stage import Stage, counts, manifest_digest, plain
 from pipeline.jobs.tables import CommitTable, by_bucket
 from pipeline.labels.gold import read_gold
@@ -93,7 +93,8 @@ def run(
             buckets,
             stage.about,
         )
-        run_job(lambda pipeline: pipeline | "Label" >> job, beam_arguments, SECONDS_PER_BUCKET * buckets)
+        work = Work("label", output, "buckets", buckets, SECONDS_PER_BUCKET * buckets)
+        run_job(lambda pipeline: pipeline | "Label" >> job, beam_arguments, work)
         write_precision(retrievals, places, buckets, stage.about)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     votes_in = counts(manifests["verdicts"]).get("votes_in", 0)

@@ -15,7 +15,8 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from pipeline import files
-from pipeline.jobs.tables import Written
+from pipeline.jobs.progress import advance
+from pipeline.jobs.tables import Written, count_written
 from pipeline.noise.splits import TEST_SPLIT
 from pipeline.shards import directory
 from pipeline.shards.card import card
@@ -103,7 +104,8 @@ def write_bucket(part: tuple[int, int], task: Task) -> Iterator[tuple[str, Writt
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # encoding and hashing leave the interpreter free
         for name, shard in zip(wanted, threads.map(write, wanted, wanted.values()), strict=True):
-            yield name, Written(shard)
+            advance(len(wanted[name]))
+            yield name, count_written(Written(shard), name)
 
 
 def _schema(name: str, task: Task) -> pa.Schema:

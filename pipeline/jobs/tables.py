@@ -9,6 +9,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from pipeline.jobs import metrics
 from pipeline.keyed_hash import bucket, place
 from pipeline.shards import directory
 from schemas.manifest import Shard
@@ -45,9 +46,21 @@ class CommitTable(beam.PTransform):
         """Gather, then write."""
         return (
             written
+            | "Count" >> beam.Map(count_written, self.table)
             | "Gather" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
             | "WriteManifest" >> beam.Map(_commit, self.folder, self.table, self.about)
         )
+
+
+def count_written(written: Written, table: str) -> Written:
+    """Count the shard of a task and what the task has counted, as metrics of the job."""
+    if written.shard:
+        metrics.count(f"{table}.shards")
+        metrics.count(f"{table}.rows", written.shard.rows)
+        metrics.count(f"{table}.bytes", written.shard.bytes)
+    for name, amount in written.counts.items():
+        metrics.count(f"{table}.{name}", amount)
+    return written
 
 
 def _commit(written: Iterable[Written], folder: str, table: str, about: dict[str, Any]) -> int:

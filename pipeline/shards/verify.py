@@ -11,8 +11,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from pipeline import files
-from pipeline.dedupe.neighbours import search
-from pipeline.ingest.fingerprint import phash_64, phash_256
+from pipeline.dedupe.leaks import find_leaks
+from pipeline.ingest.fingerprint import Fingerprints, fingerprint
 from pipeline.ingest.images import open_stored
 from pipeline.keyed_hash import place
 from pipeline.noise.examples import noise_by_class
@@ -57,8 +57,7 @@ class _Pictures:
     """The distinct pictures of all sets: the digest of each image's bytes, and its fingerprints."""
 
     digests: dict[str, bytes] = field(default_factory=dict)
-    short: list[np.ndarray] = field(default_factory=list)
-    long: list[np.ndarray] = field(default_factory=list)
+    prints: list[Fingerprints] = field(default_factory=list)
 
 
 def verify(dataset: str) -> Verification:
@@ -159,8 +158,7 @@ def _take_pictures(table: pa.Table, pictures: _Pictures) -> Iterator[str]:
             continue
         pictures.digests[image_id] = digest
     if new:
-        pictures.short.append(phash_64(new))
-        pictures.long.append(phash_256(new))
+        pictures.prints.append(fingerprint(new))
 
 
 def _check_set(read: _Set) -> Iterator[str]:
@@ -224,35 +222,45 @@ def _noisy_ids(one: _Set) -> set[tuple[str, int]]:
 
 
 def _check_leaks(
-    sets: dict[str, _Set], pictures: _Pictures, thresholds: dict[str, int], facts: dict[str, Any]
+    sets: dict[str, _Set], pictures: _Pictures, rules: dict[str, Any], facts: dict[str, Any]
 ) -> Iterator[str]:
     """Compare every training picture with every test picture by fingerprints made from the shards."""
     if TEST_SPLIT not in sets:
         yield "there is no readable test set, so leaks cannot be excluded"
         return
-    if not pictures.short:
+    if not pictures.prints:
         return
     test = set(sets[TEST_SPLIT].ids())
     training = {image_id for name, one in sets.items() if name != TEST_SPLIT for image_id in one.ids()}
     both = sorted(test & training)
     if both:
         yield f"{len(both)} test images are also training images, {both[0]} for one"
-    ids = np.array(list(pictures.digests), object)
+    ids = list(pictures.digests)
     is_test = np.array([image_id in test for image_id in ids], bool)
-    order = np.argsort(~is_test, kind="stable")  # test images first: only their rows are compared
-    short, long = np.concatenate(pictures.short)[order], np.concatenate(pictures.long)[order]
-    tests = int(is_test.sum())
-    pairs, _ = search(short, long, thresholds["radius"], thresholds["confirm_radius"], 0, tests)
-    leaks = np.flatnonzero(pairs.b >= tests)
-    made = {i for one in sets.values() if not one.manifest.about.get("listed") for i in one.ids()}
-    is_ours = np.array([ids[order[number]] in made for number in pairs.b[leaks]], bool)
-    facts["leak_comparisons"] = tests * (len(ids) - tests)
-    facts["leaks"] = int(is_ours.sum())
+    facts |= {"leak_comparisons": int(is_test.sum() * (~is_test).sum()), "leaks": 0}
     if any(one.manifest.about.get("listed") for one in sets.values()):
-        facts["leaks_only_in_listed_sets"] = int((~is_ours).sum())
-    leaks = leaks[is_ours]
-    for number in leaks[:10].tolist():
-        a, b = ids[order[pairs.a[number]]], ids[order[pairs.b[number]]]
-        yield f"training image {b} looks like test image {a} ({pairs.distance_256[number]} of 256 bits differ)"
-    if len(leaks) > 10:
-        yield f"… and {len(leaks) - 10} more training images that look like test images"
+        facts["leaks_only_in_listed_sets"] = 0
+
+    prints = Fingerprints.join(pictures.prints)
+    leaks = find_leaks(prints, is_test, rules["radius"], rules["confirm_radius"], rules["min_contrast"])
+    facts["flat_pictures"] = int((prints.contrast < rules["min_contrast"]).sum())  # told by their bytes alone
+    made, clean = set[str](), set[str]()
+    for one in sets.values():
+        if not one.manifest.about.get("listed"):
+            made.update(one.ids())
+        clean.update(one.examples.filter(pa.compute.field("source") == "clean")["image_id"].to_pylist())
+    broken = []
+    for a, b, bits in zip(leaks.a, leaks.b, leaks.distance_256, strict=True):
+        if ids[b] not in made:
+            kind = "leaks_only_in_listed_sets"
+        elif rules["clean_leaks"] == "keep" and ids[b] in clean:
+            kind = "clean_leaks_kept"
+        else:
+            kind = "leaks"
+            broken.append(
+                f"training image {ids[b]} looks like test image {ids[a]} ({bits} of 256 bits differ)"
+            )
+        facts[kind] = facts.get(kind, 0) + 1
+    yield from broken[:10]
+    if len(broken) > 10:
+        yield f"… and {len(broken) - 10} more training images that look like test images"

@@ -16,6 +16,7 @@ from PIL import Image
 from schemas.example import EXAMPLE, example_schema
 from schemas.manifest import MANIFEST, Manifest, Shard
 from training.config import Augment, Network, Optimizer, TrainConfig
+from training.method_config import DivideMix
 
 NAMES = ["circle", "square", "star"]
 
@@ -101,6 +102,7 @@ def tiny_config() -> Callable[..., TrainConfig]:
             "network": Network("small_cnn", 4),
             "augment": Augment(crop_padding=1, flip=True),
             "optimizer": Optimizer(learning_rate=0.05),
+            "dividemix": DivideMix(warmup_epochs=1),
         }
         return TrainConfig(**(base | changes))
 

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.config import MentorMix as MentorMixConfig
-from training.config import MentorNet as MentorNetConfig
-from training.config import Mixup as MixupConfig
 from training.config import TrainConfig
+from training.method_config import MentorMix as MentorMixConfig
+from training.method_config import MentorNet as MentorNetConfig
+from training.method_config import Mixup as MixupConfig
 from training.methods.choose import make_method
-from training.methods.interface import Batch
+from training.methods.interface import Batch, Facts
 from training.methods.mentormix import MentorMix, draw_partners, mixing_share
-from training.methods.mentornet import MentorNet, Threshold, percentile
+from training.methods.mentornet import Mentor, MentorNet, percentile
 from training.methods.mixup import Mixup
 from training.models.student import Student
 from training.randomness import beta, generator
@@ -21,17 +21,24 @@ CPU = torch.device("cpu")
 B, CLASSES = 16, 5
 
 
+def alone(tensor: Tensor) -> Tensor:
+    return tensor
+
+
 class Linear:
     """A student without batch norm: logits = flattened images · W."""
 
-    def __init__(self) -> None:
-        self.kernel = torch.randn(12, CLASSES, generator=torch.Generator().manual_seed(5), requires_grad=True)
+    def __init__(self, seed: int = 5) -> None:
+        source = torch.Generator().manual_seed(seed)
+        self.kernel = torch.randn(12, CLASSES, generator=source, requires_grad=True)
 
     def __call__(self, images: Tensor) -> Tensor:
         return images.flatten(1) @ self.kernel
 
     def preview(self, images: Tensor) -> Tensor:
         return self(images).detach()
+
+    infer = preview
 
 
 def batch(percent: int, draws: dict[str, Tensor], seed: int = 0) -> Batch:
@@ -102,7 +109,7 @@ def test_mentormix_equals_the_equations_over_several_steps(
     steps = [batch(p, {k: d[s] for k, d in draws.items()}, seed=s) for s, p in enumerate(percents)]
     expected = np_mentormix(config, steps, student.kernel.detach().double().numpy())
     for step, (loss, weights) in zip(steps, expected, strict=True):
-        outcome = method.step(student, step)
+        outcome = method.step([student], step)
         assert outcome.loss.item() == pytest.approx(loss, rel=1e-5)
         assert outcome.weights is not None
         assert outcome.weights.tolist() == weights
@@ -119,7 +126,7 @@ def test_mixup_equals_the_equation_with_a_partner_for_each() -> None:
     for i in range(B):
         lam, j = float(draws["lam"][i]), int(draws["partner"][i])
         losses.append(np_cross_entropy(lam * x[i] + (1 - lam) * x[j], lam * y[i] + (1 - lam) * y[j], kernel))
-    assert method.step(student, one).loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
+    assert method.step([student], one).loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
     assert sorted(draws["partner"].tolist()) == list(range(B))
 
 
@@ -135,7 +142,7 @@ def test_mentornet_weighs_by_threshold_and_divides_by_the_batch_size() -> None:
     for step in range(1, 4):
         average = np_percentile(losses, 0.5) * (1 - 0.5**step)  # from 0, without bias correction
         kept = [loss for loss in losses if loss <= average]
-        outcome = method.step(student, one)
+        outcome = method.step([student], one)
         assert outcome.loss.item() == pytest.approx(sum(kept) / B, rel=1e-5)
     assert outcome.weights is not None
     assert int(outcome.weights.sum()) == len(kept)
@@ -148,7 +155,7 @@ def test_vanilla_is_mean_cross_entropy() -> None:
         np_cross_entropy(x, np.eye(CLASSES)[label], kernel)
         for x, label in zip(one.images.double().numpy(), one.labels.tolist(), strict=True)
     ]
-    loss = make_method(TrainConfig(method="vanilla"), CPU).step(student, one).loss
+    loss = make_method(TrainConfig(method="vanilla"), Facts(CLASSES, B, CPU)).step([student], one).loss
     assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
 
 
@@ -164,26 +171,26 @@ def test_percentile_is_the_nearest_rank_counted_from_the_largest(share: float, e
 
 @pytest.mark.parametrize(("percent", "all_trusted"), [(0, True), (8, True), (9, False), (99, False)])
 def test_burn_in_of_ten_trusts_everything_in_the_first_nine_per_cent(percent: int, all_trusted: bool) -> None:
-    mentor = Threshold(MentorNetConfig(loss_percentile=0.5, burn_in=10), CPU)
-    weights = mentor.weigh(torch.arange(1.0, 11.0), percent)
+    mentor = Mentor(MentorNetConfig(loss_percentile=0.5, burn_in=10), CPU)
+    weights = mentor.weigh(torch.arange(1.0, 11.0), percent, alone)
     assert (weights.min().item() == 1.0) is all_trusted
     assert mentor.average.item() == 3.0  # half of the percentile 6: the average moves during burn-in too
 
 
 def test_a_loss_equal_to_the_average_is_trusted() -> None:
-    mentor = Threshold(MentorNetConfig(loss_percentile=1.0, average_decay=0.0, burn_in=0), CPU)
-    assert mentor.weigh(torch.tensor([1.0, 2.0, 2.0]), 50).tolist() == [1.0, 1.0, 1.0]
+    mentor = Mentor(MentorNetConfig(loss_percentile=1.0, average_decay=0.0, burn_in=0), CPU)
+    assert mentor.weigh(torch.tensor([1.0, 2.0, 2.0]), 50, alone).tolist() == [1.0, 1.0, 1.0]
 
 
 def test_no_gradient_flows_through_the_weights() -> None:
     losses = torch.ones(4, requires_grad=True)
-    assert not Threshold(MentorNetConfig(), CPU).weigh(losses, 50).requires_grad
+    assert not Mentor(MentorNetConfig(), CPU).weigh(losses, 50, alone).requires_grad
 
 
 def test_the_two_averages_of_mentormix_are_independent() -> None:
     method = MentorMix(MentorMixConfig(second_reweight=True), CPU)
     draws = {k: d[0] for k, d in method.draw((1, B), torch.Generator().manual_seed(0)).items()}
-    method.step(Linear(), batch(50, draws))
+    method.step([Linear()], batch(50, draws))
     assert method.state["average"].item() > 0
     assert method.state["second_average"].item() > 0
     assert method.state["average"].item() != method.state["second_average"].item()
@@ -229,7 +236,7 @@ def test_running_statistics_come_from_the_mixed_pass_alone() -> None:
     student = Student(network, bf16=False)
     train_pass = network.forward
     network.forward = lambda x: (seen.append(x), train_pass(x))[1]  # type: ignore[method-assign]
-    method.step(student, one)
+    method.step([student], one)
     _, mixed = seen
     assert network[0].running_mean == pytest.approx(0.1 * mixed.mean(dim=(0, 2, 3)), abs=1e-6)
     assert network[0].num_batches_tracked.item() == 1

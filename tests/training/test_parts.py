@@ -10,10 +10,12 @@ from torch.optim.sgd import sgd
 
 from schemas.errors import UsageError
 from training.averaging import AveragedWeights
-from training.config import METHODS, Augment, MentorMix, Network, Optimizer, TrainConfig
+from training.config import METHODS, Augment, Network, Optimizer, TrainConfig
 from training.data.augment import Augmenter, draw
 from training.data.order import epoch_order
+from training.method_config import MentorMix
 from training.methods.choose import make_method
+from training.methods.interface import Facts
 from training.models.choose import NETWORKS, make_network
 from training.optimizer import MomentumSGD, learning_rate
 from training.recipes.choose import RECIPES, configure
@@ -32,8 +34,8 @@ def test_weight_decay_is_l2_on_kernels_only_and_off_with_second_reweighting(
 ) -> None:
     config = TrainConfig(method="mentormix", mentormix=MentorMix(second_reweight=second_reweight))
     net = network()
-    decays_weights = make_method(config, CPU).decays_weights
-    optimizer = MomentumSGD(net, Optimizer(weight_decay=0.01), decays_weights)
+    decay = make_method(config, Facts(2, 10, CPU)).weight_decay(0.01)
+    optimizer = MomentumSGD(dict(net.named_parameters()), 0.9, decay)
     before = [parameter.detach().clone() for parameter in net.parameters()]
     for parameter in net.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -47,7 +49,7 @@ def test_steps_equal_those_of_torchs_own_sgd() -> None:
     net = network()
     theirs = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
     momenta: dict[str, list[Tensor | None]] = {name: [None] for name in theirs}
-    optimizer = MomentumSGD(net, Optimizer(momentum=0.9, weight_decay=0.1), decays_weights=True)
+    optimizer = MomentumSGD(dict(net.named_parameters()), 0.9, 0.1)
     for step in range(4):
         rng = torch.Generator().manual_seed(step)
         for name, parameter in net.named_parameters():

@@ -24,9 +24,9 @@ class Draws:
     flip: Tensor
 
 
-def draw(config: Augment, size: int, seed: int, epoch: int, device: torch.device) -> Draws:
-    """Draw the augmentation of `size` images for one epoch."""
-    source = generator(seed, epoch, "augment", device)
+def draw(config: Augment, size: int, seed: int, epoch: int, device: torch.device, view: int = 0) -> Draws:
+    """Draw the augmentation of `size` images for one epoch; each `view` is another one of the same images."""
+    source = generator(seed, epoch, f"augment{view or ''}", device)
     span = 2 * config.crop_padding + 1
     top, left = torch.randint(span, (2, size), generator=source, device=device)
     flip = torch.rand(size, generator=source, device=device) < (0.5 if config.flip else 0.0)

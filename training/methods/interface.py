@@ -1,21 +1,37 @@
-"""What a robust-learning method is to the trainer: draws for an epoch, one step, and a state to save."""
+"""What a robust-learning method is to the trainer: how an epoch goes, what one step gives, what is kept."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Passes(Protocol):
-    """The two passes through a network (training.models.student.Student)."""
+    """The passes through a network (training.models.student.Student); logits float32 [B, classes]."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Pass with gradient: images [B, C, H, W] to logits [B, classes]."""
 
     def preview(self, images: Tensor) -> Tensor:
-        """Pass without gradient or trace."""
+        """Pass in training mode without gradient or trace."""
+
+    def infer(self, images: Tensor) -> Tensor:
+        """Pass in evaluation mode, without gradient or trace."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a method may know of its run before it begins."""
+
+    classes: int
+    examples: int
+    device: torch.device
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 @dataclass(frozen=True)
@@ -29,10 +45,31 @@ class Batch:
     """Given labels, int64 [B]."""
 
     percent: int
-    """Share of all steps done, floor(100·step/steps), 0…99; the MentorMix code calls it the epoch."""
+    """Share of training done, floor(100·step/steps), 0…99; the MentorMix code calls it the epoch."""
 
     draws: Mapping[str, Tensor]
     """This step's random numbers, as the method asked for them, each [B]."""
+
+    index: Tensor | None = None
+    """Which examples of the training set these are, int64 [B]."""
+
+    epoch: int = 0
+    """Whole epochs done."""
+
+    phase: int = 0
+    """Which part of the epoch's plan this step belongs to."""
+
+    phase_done: float = 0.0
+    """Share of that part that is done, in [0, 1)."""
+
+    second_view: Tensor | None = None
+    """The same images augmented anew, [B, C, H, W], for methods with two views."""
+
+    gather: Callable[[Tensor], Tensor] = _alone
+    """Joins a tensor [B, …] with those of the other processes to that of the whole batch; no gradient flows.
+
+    Where several processes share a batch, every other tensor here is this process's part of it.
+    """
 
 
 @dataclass(frozen=True)
@@ -45,21 +82,59 @@ class Outcome:
     weights: Tensor | None = None
     """Trust in each given label, [B] in [0, 1], where the method has such a thing."""
 
+    losses: Tensor | None = None
+    """Cross-entropy of each image as it is against its given label, [B], where the method computes it."""
 
-class Method(Protocol):
-    """A robust-learning method."""
 
-    state: dict[str, Tensor]
-    """What must survive a restart; changed in place."""
+class Method:
+    """A robust-learning method. Only `step` must be written; the rest is that of plain training."""
 
-    decays_weights: bool
-    """Whether the optimiser's weight decay applies."""
+    networks = 1
+    """How many networks are trained."""
 
-    def draw(self, shape: tuple[int, int], source: torch.Generator, /) -> dict[str, Tensor]:
+    evaluated = 1
+    """The logits of how many of them are added up for evaluation."""
+
+    views = 1
+    """Independent augmentations of each image that a step sees."""
+
+    phases = 1
+    """The most passes over the set that make up an epoch."""
+
+    shares_batches = True
+    """Whether several processes can each compute a part of a batch."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Tensor] = {}
+        """What must survive a restart, apart from the parameters; changed in place."""
+        self.parameters: dict[str, nn.Parameter] = {}
+        """What is trained beside the networks; it does not decay."""
+
+    def weight_decay(self, configured: float) -> float:
+        """Return the strength of weight decay, given that of the optimiser's configuration."""
+        return configured
+
+    def prepare(self, network: nn.Module) -> None:
+        """Change a new network before its training."""
+
+    def begin(self, epoch: int, students: Sequence[Passes], survey: Callable[[Passes], Tensor], /) -> None:
+        """Look at the whole set before an epoch; `survey` gives a student's cross-entropy [N], unaugmented."""
+
+    def plan(self, _epoch: int, order: Tensor, size: int, /) -> list[Tensor]:
+        """Lay out an epoch: for each phase the examples of each step, int64 [steps, B].
+
+        `order` is a random permutation of the set. A pure function of its arguments and `state`.
+        """
+        steps = len(order) // size
+        return [order[: steps * size].view(steps, size)]
+
+    def draw(self, _shape: tuple[int, int], _source: torch.Generator, /) -> dict[str, Tensor]:
         """Draw the random numbers of a whole epoch, each of shape [steps, B]."""
+        return {}
 
-    def step(self, student: Passes, batch: Batch) -> Outcome:
+    def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
         """Compute the loss of one batch."""
+        raise NotImplementedError
 
 
 def mixed_cross_entropy(logits: Tensor, one: Tensor, other: Tensor, share: Tensor) -> Tensor:

@@ -4,13 +4,15 @@ google-research/mentormix/code/cifar_train_mentormix.py and utils.py; where the 
 (the hard switch of λ, no weight decay with the second weighting) the code is the default.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from training.config import MentorMix as Config
-from training.methods.interface import Batch, Outcome, Passes, mix_images, mixed_cross_entropy
-from training.methods.mentornet import Threshold
+from training.method_config import MentorMix as Config
+from training.methods.interface import Batch, Method, Outcome, Passes, mix_images, mixed_cross_entropy
+from training.methods.mentornet import Mentor
 from training.randomness import beta
 
 
@@ -31,30 +33,37 @@ def mixing_share(lam: Tensor, weights: Tensor, mixing: str) -> Tensor:
     return weights * large + (1 - weights) * (1 - large)
 
 
-class MentorMix:
+class MentorMix(Method):
     """Weigh, draw trusted partners, mix, and perhaps weigh again."""
 
     def __init__(self, config: Config, device: torch.device) -> None:
+        super().__init__()
         self.config = config
-        self.mentor = Threshold(config, device)
-        self.second_mentor = Threshold(config, device)
+        self.mentor = Mentor(config, device)
+        self.second_mentor = Mentor(config, device)
         self.state = {"average": self.mentor.average, "second_average": self.second_mentor.average}
-        self.decays_weights = not config.second_reweight
+
+    def weight_decay(self, configured: float) -> float:
+        """None with the second weighting, as in the released code."""
+        return 0.0 if self.config.second_reweight else configured
 
     def draw(self, shape: tuple[int, int], source: torch.Generator, /) -> dict[str, Tensor]:
         """λ ~ Beta(α, α) and uniform numbers for the partners."""
         lam = beta(self.config.alpha, shape, source)
         return {"lam": lam, "uniform": torch.rand(shape, generator=source, device=source.device)}
 
-    def step(self, student: Passes, batch: Batch) -> Outcome:
+    def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
         """Mean loss of the mixed batch, over B also when it is weighed again."""
+        [student] = students
         losses = cross_entropy(student.preview(batch.images), batch.labels, reduction="none")
-        weights = self.mentor.weigh(losses, batch.percent)
-        partner = draw_partners(weights, batch.draws["uniform"])
+        weights = self.mentor.weigh(losses, batch.percent, batch.gather)
+        partner = draw_partners(batch.gather(weights), batch.draws["uniform"])
         share = mixing_share(batch.draws["lam"], weights, self.config.mixing)
 
-        mixed = mix_images(batch.images, batch.images[partner], share)
-        mixed_losses = mixed_cross_entropy(student(mixed), batch.labels, batch.labels[partner], share)
+        mixed = mix_images(batch.images, batch.gather(batch.images)[partner], share)
+        other = batch.gather(batch.labels)[partner]
+        mixed_losses = mixed_cross_entropy(student(mixed), batch.labels, other, share)
         if self.config.second_reweight:
-            mixed_losses = mixed_losses * self.second_mentor.weigh(mixed_losses, batch.percent)
-        return Outcome(mixed_losses.mean(), weights)
+            again = self.second_mentor.weigh(mixed_losses, batch.percent, batch.gather)
+            mixed_losses = mixed_losses * again
+        return Outcome(mixed_losses.mean(), weights, losses)

@@ -18,8 +18,8 @@ NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
 }
 
 
-def make_network(config: Network, classes: int, seed: int) -> nn.Module:
-    """Build the network with initial weights that depend on `seed` alone, on the CPU, channels-last.
+def make_network(config: Network, classes: int, seed: int, number: int = 0) -> nn.Module:
+    """Build the network with initial weights that depend on `seed` and `number` alone, on the CPU, channels-last.
 
     Raises UsageError for a name that is not known.
     """
@@ -28,6 +28,6 @@ def make_network(config: Network, classes: int, seed: int) -> nn.Module:
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(NETWORKS)}"
         raise UsageError(f"network.name: unknown network {config.name!r}; {hint}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key(seed, 0, "weights"))
+        torch.manual_seed(key(seed, number, "weights"))
         network = NETWORKS[config.name](config.width, classes)
     return network.to(memory_format=torch.channels_last)

@@ -6,7 +6,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class Student:
-    """A network in training mode with the two kinds of pass that MentorMix needs (released code, one step).
+    """A network in training mode with the kinds of pass that methods need.
 
     Logits come back as float32 [B, classes], whatever the precision inside.
     """
@@ -21,6 +21,15 @@ class Student:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             logits: Tensor = self.network(images)
         return logits.float()
+
+    @torch.no_grad()
+    def infer(self, images: Tensor) -> Tensor:
+        """Pass in evaluation mode, without gradient; batch norm uses its running statistics."""
+        self.network.eval()
+        try:
+            return self(images)
+        finally:
+            self.network.train()
 
     @torch.no_grad()
     def preview(self, images: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Ten thousand CIFAR-10N images on a two-core machine."""
 
-from training.config import Augment, MentorNet, Network, Optimizer, TrainConfig
+from training.config import Augment, Network, Optimizer, TrainConfig
+from training.method_config import MentorNet
 from training.recipes.released import CIFAR10, mentormix_for
 
 

@@ -1,6 +1,7 @@
 """Mini-ImageNet at 32×32, the protocol of the follow-up papers (FaMUS, PLS-LSA)."""
 
-from training.config import Augment, MentorNet, Network, Optimizer, TrainConfig
+from training.config import Augment, Network, Optimizer, TrainConfig
+from training.method_config import MentorNet
 from training.recipes.released import RED_MINI_IMAGENET, mentormix_for
 
 

@@ -1,6 +1,6 @@
 """Settings of the MentorMix paper that depend on the noise level (ICML 2020, appendix, and the released code)."""
 
-from training.config import MentorMix
+from training.method_config import MentorMix
 
 # noise level: α, loss percentile p, second reweighting
 CIFAR10 = {0.2: (2.0, 0.8, False), 0.4: (8.0, 0.6, False), 0.6: (8.0, 0.6, True), 0.8: (4.0, 0.2, True)}

@@ -1,6 +1,7 @@
 """A few thousand small images in seconds: for demonstrations and tests."""
 
-from training.config import Augment, MentorNet, Network, Optimizer, TrainConfig
+from training.config import Augment, Network, Optimizer, TrainConfig
+from training.method_config import MentorNet
 from training.recipes.released import CIFAR10, mentormix_for
 
 

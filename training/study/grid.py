@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import DataError
-from training.config import METHODS, MethodName, TrainConfig
+from training.config import MethodName, TrainConfig
 from training.data.shards import read_manifest
 from training.recipes.choose import configure
 
@@ -21,7 +21,7 @@ class StudyConfig:
     colours: tuple[str, ...] = ("red", "blue")
     """Kinds of noise, as the folders are called: red, red-text, blue, blue-asymmetric."""
 
-    methods: tuple[MethodName, ...] = METHODS
+    methods: tuple[MethodName, ...] = ("vanilla", "mixup", "mentornet", "mentormix")
     """Training methods to compare."""
 
     seeds: tuple[int, ...] = (0, 1, 2)

@@ -13,11 +13,12 @@ from training.study.summary import summarise
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; markers differ too, for print
 LOOKS = {
-    "vanilla": ("#D55E00", "o"),
-    "mixup": ("#CC79A7", "s"),
-    "mentornet": ("#009E73", "^"),
-    "mentormix": ("#0072B2", "D"),
-}
+    "vanilla": ("#D55E00", "o"), "mixup": ("#CC79A7", "s"), "mentornet": ("#009E73", "^"),
+    "mentormix": ("#0072B2", "D"), "weight_decay": ("#E69F00", "v"), "dropout": ("#F0E442", "<"),
+    "s_model": ("#56B4E9", ">"), "reed": ("#000000", "p"), "label_smoothing": ("#999999", "h"),
+    "gce": ("#882255", "*"), "co_teaching": ("#117733", "P"), "elr": ("#661100", "X"),
+    "dividemix": ("#332288", "d"),
+}  # fmt: skip
 STYLE: Any = {
     "svg.hashsalt": "training", "svg.fonttype": "none", "font.size": 10, "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,

@@ -1,87 +1,165 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dedupe.groups import find_duplicates
-from pipeline.dedupe.neighbours import Pairs
+from pipeline.config import DedupeConfig
+from pipeline.dedupe.groups import RULES, find_duplicates
+from pipeline.dedupe.neighbours import Near, distinct, near_pairs
+
+CONFIG = DedupeConfig(radius=8, confirm_radius=8)
 
 
-def images(*rows):
-    """Images as (id, source, side, bytes, sha256)."""
-    columns = ["image_id", "source", "width", "bytes_in", "sha256"]
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.assign(height=frame["width"])
+def image(image_id, source, short, side=10, sharpness=1.0, size=1, sha256=None, contrast=50.0, long=None):
+    """An image whose 256-bit hash is the short one and zeros, if nothing else is said."""
+    return {
+        "image_id": image_id,
+        "source": source,
+        "width": side,
+        "height": side,
+        "sharpness": sharpness,
+        "bytes_in": size,
+        "sha256": sha256 or f"sha of {image_id}",
+        "contrast": contrast,
+        "phash": short,
+        "phash_256": (short if long is None else long).to_bytes(32, "big"),
+    }
 
 
-def pairs(*found):
-    columns = np.array(found, np.int64).reshape(-1, 3)
-    return Pairs(columns[:, 0], columns[:, 1], np.zeros(len(columns), np.int64), columns[:, 2])
+def duplicates(*rows, config=CONFIG):
+    frame = pd.DataFrame(rows).astype({"phash": np.uint64})
+    hashes, repeats = distinct(frame["phash"].to_numpy())
+    near = Near.join([near_pairs(hashes, config.radius), repeats])
+    return {row["image_id"]: row for row in find_duplicates(frame, near, config)[0].to_pylist()}
 
 
-def result(frame, found):
-    rows = find_duplicates(frame, found).to_pylist()
-    return {row["image_id"]: (row["keeper_id"], row["reason"], row["removed"]) for row in rows}
+def told(found):
+    return {name: (row["keeper_id"], row["reason"], row["removed"]) for name, row in found.items()}
 
 
-def test_the_keeper_is_clean_before_web_then_larger_then_heavier_then_first_by_id():
-    frame = images(("w", "web", 99, 9, "1"), ("c", "clean", 10, 1, "2"))
-    assert result(frame, pairs((0, 1, 5))) == {"w": ("c", "near", True)}
-    frame = images(("a", "web", 10, 9, "1"), ("b", "web", 20, 1, "2"))
-    assert result(frame, pairs((0, 1, 5))) == {"a": ("b", "near", True)}
-    frame = images(("a", "web", 10, 1, "1"), ("b", "web", 10, 2, "2"))
-    assert result(frame, pairs((0, 1, 5))) == {"a": ("b", "near", True)}
-    frame = images(("b", "web", 10, 1, "1"), ("a", "web", 10, 1, "1"))
-    assert result(frame, pairs((0, 1, 0))) == {"b": ("a", "exact", True)}
+@pytest.mark.parametrize(
+    ("rule", "better", "worse"),
+    [
+        ("source", image("z", "clean", 0, 10, 1, 1), image("a", "web", 0, 99, 9, 9)),
+        ("pixels", image("z", "web", 0, 20, 1, 1), image("a", "web", 0, 10, 9, 9)),
+        ("sharpness", image("z", "web", 0, 10, 2, 1), image("a", "web", 0, 10, 1, 9)),
+        ("bytes", image("z", "web", 0, 10, 1, 2), image("a", "web", 0, 10, 1, 1)),
+        ("id", image("a", "web", 0), image("z", "web", 0)),
+    ],
+)
+@pytest.mark.parametrize("distance", [0, 1])
+def test_the_keeper_is_the_better_one_by_the_first_rule_that_tells_them_apart(rule, better, worse, distance):
+    worse = image(**{"short": distance} | {
+        key: worse[column]
+        for key, column in [("image_id", "image_id"), ("source", "source"), ("side", "width"),
+                            ("sharpness", "sharpness"), ("size", "bytes_in")]
+    })  # fmt: skip
+    for rows in ([better, worse], [worse, better]):
+        row = duplicates(*rows)[worse["image_id"]]
+        assert (row["keeper_id"], row["rule"], row["reason"]) == (better["image_id"], rule, "near")
+        assert (row["distance"], row["distance_256"], row["removed"]) == (distance, distance, True)
+
+
+def test_copies_of_a_file_are_told_from_pictures_that_look_alike():
+    found = duplicates(
+        image("a", "web", 5, sha256="x"), image("b", "web", 5, sha256="x"), image("c", "web", 5)
+    )
+    assert told(found) == {"b": ("a", "exact", True), "c": ("a", "near", True)}
+
+
+def test_what_the_short_hash_finds_the_long_one_must_confirm():
+    assert duplicates(image("a", "web", 5, long=0), image("b", "web", 5, long=2**9 - 1)) == {}
+    assert told(duplicates(image("a", "web", 5, long=0), image("b", "web", 5, long=2**8 - 1))) == {
+        "b": ("a", "near", True)
+    }
 
 
 def test_everything_near_a_test_image_goes_whatever_else_it_is_near():
-    frame = images(("t", "test", 9, 1, "1"), ("c", "clean", 9, 1, "2"), ("w", "web", 9, 1, "3"))
-    found = result(frame, pairs((0, 1, 5), (0, 2, 5), (1, 2, 1)))
-    assert found == {"c": ("t", "leak", True), "w": ("t", "leak", True)}
+    found = duplicates(
+        image("t", "test", 0), image("c", "clean", 1), image("w", "web", 3), image("x", "web", 0)
+    )
+    assert told(found) == dict.fromkeys("cwx", ("t", "leak", True))
 
 
 def test_a_leak_is_shown_beside_the_nearest_test_image():
-    frame = images(("s", "test", 9, 1, "1"), ("t", "test", 9, 1, "2"), ("w", "web", 9, 1, "3"))
-    assert result(frame, pairs((0, 2, 9), (1, 2, 3)))["w"] == ("t", "leak", True)
+    found = duplicates(image("s", "test", 0), image("t", "test", 0b0111), image("w", "web", 0b1111))
+    assert told(found)["w"] == ("t", "leak", True)
 
 
 def test_test_images_are_reported_and_kept():
-    frame = images(("s", "test", 9, 1, "1"), ("t", "test", 9, 1, "2"))
-    assert result(frame, pairs((0, 1, 5))) == {"t": ("s", "near", False)}
+    assert told(duplicates(image("s", "test", 0), image("t", "test", 0))) == {"t": ("s", "near", False)}
+
+
+def test_clean_leaks_are_kept_where_the_configuration_says_so_and_web_leaks_never():
+    rows = [image("t", "test", 0), image("c", "clean", 0), image("d", "clean", 0), image("w", "web", 0)]
+    found = told(duplicates(*rows, config=replace(CONFIG, clean_leaks="keep")))
+    assert found == {"c": ("t", "leak", False), "d": ("c", "near", True), "w": ("t", "leak", True)}
 
 
 def test_a_chain_does_not_pull_unlike_pictures_together():
     # a ~ b ~ c, but a and c are unlike: b goes for a, and c stays.
-    frame = images(("a", "web", 30, 1, "1"), ("b", "web", 20, 1, "2"), ("c", "web", 10, 1, "3"))
-    assert result(frame, pairs((0, 1, 5), (1, 2, 5))) == {"b": ("a", "near", True)}
+    chain = image("a", "web", 0, 30), image("b", "web", 2**6 - 1, 20), image("c", "web", 2**12 - 1, 10)
+    assert told(duplicates(*chain)) == {"b": ("a", "near", True)}
 
 
-EDGES = st.sets(st.tuples(st.integers(0, 11), st.integers(0, 11)).filter(lambda e: e[0] < e[1]), max_size=25)
-SOURCES = st.lists(st.sampled_from(["test", "clean", "web"]), min_size=12, max_size=12)
+def test_flat_pictures_are_duplicates_only_of_the_same_bytes():
+    flat = [
+        image("t", "test", 1, contrast=0.5, sha256="black"),
+        image("c", "clean", 1, contrast=0.5, sha256="black"),
+        image("w", "web", 1, contrast=0.5, sha256="white"),
+        image("x", "web", 1, contrast=0.5, sha256="white"),
+        image("y", "web", 1, contrast=0.5),
+        image("z", "web", 1),
+    ]
+    assert told(duplicates(*flat)) == {"c": ("t", "leak", True), "x": ("w", "exact", True)}
 
 
-@settings(deadline=None)
-@given(EDGES, SOURCES, st.randoms())
-def test_the_order_of_images_and_pairs_does_not_matter_and_nothing_near_is_left(edges, sources, random):
-    frame = images(*[(f"i{i}", source, 5 + i % 3, i % 2, str(i)) for i, source in enumerate(sources)])
-    found = result(frame, pairs(*[(a, b, a + b) for a, b in sorted(edges)]))
+IMAGES = st.lists(
+    st.builds(
+        lambda source, bits, side, contrast, copy: (source, bits, side, contrast, copy),
+        st.sampled_from(["test", "clean", "web"]),
+        st.sets(st.integers(0, 16), max_size=9).map(lambda bits: sum(1 << bit for bit in bits)),
+        st.integers(5, 7),
+        st.sampled_from([1.0, 50.0, 50.0]),
+        st.sampled_from("xyz"),
+    ),
+    min_size=1,
+    max_size=14,
+)
 
-    order = list(range(12))
-    random.shuffle(order)
-    moved = [(order.index(a), order.index(b), a + b) for a, b in edges]
-    random.shuffle(moved)
-    again = result(
-        frame.iloc[order].reset_index(drop=True), pairs(*[(min(a, b), max(a, b), d) for a, b, d in moved])
-    )
-    assert again == found
 
-    gone = {image for image, (_, _, removed) in found.items() if removed}
-    near = {frozenset((f"i{a}", f"i{b}")) for a, b in edges}
-    for a, b in edges:
-        if "test" in (sources[a], sources[b]) and sources[a] == sources[b]:
-            continue  # two test images
-        assert {f"i{a}", f"i{b}"} & gone, "two near images are never both left"
-    for image, (keeper, _, _) in found.items():
-        assert frozenset((image, keeper)) in near, "whatever goes is near what stays for it"
-        assert keeper not in gone
+@settings(deadline=None, max_examples=60)
+@given(IMAGES, st.sampled_from(["remove", "keep"]), st.integers(0, 8), st.randoms())
+def test_the_order_does_not_matter_and_nothing_near_is_left(drawn, clean_leaks, radius, random):
+    config = DedupeConfig(radius=radius, confirm_radius=radius, clean_leaks=clean_leaks)
+    rows = [
+        # Files with the same bytes are one picture, so the copy's letter stands for its hash as well.
+        image(f"i{i}", source, bits, side, sha256=f"{copy}{bits}{contrast}", contrast=contrast)
+        for i, (source, bits, side, contrast, copy) in enumerate(drawn)
+    ]
+    found = duplicates(*rows, config=config)
+    mixed = random.sample(rows, len(rows))
+    assert duplicates(*mixed, config=config) == found
+
+    def near(a, b):
+        if a["sha256"] == b["sha256"]:
+            return True
+        flat = min(a["contrast"], b["contrast"]) < config.min_contrast
+        return not flat and (a["phash"] ^ b["phash"]).bit_count() <= radius
+
+    by_id = {row["image_id"]: row for row in rows}
+    removed = {name for name, row in found.items() if row["removed"]}
+    left = [row for row in rows if row["image_id"] not in removed]
+    for i, a in enumerate(left):
+        for b in left[:i]:
+            kinds = {a["source"], b["source"]}
+            allowed = kinds == {"test"} or (clean_leaks == "keep" and kinds == {"test", "clean"})
+            assert allowed or not near(a, b), "two near images are never both left"
+    for name, row in found.items():
+        assert near(by_id[name], by_id[row["keeper_id"]]), "whatever goes is near what stays for it"
+        assert row["keeper_id"] not in removed
+        assert by_id[name]["source"] != "test" or not row["removed"]
+        assert row["rule"] in RULES

@@ -1,58 +1,108 @@
+from itertools import combinations
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dedupe.neighbours import Pairs, search
+from pipeline.dedupe.coverings import BITS, DESIGNS, bit_masks
+from pipeline.dedupe.neighbours import Near, near_at, near_pairs
 
 
-def brute_force(short, long, radius, confirm):
-    found = []
-    for a in range(len(short)):
-        for b in range(a + 1, len(short)):
-            near = int(short[a] ^ short[b]).bit_count()
-            far = sum(int(x ^ y).bit_count() for x, y in zip(long[a], long[b], strict=True))
-            if near <= radius and far <= confirm:
-                found.append((a, b, near, far))
-    return found
+def brute_force(hashes, radius):
+    pairs = combinations(sorted(hashes.tolist()), 2)
+    return [(u, v) for u, v in pairs if (u ^ v).bit_count() <= radius]
 
 
-def listed(pairs):
-    return list(
-        zip(*(getattr(pairs, n).tolist() for n in ("a", "b", "distance", "distance_256")), strict=True)
-    )
+def listed(near):
+    return list(zip(near.u.tolist(), near.v.tolist(), strict=True))
 
 
-def hashes(rng, n):
-    """Hashes with planted neighbours at every distance."""
-    short, long = rng.integers(0, 2**64, n, np.uint64), rng.integers(0, 256, (n, 32), np.uint8)
+def flip(rng, value, bits):
+    for bit in rng.permutation(64)[:bits].tolist():
+        value ^= np.uint64(1 << bit)
+    return value
+
+
+def planted(rng, n, spread=64):
+    """Distinct hashes, every second one a neighbour of the one before; `spread` of 64 bits vary at all."""
+    hashes = rng.integers(0, 2**64, n, np.uint64) & np.uint64(2**spread - 1)
     for i in range(1, n, 2):
-        flips = rng.permutation(64)[: rng.integers(0, 14)]
-        short[i] = short[i - 1] ^ np.bitwise_or.reduce(
-            np.uint64(1) << flips.astype(np.uint64), initial=np.uint64(0)
-        )
-        long[i] = long[i - 1]
-        long[i, : rng.integers(0, 20)] ^= np.uint8(255)
-    return short, long
+        hashes[i] = flip(rng, hashes[i - 1], rng.integers(0, 14))
+    return rng.permutation(np.unique(hashes))
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**32), st.integers(0, 12), st.sampled_from([0, 64, 128]))
-def test_search_finds_what_comparing_all_with_all_finds(seed, radius, confirm):
-    short, long = hashes(np.random.default_rng(seed), 60)
-    found, candidates = search(short, long, radius, confirm)
-    assert sorted(listed(found)) == brute_force(short, long, radius, confirm)
-    assert candidates >= len(found)
+@pytest.mark.parametrize("bits", DESIGNS)
+def test_some_block_of_a_design_holds_any_choice_of_so_many_points(bits):
+    points, blocks = DESIGNS[bits]
+    shifted = [{(point + shift) % points for point in block} for block in blocks for shift in range(points)]
+    for chosen in combinations(range(points), bits):
+        assert any(block >= set(chosen) for block in shifted)
 
 
-def test_blocks_of_rows_add_up_to_the_whole_also_across_tiles():
-    short, long = hashes(np.random.default_rng(1), 9000)  # wider than a tile
-    whole, candidates = search(short, long, 8, 64)
-    parts = [search(short, long, 8, 64, start, start + 1000) for start in range(0, 9000, 1000)]
-    joined = Pairs.concatenate([pairs for pairs, _ in parts])
-    assert listed(joined) == sorted(listed(whole))
-    assert sum(count for _, count in parts) == candidates
-    assert len(whole) > 1000
+@settings(deadline=None)
+@given(st.integers(0, 11), st.integers(0, 2**32))
+def test_hashes_within_the_radius_agree_on_some_mask(radius, seed):
+    rng = np.random.default_rng(seed)
+    masks = bit_masks(radius)
+    for _ in range(200):
+        difference = flip(rng, np.uint64(0), radius)
+        assert (difference & masks == 0).any()
 
 
-def test_nothing_to_compare():
-    assert len(search(np.empty(0, np.uint64), np.empty((0, 32), np.uint8), 8, 64)[0]) == 0
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.integers(0, 11), st.sampled_from([64, 20, 8]))
+def test_all_pairs_that_comparing_all_with_all_finds_and_each_once(seed, radius, spread):
+    hashes = planted(np.random.default_rng(seed), 90, spread)
+    assert listed(near_pairs(hashes, radius)) == brute_force(hashes, radius)
+
+
+@pytest.mark.parametrize("radius", [8, 10])
+def test_neighbours_at_every_distance_are_found_among_many(radius):
+    rng = np.random.default_rng(radius)
+    hashes = rng.integers(0, 2**64, 20_000, np.uint64)
+    pairs = {}
+    for i in range(0, 3000, 2):
+        hashes[i + 1] = flip(rng, hashes[i], 1 + i // 2 % 13)
+        pairs[tuple(sorted(hashes[i : i + 2].tolist()))] = 1 + i // 2 % 13
+    found = set(listed(near_pairs(np.unique(hashes), radius)))
+    assert found >= {pair for pair, bits in pairs.items() if bits <= radius}
+    assert not found & {pair for pair, bits in pairs.items() if bits > radius}
+
+
+def test_thousands_in_one_bucket_are_all_compared():
+    # They agree on 52 bits, and so on every mask of two bands: each pair must come from the first one alone.
+    hashes = np.arange(4096, dtype=np.uint64)
+    found = near_pairs(hashes, 2)
+    u, v = np.nonzero(np.triu(np.bitwise_count(hashes[:, None] ^ hashes) <= 2, 1))
+    assert listed(found) == list(zip(u.tolist(), v.tolist(), strict=True))
+
+
+def test_the_order_of_hashes_and_the_number_of_threads_do_not_matter():
+    rng = np.random.default_rng(0)
+    hashes = planted(rng, 3000)
+    found = near_pairs(hashes, 8, threads=1)
+    again = near_pairs(rng.permutation(hashes), 8, threads=3)
+    assert listed(again) == listed(found)
+    assert again.comparisons == found.comparisons > 0
+
+
+def test_masks_searched_apart_add_up_to_the_whole():
+    hashes = planted(np.random.default_rng(1), 2000)
+    masks = bit_masks(8)
+    parts = [near_at(hashes, 8, masks, index) for index in range(len(masks))]
+    assert listed(Near.join(parts)) == listed(near_pairs(hashes, 8))
+    assert sum(len(part.u) for part in parts) == len(set(listed(Near.join(parts))))
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_nothing_to_compare(count):
+    found = near_pairs(np.arange(count, dtype=np.uint64), 8)
+    assert (len(found.u), found.comparisons) == (0, 0)
+
+
+def test_masks_that_keep_much_are_few():
+    masks = bit_masks(8)
+    assert len(masks) == 63
+    assert np.bitwise_count(masks).min() >= 16
+    assert BITS == 64

@@ -2,10 +2,13 @@ from collections.abc import Callable
 
 import imagehash
 import numpy as np
+import pyarrow as pa
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
+from scipy import fft, ndimage
 
-from pipeline.ingest.fingerprint import phash_64, phash_256, phash_bits
+from pipeline.ingest.fingerprint import Fingerprints, fingerprint
+from schemas.image import IMAGES
 
 Draw = Callable[[int, int, int], Image.Image]
 
@@ -31,29 +34,50 @@ def pictures(smooth: Draw) -> list[Image.Image]:
     return found
 
 
-@pytest.mark.parametrize("size", [8, 16])
-def test_every_bit_is_that_of_imagehash(pictures: list[Image.Image], size: int) -> None:
-    reference = np.stack([imagehash.phash(picture, hash_size=size).hash.reshape(-1) for picture in pictures])
-    assert (phash_bits(pictures, size) == reference).all()
-
-
-def test_the_numbers_are_those_that_imagehash_prints(pictures: list[Image.Image]) -> None:
-    assert [f"{value:016x}" for value in phash_64(pictures).tolist()] == [
-        str(imagehash.phash(p)) for p in pictures
-    ]
-    assert [row.tobytes().hex() for row in phash_256(pictures)] == [
-        str(imagehash.phash(p, hash_size=16)) for p in pictures
+def test_every_bit_is_that_of_imagehash(pictures: list[Image.Image]) -> None:
+    prints = fingerprint(pictures)
+    assert [f"{value:016x}" for value in prints.short.tolist()] == [str(imagehash.phash(p)) for p in pictures]
+    assert [row.tobytes().hex() for row in prints.long] == [
+        str(imagehash.phash(p, hash_size=16, highfreq_factor=2)) for p in pictures
     ]
 
 
 def test_a_batch_equals_one_by_one(pictures: list[Image.Image]) -> None:
-    assert phash_64(pictures).tolist() == [int(phash_64([picture])[0]) for picture in pictures]
-    assert (phash_256(pictures) == np.concatenate([phash_256([picture]) for picture in pictures])).all()
+    whole = fingerprint(pictures)
+    single = Fingerprints.join([fingerprint([picture]) for picture in pictures])
+    assert [whole.columns(i) for i in range(len(pictures))] == [
+        single.columns(i) for i in range(len(pictures))
+    ]
 
 
 def test_no_pictures_have_no_fingerprints() -> None:
-    assert (phash_64([]).shape, phash_256([]).shape) == ((0,), (0, 32))
+    none = fingerprint([])
+    assert (none.short.shape, none.long.shape, none.contrast.shape, none.sharpness.shape) == (
+        (0,), (0, 32), (0,), (0,),
+    )  # fmt: skip
 
 
-def test_types_are_those_of_the_image_table(pictures: list[Image.Image]) -> None:
-    assert (phash_64(pictures).dtype, phash_256(pictures).dtype) == (np.uint64, np.uint8)
+def test_columns_are_those_of_the_image_table(pictures: list[Image.Image]) -> None:
+    prints = fingerprint(pictures)
+    assert prints.columns(0).keys() == {"phash", "phash_256", "contrast", "sharpness"}
+    for name, value in prints.columns(0).items():
+        assert pa.scalar(value, IMAGES.schema.field(name).type).as_py() == pytest.approx(value)
+
+
+def test_contrast_is_the_deviation_of_what_the_low_frequencies_draw() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (32, 32), np.uint8)
+    low = fft.dctn(grey.astype(float), norm="ortho")
+    low[8:], low[:, 8:] = 0, 0
+    expected = fft.idctn(low, norm="ortho").std()
+    assert fingerprint([Image.fromarray(grey)]).contrast[0] == pytest.approx(expected, abs=1e-3)
+    assert fingerprint([Image.new("RGB", (50, 40), "#807060")]).contrast[0] == 0
+
+
+def test_sharpness_is_the_variance_of_the_laplacian_and_falls_with_blur(smooth: Draw) -> None:
+    picture = smooth(3, 60, 50).convert("L")
+    grey = np.asarray(picture).astype(float)
+    expected = ndimage.convolve(grey, [[0, -1, 0], [-1, 4, -1], [0, -1, 0]])[1:-1, 1:-1].var()
+    assert fingerprint([picture]).sharpness[0] == pytest.approx(expected, rel=1e-6)
+    noisy = Image.effect_noise((300, 300), 60)
+    values = fingerprint([noisy, noisy.filter(ImageFilter.GaussianBlur(1)), Image.new("L", (2, 9))]).sharpness
+    assert values[0] > 10 * values[1] > 0 == values[2]

@@ -1,5 +1,6 @@
 """The real `datasets` library opens what we write, and shows pictures and class names by itself."""
 
+import io
 import json
 
 import pytest
@@ -20,15 +21,18 @@ def test_a_level_opens_with_pictures_and_class_names(built, tmp_path):
     loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path))
     assert loaded.features["label"].names == list(CLASSES)
     assert isinstance(loaded.features["image"], datasets.Image)
-    manifest = json.loads((built / "dataset" / "red-0.20" / "manifest.json").read_text())
+    manifest = json.loads((built / "dataset" / "red-0.20" / "_manifest.json").read_text())
     assert loaded.num_rows == manifest["rows"]
     example = next(row for row in loaded if row["source"] == "clean")
     assert example["image"].size == (32, 32)
     # The very pixels that went in, through our normalisation and back out of another library.
     from pipeline.config import IngestConfig
-    from pipeline.ingest.decode import normalise
+    from pipeline.ingest.decode import decode
+    from pipeline.ingest.normalise import normalise
 
-    expected = normalise(picture(example["image_id"]), IngestConfig(size=32))
+    config, file = IngestConfig(size=32), io.BytesIO()
+    picture(example["image_id"]).save(file, "PNG")
+    expected = normalise(decode(file.getvalue(), config), config)
     assert example["image"].convert("RGB").tobytes() == expected.tobytes()
 
 

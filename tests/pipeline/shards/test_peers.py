@@ -40,5 +40,5 @@ def test_croissant_names_every_shard_with_its_digest(built):
         item["@id"]: item["sha256"] for item in described["distribution"] if item["@type"] == "cr:FileObject"
     }
     for name in ("test", "red-0.50"):
-        for shard in json.loads((built / "dataset" / name / "manifest.json").read_text())["shards"]:
+        for shard in json.loads((built / "dataset" / name / "_manifest.json").read_text())["shards"]:
             assert listed[f"{name}/{shard['file']}"] == shard["sha256"]

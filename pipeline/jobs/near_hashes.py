@@ -1,0 +1,114 @@
+"""Near pairs of all 64-bit hashes of a table, on a runner: each mask apart in memory, or joined beyond it."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from pyarrow import parquet
+
+from pipeline import files
+from pipeline.dedupe.buckets import Share, bucket_of, bucket_sizes, cut, near_in_share
+from pipeline.dedupe.coverings import bit_masks
+from pipeline.dedupe.neighbours import Near, distinct, near_at
+from pipeline.jobs.metrics import timed
+from pipeline.jobs.progress import advance
+from pipeline.keyed_hash import bucket_count
+from pipeline.shards import directory
+from schemas.image import IMAGES
+
+HASHES_PER_BUCKET = 1 << 20
+
+
+class SearchInMemory(beam.PTransform):
+    """Every worker reads all hashes, 8 bytes each, and searches some of the masks."""
+
+    def __init__(self, images: str, radius: int) -> None:
+        super().__init__()
+        self.images, self.radius = images, radius
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        """Masks → PCollection[Near]."""
+        return (
+            pipeline
+            | "Masks" >> beam.Create(list(range(len(bit_masks(self.radius)))))
+            | "SpreadMasks" >> beam.Reshuffle()
+            | "SearchMask" >> beam.ParDo(_SearchMask(self.images, self.radius))
+        )
+
+
+class _SearchMask(beam.DoFn):
+    def __init__(self, images: str, radius: int) -> None:
+        self.images, self.radius = images, radius
+
+    def setup(self) -> None:
+        column = directory.read_table(self.images, IMAGES, ["phash"])["phash"].to_numpy()
+        self.hashes, self.repeats = distinct(column)
+        self.masks = bit_masks(self.radius)
+
+    @timed
+    def process(self, index: int) -> Iterator[Near]:
+        if index == 0:
+            yield self.repeats
+        yield near_at(self.hashes, self.radius, self.masks, index)
+        advance(1)
+
+
+class SearchByJoin(beam.PTransform):
+    """The same by a join: a worker holds the hashes of one bucket of one mask at a time.
+
+    Buckets are shares of the hashes by the bits that the mask keeps. What few hashes share may come together in one:
+    a bucket of more than `most` hashes is cut into blocks, of which every two are compared.
+    """
+
+    def __init__(self, images: str, rows: int, radius: int, most: int = HASHES_PER_BUCKET) -> None:
+        super().__init__()
+        self.images, self.radius, self.most = images, radius, most
+        self.buckets = bucket_count(2 * rows, most)
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        """Shards → distinct hashes → sizes of buckets → buckets, or blocks of them → PCollection[Near]."""
+        paths = [files.join(self.images, s.file) for s in directory.read_manifest(self.images).shards]
+        hashes, repeats = (
+            pipeline
+            | "Shards" >> beam.Create(paths)
+            | "SpreadShards" >> beam.Reshuffle()
+            | "ReadHashes" >> beam.FlatMap(_read_hashes, self.buckets)
+            | "GatherEqual" >> beam.GroupByKey()
+            | "Distinct" >> beam.FlatMap(_distinct).with_outputs("repeats", main="hashes")
+        )
+        sizes = (
+            hashes
+            | "Sizes" >> beam.Map(bucket_sizes, self.radius, self.buckets)
+            | "SumSizes" >> beam.CombineGlobally(_sum)
+        )
+        found = (
+            hashes
+            | "Cut" >> beam.FlatMap(cut, self.radius, beam.pvalue.AsSingleton(sizes), self.most)
+            | "GatherShare" >> beam.GroupByKey()
+            | "SearchShare" >> beam.Map(_search, self.radius)
+        )
+        return (found, repeats) | "Both" >> beam.Flatten()
+
+
+def _read_hashes(path: str, buckets: int) -> Iterator[tuple[int, np.ndarray]]:
+    with files.open_read(path) as file:
+        column = parquet.read_table(file, columns=["phash"])["phash"].to_numpy()
+    own = bucket_of(column, buckets)
+    for bucket in np.unique(own).tolist():
+        yield bucket, column[own == bucket]
+
+
+def _distinct(element: tuple[int, Iterable[np.ndarray]]) -> Iterator[Any]:
+    hashes, repeats = distinct(np.concatenate(list(element[1])))
+    yield hashes
+    yield beam.pvalue.TaggedOutput("repeats", repeats)
+
+
+def _sum(sizes: Iterable[Any]) -> Any:
+    return sum(sizes)
+
+
+def _search(element: tuple[Share, Iterable[np.ndarray]], radius: int) -> Near:
+    share, parts = element
+    return near_in_share(np.concatenate(list(parts)), radius, share)

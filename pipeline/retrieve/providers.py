@@ -1,0 +1,255 @@
+"""What three search providers are asked, and how their answers read. No network here.
+
+Each provider turns a query into the parameters of its first page, and a page into hits and the parameters of the next.
+"""
+
+import html
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from schemas.errors import UsageError
+
+# What the decoder reads, as media types and as the endings that stand for them.
+_READABLE = ("jpeg", "jpg", "png", "gif", "webp", "bmp", "avif")
+_MAX_TEXT = 500
+
+Parameters = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One search result; what the provider does not tell is empty."""
+
+    url: str
+    license: str = ""
+    license_url: str = ""
+    creator: str = ""
+    landing_url: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """The hits of one page in the provider's order, None for what is no picture we could read; and what to ask next."""
+
+    hits: list[Hit | None]
+    next: Parameters | None
+
+
+class BadAnswerError(Exception):
+    """The provider's answer does not have its documented form."""
+
+
+class Provider(ABC):
+    """One search provider."""
+
+    endpoint: str
+    pause: float
+    """Seconds between two requests that its terms, or its limits for those without an account, ask for."""
+    required: tuple[str, ...] = ()
+    """Environment variables without which it does not answer."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        missing = [name for name in self.required if not environment.get(name)]
+        if missing:
+            raise UsageError(f"set {' and '.join(missing)} in the environment (see docs/retrieve.md)")
+
+    @abstractmethod
+    def first(self, query: str) -> Parameters:
+        """The parameters of a query's first page."""
+
+    @abstractmethod
+    def read(self, answer: Any, asked: Parameters) -> Page:
+        """A page from its JSON. Raises BadAnswerError."""
+
+    def headers(self) -> dict[str, str]:
+        """Secrets travel in headers, never in a URL, which ends up in logs and messages."""
+        return {}
+
+    def account(self) -> Parameters:
+        """Parameters of every request that are the user's own, and are not kept."""
+        return {}
+
+    def error(self, answer: Any) -> str | None:  # noqa: ARG002 – for those that override it
+        """The code of an error that comes with HTTP status 200, if `answer` is one."""
+        return None
+
+
+class Openverse(Provider):
+    """https://api.openverse.org/v1/images/: openly licensed pictures; no key needed."""
+
+    endpoint = "https://api.openverse.org/v1/images/"
+    pause = 3.0  # without an account: 20 requests a minute
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        super().__init__(environment)
+        self._token = environment.get("OPENVERSE_TOKEN")
+        self.pause = 0.6 if self._token else Openverse.pause
+
+    def headers(self) -> dict[str, str]:
+        """A token, where there is one, allows more requests a minute."""
+        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
+
+    def first(self, query: str) -> Parameters:
+        """Pages of 20, the most that is given without an account."""
+        return {"q": query, "page_size": "20", "page": "1"}
+
+    def read(self, answer: Any, asked: Parameters) -> Page:
+        """Fields: results[].url, license, license_version, license_url, creator, foreign_landing_url, filetype."""
+        hits = []
+        for result in _items(answer, "results"):
+            license_name = " ".join(
+                filter(None, (_text(result, "license"), _text(result, "license_version")))
+            )
+            hit = Hit(
+                _text(result, "url"),
+                license_name,
+                _text(result, "license_url"),
+                _text(result, "creator"),
+                _text(result, "foreign_landing_url"),
+            )
+            hits.append(_usable(hit, _text(result, "filetype")))
+        page, pages = int(asked["page"]), answer.get("page_count")
+        more = isinstance(pages, int) and page < pages and bool(hits)
+        return Page(hits, {**asked, "page": str(page + 1)} if more else None)
+
+
+class Wikimedia(Provider):
+    """https://commons.wikimedia.org/w/api.php: the files of Wikimedia Commons; no key needed."""
+
+    endpoint = "https://commons.wikimedia.org/w/api.php"
+    pause = 0.5  # requests in series; there is no hard limit
+
+    def first(self, query: str) -> Parameters:
+        """Search among files (namespace 6); the picture at 1,280 pixels, for originals are often too large to take."""
+        return {
+            "action": "query",
+            "format": "json",
+            "formatversion": "2",
+            "maxlag": "5",
+            "generator": "search",
+            "gsrsearch": f"filetype:bitmap {query}",
+            "gsrnamespace": "6",
+            "gsrlimit": "50",
+            "prop": "imageinfo",
+            "iiprop": "url|mime|extmetadata",
+            "iiurlwidth": "1280",
+            "iiextmetadatafilter": "LicenseShortName|LicenseUrl|Artist",
+        }
+
+    def read(self, answer: Any, asked: Parameters) -> Page:
+        """Fields: query.pages[].index, imageinfo[0].thumburl or url, descriptionurl, mime, extmetadata; continue.
+
+        A page of hits may come in several answers, each with the imageinfo of some of them.
+        """
+        found = answer.get("query", {}) if isinstance(answer, dict) else answer
+        hits = []
+        pages = _items(found, "pages", absent_ok=True)
+        for page in sorted(pages, key=lambda page: _number(page.get("index"))):
+            for info in _items(page, "imageinfo", absent_ok=True)[:1]:
+                known = _inner(info, "extmetadata")
+                license_name, license_url, artist = (
+                    _plain(_text(_inner(known, name), "value"))
+                    for name in ("LicenseShortName", "LicenseUrl", "Artist")
+                )
+                hit = Hit(
+                    _text(info, "thumburl") or _text(info, "url"),
+                    license_name,
+                    license_url,
+                    artist,
+                    _text(info, "descriptionurl"),
+                )
+                hits.append(_usable(hit, _text(info, "mime").removeprefix("image/")))
+        further = answer.get("continue")
+        if not isinstance(further, dict) or not further:
+            return Page(hits, None)
+        return Page(hits, {**asked, **{str(key): str(value) for key, value in further.items()}})
+
+    def error(self, answer: Any) -> str | None:
+        """MediaWiki's errors, among them maxlag and ratelimited, come with status 200."""
+        error = answer.get("error") if isinstance(answer, dict) else None
+        return (_text(error, "code") or "unknown error") if isinstance(error, dict) else None
+
+
+class Google(Provider):
+    """https://developers.google.com/custom-search/v1: Programmable Search, pictures only; key and engine needed."""
+
+    endpoint = "https://customsearch.googleapis.com/customsearch/v1"
+    pause = 0.6  # 100 requests a minute
+    required = ("GOOGLE_API_KEY", "GOOGLE_CSE_ID")
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        super().__init__(environment)
+        self._key, self._engine = environment["GOOGLE_API_KEY"], environment["GOOGLE_CSE_ID"]
+
+    def headers(self) -> dict[str, str]:
+        """The key."""
+        return {"X-Goog-Api-Key": self._key}
+
+    def account(self) -> Parameters:
+        """The engine."""
+        return {"cx": self._engine}
+
+    def first(self, query: str) -> Parameters:
+        """Pages of 10, numbered from 1; 91 is the last that may be asked for."""
+        return {"q": query, "searchType": "image", "num": "10", "start": "1"}
+
+    def read(self, answer: Any, asked: Parameters) -> Page:
+        """Fields: items[].link, mime, image.contextLink; queries.nextPage[0].startIndex."""
+        hits = []
+        for item in _items(answer, "items", absent_ok=True):
+            hit = Hit(_text(item, "link"), landing_url=_text(_inner(item, "image"), "contextLink"))
+            hits.append(_usable(hit, _text(item, "mime").removeprefix("image/")))
+        following = _items(answer.get("queries", {}), "nextPage", absent_ok=True)
+        start = _number(following[0].get("startIndex")) if following else 0
+        more = bool(hits) and int(asked["start"]) < start <= 91
+        return Page(hits, {**asked, "start": str(start)} if more else None)
+
+
+PROVIDERS: dict[str, type[Provider]] = {"openverse": Openverse, "wikimedia": Wikimedia, "google": Google}
+
+
+def _items(answer: Any, name: str, *, absent_ok: bool = False) -> list[dict[str, Any]]:
+    found = answer.get(name, [] if absent_ok else None) if isinstance(answer, dict) else None
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise BadAnswerError(f"{name!r} is no list of objects")
+    return found
+
+
+def _inner(item: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = item.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _text(item: Mapping[str, Any], name: str) -> str:
+    """A field as one line of text; empty if it is absent, or something else."""
+    value = item.get(name)
+    if not isinstance(value, str):
+        return ""
+    line = "".join(c if c.isprintable() else " " for c in value).strip()
+    return line if name.endswith(("url", "Link", "link")) else line[:_MAX_TEXT]
+
+
+def _plain(text: str) -> str:
+    """Commons' metadata are HTML."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _usable(hit: Hit, kind: str) -> Hit | None:
+    """The hit, if its URL is one that can be fetched and its kind, where it is told, one that can be read."""
+    if len(hit.url) > 2000 or (kind and kind.lower() not in _READABLE):
+        return None
+    try:
+        url = httpx.URL(hit.url)
+    except (httpx.InvalidURL, ValueError):
+        return None
+    port = 80 if url.port is None else url.port
+    return hit if url.scheme in ("http", "https") and url.host and 0 < port < 1 << 16 else None

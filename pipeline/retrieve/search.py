@@ -1,0 +1,178 @@
+"""The search itself: queries of each class, page by page, into one retrieval list; what is there is not asked again."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from pipeline import files
+from pipeline.retrieve.client import Client
+from pipeline.retrieve.providers import Hit, Parameters
+from schemas.errors import UsageError
+
+ENDINGS = (".csv", ".jsonl", ".parquet")
+COLUMNS = (
+    "image_id",
+    "class_name",
+    "url",
+    "method",
+    "rank",
+    "provider",
+    "query",
+    *[f.name for f in fields(Hit)][1:],
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted: so many pictures of each class, by these queries (class → queries)."""
+
+    provider: str
+    queries: Mapping[str, Sequence[str]]
+    per_class: int
+
+
+def class_queries(
+    classes: Sequence[str], templates: Sequence[str], synonyms: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
+    """The queries of each class: every template with every one of its words, which are its name unless told."""
+    for template in templates:
+        if "{class}" not in template:
+            raise UsageError(f"--query {template!r}: write {{class}} where the name of the class is to stand")
+    for name in synonyms:
+        if name not in classes:
+            raise UsageError(f"synonyms are given for {name!r}, which is not among the classes")
+    return {
+        name: list(
+            dict.fromkeys(
+                t.replace("{class}", word) for t in templates for word in synonyms.get(name, [name])
+            )
+        )
+        for name in classes
+    }
+
+
+def retrieve(
+    request: Request, client: Client, output: str, say: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Search, and write `output` when all is there; returns counts. Raises DataError if the provider gives up.
+
+    Every page that came is kept beside `output` until then, so that a stopped search goes on from there.
+    """
+    if not output.endswith(ENDINGS) or "://" in output:
+        raise UsageError(f"--output {output}: give a local file that ends in {', '.join(ENDINGS)}")
+    if os.path.exists(output):
+        raise UsageError(f"--output {output} is there already; remove it or give another name")
+    files.make_folder(os.path.dirname(output) or ".")
+    journal = _Journal(f"{output}.searching", request)
+    rows: list[dict[str, Any]] = []
+    counts = {"skipped": 0, "repeated": 0}
+    short = []
+    for name, queries in request.queries.items():
+        seen: set[str] = set()
+        for i, query in enumerate(queries):
+            # What one query does not yield falls to those behind it.
+            goal = len(seen) - (len(seen) - request.per_class) // (len(queries) - i)
+            pages, rank = _pages(journal, client, name, query), 0
+            while len(seen) < goal and (hits := next(pages, None)) is not None:
+                for hit in hits:
+                    if hit is None:
+                        counts["skipped"] += 1
+                    elif hit.url in seen:
+                        counts["repeated"] += 1
+                    elif len(seen) < request.per_class:
+                        seen.add(hit.url)
+                        rows.append(_row(request.provider, name, query, rank, hit))
+                    rank += 1
+        if len(seen) < request.per_class:
+            short.append(name)
+        say(f"{name}: {len(seen):,} of {request.per_class:,}")
+    _write(rows, output)
+    journal.remove()
+    return {"rows": len(rows), "requests": client.requests, **counts, "short": short}
+
+
+def _pages(journal: "_Journal", client: Client, name: str, query: str) -> Iterator[list[Hit | None]]:
+    """The pages of a query as they are asked for: first those that were found before, then the provider's."""
+    key = f"{name}\n{query}"
+    further: Parameters | None = client.first(query)
+    for hits, following in journal.kept(key):
+        yield hits
+        further = following
+    while further is not None:
+        page = client.page(further)
+        journal.keep(key, page.hits, page.next)
+        yield page.hits
+        further = page.next
+
+
+def _row(provider: str, name: str, query: str, rank: int, hit: Hit) -> dict[str, Any]:
+    found = asdict(hit)
+    return {
+        "image_id": hashlib.sha256(hit.url.encode()).hexdigest()[:16],
+        "class_name": name,
+        "url": found.pop("url"),
+        "method": "text",
+        "rank": rank,
+        "provider": provider,
+        "query": query,
+        **found,
+    }
+
+
+class _Journal:
+    """Pages as they came, a JSON object a line; its first line says for which request."""
+
+    def __init__(self, path: str, request: Request) -> None:
+        self.path = path
+        self._pages: dict[str, list[tuple[list[Hit | None], Parameters | None]]] = {}
+        about = json.dumps(asdict(request), sort_keys=True)
+        if not os.path.exists(path):
+            with open(path, "x", encoding="utf-8") as file:
+                file.write(about + "\n")
+            return
+        with open(path, "rb+") as file:
+            lines = file.read().split(b"\n")
+            if lines[0].decode() != about:
+                raise UsageError(f"{path} belongs to another search; finish that one, or remove the file")
+            for line in lines[1:-1]:
+                page = json.loads(line)
+                hits = [hit and Hit(**hit) for hit in page["hits"]]
+                self._pages.setdefault(page["key"], []).append((hits, page["next"]))
+            file.truncate(
+                file.tell() - len(lines[-1])
+            )  # a line that was being written when the search was stopped
+
+    def kept(self, key: str) -> list[tuple[list[Hit | None], Parameters | None]]:
+        return self._pages.get(key, [])
+
+    def keep(self, key: str, hits: list[Hit | None], following: Parameters | None) -> None:
+        line = {"key": key, "hits": [hit and asdict(hit) for hit in hits], "next": following}
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def remove(self) -> None:
+        os.remove(self.path)
+
+
+def _write(rows: list[dict[str, Any]], path: str) -> None:
+    with files.replace(path) as file:
+        if path.endswith(".parquet"):
+            kinds = [(name, pa.int32() if name == "rank" else pa.string()) for name in COLUMNS]
+            parquet.write_table(pa.Table.from_pylist(rows, pa.schema(kinds)), file)
+        elif path.endswith(".jsonl"):
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        else:
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+            file.write(text.getvalue().encode())

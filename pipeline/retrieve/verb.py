@@ -1,0 +1,99 @@
+"""The verb `retrieve` of the command line."""
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.retrieve.providers import PROVIDERS
+from schemas.errors import UsageError
+
+RETRIEVE = "ask a search provider for pictures of classes, and write a retrieval list"
+
+
+def add_retrieve(sub: argparse.ArgumentParser) -> None:
+    """Flags of retrieve."""
+    sub.add_argument("--provider", required=True, choices=PROVIDERS, help="whom to ask (docs/retrieve.md)")
+    names = sub.add_mutually_exclusive_group(required=True)
+    names.add_argument("--classes", nargs="+", metavar="CLASS", help="names of the classes")
+    names.add_argument("--class-list", metavar="FILE", help="names of the classes, one a line")
+    names.add_argument("--config", metavar="FILE", help="a build's YAML file: its classes, and its contact")
+    sub.add_argument(
+        "--per-class", type=int, required=True, metavar="N", help="pictures wanted of each class"
+    )
+    sub.add_argument("--output", required=True, metavar="FILE", help="a new .csv, .jsonl or .parquet file")
+    sub.add_argument(
+        "--query", action="append", metavar="TEXT", help="what to search for; may be repeated [{class}]"
+    )
+    sub.add_argument(
+        "--synonyms",
+        metavar="FILE",
+        help="YAML: words for {class} in place of its name, as {crane: [crane bird]}",
+    )
+    sub.add_argument(
+        "--contact", metavar="ADDRESS", help="mail or web address that the provider may write to"
+    )
+    sub.add_argument("--pause", type=float, metavar="SECONDS", help="between two requests [the provider's]")
+    sub.add_argument("--endpoint", metavar="URL", help="another address of the same interface")
+
+
+def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
+    """Run retrieve and print what was found."""
+    from pipeline.retrieve.client import Client
+    from pipeline.retrieve.search import Request, class_queries, retrieve
+
+    classes, contact = _classes_and_contact(arguments)
+    if arguments.per_class < 1:
+        raise UsageError(f"--per-class is 1 or more, got {arguments.per_class}")
+    queries = class_queries(classes, arguments.query or ["{class}"], _synonyms(arguments.synonyms))
+    provider = PROVIDERS[arguments.provider](os.environ)
+    client = Client(provider, contact, arguments.endpoint, arguments.pause)
+    try:
+        told = retrieve(
+            Request(arguments.provider, queries, arguments.per_class), client, arguments.output, say
+        )
+    finally:
+        client.close()
+    say(
+        f"{told['rows']:,} rows in {arguments.output}, {told['requests']:,} requests, {told['skipped']:,} skipped"
+    )
+    if told["short"]:
+        say(
+            f"fewer than wanted: {', '.join(told['short'])}; add --query or --synonyms, or ask another provider, too"
+        )
+    if arguments.json:
+        print(json.dumps(told, ensure_ascii=False))
+
+
+def _classes_and_contact(arguments: argparse.Namespace) -> tuple[list[str], str]:
+    from pipeline import files
+    from pipeline.config import load_config
+
+    contact = arguments.contact or ""
+    if arguments.config:
+        config = load_config(arguments.config, [])
+        names = list(config.classes)
+        contact = contact or getattr(config.ingest, "contact", "")
+    elif arguments.class_list:
+        names = [line.strip() for line in files.read_text(arguments.class_list).splitlines() if line.strip()]
+    else:
+        names = arguments.classes
+    if not names or len(set(names)) < len(names):
+        raise UsageError("classes are one or more, each named once")
+    if not contact or not contact.isascii() or not contact.isprintable():
+        raise UsageError("--contact: providers ask who searches; give a mail or web address")
+    return names, contact
+
+
+def _synonyms(path: str | None) -> dict[str, list[str]]:
+    from pipeline import files
+    from schemas.config import parse_yaml
+
+    if not path:
+        return {}
+    raw: dict[str, Any] = parse_yaml(files.read_text(path), path)
+    for name, words in raw.items():
+        if not (isinstance(words, list) and words and all(isinstance(word, str) and word for word in words)):
+            raise UsageError(f"{path}: {name!r} needs a list of words")
+    return raw

@@ -1,0 +1,68 @@
+from itertools import combinations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.dedupe import confirm as module
+from pipeline.dedupe.confirm import confirm
+from pipeline.dedupe.leaks import find_leaks
+from pipeline.dedupe.neighbours import Near, distinct, near_pairs
+from pipeline.ingest.fingerprint import Fingerprints
+from tests.pipeline.dedupe.test_neighbours import planted
+
+
+def fingerprints(rng, n):
+    """Short hashes that often repeat, and long ones of which half are near the one before."""
+    short = rng.choice(planted(rng, n // 2), n)
+    long = rng.integers(0, 256, (n, 32), np.uint8)
+    for i in range(0, n, 2):
+        long[i] = long[rng.integers(n)]
+        long[i, : rng.integers(0, 20)] ^= np.uint8(255)
+    return short, long
+
+
+def bits(a, b):
+    return int(np.bitwise_count(a ^ b).sum())
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32), st.sampled_from([0, 64, 128]))
+def test_confirmed_is_what_comparing_all_with_all_confirms(seed, radius):
+    short, long = fingerprints(np.random.default_rng(seed), 60)
+    hashes, repeats = distinct(short)
+    near = Near.join([near_pairs(hashes, 8), repeats])
+    pairs, compared = confirm(short, long, near, radius)
+    candidates = [(a, b) for a, b in combinations(range(60), 2) if bits(short[a], short[b]) <= 8]
+    assert compared == len(candidates)
+    expected = [(a, b) for a, b in candidates if bits(long[a], long[b]) <= radius]
+    assert list(zip(pairs.a.tolist(), pairs.b.tolist(), strict=True)) == expected
+    assert pairs.distance.tolist() == [bits(short[a], short[b]) for a, b in expected]
+    assert pairs.distance_256.tolist() == [bits(long[a], long[b]) for a, b in expected]
+
+
+def test_many_images_of_one_hash_are_confirmed_a_few_at_a_time(monkeypatch):
+    short, long = np.zeros(300, np.uint64), np.zeros((300, 32), np.uint8)
+    long[::3] = 255
+    _, repeats = distinct(short)
+    whole = confirm(short, long, repeats, 0)
+    monkeypatch.setattr(module, "AT_ONCE", 1000)
+    parts = confirm(short, long, repeats, 0)
+    assert parts[0].a.tolist() == whole[0].a.tolist()
+    assert len(parts[0]) == 100 * 99 // 2 + 200 * 199 // 2
+    assert parts[1] == 300 * 299 // 2
+
+
+def test_leaks_are_near_pairs_across_the_border_of_the_test_set():
+    short, long = fingerprints(np.random.default_rng(3), 80)
+    contrast = np.where(np.arange(80) % 5, 50, 1).astype(np.float32)
+    is_test = np.arange(80) % 3 == 0
+    found = find_leaks(Fingerprints(short, long, contrast, contrast), is_test, 8, 140, 2.0)
+    assert set(zip(found.a.tolist(), found.b.tolist(), strict=True)) == {
+        (a, b)
+        for a in range(80)
+        for b in range(80)
+        if is_test[a] and not is_test[b] and min(contrast[a], contrast[b]) >= 2
+        and bits(short[a], short[b]) <= 8 and bits(long[a], long[b]) <= 140
+    }  # fmt: skip
+    assert len(found) > 3

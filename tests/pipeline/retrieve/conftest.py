@@ -1,0 +1,57 @@
+"""A real HTTP server that answers as the providers document it, and keeps what it was asked."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+Answer = tuple[int, dict[str, str], Any]  # status, headers, JSON or bytes
+
+
+@dataclass
+class Replay:
+    """`answer` is called with the parameters of a request."""
+
+    endpoint: str
+    answer: Callable[[dict[str, str]], Answer] = lambda _: (404, {}, {})
+    asked: list[dict[str, str]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+    def in_turn(self, *answers: Answer) -> None:
+        """Give these answers one after another, and the last one for ever."""
+        left = list(answers)
+        self.answer = lambda _: left.pop(0) if len(left) > 1 else left[0]
+
+
+@pytest.fixture
+def replay() -> Iterator[Replay]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parameters = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
+            found.asked.append(parameters)
+            found.headers.append({name.lower(): value for name, value in self.headers.items()})
+            status, headers, body = found.answer(parameters)
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            if status == 0:  # hang up
+                return
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(data)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    found = Replay(f"http://127.0.0.1:{server.server_port}/api")
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield found
+    server.shutdown()
+    server.server_close()

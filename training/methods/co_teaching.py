@@ -1,0 +1,39 @@
+"""Co-teaching (Han et al., NeurIPS 2018, Algorithm 1): each network learns from what the other finds easy."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from training.method_config import CoTeaching as Config
+from training.methods.interface import Batch, Method, Outcome, Passes
+
+
+class CoTeaching(Method):
+    """Two networks; the first is evaluated, as the paper reports single networks."""
+
+    networks = 2
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+
+    def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
+        """Sum of both networks' mean losses over the R(T)·B images of smallest loss to the other."""
+        one, other = (cross_entropy(s(batch.images), batch.labels, reduction="none") for s in students)
+        picks_of_one, picks_of_other = self._easy(one, batch), self._easy(other, batch)
+        loss = self._mean(one, picks_of_other, batch) + self._mean(other, picks_of_one, batch)
+        return Outcome(loss, picks_of_one, one)
+
+    def _easy(self, losses: Tensor, batch: Batch) -> Tensor:
+        """1 for the R(T)·B images of smallest loss in the whole batch, R(T) = 1 − τ·min(T/T_k, 1), else 0."""
+        everyone = batch.gather(losses.detach())
+        left_out = self.config.forget_rate * min(batch.epoch / self.config.gradual, 1.0)
+        count = max(1, int((1 - left_out) * len(everyone)))
+        threshold = everyone.sort().values[count - 1]
+        return (losses.detach() <= threshold).to(losses.dtype)
+
+    @staticmethod
+    def _mean(losses: Tensor, picks: Tensor, batch: Batch) -> Tensor:
+        """Mean over what was picked in the whole batch (this process's part of it, times their number)."""
+        return (losses * picks).mean() / batch.gather(picks).mean()

@@ -1,0 +1,26 @@
+"""Dropout before the last layer (Srivastava et al., JMLR 2014), a baseline of the MentorMix paper."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+
+from training.method_config import Dropout as Config
+from training.methods.vanilla import Vanilla
+
+
+class Dropout(Vanilla):
+    """Vanilla, with features dropped at random. The trainer seeds torch's generator before each step."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+
+    def prepare(self, network: nn.Module) -> None:
+        """Drop among the inputs of the last dense layer, in training mode only; no parameter is added."""
+        head = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+
+        def drop(layer: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+            return dropout(inputs[0], self.config.rate, layer.training)
+
+        head.register_forward_pre_hook(drop)

@@ -1,0 +1,38 @@
+"""Early-learning regularisation (Liu et al., NeurIPS 2020, equations 6 and 9, and its released code).
+
+t_i ← β·t_i + (1 − β)·p_i; loss = cross-entropy + λ·mean log(1 − ⟨p_i, t_i⟩), where p is clamped to
+[1e-4, 1 − 1e-4] and what goes into t is normalised again, as in that code.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from training.method_config import ELR as Config
+from training.methods.interface import Batch, Facts, Method, Outcome, Passes
+
+EDGE = 1e-4
+
+
+class ELR(Method):
+    """Hold on to what the network said early about each image; the memory is float32 [N, classes]."""
+
+    def __init__(self, config: Config, facts: Facts) -> None:
+        super().__init__()
+        self.config = config
+        self.targets = torch.zeros(facts.examples, facts.classes, device=facts.device)
+        self.state = {"targets": self.targets}
+
+    def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
+        """Update the memory of these images, then compute the loss."""
+        [student] = students
+        assert batch.index is not None
+        logits = student(batch.images)
+        losses = cross_entropy(logits, batch.labels, reduction="none")
+        p = logits.softmax(dim=1).clamp(EDGE, 1 - EDGE)
+        fresh = p.detach() / p.detach().sum(dim=1, keepdim=True)
+        index, beta = batch.gather(batch.index), self.config.memory
+        self.targets[index] = beta * self.targets[index] + (1 - beta) * batch.gather(fresh)
+        agreement = (p * self.targets[batch.index]).sum(dim=1)
+        return Outcome(losses.mean() + self.config.strength * (1 - agreement).log().mean(), losses=losses)

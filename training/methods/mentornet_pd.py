@@ -1,0 +1,76 @@
+"""MentorNet-PD, the authors' trained mentor (Jiang et al., ICML 2018), as their TensorFlow code computes it.
+
+One step of a bidirectional LSTM with one unit each way over [ℓ, ℓ − average], from a zero state. What goes on
+is the cell state c, not h. The last bias is added to the weight matrix, as in the released graph.
+"""
+
+import zipfile
+from pathlib import Path
+from typing import Self
+
+import torch
+from numpy.lib.format import read_array
+from torch import Tensor
+
+from schemas.errors import DataError
+
+CELL = "mentornet__bidirectional_rnn__{}__basic_lstm_cell__{}"
+SHAPES = {
+    "mentornet__label_embedding": (3, 5),
+    "mentornet__epoch_embedding": (100, 10),
+    **{CELL.format(way, "kernel"): (3, 4) for way in ("fw", "bw")},
+    **{CELL.format(way, "bias"): (4,) for way in ("fw", "bw")},
+    "mentornet__Variable": (17, 20),
+    "mentornet__Variable_1": (20,),
+    "mentornet__Variable_2": (20, 1),
+    "mentornet__Variable_3": (1,),
+}
+MOST_BYTES = 1 << 20
+
+
+class MentorNetPD:
+    """The trained mentor as a function of plain tensors."""
+
+    def __init__(self, variables: dict[str, Tensor]) -> None:
+        """`variables`: float32, by the names and shapes of SHAPES."""
+        self.variables = variables
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device) -> Self:
+        """Read the variables from an .npz of plain arrays. Raises DataError for anything else."""
+        variables = {}
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for name, shape in SHAPES.items():
+                    if archive.getinfo(f"{name}.npy").file_size > MOST_BYTES:
+                        raise ValueError(f"{name} is larger than 1 MiB")
+                    with archive.open(f"{name}.npy") as file:
+                        array = read_array(file, allow_pickle=False)
+                    if array.shape != shape or array.dtype != "float32":
+                        raise ValueError(f"{name} is {array.dtype} {array.shape}, not float32 {shape}")
+                    variables[name] = torch.tensor(array, device=device)
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"{path}: no weights of MentorNet-PD ({error}); give the .npz of the released variables"
+            ) from error
+        return cls(variables)
+
+    def weigh(self, losses: Tensor, distances: Tensor, percent: int, label: int = 0) -> Tensor:
+        """Return v [B] in [0, 1] for losses [B], their distances to the average [B], and the percentage done."""
+        v = self.variables
+        inputs = torch.stack((losses, distances), dim=1)
+        features = [
+            v["mentornet__label_embedding"][label].expand(len(losses), -1),
+            v["mentornet__epoch_embedding"][min(percent, 99)].expand(len(losses), -1),
+            self._cell("fw", inputs),
+            self._cell("bw", inputs),
+        ]
+        hidden = (torch.cat(features, dim=1) @ v["mentornet__Variable"] + v["mentornet__Variable_1"]).tanh()
+        output = hidden @ (v["mentornet__Variable_2"] + v["mentornet__Variable_3"])
+        return output.squeeze(1).sigmoid()
+
+    def _cell(self, way: str, inputs: Tensor) -> Tensor:
+        """c [B, 1] after one step from zero: σ(i)·tanh(j); the forget gate has nothing to forget."""
+        kernel, bias = (self.variables[CELL.format(way, part)] for part in ("kernel", "bias"))
+        i, j, _forget, _output = (inputs @ kernel[:2] + bias).split(1, dim=1)
+        return i.sigmoid() * j.tanh()
