@@ -41,3 +41,9 @@ def test_the_card_names_every_set_so_that_the_folder_opens_by_name(built, tmp_pa
     assert set(loaded) == {"train", "test"}
     noisy = sum(not clean for clean in loaded["train"]["is_clean"])
     assert noisy == round(0.5 * loaded["train"].num_rows)
+
+
+def test_the_folder_of_a_set_opens_without_the_card(built, tmp_path):
+    loaded = datasets.load_dataset(str(built / "dataset" / "red-0.50"), cache_dir=str(tmp_path))
+    assert loaded["train"].num_rows == 60
+    assert loaded["train"].features["label"].names == list(CLASSES)
