@@ -21,7 +21,14 @@ from pipeline.__main__ import main as pipeline
 from tests.pipeline.small_world import write_world
 
 BUCKET = "bucket"
-OPTIONS = ["--set", "noise.levels=[0, 0.5]", "--set", "noise.colours=[red, blue]", "--set", "shards.rows=4096"]
+OPTIONS = [
+    "--set",
+    "noise.levels=[0, 0.5]",
+    "--set",
+    "noise.colours=[red, blue]",
+    "--set",
+    "shards.rows=4096",
+]
 
 
 def build(config: Path | str, source: Path | str, output: Path | str) -> float:
@@ -65,7 +72,9 @@ def main() -> None:
                 sys.exit(f"{key}: other bytes in the bucket than here")
     left = [o["Key"] for o in s3.list_objects_v2(Bucket=BUCKET)["Contents"] if ".writing-" in o["Key"]]
     print(f"\n{len(shards)} shards, the same bytes in the bucket as here; {len(left)} temporary objects left")
-    print(f"local build {local:.1f} s, in the bucket {remote:.1f} s, again {again:.1f} s, verify {verified:.1f} s")
+    print(
+        f"local build {local:.1f} s, in the bucket {remote:.1f} s, again {again:.1f} s, verify {verified:.1f} s"
+    )
     server.stop()
 
 

@@ -48,6 +48,20 @@ def read_text(path: str) -> str:
             raise DataError(f"{path}: no UTF-8 text ({error}); save it as UTF-8") from error
 
 
+def open_append(path: str) -> IO[bytes]:
+    """Open a new file for writing so that each write is there at once, where the file system can do that."""
+    if "://" in path:
+        return FileSystems.create(path, **_PLAIN)
+    make_folder(os.path.dirname(path))
+    return open(path, "ab", buffering=0)
+
+
+def names(folder: str, pattern: str) -> list[str]:
+    """Names of the files of a folder that match a pattern such as *.csv."""
+    found = FileSystems.match([join(folder, pattern)])[0].metadata_list
+    return [FileSystems.split(file.path)[1] for file in found]
+
+
 def exists(path: str) -> bool:
     """Whether the file or folder exists."""
     return FileSystems.exists(path)

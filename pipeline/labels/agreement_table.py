@@ -8,18 +8,16 @@ import pyarrow as pa
 
 from pipeline.labels.agreement import Interval, pairwise_cohen, with_intervals
 from pipeline.labels.columns import VoteColumns
-from pipeline.labels.majority import QUESTION
 from schemas.agreement import AGREEMENT
 from schemas.vote import ANSWERS
 
 PATTERN = ["class_name", *ANSWERS]
 
 
-def vote_patterns(votes: pd.DataFrame) -> pd.Series:
+def vote_patterns(votes: VoteColumns) -> pd.Series:
     """How many questions of a bucket have each (class, votes yes, no, unsure)."""
-    counts = votes.groupby([*QUESTION, "answer"]).size().unstack("answer", fill_value=0)
-    counts = counts.reindex(columns=list(ANSWERS), fill_value=0).reset_index()
-    return counts.groupby(PATTERN).size()
+    counts = pd.DataFrame(votes.counts(), columns=list(ANSWERS))
+    return counts.assign(class_name=votes.questions["class_name"].to_pandas()).groupby(PATTERN).size()
 
 
 def mean_cohen(votes: VoteColumns) -> float:

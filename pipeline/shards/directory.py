@@ -82,10 +82,17 @@ def bucket_shards(manifest: Manifest, index: int, count: int) -> list[Shard]:
 
 
 def read_bucket(
-    folder: str, index: int, count: int, columns: Sequence[str] | None = None
+    folder: str,
+    index: int,
+    count: int,
+    columns: Sequence[str] | None = None,
+    manifest: Manifest | None = None,
 ) -> Iterator[pa.Table]:
-    """The tables of one bucket of a committed directory, in the order of `place`."""
-    for shard in bucket_shards(read_manifest(folder), index, count):
+    """The tables of one bucket of a committed directory, in the order of `place`.
+
+    Who reads many buckets gives the `manifest`, so that it is not parsed for each.
+    """
+    for shard in bucket_shards(manifest or read_manifest(folder), index, count):
         yield _read(files.join(folder, shard.file), columns)
 
 

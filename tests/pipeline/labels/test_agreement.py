@@ -11,9 +11,8 @@ from pipeline.labels.agreement import (
     with_intervals,
 )
 from pipeline.labels.agreement_table import agreement_table, mean_cohen, vote_patterns
-from pipeline.labels.columns import encode_votes
 from pipeline.labels.consensus.matrix import VoteMatrix
-from tests.pipeline.labels.conftest import frame
+from tests.pipeline.labels.conftest import coded
 from tests.pipeline.labels.crowd import random_votes
 
 # Krippendorff (2011), section C: four observers, twelve units, missing answers; nominal alpha is 0.743.
@@ -113,12 +112,10 @@ def test_pairs_equal_scikit_learn():
 def test_the_table_has_all_classes_and_each():
     votes = [(f"i{k}", name, f"w{w}", answer, None) for name in ("cat", "dog") for k in range(9)
              for w, answer in enumerate(["yes", "yes", "no"] if k % 3 == 0 else [["yes", "no"][k % 2]] * 3)]  # fmt: skip
-    rows = frame(votes)
-    first = rows["image_id"] < "i4"
-    table = agreement_table(
-        [vote_patterns(rows[first]), vote_patterns(rows[~first])], mean_cohen(encode_votes(rows))
-    )
-    assert table.equals(agreement_table([vote_patterns(rows)], mean_cohen(encode_votes(rows))))
+    rows = coded(votes)
+    halves = [coded([vote for vote in votes if (vote[0] < "i4") == first]) for first in (True, False)]
+    table = agreement_table([vote_patterns(half) for half in halves], mean_cohen(rows))
+    assert table.equals(agreement_table([vote_patterns(rows)], mean_cohen(rows)))
     found = {(row["class_name"], row["measure"]): row for row in table.to_pylist()}
     assert {name for name, _ in found} == {None, "cat", "dog"}
     whole, cat = found[None, "krippendorff_alpha"], found["cat", "krippendorff_alpha"]
@@ -130,6 +127,6 @@ def test_the_table_has_all_classes_and_each():
 
 
 def test_one_answer_throughout_is_not_defined():
-    table = agreement_table([vote_patterns(frame([("a", "cat", f"w{k}", "no", None) for k in range(3)]))])
+    table = agreement_table([vote_patterns(coded([("a", "cat", f"w{k}", "no", None) for k in range(3)]))])
     values = {row["measure"]: row["value"] for row in table.to_pylist() if row["class_name"] is None}
     assert values == {"krippendorff_alpha": None, "fleiss_kappa": None, "gwet_ac1": 1.0}
