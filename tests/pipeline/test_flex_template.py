@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.__main__ import STAGES
 from pipeline.flex_template import launch
+from schemas.manifest import MANIFEST
 from tests.pipeline.small_world import write_world
 
 HERE = Path(launch.__file__).parent
@@ -41,7 +42,7 @@ def test_the_parameters_are_flags_of_the_command_line(tmp_path, capsys):
     }
     assert values.keys() == PARAMETERS.keys()
     assert launch.launch([f"--{name}={value}" for name, value in values.items()]) == 0
-    assert (tmp_path / "out" / "ingest" / "images" / "manifest.json").exists()
+    assert (tmp_path / "out" / "ingest" / "images" / MANIFEST).exists()
     assert capsys.readouterr().out.startswith("ingest ")
 
 
