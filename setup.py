@@ -57,6 +57,7 @@ setup(
         "report": REPORT,
         "gcp": GCP,
         "timm": ["timm>=1.0.12"],
+        "tensorboard": ["tensorboard>=2.18"],
         "dev": TRAINING + REPORT + DEV,
     },
     entry_points={
