@@ -15,7 +15,8 @@ from pipeline.jobs.metrics import timed
 from pipeline.jobs.progress import advance
 from pipeline.jobs.tables import Written, by_bucket, unpack
 from pipeline.keyed_hash import place
-from pipeline.labels.agreement_table import agreement_table, mean_cohen, vote_patterns
+from pipeline.labels.agreement import Interval
+from pipeline.labels.agreement_table import agreement_table, cohen_by_class, vote_patterns
 from pipeline.labels.choices import expand_choices
 from pipeline.labels.columns import VoteColumns, join_columns
 from pipeline.labels.consensus.settings import Settings
@@ -34,10 +35,10 @@ from schemas.worker import WORKER
 
 @dataclass(frozen=True)
 class Found:
-    """What only the votes of all buckets together tell: skill by worker, and the mean of Cohen's kappas."""
+    """What only the votes of all buckets together tell: skill by worker, and Cohen's kappas by class."""
 
     skill: dict[str, float] = field(default_factory=dict)
-    cohen: float | None = None
+    cohen: dict[str | None, Interval] | None = None
 
 
 NOTHING = Found()
@@ -118,7 +119,7 @@ class JudgeAll(beam.DoFn):
         table = settle_ties(table, config.ties, config.min_votes, self.seed)
         skill = dict(zip(votes.workers, found.skill, strict=True)) if config.method != "majority" else {}
         known = {name: float(value) for name, value in skill.items() if not np.isnan(value)}
-        yield beam.pvalue.TaggedOutput("found", Found(known, mean_cohen(votes)))
+        yield beam.pvalue.TaggedOutput("found", Found(known, cohen_by_class(votes)))
         for index, rows in by_bucket(table, self.buckets):
             yield write_verdicts(rows, self.folder, index, self.buckets)
 

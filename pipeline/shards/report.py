@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from pipeline import files
 from pipeline.ingest.images import open_stored
-from pipeline.jobs import dedupe, ingest, label, split
+from pipeline.jobs import dedupe, ingest, label, metrics, split, web_report
 from pipeline.jobs.stage import counts
 from pipeline.keyed_hash import keyed_hash
 from pipeline.shards import directory
@@ -87,6 +87,7 @@ def _text(build: str, pictures: Sequence[str]) -> str:
     lines += [f"| {step} | {count:,} |" for step, count in steps.items()]
     lines += ["", "| set | examples |", "|---|---:|"]
     lines += [f"| {name} | {entry['rows']:,} |" for name, entry in root.about["splits"].items()]
+    lines += web_report.lines(build, metrics.read(build, "ingest"))
     for picture in pictures:
         kind = picture.removesuffix(".png")
         lines += [

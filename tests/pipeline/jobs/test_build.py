@@ -41,7 +41,7 @@ def test_the_metrics_of_every_stage_agree_with_what_it_wrote(built):
         name: json.loads((built / "metrics" / f"{name}.json").read_text())
         for name in ("ingest", "label", "dedupe", "split")
     }
-    manifest = json.loads((built / "ingest" / "images" / "manifest.json").read_text())
+    manifest = json.loads((built / "ingest" / "images" / "_manifest.json").read_text())
     counters = told["ingest"]["counters"]
     assert counters["image.rows"] == manifest["rows"]
     assert counters["image.bytes"] == sum(shard["bytes"] for shard in manifest["shards"])
@@ -71,7 +71,7 @@ def test_the_order_of_rows_and_lists_changes_no_shard(world, built, tmp_path):
 
 def test_every_row_is_an_image_or_a_rejection(built):
     def manifest(name):
-        return json.loads((built / "ingest" / name / "manifest.json").read_text())
+        return json.loads((built / "ingest" / name / "_manifest.json").read_text())
 
     rows_in = manifest("retrievals")["about"]["counts"]["rows_in"]
     assert rows_in == 3 * (CLEAN + TEST + WEB)
