@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from schemas.manifest import MANIFEST
 from training import metrics
 from training.__main__ import main
 from training.trainer import Trainer
@@ -66,7 +67,7 @@ def test_a_second_run_in_the_same_folder_needs_resume(
         (["--set", "epoch=3"], 2, "did you mean 'epochs'"),
         (["--set", "network.name=resnet"], 2, "unknown network"),
         (["--recipe", "tinny"], 2, "did you mean 'tiny'"),
-        (["--test", "tset"], 1, "no manifest"),
+        (["--test", "tset"], 1, f"no {MANIFEST}"),
         (["--set", "optimizer.learning_rate=1e30"], 1, "the loss is"),
     ],
 )

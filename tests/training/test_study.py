@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import DataError, UsageError
+from schemas.manifest import MANIFEST
 from tests.training.conftest import striped, write_set
 from training.__main__ import main
 from training.config import METHODS
@@ -71,7 +72,7 @@ def test_mistakes_in_a_study_are_named(changes: dict[str, Any], message: str) ->
 
 
 def test_a_missing_set_is_refused_before_anything_is_trained(dataset: Path) -> None:
-    with pytest.raises(DataError, match=r"red-0\.40: no manifest"):
+    with pytest.raises(DataError, match=rf"red-0\.40: no {MANIFEST}"):
         grid.plan(study(levels=(0.4,), colours=("red",)), dataset)
 
 
