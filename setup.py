@@ -59,6 +59,7 @@ setup(
         "aws": AWS,
         "gcp": GCP,
         "timm": ["timm>=1.0.12"],
+        "tensorboard": ["tensorboard>=2.18"],
         "dev": TRAINING + REPORT + DEV,
     },
     entry_points={
