@@ -1,6 +1,6 @@
 """Which radii tell copies of a picture from other pictures: recall and false positives by transform.
 
-    python benchmarks/calibrate.py                          # pictures drawn here, 320 to 640 pixels wide
+    python benchmarks/calibrate.py                          # pictures drawn here, 256 to 400 pixels a side
     python benchmarks/calibrate.py --pictures DIR --size 32 # JPEG files of a folder, kept at 32×32
 
 Each picture is transformed as copies on the web are. Original and copy then go through the pipeline's own
@@ -94,7 +94,7 @@ def dead_leaves(seed: int) -> Image.Image:
     """Discs and boxes that hide each other, sizes by a power law, each shaded and grained: edges and a spectrum
     as photographs have (Lee, Mumford and Huang, 2001)."""
     rng = np.random.default_rng([seed, 20011])
-    width, height = int(rng.integers(320, 641)), int(rng.integers(240, 481))
+    width, height = int(rng.integers(256, 401)), int(rng.integers(256, 401))
     picture = Image.new("RGB", (width, height), tuple(rng.integers(0, 256, 3).tolist()))
     draw = ImageDraw.Draw(picture)
     for _ in range(int(rng.integers(40, 400))):
@@ -140,7 +140,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pictures", help="folder of JPEG files; without it pictures are drawn")
-    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--size", type=int, default=224, help="side to which the pipeline brings a picture")
     parser.add_argument("--resize", default="crop", help="the pipeline's way to do so")
     parser.add_argument("--format", default="jpeg", help="the pipeline's encoding")

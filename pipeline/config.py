@@ -152,6 +152,8 @@ class DedupeConfig:
     duplicates."""
     clean_leaks: Literal["remove", "keep"] = "remove"
     """What becomes of clean training images near test images; web images near test images always go."""
+    turns: bool = False
+    """Whether mirrored copies, and copies turned by 90° and 180°, are duplicates as well; seven times the work."""
     join_above: int = 30_000_000
     """Up to so many images every worker holds all hashes, 8 bytes each and 50 while it searches; more are joined by
     the runner, which holds a part of them at a time."""
