@@ -7,18 +7,20 @@ from setuptools import find_packages, setup
 # Lower bounds matter: without one, resolvers walk Beam back to releases of years ago.
 # Upper bounds are Beam's own (pyarrow, pillow, protobuf follow from it).
 PIPELINE = [
+    "aiohttp>=3.14,<4",
     "apache-beam>=2.77,<3",
     "httpx>=0.28,<1",
     "imagehash>=4.3.2,<5",
     "numpy>=2.2",
     "pandas>=3.0,<4",
     "pillow>=12,<13",
+    "protego>=0.6",
     "pyarrow>=22,<26",
     "pyyaml>=6",
     "scipy>=1.14",
     "tqdm>=4.66",
 ]
-TRAINING = ["safetensors>=0.5", "torch>=2.14", "torchvision>=0.29.1"]
+TRAINING = ["safetensors>=0.5", "simplejpeg>=1.9", "torch>=2.14", "torchvision>=0.29.1"]
 REPORT = ["matplotlib>=3.10"]
 GCP = ["apache-beam[gcp]>=2.77,<3"]
 DEV = [
@@ -54,6 +56,7 @@ setup(
         "training": TRAINING,
         "report": REPORT,
         "gcp": GCP,
+        "timm": ["timm>=1.0.12"],
         "dev": TRAINING + REPORT + DEV,
     },
     entry_points={

@@ -149,7 +149,7 @@ def join(count: int, radius: int, arguments: list[str]) -> None:
 
     from pipeline.dedupe.neighbours import Near, distinct, near_pairs
     from pipeline.jobs.near_hashes import SearchByJoin
-    from pipeline.jobs.options import run_job
+    from pipeline.jobs.run import Work, run_job
     from pipeline.shards import directory
     from pipeline.shards.parquet import write_shard
     from schemas.image import IMAGES
@@ -176,7 +176,7 @@ def join(count: int, radius: int, arguments: list[str]) -> None:
             _ = gathered | beam.Map(_save, str(output))
 
         start = time.perf_counter()
-        run_job(construct, arguments, 1e9)
+        run_job(construct, arguments, Work("dedupe", place, "masks", 0, 1e9))
         seconds = time.perf_counter() - start
         usage = (
             resource.getrusage(who).ru_maxrss / 1024

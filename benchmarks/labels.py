@@ -3,6 +3,7 @@
     python benchmarks/labels.py --votes votes.parquet          # answers yes, no, maybe; columns image_id, class_id, …
     python benchmarks/labels.py --kway                         # 200,000 synthetic votes on 100 classes
     python benchmarks/labels.py --synthetic 1000000 10000000   # growth with the number of votes, ours alone
+    python benchmarks/labels.py --scale 1000000 10000000       # the label stage through Beam, on all cores
 
 Each run is a process of its own, so that its peak memory is its own. Peers get the yes and no votes only, since their
 methods have no answer that names no class; ours are timed on the same votes, and once more on all of them.
@@ -13,15 +14,24 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pyarrow import parquet
 
+from pipeline.jobs.ingest import IMAGES_PER_SHARD, SMALLEST_BUCKETS
+from pipeline.keyed_hash import bucket, bucket_count, place
 from pipeline.labels.consensus.matrix import VoteMatrix
 from pipeline.labels.consensus.methods import METHODS, consensus
 from pipeline.labels.consensus.settings import Settings
+from pipeline.shards import directory
+from pipeline.shards.parquet import write_shard
+from schemas.retrieval import RETRIEVAL
+from schemas.vote import VOTE
 
 PEERS = {
     "majority": "MajorityVote",
@@ -146,6 +156,74 @@ def row(name: str, one: dict, other: dict) -> str:
     )
 
 
+def write_stage_input(folder: Path, votes: int) -> None:
+    """What the label stage finds on disk: the table of images that ingest leaves, and files of ten million votes."""
+    questions, names = votes // 4, np.array(["ant", "bee"])
+    ids = pa.array([f"image-{number:09d}" for number in range(questions)])
+    places = place(ids.to_pylist())
+    count = bucket_count(questions, IMAGES_PER_SHARD, SMALLEST_BUCKETS)
+    order = np.argsort(places)
+    ends = np.searchsorted(bucket(places[order], count), np.arange(count + 1))
+    retrievals = str(folder / "out" / "ingest" / "retrievals")
+    directory.open_for_writing(retrievals)
+    shards = []
+    for index in range(count):
+        here = order[ends[index] : ends[index + 1]]
+        rows = {
+            "image_id": ids.take(pa.array(here)),
+            "class_name": names[here % 2],
+            "source": ["web"] * len(here),
+        }
+        table = RETRIEVAL.conform(pa.table(rows), retrievals)
+        shards.append(
+            write_shard(retrievals, directory.shard_name("part", index, count), RETRIEVAL.schema, [table])
+        )
+    directory.commit(retrievals, RETRIEVAL.name, [shard for shard in shards if shard], {"buckets": count})
+
+    rng = np.random.default_rng(0)
+    files = []
+    for start in range(0, questions, 2_500_000):
+        files.append(f"votes-{len(files)}.parquet")
+        with parquet.ParquetWriter(
+            folder / files[-1], pa.schema([(c, pa.string()) for c in VOTE.required])
+        ) as file:
+            for first in range(start, min(questions, start + 2_500_000), 250_000):
+                asked = np.repeat(np.arange(first, min(questions, first + 250_000)), 4)
+                wrong = asked % 3 == 0
+                right = rng.random(len(asked)) < 0.8
+                worker = (rng.integers(0, 1000, len(asked) // 4)[:, None] + np.arange(4) * 250) % 1000
+                columns = {
+                    "image_id": ids.take(pa.array(asked)),
+                    "class_name": names[asked % 2],
+                    "worker_id": np.char.add("worker-", worker.ravel().astype(str)),
+                    "answer": np.where(wrong == right, "no", "yes"),
+                }
+                file.write_table(pa.table(columns, schema=file.schema))
+    config = {
+        "source": str(folder),
+        "classes": names.tolist(),
+        "clean": [],
+        "test": [],
+        "web": [],
+        "votes": files,
+    }
+    (folder / "build.yaml").write_text(json.dumps(config))  # JSON is YAML
+
+
+def scale(votes: int) -> str:
+    """A line of the table: the label stage as a user runs it, and the largest memory of one of its processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_stage_input(Path(folder), votes)
+        command = [sys.executable, "-m", "pipeline", "label", "--config", f"{folder}/build.yaml"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        start = time.monotonic()
+        subprocess.run([*command, "--output", f"{folder}/out"], check=True, stdout=subprocess.DEVNULL)
+        wall = time.monotonic() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return f"| {votes:,} | {wall:.0f} | {cpu:.0f} | {cpu / votes * 1e6:.1f} | {after.ru_maxrss / 1024:.0f} |"
+
+
 HEAD = """
 | method | crowd-kit CPU s | ours CPU s | ratio | iterations | peak MiB | same verdict where ours decides |
 |---|---:|---:|---:|---|---|---|"""
@@ -163,6 +241,9 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=900, help="seconds until a run is given up [900]")
     parser.add_argument("--kway", action="store_true", help="200,000 votes on 100 classes")
     parser.add_argument("--synthetic", nargs="*", type=int, default=[], help="numbers of votes, ours alone")
+    parser.add_argument(
+        "--scale", nargs="*", type=int, default=[], help="numbers of votes, in ascending order"
+    )
     parser.add_argument("--job", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:
@@ -210,6 +291,13 @@ def main() -> None:
             one = measure("ours", method, load, 10, arguments.limit)
             seconds = one["seconds"]
             show(f"| {votes:,} | {method} | {seconds:.1f} | {seconds / votes * 1e6:.2f} | {one['mib']:.0f} |")
+    if arguments.scale:
+        show("\nlabel stage, majority, all cores\n")
+        show(
+            "| votes | wall s | CPU s | CPU s per million votes | largest process, MiB |\n|---:|---:|---:|---:|---:|"
+        )
+    for votes in arguments.scale:
+        show(scale(votes))
 
 
 if __name__ == "__main__":

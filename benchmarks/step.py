@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from training.config import METHODS, Augment, Network, TrainConfig
+from training.data.pictures import Resident
 from training.data.shards import ImageSet
 from training.device import choose_device
 from training.models.choose import make_network
@@ -50,14 +51,14 @@ def made_up(size: int) -> ImageSet:
     labels = torch.randint(CLASSES, (size,), generator=rng)
     names = tuple(map(str, range(CLASSES)))
     return ImageSet(
-        "made-up", images, labels, torch.ones(size, dtype=torch.bool), labels, names, 0.0, None, "0"
+        "made-up", Resident(images), labels, torch.ones(size, dtype=torch.bool), labels, names, 0.0, None, "0"
     )
 
 
 def textbook(data: ImageSet, network: Network, device: torch.device) -> float:
     model = make_network(network, CLASSES, 0).to(memory_format=torch.contiguous_format).to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=2e-4)
-    loader = DataLoader(Pictures(data.images, data.labels), BATCH, shuffle=True, drop_last=True)
+    loader = DataLoader(Pictures(data.pictures.images, data.labels), BATCH, shuffle=True, drop_last=True)
     began = 0.0
     for epoch in range(2):  # the first warms up
         began = time.perf_counter()
@@ -79,7 +80,7 @@ def ours(data: ImageSet, network: Network, method: str, device: torch.device) ->
         network=network,
         augment=Augment(4, flip=True),
     )
-    few = ImageSet(**{**data.__dict__, **{n: getattr(data, n)[:BATCH] for n in ("images", "labels")}})
+    few = data.take(torch.arange(BATCH))
     with tempfile.TemporaryDirectory() as folder:
         result = Trainer(config, data, few, device).run(Path(folder) / "run")
     return float(result["images_per_second"])

@@ -101,6 +101,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.verb not in (*STAGES, "build") and others:
             raise UsageError(f"{arguments.verb} does not know {others[0]}; see --help")
+        from pipeline import files
+
+        files.set_options(others)
         return _run(arguments, others)
     except UsageError as error:
         print(f"usage error: {error}", file=sys.stderr)

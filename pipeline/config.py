@@ -53,10 +53,31 @@ class IngestConfig:
     """A larger picture is rejected before it is decoded."""
     min_side: int = 8
     """A smaller picture is rejected."""
+    contact: str = ""
+    """Mail address or web page of whoever runs this, for the user agent that servers see. URLs need it."""
     timeout_seconds: float = 20.0
     """For connecting, and for each wait for more bytes."""
-    fetch_threads: int = 16
-    """Downloads under way at once in one worker."""
+    deadline_seconds: float = 60.0
+    """For one try as a whole, redirects and body included."""
+    fetches: int = 64
+    """Fetches under way at once in one worker."""
+    host_fetches: int = 4
+    """Of these, at most so many from one host."""
+    host_per_second: float = 10.0
+    """Requests to one host a second, at most, from one worker; 0: no limit."""
+    tries: int = 3
+    """After 429, 5xx or a broken connection it is tried again, so often in all, …"""
+    max_wait_seconds: float = 60.0
+    """… unless the server asks to wait longer than this (Retry-After)."""
+    robots_txt: bool = True
+    """Whether the robots.txt of hosts is obeyed."""
+    x_robots_tag: bool = True
+    """Whether pictures sent with X-Robots-Tag noai, noimageai, noindex or noimageindex are refused."""
+    tdm_reservation: bool = True
+    """Whether pictures sent with TDM-Reservation: 1 are refused."""
+    keep_fetched: bool = True
+    """Whether what came from the web is kept as it came. It takes the room of the originals; without it, a run that is
+    repeated fetches all of it again."""
     allow_private_hosts: bool = False
     """Whether URLs may lead to loopback and private addresses. For tests and demos only."""
     max_rejected_share: float = 0.5
@@ -67,9 +88,16 @@ class IngestConfig:
             raise ValueError(f"quality is 1 to 100, got {self.quality}")
         if self.size < self.min_side:
             raise ValueError(f"size {self.size} is below min_side {self.min_side}")
-        for name in ("max_bytes", "max_pixels", "min_side", "timeout_seconds", "fetch_threads"):
+        for name in (
+            "max_bytes", "max_pixels", "min_side", "timeout_seconds", "deadline_seconds", "fetches", "host_fetches",
+            "tries",
+        ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be more than 0, got {getattr(self, name)}")
+        if self.host_per_second < 0 or self.max_wait_seconds < 0:
+            raise ValueError("host_per_second and max_wait_seconds are 0 or more")
+        if not (self.contact.isascii() and self.contact.isprintable()):
+            raise ValueError("contact goes into an HTTP header: give ASCII text in one line")
         _share("max_rejected_share", self.max_rejected_share)
 
 
@@ -141,7 +169,7 @@ class LabelConfig:
 
 @dataclass(frozen=True)
 class DedupeConfig:
-    """When two pictures are the same one (thresholds: docs/results.md)."""
+    """When two pictures are the same one (docs/duplicates.md)."""
 
     radius: int = 8
     """Pairs whose 64-bit hashes differ in at most so many bits are candidates, …"""

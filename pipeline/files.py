@@ -3,17 +3,23 @@
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from schemas.errors import DataError
 
 TEMPORARY = ".writing-"
 _PLAIN = {"mime_type": "application/octet-stream", "compression_type": CompressionTypes.UNCOMPRESSED}
+
+
+def set_options(arguments: Sequence[str]) -> None:
+    """Give the file systems of buckets Beam's flags; a job would do so only when it starts."""
+    FileSystems.set_options(PipelineOptions(list(arguments)))
 
 
 def join(base: str, *names: str) -> str:
@@ -40,6 +46,20 @@ def read_text(path: str) -> str:
             return file.read().decode()
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: no UTF-8 text ({error}); save it as UTF-8") from error
+
+
+def open_append(path: str) -> IO[bytes]:
+    """Open a new file for writing so that each write is there at once, where the file system can do that."""
+    if "://" in path:
+        return FileSystems.create(path, **_PLAIN)
+    make_folder(os.path.dirname(path))
+    return open(path, "ab", buffering=0)
+
+
+def names(folder: str, pattern: str) -> list[str]:
+    """Names of the files of a folder that match a pattern such as *.csv."""
+    found = FileSystems.match([join(folder, pattern)])[0].metadata_list
+    return [FileSystems.split(file.path)[1] for file in found]
 
 
 def exists(path: str) -> bool:

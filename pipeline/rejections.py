@@ -1,7 +1,8 @@
 """Rejections: how a row that gives no result is told apart, and never lost."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +13,26 @@ from schemas.rejection import CODES, REJECTION
 DETAIL_LENGTH = 200
 
 
+@dataclass
+class Asked:
+    """What asking the web for a row has come to; the fields are columns of the rejection table."""
+
+    host: str
+    status: int | None = None
+    bytes_seen: int = 0
+    seconds: float = 0.0
+    attempts: int = 1
+
+
 class Rejected(Exception):
     """Raised while a row is worked on: the row ends here, with this code of the closed list."""
 
-    def __init__(self, code: str, detail: str = "") -> None:
+    def __init__(self, code: str, detail: str = "", asked: Asked | None = None) -> None:
         assert code in CODES, code
         super().__init__(code, detail)
         self.code = code
         self.detail = printable(detail)
+        self.asked = asked
 
 
 def printable(text: str) -> str:
@@ -27,7 +40,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in text)[:DETAIL_LENGTH]
 
 
-def reject(rows: pa.Table, code: str | np.ndarray, detail: str | list[str] = "") -> pa.Table:
+def reject(
+    rows: pa.Table,
+    code: str | np.ndarray,
+    detail: str | list[str] = "",
+    asked: Sequence[Asked | None] | None = None,
+) -> pa.Table:
     """The rejection table of `rows`, which have `row` and perhaps `image_id` and `class_name`.
 
     `code` and `detail` are one for all rows or one for each.
@@ -48,6 +66,8 @@ def reject(rows: pa.Table, code: str | np.ndarray, detail: str | list[str] = "")
         "code": codes,
         "detail": details,
     }
+    for field in fields(Asked):
+        columns[field.name] = [getattr(one, field.name, None) for one in asked or [None] * n]
     return pa.table(columns, schema=REJECTION.schema)
 
 

@@ -19,9 +19,17 @@ RETRIEVAL = Table(
             column("url", pa.string(), "http or https address; either path or url", required=False),
             column("method", pa.string(), "text: found by words, image: by a picture", required=False),
             column("rank", pa.int32(), "position among the search results, from 0", required=False),
+            column("sha256", pa.string(), "digest that the file must have, hex", required=False),
             column("source", pa.string(), "which list it came from: clean, test or web", required=False),
             column("row", pa.string(), "list file and line, for messages", required=False),
         ]
     ),
     key=("image_id", "class_name"),
+)
+
+# As a list may be: an id that is absent is made from the URL.
+RETRIEVAL_LIST = Table(
+    "retrieval",
+    RETRIEVAL.schema.set(0, RETRIEVAL.schema.field("image_id").with_nullable(True)),
+    key=RETRIEVAL.key,
 )

@@ -15,6 +15,12 @@ VOTE = Table(
             column("worker_id", pa.string(), "who answered"),
             column("answer", pa.string(), "yes, no or unsure"),
             column("seconds", pa.float32(), "time the worker took", required=False),
+            column(
+                "time",
+                pa.timestamp("ms", "UTC"),
+                "when the answer was given: ISO 8601, or seconds since 1970",
+                required=False,
+            ),
         ]
     ),
     key=("image_id", "class_name", "worker_id"),

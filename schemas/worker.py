@@ -43,6 +43,18 @@ WORKER = Table(
                 "why the answers are worth a look (docs/labels.md), none where they are not",
                 required=False,
             ),
+            column(
+                "drift",
+                pa.float64(),
+                "change of the agreement from the first to the last answer, by a straight line",
+                required=False,
+            ),
+            column(
+                "drift_z",
+                pa.float64(),
+                "of the test for such a trend (Cochran-Armitage); beyond ±1.96 is 5 % by chance",
+                required=False,
+            ),
         ]
     ),
     key=("worker_id",),

@@ -9,7 +9,13 @@ from schemas.errors import DataError, UsageError
 from training.config import METHODS
 from training.errors import DivergedError
 
-EXTRAS = {"torch": "training", "torchvision": "training", "safetensors": "training", "matplotlib": "report"}
+EXTRAS = {
+    "torch": "training",
+    "simplejpeg": "training",
+    "torchvision": "training",
+    "safetensors": "training",
+    "matplotlib": "report",
+}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,10 +14,14 @@ class Network:
     """The network that is trained."""
 
     name: str = "preact_resnet18"
-    """A network of training/models: preact_resnet18 or small_cnn."""
+    """preact_resnet18, wide_resnet32 or small_cnn; or torchvision/NAME, timm/NAME, any network of theirs."""
 
     width: int = 64
-    """Channels of the first stage."""
+    """Channels of the stem of our own networks."""
+
+    weights: str = ""
+    """Where training starts, for networks of torchvision and timm: empty: from scratch; pretrained: what the
+    library offers first; else the path of a .safetensors or .pth file of the same network."""
 
     def __post_init__(self) -> None:
         require(self.width >= 1, f"network.width must be at least 1, got {self.width}")
@@ -25,16 +29,26 @@ class Network:
 
 @dataclass(frozen=True)
 class Augment:
-    """How a training image is changed before each use."""
+    """How a stored picture becomes a network's input."""
 
     crop_padding: int = 4
-    """Pixels of black border from which a crop of the original size is cut; 0: no cropping."""
+    """Pixels of black border from which a crop is cut in training."""
 
     flip: bool = True
-    """Mirror each image with probability one half."""
+    """Mirror each picture with probability one half in training."""
+
+    resize: int = 0
+    """Side to which pictures are resized first; 0: as they are stored."""
+
+    size: int = 0
+    """Side of the crop: at random in training, in the middle in evaluation; 0: that of the picture."""
+
+    colour: bool = False
+    """Distort colours in training as the MentorMix code does."""
 
     def __post_init__(self) -> None:
-        require(self.crop_padding >= 0, f"augment.crop_padding must not be negative: {self.crop_padding}")
+        for name in ("crop_padding", "resize", "size"):
+            require(getattr(self, name) >= 0, f"augment.{name} must not be negative: {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -88,8 +102,25 @@ class TrainConfig:
     batch_size: int = 128
     """The last images of an epoch that do not fill a batch are left out; each epoch leaves out others."""
 
+    accumulate: int = 1
+    """Parts in which a batch is computed one after the other, for networks that do not fit; each part has its own
+    batch norm, loss percentile and partners."""
+
+    validation: float = 0.0
+    """Share of the training set that is held out, with its given labels, to choose an epoch by."""
+
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 autocast where the hardware multiplies bf16 matrices, else fp32."""
+
+    compile: Literal["off", "default", "reduce-overhead"] = "off"
+    """torch.compile of the network's training passes; reduce-overhead captures them as CUDA graphs. Takes a minute
+    to start, and gains next to nothing on a CPU."""
+
+    deterministic: bool = False
+    """On a GPU, allow only kernels that repeat to the bit; a CPU always repeats."""
+
+    keep_checkpoints: int = 1
+    """Newest checkpoints that stay on disk."""
 
     average_decay: float = 0.9999
     """Decay of the averaged weights used in evaluation, at most (1+step)/(10+step); 0: no averaging."""
@@ -117,9 +148,22 @@ class TrainConfig:
     dividemix: methods.DivideMix = field(default_factory=methods.DivideMix)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "evaluate_every", "memorised_every"):
+        for name in (
+            "epochs",
+            "batch_size",
+            "accumulate",
+            "keep_checkpoints",
+            "evaluate_every",
+            "memorised_every",
+        ):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
         require(0 <= self.average_decay < 1, f"average_decay must be in [0, 1): {self.average_decay}")
+
+        require(
+            self.batch_size % self.accumulate == 0,
+            f"accumulate={self.accumulate} does not divide batch_size={self.batch_size}",
+        )
+        require(0 <= self.validation < 1, f"validation must be in [0, 1): {self.validation}")
 
     def resolved(self) -> dict[str, Any]:
         """Return what decides this run: every key, less the sections of the other methods."""

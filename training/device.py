@@ -1,6 +1,7 @@
 """Where a run computes and in which precision: a GPU is used without being told."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import torch
@@ -21,16 +22,23 @@ def use_bf16(precision: str, device: torch.device) -> bool:
 
 
 @contextlib.contextmanager
-def fast_kernels(device: torch.device) -> Iterator[None]:
-    """Let cuDNN pick the fastest kernels and use TF32 inside the block; nothing changes on a CPU."""
+def kernels(device: torch.device, deterministic: bool) -> Iterator[None]:
+    """Inside the block use TF32, and the fastest kernels or, if `deterministic`, those that repeat to the bit.
+
+    Nothing changes on a CPU.
+    """
     if device.type != "cuda":
         yield
         return
     before = torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()
-    torch.backends.cudnn.benchmark = True
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
     torch.set_float32_matmul_precision("high")
     try:
         yield
     finally:
+        torch.use_deterministic_algorithms(False)
         torch.backends.cudnn.benchmark = before[0]
         torch.set_float32_matmul_precision(before[1])

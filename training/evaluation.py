@@ -6,32 +6,35 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from training.data.augment import to_float
+from training.data.augment import Augmenter
 from training.data.shards import UNKNOWN, ImageSet
 
 BATCH = 500
 
 
-@torch.inference_mode()
-def scores(networks: Sequence[nn.Module], images: Tensor, bf16: bool) -> Iterator[Tensor]:
-    """Yield the summed logits [B, classes] of uint8 images [N, C, H, W], a batch at a time, unaugmented.
+@torch.no_grad()
+def scores(
+    networks: Sequence[nn.Module], data: ImageSet, augmenter: Augmenter, bf16: bool
+) -> Iterator[Tensor]:
+    """Yield the summed logits float32 [B, classes] of a set, a batch at a time, unaugmented.
 
     In evaluation mode; the networks are left in the mode in which they came.
     """
     modes = [network.training for network in networks]
     for network in networks:
         network.eval()
-    for start in range(0, len(images), BATCH):
+    for images in data.pictures.batches(torch.arange(len(data)).split(BATCH)):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-            x = to_float(images[start : start + BATCH])
-            yield functools.reduce(torch.add, (network(x) for network in networks))
+            x = augmenter.evaluate(images)
+            logits = functools.reduce(torch.add, (network(x) for network in networks))
+        yield logits.float()
     for network, mode in zip(networks, modes, strict=True):
         network.train(mode)
 
 
-def predict(networks: Sequence[nn.Module], images: Tensor, bf16: bool) -> Tensor:
-    """Classify uint8 images [N, C, H, W] by the sum of the networks' logits; class ids int64 [N]."""
-    return torch.cat([logits.argmax(dim=1) for logits in scores(networks, images, bf16)])
+def predict(networks: Sequence[nn.Module], data: ImageSet, augmenter: Augmenter, bf16: bool) -> Tensor:
+    """Classify a set by the sum of the networks' logits; class ids int64 [N]."""
+    return torch.cat([logits.argmax(dim=1) for logits in scores(networks, data, augmenter, bf16)])
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:

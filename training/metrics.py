@@ -10,30 +10,47 @@ import torch
 from torch import Tensor
 
 FILE = "metrics.jsonl"
+BIN, BINS = 0.25, 40  # of the loss histograms; the last bin takes all from 9.75 on
 
 
-class Trust:
-    """Counts, over an epoch, how well weights v ≥ 0.5 pick the examples whose label is right."""
+class Tally:
+    """Counts over an epoch: how well weights pick the right labels, and how the losses of both kinds lie."""
 
     def __init__(self, device: torch.device) -> None:
-        self.counts = torch.zeros(4, dtype=torch.float64, device=device)  # seen, clean, trusted, both
+        self.counts = torch.zeros(5, dtype=torch.float64, device=device)  # seen, clean, trusted, both, Σv
+        self.bins = torch.zeros(2 * BINS, dtype=torch.int64, device=device)  # of clean, then of wrong labels
+        self.state = {"counts": self.counts, "bins": self.bins}
 
-    def add(self, weights: Tensor, is_clean: Tensor) -> None:
-        """Take in one batch: weights [B], is_clean bool [B]."""
-        trusted = weights >= 0.5
-        seen = torch.ones_like(trusted)
-        self.counts += torch.stack((seen, is_clean, trusted, trusted & is_clean)).sum(dim=1)
+    def add(self, weights: Tensor | None, losses: Tensor | None, is_clean: Tensor) -> None:
+        """Take in one batch, as far as the method tells: weights [B], losses [B], is_clean bool [B]."""
+        if weights is not None:
+            trusted = weights >= 0.5
+            seen = torch.ones_like(trusted)
+            rows = torch.stack((seen, is_clean, trusted, trusted & is_clean)).double()
+            self.counts += torch.cat((rows, weights.double()[None])).sum(dim=1)
+        if losses is not None:
+            place = (losses.nan_to_num(0.0) / BIN).clamp(0, BINS - 1).long() + BINS * ~is_clean
+            self.bins.scatter_add_(0, place, torch.ones_like(place))
 
-    def summary(self) -> dict[str, float]:
-        """Return the share trusted, precision (trusted that are clean) and recall (clean that are trusted)."""
-        seen, clean, trusted, both = self.counts.tolist()
-        if not seen:
-            return {}
-        result = {"trusted": trusted / seen}
+    def summary(self) -> dict[str, Any]:
+        """Return what there is to tell of the epoch, and start anew.
+
+        trusted: share of v ≥ 0.5; data_utilisation: mean v; mentor_precision: share of the trusted that are clean;
+        mentor_recall: share of the clean that are trusted; loss_histogram: counts in bins of 0.25.
+        """
+        seen, clean, trusted, both, weight = self.counts.tolist()
+        result: dict[str, Any] = {}
+        if seen:
+            result = {"trusted": trusted / seen, "data_utilisation": weight / seen}
         if trusted:
             result["mentor_precision"] = both / trusted
-        if clean:
+        if seen and clean:
             result["mentor_recall"] = both / clean
+        right, wrong = self.bins.view(2, BINS).tolist()
+        if any(right) or any(wrong):
+            result["loss_histogram"] = {"bin": BIN, "clean": right, "noisy": wrong}
+        self.counts.zero_()
+        self.bins.zero_()
         return result
 
 
@@ -63,15 +80,25 @@ def keep_until(directory: Path, step: int) -> None:
 
 
 def result(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what a finished run's rows amount to: the last epoch's measurements, and the best test accuracy."""
+    """Return what a finished run's rows amount to.
+
+    final: after the last epoch. best: of the epoch that did best on the test set, which nobody could have chosen.
+    selected: of the epoch that did best on the held-out training images with their given labels, if there are any.
+    """
     last = rows[-1]
-    best = max((row for row in rows if "test_accuracy" in row), key=lambda row: row["test_accuracy"])
+    measured = [row for row in rows if "test_accuracy" in row]
+    best = max(measured, key=lambda row: row["test_accuracy"])
     speeds = sorted(row["images_per_second"] for row in rows)
+    selected: dict[str, Any] = {}
+    if "validation_accuracy" in last:
+        chosen = max(measured, key=lambda row: row["validation_accuracy"])
+        selected = {"selected_accuracy": chosen["test_accuracy"], "selected_epoch": chosen["epoch"]}
     return {
         "final_accuracy": last["test_accuracy"],
         "final_accuracy_raw": last["test_accuracy_raw"],
         "best_accuracy": best["test_accuracy"],
         "best_epoch": best["epoch"],
+        **selected,
         **{key: last[key] for key in ("train_accuracy", "clean_accuracy", "memorised", "recovered")},
         "train_loss": last["train_loss"],
         "epochs": last["epoch"],

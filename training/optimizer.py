@@ -32,6 +32,10 @@ class MomentumSGD:
         self.momenta: dict[str, Tensor] = {n: torch.zeros_like(p) for n, p in self.parameters.items()}
         self._decaying = {n for n, p in self.parameters.items() if p.ndim >= 2} - free
 
+    def gradients(self) -> list[Tensor]:
+        """Return the gradients that there are."""
+        return [_gradient(one) for one in self.parameters.values() if one.grad is not None]
+
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Take one step at learning rate `rate`, and forget the gradients.

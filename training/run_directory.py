@@ -49,7 +49,7 @@ def open_run(directory: Path, description: Mapping[str, Any], resume: bool) -> b
         raise UsageError(
             f"{directory}: holds another run, which differs in {', '.join(odd)}; give another folder"
         )
-    return (directory / checkpoint.FILE).is_file()
+    return checkpoint.newest(directory) is not None
 
 
 def read_config(directory: Path) -> TrainConfig:

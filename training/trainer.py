@@ -1,4 +1,4 @@
-"""The training loop: from a configuration and two resident sets to a finished run folder."""
+"""The training loop: from a configuration and two sets to a finished run folder."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,59 +10,74 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from schemas.errors import DataError
+from schemas.errors import DataError, UsageError
 from training import checkpoint, metrics
 from training.averaging import AveragedWeights
 from training.config import TrainConfig
-from training.data.augment import Augmenter, draw
-from training.data.order import epoch_order
+from training.data.augment import Augmenter
+from training.data.epoch import Epoch
 from training.data.shards import ImageSet
-from training.device import fast_kernels, use_bf16
+from training.device import kernels, use_bf16
 from training.errors import DivergedError
 from training.evaluation import accuracy, memorisation, predict, scores
 from training.methods.choose import make_method
-from training.methods.interface import Batch, Facts, Passes
+from training.methods.interface import Facts, Passes
 from training.models.choose import make_network
 from training.models.student import Student
 from training.optimizer import learning_rate, make_optimizer
 from training.randomness import generator, key
 from training.run_directory import RESULT, describe, open_run, read_result, write_json
+from training.world import World, share_norms
 
 CHECKPOINT_SECONDS = 20.0
+ASK_EVERY = 20  # steps between which several processes ask each other whether to stop
 COUNTERS = ("step", "epoch", "position", "seconds")
 
 
 class Trainer:
     """Everything that one run keeps between two steps, and the loop over it."""
 
-    def __init__(self, config: TrainConfig, train: ImageSet, test: ImageSet, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        train: ImageSet,
+        test: ImageSet,
+        device: torch.device,
+        world: World | None = None,
+    ) -> None:
         """The sets may be on any device; they are moved to `device`.
 
-        Raises DataError if the training set does not fill one batch.
+        Raises DataError if the training set does not fill one batch, UsageError if the processes cannot share one.
         """
+        self.config, self.device, self.world = config, device, world or World()
+        self.description = describe(config, train, test)
+        held_out, train = hold_out(train, config)
         if len(train) < config.batch_size:
             raise DataError(
                 f"{train.name}: {len(train)} images do not fill one batch of {config.batch_size}; "
                 "--set batch_size=… to at most that"
             )
-        self.config, self.device = config, device
         self.train, self.test = train.to(device), test.to(device)
+        self.held_out = held_out.to(device) if held_out else None
         self.bf16 = use_bf16(config.precision, device)
         classes = len(train.class_names)
         self.method = make_method(config, Facts(classes, len(train), device))
-        self.networks = [
-            make_network(config.network, classes, config.seed, number).to(device).train()
+        self._check_world()
+        networks = [
+            make_network(config.network, classes, config.seed, number)
             for number in range(self.method.networks)
         ]
+        self.networks = [share_norms(network.to(device).train(), self.world, device) for network in networks]
         for network in self.networks:
             self.method.prepare(network)
-        self.students = [Student(network, self.bf16) for network in self.networks]
+        self.students = [Student(network, self.bf16, config.compile) for network in self.networks]
         self.optimizer = make_optimizer(config.optimizer, self.method, self.networks)
         decay, measured = config.average_decay, self.networks[: self.method.evaluated]
         self.averages = [AveragedWeights(network, decay) for network in measured] if decay else []
-        self.augmenter = Augmenter(self.train.images, config.augment)
-        self.losses = torch.zeros(self.method.phases * (len(train) // config.batch_size), device=device)
-        self.trust = metrics.Trust(device)
+        self.augmenter = Augmenter(config.augment, *train.pictures.size, device)
+        parts = len(train) // config.batch_size * config.accumulate
+        self.losses = torch.zeros(self.method.phases * parts, device=device)
+        self.tally = metrics.Tally(device)
         self.step = self.epoch = self.position = 0
         self.seconds = 0.0
 
@@ -73,128 +88,158 @@ class Trainer:
         resume: bool = False,
         progress: bool = False,
         stop: Callable[[], bool] = bool,
+        log: Callable[[Mapping[str, Any]], object] = dict,
     ) -> dict[str, Any]:
-        """Train to the end, or until `stop()`, and return what result.json holds.
+        """Train to the end, or until `stop()`, and return what result.json holds; `log` gets each epoch's row.
 
         A run that has finished is not trained again. Raises KeyboardInterrupt, after a checkpoint, when
         stopped; DivergedError; UsageError if the folder holds something else.
         """
-        if open_run(directory, describe(self.config, self.train, self.test), resume):
-            if finished := read_result(directory):
-                return finished
+        leader = self.world.rank == 0
+        there = open_run(directory, self.description, resume) if leader else False
+        self.world.wait()
+        if finished := read_result(directory):
+            return finished
+        if self.world.any(there, self.device):
             self._load(directory)
-        metrics.keep_until(directory, self.step)
+        if leader:
+            metrics.keep_until(directory, self.step)
         epochs, saved = self.config.epochs, time.monotonic()
         bar = tqdm(
-            total=epochs * len(self.losses) * self.config.batch_size,
+            total=epochs * len(self.losses) * (self.config.batch_size // self.config.accumulate),
+            initial=self.step * self.config.batch_size,
             desc=self.config.method,
             unit="image",
             unit_scale=True,
-            disable=None if progress else True,
+            disable=None if progress and leader else True,
             leave=False,
         )
-        with bar, fast_kernels(self.device), torch.random.fork_rng(devices=self._gpus()):
+        gpus = [self.device] if self.device.type == "cuda" else []
+        fast = kernels(self.device, self.config.deterministic)
+        with bar, fast, torch.random.fork_rng(devices=gpus):
             while self.epoch < epochs:
                 began = time.monotonic()
                 row = self._epoch(bar, stop)
                 self.seconds += time.monotonic() - began
-                if row is not None:
+                if row is not None and leader:
                     metrics.append(directory, row)
+                    log(row)
                     bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "test_accuracy") if k in row})
-                stopped = stop() and self.epoch < epochs
-                if stopped or self.epoch == epochs or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                stopped = self.world.any(stop(), self.device) and self.epoch < epochs
+                due = time.monotonic() - saved > CHECKPOINT_SECONDS
+                if leader and (stopped or self.epoch == epochs or due):
                     self._save(directory)
                     saved = time.monotonic()
                 if stopped:
                     raise KeyboardInterrupt
-        result = metrics.result(metrics.read(directory)) | self._circumstances()
-        write_json(directory / RESULT, result)
-        return result
+        if leader:
+            result = metrics.result(metrics.read(directory)) | self._circumstances()
+            write_json(directory / RESULT, result)
+        self.world.wait()
+        return read_result(directory) or {}
 
     def _epoch(self, bar: tqdm, stop: Callable[[], bool]) -> dict[str, Any] | None:
         """Run the steps of the current epoch that are left, then measure; None if stopped in between."""
-        config, epoch, method = self.config, self.epoch, self.method
+        config, number, parts = self.config, self.epoch, self.config.accumulate
         if self.position == 0:
-            method.begin(epoch, self.students, self._survey)
-        order = epoch_order(len(self.train), config.seed, epoch)
-        phases = method.plan(epoch, order, config.batch_size)
-        rows = torch.cat(phases).to(self.device)
-        place = [(phase, step / len(part)) for phase, part in enumerate(phases) for step in range(len(part))]
-        count, width = rows.shape
-        changes = [
-            draw(config.augment, rows.numel(), config.seed, epoch, self.device, view)
-            for view in range(method.views)
-        ]
-        draws = method.draw((count, width), generator(config.seed, epoch, config.method, self.device))
+            self.method.begin(number, self.students, self._survey)
+        epoch = Epoch.plan(self.method, config, len(self.train), number)
         began, first, rate = time.monotonic(), self.position, 0.0
-        for position in range(first, count):
-            index, chosen = rows[position], slice(position * width, (position + 1) * width)
-            views = [self.augmenter.batch(index, change, chosen) for change in changes]
-            batch = Batch(
-                images=views[0],
-                labels=self.train.labels[index],
-                percent=100 * (epoch * count + position) // (config.epochs * count),
-                draws={name: numbers[position] for name, numbers in draws.items()},
-                index=index,
-                epoch=epoch,
-                phase=place[position][0],
-                phase_done=place[position][1],
-                second_view=views[-1] if len(views) > 1 else None,
+        for batch in epoch.batches(self.method, config, self.train, self.augmenter, self.world, first):
+            # dropout inside networks draws from torch's own generator
+            torch.manual_seed(key(config.seed, self.step * parts + self.position % parts, self._layers))
+            if config.compile == "reduce-overhead":
+                torch.compiler.cudagraph_mark_step_begin()
+            outcome = self.method.step(self.students, batch)
+            (outcome.loss / parts if parts > 1 else outcome.loss).backward()
+            self.losses[self.position] = outcome.loss.detach()
+            self._count(outcome.weights, outcome.losses, epoch.rows[self.position])
+            self.position += 1
+            bar.update(epoch.rows.shape[1])
+            if self.position % parts:
+                continue
+            rate = learning_rate(
+                config.optimizer,
+                (number * len(epoch) + self.position) // parts - 1,
+                len(epoch) // parts,
+                config.epochs,
             )
-            torch.manual_seed(key(config.seed, self.step, "layers"))  # dropout inside networks draws from it
-            outcome = method.step(self.students, batch)
-            outcome.loss.backward()
-            rate = learning_rate(config.optimizer, epoch * count + position, count, config.epochs)
+            self.world.average_(
+                [*self.optimizer.gradients(), self.losses[self.position - parts : self.position]]
+            )
             self.optimizer.step(rate)
             for average in self.averages:
                 average.update(self.step)
-            self.losses[position] = outcome.loss.detach()
-            if outcome.weights is not None:
-                self.trust.add(outcome.weights, self.train.is_clean[index])
-            self.step, self.position = self.step + 1, position + 1
-            bar.update(width)
-            if stop() and self.position < count:
+            self.step += 1
+            if self._asked_to_stop(stop) and self.position < len(epoch):
                 return None
-        self.epoch, self.position = epoch + 1, 0
-        speed = (count - first) * width / (time.monotonic() - began)
-        row = {"step": self.step, "epoch": epoch + 1, "learning_rate": rate}
-        row |= {"train_loss": self._mean_loss(count), "images_per_second": round(speed, 1)}
-        row |= self.trust.summary() | self._measure(epoch + 1)
-        self.trust.counts.zero_()
-        return row
+        self.epoch, self.position = number + 1, 0
+        speed = (len(epoch) - first) * epoch.rows.shape[1] / (time.monotonic() - began)
+        row = {"step": self.step, "epoch": self.epoch, "learning_rate": rate}
+        row |= {"train_loss": self._mean_loss(len(epoch)), "images_per_second": round(speed, 1)}
+        return row | self.tally.summary() | self._measure()
+
+    @property
+    def _layers(self) -> str:
+        return f"layers{self.world.rank or ''}"
+
+    def _count(self, weights: Tensor | None, losses: Tensor | None, rows: Tensor) -> None:
+        """Add what all processes learned about a batch to the epoch's tally."""
+        if weights is None and losses is None:
+            return
+        v, loss = (None if one is None else self.world.gather(one.detach()) for one in (weights, losses))
+        self.tally.add(v, loss, self.train.is_clean[rows.to(self.device)])
+
+    def _asked_to_stop(self, stop: Callable[[], bool]) -> bool:
+        if self.world.size > 1 and self.step % ASK_EVERY:
+            return False
+        return self.world.any(stop(), self.device)
 
     def _survey(self, student: Passes) -> Tensor:
         """Cross-entropy [N] of a student on the training set as it is."""
         network = next(one.network for one in self.students if one is student)
-        logits = torch.cat(list(scores([network], self.train.images, self.bf16)))
-        return cross_entropy(logits.float(), self.train.labels, reduction="none")
+        logits = torch.cat(list(scores([network], self.train, self.augmenter, self.bf16)))
+        return cross_entropy(logits, self.train.labels, reduction="none")
 
     def _mean_loss(self, count: int) -> float:
-        """Mean over the `count` steps of the epoch that has ended."""
+        """Mean over the `count` parts of steps of the epoch that has ended."""
         losses = self.losses[:count]
         if not bool(losses.isfinite().all()):
             bad = int((~losses.isfinite()).nonzero()[0])
+            step = self.step - (count - bad - 1) // self.config.accumulate - 1
             raise DivergedError(
-                f"the loss is {losses[bad].item()} at step {self.step - count + bad} (epoch {self.epoch}); try a "
-                "smaller optimizer.learning_rate, optimizer.warmup_epochs=1 or precision=fp32"
+                f"the loss is {losses[bad].item()} at step {step} (epoch {self.epoch}); try a smaller "
+                "optimizer.learning_rate, optimizer.warmup_epochs=1 or precision=fp32"
             )
         return losses.double().mean().item()
 
-    def _measure(self, epoch: int) -> dict[str, Any]:
-        """Measure what is due after `epoch` epochs; the averaged weights count where there are any."""
-        config, last = self.config, epoch == self.config.epochs
+    def _measure(self) -> dict[str, Any]:
+        """Measure what is due after this epoch; the averaged weights count where there are any."""
+        config, last = self.config, self.epoch == self.config.epochs
         row: dict[str, Any] = {}
         raw = self.networks[: self.method.evaluated]
         networks = [average.for_evaluation() for average in self.averages] or raw
-        if last or epoch % config.evaluate_every == 0:
-            row["test_accuracy"] = accuracy(predict(networks, self.test.images, self.bf16), self.test.labels)
-            plain = predict(raw, self.test.images, self.bf16) if self.averages else None
-            row["test_accuracy_raw"] = (
-                row["test_accuracy"] if plain is None else accuracy(plain, self.test.labels)
-            )
-        if last or epoch % config.memorised_every == 0:
-            row |= memorisation(predict(networks, self.train.images, self.bf16), self.train)
+
+        def hits(these: list[Any], data: ImageSet) -> float:
+            return accuracy(predict(these, data, self.augmenter, self.bf16), data.labels)
+
+        if last or self.epoch % config.evaluate_every == 0:
+            row["test_accuracy"] = hits(networks, self.test)
+            row["test_accuracy_raw"] = hits(raw, self.test) if self.averages else row["test_accuracy"]
+            if self.held_out:
+                row["validation_accuracy"] = hits(networks, self.held_out)
+        if last or self.epoch % config.memorised_every == 0:
+            row |= memorisation(predict(networks, self.train, self.augmenter, self.bf16), self.train)
         return row
+
+    def _check_world(self) -> None:
+        size, part = self.world.size, self.config.batch_size // self.config.accumulate
+        if part % size:
+            raise UsageError(
+                f"batch_size: {part} images at a time cannot be shared by {size} processes evenly"
+            )
+        if size > 1 and not self.method.shares_batches:
+            raise UsageError(f"method: {self.config.method} trains in one process; start it without torchrun")
 
     def _circumstances(self) -> dict[str, Any]:
         """What the numbers were made on."""
@@ -212,7 +257,7 @@ class Trainer:
         groups: dict[str, Mapping[str, Tensor]] = {
             "momentum": self.optimizer.momenta,
             "method": self.method.state | {name: p.data for name, p in self.method.parameters.items()},
-            "epoch": {"losses": self.losses, "trust": self.trust.counts},
+            "epoch": {"losses": self.losses, **self.tally.state},
         }
         for number, network in enumerate(self.networks):
             groups[f"network{number}"] = network.state_dict()
@@ -222,13 +267,19 @@ class Trainer:
 
     def _save(self, directory: Path) -> None:
         state = {name: getattr(self, name) for name in COUNTERS}
-        checkpoint.save(directory, self._tensors(), state)
+        checkpoint.save(directory, self._tensors(), state, self.step, self.config.keep_checkpoints)
 
     def _load(self, directory: Path) -> None:
         tensors, state = checkpoint.load(directory, self.device)
-        checkpoint.restore(self._tensors(), tensors, str(directory / checkpoint.FILE))
+        checkpoint.restore(self._tensors(), tensors, directory)
         for name in COUNTERS:
             setattr(self, name, state[name])
 
-    def _gpus(self) -> list[torch.device]:
-        return [self.device] if self.device.type == "cuda" else []
+
+def hold_out(train: ImageSet, config: TrainConfig) -> tuple[ImageSet | None, ImageSet]:
+    """Split off the share `config.validation`, the same for all epochs of a seed; the given labels stay."""
+    count = round(config.validation * len(train))
+    if count == 0:
+        return None, train
+    order = torch.randperm(len(train), generator=generator(config.seed, 0, "validation"))
+    return train.take(order[:count].sort().values), train.take(order[count:].sort().values)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from schemas.config import build, merge, parse_overrides, parse_yaml
 from schemas.errors import UsageError
 from training import checkpoint
+from training.data.augment import Augmenter
 from training.data.shards import load, load_pair, read_manifest
 from training.device import choose_device, use_bf16
 from training.evaluation import accuracy, memorisation, predict
@@ -56,10 +57,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
     for number in range(method.evaluated):
         network = make_network(config.network, len(data.class_names), config.seed, number).to(device)
         weights = checkpoint.part(tensors, f"network{number}") | checkpoint.part(tensors, f"average{number}")
-        checkpoint.restore(network.state_dict(), weights, str(arguments.run / checkpoint.FILE))
+        checkpoint.restore(network.state_dict(), weights, arguments.run)
         networks.append(network)
     data = data.to(device)
-    predicted = predict(networks, data.images, use_bf16(config.precision, device))
+    augmenter = Augmenter(config.augment, *data.pictures.size, device)
+    predicted = predict(networks, data, augmenter, use_bf16(config.precision, device))
     result: dict[str, Any] = {"split": arguments.split, "step": state["step"], "images": len(data)}
     result["accuracy"] = accuracy(predicted, data.labels)
     if not bool(data.is_clean.all()):

@@ -26,6 +26,9 @@ _REFUSED = {
     b"%!PS": "PostScript", b"<svg": "SVG", b"\xff\x0a": "JPEG XL", b"\x00\x00\x00\x0cJXL": "JPEG XL",
     b"\x00\x00\x00\x0cjP": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000",
 }  # fmt: skip
+_ADAM7 = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+)  # fmt: skip
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 
 
@@ -76,7 +79,7 @@ def open_container(data: bytes) -> Container:
     raise Rejected("not_an_image", f"begins with {data[:16].decode('latin-1')!r}")
 
 
-_MARKER = re.compile(rb"\xff+([^\x00\xff])")  # any number of fill bytes; a zero behind them means data
+_MARKER = re.compile(rb"\xff([^\x00\xff])")  # a zero behind it means data; more of it are fill bytes
 
 
 def _jpeg(data: bytes) -> Container:
@@ -146,6 +149,10 @@ def _png(data: bytes) -> Container:
         chunk = data[at : at + 12 + length]
         at += 12 + length
         if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            if zlib.crc32(chunk[4:-4]) != int.from_bytes(
+                chunk[-4:], "big"
+            ):  # Pillow looks at some of them only
+                raise Rejected("truncated", f"PNG: wrong checksum of {kind.decode()}")
             kept.append(chunk)
         elif kind == b"acTL":
             animated = int.from_bytes(chunk[8:12], "big") > 1
@@ -158,6 +165,26 @@ def _png(data: bytes) -> Container:
         if kind == b"IEND":
             break
     return Container("PNG", b"".join(kept), animated, exif, b"" if srgb else profile)
+
+
+def png_is_short(data: bytes) -> bool:
+    """Whether a PNG, cut down by `open_container`, holds fewer lines than its header promises."""
+    width, height, depth, colour, *_, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    wanted = 0
+    for x, y, across, down in passes:
+        columns, rows = -(-(width - x) // across), -(-(height - y) // down)
+        wanted += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
+    inflate, at = zlib.decompressobj(), 8
+    while at < len(data) and wanted > 0:
+        length, kind = struct.unpack_from(">I4s", data, at)
+        piece = data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        while piece and wanted > 0:
+            wanted -= len(inflate.decompress(piece, 1 << 20))
+            piece = inflate.unconsumed_tail
+        at += 12 + length
+    return wanted > 0
 
 
 def _inflate(data: bytes) -> bytes:

@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pipeline.config import IngestConfig
 from pipeline.ingest.colour import to_srgb
-from pipeline.ingest.container import open_container
+from pipeline.ingest.container import open_container, png_is_short
 from pipeline.ingest.geometry import reduction
 from pipeline.rejections import Rejected
 
@@ -58,6 +58,10 @@ def decode(data: bytes, config: IngestConfig) -> Decoded:
             if reduced > 1:
                 image.draft(None, (width // reduced, height // reduced))
             image.load()
+            # Pillow leaves lines that a PNG does not hold at zero, and says nothing.
+            blank = kind == "PNG" and not image.crop((0, max(0, height - 2), width, height)).getbbox()
+            if blank and png_is_short(found.data):
+                raise ValueError("fewer lines than its header promises")
             assert image.size == (-(-width // reduced), -(-height // reduced))
             # GIF and PNG have been cut down to one picture.
             animated = found.animated or (kind in ("WEBP", "AVIF") and getattr(image, "is_animated", False))

@@ -1,95 +1,236 @@
-"""Fetches the bytes of one image, from below the base folder or over http(s), up to a limit."""
+"""Fetches the images of a bucket, many at once: files from below the base folder, URLs from the store or the web.
 
+Waiting is most of the work of a fetch. So an event loop in a thread of its own does the asking, while whoever takes the
+results decodes them.
+"""
+
+import asyncio
+import hashlib
 import os
-import time
-
-import httpx
+import stat
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import IO, Any
 
 from pipeline import files
 from pipeline.config import IngestConfig
-from pipeline.ingest.guard import check_path, check_url
-from pipeline.rejections import Rejected
+from pipeline.ingest.guard import check_path
+from pipeline.ingest.store import Store
+from pipeline.ingest.web import Web
+from pipeline.rejections import Asked, Rejected
 from schemas.errors import DataError
 
-USER_AGENT = "controlled-noise/0.1 (builds datasets of images for research)"
-MAX_REDIRECTS = 5
-DOWNLOAD_TIMEOUTS = (
-    30  # a whole download may take so many timeouts: a server that drips holds no thread for long
-)
+WAITING_THREADS = 32  # for names and files; a dead name server keeps one waiting for seconds
+Line = dict[str, Any]  # image_id, path, url, sha256: what is wanted
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The bytes of one image; `asked` is None for a file."""
+
+    data: bytes
+    sha256: str
+    asked: Asked | None = None
+
+
+@dataclass(frozen=True)
+class _Body:
+    """A body as it came from the web, which takes room until it is read."""
+
+    file: IO[bytes]
+    sha256: str
+    asked: Asked
 
 
 class Fetcher:
-    """Fetches by path or by URL; keeps its connections open between images, and is safe to use from threads."""
+    """Fetches by path or by URL. What is remembered of hosts, and their limits, last as long as it does."""
 
     def __init__(self, base: str, config: IngestConfig) -> None:
-        self._base = base
+        self._base, self._config = base, config
         self._real_base = os.path.realpath(base) + os.sep
-        self._config = config
-        limits = httpx.Limits(
-            max_connections=config.fetch_threads, max_keepalive_connections=config.fetch_threads
-        )
-        # trust_env=False: a proxy or .netrc of the worker's environment is no business of a stranger's URL.
-        self._client = httpx.Client(
-            timeout=config.timeout_seconds,
-            limits=limits,
-            headers={"user-agent": USER_AGENT, "accept": "image/*", "accept-encoding": "identity"},
-            trust_env=False,
-        )
+        self._waits_for_files = "://" in base
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._web: Web | None = None
 
     def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+        """Close the connections and end the thread."""
+        if self._loop is None:
+            return
+        if self._web:
+            asyncio.run_coroutine_threadsafe(self._web.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._loop.close()
+        self._loop = self._web = None
 
-    def fetch(self, path: str | None, url: str | None) -> bytes:
-        """The bytes at `path` (where it is given) or `url`. Raises Rejected with the reason."""
-        data = self._from_path(path) if path else self._from_url(url or "")
-        if not data:
-            raise Rejected("empty", path or url or "")
-        return data
+    def fetch_all(
+        self, lines: Sequence[Line], store: Store, retry: Collection[str] = (), fresh: bool = False
+    ) -> Iterator[tuple[Line, Fetched | Rejected]]:
+        """Yield every line with its bytes or the reason why there are none, in the order in which they come.
 
-    def _from_path(self, path: str) -> bytes:
-        full = files.join(self._base, *check_path(path))
-        if "://" not in full and not os.path.realpath(full).startswith(self._real_base):
-            raise Rejected("bad_location", f"{path}: a link that leads out of the source folder")
+        What the store knows of a URL is not asked again, unless it is a failure with a code of `retry`, or everything
+        is to be `fresh`. Other bytes than the store has recorded are a rejection, but where something is retried.
+        """
+        near, far, by_url = [], [], dict[str, list[Line]]()
+        for line in lines:
+            if not line["path"]:
+                by_url.setdefault(line["url"], []).append(line)
+            elif self._waits_for_files:
+                far.append(line)
+            else:
+                near.append(line)
+        known = {} if fresh else {url: store.known[url] for url in by_url if url in store.known}
+        failed = {url: e.rejected for url, e in known.items() if e.rejected and e.rejected.code not in retry}
+        kept = [url for url in known if store.keeps(url)]
+        new = [url for url in by_url if url not in failed and url not in set(kept)]
+        with self._asked(far, new, store, accept_changed=bool(retry)) as coming:
+            for line in near:
+                yield line, self._file(line["path"])
+            for url, rejected in failed.items():
+                yield from ((line, rejected) for line in by_url[url])
+            lost = set(kept)
+            for url, data in store.bodies(kept):
+                lost.remove(url)
+                fetched = Fetched(data, str(known[url].sha256), known[url].asked)
+                yield from ((line, fetched) for line in by_url[url])
+            for key, found in coming:
+                yield from ((line, found) for line in ([far[key]] if isinstance(key, int) else by_url[key]))
+        if lost:
+            yield from self.fetch_all(
+                [line for url in kept if url in lost for line in by_url[url]], store, fresh=True
+            )
+
+    def _file(self, path: str) -> Fetched | Rejected:
         try:
-            with files.open_read(full) as file:
+            data = self._read(path)
+        except Rejected as rejected:
+            return rejected
+        return Fetched(data, hashlib.sha256(data).hexdigest())
+
+    def _read(self, path: str) -> bytes:
+        full = files.join(self._base, *check_path(path))
+        try:
+            with files.open_read(full) if self._waits_for_files else self._open_local(path, full) as file:
                 data = file.read(self._config.max_bytes + 1)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise Rejected("not_found", f"{path}: no such file") from error
         except DataError as error:
             forbidden = isinstance(error.__cause__, PermissionError)
-            raise Rejected("fetch_failed" if forbidden else "not_found", str(error)) from error
+            raise Rejected("unreadable_file" if forbidden else "not_found", str(error)) from error
         except OSError as error:
-            raise Rejected("fetch_failed", f"{path}: {error.strerror}") from error
+            raise Rejected("unreadable_file", f"{path}: {error.strerror or error}") from error
         if len(data) > self._config.max_bytes:
             raise Rejected("too_large", f"{path}: more than {self._config.max_bytes} bytes")
+        if not data:
+            raise Rejected("empty", path)
         return data
 
-    def _from_url(self, url: str) -> bytes:
-        for _ in range(MAX_REDIRECTS + 1):
-            checked = check_url(url, self._config.allow_private_hosts)
-            try:
-                with self._client.stream("GET", checked) as response:
-                    if response.has_redirect_location:
-                        url = str(checked.join(response.headers["location"]))
-                        continue
-                    return self._body(response, url)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise Rejected("fetch_failed", f"{url}: {type(error).__name__} {error}") from error
-        raise Rejected("fetch_failed", f"{url}: more than {MAX_REDIRECTS} redirects")
+    def _open_local(self, path: str, full: str) -> IO[bytes]:
+        if not os.path.realpath(full).startswith(self._real_base):
+            raise Rejected("bad_location", f"{path}: a link that leads out of the source folder")
+        # Without O_NONBLOCK, opening a pipe waits for somebody to write into it.
+        file = open(os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise Rejected("unreadable_file", f"{path}: no regular file")
+        return file
 
-    def _body(self, response: httpx.Response, url: str) -> bytes:
-        if response.status_code in (404, 410):
-            raise Rejected("not_found", f"{url}: HTTP {response.status_code}")
-        if response.status_code != 200:
-            raise Rejected("http_status", f"{url}: HTTP {response.status_code}")
-        encoding = response.headers.get("content-encoding", "identity")
-        if encoding != "identity":  # unpacking would make of some bytes as many as a stranger likes
-            raise Rejected("fetch_failed", f"{url}: content-encoding {encoding}, which was not asked for")
-        data = bytearray()
-        deadline = time.monotonic() + DOWNLOAD_TIMEOUTS * self._config.timeout_seconds
-        for piece in response.iter_raw():
-            data += piece
-            if time.monotonic() > deadline:
-                raise Rejected("fetch_failed", f"{url}: too slow, {len(data)} bytes so far")
-            if len(data) > self._config.max_bytes:
-                raise Rejected("too_large", f"{url}: more than {self._config.max_bytes} bytes")
-        return bytes(data)
+    @contextmanager
+    def _asked(
+        self, far: Sequence[Line], urls: Sequence[str], store: Store, accept_changed: bool
+    ) -> Iterator[Iterator[tuple[str | int, Fetched | Rejected]]]:
+        """Begin to fetch files and URLs in the background; gives (number of the file, or URL; what it gave)."""
+        if not far and not urls:
+            yield iter(())
+            return
+        results: SimpleQueue[tuple[str | int, _Body | Fetched | Rejected] | BaseException] = SimpleQueue()
+
+        async def ask_all() -> None:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for number, line in enumerate(far):
+                        tasks.create_task(self._ask_file(number, line["path"], results))
+                    for url in urls:
+                        tasks.create_task(self._ask_web(url, store, accept_changed, results))
+            except BaseException as error:
+                results.put(error)
+                raise
+
+        loop = self._start(bool(urls))
+        running = asyncio.run_coroutine_threadsafe(ask_all(), loop)
+        left = len(far) + len(urls)
+
+        def take() -> Iterator[tuple[str | int, Fetched | Rejected]]:
+            nonlocal left
+            while left:
+                result = results.get()
+                if isinstance(result, BaseException):
+                    raise result
+                left -= 1
+                key, found = result
+                yield key, self._taken(found) if isinstance(found, _Body) else found
+
+        try:
+            yield take()
+        finally:
+            if left:  # whoever took the results has given up
+                running.cancel()
+                wait([running])
+                while not results.empty():
+                    result = results.get()
+                    if isinstance(result, tuple) and isinstance(result[1], _Body):
+                        self._taken(result[1])
+
+    def _taken(self, body: _Body) -> Fetched:
+        with body.file as file:
+            data = file.read()
+        assert self._loop
+        self._loop.call_soon_threadsafe(self._room.release)
+        return Fetched(data, body.sha256, body.asked)
+
+    async def _ask_file(self, number: int, path: str, results: SimpleQueue[Any]) -> None:
+        async with self._room:
+            found = await asyncio.get_running_loop().run_in_executor(None, self._file, path)
+        results.put((number, found))
+
+    async def _ask_web(self, url: str, store: Store, accept_changed: bool, results: SimpleQueue[Any]) -> None:
+        try:
+            assert self._web
+            file, asked = await self._web.fetch(url)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            known = store.known.get(url)
+            if known and known.sha256 not in (None, digest) and not accept_changed:
+                file.close()
+                self._room.release()
+                raise Rejected("content_changed", f"{url}: {digest}, and {known.sha256} before", asked)
+            store.put(url, file, digest, asked)
+            file.seek(0)
+            results.put((url, _Body(file, digest, asked)))
+        except Rejected as rejected:
+            store.put_rejected(url, rejected)
+            results.put((url, rejected))
+
+    def _start(self, web: bool) -> asyncio.AbstractEventLoop:
+        """The event loop, which begins with the first fetch that waits."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._threads = ThreadPoolExecutor(WAITING_THREADS)
+            self._loop.set_default_executor(self._threads)
+            self._thread = threading.Thread(target=self._loop.run_forever, name="fetch", daemon=True)
+            self._thread.start()
+            self._room = asyncio.Semaphore(self._config.fetches)
+        if web and self._web is None:
+            if not self._config.contact and not self._config.allow_private_hosts:
+                raise DataError(
+                    "the lists hold URLs, and servers are told whom to write to about it: set ingest.contact"
+                )
+            self._web = asyncio.run_coroutine_threadsafe(self._open_web(), self._loop).result()
+        return self._loop
+
+    async def _open_web(self) -> Web:
+        return Web(self._config, self._room)

@@ -1,10 +1,10 @@
 """One bucket of images: fetch, decode, normalise, fingerprint, in the order of `place`, with bounded memory."""
 
-import hashlib
 import io
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -13,77 +13,119 @@ from PIL import Image
 
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
-from pipeline.ingest.fetch import Fetcher
+from pipeline.ingest.fetch import Fetched, Fetcher, Line
 from pipeline.ingest.fingerprint import fingerprint
 from pipeline.ingest.normalise import encode, normalise
+from pipeline.ingest.store import Store
 from pipeline.keyed_hash import place
 from pipeline.rejections import Rejected
 from schemas.image import IMAGES
 
-BATCH = 256  # images held at once
+BATCH = 64  # pictures that are fingerprinted at once
+TABLE_ROWS = 256
 
-Row = tuple[dict[str, Any], Image.Image]  # an image row, and the picture as it will be read again
-
-
-def sorted_by_place(frame: pd.DataFrame) -> pd.DataFrame:
-    """Sort rows by the place of their image."""
-    return frame.iloc[np.argsort(place(frame["image_id"]), kind="stable")]
+Row = dict[str, Any]  # of an image; "image" is where its encoded bytes lie in the spool: (offset, length)
 
 
-def ingest_images(
-    wanted: pd.DataFrame, base: str, config: IngestConfig
-) -> Iterator[tuple[pa.Table, dict[str, Rejected]]]:
-    """Yield (image table, rejections by image id) for batches of `wanted`, which has a line an image.
+@dataclass(frozen=True)
+class Tools:
+    """What the images of a bucket are made with."""
 
-    A fetched picture is fingerprinted as it will be read again, from its stored bytes: what a network sees
-    is what is compared, and whoever has the shards can repeat it.
+    fetcher: Fetcher
+    store: Store
+    config: IngestConfig
+    retry: frozenset[str] = frozenset()  # codes of rejections that are to be given another try
+    advance: Callable[[int], object] = int  # is told how many images are done
+
+
+def ingest_images(wanted: pd.DataFrame, tools: Tools, rejected: dict[str, Rejected]) -> Iterator[pa.Table]:
+    """Yield image tables for `wanted`, which has a line an image; `rejected` gets the others, by image id.
+
+    Pictures are decoded as they come, and wait in a temporary file until all are there: a slow host holds up nobody,
+    and memory holds some of them at a time. A picture is fingerprinted as it will be read again, from its stored bytes:
+    what a network sees is what is compared, and whoever has the shards can repeat it.
     """
-    fetcher = Fetcher(base, config)
-    wanted = sorted_by_place(wanted)
-    remote = bool(wanted["url"].notna().any())
-    # Waiting is most of the work of a download, and none of the work of a local file.
-    with ThreadPoolExecutor(config.fetch_threads if remote else 1) as pool:
-        for start in range(0, len(wanted), BATCH):
-            lines = wanted.iloc[start : start + BATCH].to_dict("records")
-            results = list(pool.map(lambda line: _ingest_one(line, fetcher, config), lines))
-            rows = [result for result in results if not isinstance(result, Rejected)]
-            rejected = {
-                str(line["image_id"]): result
-                for line, result in zip(lines, results, strict=True)
-                if isinstance(result, Rejected)
-            }
-            yield _with_fingerprints(rows), rejected
-    fetcher.close()
+    lines = [{str(name): value for name, value in line.items()} for line in wanted.to_dict("records")]
+    with TemporaryFile() as spool:
+        rows: list[Row] = []
+        batch: list[tuple[Row, Image.Image]] = []
+        for done, (line, result) in enumerate(_results(lines, tools, spool), 1):
+            if done % BATCH == 0 or done == len(lines):
+                tools.advance((done - 1) % BATCH + 1)
+            if isinstance(result, Rejected):
+                rejected[line["image_id"]] = result
+                continue
+            batch.append(result)
+            if len(batch) == BATCH:
+                rows += _with_fingerprints(batch)
+                batch = []
+        rows += _with_fingerprints(batch)
+        order = np.argsort(place(row["image_id"] for row in rows), kind="stable")
+        for start in range(0, len(order), TABLE_ROWS):
+            yield IMAGES.from_rows(
+                _with_bytes(rows[i], spool, tools.config) for i in order[start : start + TABLE_ROWS]
+            )
 
 
-def _ingest_one(line: dict[Any, Any], fetcher: Fetcher, config: IngestConfig) -> Row | Rejected:
+def _results(
+    lines: list[Line], tools: Tools, spool: IO[bytes]
+) -> Iterator[tuple[Line, tuple[Row, Image.Image] | Rejected]]:
+    again: list[Line] = []
+    for line, fetched in tools.fetcher.fetch_all(lines, tools.store, tools.retry):
+        result = _ingest_one(line, fetched, tools.config, spool)
+        if isinstance(result, Rejected) and result.code in tools.retry and tools.store.keeps(line["url"]):
+            again.append(line)  # what was fetched is no good; there may be something else now
+        else:
+            yield line, result
+    for line, fetched in tools.fetcher.fetch_all(again, tools.store, tools.retry, fresh=True):
+        yield line, _ingest_one(line, fetched, tools.config, spool)
+
+
+def _ingest_one(
+    line: Line, fetched: Fetched | Rejected, config: IngestConfig, spool: IO[bytes]
+) -> tuple[Row, Image.Image] | Rejected:
+    """The row of an image, and the picture as it will be read again."""
+    if isinstance(fetched, Rejected):
+        return fetched
     try:
-        data = fetcher.fetch(line["path"], line["url"])
-        decoded = decode(data, config)
+        if line["sha256"] not in (None, fetched.sha256):
+            raise Rejected(
+                "sha256_mismatch", f"{fetched.sha256}; mend the list, or look for the file it means"
+            )
+        if len(fetched.data) > config.max_bytes:  # it was kept when the limit was higher
+            raise Rejected("too_large", f"more than {config.max_bytes} bytes")
+        decoded = decode(fetched.data, config)
         picture = normalise(decoded, config)
-        stored = encode(picture, config)
+        encoded = encode(picture, config)
     except Rejected as rejected:
+        rejected.asked = fetched.asked
         return rejected
-    # PNG gives back the pixels that went in; other encodings do not.
-    seen = picture if config.format == "png" else open_stored(stored)
     row = {
         "image_id": line["image_id"],
         "source": line["source"],
-        "image": {"bytes": stored, "path": f"{line['image_id']}.{config.format}"},
+        "image": (spool.tell(), len(encoded)),
         "width": decoded.width,
         "height": decoded.height,
         "format": decoded.format,
         "animated": decoded.animated,
-        "bytes_in": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes_in": len(fetched.data),
+        "sha256": fetched.sha256,
     }
-    return row, seen
+    spool.write(encoded)
+    # PNG gives back the pixels that went in; other encodings do not.
+    return row, picture if config.format == "png" else open_stored(encoded)
 
 
-def _with_fingerprints(rows: list[Row]) -> pa.Table:
-    pictures = [picture for _, picture in rows]
-    prints = fingerprint(pictures)
-    return IMAGES.from_rows({**row, **prints.columns(i)} for i, (row, _) in enumerate(rows))
+def _with_fingerprints(batch: list[tuple[Row, Image.Image]]) -> Iterator[Row]:
+    prints = fingerprint([picture for _, picture in batch])
+    for i, (row, _) in enumerate(batch):
+        yield row | prints.columns(i)
+
+
+def _with_bytes(row: Row, spool: IO[bytes], config: IngestConfig) -> Row:
+    offset, length = row["image"]
+    spool.seek(offset)
+    return row | {"image": {"bytes": spool.read(length), "path": f"{row['image_id']}.{config.format}"}}
 
 
 def open_stored(data: bytes) -> Image.Image:

@@ -1,6 +1,7 @@
 """The rules for rows of retrieval lists, over whole columns."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,10 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from pipeline.records import file_and_line
-from pipeline.rejections import reject
+from pipeline.rejections import printable, reject
 from schemas.retrieval import METHODS, RETRIEVAL
 
+ID_DIGITS = 16  # as those of the published benchmark
 MAX_ID_BYTES = 200
 # Control characters, path separators and names that mean something to a file system.
 _BAD_ID = r"[\x00-\x1f\x7f/\\]|^\.{1,2}$"
@@ -19,29 +21,52 @@ _BAD_ID = r"[\x00-\x1f\x7f/\\]|^\.{1,2}$"
 def check_rows(rows: pa.Table, classes: Sequence[str], source: str) -> tuple[pa.Table, pa.Table]:
     """Check each row by itself.
 
-    `rows` are strings as `read_records` gives them. Returns (retrieval table of the good rows,
+    `rows` are strings as `read_records` gives them; an id that is absent is made from the URL. Returns (retrieval table of the good rows,
     rejection table of the others); the first rule that a row breaks gives its code.
     """
+    rows = _with_ids(rows)
     n = rows.num_rows
-    codes = np.full(n, "", object)
+    codes, details = np.full(n, "", object), np.full(n, "", object)
 
-    def rule(code: str, broken: pa.ChunkedArray) -> None:
-        mask = pc.fill_null(broken, False).to_numpy(zero_copy_only=False).astype(bool)
-        codes[mask & (codes == "")] = code
+    def rule(code: str, broken: pa.ChunkedArray, seen: str | None = None, remedy: str = "") -> None:
+        mask = pc.fill_null(broken, False).to_numpy(zero_copy_only=False).astype(bool) & (codes == "")
+        codes[mask] = code
+        if seen:
+            values = rows[seen].filter(pa.array(mask)).to_pylist()
+            details[mask] = [f"{seen} {printable(value)[:80]!r}: {remedy}" for value in values]
 
     located = pc.or_(pc.is_valid(rows["path"]), pc.is_valid(rows["url"]))
-    rule("missing_value", pc.or_(pc.is_null(rows["image_id"]), pc.is_null(rows["class_name"])))
+    named = pc.or_(pc.is_null(rows["image_id"]), pc.is_null(rows["class_name"]))
+    rule("missing_value", named)
     rule("missing_value", pc.invert(located))
     rule("bad_id", pc.match_substring_regex(rows["image_id"], _BAD_ID))
     rule("bad_id", pc.greater(pc.binary_length(rows["image_id"]), MAX_ID_BYTES))
-    rule("unknown_class", pc.invert(pc.is_in(rows["class_name"], pa.array(classes, pa.string()))))
-    rule("bad_method", pc.invert(pc.is_in(rows["method"], pa.array([*METHODS, None], pa.string()))))
-    rule("bad_rank", pc.invert(pc.match_substring_regex(rows["rank"], r"^[0-9]{1,9}$")))
+    known = pc.is_in(rows["class_name"], pa.array(classes, pa.string()))
+    rule("unknown_class", pc.invert(known), "class_name", "add it to classes, or mend the row")
+    known = pc.is_in(rows["method"], pa.array([*METHODS, None], pa.string()))
+    rule("bad_method", pc.invert(known), "method", f"give one of {', '.join(METHODS)}, or nothing")
+    whole = pc.match_substring_regex(rows["rank"], r"^[0-9]{1,9}$")
+    rule("bad_rank", pc.invert(whole), "rank", "give a whole number from 0, or nothing")
+    digest = pc.match_substring_regex(rows["sha256"], r"^[0-9a-fA-F]{64}$")
+    rule("bad_sha256", pc.invert(digest), "sha256", "give 64 hexadecimal digits, or nothing")
 
     good = rows.filter(pa.array(codes == ""))
     good = good.set_column(good.column_names.index("source"), "source", pa.array([source] * good.num_rows))
-    bad = rows.filter(pa.array(codes != ""))
-    return RETRIEVAL.conform(good, "retrieval list"), reject(bad, codes[codes != ""])
+    good = good.set_column(good.column_names.index("sha256"), "sha256", pc.utf8_lower(good["sha256"]))
+    broken = codes != ""
+    bad = rows.filter(pa.array(broken))
+    return RETRIEVAL.conform(good, "retrieval list"), reject(bad, codes[broken], list(details[broken]))
+
+
+def _with_ids(rows: pa.Table) -> pa.Table:
+    """The same URL gets the same id in every list: the first 16 hexadecimal digits of its SHA-256."""
+    absent = pc.and_(pc.is_null(rows["image_id"]), pc.is_valid(rows["url"]))
+    if not pc.any(absent).as_py():
+        return rows
+    urls = rows["url"].filter(absent).to_pylist()
+    made = pa.array([sha256(url.encode()).hexdigest()[:ID_DIGITS] for url in urls], pa.string())
+    ids = pc.replace_with_mask(rows["image_id"].combine_chunks(), absent.combine_chunks(), made)
+    return rows.set_column(rows.column_names.index("image_id"), "image_id", ids)
 
 
 def resolve_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -54,7 +79,7 @@ def resolve_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     frame["_rank"] = frame["source"].map({"test": 0, "clean": 1, "web": 2})
     frame["_file"], frame["_line"] = file_and_line(rows["row"])
     frame = frame.sort_values(["_rank", "_file", "_line"], kind="stable")
-    place = frame["source"] + "\n" + frame["url"].fillna("") + "\n" + frame["path"].fillna("")
+    place = frame["source"].str.cat([frame[name].fillna("") for name in ("url", "path", "sha256")], "\n")
     first = frame.assign(_place=place).groupby("image_id", sort=False)[["_place", "row"]].transform("first")
     conflicting = place != first["_place"]
     settled = frame[~conflicting]  # a row that is refused itself repeats nothing
@@ -70,6 +95,8 @@ def resolve_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 
 def distinct_images(rows: pa.Table) -> pd.DataFrame:
-    """One line an image of resolved rows: image_id, source, path, url."""
-    lines = rows.select(["image_id", "source", "path", "url"]).to_pandas().drop_duplicates("image_id")
+    """One line an image of resolved rows: image_id, source, path, url, sha256."""
+    lines = (
+        rows.select(["image_id", "source", "path", "url", "sha256"]).to_pandas().drop_duplicates("image_id")
+    )
     return lines.astype(object).where(lines.notna(), None)

@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from pipeline import files
 from pipeline.config import BuildConfig, DedupeConfig
+from pipeline.dedupe.coverings import bit_masks
 from pipeline.dedupe.groups import find_duplicates
 from pipeline.dedupe.neighbours import Near
 from pipeline.jobs import ingest
 from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory, hash_columns, hashes_of
-from pipeline.jobs.options import run_job
+from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.stage import Stage, manifest_digest, plain
 from pipeline.jobs.tables import CommitTable, Written
 from pipeline.shards import directory
@@ -45,7 +46,8 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         job = FindDuplicates(images, rows, config.dedupe, place, stage.about)
         hashes = rows * (len(TURNS) if config.dedupe.turns else 1)
         seconds = 4e-6 * hashes + 2e-12 * hashes * hashes  # of a core: sorting, and comparing
-        run_job(lambda pipeline: pipeline | "Dedupe" >> job, beam_arguments, seconds)
+        work = Work("dedupe", output, "masks", len(bit_masks(config.dedupe.radius)), seconds)
+        run_job(lambda pipeline: pipeline | "Dedupe" >> job, beam_arguments, work)
     return directory.read_manifest(place)
 
 

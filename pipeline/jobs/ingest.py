@@ -5,20 +5,24 @@ shard. So the pictures themselves never cross a shuffle, and memory holds one ba
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.metrics import Metrics
 from pyarrow import parquet
 
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.ingest.images import ingest_images
+from pipeline.ingest.fetch import Fetcher
+from pipeline.ingest.images import Tools, ingest_images
 from pipeline.ingest.rows import check_rows, distinct_images, resolve_rows
-from pipeline.jobs.options import run_job
+from pipeline.ingest.store import Store, begin_run
+from pipeline.jobs.metrics import timed
+from pipeline.jobs.progress import advance
+from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.stage import Stage, counts, plain
 from pipeline.jobs.tables import CommitTable, Written, by_bucket
 from pipeline.keyed_hash import bucket_count, place
@@ -30,7 +34,7 @@ from schemas.errors import DataError
 from schemas.image import IMAGES
 from schemas.manifest import Manifest
 from schemas.rejection import REJECTION
-from schemas.retrieval import RETRIEVAL
+from schemas.retrieval import RETRIEVAL, RETRIEVAL_LIST
 
 IMAGES_PER_SHARD = 2048
 SECONDS_PER_ROW = 2e-3  # of a core, for a small picture
@@ -43,10 +47,21 @@ def folders(output: str) -> dict[str, str]:
     return {name: files.join(output, "ingest", name) for name in TABLES}
 
 
+def fetched_folder(output: str) -> str:
+    """Where the stage keeps what came from the web."""
+    return files.join(output, "ingest", "fetched")
+
+
 def run(
-    config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False
+    config: BuildConfig,
+    output: str,
+    beam_arguments: list[str],
+    force: bool = False,
+    retry: Sequence[str] = (),
 ) -> dict[str, Manifest]:
     """Run the stage unless it is up to date; return the manifests of its tables.
+
+    `retry` are codes of rejections: what was fetched before and ended so is fetched again.
 
     Raises DataError if a list is unreadable, or if too many rows were rejected (they can be looked at then).
     """
@@ -58,9 +73,9 @@ def run(
         {"classes": list(config.classes), **plain(config.ingest)},
     )
     places = folders(output)
-    if force or not stage.is_done(*places.values()):
+    if force or retry or not stage.is_done(*places.values()):
         for path in paths.values():
-            check_readable(path, RETRIEVAL)
+            check_readable(path, RETRIEVAL_LIST)
         rows = sum(_count_rows(path) for path in paths.values())
         buckets = bucket_count(rows, IMAGES_PER_SHARD, SMALLEST_BUCKETS)
         for folder in places.values():
@@ -71,14 +86,25 @@ def run(
             places,
             buckets,
             stage.about,
+            Kept(fetched_folder(output), begin_run(fetched_folder(output)), frozenset(retry)),
         )
-        run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, rows * SECONDS_PER_ROW)
+        work = Work("ingest", output, "rows", rows, rows * SECONDS_PER_ROW)
+        run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, work)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     _check_nothing_lost(manifests)
     rejected = Counter(counts(manifests["rejections"]))
     rows_in = counts(manifests["retrievals"])["rows_in"]
     check_share(rejected, rows_in, config.ingest.max_rejected_share, "rows", places["rejections"])
     return manifests
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The folder of what came from the web, the number of this run in it, and what this run is to try again."""
+
+    folder: str
+    run: int
+    retry: frozenset[str]
 
 
 class IngestLists(beam.PTransform):
@@ -91,9 +117,10 @@ class IngestLists(beam.PTransform):
         places: dict[str, str],
         buckets: int,
         about: dict[str, Any],
+        kept: Kept,
     ) -> None:
         super().__init__()
-        self.config, self.lists, self.places = config, lists, places
+        self.config, self.lists, self.places, self.kept = config, lists, places, kept
         self.buckets, self.about = buckets, {**about, "buckets": buckets}
 
     def expand(self, pipeline: beam.Pipeline) -> None:
@@ -108,7 +135,9 @@ class IngestLists(beam.PTransform):
             checked
             | "GatherBucket" >> beam.GroupByKey()
             | "IngestBucket"
-            >> beam.ParDo(IngestBucket(self.config, self.places, self.buckets)).with_outputs(*TABLES)
+            >> beam.ParDo(IngestBucket(self.config, self.places, self.buckets, self.kept)).with_outputs(
+                *TABLES
+            )
         )
         for name, table in TABLES.items():
             _ = written[name] | f"Commit{name.title()}" >> CommitTable(
@@ -121,7 +150,7 @@ def check_list(
 ) -> Iterator[tuple[int, tuple[str, pa.Table]]]:
     """Read one list and yield (bucket, (kind, rows)), kind being "rows" or "rejections"."""
     source, name, path = source_name_path
-    for records in read_records(path, RETRIEVAL, name):
+    for records in read_records(path, RETRIEVAL_LIST, name):
         good, bad = check_rows(records.rows, classes, source)
         for index, rows in by_bucket(good, buckets):
             yield index, ("rows", rows)
@@ -134,9 +163,18 @@ def check_list(
 class IngestBucket(beam.DoFn):
     """Turn all rows of one bucket into shards; outputs a `Written` for each of the three tables."""
 
-    def __init__(self, config: BuildConfig, places: dict[str, str], buckets: int) -> None:
-        self.config, self.places, self.buckets = config, places, buckets
+    def __init__(self, config: BuildConfig, places: dict[str, str], buckets: int, kept: Kept) -> None:
+        self.config, self.places, self.buckets, self.kept = config, places, buckets, kept
 
+    def setup(self) -> None:
+        """Connections, and what is remembered of hosts, outlive a bucket."""
+        self.fetcher = Fetcher(self.config.source, self.config.ingest)
+
+    def teardown(self) -> None:
+        """Close the connections."""
+        self.fetcher.close()
+
+    @timed
     def process(self, element: tuple[int, Iterable[tuple[str, pa.Table]]]) -> Iterator[Any]:
         """Settle, fetch, write."""
         index, parts = element
@@ -152,6 +190,9 @@ class IngestBucket(beam.DoFn):
         name = directory.shard_name("part", index, self.buckets)
         failed: dict[str, Rejected] = {}
         shard = write_shard(self.places["images"], name, IMAGES.schema, self._images(rows, failed))
+        advance(
+            rows_in - len(failed) - (shard.rows if shard else 0)
+        )  # the rows without an image of their own
         yield _output("images", Written(shard))
 
         kept, lost = _part(rows, failed)
@@ -166,11 +207,13 @@ class IngestBucket(beam.DoFn):
     def _images(self, rows: pa.Table, failed: dict[str, Rejected]) -> Iterator[pa.Table]:
         """The image tables of the bucket; fills `failed` on the way."""
         wanted = distinct_images(rows)
-        for table, rejected in ingest_images(wanted, self.config.source, self.config.ingest):
-            failed.update(rejected)
-            Metrics.counter("ingest", "images").inc(table.num_rows)
-            Metrics.counter("ingest", "failed").inc(len(rejected))
-            yield table
+        urls = wanted["url"][wanted["path"].isna()].dropna()
+        store = Store(self.kept.folder, self.kept.run, urls, self.config.ingest)
+        try:
+            tools = Tools(self.fetcher, store, self.config.ingest, self.kept.retry, advance)
+            yield from ingest_images(wanted, tools, failed)
+        finally:
+            store.close()
 
 
 def _part(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.Table, pa.Table]:
@@ -181,7 +224,8 @@ def _part(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.Table, pa.Tab
     reasons = [failed[image_id] for image_id in bad["image_id"].to_pylist()]
     codes = np.array([reason.code for reason in reasons], object)
     order = np.lexsort((good["class_name"].to_numpy(), place(good["image_id"].to_pylist())))
-    return good.take(pa.array(order)), reject(bad, codes, [reason.detail for reason in reasons])
+    details, asked = [reason.detail for reason in reasons], [reason.asked for reason in reasons]
+    return good.take(pa.array(order)), reject(bad, codes, details, asked)
 
 
 def _output(name: str, written: Written) -> beam.pvalue.TaggedOutput:

@@ -11,11 +11,14 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.config import LabelConfig
-from pipeline.jobs.tables import Written
-from pipeline.keyed_hash import bucket, place
-from pipeline.labels.agreement_table import agreement_table, mean_cohen, vote_patterns
+from pipeline.jobs.metrics import timed
+from pipeline.jobs.progress import advance
+from pipeline.jobs.tables import Written, by_bucket, unpack
+from pipeline.keyed_hash import place
+from pipeline.labels.agreement import Interval
+from pipeline.labels.agreement_table import agreement_table, cohen_by_class, vote_patterns
 from pipeline.labels.choices import expand_choices
-from pipeline.labels.columns import VoteColumns, encode_votes, join_columns
+from pipeline.labels.columns import VoteColumns, join_columns
 from pipeline.labels.consensus.settings import Settings
 from pipeline.labels.judge import judge, majority_with_posterior, settle_ties
 from pipeline.labels.majority import majority
@@ -32,10 +35,10 @@ from schemas.worker import WORKER
 
 @dataclass(frozen=True)
 class Found:
-    """What only the votes of all buckets together tell: skill by worker, and the mean of Cohen's kappas."""
+    """What only the votes of all buckets together tell: skill by worker, and Cohen's kappas by class."""
 
     skill: dict[str, float] = field(default_factory=dict)
-    cohen: float | None = None
+    cohen: dict[str | None, Interval] | None = None
 
 
 NOTHING = Found()
@@ -47,16 +50,22 @@ class SettleBucket(beam.DoFn):
     def __init__(self, retrievals: str, config: LabelConfig, places: dict[str, str], buckets: int) -> None:
         self.retrievals, self.config, self.places, self.buckets = retrievals, config, places, buckets
 
-    def process(self, element: tuple[int, Iterable[tuple[str, pa.Table]]]) -> Iterator[Any]:
-        """The questions of the bucket are read from the retrieval shard of the same index."""
+    def setup(self) -> None:
+        """Read once what all buckets look up."""
+        self.manifest = directory.read_manifest(self.retrievals)
+
+    @timed
+    def process(self, element: tuple[int, Iterable[tuple[str, bytes]]]) -> Iterator[Any]:
+        """The questions of the bucket are read from the retrieval shards of the same images."""
         index, parts = element
         gathered: dict[str, list[pa.Table]] = {"votes": [], "rejections": []}
         for kind, rows in parts:
-            gathered[kind].append(rows)
+            gathered[kind].append(unpack(rows))
         votes = pa.concat_tables([VOTE_ROWS.empty_table(), *gathered["votes"]])
-        asked = directory.read_bucket(self.retrievals, index, self.buckets)
+        columns = ["image_id", "class_name", "source"]
+        asked = directory.read_bucket(self.retrievals, index, self.buckets, columns, self.manifest)
         web = [table.filter(pa.compute.equal(table["source"], "web")) for table in asked]
-        questions = pa.concat_tables([RETRIEVAL.schema.empty_table(), *web])
+        questions = pa.concat_tables([RETRIEVAL.schema.empty_table().select(columns), *web])
         if self.config.choices:
             votes = expand_choices(votes, questions)
         kept, settled = settle_votes(votes, questions, self.config.duplicates)
@@ -68,8 +77,9 @@ class SettleBucket(beam.DoFn):
         yield beam.pvalue.TaggedOutput("rejections", Written(shard, Counter(rejected["code"].to_pylist())))
         yield beam.pvalue.TaggedOutput("sums", worker_sums(kept))
         yield beam.pvalue.TaggedOutput("patterns", vote_patterns(kept))
-        votes_in = Counter(votes=len(kept), votes_in=len(kept) + rejected.num_rows)
+        votes_in = Counter(votes=len(kept.items), votes_in=len(kept.items) + rejected.num_rows)
         yield beam.pvalue.TaggedOutput("votes", Written(None, votes_in))
+        advance(1)
         yield index, kept
 
 
@@ -79,7 +89,7 @@ class JudgeBucket(beam.DoFn):
     def __init__(self, config: LabelConfig, seed: int, folder: str, buckets: int) -> None:
         self.config, self.seed, self.folder, self.buckets = config, seed, folder, buckets
 
-    def process(self, element: tuple[int, pd.DataFrame]) -> Iterator[Written]:
+    def process(self, element: tuple[int, VoteColumns]) -> Iterator[Written]:
         """One shard of verdicts."""
         index, votes = element
         table = majority(votes, self.config.min_votes)
@@ -109,16 +119,15 @@ class JudgeAll(beam.DoFn):
         table = settle_ties(table, config.ties, config.min_votes, self.seed)
         skill = dict(zip(votes.workers, found.skill, strict=True)) if config.method != "majority" else {}
         known = {name: float(value) for name, value in skill.items() if not np.isnan(value)}
-        yield beam.pvalue.TaggedOutput("found", Found(known, mean_cohen(votes)))
-        at = bucket(place(table["image_id"].to_pylist()), self.buckets)
-        for index in np.unique(at):
-            yield write_verdicts(table.filter(pa.array(at == index)), self.folder, int(index), self.buckets)
+        yield beam.pvalue.TaggedOutput("found", Found(known, cohen_by_class(votes)))
+        for index, rows in by_bucket(table, self.buckets):
+            yield write_verdicts(rows, self.folder, index, self.buckets)
 
 
-def encode_bucket(element: tuple[int, pd.DataFrame]) -> tuple[int, VoteColumns]:
+def without_times(element: tuple[int, VoteColumns]) -> tuple[int, VoteColumns]:
     """What a bucket sends to `JudgeAll`."""
     index, votes = element
-    return index, encode_votes(votes)
+    return index, votes.without_times()
 
 
 def write_verdicts(table: pa.Table, folder: str, index: int, buckets: int) -> Written:

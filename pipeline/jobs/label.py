@@ -14,17 +14,19 @@ from pipeline.jobs.judge import (
     JudgeAll,
     JudgeBucket,
     SettleBucket,
-    encode_bucket,
+    without_times,
     write_agreement,
     write_workers,
 )
-from pipeline.jobs.options import run_job
-from pipeline.jobs.precision import write_precision
+from pipeline.jobs.precision import MeasurePrecision
+from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.stage import Stage, counts, manifest_digest, plain
-from pipeline.jobs.tables import CommitTable, by_bucket
+from pipeline.jobs.tables import CommitTable, by_bucket, pack
+from pipeline.keyed_hash import bucket_count, place
+from pipeline.labels.columns import codes_of
 from pipeline.labels.gold import read_gold
 from pipeline.labels.readers.votes import check_votes_readable, read_votes
-from pipeline.labels.votes import check_votes
+from pipeline.labels.votes import VOTE_ROWS, check_votes
 from pipeline.rejections import check_share, malformed_rows
 from pipeline.shards import directory
 from schemas.agreement import AGREEMENT
@@ -35,7 +37,9 @@ from schemas.rejection import REJECTION
 from schemas.verdict import VERDICT
 from schemas.worker import WORKER
 
-SECONDS_PER_BUCKET = 0.05  # of a core, for some thousands of votes
+SECONDS_PER_QUESTION = 2e-5  # of a core, for its votes
+QUESTIONS_PER_BUCKET = 1 << 16  # votes are small: a bucket of them spans many shards of pictures
+ROWS_TOGETHER = 1 << 20  # votes of a file that are cut into buckets at once
 
 TABLES = {
     "verdicts": VERDICT,
@@ -81,7 +85,10 @@ def run(
             check_votes_readable(path)
         for folder in places.values():
             directory.open_for_writing(folder)
-        buckets = directory.read_manifest(retrievals).about["buckets"]
+        asked = directory.read_manifest(retrievals)
+        buckets = min(
+            bucket_count(asked.rows, QUESTIONS_PER_BUCKET, ingest.SMALLEST_BUCKETS), asked.about["buckets"]
+        )
         job = LabelVotes(
             list(paths.items()),
             retrievals,
@@ -93,8 +100,8 @@ def run(
             buckets,
             stage.about,
         )
-        run_job(lambda pipeline: pipeline | "Label" >> job, beam_arguments, SECONDS_PER_BUCKET * buckets)
-        write_precision(retrievals, places, buckets, stage.about)
+        work = Work("label", output, "buckets", buckets, SECONDS_PER_QUESTION * asked.rows)
+        run_job(lambda pipeline: pipeline | "Label" >> job, beam_arguments, work)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     votes_in = counts(manifests["verdicts"]).get("votes_in", 0)
     rejected = Counter(counts(manifests["rejections"]))
@@ -108,7 +115,7 @@ def run(
 
 
 class LabelVotes(beam.PTransform):
-    """The whole stage as one transform, from a pipeline to four committed tables."""
+    """The whole stage as one transform, from a pipeline to five committed tables."""
 
     def __init__(
         self,
@@ -146,7 +153,7 @@ class LabelVotes(beam.PTransform):
         if self.config.gathers:
             judged = (
                 settled.kept
-                | "EncodeBucket" >> beam.Map(encode_bucket)
+                | "LeaveOutTimes" >> beam.Map(without_times)
                 | "GatherVotes" >> gather
                 | "JudgeAll" >> beam.ParDo(judge_together).with_outputs("found", main="verdicts")
             )
@@ -164,7 +171,10 @@ class LabelVotes(beam.PTransform):
             | "WriteAgreement" >> beam.Map(write_agreement, self.places["agreement"], *found)
         )
         verdicts = (verdicts, settled.votes) | "CountVotes" >> beam.Flatten()
+        measure = MeasurePrecision(self.retrievals, self.places, self.buckets)
+        precision = verdicts | "Precision" >> measure
         for name, written in (
+            ("precision", precision),
             ("workers", workers),
             ("agreement", agreement),
             ("rejections", settled.rejections),
@@ -176,13 +186,26 @@ class LabelVotes(beam.PTransform):
 
 def check_file(
     name_and_path: tuple[str, str], buckets: int, words: dict[str, str] | None, choices: tuple[str, ...]
-) -> Iterator[tuple[int, tuple[str, pa.Table]]]:
-    """Read one vote file and yield (bucket, (kind, rows)), kind being "votes" or "rejections"."""
+) -> Iterator[tuple[int, tuple[str, bytes]]]:
+    """Read one vote file and yield (bucket, (kind, packed rows)), kind being "votes" or "rejections"."""
     name, path = name_and_path
+    held: list[pa.Table] = []
     for records in read_votes(path, name):
         good, bad = check_votes(records.rows, words, choices)
-        for index, votes in by_bucket(good, buckets):
-            yield index, ("votes", votes)
+        held.append(good)
+        if sum(votes.num_rows for votes in held) >= ROWS_TOGETHER:
+            yield from cut_votes(held, buckets)
+            held = []
         rejected = pa.concat_tables([bad, malformed_rows(records.malformed)])
         if rejected.num_rows:
-            yield 0, ("rejections", rejected)
+            yield 0, ("rejections", pack(rejected))
+    yield from cut_votes(held, buckets)
+
+
+def cut_votes(parts: list[pa.Table], buckets: int) -> Iterator[tuple[int, tuple[str, bytes]]]:
+    """Votes by the bucket of their image; each image is hashed once."""
+    votes = pa.concat_tables([VOTE_ROWS.empty_table(), *parts])
+    codes, images = codes_of(votes["image_id"])
+    places = place(images.to_pylist())[codes]
+    for index, rows in by_bucket(votes, buckets, places):
+        yield index, ("votes", pack(rows))

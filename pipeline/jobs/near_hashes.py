@@ -13,6 +13,8 @@ from pipeline.dedupe.buckets import Share, bucket_of, bucket_sizes, cut, near_in
 from pipeline.dedupe.coverings import bit_masks
 from pipeline.dedupe.neighbours import Near, distinct, near_at
 from pipeline.dedupe.turns import turned_short
+from pipeline.jobs.metrics import timed
+from pipeline.jobs.progress import advance
 from pipeline.keyed_hash import bucket_count
 from pipeline.shards import directory
 from schemas.duplicate import TURNS
@@ -48,10 +50,12 @@ class _SearchMask(beam.DoFn):
         self.hashes, self.repeats = distinct(column)
         self.masks = bit_masks(self.radius)
 
+    @timed
     def process(self, index: int) -> Iterator[Near]:
         if index == 0:
             yield self.repeats
         yield near_at(self.hashes, self.radius, self.masks, index)
+        advance(1)
 
 
 class SearchByJoin(beam.PTransform):

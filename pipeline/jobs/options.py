@@ -1,49 +1,29 @@
-"""How a job is run: Beam's options, with a local default that uses the machine's cores."""
+"""Beam's options, with a local default that uses the machine's cores, and which runner is meant by them."""
 
+import logging
 import os
-import re
 import shlex
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    FlinkRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+    PrismRunnerOptions,
+    StandardOptions,
+)
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from schemas.errors import DataError, UsageError
-
-Construct = Callable[[beam.Pipeline], object]
+from schemas.errors import UsageError
 
 WORTH_A_PROCESS_SECONDS = 10.0  # a worker process needs a few seconds until it has imported Beam
 LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner")
-
-
-def run_job(construct: Construct, arguments: Sequence[str], cpu_seconds: float) -> None:
-    """Build a Beam pipeline with `construct`, run it, and wait for its end.
-
-    `arguments` are the flags that a verb did not know itself. Without `--runner` a job runs on this machine, in
-    as many processes as its estimated work of `cpu_seconds` is worth, up to one a core;
-    `--direct_num_workers N` sets another number. Raises UsageError for unknown flags, and
-    the DataError of a worker.
-    """
-    options = beam_options(arguments)
-    given = any(flag.startswith("--direct_num_workers") for flag in arguments)
-    runner = _local_runner(options, None if given else cpu_seconds)
-    try:
-        with beam.Pipeline(runner=runner, options=options) as pipeline:
-            construct(pipeline)
-    except UsageError:
-        raise
-    except Exception as error:
-        # A worker in another process sends its traceback as text; what the user can mend is in its last line.
-        told = re.findall(r"^schemas\.errors\.DataError: (.*)", str(error), re.MULTILINE)
-        if isinstance(error, DataError):
-            told = [str(error)]
-        if not told:
-            raise
-        raise DataError(re.sub(r" \[while running '[^']*'\]", "", told[-1])) from error
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:
@@ -58,12 +38,13 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     return PipelineOptions(list(arguments))
 
 
-def _local_runner(options: PipelineOptions, cpu_seconds: float | None) -> PipelineRunner | None:
+def local_runner(options: PipelineOptions, cpu_seconds: float | None) -> PipelineRunner | None:
     """The runner for this machine, unless another one is asked for.
 
     It is made here, since Beam's default local runner first tries to download another one.
     """
-    if options.view_as(StandardOptions).runner not in LOCAL_RUNNERS:
+    if (named := options.view_as(StandardOptions).runner) not in LOCAL_RUNNERS:
+        _tell_downloads(named, options)
         return None
     direct = options.view_as(DirectOptions)
     cores = os.cpu_count() or 1
@@ -77,3 +58,24 @@ def _local_runner(options: PipelineOptions, cpu_seconds: float | None) -> Pipeli
     # Beam runs this through a shell, hence the quotes.
     command = f"{shlex.quote(sys.executable)} -m pipeline.jobs.local_worker"
     return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
+
+
+def _tell_downloads(runner: str, options: PipelineOptions) -> None:
+    """Beam fetches a missing part of an engine without a word; nothing is downloaded behind the user's back."""
+    if runner == "PrismRunner":
+        prism = options.view_as(PrismRunnerOptions)
+        prism.prism_location = prism.prism_location or shutil.which("prism")
+        if not prism.prism_location:
+            raise UsageError(
+                "PrismRunner: there is no program prism on the PATH; build it with "
+                f"`go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{beam.__version__}`, "
+                "or name one with --prism_location"
+            )
+        portable = options.view_as(PortableOptions)
+        portable.environment_type = portable.environment_type or "LOOPBACK"  # its default is a Docker image
+    elif runner == "FlinkRunner" and not options.view_as(FlinkRunnerOptions).flink_job_server_jar:
+        logging.warning(
+            "FlinkRunner: Beam downloads its job server for Flink %s from Maven Central, unless it is cached; "
+            "--flink_job_server_jar names one that is here",
+            options.view_as(FlinkRunnerOptions).flink_version,
+        )

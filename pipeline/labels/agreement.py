@@ -9,10 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from pipeline.labels.consensus.matrix import VoteMatrix
 
 REPLICATES = 1000
+PAIR_REPLICATES = 200  # a draw costs as much as all pairs of votes
+BLOCKS = 10_000
+FEWEST_COMMON = 5
 LEVEL = 0.95
 
 
@@ -83,10 +87,7 @@ def with_intervals(counts: np.ndarray, questions: np.ndarray, seed: int = 0) -> 
     for name, measure in MEASURES.items():
         value = float(measure(counts, questions[None].astype(np.float64))[0])
         drawn = measure(counts, samples)
-        drawn = drawn[np.isfinite(drawn)]
-        tail = (1 - LEVEL) / 2
-        low, high = np.quantile(drawn, [tail, 1 - tail]) if len(drawn) else (np.nan, np.nan)
-        result[name] = Interval(value, float(low), float(high))
+        result[name] = Interval(value, *_limits(drawn))
     return result
 
 
@@ -96,6 +97,46 @@ def pairwise_cohen(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray, np.ndarra
     J. Cohen: A Coefficient of Agreement for Nominal Scales (1960), equation 1. Returns pairs int32 (n, 2), common
     questions int64 (n,), kappa float64 (n,), NaN where both give one and the same answer throughout.
     """
+    pairs, cells, _ = _pair_cells(votes)
+    tables = np.bincount(cells, minlength=len(pairs) * votes.n_answers**2).astype(np.float64)
+    common, kappa = _cohen(tables.reshape(len(pairs), votes.n_answers, votes.n_answers))
+    return pairs, common.astype(np.int64), kappa
+
+
+def mean_cohen(votes: VoteMatrix, seed: int = 0) -> Interval:
+    """Cohen's kappa, mean over pairs of workers, weighted by their common questions; NaN where there is none.
+
+    Pairs with fewer than FEWEST_COMMON common questions are left out: their kappas are noise. The interval is that of a
+    bootstrap over questions, in at most BLOCKS random blocks of them: each draw weighs the questions behind every
+    pair's table anew, which is one product of a sparse matrix.
+    """
+    pairs, cells, items = _pair_cells(votes)
+    answers = votes.n_answers
+    pair, cell = np.divmod(cells, answers**2)
+    enough = np.bincount(pair, minlength=len(pairs)) >= FEWEST_COMMON
+    n = int(enough.sum())
+    if not n:
+        return Interval(np.nan, np.nan, np.nan)
+    kept = enough[pair]
+    cells = (np.cumsum(enough) - 1)[pair[kept]] * answers**2 + cell[kept]
+    blocks = min(votes.n_items, BLOCKS)
+    rng = np.random.Generator(np.random.PCG64(seed))
+    of_block = rng.permutation(votes.n_items)[items[kept]] % blocks
+    shape = (n * answers**2, blocks)
+    tables = sparse.coo_array((np.ones(len(cells)), (cells, of_block)), shape=shape).tocsr()
+
+    def weighed(weights: np.ndarray) -> float:
+        common, kappa = _cohen((tables @ weights).reshape(n, answers, answers))
+        known = np.where(np.isfinite(kappa), common, 0)
+        return float((known * np.nan_to_num(kappa)).sum() / known.sum()) if known.any() else np.nan
+
+    draws = rng.multinomial(blocks, np.full(blocks, 1 / blocks), PAIR_REPLICATES)
+    drawn = np.array([weighed(draw.astype(np.float64)) for draw in draws])
+    return Interval(weighed(np.ones(blocks)), *_limits(drawn))
+
+
+def _pair_cells(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of workers (n, 2); of each pair of votes on an item the cell in (n, answers, answers), and the item."""
     sizes = np.bincount(votes.items, minlength=votes.n_items)
     starts = np.concatenate([[0], np.cumsum(sizes)])[:-1]
     firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
@@ -105,17 +146,30 @@ def pairwise_cohen(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray, np.ndarra
         firsts.append(rows[:, one].ravel())
         seconds.append(rows[:, other].ravel())
     first, second = np.concatenate(firsts), np.concatenate(seconds)
-    codes = votes.workers[first].astype(np.int64) * votes.n_workers + votes.workers[second]
     apart = votes.workers[first] != votes.workers[second]
-    found, place = np.unique(codes[apart], return_inverse=True)
-    k = votes.n_answers
-    cells = (place * k + votes.answers[first][apart]) * k + votes.answers[second][apart]
-    tables = np.bincount(cells, minlength=len(found) * k * k).reshape(-1, k, k).astype(np.float64)
+    first, second = first[apart], second[apart]
+    codes = votes.workers[first].astype(np.int64) * votes.n_workers + votes.workers[second]
+    found, place = np.unique(codes, return_inverse=True)
+    cells = (place * votes.n_answers + votes.answers[first]) * votes.n_answers + votes.answers[second]
+    pairs = np.stack([found // max(votes.n_workers, 1), found % max(votes.n_workers, 1)], axis=1)
+    return pairs.astype(np.int32), cells, votes.items[first]
+
+
+def _cohen(tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Common questions and kappa, (pairs,), of tables (pairs, answers, answers)."""
     common = tables.sum(axis=(1, 2))
-    observed = np.einsum("pii->p", tables) / common
-    expected = np.einsum("pi,pi->p", tables.sum(axis=2), tables.sum(axis=1)) / common**2
-    pairs = np.stack([found // votes.n_workers, found % votes.n_workers], axis=1).astype(np.int32)
-    return pairs, common.astype(np.int64), _beyond_chance(1 - observed, 1 - expected)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        observed = np.einsum("pii->p", tables) / common
+        expected = np.einsum("pi,pi->p", tables.sum(axis=2), tables.sum(axis=1)) / common**2
+    return common, _beyond_chance(1 - observed, 1 - expected)
+
+
+def _limits(drawn: np.ndarray) -> tuple[float, float]:
+    """The percentile interval of what a bootstrap has drawn."""
+    drawn = drawn[np.isfinite(drawn)]
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail]) if len(drawn) else (np.nan, np.nan)
+    return float(low), float(high)
 
 
 def _observed_and_shares(counts: np.ndarray, questions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

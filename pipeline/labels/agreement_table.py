@@ -1,36 +1,47 @@
 """The agreement table, from patterns of votes that add up over buckets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.labels.agreement import Interval, pairwise_cohen, with_intervals
-from pipeline.labels.columns import VoteColumns
-from pipeline.labels.majority import QUESTION
+from pipeline.labels.agreement import Interval, mean_cohen, with_intervals
+from pipeline.labels.columns import VoteColumns, codes_of
+from pipeline.labels.consensus.matrix import VoteMatrix
 from schemas.agreement import AGREEMENT
 from schemas.vote import ANSWERS
 
 PATTERN = ["class_name", *ANSWERS]
 
 
-def vote_patterns(votes: pd.DataFrame) -> pd.Series:
+def vote_patterns(votes: VoteColumns) -> pd.Series:
     """How many questions of a bucket have each (class, votes yes, no, unsure)."""
-    counts = votes.groupby([*QUESTION, "answer"]).size().unstack("answer", fill_value=0)
-    counts = counts.reindex(columns=list(ANSWERS), fill_value=0).reset_index()
-    return counts.groupby(PATTERN).size()
+    counts = pd.DataFrame(votes.counts(), columns=list(ANSWERS))
+    return counts.assign(class_name=votes.questions["class_name"].to_pandas()).groupby(PATTERN).size()
 
 
-def mean_cohen(votes: VoteColumns) -> float:
-    """Cohen's kappa, mean over pairs of workers, weighted by their common questions; NaN where there is none."""
-    _, common, kappa = pairwise_cohen(votes.matrix())
-    known = np.isfinite(kappa)
-    return float(np.average(kappa[known], weights=common[known])) if known.any() else np.nan
+def cohen_by_class(votes: VoteColumns) -> dict[str | None, Interval]:
+    """`mean_cohen` of each class, and of all (None)."""
+    classes, names = codes_of(votes.questions["class_name"])
+    whole = votes.matrix()
+    found: dict[str | None, Interval] = {None: mean_cohen(whole)}
+    of_class = classes[votes.items]
+    order = np.argsort(of_class, kind="stable")
+    parts = np.split(order, np.searchsorted(of_class[order], np.arange(1, len(names))))
+    for name, chosen in zip(names.to_pylist(), parts, strict=False):
+        items = np.unique(votes.items[chosen], return_inverse=True)[1]
+        part = VoteMatrix.of(
+            items, votes.voters[chosen], votes.answers[chosen], whole.classes, whole.n_answers
+        )
+        found[name] = mean_cohen(part)
+    return found
 
 
-def agreement_table(patterns: Iterable[pd.Series], cohen: float | None = None) -> pa.Table:
-    """Each measure of all classes, then of each; with `mean_cohen`, which has no interval, where it is known."""
+def agreement_table(
+    patterns: Iterable[pd.Series], cohen: Mapping[str | None, Interval] | None = None
+) -> pa.Table:
+    """Each measure of all classes, then of each; with `cohen_by_class` where it is known."""
     parts = [part for part in patterns if len(part)]
     if not parts:
         return AGREEMENT.schema.empty_table()
@@ -39,8 +50,8 @@ def agreement_table(patterns: Iterable[pd.Series], cohen: float | None = None) -
     for name, chosen in [(None, total), *total.groupby("class_name")]:
         counts, questions = chosen[list(ANSWERS)].to_numpy(), chosen["questions"].to_numpy()
         measured = with_intervals(counts, questions)
-        if name is None and cohen is not None:
-            measured["mean_cohen_kappa"] = Interval(cohen, np.nan, np.nan)
+        if cohen is not None:
+            measured["mean_cohen_kappa"] = cohen[name]
         for measure, found in measured.items():
             numbers = {"value": found.value, "low": found.low, "high": found.high}
             rows.append(

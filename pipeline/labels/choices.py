@@ -1,7 +1,7 @@
 """Choices among all classes, as in CIFAR-10N, turned into answers to the questions that were asked."""
 
-import numpy as np
 import pyarrow as pa
+from pyarrow import compute as pc
 
 from pipeline.labels.votes import VOTE_ROWS
 
@@ -13,17 +13,12 @@ def expand_choices(votes: pa.Table, questions: pa.Table) -> pa.Table:
     image_id and class_name, each pair once. A vote about an image of which nothing was asked stays as it is, to
     be rejected. Note what docs/labels.md says of such votes: they are not independent of each other.
     """
-    frame = votes.to_pandas()
-    chosen = frame["class_name"].isna()
-    if not chosen.any():
+    chosen = pc.is_null(votes["class_name"])
+    if not pc.any(chosen).as_py():
         return votes
-    asked = questions.select(["image_id", "class_name"]).to_pandas().rename(columns={"class_name": "asked"})
-    pairs = frame[chosen].drop(columns="class_name").merge(asked, on="image_id", how="left")
-    said = np.where(pairs["answer"] == pairs["asked"], "yes", "no")
-    pairs["answer"] = np.where(pairs["answer"] == "unsure", "unsure", said)
-    pairs = pairs.rename(columns={"asked": "class_name"})[VOTE_ROWS.names]
-    tables = [
-        pa.table([pa.array(part[f.name], f.type, from_pandas=True) for f in VOTE_ROWS], schema=VOTE_ROWS)
-        for part in (frame[~chosen], pairs)
-    ]
-    return pa.concat_tables(tables)
+    asked = questions.select(["image_id", "class_name"])
+    pairs = votes.filter(chosen).drop_columns("class_name").join(asked, "image_id", join_type="left outer")
+    said = pc.if_else(pc.fill_null(pc.equal(pairs["answer"], pairs["class_name"]), False), "yes", "no")
+    said = pc.if_else(pc.equal(pairs["answer"], "unsure"), "unsure", said)
+    pairs = pairs.set_column(pairs.column_names.index("answer"), "answer", said).select(VOTE_ROWS.names)
+    return pa.concat_tables([votes.filter(pc.invert(chosen)), pa.table(pairs.columns, schema=VOTE_ROWS)])

@@ -1,23 +1,26 @@
-"""Votes as codes: what a bucket sends to the one worker that models the workers of all."""
+"""Votes as codes: everything after the rules of single rows works on these columns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+from pyarrow import compute as pc
 
 from pipeline.labels.consensus.matrix import VoteMatrix
-from pipeline.labels.majority import QUESTION
 from schemas.vote import ANSWERS
+
+QUESTION = ["image_id", "class_name"]
+DAY = 86_400_000.0  # milliseconds
 
 
 @dataclass(frozen=True)
 class VoteColumns:
-    """V votes on n questions.
+    """V votes on n questions, sorted by question and worker.
 
     `questions` has image_id and class_name, sorted within a bucket; `workers` are the names, sorted; `items` and
-    `voters` int32 (V,) are codes into the two, `answers` int8 (V,) one into ANSWERS.
+    `voters` int32 (V,) are codes into the two, `answers` int8 (V,) one into ANSWERS. `seconds` float32 (V,) and `days`
+    float64 (V,), since 1970, are NaN where not known; they stay in the bucket, and are None where all come together.
     """
 
     questions: pa.Table
@@ -25,6 +28,8 @@ class VoteColumns:
     items: np.ndarray
     voters: np.ndarray
     answers: np.ndarray
+    seconds: np.ndarray | None = None
+    days: np.ndarray | None = None
 
     def matrix(self) -> VoteMatrix:
         """The same for the methods: classes are yes and no, unsure is the third answer."""
@@ -37,22 +42,49 @@ class VoteColumns:
         sums = np.bincount(cells, minlength=self.questions.num_rows * len(ANSWERS))
         return sums.reshape(-1, len(ANSWERS))
 
+    def without_times(self) -> "VoteColumns":
+        """What the methods need."""
+        return replace(self, seconds=None, days=None)
 
-def encode_votes(votes: pd.DataFrame) -> VoteColumns:
-    """Code votes with image_id, class_name, worker_id and answer."""
-    groups = votes.groupby(QUESTION, sort=True)
-    questions = groups.size().index.to_frame(index=False)
-    voters, workers = pd.factorize(votes["worker_id"].to_numpy(dtype=object), sort=True)
-    table = pa.table([pa.array(questions[name], pa.string()) for name in QUESTION], names=QUESTION)
-    answers = pd.Index(ANSWERS).get_indexer(pd.Index(votes["answer"]))
-    items = groups.ngroup().to_numpy()
+
+def codes_of(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+    """Codes (n,) into the distinct values of a column, and these, sorted, null the last."""
+    encoded = column.combine_chunks().dictionary_encode("encode")
+    order = pc.sort_indices(encoded.dictionary)
+    ranks = np.empty(len(order), np.int64)
+    ranks[order.to_numpy()] = np.arange(len(order))
+    return ranks[encoded.indices.to_numpy(zero_copy_only=False)], encoded.dictionary.take(order)
+
+
+def encode_votes(votes: pa.Table) -> VoteColumns:
+    """Code a vote table, in which no worker has answered a question twice."""
+    images, image_names = codes_of(votes["image_id"])
+    classes, class_names = codes_of(votes["class_name"])
+    voters, workers = codes_of(votes["worker_id"])
+    keys = images * len(class_names) + classes
+    order = np.argsort(keys * len(workers) + voters)
+    keys = keys[order]
+    new = np.diff(keys, prepend=-1) > 0  # the first vote on each question
+    asked = keys[new]
+    names = [
+        image_names.take(pa.array(asked // max(len(class_names), 1))),
+        class_names.take(pa.array(asked % max(len(class_names), 1))),
+    ]
+    answers = pc.index_in(votes["answer"], pa.array(ANSWERS)).to_numpy()
+    days = votes["time"].cast(pa.int64()).to_numpy() / DAY
     return VoteColumns(
-        table, workers, items.astype(np.int32), voters.astype(np.int32), answers.astype(np.int8)
+        pa.table(names, names=QUESTION),
+        workers.to_numpy(zero_copy_only=False),
+        (np.cumsum(new) - 1).astype(np.int32),
+        voters[order].astype(np.int32),
+        answers[order].astype(np.int8),
+        votes["seconds"].to_numpy()[order],
+        days[order],
     )
 
 
 def join_columns(parts: Sequence[VoteColumns]) -> VoteColumns:
-    """One after the other: questions are different ones, workers may be the same."""
+    """One after the other: questions are different ones, workers may be the same. Times are left out."""
     workers = np.unique(np.concatenate([np.empty(0, object), *(part.workers for part in parts)]))
     starts = np.cumsum([0, *(part.questions.num_rows for part in parts)])
     none = np.empty(0, np.int32)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from io import BytesIO
+from urllib.parse import quote
 
 import pyarrow as pa
 from pyarrow import csv
@@ -34,7 +35,7 @@ def to_label_studio(questions: pa.Table) -> dict[str, str]:
     """
     tasks = []
     for row in questions.to_pylist():
-        image = row["url"] or f"/data/local-files/?d={row['path']}"
+        image = row["url"] or f"/data/local-files/?d={quote(row['path'])}"
         data = {"image": image, **{name: row[name] for name in ("image_id", "class_name", "ask")}}
         tasks.append({"data": data})
     text = json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.keyed_hash import keyed_hash
-from pipeline.labels.columns import VoteColumns
+from pipeline.labels.columns import QUESTION, VoteColumns
 from pipeline.labels.consensus.methods import consensus
 from pipeline.labels.consensus.posterior import TIE, UNDECIDED, UNKNOWN, Posterior
 from pipeline.labels.consensus.settings import Settings
-from pipeline.labels.majority import QUESTION, verdict_table, verdicts_of_counts
+from pipeline.labels.majority import verdict_table, verdicts_of_counts
 from schemas.vote import ANSWERS
 
 YES, NO = ANSWERS.index("yes"), ANSWERS.index("no")

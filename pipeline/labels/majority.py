@@ -1,28 +1,20 @@
 """Majority: the paper's rule (Jiang et al., 2020, section 3). A tie is a state, not an accident of ordering."""
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
+from pipeline.labels.columns import VoteColumns
 from schemas.verdict import VERDICT
-from schemas.vote import ANSWERS
-
-QUESTION = ["image_id", "class_name"]
 
 
-def majority(votes: pd.DataFrame, min_votes: int) -> pa.Table:
+def majority(votes: VoteColumns, min_votes: int) -> pa.Table:
     """Verdicts by strict majority.
 
-    `votes` has image_id, class_name, answer, one row a vote. A verdict is yes or no where more than half of all
-    votes on the question say so, `unsure` counting among all; else, and with fewer than `min_votes` votes, it is
-    undecided. Returns a verdict table sorted by (image_id, class_name), one row for each question with votes.
+    A verdict is yes or no where more than half of all votes on the question say so, `unsure` counting among all;
+    else, and with fewer than `min_votes` votes, it is undecided. Returns a verdict table in the order of
+    `votes.questions`, one row for each.
     """
-    counts = votes.groupby([*QUESTION, "answer"]).size().unstack("answer", fill_value=0)
-    counts = counts.reindex(columns=list(ANSWERS), fill_value=0).sort_index()
-    questions = counts.index.to_frame(index=False)
-    return verdicts_of_counts(
-        pa.Table.from_pandas(questions, preserve_index=False), counts.to_numpy(), min_votes
-    )
+    return verdicts_of_counts(votes.questions, votes.counts(), min_votes)
 
 
 def verdicts_of_counts(questions: pa.Table, counts: np.ndarray, min_votes: int) -> pa.Table:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.labels.majority import QUESTION
+from pipeline.labels.columns import QUESTION
 from schemas.precision import PRECISION
 from schemas.verdict import VERDICTS
 
@@ -24,7 +24,7 @@ def precision_sums(questions: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFr
     """
     rows = questions.merge(verdicts[[*QUESTION, "verdict"]], on=QUESTION, how="left")
     rows["verdict"] = rows["verdict"].fillna("undecided")
-    rows["method"] = rows["method"].astype(object).where(rows["method"].notna(), "")
+    rows["method"] = rows["method"].astype("str").fillna("")
     band = np.searchsorted(BANDS, rows["rank"].fillna(NOT_TOLD).to_numpy(), side="right") - 1
     rows["band"] = np.where(rows["rank"].isna(), NOT_TOLD, band)
     counts = rows.groupby([*KEY, "verdict"]).size().unstack("verdict", fill_value=0)

@@ -6,7 +6,7 @@ import pyarrow as pa
 from scipy.special import betainc, xlogy
 
 from pipeline.keyed_hash import keyed_hash
-from pipeline.labels.majority import QUESTION
+from pipeline.labels.columns import QUESTION
 from schemas.next_question import NEXT_QUESTION
 from schemas.vote import ANSWERS
 

@@ -6,43 +6,69 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from pipeline.labels.columns import VoteColumns
+from pipeline.labels.drift import drifts
 from pipeline.labels.suspicion import suspicions
+from schemas.vote import ANSWERS
 from schemas.worker import WORKER
+
+YES, NO = ANSWERS.index("yes"), ANSWERS.index("no")
 
 # `yes_no` counts the votes no where the others lean to yes, and so on.
 LEANS = ["yes_yes", "yes_no", "no_yes", "no_no"]
-SUMS = ["answers", "yes", "no", "unsure", *LEANS, "timed", "seconds"]
+# Of the votes with a time on which the others lean to a side: how many, how many agree, and what a line through
+# agreement over time is made of (t in days since EPOCH).
+TREND = ["dated", "dated_agree", "t", "tt", "t_agree"]
+SUMS = ["answers", "yes", "no", "unsure", *LEANS, "timed", "seconds", *TREND]
+EPOCH = 18262.0  # 2020-01-01 in days since 1970: squares of days near to now lose no digits
 
 
-def worker_sums(votes: pd.DataFrame) -> pd.DataFrame:
+def worker_sums(votes: VoteColumns) -> pd.DataFrame:
     """Sums by worker_id of a bucket of votes that holds all votes of its images.
 
     A vote yes or no is compared with the strict majority among the yes and no of the *other* workers, where they
     have one: a worker is not compared with a verdict that their own vote has swayed.
     """
-    votes = votes.reset_index(drop=True)
-    yes, no = (votes["answer"] == "yes").astype(int), (votes["answer"] == "no").astype(int)
-    question = [votes["image_id"], votes["class_name"]]
-    lead = (yes - no).groupby(question).transform("sum") - (yes - no)  # of yes over no among the others
-    columns = {
-        "worker_id": votes["worker_id"],
-        "answers": 1,
+    yes, no = votes.answers == YES, votes.answers == NO
+    side = yes.astype(np.int64) - no
+    counts = votes.counts()
+    lead = (counts[:, YES] - counts[:, NO])[votes.items] - side  # of yes over no among the others
+    assert votes.seconds is not None
+    assert votes.days is not None
+    timed = ~np.isnan(votes.seconds)
+    agrees = lead * side > 0
+    dated = ~np.isnan(votes.days) & (lead * side != 0)
+    t = np.where(dated, votes.days - EPOCH, 0)
+    columns: dict[str, np.ndarray | None] = {
+        "answers": None,
         "yes": yes,
         "no": no,
-        "unsure": votes["answer"] == "unsure",
-        "yes_yes": (lead > 0) & (yes == 1),
-        "yes_no": (lead > 0) & (no == 1),
-        "no_yes": (lead < 0) & (yes == 1),
-        "no_no": (lead < 0) & (no == 1),
-        "timed": votes["seconds"].notna(),
-        "seconds": votes["seconds"].fillna(0).astype(np.float64),
+        "unsure": side == 0,
+        "yes_yes": (lead > 0) & yes,
+        "yes_no": (lead > 0) & no,
+        "no_yes": (lead < 0) & yes,
+        "no_no": (lead < 0) & no,
+        "timed": timed,
+        "seconds": np.where(timed, votes.seconds, 0),
+        "dated": dated,
+        "dated_agree": dated & agrees,
+        "t": t,
+        "tt": t * t,
+        "t_agree": t * agrees,
     }
-    return pd.DataFrame(columns).groupby("worker_id")[SUMS].sum()
+    floats = {"seconds", "t", "tt", "t_agree"}
+    sums = {
+        name: np.bincount(votes.voters, values, len(votes.workers)).astype(
+            np.float64 if name in floats else np.int64
+        )
+        for name, values in columns.items()
+    }
+    return pd.DataFrame(sums, index=pd.Index(votes.workers, dtype=object, name="worker_id"))
 
 
 def worker_table(sums: Iterable[pd.DataFrame], skill: Mapping[str, float] | None = None) -> pa.Table:
     """The worker table, sorted by worker_id, of the sums of all buckets, and the `skill` that a method found."""
-    # Sorting first makes the sum of seconds independent of the order in which buckets arrive.
+    # Sorting first makes the sums of times independent of the order in which buckets arrive.
     parts = sorted(
         (part for part in sums if len(part)), key=lambda part: (part.index[0], part.to_numpy().tobytes())
     )
@@ -60,6 +86,7 @@ def worker_table(sums: Iterable[pd.DataFrame], skill: Mapping[str, float] | None
         _ratio(total["no_no"], total["no_yes"] + total["no_no"]),
         [None if skill is None else skill.get(name) for name in total.index],
         suspicions(total),
+        *drifts(total),
     ]
     arrays = [pa.array(c, f.type, from_pandas=True) for c, f in zip(columns, WORKER.schema, strict=True)]
     return pa.table(arrays, schema=WORKER.schema)

@@ -82,11 +82,24 @@ def bucket_shards(manifest: Manifest, index: int, count: int) -> list[Shard]:
 
 
 def read_bucket(
-    folder: str, index: int, count: int, columns: Sequence[str] | None = None
+    folder: str,
+    index: int,
+    count: int,
+    columns: Sequence[str] | None = None,
+    manifest: Manifest | None = None,
 ) -> Iterator[pa.Table]:
-    """The tables of one bucket of a committed directory, in the order of `place`."""
-    for shard in bucket_shards(read_manifest(folder), index, count):
+    """The tables of one bucket of a committed directory, in the order of `place`.
+
+    Who reads many buckets gives the `manifest`, so that it is not parsed for each.
+    """
+    for shard in bucket_shards(manifest or read_manifest(folder), index, count):
         yield _read(files.join(folder, shard.file), columns)
+
+
+def read_whole_bucket(folder: str, index: int, count: int, schema: pa.Schema) -> pa.Table:
+    """One bucket of a committed directory as one table of the columns of `schema`, in one piece."""
+    found = read_bucket(folder, index, count, schema.names)
+    return pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in found)]).combine_chunks()
 
 
 def _read(path: str, columns: Sequence[str] | None) -> pa.Table:

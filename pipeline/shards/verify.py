@@ -16,7 +16,8 @@ from pipeline.dedupe.leaks import find_leaks
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
 from pipeline.ingest.images import open_stored
 from pipeline.keyed_hash import place
-from pipeline.noise.splits import TEST_SPLIT, noise_by_class
+from pipeline.noise.examples import noise_by_class
+from pipeline.noise.splits import TEST_SPLIT
 from pipeline.shards import directory
 from pipeline.shards.plan import PICTURES
 from schemas.errors import DataError

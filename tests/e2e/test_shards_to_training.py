@@ -30,13 +30,13 @@ def test_the_trainer_sees_the_pixels_and_labels_of_the_table(built):
     assert loaded.labels.tolist() == [row["label"] for row in rows]
     assert loaded.is_clean.tolist() == [row["is_clean"] for row in rows]
     picture = np.asarray(Image.open(io.BytesIO(rows[5]["image"]["bytes"])).convert("RGB"))
-    assert (loaded.images[5].permute(1, 2, 0).numpy() == picture).all()
+    assert (loaded.pictures.images[5].permute(1, 2, 0).numpy() == picture).all()
 
 
 def test_a_shared_set_is_the_same_set(built, shared):
     for name in ("red-0.50", "test"):
         one, other = load(built / "dataset" / name), load(shared / name)
-        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.pictures.images, other.pictures.images)
         assert torch.equal(one.labels, other.labels)
         assert torch.equal(one.true_labels, other.true_labels)
 

@@ -59,7 +59,7 @@ def tiny(tmp_path: Path) -> Tiny:
         "test": ["test.csv"],
         "web": ["web.csv"],
         "votes": ["votes.csv"],
-        "ingest": {"size": 16, "resize": "exact", "format": "png"},
+        "ingest": {"size": 16, "resize": "exact", "format": "png", "contact": "test@example.org"},
         "noise": {"levels": [0, 0.5], "colours": ["red"]},
     }
     return Tiny(folder, lists, config)

@@ -28,8 +28,8 @@ from tests.hostile.conftest import Run, Tiny
         (["--set", "classes=[ant]"], "classes are two or more, each named once"),
         (["--set", "clean=clean.csv"], "clean: expected a list, got 'clean.csv'"),
         (["--set", "ingest.size=big"], "ingest.size: expected int, got 'big'"),
+        (["--set", "ingest.fetches=0"], "ingest: fetches must be more than 0, got 0"),
         (["--set", "ingest.preset=tdfs"], "ingest.preset: 'tdfs' is not one of tfds, follow-ups"),
-        (["--set", "ingest.fetch_threads=0"], "ingest: fetch_threads must be more than 0, got 0"),
         (["--set", "ingest.max_rejected_share=40"], "ingest: max_rejected_share is a share from 0 to 1, got 40"),
         (["--set", "seed"], "--set 'seed': write it as key=value"),
         (["--levels", "0.2"], "unknown flag --levels; --help shows ours, Beam's documentation those of a runner"),
@@ -164,7 +164,7 @@ def damage_the_web_list(tiny: Tiny) -> Counter[str]:
     bad("bad_location", path="../secret.png")
     bad("bad_location", path="/etc/passwd")
     bad("bad_location", path="", url="file:///etc/passwd")
-    bad("bad_location", path="", url="http://169.254.169.254/latest/meta-data/")
+    bad("private_address", path="", url="http://169.254.169.254/latest/meta-data/")
     bad("not_found", path="missing.png")
     bad("truncated", path="cut.png")
     bad("not_an_image", path="page.jpg")

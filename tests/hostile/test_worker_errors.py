@@ -3,7 +3,7 @@
 import apache_beam as beam
 import pytest
 
-from pipeline.jobs.options import run_job
+from pipeline.jobs.run import Work, run_job
 from schemas.errors import DataError
 
 FROM_ANOTHER_PROCESS = """Error received from SDK harness for instruction 3: Traceback (most recent call last):
@@ -12,6 +12,7 @@ FROM_ANOTHER_PROCESS = """Error received from SDK harness for instruction 3: Tra
 schemas.errors.DataError: web.csv, line 7: no UTF-8; save it as UTF-8 text [while running 'Ingest/CheckRows']
 """
 ONE_PROCESS = ["--direct_num_workers=1"]
+WORK = Work("test", "", "things", 1, 0)  # nothing is written by a job that fails
 
 
 def test_the_message_of_a_worker_process_is_found_in_its_traceback() -> None:
@@ -19,7 +20,7 @@ def test_the_message_of_a_worker_process_is_found_in_its_traceback() -> None:
         raise RuntimeError(FROM_ANOTHER_PROCESS)
 
     with pytest.raises(DataError) as caught:
-        run_job(fail, ONE_PROCESS, 0)
+        run_job(fail, ONE_PROCESS, WORK)
     assert str(caught.value) == "web.csv, line 7: no UTF-8; save it as UTF-8 text"
 
 
@@ -28,7 +29,7 @@ def test_the_message_of_a_worker_thread_loses_what_beam_adds() -> None:
         raise DataError("web.csv: bad")
 
     with pytest.raises(DataError) as caught:
-        run_job(lambda p: p | beam.Create([1]) | "Check" >> beam.Map(check), ONE_PROCESS, 0)
+        run_job(lambda p: p | beam.Create([1]) | "Check" >> beam.Map(check), ONE_PROCESS, WORK)
     assert str(caught.value) == "web.csv: bad"
 
 
@@ -37,4 +38,4 @@ def test_a_fault_of_ours_stays_what_it_is() -> None:
         raise KeyError("schemas.errors.DataError is not at the start of a line")
 
     with pytest.raises(KeyError):
-        run_job(fail, ONE_PROCESS, 0)
+        run_job(fail, ONE_PROCESS, WORK)

@@ -112,10 +112,10 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     real = Trainer._measure
 
-    def measure_and_press(self: Trainer, epoch: int) -> dict[str, Any]:
-        if epoch == 1:
+    def measure_and_press(self: Trainer) -> dict[str, Any]:
+        if self.epoch == 1:
             signal.raise_signal(signal.SIGINT)
-        return real(self, epoch)
+        return real(self)
 
     monkeypatch.setattr(Trainer, "_measure", measure_and_press)
     call = train(dataset, tmp_path / "run", "--json")

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,13 +9,10 @@ from torch.optim.sgd import sgd
 
 from schemas.errors import UsageError
 from training.averaging import AveragedWeights
-from training.config import METHODS, Augment, Network, Optimizer, TrainConfig
-from training.data.augment import Augmenter, draw
-from training.data.order import epoch_order
+from training.config import METHODS, Optimizer, TrainConfig
 from training.method_config import MentorMix
 from training.methods.choose import make_method
 from training.methods.interface import Facts
-from training.models.choose import NETWORKS, make_network
 from training.optimizer import MomentumSGD, learning_rate
 from training.recipes.choose import RECIPES, configure
 from training.recipes.released import CIFAR10, mentormix_for
@@ -101,56 +97,6 @@ def test_step_schedule_and_warmup() -> None:
     rates = [learning_rate(config, step, 4, 5) for step in range(20)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert rates[8:13] == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.01])
-
-
-def test_epoch_order_is_a_permutation_that_depends_on_seed_and_epoch_alone() -> None:
-    one = epoch_order(100, seed=1, epoch=0)
-    assert sorted(one.tolist()) == list(range(100))
-    assert torch.equal(one, epoch_order(100, seed=1, epoch=0))
-    assert not torch.equal(one, epoch_order(100, seed=1, epoch=1))
-    assert not torch.equal(one, epoch_order(100, seed=2, epoch=0))
-
-
-def test_augmentation_equals_crop_and_flip_one_image_at_a_time() -> None:
-    images = torch.randint(256, (6, 3, 5, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    config = Augment(crop_padding=2, flip=True)
-    draws = draw(config, 6, seed=4, epoch=1, device=CPU)
-    index = torch.tensor([5, 0, 3])
-    batch = Augmenter(images, config).batch(index, draws, slice(2, 5))
-    for row, (image, place) in enumerate(zip(index.tolist(), range(2, 5), strict=True)):
-        padded = np.pad(images[image].numpy(), ((0, 0), (2, 2), (2, 2)))
-        top, left = int(draws.top[place]), int(draws.left[place])
-        cut = padded[:, top : top + 5, left : left + 7]
-        if draws.flip[place]:
-            cut = cut[:, :, ::-1]
-        assert batch[row].numpy() == pytest.approx(cut / 127.5 - 1, abs=1e-6)
-    assert batch.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_augmentation_draws_cover_their_range() -> None:
-    draws = draw(Augment(crop_padding=1, flip=True), 1000, seed=0, epoch=0, device=CPU)
-    assert set(draws.top.tolist()) == {0, 1, 2} == set(draws.left.tolist())
-    assert 0.4 < draws.flip.double().mean().item() < 0.6
-    assert not draw(Augment(crop_padding=1, flip=False), 1000, 0, 0, CPU).flip.any()
-
-
-def test_preact_resnet18_has_the_published_size() -> None:
-    net = make_network(Network("preact_resnet18", 64), 10, seed=0)
-    # 11,171,146 in kuangliu/pytorch-cifar, which leaves out the paper's last batch norm of 512 channels
-    assert sum(parameter.numel() for parameter in net.parameters()) == 11_171_146 + 2 * 512
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_networks_start_from_their_seed_and_give_one_logit_per_class(name: str) -> None:
-    one, same, other = (make_network(Network(name, 4), 7, seed) for seed in (0, 0, 1))
-    assert one(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
-
-
-def test_an_unknown_network_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match="did you mean 'preact_resnet18'"):
-        make_network(Network("preact_resnet", 4), 2, 0)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

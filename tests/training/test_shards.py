@@ -5,17 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from schemas.errors import DataError
 from schemas.manifest import MANIFEST
 from tests.training.conftest import example, png, write_set
-from training.data.shards import load, load_pair
+from training.data.shards import ImageSet, load, load_pair
 
 RNG = np.random.default_rng(0)
 
 
 def pixels(height: int = 8, width: int = 8) -> np.ndarray:
     return RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def all_of(data: ImageSet) -> np.ndarray:
+    [images] = data.pictures.batches([torch.arange(len(data))])
+    return images.permute(0, 2, 3, 1).numpy()
 
 
 def change_manifest(directory: Path, **changes: object) -> None:
@@ -27,8 +33,8 @@ def test_images_and_labels_arrive_as_they_were_written(tmp_path: Path) -> None:
     pictures = [pixels(6, 9) for _ in range(5)]
     rows = [example(i, png(p), i % 3, None if i == 4 else i % 2, i != 1) for i, p in enumerate(pictures)]
     loaded = load(write_set(tmp_path / "red-0.20", rows, shards=1, noise_level=0.2, colour="red"))
-    assert loaded.images.shape == (5, 3, 6, 9)
-    assert np.array_equal(loaded.images.permute(0, 2, 3, 1).numpy(), np.stack(pictures))
+    assert loaded.pictures.size == (6, 9)
+    assert np.array_equal(all_of(loaded), np.stack(pictures))
     assert loaded.labels.tolist() == [0, 1, 2, 0, 1]
     assert loaded.is_clean.tolist() == [True, False, True, True, True]
     assert loaded.true_labels.tolist() == [0, 1, 0, 1, -1]
@@ -44,7 +50,7 @@ def test_shards_follow_each_other_in_the_manifests_order(tmp_path: Path) -> None
 def test_a_set_without_a_manifest_is_refused_and_its_neighbours_are_named(dataset: Path) -> None:
     (dataset / "blue-0.40" / MANIFEST).unlink()
     with pytest.raises(
-        DataError, match=r"no manifest.json, no set: its build was not finished.*blue-0.00, test"
+        DataError, match=r"no _manifest.json, no set: its build was not finished.*blue-0.00, test"
     ):
         load(dataset / "blue-0.40")
 
@@ -91,7 +97,7 @@ def test_a_label_outside_the_classes_is_refused(tmp_path: Path, label: int) -> N
 
 def test_images_of_different_sizes_are_refused_by_name(tmp_path: Path) -> None:
     rows = [example(0, png(pixels()), 0, 0, True), example(1, png(pixels(8, 9)), 0, 0, True)]
-    with pytest.raises(DataError, match="'id-00001' is 9×8, 'id-00000' is 8×8"):
+    with pytest.raises(DataError, match="'id-00001' is 9×8, others are 8×8"):
         load(write_set(tmp_path / "set", rows, shards=1))
 
 

@@ -1,60 +1,91 @@
-"""Random crop and flip of resident uint8 images as one gather; a whole epoch's draws are made at once."""
+"""Augmentation of a batch as tensor operations, the same on CPU and GPU; a whole epoch's draws are made at once.
+
+Resize, pad, random crop, mirror, then the colour distortion of the MentorMix code; pixels end in [−1, 1]. A picture
+that is only looked at is resized and cut in the middle.
+"""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import interpolate, pad
 
 from training.config import Augment
+from training.data.colour import ColourDraws, distort, draw_colours
 from training.randomness import generator
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Scale uint8 pixels to float32 in [−1, 1], as the MentorMix code does; the memory format stays."""
+    """Scale pixels 0…255 to float32 in [−1, 1], as the MentorMix code does; the memory format stays."""
     return images.float().mul_(2 / 255).sub_(1)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """One epoch's augmentation: crop offsets int64 [N] in 0…2·padding, and whether to mirror, bool [N]."""
+    """One epoch's augmentation: crop offsets int64 [N], whether to mirror, bool [N], and colours perhaps."""
 
     top: Tensor
     left: Tensor
     flip: Tensor
-
-
-def draw(config: Augment, size: int, seed: int, epoch: int, device: torch.device, view: int = 0) -> Draws:
-    """Draw the augmentation of `size` images for one epoch; each `view` is another one of the same images."""
-    source = generator(seed, epoch, f"augment{view or ''}", device)
-    span = 2 * config.crop_padding + 1
-    top, left = torch.randint(span, (2, size), generator=source, device=device)
-    flip = torch.rand(size, generator=source, device=device) < (0.5 if config.flip else 0.0)
-    return Draws(top, left, flip)
+    colours: ColourDraws | None = None
 
 
 class Augmenter:
-    """Holds a set's images, padded once, and cuts batches from them."""
+    """What becomes of stored pictures of one size before a network sees them."""
 
-    def __init__(self, images: Tensor, config: Augment) -> None:
-        """`images`: uint8 [N, C, H, W]."""
-        self.height, self.width = images.shape[2:]
-        border = config.crop_padding
-        self.plain = border == 0 and not config.flip
+    def __init__(self, config: Augment, height: int, width: int, device: torch.device) -> None:
+        """`height`, `width`: of the stored pictures. Raises ValueError if they are smaller than the crop."""
+        self.config = config
+        self.scaled = (config.resize or height, config.resize or width)
+        self.out = (config.size or self.scaled[0], config.size or self.scaled[1])
+        self.spans = [a + 2 * config.crop_padding - b + 1 for a, b in zip(self.scaled, self.out, strict=True)]
+        if min(self.spans) < 1:
+            raise ValueError(
+                f"augment.size={config.size} is more than the pictures have, {self.scaled[1]}×{self.scaled[0]}; "
+                "set augment.resize, or build the set larger"
+            )
+        self.rows = torch.arange(self.out[0], device=device)
+        self.columns = torch.arange(self.out[1], device=device)
+
+    def draw(self, count: int, seed: int, epoch: int, device: torch.device, view: int = 0) -> Draws:
+        """Draw for `count` pictures of one epoch; each `view` is another augmentation of the same pictures."""
+        source = generator(seed, epoch, f"augment{view or ''}", device)
+        top, left = (torch.randint(span, (count,), generator=source, device=device) for span in self.spans)
+        flip = torch.rand(count, generator=source, device=device) < (0.5 if self.config.flip else 0.0)
+        colours = draw_colours(count, source) if self.config.colour else None
+        return Draws(top, left, flip, colours)
+
+    def train(self, images: Tensor, draws: Draws, chosen: slice) -> Tensor:
+        """Change uint8 pictures [B, C, H, W] as `draws` says at `chosen`: float32 [B, C, H', W'], channels-last."""
+        images = self._scale(images)
+        if min(self.spans) > 1 or max(self.spans) > 1 or self.config.flip:
+            images = self._cut(images, draws, chosen)
+        if draws.colours is None:
+            return to_float(images)
+        return distort(images.float() / 255, draws.colours.at(chosen)).mul_(2).sub_(1)
+
+    def evaluate(self, images: Tensor) -> Tensor:
+        """Resize uint8 pictures [B, C, H, W] and cut their middle: float32 [B, C, H', W']."""
+        images = self._scale(images)
+        top, left = ((a - b) // 2 for a, b in zip(self.scaled, self.out, strict=True))
+        return to_float(images[:, :, top : top + self.out[0], left : left + self.out[1]])
+
+    def _scale(self, images: Tensor) -> Tensor:
+        """Resize to `scaled`, bilinear with antialiasing; untouched uint8 where that is the stored size."""
+        if images.shape[2:] == self.scaled:
+            return images
+        return interpolate(images.float(), self.scaled, mode="bilinear", antialias=True, align_corners=False)
+
+    def _cut(self, images: Tensor, draws: Draws, chosen: slice) -> Tensor:
+        """Pad with black, cut at the drawn place and mirror where drawn, in one gather."""
+        border = self.config.crop_padding
         padded = pad(images, (border,) * 4) if border else images
-        self.images = padded.contiguous(memory_format=torch.channels_last)
-        self.rows = torch.arange(self.height, device=images.device)
-        self.columns = torch.arange(self.width, device=images.device)
-
-    def batch(self, index: Tensor, draws: Draws, chosen: slice) -> Tensor:
-        """Return images `index` [B], changed by `draws` at `chosen`: float32 [B, C, H, W], channels-last."""
-        _, channels, height, width = self.images.shape
-        pixels_NC = self.images.permute(0, 2, 3, 1).reshape(-1, channels)
-        if self.plain:
-            return to_float(self.images[index])
+        batch, channels, height, width = padded.shape
+        pixels_NC = padded.permute(0, 2, 3, 1).reshape(-1, channels)
         y_BH = draws.top[chosen, None] + self.rows
-        columns_BW = torch.where(draws.flip[chosen, None], self.width - 1 - self.columns, self.columns)
+        columns_BW = torch.where(draws.flip[chosen, None], self.out[1] - 1 - self.columns, self.columns)
         x_BW = draws.left[chosen, None] + columns_BW
-        at_BHW = ((index[:, None] * height + y_BH) * width)[:, :, None] + x_BW[:, None, :]
+        first_B = torch.arange(batch, device=images.device) * height
+        at_BHW = ((first_B[:, None] + y_BH) * width)[:, :, None] + x_BW[:, None, :]
         cut = pixels_NC.index_select(0, at_BHW.reshape(-1))
-        return to_float(cut.view(len(index), self.height, self.width, channels).permute(0, 3, 1, 2))
+        return cut.view(batch, *self.out, channels).permute(0, 3, 1, 2)

@@ -1,39 +1,40 @@
-"""Read a committed set of Parquet shards into tensors; refuse one that is unfinished, altered or inconsistent."""
+"""Open a committed set of Parquet shards; refuse one that is unfinished, altered or inconsistent."""
 
 import hashlib
-import io
-import os
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
 from torch import Tensor
 
 from schemas.errors import DataError
-from schemas.example import EXAMPLE, PICTURE_SCHEMA
-from schemas.manifest import MANIFEST, Manifest, Shard
+from schemas.example import EXAMPLE
+from schemas.manifest import MANIFEST, Manifest
+from training.data.decode import decode
+from training.data.encoded import EncodedPictures, join, open_shard, pictures_of
+from training.data.pictures import Resident, Streamed
 
 UNKNOWN = -1  # stands for a true label that the table leaves null
 COLUMNS = ["label", "is_clean", "image_id", "true_label"]
+RESIDENT_BYTES = 8 << 30  # decoded pictures up to this size are kept on the device
 PICTURES = "images"  # beside the sets of a shared dataset, which are lists of examples
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A whole set, resident on one device.
+    """A whole set; all but streamed pictures is resident on one device.
 
-    images: uint8 [N, 3, H, W], stored channels-last; labels: int64 [N], the given ones; is_clean: bool [N];
+    labels: int64 [N], the given ones; is_clean: bool [N];
     true_labels: int64 [N], −1 where unknown; digest: of the manifest, so it names the bytes of every shard.
     """
 
     name: str
-    images: Tensor
+    pictures: Resident | Streamed
     labels: Tensor
     is_clean: Tensor
     true_labels: Tensor
@@ -45,12 +46,18 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, rows: Tensor) -> Self:
+        """Return some of the examples, by row, int64 [n]."""
+        names = ("labels", "is_clean", "true_labels")
+        parts = {name: getattr(self, name)[rows.to(getattr(self, name).device)] for name in names}
+        return replace(self, pictures=self.pictures.take(rows), **parts)
+
     def to(self, device: torch.device) -> Self:
         """Return the set on `device`."""
         moved = {
-            name: getattr(self, name).to(device) for name in ("images", "labels", "is_clean", "true_labels")
+            name: getattr(self, name).to(device) for name in ("pictures", "labels", "is_clean", "true_labels")
         }
-        return type(self)(**{**self.__dict__, **moved})
+        return replace(self, **moved)
 
 
 def read_manifest(directory: Path) -> tuple[Manifest, str]:
@@ -74,16 +81,23 @@ def read_manifest(directory: Path) -> tuple[Manifest, str]:
     return manifest, hashlib.sha256(data).hexdigest()
 
 
-def load(directory: Path) -> ImageSet:
-    """Read, check and decode one set (a folder with a manifest) onto the CPU.
+def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
+    """Open and check one set (a folder with a manifest).
 
-    Raises DataError, naming file and remedy, for a missing manifest, a missing or altered shard, wrong
-    counts, labels outside the classes, undecodable images, and images of different sizes.
+    Its pictures are decoded onto the CPU if they fit `resident_bytes`, else they will be streamed. Raises
+    DataError, naming file and remedy, for a missing manifest, a missing or altered shard, wrong counts, labels
+    outside the classes, undecodable pictures, and pictures of different sizes.
     """
     manifest, digest = read_manifest(directory)
     shared = manifest.about.get("mode") == "shared"
-    columns = COLUMNS if shared else ["image", *COLUMNS]
-    table = pa.concat_tables(_read_shard(directory / shard.file, shard, columns) for shard in manifest.shards)
+    tables, parts = [], []
+    for shard in manifest.shards:
+        mapped, parquet = open_shard(directory / shard.file, shard)
+        tables.append(_read(parquet, COLUMNS, directory / shard.file))
+        if not shared:
+            _require_column(parquet, "image", directory / shard.file)
+            parts.append(pictures_of(mapped, parquet))
+    table = pa.concat_tables(tables)
     if table.num_rows != manifest.rows:
         raise DataError(f"{directory}: shards hold {table.num_rows} rows, the manifest says {manifest.rows}")
     names = tuple(manifest.about["class_names"])
@@ -93,13 +107,12 @@ def load(directory: Path) -> ImageSet:
             f"{directory}: labels run from {labels.min()} to {labels.max()}, but the manifest has {len(names)} "
             "class names; build the set again"
         )
-    ids = table["image_id"].to_pylist()
-    encoded = _shared_pictures(directory, ids) if shared else _bytes(table)
-    images = _decode(encoded, ids, str(directory))
-    true_labels = pa.compute.fill_null(table["true_label"], UNKNOWN).to_numpy()
+    ids = table["image_id"]
+    encoded = _shared_pictures(directory, ids) if shared else join(parts)
+    true_labels = pc.fill_null(table["true_label"], UNKNOWN).to_numpy()
     return ImageSet(
         name=directory.name,
-        images=torch.from_numpy(images).permute(0, 3, 1, 2),
+        pictures=_pictures(encoded, ids, str(directory), resident_bytes),
         labels=torch.tensor(labels, dtype=torch.int64),
         is_clean=torch.tensor(table["is_clean"].to_numpy(zero_copy_only=False)),
         true_labels=torch.tensor(true_labels, dtype=torch.int64),
@@ -110,15 +123,41 @@ def load(directory: Path) -> ImageSet:
     )
 
 
-def load_pair(data: Path, train: str, test: str) -> tuple[ImageSet, ImageSet]:
-    """Read a training set and the test set of `data`; DataError if their classes or image sizes differ."""
-    first, second = load(data / train), load(data / test)
+def _pictures(encoded: EncodedPictures, ids: pa.ChunkedArray, where: str, most: int) -> Resident | Streamed:
+    """Decode one picture, which decides the size, and then all of them if they fit `most` bytes."""
+    known = Ids(ids)
+    try:
+        height, width, _ = decode(encoded[0]).shape
+    except (OSError, ValueError) as error:
+        raise DataError(f"{where}: image {known[0]!r} cannot be decoded ({error}); build again") from error
+    streamed = Streamed(encoded, known, (height, width), where)
+    return streamed.resident() if len(encoded) * height * width * 3 <= most else streamed
+
+
+class Ids(Sequence[str]):
+    """Image ids by row, kept as Arrow has them."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self.column = column
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self.column[row].as_py()
+
+
+def load_pair(
+    data: Path, train: str, test: str, resident_bytes: int = RESIDENT_BYTES
+) -> tuple[ImageSet, ImageSet]:
+    """Open a training set and the test set of `data`; DataError if their classes or image sizes differ."""
+    first, second = load(data / train, resident_bytes), load(data / test, resident_bytes)
     if first.class_names != second.class_names:
         raise DataError(
             f"{data}: {train} has the classes {list(first.class_names)}, {test} has {list(second.class_names)}; "
             "build both from one class list"
         )
-    if first.images.shape[1:] != second.images.shape[1:]:
+    if first.pictures.size != second.pictures.size:
         raise DataError(
             f"{data}: images of {train} are {_size(first)}, of {test} {_size(second)}; build both at one size"
         )
@@ -126,78 +165,39 @@ def load_pair(data: Path, train: str, test: str) -> tuple[ImageSet, ImageSet]:
 
 
 def _size(images: ImageSet) -> str:
-    return "×".join(map(str, reversed(images.images.shape[2:])))
+    return "×".join(map(str, reversed(images.pictures.size)))
 
 
-def _shared_pictures(directory: Path, ids: list[str]) -> list[bytes]:
-    """The encoded pictures of a shared dataset's set, in the order of `ids`."""
+def _shared_pictures(directory: Path, ids: pa.ChunkedArray) -> EncodedPictures:
+    """The pictures of a shared dataset's set, which is a list of examples, in the order of `ids`."""
     folder = directory.parent / PICTURES
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(f"{directory}: its pictures in {folder} are missing; copy them too, or build again")
-    columns = PICTURE_SCHEMA.names
-    wanted = pa.array(ids)
-    found: dict[str, bytes] = {}
+    there, parts = [], []
     for shard in Manifest.from_json(path.read_text(), str(path)).shards:
-        table = _read_shard(folder / shard.file, shard, columns)
-        table = table.filter(pa.compute.is_in(table["image_id"], wanted))
-        found.update(zip(table["image_id"].to_pylist(), _bytes(table), strict=True))
-    missing = [image_id for image_id in ids if image_id not in found]
-    if missing:
+        mapped, parquet = open_shard(folder / shard.file, shard)
+        there.append(_read(parquet, ["image_id"], folder / shard.file)["image_id"])
+        parts.append(pictures_of(mapped, parquet))
+    all_ids = pa.chunked_array([chunk for column in there for chunk in column.chunks], type=ids.type)
+    rows = pc.index_in(ids, value_set=all_ids)
+    if rows.null_count:
+        lost = ids.filter(pc.is_null(rows))
         raise DataError(
-            f"{directory}: {folder} lacks {len(missing)} of its pictures, {missing[0]!r} for one; build again"
+            f"{directory}: {folder} lacks {len(lost)} of its pictures, {lost[0].as_py()!r} for one; build again"
         )
-    return [found[image_id] for image_id in ids]
+    return join(parts).take(rows.to_numpy())
 
 
-def _bytes(table: pa.Table) -> list[bytes]:
-    return pa.compute.struct_field(table["image"].combine_chunks(), "bytes").to_pylist()
+def _require_column(parquet: pq.ParquetFile, column: str, path: Path) -> None:
+    if column not in parquet.schema_arrow.names:
+        raise DataError(f"{path}: lacks the column {column!r}; build the set again")
 
 
-def _read_shard(path: Path, shard: Shard, columns: list[str]) -> pa.Table:
-    if not path.is_file():
-        raise DataError(f"{path}: the manifest names this shard, but it is missing; copy it or build again")
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != shard.sha256:
-        raise DataError(f"{path}: altered since it was built (SHA-256 differs); copy it again or build again")
+def _read(parquet: pq.ParquetFile, columns: Sequence[str], path: Path) -> pa.Table:
+    for column in columns:
+        _require_column(parquet, column, path)
     try:
-        parquet = pq.ParquetFile(io.BytesIO(data))
-        missing = [column for column in columns if column not in parquet.schema_arrow.names]
-        if missing:
-            raise DataError(f"{path}: lacks the column {missing[0]!r}; build the set again")
-        table = parquet.read(columns)
+        return parquet.read(columns)
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: no readable Parquet file ({error}); build again") from error
-    if table.num_rows != shard.rows:
-        raise DataError(f"{path}: {table.num_rows} rows, the manifest says {shard.rows}; build again")
-    return table
-
-
-def _decode(encoded: list[bytes], ids: list[str], where: str) -> np.ndarray:
-    """Decode PNG, JPEG or WebP bytes to uint8 [N, H, W, 3], in threads (the decoders release the lock)."""
-
-    def pixels(index: int) -> np.ndarray:
-        try:
-            with Image.open(io.BytesIO(encoded[index]), formats=("PNG", "JPEG", "WEBP")) as image:
-                return np.asarray(image.convert("RGB"))
-        except (OSError, TypeError, Image.DecompressionBombError) as error:
-            raise DataError(
-                f"{where}: image {ids[index]!r} cannot be decoded ({error}); build again"
-            ) from error
-
-    first = pixels(0)
-    result = np.empty((len(encoded), *first.shape), dtype=np.uint8)
-
-    def fill(start: int) -> None:
-        for index in range(start, min(start + 256, len(encoded))):
-            one = pixels(index)
-            if one.shape != first.shape:
-                raise DataError(
-                    f"{where}: image {ids[index]!r} is {one.shape[1]}×{one.shape[0]}, {ids[0]!r} is "
-                    f"{first.shape[1]}×{first.shape[0]}; build the set with one image size"
-                )
-            result[index] = one
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        list(pool.map(fill, range(0, len(encoded), 256)))
-    return result

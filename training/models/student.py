@@ -11,15 +11,17 @@ class Student:
     Logits come back as float32 [B, classes], whatever the precision inside.
     """
 
-    def __init__(self, network: nn.Module, bf16: bool) -> None:
+    def __init__(self, network: nn.Module, bf16: bool, compile_mode: str = "off") -> None:
+        """`compile_mode`: off, or a mode of torch.compile."""
         self.network = network
+        self.forward = network if compile_mode == "off" else torch.compile(network, mode=compile_mode)
         self.bf16 = bf16
         self.norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
 
     def __call__(self, images: Tensor) -> Tensor:
         """Pass with gradient; batch norm uses the batch and updates its running statistics."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            logits: Tensor = self.network(images)
+            logits: Tensor = self.forward(images)
         return logits.float()
 
     @torch.no_grad()

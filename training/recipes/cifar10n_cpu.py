@@ -1,8 +1,7 @@
 """Ten thousand CIFAR-10N images on a two-core machine."""
 
 from training.config import Augment, Network, Optimizer, TrainConfig
-from training.method_config import MentorNet
-from training.recipes.released import CIFAR10, mentormix_for
+from training.recipes.released import CIFAR10, methods_for
 
 
 def cifar10n_cpu(noise_level: float) -> TrainConfig:
@@ -15,7 +14,6 @@ def cifar10n_cpu(noise_level: float) -> TrainConfig:
         python -m training train --data dataset --split blue-0.40 --method mentormix --recipe cifar10n_cpu \\
             --output runs/one
     """
-    mentormix = mentormix_for(CIFAR10, noise_level)
     return TrainConfig(
         epochs=30,
         batch_size=128,
@@ -25,6 +23,5 @@ def cifar10n_cpu(noise_level: float) -> TrainConfig:
         network=Network("small_cnn", 32),
         augment=Augment(crop_padding=0, flip=True),
         optimizer=Optimizer(learning_rate=0.1, weight_decay=2e-4),
-        mentornet=MentorNet(loss_percentile=mentormix.loss_percentile),
-        mentormix=mentormix,
+        **methods_for(CIFAR10, noise_level, many_classes=False),
     )

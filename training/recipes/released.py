@@ -1,18 +1,41 @@
-"""Settings of the MentorMix paper that depend on the noise level (ICML 2020, appendix, and the released code)."""
+"""Settings of the methods that depend on the noise level, from the MentorMix paper and from those of the methods."""
 
-from training.method_config import MentorMix
+from typing import Any
 
-# noise level: α, loss percentile p, second reweighting
-CIFAR10 = {0.2: (2.0, 0.8, False), 0.4: (8.0, 0.6, False), 0.6: (8.0, 0.6, True), 0.8: (4.0, 0.2, True)}
-RED_MINI_IMAGENET = {
-    0.2: (2.0, 0.7, False),
-    0.4: (8.0, 0.5, False),
-    0.6: (4.0, 0.3, False),
-    0.8: (8.0, 0.1, False),
-}
+from training.method_config import ELR, CoTeaching, DivideMix, MentorMix, MentorNet
+
+Table = dict[float, tuple[float, float, bool]]
+
+# noise level: α, loss percentile p, second reweighting (ICML 2020, appendix, and the released code)
+CIFAR10: Table = {
+    0.2: (2.0, 0.8, False), 0.4: (8.0, 0.6, False), 0.6: (8.0, 0.6, True), 0.8: (4.0, 0.2, True)
+}  # fmt: skip
+CIFAR100: Table = {
+    0.2: (2.0, 0.7, False), 0.4: (8.0, 0.5, False), 0.6: (4.0, 0.3, True), 0.8: (8.0, 0.1, True)
+}  # fmt: skip
+RED_MINI_IMAGENET: Table = {
+    0.2: (2.0, 0.7, False), 0.4: (8.0, 0.5, False), 0.6: (4.0, 0.3, False), 0.8: (8.0, 0.1, False)
+}  # fmt: skip
 
 
-def mentormix_for(table: dict[float, tuple[float, float, bool]], noise_level: float) -> MentorMix:
+def methods_for(table: Table, noise_level: float, *, many_classes: bool) -> dict[str, Any]:
+    """Return the sections of the methods whose settings go by the noise level, or by the number of classes."""
+    mentormix = mentormix_for(table, noise_level)
+    few_wrong = noise_level < 0.35
+    unlabelled = (25.0 if few_wrong else 150.0) if many_classes else (0.0 if few_wrong else 25.0)
+    return {
+        "mentornet": MentorNet(loss_percentile=mentormix.loss_percentile),
+        "mentormix": mentormix,
+        "co_teaching": CoTeaching(forget_rate=noise_level),
+        "elr": ELR(7.0, 0.9) if many_classes else ELR(3.0, 0.7),
+        "dividemix": DivideMix(
+            warmup_epochs=30 if many_classes else 10,
+            unlabelled_weight=unlabelled,
+        ),
+    }
+
+
+def mentormix_for(table: Table, noise_level: float) -> MentorMix:
     """Return the table's row for the nearest noise level, the lower of two that are as near."""
     nearest = min(sorted(table), key=lambda level: round(abs(level - noise_level), 9))
     alpha, percentile, second = table[nearest]

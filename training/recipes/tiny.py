@@ -1,13 +1,11 @@
 """A few thousand small images in seconds: for demonstrations and tests."""
 
 from training.config import Augment, Network, Optimizer, TrainConfig
-from training.method_config import MentorNet
-from training.recipes.released import CIFAR10, mentormix_for
+from training.recipes.released import CIFAR10, methods_for
 
 
 def tiny(noise_level: float) -> TrainConfig:
     """Small CNN of width 16, 30 epochs, no augmentation."""
-    mentormix = mentormix_for(CIFAR10, noise_level)
     return TrainConfig(
         epochs=30,
         batch_size=64,
@@ -17,6 +15,5 @@ def tiny(noise_level: float) -> TrainConfig:
         network=Network("small_cnn", 16),
         augment=Augment(crop_padding=0, flip=False),
         optimizer=Optimizer(learning_rate=0.1, weight_decay=2e-4),
-        mentornet=MentorNet(loss_percentile=mentormix.loss_percentile),
-        mentormix=mentormix,
+        **methods_for(CIFAR10, noise_level, many_classes=False),
     )

@@ -65,6 +65,7 @@ def _answers(response: Path, item: dict[str, Any], where: str) -> Iterator[VoteR
             text(answer.get("workerId")),
             _label(answer.get("answerContent")),
             text(answer.get("timeSpentInSeconds")),
+            text(answer.get("submissionTime")),
         )
 
 

@@ -15,7 +15,8 @@ from schemas.errors import DataError
 def read_label_studio(path: str) -> Iterator[VoteRow]:
     """One row for each annotation; `image_id` and `class_name` are fields of the task's data, as `exports` writes them.
 
-    The worker is the number or address of who completed it, the time its lead time. A skipped task has no answer.
+    The worker is the number or address of who completed it, `seconds` its lead
+    time, `time` when it was first saved. A skipped task has no answer.
     Raises DataError if the file is no such export.
     """
     try:
@@ -62,4 +63,5 @@ def _annotation(data: dict[str, Any], annotation: object, number: int) -> VoteRo
         text(worker),
         text(chosen[0]) if chosen else None,
         text(annotation.get("lead_time")),
+        text(annotation.get("created_at")),
     )

@@ -5,13 +5,16 @@ Format: https://docs.aws.amazon.com/AWSMechTurk/latest/RequesterUI/, "Downloadin
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
 
 from pipeline import files
 from pipeline.labels.readers.row import VoteRow
 from schemas.errors import DataError
 from schemas.vote import ANSWERS
 
+HOURS = {"PST": -8, "PDT": -7, "UTC": 0, "GMT": 0}  # the requester site writes the time of Seattle
 PLAIN = ("Answer.answer", "Answer.category.label", "Answer.answer.label")
 
 
@@ -52,4 +55,17 @@ def read_mechanical_turk(path: str) -> Iterator[VoteRow]:
             row["WorkerId"],
             row[named] if named else (ticked[0] if len(ticked) == 1 else None),
             row.get("WorkTimeInSeconds"),
+            _time(row.get("SubmitTime", "")),
         )
+
+
+def _time(written: str) -> str | None:
+    """`Sat Nov 21 10:00:00 PST 2026` as ISO 8601; None if it is written in another way."""
+    match = re.fullmatch(r"\w{3} (\w{3} +\d{1,2} [\d:]{8}) ([A-Z]{3}) (\d{4})", written.strip())
+    if not match or match[2] not in HOURS:
+        return None
+    try:
+        local = datetime.strptime(f"{match[3]} {match[1]}", "%Y %b %d %H:%M:%S")
+    except ValueError:
+        return None
+    return local.replace(tzinfo=timezone(timedelta(hours=HOURS[match[2]]))).isoformat()

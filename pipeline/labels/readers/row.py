@@ -12,11 +12,12 @@ class VoteRow:
     worker_id: str | None = None
     answer: str | None = None
     seconds: str | None = None
+    time: str | None = None
     problem: str | None = None
 
     def values(self) -> dict[str, str | None]:
         """The columns of a vote; an empty text is no value."""
-        names = ("image_id", "class_name", "worker_id", "answer", "seconds")
+        names = ("image_id", "class_name", "worker_id", "answer", "seconds", "time")
         return {name: getattr(self, name) or None for name in names}
 
 

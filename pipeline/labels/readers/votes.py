@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 
 from pipeline import files
+from pipeline.labels.readers.google import is_google, read_google
 from pipeline.labels.readers.ground_truth import read_ground_truth
 from pipeline.labels.readers.label_studio import read_label_studio
 from pipeline.labels.readers.mechanical_turk import is_mechanical_turk, read_mechanical_turk
@@ -23,6 +24,7 @@ def read_votes(path: str, name: str | None = None) -> Iterator[Records]:
     - .json: a JSON export of Label Studio
     - .manifest: the output manifest of Ground Truth, with the workers' responses in the folders beside it
     - .csv with the columns HITId and WorkerId: the results of a Mechanical Turk batch
+    - .jsonl whose lines have imageGcsUri or imagePayload: an export of Vertex AI or of the Data Labeling Service
     - .csv, .jsonl and .parquet else: our own form
 
     `name` is what the places of rows call the file. In the files of tools a place counts answers, from 1. Raises
@@ -34,7 +36,9 @@ def read_votes(path: str, name: str | None = None) -> Iterator[Records]:
         return _batches(read_label_studio(path), name)
     if ending == "manifest":
         return _batches(read_ground_truth(path), name)
-    if ending == "csv" and is_mechanical_turk(_header(path)):
+    if ending == "jsonl" and is_google(_first_line(path)):
+        return _batches(read_google(path), name)
+    if ending == "csv" and is_mechanical_turk(next(csv.reader([_first_line(path)]), [])):
         return _batches(read_mechanical_turk(path), name)
     return read_records(path, VOTE, name)
 
@@ -45,10 +49,9 @@ def check_votes_readable(path: str) -> None:
         raise DataError(f"{path}: there is no answer in this file; export it again with the annotations")
 
 
-def _header(path: str) -> list[str]:
+def _first_line(path: str) -> str:
     with files.open_read(path) as file:
-        line = file.readline().decode("utf-8-sig", errors="replace")
-    return next(csv.reader([line]), [])
+        return file.readline().decode("utf-8-sig", errors="replace")
 
 
 def _batches(rows: Iterable[VoteRow], name: str) -> Iterator[Records]:

@@ -1,14 +1,21 @@
-"""A real web server on the loopback, whose answers a test chooses path by path."""
+"""A real web server on the loopback, whose answers a test chooses path by path, and fetchers to meet it with."""
 
 import io
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from pipeline.config import IngestConfig
+from pipeline.ingest import web as web_module
+from pipeline.ingest.fetch import Fetched, Fetcher
+from pipeline.ingest.store import Store, begin_run
+from pipeline.rejections import Rejected
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -20,6 +27,7 @@ class Web:
     address: str
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
 
     def url(self, path: str) -> str:
         return self.address + path
@@ -29,8 +37,9 @@ class Web:
 
         def answer(request: BaseHTTPRequestHandler) -> None:
             request.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                request.send_header(name.replace("_", "-"), value)
+            told = {name.replace("_", "-"): value for name, value in headers.items()}
+            for name, value in {"Content-Length": str(len(body)), **told}.items():
+                request.send_header(name, value)
             request.end_headers()
             request.wfile.write(body)
 
@@ -50,7 +59,9 @@ class Web:
 def web() -> Iterator[Web]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found.asked.append(self.path)
+            if self.path != "/robots.txt":
+                found.asked.append(self.path)
+                found.headers.append(dict(self.headers))
             found.answers.get(self.path, lambda request: request.send_error(404))(self)
 
         def log_message(self, *_: object) -> None:
@@ -95,3 +106,68 @@ def encoded() -> Encode:
         return buffer.getvalue()
 
     return encode
+
+
+FETCHING = {
+    "max_bytes": 1000,
+    "timeout_seconds": 0.4,
+    "deadline_seconds": 0.8,
+    "host_per_second": 0,
+    "host_fetches": 64,
+    "contact": "test@example.org",
+    "allow_private_hosts": True,
+}
+
+
+@dataclass
+class Get:
+    """Fetches from the web or below a folder, as the ingest job does; `store` outlives a fetch as it does a run."""
+
+    base: Path
+    folder: Path
+
+    def __call__(
+        self, url: str | None = None, path: str | None = None, retry: tuple[str, ...] = (), **config: object
+    ) -> Fetched | Rejected:
+        (result,) = self.all([url] if url else [], [path] if path else [], retry, **config)
+        return result
+
+    def all(
+        self,
+        urls: list[str] | list[str | None],
+        paths: list[str] | list[str | None] = [],  # noqa: B006  never changed
+        retry: tuple[str, ...] = (),
+        **config: object,
+    ) -> list[Fetched | Rejected]:
+        """The results in the order of `urls` and `paths`."""
+        chosen = IngestConfig(**(FETCHING | config))  # type: ignore[arg-type]
+        fetcher = Fetcher(str(self.base), chosen)
+        store = Store(str(self.folder), begin_run(str(self.folder)), [url for url in urls if url], chosen)
+        places = [(url, None) for url in urls] + [(None, path) for path in paths]
+        lines = [
+            {"image_id": str(i), "url": url, "path": path, "sha256": None}
+            for i, (url, path) in enumerate(places)
+        ]
+        try:
+            found = {line["image_id"]: result for line, result in fetcher.fetch_all(lines, store, retry)}
+        finally:
+            store.close()
+            fetcher.close()
+        return [found[str(i)] for i in range(len(lines))]
+
+
+@pytest.fixture
+def get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Get:
+    monkeypatch.setattr(web_module, "BACKOFF_SECONDS", 0.02)
+    (tmp_path / "source" / "sub").mkdir(parents=True)
+    return Get(tmp_path / "source", tmp_path / "fetched")
+
+
+def refused(result: Fetched | Rejected) -> Rejected:
+    assert isinstance(result, Rejected), result
+    return result
+
+
+def body(result: Fetched | Rejected) -> bytes:
+    assert isinstance(result, Fetched), result
+    return result.data

@@ -1,4 +1,3 @@
-import io
 import struct
 import time
 from collections.abc import Callable
@@ -180,39 +179,9 @@ def test_the_limits_are_those_of_the_configuration(smooth: Draw, encoded: Encode
     assert refused(encoded(smooth(0, 1, 1), "PNG")).code == "too_small"
 
 
-def starts() -> list[bytes]:
-    pictures = []
-    for kind in FORMATS:
-        buffer = io.BytesIO()
-        Image.new("RGB", (16, 16), "red").save(buffer, kind)
-        pictures.append(buffer.getvalue())
-    return pictures
-
-
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(st.binary(max_size=300))
 @example(b"")
 def test_no_bytes_make_anything_but_a_picture_or_a_rejection(data: bytes) -> None:
     with pytest.raises(Rejected):
         decode(data, CONFIG)
-
-
-@settings(derandomize=True, deadline=None, max_examples=300)
-@given(
-    st.sampled_from(starts()),
-    st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=6),
-    st.data(),
-)
-def test_no_damage_to_a_picture_makes_anything_else(
-    data: bytes, changes: list[tuple[int, int]], draw: st.DataObject
-) -> None:
-    damaged = bytearray(data)
-    for place, value in changes:
-        damaged[place % len(damaged)] = value
-    end = draw.draw(st.integers(0, len(damaged)))
-    try:
-        found = decode(bytes(damaged[:end]), CONFIG)
-    except Rejected:
-        return
-    assert found.picture.mode == "RGB"
-    assert found.format in FORMATS

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from pipeline.config import IngestConfig
 from pipeline.ingest import area
 from pipeline.ingest.decode import Decoded, decode
-from pipeline.ingest.fingerprint import phash_64
+from pipeline.ingest.fingerprint import fingerprint
 from pipeline.ingest.geometry import plan, reduction
 from pipeline.ingest.normalise import encode, normalise
 
@@ -147,7 +147,7 @@ def test_scaled_decoding_is_hardly_to_be_seen(photos: list[bytes], size: int, re
     for one, other in zip(here, there, strict=True):
         error = np.mean((np.asarray(one, float) - np.asarray(other, float)) ** 2)
         assert error < 255**2 / 10**4  # 40 dB
-    assert np.bitwise_count(phash_64(here) ^ phash_64(there)).max() <= 4
+    assert np.bitwise_count(fingerprint(here).short ^ fingerprint(there).short).max() <= 4
 
 
 def exif(values: dict[int, int]) -> Image.Exif:

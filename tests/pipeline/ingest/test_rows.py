@@ -1,3 +1,4 @@
+import hashlib
 import random
 from collections.abc import Callable
 
@@ -30,14 +31,16 @@ def checked(*rows: dict[str, str | None]) -> tuple[pa.Table, pa.Table]:
 def test_a_good_row_becomes_a_retrieval_of_its_source() -> None:
     good, bad = checked(GOOD)
     assert good.schema == RETRIEVAL.schema
-    assert good.to_pylist() == [GOOD | {"url": None, "rank": 3, "source": "web"}]
+    assert good.to_pylist() == [GOOD | {"url": None, "rank": 3, "sha256": None, "source": "web"}]
     assert bad.num_rows == 0
 
 
 @pytest.mark.parametrize(
     ("code", "values"),
     [
-        ("missing_value", {"image_id": None}),
+        ("missing_value", {"image_id": None}),  # a path alone gives no id
+        ("bad_sha256", {"sha256": "f" * 63}),
+        ("bad_sha256", {"sha256": "g" * 64}),
         ("missing_value", {"class_name": None}),
         ("missing_value", {"path": None}),
         ("bad_id", {"image_id": "a/b"}),
@@ -75,6 +78,7 @@ def test_each_rule_has_its_code(code: str, values: dict[str, str | None]) -> Non
         {"rank": None, "method": None},
         {"method": "image"},
         {"path": None, "url": "http://x"},
+        {"sha256": "0" * 64},
     ],
 )
 def test_what_no_rule_forbids_is_good(values: dict[str, str | None]) -> None:
@@ -89,11 +93,35 @@ def test_the_first_rule_that_a_row_breaks_gives_the_code() -> None:
         ("unknown_class", {"class_name": "cow"}),
         ("bad_method", {"method": "video"}),
         ("bad_rank", {"rank": "x"}),
+        ("bad_sha256", {"sha256": "x"}),
     ]
     for first in range(len(wrong)):
         values = {key: value for _, some in wrong[first:] for key, value in some.items()}
         _, bad = checked(GOOD | values)
         assert bad["code"].to_pylist() == [wrong[first][0]]
+
+
+def test_an_absent_id_is_made_from_the_url() -> None:
+    rows = [
+        {"class_name": "cat", "url": url, "row": "w:2"} for url in ("http://x/1", "http://x/2", "http://x/1")
+    ]
+    good, _ = checked(*rows, GOOD)
+    digest = hashlib.sha256(b"http://x/1").hexdigest()
+    ids = good["image_id"].to_pylist()
+    assert (ids[0], ids[2], ids[3], ids[0] != ids[1]) == (digest[:16], digest[:16], "a", True)
+
+
+def test_a_digest_is_kept_in_small_letters() -> None:
+    good, _ = checked(GOOD | {"sha256": "AB" * 32})
+    assert good["sha256"].to_pylist() == ["ab" * 32]
+
+
+def test_the_detail_shows_what_was_wrong_and_what_to_do() -> None:
+    _, bad = checked(GOOD | {"rank": "first\n"}, GOOD | {"method": "video"}, GOOD | {"class_name": "cow"})
+    rank, method, class_name = bad["detail"].to_pylist()
+    assert rank == "rank 'first�': give a whole number from 0, or nothing"
+    assert method == "method 'video': give one of text, image, or nothing"
+    assert "'cow'" in class_name
 
 
 def test_no_rows_are_no_rows() -> None:
@@ -227,6 +255,7 @@ def test_distinct_images_have_a_line_each_with_none_for_what_is_absent(retrieval
     rows = RETRIEVAL.from_rows([retrieval("w:2"), retrieval("w:3", class_name="dog"), retrieval("w:4", "b")])
     lines = distinct_images(rows).to_dict("records")
     assert lines == [
-        {"image_id": name, "source": "web", "path": f"{name}.jpg", "url": None} for name in ("a", "b")
+        {"image_id": name, "source": "web", "path": f"{name}.jpg", "url": None, "sha256": None}
+        for name in ("a", "b")
     ]
     assert not any(value is np.nan for line in lines for value in line.values())

@@ -14,8 +14,13 @@ from tests.pipeline.small_world import CLASSES, CLEAN, TEST, WEB, write_csv
 
 
 def digests(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    """Digests of all files, but for the metrics: they tell times."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path): hashlib.sha256((folder / path).read_bytes()).hexdigest()
+        for path in files
+        if path.parts[0] != "metrics"
+    }
 
 
 def read(folder: Path) -> pa.Table:
@@ -29,6 +34,19 @@ def rows(folder: Path) -> dict[str, dict]:
 def test_two_processes_write_the_same_bytes_as_one(world, built, tmp_path):
     assert build(world, tmp_path / "two", "--direct_num_workers=2") == 0
     assert digests(tmp_path / "two") == digests(built)
+
+
+def test_the_metrics_of_every_stage_agree_with_what_it_wrote(built):
+    told = {
+        name: json.loads((built / "metrics" / f"{name}.json").read_text())
+        for name in ("ingest", "label", "dedupe", "split")
+    }
+    manifest = json.loads((built / "ingest" / "images" / "_manifest.json").read_text())
+    counters = told["ingest"]["counters"]
+    assert counters["image.rows"] == manifest["rows"]
+    assert counters["image.bytes"] == sum(shard["bytes"] for shard in manifest["shards"])
+    assert told["ingest"]["distributions"]["IngestBucket.milliseconds"]["count"] > 1
+    assert told["label"]["counters"]["verdict.votes_in"] == 405
 
 
 def test_the_order_of_rows_and_lists_changes_no_shard(world, built, tmp_path):
@@ -53,7 +71,7 @@ def test_the_order_of_rows_and_lists_changes_no_shard(world, built, tmp_path):
 
 def test_every_row_is_an_image_or_a_rejection(built):
     def manifest(name):
-        return json.loads((built / "ingest" / name / "manifest.json").read_text())
+        return json.loads((built / "ingest" / name / "_manifest.json").read_text())
 
     rows_in = manifest("retrievals")["about"]["counts"]["rows_in"]
     assert rows_in == 3 * (CLEAN + TEST + WEB)
@@ -125,7 +143,7 @@ def test_what_is_up_to_date_is_not_made_again(world, tmp_path, monkeypatch):
         for p in output.rglob("*")
         if p.is_file() and times.get(p) != p.stat().st_mtime_ns
     }
-    assert changed == {"split", "dataset"}
+    assert changed == {"split", "dataset", "metrics"}
     assert {p.name for p in (output / "dataset").glob("red-*")} == {
         "red-0.00", "red-0.30", "red-text-0.00", "red-text-0.30",
     }  # fmt: skip

@@ -3,7 +3,8 @@ import os
 import apache_beam as beam
 import pytest
 
-from pipeline.jobs.options import beam_options, run_job
+from pipeline.jobs.options import beam_options, local_runner
+from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.stage import Stage
 from schemas.errors import UsageError
 
@@ -19,7 +20,7 @@ def where_it_runs(tmp_path, cpu_seconds, *arguments):
         pids = pipeline | beam.Create([1]) | beam.Map(process_id) | beam.Map(str)
         return pids | beam.io.WriteToText(path, shard_name_template="")
 
-    run_job(construct, list(arguments), cpu_seconds)
+    run_job(construct, list(arguments), Work("test", str(tmp_path), "things", 1, cpu_seconds))
     return int(open(path).read())
 
 
@@ -46,3 +47,28 @@ def test_a_stage_is_made_from_its_inputs_and_its_configuration():
     assert Stage("label", {"votes": "1"}, {"min_votes": 3}).about["made_from"] == base
     assert Stage("label", {"votes": "2"}, {"min_votes": 3}).about["made_from"] != base
     assert Stage("label", {"votes": "1"}, {"min_votes": 5}).about["made_from"] != base
+
+
+def test_prism_is_never_downloaded(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UsageError, match=r"go install .*prism@v"):
+        local_runner(beam_options(["--runner=PrismRunner"]), 1.0)
+
+
+def test_prism_that_is_there_is_used_without_docker(tmp_path, monkeypatch):
+    program = tmp_path / "prism"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    options = beam_options(["--runner=PrismRunner"])
+    assert local_runner(options, 1.0) is None
+    told = options.get_all_options()
+    assert (told["prism_location"], told["environment_type"]) == (str(program), "LOOPBACK")
+
+
+def test_flink_s_download_is_told(caplog):
+    local_runner(beam_options(["--runner=FlinkRunner", "--flink_version=1.20"]), 1.0)
+    assert "Flink 1.20" in caplog.text
+    caplog.clear()
+    local_runner(beam_options(["--runner=FlinkRunner", "--flink_job_server_jar=server.jar"]), 1.0)
+    assert not caplog.text

@@ -1,7 +1,8 @@
-import pandas as pd
+import pyarrow as pa
 from hypothesis import strategies as st
 
-from schemas.vote import ANSWERS
+from pipeline.labels.columns import VoteColumns, encode_votes
+from schemas.vote import ANSWERS, VOTE
 
 Vote = tuple[str, str, str, str, float | None]  # image_id, class_name, worker_id, answer, seconds
 
@@ -18,7 +19,7 @@ VOTES = st.lists(
 )
 
 
-def frame(votes: list[Vote]) -> pd.DataFrame:
-    columns = ["image_id", "class_name", "worker_id", "answer"]
-    made = pd.DataFrame([vote[:4] for vote in votes], columns=columns, dtype="str")
-    return made.assign(seconds=pd.Series([vote[4] for vote in votes], dtype="float32"))
+def coded(votes: list[Vote]) -> VoteColumns:
+    columns = ("image_id", "class_name", "worker_id", "answer", "seconds")
+    rows = [dict(zip(columns, vote, strict=True)) for vote in votes]
+    return encode_votes(pa.Table.from_pylist(rows, VOTE.schema))

@@ -7,13 +7,13 @@ from pipeline.labels.agreement import (
     fleiss_kappa,
     gwet_ac1,
     krippendorff_alpha,
+    mean_cohen,
     pairwise_cohen,
     with_intervals,
 )
-from pipeline.labels.agreement_table import agreement_table, mean_cohen, vote_patterns
-from pipeline.labels.columns import encode_votes
+from pipeline.labels.agreement_table import agreement_table, cohen_by_class, vote_patterns
 from pipeline.labels.consensus.matrix import VoteMatrix
-from tests.pipeline.labels.conftest import frame
+from tests.pipeline.labels.conftest import coded
 from tests.pipeline.labels.crowd import random_votes
 
 # Krippendorff (2011), section C: four observers, twelve units, missing answers; nominal alpha is 0.743.
@@ -113,12 +113,10 @@ def test_pairs_equal_scikit_learn():
 def test_the_table_has_all_classes_and_each():
     votes = [(f"i{k}", name, f"w{w}", answer, None) for name in ("cat", "dog") for k in range(9)
              for w, answer in enumerate(["yes", "yes", "no"] if k % 3 == 0 else [["yes", "no"][k % 2]] * 3)]  # fmt: skip
-    rows = frame(votes)
-    first = rows["image_id"] < "i4"
-    table = agreement_table(
-        [vote_patterns(rows[first]), vote_patterns(rows[~first])], mean_cohen(encode_votes(rows))
-    )
-    assert table.equals(agreement_table([vote_patterns(rows)], mean_cohen(encode_votes(rows))))
+    rows = coded(votes)
+    halves = [coded([vote for vote in votes if (vote[0] < "i4") == first]) for first in (True, False)]
+    table = agreement_table([vote_patterns(half) for half in halves], cohen_by_class(rows))
+    assert table.equals(agreement_table([vote_patterns(rows)], cohen_by_class(rows)))
     found = {(row["class_name"], row["measure"]): row for row in table.to_pylist()}
     assert {name for name, _ in found} == {None, "cat", "dog"}
     whole, cat = found[None, "krippendorff_alpha"], found["cat", "krippendorff_alpha"]
@@ -130,6 +128,33 @@ def test_the_table_has_all_classes_and_each():
 
 
 def test_one_answer_throughout_is_not_defined():
-    table = agreement_table([vote_patterns(frame([("a", "cat", f"w{k}", "no", None) for k in range(3)]))])
+    table = agreement_table([vote_patterns(coded([("a", "cat", f"w{k}", "no", None) for k in range(3)]))])
     values = {row["measure"]: row["value"] for row in table.to_pylist() if row["class_name"] is None}
     assert values == {"krippendorff_alpha": None, "fleiss_kappa": None, "gwet_ac1": 1.0}
+
+
+def test_the_interval_of_cohens_mean_is_that_of_a_bootstrap_over_questions():
+    votes = random_votes(4, items=150, workers=5, classes=2)
+    _, common, kappa = pairwise_cohen(votes)
+    found = mean_cohen(votes)
+    assert found.value == pytest.approx(np.average(kappa, weights=common))
+    rng = np.random.default_rng(1)
+    drawn = []
+    for _ in range(200):
+        rows = [np.flatnonzero(votes.items == item) for item in rng.integers(0, 150, 150)]
+        items, chosen = np.repeat(np.arange(150), [len(row) for row in rows]), np.concatenate(rows)
+        sample = VoteMatrix.of(items, votes.workers[chosen], votes.answers[chosen], 2)
+        _, common, kappa = pairwise_cohen(sample)
+        drawn.append(np.average(kappa, weights=common))
+    assert found.low == pytest.approx(np.quantile(drawn, 0.025), abs=0.03)
+    assert found.high == pytest.approx(np.quantile(drawn, 0.975), abs=0.03)
+
+
+def test_cohen_of_a_class_is_that_of_its_questions_alone():
+    votes = [(f"i{k}", name, f"w{w}", "yes" if (k + (w if name == "dog" else 0)) % 2 else "no", None)
+             for name in ("cat", "dog") for k in range(9) for w in range(3)]  # fmt: skip
+    found = cohen_by_class(coded(votes))
+    assert found["cat"].value == 1
+    assert found["dog"].value < 0
+    assert found["dog"].value < found[None].value < 1
+    assert np.isnan(cohen_by_class(coded([]))[None].value)

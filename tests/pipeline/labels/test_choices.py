@@ -5,6 +5,7 @@ import pyarrow as pa
 from pipeline.labels.choices import expand_choices
 from pipeline.labels.votes import check_votes, settle_votes
 from schemas.retrieval import RETRIEVAL
+from schemas.vote import ANSWERS
 
 ASKED = RETRIEVAL.from_rows(
     [{"image_id": image, "class_name": name} for image, name in (("a", "Cat"), ("a", "dog"), ("b", "dog"))]
@@ -14,10 +15,10 @@ ASKED = RETRIEVAL.from_rows(
 def checked(*rows: tuple[str | None, ...]) -> tuple[pa.Table, pa.Table]:
     names = ("image_id", "class_name", "worker_id", "answer")
     made = [
-        {**dict(zip(names, row, strict=True)), "seconds": "2", "row": f"f.csv:{n}"}
+        {**dict(zip(names, row, strict=True)), "seconds": "2", "time": None, "row": f"f.csv:{n}"}
         for n, row in enumerate(rows, 2)
     ]
-    schema = pa.schema([(name, pa.string()) for name in (*names, "seconds", "row")])
+    schema = pa.schema([(name, pa.string()) for name in (*names, "seconds", "time", "row")])
     return check_votes(pa.Table.from_pylist(made, schema), choices=("Cat", "dog", "emu"))
 
 
@@ -31,9 +32,9 @@ def test_a_choice_answers_each_question_about_its_image():
     assert bad.num_rows == 0
     kept, rejected = settle_votes(expand_choices(good, ASKED), ASKED)
     assert rejected.num_rows == 0
-    found = sorted(
-        kept[["image_id", "class_name", "worker_id", "answer", "seconds"]].itertuples(index=False, name=None)
-    )
+    images, classes = (kept.questions[name].to_pylist() for name in ("image_id", "class_name"))
+    columns = zip(kept.items, kept.voters, kept.answers, kept.seconds, strict=True)
+    found = [(images[i], classes[i], kept.workers[w], ANSWERS[a], seconds) for i, w, a, seconds in columns]
     assert found == [
         ("a", "Cat", "w1", "yes", 2.0),
         ("a", "Cat", "w2", "no", 2.0),
@@ -55,7 +56,7 @@ def test_what_is_no_choice_is_rejected():
     codes = dict(zip(bad["row"].to_pylist(), bad["code"].to_pylist(), strict=True))
     assert codes == {"f.csv:2": "missing_value", "f.csv:3": "missing_value", "f.csv:4": "unknown_answer"}
     kept, rejected = settle_votes(expand_choices(good, ASKED), ASKED)
-    assert len(kept) == 0
+    assert len(kept.items) == 0
     assert rejected["code"].to_pylist() == ["unknown_image"]
 
 
@@ -68,6 +69,7 @@ def test_without_choices_a_vote_needs_its_class():
         "worker_id": "w",
         "answer": "Cat",
         "seconds": None,
+        "time": None,
         "row": "f:1",
     }
     schema = pa.schema([(name, pa.string()) for name in row])

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.labels.columns import encode_votes, join_columns
+from pipeline.labels.columns import join_columns
 from pipeline.labels.consensus.settings import Settings
 from pipeline.labels.gold import read_gold
 from pipeline.labels.judge import judge, majority_with_posterior, settle_ties
@@ -13,7 +13,7 @@ from pipeline.labels.workers import worker_sums, worker_table
 from schemas.errors import DataError
 from schemas.gold import GOLD
 from schemas.verdict import VERDICT
-from tests.pipeline.labels.conftest import Vote, frame
+from tests.pipeline.labels.conftest import Vote, coded
 
 # w1 and w2 are right, w3 says the opposite, w4 says yes to everything; on d the two good ones are alone with w3.
 TRUTH = {"a": "yes", "b": "no", "c": "yes", "d": "no", "e": "yes", "f": "no"}
@@ -36,8 +36,8 @@ def verdicts(table: pa.Table) -> dict[str, str]:
 
 
 def test_dawid_skene_settles_what_majority_cannot():
-    votes = encode_votes(frame(crowd()))
-    assert verdicts(majority(frame(crowd()), 3))["d0"] == "undecided"
+    votes = coded(crowd())
+    assert verdicts(majority(coded(crowd()), 3))["d0"] == "undecided"
     table, found = judge(votes, "dawid-skene", Settings(smoothing=0.1), 3)
     assert verdicts(table) == {f"{image}{k}": right for image, right in TRUTH.items() for k in range(8)}
     assert min(table["confidence"].to_pylist()) > 0.9
@@ -49,17 +49,16 @@ def test_dawid_skene_settles_what_majority_cannot():
 
 
 def test_buckets_joined_are_the_votes_together():
-    rows = frame(crowd())
-    first = rows["image_id"].str[0].isin(["a", "b", "f"])
-    parts = [encode_votes(rows[first]), encode_votes(rows[~first]), encode_votes(rows[:0])]
+    first = [vote for vote in crowd() if vote[0][0] in "abf"]
+    parts = [coded(first), coded([vote for vote in crowd() if vote not in first]), coded([])]
     one, _ = judge(join_columns(parts), "dawid-skene", Settings(), 3)
-    other, _ = judge(encode_votes(rows), "dawid-skene", Settings(), 3)
+    other, _ = judge(coded(crowd()), "dawid-skene", Settings(), 3)
     assert verdicts(one) == verdicts(other)
     assert join_columns([]).matrix().n_items == 0
 
 
 def test_too_few_votes_stay_undecided_unless_gold_knows():
-    votes = encode_votes(frame([("a", "cat", "w1", "yes", None), ("b", "cat", "w1", "yes", None)]))
+    votes = coded([("a", "cat", "w1", "yes", None), ("b", "cat", "w1", "yes", None)])
     gold = GOLD.from_rows([{"image_id": "b", "class_name": "cat", "answer": "no"}])
     table, _ = judge(votes, "dawid-skene", Settings(), 3, gold=gold)
     assert verdicts(table) == {"a": "undecided", "b": "no"}
@@ -67,19 +66,17 @@ def test_too_few_votes_stay_undecided_unless_gold_knows():
 
 
 def test_a_verdict_needs_more_than_min_confidence():
-    votes = encode_votes(
-        frame([("a", "cat", f"w{k}", answer, None) for k, answer in enumerate(["yes", "yes", "no"])])
-    )
+    votes = coded([("a", "cat", f"w{k}", answer, None) for k, answer in enumerate(["yes", "yes", "no"])])
     assert verdicts(judge(votes, "majority", Settings(), 3, min_confidence=0.5)[0]) == {"a": "yes"}
     assert verdicts(judge(votes, "majority", Settings(), 3, min_confidence=0.9)[0]) == {"a": "undecided"}
 
 
 def test_policies_for_ties():
-    rows = frame([*crowd(), ("few", "cat", "w1", "yes", None)])
+    rows = coded([*crowd(), ("few", "cat", "w1", "yes", None)])
     table = majority(rows, 3)
     assert settle_ties(table, "drop", 3, 0) is table
     assert settle_ties(table, "ask", 3, 0) is table
-    by_posterior, _ = majority_with_posterior(encode_votes(rows), Settings(smoothing=0.1), 3)
+    by_posterior, _ = majority_with_posterior(rows, Settings(smoothing=0.1), 3)
     assert by_posterior["verdict"].equals(table["verdict"])
     settled = verdicts(settle_ties(by_posterior, "posterior", 3, 0))
     assert {settled[f"d{k}"] for k in range(8)} == {"no"}
@@ -95,7 +92,7 @@ def test_policies_for_ties():
 
 
 def test_an_exact_tie_has_no_more_probable_answer():
-    table = majority(frame([("a", "cat", "w1", "yes", None), ("a", "cat", "w2", "no", None)]), 2)
+    table = majority(coded([("a", "cat", "w1", "yes", None), ("a", "cat", "w2", "no", None)]), 2)
     assert verdicts(settle_ties(table, "posterior", 2, 0)) == {"a": "undecided"}
 
 
@@ -106,7 +103,7 @@ def test_workers_carry_confusion_skill_and_a_reason_to_look():
         for image, right in TRUTH.items()
         for worker in ("w7", "w8")
     ]
-    rows = frame([*crowd(12), *good, *((f"a{k}", "cat", "w6", "yes", 0.2) for k in range(12))])
+    rows = coded([*crowd(12), *good, *((f"a{k}", "cat", "w6", "yes", 0.2) for k in range(12))])
     table = worker_table([worker_sums(rows)], {"w1": 0.75})
     found = {row["worker_id"]: row for row in table.to_pylist()}
     assert found["w1"]["skill"] == 0.75
@@ -123,7 +120,7 @@ def test_workers_carry_confusion_skill_and_a_reason_to_look():
 
 def test_many_equal_answers_where_all_is_equal_are_no_reason():
     votes = [(f"i{k}", "cat", worker, "no", 1.0) for k in range(1000) for worker in ("w1", "w2", "w3")]
-    assert worker_table([worker_sums(frame(votes))])["suspicion"].to_pylist() == [None, None, None]
+    assert worker_table([worker_sums(coded(votes))])["suspicion"].to_pylist() == [None, None, None]
 
 
 def test_questions_chosen_by_their_answers_make_nobody_suspicious():
@@ -136,7 +133,7 @@ def test_questions_chosen_by_their_answers_make_nobody_suspicious():
             votes += [
                 (f"i{k}", name, f"w{w}", "yes" if c == name else "no", 1.0) for w, c in enumerate(chosen)
             ]
-    table = worker_table([worker_sums(frame(votes))])
+    table = worker_table([worker_sums(coded(votes))])
     assert table["no_when_no"].to_pylist() == [0, 0, 0]
     assert table["suspicion"].to_pylist() == [None, None, None]
 
@@ -167,6 +164,6 @@ def test_gold_is_read(tmp_path):
 
 
 def test_counts_by_hand():
-    votes = encode_votes(frame(crowd(1)))
+    votes = coded(crowd(1))
     np.testing.assert_array_equal(votes.counts()[3], [2, 2, 0])
     assert votes.workers.tolist() == ["w1", "w2", "w3", "w4", "w5"]

@@ -7,7 +7,7 @@ import pytest
 from pipeline.labels.majority import majority
 from pipeline.labels.rounds import expected_gain, next_questions, sidedness
 from schemas.next_question import NEXT_QUESTION
-from tests.pipeline.labels.conftest import frame
+from tests.pipeline.labels.conftest import coded
 
 
 def asked(said: dict[str, str], budget: int, **more) -> list[tuple[str, int]]:
@@ -17,7 +17,7 @@ def asked(said: dict[str, str], budget: int, **more) -> list[tuple[str, int]]:
         (image, "cat", f"w{k}", words[a], None) for image, text in said.items() for k, a in enumerate(text)
     ]
     questions = pd.DataFrame({"image_id": list(said), "class_name": "cat", "path": "p", "url": None})
-    table = next_questions(questions, majority(frame(votes), 3).to_pandas(), budget, 3, 5, **more)
+    table = next_questions(questions, majority(coded(votes), 3).to_pandas(), budget, 3, 5, **more)
     assert table.schema == NEXT_QUESTION.schema
     assert sum(table["ask"].to_pylist()) <= budget
     return list(zip(table["image_id"].to_pylist(), table["ask"].to_pylist(), strict=True))

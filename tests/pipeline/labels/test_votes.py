@@ -1,8 +1,8 @@
 import random
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.labels.votes import VOTE_ROWS, check_votes, settle_votes
 from schemas.rejection import CODES
 from schemas.retrieval import RETRIEVAL
-from schemas.vote import VOTE
+from schemas.vote import ANSWERS, VOTE
 
 GOOD = {
     "image_id": "a",
@@ -19,6 +19,7 @@ GOOD = {
     "worker_id": "w1",
     "answer": "yes",
     "seconds": "3.5",
+    "time": "2026-11-22T16:00:00Z",
     "row": "v.csv:2",
 }
 AS_READ = pa.schema([(name, pa.string()) for name in [*VOTE.schema.names, "row"]])
@@ -31,7 +32,7 @@ def checked(*rows: dict[str, str | None]) -> tuple[pa.Table, pa.Table]:
 def test_a_good_vote_passes() -> None:
     good, bad = checked(GOOD)
     assert good.schema == VOTE_ROWS
-    assert good.to_pylist() == [GOOD | {"seconds": 3.5}]
+    assert good.to_pylist() == [GOOD | {"seconds": 3.5, "time": datetime(2026, 11, 22, 16, tzinfo=UTC)}]
     assert bad.num_rows == 0
 
 
@@ -54,13 +55,27 @@ def test_an_unreadable_time_loses_no_vote(given: str | None, read: float | None)
 
 
 @pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("2026-11-22T17:00:00.25+01:00", "2026-11-22T16:00:00.250000+00:00"),
+        ("2026-11-22 16:00", "2026-11-22T16:00:00+00:00"),
+        ("1795363200", "2026-11-22T16:00:00+00:00"),
+        ("22.11.2026", None), ("99999-01-01", None), ("-5", None), ("1e300", None), ("", None), (None, None),
+    ],
+)  # fmt: skip
+def test_times_are_iso_8601_or_seconds_since_1970(given: str | None, read: str | None) -> None:
+    (found,) = checked(GOOD | {"time": given})[0]["time"].to_pylist()
+    assert (found and found.isoformat()) == read
+
+
+@pytest.mark.parametrize(
     ("code", "values", "detail"),
     [
-        ("missing_value", {"image_id": None}, "all but seconds is needed"),
-        ("missing_value", {"class_name": None}, "all but seconds is needed"),
-        ("missing_value", {"worker_id": None}, "all but seconds is needed"),
-        ("missing_value", {"answer": None}, "all but seconds is needed"),
-        ("missing_value", {"worker_id": None, "answer": "perhaps"}, "all but seconds is needed"),
+        ("missing_value", {"image_id": None}, "all but seconds and time is needed"),
+        ("missing_value", {"class_name": None}, "all but seconds and time is needed"),
+        ("missing_value", {"worker_id": None}, "all but seconds and time is needed"),
+        ("missing_value", {"answer": None}, "all but seconds and time is needed"),
+        ("missing_value", {"worker_id": None, "answer": "perhaps"}, "all but seconds and time is needed"),
         ("unknown_answer", {"answer": "perhaps"}, "answer 'perhaps'; use yes, no or unsure"),
         ("unknown_answer", {"answer": "1"}, "answer '1'; use yes, no or unsure"),
         ("unknown_answer", {"answer": " "}, "answer ' '; use yes, no or unsure"),
@@ -97,7 +112,7 @@ QUESTIONS = RETRIEVAL.from_rows([{"image_id": i, "class_name": c} for i in "ab" 
 @pytest.fixture
 def vote() -> Callable[..., dict[str, object]]:
     def row(place: str, **values: object) -> dict[str, object]:
-        return GOOD | {"seconds": None, "row": place} | values
+        return GOOD | {"seconds": None, "time": None, "row": place} | values
 
     return row
 
@@ -105,17 +120,26 @@ def vote() -> Callable[..., dict[str, object]]:
 Vote = Callable[..., dict[str, object]]
 
 
+Kept = list[tuple[str, str, str, str]]  # image_id, class_name, worker_id, answer
+
+
 def settled(
-    votes: list[dict[str, object]], questions: pa.Table = QUESTIONS
-) -> tuple[pd.DataFrame, dict[str, str]]:
+    votes: list[dict[str, object]], questions: pa.Table = QUESTIONS, duplicates: str = "first"
+) -> tuple[Kept, dict[str, str]]:
     """(votes kept, place → code of the rejected)."""
-    kept, bad = settle_votes(pa.Table.from_pylist(votes, schema=VOTE_ROWS), questions)
-    return kept, dict(zip(bad["row"].to_pylist(), bad["code"].to_pylist(), strict=True))
+    kept, bad = settle_votes(pa.Table.from_pylist(votes, schema=VOTE_ROWS), questions, duplicates)
+    images, classes = (kept.questions[name].to_pylist() for name in ("image_id", "class_name"))
+    rows = [
+        (images[item], classes[item], kept.workers[worker], ANSWERS[answer])
+        for item, worker, answer in zip(kept.items, kept.voters, kept.answers, strict=True)
+    ]
+    assert rows == sorted(rows)
+    return rows, dict(zip(bad["row"].to_pylist(), bad["code"].to_pylist(), strict=True))
 
 
 def test_a_vote_about_an_image_that_was_never_asked_is_unknown(vote: Vote) -> None:
     kept, bad = settled([vote("v:2"), vote("v:3", image_id="z"), vote("v:4", class_name="cow")])
-    assert list(kept["row"]) == ["v:2"]
+    assert kept == [("a", "cat", "w1", "yes")]
     assert bad == {"v:3": "unknown_image", "v:4": "unknown_image"}
 
 
@@ -127,15 +151,32 @@ def test_of_a_workers_votes_on_one_question_the_first_counts(vote: Vote) -> None
         vote("v:11", class_name="dog"),
     ]
     kept, bad = settled(votes)
-    assert list(zip(kept["row"], kept["answer"], strict=True)) == [("v:9", "yes"), ("v:11", "yes")]
+    assert kept == [("a", "cat", "w1", "yes"), ("a", "dog", "w1", "yes")]
     assert bad == {"v:10": "duplicate_vote", "w:2": "duplicate_vote"}
+    assert settled(votes, duplicates="last")[1] == {"v:9": "duplicate_vote", "v:10": "duplicate_vote"}
+    assert settled(votes, duplicates="reject")[1].keys() == {"v:9", "v:10", "w:2"}
+
+
+def test_first_and_last_are_by_time_where_there_is_one(vote: Vote) -> None:
+    noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    votes = [
+        vote("v:2", answer="no", time=noon),
+        vote("v:3", time=noon - timedelta(minutes=1)),
+        vote("v:4", answer="unsure"),
+        vote("v:5", answer="no", time=noon - timedelta(minutes=1)),
+    ]
+    assert settled(votes)[1].keys() == {"v:2", "v:4", "v:5"}
+    assert settled(votes[:2], duplicates="last")[1].keys() == {"v:3"}
+    assert settled(votes, duplicates="last")[1].keys() == {
+        "v:2",
+        "v:3",
+        "v:5",
+    }  # without a time: behind the others
 
 
 def test_without_votes_or_questions_nothing_is_settled(vote: Vote) -> None:
-    kept, bad = settled([])
-    assert (len(kept), bad) == (0, {})
-    kept, bad = settled([vote("v:2")], QUESTIONS.slice(0, 0))
-    assert (len(kept), bad) == (0, {"v:2": "unknown_image"})
+    assert settled([]) == ([], {})
+    assert settled([vote("v:2")], QUESTIONS.slice(0, 0)) == ([], {"v:2": "unknown_image"})
 
 
 ROWS = st.lists(
@@ -156,11 +197,14 @@ ROWS = st.lists(
 def test_settling_is_independent_of_the_order_and_loses_nothing(
     rows: list[dict[str, object]], dice: random.Random
 ) -> None:
-    rows = [row | {"seconds": None, "row": f"{'uv'[i % 2]}.csv:{i + 2}"} for i, row in enumerate(rows)]
+    rows = [
+        row | {"seconds": None, "time": None, "row": f"{'uv'[i % 2]}.csv:{i + 2}"}
+        for i, row in enumerate(rows)
+    ]
     kept, bad = settled(rows)
-    again, same = settled(dice.sample(rows, len(rows)))
-    assert (list(kept["row"]), bad) == (list(again["row"]), same)
-    assert sorted([*kept["row"], *bad]) == sorted(str(row["row"]) for row in rows)
+    assert (kept, bad) == settled(dice.sample(rows, len(rows)))
+    assert len(kept) + len(bad) == len(rows)
+    assert bad.keys() <= {row["row"] for row in rows}
 
     counted: set[tuple[object, ...]] = set()
     for row in sorted(rows, key=lambda row: (str(row["row"])[0], int(str(row["row"]).split(":")[1]))):
@@ -174,6 +218,7 @@ def test_settling_is_independent_of_the_order_and_loses_nothing(
 
 
 def test_a_time_survives_settling(vote: Vote) -> None:
-    kept, _ = settled([vote("v:2", seconds=2.5), vote("v:3", worker_id="w2")])
-    assert kept["seconds"].tolist()[0] == 2.5
-    assert np.isnan(kept["seconds"].tolist()[1])
+    votes = [vote("v:2", seconds=2.5), vote("v:3", worker_id="w2", time=datetime(1970, 1, 2, 12, tzinfo=UTC))]
+    kept, _ = settle_votes(pa.Table.from_pylist(votes, schema=VOTE_ROWS), QUESTIONS)
+    np.testing.assert_array_equal(kept.seconds, [2.5, np.nan])
+    np.testing.assert_array_equal(kept.days, [np.nan, 1.5])

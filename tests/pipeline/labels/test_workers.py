@@ -1,19 +1,27 @@
 import random
 from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.labels.columns import encode_votes
+from pipeline.labels.drift import drifts
 from pipeline.labels.workers import worker_sums, worker_table
+from schemas.vote import VOTE
 from schemas.worker import WORKER
-from tests.pipeline.labels.conftest import VOTES, Vote, frame
+from tests.pipeline.labels.conftest import VOTES, Vote, coded
 
 FEW = settings(derandomize=True, deadline=None, max_examples=30)
 
 
 def table_of(*buckets: list[Vote]) -> dict[str, dict]:
-    table = worker_table(worker_sums(frame(bucket)) for bucket in buckets)
+    table = worker_table(worker_sums(coded(bucket)) for bucket in buckets)
     assert table.schema == WORKER.schema
     return {row["worker_id"]: row for row in table.to_pylist()}
 
@@ -34,6 +42,54 @@ def test_nobody_is_judged_alone_or_for_being_unsure() -> None:
         [("a", "cat", "w1", "yes", None), ("b", "cat", "w2", "unsure", None), ("b", "cat", "w3", "no", None)]
     )
     assert [row["agreement"] for row in found.values()] == [None, None, None]
+
+
+def over_time(right: Callable[[int], bool], days: Callable[[int], float | None]) -> dict[str, dict]:
+    """w0 answers a question a day beside w1 and w2, who say yes."""
+    columns = ("image_id", "class_name", "worker_id", "answer", "time")
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = []
+    for k in range(80):
+        at = days(k)
+        time = None if at is None else start + timedelta(days=at)
+        said = {"w0": "yes" if right(k) else "no", "w1": "yes", "w2": "yes"}
+        rows += [dict(zip(columns, (f"i{k}", "cat", *pair, time), strict=True)) for pair in said.items()]
+    halves = [encode_votes(pa.Table.from_pylist(part, VOTE.schema)) for part in (rows[150:], rows[:150])]
+    return {row["worker_id"]: row for row in worker_table(map(worker_sums, halves)).to_pylist()}
+
+
+def test_who_becomes_careless_drifts():
+    """Right at the first 40 questions, at every other one of the next 40."""
+    found = over_time(lambda k: k < 40 or k % 2 == 0, float)["w0"]
+    days, right = np.arange(80), np.array([k < 40 or k % 2 == 0 for k in range(80)])
+    slope, _ = np.polyfit(days, right, 1)
+    assert found["drift"] == pytest.approx(slope * np.std(days) * np.sqrt(12))
+    # Cochran-Armitage: chi-square is n times the squared correlation.
+    assert found["drift_z"] == pytest.approx(np.sqrt(80) * np.corrcoef(days, right)[0, 1])
+    assert found["drift"] < -0.6
+    assert found["drift_z"] < -4
+
+
+def test_no_trend_no_spread_or_few_votes_are_no_drift():
+    def drift(right, days):
+        row = over_time(right, days)["w0"]
+        return row["drift"], row["drift_z"]
+
+    steady = drift(lambda k: k % 5 > 0, float)
+    assert abs(steady[0]) < 0.1
+    assert abs(steady[1]) < 1
+    assert drift(lambda k: k % 5 > 0, lambda k: 7.0) == (None, None)
+    assert drift(lambda k: k % 5 > 0, lambda k: float(k) if k < 19 else None) == (None, None)
+    assert drift(lambda k: True, float) == (pytest.approx(0), None)  # never wrong: nothing to test
+
+
+def test_chance_alone_drifts_beyond_the_limit_in_one_of_twenty():
+    rng = np.random.default_rng(0)
+    n, days = 2000, rng.uniform(0, 30, (2000, 60))
+    right = rng.random((n, 60)) < 0.7
+    sums = {"dated": 60, "dated_agree": right.sum(axis=1), "t": days.sum(axis=1), "tt": (days**2).sum(axis=1)}
+    _, z = drifts(pd.DataFrame(sums | {"t_agree": (days * right).sum(axis=1)}))
+    assert 0.035 < (z.abs() > 1.96).mean() < 0.065
 
 
 def test_no_votes_are_no_workers() -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import NoiseConfig
-from pipeline.noise.splits import noise_by_class, training_sets
+from pipeline.noise.examples import noise_by_class
+from pipeline.noise.splits import training_sets
 from schemas.errors import DataError
 
 NAMES = ("ant", "bee", "cow")

@@ -1,0 +1,79 @@
+"""Politeness: how many requests go to one host at once, and how soon after each other."""
+
+import asyncio
+from collections import OrderedDict
+from types import TracebackType
+
+from yarl import URL
+
+from pipeline.config import IngestConfig
+from pipeline.ingest.robots import Rules
+
+MAX_HOSTS = 2000  # remembered at once; an idle one is forgotten first
+
+
+class Host:
+    """One host (scheme, name and port); `async with host` waits for a turn and holds it."""
+
+    def __init__(self, config: IngestConfig) -> None:
+        self.rules: asyncio.Task[Rules] | None = None  # its robots.txt, on its way or here …
+        self.rules_until = 0.0  # … and how long that may be used
+        self._slots = asyncio.Semaphore(config.host_fetches)
+        self._interval = 1 / config.host_per_second if config.host_per_second else 0.0
+        self._next = 0.0
+        self.users = 0
+
+    def pause(self, seconds: float) -> None:
+        """No request starts before so many seconds have passed."""
+        self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
+
+    def slow_down(self, interval: float) -> None:
+        """Leave at least so many seconds between two requests."""
+        self._interval = max(self._interval, interval)
+
+    async def __aenter__(self) -> None:
+        self.users += 1
+        try:
+            await self._slots.acquire()
+            try:
+                now = asyncio.get_running_loop().time()
+                while self._next > now:  # a pause may come while we wait
+                    await asyncio.sleep(self._next - now)
+                    now = asyncio.get_running_loop().time()
+                self._next = now + self._interval
+            except BaseException:
+                self._slots.release()
+                raise
+        except BaseException:
+            self.users -= 1
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._slots.release()
+        self.users -= 1
+
+
+class Hosts:
+    """The hosts that were asked lately."""
+
+    def __init__(self, config: IngestConfig) -> None:
+        self._config = config
+        self._hosts: OrderedDict[URL, Host] = OrderedDict()
+
+    def of(self, url: URL) -> Host:
+        """The host of a URL."""
+        origin = url.origin()
+        host = self._hosts.get(origin)
+        if host is None:
+            host = self._hosts[origin] = Host(self._config)
+            self._forget()
+        self._hosts.move_to_end(origin)
+        return host
+
+    def _forget(self) -> None:
+        if len(self._hosts) > MAX_HOSTS:
+            origin, oldest = next(iter(self._hosts.items()))
+            if not oldest.users:
+                del self._hosts[origin]

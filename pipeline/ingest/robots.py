@@ -1,0 +1,48 @@
+"""What a host says about being read by programs: robots.txt, X-Robots-Tag, and the reservation of text and data mining.
+
+Sources: RFC 9309 (robots.txt), https://www.rfc-editor.org/rfc/rfc9309; Google's description of X-Robots-Tag, with the
+words noai and noimageai that DeviantArt introduced and img2dataset obeys; the TDM Reservation Protocol of the W3C
+community group, https://www.w3.org/community/reports/tdmrep/CG-FINAL-tdmrep-20240510/, of which the header is read.
+"""
+
+from collections.abc import Iterable
+
+from protego import Protego
+
+PRODUCT = "controlled-noise"  # the name that a rule for us alone would give
+MAX_ROBOTS_BYTES = 500 * 1024  # what RFC 9309 asks to be read at least
+_FORBIDDEN = {"noai", "noimageai", "noindex", "noimageindex", "none"}
+_WITH_VALUES = {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
+
+
+class Rules:
+    """The rules of one robots.txt, for us."""
+
+    def __init__(self, text: bytes) -> None:
+        self._rules = Protego.parse(text[:MAX_ROBOTS_BYTES].decode("utf-8-sig", "replace"))
+
+    def allow(self, url: str) -> bool:
+        """Whether we may fetch a URL of that host."""
+        return bool(self._rules.can_fetch(url, PRODUCT))
+
+    @property
+    def delay(self) -> float:
+        """The seconds between two requests that Crawl-delay asks for, or 0."""
+        return float(self._rules.crawl_delay(PRODUCT) or 0)
+
+
+def forbidding_tag(values: Iterable[str]) -> str | None:
+    """The word of X-Robots-Tag headers that forbids the use of a picture to us or to everybody, if there is one.
+
+    A header is `word, word, …`; `name: word, …` is for the robot of that name alone.
+    """
+    for value in values:
+        robot = ""
+        for part in value.lower().split(","):
+            word = part.strip()
+            name, colon, rest = word.partition(":")
+            if colon and name.strip() not in _WITH_VALUES:
+                robot, word = name.strip(), rest.strip()
+            if word in _FORBIDDEN and robot in ("", "*", PRODUCT):
+                return word
+    return None

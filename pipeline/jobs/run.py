@@ -1,0 +1,63 @@
+"""Runs one job to its end: shows how far it is, tells what it counted, and whose fault it was if it failed."""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import StandardOptions
+
+from pipeline.jobs import metrics, progress
+from pipeline.jobs.options import beam_options, local_runner
+from schemas.errors import DataError, UsageError
+
+Construct = Callable[[beam.Pipeline], object]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job is about to do: `total` units of a stage that writes below `output`.
+
+    cpu_seconds: an estimate, of one core.
+    """
+
+    stage: str
+    output: str
+    unit: str
+    total: int
+    cpu_seconds: float
+
+
+def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
+    """Build a Beam pipeline with `construct`, run it, wait for its end, and write what it counted.
+
+    `arguments` are the flags that a verb did not know itself. Without `--runner` a job runs on this machine, in
+    as many processes as its estimated work is worth, up to one a core;
+    `--direct_num_workers N` sets another number. Raises UsageError for unknown flags, and
+    the DataError of a worker.
+    """
+    options = beam_options(arguments)
+    given = any(flag.startswith("--direct_num_workers") for flag in arguments)
+    runner = local_runner(options, None if given else work.cpu_seconds)
+    start = time.monotonic()
+    try:
+        with progress.shown(work.stage, work.unit, work.total) if runner else nullcontext():
+            pipeline = beam.Pipeline(runner=runner, options=options)
+            construct(pipeline)
+            result = pipeline.run()
+            result.wait_until_finish()
+    except UsageError:
+        raise
+    except Exception as error:
+        # A worker in another process sends its traceback as text; what the user can mend is in its last line.
+        told = re.findall(r"^schemas\.errors\.DataError: (.*)", str(error), re.MULTILINE)
+        if isinstance(error, DataError):
+            told = [str(error)]
+        if not told:
+            raise
+        raise DataError(re.sub(r" \[while running '[^']*'\]", "", told[-1])) from error
+    seconds = round(time.monotonic() - start, 3)
+    name = options.view_as(StandardOptions).runner or "FnApiRunner"
+    metrics.write(work.output, work.stage, {"runner": name, "seconds": seconds, **metrics.collect(result)})

@@ -1,0 +1,380 @@
+"""Files that a stranger may send in place of a picture, made here, each with what must become of it."""
+
+import gzip
+import io
+import pickle
+import random
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+from tests.pipeline.ingest.png import chunk, png
+
+PICTURE = "a picture"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file, and the code of its rejection, or PICTURE with what is known of it."""
+
+    make: Callable[[], bytes]
+    expected: str
+    size: tuple[int, int] = (32, 24)
+    animated: bool = False
+
+
+@cache
+def plain() -> Image.Image:
+    blobs = np.random.default_rng(0).integers(0, 256, (4, 4, 3)).astype(np.uint8)
+    return Image.fromarray(blobs).resize((32, 24), Image.Resampling.BICUBIC)
+
+
+def saved(kind: str, picture: Image.Image | None = None, **options: object) -> bytes:
+    file = io.BytesIO()
+    (picture or plain()).save(file, kind, **options)
+    return file.getvalue()
+
+
+def changed(data: bytes, at: int, new: bytes) -> bytes:
+    return data[:at] + new + data[at + len(new) :]
+
+
+def lines(width: int, height: int) -> bytes:
+    return (b"\x00" + b"\x80" * 3 * width) * height
+
+
+GOOD = lines(32, 24)
+
+
+# PNG
+
+
+def png_with(*chunks: bytes) -> bytes:
+    return png(32, 24, 8, 2, GOOD, *chunks)
+
+
+def png_without(kind: bytes) -> bytes:
+    data = saved("PNG")
+    at = data.index(kind) - 4
+    (length,) = struct.unpack_from(">I", data, at)
+    return data[:at] + data[at + 12 + length :]
+
+
+def changed_header(data: bytes, at: int, value: int) -> bytes:
+    header = changed(data[12:29], at - 12, bytes([value]))
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
+def text_bomb(kind: bytes, head: bytes) -> bytes:
+    return chunk(kind, head + zlib.compress(bytes(40 << 20)))
+
+
+def inflating(width: int, height: int, megabytes: int) -> bytes:
+    return png(width, height, 8, 2, lines(width, height) + bytes(megabytes << 20))
+
+
+PNG = {
+    "a bomb of 60,000 × 60,000": Case(lambda: png(60_000, 60_000, 8, 2, bytes(1000)), "too_many_pixels"),
+    "a bomb of one bit a pixel": Case(lambda: png(60_000, 60_000, 1, 0, bytes(1000)), "too_many_pixels"),
+    "as wide as a header can say": Case(lambda: png(2**31 - 1, 8, 8, 2, b""), "too_many_pixels"),
+    "wider than a header may say": Case(lambda: png(2**32 - 1, 8, 8, 2, b""), "too_many_pixels"),
+    "1 × 10,000": Case(lambda: png(1, 10_000, 8, 2, lines(1, 10_000)), "too_small"),
+    "10,000 × 8": Case(lambda: png(10_000, 8, 8, 2, lines(10_000, 8)), PICTURE, (10_000, 8)),
+    "1 × 1": Case(lambda: png(1, 1, 8, 2, lines(1, 1)), "too_small"),
+    "no width": Case(lambda: png(0, 24, 8, 2, b""), "truncated"),
+    "more lines promised than there": Case(lambda: png(32, 240, 8, 2, GOOD), "truncated"),
+    "the same, in seven passes": Case(lambda: changed_header(png(32, 240, 8, 2, GOOD), 28, 1), "truncated"),
+    "black to its last line": Case(lambda: saved("PNG", Image.new("RGB", (32, 24))), PICTURE),
+    "fewer lines promised than there": Case(lambda: png(32, 24, 8, 2, lines(32, 240)), PICTURE),
+    "data that inflate to 40 MB": Case(lambda: inflating(32, 24, 40), PICTURE),
+    "three bits a pixel": Case(lambda: png(32, 24, 3, 2, GOOD), "truncated"),
+    "palette without colours": Case(lambda: png(32, 24, 8, 3, (b"\x00" + b"\x05" * 32) * 24), PICTURE),
+    "unknown filter of lines": Case(lambda: png(32, 24, 8, 2, (b"\x09" + b"\x80" * 96) * 24), "truncated"),
+    "data that are no deflate": Case(lambda: changed(png_with(), 41, b"\xff\xff\xff"), "truncated"),
+    "wrong checksum of the header": Case(lambda: changed(png_with(), 29, b"\x00\x00"), "truncated"),
+    "wrong checksum of the data": Case(lambda: changed(png_with(), len(png_with()) - 16, b"\x00"), "truncated"),
+    "wrong checksum of a comment": Case(lambda: png_with(chunk(b"tEXt", b"a\x00b")[:-1] + b"\x00"), PICTURE),
+    "no data": Case(lambda: png_without(b"IDAT"), "truncated"),
+    "no header": Case(lambda: png_without(b"IHDR"), "truncated"),
+    "no end": Case(lambda: png_without(b"IEND"), PICTURE),
+    "two headers": Case(lambda: png_with(png(32, 24, 8, 2, b"")[8:33]), PICTURE),
+    "a second, huge header": Case(lambda: png_with(png(60_000, 60_000, 8, 2, b"")[8:33]), "too_many_pixels"),
+    "a chunk longer than any file": Case(lambda: png_with(b"\x7f\xff\xff\xfftEXt"), "truncated"),
+    "more chunks than any picture": Case(lambda: png_with(chunk(b"tEXt", b"") * 110_000), "truncated"),
+    "a zTXt bomb": Case(lambda: png_with(text_bomb(b"zTXt", b"a\x00\x00")), PICTURE),
+    "an iTXt bomb": Case(lambda: png_with(text_bomb(b"iTXt", b"a\x00\x01\x00\x00\x00")), PICTURE),
+    "an iCCP bomb": Case(lambda: png_with(text_bomb(b"iCCP", b"a\x00\x00")), PICTURE),
+    "a profile that is none": Case(lambda: png_with(chunk(b"iCCP", b"a\x00\x00rubbish")), PICTURE),
+    "an EXIF bomb": Case(lambda: png_with(chunk(b"eXIf", exif_bomb(8 << 20))), PICTURE),
+    "EXIF that points to itself": Case(lambda: png_with(chunk(b"eXIf", exif_loop())), PICTURE),
+    "with a ZIP archive behind it": Case(lambda: saved("PNG") + archive(), PICTURE),
+    "with a script behind it": Case(lambda: saved("PNG") + b"<script>alert(1)</script>", PICTURE),
+    "of an iPhone's program": Case(lambda: changed(png_with(), 8, chunk(b"CgBI", b"\x50\x00\x20\x02")), "truncated"),
+    "an APNG of a thousand frames": Case(
+        lambda: png_with(chunk(b"acTL", struct.pack(">II", 1000, 0))), PICTURE, animated=True
+    ),
+}  # fmt: skip
+
+
+# JPEG
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def jpeg_with(*segments: bytes, **options: object) -> bytes:
+    data = saved("JPEG", **options)
+    return data[:2] + b"".join(segments) + data[2:]
+
+
+def frame(data: bytes) -> int:
+    """Where the frame header of a JPEG begins."""
+    return next(i for i in range(len(data)) if data[i] == 0xFF and data[i + 1] in (0xC0, 0xC2))
+
+
+def reframed(marker: int = 0xC0, **new: int) -> bytes:
+    """A JPEG with another frame header: bits, height, width, components."""
+    data = saved("JPEG")
+    at = frame(data)
+    bits, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
+    old = {"bits": bits, "height": height, "width": width, "components": components}
+    return changed(
+        data, at, struct.pack(">BB2sBHHB", 0xFF, marker, data[at + 2 : at + 4], *(old | new).values())
+    )
+
+
+def without(marker: int) -> bytes:
+    data = saved("JPEG")
+    while (at := data.find(bytes([0xFF, marker]))) >= 0:
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        data = data[:at] + data[at + 2 + length :]
+    return data
+
+
+def exif_bomb(size: int) -> bytes:
+    """A directory of which every entry claims a megabyte of the block."""
+    count = min(65_535, size // 12 - 1)
+    entries = b"".join(
+        struct.pack("<HHII", i + 1, 7, min(size, 1 << 20), 0) for i in range(count) if i + 1 != 0x0112
+    )
+    return (b"II*\x00\x08\x00\x00\x00" + struct.pack("<H", count) + entries).ljust(size, b"\x00")
+
+
+def exif_loop() -> bytes:
+    entry = struct.pack("<HHII", 0x8769, 4, 1, 8)  # a further directory, which is this one
+    return b"II*\x00\x08\x00\x00\x00" + struct.pack("<H", 1) + entry + struct.pack("<I", 8)
+
+
+def many_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan is repeated."""
+    data = saved("JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * count + b"\xff\xd9"
+
+
+def restarts_damaged() -> bytes:
+    data = bytearray(
+        saved(
+            "JPEG",
+            Image.effect_mandelbrot((32, 24), (-2, -1, 1, 1), 50).convert("RGB"),
+            restart_marker_blocks=1,
+        )
+    )
+    for i in range(len(data) - 1):
+        if data[i] == 0xFF and 0xD0 <= data[i + 1] <= 0xD7:
+            data[i + 1] = 0xD0
+    return bytes(data)
+
+
+def without_adobe() -> bytes:
+    data = saved("JPEG", plain().convert("CMYK"))
+    at = data.index(b"\xff\xee")
+    return data[:at] + data[at + 16 :]
+
+
+MPF = (
+    b"MPF\x00II*\x00\x08\x00\x00\x00"
+    + struct.pack("<H", 1)
+    + struct.pack("<HHII", 0xB001, 4, 1, 2**32 - 1)
+    + b"\x00" * 8
+)
+
+JPEG = {
+    "a frame of 65,500 × 65,500": Case(lambda: reframed(height=65_500, width=65_500), "too_many_pixels"),
+    "a frame of 65,500 × 8": Case(lambda: reframed(width=65_500, height=8), PICTURE, (65_500, 8)),
+    "no height": Case(lambda: reframed(height=0), "truncated"),
+    "lossless": Case(lambda: reframed(0xC3), "bad_format"),
+    "hierarchical": Case(lambda: reframed(0xC5), "bad_format"),
+    "12 bits": Case(lambda: reframed(0xC1, bits=12), "bad_format"),
+    "two components": Case(lambda: reframed(components=2), "bad_format"),
+    "two frames": Case(lambda: saved("JPEG").replace(b"\xff\xda", saved("JPEG")[frame(saved("JPEG")) :][:19] + b"\xff\xda"), "truncated"),
+    "no frame": Case(lambda: without(0xC0), "truncated"),
+    "no quantization": Case(lambda: without(0xDB), "truncated"),
+    "no scan": Case(lambda: saved("JPEG")[: saved("JPEG").index(b"\xff\xda")] + b"\xff\xd9", "truncated"),
+    "only its first bytes": Case(lambda: b"\xff\xd8\xff\xe0", "truncated"),
+    "only fill bytes": Case(lambda: b"\xff\xd8" + b"\xff" * 5_000_000, "truncated"),
+    "1,000 scans": Case(lambda: many_scans(1000), "bad_format"),
+    "50 scans": Case(lambda: many_scans(50), PICTURE),
+    "more segments than any picture": Case(lambda: jpeg_with(segment(0xFE, b"") * 110_000), "truncated"),
+    "an EXIF bomb": Case(lambda: jpeg_with(segment(0xE1, b"Exif\x00\x00" + exif_bomb(65_000)) * 40), PICTURE),
+    "EXIF that points to itself": Case(lambda: jpeg_with(segment(0xE1, b"Exif\x00\x00" + exif_loop())), PICTURE),
+    "EXIF that is cut": Case(lambda: jpeg_with(segment(0xE1, b"Exif\x00\x00II*\x00\xff\xff\xff\xff")), PICTURE),
+    "an index that promises four billion pictures": Case(lambda: jpeg_with(segment(0xE2, MPF)), PICTURE),
+    "a profile of 255 parts, of which one is there": Case(
+        lambda: jpeg_with(segment(0xE2, b"ICC_PROFILE\x00\x01\xffrubbish")), PICTURE
+    ),
+    "a profile that is none": Case(lambda: saved("JPEG", icc_profile=b"rubbish" * 100), PICTURE),
+    "a page in its comment": Case(lambda: jpeg_with(segment(0xFE, b"<html><script>alert(1)</script>")), PICTURE),
+    "with a program in front": Case(lambda: b"MZ" + saved("JPEG"), "not_an_image"),
+    "with a film behind it": Case(lambda: saved("JPEG") + b"\x00\x00\x00\x18ftypmp42" + random.Random(0).randbytes(200_000), PICTURE),
+    "restart markers out of order": Case(restarts_damaged, PICTURE),
+    "four inks with Adobe's mark": Case(lambda: saved("JPEG", plain().convert("CMYK")), PICTURE),
+    "four inks without": Case(without_adobe, PICTURE),
+    "without its last bytes": Case(lambda: saved("JPEG")[:-2], "truncated"),
+    "arithmetic, of Huffman's data": Case(lambda: reframed(0xC9), PICTURE),
+}  # fmt: skip
+
+
+# GIF, WebP, BMP, AVIF
+
+
+def gif_screen(width: int, height: int) -> bytes:
+    return changed(saved("GIF"), 6, struct.pack("<HH", width, height))
+
+
+def gif_frame(*box: int) -> bytes:
+    data = saved("GIF")
+    return changed(data, data.index(b",\x00\x00\x00\x00") + 1, struct.pack("<HHHH", *box))
+
+
+def with_frames(kind: str, count: int) -> bytes:
+    frames = [Image.new("RGB", (32, 24), (i * 85 % 256, i // 256, 0)) for i in range(count)]
+    return saved(kind, frames[0], save_all=True, append_images=frames[1:])
+
+
+def gif_comments(count: int) -> bytes:
+    data = saved("GIF")
+    at = data.index(b",\x00\x00\x00\x00")
+    return data[:at] + b"!\xfe\x01x\x00" * count + data[at:]
+
+
+def webp_canvas(width: int, height: int) -> bytes:
+    data = with_frames("WEBP", 2)
+    at = data.index(b"VP8X") + 12
+    return changed(data, at, (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little"))
+
+
+def webp_exif(data: bytes) -> bytes:
+    found = saved("WEBP", exif=b"Exif\x00\x00" + data)
+    assert b"EXIF" in found
+    return found
+
+
+def bmp(**fields: int) -> bytes:
+    places = {
+        "offset": (10, "<I"),
+        "width": (18, "<i"),
+        "height": (22, "<i"),
+        "bits": (28, "<H"),
+        "packing": (30, "<I"),
+        "colours": (46, "<I"),
+    }
+    data = saved("BMP")
+    for name, value in fields.items():
+        at, kind = places[name]
+        data = changed(data, at, struct.pack(kind, value))
+    return data
+
+
+def avif_exif(data: bytes) -> bytes:
+    """An AVIF with this EXIF, which Pillow would read, and choke on, while it writes it."""
+    blank = b"II*\x00\x08\x00\x00\x00".ljust(len(data), b"\x00")
+    found = saved("AVIF", exif=blank)
+    return changed(found, found.index(blank), data)
+
+
+OTHERS = {
+    "GIF: a screen of 65,535 × 65,535": Case(lambda: gif_screen(65_535, 65_535), "too_many_pixels"),
+    "GIF: a frame larger than the screen": Case(lambda: gif_frame(0, 0, 60_000, 60_000), "too_many_pixels"),
+    "GIF: a frame beside the screen": Case(lambda: gif_frame(60_000, 60_000, 32, 24), "too_many_pixels"),
+    "GIF: no pixels": Case(lambda: changed(gif_frame(0, 0, 0, 0), 6, b"\x00\x00\x00\x00"), "truncated"),
+    "GIF: no picture": Case(lambda: saved("GIF")[:13] + b";", "truncated"),
+    "GIF: a thousand frames": Case(lambda: with_frames("GIF", 1000), PICTURE, animated=True),
+    "GIF: 90,000 comments": Case(lambda: gif_comments(90_000), PICTURE),
+    "GIF: 3 million comments": Case(lambda: gif_comments(3_000_000), "truncated"),
+    "GIF: rubbish for data": Case(lambda: saved("GIF")[:-60] + b"\xff" * 60, "truncated"),
+    "WebP: a canvas of 16,383 × 16,383": Case(lambda: webp_canvas(16_383, 16_383), "too_many_pixels"),
+    "WebP: three frames": Case(lambda: with_frames("WEBP", 3), PICTURE, animated=True),
+    "WebP: longer than it says": Case(lambda: saved("WEBP") + b"x" * 1000, PICTURE),
+    "WebP: shorter than it says": Case(lambda: changed(saved("WEBP"), 4, b"\xff\xff\xff\x7f"), "truncated"),
+    "WebP: an EXIF bomb": Case(lambda: webp_exif(exif_bomb(8 << 20)), PICTURE),
+    "WebP: rubbish for data": Case(lambda: saved("WEBP")[:30] + b"\xff" * 200, "truncated"),
+    "BMP: 60,000 × 60,000": Case(lambda: bmp(width=60_000, height=60_000), "too_many_pixels"),
+    "BMP: upside down": Case(lambda: bmp(height=-24), PICTURE),
+    "BMP: less than no width": Case(lambda: bmp(width=-32), "too_many_pixels"),
+    "BMP: data outside the file": Case(lambda: bmp(offset=2**31), "truncated"),
+    "BMP: seven bits": Case(lambda: bmp(bits=7), "truncated"),
+    "BMP: packed as nothing known": Case(lambda: bmp(packing=77), "truncated"),
+    "BMP: four billion colours": Case(lambda: bmp(bits=8, colours=2**32 - 1), "truncated"),
+    "AVIF: as it should be": Case(lambda: saved("AVIF"), PICTURE),
+    "AVIF: an EXIF bomb": Case(lambda: avif_exif(exif_bomb(8 << 20)), PICTURE),
+    "AVIF: no description": Case(lambda: saved("AVIF")[:32], "truncated"),
+    "AVIF: a box without end": Case(lambda: changed(saved("AVIF"), 32, b"\x00\x00\x00\x00"), "truncated"),
+    "AVIF: rubbish for data": Case(lambda: saved("AVIF")[:-100] + b"\xff" * 100, PICTURE),
+}  # fmt: skip
+
+
+# What is no picture, or none that is asked for
+
+
+def archive() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as opened:
+        opened.writestr("a.txt", "a")
+    return file.getvalue()
+
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+NO_PICTURES = {
+    "nothing": Case(lambda: b"", "not_an_image"),
+    "a byte": Case(lambda: b"\xff", "not_an_image"),
+    "zeros": Case(lambda: bytes(1_000_000), "not_an_image"),
+    "random bytes": Case(lambda: random.Random(1).randbytes(1_000_000), "not_an_image"),
+    "a page": Case(lambda: b"<!DOCTYPE html><html><body>404", "not_an_image"),
+    "a page behind a byte order mark": Case(lambda: b"\xef\xbb\xbf<html>", "not_an_image"),
+    "JSON": Case(lambda: b'{"error": "gone"}', "not_an_image"),
+    "text that begins as BMP does": Case(lambda: b"BMW builds motor cars in Munich since 1928.", "not_an_image"),
+    "text that begins as GIF does": Case(lambda: b"GIF89a is the name of a format.", "truncated"),
+    "a ZIP archive": Case(archive, "not_an_image"),
+    "a picture in gzip": Case(lambda: gzip.compress(saved("PNG")), "not_an_image"),
+    "a pickle": Case(lambda: pickle.dumps(plain().tobytes()), "not_an_image"),
+    "a sound": Case(lambda: b"RIFF\x24\x00\x00\x00WAVEfmt ", "not_an_image"),
+    "SVG": Case(lambda: SVG, "bad_format"),
+    "SVG behind a declaration": Case(lambda: b'<?xml version="1.0"?>\n' + SVG, "bad_format"),
+    "SVG that reads files": Case(
+        lambda: b'<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg>&x;</svg>', "bad_format"
+    ),
+    "PDF": Case(lambda: saved("PDF"), "bad_format"),
+    "PostScript": Case(lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n", "bad_format"),
+    "ICO": Case(lambda: saved("ICO"), "bad_format"),
+    "TIFF": Case(lambda: saved("TIFF"), "bad_format"),
+    "JPEG 2000": Case(lambda: saved("JPEG2000"), "bad_format"),
+    "JPEG XL": Case(lambda: b"\xff\x0a" + bytes(100), "bad_format"),
+    "HEIC": Case(lambda: b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(100), "bad_format"),
+    "a film": Case(lambda: b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41" + bytes(100), "bad_format"),
+    "PSD": Case(lambda: b"8BPS\x00\x01" + bytes(100), "bad_format"),
+}  # fmt: skip
+
+CASES = {
+    **{f"PNG: {name}": case for name, case in PNG.items()},
+    **{f"JPEG: {name}": case for name, case in JPEG.items()},
+    **OTHERS,
+    **NO_PICTURES,
+}

@@ -1,0 +1,79 @@
+import json
+import os
+import time
+
+import apache_beam as beam
+import pytest
+
+from pipeline.jobs import metrics, progress
+from pipeline.jobs.run import Work, run_job
+from schemas.errors import DataError
+
+
+class Count(beam.DoFn):
+    @metrics.timed
+    def process(self, element):
+        metrics.count("seen", element)
+        progress.advance(element)
+        yield element
+
+
+def run(tmp_path, *arguments):
+    work = Work("counting", str(tmp_path), "things", 10, 0.1)
+    run_job(lambda p: p | beam.Create([1, 2, 3, 4]) | beam.ParDo(Count()), list(arguments), work)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--direct_num_workers=2",)], ids=["here", "processes"])
+def test_counters_of_all_tasks_are_summed_and_written(tmp_path, arguments):
+    run(tmp_path, *arguments)
+    told = json.loads((tmp_path / "metrics" / "counting.json").read_text())
+    assert told["counters"] == {"seen": 10}
+    assert told["distributions"]["Count.milliseconds"]["count"] == 4
+    assert (told["stage"], told["runner"]) == ("counting", "FnApiRunner")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--direct_num_workers=2",)], ids=["here", "processes"])
+def test_tasks_of_all_processes_are_seen(tmp_path, monkeypatch, arguments):
+    seen = []
+    shown = progress._print_lines
+    monkeypatch.setattr(progress, "_print_lines", lambda *a: (shown(*a), seen.append(progress.done(a[0]))))
+    run(tmp_path, *arguments)
+    assert seen == [10]
+
+
+def test_lines_tell_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.01)
+    with progress.shown("outer", "things", 10):
+        progress.advance(4)
+        progress.advance(1)
+        wait_for(lambda: "outer   5 of 10 things" in capsys.readouterr().err)
+    assert progress.VARIABLE not in os.environ
+
+
+def wait_for(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_torn_note_is_not_read(tmp_path):
+    path = tmp_path / "done"
+    path.write_bytes(progress.RECORD.pack(5) + b"\x01\x00")
+    assert progress.done(str(path)) == 5
+
+
+def test_outside_a_local_job_nothing_is_noted(monkeypatch):
+    monkeypatch.delenv(progress.VARIABLE, raising=False)
+    progress.advance(1)
+
+
+def fail(_):
+    raise DataError("row 7: the rule; the remedy")
+
+
+def test_the_error_of_another_process_is_told_as_it_was_raised(tmp_path):
+    work = Work("failing", str(tmp_path), "things", 1, 0.1)
+    with pytest.raises(DataError, match=r"^row 7: the rule; the remedy$"):
+        run_job(lambda p: p | beam.Create([1]) | beam.Map(fail), ["--direct_num_workers=2"], work)
+    assert not (tmp_path / "metrics").exists()

@@ -1,0 +1,90 @@
+"""Two processes on one batch are one process on the whole batch, to rounding."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from schemas.errors import UsageError
+from tests.training.conftest import striped, write_set
+from training import checkpoint, metrics
+from training.config import Augment, Network, Optimizer, TrainConfig
+from training.data.shards import load_pair
+from training.method_config import CoTeaching, MentorMix, MentorNet
+from training.trainer import Trainer
+from training.world import World
+
+METHODS = ("vanilla", "mixup", "mentormix", "co_teaching", "elr")
+RUN = """
+import sys, torch
+from pathlib import Path
+from tests.training.test_world import METHODS, config
+from training.data.shards import load_pair
+from training.trainer import Trainer
+from training.world import join_world
+torch.set_num_threads(1)
+with join_world() as (world, device):
+    sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
+    for method in METHODS:
+        Trainer(config(method), *sets, device, world).run(Path(sys.argv[2]) / method)
+"""
+
+
+def config(method: str) -> TrainConfig:
+    return TrainConfig(
+        method=method,  # type: ignore[arg-type]
+        epochs=2, batch_size=32, precision="fp32", average_decay=0.9,
+        network=Network("small_cnn", 4), augment=Augment(crop_padding=1), optimizer=Optimizer(learning_rate=0.05),
+        mentornet=MentorNet(burn_in=0), mentormix=MentorMix(loss_percentile=0.6, burn_in=0, second_reweight=True),
+        co_teaching=CoTeaching(forget_rate=0.4, gradual=0.5),
+    )  # fmt: skip
+
+
+def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_set(data / "blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
+    write_set(data / "test", striped(60, 0.0, seed=2), colour=None)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", RUN, str(data), str(tmp_path / "two")],
+            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    sets = load_pair(data, "blue-0.40", "test")
+    for method in METHODS:
+        Trainer(config(method), *sets, torch.device("cpu")).run(tmp_path / "one" / method)
+    assert [process.wait(120) for process in both] == [0, 0]
+    for method in METHODS:
+        ours, theirs = (tmp_path / name / method for name in ("one", "two"))
+        one, two = (load_file(checkpoint.newest(folder) or "") for folder in (ours, theirs))
+        assert one.keys() == two.keys()
+        for name in one:
+            if "bins" not in name:  # a loss near the edge of a bin may fall to the other side
+                assert torch.allclose(one[name], two[name], rtol=2e-3, atol=2e-4), (method, name)
+        for a, b in zip(metrics.read(ours), metrics.read(theirs), strict=True):
+            assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-5)
+    assert json.loads((tmp_path / "two/vanilla/result.json").read_text())["epochs"] == 2
+
+
+def test_what_cannot_be_shared_is_refused(dataset: Path) -> None:
+    sets, cpu = load_pair(dataset, "blue-0.40", "test"), torch.device("cpu")
+    with pytest.raises(UsageError, match="32 images at a time cannot be shared by 3 processes"):
+        Trainer(config("vanilla"), *sets, cpu, World(0, 3))
+    with pytest.raises(UsageError, match="dividemix trains in one process"):
+        Trainer(config("dividemix"), *sets, cpu, World(0, 2))

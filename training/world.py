@@ -1,0 +1,116 @@
+"""The processes that share a run: one, or those that torchrun started, each with its part of every batch.
+
+What they compute together is what one process computes with the whole batch, to rounding: losses and weights are
+gathered where a method compares examples, batch norm sees the whole batch, and gradients are averaged.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+from training.data.order import share
+from training.device import choose_device
+
+
+@dataclass(frozen=True)
+class World:
+    """How many processes there are, and which one this is."""
+
+    rank: int = 0
+    size: int = 1
+
+    def share(self, count: int) -> slice:
+        """Return this process's part of `count` places."""
+        return share(count, self.rank, self.size)
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Join [B/size, …] of all processes, in the order of their ranks, to [B, …]; no gradient flows."""
+        if self.size == 1:
+            return tensor
+        parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(self.size)]
+        dist.all_gather(parts, tensor.detach().contiguous())
+        return torch.cat(parts)
+
+    def average_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors by their mean over the processes, in one exchange."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        for tensor, mean in zip(
+            tensors, flat.div_(self.size).split([t.numel() for t in tensors]), strict=True
+        ):
+            tensor.copy_(mean.view(tensor.shape))
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Tell whether the flag is set in any process; all must ask."""
+        if self.size == 1:
+            return flag
+        count = torch.tensor(float(flag), device=device)
+        dist.all_reduce(count)
+        return bool(count > 0)
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextlib.contextmanager
+def join_world() -> Iterator[tuple[World, torch.device]]:
+    """Enter the group that torchrun's environment names, or stay alone; yield the world and the device."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield World(), choose_device()
+        return
+    device = choose_device()
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(dist.get_rank(), dist.get_world_size()), device
+    finally:
+        dist.destroy_process_group()
+
+
+class SharedBatchNorm(nn.BatchNorm2d):
+    """Batch norm over the batches of all processes, for the CPU, where torch has none."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to the same."""
+        if not self.training:
+            return super().forward(x)
+        full = x.float()
+        count = torch.tensor([float(full.numel() // full.shape[1])])
+        total = all_reduce(torch.cat([full.sum(dim=(0, 2, 3)), count]))
+        seen, mean = total[-1], total[:-1] / total[-1]
+        centred = full - mean[:, None, None]
+        variance = all_reduce(centred.square().sum(dim=(0, 2, 3))) / seen
+        if self.track_running_stats:
+            with torch.no_grad():
+                assert self.running_mean is not None
+                assert self.running_var is not None
+                assert self.num_batches_tracked is not None
+                self.running_mean.lerp_(mean, self.momentum or 0.0)
+                self.running_var.lerp_(variance * seen / (seen - 1), self.momentum or 0.0)
+                self.num_batches_tracked += 1
+        scaled = centred * (variance + self.eps).rsqrt()[:, None, None]
+        return (scaled * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+
+def share_norms(network: nn.Module, world: World, device: torch.device) -> nn.Module:
+    """Let the batch norms of a network see the batches of all processes."""
+    if world.size == 1:
+        return network
+    if device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SharedBatchNorm
+    return network
