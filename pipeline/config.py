@@ -12,7 +12,7 @@ PAPER_LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # What TFDS' controlled_noisy_web_labels stores, to the pixel: OpenCV's INTER_AREA.
+    # What TFDS' controlled_noisy_web_labels stores (docs/images.md).
     "tfds": {
         "size": 84,
         "resize": "exact",

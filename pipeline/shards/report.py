@@ -9,7 +9,7 @@ from pyarrow import csv
 from pipeline import files
 from pipeline.dedupe.cross_label import cross_labels, summary
 from pipeline.ingest.images import open_stored
-from pipeline.jobs import dedupe, ingest, label, split
+from pipeline.jobs import dedupe, ingest, label, metrics, split, web_report
 from pipeline.jobs.stage import counts
 from pipeline.keyed_hash import keyed_hash
 from pipeline.shards import directory
@@ -104,6 +104,7 @@ def _text(build: str, sheets: Sequence[str], labels: pa.Table) -> str:
     lines += [f"| {step} | {count:,} |" for step, count in steps.items()]
     lines += ["", "| set | examples |", "|---|---:|"]
     lines += [f"| {name} | {entry['rows']:,} |" for name, entry in root.about["splits"].items()]
+    lines += web_report.lines(build, metrics.read(build, "ingest"))
     lines += ["", "## One picture, several classes", "All of them are in cross-labels.csv.", ""]
     lines += ["| what | count |", "|---|---:|"]
     lines += [f"| {what} | {count:,} |" for what, count in summary(labels).items()]
