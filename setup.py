@@ -22,6 +22,7 @@ PIPELINE = [
 ]
 TRAINING = ["safetensors>=0.5", "simplejpeg>=1.9", "torch>=2.14", "torchvision>=0.29.1"]
 REPORT = ["matplotlib>=3.10"]
+AWS = ["apache-beam[aws]>=2.77,<3"]
 GCP = ["apache-beam[gcp]>=2.77,<3"]
 DEV = [
     "crowd-kit>=1.4.2,<2",
@@ -55,8 +56,10 @@ setup(
     extras_require={
         "training": TRAINING,
         "report": REPORT,
+        "aws": AWS,
         "gcp": GCP,
         "timm": ["timm>=1.0.12"],
+        "tensorboard": ["tensorboard>=2.18"],
         "dev": TRAINING + REPORT + DEV,
     },
     entry_points={

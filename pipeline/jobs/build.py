@@ -81,4 +81,5 @@ def _split(config: BuildConfig, output: str, beam_arguments: list[str], force: b
         **manifest.about["funnel"],
         "sets": len(sets),
         "examples": sum(entry["rows"] for entry in sets.values()),
+        "listed_examples_without_image": sum(entry.get("not_ingested", 0) for entry in sets.values()),
     }

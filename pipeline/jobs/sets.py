@@ -136,6 +136,8 @@ def _commit_dataset(committed: list[str], task: Task) -> int:
             "trial": facts[name].get("trial"),
             "manifest_sha256": files.sha256(files.join(place, name, MANIFEST)),
         }
+        if listed := facts[name].get("listed"):
+            splits[name]["not_ingested"] = listed["not_ingested"]
     sets = {name: entry for name, entry in splits.items() if name != PICTURES}
     files.write_text(files.join(place, "README.md"), card(about["name"], sets, facts, about))
     described = {name: manifests[name] for name in sets}

@@ -31,6 +31,12 @@ def rows(folder: Path) -> dict[str, dict]:
     return {row["image_id"]: row for row in read(folder).drop_columns(["image"]).to_pylist()}
 
 
+def test_another_runner_writes_the_same_bytes(world, built, tmp_path):
+    arguments = ["--config", str(world.config), "--output", str(tmp_path / "other")]
+    assert main(["build", *arguments, "--runner=BundleBasedDirectRunner"]) == 0
+    assert digests(tmp_path / "other" / "dataset") == digests(built / "dataset")
+
+
 def test_two_processes_write_the_same_bytes_as_one(world, built, tmp_path):
     assert build(world, tmp_path / "two", "--direct_num_workers=2") == 0
     assert digests(tmp_path / "two") == digests(built)
