@@ -158,6 +158,7 @@ def _run(arguments: argparse.Namespace, beam_arguments: list[str]) -> int:
 
     from pipeline.config import load_config
     from pipeline.jobs import build
+    from pipeline.jobs.run import Staged
 
     config = load_config(arguments.config, arguments.set)
     stages = STAGES if arguments.verb == "build" else (arguments.verb,)
@@ -169,7 +170,11 @@ def _run(arguments: argparse.Namespace, beam_arguments: list[str]) -> int:
         if code not in CODES:
             near = get_close_matches(code, CODES, n=1)
             raise UsageError(f"--retry: there is no code {code!r}" + (f"; {near[0]}?" if near else ""))
-    result = build.run(config, arguments.output, beam_arguments, stages, arguments.force, say, retry)
+    try:
+        result = build.run(config, arguments.output, beam_arguments, stages, arguments.force, say, retry)
+    except Staged as staged:
+        say(f"staged  {stages[0]} is written to {staged}, and not started")
+        return 0
     if budget is not None:
         from pipeline.jobs.rounds import write_next_questions
 
