@@ -1,15 +1,22 @@
 # The two commands of a newcomer: `make demo` and `make test`. Each sets up what it needs in .venv.
 PYTHON ?= python3
 VENV := .venv
+ENGINES := .venv-engines
+PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test check format lock clean
+.PHONY: demo test test-engines check format lock clean
 
 demo: $(VENV)/ready
 	$(RUN) -m demo --output out/demo
 
 test: check
 	$(RUN) -m pytest -n auto --dist worksteal
+
+# The same jobs on Prism (built with Go, where there is one) and submitted to stand-ins for Google's services.
+test-engines: $(ENGINES)/ready
+	-command -v go >/dev/null && GOBIN=$(CURDIR)/$(ENGINES)/bin go install $(PRISM)
+	PATH="$(CURDIR)/$(ENGINES)/bin:$$PATH" $(ENGINES)/bin/python -m pytest tests/engines
 
 check: $(VENV)/ready
 	$(VENV)/bin/ruff format --check .
@@ -26,9 +33,15 @@ $(VENV)/ready: requirements.lock setup.py
 	PYTHON=$(PYTHON) VENV=$(VENV) sh scripts/setup.sh
 	touch $@
 
+$(ENGINES)/ready: requirements-engines.lock setup.py
+	PYTHON=$(PYTHON) VENV=$(ENGINES) LOCK=requirements-engines.lock sh scripts/setup.sh
+	touch $@
+
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q setup.py \
 	  --extra dev --extra training --extra report -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q setup.py \
+	  --extra engines -c requirements.lock -o requirements-engines.lock
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(ENGINES) out

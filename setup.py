@@ -22,7 +22,10 @@ PIPELINE = [
 ]
 TRAINING = ["safetensors>=0.5", "simplejpeg>=1.9", "torch>=2.14", "torchvision>=0.29.1"]
 REPORT = ["matplotlib>=3.10"]
-GCP = ["apache-beam[gcp]>=2.77,<3"]
+AWS = ["apache-beam[aws]>=2.77,<3"]
+# Submitting a job makes a package of this project for the workers, which needs setuptools.
+GCP = ["apache-beam[gcp]>=2.77,<3", "setuptools>=77"]
+ENGINES = [*GCP, "cryptography", "gcp-storage-emulator>=2024.8", "pytest>=8.3"]
 DEV = [
     "crowd-kit>=1.4.2,<2",
     "datasets>=4",
@@ -55,8 +58,11 @@ setup(
     extras_require={
         "training": TRAINING,
         "report": REPORT,
+        "aws": AWS,
         "gcp": GCP,
+        "engines": ENGINES,
         "timm": ["timm>=1.0.12"],
+        "tensorboard": ["tensorboard>=2.18"],
         "dev": TRAINING + REPORT + DEV,
     },
     entry_points={

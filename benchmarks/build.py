@@ -1,8 +1,8 @@
-"""The build at full size: time, peak memory, and whether one and two processes write the same bytes.
+"""The build at full size: time, peak memory, and whether every number of processes and every runner writes the same bytes.
 
-    python benchmarks/build.py --config configs/cifar10n.yaml --source DIR --output DIR
+    python benchmarks/build.py --config configs/cifar10n.yaml --source DIR --output DIR [--as 1,2,8,BundleBasedDirectRunner]
 
-Builds the dataset once with each number of worker processes, verifies it, and prints a table.
+Builds the dataset once in each way, verifies it, and prints a table.
 """
 
 import argparse
@@ -39,12 +39,13 @@ def main() -> None:
     parser.add_argument("--config", required=True)
     parser.add_argument("--source", required=True)
     parser.add_argument("--output", required=True)
-    parser.add_argument("--workers", default="2,1", help="numbers of worker processes [2,1]")
+    parser.add_argument("--as", dest="ways", default="2,1", help="numbers of processes, or runners [2,1]")
     arguments = parser.parse_args()
 
     rows = []
-    for workers in arguments.workers.split(","):
-        output = Path(arguments.output) / f"workers-{workers}"
+    ways = {way: "direct_num_workers" if way.isdigit() else "runner" for way in arguments.ways.split(",")}
+    for way, flag in ways.items():
+        output = Path(arguments.output) / way
         shutil.rmtree(output, ignore_errors=True)
         verb = [sys.executable, "-m", "pipeline", "build", "--config", arguments.config]
         verb += [
@@ -52,11 +53,19 @@ def main() -> None:
             f"source={arguments.source}",
             "--output",
             str(output),
-            f"--direct_num_workers={workers}",
+            f"--{flag}={way}",
         ]
         wall, cpu, memory = run(verb)
-        rows.append((f"build, {workers} workers", wall, cpu, memory, digest(output / "dataset")))
-    dataset = Path(arguments.output) / f"workers-{arguments.workers.split(',')[0]}" / "dataset"
+        rows.append(
+            (
+                f"build, {way}{' processes' if way.isdigit() else ''}",
+                wall,
+                cpu,
+                memory,
+                digest(output / "dataset"),
+            )
+        )
+    dataset = Path(arguments.output) / next(iter(ways)) / "dataset"
     wall, cpu, memory = run([sys.executable, "-m", "pipeline", "verify", str(dataset)])
     rows.append(("verify", wall, cpu, memory, ""))
 
@@ -66,7 +75,7 @@ def main() -> None:
     for name, wall, cpu, memory, shards in rows:
         print(f"| {name} | {wall:.1f} | {cpu:.1f} | {memory:.0f} | {shards[:16]} |")
     same = len({row[4] for row in rows if row[4]}) == 1
-    print(f"\nshards {'identical' if same else 'DIFFERENT'} for all numbers of workers")
+    print(f"\nshards {'identical' if same else 'DIFFERENT'} in all ways")
     sys.exit(0 if same else 1)
 
 

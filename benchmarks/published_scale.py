@@ -18,6 +18,7 @@ import pytest
 from pyarrow import parquet
 
 from pipeline.config import NoiseConfig
+from pipeline.labels.columns import encode_votes
 from pipeline.labels.majority import majority
 from pipeline.noise.listed import listed_sets
 from pipeline.noise.pools import make_pools
@@ -25,6 +26,7 @@ from pipeline.noise.splits import training_sets
 from pipeline.published.cnwl import import_cnwl
 from schemas.duplicate import DUPLICATE
 from schemas.listed import LISTED_SET
+from schemas.vote import VOTE
 
 IDS = Path(os.environ.get("CNWL_IDS", Path(__file__).parents[2] / "shared" / "data" / "cnwl"))
 WEB_ROWS, WRONG = 212_588, 54_400
@@ -110,7 +112,7 @@ def tables(imported):
         + [pa.array([f"l:{i}" for i in range(listed.num_rows)])],
         names=[*LISTED_SET.schema.names, "row"],
     )
-    verdicts = majority(read["votes"].to_pandas(), min_votes=1)
+    verdicts = majority(encode_votes(VOTE.conform(read["votes"], "votes")), min_votes=1)
     return names, pa.concat_tables(parts), verdicts, rows
 
 

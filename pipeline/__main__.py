@@ -5,12 +5,14 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from pipeline.logs import set_up_logging
 from pipeline.published import verbs as published
 from pipeline.retrieve import verb as searching
 from schemas.errors import DataError, UsageError
+from schemas.rejection import CODES
 
 STAGES = ("ingest", "label", "dedupe", "split")
 EPILOG = """
@@ -50,6 +52,13 @@ def parser() -> argparse.ArgumentParser:
             "--output", required=True, metavar="DIR", help="where all stages write; local, gs://, s3://"
         )
         sub.add_argument("--force", action="store_true", help="run even what is up to date")
+        if verb in ("ingest", "build"):
+            sub.add_argument(
+                "--retry",
+                default="",
+                metavar="CODE,…",
+                help="fetch URLs again that were rejected with these codes: timeout,server_error",
+            )
         if verb == "label":
             sub.add_argument(
                 "--next-questions",
@@ -101,6 +110,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.verb not in (*STAGES, "build") and others:
             raise UsageError(f"{arguments.verb} does not know {others[0]}; see --help")
+        from pipeline import files
+
+        files.set_options(others)
         return _run(arguments, others)
     except UsageError as error:
         print(f"usage error: {error}", file=sys.stderr)
@@ -146,13 +158,23 @@ def _run(arguments: argparse.Namespace, beam_arguments: list[str]) -> int:
 
     from pipeline.config import load_config
     from pipeline.jobs import build
+    from pipeline.jobs.run import Staged
 
     config = load_config(arguments.config, arguments.set)
     stages = STAGES if arguments.verb == "build" else (arguments.verb,)
     budget = getattr(arguments, "next_questions", None)
     if budget is not None and budget < 1:
         raise UsageError(f"--next-questions is a budget of 1 answer or more, got {budget}")
-    result = build.run(config, arguments.output, beam_arguments, stages, arguments.force, say)
+    retry = [code.strip() for code in getattr(arguments, "retry", "").split(",") if code.strip()]
+    for code in retry:
+        if code not in CODES:
+            near = get_close_matches(code, CODES, n=1)
+            raise UsageError(f"--retry: there is no code {code!r}" + (f"; {near[0]}?" if near else ""))
+    try:
+        result = build.run(config, arguments.output, beam_arguments, stages, arguments.force, say, retry)
+    except Staged as staged:
+        say(f"staged  {stages[0]} is written to {staged}, and not started")
+        return 0
     if budget is not None:
         from pipeline.jobs.rounds import write_next_questions
 

@@ -3,17 +3,23 @@
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from schemas.errors import DataError
 
 TEMPORARY = ".writing-"
 _PLAIN = {"mime_type": "application/octet-stream", "compression_type": CompressionTypes.UNCOMPRESSED}
+
+
+def set_options(arguments: Sequence[str]) -> None:
+    """Give the file systems of buckets Beam's flags; a job would do so only when it starts."""
+    FileSystems.set_options(PipelineOptions(list(arguments)))
 
 
 def join(base: str, *names: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Self
 from schemas.config import build
 from schemas.errors import DataError
 
-MANIFEST = "manifest.json"
+MANIFEST = "_manifest.json"  # readers of whole folders (Arrow, pandas, Spark) pass over what begins with _
 FORMAT_VERSION = 1
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # a plain name, which leads nowhere else
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes $VENV with the locked versions and this project in it. Needs Python 3.11 or newer, with pip.
 set -eu
-: "${PYTHON:=python3}" "${VENV:=.venv}"
+: "${PYTHON:=python3}" "${VENV:=.venv}" "${LOCK:=requirements.lock}"
 
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
     echo "Python 3.11 or newer is needed, $("$PYTHON" --version) was found; name one: make PYTHON=python3.12 …" >&2
@@ -15,5 +15,5 @@ else
     UV="$VENV-uv/bin/uv"
 fi
 "$UV" venv --quiet --clear --python "$PYTHON" "$VENV"
-"$UV" pip install --quiet --python "$VENV" --require-hashes -r requirements.lock
+"$UV" pip install --quiet --python "$VENV" --require-hashes -r "$LOCK"
 "$UV" pip install --quiet --python "$VENV" --no-deps -e .

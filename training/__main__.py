@@ -41,7 +41,10 @@ def parser() -> argparse.ArgumentParser:
         "Train one network on one split and measure it on the test set.",
         "train --data dataset --split red-0.40 --method mentormix --recipe cifar10n_cpu --output runs/one",
     )
-    train.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the built sets")
+    train.add_argument("--data", required=True, metavar="DIR", help="folder or address of the built sets")
+    train.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where an address (s3://, gs://, …) is copied to"
+    )
     train.add_argument("--split", required=True, metavar="NAME", help="training set in it, such as red-0.40")
     train.add_argument("--test", default="test", metavar="NAME", help="test set in it (default: test)")
     train.add_argument("--method", choices=METHODS, help="default: the recipe's, vanilla")
@@ -55,6 +58,14 @@ def parser() -> argparse.ArgumentParser:
         help="change the recipe, e.g. mentormix.alpha=8",
     )
     train.add_argument(
+        "--resident-gb",
+        type=float,
+        default=8.0,
+        metavar="GB",
+        help="decoded pictures up to this size stay on the device, others are streamed (default: %(default)s)",
+    )
+    train.add_argument("--tensorboard", action="store_true", help="write for TensorBoard, too")
+    train.add_argument(
         "--resume", action="store_true", help="go on from the run's checkpoint, if there is one"
     )
 
@@ -63,7 +74,10 @@ def parser() -> argparse.ArgumentParser:
         "Measure a trained network on a set.",
         "evaluate --data dataset --run runs/one --split test",
     )
-    evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the built sets")
+    evaluate.add_argument("--data", required=True, metavar="DIR", help="folder or address of the built sets")
+    evaluate.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where an address (s3://, gs://, …) is copied to"
+    )
     evaluate.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
     evaluate.add_argument("--split", default="test", metavar="NAME", help="set to measure on (default: test)")
 
@@ -106,6 +120,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     arguments = parser().parse_args(argv)
     try:
+        if arguments.verb == "plot":
+            from training.study.plot import verb  # draws with matplotlib, and does not wait for torch
+
+            return verb(arguments)
         from training.verbs import VERBS  # imports torch; --help must not wait for it
 
         return VERBS[arguments.verb](arguments)
@@ -122,6 +140,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except (DataError, DivergedError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which must not be imported for this
+            raise
+        print(
+            f"error: the GPU is out of memory ({error}); --set accumulate=2 (or more) computes a batch in parts, "
+            "--resident-gb 0 streams the pictures",
+            file=sys.stderr,
+        )
         return 1
 
 

@@ -14,6 +14,7 @@ from schemas.config import build, merge, parse_overrides, parse_yaml
 from schemas.errors import UsageError
 from training import checkpoint
 from training.data.augment import Augmenter
+from training.data.remote import local_copy
 from training.data.shards import load, load_pair, read_manifest
 from training.device import choose_device, use_bf16
 from training.evaluation import accuracy, memorisation, predict
@@ -22,35 +23,50 @@ from training.methods.interface import Facts
 from training.models.choose import make_network
 from training.recipes.choose import configure
 from training.run_directory import read_config, read_result, write_json
+from training.show import show
 from training.stop_signal import StopSignal
 from training.study import grid, runs, summary, table
+from training.tensorboard import tensorboard_log
 from training.trainer import Trainer
+from training.world import join_world
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Train one run; a first Ctrl-C saves a checkpoint and stops, a second one stops at once."""
+    """Train one run; a first Ctrl-C saves a checkpoint and stops, a second one stops at once.
+
+    Under torchrun each process calls this, and they share every batch.
+    """
     overrides = parse_overrides(arguments.set)
     if arguments.method:
         overrides["method"] = arguments.method
-    manifest, _ = read_manifest(arguments.data / arguments.split)
-    config = configure(arguments.recipe, manifest.about["noise_level"], overrides)
-    sets = load_pair(arguments.data, arguments.split, arguments.test)
     try:
-        with StopSignal() as stop:
-            run = Trainer(config, *sets, choose_device())
-            result = run.run(
-                arguments.output, resume=arguments.resume, progress=not arguments.json, stop=stop
+        with join_world() as (world, device), StopSignal() as stop:
+            leader = world.rank == 0
+            data = Path(arguments.data)
+            if leader:
+                data = local_copy(arguments.data, [arguments.split, arguments.test], arguments.cache)
+            world.wait()
+            data = data if leader or not arguments.cache else arguments.cache
+            manifest, _ = read_manifest(data / arguments.split)
+            config = configure(arguments.recipe, manifest.about["noise_level"], overrides)
+            most = int(arguments.resident_gb * 2**30)
+            sets = load_pair(data, arguments.split, arguments.test, most)
+            log = tensorboard_log(arguments.output) if arguments.tensorboard and leader else dict
+            result = Trainer(config, *sets, device, world).run(
+                arguments.output, resume=arguments.resume, progress=not arguments.json, stop=stop, log=log
             )
     except KeyboardInterrupt:
         print(f"stopped; go on with the same command and --resume ({arguments.output})", file=sys.stderr)
         return 130
-    show(result, arguments.json)
+    if leader:
+        show(result, arguments.json)
     return 0
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Measure a run's averaged weights (or the plain ones, without averaging) on one set."""
-    config, data, device = read_config(arguments.run), load(arguments.data / arguments.split), choose_device()
+    folder = local_copy(arguments.data, [arguments.split], arguments.cache)
+    config, data, device = read_config(arguments.run), load(folder / arguments.split), choose_device()
     tensors, state = checkpoint.load(arguments.run, device)
     method = make_method(config, Facts(len(data.class_names), 1, device))
     networks = []
@@ -121,27 +137,6 @@ def _outcome(directory: Path) -> str:
     )
 
 
-def plot(arguments: argparse.Namespace) -> int:
-    """Draw a study's table, and write its summary."""
-    from training.study import plot as drawing  # matplotlib only where it is used
-
-    results = table.read(arguments.output)
-    paths = drawing.plot(results, arguments.output)
-    paths.append(arguments.output / "summary.md")
-    paths[-1].write_text(summary.markdown(results), encoding="utf-8")
-    show({path.stem + path.suffix: str(path) for path in paths}, arguments.json)
-    return 0
-
-
-def show(result: dict[str, Any], as_json: bool) -> None:
-    """Print a result: as JSON, or a line per value."""
-    if as_json:
-        print(json.dumps(result))
-        return
-    for name, value in result.items():
-        print(f"{name:>20}  {value:.4f}" if isinstance(value, float) else f"{name:>20}  {value}")
-
-
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "train": train, "evaluate": evaluate, "study": study, "plot": plot,
+    "train": train, "evaluate": evaluate, "study": study,
 }  # fmt: skip

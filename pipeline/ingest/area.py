@@ -29,21 +29,21 @@ def resize_by_area(picture: Image.Image, box: Box, size: tuple[int, int]) -> Ima
     total = down_total * across_total
     exact = np.int32 if total * 255 < 1 << 31 else np.float64  # for pictures up to 8 megapixels, and above
     down, across = down[exact], across[exact]
-    rows = np.empty((height, (x1 - x0) * 3), exact)
-    step = max(1, _STRIP // rows.shape[1] * height // (y1 - y0))
+    values = (x1 - x0) * 3
+    step = max(1, _STRIP // values * height // (y1 - y0))
+    strips = []
     for i in range(0, height, step):
         part, lo, hi = down, 0, y1 - y0
         if step < height:
             inside = down[i : i + step].indices
             lo, hi = int(inside.min()), int(inside.max()) + 1
             part = down[i : i + step, lo:hi]
-        strip = (
-            picture.crop((x0, y0 + lo, x1, y0 + hi)) if (hi - lo, x1 - x0) != picture.size[::-1] else picture
-        )
-        rows[i : i + step] = part @ np.asarray(strip).reshape(hi - lo, -1).astype(exact)
-    sums = across @ np.ascontiguousarray(rows.T)
-    means = np.rint(sums / total).astype(np.uint8)
-    return Image.fromarray(np.ascontiguousarray(means.T).reshape(height, width, 3))
+        pixels = np.asarray(picture.crop((x0, y0 + lo, x1, y0 + hi)))
+        strips.append(part @ pixels.reshape(hi - lo, values).astype(exact))
+    rows = strips[0] if len(strips) == 1 else np.concatenate(strips)
+    means = (across @ np.ascontiguousarray(rows.T)) / total
+    result = np.rint(means, out=means).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(result.T).reshape(height, width, 3))
 
 
 @lru_cache(256)

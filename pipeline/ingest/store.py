@@ -12,6 +12,7 @@ import hashlib
 import json
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, Any
@@ -60,6 +61,8 @@ class Entry:
 def begin_run(folder: str) -> int:
     """Gather all logs into the index; returns the number of the run, which is higher than those before."""
     logs = sorted(files.names(folder, "*.jsonl"))
+    if not logs:
+        return 1
     tables = [_read_log(folder, log) for log in logs]
     runs = [int(log.partition("-")[0]) for log in logs]
     rows = pa.concat_tables([_INDEX.empty_table(), *tables])
@@ -77,7 +80,7 @@ def begin_run(folder: str) -> int:
         rows = rows.filter(pa.concat_arrays([pa.array([True]), pc.not_equal(urls[1:], urls[:-1])]))
     with files.replace(files.join(folder, INDEX)) as file:
         parquet.write_table(rows, file)
-    return max(runs, default=0) + 1
+    return max(runs) + 1
 
 
 def _read_log(folder: str, log: str) -> pa.Table:
@@ -105,6 +108,7 @@ class Store:
         self._rules = hashlib.sha256(values.encode()).hexdigest()[:16]
         self._run = run
         self.known = self._look_up(urls)
+        self.added: Counter[str] = Counter()  # what it came to, for the metrics
         self._log: IO[bytes] | None = None
         self._bodies: IO[bytes] | None = None
         self._written: dict[str, tuple[int, int]] = {}
@@ -175,17 +179,19 @@ class Store:
                 self._written[digest] = (self._offset, length)
                 self._offset += length
             place = self._written[digest]
-        self._append({"url": url, "sha256": digest, "offset": place[0], "length": place[1], **asdict(asked)})
+        self._append({"url": url, "sha256": digest, "offset": place[0], "length": place[1]}, asked)
 
     def put_rejected(self, url: str, rejected: Rejected) -> None:
         """Add that a URL gave nothing, and why."""
         facts = {"code": rejected.code, "detail": rejected.detail, "rules": self._rules}
-        self._append({"url": url, **facts, **asdict(rejected.asked or Asked(""))})
+        self._append({"url": url, **facts}, rejected.asked or Asked(""))
+        self.added["url.failed"] += 1
 
-    def _append(self, row: dict[str, Any]) -> None:
+    def _append(self, row: dict[str, Any], asked: Asked) -> None:
+        self.added.update({"url.asked": 1, "url.requests": asked.attempts, "url.bytes": asked.bytes_seen})
         self._open()
         assert self._log is not None
-        self._log.write(json.dumps(row).encode() + b"\n")
+        self._log.write(json.dumps(row | asdict(asked)).encode() + b"\n")
         if "://" in self._folder and self._offset > REMOTE_BYTES:
             self.close()
 

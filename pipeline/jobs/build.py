@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from pipeline.config import BuildConfig
@@ -17,9 +18,18 @@ def run(
     stages: Sequence[str],
     force: bool,
     say: Callable[[str], None],
+    retry: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Run `stages` in order, tell what each has done through `say`, and return their counts by stage."""
-    steps = {"ingest": _ingest, "label": _label, "dedupe": _dedupe, "split": _split}
+    """Run `stages` in order, tell what each has done through `say`, and return their counts by stage.
+
+    `retry`: rejections that ingest is to give another try.
+    """
+    steps: dict[str, Callable[..., dict[str, int]]] = {
+        "ingest": partial(_ingest, retry=retry),
+        "label": _label,
+        "dedupe": _dedupe,
+        "split": _split,
+    }
     result: dict[str, Any] = {}
     beam_options(beam_arguments)  # a wrong flag is told before anything is touched
     for name in stages:
@@ -36,8 +46,10 @@ def run(
     return result
 
 
-def _ingest(config: BuildConfig, output: str, beam_arguments: list[str], force: bool) -> dict[str, int]:
-    tables = ingest.run(config, output, beam_arguments, force)
+def _ingest(
+    config: BuildConfig, output: str, beam_arguments: list[str], force: bool, retry: Sequence[str]
+) -> dict[str, int]:
+    tables = ingest.run(config, output, beam_arguments, force, retry)
     rejected = {f"rejected_{code}": n for code, n in counts(tables["rejections"]).items()}
     rows_in = counts(tables["retrievals"])["rows_in"]
     return {
@@ -69,4 +81,5 @@ def _split(config: BuildConfig, output: str, beam_arguments: list[str], force: b
         **manifest.about["funnel"],
         "sets": len(sets),
         "examples": sum(entry["rows"] for entry in sets.values()),
+        "listed_examples_without_image": sum(entry.get("not_ingested", 0) for entry in sets.values()),
     }

@@ -20,7 +20,8 @@ from pipeline.ingest.fetch import Fetcher
 from pipeline.ingest.images import Tools, ingest_images
 from pipeline.ingest.rows import check_rows, distinct_images, resolve_rows
 from pipeline.ingest.store import Store, begin_run
-from pipeline.jobs.metrics import timed
+from pipeline.jobs import web_report
+from pipeline.jobs.metrics import count, timed
 from pipeline.jobs.progress import advance
 from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.stage import Stage, counts, plain
@@ -73,7 +74,8 @@ def run(
         {"classes": list(config.classes), **plain(config.ingest)},
     )
     places = folders(output)
-    if force or retry or not stage.is_done(*places.values()):
+    up_to_date = stage.is_done(*places.values()) and not force and not retry
+    if not up_to_date:
         for path in paths.values():
             check_readable(path, RETRIEVAL_LIST)
         rows = sum(_count_rows(path) for path in paths.values())
@@ -92,6 +94,8 @@ def run(
         run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, work)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     _check_nothing_lost(manifests)
+    if not up_to_date or not files.exists(web_report.path(output)):
+        web_report.write(output, places)
     rejected = Counter(counts(manifests["rejections"]))
     rows_in = counts(manifests["retrievals"])["rows_in"]
     check_share(rejected, rows_in, config.ingest.max_rejected_share, "rows", places["rejections"])
@@ -214,6 +218,9 @@ class IngestBucket(beam.DoFn):
             yield from ingest_images(wanted, tools, failed)
         finally:
             store.close()
+            count("url.known", sum(url in store.known for url in urls))
+            for name, amount in store.added.items():
+                count(name, amount)
 
 
 def _part(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.Table, pa.Table]:

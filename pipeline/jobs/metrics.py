@@ -61,3 +61,9 @@ def path(output: str, stage: str) -> str:
 def write(output: str, stage: str, told: Mapping[str, Any]) -> None:
     """Write the metrics of a stage; they hold times, so nothing else depends on them."""
     files.write_text(path(output, stage), json.dumps({"stage": stage, **told}, indent=2) + "\n")
+
+
+def read(output: str, stage: str) -> dict[str, Any]:
+    """The metrics of a stage's last run; empty where there are none."""
+    where = path(output, stage)
+    return dict(json.loads(files.read_text(where))) if files.exists(where) else {}

@@ -7,7 +7,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.runner import PipelineRunner
 
 from pipeline.jobs import metrics, progress
 from pipeline.jobs.options import beam_options, local_runner
@@ -30,6 +31,10 @@ class Work:
     cpu_seconds: float
 
 
+class Staged(Exception):
+    """The job was not run but written to the location that it names, for a Flex Template's launcher to start."""
+
+
 def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
     """Build a Beam pipeline with `construct`, run it, wait for its end, and write what it counted.
 
@@ -44,11 +49,13 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
     start = time.monotonic()
     try:
         with progress.shown(work.stage, work.unit, work.total) if runner else nullcontext():
-            pipeline = beam.Pipeline(runner=runner, options=options)
+            pipeline = _pipeline(runner, options)
             construct(pipeline)
             result = pipeline.run()
+            if template := options.view_as(GoogleCloudOptions).template_location:
+                raise Staged(template)
             result.wait_until_finish()
-    except UsageError:
+    except (UsageError, Staged):
         raise
     except Exception as error:
         # A worker in another process sends its traceback as text; what the user can mend is in its last line.
@@ -61,3 +68,10 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
     seconds = round(time.monotonic() - start, 3)
     name = options.view_as(StandardOptions).runner or "FnApiRunner"
     metrics.write(work.output, work.stage, {"runner": name, "seconds": seconds, **metrics.collect(result)})
+
+
+def _pipeline(runner: PipelineRunner | None, options: PipelineOptions) -> beam.Pipeline:
+    try:
+        return beam.Pipeline(runner=runner, options=options)
+    except ValueError as error:  # Beam lists what a runner's options lack, or have wrong
+        raise UsageError(str(error)) from error

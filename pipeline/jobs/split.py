@@ -17,15 +17,23 @@ from pipeline.jobs import dedupe, ingest, label
 from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.sets import Task, WriteSets
 from pipeline.jobs.stage import STAGE_VERSIONS, Stage, counts, manifest_digest, plain
-from pipeline.jobs.tables import by_bucket
 from pipeline.keyed_hash import bucket_count
+from pipeline.noise.examples import COUNTED, noise_by_class
 from pipeline.noise.listed import listed_sets
 from pipeline.noise.pools import Pools, make_pools
-from pipeline.noise.splits import TEST_SPLIT, Split, noise_by_class, test_set, training_sets
+from pipeline.noise.splits import TEST_SPLIT, Split, test_set, training_sets
 from pipeline.records import read_records
 from pipeline.shards import directory
-from pipeline.shards.parquet import write_shard
-from pipeline.shards.plan import PICTURES, SPLIT_SCHEMA, SetPlan, all_pictures, changes, plan_set
+from pipeline.shards.parquet import LIST_ROW_GROUP_ROWS, write_shard
+from pipeline.shards.plan import (
+    PICTURES,
+    PLANNED_SCHEMA,
+    Planner,
+    SetPlan,
+    all_pictures,
+    changes,
+    planned_examples,
+)
 from schemas.duplicate import DUPLICATE
 from schemas.errors import DataError
 from schemas.example import EXAMPLE
@@ -35,7 +43,7 @@ from schemas.manifest import Manifest
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
 
-SECONDS_PER_EXAMPLE = 2e-5  # of a core
+SECONDS_PER_EXAMPLE = 2e-6  # of a core, beside the threads of a worker
 
 
 def folder(output: str) -> str:
@@ -138,27 +146,25 @@ def _write(
     place, lists = folder(output), lists_folder(output)
     buckets = _buckets(config, pools, images)
     plans = _plans(config, pools, as_listed, images, buckets)
-    before = directory.find_manifest(lists) and pa.concat_tables(directory.read_shards(lists))
-    difference = changes(before, plans) if before else {}
+    old = directory.find_manifest(lists)
+    is_known = old is not None and old.about.get("version") == STAGE_VERSIONS["split"]
+    difference = changes(pa.concat_tables(directory.read_shards(lists)), plans) if is_known else {}
     stale = [plan for plan in plans if force or not plan.is_written(place)]
     _clear(place, [plan.name for plan in plans], [plan.name for plan in stale])
     _write_lists(lists, plans, buckets)
-    job = WriteSets(
-        Task(
-            lists,
-            images,
-            place,
-            list(config.classes),
-            buckets,
-            frozenset(plan.name for plan in stale),
-            config.shards.mode == "shared",
-        ),
+    task = Task(
+        lists,
+        images,
+        place,
+        list(config.classes),
+        frozenset(plan.name for plan in stale),
+        config.shards.mode == "shared",
         {plan.name: dict(plan.facts) for plan in plans},
         about,
     )
-    rows = sum(plan.listed.examples.num_rows for plan in stale)
+    rows = sum(len(plan.listed) for plan in stale)
     work = Work("split", output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
-    run_job(lambda pipeline: pipeline | "Split" >> job, beam_arguments, work)
+    run_job(lambda pipeline: pipeline | "Split" >> WriteSets(task), beam_arguments, work)
     told = {"written": sorted(plan.name for plan in stale), "changed": difference}
     files.remove_temporaries(files.join(output, "split"))
     files.write_text(changes_file(output), json.dumps(told, indent=1) + "\n")
@@ -179,34 +185,34 @@ def _plans(
     originals = directory.read_table(images, IMAGES, ["image_id", "sha256"])
     layout = {
         "mode": config.shards.mode,
-        "buckets": buckets,
         "versions": {stage: STAGE_VERSIONS[stage] for stage in ("ingest", "split")},
         "pictures": {
             k: directory.read_manifest(images).about["config"][k]
             for k in ("size", "format", "quality", "resize", "resample")
         },
     }
-    common = {"class_names": list(config.classes), "seed": config.seed}
-    plans = [
-        plan_set(
-            TEST_SPLIT,
-            (test := test_set(pools.test)),
-            {
-                **common,
-                "split": TEST_SPLIT,
-                "colour": None,
-                "noise_level": 0.0,
-                "classes": noise_by_class(test.examples, config.classes),
-            },
-            originals,
-            layout,
-        )
-    ]
+    is_shared = config.shards.mode == "shared"
+    long = min(buckets, bucket_count(len(pools.clean), LIST_ROW_GROUP_ROWS))
+    common = {
+        "buckets": long if is_shared else buckets,
+        "class_names": list(config.classes),
+        "seed": config.seed,
+    }
+    planner = Planner(originals, layout)
+    test = test_set(pools.test)
+    facts = {
+        **common,
+        "split": TEST_SPLIT,
+        "colour": None,
+        "noise_level": 0.0,
+        "classes": noise_by_class(test.columns(COUNTED), config.classes),
+    }
+    plans = [planner.plan(TEST_SPLIT, test, facts)]
     made = training_sets(pools.clean, pools.wrong, config.classes, config.noise, config.seed)
     for split in chain(made, as_listed):
         if any(plan.name == split.name for plan in plans):
             raise DataError(f"two sets are called {split.name}; rename the listed one")
-        if not split.listed.examples.num_rows:
+        if not len(split.listed):
             raise DataError(
                 f"{split.name} would have no examples; drop this level or colour from the configuration"
             )
@@ -219,13 +225,13 @@ def _plans(
             "nested": config.noise.nested,
             "on_shortage": config.noise.on_shortage,
             "blue_size": config.noise.blue_size,
-            "classes": noise_by_class(split.listed.examples, config.classes),
+            "classes": noise_by_class(split.listed.columns(COUNTED), config.classes),
         }
         if split.measured:
             facts |= {"nested": False, "listed": dict(split.measured)}
-        plans.append(plan_set(split.name, split.listed, facts, originals, layout))
-    if config.shards.mode == "shared":
-        plans.append(plan_set(PICTURES, all_pictures(plans), {}, originals, layout))
+        plans.append(planner.plan(split.name, split.listed, facts))
+    if is_shared:
+        plans.append(planner.plan(PICTURES, all_pictures(plans), {"buckets": buckets}))
     return plans
 
 
@@ -241,17 +247,11 @@ def _clear(place: str, wanted: list[str], stale: list[str]) -> None:
 
 
 def _write_lists(lists: str, plans: list[SetPlan], buckets: int) -> None:
-    """Write the examples of all sets, by bucket, for the tasks and for the next build's comparison."""
-    parts: dict[int, list[pa.Table]] = {index: [] for index in range(buckets)}
-    schema = pa.schema([field.with_nullable(True) for field in SPLIT_SCHEMA])
-    for plan in plans:
-        for index, rows in by_bucket(plan.listed.examples, buckets, plan.listed.places):
-            parts[index].append(
-                rows.append_column("split", pa.array([plan.name] * rows.num_rows)).cast(schema)
-            )
+    """Write the different examples of all sets, by bucket, for the tasks and the next build's comparison."""
     directory.open_for_writing(lists)
     shards = [
-        write_shard(lists, directory.shard_name("part", index, buckets), schema, tables)
-        for index, tables in parts.items()
+        write_shard(lists, directory.shard_name("part", index, buckets), PLANNED_SCHEMA, tables)
+        for index, tables in planned_examples(plans, buckets)
     ]
-    directory.commit(lists, EXAMPLE.name, [shard for shard in shards if shard], {"buckets": buckets})
+    about = {"buckets": buckets, "version": STAGE_VERSIONS["split"]}
+    directory.commit(lists, EXAMPLE.name, [shard for shard in shards if shard], about)

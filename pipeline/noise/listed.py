@@ -8,8 +8,9 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.keyed_hash import place
+from pipeline.noise.examples import all_of
 from pipeline.noise.pools import judge
-from pipeline.noise.splits import TEST_SPLIT, Split, in_place_order
+from pipeline.noise.splits import TEST_SPLIT, Split
 from schemas.errors import DataError
 
 _SET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -103,7 +104,7 @@ def _split(name: str, listed: pd.DataFrame) -> Split:
         COLOUR if pd.isna(colour) else str(colour),
         round(realised, 6) if pd.isna(level) else float(level),
         0,
-        in_place_order(there),
+        all_of(there),
         title=name,
         measured=facts,
     )

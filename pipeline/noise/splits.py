@@ -6,27 +6,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from pipeline.config import NoiseConfig
 from pipeline.keyed_hash import keyed_hash, place
 from pipeline.noise.candidates import assign
+from pipeline.noise.examples import Listed, all_of, make_pool
 from pipeline.noise.flips import asymmetric, confused_targets, mapped_targets, symmetric
-from pipeline.noise.selection import GiveWay, Selection, check_supply
+from pipeline.noise.selection import GiveWay, check_supply
 from schemas.errors import DataError
-from schemas.example import EXAMPLE
 
-LISTED = [name for name in EXAMPLE.schema.names if name != "image"]
-LISTED_SCHEMA = pa.schema([EXAMPLE.schema.field(name) for name in LISTED])
 TEST_SPLIT = "test"
-
-
-@dataclass(frozen=True)
-class Listed:
-    """Examples without their pictures, sorted by `places`, uint64 (n,)."""
-
-    examples: pa.Table
-    places: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -72,56 +61,97 @@ def training_sets(
             f"no clean images left of {', '.join(empty)}; add some to the clean lists or drop the class"
         )
     # Hashing ids is what planning costs, so it is done once for all sets.
-    clean, wrong = (rows.assign(place=place(rows["image_id"])) for rows in (clean, wrong))
-    part = clean.iloc[_first_of_each_class(clean, config.clean_per_class, seed)].reset_index(drop=True)
+    clean, wrong = (
+        rows.assign(place=place(rows["image_id"])).reset_index(drop=True) for rows in (clean, wrong)
+    )
+    part = _first_of_each_class(clean, config.clean_per_class, seed)
     targets = _targets(wrong, class_names, config)
     for trial in range(config.trials):
-        draw = _Trial(class_names, config, seed + trial, wrong, part, clean, targets)
-        for colour in config.colours:
-            for level in config.levels:
-                yield Split(colour, level, trial, draw.listed(colour, level))
+        yield from _Trial(class_names, config, seed, trial, clean, wrong, part, targets).splits()
 
 
 def test_set(test: pd.DataFrame) -> Listed:
     """The examples of the test set; `test` has image_id, label, url."""
-    return in_place_order(_clean(test.assign(place=place(test["image_id"]))).assign(source="test"))
+    return all_of(_clean(test.assign(place=place(test["image_id"]))).assign(source="test"))
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What a set is made of: positions of clean images that stay, and of those that give way, each to `instead`.
+
+    That is a position in the wrong images for red, a wrong label for blue.
+    """
+
+    kept: np.ndarray
+    noisy: np.ndarray
+    instead: np.ndarray
 
 
 class _Trial:
-    """One independent draw: who gives way, the candidates for red noise, the flips of blue noise."""
+    """One independent draw: who gives way, the candidates for red noise, the flips of blue noise.
+
+    part: positions of the clean images that red sets use.
+    """
 
     def __init__(
         self,
         class_names: Sequence[str],
         config: NoiseConfig,
         seed: int,
-        wrong: pd.DataFrame,
-        part: pd.DataFrame,
+        trial: int,
         clean: pd.DataFrame,
+        wrong: pd.DataFrame,
+        part: np.ndarray,
         targets: np.ndarray,
     ) -> None:
-        self.config, self.seed, self.wrong = config, seed, wrong
+        self.config, self.seed, self.trial, self.clean, self.wrong = config, seed + trial, trial, clean, wrong
         red: list[str] = [colour for colour in config.colours if colour.startswith("red")]
         text = np.flatnonzero((wrong["method"] == "text").to_numpy())
-        sizes = np.bincount(part["label"], minlength=len(class_names))
+        labels = clean["label"].to_numpy(np.int64)
+        sizes = np.bincount(labels[part], minlength=len(class_names))
         self.candidates = {
             colour: self._assign(text if colour == "red-text" else np.arange(len(wrong)), sizes)
             for colour in red
         }
-        self.bases = {"red": part, "blue": part if config.blue_size == "same" else clean}
-        self.orders = {"red": self._order(part)}
-        self.orders["blue"] = self.orders["red"] if config.blue_size == "same" else self._order(clean)
-        blue = self.bases["blue"]
-        labels = blue["label"].to_numpy(np.int64)
-        self.flipped = {
-            "blue": symmetric(blue["image_id"].to_list(), labels, len(class_names), seed),
-            "blue-asymmetric": asymmetric(labels, targets),
-        }
+        self.bases, self.orders = {"red": part, "blue": part}, {"red": self._order(part)}
+        self.orders["blue"] = self.orders["red"]
+        if config.blue_size == "all":
+            self.bases["blue"] = np.arange(len(clean))
+            self.orders["blue"] = self._order(self.bases["blue"])
+        self.flipped = {}
+        if "blue" in config.colours:
+            self.flipped["blue"] = symmetric(clean["image_id"].to_list(), labels, len(class_names), self.seed)
+        if "blue-asymmetric" in config.colours:
+            self.flipped["blue-asymmetric"] = asymmetric(labels, targets)
         for colour in red if config.on_shortage == "error" else ():
             check_supply(colour, class_names, self.orders["red"], self._available(colour), config.levels)
 
-    def listed(self, colour: str, level: float) -> Listed:
-        """The examples of a colour and level."""
+    def splits(self) -> Iterator[Split]:
+        """The sets of all colours and levels, picked from one pool."""
+        sets = [(colour, level) for colour in self.config.colours for level in self.config.levels]
+        chosen = [self._choose(colour, level) for colour, level in sets]
+        # Most wrong examples are in many sets: a (clean image, what stands instead) pair is one row of the pool.
+        span = max(len(self.wrong), len(self.orders["red"].sizes))
+        red = [colour in self.candidates for colour, _ in sets]
+        keys = [one.noisy * span + one.instead for one in chosen]
+        none = np.empty(0, np.int64)
+        web = np.unique(
+            np.concatenate([none, *(key for key, is_red in zip(keys, red, strict=True) if is_red)])
+        )
+        flips = np.unique(
+            np.concatenate([none, *(k for k, is_red in zip(keys, red, strict=True) if not is_red)])
+        )
+        blocks = [_clean(self.clean), self._red(*divmod(web, span)), self._blue(*divmod(flips, span))]
+        pool, position = make_pool(pd.concat(blocks, ignore_index=True))
+        starts = np.cumsum([0, *map(len, blocks)])
+        for (colour, level), one, key, is_red in zip(sets, chosen, keys, red, strict=True):
+            noisy = (
+                starts[1] + np.searchsorted(web, key) if is_red else starts[2] + np.searchsorted(flips, key)
+            )
+            rows = np.sort(position[np.concatenate([one.kept, noisy])])
+            yield Split(colour, level, self.trial, Listed(pool, rows))
+
+    def _choose(self, colour: str, level: float) -> _Chosen:
         hue = colour.partition("-")[0]
         base, limited_by = self.bases[hue], colour
         if hue == "blue":
@@ -129,15 +159,17 @@ class _Trial:
             limited_by = "red" if self.config.blue_size == "same" else ""
         available = self._available(limited_by) if limited_by in self.candidates else None
         selection = self.orders[hue].select(level, available, self.config.on_shortage)
+        noisy = base[selection.noisy]
         if hue == "red":
-            noisy = self._red(base, self.candidates[colour], selection)
+            labels = self.clean["label"].to_numpy(np.int64)[noisy]
+            starts = np.cumsum([0, *self._available(colour)])
+            instead = np.concatenate(self.candidates[colour])[starts[labels] + selection.turn]
         else:
-            noisy = _clean(base.iloc[selection.noisy])
-            noisy = noisy.assign(label=self.flipped[colour][selection.noisy], is_clean=False)
-        return in_place_order(pd.concat([_clean(base.iloc[selection.kept]), noisy]))
+            instead = self.flipped[colour][noisy]
+        return _Chosen(base[selection.kept], noisy, instead)
 
-    def _order(self, base: pd.DataFrame) -> GiveWay:
-        ids, labels = base["image_id"].to_list(), base["label"].to_numpy(np.int64)
+    def _order(self, base: np.ndarray) -> GiveWay:
+        ids, labels = self.clean["image_id"].to_numpy()[base], self.clean["label"].to_numpy(np.int64)[base]
         return GiveWay(ids, labels, self.config.levels, self.seed, self.config.nested)
 
     def _assign(self, positions: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
@@ -148,13 +180,14 @@ class _Trial:
     def _available(self, colour: str) -> np.ndarray:
         return np.array([len(pool) for pool in self.candidates[colour]])
 
-    def _red(self, clean: pd.DataFrame, pools: list[np.ndarray], selection: Selection) -> pd.DataFrame:
+    def _red(self, slots: np.ndarray, web: np.ndarray) -> pd.DataFrame:
         """Wrong web images in the places of clean ones; the label stays."""
-        slots = clean.iloc[selection.noisy]
-        taken = [int(pools[label][turn]) for label, turn in zip(slots["label"], selection.turn, strict=True)]
-        return self.wrong.iloc[taken].assign(
-            is_clean=False, source="web", replaced=slots["image_id"].to_numpy()
-        )
+        replaced = self.clean["image_id"].to_numpy()[slots]
+        return self.wrong.iloc[web].assign(is_clean=False, source="web", replaced=replaced)
+
+    def _blue(self, slots: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+        """Clean images with wrong labels."""
+        return _clean(self.clean.iloc[slots]).assign(label=labels, is_clean=False)
 
 
 def _first_of_each_class(clean: pd.DataFrame, count: int | None, seed: int) -> np.ndarray:
@@ -177,36 +210,3 @@ def _targets(wrong: pd.DataFrame, class_names: Sequence[str], config: NoiseConfi
 
 def _clean(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(is_clean=True, true_label=rows["label"], source="clean")
-
-
-def in_place_order(rows: pd.DataFrame) -> Listed:
-    """Rows, which have their `place`, as examples in its order; other columns that are not there are null."""
-    places = rows["place"].to_numpy()
-    order = np.argsort(places, kind="stable")
-    rows = rows.iloc[order]
-    columns = {
-        field.name: pa.array(rows[field.name], field.type, from_pandas=True)
-        if field.name in rows
-        else pa.nulls(len(rows), field.type)
-        for field in LISTED_SCHEMA
-    }
-    return Listed(pa.table(columns, schema=LISTED_SCHEMA), places[order])
-
-
-def noise_by_class(examples: pa.Table, class_names: Sequence[str]) -> list[dict[str, object]]:
-    """Rows and wrong ones for each class.
-
-    A blue example was taken from its true class, a web image stands in the class of its label: noise is counted in
-    the class whose clean images gave way.
-    """
-    labels = examples["label"].to_numpy()
-    red = pa.compute.equal(examples["source"], "web").to_numpy()
-    true = examples["true_label"].fill_null(-1).to_numpy()
-    labels = np.where(~red & (true >= 0), true, labels)
-    noisy = ~examples["is_clean"].to_numpy(zero_copy_only=False).astype(bool)
-    rows = np.bincount(labels, minlength=len(class_names))
-    wrong = np.bincount(labels[noisy], minlength=len(class_names))
-    return [
-        {"class": name, "rows": int(n), "noisy": int(k), "noise": round(k / n, 6) if n else 0.0}
-        for name, n, k in zip(class_names, rows, wrong, strict=True)
-    ]

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from pipeline import files
+from pipeline.ingest.rows import ID_DIGITS
 from pipeline.retrieve.client import Client
 from pipeline.retrieve.providers import Hit, Parameters
 from schemas.errors import UsageError
@@ -116,7 +117,7 @@ def _pages(journal: "_Journal", client: Client, name: str, query: str) -> Iterat
 def _row(provider: str, name: str, query: str, rank: int, hit: Hit) -> dict[str, Any]:
     found = asdict(hit)
     return {
-        "image_id": hashlib.sha256(hit.url.encode()).hexdigest()[:16],
+        "image_id": hashlib.sha256(hit.url.encode()).hexdigest()[:ID_DIGITS],
         "class_name": name,
         "url": found.pop("url"),
         "method": "text",

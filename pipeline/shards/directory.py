@@ -96,6 +96,12 @@ def read_bucket(
         yield _read(files.join(folder, shard.file), columns)
 
 
+def read_whole_bucket(folder: str, index: int, count: int, schema: pa.Schema) -> pa.Table:
+    """One bucket of a committed directory as one table of the columns of `schema`, in one piece."""
+    found = read_bucket(folder, index, count, schema.names)
+    return pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in found)]).combine_chunks()
+
+
 def _read(path: str, columns: Sequence[str] | None) -> pa.Table:
     with files.open_read(path) as file:
         return parquet.read_table(file, columns=list(columns) if columns else None)

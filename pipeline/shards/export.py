@@ -9,17 +9,22 @@ import os
 import tarfile
 from collections.abc import Iterator
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pyarrow import compute as pc
 from pyarrow import parquet
 
 from pipeline import files
+from pipeline.keyed_hash import bucket, place
 from pipeline.shards import directory
 from pipeline.shards.plan import PICTURES
 from schemas.errors import DataError, UsageError
+from schemas.example import PICTURE_SCHEMA
 from schemas.manifest import MANIFEST, Manifest
 
 Format = Literal["webdataset", "folder"]
@@ -92,21 +97,26 @@ def _shards(dataset: str, split: str, manifest: Manifest) -> Iterator[pa.Table]:
             )
         with files.open_read(path) as file:
             table = parquet.read_table(file)
-        if "image" not in table.column_names:
-            table = _with_shared(table, files.join(dataset, PICTURES), shard.file)
-        yield table
+        if "image" in table.column_names:
+            yield table
+        else:
+            yield from _with_shared(table, files.join(dataset, PICTURES))
 
 
-def _with_shared(table: pa.Table, folder: str, shard: str) -> pa.Table:
-    """Add the pictures of a shared dataset: those of a shard are in the shard of the same number."""
-    index, _, count = shard.removesuffix(".parquet").rsplit("-", 3)[1:]
-    pictures: dict[str, Any] = {}
-    for part in directory.read_bucket(folder, int(index), int(count), ["image_id", "image"]):
-        pictures |= zip(part["image_id"].to_pylist(), part["image"].to_pylist(), strict=True)
-    missing = [image_id for image_id in table["image_id"].to_pylist() if image_id not in pictures]
-    if missing:
-        raise DataError(f"{folder}: no picture of {missing[0]} ({len(missing)} are missing); build again")
-    return table.append_column("image", pa.array([pictures[i] for i in table["image_id"].to_pylist()]))
+def _with_shared(table: pa.Table, folder: str) -> Iterator[pa.Table]:
+    """Add the pictures of a shared dataset, as many examples at a time as have theirs in one shard of them."""
+    manifest = directory.read_manifest(folder)
+    count = manifest.about["buckets"]
+    edges = np.searchsorted(bucket(place(table["image_id"].to_pylist()), count), np.arange(count + 1))
+    for index, (start, end) in enumerate(pairwise(edges.tolist())):
+        part = table.slice(start, end - start)
+        pictures = directory.read_whole_bucket(folder, index, count, PICTURE_SCHEMA)
+        at = pc.index_in(part["image_id"], pictures["image_id"])
+        missing = part["image_id"].filter(at.is_null())
+        if len(missing):
+            raise DataError(f"{folder}: no picture of {missing[0]} ({len(missing)} are missing); build again")
+        if part.num_rows:
+            yield part.append_column("image", pictures["image"].take(at))
 
 
 def _write_tars(dataset: str, split: str, manifest: Manifest, output: str) -> list[dict[str, Any]]:

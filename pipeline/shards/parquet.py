@@ -11,7 +11,9 @@ from pyarrow import parquet
 from pipeline import files
 from schemas.manifest import Shard
 
-ROW_GROUP_ROWS = 1024
+ROW_GROUP_ROWS = 1024  # of tables with pictures
+BUFFER = 1 << 20  # bytes; Parquet writes many small pieces
+LIST_ROW_GROUP_ROWS = 65_536  # of all others
 
 
 class _Digesting:
@@ -48,27 +50,33 @@ class _Digesting:
 def write_shard(folder: str, name: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> Shard | None:
     """Write tables, in order, as one file `folder/name` that appears whole or not at all.
 
-    Row groups have 1,024 rows however the tables were cut. Encoded pictures are stored plain, for they do
-    not compress; the rest is dictionary-coded and zstd-compressed. Returns None, and writes nothing, for no rows.
+    Row groups have 1,024 rows, or 65,536 where there are no pictures, however the tables were cut. Encoded pictures are stored plain, for they do
+    not compress, the rest is dictionary-coded and zstd-compressed. Returns None, and writes nothing, for no rows.
     """
-    groups = _regroup(tables, ROW_GROUP_ROWS)
+    row_group = ROW_GROUP_ROWS if "image" in schema.names else LIST_ROW_GROUP_ROWS
+    groups = _regroup(tables, row_group)
     first = next(groups, None)
     if first is None:
         return None
     rows = 0
     with files.replace(files.join(folder, name)) as file:
         sink = _Digesting(file)
-        compression = {path: "none" if path == "image.bytes" else "zstd" for path in _leaf_paths(schema)}
-        with parquet.ParquetWriter(
-            pa.PythonFile(sink, mode="w"),
-            schema,
-            version="2.6",
-            compression=compression,
-            use_dictionary=[path for path in compression if path != "image.bytes"],
-            write_page_index=True,
-        ) as writer:
+        paths = _leaf_paths(schema)
+        coded = [path for path in paths if path != "image.bytes"]
+        with (
+            pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), BUFFER) as stream,
+            parquet.ParquetWriter(
+                stream,
+                schema,
+                version="2.6",
+                compression={path: "zstd" if path in coded else "none" for path in paths},
+                use_dictionary=coded,
+                write_statistics=coded,  # the least of all pictures tells nothing
+                write_page_index=True,
+            ) as writer,
+        ):
             for group in chain([first], groups):
-                writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
+                writer.write_table(group, row_group_size=row_group)
                 rows += group.num_rows
     return Shard(name, rows, sink.size, sink.digest.hexdigest())
 
@@ -78,6 +86,8 @@ def _leaf_paths(schema: pa.Schema) -> list[str]:
     for field in schema:
         if pa.types.is_struct(field.type):
             paths += [f"{field.name}.{child.name}" for child in field.type]
+        elif pa.types.is_list(field.type):
+            paths.append(f"{field.name}.list.element")
         else:
             paths.append(field.name)
     return paths

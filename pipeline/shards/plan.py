@@ -2,21 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import compute as pc
-from pyarrow import csv
 
 from pipeline import files
-from pipeline.noise.splits import LISTED_SCHEMA, Listed
+from pipeline.keyed_hash import bucket
+from pipeline.noise.examples import LISTED_SCHEMA, Listed, Pool
 from pipeline.shards import directory
 
 PICTURES = "images"  # folder of the pictures that all sets of a shared dataset use
-SPLIT_SCHEMA = LISTED_SCHEMA.append(pa.field("split", pa.string()))
+PLANNED_SCHEMA = LISTED_SCHEMA.append(
+    pa.field("sets", pa.list_(pa.string()), metadata={"about": "the sets that have this example"})
+)
 
 
 @dataclass(frozen=True)
@@ -37,48 +39,119 @@ class SetPlan:
         return found is not None and found.about.get("content_sha256") == self.facts["content_sha256"]
 
 
-def plan_set(
-    name: str, listed: Listed, facts: Mapping[str, Any], images: pa.Table, layout: Mapping[str, Any]
-) -> SetPlan:
-    """Plan a set. `images` has image_id and sha256 (of the original), `layout` says how shards are written."""
-    digest = hashlib.sha256(json.dumps([name, facts, layout], sort_keys=True).encode())
-    position = pc.index_in(listed.examples["image_id"], images["image_id"])
-    originals = images["sha256"].take(position)
-    # As text, since equal Arrow tables need not be equal bytes.
-    text = pa.BufferOutputStream()
-    csv.write_csv(listed.examples.append_column("original", originals), text)
-    digest.update(text.getvalue())
-    return SetPlan(name, listed, {**facts, **layout, "content_sha256": digest.hexdigest()})
+class Planner:
+    """Plans sets. `images` has image_id and sha256 (of the original), `layout` says how shards are written."""
+
+    def __init__(self, images: pa.Table, layout: Mapping[str, Any]) -> None:
+        self.images, self.layout = images.combine_chunks(), layout
+        self._texts: tuple[Pool | None, pa.Array] = (None, pa.nulls(0))
+
+    def plan(self, name: str, listed: Listed, facts: Mapping[str, Any]) -> SetPlan:
+        """Plan a set; sets of one pool are planned one after the other, for they share its text."""
+        if self._texts[0] is not listed.pool:
+            self._texts = listed.pool, _texts(listed.pool.table, self.images)
+        digest = hashlib.sha256(json.dumps([name, facts, self.layout], sort_keys=True).encode())
+        rows = self._texts[1].take(pa.array(listed.rows))
+        digest.update(memoryview(rows.buffers()[2] or b""))
+        return SetPlan(name, listed, {**facts, **self.layout, "content_sha256": digest.hexdigest()})
+
+
+def _texts(table: pa.Table, images: pa.Table) -> pa.Array:
+    """Each example and the digest of its original as text, since equal Arrow arrays need not be equal bytes.
+
+    Every value stands behind its length, so that no two examples have the same text.
+    """
+    original = images["sha256"].take(pc.index_in(table["image_id"], images["image_id"]))
+    parts: list[pa.ChunkedArray] = []
+    for column in (*table.columns, original):
+        text = column.cast(pa.large_string())
+        parts += [pc.binary_length(text).cast(pa.large_string()), text]
+    joined = pc.binary_join_element_wise(
+        *parts, pa.scalar(":", pa.large_string()), null_handling="replace", null_replacement=""
+    )
+    return joined.combine_chunks()
 
 
 def all_pictures(plans: Sequence[SetPlan]) -> Listed:
     """The images that the sets use, once each, as examples of which only the ids are known."""
-    ids = np.concatenate([plan.listed.examples["image_id"].to_numpy() for plan in plans])
-    places, first = np.unique(np.concatenate([plan.listed.places for plan in plans]), return_index=True)
-    columns = [
-        pa.array(ids[first], pa.string()) if f.name == "image_id" else pa.nulls(len(first), f.type)
-        for f in LISTED_SCHEMA
+    parts = [
+        pa.table({"image_id": pool.table["image_id"].take(pa.array(rows)), "place": pool.places[rows]})
+        for pool, of in _by_pool(plans)
+        for rows in [np.flatnonzero(_uses(pool, of))]
     ]
-    return Listed(pa.table(columns, schema=pa.schema([f.with_nullable(True) for f in LISTED_SCHEMA])), places)
+    found = pa.concat_tables(parts).group_by("image_id", use_threads=False).aggregate([("place", "min")])
+    found = found.sort_by("place_min")
+    columns = [
+        found["image_id"] if field.name == "image_id" else pa.nulls(found.num_rows, field.type)
+        for field in LISTED_SCHEMA
+    ]
+    pool = Pool(pa.table(columns, schema=LISTED_SCHEMA), found["place_min"].to_numpy())
+    return Listed(pool, np.arange(found.num_rows))
+
+
+def planned_examples(plans: Sequence[SetPlan], buckets: int) -> Iterator[tuple[int, list[pa.Table]]]:
+    """For each bucket the different examples of all sets, with the names of the `sets` that have them.
+
+    The tables of a bucket are those of one pool each, in the order of place.
+    """
+    parts = []
+    for pool, of in _by_pool(plans):
+        uses = _uses(pool, of)
+        used = np.flatnonzero(uses)
+        rows = np.concatenate([plan.listed.rows for plan in of])
+        which = np.repeat(np.arange(len(of)), [len(plan.listed) for plan in of])
+        names = pa.array([plan.name for plan in of]).take(pa.array(which[np.argsort(rows, kind="stable")]))
+        ends = pa.array(np.append(0, np.cumsum(uses[used])), pa.int32())
+        sets = pa.ListArray.from_arrays(ends, names)
+        table = pool.table.take(pa.array(used)).append_column(PLANNED_SCHEMA.field("sets"), sets)
+        edges = np.searchsorted(bucket(pool.places[used], buckets), np.arange(buckets + 1))
+        parts.append((table, edges))
+    for index in range(buckets):
+        yield index, [table.slice(at[index], at[index + 1] - at[index]) for table, at in parts]
+
+
+def rows_of_sets(planned: pa.Table) -> dict[str, pa.Array]:
+    """The rows of `planned`, a table of PLANNED_SCHEMA, that are in each set."""
+    sets = planned["sets"].combine_chunks()
+    names, rows = sets.flatten().dictionary_encode(), pc.list_parent_indices(sets)
+    codes = names.indices.to_numpy()
+    return {
+        name: rows.filter(pa.array(codes == code)) for code, name in enumerate(names.dictionary.to_pylist())
+    }
 
 
 def changes(before: pa.Table, plans: Sequence[SetPlan]) -> dict[str, dict[str, int]]:
     """How the sets differ from those of an earlier build, for sets that differ.
 
-    `before` has the earlier examples with their `split`. Counted are examples added, removed, and relabelled.
+    `before` is the earlier table of PLANNED_SCHEMA. Counted are examples added, removed, and relabelled.
     """
-    labels: dict[str, dict[str, int]] = {}
-    for name, image_id, label in zip(
-        *(before[c].to_pylist() for c in ("split", "image_id", "label")), strict=True
-    ):
-        labels.setdefault(name, {})[image_id] = label
-    result = {name: {"added": 0, "removed": len(old), "relabelled": 0} for name, old in labels.items()}
+    columns, rows = ["image_id", "label"], rows_of_sets(before)
+    result = {name: {"added": 0, "removed": len(found), "relabelled": 0} for name, found in rows.items()}
+    nothing = pa.array([], pa.int32())
     for plan in plans:
-        old, examples = labels.get(plan.name, {}), plan.listed.examples
-        new = dict(zip(examples["image_id"].to_pylist(), examples["label"].to_pylist(), strict=True))
+        old = before.select(columns).take(rows.get(plan.name, nothing))
+        new = plan.listed.columns(columns)
+        at = pc.index_in(new["image_id"], old["image_id"])
+        stayed = len(at) - at.null_count
+        other = pc.not_equal(new["label"], old["label"].take(at))
         result[plan.name] = {
-            "added": len(new.keys() - old.keys()),
-            "removed": len(old.keys() - new.keys()),
-            "relabelled": sum(new[i] != old[i] for i in new.keys() & old.keys()),
+            "added": new.num_rows - stayed,
+            "removed": old.num_rows - stayed,
+            "relabelled": pc.sum(other).as_py() or 0,
         }
     return {name: counts for name, counts in sorted(result.items()) if any(counts.values())}
+
+
+def _uses(pool: Pool, plans: Sequence[SetPlan]) -> np.ndarray:
+    """In how many of the sets each row of their pool is."""
+    uses = np.zeros(len(pool.places), np.int64)
+    for plan in plans:
+        uses[plan.listed.rows] += 1
+    return uses
+
+
+def _by_pool(plans: Sequence[SetPlan]) -> list[tuple[Pool, list[SetPlan]]]:
+    of: dict[int, list[SetPlan]] = {}
+    for plan in plans:
+        of.setdefault(id(plan.listed.pool), []).append(plan)
+    return [(found[0].listed.pool, found) for found in of.values()]

@@ -25,7 +25,7 @@ def test_ends_by_naming_the_files_that_it_made(demo):
     assert set(named) == {"dataset", "plot", "summary"}
     assert all(Path(path).exists() for path in named.values())
     assert Path(named["plot"]).read_bytes().startswith(b"\x89PNG")
-    assert (output / "dataset" / "red-0.40" / "manifest.json").is_file()
+    assert (output / "dataset" / "red-0.40" / "_manifest.json").is_file()
 
 
 def test_shows_each_command_that_a_user_would_run(demo):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from schemas.manifest import MANIFEST
 from training import metrics
 from training.__main__ import main
 from training.trainer import Trainer
@@ -66,7 +67,7 @@ def test_a_second_run_in_the_same_folder_needs_resume(
         (["--set", "epoch=3"], 2, "did you mean 'epochs'"),
         (["--set", "network.name=resnet"], 2, "unknown network"),
         (["--recipe", "tinny"], 2, "did you mean 'tiny'"),
-        (["--test", "tset"], 1, "no manifest"),
+        (["--test", "tset"], 1, f"no {MANIFEST}"),
         (["--set", "optimizer.learning_rate=1e30"], 1, "the loss is"),
     ],
 )
@@ -126,3 +127,24 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     monkeypatch.undo()
     assert main([*call, "--resume"]) == 0
     assert json.loads(capsys.readouterr().out)["epochs"] == 2
+
+
+def test_a_set_behind_an_address_streamed_trains_as_a_local_resident_one(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(train(dataset, tmp_path / "one", "--json")) == 0
+    expected = json.loads(capsys.readouterr().out)
+    call = train(
+        dataset, tmp_path / "other", "--json", "--resident-gb", "0", "--cache", str(tmp_path / "cache")
+    )
+    call[call.index(str(dataset))] = dataset.as_uri()
+    assert main(call) == 0
+    found = json.loads(capsys.readouterr().out)
+    timed = {"seconds", "images_per_second"}
+    assert {k: found[k] for k in found.keys() - timed} == {k: expected[k] for k in expected.keys() - timed}
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.parquet")}
+    assert main([*call, "--resume"]) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.parquet")}
+    call[call.index("--cache") :] = []
+    assert main(call) == 2
+    assert "--cache DIR" in capsys.readouterr().err

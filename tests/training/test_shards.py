@@ -50,7 +50,7 @@ def test_shards_follow_each_other_in_the_manifests_order(tmp_path: Path) -> None
 def test_a_set_without_a_manifest_is_refused_and_its_neighbours_are_named(dataset: Path) -> None:
     (dataset / "blue-0.40" / MANIFEST).unlink()
     with pytest.raises(
-        DataError, match=r"no manifest.json, no set: its build was not finished.*blue-0.00, test"
+        DataError, match=r"no _manifest.json, no set: its build was not finished.*blue-0.00, test"
     ):
         load(dataset / "blue-0.40")
 

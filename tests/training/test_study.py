@@ -1,6 +1,10 @@
 """The study: a grid of runs, of which the finished are skipped and the failing recorded."""
 
+import contextlib
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import DataError, UsageError
+from schemas.manifest import MANIFEST
 from tests.training.conftest import striped, write_set
 from training.__main__ import main
 from training.config import METHODS
@@ -67,7 +72,7 @@ def test_mistakes_in_a_study_are_named(changes: dict[str, Any], message: str) ->
 
 
 def test_a_missing_set_is_refused_before_anything_is_trained(dataset: Path) -> None:
-    with pytest.raises(DataError, match=r"red-0\.40: no manifest"):
+    with pytest.raises(DataError, match=rf"red-0\.40: no {MANIFEST}"):
         grid.plan(study(levels=(0.4,), colours=("red",)), dataset)
 
 
@@ -192,3 +197,45 @@ def test_nothing_to_plot_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown recipe"):
         study(recipe="tinny") and grid.configure("tinny", 0.4, {})
     assert read_result(tmp_path) is None
+
+
+def test_drawing_a_study_does_not_load_torch(dataset: Path, tmp_path: Path) -> None:
+    cells = grid.plan(study(levels=(0.4,), seeds=(0,)), dataset)
+    table.write(table.collect(cells, tmp_path / "runs"), tmp_path)
+    code = (
+        "import sys, training.__main__ as m\n"
+        f"assert m.main(['plot', {str(tmp_path)!r}]) == 1\n"  # no run has finished
+        "assert 'torch' not in sys.modules, 'torch was loaded'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "no run has finished" in done.stderr
+
+
+def test_a_killed_study_leaves_no_worker_behind(dataset: Path, tmp_path: Path) -> None:
+    """Not even by SIGKILL, which nobody can answer; a run under way has saved a checkpoint."""
+    more = ["--levels", "0.4", "--colours", "blue", "--methods", "vanilla", "--seeds", "0", "1"]
+    call = [*arguments(dataset, tmp_path, *more), "--jobs", "2", "--set", "epochs=100000"]
+    process = subprocess.Popen([sys.executable, "-m", "training", *call], start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("runs/*/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    group = process.pid
+    process.kill()
+    process.wait(60)
+    deadline = time.monotonic() + 60
+    while alive(group) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not alive(group)
+    assert len(list(tmp_path.glob("runs/*/checkpoint-*"))) == 2
+
+
+def alive(group: int) -> list[int]:
+    """The processes of a group that still run; who collects the dead ones is not our affair."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, of_group = status.read_text().rpartition(")")[2].split()[:3]
+            if int(of_group) == group and state != "Z":
+                found.append(int(status.parent.name))
+    return found

@@ -1,5 +1,6 @@
 """The run as a whole: it learns, it repeats, it resumes to the bit, and it says what went wrong."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from training.data.shards import ImageSet, load_pair
 from training.errors import DivergedError
 from training.recipes.choose import configure
 from training.run_directory import read_result
+from training.tensorboard import tensorboard_log
 from training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -259,3 +261,85 @@ def test_nothing_in_training_pickles() -> None:
         if word in path.read_text().replace("allow_pickle=False", "").replace(SAFE_LOAD, "")
     ]
     assert found == []
+
+
+def test_held_out_images_choose_an_epoch_and_are_not_trained_on(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+) -> None:
+    run = Trainer(tiny_config(validation=0.25, method="elr"), *sets, CPU)
+    assert run.held_out
+    assert (len(run.train), len(run.held_out)) == (72, 24)
+    assert run.method.state["targets"].shape == (72, 3)
+    result = run.run(tmp_path / "run")
+    rows = metrics.read(tmp_path / "run")
+    chosen = max(rows, key=lambda row: row["validation_accuracy"])
+    assert (result["selected_accuracy"], result["selected_epoch"]) == (
+        chosen["test_accuracy"],
+        chosen["epoch"],
+    )
+
+
+def test_a_batch_in_parts_is_the_same_batch_where_nothing_looks_across_it(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3))
+    monkeypatch.setattr(trainer, "make_network", lambda *_: copy.deepcopy(plain))
+    results = {}
+    for parts in (1, 4):
+        config = tiny_config(accumulate=parts, optimizer=Optimizer(learning_rate=0.01))
+        results[parts] = Trainer(config, *sets, CPU).run(tmp_path / str(parts))
+    assert results[1]["steps"] == results[4]["steps"] == 12
+    one, four = (load_file(checkpoint.newest(tmp_path / n) or "") for n in ("1", "4"))
+    for name in one:
+        if name.startswith(("network", "momentum", "average")):
+            assert torch.allclose(one[name], four[name], rtol=1e-4, atol=1e-6), name
+    assert results[1]["train_loss"] == pytest.approx(results[4]["train_loss"], rel=1e-5)
+
+
+def test_the_newest_checkpoints_stay_and_the_one_before_serves_if_the_last_is_lost(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
+    config = tiny_config(keep_checkpoints=2)
+    Trainer(config, *sets, CPU).run(tmp_path / "run")
+    assert [path.name for path in sorted((tmp_path / "run").glob("check*"))] == [
+        f"checkpoint-{step:09d}.safetensors" for step in (9, 12)
+    ]
+    whole = load_file(checkpoint.newest(tmp_path / "run") or "")
+    (checkpoint.newest(tmp_path / "run") or tmp_path).unlink()
+    (tmp_path / "run/result.json").unlink()
+    Trainer(config, *sets, CPU).run(tmp_path / "run", resume=True)
+    again = load_file(checkpoint.newest(tmp_path / "run") or "")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_each_epoch_tells_the_losses_of_right_and_wrong_labels_apart(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+) -> None:
+    Trainer(tiny_config(method="mentornet", epochs=2), *sets, CPU).run(tmp_path / "run")
+    for row in metrics.read(tmp_path / "run"):
+        clean, noisy = row["loss_histogram"]["clean"], row["loss_histogram"]["noisy"]
+        assert (len(clean), sum(clean), sum(noisy)) == (metrics.BINS, 58, 38)
+        assert 0 < row["data_utilisation"] <= 1
+    tally = metrics.Tally(CPU)
+    clean = torch.tensor([True, False, True, True])
+    tally.add(torch.tensor([1.0, 0.5, 0.2, 0.9]), torch.tensor([0.1, 0.3, 9.9, 1e9]), clean)
+    told = tally.summary()
+    assert told["data_utilisation"] == pytest.approx(0.65)
+    assert (told["trusted"], told["mentor_precision"]) == (0.75, pytest.approx(2 / 3))
+    assert told["mentor_recall"] == pytest.approx(2 / 3)
+    assert [n for n, c in enumerate(told["loss_histogram"]["clean"]) if c] == [0, metrics.BINS - 1]
+    assert told["loss_histogram"]["noisy"][1] == 1
+    assert tally.summary() == {}
+
+
+def test_tensorboard_gets_what_the_lines_hold(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    log = tensorboard_log(tmp_path)
+    Trainer(tiny_config(epochs=2), *sets, CPU).run(tmp_path / "run", log=log)
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    told = [event.value for event in events.Scalars("train_loss")]
+    assert told == pytest.approx([row["train_loss"] for row in metrics.read(tmp_path / "run")])
+    assert "loss/noisy" in events.Tags()["histograms"]

@@ -15,8 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import torch
-from torch import Tensor
 
 from schemas.errors import DataError
 from schemas.manifest import Shard
@@ -29,7 +27,7 @@ HEAD = 12  # bytes that tell where a picture may begin: its length, and the star
 class EncodedPictures:
     """The encoded pictures of a set, by row: views into mapped files, 20 bytes of memory a picture."""
 
-    buffers: tuple[Tensor, ...]
+    buffers: tuple[np.ndarray, ...]
     buffer_of: np.ndarray
     start: np.ndarray
     length: np.ndarray
@@ -37,7 +35,7 @@ class EncodedPictures:
     def __len__(self) -> int:
         return len(self.start)
 
-    def __getitem__(self, row: int) -> Tensor:
+    def __getitem__(self, row: int) -> np.ndarray:
         """Return the encoded bytes of a row as uint8 [length], without a copy."""
         start = self.start[row]
         return self.buffers[self.buffer_of[row]][start : start + self.length[row]]
@@ -68,7 +66,7 @@ def open_shard(path: Path, shard: Shard) -> tuple[mmap.mmap, pq.ParquetFile]:
     if path.stat().st_size != shard.bytes:
         raise DataError(f"{path}: altered since it was built (size differs); copy it again or build again")
     with path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if hashlib.sha256(mapped).hexdigest() != shard.sha256:
         raise DataError(f"{path}: altered since it was built (SHA-256 differs); copy it again or build again")
     try:
@@ -123,11 +121,11 @@ def _locate(
 
 def _mapped(mapped: mmap.mmap, start: np.ndarray, length: np.ndarray) -> EncodedPictures:
     return EncodedPictures(
-        (torch.frombuffer(mapped, dtype=torch.uint8),), np.zeros(len(start), np.int32), start, length
+        (np.frombuffer(mapped, dtype=np.uint8),), np.zeros(len(start), np.int32), start, length
     )
 
 
 def _held(values: Sequence[bytes]) -> EncodedPictures:
     length = np.array([len(value) for value in values], np.int64)
-    joined = torch.frombuffer(bytearray(b"".join(values)) or bytearray(1), dtype=torch.uint8)
+    joined = np.frombuffer(b"".join(values), dtype=np.uint8)
     return EncodedPictures((joined,), np.zeros(len(values), np.int32), length.cumsum() - length, length)

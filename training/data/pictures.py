@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -110,15 +111,17 @@ class Streamed:
     def _start(self, rows: list[int], pool: ThreadPoolExecutor) -> tuple[Tensor, list[Future[None]]]:
         pinned = self.device.type == "cuda"
         into = torch.empty((len(rows), *self.size, 3), dtype=torch.uint8, pin_memory=pinned)
-        chunks = range(0, len(rows), CHUNK)
-        return into, [pool.submit(self._fill, into[at : at + CHUNK], rows[at : at + CHUNK]) for at in chunks]
+        pixels, chunks = into.numpy(), range(0, len(rows), CHUNK)
+        return into, [
+            pool.submit(self._fill, pixels[at : at + CHUNK], rows[at : at + CHUNK]) for at in chunks
+        ]
 
     def _finish(self, into: Tensor, work: list[Future[None]]) -> Tensor:
         for one in work:
             one.result()
         return into.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
 
-    def _fill(self, into: Tensor, rows: list[int]) -> None:
+    def _fill(self, into: np.ndarray, rows: list[int]) -> None:
         """Decode pictures into uint8 [B, H, W, 3]. Raises DataError that names the picture."""
         for place, row in zip(into, rows, strict=True):
             try:
@@ -127,17 +130,17 @@ class Streamed:
                 raise DataError(
                     f"{self.where}: image {self.ids[row]!r} cannot be decoded ({error}); build again"
                 ) from error
-            if pixels.shape != tuple(place.shape):
+            if pixels.shape != place.shape:
                 raise DataError(
                     f"{self.where}: image {self.ids[row]!r} is {pixels.shape[1]}×{pixels.shape[0]}, others are "
                     f"{self.size[1]}×{self.size[0]}; build the set with one image size"
                 )
-            place.copy_(torch.from_numpy(pixels))
+            place[...] = pixels
 
     def resident(self) -> Resident:
         """Decode all of them at once."""
         images = torch.empty((len(self), *self.size, 3), dtype=torch.uint8)
         with ThreadPoolExecutor(self.workers) as pool:
             rows = [list(range(at, min(at + 256, len(self)))) for at in range(0, len(self), 256)]
-            list(pool.map(lambda some: self._fill(images[some[0] : some[-1] + 1], some), rows))
+            list(pool.map(lambda some: self._fill(images.numpy()[some[0] : some[-1] + 1], some), rows))
         return Resident(images.permute(0, 3, 1, 2))

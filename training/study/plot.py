@@ -1,5 +1,6 @@
 """Test accuracy against noise level: one panel per colour, one line per method."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from matplotlib.figure import Figure
 
 from schemas.errors import DataError
 from training.config import METHODS
-from training.study.summary import summarise
+from training.show import show
+from training.study import table as tables
+from training.study.summary import markdown, summarise
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; markers differ too, for print
 LOOKS = {
@@ -66,3 +69,13 @@ def plot(table: pa.Table, output: Path) -> list[Path]:
         figure.savefig(paths[0], metadata={"Date": None})
         figure.savefig(paths[1], dpi=150)
     return paths
+
+
+def verb(arguments: argparse.Namespace) -> int:
+    """Draw a study's table, and write its summary; needs no torch."""
+    results = tables.read(arguments.output)
+    paths = plot(results, arguments.output)
+    paths.append(arguments.output / "summary.md")
+    paths[-1].write_text(markdown(results), encoding="utf-8")
+    show({path.stem + path.suffix: str(path) for path in paths}, arguments.json)
+    return 0

@@ -4,11 +4,13 @@ import functools
 import json
 import multiprocessing
 import os
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import torch
@@ -87,35 +89,64 @@ def run_all(runs: Iterable[Run], data: Path, test: str, output: Path, jobs: int)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # torch is loaded once, not by each worker
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare, initargs=(threads,)) as pool:
+    stopping = context.Event()
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare, initargs=(threads, stopping))
+    with StopSignal() as stop, pool:
         futures: dict[Future[None], str] = {pool.submit(_in_worker, task): n for n, task in tasks.items()}
+        waiting = set(futures)
         try:
-            for future in as_completed(futures):
-                name = futures[future]
-                try:
-                    future.result()
-                except BrokenProcessPool:
-                    tasks[name].directory.mkdir(parents=True, exist_ok=True)
-                    cause = (
-                        "a worker process died, perhaps out of memory; run the study again with fewer --jobs"
-                    )
-                    write_json(tasks[name].directory / FAILURE, {"error": cause, "traceback": ""})
-                yield todo[name]
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in done:
+                    name = futures[future]
+                    try:
+                        future.result()
+                    except BrokenProcessPool:
+                        tasks[name].directory.mkdir(parents=True, exist_ok=True)
+                        cause = "a worker process died, perhaps out of memory; run the study again with fewer --jobs"
+                        write_json(tasks[name].directory / FAILURE, {"error": cause, "traceback": ""})
+                    yield todo[name]
+                if stop():
+                    raise KeyboardInterrupt
         except KeyboardInterrupt:
+            stopping.set()
             pool.shutdown(cancel_futures=True)
             raise
 
 
-_stop: StopSignal | None = None
+class _WorkerStop:
+    """Becomes true in a worker process at a signal, when the study stops, or when the study is no more."""
+
+    def __init__(self, stopping: Event) -> None:
+        self.signal = StopSignal().__enter__()  # for the life of the process
+        self.stopping, self.orphaned = stopping, False
+        self.busy = threading.Lock()
+        threading.Thread(target=self._leave_when_orphaned, daemon=True).start()
+
+    def __call__(self) -> bool:
+        return self.signal() or self.stopping.is_set() or self.orphaned
+
+    def _leave_when_orphaned(self) -> None:
+        """A killed study cannot end its workers: they end by themselves, after the checkpoint of a run under way."""
+        study = multiprocessing.parent_process()
+        assert study is not None
+        study.join()
+        self.orphaned = True
+        with self.busy:
+            os._exit(1)
 
 
-def _prepare(threads: int) -> None:
-    """Set up a worker process: its share of the cores, and its answer to Ctrl-C."""
+_stop: _WorkerStop | None = None
+
+
+def _prepare(threads: int, stopping: Event) -> None:
+    """Set up a worker process: its share of the cores, and what stops it."""
     global _stop
     torch.set_num_threads(threads)
-    _stop = StopSignal().__enter__()  # for the life of the process
+    _stop = _WorkerStop(stopping)
 
 
 def _in_worker(task: Task) -> None:
     assert _stop is not None
-    execute(task, _stop, progress=False)
+    with _stop.busy:
+        execute(task, _stop, progress=False)

@@ -3,16 +3,16 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.errors import DataError
 from schemas.table import Table, column
-from training.run_directory import read_result
-from training.study.grid import Cell
-from training.study.runs import read_failure
+
+if TYPE_CHECKING:
+    from training.study.grid import Cell
 
 FILE = "results.parquet"
 
@@ -51,8 +51,11 @@ RESULT = Table(
 )
 
 
-def collect(cells: Iterable[Cell], runs: Path) -> pa.Table:
+def collect(cells: Iterable["Cell"], runs: Path) -> pa.Table:
     """Gather what the runs of all cells measured, ordered by the key."""
+    from training.run_directory import read_result  # loads torch, which who only reads the table need not
+    from training.study.runs import read_failure
+
     rows: list[dict[str, Any]] = []
     for cell in cells:
         result, failure = read_result(runs / cell.run.name), read_failure(runs / cell.run.name)

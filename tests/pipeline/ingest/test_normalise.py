@@ -2,6 +2,7 @@ import dataclasses
 import io
 from collections.abc import Callable
 from fractions import Fraction
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from pipeline.config import IngestConfig
+from pipeline.config import PRESETS, IngestConfig
 from pipeline.ingest import area
 from pipeline.ingest.decode import Decoded, decode
 from pipeline.ingest.fingerprint import fingerprint
@@ -95,6 +96,16 @@ def test_the_area_filter_counts_parts_of_pixels(width: int, height: int, size: i
     rows = covered(exact, y, y + (side or height), found.height)
     columns = covered(rows.transpose(1, 0, 2), x, x + (side or width), found.width).transpose(1, 0, 2)
     assert np.asarray(found).tolist() == [[[round(v) for v in p] for p in line] for line in columns]
+
+
+def test_the_area_filter_is_opencvs() -> None:
+    y, x, c = np.indices((375, 500, 3))
+    pixels = ((x * x * 7 + 13 * x * y + 31 * c * y + y * y) // 5 % 256).astype(np.uint8)
+    found = normalised(Image.fromarray(pixels), IngestConfig(**PRESETS["tfds"]))
+    # cv2.resize(pixels, (84, 84), interpolation=cv2.INTER_AREA) of OpenCV 5.0.0
+    assert sha256(found.tobytes()).hexdigest() == (
+        "a3df822cba6c494ac486632ff849ca5c97bc0e4f6e07e99449ee9e1414e6572d"
+    )
 
 
 def test_strips_of_a_large_picture_make_the_same_as_the_whole(

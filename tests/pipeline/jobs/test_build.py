@@ -31,6 +31,12 @@ def rows(folder: Path) -> dict[str, dict]:
     return {row["image_id"]: row for row in read(folder).drop_columns(["image"]).to_pylist()}
 
 
+def test_another_runner_writes_the_same_bytes(world, built, tmp_path):
+    arguments = ["--config", str(world.config), "--output", str(tmp_path / "other")]
+    assert main(["build", *arguments, "--runner=BundleBasedDirectRunner"]) == 0
+    assert digests(tmp_path / "other" / "dataset") == digests(built / "dataset")
+
+
 def test_two_processes_write_the_same_bytes_as_one(world, built, tmp_path):
     assert build(world, tmp_path / "two", "--direct_num_workers=2") == 0
     assert digests(tmp_path / "two") == digests(built)
@@ -41,7 +47,7 @@ def test_the_metrics_of_every_stage_agree_with_what_it_wrote(built):
         name: json.loads((built / "metrics" / f"{name}.json").read_text())
         for name in ("ingest", "label", "dedupe", "split")
     }
-    manifest = json.loads((built / "ingest" / "images" / "manifest.json").read_text())
+    manifest = json.loads((built / "ingest" / "images" / "_manifest.json").read_text())
     counters = told["ingest"]["counters"]
     assert counters["image.rows"] == manifest["rows"]
     assert counters["image.bytes"] == sum(shard["bytes"] for shard in manifest["shards"])
@@ -71,7 +77,7 @@ def test_the_order_of_rows_and_lists_changes_no_shard(world, built, tmp_path):
 
 def test_every_row_is_an_image_or_a_rejection(built):
     def manifest(name):
-        return json.loads((built / "ingest" / name / "manifest.json").read_text())
+        return json.loads((built / "ingest" / name / "_manifest.json").read_text())
 
     rows_in = manifest("retrievals")["about"]["counts"]["rows_in"]
     assert rows_in == 3 * (CLEAN + TEST + WEB)
@@ -183,4 +189,9 @@ def test_the_report_shows_the_funnel_and_the_pairs(built, tmp_path):
     assert main(["report", str(built), "--output", str(tmp_path)]) == 0
     text = (tmp_path / "report.md").read_text()
     assert "| ingest: rows in | 213 |" in text
-    assert {path.name for path in tmp_path.iterdir()} == {"report.md", "leaks.png", "duplicates.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "report.md",
+        "cross-labels.csv",
+        "leaks.png",
+        "duplicates.png",
+    }

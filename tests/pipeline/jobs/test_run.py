@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 import time
 
 import apache_beam as beam
@@ -7,7 +8,7 @@ import pytest
 
 from pipeline.jobs import metrics, progress
 from pipeline.jobs.run import Work, run_job
-from schemas.errors import DataError
+from schemas.errors import DataError, UsageError
 
 
 class Count(beam.DoFn):
@@ -77,3 +78,24 @@ def test_the_error_of_another_process_is_told_as_it_was_raised(tmp_path):
     with pytest.raises(DataError, match=r"^row 7: the rule; the remedy$"):
         run_job(lambda p: p | beam.Create([1]) | beam.Map(fail), ["--direct_num_workers=2"], work)
     assert not (tmp_path / "metrics").exists()
+
+
+def test_options_that_a_runner_cannot_run_with_are_a_usage_error(tmp_path):
+    work = Work("test", str(tmp_path), "things", 1, 0)
+    with pytest.raises(UsageError, match="temp_location"):
+        run_job(
+            lambda p: p,
+            ["--runner=DataflowRunner", "--dataflow_endpoint=https://dataflow.googleapis.com"],
+            work,
+        )
+
+
+def test_a_worker_that_starts_after_its_job_has_failed_is_stopped(tmp_path, monkeypatch):
+    # Of two processes the second one starts only when the first has failed: as it happens on a busy machine.
+    late = tmp_path / "python"
+    late.write_text(f'#!/bin/sh\nmkdir "{tmp_path}/first" || sleep 6\nexec "{sys.executable}" "$@"\n')
+    late.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(late))
+    work = Work("failing", str(tmp_path), "things", 1, 0.1)
+    with pytest.raises(DataError, match="row 7"):
+        run_job(lambda p: p | beam.Create([1]) | beam.Map(fail), ["--direct_num_workers=2"], work)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import NoiseConfig
-from pipeline.noise.splits import noise_by_class, training_sets
+from pipeline.noise.examples import noise_by_class
+from pipeline.noise.splits import training_sets
 from schemas.errors import DataError
 
 NAMES = ("ant", "bee", "cow")
@@ -67,6 +68,29 @@ def test_every_set_has_exactly_its_noise_and_no_image_twice(clean_each, percents
         assert len(noisy(rows)) == round(split.noise_level * len(ids))
         for entry in noise_by_class(split.listed.examples, NAMES):
             assert abs(entry["noisy"] - split.noise_level * entry["rows"]) < 1
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.randoms(use_true_random=False), st.booleans())
+def test_the_order_of_rows_changes_no_set(random, nested):
+    config = dataclasses.replace(CONFIG, nested=nested)
+    clean, wrong = pools()
+    shuffled = [rows.sample(frac=1, random_state=random.randrange(1 << 30)) for rows in (clean, wrong)]
+    for one, other in zip(
+        training_sets(clean, wrong, NAMES, config, 0), training_sets(*shuffled, NAMES, config, 0), strict=True
+    ):
+        assert one.name == other.name
+        assert one.listed.examples.equals(other.listed.examples)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.permutations(NAMES))
+def test_a_class_map_decides_every_asymmetric_label(order):
+    targets = dict(zip(order, [*order[1:], order[0]], strict=True))
+    sets = made(dataclasses.replace(CONFIG, class_map=targets, colours=("blue-asymmetric",)))
+    for row in sets["blue-asymmetric-0.50"]:
+        expected = NAMES[row["true_label"]] if row["is_clean"] else targets[NAMES[row["true_label"]]]
+        assert NAMES[row["label"]] == expected
 
 
 def test_levels_nest_in_every_colour():

@@ -21,7 +21,7 @@ def test_a_level_opens_with_pictures_and_class_names(built, tmp_path):
     loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path))
     assert loaded.features["label"].names == list(CLASSES)
     assert isinstance(loaded.features["image"], datasets.Image)
-    manifest = json.loads((built / "dataset" / "red-0.20" / "manifest.json").read_text())
+    manifest = json.loads((built / "dataset" / "red-0.20" / "_manifest.json").read_text())
     assert loaded.num_rows == manifest["rows"]
     example = next(row for row in loaded if row["source"] == "clean")
     assert example["image"].size == (32, 32)
@@ -41,3 +41,9 @@ def test_the_card_names_every_set_so_that_the_folder_opens_by_name(built, tmp_pa
     assert set(loaded) == {"train", "test"}
     noisy = sum(not clean for clean in loaded["train"]["is_clean"])
     assert noisy == round(0.5 * loaded["train"].num_rows)
+
+
+def test_the_folder_of_a_set_opens_without_the_card(built, tmp_path):
+    loaded = datasets.load_dataset(str(built / "dataset" / "red-0.50"), cache_dir=str(tmp_path))
+    assert loaded["train"].num_rows == 60
+    assert loaded["train"].features["label"].names == list(CLASSES)

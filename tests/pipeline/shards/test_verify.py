@@ -13,23 +13,23 @@ from schemas.manifest import Manifest
 def rewrite(dataset, split, change):
     """Change the rows of a set as a careful forger would: shard, its manifest and the dataset's all agree."""
     folder = dataset / split
-    manifest = Manifest.from_json((folder / "manifest.json").read_text(), split)
+    manifest = Manifest.from_json((folder / "_manifest.json").read_text(), split)
     shards = []
     for shard in manifest.shards:
         table = change(parquet.read_table(folder / shard.file))
         shards.append(write_shard(str(folder), shard.file, table.schema, [table]))
     forged = Manifest(manifest.table, sum(s.rows for s in shards), tuple(shards), manifest.about)
-    (folder / "manifest.json").write_text(forged.to_json())
+    (folder / "_manifest.json").write_text(forged.to_json())
     agree(dataset, split)
 
 
 def agree(dataset, split):
     import hashlib
 
-    root = json.loads((dataset / "manifest.json").read_text())
-    digest = hashlib.sha256((dataset / split / "manifest.json").read_bytes()).hexdigest()
+    root = json.loads((dataset / "_manifest.json").read_text())
+    digest = hashlib.sha256((dataset / split / "_manifest.json").read_bytes()).hexdigest()
     root["about"]["splits"][split]["manifest_sha256"] = digest
-    (dataset / "manifest.json").write_text(json.dumps(root))
+    (dataset / "_manifest.json").write_text(json.dumps(root))
 
 
 def replaced(table, name, values):
@@ -62,16 +62,16 @@ def test_a_changed_byte_fails_with_the_file_and_exit_code_1(dataset, capsys):
 
 def test_a_missing_shard_or_manifest_is_told(dataset):
     next((dataset / "red-0.20").glob("*.parquet")).unlink()
-    (dataset / "blue-0.20" / "manifest.json").unlink()
+    (dataset / "blue-0.20" / "_manifest.json").unlink()
     text = problems(dataset)
     assert "no such file" in text
     assert "blue-0.20" in text
 
 
 def test_a_changed_manifest_is_told(dataset):
-    path = dataset / "red-0.20" / "manifest.json"
+    path = dataset / "red-0.20" / "_manifest.json"
     path.write_text(path.read_text().replace('"trial": 0', '"trial": 1'))
-    assert "red-0.20: manifest.json has been changed" in problems(dataset)
+    assert "red-0.20: _manifest.json has been changed" in problems(dataset)
 
 
 def test_labels_that_were_quietly_corrected_break_the_noise_level(dataset):
@@ -128,4 +128,4 @@ def test_a_test_image_among_the_training_images_is_told(dataset, same_id):
 
 def test_no_dataset_is_an_error_with_a_remedy(tmp_path, capsys):
     assert main(["verify", str(tmp_path)]) == 1
-    assert "no manifest.json, so nothing was finished here" in capsys.readouterr().err
+    assert "no _manifest.json, so nothing was finished here" in capsys.readouterr().err

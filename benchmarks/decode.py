@@ -1,0 +1,170 @@
+"""Decode, normalise, encode and fingerprint JPEGs of 500×375 on one core, beside the same in plain Pillow and imagehash.
+
+    python benchmarks/decode.py [--images 100] [--rounds 5] [--quick]
+
+Both sides make the same things of each file: an upright RGB picture of the configured size, its JPEG, and the 64- and
+256-bit hashes of the picture that this JPEG gives back. "same" resizes with the filter that is nearest to ours,
+"usual" with Lanczos, and hashes the picture before it is resized, as most do. Each round takes all sides in turn over
+the same files; printed are CPU seconds of the fastest round, as images per second, and what libjpeg needs alone.
+
+Then what scaled decoding changes, and, where OpenCV is there (pip install --target DIR --no-deps opencv-python-headless,
+and DIR on PYTHONPATH), whether the preset `tfds` stores the very bytes that the calls of TFDS give.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import io
+import os
+import time
+from collections.abc import Callable, Sequence
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import imagehash
+import numpy as np
+from PIL import Image, ImageOps
+
+from pipeline.config import PRESETS, IngestConfig
+from pipeline.ingest.decode import decode
+from pipeline.ingest.fingerprint import fingerprint
+from pipeline.ingest.images import open_stored
+from pipeline.ingest.normalise import encode, normalise
+
+Work = Callable[[Sequence[bytes]], object]
+
+
+def photo(seed: int, width: int, height: int) -> bytes:
+    """A JPEG whose detail falls off with its fineness as in photographs."""
+    rng, levels = np.random.default_rng(seed), np.zeros((height, width, 3))
+    for cells, strength in ((4, 70), (16, 40), (60, 25), (200, 12)):
+        detail = Image.fromarray(rng.integers(0, 256, (cells, cells, 3)).astype(np.uint8))
+        levels += (
+            strength
+            / 64
+            * (np.asarray(detail.resize((width, height), Image.Resampling.BICUBIC), float) - 128)
+        )
+    levels += rng.normal(0, 4, levels.shape)
+    file = io.BytesIO()
+    Image.fromarray((levels + 128).clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=87)
+    return file.getvalue()
+
+
+def ours(config: IngestConfig) -> Work:
+    def work(files: Sequence[bytes]) -> object:
+        stored = [encode(normalise(decode(data, config), config), config) for data in files]
+        return fingerprint([open_stored(data) for data in stored])
+
+    return work
+
+
+def plain(config: IngestConfig, *, usual: bool) -> Work:
+    area = config.resample == "area" and not usual
+    resample = Image.Resampling.BOX if area else Image.Resampling.LANCZOS
+
+    def hashes(image: Image.Image) -> object:
+        return imagehash.phash(image), imagehash.phash(image, hash_size=16, highfreq_factor=2)
+
+    def one(data: bytes) -> object:
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+        file = io.BytesIO()
+        ImageOps.fit(image, (config.size, config.size), resample).save(file, "JPEG", quality=config.quality)
+        return hashes(image if usual else Image.open(io.BytesIO(file.getvalue())))
+
+    return lambda files: [one(data) for data in files]
+
+
+def libjpeg(part: int) -> Work:
+    def one(data: bytes) -> None:
+        image = Image.open(io.BytesIO(data), formats=("JPEG",))
+        image.draft("RGB", (image.width // part, image.height // part))
+        image.load()
+
+    return lambda files: [one(data) for data in files]
+
+
+def rates(sides: dict[str, Work], files: Sequence[bytes], rounds: int) -> dict[str, float]:
+    """Images per CPU second of each side, in its fastest round."""
+    best = dict.fromkeys(sides, float("inf"))
+    for _ in range(rounds):
+        for name, work in sides.items():
+            start = time.process_time()
+            work(files)
+            best[name] = min(best[name], time.process_time() - start)
+    return {name: len(files) / seconds for name, seconds in best.items()}
+
+
+def difference(config: IngestConfig, files: Sequence[bytes]) -> str:
+    """Scaled against full decoding, over the files that are decoded at a part of their size."""
+    exact = dataclasses.replace(config, scaled_decoding=False)
+    decoded = [decode(data, config) for data in files]
+    here = [normalise(found, config) for found in decoded if found.reduction > 1]
+    there = [
+        normalise(decode(d, exact), exact) for d, f in zip(files, decoded, strict=True) if f.reduction > 1
+    ]
+    if not here:
+        return "decoded in full"
+    errors = [
+        np.mean((np.asarray(a, float) - np.asarray(b, float)) ** 2) for a, b in zip(here, there, strict=True)
+    ]
+    bits = np.bitwise_count(fingerprint(here).short ^ fingerprint(there).short)
+    psnr = 10 * np.log10(255**2 / np.array(errors))
+    return f"{psnr.min():.1f} to {psnr.max():.1f} dB, {bits.mean():.2f} of 64 bits, at most {bits.max()}"
+
+
+def equal_to_tfds(files: Sequence[bytes]) -> int:
+    """How many files come out of TFDS' calls of OpenCV as they come out here, byte for byte."""
+    import cv2
+
+    config, equal = IngestConfig(**PRESETS["tfds"]), 0
+    for data in files:
+        small = cv2.resize(
+            cv2.imdecode(np.frombuffer(data, np.uint8), 3), (84, 84), interpolation=cv2.INTER_AREA
+        )
+        theirs = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 72])[1].tobytes()
+        equal += theirs == encode(normalise(decode(data, config), config), config)
+    return equal
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="20 images, 2 rounds")
+    arguments = parser.parse_args()
+    count, rounds = (20, 2) if arguments.quick else (arguments.images, arguments.rounds)
+    files = [photo(seed, 500, 375) for seed in range(count)]
+    print(
+        f"{count} JPEGs of 500×375, {sum(map(len, files)) / count / 1000:.0f} kB each, one core, {rounds} rounds\n"
+    )
+    alone = rates({"1": libjpeg(1), "1/2": libjpeg(2), "1/8": libjpeg(8)}, files, rounds)
+    print("libjpeg alone, at " + ", ".join(f"{part}: {rate:,.0f}/s" for part, rate in alone.items()) + "\n")
+    print(
+        "| size | filter | ours | ours, full decoding | plain, same | plain, usual | ours/same | ours/usual |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for size in (32, 84, 224):
+        for resample in ("area", "lanczos"):
+            config = IngestConfig(size=size, resample=resample)
+            sides = {
+                "ours": ours(config),
+                "full": ours(dataclasses.replace(config, scaled_decoding=False)),
+                "same": plain(config, usual=False),
+                "usual": plain(config, usual=True),
+            }
+            found = rates(sides, files, rounds)
+            ratios = [found["ours"] / found[name] for name in ("same", "usual")]
+            numbers = " | ".join(f"{rate:,.0f}/s" for rate in found.values())
+            print(f"| {size} | {resample} | {numbers} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True)
+
+    shapes = [(500, 375), (375, 500), (640, 480), (801, 667), (1600, 1201), (90, 1000), (84, 84)]
+    files = [photo(seed, *shapes[seed % len(shapes)]) for seed in range(count)]
+    print(f"\nscaled against full decoding, {count} JPEGs of {len(shapes)} shapes")
+    for size, resample in ((32, "area"), (84, "area"), (224, "area"), (84, "lanczos")):
+        print(f"{size} {resample}: {difference(IngestConfig(size=size, resample=resample), files)}")
+    if importlib.util.find_spec("cv2"):
+        print(f"equal to TFDS' calls of OpenCV, to the byte: {equal_to_tfds(files)} of {count}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""SIGKILL a training run at random moments, resume it each time, and compare the weights with an unbroken run's.
+
+    python benchmarks/kill.py --kills 5 --method dividemix
+
+Some minutes, for each start loads torch; exit code 1 if a bit differs.
+"""
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from tests.training.conftest import striped, write_set
+from training import checkpoint
+from training.config import METHODS, Network, TrainConfig
+from training.data.shards import load_pair
+from training.method_config import DivideMix
+from training.run_directory import read_result
+from training.trainer import Trainer
+
+VICTIM = """
+import sys, torch
+from pathlib import Path
+from benchmarks.kill import config
+from training import trainer
+from training.data.shards import load_pair
+torch.set_num_threads(1)
+trainer.CHECKPOINT_SECONDS = 0
+sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
+trainer.Trainer(config(sys.argv[3]), *sets, torch.device("cpu")).run(Path(sys.argv[2]), resume=True)
+"""
+
+
+def config(method: str) -> TrainConfig:
+    return TrainConfig(
+        method=method,  # type: ignore[arg-type]
+        epochs=60, batch_size=32, precision="fp32", network=Network("small_cnn", 8), evaluate_every=50,
+        memorised_every=50, dividemix=DivideMix(warmup_epochs=4),
+    )  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--method", choices=METHODS, default="mentormix")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as place:
+        data, killed, whole = (Path(place) / name for name in ("data", "killed", "whole"))
+        write_set(data / "blue-0.40", striped(320, 0.4, seed=1), noise_level=0.4)
+        write_set(data / "test", striped(60, 0.0, seed=2), colour=None)
+        sets = load_pair(data, "blue-0.40", "test")
+        Trainer(config(arguments.method), *sets, torch.device("cpu")).run(whole)
+        chance, done = random.Random(arguments.seed), 0
+        while done < arguments.kills and read_result(killed) is None:
+            process = subprocess.Popen(
+                [sys.executable, "-c", VICTIM, str(data), str(killed), arguments.method]
+            )
+            before = checkpoint.newest(killed)
+            while checkpoint.newest(killed) == before and process.poll() is None:
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, 0.3))
+            if process.poll() is None:
+                process.kill()
+                done += 1
+            process.wait()
+            print(f"kill {done}: newest checkpoint {getattr(checkpoint.newest(killed), 'name', None)}")
+        Trainer(config(arguments.method), *sets, torch.device("cpu")).run(killed, resume=True)
+        one, other = (load_file(checkpoint.newest(folder) or "") for folder in (whole, killed))
+    odd = [name for name in one if not torch.equal(one[name], other[name])]
+    print(f"{arguments.method}: {len(one)} tensors, {len(odd)} differ after {done} kills")
+    return 1 if odd or done < arguments.kills else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""Rows per second of the same 84×84 JPEG pictures, in random order, from disk to uint8 arrays, one core each.
+
+Ours streams from Parquet shards with an exact global shuffle; beside it the bare decoder (libjpeg-turbo on bytes in
+memory: nobody can be faster with it), Hugging Face datasets (streaming, and map-style), WebDataset and torchvision's
+ImageFolder, each as its documentation has it, without worker processes.
+
+    pip install -e '.[dev]'                 # datasets and webdataset
+    python benchmarks/reader.py             # 20,000 pictures, 3 rounds; --quick: 2,000
+"""
+
+import argparse
+import hashlib
+import io
+import statistics
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from simplejpeg import decode_jpeg
+
+from schemas.example import EXAMPLE, example_schema
+from schemas.manifest import MANIFEST, Manifest, Shard
+from training.data.order import epoch_order
+from training.data.pictures import Streamed
+from training.data.shards import load
+
+SIDE, CLASSES, BATCH, SHARD = 84, 100, 128, 5000
+
+
+def jpegs(count: int) -> list[bytes]:
+    """Made-up photographs of about 3 kB: smooth shapes with some grain, at the quality of the published set."""
+    rng = np.random.default_rng(0)
+    result = []
+    for _ in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (14, 14, 3), dtype=np.uint8))
+        pixels = np.asarray(coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC)).astype(np.int16)
+        pixels = (pixels + rng.integers(-8, 9, pixels.shape)).clip(0, 255).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=72)
+        result.append(buffer.getvalue())
+    return result
+
+
+def write_shards(folder: Path, data: list[bytes]) -> None:
+    """Our set, written as the pipeline writes it: pictures plain, row groups of 1,024."""
+    names = [str(number) for number in range(CLASSES)]
+    schema, shards = example_schema(names), []
+    folder.mkdir()
+    for start in range(0, len(data), SHARD):
+        rows = [
+            dict.fromkeys(EXAMPLE.schema.names)
+            | {"image": {"bytes": one, "path": None}, "label": n % CLASSES, "is_clean": True}
+            | {"image_id": f"{n:06d}", "source": "clean"}
+            for n, one in enumerate(data[start : start + SHARD], start)
+        ]
+        file = folder / f"train-{start:06d}.parquet"
+        compression = {path: "none" if path == "image.bytes" else "zstd" for path in _leaves(schema)}
+        pq.write_table(
+            pa.Table.from_pylist(rows, schema=schema), file, row_group_size=1024, compression=compression,
+            use_dictionary=[path for path in compression if path != "image.bytes"],
+        )  # fmt: skip
+        content = file.read_bytes()
+        shards.append(Shard(file.name, len(rows), len(content), hashlib.sha256(content).hexdigest()))
+    about = {"class_names": names, "colour": None, "noise_level": 0.0}
+    (folder / MANIFEST).write_text(Manifest("example", len(data), tuple(shards), about).to_json())
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """The paths of a schema's columns, a struct's fields among them."""
+    leaves = []
+    for field in schema:
+        inner = [child.name for child in field.type] if pa.types.is_struct(field.type) else []
+        leaves += [f"{field.name}.{name}" for name in inner] or [field.name]
+    return leaves
+
+
+def write_folders(folder: Path, data: list[bytes]) -> None:
+    for n, one in enumerate(data):
+        place = folder / f"{n % CLASSES:03d}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{n:06d}.jpg").write_bytes(one)
+
+
+def write_tars(folder: Path, data: list[bytes]) -> list[str]:
+    folder.mkdir()
+    paths = []
+    for start in range(0, len(data), SHARD):
+        paths.append(str(folder / f"{start:06d}.tar"))
+        with tarfile.open(paths[-1], "w") as archive:
+            for n, one in enumerate(data[start : start + SHARD], start):
+                for suffix, content in (("jpg", one), ("cls", str(n % CLASSES).encode())):
+                    info = tarfile.TarInfo(f"{n:06d}.{suffix}")
+                    info.size = len(content)
+                    archive.addfile(info, io.BytesIO(content))
+    return paths
+
+
+def ours(folder: Path) -> Callable[[], int]:
+    data = load(folder, resident_bytes=0)
+    assert isinstance(data.pictures, Streamed)
+    pictures = Streamed(data.pictures.encoded, data.pictures.ids, data.pictures.size, "", workers=1)
+    rows = epoch_order(len(data), 0, 0).split(BATCH)
+    return lambda: sum(len(batch) for batch in pictures.batches(rows))
+
+
+def bare(data: list[bytes]) -> Callable[[], int]:
+    arrays = [np.frombuffer(one, dtype=np.uint8) for one in data]
+    return lambda: sum(decode_jpeg(one, "RGB").shape[0] == SIDE for one in arrays)
+
+
+def hugging_face(folder: Path, cache: Path, streaming: bool) -> Callable[[], int]:
+    import datasets
+
+    datasets.disable_progress_bars()
+    files = sorted(str(path) for path in folder.glob("*.parquet"))
+    data = datasets.load_dataset(
+        "parquet", data_files=files, split="train", streaming=streaming, cache_dir=str(cache)
+    )
+    data = data.select_columns(["image", "label"])
+    data = data.shuffle(seed=0, buffer_size=1000) if streaming else data.shuffle(seed=0)
+    return lambda: sum(np.asarray(row["image"]).shape[0] == SIDE for row in data)
+
+
+def web_dataset(paths: list[str]) -> Callable[[], int]:
+    import webdataset
+
+    data = webdataset.WebDataset(paths, shardshuffle=len(paths), seed=0).shuffle(1000).decode("rgb8")
+    data = data.to_tuple("jpg", "cls")
+    return lambda: sum(image.shape[0] == SIDE for image, _ in data)
+
+
+def image_folder(folder: Path) -> Callable[[], int]:
+    from torchvision.datasets import ImageFolder
+
+    data = ImageFolder(str(folder), transform=np.asarray)
+    return lambda: sum(data[row][0].shape[0] == SIDE for row in epoch_order(len(data), 0, 0).tolist())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="2,000 rows, one round")
+    arguments = parser.parse_args()
+    count, rounds = (2000, 1) if arguments.quick else (arguments.rows, arguments.rounds)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as place:
+        folder, data = Path(place), jpegs(count)
+        write_shards(folder / "ours", data)
+        write_folders(folder / "folders", data)
+        readers = {
+            "bare libjpeg-turbo": bare(data),
+            "ours, global shuffle": ours(folder / "ours"),
+            "datasets, streaming": hugging_face(folder / "ours", folder / "cache", True),
+            "datasets, map-style": hugging_face(folder / "ours", folder / "cache", False),
+            "WebDataset": web_dataset(write_tars(folder / "tars", data)),
+            "ImageFolder": image_folder(folder / "folders"),
+        }
+        speeds: dict[str, list[float]] = {name: [] for name in readers}
+        for _ in range(rounds):  # in turns, so that a busy machine is unfair to all alike
+            for name, read in readers.items():
+                began = time.process_time()
+                assert read() == count, name
+                speeds[name].append(count / (time.process_time() - began))
+    print(
+        f"{count:,} JPEG of {SIDE} px, {sum(map(len, data)) / count:.0f} bytes on average; rows per CPU second"
+    )
+    best = {name: statistics.median(all_of) for name, all_of in speeds.items()}
+    mine = best["ours, global shuffle"]
+    for name, speed in best.items():
+        print(f"{name:>22} {speed:8,.0f}   ours is {mine / speed:5.2f} times that")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What became of the URLs of the lists: hosts, codes, link rot. Nothing in it depends on the clock."""
+
+import json
+from collections import Counter, defaultdict
+from typing import Any
+
+from yarl import URL
+
+from pipeline import files
+from pipeline.shards import directory
+
+HOSTS = 100  # told one by one, those with the most URLs first
+GONE = {"not_found", "unknown_host", "connection_failed"}  # link rot: no such picture, no such host any more
+
+
+def path(output: str) -> str:
+    """Where the report of the ingest stage is."""
+    return files.join(output, "ingest", "report.json")
+
+
+def write(output: str, folders: dict[str, str]) -> None:
+    """Read the committed tables of the stage, shard by shard, and write the report."""
+    hosts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    codes: Counter[str] = Counter()
+    for shard in directory.read_shards(folders["retrievals"], ["path", "url"]):
+        for row in shard.to_pylist():
+            if not row["path"]:
+                hosts[_host(row["url"])]["image"] += 1
+    for shard in directory.read_shards(folders["rejections"], ["code", "host"]):
+        for row in shard.to_pylist():
+            codes[row["code"]] += 1
+            if row["host"]:
+                hosts[row["host"]][row["code"]] += 1
+    urls = sum(counts.total() for counts in hosts.values())
+    gone = sum(counts[code] for counts in hosts.values() for code in GONE)
+    largest = sorted(hosts, key=lambda host: (-hosts[host].total(), host))[:HOSTS]
+    told = {
+        "urls": urls,
+        "hosts": len(hosts),
+        "gone": gone,
+        "gone_share": round(gone / urls, 4) if urls else 0.0,
+        "codes": dict(sorted(codes.items())),
+        "largest_hosts": {host: dict(sorted(hosts[host].items())) for host in largest},
+    }
+    files.write_text(path(output), json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+
+
+def lines(output: str, metrics: dict[str, Any]) -> list[str]:
+    """The report as Markdown, with what the last run's metrics say of its speed; nothing where there are no URLs."""
+    if not files.exists(path(output)):
+        return []
+    told = json.loads(files.read_text(path(output)))
+    if not told["urls"]:
+        return []
+    counters, seconds = metrics.get("counters", {}), metrics.get("seconds", 0)
+    found = [
+        "",
+        "## The web",
+        f"{told['urls']:,} rows with a URL, of {told['hosts']:,} hosts; {told['gone']:,} ({told['gone_share']:.1%}) are "
+        "gone: no such picture, or no such host.",
+    ]
+    if asked := counters.get("url.asked"):
+        found.append(
+            f"The last run asked for {asked:,} of them with {counters['url.requests']:,} requests and took in "
+            f"{counters['url.bytes'] / 1e6:,.0f} MB in {seconds:,.0f} s ({asked / seconds:,.0f} a second)."
+        )
+    found += ["", "| host | rows | images | rejected |", "|---|---:|---:|---|"]
+    for host, counts in told["largest_hosts"].items():
+        bad = ", ".join(f"{count:,} {code}" for code, count in counts.items() if code != "image")
+        found.append(f"| {host} | {sum(counts.values()):,} | {counts.get('image', 0):,} | {bad} |")
+    return found
+
+
+def _host(url: str) -> str:
+    try:
+        return URL(url).host or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,92 @@
+"""Lists of examples without their pictures: what sets are picked from, and what a set has picked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import compute as pc
+
+from schemas.example import EXAMPLE
+
+LISTED_SCHEMA = pa.schema([field.with_nullable(True) for field in EXAMPLE.schema if field.name != "image"])
+COUNTED = ("label", "is_clean", "source", "true_label")  # what `noise_by_class` needs
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Examples that sets are picked from: a table of LISTED_SCHEMA, sorted by `places`, uint64 (n,).
+
+    An image may be there more than once, as right and as wrong example, but only once in a set.
+    """
+
+    table: pa.Table
+    places: np.ndarray
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The examples of one set: the `rows`, int64 (n,), ascending, of a pool that many sets share.
+
+    Twenty sets of one clean set have a million examples, but hardly three different ones for each clean image.
+    """
+
+    pool: Pool
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Some columns of the examples."""
+        return self.pool.table.select(list(names)).take(pa.array(self.rows))
+
+    @property
+    def examples(self) -> pa.Table:
+        """The examples, in the order of their place."""
+        return self.columns(LISTED_SCHEMA.names)
+
+
+def make_pool(rows: pd.DataFrame) -> tuple[Pool, np.ndarray]:
+    """Sort rows, which have their `place`, into a pool; columns that are not there are null.
+
+    Returns the pool, and where each row has gone, int64 (n,).
+    """
+    places = rows["place"].to_numpy()
+    order = np.argsort(places, kind="stable")
+    position = np.empty(len(order), np.int64)
+    position[order] = np.arange(len(order))
+    columns = {
+        field.name: pa.array(rows[field.name], field.type, from_pandas=True)
+        if field.name in rows
+        else pa.nulls(len(rows), field.type)
+        for field in LISTED_SCHEMA
+    }
+    table = pa.table(columns, schema=LISTED_SCHEMA).take(pa.array(order)).combine_chunks()
+    return Pool(table, places[order]), position
+
+
+def all_of(rows: pd.DataFrame) -> Listed:
+    """A set that has a pool to itself: all `rows`, which have their `place`."""
+    pool, _ = make_pool(rows)
+    return Listed(pool, np.arange(len(rows)))
+
+
+def noise_by_class(examples: pa.Table, class_names: Sequence[str]) -> list[dict[str, object]]:
+    """Rows and wrong ones for each class; `examples` needs the columns COUNTED.
+
+    A blue example was taken from its true class, a web image stands in the class of its label: noise is counted in
+    the class whose clean images gave way.
+    """
+    labels = examples["label"].to_numpy()
+    red = pc.equal(examples["source"], "web").to_numpy()
+    true = examples["true_label"].fill_null(-1).to_numpy()
+    labels = np.where(~red & (true >= 0), true, labels)
+    noisy = ~examples["is_clean"].to_numpy(zero_copy_only=False).astype(bool)
+    rows = np.bincount(labels, minlength=len(class_names))
+    wrong = np.bincount(labels[noisy], minlength=len(class_names))
+    return [
+        {"class": name, "rows": int(n), "noisy": int(k), "noise": round(k / n, 6) if n else 0.0}
+        for name, n, k in zip(class_names, rows, wrong, strict=True)
+    ]

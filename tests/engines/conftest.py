@@ -1,0 +1,44 @@
+"""Engines that are no part of the development environment: run by `make test-engines`."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.small_world import World, write_world
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the pipeline as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments],
+        cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+def digests(dataset: Path) -> dict[str, str]:
+    """sha256 of all shards and manifests of a dataset."""
+    return {
+        str(path.relative_to(dataset)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in dataset.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> World:
+    return write_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def local(world, tmp_path_factory) -> Path:
+    """What the local runner builds, in one process."""
+    output = tmp_path_factory.mktemp("local")
+    done = run("build", "--config", str(world.config), "--output", str(output), "--direct_num_workers=1")
+    assert done.returncode == 0, done.stderr
+    return output

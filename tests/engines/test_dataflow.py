@@ -1,0 +1,160 @@
+"""A submission to Dataflow, by the real client, to stand-ins for Google's services on this machine."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.engines.conftest import ROOT, run
+
+pytest.importorskip("apitools", reason="needs apache-beam[gcp] (make test-engines installs it)")
+gcp_storage_emulator = pytest.importorskip("gcp_storage_emulator.server")
+
+from apache_beam.portability.api import beam_runner_api_pb2  # noqa: E402
+
+from tests.engines.service import Service  # noqa: E402
+
+STAGES = ("ingest", "label", "dedupe", "split")
+
+
+@dataclass(frozen=True)
+class Cloud:
+    service: Service
+    storage: str
+    environment: dict[str, str]
+
+    def names(self) -> list[str]:
+        return [item["name"] for item in json.loads(self._get("/o")).get("items", [])]
+
+    def read(self, name: str) -> bytes:
+        return self._get(f"/o/{urllib.parse.quote(name, safe='')}?alt=media")
+
+    def _get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"{self.storage}/storage/v1/b/bucket{path}") as response:
+            return response.read()
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory):
+    service = Service()
+    server = gcp_storage_emulator.create_server("localhost", 0, in_memory=True, default_bucket="bucket")
+    server.start()
+    storage = f"http://localhost:{server._api._httpd.server_address[1]}"
+    key = tmp_path_factory.mktemp("key") / "key.json"
+    key.write_text(service.credentials())
+    environment = {"STORAGE_EMULATOR_HOST": storage, "GOOGLE_APPLICATION_CREDENTIALS": str(key)}
+    yield Cloud(service, storage, environment)
+    server.stop()
+    service.shutdown()
+
+
+def submit(cloud: Cloud, world, *more: str) -> subprocess.CompletedProcess[str]:
+    return run(
+        "ingest", "--config", str(world.config), "--output", "gs://bucket/out", "--runner=DataflowRunner",
+        "--project=my-project", "--region=us-central1", "--temp_location=gs://bucket/temp",
+        f"--dataflow_endpoint={cloud.service.url}", "--setup_file=./setup.py", *more, **cloud.environment,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def submitted(cloud, world) -> dict:
+    done = submit(cloud, world, "--machine_type=n2-standard-4", "--max_num_workers=7")
+    # The stand-in does not work: so the stage finds nothing where its results should be, and says so.
+    assert done.returncode == 1, done.stderr
+    assert "gs://bucket/out/ingest/images: no _manifest" in done.stderr.splitlines()[-1]
+    (job,) = cloud.service.jobs
+    return job
+
+
+def test_the_job_asks_for_the_workers_that_the_user_wants(submitted):
+    pool = submitted["environment"]["workerPools"][-1]
+    assert pool["machineType"] == "n2-standard-4"
+    assert pool["autoscalingSettings"]["maxNumWorkers"] == 7
+    assert submitted["type"] == 1, "a batch job"
+    assert f"beam_python{sys.version_info[0]}.{sys.version_info[1]}_sdk" in json.dumps(pool), "same Python"
+
+
+def test_the_job_s_graph_is_the_stage(cloud, submitted):
+    (name,) = [name for name in cloud.names() if name.endswith("pipeline.pb")]
+    graph = beam_runner_api_pb2.Pipeline.FromString(cloud.read(name))
+    names = {transform.unique_name for transform in graph.components.transforms.values()}
+    for step in ("CheckRows", "GatherBucket", "IngestBucket", "CommitImages", "CommitRejections"):
+        assert f"Ingest/{step}" in names
+    options = submitted["environment"]["sdkPipelineOptions"]["options"]
+    assert options["temp_location"].startswith("gs://bucket/temp/")
+
+
+def test_the_staged_package_runs_in_an_empty_environment_without_torch(cloud, submitted, tmp_path):
+    packages = submitted["environment"]["workerPools"][-1]["packages"]
+    (location,) = [p["location"] for p in packages if p["name"] == "workflow.tar.gz"]
+    archive = tmp_path / "workflow.tar.gz"
+    archive.write_bytes(cloud.read(location.removeprefix("storage.googleapis.com/bucket/")))
+    with tarfile.open(archive) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+    assert {"pipeline/jobs/ingest.py", "schemas/image.py", "setup.py", "README.md"} <= names
+
+    # As a worker does it: its image has Beam, pip installs the package and what that needs.
+    environment = tmp_path / "worker"
+    uv = ["uv"] if not (own := ROOT / ".venv-uv" / "bin" / "uv").exists() else [str(own)]
+    subprocess.run([*uv, "venv", "-q", "--python", sys.executable, environment], check=True)
+    python = environment / "bin" / "python"
+    locked = ["--constraint", str(_without_hashes(tmp_path))]
+    subprocess.run([*uv, "pip", "install", "-q", "--python", python, *locked, archive], check=True)
+    code = (
+        "import importlib.util, pipeline.jobs.build, pipeline.jobs.ingest, pipeline.jobs.sets\n"
+        "assert importlib.util.find_spec('torch') is None\n"
+        "print(pipeline.__file__)"
+    )
+    told = subprocess.run(
+        [python, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert told.stdout.startswith(str(environment))
+
+
+def _without_hashes(folder: Path) -> Path:
+    """The locked versions as constraints: a package that was just built has no hash to be checked."""
+    lines = (ROOT / "requirements-engines.lock").read_text().splitlines()
+    pins = [line.removesuffix(" \\") for line in lines if re.match(r"[\w.-]+(\[[\w,]+\])?==", line)]
+    path = folder / "constraints.txt"
+    path.write_text("\n".join(re.sub(r"\[[\w,]+\]", "", pin) for pin in pins))
+    return path
+
+
+def test_what_the_options_lack_is_a_usage_error(cloud, world):
+    done = run("ingest", "--config", str(world.config), "--output", "gs://bucket/none", "--runner=DataflowRunner",
+               "--project=My Project", "--region=us-central1", **cloud.environment)  # fmt: skip
+    assert done.returncode == 2
+    assert "temp_location" in done.stderr
+    assert "Invalid Project ID (My Project)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_flex_template_s_launcher_gets_the_job_and_submits_nothing(cloud, world):
+    before = len(cloud.service.jobs)
+    done = submit(cloud, world, "--template_location=gs://bucket/template.json")
+    assert done.returncode == 0, done.stderr
+    assert "gs://bucket/template.json" in done.stdout
+    assert len(cloud.service.jobs) == before
+    assert json.loads(cloud.read("template.json"))["environment"]
+
+
+def test_a_build_in_a_bucket(cloud, world, local):
+    """Inputs are local, everything else lies in the bucket; the bytes are those of a build on a disk."""
+    done = run("build", "--config", str(world.config), "--output", "gs://bucket/build", "--direct_num_workers=1",
+               **cloud.environment)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for path in sorted((local / "dataset").rglob("*.parquet")):
+        name = f"build/dataset/{path.relative_to(local / 'dataset')}"
+        assert cloud.read(name) == path.read_bytes(), name
+    proof = run("verify", "gs://bucket/build/dataset", **cloud.environment)
+    assert proof.returncode == 0, proof.stderr
+    assert proof.stdout.startswith("ok:")

@@ -1,0 +1,142 @@
+"""Ingest from the web as a whole: killed, repeated, grown; a real server counts what is asked of it."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.__main__ import main
+from pipeline.jobs import web_report
+from pipeline.shards import directory
+from schemas.rejection import REJECTION
+from schemas.retrieval import RETRIEVAL
+from tests.pipeline.ingest.conftest import Web, encoded, smooth, web  # noqa: F401  fixtures
+from tests.pipeline.small_world import write_csv
+
+IMAGES = 60
+
+
+@pytest.fixture
+def site(web: Web, smooth: Callable, encoded: Callable, tmp_path: Path) -> Path:  # noqa: F811
+    """A list of pictures on a slow server, with some that are gone; the configuration file."""
+    rows = []
+    for i in range(IMAGES):
+        data = encoded(smooth(i, 40, 30), "PNG")
+
+        def answer(request: BaseHTTPRequestHandler, data: bytes = data) -> None:
+            time.sleep(0.02)
+            request.send_response(200)
+            request.send_header("Content-Length", str(len(data)))
+            request.end_headers()
+            request.wfile.write(data)
+
+        rows.append({"class_name": "ant", "url": web.raw(f"/{i}", answer)})
+    rows += [{"class_name": "ant", "url": web.url(f"/gone-{i}")} for i in range(6)]
+    write_csv(tmp_path / "web.csv", rows)
+    config = {
+        "source": str(tmp_path), "classes": ["ant", "bee"], "clean": [], "test": [], "web": ["web.csv"], "votes": [],
+        "ingest": {
+            "size": 16, "format": "png", "allow_private_hosts": True, "host_per_second": 0, "host_fetches": 2,
+            "fetches": 4,
+        },
+    }  # fmt: skip
+    (tmp_path / "build.yaml").write_text(yaml.safe_dump(config))
+    return tmp_path / "build.yaml"
+
+
+def arguments(site: Path, output: Path, *more: str) -> list[str]:
+    return ["ingest", "--config", str(site), "--output", str(output), "--direct_num_workers=1", *more]
+
+
+def tables(output: Path) -> dict[str, bytes]:
+    folder = output / "ingest" / "images"
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def recorded(output: Path) -> set[str]:
+    """Paths that the store has a whole line of."""
+    found = set()
+    for log in (output / "ingest" / "fetched").glob("*.jsonl"):
+        for line in log.read_bytes().split(b"\n")[:-1]:
+            found.add("/" + json.loads(line)["url"].rsplit("/", 1)[1])
+    return found
+
+
+def test_a_killed_run_goes_on_and_asks_for_nothing_twice(site: Path, web: Web, tmp_path: Path) -> None:  # noqa: F811
+    assert main(arguments(site, tmp_path / "whole")) == 0
+    assert Counter(web.asked) == Counter(dict.fromkeys(web.asked, 1))
+    output, moments = tmp_path / "killed", random.Random(0)
+    for _ in range(2):
+        web.asked.clear()
+        before = recorded(output)
+        wanted = moments.randint(4, 20)
+        running = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *arguments(site, output)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        until = time.monotonic() + 60
+        while len(web.asked) < wanted and running.poll() is None and time.monotonic() < until:
+            time.sleep(0.002)
+        os.kill(running.pid, signal.SIGKILL)
+        running.communicate()
+        assert len(web.asked) >= wanted
+        assert not before & set(web.asked)
+        # What was answered but not written down is at most what was under way.
+        assert len(set(web.asked) - recorded(output)) <= 4
+    web.asked.clear()
+    before = recorded(output)
+    assert main(arguments(site, output)) == 0
+    assert not before & set(web.asked)
+    assert tables(output) == tables(tmp_path / "whole")
+    retrievals = directory.read_table(str(output / "ingest" / "retrievals"), RETRIEVAL)
+    rejections = directory.read_table(str(output / "ingest" / "rejections"), REJECTION)
+    assert (retrievals.num_rows, rejections.num_rows) == (IMAGES, 6)
+    assert set(rejections["status"].to_pylist()) == {404}
+
+
+def test_a_longer_list_fetches_what_is_new_and_retry_what_failed(
+    site: Path,
+    web: Web,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    output = tmp_path / "out"
+    assert main(arguments(site, output)) == 0
+    told = json.loads((output / "metrics" / "ingest.json").read_text())["counters"]
+    assert (told["url.asked"], told["url.failed"], told["url.known"]) == (IMAGES + 6, 6, 0)
+    web.asked.clear()
+    with (tmp_path / "web.csv").open("a") as file:
+        file.write(f"bee,{web.url('/new')}\n")
+    web.serve("/new", b"<html>")
+    assert main(arguments(site, output)) == 0
+    assert web.asked == ["/new"]
+    assert main(arguments(site, output)) == 0
+    assert main(arguments(site, output, "--retry", "not_an_image,timeout")) == 0
+    assert web.asked == ["/new", "/new"]
+    web.asked.clear()
+    assert main(arguments(site, output, "--retry=not_found")) == 0
+    assert sorted(web.asked) == [f"/gone-{i}" for i in range(6)]
+    told = json.loads((output / "ingest" / "report.json").read_text())
+    assert (told["urls"], told["gone"], told["codes"]) == (IMAGES + 7, 6, {"not_an_image": 1, "not_found": 6})
+    assert told["largest_hosts"] == {"127.0.0.1": {"image": IMAGES, "not_an_image": 1, "not_found": 6}}
+    metrics = json.loads((output / "metrics" / "ingest.json").read_text())
+    text = "\n".join(web_report.lines(str(output), metrics))
+    assert "67 rows with a URL, of 1 hosts; 6 (9.0%) are gone" in text
+    assert "| 127.0.0.1 | 67 | 60 | 1 not_an_image, 6 not_found |" in text
+
+
+def test_a_code_that_does_not_exist_is_no_code_to_retry(
+    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(site, tmp_path / "out", "--retry", "time_out")) == 2
+    assert "there is no code 'time_out'; timeout?" in capsys.readouterr().err

@@ -1,0 +1,60 @@
+"""Sets behind an address are copied to a local folder, once, and then read like any others.
+
+A global shuffle needs each picture at any moment, and the hash of a shard needs all of it; both want a local file.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from pyarrow.fs import FileSystem, FileType
+
+from schemas.errors import DataError, UsageError
+from schemas.manifest import MANIFEST, Manifest
+
+SHARED = "images"
+
+
+def local_copy(data: str, sets: list[str], cache: Path | None) -> Path:
+    """Return the local folder of `data`, a path, or an address (s3://, gs://, hdfs://, file://) copied to `cache`.
+
+    Of an address the named sets are copied, and the pictures that they share; shards that are there in full are
+    not copied again, and what they hold is checked by their hash when they are opened. Raises UsageError for an
+    address without a cache, DataError for one that cannot be read.
+    """
+    if "://" not in data:
+        return Path(data)
+    if cache is None:
+        raise UsageError(f"--data {data}: name a folder to copy it to, --cache DIR")
+    try:
+        source, root = FileSystem.from_uri(data)
+        for name in sets:
+            about = _copy_set(source, f"{root}/{name}", cache / name)
+            if about.get("mode") == "shared":
+                _copy_set(source, f"{root}/{SHARED}", cache / SHARED)
+    except OSError as error:
+        raise DataError(f"{data}: {error}; check the address and your rights to read it") from error
+    return cache
+
+
+def _copy_set(source: FileSystem, root: str, into: Path) -> dict[str, object]:
+    """Copy one set, its manifest last, and return what the manifest says about it."""
+    if source.get_file_info(f"{root}/{MANIFEST}").type != FileType.File:
+        raise DataError(f"{root}: no {MANIFEST}, no set: its build was not finished, run it again")
+    with source.open_input_stream(f"{root}/{MANIFEST}") as stream:
+        text = stream.read()
+    manifest = Manifest.from_json(text.decode(), f"{root}/{MANIFEST}")
+    into.mkdir(parents=True, exist_ok=True)
+    here = into / MANIFEST
+    if here.is_file() and here.read_bytes() != text:
+        here.unlink()  # another build: what is copied from here on is not the set that this file describes
+    for shard in manifest.shards:
+        target = into / shard.file
+        if here.is_file() and target.is_file() and target.stat().st_size == shard.bytes:
+            continue
+        temporary = into / f".{shard.file}.{os.getpid()}"
+        with source.open_input_stream(f"{root}/{shard.file}") as stream, temporary.open("wb") as file:
+            shutil.copyfileobj(stream, file, 1 << 20)
+        os.replace(temporary, target)
+    here.write_bytes(text)
+    return manifest.about
