@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from schemas.manifest import MANIFEST
+
 CORES = os.cpu_count() or 1
 
 
@@ -103,7 +105,7 @@ def ours(folder: Path, url: str, count: int, **values: object) -> dict[str, floa
     shutil.rmtree(folder / "out", ignore_errors=True)
     command = [sys.executable, "-m", "pipeline", "ingest", "--config", f"{folder}/build.yaml"]
     found = measure([*command, "--output", f"{folder}/out", f"--direct_num_workers={CORES}"])
-    manifest = json.loads((folder / "out" / "ingest" / "images" / "manifest.json").read_text())
+    manifest = json.loads((folder / "out" / "ingest" / "images" / MANIFEST).read_text())
     assert manifest["rows"] == count, manifest["rows"]
     return found
 

@@ -282,7 +282,8 @@ def main() -> None:
         load = {"synthetic": {"votes": 200_000, "classes": 100, "each": 4, "workers": 500}}
         show("\n200,000 votes, 50,000 items, 100 classes, 500 workers" + HEAD)
         for method in ("dawid-skene", "one-coin"):
-            compare(method, method, load)
+            if method in arguments.methods:
+                compare(method, method, load)
     if arguments.synthetic:
         show("\n| votes | method | CPU s | s per million votes | peak MiB |\n|---:|---|---:|---:|---:|")
     for votes in arguments.synthetic:

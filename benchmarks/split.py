@@ -82,7 +82,7 @@ def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
             yield {
                 "image_id": ids[i], "source": sources[i], "width": 500, "height": 375, "format": "JPEG",
                 "image": {"bytes": encoded[i % PICTURES], "path": f"{ids[i]}.jpeg"}, "animated": False, "bytes_in": 1,
-                "sha256": f"{i:064x}", "phash": int(i), "phash_256": int(i).to_bytes(32, "big"),
+                "sha256": f"{i:064x}", "phash": int(i), "phash_turned": [0, 0, 0], "phash_256": int(i).to_bytes(32, "big"),
                 "contrast": 50.0, "sharpness": 50.0,
             }  # fmt: skip
 

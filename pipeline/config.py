@@ -169,7 +169,7 @@ class LabelConfig:
 
 @dataclass(frozen=True)
 class DedupeConfig:
-    """When two pictures are the same one (thresholds: docs/results.md)."""
+    """When two pictures are the same one (docs/duplicates.md)."""
 
     radius: int = 8
     """Pairs whose 64-bit hashes differ in at most so many bits are candidates, …"""
@@ -180,6 +180,8 @@ class DedupeConfig:
     duplicates."""
     clean_leaks: Literal["remove", "keep"] = "remove"
     """What becomes of clean training images near test images; web images near test images always go."""
+    turns: bool = False
+    """Whether mirrored copies, and copies turned by 90° and 180°, are duplicates as well; seven times the work."""
     join_above: int = 30_000_000
     """Up to so many images every worker holds all hashes, 8 bytes each and 50 while it searches; more are joined by
     the runner, which holds a part of them at a time."""

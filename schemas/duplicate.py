@@ -4,6 +4,9 @@ import pyarrow as pa
 
 from schemas.table import Table, column
 
+# How a picture may lie against another one. The hash of a picture turned so is made from its own (dedupe/turns.py).
+TURNS = ("none", "mirrored", "flipped", "turned 180°", "transposed", "turned 90°", "transverse")
+
 REASONS = ("leak", "exact", "near")
 
 DUPLICATE = Table(
@@ -16,6 +19,7 @@ DUPLICATE = Table(
             column("keeper_source", pa.string(), "clean, test or web"),
             column("distance", pa.int16(), "bits in which the 64-bit hashes differ"),
             column("distance_256", pa.int16(), "bits in which the 256-bit hashes differ"),
+            column("turn", pa.string(), "how the image is turned against the keeper: none, mirrored, …"),
             column("reason", pa.string(), "leak: near a test image; exact: same bytes; near: near-duplicate"),
             column(
                 "rule", pa.string(), "what the keeper is better by: source, pixels, sharpness, bytes or id"

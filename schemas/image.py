@@ -21,6 +21,11 @@ IMAGES = Table(
                 "phash", pa.uint64(), "64-bit perceptual hash, equal to imagehash.phash, first bit highest"
             ),
             column(
+                "phash_turned",
+                pa.list_(pa.uint64(), 3),
+                "phash of the picture mirrored, flipped top to bottom, and turned by 180°",
+            ),
+            column(
                 "phash_256",
                 pa.binary(32),
                 "256-bit perceptual hash: imagehash.phash with hash_size 16 and highfreq_factor 2",

@@ -1,7 +1,7 @@
 """Confirmation: of the images whose 64-bit hashes are near, those whose 256-bit hashes are near as well."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -18,6 +18,10 @@ class Pairs:
     b: np.ndarray
     distance: np.ndarray
     distance_256: np.ndarray
+    turn: np.ndarray  # index into schemas.duplicate.TURNS
+
+    def __getitem__(self, rows: np.ndarray) -> "Pairs":
+        return Pairs(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def __len__(self) -> int:
         return len(self.a)
@@ -30,14 +34,14 @@ def confirm(short: np.ndarray, long: np.ndarray, near: Near, radius: int) -> tup
     (pairs in the order of (a, b), number of pairs that were compared).
     """
     words = np.ascontiguousarray(long).view(np.uint64)
-    parts, compared = [np.empty((0, 4), np.int64)], 0
+    parts, compared = [np.empty((0, 5), np.int64)], 0
     for a, b in _rows(short, near):
         compared += len(a)
         distance = np.bitwise_count(words[a] ^ words[b]).sum(axis=1, dtype=np.int64)
         sure = distance <= radius
         a, b, distance = a[sure], b[sure], distance[sure]
         bits = np.bitwise_count(short[a] ^ short[b])
-        parts.append(np.stack([np.minimum(a, b), np.maximum(a, b), bits, distance], axis=1))
+        parts.append(np.stack([np.minimum(a, b), np.maximum(a, b), bits, distance, 0 * a], axis=1))
     found = np.concatenate(parts)
     found = found[np.lexsort((found[:, 1], found[:, 0]))]
     return Pairs(*found.T), compared

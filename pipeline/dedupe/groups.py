@@ -17,7 +17,8 @@ import pyarrow as pa
 from pipeline.config import DedupeConfig
 from pipeline.dedupe.confirm import Pairs, confirm
 from pipeline.dedupe.neighbours import Near
-from schemas.duplicate import DUPLICATE
+from pipeline.dedupe.turns import confirm_turned
+from schemas.duplicate import DUPLICATE, TURNS
 from schemas.retrieval import SOURCES
 
 TEST, CLEAN = SOURCES.index("test"), SOURCES.index("clean")
@@ -36,6 +37,7 @@ class _Gone:
 
     keeper: int
     distance: tuple[int, int]
+    turn: int = 0
     leak: bool = False
 
 
@@ -95,6 +97,7 @@ def find_duplicates(
                 "keeper_source": images["source"][keeper],
                 "distance": why.distance[0],
                 "distance_256": why.distance[1],
+                "turn": TURNS[why.turn],
                 "reason": "leak" if why.leak else "exact" if copy else "near",
                 "rule": next(r for r, key in zip(RULES, columns, strict=True) if key[image] != key[keeper]),
                 "removed": not reported,
@@ -119,8 +122,13 @@ def _node_pairs(
     is_node = node == np.arange(len(node))
     flat = (images["contrast"] < config.min_contrast).to_numpy()
     at = np.flatnonzero(is_node & ~flat)
+    short = images["phash"].to_numpy()[at]
     long = np.frombuffer(b"".join(images["phash_256"].iloc[at]), np.uint8).reshape(-1, 32)
-    pairs, compared = confirm(images["phash"].to_numpy()[at], long, near, config.confirm_radius)
+    if config.turns:
+        turned = np.array(images["phash_turned"].iloc[at].tolist(), np.uint64).reshape(-1, 3)
+        pairs, compared = confirm_turned(short, turned, long, near, config.confirm_radius)
+    else:
+        pairs, compared = confirm(short, long, near, config.confirm_radius)
     # Flat pictures: the same bytes in two sources.
     copies = images.loc[is_node & flat, ["sha256"]].reset_index()
     copies = copies.merge(copies, on="sha256")[["index_x", "index_y"]].to_numpy()
@@ -132,6 +140,7 @@ def _node_pairs(
             np.concatenate([at[pairs.b], copies[:, 1]]),
             np.concatenate([pairs.distance, none]),
             np.concatenate([pairs.distance_256, none]),
+            np.concatenate([pairs.turn, none]),
         ),
         compared,
     )
@@ -139,25 +148,24 @@ def _node_pairs(
 
 def _gone(pairs: Pairs, source: np.ndarray, keep_clean: bool) -> dict[int, _Gone]:
     """Which nodes go, or are only reported."""
-    neighbours: dict[int, list[tuple[int, int, int]]] = defaultdict(
-        list
-    )  # node → (256-bit distance, distance, other)
-    columns = (pairs.a, pairs.b, pairs.distance, pairs.distance_256)
-    for a, b, short, long in zip(*(column.tolist() for column in columns), strict=True):
-        neighbours[a].append((long, short, b))
-        neighbours[b].append((long, short, a))
+    # Node → (distance of 256 bits, of 64, other node, turn).
+    neighbours: dict[int, list[tuple[int, int, int, int]]] = defaultdict(list)
+    columns = (pairs.a, pairs.b, pairs.distance, pairs.distance_256, pairs.turn)
+    for a, b, short, long, turn in zip(*(column.tolist() for column in columns), strict=True):
+        neighbours[a].append((long, short, b, turn))
+        neighbours[b].append((long, short, a, turn))
     gone: dict[int, _Gone] = {}
     kept_leaks: dict[int, _Gone] = {}
     for node, near in neighbours.items():
         tests = [one for one in near if source[one[2]] == TEST]
         if tests and source[node] != TEST:
-            long, short, keeper = min(tests)
-            leak = _Gone(keeper, (short, long), leak=True)
+            long, short, keeper, turn = min(tests)
+            leak = _Gone(keeper, (short, long), turn, leak=True)
             (kept_leaks if keep_clean and source[node] == CLEAN else gone)[node] = leak
     for keeper in sorted(neighbours):
         if keeper in gone:
             continue
-        for long, short, other in neighbours[keeper]:
+        for long, short, other, turn in neighbours[keeper]:
             if other > keeper and other not in gone and (source[keeper] == TEST) == (source[other] == TEST):
-                gone[other] = _Gone(keeper, (short, long))
+                gone[other] = _Gone(keeper, (short, long), turn)
     return kept_leaks | gone

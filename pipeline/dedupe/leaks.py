@@ -2,23 +2,27 @@
 
 import numpy as np
 
+from pipeline.config import DedupeConfig
 from pipeline.dedupe.confirm import Pairs, confirm
 from pipeline.dedupe.neighbours import Near, distinct, near_pairs
+from pipeline.dedupe.turns import confirm_turned, turned_short
 from pipeline.ingest.fingerprint import Fingerprints
 
 
-def find_leaks(
-    prints: Fingerprints, is_test: np.ndarray, radius: int, confirm_radius: int, min_contrast: float
-) -> Pairs:
+def find_leaks(prints: Fingerprints, is_test: np.ndarray, config: DedupeConfig) -> Pairs:
     """The near pairs (test picture, other picture) among n pictures, `is_test` bool (n,).
 
-    Pictures of less than `min_contrast` all look alike and are in no pair.
+    Pictures of less contrast than the configured one all look alike and are in no pair.
     """
-    telling = np.flatnonzero(prints.contrast >= min_contrast)
-    hashes, repeats = distinct(prints.short[telling])
-    near = Near.join([near_pairs(hashes, radius), repeats])
-    pairs, _ = confirm(prints.short[telling], prints.long[telling], near, confirm_radius)
+    telling = np.flatnonzero(prints.contrast >= config.min_contrast)
+    short, long, turned = prints.short[telling], prints.long[telling], prints.turned[telling]
+    hashes, repeats = distinct(turned_short(short, turned).reshape(-1) if config.turns else short)
+    near = Near.join([near_pairs(hashes, config.radius), repeats])
+    if config.turns:
+        pairs, _ = confirm_turned(short, turned, long, near, config.confirm_radius)
+    else:
+        pairs, _ = confirm(short, long, near, config.confirm_radius)
     a, b = telling[pairs.a], telling[pairs.b]
     leak = is_test[a] != is_test[b]
     test, other = np.where(is_test[a], a, b), np.where(is_test[a], b, a)
-    return Pairs(test[leak], other[leak], pairs.distance[leak], pairs.distance_256[leak])
+    return Pairs(test, other, pairs.distance, pairs.distance_256, pairs.turn)[leak]

@@ -26,10 +26,13 @@ class Fingerprints:
     `long`: uint8 (n, 32), the 256-bit hash, which is `imagehash.phash` with hash_size 16 and highfreq_factor 2.
     `contrast`: float32 (n,), standard deviation of the grey levels (0 to 255) that the frequencies of the short
     hash make; where it is small, noise decides the bits. `sharpness`: float32 (n,), variance of the Laplacian.
+    `turned`: uint64 (n, 3), the short hash of the picture mirrored, flipped, and turned by 180°: what is odd along an
+    axis changes its sign. The transposed picture's hash is the transposed one, so these three give all turns.
     """
 
     short: np.ndarray
     long: np.ndarray
+    turned: np.ndarray
     contrast: np.ndarray
     sharpness: np.ndarray
 
@@ -42,6 +45,7 @@ class Fingerprints:
         """The columns of the image table for one of the pictures."""
         return {
             "phash": int(self.short[index]),
+            "phash_turned": self.turned[index].tolist(),
             "phash_256": self.long[index].tobytes(),
             "contrast": float(self.contrast[index]),
             "sharpness": float(self.sharpness[index]),
@@ -59,9 +63,13 @@ def fingerprint(pictures: Sequence[Image.Image]) -> Fingerprints:
     # The same transform in the same order of axes as the reference: the bits come out identical, ties included.
     low = fftpack.dct(fftpack.dct(small, axis=1)[:, :LONG], axis=2)[:, :, :LONG]
     lowest = low[:, :SHORT, :SHORT]
-    return Fingerprints(
-        _packed(lowest).view(">u8").astype(np.uint64).reshape(-1), _packed(low), _contrast(lowest), sharpness
-    )
+    odd = (-1.0) ** np.arange(SHORT)
+    turned = [_number(lowest * sign) for sign in (odd, odd[:, None], odd * odd[:, None])]
+    return Fingerprints(_number(lowest), _packed(low), np.stack(turned, axis=1), _contrast(lowest), sharpness)
+
+
+def _number(lowest: np.ndarray) -> np.ndarray:
+    return _packed(lowest).view(">u8").astype(np.uint64).reshape(-1)
 
 
 def _packed(low: np.ndarray) -> np.ndarray:

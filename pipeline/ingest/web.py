@@ -114,22 +114,17 @@ class Web:
         """One request: a body, whose room stays taken, or where it leads."""
         await self._room.acquire()
         found: IO[bytes] | URL = url
-        protocol = None
         asked.status, asked.bytes_seen = None, 0
         start = time.monotonic()
         try:
             async with asyncio.timeout(seconds), self._session.get(url, allow_redirects=False) as response:
                 asked.status = response.status
-                protocol = response.connection and response.connection.protocol
                 found = await self._answer(response, host, asked, is_image)
             return found
         except Rejected:
             raise
         # ValueError: what the client's parsers and codecs raise about odd answers
         except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
-            if isinstance(error, TimeoutError) and protocol and protocol.exception():
-                # aiohttp does not wake the reader of a body whose chunks are wrong; it only closes the connection.
-                error = aiohttp.ClientError(f"{protocol.exception()}")
             raise _rejection(url, error, asked) from error
         finally:
             asked.seconds = round(asked.seconds + time.monotonic() - start, 3)

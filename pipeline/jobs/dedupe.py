@@ -15,18 +15,18 @@ from pipeline.dedupe.coverings import bit_masks
 from pipeline.dedupe.groups import find_duplicates
 from pipeline.dedupe.neighbours import Near
 from pipeline.jobs import ingest
-from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory
+from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory, hash_columns, hashes_of
 from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.stage import Stage, manifest_digest, plain
 from pipeline.jobs.tables import CommitTable, Written
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
-from schemas.duplicate import DUPLICATE
+from schemas.duplicate import DUPLICATE, TURNS
 from schemas.image import IMAGES
 from schemas.manifest import Manifest
 
 INVOLVED = [
-    "image_id", "source", "width", "height", "bytes_in", "sha256", "phash", "phash_256", "contrast", "sharpness",
+    "image_id", "source", "width", "height", "bytes_in", "sha256", "phash_256", "contrast", "sharpness",
 ]  # fmt: skip
 
 
@@ -44,7 +44,8 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         directory.open_for_writing(place)
         rows = directory.read_manifest(images).rows
         job = FindDuplicates(images, rows, config.dedupe, place, stage.about)
-        seconds = 4e-6 * rows + 2e-12 * rows * rows  # of a core: sorting, and comparing
+        hashes = rows * (len(TURNS) if config.dedupe.turns else 1)
+        seconds = 4e-6 * hashes + 2e-12 * hashes * hashes  # of a core: sorting, and comparing
         work = Work("dedupe", output, "masks", len(bit_masks(config.dedupe.radius)), seconds)
         run_job(lambda pipeline: pipeline | "Dedupe" >> job, beam_arguments, work)
     return directory.read_manifest(place)
@@ -62,9 +63,11 @@ class FindDuplicates(beam.PTransform):
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """All hashes → those that are near → groups, keepers, leaks."""
         if self.rows > self.config.join_above:
-            search: beam.PTransform = SearchByJoin(self.images, self.rows, self.config.radius)
+            search: beam.PTransform = SearchByJoin(
+                self.images, self.rows, self.config.radius, self.config.turns
+            )
         else:
-            search = SearchInMemory(self.images, self.config.radius)
+            search = SearchInMemory(self.images, self.config.radius, self.config.turns)
         return (
             pipeline
             | "Search" >> search
@@ -79,7 +82,7 @@ def write_duplicates(
 ) -> Written:
     """Group what is near and write the table; the counts are the proof of what was compared."""
     near = Near.join(list(parts))
-    table, pairs = find_duplicates(read_involved(images, near), near, config)
+    table, pairs = find_duplicates(read_involved(images, near, config.turns), near, config)
     counts = Counter(
         image_pairs=rows * (rows - 1) // 2,
         comparisons=near.comparisons,
@@ -92,10 +95,11 @@ def write_duplicates(
     return Written(shard, counts)
 
 
-def read_involved(images: str, near: Near) -> pd.DataFrame:
+def read_involved(images: str, near: Near, turns: bool) -> pd.DataFrame:
     """The images whose hash is in `near`, a shard at a time: all others have no duplicate, and are many."""
-    wanted = pa.array(np.unique(np.concatenate([near.u, near.v])))
-    found = [IMAGES.schema.empty_table().select(INVOLVED)]
-    for shard in directory.read_shards(images, INVOLVED):
-        found.append(shard.filter(pa.compute.is_in(shard["phash"], wanted)))
+    wanted = np.unique(np.concatenate([near.u, near.v]))
+    columns = [*INVOLVED, *hash_columns(turns)]
+    found = [IMAGES.schema.empty_table().select(columns)]
+    for shard in directory.read_shards(images, columns):
+        found.append(shard.filter(pa.array(np.isin(hashes_of(shard), wanted).any(axis=1))))
     return pa.concat_tables(found).to_pandas()

@@ -5,16 +5,19 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 from pyarrow import parquet
 
 from pipeline import files
 from pipeline.dedupe.buckets import Share, bucket_of, bucket_sizes, cut, near_in_share
 from pipeline.dedupe.coverings import bit_masks
 from pipeline.dedupe.neighbours import Near, distinct, near_at
+from pipeline.dedupe.turns import turned_short
 from pipeline.jobs.metrics import timed
 from pipeline.jobs.progress import advance
 from pipeline.keyed_hash import bucket_count
 from pipeline.shards import directory
+from schemas.duplicate import TURNS
 from schemas.image import IMAGES
 
 HASHES_PER_BUCKET = 1 << 20
@@ -23,9 +26,9 @@ HASHES_PER_BUCKET = 1 << 20
 class SearchInMemory(beam.PTransform):
     """Every worker reads all hashes, 8 bytes each, and searches some of the masks."""
 
-    def __init__(self, images: str, radius: int) -> None:
+    def __init__(self, images: str, radius: int, turns: bool = False) -> None:
         super().__init__()
-        self.images, self.radius = images, radius
+        self.images, self.radius, self.turns = images, radius, turns
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Masks → PCollection[Near]."""
@@ -33,16 +36,17 @@ class SearchInMemory(beam.PTransform):
             pipeline
             | "Masks" >> beam.Create(list(range(len(bit_masks(self.radius)))))
             | "SpreadMasks" >> beam.Reshuffle()
-            | "SearchMask" >> beam.ParDo(_SearchMask(self.images, self.radius))
+            | "SearchMask" >> beam.ParDo(_SearchMask(self.images, self.radius, self.turns))
         )
 
 
 class _SearchMask(beam.DoFn):
-    def __init__(self, images: str, radius: int) -> None:
-        self.images, self.radius = images, radius
+    def __init__(self, images: str, radius: int, turns: bool) -> None:
+        self.images, self.radius, self.turns = images, radius, turns
 
     def setup(self) -> None:
-        column = directory.read_table(self.images, IMAGES, ["phash"])["phash"].to_numpy()
+        columns = directory.read_table(self.images, IMAGES, hash_columns(self.turns))
+        column = hashes_of(columns).reshape(-1)
         self.hashes, self.repeats = distinct(column)
         self.masks = bit_masks(self.radius)
 
@@ -61,10 +65,12 @@ class SearchByJoin(beam.PTransform):
     a bucket of more than `most` hashes is cut into blocks, of which every two are compared.
     """
 
-    def __init__(self, images: str, rows: int, radius: int, most: int = HASHES_PER_BUCKET) -> None:
+    def __init__(
+        self, images: str, rows: int, radius: int, turns: bool = False, most: int = HASHES_PER_BUCKET
+    ) -> None:
         super().__init__()
-        self.images, self.radius, self.most = images, radius, most
-        self.buckets = bucket_count(2 * rows, most)
+        self.images, self.radius, self.turns, self.most = images, radius, turns, most
+        self.buckets = bucket_count(2 * rows * (len(TURNS) if turns else 1), most)
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Shards → distinct hashes → sizes of buckets → buckets, or blocks of them → PCollection[Near]."""
@@ -73,7 +79,7 @@ class SearchByJoin(beam.PTransform):
             pipeline
             | "Shards" >> beam.Create(paths)
             | "SpreadShards" >> beam.Reshuffle()
-            | "ReadHashes" >> beam.FlatMap(_read_hashes, self.buckets)
+            | "ReadHashes" >> beam.FlatMap(_read_hashes, self.turns, self.buckets)
             | "GatherEqual" >> beam.GroupByKey()
             | "Distinct" >> beam.FlatMap(_distinct).with_outputs("repeats", main="hashes")
         )
@@ -91,9 +97,23 @@ class SearchByJoin(beam.PTransform):
         return (found, repeats) | "Both" >> beam.Flatten()
 
 
-def _read_hashes(path: str, buckets: int) -> Iterator[tuple[int, np.ndarray]]:
+def hash_columns(turns: bool) -> list[str]:
+    """The columns that `hashes_of` needs."""
+    return ["phash", "phash_turned"] if turns else ["phash"]
+
+
+def hashes_of(images: pa.Table) -> np.ndarray:
+    """The 64-bit hashes of images, uint64 (n, 1), or in all turns (n, 7) if these are among the columns."""
+    short = images["phash"].to_numpy()
+    if "phash_turned" not in images.column_names:
+        return short[:, None]
+    turned = images["phash_turned"].combine_chunks().flatten().to_numpy()
+    return turned_short(short, turned.reshape(-1, 3))
+
+
+def _read_hashes(path: str, turns: bool, buckets: int) -> Iterator[tuple[int, np.ndarray]]:
     with files.open_read(path) as file:
-        column = parquet.read_table(file, columns=["phash"])["phash"].to_numpy()
+        column = hashes_of(parquet.read_table(file, columns=hash_columns(turns))).reshape(-1)
     own = bucket_of(column, buckets)
     for bucket in np.unique(own).tolist():
         yield bucket, column[own == bucket]

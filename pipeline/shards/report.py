@@ -4,14 +4,18 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 from PIL import Image, ImageDraw
+from pyarrow import csv
 
 from pipeline import files
+from pipeline.dedupe.cross_label import cross_labels, summary
 from pipeline.ingest.images import open_stored
 from pipeline.jobs import dedupe, ingest, label, metrics, split, web_report
 from pipeline.jobs.stage import counts
 from pipeline.keyed_hash import keyed_hash
 from pipeline.shards import directory
 from schemas.duplicate import DUPLICATE
+from schemas.retrieval import RETRIEVAL
+from schemas.verdict import VERDICT
 
 CELL, COLUMNS, MARGIN = 64, 12, 14
 SHEETS = {"leaks": ("leak",), "duplicates": ("near", "exact")}
@@ -19,7 +23,7 @@ PAIRS_SHOWN = 48
 
 
 def write_report(build: str, output: str | None = None) -> list[str]:
-    """Write report.md and a picture of pairs for leaks and for duplicates; return the paths written.
+    """Write report.md, cross-labels.csv, and sheets of pairs of leaks and duplicates; return the paths written.
 
     `build` is the folder that `build --output` wrote. The pairs shown are drawn by a keyed hash.
     """
@@ -29,13 +33,26 @@ def write_report(build: str, output: str | None = None) -> list[str]:
     for name, reasons in SHEETS.items():
         pairs = _drawn(table.filter(pa.compute.is_in(table["reason"], pa.array(reasons))))
         if pairs:
-            path = files.join(place, f"{name}.png")
+            path = _sheet(place, name)
             with files.replace(path) as file:
                 contact_sheet(pairs, ingest.folders(build)["images"]).save(file, "PNG", optimize=True)
             written.append(path)
+    labels = cross_labels(
+        table,
+        directory.read_table(ingest.folders(build)["retrievals"], RETRIEVAL),
+        directory.read_table(label.folders(build)["verdicts"], VERDICT),
+    )
+    path = files.join(place, "cross-labels.csv")
+    with files.replace(path) as file:
+        csv.write_csv(labels, file)
+    written.append(path)
     path = files.join(place, "report.md")
-    files.write_text(path, _text(build, [w.rsplit("/", 1)[-1] for w in written]))
+    files.write_text(path, _text(build, [name for name in SHEETS if _sheet(place, name) in written], labels))
     return [path, *written]
+
+
+def _sheet(place: str, name: str) -> str:
+    return files.join(place, f"{name}.png")
 
 
 def _drawn(table: pa.Table) -> list[dict[str, object]]:
@@ -65,7 +82,7 @@ def contact_sheet(pairs: Sequence[dict[str, object]], images: str) -> Image.Imag
     return sheet
 
 
-def _text(build: str, pictures: Sequence[str]) -> str:
+def _text(build: str, sheets: Sequence[str], labels: pa.Table) -> str:
     root = directory.read_manifest(split.folder(build))
     steps = {
         "ingest: rows in": counts(directory.read_manifest(ingest.folders(build)["retrievals"]))["rows_in"],
@@ -88,13 +105,15 @@ def _text(build: str, pictures: Sequence[str]) -> str:
     lines += ["", "| set | examples |", "|---|---:|"]
     lines += [f"| {name} | {entry['rows']:,} |" for name, entry in root.about["splits"].items()]
     lines += web_report.lines(build, metrics.read(build, "ingest"))
-    for picture in pictures:
-        kind = picture.removesuffix(".png")
+    lines += ["", "## One picture, several classes", "All of them are in cross-labels.csv.", ""]
+    lines += ["| what | count |", "|---|---:|"]
+    lines += [f"| {what} | {count:,} |" for what, count in summary(labels).items()]
+    for kind in sheets:
         lines += [
             "",
             f"## {kind.title()}",
             "Above what was removed, below what it looks like.",
             "",
-            f"![{kind}]({picture})",
+            f"![{kind}]({kind}.png)",
         ]
     return "\n".join(lines) + "\n"

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from pipeline import files
+from pipeline.config import DedupeConfig
 from pipeline.dedupe.leaks import find_leaks
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
 from pipeline.ingest.images import open_stored
@@ -242,8 +243,9 @@ def _check_leaks(
         facts["leaks_only_in_listed_sets"] = 0
 
     prints = Fingerprints.join(pictures.prints)
-    leaks = find_leaks(prints, is_test, rules["radius"], rules["confirm_radius"], rules["min_contrast"])
-    facts["flat_pictures"] = int((prints.contrast < rules["min_contrast"]).sum())  # told by their bytes alone
+    config = DedupeConfig(**{field.name: rules[field.name] for field in fields(DedupeConfig)})
+    leaks = find_leaks(prints, is_test, config)
+    facts["flat_pictures"] = int((prints.contrast < config.min_contrast).sum())  # told by their bytes alone
     made, clean = set[str](), set[str]()
     for one in sets.values():
         if not one.manifest.about.get("listed"):
@@ -253,7 +255,7 @@ def _check_leaks(
     for a, b, bits in zip(leaks.a, leaks.b, leaks.distance_256, strict=True):
         if ids[b] not in made:
             kind = "leaks_only_in_listed_sets"
-        elif rules["clean_leaks"] == "keep" and ids[b] in clean:
+        elif config.clean_leaks == "keep" and ids[b] in clean:
             kind = "clean_leaks_kept"
         else:
             kind = "leaks"

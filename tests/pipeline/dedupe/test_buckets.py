@@ -20,7 +20,7 @@ def in_shares(hashes, radius, buckets, most, batches=3):
     return Near.join(found), max(sum(map(len, some)) for some in shares.values())
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=5)
 @given(
     st.integers(0, 2**32),
     st.sampled_from([2, 8, 10]),

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config import DedupeConfig
 from pipeline.dedupe import confirm as module
 from pipeline.dedupe.confirm import confirm
 from pipeline.dedupe.leaks import find_leaks
@@ -57,12 +58,16 @@ def test_leaks_are_near_pairs_across_the_border_of_the_test_set():
     short, long = fingerprints(np.random.default_rng(3), 80)
     contrast = np.where(np.arange(80) % 5, 50, 1).astype(np.float32)
     is_test = np.arange(80) % 3 == 0
-    found = find_leaks(Fingerprints(short, long, contrast, contrast), is_test, 8, 140, 2.0)
+    found = find_leaks(
+        Fingerprints(short, long, np.zeros((80, 3), np.uint64), contrast, contrast),
+        is_test,
+        DedupeConfig(confirm_radius=128),
+    )
     assert set(zip(found.a.tolist(), found.b.tolist(), strict=True)) == {
         (a, b)
         for a in range(80)
         for b in range(80)
         if is_test[a] and not is_test[b] and min(contrast[a], contrast[b]) >= 2
-        and bits(short[a], short[b]) <= 8 and bits(long[a], long[b]) <= 140
+        and bits(short[a], short[b]) <= 8 and bits(long[a], long[b]) <= 128
     }  # fmt: skip
-    assert len(found) > 3
+    assert len(found) > 0

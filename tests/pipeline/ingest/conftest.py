@@ -110,8 +110,8 @@ def encoded() -> Encode:
 
 FETCHING = {
     "max_bytes": 1000,
-    "timeout_seconds": 0.4,
-    "deadline_seconds": 0.8,
+    "timeout_seconds": 20,
+    "deadline_seconds": 40,
     "host_per_second": 0,
     "host_fetches": 64,
     "contact": "test@example.org",

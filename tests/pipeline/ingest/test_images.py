@@ -146,7 +146,7 @@ def test_failures_are_tried_again_where_that_is_asked_for_or_the_rules_have_chan
     assert codes(retry=("not_an_image",)) == {"late": "not_found"}
     assert codes() == {"late": "not_found"}
     assert codes(config=replace(CONFIG, max_bytes=10_000_000)) == {}
-    assert web.asked == ["/late", "/page", "/page", "/late"]
+    assert (sorted(web.asked[:2]), web.asked[2:]) == (["/late", "/page"], ["/page", "/late"])
 
 
 def test_other_bytes_than_the_list_or_an_earlier_run_says_are_rejections(

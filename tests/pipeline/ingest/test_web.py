@@ -43,6 +43,7 @@ def raw(web: Web, path: str, *pieces: bytes, pause: float = 0.0, hold: float = 0
     return web.raw(path, answer)
 
 
+IMPATIENT = {"timeout_seconds": 0.4, "deadline_seconds": 0.8}
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
@@ -396,21 +397,22 @@ def test_informational_answers_come_before_the_real_one(get: Get, web: Web) -> N
 
 def test_servers_that_are_slow_are_given_up_at_the_deadline(get: Get, web: Web) -> None:
     release = threading.Event()
-    silent = web.raw("/silent", lambda _: bool(release.wait(5)) and None)
-    body_drip = raw(web, "/body", OK + b"Content-Length: 500\r\n\r\n", *[b"x"] * 100, pause=0.05)
-    head_drip = raw(web, "/head", OK, *[b"X: x\r\n"] * 100, pause=0.05)
-    line_drip = raw(web, "/line", *[b"H"] * 100, pause=0.05)
-    endless = raw(web, "/endless", OK + b"\r\n", *[b""] * 100, pause=0.05)
-    hints = raw(web, "/hints", *[b"HTTP/1.1 102 Wait\r\n\r\n"] * 100, pause=0.05)
+    silent = web.raw("/silent", lambda _: bool(release.wait(20)) and None)
+    body_drip = raw(web, "/body", OK + b"Content-Length: 500\r\n\r\n", *[b"x"] * 400, pause=0.05)
+    head_drip = raw(web, "/head", OK, *[b"X: x\r\n"] * 400, pause=0.05)
+    line_drip = raw(web, "/line", *[b"H"] * 400, pause=0.05)
+    endless = raw(web, "/endless", OK + b"\r\n", *[b""] * 400, pause=0.05)
+    hints = raw(web, "/hints", *[b"HTTP/1.1 102 Wait\r\n\r\n"] * 400, pause=0.05)
     start = time.monotonic()
-    found = [refused(result) for result in get.all([silent, body_drip, head_drip, line_drip, endless, hints])]
+    urls = [silent, body_drip, head_drip, line_drip, endless, hints]
+    found = [refused(result) for result in get.all(urls, robots_txt=False, **IMPATIENT)]
     release.set()
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 15  # they would take 20
     codes = [result.code for result in found]
     assert codes[:3] + codes[4:] == ["timeout"] * 5
     assert codes[3] in ("timeout", "bad_response")  # HHH is no way to begin
     assert found[1].asked is not None
-    assert found[1].asked.bytes_seen > 5
+    assert found[1].asked.bytes_seen > 0
 
 
 def test_a_server_that_accepts_no_connection_is_given_up(get: Get) -> None:
@@ -421,7 +423,7 @@ def test_a_server_that_accepts_no_connection_is_given_up(get: Get) -> None:
         for one in waiting:  # the queue of the listener is full then: further ones wait for ever
             one.setblocking(False)
             one.connect_ex(full.getsockname())
-        found = refused(get(f"http://127.0.0.1:{full.getsockname()[1]}/", robots_txt=False))
+        found = refused(get(f"http://127.0.0.1:{full.getsockname()[1]}/", robots_txt=False, **IMPATIENT))
         for one in waiting:
             one.close()
     assert found.code == "timeout"

@@ -189,4 +189,9 @@ def test_the_report_shows_the_funnel_and_the_pairs(built, tmp_path):
     assert main(["report", str(built), "--output", str(tmp_path)]) == 0
     text = (tmp_path / "report.md").read_text()
     assert "| ingest: rows in | 213 |" in text
-    assert {path.name for path in tmp_path.iterdir()} == {"report.md", "leaks.png", "duplicates.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "report.md",
+        "cross-labels.csv",
+        "leaks.png",
+        "duplicates.png",
+    }

@@ -37,7 +37,7 @@ def table(tmp_path_factory):
 @pytest.mark.parametrize("most", [None, 5000, 300])
 def test_a_runner_finds_what_the_search_in_memory_finds(table, tmp_path, most):
     place, column = table
-    search = SearchByJoin(place, len(column), 8, most) if most else SearchInMemory(place, 8)
+    search = SearchByJoin(place, len(column), 8, most=most) if most else SearchInMemory(place, 8)
     output = tmp_path / "found"
 
     def construct(pipeline):

@@ -30,7 +30,7 @@ def ours(votes: VoteMatrix, method: str, iterations: int, gold: np.ndarray | Non
     return consensus(votes, method, Settings(iterations, tolerance=-np.inf), gold).probabilities
 
 
-@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("classes", [2, 4, 70])  # 70 are many, and take sparse matrices
 @pytest.mark.parametrize("iterations", [1, 8])
 def test_dawid_skene_after_the_same_number_of_iterations(classes, iterations):
     for seed in SEEDS:

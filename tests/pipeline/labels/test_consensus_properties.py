@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.labels.consensus import dawid_skene, many_classes
 from pipeline.labels.consensus.matrix import VoteMatrix
 from pipeline.labels.consensus.methods import METHODS, consensus
 from pipeline.labels.consensus.posterior import UNDECIDED
@@ -109,6 +110,26 @@ def test_items_without_votes_and_unsure_votes_alone_are_undecided(method):
     found = consensus(votes, method)
     np.testing.assert_allclose(found.probabilities, 0.5)
     assert found.verdicts().tolist() == [UNDECIDED, UNDECIDED]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@settings(max_examples=15, deadline=None)
+@given(case=cases)
+def test_sparse_and_dense_matrices_give_the_same_dawid_skene(smoothing, case):
+    seed, classes, unsure = case
+    votes = random_votes(seed, items=300, workers=12, classes=8 * classes, unsure=unsure, share=0.2)
+    gold = np.full(votes.n_items, -1)
+    gold[:3] = [0, 5, 1]
+    few = Settings(15, -np.inf, smoothing)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dawid_skene, "MANY_CLASSES", 100)
+        dense = consensus(votes, "dawid-skene", few, gold)
+        patch.setattr(dawid_skene, "MANY_CLASSES", 2)
+        patch.setattr(many_classes, "CELLS_TOGETHER", 1000)
+        sparse = consensus(votes, "dawid-skene", few, gold)
+    np.testing.assert_allclose(sparse.probabilities, dense.probabilities, atol=1e-9)
+    np.testing.assert_allclose(sparse.confusion, dense.confusion, atol=1e-9)
+    np.testing.assert_allclose(sparse.log_likelihood, dense.log_likelihood, rtol=1e-9)
 
 
 @pytest.mark.parametrize("method", METHODS)
