@@ -15,5 +15,6 @@ else
     UV="$VENV-uv/bin/uv"
 fi
 "$UV" venv --quiet --clear --python "$PYTHON" "$VENV"
-"$UV" pip install --quiet --python "$VENV" --require-hashes -r "$LOCK"
+# Compiled once, here: worker processes import Beam, which is seconds faster then.
+"$UV" pip install --quiet --compile-bytecode --python "$VENV" --require-hashes -r "$LOCK"
 "$UV" pip install --quiet --python "$VENV" --no-deps -e .

@@ -91,14 +91,15 @@ def import_cifar_n(
     worker = np.tile(np.arange(workers), len(asked))
     yes = choices[image, worker] == label
     prefix = "worker-" if side_info else "annotator-"
-    columns = [
-        np.array(ids, object)[image],
-        np.array(names, object)[label],
-        [f"{prefix}{number}" for number in who[image, worker]],
-        np.where(yes, "yes", "no"),
-        seconds[image, worker],
-    ]
-    arrays = [pa.array(c, f.type, from_pandas=True) for c, f in zip(columns, VOTE.schema, strict=True)]
+    columns = {
+        "image_id": np.array(ids, object)[image],
+        "class_name": np.array(names, object)[label],
+        "worker_id": [f"{prefix}{number}" for number in who[image, worker]],
+        "answer": np.where(yes, "yes", "no"),
+        "seconds": seconds[image, worker],
+        "time": [None] * len(image),  # the files tell no time
+    }
+    arrays = [pa.array(columns[f.name], f.type, from_pandas=True) for f in VOTE.schema]
     votes = pa.table(arrays, schema=VOTE.schema)
     questions = votes.select(["image_id", "class_name"]).take(pa.array(np.arange(0, len(image), workers)))
     for name, table in (("votes", votes), ("pairs", questions)):

@@ -24,21 +24,16 @@ def run(tmp_path, *arguments):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--direct_num_workers=2",)], ids=["here", "processes"])
-def test_counters_of_all_tasks_are_summed_and_written(tmp_path, arguments):
-    run(tmp_path, *arguments)
-    told = json.loads((tmp_path / "metrics" / "counting.json").read_text())
-    assert told["counters"] == {"seen": 10}
-    assert told["distributions"]["Count.milliseconds"]["count"] == 4
-    assert (told["stage"], told["runner"]) == ("counting", "FnApiRunner")
-
-
-@pytest.mark.parametrize("arguments", [(), ("--direct_num_workers=2",)], ids=["here", "processes"])
-def test_tasks_of_all_processes_are_seen(tmp_path, monkeypatch, arguments):
+def test_what_all_tasks_have_done_is_shown_and_what_they_count_is_written(tmp_path, monkeypatch, arguments):
     seen = []
     shown = progress._print_lines
     monkeypatch.setattr(progress, "_print_lines", lambda *a: (shown(*a), seen.append(progress.done(a[0]))))
     run(tmp_path, *arguments)
     assert seen == [10]
+    told = json.loads((tmp_path / "metrics" / "counting.json").read_text())
+    assert told["counters"] == {"seen": 10}
+    assert told["distributions"]["Count.milliseconds"]["count"] == 4
+    assert (told["stage"], told["runner"]) == ("counting", "FnApiRunner")
 
 
 def test_lines_tell_how_far_it_is(monkeypatch, capsys):
