@@ -153,3 +153,80 @@ def test_one_s_own_splits_have_the_published_sizes(tables):
         s.name: s.listed.examples.num_rows for s in training_sets(pools.clean, pools.wrong, names, config, 0)
     }
     assert sizes == {"red-0.30": 50_000, "red-0.80": 50_000, "blue-0.30": 60_000, "blue-0.80": 60_000}
+
+
+CARS, CAR_TESTS, CAR_LEVELS = 8_144, 8_041, (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
+
+
+@pytest.fixture(scope="module")
+def cars(tmp_path_factory):
+    """Stanford Cars, all made up: 196 uneven classes, training and test images of the same numbers, 12,000 web rows."""
+    folder = tmp_path_factory.mktemp("cars")
+    rng = np.random.default_rng(1)
+    sizes = 24 + rng.multinomial(CARS - 196 * 24, rng.dirichlet(np.full(196, 20.0)))
+    labels = rng.permutation(np.repeat(np.arange(196), sizes))
+    clean = [(f"{n:05d}", int(label)) for n, label in enumerate(labels, 1)]
+    tests = [(f"{n:05d}", n % 196) for n in range(1, CAR_TESTS + 1)]
+    web = [(f"{(1 << 60) + n:016x}", n % 196) for n in range(196 * 61)]
+    items = [
+        [{"image/uri": f"https://example.org/{i}.jpg", "image/id": i, "image/class/label": label,
+          "image/class/label/is_clean": 0}]
+        for i, label in web
+    ]  # fmt: skip
+    wrong = {label: [i for i, of in web if of == label] for label in range(196)}
+    by_class = {label: [i for i, of in clean if of == label] for label in range(196)}
+    splits = {"clean_validation": tests}
+    for level in CAR_LEVELS:
+        red = []
+        for label, ids in by_class.items():
+            gone = min(round(level * len(ids)), len(wrong[label]))
+            red += [(i, label) for i in [*wrong[label][:gone], *ids[gone:]]]
+        splits[f"red_noise_nl_{level}"] = red
+        flip = rng.permutation(CARS) < round(level * CARS)
+        splits[f"blue_noise_nl_{level}"] = [
+            (i, (of + int(rng.integers(1, 196))) % 196 if f else of)
+            for (i, of), f in zip(clean, flip, strict=True)
+        ]
+    release = folder / "dataset_no_images"
+    (release / "stanford_cars" / "split").mkdir(parents=True)
+    (release / "stanford_cars" / "class_names.txt").write_text("\n".join(f"car {i}" for i in range(196)))
+    (release / "stanford-cars-annotations.json").write_text(json.dumps({"data": items}))
+    for name, of in splits.items():
+        (release / "stanford_cars" / "split" / name).write_text("\n".join(f"{i}.jpg {c}" for i, c in of))
+    for name, ids in (("cars_train", clean), ("cars_test", tests)):
+        (folder / "images" / name).mkdir(parents=True)
+        for image_id, _ in ids:
+            (folder / "images" / name / f"{image_id}.jpg").touch()
+    told = import_cnwl(str(release), [str(folder / "images")], str(folder / "lists"), "stanford_cars")
+    return told, folder / "lists", splits
+
+
+def test_cars_are_counted_and_their_splits_measured(cars):
+    told = cars[0]
+    assert told.counts["clean_images_found"] == CARS
+    assert told.counts["test_images_found"] == CAR_TESTS
+    assert told.problems == {"image_missing": 196 * 61}
+    assert len(told.splits) == 2 * len(CAR_LEVELS)
+    assert not [split.split for split in told.splits if split.is_off]
+
+
+def test_cars_at_ten_levels_have_the_published_size(cars):
+    read = {
+        name: parquet.read_table(cars[1] / f"{name}.parquet") for name in ("clean", "test", "web", "votes")
+    }
+    parts = []
+    for source in ("clean", "test", "web"):
+        column = read[source].column_names.index("source")
+        field = read[source].schema.field("source")
+        parts.append(read[source].set_column(column, field, pa.array([source] * read[source].num_rows)))
+    verdicts = majority(encode_votes(VOTE.conform(read["votes"], "votes")), min_votes=1)
+    names = [f"car {i}" for i in range(196)]
+    pools = make_pools(pa.concat_tables(parts), verdicts, DUPLICATE.schema.empty_table(), names)
+    config = NoiseConfig(colours=("red", "blue"), levels=CAR_LEVELS)
+    made = list(training_sets(pools.clean, pools.wrong, names, config, 0))
+    assert len(made) == 2 * len(CAR_LEVELS)
+    for split in made:
+        examples = split.listed.examples
+        assert examples.num_rows == CARS
+        noise = 1 - pa.compute.mean(pa.compute.cast(examples["is_clean"], pa.float64())).as_py()
+        assert noise == pytest.approx(split.noise_level, abs=0.5 / CARS)
