@@ -71,7 +71,7 @@ def _show_bar(path: str, ended: threading.Event, stage: str, unit: str, total: i
 def _print_lines(path: str, ended: threading.Event, stage: str, unit: str, total: int) -> None:
     start = time.monotonic()
     while not ended.wait(LINE_SECONDS):
-        count = min(done(path), total)
-        rate = count / (time.monotonic() - start)
-        left = f", {(total - count) / rate:,.0f} s to go" if rate else ""
-        print(f"{stage:<7} {count:,} of {total:,} {unit}, {rate:,.0f}/s{left}", file=sys.stderr, flush=True)
+        if count := min(done(path), total):
+            rate = count / (time.monotonic() - start)
+            left = f"{rate:,.0f}/s, {(total - count) / rate:,.0f} s to go"
+            print(f"{stage:<7} {count:,} of {total:,} {unit}, {left}", file=sys.stderr, flush=True)
