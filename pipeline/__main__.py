@@ -76,9 +76,12 @@ def parser() -> argparse.ArgumentParser:
         verbs, "verify", "prove a dataset from its files alone: exit code 1 and the reasons if it fails"
     )
     sub.add_argument("dataset", metavar="DATASET", help="folder of a dataset (OUTPUT/dataset)")
-    sub = _verb(verbs, "report", "the funnel of a build as text, and pictures of what was removed")
+    sub = _verb(verbs, "report", "one HTML page of what came of a build: numbers, pictures, workers, hosts")
     sub.add_argument("build", metavar="OUTPUT", help="folder that `build --output` wrote")
-    sub.add_argument("--output", metavar="DIR", help="where to write report.md and pictures [OUTPUT/report]")
+    sub.add_argument("--output", metavar="DIR", help="where to write report.html [OUTPUT]")
+    sub = _verb(verbs, "view", "leaf through the pictures of a build in a browser, on this machine alone")
+    sub.add_argument("build", metavar="OUTPUT", help="folder that `build --output` wrote")
+    sub.add_argument("--port", type=int, default=8765, metavar="N", help="of 127.0.0.1; 0: any free one [%(default)s]")
     sub = _verb(verbs, "export", "write a set as WebDataset shards or as a folder of images")
     sub.add_argument("dataset", metavar="DATASET", help="folder of a dataset (OUTPUT/dataset)")
     sub.add_argument("--split", required=True, metavar="SET", help="which set: red-0.40, test, …")
@@ -120,6 +123,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if error.name not in ("duckdb", "jinja2", "markupsafe"):
+            raise
+        print(f"error: {error.name} is not installed; pip install 'controlled-noise[report]'", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped; finished stages are kept, the same command goes on from there", file=sys.stderr)
         return 1
@@ -134,10 +142,15 @@ def _run(arguments: argparse.Namespace, beam_arguments: list[str]) -> int:
     if arguments.verb == "verify":
         return _verify(arguments, say)
     if arguments.verb == "report":
-        from pipeline.shards.report import write_report
+        from pipeline.report.html import write_report
 
         written = write_report(arguments.build, arguments.output)
-        print(json.dumps({"files": written}) if arguments.json else "\n".join(written))
+        print(json.dumps({"file": written}) if arguments.json else written)
+        return 0
+    if arguments.verb == "view":
+        from pipeline.view.server import serve
+
+        serve(arguments.build, arguments.port, lambda url: print(json.dumps({"url": url}) if arguments.json else url, flush=True))
         return 0
 
     if arguments.verb == "export":
