@@ -18,10 +18,13 @@ def shown(value: object, longest: int = LONGEST) -> str:
     return seen if len(text) <= longest else f"{seen}… ({len(text):,} characters)"
 
 
+def is_unseen(character: str) -> bool:
+    """Whether a character shows nothing by itself, and may change how others are shown."""
+    return character not in _JOINERS and unicodedata.category(character) in _UNSEEN
+
+
 def _visible(character: str) -> str:
-    if character in _JOINERS or unicodedata.category(character) not in _UNSEEN:
-        return character
-    return character.encode("unicode_escape").decode()
+    return character.encode("unicode_escape").decode() if is_unseen(character) else character
 
 
 def is_link(url: str) -> bool:
@@ -31,5 +34,5 @@ def is_link(url: str) -> bool:
         host = parts.hostname
     except ValueError:
         return False
-    plain = not any(c.isspace() or unicodedata.category(c) in _UNSEEN for c in url)
+    plain = not any(c.isspace() or is_unseen(c) for c in url)
     return parts.scheme in ("http", "https") and bool(host) and plain

@@ -81,7 +81,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--output", metavar="DIR", help="where to write report.html [OUTPUT]")
     sub = _verb(verbs, "view", "leaf through the pictures of a build in a browser, on this machine alone")
     sub.add_argument("build", metavar="OUTPUT", help="folder that `build --output` wrote")
-    sub.add_argument("--port", type=int, default=8765, metavar="N", help="of 127.0.0.1; 0: any free one [%(default)s]")
+    sub.add_argument(
+        "--port", type=int, default=8765, metavar="N", help="of 127.0.0.1; 0: any free one [%(default)s]"
+    )
     sub = _verb(verbs, "export", "write a set as WebDataset shards or as a folder of images")
     sub.add_argument("dataset", metavar="DATASET", help="folder of a dataset (OUTPUT/dataset)")
     sub.add_argument("--split", required=True, metavar="SET", help="which set: red-0.40, test, …")
@@ -126,7 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name not in ("duckdb", "jinja2", "markupsafe"):
             raise
-        print(f"error: {error.name} is not installed; pip install 'controlled-noise[report]'", file=sys.stderr)
+        print(
+            f"error: {error.name} is not installed; pip install 'controlled-noise[report]'", file=sys.stderr
+        )
         return 1
     except KeyboardInterrupt:
         print("stopped; finished stages are kept, the same command goes on from there", file=sys.stderr)
@@ -144,13 +148,17 @@ def _run(arguments: argparse.Namespace, beam_arguments: list[str]) -> int:
     if arguments.verb == "report":
         from pipeline.report.html import write_report
 
-        written = write_report(arguments.build, arguments.output)
-        print(json.dumps({"file": written}) if arguments.json else written)
+        page = write_report(arguments.build, arguments.output)
+        print(json.dumps({"file": page}) if arguments.json else page)
         return 0
     if arguments.verb == "view":
         from pipeline.view.server import serve
 
-        serve(arguments.build, arguments.port, lambda url: print(json.dumps({"url": url}) if arguments.json else url, flush=True))
+        serve(
+            arguments.build,
+            arguments.port,
+            lambda url: print(json.dumps({"url": url}) if arguments.json else url, flush=True),
+        )
         return 0
 
     if arguments.verb == "export":

@@ -4,12 +4,18 @@ from page.table import Column, Table
 from pipeline.report.tables import Tables, literal
 
 ROWS_SHOWN = 200
-REASONS = {"exact": "the same bytes as another", "near": "looks like another", "leak": "looks like a test picture"}
+REASONS = {
+    "exact": "the same bytes as another",
+    "near": "looks like another",
+    "leak": "looks like a test picture",
+}
 
 
 def duplicate_table(tables: Tables) -> Table:
     """Duplicates by reason and source; test pictures and kept clean leaks are only reported."""
-    found = tables.rows("SELECT DISTINCT reason, source, removed FROM duplicates ORDER BY removed DESC, reason, source")
+    found = tables.rows(
+        "SELECT DISTINCT reason, source, removed FROM duplicates ORDER BY removed DESC, reason, source"
+    )
     rows = []
     for reason, source, removed in found:
         which = tables.listing(
@@ -33,7 +39,11 @@ def several_table(tables: Tables) -> Table:
         ("… of which several are said to be right", tables.listing(f"{by_right} > 1")),
         ("… of which none is", tables.listing(f"{by_right} = 0")),
     ]
-    return Table("One picture, several classes: at most one is right", [Column(""), Column("pictures", "count")], rows)
+    return Table(
+        "One picture, several classes: at most one is right",
+        [Column("which"), Column("pictures", "count")],
+        rows,
+    )
 
 
 def several_rows(tables: Tables) -> Table:

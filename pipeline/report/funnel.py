@@ -62,7 +62,7 @@ def _dedupe_rules(tables: Tables) -> list[Rule]:
 
 def _steps(tables: Tables, source: str, rules: Sequence[Rule]) -> list[Step]:
     from_lists = _from_lists(tables, source)
-    rejected = f"SELECT image_id, class_name, code, \"row\" FROM rejections WHERE {from_lists}"
+    rejected = f'SELECT image_id, class_name, code, "row" FROM rejections WHERE {from_lists}'
     where = f"source = {literal(source)}"
     rows = (
         f'SELECT "row", image_id, class_name FROM retrievals WHERE {where} '
@@ -71,7 +71,12 @@ def _steps(tables: Tables, source: str, rules: Sequence[Rule]) -> list[Step]:
     select = "SELECT image_id, class_name FROM pairs WHERE "
     steps = [
         Step("rows of the lists", tables.listing(rows)),
-        Step("with a picture", tables.listing(select + where), tables.listing(rejected), "rejected, by code below"),
+        Step(
+            "with a picture",
+            tables.listing(select + where),
+            tables.listing(rejected),
+            "rejected, by code below",
+        ),
     ]
     for name, stays, goes, why in rules:
         lost = tables.listing(f"{select}{where} AND {goes}")
@@ -101,7 +106,9 @@ def _from_lists(tables: Tables, source: str) -> str:
     """The condition on rejections that they come from the lists of `source`."""
     inputs = directory.read_manifest(ingest.folders(tables.build)["retrievals"]).about["inputs"]
     names = [name.removeprefix(f"{source}/") for name in inputs if name.startswith(f"{source}/")]
-    return "(" + (" OR ".join(f"starts_with(\"row\", {literal(name + ':')})" for name in names) or "false") + ")"
+    return (
+        "(" + (" OR ".join(f'starts_with("row", {literal(name + ":")})' for name in names) or "false") + ")"
+    )
 
 
 def table(source: str, steps: Sequence[Step]) -> Table:
@@ -122,7 +129,7 @@ def table(source: str, steps: Sequence[Step]) -> Table:
     columns = [
         Column("step"),
         Column("left", "count"),
-        Column("", "text"),
+        Column("as a bar"),
         Column("of the rows", "share"),
         Column("lost here", "count"),
         Column("because"),

@@ -72,13 +72,19 @@ def _tiles(tables: Tables, steps: dict[str, list[funnel.Step]]) -> list[tuple[st
         ("rows rejected", rejected, f"{rejected.count / max(1, rows):.1%} of the rows"),
     ]
     if tables.has("label"):
-        wrong = tables.listing("SELECT image_id, class_name, yes, no, unsure FROM verdicts WHERE verdict = 'no'")
-        [(judged, workers)] = tables.rows("SELECT (SELECT count(*) FROM verdicts), (SELECT count(*) FROM workers)")
+        wrong = tables.listing(
+            "SELECT image_id, class_name, yes, no, unsure FROM verdicts WHERE verdict = 'no'"
+        )
+        [(judged, workers)] = tables.rows(
+            "SELECT (SELECT count(*) FROM verdicts), (SELECT count(*) FROM workers)"
+        )
         tiles.append(("found wrong", wrong, f"of {judged:,} questions to {workers:,} workers"))
     if tables.has("dedupe"):
         removed = "SELECT image_id, source, keeper_id, distance_256 FROM duplicates WHERE removed AND reason "
         tiles.append(("leaks removed", tables.listing(removed + "= 'leak'"), "they look like a test picture"))
-        tiles.append(("copies removed", tables.listing(removed + "<> 'leak'"), "they look like another picture"))
+        tiles.append(
+            ("copies removed", tables.listing(removed + "<> 'leak'"), "they look like another picture")
+        )
     if tables.has("split"):
         found = sets.manifests(tables.build)
         examples = sum(manifest.rows for manifest in found.values())

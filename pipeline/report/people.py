@@ -25,9 +25,13 @@ MEASURES = {
 def suspected_table(tables: Tables) -> Table:
     """How many workers were flagged, by reason."""
     query = "SELECT suspicion, worker_id, answers FROM workers WHERE suspicion IS NOT NULL"
-    rows = [(reason, who, REASONS.get(reason, "")) for reason, who in tables.grouped(query, "suspicion").items()]
+    rows = [
+        (reason, who, REASONS.get(reason, "")) for reason, who in tables.grouped(query, "suspicion").items()
+    ]
     return Table(
-        "Workers whose answers deserve a look", [Column("reason"), Column("workers", "count"), Column("it means")], rows
+        "Workers whose answers deserve a look",
+        [Column("reason"), Column("workers", "count"), Column("it means")],
+        rows,
     )
 
 
@@ -96,7 +100,9 @@ def precision_table(tables: Tables) -> Table:
     )
     rows = []
     for method, first, last, _, _, _, *bounds in found:
-        ranks = "no rank" if first is None else f"{first:,} and on" if last is None else f"{first:,} to {last:,}"
+        ranks = (
+            "no rank" if first is None else f"{first:,} and on" if last is None else f"{first:,} to {last:,}"
+        )
         where = "source = 'web'"
         where += f" AND method = {literal(method)}" if method else " AND method IS NULL"
         where += " AND rank IS NULL" if first is None else f" AND rank >= {first}"
@@ -137,17 +143,23 @@ def worker_chart(tables: Tables) -> Markup:
     )]  # fmt: skip
     for share in (0, 0.25, 0.5, 0.75, 1):
         parts.append(
-            Markup('<line x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/><text class="quiet" x="{}" y="{:.1f}" text-anchor="end">{:.0f} %</text>').format(
-                left, width, y(share), y(share), left - 6, y(share) + 4, 100 * share
-            )
+            Markup(
+                '<line x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/><text class="quiet" x="{}" y="{:.1f}" text-anchor="end">{:.0f} %</text>'
+            ).format(left, width, y(share), y(share), left - 6, y(share) + 4, 100 * share)
         )
     tick = 1
     while tick <= most:
         parts.append(
-            Markup('<text class="quiet" x="{:.1f}" y="{}" text-anchor="middle">{:,}</text>').format(x(tick), height - 18, tick)
+            Markup('<text class="quiet" x="{:.1f}" y="{}" text-anchor="middle">{:,}</text>').format(
+                x(tick), height - 18, tick
+            )
         )
         tick *= 10
-    parts.append(Markup('<text class="quiet" x="{}" y="{}" text-anchor="end">answers given</text>').format(width, height - 3))
+    parts.append(
+        Markup('<text class="quiet" x="{}" y="{}" text-anchor="end">answers given</text>').format(
+            width, height - 3
+        )
+    )
     for name, answers, agreement, suspicion in found:
         parts.append(
             Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>').format(

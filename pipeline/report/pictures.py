@@ -5,7 +5,6 @@ from functools import lru_cache
 from io import BytesIO
 
 import pyarrow as pa
-from PIL import Image
 from pyarrow import parquet
 
 from pipeline import files
@@ -62,7 +61,9 @@ class Pictures:
 
 def kind(encoded: bytes) -> str:
     """The media type of a stored picture, told by its first bytes."""
-    return next((name for start, name in _KINDS.items() if encoded.startswith(start)), "application/octet-stream")
+    return next(
+        (name for start, name in _KINDS.items() if encoded.startswith(start)), "application/octet-stream"
+    )
 
 
 def thumbnail(encoded: bytes, side: int, quality: int = 75) -> bytes:

@@ -42,7 +42,9 @@ def set_table(tables: Tables) -> Table:
             label = about["class_names"].index(farthest["class"])
             # as noise_by_class counts: a blue example in the class that it was taken from
             of_class = "CASE WHEN source = 'web' THEN label ELSE coalesce(true_label, label) END"
-            its = tables.listing(f"SELECT image_id, source, url {within} AND NOT is_clean AND {of_class} = {label}")
+            its = tables.listing(
+                f"SELECT image_id, source, url {within} AND NOT is_clean AND {of_class} = {label}"
+            )
             realised = wrong.count / max(1, examples.count)
             noise = (level, realised, wrong, farthest["class"], farthest["noise"], its)
         rows.append((name, examples, *noise, sum(shard.bytes for shard in manifest.shards) / 1e6))

@@ -28,7 +28,12 @@ KINDS = {
     "copy": ("Removed as copy, beside what stays", PAIR + "removed AND reason <> 'leak'"),
     "leak": ("Removed as leak, beside the test picture", PAIR + "removed AND reason = 'leak'"),
 }
-NAMES = {"url": "URL", "class_name": "class", "distance": "of 64 bits differ", "distance_256": "of 256 bits differ"}
+NAMES = {
+    "url": "URL",
+    "class_name": "class",
+    "distance": "of 64 bits differ",
+    "distance_256": "of 256 bits differ",
+}
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,12 @@ def sheets(tables: Tables, class_names: Sequence[str]) -> dict[str, dict[str, li
             if turn < limit:
                 counts[row["class_name"]] += 1
                 chosen.append((turn, row["class_name"], kind, row))
-    chosen.sort(key=lambda one: (one[0], one[1], one[2], one[3]["image_id"]))  # the first of all, then the second
+    chosen.sort(
+        key=lambda one: (one[0], one[1], one[2], one[3]["image_id"])
+    )  # the first of all, then the second
     found: dict[str, dict[str, list[Picture]]] = {name: defaultdict(list) for name in class_names}
     for (_, name, kind, row), picture in zip(chosen, _encoded(tables, chosen), strict=False):
-        if picture and name in found:
+        if name in found:
             found[name][kind].append(_described(kind, row, *picture))
     return {name: {kind: kinds[kind] for kind in KINDS if kinds.get(kind)} for name, kinds in found.items()}
 
@@ -72,21 +79,20 @@ def _rows(tables: Tables, query: str) -> tuple[list[str], list[tuple[Any, ...]]]
 
 def _encoded(
     tables: Tables, chosen: Sequence[tuple[int, str, str, dict[str, Any]]]
-) -> list[tuple[str, str | None] | None]:
+) -> list[tuple[str, str | None]]:
     """Data URIs of the pictures of a row, and of the one beside it, until the room for them is used up."""
     at = dict(tables.rows("SELECT image_id, position FROM images"))
     wanted = {row[key] for *_, row in chosen for key in ("image_id", "keeper_id") if row.get(key)}
-    pictures, small = Pictures(tables.build), {}
+    pictures, small = Pictures(tables.build), dict[str | None, bytes]()
     for image_id in sorted(wanted, key=lambda one: at[one]):  # as they lie: each row group is read once
         small[image_id] = thumbnail(pictures.read(at[image_id]), SIDE)
     shown, room = [], BYTES
     for *_, row in chosen:
-        both = [small[row[key]] for key in ("image_id", "keeper_id") if row.get(key)]
-        room -= sum(map(len, both))
+        first, second = small[row["image_id"]], small.get(row.get("keeper_id"))
+        room -= len(first) + len(second or b"")
         if room < 0:
             break
-        first, second = (*map(_uri, both), None)[:2]
-        shown.append((first, second))
+        shown.append((_uri(first), _uri(second) if second else None))
     return shown
 
 
@@ -103,8 +109,14 @@ def _described(kind: str, row: dict[str, Any], source: str, beside: str | None) 
         "copy": f"{row.get('keeper_source')} stays, {row.get('distance_256')} bits",
         "leak": f"{row['source']}, {row.get('distance_256')} bits",
     }.get(kind, "")  # fmt: skip
-    facts = {NAMES.get(name, name.replace("_", " ")): value for name, value in row.items() if name not in ("yes", "no", "unsure")}
+    facts = {
+        NAMES.get(name, name.replace("_", " ")): value
+        for name, value in row.items()
+        if name not in ("yes", "no", "unsure")
+    }
     facts["votes"] = votes or None
     if facts.get("confidence") is not None:
         facts["confidence"] = f"{facts['confidence']:.2f}"
-    return Picture(row["image_id"], source, caption, tuple(facts.items()), beside, str(row.get("keeper_id") or ""))
+    return Picture(
+        row["image_id"], source, caption, tuple(facts.items()), beside, str(row.get("keeper_id") or "")
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from page.table import Interval, Listing
+from page.text import is_unseen
 from pipeline import files
 from pipeline.jobs import dedupe, ingest, label, split
 from pipeline.labels.precision import wilson
@@ -24,7 +25,9 @@ from schemas.verdict import VERDICT
 from schemas.worker import WORKER
 
 HEAD = 8  # of what a number counts, told in the page
-HEADS_AT_MOST = 3000  # numbers that tell it; of a build with thousands of classes the others have their query alone
+HEADS_AT_MOST = (
+    3000  # numbers that tell it; of a build with thousands of classes the others have their query alone
+)
 
 _IMAGE_COLUMNS = ["image_id", "source", "width", "height", "format", "bytes_in", "sha256"]
 TABLES: dict[str, tuple[str, pa.Schema]] = {
@@ -74,7 +77,9 @@ class Tables:
     def __init__(self, build: str) -> None:
         self.build = build
         if directory.find_manifest(ingest.folders(build)["retrievals"]) is None:
-            raise DataError(f"{build}: no finished ingest stage is here; give the folder that `build --output` wrote")
+            raise DataError(
+                f"{build}: no finished ingest stage is here; give the folder that `build --output` wrote"
+            )
         self.connection = duckdb.connect()
         for name, (folder, schema) in TABLES.items():
             self._load(name, self._read(folder, schema))
@@ -143,14 +148,19 @@ class Tables:
                 lines.append(f"CREATE VIEW {name} AS FROM '{folder}/*.parquet';")
             else:
                 columns = self.rows(f"DESCRIBE {name}")
-                kinds = ", ".join(f'"{column[0]}" {column[1]}' for column in columns if column[0] != "position")
+                kinds = ", ".join(
+                    f'"{column[0]}" {column[1]}' for column in columns if column[0] != "position"
+                )
                 lines.append(f"CREATE TABLE {name} ({kinds}); -- empty")
         return "\n".join([*lines, *(f"CREATE VIEW {name} AS{text};" for name, text in VIEWS.items())])
 
 
 def literal(value: Any) -> str:
-    """A value as SQL has it."""
-    return str(value) if isinstance(value, int | float) else "'" + str(value).replace("'", "''") + "'"
+    """A value as SQL has it; characters that are not seen by their number, so that a query can be read and copied."""
+    if isinstance(value, int | float):
+        return str(value)
+    text = str(value).replace("'", "''")
+    return "'" + "".join(f"' || chr({ord(c)}) || '" if is_unseen(c) else c for c in text) + "'"
 
 
 def share(part: int, whole: int) -> Interval:

@@ -25,7 +25,9 @@ def host_table(tables: Tables) -> Table | None:
         return None
     parts = {
         "images": tables.grouped("SELECT host, image_id FROM asked WHERE outcome = 'image'", "host"),
-        "gone": tables.grouped(f"SELECT host, image_id, outcome FROM asked WHERE outcome IN ({gone})", "host"),
+        "gone": tables.grouped(
+            f"SELECT host, image_id, outcome FROM asked WHERE outcome IN ({gone})", "host"
+        ),
         "other": tables.grouped(
             f"SELECT host, image_id, outcome FROM asked WHERE outcome NOT IN ('image', {gone})", "host"
         ),
@@ -61,10 +63,18 @@ def speed_table(build: str) -> Table:
             continue
         counters: dict[str, Any] = told.get("counters", {})
         name, what = counted
-        work = sum(n for key, n in counters.items() if key == name or (name == ".rows" and key.endswith(name)))
+        work = sum(
+            n for key, n in counters.items() if key == name or (name == ".rows" and key.endswith(name))
+        )
         asked = counters.get("url.asked")
-        web = f"{asked:,} URLs, {counters['url.requests']:,} requests, {counters['url.bytes'] / 1e6:,.0f} MB" if asked else ""
-        rows.append((stage, told["runner"], told["seconds"], work, what, work / max(told["seconds"], 1e-9), web))
+        web = (
+            f"{asked:,} URLs, {counters['url.requests']:,} requests, {counters['url.bytes'] / 1e6:,.0f} MB"
+            if asked
+            else ""
+        )
+        rows.append(
+            (stage, told["runner"], told["seconds"], work, what, work / max(told["seconds"], 1e-9), web)
+        )
     columns = [
         Column("stage"), Column("engine"), Column("seconds", "number"), Column("work", "count"), Column("of"),
         Column("a second", "count"), Column("from the web"),

@@ -18,7 +18,7 @@ from pipeline.view.gallery import Gallery
 from schemas.errors import UsageError
 
 HOST = "127.0.0.1"
-CSP = policy(images="'self'", form="'self'")
+CSP = policy(images="'self' data:", form="'self'")
 HEADERS = {
     "Content-Security-Policy": f"{CSP}; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -82,7 +82,9 @@ def _guard(hosts: set[str]) -> Any:
             try:
                 response = await handler(request)
             except web.HTTPException as error:
-                response = web.Response(status=error.status, text=f"{error.reason}\n", headers=_allowed(error))
+                response = web.Response(
+                    status=error.status, text=f"{error.reason}\n", headers=_allowed(error)
+                )
         response.headers.update(HEADERS)
         return response
 
