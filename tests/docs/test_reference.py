@@ -55,7 +55,10 @@ def test_docs_lead_to_files_that_are_there() -> None:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} leads to {target}"
-        for target in re.findall(r"\bdocs/[a-z_]+\.md\b", page.read_text(encoding="utf-8")):
+        for target in re.findall(
+            r"\b(?:docs|tests|benchmarks|pipeline|training|schemas)/[\w/]+\.\w+",
+            page.read_text(encoding="utf-8"),
+        ):
             assert (root / target).exists(), f"{page.name} names {target}"
 
 
