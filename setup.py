@@ -50,6 +50,7 @@ setup(
     "at exact noise levels, and the robust training that they are for.",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    keywords="label noise, noisy labels, controlled noise, MentorMix, MentorNet, crowdsourcing, Apache Beam, PyTorch",
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
@@ -57,7 +58,12 @@ setup(
     package_data={
         "page": ["py.typed", "page.css", "page.js", "templates/*.html"],
         "schemas": ["py.typed"],
-        "pipeline": ["py.typed", "*/templates/*.html"],
+        "pipeline": [
+            "py.typed",
+            "*/templates/*.html",
+            "flex_template/Dockerfile",
+            "flex_template/metadata.json",
+        ],
         "training": ["py.typed", "*/templates/*.html"],
     },
     install_requires=PIPELINE,
@@ -80,7 +86,10 @@ setup(
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
     ],
 )

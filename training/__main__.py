@@ -1,13 +1,13 @@
-"""The command line: python -m training VERB. Exit codes: 0 ok, 1 failed, 2 bad usage, 130 interrupted."""
+"""The command line of training: `python -m training VERB` (docs/cli.md)."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from schemas.errors import DataError, UsageError
+from schemas.command_line import add_verb, carry_out
+from schemas.errors import DataError
 from training.config import METHODS
-from training.errors import DivergedError
 
 EXTRAS = {
     "torch": "training",
@@ -21,20 +21,14 @@ EXTRAS = {
 def parser() -> argparse.ArgumentParser:
     """Build the parser of all verbs."""
     top = argparse.ArgumentParser(
-        prog="python -m training", description="Train robustly on label noise, and measure how robustly."
+        prog="python -m training",
+        description="Train robustly on label noise, and measure how robustly.",
+        allow_abbrev=False,
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, about: str, example: str) -> argparse.ArgumentParser:
-        one = verbs.add_parser(
-            name,
-            help=about,
-            description=about,
-            epilog=f"example:\n  python -m training {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        one.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
-        return one
+        return add_verb(verbs, name, about, f"python -m training {example}")
 
     train = verb(
         "train",
@@ -83,10 +77,14 @@ def parser() -> argparse.ArgumentParser:
 
     study = verb(
         "study",
-        "Train a grid of colour × level × method × seed. Finished runs are skipped, failed ones tried again.",
+        "Train a grid of colour × level × method × network × setting × seed. Finished runs are skipped, killed ones "
+        "resumed, failed ones tried again. Start it as often as you like, on as many machines as see the folder.",
         "study --data dataset --output study --levels 0.2 0.4 --colours red blue --seeds 0 1 2 --jobs 2",
     )
-    study.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the built sets")
+    study.add_argument("--data", required=True, metavar="DIR", help="folder or address of the built sets")
+    study.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where an address (s3://, gs://, …) is copied to"
+    )
     study.add_argument("--output", type=Path, required=True, metavar="OUT", help="folder of the study")
     study.add_argument(
         "--config", type=Path, metavar="YAML", help="file with these keys; the command line wins"
@@ -96,11 +94,19 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument(
         "--methods", nargs="+", metavar="NAME", help="default: vanilla mixup mentornet mentormix"
     )
+    study.add_argument("--networks", nargs="+", metavar="NAME", help="default: the recipe's")
     study.add_argument("--seeds", type=int, nargs="+", metavar="N", help="default: 0 1 2")
     study.add_argument("--recipe", metavar="NAME", help="for all runs (default: cifar10n_cpu)")
     study.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
     study.add_argument(
-        "--jobs", type=positive, default=1, metavar="N", help="runs at a time, which share the cores"
+        "--jobs",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="runs at a time, which share the cores, or the GPU",
+    )
+    study.add_argument(
+        "--plan", action="store_true", help="train nothing: tell what there is to do, and how long it takes"
     )
 
     plot = verb("plot", "Draw a study: accuracy against noise level, and a summary table.", "plot study")
@@ -117,39 +123,27 @@ def positive(text: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return the exit code."""
+    """Run one verb; returns the exit code: 0 ok, 1 failed, 2 bad usage, 130 interrupted."""
     arguments = parser().parse_args(argv)
+    return carry_out(lambda: _run(arguments), EXTRAS)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.verb == "plot":
+        from training.study.plot import verb  # draws with matplotlib, and does not wait for torch
+
+        return verb(arguments)
+    from training.verbs import VERBS  # imports torch; --help must not wait for it
+
     try:
-        if arguments.verb == "plot":
-            from training.study.plot import verb  # draws with matplotlib, and does not wait for torch
-
-            return verb(arguments)
-        from training.verbs import VERBS  # imports torch; --help must not wait for it
-
         return VERBS[arguments.verb](arguments)
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get(error.name or "")
-        if extra is None:
-            raise
-        print(
-            f"error: {error.name} is not installed; pip install 'controlled-noise[{extra}]'", file=sys.stderr
-        )
-        return 1
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (DataError, DivergedError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which must not be imported for this
             raise
-        print(
-            f"error: the GPU is out of memory ({error}); --set accumulate=2 (or more) computes a batch in parts, "
-            "--resident-gb 0 streams the pictures",
-            file=sys.stderr,
-        )
-        return 1
+        raise DataError(
+            f"the GPU is out of memory ({error}); --set accumulate=2 (or more) computes a batch in parts, "
+            "--resident-gb 0 streams the pictures"
+        ) from error
 
 
 if __name__ == "__main__":

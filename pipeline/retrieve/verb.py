@@ -1,19 +1,24 @@
-"""The verb `retrieve` of the command line."""
+"""The verbs that make lists: `retrieve` asks a search provider, `list-folder` lists pictures that one has."""
 
 import argparse
-import json
 import os
 from collections.abc import Callable
 from typing import Any
 
 from pipeline.retrieve.providers import PROVIDERS
+from schemas.command_line import add_verb
 from schemas.errors import UsageError
 
-RETRIEVE = "ask a search provider for pictures of classes, and write a retrieval list"
 
-
-def add_retrieve(sub: argparse.ArgumentParser) -> None:
-    """Flags of retrieve."""
+def add_retrieve(verbs: Any) -> None:
+    """Add the verb, and its flags."""
+    sub = add_verb(
+        verbs,
+        "retrieve",
+        "ask a search provider for pictures of classes, and write a retrieval list",
+        "python -m pipeline retrieve --provider openverse --classes ant bee --per-class 300 "
+        "--contact you@lab.example --output mine/web.csv",
+    )
     sub.add_argument("--provider", required=True, choices=PROVIDERS, help="whom to ask (docs/retrieve.md)")
     names = sub.add_mutually_exclusive_group(required=True)
     names.add_argument("--classes", nargs="+", metavar="CLASS", help="names of the classes")
@@ -38,8 +43,45 @@ def add_retrieve(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--endpoint", metavar="URL", help="another address of the same interface")
 
 
-def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
-    """Run retrieve and print what was found."""
+def add_list_folder(verbs: Any) -> None:
+    """Add the verb, and its flags."""
+    sub = add_verb(
+        verbs,
+        "list-folder",
+        "write a list of the pictures in a folder that has a subfolder for each class",
+        "python -m pipeline list-folder mine/photos --output mine/clean.csv --test mine/test.csv",
+    )
+    sub.add_argument("folder", metavar="FOLDER", help="where the subfolders are")
+    sub.add_argument(
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="a new .csv, .jsonl or .parquet file beside or above FOLDER",
+    )
+    sub.add_argument(
+        "--test", metavar="FILE", help="another new file, for pictures that are held out as test set"
+    )
+    sub.add_argument(
+        "--test-share", type=float, default=0.2, metavar="P", help="how much of each class [%(default)s]"
+    )
+    sub.add_argument("--seed", type=int, default=0, metavar="N", help="decides which [%(default)s]")
+
+
+def run_list_folder(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run list-folder, say what was written, and return it."""
+    from pipeline.retrieve.folder import list_folder
+
+    told = list_folder(
+        arguments.folder, arguments.output, arguments.test, arguments.test_share, arguments.seed
+    )
+    say(f"{told['rows']:,} rows in {arguments.output}, classes: [{', '.join(told['classes'])}]")
+    if arguments.test:
+        say(f"{told['test_rows']:,} rows in {arguments.test}")
+    return told
+
+
+def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run retrieve, say what was found, and return it."""
     from pipeline.retrieve.client import Client
     from pipeline.retrieve.search import Request, class_queries, retrieve
 
@@ -62,8 +104,7 @@ def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> N
         say(
             f"fewer than wanted: {', '.join(told['short'])}; add --query or --synonyms, or ask another provider, too"
         )
-    if arguments.json:
-        print(json.dumps(told, ensure_ascii=False))
+    return told
 
 
 def _classes_and_contact(arguments: argparse.Namespace) -> tuple[list[str], str]:
