@@ -69,7 +69,7 @@ def _tiles(tables: Tables, steps: dict[str, list[funnel.Step]]) -> list[tuple[st
     rejected = tables.listing('SELECT "row", image_id, code FROM rejections')
     tiles: list[tuple[str, Any, str]] = [
         ("pictures", tables.listing("SELECT image_id, source FROM images"), f"{rows:,} rows of the lists"),
-        ("rows rejected", rejected, f"{rejected.count / max(1, rows):.1%} of the rows"),
+        ("rows rejected", rejected, f"{100 * rejected.count / max(1, rows):.1f} % of the rows"),
     ]
     if tables.has("label"):
         wrong = tables.listing(

@@ -1,5 +1,7 @@
 """Who judged, how far they agree, whose answers deserve a look, and how well the search found."""
 
+from math import log10
+
 from markupsafe import Markup
 
 from page.table import Column, Interval, Table
@@ -65,28 +67,24 @@ def worker_table(tables: Tables) -> Table:
 
 
 def agreement_table(tables: Tables) -> Table:
-    """Agreement beyond chance with its bootstrap interval, overall and by class."""
-    found = tables.rows(
-        "SELECT class_name, measure, value, low, high, questions, votes FROM agreement "
-        f"ORDER BY class_name NULLS FIRST, measure LIMIT {len(MEASURES) * CLASSES_SHOWN}"
-    )
+    """Agreement beyond chance with its bootstrap intervals, overall and by class."""
+    found = tables.rows("SELECT class_name, measure, value, low, high, votes FROM agreement")
+    names = [name for name in MEASURES if any(row[1] == name for row in found)]
+    measured = {(row[0], row[1]): Interval(*row[2:5]) for row in found}
+    votes = {row[0]: row[5] for row in found}
+    asked = "SELECT class_name, image_id, yes, no, unsure FROM verdicts"
+    questions = {None: tables.listing(asked), **tables.grouped(asked, "class_name")}
     rows = [
         (
-            name or "all classes",
-            MEASURES.get(measure, measure),
-            Interval(value, low, high),
-            tables.listing(
-                "SELECT image_id, class_name, yes, no, unsure FROM verdicts"
-                + (f" WHERE class_name = {literal(name)}" if name else "")
-            )
-            if measure == "krippendorff_alpha"
-            else questions,
-            votes,
+            "all classes" if name is None else name,
+            *(measured.get((name, measure)) for measure in names),
+            questions.get(name),
+            votes[name],
         )
-        for name, measure, value, low, high, questions, votes in found
+        for name in sorted(votes, key=lambda one: (one is not None, one))[: CLASSES_SHOWN + 1]
     ]
     columns = [
-        Column("class"), Column("measure"), Column("value [95 %]", "number"),
+        Column("class"), *(Column(f"{MEASURES[name]} [95 %]", "number") for name in names),
         Column("questions", "count"), Column("votes", "count"),
     ]  # fmt: skip
     return Table("Agreement beyond chance: 1 is full, 0 is chance", columns, rows, filterable=True)
@@ -131,8 +129,6 @@ def worker_chart(tables: Tables) -> Markup:
     most = max(row[1] for row in found)
 
     def x(answers: int) -> float:
-        from math import log10
-
         return left + (width - left - 12) * log10(answers) / max(0.3, log10(most))
 
     def y(share: float) -> float:
