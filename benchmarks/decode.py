@@ -28,8 +28,7 @@ from PIL import Image, ImageOps
 from pipeline.config import PRESETS, IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fingerprint import fingerprint
-from pipeline.ingest.images import open_stored
-from pipeline.ingest.normalise import encode, normalise
+from pipeline.ingest.normalise import encode, normalise, open_stored
 
 Work = Callable[[Sequence[bytes]], object]
 

@@ -12,6 +12,7 @@ from apache_beam.runners.runner import PipelineRunner
 
 from pipeline.jobs import metrics, progress
 from pipeline.jobs.options import beam_options, local_runner
+from pipeline.jobs.worker_processes import WorkerDied
 from schemas.errors import DataError, UsageError
 
 Construct = Callable[[beam.Pipeline], object]
@@ -55,7 +56,7 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
             if template := options.view_as(GoogleCloudOptions).template_location:
                 raise Staged(template)
             result.wait_until_finish()
-    except (UsageError, Staged):
+    except (UsageError, Staged, WorkerDied):
         raise
     except Exception as error:
         # A worker in another process sends its traceback as text; what the user can mend is in its last line.
