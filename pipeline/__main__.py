@@ -104,7 +104,7 @@ def _verb(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb; returns the exit code: 0 ok, 1 failed, 2 bad usage."""
+    """Run a verb; returns the exit code: 0 ok, 1 failed, 2 bad usage, 130 stopped."""
     arguments, others = parser().parse_known_args(argv)
     set_up_logging()
     try:
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("stopped; finished stages are kept, the same command goes on from there", file=sys.stderr)
-        return 1
+        return 130
 
 
 def _run(arguments: argparse.Namespace, beam_arguments: list[str]) -> int:

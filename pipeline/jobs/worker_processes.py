@@ -3,22 +3,25 @@
 Beam (2.77) tells only workers that are connected that the job is over, and nobody that a worker has died.
 """
 
-import shlex
+import os
 import signal
+import subprocess
 import sys
 import threading
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_fn_api_pb2
-from apache_beam.runners.portability import local_job_service
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.runners.runner import PipelineResult
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
+from google.protobuf import json_format, text_format
 
 from schemas.errors import DataError
+
+GRACE_SECONDS = 5.0
 
 
 class WorkerDied(DataError):
@@ -29,9 +32,7 @@ class ProcessRunner(FnApiRunner):
     """The local runner with worker processes, which ends when they do."""
 
     def __init__(self) -> None:
-        # Beam runs this through a shell, hence the quotes; exec, so that the shell does not stand between.
-        command = f"exec {shlex.quote(sys.executable)} -m pipeline.jobs.local_worker"
-        super().__init__(SubprocessSDKEnvironment.from_command_string(command))
+        super().__init__(SubprocessSDKEnvironment.from_command_string(""))  # _Handler knows the command
 
     def run_pipeline(self, pipeline: beam.Pipeline, options: PipelineOptions) -> PipelineResult:
         """Run to the end. Raises WorkerDied."""
@@ -79,25 +80,39 @@ class _Connection(worker_handlers.ControlConnection):
         super().close()
 
 
-class _Handler(worker_handlers.SubprocessSdkWorkerHandler):
-    """Starts a worker, and tells its connection if it ends before its time."""
+class _Handler(worker_handlers.GrpcWorkerHandler):
+    """Starts a worker, tells its connection if it ends before its time, and ends it if it does not end by itself."""
 
     deaths: ClassVar[list[str]] = []
 
+    def __init__(self, _: bytes, *args: Any) -> None:
+        super().__init__(*args)
+
     def start_worker(self) -> None:
         """Start the process, and a thread that waits for its end."""
-        self.worker = local_job_service.SubprocessSdkWorker(
-            self._worker_command_line, self.control_address, self.provision_info, self.worker_id
-        )
-        self.worker_thread = threading.Thread(name="run_worker", target=self._run)
-        self.worker_thread.start()
+        options = self.provision_info.provision_info.pipeline_options
+        told = {
+            "WORKER_ID": self.worker_id,
+            "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(
+                self.control_api_service_descriptor()
+            ),
+            "PIPELINE_OPTIONS": json_format.MessageToJson(options),
+        }
+        command = [sys.executable, "-m", "pipeline.jobs.local_worker"]
+        environment = {**os.environ, **told}
+        self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)  # noqa: S603 - ourselves
+        threading.Thread(target=self._watch, daemon=True).start()
 
-    def _run(self) -> None:
+    def stop_worker(self) -> None:
+        """Wait for the end of a process that was told to end; one that is stopped in the middle of a job may not."""
         try:
-            self.worker.run()
-        except RuntimeError as error:  # the process returned something else than 0
-            if self.control_conn.is_closed:
-                return
-            code = int(str(error).rpartition(" ")[2])
+            self._process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _watch(self) -> None:
+        code = self._process.wait()
+        if not self.control_conn.is_closed:
             self.deaths.append(signal.Signals(-code).name if code < 0 else f"exit code {code}")
             self.control_conn.died(self.deaths[-1])
