@@ -1,9 +1,9 @@
 """Consensus from file to verdicts, beside crowd-kit in the same run: CPU time, memory, agreement of verdicts.
 
-    python benchmarks/labels.py --votes votes.parquet          # answers yes, no, maybe; columns image_id, class_id, …
-    python benchmarks/labels.py --kway                         # 200,000 synthetic votes on 100 classes
-    python benchmarks/labels.py --synthetic 1000000 10000000   # growth with the number of votes, ours alone
-    python benchmarks/labels.py --scale 1000000 10000000       # the label stage through Beam, on all cores
+    python -m benchmarks.labels --votes votes.parquet          # answers yes, no, maybe; columns image_id, class_id, …
+    python -m benchmarks.labels --kway                         # 200,000 synthetic votes on 100 classes
+    python -m benchmarks.labels --synthetic 1000000 10000000   # growth with the number of votes, ours alone
+    python -m benchmarks.labels --scale 1000000 10000000       # the label stage through Beam, on all cores
 
 Each run is a process of its own, so that its peak memory is its own. Peers get the yes and no votes only, since their
 methods have no answer that names no class; ours are timed on the same votes, and once more on all of them.
@@ -23,6 +23,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from benchmarks.rows import tell
 from pipeline.jobs.ingest import IMAGES_PER_SHARD, SMALLEST_BUCKETS
 from pipeline.keyed_hash import bucket, bucket_count, place
 from pipeline.labels.consensus.matrix import VoteMatrix
@@ -129,7 +130,7 @@ def theirs(method: str, load: dict, iterations: int | None) -> dict:
 def measure(who: str, method: str, load: dict, iterations: int | None = None, limit: float = 900.0) -> dict:
     """One run in a process of its own; {"failed": …} where it does not end well."""
     job = json.dumps([who, method, load, iterations])
-    command = [sys.executable, "-W", "ignore", __file__, "--job", job]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.labels", "--job", job]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired:
@@ -256,21 +257,31 @@ def main() -> None:
     def show(line: str) -> None:
         print(line, flush=True)
 
-    def compare(name: str, method: str, load: dict, iterations: int | None = None) -> None:
+    def compare(of: str, name: str, method: str, load: dict, iterations: int | None = None) -> None:
         one = measure("ours", method, load, iterations, arguments.limit)
         peer = measure("theirs", method, load, iterations, arguments.limit)
         show(row(name, one, peer))
+        if "seconds" in one and "seconds" in peer:
+            tell(
+                f"{name}, {of}, file to verdicts",
+                "CPU s",
+                one["seconds"],
+                "crowd-kit",
+                peer["seconds"],
+                False,
+            )
 
     if arguments.votes:
         file = {"path": arguments.votes, "unsure": False, "questions": arguments.questions}
+        which = f"votes on {Path(arguments.votes).parent.name}"
         show(HEAD)
         for method in arguments.methods:
             if method in PEERS:
-                compare(method, method, {"file": file})
+                compare(which, method, method, {"file": file})
         if "dawid-skene" in arguments.methods:
-            compare("dawid-skene, 10 iterations each", "dawid-skene", {"file": file}, 10)
+            compare(which, "dawid-skene, 10 iterations each", "dawid-skene", {"file": file}, 10)
         if "mace" in arguments.methods:
-            compare("mace, 50 iterations each", "mace", {"file": file}, 50)
+            compare(which, "mace, 50 iterations each", "mace", {"file": file}, 50)
         show("\n| all votes, unsure ones too: ours | CPU s | iterations | peak MiB | yes | no | undecided |")
         show("|---|---:|---:|---:|---:|---:|---:|")
         for method in arguments.methods:
@@ -283,7 +294,7 @@ def main() -> None:
         show("\n200,000 votes, 50,000 items, 100 classes, 500 workers" + HEAD)
         for method in ("dawid-skene", "one-coin"):
             if method in arguments.methods:
-                compare(method, method, load)
+                compare("200,000 votes of 100 classes", method, method, load)
     if arguments.synthetic:
         show("\n| votes | method | CPU s | s per million votes | peak MiB |\n|---:|---|---:|---:|---:|")
     for votes in arguments.synthetic:
