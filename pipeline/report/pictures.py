@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from pipeline import files
-from pipeline.ingest.images import open_stored
+from pipeline.ingest.normalise import open_stored
 from pipeline.jobs import ingest
 from pipeline.shards import directory
 
