@@ -25,8 +25,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fingerprint import fingerprint
-from pipeline.ingest.images import open_stored
-from pipeline.ingest.normalise import encode, normalise
+from pipeline.ingest.normalise import encode, normalise, open_stored
 
 try:
     import pdqhash

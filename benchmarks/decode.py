@@ -29,8 +29,7 @@ from benchmarks.rows import tell
 from pipeline.config import PRESETS, IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fingerprint import fingerprint
-from pipeline.ingest.images import open_stored
-from pipeline.ingest.normalise import encode, normalise
+from pipeline.ingest.normalise import encode, normalise, open_stored
 
 Work = Callable[[Sequence[bytes]], object]
 
