@@ -15,6 +15,7 @@ EXTRAS = {
     "torchvision": "training",
     "safetensors": "training",
     "matplotlib": "report",
+    "jinja2": "report",
 }
 
 
@@ -111,6 +112,14 @@ def parser() -> argparse.ArgumentParser:
 
     plot = verb("plot", "Draw a study: accuracy against noise level, and a summary table.", "plot study")
     plot.add_argument("output", type=Path, metavar="OUT", help="folder of the study")
+
+    report = verb(
+        "report", "Show a study on one HTML page: figures, tables, and every run behind them.", "report study"
+    )
+    report.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
+    report.add_argument(
+        "--output", type=Path, metavar="DIR", help="where to write report.html (default: STUDY)"
+    )
     return top
 
 
@@ -133,6 +142,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from training.study.plot import verb  # draws with matplotlib, and does not wait for torch
 
         return verb(arguments)
+    if arguments.verb == "report":
+        from training.study.report import verb as report
+
+        return report(arguments)
     from training.verbs import VERBS  # imports torch; --help must not wait for it
 
     try:
