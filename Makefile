@@ -5,13 +5,13 @@ ENGINES := .venv-engines
 PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-engines bench check format audit lock clean
+.PHONY: demo test test-engines test-browser bench check format audit lock clean
 
 demo: $(VENV)/ready
 	$(RUN) -m demo --output out/demo
 
 test: check
-	$(RUN) -m pytest -n auto --dist worksteal
+	$(RUN) -m pytest -n auto --dist worksteal --ignore tests/browser
 
 # The same jobs on Prism (built with Go, where there is one), on a Flink cluster (fetched with mvn, where there is one),
 # and submitted to stand-ins for Google's services.
@@ -20,6 +20,11 @@ test-engines: $(ENGINES)/ready
 	-command -v mvn >/dev/null && mvn -q -B -f tests/engines/flink-pom.xml dependency:copy-dependencies \
 	  -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(ENGINES)/flink
 	PATH="$(CURDIR)/$(ENGINES)/bin:$$PATH" $(ENGINES)/bin/python -m pytest tests/engines
+
+# The HTML pages in a real Chromium without a screen: Debian's, which root may have installed here.
+test-browser: $(VENV)/ready
+	sh scripts/chromium.sh
+	$(RUN) -m pytest tests/browser -rs
 
 check: $(VENV)/ready
 	$(VENV)/bin/ruff format --check .
