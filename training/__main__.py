@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
         "--plan", action="store_true", help="train nothing: tell what there is to do, and how long it takes"
     )
 
-    plot = verb("plot", "Draw a study: accuracy against noise level, and a summary table.", "plot study")
+    plot = verb("plot", "Draw a study: its figures and tables, and a page that shows them.", "plot study")
     plot.add_argument("output", type=Path, metavar="OUT", help="folder of the study")
 
     report = verb(
@@ -120,6 +120,19 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--output", type=Path, metavar="DIR", help="where to write report.html (default: STUDY)"
     )
+
+    advise = verb(
+        "advise",
+        "Say which method a study speaks for at an estimated share of wrong labels, and how surely.",
+        "advise study --noise 0.3 --colour red",
+    )
+    advise.add_argument("output", type=Path, metavar="OUT", help="folder of the study")
+    advise.add_argument(
+        "--noise", type=float, required=True, metavar="P", help="estimated share of wrong labels, such as 0.3"
+    )
+    advise.add_argument("--colour", default="", metavar="NAME", help="kind of noise (default: each)")
+    advise.add_argument("--setting", default="", metavar="NAME", help="where the study has several")
+    advise.add_argument("--network", default="", metavar="NAME", help="where the study has several")
     return top
 
 
@@ -139,13 +152,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.verb == "plot":
-        from training.study.plot import verb  # draws with matplotlib, and does not wait for torch
+        from training.study import plot  # draws with matplotlib, and does not wait for torch
 
-        return verb(arguments)
+        return plot.verb(arguments)
     if arguments.verb == "report":
-        from training.study.report import verb as report
+        from training.study import report
 
-        return report(arguments)
+        return report.verb(arguments)
+    if arguments.verb == "advise":
+        from training.study import advice  # reads a table
+
+        return advice.verb(arguments)
     from training.verbs import VERBS  # imports torch; --help must not wait for it
 
     try:
