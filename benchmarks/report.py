@@ -30,6 +30,7 @@ SHARD = 2048
 
 def measure_report(build: str) -> None:
     """Make the report, and load it five times."""
+    from axe_playwright_python.sync_playwright import Axe
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as folder:
@@ -50,6 +51,15 @@ def measure_report(build: str) -> None:
                 page.close()
             told = ", ".join(f"{one:.0f}" for one in loads)
             print(f"load in Chromium {browser.version}: median {statistics.median(loads):.0f} ms of {told}")
+            for scheme in ("light", "dark"):
+                page = browser.new_context(color_scheme=scheme).new_page()
+                page.goto(path.as_uri())
+                found = Axe().run(page).response
+                grave = [one["id"] for one in found["violations"] if one["impact"] in ("serious", "critical")]
+                others = [one["id"] for one in found["violations"] if one["id"] not in grave]
+                print(
+                    f"axe, {scheme}: {len(found['passes'])} rules passed, serious: {grave}, others: {others}"
+                )
             browser.close()
 
 
