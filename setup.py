@@ -38,6 +38,7 @@ DEV = [
     "pytest>=8.3",
     "pytest-xdist>=3.6",
     "ruff>=0.9",
+    "tensorboard>=2.18",
     "types-pyyaml",
     "types-tqdm",
     "webdataset>=1.0.2,<2",
