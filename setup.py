@@ -76,6 +76,7 @@ setup(
         "engines": ENGINES,
         "timm": ["timm>=1.0.12"],
         "tensorboard": ["tensorboard>=2.18"],
+        "energy": ["nvidia-ml-py>=12"],
         "dev": TRAINING + REPORT + DEV,
     },
     entry_points={

@@ -149,7 +149,7 @@ def belts(data: Data) -> Canvas:
         for colour in data.colours():
             noisy = [row for row in data.select(colour=colour, method=method) if row["noise_level"] > 0]
             per_level = [_mean_curve(data, rows) for _, rows in grouped(noisy, "noise_level")]
-            shared = sorted(set.intersection(*map(set, per_level))) if len(per_level) > 1 else []
+            shared = sorted(set.intersection(*map(set, per_level))) if len(per_level) > 2 else []
             if not shared:
                 continue
             drawn, (paint, style) = True, noise_look(colour)
@@ -160,7 +160,7 @@ def belts(data: Data) -> Canvas:
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if not drawn:
-        raise Absent("takes two noise levels of one colour and method")
+        raise Absent("takes three noise levels of one colour and method")
     axes[0].set_ylabel("test accuracy, %")
     axes[0].set_ylim(max(0.0, axes[0].get_ylim()[0]), min(100.0, axes[0].get_ylim()[1]))
     _legend(canvas, axes)
@@ -260,12 +260,13 @@ def _mentor_panel(axis: Axes, told: list[Row], paint: str) -> None:
     bins = len(count["clean"])
     edges = [first["start"] + first["bin"] * place for place in range(bins + 1)]
     middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
-    highest = max(max(_shares(count[kind])) for kind in ("clean", "noisy"))
+    inner = slice(1, bins - 1)  # the outer bins hold all that is beyond, and may tower above the others
+    highest = max(max(_shares(count[kind])[inner]) for kind in ("clean", "noisy")) or 1.0
     for kind, colour, hatch, name in (
         ("clean", "#777777", None, "right labels"),
         ("noisy", paint, "///", "wrong labels"),
     ):
-        heights = [share / highest for share in _shares(count[kind])]
+        heights = [min(1.0, share / highest) for share in _shares(count[kind])]
         axis.stairs(heights, edges, fill=True, alpha=0.35, color=colour, hatch=hatch, label=name)
     seen = [c + n for c, n in zip(count["clean"], count["noisy"], strict=True)]
     weight = [c + n for c, n in zip(count["clean_sum"], count["noisy_sum"], strict=True)]
@@ -386,7 +387,7 @@ FIGURES: dict[str, tuple[str, str, Callable[[Data], Canvas]]] = {
     "mentor": (
         "Mentor weights against loss difference",
         "Last epoch, all seeds: where the losses of right and wrong labels lie, and the mean weight they get. The "
-        "densities have one scale, the highest is 1; the outer bins hold all that is beyond.", mentor,
+        "densities have one scale, the highest is 1; the outer bins hold all that is beyond, and are cut off at 1.", mentor,
     ),
     "utilisation": (
         "Data utilisation", "Mean weight of the examples in each epoch; dotted: the share of right labels.", utilisation,
