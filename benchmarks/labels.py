@@ -296,6 +296,12 @@ def main() -> None:
             compare("mace, 50 iterations each", "mace", {"file": file}, 50)
         show("\n| all votes, unsure ones too: ours | CPU s | iterations | peak MiB | yes | no | undecided |")
         show("|---|---:|---:|---:|---:|---:|---:|")
+        items, _, answers = read(arguments.votes, True, arguments.questions)
+        counts = np.bincount(items * 3 + answers, minlength=3 * (int(items.max()) + 1)).reshape(-1, 3)
+        yes, no = ((2 * side > counts.sum(axis=1)).sum() for side in counts.T[:2])
+        show(
+            f"| strict majority, the stage's default | | | | {yes:,} | {no:,} | {len(counts) - yes - no:,} |"
+        )
         for method in arguments.methods:
             one = measure("ours", method, {"file": {**file, "unsure": True}}, None, arguments.limit)
             tally = [one["verdicts"].count(code) for code in (0, 1, -1)]

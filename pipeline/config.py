@@ -140,9 +140,9 @@ class LabelConfig:
     """… or when the log-likelihood per vote rises by less than this."""
     smoothing: float = 0.0
     """Added to the counts behind Dawid-Skene's confusion matrices and coins."""
-    passes_above: int = 10_000_000
-    """Up to so many questions, the votes of such a method come together in one worker, with 0.5 GB for a million
-    questions of four votes; with more, Dawid-Skene goes over them bucket by bucket, a Beam job for each iteration."""
+    passes_above: int = 2_500_000
+    """Up to so many questions, the votes of all other methods than majority come together in one worker, which takes
+    3 GB for ten million votes; with more, Dawid-Skene goes over them bucket by bucket, a Beam job an iteration."""
     max_rejected_share: float = 0.1
     """The stage fails if a larger share of the votes is rejected."""
 
