@@ -5,7 +5,7 @@ ENGINES := .venv-engines
 PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-engines check format lock clean
+.PHONY: demo test test-engines check format audit lock clean
 
 demo: $(VENV)/ready
 	$(RUN) -m demo --output out/demo
@@ -36,6 +36,10 @@ $(VENV)/ready: requirements.lock setup.py
 $(ENGINES)/ready: requirements-engines.lock setup.py
 	PYTHON=$(PYTHON) VENV=$(ENGINES) LOCK=requirements-engines.lock sh scripts/setup.sh
 	touch $@
+
+# Asks the advisory databases about the locked versions; needs the network.
+audit:
+	uvx pip-audit --disable-pip --require-hashes -r requirements.lock
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q setup.py \

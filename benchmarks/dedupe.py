@@ -184,7 +184,7 @@ def join(count: int, radius: int, arguments: list[str]) -> None:
         )
         values, repeats = distinct(hashes)
         expected = Near.join([near_pairs(values, radius), repeats])
-        same = np.array_equal(np.load(output), np.stack([expected.u, expected.v]))
+        same = np.array_equal(np.load(output, allow_pickle=False), np.stack([expected.u, expected.v]))
         print(f"join: {count:,} hashes {seconds:.1f} s, {len(expected.u):,} pairs, equal to the search in memory: {same}, "
               f"peak MB of the runner and of its largest worker {[round(mb) for mb in usage]}")  # fmt: skip
 

@@ -1,13 +1,13 @@
-"""The command line: python -m training VERB. Exit codes: 0 ok, 1 failed, 2 bad usage, 130 interrupted."""
+"""The command line of training: `python -m training VERB` (docs/cli.md)."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from schemas.errors import DataError, UsageError
+from schemas.command_line import add_verb, carry_out
+from schemas.errors import DataError
 from training.config import METHODS
-from training.errors import DivergedError
 
 EXTRAS = {
     "torch": "training",
@@ -21,20 +21,14 @@ EXTRAS = {
 def parser() -> argparse.ArgumentParser:
     """Build the parser of all verbs."""
     top = argparse.ArgumentParser(
-        prog="python -m training", description="Train robustly on label noise, and measure how robustly."
+        prog="python -m training",
+        description="Train robustly on label noise, and measure how robustly.",
+        allow_abbrev=False,
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, about: str, example: str) -> argparse.ArgumentParser:
-        one = verbs.add_parser(
-            name,
-            help=about,
-            description=about,
-            epilog=f"example:\n  python -m training {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        one.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
-        return one
+        return add_verb(verbs, name, about, f"python -m training {example}")
 
     train = verb(
         "train",
@@ -117,39 +111,27 @@ def positive(text: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return the exit code."""
+    """Run one verb; returns the exit code: 0 ok, 1 failed, 2 bad usage, 130 interrupted."""
     arguments = parser().parse_args(argv)
+    return carry_out(lambda: _run(arguments), EXTRAS)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.verb == "plot":
+        from training.study.plot import verb  # draws with matplotlib, and does not wait for torch
+
+        return verb(arguments)
+    from training.verbs import VERBS  # imports torch; --help must not wait for it
+
     try:
-        if arguments.verb == "plot":
-            from training.study.plot import verb  # draws with matplotlib, and does not wait for torch
-
-            return verb(arguments)
-        from training.verbs import VERBS  # imports torch; --help must not wait for it
-
         return VERBS[arguments.verb](arguments)
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get(error.name or "")
-        if extra is None:
-            raise
-        print(
-            f"error: {error.name} is not installed; pip install 'controlled-noise[{extra}]'", file=sys.stderr
-        )
-        return 1
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (DataError, DivergedError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which must not be imported for this
             raise
-        print(
-            f"error: the GPU is out of memory ({error}); --set accumulate=2 (or more) computes a batch in parts, "
-            "--resident-gb 0 streams the pictures",
-            file=sys.stderr,
-        )
-        return 1
+        raise DataError(
+            f"the GPU is out of memory ({error}); --set accumulate=2 (or more) computes a batch in parts, "
+            "--resident-gb 0 streams the pictures"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
-"""What can go wrong in training and is no fault of the data or the command line."""
+"""What can go wrong in training."""
+
+from schemas.errors import DataError
 
 
-class DivergedError(RuntimeError):
+class DivergedError(DataError):
     """The loss is no longer a number: exit code 1."""

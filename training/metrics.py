@@ -11,18 +11,28 @@ from torch import Tensor
 
 FILE = "metrics.jsonl"
 BIN, BINS = 0.25, 40  # of the loss histograms; the last bin takes all from 9.75 on
+STEP, STEPS = 0.1, 60  # of ℓ − its moving average, from −3 to 3; the outer bins take all beyond
 
 
 class Tally:
-    """Counts over an epoch: how well weights pick the right labels, and how the losses of both kinds lie."""
+    """Counts over an epoch: how well weights pick the right labels, how the losses of both kinds lie, and which
+    weights the mentor gives to which loss difference.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.counts = torch.zeros(5, dtype=torch.float64, device=device)  # seen, clean, trusted, both, Σv
         self.bins = torch.zeros(2 * BINS, dtype=torch.int64, device=device)  # of clean, then of wrong labels
-        self.state = {"counts": self.counts, "bins": self.bins}
+        self.mentor = torch.zeros(2, 2 * STEPS, dtype=torch.float64, device=device)  # seen, Σv; bins as above
+        self.state = {"counts": self.counts, "bins": self.bins, "mentor": self.mentor}
 
-    def add(self, weights: Tensor | None, losses: Tensor | None, is_clean: Tensor) -> None:
-        """Take in one batch, as far as the method tells: weights [B], losses [B], is_clean bool [B]."""
+    def add(
+        self,
+        weights: Tensor | None,
+        losses: Tensor | None,
+        differences: Tensor | None,
+        is_clean: Tensor,
+    ) -> None:
+        """Take in one batch, as far as the method tells: weights, losses and differences [B], is_clean bool [B]."""
         if weights is not None:
             trusted = weights >= 0.5
             seen = torch.ones_like(trusted)
@@ -31,12 +41,18 @@ class Tally:
         if losses is not None:
             place = (losses.nan_to_num(0.0) / BIN).clamp(0, BINS - 1).long() + BINS * ~is_clean
             self.bins.scatter_add_(0, place, torch.ones_like(place))
+        if weights is not None and differences is not None:
+            place = (differences.nan_to_num(0.0) / STEP).floor() + STEPS // 2
+            place = place.clamp(0, STEPS - 1).long() + STEPS * ~is_clean
+            rows = torch.stack((torch.ones_like(weights), weights)).double()
+            self.mentor.scatter_add_(1, place.expand(2, -1), rows)
 
     def summary(self) -> dict[str, Any]:
         """Return what there is to tell of the epoch, and start anew.
 
         trusted: share of v ≥ 0.5; data_utilisation: mean v; mentor_precision: share of the trusted that are clean;
-        mentor_recall: share of the clean that are trusted; loss_histogram: counts in bins of 0.25.
+        mentor_recall: share of the clean that are trusted; loss_histogram: counts in bins of 0.25;
+        mentor_weights: examples, and the sum of their v, in bins of ℓ less its moving average.
         """
         seen, clean, trusted, both, weight = self.counts.tolist()
         result: dict[str, Any] = {}
@@ -49,8 +65,14 @@ class Tally:
         right, wrong = self.bins.view(2, BINS).tolist()
         if any(right) or any(wrong):
             result["loss_histogram"] = {"bin": BIN, "clean": right, "noisy": wrong}
-        self.counts.zero_()
-        self.bins.zero_()
+        if bool(self.mentor[0].any()):
+            count, total = self.mentor.view(2, 2, STEPS)
+            result["mentor_weights"] = {"start": -STEP * STEPS / 2, "bin": STEP}
+            for kind, number in (("clean", 0), ("noisy", 1)):
+                result["mentor_weights"][kind] = [int(n) for n in count[number].tolist()]
+                result["mentor_weights"][f"{kind}_sum"] = [round(v, 3) for v in total[number].tolist()]
+        for tensor in self.state.values():
+            tensor.zero_()
         return result
 
 

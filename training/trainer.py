@@ -20,8 +20,9 @@ from training.data.shards import ImageSet
 from training.device import kernels, use_bf16
 from training.errors import DivergedError
 from training.evaluation import accuracy, memorisation, predict, scores
+from training.hardware import EnergyMeter, circumstances
 from training.methods.choose import make_method
-from training.methods.interface import Facts, Passes
+from training.methods.interface import Facts, Outcome, Passes
 from training.models.choose import make_network
 from training.models.student import Student
 from training.optimizer import learning_rate, make_optimizer
@@ -31,7 +32,7 @@ from training.world import World, share_norms
 
 CHECKPOINT_SECONDS = 20.0
 ASK_EVERY = 20  # steps between which several processes ask each other whether to stop
-COUNTERS = ("step", "epoch", "position", "seconds")
+COUNTERS = ("step", "epoch", "position", "seconds", "energy")
 
 
 class Trainer:
@@ -80,6 +81,9 @@ class Trainer:
         self.tally = metrics.Tally(device)
         self.step = self.epoch = self.position = 0
         self.seconds = 0.0
+        self.meter = EnergyMeter(device)
+        # joules, of the counters that could be read on every machine that had a part in the run
+        self.energy = dict.fromkeys(self.meter.read(), 0.0)
 
     def run(
         self,
@@ -117,11 +121,17 @@ class Trainer:
         gpus = [self.device] if self.device.type == "cuda" else []
         fast = kernels(self.device, self.config.deterministic)
         with bar, fast, torch.random.fork_rng(devices=gpus):
+            self.meter.read()
             while self.epoch < epochs:
                 began = time.monotonic()
                 row = self._epoch(bar, stop)
                 self.seconds += time.monotonic() - began
+                spent = self.meter.read()
+                self.energy = {
+                    name: joules + spent[name] for name, joules in self.energy.items() if name in spent
+                }
                 if row is not None and leader:
+                    row["seconds"] = round(self.seconds, 2)
                     metrics.append(directory, row)
                     log(row)
                     bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "test_accuracy") if k in row})
@@ -153,7 +163,7 @@ class Trainer:
             outcome = self.method.step(self.students, batch)
             (outcome.loss / parts if parts > 1 else outcome.loss).backward()
             self.losses[self.position] = outcome.loss.detach()
-            self._count(outcome.weights, outcome.losses, epoch.rows[self.position])
+            self._count(outcome, epoch.rows[self.position])
             self.position += 1
             bar.update(epoch.rows.shape[1])
             if self.position % parts:
@@ -183,12 +193,13 @@ class Trainer:
     def _layers(self) -> str:
         return f"layers{self.world.rank or ''}"
 
-    def _count(self, weights: Tensor | None, losses: Tensor | None, rows: Tensor) -> None:
+    def _count(self, outcome: Outcome, rows: Tensor) -> None:
         """Add what all processes learned about a batch to the epoch's tally."""
-        if weights is None and losses is None:
+        told = (outcome.weights, outcome.losses, outcome.differences)
+        if all(one is None for one in told):
             return
-        v, loss = (None if one is None else self.world.gather(one.detach()) for one in (weights, losses))
-        self.tally.add(v, loss, self.train.is_clean[rows.to(self.device)])
+        v, loss, difference = (None if one is None else self.world.gather(one.detach()) for one in told)
+        self.tally.add(v, loss, difference, self.train.is_clean[rows.to(self.device)])
 
     def _asked_to_stop(self, stop: Callable[[], bool]) -> bool:
         if self.world.size > 1 and self.step % ASK_EVERY:
@@ -245,11 +256,10 @@ class Trainer:
         """What the numbers were made on."""
         return {
             "seconds": round(self.seconds, 2),
+            **{f"{name}_joules": round(joules, 1) for name, joules in self.energy.items()},
             "parameters": sum(parameter.numel() for parameter in self.networks[0].parameters()),
-            "device": self.device.type,
             "precision": "bf16" if self.bf16 else "fp32",
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
+            **circumstances(self.device),
         }
 
     def _tensors(self) -> dict[str, Tensor]:

@@ -1,21 +1,23 @@
 """The verbs that read what others have published."""
 
 import argparse
-import json
 from collections.abc import Callable
 from typing import Any
 
 from pipeline.published.pickles import CONVERT
+from schemas.command_line import add_verb
 
-IMPORT_CNWL = (
-    "read the released Controlled Noisy Web Labels, tell what does not match, write lists and build.yaml"
-)
-FROM_CIFAR_N = "turn the human labels of CIFAR-10N or CIFAR-100N into votes"
 SETS = ("mini-imagenet", "stanford_cars")
 
 
-def add_import_cnwl(sub: argparse.ArgumentParser) -> None:
-    """Flags of import-cnwl."""
+def add_import_cnwl(verbs: Any) -> None:
+    """Add the verb, and its flags."""
+    sub = add_verb(
+        verbs,
+        "import-cnwl",
+        "read the released Controlled Noisy Web Labels, tell what does not match, write lists and build.yaml",
+        "python -m pipeline import-cnwl dataset_no_images.zip --images all_images validation --output lists",
+    )
     sub.add_argument("archive", metavar="ARCHIVE", help="dataset_no_images.zip, or the folder it unpacks to")
     sub.add_argument(
         "--images", required=True, nargs="+", metavar="DIR", help="folders with the images, in any layout"
@@ -24,9 +26,15 @@ def add_import_cnwl(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--set-name", choices=SETS, default=SETS[0], help=f"which set [{SETS[0]}]")
 
 
-def add_from_cifar_n(sub: argparse.ArgumentParser) -> None:
-    """Flags of from-cifar-n."""
-    sub.epilog = f"{CONVERT}\n{sub.epilog}"
+def add_from_cifar_n(verbs: Any) -> None:
+    """Add the verb, and its flags."""
+    sub = add_verb(
+        verbs,
+        "from-cifar-n",
+        "turn the human labels of CIFAR-10N or CIFAR-100N into votes",
+        "python -m pipeline from-cifar-n CIFAR-10_human.npz --output votes",
+        CONVERT,
+    )
     sub.add_argument(
         "labels", metavar="LABELS", help="CSV or .npz of the human labels; not the pickles, see below"
     )
@@ -47,16 +55,18 @@ def add_from_cifar_n(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def run_import_cnwl(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
-    """Run import-cnwl and print what was found."""
+def run_import_cnwl(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run import-cnwl, say what was found, and return it."""
     from pipeline.published.cnwl import import_cnwl
 
     imported = import_cnwl(arguments.archive, arguments.images, arguments.output, arguments.set_name)
-    _tell(arguments, imported.to_json(), imported.text(), say)
+    for line in imported.text():
+        say(line)
+    return imported.to_json()
 
 
-def run_from_cifar_n(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
-    """Run from-cifar-n and print what was counted."""
+def run_from_cifar_n(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run from-cifar-n, say what was counted, and return it."""
     from pipeline import files
     from pipeline.published.cifar_n import import_cifar_n
 
@@ -79,13 +89,6 @@ def run_from_cifar_n(arguments: argparse.Namespace, say: Callable[[str], None]) 
             f"errors vary {told['batch_excess']} times as much between batches as independent ones would; "
             "near 1, the workers do not belong to these labels: check --image-order"
         )
-    _tell(arguments, told, lines, say)
-
-
-def _tell(
-    arguments: argparse.Namespace, told: dict[str, Any], lines: list[str], say: Callable[[str], None]
-) -> None:
-    if arguments.json:
-        print(json.dumps(told, ensure_ascii=False))
     for line in lines:
         say(line)
+    return told

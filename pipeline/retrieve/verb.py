@@ -1,19 +1,24 @@
 """The verb `retrieve` of the command line."""
 
 import argparse
-import json
 import os
 from collections.abc import Callable
 from typing import Any
 
 from pipeline.retrieve.providers import PROVIDERS
+from schemas.command_line import add_verb
 from schemas.errors import UsageError
 
-RETRIEVE = "ask a search provider for pictures of classes, and write a retrieval list"
 
-
-def add_retrieve(sub: argparse.ArgumentParser) -> None:
-    """Flags of retrieve."""
+def add_retrieve(verbs: Any) -> None:
+    """Add the verb, and its flags."""
+    sub = add_verb(
+        verbs,
+        "retrieve",
+        "ask a search provider for pictures of classes, and write a retrieval list",
+        "python -m pipeline retrieve --provider openverse --classes ant bee --per-class 300 "
+        "--contact you@lab.example --output mine/web.csv",
+    )
     sub.add_argument("--provider", required=True, choices=PROVIDERS, help="whom to ask (docs/retrieve.md)")
     names = sub.add_mutually_exclusive_group(required=True)
     names.add_argument("--classes", nargs="+", metavar="CLASS", help="names of the classes")
@@ -38,8 +43,8 @@ def add_retrieve(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--endpoint", metavar="URL", help="another address of the same interface")
 
 
-def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
-    """Run retrieve and print what was found."""
+def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run retrieve, say what was found, and return it."""
     from pipeline.retrieve.client import Client
     from pipeline.retrieve.search import Request, class_queries, retrieve
 
@@ -62,8 +67,7 @@ def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> N
         say(
             f"fewer than wanted: {', '.join(told['short'])}; add --query or --synonyms, or ask another provider, too"
         )
-    if arguments.json:
-        print(json.dumps(told, ensure_ascii=False))
+    return told
 
 
 def _classes_and_contact(arguments: argparse.Namespace) -> tuple[list[str], str]:

@@ -85,6 +85,9 @@ class Outcome:
     losses: Tensor | None = None
     """Cross-entropy of each image as it is against its given label, [B], where the method computes it."""
 
+    differences: Tensor | None = None
+    """What the weights go by: those losses less the moving average of their percentile, [B]."""
+
 
 class Method:
     """A robust-learning method. Only `step` must be written; the rest is that of plain training."""

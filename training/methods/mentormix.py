@@ -57,6 +57,7 @@ class MentorMix(Method):
         [student] = students
         losses = cross_entropy(student.preview(batch.images), batch.labels, reduction="none")
         weights = self.mentor.weigh(losses, batch.percent, batch.gather)
+        differences = self.mentor.difference(losses)
         partner = draw_partners(batch.gather(weights), batch.draws["uniform"])
         share = mixing_share(batch.draws["lam"], weights, self.config.mixing)
 
@@ -66,4 +67,4 @@ class MentorMix(Method):
         if self.config.second_reweight:
             again = self.second_mentor.weigh(mixed_losses, batch.percent, batch.gather)
             mixed_losses = mixed_losses * again
-        return Outcome(mixed_losses.mean(), weights, losses)
+        return Outcome(mixed_losses.mean(), weights, losses, differences)

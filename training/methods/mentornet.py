@@ -42,8 +42,12 @@ class Mentor:
         if percent < burn_in - 1:
             return torch.ones_like(losses)
         if self.trained:
-            return self.trained.weigh(losses, losses - self.average, percent)
+            return self.trained.weigh(losses, self.difference(losses), percent)
         return (losses <= self.average).to(losses.dtype)
+
+    def difference(self, losses: Tensor) -> Tensor:
+        """Return ℓ less the average as it is now, [B]."""
+        return losses.detach() - self.average
 
     def _share(self, percent: int) -> float:
         """The percentile p, or, self-paced, p + (1 − p)·t, where t is the share of training after burn-in."""
@@ -67,4 +71,4 @@ class MentorNet(Method):
         [student] = students
         losses = cross_entropy(student(batch.images), batch.labels, reduction="none")
         weights = self.mentor.weigh(losses, batch.percent, batch.gather)
-        return Outcome((losses * weights).mean(), weights, losses)
+        return Outcome((losses * weights).mean(), weights, losses, self.mentor.difference(losses))

@@ -1,0 +1,120 @@
+"""What each verb does, given its parsed arguments; `beam` are the flags that are not ours."""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from schemas.command_line import FAILED, OK
+from schemas.errors import UsageError
+from schemas.rejection import CODES
+
+STAGES = ("ingest", "label", "dedupe", "split")
+Say = Callable[[str], None]
+
+
+def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
+    """Run one stage, or all of them."""
+    from pipeline.config import load_config
+    from pipeline.jobs import build
+    from pipeline.jobs.run import Staged
+
+    config = load_config(arguments.config, arguments.set)
+    chosen = STAGES if arguments.verb == "build" else (arguments.verb,)
+    budget = getattr(arguments, "next_questions", None)
+    if budget is not None and budget < 1:
+        raise UsageError(f"--next-questions is a budget of 1 answer or more, got {budget}")
+    retry = [code.strip() for code in getattr(arguments, "retry", "").split(",") if code.strip()]
+    for code in retry:
+        if code not in CODES:
+            near = get_close_matches(code, CODES, n=1)
+            raise UsageError(f"--retry: there is no code {code!r}" + (f"; {near[0]}?" if near else ""))
+    try:
+        result = build.run(config, arguments.output, beam, chosen, arguments.force, say, retry)
+    except Staged as staged:
+        say(f"staged  {chosen[0]} is written to {staged}, and not started")
+        return OK
+    if budget is not None:
+        from pipeline.jobs.rounds import write_next_questions
+
+        written, questions = write_next_questions(config, arguments.output, budget, arguments.format)
+        answers = sum(questions["ask"].to_pylist())
+        result["next_questions"] = {"files": written, "questions": questions.num_rows, "answers": answers}
+        say(f"next    {questions.num_rows:,} questions for {answers:,} answers: {', '.join(written)}")
+    show_json(arguments, result)
+    return OK
+
+
+def verify(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
+    """Prove a dataset; FAILED, with the reasons, if it is not what it claims to be."""
+    import sys
+
+    from pipeline.shards.verify import verify
+
+    start = time.monotonic()
+    found = verify(arguments.dataset)
+    show_json(arguments, {"ok": not found.problems, "problems": found.problems, **found.facts})
+    for problem in found.problems:
+        print(f"error: {problem}", file=sys.stderr)
+    facts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found.facts.items())
+    say(f"{'FAILED' if found.problems else 'ok'}: {facts} ({time.monotonic() - start:.1f} s)")
+    return FAILED if found.problems else OK
+
+
+def report(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
+    """Write what became of everything."""
+    from pipeline.shards.report import write_report
+
+    written = write_report(arguments.build, arguments.output)
+    say("\n".join(written))
+    show_json(arguments, {"files": written})
+    return OK
+
+
+def export(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
+    """Write a set in a form of others."""
+    from pipeline.shards.export import export
+
+    told = export(arguments.dataset, arguments.split, arguments.format, arguments.output)
+    say(f"{told['rows']:,} examples in {len(told['files'])} files below {arguments.output}")
+    show_json(arguments, told)
+    return OK
+
+
+def retrieve(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
+    """Ask a search provider."""
+    from pipeline.retrieve.verb import run_retrieve
+
+    show_json(arguments, run_retrieve(arguments, say))
+    return OK
+
+
+def import_cnwl(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
+    """Read the released benchmark."""
+    from pipeline.published.verbs import run_import_cnwl
+
+    show_json(arguments, run_import_cnwl(arguments, say))
+    return OK
+
+
+def from_cifar_n(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
+    """Turn the human labels of CIFAR-N into votes."""
+    from pipeline.published.verbs import run_from_cifar_n
+
+    show_json(arguments, run_from_cifar_n(arguments, say))
+    return OK
+
+
+def show_json(arguments: argparse.Namespace, result: Any) -> None:
+    """Print the result, if it is wanted as JSON."""
+    if arguments.json:
+        print(json.dumps(result, ensure_ascii=False))
+
+
+VERBS: dict[str, Callable[[argparse.Namespace, list[str], Say], int]] = {
+    **dict.fromkeys((*STAGES, "build"), stages),
+    "verify": verify, "report": report, "export": export,
+    "retrieve": retrieve, "import-cnwl": import_cnwl, "from-cifar-n": from_cifar_n,
+}  # fmt: skip

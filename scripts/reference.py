@@ -1,0 +1,239 @@
+"""Writes docs/cli.md, docs/config.md and docs/schemas.md from the code: `python scripts/reference.py`."""
+
+import argparse
+import ast
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+import textwrap
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import schemas
+from pipeline import __main__ as pipeline_line
+from pipeline.config import PRESETS, BuildConfig
+from schemas.rejection import CODES
+from schemas.table import Table
+from training import __main__ as training_line
+from training.config import TrainConfig
+from training.study.grid import StudyConfig
+from training.study.table import RESULT
+
+DOCS = Path(__file__).parent.parent / "docs"
+MADE = "Made by `python scripts/reference.py` from the code; a test holds it true.\n"
+
+
+def pages() -> dict[str, str]:
+    """The text of each page, by its file name."""
+    return {"cli.md": cli(), "config.md": config(), "schemas.md": tables()}
+
+
+def cli() -> str:
+    """Every verb with its flags, as the parsers have them."""
+    lines = [
+        "# The command line",
+        "",
+        MADE,
+        "Exit codes of every verb: 0 done, 1 the data or the run failed, 2 wrong usage, 130 interrupted (Ctrl-C; the same",
+        "command goes on where it was). What a verb has to say goes to standard output, progress and errors to standard",
+        "error; `--json` prints one JSON value instead, and `--help` shows an example.",
+    ]
+    for prog, parser in (
+        ("python -m pipeline", pipeline_line.parser()),
+        ("python -m training", training_line.parser()),
+    ):
+        about = {action.dest: action.help for action in _subparsers(parser)._choices_actions}
+        lines += ["", f"## {prog}", "", "| verb | what it does |", "|---|---|"]
+        lines += [f"| [{name}](#{_anchor(prog, name)}) | {_cell(about[name] or '')} |" for name in about]
+        for name, sub in verbs(parser).items():
+            lines += ["", f"### {prog} {name}", "", f"{_sentence(sub.description or '')}", ""]
+            lines += ["| flag | meaning |", "|---|---|"]
+            lines += [f"| {_flag(action)} | {_cell(_help(sub, action))} |" for action in flags(sub)]
+    lines += [
+        "",
+        "Flags that `ingest`, `label`, `dedupe`, `split` and `build` do not know go to Beam (docs/dataflow.md).",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def config() -> str:
+    """Every key of the three kinds of YAML files, with default and meaning."""
+    lines = [
+        "# Configuration",
+        "",
+        MADE,
+        "Keys are set in a YAML file, or with `--set key=value` (dotted: `--set ingest.size=84`). An unknown key is an error",
+        "that suggests the nearest.",
+    ]
+    for kind, title, where in (
+        (BuildConfig, "A build", "`python -m pipeline build --config FILE`, and each of its stages"),
+        (
+            TrainConfig,
+            "A training run",
+            "`python -m training train --recipe NAME --set key=value`; a recipe sets these",
+        ),
+        (StudyConfig, "A study", "`python -m training study --config FILE`"),
+    ):
+        lines += ["", f"## {title}", "", where + ".", ""]
+        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        lines += list(_keys(kind))
+        if kind is BuildConfig:
+            lines += ["", "`ingest.preset` stands for several values, which others beside it change:", ""]
+            lines += ["| preset | values |", "|---|---|"]
+            lines += [
+                f"| {name} | {', '.join(f'{key}: {_yaml(value)}' for key, value in values.items())} |"
+                for name, values in PRESETS.items()
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def tables() -> str:
+    """Every table with its columns, and the closed list of codes."""
+    lines = [
+        "# Tables",
+        "",
+        MADE,
+        "All are Parquet, in folders committed by `_manifest.json`. A column that may be empty says so; the meaning stands in",
+        "the files, too, as the field's metadata.",
+    ]
+    for name, table in sorted(_all_tables()):
+        lines += ["", f"## {name}", "", f"Key: {', '.join(table.key)}.", ""]
+        lines += ["| column | type | meaning |", "|---|---|---|"]
+        for field in table.schema:
+            about = (field.metadata or {}).get(b"about", b"").decode()
+            empty = " (may be empty)" if field.nullable else ""
+            lines.append(f"| {field.name} | {_cell(str(field.type))} | {_cell(about)}{empty} |")
+    lines += ["", "## Codes of rejections", "", "| code | meaning |", "|---|---|"]
+    lines += [f"| {code} | {_cell(about)} |" for code, about in CODES.items()]
+    return "\n".join(lines) + "\n"
+
+
+def verbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parser of each verb, by name."""
+    return dict(_subparsers(parser).choices)
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> Any:
+    return next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+
+
+def flags(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """All flags and arguments but --help."""
+    return [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+
+
+def _flag(action: argparse.Action) -> str:
+    name = action.option_strings[0] if action.option_strings else ""
+    if action.nargs == 0:
+        value = ""
+    elif action.choices:
+        value = "{" + ",".join(map(str, action.choices)) + "}"
+    else:
+        value = str(action.metavar or action.dest.upper()) + (" …" if action.nargs in ("+", "*") else "")
+    needed = " (required)" if action.required and action.option_strings else ""
+    return f"`{_cell(f'{name} {value}'.strip())}`{needed}"
+
+
+def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    return (action.help or "") % {"default": action.default, "prog": parser.prog}
+
+
+def _keys(kind: type, prefix: str = "") -> Iterator[str]:
+    hints, about = typing.get_type_hints(kind), _explained(kind)
+    for one in dataclasses.fields(kind):
+        if not one.init:
+            continue
+        if dataclasses.is_dataclass(hints[one.name]):
+            nested = hints[one.name]
+            yield f"| **{prefix}{one.name}** | | | {_cell(inspect.getdoc(nested) or '')} |"
+            yield from _keys(nested, f"{prefix}{one.name}.")
+            continue
+        if one.default is not dataclasses.MISSING:
+            default = _yaml(one.default)
+        elif one.default_factory is not dataclasses.MISSING:
+            default = _yaml(one.default_factory())
+        else:
+            default = "required"
+        yield f"| {prefix}{one.name} | {_cell(_type(hints[one.name]))} | {_cell(default)} | {_cell(about.get(one.name, ''))} |"
+
+
+def _explained(kind: type) -> dict[str, str]:
+    """The text under each field of a dataclass, inherited ones included."""
+    found = dict(
+        one for base in reversed(kind.__bases__) if base is not object for one in _explained(base).items()
+    )
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            assert isinstance(field.target, ast.Name)
+            found[field.target.id] = str(text.value.value)
+    return found
+
+
+def _type(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return " or ".join(map(str, arguments))
+    if origin is tuple:
+        inner = _type(arguments[0])
+        return f"list of: {inner}" if " or " in inner else f"list of {inner}"
+    if origin is dict:
+        return f"{_type(arguments[0])}: {_type(arguments[1])}"
+    if arguments:
+        return " or ".join(_type(one) for one in arguments)
+    return {
+        "str": "text",
+        "int": "whole number",
+        "float": "number",
+        "bool": "true or false",
+        "NoneType": "null",
+    }.get(getattr(hint, "__name__", ""), "any")
+
+
+def _yaml(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_yaml, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_yaml(one)}" for key, one in value.items()) + "}"
+    return str(value) if value != "" else '""'
+
+
+def _all_tables() -> Iterable[tuple[str, Table]]:
+    found = {RESULT.name: RESULT}
+    for module in pkgutil.iter_modules(schemas.__path__):
+        for value in vars(importlib.import_module(f"schemas.{module.name}")).values():
+            if isinstance(value, Table) and value.name not in found:
+                found[value.name] = value
+    return found.items()
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def _anchor(prog: str, name: str) -> str:
+    return re.sub(r"[^a-z0-9 -]", "", f"{prog} {name}".lower()).replace(" ", "-")
+
+
+if __name__ == "__main__":
+    for file, text in pages().items():
+        (DOCS / file).write_text(text, encoding="utf-8")
+        print(DOCS / file)
