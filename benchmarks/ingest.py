@@ -171,7 +171,7 @@ def main() -> None:
         else:
             with server() as url:
                 print(row("ours", arguments.size or 10_000, ours(Path(name), url, arguments.size or 10_000)))
-                print(urlopen(f"{url}/count").read().decode(), "asked for")
+                print(sum(json.loads(urlopen(f"{url}/count").read()).values()), "asked for")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,8 @@ class IngestConfig:
     x_robots_tag: bool = True
     """Whether pictures sent with X-Robots-Tag noai, noimageai, noindex or noimageindex are refused."""
     tdm_reservation: bool = True
-    """Whether pictures sent with TDM-Reservation: 1 are refused."""
+    """Whether pictures are refused that are sent with TDM-Reservation: 1, or that the host's /.well-known/tdmrep.json
+    reserves, unless they are sent with TDM-Reservation: 0."""
     keep_fetched: bool = True
     """Whether what came from the web is kept as it came. It takes the room of the originals; without it, a run that is
     repeated fetches all of it again."""
