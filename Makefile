@@ -5,7 +5,7 @@ ENGINES := .venv-engines
 PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-engines check format audit lock clean
+.PHONY: demo test test-engines bench check format audit lock clean
 
 demo: $(VENV)/ready
 	$(RUN) -m demo --output out/demo
@@ -36,6 +36,14 @@ $(VENV)/ready: requirements.lock setup.py
 $(ENGINES)/ready: requirements-engines.lock setup.py
 	PYTHON=$(PYTHON) VENV=$(ENGINES) LOCK=requirements-engines.lock sh scripts/setup.sh
 	touch $@
+
+# Peers need an environment of their own: their requirements and ours exclude each other.
+bench: $(VENV)/ready
+	$(VENV)/bin/python -m venv .venv-peers 2>/dev/null || uv venv --quiet --clear .venv-peers
+	.venv-peers/bin/python -m pip --version >/dev/null 2>&1 \
+	  && .venv-peers/bin/python -m pip install --quiet img2dataset faiss-cpu \
+	  || uv pip install --quiet --python .venv-peers img2dataset faiss-cpu
+	$(RUN) -m benchmarks --peers .venv-peers/bin/python $(if $(VOTES),--votes $(VOTES))
 
 # Asks the advisory databases about the locked versions; needs the network.
 audit:

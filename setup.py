@@ -49,11 +49,16 @@ setup(
     "at exact noise levels, and the robust training that they are for.",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    keywords="label noise, noisy labels, controlled noise, MentorMix, MentorNet, crowdsourcing, Apache Beam, PyTorch",
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["pipeline*", "training*", "schemas*"]),
-    package_data={"schemas": ["py.typed"], "pipeline": ["py.typed"], "training": ["py.typed"]},
+    package_data={
+        "schemas": ["py.typed"],
+        "pipeline": ["py.typed", "flex_template/Dockerfile", "flex_template/metadata.json"],
+        "training": ["py.typed"],
+    },
     install_requires=PIPELINE,
     extras_require={
         "training": TRAINING,
@@ -74,7 +79,10 @@ setup(
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
     ],
 )

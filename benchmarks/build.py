@@ -1,6 +1,6 @@
 """The build at full size: time, peak memory, and whether every number of processes and every runner writes the same bytes.
 
-    python benchmarks/build.py --config configs/cifar10n.yaml --source DIR --output DIR [--as 1,2,8,BundleBasedDirectRunner]
+    python -m benchmarks.build --config configs/cifar10n.yaml --source DIR --output DIR [--as 1,2,8,BundleBasedDirectRunner]
 
 Builds the dataset once in each way, verifies it, and prints a table.
 """

@@ -1,7 +1,7 @@
 """Which radii tell copies of a picture from other pictures: recall and false positives by transform.
 
-    python benchmarks/calibrate.py                          # pictures drawn here, 256 to 400 pixels a side
-    python benchmarks/calibrate.py --pictures DIR --size 32 # JPEG files of a folder, kept at 32×32
+    python -m benchmarks.calibrate                          # pictures drawn here, 256 to 400 pixels a side
+    python -m benchmarks.calibrate --pictures DIR --size 32 # JPEG files of a folder, kept at 32×32
 
 Each picture is transformed as copies on the web are. Original and copy then go through the pipeline's own
 normalisation and encoding, and are fingerprinted as it does. All originals are compared with all copies: a pair is
@@ -25,8 +25,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fingerprint import fingerprint
-from pipeline.ingest.images import open_stored
-from pipeline.ingest.normalise import encode, normalise
+from pipeline.ingest.normalise import encode, normalise, open_stored
 
 try:
     import pdqhash

@@ -1,6 +1,6 @@
 """Decode, normalise, encode and fingerprint JPEGs of 500×375 on one core, beside the same in plain Pillow and imagehash.
 
-    python benchmarks/decode.py [--images 100] [--rounds 5] [--quick]
+    python -m benchmarks.decode [--images 100] [--rounds 5] [--quick]
 
 Both sides make the same things of each file: an upright RGB picture of the configured size, its JPEG, and the 64- and
 256-bit hashes of the picture that this JPEG gives back. "same" resizes with the filter that is nearest to ours,
@@ -25,11 +25,11 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageOps
 
+from benchmarks.rows import tell
 from pipeline.config import PRESETS, IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fingerprint import fingerprint
-from pipeline.ingest.images import open_stored
-from pipeline.ingest.normalise import encode, normalise
+from pipeline.ingest.normalise import encode, normalise, open_stored
 
 Work = Callable[[Sequence[bytes]], object]
 
@@ -156,6 +156,9 @@ def main() -> None:
             ratios = [found["ours"] / found[name] for name in ("same", "usual")]
             numbers = " | ".join(f"{rate:,.0f}/s" for rate in found.values())
             print(f"| {size} | {resample} | {numbers} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True)
+            what = f"500×375 JPEG to stored {size} px ({resample}) and hashes"
+            tell(what, "per CPU second", found["ours"], "Pillow + imagehash, the usual way", found["usual"])
+            tell(what, "per CPU second", found["ours"], "Pillow + imagehash, the same work", found["same"])
 
     shapes = [(500, 375), (375, 500), (640, 480), (801, 667), (1600, 1201), (90, 1000), (84, 84)]
     files = [photo(seed, *shapes[seed % len(shapes)]) for seed in range(count)]

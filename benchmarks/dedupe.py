@@ -1,9 +1,9 @@
 """All pairs of 64-bit hashes within a radius: ours beside faiss and imagededup, on the same hashes, in the same run.
 
     python -m venv peers && peers/bin/pip install faiss-cpu imagededup
-    python benchmarks/dedupe.py --peers peers/bin/python                          # 278,000 hashes; ten minutes
-    python benchmarks/dedupe.py --growth 10000 100000 1000000 --plot growth.svg   # ours, and faiss with --peers
-    python benchmarks/dedupe.py --join 1000000                                    # ours through Beam, by join
+    python -m benchmarks.dedupe --peers peers/bin/python                          # 278,000 hashes; ten minutes
+    python -m benchmarks.dedupe --growth 10000 100000 1000000 --plot growth.svg   # ours, and faiss with --peers
+    python -m benchmarks.dedupe --join 1000000                                    # ours through Beam, by join
 
 The hashes are random, with copies planted at every distance from 0 to the radius + 2. Each run is a process of its
 own, so that its peak memory is its own; seconds are from hashes in memory to pairs in memory. `--only` runs some.
@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks.rows import tell
 
 WEB, CLEAN_AND_TEST = 213_000, 65_000  # about the published set
 PLANTED = 20_000
@@ -242,6 +244,9 @@ def main() -> None:
             base = base or told
             rows.append((method, count, told))
             digests.add((told["pairs"], told["digest"]))
+            if told is not base:
+                what = f"all pairs of {count:,} hashes within {given.radius} bits"
+                tell(what, "s", base["seconds"], method, told["seconds"], more_is_better=False)
             print(f"| {count:,} | {method} | {told['seconds']:.2f} | {told['recall']:.4f} | {told['pairs']:,} | "
                   f"{told['more_mb']:.0f} | {told['seconds'] / base['seconds']:.1f} |", flush=True)  # fmt: skip
         print(f"all found the same pairs: {len(digests) == 1}", flush=True)

@@ -1,6 +1,6 @@
 """SIGKILL a training run at random moments, resume it each time, and compare the weights with an unbroken run's.
 
-    python benchmarks/kill.py --kills 5 --method dividemix
+    python -m benchmarks.kill --kills 5 --method dividemix
 
 Some minutes, for each start loads torch; exit code 1 if a bit differs.
 """

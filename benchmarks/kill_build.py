@@ -1,6 +1,6 @@
 """Kills a build with SIGKILL at random points, again and again, then lets it end and compares.
 
-    python benchmarks/kill_build.py [--kills 20] [--config FILE --source DIR]
+    python -m benchmarks.kill_build [--kills 20] [--config FILE --source DIR]
 
 Without --config, the small set of the tests is built. After every kill each set that has a manifest is read and
 checked by the trainer's reader; in the end the output must be, to the byte, that of a build that nobody disturbed.

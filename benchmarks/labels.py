@@ -1,10 +1,10 @@
 """Consensus from file to verdicts, beside crowd-kit in the same run: CPU time, memory, agreement of verdicts.
 
-    python benchmarks/labels.py --votes votes.parquet          # answers yes, no, maybe; columns image_id, class_id, …
-    python benchmarks/labels.py --kway                         # 200,000 synthetic votes on 100 classes
-    python benchmarks/labels.py --synthetic 1000000 10000000   # growth with the number of votes, ours alone
-    python benchmarks/labels.py --scale 1000000 10000000       # the label stage through Beam, on all cores
-    python benchmarks/labels.py --scale 10000000 --set method=dawid-skene passes_above=0    # in passes
+    python -m benchmarks.labels --votes votes.parquet          # answers yes, no, maybe; columns image_id, class_id, …
+    python -m benchmarks.labels --kway                         # 200,000 synthetic votes on 100 classes
+    python -m benchmarks.labels --synthetic 1000000 10000000   # growth with the number of votes, ours alone
+    python -m benchmarks.labels --scale 1000000 10000000       # the label stage through Beam, on all cores
+    python -m benchmarks.labels --scale 10000000 --set method=dawid-skene passes_above=0    # in passes
 
 Each run is a process of its own, so that its peak memory is its own. Peers get the yes and no votes only, since their
 methods have no answer that names no class; ours are timed on the same votes, and once more on all of them.
@@ -25,6 +25,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from benchmarks.rows import tell
 from pipeline.jobs.ingest import IMAGES_PER_SHARD, SMALLEST_BUCKETS
 from pipeline.keyed_hash import bucket, bucket_count, place
 from pipeline.labels.consensus.matrix import VoteMatrix
@@ -132,7 +133,7 @@ def theirs(method: str, load: dict, iterations: int | None) -> dict:
 def measure(who: str, method: str, load: dict, iterations: int | None = None, limit: float = 900.0) -> dict:
     """One run in a process of its own; {"failed": …} where it does not end well."""
     job = json.dumps([who, method, load, iterations])
-    command = [sys.executable, "-W", "ignore", __file__, "--job", job]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.labels", "--job", job]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired:
@@ -227,7 +228,10 @@ def scale(votes: int, settings: list[str]) -> str:
     """A line of the table: the label stage as a user runs it, and the largest memory of one of its processes."""
     with tempfile.TemporaryDirectory() as folder:
         # In another process: what this one holds would count as memory of those that it starts.
-        subprocess.run([sys.executable, __file__, "--job", json.dumps(["input", folder, votes])], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.labels", "--job", json.dumps(["input", folder, votes])],
+            check=True,
+        )
         command = [sys.executable, "-m", "pipeline", "label", "--config", f"{folder}/build.yaml"]
         command += [part for setting in settings for part in ("--set", f"label.{setting}")]
         start = os.times()
@@ -279,21 +283,31 @@ def main() -> None:
     def show(line: str) -> None:
         print(line, flush=True)
 
-    def compare(name: str, method: str, load: dict, iterations: int | None = None) -> None:
+    def compare(of: str, name: str, method: str, load: dict, iterations: int | None = None) -> None:
         one = measure("ours", method, load, iterations, arguments.limit)
         peer = measure("theirs", method, load, iterations, arguments.limit)
         show(row(name, one, peer))
+        if "seconds" in one and "seconds" in peer:
+            tell(
+                f"{name}, {of}, file to verdicts",
+                "CPU s",
+                one["seconds"],
+                "crowd-kit",
+                peer["seconds"],
+                False,
+            )
 
     if arguments.votes:
         file = {"path": arguments.votes, "unsure": False, "questions": arguments.questions}
+        which = f"votes on {Path(arguments.votes).parent.name}"
         show(HEAD)
         for method in arguments.methods:
             if method in PEERS:
-                compare(method, method, {"file": file})
+                compare(which, method, method, {"file": file})
         if "dawid-skene" in arguments.methods:
-            compare("dawid-skene, 10 iterations each", "dawid-skene", {"file": file}, 10)
+            compare(which, "dawid-skene, 10 iterations each", "dawid-skene", {"file": file}, 10)
         if "mace" in arguments.methods:
-            compare("mace, 50 iterations each", "mace", {"file": file}, 50)
+            compare(which, "mace, 50 iterations each", "mace", {"file": file}, 50)
         show("\n| all votes, unsure ones too: ours | CPU s | iterations | peak MiB | yes | no | undecided |")
         show("|---|---:|---:|---:|---:|---:|---:|")
         items, _, answers = read(arguments.votes, True, arguments.questions)
@@ -312,7 +326,7 @@ def main() -> None:
         show("\n200,000 votes, 50,000 items, 100 classes, 500 workers" + HEAD)
         for method in ("dawid-skene", "one-coin"):
             if method in arguments.methods:
-                compare(method, method, load)
+                compare("200,000 votes of 100 classes", method, method, load)
     if arguments.synthetic:
         show("\n| votes | method | CPU s | s per million votes | peak MiB |\n|---:|---|---:|---:|---:|")
     for votes in arguments.synthetic:

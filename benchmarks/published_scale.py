@@ -28,7 +28,7 @@ from schemas.duplicate import DUPLICATE
 from schemas.listed import LISTED_SET
 from schemas.vote import VOTE
 
-IDS = Path(os.environ.get("CNWL_IDS", Path(__file__).parents[2] / "shared" / "data" / "cnwl"))
+IDS = Path(os.environ.get("CNWL_IDS", "cnwl"))
 WEB_ROWS, WRONG = 212_588, 54_400
 RED_LEVELS = {"0.0": 0.0, "0.4": 0.4, "0.8": 0.8}
 QUIET_BLUE = 14_457 / 60_000  # what a user counted in the published blue_noise_nl_0.4

@@ -1,6 +1,6 @@
 """What twenty training sets cost beside one, self-contained and shared.
 
-    python benchmarks/split.py --output DIR [--clean 50000] [--wrong 45000] [--test 5000]
+    python -m benchmarks.split --output DIR [--clean 50000] [--wrong 45000] [--test 5000]
 
 Makes the tables of the earlier stages at the size of Mini-ImageNet (100 classes, JPEG of 84×84; ids are real rows, the
 pictures repeat), then runs the split stage for one set and for twenty (red and blue at ten levels), self-contained and in
@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from benchmarks.rows import tell
 from pipeline.keyed_hash import bucket, bucket_count, place
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
@@ -187,6 +188,9 @@ def main() -> None:
     rows = {name: measure(arguments.output, overrides) for name, overrides in RUNS.items()}
     one = rows["one set"][0]
     shared = rows["one set, shared"][0]
+    for name, base in (("twenty sets", "one set"), ("twenty sets, shared", "one set, shared")):
+        what = f"{name}, {arguments.clean:,} images"
+        tell(what, "s", rows[name][0], f"twenty times {base}", 20 * rows[base][0], more_is_better=False)
     print(f"\n{arguments.clean:,} clean, {arguments.wrong:,} wrong, {arguments.test:,} test images\n")
     print(
         "| run | wall s | of one set | of one shared | MiB written | peak MiB, largest process |\n"

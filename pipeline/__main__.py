@@ -88,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--format", required=True, choices=("webdataset", "folder"), help="what to write")
     sub.add_argument("--output", required=True, metavar="DIR", help="an empty folder, or a new one")
     searching.add_retrieve(verbs)
+    searching.add_list_folder(verbs)
     published.add_import_cnwl(verbs)
     published.add_from_cifar_n(verbs)
     return top

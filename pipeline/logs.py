@@ -10,3 +10,5 @@ def set_up_logging() -> None:
     # Our own processes and workers run as we set them; these two doubt it on every start.
     logging.getLogger("apache_beam.runners.portability.fn_api_runner.fn_runner").setLevel(logging.ERROR)
     logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel(logging.ERROR)
+    # What a task raises is logged there, traceback and all, and raised as well.
+    logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)

@@ -91,6 +91,14 @@ def retrieve(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
     return OK
 
 
+def list_folder(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
+    """List the pictures that one has."""
+    from pipeline.retrieve.verb import run_list_folder
+
+    show_json(arguments, run_list_folder(arguments, say))
+    return OK
+
+
 def import_cnwl(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
     """Read the released benchmark."""
     from pipeline.published.verbs import run_import_cnwl
@@ -116,5 +124,5 @@ def show_json(arguments: argparse.Namespace, result: Any) -> None:
 VERBS: dict[str, Callable[[argparse.Namespace, list[str], Say], int]] = {
     **dict.fromkeys((*STAGES, "build"), stages),
     "verify": verify, "report": report, "export": export,
-    "retrieve": retrieve, "import-cnwl": import_cnwl, "from-cifar-n": from_cifar_n,
+    "retrieve": retrieve, "list-folder": list_folder, "import-cnwl": import_cnwl, "from-cifar-n": from_cifar_n,
 }  # fmt: skip

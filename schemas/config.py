@@ -1,6 +1,7 @@
 """Typed configuration: frozen dataclasses filled from YAML and `--set key=value`; unknown keys are errors."""
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -61,7 +62,7 @@ def build(kind: type[T], raw: Mapping[str, Any], where: str = "config") -> T:
     values of a wrong type; what `__post_init__` raises as ValueError is passed on with the place.
     """
     assert dataclasses.is_dataclass(kind)
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     known = {field.name: field for field in dataclasses.fields(kind) if field.init}
     for key in raw:
         if key not in known:
@@ -81,6 +82,12 @@ def build(kind: type[T], raw: Mapping[str, Any], where: str = "config") -> T:
         return kind(**values)
     except ValueError as error:
         raise UsageError(f"{where}: {error}") from error
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Evaluated once: a manifest of many shards would ask for those of a shard again and again."""
+    return typing.get_type_hints(kind)
 
 
 def _value(kind: Any, raw: Any, where: str) -> Any:

@@ -43,6 +43,7 @@ CODES = {
     "truncated": "the image data ends early or is damaged",
     "too_many_pixels": "more pixels than the limit, told by the header before decoding",
     "too_small": "a side is shorter than the limit",
+    "decoder_crashed": "decoding it ended the process that did it, each time",
     # votes
     "unknown_image": "a vote about an image and class that no retrieval row has",
     "unknown_answer": "the answer is neither yes, no nor unsure",

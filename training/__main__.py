@@ -77,10 +77,14 @@ def parser() -> argparse.ArgumentParser:
 
     study = verb(
         "study",
-        "Train a grid of colour × level × method × seed. Finished runs are skipped, failed ones tried again.",
+        "Train a grid of colour × level × method × network × setting × seed. Finished runs are skipped, killed ones "
+        "resumed, failed ones tried again. Start it as often as you like, on as many machines as see the folder.",
         "study --data dataset --output study --levels 0.2 0.4 --colours red blue --seeds 0 1 2 --jobs 2",
     )
-    study.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the built sets")
+    study.add_argument("--data", required=True, metavar="DIR", help="folder or address of the built sets")
+    study.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where an address (s3://, gs://, …) is copied to"
+    )
     study.add_argument("--output", type=Path, required=True, metavar="OUT", help="folder of the study")
     study.add_argument(
         "--config", type=Path, metavar="YAML", help="file with these keys; the command line wins"
@@ -90,11 +94,19 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument(
         "--methods", nargs="+", metavar="NAME", help="default: vanilla mixup mentornet mentormix"
     )
+    study.add_argument("--networks", nargs="+", metavar="NAME", help="default: the recipe's")
     study.add_argument("--seeds", type=int, nargs="+", metavar="N", help="default: 0 1 2")
     study.add_argument("--recipe", metavar="NAME", help="for all runs (default: cifar10n_cpu)")
     study.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
     study.add_argument(
-        "--jobs", type=positive, default=1, metavar="N", help="runs at a time, which share the cores"
+        "--jobs",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="runs at a time, which share the cores, or the GPU",
+    )
+    study.add_argument(
+        "--plan", action="store_true", help="train nothing: tell what there is to do, and how long it takes"
     )
 
     plot = verb("plot", "Draw a study: accuracy against noise level, and a summary table.", "plot study")

@@ -25,7 +25,7 @@ from training.recipes.choose import configure
 from training.run_directory import read_config, read_result, write_json
 from training.show import show
 from training.stop_signal import StopSignal
-from training.study import grid, runs, summary, table
+from training.study import claims, grid, plan, runs, summary, table
 from training.tensorboard import tensorboard_log
 from training.trainer import Trainer
 from training.world import join_world
@@ -87,26 +87,29 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def study(arguments: argparse.Namespace) -> int:
-    """Train what is missing of a grid, and gather all results in one table; 1 if a run failed."""
-    config = _study_config(arguments)
-    cells = grid.plan(config, arguments.data)
-    folder = arguments.output / "runs"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(arguments.output / "study.json", asdict(config))
-    todo = {cell.run.name for cell in cells if read_result(folder / cell.run.name) is None}
-    print(f"{len({cell.run.name for cell in cells})} runs, {len(todo)} to train", file=sys.stderr)
+    """Train what is missing of a grid, and gather all results in two tables; 1 if a run failed."""
+    config, output = _study_config(arguments), arguments.output
+    data = local_copy(arguments.data, grid.splits(config), arguments.cache)
+    cells = grid.plan(config, data)
+    all_runs = [cell.run for cell in cells]
+    ahead = plan.make_plan(all_runs, output, data, config.test, measure=arguments.plan)
+    if arguments.plan:
+        show(asdict(ahead), arguments.json) if arguments.json else print(ahead)
+        return 0
+    print(ahead, file=sys.stderr)
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(output / "study.json", asdict(config))
     try:
-        ended = runs.run_all(
-            [cell.run for cell in cells], arguments.data, config.test, folder, arguments.jobs
-        )
-        for done, run in enumerate(ended, 1):
-            tqdm.write(f"[{done}/{len(todo)}] {_outcome(folder / run.name)}", file=sys.stderr)
+        for run in runs.run_all(all_runs, data, config.test, output, arguments.jobs):
+            table.write(table.collect(cells, output), output)
+            ahead = plan.make_plan(all_runs, output, data, config.test, measure=False)
+            tqdm.write(f"{_outcome(output, run.name)} · {ahead}", file=sys.stderr)
     except KeyboardInterrupt:
         print("stopped; the same command goes on where it was", file=sys.stderr)
         return 130
     finally:
-        results = table.collect(cells, folder)
-        table.write(results, arguments.output)
+        results, curves = table.collect(cells, output)
+        table.write((results, curves), output)
     if arguments.json:
         print(json.dumps(results.to_pylist()))
     else:
@@ -121,19 +124,22 @@ def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
         if not arguments.config.is_file():
             raise UsageError(f"--config: no file {arguments.config}")
         raw = parse_yaml(arguments.config.read_text(encoding="utf-8"), str(arguments.config))
-    given = {name: getattr(arguments, name) for name in ("levels", "colours", "methods", "seeds", "recipe")}
+    given = {
+        name: getattr(arguments, name)
+        for name in ("levels", "colours", "methods", "networks", "seeds", "recipe")
+    }
     raw |= {name: value for name, value in given.items() if value is not None}
     raw["set"] = merge(raw.get("set") or {}, parse_overrides(arguments.set))
     return build(grid.StudyConfig, raw, str(arguments.config or "study"))
 
 
-def _outcome(directory: Path) -> str:
-    result = read_result(directory)
+def _outcome(output: Path, name: str) -> str:
+    result = read_result(claims.finished_folder(output, name))
     if result is None:
-        return f"{directory.name}: FAILED, {runs.read_failure(directory)}"
+        return f"{name}: FAILED, {claims.read_failure(output, name)}"
     return (
-        f"{directory.name}: final {100 * result['final_accuracy']:.1f} %, best "
-        f"{100 * result['best_accuracy']:.1f} %, {result['seconds']:.0f} s"
+        f"{name}: final {100 * result['final_accuracy']:.1f} %, best {100 * result['best_accuracy']:.1f} %, "
+        f"{plan.duration(result['seconds'])}"
     )
 
 

@@ -1,6 +1,5 @@
 """One bucket of images: fetch, decode, normalise, fingerprint, in the order of `place`, with bounded memory."""
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from tempfile import TemporaryFile
@@ -12,10 +11,9 @@ import pyarrow as pa
 from PIL import Image
 
 from pipeline.config import IngestConfig
-from pipeline.ingest.decode import decode
 from pipeline.ingest.fetch import Fetched, Fetcher, Line
 from pipeline.ingest.fingerprint import fingerprint
-from pipeline.ingest.normalise import encode, normalise
+from pipeline.ingest.picture import Picture
 from pipeline.ingest.store import Store
 from pipeline.keyed_hash import place
 from pipeline.rejections import Rejected
@@ -34,6 +32,7 @@ class Tools:
     fetcher: Fetcher
     store: Store
     config: IngestConfig
+    make: Callable[[bytes], Picture]
     retry: frozenset[str] = frozenset()  # codes of rejections that are to be given another try
     advance: Callable[[int], object] = int  # is told how many images are done
 
@@ -72,17 +71,17 @@ def _results(
 ) -> Iterator[tuple[Line, tuple[Row, Image.Image] | Rejected]]:
     again: list[Line] = []
     for line, fetched in tools.fetcher.fetch_all(lines, tools.store, tools.retry):
-        result = _ingest_one(line, fetched, tools.config, spool)
+        result = _ingest_one(line, fetched, tools, spool)
         if isinstance(result, Rejected) and result.code in tools.retry and tools.store.keeps(line["url"]):
             again.append(line)  # what was fetched is no good; there may be something else now
         else:
             yield line, result
     for line, fetched in tools.fetcher.fetch_all(again, tools.store, tools.retry, fresh=True):
-        yield line, _ingest_one(line, fetched, tools.config, spool)
+        yield line, _ingest_one(line, fetched, tools, spool)
 
 
 def _ingest_one(
-    line: Line, fetched: Fetched | Rejected, config: IngestConfig, spool: IO[bytes]
+    line: Line, fetched: Fetched | Rejected, tools: Tools, spool: IO[bytes]
 ) -> tuple[Row, Image.Image] | Rejected:
     """The row of an image, and the picture as it will be read again."""
     if isinstance(fetched, Rejected):
@@ -92,28 +91,22 @@ def _ingest_one(
             raise Rejected(
                 "sha256_mismatch", f"{fetched.sha256}; mend the list, or look for the file it means"
             )
-        if len(fetched.data) > config.max_bytes:  # it was kept when the limit was higher
-            raise Rejected("too_large", f"more than {config.max_bytes} bytes")
-        decoded = decode(fetched.data, config)
-        picture = normalise(decoded, config)
-        encoded = encode(picture, config)
+        if len(fetched.data) > tools.config.max_bytes:  # it was kept when the limit was higher
+            raise Rejected("too_large", f"more than {tools.config.max_bytes} bytes")
+        made = tools.make(fetched.data)
     except Rejected as rejected:
         rejected.asked = fetched.asked
         return rejected
     row = {
         "image_id": line["image_id"],
         "source": line["source"],
-        "image": (spool.tell(), len(encoded)),
-        "width": decoded.width,
-        "height": decoded.height,
-        "format": decoded.format,
-        "animated": decoded.animated,
+        "image": (spool.tell(), len(made.encoded)),
         "bytes_in": len(fetched.data),
         "sha256": fetched.sha256,
+        **made.seen,
     }
-    spool.write(encoded)
-    # PNG gives back the pixels that went in; other encodings do not.
-    return row, picture if config.format == "png" else open_stored(encoded)
+    spool.write(made.encoded)
+    return row, made.pixels
 
 
 def _with_fingerprints(batch: list[tuple[Row, Image.Image]]) -> Iterator[Row]:
@@ -126,8 +119,3 @@ def _with_bytes(row: Row, spool: IO[bytes], config: IngestConfig) -> Row:
     offset, length = row["image"]
     spool.seek(offset)
     return row | {"image": {"bytes": spool.read(length), "path": f"{row['image_id']}.{config.format}"}}
-
-
-def open_stored(data: bytes) -> Image.Image:
-    """Decode a picture that the pipeline itself has encoded."""
-    return Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")).convert("RGB")

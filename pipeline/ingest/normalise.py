@@ -50,3 +50,8 @@ def encode(picture: Image.Image, config: IngestConfig) -> bytes:
     else:
         picture.save(buffer, "JPEG", quality=config.quality)
     return buffer.getvalue()
+
+
+def open_stored(data: bytes) -> Image.Image:
+    """Decode a picture that the pipeline itself has encoded."""
+    return Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")).convert("RGB")

@@ -4,9 +4,11 @@ The metadata of an image decides its bucket; a bucket is one task that fetches i
 shard. So the pictures themselves never cross a shuffle, and memory holds one batch of them.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -18,14 +20,18 @@ from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.ingest.fetch import Fetcher
 from pipeline.ingest.images import Tools, ingest_images
+from pipeline.ingest.isolated import Isolated
+from pipeline.ingest.picture import make_picture
 from pipeline.ingest.rows import check_rows, distinct_images, resolve_rows
 from pipeline.ingest.store import Store, begin_run
 from pipeline.jobs import web_report
+from pipeline.jobs.begun import any_left, noted
 from pipeline.jobs.metrics import count, timed
 from pipeline.jobs.progress import advance
 from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.stage import Stage, counts, plain
 from pipeline.jobs.tables import CommitTable, Written, by_bucket
+from pipeline.jobs.worker_processes import WorkerDied
 from pipeline.keyed_hash import bucket_count, place
 from pipeline.records import check_readable, read_records
 from pipeline.rejections import Rejected, check_share, malformed_rows, reject
@@ -80,18 +86,23 @@ def run(
             check_readable(path, RETRIEVAL_LIST)
         rows = sum(_count_rows(path) for path in paths.values())
         buckets = bucket_count(rows, IMAGES_PER_SHARD, SMALLEST_BUCKETS)
-        for folder in places.values():
-            directory.open_for_writing(folder)
-        job = IngestLists(
-            config,
-            [(source, name, files.join(config.source, name)) for source, name in lists],
-            places,
-            buckets,
-            stage.about,
-            Kept(fetched_folder(output), begin_run(fetched_folder(output)), frozenset(retry)),
-        )
         work = Work("ingest", output, "rows", rows, rows * SECONDS_PER_ROW)
-        run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, work)
+        fetched, begun = fetched_folder(output), files.join(output, "ingest", "begun")
+
+        def run_once() -> None:
+            for folder in places.values():
+                directory.open_for_writing(folder)
+            kept = Kept(fetched, begin_run(fetched), frozenset(retry), begun, any_left(begun))
+            named = [(source, name, files.join(config.source, name)) for source, name in lists]
+            job = IngestLists(config, named, places, buckets, stage.about, kept)
+            run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, work)
+
+        try:
+            run_once()
+        except WorkerDied as died:
+            logging.warning("ingest begins anew, and decodes pictures in processes of their own: %s", died)
+            run_once()
+        files.remove(begun)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     _check_nothing_lost(manifests)
     if not up_to_date or not files.exists(web_report.path(output)):
@@ -104,11 +115,18 @@ def run(
 
 @dataclass(frozen=True)
 class Kept:
-    """The folder of what came from the web, the number of this run in it, and what this run is to try again."""
+    """What a run knows of the runs before it."""
 
     folder: str
+    """Of what came from the web."""
     run: int
+    """The number of this run in it."""
     retry: frozenset[str]
+    """Rejections that are to be given another try."""
+    begun: str
+    """Folder of the buckets that were begun and not ended."""
+    isolate: bool
+    """Whether there were any: a picture may have crashed its decoder."""
 
 
 class IngestLists(beam.PTransform):
@@ -173,15 +191,22 @@ class IngestBucket(beam.DoFn):
     def setup(self) -> None:
         """Connections, and what is remembered of hosts, outlive a bucket."""
         self.fetcher = Fetcher(self.config.source, self.config.ingest)
+        self.isolated = Isolated(self.config.ingest)
 
     def teardown(self) -> None:
         """Close the connections."""
         self.fetcher.close()
+        self.isolated.close()
 
     @timed
     def process(self, element: tuple[int, Iterable[tuple[str, pa.Table]]]) -> Iterator[Any]:
         """Settle, fetch, write."""
         index, parts = element
+        name = directory.shard_name("part", index, self.buckets)
+        with noted(self.kept.begun, name) as again:
+            yield from self._ingest(name, parts, isolate=again or self.kept.isolate)
+
+    def _ingest(self, name: str, parts: Iterable[tuple[str, pa.Table]], isolate: bool) -> Iterator[Any]:
         gathered: dict[str, list[pa.Table]] = {"rows": [], "rejections": []}
         for kind, rows in parts:
             gathered[kind].append(rows)
@@ -191,9 +216,8 @@ class IngestBucket(beam.DoFn):
 
         rows, settled = resolve_rows(rows)
         rejections.append(settled)
-        name = directory.shard_name("part", index, self.buckets)
         failed: dict[str, Rejected] = {}
-        shard = write_shard(self.places["images"], name, IMAGES.schema, self._images(rows, failed))
+        shard = write_shard(self.places["images"], name, IMAGES.schema, self._images(rows, failed, isolate))
         advance(
             rows_in - len(failed) - (shard.rows if shard else 0)
         )  # the rows without an image of their own
@@ -208,13 +232,15 @@ class IngestBucket(beam.DoFn):
         shard = write_shard(self.places["rejections"], name, REJECTION.schema, [rejected])
         yield _output("rejections", Written(shard, Counter(rejected["code"].to_pylist())))
 
-    def _images(self, rows: pa.Table, failed: dict[str, Rejected]) -> Iterator[pa.Table]:
+    def _images(self, rows: pa.Table, failed: dict[str, Rejected], isolate: bool) -> Iterator[pa.Table]:
         """The image tables of the bucket; fills `failed` on the way."""
         wanted = distinct_images(rows)
         urls = wanted["url"][wanted["path"].isna()].dropna()
         store = Store(self.kept.folder, self.kept.run, urls, self.config.ingest)
         try:
-            tools = Tools(self.fetcher, store, self.config.ingest, self.kept.retry, advance)
+            config = self.config.ingest
+            make = self.isolated.make if isolate else partial(make_picture, config=config)
+            tools = Tools(self.fetcher, store, config, make, self.kept.retry, advance)
             yield from ingest_images(wanted, tools, failed)
         finally:
             store.close()

@@ -2,9 +2,7 @@
 
 import logging
 import os
-import shlex
 import shutil
-import sys
 from collections.abc import Sequence
 
 import apache_beam as beam
@@ -16,28 +14,14 @@ from apache_beam.options.pipeline_options import (
     PrismRunnerOptions,
     StandardOptions,
 )
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
-from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
+from pipeline.jobs.worker_processes import ProcessRunner
 from schemas.errors import UsageError
 
 WORTH_A_PROCESS_SECONDS = 10.0  # a worker process needs a few seconds until it has imported Beam
 LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner")
-
-
-class _Connection(worker_handlers.ControlConnection):
-    """The runner's connection to a worker process, which ends a worker that comes too late, too.
-
-    Beam's own (2.77) tells only workers that are connected that the job is over. If a job fails before the last one
-    has started, that one waits for work for ever, and the runner for its end.
-    """
-
-    def close(self) -> None:
-        """Leave word for a worker that is still to come, or stop the one that is there."""
-        if self._state == worker_handlers.BeamFnControlServicer.UNSTARTED_STATE:
-            self.push(worker_handlers.BeamFnControlServicer._DONE_MARKER)
-        super().close()
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:
@@ -69,10 +53,7 @@ def local_runner(options: PipelineOptions, cpu_seconds: float | None) -> Pipelin
     direct.direct_num_workers = workers
     if workers == 1:
         return FnApiRunner()
-    worker_handlers.ControlConnection = _Connection
-    # Beam runs this through a shell, hence the quotes.
-    command = f"{shlex.quote(sys.executable)} -m pipeline.jobs.local_worker"
-    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
+    return ProcessRunner()
 
 
 def _tell_downloads(runner: str, options: PipelineOptions) -> None:

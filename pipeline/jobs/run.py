@@ -12,6 +12,7 @@ from apache_beam.runners.runner import PipelineRunner
 
 from pipeline.jobs import metrics, progress
 from pipeline.jobs.options import beam_options, local_runner
+from pipeline.jobs.worker_processes import WorkerDied
 from schemas.errors import DataError, UsageError
 
 Construct = Callable[[beam.Pipeline], object]
@@ -55,9 +56,11 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
             if template := options.view_as(GoogleCloudOptions).template_location:
                 raise Staged(template)
             result.wait_until_finish()
-    except (UsageError, Staged):
+    except (UsageError, Staged, WorkerDied):
         raise
     except Exception as error:
+        if _interrupted(error):
+            raise KeyboardInterrupt from error
         # A worker in another process sends its traceback as text; what the user can mend is in its last line.
         told = re.findall(r"^schemas\.errors\.DataError: (.*)", str(error), re.MULTILINE)
         if isinstance(error, DataError):
@@ -68,6 +71,13 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
     seconds = round(time.monotonic() - start, 3)
     name = options.view_as(StandardOptions).runner or "FnApiRunner"
     metrics.write(work.output, work.stage, {"runner": name, "seconds": seconds, **metrics.collect(result)})
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C lies behind an error: where Beam runs our code in this process, it wraps whatever is raised."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _pipeline(runner: PipelineRunner | None, options: PipelineOptions) -> beam.Pipeline:

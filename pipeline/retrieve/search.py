@@ -67,10 +67,7 @@ def retrieve(
 
     Every page that came is kept beside `output` until then, so that a stopped search goes on from there.
     """
-    if not output.endswith(ENDINGS) or "://" in output:
-        raise UsageError(f"--output {output}: give a local file that ends in {', '.join(ENDINGS)}")
-    if os.path.exists(output):
-        raise UsageError(f"--output {output} is there already; remove it or give another name")
+    check_new("--output", output)
     files.make_folder(os.path.dirname(output) or ".")
     journal = _Journal(f"{output}.searching", request)
     rows: list[dict[str, Any]] = []
@@ -95,7 +92,7 @@ def retrieve(
         if len(seen) < request.per_class:
             short.append(name)
         say(f"{name}: {len(seen):,} of {request.per_class:,}")
-    _write(rows, output)
+    write_list(rows, output, COLUMNS)
     journal.remove()
     return {"rows": len(rows), "requests": client.requests, **counts, "short": short}
 
@@ -163,17 +160,26 @@ class _Journal:
         os.remove(self.path)
 
 
-def _write(rows: list[dict[str, Any]], path: str) -> None:
+def check_new(flag: str, path: str) -> None:
+    """Raise UsageError unless `path` can be the file of a new list."""
+    if not path.endswith(ENDINGS) or "://" in path:
+        raise UsageError(f"{flag} {path}: give a local file that ends in {', '.join(ENDINGS)}")
+    if os.path.exists(path):
+        raise UsageError(f"{flag} {path} is there already; remove it or give another name")
+
+
+def write_list(rows: Sequence[Mapping[str, Any]], path: str, columns: Sequence[str]) -> None:
+    """Write rows as the ending of `path` says: CSV, JSON lines or Parquet."""
     with files.replace(path) as file:
         if path.endswith(".parquet"):
-            kinds = [(name, pa.int32() if name == "rank" else pa.string()) for name in COLUMNS]
-            parquet.write_table(pa.Table.from_pylist(rows, pa.schema(kinds)), file)
+            kinds = [(name, pa.int32() if name == "rank" else pa.string()) for name in columns]
+            parquet.write_table(pa.Table.from_pylist(list(rows), pa.schema(kinds)), file)
         elif path.endswith(".jsonl"):
             for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         else:
             text = io.StringIO(newline="")
-            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+            writer = csv.DictWriter(text, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
             file.write(text.getvalue().encode())

@@ -1,4 +1,4 @@
-"""The verb `retrieve` of the command line."""
+"""The verbs that make lists: `retrieve` asks a search provider, `list-folder` lists pictures that one has."""
 
 import argparse
 import os
@@ -41,6 +41,43 @@ def add_retrieve(verbs: Any) -> None:
     )
     sub.add_argument("--pause", type=float, metavar="SECONDS", help="between two requests [the provider's]")
     sub.add_argument("--endpoint", metavar="URL", help="another address of the same interface")
+
+
+def add_list_folder(verbs: Any) -> None:
+    """Add the verb, and its flags."""
+    sub = add_verb(
+        verbs,
+        "list-folder",
+        "write a list of the pictures in a folder that has a subfolder for each class",
+        "python -m pipeline list-folder mine/photos --output mine/clean.csv --test mine/test.csv",
+    )
+    sub.add_argument("folder", metavar="FOLDER", help="where the subfolders are")
+    sub.add_argument(
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="a new .csv, .jsonl or .parquet file beside or above FOLDER",
+    )
+    sub.add_argument(
+        "--test", metavar="FILE", help="another new file, for pictures that are held out as test set"
+    )
+    sub.add_argument(
+        "--test-share", type=float, default=0.2, metavar="P", help="how much of each class [%(default)s]"
+    )
+    sub.add_argument("--seed", type=int, default=0, metavar="N", help="decides which [%(default)s]")
+
+
+def run_list_folder(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run list-folder, say what was written, and return it."""
+    from pipeline.retrieve.folder import list_folder
+
+    told = list_folder(
+        arguments.folder, arguments.output, arguments.test, arguments.test_share, arguments.seed
+    )
+    say(f"{told['rows']:,} rows in {arguments.output}, classes: [{', '.join(told['classes'])}]")
+    if arguments.test:
+        say(f"{told['test_rows']:,} rows in {arguments.test}")
+    return told
 
 
 def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pyarrow import csv
 
 from pipeline import files
 from pipeline.dedupe.cross_label import cross_labels, summary
-from pipeline.ingest.images import open_stored
+from pipeline.ingest.normalise import open_stored
 from pipeline.jobs import dedupe, ingest, label, metrics, split, web_report
 from pipeline.jobs.stage import counts
 from pipeline.keyed_hash import keyed_hash

@@ -14,7 +14,7 @@ from pipeline import files
 from pipeline.config import DedupeConfig
 from pipeline.dedupe.leaks import find_leaks
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
-from pipeline.ingest.images import open_stored
+from pipeline.ingest.normalise import open_stored
 from pipeline.keyed_hash import place
 from pipeline.noise.examples import noise_by_class
 from pipeline.noise.splits import TEST_SPLIT

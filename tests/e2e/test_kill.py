@@ -1,5 +1,6 @@
 """A build that is killed again and again ends as if nothing had happened."""
 
+import os
 import random
 import signal
 import subprocess
@@ -16,20 +17,25 @@ from training.data.shards import load
 KILLS = 4
 
 
-def start(world, output: Path) -> subprocess.Popen:
+def start(world, output: Path, workers: int = 1, **environment: str) -> subprocess.Popen[bytes]:
     command = [
-        sys.executable,
-        "-m",
-        "pipeline",
         "build",
         "--config",
         str(world.config),
         "--output",
         str(output),
+        f"--direct_num_workers={workers}",
     ]
     return subprocess.Popen(
-        [*command, "--direct_num_workers=1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+        [sys.executable, "-m", "pipeline", *command], env={**os.environ, **environment}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def wait_for(path: Path, running: subprocess.Popen[bytes]) -> None:
+    """Importing Beam is not what is to be interrupted."""
+    while not path.exists() and running.poll() is None:
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -37,17 +43,30 @@ def test_a_killed_build_goes_on_and_no_reader_sees_half_a_set(world, built, tmp_
     output, moments = tmp_path / "out", random.Random(seed)
     for _ in range(KILLS):
         running = start(world, output)
-        waited = 0.0
-        while (
-            not (output / "ingest").exists() and waited < 30
-        ):  # importing Beam is not what is to be interrupted
-            time.sleep(0.02)
-            waited += 0.02
+        wait_for(output / "ingest", running)
         time.sleep(moments.uniform(0, 4))
         running.send_signal(signal.SIGKILL)
         running.communicate()
         for manifest in (output / "dataset").glob(f"*/{MANIFEST}"):
             load(manifest.parent)  # checks digests, counts and pictures: what is committed is whole
+    last = start(world, output)
+    _, errors = last.communicate()
+    assert last.returncode == 0, errors.decode()
+    assert digests(output) == digests(built)
+
+
+def test_ctrl_c_leaves_no_process_no_rubbish_and_what_the_next_run_goes_on_with(world, built, tmp_path):
+    output, temporary = tmp_path / "out", tmp_path / "temporary"
+    temporary.mkdir()
+    running = start(world, output, workers=2, TMPDIR=str(temporary))
+    wait_for(output / "ingest" / "begun", running)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all of them
+    _, errors = running.communicate()
+    assert running.returncode == 130, errors.decode()
+    assert errors.decode().startswith("stopped; what is finished is kept")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.pid, 0)
+    assert not list(temporary.iterdir())
     last = start(world, output)
     _, errors = last.communicate()
     assert last.returncode == 0, errors.decode()

@@ -47,6 +47,15 @@ def library_network(name: str, weights: str, classes: int) -> nn.Module:
     return (_torchvision if library == "torchvision" else _timm)(model, weights, classes)
 
 
+def imagenet_accuracy(name: str) -> float | None:
+    """Return the ImageNet top-1 that torchvision publishes for a network's weights, None for other networks."""
+    library, _, model = name.partition("/")
+    if library != "torchvision":
+        return None
+    measured = torchvision.models.get_model_weights(model).DEFAULT.meta["_metrics"]
+    return float(measured["ImageNet-1K"]["acc@1"]) / 100 if "ImageNet-1K" in measured else None
+
+
 def _torchvision(name: str, weights: str, classes: int) -> nn.Module:
     known = torchvision.models.list_models(module=torchvision.models)
     _check_name(name, known, "torchvision")

@@ -1,10 +1,12 @@
-"""The grid of a study: which runs answer for which cell of colour × level × method × seed."""
+"""The grid of a study: which runs answer for which cell of colour × level × method × network × setting × seed."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from schemas.config import merge
 from schemas.errors import DataError
 from training.config import MethodName, TrainConfig
 from training.data.shards import read_manifest
@@ -24,6 +26,13 @@ class StudyConfig:
     methods: tuple[MethodName, ...] = ("vanilla", "mixup", "mentornet", "mentormix")
     """Training methods to compare."""
 
+    networks: tuple[str, ...] = ()
+    """Networks to compare, as network.name has them; empty: the recipe's alone."""
+
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Ways to train, by name, each a set of changes to the recipe, laid on `set`; the key `recipe` names another
+    recipe: {scratch: {}, fine-tuned: {network: {weights: pretrained}, epochs: 20}}. Empty: `set` alone."""
+
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each cell is trained once per seed; mean and spread are taken over them."""
 
@@ -37,18 +46,25 @@ class StudyConfig:
     """Folder of the test set."""
 
     def __post_init__(self) -> None:
-        for name in ("levels", "colours", "methods", "seeds"):
+        for name in ("levels", "colours", "methods", "seeds", "networks"):
             values = getattr(self, name)
-            if not values:
+            if not values and name != "networks":
                 raise ValueError(f"{name} is empty; name at least one")
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} names one twice: {', '.join(map(str, values))}")
         for level in self.levels:
             if not 0 <= level < 1:
                 raise ValueError(f"levels are shares of wrong labels in [0, 1): {level}")
-        fixed = {"method", "seed"} & self.set.keys()
-        if fixed:
-            raise ValueError(f"set.{fixed.pop()}: the study varies this itself")
+        for name, changes in {
+            "set": self.set,
+            **{f"settings.{k}": v for k, v in self.settings.items()},
+        }.items():
+            network = changes.get("network")
+            fixed = {"method", "seed"} & changes.keys()
+            if self.networks and isinstance(network, Mapping) and "name" in network:
+                fixed.add("network.name")
+            if fixed:
+                raise ValueError(f"{name}.{fixed.pop()}: the study varies this itself")
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,7 @@ class Run:
     split: str
     config: TrainConfig
     name: str
+    images: int
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,8 @@ class Cell:
     colour: str
     noise_level: float
     method: str
+    network: str
+    setting: str
     seed: int
     run: Run
 
@@ -86,13 +105,29 @@ def plan(study: StudyConfig, data: Path) -> list[Cell]:
                 raise DataError(
                     f"{data / split}: its manifest says noise level {manifest.about['noise_level']}"
                 )
-            for method in study.methods:
-                for seed in study.seeds:
-                    over: Mapping[str, Any] = {**study.set, "method": method, "seed": seed}
-                    config = configure(study.recipe, level, over)
-                    name = f"{split}-{method}-{seed}-{config.digest(digest, test_digest)}"
-                    cells.append(Cell(colour, level, method, seed, Run(split, config, name)))
+            for setting, config in _configurations(study, level):
+                name = f"{split}-{config.method}-{config.seed}-{config.digest(digest, test_digest)}"
+                place = (config.method, config.network.name, setting, config.seed)
+                cells.append(Cell(colour, level, *place, Run(split, config, name, manifest.rows)))
     return sorted(cells, key=lambda cell: cell.run.split)
+
+
+def _configurations(study: StudyConfig, level: float) -> Iterator[tuple[str, TrainConfig]]:
+    """Yield setting and configuration of every run on one set."""
+    networks: list[dict[str, Any]] = [{"network": {"name": name}} for name in study.networks] or [{}]
+    settings = study.settings or {"": {}}
+    axes = itertools.product(settings.items(), networks, study.methods, study.seeds)
+    for (setting, changes), network, method, seed in axes:
+        recipe = changes.get("recipe", study.recipe)
+        over = merge(merge(study.set, {k: v for k, v in changes.items() if k != "recipe"}), network)
+        config = configure(recipe, level, {**over, "method": method, "seed": seed})
+        yield setting or ("fine-tuned" if config.network.weights else "scratch"), config
+
+
+def splits(study: StudyConfig) -> list[str]:
+    """Return the names of the sets that a study reads, if the first colour has the set without noise."""
+    noisy = [f"{colour}-{level:.2f}" for colour in study.colours for level in study.levels if level]
+    return [study.test, *noisy, *(f"{study.colours[0]}-{0:.2f}" for level in study.levels if not level)]
 
 
 def _split(study: StudyConfig, data: Path, colour: str, level: float) -> str:

@@ -1,41 +1,39 @@
-"""Carry out the runs of a study: skip what is finished, record what fails, go on with the rest."""
+"""Carry out the runs of a study: claim one, train it, go on to the next; what fails is recorded and stops nothing."""
 
 import functools
-import json
 import multiprocessing
 import os
-import threading
+import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import torch
 
 from schemas.errors import DataError
-from training.config import TrainConfig
 from training.data.shards import ImageSet, load_pair
 from training.device import choose_device
-from training.run_directory import read_result, write_json
 from training.stop_signal import StopSignal
+from training.study import claims
+from training.study.claims import Claim, Claims, Process
 from training.study.grid import Run
 from training.trainer import Trainer
 
-FAILURE = "failure.json"
+LOOK_EVERY = 0.5  # seconds between looks of the study at its own workers
 
 
 @dataclass(frozen=True)
-class Task:
-    """One run, with the places it needs; small enough to send to another process."""
+class Work:
+    """All that a process needs to take part in a study; small enough to send to it."""
 
     data: Path
     test: str
-    directory: Path
-    split: str
-    config: TrainConfig
+    output: Path
+    runs: Mapping[str, Run]
+    retried: Mapping[str, int]
 
 
 @functools.lru_cache(maxsize=1)
@@ -44,109 +42,118 @@ def _sets(data: Path, split: str, test: str) -> tuple[ImageSet, ImageSet]:
     return load_pair(data, split, test)
 
 
-def execute(task: Task, stop: Callable[[], bool], progress: bool) -> None:
-    """Train one run; whatever goes wrong in it is written to its failure.json and goes no further.
-
-    Raises KeyboardInterrupt, after a checkpoint, when stopped.
-    """
-    if stop():
-        raise KeyboardInterrupt
-    failure = task.directory / FAILURE
-    failure.unlink(missing_ok=True)
-    try:
-        sets = _sets(task.data, task.split, task.test)
-        if not task.directory.name.endswith(task.config.digest(*(one.digest for one in sets))):
-            raise DataError(f"{task.split}: built anew since this study began; run the study again")
-        trainer = Trainer(task.config, *sets, choose_device())
-        trainer.run(task.directory, resume=True, progress=progress, stop=stop)
-    except Exception as error:  # one bad run must not end a study of many
-        task.directory.mkdir(parents=True, exist_ok=True)
-        text = traceback.format_exc()
-        write_json(failure, {"error": f"{type(error).__name__}: {error}", "traceback": text})
-
-
-def read_failure(directory: Path) -> str | None:
-    """Return why the run in a folder failed, or None if it did not."""
-    path = directory / FAILURE
-    return json.loads(path.read_text(encoding="utf-8"))["error"] if path.is_file() else None
-
-
 def run_all(runs: Iterable[Run], data: Path, test: str, output: Path, jobs: int) -> Iterator[Run]:
-    """Train the runs that have not finished, `jobs` at a time, and yield each as it ends.
+    """Train the runs that have not finished, `jobs` at a time, and yield each as it ends, here or elsewhere.
 
-    The cores are shared out evenly among the processes. Raises KeyboardInterrupt when stopped; the runs
-    under way have saved checkpoints then.
+    The cores are shared out evenly among the jobs. Raises KeyboardInterrupt when stopped; the runs under way
+    have saved checkpoints then.
     """
-    unique = {run.name: run for run in runs}
-    todo = {name: run for name, run in unique.items() if read_result(output / name) is None}
-    tasks = {name: Task(data, test, output / name, run.split, run.config) for name, run in todo.items()}
+    todo = {run.name: run for run in runs if not claims.is_finished(output, run.name)}
+    work = Work(data, test, output, todo, claims.failures(output, todo))
     if jobs == 1:
         with StopSignal() as stop:
-            for name, task in tasks.items():
-                execute(task, stop, progress=True)
-                yield todo[name]
-        return
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+            yield from _carry_out(work, stop, progress=True)
+    else:
+        yield from _with_workers(work, jobs)
+
+
+def _carry_out(
+    work: Work, stop: Callable[[], bool], progress: bool, study: Process | None = None
+) -> Iterator[Run]:
+    """Take run after run until none is left, waiting for those that others have; yield each that has ended."""
+    known = Claims(work.output, work.retried, study)
+    todo = dict(work.runs)
+    while todo:
+        waiting = True
+        for name, run in list(todo.items()):
+            if stop():
+                raise KeyboardInterrupt
+            if not known.settled(name) and (claim := known.take(name)):
+                _train(claim, run, work, stop, progress)
+                waiting = False
+            if known.settled(name):
+                del todo[name]
+                waiting = False
+                yield run
+        until = time.monotonic() + claims.HEARTBEAT
+        while waiting and todo and time.monotonic() < until and not stop():
+            time.sleep(min(LOOK_EVERY, claims.HEARTBEAT))
+
+
+def _train(claim: Claim, run: Run, work: Work, stop: Callable[[], bool], progress: bool) -> None:
+    """Train a claimed run and publish it; whatever goes wrong in it is written to the claim and goes no further.
+
+    Raises KeyboardInterrupt, after a checkpoint, when stopped; a claim that was lost is given up.
+    """
+    try:
+        with claim.kept():
+            claim.inherit()
+            sets = _sets(work.data, run.split, work.test)
+            if not run.name.endswith(run.config.digest(*(one.digest for one in sets))):
+                raise DataError(f"{run.split}: built anew since this study began; run the study again")
+            trainer = Trainer(run.config, *sets, choose_device())
+            trainer.run(claim.work, resume=True, progress=progress, stop=lambda: stop() or claim.lost)
+        claim.publish()
+    except KeyboardInterrupt:
+        claim.end(claims.LOST if claim.lost else claims.STOPPED)
+        if not claim.lost:
+            raise
+    except Exception as error:  # one bad run must not end a study of many
+        claim.end(claims.FAILED, error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+
+
+def _with_workers(work: Work, jobs: int) -> Iterator[Run]:
+    """Let `jobs` processes carry out the work; one that dies is replaced, and what it trained has failed."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # torch is loaded once, not by each worker
     stopping = context.Event()
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare, initargs=(threads, stopping))
-    with StopSignal() as stop, pool:
-        futures: dict[Future[None], str] = {pool.submit(_in_worker, task): n for n, task in tasks.items()}
-        waiting = set(futures)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+
+    def start() -> BaseProcess:
+        worker = context.Process(target=_worker, args=(work, threads, stopping, claims.process(os.getpid())))
+        worker.start()
+        return worker
+
+    known, todo = Claims(work.output, work.retried), dict(work.runs)
+    with StopSignal() as stop:
+        workers = [start() for _ in range(min(jobs, len(todo)))]
         try:
-            while waiting:
-                done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in done:
-                    name = futures[future]
-                    try:
-                        future.result()
-                    except BrokenProcessPool:
-                        tasks[name].directory.mkdir(parents=True, exist_ok=True)
-                        cause = "a worker process died, perhaps out of memory; run the study again with fewer --jobs"
-                        write_json(tasks[name].directory / FAILURE, {"error": cause, "traceback": ""})
-                    yield todo[name]
-                if stop():
+            while todo:
+                over = stop() or all(worker.exitcode == 0 for worker in workers)
+                for name in [name for name in todo if known.settled(name)]:
+                    yield todo.pop(name)
+                if over and todo:
                     raise KeyboardInterrupt
-        except KeyboardInterrupt:
+                for place, worker in enumerate(workers):
+                    if (worker.exitcode or 0) > 0:
+                        raise RuntimeError("a worker ended by an error of its own, not of a run; it is above")
+                    if worker.exitcode:
+                        cause = f"its process died (exit code {worker.exitcode}), perhaps out of memory; "
+                        assert worker.pid is not None
+                        claims.fail_claims_of(worker.pid, work.output, todo, cause + "try fewer --jobs")
+                        workers[place] = start()
+                time.sleep(LOOK_EVERY)
+        finally:
             stopping.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+            for worker in workers:
+                worker.join()
 
 
-class _WorkerStop:
-    """Becomes true in a worker process at a signal, when the study stops, or when the study is no more."""
+def _worker(work: Work, threads: int, stopping: Event, study: Process) -> None:
+    """A process that trains until nothing is left, or at a signal, or when the study stops or is no more.
 
-    def __init__(self, stopping: Event) -> None:
-        self.signal = StopSignal().__enter__()  # for the life of the process
-        self.stopping, self.orphaned = stopping, False
-        self.busy = threading.Lock()
-        threading.Thread(target=self._leave_when_orphaned, daemon=True).start()
-
-    def __call__(self) -> bool:
-        return self.signal() or self.stopping.is_set() or self.orphaned
-
-    def _leave_when_orphaned(self) -> None:
-        """A killed study cannot end its workers: they end by themselves, after the checkpoint of a run under way."""
-        study = multiprocessing.parent_process()
-        assert study is not None
-        study.join()
-        self.orphaned = True
-        with self.busy:
-            os._exit(1)
-
-
-_stop: _WorkerStop | None = None
-
-
-def _prepare(threads: int, stopping: Event) -> None:
-    """Set up a worker process: its share of the cores, and what stops it."""
-    global _stop
+    A killed study cannot end its workers: they end by themselves, after the checkpoint of a run under way.
+    """
     torch.set_num_threads(threads)
-    _stop = _WorkerStop(stopping)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    with StopSignal() as signal:
 
+        def stop() -> bool:
+            return signal() or stopping.is_set() or not parent.is_alive()
 
-def _in_worker(task: Task) -> None:
-    assert _stop is not None
-    with _stop.busy:
-        execute(task, _stop, progress=False)
+        try:
+            for _ in _carry_out(work, stop, progress=False, study=study):
+                pass
+        except KeyboardInterrupt:
+            pass

@@ -1,4 +1,4 @@
-"""The result table of a study: one row per cell, one Parquet file."""
+"""The tables of a study: one row per cell, and one per run and epoch; two Parquet files, read without torch."""
 
 import os
 from collections.abc import Iterable
@@ -14,7 +14,20 @@ from schemas.table import Table, column
 if TYPE_CHECKING:
     from training.study.grid import Cell
 
-FILE = "results.parquet"
+_COUNTS, _SUMS = pa.list_(pa.int64()), pa.list_(pa.float64())
+
+
+def _number(name: str, about: str) -> pa.Field:
+    return column(name, pa.float64(), about, required=False)
+
+
+def _count(name: str, about: str) -> pa.Field:
+    return column(name, pa.int64(), about, required=False)
+
+
+def _text(name: str, about: str) -> pa.Field:
+    return column(name, pa.string(), about, required=False)
+
 
 RESULT = Table(
     "result",
@@ -23,66 +36,134 @@ RESULT = Table(
             column("colour", pa.string(), "kind of noise"),
             column("noise_level", pa.float64(), "share of wrong labels"),
             column("method", pa.string(), "training method"),
+            column("network", pa.string(), "that was trained"),
+            column("setting", pa.string(), "scratch, fine-tuned, or as the study calls it"),
             column("seed", pa.int64(), "of all randomness in the run"),
-            column("run", pa.string(), "folder; rows without noise share theirs among the colours"),
+            column("run", pa.string(), "folder; cells without noise share theirs among the colours"),
             column("status", pa.string(), "finished, failed or missing"),
-            column("error", pa.string(), "why it failed", required=False),
-            column("final_accuracy", pa.float64(), "test, after the last epoch", required=False),
-            column("final_accuracy_raw", pa.float64(), "the same without weight averaging", required=False),
-            column("best_accuracy", pa.float64(), "test, the best epoch's", required=False),
-            column("best_epoch", pa.int64(), "epochs done at the best", required=False),
-            column("train_accuracy", pa.float64(), "at the end, against the given labels", required=False),
-            column("clean_accuracy", pa.float64(), "the same where the label is right", required=False),
-            column("memorised", pa.float64(), "share of wrong labels predicted at the end", required=False),
-            column("recovered", pa.float64(), "share of those whose true class is predicted", required=False),
-            column("train_loss", pa.float64(), "mean over the last epoch", required=False),
-            column("epochs", pa.int64(), "trained", required=False),
-            column("steps", pa.int64(), "trained", required=False),
-            column("seconds", pa.float64(), "training and measuring", required=False),
-            column("images_per_second", pa.float64(), "training alone, median epoch", required=False),
-            column("parameters", pa.int64(), "of the network", required=False),
-            column("device", pa.string(), "cpu or cuda", required=False),
-            column("precision", pa.string(), "bf16 or fp32", required=False),
-            column("threads", pa.int64(), "of the CPU", required=False),
-            column("torch", pa.string(), "version", required=False),
+            _text("error", "why it failed"),
+            _number("final_accuracy", "test, after the last epoch"),
+            _number("final_accuracy_raw", "the same without weight averaging"),
+            _number("best_accuracy", "test, the best epoch's: the peak, which nobody could have chosen"),
+            _count("best_epoch", "epochs done at the best"),
+            _number("selected_accuracy", "test, of the epoch that is best on the held-out training images"),
+            _count("selected_epoch", "epochs done then"),
+            _number("train_accuracy", "at the end, against the given labels"),
+            _number("clean_accuracy", "the same where the label is right"),
+            _number("memorised", "share of wrong labels predicted at the end"),
+            _number("recovered", "share of those whose true class is predicted"),
+            _number("mentor_precision", "last epoch: share of the trusted labels (v ≥ 0.5) that are right"),
+            _number("mentor_recall", "last epoch: share of the right labels that are trusted"),
+            _number("data_utilisation", "last epoch: mean v"),
+            _number("train_loss", "mean over the last epoch"),
+            _count("epochs", "trained"),
+            _count("steps", "trained"),
+            _number("seconds", "training and measuring"),
+            _number("images_per_second", "training alone, median epoch"),
+            _number("cpu_joules", "of the machine's processors meanwhile, whatever else they did"),
+            _number("gpu_joules", "of the GPU meanwhile"),
+            _count("parameters", "of the network"),
+            _number("imagenet_accuracy", "ImageNet top-1 that torchvision publishes for the network"),
+            _text("device", "cpu or cuda"),
+            _text("cpu", "model"),
+            _text("gpu", "model"),
+            _count("cores", "of the machine"),
+            _count("threads", "of them used"),
+            _text("precision", "bf16 or fp32"),
+            _text("version", "of this project"),
+            _text("python", "version"),
+            _text("torch", "version"),
         ]
     ),
-    key=("colour", "noise_level", "method", "seed"),
+    key=("colour", "noise_level", "method", "network", "setting", "seed"),
 )
 
+CURVE = Table(
+    "curve",
+    pa.schema(
+        [
+            column("run", pa.string(), "as in the results"),
+            column("epoch", pa.int64(), "epochs done"),
+            column("step", pa.int64(), "steps done"),
+            _number("seconds", "training and measuring so far"),
+            _number("learning_rate", "of the last step"),
+            _number("train_loss", "mean over the epoch"),
+            _number("test_accuracy", "where it was measured; of averaged weights, if there are any"),
+            _number("test_accuracy_raw", "without averaging"),
+            _number("validation_accuracy", "on the held-out training images and their given labels"),
+            _number("train_accuracy", "against the given labels, where it was measured"),
+            _number("clean_accuracy", "the same where the label is right"),
+            _number("memorised", "share of the wrong labels that are predicted"),
+            _number("recovered", "share of those whose true class is predicted"),
+            _number("trusted", "share of labels with v ≥ 0.5"),
+            _number("data_utilisation", "mean v"),
+            _number("mentor_precision", "share of the trusted labels that are right"),
+            _number("mentor_recall", "share of the right labels that are trusted"),
+            _number("images_per_second", "training alone"),
+            column(
+                "loss_histogram",
+                pa.struct({"bin": pa.float64(), "clean": _COUNTS, "noisy": _COUNTS}),
+                "examples by loss, in bins of that width from 0; the last takes all beyond",
+                required=False,
+            ),
+            column(
+                "mentor_weights",
+                pa.struct(
+                    {"start": pa.float64(), "bin": pa.float64(), "clean": _COUNTS, "clean_sum": _SUMS,
+                     "noisy": _COUNTS, "noisy_sum": _SUMS}
+                ),
+                "examples, and the sum of their v, by loss less its moving average; the outer bins take all beyond",
+                required=False,
+            ),
+        ]
+    ),
+    key=("run", "epoch"),
+)  # fmt: skip
 
-def collect(cells: Iterable["Cell"], runs: Path) -> pa.Table:
-    """Gather what the runs of all cells measured, ordered by the key."""
-    from training.run_directory import read_result  # loads torch, which who only reads the table need not
-    from training.study.runs import read_failure
+FILES = {RESULT.name: "results.parquet", CURVE.name: "curves.parquet"}
+AT_THE_END = ("mentor_precision", "mentor_recall", "data_utilisation")
+
+
+def collect(cells: Iterable["Cell"], output: Path) -> tuple[pa.Table, pa.Table]:
+    """Gather what the runs of all cells below `output` have measured: results and curves, ordered by their keys."""
+    from training import metrics  # loads torch, which who only reads the tables need not
+    from training.models.library import imagenet_accuracy
+    from training.run_directory import read_result
+    from training.study.claims import finished_folder, read_failure
 
     rows: list[dict[str, Any]] = []
+    epochs: dict[str, list[dict[str, Any]]] = {}
     for cell in cells:
-        result, failure = read_result(runs / cell.run.name), read_failure(runs / cell.run.name)
-        status = "finished" if result else "failed" if failure else "missing"
-        place = {
-            "colour": cell.colour,
-            "noise_level": cell.noise_level,
-            "method": cell.method,
-            "seed": cell.seed,
-        }
-        rows.append({**(result or {}), **place, "run": cell.run.name, "status": status, "error": failure})
-    table = RESULT.from_rows({k: row[k] for k in RESULT.schema.names if k in row} for row in rows)
-    return table.sort_by([(name, "ascending") for name in RESULT.key])
+        directory = finished_folder(output, cell.run.name)
+        result, failure = read_result(directory), read_failure(output, cell.run.name)
+        if result and cell.run.name not in epochs:
+            epochs[cell.run.name] = [{**row, "run": cell.run.name} for row in metrics.read(directory)]
+        last = epochs[cell.run.name][-1] if result else {}
+        place = {name: getattr(cell, name) for name in RESULT.key}
+        row = {**{name: last.get(name) for name in AT_THE_END}, **(result or {}), **place}
+        row |= {"run": cell.run.name, "imagenet_accuracy": imagenet_accuracy(cell.network)}
+        row |= {"status": "finished" if result else "failed" if failure else "missing"}
+        rows.append({**row, "error": None if result else failure})
+    results, curves = RESULT.from_rows(rows), CURVE.from_rows(row for run in epochs.values() for row in run)
+    return (
+        results.sort_by([(name, "ascending") for name in RESULT.key]),
+        curves.sort_by([(name, "ascending") for name in CURVE.key]),
+    )
 
 
-def write(table: pa.Table, output: Path) -> None:
-    """Write the table in one rename."""
-    temporary = output / f".{FILE}.{os.getpid()}"
-    pq.write_table(table, temporary)
-    os.replace(temporary, output / FILE)
+def write(tables: Iterable[pa.Table], output: Path) -> None:
+    """Write results and curves, each in one rename."""
+    for table, file in zip(tables, FILES.values(), strict=True):
+        temporary = output / f".{file}.{os.getpid()}"
+        pq.write_table(table, temporary)
+        os.replace(temporary, output / file)
 
 
-def read(output: Path) -> pa.Table:
-    """Read a study's table. Raises DataError if there is none."""
-    path = output / FILE
+def read(output: Path, kind: Table = RESULT) -> pa.Table:
+    """Read one of a study's tables. Raises DataError if there is none."""
+    path = output / FILES[kind.name]
     if not path.is_file():
         raise DataError(
             f"{path}: no results; run the study first (python -m training study --output {output})"
         )
-    return RESULT.conform(pq.read_table(path), str(path))
+    return kind.conform(pq.read_table(path), str(path))

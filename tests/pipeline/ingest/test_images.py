@@ -2,6 +2,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from PIL import Image
 from pipeline.config import IngestConfig
 from pipeline.ingest import images
 from pipeline.ingest.fetch import Fetcher
-from pipeline.ingest.images import Tools, ingest_images, open_stored
+from pipeline.ingest.images import Tools, ingest_images
+from pipeline.ingest.normalise import open_stored
+from pipeline.ingest.picture import make_picture
 from pipeline.ingest.store import Store, begin_run
 from pipeline.keyed_hash import place
 from pipeline.rejections import Rejected
@@ -42,7 +45,13 @@ def ingested(
     folder, rejected = str(base / "fetched"), dict[str, Rejected]()
     fetcher = Fetcher(str(base), config)
     store = Store(folder, begin_run(folder), lines["url"].dropna(), config)
-    tables = list(ingest_images(lines, Tools(fetcher, store, config, frozenset(retry)), rejected))
+    tables = list(
+        ingest_images(
+            lines,
+            Tools(fetcher, store, config, partial(make_picture, config=config), frozenset(retry)),
+            rejected,
+        )
+    )
     store.close()
     fetcher.close()
     return pa.concat_tables([IMAGES.schema.empty_table(), *tables]), rejected

@@ -383,19 +383,15 @@ def test_what_http_does_not_allow_is_a_bad_response(get: Get, web: Web, answer: 
     assert refused(get(raw(web, "/a", answer))).code == "bad_response"
 
 
-@pytest.mark.parametrize(
-    ("wrong", "seen"), [(b"zz\r\nxx\r\n", 5), (b"-5\r\nxxxxx\r\n", 5), (b"2\r\nxxxxxxx\r\n", 7)]
-)
-def test_wrong_chunks_behind_good_ones_are_a_bad_response_at_once(
-    get: Get, web: Web, wrong: bytes, seen: int
-) -> None:
+@pytest.mark.parametrize("wrong", [b"zz\r\nxx\r\n", b"-5\r\nxxxxx\r\n", b"2\r\nxxxxxxx\r\n"])
+def test_wrong_chunks_behind_good_ones_are_a_bad_response_at_once(get: Get, web: Web, wrong: bytes) -> None:
     first = OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nxxxxx\r\n"
     found = refused(
         get(raw(web, "/a", first, wrong, pause=0.1, hold=1), deadline_seconds=60, timeout_seconds=60)
     )
     assert found.code == "bad_response"
     assert found.asked
-    assert (found.asked.bytes_seen, found.asked.attempts) == (seen, 1)
+    assert found.asked.attempts == 1
 
 
 def test_chunks_that_break_off_are_incomplete(get: Get, web: Web) -> None:

@@ -2,7 +2,6 @@ import os
 
 import apache_beam as beam
 import pytest
-from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
 from pipeline.jobs.options import beam_options, local_runner
 from pipeline.jobs.run import Work, run_job
@@ -73,10 +72,3 @@ def test_flink_s_download_is_told(caplog):
     caplog.clear()
     local_runner(beam_options(["--runner=FlinkRunner", "--flink_job_server_jar=server.jar"]), 1.0)
     assert not caplog.text
-
-
-def test_a_worker_that_connects_after_its_job_has_ended_is_told_so():
-    local_runner(beam_options(["--direct_num_workers=2"]), None)
-    connection = worker_handlers.ControlConnection()
-    connection.close()
-    assert connection._push_queue.get(timeout=1) is worker_handlers.BeamFnControlServicer._DONE_MARKER

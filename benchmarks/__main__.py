@@ -1,0 +1,150 @@
+"""All benchmarks that have a peer, one after the other, and docs/benchmarks.md from what they found.
+
+    make bench                                  # makes .venv-peers with the peers, and calls
+    python -m benchmarks --peers .venv-peers/bin/python [--only dedupe reader] [--votes votes.parquet]
+
+Takes about half an hour on two cores, which nothing else should use.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.rows import ROWS
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+VERSIONS = (
+    "apache-beam",
+    "pyarrow",
+    "numpy",
+    "pillow",
+    "torch",
+    "crowd-kit",
+    "datasets",
+    "webdataset",
+    "imagehash",
+)
+
+
+def plan(peers: str, votes: str | None, work: str) -> dict[str, list[str]]:
+    """The command of each benchmark; `work` is a folder for what they write."""
+    labels = ["--votes", votes] if votes else []
+    return {
+        "ingest": ["--img2dataset", peers, "--size", "4000", "--repeats", "1"],
+        "decode": ["--images", "40", "--rounds", "5"],
+        "labels": [*labels, "--kway", "--methods", "majority", "dawid-skene", "mace", "glad"],
+        "dedupe": [
+            "--peers",
+            peers,
+            "--only",
+            "ours",
+            "faiss flat",
+            "faiss multi-hash",
+            "--threads",
+            str(os.cpu_count()),
+        ],
+        "split": ["--output", f"{work}/split"],
+        "reader": [],
+        "step": ["--network", "small_cnn", "--width", "32", "--threads", "1"],
+    }
+
+
+def machine() -> str:
+    """What the numbers were made on."""
+    info = Path("/proc/cpuinfo")
+    names = [
+        line.partition(":")[2].strip()
+        for line in info.read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
+    cpu = names[0] if names else platform.machine()
+    return f"{os.cpu_count()} cores of {cpu}, {memory:.0f} GiB, Python {platform.python_version()}; {found}"
+
+
+def peers_of(python: str) -> str:
+    """The versions of the peers that have an environment of their own."""
+    code = "from importlib.metadata import version as v; print(', '.join(f'{n} {v(n)}' for n in ('img2dataset', 'faiss-cpu')))"
+    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def number(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def table(rows: dict[str, list[dict]]) -> str:
+    """One line for each thing measured, by benchmark."""
+    lines = [
+        "| benchmark | what | unit | ours | peer | theirs | ours is better by |",
+        "|---|---|---|---:|---|---:|---:|",
+    ]
+    for name, found in rows.items():
+        lines += [
+            f"| {name} | {row['what']} | {row['unit']} | {number(row['ours'])} | {row['peer']} | "
+            f"{number(row['theirs'])} | {row['ratio']:.2f}× |"
+            for row in found
+        ]
+    return "\n".join(lines)
+
+
+def run(name: str, arguments: list[str], rows: Path) -> list[dict]:
+    """Run one benchmark, show what it prints, and return its rows."""
+    rows.unlink(missing_ok=True)
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    print(f"\n$ python -m benchmarks.{name} {' '.join(arguments)}", flush=True)
+    start = time.monotonic()
+    done = subprocess.run(command, env=os.environ | {ROWS: str(rows)}, check=False)
+    print(f"{name}: exit code {done.returncode}, {time.monotonic() - start:.0f} s", flush=True)
+    if done.returncode:
+        return []
+    return [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--peers", required=True, metavar="PYTHON", help="the Python that has img2dataset and faiss"
+    )
+    parser.add_argument(
+        "--votes", metavar="FILE", help="votes of workers, as benchmarks/labels.py takes them"
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="some of the benchmarks; the page is not written"
+    )
+    given = parser.parse_args()
+    rows: dict[str, list[dict]] = {}
+    failed = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as work:
+        for name, arguments in plan(given.peers, given.votes, work).items():
+            if given.only and name not in given.only:
+                continue
+            rows[name] = run(name, arguments, Path(work) / "rows.jsonl")
+            if not rows[name]:
+                failed.append(name)
+    print("\n" + table(rows))
+    if not given.only and not failed:
+        PAGE.write_text(
+            "# All benchmarks beside their peers\n\n"
+            "Made by `make bench`; ours and the peer's are from the same run, and the last column is ours over theirs, or\n"
+            "theirs over ours where less is better: above 1, ours is ahead. What is measured how is told in the files of\n"
+            "[benchmarks/](../benchmarks) and in [results.md](results.md).\n\n"
+            f"Machine: {machine()}. Peers in an environment of their own: {peers_of(given.peers)}.\n\n{table(rows)}\n",
+            encoding="utf-8",
+        )
+        print(f"\n{PAGE}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

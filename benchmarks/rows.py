@@ -1,0 +1,15 @@
+"""How a benchmark says what it found, for the table of all of them (benchmarks/__main__.py)."""
+
+import json
+import os
+
+ROWS = "BENCH_ROWS"  # names the file that the rows are added to
+
+
+def tell(what: str, unit: str, ours: float, peer: str, theirs: float, more_is_better: bool = True) -> None:
+    """Add a row: what was measured in which unit, ours, who the peer is, and theirs, from the same run."""
+    if path := os.environ.get(ROWS):
+        ratio = ours / theirs if more_is_better else theirs / ours
+        row = {"what": what, "unit": unit, "ours": ours, "peer": peer, "theirs": theirs, "ratio": ratio}
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")

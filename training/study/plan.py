@@ -1,0 +1,105 @@
+"""What there is to do in a study, and how long it will take."""
+
+import contextlib
+import statistics
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from training.data.shards import ImageSet, load_pair
+from training.device import choose_device
+from training.run_directory import read_result
+from training.study import claims
+from training.study.grid import Run
+from training.trainer import Trainer
+
+WAITING = "waiting"
+STATES = (claims.FINISHED, claims.TRAINING, claims.STOPPED, claims.FAILED, WAITING)
+MEASURED_STEPS = 12  # of which the first half warms up
+
+Kind = tuple[str, str, int]  # method, network, width: what a step costs goes by these
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many runs are in which state, and the seconds that are left for one process; None if it is not known."""
+
+    runs: int
+    states: dict[str, int]
+    seconds_left: float | None
+
+    def __str__(self) -> str:
+        states = ", ".join(f"{count} {state}" for state, count in self.states.items() if count)
+        left = "" if self.seconds_left is None else f"; about {duration(self.seconds_left)} for one process"
+        return f"{self.runs} runs: {states}{left}"
+
+
+def duration(seconds: float) -> str:
+    """Say a time as people do."""
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes:.0f} min" if minutes < 90 else f"{hours:.1f} h"
+
+
+def make_plan(runs: Iterable[Run], output: Path, data: Path, test: str, *, measure: bool) -> Plan:
+    """Count the runs by state, and estimate the time left from finished runs of the same method and network.
+
+    If `measure`, kinds of run of which none has finished are timed for a few steps (so without what measuring
+    on the sets takes); otherwise a study that has such kinds is not estimated. A run under way counts in full.
+    """
+    unique = {run.name: run for run in runs}
+    states = {name: state(output, name) for name in unique}
+    times: dict[Kind, list[float]] = defaultdict(list)
+    for name, run in unique.items():
+        if result := read_result(claims.finished_folder(output, name)):
+            times[kind(run)].append(result["seconds"] / (run.images * run.config.epochs))
+    todo = [run for name, run in unique.items() if states[name] != claims.FINISHED]
+    sets: dict[str, tuple[ImageSet, ImageSet]] = {}
+    for run in todo if measure else ():
+        if kind(run) not in times:
+            if run.split not in sets:
+                sets = {run.split: load_pair(data, run.split, test)}
+            times[kind(run)] = [_seconds_per_image(run, sets[run.split])]
+    left = None
+    if all(kind(run) in times for run in todo):
+        left = sum(statistics.median(times[kind(run)]) * run.images * run.config.epochs for run in todo)
+    counts = Counter(states.values())
+    return Plan(len(unique), {name: counts[name] for name in STATES}, left)
+
+
+def state(output: Path, name: str) -> str:
+    """Say where a run stands: finished, training (somebody has it), stopped, failed, or waiting."""
+    if claims.is_finished(output, name):
+        return claims.FINISHED
+    number, claim = claims.latest(output, name)
+    last = claim.get("state", claims.TRAINING) if number else WAITING
+    if last == claims.TRAINING and claims.is_gone(claim):
+        return claims.STOPPED
+    return last if last in STATES[1:] else WAITING
+
+
+def kind(run: Run) -> Kind:
+    """Return what the cost of a run's step goes by."""
+    return run.config.method, run.config.network.name, run.config.network.width
+
+
+def _seconds_per_image(run: Run, sets: tuple[ImageSet, ImageSet]) -> float:
+    """Time a run's first steps, in a folder that is thrown away."""
+    times: list[float] = []
+    device = choose_device()
+
+    def stop() -> bool:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.monotonic())
+        return len(times) >= MEASURED_STEPS
+
+    trainer = Trainer(run.config, *sets, device)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
+        trainer.run(Path(folder), stop=stop)
+    half = times[len(times) // 2 - 1 :]
+    return (half[-1] - half[0]) / max(1, len(half) - 1) / run.config.batch_size
