@@ -1,10 +1,10 @@
 """Kills an ingest from the web with SIGKILL at random moments, again and again, then lets it end and compares.
 
-    python -m benchmarks.kill_ingest [--kills 10] [--size 2000]
+    python -m benchmarks.kill_ingest [--kills 10] [--size 6000]
 
 A server of its own counts how often every URL is asked for. No URL that a killed run had written down may be asked for
 again, and in the end the table of images must be, to the byte, that of a run that nobody disturbed. Two worker
-processes, which are killed as well. Moments are spread over the time that the undisturbed run took.
+processes, which are killed as well. About five minutes.
 """
 
 import argparse
@@ -21,9 +21,10 @@ from urllib.request import urlopen
 
 from benchmarks.ingest import server
 
-IMPORTS = 0.4  # of the time of the undisturbed run, before which little has been asked for
+BETWEEN = (0.2, 0.45)  # of the time of the undisturbed run, of which imports take the first part
 WORKERS = 2
-FETCHES = 16
+FETCHES = 4  # in each worker: slow enough for ten kills to come in between
+LATENCY = 0.05
 
 
 def start(folder: Path, output: Path) -> subprocess.Popen[bytes]:
@@ -59,11 +60,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--size", type=int, default=2000, help="URLs")
+    parser.add_argument("--size", type=int, default=6000, help="URLs")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     moments = random.Random(arguments.seed)
-    with tempfile.TemporaryDirectory(prefix="kill-") as name, server(120, 90) as url:
+    with tempfile.TemporaryDirectory(prefix="kill-") as name, server(120, 90, LATENCY) as url:
         folder = Path(name)
         rows = "".join(f"a,{url}/{i}.jpg\n" for i in range(arguments.size))
         (folder / "web.csv").write_text("class_name,url\n" + rows)
@@ -86,7 +87,7 @@ def main() -> None:
         while kills < arguments.kills:
             before, counted = recorded(output), asked(url)
             running = start(folder, output)
-            time.sleep(took * (IMPORTS + (1 - IMPORTS) * moments.random() / 2))
+            time.sleep(took * moments.uniform(*BETWEEN))
             if running.poll() is not None:
                 break  # it came to its end
             os.killpg(running.pid, signal.SIGKILL)
