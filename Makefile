@@ -5,18 +5,23 @@ ENGINES := .venv-engines
 PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-engines bench check format audit lock clean
+.PHONY: demo test test-engines test-browser bench check format audit lock clean
 
 demo: $(VENV)/ready
 	$(RUN) -m demo --output out/demo
 
 test: check
-	$(RUN) -m pytest -n auto --dist worksteal
+	$(RUN) -m pytest -n auto --dist worksteal --ignore tests/browser
 
 # The same jobs on Prism (built with Go, where there is one) and submitted to stand-ins for Google's services.
 test-engines: $(ENGINES)/ready
 	-command -v go >/dev/null && GOBIN=$(CURDIR)/$(ENGINES)/bin go install $(PRISM)
 	PATH="$(CURDIR)/$(ENGINES)/bin:$$PATH" $(ENGINES)/bin/python -m pytest tests/engines
+
+# The HTML pages in a real Chromium without a screen: Debian's, which root may have installed here.
+test-browser: $(VENV)/ready
+	sh scripts/chromium.sh
+	$(RUN) -m pytest tests/browser -rs
 
 check: $(VENV)/ready
 	$(VENV)/bin/ruff format --check .

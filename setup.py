@@ -21,19 +21,20 @@ PIPELINE = [
     "tqdm>=4.66",
 ]
 TRAINING = ["safetensors>=0.5", "simplejpeg>=1.9", "torch>=2.14", "torchvision>=0.29.1"]
-REPORT = ["matplotlib>=3.10"]
+REPORT = ["duckdb>=1.3", "jinja2>=3.1", "matplotlib>=3.10"]
 AWS = ["apache-beam[aws]>=2.77,<3"]
 # Submitting a job makes a package of this project for the workers, which needs setuptools.
 GCP = ["apache-beam[gcp]>=2.77,<3", "setuptools>=77"]
 ENGINES = [*GCP, "cryptography", "gcp-storage-emulator>=2024.8", "pytest>=8.3"]
 DEV = [
+    "axe-playwright-python>=0.1.4",
     "crowd-kit>=1.4.2,<2",
     "datasets>=4",
-    "duckdb>=1.3",
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "mlcroissant>=1.0.17",
     "mypy>=1.15",
+    "playwright>=1.50",
     "pytest>=8.3",
     "pytest-xdist>=3.6",
     "ruff>=0.9",
@@ -53,11 +54,17 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=find_packages(include=["pipeline*", "training*", "schemas*"]),
+    packages=find_packages(include=["page*", "pipeline*", "training*", "schemas*"]),
     package_data={
+        "page": ["py.typed", "page.css", "page.js", "templates/*.html"],
         "schemas": ["py.typed"],
-        "pipeline": ["py.typed", "flex_template/Dockerfile", "flex_template/metadata.json"],
-        "training": ["py.typed"],
+        "pipeline": [
+            "py.typed",
+            "*/templates/*.html",
+            "flex_template/Dockerfile",
+            "flex_template/metadata.json",
+        ],
+        "training": ["py.typed", "*/templates/*.html"],
     },
     install_requires=PIPELINE,
     extras_require={

@@ -11,7 +11,7 @@ from pipeline.verbs import STAGES, VERBS
 from schemas.command_line import add_verb, carry_out
 from schemas.errors import UsageError
 
-EXTRAS = {"matplotlib": "report"}
+EXTRAS = {"duckdb": "report", "jinja2": "report", "markupsafe": "report", "matplotlib": "report"}
 BEAM = """The configuration is one YAML file; --set source=… and other --set KEY=VALUE lay values over it. Flags that are not
 listed here go to Beam: --runner, --direct_num_workers, --project, …"""
 
@@ -72,11 +72,21 @@ def parser() -> argparse.ArgumentParser:
     sub = add_verb(
         verbs,
         "report",
-        "the funnel of a build as text, and pictures of what was removed",
+        "one HTML page of what came of a build: numbers, pictures, workers, hosts",
         "python -m pipeline report out/cifar10n",
     )
     sub.add_argument("build", metavar="OUTPUT", help="folder that `build --output` wrote")
-    sub.add_argument("--output", metavar="DIR", help="where to write report.md and pictures [OUTPUT/report]")
+    sub.add_argument("--output", metavar="DIR", help="where to write report.html [OUTPUT]")
+    sub = add_verb(
+        verbs,
+        "view",
+        "leaf through the pictures of a build in a browser, on this machine alone",
+        "python -m pipeline view out/cifar10n",
+    )
+    sub.add_argument("build", metavar="OUTPUT", help="folder that `build --output` wrote")
+    sub.add_argument(
+        "--port", type=int, default=8765, metavar="N", help="of 127.0.0.1; 0: any that is free [%(default)s]"
+    )
     sub = add_verb(
         verbs,
         "export",

@@ -64,12 +64,24 @@ def verify(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
 
 
 def report(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
-    """Write what became of everything."""
-    from pipeline.shards.report import write_report
+    """Write the page of what became of everything."""
+    from pipeline.report.html import write_report
 
     written = write_report(arguments.build, arguments.output)
-    say("\n".join(written))
-    show_json(arguments, {"files": written})
+    say(written)
+    show_json(arguments, {"file": written})
+    return OK
+
+
+def view(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
+    """Serve the pictures of a build until interrupted."""
+    from pipeline.view.server import serve
+
+    def tell(url: str) -> None:
+        say(url)
+        show_json(arguments, {"url": url})
+
+    serve(arguments.build, arguments.port, tell)
     return OK
 
 
@@ -123,6 +135,6 @@ def show_json(arguments: argparse.Namespace, result: Any) -> None:
 
 VERBS: dict[str, Callable[[argparse.Namespace, list[str], Say], int]] = {
     **dict.fromkeys((*STAGES, "build"), stages),
-    "verify": verify, "report": report, "export": export,
+    "verify": verify, "report": report, "view": view, "export": export,
     "retrieve": retrieve, "list-folder": list_folder, "import-cnwl": import_cnwl, "from-cifar-n": from_cifar_n,
 }  # fmt: skip

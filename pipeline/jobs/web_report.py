@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter, defaultdict
-from typing import Any
 
 from yarl import URL
 
@@ -43,32 +42,6 @@ def write(output: str, folders: dict[str, str]) -> None:
         "largest_hosts": {host: dict(sorted(hosts[host].items())) for host in largest},
     }
     files.write_text(path(output), json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-
-
-def lines(output: str, metrics: dict[str, Any]) -> list[str]:
-    """The report as Markdown, with what the last run's metrics say of its speed; nothing where there are no URLs."""
-    if not files.exists(path(output)):
-        return []
-    told = json.loads(files.read_text(path(output)))
-    if not told["urls"]:
-        return []
-    counters, seconds = metrics.get("counters", {}), metrics.get("seconds", 0)
-    found = [
-        "",
-        "## The web",
-        f"{told['urls']:,} rows with a URL, of {told['hosts']:,} hosts; {told['gone']:,} ({told['gone_share']:.1%}) are "
-        "gone: no such picture, or no such host.",
-    ]
-    if asked := counters.get("url.asked"):
-        found.append(
-            f"The last run asked for {asked:,} of them with {counters['url.requests']:,} requests and took in "
-            f"{counters['url.bytes'] / 1e6:,.0f} MB in {seconds:,.0f} s ({asked / seconds:,.0f} a second)."
-        )
-    found += ["", "| host | rows | images | rejected |", "|---|---:|---:|---|"]
-    for host, counts in told["largest_hosts"].items():
-        bad = ", ".join(f"{count:,} {code}" for code, count in counts.items() if code != "image")
-        found.append(f"| {host} | {sum(counts.values()):,} | {counts.get('image', 0):,} | {bad} |")
-    return found
 
 
 def _host(url: str) -> str:

@@ -31,22 +31,28 @@ def precision_sums(questions: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFr
     return counts.reindex(columns=list(VERDICTS), fill_value=0)
 
 
-def precision_table(sums: Iterable[pd.DataFrame]) -> pa.Table:
-    """The sums of all buckets: first of all classes together, then of each, by method and band.
+def wilson(part: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shares and the bounds of their 95 % intervals, each float64 (n,); NaN where the whole is 0.
 
-    The interval is that of E. B. Wilson, Probable Inference (1927), which holds for few and for extreme counts.
+    E. B. Wilson, Probable Inference (1927): holds for few and for extreme counts.
     """
+    n = whole.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = part / n
+        centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+        half = Z / (1 + Z**2 / n) * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return share, centre - half, centre + half
+
+
+def precision_table(sums: Iterable[pd.DataFrame]) -> pa.Table:
+    """The sums of all buckets: first of all classes together, then of each, by method and band."""
     parts = [part for part in sums if len(part)]
     if not parts:
         return PRECISION.schema.empty_table()
     total = pd.concat(parts).groupby(level=KEY).sum().reset_index()
     whole = total.groupby(["method", "band"], as_index=False)[list(VERDICTS)].sum().assign(class_name=None)
     table = pd.concat([whole, total.sort_values(KEY)], ignore_index=True)
-    n = (table["yes"] + table["no"]).to_numpy(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = table["yes"].to_numpy() / n
-        centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-        half = Z / (1 + Z**2 / n) * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    share, low, high = wilson(table["yes"].to_numpy(), (table["yes"] + table["no"]).to_numpy())
     band = table["band"].to_numpy()
     starts = [None if b == NOT_TOLD else BANDS[b] for b in band]
     ends = [None if b in (NOT_TOLD, len(BANDS) - 1) else BANDS[b + 1] - 1 for b in band]
@@ -56,7 +62,7 @@ def precision_table(sums: Iterable[pd.DataFrame]) -> pa.Table:
         starts,
         ends,
         *(table[name] for name in ("yes", "no", "undecided")),
-        *(pd.Series(values) for values in (share, centre - half, centre + half)),
+        *(pd.Series(values) for values in (share, low, high)),
     ]
     arrays = [pa.array(c, f.type, from_pandas=True) for c, f in zip(columns, PRECISION.schema, strict=True)]
     return pa.table(arrays, schema=PRECISION.schema)

@@ -209,15 +209,3 @@ def test_a_shortage_stops_the_build_and_names_the_class(world, tmp_path, capsys)
     assert build(world, tmp_path / "a", *arguments, "--set", "noise.on_shortage=cap") == 0
     assert len(rows(tmp_path / "a" / "dataset" / "red-0.50")) == 60
     assert main(["verify", str(tmp_path / "a" / "dataset")]) == 0
-
-
-def test_the_report_shows_the_funnel_and_the_pairs(built, tmp_path):
-    assert main(["report", str(built), "--output", str(tmp_path)]) == 0
-    text = (tmp_path / "report.md").read_text()
-    assert "| ingest: rows in | 213 |" in text
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "report.md",
-        "cross-labels.csv",
-        "leaks.png",
-        "duplicates.png",
-    }

@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from pipeline.__main__ import main
-from pipeline.jobs import web_report
 from pipeline.shards import directory
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL
@@ -129,10 +128,6 @@ def test_a_longer_list_fetches_what_is_new_and_retry_what_failed(
     told = json.loads((output / "ingest" / "report.json").read_text())
     assert (told["urls"], told["gone"], told["codes"]) == (IMAGES + 7, 6, {"not_an_image": 1, "not_found": 6})
     assert told["largest_hosts"] == {"127.0.0.1": {"image": IMAGES, "not_an_image": 1, "not_found": 6}}
-    metrics = json.loads((output / "metrics" / "ingest.json").read_text())
-    text = "\n".join(web_report.lines(str(output), metrics))
-    assert "67 rows with a URL, of 1 hosts; 6 (9.0%) are gone" in text
-    assert "| 127.0.0.1 | 67 | 60 | 1 not_an_image, 6 not_found |" in text
 
 
 def test_a_code_that_does_not_exist_is_no_code_to_retry(

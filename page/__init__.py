@@ -1,0 +1,1 @@
+"""What the HTML pages of the project share: skeleton, looks, tables, and the showing of strangers' text."""

@@ -1,0 +1,92 @@
+"""Puts the report of a build together: one page, the same for the same build."""
+
+import json
+from typing import Any
+
+from page.render import policy, render
+from pipeline import files
+from pipeline.jobs import ingest, split
+from pipeline.report import copies, funnel, people, sets, web
+from pipeline.report.sheets import KINDS, sheets
+from pipeline.report.tables import Tables
+from pipeline.shards import directory
+
+
+def write_report(build: str, output: str | None = None) -> str:
+    """Write the page `report.html` into `output` [`build`] and return its path.
+
+    `build` is the folder that `build --output` wrote; what it has not got to is left out. Raises DataError if there
+    is not even a list of images.
+    """
+    path = files.join(output or build, "report.html")
+    files.write_text(path, page(build))
+    return path
+
+
+def page(build: str) -> str:
+    """The HTML of the report."""
+    tables = Tables(build)
+    root = directory.find_manifest(split.folder(build))
+    about = root.about if root else {}
+    config = about.get("config", {})
+    lists = directory.read_manifest(ingest.folders(build)["retrievals"]).about
+    class_names = config.get("classes") or lists["config"]["classes"]
+    steps = funnel.funnels(tables, config.get("noise", {}).get("min_confidence", 0.0))
+    has = {stage: tables.has(stage) for stage in ("label", "dedupe", "split")}
+    found = sheets(tables, class_names)
+    values: dict[str, Any] = {
+        "name": about.get("name") or config.get("name") or "a build",
+        "has": has,
+        "tiles": _tiles(tables, steps),
+        "funnels": [funnel.table(source, of) for source, of in steps.items() if of[0].left.count],
+        "classes": sets.class_table(tables, class_names),
+        "class_names": class_names,
+        "sets": sets.set_table(tables) if has["split"] else None,
+        "leaks": about.get("leaks"),
+        "sheets": found,
+        "kinds": {kind: title for kind, (title, _) in KINDS.items()},
+        "duplicates": copies.duplicate_table(tables),
+        "several": copies.several_table(tables),
+        "several_rows": copies.several_rows(tables),
+        "agreement": people.agreement_table(tables),
+        "suspected": people.suspected_table(tables),
+        "workers": people.worker_table(tables),
+        "worker_chart": people.worker_chart(tables),
+        "precision": people.precision_table(tables),
+        "rejections": web.rejection_table(tables, "rejections", "Rows of the lists that gave no picture"),
+        "vote_rejections": web.rejection_table(tables, "vote_rejections", "Votes that do not count"),
+        "hosts": web.host_table(tables),
+        "speed": web.speed_table(build),
+        "settings": json.dumps({"ingest": lists["config"], **config}, indent=1, ensure_ascii=False),
+        "views": tables.script(),
+    }
+    return render("pipeline.report", "report.html", policy(), **values)
+
+
+def _tiles(tables: Tables, steps: dict[str, list[funnel.Step]]) -> list[tuple[str, Any, str]]:
+    """The few numbers to begin with: name, number, what it is out of."""
+    rows = sum(of[0].left.count for of in steps.values())
+    rejected = tables.listing('SELECT "row", image_id, code FROM rejections')
+    tiles: list[tuple[str, Any, str]] = [
+        ("pictures", tables.listing("SELECT image_id, source FROM images"), f"{rows:,} rows of the lists"),
+        ("rows rejected", rejected, f"{100 * rejected.count / max(1, rows):.1f} % of the rows"),
+    ]
+    if tables.has("label"):
+        wrong = tables.listing(
+            "SELECT image_id, class_name, yes, no, unsure FROM verdicts WHERE verdict = 'no'"
+        )
+        [(judged, workers)] = tables.rows(
+            "SELECT (SELECT count(*) FROM verdicts), (SELECT count(*) FROM workers)"
+        )
+        tiles.append(("found wrong", wrong, f"of {judged:,} questions to {workers:,} workers"))
+    if tables.has("dedupe"):
+        removed = "SELECT image_id, source, keeper_id, distance_256 FROM duplicates WHERE removed AND reason "
+        tiles.append(("leaks removed", tables.listing(removed + "= 'leak'"), "they look like a test picture"))
+        tiles.append(
+            ("copies removed", tables.listing(removed + "<> 'leak'"), "they look like another picture")
+        )
+    if tables.has("split"):
+        found = sets.manifests(tables.build)
+        examples = sum(manifest.rows for manifest in found.values())
+        tiles.append(("sets", len(found), f"with {examples:,} examples"))
+    return tiles

@@ -1,0 +1,105 @@
+"""Classes and sets: what each class has to give, and whether each set has the noise that it was asked for."""
+
+from typing import Any
+
+from page.table import Column, Table
+from pipeline import files
+from pipeline.jobs import split
+from pipeline.report.tables import Tables, literal, share
+from pipeline.shards import directory
+from pipeline.shards.plan import PICTURES
+
+
+def manifests(build: str) -> dict[str, Any]:
+    """The manifests of all sets by name, ordered by colour and level; the test set last."""
+    root = directory.find_manifest(split.folder(build))
+    if root is None:
+        return {}
+    names = [name for name in root.about["splits"] if name != PICTURES]
+    found = {name: directory.read_manifest(files.join(split.folder(build), name)) for name in names}
+    order = {"red": 0, "red-text": 1, "blue": 2}
+
+    def place(item: tuple[str, Any]) -> tuple[Any, ...]:
+        about = item[1].about
+        colour = about.get("colour")
+        return colour is None, order.get(colour, 3), colour or "", about.get("noise_level") or 0, item[0]
+
+    return dict(sorted(found.items(), key=place))
+
+
+def set_table(tables: Tables) -> Table:
+    """Rows, nominal and realised noise, and the class that is farthest from the nominal level."""
+    rows = []
+    for name, manifest in manifests(tables.build).items():
+        about, level = manifest.about, manifest.about.get("noise_level")
+        within = f"FROM examples WHERE list_contains(sets, {literal(name)})"
+        examples = tables.listing(f"SELECT image_id {within}")
+        noise: tuple[Any, ...] = (None,) * 6
+        if about.get("colour") and level is not None:
+            wrong = tables.listing(f"SELECT image_id, source, url {within} AND NOT is_clean")
+            known = [one for one in about["classes"] if one["rows"]]
+            farthest = max(known, key=lambda one: abs(one["noise"] - level))
+            label = about["class_names"].index(farthest["class"])
+            # as noise_by_class counts: a blue example in the class that it was taken from
+            of_class = "CASE WHEN source = 'web' THEN label ELSE coalesce(true_label, label) END"
+            its = tables.listing(
+                f"SELECT image_id, source, url {within} AND NOT is_clean AND {of_class} = {label}"
+            )
+            realised = wrong.count / max(1, examples.count)
+            noise = (level, realised, wrong, farthest["class"], farthest["noise"], its)
+        rows.append((name, examples, *noise, sum(shard.bytes for shard in manifest.shards) / 1e6))
+    columns = [
+        Column("set"),
+        Column("pictures", "count"),
+        Column("nominal noise", "share"),
+        Column("realised", "share", 3),
+        Column("wrong", "count"),
+        Column("farthest class"),
+        Column("its noise", "share", 2),
+        Column("its wrong", "count"),
+        Column("MB", "number"),
+    ]
+    return Table(
+        "Every set: its size, the noise it was asked for and has, and the class that is farthest from it",
+        columns, rows, filterable=True,
+    )  # fmt: skip
+
+
+def class_table(tables: Tables, class_names: list[str]) -> Table:
+    """What each class has: clean pictures, verdicts, and wrong pictures to give."""
+    pools = {
+        "clean": "source = 'clean' AND removed IS NULL",
+        "test": "source = 'test'",
+        "web": "source = 'web'",
+        "yes": "source = 'web' AND verdict = 'yes'",
+        "no": "source = 'web' AND verdict = 'no'",
+        "undecided": "source = 'web' AND verdict = 'undecided'",
+        "wrong": "source = 'web' AND verdict = 'no' AND removed IS NULL",
+    }
+    found = {
+        name: tables.grouped(f"SELECT class_name, image_id, url FROM pairs WHERE {where}", "class_name")
+        for name, where in pools.items()
+    }
+    rows = []
+    for name in class_names:
+        cells = {pool: listings.get(name) for pool, listings in found.items()}
+        yes, no, wrong, clean = (c.count if (c := cells[k]) else 0 for k in ("yes", "no", "wrong", "clean"))
+        right = share(yes, yes + no)
+        most = wrong / clean if clean else None
+        rows.append((name, *(cells[k] or 0 for k in pools), right, most))
+    columns = [
+        Column("class"),
+        Column("clean, kept", "count"),
+        Column("test", "count"),
+        Column("web", "count"),
+        Column("found right", "count"),
+        Column("found wrong", "count"),
+        Column("undecided", "count"),
+        Column("wrong, kept", "count"),
+        Column("right of the decided", "share"),
+        Column("wrong to clean", "share", 0),
+    ]
+    return Table(
+        "Every class: its pictures, what the workers found, and how many wrong ones there are for each clean one",
+        columns, rows, filterable=True,
+    )  # fmt: skip

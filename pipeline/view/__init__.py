@@ -1,0 +1,1 @@
+"""A browser for the pictures of a build, on this machine alone."""

@@ -1,0 +1,135 @@
+import html
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipeline.__main__ import main
+from pipeline.report.funnel import funnels
+from pipeline.report.html import page, write_report
+from pipeline.report.tables import Tables
+from schemas.errors import DataError
+from tests.pipeline.report.planted import HOSTILE, plant
+
+LISTING = re.compile(
+    r'popovertarget="(ids-\d+)">([\d,]+)<span.*?<div id="\1".*?<pre><code>(.*?)</code></pre>', re.DOTALL
+)
+
+
+class Tags(HTMLParser):
+    """All tags of a page with their attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, list[tuple[str, str | None]]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, attrs))
+
+
+@pytest.fixture(scope="module")
+def text(built: Path) -> str:
+    return page(str(built))
+
+
+def views(text: str) -> str:
+    [script] = re.findall(r'id="ask".*?<pre><code>(.*?)</code></pre>', text, re.DOTALL)
+    return html.unescape(script)
+
+
+def test_every_number_is_what_its_query_gives_on_the_files(
+    built: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(built)
+    asked = duckdb.connect()
+    asked.execute(views(text))
+    listings = LISTING.findall(text)
+    assert len(listings) > 60
+    for _, number, query in listings:
+        [(count,)] = asked.execute(f"SELECT count(*) FROM ({html.unescape(query)})").fetchall()
+        assert count == int(number.replace(",", "")), query
+
+
+def test_the_funnel_is_the_one_that_the_split_stage_has_counted(built: Path) -> None:
+    told = json.loads((built / "dataset" / "_manifest.json").read_text())["about"]["funnel"]
+    found = funnels(Tables(str(built)), 0.0)
+    left = {source: {step.name: step.left.count for step in steps} for source, steps in found.items()}
+    lost = {step.name: step.lost.count for step in found["web"] if step.lost}
+    assert left["clean"]["with a picture"] == told["clean_images"]
+    assert left["clean"]["leak-free"] == told["clean_images_kept"]
+    assert left["test"]["with a picture"] == told["test_images"]
+    assert left["web"]["with a picture"] == told["web_pairs"]
+    assert left["web"]["different pictures"] == told["wrong_images"]
+    assert lost["with a verdict"] == 1
+    assert left["web"]["in red-0.50"] == left["clean"]["in red-0.50"] == 30
+    for steps in found.values():
+        for before, after in pairwise(steps):
+            if after.lost:
+                assert before.left.count == after.left.count + after.lost.count
+
+
+def test_the_page_is_the_same_each_time_and_asks_for_nothing(built: Path, text: str) -> None:
+    assert page(str(built)) == text
+    assert not re.search(r'(?:src|srcset|poster|data|action)="(?!data:image/webp;base64,)', text)
+    assert text.count("<link") == text.count('<link rel="icon" href="data:,">') == 1
+    assert len(text) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "stages", [("labels", "dedupe", "split", "dataset"), ("dedupe", "split", "dataset"), ("split", "dataset")]
+)
+def test_a_build_that_has_not_ended_is_reported_as_far_as_it_went(
+    built: Path, tmp_path: Path, stages: tuple[str, ...]
+) -> None:
+    copy = Path(shutil.copytree(built, tmp_path / "copy"))
+    for stage in stages:
+        shutil.rmtree(copy / stage)
+    text = page(str(copy))
+    assert "No sets have been made yet" in text
+    assert ("No votes have been counted yet" in text) == ("labels" in stages)
+    assert 'href="#sets"' not in text
+
+
+def test_the_command_writes_the_page_where_it_is_told_to(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(built), "--output", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": str(tmp_path / "report.html")}
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    assert main(["report", str(tmp_path)]) == 1
+    assert "no finished ingest stage is here" in capsys.readouterr().err
+
+
+def test_strangers_text_stays_text(built: Path, tmp_path: Path) -> None:
+    copy = str(shutil.copytree(built, tmp_path / "copy"))
+    plant(copy)
+    text = Path(write_report(copy)).read_text()
+    assert "&lt;script&gt;alert(1)" in text
+    tags = Tags()
+    tags.feed(text)
+    assert [tag for tag, _ in tags.found].count("script") == 1
+    assert {name for _, pairs in tags.found for name, _ in pairs if name.startswith("on")} == set()
+    assert "style" not in {name for _, pairs in tags.found for name, _ in pairs}
+    links = [value or "" for tag, pairs in tags.found for name, value in pairs if name == "href"]
+    assert {link.partition(":")[0] for link in links if not link.startswith("#")} == {"https", "data"}
+    assert "\u202e" not in text
+    assert max(map(len, HOSTILE)) == 10_000
+    assert len(text) < 3_000_000
+
+
+def test_a_query_cannot_reach_files(built: Path) -> None:
+    tables = Tables(str(built))
+    with pytest.raises(duckdb.Error, match="disabled"):
+        tables.rows("SELECT * FROM read_csv('/etc/passwd')")
+    with pytest.raises(duckdb.Error):
+        tables.rows("SET enable_external_access = true")
+
+
+def test_no_report_of_what_is_no_build(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="give the folder that `build --output` wrote"):
+        page(str(tmp_path))

@@ -1,0 +1,145 @@
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pyarrow.parquet as pq
+import pytest
+from aiohttp import web
+
+from pipeline.__main__ import main
+from pipeline.report.pictures import Pictures
+from pipeline.report.tables import Tables
+from pipeline.shards import directory
+from pipeline.view.gallery import PAGE, Gallery
+from pipeline.view.server import HOST, application
+from tests.pipeline.small_world import CLASSES, WEB
+
+Ask = Callable[..., Coroutine[Any, Any, tuple[int, Any, bytes]]]
+
+
+def served(build: Path, talk: Callable[[Ask, int], Coroutine[Any, Any, None]]) -> None:
+    """Run the real server, and `talk` to it: ask(path, method, headers) gives status, headers and body."""
+
+    async def run() -> None:
+        listener = socket.create_server((HOST, 0))
+        port = listener.getsockname()[1]
+        runner = web.AppRunner(application(str(build), port))
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        async with aiohttp.ClientSession() as session:
+
+            async def ask(path: str, method: str = "GET", **headers: str) -> tuple[int, Any, bytes]:
+                async with session.request(method, f"http://{HOST}:{port}{path}", headers=headers) as answer:
+                    return answer.status, answer.headers, await answer.read()
+
+            await talk(ask, port)
+        await runner.cleanup()
+
+    asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def gallery(built: Path) -> Gallery:
+    return Gallery(Tables(str(built)), CLASSES, ("red-0.50", "blue-0.50"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        ({}, 213),
+        ({"class": "ant"}, 71),
+        ({"source": "web", "class": "cow"}, WEB),
+        ({"verdict": "undecided"}, 1),
+        ({"fate": "leak"}, 1),
+        ({"fate": "exact"}, 1),
+        ({"set": "red-0.50"}, 60),
+        ({"set": "red-0.50", "label": "wrong"}, 30),
+        ({"set": "red-0.50", "label": "wrong", "class": "bee", "source": "web"}, 10),
+        ({"set": "blue-0.50", "label": "wrong", "source": "clean"}, 30),
+        ({"id": "web-ant-1"}, 11),
+        ({"id": "%' OR true --"}, 0),
+        ({"class": "no such class"}, 0),
+        ({"nonsense": "x"}, 213),
+    ],
+)
+def test_filters_choose(gallery: Gallery, asked: dict[str, str], count: int) -> None:
+    assert gallery.choose(asked).count == count
+
+
+def test_the_pages_have_every_picture_once_and_in_the_order_in_which_they_lie(gallery: Gallery) -> None:
+    pages = [gallery.choose({"page": str(number + 1)}) for number in range(-(-213 // PAGE))]
+    positions = [row["position"] for one in pages for row in one.rows]
+    assert positions == sorted(positions)
+    assert len({row["image_id"] for one in pages for row in one.rows}) == 213
+    for text in ("0", "-3", "nonsense", "١", "99999999999999999999"):
+        assert gallery.choose({"page": text}).page == 1
+    assert gallery.choose({"page": "777"}).page == 4
+
+
+def test_a_duplicate_comes_with_what_stays_for_it(gallery: Gallery, built: Path) -> None:
+    [row] = gallery.choose({"fate": "leak"}).rows
+    assert (row["image_id"], row["keeper_id"], row["keeper_source"]) == ("web-ant-0", "test-ant-0", "test")
+    pictures = Pictures(str(built))
+    assert pictures.read(row["position"]) == pictures.read(row["keeper_position"])
+
+
+def test_every_picture_is_the_one_that_is_stored_there(built: Path) -> None:
+    folder = built / "ingest" / "images"
+    stored = [
+        row["image"]["bytes"]
+        for shard in directory.read_manifest(str(folder)).shards
+        for row in pq.read_table(folder / shard.file, columns=["image"]).to_pylist()
+    ]
+    pictures = Pictures(str(built))
+    assert [pictures.read(position) for position in range(pictures.count)] == stored
+    for position in (-1, len(stored)):
+        with pytest.raises(IndexError):
+            pictures.read(position)
+
+
+def test_pages_and_pictures_are_served_with_a_policy(built: Path) -> None:
+    async def talk(ask: Ask, port: int) -> None:
+        status, headers, body = await ask("/?class=ant&fate=leak")
+        assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert "default-src 'none'; img-src 'self' data:;" in headers["Content-Security-Policy"]
+        assert headers["Content-Security-Policy"].endswith("frame-ancestors 'none'")
+        assert b"1 picture<" in body
+        status, headers, body = await ask("/picture?at=0")
+        assert (status, headers["Content-Type"], body[:4]) == (200, "image/png", b"\x89PNG")
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        status, _, body = await ask("/?id=%3Cscript%3Ealert(1)%3C/script%3E%22")
+        assert (status, body.count(b"<script>")) == (200, 1)
+        assert (await ask("/", Host=f"localhost:{port}"))[0] == 200
+
+    served(built, talk)
+
+
+def test_nothing_else_is_answered(built: Path) -> None:
+    async def talk(ask: Ask, port: int) -> None:
+        for host in (
+            "evil.example",
+            f"evil.example:{port}",
+            f"127.0.0.1.evil.example:{port}",
+            "127.0.0.1",
+            "",
+        ):
+            status, _, body = await ask("/picture?at=0", Host=host)
+            assert (status, b"PNG" in body) == (421, False), host
+        for path in ("/picture", "/picture?at=", "/picture?at=-1", "/picture?at=213", "/picture?at=1e1", "/picture?at=" + "9" * 30,
+                     "/picture?at=../../etc/passwd", "/etc/passwd", "/..%2f..%2fetc/passwd", "/picture/0", "/static/page.js"):  # fmt: skip
+            assert (await ask(path))[0] == 404, path
+        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+            assert (await ask("/", method))[0] == 405
+
+    served(built, talk)
+
+
+def test_a_port_that_is_taken_is_a_usage_error(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        assert main(["view", str(built), "--port", str(taken.getsockname()[1])]) == 2
+    assert "or 0 for any that is free" in capsys.readouterr().err
+    assert main(["view", str(built), "--port", "99999"]) == 2
