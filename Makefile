@@ -13,9 +13,12 @@ demo: $(VENV)/ready
 test: check
 	$(RUN) -m pytest -n auto --dist worksteal --ignore tests/browser
 
-# The same jobs on Prism (built with Go, where there is one) and submitted to stand-ins for Google's services.
+# The same jobs on Prism (built with Go, where there is one), on a Flink cluster (fetched with mvn, where there is one),
+# and submitted to stand-ins for Google's services.
 test-engines: $(ENGINES)/ready
 	-command -v go >/dev/null && GOBIN=$(CURDIR)/$(ENGINES)/bin go install $(PRISM)
+	-command -v mvn >/dev/null && mvn -q -B -f tests/engines/flink-pom.xml dependency:copy-dependencies \
+	  -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(ENGINES)/flink
 	PATH="$(CURDIR)/$(ENGINES)/bin:$$PATH" $(ENGINES)/bin/python -m pytest tests/engines
 
 # The HTML pages in a real Chromium without a screen: Debian's, which root may have installed here.

@@ -8,6 +8,7 @@ alone. Prints the seconds of each; they tell of the emulator and of Beam, which 
 """
 
 import hashlib
+import logging
 import os
 import sys
 import tempfile
@@ -40,6 +41,7 @@ def build(config: Path | str, source: Path | str, output: Path | str) -> float:
 
 
 def main() -> None:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()

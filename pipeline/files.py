@@ -11,8 +11,10 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.buckets import share_clients
 from schemas.errors import DataError
 
+share_clients()
 TEMPORARY = ".writing-"
 _PLAIN = {"mime_type": "application/octet-stream", "compression_type": CompressionTypes.UNCOMPRESSED}
 

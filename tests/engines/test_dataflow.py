@@ -37,6 +37,12 @@ class Cloud:
     def read(self, name: str) -> bytes:
         return self._get(f"/o/{urllib.parse.quote(name, safe='')}?alt=media")
 
+    def write(self, name: str, data: bytes) -> None:
+        query = urllib.parse.urlencode({"uploadType": "media", "name": name})
+        url = f"{self.storage}/upload/storage/v1/b/bucket/o?{query}"
+        kind = {"Content-Type": "application/octet-stream"}
+        urllib.request.urlopen(urllib.request.Request(url, data, kind, method="POST")).close()
+
     def _get(self, path: str) -> bytes:
         with urllib.request.urlopen(f"{self.storage}/storage/v1/b/bucket{path}") as response:
             return response.read()
@@ -147,14 +153,19 @@ def test_a_flex_template_s_launcher_gets_the_job_and_submits_nothing(cloud, worl
     assert json.loads(cloud.read("template.json"))["environment"]
 
 
-def test_a_build_in_a_bucket(cloud, world, local):
-    """Inputs are local, everything else lies in the bucket; the bytes are those of a build on a disk."""
-    done = run("build", "--config", str(world.config), "--output", "gs://bucket/build", "--direct_num_workers=1",
-               **cloud.environment)  # fmt: skip
+def test_a_build_from_a_bucket_into_a_bucket(cloud, world, local):
+    """Lists, pictures and votes lie in it, too; the bytes are those of a build on a disk."""
+    for path in world.folder.rglob("*"):
+        if path.is_file():
+            cloud.write(f"set/{path.relative_to(world.folder)}", path.read_bytes())
+    done = run("build", "--config", "gs://bucket/set/build.yaml", "--set", "source=gs://bucket/set",
+               "--output", "gs://bucket/build", "--direct_num_workers=1", **cloud.environment)  # fmt: skip
     assert done.returncode == 0, done.stderr
     for path in sorted((local / "dataset").rglob("*.parquet")):
         name = f"build/dataset/{path.relative_to(local / 'dataset')}"
         assert cloud.read(name) == path.read_bytes(), name
+    left = [name for name in cloud.names() if ".writing-" in name or "/begun/" in name]
+    assert not left
     proof = run("verify", "gs://bucket/build/dataset", **cloud.environment)
     assert proof.returncode == 0, proof.stderr
     assert proof.stdout.startswith("ok:")

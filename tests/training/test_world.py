@@ -82,6 +82,24 @@ def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "two/vanilla/result.json").read_text())["epochs"] == 2
 
 
+def test_torchrun_trains_through_the_command_line(dataset: Path, tmp_path: Path) -> None:
+    settings = ("network.width=2", "batch_size=32", "epochs=1", "precision=fp32")
+    command = ["train", "--data", str(dataset), "--split", "blue-0.40", "--json", "--recipe", "tiny"]
+    for setting in settings:
+        command += ["--set", setting]
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    for name, launcher in (("one", []), ("two", torchrun)):
+        done = subprocess.run(
+            [sys.executable, "-m", *launcher, "training", *command, "--output", str(tmp_path / name)],
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert len(done.stdout.splitlines()) == 1, "the first process alone tells the result"
+    (one,), (two,) = (metrics.read(tmp_path / name) for name in ("one", "two"))
+    assert one["train_loss"] == pytest.approx(two["train_loss"], rel=1e-5)
+
+
 def test_what_cannot_be_shared_is_refused(dataset: Path) -> None:
     sets, cpu = load_pair(dataset, "blue-0.40", "test"), torch.device("cpu")
     with pytest.raises(UsageError, match="32 images at a time cannot be shared by 3 processes"):

@@ -68,6 +68,18 @@ def test_names_of_licences_cannot_break_the_card():
     assert "| \\<b\\>\\|\\[x\\](http://y)� | 3 |" in text
 
 
+def test_flipped_labels_need_neither_web_images_nor_votes(world, tmp_path):
+    config = yaml.safe_load(world.config.read_text())
+    config |= {"web": [], "votes": [], "noise": {"levels": [0.5], "colours": ["blue"]}}
+    path, output = tmp_path / "blue.yaml", tmp_path / "out"
+    path.write_text(yaml.safe_dump(config))
+    assert main(["build", "--config", str(path), "--output", str(output), "--direct_num_workers=1"]) == 0
+    assert (
+        read(output / "dataset" / "blue-0.50")["is_clean"].to_pylist().count(False)
+        == CLEAN * len(CLASSES) / 2
+    )
+
+
 def test_the_metrics_of_every_stage_agree_with_what_it_wrote(built):
     told = {
         name: json.loads((built / "metrics" / f"{name}.json").read_text())

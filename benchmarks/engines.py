@@ -1,0 +1,154 @@
+"""What Beam costs: ingest as a plain loop over a pool of processes, through the local runner, and on Prism if it is there.
+
+    python -m benchmarks.engines                                  # 1,000, 10,000 and 100,000 pictures; some 35 minutes
+    python -m benchmarks.engines --sizes 1000 5000 --repeats 2    # a look: two minutes
+
+All call the same functions for a bucket of the list (settle, read, decode, normalise, fingerprint, write) and use a
+process a core; time and CPU include their start and all their processes. The loop is what one would write without
+Beam: the list is cut into buckets in the calling process, which a ProcessPoolExecutor works on. Its shards must be
+those of the job, byte by byte. Memory is the sum of the resident sets of all processes, at its peak. The pictures are
+JPEGs of 300 × 225, which are drawn first.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import yaml
+from PIL import Image
+
+from benchmarks.ingest import measure
+from pipeline.config import BuildConfig, load_config
+from pipeline.ingest.fetch import Fetcher
+from pipeline.ingest.images import Tools, ingest_images
+from pipeline.ingest.picture import make_picture
+from pipeline.ingest.rows import check_rows, distinct_images, resolve_rows
+from pipeline.ingest.store import Store
+from pipeline.jobs.ingest import IMAGES_PER_SHARD, SMALLEST_BUCKETS
+from pipeline.jobs.tables import by_bucket
+from pipeline.keyed_hash import bucket_count
+from pipeline.records import read_records
+from pipeline.rejections import Rejected
+from pipeline.shards import directory
+from pipeline.shards.parquet import write_shard
+from schemas.image import IMAGES
+from schemas.retrieval import RETRIEVAL, RETRIEVAL_LIST
+
+CORES = os.cpu_count() or 1
+DIFFERENT = 500  # pictures; more names than that lead to the same files
+
+
+def draw(folder: Path, most: int) -> None:
+    """Draw the pictures, and a list for each size."""
+    (folder / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(DIFFERENT):
+        blobs = Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8).astype(np.uint8))
+        grain = rng.integers(-12, 13, (225, 300, 3))
+        pixels = np.asarray(blobs.resize((300, 225), Image.Resampling.BICUBIC)) + grain
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"images/{i}.jpg", quality=85)
+    lines = [f"i{i},a,images/{i % DIFFERENT}.jpg\n" for i in range(most)]
+    (folder / "all.txt").write_text("".join(lines))
+
+
+def configure(folder: Path, count: int) -> Path:
+    with (folder / "all.txt").open() as lines, (folder / "list.csv").open("w") as out:
+        out.write("image_id,class_name,path\n")
+        out.writelines(line for line, _ in zip(lines, range(count), strict=False))
+    config = {"source": str(folder), "classes": ["a", "b"], "clean": ["list.csv"], "test": [], "web": []}
+    path = folder / "build.yaml"
+    path.write_text(yaml.safe_dump({**config, "votes": [], "ingest": {"size": 84}}))
+    return path
+
+
+def work_on(bucket: tuple[int, list[pa.Table]], config: BuildConfig, output: str, buckets: int) -> int:
+    """One bucket, from rows to its shards; returns its images."""
+    index, parts = bucket
+    name = directory.shard_name("part", index, buckets)
+    rows, _ = resolve_rows(pa.concat_tables([RETRIEVAL.schema.empty_table(), *parts]))
+    fetcher, failed = Fetcher(config.source, config.ingest), dict[str, Rejected]()
+    store = Store(f"{output}/fetched", 1, [], config.ingest)
+    tools = Tools(fetcher, store, config.ingest, partial(make_picture, config=config.ingest))
+    tables = ingest_images(distinct_images(rows), tools, failed)
+    shard = write_shard(f"{output}/images", name, IMAGES.schema, tables)
+    write_shard(f"{output}/retrievals", name, RETRIEVAL.schema, [rows])
+    store.close()
+    fetcher.close()
+    return shard.rows if shard else 0
+
+
+def plain_loop(config_file: str, output: str) -> None:
+    config = load_config(config_file, [])
+    gathered: dict[int, list[pa.Table]] = {}
+    path = f"{config.source}/{config.clean[0]}"
+    with open(path, "rb") as file:
+        buckets = bucket_count(sum(1 for _ in file), IMAGES_PER_SHARD, SMALLEST_BUCKETS)
+    for records in read_records(path, RETRIEVAL_LIST, config.clean[0]):
+        good, _ = check_rows(records.rows, config.classes, "clean")
+        for index, rows in by_bucket(good, buckets):
+            gathered.setdefault(index, []).append(rows)
+    with ProcessPoolExecutor(CORES) as pool:
+        job = partial(work_on, config=config, output=output, buckets=buckets)
+        print(sum(pool.map(job, sorted(gathered.items()))))
+
+
+def images(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "images").glob("*.parquet")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--repeats", type=int, default=1, help="the fastest of them counts")
+    parser.add_argument("--loop", nargs=2, metavar=("CONFIG", "OUTPUT"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.loop:
+        plain_loop(*arguments.loop)
+        return
+    python = [sys.executable, "-m"]
+    with tempfile.TemporaryDirectory(prefix="engines-") as name:
+        folder = Path(name)
+        draw(folder, max(arguments.sizes))
+        print(f"{CORES} cores, best of {arguments.repeats}")
+        print(
+            "| images | as | s | images/s | CPU ms an image | of the loop's seconds | of its CPU | peak MB |"
+        )
+        print("|---:|---|---:|---:|---:|---:|---:|---:|")
+        for count in arguments.sizes:
+            config, loop, job = str(configure(folder, count)), folder / "loop", folder / "job"
+            ingest = [*python, "pipeline", "ingest", "--config", config, "--output", str(job)]
+            ways = {
+                "plain loop": [*python, "benchmarks.engines", "--loop", config, str(loop)],
+                "local runner": [*ingest, f"--direct_num_workers={CORES}"],
+            }
+            if shutil.which("prism"):
+                ways["Prism"] = [*ingest, "--runner=PrismRunner"]
+            first: dict[str, float] = {}
+            for way, command in ways.items():
+                runs = []
+                for _ in range(arguments.repeats):
+                    shutil.rmtree(loop if way == "plain loop" else job, ignore_errors=True)
+                    runs.append(measure(command))
+                found = min(runs, key=lambda run: run["seconds"])
+                first = first or found
+                print(
+                    f"| {count:,} | {way} | {found['seconds']:.1f} | {count / found['seconds']:.0f} "
+                    f"| {1e3 * found['cpu'] / count:.2f} | {found['seconds'] / first['seconds']:.2f} "
+                    f"| {found['cpu'] / first['cpu']:.2f} | {found['peak']:.0f} |",
+                    flush=True,
+                )
+                if way != "plain loop" and images(job / "ingest") != images(loop):
+                    sys.exit(f"{way}: other shards than the plain loop")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""A Flink cluster on this machine: a job manager, two task managers, and the pool that starts Python for them."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+JARS = Path(os.environ.get("FLINK_JARS", ROOT / ".venv-engines" / "flink"))
+PACKAGES = ("java.util", "java.lang", "java.nio", "java.net", "java.util.concurrent", "java.time")
+OPEN = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in PACKAGES]
+# Sizes that Flink's start script would work out. A lost task manager is noticed within seconds, not a minute.
+CONFIGURATION = """
+jobmanager.rpc.address: localhost
+jobmanager.rpc.port: {rpc}
+jobmanager.bind-host: localhost
+rest.address: localhost
+rest.bind-address: localhost
+rest.port: {rest}
+taskmanager.host: localhost
+taskmanager.bind-host: localhost
+taskmanager.numberOfTaskSlots: 2
+taskmanager.cpu.cores: 1
+taskmanager.memory.framework.heap.size: 128m
+taskmanager.memory.framework.off-heap.size: 128m
+taskmanager.memory.task.heap.size: 256m
+taskmanager.memory.task.off-heap.size: 0
+taskmanager.memory.managed.size: 256m
+taskmanager.memory.network.min: 64m
+taskmanager.memory.network.max: 64m
+taskmanager.memory.jvm-metaspace.size: 256m
+taskmanager.memory.jvm-overhead.min: 128m
+taskmanager.memory.jvm-overhead.max: 128m
+heartbeat.interval: 1000
+heartbeat.timeout: 10000
+restart-strategy.type: fixed-delay
+restart-strategy.fixed-delay.attempts: 3
+restart-strategy.fixed-delay.delay: 1 s
+"""
+
+
+class Cluster:
+    """Starts with two task managers; `flags` send a job of ours to it."""
+
+    def __init__(self, folder: Path, ports: Sequence[int]) -> None:
+        rpc, self._rest, pool = ports
+        (folder / "flink-conf.yaml").write_text(CONFIGURATION.format(rpc=rpc, rest=self._rest))
+        self._folder, self._processes = folder, list[subprocess.Popen[bytes]]()
+        # The pool starts `python`, by that name.
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        worker_pool = "apache_beam.runners.worker.worker_pool_main"
+        self._start("pool", sys.executable, "-m", worker_pool, f"--service_port={pool}", env=environment)
+        self._java("manager", "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint")
+        self.task_managers = [
+            self._java(f"tasks{i}", "org.apache.flink.runtime.taskexecutor.TaskManagerRunner") for i in (1, 2)
+        ]
+        self._wait()
+        self.flags = [
+            "--runner=FlinkRunner", f"--flink_master=localhost:{self._rest}", "--parallelism=2",
+            f"--flink_job_server_jar={_job_server(folder)}",
+            "--environment_type=EXTERNAL", f"--environment_config=localhost:{pool}",
+        ]  # fmt: skip
+
+    def close(self) -> None:
+        """End all processes."""
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.wait()
+
+    def overview(self) -> dict[str, int]:
+        """What the job manager knows: task managers, slots, jobs."""
+        with urllib.request.urlopen(f"http://localhost:{self._rest}/overview") as answer:
+            return dict(json.load(answer))
+
+    def _wait(self) -> None:
+        end = time.monotonic() + 120
+        while all(process.poll() is None for process in self._processes) and time.monotonic() < end:
+            with suppress(OSError):
+                if self.overview()["taskmanagers"] == 2:
+                    return
+            time.sleep(0.2)
+        self.close()
+        raise RuntimeError(f"the cluster did not start; see {self._folder}/*.log")
+
+    def _java(self, name: str, main: str) -> subprocess.Popen[bytes]:
+        return self._start(
+            name, "java", "-Xmx384m", *OPEN, "-cp", f"{JARS}/*", main, "--configDir", str(self._folder)
+        )
+
+    def _start(self, name: str, *command: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+        with (self._folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
+        self._processes.append(process)
+        return process
+
+
+def _job_server(folder: Path) -> Path:
+    """A jar that holds nothing but what to start, and with which jars."""
+    path = folder / "job-server.jar"
+    lines = [
+        "Manifest-Version: 1.0",
+        "Main-Class: org.apache.beam.runners.flink.FlinkJobServerDriver",
+        "Class-Path: " + " ".join(jar.as_uri() for jar in sorted(JARS.glob("*.jar"))),
+    ]
+    with zipfile.ZipFile(path, "w") as jar:
+        jar.writestr("META-INF/MANIFEST.MF", "".join(f"{_folded(line)}\r\n" for line in lines))
+    return path
+
+
+def _folded(line: str) -> str:
+    """A manifest's lines have at most 72 bytes; the next one goes on after a blank."""
+    return "\r\n ".join([line[:70], *(line[i : i + 69] for i in range(70, len(line), 69))])
