@@ -38,6 +38,7 @@ DEV = [
     "pytest>=8.3",
     "pytest-xdist>=3.6",
     "ruff>=0.9",
+    "tensorboard>=2.18",
     "types-pyyaml",
     "types-tqdm",
     "webdataset>=1.0.2,<2",
@@ -75,6 +76,7 @@ setup(
         "engines": ENGINES,
         "timm": ["timm>=1.0.12"],
         "tensorboard": ["tensorboard>=2.18"],
+        "energy": ["nvidia-ml-py>=12"],
         "dev": TRAINING + REPORT + DEV,
     },
     entry_points={

@@ -1,6 +1,6 @@
 """Two studies share a grid; SIGKILL one of them at random moments, start it again each time, and count.
 
-    python benchmarks/kill_study.py --kills 20
+    python -m benchmarks.kill_study --kills 20
 
 No run may be lost, none may finish twice, and the tables must be those of an undisturbed study; exit code 1 if not.
 Some twenty seconds a kill, for each start loads torch.

@@ -64,7 +64,7 @@ def run(output: Path, *, quick: bool) -> None:
     page = summary.write(output, size, account(world.hits, output), rows)
     print(page.text)
     print(f"dataset  {output / 'dataset'}")
-    print(f"plot     {output / 'study' / 'accuracy.png'}")
+    print(f"plot     {output / 'study' / 'figures' / 'accuracy.png'}")
     print(f"summary  {page.path}")
 
 

@@ -131,7 +131,7 @@ def _seen(rows: Sequence[dict[str, Any]]) -> str:
 def _files() -> str:
     files = {
         "dataset/": "the training sets, the test set, and the card",
-        "study/accuracy.png": "accuracy against noise (also .svg), drawn from study/results.parquet",
+        "study/summary.md": "figures and tables of the study (study/figures, study/tables), drawn from its two Parquet tables",
         "ingest/, labels/, dedupe/": "the tables between the stages",
         "world/": "what went in: the lists, the votes, the clean and the test pictures; truth.csv",
     }

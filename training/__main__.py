@@ -109,8 +109,21 @@ def parser() -> argparse.ArgumentParser:
         "--plan", action="store_true", help="train nothing: tell what there is to do, and how long it takes"
     )
 
-    plot = verb("plot", "Draw a study: accuracy against noise level, and a summary table.", "plot study")
+    plot = verb("plot", "Draw a study: its figures and tables, and a page that shows them.", "plot study")
     plot.add_argument("output", type=Path, metavar="OUT", help="folder of the study")
+
+    advise = verb(
+        "advise",
+        "Say which method a study speaks for at an estimated share of wrong labels, and how surely.",
+        "advise study --noise 0.3 --colour red",
+    )
+    advise.add_argument("output", type=Path, metavar="OUT", help="folder of the study")
+    advise.add_argument(
+        "--noise", type=float, required=True, metavar="P", help="estimated share of wrong labels, such as 0.3"
+    )
+    advise.add_argument("--colour", default="", metavar="NAME", help="kind of noise (default: each)")
+    advise.add_argument("--setting", default="", metavar="NAME", help="where the study has several")
+    advise.add_argument("--network", default="", metavar="NAME", help="where the study has several")
     return top
 
 
@@ -130,9 +143,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.verb == "plot":
-        from training.study.plot import verb  # draws with matplotlib, and does not wait for torch
+        from training.study import plot  # draws with matplotlib, and does not wait for torch
 
-        return verb(arguments)
+        return plot.verb(arguments)
+    if arguments.verb == "advise":
+        from training.study import advice  # reads a table
+
+        return advice.verb(arguments)
     from training.verbs import VERBS  # imports torch; --help must not wait for it
 
     try:

@@ -25,7 +25,7 @@ from training.recipes.choose import configure
 from training.run_directory import read_config, read_result, write_json
 from training.show import show
 from training.stop_signal import StopSignal
-from training.study import claims, grid, plan, runs, summary, table
+from training.study import claims, grid, plan, runs, table, tables
 from training.tensorboard import tensorboard_log
 from training.trainer import Trainer
 from training.world import join_world
@@ -113,7 +113,11 @@ def study(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(results.to_pylist()))
     else:
-        print(summary.markdown(results))
+        print(
+            "\n".join(
+                one.markdown() for one in (tables.cells(results), tables.unfinished(results)) if one.rows
+            )
+        )
     return 0 if all(status == "finished" for status in results["status"].to_pylist()) else 1
 
 

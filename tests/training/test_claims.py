@@ -193,13 +193,14 @@ def test_of_two_studies_one_is_killed_and_no_run_is_lost_or_trained_twice(
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     assert main(arguments(dataset, alone, *more)) == 0
     call: list[Any] = [sys.executable, "-m", "training", *arguments(dataset, shared, *more)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet["env"] = os.environ | {"OMP_NUM_THREADS": "1"}
     victim, survivor = (subprocess.Popen(call, **quiet) for _ in range(2))
     while not any(f'"owner": [{victim.pid},' in f.read_text() for f in shared.glob("claims/*/*.json")):
         time.sleep(0.01)
         assert victim.poll() is None
     victim.send_signal(signal.SIGKILL)
-    assert (victim.wait(60), survivor.wait(120)) == (-signal.SIGKILL, 0)
+    assert (victim.wait(100), survivor.wait(400)) == (-signal.SIGKILL, 0)
     finished = log_of(shared)
     assert len(finished) == 4
     assert set(finished.values()) == {1}

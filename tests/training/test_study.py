@@ -17,7 +17,7 @@ from tests.training.conftest import striped, write_set
 from training.__main__ import main
 from training.config import METHODS
 from training.run_directory import read_result
-from training.study import grid, plot, runs, summary, table
+from training.study import grid, looks, runs, table, tables
 from training.study.grid import StudyConfig
 
 QUICK: dict[str, Any] = {
@@ -116,7 +116,7 @@ def test_finished_runs_are_skipped_and_failing_ones_recorded_and_tried_again(
     others = [row for key, row in rows.items() if key != (0.4, "mixup")]
     assert [row["status"] for row in others] == ["finished"] * 3
     assert all(0 <= row["final_accuracy"] <= row["best_accuracy"] <= 1 for row in others)
-    assert "out of luck" in summary.markdown(table.read(out))
+    assert "out of luck" in tables.unfinished(table.read(out)).markdown()
 
     assert main(call) == 0
     assert len(trained) == 5  # only what had failed was trained again
@@ -124,11 +124,11 @@ def test_finished_runs_are_skipped_and_failing_ones_recorded_and_tried_again(
     capsys.readouterr()
 
     assert main(["plot", str(out), "--json"]) == 0
-    first = (out / "accuracy.svg").read_bytes()
+    first = (out / "figures/accuracy.svg").read_bytes()
     assert main(["plot", str(out), "--json"]) == 0
-    assert (out / "accuracy.svg").read_bytes() == first
-    assert (out / "accuracy.png").read_bytes().startswith(b"\x89PNG")
-    assert "| blue | 40 % | mixup | 1 |" in (out / "summary.md").read_text()
+    assert (out / "figures/accuracy.svg").read_bytes() == first
+    assert (out / "figures/accuracy.png").read_bytes().startswith(b"\x89PNG")
+    assert "| scratch | small_cnn | blue | 40.0 | mixup | 1 |" in (out / "summary.md").read_text()
 
 
 def test_a_set_that_is_built_anew_meanwhile_is_not_taken_for_the_planned_one(
@@ -183,16 +183,11 @@ def test_an_unknown_key_of_a_study_file_is_a_usage_error(
     assert "did you mean 'levels'" in capsys.readouterr().err
 
 
-def test_spread_is_the_mean_and_the_sample_deviation() -> None:
-    assert str(summary.spread([0.5, 0.6, 0.7])) == "60.0 ± 10.0"
-    assert str(summary.spread([0.5])) == "50.0"
-
-
 def test_every_method_has_its_own_look() -> None:
-    assert plot.LOOKS.keys() == set(METHODS)
+    assert looks.METHOD.keys() == set(METHODS)
     assert (
-        len({paint for paint, _ in plot.LOOKS.values()})
-        == len({m for _, m in plot.LOOKS.values()})
+        len({paint for paint, _ in looks.METHOD.values()})
+        == len({m for _, m in looks.METHOD.values()})
         == len(METHODS)
     )
 

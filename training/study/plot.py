@@ -1,81 +1,53 @@
-"""Test accuracy against noise level: one panel per colour, one line per method."""
+"""Draw a study: all figures and tables in its folder, and one page that shows them; needs no torch."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-import pyarrow as pa
-from matplotlib.figure import Figure
 
 from schemas.errors import DataError
-from training.config import METHODS
 from training.show import show
-from training.study import table as tables
-from training.study.summary import markdown, summarise
-
-# Okabe and Ito's palette, which colour-blind readers can tell apart; markers differ too, for print
-LOOKS = {
-    "vanilla": ("#D55E00", "o"), "mixup": ("#CC79A7", "s"), "mentornet": ("#009E73", "^"),
-    "mentormix": ("#0072B2", "D"), "weight_decay": ("#E69F00", "v"), "dropout": ("#F0E442", "<"),
-    "s_model": ("#56B4E9", ">"), "reed": ("#000000", "p"), "label_smoothing": ("#999999", "h"),
-    "gce": ("#882255", "*"), "co_teaching": ("#117733", "P"), "elr": ("#661100", "X"),
-    "dividemix": ("#332288", "d"),
-}  # fmt: skip
-STYLE: Any = {
-    "svg.hashsalt": "training", "svg.fonttype": "none", "font.size": 10, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
-}  # fmt: skip
+from training.study.figures import Figure, draw_all
+from training.study.table import CURVE, read
+from training.study.tables import PeopleTable, all_tables, finished
 
 
-def plot(table: pa.Table, output: Path) -> list[Path]:
-    """Draw the study to accuracy.svg and accuracy.png in `output` and return their paths.
+def plot(output: Path) -> tuple[list[Figure], list[PeopleTable], list[str]]:
+    """Draw the study in `output` to `figures/`, `tables/` and summary.md; return what there is, and what is absent.
 
-    Solid: final accuracy, with the standard deviation over seeds as a band; dotted: the best epoch's.
     Raises DataError if no run has finished.
     """
-    cells = summarise(table)
-    if not cells:
-        raise DataError(f"{output}: no run has finished; see failure.json in its run folders")
-    colours = list(dict.fromkeys(colour for colour, _, _ in cells))
-    methods = [method for method in METHODS if any(method == one for _, _, one in cells)]
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(1.2 + 4.2 * len(colours), 3.8), layout="constrained")
-        axes = figure.subplots(1, len(colours), sharey=True, squeeze=False)
-        for axis, colour in zip(axes[0], colours, strict=True):
-            for method in methods:
-                found = [(level, cells[c, level, m]) for c, level, m in cells if (c, m) == (colour, method)]
-                if not found:
-                    continue
-                levels = [100 * level for level, _ in found]
-                final = [measured["final_accuracy"] for _, measured in found]
-                means = [100 * one.mean for one in final]
-                around = [100 * (one.deviation or 0.0) for one in final]
-                paint, marker = LOOKS[method]
-                axis.plot(levels, means, color=paint, marker=marker, label=method)
-                low = [m - d for m, d in zip(means, around, strict=True)]
-                high = [m + d for m, d in zip(means, around, strict=True)]
-                axis.fill_between(levels, low, high, color=paint, alpha=0.2, linewidth=0)
-                best = [100 * measured["best_accuracy"].mean for _, measured in found]
-                axis.plot(levels, best, color=paint, linestyle=":", marker=marker, markerfacecolor="none")
-            axis.set_title(f"{colour} noise")
-            axis.set_xlabel("wrong labels, %")
-        axes[0][0].set_ylabel("test accuracy, %")
-        axes[0][-1].plot([], [], color="0.3", label="final epoch")
-        axes[0][-1].plot([], [], color="0.3", linestyle=":", label="best epoch")
-        handles, labels = axes[0][-1].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right center", frameon=False)
-        paths = [output / "accuracy.svg", output / "accuracy.png"]
-        figure.savefig(paths[0], metadata={"Date": None})
-        figure.savefig(paths[1], dpi=150)
-    return paths
+    results, curves = read(output), read(output, CURVE)
+    if not finished(results):
+        raise DataError(f"{output}: no run has finished; python -m training study tells why")
+    figures, absent = draw_all(results, curves, output / "figures")
+    tables = all_tables(results)
+    for table in tables:
+        table.write(output / "tables")
+    (output / "summary.md").write_text(page(figures, tables, absent, output), encoding="utf-8")
+    return figures, tables, absent
+
+
+def page(
+    figures: Sequence[Figure], tables: Sequence[PeopleTable], absent: Sequence[str], output: Path
+) -> str:
+    """Return the summary as Markdown."""
+    parts = ["# The study\n"]
+    for figure in figures:
+        path = figure.png.relative_to(output).as_posix()
+        parts.append(f"## {figure.title}\n\n![{figure.title}]({path})\n\n{figure.caption}\n")
+    parts += [f"## {table.title}\n\n{table.note}\n\n{table.markdown()}" for table in tables]
+    if absent:
+        parts.append("## Not drawn\n\n" + "".join(f"- {line}\n" for line in absent))
+    return "\n".join(parts)
 
 
 def verb(arguments: argparse.Namespace) -> int:
-    """Draw a study's table, and write its summary; needs no torch."""
-    results = tables.read(arguments.output)
-    paths = plot(results, arguments.output)
-    paths.append(arguments.output / "summary.md")
-    paths[-1].write_text(markdown(results), encoding="utf-8")
-    show({path.stem + path.suffix: str(path) for path in paths}, arguments.json)
+    """Draw, and print where the files are."""
+    figures, tables, absent = plot(arguments.output)
+    paths = {figure.name: str(figure.png) for figure in figures}
+    paths |= {
+        f"table {table.name}": str(arguments.output / "tables" / f"{table.name}.md") for table in tables
+    }
+    paths |= {f"no {line.partition(': ')[0]}": line.partition(": ")[2] for line in absent}
+    show({**paths, "summary": str(arguments.output / "summary.md")}, arguments.json)
     return 0

@@ -1,0 +1,27 @@
+"""How figures look: colours that colour-blind readers can tell apart, and a line style or marker beside each."""
+
+from typing import Any
+
+# Red and blue noise are red and blue (Okabe and Ito's vermilion and blue), and differ in the style of line, too.
+NOISE = {
+    "red": ("#D55E00", "-"), "blue": ("#0072B2", "--"), "red-text": ("#CC7755", "-."), "blue-asymmetric": ("#5599CC", ":"),
+}  # fmt: skip
+
+# Methods keep away from these two.
+METHOD = {
+    "vanilla": ("#000000", "o"), "mixup": ("#E69F00", "s"), "mentornet": ("#CC79A7", "^"),
+    "mentormix": ("#009E73", "D"), "weight_decay": ("#999999", "v"), "dropout": ("#BBCC33", "<"),
+    "s_model": ("#56B4E9", ">"), "reed": ("#882255", "p"), "label_smoothing": ("#44AA99", "h"),
+    "gce": ("#117733", "*"), "co_teaching": ("#332288", "P"), "elr": ("#AA4499", "X"),
+    "dividemix": ("#661100", "d"),
+}  # fmt: skip
+
+STYLE: Any = {
+    "svg.hashsalt": "training", "svg.fonttype": "none", "font.size": 10, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False,
+}  # fmt: skip
+
+
+def noise_look(colour: str) -> tuple[str, str]:
+    """Return paint and line style of a kind of noise."""
+    return NOISE.get(colour, ("#666666", "-."))
