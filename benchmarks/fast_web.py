@@ -5,6 +5,7 @@ import asyncio
 import io
 import json
 import sys
+from collections import Counter
 
 import numpy as np
 from PIL import Image
@@ -27,9 +28,9 @@ def photos(count: int, width: int, height: int) -> list[bytes]:
 
 
 class Answers(asyncio.Protocol):
-    """HTTP/1.1, kept alive: /N.jpg is picture N, robots.txt is not there, /count says how many were asked for."""
+    """HTTP/1.1, kept alive: /N.jpg is picture N, robots.txt and tdmrep.json are not there, /count says how often each was asked for."""
 
-    def __init__(self, bodies: list[bytes], latency: float, counter: list[int]) -> None:
+    def __init__(self, bodies: list[bytes], latency: float, counter: Counter[str]) -> None:
         self.bodies, self.latency, self.counter = bodies, latency, counter
         self.waiting = b""
 
@@ -45,10 +46,10 @@ class Answers(asyncio.Protocol):
             path = request.split(b" ", 2)[1]
             if path == b"/count":
                 self.transport.write(_answer(json.dumps(self.counter).encode()))
-            elif path == b"/robots.txt":
+            elif path in (b"/robots.txt", b"/.well-known/tdmrep.json"):
                 self.transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
             else:
-                self.counter[0] += 1
+                self.counter[path.decode()] += 1
                 body = self.bodies[int(path[1:].partition(b".")[0]) % len(self.bodies)]
                 asyncio.get_running_loop().call_later(self.latency, self.transport.write, _answer(body))
 
@@ -64,7 +65,7 @@ async def main() -> None:
     parser.add_argument("--height", type=int, default=375)
     parser.add_argument("--latency", type=float, default=0.005)
     arguments = parser.parse_args()
-    bodies, counter = photos(VARIETY, arguments.width, arguments.height), [0]
+    bodies, counter = photos(VARIETY, arguments.width, arguments.height), Counter[str]()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: Answers(bodies, arguments.latency, counter), "127.0.0.1", 0, backlog=1024

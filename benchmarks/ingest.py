@@ -34,8 +34,9 @@ CORES = os.cpu_count() or 1
 
 
 @contextmanager
-def server(width: int = 500, height: int = 375) -> Iterator[str]:
+def server(width: int = 500, height: int = 375, latency: float = 0.005) -> Iterator[str]:
     command = [sys.executable, "-m", "benchmarks.fast_web", f"--width={width}", f"--height={height}"]
+    command.append(f"--latency={latency}")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout
         port, size = running.stdout.readline().split()
@@ -173,11 +174,11 @@ def main() -> None:
             compare(Path(name), arguments.size or 10_000, arguments.img2dataset, arguments.repeats)
         elif arguments.memory:
             most = arguments.size or 100_000
-            memory(Path(name), [count for count in (1_000, 10_000, 100_000) if count <= most])
+            memory(Path(name), sorted({count for count in (1_000, 10_000, 100_000) if count < most} | {most}))
         else:
             with server() as url:
                 print(row("ours", arguments.size or 10_000, ours(Path(name), url, arguments.size or 10_000)))
-                print(urlopen(f"{url}/count").read().decode(), "asked for")
+                print(sum(json.loads(urlopen(f"{url}/count").read()).values()), "asked for")
 
 
 if __name__ == "__main__":

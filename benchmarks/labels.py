@@ -4,6 +4,7 @@
     python -m benchmarks.labels --kway                         # 200,000 synthetic votes on 100 classes
     python -m benchmarks.labels --synthetic 1000000 10000000   # growth with the number of votes, ours alone
     python -m benchmarks.labels --scale 1000000 10000000       # the label stage through Beam, on all cores
+    python -m benchmarks.labels --scale 10000000 --set method=dawid-skene passes_above=0    # in passes
 
 Each run is a process of its own, so that its peak memory is its own. Peers get the yes and no votes only, since their
 methods have no answer that names no class; ours are timed on the same votes, and once more on all of them.
@@ -11,6 +12,7 @@ methods have no answer that names no class; ours are timed on the same votes, an
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -43,6 +45,7 @@ PEERS = {
     "wawa": "Wawa",
     "zero-based-skill": "ZeroBasedSkill",
 }
+PIECE = 250_000  # questions that are made up at once
 ANSWERS = {"yes": 0, "no": 1, "maybe": 2, "unsure": 2}
 
 
@@ -157,11 +160,21 @@ def row(name: str, one: dict, other: dict) -> str:
     )
 
 
+def image_ids(numbers: np.ndarray) -> pa.Array:
+    """Names of images by their numbers."""
+    return pa.array(np.char.add("image-", np.char.zfill(numbers.astype(str), 9)))
+
+
 def write_stage_input(folder: Path, votes: int) -> None:
-    """What the label stage finds on disk: the table of images that ingest leaves, and files of ten million votes."""
+    """What the label stage finds on disk: the table of images that ingest leaves, and files of ten million votes.
+
+    Names are made where they are written: those of 25 million images would fill this process.
+    """
     questions, names = votes // 4, np.array(["ant", "bee"])
-    ids = pa.array([f"image-{number:09d}" for number in range(questions)])
-    places = place(ids.to_pylist())
+    pieces = range(0, questions, PIECE)
+    places = np.concatenate(
+        [place(image_ids(np.arange(i, min(questions, i + PIECE))).to_pylist()) for i in pieces]
+    )
     count = bucket_count(questions, IMAGES_PER_SHARD, SMALLEST_BUCKETS)
     order = np.argsort(places)
     ends = np.searchsorted(bucket(places[order], count), np.arange(count + 1))
@@ -171,7 +184,7 @@ def write_stage_input(folder: Path, votes: int) -> None:
     for index in range(count):
         here = order[ends[index] : ends[index + 1]]
         rows = {
-            "image_id": ids.take(pa.array(here)),
+            "image_id": image_ids(here),
             "class_name": names[here % 2],
             "source": ["web"] * len(here),
         }
@@ -183,21 +196,21 @@ def write_stage_input(folder: Path, votes: int) -> None:
 
     rng = np.random.default_rng(0)
     files = []
-    for start in range(0, questions, 2_500_000):
+    for start in range(0, questions, 10 * PIECE):
         files.append(f"votes-{len(files)}.parquet")
         with parquet.ParquetWriter(
             folder / files[-1], pa.schema([(c, pa.string()) for c in VOTE.required])
         ) as file:
-            for first in range(start, min(questions, start + 2_500_000), 250_000):
-                asked = np.repeat(np.arange(first, min(questions, first + 250_000)), 4)
-                wrong = asked % 3 == 0
+            for first in range(start, min(questions, start + 10 * PIECE), PIECE):
+                numbers = np.arange(first, min(questions, first + PIECE))
+                asked = np.repeat(numbers, 4)
                 right = rng.random(len(asked)) < 0.8
-                worker = (rng.integers(0, 1000, len(asked) // 4)[:, None] + np.arange(4) * 250) % 1000
+                worker = (rng.integers(0, 1000, len(numbers))[:, None] + np.arange(4) * 250) % 1000
                 columns = {
-                    "image_id": ids.take(pa.array(asked)),
+                    "image_id": image_ids(numbers).take(pa.array(asked - first)),
                     "class_name": names[asked % 2],
                     "worker_id": np.char.add("worker-", worker.ravel().astype(str)),
-                    "answer": np.where(wrong == right, "no", "yes"),
+                    "answer": np.where((asked % 3 == 0) == right, "no", "yes"),
                 }
                 file.write_table(pa.table(columns, schema=file.schema))
     config = {
@@ -211,18 +224,24 @@ def write_stage_input(folder: Path, votes: int) -> None:
     (folder / "build.yaml").write_text(json.dumps(config))  # JSON is YAML
 
 
-def scale(votes: int) -> str:
+def scale(votes: int, settings: list[str]) -> str:
     """A line of the table: the label stage as a user runs it, and the largest memory of one of its processes."""
     with tempfile.TemporaryDirectory() as folder:
-        write_stage_input(Path(folder), votes)
+        # In another process: what this one holds would count as memory of those that it starts.
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.labels", "--job", json.dumps(["input", folder, votes])],
+            check=True,
+        )
         command = [sys.executable, "-m", "pipeline", "label", "--config", f"{folder}/build.yaml"]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        start = time.monotonic()
-        subprocess.run([*command, "--output", f"{folder}/out"], check=True, stdout=subprocess.DEVNULL)
-        wall = time.monotonic() - start
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return f"| {votes:,} | {wall:.0f} | {cpu:.0f} | {cpu / votes * 1e6:.1f} | {after.ru_maxrss / 1024:.0f} |"
+        command += [part for setting in settings for part in ("--set", f"label.{setting}")]
+        start = os.times()
+        measured = [*command, "--output", f"{folder}/out"]
+        subprocess.run(measured, check=True, stdout=subprocess.DEVNULL)
+        end = os.times()
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    wall = end.elapsed - start.elapsed
+    cpu = end.children_user + end.children_system - start.children_user - start.children_system
+    return f"| {votes:,} | {wall:.0f} | {cpu:.0f} | {cpu / votes * 1e6:.1f} | {peak:.0f} |"
 
 
 HEAD = """
@@ -245,10 +264,17 @@ def main() -> None:
     parser.add_argument(
         "--scale", nargs="*", type=int, default=[], help="numbers of votes, in ascending order"
     )
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="with --scale: what of label is set"
+    )
     parser.add_argument("--job", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:
-        who, method, load, iterations = json.loads(arguments.job)
+        who, *what = json.loads(arguments.job)
+        if who == "input":
+            write_stage_input(Path(what[0]), what[1])
+            return
+        method, load, iterations = what
         result = {"ours": ours, "theirs": theirs}[who](method, load, iterations)
         result["mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps(result))
@@ -284,6 +310,12 @@ def main() -> None:
             compare(which, "mace, 50 iterations each", "mace", {"file": file}, 50)
         show("\n| all votes, unsure ones too: ours | CPU s | iterations | peak MiB | yes | no | undecided |")
         show("|---|---:|---:|---:|---:|---:|---:|")
+        items, _, answers = read(arguments.votes, True, arguments.questions)
+        counts = np.bincount(items * 3 + answers, minlength=3 * (int(items.max()) + 1)).reshape(-1, 3)
+        yes, no = ((2 * side > counts.sum(axis=1)).sum() for side in counts.T[:2])
+        show(
+            f"| strict majority, the stage's default | | | | {yes:,} | {no:,} | {len(counts) - yes - no:,} |"
+        )
         for method in arguments.methods:
             one = measure("ours", method, {"file": {**file, "unsure": True}}, None, arguments.limit)
             tally = [one["verdicts"].count(code) for code in (0, 1, -1)]
@@ -304,12 +336,12 @@ def main() -> None:
             seconds = one["seconds"]
             show(f"| {votes:,} | {method} | {seconds:.1f} | {seconds / votes * 1e6:.2f} | {one['mib']:.0f} |")
     if arguments.scale:
-        show("\nlabel stage, majority, all cores\n")
+        show(f"\nlabel stage, {' '.join(arguments.set) or 'majority'}, all cores\n")
         show(
             "| votes | wall s | CPU s | CPU s per million votes | largest process, MiB |\n|---:|---:|---:|---:|---:|"
         )
     for votes in arguments.scale:
-        show(scale(votes))
+        show(scale(votes, arguments.set))
 
 
 if __name__ == "__main__":

@@ -74,7 +74,8 @@ class IngestConfig:
     x_robots_tag: bool = True
     """Whether pictures sent with X-Robots-Tag noai, noimageai, noindex or noimageindex are refused."""
     tdm_reservation: bool = True
-    """Whether pictures sent with TDM-Reservation: 1 are refused."""
+    """Whether pictures are refused that are sent with TDM-Reservation: 1, or that the host's /.well-known/tdmrep.json
+    reserves, unless they are sent with TDM-Reservation: 0."""
     keep_fetched: bool = True
     """Whether what came from the web is kept as it came. It takes the room of the originals; without it, a run that is
     repeated fetches all of it again."""
@@ -140,10 +141,15 @@ class LabelConfig:
     """… or when the log-likelihood per vote rises by less than this."""
     smoothing: float = 0.0
     """Added to the counts behind Dawid-Skene's confusion matrices and coins."""
+    passes_above: int = 2_500_000
+    """Up to so many questions, the votes of all other methods than majority come together in one worker, which takes
+    3 GB for ten million votes; with more, Dawid-Skene goes over them bucket by bucket, a Beam job an iteration."""
     max_rejected_share: float = 0.1
     """The stage fails if a larger share of the votes is rejected."""
 
     def __post_init__(self) -> None:
+        if self.passes_above < 0:
+            raise ValueError(f"passes_above is 0 or more, got {self.passes_above}")
         for name in ("min_votes", "max_iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is 1 or more, got {getattr(self, name)}")
@@ -165,6 +171,13 @@ class LabelConfig:
     def gathers(self) -> bool:
         """Whether all votes must come together in one worker."""
         return self.method != "majority" or self.ties == "posterior"
+
+    def in_passes(self, questions: int) -> bool:
+        """Whether the votes on so many questions are gone over in passes instead."""
+        by_dawid_skene = self.method == "dawid-skene" or (
+            self.method == "majority" and self.ties == "posterior"
+        )
+        return by_dawid_skene and questions > self.passes_above
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from schemas.retrieval import ATTRIBUTION
 from schemas.table import IMAGE, Table, column
 
 EXAMPLE = Table(
@@ -21,6 +22,7 @@ EXAMPLE = Table(
                 "replaced", pa.string(), "red noise: the clean image whose place it takes", required=False
             ),
             column("url", pa.string(), "where it was fetched from", required=False),
+            *ATTRIBUTION,
             column("method", pa.string(), "web: text or image search", required=False),
             column("rank", pa.int32(), "web: position among the search results", required=False),
             column("votes_yes", pa.int16(), "web: votes that it shows the class", required=False),

@@ -30,7 +30,7 @@ CODES = {
     "server_error": "HTTP 500 to 599, to the last try",
     "http_status": "another status than 200, such as 403",
     "robots_disallowed": "the host's robots.txt forbids it, or could not be read",
-    "opted_out": "X-Robots-Tag or TDM-Reservation of the answer forbids this use",
+    "opted_out": "X-Robots-Tag, TDM-Reservation, or the host's tdmrep.json forbids this use",
     "incomplete": "the body ended early",
     "too_large": "more bytes than the limit",
     "empty": "no bytes at all",

@@ -7,6 +7,14 @@ from schemas.table import Table, column
 SOURCES = ("test", "clean", "web")  # the order in which they keep an image when duplicates meet
 METHODS = ("text", "image")
 
+# Whom a web picture is owed to, as the search provider tells it: a claim of whoever uploaded the picture.
+ATTRIBUTION = [
+    column("license", pa.string(), "licence of the picture, by its short name", required=False),
+    column("license_url", pa.string(), "where the licence stands", required=False),
+    column("creator", pa.string(), "who made the picture", required=False),
+    column("landing_url", pa.string(), "page that shows the picture", required=False),
+]
+
 RETRIEVAL = Table(
     "retrieval",
     pa.schema(
@@ -20,6 +28,7 @@ RETRIEVAL = Table(
             column("method", pa.string(), "text: found by words, image: by a picture", required=False),
             column("rank", pa.int32(), "position among the search results, from 0", required=False),
             column("sha256", pa.string(), "digest that the file must have, hex", required=False),
+            *ATTRIBUTION,
             column("source", pa.string(), "which list it came from: clean, test or web", required=False),
             column("row", pa.string(), "list file and line, for messages", required=False),
         ]

@@ -16,8 +16,8 @@ class Host:
     """One host (scheme, name and port); `async with host` waits for a turn and holds it."""
 
     def __init__(self, config: IngestConfig) -> None:
-        self.rules: asyncio.Task[Rules] | None = None  # its robots.txt, on its way or here …
-        self.rules_until = 0.0  # … and how long that may be used
+        # Its robots.txt and tdmrep.json by their paths: on their way or here, and how long that may be used.
+        self.rules: dict[str, tuple[asyncio.Task[Rules], float]] = {}
         self._slots = asyncio.Semaphore(config.host_fetches)
         self._interval = 1 / config.host_per_second if config.host_per_second else 0.0
         self._next = 0.0

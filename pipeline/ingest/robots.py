@@ -2,9 +2,11 @@
 
 Sources: RFC 9309 (robots.txt), https://www.rfc-editor.org/rfc/rfc9309; Google's description of X-Robots-Tag, with the
 words noai and noimageai that DeviantArt introduced and img2dataset obeys; the TDM Reservation Protocol of the W3C
-community group, https://www.w3.org/community/reports/tdmrep/CG-FINAL-tdmrep-20240510/, of which the header is read.
+community group, https://www.w3.org/community/reports/tdmrep/CG-FINAL-tdmrep-20240510/, of which the file and the
+header are read.
 """
 
+import json
 from collections.abc import Iterable
 
 from protego import Protego
@@ -29,6 +31,24 @@ class Rules:
     def delay(self) -> float:
         """The seconds between two requests that Crawl-delay asks for, or 0."""
         return float(self._rules.crawl_delay(PRODUCT) or 0)
+
+
+def reservations(text: bytes) -> Rules:
+    """The rules of a tdmrep.json: what it reserves is not allowed.
+
+    It is a list of locations, which are patterns of paths as those of robots.txt; where several match, the longest one
+    decides, as there. A file that is none, such as the page with which some hosts answer everything, reserves nothing.
+    """
+    lines = ["User-agent: *"]
+    try:
+        found = json.loads(text[:MAX_ROBOTS_BYTES].decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        found = []
+    for rule in found if isinstance(found, list) else []:
+        location = rule.get("location") if isinstance(rule, dict) else None
+        if isinstance(location, str) and location.isprintable():
+            lines.append(f"{'Disallow' if str(rule.get('tdm-reservation')) == '1' else 'Allow'}: {location}")
+    return Rules("\n".join(lines).encode())
 
 
 def forbidding_tag(values: Iterable[str]) -> str | None:

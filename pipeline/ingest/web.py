@@ -4,37 +4,29 @@ import asyncio
 import random
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine
 from email.utils import parsedate_to_datetime
-from tempfile import SpooledTemporaryFile
-from typing import IO
+from typing import IO, Any
 
 import aiohttp
 from yarl import URL
 
 from pipeline.config import IngestConfig
+from pipeline.ingest.body import Transient, read_body
 from pipeline.ingest.guard import PrivateAddress, check_url, guarded_connector, open_connector
 from pipeline.ingest.hosts import Host, Hosts
-from pipeline.ingest.robots import PRODUCT, Rules, forbidding_tag
+from pipeline.ingest.robots import PRODUCT, Rules, forbidding_tag, reservations
 from pipeline.rejections import Asked, Rejected
 
 MAX_REDIRECTS = 5
 BACKOFF_SECONDS = 1.0  # the first wait is up to this, the next up to twice as long, …
-IN_MEMORY = (
-    512 * 1024
-)  # a larger body goes through a temporary file: 64 of 20 MB would fill a worker's memory
-UNPACK_STEP = 64 * 1024
 RULES_SECONDS, NO_RULES_SECONDS = (
     24 * 3600,
     600,
 )  # how long robots.txt, or that it could not be had, is remembered
+TDM_FILE = "/.well-known/tdmrep.json"
+_NOBODY = ("private_address", "unknown_host", "connection_failed", "tls_failed", "timeout")
 _REDIRECTS = (301, 302, 303, 307, 308)
-
-
-class _Transient(Rejected):
-    """What may be gone a moment later; `wait` is what the server said about it, in seconds."""
-
-    wait: float | None = None
 
 
 class Web:
@@ -84,7 +76,7 @@ class Web:
             asked.attempts += 1
             try:
                 return await self._follow(url, asked, is_image)
-            except _Transient as rejected:
+            except Transient as rejected:
                 if (
                     asked.attempts >= self._config.tries
                     or (rejected.wait or 0) > self._config.max_wait_seconds
@@ -99,17 +91,18 @@ class Web:
         until = asked.seconds + self._config.deadline_seconds
         for _ in range(MAX_REDIRECTS + 1):
             host = self._hosts.of(url)
-            if is_image and self._config.robots_txt and not (await self._rules(host, url)).allow(str(url)):
+            if is_image and self._config.robots_txt and not await self._may_be_fetched(host, url):
                 raise Rejected("robots_disallowed", f"{url}: forbidden by robots.txt")
+            reserved = is_image and self._config.tdm_reservation and not await self._may_be_mined(host, url)
             async with host:
-                found = await self._hop(url, host, asked, until - asked.seconds, is_image)
+                found = await self._hop(url, host, asked, until - asked.seconds, is_image, reserved)
             if not isinstance(found, URL):
                 return found
             url = found
         raise Rejected("too_many_redirects", f"{url}: more than {MAX_REDIRECTS} redirects")
 
     async def _hop(
-        self, url: URL, host: Host, asked: Asked, seconds: float, is_image: bool
+        self, url: URL, host: Host, asked: Asked, seconds: float, is_image: bool, reserved: bool
     ) -> IO[bytes] | URL:
         """One request: a body, whose room stays taken, or where it leads."""
         await self._room.acquire()
@@ -119,7 +112,7 @@ class Web:
         try:
             async with asyncio.timeout(seconds), self._session.get(url, allow_redirects=False) as response:
                 asked.status = response.status
-                found = await self._answer(response, host, asked, is_image)
+                found = await self._answer(response, host, asked, is_image, reserved)
             return found
         except Rejected:
             raise
@@ -132,7 +125,7 @@ class Web:
                 self._room.release()
 
     async def _answer(
-        self, response: aiohttp.ClientResponse, host: Host, asked: Asked, is_image: bool
+        self, response: aiohttp.ClientResponse, host: Host, asked: Asked, is_image: bool, reserved: bool
     ) -> IO[bytes] | URL:
         url, status, headers = response.url, response.status, response.headers
         if status in _REDIRECTS and "Location" in headers:
@@ -140,38 +133,59 @@ class Web:
         if status in (404, 410):
             raise Rejected("not_found", f"{url}: HTTP {status}")
         if status == 429 or 500 <= status < 600:
-            rejected = _Transient(
-                "rate_limited" if status == 429 else "server_error", f"{url}: HTTP {status}"
-            )
+            rejected = Transient("rate_limited" if status == 429 else "server_error", f"{url}: HTTP {status}")
             rejected.wait = _seconds(headers.get("Retry-After"))
             host.pause(min(rejected.wait or 0, self._config.max_wait_seconds))
             raise rejected
         if status != 200:
             raise Rejected("http_status", f"{url}: HTTP {status}")
         if is_image:
-            self._check_wishes(response)
-        return await _body(response, asked, self._config.max_bytes)
+            self._check_wishes(response, reserved)
+        return await read_body(response, asked, self._config.max_bytes)
 
-    def _check_wishes(self, response: aiohttp.ClientResponse) -> None:
+    def _check_wishes(self, response: aiohttp.ClientResponse, reserved: bool) -> None:
+        """The header of an answer has the last word on what the host's file reserves."""
         headers = response.headers
         if self._config.x_robots_tag and (word := forbidding_tag(headers.getall("X-Robots-Tag", ()))):
             raise Rejected("opted_out", f"{response.url}: X-Robots-Tag: {word}")
-        if self._config.tdm_reservation and headers.get("TDM-Reservation", "").strip() == "1":
-            raise Rejected("opted_out", f"{response.url}: TDM-Reservation: 1")
+        told = headers.get("TDM-Reservation", "").strip()
+        if self._config.tdm_reservation and (told == "1" or (reserved and told != "0")):
+            where = "TDM-Reservation: 1" if told else f"reserved by {TDM_FILE}"
+            raise Rejected("opted_out", f"{response.url}: {where}")
 
-    async def _rules(self, host: Host, url: URL) -> Rules:
-        """The robots.txt of a host; many may wait for one request."""
+    async def _may_be_fetched(self, host: Host, url: URL) -> bool:
+        return (await self._rules(host, url, "/robots.txt", self._read_robots)).allow(str(url))
+
+    async def _may_be_mined(self, host: Host, url: URL) -> bool:
+        return (await self._rules(host, url, TDM_FILE, self._read_reservations)).allow(str(url))
+
+    async def _rules(
+        self, host: Host, url: URL, path: str, read: Callable[[Host, URL], Coroutine[Any, Any, Rules]]
+    ) -> Rules:
+        """What a file of a host says; many may wait for one request."""
         now = time.monotonic()
-        if host.rules is None or now > host.rules_until:
-            host.rules = asyncio.ensure_future(self._read_rules(host, url.origin() / "robots.txt"))
-            host.rules_until = now + RULES_SECONDS
+        if path not in host.rules or now > host.rules[path][1]:
+            task = asyncio.ensure_future(read(host, url.origin().with_path(path)))
+            host.rules[path] = task, now + RULES_SECONDS
+        task, until = host.rules[path]
         try:
-            return await asyncio.shield(host.rules)
+            return await asyncio.shield(task)
         except Rejected as rejected:
-            host.rules_until = min(host.rules_until, now + NO_RULES_SECONDS)
+            host.rules[path] = task, min(until, now + NO_RULES_SECONDS)
             raise Rejected(rejected.code, rejected.detail) from rejected
 
-    async def _read_rules(self, host: Host, url: URL) -> Rules:
+    async def _read_reservations(self, _: Host, url: URL) -> Rules:
+        """A tdmrep.json that cannot be had reserves nothing; where nobody answers at all, as with robots.txt."""
+        try:
+            with await self._patiently(url, Asked("", attempts=0), is_image=False) as body:
+                self._room.release()
+                return reservations(body.read())
+        except Rejected as rejected:
+            if rejected.code in _NOBODY:
+                raise
+            return Rules(b"")
+
+    async def _read_robots(self, host: Host, url: URL) -> Rules:
         """RFC 9309: no robots.txt (4xx) allows everything, one that cannot be had (429, 5xx) nothing.
 
         Where nobody answers at all, the pictures of the host would fail in the same way: so they do, unasked.
@@ -190,41 +204,6 @@ class Web:
         return rules
 
 
-async def _body(response: aiohttp.ClientResponse, asked: Asked, limit: int) -> IO[bytes]:
-    """The body, as it was before it was packed for the way; `limit` bounds both."""
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
-        raise Rejected(
-            "bad_response", f"{response.url}: content-encoding {encoding}, which was not asked for"
-        )
-    unpacker = None if encoding == "identity" else zlib.decompressobj(32 + zlib.MAX_WBITS)
-    too_large = Rejected("too_large", f"{response.url}: more than {limit} bytes")
-    if (response.content_length or 0) > limit:
-        raise too_large
-    body = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  its reader closes it
-    try:
-        while piece := await response.content.readany():
-            asked.bytes_seen += len(piece)
-            for plain in _unpacked(unpacker, piece) if unpacker else (piece,):
-                body.write(plain)
-                if max(body.tell(), asked.bytes_seen) > limit:
-                    raise too_large
-        if unpacker and not unpacker.eof:
-            raise _Transient("incomplete", f"{response.url}: the {encoding} stream ends early")
-        body.seek(0)
-        return body
-    except BaseException:
-        body.close()
-        raise
-
-
-def _unpacked(unpacker: "zlib._Decompress", piece: bytes) -> Iterator[bytes]:
-    """In steps, so that a bomb is seen before it has unfolded."""
-    while piece:
-        yield unpacker.decompress(piece, UNPACK_STEP)
-        piece = unpacker.unconsumed_tail
-
-
 def _rejection(url: URL, error: Exception, asked: Asked) -> Rejected:
     """What an exception of the client, or of the parts it is made of, means for the row."""
     text = f"{url}: {str(error) or type(error).__name__}"
@@ -241,9 +220,9 @@ def _rejection(url: URL, error: Exception, asked: Asked) -> Rejected:
         case aiohttp.InvalidURL():
             return Rejected("bad_location", text)
         case aiohttp.ClientPayloadError():
-            return _Transient("incomplete", text)
+            return Transient("incomplete", text)
         case aiohttp.ClientConnectionError() | OSError():
-            return _Transient("incomplete" if asked.bytes_seen else "connection_failed", text)
+            return Transient("incomplete" if asked.bytes_seen else "connection_failed", text)
         case _:
             return Rejected("bad_response", text)
 

@@ -1,33 +1,23 @@
 """The label job: votes → verdicts, workers, agreement, rejections. Votes travel as Arrow batches, not one by one."""
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 
 from pipeline import files
-from pipeline.config import BuildConfig, LabelConfig
+from pipeline.config import BuildConfig
 from pipeline.jobs import ingest
-from pipeline.jobs.judge import (
-    JudgeAll,
-    JudgeBucket,
-    SettleBucket,
-    without_times,
-    write_agreement,
-    write_workers,
-)
+from pipeline.jobs.judge import JudgeAll, JudgeBucket, without_times, write_agreement, write_workers
+from pipeline.jobs.passes import Passes
 from pipeline.jobs.precision import MeasurePrecision
 from pipeline.jobs.run import Work, run_job
+from pipeline.jobs.settle import LabelSetup, SettleVotes
 from pipeline.jobs.stage import Stage, counts, manifest_digest, plain
-from pipeline.jobs.tables import CommitTable, by_bucket, pack
-from pipeline.keyed_hash import bucket_count, place
-from pipeline.labels.columns import codes_of
+from pipeline.jobs.tables import CommitTable
+from pipeline.keyed_hash import bucket_count
 from pipeline.labels.gold import read_gold
-from pipeline.labels.readers.votes import check_votes_readable, read_votes
-from pipeline.labels.votes import VOTE_ROWS, check_votes
-from pipeline.rejections import check_share, malformed_rows
+from pipeline.labels.readers.votes import check_votes_readable
+from pipeline.rejections import check_share
 from pipeline.shards import directory
 from schemas.agreement import AGREEMENT
 from schemas.errors import DataError
@@ -39,7 +29,6 @@ from schemas.worker import WORKER
 
 SECONDS_PER_QUESTION = 2e-5  # of a core, for its votes
 QUESTIONS_PER_BUCKET = 1 << 16  # votes are small: a bucket of them spans many shards of pictures
-ROWS_TOGETHER = 1 << 20  # votes of a file that are cut into buckets at once
 
 TABLES = {
     "verdicts": VERDICT,
@@ -83,14 +72,12 @@ def run(
     if force or not stage.is_done(*places.values()):
         for path in paths.values():
             check_votes_readable(path)
-        for folder in places.values():
-            directory.open_for_writing(folder)
         asked = directory.read_manifest(retrievals)
         buckets = min(
             bucket_count(asked.rows, QUESTIONS_PER_BUCKET, ingest.SMALLEST_BUCKETS), asked.about["buckets"]
         )
-        job = LabelVotes(
-            list(paths.items()),
+        setup = LabelSetup(
+            tuple(paths.items()),
             retrievals,
             config.label,
             config.classes if config.label.choices else (),
@@ -98,10 +85,15 @@ def run(
             read_gold(gold) if gold else None,
             places,
             buckets,
-            stage.about,
+            {**stage.about, "buckets": buckets},
         )
-        work = Work("label", output, "buckets", buckets, SECONDS_PER_QUESTION * asked.rows)
-        run_job(lambda pipeline: pipeline | "Label" >> job, beam_arguments, work)
+        if config.label.in_passes(asked.rows):
+            Passes(setup, stage, output, asked.rows, beam_arguments).run(force)
+        else:
+            for folder in places.values():
+                directory.open_for_writing(folder)
+            work = Work("label", output, "buckets", buckets, SECONDS_PER_QUESTION * asked.rows)
+            run_job(lambda pipeline: pipeline | "Label" >> LabelVotes(setup), beam_arguments, work)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     votes_in = counts(manifests["verdicts"]).get("votes_in", 0)
     rejected = Counter(counts(manifests["rejections"]))
@@ -117,61 +109,37 @@ def run(
 class LabelVotes(beam.PTransform):
     """The whole stage as one transform, from a pipeline to five committed tables."""
 
-    def __init__(
-        self,
-        paths: list[tuple[str, str]],
-        retrievals: str,
-        config: LabelConfig,
-        choices: tuple[str, ...],
-        seed: int,
-        gold: pa.Table | None,
-        places: dict[str, str],
-        buckets: int,
-        about: dict[str, Any],
-    ) -> None:
+    def __init__(self, setup: LabelSetup) -> None:
         super().__init__()
-        self.paths, self.retrievals, self.config, self.places = paths, retrievals, config, places
-        self.choices = choices
-        self.seed, self.gold, self.buckets, self.about = seed, gold, buckets, {**about, "buckets": buckets}
+        self.setup = setup
 
     def expand(self, pipeline: beam.Pipeline) -> None:
         """Vote files → checked votes by bucket of their image → per bucket, or of all: verdicts, sums by worker."""
-        settled = (
-            pipeline
-            | "Files" >> beam.Create(self.paths)
-            | "SpreadFiles" >> beam.Reshuffle()
-            | "CheckVotes" >> beam.FlatMap(check_file, self.buckets, self.config.answers, self.choices)
-            | "GatherBucket" >> beam.GroupByKey()
-            | "SettleBucket"
-            >> beam.ParDo(SettleBucket(self.retrievals, self.config, self.places, self.buckets)).with_outputs(
-                "rejections", "sums", "patterns", "votes", main="kept"
-            )
-        )
-        judge_alone = JudgeBucket(self.config, self.seed, self.places["verdicts"], self.buckets)
-        judge_together = JudgeAll(self.config, self.seed, self.gold, self.places["verdicts"], self.buckets)
+        setup, places = self.setup, self.setup.places
+        settled = pipeline | "Settle" >> SettleVotes(setup)
         gather = beam.CombineGlobally(beam.combiners.ToListCombineFn())
-        if self.config.gathers:
+        if setup.config.gathers:
             judged = (
                 settled.kept
                 | "LeaveOutTimes" >> beam.Map(without_times)
                 | "GatherVotes" >> gather
-                | "JudgeAll" >> beam.ParDo(judge_together).with_outputs("found", main="verdicts")
+                | "JudgeAll" >> beam.ParDo(JudgeAll(setup)).with_outputs("found", main="verdicts")
             )
             verdicts, found = judged.verdicts, [beam.pvalue.AsSingleton(judged.found)]
         else:
-            verdicts, found = settled.kept | "JudgeBucket" >> beam.ParDo(judge_alone), []
+            verdicts, found = settled.kept | "JudgeBucket" >> beam.ParDo(JudgeBucket(setup)), []
         workers = (
             settled.sums
             | "GatherSums" >> gather
-            | "WriteWorkers" >> beam.Map(write_workers, self.places["workers"], *found)
+            | "WriteWorkers" >> beam.Map(write_workers, places["workers"], *found)
         )
         agreement = (
             settled.patterns
             | "GatherPatterns" >> gather
-            | "WriteAgreement" >> beam.Map(write_agreement, self.places["agreement"], *found)
+            | "WriteAgreement" >> beam.Map(write_agreement, places["agreement"], *found)
         )
         verdicts = (verdicts, settled.votes) | "CountVotes" >> beam.Flatten()
-        measure = MeasurePrecision(self.retrievals, self.places, self.buckets)
+        measure = MeasurePrecision(setup.retrievals, places, setup.buckets)
         precision = verdicts | "Precision" >> measure
         for name, written in (
             ("precision", precision),
@@ -180,32 +148,5 @@ class LabelVotes(beam.PTransform):
             ("rejections", settled.rejections),
             ("verdicts", verdicts),
         ):
-            commit = CommitTable(self.places[name], TABLES[name].name, self.about)
+            commit = CommitTable(places[name], TABLES[name].name, setup.about)
             _ = written | f"Commit{name.title()}" >> commit
-
-
-def check_file(
-    name_and_path: tuple[str, str], buckets: int, words: dict[str, str] | None, choices: tuple[str, ...]
-) -> Iterator[tuple[int, tuple[str, bytes]]]:
-    """Read one vote file and yield (bucket, (kind, packed rows)), kind being "votes" or "rejections"."""
-    name, path = name_and_path
-    held: list[pa.Table] = []
-    for records in read_votes(path, name):
-        good, bad = check_votes(records.rows, words, choices)
-        held.append(good)
-        if sum(votes.num_rows for votes in held) >= ROWS_TOGETHER:
-            yield from cut_votes(held, buckets)
-            held = []
-        rejected = pa.concat_tables([bad, malformed_rows(records.malformed)])
-        if rejected.num_rows:
-            yield 0, ("rejections", pack(rejected))
-    yield from cut_votes(held, buckets)
-
-
-def cut_votes(parts: list[pa.Table], buckets: int) -> Iterator[tuple[int, tuple[str, bytes]]]:
-    """Votes by the bucket of their image; each image is hashed once."""
-    votes = pa.concat_tables([VOTE_ROWS.empty_table(), *parts])
-    codes, images = codes_of(votes["image_id"])
-    places = place(images.to_pylist())[codes]
-    for index, rows in by_bucket(votes, buckets, places):
-        yield index, ("votes", pack(rows))

@@ -18,7 +18,7 @@ from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.sets import Task, WriteSets
 from pipeline.jobs.stage import STAGE_VERSIONS, Stage, counts, manifest_digest, plain
 from pipeline.keyed_hash import bucket_count
-from pipeline.noise.examples import COUNTED, noise_by_class
+from pipeline.noise.examples import COUNTED, licenses, noise_by_class
 from pipeline.noise.listed import listed_sets
 from pipeline.noise.pools import Pools, make_pools
 from pipeline.noise.splits import TEST_SPLIT, Split, test_set, training_sets
@@ -160,7 +160,7 @@ def _write(
         frozenset(plan.name for plan in stale),
         config.shards.mode == "shared",
         {plan.name: dict(plan.facts) for plan in plans},
-        about,
+        {**about, "licenses": licenses(plan.listed for plan in plans)},
     )
     rows = sum(len(plan.listed) for plan in stale)
     work = Work("split", output, "examples", rows, rows * SECONDS_PER_EXAMPLE)

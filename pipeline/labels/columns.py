@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from pipeline.labels.consensus.matrix import VoteMatrix
+from schemas.settled_vote import SETTLED_VOTE
 from schemas.vote import ANSWERS
 
 QUESTION = ["image_id", "class_name"]
@@ -41,6 +42,20 @@ class VoteColumns:
         cells = self.items.astype(np.int64) * len(ANSWERS) + self.answers
         sums = np.bincount(cells, minlength=self.questions.num_rows * len(ANSWERS))
         return sums.reshape(-1, len(ANSWERS))
+
+    def settled(self, known: np.ndarray) -> pa.Table:
+        """As a table of SETTLED_VOTE, with the known answers (n,) of the questions; `read_settled` reads it."""
+        rows = pa.array(self.items)
+        columns = {
+            "question": rows,
+            **{name: self.questions[name].combine_chunks().take(rows) for name in QUESTION},
+            "known": known.astype(np.int8)[self.items],
+            "worker_id": pa.array(self.workers, pa.string()).take(pa.array(self.voters)),
+            "answer": self.answers,
+            "seconds": self.seconds,
+            "days": self.days,
+        }
+        return pa.table(columns).cast(SETTLED_VOTE.schema)
 
     def without_times(self) -> "VoteColumns":
         """What the methods need."""
@@ -81,6 +96,27 @@ def encode_votes(votes: pa.Table) -> VoteColumns:
         votes["seconds"].to_numpy()[order],
         days[order],
     )
+
+
+def read_settled(rows: pa.Table) -> tuple[VoteColumns, np.ndarray]:
+    """The votes of a shard of SETTLED_VOTE, and the known answers of its questions, int (n,).
+
+    Columns that an iteration does not need may be missing; so may then `seconds`, `days` and the names of questions.
+    """
+    items, answers = rows["question"].to_numpy(), rows["answer"].to_numpy()
+    voters, workers = codes_of(rows["worker_id"])
+    first = pa.array(np.flatnonzero(np.diff(items, prepend=-1)))
+    named = [name for name in rows.column_names if name in QUESTION]
+    times = [rows[name].to_numpy() if name in rows.column_names else None for name in ("seconds", "days")]
+    votes = VoteColumns(
+        rows.select(["question", *named]).take(first),
+        workers.to_numpy(zero_copy_only=False),
+        items,
+        voters.astype(np.int32),
+        answers,
+        *times,
+    )
+    return votes, rows["known"].take(first).to_numpy()
 
 
 def join_columns(parts: Sequence[VoteColumns]) -> VoteColumns:

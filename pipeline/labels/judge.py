@@ -27,28 +27,29 @@ def judge(
 
     A question with fewer than `min_votes` votes is undecided unless `gold` knows it.
     """
-    known = gold_codes(votes.questions, gold) if gold is not None else None
+    known = gold_codes(votes.questions, gold)
     found = consensus(votes.matrix(), method, settings, known)
+    return verdicts_of_posterior(votes, found.probabilities, min_votes, min_confidence, known), found
+
+
+def verdicts_of_posterior(
+    votes: VoteColumns, posterior: np.ndarray, min_votes: int, min_confidence: float, known: np.ndarray
+) -> pa.Table:
+    """The verdict table of a posterior (n, 2); `known` int (n,) are the `gold_codes`."""
     counts = votes.counts()
-    verdict = found.verdicts(min_confidence)
+    verdict = Posterior(posterior, np.empty(0)).verdicts(min_confidence)
     enough = counts.sum(axis=1) >= min_votes
-    verdict = np.where(enough | (known != UNKNOWN if known is not None else False), verdict, UNDECIDED)
-    table = verdict_table(
-        votes.questions, TEXTS[verdict], counts, found.probabilities.max(axis=1), found.probabilities[:, YES]
-    )
-    return table, found
+    verdict = np.where(enough | (known != UNKNOWN), verdict, UNDECIDED)
+    return verdict_table(votes.questions, TEXTS[verdict], counts, posterior.max(axis=1), posterior[:, YES])
 
 
-def majority_with_posterior(
-    votes: VoteColumns, settings: Settings, min_votes: int
-) -> tuple[pa.Table, Posterior]:
-    """Verdicts by majority, the undecided ones with the posterior of Dawid-Skene, for the policy of that name."""
+def majority_with_posterior(votes: VoteColumns, posterior: np.ndarray, min_votes: int) -> pa.Table:
+    """Verdicts by majority, the undecided ones with a posterior (n, 2), for the policy of that name."""
     table = verdicts_of_counts(votes.questions, votes.counts(), min_votes)
-    found = consensus(votes.matrix(), "dawid-skene", settings)
     undecided = table["verdict"].to_numpy() == "undecided"
-    posterior = np.where(undecided, found.probabilities[:, YES], table["posterior"].to_numpy())
+    chances = np.where(undecided, posterior[:, YES], table["posterior"].to_numpy())
     place = table.schema.get_field_index("posterior")
-    return table.set_column(place, table.schema.field(place), pa.array(posterior, pa.float32())), found
+    return table.set_column(place, table.schema.field(place), pa.array(chances, pa.float32()))
 
 
 def settle_ties(table: pa.Table, policy: str, min_votes: int, seed: int) -> pa.Table:
@@ -80,8 +81,10 @@ def settle_ties(table: pa.Table, policy: str, min_votes: int, seed: int) -> pa.T
     return table
 
 
-def gold_codes(questions: pa.Table, gold: pa.Table) -> np.ndarray:
+def gold_codes(questions: pa.Table, gold: pa.Table | None) -> np.ndarray:
     """The known class of each question, int64 (n,), UNKNOWN where there is none."""
+    if gold is None:
+        return np.full(questions.num_rows, UNKNOWN)
     known = {
         (image, name): ANSWERS.index(answer)
         for image, name, answer in zip(*(gold[c].to_pylist() for c in (*QUESTION, "answer")), strict=True)

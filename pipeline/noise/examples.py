@@ -1,6 +1,6 @@
 """Lists of examples without their pictures: what sets are picked from, and what a set has picked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +71,17 @@ def all_of(rows: pd.DataFrame) -> Listed:
     """A set that has a pool to itself: all `rows`, which have their `place`."""
     pool, _ = make_pool(rows)
     return Listed(pool, np.arange(len(rows)))
+
+
+def licenses(sets: Iterable[Listed]) -> dict[str, int]:
+    """How many different web images of all sets have each licence, the most frequent first; "" where none is told."""
+    columns = ["image_id", "source", "license"]
+    parts = [listed.columns(columns).filter(pc.field("source") == "web") for listed in sets]
+    images = pa.concat_tables(parts).to_pandas().drop_duplicates("image_id")
+    counts = (
+        images["license"].fillna("").value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    )
+    return {str(name): int(count) for name, count in counts.items()}
 
 
 def noise_by_class(examples: pa.Table, class_names: Sequence[str]) -> list[dict[str, object]]:

@@ -12,11 +12,13 @@ from pipeline.noise.examples import all_of
 from pipeline.noise.pools import judge
 from pipeline.noise.splits import TEST_SPLIT, Split
 from schemas.errors import DataError
+from schemas.retrieval import ATTRIBUTION
 
 _SET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 RESERVED = [TEST_SPLIT, "images"]  # folders that a dataset has besides its training sets
 COLOUR = "listed"  # where the list names none
-_PROVENANCE = ["url", "method", "rank", "votes_yes", "votes_no", "votes_unsure", "confidence"]
+_OF_IMAGE = ["url", *(field.name for field in ATTRIBUTION)]
+_OF_PAIR = ["method", "rank", "votes_yes", "votes_no", "votes_unsure", "confidence"]
 
 
 def listed_sets(
@@ -45,11 +47,12 @@ def listed_sets(
     frame["clean_label"] = frame["image_id"].map(clean["label"])
     web = judged[judged["source"] == "web"]
     frame = frame.merge(
-        web[["image_id", "label", "verdict", *_PROVENANCE[1:]]], on=["image_id", "label"], how="left"
+        web[["image_id", "label", "verdict", *_OF_PAIR]], on=["image_id", "label"], how="left"
     )
-    urls = judged.drop_duplicates("image_id").set_index("image_id")["url"]
+    first = judged.drop_duplicates("image_id").set_index("image_id")
     true = web.dropna(subset=["true_label"]).drop_duplicates("image_id").set_index("image_id")["true_label"]
-    frame["url"] = frame["image_id"].map(urls)
+    for name in _OF_IMAGE:
+        frame[name] = frame["image_id"].map(first[name])
     is_web = frame["source"] == "web"
     frame["true_label"] = frame["clean_label"].where(~is_web, frame["image_id"].map(true)).astype("Int64")
     frame["is_clean"] = (frame["clean_label"] == frame["label"]).where(~is_web, frame["verdict"] == "yes")

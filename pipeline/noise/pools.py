@@ -7,11 +7,14 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from schemas.retrieval import ATTRIBUTION
+
 _WEB_COLUMNS = [
     "image_id",
     "label",
     "true_label",
     "url",
+    *(field.name for field in ATTRIBUTION),
     "method",
     "rank",
     "votes_yes",

@@ -1,9 +1,12 @@
 """The dataset card: README.md with the metadata by which Hugging Face's hub and library find every set."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
+
+from pipeline.rejections import printable
 
 
 def card(
@@ -14,7 +17,7 @@ def card(
 ) -> str:
     """The text of the card.
 
-    `splits` has rows, colour and noise_level of each set, `facts` its counts by class, `about` the funnel.
+    `splits` has rows, colour and noise_level of each set, `facts` its counts by class, `about` the funnel, and the `licenses` of web images.
     """
     configs = [
         {
@@ -56,4 +59,20 @@ def card(
         ]
     lines += ["", "## How it was made", "", "| step | count |", "|---|---:|"]
     lines += [f"| {step.replace('_', ' ')} | {count:,} |" for step, count in about["funnel"].items()]
+    if any(about["licenses"]):
+        lines += [
+            "",
+            "## Licences of the web pictures",
+            "",
+            "As their search providers tell them: `license`, `license_url`, `creator` and `landing_url` of each example.",
+            "",
+            "| licence | pictures |",
+            "|---|---:|",
+        ]
+        lines += [f"| {_cell(name) or 'not told'} | {count:,} |" for name, count in about["licenses"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text of a stranger, as a cell of a table: it neither ends it nor is read as HTML or as a link."""
+    return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", " ".join(printable(text).split()))

@@ -15,6 +15,7 @@ from pipeline.config import IngestConfig
 from pipeline.ingest import web as web_module
 from pipeline.ingest.fetch import Fetched, Fetcher
 from pipeline.ingest.store import Store, begin_run
+from pipeline.ingest.web import TDM_FILE
 from pipeline.rejections import Rejected
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -59,7 +60,7 @@ class Web:
 def web() -> Iterator[Web]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.path != "/robots.txt":
+            if self.path not in ("/robots.txt", TDM_FILE):
                 found.asked.append(self.path)
                 found.headers.append(dict(self.headers))
             found.answers.get(self.path, lambda request: request.send_error(404))(self)

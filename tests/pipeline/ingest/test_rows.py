@@ -29,9 +29,15 @@ def checked(*rows: dict[str, str | None]) -> tuple[pa.Table, pa.Table]:
 
 
 def test_a_good_row_becomes_a_retrieval_of_its_source() -> None:
-    good, bad = checked(GOOD)
+    owed = {
+        "license": "CC BY 4.0",
+        "license_url": "https://l",
+        "creator": "Ann, Bo",
+        "landing_url": "https://p",
+    }
+    good, bad = checked(GOOD | owed)
     assert good.schema == RETRIEVAL.schema
-    assert good.to_pylist() == [GOOD | {"url": None, "rank": 3, "sha256": None, "source": "web"}]
+    assert good.to_pylist() == [GOOD | owed | {"url": None, "rank": 3, "sha256": None, "source": "web"}]
     assert bad.num_rows == 0
 
 

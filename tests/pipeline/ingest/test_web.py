@@ -2,6 +2,7 @@
 
 import datetime
 import gzip
+import json
 import socket
 import ssl
 import struct
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pipeline.config import IngestConfig
 from pipeline.ingest.fetch import Fetcher
 from pipeline.ingest.store import Store
+from pipeline.ingest.web import TDM_FILE
 from pipeline.rejections import Rejected
 from schemas.errors import DataError
 from tests.pipeline.ingest.conftest import Get, Web, body, refused
@@ -381,6 +383,17 @@ def test_what_http_does_not_allow_is_a_bad_response(get: Get, web: Web, answer: 
     assert refused(get(raw(web, "/a", answer))).code == "bad_response"
 
 
+@pytest.mark.parametrize("wrong", [b"zz\r\nxx\r\n", b"-5\r\nxxxxx\r\n", b"2\r\nxxxxxxx\r\n"])
+def test_wrong_chunks_behind_good_ones_are_a_bad_response_at_once(get: Get, web: Web, wrong: bytes) -> None:
+    first = OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nxxxxx\r\n"
+    found = refused(
+        get(raw(web, "/a", first, wrong, pause=0.1, hold=1), deadline_seconds=60, timeout_seconds=60)
+    )
+    assert found.code == "bad_response"
+    assert found.asked
+    assert found.asked.attempts == 1
+
+
 def test_chunks_that_break_off_are_incomplete(get: Get, web: Web) -> None:
     assert (
         refused(get(raw(web, "/a", OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nxx"))).code == "incomplete"
@@ -600,6 +613,47 @@ def test_who_opts_out_is_heard_unless_that_is_switched_off(
     found = refused(get(url))
     assert (found.code, header.replace("_", "-") in found.detail) == ("opted_out", True)
     assert body(get(url, **{switch: False})) == b"x"
+
+
+def test_what_a_host_reserves_by_a_file_is_asked_for_once_and_obeyed(get: Get, web: Web) -> None:
+    rules = [
+        {"location": "/art/*", "tdm-reservation": 1, "tdm-policy": "https://example.org/policy.json"},
+        {"location": "/art/free/", "tdm-reservation": 0},
+        {"location": "*.png$", "tdm-reservation": 1},
+        {"location": "/line\nbreak", "tdm-reservation": 1}, {"location": 3}, "rubbish",
+    ]  # fmt: skip
+    count = []
+
+    def reservations(request: Request) -> None:
+        count.append(1)
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(json.dumps(rules).encode())
+
+    web.raw(TDM_FILE, reservations)
+    free = [web.serve(path, b"x") for path in ("/a", "/art/free/b", "/c.png.jpg", "/line")]
+    free.append(web.serve("/art/d", b"x", TDM_Reservation="0"))  # an answer's own word is the last one
+    taken = [web.serve(path, b"x") for path in ("/art/e", "/f.png")]
+    found = get.all([*free, *taken])
+    assert [body(result) for result in found[: len(free)]] == [b"x"] * len(free)
+    for result in found[len(free) :]:
+        assert (refused(result).code, TDM_FILE in refused(result).detail) == ("opted_out", True)
+    assert len(count) == 1
+    assert body(get(taken[0], tdm_reservation=False)) == b"x"
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"<html>", b"{}", b"[[1]]", b"[" * 100_000, b"\xff\xfe", b'[{"location": "/"}]']
+)
+def test_a_tdmrep_json_of_nonsense_reserves_nothing(get: Get, web: Web, text: bytes) -> None:
+    web.serve(TDM_FILE, text)
+    assert body(get(web.serve("/a", b"x"))) == b"x"
+
+
+@pytest.mark.parametrize("status", [403, 410, 429, 503])
+def test_a_tdmrep_json_that_cannot_be_had_reserves_nothing(get: Get, web: Web, status: int) -> None:
+    web.serve(TDM_FILE, status=status)
+    assert body(get(web.serve("/a", b"x"))) == b"x"
 
 
 @pytest.mark.parametrize(

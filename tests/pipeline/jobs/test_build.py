@@ -8,6 +8,7 @@ import yaml
 from pyarrow import parquet
 
 from pipeline.__main__ import main
+from pipeline.shards.card import card
 from schemas.example import EXAMPLE
 from tests.pipeline.conftest import build
 from tests.pipeline.small_world import CLASSES, CLEAN, TEST, WEB, write_csv
@@ -40,6 +41,31 @@ def test_another_runner_writes_the_same_bytes(world, built, tmp_path):
 def test_two_processes_write_the_same_bytes_as_one(world, built, tmp_path):
     assert build(world, tmp_path / "two", "--direct_num_workers=2") == 0
     assert digests(tmp_path / "two") == digests(built)
+
+
+def test_whom_web_pictures_are_owed_to_reaches_the_examples_and_the_card(built):
+    found = rows(built / "dataset" / "red-0.50")
+    web = {image: row for image, row in found.items() if row["source"] == "web"}
+    assert len(web) == 30
+    for image, row in found.items():
+        number = int(image.rsplit("-", 1)[1])
+        expected = ("CC BY 4.0" if number % 2 else None, f"artist {number}") if image in web else (None, None)
+        assert (row["license"], row["creator"]) == expected
+    used = {
+        image
+        for folder in built.glob("dataset/red*")
+        for image, row in rows(folder).items()
+        if row["source"] == "web"
+    }
+    licensed = sum(int(image.rsplit("-", 1)[1]) % 2 for image in used)
+    text = (built / "dataset" / "README.md").read_text()
+    assert f"| CC BY 4.0 | {licensed} |" in text
+    assert f"| not told | {len(used) - licensed} |" in text
+
+
+def test_names_of_licences_cannot_break_the_card():
+    text = card("set", {}, {}, {"funnel": {}, "licenses": {"<b>|[x](http://y)\n": 3, "": 1}})
+    assert "| \\<b\\>\\|\\[x\\](http://y)� | 3 |" in text
 
 
 def test_flipped_labels_need_neither_web_images_nor_votes(world, tmp_path):

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.labels.columns import join_columns
+from pipeline.labels.consensus.methods import consensus
 from pipeline.labels.consensus.settings import Settings
 from pipeline.labels.gold import read_gold
 from pipeline.labels.judge import judge, majority_with_posterior, settle_ties
@@ -76,7 +77,8 @@ def test_policies_for_ties():
     table = majority(rows, 3)
     assert settle_ties(table, "drop", 3, 0) is table
     assert settle_ties(table, "ask", 3, 0) is table
-    by_posterior, _ = majority_with_posterior(rows, Settings(smoothing=0.1), 3)
+    found = consensus(rows.matrix(), "dawid-skene", Settings(smoothing=0.1))
+    by_posterior = majority_with_posterior(rows, found.probabilities, 3)
     assert by_posterior["verdict"].equals(table["verdict"])
     settled = verdicts(settle_ties(by_posterior, "posterior", 3, 0))
     assert {settled[f"d{k}"] for k in range(8)} == {"no"}

@@ -15,7 +15,7 @@ RETRIEVALS = RETRIEVAL.from_rows(
         {"image_id": "t0", "class_name": "ant", "path": "t0", "source": "test"},
         {"image_id": "w0", "class_name": "ant", "url": "https://x/w0", "source": "web"},
         {"image_id": "w0", "class_name": "cow", "url": "https://x/w0", "source": "web"},
-        {"image_id": "w1", "class_name": "ant", "url": "https://x/w1", "source": "web"},
+        {"image_id": "w1", "class_name": "ant", "url": "https://x/w1", "source": "web", "license": "CC0"},
     ]
 )
 VERDICTS = VERDICT.from_rows(

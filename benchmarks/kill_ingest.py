@@ -1,0 +1,117 @@
+"""Kills an ingest from the web with SIGKILL at random moments, again and again, then lets it end and compares.
+
+    python -m benchmarks.kill_ingest [--kills 10] [--size 6000]
+
+A server of its own counts how often every URL is asked for. No URL that a killed run had written down may be asked for
+again, and in the end the table of images must be, to the byte, that of a run that nobody disturbed. Two worker
+processes, which are killed as well. About five minutes.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+from benchmarks.ingest import server
+
+BETWEEN = (0.2, 0.45)  # of the time of the undisturbed run, of which imports take the first part
+WORKERS = 2
+FETCHES = 4  # in each worker: slow enough for ten kills to come in between
+LATENCY = 0.05
+
+
+def start(folder: Path, output: Path) -> subprocess.Popen[bytes]:
+    command = ["ingest", "--config", str(folder / "build.yaml"), "--output", str(output)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *command, f"--direct_num_workers={WORKERS}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # so that its workers can be killed with it
+    )
+
+
+def asked(url: str) -> dict[str, int]:
+    """How often the server was asked for each path."""
+    return dict(json.loads(urlopen(f"{url}/count").read()))
+
+
+def recorded(output: Path) -> set[str]:
+    """The paths of which the store has a whole line."""
+    found = set()
+    for log in (output / "ingest" / "fetched").glob("*.jsonl"):
+        for line in log.read_bytes().split(b"\n")[:-1]:
+            found.add("/" + json.loads(line)["url"].rsplit("/", 1)[1])
+    return found
+
+
+def table(output: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (output / "ingest" / "images").iterdir()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--size", type=int, default=6000, help="URLs")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    moments = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory(prefix="kill-") as name, server(120, 90, LATENCY) as url:
+        folder = Path(name)
+        rows = "".join(f"a,{url}/{i}.jpg\n" for i in range(arguments.size))
+        (folder / "web.csv").write_text("class_name,url\n" + rows)
+        ingest = {
+            "allow_private_hosts": True,
+            "host_fetches": FETCHES,
+            "host_per_second": 0,
+            "fetches": FETCHES,
+            "size": 32,
+        }
+        lists = {"clean": [], "test": [], "web": ["web.csv"], "votes": []}
+        config = {"source": name, "classes": ["a", "b"], **lists, "ingest": ingest}
+        (folder / "build.yaml").write_text(json.dumps(config))
+        begun = time.monotonic()
+        if start(folder, folder / "whole").wait():
+            sys.exit("the undisturbed run failed")
+        took = time.monotonic() - begun
+        expected, output = table(folder / "whole"), folder / "killed"
+        fetched_again, kills = 0, 0
+        while kills < arguments.kills:
+            before, counted = recorded(output), asked(url)
+            running = start(folder, output)
+            time.sleep(took * moments.uniform(*BETWEEN))
+            if running.poll() is not None:
+                break  # it came to its end
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+            kills += 1
+            now = asked(url)
+            again = sum(now[path] > counted.get(path, 0) for path in before)
+            lost = sum(now.values()) - sum(counted.values()) - len(recorded(output) - before)
+            fetched_again += again
+            print(
+                f"kill {kills}: {len(recorded(output)):,} URLs written down, {lost} asked for and lost",
+                flush=True,
+            )
+        before, counted = recorded(output), asked(url)
+        if start(folder, output).wait():
+            sys.exit("the last run failed")
+        now = asked(url)
+        fetched_again += sum(now[path] > counted.get(path, 0) for path in before)
+        same = table(output) == expected
+        print(f"{kills} kills; {fetched_again} URLs asked for after they were written down; "
+              f"the table is {'the same to the byte' if same else 'ANOTHER ONE'}")  # fmt: skip
+        if fetched_again or not same:
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

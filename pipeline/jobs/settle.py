@@ -1,0 +1,135 @@
+"""The first step of the label job: vote files → the votes that count, by bucket of their image, and sums over them."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from pipeline.config import LabelConfig
+from pipeline.jobs.metrics import timed
+from pipeline.jobs.progress import advance
+from pipeline.jobs.tables import Written, by_bucket, pack, unpack
+from pipeline.keyed_hash import place
+from pipeline.labels.agreement_table import vote_patterns
+from pipeline.labels.choices import expand_choices
+from pipeline.labels.columns import codes_of
+from pipeline.labels.readers.votes import read_votes
+from pipeline.labels.votes import VOTE_ROWS, check_votes, settle_votes
+from pipeline.labels.workers import worker_sums
+from pipeline.rejections import malformed_rows
+from pipeline.shards import directory
+from pipeline.shards.parquet import write_shard
+from schemas.rejection import REJECTION
+from schemas.retrieval import RETRIEVAL
+
+ROWS_TOGETHER = 1 << 20  # votes of a file that are cut into buckets at once
+
+
+@dataclass(frozen=True)
+class LabelSetup:
+    """What the steps of the stage have in common.
+
+    `paths` are pairs (name, path) of vote files, `retrievals` the folder of the questions, `choices` the classes that
+    a vote may choose among, `places` the folders of the tables, and `about` goes into their manifests.
+    """
+
+    paths: tuple[tuple[str, str], ...]
+    retrievals: str
+    config: LabelConfig
+    choices: tuple[str, ...]
+    seed: int
+    gold: pa.Table | None
+    places: dict[str, str]
+    buckets: int
+    about: dict[str, Any]
+
+
+class SettleVotes(beam.PTransform):
+    """Vote files → `kept`: (bucket, VoteColumns); `rejections` and `votes`: Written; `sums`, `patterns` of buckets."""
+
+    def __init__(self, setup: LabelSetup) -> None:
+        super().__init__()
+        self.setup = setup
+
+    def expand(self, pipeline: beam.Pipeline) -> Any:
+        """Each file is read once; a bucket gets all votes on its images."""
+        setup = self.setup
+        check = beam.FlatMap(check_file, setup.buckets, setup.config.answers, setup.choices)
+        tags = ("rejections", "sums", "patterns", "votes")
+        return (
+            pipeline
+            | "Files" >> beam.Create(setup.paths)
+            | "SpreadFiles" >> beam.Reshuffle()
+            | "CheckVotes" >> check
+            | "GatherBucket" >> beam.GroupByKey()
+            | "SettleBucket" >> beam.ParDo(SettleBucket(setup)).with_outputs(*tags, main="kept")
+        )
+
+
+class SettleBucket(beam.DoFn):
+    """All votes of one bucket → those that count, rejections, sums by worker, patterns of votes."""
+
+    def __init__(self, given: LabelSetup) -> None:
+        self.given = given
+
+    def setup(self) -> None:
+        """Read once what all buckets look up."""
+        self.manifest = directory.read_manifest(self.given.retrievals)
+
+    @timed
+    def process(self, element: tuple[int, Iterable[tuple[str, bytes]]]) -> Iterator[Any]:
+        """The questions of the bucket are read from the retrieval shards of the same images."""
+        given, (index, parts) = self.given, element
+        gathered: dict[str, list[pa.Table]] = {"votes": [], "rejections": []}
+        for kind, rows in parts:
+            gathered[kind].append(unpack(rows))
+        votes = pa.concat_tables([VOTE_ROWS.empty_table(), *gathered["votes"]])
+        columns = ["image_id", "class_name", "source"]
+        asked = directory.read_bucket(given.retrievals, index, given.buckets, columns, self.manifest)
+        web = [table.filter(pa.compute.equal(table["source"], "web")) for table in asked]
+        questions = pa.concat_tables([RETRIEVAL.schema.empty_table().select(columns), *web])
+        if given.config.choices:
+            votes = expand_choices(votes, questions)
+        kept, settled = settle_votes(votes, questions, given.config.duplicates)
+        rejected = pa.concat_tables([REJECTION.schema.empty_table(), *gathered["rejections"], settled])
+        rejected = rejected.sort_by([("row", "ascending"), ("code", "ascending")])
+
+        name = directory.shard_name("part", index, given.buckets)
+        shard = write_shard(given.places["rejections"], name, REJECTION.schema, [rejected])
+        yield beam.pvalue.TaggedOutput("rejections", Written(shard, Counter(rejected["code"].to_pylist())))
+        yield beam.pvalue.TaggedOutput("sums", worker_sums(kept))
+        yield beam.pvalue.TaggedOutput("patterns", vote_patterns(kept))
+        votes_in = Counter(votes=len(kept.items), votes_in=len(kept.items) + rejected.num_rows)
+        yield beam.pvalue.TaggedOutput("votes", Written(None, votes_in))
+        advance(1)
+        yield index, kept
+
+
+def check_file(
+    name_and_path: tuple[str, str], buckets: int, words: dict[str, str] | None, choices: tuple[str, ...]
+) -> Iterator[tuple[int, tuple[str, bytes]]]:
+    """Read one vote file and yield (bucket, (kind, packed rows)), kind being "votes" or "rejections"."""
+    name, path = name_and_path
+    held: list[pa.Table] = []
+    for records in read_votes(path, name):
+        good, bad = check_votes(records.rows, words, choices)
+        held.append(good)
+        if sum(votes.num_rows for votes in held) >= ROWS_TOGETHER:
+            yield from cut_votes(held, buckets)
+            held = []
+        rejected = pa.concat_tables([bad, malformed_rows(records.malformed)])
+        if rejected.num_rows:
+            yield 0, ("rejections", pack(rejected))
+    yield from cut_votes(held, buckets)
+
+
+def cut_votes(parts: list[pa.Table], buckets: int) -> Iterator[tuple[int, tuple[str, bytes]]]:
+    """Votes by the bucket of their image; each image is hashed once."""
+    votes = pa.concat_tables([VOTE_ROWS.empty_table(), *parts])
+    codes, images = codes_of(votes["image_id"])
+    places = place(images.to_pylist())[codes]
+    for index, rows in by_bucket(votes, buckets, places):
+        yield index, ("votes", pack(rows))
