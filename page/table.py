@@ -29,12 +29,12 @@ class Interval:
 class Column:
     """A column: what its cells are decides how they are written, aligned and sorted.
 
-    text: strings; count: whole numbers and listings; share: in per cent; number: with two decimals.
+    text: strings; count: whole numbers and listings; share: in per cent; number: any other.
     """
 
     title: str
     kind: Literal["text", "count", "share", "number"] = "text"
-    digits: int = 1  # after the point, of shares
+    digits: int = 1  # after the point, of shares and numbers
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def written(value: Any, column: Column) -> str:
     if column.kind == "share":
         return f"{100 * value:.{column.digits}f} %"
     if column.kind == "number":
-        return f"{value:,.2f}"
+        return f"{value:,.{column.digits}f}"
     return f"{value:,}" if isinstance(value, int) else shown(value)
 
 

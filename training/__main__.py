@@ -15,6 +15,7 @@ EXTRAS = {
     "torchvision": "training",
     "safetensors": "training",
     "matplotlib": "report",
+    "jinja2": "report",
 }
 
 
@@ -112,6 +113,14 @@ def parser() -> argparse.ArgumentParser:
     plot = verb("plot", "Draw a study: its figures and tables, and a page that shows them.", "plot study")
     plot.add_argument("output", type=Path, metavar="OUT", help="folder of the study")
 
+    report = verb(
+        "report", "Show a study on one HTML page: figures, tables, and every run behind them.", "report study"
+    )
+    report.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
+    report.add_argument(
+        "--output", type=Path, metavar="DIR", help="where to write report.html (default: STUDY)"
+    )
+
     advise = verb(
         "advise",
         "Say which method a study speaks for at an estimated share of wrong labels, and how surely.",
@@ -146,6 +155,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from training.study import plot  # draws with matplotlib, and does not wait for torch
 
         return plot.verb(arguments)
+    if arguments.verb == "report":
+        from training.study import report
+
+        return report.verb(arguments)
     if arguments.verb == "advise":
         from training.study import advice  # reads a table
 

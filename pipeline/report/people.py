@@ -84,7 +84,7 @@ def agreement_table(tables: Tables) -> Table:
         for name in sorted(votes, key=lambda one: (one is not None, one))[: CLASSES_SHOWN + 1]
     ]
     columns = [
-        Column("class"), *(Column(f"{MEASURES[name]} [95 %]", "number") for name in names),
+        Column("class"), *(Column(f"{MEASURES[name]} [95 %]", "number", 2) for name in names),
         Column("questions", "count"), Column("votes", "count"),
     ]  # fmt: skip
     return Table("Agreement beyond chance: 1 is full, 0 is chance", columns, rows, filterable=True)

@@ -55,7 +55,7 @@ def test_a_value_that_is_forgotten_is_an_error(template: str) -> None:
         (Listing(5, ("a",), "SELECT"), Column("", "count"), "5", 5),
         (0.123, Column("", "share"), "12.3 %", 0.123),
         (Interval(0.5, 0.25, 0.75), Column("", "share"), "50.0 % [25.0, 75.0]", 0.5),
-        (Interval(0.094, 0.09, 0.1), Column("", "number"), "0.09 [0.09, 0.10]", 0.094),
+        (Interval(0.094, 0.09, 0.1), Column("", "number", 2), "0.09 [0.09, 0.10]", 0.094),
         (Interval(None), Column("", "share"), "–", None),
         (None, Column("", "count"), "–", None),
         ("a\u202eb", Column(""), "a\\u202eb", None),

@@ -1,6 +1,7 @@
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def served(build: Path, talk: Callable[[Ask, int], Coroutine[Any, Any, None]]) -
             await talk(ask, port)
         await runner.cleanup()
 
-    asyncio.run(run())
+    with ThreadPoolExecutor(1) as thread:  # a browser of other tests may have its loop in this one
+        thread.submit(lambda: asyncio.run(run())).result()
 
 
 @pytest.fixture(scope="module")

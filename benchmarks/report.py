@@ -1,0 +1,130 @@
+"""The report and the browser of pictures: size, seconds to make, load time in Chromium, and pages of many pictures.
+
+python -m benchmarks.report --build out/cifar10n          # the report of a build; needs Chromium
+python -m benchmarks.report --pictures 200000             # a made-up build of so many pictures, to leaf through
+"""
+
+import argparse
+import resource
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.report.html import write_report
+from pipeline.report.pictures import Pictures
+from pipeline.report.tables import Tables
+from pipeline.shards import directory
+from pipeline.shards.parquet import write_shard
+from pipeline.view.gallery import Gallery
+from schemas.image import IMAGES
+from schemas.retrieval import RETRIEVAL
+
+CLASSES = [f"class {number}" for number in range(100)]
+SHARD = 2048
+
+
+def measure_report(build: str) -> None:
+    """Make the report, and load it five times."""
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        path = Path(write_report(build, folder))
+        print(
+            f"report of {build}: {path.stat().st_size / 1e6:.2f} MB, made in {time.monotonic() - began:.1f} s"
+        )
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            )
+            loads = []
+            for _ in range(5):
+                page = browser.new_page()
+                page.goto(path.as_uri())
+                loads.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
+                page.close()
+            told = ", ".join(f"{one:.0f}" for one in loads)
+            print(f"load in Chromium {browser.version}: median {statistics.median(loads):.0f} ms of {told}")
+            for scheme in ("light", "dark"):
+                page = browser.new_context(color_scheme=scheme).new_page()
+                page.goto(path.as_uri())
+                found = Axe().run(page).response
+                grave = [one["id"] for one in found["violations"] if one["impact"] in ("serious", "critical")]
+                others = [one["id"] for one in found["violations"] if one["id"] not in grave]
+                print(
+                    f"axe, {scheme}: {len(found['passes'])} rules passed, serious: {grave}, others: {others}"
+                )
+            browser.close()
+
+
+def make_build(folder: Path, count: int, picture_bytes: int = 8000) -> None:
+    """Write the tables of an ingest stage with `count` pictures that are noise, of one size each."""
+    rng = np.random.default_rng(0)
+    shards: dict[str, list] = {"images": [], "retrievals": []}
+    total = -(-count // SHARD)
+    for index in range(total):
+        ids = [f"image-{number:08d}" for number in range(index * SHARD, min(count, (index + 1) * SHARD))]
+        n, name = len(ids), directory.shard_name("part", index, total)
+        pictures = [{"bytes": b"\x89PNG" + rng.bytes(picture_bytes), "path": None} for _ in ids]
+        known = {"image_id": ids, "image": pictures, "source": ["web"] * n, "format": ["PNG"] * n,
+                 "width": [224] * n, "height": [224] * n, "bytes_in": [picture_bytes] * n, "sha256": ["0" * 64] * n}  # fmt: skip
+        rows = {"image_id": ids, "source": ["web"] * n, "class_name": [CLASSES[i % 100] for i in range(n)]}
+        for table, schema, columns in (
+            ("images", IMAGES.schema, known),
+            ("retrievals", RETRIEVAL.schema, rows),
+        ):
+            arrays = [
+                pa.array(columns[f.name], f.type) if f.name in columns else pa.nulls(n, f.type)
+                for f in schema
+            ]
+            loose = pa.schema([field.with_nullable(True) for field in schema])
+            shards[table].append(
+                write_shard(str(folder / "ingest" / table), name, loose, [pa.table(arrays, loose)])
+            )
+    for table, written in shards.items():
+        about = {"config": {"classes": CLASSES}, "inputs": {}, "buckets": total}
+        directory.commit(str(folder / "ingest" / table), table, written, about)
+
+
+def measure_view(count: int) -> None:
+    """Open a build of `count` pictures, and turn pages of it with their sixty pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        make_build(Path(folder), count)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        began = time.monotonic()
+        gallery, pictures = Gallery(Tables(folder), CLASSES, []), Pictures(folder)
+        print(f"{count:,} pictures opened in {time.monotonic() - began:.1f} s")
+        for what, asked in (("a page of all", {}), ("a page of a class", {"class": CLASSES[7]})):
+            rows, read = [], []
+            for page in range(1, 21):
+                began = time.monotonic()
+                chosen = gallery.choose({**asked, "page": str(page)})
+                rows.append(time.monotonic() - began)
+                began = time.monotonic()
+                for row in chosen.rows:
+                    pictures.read(row["position"])
+                read.append(time.monotonic() - began)
+            print(
+                f"{what}: rows {1000 * statistics.median(rows):.0f} ms, pictures {1000 * statistics.median(read):.0f} ms"
+            )
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(f"peak memory: {before / 1024:,.0f} MB before, {after / 1024:,.0f} MB after")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--build", help="folder that `build --output` wrote")
+    parser.add_argument("--pictures", type=int, help="of a made-up build")
+    arguments = parser.parse_args()
+    if arguments.build:
+        measure_report(arguments.build)
+    if arguments.pictures:
+        measure_view(arguments.pictures)

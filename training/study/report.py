@@ -1,0 +1,144 @@
+"""The report of a study: one HTML page of its figures, its tables, and every run behind them."""
+
+import argparse
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from page.render import policy, render
+from page.table import Column, Listing, Table
+from training.show import show
+from training.study.figures import Figure
+from training.study.plot import plot
+from training.study.table import FILES, RESULT, read
+from training.study.tables import PeopleTable
+
+RUNS_TOLD = 12  # names of runs behind a row; the query gives all
+# The columns of a table that say which runs a row is of, and what they are called in the results.
+PLACES = {
+    "setting": "setting", "network": "network", "colour": "colour", "noise, %": "noise_level", "method": "method",
+    "device": "device",
+}  # fmt: skip
+EVERY = [
+    "run", "status", "setting", "network", "colour", "noise_level", "method", "seed", "final_accuracy",
+    "best_accuracy", "best_epoch", "selected_accuracy", "memorised", "recovered", "epochs", "seconds", "error",
+]  # fmt: skip
+SHARES = {"noise_level", "final_accuracy", "best_accuracy", "selected_accuracy", "memorised", "recovered"}
+
+
+def write_report(study: Path, output: Path | None = None) -> Path:
+    """Draw the study, write the page `report.html` into `output` [`study`], and return its path.
+
+    Raises DataError if no run has finished.
+    """
+    folder = output or study
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "report.html"
+    temporary = folder / f".report.html.{os.getpid()}"
+    temporary.write_text(page(study), encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def page(study: Path) -> str:
+    """The HTML of the report; equal results give an equal page."""
+    figures, tables, absent = plot(study)
+    results = read(study)
+    rows = results.to_pylist()
+    counts = {status: _listing([r for r in rows if r["status"] == status], {"status": status})
+              for status in ("finished", "failed", "missing")}  # fmt: skip
+    return render(
+        "training.study", "study.html", policy(),
+        name=study.resolve().name,
+        counts={status: listing for status, listing in counts.items() if listing.count},
+        figures=[(figure, _inlined(figure)) for figure in figures],
+        tables=[_table(table, rows) for table in tables if table.name != "unfinished"],  # each run is told below
+        every=_every(results),
+        absent=absent,
+        file=FILES[RESULT.name],
+    )  # fmt: skip
+
+
+def _inlined(figure: Figure) -> str:
+    """The SVG as an image: it has a document of its own, where nothing runs and nothing is fetched."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(figure.svg.read_bytes()).decode()}"
+
+
+def _table(table: PeopleTable, results: Sequence[Mapping[str, Any]]) -> Table:
+    """A table for people with a column more: the runs that each row is of."""
+    places = {place: column for place, column in enumerate(table.columns) if column in PLACES}
+    columns = [_column(name, [row[place] for row in table.rows]) for place, name in enumerate(table.columns)]
+    if "run" in table.columns or "method" not in table.columns:
+        return Table(table.title, columns, table.rows, table.note, filterable=len(table.rows) > 5)
+    finished = [row for row in results if row["status"] == "finished"]
+    rows = []
+    for row in table.rows:
+        wanted: dict[str, Any] = {"status": "finished"}
+        for place, column in places.items():
+            value = row[place]
+            if column == "noise, %":
+                value = float(value or 0) / 100
+            if (column, value) != ("colour", "all"):
+                wanted[PLACES[column]] = value
+        if "less" in table.columns:  # two methods are compared
+            wanted["method"] = (row[table.columns.index("method")], row[table.columns.index("less")])
+        behind = [one for one in finished if all(_is(one[name], value) for name, value in wanted.items())]
+        rows.append((*row, _listing(behind, wanted)))
+    return Table(
+        table.title, [*columns, Column("results", "count")], rows, table.note, filterable=len(rows) > 5
+    )
+
+
+def _is(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, tuple):
+        return value in wanted
+    return abs(value - wanted) < 1e-9 if isinstance(wanted, float) else bool(value == wanted)
+
+
+def _listing(rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]) -> Listing:
+    names = sorted({row["run"] for row in rows})
+    conditions = " AND ".join(_condition(name, value) for name, value in wanted.items())
+    query = f"SELECT run, seed, final_accuracy FROM '{FILES[RESULT.name]}' WHERE {conditions}"  # noqa: S608  shown, not run
+    return Listing(len(rows), tuple(names[:RUNS_TOLD]), query)
+
+
+def _condition(name: str, value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"{name} IN ({', '.join(map(_literal, value))})"
+    if isinstance(value, float):
+        return f"abs({name} - {value:.6g}) < 1e-9"
+    return f"{name} = {_literal(value)}" if value is not None else f"{name} IS NULL"
+
+
+def _literal(value: Any) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _column(name: str, cells: Sequence[Any]) -> Column:
+    numbers = [cell for cell in cells if isinstance(cell, int | float)]
+    if not numbers:
+        return Column(name)
+    return Column(name, "count" if all(isinstance(cell, int) for cell in numbers) else "number")
+
+
+def _every(results: pa.Table) -> Table:
+    """Each row of the results, with the folder of its run."""
+    rows = results.select(EVERY).to_pylist()
+    columns = []
+    for name in EVERY:
+        column = _column(name.replace("_", " "), [row[name] for row in rows])
+        columns.append(Column(column.title, "share") if name in SHARES else column)
+    cells = [
+        tuple("" if row[name] is None and name == "error" else row[name] for name in EVERY) for row in rows
+    ]
+    return Table("Every run: its folder, and what it measured", columns, cells, filterable=True)
+
+
+def verb(arguments: argparse.Namespace) -> int:
+    """Write the page, and print where it is."""
+    show({"file": str(write_report(arguments.study, arguments.output))}, arguments.json)
+    return 0
