@@ -21,7 +21,7 @@ from schemas.table import Table
 from training import __main__ as training_line
 from training.config import TrainConfig
 from training.study.grid import StudyConfig
-from training.study.table import RESULT
+from training.study.table import CURVE, RESULT
 
 DOCS = Path(__file__).parent.parent / "docs"
 MADE = "Made by `python scripts/reference.py` from the code; a test holds it true.\n"
@@ -212,7 +212,7 @@ def _yaml(value: Any) -> str:
 
 
 def _all_tables() -> Iterable[tuple[str, Table]]:
-    found = {RESULT.name: RESULT}
+    found = {RESULT.name: RESULT, CURVE.name: CURVE}
     for module in pkgutil.iter_modules(schemas.__path__):
         for value in vars(importlib.import_module(f"schemas.{module.name}")).values():
             if isinstance(value, Table) and value.name not in found:
