@@ -16,7 +16,6 @@ from pipeline.shards import directory
 from pipeline.shards.plan import PLANNED_SCHEMA
 from schemas.agreement import AGREEMENT
 from schemas.duplicate import DUPLICATE
-from schemas.errors import DataError
 from schemas.image import IMAGES
 from schemas.precision import PRECISION
 from schemas.rejection import REJECTION
@@ -76,10 +75,7 @@ class Tables:
 
     def __init__(self, build: str) -> None:
         self.build = build
-        if directory.find_manifest(ingest.folders(build)["retrievals"]) is None:
-            raise DataError(
-                f"{build}: no finished ingest stage is here; give the folder that `build --output` wrote"
-            )
+        directory.read_manifest(ingest.folders(build)["retrievals"])
         self.connection = duckdb.connect()
         for name, (folder, schema) in TABLES.items():
             self._load(name, self._read(folder, schema))

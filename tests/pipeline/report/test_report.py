@@ -102,7 +102,7 @@ def test_the_command_writes_the_page_where_it_is_told_to(
     assert json.loads(capsys.readouterr().out) == {"file": str(tmp_path / "report.html")}
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
     assert main(["report", str(tmp_path)]) == 1
-    assert "no finished ingest stage is here" in capsys.readouterr().err
+    assert "ingest/retrievals: no _manifest.json, so nothing was finished here" in capsys.readouterr().err
 
 
 def test_strangers_text_stays_text(built: Path, tmp_path: Path) -> None:
