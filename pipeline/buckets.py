@@ -32,13 +32,14 @@ def _share_s3() -> None:
     boto3_client.Client = Client
 
 
-def _once(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Make something for the options given, and again only when other options are."""
-    made: list[Any] = [None, None]
+def _once(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Make something for the options (and whatever else is) given, and again only when others are."""
+    made: tuple[Any, Any, Any] = (None, None, None)
 
-    def get(options: Any) -> Any:
-        if made[0] is not options:
-            made[:] = [options, make(options)]
-        return made[1]
+    def get(options: Any, *more: Any) -> Any:
+        nonlocal made
+        if made[0] is not options or made[1] != more:
+            made = (options, more, make(options, *more))
+        return made[2]
 
     return get
