@@ -5,7 +5,7 @@ ENGINES := .venv-engines
 PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-engines test-browser bench check format audit lock clean
+.PHONY: demo test test-engines test-flink test-browser bench check format audit lock clean
 
 demo: $(VENV)/ready
 	$(RUN) -m demo --output out/demo
@@ -20,6 +20,10 @@ test-engines: $(ENGINES)/ready
 	-command -v mvn >/dev/null && mvn -q -B -f tests/engines/flink-pom.xml dependency:copy-dependencies \
 	  -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(ENGINES)/flink
 	PATH="$(CURDIR)/$(ENGINES)/bin:$$PATH" $(ENGINES)/bin/python -m pytest tests/engines
+
+# A whole build on the Flink cluster; in test-engines there is one of its jobs, and a task manager killed in it.
+test-flink: test-engines
+	FLINK_WHOLE_BUILD=1 $(ENGINES)/bin/python -m pytest tests/engines/test_flink.py
 
 # The HTML pages in a real Chromium without a screen: Debian's, which root may have installed here.
 test-browser: $(VENV)/ready

@@ -1,3 +1,4 @@
+import os
 import random
 import shutil
 import signal
@@ -28,6 +29,7 @@ def cluster(tmp_path_factory):
     running.close()
 
 
+@pytest.mark.skipif(not os.environ.get("FLINK_WHOLE_BUILD"), reason="takes minutes: make test-flink")
 def test_two_task_managers_write_the_same_bytes_as_the_local_runner(cluster, world, local, tmp_path):
     done = run("build", "--config", str(world.config), "--output", str(tmp_path), *cluster.flags)
     assert done.returncode == 0, done.stderr
