@@ -1,13 +1,10 @@
 """Runs one job to its end: shows how far it is, tells what it counted, and whose fault it was if it failed."""
 
 import re
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from types import FrameType
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
@@ -52,8 +49,7 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
     runner = local_runner(options, None if given else work.cpu_seconds)
     start = time.monotonic()
     try:
-        shown = progress.shown(work.stage, work.unit, work.total) if runner else nullcontext()
-        with interrupts_count(), shown:
+        with progress.shown(work.stage, work.unit, work.total) if runner else nullcontext():
             pipeline = _pipeline(runner, options)
             construct(pipeline)
             result = pipeline.run()
@@ -75,33 +71,6 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
     seconds = round(time.monotonic() - start, 3)
     name = options.view_as(StandardOptions).runner or "FnApiRunner"
     metrics.write(work.output, work.stage, {"runner": name, "seconds": seconds, **metrics.collect(result)})
-
-
-@contextmanager
-def interrupts_count() -> Iterator[None]:
-    """Raise KeyboardInterrupt at the end of the block if Ctrl-C came within it and was lost.
-
-    It is raised wherever the main thread happens to be: callbacks from C, and code of Beam's that goes on after an error,
-    may swallow it, and the command would end as if nobody had asked it to stop.
-    """
-    is_main = threading.current_thread() is threading.main_thread()  # Python allows no handlers elsewhere
-    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    seen = False
-
-    def take(number: int, frame: FrameType | None) -> None:
-        nonlocal seen
-        seen = True
-        signal.default_int_handler(number, frame)
-
-    signal.signal(signal.SIGINT, take)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if seen:
-        raise KeyboardInterrupt
 
 
 def _interrupted(error: BaseException | None) -> bool:

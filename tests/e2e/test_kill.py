@@ -28,8 +28,13 @@ def start(world, output: Path, workers: int = 1, **environment: str) -> subproce
     ]
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline", *command], env={**os.environ, **environment}, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=answer_to_ctrl_c,
     )  # fmt: skip
+
+
+def answer_to_ctrl_c() -> None:
+    """Tests that run side by side ignore it, and so would whatever they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(path: Path, running: subprocess.Popen[bytes]) -> None:

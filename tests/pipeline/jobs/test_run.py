@@ -1,8 +1,6 @@
 import json
 import os
-import signal
 import time
-from contextlib import suppress
 
 import apache_beam as beam
 import pytest
@@ -84,14 +82,3 @@ def test_options_that_a_runner_cannot_run_with_are_a_usage_error(tmp_path):
             ["--runner=DataflowRunner", "--dataflow_endpoint=https://dataflow.googleapis.com"],
             work,
         )
-
-
-def test_a_lost_interrupt_counts_when_the_job_has_ended(tmp_path):
-    def construct(pipeline):
-        with suppress(KeyboardInterrupt):  # as a callback from C may
-            signal.raise_signal(signal.SIGINT)
-        return pipeline | beam.Create([1])
-
-    with pytest.raises(KeyboardInterrupt):
-        run_job(construct, [], Work("test", str(tmp_path), "things", 1, 0))
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

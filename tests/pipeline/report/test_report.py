@@ -131,5 +131,5 @@ def test_a_query_cannot_reach_files(built: Path) -> None:
 
 
 def test_no_report_of_what_is_no_build(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="give the folder that `build --output` wrote"):
+    with pytest.raises(DataError, match="so nothing was finished here"):
         page(str(tmp_path))
