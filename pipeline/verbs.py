@@ -7,12 +7,15 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
+from pipeline.published.verbs import run_from_cifar_n, run_import_cnwl
+from pipeline.retrieve.verb import run_list_folder, run_retrieve
 from schemas.command_line import FAILED, OK
 from schemas.errors import UsageError
 from schemas.rejection import CODES
 
 STAGES = ("ingest", "label", "dedupe", "split")
 Say = Callable[[str], None]
+Verb = Callable[[argparse.Namespace, list[str], Say], int]
 
 
 def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
@@ -95,36 +98,14 @@ def export(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
     return OK
 
 
-def retrieve(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
-    """Ask a search provider."""
-    from pipeline.retrieve.verb import run_retrieve
+def telling(run: Callable[[argparse.Namespace, Say], dict[str, Any]]) -> Verb:
+    """A verb that only has something to tell when it is done."""
 
-    show_json(arguments, run_retrieve(arguments, say))
-    return OK
+    def verb(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
+        show_json(arguments, run(arguments, say))
+        return OK
 
-
-def list_folder(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
-    """List the pictures that one has."""
-    from pipeline.retrieve.verb import run_list_folder
-
-    show_json(arguments, run_list_folder(arguments, say))
-    return OK
-
-
-def import_cnwl(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
-    """Read the released benchmark."""
-    from pipeline.published.verbs import run_import_cnwl
-
-    show_json(arguments, run_import_cnwl(arguments, say))
-    return OK
-
-
-def from_cifar_n(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
-    """Turn the human labels of CIFAR-N into votes."""
-    from pipeline.published.verbs import run_from_cifar_n
-
-    show_json(arguments, run_from_cifar_n(arguments, say))
-    return OK
+    return verb
 
 
 def show_json(arguments: argparse.Namespace, result: Any) -> None:
@@ -133,8 +114,9 @@ def show_json(arguments: argparse.Namespace, result: Any) -> None:
         print(json.dumps(result, ensure_ascii=False))
 
 
-VERBS: dict[str, Callable[[argparse.Namespace, list[str], Say], int]] = {
+VERBS: dict[str, Verb] = {
     **dict.fromkeys((*STAGES, "build"), stages),
     "verify": verify, "report": report, "view": view, "export": export,
-    "retrieve": retrieve, "list-folder": list_folder, "import-cnwl": import_cnwl, "from-cifar-n": from_cifar_n,
+    "retrieve": telling(run_retrieve), "list-folder": telling(run_list_folder),
+    "import-cnwl": telling(run_import_cnwl), "from-cifar-n": telling(run_from_cifar_n),
 }  # fmt: skip
