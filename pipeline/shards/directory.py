@@ -104,4 +104,10 @@ def read_whole_bucket(folder: str, index: int, count: int, schema: pa.Schema) ->
 
 def _read(path: str, columns: Sequence[str] | None) -> pa.Table:
     with files.open_read(path) as file:
-        return parquet.read_table(file, columns=list(columns) if columns else None)
+        try:
+            return parquet.read_table(file, columns=list(columns) if columns else None)
+        except pa.ArrowInvalid as error:
+            seen = str(error).splitlines()[0]
+            raise DataError(
+                f"{path}: no table of this version ({seen}); run the stage that writes it again"
+            ) from error
