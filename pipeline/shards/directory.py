@@ -31,7 +31,11 @@ def take_out_of_use(folder: str) -> None:
 
 
 def commit(folder: str, table: str, shards: Sequence[Shard], about: Mapping[str, Any]) -> Manifest:
-    """Write the manifest, which makes the shards a table."""
+    """Write the manifest, which makes the shards a table.
+
+    A worker that was killed in this run, its task since done by another, may have left a file half written.
+    """
+    files.remove_temporaries(folder)
     ordered = tuple(sorted(shards, key=lambda shard: shard.file))
     manifest = Manifest(table, sum(shard.rows for shard in ordered), ordered, dict(about))
     files.write_text(files.join(folder, MANIFEST), manifest.to_json())

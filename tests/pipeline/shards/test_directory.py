@@ -4,9 +4,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from pipeline import files
 from pipeline.shards.directory import commit, open_for_writing, read_table
 from pipeline.shards.parquet import write_shard
 from schemas.errors import DataError
+from schemas.manifest import MANIFEST
 from schemas.verdict import VERDICT
 
 
@@ -23,3 +25,13 @@ def test_a_table_of_an_older_version_is_told_with_the_remedy(tmp_path):
         DataError, match=r"no table of this version .*posterior.*; run the stage that writes it again"
     ):
         read_table(place, VERDICT)
+
+
+def test_a_committed_folder_holds_its_shards_and_nothing_of_a_writer_killed_in_the_same_run(tmp_path):
+    place = tmp_path / "verdicts"
+    open_for_writing(str(place))
+    (place / f"{files.TEMPORARY}5f-part-00000-of-00001.parquet").write_bytes(b"half")
+    name = "part-00000-of-00001.parquet"
+    rows = pa.table({"place": [1, 2]})
+    commit(str(place), "any", [write_shard(str(place), name, rows.schema, [rows])], {})
+    assert sorted(file.name for file in place.iterdir()) == [MANIFEST, name]
