@@ -36,6 +36,7 @@ DEV = [
     "mypy>=1.15",
     "playwright>=1.50",
     "pytest>=8.3",
+    "pytest-cov>=6",
     "pytest-xdist>=3.6",
     "ruff>=0.9",
     "tensorboard>=2.18",
