@@ -5,7 +5,7 @@ ENGINES := .venv-engines
 PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test coverage test-engines test-flink test-browser bench check format audit lock clean
+.PHONY: demo test coverage wheel test-engines test-flink test-browser bench check format audit lock clean
 
 demo: $(VENV)/ready
 	$(RUN) -m demo --output out/demo
@@ -52,6 +52,10 @@ $(VENV)/ready: requirements.lock setup.py
 $(ENGINES)/ready: requirements-engines.lock setup.py
 	PYTHON=$(PYTHON) VENV=$(ENGINES) LOCK=requirements-engines.lock sh scripts/setup.sh
 	touch $@
+
+# Builds the wheel, and uses it in empty environments as base, with [training] and with all.
+wheel: $(VENV)/ready
+	sh scripts/wheel.sh
 
 # Peers need an environment of their own: their requirements and ours exclude each other.
 bench: $(VENV)/ready
