@@ -32,6 +32,8 @@ def run(
     }
     result: dict[str, Any] = {}
     beam_options(beam_arguments)  # a wrong flag is told before anything is touched
+    if "label" in stages:
+        label.check_inputs(config)  # and a wrong vote file before hours of ingest
     for name in stages:
         start = time.monotonic()
         result[name] = steps[name](config, output, beam_arguments, force)
