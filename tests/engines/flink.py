@@ -2,20 +2,22 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
 import zipfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 JARS = Path(os.environ.get("FLINK_JARS", ROOT / ".venv-engines" / "flink"))
 PACKAGES = ("java.util", "java.lang", "java.nio", "java.net", "java.util.concurrent", "java.time")
 OPEN = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in PACKAGES]
-# Sizes that Flink's start script would work out. A lost task manager is noticed within seconds, not a minute.
+# Sizes that Flink's start script would work out. A job of two tasks uses both task managers, and finds room on one.
+# A lost task manager is noticed within seconds, not a minute.
 CONFIGURATION = """
 jobmanager.rpc.address: localhost
 jobmanager.rpc.port: {rpc}
@@ -26,6 +28,7 @@ rest.port: {rest}
 taskmanager.host: localhost
 taskmanager.bind-host: localhost
 taskmanager.numberOfTaskSlots: 2
+cluster.evenly-spread-out-slots: true
 taskmanager.cpu.cores: 1
 taskmanager.memory.framework.heap.size: 128m
 taskmanager.memory.framework.off-heap.size: 128m
@@ -99,6 +102,20 @@ class Cluster:
             process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
         self._processes.append(process)
         return process
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[Cluster]:
+    """A cluster at ports that are free, for as long as the context lasts; its logs are in `folder`."""
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(3)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    running = Cluster(folder, ports)
+    try:
+        yield running
+    finally:
+        running.close()
 
 
 def _job_server(folder: Path) -> Path:

@@ -2,7 +2,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,13 +19,8 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(3)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    running = flink.Cluster(tmp_path_factory.mktemp("flink"), ports)
-    yield running
-    running.close()
+    with flink.cluster(tmp_path_factory.mktemp("flink")) as running:
+        yield running
 
 
 @pytest.mark.skipif(not os.environ.get("FLINK_WHOLE_BUILD"), reason="takes minutes: make test-flink")
