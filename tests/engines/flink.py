@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -51,19 +51,26 @@ restart-strategy.fixed-delay.delay: 1 s
 class Cluster:
     """Starts with two task managers; `flags` send a job of ours to it."""
 
-    def __init__(self, folder: Path, ports: Sequence[int]) -> None:
+    def __init__(self, folder: Path, ports: Sequence[int], environment: Mapping[str, str]) -> None:
         rpc, self._rest, pool = ports
         (folder / "flink-conf.yaml").write_text(CONFIGURATION.format(rpc=rpc, rest=self._rest))
         self._folder, self._processes = folder, list[subprocess.Popen[bytes]]()
         # The pool starts `python`, by that name.
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         worker_pool = "apache_beam.runners.worker.worker_pool_main"
-        self._start("pool", sys.executable, "-m", worker_pool, f"--service_port={pool}", env=environment)
+        self._start(
+            "pool",
+            sys.executable,
+            "-m",
+            worker_pool,
+            f"--service_port={pool}",
+            env={**os.environ, **environment, "PATH": path},
+        )
         self._java("manager", "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint")
         self.task_managers = [
             self._java(f"tasks{i}", "org.apache.flink.runtime.taskexecutor.TaskManagerRunner") for i in (1, 2)
         ]
-        self._wait()
+        self.wait_for(task_managers=2)
         self.flags = [
             "--runner=FlinkRunner", f"--flink_master=localhost:{self._rest}", "--parallelism=2",
             f"--flink_job_server_jar={_job_server(folder)}",
@@ -82,15 +89,16 @@ class Cluster:
         with urllib.request.urlopen(f"http://localhost:{self._rest}/overview") as answer:
             return dict(json.load(answer))
 
-    def _wait(self) -> None:
+    def wait_for(self, task_managers: int) -> None:
+        """Wait until the job manager knows of so many: a lost one is only missed after a while."""
         end = time.monotonic() + 120
-        while all(process.poll() is None for process in self._processes) and time.monotonic() < end:
+        while time.monotonic() < end:
             with suppress(OSError):
-                if self.overview()["taskmanagers"] == 2:
+                if self.overview()["taskmanagers"] == task_managers:
                     return
             time.sleep(0.2)
         self.close()
-        raise RuntimeError(f"the cluster did not start; see {self._folder}/*.log")
+        raise RuntimeError(f"there are no {task_managers} task managers; see {self._folder}/*.log")
 
     def _java(self, name: str, main: str) -> subprocess.Popen[bytes]:
         return self._start(
@@ -105,13 +113,16 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
-    """A cluster at ports that are free, for as long as the context lasts; its logs are in `folder`."""
+def cluster(folder: Path, **environment: str) -> Iterator[Cluster]:
+    """A cluster at ports that are free, for as long as the context lasts; its logs are in `folder`.
+
+    `environment` is for the workers.
+    """
     sockets = [socket.create_server(("localhost", 0)) for _ in range(3)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
         one.close()
-    running = Cluster(folder, ports)
+    running = Cluster(folder, ports, environment)
     try:
         yield running
     finally:
