@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from pipeline.logs import set_up_logging
 from pipeline.published import verbs as published
@@ -24,16 +25,28 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-    about = {
+    _add_stages(verbs)
+    _add_verify(verbs)
+    _add_report(verbs)
+    _add_view(verbs)
+    _add_export(verbs)
+    searching.add_retrieve(verbs)
+    searching.add_list_folder(verbs)
+    published.add_import_cnwl(verbs)
+    published.add_from_cifar_n(verbs)
+    return top
+
+
+def _add_stages(verbs: Any) -> None:
+    for verb, about in {
         "ingest": "fetch, check, normalise and fingerprint the images of the lists",
         "label": "resolve votes into verdicts",
         "dedupe": "find near-duplicates, and leaks to the test set",
         "split": "choose the noise and write the training and test sets",
         "build": "all four, each only if its inputs have changed",
-    }
-    for verb, text in about.items():
+    }.items():
         example = f"python -m pipeline {verb} --config configs/cifar10n.yaml --set source=data/cifar10n --output out/cifar10n"
-        sub = add_verb(verbs, verb, text, example, BEAM)
+        sub = add_verb(verbs, verb, about, example, BEAM)
         sub.add_argument("--config", required=True, metavar="FILE", help="YAML file (docs/config.md)")
         sub.add_argument(
             "--set", action="append", default=[], metavar="KEY=VALUE", help="lay a value over the file"
@@ -60,8 +73,11 @@ def parser() -> argparse.ArgumentParser:
                 "--format",
                 choices=("csv", "label-studio", "ground-truth"),
                 default="csv",
-                help="form of that list, in OUTPUT/labels [csv]",
+                help="form of that list, in OUTPUT/labels (default: %(default)s)",
             )
+
+
+def _add_verify(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "verify",
@@ -69,6 +85,9 @@ def parser() -> argparse.ArgumentParser:
         "python -m pipeline verify out/cifar10n/dataset",
     )
     sub.add_argument("dataset", metavar="DATASET", help="folder of a dataset (OUTPUT/dataset)")
+
+
+def _add_report(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "report",
@@ -76,7 +95,10 @@ def parser() -> argparse.ArgumentParser:
         "python -m pipeline report out/cifar10n",
     )
     sub.add_argument("build", metavar="OUTPUT", help="folder that `build --output` wrote")
-    sub.add_argument("--output", metavar="DIR", help="where to write report.html [OUTPUT]")
+    sub.add_argument("--output", metavar="DIR", help="where to write report.html (default: OUTPUT)")
+
+
+def _add_view(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "view",
@@ -85,8 +107,15 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("build", metavar="OUTPUT", help="folder that `build --output` wrote")
     sub.add_argument(
-        "--port", type=int, default=8765, metavar="N", help="of 127.0.0.1; 0: any that is free [%(default)s]"
+        "--port",
+        type=int,
+        default=8765,
+        metavar="N",
+        help="of 127.0.0.1; 0: any that is free (default: %(default)s)",
     )
+
+
+def _add_export(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "export",
@@ -97,11 +126,6 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--split", required=True, metavar="SET", help="which set: red-0.40, test, …")
     sub.add_argument("--format", required=True, choices=("webdataset", "folder"), help="what to write")
     sub.add_argument("--output", required=True, metavar="DIR", help="an empty folder, or a new one")
-    searching.add_retrieve(verbs)
-    searching.add_list_folder(verbs)
-    published.add_import_cnwl(verbs)
-    published.add_from_cifar_n(verbs)
-    return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,6 +17,8 @@ WORKER = Table(
                 "share that agree with the majority of the other workers, ties left out",
                 required=False,
             ),
+            column("agreement_low", pa.float64(), "95 % interval of Wilson", required=False),
+            column("agreement_high", pa.float64(), "95 % interval of Wilson", required=False),
             column("seconds", pa.float64(), "mean time per answer", required=False),
             column("unsure_share", pa.float64(), "share of the answers that say unsure"),
             column(

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from schemas.command_line import add_verb, carry_out
 from schemas.errors import DataError
@@ -20,120 +21,148 @@ EXTRAS = {
 
 
 def parser() -> argparse.ArgumentParser:
-    """Build the parser of all verbs."""
+    """All verbs and their flags."""
     top = argparse.ArgumentParser(
         prog="python -m training",
         description="Train robustly on label noise, and measure how robustly.",
         allow_abbrev=False,
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_train(verbs)
+    _add_evaluate(verbs)
+    _add_study(verbs)
+    _add_plot(verbs)
+    _add_report(verbs)
+    _add_advise(verbs)
+    return top
 
-    def verb(name: str, about: str, example: str) -> argparse.ArgumentParser:
-        return add_verb(verbs, name, about, f"python -m training {example}")
 
-    train = verb(
+def _add_train(verbs: Any) -> None:
+    sub = add_verb(
+        verbs,
         "train",
-        "Train one network on one split and measure it on the test set.",
-        "train --data dataset --split red-0.40 --method mentormix --recipe cifar10n_cpu --output runs/one",
+        "train one network on one set and measure it on the test set",
+        "python -m training train --data dataset --split red-0.40 --method mentormix --recipe cifar10n_cpu --output runs/one",
     )
-    train.add_argument("--data", required=True, metavar="DIR", help="folder or address of the built sets")
-    train.add_argument(
-        "--cache", type=Path, metavar="DIR", help="where an address (s3://, gs://, …) is copied to"
+    _add_data(sub)
+    sub.add_argument("--split", required=True, metavar="SET", help="training set in it, such as red-0.40")
+    sub.add_argument("--test", default="test", metavar="SET", help="test set in it (default: %(default)s)")
+    sub.add_argument("--method", choices=METHODS, help="default: the recipe's, vanilla")
+    sub.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder for this run")
+    sub.add_argument(
+        "--recipe", default="mini_imagenet_32", metavar="NAME", help="docs/methods.md (default: %(default)s)"
     )
-    train.add_argument("--split", required=True, metavar="NAME", help="training set in it, such as red-0.40")
-    train.add_argument("--test", default="test", metavar="NAME", help="test set in it (default: test)")
-    train.add_argument("--method", choices=METHODS, help="default: the recipe's, vanilla")
-    train.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder for this run")
-    train.add_argument("--recipe", default="mini_imagenet_32", metavar="NAME", help="default: %(default)s")
-    train.add_argument(
+    sub.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
         help="change the recipe, e.g. mentormix.alpha=8",
     )
-    train.add_argument(
+    sub.add_argument(
         "--resident-gb",
         type=float,
         default=8.0,
         metavar="GB",
         help="decoded pictures up to this size stay on the device, others are streamed (default: %(default)s)",
     )
-    train.add_argument("--tensorboard", action="store_true", help="write for TensorBoard, too")
-    train.add_argument(
-        "--resume", action="store_true", help="go on from the run's checkpoint, if there is one"
-    )
+    sub.add_argument("--tensorboard", action="store_true", help="write for TensorBoard, too")
+    sub.add_argument("--resume", action="store_true", help="go on from the run's checkpoint, if there is one")
 
-    evaluate = verb(
+
+def _add_evaluate(verbs: Any) -> None:
+    sub = add_verb(
+        verbs,
         "evaluate",
-        "Measure a trained network on a set.",
-        "evaluate --data dataset --run runs/one --split test",
+        "measure a trained network on a set",
+        "python -m training evaluate --data dataset --run runs/one --split test",
     )
-    evaluate.add_argument("--data", required=True, metavar="DIR", help="folder or address of the built sets")
-    evaluate.add_argument(
-        "--cache", type=Path, metavar="DIR", help="where an address (s3://, gs://, …) is copied to"
+    _add_data(sub)
+    sub.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
+    sub.add_argument(
+        "--split", default="test", metavar="SET", help="set to measure on (default: %(default)s)"
     )
-    evaluate.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
-    evaluate.add_argument("--split", default="test", metavar="NAME", help="set to measure on (default: test)")
 
-    study = verb(
+
+def _add_study(verbs: Any) -> None:
+    sub = add_verb(
+        verbs,
         "study",
-        "Train a grid of colour × level × method × network × setting × seed. Finished runs are skipped, killed ones "
-        "resumed, failed ones tried again. Start it as often as you like, on as many machines as see the folder.",
-        "study --data dataset --output study --levels 0.2 0.4 --colours red blue --seeds 0 1 2 --jobs 2",
+        "train a grid of colour × level × method × network × setting × seed",
+        "python -m training study --data dataset --output study --levels 0.2 0.4 --colours red blue --seeds 0 1 2 --jobs 2",
+        "Finished runs are skipped, killed ones resumed, failed ones tried again. Start it as often as you like, on as\n"
+        "many machines as see the folder.",
     )
-    study.add_argument("--data", required=True, metavar="DIR", help="folder or address of the built sets")
-    study.add_argument(
-        "--cache", type=Path, metavar="DIR", help="where an address (s3://, gs://, …) is copied to"
-    )
-    study.add_argument("--output", type=Path, required=True, metavar="OUT", help="folder of the study")
-    study.add_argument(
-        "--config", type=Path, metavar="YAML", help="file with these keys; the command line wins"
-    )
-    study.add_argument("--levels", type=float, nargs="+", metavar="P", help="noise levels, such as 0.0 0.4")
-    study.add_argument("--colours", nargs="+", metavar="NAME", help="kinds of noise (default: red blue)")
-    study.add_argument(
+    _add_data(sub)
+    sub.add_argument("--output", type=Path, required=True, metavar="STUDY", help="folder of the study")
+    sub.add_argument("--config", type=Path, metavar="FILE", help="YAML file of these keys; flags win")
+    sub.add_argument("--levels", type=float, nargs="+", metavar="P", help="noise levels, such as 0.0 0.4")
+    sub.add_argument("--colours", nargs="+", metavar="NAME", help="kinds of noise (default: red blue)")
+    sub.add_argument(
         "--methods", nargs="+", metavar="NAME", help="default: vanilla mixup mentornet mentormix"
     )
-    study.add_argument("--networks", nargs="+", metavar="NAME", help="default: the recipe's")
-    study.add_argument("--seeds", type=int, nargs="+", metavar="N", help="default: 0 1 2")
-    study.add_argument("--recipe", metavar="NAME", help="for all runs (default: cifar10n_cpu)")
-    study.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
-    study.add_argument(
+    sub.add_argument("--networks", nargs="+", metavar="NAME", help="default: the recipe's")
+    sub.add_argument("--seeds", type=int, nargs="+", metavar="N", help="default: 0 1 2")
+    sub.add_argument("--recipe", metavar="NAME", help="for all runs (default: cifar10n_cpu)")
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
+    sub.add_argument(
         "--jobs",
         type=positive,
         default=1,
         metavar="N",
-        help="runs at a time, which share the cores, or the GPU",
+        help="runs at a time, which share the cores, or the GPU (default: %(default)s)",
     )
-    study.add_argument(
+    sub.add_argument(
         "--plan", action="store_true", help="train nothing: tell what there is to do, and how long it takes"
     )
 
-    plot = verb("plot", "Draw a study: its figures and tables, and a page that shows them.", "plot study")
-    plot.add_argument("output", type=Path, metavar="OUT", help="folder of the study")
 
-    report = verb(
-        "report", "Show a study on one HTML page: figures, tables, and every run behind them.", "report study"
+def _add_plot(verbs: Any) -> None:
+    sub = add_verb(
+        verbs,
+        "plot",
+        "draw the figures and tables of a study, and a page in Markdown that shows them",
+        "python -m training plot study",
     )
-    report.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
-    report.add_argument(
-        "--output", type=Path, metavar="DIR", help="where to write report.html (default: STUDY)"
-    )
+    _add_finished_study(sub)
 
-    advise = verb(
+
+def _add_report(verbs: Any) -> None:
+    sub = add_verb(
+        verbs,
+        "report",
+        "one HTML page of a study: figures, tables, and every run behind them",
+        "python -m training report study",
+    )
+    _add_finished_study(sub)
+    sub.add_argument("--output", type=Path, metavar="DIR", help="where to write report.html (default: STUDY)")
+
+
+def _add_advise(verbs: Any) -> None:
+    sub = add_verb(
+        verbs,
         "advise",
-        "Say which method a study speaks for at an estimated share of wrong labels, and how surely.",
-        "advise study --noise 0.3 --colour red",
+        "say which method a study speaks for at an estimated share of wrong labels, and how surely",
+        "python -m training advise study --noise 0.3 --colour red",
     )
-    advise.add_argument("output", type=Path, metavar="OUT", help="folder of the study")
-    advise.add_argument(
+    _add_finished_study(sub)
+    sub.add_argument(
         "--noise", type=float, required=True, metavar="P", help="estimated share of wrong labels, such as 0.3"
     )
-    advise.add_argument("--colour", default="", metavar="NAME", help="kind of noise (default: each)")
-    advise.add_argument("--setting", default="", metavar="NAME", help="where the study has several")
-    advise.add_argument("--network", default="", metavar="NAME", help="where the study has several")
-    return top
+    sub.add_argument("--colour", default="", metavar="NAME", help="kind of noise (default: each)")
+    sub.add_argument("--setting", default="", metavar="NAME", help="where the study has several")
+    sub.add_argument("--network", default="", metavar="NAME", help="where the study has several")
+
+
+def _add_data(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--data", required=True, metavar="DIR", help="folder or address of the built sets")
+    sub.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where an address (s3://, gs://, …) is copied to"
+    )
+
+
+def _add_finished_study(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
 
 
 def positive(text: str) -> int:

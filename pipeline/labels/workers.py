@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pipeline.labels.columns import VoteColumns
 from pipeline.labels.drift import drifts
+from pipeline.labels.precision import wilson
 from pipeline.labels.suspicion import suspicions
 from schemas.vote import ANSWERS
 from schemas.worker import WORKER
@@ -75,11 +76,12 @@ def worker_table(sums: Iterable[pd.DataFrame], skill: Mapping[str, float] | None
     if not parts:
         return WORKER.schema.empty_table()
     total = pd.concat(parts).groupby(level=0).sum().sort_index()
+    agreed = (total["yes_yes"] + total["no_no"]).to_numpy()
     columns = [
         total.index,
         total["answers"],
         total["yes"] / total["answers"],
-        _ratio(total["yes_yes"] + total["no_no"], total[LEANS].sum(axis=1)),
+        *map(pd.Series, wilson(agreed, total[LEANS].sum(axis=1).to_numpy())),
         _ratio(total["seconds"], total["timed"]),
         total["unsure"] / total["answers"],
         _ratio(total["yes_yes"], total["yes_yes"] + total["yes_no"]),

@@ -23,7 +23,7 @@ def add_import_cnwl(verbs: Any) -> None:
         "--images", required=True, nargs="+", metavar="DIR", help="folders with the images, in any layout"
     )
     sub.add_argument("--output", required=True, metavar="DIR", help="where the lists go, beside the images")
-    sub.add_argument("--set-name", choices=SETS, default=SETS[0], help=f"which set [{SETS[0]}]")
+    sub.add_argument("--set-name", choices=SETS, default=SETS[0], help="which set (default: %(default)s)")
 
 
 def add_from_cifar_n(verbs: Any) -> None:
@@ -48,10 +48,14 @@ def add_from_cifar_n(verbs: Any) -> None:
     sub.add_argument(
         "--tfds-order", action="store_true", help="the labels are in the order of TFDS (…_ordered.npy)"
     )
-    sub.add_argument("--classes", metavar="FILE", help="class names, one a line [those of CIFAR-10]")
-    sub.add_argument("--image-id", default="{index}", metavar="TEXT", help="how images are called [{index}]")
+    sub.add_argument("--classes", metavar="FILE", help="class names, one a line (default: those of CIFAR-10)")
     sub.add_argument(
-        "--pairs", metavar="FILE", help="list of image_id and class_name to ask about [all chosen classes]"
+        "--image-id", default="{index}", metavar="TEXT", help="how images are called (default: %(default)s)"
+    )
+    sub.add_argument(
+        "--pairs",
+        metavar="FILE",
+        help="list of image_id and class_name to ask about (default: all chosen classes)",
     )
 
 

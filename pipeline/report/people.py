@@ -40,15 +40,16 @@ def suspected_table(tables: Tables) -> Table:
 def worker_table(tables: Tables) -> Table:
     """Each worker; those worth a look first, then those with the most answers."""
     found = tables.rows(
-        "SELECT worker_id, suspicion, answers, agreement, yes_when_yes, no_when_no, yes_share, unsure_share, seconds, "
-        f"skill, drift_z FROM workers ORDER BY suspicion IS NULL, answers DESC, worker_id LIMIT {WORKERS_SHOWN}"
+        "SELECT worker_id, suspicion, answers, agreement, agreement_low, agreement_high, yes_when_yes, no_when_no, "
+        "yes_share, unsure_share, seconds, skill, drift_z FROM workers "
+        f"ORDER BY suspicion IS NULL, answers DESC, worker_id LIMIT {WORKERS_SHOWN}"
     )
     [(count,)] = tables.rows("SELECT count(*) FROM workers")
     columns = [
         Column("worker"),
         Column("worth a look"),
         Column("answers", "count"),
-        Column("agrees", "share"),
+        Column("agrees [95 %]", "share"),
         Column("yes when yes", "share"),
         Column("no when no", "share"),
         Column("says yes", "share"),
@@ -57,11 +58,11 @@ def worker_table(tables: Tables) -> Table:
         Column("skill", "share"),
         Column("drift z", "number"),
     ]
-    rows = [(row[0], row[1] or "", *row[2:]) for row in found]
+    rows = [(row[0], row[1] or "", row[2], Interval(*row[3:6]), *row[6:]) for row in found]
     note = f"{count - len(found):,} more: SELECT * FROM workers" if count > len(found) else ""
     return Table(
-        "Workers. Agreement is with the majority of the others, ties left out; yes when yes: share of yes where the "
-        "others lean to yes",
+        "Workers. Agreement is with the majority of the others, ties left out, with the 95 % interval of Wilson; yes when "
+        "yes: share of yes where the others lean to yes",
         columns, rows, note, filterable=True,
     )  # fmt: skip
 
@@ -120,7 +121,7 @@ def precision_table(tables: Tables) -> Table:
 def worker_chart(tables: Tables) -> Markup:
     """Each worker as a dot: answers against agreement; those worth a look stand out."""
     found = tables.rows(
-        "SELECT worker_id, answers, agreement, suspicion FROM workers WHERE agreement IS NOT NULL "
+        "SELECT worker_id, answers, agreement, agreement_low, agreement_high, suspicion FROM workers WHERE agreement IS NOT NULL "
         "ORDER BY suspicion IS NOT NULL, answers DESC, worker_id LIMIT 2000"
     )
     if len(found) < 2:
@@ -156,11 +157,11 @@ def worker_chart(tables: Tables) -> Markup:
             width, height - 3
         )
     )
-    for name, answers, agreement, suspicion in found:
+    for name, answers, agreement, low, high, suspicion in found:
         parts.append(
             Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>').format(
                 "flagged" if suspicion else "dot", x(answers), y(agreement), 4.5 if suspicion else 3,
-                f"{shown(name, 60)}: {answers:,} answers, {100 * agreement:.0f} % agree" + (f", {suspicion}" if suspicion else ""),
+                f"{shown(name, 60)}: {answers:,} answers, {100 * agreement:.0f} % agree [{100 * low:.0f}, {100 * high:.0f}]" + (f", {suspicion}" if suspicion else ""),
             )
         )  # fmt: skip
     return Markup("").join([*parts, Markup("</svg>")])

@@ -29,7 +29,10 @@ def add_retrieve(verbs: Any) -> None:
     )
     sub.add_argument("--output", required=True, metavar="FILE", help="a new .csv, .jsonl or .parquet file")
     sub.add_argument(
-        "--query", action="append", metavar="TEXT", help="what to search for; may be repeated [{class}]"
+        "--query",
+        action="append",
+        metavar="TEXT",
+        help="what to search for; may be repeated (default: {class})",
     )
     sub.add_argument(
         "--synonyms",
@@ -39,7 +42,9 @@ def add_retrieve(verbs: Any) -> None:
     sub.add_argument(
         "--contact", metavar="ADDRESS", help="mail or web address that the provider may write to"
     )
-    sub.add_argument("--pause", type=float, metavar="SECONDS", help="between two requests [the provider's]")
+    sub.add_argument(
+        "--pause", type=float, metavar="SECONDS", help="between two requests (default: the provider's)"
+    )
     sub.add_argument("--endpoint", metavar="URL", help="another address of the same interface")
 
 
@@ -62,9 +67,13 @@ def add_list_folder(verbs: Any) -> None:
         "--test", metavar="FILE", help="another new file, for pictures that are held out as test set"
     )
     sub.add_argument(
-        "--test-share", type=float, default=0.2, metavar="P", help="how much of each class [%(default)s]"
+        "--test-share",
+        type=float,
+        default=0.2,
+        metavar="P",
+        help="how much of each class (default: %(default)s)",
     )
-    sub.add_argument("--seed", type=int, default=0, metavar="N", help="decides which [%(default)s]")
+    sub.add_argument("--seed", type=int, default=0, metavar="N", help="decides which (default: %(default)s)")
 
 
 def run_list_folder(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:

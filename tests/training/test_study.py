@@ -1,6 +1,7 @@
 """The study: a grid of runs, of which the finished are skipped and the failing recorded."""
 
 import contextlib
+import json
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from tests.training.conftest import striped, write_set
 from training.__main__ import main
 from training.config import METHODS
 from training.run_directory import read_result
-from training.study import grid, looks, runs, table, tables
+from training.study import grid, looks, plan, runs, table, tables
 from training.study.grid import StudyConfig
 
 QUICK: dict[str, Any] = {
@@ -159,6 +160,51 @@ def timeless(output: Path) -> list[pa.Table]:
     timed = {"seconds", "images_per_second", "threads", "cpu_joules", "gpu_joules"}
     both = [table.read(output, kind) for kind in (table.RESULT, table.CURVE)]
     return [one.drop_columns(sorted(timed & set(one.column_names))) for one in both]
+
+
+def test_the_plan_times_what_has_never_been_trained_and_trains_nothing(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "study"
+    call = arguments(dataset, out, "--levels", "0.0", "0.4", "--colours", "blue", "--seeds", "0")
+
+    def planned(*methods: str) -> dict[str, Any]:
+        capsys.readouterr()
+        assert main([*call, "--methods", *methods, "--plan"]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    first = planned("vanilla", "mentormix", "dividemix")
+    assert (first["runs"], first["states"]["waiting"]) == (6, 6)
+    assert first["seconds_left"] > 0
+    assert not out.exists()
+
+    assert main([*call, "--methods", "vanilla"]) == 0
+    done = planned("vanilla")
+    assert (done["states"]["finished"], done["seconds_left"]) == (2, 0)
+    more = planned("vanilla", "mixup")
+    assert (more["states"]["finished"], more["states"]["waiting"]) == (2, 2)
+    assert more["seconds_left"] > 0
+    call.remove("--json")
+    assert main([*call, "--methods", "vanilla", "mixup", "--plan"]) == 0
+    assert "4 runs: 2 finished, 2 waiting; about" in capsys.readouterr().out
+
+
+def test_measured_steps_count_what_measuring_accuracy_takes(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epochs that end at 5, 7 and 12: two for training, three more for looking at 8 batches three times over."""
+    ends = iter((5.0, 7.0, 12.0))
+    monkeypatch.setattr(plan.time, "monotonic", lambda: next(ends))
+    monkeypatch.setattr(plan.Trainer, "run", lambda _self, _folder, log: [log({}) for _ in range(3)])
+    rhythm = {"epochs": 4, "evaluate_every": 2, "memorised_every": 4}
+    [cell] = grid.plan(study(levels=(0.4,), seeds=(0,), set=QUICK | rhythm), dataset)
+    found = plan.make_plan([cell.run], dataset / "none", dataset, "test", measure=True)
+    images, test = cell.run.images, 60
+    shown = 8 * 32  # in each epoch, and in each of the three looks of the last
+    assert found.seconds_left == pytest.approx(
+        4 * images * 2 / shown + (2 * 2 * test + images) * 3 / (3 * shown)
+    )
 
 
 def test_a_study_can_come_from_a_file_and_the_command_line_wins(dataset: Path, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def _at(rows: Sequence[Row], noise: float, low: float, high: float) -> dict[obje
 
 def verb(arguments: argparse.Namespace) -> int:
     """Print the advice; needs no torch."""
-    results = read(arguments.output)
+    results = read(arguments.study)
     colours = [arguments.colour] if arguments.colour else sorted({row["colour"] for row in finished(results)})
     found = [advise(results, arguments.noise, c, arguments.setting, arguments.network) for c in colours]
     if arguments.json:

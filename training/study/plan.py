@@ -1,16 +1,17 @@
 """What there is to do in a study, and how long it will take."""
 
-import contextlib
+import math
 import statistics
 import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from training.config import Augment, Network
 from training.data.shards import ImageSet, load_pair
 from training.device import choose_device
 from training.run_directory import read_result
@@ -20,9 +21,9 @@ from training.trainer import Trainer
 
 WAITING = "waiting"
 STATES = (claims.FINISHED, claims.TRAINING, claims.STOPPED, claims.FAILED, WAITING)
-MEASURED_STEPS = 12  # of which the first half warms up
+MEASURED_STEPS = 8  # of an epoch that is measured
 
-Kind = tuple[str, str, int]  # method, network, width: what a step costs goes by these
+Kind = tuple[str, Network, Augment, int]  # with method and batch: what an image costs goes by these
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ def duration(seconds: float) -> str:
 def make_plan(runs: Iterable[Run], output: Path, data: Path, test: str, *, measure: bool) -> Plan:
     """Count the runs by state, and estimate the time left from finished runs of the same method and network.
 
-    If `measure`, kinds of run of which none has finished are timed for a few steps (so without what measuring
-    on the sets takes); otherwise a study that has such kinds is not estimated. A run under way counts in full.
+    If `measure`, kinds of run of which none has finished are timed for a few steps; otherwise a study that has such
+    kinds is not estimated. A run under way counts in full.
     """
     unique = {run.name: run for run in runs}
     states = {name: state(output, name) for name in unique}
@@ -84,22 +85,29 @@ def state(output: Path, name: str) -> str:
 
 def kind(run: Run) -> Kind:
     """Return what the cost of a run's step goes by."""
-    return run.config.method, run.config.network.name, run.config.network.width
+    config = run.config
+    return config.method, config.network, config.augment, config.batch_size
 
 
 def _seconds_per_image(run: Run, sets: tuple[ImageSet, ImageSet]) -> float:
-    """Time a run's first steps, in a folder that is thrown away."""
-    times: list[float] = []
-    device = choose_device()
+    """Seconds of a run by its images and epochs, from three short epochs in a folder that is thrown away.
 
-    def stop() -> bool:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.monotonic())
-        return len(times) >= MEASURED_STEPS
-
-    trainer = Trainer(run.config, *sets, device)
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
-        trainer.run(Path(folder), stop=stop)
-    half = times[len(times) // 2 - 1 :]
-    return (half[-1] - half[0]) / max(1, len(half) - 1) / run.config.batch_size
+    The first warms up, the second trains, the third also measures accuracy, which the run does now and then.
+    """
+    (train, test), config = sets, run.config
+    rows = torch.arange(config.batch_size * MEASURED_STEPS)
+    short = replace(
+        config, epochs=3, evaluate_every=3, memorised_every=3, validation=0.0,
+        dividemix=replace(config.dividemix, warmup_epochs=1),
+    )  # fmt: skip
+    trainer = Trainer(short, train.take(rows % len(train)), test.take(rows % len(test)), choose_device())
+    ends: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        trainer.run(Path(folder), log=lambda _: ends.append(time.monotonic()))
+    first, second, third = ends
+    training, looking = second - first, max(0.0, third - second - (second - first))
+    passes = 2 if config.average_decay else 1  # over the test set: with averaged weights, and without
+    looks = math.ceil(config.epochs / config.evaluate_every) * passes * len(test)
+    looks += math.ceil(config.epochs / config.memorised_every) * run.images
+    share = looks / (run.images * config.epochs) / (passes + 1)  # of what the third epoch looked at
+    return (training + looking * share) / len(rows)

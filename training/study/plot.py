@@ -43,11 +43,9 @@ def page(
 
 def verb(arguments: argparse.Namespace) -> int:
     """Draw, and print where the files are."""
-    figures, tables, absent = plot(arguments.output)
+    figures, tables, absent = plot(arguments.study)
     paths = {figure.name: str(figure.png) for figure in figures}
-    paths |= {
-        f"table {table.name}": str(arguments.output / "tables" / f"{table.name}.md") for table in tables
-    }
+    paths |= {f"table {table.name}": str(arguments.study / "tables" / f"{table.name}.md") for table in tables}
     paths |= {f"no {line.partition(': ')[0]}": line.partition(": ")[2] for line in absent}
-    show({**paths, "summary": str(arguments.output / "summary.md")}, arguments.json)
+    show({**paths, "summary": str(arguments.study / "summary.md")}, arguments.json)
     return 0

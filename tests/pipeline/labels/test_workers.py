@@ -122,6 +122,15 @@ def test_it_equals_counting_by_hand(votes: list[Vote]) -> None:
         got = [found[worker][name] for name in ("yes_share", "agreement", "seconds")]
         assert found[worker]["answers"] == row["answers"]
         assert got == pytest.approx(shares)
+        share, low, high = (found[worker][f"agreement{end}"] for end in ("", "_low", "_high"))
+        if not (n := len(row["agreed"])):
+            assert (low, high) == (None, None)
+            continue
+        # The bounds of Wilson's interval are the shares at which the score test just rejects what was seen.
+        for bound in (low, high):
+            assert (share - bound) ** 2 == pytest.approx(1.959964**2 * bound * (1 - bound) / n)
+        assert low <= share + 1e-12
+        assert high >= share - 1e-12
 
 
 @FEW

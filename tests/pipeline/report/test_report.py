@@ -73,6 +73,14 @@ def test_the_funnel_is_the_one_that_the_split_stage_has_counted(built: Path) -> 
                 assert before.left.count == after.left.count + after.lost.count
 
 
+def test_each_workers_agreement_stands_with_its_interval(built: Path, text: str) -> None:
+    workers = Tables(str(built)).rows("SELECT agreement, agreement_low, agreement_high FROM workers")
+    assert workers
+    for value, low, high in workers:
+        assert 0 <= low <= value <= high <= 1
+        assert f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]" in text
+
+
 def test_the_page_is_the_same_each_time_and_asks_for_nothing(built: Path, text: str) -> None:
     assert page(str(built)) == text
     assert not re.search(r'(?:src|srcset|poster|data|action)="(?!data:image/webp;base64,)', text)
