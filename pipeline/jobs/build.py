@@ -35,6 +35,8 @@ def run(
     result: dict[str, Any] = {}
     processes = may_have_processes(beam_arguments)  # a wrong flag is told before anything is touched
     with standing_by() if processes and can_fork() else nullcontext():
+        if "label" in stages:
+            label.check_inputs(config)  # and a wrong vote file before hours of ingest
         for name in stages:
             start = time.monotonic()
             result[name] = steps[name](config, output, beam_arguments, force)
