@@ -5,13 +5,17 @@ ENGINES := .venv-engines
 PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-engines test-flink test-browser bench check format audit lock clean
+.PHONY: demo test coverage wheel test-engines test-flink test-browser bench check format audit lock clean
 
 demo: $(VENV)/ready
 	$(RUN) -m demo --output out/demo
 
 test: check
 	$(RUN) -m pytest -n auto --dist worksteal --ignore tests/browser
+
+# Which lines and branches the tests pass, those of worker processes included; what they do not, and why: docs/coverage.md.
+coverage: $(VENV)/ready
+	$(RUN) -m pytest -n auto --dist worksteal --ignore tests/browser --ignore tests/engines --cov --cov-report term --cov-report html:out/coverage
 
 # The same jobs on Prism (built with Go, where there is one), on a Flink cluster (fetched with mvn, where there is one),
 # and submitted to stand-ins for Google's services.
@@ -48,6 +52,10 @@ $(VENV)/ready: requirements.lock setup.py
 $(ENGINES)/ready: requirements-engines.lock setup.py
 	PYTHON=$(PYTHON) VENV=$(ENGINES) LOCK=requirements-engines.lock sh scripts/setup.sh
 	touch $@
+
+# Builds the wheel, and uses it in empty environments as base, with [training] and with all.
+wheel: $(VENV)/ready
+	sh scripts/wheel.sh
 
 # Peers need an environment of their own: their requirements and ours exclude each other.
 bench: $(VENV)/ready

@@ -12,29 +12,21 @@ methods have no answer that names no class; ours are timed on the same votes, an
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from pyarrow import parquet
 
+from benchmarks.label_stage import scale
 from benchmarks.rows import tell
-from pipeline.jobs.ingest import IMAGES_PER_SHARD, SMALLEST_BUCKETS
-from pipeline.keyed_hash import bucket, bucket_count, place
 from pipeline.labels.consensus.matrix import VoteMatrix
 from pipeline.labels.consensus.methods import METHODS, consensus
 from pipeline.labels.consensus.settings import Settings
-from pipeline.shards import directory
-from pipeline.shards.parquet import write_shard
-from schemas.retrieval import RETRIEVAL
-from schemas.vote import VOTE
 
 PEERS = {
     "majority": "MajorityVote",
@@ -45,7 +37,6 @@ PEERS = {
     "wawa": "Wawa",
     "zero-based-skill": "ZeroBasedSkill",
 }
-PIECE = 250_000  # questions that are made up at once
 ANSWERS = {"yes": 0, "no": 1, "maybe": 2, "unsure": 2}
 
 
@@ -160,93 +151,83 @@ def row(name: str, one: dict, other: dict) -> str:
     )
 
 
-def image_ids(numbers: np.ndarray) -> pa.Array:
-    """Names of images by their numbers."""
-    return pa.array(np.char.add("image-", np.char.zfill(numbers.astype(str), 9)))
-
-
-def write_stage_input(folder: Path, votes: int) -> None:
-    """What the label stage finds on disk: the table of images that ingest leaves, and files of ten million votes.
-
-    Names are made where they are written: those of 25 million images would fill this process.
-    """
-    questions, names = votes // 4, np.array(["ant", "bee"])
-    pieces = range(0, questions, PIECE)
-    places = np.concatenate(
-        [place(image_ids(np.arange(i, min(questions, i + PIECE))).to_pylist()) for i in pieces]
-    )
-    count = bucket_count(questions, IMAGES_PER_SHARD, SMALLEST_BUCKETS)
-    order = np.argsort(places)
-    ends = np.searchsorted(bucket(places[order], count), np.arange(count + 1))
-    retrievals = str(folder / "out" / "ingest" / "retrievals")
-    directory.open_for_writing(retrievals)
-    shards = []
-    for index in range(count):
-        here = order[ends[index] : ends[index + 1]]
-        rows = {
-            "image_id": image_ids(here),
-            "class_name": names[here % 2],
-            "source": ["web"] * len(here),
-        }
-        table = RETRIEVAL.conform(pa.table(rows), retrievals)
-        shards.append(
-            write_shard(retrievals, directory.shard_name("part", index, count), RETRIEVAL.schema, [table])
-        )
-    directory.commit(retrievals, RETRIEVAL.name, [shard for shard in shards if shard], {"buckets": count})
-
-    rng = np.random.default_rng(0)
-    files = []
-    for start in range(0, questions, 10 * PIECE):
-        files.append(f"votes-{len(files)}.parquet")
-        with parquet.ParquetWriter(
-            folder / files[-1], pa.schema([(c, pa.string()) for c in VOTE.required])
-        ) as file:
-            for first in range(start, min(questions, start + 10 * PIECE), PIECE):
-                numbers = np.arange(first, min(questions, first + PIECE))
-                asked = np.repeat(numbers, 4)
-                right = rng.random(len(asked)) < 0.8
-                worker = (rng.integers(0, 1000, len(numbers))[:, None] + np.arange(4) * 250) % 1000
-                columns = {
-                    "image_id": image_ids(numbers).take(pa.array(asked - first)),
-                    "class_name": names[asked % 2],
-                    "worker_id": np.char.add("worker-", worker.ravel().astype(str)),
-                    "answer": np.where((asked % 3 == 0) == right, "no", "yes"),
-                }
-                file.write_table(pa.table(columns, schema=file.schema))
-    config = {
-        "source": str(folder),
-        "classes": names.tolist(),
-        "clean": [],
-        "test": [],
-        "web": [],
-        "votes": files,
-    }
-    (folder / "build.yaml").write_text(json.dumps(config))  # JSON is YAML
-
-
-def scale(votes: int, settings: list[str]) -> str:
-    """A line of the table: the label stage as a user runs it, and the largest memory of one of its processes."""
-    with tempfile.TemporaryDirectory() as folder:
-        # In another process: what this one holds would count as memory of those that it starts.
-        subprocess.run(
-            [sys.executable, "-m", "benchmarks.labels", "--job", json.dumps(["input", folder, votes])],
-            check=True,
-        )
-        command = [sys.executable, "-m", "pipeline", "label", "--config", f"{folder}/build.yaml"]
-        command += [part for setting in settings for part in ("--set", f"label.{setting}")]
-        start = os.times()
-        measured = [*command, "--output", f"{folder}/out"]
-        subprocess.run(measured, check=True, stdout=subprocess.DEVNULL)
-        end = os.times()
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    wall = end.elapsed - start.elapsed
-    cpu = end.children_user + end.children_system - start.children_user - start.children_system
-    return f"| {votes:,} | {wall:.0f} | {cpu:.0f} | {cpu / votes * 1e6:.1f} | {peak:.0f} |"
-
-
 HEAD = """
 | method | crowd-kit CPU s | ours CPU s | ratio | iterations | peak MiB | same verdict where ours decides |
 |---|---:|---:|---:|---|---|---|"""
+
+
+def show(line: str) -> None:
+    print(line, flush=True)
+
+
+def compare(of: str, name: str, method: str, load: dict, limit: float, iterations: int | None = None) -> None:
+    """Ours and crowd-kit's, one after the other, as a line of the table under HEAD."""
+    one = measure("ours", method, load, iterations, limit)
+    peer = measure("theirs", method, load, iterations, limit)
+    show(row(name, one, peer))
+    if "seconds" in one and "seconds" in peer:
+        what = f"{name}, {of}, file to verdicts"
+        tell(what, "CPU s", one["seconds"], "crowd-kit", peer["seconds"], more_is_better=False)
+
+
+def compare_on_votes(path: str, questions: int | None, methods: list[str], limit: float) -> None:
+    """All methods on a vote file: beside crowd-kit on yes and no, then alone with the unsure votes."""
+    load = {"file": {"path": path, "unsure": False, "questions": questions}}
+    which = f"votes on {Path(path).parent.name}"
+    show(HEAD)
+    for method in methods:
+        if method in PEERS:
+            compare(which, method, method, load, limit)
+    for method, iterations in (("dawid-skene", 10), ("mace", 50)):
+        if method in methods:
+            compare(which, f"{method}, {iterations} iterations each", method, load, limit, iterations)
+    show("\n| all votes, unsure ones too: ours | CPU s | iterations | peak MiB | yes | no | undecided |")
+    show("|---|---:|---:|---:|---:|---:|---:|")
+    items, _, answers = read(path, True, questions)
+    counts = np.bincount(items * 3 + answers, minlength=3 * (int(items.max()) + 1)).reshape(-1, 3)
+    yes, no = ((2 * side > counts.sum(axis=1)).sum() for side in counts.T[:2])
+    show(f"| strict majority, the stage's default | | | | {yes:,} | {no:,} | {len(counts) - yes - no:,} |")
+    for method in methods:
+        one = measure("ours", method, {"file": {**load["file"], "unsure": True}}, None, limit)
+        tally = " | ".join(f"{one['verdicts'].count(code):,}" for code in (0, 1, -1))
+        show(f"| {method} | {one['seconds']:.2f} | {one['iterations']} | {one['mib']:.0f} | {tally} |")
+
+
+def compare_on_many_classes(methods: list[str], limit: float) -> None:
+    """The methods that know more than two classes, on synthetic votes."""
+    load = {"synthetic": {"votes": 200_000, "classes": 100, "each": 4, "workers": 500}}
+    show("\n200,000 votes, 50,000 items, 100 classes, 500 workers" + HEAD)
+    for method in ("dawid-skene", "one-coin"):
+        if method in methods:
+            compare("200,000 votes of 100 classes", method, method, load, limit)
+
+
+def show_growth(numbers: list[int], methods: list[str], limit: float) -> None:
+    """Ten iterations of each method on ever more synthetic votes, ours alone."""
+    show("\n| votes | method | CPU s | s per million votes | peak MiB |\n|---:|---|---:|---:|---:|")
+    for votes in numbers:
+        load = {"synthetic": {"votes": votes, "classes": 2, "each": 4, "workers": 1000}}
+        for method in methods:
+            one = measure("ours", method, load, 10, limit)
+            seconds = one["seconds"]
+            show(f"| {votes:,} | {method} | {seconds:.1f} | {seconds / votes * 1e6:.2f} | {one['mib']:.0f} |")
+
+
+def show_stage(numbers: list[int], settings: list[str]) -> None:
+    """The label stage through Beam on ever more votes."""
+    show(f"\nlabel stage, {' '.join(settings) or 'majority'}, all cores\n")
+    show("| votes | wall s | CPU s | CPU s per million votes | largest process, MiB |")
+    show("|---:|---:|---:|---:|---:|")
+    for votes in numbers:
+        show(scale(votes, settings))
+
+
+def do_job(job: str) -> None:
+    """One run of `measure`, in the process that it has started."""
+    who, method, load, iterations = json.loads(job)
+    result = {"ours": ours, "theirs": theirs}[who](method, load, iterations)
+    result["mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(result))
 
 
 def main() -> None:
@@ -270,78 +251,15 @@ def main() -> None:
     parser.add_argument("--job", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:
-        who, *what = json.loads(arguments.job)
-        if who == "input":
-            write_stage_input(Path(what[0]), what[1])
-            return
-        method, load, iterations = what
-        result = {"ours": ours, "theirs": theirs}[who](method, load, iterations)
-        result["mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps(result))
-        return
-
-    def show(line: str) -> None:
-        print(line, flush=True)
-
-    def compare(of: str, name: str, method: str, load: dict, iterations: int | None = None) -> None:
-        one = measure("ours", method, load, iterations, arguments.limit)
-        peer = measure("theirs", method, load, iterations, arguments.limit)
-        show(row(name, one, peer))
-        if "seconds" in one and "seconds" in peer:
-            tell(
-                f"{name}, {of}, file to verdicts",
-                "CPU s",
-                one["seconds"],
-                "crowd-kit",
-                peer["seconds"],
-                False,
-            )
-
+        do_job(arguments.job)
     if arguments.votes:
-        file = {"path": arguments.votes, "unsure": False, "questions": arguments.questions}
-        which = f"votes on {Path(arguments.votes).parent.name}"
-        show(HEAD)
-        for method in arguments.methods:
-            if method in PEERS:
-                compare(which, method, method, {"file": file})
-        if "dawid-skene" in arguments.methods:
-            compare(which, "dawid-skene, 10 iterations each", "dawid-skene", {"file": file}, 10)
-        if "mace" in arguments.methods:
-            compare(which, "mace, 50 iterations each", "mace", {"file": file}, 50)
-        show("\n| all votes, unsure ones too: ours | CPU s | iterations | peak MiB | yes | no | undecided |")
-        show("|---|---:|---:|---:|---:|---:|---:|")
-        items, _, answers = read(arguments.votes, True, arguments.questions)
-        counts = np.bincount(items * 3 + answers, minlength=3 * (int(items.max()) + 1)).reshape(-1, 3)
-        yes, no = ((2 * side > counts.sum(axis=1)).sum() for side in counts.T[:2])
-        show(
-            f"| strict majority, the stage's default | | | | {yes:,} | {no:,} | {len(counts) - yes - no:,} |"
-        )
-        for method in arguments.methods:
-            one = measure("ours", method, {"file": {**file, "unsure": True}}, None, arguments.limit)
-            tally = [one["verdicts"].count(code) for code in (0, 1, -1)]
-            counts = " | ".join(f"{n:,}" for n in tally)
-            show(f"| {method} | {one['seconds']:.2f} | {one['iterations']} | {one['mib']:.0f} | {counts} |")
+        compare_on_votes(arguments.votes, arguments.questions, arguments.methods, arguments.limit)
     if arguments.kway:
-        load = {"synthetic": {"votes": 200_000, "classes": 100, "each": 4, "workers": 500}}
-        show("\n200,000 votes, 50,000 items, 100 classes, 500 workers" + HEAD)
-        for method in ("dawid-skene", "one-coin"):
-            if method in arguments.methods:
-                compare("200,000 votes of 100 classes", method, method, load)
+        compare_on_many_classes(arguments.methods, arguments.limit)
     if arguments.synthetic:
-        show("\n| votes | method | CPU s | s per million votes | peak MiB |\n|---:|---|---:|---:|---:|")
-    for votes in arguments.synthetic:
-        load = {"synthetic": {"votes": votes, "classes": 2, "each": 4, "workers": 1000}}
-        for method in arguments.methods:
-            one = measure("ours", method, load, 10, arguments.limit)
-            seconds = one["seconds"]
-            show(f"| {votes:,} | {method} | {seconds:.1f} | {seconds / votes * 1e6:.2f} | {one['mib']:.0f} |")
+        show_growth(arguments.synthetic, arguments.methods, arguments.limit)
     if arguments.scale:
-        show(f"\nlabel stage, {' '.join(arguments.set) or 'majority'}, all cores\n")
-        show(
-            "| votes | wall s | CPU s | CPU s per million votes | largest process, MiB |\n|---:|---:|---:|---:|---:|"
-        )
-    for votes in arguments.scale:
-        show(scale(votes, arguments.set))
+        show_stage(arguments.scale, arguments.set)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,11 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import yaml
 from PIL import Image
 
@@ -59,85 +61,60 @@ def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
     sources = np.repeat(["clean", "web", "test"], [clean, wrong, test])
     number = np.concatenate([np.arange(clean), np.arange(wrong), np.arange(test)])
     ids = np.array([f"{s}-{i:06d}" for s, i in zip(sources, number, strict=True)], object)
-    names = np.array(CLASSES, object)[number % 100]
-    places = place(ids)
-    order = np.argsort(places)
-    ids, sources, names, places = ids[order], sources[order], names[order], places[order]
-    buckets = bucket_count(len(ids), 2048)
-    at = bucket(places, buckets)
+    images = pd.DataFrame(
+        {"image_id": ids, "source": sources, "class_name": np.array(CLASSES, object)[number % 100]}
+    )
+    images["place"] = place(ids)
+    images = images.sort_values("place", ignore_index=True)
+    buckets = bucket_count(len(images), 2048)
+    parts = [part for _, part in images.groupby(bucket(images["place"].to_numpy(), buckets))]
+    ingest = {"size": 84, "format": "jpeg", "quality": 72, "resize": "exact", "resample": "area"}
     encoded = pictures()
-    ingest_config = {"size": 84, "format": "jpeg", "quality": 72, "resize": "exact", "resample": "area"}
-
-    def commit(folder: str, kind, tables, about=None):
+    for folder, kind, rows, about in (
+        ("ingest/images", IMAGES, lambda part: image_rows(part, encoded), ingest),
+        ("ingest/retrievals", RETRIEVAL, retrieval_rows, ingest),
+        ("labels/verdicts", VERDICT, verdict_rows, {}),
+        ("dedupe/duplicates", DUPLICATE, lambda _: [], {"radius": 8, "confirm_radius": 64}),
+    ):
         path = str(output / folder)
         directory.open_for_writing(path)
         shards = [
-            write_shard(path, directory.shard_name("part", index, buckets), kind.schema, [table])
-            for index, table in enumerate(tables)
+            write_shard(
+                path,
+                directory.shard_name("part", index, buckets),
+                kind.schema,
+                [kind.from_rows(rows(part))],
+            )
+            for index, part in enumerate(parts)
         ]
-        about = {"buckets": buckets, "counts": {}, "config": ingest_config, **(about or {})}
-        directory.commit(path, kind.name, [shard for shard in shards if shard], about)
-
-    def image_rows(rows):
-        for i in rows:
-            yield {
-                "image_id": ids[i], "source": sources[i], "width": 500, "height": 375, "format": "JPEG",
-                "image": {"bytes": encoded[i % PICTURES], "path": f"{ids[i]}.jpeg"}, "animated": False, "bytes_in": 1,
-                "sha256": f"{i:064x}", "phash": int(i), "phash_turned": [0, 0, 0], "phash_256": int(i).to_bytes(32, "big"),
-                "contrast": 50.0, "sharpness": 50.0,
-            }  # fmt: skip
-
-    buckets_rows = [np.flatnonzero(at == index) for index in range(buckets)]
-    commit("ingest/images", IMAGES, (IMAGES.from_rows(image_rows(rows)) for rows in buckets_rows))
-    commit(
-        "ingest/retrievals",
-        RETRIEVAL,
-        (
-            RETRIEVAL.from_rows(
-                {
-                    "image_id": ids[i],
-                    "class_name": names[i],
-                    "source": sources[i],
-                    "method": "text",
-                    "row": f"l:{i}",
-                }
-                for i in rows
-            )
-            for rows in buckets_rows
-        ),
-    )
-    commit(
-        "labels/verdicts",
-        VERDICT,
-        (
-            VERDICT.from_rows(
-                {
-                    "image_id": ids[i],
-                    "class_name": names[i],
-                    "verdict": "no",
-                    "yes": 0,
-                    "no": 3,
-                    "unsure": 0,
-                    "confidence": 1.0,
-                    "posterior": 0.0,
-                }
-                for i in rows
-                if sources[i] == "web"
-            )
-            for rows in buckets_rows
-        ),
-    )
-    commit(
-        "dedupe/duplicates",
-        DUPLICATE,
-        [DUPLICATE.schema.empty_table()],
-        {"config": {"radius": 8, "confirm_radius": 64}},
-    )
+        counts = {"buckets": buckets, "counts": {}, "config": about}
+        directory.commit(path, kind.name, [shard for shard in shards if shard], counts)
     config = {
         "source": str(output), "classes": CLASSES, "clean": ["-"], "test": ["-"], "web": ["-"], "votes": ["-"],
         "noise": {"levels": LEVELS, "colours": ["red", "blue"]},
     }  # fmt: skip
     (output / "build.yaml").write_text(yaml.safe_dump(config))
+
+
+def image_rows(images: pd.DataFrame, encoded: list[bytes]) -> Iterator[dict]:
+    for i, image_id, source in zip(images.index, images["image_id"], images["source"], strict=True):
+        yield {
+            "image_id": image_id, "source": source, "width": 500, "height": 375, "format": "JPEG",
+            "image": {"bytes": encoded[i % PICTURES], "path": f"{image_id}.jpeg"}, "animated": False, "bytes_in": 1,
+            "sha256": f"{i:064x}", "phash": i, "phash_turned": [0, 0, 0], "phash_256": i.to_bytes(32, "big"),
+            "contrast": 50.0, "sharpness": 50.0,
+        }  # fmt: skip
+
+
+def retrieval_rows(images: pd.DataFrame) -> Iterator[dict]:
+    for i, row in zip(images.index, images.drop(columns="place").to_dict("records"), strict=True):
+        yield {**row, "method": "text", "row": f"l:{i}"}
+
+
+def verdict_rows(images: pd.DataFrame) -> Iterator[dict]:
+    judged = {"verdict": "no", "yes": 0, "no": 3, "unsure": 0, "confidence": 1.0, "posterior": 0.0}
+    for row in images[images["source"] == "web"][["image_id", "class_name"]].to_dict("records"):
+        yield {**row, **judged}
 
 
 def measure(output: Path, overrides: dict[str, object]) -> tuple[float, int, float]:

@@ -1,13 +1,11 @@
 """Rejections: how a row that gives no result is told apart, and never lost."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
 
-from schemas.errors import DataError
 from schemas.rejection import CODES, REJECTION
 
 DETAIL_LENGTH = 200
@@ -75,16 +73,4 @@ def malformed_rows(lines: Iterable[tuple[str, str]]) -> pa.Table:
     """The rejection table of lines that have too few or too many fields."""
     return REJECTION.from_rows(
         {"row": row, "code": "malformed_row", "detail": printable(text)} for row, text in lines
-    )
-
-
-def check_share(rejected: Counter[str], rows: int, limit: float, what: str, where: str) -> None:
-    """Raise DataError if more than `limit` of the rows were rejected, with the commonest codes."""
-    total = rejected.total()
-    if total <= limit * rows:
-        return
-    codes = ", ".join(f"{count} {code}" for code, count in rejected.most_common(3))
-    raise DataError(
-        f"{total} of {rows} {what} were rejected ({codes}), more than max_rejected_share = {limit}; "
-        f"look at {where}, mend the input or raise the limit"
     )

@@ -109,18 +109,10 @@ class Trainer:
         if leader:
             metrics.keep_until(directory, self.step)
         epochs, saved = self.config.epochs, time.monotonic()
-        bar = tqdm(
-            total=epochs * len(self.losses) * (self.config.batch_size // self.config.accumulate),
-            initial=self.step * self.config.batch_size,
-            desc=self.config.method,
-            unit="image",
-            unit_scale=True,
-            disable=None if progress and leader else True,
-            leave=False,
-        )
         gpus = [self.device] if self.device.type == "cuda" else []
         fast = kernels(self.device, self.config.deterministic)
-        with bar, fast, torch.random.fork_rng(devices=gpus):
+        shown = progress and leader
+        with self._bar(shown) as bar, fast, torch.random.fork_rng(devices=gpus):
             self.meter.read()
             while self.epoch < epochs:
                 began = time.monotonic()
@@ -147,6 +139,17 @@ class Trainer:
             write_json(directory / RESULT, result)
         self.world.wait()
         return read_result(directory) or {}
+
+    def _bar(self, shown: bool) -> tqdm:
+        return tqdm(
+            total=self.config.epochs * len(self.losses) * (self.config.batch_size // self.config.accumulate),
+            initial=self.step * self.config.batch_size,
+            desc=self.config.method,
+            unit="image",
+            unit_scale=True,
+            disable=None if shown else True,
+            leave=False,
+        )
 
     def _epoch(self, bar: tqdm, stop: Callable[[], bool]) -> dict[str, Any] | None:
         """Run the steps of the current epoch that are left, then measure; None if stopped in between."""

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 from pipeline.config import BuildConfig
 from pipeline.jobs import dedupe, ingest, label, split
-from pipeline.jobs.options import beam_options
+from pipeline.jobs.fork_server import can_fork, standing_by
+from pipeline.jobs.options import may_have_processes
 from pipeline.jobs.stage import counts
 
 
@@ -31,15 +33,18 @@ def run(
         "split": _split,
     }
     result: dict[str, Any] = {}
-    beam_options(beam_arguments)  # a wrong flag is told before anything is touched
-    for name in stages:
-        start = time.monotonic()
-        result[name] = steps[name](config, output, beam_arguments, force)
-        seconds = time.monotonic() - start
-        text = ", ".join(
-            f"{count:,} {what.replace('_', ' ')}" for what, count in result[name].items() if count
-        )
-        say(f"{name:<7} {text} ({seconds:.1f} s)")
+    processes = may_have_processes(beam_arguments)  # a wrong flag is told before anything is touched
+    with standing_by() if processes and can_fork() else nullcontext():
+        if "label" in stages:
+            label.check_inputs(config)  # and a wrong vote file before hours of ingest
+        for name in stages:
+            start = time.monotonic()
+            result[name] = steps[name](config, output, beam_arguments, force)
+            seconds = time.monotonic() - start
+            text = ", ".join(
+                f"{count:,} {what.replace('_', ' ')}" for what, count in result[name].items() if count
+            )
+            say(f"{name:<7} {text} ({seconds:.1f} s)")
     if "split" in stages:
         say(f"dataset {split.folder(output)}")
         result["dataset"] = split.folder(output)

@@ -28,13 +28,14 @@ from pipeline.jobs import web_report
 from pipeline.jobs.begun import any_left, noted
 from pipeline.jobs.metrics import count, timed
 from pipeline.jobs.progress import advance
+from pipeline.jobs.rejected import check_share
 from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.stage import Stage, counts, plain
 from pipeline.jobs.tables import CommitTable, Written, by_bucket
 from pipeline.jobs.worker_processes import WorkerDied
 from pipeline.keyed_hash import bucket_count, place
 from pipeline.records import check_readable, read_records
-from pipeline.rejections import Rejected, check_share, malformed_rows, reject
+from pipeline.rejections import Rejected, malformed_rows, reject
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.errors import DataError
@@ -107,9 +108,8 @@ def run(
     _check_nothing_lost(manifests)
     if not up_to_date or not files.exists(web_report.path(output)):
         web_report.write(output, places)
-    rejected = Counter(counts(manifests["rejections"]))
-    rows_in = counts(manifests["retrievals"])["rows_in"]
-    check_share(rejected, rows_in, config.ingest.max_rejected_share, "rows", places["rejections"])
+    rows_in, limit = counts(manifests["retrievals"])["rows_in"], config.ingest.max_rejected_share
+    check_share(manifests["rejections"], places["rejections"], rows_in, limit, "rows")
     return manifests
 
 

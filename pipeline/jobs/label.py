@@ -1,7 +1,5 @@
 """The label job: votes → verdicts, workers, agreement, rejections. Votes travel as Arrow batches, not one by one."""
 
-from collections import Counter
-
 import apache_beam as beam
 
 from pipeline import files
@@ -10,6 +8,7 @@ from pipeline.jobs import ingest
 from pipeline.jobs.judge import JudgeAll, JudgeBucket, without_times, write_agreement, write_workers
 from pipeline.jobs.passes import Passes
 from pipeline.jobs.precision import MeasurePrecision
+from pipeline.jobs.rejected import check_share
 from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.settle import LabelSetup, SettleVotes
 from pipeline.jobs.stage import Stage, counts, manifest_digest, plain
@@ -17,7 +16,6 @@ from pipeline.jobs.tables import CommitTable
 from pipeline.keyed_hash import bucket_count
 from pipeline.labels.gold import read_gold
 from pipeline.labels.readers.votes import check_votes_readable
-from pipeline.rejections import check_share
 from pipeline.shards import directory
 from schemas.agreement import AGREEMENT
 from schemas.errors import DataError
@@ -42,6 +40,14 @@ TABLES = {
 def folders(output: str) -> dict[str, str]:
     """Where the stage writes its tables."""
     return {name: files.join(output, "labels", name) for name in TABLES}
+
+
+def check_inputs(config: BuildConfig) -> None:
+    """Read the beginning of every vote file, and the gold list. Raises DataError."""
+    for name in config.votes:
+        check_votes_readable(files.join(config.source, name))
+    if config.label.gold:
+        read_gold(files.join(config.source, config.label.gold))
 
 
 def run(
@@ -70,8 +76,7 @@ def run(
     )
     places = folders(output)
     if force or not stage.is_done(*places.values()):
-        for path in paths.values():
-            check_votes_readable(path)
+        check_inputs(config)
         asked = directory.read_manifest(retrievals)
         buckets = min(
             bucket_count(asked.rows, QUESTIONS_PER_BUCKET, ingest.SMALLEST_BUCKETS), asked.about["buckets"]
@@ -96,13 +101,11 @@ def run(
             run_job(lambda pipeline: pipeline | "Label" >> LabelVotes(setup), beam_arguments, work)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     votes_in = counts(manifests["verdicts"]).get("votes_in", 0)
-    rejected = Counter(counts(manifests["rejections"]))
-    kept = counts(manifests["verdicts"]).get("votes", 0)
-    if kept + rejected.total() != votes_in:
-        raise DataError(
-            f"{votes_in} votes went in and {kept + rejected.total()} came out; run again with --force"
-        )
-    check_share(rejected, votes_in, config.label.max_rejected_share, "votes", places["rejections"])
+    votes_out = counts(manifests["verdicts"]).get("votes", 0) + sum(counts(manifests["rejections"]).values())
+    if votes_out != votes_in:
+        raise DataError(f"{votes_in} votes went in and {votes_out} came out; run again with --force")
+    limit = config.label.max_rejected_share
+    check_share(manifests["rejections"], places["rejections"], votes_in, limit, "votes")
     return manifests
 
 

@@ -20,7 +20,7 @@ from apache_beam.runners.runner import PipelineRunner
 from pipeline.jobs.worker_processes import ProcessRunner
 from schemas.errors import UsageError
 
-WORTH_A_PROCESS_SECONDS = 10.0  # a worker process needs a few seconds until it has imported Beam
+WORTH_A_PROCESS_SECONDS = 1.0  # starting a worker process, and the way of what it does there and back
 LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner")
 
 
@@ -36,7 +36,25 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     return PipelineOptions(list(arguments))
 
 
-def local_runner(options: PipelineOptions, cpu_seconds: float | None) -> PipelineRunner | None:
+def processes_wanted(arguments: Sequence[str]) -> int | None:
+    """How many processes a job on this machine shall have; None: as many as its work is worth, up to one a core."""
+    direct = PipelineOptions(list(arguments)).view_as(DirectOptions)
+    given = any(flag.startswith("--direct_num_workers") for flag in arguments)
+    return direct.direct_num_workers or os.cpu_count() or 1 if given else None
+
+
+def may_have_processes(arguments: Sequence[str]) -> bool:
+    """Whether jobs with these flags may start worker processes on this machine."""
+    local = beam_options(arguments).view_as(StandardOptions).runner in LOCAL_RUNNERS
+    return local and (processes_wanted(arguments) or os.cpu_count() or 1) > 1
+
+
+def worth(cpu_seconds: float) -> int:
+    """How many processes so much work pays for."""
+    return min(os.cpu_count() or 1, 1 + int(cpu_seconds / WORTH_A_PROCESS_SECONDS))
+
+
+def local_runner(options: PipelineOptions, processes: int) -> PipelineRunner | None:
     """The runner for this machine, unless another one is asked for.
 
     It is made here, since Beam's default local runner first tries to download another one.
@@ -44,16 +62,8 @@ def local_runner(options: PipelineOptions, cpu_seconds: float | None) -> Pipelin
     if (named := options.view_as(StandardOptions).runner) not in LOCAL_RUNNERS:
         _tell_downloads(named, options)
         return None
-    direct = options.view_as(DirectOptions)
-    cores = os.cpu_count() or 1
-    if cpu_seconds is None:
-        workers = direct.direct_num_workers or cores
-    else:
-        workers = min(cores, 1 + int(cpu_seconds / WORTH_A_PROCESS_SECONDS))
-    direct.direct_num_workers = workers
-    if workers == 1:
-        return FnApiRunner()
-    return ProcessRunner()
+    options.view_as(DirectOptions).direct_num_workers = processes
+    return FnApiRunner() if processes == 1 else ProcessRunner()
 
 
 def _tell_downloads(runner: str, options: PipelineOptions) -> None:

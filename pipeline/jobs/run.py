@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.runner import PipelineRunner
 
 from pipeline.jobs import metrics, progress
-from pipeline.jobs.options import beam_options, local_runner
+from pipeline.jobs.options import beam_options, local_runner, processes_wanted, worth
 from pipeline.jobs.worker_processes import WorkerDied
 from schemas.errors import DataError, UsageError
 
@@ -45,8 +45,7 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
     the DataError of a worker.
     """
     options = beam_options(arguments)
-    given = any(flag.startswith("--direct_num_workers") for flag in arguments)
-    runner = local_runner(options, None if given else work.cpu_seconds)
+    runner = local_runner(options, processes_wanted(arguments) or worth(work.cpu_seconds))
     start = time.monotonic()
     try:
         with progress.shown(work.stage, work.unit, work.total) if runner else nullcontext():

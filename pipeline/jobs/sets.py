@@ -22,8 +22,8 @@ from pipeline.shards import directory
 from pipeline.shards.card import card
 from pipeline.shards.croissant import croissant
 from pipeline.shards.parquet import ROW_GROUP_ROWS, write_shard
-from pipeline.shards.plan import PICTURES, PLANNED_SCHEMA, rows_of_sets
-from schemas.example import EXAMPLE, PICTURE_SCHEMA, example_schema
+from pipeline.shards.plan import PLANNED_SCHEMA, rows_of_sets
+from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, example_schema
 from schemas.manifest import MANIFEST, Shard
 
 

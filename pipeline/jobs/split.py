@@ -26,7 +26,6 @@ from pipeline.records import read_records
 from pipeline.shards import directory
 from pipeline.shards.parquet import LIST_ROW_GROUP_ROWS, write_shard
 from pipeline.shards.plan import (
-    PICTURES,
     PLANNED_SCHEMA,
     Planner,
     SetPlan,
@@ -36,7 +35,7 @@ from pipeline.shards.plan import (
 )
 from schemas.duplicate import DUPLICATE
 from schemas.errors import DataError
-from schemas.example import EXAMPLE
+from schemas.example import EXAMPLE, PICTURES
 from schemas.image import IMAGES
 from schemas.listed import LISTED_SET
 from schemas.manifest import Manifest

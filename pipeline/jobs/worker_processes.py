@@ -5,9 +5,7 @@ Beam (2.77) tells only workers that are connected that the job is over, and nobo
 
 import os
 import signal
-import subprocess
-import sys
-import threading
+from concurrent.futures import Future
 from typing import Any, ClassVar
 
 import apache_beam as beam
@@ -19,6 +17,7 @@ from apache_beam.runners.runner import PipelineResult
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from google.protobuf import json_format, text_format
 
+from pipeline.jobs.fork_server import ForkServer, standing_by
 from schemas.errors import DataError
 
 GRACE_SECONDS = 5.0
@@ -40,7 +39,8 @@ class ProcessRunner(FnApiRunner):
         worker_handlers.WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)(_Handler)
         _Handler.deaths = []
         try:
-            return super().run_pipeline(pipeline, options)
+            with standing_by() as _Handler.server:
+                return super().run_pipeline(pipeline, options)
         except Exception as error:
             # What is raised depends on who noticed first: a broken stream, or the end of the process.
             if _Handler.deaths:
@@ -83,13 +83,14 @@ class _Connection(worker_handlers.ControlConnection):
 class _Handler(worker_handlers.GrpcWorkerHandler):
     """Starts a worker, tells its connection if it ends before its time, and ends it if it does not end by itself."""
 
+    server: ClassVar[ForkServer]
     deaths: ClassVar[list[str]] = []
 
     def __init__(self, _: bytes, *args: Any) -> None:
         super().__init__(*args)
 
     def start_worker(self) -> None:
-        """Start the process, and a thread that waits for its end."""
+        """Start the process, and have its end noticed."""
         options = self.provision_info.provision_info.pipeline_options
         told = {
             "WORKER_ID": self.worker_id,
@@ -98,21 +99,19 @@ class _Handler(worker_handlers.GrpcWorkerHandler):
             ),
             "PIPELINE_OPTIONS": json_format.MessageToJson(options),
         }
-        command = [sys.executable, "-m", "pipeline.jobs.local_worker"]
-        environment = {**os.environ, **told}
-        self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)  # noqa: S603 - ourselves
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._end = self.server.start(self.worker_id, {**os.environ, **told})
+        self._end.add_done_callback(self._ended)
 
     def stop_worker(self) -> None:
         """Wait for the end of a process that was told to end; one that is stopped in the middle of a job may not."""
         try:
-            self._process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self._end.result(GRACE_SECONDS)
+        except TimeoutError:
+            self.server.kill(self.worker_id)
+            self._end.result()
 
-    def _watch(self) -> None:
-        code = self._process.wait()
+    def _ended(self, end: "Future[int]") -> None:
+        code = end.result()
         if not self.control_conn.is_closed:
             self.deaths.append(signal.Signals(-code).name if code < 0 else f"exit code {code}")
             self.control_conn.died(self.deaths[-1])

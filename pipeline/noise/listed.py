@@ -12,10 +12,11 @@ from pipeline.noise.examples import all_of
 from pipeline.noise.pools import judge
 from pipeline.noise.splits import TEST_SPLIT, Split
 from schemas.errors import DataError
+from schemas.example import PICTURES
 from schemas.retrieval import ATTRIBUTION
 
 _SET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-RESERVED = [TEST_SPLIT, "images"]  # folders that a dataset has besides its training sets
+RESERVED = [TEST_SPLIT, PICTURES]  # folders that a dataset has besides its training sets
 COLOUR = "listed"  # where the list names none
 _OF_IMAGE = ["url", *(field.name for field in ATTRIBUTION)]
 _OF_PAIR = ["method", "rank", "votes_yes", "votes_no", "votes_unsure", "confidence"]

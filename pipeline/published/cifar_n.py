@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import compute as pc
 from pyarrow import parquet
 
 from pipeline import files
@@ -87,26 +88,39 @@ def import_cifar_n(
         asked, told["pairs_of_other_images"] = _listed_pairs(pairs, ids, names)
     else:
         asked = np.unique(np.stack([np.repeat(np.arange(images), workers), choices.ravel()], axis=1), axis=0)
+    votes = _votes(asked, choices, who, seconds, ids, names, "worker-" if side_info else "annotator-")
+    questions = votes.select(["image_id", "class_name"]).take(pa.array(np.arange(0, len(votes), workers)))
+    for name, table in (("votes", votes), ("pairs", questions)):
+        with files.replace(files.join(output, f"{name}.parquet")) as file:
+            parquet.write_table(table, file, compression="zstd")
+    yes = pc.sum(pc.equal(votes["answer"], "yes")).as_py()
+    told |= {"pairs": len(asked), "votes": votes.num_rows, "votes_yes": yes}
+    return told
+
+
+def _votes(
+    asked: np.ndarray,
+    choices: np.ndarray,
+    who: np.ndarray,
+    seconds: np.ndarray,
+    ids: Sequence[str],
+    names: Sequence[str],
+    prefix: str,
+) -> pa.Table:
+    """The answers of each image's workers to the questions `asked`, int64 (questions, 2) of image and class."""
+    workers = choices.shape[1]
     image, label = np.repeat(asked, workers, axis=0).T
     worker = np.tile(np.arange(workers), len(asked))
-    yes = choices[image, worker] == label
-    prefix = "worker-" if side_info else "annotator-"
     columns = {
         "image_id": np.array(ids, object)[image],
         "class_name": np.array(names, object)[label],
         "worker_id": [f"{prefix}{number}" for number in who[image, worker]],
-        "answer": np.where(yes, "yes", "no"),
+        "answer": np.where(choices[image, worker] == label, "yes", "no"),
         "seconds": seconds[image, worker],
         "time": [None] * len(image),  # the files tell no time
     }
     arrays = [pa.array(columns[f.name], f.type, from_pandas=True) for f in VOTE.schema]
-    votes = pa.table(arrays, schema=VOTE.schema)
-    questions = votes.select(["image_id", "class_name"]).take(pa.array(np.arange(0, len(image), workers)))
-    for name, table in (("votes", votes), ("pairs", questions)):
-        with files.replace(files.join(output, f"{name}.parquet")) as file:
-            parquet.write_table(table, file, compression="zstd")
-    told |= {"pairs": len(asked), "votes": votes.num_rows, "votes_yes": int(yes.sum())}
-    return told
+    return pa.table(arrays, schema=VOTE.schema)
 
 
 def _reordered(values: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -27,10 +27,7 @@ from schemas.vote import VOTE
 
 WORKER = "published"
 CLEAN_PER_CLASS = {"mini-imagenet": 500}  # the published red sets have 500 of the 600
-# As the TFDS builder stores them: 84×84, area filter, JPEG quality 72.
-INGEST = {
-    "mini-imagenet": {"size": 84, "resize": "exact", "resample": "area", "format": "jpeg", "quality": 72}
-}
+INGEST = {"mini-imagenet": {"preset": "tfds"}}  # as the TFDS builder stores them
 TEST_PREFIX = "validation-"  # where a test image has the id of a training image
 
 Row = dict[str, Any]

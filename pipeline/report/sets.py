@@ -7,7 +7,7 @@ from pipeline import files
 from pipeline.jobs import split
 from pipeline.report.tables import Tables, literal, share
 from pipeline.shards import directory
-from pipeline.shards.plan import PICTURES
+from schemas.example import PICTURES
 
 
 def manifests(build: str) -> dict[str, Any]:

@@ -15,8 +15,9 @@ COLUMNS = ("image_id", "class_name", "path")
 def list_folder(folder: str, output: str, test: str | None, test_share: float, seed: int) -> dict[str, Any]:
     """Write the list of a folder's pictures to `output`, and of a share of each class to `test` instead.
 
-    Paths are relative to the folder of the lists, which is the `source` of a build. An image is called by its class and
-    file name; which go to `test` follows from that name and `seed`. What is no picture is left to ingest, which tells.
+    Paths are relative to the folder of the lists, which is the `source` of a build. An image is called by its path, so
+    that lists of several folders name no two pictures alike: photos/ant/1.jpg is photos-ant-1. Which go to `test` follows
+    from that name and `seed`. What is no picture is left to ingest, which tells.
     Raises UsageError where the lists lie above no part of the folder, DataError for names that make no id.
     """
     base = os.path.dirname(os.path.abspath(output))
@@ -70,8 +71,8 @@ def _pictures(folder: str) -> Iterator[tuple[str, str]]:
 
 
 def _row(name: str, path: str, base: str) -> dict[str, Any]:
-    image_id = f"{name}-{os.path.splitext(os.path.basename(path))[0]}"
     relative = os.path.relpath(path, base).replace(os.sep, "/")
+    image_id = os.path.splitext(relative)[0].replace("/", "-")
     try:
         size = len(image_id.encode())
         relative.encode()

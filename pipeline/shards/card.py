@@ -1,12 +1,17 @@
 """The dataset card: README.md with the metadata by which Hugging Face's hub and library find every set."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 
 from pipeline.rejections import printable
+
+ABOUT = """# {name}
+A benchmark of controlled label noise. In *red* sets, verified wrong web images stand in the places of clean
+ones and keep their labels; in *blue* sets, clean images have other labels. `is_clean` tells the right ones.
+"""
 
 
 def card(
@@ -19,6 +24,14 @@ def card(
 
     `splits` has rows, colour and noise_level of each set, `facts` its counts by class, `about` the funnel, and the `licenses` of web images.
     """
+    parts = [_header(name, splits), ABOUT.format(name=name), *_sets(splits, facts), *_listed(facts)]
+    parts += ["", "## How it was made", "", "| step | count |", "|---|---:|"]
+    parts += [f"| {step.replace('_', ' ')} | {count:,} |" for step, count in about["funnel"].items()]
+    return "\n".join([*parts, *_licences(about["licenses"])]) + "\n"
+
+
+def _header(name: str, splits: Mapping[str, Mapping[str, Any]]) -> str:
+    """The YAML in front by which a library finds the files of each set."""
     configs = [
         {
             "config_name": split,
@@ -30,47 +43,43 @@ def card(
         for split in splits
         if split != "test"
     ]
-    header = yaml.safe_dump(
-        {"pretty_name": name, "task_categories": ["image-classification"], "configs": configs},
-        sort_keys=False,
-    )
-    lines = [
-        f"---\n{header}---",
-        f"# {name}",
-        "A benchmark of controlled label noise. In *red* sets, verified wrong web images stand in the places of clean",
-        "ones and keep their labels; in *blue* sets, clean images have other labels. `is_clean` tells the right ones.",
-        "",
-        "| set | examples | nominal noise | realised noise |",
-        "|---|---:|---:|---:|",
-    ]
+    header = {"pretty_name": name, "task_categories": ["image-classification"], "configs": configs}
+    return f"---\n{yaml.safe_dump(header, sort_keys=False)}---"
+
+
+def _sets(splits: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    yield "| set | examples | nominal noise | realised noise |"
+    yield "|---|---:|---:|---:|"
     for split, entry in splits.items():
         wrong = sum(row["noisy"] for row in facts[split]["classes"])
         share = wrong / entry["rows"] if entry["rows"] else 0.0
-        lines.append(f"| {split} | {entry['rows']:,} | {entry['noise_level']:.1%} | {share:.2%} |")
+        yield f"| {split} | {entry['rows']:,} | {entry['noise_level']:.1%} | {share:.2%} |"
+
+
+def _listed(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     listed = {split: fact["listed"] for split, fact in facts.items() if fact.get("listed")}
-    if listed:
-        lines += [
-            "",
-            "Made exactly as listed, with the noise that they have and not the one that they claim: "
-            + ", ".join(
-                f"{split} ({fact['not_ingested']:,} of its images missing)" for split, fact in listed.items()
-            )
-            + ".",
-        ]
-    lines += ["", "## How it was made", "", "| step | count |", "|---|---:|"]
-    lines += [f"| {step.replace('_', ' ')} | {count:,} |" for step, count in about["funnel"].items()]
-    if any(about["licenses"]):
-        lines += [
-            "",
-            "## Licences of the web pictures",
-            "",
-            "As their search providers tell them: `license`, `license_url`, `creator` and `landing_url` of each example.",
-            "",
-            "| licence | pictures |",
-            "|---|---:|",
-        ]
-        lines += [f"| {_cell(name) or 'not told'} | {count:,} |" for name, count in about["licenses"].items()]
-    return "\n".join(lines) + "\n"
+    if not listed:
+        return []
+    told = [f"{split} ({fact['not_ingested']:,} of its images missing)" for split, fact in listed.items()]
+    return [
+        "",
+        f"Made exactly as listed, with the noise that they have and not the one that they claim: {', '.join(told)}.",
+    ]
+
+
+def _licences(counts: Mapping[str, int]) -> list[str]:
+    if not any(counts):
+        return []
+    return [
+        "",
+        "## Licences of the web pictures",
+        "",
+        "As their search providers tell them: `license`, `license_url`, `creator` and `landing_url` of each example.",
+        "",
+        "| licence | pictures |",
+        "|---|---:|",
+        *(f"| {_cell(name) or 'not told'} | {count:,} |" for name, count in counts.items()),
+    ]
 
 
 def _cell(text: str) -> str:

@@ -22,9 +22,8 @@ from pyarrow import parquet
 from pipeline import files
 from pipeline.keyed_hash import bucket, place
 from pipeline.shards import directory
-from pipeline.shards.plan import PICTURES
 from schemas.errors import DataError, UsageError
-from schemas.example import PICTURE_SCHEMA
+from schemas.example import PICTURE_SCHEMA, PICTURES
 from schemas.manifest import MANIFEST, Manifest
 
 Format = Literal["webdataset", "folder"]

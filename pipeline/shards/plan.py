@@ -15,7 +15,6 @@ from pipeline.keyed_hash import bucket
 from pipeline.noise.examples import LISTED_SCHEMA, Listed, Pool
 from pipeline.shards import directory
 
-PICTURES = "images"  # folder of the pictures that all sets of a shared dataset use
 PLANNED_SCHEMA = LISTED_SCHEMA.append(
     pa.field("sets", pa.list_(pa.string()), metadata={"about": "the sets that have this example"})
 )

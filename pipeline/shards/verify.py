@@ -19,9 +19,8 @@ from pipeline.keyed_hash import place
 from pipeline.noise.examples import noise_by_class
 from pipeline.noise.splits import TEST_SPLIT
 from pipeline.shards import directory
-from pipeline.shards.plan import PICTURES
 from schemas.errors import DataError
-from schemas.example import PICTURE_SCHEMA, example_schema
+from schemas.example import PICTURE_SCHEMA, PICTURES, example_schema
 from schemas.manifest import MANIFEST, Manifest
 
 HASH_BATCH = 512

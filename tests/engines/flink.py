@@ -2,20 +2,22 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
 import zipfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 JARS = Path(os.environ.get("FLINK_JARS", ROOT / ".venv-engines" / "flink"))
 PACKAGES = ("java.util", "java.lang", "java.nio", "java.net", "java.util.concurrent", "java.time")
 OPEN = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in PACKAGES]
-# Sizes that Flink's start script would work out. A lost task manager is noticed within seconds, not a minute.
+# Sizes that Flink's start script would work out. A job of two tasks uses both task managers, and finds room on one.
+# A lost task manager is noticed within seconds, not a minute.
 CONFIGURATION = """
 jobmanager.rpc.address: localhost
 jobmanager.rpc.port: {rpc}
@@ -26,6 +28,7 @@ rest.port: {rest}
 taskmanager.host: localhost
 taskmanager.bind-host: localhost
 taskmanager.numberOfTaskSlots: 2
+cluster.evenly-spread-out-slots: true
 taskmanager.cpu.cores: 1
 taskmanager.memory.framework.heap.size: 128m
 taskmanager.memory.framework.off-heap.size: 128m
@@ -48,19 +51,26 @@ restart-strategy.fixed-delay.delay: 1 s
 class Cluster:
     """Starts with two task managers; `flags` send a job of ours to it."""
 
-    def __init__(self, folder: Path, ports: Sequence[int]) -> None:
+    def __init__(self, folder: Path, ports: Sequence[int], environment: Mapping[str, str]) -> None:
         rpc, self._rest, pool = ports
         (folder / "flink-conf.yaml").write_text(CONFIGURATION.format(rpc=rpc, rest=self._rest))
         self._folder, self._processes = folder, list[subprocess.Popen[bytes]]()
         # The pool starts `python`, by that name.
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         worker_pool = "apache_beam.runners.worker.worker_pool_main"
-        self._start("pool", sys.executable, "-m", worker_pool, f"--service_port={pool}", env=environment)
+        self._start(
+            "pool",
+            sys.executable,
+            "-m",
+            worker_pool,
+            f"--service_port={pool}",
+            env={**os.environ, **environment, "PATH": path},
+        )
         self._java("manager", "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint")
         self.task_managers = [
             self._java(f"tasks{i}", "org.apache.flink.runtime.taskexecutor.TaskManagerRunner") for i in (1, 2)
         ]
-        self._wait()
+        self.wait_for(task_managers=2)
         self.flags = [
             "--runner=FlinkRunner", f"--flink_master=localhost:{self._rest}", "--parallelism=2",
             f"--flink_job_server_jar={_job_server(folder)}",
@@ -79,15 +89,16 @@ class Cluster:
         with urllib.request.urlopen(f"http://localhost:{self._rest}/overview") as answer:
             return dict(json.load(answer))
 
-    def _wait(self) -> None:
+    def wait_for(self, task_managers: int) -> None:
+        """Wait until the job manager knows of so many: a lost one is only missed after a while."""
         end = time.monotonic() + 120
-        while all(process.poll() is None for process in self._processes) and time.monotonic() < end:
+        while time.monotonic() < end:
             with suppress(OSError):
-                if self.overview()["taskmanagers"] == 2:
+                if self.overview()["taskmanagers"] == task_managers:
                     return
             time.sleep(0.2)
         self.close()
-        raise RuntimeError(f"the cluster did not start; see {self._folder}/*.log")
+        raise RuntimeError(f"there are no {task_managers} task managers; see {self._folder}/*.log")
 
     def _java(self, name: str, main: str) -> subprocess.Popen[bytes]:
         return self._start(
@@ -99,6 +110,23 @@ class Cluster:
             process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
         self._processes.append(process)
         return process
+
+
+@contextmanager
+def cluster(folder: Path, **environment: str) -> Iterator[Cluster]:
+    """A cluster at ports that are free, for as long as the context lasts; its logs are in `folder`.
+
+    `environment` is for the workers.
+    """
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(3)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    running = Cluster(folder, ports, environment)
+    try:
+        yield running
+    finally:
+        running.close()
 
 
 def _job_server(folder: Path) -> Path:

@@ -2,7 +2,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,30 +10,44 @@ import pytest
 
 from tests.engines import flink
 from tests.engines.conftest import ROOT, digests, run
+from tests.pipeline.jobs.test_build import read
+from tests.pipeline.poison import POISON, write_poisoned_world
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("java") or not list(flink.JARS.glob("beam-runners-flink-*.jar")),
     reason=f"no Java, or no jars of Beam's Flink runner in {flink.JARS} (make test-engines fetches them with mvn)",
 )
 
+minutes = pytest.mark.skipif(not os.environ.get("FLINK_WHOLE_BUILD"), reason="takes minutes: make test-flink")
+
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(3)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    running = flink.Cluster(tmp_path_factory.mktemp("flink"), ports)
-    yield running
-    running.close()
+def poisoned(tmp_path_factory):
+    return write_poisoned_world(tmp_path_factory.mktemp("poisoned") / "world")
 
 
-@pytest.mark.skipif(not os.environ.get("FLINK_WHOLE_BUILD"), reason="takes minutes: make test-flink")
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, poisoned):
+    with flink.cluster(tmp_path_factory.mktemp("flink"), PYTHONPATH=str(poisoned.folder)) as running:
+        yield running
+
+
+@minutes
 def test_two_task_managers_write_the_same_bytes_as_the_local_runner(cluster, world, local, tmp_path):
     done = run("build", "--config", str(world.config), "--output", str(tmp_path), *cluster.flags)
     assert done.returncode == 0, done.stderr
     assert cluster.overview()["jobs-finished"] == 4
     assert digests(tmp_path / "dataset") == digests(local / "dataset")
+
+
+@minutes
+def test_pictures_that_kill_their_worker_are_rejected_after_bounded_tries(cluster, poisoned, tmp_path):
+    done = run("ingest", "--config", str(poisoned.config), "--output", str(tmp_path), *cluster.flags)
+    assert done.returncode == 0, done.stderr
+    rejected = {row["image_id"]: row for row in read(tmp_path / "ingest" / "rejections").to_pylist()}
+    assert {name: row["code"] for name, row in rejected.items()} == dict.fromkeys(POISON, "decoder_crashed")
+    assert read(tmp_path / "ingest" / "images").num_rows == 213 - len(POISON)
+    assert not (tmp_path / "ingest" / "begun").exists()
 
 
 def test_a_task_manager_that_is_killed_changes_no_byte(cluster, world, local, tmp_path):
@@ -48,6 +61,6 @@ def test_a_task_manager_that_is_killed_changes_no_byte(cluster, world, local, tm
     victim.send_signal(signal.SIGKILL)
     _, errors = running.communicate(timeout=300)
     assert running.returncode == 0, errors
-    assert cluster.overview()["taskmanagers"] == 1
+    cluster.wait_for(task_managers=1)
     for table in ("images", "retrievals", "rejections"):
         assert digests(tmp_path / "ingest" / table) == digests(local / "ingest" / table)

@@ -1,6 +1,7 @@
 """Whatever a user brings by mistake, or a stranger on purpose: a message that helps, or a counted rejection."""
 
 import csv
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -235,6 +236,7 @@ def test_too_many_bad_rows_stop_the_build_and_are_kept_to_be_looked_at(run: Run,
         in found.error
     )
     assert "mend the input or raise the limit" in found.error
+    assert re.search(r"For one, web\.csv:\d, web-\S+, dragon: ", found.error)
     assert len(rejections(out / "ingest" / "rejections")) == 6
     assert not (out / "labels").exists()
 
@@ -264,6 +266,15 @@ def test_bad_votes_stop_the_build_with_a_message(run: Run, ingested: Tiny) -> No
     )
     message = error(header + "web-ant-0,ant,w1,perhaps\nweb-ant-0,ant,w2,no\n")
     assert "1 of 2 votes were rejected (1 unknown_answer), more than max_rejected_share = 0.1" in message
+    assert "For one, votes.csv:2, web-ant-0, ant: answer 'perhaps'; use yes, no or unsure" in message
+
+
+def test_a_wrong_vote_file_is_told_before_anything_is_fetched(run: Run, tiny: Tiny) -> None:
+    tiny.lists.pop("votes", None)
+    (tiny.folder / "votes.csv").write_text("image,label,worker,answer\n")
+    found = run("build")
+    assert (found.code, "a vote table needs the column 'image_id'" in found.error) == (1, True)
+    assert not (tiny.folder.parent / "out").exists()
 
 
 def test_a_shard_that_went_missing_is_told(run: Run, ingested: Tiny) -> None:

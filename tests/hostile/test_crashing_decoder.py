@@ -10,33 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.jobs.test_build import digests, read
-from tests.pipeline.small_world import World, picture, write_world
-
-POISON = ("clean-ant-3", "web-bee-9")
-# Python runs this at the start of every process; a decoder with a real fault would be mended one day.
-FAULT = """
-import os, signal
-from PIL import Image
-
-real = Image.open
-
-def crash_on_poison(*args, **kwargs):
-    image = real(*args, **kwargs)
-    if image.size == (57, 43):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return image
-
-Image.open = crash_on_poison
-"""
+from tests.pipeline.poison import POISON, write_poisoned_world
+from tests.pipeline.small_world import World
 
 
 @pytest.fixture(scope="module")
 def poisoned(tmp_path_factory: pytest.TempPathFactory) -> World:
-    world = write_world(tmp_path_factory.mktemp("poisoned") / "world")
-    for image_id in POISON:
-        picture(image_id).resize((57, 43)).save(world.folder / "images" / f"{image_id}.png")
-    (world.folder / "sitecustomize.py").write_text(FAULT)
-    return world
+    return write_poisoned_world(tmp_path_factory.mktemp("poisoned") / "world")
 
 
 def ingest(world: World, output: Path, *more: str) -> subprocess.CompletedProcess[str]:

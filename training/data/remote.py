@@ -10,9 +10,8 @@ from pathlib import Path
 from pyarrow.fs import FileSystem, FileType
 
 from schemas.errors import DataError, UsageError
+from schemas.example import PICTURES
 from schemas.manifest import MANIFEST, Manifest
-
-SHARED = "images"
 
 
 def local_copy(data: str, sets: list[str], cache: Path | None) -> Path:
@@ -31,7 +30,7 @@ def local_copy(data: str, sets: list[str], cache: Path | None) -> Path:
         for name in sets:
             about = _copy_set(source, f"{root}/{name}", cache / name)
             if about.get("mode") == "shared":
-                _copy_set(source, f"{root}/{SHARED}", cache / SHARED)
+                _copy_set(source, f"{root}/{PICTURES}", cache / PICTURES)
     except OSError as error:
         raise DataError(f"{data}: {error}; check the address and your rights to read it") from error
     return cache

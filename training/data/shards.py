@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from schemas.errors import DataError
-from schemas.example import EXAMPLE
+from schemas.example import EXAMPLE, PICTURES
 from schemas.manifest import MANIFEST, Manifest
 from training.data.decode import decode
 from training.data.encoded import EncodedPictures, join, open_shard, pictures_of
@@ -22,7 +22,6 @@ from training.data.pictures import Resident, Streamed
 UNKNOWN = -1  # stands for a true label that the table leaves null
 COLUMNS = ["label", "is_clean", "image_id", "true_label"]
 RESIDENT_BYTES = 8 << 30  # decoded pictures up to this size are kept on the device
-PICTURES = "images"  # beside the sets of a shared dataset, which are lists of examples
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def belts(data: Data) -> Canvas:
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if not drawn:
-        raise Absent("takes three noise levels of one colour and method")
+        raise Absent("takes three noise levels above 0 of one colour and method")
     axes[0].set_ylabel("test accuracy, %")
     axes[0].set_ylim(max(0.0, axes[0].get_ylim()[0]), min(100.0, axes[0].get_ylim()[1]))
     _legend(canvas, axes)

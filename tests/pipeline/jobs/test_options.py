@@ -52,7 +52,7 @@ def test_a_stage_is_made_from_its_inputs_and_its_configuration():
 def test_prism_is_never_downloaded(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match=r"go install .*prism@v"):
-        local_runner(beam_options(["--runner=PrismRunner"]), 1.0)
+        local_runner(beam_options(["--runner=PrismRunner"]), 1)
 
 
 def test_prism_that_is_there_is_used_without_docker(tmp_path, monkeypatch):
@@ -61,14 +61,14 @@ def test_prism_that_is_there_is_used_without_docker(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     options = beam_options(["--runner=PrismRunner"])
-    assert local_runner(options, 1.0) is None
+    assert local_runner(options, 1) is None
     told = options.get_all_options()
     assert (told["prism_location"], told["environment_type"]) == (str(program), "LOOPBACK")
 
 
 def test_flink_s_download_is_told(caplog):
-    local_runner(beam_options(["--runner=FlinkRunner", "--flink_version=1.20"]), 1.0)
+    local_runner(beam_options(["--runner=FlinkRunner", "--flink_version=1.20"]), 1)
     assert "Flink 1.20" in caplog.text
     caplog.clear()
-    local_runner(beam_options(["--runner=FlinkRunner", "--flink_job_server_jar=server.jar"]), 1.0)
+    local_runner(beam_options(["--runner=FlinkRunner", "--flink_job_server_jar=server.jar"]), 1)
     assert not caplog.text

@@ -1,14 +1,19 @@
-"""A real HTTP server that answers as the providers document it, and keeps what it was asked."""
+"""A real HTTP server that answers as the providers document it and keeps what it was asked, and a search of it."""
 
+import csv
 import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+
+from pipeline.__main__ import main
+from pipeline.retrieve import client
 
 Answer = tuple[int, dict[str, str], Any]  # status, headers, JSON or bytes
 
@@ -55,3 +60,62 @@ def replay() -> Iterator[Replay]:
     yield found
     server.shutdown()
     server.server_close()
+
+
+KEYS = {
+    "GOOGLE_API_KEY": "AIza-very-secret",
+    "GOOGLE_CSE_ID": "0123-engine",
+    "OPENVERSE_TOKEN": "token-secret",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(client.random, "uniform", lambda *_: 0.001)  # no test waits for a back-off
+
+
+class Search:
+    """The command, with an output in a folder of its own."""
+
+    def __init__(self, replay: Replay, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.replay, self.folder, self.capsys = replay, folder, capsys
+        self.output = folder / "list.csv"
+
+    def __call__(
+        self, provider: str, per_class: int, *more: str, classes: tuple[str, ...] = ("crane",)
+    ) -> int:
+        arguments = [
+            "retrieve",
+            "--provider",
+            provider,
+            "--per-class",
+            str(per_class),
+            "--output",
+            str(self.output),
+        ]
+        arguments += [
+            "--endpoint",
+            self.replay.endpoint,
+            "--pause",
+            "0",
+            "--contact",
+            "me@lab.test",
+            "--json",
+        ]
+        code = main([*arguments, *(["--classes", *classes] if classes else []), *more])
+        self.told = self.capsys.readouterr()
+        return code
+
+    def rows(self) -> list[dict[str, str]]:
+        with self.output.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def counts(self) -> dict[str, Any]:
+        return json.loads(self.told.out)
+
+
+@pytest.fixture
+def search(replay: Replay, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Search:
+    return Search(replay, tmp_path, capsys)

@@ -1,0 +1,142 @@
+"""Trouble with a provider: what passes is waited out, all else is told in one line, and no secret with it."""
+
+import email.utils
+import time
+from typing import Any
+
+import pytest
+
+from pipeline.retrieve import client
+from tests.pipeline.retrieve.answers import (
+    google,
+    google_error,
+    google_item,
+    openverse,
+    openverse_image,
+    wikimedia,
+    wikimedia_error,
+    wikimedia_page,
+)
+from tests.pipeline.retrieve.conftest import KEYS, Answer, Replay, Search
+
+BUSY: Answer = (429, {"Retry-After": "0"}, {"detail": "Request was throttled."})
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        [BUSY],
+        [(503, {}, b"<html>busy</html>")],
+        [(0, {}, b"")],
+        [(429, {"Retry-After": email.utils.formatdate(usegmt=True)}, {})],
+        [(429, {"Retry-After": "soon"}, {}), (500, {}, {}), (502, {}, {}), BUSY],
+    ],
+    ids=["429", "503", "hangs up", "a date", "four times"],
+)
+def test_passing_trouble_is_waited_out(search: Search, replay: Replay, trouble: list[Answer]) -> None:
+    replay.in_turn(*trouble, openverse([openverse_image("a")]))
+    assert search("openverse", 1) == 0
+    assert (len(search.rows()), len(replay.asked)) == (1, len(trouble) + 1)
+
+
+@pytest.mark.parametrize("code", ["maxlag", "ratelimited"])
+def test_wikimedias_passing_errors_are_waited_out_too(search: Search, replay: Replay, code: str) -> None:
+    replay.in_turn(wikimedia_error(code), wikimedia([wikimedia_page("a", 1)]))
+    assert search("wikimedia", 1) == 0
+
+
+def test_retry_after_is_obeyed(search: Search, replay: Replay) -> None:
+    replay.in_turn((429, {"Retry-After": "1"}, {}), openverse([openverse_image("a")]))
+    start = time.monotonic()
+    assert search("openverse", 1) == 0
+    assert time.monotonic() - start >= 1
+
+
+def test_attempts_have_an_end(search: Search, replay: Replay) -> None:
+    replay.in_turn(BUSY)
+    assert search("openverse", 1) == 1
+    assert len(replay.asked) == client.ATTEMPTS
+    assert "HTTP 429: Request was throttled., after 5 attempts; run the same command later" in search.told.err
+
+
+def test_whoever_is_to_wait_for_hours_is_told_so_at_once(search: Search, replay: Replay) -> None:
+    replay.in_turn((429, {"Retry-After": "86400"}, {"detail": "Daily limit."}))
+    assert search("openverse", 1) == 1
+    assert len(replay.asked) == 1
+    assert "asks to wait 86400 s" in search.told.err
+
+
+@pytest.mark.parametrize(
+    ("provider", "answer", "message"),
+    [
+        ("openverse", (400, {}, {"error": "InputError", "detail": "Invalid input given for fields."}), "HTTP 400: Invalid"),
+        ("openverse", (401, {}, {"detail": "Authentication credentials were not provided."}), "HTTP 401: Authentication"),
+        ("openverse", (302, {"Location": "http://169.254.169.254/"}, {}), "HTTP 302"),
+        ("openverse", (200, {}, b"<html>login</html>"), "not in its documented form"),
+        ("openverse", (200, {}, b"[" * 100_000), "not in its documented form"),
+        ("openverse", (200, {}, {"results": "many"}), "'results' is no list of objects"),
+        ("openverse", (200, {}, {"results": [1, None]}), "'results' is no list of objects"),
+        ("openverse", (200, {}, b"null"), "not in its documented form"),
+        ("openverse", (200, {}, b" " * 10_000_001), "larger or slower"),
+        ("wikimedia", (200, {}, {"query": {"pages": {"-1": {}}}}), "'pages' is no list of objects"),
+        ("wikimedia", (200, {}, {"query": [1]}), "not in its documented form"),
+        ("wikimedia", wikimedia_error("invalidparammix"), "invalidparammix"),
+        ("google", (200, {}, {"items": {"link": "x"}}), "'items' is no list of objects"),
+        ("google", (200, {}, {"items": [{}], "queries": 7}), "not in its documented form"),
+        ("google", google_error(403, "Requests to this API are blocked.", "PERMISSION_DENIED"), "HTTP 403: Requests to"),
+    ],
+)  # fmt: skip
+def test_what_does_not_pass_is_told_in_one_line(
+    search: Search,
+    replay: Replay,
+    provider: str,
+    answer: Answer,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    replay.in_turn(answer)
+    assert search(provider, 5) == 1
+    assert message in search.told.err
+    assert "Traceback" not in search.told.err
+    assert len(replay.asked) == 1
+    assert not search.output.exists()
+
+
+def test_fields_of_other_kinds_are_empty(search: Search, replay: Replay) -> None:
+    odd: dict[str, Any] = {
+        "license": 7,
+        "creator": {"name": "x"},
+        "foreign_landing_url": None,
+        "license_url": [1],
+    }
+    replay.in_turn(openverse([openverse_image("a", **odd, filetype=3, license_version=True)]))
+    assert search("openverse", 1) == 0
+    row = search.rows()[0]
+    assert [row[name] for name in ("license", "creator", "landing_url", "license_url")] == [""] * 4
+
+
+def test_a_provider_that_promises_pages_for_ever_comes_to_an_end(search: Search, replay: Replay) -> None:
+    replay.answer = lambda asked: openverse([], int(asked["page"]), 10**9)
+    assert search("openverse", 5) == 0
+    assert len(replay.asked) == 1
+
+
+def test_no_key_is_said_written_or_put_into_a_url(
+    search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    echo = f"key {KEYS['GOOGLE_API_KEY']} of {KEYS['GOOGLE_CSE_ID']} is over its quota"
+    replay.in_turn(google([google_item("a")], 11), google_error(403, echo, "RESOURCE_EXHAUSTED"))
+    assert search("google", 5) == 1
+    kept = "".join(path.read_text() for path in search.folder.iterdir())
+    for text in (kept, search.told.err, search.told.out):
+        assert not [value for value in KEYS.values() if value in text]
+    assert KEYS["GOOGLE_API_KEY"] not in caplog.text + str(replay.asked)
+    assert "key … of … is over its quota" in search.told.err
+    search.output = search.folder / "other.csv"
+    search("openverse", 5)
+    assert replay.headers[-1]["authorization"] == "Bearer token-secret"
