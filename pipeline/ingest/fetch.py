@@ -25,6 +25,7 @@ from pipeline.rejections import Asked, Rejected
 from schemas.errors import DataError
 
 WAITING_THREADS = 32  # for names and files; a dead name server keeps one waiting for seconds
+TAKEN_TOGETHER = 8  # bodies; the loop is told of fewer when there are no more to take
 Line = dict[str, Any]  # image_id, path, url, sha256: what is wanted
 
 
@@ -55,6 +56,7 @@ class Fetcher:
         self._waits_for_files = "://" in base
         self._loop: asyncio.AbstractEventLoop | None = None
         self._web: Web | None = None
+        self._taken_bodies = 0  # since the loop was last told of it
 
     def close(self) -> None:
         """Close the connections and end the thread."""
@@ -168,6 +170,8 @@ class Fetcher:
         def take() -> Iterator[tuple[str | int, Fetched | Rejected]]:
             nonlocal left
             while left:
+                if results.empty():
+                    self._give_room()
                 result = results.get()
                 if isinstance(result, BaseException):
                     raise result
@@ -185,13 +189,27 @@ class Fetcher:
                     result = results.get()
                     if isinstance(result, tuple) and isinstance(result[1], _Body):
                         self._taken(result[1])
+            self._give_room()
 
     def _taken(self, body: _Body) -> Fetched:
         with body.file as file:
             data = file.read()
-        assert self._loop
-        self._loop.call_soon_threadsafe(self._room.release)
+        self._taken_bodies += 1
+        if self._taken_bodies == TAKEN_TOGETHER:
+            self._give_room()
         return Fetched(data, body.sha256, body.asked)
+
+    def _give_room(self) -> None:
+        """Let as many bodies come as have been taken: waking the loop costs more than what it then does."""
+
+        def release(count: int) -> None:
+            for _ in range(count):
+                self._room.release()
+
+        if self._taken_bodies:
+            assert self._loop
+            self._loop.call_soon_threadsafe(release, self._taken_bodies)
+            self._taken_bodies = 0
 
     async def _ask_file(self, number: int, path: str, results: SimpleQueue[Any]) -> None:
         async with self._room:

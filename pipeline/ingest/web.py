@@ -169,7 +169,7 @@ class Web:
             host.rules[path] = task, now + RULES_SECONDS
         task, until = host.rules[path]
         try:
-            return await asyncio.shield(task)
+            return task.result() if task.done() else await asyncio.shield(task)
         except Rejected as rejected:
             host.rules[path] = task, min(until, now + NO_RULES_SECONDS)
             raise Rejected(rejected.code, rejected.detail) from rejected
