@@ -1,7 +1,9 @@
 """A real web server on the loopback, whose answers a test chooses path by path, and fetchers to meet it with."""
 
 import io
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +20,8 @@ from pipeline.ingest.store import Store, begin_run
 from pipeline.ingest.web import TDM_FILE
 from pipeline.rejections import Rejected
 
-Answer = Callable[[BaseHTTPRequestHandler], None]
+Request = BaseHTTPRequestHandler
+Answer = Callable[[Request], None]
 
 
 @dataclass
@@ -36,7 +39,7 @@ class Web:
     def serve(self, path: str, body: bytes = b"", status: int = 200, **headers: str) -> str:
         """Answer `path` with these; returns its URL."""
 
-        def answer(request: BaseHTTPRequestHandler) -> None:
+        def answer(request: Request) -> None:
             request.send_response(status)
             told = {name.replace("_", "-"): value for name, value in headers.items()}
             for name, value in {"Content-Length": str(len(body)), **told}.items():
@@ -118,6 +121,8 @@ FETCHING = {
     "contact": "test@example.org",
     "allow_private_hosts": True,
 }
+IMPATIENT = {"timeout_seconds": 0.4, "deadline_seconds": 0.8}
+OK = b"HTTP/1.1 200 OK\r\n"
 
 
 @dataclass
@@ -164,6 +169,32 @@ def get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Get:
     return Get(tmp_path / "source", tmp_path / "fetched")
 
 
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """Name → its answers, one after the other, the last one for ever."""
+    answers: dict[str, list[str]] = {}
+    real = socket.getaddrinfo
+
+    def resolve(host: "str | bytes", *rest: object, **more: object) -> list:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name not in answers:
+            return real(name, *rest, **more)  # type: ignore[arg-type]
+        address = answers[name].pop(0) if len(answers[name]) > 1 else answers[name][0]
+        return real(address, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return answers
+
+
+@pytest.fixture
+def as_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loopback plays the public internet; the other private addresses stay private."""
+    from pipeline.ingest import guard
+
+    real = guard.is_public
+    monkeypatch.setattr(guard, "is_public", lambda address: address == "127.0.0.1" or real(address))
+
+
 def refused(result: Fetched | Rejected) -> Rejected:
     assert isinstance(result, Rejected), result
     return result
@@ -172,3 +203,17 @@ def refused(result: Fetched | Rejected) -> Rejected:
 def body(result: Fetched | Rejected) -> bytes:
     assert isinstance(result, Fetched), result
     return result.data
+
+
+def raw(web: Web, path: str, *pieces: bytes, pause: float = 0.0, hold: float = 0.0) -> str:
+    """Answer `path` with these bytes, and close."""
+
+    def answer(request: Request) -> None:
+        for piece in pieces:
+            request.wfile.write(piece)
+            request.wfile.flush()
+            time.sleep(pause)
+        time.sleep(hold)
+        request.close_connection = True
+
+    return web.raw(path, answer)
