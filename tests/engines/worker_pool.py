@@ -4,7 +4,6 @@ They give their workers the same names, so Beam's own pool, told by one that its
 and the job begins anew. Here nobody's worker is ended by name: it ends when its task manager hangs up.
 """
 
-import signal
 import sys
 
 from apache_beam.portability.api import beam_fn_api_pb2
@@ -19,5 +18,5 @@ class WorkerPool(BeamFnExternalWorkerPoolServicer):
 
 
 if __name__ == "__main__":
-    WorkerPool.start(use_process=True, port=int(sys.argv[1]))
-    signal.pause()
+    _, server = WorkerPool.start(use_process=True, port=int(sys.argv[1]))
+    server.wait_for_termination()
