@@ -20,7 +20,6 @@ LEANS = ["yes_yes", "yes_no", "no_yes", "no_no"]
 # Of the votes with a time on which the others lean to a side: how many, how many agree, and what a line through
 # agreement over time is made of (t in days since EPOCH).
 TREND = ["dated", "dated_agree", "t", "tt", "t_agree"]
-SUMS = ["answers", "yes", "no", "unsure", *LEANS, "timed", "seconds", *TREND]
 EPOCH = 18262.0  # 2020-01-01 in days since 1970: squares of days near to now lose no digits
 
 
