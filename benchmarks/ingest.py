@@ -65,10 +65,10 @@ def measure(command: list[str], **more: Any) -> dict[str, float]:
 
 
 def watch(running: subprocess.Popen[str], peak: list[float]) -> None:
-    """Peak of the sum over the process and all below it, and of the largest one, from /proc."""
+    """Peak of the sum over the process and all below it, and of the largest one below it, from /proc."""
     while running.poll() is None:
         sizes = [resident(pid) for pid in [running.pid, *below(running.pid)]]
-        peak[:] = [max(peak[0], sum(sizes)), max(peak[1], *sizes)]
+        peak[:] = [max(peak[0], sum(sizes)), max(peak[1], 0.0, *sizes[1:])]
         time.sleep(0.1)
 
 
@@ -133,7 +133,7 @@ def img2dataset(folder: Path, python: str, url: str, count: int) -> dict[str, fl
 def row(name: str, count: int, found: dict[str, float]) -> str:
     return (
         f"{name:<22} {count / found['seconds']:7.0f} images/s  {1e3 * found['cpu'] / count:6.2f} ms CPU an image  "
-        f"{found['peak']:6.0f} MB in all, {found['worker']:5.0f} MB the largest process"
+        f"{found['peak']:6.0f} MB in all, {found['worker']:5.0f} MB the largest worker"
     )
 
 

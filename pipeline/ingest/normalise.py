@@ -54,4 +54,6 @@ def encode(picture: Image.Image, config: IngestConfig) -> bytes:
 
 def open_stored(data: bytes) -> Image.Image:
     """Decode a picture that the pipeline itself has encoded."""
-    return Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")).convert("RGB")
+    image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP"))
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")

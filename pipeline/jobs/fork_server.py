@@ -6,6 +6,7 @@ So one that does nothing else stands by: forked from the command before its firs
 already, started from nothing.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -99,6 +100,7 @@ def _serve(pipe: Connection, not_ours: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command's to answer
     import pipeline.jobs.build  # noqa: F401 - what the workers will need; in a forked server it is there already
 
+    gc.freeze()  # what is there now stays: no worker need look through it for garbage, nor copy its pages for that
     context = multiprocessing.get_context("fork")
     running: dict[int, BaseProcess] = {}
     while True:
