@@ -21,6 +21,7 @@ from pipeline.jobs.worker_processes import ProcessRunner
 from schemas.errors import UsageError
 
 WORTH_A_PROCESS_SECONDS = 1.0  # starting a worker process, and the way of what it does there and back
+KEEP_WORKERS_MILLISECONDS = 60_000
 LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner")
 
 
@@ -60,14 +61,15 @@ def local_runner(options: PipelineOptions, processes: int) -> PipelineRunner | N
     It is made here, since Beam's default local runner first tries to download another one.
     """
     if (named := options.view_as(StandardOptions).runner) not in LOCAL_RUNNERS:
-        _tell_downloads(named, options)
+        _prepare(named, options)
         return None
     options.view_as(DirectOptions).direct_num_workers = processes
     return FnApiRunner() if processes == 1 else ProcessRunner()
 
 
-def _tell_downloads(runner: str, options: PipelineOptions) -> None:
-    """Beam fetches a missing part of an engine without a word; nothing is downloaded behind the user's back."""
+def _prepare(runner: str, options: PipelineOptions) -> None:
+    """Mend defaults of Beam's that serve nobody here, and tell what is downloaded: Beam does it without a word."""
+    portable = options.view_as(PortableOptions)
     if runner == "PrismRunner":
         prism = options.view_as(PrismRunnerOptions)
         prism.prism_location = prism.prism_location or shutil.which("prism")
@@ -77,11 +79,14 @@ def _tell_downloads(runner: str, options: PipelineOptions) -> None:
                 f"`go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{beam.__version__}`, "
                 "or name one with --prism_location"
             )
-        portable = options.view_as(PortableOptions)
         portable.environment_type = portable.environment_type or "LOOPBACK"  # its default is a Docker image
-    elif runner == "FlinkRunner" and not options.view_as(FlinkRunnerOptions).flink_job_server_jar:
-        logging.warning(
-            "FlinkRunner: Beam downloads its job server for Flink %s from Maven Central, unless it is cached; "
-            "--flink_job_server_jar names one that is here",
-            options.view_as(FlinkRunnerOptions).flink_version,
-        )
+    elif runner == "FlinkRunner":
+        # By default each step of a job starts Python anew, which takes longer than most steps.
+        portable.environment_cache_millis = portable.environment_cache_millis or KEEP_WORKERS_MILLISECONDS
+        flink = options.view_as(FlinkRunnerOptions)
+        if not flink.flink_job_server_jar:
+            logging.warning(
+                "FlinkRunner: Beam downloads its job server for Flink %s from Maven Central, unless it is cached; "
+                "--flink_job_server_jar names one that is here",
+                flink.flink_version,
+            )

@@ -57,15 +57,8 @@ class Cluster:
         self._folder, self._processes = folder, list[subprocess.Popen[bytes]]()
         # The pool starts `python`, by that name.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        worker_pool = "apache_beam.runners.worker.worker_pool_main"
-        self._start(
-            "pool",
-            sys.executable,
-            "-m",
-            worker_pool,
-            f"--service_port={pool}",
-            env={**os.environ, **environment, "PATH": path},
-        )
+        workers = {**os.environ, **environment, "PATH": path}
+        self._start("pool", sys.executable, "-m", "tests.engines.worker_pool", str(pool), env=workers)
         self._java("manager", "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint")
         self.task_managers = [
             self._java(f"tasks{i}", "org.apache.flink.runtime.taskexecutor.TaskManagerRunner") for i in (1, 2)

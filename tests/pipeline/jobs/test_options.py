@@ -72,3 +72,12 @@ def test_flink_s_download_is_told(caplog):
     caplog.clear()
     local_runner(beam_options(["--runner=FlinkRunner", "--flink_job_server_jar=server.jar"]), 1)
     assert not caplog.text
+
+
+def test_flink_s_workers_outlive_a_step_unless_the_user_says_how_long():
+    kept = beam_options(["--runner=FlinkRunner", "--flink_job_server_jar=server.jar"])
+    given = beam_options(["--runner=FlinkRunner", "--flink_job_server_jar=s", "--environment_cache_millis=5"])
+    for options in (kept, given):
+        local_runner(options, 1)
+    assert int(kept.get_all_options()["environment_cache_millis"]) == 60_000
+    assert int(given.get_all_options()["environment_cache_millis"]) == 5
