@@ -37,7 +37,7 @@ def plan(peers: str, votes: str | None, work: str) -> dict[str, list[str]]:
     """The command of each benchmark; `work` is a folder for what they write."""
     labels = ["--votes", votes] if votes else []
     return {
-        "ingest": ["--img2dataset", peers, "--size", "4000", "--repeats", "1"],
+        "ingest": ["--img2dataset", peers, "--size", "4000", "--repeats", "3"],
         "decode": ["--images", "40", "--rounds", "5"],
         "labels": [*labels, "--kway", "--methods", "majority", "dawid-skene", "mace", "glad"],
         "dedupe": [
@@ -52,7 +52,7 @@ def plan(peers: str, votes: str | None, work: str) -> dict[str, list[str]]:
         ],
         "split": ["--output", f"{work}/split"],
         "reader": [],
-        "step": ["--network", "small_cnn", "--width", "32", "--threads", "1"],
+        "step": ["--network", "small_cnn", "--width", "32", "--threads", "1", "--rounds", "2"],
     }
 
 
