@@ -14,6 +14,8 @@ def die(number):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+# Beam's own threads, which read what the worker sends, end by the broken stream.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_worker_that_is_killed_ends_the_job(tmp_path):
     work = Work("dying", str(tmp_path), "things", 1, 0.1)
     with pytest.raises(WorkerDied, match=r"^a worker process ended by SIGKILL; if memory was short"):
