@@ -32,14 +32,28 @@ VERSIONS = (
     "imagehash",
 )
 
+HEAD = (
+    "| benchmark | what | unit | ours | peer | theirs | ours is better by |",
+    "|---|---|---|---:|---|---:|---:|",
+)
+ABOUT = (
+    "# All benchmarks beside their peers",
+    "",
+    "Made by `make bench`; ours and the peer's are from the same run, and the last column is ours over theirs, or",
+    "theirs over ours where less is better: above 1, ours is ahead. What is measured how is told in the files of",
+    "[benchmarks/](../benchmarks) and in [results.md](results.md).",
+    "",
+)
+
 
 def plan(peers: str, votes: str | None, work: str) -> dict[str, list[str]]:
     """The command of each benchmark; `work` is a folder for what they write."""
+    # Without GLAD, for which crowd-kit needs a quarter of an hour and more: docs/labels.md.
     labels = ["--votes", votes] if votes else []
     return {
         "ingest": ["--img2dataset", peers, "--size", "4000", "--repeats", "3"],
         "decode": ["--images", "40", "--rounds", "5"],
-        "labels": [*labels, "--kway", "--methods", "majority", "dawid-skene", "mace", "glad"],
+        "labels": [*labels, "--kway", "--methods", "majority", "dawid-skene", "mace"],
         "dedupe": [
             "--peers",
             peers,
@@ -52,7 +66,10 @@ def plan(peers: str, votes: str | None, work: str) -> dict[str, list[str]]:
         ],
         "split": ["--output", f"{work}/split"],
         "reader": [],
-        "step": ["--network", "small_cnn", "--width", "32", "--threads", "1", "--rounds", "2"],
+        "step": [
+            *("--network", "small_cnn", "--width", "32", "--threads", "1"),
+            *("--methods", "vanilla", "mixup", "mentornet", "mentormix"),
+        ],
     }
 
 
@@ -81,19 +98,19 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def table(rows: dict[str, list[dict]]) -> str:
-    """One line for each thing measured, by benchmark."""
-    lines = [
-        "| benchmark | what | unit | ours | peer | theirs | ours is better by |",
-        "|---|---|---|---:|---|---:|---:|",
+def lines(name: str, rows: list[dict]) -> list[str]:
+    """One line for each thing that a benchmark has measured."""
+    return [
+        f"| {name} | {row['what']} | {row['unit']} | {number(row['ours'])} | {row['peer']} | "
+        f"{number(row['theirs'])} | {row['ratio']:.2f}× |"
+        for row in rows
     ]
-    for name, found in rows.items():
-        lines += [
-            f"| {name} | {row['what']} | {row['unit']} | {number(row['ours'])} | {row['peer']} | "
-            f"{number(row['theirs'])} | {row['ratio']:.2f}× |"
-            for row in found
-        ]
-    return "\n".join(lines)
+
+
+def lines_on_page(name: str) -> list[str]:
+    """What the page has of a benchmark."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    return [line for line in text.splitlines() if line.startswith(f"| {name} |")]
 
 
 def run(name: str, arguments: list[str], rows: Path) -> list[dict]:
@@ -120,28 +137,31 @@ def main() -> int:
         "--votes", metavar="FILE", help="votes of workers, as benchmarks/labels.py takes them"
     )
     parser.add_argument(
-        "--only", nargs="+", metavar="NAME", help="some of the benchmarks; the page is not written"
+        "--only",
+        nargs="+",
+        choices=tuple(plan("", None, "")),
+        help="some of the benchmarks; the page keeps what it has of the others",
     )
     given = parser.parse_args()
     rows: dict[str, list[dict]] = {}
     failed = []
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
-        for name, arguments in plan(given.peers, given.votes, work).items():
-            if given.only and name not in given.only:
-                continue
-            rows[name] = run(name, arguments, Path(work) / "rows.jsonl")
+        commands = plan(given.peers, given.votes, work)
+        for name in given.only or commands:
+            rows[name] = run(name, commands[name], Path(work) / "rows.jsonl")
             if not rows[name]:
                 failed.append(name)
-    print("\n" + table(rows))
-    if not given.only and not failed:
-        PAGE.write_text(
-            "# All benchmarks beside their peers\n\n"
-            "Made by `make bench`; ours and the peer's are from the same run, and the last column is ours over theirs, or\n"
-            "theirs over ours where less is better: above 1, ours is ahead. What is measured how is told in the files of\n"
-            "[benchmarks/](../benchmarks) and in [results.md](results.md).\n\n"
-            f"Machine: {machine()}. Peers in an environment of their own: {peers_of(given.peers)}.\n\n{table(rows)}\n",
-            encoding="utf-8",
-        )
+    table = [*HEAD]
+    for name in commands:
+        table += lines(name, rows[name]) if name in rows else lines_on_page(name)
+    print("\n" + "\n".join(table))
+    if not failed:
+        page = [
+            *ABOUT,
+            f"Machine: {machine()}.",
+            f"Peers in an environment of their own: {peers_of(given.peers)}.",
+        ]
+        PAGE.write_text("\n".join([*page, "", *table, ""]), encoding="utf-8")
         print(f"\n{PAGE}")
     return 1 if failed else 0
 
