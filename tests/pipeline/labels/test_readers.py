@@ -144,6 +144,26 @@ def test_round_trip_through_ground_truth(tmp_path):
     assert votes_of(path, "2026-11-22T10:00:04+00:00") == expected(3.5)
 
 
+def test_damaged_lines_and_answers_of_ground_truth_are_told_and_counted(tmp_path):
+    item = json.dumps({"image_id": "a", "class_name": "cat"})
+    manifest = tmp_path / "output.manifest"
+    manifest.write_text("\n".join(["{", "3", "", item, item]))
+    responses = tmp_path / "annotations" / "worker-response" / "iteration-1"
+    good = {"workerId": "w1", "answerContent": {"answer": "yes"}}
+    for number, said in enumerate([{"answers": 3}, {"answers": ["nonsense", good]}], start=3):
+        (responses / str(number)).mkdir(parents=True)
+        (responses / str(number) / "time.json").write_text(json.dumps(said))
+    (records,) = read_votes(str(manifest), "votes")
+    told = [reason for _, reason in records.malformed]
+    assert told[0].startswith("line 1 of the manifest: Expecting property name")
+    assert told[1:] == [
+        "line 2 of the manifest is no JSON object",
+        "iteration-1/3/time.json: no answers (ValueError: answers is no list)",
+        "iteration-1/4/time.json: an answer is no object",
+    ]
+    assert [row["worker_id"] for row in check_votes(records.rows)[0].to_pylist()] == ["w1"]
+
+
 def test_round_trip_through_mechanical_turk(tmp_path):
     rows = list(csv.DictReader(exported("csv")[".csv"].splitlines()))
     path = tmp_path / "Batch_1_results.csv"
