@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -190,20 +191,22 @@ def main() -> None:
         choose_device(),
     )
     methods = list(dict.fromkeys(("vanilla", *arguments.methods)))
-    peer, speeds = 0.0, dict.fromkeys(methods, 0.0)
+    peer, turns = 0.0, []
     for _ in range(
         arguments.rounds
     ):  # in turn, so that what else the machine does hits none more than the others
         peer = max(peer, textbook(data, network, device))
-        for method in methods:
-            speeds[method] = max(speeds[method], ours(data, network, method, arguments.compile, device))
+        turns.append({method: ours(data, network, method, arguments.compile, device) for method in methods})
+    speeds = {method: max(turn[method] for turn in turns) for method in methods}
     print(
         f"{arguments.network} width {arguments.width}, {device.type}, {arguments.threads} threads, images/s, "
-        f"best of {arguments.rounds}"
+        f"best of {arguments.rounds}; steps: median of the turns"
     )
     print(f"{'textbook loop':>16} {peer:8.0f}")
     for method in methods:
-        step = speeds["vanilla"] / speeds[method]
+        step = median(
+            turn["vanilla"] / turn[method] for turn in turns
+        )  # a clock that drifts hits a turn's both
         times = speeds[method] / peer
         print(
             f"{method:>16} {speeds[method]:8.0f}   {times:5.2f} times the textbook, step {step:4.2f} of vanilla's"
