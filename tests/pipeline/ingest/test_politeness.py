@@ -1,13 +1,17 @@
 """What servers ask of us: to come again later, not too often, or not at all."""
 
 import datetime
+import itertools
 import json
 import threading
 import time
 from email.utils import format_datetime
 
 import pytest
+from protego import Protego
 
+from pipeline.ingest import robots
+from pipeline.ingest.robots import Rules
 from pipeline.ingest.web import TDM_FILE
 from tests.pipeline.ingest.conftest import Get, Request, Web, body, refused
 
@@ -128,6 +132,37 @@ def test_a_robots_txt_that_is_not_there_allows_and_one_that_cannot_be_had_does_n
 def test_a_robots_txt_of_nonsense_allows(get: Get, web: Web, text: bytes) -> None:
     web.serve("/robots.txt", text)
     assert body(get(web.serve("/a", b"x"))) == b"x"
+
+
+NAMES = [
+    "*",
+    "otherbot",
+    "controlled-noise",
+    "Controlled",
+    "c*",
+    "**",
+    "noise",
+    "controlled-noise/1.0",
+    "",
+    "c # us",
+]
+
+
+@pytest.mark.parametrize("written", ["User-agent: {}", " user agent {}", "USERAGENT:{}", "user-agent\t{}"])
+def test_rules_for_us_are_those_of_the_whole_file(written: str) -> None:
+    for one, other in itertools.permutations(map(written.format, NAMES), 2):
+        for text in (f"{one}\nDisallow: /a\n\n{other}\nDisallow: /b\n", f"{one}\n{other}\nDisallow: /a\n"):
+            ours, whole = Rules(text.encode()), Protego.parse(text)
+            for url in ("http://x.test/a", "http://x.test/b"):
+                assert ours.allow(url) == whole.can_fetch(url, "controlled-noise"), text
+
+
+def test_a_robots_txt_of_many_robots_costs_what_one_of_few_costs() -> None:
+    """Protego keeps each rule once for each robot of its group."""
+    agents = "".join(f"User-agent: bot{i}\n" for i in range(500))
+    seen = set(robots._others_as_one(agents).splitlines())
+    assert len(seen) == 1
+    assert not Rules(f"{agents}User-agent: *\nDisallow: /a\n".encode()).allow("http://x.test/a")
 
 
 @pytest.mark.parametrize(
