@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from itertools import islice
 from types import TracebackType
 
 from yarl import URL
@@ -9,7 +10,7 @@ from yarl import URL
 from pipeline.config import IngestConfig
 from pipeline.ingest.robots import Rules
 
-MAX_HOSTS = 2000  # remembered at once; an idle one is forgotten first
+MAX_HOSTS = 2000  # remembered at once, if no more are in use
 
 
 class Host:
@@ -73,7 +74,7 @@ class Hosts:
         return host
 
     def _forget(self) -> None:
-        if len(self._hosts) > MAX_HOSTS:
-            origin, oldest = next(iter(self._hosts.items()))
-            if not oldest.users:
+        """Of as many as are too many, those that were asked longest ago, forget who is idle."""
+        for origin in list(islice(self._hosts, max(0, len(self._hosts) - MAX_HOSTS))):
+            if not self._hosts[origin].users:
                 del self._hosts[origin]

@@ -1,5 +1,6 @@
 """What servers ask of us: to come again later, not too often, or not at all."""
 
+import asyncio
 import datetime
 import itertools
 import json
@@ -9,8 +10,11 @@ from email.utils import format_datetime
 
 import pytest
 from protego import Protego
+from yarl import URL
 
-from pipeline.ingest import robots
+from pipeline.config import IngestConfig
+from pipeline.ingest import hosts, robots
+from pipeline.ingest.hosts import Hosts
 from pipeline.ingest.robots import Rules
 from pipeline.ingest.web import TDM_FILE
 from tests.pipeline.ingest.conftest import Get, Request, Web, body, refused
@@ -255,3 +259,19 @@ def test_a_host_is_asked_by_few_at_once_and_not_too_often(get: Get, web: Web) ->
     get.all(urls, host_fetches=3, host_per_second=40.0)
     assert most[0] <= 3
     assert times[-1] - times[0] >= 11 / 40 - 0.02
+
+
+def test_idle_hosts_are_forgotten_though_an_older_one_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "MAX_HOSTS", 3)
+
+    async def ask() -> None:
+        asked = Hosts(IngestConfig())
+        busy = URL("http://busy.test/")
+        host = asked.of(busy)
+        async with host:
+            for i in range(20):
+                asked.of(URL(f"http://{i}.test/"))
+                assert len(asked._hosts) <= 4
+            assert asked.of(busy) is host
+
+    asyncio.run(ask())
