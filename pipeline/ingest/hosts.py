@@ -1,7 +1,9 @@
-"""Politeness: how many requests go to one host at once, and how soon after each other."""
+"""Politeness: how many requests go to one host at once, how soon after each other, and after what wait."""
 
 import asyncio
+import time
 from collections import OrderedDict
+from email.utils import parsedate_to_datetime
 from itertools import islice
 from types import TracebackType
 
@@ -78,3 +80,18 @@ class Hosts:
         for origin in list(islice(self._hosts, max(0, len(self._hosts) - MAX_HOSTS))):
             if not self._hosts[origin].users:
                 del self._hosts[origin]
+
+
+def retry_after(value: str | None) -> float | None:
+    """The seconds to wait that a Retry-After header asks for, by a number or a date (RFC 9110, section 10.2.3).
+
+    None where there is no such header, or nothing in it that can be read.
+    """
+    if value is None:
+        return None
+    if value.isdecimal() and value.isascii():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
