@@ -65,7 +65,7 @@ def reject(
 
 
 def malformed_rows(lines: Iterable[tuple[str, str]]) -> pa.Table:
-    """The rejection table of lines that have too few or too many fields."""
+    """The rejection table of lines that are no rows: the place of each, and why."""
     return REJECTION.from_rows(
         {"row": row, "code": "malformed_row", "detail": printable(text)} for row, text in lines
     )
