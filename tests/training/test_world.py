@@ -85,6 +85,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
 def test_torchrun_trains_through_the_command_line(dataset: Path, tmp_path: Path) -> None:
     settings = ("network.width=2", "batch_size=32", "epochs=1", "precision=fp32")
     command = ["train", "--data", str(dataset), "--split", "blue-0.40", "--json", "--recipe", "tiny"]
+    command += ["--cache", str(tmp_path / "cache")]  # for an address alone
     for setting in settings:
         command += ["--set", setting]
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
