@@ -161,8 +161,8 @@ class Trainer:
         for batch in epoch.batches(self.method, config, self.train, self.augmenter, self.world, first):
             # dropout inside networks draws from torch's own generator
             torch.manual_seed(key(config.seed, self.step * parts + self.position % parts, self._layers))
-            if config.compile == "reduce-overhead":
-                torch.compiler.cudagraph_mark_step_begin()
+            if config.compile == "reduce-overhead" and self.position % parts == 0:
+                torch.compiler.cudagraph_mark_step_begin()  # not between parts: gradients have to stay
             outcome = self.method.step(self.students, batch)
             (outcome.loss / parts if parts > 1 else outcome.loss).backward()
             self.losses[self.position] = outcome.loss.detach()
