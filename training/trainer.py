@@ -22,7 +22,7 @@ from training.errors import DivergedError
 from training.evaluation import accuracy, memorisation, predict, scores
 from training.hardware import EnergyMeter, circumstances
 from training.methods.choose import make_method
-from training.methods.interface import Facts, Outcome, Passes
+from training.methods.interface import Batch, Facts, Outcome, Passes
 from training.models.choose import make_network
 from training.models.student import Student
 from training.optimizer import learning_rate, make_optimizer
@@ -166,7 +166,7 @@ class Trainer:
             outcome = self.method.step(self.students, batch)
             (outcome.loss / parts if parts > 1 else outcome.loss).backward()
             self.losses[self.position] = outcome.loss.detach()
-            self._count(outcome, epoch.rows[self.position])
+            self._count(outcome, batch)
             self.position += 1
             bar.update(epoch.rows.shape[1])
             if self.position % parts:
@@ -197,13 +197,14 @@ class Trainer:
     def _layers(self) -> str:
         return f"layers{self.world.rank or ''}"
 
-    def _count(self, outcome: Outcome, rows: Tensor) -> None:
+    def _count(self, outcome: Outcome, batch: Batch) -> None:
         """Add what all processes learned about a batch to the epoch's tally."""
         told = (outcome.weights, outcome.losses, outcome.differences)
         if all(one is None for one in told):
             return
+        assert batch.index is not None
         v, loss, difference = (None if one is None else self.world.gather(one.detach()) for one in told)
-        self.tally.add(v, loss, difference, self.train.is_clean[rows.to(self.device)])
+        self.tally.add(v, loss, difference, self.train.is_clean[self.world.gather(batch.index)])
 
     def _asked_to_stop(self, stop: Callable[[], bool]) -> bool:
         if self.world.size > 1 and self.step % ASK_EVERY:
