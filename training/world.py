@@ -13,10 +13,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from schemas.errors import UsageError
 from training.data.order import share
 from training.device import choose_device
-
 
 @dataclass(frozen=True)
 class World:
@@ -105,12 +106,27 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 def share_norms(network: nn.Module, world: World, device: torch.device) -> nn.Module:
-    """Let the batch norms of a network see the batches of all processes."""
+    """Let the batch norms of a network see the batches of all processes.
+
+    Raises UsageError for a network with norms that do more, such as timm's on a CPU: they have an activation inside.
+    """
     if world.size == 1:
         return network
+    others = {type(one) for one in network.modules() if isinstance(one, _BatchNorm)} - {nn.BatchNorm2d}
     if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        if not others:
+            return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        if all(kind.__module__.startswith("timm.") for kind in others):
+            from timm.layers import convert_sync_batchnorm  # torch's would leave the activations out
+
+            shared: nn.Module = convert_sync_batchnorm(network)
+            return shared
+    if others:
+        names = ", ".join(sorted(kind.__name__ for kind in others))
+        raise UsageError(
+            f"network.name: its batch norms ({names}) cannot be shared by processes; start it without torchrun"
+        )
     for module in network.modules():
-        if type(module) is nn.BatchNorm2d:
+        if isinstance(module, nn.BatchNorm2d):
             module.__class__ = SharedBatchNorm
     return network
