@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -18,6 +19,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from schemas.errors import UsageError
 from training.data.order import share
 from training.device import choose_device
+
+# Others wait while the first process copies a set from afar. What dies is seen by torchrun, which ends them all.
+PATIENCE = timedelta(days=1)
+
 
 @dataclass(frozen=True)
 class World:
@@ -73,7 +78,7 @@ def join_world() -> Iterator[tuple[World, torch.device]]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield World(dist.get_rank(), dist.get_world_size()), device
     finally:
