@@ -93,7 +93,7 @@ def study(arguments: argparse.Namespace) -> int:
     all_runs = [cell.run for cell in cells]
     ahead = plan.make_plan(all_runs, output, data, config.test, measure=arguments.plan)
     if arguments.plan:
-        show(asdict(ahead), arguments.json) if arguments.json else print(ahead)
+        print(json.dumps(asdict(ahead)) if arguments.json else ahead)
         return 0
     print(ahead, file=sys.stderr)
     output.mkdir(parents=True, exist_ok=True)
