@@ -65,7 +65,7 @@ def made_up(size: int) -> ImageSet:
     labels = torch.randint(CLASSES, (size,), generator=rng)
     names = tuple(map(str, range(CLASSES)))
     return ImageSet(
-        "made-up", Resident(images), labels, torch.ones(size, dtype=torch.bool), labels, names, 0.0, None, "0"
+        "made-up", Resident(images), labels, torch.ones(size, dtype=torch.bool), labels, names, "0"
     )
 
 
