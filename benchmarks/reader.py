@@ -145,6 +145,7 @@ def image_folder(folder: Path) -> Callable[[], int]:
 
 
 def main() -> None:
+    """Rows per CPU second in random order: ours beside datasets, WebDataset, ImageFolder and the bare decoder."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
