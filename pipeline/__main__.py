@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.logs import set_up_logging
 from pipeline.published import verbs as published
-from pipeline.retrieve import verb as searching
+from pipeline.retrieve import verbs as retrieve
 from pipeline.verbs import STAGES, VERBS
 from schemas.command_line import add_verb, carry_out
 from schemas.errors import UsageError
@@ -30,8 +30,8 @@ def parser() -> argparse.ArgumentParser:
     _add_report(verbs)
     _add_view(verbs)
     _add_export(verbs)
-    searching.add_retrieve(verbs)
-    searching.add_list_folder(verbs)
+    retrieve.add_retrieve(verbs)
+    retrieve.add_list_folder(verbs)
     published.add_import_cnwl(verbs)
     published.add_from_cifar_n(verbs)
     return top

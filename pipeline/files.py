@@ -42,10 +42,10 @@ def open_read(path: str) -> IO[bytes]:
 
 
 def read_text(path: str) -> str:
-    """Read a whole UTF-8 text file. Raises DataError if it is none."""
+    """Read a whole UTF-8 text file, without the mark that some editors put first. Raises DataError if it is none."""
     with open_read(path) as file:
         try:
-            return file.read().decode()
+            return file.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: no UTF-8 text ({error}); save it as UTF-8") from error
 

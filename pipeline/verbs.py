@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from pipeline.published.verbs import run_from_cifar_n, run_import_cnwl
-from pipeline.retrieve.verb import run_list_folder, run_retrieve
+from pipeline.retrieve.verbs import run_list_folder, run_retrieve
 from schemas.command_line import FAILED, OK
 from schemas.errors import UsageError
 from schemas.rejection import CODES

@@ -29,7 +29,7 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
             if not isinstance(node, dict):
                 raise UsageError(f"--set {text!r}: {parent!r} has been set to {node!r} already")
         try:
-            node[last] = yaml.safe_load(value)
+            node[last] = _load(value)
         except yaml.YAMLError as error:
             raise UsageError(f"--set {text!r}: the value is no YAML") from error
     return result
@@ -47,12 +47,22 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """Parse a YAML mapping. Raises UsageError naming the file and line."""
     try:
-        raw = yaml.safe_load(text)
+        raw = _load(text)
     except yaml.YAMLError as error:
         raise UsageError(f"{where}: {error}") from error
     if not isinstance(raw, Mapping):
         raise UsageError(f"{where}: expected keys and values at the top")
     return dict(raw)
+
+
+def _load(text: str) -> Any:
+    """Parse YAML; what else than YAMLError the parser raises becomes one."""
+    try:
+        return yaml.safe_load(text)
+    except ValueError as error:
+        raise yaml.YAMLError(f"{error}; put what looks like a date and is none in quotes") from error
+    except RecursionError as error:
+        raise yaml.YAMLError("nested too deep") from error
 
 
 def build(kind: type[T], raw: Mapping[str, Any], where: str = "config") -> T:

@@ -11,9 +11,8 @@ import aiohttp
 
 from pipeline.rejections import Asked, Rejected
 
-IN_MEMORY = (
-    512 * 1024
-)  # a larger body goes through a temporary file: 64 of 20 MB would fill a worker's memory
+# A larger body goes through a temporary file: 64 of 20 MB would fill a worker's memory.
+IN_MEMORY = 512 * 1024
 UNPACK_STEP = 64 * 1024
 
 

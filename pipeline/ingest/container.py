@@ -149,9 +149,8 @@ def _png(data: bytes) -> Container:
         chunk = data[at : at + 12 + length]
         at += 12 + length
         if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
-            if zlib.crc32(chunk[4:-4]) != int.from_bytes(
-                chunk[-4:], "big"
-            ):  # Pillow looks at some of them only
+            # Pillow looks at some of the checksums only.
+            if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
                 raise Rejected("truncated", f"PNG: wrong checksum of {kind.decode()}")
             kept.append(chunk)
         elif kind == b"acTL":
@@ -196,12 +195,12 @@ def _inflate(data: bytes) -> bytes:
 
 def _gif(data: bytes) -> Container:
     """GIF89a. Kept: screen, colours, the first picture and the extension that makes one of its colours transparent."""
-    at = 13 + _colours(data[10])
-    at, control = _skip_extensions(data, 13 + _colours(data[10]))
+    start = 13 + _colours(data[10])
+    at, control = _skip_extensions(data, start)
     if data[at : at + 1] != b",":
         raise Rejected("truncated", "GIF: holds no picture")
     after = _blocks(data, at + 11 + _colours(data[at + 9]))
-    kept = [data[: 13 + _colours(data[10])], control, data[at:after], b";"]
+    kept = [data[:start], control, data[at:after], b";"]
     at, _ = _skip_extensions(data, after)
     return Container("GIF", b"".join(kept), data[at : at + 1] == b",")
 

@@ -89,13 +89,13 @@ class Fetcher:
         known = {} if fresh else {url: store.known[url] for url in by_url if url in store.known}
         failed = {url: e.rejected for url, e in known.items() if e.rejected and e.rejected.code not in retry}
         kept = [url for url in known if store.keeps(url)]
-        new = [url for url in by_url if url not in failed and url not in set(kept)]
+        lost = set(kept)  # until its body has been read
+        new = [url for url in by_url if url not in failed and url not in lost]
         with self._asked(far, new, store, accept_changed=bool(retry)) as coming:
             for line in near:
                 yield line, self._file(line["path"])
             for url, rejected in failed.items():
                 yield from ((line, rejected) for line in by_url[url])
-            lost = set(kept)
             for url, data in store.bodies(kept):
                 lost.remove(url)
                 fetched = Fetched(data, str(known[url].sha256), known[url].asked)
@@ -220,7 +220,7 @@ class Fetcher:
         try:
             assert self._web
             file, asked = await self._web.fetch(url)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # spooled or not, it reads like one
             known = store.known.get(url)
             if known and known.sha256 not in (None, digest) and not accept_changed:
                 file.close()

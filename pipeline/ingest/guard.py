@@ -24,9 +24,8 @@ _REFUSED = [
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # how a network without IPv4 reaches the public IPv4 hosts
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]|^\s|\s$")
 _NAME_SECONDS = 300  # a name is asked for again after so long
-_IDLE_SECONDS = (
-    2  # an unused connection is closed: a list leads to more hosts than a process may have open files
-)
+# An unused connection is closed: a list leads to more hosts than a process may have open files.
+_IDLE_SECONDS = 2
 
 
 class PrivateAddress(OSError):

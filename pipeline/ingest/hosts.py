@@ -1,7 +1,10 @@
-"""Politeness: how many requests go to one host at once, and how soon after each other."""
+"""Politeness: how many requests go to one host at once, how soon after each other, and after what wait."""
 
 import asyncio
+import time
 from collections import OrderedDict
+from email.utils import parsedate_to_datetime
+from itertools import islice
 from types import TracebackType
 
 from yarl import URL
@@ -9,7 +12,7 @@ from yarl import URL
 from pipeline.config import IngestConfig
 from pipeline.ingest.robots import Rules
 
-MAX_HOSTS = 2000  # remembered at once; an idle one is forgotten first
+MAX_HOSTS = 2000  # remembered at once, if no more are in use
 
 
 class Host:
@@ -73,7 +76,22 @@ class Hosts:
         return host
 
     def _forget(self) -> None:
-        if len(self._hosts) > MAX_HOSTS:
-            origin, oldest = next(iter(self._hosts.items()))
-            if not oldest.users:
+        """Of as many as are too many, those that were asked longest ago, forget who is idle."""
+        for origin in list(islice(self._hosts, max(0, len(self._hosts) - MAX_HOSTS))):
+            if not self._hosts[origin].users:
                 del self._hosts[origin]
+
+
+def retry_after(value: str | None) -> float | None:
+    """The seconds to wait that a Retry-After header asks for, by a number or a date (RFC 9110, section 10.2.3).
+
+    None where there is no such header, or nothing in it that can be read.
+    """
+    if value is None:
+        return None
+    if value.isdecimal() and value.isascii():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None

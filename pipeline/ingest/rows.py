@@ -10,7 +10,7 @@ from pyarrow import compute as pc
 
 from pipeline.records import file_and_line
 from pipeline.rejections import printable, reject
-from schemas.retrieval import METHODS, RETRIEVAL
+from schemas.retrieval import METHODS, RETRIEVAL, SOURCES
 
 ID_DIGITS = 16  # as those of the published benchmark
 MAX_ID_BYTES = 200
@@ -21,34 +21,36 @@ _BAD_ID = r"[\x00-\x1f\x7f/\\]|^\.{1,2}$"
 def check_rows(rows: pa.Table, classes: Sequence[str], source: str) -> tuple[pa.Table, pa.Table]:
     """Check each row by itself.
 
-    `rows` are strings as `read_records` gives them; an id that is absent is made from the URL. Returns (retrieval table of the good rows,
-    rejection table of the others); the first rule that a row breaks gives its code.
+    `rows` are strings as `read_records` gives them; an id that is absent is made from the URL. Returns (retrieval table
+    of the good rows, rejection table of the others); the first rule that a row breaks gives its code.
     """
     rows = _with_ids(rows)
     n = rows.num_rows
     codes, details = np.full(n, "", object), np.full(n, "", object)
 
-    def rule(code: str, broken: pa.ChunkedArray, seen: str | None = None, remedy: str = "") -> None:
+    def rule(code: str, broken: pa.ChunkedArray, remedy: str, seen: str | None = None) -> None:
+        """Rows that are `broken` and have no code yet get this one; the value of the column `seen` is shown."""
         mask = pc.fill_null(broken, False).to_numpy(zero_copy_only=False).astype(bool) & (codes == "")
         codes[mask] = code
-        if seen:
-            values = rows[seen].filter(pa.array(mask)).to_pylist()
-            details[mask] = [f"{seen} {printable(value)[:80]!r}: {remedy}" for value in values]
+        shown = rows[seen].filter(pa.array(mask)).to_pylist() if seen else []
+        details[mask] = [f"{seen} {printable(value)[:80]!r}: {remedy}" for value in shown] if seen else remedy
 
-    located = pc.or_(pc.is_valid(rows["path"]), pc.is_valid(rows["url"]))
-    named = pc.or_(pc.is_null(rows["image_id"]), pc.is_null(rows["class_name"]))
-    rule("missing_value", named)
-    rule("missing_value", pc.invert(located))
-    rule("bad_id", pc.match_substring_regex(rows["image_id"], _BAD_ID))
-    rule("bad_id", pc.greater(pc.binary_length(rows["image_id"]), MAX_ID_BYTES))
+    unnamed = pc.or_(pc.is_null(rows["image_id"]), pc.is_null(rows["class_name"]))
+    rule("missing_value", unnamed, "give class_name, and image_id or a url to make it from")
+    nowhere = pc.and_(pc.is_null(rows["path"]), pc.is_null(rows["url"]))
+    rule("missing_value", nowhere, "give a path or a url")
+    unfit = pc.match_substring_regex(rows["image_id"], _BAD_ID)
+    rule("bad_id", unfit, "give an id without control characters, / and \\, and not . or ..", "image_id")
+    long = pc.greater(pc.binary_length(rows["image_id"]), MAX_ID_BYTES)
+    rule("bad_id", long, f"give an id of at most {MAX_ID_BYTES} bytes", "image_id")
     known = pc.is_in(rows["class_name"], pa.array(classes, pa.string()))
-    rule("unknown_class", pc.invert(known), "class_name", "add it to classes, or mend the row")
+    rule("unknown_class", pc.invert(known), "add it to classes, or mend the row", "class_name")
     known = pc.is_in(rows["method"], pa.array([*METHODS, None], pa.string()))
-    rule("bad_method", pc.invert(known), "method", f"give one of {', '.join(METHODS)}, or nothing")
+    rule("bad_method", pc.invert(known), f"give one of {', '.join(METHODS)}, or nothing", "method")
     whole = pc.match_substring_regex(rows["rank"], r"^[0-9]{1,9}$")
-    rule("bad_rank", pc.invert(whole), "rank", "give a whole number from 0, or nothing")
+    rule("bad_rank", pc.invert(whole), "give a whole number from 0, or nothing", "rank")
     digest = pc.match_substring_regex(rows["sha256"], r"^[0-9a-fA-F]{64}$")
-    rule("bad_sha256", pc.invert(digest), "sha256", "give 64 hexadecimal digits, or nothing")
+    rule("bad_sha256", pc.invert(digest), "give 64 hexadecimal digits, or nothing", "sha256")
 
     good = rows.filter(pa.array(codes == ""))
     good = good.set_column(good.column_names.index("source"), "source", pa.array([source] * good.num_rows))
@@ -76,12 +78,14 @@ def resolve_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     rows that disagree and repeated rows are rejected. Returns (rows kept, rejections), both in that order.
     """
     frame = rows.to_pandas()
-    frame["_rank"] = frame["source"].map({"test": 0, "clean": 1, "web": 2})
+    frame["_source"] = frame["source"].map(SOURCES.index)
     frame["_file"], frame["_line"] = file_and_line(rows["row"])
-    frame = frame.sort_values(["_rank", "_file", "_line"], kind="stable")
-    place = frame["source"].str.cat([frame[name].fillna("") for name in ("url", "path", "sha256")], "\n")
-    first = frame.assign(_place=place).groupby("image_id", sort=False)[["_place", "row"]].transform("first")
-    conflicting = place != first["_place"]
+    frame = frame.sort_values(["_source", "_file", "_line"], kind="stable")
+    origin = frame["source"].str.cat([frame[name].fillna("") for name in ("url", "path", "sha256")], "\n")
+    first = (
+        frame.assign(_origin=origin).groupby("image_id", sort=False)[["_origin", "row"]].transform("first")
+    )
+    conflicting = origin != first["_origin"]
     settled = frame[~conflicting]  # a row that is refused itself repeats nothing
     repeated = settled.duplicated(["image_id", "class_name"])
     repeated |= settled.duplicated("image_id") & (settled["source"] != "web")  # others have one class

@@ -14,7 +14,7 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import IO, Any
 
 import pyarrow as pa
@@ -123,12 +123,7 @@ class Store:
         with files.open_read(path) as file:
             for batch in parquet.ParquetFile(file).iter_batches():
                 for row in batch.filter(pc.is_in(batch.column("url"), wanted)).to_pylist():
-                    asked = Asked(
-                        **{
-                            name: row[name]
-                            for name in ("host", "status", "bytes_seen", "seconds", "attempts")
-                        }
-                    )
+                    asked = Asked(**{field.name: row[field.name] for field in fields(Asked)})
                     failed = row["code"] and Rejected(row["code"], row["detail"], asked)
                     if failed and row["rules"] != self._rules:
                         continue

@@ -5,7 +5,6 @@ import random
 import time
 import zlib
 from collections.abc import Callable, Coroutine
-from email.utils import parsedate_to_datetime
 from typing import IO, Any
 
 import aiohttp
@@ -14,16 +13,14 @@ from yarl import URL
 from pipeline.config import IngestConfig
 from pipeline.ingest.body import Transient, read_body
 from pipeline.ingest.guard import PrivateAddress, check_url, guarded_connector, open_connector
-from pipeline.ingest.hosts import Host, Hosts
+from pipeline.ingest.hosts import Host, Hosts, retry_after
 from pipeline.ingest.robots import PRODUCT, Rules, forbidding_tag, reservations
 from pipeline.rejections import Asked, Rejected
 
 MAX_REDIRECTS = 5
 BACKOFF_SECONDS = 1.0  # the first wait is up to this, the next up to twice as long, …
-RULES_SECONDS, NO_RULES_SECONDS = (
-    24 * 3600,
-    600,
-)  # how long robots.txt, or that it could not be had, is remembered
+# How long robots.txt, or that it could not be had, is remembered.
+RULES_SECONDS, NO_RULES_SECONDS = 24 * 3600, 600
 TDM_FILE = "/.well-known/tdmrep.json"
 _NOBODY = ("private_address", "unknown_host", "connection_failed", "tls_failed", "timeout")
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -114,8 +111,6 @@ class Web:
                 asked.status = response.status
                 found = await self._answer(response, host, asked, is_image, reserved)
             return found
-        except Rejected:
-            raise
         # ValueError: what the client's parsers and codecs raise about odd answers
         except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
             raise _rejection(url, error, asked) from error
@@ -134,7 +129,7 @@ class Web:
             raise Rejected("not_found", f"{url}: HTTP {status}")
         if status == 429 or 500 <= status < 600:
             rejected = Transient("rate_limited" if status == 429 else "server_error", f"{url}: HTTP {status}")
-            rejected.wait = _seconds(headers.get("Retry-After"))
+            rejected.wait = retry_after(headers.get("Retry-After"))
             host.pause(min(rejected.wait or 0, self._config.max_wait_seconds))
             raise rejected
         if status != 200:
@@ -225,13 +220,3 @@ def _rejection(url: URL, error: Exception, asked: Asked) -> Rejected:
             return Transient("incomplete" if asked.bytes_seen else "connection_failed", text)
         case _:
             return Rejected("bad_response", text)
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """What Retry-After says, as seconds or as a date; None where it says nothing that can be read."""
-    try:
-        if retry_after is None or retry_after.strip().isdecimal():
-            return None if retry_after is None else float(retry_after)
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except (ValueError, OverflowError, TypeError):
-        return None

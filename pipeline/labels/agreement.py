@@ -92,29 +92,18 @@ def with_intervals(counts: np.ndarray, questions: np.ndarray, seed: int = 0) -> 
     return result
 
 
-def pairwise_cohen(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cohen's kappa of each pair of workers with common questions.
-
-    J. Cohen: A Coefficient of Agreement for Nominal Scales (1960), equation 1. Returns pairs int32 (n, 2), common
-    questions int64 (n,), kappa float64 (n,), NaN where both give one and the same answer throughout.
-    """
-    pairs, cells, _ = _pair_cells(votes)
-    tables = np.bincount(cells, minlength=len(pairs) * votes.n_answers**2).astype(np.float64)
-    common, kappa = _cohen(tables.reshape(len(pairs), votes.n_answers, votes.n_answers))
-    return pairs, common.astype(np.int64), kappa
-
-
 def mean_cohen(votes: VoteMatrix, seed: int = 0) -> Interval:
     """Cohen's kappa, mean over pairs of workers, weighted by their common questions; NaN where there is none.
 
-    Pairs with fewer than FEWEST_COMMON common questions are left out: their kappas are noise. The interval is that of a
-    bootstrap over questions, in at most BLOCKS random blocks of them: each draw weighs the questions behind every
-    pair's table anew, which is one product of a sparse matrix.
+    J. Cohen: A Coefficient of Agreement for Nominal Scales (1960), equation 1. Left out are pairs with fewer than
+    FEWEST_COMMON common questions, whose kappas are noise, and those who both give one and the same answer throughout,
+    who have none. The interval is that of a bootstrap over questions, in at most BLOCKS random blocks of them: each draw
+    weighs the questions behind every pair's table anew, which is one product of a sparse matrix.
     """
-    pairs, cells, items = _pair_cells(votes)
+    cells, items = _pair_cells(votes)
     answers = votes.n_answers
     pair, cell = np.divmod(cells, answers**2)
-    enough = np.bincount(pair, minlength=len(pairs)) >= FEWEST_COMMON
+    enough = np.bincount(pair) >= FEWEST_COMMON
     n = int(enough.sum())
     if not n:
         return Interval(np.nan, np.nan, np.nan)
@@ -145,8 +134,8 @@ def mean_cohen(votes: VoteMatrix, seed: int = 0) -> Interval:
     return Interval(float(weighed(np.ones((blocks, 1)))[0]), *_limits(drawn))
 
 
-def _pair_cells(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of workers (n, 2); of each pair of votes on an item the cell in (n, answers, answers), and the item."""
+def _pair_cells(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray]:
+    """Of each pair of votes on an item: its cell in a raveled (pairs of workers, answers, answers) array, and the item."""
     sizes = np.bincount(votes.items, minlength=votes.n_items)
     starts = np.concatenate([[0], np.cumsum(sizes)])[:-1]
     firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
@@ -159,10 +148,9 @@ def _pair_cells(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     apart = votes.workers[first] != votes.workers[second]
     first, second = first[apart], second[apart]
     codes = votes.workers[first].astype(np.int64) * votes.n_workers + votes.workers[second]
-    found, place = np.unique(codes, return_inverse=True)
-    cells = (place * votes.n_answers + votes.answers[first]) * votes.n_answers + votes.answers[second]
-    pairs = np.stack([found // max(votes.n_workers, 1), found % max(votes.n_workers, 1)], axis=1)
-    return pairs.astype(np.int32), cells, votes.items[first]
+    _, pair = np.unique(codes, return_inverse=True)
+    cells = (pair * votes.n_answers + votes.answers[first]) * votes.n_answers + votes.answers[second]
+    return cells, votes.items[first]
 
 
 def _cohen(tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

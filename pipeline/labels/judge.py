@@ -9,10 +9,11 @@ from pipeline.labels.consensus.methods import consensus
 from pipeline.labels.consensus.posterior import TIE, UNDECIDED, UNKNOWN, Posterior
 from pipeline.labels.consensus.settings import Settings
 from pipeline.labels.majority import verdict_table, verdicts_of_counts
+from schemas.verdict import VERDICTS
 from schemas.vote import ANSWERS
 
 YES, NO = ANSWERS.index("yes"), ANSWERS.index("no")
-TEXTS = np.array(["yes", "no", "undecided"])  # UNDECIDED is the last one, too
+TEXTS = np.array(VERDICTS)  # UNDECIDED is the last one, too
 
 
 def judge(

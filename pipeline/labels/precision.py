@@ -61,7 +61,7 @@ def precision_table(sums: Iterable[pd.DataFrame]) -> pa.Table:
         [method or None for method in table["method"]],
         starts,
         ends,
-        *(table[name] for name in ("yes", "no", "undecided")),
+        *(table[name] for name in VERDICTS),
         *(pd.Series(values) for values in (share, low, high)),
     ]
     arrays = [pa.array(c, f.type, from_pandas=True) for c, f in zip(columns, PRECISION.schema, strict=True)]

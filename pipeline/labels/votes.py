@@ -38,18 +38,16 @@ def check_votes(
     `time` are no reason to lose a vote: they become null. `time` is ISO 8601, of UTC unless it says otherwise, or
     seconds since 1970.
     """
-    answers = pc.utf8_lower(pc.utf8_trim_whitespace(rows["answer"]))
+    as_written = pc.utf8_trim_whitespace(rows["answer"])
+    answers = pc.utf8_lower(as_written)
     for word, answer in (words or {}).items():
         answers = pc.if_else(pc.equal(answers, word.strip().lower()), answer, answers)
-    as_written = pc.utf8_trim_whitespace(rows["answer"])
-    chosen = pc.and_(pc.is_null(rows["class_name"]), pc.is_in(as_written, pa.array(choices, pa.string())))
+    unnamed = pc.is_null(rows["class_name"])
+    chosen = pc.and_(unnamed, pc.is_in(as_written, pa.array(choices, pa.string())))
     answers = pc.if_else(chosen, as_written, answers)
-    chosen = (
-        pc.or_(chosen, pc.and_(pc.is_null(rows["class_name"]), pc.equal(answers, "unsure")))
-        if choices
-        else chosen
-    )
-    missing = pc.or_(pc.is_null(rows["image_id"]), pc.and_not(pc.is_null(rows["class_name"]), chosen))
+    if choices:  # is_in is false of an answer that is absent, where equal would be null
+        chosen = pc.or_(chosen, pc.and_(unnamed, pc.is_in(answers, pa.array(["unsure"]))))
+    missing = pc.or_(pc.is_null(rows["image_id"]), pc.and_not(unnamed, chosen))
     missing = pc.or_(missing, pc.or_(pc.is_null(rows["worker_id"]), pc.is_null(answers)))
     unknown = pc.invert(pc.or_(chosen, pc.is_in(answers, pa.array(ANSWERS))))
     codes = np.where(missing, "missing_value", np.where(unknown, "unknown_answer", ""))

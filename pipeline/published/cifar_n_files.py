@@ -6,6 +6,8 @@ images, in the order of TFDS; `image_order_c10.npy` leads from there to the orde
 """
 
 import re
+import zipfile
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from schemas.errors import DataError, UsageError
 
 LABELS = {10: ("random_label1", "random_label2", "random_label3"), 100: ("noise_label", "noisy_label")}
 TRUTH = "clean_label"
+_UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)  # what NumPy and pandas raise
 _BATCH = re.compile(r"([0-9]{1,9})--([0-9]{1,9})")
 
 
@@ -35,7 +38,7 @@ def read_choices(path: str) -> tuple[np.ndarray, np.ndarray | None, int]:
             else:
                 frame = pd.read_csv(file)
                 columns = {str(name).strip(): frame[name].to_numpy() for name in frame}
-    except (ValueError, OSError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be read ({error}).\n{CONVERT}") from error
     for classes, names in LABELS.items():
         found = [_classes(columns[name], classes, f"{path}: {name}") for name in names if name in columns]
@@ -80,6 +83,8 @@ def read_side_info(path: str, images: int, workers: int) -> tuple[np.ndarray, np
         if not first <= last < images or (batch[first : last + 1] >= 0).any():
             raise DataError(f"{path}, line {line}: batch {text!r} is no new range of the {images} images")
         try:
+            if not np.isfinite(worker.astype(float)).all():
+                raise ValueError("a worker is missing")
             who[first : last + 1] = worker.astype(np.int64)
             seconds[first : last + 1] = time.astype(float) / (last + 1 - first)
         except ValueError as error:
@@ -95,7 +100,9 @@ def read_order(path: str, images: int) -> np.ndarray:
     try:
         with files.open_read(path) as file:
             order = np.load(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        if not isinstance(order, np.ndarray):
+            raise ValueError("an archive of arrays")
+    except _UNREADABLE as error:
         raise DataError(f"{path}: no plain array ({error}); get image_order_c10.npy again") from error
     if order.shape != (images,) or not np.array_equal(np.sort(order), np.arange(images)):
         raise DataError(

@@ -5,7 +5,7 @@ configuration that builds them. The published result of the votes, 0 or 1, becom
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -110,9 +110,14 @@ def import_cnwl(archive: str, images: Sequence[str], output: str, set_name: str)
 
 
 def _placed(
-    pairs: Any, release: Release, found: ImageFiles, is_test: bool, ambiguous: set[str], problems: Problems
+    pairs: Iterable[tuple[str, int]],
+    release: Release,
+    found: ImageFiles,
+    is_test: bool,
+    ambiguous: set[str],
+    problems: Problems,
 ) -> list[Row]:
-    """Rows of the clean or the test list, of those images that have a file."""
+    """Rows of the clean or the test list, of those (image, class) pairs whose image has a file."""
     rows = []
     for image_id, label in pairs:
         path = found.find(image_id, is_test, image_id in ambiguous)

@@ -1,1 +1,1 @@
-"""From class names to a retrieval list: what search providers return, with rank and licence."""
+"""From class names, or from a folder of pictures that one has, to a list: what a build begins with."""

@@ -1,6 +1,5 @@
 """Asks a provider for one page at a time: politely, with patience that has an end, and telling no secrets."""
 
-import email.utils
 import json
 import random
 import time
@@ -8,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from pipeline.ingest.hosts import retry_after
 from pipeline.rejections import printable
 from pipeline.retrieve.providers import BadAnswerError, Page, Parameters, Provider
 from schemas.errors import DataError
@@ -72,7 +72,7 @@ class Client:
                     raise DataError(
                         f"{self._endpoint}: {told}; look at the key, the query and the provider's terms"
                     )
-                wait = _retry_after(headers.get("retry-after"))
+                wait = retry_after(headers.get("retry-after"))
             if wait is not None and wait > MAX_WAIT:
                 break
             backoff = max(self._pause, 1.0) * 2**attempt * random.uniform(1, 1.5)
@@ -119,15 +119,3 @@ def _message(body: bytes) -> str:
     error = answer.get("error")
     told = error.get("message") if isinstance(error, dict) else answer.get("detail") or error
     return printable(str(told))
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait, from a number or a date (RFC 9110, section 10.2.3)."""
-    if value is None:
-        return None
-    if value.isdecimal() and value.isascii():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None

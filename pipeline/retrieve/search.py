@@ -138,15 +138,14 @@ class _Journal:
             return
         with open(path, "rb+") as file:
             lines = file.read().split(b"\n")
-            if lines[0].decode() != about:
+            if lines[0] != about.encode():
                 raise UsageError(f"{path} belongs to another search; finish that one, or remove the file")
             for line in lines[1:-1]:
                 page = json.loads(line)
                 hits = [hit and Hit(**hit) for hit in page["hits"]]
                 self._pages.setdefault(page["key"], []).append((hits, page["next"]))
-            file.truncate(
-                file.tell() - len(lines[-1])
-            )  # a line that was being written when the search was stopped
+            # A line that was being written when the search was stopped.
+            file.truncate(file.tell() - len(lines[-1]))
 
     def kept(self, key: str) -> list[tuple[list[Hit | None], Parameters | None]]:
         return self._pages.get(key, [])

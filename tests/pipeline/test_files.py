@@ -14,6 +14,11 @@ def test_a_replaced_file_appears_whole(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
 
 
+def test_the_mark_that_editors_put_first_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("ant\nbee", encoding="utf-8-sig")
+    assert files.read_text(str(tmp_path / "names.txt")) == "ant\nbee"
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")

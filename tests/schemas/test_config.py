@@ -58,6 +58,11 @@ def made(text: str, *overrides: str) -> Outer:
         ("[source]", "a.yaml: expected keys and values at the top"),
         ("{source: x", "a.yaml: while parsing a flow mapping"),
         ("", "a.yaml: expected keys and values at the top"),
+        (
+            "source: 2020-13-45",
+            "a.yaml: month must be in 1..12; put what looks like a date and is none in quotes",
+        ),
+        ("source: " + "[" * 500, "a.yaml: nested too deep"),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_remedy(text: str, message: str) -> None:
@@ -93,6 +98,7 @@ def test_an_override_may_be_a_list_or_hold_an_equals_sign() -> None:
         (["rows"], "--set 'rows': write it as key=value"),
         (["=3"], "--set '=3': write it as key=value"),
         (["a=[1"], "--set 'a=[1': the value is no YAML"),
+        (["a=2020-13-45"], "--set 'a=2020-13-45': the value is no YAML"),
         (["a=1", "a.b=2"], "--set 'a.b=2': 'a' has been set to 1 already"),
     ],
 )

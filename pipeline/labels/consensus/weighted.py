@@ -74,9 +74,8 @@ def peer_agreement(votes: VoteMatrix, gold: np.ndarray | None = None) -> tuple[n
     own = votes.chosen(tally)
     first, second, third = top[votes.items].T
     is_first, is_second = own == first, (own != first) & (own == second)
-    best = np.where(
-        is_first, second, first
-    )  # the two largest tallies of the classes that the vote does not name
+    # The two largest tallies of the classes that the vote does not name.
+    best = np.where(is_first, second, first)
     next_best = np.where(is_first | is_second, third, second)
     agrees = own - 1 > best
     judged = (agrees | ((best > own - 1) & (best > next_best))) & votes.names_class

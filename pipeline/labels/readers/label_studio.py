@@ -20,7 +20,7 @@ def read_label_studio(path: str) -> Iterator[VoteRow]:
     Raises DataError if the file is no such export.
     """
     try:
-        tasks = json.loads(files.read_text(path).removeprefix("\ufeff"))
+        tasks = json.loads(files.read_text(path))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: no JSON ({error}); export the project as JSON from Label Studio") from error
     if not isinstance(tasks, list) or not all(isinstance(task, dict) and "data" in task for task in tasks):
@@ -45,14 +45,12 @@ def _annotation(data: dict[str, Any], annotation: object, number: int) -> VoteRo
         worker = worker.get("email") or worker.get("id")
     if annotation.get("was_cancelled"):
         return VoteRow(problem=f"task {number}: skipped by worker {text(worker)}")
-    chosen = [
-        choice
-        for result in annotation.get("result") or []
-        if isinstance(result, dict)
-        and result.get("type") == "choices"
-        and isinstance(result.get("value"), dict)
-        for choice in result["value"].get("choices") or []
-    ]
+    results, chosen = annotation.get("result"), []
+    for result in results if isinstance(results, list) else []:
+        is_choice = isinstance(result, dict) and result.get("type") == "choices"
+        value = result.get("value") if is_choice else None
+        choices = value.get("choices") if isinstance(value, dict) else None
+        chosen += choices if isinstance(choices, list) else []
     if len(chosen) > 1:
         return VoteRow(
             problem=f"task {number}: worker {text(worker)} chose {len(chosen)} answers instead of one"

@@ -6,7 +6,7 @@ Format: https://docs.aws.amazon.com/AWSMechTurk/latest/RequesterUI/, "Downloadin
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 from pipeline import files
@@ -18,9 +18,12 @@ HOURS = {"PST": -8, "PDT": -7, "UTC": 0, "GMT": 0}  # the requester site writes 
 PLAIN = ("Answer.answer", "Answer.category.label", "Answer.answer.label")
 
 
-def is_mechanical_turk(header: Sequence[str]) -> bool:
-    """Whether a CSV file with this header is such a download."""
-    return {"HITId", "WorkerId"} <= set(header)
+def is_mechanical_turk(line: str) -> bool:
+    """Whether a CSV file with this first line is such a download."""
+    try:
+        return {"HITId", "WorkerId"} <= set(next(csv.reader([line]), []))
+    except csv.Error:
+        return False
 
 
 def read_mechanical_turk(path: str) -> Iterator[VoteRow]:
@@ -28,9 +31,17 @@ def read_mechanical_turk(path: str) -> Iterator[VoteRow]:
 
     The answer is a field Answer.answer or Answer.category.label, or one of Answer.answer.yes, …no, …unsure is true
     (crowd-radio-group). Assignments that the requester has rejected are no votes. Raises DataError if a column is
-    missing.
+    missing, or where the file is no CSV.
     """
-    reader = csv.DictReader(io.StringIO(files.read_text(path).removeprefix("\ufeff"), newline=""))
+    reader = csv.DictReader(io.StringIO(files.read_text(path), newline=""))
+    try:
+        yield from _assignments(path, reader)
+    except csv.Error as error:
+        hint = "look there for a quote that is never closed"
+        raise DataError(f"{path}, line {reader.line_num + 1}: {error}; {hint}") from error
+
+
+def _assignments(path: str, reader: "csv.DictReader[str]") -> Iterator[VoteRow]:
     header = reader.fieldnames or []
     named = next((name for name in PLAIN if name in header), None)
     ticks = {f"Answer.answer.{answer}": answer for answer in ANSWERS}

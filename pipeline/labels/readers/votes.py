@@ -1,6 +1,5 @@
 """The one way to read a vote file: which form it has is told by its name and its first line."""
 
-import csv
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
@@ -38,7 +37,7 @@ def read_votes(path: str, name: str | None = None) -> Iterator[Records]:
         return _batches(read_ground_truth(path), name)
     if ending == "jsonl" and is_google(_first_line(path)):
         return _batches(read_google(path), name)
-    if ending == "csv" and is_mechanical_turk(next(csv.reader([_first_line(path)]), [])):
+    if ending == "csv" and is_mechanical_turk(_first_line(path)):
         return _batches(read_mechanical_turk(path), name)
     return read_records(path, VOTE, name)
 

@@ -1,13 +1,21 @@
 """What servers ask of us: to come again later, not too often, or not at all."""
 
+import asyncio
 import datetime
+import itertools
 import json
 import threading
 import time
 from email.utils import format_datetime
 
 import pytest
+from protego import Protego
+from yarl import URL
 
+from pipeline.config import IngestConfig
+from pipeline.ingest import hosts, robots
+from pipeline.ingest.hosts import Hosts
+from pipeline.ingest.robots import Rules
 from pipeline.ingest.web import TDM_FILE
 from tests.pipeline.ingest.conftest import Get, Request, Web, body, refused
 
@@ -130,6 +138,37 @@ def test_a_robots_txt_of_nonsense_allows(get: Get, web: Web, text: bytes) -> Non
     assert body(get(web.serve("/a", b"x"))) == b"x"
 
 
+NAMES = [
+    "*",
+    "otherbot",
+    "controlled-noise",
+    "Controlled",
+    "c*",
+    "**",
+    "noise",
+    "controlled-noise/1.0",
+    "",
+    "c # us",
+]
+
+
+@pytest.mark.parametrize("written", ["User-agent: {}", " user agent {}", "USERAGENT:{}", "user-agent\t{}"])
+def test_rules_for_us_are_those_of_the_whole_file(written: str) -> None:
+    for one, other in itertools.permutations(map(written.format, NAMES), 2):
+        for text in (f"{one}\nDisallow: /a\n\n{other}\nDisallow: /b\n", f"{one}\n{other}\nDisallow: /a\n"):
+            ours, whole = Rules(text.encode()), Protego.parse(text)
+            for url in ("http://x.test/a", "http://x.test/b"):
+                assert ours.allow(url) == whole.can_fetch(url, "controlled-noise"), text
+
+
+def test_a_robots_txt_of_many_robots_costs_what_one_of_few_costs() -> None:
+    """Protego keeps each rule once for each robot of its group."""
+    agents = "".join(f"User-agent: bot{i}\n" for i in range(500))
+    seen = set(robots._others_as_one(agents).splitlines())
+    assert len(seen) == 1
+    assert not Rules(f"{agents}User-agent: *\nDisallow: /a\n".encode()).allow("http://x.test/a")
+
+
 @pytest.mark.parametrize(
     ("header", "value", "switch"),
     [
@@ -220,3 +259,19 @@ def test_a_host_is_asked_by_few_at_once_and_not_too_often(get: Get, web: Web) ->
     get.all(urls, host_fetches=3, host_per_second=40.0)
     assert most[0] <= 3
     assert times[-1] - times[0] >= 11 / 40 - 0.02
+
+
+def test_idle_hosts_are_forgotten_though_an_older_one_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "MAX_HOSTS", 3)
+
+    async def ask() -> None:
+        asked = Hosts(IngestConfig())
+        busy = URL("http://busy.test/")
+        host = asked.of(busy)
+        async with host:
+            for i in range(20):
+                asked.of(URL(f"http://{i}.test/"))
+                assert len(asked._hosts) <= 4
+            assert asked.of(busy) is host
+
+    asyncio.run(ask())

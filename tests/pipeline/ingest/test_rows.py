@@ -130,6 +130,22 @@ def test_the_detail_shows_what_was_wrong_and_what_to_do() -> None:
     assert "'cow'" in class_name
 
 
+def test_what_is_missing_or_no_id_is_told_too() -> None:
+    wrong: list[dict[str, str | None]] = [
+        {"image_id": None},
+        {"path": None},
+        {"image_id": "a/b"},
+        {"image_id": "x" * 300},
+    ]
+    _, bad = checked(*(GOOD | values for values in wrong))
+    assert bad["detail"].to_pylist() == [
+        "give class_name, and image_id or a url to make it from",
+        "give a path or a url",
+        "image_id 'a/b': give an id without control characters, / and \\, and not . or ..",
+        f"image_id '{'x' * 80}': give an id of at most 200 bytes",
+    ]
+
+
 def test_no_rows_are_no_rows() -> None:
     good, bad = checked()
     assert (good.num_rows, bad.num_rows) == (0, 0)

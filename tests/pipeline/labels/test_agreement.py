@@ -1,4 +1,6 @@
-"""Agreement beside published values, and beside scikit-learn for pairs."""
+"""Agreement beside published values, and beside scikit-learn for pairs of workers."""
+
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -8,7 +10,6 @@ from pipeline.labels.agreement import (
     gwet_ac1,
     krippendorff_alpha,
     mean_cohen,
-    pairwise_cohen,
     with_intervals,
 )
 from pipeline.labels.agreement_table import agreement_table, cohen_by_class, vote_patterns
@@ -91,23 +92,28 @@ def test_cohens_example():
     items = np.tile(np.arange(200), 2)
     workers = np.repeat([0, 1], 200)
     votes = VoteMatrix.of(items, workers, np.concatenate([first, second]), 3)
-    pairs, common, kappa = pairwise_cohen(votes)
-    assert pairs.tolist() == [[0, 1]]
-    assert common.tolist() == [200]
-    assert kappa[0] == pytest.approx(0.492, abs=5e-4)
+    assert mean_cohen(votes).value == pytest.approx(0.492, abs=5e-4)
 
 
-def test_pairs_equal_scikit_learn():
-    cohen_kappa_score = pytest.importorskip("sklearn.metrics").cohen_kappa_score
+def grid(votes: VoteMatrix) -> np.ndarray:
+    """Answers by item and worker; -1 where a worker has not answered."""
+    table = np.full((votes.n_items, votes.n_workers), -1)
+    table[votes.items, votes.workers] = votes.answers
+    return table
+
+
+def both(table: np.ndarray) -> list[np.ndarray]:
+    """Of each pair of workers their answers (n, 2) to common questions."""
+    pairs = combinations(range(table.shape[1]), 2)
+    return [table[(table[:, pair] >= 0).all(axis=1)][:, pair] for pair in map(list, pairs)]
+
+
+def test_the_mean_over_pairs_is_that_of_scikit_learns_kappas():
+    kappa = pytest.importorskip("sklearn.metrics").cohen_kappa_score
     votes = random_votes(4, items=60, workers=6, classes=3, unsure=True)
-    pairs, common, kappa = pairwise_cohen(votes)
-    assert len(pairs) == 15
-    for (one, other), n, value in zip(pairs, common, kappa, strict=True):
-        answers = [dict(zip(votes.items[votes.workers == w], votes.answers[votes.workers == w], strict=True))
-                   for w in (one, other)]  # fmt: skip
-        both = sorted(answers[0].keys() & answers[1].keys())
-        assert n == len(both)
-        assert value == pytest.approx(cohen_kappa_score(*([a[i] for i in both] for a in answers)))
+    pairs = both(grid(votes))
+    expected = np.average([kappa(*pair.T) for pair in pairs], weights=[len(pair) for pair in pairs])
+    assert mean_cohen(votes).value == pytest.approx(expected)
 
 
 def test_the_table_has_all_classes_and_each():
@@ -134,18 +140,19 @@ def test_one_answer_throughout_is_not_defined():
 
 
 def test_the_interval_of_cohens_mean_is_that_of_a_bootstrap_over_questions():
+    def mean_kappa(table: np.ndarray) -> float:
+        pairs = both(table)
+        observed = np.array([(pair[:, 0] == pair[:, 1]).mean() for pair in pairs])
+        chance = np.array(
+            [sum((pair == answer).mean(axis=0).prod() for answer in range(2)) for pair in pairs]
+        )
+        return np.average((observed - chance) / (1 - chance), weights=[len(pair) for pair in pairs])
+
     votes = random_votes(4, items=150, workers=5, classes=2)
-    _, common, kappa = pairwise_cohen(votes)
-    found = mean_cohen(votes)
-    assert found.value == pytest.approx(np.average(kappa, weights=common))
+    found, table = mean_cohen(votes), grid(votes)
+    assert found.value == pytest.approx(mean_kappa(table))
     rng = np.random.default_rng(1)
-    drawn = []
-    for _ in range(200):
-        rows = [np.flatnonzero(votes.items == item) for item in rng.integers(0, 150, 150)]
-        items, chosen = np.repeat(np.arange(150), [len(row) for row in rows]), np.concatenate(rows)
-        sample = VoteMatrix.of(items, votes.workers[chosen], votes.answers[chosen], 2)
-        _, common, kappa = pairwise_cohen(sample)
-        drawn.append(np.average(kappa, weights=common))
+    drawn = [mean_kappa(table[rng.integers(0, 150, 150)]) for _ in range(200)]
     assert found.low == pytest.approx(np.quantile(drawn, 0.025), abs=0.03)
     assert found.high == pytest.approx(np.quantile(drawn, 0.975), abs=0.03)
 

@@ -52,9 +52,11 @@ def test_what_is_no_choice_is_rejected():
         ("a", None, "w2", "cow"),
         ("a", "dog", "w3", "emu"),
         ("c", None, "w1", "dog"),
+        ("a", None, "w4", None),
     )
     codes = dict(zip(bad["row"].to_pylist(), bad["code"].to_pylist(), strict=True))
-    assert codes == {"f.csv:2": "missing_value", "f.csv:3": "missing_value", "f.csv:4": "unknown_answer"}
+    missing = dict.fromkeys(("f.csv:2", "f.csv:3", "f.csv:6"), "missing_value")
+    assert codes == missing | {"f.csv:4": "unknown_answer"}
     kept, rejected = settle_votes(expand_choices(good, ASKED), ASKED)
     assert len(kept.items) == 0
     assert rejected["code"].to_pylist() == ["unknown_image"]

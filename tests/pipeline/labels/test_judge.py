@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from pipeline.labels.columns import join_columns
 from pipeline.labels.consensus.methods import consensus
@@ -154,6 +155,12 @@ def test_gold_must_be_right(tmp_path, text, told):
     path.write_text("image_id,class_name,answer\n" + text)
     with pytest.raises(DataError, match=told):
         read_gold(str(path))
+
+
+def test_a_gold_list_without_rows_is_told(tmp_path):
+    parquet.write_table(GOLD.schema.empty_table(), tmp_path / "gold.parquet")
+    with pytest.raises(DataError, match=r"gold.parquet: there is no gold question .* leave label.gold out"):
+        read_gold(str(tmp_path / "gold.parquet"))
 
 
 def test_gold_is_read(tmp_path):

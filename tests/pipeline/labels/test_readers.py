@@ -48,6 +48,9 @@ LABEL_STUDIO_ANNOTATION = {
 }
 
 
+TURK = "HITId,WorkerId,Input.image_id,Input.class_name,Answer.answer\n"
+
+
 def exported(form: str) -> dict[str, str]:
     return EXPORTS[form](next_questions(QUESTIONS, VERDICT.schema.empty_table().to_pandas(), 100, 3, 5))
 
@@ -298,19 +301,24 @@ def test_what_is_no_vote_is_told_and_counted(tmp_path):
             {"completed_by": 3, "result": []},
             {"completed_by": 4, "result": choices("yes")},
             "nonsense",
+            {"completed_by": 5, "result": 5},
+            {
+                "completed_by": 6,
+                "result": [{"type": "choices", "value": {"choices": 6}}, {"type": "choices"}, 7],
+            },
         ],
     }
-    path.write_text(json.dumps([task, {"data": 3, "annotations": 4}]))
+    path.write_text(json.dumps([task, {"data": 3, "annotations": 4}]), encoding="utf-8-sig")
     (records,) = read_votes(str(path), "votes/export.json")
     assert records.malformed == [
         ("votes/export.json:1", "task 1: skipped by worker 1"),
         ("votes/export.json:2", "task 1: worker 2 chose 2 answers instead of one"),
         ("votes/export.json:5", "task 1: an annotation is no object"),
-        ("votes/export.json:6", "task 2: its annotations are no list"),
+        ("votes/export.json:8", "task 2: its annotations are no list"),
     ]
     good, bad = check_votes(records.rows)
     assert [row["worker_id"] for row in good.to_pylist()] == ["4"]
-    assert bad["code"].to_pylist() == ["missing_value"]
+    assert bad["code"].to_pylist() == ["missing_value"] * 3
 
 
 def test_rejected_assignments_and_ticked_radios_of_mechanical_turk(tmp_path):
@@ -341,7 +349,13 @@ def test_rejected_assignments_and_ticked_radios_of_mechanical_turk(tmp_path):
         ("a.manifest", "{}", "the manifest alone has no votes"),
         ("a.csv", "HITId,WorkerId,Answer.answer\n", "no column 'Input.image_id'"),
         ("a.csv", "HITId,WorkerId,Input.image_id,Input.class_name\n", "no column 'Answer.answer'"),
+        (
+            "a.csv",
+            TURK + 'H,w,a,cat,no\nH,"w1,a,cat,yes\n' + "x\n" * 100_000,
+            "a.csv, line 3: .* a quote that is never closed",
+        ),
         ("a.csv", "image_id,class_name\n", "needs the column 'worker_id'"),
+        ("a.csv", "image_id,class_name\ra,cat\r", "line ends of Linux or Windows"),
         ("a.xls", "", "read from .csv, .jsonl or .parquet"),
     ],
 )

@@ -132,6 +132,18 @@ def test_a_pickle_within_an_npz_or_an_order_is_refused(files, capsys, monkeypatc
     assert not (files / "exploded").exists()
 
 
+def test_damaged_arrays_are_told(files, capsys):
+    whole = (files / "labels.npz").read_bytes()
+    for data in (whole[:-40], whole[:60] + b"damage" + whole[66:]):
+        (files / "damaged.npz").write_bytes(data)
+        assert run(files, "damaged.npz") == 1
+        assert "damaged.npz: cannot be read" in capsys.readouterr().err
+    for data in (whole, whole[:-40]):
+        (files / "order.npy").write_bytes(data)
+        assert run(files, "labels.csv", "--image-order", files / "order.npy") == 1
+        assert "order.npy: no plain array" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
@@ -157,6 +169,7 @@ def test_bad_usage_is_told(files, monkeypatch, capsys, arguments, code, told):
         ("2--3", "2", "line 3"),
         ("2--3", "3--3", "no batch has image 2"),
         (",22,", ",x,", "line 3: workers and seconds are numbers"),
+        (",22,", ",,", "line 3: workers and seconds are numbers (a worker is missing)"),
     ],
 )
 def test_side_information_that_does_not_fit_is_told_with_its_line(files, capsys, old, new, told):
