@@ -46,19 +46,23 @@ def read_records(path: str, table: Table, name: str | None = None) -> Iterator[R
     `name` is what the places of rows call the file: the last part of its path, unless it is given. Raises
     DataError that names the file where it is missing, lacks a column of `table`, or is not text.
     """
-    kinds = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}
-    ending = path.rsplit(".", 1)[-1].lower()
-    if ending not in kinds:
-        raise DataError(f"{path}: lists are read from .csv, .jsonl or .parquet files")
     name = name or path.replace("\\", "/").rsplit("/", 1)[-1]
-    for batch, lines, malformed in kinds[ending](path, table):
+    for batch, lines, malformed in _read_blocks(path, table):
         bad = [(f"{name}:{line}", text) for line, text in malformed]
         yield Records(_as_strings(batch, table, [f"{name}:{line}" for line in lines.tolist()]), bad)
 
 
 def check_readable(path: str, table: Table) -> None:
     """Read the first block of a file, so that a wrong one is told before a job starts. Raises DataError."""
-    next(read_records(path, table), None)
+    next(_read_blocks(path, table), None)
+
+
+def _read_blocks(path: str, table: Table) -> Iterator[Block]:
+    kinds = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}
+    ending = path.rsplit(".", 1)[-1].lower()
+    if ending not in kinds:
+        raise DataError(f"{path}: lists are read from .csv, .jsonl or .parquet files")
+    return kinds[ending](path, table)
 
 
 def file_and_line(places: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

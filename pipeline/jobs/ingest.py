@@ -31,7 +31,7 @@ from pipeline.jobs.progress import advance
 from pipeline.jobs.rejected import check_share
 from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.stage import Stage, counts, plain
-from pipeline.jobs.tables import CommitTable, Written, by_bucket
+from pipeline.jobs.tables import CommitTable, Written, by_bucket, pack, unpack
 from pipeline.jobs.worker_processes import WorkerDied
 from pipeline.keyed_hash import bucket_count, place
 from pipeline.records import check_readable, read_records
@@ -169,17 +169,17 @@ class IngestLists(beam.PTransform):
 
 def check_list(
     source_name_path: tuple[str, str, str], classes: tuple[str, ...], buckets: int
-) -> Iterator[tuple[int, tuple[str, pa.Table]]]:
-    """Read one list and yield (bucket, (kind, rows)), kind being "rows" or "rejections"."""
+) -> Iterator[tuple[int, tuple[str, bytes]]]:
+    """Read one list and yield (bucket, (kind, packed rows)), kind being "rows" or "rejections"."""
     source, name, path = source_name_path
     for records in read_records(path, RETRIEVAL_LIST, name):
         good, bad = check_rows(records.rows, classes, source)
         for index, rows in by_bucket(good, buckets):
-            yield index, ("rows", rows)
+            yield index, ("rows", pack(rows))
         rejected = pa.concat_tables([bad, malformed_rows(records.malformed)])
         if rejected.num_rows:
             # Rows without a usable id belong nowhere; any bucket that is always there will do.
-            yield 0, ("rejections", rejected)
+            yield 0, ("rejections", pack(rejected))
 
 
 class IngestBucket(beam.DoFn):
@@ -199,17 +199,17 @@ class IngestBucket(beam.DoFn):
         self.isolated.close()
 
     @timed
-    def process(self, element: tuple[int, Iterable[tuple[str, pa.Table]]]) -> Iterator[Any]:
+    def process(self, element: tuple[int, Iterable[tuple[str, bytes]]]) -> Iterator[Any]:
         """Settle, fetch, write."""
         index, parts = element
         name = directory.shard_name("part", index, self.buckets)
         with noted(self.kept.begun, name) as again:
             yield from self._ingest(name, parts, isolate=again or self.kept.isolate)
 
-    def _ingest(self, name: str, parts: Iterable[tuple[str, pa.Table]], isolate: bool) -> Iterator[Any]:
+    def _ingest(self, name: str, parts: Iterable[tuple[str, bytes]], isolate: bool) -> Iterator[Any]:
         gathered: dict[str, list[pa.Table]] = {"rows": [], "rejections": []}
         for kind, rows in parts:
-            gathered[kind].append(rows)
+            gathered[kind].append(unpack(rows))
         rows = pa.concat_tables([RETRIEVAL.schema.empty_table(), *gathered["rows"]])
         rejections = [REJECTION.schema.empty_table(), *gathered["rejections"]]
         rows_in = rows.num_rows + sum(table.num_rows for table in rejections)
