@@ -16,7 +16,8 @@ def test_the_newest_checkpoint_comes_back_and_older_ones_go(tmp_path: Path) -> N
     for step in (9, 10, 100):
         checkpoint.save(tmp_path, WEIGHTS, {"epoch": step}, step, keep=2)
     tensors, state = checkpoint.load(tmp_path, CPU)
-    assert state == {"epoch": 100} and tensors.keys() == WEIGHTS.keys()
+    assert state == {"epoch": 100}
+    assert tensors.keys() == WEIGHTS.keys()
     assert all(torch.equal(tensors[name], WEIGHTS[name]) for name in WEIGHTS)
     assert sorted(tmp_path.iterdir()) == [tmp_path / checkpoint.NAME.format(step) for step in (10, 100)]
 
