@@ -127,6 +127,7 @@ def run(name: str, arguments: list[str], rows: Path) -> list[dict]:
 
 
 def main() -> int:
+    """Run the benchmarks that have a peer, ours beside theirs, and write docs/benchmarks.md; 1 if one failed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

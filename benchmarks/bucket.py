@@ -41,6 +41,7 @@ def build(config: Path | str, source: Path | str, output: Path | str) -> float:
 
 
 def main() -> None:
+    """A build in a bucket (S3 by moto) beside one on the local disk: the seconds of each, and equal bytes."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()

@@ -71,6 +71,7 @@ def given(config: str, source: str) -> Iterator[list[str]]:
 
 
 def main() -> None:
+    """The build in several ways beside each other, by number of processes or engine: time, memory, equal bytes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -135,6 +135,7 @@ def hashes(source: int | str, config: IngestConfig) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
+    """Recall and false pairs of our hashes by radius and transform, beside dHash, and PDQ where it is installed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -211,6 +211,7 @@ def plot(rows: list[tuple[str, int, dict]], path: str) -> None:
 
 
 def main() -> None:
+    """All pairs of hashes within a radius: ours beside faiss and imagededup; ours alone with --growth, --join."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -104,6 +104,7 @@ def images(folder: Path) -> dict[str, bytes]:
 
 
 def main() -> None:
+    """Ingest in a plain loop over processes, beside the same through Beam's local runner and Prism."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

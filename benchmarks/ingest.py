@@ -161,6 +161,7 @@ def memory(folder: Path, counts: list[int]) -> None:
 
 
 def main() -> None:
+    """From URLs to stored pictures: ours beside img2dataset; without it ours alone, with --memory by size."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -40,6 +40,7 @@ def dataset_digests(output: Path) -> dict[str, str]:
 
 
 def main() -> None:
+    """The dataset of a build that is killed and begun again, beside that of an undisturbed one."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

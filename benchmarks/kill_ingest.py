@@ -56,6 +56,7 @@ def table(output: Path) -> dict[str, bytes]:
 
 
 def main() -> None:
+    """The images of an ingest that is killed and begun again, beside those of an undisturbed one."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

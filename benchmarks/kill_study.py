@@ -37,6 +37,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def main() -> int:
+    """The tables of two studies that share a grid, one killed again and again, beside those of one; 1 if they differ."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -231,6 +231,7 @@ def do_job(job: str) -> None:
 
 
 def main() -> None:
+    """Consensus of votes: ours beside crowd-kit; ours alone by number of votes, in memory or through Beam."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -252,6 +253,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.job:
         do_job(arguments.job)
+    elif not (arguments.votes or arguments.kway or arguments.synthetic or arguments.scale):
+        parser.error("give one of --votes, --kway, --synthetic, --scale")
     if arguments.votes:
         compare_on_votes(arguments.votes, arguments.questions, arguments.methods, arguments.limit)
     if arguments.kway:

@@ -69,7 +69,7 @@ def write_shards(folder: Path, data: list[bytes]) -> None:
         )  # fmt: skip
         content = file.read_bytes()
         shards.append(Shard(file.name, len(rows), len(content), hashlib.sha256(content).hexdigest()))
-    about = {"class_names": names, "colour": None, "noise_level": 0.0}
+    about = {"class_names": names, "noise_level": 0.0}
     (folder / MANIFEST).write_text(Manifest("example", len(data), tuple(shards), about).to_json())
 
 
@@ -145,6 +145,7 @@ def image_folder(folder: Path) -> Callable[[], int]:
 
 
 def main() -> None:
+    """Rows per CPU second in random order: ours beside datasets, WebDataset, ImageFolder and the bare decoder."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,7 +1,7 @@
 """The report and the browser of pictures: size, seconds to make, load time in Chromium, and pages of many pictures.
 
-python -m benchmarks.report --build out/cifar10n          # the report of a build; needs Chromium
-python -m benchmarks.report --pictures 200000             # a made-up build of so many pictures, to leaf through
+python -m benchmarks.report --build out/cifar10n   # the report of a build; needs Chromium
+python -m benchmarks.report --pictures 200000      # a made-up build of so many pictures, to leaf through
 """
 
 import argparse
@@ -117,14 +117,21 @@ def measure_view(count: int) -> None:
         print(f"peak memory: {before / 1024:,.0f} MB before, {after / 1024:,.0f} MB after")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The report of a build, and the browser of pictures on a made-up one: ours alone, there is no peer."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--build", help="folder that `build --output` wrote")
     parser.add_argument("--pictures", type=int, help="of a made-up build")
     arguments = parser.parse_args()
+    if not (arguments.build or arguments.pictures):
+        parser.error("give --build, --pictures, or both")
     if arguments.build:
         measure_report(arguments.build)
     if arguments.pictures:
         measure_view(arguments.pictures)
+
+
+if __name__ == "__main__":
+    main()

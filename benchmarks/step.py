@@ -65,7 +65,7 @@ def made_up(size: int) -> ImageSet:
     labels = torch.randint(CLASSES, (size,), generator=rng)
     names = tuple(map(str, range(CLASSES)))
     return ImageSet(
-        "made-up", Resident(images), labels, torch.ones(size, dtype=torch.bool), labels, names, 0.0, None, "0"
+        "made-up", Resident(images), labels, torch.ones(size, dtype=torch.bool), labels, names, "0"
     )
 
 
@@ -140,10 +140,8 @@ def tell_gpu(
 ) -> None:
     """Tell what only a GPU is measured by."""
     forward = 2 * multiplications(network, device)
-    passes = {
-        "vanilla": 3,
-        "mentormix": 4,
-    }  # forward and back, which is two; MentorMix looks at each image first
+    # Forward, and back, which costs two; MentorMix looks at each image first.
+    passes = {"vanilla": 3, "mentormix": 4}
     few = data.take(torch.arange(min(len(data), 50 * BATCH)))
     for method, count in passes.items():
         if method not in speeds:
@@ -157,6 +155,7 @@ def tell_gpu(
 
 
 def main() -> None:
+    """Images per second in training: each method of ours beside the textbook loop with plain cross-entropy."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -192,9 +191,8 @@ def main() -> None:
     )
     methods = list(dict.fromkeys(("vanilla", *arguments.methods)))
     peer, turns = 0.0, []
-    for _ in range(
-        arguments.rounds
-    ):  # in turn, so that what else the machine does hits none more than the others
+    # In turn, so that what else the machine does hits none more than the others.
+    for _ in range(arguments.rounds):
         peer = max(peer, textbook(data, network, device))
         turns.append({method: ours(data, network, method, arguments.compile, device) for method in methods})
     speeds = {method: max(turn[method] for turn in turns) for method in methods}
@@ -204,9 +202,8 @@ def main() -> None:
     )
     print(f"{'textbook loop':>16} {peer:8.0f}")
     for method in methods:
-        step = median(
-            turn["vanilla"] / turn[method] for turn in turns
-        )  # a clock that drifts hits a turn's both
+        # of the same turn: a clock that drifts hits both
+        step = median(turn["vanilla"] / turn[method] for turn in turns)
         times = speeds[method] / peer
         print(
             f"{method:>16} {speeds[method]:8.0f}   {times:5.2f} times the textbook, step {step:4.2f} of vanilla's"

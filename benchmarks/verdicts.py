@@ -49,6 +49,7 @@ def choices(votes: pd.DataFrame, truth: pd.Series) -> None:
 
 
 def main() -> None:
+    """The share of right verdicts by each consensus method, held against CIFAR-10's own labels."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

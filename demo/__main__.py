@@ -57,9 +57,8 @@ def run(output: Path, *, quick: bool) -> None:
     rows: list[dict[str, Any]] = json.loads(text)
     _command("training", "plot", str(output / "study"))
 
-    from demo.account import (
-        account,
-    )  # reads tables as the pipeline does, which imports Beam: not before its logs are set
+    # It reads tables as the pipeline does, which imports Beam: not before its logs are set.
+    from demo.account import account
 
     page = summary.write(output, size, account(world.hits, output), rows)
     print(page.text)

@@ -10,11 +10,8 @@ from PIL import Image
 
 from demo.shapes import KINDS, OUTLINES, TEXTURES, Plane
 
-ENCODINGS = {
-    "jpg": ("JPEG", 0.8),
-    "png": ("PNG", 0.1),
-    "webp": ("WEBP", 0.1),
-}  # Pillow's name, share of files
+# Pillow's name, share of files
+ENCODINGS = {"jpg": ("JPEG", 0.8), "png": ("PNG", 0.1), "webp": ("WEBP", 0.1)}
 
 
 @dataclass(frozen=True)

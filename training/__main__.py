@@ -200,8 +200,8 @@ def _run(arguments: argparse.Namespace) -> int:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which must not be imported for this
             raise
         raise DataError(
-            f"the GPU is out of memory ({error}); --set accumulate=2 (or more) computes a batch in parts, "
-            "--resident-gb 0 streams the pictures"
+            f"the GPU is out of memory ({error}); train with --set accumulate=2 (or more), which computes a batch "
+            "in parts, or with --resident-gb 0, which streams the pictures"
         ) from error
 
 

@@ -22,7 +22,7 @@ from training.errors import DivergedError
 from training.evaluation import accuracy, memorisation, predict, scores
 from training.hardware import EnergyMeter, circumstances
 from training.methods.choose import make_method
-from training.methods.interface import Facts, Outcome, Passes
+from training.methods.interface import Batch, Facts, Outcome, Passes
 from training.models.choose import make_network
 from training.models.student import Student
 from training.optimizer import learning_rate, make_optimizer
@@ -161,12 +161,12 @@ class Trainer:
         for batch in epoch.batches(self.method, config, self.train, self.augmenter, self.world, first):
             # dropout inside networks draws from torch's own generator
             torch.manual_seed(key(config.seed, self.step * parts + self.position % parts, self._layers))
-            if config.compile == "reduce-overhead":
-                torch.compiler.cudagraph_mark_step_begin()
+            if config.compile == "reduce-overhead" and self.position % parts == 0:
+                torch.compiler.cudagraph_mark_step_begin()  # not between parts: gradients have to stay
             outcome = self.method.step(self.students, batch)
             (outcome.loss / parts if parts > 1 else outcome.loss).backward()
             self.losses[self.position] = outcome.loss.detach()
-            self._count(outcome, epoch.rows[self.position])
+            self._count(outcome, batch)
             self.position += 1
             bar.update(epoch.rows.shape[1])
             if self.position % parts:
@@ -187,22 +187,24 @@ class Trainer:
             if self._asked_to_stop(stop) and self.position < len(epoch):
                 return None
         self.epoch, self.position = number + 1, 0
-        speed = (len(epoch) - first) * epoch.rows.shape[1] / (time.monotonic() - began)
         row = {"step": self.step, "epoch": self.epoch, "learning_rate": rate}
-        row |= {"train_loss": self._mean_loss(len(epoch)), "images_per_second": round(speed, 1)}
+        row["train_loss"] = self._mean_loss(len(epoch))  # waits for a GPU to end its steps; then the clock
+        speed = (len(epoch) - first) * epoch.rows.shape[1] / (time.monotonic() - began)
+        row["images_per_second"] = round(speed, 1)
         return row | self.tally.summary() | self._measure()
 
     @property
     def _layers(self) -> str:
         return f"layers{self.world.rank or ''}"
 
-    def _count(self, outcome: Outcome, rows: Tensor) -> None:
+    def _count(self, outcome: Outcome, batch: Batch) -> None:
         """Add what all processes learned about a batch to the epoch's tally."""
         told = (outcome.weights, outcome.losses, outcome.differences)
         if all(one is None for one in told):
             return
+        assert batch.index is not None
         v, loss, difference = (None if one is None else self.world.gather(one.detach()) for one in told)
-        self.tally.add(v, loss, difference, self.train.is_clean[rows.to(self.device)])
+        self.tally.add(v, loss, difference, self.train.is_clean[self.world.gather(batch.index)])
 
     def _asked_to_stop(self, stop: Callable[[], bool]) -> bool:
         if self.world.size > 1 and self.step % ASK_EVERY:

@@ -14,7 +14,7 @@ from schemas.config import build, merge, parse_overrides, parse_yaml
 from schemas.errors import UsageError
 from training import checkpoint
 from training.data.augment import Augmenter
-from training.data.remote import local_copy
+from training.data.remote import local_copy, local_folder
 from training.data.shards import load, load_pair, read_manifest
 from training.device import choose_device, use_bf16
 from training.evaluation import accuracy, memorisation, predict
@@ -42,11 +42,10 @@ def train(arguments: argparse.Namespace) -> int:
     try:
         with join_world() as (world, device), StopSignal() as stop:
             leader = world.rank == 0
-            data = Path(arguments.data)
             if leader:
-                data = local_copy(arguments.data, [arguments.split, arguments.test], arguments.cache)
+                local_copy(arguments.data, [arguments.split, arguments.test], arguments.cache)
             world.wait()
-            data = data if leader or not arguments.cache else arguments.cache
+            data = local_folder(arguments.data, arguments.cache)
             manifest, _ = read_manifest(data / arguments.split)
             config = configure(arguments.recipe, manifest.about["noise_level"], overrides)
             most = int(arguments.resident_gb * 2**30)
@@ -94,7 +93,7 @@ def study(arguments: argparse.Namespace) -> int:
     all_runs = [cell.run for cell in cells]
     ahead = plan.make_plan(all_runs, output, data, config.test, measure=arguments.plan)
     if arguments.plan:
-        show(asdict(ahead), arguments.json) if arguments.json else print(ahead)
+        print(json.dumps(asdict(ahead)) if arguments.json else ahead)
         return 0
     print(ahead, file=sys.stderr)
     output.mkdir(parents=True, exist_ok=True)

@@ -8,14 +8,20 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from schemas.errors import UsageError
 from training.data.order import share
 from training.device import choose_device
+
+# Others wait while the first process copies a set from afar. What dies is seen by torchrun, which ends them all.
+PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ def join_world() -> Iterator[tuple[World, torch.device]]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield World(dist.get_rank(), dist.get_world_size()), device
     finally:
@@ -105,12 +111,27 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 def share_norms(network: nn.Module, world: World, device: torch.device) -> nn.Module:
-    """Let the batch norms of a network see the batches of all processes."""
+    """Let the batch norms of a network see the batches of all processes.
+
+    Raises UsageError for a network with norms that do more, such as timm's on a CPU: they have an activation inside.
+    """
     if world.size == 1:
         return network
+    others = {type(one) for one in network.modules() if isinstance(one, _BatchNorm)} - {nn.BatchNorm2d}
     if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        if not others:
+            return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        if all(kind.__module__.startswith("timm.") for kind in others):
+            from timm.layers import convert_sync_batchnorm  # torch's would leave the activations out
+
+            shared: nn.Module = convert_sync_batchnorm(network)
+            return shared
+    if others:
+        names = ", ".join(sorted(kind.__name__ for kind in others))
+        raise UsageError(
+            f"network.name: its batch norms ({names}) cannot be shared by processes; start it without torchrun"
+        )
     for module in network.modules():
-        if type(module) is nn.BatchNorm2d:
+        if isinstance(module, nn.BatchNorm2d):
             module.__class__ = SharedBatchNorm
     return network

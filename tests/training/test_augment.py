@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from schemas.errors import UsageError
 from training.config import Augment
 from training.data.augment import Augmenter
 from training.data.colour import ColourDraws, distort, draw_colours
@@ -56,7 +57,7 @@ def test_evaluation_cuts_the_middle_and_resizes_first() -> None:
     large = Augmenter(Augment(resize=342, size=299, crop_padding=0), 84, 84, CPU)
     assert large.evaluate(flat).shape == (1, 3, 299, 299)
     assert large.evaluate(flat).mean().item() == pytest.approx(200 / 127.5 - 1, abs=1e-5)
-    with pytest.raises(ValueError, match=r"augment.size=12 is more than the pictures have, 10×10"):
+    with pytest.raises(UsageError, match=r"augment.size=12 is more than the pictures have, 10×10"):
         Augmenter(Augment(size=12, crop_padding=0), 10, 10, CPU)
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from schemas.errors import UsageError
 from tests.training.test_methods import CLASSES, CPU, B, Linear, batch
 from training.config import TrainConfig
 from training.method_config import ELR, GCE, Dropout, LabelSmoothing, MentorNet, Reed, SModel, WeightDecay
@@ -134,6 +135,12 @@ def test_dropout_drops_features_in_training_alone_and_as_the_seed_says() -> None
     torch.manual_seed(3)
     assert torch.allclose(student(images), (images.flatten(1) * mask) @ kernel.T, atol=1e-6)
     assert torch.allclose(student.infer(images), images.flatten(1) @ kernel.T, atol=1e-6)
+
+
+def test_dropout_wants_a_dense_layer() -> None:
+    method = make_method(TrainConfig(method="dropout"), FACTS)
+    with pytest.raises(UsageError, match="the network has none"):
+        method.prepare(nn.Conv2d(3, CLASSES, 1))
 
 
 @pytest.mark.parametrize(("percent", "share"), [(10, 0.5), (99, 1.0), (55, 0.5 + 0.5 * 45 / 89)])

@@ -66,6 +66,7 @@ def test_a_second_run_in_the_same_folder_needs_resume(
         (["--set", "epochs"], 2, "key=value"),
         (["--set", "epoch=3"], 2, "did you mean 'epochs'"),
         (["--set", "network.name=resnet"], 2, "unknown network"),
+        (["--set", "augment.size=64"], 2, "augment.size=64 is more than the pictures have, 8×8"),
         (["--recipe", "tinny"], 2, "did you mean 'tiny'"),
         (["--test", "tset"], 1, f"no {MANIFEST}"),
         (["--set", "optimizer.learning_rate=1e30"], 1, "the loss is"),

@@ -28,7 +28,7 @@ def test_parts_are_disjoint_even_and_complete(count: int, world: int) -> None:
 legs = st.lists(st.tuples(st.integers(1, 64), st.integers(1, 150), st.integers(1, 4)), min_size=1, max_size=6)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(size=st.integers(1, 300), seed=st.integers(0, 2**31), legs=legs)
 def test_no_example_is_lost_or_repeated_when_processes_and_batches_change_on_the_way(
     size: int, seed: int, legs: list[tuple[int, int, int]]

@@ -32,13 +32,13 @@ def change_manifest(directory: Path, **changes: object) -> None:
 def test_images_and_labels_arrive_as_they_were_written(tmp_path: Path) -> None:
     pictures = [pixels(6, 9) for _ in range(5)]
     rows = [example(i, png(p), i % 3, None if i == 4 else i % 2, i != 1) for i, p in enumerate(pictures)]
-    loaded = load(write_set(tmp_path / "red-0.20", rows, shards=1, noise_level=0.2, colour="red"))
+    loaded = load(write_set(tmp_path / "red-0.20", rows, shards=1))
     assert loaded.pictures.size == (6, 9)
     assert np.array_equal(all_of(loaded), np.stack(pictures))
     assert loaded.labels.tolist() == [0, 1, 2, 0, 1]
     assert loaded.is_clean.tolist() == [True, False, True, True, True]
     assert loaded.true_labels.tolist() == [0, 1, 0, 1, -1]
-    assert (loaded.name, loaded.noise_level, loaded.colour) == ("red-0.20", 0.2, "red")
+    assert loaded.name == "red-0.20"
 
 
 def test_shards_follow_each_other_in_the_manifests_order(tmp_path: Path) -> None:

@@ -281,6 +281,17 @@ def test_a_batch_in_parts_is_the_same_batch_where_nothing_looks_across_it(
     assert results[1]["train_loss"] == pytest.approx(results[4]["train_loss"], rel=1e-5)
 
 
+def test_a_cuda_graph_outlives_the_parts_of_a_batch(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new generation of graphs would take the memory of the gradients that the first parts have left."""
+    began: list[str] = []
+    monkeypatch.setattr(torch, "compile", lambda network, mode: network)
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: began.append("generation"))
+    config = tiny_config(compile="reduce-overhead", accumulate=4, epochs=1)
+    assert Trainer(config, *sets, CPU).run(tmp_path / "run")["steps"] == len(began) == 3
+
+
 def test_the_newest_checkpoints_stay_and_the_one_before_serves_if_the_last_is_lost(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

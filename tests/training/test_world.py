@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from schemas.errors import UsageError
 from tests.training.conftest import striped, write_set
@@ -18,7 +19,7 @@ from training.config import Augment, Network, Optimizer, TrainConfig
 from training.data.shards import load_pair
 from training.method_config import CoTeaching, MentorMix, MentorNet
 from training.trainer import Trainer
-from training.world import World
+from training.world import SharedBatchNorm, World, share_norms
 
 METHODS = ("vanilla", "mixup", "mentormix", "co_teaching", "elr")
 RUN = """
@@ -85,6 +86,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
 def test_torchrun_trains_through_the_command_line(dataset: Path, tmp_path: Path) -> None:
     settings = ("network.width=2", "batch_size=32", "epochs=1", "precision=fp32")
     command = ["train", "--data", str(dataset), "--split", "blue-0.40", "--json", "--recipe", "tiny"]
+    command += ["--cache", str(tmp_path / "cache")]  # for an address alone
     for setting in settings:
         command += ["--set", setting]
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
@@ -98,6 +100,25 @@ def test_torchrun_trains_through_the_command_line(dataset: Path, tmp_path: Path)
         assert len(done.stdout.splitlines()) == 1, "the first process alone tells the result"
     (one,), (two,) = (metrics.read(tmp_path / name) for name in ("one", "two"))
     assert one["train_loss"] == pytest.approx(two["train_loss"], rel=1e-5)
+
+
+class NormAndActivation(nn.BatchNorm2d):
+    """As timm has them."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).relu()
+
+
+def test_norms_are_shared_or_refused_and_never_replaced_by_others() -> None:
+    def kinds(network: nn.Module) -> set[type]:
+        return {type(one) for one in network.modules()} - {nn.Sequential}
+
+    both, cpu, gpu = World(0, 2), torch.device("cpu"), torch.device("cuda")
+    assert kinds(share_norms(nn.Sequential(nn.BatchNorm2d(3)), both, cpu)) == {SharedBatchNorm}
+    assert kinds(share_norms(nn.Sequential(nn.BatchNorm2d(3)), both, gpu)) == {nn.SyncBatchNorm}
+    for device in (cpu, gpu):
+        with pytest.raises(UsageError, match=r"its batch norms \(NormAndActivation\) cannot be shared"):
+            share_norms(nn.Sequential(nn.BatchNorm2d(3), NormAndActivation(3)), both, device)
 
 
 def test_what_cannot_be_shared_is_refused(dataset: Path) -> None:

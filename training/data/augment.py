@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+from schemas.errors import UsageError
 from training.config import Augment
 from training.data.colour import ColourDraws, distort, draw_colours
 from training.randomness import generator
@@ -34,13 +35,13 @@ class Augmenter:
     """What becomes of stored pictures of one size before a network sees them."""
 
     def __init__(self, config: Augment, height: int, width: int, device: torch.device) -> None:
-        """`height`, `width`: of the stored pictures. Raises ValueError if they are smaller than the crop."""
+        """`height`, `width`: of the stored pictures. Raises UsageError if they are smaller than the crop."""
         self.config = config
         self.scaled = (config.resize or height, config.resize or width)
         self.out = (config.size or self.scaled[0], config.size or self.scaled[1])
         self.spans = [a + 2 * config.crop_padding - b + 1 for a, b in zip(self.scaled, self.out, strict=True)]
         if min(self.spans) < 1:
-            raise ValueError(
+            raise UsageError(
                 f"augment.size={config.size} is more than the pictures have, {self.scaled[1]}×{self.scaled[0]}; "
                 "set augment.resize, or build the set larger"
             )

@@ -62,12 +62,13 @@ class Resident:
         return replace(self, images=self._pick(rows))
 
     def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Pick each batch; nothing waits, nothing is copied from elsewhere."""
+        """Pick each batch on the device; the host does not wait for it."""
         for index in rows:
             yield self._pick(index)
 
     def _pick(self, index: Tensor) -> Tensor:
-        pixels = self.images.permute(0, 2, 3, 1).index_select(0, index.to(self.images.device))
+        here = index.to(self.images.device, non_blocking=True)  # else a batch waits for the one before
+        pixels = self.images.permute(0, 2, 3, 1).index_select(0, here)
         return pixels.permute(0, 3, 1, 2)
 
 
@@ -95,7 +96,7 @@ class Streamed:
         return replace(self, encoded=self.encoded.take(rows.numpy()), ids=[self.ids[row] for row in chosen])
 
     def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Decode into pinned memory, and copy from there while the device computes."""
+        """Decode into pinned memory, from where the host need not wait for the copy to a GPU."""
         waiting: deque[tuple[Tensor, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(self.workers) as pool:
             try:

@@ -3,37 +3,51 @@
 A global shuffle needs each picture at any moment, and the hash of a shard needs all of it; both want a local file.
 """
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 from pyarrow.fs import FileSystem, FileType
 
 from schemas.errors import DataError, UsageError
 from schemas.example import PICTURES
-from schemas.manifest import MANIFEST, Manifest
+from schemas.manifest import MANIFEST, Manifest, Shard
+
+
+def local_folder(data: str, cache: Path | None) -> Path:
+    """Return where `data` is read: a path itself, an address in its copy. UsageError for one without a cache."""
+    if "://" not in data:
+        return Path(data)
+    if cache is None:
+        raise UsageError(f"--data {data}: name a folder to copy it to, --cache DIR")
+    return cache
 
 
 def local_copy(data: str, sets: list[str], cache: Path | None) -> Path:
     """Return the local folder of `data`, a path, or an address (s3://, gs://, hdfs://, file://) copied to `cache`.
 
     Of an address the named sets are copied, and the pictures that they share; shards that are there in full are
-    not copied again, and what they hold is checked by their hash when they are opened. Raises UsageError for an
-    address without a cache, DataError for one that cannot be read.
+    not copied again, and what they hold is checked by their hash when they are opened. Raises UsageError for what
+    is no address or has no cache, DataError for one that cannot be read.
     """
+    folder = local_folder(data, cache)
     if "://" not in data:
-        return Path(data)
-    if cache is None:
-        raise UsageError(f"--data {data}: name a folder to copy it to, --cache DIR")
+        return folder
     try:
         source, root = FileSystem.from_uri(data)
         for name in sets:
-            about = _copy_set(source, f"{root}/{name}", cache / name)
+            about = _copy_set(source, f"{root}/{name}", folder / name)
             if about.get("mode") == "shared":
-                _copy_set(source, f"{root}/{PICTURES}", cache / PICTURES)
+                _copy_set(source, f"{root}/{PICTURES}", folder / PICTURES)
+    except pa.ArrowException as error:
+        raise UsageError(
+            f"--data {data}: {error}; give a folder, or an address such as s3://BUCKET/PATH"
+        ) from error
     except OSError as error:
         raise DataError(f"{data}: {error}; check the address and your rights to read it") from error
-    return cache
+    return folder
 
 
 def _copy_set(source: FileSystem, root: str, into: Path) -> dict[str, object]:
@@ -45,15 +59,29 @@ def _copy_set(source: FileSystem, root: str, into: Path) -> dict[str, object]:
     manifest = Manifest.from_json(text.decode(), f"{root}/{MANIFEST}")
     into.mkdir(parents=True, exist_ok=True)
     here = into / MANIFEST
-    if here.is_file() and here.read_bytes() != text:
-        here.unlink()  # another build: what is copied from here on is not the set that this file describes
+    complete = here.is_file() and here.read_bytes() == text
+    if not complete:
+        here.unlink(missing_ok=True)  # what is copied from here on is not the set that it describes
     for shard in manifest.shards:
         target = into / shard.file
-        if here.is_file() and target.is_file() and target.stat().st_size == shard.bytes:
+        if _has_size(target, shard) and (complete or _has_bytes(target, shard)):
             continue
         temporary = into / f".{shard.file}.{os.getpid()}"
         with source.open_input_stream(f"{root}/{shard.file}") as stream, temporary.open("wb") as file:
             shutil.copyfileobj(stream, file, 1 << 20)
         os.replace(temporary, target)
-    here.write_bytes(text)
+    if not complete:
+        temporary = into / f".{MANIFEST}.{os.getpid()}"
+        temporary.write_bytes(text)
+        os.replace(temporary, here)
     return manifest.about
+
+
+def _has_size(path: Path, shard: Shard) -> bool:
+    return path.is_file() and path.stat().st_size == shard.bytes
+
+
+def _has_bytes(path: Path, shard: Shard) -> bool:
+    """Tell a shard that an interrupted copy has brought from one of the same size and another build."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256

@@ -17,7 +17,7 @@ from schemas.example import EXAMPLE, PICTURES
 from schemas.manifest import MANIFEST, Manifest
 from training.data.decode import decode
 from training.data.encoded import EncodedPictures, join, open_shard, pictures_of
-from training.data.pictures import Resident, Streamed
+from training.data.pictures import Pictures, Streamed
 
 UNKNOWN = -1  # stands for a true label that the table leaves null
 COLUMNS = ["label", "is_clean", "image_id", "true_label"]
@@ -33,13 +33,11 @@ class ImageSet:
     """
 
     name: str
-    pictures: Resident | Streamed
+    pictures: Pictures
     labels: Tensor
     is_clean: Tensor
     true_labels: Tensor
     class_names: tuple[str, ...]
-    noise_level: float
-    colour: str | None
     digest: str
 
     def __len__(self) -> int:
@@ -72,7 +70,7 @@ def read_manifest(directory: Path) -> tuple[Manifest, str]:
     manifest = Manifest.from_json(data.decode(), str(path))
     if manifest.table != EXAMPLE.name:
         raise DataError(f"{path}: holds a table of {manifest.table!r}, training needs {EXAMPLE.name!r}")
-    for about in ("class_names", "noise_level", "colour"):
+    for about in ("class_names", "noise_level"):
         if about not in manifest.about:
             raise DataError(f"{path}: says nothing about {about!r}; build the set again")
     if manifest.rows == 0:
@@ -116,13 +114,11 @@ def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
         is_clean=torch.tensor(table["is_clean"].to_numpy(zero_copy_only=False)),
         true_labels=torch.tensor(true_labels, dtype=torch.int64),
         class_names=names,
-        noise_level=float(manifest.about["noise_level"]),
-        colour=manifest.about["colour"],
         digest=digest,
     )
 
 
-def _pictures(encoded: EncodedPictures, ids: pa.ChunkedArray, where: str, most: int) -> Resident | Streamed:
+def _pictures(encoded: EncodedPictures, ids: pa.ChunkedArray, where: str, most: int) -> Pictures:
     """Decode one picture, which decides the size, and then all of them if they fit `most` bytes."""
     known = Ids(ids)
     try:

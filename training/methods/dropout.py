@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
+from schemas.errors import UsageError
 from training.method_config import Dropout as Config
 from training.methods.vanilla import Vanilla
 
@@ -17,10 +18,17 @@ class Dropout(Vanilla):
         self.config = config
 
     def prepare(self, network: nn.Module) -> None:
-        """Drop among the inputs of the last dense layer, in training mode only; no parameter is added."""
-        head = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+        """Drop among the inputs of the last dense layer, in training mode only; no parameter is added.
+
+        Raises UsageError for a network without a dense layer.
+        """
+        dense = [module for module in network.modules() if isinstance(module, nn.Linear)]
+        if not dense:
+            raise UsageError(
+                "method: dropout goes before a dense layer, and the network has none; take another"
+            )
 
         def drop(layer: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
             return dropout(inputs[0], self.config.rate, layer.training)
 
-        head.register_forward_pre_hook(drop)
+        dense[-1].register_forward_pre_hook(drop)

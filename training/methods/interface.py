@@ -48,7 +48,7 @@ class Batch:
     """Share of training done, floor(100·step/steps), 0…99; the MentorMix code calls it the epoch."""
 
     draws: Mapping[str, Tensor]
-    """This step's random numbers, as the method asked for them, each [B]."""
+    """This step's random numbers, as the method drew them; [B] each where processes share batches."""
 
     index: Tensor | None = None
     """Which examples of the training set these are, int64 [B]."""
@@ -132,7 +132,10 @@ class Method:
         return [order[: steps * size].view(steps, size)]
 
     def draw(self, _shape: tuple[int, int], _source: torch.Generator, /) -> dict[str, Tensor]:
-        """Draw the random numbers of a whole epoch, each of shape [steps, B]."""
+        """Draw the random numbers of a whole epoch, each [steps, …].
+
+        [steps, B] where processes share batches, so that each takes its columns.
+        """
         return {}
 
     def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:

@@ -15,7 +15,7 @@ def mini_imagenet_scratch(noise_level: float) -> TrainConfig:
     """100 classes, 50,000–60,000 images, from scratch, 200 epochs.
 
     Published, blue, mean ± deviation over ten levels: vanilla 58.3±10.3, MentorNet 61.8±10.3, mixup 60.7±9.8,
-    MentorMix 70.9±3.4. 13 GFLOP·2·3 an image: 10¹⁸ operations, several hours of a data-centre GPU.
+    MentorMix 70.9±3.4. 13 G multiply-adds·2·3 an image: 10¹⁸ operations, several hours of a data-centre GPU.
     """
     return _at_299(noise_level, epochs=200, learning_rate=0.1, pretrained=False)
 
@@ -30,7 +30,7 @@ def mini_imagenet_fine_tuned(noise_level: float) -> TrainConfig:
 
 
 def cars_scratch(noise_level: float) -> TrainConfig:
-    """196 classes, 8,144 images, from scratch, 400 epochs. Some 40 % of the time of Mini-ImageNet.
+    """196 classes, 8,144 images, from scratch, 400 epochs. A third of the time of Mini-ImageNet.
 
     Published: no mean; final accuracy spreads over the levels by .347 (blue) and .146 (red).
     """

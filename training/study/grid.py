@@ -103,7 +103,8 @@ def plan(study: StudyConfig, data: Path) -> list[Cell]:
             manifest, digest = read_manifest(data / split)
             if abs(manifest.about["noise_level"] - level) > 1e-9:
                 raise DataError(
-                    f"{data / split}: its manifest says noise level {manifest.about['noise_level']}"
+                    f"{data / split}: its manifest says noise level {manifest.about['noise_level']}; give the "
+                    "folder its name back, or build the set again"
                 )
             for setting, config in _configurations(study, level):
                 name = f"{split}-{config.method}-{config.seed}-{config.digest(digest, test_digest)}"

@@ -1,6 +1,6 @@
 """SIGKILL a training run at random moments, resume it each time, and compare the weights with an unbroken run's.
 
-    python -m benchmarks.kill --kills 5 --method dividemix
+    python -m benchmarks.kill_train --kills 5 --method dividemix
 
 Some minutes, for each start loads torch; exit code 1 if a bit differs.
 """
@@ -27,7 +27,7 @@ from training.trainer import Trainer
 VICTIM = """
 import sys, torch
 from pathlib import Path
-from benchmarks.kill import config
+from benchmarks.kill_train import config
 from training import trainer
 from training.data.shards import load_pair
 torch.set_num_threads(1)
@@ -46,6 +46,7 @@ def config(method: str) -> TrainConfig:
 
 
 def main() -> int:
+    """The weights of a run that is killed and resumed, beside those of an unbroken one; 1 if a bit differs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

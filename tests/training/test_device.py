@@ -1,0 +1,25 @@
+"""Where a run computes: the settings for a GPU can be made without one."""
+
+import torch
+
+from training.device import kernels
+
+
+def settings() -> tuple[bool, bool, str]:
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.cudnn.benchmark,
+        torch.get_float32_matmul_precision(),
+    )
+
+
+def test_a_run_on_a_gpu_leaves_the_callers_settings_as_they_were() -> None:
+    before, gpu = settings(), torch.device("cuda")
+    with kernels(gpu, deterministic=True):
+        assert settings() == (True, False, "high")
+        with kernels(gpu, deterministic=False):
+            assert settings() == (False, True, "high")
+        assert settings() == (True, False, "high")
+    assert settings() == before
+    with kernels(torch.device("cpu"), deterministic=True):
+        assert settings() == before
