@@ -154,7 +154,7 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
     if kind is float and isinstance(raw, int | str) and not isinstance(raw, bool):
         try:
             return float(raw)  # YAML 1.1 reads 1e-3 as a string
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     if kind is Any or (isinstance(raw, kind) and not (kind is int and isinstance(raw, bool))):
         return raw

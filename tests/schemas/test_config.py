@@ -46,6 +46,7 @@ def made(text: str, *overrides: str) -> Outer:
         ("{source: x, levels: 0.5}", "a.yaml.levels: expected a list, got 0.5"),
         ("{source: x, levels: [0, half]}", "a.yaml.levels[1]: expected float, got 'half'"),
         ("{source: x, levels: [true]}", "a.yaml.levels[0]: expected float, got True"),
+        ("{source: x, levels: [1" + "0" * 400 + "]}", "a.yaml.levels[0]: expected float, got 1000"),
         ("{source: x, inner: 3}", "a.yaml.inner: expected keys and values, got 3"),
         ("{source: x, inner: {method: smell}}", "a.yaml.inner.method: 'smell' is not one of text, image"),
         ("{source: x, class_map: [a]}", "a.yaml.class_map: expected keys and values, got ['a']"),
