@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,7 @@ def licenses(sets: Iterable[Listed]) -> dict[str, int]:
     return {str(name): int(count) for name, count in counts.items()}
 
 
-def noise_by_class(examples: pa.Table, class_names: Sequence[str]) -> list[dict[str, object]]:
+def noise_by_class(examples: pa.Table, class_names: Sequence[str]) -> list[dict[str, Any]]:
     """Rows and wrong ones for each class; `examples` needs the columns COUNTED.
 
     A blue example was taken from its true class, a web image stands in the class of its label: noise is counted in

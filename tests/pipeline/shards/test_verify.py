@@ -1,12 +1,16 @@
 import json
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from pipeline.__main__ import main
+from pipeline.noise.selection import GiveWay
 from pipeline.shards.parquet import write_shard
-from pipeline.shards.verify import verify
+from pipeline.shards.verify import noise_problems, verify
 from schemas.manifest import Manifest
 
 
@@ -85,6 +89,28 @@ def test_labels_that_were_quietly_corrected_break_the_noise_level(dataset):
     assert "rows or noise by class are not those of the manifest" in text
     assert "blue: blue-0.50 does not keep all wrong examples of blue-0.20" in text
     assert "red-0.50 and blue-0.50 do not hit the same clean images" in text
+
+
+SIZES = st.lists(st.integers(1, 60), min_size=2, max_size=5)
+
+
+@settings(deadline=None)
+@given(SIZES, st.floats(0, 0.99), st.lists(st.integers(0, 60), min_size=5, max_size=5), st.booleans())
+def test_the_noise_of_a_set_is_told_wrong_only_if_it_is(sizes, level, available, enough):
+    """For classes of any sizes: where one has nearly all images, rounding the total may cost it more than one."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    order = GiveWay([f"i{i}" for i in range(len(labels))], labels, [level], 0, True)
+    limits, policy = (None, "error") if enough else (np.array(available[: len(sizes)]), "shrink")
+    chosen = order.select(level, limits, policy)
+    noisy, kept = (np.bincount(labels[part], minlength=len(sizes)) for part in (chosen.noisy, chosen.kept))
+    counted = [
+        {"class": str(i), "rows": int(n + k), "noisy": int(n)}
+        for i, (n, k) in enumerate(zip(noisy, kept, strict=True))
+    ]
+    about = {"noise_level": level, "on_shortage": policy}
+    assert not list(noise_problems(counted, about))
+    counted[0]["noisy"] += 2
+    assert list(noise_problems(counted, about)) or policy == "shrink"
 
 
 def test_is_clean_that_contradicts_the_labels_is_told(dataset):
