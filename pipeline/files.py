@@ -1,10 +1,12 @@
 """Files wherever Beam can reach them: a local path, gs://, s3://, hdfs://. One way to read, one to commit."""
 
+import fnmatch
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
 
 from apache_beam.io.filesystem import CompressionTypes
@@ -12,7 +14,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.buckets import share_clients
-from schemas.errors import DataError
+from schemas.errors import DataError, UsageError
 
 share_clients()
 TEMPORARY = ".writing-"
@@ -59,9 +61,22 @@ def open_append(path: str) -> IO[bytes]:
 
 
 def names(folder: str, pattern: str) -> list[str]:
-    """Names of the files of a folder that match a pattern such as *.csv."""
-    found = FileSystems.match([join(folder, pattern)])[0].metadata_list
-    return [FileSystems.split(file.path)[1] for file in found]
+    """Names of the files of a folder that match a pattern such as *.csv; none where there is no such folder."""
+    if "://" not in folder:
+        with suppress(FileNotFoundError):
+            return fnmatch.filter(os.listdir(folder), pattern)
+        return []
+    return [FileSystems.split(path)[1] for path in _match(folder, pattern)]
+
+
+def check_output(path: str) -> None:
+    """Raise UsageError for a folder in a bucket that Beam would take for a pattern, and so for other folders as well."""
+    if "://" in path and any(character in path for character in "*?["):
+        raise UsageError(f"--output {path}: in a bucket, * ? and [ are patterns; give another name")
+
+
+def _match(folder: str, pattern: str) -> list[str]:
+    return [file.path for file in FileSystems.match([join(folder, pattern)])[0].metadata_list]
 
 
 def exists(path: str) -> bool:
@@ -90,16 +105,27 @@ def make_folder(path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file or a folder with all in it, if it is there."""
-    if FileSystems.exists(path):
+    """Remove a file, if it is there."""
+    if "://" not in path:
+        with suppress(FileNotFoundError):
+            os.remove(path)
+    elif FileSystems.exists(path):
         FileSystems.delete([path])
+
+
+def remove_folder(path: str) -> None:
+    """Remove a folder with all in it, if it is there; a bucket has no folders, but objects whose names begin so."""
+    if "://" not in path:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path)
+    elif found := _match(path, "**"):
+        FileSystems.delete(found)
 
 
 def remove_temporaries(folder: str) -> None:
     """Remove what `replace` had begun to write in a folder when it was killed."""
-    found = FileSystems.match([join(folder, f"{TEMPORARY}*")])[0].metadata_list
-    if found:
-        FileSystems.delete([file.path for file in found])
+    for name in names(folder, f"{TEMPORARY}*"):
+        remove(join(folder, name))
 
 
 @contextmanager

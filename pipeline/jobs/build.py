@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.jobs import dedupe, ingest, label, split
 from pipeline.jobs.fork_server import can_fork, standing_by
@@ -33,6 +34,7 @@ def run(
         "split": _split,
     }
     result: dict[str, Any] = {}
+    files.check_output(output)
     processes = may_have_processes(beam_arguments)  # a wrong flag is told before anything is touched
     with standing_by() if processes and can_fork() else nullcontext():
         if "label" in stages:

@@ -103,7 +103,7 @@ def run(
         except WorkerDied as died:
             logging.warning("ingest begins anew, and decodes pictures in processes of their own: %s", died)
             run_once()
-        files.remove(begun)
+        files.remove_folder(begun)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     _check_nothing_lost(manifests)
     if not up_to_date or not files.exists(web_report.path(output)):

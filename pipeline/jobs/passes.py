@@ -98,7 +98,7 @@ class Passes:
         for name in JUDGED:
             directory.open_for_writing(places[name])
         self._run_job("label", JudgeBuckets(scratch, number), 5)
-        files.remove(scratch.folder)
+        files.remove_folder(scratch.folder)
 
     def _run_job(self, name: str, job: beam.PTransform, passes: float) -> None:
         """Run a job that costs as much as so many passes."""

@@ -240,7 +240,7 @@ def _clear(place: str, wanted: list[str], stale: list[str]) -> None:
     directory.take_out_of_use(place)
     for name in old.about.get("splits", {}) if old else ():
         if name not in wanted:
-            files.remove(files.join(place, name))
+            files.remove_folder(files.join(place, name))
     for name in stale:
         directory.open_for_writing(files.join(place, name))
 

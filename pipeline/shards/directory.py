@@ -20,7 +20,7 @@ def shard_name(prefix: str, index: int, count: int) -> str:
 def open_for_writing(folder: str) -> None:
     """Empty a directory that is to be written: its manifest goes first, and without one nobody reads it."""
     take_out_of_use(folder)
-    files.remove(folder)
+    files.remove_folder(folder)
     files.make_folder(folder)
 
 

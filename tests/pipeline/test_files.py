@@ -1,9 +1,12 @@
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from apache_beam.io.filesystem import FileMetadata, FileSystem
 
 from pipeline import files
-from schemas.errors import DataError
+from schemas.errors import DataError, UsageError
 
 
 def test_a_replaced_file_appears_whole(tmp_path: Path) -> None:
@@ -58,8 +61,68 @@ def test_removing_what_is_not_there_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a").write_text("x")
     for _ in range(2):
-        files.remove(str(tmp_path / "folder"))
+        files.remove(str(tmp_path / "folder" / "a"))
+        files.remove_temporaries(str(tmp_path / "folder"))
+        files.remove_folder(str(tmp_path / "folder"))
     assert not files.exists(str(tmp_path / "folder"))
+
+
+@pytest.mark.parametrize("name", ["out*", "out[12]", "out?"])
+def test_the_name_of_a_folder_is_no_pattern(tmp_path: Path, name: str) -> None:
+    for folder in ("out1", name):
+        files.write_text(str(tmp_path / folder / "sub" / f"{files.TEMPORARY}1"), "x")
+    files.remove_temporaries(str(tmp_path / name / "sub"))
+    assert files.names(str(tmp_path / name / "sub"), "*") == []
+    files.remove_folder(str(tmp_path / name))
+    assert [path.name for path in tmp_path.iterdir()] == ["out1"]
+    assert files.names(str(tmp_path / "out1" / "sub"), "*") == [f"{files.TEMPORARY}1"]
+    with pytest.raises(UsageError, match="give another name"):
+        files.check_output(f"gs://bucket/{name}")
+
+
+class _Bucket(FileSystem):
+    """Objects by name, as in a bucket: there are no folders, and a prefix is nothing that exists."""
+
+    objects: ClassVar[set[str]] = set()
+
+    @classmethod
+    def scheme(cls) -> str:
+        return "bucket"
+
+    def has_dirs(self) -> bool:
+        return False
+
+    def exists(self, path: str) -> bool:
+        return path in self.objects
+
+    def _list(self, prefix: str) -> Iterator[FileMetadata]:
+        yield from [FileMetadata(name, 1) for name in sorted(self.objects) if name.startswith(prefix)]
+
+    def delete(self, paths: list[str]) -> None:
+        self.objects.difference_update(paths)
+
+    def join(self, base: str, *names: str) -> str:
+        return "/".join([base.rstrip("/"), *names])
+
+    def split(self, path: str) -> tuple[str, str]:
+        folder, _, name = path.rpartition("/")
+        return folder, name
+
+    def _unasked(self, *_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    mkdirs = create = open = copy = rename = size = last_updated = checksum = metadata = _unasked
+
+
+def test_a_folder_in_a_bucket_goes_with_all_in_it() -> None:
+    here = {f"bucket://b/out/{name}" for name in ("part-0", "sub/part-1", f"{files.TEMPORARY}2")}
+    beside = {"bucket://b/out-2/part-0", "bucket://b/outer"}
+    _Bucket.objects = here | beside
+    files.remove_temporaries("bucket://b/out")
+    assert files.names("bucket://b/out", "*") == ["part-0"]
+    for _ in range(2):
+        files.remove_folder("bucket://b/out")
+        assert _Bucket.objects == beside
 
 
 def test_a_digest_is_that_of_the_whole_file(tmp_path: Path) -> None:
