@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
+from itertools import pairwise
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -28,7 +29,11 @@ LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner")
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     """Parse Beam's flags. Raises UsageError for a flag that Beam does not know either."""
     known = PipelineOptions([]).get_all_options()
-    for flag in arguments:
+    for before, flag in pairwise(["", *arguments]):
+        if not flag.startswith("-") and (not before.startswith("-") or "=" in before):
+            raise UsageError(
+                f"{flag!r} belongs to no flag; each value has a --set of its own, each flag its name"
+            )
         name = flag.lstrip("-").partition("=")[0]
         if flag.startswith("-") and name not in known and name.removeprefix("no_") not in known:
             raise UsageError(

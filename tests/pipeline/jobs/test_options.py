@@ -37,6 +37,14 @@ def test_a_flag_that_nobody_knows_is_a_usage_error():
         beam_options(["--levls=3"])
 
 
+@pytest.mark.parametrize(
+    "given", [["b=2"], ["--streaming", "--runner=DirectRunner", "b=2"], ["--project", "p", "b=2"]]
+)
+def test_a_value_without_a_flag_is_a_usage_error(given):
+    with pytest.raises(UsageError, match=r"'b=2' belongs to no flag"):  # --set a=1 b=2
+        beam_options(given)
+
+
 def test_flags_of_other_runners_are_passed_on():
     options = beam_options(["--runner=DataflowRunner", "--project=p", "--num_workers", "7"]).get_all_options()
     assert (options["runner"], options["project"], options["num_workers"]) == ("DataflowRunner", "p", 7)
