@@ -290,6 +290,8 @@ class BuildConfig:
     shards: ShardsConfig = field(default_factory=ShardsConfig)
 
     def __post_init__(self) -> None:
+        if not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"seed is a whole number of 64 bits, got {self.seed}")
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
             raise ValueError("classes are two or more, each named once")
         chosen = self.noise.class_map if isinstance(self.noise.class_map, dict) else {}
@@ -313,7 +315,7 @@ def _lay_out_preset(raw: dict[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(ingest, dict) or "preset" not in ingest:
         return raw
     name = ingest["preset"]
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise UsageError(f"{where}.ingest.preset: {name!r} is not one of {', '.join(PRESETS)}")
     given = {key: value for key, value in ingest.items() if key != "preset"}
     return {**raw, "ingest": {**PRESETS[name], **given}}

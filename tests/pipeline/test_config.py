@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import PRESETS, IngestConfig, load_config
+from schemas.errors import UsageError
 
 BUILD = "{source: ., classes: [ant, bee], clean: [c.csv], test: [t.csv], web: [w.csv], votes: [v.csv], ingest: %s}"
 
@@ -17,3 +18,17 @@ def test_what_stands_beside_a_preset_changes_it(tmp_path: Path) -> None:
     (tmp_path / "build.yaml").write_text(BUILD % "{preset: tfds, quality: 95}")
     found = load_config(str(tmp_path / "build.yaml"), ["ingest.size=32"]).ingest
     assert (found.size, found.quality, found.resize, found.scaled_decoding) == (32, 95, "exact", False)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("ingest.preset=[tfds]", "is not one of tfds"),
+        (f"seed={2**63}", "64 bits"),
+        (f"seed=-{10**60}", "64 bits"),
+    ],
+)
+def test_values_that_nothing_can_be_made_of_are_told(tmp_path: Path, value: str, told: str) -> None:
+    (tmp_path / "build.yaml").write_text(BUILD % "{}")
+    with pytest.raises(UsageError, match=told):
+        load_config(str(tmp_path / "build.yaml"), [value])
