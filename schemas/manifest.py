@@ -9,6 +9,7 @@ from schemas.config import build
 from schemas.errors import DataError
 
 MANIFEST = "_manifest.json"  # readers of whole folders (Arrow, pandas, Spark) pass over what begins with _
+CARD, CROISSANT = "README.md", "croissant.json"  # of a whole dataset, beside its manifest
 FORMAT_VERSION = 1
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # a plain name, which leads nowhere else
 

@@ -24,7 +24,7 @@ from pipeline.shards.croissant import croissant
 from pipeline.shards.parquet import ROW_GROUP_ROWS, write_shard
 from pipeline.shards.plan import PLANNED_SCHEMA, rows_of_sets
 from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, example_schema
-from schemas.manifest import MANIFEST, Shard
+from schemas.manifest import CARD, CROISSANT, MANIFEST, Shard
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,7 @@ def _commit_dataset(committed: list[str], task: Task) -> int:
         if listed := facts[name].get("listed"):
             splits[name]["not_ingested"] = listed["not_ingested"]
     sets = {name: entry for name, entry in splits.items() if name != PICTURES}
-    files.write_text(files.join(place, "README.md"), card(about["name"], sets, facts, about))
+    files.write_text(files.join(place, CARD), card(about["name"], sets, facts, about))
     described = {name: manifests[name] for name in sets}
-    files.write_text(
-        files.join(place, "croissant.json"), croissant(about["name"], described, task.class_names)
-    )
+    files.write_text(files.join(place, CROISSANT), croissant(about["name"], described, task.class_names))
     return directory.commit(place, "dataset", [], {**about, "splits": splits}).rows

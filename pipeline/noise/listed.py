@@ -13,10 +13,11 @@ from pipeline.noise.pools import judge
 from pipeline.noise.splits import TEST_SPLIT, Split
 from schemas.errors import DataError
 from schemas.example import PICTURES
+from schemas.manifest import CARD, CROISSANT, MANIFEST
 from schemas.retrieval import ATTRIBUTION
 
 _SET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-RESERVED = [TEST_SPLIT, PICTURES]  # folders that a dataset has besides its training sets
+RESERVED = [TEST_SPLIT, PICTURES, MANIFEST, CARD, CROISSANT]  # what a dataset has besides its training sets
 COLOUR = "listed"  # where the list names none
 _OF_IMAGE = ["url", *(field.name for field in ATTRIBUTION)]
 _OF_PAIR = ["method", "rank", "votes_yes", "votes_no", "votes_unsure", "confidence"]

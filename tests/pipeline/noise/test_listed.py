@@ -80,6 +80,8 @@ def test_without_a_claim_the_level_is_the_measured_one():
         (rows(("c0", "ant"), ("t0", "ant")), "l.csv:3: t0 is a test image"),
         (rows(("c0", "ant"), name="../x"), "no name of a folder"),
         (rows(("c0", "ant"), name="test"), "taken"),
+        (rows(("c0", "ant"), name="README.md"), "taken"),
+        (rows(("c0", "ant"), name="_manifest.json"), "taken"),
         (rows(("c0", None)), "are needed"),
         (rows(("c0", "ant"), level="40"), "share from 0 to 1"),
     ],
