@@ -88,7 +88,7 @@ class Passes:
             for folder in (scratch.folder, scratch.votes, *places.values()):
                 directory.open_for_writing(folder)
             self._run_job("settle", KeepVotes(scratch), 20)
-        climb = Climb(counts(directory.read_manifest(scratch.votes))["votes"], config.tolerance)
+        climb = Climb(counts(directory.read_manifest(scratch.votes)).get("votes", 0), config.tolerance)
         for number in range(1, config.max_iterations + 1):
             following = scratch.sums(number + 1)
             if not self.stage.is_done(following):

@@ -113,3 +113,8 @@ def test_a_template_cannot_start_many_jobs(world, ingested, capsys):
     more = (ONE_PROCESS, "--template_location=gs://bucket/template")
     assert label(world, ingested, *PASSES, more=more) == 2
     assert "raise label.passes_above" in capsys.readouterr().err
+
+
+def test_no_votes_make_no_verdicts(world, ingested):
+    assert label(world, ingested, *PASSES, more=(ONE_PROCESS, "--set=votes=[]")) == 0
+    assert not list((ingested / "labels" / "verdicts").glob("*.parquet"))
