@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from schemas.errors import DataError
 from schemas.retrieval import ATTRIBUTION
 
 _WEB_COLUMNS = [
@@ -81,6 +82,11 @@ def judge(retrievals: pa.Table, verdicts: pa.Table, class_names: Sequence[str]) 
 def _with_labels(retrievals: pa.Table, class_names: Sequence[str]) -> pd.DataFrame:
     label = {name: i for i, name in enumerate(class_names)}
     rows = retrievals.drop_columns(["row", "path"]).to_pandas()
+    strange = set(rows["class_name"]) - set(label)
+    if strange:
+        raise DataError(
+            f"{min(strange)} is not among the classes, but was when ingest ran; run ingest and label again, or build"
+        )
     rows["label"] = rows["class_name"].map(label).astype("int64")
     return rows
 

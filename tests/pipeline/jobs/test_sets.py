@@ -1,13 +1,14 @@
 """Shared datasets, and builds after builds: what is written again, and what is told of it."""
 
 import json
+import shutil
 
 import pytest
 from pyarrow import parquet
 
 from pipeline.__main__ import main
 from pipeline.jobs.split import changes_file
-from tests.pipeline.conftest import build
+from tests.pipeline.conftest import ONE_PROCESS, build
 from tests.pipeline.jobs.test_build import digests, rows
 
 QUICK = ("--set", "noise.levels=[0, 0.2]", "--set", "noise.colours=[red, blue]")
@@ -89,3 +90,10 @@ def test_a_new_level_leaves_the_others_alone(world, tmp_path):
     assert told["changed"].keys() == {"blue-0.00", "red-0.00", "blue-0.40", "red-0.40"}
     assert not (output / "dataset" / "red-0.00").exists()
     assert main(["verify", str(output / "dataset")]) == 0
+
+
+def test_other_classes_than_those_of_ingest_are_told(world, built, tmp_path, capsys):
+    shutil.copytree(built, tmp_path / "out", ignore=shutil.ignore_patterns("dataset", "split"))
+    command = ["split", "--config", str(world.config), "--output", str(tmp_path / "out"), ONE_PROCESS]
+    assert main([*command, "--set", "classes=[ant, bee, dog]"]) == 1
+    assert "cow is not among the classes" in capsys.readouterr().err
