@@ -79,7 +79,7 @@ def check_supply(
 
     It names each class with what it has and needs, the largest level that all classes allow, and the remedies.
     """
-    top = max(levels)
+    top = max(levels, default=0.0)
     needed = order.wanted(top)
     short = np.flatnonzero(available < needed).tolist()
     if not short:

@@ -135,6 +135,10 @@ def test_red_text_takes_its_shortage_from_the_images_found_by_text():
     assert made(dataclasses.replace(CONFIG, colours=("red", "blue")), wrong_each=11)
 
 
+def test_no_levels_make_no_sets():
+    assert made(NoiseConfig(levels=())) == {}
+
+
 def test_a_class_without_clean_images_is_named():
     clean, wrong = pools()
     with pytest.raises(DataError, match="no clean images left of bee"):
