@@ -7,6 +7,7 @@ file unreadable (a missing column, another encoding) is an error here.
 import codecs
 import csv as text_csv
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -156,10 +157,14 @@ def _csv_header(line: bytes, path: str) -> list[str]:
         ) from error
     if not names:
         raise DataError(f"{path}: the file is empty, or its first line is; it needs a header line and rows")
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"{path}: the header names the column {name!r} twice; rename one of them")
+    _check_once(names, path)
     return names
+
+
+def _check_once(names: list[str], path: str) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise DataError(f"{path}: there are two columns {name!r}; rename one of them")
 
 
 def _csv_lines(
@@ -247,6 +252,7 @@ def _read_parquet(path: str, table: Table) -> Iterator[Block]:
         try:
             rows = parquet.ParquetFile(file)
             table.check_columns(rows.schema_arrow.names, path)
+            _check_once(rows.schema_arrow.names, path)
             wanted = [name for name in table.schema.names if name in rows.schema_arrow.names]
             for batch in rows.iter_batches(batch_size=BLOCK_ROWS, columns=wanted):
                 batch = pa.RecordBatch.from_arrays([c.cast(pa.string()) for c in batch.columns], wanted)

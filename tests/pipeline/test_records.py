@@ -152,7 +152,7 @@ def test_any_bytes_are_rows_or_a_data_error(tmp_path: Path, data: bytes) -> None
         ("v.csv", HEADER, "the file has a header line but no rows"),
         ("v.csv", HEADER.replace("answer", "anwser") + "a,c,w,yes\n", "did you mean 'anwser'? rename it"),
         ("v.csv", HEADER.replace(",", ";") + "a;c;w;yes\n", "needs the column 'image_id'"),
-        ("v.csv", "image_id," + HEADER + "a,a,c,w,yes\n", "names the column 'image_id' twice"),
+        ("v.csv", "image_id," + HEADER + "a,a,c,w,yes\n", "two columns 'image_id'"),
         ("v.csv", HEADER + "a,é,w,yes\n", "save it as UTF-8 text"),
         ("v.csv", (HEADER + "a,c,w,yes\n").replace("\n", "\r"), "the header cannot be read"),
         ("v.jsonl", "", "the file has no rows"),
@@ -256,3 +256,11 @@ def test_a_parquet_column_of_lists_is_told(write: Write) -> None:
 def test_places_take_the_name_that_the_caller_gives(write: Write) -> None:
     (part,) = read_records(write("v.csv", HEADER + "a,c,w,yes\n"), VOTE, "2020/v.csv")
     assert part.rows["row"].to_pylist() == ["2020/v.csv:2"]
+
+
+def test_two_parquet_columns_of_one_name_are_told(write: Write) -> None:
+    path = write("v.parquet", "")
+    columns = [*VOTE.required, VOTE.required[0]]
+    parquet.write_table(pa.table([["a"]] * len(columns), names=columns), path)
+    with pytest.raises(DataError, match=f"two columns '{VOTE.required[0]}'; rename one"):
+        list(read_records(path, VOTE))
