@@ -72,6 +72,12 @@ def test_a_missing_shard_or_manifest_is_told(dataset):
     assert "blue-0.20" in text
 
 
+def test_a_shard_that_is_not_of_the_set_is_told(dataset):
+    shard = next((dataset / "red-0.20").glob("*.parquet"))
+    shard.with_name("train-00009-of-00010.parquet").write_bytes(shard.read_bytes())
+    assert "red-0.20: train-00009-of-00010.parquet is not of this set" in problems(dataset)
+
+
 def test_a_changed_manifest_is_told(dataset):
     path = dataset / "red-0.20" / "_manifest.json"
     path.write_text(path.read_text().replace('"trial": 0', '"trial": 1'))
