@@ -7,6 +7,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
 from apache_beam.io.filesystem import CompressionTypes
@@ -67,6 +68,13 @@ def names(folder: str, pattern: str) -> list[str]:
             return fnmatch.filter(os.listdir(folder), pattern)
         return []
     return [FileSystems.split(path)[1] for path in _match(folder, pattern)]
+
+
+def folders_with(folder: str, name: str) -> list[str]:
+    """Names of the folders in a folder that hold a file of this name."""
+    if "://" not in folder:
+        return [path.parent.name for path in sorted(Path(folder).glob(f"*/{name}"))]
+    return [FileSystems.split(FileSystems.split(path)[0])[1] for path in _match(folder, f"*/{name}")]
 
 
 def check_output(path: str) -> None:

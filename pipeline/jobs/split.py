@@ -38,7 +38,7 @@ from schemas.errors import DataError
 from schemas.example import EXAMPLE, PICTURES
 from schemas.image import IMAGES
 from schemas.listed import LISTED_SET
-from schemas.manifest import Manifest
+from schemas.manifest import MANIFEST, Manifest
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
 
@@ -145,9 +145,8 @@ def _write(
     place, lists = folder(output), lists_folder(output)
     buckets = _buckets(config, pools, images)
     plans = _plans(config, pools, as_listed, images, buckets)
-    old = directory.find_manifest(lists)
-    is_known = old is not None and old.about.get("version") == STAGE_VERSIONS["split"]
-    difference = changes(pa.concat_tables(directory.read_shards(lists)), plans) if is_known else {}
+    before = _lists_before(lists)
+    difference = {} if before is None else changes(before, plans)
     stale = [plan for plan in plans if force or not plan.is_written(place)]
     _clear(place, [plan.name for plan in plans], [plan.name for plan in stale])
     _write_lists(lists, plans, buckets)
@@ -234,15 +233,37 @@ def _plans(
     return plans
 
 
+def _lists_before(lists: str) -> pa.Table | None:
+    """The lists of the build before, if they are whole, and as this version writes them."""
+    try:
+        version = directory.read_manifest(lists).about.get("version")
+        return pa.concat_tables(directory.read_shards(lists)) if version == STAGE_VERSIONS["split"] else None
+    except DataError:
+        return None
+
+
 def _clear(place: str, wanted: list[str], stale: list[str]) -> None:
-    """Take the dataset out of use, with the sets that are to be written, and remove those not wanted any more."""
-    old = directory.find_manifest(place)
+    """Take the dataset out of use, with the sets that are to be written, and remove those not wanted any more.
+
+    A build that was killed has left no manifest that names them, so they are looked for.
+    """
     directory.take_out_of_use(place)
-    for name in old.about.get("splits", {}) if old else ():
-        if name not in wanted:
+    for name in files.folders_with(place, MANIFEST):
+        if name not in wanted and _is_set(files.join(place, name), name):
             files.remove_folder(files.join(place, name))
     for name in stale:
         directory.open_for_writing(files.join(place, name))
+
+
+def _is_set(folder: str, name: str) -> bool:
+    """Whether a folder holds what a build has written there, and not a copy, say."""
+    try:
+        manifest = directory.read_manifest(folder)
+    except DataError:
+        return False
+    return manifest.table == (IMAGES if name == PICTURES else EXAMPLE).name and name == manifest.about.get(
+        "split", PICTURES
+    )
 
 
 def _write_lists(lists: str, plans: list[SetPlan], buckets: int) -> None:

@@ -54,8 +54,6 @@ def test_a_picture_missing_from_a_shared_dataset_is_told(shared, tmp_path, capsy
 
 
 def test_more_votes_rewrite_only_what_they_touch_as_if_built_at_once(world, tmp_path):
-    import shutil
-
     source, output = tmp_path / "source", tmp_path / "out"
     shutil.copytree(world.folder, source)
     arguments = ("--set", f"source={source}", *QUICK)
@@ -84,7 +82,10 @@ def test_more_votes_rewrite_only_what_they_touch_as_if_built_at_once(world, tmp_
 def test_a_new_level_leaves_the_others_alone(world, tmp_path):
     output = tmp_path / "out"
     assert build(world, output, *QUICK) == 0
+    (output / "dataset" / "_manifest.json").unlink()  # as if killed before what is unwanted was removed
+    shutil.copytree(output / "dataset" / "red-0.00", output / "dataset" / "mine")
     assert build(world, output, *QUICK, "--set", "noise.levels=[0.2, 0.4]") == 0
+    assert (output / "dataset" / "mine").exists()
     told = changed(output)
     assert told["written"] == ["blue-0.40", "red-0.40"]
     assert told["changed"].keys() == {"blue-0.00", "red-0.00", "blue-0.40", "red-0.40"}
@@ -97,3 +98,12 @@ def test_other_classes_than_those_of_ingest_are_told(world, built, tmp_path, cap
     command = ["split", "--config", str(world.config), "--output", str(tmp_path / "out"), ONE_PROCESS]
     assert main([*command, "--set", "classes=[ant, bee, dog]"]) == 1
     assert "cow is not among the classes" in capsys.readouterr().err
+
+
+def test_force_makes_damaged_manifests_anew(world, shared, tmp_path):
+    shutil.copytree(shared, tmp_path / "out")
+    for folder in ("dataset", "dataset/red-0.20", "split/examples"):
+        (tmp_path / "out" / folder / "_manifest.json").write_text("damaged")
+    command = ["split", "--config", str(world.config), "--output", str(tmp_path / "out"), ONE_PROCESS, *QUICK]
+    assert main([*command, "--set", "shards.mode=shared", "--force"]) == 0
+    assert digests(tmp_path / "out" / "dataset") == digests(shared / "dataset")
