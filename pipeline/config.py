@@ -127,7 +127,7 @@ class LabelConfig:
     """What has enough votes and is undecided: is used for nothing; the same, and is asked again beyond max_votes;
     gets the more probable answer (majority: by Dawid-Skene); gets yes or no by a keyed hash."""
     duplicates: Literal["first", "last", "reject"] = "first"
-    """Which of several answers of one worker to a question counts, in order of file and line; reject: none."""
+    """Which of several answers of one worker to a question counts, in order of time, then of file and line; reject: none."""
     answers: dict[str, str] | None = None
     """Other words for yes, no and unsure: {maybe: unsure, right: "yes"} (YAML takes a bare yes for true)."""
     choices: bool = False

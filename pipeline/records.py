@@ -33,7 +33,7 @@ class Records:
     """A batch of rows as they stand in the file.
 
     `rows` has every column of the table and `row`, all strings; an empty field is null. `malformed` holds
-    (row, text) of lines with too few or too many fields.
+    (row, text) of lines that are no rows: where each stands, and why.
     """
 
     rows: pa.Table

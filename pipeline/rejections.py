@@ -40,37 +40,32 @@ def printable(text: str) -> str:
 
 def reject(
     rows: pa.Table,
-    code: str | np.ndarray,
-    detail: str | list[str] = "",
+    codes: np.ndarray,
+    details: list[str],
     asked: Sequence[Asked | None] | None = None,
 ) -> pa.Table:
-    """The rejection table of `rows`, which have `row` and perhaps `image_id` and `class_name`.
+    """The rejection table of `rows` (n), which have `row`, `image_id` and `class_name`.
 
-    `code` and `detail` are one for all rows or one for each.
+    `codes` (n,), `details` and `asked`, where URLs were asked for, have one for each row.
     """
-    n = rows.num_rows
-    codes = [code] * n if isinstance(code, str) else list(code)
-    details = [detail] * n if isinstance(detail, str) else detail
 
     def shown(name: str) -> list[str | None]:
-        if name not in rows.column_names:
-            return [None] * n
         return [None if value is None else printable(value) for value in rows[name].to_pylist()]
 
     columns = {
         "row": rows["row"],
         "image_id": shown("image_id"),
         "class_name": shown("class_name"),
-        "code": codes,
+        "code": list(codes),
         "detail": details,
     }
     for field in fields(Asked):
-        columns[field.name] = [getattr(one, field.name, None) for one in asked or [None] * n]
+        columns[field.name] = [getattr(one, field.name, None) for one in asked or [None] * rows.num_rows]
     return pa.table(columns, schema=REJECTION.schema)
 
 
 def malformed_rows(lines: Iterable[tuple[str, str]]) -> pa.Table:
-    """The rejection table of lines that have too few or too many fields."""
+    """The rejection table of lines that are no rows: the place of each, and why."""
     return REJECTION.from_rows(
         {"row": row, "code": "malformed_row", "detail": printable(text)} for row, text in lines
     )

@@ -56,13 +56,33 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
 
 
 def _load(text: str) -> Any:
-    """Parse YAML; what else than YAMLError the parser raises becomes one."""
+    """As yaml.safe_load, but a key that stands twice is an error, and whatever the parser raises is a YAMLError."""
+    loader = yaml.SafeLoader(text)
     try:
-        return yaml.safe_load(text)
+        node = loader.get_single_node()
+        _check_keys(node, set())
+        return None if node is None else loader.construct_document(node)
     except ValueError as error:
         raise yaml.YAMLError(f"{error}; put what looks like a date and is none in quotes") from error
     except RecursionError as error:
         raise yaml.YAMLError("nested too deep") from error
+
+
+def _check_keys(node: yaml.Node | None, checked: set[int]) -> None:
+    """YAML forbids a key to stand twice; its parser would keep the last one and say nothing."""
+    if id(node) in checked:  # an alias
+        return
+    checked.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        names: set[str] = set()
+        for key, value in node.value:
+            _check_keys(value, checked)
+            if isinstance(key, yaml.ScalarNode) and key.value in names:
+                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice", problem_mark=key.start_mark)
+            names.add(str(key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _check_keys(value, checked)
 
 
 def build(kind: type[T], raw: Mapping[str, Any], where: str = "config") -> T:
@@ -134,7 +154,7 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
     if kind is float and isinstance(raw, int | str) and not isinstance(raw, bool):
         try:
             return float(raw)  # YAML 1.1 reads 1e-3 as a string
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     if kind is Any or (isinstance(raw, kind) and not (kind is int and isinstance(raw, bool))):
         return raw

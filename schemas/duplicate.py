@@ -7,8 +7,6 @@ from schemas.table import Table, column
 # How a picture may lie against another one. The hash of a picture turned so is made from its own (dedupe/turns.py).
 TURNS = ("none", "mirrored", "flipped", "turned 180°", "transposed", "turned 90°", "transverse")
 
-REASONS = ("leak", "exact", "near")
-
 DUPLICATE = Table(
     "duplicate",
     pa.schema(

@@ -6,7 +6,7 @@ from schemas.table import Table, column
 
 CODES = {
     # any row
-    "malformed_row": "the line has too few or too many fields",
+    "malformed_row": "no row: too few or too many fields, no JSON object, or an answer that its tool calls skipped",
     "missing_value": "a required field of the row is empty",
     "bad_id": "the id holds control characters, a path separator, or is longer than 200 bytes",
     # rows of a retrieval list

@@ -13,8 +13,6 @@ from pipeline.ingest.container import open_container, png_is_short
 from pipeline.ingest.geometry import reduction
 from pipeline.rejections import Rejected
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
-
 
 @dataclass(frozen=True)
 class Decoded:

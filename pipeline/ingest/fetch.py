@@ -52,7 +52,7 @@ class Fetcher:
 
     def __init__(self, base: str, config: IngestConfig) -> None:
         self._base, self._config = base, config
-        self._real_base = os.path.realpath(base) + os.sep
+        self._real_base = os.path.join(os.path.realpath(base), "")  # with a separator behind it
         self._waits_for_files = "://" in base
         self._loop: asyncio.AbstractEventLoop | None = None
         self._web: Web | None = None

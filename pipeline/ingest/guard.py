@@ -78,7 +78,7 @@ def open_connector() -> TCPConnector:
 
 
 def _connector(resolver: AbstractResolver, socket_factory: object) -> TCPConnector:
-    # How many connections there are, and to which host, is the Fetcher's to limit.
+    # How many connections there are, and to which host, is limited by who asks (web.py, hosts.py).
     return TCPConnector(
         limit=0,
         resolver=resolver,

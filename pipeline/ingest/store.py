@@ -25,6 +25,7 @@ from pyarrow import parquet
 from pipeline import files
 from pipeline.config import IngestConfig
 from pipeline.rejections import Asked, Rejected
+from schemas.errors import DataError
 
 INDEX = "index.parquet"
 REMOTE_BYTES = 64 << 20
@@ -59,7 +60,10 @@ class Entry:
 
 
 def begin_run(folder: str) -> int:
-    """Gather all logs into the index; returns the number of the run, which is higher than those before."""
+    """Gather all logs into the index; returns the number of the run, which is higher than those before.
+
+    Raises DataError, naming the log, where one is damaged within.
+    """
     logs = sorted(files.names(folder, "*.jsonl"))
     if not logs:
         return 1
@@ -84,13 +88,18 @@ def begin_run(folder: str) -> int:
 
 
 def _read_log(folder: str, log: str) -> pa.Table:
-    with files.open_read(files.join(folder, log)) as file:
+    path = files.join(folder, log)
+    with files.open_read(path) as file:
         data = file.read()
     whole = data[: data.rfind(b"\n") + 1]
     if not whole:
         return _INDEX.empty_table()
     options = arrow_json.ParseOptions(explicit_schema=LOG, unexpected_field_behavior="ignore")
-    rows = arrow_json.read_json(pa.BufferReader(whole), parse_options=options)
+    one_block = arrow_json.ReadOptions(block_size=len(whole))  # no line may be longer than a block
+    try:
+        rows = arrow_json.read_json(pa.BufferReader(whole), one_block, options)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: damaged ({error}); remove it, what it tells of is fetched again") from error
     return rows.select(LOG.names).append_column(
         _INDEX.field("log"), pa.array([log] * rows.num_rows, pa.string())
     )

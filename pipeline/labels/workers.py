@@ -17,9 +17,8 @@ YES, NO = ANSWERS.index("yes"), ANSWERS.index("no")
 
 # `yes_no` counts the votes no where the others lean to yes, and so on.
 LEANS = ["yes_yes", "yes_no", "no_yes", "no_no"]
-# Of the votes with a time on which the others lean to a side: how many, how many agree, and what a line through
-# agreement over time is made of (t in days since EPOCH).
-TREND = ["dated", "dated_agree", "t", "tt", "t_agree"]
+# Of the votes with a time on which the others lean to a side, `dated` counts all and `dated_agree` those that agree;
+# `t`, `tt` and `t_agree`, sums of days since EPOCH, are what a line through agreement over time is made of.
 EPOCH = 18262.0  # 2020-01-01 in days since 1970: squares of days near to now lose no digits
 
 

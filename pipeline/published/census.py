@@ -1,7 +1,7 @@
 """What each released split really holds: its lines, looked up in the annotations and among the clean images."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass, fields
 
 from pipeline.published.problems import Problems, table
 from pipeline.published.release import Annotation, Release, ReleasedSplit
@@ -97,17 +97,9 @@ def usable(split: ReleasedSplit, known: Known, problems: Problems) -> tuple[list
 
 def census_table(censuses: list[Census]) -> list[str]:
     """The counts of all splits as lines of text."""
-    heads = [name.replace("_", " ") for name in asdict(censuses[0])]
-    rows = [
-        [
-            f"{value:.2%}"
-            if name in ("nominal", "realised")
-            else f"{value:,}"
-            if value != one.split
-            else value
-            for name, value in asdict(one).items()
-        ]
-        + (["not what the name says"] if one.is_off else [""])
-        for one in censuses
-    ]
-    return table([[*heads, ""], *rows])
+    rows = [[*(field.name.replace("_", " ") for field in fields(Census)), ""]]
+    for one in censuses:
+        name, *counts, nominal, realised = astuple(one)
+        told = "not what the name says" if one.is_off else ""
+        rows.append([name, *(f"{count:,}" for count in counts), f"{nominal:.2%}", f"{realised:.2%}", told])
+    return table(rows)

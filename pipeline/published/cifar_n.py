@@ -61,6 +61,8 @@ def import_cifar_n(
     names = list(class_names or (CIFAR_10 if classes == 10 else []))
     if len(names) != classes:
         raise UsageError(f"--classes: {len(names)} names, but the labels have {classes} classes; one a line")
+    if len(set(names)) < len(names):
+        raise UsageError("--classes: two classes have one name; rename one")
     if "{index}" not in image_id:
         raise UsageError(f"--image-id {image_id!r}: it must have {{index}} where the number goes")
     if (side_info or tfds_order) and not order:

@@ -91,11 +91,11 @@ def _class_names(archive: Archive, name: str) -> list[str]:
     place = archive.place(name)
     if len(names) < 2:
         raise DataError(f"{place}: {len(names)} class names; one a line is needed, of two classes at least")
+    lines: dict[str, int] = {}
     for number, class_name in enumerate(names, 1):
         if not class_name or not class_name.isprintable():
             raise DataError(f"{place}, line {number}: {class_name!r} is no class name; mend the line")
-        if names.index(class_name) + 1 < number:
-            first = names.index(class_name) + 1
+        if (first := lines.setdefault(class_name, number)) < number:
             raise DataError(f"{place}, line {number}: {class_name!r} stands in line {first} too; rename one")
     return names
 

@@ -247,9 +247,14 @@ def _usable(hit: Hit, kind: str) -> Hit | None:
     """The hit, if its URL is one that can be fetched and its kind, where it is told, one that can be read."""
     if len(hit.url) > 2000 or (kind and kind.lower() not in _READABLE):
         return None
+    return hit if is_web_address(hit.url) else None
+
+
+def is_web_address(text: str) -> bool:
+    """Whether it is an http or https URL with a host."""
     try:
-        url = httpx.URL(hit.url)
+        url = httpx.URL(text)
     except (httpx.InvalidURL, ValueError):
-        return None
+        return False
     port = 80 if url.port is None else url.port
-    return hit if url.scheme in ("http", "https") and url.host and 0 < port < 1 << 16 else None
+    return url.scheme in ("http", "https") and bool(url.host) and 0 < port < 1 << 16

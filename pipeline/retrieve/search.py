@@ -60,10 +60,10 @@ def class_queries(
     }
 
 
-def retrieve(
-    request: Request, client: Client, output: str, say: Callable[[str], None] = lambda _: None
-) -> dict[str, Any]:
-    """Search, and write `output` when all is there; returns counts. Raises DataError if the provider gives up.
+def retrieve(request: Request, client: Client, output: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Search, and write `output` when all is there; says what each class got, returns counts.
+
+    Raises UsageError where `output` cannot be a new list, DataError if the provider gives up.
 
     Every page that came is kept beside `output` until then, so that a stopped search goes on from there.
     """

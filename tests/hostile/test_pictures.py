@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.config import IngestConfig
-from pipeline.ingest.decode import FORMATS, decode
+from pipeline.ingest.decode import decode
 from pipeline.ingest.normalise import encode, normalise
 from pipeline.rejections import Rejected
 from tests.hostile.pictures import CASES, PICTURE, plain, saved
+from tests.pipeline.ingest.conftest import FORMATS
 
 CONFIG = IngestConfig(size=16)
 

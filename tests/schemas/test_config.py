@@ -46,6 +46,7 @@ def made(text: str, *overrides: str) -> Outer:
         ("{source: x, levels: 0.5}", "a.yaml.levels: expected a list, got 0.5"),
         ("{source: x, levels: [0, half]}", "a.yaml.levels[1]: expected float, got 'half'"),
         ("{source: x, levels: [true]}", "a.yaml.levels[0]: expected float, got True"),
+        ("{source: x, levels: [1" + "0" * 400 + "]}", "a.yaml.levels[0]: expected float, got 1000"),
         ("{source: x, inner: 3}", "a.yaml.inner: expected keys and values, got 3"),
         ("{source: x, inner: {method: smell}}", "a.yaml.inner.method: 'smell' is not one of text, image"),
         ("{source: x, class_map: [a]}", "a.yaml.class_map: expected keys and values, got ['a']"),
@@ -63,12 +64,22 @@ def made(text: str, *overrides: str) -> Outer:
             "a.yaml: month must be in 1..12; put what looks like a date and is none in quotes",
         ),
         ("source: " + "[" * 500, "a.yaml: nested too deep"),
+        (
+            "source: x\nrows: 2\nrows: 3",
+            "a.yaml: 'rows' stands twice\n  in \"<unicode string>\", line 3, column 1",
+        ),
+        ("{source: x, inner: {share: 1, share: 1}}", "a.yaml: 'share' stands twice"),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_remedy(text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         made(text)
     assert message in str(caught.value)
+
+
+def test_what_is_named_once_may_be_used_twice() -> None:
+    config = made("source: &name x\nclass_map: {a: *name, b: *name}")
+    assert config == Outer("x", class_map={"a": "x", "b": "x"})
 
 
 def test_what_yaml_has_no_type_for_is_converted() -> None:

@@ -6,6 +6,7 @@ google.cloud.datalabeling.v1beta1.OperatorMetadata.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -101,7 +102,8 @@ def _count(value: object) -> int | None:
     if value is None:
         return 0
     written = text(value) or ""
-    return int(written) if written.isascii() and written.isdigit() and int(written) <= MOST_VOTES else None
+    number = int(written) if re.fullmatch("[0-9]{1,9}", written) else MOST_VOTES + 1
+    return number if number <= MOST_VOTES else None
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -98,6 +98,7 @@ def smooth() -> Callable[[int, int, int], Image.Image]:
 
 
 Encode = Callable[..., bytes]
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")  # those that are accepted, as Pillow names them
 
 
 @pytest.fixture

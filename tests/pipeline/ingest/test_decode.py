@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.config import IngestConfig
-from pipeline.ingest.decode import FORMATS, decode
+from pipeline.ingest.decode import decode
 from pipeline.ingest.normalise import normalise
 from pipeline.rejections import Rejected
+from tests.pipeline.ingest.conftest import FORMATS
 from tests.pipeline.ingest.png import png
 
 Draw = Callable[[int, int, int], Image.Image]

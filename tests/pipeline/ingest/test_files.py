@@ -15,6 +15,11 @@ def test_a_file_below_the_base_folder_is_read(get: Get) -> None:
     assert body(get(path="sub/a.jpg")) == b"picture"
 
 
+def test_the_base_folder_may_be_the_root(get: Get) -> None:
+    (get.base / "a.jpg").write_bytes(b"picture")
+    assert body(Get(Path("/"), get.folder)(path=str(get.base / "a.jpg")[1:])) == b"picture"
+
+
 @pytest.mark.parametrize("path", ["missing.jpg", "a.txt/b.jpg"])
 def test_what_is_not_there_is_not_found(get: Get, path: str) -> None:
     (get.base / "a.txt").write_bytes(b"x")

@@ -11,6 +11,7 @@ from pipeline.config import IngestConfig
 from pipeline.ingest import store as store_module
 from pipeline.ingest.store import Entry, Store, begin_run
 from pipeline.rejections import Asked, Rejected
+from schemas.errors import DataError
 
 CONFIG = IngestConfig(contact="test@example.org")
 
@@ -68,6 +69,22 @@ def test_a_log_with_no_whole_line_says_nothing(tmp_path):
     log.write_bytes(log.read_bytes()[:-1])
     assert kept(tmp_path, "u1") == {}
     assert begin_run(str(tmp_path)) == 2
+
+
+def test_a_log_that_is_damaged_within_is_named(tmp_path):
+    put(opened(tmp_path), "u1", b"one")
+    (log,) = logs(tmp_path)
+    log.write_bytes(b'{"url": "u0", "sh' + log.read_bytes())
+    with pytest.raises(DataError, match=rf"{log.name}: damaged .* remove it"):
+        begin_run(str(tmp_path))
+
+
+def test_a_url_without_end_is_remembered_too(tmp_path):
+    url = "http://x.test/" + "a" * 3_000_000  # more than Arrow reads at once
+    store = opened(tmp_path)
+    store.put_rejected(url, Rejected("timeout", "", Asked("x.test")))
+    store.close()
+    assert opened(tmp_path, url).known.keys() == {url}
 
 
 def test_a_body_that_no_line_speaks_of_is_not_known(tmp_path):

@@ -263,6 +263,7 @@ def test_damaged_lines_of_google_are_told_and_counted(tmp_path):
     path = jsonl(
         tmp_path / "export.jsonl",
         example("gs://b/cat/a.png", ("yes", {"totalVotes": 10**9, "labelVotes": 2})),
+        example("gs://b/cat/a.png", ("yes", {"totalVotes": "9" * 5000, "labelVotes": 2})),
         [],
         {"imageGcsUri": 3, "classificationAnnotation": "yes"},
         {
@@ -272,10 +273,10 @@ def test_damaged_lines_of_google_are_told_and_counted(tmp_path):
     )
     path.write_text(path.read_text() + "{\n\n")
     (records,) = read_votes(str(path))
-    assert [text.split(":")[0] for _, text in records.malformed] == ["line 1", "line 2", "line 5"]
+    assert [text.split(":")[0] for _, text in records.malformed] == ["line 1", "line 2", "line 3", "line 6"]
     assert check_votes(records.rows)[1]["code"].to_pylist() == ["missing_value"] * 3
     path.write_bytes(path.read_bytes() + b"\xff\n")
-    with pytest.raises(DataError, match=r"export.jsonl, line 7: .* export it again as UTF-8"):
+    with pytest.raises(DataError, match=r"export.jsonl, line 8: .* export it again as UTF-8"):
         list(read_votes(str(path)))
 
 

@@ -25,8 +25,8 @@ GOOD = {
 AS_READ = pa.schema([(name, pa.string()) for name in [*VOTE.schema.names, "row"]])
 
 
-def checked(*rows: dict[str, str | None]) -> tuple[pa.Table, pa.Table]:
-    return check_votes(pa.Table.from_pylist(list(rows), schema=AS_READ))
+def checked(*rows: dict[str, str | None], choices: tuple[str, ...] = ()) -> tuple[pa.Table, pa.Table]:
+    return check_votes(pa.Table.from_pylist(list(rows), schema=AS_READ), choices=choices)
 
 
 def test_a_good_vote_passes() -> None:
@@ -95,10 +95,15 @@ VALUE = st.none() | st.sampled_from(["", "a", "yes", "NO", "?", "é\n", "1"])
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
-@given(st.lists(st.fixed_dictionaries(dict.fromkeys(AS_READ.names, VALUE)), max_size=8))
-def test_every_vote_is_good_or_rejected(rows: list[dict[str, str | None]]) -> None:
+@given(
+    st.lists(st.fixed_dictionaries(dict.fromkeys(AS_READ.names, VALUE)), max_size=8),
+    st.sampled_from([(), ("a", "1")]),
+)
+def test_every_vote_is_good_or_rejected(rows: list[dict[str, str | None]], choices: tuple[str, ...]) -> None:
     rows = [row | {"row": f"v.csv:{i}"} for i, row in enumerate(rows)]
-    good, bad = checked(*rows)
+    good, bad = checked(*rows, choices=choices)
+    needed = ["image_id", "worker_id", "answer", *([] if choices else ["class_name"])]
+    assert not any(good[name].null_count for name in needed)
     places = good["row"].to_pylist() + bad["row"].to_pylist()
     assert sorted(places) == sorted(str(row["row"]) for row in rows)
     assert set(bad["code"].to_pylist()) <= set(CODES)

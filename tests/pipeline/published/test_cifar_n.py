@@ -32,6 +32,7 @@ def files(tmp_path):
         "Image-batch,Worker1-id,Work-time-in-seconds-1,Worker2-id,Work-time-in-seconds-2,"
         "Worker3-id,Work-time-in-seconds-3\n0--1,11,20,12,40,13,60\n2--3,21,2,22,4,11,6\n"
     )
+    (tmp_path / "twice.txt").write_text("\n".join([*CIFAR_10[1:], "ship"]))
     return tmp_path
 
 
@@ -151,6 +152,7 @@ def test_damaged_arrays_are_told(files, capsys):
         (["--tfds-order"], 2, "need --image-order"),
         (["--image-id", "x"], 2, "must have {index}"),
         (["--classes", "side.csv"], 2, "3 names, but the labels have 10"),
+        (["--classes", "twice.txt"], 2, "two classes have one name"),
         (["--image-order", "side.csv"], 1, "no plain array"),
         (["--side-info", "labels.csv", "--image-order", "order.npy"], 1, "no column Image-batch"),
     ],

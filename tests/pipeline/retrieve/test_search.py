@@ -134,6 +134,8 @@ def test_what_another_search_left_is_not_mixed_in(search: Search, replay: Replay
         (["--per-class", "0"], "--per-class is 1 or more, got 0"),
         (["--classes", "ant", "ant"], "classes are one or more, each named once"),
         (["--provider", "google"], "set GOOGLE_API_KEY and GOOGLE_CSE_ID in the environment"),
+        (["--endpoint", "http://[::1"], "--endpoint http://[::1: give an http or https address"),
+        (["--endpoint", "ftp://x.test/"], "--endpoint ftp://x.test/: give an http or https address"),
         (["--output", "gs://bucket/list.csv"], "give a local file that ends in .csv, .jsonl, .parquet"),
         (["--output", "list.txt"], "give a local file that ends in"),
         (["--surprise"], "retrieve does not know --surprise"),

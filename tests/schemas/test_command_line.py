@@ -1,0 +1,47 @@
+"""What a fault becomes: an exit code, and a line that says what to do."""
+
+from collections.abc import Callable
+
+import pytest
+
+from schemas.command_line import carry_out
+from schemas.errors import DataError, UsageError
+
+EXTRAS = {"duckdb": "report"}
+
+
+def failing(error: BaseException) -> Callable[[], int]:
+    def verb() -> int:
+        raise error
+
+    return verb
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UsageError("no verb 'biuld'; build?"), 2, "error: no verb 'biuld'; build?"),
+        (DataError("a.csv: no rows"), 1, "error: a.csv: no rows"),
+        (
+            ModuleNotFoundError("No module named 'duckdb'", name="duckdb"),
+            1,
+            "error: duckdb is not installed; pip install 'controlled-noise[report]'",
+        ),
+        (KeyboardInterrupt(), 130, "stopped; what is finished is kept"),
+    ],
+)
+def test_a_fault_of_the_users_is_told_without_a_traceback(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert carry_out(failing(error), EXTRAS) == code
+    assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.mark.parametrize("error", [ModuleNotFoundError("No module named 'x'", name="x"), KeyError("x")])
+def test_a_bug_keeps_its_traceback(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        carry_out(failing(error), EXTRAS)
+
+
+def test_the_exit_code_of_a_verb_that_ends_is_its_own() -> None:
+    assert carry_out(lambda: 7, EXTRAS) == 7

@@ -1,0 +1,65 @@
+"""What a run can go on from, and what it refuses to."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from schemas.errors import DataError
+from training import checkpoint
+
+WEIGHTS = {"weight": torch.arange(6.0).reshape(2, 3), "steps": torch.tensor(4)}
+CPU = torch.device("cpu")
+
+
+def test_the_newest_checkpoint_comes_back_and_older_ones_go(tmp_path: Path) -> None:
+    for step in (9, 10, 100):
+        checkpoint.save(tmp_path, WEIGHTS, {"epoch": step}, step, keep=2)
+    tensors, state = checkpoint.load(tmp_path, CPU)
+    assert state == {"epoch": 100}
+    assert tensors.keys() == WEIGHTS.keys()
+    assert all(torch.equal(tensors[name], WEIGHTS[name]) for name in WEIGHTS)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / checkpoint.NAME.format(step) for step in (10, 100)]
+
+
+def test_what_a_killed_writer_has_left_goes_with_the_next_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / ".checkpoint.123").write_bytes(b"half of one")
+    checkpoint.save(tmp_path, WEIGHTS, {}, 1)
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.NAME.format(1)]
+
+
+@pytest.mark.parametrize("size", [0, 5, 40, -1])
+def test_a_checkpoint_that_was_cut_off_is_named_and_the_remedy_told(tmp_path: Path, size: int) -> None:
+    checkpoint.save(tmp_path, WEIGHTS, {}, 1)
+    path = checkpoint.newest(tmp_path)
+    assert path is not None
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(DataError, match=rf"{path.name}: damaged checkpoint .*delete it"):
+        checkpoint.load(tmp_path, CPU)
+
+
+def test_a_safetensors_file_of_somebody_else_is_no_checkpoint(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(WEIGHTS, tmp_path / checkpoint.NAME.format(1))  # without our state in its header
+    with pytest.raises(DataError, match="damaged checkpoint"):
+        checkpoint.load(tmp_path, CPU)
+
+
+def test_a_folder_without_a_checkpoint_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no checkpoint; train first"):
+        checkpoint.load(tmp_path, CPU)
+
+
+@pytest.mark.parametrize(
+    ("saved", "said"),
+    [
+        ({"weight": torch.zeros(2, 3)}, "another network or method"),
+        ({**WEIGHTS, "bias": torch.zeros(3)}, r"another network or method wrote this checkpoint \(bias"),
+        ({**WEIGHTS, "weight": torch.zeros(3, 2)}, r"weight has shape \[3, 2\], not \[2, 3\]"),
+    ],
+)
+def test_weights_of_another_network_are_refused(saved: dict[str, torch.Tensor], said: str) -> None:
+    into = {name: tensor.clone() for name, tensor in WEIGHTS.items()}
+    with pytest.raises(DataError, match=said):
+        checkpoint.restore(into, saved, Path("run"))
