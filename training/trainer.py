@@ -83,10 +83,8 @@ class Trainer:
         self.tally = metrics.Tally(device)
         self.step = self.epoch = self.position = 0
         self.seconds = 0.0
-        self.clocked, self.due = (
-            0.0,
-            math.inf,
-        )  # moments: counted until; the next checkpoint, of the first process
+        self.clocked = 0.0  # moment up to which seconds and energy are counted
+        self.due = math.inf  # moment of the next checkpoint, in the process that writes them
         self.meter = EnergyMeter(device)
         # joules, of the counters that could be read on every machine that had a part in the run
         self.energy = dict.fromkeys(self.meter.read(), 0.0)
