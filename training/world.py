@@ -20,8 +20,7 @@ from schemas.errors import UsageError
 from training.data.order import share
 from training.device import choose_device
 
-# Others wait while the first process copies a set from afar. What dies is seen by torchrun, which ends them all.
-PATIENCE = timedelta(days=1)
+PATIENCE = timedelta(days=1)  # of those who wait while the first process copies a set from afar
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,8 @@ class World:
 
     rank: int = 0
     size: int = 1
+    waiting: dist.ProcessGroup | None = None
+    """The group that waits for each other: over sockets, which also tell when one has died."""
 
     def share(self, count: int) -> slice:
         """Return this process's part of `count` places."""
@@ -65,7 +66,7 @@ class World:
     def wait(self) -> None:
         """Wait until all processes are here."""
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(self.waiting)
 
 
 @contextlib.contextmanager
@@ -78,9 +79,11 @@ def join_world() -> Iterator[tuple[World, torch.device]]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    waiting = dist.new_group(backend="gloo", timeout=PATIENCE)
+    assert isinstance(waiting, dist.ProcessGroup)  # every process is in it
     try:
-        yield World(dist.get_rank(), dist.get_world_size()), device
+        yield World(dist.get_rank(), dist.get_world_size(), waiting), device
     finally:
         dist.destroy_process_group()
 
