@@ -9,11 +9,11 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from schemas.errors import UsageError
@@ -88,6 +88,24 @@ def join_world() -> Iterator[tuple[World, torch.device]]:
         dist.destroy_process_group()
 
 
+class _Sum(torch.autograd.Function):
+    """Sum of a tensor over the processes; so the gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(_: Any, tensor: Tensor) -> Tensor:
+        """Add up."""
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        """Add up the gradients."""
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+
 class SharedBatchNorm(nn.BatchNorm2d):
     """Batch norm over the batches of all processes, for the CPU, where torch has none."""
 
@@ -97,10 +115,10 @@ class SharedBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         full = x.float()
         count = torch.tensor([float(full.numel() // full.shape[1])])
-        total = all_reduce(torch.cat([full.sum(dim=(0, 2, 3)), count]))
+        total = _Sum.apply(torch.cat([full.sum(dim=(0, 2, 3)), count]))
         seen, mean = total[-1], total[:-1] / total[-1]
         centred = full - mean[:, None, None]
-        variance = all_reduce(centred.square().sum(dim=(0, 2, 3))) / seen
+        variance = _Sum.apply(centred.square().sum(dim=(0, 2, 3))) / seen
         if self.track_running_stats:
             with torch.no_grad():
                 assert self.running_mean is not None
