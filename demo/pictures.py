@@ -18,16 +18,18 @@ ENCODINGS = {"jpg": ("JPEG", 0.8), "png": ("PNG", 0.1), "webp": ("WEBP", 0.1)}
 class Style:
     """How hard the pictures are; each number makes one thing vary more.
 
-    `hue_bias` is the share of things in the colour that their kind often has; `contrast` the least distance
-    between thing and background in brightness; `noise` the standard deviation of the grain, in [0, 1].
+    `clutter` is the most small things behind it, half as many before it; `hue_bias` the share of things in the
+    colour that their kind often has; `contrast` the least distance between thing and background in brightness;
+    `noise` the most standard deviation of the grain, in [0, 1]; `size` the least and the most of half the picture
+    that it reaches; `turn` the most that it is turned, in radians.
     """
 
-    clutter: int = 5
-    hue_bias: float = 0.35
-    contrast: float = 0.12
-    noise: float = 0.05
-    size: tuple[float, float] = (0.42, 0.8)
-    turn: float = np.pi
+    clutter: int
+    hue_bias: float
+    contrast: float
+    noise: float
+    size: tuple[float, float]
+    turn: float
 
 
 def _colour(rng: np.random.Generator, hue: float | None, value: float) -> np.ndarray:
@@ -68,7 +70,7 @@ def _background(rng: np.random.Generator, x: Plane, y: Plane, value: float) -> n
     return first + (second - first) * (strength * wave)[..., None]
 
 
-def draw(kind: str, seed: tuple[int, ...], style: Style = Style()) -> Image.Image:
+def draw(kind: str, seed: tuple[int, ...], style: Style) -> Image.Image:
     """Draw one picture of `kind` (a key of KINDS), 48 to 88 pixels a side; the same seed, the same picture."""
     rng = np.random.default_rng(seed)
     thing = KINDS[kind]

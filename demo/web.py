@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 
@@ -19,21 +18,9 @@ class Page:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Site = Path | Mapping[str, Page | bytes]
-
-
-def _find(site: Site, path: str) -> Page:
-    if isinstance(site, Path):
-        file = (site / path).resolve()
-        inside = file.is_relative_to(site.resolve()) and file.is_file()
-        return Page(file.read_bytes()) if inside else Page(b"not found", 404)
-    found = site.get(path, Page(b"not found", 404))
-    return Page(found) if isinstance(found, bytes) else found
-
-
 @contextlib.contextmanager
-def serve(site: Site) -> Iterator[str]:
-    """Serve a folder, or pages by path (without a leading slash), and give the base URL, without a last slash.
+def serve(pages: Mapping[str, Page]) -> Iterator[str]:
+    """Serve pages by path (without a leading slash), and give the base URL, without a last slash.
 
     On 127.0.0.1, at a port that the system chooses; every request has a thread, connections are kept alive.
     """
@@ -44,7 +31,7 @@ def serve(site: Site) -> Iterator[str]:
 
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path).lstrip("/")
-            page = _find(site, path)
+            page = pages.get(path, Page(b"not found", 404))
             content_type = mimetypes.guess_type(path)[0] or "application/octet-stream"
             headers = {"Content-Type": content_type, "Content-Length": str(len(page.body)), **page.headers}
             self.send_response(page.status)

@@ -1,6 +1,8 @@
 """What both command lines share: how a verb is declared, and which exit code a fault becomes."""
 
 import argparse
+import os
+import select
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 from schemas.errors import DataError, UsageError
 
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+UNREAD = 141  # what a shell says of a program that SIGPIPE ended
 
 
 def add_verb(verbs: Any, name: str, about: str, example: str, more: str = "") -> argparse.ArgumentParser:
@@ -30,7 +33,14 @@ def carry_out(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
     `extras` names the extra of the package that brings a module. Whatever is no fault of the user's is raised.
     """
     try:
-        return verb()
+        code = verb()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's last flush fails, too
+        return UNREAD
     except UsageError as error:
         return _end(WRONG_USAGE, f"error: {error}")
     except DataError as error:
@@ -47,3 +57,10 @@ def carry_out(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
 def _end(code: int, text: str) -> int:
     print(text, file=sys.stderr)
     return code
+
+
+def _unread() -> bool:
+    """Whether whoever read our standard output has left, as `head` does."""
+    asked = select.poll()
+    asked.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in asked.poll(0))

@@ -39,8 +39,9 @@ def cli() -> str:
         "",
         MADE,
         "Exit codes of every verb: 0 done, 1 the data or the run failed, 2 wrong usage, 130 interrupted (Ctrl-C; the same",
-        "command goes on where it was). What a verb has to say goes to standard output, progress and errors to standard",
-        "error; `--json` prints one JSON value instead, and `--help` shows an example.",
+        "command goes on where it was), 141 nobody reads the output any more (`| head`). What a verb has to say goes to",
+        "standard output, progress and errors to standard error; `--json` prints one JSON value instead, and `--help` shows",
+        "an example.",
     ]
     for prog, parser in (
         ("python -m pipeline", pipeline_line.parser()),

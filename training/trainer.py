@@ -1,5 +1,6 @@
 """The training loop: from a configuration and two sets to a finished run folder."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,7 +31,8 @@ from training.randomness import generator, key
 from training.run_directory import RESULT, describe, open_run, read_result, write_json
 from training.world import World, share_norms
 
-CHECKPOINT_SECONDS = 20.0
+CHECKPOINT_SECONDS = 20.0  # between two checkpoints
+WRITING = 0.02  # share of the time that they may take: those of large networks come less often
 ASK_EVERY = 20  # steps between which several processes ask each other whether to stop
 COUNTERS = ("step", "epoch", "position", "seconds", "energy")
 
@@ -81,6 +83,8 @@ class Trainer:
         self.tally = metrics.Tally(device)
         self.step = self.epoch = self.position = 0
         self.seconds = 0.0
+        self.clocked = 0.0  # moment up to which seconds and energy are counted
+        self.due = math.inf  # moment of the next checkpoint, in the process that writes them
         self.meter = EnergyMeter(device)
         # joules, of the counters that could be read on every machine that had a part in the run
         self.energy = dict.fromkeys(self.meter.read(), 0.0)
@@ -108,30 +112,25 @@ class Trainer:
             self._load(directory)
         if leader:
             metrics.keep_until(directory, self.step)
-        epochs, saved = self.config.epochs, time.monotonic()
+        epochs, self.clocked = self.config.epochs, time.monotonic()
+        if leader:
+            self.due = self.clocked + CHECKPOINT_SECONDS
         gpus = [self.device] if self.device.type == "cuda" else []
         fast = kernels(self.device, self.config.deterministic)
         shown = progress and leader
         with self._bar(shown) as bar, fast, torch.random.fork_rng(devices=gpus):
             self.meter.read()
             while self.epoch < epochs:
-                began = time.monotonic()
-                row = self._epoch(bar, stop)
-                self.seconds += time.monotonic() - began
-                spent = self.meter.read()
-                self.energy = {
-                    name: joules + spent[name] for name, joules in self.energy.items() if name in spent
-                }
+                row = self._epoch(directory, bar, stop)
+                self._clock()
                 if row is not None and leader:
                     row["seconds"] = round(self.seconds, 2)
                     metrics.append(directory, row)
                     log(row)
                     bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "test_accuracy") if k in row})
                 stopped = self.world.any(stop(), self.device) and self.epoch < epochs
-                due = time.monotonic() - saved > CHECKPOINT_SECONDS
-                if leader and (stopped or self.epoch == epochs or due):
+                if leader and (stopped or self.epoch == epochs or time.monotonic() > self.due):
                     self._save(directory)
-                    saved = time.monotonic()
                 if stopped:
                     raise KeyboardInterrupt
         if leader:
@@ -151,7 +150,14 @@ class Trainer:
             leave=False,
         )
 
-    def _epoch(self, bar: tqdm, stop: Callable[[], bool]) -> dict[str, Any] | None:
+    def _clock(self) -> None:
+        """Count the seconds, and the energy, since the last time."""
+        now, spent = time.monotonic(), self.meter.read()
+        self.seconds += now - self.clocked
+        self.clocked = now
+        self.energy = {name: joules + spent[name] for name, joules in self.energy.items() if name in spent}
+
+    def _epoch(self, directory: Path, bar: tqdm, stop: Callable[[], bool]) -> dict[str, Any] | None:
         """Run the steps of the current epoch that are left, then measure; None if stopped in between."""
         config, number, parts = self.config, self.epoch, self.config.accumulate
         if self.position == 0:
@@ -184,8 +190,11 @@ class Trainer:
             for average in self.averages:
                 average.update(self.step)
             self.step += 1
-            if self._asked_to_stop(stop) and self.position < len(epoch):
+            inside = self.position < len(epoch)
+            if self._asked_to_stop(stop) and inside:
                 return None
+            if time.monotonic() > self.due and inside:
+                self._save(directory)
         self.epoch, self.position = number + 1, 0
         row = {"step": self.step, "epoch": self.epoch, "learning_rate": rate}
         row["train_loss"] = self._mean_loss(len(epoch))  # waits for a GPU to end its steps; then the clock
@@ -281,8 +290,12 @@ class Trainer:
         return {f"{group}.{name}": tensor for group, part in groups.items() for name, tensor in part.items()}
 
     def _save(self, directory: Path) -> None:
+        """Write a checkpoint, and set when the next is due."""
+        self._clock()
         state = {name: getattr(self, name) for name in COUNTERS}
         checkpoint.save(directory, self._tensors(), state, self.step, self.config.keep_checkpoints)
+        began, self.clocked = self.clocked, time.monotonic()
+        self.due = self.clocked + max(CHECKPOINT_SECONDS, (self.clocked - began) / WRITING)
 
     def _load(self, directory: Path) -> None:
         tensors, state = checkpoint.load(directory, self.device)

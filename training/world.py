@@ -9,19 +9,18 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from schemas.errors import UsageError
 from training.data.order import share
 from training.device import choose_device
 
-# Others wait while the first process copies a set from afar. What dies is seen by torchrun, which ends them all.
-PATIENCE = timedelta(days=1)
+PATIENCE = timedelta(days=1)  # of those who wait while the first process copies a set from afar
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,8 @@ class World:
 
     rank: int = 0
     size: int = 1
+    waiting: dist.ProcessGroup | None = None
+    """The group that waits for each other: over sockets, which also tell when one has died."""
 
     def share(self, count: int) -> slice:
         """Return this process's part of `count` places."""
@@ -65,7 +66,7 @@ class World:
     def wait(self) -> None:
         """Wait until all processes are here."""
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(self.waiting)
 
 
 @contextlib.contextmanager
@@ -78,11 +79,31 @@ def join_world() -> Iterator[tuple[World, torch.device]]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    waiting = dist.new_group(backend="gloo", timeout=PATIENCE)
+    assert isinstance(waiting, dist.ProcessGroup)  # every process is in it
     try:
-        yield World(dist.get_rank(), dist.get_world_size()), device
+        yield World(dist.get_rank(), dist.get_world_size(), waiting), device
     finally:
         dist.destroy_process_group()
+
+
+class _Sum(torch.autograd.Function):
+    """Sum of a tensor over the processes; so the gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(_: Any, tensor: Tensor) -> Tensor:
+        """Add up."""
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        """Add up the gradients."""
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
@@ -94,10 +115,10 @@ class SharedBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         full = x.float()
         count = torch.tensor([float(full.numel() // full.shape[1])])
-        total = all_reduce(torch.cat([full.sum(dim=(0, 2, 3)), count]))
+        total = _Sum.apply(torch.cat([full.sum(dim=(0, 2, 3)), count]))
         seen, mean = total[-1], total[:-1] / total[-1]
         centred = full - mean[:, None, None]
-        variance = all_reduce(centred.square().sum(dim=(0, 2, 3))) / seen
+        variance = _Sum.apply(centred.square().sum(dim=(0, 2, 3))) / seen
         if self.track_running_stats:
             with torch.no_grad():
                 assert self.running_mean is not None

@@ -8,7 +8,7 @@ import pytest
 from demo.web import Page, serve
 
 PAGES = {
-    "a/b c.png": b"png",
+    "a/b c.png": Page(b"png"),
     "gone.jpg": Page(b"gone", 410),
     "fake.jpg": Page(b"<p>", 200, {"Content-Type": "text/html"}),
 }
@@ -32,26 +32,12 @@ def test_answers_with_the_status(path, status):
     assert raised.value.code == status
 
 
-def test_serves_a_folder_and_nothing_outside_it(tmp_path):
-    (tmp_path / "secret.txt").write_text("secret")
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "one.jpg").write_bytes(b"one")
-    with serve(tmp_path / "site") as base_url:
-        assert urlopen(f"{base_url}/one.jpg").read() == b"one"
-        connection = http.client.HTTPConnection(urlsplit(base_url).netloc)
-        for path in ("/../secret.txt", "/%2e%2e/secret.txt", "/"):
-            connection.request("GET", path)  # on one connection: it is kept alive
-            answer = connection.getresponse()
-            assert answer.status == 404
-            assert b"secret" not in answer.read()
-        connection.close()
-
-
 def test_stops_with_connections_still_open():
     with serve(PAGES) as base_url:
         connection = http.client.HTTPConnection(urlsplit(base_url).netloc)
-        connection.request("GET", "/a/b%20c.png")
-        connection.getresponse().read()
+        for _ in range(2):  # on one connection: it is kept alive
+            connection.request("GET", "/a/b%20c.png")
+            assert connection.getresponse().read() == b"png"
     connection.close()
     with pytest.raises(OSError, match="refused"):
         urlopen(base_url)

@@ -1,5 +1,7 @@
 """What a fault becomes: an exit code, and a line that says what to do."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -37,7 +39,28 @@ def test_a_fault_of_the_users_is_told_without_a_traceback(
     assert capsys.readouterr().err.startswith(said)
 
 
-@pytest.mark.parametrize("error", [ModuleNotFoundError("No module named 'x'", name="x"), KeyError("x")])
+TALKATIVE = """
+import sys
+from schemas.command_line import carry_out
+sys.exit(carry_out(lambda: print("line\\n" * {lines}) or 0, {{}}))
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_verb_whose_output_nobody_reads_ends_in_silence(lines: int) -> None:
+    command = [sys.executable, "-c", TALKATIVE.format(lines=lines)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as verb:
+        assert verb.stdout is not None
+        verb.stdout.close()
+        verb.stdout = None
+        assert verb.communicate()[1] == b""
+    assert verb.returncode == 141
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ModuleNotFoundError("No module named 'x'", name="x"), KeyError("x"), BrokenPipeError("another's")],
+)
 def test_a_bug_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)):
         carry_out(failing(error), EXTRAS)

@@ -27,7 +27,7 @@ def results(**accuracy: list[list[float]]) -> Any:
 def test_accuracy_is_interpolated_seed_by_seed() -> None:
     found = advise(results(vanilla=[[0.8, 0.7], [0.4, 0.5]]), 0.25, "red")
     one = found.expected["vanilla"]
-    assert one.mean == pytest.approx((0.75 * 80 + 0.25 * 40 + 0.75 * 70 + 0.25 * 50) / 2)
+    assert one.mean == pytest.approx((0.75 * 0.8 + 0.25 * 0.4 + 0.75 * 0.7 + 0.25 * 0.5) / 2)
     assert found.between == (0.2, 0.4)
     assert advise(results(vanilla=[[0.8, 0.7], [0.4, 0.5]]), 0.4, "red").between == (0.4, 0.4)
 

@@ -1,9 +1,13 @@
 """Reading shards: what is in them arrives, and what is broken is refused with file and remedy."""
 
+import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -106,6 +110,38 @@ def test_what_is_no_image_is_refused_by_name(tmp_path: Path, data: bytes) -> Non
     rows = [example(0, png(pixels()), 0, 0, True), example(1, data, 0, 0, True)]
     with pytest.raises(DataError, match="'id-00001' cannot be decoded"):
         load(write_set(tmp_path / "set", rows, shards=1))
+
+
+def replaced(column: str, values: pa.Array) -> Callable[[bytes], bytes]:
+    def change(data: bytes) -> bytes:
+        table, out = pq.read_table(pa.BufferReader(data)), pa.BufferOutputStream()
+        pq.write_table(table.set_column(table.column_names.index(column), column, values), out)
+        return bytes(out.getvalue())
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda _: b"", "no readable Parquet file .*empty"),
+        (lambda data: data[:4] + bytes(400) + data[404:], "no readable Parquet file"),
+        (replaced("label", pa.array(["circle"] * 30)), "no readable Parquet file .*circle"),
+        (replaced("is_clean", pa.nulls(30, pa.bool_())), "no readable Parquet file .*is_clean"),
+        (replaced("image", pa.array(["a.png"] * 30)), "lacks the column 'image.bytes'"),
+    ],
+)
+def test_a_shard_that_is_what_its_manifest_says_and_no_example_is_refused(
+    dataset: Path, change: Callable[[bytes], bytes], message: str
+) -> None:
+    shards = json.loads((dataset / "test" / MANIFEST).read_text())["shards"]
+    path = dataset / "test" / shards[1]["file"]
+    data = change(path.read_bytes())
+    path.write_bytes(data)
+    shards[1] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    change_manifest(dataset / "test", shards=shards)
+    with pytest.raises(DataError, match=f"{path.name}: {message}"):
+        load(dataset / "test")
 
 
 def test_training_and_test_set_must_have_the_same_classes(dataset: Path) -> None:

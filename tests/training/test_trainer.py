@@ -100,7 +100,7 @@ import sys, torch
 from pathlib import Path
 from tests.training.test_trainer import CPU, LONG, Trainer, configure, load_pair, trainer
 torch.set_num_threads(1)
-trainer.CHECKPOINT_SECONDS = 0
+trainer.CHECKPOINT_SECONDS, trainer.WRITING = 0, float("inf")
 sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
 Trainer(configure("tiny", 0.4, LONG), *sets, CPU).run(Path(sys.argv[2]))
 """
@@ -109,7 +109,7 @@ Trainer(configure("tiny", 0.4, LONG), *sets, CPU).run(Path(sys.argv[2]))
 def test_a_killed_run_resumes_to_the_bit(
     dataset: Path, sets: tuple[ImageSet, ImageSet], tmp_path: Path
 ) -> None:
-    """SIGKILL at an arbitrary moment after the third epoch, with a checkpoint each epoch."""
+    """SIGKILL at an arbitrary moment after the third epoch, with a checkpoint each step."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen([sys.executable, "-c", VICTIM, str(dataset), str(killed)])
     deadline = time.monotonic() + 60
@@ -124,6 +124,47 @@ def test_a_killed_run_resumes_to_the_bit(
         run_until(state["step"] + 4, config, sets, directory)
     assert equal(killed, whole)
     assert timeless(metrics.read(killed)) == timeless(metrics.read(whole))
+
+
+def write_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(trainer, "WRITING", float("inf"))
+
+
+@pytest.mark.parametrize("method", ["mentormix", "dividemix"])
+def test_a_run_that_dies_in_a_long_epoch_goes_on_from_within_it(
+    sets: tuple[ImageSet, ImageSet],
+    tiny_config: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    config = tiny_config(method=method)
+    Trainer(config, *sets, CPU).run(tmp_path / "whole")
+    write_every_step(monkeypatch)
+    run = Trainer(config, *sets, CPU)
+
+    def die() -> bool:
+        if run.step == 5:
+            raise MemoryError
+        return False
+
+    with pytest.raises(MemoryError):
+        run.run(tmp_path / "parts", stop=die)
+    _, state = checkpoint.load(tmp_path / "parts", CPU)
+    assert (state["step"], state["position"] > 0) == (4, True)
+    Trainer(config, *sets, CPU).run(tmp_path / "parts", resume=True)
+    assert equal(tmp_path / "whole", tmp_path / "parts")
+    assert timeless(metrics.read(tmp_path / "whole")) == timeless(metrics.read(tmp_path / "parts"))
+
+
+def test_large_checkpoints_come_less_often(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, now = Trainer(tiny_config(), *sets, CPU), iter((100.0, 103.0))
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: next(now))
+    run._save(tmp_path)
+    assert run.due == 103 + 3 / 0.02
 
 
 def test_training_learns_an_easy_set_in_spite_of_wrong_labels(
@@ -295,11 +336,11 @@ def test_a_cuda_graph_outlives_the_parts_of_a_batch(
 def test_the_newest_checkpoints_stay_and_the_one_before_serves_if_the_last_is_lost(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
+    write_every_step(monkeypatch)
     config = tiny_config(keep_checkpoints=2)
     Trainer(config, *sets, CPU).run(tmp_path / "run")
     assert [path.name for path in sorted((tmp_path / "run").glob("check*"))] == [
-        f"checkpoint-{step:09d}.safetensors" for step in (9, 12)
+        f"checkpoint-{step:09d}.safetensors" for step in (11, 12)
     ]
     whole = load_file(checkpoint.newest(tmp_path / "run") or "")
     (checkpoint.newest(tmp_path / "run") or tmp_path).unlink()

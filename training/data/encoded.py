@@ -5,9 +5,10 @@ plain and uncompressed, so each lies in the file as it is. Where, is found while
 with what Arrow reads. Of shards that others wrote compressed, the pictures are held in memory instead.
 """
 
+import contextlib
 import hashlib
 import mmap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,15 @@ def join(parts: Sequence[EncodedPictures]) -> EncodedPictures:
     )
 
 
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Inside the block, whatever Arrow stumbles over in a file becomes a DataError that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path}: no readable Parquet file ({error}); build again") from error
+
+
 def open_shard(path: Path, shard: Shard) -> tuple[mmap.mmap, pq.ParquetFile]:
     """Map a shard, check its hash and row count, and return the mapping and a reader of the same bytes.
 
@@ -65,14 +75,12 @@ def open_shard(path: Path, shard: Shard) -> tuple[mmap.mmap, pq.ParquetFile]:
         raise DataError(f"{path}: the manifest names this shard, but it is missing; copy it or build again")
     if path.stat().st_size != shard.bytes:
         raise DataError(f"{path}: altered since it was built (size differs); copy it again or build again")
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if hashlib.sha256(mapped).hexdigest() != shard.sha256:
         raise DataError(f"{path}: altered since it was built (SHA-256 differs); copy it again or build again")
-    try:
+    with reading(path):
         parquet = pq.ParquetFile(pa.BufferReader(pa.py_buffer(mapped)))
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: no readable Parquet file ({error}); build again") from error
     if parquet.metadata.num_rows != shard.rows:
         raise DataError(
             f"{path}: {parquet.metadata.num_rows} rows, the manifest says {shard.rows}; build again"

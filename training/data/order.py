@@ -1,7 +1,7 @@
 """The order of an epoch, and each process's part of it: pure functions of (size, seed, epoch) and (rank, world).
 
 Nothing else is remembered between two steps but how many examples of the epoch are done. So a run goes on exactly
-where it was with other numbers of workers, processes, or examples a batch.
+where it was with other numbers of workers or processes, and a Cursor with another batch size, too.
 """
 
 from dataclasses import asdict, dataclass

@@ -1,6 +1,7 @@
 """Open a committed set of Parquet shards; refuse one that is unfinished, altered or inconsistent."""
 
 import hashlib
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from schemas.errors import DataError
 from schemas.example import EXAMPLE, PICTURES
 from schemas.manifest import MANIFEST, Manifest
 from training.data.decode import decode
-from training.data.encoded import EncodedPictures, join, open_shard, pictures_of
+from training.data.encoded import COLUMN, EncodedPictures, join, open_shard, pictures_of, reading
 from training.data.pictures import Pictures, Streamed
 
 UNKNOWN = -1  # stands for a true label that the table leaves null
@@ -92,8 +93,7 @@ def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
         mapped, parquet = open_shard(directory / shard.file, shard)
         tables.append(_read(parquet, COLUMNS, directory / shard.file))
         if not shared:
-            _require_column(parquet, "image", directory / shard.file)
-            parts.append(pictures_of(mapped, parquet))
+            parts.append(_find_pictures(mapped, parquet, directory / shard.file))
     table = pa.concat_tables(tables)
     if table.num_rows != manifest.rows:
         raise DataError(f"{directory}: shards hold {table.num_rows} rows, the manifest says {manifest.rows}")
@@ -173,7 +173,7 @@ def _shared_pictures(directory: Path, ids: pa.ChunkedArray) -> EncodedPictures:
     for shard in Manifest.from_json(path.read_text(), str(path)).shards:
         mapped, parquet = open_shard(folder / shard.file, shard)
         there.append(_read(parquet, ["image_id"], folder / shard.file)["image_id"])
-        parts.append(pictures_of(mapped, parquet))
+        parts.append(_find_pictures(mapped, parquet, folder / shard.file))
     all_ids = pa.chunked_array([chunk for column in there for chunk in column.chunks], type=ids.type)
     rows = pc.index_in(ids, value_set=all_ids)
     if rows.null_count:
@@ -184,15 +184,21 @@ def _shared_pictures(directory: Path, ids: pa.ChunkedArray) -> EncodedPictures:
     return join(parts).take(rows.to_numpy())
 
 
-def _require_column(parquet: pq.ParquetFile, column: str, path: Path) -> None:
-    if column not in parquet.schema_arrow.names:
-        raise DataError(f"{path}: lacks the column {column!r}; build the set again")
+def _find_pictures(mapped: mmap.mmap, parquet: pq.ParquetFile, path: Path) -> EncodedPictures:
+    _require_columns(parquet, [COLUMN], path)
+    with reading(path):
+        return pictures_of(mapped, parquet)
 
 
 def _read(parquet: pq.ParquetFile, columns: Sequence[str], path: Path) -> pa.Table:
+    """The columns with the types that the table has them with."""
+    _require_columns(parquet, columns, path)
+    with reading(path):
+        return parquet.read(columns).cast(pa.schema([EXAMPLE.schema.field(name) for name in columns]))
+
+
+def _require_columns(parquet: pq.ParquetFile, columns: Sequence[str], path: Path) -> None:
+    there = {parquet.schema.column(number).path for number in range(len(parquet.schema))}
     for column in columns:
-        _require_column(parquet, column, path)
-    try:
-        return parquet.read(columns)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: no readable Parquet file ({error}); build again") from error
+        if column not in there:
+            raise DataError(f"{path}: lacks the column {column!r}; build the set again")

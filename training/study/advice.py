@@ -18,7 +18,7 @@ from training.study.tables import PeopleTable, Row, finished, grouped
 class Advice:
     """What is expected of each method at a noise level, the best first.
 
-    as_good: the methods that the study does not tell apart from the best.
+    expected: final test accuracy, as a share. as_good: the methods that the study does not tell apart from the best.
     """
 
     colour: str
@@ -37,8 +37,8 @@ class Advice:
         rows = [
             (
                 method,
-                found.mean,
-                found.half,
+                100 * found.mean,
+                None if found.half is None else 100 * found.half,
                 found.count,
                 "" if method in (self.best, *self.as_good) else "worse",
             )
@@ -102,8 +102,8 @@ def _only(rows: list[Row], name: str, wanted: str) -> list[Row]:
 
 
 def _at(rows: Sequence[Row], noise: float, low: float, high: float) -> dict[object, float]:
-    """For each seed that has both levels its accuracy in per cent, interpolated."""
-    by = {(row["noise_level"], row["seed"]): 100 * row["final_accuracy"] for row in rows}
+    """For each seed that has both levels its accuracy, interpolated."""
+    by = {(row["noise_level"], row["seed"]): row["final_accuracy"] for row in rows}
     share = 0.0 if low == high else (noise - low) / (high - low)
     return {
         seed: (1 - share) * by[low, seed] + share * by[high, seed]
