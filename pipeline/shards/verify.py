@@ -116,10 +116,11 @@ def _read_set(
     )
     listed = [column for column in schema.names if column != "image"]
     tables = [schema.empty_table().select(listed)]
-    for file in set(files.names(folder, "*.parquet")) - {shard.file for shard in manifest.shards}:
-        problems.append(
-            f"{name}: {file} is not of this set, but would be read with it by its folder; remove it"
-        )
+    strays = set(files.names(folder, "*.parquet")) - {shard.file for shard in manifest.shards}
+    problems += [
+        f"{name}: {stray} is not of this set, but would be read with it by its folder; remove it"
+        for stray in sorted(strays)
+    ]
     for shard in manifest.shards:
         path = files.join(folder, shard.file)
         try:
