@@ -26,8 +26,7 @@ def write_report(build: str, output: str | None = None) -> str:
 def page(build: str) -> str:
     """The HTML of the report."""
     tables = Tables(build)
-    root = directory.find_manifest(split.folder(build))
-    about = root.about if root else {}
+    about = directory.read_manifest(split.folder(build)).about if tables.has("split") else {}
     config = about.get("config", {})
     lists = directory.read_manifest(ingest.folders(build)["retrievals"]).about
     class_names = config.get("classes") or lists["config"]["classes"]
@@ -86,7 +85,7 @@ def _tiles(tables: Tables, steps: dict[str, list[funnel.Step]]) -> list[tuple[st
             ("copies removed", tables.listing(removed + "<> 'leak'"), "they look like another picture")
         )
     if tables.has("split"):
-        found = sets.manifests(tables.build)
+        found = sets.manifests(tables)
         examples = sum(manifest.rows for manifest in found.values())
         tiles.append(("sets", len(found), f"with {examples:,} examples"))
     return tiles

@@ -10,13 +10,14 @@ from pipeline.shards import directory
 from schemas.example import PICTURES
 
 
-def manifests(build: str) -> dict[str, Any]:
+def manifests(tables: Tables) -> dict[str, Any]:
     """The manifests of all sets by name, ordered by colour and level; the test set last."""
-    root = directory.find_manifest(split.folder(build))
-    if root is None:
+    if not tables.has("split"):
         return {}
+    place_of_sets = split.folder(tables.build)
+    root = directory.read_manifest(place_of_sets)
     names = [name for name in root.about["splits"] if name != PICTURES]
-    found = {name: directory.read_manifest(files.join(split.folder(build), name)) for name in names}
+    found = {name: directory.read_manifest(files.join(place_of_sets, name)) for name in names}
     order = {"red": 0, "red-text": 1, "blue": 2}
 
     def place(item: tuple[str, Any]) -> tuple[Any, ...]:
@@ -30,7 +31,7 @@ def manifests(build: str) -> dict[str, Any]:
 def set_table(tables: Tables) -> Table:
     """Rows, nominal and realised noise, and the class that is farthest from the nominal level."""
     rows = []
-    for name, manifest in manifests(tables.build).items():
+    for name, manifest in manifests(tables).items():
         about, level = manifest.about, manifest.about.get("noise_level")
         within = f"FROM examples WHERE list_contains(sets, {literal(name)})"
         examples = tables.listing(f"SELECT image_id {within}")

@@ -11,6 +11,7 @@ from page.table import Interval, Listing
 from page.text import is_unseen
 from pipeline import files
 from pipeline.jobs import dedupe, ingest, label, split
+from pipeline.jobs.stage import manifest_digest
 from pipeline.labels.precision import wilson
 from pipeline.shards import directory
 from pipeline.shards.plan import PLANNED_SCHEMA
@@ -67,15 +68,43 @@ WHERE picture_id IN (SELECT picture_id FROM named GROUP BY picture_id HAVING cou
 }
 
 
+def read_by_stages(build: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """What the stages behind ingest write, and the tables of earlier ones that they read, by their names as inputs."""
+    images, retrievals = (ingest.folders(build)[name] for name in ("images", "retrievals"))
+    verdicts, duplicates = label.folders(build)["verdicts"], dedupe.folder(build)
+    every = {"retrievals": retrievals, "images": images, "verdicts": verdicts, "duplicates": duplicates}
+    return {
+        "label": (verdicts, {"retrievals": retrievals}),
+        "dedupe": (duplicates, {"images": images}),
+        "split": (split.folder(build), every),
+    }
+
+
+def finished_stages(build: str) -> set[str]:
+    """The stages behind ingest that have been finished, and from the tables that are there, not from earlier ones."""
+    finished = set[str]()
+    for stage, (folder, sources) in read_by_stages(build).items():
+        manifest = directory.find_manifest(folder)
+        if manifest and all(manifest.about["inputs"][name] == _digest(of) for name, of in sources.items()):
+            finished.add(stage)
+    return finished
+
+
+def _digest(folder: str) -> str | None:
+    return manifest_digest(folder) if directory.find_manifest(folder) else None
+
+
 class Tables:
     """The committed tables of a build in memory, without pictures; what has not been built is empty.
 
+    So are tables that a stage has made from others than are there: their images may be gone, or have other rows.
     Nothing but these tables can be reached by a query. Raises DataError if there is not even a list of images.
     """
 
     def __init__(self, build: str) -> None:
         self.build = build
         directory.read_manifest(ingest.folders(build)["retrievals"])
+        self.finished = finished_stages(build)
         self.connection = duckdb.connect()
         for name, (folder, schema) in TABLES.items():
             self._load(name, self._read(folder, schema))
@@ -86,9 +115,17 @@ class Tables:
         self._heads = 0
 
     def _read(self, folder: str, schema: pa.Schema) -> pa.Table:
-        place = files.join(self.build, *folder.split("/"))
-        shards = directory.read_shards(place, schema.names) if directory.find_manifest(place) else ()
+        shards = directory.read_shards(self._place(folder), schema.names) if self._is_there(folder) else ()
         return pa.concat_tables([schema.empty_table(), *(shard.cast(schema) for shard in shards)])
+
+    def _place(self, folder: str) -> str:
+        return files.join(self.build, *folder.split("/"))
+
+    def _is_there(self, folder: str) -> bool:
+        stage = folder.partition("/")[0].removesuffix("s")  # the label stage writes below labels
+        return (
+            stage in {"ingest", *self.finished} and directory.find_manifest(self._place(folder)) is not None
+        )
 
     def _load(self, name: str, table: pa.Table) -> None:
         if name == "images":  # where each picture lies
@@ -99,8 +136,7 @@ class Tables:
 
     def has(self, stage: str) -> bool:
         """Whether a stage (label, dedupe, split) has been finished."""
-        folder = {"label": label.folders(self.build)["verdicts"], "dedupe": dedupe.folder(self.build)}
-        return directory.find_manifest(folder.get(stage) or split.folder(self.build)) is not None
+        return stage in self.finished
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
@@ -139,8 +175,7 @@ class Tables:
         """What DuckDB must be told first, in the folder of the build, so that the queries of the report work."""
         lines = []
         for name, (folder, _) in TABLES.items():
-            manifest = directory.find_manifest(files.join(self.build, *folder.split("/")))
-            if manifest and manifest.shards:
+            if self._is_there(folder) and directory.read_manifest(self._place(folder)).shards:
                 lines.append(f"CREATE VIEW {name} AS FROM '{folder}/*.parquet';")
             else:
                 columns = self.rows(f"DESCRIBE {name}")

@@ -51,7 +51,7 @@ def application(build: str, port: int) -> web.Application:
     """The server of a build at a port. Raises DataError if there is no build."""
     tables, pictures = Tables(build), Pictures(build)
     config = directory.read_manifest(ingest.folders(build)["retrievals"]).about["config"]
-    gallery = Gallery(tables, config["classes"], list(manifests(build)))
+    gallery = Gallery(tables, config["classes"], list(manifests(tables)))
 
     async def leaf(request: web.Request) -> web.Response:
         asked = {key: request.query[key] for key in request.query}

@@ -5,7 +5,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import files
-from pipeline.report.tables import TABLES
+from pipeline.jobs.stage import manifest_digest
+from pipeline.report.tables import TABLES, read_by_stages
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 
@@ -40,6 +41,10 @@ def plant(build: str) -> None:
     ]
     folder, schema = TABLES["rejections"]
     _write(files.join(build, *folder.split("/")), pa.Table.from_pylist(rows, schema))
+    for place, sources in read_by_stages(build).values():  # as if the stages had read what is planted
+        manifest = directory.read_manifest(place)
+        inputs = manifest.about["inputs"] | {name: manifest_digest(of) for name, of in sources.items()}
+        directory.commit(place, manifest.table, manifest.shards, {**manifest.about, "inputs": inputs})
 
 
 def _change(build: str, name: str, columns: dict[str, Any]) -> None:

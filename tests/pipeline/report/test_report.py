@@ -14,7 +14,9 @@ from pipeline.report.funnel import funnels
 from pipeline.report.html import page, write_report
 from pipeline.report.tables import Tables
 from schemas.errors import DataError
+from tests.pipeline.conftest import ONE_PROCESS
 from tests.pipeline.report.planted import HOSTILE, plant
+from tests.pipeline.small_world import World
 
 LISTING = re.compile(
     r'popovertarget="(ids-\d+)">([\d,]+)<span.*?<div id="\1".*?<pre><code>(.*?)</code></pre>', re.DOTALL
@@ -101,6 +103,22 @@ def test_a_build_that_has_not_ended_is_reported_as_far_as_it_went(
     assert "No sets have been made yet" in text
     assert ("No votes have been counted yet" in text) == ("labels" in stages)
     assert 'href="#sets"' not in text
+
+
+def test_what_was_made_from_earlier_tables_is_left_out(world: World, built: Path, tmp_path: Path) -> None:
+    """The keeper of a leak is not in the lists any more: its picture is gone, the row of the duplicates is not."""
+    copy = Path(shutil.copytree(built, tmp_path / "copy"))
+    lines = (world.folder / "test.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "test.csv").write_text("".join(line for line in lines if not line.startswith("test-ant-0,")))
+    command = ["ingest", "--config", str(world.config), "--output", str(copy), ONE_PROCESS]
+    assert main([*command, f"--set=test=[{tmp_path / 'test.csv'}]"]) == 0
+    text = page(str(copy))
+    for told in (
+        "No votes have been counted",
+        "Duplicates and leaks have not been searched",
+        "No sets have been made",
+    ):
+        assert f"{told} yet" in text
 
 
 def test_the_command_writes_the_page_where_it_is_told_to(
