@@ -1,5 +1,6 @@
 """Files wherever Beam can reach them: a local path, gs://, s3://, hdfs://. One way to read, one to commit."""
 
+import errno
 import fnmatch
 import hashlib
 import os
@@ -19,6 +20,7 @@ from schemas.errors import DataError, UsageError
 
 share_clients()
 TEMPORARY = ".writing-"
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 _PLAIN = {"mime_type": "application/octet-stream", "compression_type": CompressionTypes.UNCOMPRESSED}
 
 
@@ -107,7 +109,7 @@ def make_folder(path: str) -> None:
         return
     try:
         os.makedirs(path, exist_ok=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:
         reason = f"{error.filename}: {error.strerror}"
         raise DataError(f"{path}: the folder cannot be made ({reason}); give another --output") from error
 
@@ -149,6 +151,13 @@ def replace(path: str) -> Iterator[IO[bytes]]:
             FileSystems.rename([temporary], [path])
         else:
             os.replace(temporary, path)
+    except OSError as error:
+        remove(temporary)
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        raise DataError(
+            f"{path}: cannot be written ({error.strerror}); make room, or give another --output"
+        ) from error
     except BaseException:
         remove(temporary)
         raise

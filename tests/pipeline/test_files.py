@@ -1,3 +1,4 @@
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -35,6 +36,17 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> No
         fail()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
+    old, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))  # bytes of a file
+    try:
+        with pytest.raises(DataError, match=r"a\.txt: cannot be written \(File too large\); make room"):
+            files.write_text(str(tmp_path / "a.txt"), "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (old, most))
+    assert not list(tmp_path.iterdir())
 
 
 def test_text_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
