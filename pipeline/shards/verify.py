@@ -19,8 +19,9 @@ from pipeline.keyed_hash import place
 from pipeline.noise.examples import noise_by_class
 from pipeline.noise.splits import TEST_SPLIT
 from pipeline.shards import directory
-from schemas.errors import DataError
-from schemas.example import PICTURE_SCHEMA, PICTURES, example_schema
+from schemas.config import build
+from schemas.errors import DataError, UsageError
+from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, example_schema
 from schemas.manifest import MANIFEST, Manifest
 
 HASH_BATCH = 512
@@ -75,15 +76,20 @@ def verify(dataset: str) -> Verification:
     pictures = _Pictures()
     sets: dict[str, _Set] = {}
     # The pictures of a shared dataset first: they are what its sets' ids stand for.
-    for name, entry in sorted(root.about.get("splits", {}).items(), key=lambda item: item[0] != PICTURES):
+    for name, stated in sorted(_digests(root, dataset).items(), key=lambda item: item[0] != PICTURES):
         folder = files.join(dataset, name)
         try:
             digest = files.sha256(files.join(folder, MANIFEST))
-            if digest != entry["manifest_sha256"]:
+            if digest != stated:
                 result.problems.append(f"{name}: {MANIFEST} has been changed since the dataset was built")
             manifest = directory.read_manifest(folder)
         except DataError as error:
             result.problems.append(str(error))
+            continue
+        if unsaid := _unsaid(name, manifest.about):
+            result.problems.append(
+                f"{name}: {MANIFEST} does not say {', '.join(unsaid)}, so nothing is proved of it"
+            )
             continue
         read = _read_set(folder, name, manifest, pictures, result.problems)
         if read is None or name == PICTURES:
@@ -103,6 +109,24 @@ def verify(dataset: str) -> Verification:
         "pictures": len(pictures.digests),
     }
     return result
+
+
+def _digests(root: Manifest, dataset: str) -> dict[str, Any]:
+    """What the manifest of a dataset says of those of its sets. Raises DataError where it is none of a dataset."""
+    try:
+        return {name: entry["manifest_sha256"] for name, entry in root.about["splits"].items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataError(f"{dataset}: {MANIFEST} lists no sets; build it again with --force") from error
+
+
+def _unsaid(name: str, about: Mapping[str, Any]) -> list[str]:
+    """What the manifest of a set should say, and does not, or not as a value of its kind."""
+    kinds: dict[str, Any] = {}
+    if name != PICTURES:
+        kinds |= {"class_names": list, "classes": list, "noise_level": int | float, "listed": dict | None}
+    if name not in (PICTURES, TEST_SPLIT):
+        kinds |= {"colour": str, "trial": int, "nested": bool, "blue_size": str}
+    return [key for key, kind in kinds.items() if not isinstance(about.get(key), kind)]
 
 
 def _read_set(
@@ -132,19 +156,33 @@ def _read_set(
         except DataError as error:
             problems.append(str(error))
             return None
-        with files.open_read(path) as file:
-            reader = parquet.ParquetFile(file)
-            if not reader.schema_arrow.equals(schema, check_metadata=True):
-                problems.append(f"{path}: columns or class names are not those of the example table")
-                return None
-            if reader.metadata.num_rows != shard.rows:
-                problems.append(f"{path}: {reader.metadata.num_rows} rows, the manifest says {shard.rows}")
-            for batch in reader.iter_batches(batch_size=HASH_BATCH):
-                table = pa.Table.from_batches([batch])
+        try:
+            for table in _batches(path, schema, shard.rows):
                 tables.append(table.select(listed))
                 if "image" in schema.names:
                     problems += [f"{name}: {problem}" for problem in _take_pictures(table, pictures)]
+        except (DataError, pa.ArrowException, OSError) as error:
+            problems.append(
+                str(error) if isinstance(error, DataError) else f"{path}: cannot be read ({error})"
+            )
+            return None
     return _Set(name, manifest, pa.concat_tables(tables))
+
+
+def _batches(path: str, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+    """The rows of a shard. Raises DataError where they are not what they should be."""
+    with files.open_read(path) as file:
+        reader = parquet.ParquetFile(file)
+        if not reader.schema_arrow.equals(schema, check_metadata=True):
+            raise DataError(f"{path}: columns or class names are not those of the example table")
+        if reader.metadata.num_rows != rows:
+            raise DataError(f"{path}: {reader.metadata.num_rows} rows, the manifest says {rows}")
+        for batch in reader.iter_batches(batch_size=HASH_BATCH):
+            table = pa.Table.from_batches([batch])
+            for column in EXAMPLE.required:
+                if column in schema.names and table[column].null_count:
+                    raise DataError(f"{path}: {column} is missing in some rows")
+            yield table
 
 
 def _take_pictures(table: pa.Table, pictures: _Pictures) -> Iterator[str]:
@@ -191,9 +229,9 @@ def _check_set(read: _Set) -> Iterator[str]:
         yield f"{name}: rows or noise by class are not those of the manifest"
     if about.get("listed"):
         wrong = sum(row["noisy"] for row in counted)
-        share = round(wrong / max(1, len(ids)), 6)
-        if share != about["listed"]["realised_noise"]:
-            yield f"{name}: {share:.2%} of its labels are wrong, the manifest says {about['listed']['realised_noise']:.2%}"
+        share, stated = round(wrong / max(1, len(ids)), 6), about["listed"].get("realised_noise")
+        if share != stated:
+            yield f"{name}: the share {share} of its labels is wrong, the manifest says {stated}"
     if (
         not about.get("listed") and about.get("on_shortage") != "cap"
     ):  # there nothing is promised of the noise
@@ -266,7 +304,13 @@ def _check_leaks(
         facts["leaks_only_in_listed_sets"] = 0
 
     prints = Fingerprints.join(pictures.prints)
-    config = DedupeConfig(**{field.name: rules[field.name] for field in fields(DedupeConfig)})
+    try:
+        config = build(
+            DedupeConfig, {field.name: rules[field.name] for field in fields(DedupeConfig)}, "leaks"
+        )
+    except (KeyError, TypeError, UsageError) as error:
+        yield f"the manifest does not say by which rules leaks were searched, so they cannot be excluded ({error})"
+        return
     leaks = find_leaks(prints, is_test, config)
     facts["flat_pictures"] = int((prints.contrast < config.min_contrast).sum())  # told by their bytes alone
     made, clean = set[str](), set[str]()

@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from pipeline.__main__ import main
 from pipeline.noise.selection import GiveWay
 from pipeline.shards.parquet import write_shard
 from pipeline.shards.verify import noise_problems, verify
+from schemas.errors import DataError
 from schemas.manifest import Manifest
 
 
@@ -28,8 +30,6 @@ def rewrite(dataset, split, change):
 
 
 def agree(dataset, split):
-    import hashlib
-
     root = json.loads((dataset / "_manifest.json").read_text())
     digest = hashlib.sha256((dataset / split / "_manifest.json").read_bytes()).hexdigest()
     root["about"]["splits"][split]["manifest_sha256"] = digest
@@ -117,6 +117,53 @@ def test_the_noise_of_a_set_is_told_wrong_only_if_it_is(sizes, level, available,
     assert not list(noise_problems(counted, about))
     counted[0]["noisy"] += 2
     assert list(noise_problems(counted, about)) or policy == "shrink"
+
+
+@pytest.mark.parametrize("column", ["image", "image_id", "label", "is_clean", "source"])
+def test_rows_without_a_value_are_told(dataset, column):
+    rewrite(
+        dataset, "red-0.20", lambda table: replaced(table, column, [None, *table[column].to_pylist()[1:]])
+    )
+    assert f"{column} is missing in some rows" in problems(dataset)
+
+
+def test_a_shard_that_is_no_parquet_is_told_even_if_its_digest_is_right(dataset):
+    folder = dataset / "red-0.20"
+    manifest = json.loads((folder / "_manifest.json").read_text())
+    shard = manifest["shards"][0]
+    (folder / shard["file"]).write_bytes(b"damaged")
+    shard["sha256"] = hashlib.sha256(b"damaged").hexdigest()
+    (folder / "_manifest.json").write_text(json.dumps(manifest))
+    agree(dataset, "red-0.20")
+    assert f"{shard['file']}: cannot be read" in problems(dataset)
+
+
+@pytest.mark.parametrize(
+    ("split", "key"),
+    [
+        ("red-0.20", key)
+        for key in ("class_names", "classes", "noise_level", "colour", "trial", "nested", "blue_size")
+    ]
+    + [("test", "classes"), ("", "leaks")],
+)
+@pytest.mark.parametrize("value", [None, {"other": "kind"}])
+def test_a_manifest_that_does_not_say_what_it_should_is_told(dataset, split, key, value):
+    path = dataset / split / "_manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["about"][key] = value
+    path.write_text(json.dumps(manifest))
+    if split:
+        agree(dataset, split)
+    assert f"does not say {key if split else 'by which rules'}" in problems(dataset)
+
+
+@pytest.mark.parametrize("sets", [None, "red", {"red-0.20": 1}, {"red-0.20": {}}])
+def test_a_manifest_that_lists_no_sets_is_none_of_a_dataset(dataset, sets):
+    root = json.loads((dataset / "_manifest.json").read_text())
+    root["about"]["splits"] = sets
+    (dataset / "_manifest.json").write_text(json.dumps(root))
+    with pytest.raises(DataError, match="lists no sets"):
+        verify(str(dataset))
 
 
 def test_is_clean_that_contradicts_the_labels_is_told(dataset):
