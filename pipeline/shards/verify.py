@@ -1,6 +1,5 @@
 """Proves a dataset from its files alone: nothing of the build is trusted but what can be counted again."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
@@ -8,20 +7,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import parquet
 
 from pipeline import files
 from pipeline.config import DedupeConfig
 from pipeline.dedupe.leaks import find_leaks
-from pipeline.ingest.fingerprint import Fingerprints, fingerprint
-from pipeline.ingest.normalise import open_stored
+from pipeline.ingest.fingerprint import Fingerprints
 from pipeline.keyed_hash import place
 from pipeline.noise.examples import noise_by_class
 from pipeline.noise.splits import TEST_SPLIT
 from pipeline.shards import directory
+from pipeline.shards.read_back import Pictures, ReadSet, read_set, unsaid
 from schemas.config import build
 from schemas.errors import DataError, UsageError
-from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, example_schema
+from schemas.example import PICTURES
 from schemas.manifest import MANIFEST, Manifest
 
 HASH_BATCH = 512
@@ -33,32 +31,6 @@ class Verification:
 
     problems: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Set:
-    """One set as read back."""
-
-    name: str
-    manifest: Manifest
-    examples: pa.Table
-
-    def ids(self) -> list[str]:
-        return self.examples["image_id"].to_pylist()
-
-    def gave_way(self) -> set[str]:
-        """Clean images that are not there with their right label: replaced (red) or flipped (blue)."""
-        noisy = self.examples.filter(pa.compute.invert(self.examples["is_clean"]))
-        replaced, own = noisy["replaced"].to_pylist(), noisy["image_id"].to_pylist()
-        return {r or i for r, i in zip(replaced, own, strict=True)}
-
-
-@dataclass
-class _Pictures:
-    """The distinct pictures of all sets: the digest of each image's bytes, and its fingerprints."""
-
-    digests: dict[str, bytes] = field(default_factory=dict)
-    prints: list[Fingerprints] = field(default_factory=list)
 
 
 def verify(dataset: str) -> Verification:
@@ -73,8 +45,8 @@ def verify(dataset: str) -> Verification:
     """
     result = Verification()
     root = directory.read_manifest(dataset)
-    pictures = _Pictures()
-    sets: dict[str, _Set] = {}
+    pictures = Pictures()
+    sets: dict[str, ReadSet] = {}
     # The pictures of a shared dataset first: they are what its sets' ids stand for.
     for name, stated in sorted(_digests(root, dataset).items(), key=lambda item: item[0] != PICTURES):
         folder = files.join(dataset, name)
@@ -86,12 +58,12 @@ def verify(dataset: str) -> Verification:
         except DataError as error:
             result.problems.append(str(error))
             continue
-        if unsaid := _unsaid(name, manifest.about):
+        if silent := unsaid(name, manifest.about):
             result.problems.append(
-                f"{name}: {MANIFEST} does not say {', '.join(unsaid)}, so nothing is proved of it"
+                f"{name}: {MANIFEST} does not say {', '.join(silent)}, so nothing is proved of it"
             )
             continue
-        read = _read_set(folder, name, manifest, pictures, result.problems)
+        read = read_set(folder, name, manifest, pictures, result.problems)
         if read is None or name == PICTURES:
             continue
         sets[name] = read
@@ -119,92 +91,7 @@ def _digests(root: Manifest, dataset: str) -> dict[str, Any]:
         raise DataError(f"{dataset}: {MANIFEST} lists no sets; build it again with --force") from error
 
 
-def _unsaid(name: str, about: Mapping[str, Any]) -> list[str]:
-    """What the manifest of a set should say, and does not, or not as a value of its kind."""
-    kinds: dict[str, Any] = {}
-    if name != PICTURES:
-        kinds |= {"class_names": list, "classes": list, "noise_level": int | float, "listed": dict | None}
-    if name not in (PICTURES, TEST_SPLIT):
-        kinds |= {"colour": str, "trial": int, "nested": bool, "blue_size": str}
-    return [key for key, kind in kinds.items() if not isinstance(about.get(key), kind)]
-
-
-def _read_set(
-    folder: str, name: str, manifest: Manifest, pictures: _Pictures, problems: list[str]
-) -> _Set | None:
-    shared = manifest.about.get("mode") == "shared"
-    schema = (
-        PICTURE_SCHEMA
-        if name == PICTURES
-        else example_schema(manifest.about["class_names"], pictures=not shared)
-    )
-    listed = [column for column in schema.names if column != "image"]
-    tables = [schema.empty_table().select(listed)]
-    strays = set(files.names(folder, "*.parquet")) - {shard.file for shard in manifest.shards}
-    problems += [
-        f"{name}: {stray} is not of this set, but would be read with it by its folder; remove it"
-        for stray in sorted(strays)
-    ]
-    for shard in manifest.shards:
-        path = files.join(folder, shard.file)
-        try:
-            if files.sha256(path) != shard.sha256:
-                problems.append(
-                    f"{path}: the bytes are not those that were written (sha256 differs); copy it again"
-                )
-                return None
-        except DataError as error:
-            problems.append(str(error))
-            return None
-        try:
-            for table in _batches(path, schema, shard.rows):
-                tables.append(table.select(listed))
-                if "image" in schema.names:
-                    problems += [f"{name}: {problem}" for problem in _take_pictures(table, pictures)]
-        except (DataError, pa.ArrowException, OSError) as error:
-            problems.append(
-                str(error) if isinstance(error, DataError) else f"{path}: cannot be read ({error})"
-            )
-            return None
-    return _Set(name, manifest, pa.concat_tables(tables))
-
-
-def _batches(path: str, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
-    """The rows of a shard. Raises DataError where they are not what they should be."""
-    with files.open_read(path) as file:
-        reader = parquet.ParquetFile(file)
-        if not reader.schema_arrow.equals(schema, check_metadata=True):
-            raise DataError(f"{path}: columns or class names are not those of the example table")
-        if reader.metadata.num_rows != rows:
-            raise DataError(f"{path}: {reader.metadata.num_rows} rows, the manifest says {rows}")
-        for batch in reader.iter_batches(batch_size=HASH_BATCH):
-            table = pa.Table.from_batches([batch])
-            for column in EXAMPLE.required:
-                if column in schema.names and table[column].null_count:
-                    raise DataError(f"{path}: {column} is missing in some rows")
-            yield table
-
-
-def _take_pictures(table: pa.Table, pictures: _Pictures) -> Iterator[str]:
-    """Fingerprint the pictures that have not been seen in another set."""
-    new = []
-    for image_id, image in zip(table["image_id"].to_pylist(), table["image"].to_pylist(), strict=True):
-        digest = hashlib.sha256(image["bytes"] or b"").digest()
-        if image_id in pictures.digests:
-            if pictures.digests[image_id] != digest:
-                yield f"image {image_id} is another picture than in another set"
-            continue
-        try:
-            new.append(open_stored(image["bytes"]))
-        except Exception as error:
-            yield f"image {image_id} does not decode ({error})"
-            continue
-        pictures.digests[image_id] = digest
-    if new:
-        pictures.prints.append(fingerprint(new))
-
-
-def _check_set(read: _Set) -> Iterator[str]:
+def _check_set(read: ReadSet) -> Iterator[str]:
     name, about, examples = read.name, read.manifest.about, read.examples
     ids, class_names = read.ids(), about["class_names"]
     if examples.num_rows != read.manifest.rows:
@@ -259,9 +146,9 @@ def noise_problems(counted: list[dict[str, Any]], about: Mapping[str, Any]) -> I
             yield f"class {row['class']} has {row['noisy']} wrong of {row['rows']}, not {level:.1%}"
 
 
-def _check_across(sets: dict[str, _Set]) -> Iterator[str]:
+def _check_across(sets: dict[str, ReadSet]) -> Iterator[str]:
     """Nesting within a colour, and equal choices between red and blue."""
-    families: dict[tuple[str, int], list[_Set]] = {}
+    families: dict[tuple[str, int], list[ReadSet]] = {}
     for one in sets.values():
         about = one.manifest.about
         if about["colour"] and not about.get("listed"):
@@ -278,13 +165,13 @@ def _check_across(sets: dict[str, _Set]) -> Iterator[str]:
                 yield f"{one.name} and {blue.name} do not hit the same clean images"
 
 
-def _noisy_ids(one: _Set) -> set[tuple[str, int]]:
+def _noisy_ids(one: ReadSet) -> set[tuple[str, int]]:
     noisy = one.examples.filter(pa.compute.invert(one.examples["is_clean"]))
     return set(zip(noisy["image_id"].to_pylist(), noisy["label"].to_pylist(), strict=True))
 
 
 def _check_leaks(
-    sets: dict[str, _Set], pictures: _Pictures, rules: dict[str, Any], facts: dict[str, Any]
+    sets: dict[str, ReadSet], pictures: Pictures, rules: dict[str, Any], facts: dict[str, Any]
 ) -> Iterator[str]:
     """Compare every training picture with every test picture by fingerprints made from the shards."""
     if TEST_SPLIT not in sets:
