@@ -21,6 +21,7 @@ from schemas.errors import DataError, UsageError
 share_clients()
 TEMPORARY = ".writing-"
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+_NOT_THERE = (FileNotFoundError, NotADirectoryError)
 _PLAIN = {"mime_type": "application/octet-stream", "compression_type": CompressionTypes.UNCOMPRESSED}
 
 
@@ -66,7 +67,7 @@ def open_append(path: str) -> IO[bytes]:
 def names(folder: str, pattern: str) -> list[str]:
     """Names of the files of a folder that match a pattern such as *.csv; none where there is no such folder."""
     if "://" not in folder:
-        with suppress(FileNotFoundError):
+        with suppress(*_NOT_THERE):
             return fnmatch.filter(os.listdir(folder), pattern)
         return []
     return [FileSystems.split(path)[1] for path in _match(folder, pattern)]
@@ -117,7 +118,7 @@ def make_folder(path: str) -> None:
 def remove(path: str) -> None:
     """Remove a file, if it is there."""
     if "://" not in path:
-        with suppress(FileNotFoundError):
+        with suppress(*_NOT_THERE):
             os.remove(path)
     elif FileSystems.exists(path):
         FileSystems.delete([path])
@@ -126,7 +127,7 @@ def remove(path: str) -> None:
 def remove_folder(path: str) -> None:
     """Remove a folder with all in it, if it is there; a bucket has no folders, but objects whose names begin so."""
     if "://" not in path:
-        with suppress(FileNotFoundError):
+        with suppress(*_NOT_THERE):
             shutil.rmtree(path)
     elif found := _match(path, "**"):
         FileSystems.delete(found)

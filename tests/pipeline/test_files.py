@@ -77,6 +77,10 @@ def test_removing_what_is_not_there_is_no_error(tmp_path: Path) -> None:
         files.remove_temporaries(str(tmp_path / "folder"))
         files.remove_folder(str(tmp_path / "folder"))
     assert not files.exists(str(tmp_path / "folder"))
+    (tmp_path / "file").write_text("x")
+    files.remove(str(tmp_path / "file" / "a"))
+    files.remove_folder(str(tmp_path / "file" / "folder"))
+    assert files.names(str(tmp_path / "file"), "*") == []
 
 
 @pytest.mark.parametrize("name", ["out*", "out[12]", "out?"])
