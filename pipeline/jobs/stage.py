@@ -12,6 +12,9 @@ from schemas.manifest import MANIFEST, Manifest
 
 # Raised by whoever changes what a stage writes for the same input: old results are then made anew.
 STAGE_VERSIONS = {"ingest": 6, "label": 5, "dedupe": 3, "split": 3}
+LIMITS = {
+    "max_rejected_share"
+}  # held against what there is, whenever it was made: a stage does not obey them
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,12 @@ class Stage:
     @property
     def about(self) -> dict[str, Any]:
         """What the stage's manifests say of it."""
-        text = json.dumps([STAGE_VERSIONS[self.name], self.inputs, self.config], sort_keys=True)
+        config = {key: value for key, value in self.config.items() if key not in LIMITS}
+        text = json.dumps([STAGE_VERSIONS[self.name], self.inputs, config], sort_keys=True)
         return {
             "stage": self.name,
             "inputs": dict(self.inputs),
-            "config": dict(self.config),
+            "config": config,
             "made_from": hashlib.sha256(text.encode()).hexdigest(),
         }
 

@@ -240,6 +240,13 @@ def test_too_many_bad_rows_stop_the_build_and_are_kept_to_be_looked_at(run: Run,
     assert len(rejections(out / "ingest" / "rejections")) == 6
     assert not (out / "labels").exists()
 
+    def times() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (out / "ingest").rglob("*.*")}
+
+    before = times()
+    assert run("ingest", "--set", "ingest.max_rejected_share=0.5").code == 0
+    assert times() == before  # nothing is fetched or decoded again
+
 
 @pytest.fixture
 def ingested(run: Run, tiny: Tiny) -> Tiny:
