@@ -10,6 +10,7 @@ from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.jobs import dedupe, ingest, label, split
 from pipeline.jobs.fork_server import can_fork, standing_by
+from pipeline.jobs.lock import held
 from pipeline.jobs.options import may_have_processes
 from pipeline.jobs.stage import counts
 
@@ -25,7 +26,7 @@ def run(
 ) -> dict[str, Any]:
     """Run `stages` in order, tell what each has done through `say`, and return their counts by stage.
 
-    `retry`: rejections that ingest is to give another try.
+    `retry`: rejections that ingest is to give another try. Raises UsageError while another process does the same.
     """
     steps: dict[str, Callable[..., dict[str, int]]] = {
         "ingest": partial(_ingest, retry=retry),
@@ -39,14 +40,15 @@ def run(
     with standing_by() if processes and can_fork() else nullcontext():
         if "label" in stages:
             label.check_inputs(config)  # and a wrong vote file before hours of ingest
-        for name in stages:
-            start = time.monotonic()
-            result[name] = steps[name](config, output, beam_arguments, force)
-            seconds = time.monotonic() - start
-            text = ", ".join(
-                f"{count:,} {what.replace('_', ' ')}" for what, count in result[name].items() if count
-            )
-            say(f"{name:<7} {text} ({seconds:.1f} s)")
+        with held(output):
+            for name in stages:
+                start = time.monotonic()
+                result[name] = steps[name](config, output, beam_arguments, force)
+                seconds = time.monotonic() - start
+                text = ", ".join(
+                    f"{count:,} {what.replace('_', ' ')}" for what, count in result[name].items() if count
+                )
+                say(f"{name:<7} {text} ({seconds:.1f} s)")
     if "split" in stages:
         say(f"dataset {split.folder(output)}")
         result["dataset"] = split.folder(output)
