@@ -46,9 +46,8 @@ def _others_as_one(text: str) -> str:
         if named := _ROBOT.match(line):
             name = line[named.end() :].partition("#")[0].strip().lower()
             if name != "*":
-                name = name.replace(
-                    "*", ""
-                )  # as Protego reads it, which also takes the beginning of our name for us
+                # as Protego reads it, which also takes the beginning of our name for us
+                name = name.replace("*", "")
                 line = named[0] + (name if name and PRODUCT.startswith(name) else "others")
         lines.append(line)
     return "\n".join(lines)
