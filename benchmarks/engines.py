@@ -23,14 +23,14 @@ import numpy as np
 import pyarrow as pa
 import yaml
 from PIL import Image
+from pipeline.ingest.fetch import Fetcher
+from pipeline.ingest.store import Store
 
 from benchmarks.ingest import measure
 from pipeline.config import BuildConfig, load_config
-from pipeline.ingest.fetch import Fetcher
 from pipeline.ingest.images import Tools, ingest_images
 from pipeline.ingest.picture import make_picture
 from pipeline.ingest.rows import check_rows, distinct_images, resolve_rows
-from pipeline.ingest.store import Store
 from pipeline.jobs.ingest import IMAGES_PER_SHARD, SMALLEST_BUCKETS
 from pipeline.jobs.tables import by_bucket
 from pipeline.keyed_hash import bucket_count

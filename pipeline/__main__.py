@@ -39,11 +39,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_stages(verbs: Any) -> None:
     for verb, about in {
-        "ingest": "fetch, check, normalise and fingerprint the images of the lists",
+        "fetch": "fetch what the URLs of the lists point to",
+        "ingest": "check, normalize and fingerprint the images of the lists, after fetching them",
         "label": "resolve votes into verdicts",
         "dedupe": "find near-duplicates, and leaks to the test set",
         "split": "choose the noise and write the training and test sets",
-        "build": "all four, each only if its inputs have changed",
+        "build": "all five, each only if its inputs have changed",
     }.items():
         example = f"python -m pipeline {verb} --config configs/cifar10n.yaml --set source=data/cifar10n --output out/cifar10n"
         sub = add_verb(verbs, verb, about, example, BEAM)
@@ -55,12 +56,12 @@ def _add_stages(verbs: Any) -> None:
             "--output", required=True, metavar="DIR", help="where all stages write; local, gs://, s3://"
         )
         sub.add_argument("--force", action="store_true", help="run even what is up to date")
-        if verb in ("ingest", "build"):
+        if verb in ("fetch", "ingest", "build"):
             sub.add_argument(
                 "--retry",
                 default="",
                 metavar="CODE,…",
-                help="fetch URLs again that were rejected with these codes: timeout,server_error",
+                help="fetch URLs again whose rows were rejected with these codes: timeout,server_error",
             )
         if verb == "label":
             sub.add_argument(

@@ -53,6 +53,8 @@ class IngestConfig:
     """A larger picture is rejected before it is decoded."""
     min_side: int = 8
     """A smaller picture is rejected."""
+    decode_seconds: float = 60.0
+    """A picture that takes longer to decode is rejected (decoder_timeout)."""
     contact: str = ""
     """Mail address or web page of whoever runs this, for the user agent that servers see. URLs need it."""
     timeout_seconds: float = 20.0
@@ -90,7 +92,7 @@ class IngestConfig:
         if self.size < self.min_side:
             raise ValueError(f"size {self.size} is below min_side {self.min_side}")
         for name in (
-            "max_bytes", "max_pixels", "min_side", "timeout_seconds", "deadline_seconds", "fetches", "host_fetches",
+            "max_bytes", "max_pixels", "min_side", "decode_seconds", "timeout_seconds", "deadline_seconds", "fetches", "host_fetches",
             "tries",
         ):  # fmt: skip
             if not getattr(self, name) > 0:

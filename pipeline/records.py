@@ -54,8 +54,14 @@ def read_records(path: str, table: Table, name: str | None = None) -> Iterator[R
 
 
 def check_readable(path: str, table: Table) -> None:
-    """Read the first block of a file, so that a wrong one is told before a job starts. Raises DataError."""
-    next(_read_blocks(path, table), None)
+    """Read the first block of a file, so that a wrong one is reported before a job starts. Raises DataError."""
+    columns_of(path, table)
+
+
+def columns_of(path: str, table: Table) -> list[str]:
+    """Return the columns of the first block of a file, none where it has no rows. Raises DataError."""
+    first = next(_read_blocks(path, table), None)
+    return first[0].schema.names if first else []
 
 
 def _read_blocks(path: str, table: Table) -> Iterator[Block]:

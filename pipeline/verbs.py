@@ -13,19 +13,21 @@ from schemas.command_line import FAILED, OK
 from schemas.errors import UsageError
 from schemas.rejection import CODES
 
-STAGES = ("ingest", "label", "dedupe", "split")
+STAGES = ("fetch", "ingest", "label", "dedupe", "split")
 Say = Callable[[str], None]
 Verb = Callable[[argparse.Namespace, list[str], Say], int]
 
 
 def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     """Run one stage, or all of them."""
+    from pipeline import build
     from pipeline.config import load_config
-    from pipeline.jobs import build
-    from pipeline.jobs.run import Staged
+    from pipeline.running.run import Staged
 
     config = load_config(arguments.config, arguments.set)
-    chosen = STAGES if arguments.verb == "build" else (arguments.verb,)
+    chosen = {"build": STAGES, "ingest": ("fetch", "ingest")}.get(arguments.verb, (arguments.verb,))
+    if any(flag.startswith("--template_location") for flag in beam):
+        chosen = (arguments.verb,)  # a template is one job
     budget = getattr(arguments, "next_questions", None)
     if budget is not None and budget < 1:
         raise UsageError(f"--next-questions is a budget of 1 answer or more, got {budget}")
@@ -40,7 +42,7 @@ def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         say(f"staged  {chosen[0]} is written to {staged}, and not started")
         return OK
     if budget is not None:
-        from pipeline.jobs.rounds import write_next_questions
+        from pipeline.labels.question_list import write_next_questions
 
         written, questions = write_next_questions(config, arguments.output, budget, arguments.format)
         answers = sum(questions["ask"].to_pylist())

@@ -43,7 +43,8 @@ CODES = {
     "truncated": "the image data ends early or is damaged",
     "too_many_pixels": "more pixels than the limit, told by the header before decoding",
     "too_small": "a side is shorter than the limit",
-    "decoder_crashed": "decoding it ended the process that did it, each time",
+    "decoder_crashed": "the process that decoded it crashed",
+    "decoder_timeout": "decoding took longer than the limit",
     # votes
     "unknown_image": "a vote about an image and class that no retrieval row has",
     "unknown_answer": "the answer is neither yes, no nor unsure",

@@ -1,6 +1,6 @@
-"""One bucket of images: fetch, decode, normalise, fingerprint, in the order of `place`, with bounded memory."""
+"""Make the images of one bucket: read, decode, normalize, fingerprint; in the order of their shard key, in bounded memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -8,57 +8,68 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from PIL import Image
 
+from pipeline import files
 from pipeline.config import IngestConfig
-from pipeline.ingest.fetch import Fetched, Fetcher, Line
-from pipeline.ingest.fingerprint import fingerprint
-from pipeline.ingest.picture import Picture
-from pipeline.ingest.store import Store
+from pipeline.ingest.decode_pool import DecodePool
+from pipeline.ingest.downloads import Downloads
+from pipeline.ingest.fingerprint import fingerprint_thumbnails
+from pipeline.ingest.picture import Damaged, Picture, Refused, Request
 from pipeline.keyed_hash import place
-from pipeline.rejections import Rejected
+from pipeline.rejections import Asked, Rejected
+from schemas.errors import DataError
 from schemas.image import IMAGES
 
 BATCH = 64  # pictures that are fingerprinted at once
 TABLE_ROWS = 256
 
-Row = dict[str, Any]  # of an image; "image" is where its encoded bytes lie in the spool: (offset, length)
+Line = dict[str, Any]  # of an image that is wanted: columns of `distinct_images`
+Row = dict[str, Any]  # of an image; "image" is where its encoded bytes are in the spool: (offset, length)
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What the images of a bucket are made with."""
+    """What the images of a bucket are made with.
 
-    fetcher: Fetcher
-    store: Store
+    source: folder of the lists; bodies: folder of what was fetched. done: called with the number of images each time
+    that some are finished.
+    """
+
+    pool: DecodePool
     config: IngestConfig
-    make: Callable[[bytes], Picture]
-    retry: frozenset[str] = frozenset()  # codes of rejections that are to be given another try
-    advance: Callable[[int], object] = int  # is told how many images are done
+    source: str
+    bodies: str
+    done: Callable[[int], object] = lambda _: None
 
 
 def ingest_images(wanted: pd.DataFrame, tools: Tools, rejected: dict[str, Rejected]) -> Iterator[pa.Table]:
-    """Yield image tables for `wanted`, which has a line an image; `rejected` gets the others, by image id.
+    """Yield image tables for `wanted`, which has one line per image; add the others to `rejected`, by image id.
 
-    Pictures are decoded as they come, and wait in a temporary file until all are there: a slow host holds up nobody,
-    and memory holds some of them at a time. A picture is fingerprinted as it will be read again, from its stored bytes:
-    what a network sees is what is compared, and whoever has the shards can repeat it.
+    Encoded pictures wait in a temporary file until the last one is finished, so memory holds a few of them at a time. A
+    picture is fingerprinted as it will be read again, from its stored bytes: what a network sees is what is compared,
+    and whoever has the shards can repeat it.
     """
-    lines = [{str(name): value for name, value in line.items()} for line in wanted.to_dict("records")]
+    lines: list[Line] = [
+        {str(name): value for name, value in line.items()} for line in wanted.to_dict("records")
+    ]
     with TemporaryFile() as spool:
         rows: list[Row] = []
-        batch: list[tuple[Row, Image.Image]] = []
-        for done, (line, result) in enumerate(_results(lines, tools, spool), 1):
-            if done % BATCH == 0 or done == len(lines):
-                tools.advance((done - 1) % BATCH + 1)
-            if isinstance(result, Rejected):
-                rejected[line["image_id"]] = result
+        batch: list[tuple[Row, Picture]] = []
+        done = 0
+        for line, answer in _answers(lines, tools, rejected):
+            if isinstance(answer, Refused):
+                rejected[line["image_id"]] = Rejected(answer.code, answer.detail, _asked(line))
                 continue
-            batch.append(result)
+            row = {"image_id": line["image_id"], "source": line["source"], **answer.seen}
+            batch.append((row | {"image": (spool.tell(), len(answer.encoded))}, answer))
+            spool.write(answer.encoded)
             if len(batch) == BATCH:
                 rows += _with_fingerprints(batch)
                 batch = []
+                tools.done(BATCH)
+                done += BATCH
         rows += _with_fingerprints(batch)
+        tools.done(len(lines) - done)
         order = np.argsort(place(row["image_id"] for row in rows), kind="stable")
         for start in range(0, len(order), TABLE_ROWS):
             yield IMAGES.from_rows(
@@ -66,51 +77,56 @@ def ingest_images(wanted: pd.DataFrame, tools: Tools, rejected: dict[str, Reject
             )
 
 
-def _results(
-    lines: list[Line], tools: Tools, spool: IO[bytes]
-) -> Iterator[tuple[Line, tuple[Row, Image.Image] | Rejected]]:
-    again: list[Line] = []
-    for line, fetched in tools.fetcher.fetch_all(lines, tools.store, tools.retry):
-        result = _ingest_one(line, fetched, tools, spool)
-        if isinstance(result, Rejected) and result.code in tools.retry and tools.store.keeps(line["url"]):
-            again.append(line)  # what was fetched is no good; there may be something else now
+def _answers(
+    lines: list[Line], tools: Tools, rejected: dict[str, Rejected]
+) -> Iterator[tuple[Line, Picture | Refused]]:
+    """Make every picture whose bytes can be had."""
+    here: list[tuple[int, Request]] = []
+    for number, line in enumerate(lines):
+        if line["path"]:
+            here.append((number, Request(line["path"], listed=line["sha256"])))
+        elif line["code"]:
+            rejected[line["image_id"]] = Rejected(line["code"], line["detail"] or "", _asked(line))
         else:
-            yield line, result
-    for line, fetched in tools.fetcher.fetch_all(again, tools.store, tools.retry, fresh=True):
-        yield line, _ingest_one(line, fetched, tools, spool)
+            path = files.join(tools.bodies, line["bodies"])
+            at = {"offset": int(line["offset"]), "length": int(line["length"])}
+            here.append((number, Request(path, **at, fetched=line["body_sha256"], listed=line["sha256"])))
+    here.sort(key=lambda pair: (pair[1].offset is not None, pair[1].path, pair[1].offset or 0))
+    with Downloads(tools.source, tools.config.max_bytes) as downloads:
+        local: Iterable[tuple[int, Request | Refused]] = downloads.fetch(here)
+        refused: list[tuple[int, Refused]] = []
+
+        def requests() -> Iterator[tuple[int, Request]]:
+            for number, request in local:
+                if isinstance(request, Refused):
+                    refused.append((number, request))
+                else:
+                    yield number, request
+
+        for number, answer in tools.pool.make_all(requests()):
+            if isinstance(answer, Damaged):
+                raise DataError(
+                    f"{files.join(tools.bodies, lines[number]['bodies'])}: a stored body is damaged or missing; run "
+                    "fetch with --force, which checks every stored body and fetches again what is not intact"
+                )
+            yield lines[number], answer
+        for number, refusal in refused:
+            yield lines[number], refusal
 
 
-def _ingest_one(
-    line: Line, fetched: Fetched | Rejected, tools: Tools, spool: IO[bytes]
-) -> tuple[Row, Image.Image] | Rejected:
-    """The row of an image, and the picture as it will be read again."""
-    if isinstance(fetched, Rejected):
-        return fetched
-    try:
-        if line["sha256"] not in (None, fetched.sha256):
-            raise Rejected(
-                "sha256_mismatch", f"{fetched.sha256}; mend the list, or look for the file it means"
-            )
-        if len(fetched.data) > tools.config.max_bytes:  # it was kept when the limit was higher
-            raise Rejected("too_large", f"more than {tools.config.max_bytes} bytes")
-        made = tools.make(fetched.data)
-    except Rejected as rejected:
-        rejected.asked = fetched.asked
-        return rejected
-    row = {
-        "image_id": line["image_id"],
-        "source": line["source"],
-        "image": (spool.tell(), len(made.encoded)),
-        "bytes_in": len(fetched.data),
-        "sha256": fetched.sha256,
-        **made.seen,
-    }
-    spool.write(made.encoded)
-    return row, made.pixels
+def _asked(line: Line) -> Asked | None:
+    """What was asked of the web for a line, if it has a URL."""
+    if line["path"]:
+        return None
+    return Asked(
+        line["host"], line["status"], int(line["bytes_seen"]), line["seconds"], int(line["attempts"])
+    )
 
 
-def _with_fingerprints(batch: list[tuple[Row, Image.Image]]) -> Iterator[Row]:
-    prints = fingerprint([picture for _, picture in batch])
+def _with_fingerprints(batch: list[tuple[Row, Picture]]) -> Iterator[Row]:
+    if not batch:
+        return
+    prints = fingerprint_thumbnails([picture.thumbnail for _, picture in batch])
     for i, (row, _) in enumerate(batch):
         yield row | prints.columns(i)
 

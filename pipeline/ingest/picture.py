@@ -1,13 +1,32 @@
-"""One picture: from the bytes of a file to what is stored of it."""
+"""One picture: from where its bytes are to what is stored of it."""
 
+import hashlib
+import os
 from dataclasses import dataclass
 from typing import Any
-
-from PIL import Image
 
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.normalise import encode, normalise, open_stored
+from pipeline.ingest.source import Source
+from pipeline.ingest.thumbnail import Thumbnail, thumbnail
+from pipeline.rejections import Rejected
+
+
+@dataclass(frozen=True)
+class Request:
+    """Where the bytes of a picture are, on this machine.
+
+    Without `offset`, in the file `path` of the source folder; else `length` bytes at `offset` of the file `path`.
+    """
+
+    path: str
+    offset: int | None = None
+    length: int = 0
+    fetched: str | None = None
+    """Digest of a stored body, from when it was fetched."""
+    listed: str | None = None
+    """Digest that the retrieval list demands."""
 
 
 @dataclass(frozen=True)
@@ -15,14 +34,30 @@ class Picture:
     """What is stored of a file, and what was seen of the file."""
 
     encoded: bytes
-    pixels: Image.Image
-    """As they will be read again."""
+    thumbnail: Thumbnail
+    """Of the picture as it will be read again, so that whoever has the shards can repeat the fingerprints."""
     seen: dict[str, Any]
     """Columns of the image table."""
 
 
+@dataclass(frozen=True)
+class Refused:
+    """The code and the detail of a rejection, as one process reports it to another."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A stored body is not what was fetched."""
+
+
+Answer = Picture | Refused | Damaged
+
+
 def make_picture(data: bytes, config: IngestConfig) -> Picture:
-    """Decode, normalise, encode. Raises Rejected."""
+    """Decode, normalize, encode. Raises Rejected."""
     decoded = decode(data, config)
     picture = normalise(decoded, config)
     encoded = encode(picture, config)
@@ -33,4 +68,35 @@ def make_picture(data: bytes, config: IngestConfig) -> Picture:
         "animated": decoded.animated,
     }
     # PNG gives back the pixels that went in; other encodings do not.
-    return Picture(encoded, picture if config.format == "png" else open_stored(encoded), seen)
+    stored = picture if config.format == "png" else open_stored(encoded)
+    return Picture(encoded, thumbnail(stored), seen)
+
+
+def read_and_make(request: Request, source: Source, config: IngestConfig) -> Answer:
+    """Read the bytes, check their digests and their size, and make the picture."""
+    try:
+        data = _read(request, source)
+        digest = hashlib.sha256(data).hexdigest()
+        if request.fetched not in (None, digest):
+            return Damaged()
+        if request.listed not in (None, digest):
+            raise Rejected(
+                "sha256_mismatch", f"{digest}; correct the list, or provide the file that it means"
+            )
+        if len(data) > config.max_bytes:  # fetched when the limit was higher
+            raise Rejected("too_large", f"more than {config.max_bytes} bytes")
+        made = make_picture(data, config)
+    except Rejected as rejected:
+        return Refused(rejected.code, rejected.detail)
+    made.seen.update(bytes_in=len(data), sha256=digest)
+    return made
+
+
+def _read(request: Request, source: Source) -> bytes:
+    if request.offset is None:
+        return source.read(request.path)
+    try:
+        with open(request.path, "rb", buffering=0) as file:
+            return os.pread(file.fileno(), request.length, request.offset)
+    except FileNotFoundError:
+        return b""  # its digest does not match

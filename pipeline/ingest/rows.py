@@ -10,8 +10,18 @@ from pyarrow import compute as pc
 
 from pipeline.records import file_and_line
 from pipeline.rejections import printable, reject
+from schemas.fetched import FETCHED
 from schemas.retrieval import METHODS, RETRIEVAL, SOURCES
 
+OUTCOME = pa.schema(
+    [
+        *(FETCHED.schema.field(name).with_nullable(True) for name in (
+            "code", "detail", "host", "status", "bytes_seen", "seconds", "attempts", "bodies", "offset", "length",
+        )),
+        ("body_sha256", pa.string()),
+    ]
+)  # fmt: skip
+"""Columns that a row has beside its own once the outcome of its URL is known; all null where it has a path."""
 ID_DIGITS = 16  # as those of the published benchmark
 MAX_ID_BYTES = 200
 # Control characters, path separators and names that mean something to a file system.
@@ -99,8 +109,8 @@ def resolve_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 
 def distinct_images(rows: pa.Table) -> pd.DataFrame:
-    """One line an image of resolved rows: image_id, source, path, url, sha256."""
-    lines = (
-        rows.select(["image_id", "source", "path", "url", "sha256"]).to_pandas().drop_duplicates("image_id")
-    )
+    """Return one line per image of resolved rows: where it is, and what became of its URL, if that is in `rows`."""
+    columns = ["image_id", "source", "path", "url", "sha256", *(field.name for field in OUTCOME)]
+    lines = rows.select([name for name in columns if name in rows.column_names]).to_pandas()
+    lines = lines.drop_duplicates("image_id")
     return lines.astype(object).where(lines.notna(), None)

@@ -1,44 +1,45 @@
-"""The ingest job: clean, test and web lists → images, the rows that lead to them, and rejections.
+"""The ingest job: lists, files and fetched bodies → images, the rows that lead to them, and rejections.
 
-The metadata of an image decides its bucket; a bucket is one task that fetches its images and writes them as one
-shard. So the pictures themselves never cross a shuffle, and memory holds one batch of them.
+Everything here is a function of tables and stored bytes, so a task gives the same result at every attempt. The metadata
+of an image decides its bucket; a bucket is one task that makes its images and writes them as one shard. So the pictures
+themselves never cross a shuffle, and memory holds a batch of them.
 """
 
-import logging
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from pyarrow import parquet
+from pyarrow import compute as pc
 
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.ingest.fetch import Fetcher
+from pipeline.ingest import web_report
+from pipeline.ingest.decode_pool import acquire, release
 from pipeline.ingest.images import Tools, ingest_images
-from pipeline.ingest.isolated import Isolated
-from pipeline.ingest.picture import make_picture
-from pipeline.ingest.rows import check_rows, distinct_images, resolve_rows
-from pipeline.ingest.store import Store, begin_run
-from pipeline.jobs import web_report
-from pipeline.jobs.begun import any_left, noted
-from pipeline.jobs.metrics import count, timed
-from pipeline.jobs.progress import advance
-from pipeline.jobs.rejected import check_share
-from pipeline.jobs.run import Work, run_job
-from pipeline.jobs.stage import Stage, counts, plain
+from pipeline.ingest.lists import count_rows, has_urls, list_paths, named_lists
+from pipeline.ingest.rows import OUTCOME, check_rows, distinct_images, resolve_rows
+from pipeline.jobs import fetch
 from pipeline.jobs.tables import CommitTable, Written, by_bucket, pack, unpack
-from pipeline.jobs.worker_processes import WorkerDied
-from pipeline.keyed_hash import bucket_count, place
+from pipeline.keyed_hash import bucket_count, keyed_hash, place
+from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
 from pipeline.rejections import Rejected, malformed_rows, reject
+from pipeline.running.metrics import timed
+from pipeline.running.options import decoders, is_local
+from pipeline.running.progress import advance
+from pipeline.running.rejection_limit import check_share
+from pipeline.running.run import Work, run_job
+from pipeline.running.stage import Stage, counts, plain
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.errors import DataError
+from schemas.fetched import FETCHED
 from schemas.image import IMAGES
 from schemas.manifest import Manifest
 from schemas.rejection import REJECTION
@@ -46,214 +47,250 @@ from schemas.retrieval import RETRIEVAL, RETRIEVAL_LIST
 
 IMAGES_PER_SHARD = 2048
 SECONDS_PER_ROW = 2e-3  # of a core, for a small picture
-SMALLEST_BUCKETS = 8  # so that a small set, too, keeps some cores busy
+SMALLEST_BUCKETS = 8  # so that a small set, too, keeps several workers busy
+URL_BUCKET, ROWS, REJECTIONS = "urls", "rows", "rejections"
 TABLES = {"images": IMAGES, "retrievals": RETRIEVAL, "rejections": REJECTION}
+WITH_OUTCOME = pa.schema([*RETRIEVAL.schema, *OUTCOME])
+_OUTCOME_SOURCE = {"body_sha256": "sha256"}  # the other columns have the names that they have in `fetched`
 
 
-def folders(output: str) -> dict[str, str]:
-    """Where the stage writes its tables."""
-    return {name: files.join(output, "ingest", name) for name in TABLES}
+@dataclass(frozen=True)
+class Setup:
+    """What all tasks of the job know.
+
+    folders: of the three tables. fetched: folder of the table `fetched`, of `url_buckets` buckets, or None where the
+    lists hold no URLs. bodies: folder of the stored bodies. decoders: processes that decode, in each worker process.
+    """
+
+    config: BuildConfig
+    folders: dict[str, str]
+    buckets: int
+    fetched: str | None
+    url_buckets: int
+    bodies: str
+    decoders: int
 
 
-def fetched_folder(output: str) -> str:
-    """Where the stage keeps what came from the web."""
-    return files.join(output, "ingest", "fetched")
+def stage_of(config: BuildConfig, output: str) -> Stage:
+    """Return the stage as its inputs and its configuration make it now.
+
+    Raises DataError if the lists hold URLs and the fetch stage has not been run.
+    """
+    inputs = {key: files.sha256(path) for key, path in list_paths(config).items()}
+    if has_urls(config):
+        inputs["fetched"] = directory.read_manifest(Layout(output).fetched).about["content"]
+    return Stage("ingest", inputs, {"classes": list(config.classes), **plain(config.ingest)})
+
+
+def is_up_to_date(config: BuildConfig, output: str) -> bool:
+    """Whether the tables are what the stage would write now."""
+    if has_urls(config) and directory.find_manifest(Layout(output).fetched) is None:
+        return False
+    done = stage_of(config, output).is_done(*Layout(output).ingest.values())
+    return done and versions_digest(config) == _recorded(output)
 
 
 def run(
-    config: BuildConfig,
-    output: str,
-    beam_arguments: list[str],
-    force: bool = False,
-    retry: Sequence[str] = (),
+    config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False
 ) -> dict[str, Manifest]:
     """Run the stage unless it is up to date; return the manifests of its tables.
 
-    `retry` are codes of rejections: what was fetched before and ended so is fetched again.
-
     Raises DataError if a list is unreadable, or if too many rows were rejected (they can be looked at then).
     """
-    lists = [(source, name) for source in ("clean", "test", "web") for name in getattr(config, source)]
-    paths = {f"{source}/{name}": files.join(config.source, name) for source, name in lists}
-    stage = Stage(
-        "ingest",
-        {key: files.sha256(path) for key, path in paths.items()},
-        {"classes": list(config.classes), **plain(config.ingest)},
-    )
-    places = folders(output)
-    up_to_date = stage.is_done(*places.values()) and not force and not retry
+    stage, places, paths = stage_of(config, output), Layout(output).ingest, list_paths(config)
+    up_to_date = not force and is_up_to_date(config, output)
     if not up_to_date:
+        versions = versions_digest(
+            config
+        )  # before anything is read: what changes meanwhile is seen by the next run
         for path in paths.values():
             check_readable(path, RETRIEVAL_LIST)
-        rows = sum(_count_rows(path) for path in paths.values())
-        buckets = bucket_count(rows, IMAGES_PER_SHARD, SMALLEST_BUCKETS)
-        work = Work("ingest", output, "rows", rows, rows * SECONDS_PER_ROW)
-        fetched, begun = fetched_folder(output), files.join(output, "ingest", "begun")
-
-        def run_once() -> None:
-            for folder in places.values():
-                directory.open_for_writing(folder)
-            kept = Kept(fetched, begin_run(fetched), frozenset(retry), begun, any_left(begun))
-            named = [(source, name, files.join(config.source, name)) for source, name in lists]
-            job = IngestLists(config, named, places, buckets, stage.about, kept)
-            run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, work)
-
+        rows = sum(count_rows(path) for path in paths.values())
+        for folder in places.values():
+            directory.open_for_writing(folder)
+        setup = Setup(
+            config,
+            places,
+            bucket_count(rows, IMAGES_PER_SHARD, SMALLEST_BUCKETS),
+            Layout(output).fetched if has_urls(config) else None,
+            directory.read_manifest(Layout(output).fetched).about["buckets"] if has_urls(config) else 1,
+            Layout(output).bodies,
+            decoders(beam_arguments, rows * SECONDS_PER_ROW),
+        )
+        lists = named_lists(config)
+        job = IngestLists(lists, setup, stage.about)
+        work = Work("ingest", output, "rows", rows)
+        pool = acquire(config.source, config.ingest, setup.decoders) if is_local(beam_arguments) else None
         try:
-            run_once()
-        except WorkerDied as died:
-            logging.warning("ingest begins anew, and decodes pictures in processes of their own: %s", died)
-            run_once()
-        files.remove_folder(begun)
+            if pool:
+                pool.start()  # the processes load their modules while the job is prepared
+            run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, work)
+        finally:
+            if pool:
+                release(pool)
+        files.write_text(Layout(output).source_versions, json.dumps({"versions": versions}) + "\n")
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     _check_nothing_lost(manifests)
-    if not up_to_date or not files.exists(web_report.path(output)):
-        web_report.write(output, places)
+    if not up_to_date or not files.exists(Layout(output).web_report):
+        web_report.write(Layout(output))
+    if not config.ingest.keep_fetched:
+        fetch.drop_bodies(output)
     rows_in, limit = counts(manifests["retrievals"])["rows_in"], config.ingest.max_rejected_share
     check_share(manifests["rejections"], places["rejections"], rows_in, limit, "rows")
     return manifests
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What a run knows of the runs before it."""
+def versions_digest(config: BuildConfig) -> str:
+    """Return a digest of the versions (size and time, or the store's digest) of all files that the lists name.
 
-    folder: str
-    """Of what came from the web."""
-    run: int
-    """The number of this run in it."""
-    retry: frozenset[str]
-    """Rejections that are to be given another try."""
-    begun: str
-    """Folder of the buckets that were begun and not ended."""
-    isolate: bool
-    """Whether there were any: a picture may have crashed its decoder."""
+    It is kept beside the tables and not in their manifests, which hold nothing that differs between two machines.
+    """
+    digest = hashlib.sha256()
+    for path in list_paths(config).values():
+        for records in read_records(path, RETRIEVAL_LIST):
+            paths = records.rows["path"].drop_null().to_pylist()
+            for name, version in zip(paths, files.versions(config.source, paths), strict=True):
+                digest.update(f"{name}\0{version}\n".encode())
+    return digest.hexdigest()
+
+
+def _recorded(output: str) -> str | None:
+    path = Layout(output).source_versions
+    return json.loads(files.read_text(path)).get("versions") if files.exists(path) else None
 
 
 class IngestLists(beam.PTransform):
     """The whole stage as one transform, from a pipeline to three committed tables."""
 
-    def __init__(
-        self,
-        config: BuildConfig,
-        lists: list[tuple[str, str, str]],
-        places: dict[str, str],
-        buckets: int,
-        about: dict[str, Any],
-        kept: Kept,
-    ) -> None:
+    def __init__(self, lists: list[tuple[str, str, str]], setup: Setup, about: dict[str, Any]) -> None:
         super().__init__()
-        self.config, self.lists, self.places, self.kept = config, lists, places, kept
-        self.buckets, self.about = buckets, {**about, "buckets": buckets}
+        self.lists, self.setup, self.about = lists, setup, {**about, "buckets": setup.buckets}
 
     def expand(self, pipeline: beam.Pipeline) -> None:
-        """Lists → checked rows by bucket → per bucket: rows settled, images fetched, shards written."""
+        """Lists → checked rows → rows with the outcome of their URL → by bucket: resolved, made, written."""
+        setup = self.setup
         checked = (
             pipeline
             | "Lists" >> beam.Create(sorted(set(self.lists)))
             | "SpreadLists" >> beam.Reshuffle()
-            | "CheckRows" >> beam.FlatMap(check_list, self.config.classes, self.buckets)
+            | "CheckRows" >> beam.FlatMap(check_list, setup).with_outputs(URL_BUCKET, main=ROWS)
         )
-        written = (
-            checked
-            | "GatherBucket" >> beam.GroupByKey()
-            | "IngestBucket"
-            >> beam.ParDo(IngestBucket(self.config, self.places, self.buckets, self.kept)).with_outputs(
-                *TABLES
+        rows = checked[ROWS]
+        if setup.fetched:
+            outcomes = (
+                checked[URL_BUCKET]
+                | "GatherUrls" >> beam.GroupByKey()
+                | "AttachOutcome" >> beam.FlatMap(attach_outcome, setup)
             )
+            rows = (rows, outcomes) | "AllRows" >> beam.Flatten()
+        written = (
+            rows
+            | "GatherBucket" >> beam.GroupByKey()
+            | "IngestBucket" >> beam.ParDo(IngestBucket(setup)).with_outputs(*TABLES)
         )
         for name, table in TABLES.items():
             _ = written[name] | f"Commit{name.title()}" >> CommitTable(
-                self.places[name], table.name, self.about
+                setup.folders[name], table.name, self.about
             )
 
 
-def check_list(
-    source_name_path: tuple[str, str, str], classes: tuple[str, ...], buckets: int
-) -> Iterator[tuple[int, tuple[str, bytes]]]:
-    """Read one list and yield (bucket, (kind, packed rows)), kind being "rows" or "rejections"."""
+def check_list(source_name_path: tuple[str, str, str], setup: Setup) -> Iterator[Any]:
+    """Read one list and yield (bucket, (kind, packed rows)), kind being "rows" or "rejections".
+
+    Rows with a URL go to the output "urls" instead, as (bucket of the URL, packed rows).
+    """
     source, name, path = source_name_path
     for records in read_records(path, RETRIEVAL_LIST, name):
-        good, bad = check_rows(records.rows, classes, source)
-        for index, rows in by_bucket(good, buckets):
-            yield index, ("rows", pack(rows))
+        good, bad = check_rows(records.rows, setup.config.classes, source)
+        by_url = pc.is_null(good["path"])
+        for index, rows in by_bucket(good.filter(pc.invert(by_url)), setup.buckets):
+            yield index, (ROWS, pack(rows))
+        urls = good.filter(by_url)
+        if urls.num_rows and not setup.fetched:
+            raise DataError(f"{path}: holds URLs that were not fetched; run the fetch stage, then this one")
+        for index, rows in by_bucket(urls, setup.url_buckets, keyed_hash(urls["url"].to_pylist(), 0, "url")):
+            yield beam.pvalue.TaggedOutput(URL_BUCKET, (index, pack(rows)))
         rejected = pa.concat_tables([bad, malformed_rows(records.malformed)])
         if rejected.num_rows:
             # Rows without a usable id belong nowhere; any bucket that is always there will do.
-            yield 0, ("rejections", pack(rejected))
+            yield 0, (REJECTIONS, pack(rejected))
+
+
+def attach_outcome(
+    element: tuple[int, Iterable[bytes]], setup: Setup
+) -> Iterator[tuple[int, tuple[str, bytes]]]:
+    """Read one bucket of `fetched` and add to each row what became of its URL; yield rows by bucket of the image."""
+    assert setup.fetched
+    index, parts = element
+    rows = pa.concat_tables([unpack(part) for part in parts])
+    columns = [_OUTCOME_SOURCE.get(field.name, field.name) for field in OUTCOME]
+    found = directory.read_bucket(setup.fetched, index, setup.url_buckets, ["url", *columns])
+    fetched = pa.concat_tables(
+        [pa.schema([FETCHED.schema.field(name) for name in ["url", *columns]]).empty_table(), *found]
+    ).combine_chunks()
+    at = pc.index_in(rows["url"], fetched["url"])
+    if at.null_count:
+        url = rows.filter(pc.is_null(at))["url"][0].as_py()
+        raise DataError(
+            f"{setup.fetched}: no row for {url!r}, which the lists hold; run the fetch stage, then this one"
+        )
+    for field, column in zip(OUTCOME, columns, strict=True):
+        rows = rows.append_column(field, fetched[column].take(at).cast(field.type))
+    for bucket_index, part in by_bucket(rows, setup.buckets):
+        yield bucket_index, (ROWS, pack(part))
 
 
 class IngestBucket(beam.DoFn):
-    """Turn all rows of one bucket into shards; outputs a `Written` for each of the three tables."""
+    """Turn all rows of one bucket into shards; output a `Written` for each of the three tables."""
 
-    def __init__(self, config: BuildConfig, places: dict[str, str], buckets: int, kept: Kept) -> None:
-        self.config, self.places, self.buckets, self.kept = config, places, buckets, kept
+    def __init__(self, given: Setup) -> None:
+        self.given = given
 
     def setup(self) -> None:
-        """Connections, and what is remembered of hosts, outlive a bucket."""
-        self.fetcher = Fetcher(self.config.source, self.config.ingest)
-        self.isolated = Isolated(self.config.ingest)
+        """Share the decoders of this process."""
+        self.pool = acquire(self.given.config.source, self.given.config.ingest, self.given.decoders)
 
     def teardown(self) -> None:
-        """Close the connections."""
-        self.fetcher.close()
-        self.isolated.close()
+        """End the decoders, unless another task of this process uses them."""
+        release(self.pool)
 
     @timed
     def process(self, element: tuple[int, Iterable[tuple[str, bytes]]]) -> Iterator[Any]:
-        """Settle, fetch, write."""
+        """Resolve, make, write."""
         index, parts = element
-        name = directory.shard_name("part", index, self.buckets)
-        with noted(self.kept.begun, name) as again:
-            yield from self._ingest(name, parts, isolate=again or self.kept.isolate)
-
-    def _ingest(self, name: str, parts: Iterable[tuple[str, bytes]], isolate: bool) -> Iterator[Any]:
-        gathered: dict[str, list[pa.Table]] = {"rows": [], "rejections": []}
-        for kind, rows in parts:
-            gathered[kind].append(unpack(rows))
-        rows = pa.concat_tables([RETRIEVAL.schema.empty_table(), *gathered["rows"]])
-        rejections = [REJECTION.schema.empty_table(), *gathered["rejections"]]
+        given, name = self.given, directory.shard_name("part", index, self.given.buckets)
+        gathered: dict[str, list[pa.Table]] = {ROWS: [], REJECTIONS: []}
+        for kind, data in parts:
+            gathered[kind].append(unpack(data))
+        rows = pa.concat_tables([WITH_OUTCOME.empty_table(), *gathered[ROWS]], promote_options="default")
+        rejections = [REJECTION.schema.empty_table(), *gathered[REJECTIONS]]
         rows_in = rows.num_rows + sum(table.num_rows for table in rejections)
 
-        rows, settled = resolve_rows(rows)
-        rejections.append(settled)
+        rows, unresolved = resolve_rows(rows)
+        rejections.append(unresolved)
+        wanted = distinct_images(rows)
+        advance(rows_in - len(wanted))
         failed: dict[str, Rejected] = {}
-        shard = write_shard(self.places["images"], name, IMAGES.schema, self._images(rows, failed, isolate))
-        advance(
-            rows_in - len(failed) - (shard.rows if shard else 0)
-        )  # the rows without an image of their own
+        tools = Tools(self.pool, given.config.ingest, given.config.source, given.bodies, advance)
+        images = ingest_images(wanted, tools, failed)
+        shard = write_shard(given.folders["images"], name, IMAGES.schema, images)
         yield _output("images", Written(shard))
 
         kept, lost = _part(rows, failed)
         rejections.append(lost)
-        shard = write_shard(self.places["retrievals"], name, RETRIEVAL.schema, [kept])
+        shard = write_shard(given.folders["retrievals"], name, RETRIEVAL.schema, [kept])
         yield _output("retrievals", Written(shard, Counter(rows_in=rows_in)))
 
         rejected = pa.concat_tables(rejections).sort_by([("row", "ascending"), ("code", "ascending")])
-        shard = write_shard(self.places["rejections"], name, REJECTION.schema, [rejected])
+        shard = write_shard(given.folders["rejections"], name, REJECTION.schema, [rejected])
         yield _output("rejections", Written(shard, Counter(rejected["code"].to_pylist())))
-
-    def _images(self, rows: pa.Table, failed: dict[str, Rejected], isolate: bool) -> Iterator[pa.Table]:
-        """The image tables of the bucket; fills `failed` on the way."""
-        wanted = distinct_images(rows)
-        urls = wanted["url"][wanted["path"].isna()].dropna()
-        store = Store(self.kept.folder, self.kept.run, urls, self.config.ingest)
-        try:
-            config = self.config.ingest
-            make = self.isolated.make if isolate else partial(make_picture, config=config)
-            tools = Tools(self.fetcher, store, config, make, self.kept.retry, advance)
-            yield from ingest_images(wanted, tools, failed)
-        finally:
-            store.close()
-            count("url.known", sum(url in store.known for url in urls))
-            for name, amount in store.added.items():
-                count(name, amount)
 
 
 def _part(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.Table, pa.Table]:
-    """Rows whose image is there, sorted by place and class, and the rejections of the others."""
+    """Split rows into those whose image exists, sorted by shard key and class, and rejections of the others."""
     ids = rows["image_id"].to_pylist()
     lost = np.array([image_id in failed for image_id in ids], bool)
-    bad, good = rows.filter(pa.array(lost)), rows.filter(pa.array(~lost))
+    bad, good = rows.filter(pa.array(lost)), rows.filter(pa.array(~lost)).select(RETRIEVAL.schema.names)
     reasons = [failed[image_id] for image_id in bad["image_id"].to_pylist()]
     codes = np.array([reason.code for reason in reasons], object)
     order = np.lexsort((good["class_name"].to_numpy(), place(good["image_id"].to_pylist())))
@@ -263,17 +300,6 @@ def _part(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.Table, pa.Tab
 
 def _output(name: str, written: Written) -> beam.pvalue.TaggedOutput:
     return beam.pvalue.TaggedOutput(name, written)
-
-
-def _count_rows(path: str) -> int:
-    """A quick upper bound of the rows of a list, to choose the number of buckets by."""
-    with files.open_read(path) as file:
-        if path.lower().endswith(".parquet"):
-            return parquet.ParquetFile(file).metadata.num_rows
-        lines = 0
-        while piece := file.read(1 << 20):
-            lines += piece.count(b"\n")
-        return lines
 
 
 def _check_nothing_lost(manifests: dict[str, Manifest]) -> None:

@@ -8,14 +8,15 @@ from pipeline.jobs import ingest
 from pipeline.jobs.judge import JudgeAll, JudgeBucket, without_times, write_agreement, write_workers
 from pipeline.jobs.passes import Passes
 from pipeline.jobs.precision import MeasurePrecision
-from pipeline.jobs.rejected import check_share
-from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.settle import LabelSetup, SettleVotes
-from pipeline.jobs.stage import Stage, counts, manifest_digest, plain
 from pipeline.jobs.tables import CommitTable
 from pipeline.keyed_hash import bucket_count
 from pipeline.labels.gold import read_gold
 from pipeline.labels.readers.votes import check_votes_readable
+from pipeline.layout import Layout
+from pipeline.running.rejection_limit import check_share
+from pipeline.running.run import Work, run_job
+from pipeline.running.stage import Stage, counts, plain
 from pipeline.shards import directory
 from schemas.agreement import AGREEMENT
 from schemas.errors import DataError
@@ -28,18 +29,13 @@ from schemas.worker import WORKER
 SECONDS_PER_QUESTION = 2e-5  # of a core, for its votes
 QUESTIONS_PER_BUCKET = 1 << 16  # votes are small: a bucket of them spans many shards of pictures
 
-TABLES = {
+_TABLES = {
     "verdicts": VERDICT,
     "workers": WORKER,
     "agreement": AGREEMENT,
     "precision": PRECISION,
     "rejections": REJECTION,
 }
-
-
-def folders(output: str) -> dict[str, str]:
-    """Where the stage writes its tables."""
-    return {name: files.join(output, "labels", name) for name in TABLES}
 
 
 def check_inputs(config: BuildConfig) -> None:
@@ -57,13 +53,14 @@ def run(
 
     Raises DataError if a vote file is unreadable or empty, or if too many votes were rejected.
     """
-    retrievals = ingest.folders(output)["retrievals"]
+    layout = Layout(output)
+    retrievals = layout.ingest["retrievals"]
     paths = {name: files.join(config.source, name) for name in config.votes}
     gold = files.join(config.source, config.label.gold) if config.label.gold else None
     stage = Stage(
         "label",
         {
-            "retrievals": manifest_digest(retrievals),
+            "retrievals": directory.manifest_digest(retrievals),
             **{name: files.sha256(path) for name, path in paths.items()},
             **({"gold": files.sha256(gold)} if gold else {}),
         },
@@ -74,7 +71,7 @@ def run(
             "choices": config.classes if config.label.choices else (),
         },
     )
-    places = folders(output)
+    places = layout.labels
     if force or not stage.is_done(*places.values()):
         check_inputs(config)
         asked = directory.read_manifest(retrievals)
@@ -151,5 +148,5 @@ class LabelVotes(beam.PTransform):
             ("rejections", settled.rejections),
             ("verdicts", verdicts),
         ):
-            commit = CommitTable(places[name], TABLES[name].name, setup.about)
+            commit = CommitTable(places[name], _TABLES[name].name, setup.about)
             _ = written | f"Commit{name.title()}" >> commit

@@ -15,9 +15,9 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from pipeline import files
-from pipeline.jobs.progress import advance
 from pipeline.jobs.tables import Written, count_written
 from pipeline.noise.splits import TEST_SPLIT
+from pipeline.running.progress import advance
 from pipeline.shards import directory
 from pipeline.shards.card import card
 from pipeline.shards.croissant import croissant

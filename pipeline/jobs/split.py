@@ -13,16 +13,16 @@ import pyarrow as pa
 
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.jobs import dedupe, ingest, label
-from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.sets import Task, WriteSets
-from pipeline.jobs.stage import STAGE_VERSIONS, Stage, counts, manifest_digest, plain
 from pipeline.keyed_hash import bucket_count
+from pipeline.layout import Layout
 from pipeline.noise.examples import COUNTED, licenses, noise_by_class
 from pipeline.noise.listed import listed_sets
 from pipeline.noise.pools import Pools, make_pools
 from pipeline.noise.splits import TEST_SPLIT, Split, test_set, training_sets
 from pipeline.records import read_records
+from pipeline.running.run import Work, run_job
+from pipeline.running.stage import STAGE_VERSIONS, Stage, counts, plain
 from pipeline.shards import directory
 from pipeline.shards.parquet import LIST_ROW_GROUP_ROWS, write_shard
 from pipeline.shards.plan import (
@@ -45,38 +45,24 @@ from schemas.verdict import VERDICT
 SECONDS_PER_EXAMPLE = 2e-6  # of a core, beside the threads of a worker
 
 
-def folder(output: str) -> str:
-    """Where the dataset is written."""
-    return files.join(output, "dataset")
-
-
-def lists_folder(output: str) -> str:
-    """Where the lists of examples are written, without pictures."""
-    return files.join(output, "split", "examples")
-
-
-def changes_file(output: str) -> str:
-    """Where it is told how the sets differ from those of the build before."""
-    return files.join(output, "split", "changes.json")
-
-
 def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> Manifest:
     """Run the stage unless it is up to date; return the manifest of the dataset.
 
     Sets that would come out as they are already there are left alone. Raises DataError where a class has too few
     clean or wrong images and the configuration says to stop.
     """
+    layout = Layout(output)
     tables = {
-        "retrievals": ingest.folders(output)["retrievals"],
-        "images": ingest.folders(output)["images"],
-        "verdicts": label.folders(output)["verdicts"],
-        "duplicates": dedupe.folder(output),
+        "retrievals": layout.ingest["retrievals"],
+        "images": layout.ingest["images"],
+        "verdicts": layout.labels["verdicts"],
+        "duplicates": layout.duplicates,
     }
     listed = {name: files.join(config.source, name) for name in config.noise.listed}
     stage = Stage(
         "split",
         {
-            **{name: manifest_digest(path) for name, path in tables.items()},
+            **{name: directory.manifest_digest(path) for name, path in tables.items()},
             **{name: files.sha256(path) for name, path in listed.items()},
         },
         {
@@ -87,7 +73,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             "shards": plain(config.shards),
         },
     )
-    place = folder(output)
+    place = layout.dataset
     if force or not stage.is_done(place):
         pools = make_pools(
             directory.read_table(tables["retrievals"], RETRIEVAL),
@@ -128,7 +114,7 @@ def _as_listed(config: BuildConfig, tables: dict[str, str]) -> list[Split]:
 
 
 def _leak_proof(output: str) -> dict[str, Any]:
-    manifest = directory.read_manifest(dedupe.folder(output))
+    manifest = directory.read_manifest(Layout(output).duplicates)
     return {**manifest.about["config"], **counts(manifest)}
 
 
@@ -142,7 +128,8 @@ def _write(
     beam_arguments: list[str],
     force: bool,
 ) -> None:
-    place, lists = folder(output), lists_folder(output)
+    layout = Layout(output)
+    place, lists = layout.dataset, layout.examples
     buckets = _buckets(config, pools, images)
     plans = _plans(config, pools, as_listed, images, buckets)
     before = _lists_before(lists)
@@ -164,8 +151,8 @@ def _write(
     work = Work("split", output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
     run_job(lambda pipeline: pipeline | "Split" >> WriteSets(task), beam_arguments, work)
     told = {"written": sorted(plan.name for plan in stale), "changed": difference}
-    files.remove_temporaries(files.join(output, "split"))
-    files.write_text(changes_file(output), json.dumps(told, indent=1) + "\n")
+    files.remove_temporaries(layout.split)
+    files.write_text(layout.changes, json.dumps(told, indent=1) + "\n")
 
 
 def _buckets(config: BuildConfig, pools: Pools, images: str) -> int:

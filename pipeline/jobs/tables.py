@@ -1,5 +1,6 @@
 """The small transforms that all jobs share: shards become a committed table, batches go to their bucket."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -9,18 +10,22 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from pipeline.jobs import metrics
 from pipeline.keyed_hash import bucket, place
+from pipeline.running import metrics
 from pipeline.shards import directory
 from schemas.manifest import Shard
 
 
 @dataclass(frozen=True)
 class Written:
-    """What one task has written of one table: a shard, unless it had no rows, and what it counted."""
+    """What one task has written of one table: a shard, unless it had no rows, and what it counted.
+
+    content: digest of what matters in the shard, where its bytes differ from run to run.
+    """
 
     shard: Shard | None = None
     counts: Counter[str] = field(default_factory=Counter)
+    content: str = ""
 
 
 def by_bucket(
@@ -56,7 +61,8 @@ def unpack(data: bytes) -> pa.Table:
 class CommitTable(beam.PTransform):
     """PCollection[Written] → a directory's manifest, written once, when all its shards are there.
 
-    The counts of the tasks are summed into `about["counts"]`.
+    The counts of the tasks are summed into `about["counts"]`; digests of their contents, if they give any, are joined
+    into `about["content"]`.
     """
 
     def __init__(self, folder: str, table: str, about: dict[str, Any]) -> None:
@@ -87,9 +93,14 @@ def count_written(written: Written, table: str) -> Written:
 def _commit(written: Iterable[Written], folder: str, table: str, about: dict[str, Any]) -> int:
     counts: Counter[str] = Counter()
     shards = []
-    for part in written:
+    parts = list(written)
+    for part in parts:
         counts.update(part.counts)
         if part.shard:
             shards.append(part.shard)
     about = {**about, "counts": dict(sorted(counts.items()))}
+    if any(part.content for part in parts):
+        about["content"] = hashlib.sha256(
+            "".join(sorted(part.content for part in parts)).encode()
+        ).hexdigest()
     return directory.commit(folder, table, shards, about).rows

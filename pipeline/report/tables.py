@@ -10,9 +10,8 @@ import pyarrow as pa
 from page.table import Interval, Listing
 from page.text import is_unseen
 from pipeline import files
-from pipeline.jobs import dedupe, ingest, label, split
-from pipeline.jobs.stage import manifest_digest
 from pipeline.labels.precision import wilson
+from pipeline.layout import Layout
 from pipeline.shards import directory
 from pipeline.shards.plan import PLANNED_SCHEMA
 from schemas.agreement import AGREEMENT
@@ -70,13 +69,13 @@ WHERE picture_id IN (SELECT picture_id FROM named GROUP BY picture_id HAVING cou
 
 def read_by_stages(build: str) -> dict[str, tuple[str, dict[str, str]]]:
     """What the stages behind ingest write, and the tables of earlier ones that they read, by their names as inputs."""
-    images, retrievals = (ingest.folders(build)[name] for name in ("images", "retrievals"))
-    verdicts, duplicates = label.folders(build)["verdicts"], dedupe.folder(build)
+    images, retrievals = (Layout(build).ingest[name] for name in ("images", "retrievals"))
+    verdicts, duplicates = Layout(build).labels["verdicts"], Layout(build).duplicates
     every = {"retrievals": retrievals, "images": images, "verdicts": verdicts, "duplicates": duplicates}
     return {
         "label": (verdicts, {"retrievals": retrievals}),
         "dedupe": (duplicates, {"images": images}),
-        "split": (split.folder(build), every),
+        "split": (Layout(build).dataset, every),
     }
 
 
@@ -91,7 +90,7 @@ def finished_stages(build: str) -> set[str]:
 
 
 def _digest(folder: str) -> str | None:
-    return manifest_digest(folder) if directory.find_manifest(folder) else None
+    return directory.manifest_digest(folder) if directory.find_manifest(folder) else None
 
 
 class Tables:
@@ -103,7 +102,7 @@ class Tables:
 
     def __init__(self, build: str) -> None:
         self.build = build
-        directory.read_manifest(ingest.folders(build)["retrievals"])
+        directory.read_manifest(Layout(build).ingest["retrievals"])
         self.finished = finished_stages(build)
         self.connection = duckdb.connect()
         for name, (folder, schema) in TABLES.items():

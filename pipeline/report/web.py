@@ -1,10 +1,12 @@
 """What was rejected and why, what became of the hosts, and how fast it all went."""
 
+import json
 from typing import Any
 
 from page.table import Column, Table
-from pipeline.jobs import metrics
-from pipeline.jobs.web_report import GONE, HOSTS
+from pipeline import files
+from pipeline.ingest.web_report import GONE, HOSTS
+from pipeline.layout import Layout
 from pipeline.report.tables import Tables, share
 from schemas.rejection import CODES
 
@@ -58,9 +60,10 @@ def speed_table(build: str) -> Table:
         "dedupe": ("duplicate.image_pairs", "pairs of pictures"),
         "split": (".rows", "examples"),
     }.items():
-        told = metrics.read(build, stage)
-        if not told:
+        path = Layout(build).metrics(stage)
+        if not files.exists(path):
             continue
+        told = json.loads(files.read_text(path))
         counters: dict[str, Any] = told.get("counters", {})
         name, what = counted
         work = sum(

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from pipeline.ingest.hosts import retry_after
+from pipeline.fetch.hosts import retry_after
 from pipeline.rejections import printable
 from pipeline.retrieve.providers import BadAnswerError, Page, Parameters, Provider
 from schemas.errors import DataError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from schemas.manifest import MANIFEST
-from tests.pipeline.jobs.test_build import digests
+from tests.pipeline.test_build import digests
 from training.data.shards import load
 
 KILLS = 4
@@ -64,7 +64,7 @@ def test_ctrl_c_leaves_no_process_no_rubbish_and_what_the_next_run_goes_on_with(
     output, temporary = tmp_path / "out", tmp_path / "temporary"
     temporary.mkdir()
     running = start(world, output, workers=2, TMPDIR=str(temporary))
-    wait_for(output / "ingest" / "begun", running)
+    wait_for(output / "ingest" / "images", running)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all of them
     _, errors = running.communicate()
     assert running.returncode == 130, errors.decode()

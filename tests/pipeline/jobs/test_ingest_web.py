@@ -19,7 +19,8 @@ from pipeline.__main__ import main
 from pipeline.shards import directory
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL
-from tests.pipeline.ingest.conftest import Web, encoded, smooth, web  # noqa: F401  fixtures
+from tests.pipeline.fetch.conftest import Web, web  # noqa: F401  fixture
+from tests.pipeline.ingest.conftest import encoded, smooth  # noqa: F401  fixtures
 from tests.pipeline.small_world import write_csv
 
 IMAGES = 60

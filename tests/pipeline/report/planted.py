@@ -5,7 +5,6 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import files
-from pipeline.jobs.stage import manifest_digest
 from pipeline.report.tables import TABLES, read_by_stages
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
@@ -43,7 +42,9 @@ def plant(build: str) -> None:
     _write(files.join(build, *folder.split("/")), pa.Table.from_pylist(rows, schema))
     for place, sources in read_by_stages(build).values():  # as if the stages had read what is planted
         manifest = directory.read_manifest(place)
-        inputs = manifest.about["inputs"] | {name: manifest_digest(of) for name, of in sources.items()}
+        inputs = manifest.about["inputs"] | {
+            name: directory.manifest_digest(of) for name, of in sources.items()
+        }
         directory.commit(place, manifest.table, manifest.shards, {**manifest.about, "inputs": inputs})
 
 

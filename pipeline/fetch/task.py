@@ -1,0 +1,215 @@
+"""One task of the fetch job: what it knows already, what it asks, and what it leaves to other tasks."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import compute as pc
+
+from pipeline import files
+from pipeline.config import IngestConfig
+from pipeline.fetch.fetcher import Task, fetch_all, key_of, read_policies
+from pipeline.fetch.groups import Key, groups_of, share_count
+from pipeline.fetch.hosts import Limits
+from pipeline.fetch.journal import JOURNAL, KNOWN, Journal, latest, read_journal
+from pipeline.fetch.web import Policy, Request, crawl_delay
+from pipeline.rejections import Asked
+from schemas.fetched import FETCHED
+
+WANTED = pa.schema([("url", pa.string()), ("again", pa.bool_())])
+"""URLs of the lists; `again`: ask even if the outcome is known."""
+
+REQUESTS = pa.schema(
+    [
+        ("url", pa.string()), ("target", pa.string()), ("hops", pa.int16()), ("digest", pa.string()),
+        ("host", pa.string()), ("status", pa.int16()), ("bytes_seen", pa.int64()), ("seconds", pa.float64()),
+        ("attempts", pa.int16()),
+    ]
+)  # fmt: skip
+"""What one task leaves to another: requests, how far each has come, and the digest that an earlier run fetched."""
+
+POLICIES = pa.schema(
+    [("file", pa.string()), ("text", pa.binary()), ("code", pa.string()), ("detail", pa.string())]
+)
+
+_FETCHED = [field.name for field in FETCHED.schema]
+_NO_REQUESTS = REQUESTS.empty_table()
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What all tasks of a run have in common.
+
+    folder: of journals and bodies. run: number of this run among the journals. rules: digest of the configuration that
+    decides what a failure means. retry: rejection codes that are asked again. check_bodies: read every stored body and
+    compare its digest. cut: whether large hosts are cut into shares (not on one machine, where one task is enough).
+    """
+
+    config: IngestConfig
+    folder: str
+    run: int
+    rules: str
+    groups: int
+    retry: frozenset[str] = frozenset()
+    check_bodies: bool = False
+    cut: bool = False
+
+
+@dataclass
+class Results:
+    """Rows of the table `fetched`, work for the next round of tasks by key, and metrics."""
+
+    rows: list[pa.Table]
+    later: list[tuple[Key, str, pa.Table]]
+    counts: Counter[str]
+
+
+def run_task(
+    key: Key, parts: dict[str, list[pa.Table]], terms: Terms, last: bool, done: Callable[[int], None]
+) -> Results:
+    """Fetch what one task is responsible for.
+
+    parts: tables by kind: "wanted", "known", "requests", "policies". last: this is the only task of the last round, so
+    it follows every redirect itself. done: called with the number of URLs that are finished.
+    """
+    journal = Journal(terms.folder, f"{terms.run:06d}-{_digest(key)}", terms.rules)
+    rows, asked = _from_known(key, parts, terms)
+    results = Results([rows] if rows.num_rows else [], [], Counter({"url.known": rows.num_rows}))
+    done(rows.num_rows)
+    requests = pa.concat_tables([asked, *parts.get("requests", [])])
+    if terms.cut and key[1] == "" and not last:
+        requests, results.later = _cut(key, requests, terms)
+    if requests.num_rows:
+        policies = tuple(Policy(**row) for table in parts.get("policies", []) for row in table.to_pylist())
+        digests = requests.filter(pc.is_valid(requests["digest"])).select(["url", "digest"])
+        task = Task(
+            terms.config,
+            Limits.of(terms.config, key[2], key[3]),
+            (lambda _: True) if last else _responsible(key, terms.groups),
+            policies,
+            dict(zip(*digests.to_pydict().values(), strict=True)) if not terms.retry else {},
+            done,
+        )
+        try:
+            outcome = fetch_all(_requests(requests), task, journal)
+        finally:
+            journal.close()
+        results.rows += outcome.tables()
+        results.later += _by_group(outcome.elsewhere, task.digests, terms.groups)
+    results.counts.update(journal.counts)
+    return results
+
+
+def _digest(key: Key) -> str:
+    return hashlib.sha256(repr(key).encode()).hexdigest()[:8]
+
+
+def _responsible(key: Key, groups: int) -> Callable[[str], bool]:
+    group, host, _, _ = key
+    if host:
+        return lambda other: other == host
+    return lambda other: groups_of([other], groups) == [group]
+
+
+def _from_known(key: Key, parts: dict[str, list[pa.Table]], terms: Terms) -> tuple[pa.Table, pa.Table]:
+    """Split what is wanted into rows that are known and requests."""
+    wanted = pa.concat_tables([WANTED.empty_table(), *parts.get("wanted", [])])
+    if not wanted.num_rows:
+        return FETCHED.schema.empty_table(), _NO_REQUESTS
+    wanted = wanted.group_by("url").aggregate([("again", "max")]).sort_by("url")
+    # An earlier attempt at this task, in the same run, has left journals of the same name.
+    mine = sorted(files.names(terms.folder, f"{terms.run:06d}-{_digest(key)}-*{JOURNAL}"))
+    known = pa.concat_tables(
+        [KNOWN.empty_table(), *parts.get("known", []), *(read_journal(terms.folder, name) for name in mine)]
+    )
+    known = latest(known.filter(pc.is_in(known["url"], wanted["url"].combine_chunks())))
+    valid = pc.if_else(
+        pc.is_valid(known["code"]),
+        pc.and_(
+            pc.equal(known["rules"], terms.rules),
+            pc.invert(pc.is_in(known["code"], pa.array(sorted(terms.retry), pa.string()))),
+        ),
+        pc.is_valid(known["offset"]),
+    )
+    again = wanted.filter(wanted["again_max"])["url"].combine_chunks()
+    valid = pc.and_(valid, pc.invert(pc.is_in(known["url"], again)))
+    usable = known.filter(valid)
+    if terms.check_bodies:
+        usable = usable.filter(_intact(usable, terms.folder))
+    new = wanted.filter(pc.invert(pc.is_in(wanted["url"], usable["url"].combine_chunks())))["url"]
+    digests = known["sha256"].take(pc.index_in(new, known["url"].combine_chunks()))
+    requests = pa.table({"url": new, "digest": digests, "hops": pa.array([0] * len(new), pa.int16())})
+    return usable.select(_FETCHED).cast(FETCHED.schema), _conform(requests)
+
+
+def _conform(requests: pa.Table) -> pa.Table:
+    columns = [
+        requests[field.name].cast(field.type)
+        if field.name in requests.column_names
+        else pa.nulls(requests.num_rows, field.type)
+        for field in REQUESTS
+    ]
+    return pa.table(columns, schema=REQUESTS)
+
+
+def _intact(rows: pa.Table, folder: str) -> pa.Array:
+    """Whether the stored body of each row has its digest; true where there is none."""
+    result: list[bool] = []
+    for part in rows.select(["bodies", "offset", "length", "sha256"]).to_batches(max_chunksize=64):
+        positions = [
+            (files.join(folder, row["bodies"]), row["offset"], row["length"]) if row["bodies"] else None
+            for row in part.to_pylist()
+        ]
+        bodies = iter(files.read_ranges([position for position in positions if position]))
+        for position, digest in zip(positions, part["sha256"].to_pylist(), strict=True):
+            result.append(position is None or hashlib.sha256(next(bodies) or b"").hexdigest() == digest)
+    return pa.array(result, pa.bool_())
+
+
+def _cut(key: Key, requests: pa.Table, terms: Terms) -> tuple[pa.Table, list[tuple[Key, str, pa.Table]]]:
+    """Take the hosts that are too large for one task out of `requests`: each becomes shares for the next round."""
+    by_host: defaultdict[str, list[int]] = defaultdict(list)
+    for number, url in enumerate(requests["url"].to_pylist()):
+        by_host[key_of(url)].append(number)
+    later: list[tuple[Key, str, pa.Table]] = []
+    for host, numbers in by_host.items():
+        if share_count(len(numbers), terms.config) == 1:
+            continue
+        mine = requests.take(pa.array(numbers))
+        policies = read_policies(mine["url"].to_pylist(), terms.config)
+        count = share_count(len(numbers), terms.config, crawl_delay(policies))
+        table = pa.Table.from_pylist([vars(policy) for policy in policies], schema=POLICIES)
+        for index in range(count):
+            share = mine.take(pa.array(range(index, len(numbers), count), pa.int64()))
+            later += [((key[0], host, index, count), kind, part) for kind, part in
+                      (("requests", share), ("policies", table))]  # fmt: skip
+        by_host[host] = []
+    rest = sorted(number for numbers in by_host.values() for number in numbers)
+    return requests.take(pa.array(rest, pa.int64())), later
+
+
+def _requests(table: pa.Table) -> Iterator[Request]:
+    names = [field.name for field in fields(Asked)]
+    for row in table.to_pylist():
+        asked = Asked(**{name: row[name] for name in names}) if row["target"] else None
+        yield Request(row["url"], row["target"] or "", row["hops"], asked)
+
+
+def _by_group(
+    requests: Sequence[Request], digests: dict[str, str], groups: int
+) -> Iterable[tuple[Key, str, pa.Table]]:
+    """Send redirected requests to the groups of the hosts that they lead to."""
+    rows: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+    for request, group in zip(requests, groups_of([key_of(r.target) for r in requests], groups), strict=True):
+        assert request.asked is not None
+        rows[group].append(
+            {
+                "url": request.url, "target": request.target, "hops": request.hops,
+                "digest": digests.get(request.url), **vars(request.asked),
+            }
+        )  # fmt: skip
+    for group, found in sorted(rows.items()):
+        yield (group, "", 0, 1), "requests", pa.Table.from_pylist(found, schema=REQUESTS)

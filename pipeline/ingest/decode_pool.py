@@ -1,0 +1,255 @@
+"""Decode in a small pool of processes, so that no picture can harm anything but itself.
+
+A picture that crashes its process, or takes longer than the deadline, is a rejection at once; its neighbors are neither
+lost nor decoded twice. Libraries were tried (benchmarks/decode_pool.py): a task of pebble's costs twice as much CPU as a
+request here, and loky gives up the whole pool, and the pictures at work in it, when one process dies.
+"""
+
+import atexit
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import suppress
+from typing import IO, TypeVar
+
+from pipeline.config import IngestConfig
+from pipeline.ingest.decoder import greeting, request_line, unpack
+from pipeline.ingest.picture import Answer, Refused, Request
+from schemas.errors import DataError
+
+Key = TypeVar("Key", bound=Hashable)
+
+AHEAD_SECONDS = 0.05  # work that waits in each process, so that it never waits for this one
+LEAST_AHEAD, MOST_AHEAD = 2, 64  # the same in pictures
+GATHER_SECONDS = 0.003  # answers that come within this time are read together
+PIPE_BYTES = 1 << 20  # what a process may answer before it waits for this one
+TRIES_WHEN_KILLED = 2  # SIGKILL comes from outside: from the kernel when memory is short, or from an operator
+EXTERNAL = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Decoder:
+    """One process, and the requests that it has not answered."""
+
+    def __init__(self, source: str, config: IngestConfig, live: "list[_Decoder]") -> None:
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        # Ctrl-C is for this process alone, and not while it would lose track of a new one. The mask is inherited.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.ingest.decoder"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                env={**os.environ, "PYTHONPATH": path},
+            )
+            live.append(self)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        assert self.process.stdin
+        assert self.process.stdout
+        self._requests: IO[bytes] = self.process.stdin
+        self.answers: int = self.process.stdout.fileno()
+        os.set_blocking(self.answers, False)
+        if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux
+            with suppress(OSError):
+                fcntl.fcntl(self.answers, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        with suppress(BrokenPipeError):
+            self._requests.write(greeting(source, config))
+        self.is_ready = False
+        self.waiting: deque[tuple[object, Request]] = deque()
+        self.since = 0.0  # when the first of them was begun
+        self._buffer = bytearray()
+
+    def give(self, work: list[tuple[object, Request]]) -> None:
+        """Send requests. A process that is gone is noticed where its answers are read."""
+        if not self.waiting:
+            self.since = time.monotonic()
+        self.waiting.extend(work)
+        with suppress(BrokenPipeError):
+            self._requests.write(request_line([request for _, request in work]))
+
+    def read(self) -> Iterator[Answer | None]:
+        """Yield the answers that are there. Raises EOFError if the process has ended."""
+        ended = False
+        with suppress(BlockingIOError):
+            while not ended:
+                data = os.read(self.answers, PIPE_BYTES)
+                ended = not data
+                self._buffer += data
+        yield from unpack(self._buffer)
+        if ended:
+            raise EOFError
+
+    def close(self, kill: bool = False) -> int:
+        """End the process; return its exit code, or minus the signal that ended it."""
+        if kill:
+            self.process.kill()
+        with suppress(BrokenPipeError):
+            self._requests.close()
+        code = self.process.wait()
+        assert self.process.stdout
+        self.process.stdout.close()
+        return code
+
+
+class DecodePool:
+    """Up to `processes` decoders for the pictures of one source folder. Threads take turns."""
+
+    def __init__(self, source: str, config: IngestConfig, processes: int) -> None:
+        self._source, self._config, self._processes = source, config, processes
+        self._decoders: list[_Decoder] = []
+        self._lock = threading.Lock()
+        self._killed: dict[object, int] = {}  # how often, by key
+        self._ahead = float(LEAST_AHEAD)
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End all processes."""
+        while self._decoders:
+            self._decoders.pop().close(kill=True)
+
+    def start(self) -> None:
+        """Start the processes, which load their modules while the caller goes on."""
+        with self._lock:
+            while len(self._decoders) < self._processes:
+                _Decoder(self._source, self._config, self._decoders)
+
+    def make_all(self, requests: Iterable[tuple[Key, Request]]) -> Iterator[tuple[Key, Answer]]:
+        """Make pictures; yield each key with its answer, in the order in which they are finished.
+
+        Raises DataError if the processes cannot be started.
+        """
+        self.start()
+        with self._lock:
+            yield from self._make_all(iter(requests))
+
+    def _make_all(self, requests: Iterator[tuple[Key, Request]]) -> Iterator[tuple[Key, Answer]]:
+        again: deque[tuple[object, Request]] = deque()
+        self._killed = {}
+        more = True
+        try:
+            while True:
+                for decoder in self._decoders:
+                    more = self._feed(decoder, requests, again) and more
+                busy = [decoder for decoder in self._decoders if decoder.waiting]
+                if not busy and not more and not again:
+                    return
+                self._wait(busy)
+                for decoder in busy:
+                    yield from self._answers(decoder, again)  # type: ignore[misc]  # the keys that came in
+        finally:
+            if any(decoder.waiting for decoder in self._decoders):  # the caller stopped in the middle
+                self.close()
+
+    def _feed(
+        self, decoder: _Decoder, requests: Iterator[tuple[Key, Request]], again: deque[tuple[object, Request]]
+    ) -> bool:
+        """Give a decoder more to do when it has little; return False when the requests have come to their end."""
+        ahead = round(self._ahead)
+        if len(decoder.waiting) > ahead // 2:
+            return True
+        work: list[tuple[object, Request]] = []
+        more = True
+        while more and len(decoder.waiting) + len(work) < ahead:
+            if again:
+                work.append(again.popleft())
+            elif (following := next(requests, None)) is not None:
+                work.append(following)
+            else:
+                more = False
+        if work:
+            decoder.give(work)
+        return more
+
+    def _wait(self, busy: list[_Decoder]) -> None:
+        """Wait until there are answers, or a deadline has passed."""
+        started = [decoder.since for decoder in busy if decoder.is_ready]
+        timeout = max(0.0, min(started) + self._config.decode_seconds - time.monotonic()) if started else None
+        poll = select.poll()
+        for decoder in busy:
+            poll.register(decoder.answers, select.POLLIN)
+        if poll.poll(None if timeout is None else 1000 * timeout) and self._ahead > 2 * LEAST_AHEAD:
+            time.sleep(GATHER_SECONDS)
+
+    def _answers(
+        self, decoder: _Decoder, again: deque[tuple[object, Request]]
+    ) -> Iterator[tuple[object, Answer]]:
+        """Yield what a decoder has answered; replace it if it has ended, or works too long on one picture."""
+        limit, count = self._config.decode_seconds, 0
+        try:
+            for answer in decoder.read():
+                if answer is None:
+                    decoder.is_ready, decoder.since = True, time.monotonic()
+                else:
+                    count += 1
+                    yield decoder.waiting.popleft()[0], answer
+        except EOFError:
+            yield from self._replace(decoder, again, decoder.close())
+            return
+        now = time.monotonic()
+        if count:
+            pace = (now - decoder.since) / count
+            self._ahead = min(
+                MOST_AHEAD, max(LEAST_AHEAD, 0.5 * (self._ahead + AHEAD_SECONDS / max(pace, 1e-6)))
+            )
+            decoder.since = now
+        elif decoder.waiting and decoder.is_ready and now - decoder.since >= limit:
+            code = decoder.close(kill=True)
+            yield from self._replace(decoder, again, code, f"not decoded after {limit:g} s")
+
+    def _replace(
+        self, decoder: _Decoder, again: deque[tuple[object, Request]], code: int, too_slow: str = ""
+    ) -> Iterator[tuple[object, Refused]]:
+        """Start a process in the place of one that ended: its first picture is the cause, the others are put back."""
+        if not decoder.is_ready:
+            self._decoders.remove(decoder)
+            raise DataError(f"a decoding process did not start ({_name(code)}); its own message stands above")
+        self._decoders.remove(decoder)
+        _Decoder(self._source, self._config, self._decoders)
+        key, request = decoder.waiting.popleft()
+        again.extendleft(reversed(decoder.waiting))
+        if too_slow:
+            yield key, Refused("decoder_timeout", too_slow)
+            return
+        self._killed[key] = self._killed.get(key, 0) + 1
+        if -code in EXTERNAL and self._killed[key] < TRIES_WHEN_KILLED:
+            again.appendleft((key, request))
+            return
+        times = f", {self._killed[key]} times" if self._killed[key] > 1 else ""
+        yield key, Refused("decoder_crashed", f"the process that decoded it ended by {_name(code)}{times}")
+
+
+_shared: dict[tuple[str, IngestConfig, int], tuple[DecodePool, int]] = {}  # with the number of its users
+_sharing = threading.Lock()
+
+
+def acquire(base: str, config: IngestConfig, processes: int) -> DecodePool:
+    """Return the pool that all users in this process share; each of them releases it."""
+    with _sharing:
+        key = (base, config, processes)
+        pool, users = _shared.get(key) or (DecodePool(base, config, processes), 0)
+        _shared[key] = (pool, users + 1)
+        return pool
+
+
+def release(pool: DecodePool) -> None:
+    """End the processes of a pool when its last user has released it."""
+    with _sharing:
+        for key, (shared, users) in list(_shared.items()):
+            if shared is pool:
+                if users > 1:
+                    _shared[key] = (pool, users - 1)
+                else:
+                    del _shared[key]
+                    pool.close()
+
+
+def _name(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

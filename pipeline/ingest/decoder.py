@@ -1,0 +1,115 @@
+"""A process that makes pictures out of bytes that strangers sent: `python -m pipeline.ingest.decoder`.
+
+It imports the core and no Beam, so it starts in a few tenths of a second. Its first line of input is a JSON object with
+the source folder and the configuration, every other line a JSON list of requests. It answers each request on standard
+output, in order, as soon as the picture is made, and ends with its input. Image decoders are C code: a file that crashes
+one, or keeps it busy forever, takes down this process and nothing else (decode_pool.py).
+"""
+
+import gc
+import json
+import os
+import signal
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import IO, Any
+
+from pipeline.config import IngestConfig
+from pipeline.ingest.picture import Answer, Damaged, Picture, Refused, Request, read_and_make
+from pipeline.ingest.source import Source
+from pipeline.ingest.thumbnail import Thumbnail
+
+FRAME = struct.Struct(
+    "<III"
+)  # an answer: bytes of its JSON, of its thumbnail, of its encoded picture; then these
+READY = FRAME.pack(0, 0, 0)
+ORPHAN_DEADLINES = 2  # after so many deadlines on one picture the process ends, even if its parent is gone
+
+
+def greeting(source: str, config: IngestConfig) -> bytes:
+    """Return the first line of input."""
+    return json.dumps({"source": source, "config": asdict(config)}).encode() + b"\n"
+
+
+def request_line(requests: list[Request]) -> bytes:
+    """Return a line of input."""
+    return json.dumps([[r.path, r.offset, r.length, r.fetched, r.listed] for r in requests]).encode() + b"\n"
+
+
+def pack(answer: Answer) -> bytes:
+    """Return an answer as the process writes it."""
+    gray = encoded = b""
+    match answer:
+        case Picture(encoded, Thumbnail(gray, sharpness), seen):
+            fields: Any = ["picture", sharpness, seen]
+        case Refused(code, detail):
+            fields = ["refused", code, detail]
+        case Damaged():
+            fields = ["damaged"]
+    text = json.dumps(fields).encode()
+    return b"".join([FRAME.pack(len(text), len(gray), len(encoded)), text, gray, encoded])
+
+
+def unpack(buffer: bytearray) -> Iterator[Answer | None]:
+    """Take the complete answers out of a buffer and yield them; None stands for the sign that the process is ready."""
+    start = 0
+    view = memoryview(buffer)
+    try:
+        while start + FRAME.size <= len(view):
+            text, gray, encoded = FRAME.unpack_from(view, start)
+            at = start + FRAME.size
+            end = at + text + gray + encoded
+            if end > len(view):
+                break
+            start = end
+            if not text:
+                yield None
+                continue
+            kind, *fields = json.loads(bytes(view[at : at + text]))
+            at += text
+            if kind == "picture":
+                sharpness, seen = fields
+                thumbnail = Thumbnail(bytes(view[at : at + gray]), sharpness)
+                yield Picture(bytes(view[at + gray : end]), thumbnail, seen)
+            else:
+                yield Refused(*fields) if kind == "refused" else Damaged()
+    finally:
+        view.release()
+        del buffer[:start]
+
+
+def serve(lines: IO[bytes], answers: int) -> None:
+    """Answer requests until the input ends."""
+    first = json.loads(lines.readline())
+    config = IngestConfig(**first["config"])
+    source = Source(first["source"], config.max_bytes)
+    gc.freeze()  # what is imported stays; the collector need not look at it again
+    _write(answers, READY)
+    for line in lines:
+        for fields in json.loads(line):
+            signal.setitimer(signal.ITIMER_REAL, ORPHAN_DEADLINES * config.decode_seconds)
+            answer = pack(read_and_make(Request(*fields), source, config))
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            _write(answers, answer)
+
+
+def _write(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def main() -> None:
+    """Serve standard input; libraries that print anything print it to standard error."""
+    answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        serve(sys.stdin.buffer, answers)
+    except BrokenPipeError:  # the other side is gone
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Bring files and stored bodies of object stores to this machine, many at once, shortly before they are decoded."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from tempfile import NamedTemporaryFile
+from types import TracebackType
+from typing import Self
+
+from pipeline import files
+from pipeline.ingest.picture import Refused, Request
+from pipeline.ingest.source import Source
+from pipeline.rejections import Rejected
+
+THREADS = 32  # one waits for an answer most of the time
+AHEAD = 2 * THREADS
+
+
+class Downloads:
+    """A temporary file that holds what was downloaded; what is local already passes through."""
+
+    def __init__(self, source: str, max_bytes: int) -> None:
+        self._source = Source(source, max_bytes)
+        self._spool = NamedTemporaryFile(prefix="bodies-")  # noqa: SIM115  closed by __exit__
+        self._threads = ThreadPoolExecutor(THREADS)
+        self._end = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._spool.close()
+
+    def fetch(self, requests: Iterable[tuple[int, Request]]) -> Iterator[tuple[int, Request | Refused]]:
+        """Yield each request in terms of local files, in the same order."""
+        coming: deque[tuple[int, Request, Future[bytes | Refused] | None]] = deque()
+        remaining = iter(requests)
+        while True:
+            for number, request in islice(remaining, AHEAD - len(coming)):
+                remote = "://" in request.path if request.offset is not None else self._source.is_remote
+                future = self._threads.submit(self._read, request) if remote else None
+                coming.append((number, request, future))
+            if not coming:
+                return
+            number, request, future = coming.popleft()
+            if future is None:
+                yield number, request
+                continue
+            found = future.result()
+            yield number, found if isinstance(found, Refused) else self._spooled(request, found)
+
+    def _read(self, request: Request) -> bytes | Refused:
+        if request.offset is not None:
+            (body,) = files.read_ranges([(request.path, request.offset, request.length)])
+            return body or b""  # its digest does not match
+        try:
+            return self._source.read(request.path)
+        except Rejected as rejected:
+            return Refused(rejected.code, rejected.detail)
+
+    def _spooled(self, request: Request, data: bytes) -> Request:
+        self._spool.write(data)
+        self._spool.flush()
+        offset, self._end = self._end, self._end + len(data)
+        return replace(request, path=self._spool.name, offset=offset, length=len(data))

@@ -1,0 +1,60 @@
+"""Read the files that lists name by path, below the base folder and nowhere else."""
+
+import os
+import stat
+from typing import IO
+
+from pipeline import files
+from pipeline.rejections import Rejected
+from schemas.errors import DataError
+
+
+def check_path(path: str) -> list[str]:
+    """Split a path that stays below its base folder. Raises Rejected `bad_location` otherwise."""
+    parts = path.split("/")
+    if path.startswith("/") or "\\" in path or "\x00" in path or ":" in parts[0] or ".." in parts:
+        raise Rejected("bad_location", f"{path}: give a path below the source folder, with / and without ..")
+    return parts
+
+
+class Source:
+    """The base folder of the lists.
+
+    max_bytes: larger files are rejected.
+    """
+
+    def __init__(self, base: str, max_bytes: int) -> None:
+        self._base, self._max_bytes = base, max_bytes
+        self.is_remote = "://" in base
+        self._real_base = os.path.join(os.path.realpath(base), "")  # with a separator at its end
+
+    def read(self, path: str) -> bytes:
+        """Return the content of a file. Raises Rejected."""
+        try:
+            with self._open(path) as file:
+                data = file.read(self._max_bytes + 1)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise Rejected("not_found", f"{path}: no such file") from error
+        except DataError as error:
+            forbidden = isinstance(error.__cause__, PermissionError)
+            raise Rejected("unreadable_file" if forbidden else "not_found", str(error)) from error
+        except OSError as error:
+            raise Rejected("unreadable_file", f"{path}: {error.strerror or error}") from error
+        if len(data) > self._max_bytes:
+            raise Rejected("too_large", f"{path}: more than {self._max_bytes} bytes")
+        if not data:
+            raise Rejected("empty", path)
+        return data
+
+    def _open(self, path: str) -> IO[bytes]:
+        full = files.join(self._base, *check_path(path))
+        if self.is_remote:
+            return files.open_read(full)
+        if not os.path.realpath(full).startswith(self._real_base):
+            raise Rejected("bad_location", f"{path}: a link that leads out of the source folder")
+        # Without O_NONBLOCK, opening a pipe waits until somebody writes into it.
+        file = open(os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise Rejected("unreadable_file", f"{path}: not a regular file")
+        return file

@@ -1,0 +1,47 @@
+"""What became of the URLs of the lists: hosts, codes, link rot. Nothing in it depends on the clock."""
+
+import json
+from collections import Counter, defaultdict
+
+from yarl import URL
+
+from pipeline import files
+from pipeline.layout import Layout
+from pipeline.shards import directory
+
+HOSTS = 100  # told one by one, those with the most URLs first
+GONE = {"not_found", "unknown_host", "connection_failed"}  # link rot: no such picture, no such host any more
+
+
+def write(layout: Layout) -> None:
+    """Read the committed tables of the stage, shard by shard, and write the report."""
+    hosts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    codes: Counter[str] = Counter()
+    for shard in directory.read_shards(layout.ingest["retrievals"], ["path", "url"]):
+        for row in shard.to_pylist():
+            if not row["path"]:
+                hosts[_host(row["url"])]["image"] += 1
+    for shard in directory.read_shards(layout.ingest["rejections"], ["code", "host"]):
+        for row in shard.to_pylist():
+            codes[row["code"]] += 1
+            if row["host"]:
+                hosts[row["host"]][row["code"]] += 1
+    urls = sum(counts.total() for counts in hosts.values())
+    gone = sum(counts[code] for counts in hosts.values() for code in GONE)
+    largest = sorted(hosts, key=lambda host: (-hosts[host].total(), host))[:HOSTS]
+    told = {
+        "urls": urls,
+        "hosts": len(hosts),
+        "gone": gone,
+        "gone_share": round(gone / urls, 4) if urls else 0.0,
+        "codes": dict(sorted(codes.items())),
+        "largest_hosts": {host: dict(sorted(hosts[host].items())) for host in largest},
+    }
+    files.write_text(layout.web_report, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+
+
+def _host(url: str) -> str:
+    try:
+        return URL(url).host or ""
+    except ValueError:
+        return ""

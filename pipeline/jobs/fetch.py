@@ -1,0 +1,254 @@
+"""The fetch job: URLs of the lists → what became of each, and stored bodies. The only stage that uses the network.
+
+Tasks are groups of hosts, so that the limits per host hold for the whole run (pipeline/fetch/groups.py). What a task
+may not ask itself goes to the next round: shares of hosts that are too large for one task, and redirects to hosts of
+other groups. The last round is a single task, which follows all redirects that are left.
+"""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute as pc
+
+from pipeline import files
+from pipeline.config import BuildConfig
+from pipeline.fetch.fetcher import key_of
+from pipeline.fetch.groups import Key, group_count, groups_of
+from pipeline.fetch.journal import BODIES, JOURNAL, next_run, read_journal
+from pipeline.fetch.task import WANTED, Terms, run_task
+from pipeline.ingest.lists import count_rows, has_urls, list_paths, named_lists
+from pipeline.ingest.rows import check_rows
+from pipeline.jobs.tables import CommitTable, Written, by_bucket, pack, unpack
+from pipeline.keyed_hash import bucket_count, keyed_hash
+from pipeline.layout import Layout
+from pipeline.records import check_readable, read_records
+from pipeline.running.metrics import count, timed
+from pipeline.running.options import is_local
+from pipeline.running.progress import advance
+from pipeline.running.run import Work, run_job
+from pipeline.running.stage import Stage, counts, rules, rules_digest
+from pipeline.shards import directory
+from pipeline.shards.parquet import write_shard
+from schemas.fetched import FETCHED
+from schemas.manifest import Manifest
+from schemas.retrieval import RETRIEVAL_LIST
+
+URLS_PER_SHARD = 1 << 16
+ROUNDS = 3
+
+
+def drop_bodies(output: str) -> None:
+    """Remove all stored bodies; what became of each URL stays known."""
+    where = Layout(output).bodies
+    for name in files.names(where, f"*{BODIES}"):
+        files.remove(files.join(where, name))
+
+
+def run(
+    config: BuildConfig,
+    output: str,
+    beam_arguments: list[str],
+    force: bool = False,
+    retry: Sequence[str] = (),
+    bodies_needed: bool = True,
+) -> Manifest | None:
+    """Run the stage unless it is up to date; return the manifest of its table, or None where the lists hold no URLs.
+
+    retry: rejection codes, of fetching or of ingest; URLs whose rows ended so are asked again. force: check all stored
+    bodies, and fetch again those that are damaged. bodies_needed: whether the next stage is going to read them.
+
+    Raises DataError if a list or a journal is unreadable, or if there is no contact address.
+    """
+    if not has_urls(config):
+        return None
+    paths, where, bodies = list_paths(config), Layout(output).fetched, Layout(output).bodies
+    stage = Stage(
+        "fetch",
+        {key: files.sha256(path) for key, path in paths.items()},
+        {"classes": list(config.classes), **rules(config.ingest)},
+    )
+    up_to_date = not force and not retry and stage.is_done(where)
+    if up_to_date and bodies_needed and counts(directory.read_manifest(where))["bodies"]:
+        up_to_date = bool(files.names(bodies, f"*{BODIES}"))  # keep_fetched: false removes them
+    if not up_to_date:
+        for path in paths.values():
+            check_readable(path, RETRIEVAL_LIST)
+        urls = sum(count_rows(path) for path in paths.values())
+        journals = sorted(files.names(bodies, f"*{JOURNAL}"))
+        local = is_local(beam_arguments)
+        terms = Terms(
+            config.ingest,
+            bodies,
+            next_run(journals),
+            rules_digest(config.ingest),
+            1 if local else group_count(urls),
+            frozenset(retry),
+            check_bodies=force,
+            cut=not local,
+        )
+        again = _rows_to_retry(output, retry)
+        directory.open_for_writing(where)
+        lists = named_lists(config)
+        buckets = bucket_count(urls, URLS_PER_SHARD)
+        job = FetchUrls(lists, config.classes, terms, journals, again, where, buckets, stage.about)
+        work = Work("fetch", output, "URLs", urls)
+        run_job(lambda pipeline: pipeline | "Fetch" >> job, beam_arguments, work)
+    return directory.read_manifest(where)
+
+
+def _rows_to_retry(output: str, retry: Sequence[str]) -> frozenset[str]:
+    """Return the rows (file and line) that the last ingest rejected with one of these codes, after they were fetched."""
+    rejections = Layout(output).ingest["rejections"]
+    if not retry or directory.find_manifest(rejections) is None:
+        return frozenset()
+    found: set[str] = set()
+    for table in directory.read_shards(rejections, ["row", "code"]):
+        found.update(table.filter(pc.is_in(table["code"], pa.array(sorted(retry))))["row"].to_pylist())
+    return frozenset(found)
+
+
+class FetchUrls(beam.PTransform):
+    """The whole stage as one transform, from a pipeline to the committed table `fetched`.
+
+    lists: (source, name, path) of each list. again: rows (file and line) whose URLs are asked again. journals: names of
+    the journals of earlier runs.
+    """
+
+    def __init__(
+        self,
+        lists: list[tuple[str, str, str]],
+        classes: tuple[str, ...],
+        terms: Terms,
+        journals: list[str],
+        again: frozenset[str],
+        folder: str,
+        buckets: int,
+        about: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.lists, self.classes, self.terms = lists, classes, terms
+        self.journals, self.again = journals, again
+        self.folder, self.buckets, self.about = folder, buckets, {**about, "buckets": buckets}
+
+    def expand(self, pipeline: beam.Pipeline) -> None:
+        """Lists and journals → by group of hosts → rounds of tasks → rows by URL → shards."""
+        groups = self.terms.groups
+        wanted = (
+            pipeline
+            | "Lists" >> beam.Create(sorted(set(self.lists)))
+            | "SpreadLists" >> beam.Reshuffle()
+            | "ReadUrls" >> beam.FlatMap(read_urls, self.classes, self.again, groups)
+        )
+        known = (
+            pipeline
+            | "Journals" >> beam.Create(self.journals)
+            | "SpreadJournals" >> beam.Reshuffle()
+            | "ReadJournal" >> beam.FlatMap(read_known, self.terms.folder, groups)
+        )
+        work, rows = (wanted, known) | "WantedAndKnown" >> beam.Flatten(), []
+        # On one machine there is one group, and nothing is left to others.
+        for number in range(1, ROUNDS + 1) if groups > 1 or self.terms.cut else [ROUNDS]:
+            done = (
+                work
+                | f"Gather{number}" >> beam.GroupByKey()
+                | f"Fetch{number}"
+                >> beam.ParDo(RunTask(self.terms, self.buckets, last=number == ROUNDS)).with_outputs(
+                    "later", main="rows"
+                )
+            )
+            rows.append(done.rows)
+            work = done.later
+            if number == ROUNDS - 1:
+                work |= "Together" >> beam.Map(lambda element: ((0, "", 0, 1), element[1]))
+        _ = (
+            rows
+            | "Rows" >> beam.Flatten()
+            | "GatherBucket" >> beam.GroupByKey()
+            | "WriteBucket" >> beam.ParDo(WriteBucket(self.folder, self.buckets))
+            | "Commit" >> CommitTable(self.folder, FETCHED.name, self.about)
+        )
+
+
+def read_urls(
+    source_name_path: tuple[str, str, str], classes: tuple[str, ...], again: frozenset[str], groups: int
+) -> Iterator[tuple[Key, tuple[str, bytes]]]:
+    """Read one list and yield the distinct URLs of its usable rows by the group of their host."""
+    source, name, path = source_name_path
+    for records in read_records(path, RETRIEVAL_LIST, name):
+        rows, _ = check_rows(records.rows, classes, source)
+        rows = rows.filter(pc.and_(pc.is_null(rows["path"]), pc.is_valid(rows["url"])))
+        marked = pc.is_in(rows["row"], pa.array(sorted(again), pa.string()))
+        wanted = pa.table([rows["url"], marked], schema=WANTED).group_by("url").aggregate([("again", "max")])
+        yield from _by_group(wanted.rename_columns(WANTED.names), "wanted", groups)
+
+
+def read_known(name: str, folder: str, groups: int) -> Iterator[tuple[Key, tuple[str, bytes]]]:
+    """Read one journal of an earlier run and yield its rows by the group of their host."""
+    yield from _by_group(read_journal(folder, name), "known", groups)
+
+
+def _by_group(rows: pa.Table, kind: str, groups: int) -> Iterator[tuple[Key, tuple[str, bytes]]]:
+    if not rows.num_rows:
+        return
+    numbers = np.array(groups_of([key_of(url) for url in rows["url"].to_pylist()], groups))
+    for group in np.unique(numbers).tolist():
+        yield (group, "", 0, 1), (kind, pack(rows.filter(pa.array(numbers == group))))
+
+
+class RunTask(beam.DoFn):
+    """Run one task; output rows of `fetched` by the bucket of their URL, and, as "later", work for the next round."""
+
+    def __init__(self, terms: Terms, buckets: int, last: bool) -> None:
+        self.terms, self.buckets, self.last = terms, buckets, last
+
+    @timed
+    def process(self, element: tuple[Key, Iterable[tuple[str, bytes]]]) -> Iterator[Any]:
+        """Fetch everything before the first output, so that a failing task outputs nothing."""
+        key, packed = element
+        parts: defaultdict[str, list[pa.Table]] = defaultdict(list)
+        for kind, data in packed:
+            parts[kind].append(unpack(data))
+        results = run_task(key, parts, self.terms, self.last, advance)
+        for name, amount in results.counts.items():
+            count(name, amount)
+        for key, kind, table in results.later:
+            yield beam.pvalue.TaggedOutput("later", (key, (kind, pack(table))))
+        for rows in results.rows:
+            for index, part in by_bucket(rows, self.buckets, shard_keys(rows)):
+                yield index, pack(part)
+
+
+class WriteBucket(beam.DoFn):
+    """Write one shard of the table, sorted by the shard key of its URLs."""
+
+    def __init__(self, folder: str, buckets: int) -> None:
+        self.folder, self.buckets = folder, buckets
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Written]:
+        """Write the shard; its digest leaves out times, so that the same answers give the same digest."""
+        index, parts = element
+        rows = pa.concat_tables([unpack(part) for part in parts])
+        rows = rows.take(pa.array(np.argsort(shard_keys(rows), kind="stable")))
+        shard = write_shard(
+            self.folder, directory.shard_name("part", index, self.buckets), FETCHED.schema, [rows]
+        )
+        counts = Counter(rows["code"].drop_null().to_pylist())
+        counts["bodies"] = pc.count(rows["offset"]).as_py()
+        yield Written(shard, counts, content_digest(rows))
+
+
+def shard_keys(rows: pa.Table) -> np.ndarray:
+    """Return the shard key of each row's URL, uint64 (n,)."""
+    return keyed_hash(rows["url"].to_pylist(), 0, "url")
+
+
+def content_digest(rows: pa.Table) -> str:
+    """Return a digest of what was found, without times, attempts and positions."""
+    columns = [rows[name].to_pylist() for name in ("url", "code", "sha256")]
+    return hashlib.sha256(json.dumps(columns).encode()).hexdigest()

@@ -1,0 +1,65 @@
+"""Show how far a job on this machine is: tasks count what they have done, a thread shows the count.
+
+Beam's local runner reports nothing until it has ended. Its tasks run in this process, so a counter is enough; on a
+cluster the count is not shown, because a cluster shows progress itself.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+LINE_SECONDS = 30.0  # between two lines where the output is no terminal
+BAR_SECONDS = 0.5
+
+
+class _Counter:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.value = 0
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self.value += count
+
+
+_done = _Counter()
+
+
+def advance(count: int) -> None:
+    """Count more units as done."""
+    _done.add(count)
+
+
+@contextmanager
+def shown(stage: str, unit: str, total: int) -> Iterator[None]:
+    """Show on stderr how many of `total` units are done: a bar on a terminal, a line now and then in a pipe."""
+    global _done
+    _done = _Counter()
+    ended = threading.Event()
+    show = _show_bar if sys.stderr.isatty() else _print_lines
+    thread = threading.Thread(target=show, args=(_done, ended, stage, unit, total), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _show_bar(done: _Counter, ended: threading.Event, stage: str, unit: str, total: int) -> None:
+    with tqdm(desc=f"{stage:<7}", total=total, unit=f" {unit}", unit_scale=True, leave=False) as bar:
+        while not ended.wait(BAR_SECONDS):
+            bar.update(min(done.value, total) - bar.n)  # a task that runs again counts its work again
+
+
+def _print_lines(done: _Counter, ended: threading.Event, stage: str, unit: str, total: int) -> None:
+    start = time.monotonic()
+    while not ended.wait(LINE_SECONDS):
+        if count := min(done.value, total):
+            rate = count / (time.monotonic() - start)
+            left = f"{rate:,.0f}/s, {(total - count) / rate:,.0f} s to go"
+            print(f"{stage:<7} {count:,} of {total:,} {unit}, {left}", file=sys.stderr, flush=True)

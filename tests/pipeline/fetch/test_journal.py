@@ -1,0 +1,254 @@
+"""Journals of what was fetched: torn by a kill, damaged, rotated, and what the next run makes of them."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import pytest
+
+from pipeline.fetch import journal as journal_module
+from pipeline.fetch.journal import KNOWN, Journal, latest, next_run, read_journal
+from pipeline.fetch.web import Answer
+from pipeline.rejections import Asked, Rejected
+from schemas.errors import DataError
+from schemas.fetched import FETCHED
+from tests.pipeline.fetch.conftest import Get, Web, body, refused
+
+HEADERS = dict.fromkeys(("location", "license", "x_robots_tag", "tdm_reservation", "tdm_policy"))
+
+
+def opened(folder: Path, run: int = 1, rules: str = "") -> Journal:
+    return Journal(str(folder), f"{run:06d}-task", rules)
+
+
+def put(journal: Journal, url: str, data: bytes) -> dict:
+    asked = Asked("h", 200, len(data), 0.5, 1)
+    return journal.put(url, Answer(io.BytesIO(data), asked, hashlib.sha256(data).hexdigest(), HEADERS))
+
+
+def fail(journal: Journal, url: str, code: str) -> dict:
+    return journal.put_failure(url, Rejected(code, f"{url}: {code}", Asked("h", 404, 0, 0.1, 1)))
+
+
+def journals(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.jsonl"))
+
+
+def known(folder: Path) -> dict[str, dict]:
+    parts = [read_journal(str(folder), name) for name in journals(folder)]
+    return {row["url"]: row for row in latest(pa.concat_tables([KNOWN.empty_table(), *parts])).to_pylist()}
+
+
+def bodies(folder: Path) -> dict[str, bytes]:
+    """The stored bodies of all URLs that have one."""
+    found = {}
+    for url, row in known(folder).items():
+        if row["offset"] is not None:
+            data = (folder / row["bodies"]).read_bytes()
+            found[url] = data[row["offset"] : row["offset"] + row["length"]]
+    return found
+
+
+def test_a_journal_gives_back_what_was_put(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    rows = [put(journal, "u1", b"one"), fail(journal, "u2", "not_found"), put(journal, "u3", b"three")]
+    journal.close()
+    assert bodies(tmp_path) == {"u1": b"one", "u3": b"three"}
+    read = read_journal(str(tmp_path), journals(tmp_path)[0])
+    assert FETCHED.from_rows(rows) == read.select(FETCHED.schema.names).cast(FETCHED.schema)
+    assert known(tmp_path)["u2"]["code"] == "not_found"
+    assert journal.counts == {"url.asked": 3, "url.requests": 3, "url.bytes": 8, "url.failed": 1}
+
+
+def test_run_numbers_rise() -> None:
+    assert next_run([]) == 1
+    assert next_run(["000002-a-b.jsonl", "000010-a-b.jsonl"]) == 11
+
+
+@pytest.mark.parametrize("cut", [1, 20, 10_000])
+def test_a_line_torn_by_a_kill_is_skipped(tmp_path: Path, cut: int) -> None:
+    journal = opened(tmp_path)
+    put(journal, "u1", b"one")
+    put(journal, "u2", b"two")  # no close: the files are as a kill leaves them
+    (path,) = tmp_path.glob("*.jsonl")
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + second[:-cut])
+    assert bodies(tmp_path) == {"u1": b"one"}
+    put(opened(tmp_path, run=2), "u2", b"two")
+    assert bodies(tmp_path) == {"u1": b"one", "u2": b"two"}
+
+
+def test_a_journal_without_a_complete_line_is_empty(tmp_path: Path) -> None:
+    put(opened(tmp_path), "u1", b"one")
+    (path,) = tmp_path.glob("*.jsonl")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert known(tmp_path) == {}
+
+
+def test_a_journal_that_is_damaged_within_is_named(tmp_path: Path) -> None:
+    put(opened(tmp_path), "u1", b"one")
+    (path,) = tmp_path.glob("*.jsonl")
+    path.write_bytes(b'{"url": "u0", "sh' + path.read_bytes())
+    with pytest.raises(DataError, match=rf"{path.name}: damaged journal .*; delete it, and its URLs are"):
+        known(tmp_path)
+
+
+def test_a_line_longer_than_a_block_of_the_reader_is_read(tmp_path: Path) -> None:
+    url = "http://x.test/" + "a" * 3_000_000  # more than Arrow reads at once
+    fail(opened(tmp_path), url, "timeout")
+    assert known(tmp_path).keys() == {url}
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_body_that_is_not_there_in_full_has_no_position(tmp_path: Path, damage: str) -> None:
+    journal = opened(tmp_path)
+    put(journal, "u1", b"one")
+    put(journal, "u2", b"two")
+    (path,) = tmp_path.glob("*.bodies")
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(b"onetw")
+    assert bodies(tmp_path) == ({} if damage == "gone" else {"u1": b"one"})
+    assert known(tmp_path)["u2"]["sha256"] == hashlib.sha256(b"two").hexdigest()
+
+
+def test_the_last_success_counts_and_else_the_last_failure(tmp_path: Path) -> None:
+    fail(opened(tmp_path, 1), "u", "timeout")
+    fail(opened(tmp_path, 2), "u", "server_error")
+    assert known(tmp_path)["u"]["code"] == "server_error"
+    put(opened(tmp_path, 3), "u", b"old")
+    put(opened(tmp_path, 4), "u", b"new")
+    fail(opened(tmp_path, 5), "u", "timeout")
+    assert bodies(tmp_path) == {"u": b"new"}
+
+
+def test_the_order_in_which_journals_are_read_does_not_matter(tmp_path: Path) -> None:
+    for run, data in enumerate((b"old", b"new"), 9):
+        put(opened(tmp_path, run), "u", data)
+    parts = [read_journal(str(tmp_path), name) for name in journals(tmp_path)]
+    for order in (parts, parts[::-1]):
+        (row,) = latest(pa.concat_tables(order)).to_pylist()
+        assert row["bodies"].startswith("000010-")
+
+
+def test_the_same_bytes_are_stored_once(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    for url in ("u1", "u2", "u3"):
+        put(journal, url, b"same" if url != "u3" else b"other")
+    (path,) = tmp_path.glob("*.bodies")
+    assert path.read_bytes() == b"sameother"
+    assert bodies(tmp_path) == {"u1": b"same", "u2": b"same", "u3": b"other"}
+
+
+def test_on_an_object_store_full_files_are_closed_and_new_ones_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There a file is visible when it is closed, so its size bounds what a kill may lose."""
+    begun: list[IO[bytes]] = []
+
+    def open_append(path: str) -> IO[bytes]:
+        begun.append((tmp_path / path.rpartition("/")[2]).open("wb"))
+        return begun[-1]
+
+    monkeypatch.setattr(journal_module, "ROTATE_BYTES", 100)
+    monkeypatch.setattr(journal_module.files, "open_append", open_append)
+    monkeypatch.setattr(journal_module.files, "join", lambda *parts: "/".join(parts))
+    journal = Journal("gs://bucket/fetched", "000001-task", "")
+    expected = {f"u{i}": bytes([i]) * 40 for i in range(7)}
+    for url, data in expected.items():
+        put(journal, url, data)
+    assert [file.closed for file in begun] == [True] * 4 + [False] * 2  # two files each
+    whole = [Path(file.name) for file in begun if file.closed and file.name.endswith(".jsonl")]
+    assert [len(path.read_bytes().splitlines()) for path in whole] == [3, 3]
+    journal.close()
+    monkeypatch.undo()
+    assert bodies(tmp_path) == expected
+
+
+# What a task makes of its journals
+
+
+def test_a_known_url_is_not_asked_again(get: Get, web: Web) -> None:
+    url, gone = web.serve("/a", b"x"), web.url("/gone")
+    for _ in range(2):
+        assert body(get(url)) == b"x"
+        assert refused(get(gone)).code == "not_found"
+    assert web.asked == ["/a", "/gone"]
+    assert refused(get(gone, retry=("timeout",))).code == "not_found"
+    assert web.asked == ["/a", "/gone"]
+    web.serve("/gone", b"back")
+    assert body(get(gone, retry=("not_found",))) == b"back"
+    assert body(get(gone)) == b"back"
+    assert web.asked == ["/a", "/gone", "/gone"]
+
+
+def test_a_failure_is_asked_again_under_other_rules_and_a_success_is_not(get: Get, web: Web) -> None:
+    url, gone = web.serve("/a", b"x"), web.url("/gone")
+    get.all([url, gone])
+    get.all([url, gone], timeout_seconds=7)
+    assert web.asked.count("/a") == 1
+    assert web.asked.count("/gone") == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+def test_a_stored_body_that_is_not_intact_is_fetched_again(get: Get, web: Web, damage: str) -> None:
+    urls = [web.serve("/a", b"one"), web.serve("/b", b"two")]
+    get.all(urls)
+    (path,) = get.folder.glob("*.bodies")
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(b"onetw" if damage == "cut" else path.read_bytes()[:5] + b"X")
+    assert [body(result) for result in get.all(urls)] == [b"one", b"two"]
+    assert len(web.asked) == (4 if damage == "gone" else 3)
+
+
+def test_other_bytes_than_before_are_a_rejection_unless_something_is_retried(get: Get, web: Web) -> None:
+    url = web.serve("/a", b"old")
+    assert body(get(url)) == b"old"
+    for path in get.folder.glob("*.bodies"):
+        path.unlink()
+    web.serve("/a", b"new")
+    assert refused(get(url)).code == "content_changed"
+    assert body(get(url, retry=("content_changed",))) == b"new"
+    assert body(get(url)) == b"new"
+
+
+def test_a_url_may_be_asked_again_by_name(get: Get, web: Web) -> None:
+    url = web.serve("/a", b"old")
+    get(url)
+    web.serve("/a", b"new")
+    assert body(get(url, again=True, retry=("not_an_image",))) == b"new"
+
+
+def test_an_earlier_attempt_at_the_same_task_is_not_repeated(get: Get, web: Web) -> None:
+    """An engine may run a task again in the same run, whose list of journals was made before it."""
+    url = web.serve("/a", b"x")
+    get(url)
+    (path,) = get.folder.glob("*.jsonl")
+    names = path.name.split("-")
+    for file in list(get.folder.iterdir()):
+        file.rename(get.folder / "-".join(["000002", *names[1:-1], f"x{file.suffix}"]))
+    (get.folder / f"000001-{names[1]}-y.jsonl").write_bytes(b"")
+    assert json.loads((get.folder / f"000002-{names[1]}-x.jsonl").read_bytes())["url"] == url
+    assert body(get(url)) == b"x"
+    assert web.asked == ["/a"]
+
+
+def test_what_an_answer_says_about_use_is_kept(get: Get, web: Web) -> None:
+    link = '<https://creativecommons.org/licenses/by/4.0/>; rel="license"'
+    told = {"X_Robots_Tag": "nofollow", "TDM_Reservation": "0", "TDM_Policy": "https://x.test/policy"}
+    web.serve("/end", b"x", Link=link, **told)
+    odd = web.serve("/odd", b"x", Link="<<;;,rel=license")
+    (row, other) = (
+        get.rows([web.redirect("/start", "/end"), odd]).sort_by([("url", "descending")]).to_pylist()
+    )
+    assert row["license"] == "https://creativecommons.org/licenses/by/4.0/"
+    assert (row["x_robots_tag"], row["tdm_reservation"]) == ("nofollow", "0")
+    assert row["tdm_policy"] == "https://x.test/policy"
+    assert row["location"] == web.url("/end")
+    assert (other["license"], other["location"], other["code"]) == (None, None, None)

@@ -1,0 +1,277 @@
+"""What servers ask of us: to come again later, not too often, or not at all."""
+
+import asyncio
+import datetime
+import itertools
+import json
+import threading
+import time
+from email.utils import format_datetime
+
+import pytest
+from protego import Protego
+from yarl import URL
+
+from pipeline.config import IngestConfig
+from pipeline.fetch import hosts, robots
+from pipeline.fetch.hosts import Hosts, Limits
+from pipeline.fetch.robots import Rules
+from pipeline.fetch.web import TDM_FILE
+from tests.pipeline.fetch.conftest import Get, Request, Web, body, refused
+
+# Another try
+
+
+def after(web: Web, path: str, *statuses: tuple[int, dict[str, str]]) -> str:
+    """Answer with these statuses, one after the other, then with a picture."""
+    left = list(statuses)
+
+    def answer(request: Request) -> None:
+        status, headers = left.pop(0) if left else (200, {})
+        request.send_response(status)
+        for name, value in headers.items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(b"picture")
+
+    return web.raw(path, answer)
+
+
+def test_what_may_pass_is_tried_again_so_often_and_no_more(get: Get, web: Web) -> None:
+    found = get(after(web, "/a", (503, {}), (429, {})))
+    assert (body(found), found.asked and found.asked.attempts) == (b"picture", 3)
+    found = refused(get(after(web, "/b", (503, {}), (500, {}), (429, {}))))
+    assert (found.code, web.asked.count("/b")) == ("rate_limited", 3)
+    assert refused(get(after(web, "/c", (503, {})), tries=1)).code == "server_error"
+
+
+def test_a_wait_that_the_server_asks_for_is_kept_by_all_who_ask_the_host(get: Get, web: Web) -> None:
+    times: list[float] = []
+    first = after(web, "/a", (429, {"Retry-After": "1"}))
+
+    def answer(request: Request) -> None:
+        times.append(time.monotonic())
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(b"x")
+
+    start = time.monotonic()
+    found = get.all([first, web.raw("/b", answer)], host_fetches=1)
+    assert [body(result) for result in found] == [b"picture", b"x"]
+    assert times[0] - start > 0.9
+    assert time.monotonic() - start < 4
+
+
+@pytest.mark.parametrize("far", [True, False])
+def test_a_date_to_wait_for_is_understood_and_one_too_far_away_ends_it(get: Get, web: Web, far: bool) -> None:
+    when = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=3600 if far else -5)
+    found = get(after(web, "/a", (503, {"Retry-After": format_datetime(when, usegmt=True)})))
+    assert len(web.asked) == (1 if far else 2)
+    assert (refused(found).code if far else body(found)) == ("server_error" if far else b"picture")
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "1e9", "", "Mon, 99 Foo 2020"])
+def test_a_wait_that_makes_no_sense_is_none(get: Get, web: Web, text: str) -> None:
+    assert body(get(after(web, "/a", (503, {"Retry-After": text})))) == b"picture"
+
+
+# What hosts wish
+
+
+def test_robots_txt_is_asked_for_once_and_obeyed(get: Get, web: Web) -> None:
+    rules = b"User-agent: *\nDisallow: /\n\nUser-agent: controlled-noise\nDisallow: /no\n"
+    count = []
+
+    def robots(request: Request) -> None:
+        count.append(1)
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(rules)
+
+    web.raw("/robots.txt", robots)
+    urls = [web.serve(f"/{name}", b"x") for name in ("yes", "yes2", "no/a")]
+    found = get.all(urls)
+    assert [body(result) for result in found[:2]] == [b"x", b"x"]
+    assert refused(found[2]).code == "robots_disallowed"
+    assert (len(count), sorted(web.asked)) == (1, ["/yes", "/yes2"])
+    assert body(get(urls[2], robots_txt=False)) == b"x"
+    assert len(count) == 1
+
+
+def test_the_robots_txt_of_the_place_that_a_redirect_leads_to_counts_too(
+    get: Get, web: Web, names: dict[str, list[str]]
+) -> None:
+    port = web.address.rsplit(":", 1)[1]
+    names["other.test"] = ["127.0.0.1"]
+
+    def robots(request: Request) -> None:
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(
+            b"User-agent: *\nDisallow: /" + (b"" if "other" in request.headers["Host"] else b"x")
+        )
+
+    web.raw("/robots.txt", robots)
+    found = refused(get(web.redirect("/a", f"http://other.test:{port}/b")))
+    assert (found.code, web.asked) == ("robots_disallowed", ["/a"])
+
+
+@pytest.mark.parametrize(
+    ("status", "allowed"), [(404, True), (403, True), (401, True), (500, False), (503, False), (429, False)]
+)
+def test_a_robots_txt_that_is_not_there_allows_and_one_that_cannot_be_had_does_not(
+    get: Get, web: Web, status: int, allowed: bool
+) -> None:
+    web.serve("/robots.txt", status=status)
+    found = get(web.serve("/a", b"x"))
+    if allowed:
+        assert body(found) == b"x"
+    else:
+        assert refused(found).code == "robots_disallowed"
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\xff\xfe\x00", b"<html>", b"Disallow /", b"User-agent: *\nCrawl-delay: x"]
+)
+def test_a_robots_txt_of_nonsense_allows(get: Get, web: Web, text: bytes) -> None:
+    web.serve("/robots.txt", text)
+    assert body(get(web.serve("/a", b"x"))) == b"x"
+
+
+NAMES = [
+    "*",
+    "otherbot",
+    "controlled-noise",
+    "Controlled",
+    "c*",
+    "**",
+    "noise",
+    "controlled-noise/1.0",
+    "",
+    "c # us",
+]
+
+
+@pytest.mark.parametrize("written", ["User-agent: {}", " user agent {}", "USERAGENT:{}", "user-agent\t{}"])
+def test_rules_for_us_are_those_of_the_whole_file(written: str) -> None:
+    for one, other in itertools.permutations(map(written.format, NAMES), 2):
+        for text in (f"{one}\nDisallow: /a\n\n{other}\nDisallow: /b\n", f"{one}\n{other}\nDisallow: /a\n"):
+            ours, whole = Rules(text.encode()), Protego.parse(text)
+            for url in ("http://x.test/a", "http://x.test/b"):
+                assert ours.allow(url) == whole.can_fetch(url, "controlled-noise"), text
+
+
+def test_a_robots_txt_of_many_robots_costs_what_one_of_few_costs() -> None:
+    """Protego keeps each rule once for each robot of its group."""
+    agents = "".join(f"User-agent: bot{i}\n" for i in range(500))
+    seen = set(robots._others_as_one(agents).splitlines())
+    assert len(seen) == 1
+    assert not Rules(f"{agents}User-agent: *\nDisallow: /a\n".encode()).allow("http://x.test/a")
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "switch"),
+    [
+        ("X_Robots_Tag", "noai", "x_robots_tag"), ("X_Robots_Tag", "nofollow, NoImageAI", "x_robots_tag"),
+        ("X_Robots_Tag", "noindex", "x_robots_tag"), ("X_Robots_Tag", "noimageindex", "x_robots_tag"),
+        ("X_Robots_Tag", "none", "x_robots_tag"), ("X_Robots_Tag", "controlled-noise: noai", "x_robots_tag"),
+        ("X_Robots_Tag", "otherbot: nofollow, controlled-noise: noai", "x_robots_tag"),
+        ("TDM_Reservation", "1", "tdm_reservation"),
+    ],
+)  # fmt: skip
+def test_who_opts_out_is_heard_unless_that_is_switched_off(
+    get: Get, web: Web, header: str, value: str, switch: str
+) -> None:
+    url = web.serve("/a", b"x", **{header: value})
+    found = refused(get(url))
+    assert (found.code, header.replace("_", "-") in found.detail) == ("opted_out", True)
+    assert body(get(url, **{switch: False})) == b"x"
+
+
+def test_what_a_host_reserves_by_a_file_is_asked_for_once_and_obeyed(get: Get, web: Web) -> None:
+    rules = [
+        {"location": "/art/*", "tdm-reservation": 1, "tdm-policy": "https://example.org/policy.json"},
+        {"location": "/art/free/", "tdm-reservation": 0},
+        {"location": "*.png$", "tdm-reservation": 1},
+        {"location": "/line\nbreak", "tdm-reservation": 1}, {"location": 3}, "rubbish",
+    ]  # fmt: skip
+    count = []
+
+    def reservations(request: Request) -> None:
+        count.append(1)
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(json.dumps(rules).encode())
+
+    web.raw(TDM_FILE, reservations)
+    free = [web.serve(path, b"x") for path in ("/a", "/art/free/b", "/c.png.jpg", "/line")]
+    free.append(web.serve("/art/d", b"x", TDM_Reservation="0"))  # an answer's own word is the last one
+    taken = [web.serve(path, b"x") for path in ("/art/e", "/f.png")]
+    found = get.all([*free, *taken])
+    assert [body(result) for result in found[: len(free)]] == [b"x"] * len(free)
+    for result in found[len(free) :]:
+        assert (refused(result).code, TDM_FILE in refused(result).detail) == ("opted_out", True)
+    assert len(count) == 1
+    assert body(get(taken[0], tdm_reservation=False)) == b"x"
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"<html>", b"{}", b"[[1]]", b"[" * 100_000, b"\xff\xfe", b'[{"location": "/"}]']
+)
+def test_a_tdmrep_json_of_nonsense_reserves_nothing(get: Get, web: Web, text: bytes) -> None:
+    web.serve(TDM_FILE, text)
+    assert body(get(web.serve("/a", b"x"))) == b"x"
+
+
+@pytest.mark.parametrize("status", [403, 410, 429, 503])
+def test_a_tdmrep_json_that_cannot_be_had_reserves_nothing(get: Get, web: Web, status: int) -> None:
+    web.serve(TDM_FILE, status=status)
+    assert body(get(web.serve("/a", b"x"))) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("X_Robots_Tag", "otherbot: noai, noindex"), ("X_Robots_Tag", "nofollow, all"), ("TDM_Reservation", "0"),
+        ("X_Robots_Tag", "unavailable_after: 25 Jun 2030 15:00:00 PST"), ("X_Robots_Tag", "max-snippet: 0"),
+    ],
+)  # fmt: skip
+def test_other_wishes_are_not_about_us(get: Get, web: Web, header: str, value: str) -> None:
+    assert body(get(web.serve("/a", b"x", **{header: value}))) == b"x"
+
+
+def test_a_host_is_asked_by_few_at_once_and_not_too_often(get: Get, web: Web) -> None:
+    lock, now, most, times = threading.Lock(), [0], [0], []
+
+    def answer(request: Request) -> None:
+        with lock:
+            times.append(time.monotonic())
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.05)
+        with lock:
+            now[0] -= 1
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(b"x")
+
+    urls = [web.raw(f"/{i}", answer) for i in range(12)]
+    get.all(urls, host_fetches=3, host_per_second=40.0)
+    assert most[0] <= 3
+    assert times[-1] - times[0] >= 11 / 40 - 0.02
+
+
+def test_idle_hosts_are_evicted_though_an_older_one_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "MAX_HOSTS", 3)
+
+    async def ask() -> None:
+        asked = Hosts(Limits.of(IngestConfig()))
+        busy = URL("http://busy.test/")
+        host = asked.of(busy)
+        async with host:
+            for i in range(20):
+                asked.of(URL(f"http://{i}.test/"))
+                assert len(asked._hosts) <= 4
+            assert asked.of(busy) is host
+
+    asyncio.run(ask())

@@ -1,0 +1,216 @@
+"""The decode pool: what crashes, hangs or is killed costs its own picture; nothing is decoded twice; nobody is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.config import IngestConfig
+from pipeline.ingest import decode_pool
+from pipeline.ingest.decode_pool import DecodePool, acquire, release
+from pipeline.ingest.picture import Picture, Refused, Request
+from schemas.errors import DataError
+
+COUNT = 40
+# Python runs this at the start of every process whose path holds it. The width of a picture says what it does to its
+# decoder; each opening is written down.
+FAULT = """
+import os, signal, time
+from PIL import Image
+
+real = Image.open
+FOLDER = os.path.dirname(__file__)
+
+def open_and_obey(*args, **kwargs):
+    image = real(*args, **kwargs)
+    with open(os.path.join(FOLDER, "opened"), "a") as file:
+        file.write(f"{image.size[1]}\\n")
+    if image.size[0] == 57:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if image.size[0] == 58:
+        os._exit(3)
+    if image.size[0] == 59:
+        time.sleep(600)
+    if image.size[0] == 60 and not os.path.exists(os.path.join(FOLDER, "killed")):
+        open(os.path.join(FOLDER, "killed"), "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if image.size[0] == 61:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return image
+
+Image.open = open_and_obey
+"""
+CRASH, EXIT, HANG, KILLED_ONCE, KILLED = range(57, 62)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "sitecustomize.py").write_text(FAULT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def draw(folder: Path, widths: dict[int, int]) -> list[tuple[int, Request]]:
+    """Write COUNT pictures, each with a height of its own; `widths` has those with a fault, by number."""
+    requests = []
+    for number in range(COUNT):
+        Image.new("RGB", (widths.get(number, 40), 100 + number)).save(folder / f"{number}.png")
+        requests.append((number, Request(f"{number}.png")))
+    return requests
+
+
+def opened(folder: Path) -> Counter[int]:
+    """How often each picture was opened, by number."""
+    return Counter(int(line) - 100 for line in (folder / "opened").read_text().split())
+
+
+def make(folder: Path, requests: list[tuple[int, Request]], processes: int = 2, **values: float) -> dict:
+    config = IngestConfig(size=16, format="png", **values)  # type: ignore[arg-type]
+    with closing(DecodePool(str(folder), config, processes)) as pool:
+        return dict(pool.make_all(requests))
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize(
+    ("width", "code", "detail"),
+    [
+        (CRASH, "decoder_crashed", "the process that decoded it ended by SIGSEGV"),
+        (EXIT, "decoder_crashed", "the process that decoded it ended by exit code 3"),
+        (HANG, "decoder_timeout", "not decoded after 1 s"),
+    ],
+)
+def test_a_fault_costs_its_own_picture_and_no_other_is_decoded_twice(
+    folder: Path, width: int, code: str, detail: str, processes: int
+) -> None:
+    faulty = [0, 7, 8, COUNT - 1] if width != HANG else [7]
+    found = make(folder, draw(folder, dict.fromkeys(faulty, width)), processes, decode_seconds=1)
+    assert found.keys() == set(range(COUNT))
+    refused = {number: answer for number, answer in found.items() if isinstance(answer, Refused)}
+    assert refused == dict.fromkeys(faulty, Refused(code, detail))
+    assert opened(folder) == dict.fromkeys(range(COUNT), 1)
+
+
+def test_a_process_killed_from_outside_costs_nothing_the_first_time(folder: Path) -> None:
+    found = make(folder, draw(folder, {9: KILLED_ONCE}))
+    assert all(isinstance(answer, Picture) for answer in found.values())
+    assert opened(folder)[9] == 2
+
+
+def test_a_picture_whose_process_is_killed_again_is_a_rejection(folder: Path) -> None:
+    found = make(folder, draw(folder, {9: KILLED}))
+    assert found[9] == Refused("decoder_crashed", "the process that decoded it ended by SIGKILL, 2 times")
+    assert opened(folder) == dict.fromkeys(range(COUNT), 1) | {9: 2}
+
+
+def test_a_picture_that_hangs_is_ended_while_others_keep_the_pool_busy(folder: Path) -> None:
+    requests = draw(folder, {1: HANG})
+
+    def endless() -> Iterator[tuple[int, Request]]:
+        yield from requests
+        number = COUNT
+        while not stopped.is_set():
+            yield number, Request("0.png")
+            number += 1
+
+    stopped, start = threading.Event(), time.monotonic()
+    config = IngestConfig(size=16, format="png", decode_seconds=0.5)
+    with closing(DecodePool(str(folder), config, 2)) as pool:
+        for number, answer in pool.make_all(endless()):
+            if number == 1:
+                assert answer == Refused("decoder_timeout", "not decoded after 0.5 s")
+                stopped.set()
+            assert time.monotonic() - start < 60
+    assert stopped.is_set()
+
+
+def test_threads_share_a_pool(folder: Path) -> None:
+    requests, found = draw(folder, {5: CRASH}), list[dict]()
+    config = IngestConfig(size=16, format="png")
+
+    def work() -> None:
+        pool = acquire(str(folder), config, 2)
+        found.append(dict(pool.make_all(requests)))
+        release(pool)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert all(answers == found[0] and len(answers) == COUNT for answers in found)
+    assert not decode_pool._shared
+
+
+def test_a_caller_that_stops_in_the_middle_leaves_a_pool_that_works(folder: Path) -> None:
+    requests = draw(folder, {})
+    with closing(DecodePool(str(folder), IngestConfig(size=16, format="png"), 2)) as pool:
+        with closing(pool.make_all(requests)) as answers:  # type: ignore[type-var]
+            next(answers)
+        assert len(dict(pool.make_all(requests))) == COUNT
+
+
+def test_a_process_that_cannot_start_is_an_error_and_not_a_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(7)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(DataError, match=r"a decoding process did not start \(exit code 7\)"):
+        make(tmp_path, [(0, Request("0.png"))])
+
+
+def test_decoders_import_no_beam_and_end_with_their_parent(folder: Path) -> None:
+    draw(folder, {0: HANG})
+    program = (
+        "from pipeline.config import IngestConfig\n"
+        "from pipeline.ingest.decode_pool import DecodePool\n"
+        "from pipeline.ingest.picture import Request\n"
+        f"pool = DecodePool({str(folder)!r}, IngestConfig(size=16, decode_seconds=1), 2)\n"
+        "for number, _ in pool.make_all((i, Request(f'{i}.png')) for i in range(40)):\n"
+        "    print(*(decoder.process.pid for decoder in pool._decoders), flush=True)\n"
+        "    input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as parent:  # fmt: skip
+        assert parent.stdout
+        decoders = [int(text) for text in parent.stdout.readline().split()]
+        loaded = [
+            Path(f"/proc/{pid}/maps").read_text() for pid in decoders if Path("/proc/self/maps").exists()
+        ]
+        assert not any("apache_beam" in text for text in loaded)
+        parent.kill()
+    wait_for(lambda: not any(map(is_running, decoders)), seconds=20)
+
+
+def is_running(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_ctrl_c_is_for_the_parent(folder: Path) -> None:
+    with closing(DecodePool(str(folder), IngestConfig(size=16, format="png"), 1)) as pool:
+        requests = draw(folder, {})
+        answers = pool.make_all(requests)
+        next(answers)
+        os.kill(pool._decoders[0].process.pid, signal.SIGINT)
+        assert len(list(answers)) == COUNT - 1
