@@ -22,6 +22,7 @@ from pipeline.ingest.guard import check_path
 from pipeline.ingest.store import Store
 from pipeline.ingest.web import Web
 from pipeline.rejections import Asked, Rejected
+from pipeline.remote import NOT_THERE
 from schemas.errors import DataError
 
 WAITING_THREADS = 32  # for names and files; a dead name server keeps one waiting for seconds
@@ -122,8 +123,11 @@ class Fetcher:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise Rejected("not_found", f"{path}: no such file") from error
         except DataError as error:
-            forbidden = isinstance(error.__cause__, PermissionError)
-            raise Rejected("unreadable_file" if forbidden else "not_found", str(error)) from error
+            if isinstance(error.__cause__, PermissionError):
+                raise Rejected("unreadable_file", str(error)) from error
+            if isinstance(error.__cause__, NOT_THERE):
+                raise Rejected("not_found", str(error)) from error
+            raise  # no network or no credentials: the fault is not the image's
         except OSError as error:
             raise Rejected("unreadable_file", f"{path}: {error.strerror or error}") from error
         if len(data) > self._config.max_bytes:
@@ -160,7 +164,7 @@ class Fetcher:
                     for url in urls:
                         tasks.create_task(self._ask_web(url, store, accept_changed, results))
             except BaseException as error:
-                results.put(error)
+                results.put(error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error)
                 raise
 
         loop = self._start(bool(urls))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas.errors import DataError
 from tests.pipeline.ingest.conftest import FETCHING, Get, body, refused
 
 LIMIT = int(str(FETCHING["max_bytes"]))
@@ -101,7 +102,7 @@ def test_the_path_goes_before_the_url(get: Get) -> None:
 def test_files_that_have_to_be_waited_for_are_read_in_the_background(
     get: Get, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on gs:// or s3://, whose file systems are not to be had here; Beam's own local one is behind this scheme."""
+    """As on gs:// and s3://; here the local file system is behind the scheme far://."""
     from pipeline import files
 
     real = files.open_read
@@ -115,3 +116,16 @@ def test_files_that_have_to_be_waited_for_are_read_in_the_background(
     found = far.all([], [*names, "missing", "../secret"])
     assert [body(result) for result in found[:20]] == [name.encode() for name in names]
     assert [refused(result).code for result in found[20:]] == ["not_found", "bad_location"]
+
+
+def test_a_store_that_cannot_be_reached_is_not_the_fault_of_an_image(
+    get: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> None:
+        raise DataError(f"{path}: cannot reach the file system") from ConnectionError("no network")
+
+    monkeypatch.setattr("pipeline.files.open_read", fail)
+    far = Get(Path("far:/"), get.folder)
+    far.base = f"far://{get.base}"  # type: ignore[assignment]
+    with pytest.raises(DataError, match="cannot reach the file system"):
+        far.all([], ["a.jpg"])
