@@ -9,6 +9,7 @@ from setuptools import find_packages, setup
 PIPELINE = [
     "aiohttp>=3.14,<4",
     "apache-beam>=2.77,<3",
+    "fsspec>=2025.3",
     "httpx>=0.28,<1",
     "imagehash>=4.3.2,<5",
     "numpy>=2.2",
@@ -22,10 +23,10 @@ PIPELINE = [
 ]
 TRAINING = ["safetensors>=0.5", "simplejpeg>=1.9", "torch>=2.14", "torchvision>=0.29.1"]
 REPORT = ["duckdb>=1.3", "jinja2>=3.1", "matplotlib>=3.10"]
-AWS = ["apache-beam[aws]>=2.77,<3"]
+AWS = ["s3fs>=2025.3"]
 # Submitting a job makes a package of this project for the workers, which needs setuptools.
-GCP = ["apache-beam[gcp]>=2.77,<3", "setuptools>=77"]
-ENGINES = [*GCP, "cryptography", "gcp-storage-emulator>=2024.8", "pytest>=8.3"]
+GCP = ["apache-beam[gcp]>=2.77,<3", "gcsfs>=2025.3", "setuptools>=77"]
+ENGINES = [*GCP, *AWS, "cryptography", "gcp-storage-emulator>=2024.8", "moto[server]>=5.1", "pytest>=8.3"]
 DEV = [
     "axe-playwright-python>=0.1.4",
     "crowd-kit>=1.4.2,<2",

@@ -1,10 +1,10 @@
 """A whole build from a bucket into a bucket, proved there, and compared with a local one byte by byte.
 
-    pip install 'moto[server]' boto3
+    pip install 'moto[server]' s3fs
     python -m benchmarks.bucket
 
 Starts a local S3 server (moto), puts the small set of the tests into a bucket, and runs build and verify on s3://
-alone. Prints the seconds of each; they tell of the emulator and of Beam, which makes a client for every file.
+alone. Prints the seconds of each, most of which are the emulator's.
 """
 
 import hashlib

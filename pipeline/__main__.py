@@ -139,13 +139,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace, others: list[str]) -> int:
     if arguments.verb not in (*STAGES, "build") and others:
         raise UsageError(f"{arguments.verb} does not know {others[0]}; see --help")
-    from pipeline import files  # loads Beam; --help must not wait for it
 
     def say(line: str) -> None:
         if not arguments.json:
             print(line, flush=True)
 
-    files.set_options(others)
     return VERBS[arguments.verb](arguments, others, say)
 
 

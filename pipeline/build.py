@@ -71,7 +71,7 @@ def _fetch(
         return None
     found = counts(table)
     failed = {f"failed_{code}": n for code, n in found.items() if code != "bodies"}
-    return {"URLs": table.rows, "fetched": found["bodies"], **failed}
+    return {"URLs": table.rows, "fetched": found.get("bodies", 0), **failed}
 
 
 def _ingest(config: BuildConfig, output: str, beam_arguments: list[str], force: bool) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Files wherever Beam can reach them: a local path, gs://, s3://, hdfs://. One way to read, one to commit."""
+"""Files on local paths, gs://, s3://, hdfs:// and webhdfs://: one way to read and one way to replace a file."""
 
 import errno
 import fnmatch
@@ -6,97 +6,136 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
-
-from pipeline.buckets import share_clients
+from pipeline import remote
+from pipeline.remote import TEMPORARY
 from schemas.errors import DataError, UsageError
 
-share_clients()
-TEMPORARY = ".writing-"
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
-_NOT_THERE = (FileNotFoundError, NotADirectoryError)
-_PLAIN = {"mime_type": "application/octet-stream", "compression_type": CompressionTypes.UNCOMPRESSED}
-
-
-def set_options(arguments: Sequence[str]) -> None:
-    """Give the file systems of buckets Beam's flags; a job would do so only when it starts."""
-    FileSystems.set_options(PipelineOptions(list(arguments)))
 
 
 def join(base: str, *names: str) -> str:
     """Join names to a folder of any file system."""
-    return FileSystems.join(base, *names)
+    if not _is_remote(base):
+        return os.path.join(base, *names)
+    for name in names:
+        base = f"{base.rstrip('/')}/{name.lstrip('/')}"
+    return base
 
 
 def open_read(path: str) -> IO[bytes]:
-    """Open a file for reading bytes. Raises DataError, naming it, if there is none, or none for us."""
-    try:
-        if "://" not in path:
-            return open(path, "rb")
-        return FileSystems.open(path, **_PLAIN)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise DataError(f"{path}: no such file; check the path, and 'source' in the configuration") from error
-    except PermissionError as error:
-        raise DataError(f"{path}: we are not allowed to read this file; change its permissions") from error
+    """Open a file for reading bytes. Raises DataError if it is missing or may not be read."""
+    if _is_remote(path):
+        return remote.open_read(path)
+    with _explained(path):
+        return open(path, "rb")
 
 
 def read_text(path: str) -> str:
-    """Read a whole UTF-8 text file, without the mark that some editors put first. Raises DataError if it is none."""
+    """Read a whole UTF-8 text file, without a byte order mark. Raises DataError if it is not UTF-8."""
     with open_read(path) as file:
         try:
             return file.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise DataError(f"{path}: no UTF-8 text ({error}); save it as UTF-8") from error
+            raise DataError(f"{path}: not UTF-8 text ({error}); save the file as UTF-8") from error
 
 
 def open_append(path: str) -> IO[bytes]:
-    """Open a new file for writing so that each write is there at once, where the file system can do that."""
-    if "://" in path:
-        return FileSystems.create(path, **_PLAIN)
+    """Open a new file for writing. Locally each write is visible at once; on object stores the whole file at close."""
+    if _is_remote(path):
+        return remote.open_write(path)
     make_folder(os.path.dirname(path))
     return open(path, "ab", buffering=0)
 
 
 def names(folder: str, pattern: str) -> list[str]:
-    """Names of the files of a folder that match a pattern such as *.csv; none where there is no such folder."""
-    if "://" not in folder:
-        with suppress(*_NOT_THERE):
-            return fnmatch.filter(os.listdir(folder), pattern)
-        return []
-    return [FileSystems.split(path)[1] for path in _match(folder, pattern)]
+    """List the names in a folder that match a pattern such as *.csv; none if there is no such folder."""
+    if _is_remote(folder):
+        return fnmatch.filter(_remote_files(folder), pattern)
+    with suppress(*remote.NOT_THERE):
+        return fnmatch.filter(os.listdir(folder), pattern)
+    return []
 
 
 def folders_with(folder: str, name: str) -> list[str]:
-    """Names of the folders in a folder that hold a file of this name."""
-    if "://" not in folder:
-        return [path.parent.name for path in sorted(Path(folder).glob(f"*/{name}"))]
-    return [FileSystems.split(FileSystems.split(path)[0])[1] for path in _match(folder, f"*/{name}")]
+    """List the names of the folders in a folder that contain a file of this name."""
+    if _is_remote(folder):
+        folders = [each for each, facts in remote.entries(folder).items() if facts["type"] == "directory"]
+        return [each for each in sorted(folders) if exists(join(folder, each, name))]
+    return [path.parent.name for path in sorted(Path(folder).glob(f"*/{name}"))]
 
 
 def check_output(path: str) -> None:
-    """Raise UsageError for a folder in a bucket that Beam would take for a pattern, and so for other folders as well."""
-    if "://" in path and any(character in path for character in "*?["):
-        raise UsageError(f"--output {path}: in a bucket, * ? and [ are patterns; give another name")
-
-
-def _match(folder: str, pattern: str) -> list[str]:
-    return [file.path for file in FileSystems.match([join(folder, pattern)])[0].metadata_list]
+    """Raise UsageError for a remote folder whose name many tools, such as gsutil, would take as a pattern."""
+    if _is_remote(path) and any(character in path for character in "*?["):
+        raise UsageError(f"--output {path}: * ? and [ are patterns in a URL; choose another name")
 
 
 def exists(path: str) -> bool:
-    """Whether the file or folder exists."""
-    return FileSystems.exists(path)
+    """Return whether the file or folder exists."""
+    return remote.info(path) is not None if _is_remote(path) else os.path.exists(path)
+
+
+def size(path: str) -> int | None:
+    """Return the number of bytes of a file, or None where there is none."""
+    if _is_remote(path):
+        facts = remote.info(path)
+        return int(facts["size"]) if facts else None
+    with suppress(*remote.NOT_THERE):
+        return os.path.getsize(path)
+    return None
+
+
+def version(path: str) -> str:
+    """Return a string that changes when the file's content changes, without reading the content.
+
+    Locally it is size and modification time, on object stores size and checksum. Raises DataError like `open_read`.
+    """
+    if _is_remote(path):
+        facts = remote.info(path)
+        if facts is None or facts["type"] == "directory":
+            raise remote.explanation(path, FileNotFoundError(path))
+        return remote.version(facts)
+    with _explained(path):
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(path)
+    return _local_version(status)
+
+
+def versions(base: str, paths: Iterable[str]) -> Iterator[str | None]:
+    """Yield the version of each file below a folder, in the order of `paths`; None if it is missing or unreadable.
+
+    A remote folder is listed once, when its first file is asked for, and the listing is held until the end.
+    """
+    if not _is_remote(base):
+        for path in paths:
+            found = None
+            with suppress(OSError, ValueError):  # a null byte in a name is a ValueError
+                status = os.stat(os.path.join(base, path))
+                found = None if stat.S_ISDIR(status.st_mode) else _local_version(status)
+            yield found
+        return
+    listings: dict[str, dict[str, str]] = {}
+    for path in paths:
+        folder, _, name = join(base, path).rpartition("/")
+        if folder not in listings:
+            listings[folder] = {each: remote.version(facts) for each, facts in _remote_files(folder).items()}
+        yield listings[folder].get(name)
+
+
+def _local_version(status: os.stat_result) -> str:
+    return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 def sha256(path: str) -> str:
-    """Digest of a file, hex, read in pieces."""
+    """Return the hex digest of a file, read in pieces."""
     digest = hashlib.sha256()
     with open_read(path) as file:
         while piece := file.read(1 << 20):
@@ -104,67 +143,117 @@ def sha256(path: str) -> str:
     return digest.hexdigest()
 
 
+def read_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes | None]:
+    """Read byte ranges (path, offset, length); None for a range that is short or whose file is missing.
+
+    Each local file is opened once; remote ranges are read concurrently.
+    """
+    found: list[bytes | None] = [None] * len(ranges)
+    far = [index for index, (path, _, _) in enumerate(ranges) if _is_remote(path)]
+    for index, data in zip(far, remote.read_ranges([ranges[index] for index in far]), strict=True):
+        found[index] = data
+    by_path: dict[str, list[int]] = {}
+    for index, (path, _, _) in enumerate(ranges):
+        if not _is_remote(path):
+            by_path.setdefault(path, []).append(index)
+    for path, indices in by_path.items():
+        with _explained(path), suppress(*remote.NOT_THERE), open(path, "rb", buffering=0) as file:
+            for index in indices:
+                found[index] = _read_range(file.fileno(), *ranges[index][1:])
+    return found
+
+
+def _read_range(descriptor: int, offset: int, length: int) -> bytes | None:
+    data = os.pread(descriptor, length, offset)
+    while data and len(data) < length:  # the system may return less than asked for
+        more = os.pread(descriptor, length - len(data), offset + len(data))
+        data = data + more if more else b""
+    return data if len(data) == length else None
+
+
 def make_folder(path: str) -> None:
     """Make a folder where the file system has folders. Raises DataError where that is not possible."""
-    if "://" in path:
+    if _is_remote(path):
         return
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}"
-        raise DataError(f"{path}: the folder cannot be made ({reason}); give another --output") from error
+        raise DataError(f"{path}: the folder cannot be made ({reason}); choose another --output") from error
 
 
 def remove(path: str) -> None:
     """Remove a file, if it is there."""
-    if "://" not in path:
-        with suppress(*_NOT_THERE):
+    if _is_remote(path):
+        remote.remove(path)
+    else:
+        with suppress(FileNotFoundError, NotADirectoryError):
             os.remove(path)
-    elif FileSystems.exists(path):
-        FileSystems.delete([path])
 
 
 def remove_folder(path: str) -> None:
-    """Remove a folder with all in it, if it is there; a bucket has no folders, but objects whose names begin so."""
-    if "://" not in path:
-        with suppress(*_NOT_THERE):
+    """Remove a folder with everything in it, if it is there."""
+    if _is_remote(path):
+        remote.remove_folder(path)
+    else:
+        with suppress(FileNotFoundError, NotADirectoryError):
             shutil.rmtree(path)
-    elif found := _match(path, "**"):
-        FileSystems.delete(found)
 
 
 def remove_temporaries(folder: str) -> None:
-    """Remove what `replace` had begun to write in a folder when it was killed."""
+    """Remove the temporary files that a killed `replace` left in a folder."""
     for name in names(folder, f"{TEMPORARY}*"):
         remove(join(folder, name))
 
 
 @contextmanager
 def replace(path: str) -> Iterator[IO[bytes]]:
-    """Write a file that appears whole or not at all: a temporary name, then a rename over `path`."""
-    folder, name = FileSystems.split(path)
-    make_folder(folder)
-    temporary = join(folder, f"{TEMPORARY}{secrets.token_hex(8)}-{name}")
+    """Write a file that appears whole or not at all; an exception in the block leaves the old file as it was."""
     try:
-        with FileSystems.create(temporary, **_PLAIN) as file:
+        with remote.replace(path) if _is_remote(path) else _replace_local(path) as file:
             yield file
-        if "://" in path:
-            FileSystems.rename([temporary], [path])
-        else:
-            os.replace(temporary, path)
     except OSError as error:
-        remove(temporary)
         if error.errno not in _CANNOT_WRITE:
             raise
+        remedy = f"free space in {tempfile.gettempdir()}" if _is_remote(path) else "choose another --output"
         raise DataError(
-            f"{path}: cannot be written ({error.strerror}); make room, or give another --output"
+            f"{path}: cannot be written ({error.strerror}); free disk space or {remedy}"
         ) from error
+
+
+@contextmanager
+def _replace_local(path: str) -> Iterator[IO[bytes]]:
+    folder, name = os.path.split(os.path.abspath(path))
+    make_folder(folder)
+    temporary = os.path.join(folder, f"{TEMPORARY}{secrets.token_hex(8)}-{name}")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, path)
     except BaseException:
         remove(temporary)
         raise
 
 
 def write_text(path: str, text: str) -> None:
-    """Write a UTF-8 text file, whole or not at all."""
+    """Write a UTF-8 text file that appears whole or not at all."""
     with replace(path) as file:
         file.write(text.encode())
+
+
+def _is_remote(path: str) -> bool:
+    return "://" in path
+
+
+def _remote_files(folder: str) -> dict[str, Mapping[str, Any]]:
+    return {name: facts for name, facts in remote.entries(folder).items() if facts["type"] == "file"}
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except remote.NOT_THERE as error:
+        raise DataError(f"{path}: no such file; check the path, and 'source' in the configuration") from error
+    except PermissionError as error:
+        raise DataError(f"{path}: permission denied; change the file's permissions") from error

@@ -6,6 +6,7 @@ from typing import IO
 
 from pipeline import files
 from pipeline.rejections import Rejected
+from pipeline.remote import NOT_THERE
 from schemas.errors import DataError
 
 
@@ -36,8 +37,11 @@ class Source:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise Rejected("not_found", f"{path}: no such file") from error
         except DataError as error:
-            forbidden = isinstance(error.__cause__, PermissionError)
-            raise Rejected("unreadable_file" if forbidden else "not_found", str(error)) from error
+            if isinstance(error.__cause__, PermissionError):
+                raise Rejected("unreadable_file", str(error)) from error
+            if isinstance(error.__cause__, NOT_THERE):
+                raise Rejected("not_found", str(error)) from error
+            raise  # no network or no credentials: the fault is not the image's
         except OSError as error:
             raise Rejected("unreadable_file", f"{path}: {error.strerror or error}") from error
         if len(data) > self._max_bytes:

@@ -74,7 +74,7 @@ def run(
         {"classes": list(config.classes), **rules(config.ingest)},
     )
     up_to_date = not force and not retry and stage.is_done(where)
-    if up_to_date and bodies_needed and counts(directory.read_manifest(where))["bodies"]:
+    if up_to_date and bodies_needed and counts(directory.read_manifest(where)).get("bodies"):
         up_to_date = bool(files.names(bodies, f"*{BODIES}"))  # keep_fetched: false removes them
     if not up_to_date:
         for path in paths.values():

@@ -66,7 +66,8 @@ def submit(cloud: Cloud, world, *more: str) -> subprocess.CompletedProcess[str]:
     return run(
         "ingest", "--config", str(world.config), "--output", "gs://bucket/out", "--runner=DataflowRunner",
         "--project=my-project", "--region=us-central1", "--temp_location=gs://bucket/temp",
-        f"--dataflow_endpoint={cloud.service.url}", "--setup_file=./setup.py", *more, **cloud.environment,
+        f"--dataflow_endpoint={cloud.service.url}", "--setup_file=./setup.py",
+        "--requirements_file=requirements-dataflow.txt", "--requirements_cache=skip", *more, **cloud.environment,
     )  # fmt: skip
 
 
@@ -86,6 +87,12 @@ def test_the_job_asks_for_the_workers_that_the_user_wants(submitted):
     assert pool["autoscalingSettings"]["maxNumWorkers"] == 7
     assert submitted["type"] == 1, "a batch job"
     assert f"beam_python{sys.version_info[0]}.{sys.version_info[1]}_sdk" in json.dumps(pool), "same Python"
+
+
+def test_the_workers_install_what_reads_the_bucket(cloud, submitted):
+    packages = submitted["environment"]["workerPools"][-1]["packages"]
+    (location,) = [p["location"] for p in packages if p["name"] == "requirements.txt"]
+    assert "gcsfs" in cloud.read(location.removeprefix("storage.googleapis.com/bucket/")).decode()
 
 
 def test_the_job_s_graph_is_the_stage(cloud, submitted):

@@ -58,7 +58,7 @@ def test_a_missing_key_is_told_with_the_remedy(run: Run, tiny: Tiny) -> None:
         (b"classes: [ant, bee", 2, "bad.yaml: while parsing a flow sequence"),
         (b"just words", 2, "bad.yaml: expected keys and values at the top"),
         (b"", 2, "bad.yaml: expected keys and values at the top"),
-        (b"name: \xe9", 1, "bad.yaml: no UTF-8 text"),
+        (b"name: \xe9", 1, "bad.yaml: not UTF-8 text"),
         (b"!!python/object/apply:os.system [echo]", 2, "could not determine a constructor"),
         (None, 1, "bad.yaml: no such file; check the path"),
     ],

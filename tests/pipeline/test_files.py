@@ -1,12 +1,15 @@
+import hashlib
+import itertools
+import os
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
-from apache_beam.io.filesystem import FileMetadata, FileSystem
 
-from pipeline import files
+from pipeline import files, remote
 from schemas.errors import DataError, UsageError
 
 
@@ -42,7 +45,7 @@ def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
     old, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))  # bytes of a file
     try:
-        with pytest.raises(DataError, match=r"a\.txt: cannot be written \(File too large\); make room"):
+        with pytest.raises(DataError, match=r"a\.txt: cannot be written \(File too large\); free disk space"):
             files.write_text(str(tmp_path / "a.txt"), "x" * 100_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (old, most))
@@ -51,7 +54,7 @@ def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
 
 def test_text_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"name: \xe9")
-    with pytest.raises(DataError, match=r"a\.yaml: no UTF-8 text"):
+    with pytest.raises(DataError, match=r"a\.yaml: not UTF-8 text"):
         files.read_text(str(tmp_path / "a.yaml"))
 
 
@@ -65,7 +68,7 @@ def test_what_is_no_file_is_told(tmp_path: Path, path: str) -> None:
 @pytest.mark.parametrize("path", ["a.txt", "a.txt/folder"])
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, path: str) -> None:
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(DataError, match=r"the folder cannot be made .* give another --output"):
+    with pytest.raises(DataError, match=r"the folder cannot be made .* choose another --output"):
         files.make_folder(str(tmp_path / path))
 
 
@@ -92,53 +95,176 @@ def test_the_name_of_a_folder_is_no_pattern(tmp_path: Path, name: str) -> None:
     files.remove_folder(str(tmp_path / name))
     assert [path.name for path in tmp_path.iterdir()] == ["out1"]
     assert files.names(str(tmp_path / "out1" / "sub"), "*") == [f"{files.TEMPORARY}1"]
-    with pytest.raises(UsageError, match="give another name"):
+    with pytest.raises(UsageError, match="choose another name"):
         files.check_output(f"gs://bucket/{name}")
 
 
-class _Bucket(FileSystem):
-    """Objects by name, as in a bucket: there are no folders, and a prefix is nothing that exists."""
-
-    objects: ClassVar[set[str]] = set()
-
-    @classmethod
-    def scheme(cls) -> str:
-        return "bucket"
-
-    def has_dirs(self) -> bool:
-        return False
-
-    def exists(self, path: str) -> bool:
-        return path in self.objects
-
-    def _list(self, prefix: str) -> Iterator[FileMetadata]:
-        yield from [FileMetadata(name, 1) for name in sorted(self.objects) if name.startswith(prefix)]
-
-    def delete(self, paths: list[str]) -> None:
-        self.objects.difference_update(paths)
-
-    def join(self, base: str, *names: str) -> str:
-        return "/".join([base.rstrip("/"), *names])
-
-    def split(self, path: str) -> tuple[str, str]:
-        folder, _, name = path.rpartition("/")
-        return folder, name
-
-    def _unasked(self, *_: object, **__: object) -> None:
-        raise NotImplementedError
-
-    mkdirs = create = open = copy = rename = size = last_updated = checksum = metadata = _unasked
+def test_importing_files_is_cheap_and_imports_no_beam() -> None:
+    code = "import sys, pipeline.files; print(sorted({'apache_beam', 'fsspec', 'gcsfs', 's3fs'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
-def test_a_folder_in_a_bucket_goes_with_all_in_it() -> None:
-    here = {f"bucket://b/out/{name}" for name in ("part-0", "sub/part-1", f"{files.TEMPORARY}2")}
-    beside = {"bucket://b/out-2/part-0", "bucket://b/outer"}
-    _Bucket.objects = here | beside
-    files.remove_temporaries("bucket://b/out")
-    assert files.names("bucket://b/out", "*") == ["part-0"]
+def test_the_version_of_a_file_changes_with_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    seen = set()
+    for nanoseconds, text in enumerate(("abc", "abd", "abcd")):
+        path.write_text(text)
+        os.utime(path, ns=(0, nanoseconds))
+        assert files.version(str(path)) == files.version(str(path))
+        seen.add(files.version(str(path)))
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize("path", ["missing", ".", "a/b"])
+def test_what_is_no_file_has_no_version(tmp_path: Path, path: str) -> None:
+    (tmp_path / "a").write_text("x")
+    with pytest.raises(DataError, match="no such file; check the path"):
+        files.version(str(tmp_path / path))
+
+
+def test_versions_of_many_files_are_a_stream_in_the_given_order(tmp_path: Path) -> None:
+    for name in ("a b*?[1]#.jpg", "sub/b.jpg"):
+        files.write_text(str(tmp_path / name), name)
+    paths = iter(["sub/b.jpg", "missing", "sub", "a\0b", "sub/b.jpg/c", "a b*?[1]#.jpg", "never asked"])
+    found = list(itertools.islice(files.versions(str(tmp_path), paths), 6))
+    own = [files.version(str(tmp_path / name)) for name in ("sub/b.jpg", "a b*?[1]#.jpg")]
+    assert found == [own[0], None, None, None, None, own[1]]
+    assert next(paths) == "never asked"
+
+
+def test_ranges_are_read_and_what_is_short_or_missing_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"0123456789")
+    (tmp_path / "b").write_bytes(b"abc")
+    a, b, missing = (str(tmp_path / name) for name in ("a", "b", "missing"))
+    ranges = [
+        (a, 2, 3),
+        (b, 0, 3),
+        (missing, 0, 1),
+        (a, 8, 3),
+        (a, 0, 1),
+        (b, 3, 0),
+        (str(tmp_path), 0, 1),
+        (a, 20, 1),
+    ]
+    assert files.read_ranges(ranges) == [b"234", b"abc", None, None, b"0", b"", None, None]
+    assert files.read_ranges([]) == []
+
+
+def test_appended_writes_are_visible_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "log"
+    with files.open_append(str(path)) as file:
+        file.write(b"line\n")
+        assert path.read_bytes() == b"line\n"
+
+
+def test_an_unknown_scheme_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="http://host/a: unknown scheme 'http'; use a local path, gs://"):
+        files.open_read("http://host/a")
+
+
+@pytest.mark.parametrize(
+    ("library", "url", "extra"), [("s3fs", "s3://b/a", "aws"), ("gcsfs", "gs://b/a", "gcp")]
+)
+def test_a_missing_library_is_a_usage_error_that_names_the_extra(library: str, url: str, extra: str) -> None:
+    code = f"import sys; sys.modules['{library}'] = None; from pipeline import files; files.exists('{url}')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"schemas.errors.UsageError: {url}: ")
+    assert last.endswith(f"pip install 'controlled-noise[{extra}]'")
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """fsspec's file system in memory. Like a bucket it is listed by prefix; it has no checksums."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    monkeypatch.setitem(remote.EXTRAS, "memory", "")
+    yield "memory://bucket"
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
+
+
+def test_a_folder_in_a_bucket_goes_with_all_in_it(bucket: str) -> None:
+    out = f"{bucket}/out [1]*"
+    for path in (f"{out}/part-0", f"{out}/sub/part-1", f"{out}/.writing-2", f"{out}-2/part-0", f"{out}er"):
+        files.write_text(path, "x")
+    files.remove_temporaries(out)
+    assert files.names(out, "*") == ["part-0"]
+    assert files.folders_with(bucket, "part-0") == ["out [1]*", "out [1]*-2"]
     for _ in range(2):
-        files.remove_folder("bucket://b/out")
-        assert _Bucket.objects == beside
+        files.remove_folder(out)
+        assert not files.exists(f"{out}/part-0")
+        assert not files.exists(f"{out}/sub/part-1")
+    assert files.read_text(f"{out}-2/part-0") == files.read_text(f"{out}er") == "x"
+    files.remove_folder(f"{out}er")  # a file is no folder
+    assert files.exists(f"{out}er")
+
+
+def test_files_in_a_bucket_are_read_written_and_removed(bucket: str) -> None:
+    path = files.join(bucket, "a b", "/née?#.txt")
+    assert path == "memory://bucket/a b/née?#.txt"
+    files.write_text(path, "first\nsecond")
+    with files.open_read(path) as file:
+        assert [file.readline(), file.seek(-3, 2), file.read(), file.tell()] == [b"first\n", 9, b"ond", 12]
+    assert files.sha256(path) == hashlib.sha256(b"first\nsecond").hexdigest()
+    with files.open_append(path) as file:
+        file.write(b"third")
+    assert files.read_text(path) == "third"
+    for _ in range(2):
+        files.remove(path)
+        assert not files.exists(path)
+    with pytest.raises(DataError, match=r"née\?#\.txt: no such file or bucket; check the path"):
+        files.open_read(path)
+
+
+@pytest.mark.parametrize("renames", [False, True])
+def test_a_failed_write_in_a_bucket_leaves_the_old_file(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, renames: bool
+) -> None:
+    """By an upload, which is atomic on object stores, and by a rename, as on HDFS."""
+    monkeypatch.setattr(remote, "RENAMING", {"memory"} if renames else set())
+    path = f"{bucket}/folder/a.txt"
+    files.write_text(path, "old")
+    files.write_text(path, "new")
+
+    def fail() -> None:
+        with files.replace(path) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert files.read_text(path) == "new"
+    assert files.names(f"{bucket}/folder", "*") == ["a.txt"]
+    files.remove_folder(f"{bucket}/folder")
+    assert not files.exists(path)
+
+
+def test_versions_in_a_bucket_take_one_listing_a_folder(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["x/a", "y/b", "x/c", "d"]
+    for name in names:
+        files.write_text(f"{bucket}/{name}", name)
+    listed = []
+    entries = remote.entries
+    monkeypatch.setattr(remote, "entries", lambda folder: listed.append(folder) or entries(folder))
+    found = list(files.versions(bucket, [*names, "x", "x/missing", "none/e"]))
+    assert found == [*(files.version(f"{bucket}/{name}") for name in names), None, None, None]
+    assert listed == [f"{bucket}/x", f"{bucket}/y", bucket, f"{bucket}/none"]
+    with pytest.raises(DataError, match="no such file"):
+        files.version(f"{bucket}/x")
+
+
+def test_ranges_in_a_bucket_and_on_a_disk_are_read_together(bucket: str, tmp_path: Path) -> None:
+    files.write_text(f"{bucket}/a", "0123456789")
+    (tmp_path / "b").write_bytes(b"abc")
+    ranges = [
+        (f"{bucket}/a", 2, 3),
+        (str(tmp_path / "b"), 1, 2),
+        (f"{bucket}/a", 8, 3),
+        (f"{bucket}/c", 0, 1),
+    ]
+    assert files.read_ranges(ranges) == [b"234", b"bc", None, None]
 
 
 def test_a_digest_is_that_of_the_whole_file(tmp_path: Path) -> None:

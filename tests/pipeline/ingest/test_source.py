@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.ingest.source import Source, check_path
 from pipeline.rejections import Rejected
+from schemas.errors import DataError
 
 LIMIT = 1000
 
@@ -133,3 +134,14 @@ def test_paths_that_lead_out_of_the_base_folder_are_refused(path: str) -> None:
 @pytest.mark.parametrize("path", ["a.jpg", "sub/a b.jpg", "sub/.hidden/é.jpg", "a..b/c...jpg", "x/12:30.jpg"])
 def test_paths_below_the_base_folder_are_taken_apart(path: str) -> None:
     assert check_path(path) == path.split("/")
+
+
+def test_a_store_that_cannot_be_reached_is_not_the_fault_of_an_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(path: str) -> None:
+        raise DataError(f"{path}: cannot reach the file system") from ConnectionError("no network")
+
+    monkeypatch.setattr("pipeline.files.open_read", fail)
+    with pytest.raises(DataError, match="cannot reach the file system"):
+        Source("gs://bucket/set", LIMIT).read("a.jpg")

@@ -64,9 +64,9 @@ def tables(output: Path) -> dict[str, bytes]:
 
 
 def recorded(output: Path) -> set[str]:
-    """Paths that the store has a whole line of."""
+    """Paths that a journal has a complete line of."""
     found = set()
-    for log in (output / "ingest" / "fetched").glob("*.jsonl"):
+    for log in (output / "fetch" / "bodies").glob("*.jsonl"):
         for line in log.read_bytes().split(b"\n")[:-1]:
             found.add("/" + json.loads(line)["url"].rsplit("/", 1)[1])
     return found
@@ -112,7 +112,7 @@ def test_a_longer_list_fetches_what_is_new_and_retry_what_failed(
 ) -> None:
     output = tmp_path / "out"
     assert main(arguments(site, output)) == 0
-    told = json.loads((output / "metrics" / "ingest.json").read_text())["counters"]
+    told = json.loads((output / "metrics" / "fetch.json").read_text())["counters"]
     assert (told["url.asked"], told["url.failed"], told["url.known"]) == (IMAGES + 6, 6, 0)
     web.asked.clear()
     with (tmp_path / "web.csv").open("a") as file:

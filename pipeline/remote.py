@@ -1,0 +1,276 @@
+"""Files behind URLs through fsspec: gs://, s3://, hdfs:// and webhdfs://. `pipeline.files` is the interface.
+
+fsspec and the library of a scheme are imported when the first URL of that scheme is used. Credentials and endpoints
+are those of the library (docs/dataflow.md).
+"""
+
+import io
+import logging
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+
+from schemas.errors import DataError, UsageError
+
+EXTRAS = {"gs": "gcp", "s3": "aws", "hdfs": "", "webhdfs": ""}  # scheme → the extra that brings its library
+OBJECT_STORES = {"gs", "s3"}
+RENAMING = {"hdfs", "webhdfs"}  # an upload is visible before it is complete, but a rename is atomic
+TEMPORARY = ".writing-"
+NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_READ_BYTES = 5 << 20  # about what a store sends in the time that one request takes
+_BUFFER_BYTES = 1 << 18
+_PART_BYTES = 16 << 20
+_DELETIONS = 16  # requests at a time
+_CHECKSUMS = ("ETag", "md5Hash", "crc32c")  # S3, Cloud Storage, Cloud Storage for composite objects
+_TIMES = ("mtime", "modificationTime")  # hdfs, webhdfs
+
+
+def locate(path: str) -> tuple[Any, str]:
+    """Return this process's client for a URL's file system, and the path within it."""
+    scheme = path.partition("://")[0]
+    if scheme not in EXTRAS:
+        raise UsageError(
+            f"{path}: unknown scheme {scheme!r}; use a local path, gs://, s3://, hdfs:// or webhdfs://"
+        )
+    try:
+        with explained(path):
+            # Other processes write files, too: a listing that was kept would not show them.
+            if scheme not in OBJECT_STORES:
+                return _url_to_fs(path)
+            # Whatever characters the name of an object holds, they are its name.
+            return _object_store(scheme)(use_listings_cache=False), path.partition("://")[2].rstrip("/")
+    except DataError as refusal:
+        if not isinstance(error := refusal.__cause__, ImportError):
+            raise
+        extra = EXTRAS[scheme]
+        remedy = f"pip install 'controlled-noise[{extra}]'" if extra else "install that library"
+        raise UsageError(
+            f"{path}: {scheme}:// needs a library that is missing ({error}); {remedy}"
+        ) from error
+
+
+def _url_to_fs(path: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+
+    fs, key = url_to_fs(path, use_listings_cache=False)
+    return fs, str(key)
+
+
+def _object_store(scheme: str) -> Any:
+    if scheme == "gs":
+        # Not the default class of gcsfs, which asks for a bucket's type by gRPC: no emulator answers that.
+        from gcsfs.core import GCSFileSystem
+
+        if (log := logging.getLogger("gcsfs")).level == logging.NOTSET:
+            log.setLevel(logging.CRITICAL)  # what it raises it also logs, with the traceback
+        return GCSFileSystem
+    import fsspec
+
+    return fsspec.get_filesystem_class(scheme)
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Raise the exceptions of a file system's library as a DataError that names the path and the remedy."""
+    try:
+        yield
+    except Exception as error:
+        raise explanation(path, error) from error
+
+
+def explanation(path: str, error: Exception) -> DataError:
+    """Return the DataError for an exception of a file system's library."""
+    if isinstance(error, NOT_THERE):
+        text = "no such file or bucket; check the path, and 'source' in the configuration"
+    elif _is_denied(error):
+        text = f"permission denied ({error}); check the credentials and their rights (docs/dataflow.md)"
+    else:
+        reason = f"{type(error).__name__}: {error}"
+        text = f"cannot reach the file system ({reason}); check network, endpoint and credentials (docs/dataflow.md)"
+    return DataError(f"{path}: {' '.join(text.split())}")
+
+
+def _is_denied(error: Exception) -> bool:
+    return (
+        isinstance(error, PermissionError)
+        or str(getattr(error, "code", "")) in ("401", "403")
+        or str(error).startswith("Forbidden")
+    )
+
+
+class _Reader(io.RawIOBase):
+    """A remote file, open for reading, whose exceptions are DataErrors."""
+
+    def __init__(self, path: str, file: Any) -> None:
+        self._path, self._file = path, file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with explained(self._path):
+            data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def readall(self) -> bytes:
+        with explained(self._path):
+            return bytes(self._file.read())
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def open_read(path: str) -> IO[bytes]:
+    """Open a file for reading. A request fetches what is asked for, and 5 MiB after it."""
+    fs, key = locate(path)
+    with explained(path):
+        file = fs.open(key, "rb", block_size=_READ_BYTES, cache_type="readahead")
+        facts = getattr(file, "details", None) or {}
+        if facts.get("type") == "directory":
+            raise IsADirectoryError(path)
+    return io.BufferedReader(_Reader(path, file), _BUFFER_BYTES)
+
+
+def open_write(path: str) -> IO[bytes]:
+    """Open a file for writing. On object stores it appears when it is closed."""
+    fs, key = locate(path)
+    with explained(path):
+        file: IO[bytes] = fs.open(key, "wb", block_size=_PART_BYTES)
+    return file
+
+
+@contextmanager
+def replace(path: str) -> Iterator[IO[bytes]]:
+    """Write a local copy, and upload it when the block ends without an exception.
+
+    Uploads to object stores are atomic: the object appears, or replaces the old one, when its last byte is stored.
+    """
+    fs, key = locate(path)
+    with tempfile.NamedTemporaryFile() as file:
+        yield file
+        file.flush()
+        with explained(path):
+            if path.partition("://")[0] in RENAMING:
+                _put_and_rename(fs, file.name, key)
+            else:
+                fs.put_file(file.name, key, chunksize=_PART_BYTES)
+
+
+def _put_and_rename(fs: Any, local: str, key: str) -> None:
+    folder, _, name = key.rpartition("/")
+    temporary = f"{folder}/{TEMPORARY}{secrets.token_hex(8)}-{name}"
+    try:
+        fs.put_file(local, temporary)
+        _remove(fs, key)  # webhdfs renames over no file
+        fs.mv(temporary, key)
+    except BaseException:
+        _remove(fs, temporary)
+        raise
+
+
+def info(path: str) -> Mapping[str, Any] | None:
+    """Return what the file system knows of a file or folder; None where there is none."""
+    fs, key = locate(path)
+    with explained(path):
+        try:
+            return dict(fs.info(key))
+        except NOT_THERE:
+            return None
+
+
+def entries(folder: str) -> dict[str, Mapping[str, Any]]:
+    """Return what is directly in a folder: the name and facts of each file and folder, from one listing."""
+    fs, key = locate(folder)
+    with explained(folder):
+        try:
+            found = fs.ls(key, detail=True)
+        except NOT_THERE:
+            return {}
+    base = key.rstrip("/") + "/"
+    return {
+        entry["name"].removeprefix(base).rstrip("/"): entry
+        for entry in found
+        if entry["name"].startswith(base)
+        and entry["name"] != base  # a file lists itself; a marker is no file
+    }
+
+
+def remove(path: str) -> None:
+    """Remove a file, if it is there."""
+    fs, key = locate(path)
+    with explained(path):
+        _remove(fs, key)
+
+
+def remove_folder(path: str) -> None:
+    """Remove all objects whose names begin with the folder's and a slash, or the folder where there are folders."""
+    fs, key = locate(path)
+    with explained(path):
+        if path.partition("://")[0] in RENAMING:
+            if fs.isdir(key):
+                fs.rm(key, recursive=True)
+            return
+        # Not fs.rm, which takes * ? and [ in names as patterns, and on S3 passes over what it may not delete.
+        with suppress(FileNotFoundError), ThreadPoolExecutor(_DELETIONS) as pool:
+            base = key.rstrip("/") + "/"
+            names = [name for name in fs.find(key) if name.startswith(base)]
+            list(pool.map(lambda name: _remove(fs, name), names))
+
+
+def _remove(fs: Any, key: str) -> None:
+    with suppress(FileNotFoundError):
+        fs.rm_file(key)
+
+
+def version(facts: Mapping[str, Any]) -> str:
+    """Return a string that changes with the content: size and checksum, or size and time where there is no checksum."""
+    mark = next((facts[key] for key in (*_CHECKSUMS, *_TIMES) if facts.get(key)), "")
+    return f"{facts['size']}-{str(mark).strip(chr(34))}"
+
+
+def read_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes | None]:
+    """Read byte ranges, many at a time; None for one that is short or whose file is missing."""
+    found: list[bytes | None] = [None if length else b"" for _, _, length in ranges]
+    located = [locate(path) for path, _, _ in ranges]
+    by_client: dict[Any, list[int]] = {}
+    for index, (fs, _) in enumerate(located):
+        if ranges[index][2]:
+            by_client.setdefault(fs, []).append(index)
+    for fs, mine in by_client.items():
+        with explained(ranges[mine[0]][0]):
+            results = fs.cat_ranges(
+                [located[index][1] for index in mine],
+                [ranges[index][1] for index in mine],
+                [ranges[index][1] + ranges[index][2] for index in mine],
+                on_error="return",
+            )
+        for index, result in zip(mine, results, strict=True):
+            path, _, length = ranges[index]
+            if isinstance(result, Exception) and not _is_past_end(result):
+                raise explanation(path, result) from result
+            if not isinstance(result, BaseException) and len(result) == length:
+                found[index] = bytes(result)
+    return found
+
+
+def _is_past_end(error: Exception) -> bool:
+    """Whether a range starts after the end of its file, or the file is missing."""
+    return (
+        isinstance(error, NOT_THERE)
+        or str(getattr(error, "code", "")) == "416"
+        or "not satisfiable" in str(error)
+    )
