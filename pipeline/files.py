@@ -215,10 +215,10 @@ def replace(path: str) -> Iterator[IO[bytes]]:
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
             raise
-        remedy = f"free space in {tempfile.gettempdir()}" if _is_remote(path) else "choose another --output"
-        raise DataError(
-            f"{path}: cannot be written ({error.strerror}); free disk space or {remedy}"
-        ) from error
+        remedy = "free disk space or choose another --output"
+        if _is_remote(path):
+            remedy = f"free space in {tempfile.gettempdir()} or set TMPDIR to a folder on another disk"
+        raise DataError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
 
 
 @contextmanager
