@@ -151,7 +151,7 @@ def join(count: int, radius: int, arguments: list[str]) -> None:
 
     from pipeline.dedupe.neighbours import Near, distinct, near_pairs
     from pipeline.jobs.near_hashes import SearchByJoin
-    from pipeline.jobs.run import Work, run_job
+    from pipeline.running.run import Work, run_job
     from pipeline.shards import directory
     from pipeline.shards.parquet import write_shard
     from schemas.image import IMAGES

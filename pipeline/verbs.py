@@ -20,9 +20,9 @@ Verb = Callable[[argparse.Namespace, list[str], Say], int]
 
 def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     """Run one stage, or all of them."""
+    from pipeline import build
     from pipeline.config import load_config
-    from pipeline.jobs import build
-    from pipeline.jobs.run import Staged
+    from pipeline.running.run import Staged
 
     config = load_config(arguments.config, arguments.set)
     chosen = STAGES if arguments.verb == "build" else (arguments.verb,)
@@ -40,7 +40,7 @@ def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         say(f"staged  {chosen[0]} is written to {staged}, and not started")
         return OK
     if budget is not None:
-        from pipeline.jobs.rounds import write_next_questions
+        from pipeline.labels.question_files import write_next_questions
 
         written, questions = write_next_questions(config, arguments.output, budget, arguments.format)
         answers = sum(questions["ask"].to_pylist())

@@ -9,16 +9,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline import files
 from pipeline.config import BuildConfig, DedupeConfig
 from pipeline.dedupe.coverings import bit_masks
 from pipeline.dedupe.groups import find_duplicates
 from pipeline.dedupe.neighbours import Near
-from pipeline.jobs import ingest
 from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory, hash_columns, hashes_of
-from pipeline.jobs.run import Work, run_job
-from pipeline.jobs.stage import Stage, manifest_digest, plain
 from pipeline.jobs.tables import CommitTable, Written
+from pipeline.layout import Layout
+from pipeline.running.run import Work, run_job
+from pipeline.running.stage import Stage, manifest_digest, plain
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE, TURNS
@@ -30,16 +29,11 @@ INVOLVED = [
 ]  # fmt: skip
 
 
-def folder(output: str) -> str:
-    """Where the stage writes its table."""
-    return files.join(output, "dedupe", "duplicates")
-
-
 def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> Manifest:
     """Run the stage unless it is up to date; return the manifest of the duplicate table."""
-    images = ingest.folders(output)["images"]
+    layout = Layout(output)
+    images, place = layout.images, layout.duplicates
     stage = Stage("dedupe", {"images": manifest_digest(images)}, plain(config.dedupe))
-    place = folder(output)
     if force or not stage.is_done(place):
         directory.open_for_writing(place)
         rows = directory.read_manifest(images).rows

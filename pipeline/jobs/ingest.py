@@ -24,18 +24,19 @@ from pipeline.ingest.isolated import Isolated
 from pipeline.ingest.picture import make_picture
 from pipeline.ingest.rows import check_rows, distinct_images, resolve_rows
 from pipeline.ingest.store import Store, begin_run
-from pipeline.jobs import web_report
-from pipeline.jobs.begun import any_left, noted
-from pipeline.jobs.metrics import count, timed
-from pipeline.jobs.progress import advance
-from pipeline.jobs.rejected import check_share
-from pipeline.jobs.run import Work, run_job
-from pipeline.jobs.stage import Stage, counts, plain
+from pipeline.ingest.web_report import write_web_report
 from pipeline.jobs.tables import CommitTable, Written, by_bucket, pack, unpack
-from pipeline.jobs.worker_processes import WorkerDied
 from pipeline.keyed_hash import bucket_count, place
+from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
 from pipeline.rejections import Rejected, malformed_rows, reject
+from pipeline.running.begun import any_left, noted
+from pipeline.running.metrics import count, timed
+from pipeline.running.progress import advance
+from pipeline.running.rejection_limit import check_share
+from pipeline.running.run import Work, run_job
+from pipeline.running.stage import Stage, counts, plain
+from pipeline.running.worker_processes import WorkerDied
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.errors import DataError
@@ -48,16 +49,6 @@ IMAGES_PER_SHARD = 2048
 SECONDS_PER_ROW = 2e-3  # of a core, for a small picture
 SMALLEST_BUCKETS = 8  # so that a small set, too, keeps some cores busy
 TABLES = {"images": IMAGES, "retrievals": RETRIEVAL, "rejections": REJECTION}
-
-
-def folders(output: str) -> dict[str, str]:
-    """Where the stage writes its tables."""
-    return {name: files.join(output, "ingest", name) for name in TABLES}
-
-
-def fetched_folder(output: str) -> str:
-    """Where the stage keeps what came from the web."""
-    return files.join(output, "ingest", "fetched")
 
 
 def run(
@@ -80,7 +71,8 @@ def run(
         {key: files.sha256(path) for key, path in paths.items()},
         {"classes": list(config.classes), **plain(config.ingest)},
     )
-    places = folders(output)
+    layout = Layout(output)
+    places = layout.ingest_tables
     up_to_date = stage.is_done(*places.values()) and not force and not retry
     if not up_to_date:
         for path in paths.values():
@@ -88,7 +80,7 @@ def run(
         rows = sum(_count_rows(path) for path in paths.values())
         buckets = bucket_count(rows, IMAGES_PER_SHARD, SMALLEST_BUCKETS)
         work = Work("ingest", output, "rows", rows, rows * SECONDS_PER_ROW)
-        fetched, begun = fetched_folder(output), files.join(output, "ingest", "begun")
+        fetched, begun = layout.fetched, layout.in_progress
 
         def run_once() -> None:
             for folder in places.values():
@@ -106,8 +98,8 @@ def run(
         files.remove_folder(begun)
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     _check_nothing_lost(manifests)
-    if not up_to_date or not files.exists(web_report.path(output)):
-        web_report.write(output, places)
+    if not up_to_date or not files.exists(layout.web_report):
+        write_web_report(layout)
     rows_in, limit = counts(manifests["retrievals"])["rows_in"], config.ingest.max_rejected_share
     check_share(manifests["rejections"], places["rejections"], rows_in, limit, "rows")
     return manifests

@@ -4,18 +4,19 @@ import apache_beam as beam
 
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.jobs import ingest
+from pipeline.jobs.ingest import SMALLEST_BUCKETS
 from pipeline.jobs.judge import JudgeAll, JudgeBucket, without_times, write_agreement, write_workers
 from pipeline.jobs.passes import Passes
 from pipeline.jobs.precision import MeasurePrecision
-from pipeline.jobs.rejected import check_share
-from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.settle import LabelSetup, SettleVotes
-from pipeline.jobs.stage import Stage, counts, manifest_digest, plain
 from pipeline.jobs.tables import CommitTable
 from pipeline.keyed_hash import bucket_count
 from pipeline.labels.gold import read_gold
 from pipeline.labels.readers.votes import check_votes_readable
+from pipeline.layout import Layout
+from pipeline.running.rejection_limit import check_share
+from pipeline.running.run import Work, run_job
+from pipeline.running.stage import Stage, counts, manifest_digest, plain
 from pipeline.shards import directory
 from schemas.agreement import AGREEMENT
 from schemas.errors import DataError
@@ -37,11 +38,6 @@ TABLES = {
 }
 
 
-def folders(output: str) -> dict[str, str]:
-    """Where the stage writes its tables."""
-    return {name: files.join(output, "labels", name) for name in TABLES}
-
-
 def check_inputs(config: BuildConfig) -> None:
     """Read the beginning of every vote file, and the gold list. Raises DataError."""
     for name in config.votes:
@@ -57,7 +53,8 @@ def run(
 
     Raises DataError if a vote file is unreadable or empty, or if too many votes were rejected.
     """
-    retrievals = ingest.folders(output)["retrievals"]
+    layout = Layout(output)
+    retrievals, places = layout.retrievals, layout.label_tables
     paths = {name: files.join(config.source, name) for name in config.votes}
     gold = files.join(config.source, config.label.gold) if config.label.gold else None
     stage = Stage(
@@ -74,12 +71,11 @@ def run(
             "choices": config.classes if config.label.choices else (),
         },
     )
-    places = folders(output)
     if force or not stage.is_done(*places.values()):
         check_inputs(config)
         asked = directory.read_manifest(retrievals)
         buckets = min(
-            bucket_count(asked.rows, QUESTIONS_PER_BUCKET, ingest.SMALLEST_BUCKETS), asked.about["buckets"]
+            bucket_count(asked.rows, QUESTIONS_PER_BUCKET, SMALLEST_BUCKETS), asked.about["buckets"]
         )
         setup = LabelSetup(
             tuple(paths.items()),

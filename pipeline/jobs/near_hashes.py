@@ -13,9 +13,9 @@ from pipeline.dedupe.buckets import Share, bucket_of, bucket_sizes, cut, near_in
 from pipeline.dedupe.coverings import bit_masks
 from pipeline.dedupe.neighbours import Near, distinct, near_at
 from pipeline.dedupe.turns import turned_short
-from pipeline.jobs.metrics import timed
-from pipeline.jobs.progress import advance
 from pipeline.keyed_hash import bucket_count
+from pipeline.running.metrics import timed
+from pipeline.running.progress import advance
 from pipeline.shards import directory
 from schemas.duplicate import TURNS
 from schemas.image import IMAGES

@@ -16,12 +16,8 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from pipeline import files
 from pipeline.jobs.judge import Found, write_agreement, write_verdicts, write_workers
-from pipeline.jobs.options import beam_options
 from pipeline.jobs.precision import MeasurePrecision
-from pipeline.jobs.progress import advance
-from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.settle import LabelSetup, SettleVotes
-from pipeline.jobs.stage import Stage, counts
 from pipeline.jobs.tables import CommitTable, Written
 from pipeline.jobs.vote_sums import AddUp, read_sums
 from pipeline.labels.columns import VoteColumns, read_settled
@@ -29,6 +25,11 @@ from pipeline.labels.consensus.passes import Model, Sums, first_posterior, sums_
 from pipeline.labels.consensus.settings import Climb
 from pipeline.labels.judge import gold_codes, majority_with_posterior, settle_ties, verdicts_of_posterior
 from pipeline.labels.workers import worker_sums
+from pipeline.layout import Layout
+from pipeline.running.options import beam_options
+from pipeline.running.progress import advance
+from pipeline.running.run import Work, run_job
+from pipeline.running.stage import Stage, counts
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.agreement import AGREEMENT
@@ -82,7 +83,7 @@ class Passes:
                 "start the label stage from the command line, or raise label.passes_above"
             )
         places, config = self.setup.places, self.setup.config
-        scratch = Scratch(files.join(self.output, "labels", "passes"), self.setup)
+        scratch = Scratch(Layout(self.output).label_passes, self.setup)
         settled = (scratch.votes, scratch.sums(1), places["rejections"], places["agreement"])
         if force or not self.stage.is_done(*settled):
             for folder in (scratch.folder, scratch.votes, *places.values()):

@@ -9,8 +9,6 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipeline.config import LabelConfig
-from pipeline.jobs.metrics import timed
-from pipeline.jobs.progress import advance
 from pipeline.jobs.tables import Written, by_bucket, pack, unpack
 from pipeline.keyed_hash import place
 from pipeline.labels.agreement_table import vote_patterns
@@ -20,6 +18,8 @@ from pipeline.labels.readers.votes import read_votes
 from pipeline.labels.votes import VOTE_ROWS, check_votes, settle_votes
 from pipeline.labels.workers import worker_sums
 from pipeline.rejections import malformed_rows
+from pipeline.running.metrics import timed
+from pipeline.running.progress import advance
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.rejection import REJECTION

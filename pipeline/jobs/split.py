@@ -13,16 +13,16 @@ import pyarrow as pa
 
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.jobs import dedupe, ingest, label
-from pipeline.jobs.run import Work, run_job
 from pipeline.jobs.sets import Task, WriteSets
-from pipeline.jobs.stage import STAGE_VERSIONS, Stage, counts, manifest_digest, plain
 from pipeline.keyed_hash import bucket_count
+from pipeline.layout import Layout
 from pipeline.noise.examples import COUNTED, licenses, noise_by_class
 from pipeline.noise.listed import listed_sets
 from pipeline.noise.pools import Pools, make_pools
-from pipeline.noise.splits import TEST_SPLIT, Split, test_set, training_sets
+from pipeline.noise.splits import Split, test_set, training_sets
 from pipeline.records import read_records
+from pipeline.running.run import Work, run_job
+from pipeline.running.stage import STAGE_VERSIONS, Stage, counts, manifest_digest, plain
 from pipeline.shards import directory
 from pipeline.shards.parquet import LIST_ROW_GROUP_ROWS, write_shard
 from pipeline.shards.plan import (
@@ -35,7 +35,7 @@ from pipeline.shards.plan import (
 )
 from schemas.duplicate import DUPLICATE
 from schemas.errors import DataError
-from schemas.example import EXAMPLE, PICTURES
+from schemas.example import EXAMPLE, PICTURES, TEST_SPLIT
 from schemas.image import IMAGES
 from schemas.listed import LISTED_SET
 from schemas.manifest import MANIFEST, Manifest
@@ -45,32 +45,18 @@ from schemas.verdict import VERDICT
 SECONDS_PER_EXAMPLE = 2e-6  # of a core, beside the threads of a worker
 
 
-def folder(output: str) -> str:
-    """Where the dataset is written."""
-    return files.join(output, "dataset")
-
-
-def lists_folder(output: str) -> str:
-    """Where the lists of examples are written, without pictures."""
-    return files.join(output, "split", "examples")
-
-
-def changes_file(output: str) -> str:
-    """Where it is told how the sets differ from those of the build before."""
-    return files.join(output, "split", "changes.json")
-
-
 def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> Manifest:
     """Run the stage unless it is up to date; return the manifest of the dataset.
 
     Sets that would come out as they are already there are left alone. Raises DataError where a class has too few
     clean or wrong images and the configuration says to stop.
     """
+    layout = Layout(output)
     tables = {
-        "retrievals": ingest.folders(output)["retrievals"],
-        "images": ingest.folders(output)["images"],
-        "verdicts": label.folders(output)["verdicts"],
-        "duplicates": dedupe.folder(output),
+        "retrievals": layout.retrievals,
+        "images": layout.images,
+        "verdicts": layout.verdicts,
+        "duplicates": layout.duplicates,
     }
     listed = {name: files.join(config.source, name) for name in config.noise.listed}
     stage = Stage(
@@ -87,8 +73,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             "shards": plain(config.shards),
         },
     )
-    place = folder(output)
-    if force or not stage.is_done(place):
+    if force or not stage.is_done(layout.dataset):
         pools = make_pools(
             directory.read_table(tables["retrievals"], RETRIEVAL),
             directory.read_table(tables["verdicts"], VERDICT),
@@ -103,11 +88,11 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             "name": config.name,
             "code_version": version("controlled-noise"),
             "funnel": pools.funnel,
-            "leaks": _leak_proof(output),
+            "leaks": _leak_proof(layout.duplicates),
         }
         as_listed = _as_listed(config, tables)
-        _write(config, pools, as_listed, tables["images"], output, about, beam_arguments, force)
-    return directory.read_manifest(place)
+        _write(config, pools, as_listed, layout, about, beam_arguments, force)
+    return directory.read_manifest(layout.dataset)
 
 
 def _as_listed(config: BuildConfig, tables: dict[str, str]) -> list[Split]:
@@ -127,8 +112,8 @@ def _as_listed(config: BuildConfig, tables: dict[str, str]) -> list[Split]:
     return list(listed_sets(pa.concat_tables(rows), retrievals, verdicts, config.classes))
 
 
-def _leak_proof(output: str) -> dict[str, Any]:
-    manifest = directory.read_manifest(dedupe.folder(output))
+def _leak_proof(duplicates: str) -> dict[str, Any]:
+    manifest = directory.read_manifest(duplicates)
     return {**manifest.about["config"], **counts(manifest)}
 
 
@@ -136,13 +121,12 @@ def _write(
     config: BuildConfig,
     pools: Pools,
     as_listed: Sequence[Split],
-    images: str,
-    output: str,
+    layout: Layout,
     about: dict[str, Any],
     beam_arguments: list[str],
     force: bool,
 ) -> None:
-    place, lists = folder(output), lists_folder(output)
+    images, place, lists = layout.images, layout.dataset, layout.examples
     buckets = _buckets(config, pools, images)
     plans = _plans(config, pools, as_listed, images, buckets)
     before = _lists_before(lists)
@@ -161,11 +145,11 @@ def _write(
         {**about, "licenses": licenses(plan.listed for plan in plans)},
     )
     rows = sum(len(plan.listed) for plan in stale)
-    work = Work("split", output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
+    work = Work("split", layout.output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
     run_job(lambda pipeline: pipeline | "Split" >> WriteSets(task), beam_arguments, work)
     told = {"written": sorted(plan.name for plan in stale), "changed": difference}
-    files.remove_temporaries(files.join(output, "split"))
-    files.write_text(changes_file(output), json.dumps(told, indent=1) + "\n")
+    files.remove_temporaries(layout.split)
+    files.write_text(layout.changes, json.dumps(told, indent=1) + "\n")
 
 
 def _buckets(config: BuildConfig, pools: Pools, images: str) -> int:

@@ -9,8 +9,8 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from pipeline.jobs import metrics
 from pipeline.keyed_hash import bucket, place
+from pipeline.running import metrics
 from pipeline.shards import directory
 from schemas.manifest import Shard
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from page.render import policy, render
 from pipeline import files
-from pipeline.jobs import ingest, split
+from pipeline.layout import Layout
 from pipeline.report import copies, funnel, people, sets, web
 from pipeline.report.sheets import KINDS, sheets
 from pipeline.report.tables import Tables
@@ -18,17 +18,17 @@ def write_report(build: str, output: str | None = None) -> str:
     `build` is the folder that `build --output` wrote; what it has not got to is left out. Raises DataError if there
     is not even a list of images.
     """
-    path = files.join(output or build, "report.html")
+    path = Layout(output or build).report
     files.write_text(path, page(build))
     return path
 
 
 def page(build: str) -> str:
     """The HTML of the report."""
-    tables = Tables(build)
-    about = directory.read_manifest(split.folder(build)).about if tables.has("split") else {}
+    tables, layout = Tables(build), Layout(build)
+    about = directory.read_manifest(layout.dataset).about if tables.has("split") else {}
     config = about.get("config", {})
-    lists = directory.read_manifest(ingest.folders(build)["retrievals"]).about
+    lists = directory.read_manifest(layout.retrievals).about
     class_names = config.get("classes") or lists["config"]["classes"]
     steps = funnel.funnels(tables, config.get("noise", {}).get("min_confidence", 0.0))
     has = {stage: tables.has(stage) for stage in ("label", "dedupe", "split")}

@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from pipeline import files
 from pipeline.ingest.normalise import open_stored
-from pipeline.jobs import ingest
+from pipeline.layout import Layout
 from pipeline.shards import directory
 
 GROUPS_HELD = 4  # row groups of pictures in memory, of 1,024 each
@@ -21,7 +21,7 @@ class Pictures:
     """The pictures of the ingest stage. Positions count through its shards; neighbours share a row group."""
 
     def __init__(self, build: str) -> None:
-        folder = ingest.folders(build)["images"]
+        folder = Layout(build).images
         self.paths: list[str] = []
         self.starts: list[int] = []  # the position of each shard's first picture
         total = 0

@@ -4,7 +4,7 @@ from typing import Any
 
 from page.table import Column, Table
 from pipeline import files
-from pipeline.jobs import split
+from pipeline.layout import Layout
 from pipeline.report.tables import Tables, literal, share
 from pipeline.shards import directory
 from schemas.example import PICTURES
@@ -14,10 +14,10 @@ def manifests(tables: Tables) -> dict[str, Any]:
     """The manifests of all sets by name, ordered by colour and level; the test set last."""
     if not tables.has("split"):
         return {}
-    place_of_sets = split.folder(tables.build)
-    root = directory.read_manifest(place_of_sets)
+    dataset = Layout(tables.build).dataset
+    root = directory.read_manifest(dataset)
     names = [name for name in root.about["splits"] if name != PICTURES]
-    found = {name: directory.read_manifest(files.join(place_of_sets, name)) for name in names}
+    found = {name: directory.read_manifest(files.join(dataset, name)) for name in names}
     order = {"red": 0, "red-text": 1, "blue": 2}
 
     def place(item: tuple[str, Any]) -> tuple[Any, ...]:

@@ -3,9 +3,9 @@
 from typing import Any
 
 from page.table import Column, Table
-from pipeline.jobs import metrics
-from pipeline.jobs.web_report import GONE, HOSTS
+from pipeline.ingest.web_report import GONE, HOSTS
 from pipeline.report.tables import Tables, share
+from pipeline.running import metrics_file
 from schemas.rejection import CODES
 
 
@@ -58,7 +58,7 @@ def speed_table(build: str) -> Table:
         "dedupe": ("duplicate.image_pairs", "pairs of pictures"),
         "split": (".rows", "examples"),
     }.items():
-        told = metrics.read(build, stage)
+        told = metrics_file.read(build, stage)
         if not told:
             continue
         counters: dict[str, Any] = told.get("counters", {})

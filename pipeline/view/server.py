@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from page.render import policy, render
-from pipeline.jobs import ingest
+from pipeline.layout import Layout
 from pipeline.report.pictures import Pictures, kind
 from pipeline.report.sets import manifests
 from pipeline.report.sheets import Picture
@@ -50,7 +50,7 @@ def serve(build: str, port: int, say: Callable[[str], None]) -> None:
 def application(build: str, port: int) -> web.Application:
     """The server of a build at a port. Raises DataError if there is no build."""
     tables, pictures = Tables(build), Pictures(build)
-    config = directory.read_manifest(ingest.folders(build)["retrievals"]).about["config"]
+    config = directory.read_manifest(Layout(build).retrievals).about["config"]
     gallery = Gallery(tables, config["classes"], list(manifests(tables)))
 
     async def leaf(request: web.Request) -> web.Response:

@@ -115,7 +115,7 @@ def test_the_staged_package_runs_in_an_empty_environment_without_torch(cloud, su
     locked = ["--constraint", str(_without_hashes(tmp_path))]
     subprocess.run([*uv, "pip", "install", "-q", "--python", python, *locked, archive], check=True)
     code = (
-        "import importlib.util, pipeline.jobs.build, pipeline.jobs.ingest, pipeline.jobs.sets\n"
+        "import importlib.util, pipeline.build, pipeline.jobs.ingest, pipeline.jobs.sets\n"
         "assert importlib.util.find_spec('torch') is None\n"
         "print(pipeline.__file__)"
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.jobs.test_build import digests, read
 from tests.pipeline.poison import POISON, write_poisoned_world
 from tests.pipeline.small_world import World
+from tests.pipeline.test_build import digests, read
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import apache_beam as beam
 import pytest
 
-from pipeline.jobs.run import Work, run_job
+from pipeline.running.run import Work, run_job
 from schemas.errors import DataError
 
 FROM_ANOTHER_PROCESS = """Error received from SDK harness for instruction 3: Traceback (most recent call last):

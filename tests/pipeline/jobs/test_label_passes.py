@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.jobs import passes
-from pipeline.jobs.run import run_job
+from pipeline.running.run import run_job
 from tests.pipeline.conftest import ONE_PROCESS
 from tests.pipeline.jobs.test_label_methods import label, read
 

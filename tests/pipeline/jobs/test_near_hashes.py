@@ -4,9 +4,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.dedupe.neighbours import Near, distinct, near_pairs
-from pipeline.jobs.dedupe import folder
 from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory
-from pipeline.jobs.run import Work, run_job
+from pipeline.layout import Layout
+from pipeline.running.run import Work, run_job
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE
@@ -52,6 +52,8 @@ def test_a_runner_finds_what_the_search_in_memory_finds(table, tmp_path, most):
 
 def test_a_build_by_join_writes_the_same_duplicates(world, built, tmp_path):
     assert build(world, tmp_path / "out", "--set", "dedupe.join_above=0") == 0
-    tables = [directory.read_table(folder(str(place)), DUPLICATE) for place in (built, tmp_path / "out")]
+    tables = [
+        directory.read_table(Layout(str(place)).duplicates, DUPLICATE) for place in (built, tmp_path / "out")
+    ]
     assert tables[0].equals(tables[1])
     assert tables[0].num_rows == 2

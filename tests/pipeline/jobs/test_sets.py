@@ -7,15 +7,15 @@ import pytest
 from pyarrow import parquet
 
 from pipeline.__main__ import main
-from pipeline.jobs.split import changes_file
+from pipeline.layout import Layout
 from tests.pipeline.conftest import ONE_PROCESS, build
-from tests.pipeline.jobs.test_build import digests, rows
+from tests.pipeline.test_build import digests, rows
 
 QUICK = ("--set", "noise.levels=[0, 0.2]", "--set", "noise.colours=[red, blue]")
 
 
 def changed(output):
-    return json.loads(open(changes_file(str(output))).read())
+    return json.loads(open(Layout(str(output)).changes).read())
 
 
 @pytest.fixture(scope="module")

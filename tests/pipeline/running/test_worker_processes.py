@@ -5,8 +5,8 @@ import apache_beam as beam
 import pytest
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
-from pipeline.jobs.run import Work, run_job
-from pipeline.jobs.worker_processes import WorkerDied, _Connection
+from pipeline.running.run import Work, run_job
+from pipeline.running.worker_processes import WorkerDied, _Connection
 
 
 def die(number):

@@ -9,10 +9,11 @@ from typing import Any
 from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.jobs import dedupe, ingest, label, split
-from pipeline.jobs.fork_server import can_fork, standing_by
-from pipeline.jobs.lock import held
-from pipeline.jobs.options import may_have_processes
-from pipeline.jobs.stage import counts
+from pipeline.layout import Layout
+from pipeline.running.fork_server import can_fork, standing_by
+from pipeline.running.lock import held
+from pipeline.running.options import may_have_processes
+from pipeline.running.stage import counts
 
 
 def run(
@@ -50,8 +51,9 @@ def run(
                 )
                 say(f"{name:<7} {text} ({seconds:.1f} s)")
     if "split" in stages:
-        say(f"dataset {split.folder(output)}")
-        result["dataset"] = split.folder(output)
+        dataset = Layout(output).dataset
+        say(f"dataset {dataset}")
+        result["dataset"] = dataset
     return result
 
 

@@ -1,4 +1,4 @@
-"""What became of the URLs of the lists: hosts, codes, link rot. Nothing in it depends on the clock."""
+"""Count the URLs of the lists by host and by rejection code. Nothing in the counts depends on the clock."""
 
 import json
 from collections import Counter, defaultdict
@@ -6,26 +6,22 @@ from collections import Counter, defaultdict
 from yarl import URL
 
 from pipeline import files
+from pipeline.layout import Layout
 from pipeline.shards import directory
 
 HOSTS = 100  # told one by one, those with the most URLs first
 GONE = {"not_found", "unknown_host", "connection_failed"}  # link rot: no such picture, no such host any more
 
 
-def path(output: str) -> str:
-    """Where the report of the ingest stage is."""
-    return files.join(output, "ingest", "report.json")
-
-
-def write(output: str, folders: dict[str, str]) -> None:
-    """Read the committed tables of the stage, shard by shard, and write the report."""
+def write_web_report(layout: Layout) -> None:
+    """Read the committed tables of the ingest stage, shard by shard, and write the counts as JSON."""
     hosts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     codes: Counter[str] = Counter()
-    for shard in directory.read_shards(folders["retrievals"], ["path", "url"]):
+    for shard in directory.read_shards(layout.retrievals, ["path", "url"]):
         for row in shard.to_pylist():
             if not row["path"]:
                 hosts[_host(row["url"])]["image"] += 1
-    for shard in directory.read_shards(folders["rejections"], ["code", "host"]):
+    for shard in directory.read_shards(layout.rejections, ["code", "host"]):
         for row in shard.to_pylist():
             codes[row["code"]] += 1
             if row["host"]:
@@ -41,7 +37,7 @@ def write(output: str, folders: dict[str, str]) -> None:
         "codes": dict(sorted(codes.items())),
         "largest_hosts": {host: dict(sorted(hosts[host].items())) for host in largest},
     }
-    files.write_text(path(output), json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    files.write_text(layout.web_report, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
 def _host(url: str) -> str:

@@ -10,9 +10,9 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineRunner
 
-from pipeline.jobs import metrics, progress
-from pipeline.jobs.options import beam_options, local_runner, processes_wanted, worth
-from pipeline.jobs.worker_processes import WorkerDied
+from pipeline.running import metrics, metrics_file, progress
+from pipeline.running.options import beam_options, local_runner, processes_wanted, worth
+from pipeline.running.worker_processes import WorkerDied
 from schemas.errors import DataError, UsageError
 
 Construct = Callable[[beam.Pipeline], object]
@@ -69,7 +69,8 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
         raise DataError(re.sub(r" \[while running '[^']*'\]", "", told[-1])) from error
     seconds = round(time.monotonic() - start, 3)
     name = options.view_as(StandardOptions).runner or "FnApiRunner"
-    metrics.write(work.output, work.stage, {"runner": name, "seconds": seconds, **metrics.collect(result)})
+    found = {"runner": name, "seconds": seconds, **metrics.collect(result)}
+    metrics_file.write(work.output, work.stage, found)
 
 
 def _interrupted(error: BaseException | None) -> bool:

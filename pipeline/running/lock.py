@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from pipeline import files
+from pipeline.layout import Layout
 from schemas.errors import UsageError
-
-NAME = ".lock"
 
 
 @contextmanager
@@ -23,7 +22,7 @@ def held(output: str) -> Iterator[None]:
         return
     files.make_folder(output)
     try:
-        file = os.open(files.join(output, NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file = os.open(Layout(output).lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except (
         OSError
     ):  # not ours to write in: a build that has nothing left to do may go on, and others will say so

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.jobs import fork_server
+from pipeline.running import fork_server
 
 # A worker with this environment waits for a runner that is not there.
 WAITING = {**os.environ, "WORKER_ID": "w", "PIPELINE_OPTIONS": "{}",

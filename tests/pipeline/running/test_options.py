@@ -3,9 +3,9 @@ import os
 import apache_beam as beam
 import pytest
 
-from pipeline.jobs.options import beam_options, local_runner
-from pipeline.jobs.run import Work, run_job
-from pipeline.jobs.stage import Stage
+from pipeline.running.options import beam_options, local_runner
+from pipeline.running.run import Work, run_job
+from pipeline.running.stage import Stage
 from schemas.errors import UsageError
 
 

@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 
-from pipeline.jobs.worker_processes import ProcessRunner
+from pipeline.running.worker_processes import ProcessRunner
 from schemas.errors import UsageError
 
 WORTH_A_PROCESS_SECONDS = 1.0  # starting a worker process, and the way of what it does there and back

@@ -7,6 +7,7 @@ already, started from nothing.
 """
 
 import gc
+import importlib
 import multiprocessing
 import os
 import signal
@@ -34,7 +35,8 @@ class ForkServer:
         context = fork if can_fork() else spawn
         self._pipe, theirs = context.Pipe()
         self._ends: dict[str, Future[int]] = {}
-        self._server = context.Process(target=_serve, args=(theirs, self._pipe))
+        loaded = [name for name in sys.modules if name.startswith("pipeline.")]
+        self._server = context.Process(target=_serve, args=(theirs, self._pipe, loaded))
         self._server.start()
         theirs.close()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -95,10 +97,11 @@ def standing_by() -> Iterator[ForkServer]:
         _running = None
 
 
-def _serve(pipe: Connection, not_ours: Connection) -> None:
+def _serve(pipe: Connection, not_ours: Connection, modules: list[str]) -> None:
     not_ours.close()  # so that the end of the command is seen
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command's to answer
-    import pipeline.jobs.build  # noqa: F401 - what the workers will need; in a forked server it is there already
+    for name in modules:  # what the workers will need; a forked server has it already
+        importlib.import_module(name)
 
     gc.freeze()  # what is there now stays: no worker need look through it for garbage, nor copy its pages for that
     context = multiprocessing.get_context("fork")
@@ -131,6 +134,6 @@ def _work(pipe: Connection, environment: dict[str, str]) -> None:
     pipe.close()
     os.environ.clear()
     os.environ.update(environment)
-    from pipeline.jobs import local_worker
+    from pipeline.running import local_worker
 
     local_worker.main()

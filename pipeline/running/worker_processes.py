@@ -17,7 +17,7 @@ from apache_beam.runners.runner import PipelineResult
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from google.protobuf import json_format, text_format
 
-from pipeline.jobs.fork_server import ForkServer, standing_by
+from pipeline.running.fork_server import ForkServer, standing_by
 from schemas.errors import DataError
 
 GRACE_SECONDS = 5.0

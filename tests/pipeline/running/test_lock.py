@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.jobs.lock import held
+from pipeline.running.lock import held
 from schemas.errors import UsageError
 from tests.pipeline.conftest import build
 
 HOLDER = """
 import os, sys, time
-from pipeline.jobs.lock import held
+from pipeline.running.lock import held
 with held(sys.argv[1]):
     worker = os.fork()
     if worker:

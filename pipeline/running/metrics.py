@@ -1,15 +1,12 @@
-"""What a job counts: Beam's counters and distributions, which every engine shows, and a JSON file at its end."""
+"""The metrics of a job: Beam's counters and distributions, which every engine shows."""
 
 import functools
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from apache_beam.metrics import Metrics
 from apache_beam.runners.runner import PipelineResult
-
-from pipeline import files
 
 NAMESPACE = "controlled-noise"
 
@@ -51,19 +48,3 @@ def collect(result: PipelineResult) -> dict[str, Any]:
         if metric.key.metric.namespace == NAMESPACE
     }
     return {"counters": dict(sorted(counters.items())), "distributions": dict(sorted(distributions.items()))}
-
-
-def path(output: str, stage: str) -> str:
-    """Where the metrics of a stage's last run are written."""
-    return files.join(output, "metrics", f"{stage}.json")
-
-
-def write(output: str, stage: str, told: Mapping[str, Any]) -> None:
-    """Write the metrics of a stage; they hold times, so nothing else depends on them."""
-    files.write_text(path(output, stage), json.dumps({"stage": stage, **told}, indent=2) + "\n")
-
-
-def read(output: str, stage: str) -> dict[str, Any]:
-    """The metrics of a stage's last run; empty where there are none."""
-    where = path(output, stage)
-    return dict(json.loads(files.read_text(where))) if files.exists(where) else {}

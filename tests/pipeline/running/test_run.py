@@ -5,8 +5,8 @@ import time
 import apache_beam as beam
 import pytest
 
-from pipeline.jobs import metrics, progress
-from pipeline.jobs.run import Work, run_job
+from pipeline.running import metrics, progress
+from pipeline.running.run import Work, run_job
 from schemas.errors import DataError, UsageError
 
 

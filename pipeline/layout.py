@@ -1,0 +1,137 @@
+"""The folders and files of a build, all below its output folder."""
+
+from dataclasses import dataclass
+
+from pipeline import files
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of a build. `Layout("")` gives them relative to the output folder.
+
+    The names inside a dataset are part of its format: see `schemas/example.py` and `schemas/manifest.py`.
+    """
+
+    output: str
+
+    @property
+    def images(self) -> str:
+        """Table of the images of all lists, each with its encoded picture."""
+        return self._path("ingest", "images")
+
+    @property
+    def retrievals(self) -> str:
+        """Table of the list rows that have an image."""
+        return self._path("ingest", "retrievals")
+
+    @property
+    def rejections(self) -> str:
+        """Table of the list rows that have none, with the reason."""
+        return self._path("ingest", "rejections")
+
+    @property
+    def ingest_tables(self) -> dict[str, str]:
+        """Folders of the tables that the ingest stage writes, by name."""
+        return {"images": self.images, "retrievals": self.retrievals, "rejections": self.rejections}
+
+    @property
+    def fetched(self) -> str:
+        """Folder of the bodies that were fetched from the web, and of the log of every URL."""
+        return self._path("ingest", "fetched")
+
+    @property
+    def in_progress(self) -> str:
+        """Folder of the markers of ingest tasks that have not finished."""
+        return self._path("ingest", "begun")
+
+    @property
+    def web_report(self) -> str:
+        """JSON file that counts the URLs of the lists by host and by rejection code."""
+        return self._path("ingest", "report.json")
+
+    @property
+    def verdicts(self) -> str:
+        """Table of verdicts, one for each question."""
+        return self._path("labels", "verdicts")
+
+    @property
+    def workers(self) -> str:
+        """Table of workers."""
+        return self._path("labels", "workers")
+
+    @property
+    def agreement(self) -> str:
+        """Table of agreement measures."""
+        return self._path("labels", "agreement")
+
+    @property
+    def precision(self) -> str:
+        """Table of the precision of the image search, by rank."""
+        return self._path("labels", "precision")
+
+    @property
+    def vote_rejections(self) -> str:
+        """Table of the votes that do not count, with the reason."""
+        return self._path("labels", "rejections")
+
+    @property
+    def label_tables(self) -> dict[str, str]:
+        """Folders of the tables that the label stage writes, by name."""
+        return {
+            "verdicts": self.verdicts,
+            "workers": self.workers,
+            "agreement": self.agreement,
+            "precision": self.precision,
+            "rejections": self.vote_rejections,
+        }
+
+    @property
+    def label_passes(self) -> str:
+        """Folder of what the passes of Dawid-Skene leave for each other; removed when the stage is done."""
+        return self._path("labels", "passes")
+
+    def next_questions(self, ending: str) -> str:
+        """File of the questions of the next round; `ending` begins with a dot."""
+        return self._path("labels", f"next_questions{ending}")
+
+    @property
+    def duplicates(self) -> str:
+        """Table of near-duplicates and leaks."""
+        return self._path("dedupe", "duplicates")
+
+    @property
+    def split(self) -> str:
+        """Folder of what the split stage writes beside the dataset."""
+        return self._path("split")
+
+    @property
+    def examples(self) -> str:
+        """Table of the examples of all sets, without pictures."""
+        return self._path("split", "examples")
+
+    @property
+    def changes(self) -> str:
+        """JSON file that counts how the sets differ from those of the build before."""
+        return self._path("split", "changes.json")
+
+    @property
+    def dataset(self) -> str:
+        """Folder of the dataset: the training sets, the test set, the card."""
+        return self._path("dataset")
+
+    def metrics(self, stage: str) -> str:
+        """JSON file of the metrics of a stage's last run."""
+        return self._path("metrics", f"{stage}.json")
+
+    @property
+    def report(self) -> str:
+        """HTML page of the report."""
+        return self._path("report.html")
+
+    @property
+    def lock(self) -> str:
+        """Empty file that a running build holds a lock on."""
+        return self._path(".lock")
+
+    def _path(self, *names: str) -> str:
+        return files.join(self.output, *names)
