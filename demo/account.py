@@ -6,6 +6,7 @@ from pathlib import Path
 
 from demo.plant import COPIES, FAULTS
 from demo.search import Hit
+from pipeline.layout import Layout
 from pipeline.shards import directory
 from schemas.duplicate import DUPLICATE
 from schemas.rejection import REJECTION
@@ -38,9 +39,10 @@ class Account:
 
 def account(hits: tuple[Hit, ...], build: Path) -> Account:
     """Hold the tables of a build (the folder that `pipeline build` wrote) against the truth."""
-    rejected = directory.read_table(str(build / "ingest" / "rejections"), REJECTION).to_pandas()
-    duplicates = directory.read_table(str(build / "dedupe" / "duplicates"), DUPLICATE).to_pandas()
-    verdicts = directory.read_table(str(build / "labels" / "verdicts"), VERDICT).to_pandas()
+    layout = Layout(str(build))
+    rejected = directory.read_table(layout.rejections, REJECTION).to_pandas()
+    duplicates = directory.read_table(layout.duplicates, DUPLICATE).to_pandas()
+    verdicts = directory.read_table(layout.verdicts, VERDICT).to_pandas()
 
     codes = defaultdict(set)
     for image_id, code in zip(rejected["image_id"], rejected["code"], strict=True):

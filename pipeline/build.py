@@ -52,8 +52,9 @@ def run(
             )
             say(f"{name:<7} {text} ({seconds:.1f} s)")
     if "split" in stages:
-        say(f"dataset {Layout(output).dataset}")
-        result["dataset"] = Layout(output).dataset
+        dataset = Layout(output).dataset
+        say(f"dataset {dataset}")
+        result["dataset"] = dataset
     return result
 
 

@@ -1,64 +1,107 @@
-"""Where everything of a build is: each folder and file below OUTPUT is named here, and nowhere else."""
+"""The folders and files of a build, all below its output folder."""
 
 from dataclasses import dataclass
 
 from pipeline import files
 
-INGEST = ("images", "retrievals", "rejections")
-LABELS = ("verdicts", "workers", "agreement", "precision", "rejections")
-
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders and files of the build in `output`, a local path or a URL."""
+    """Paths of a build. `Layout("")` gives them relative to the output folder.
+
+    The names inside a dataset are part of its format: see `schemas/example.py` and `schemas/manifest.py`.
+    """
 
     output: str
 
-    def _path(self, *names: str) -> str:
-        return files.join(self.output, *names)
-
     @property
     def fetched(self) -> str:
-        """Table of the outcome of each URL."""
+        """Table of the outcome of each URL of the lists."""
         return self._path("fetch", "fetched")
 
     @property
     def bodies(self) -> str:
-        """Folder of the journals of fetching and the stored bodies."""
+        """Folder of the journals of fetching, and of the stored bodies."""
         return self._path("fetch", "bodies")
 
     @property
-    def ingest(self) -> dict[str, str]:
-        """Tables of the ingest stage by name: images, retrievals, rejections."""
-        return {name: self._path("ingest", name) for name in INGEST}
+    def images(self) -> str:
+        """Table of the images of all lists, each with its encoded picture."""
+        return self._path("ingest", "images")
+
+    @property
+    def retrievals(self) -> str:
+        """Table of the list rows that have an image."""
+        return self._path("ingest", "retrievals")
+
+    @property
+    def rejections(self) -> str:
+        """Table of the list rows that have none, with the reason."""
+        return self._path("ingest", "rejections")
+
+    @property
+    def ingest_tables(self) -> dict[str, str]:
+        """Folders of the tables that the ingest stage writes, by name."""
+        return {"images": self.images, "retrievals": self.retrievals, "rejections": self.rejections}
 
     @property
     def source_versions(self) -> str:
-        """File with a digest of the versions of all files that ingest has read."""
+        """JSON file with a digest of the versions of all files that ingest has read."""
         return self._path("ingest", "versions.json")
 
     @property
     def web_report(self) -> str:
-        """File of counts by host and code."""
+        """JSON file that counts the URLs of the lists by host and by rejection code."""
         return self._path("ingest", "report.json")
 
     @property
-    def labels(self) -> dict[str, str]:
-        """Tables of the label stage by name: verdicts, workers, agreement, precision, rejections."""
-        return {name: self._path("labels", name) for name in LABELS}
+    def verdicts(self) -> str:
+        """Table of verdicts, one for each question."""
+        return self._path("labels", "verdicts")
+
+    @property
+    def workers(self) -> str:
+        """Table of workers."""
+        return self._path("labels", "workers")
+
+    @property
+    def agreement(self) -> str:
+        """Table of agreement measures."""
+        return self._path("labels", "agreement")
+
+    @property
+    def precision(self) -> str:
+        """Table of the precision of the image search, by rank."""
+        return self._path("labels", "precision")
+
+    @property
+    def vote_rejections(self) -> str:
+        """Table of the votes that do not count, with the reason."""
+        return self._path("labels", "rejections")
+
+    @property
+    def label_tables(self) -> dict[str, str]:
+        """Folders of the tables that the label stage writes, by name."""
+        return {
+            "verdicts": self.verdicts,
+            "workers": self.workers,
+            "agreement": self.agreement,
+            "precision": self.precision,
+            "rejections": self.vote_rejections,
+        }
 
     @property
     def label_passes(self) -> str:
-        """Scratch folder of Dawid-Skene in passes."""
+        """Folder of what the passes of Dawid-Skene leave for each other; removed when the stage is done."""
         return self._path("labels", "passes")
 
     def next_questions(self, ending: str) -> str:
-        """File of the questions to ask next; `ending` is that of a labeling tool's form."""
+        """File of the questions of the next round; `ending` begins with a dot."""
         return self._path("labels", f"next_questions{ending}")
 
     @property
     def duplicates(self) -> str:
-        """Table of the dedupe stage."""
+        """Table of near-duplicates and leaks."""
         return self._path("dedupe", "duplicates")
 
     @property
@@ -73,24 +116,27 @@ class Layout:
 
     @property
     def changes(self) -> str:
-        """File that says how the sets differ from those of the build before."""
+        """JSON file that counts how the sets differ from those of the build before."""
         return self._path("split", "changes.json")
 
     @property
     def dataset(self) -> str:
-        """The dataset."""
+        """Folder of the dataset: the training sets, the test set, the card."""
         return self._path("dataset")
 
     def metrics(self, stage: str) -> str:
-        """File of what the last job of a stage counted."""
+        """JSON file of the metrics of a stage's last run."""
         return self._path("metrics", f"{stage}.json")
 
     @property
-    def lock(self) -> str:
-        """File that the build at work in this folder has locked."""
-        return self._path(".lock")
+    def report(self) -> str:
+        """HTML page of the report."""
+        return self._path("report.html")
 
     @property
-    def report(self) -> str:
-        """The HTML report."""
-        return self._path("report.html")
+    def lock(self) -> str:
+        """Empty file that a running build holds a lock on."""
+        return self._path(".lock")
+
+    def _path(self, *names: str) -> str:
+        return files.join(self.output, *names)

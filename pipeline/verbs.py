@@ -42,7 +42,7 @@ def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         say(f"staged  {chosen[0]} is written to {staged}, and not started")
         return OK
     if budget is not None:
-        from pipeline.labels.question_list import write_next_questions
+        from pipeline.labels.question_files import write_next_questions
 
         written, questions = write_next_questions(config, arguments.output, budget, arguments.format)
         answers = sum(questions["ask"].to_pylist())

@@ -8,6 +8,9 @@ import pyarrow as pa
 from schemas.retrieval import ATTRIBUTION
 from schemas.table import IMAGE, Table, column
 
+TEST_SPLIT = "test"
+"""Name of the test set, and of its folder in a dataset."""
+
 PICTURES = "images"
 """Folder of the pictures that all sets of a shared dataset use; the sets beside it are lists of examples then."""
 

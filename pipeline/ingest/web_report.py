@@ -1,4 +1,4 @@
-"""What became of the URLs of the lists: hosts, codes, link rot. Nothing in it depends on the clock."""
+"""Count the URLs of the lists by host and by rejection code. Nothing in the counts depends on the clock."""
 
 import json
 from collections import Counter, defaultdict
@@ -13,15 +13,15 @@ HOSTS = 100  # told one by one, those with the most URLs first
 GONE = {"not_found", "unknown_host", "connection_failed"}  # link rot: no such picture, no such host any more
 
 
-def write(layout: Layout) -> None:
-    """Read the committed tables of the stage, shard by shard, and write the report."""
+def write_web_report(layout: Layout) -> None:
+    """Read the committed tables of the ingest stage, shard by shard, and write the counts as JSON."""
     hosts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     codes: Counter[str] = Counter()
-    for shard in directory.read_shards(layout.ingest["retrievals"], ["path", "url"]):
+    for shard in directory.read_shards(layout.retrievals, ["path", "url"]):
         for row in shard.to_pylist():
             if not row["path"]:
                 hosts[_host(row["url"])]["image"] += 1
-    for shard in directory.read_shards(layout.ingest["rejections"], ["code", "host"]):
+    for shard in directory.read_shards(layout.rejections, ["code", "host"]):
         for row in shard.to_pylist():
             codes[row["code"]] += 1
             if row["host"]:

@@ -104,7 +104,7 @@ def run(
 
 def _rows_to_retry(output: str, retry: Sequence[str]) -> frozenset[str]:
     """Return the rows (file and line) that the last ingest rejected with one of these codes, after they were fetched."""
-    rejections = Layout(output).ingest["rejections"]
+    rejections = Layout(output).rejections
     if not retry or directory.find_manifest(rejections) is None:
         return frozenset()
     found: set[str] = set()

@@ -19,11 +19,11 @@ from pyarrow import compute as pc
 
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.ingest import web_report
 from pipeline.ingest.decode_pool import acquire, release
 from pipeline.ingest.images import Tools, ingest_images
 from pipeline.ingest.lists import count_rows, has_urls, list_paths, named_lists
 from pipeline.ingest.rows import OUTCOME, check_rows, distinct_images, resolve_rows
+from pipeline.ingest.web_report import write_web_report
 from pipeline.jobs import fetch
 from pipeline.jobs.tables import CommitTable, Written, by_bucket, pack, unpack
 from pipeline.keyed_hash import bucket_count, keyed_hash, place
@@ -86,7 +86,7 @@ def is_up_to_date(config: BuildConfig, output: str) -> bool:
     """Whether the tables are what the stage would write now."""
     if has_urls(config) and directory.find_manifest(Layout(output).fetched) is None:
         return False
-    done = stage_of(config, output).is_done(*Layout(output).ingest.values())
+    done = stage_of(config, output).is_done(*Layout(output).ingest_tables.values())
     return done and versions_digest(config) == _recorded(output)
 
 
@@ -97,7 +97,7 @@ def run(
 
     Raises DataError if a list is unreadable, or if too many rows were rejected (they can be looked at then).
     """
-    stage, places, paths = stage_of(config, output), Layout(output).ingest, list_paths(config)
+    stage, places, paths = stage_of(config, output), Layout(output).ingest_tables, list_paths(config)
     up_to_date = not force and is_up_to_date(config, output)
     if not up_to_date:
         versions = versions_digest(
@@ -132,7 +132,7 @@ def run(
     manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
     _check_nothing_lost(manifests)
     if not up_to_date or not files.exists(Layout(output).web_report):
-        web_report.write(Layout(output))
+        write_web_report(Layout(output))
     if not config.ingest.keep_fetched:
         fetch.drop_bodies(output)
     rows_in, limit = counts(manifests["retrievals"])["rows_in"], config.ingest.max_rejected_share

@@ -4,7 +4,7 @@ import apache_beam as beam
 
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.jobs import ingest
+from pipeline.jobs.ingest import SMALLEST_BUCKETS
 from pipeline.jobs.judge import JudgeAll, JudgeBucket, without_times, write_agreement, write_workers
 from pipeline.jobs.passes import Passes
 from pipeline.jobs.precision import MeasurePrecision
@@ -16,7 +16,7 @@ from pipeline.labels.readers.votes import check_votes_readable
 from pipeline.layout import Layout
 from pipeline.running.rejection_limit import check_share
 from pipeline.running.run import Work, run_job
-from pipeline.running.stage import Stage, counts, plain
+from pipeline.running.stage import Stage, counts, manifest_digest, plain
 from pipeline.shards import directory
 from schemas.agreement import AGREEMENT
 from schemas.errors import DataError
@@ -29,7 +29,7 @@ from schemas.worker import WORKER
 SECONDS_PER_QUESTION = 2e-5  # of a core, for its votes
 QUESTIONS_PER_BUCKET = 1 << 16  # votes are small: a bucket of them spans many shards of pictures
 
-_TABLES = {
+TABLES = {
     "verdicts": VERDICT,
     "workers": WORKER,
     "agreement": AGREEMENT,
@@ -54,13 +54,13 @@ def run(
     Raises DataError if a vote file is unreadable or empty, or if too many votes were rejected.
     """
     layout = Layout(output)
-    retrievals = layout.ingest["retrievals"]
+    retrievals, places = layout.retrievals, layout.label_tables
     paths = {name: files.join(config.source, name) for name in config.votes}
     gold = files.join(config.source, config.label.gold) if config.label.gold else None
     stage = Stage(
         "label",
         {
-            "retrievals": directory.manifest_digest(retrievals),
+            "retrievals": manifest_digest(retrievals),
             **{name: files.sha256(path) for name, path in paths.items()},
             **({"gold": files.sha256(gold)} if gold else {}),
         },
@@ -71,12 +71,11 @@ def run(
             "choices": config.classes if config.label.choices else (),
         },
     )
-    places = layout.labels
     if force or not stage.is_done(*places.values()):
         check_inputs(config)
         asked = directory.read_manifest(retrievals)
         buckets = min(
-            bucket_count(asked.rows, QUESTIONS_PER_BUCKET, ingest.SMALLEST_BUCKETS), asked.about["buckets"]
+            bucket_count(asked.rows, QUESTIONS_PER_BUCKET, SMALLEST_BUCKETS), asked.about["buckets"]
         )
         setup = LabelSetup(
             tuple(paths.items()),
@@ -148,5 +147,5 @@ class LabelVotes(beam.PTransform):
             ("rejections", settled.rejections),
             ("verdicts", verdicts),
         ):
-            commit = CommitTable(places[name], _TABLES[name].name, setup.about)
+            commit = CommitTable(places[name], TABLES[name].name, setup.about)
             _ = written | f"Commit{name.title()}" >> commit

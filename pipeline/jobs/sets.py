@@ -16,14 +16,13 @@ from pyarrow import compute as pc
 
 from pipeline import files
 from pipeline.jobs.tables import Written, count_written
-from pipeline.noise.splits import TEST_SPLIT
 from pipeline.running.progress import advance
 from pipeline.shards import directory
 from pipeline.shards.card import card
 from pipeline.shards.croissant import croissant
 from pipeline.shards.parquet import ROW_GROUP_ROWS, write_shard
 from pipeline.shards.plan import PLANNED_SCHEMA, rows_of_sets
-from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, example_schema
+from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, TEST_SPLIT, example_schema
 from schemas.manifest import CARD, CROISSANT, MANIFEST, Shard
 
 

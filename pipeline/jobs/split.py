@@ -19,10 +19,10 @@ from pipeline.layout import Layout
 from pipeline.noise.examples import COUNTED, licenses, noise_by_class
 from pipeline.noise.listed import listed_sets
 from pipeline.noise.pools import Pools, make_pools
-from pipeline.noise.splits import TEST_SPLIT, Split, test_set, training_sets
+from pipeline.noise.splits import Split, test_set, training_sets
 from pipeline.records import read_records
 from pipeline.running.run import Work, run_job
-from pipeline.running.stage import STAGE_VERSIONS, Stage, counts, plain
+from pipeline.running.stage import STAGE_VERSIONS, Stage, counts, manifest_digest, plain
 from pipeline.shards import directory
 from pipeline.shards.parquet import LIST_ROW_GROUP_ROWS, write_shard
 from pipeline.shards.plan import (
@@ -35,7 +35,7 @@ from pipeline.shards.plan import (
 )
 from schemas.duplicate import DUPLICATE
 from schemas.errors import DataError
-from schemas.example import EXAMPLE, PICTURES
+from schemas.example import EXAMPLE, PICTURES, TEST_SPLIT
 from schemas.image import IMAGES
 from schemas.listed import LISTED_SET
 from schemas.manifest import MANIFEST, Manifest
@@ -53,16 +53,16 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     """
     layout = Layout(output)
     tables = {
-        "retrievals": layout.ingest["retrievals"],
-        "images": layout.ingest["images"],
-        "verdicts": layout.labels["verdicts"],
+        "retrievals": layout.retrievals,
+        "images": layout.images,
+        "verdicts": layout.verdicts,
         "duplicates": layout.duplicates,
     }
     listed = {name: files.join(config.source, name) for name in config.noise.listed}
     stage = Stage(
         "split",
         {
-            **{name: directory.manifest_digest(path) for name, path in tables.items()},
+            **{name: manifest_digest(path) for name, path in tables.items()},
             **{name: files.sha256(path) for name, path in listed.items()},
         },
         {
@@ -73,8 +73,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             "shards": plain(config.shards),
         },
     )
-    place = layout.dataset
-    if force or not stage.is_done(place):
+    if force or not stage.is_done(layout.dataset):
         pools = make_pools(
             directory.read_table(tables["retrievals"], RETRIEVAL),
             directory.read_table(tables["verdicts"], VERDICT),
@@ -89,11 +88,11 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             "name": config.name,
             "code_version": version("controlled-noise"),
             "funnel": pools.funnel,
-            "leaks": _leak_proof(output),
+            "leaks": _leak_proof(layout.duplicates),
         }
         as_listed = _as_listed(config, tables)
-        _write(config, pools, as_listed, tables["images"], output, about, beam_arguments, force)
-    return directory.read_manifest(place)
+        _write(config, pools, as_listed, layout, about, beam_arguments, force)
+    return directory.read_manifest(layout.dataset)
 
 
 def _as_listed(config: BuildConfig, tables: dict[str, str]) -> list[Split]:
@@ -113,8 +112,8 @@ def _as_listed(config: BuildConfig, tables: dict[str, str]) -> list[Split]:
     return list(listed_sets(pa.concat_tables(rows), retrievals, verdicts, config.classes))
 
 
-def _leak_proof(output: str) -> dict[str, Any]:
-    manifest = directory.read_manifest(Layout(output).duplicates)
+def _leak_proof(duplicates: str) -> dict[str, Any]:
+    manifest = directory.read_manifest(duplicates)
     return {**manifest.about["config"], **counts(manifest)}
 
 
@@ -122,14 +121,12 @@ def _write(
     config: BuildConfig,
     pools: Pools,
     as_listed: Sequence[Split],
-    images: str,
-    output: str,
+    layout: Layout,
     about: dict[str, Any],
     beam_arguments: list[str],
     force: bool,
 ) -> None:
-    layout = Layout(output)
-    place, lists = layout.dataset, layout.examples
+    images, place, lists = layout.images, layout.dataset, layout.examples
     buckets = _buckets(config, pools, images)
     plans = _plans(config, pools, as_listed, images, buckets)
     before = _lists_before(lists)
@@ -148,7 +145,7 @@ def _write(
         {**about, "licenses": licenses(plan.listed for plan in plans)},
     )
     rows = sum(len(plan.listed) for plan in stale)
-    work = Work("split", output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
+    work = Work("split", layout.output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
     run_job(lambda pipeline: pipeline | "Split" >> WriteSets(task), beam_arguments, work)
     told = {"written": sorted(plan.name for plan in stale), "changed": difference}
     files.remove_temporaries(layout.split)

@@ -10,9 +10,9 @@ import pyarrow as pa
 from pipeline.keyed_hash import place
 from pipeline.noise.examples import all_of
 from pipeline.noise.pools import judge
-from pipeline.noise.splits import TEST_SPLIT, Split
+from pipeline.noise.splits import Split
 from schemas.errors import DataError
-from schemas.example import PICTURES
+from schemas.example import PICTURES, TEST_SPLIT
 from schemas.manifest import CARD, CROISSANT, MANIFEST
 from schemas.retrieval import ATTRIBUTION
 

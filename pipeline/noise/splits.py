@@ -15,8 +15,6 @@ from pipeline.noise.flips import asymmetric, confused_targets, mapped_targets, s
 from pipeline.noise.selection import GiveWay, check_supply
 from schemas.errors import DataError
 
-TEST_SPLIT = "test"
-
 
 @dataclass(frozen=True)
 class Split:

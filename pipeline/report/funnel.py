@@ -104,7 +104,7 @@ def _levels(tables: Tables, source: str) -> list[Step]:
 
 def _from_lists(tables: Tables, source: str) -> str:
     """The condition on rejections that they come from the lists of `source`."""
-    inputs = directory.read_manifest(Layout(tables.build).ingest["retrievals"]).about["inputs"]
+    inputs = directory.read_manifest(Layout(tables.build).retrievals).about["inputs"]
     names = [name.removeprefix(f"{source}/") for name in inputs if name.startswith(f"{source}/")]
     return (
         "(" + (" OR ".join(f'starts_with("row", {literal(name + ":")})' for name in names) or "false") + ")"

@@ -25,10 +25,10 @@ def write_report(build: str, output: str | None = None) -> str:
 
 def page(build: str) -> str:
     """The HTML of the report."""
-    tables = Tables(build)
-    about = directory.read_manifest(Layout(build).dataset).about if tables.has("split") else {}
+    tables, layout = Tables(build), Layout(build)
+    about = directory.read_manifest(layout.dataset).about if tables.has("split") else {}
     config = about.get("config", {})
-    lists = directory.read_manifest(Layout(build).ingest["retrievals"]).about
+    lists = directory.read_manifest(layout.retrievals).about
     class_names = config.get("classes") or lists["config"]["classes"]
     steps = funnel.funnels(tables, config.get("noise", {}).get("min_confidence", 0.0))
     has = {stage: tables.has(stage) for stage in ("label", "dedupe", "split")}

@@ -21,7 +21,7 @@ class Pictures:
     """The pictures of the ingest stage. Positions count through its shards; neighbours share a row group."""
 
     def __init__(self, build: str) -> None:
-        folder = Layout(build).ingest["images"]
+        folder = Layout(build).images
         self.paths: list[str] = []
         self.starts: list[int] = []  # the position of each shard's first picture
         total = 0

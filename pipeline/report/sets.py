@@ -14,10 +14,10 @@ def manifests(tables: Tables) -> dict[str, Any]:
     """The manifests of all sets by name, ordered by colour and level; the test set last."""
     if not tables.has("split"):
         return {}
-    place_of_sets = Layout(tables.build).dataset
-    root = directory.read_manifest(place_of_sets)
+    dataset = Layout(tables.build).dataset
+    root = directory.read_manifest(dataset)
     names = [name for name in root.about["splits"] if name != PICTURES]
-    found = {name: directory.read_manifest(files.join(place_of_sets, name)) for name in names}
+    found = {name: directory.read_manifest(files.join(dataset, name)) for name in names}
     order = {"red": 0, "red-text": 1, "blue": 2}
 
     def place(item: tuple[str, Any]) -> tuple[Any, ...]:

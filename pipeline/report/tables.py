@@ -1,7 +1,7 @@
 """The tables of a build, asked in SQL: each number of the report is the count of a query that the report shows."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
@@ -12,6 +12,7 @@ from page.text import is_unseen
 from pipeline import files
 from pipeline.labels.precision import wilson
 from pipeline.layout import Layout
+from pipeline.running.stage import manifest_digest
 from pipeline.shards import directory
 from pipeline.shards.plan import PLANNED_SCHEMA
 from schemas.agreement import AGREEMENT
@@ -29,17 +30,29 @@ HEADS_AT_MOST = (
 )
 
 _IMAGE_COLUMNS = ["image_id", "source", "width", "height", "format", "bytes_in", "sha256"]
-TABLES: dict[str, tuple[str, pa.Schema]] = {
-    "images": ("ingest/images", pa.schema([IMAGES.schema.field(name) for name in _IMAGE_COLUMNS])),
-    "retrievals": ("ingest/retrievals", RETRIEVAL.schema),
-    "rejections": ("ingest/rejections", REJECTION.schema),
-    "verdicts": ("labels/verdicts", VERDICT.schema),
-    "workers": ("labels/workers", WORKER.schema),
-    "agreement": ("labels/agreement", AGREEMENT.schema),
-    "search_precision": ("labels/precision", PRECISION.schema),
-    "vote_rejections": ("labels/rejections", REJECTION.schema),
-    "duplicates": ("dedupe/duplicates", DUPLICATE.schema),
-    "examples": ("split/examples", PLANNED_SCHEMA),
+_IMAGE_SCHEMA = pa.schema([IMAGES.schema.field(name) for name in _IMAGE_COLUMNS])
+
+
+class Source(NamedTuple):
+    """A table of a build: the stage that writes it, its folder below the output folder, the columns that are read."""
+
+    stage: str
+    folder: str
+    schema: pa.Schema
+
+
+_HERE = Layout("")
+TABLES = {
+    "images": Source("ingest", _HERE.images, _IMAGE_SCHEMA),
+    "retrievals": Source("ingest", _HERE.retrievals, RETRIEVAL.schema),
+    "rejections": Source("ingest", _HERE.rejections, REJECTION.schema),
+    "verdicts": Source("label", _HERE.verdicts, VERDICT.schema),
+    "workers": Source("label", _HERE.workers, WORKER.schema),
+    "agreement": Source("label", _HERE.agreement, AGREEMENT.schema),
+    "search_precision": Source("label", _HERE.precision, PRECISION.schema),
+    "vote_rejections": Source("label", _HERE.vote_rejections, REJECTION.schema),
+    "duplicates": Source("dedupe", _HERE.duplicates, DUPLICATE.schema),
+    "examples": Source("split", _HERE.examples, PLANNED_SCHEMA),
 }
 VIEWS = {
     # Every image that is there, under every class that a list has it for, and what became of it.
@@ -69,13 +82,13 @@ WHERE picture_id IN (SELECT picture_id FROM named GROUP BY picture_id HAVING cou
 
 def read_by_stages(build: str) -> dict[str, tuple[str, dict[str, str]]]:
     """What the stages behind ingest write, and the tables of earlier ones that they read, by their names as inputs."""
-    images, retrievals = (Layout(build).ingest[name] for name in ("images", "retrievals"))
-    verdicts, duplicates = Layout(build).labels["verdicts"], Layout(build).duplicates
-    every = {"retrievals": retrievals, "images": images, "verdicts": verdicts, "duplicates": duplicates}
+    layout = Layout(build)
+    ingested = {"retrievals": layout.retrievals, "images": layout.images}
+    every = {**ingested, "verdicts": layout.verdicts, "duplicates": layout.duplicates}
     return {
-        "label": (verdicts, {"retrievals": retrievals}),
-        "dedupe": (duplicates, {"images": images}),
-        "split": (Layout(build).dataset, every),
+        "label": (layout.verdicts, {"retrievals": layout.retrievals}),
+        "dedupe": (layout.duplicates, {"images": layout.images}),
+        "split": (layout.dataset, every),
     }
 
 
@@ -90,7 +103,7 @@ def finished_stages(build: str) -> set[str]:
 
 
 def _digest(folder: str) -> str | None:
-    return directory.manifest_digest(folder) if directory.find_manifest(folder) else None
+    return manifest_digest(folder) if directory.find_manifest(folder) else None
 
 
 class Tables:
@@ -102,29 +115,28 @@ class Tables:
 
     def __init__(self, build: str) -> None:
         self.build = build
-        directory.read_manifest(Layout(build).ingest["retrievals"])
+        directory.read_manifest(Layout(build).retrievals)
         self.finished = finished_stages(build)
         self.connection = duckdb.connect()
-        for name, (folder, schema) in TABLES.items():
-            self._load(name, self._read(folder, schema))
+        for name, source in TABLES.items():
+            self._load(name, self._read(source))
         for name, text in VIEWS.items():
             self.connection.execute(f"CREATE TABLE {name} AS {text}")
         self.connection.execute("SET enable_external_access = false")
         self.connection.execute("SET lock_configuration = true")
         self._heads = 0
 
-    def _read(self, folder: str, schema: pa.Schema) -> pa.Table:
-        shards = directory.read_shards(self._place(folder), schema.names) if self._is_there(folder) else ()
+    def _read(self, source: Source) -> pa.Table:
+        folder, schema = self._folder(source), source.schema
+        shards = directory.read_shards(folder, schema.names) if self._is_there(source) else ()
         return pa.concat_tables([schema.empty_table(), *(shard.cast(schema) for shard in shards)])
 
-    def _place(self, folder: str) -> str:
-        return files.join(self.build, *folder.split("/"))
+    def _folder(self, source: Source) -> str:
+        return files.join(self.build, source.folder)
 
-    def _is_there(self, folder: str) -> bool:
-        stage = folder.partition("/")[0].removesuffix("s")  # the label stage writes below labels
-        return (
-            stage in {"ingest", *self.finished} and directory.find_manifest(self._place(folder)) is not None
-        )
+    def _is_there(self, source: Source) -> bool:
+        finished = source.stage in {"ingest", *self.finished}
+        return finished and directory.find_manifest(self._folder(source)) is not None
 
     def _load(self, name: str, table: pa.Table) -> None:
         if name == "images":  # where each picture lies
@@ -173,9 +185,9 @@ class Tables:
     def script(self) -> str:
         """What DuckDB must be told first, in the folder of the build, so that the queries of the report work."""
         lines = []
-        for name, (folder, _) in TABLES.items():
-            if self._is_there(folder) and directory.read_manifest(self._place(folder)).shards:
-                lines.append(f"CREATE VIEW {name} AS FROM '{folder}/*.parquet';")
+        for name, source in TABLES.items():
+            if self._is_there(source) and directory.read_manifest(self._folder(source)).shards:
+                lines.append(f"CREATE VIEW {name} AS FROM '{source.folder}/*.parquet';")
             else:
                 columns = self.rows(f"DESCRIBE {name}")
                 kinds = ", ".join(

@@ -1,13 +1,11 @@
 """What was rejected and why, what became of the hosts, and how fast it all went."""
 
-import json
 from typing import Any
 
 from page.table import Column, Table
-from pipeline import files
 from pipeline.ingest.web_report import GONE, HOSTS
-from pipeline.layout import Layout
 from pipeline.report.tables import Tables, share
+from pipeline.running import metrics_file
 from schemas.rejection import CODES
 
 
@@ -60,10 +58,9 @@ def speed_table(build: str) -> Table:
         "dedupe": ("duplicate.image_pairs", "pairs of pictures"),
         "split": (".rows", "examples"),
     }.items():
-        path = Layout(build).metrics(stage)
-        if not files.exists(path):
+        told = metrics_file.read(build, stage)
+        if not told:
             continue
-        told = json.loads(files.read_text(path))
         counters: dict[str, Any] = told.get("counters", {})
         name, what = counted
         work = sum(

@@ -1,1 +1,1 @@
-"""Run jobs: choose the engine, watch a job, and decide whether a stage has to run at all."""
+"""How a job is started, watched and judged: runners and their options, progress, metrics, cache keys, the lock."""

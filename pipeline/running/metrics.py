@@ -1,4 +1,4 @@
-"""Count what a job does, in Beam's counters and distributions, which every engine shows."""
+"""The metrics of a job: Beam's counters and distributions, which every engine shows."""
 
 import functools
 import time

@@ -1,4 +1,4 @@
-"""What a stage has rejected: too much of it stops the build, with one of the rows to show why."""
+"""The rejection limit: a stage that rejects too large a share of its rows stops the build."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ from schemas.manifest import Manifest
 
 
 def check_share(manifest: Manifest, folder: str, rows: int, limit: float, what: str) -> None:
-    """Raise DataError if more than `limit` of the `rows` were rejected: the commonest codes, and a row of the first."""
+    """Raise DataError if more than `limit` of the `rows` were rejected; it names the most frequent codes and one row."""
     rejected = Counter(counts(manifest))
     total = rejected.total()
     if total <= limit * rows:
@@ -25,7 +25,7 @@ def check_share(manifest: Manifest, folder: str, rows: int, limit: float, what: 
 
 
 def _example(folder: str, code: str) -> str:
-    """A row with this code in words; all of them are there, for a folder is committed as a whole."""
+    """Describe a row with this code. There is one: a table is committed as a whole."""
     for table in directory.read_shards(folder, ["row", "image_id", "class_name", "code", "detail"]):
         for row in table.filter(pc.field("code") == code).slice(0, 1).to_pylist():
             named = [row["row"], *(row[name] for name in ("image_id", "class_name") if row[name] is not None)]

@@ -1,6 +1,5 @@
 """Runs one job to its end: shows how far it is, tells what it counted, and whose fault it was if it failed."""
 
-import json
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -11,9 +10,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineRunner
 
-from pipeline import files
-from pipeline.layout import Layout
-from pipeline.running import metrics, progress
+from pipeline.running import metrics, metrics_file, progress
 from pipeline.running.options import beam_options, local_runner, local_workers
 from schemas.errors import DataError, UsageError
 
@@ -71,8 +68,8 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
         raise DataError(re.sub(r" \[while running '[^']*'\]", "", told[-1])) from error
     seconds = round(time.monotonic() - start, 3)
     name = options.view_as(StandardOptions).runner or "FnApiRunner"
-    counted = {"stage": work.stage, "runner": name, "seconds": seconds, **metrics.collect(result)}
-    files.write_text(Layout(work.output).metrics(work.stage), json.dumps(counted, indent=2) + "\n")
+    counted = {"runner": name, "seconds": seconds, **metrics.collect(result)}
+    metrics_file.write(work.output, work.stage, counted)
 
 
 def _interrupted(error: BaseException | None) -> bool:

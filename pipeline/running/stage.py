@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
+from pipeline import files
 from pipeline.shards import directory
-from schemas.manifest import Manifest
+from schemas.manifest import MANIFEST, Manifest
 
 # Raised by whoever changes what a stage writes for the same input: old results are then made anew.
 STAGE_VERSIONS = {"fetch": 1, "ingest": 7, "label": 5, "dedupe": 3, "split": 3}
@@ -56,6 +57,12 @@ def plain(config: Any) -> Any:
     if isinstance(config, list | tuple):
         return [plain(value) for value in config]
     return config
+
+
+def manifest_digest(folder: str) -> str:
+    """Digest of a committed directory: its manifest holds the digests of all its shards."""
+    directory.read_manifest(folder)
+    return files.sha256(files.join(folder, MANIFEST))
 
 
 def counts(manifest: Manifest) -> dict[str, int]:

@@ -58,12 +58,6 @@ def read_manifest(folder: str) -> Manifest:
     return manifest
 
 
-def manifest_digest(folder: str) -> str:
-    """Digest of a committed directory: its manifest holds the digests of all its shards."""
-    read_manifest(folder)
-    return files.sha256(files.join(folder, MANIFEST))
-
-
 def read_shards(folder: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The shards of a committed directory, one after the other, in the order of `place`."""
     for shard in read_manifest(folder).shards:

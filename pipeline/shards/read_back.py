@@ -11,9 +11,8 @@ from pyarrow import parquet
 from pipeline import files
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
 from pipeline.ingest.normalise import open_stored
-from pipeline.noise.splits import TEST_SPLIT
 from schemas.errors import DataError
-from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, example_schema
+from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, TEST_SPLIT, example_schema
 from schemas.manifest import Manifest
 
 HASH_BATCH = 512

@@ -14,12 +14,11 @@ from pipeline.dedupe.leaks import find_leaks
 from pipeline.ingest.fingerprint import Fingerprints
 from pipeline.keyed_hash import place
 from pipeline.noise.examples import noise_by_class
-from pipeline.noise.splits import TEST_SPLIT
 from pipeline.shards import directory
 from pipeline.shards.read_back import Pictures, ReadSet, read_set, unsaid
 from schemas.config import build
 from schemas.errors import DataError, UsageError
-from schemas.example import PICTURES
+from schemas.example import PICTURES, TEST_SPLIT
 from schemas.manifest import MANIFEST, Manifest
 
 HASH_BATCH = 512

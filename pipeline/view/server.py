@@ -50,7 +50,7 @@ def serve(build: str, port: int, say: Callable[[str], None]) -> None:
 def application(build: str, port: int) -> web.Application:
     """The server of a build at a port. Raises DataError if there is no build."""
     tables, pictures = Tables(build), Pictures(build)
-    config = directory.read_manifest(Layout(build).ingest["retrievals"]).about["config"]
+    config = directory.read_manifest(Layout(build).retrievals).about["config"]
     gallery = Gallery(tables, config["classes"], list(manifests(tables)))
 
     async def leaf(request: web.Request) -> web.Response:

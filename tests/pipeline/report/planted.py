@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from pipeline import files
 from pipeline.report.tables import TABLES, read_by_stages
+from pipeline.running.stage import manifest_digest
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 
@@ -38,18 +39,16 @@ def plant(build: str) -> None:
         }
         for number, text in enumerate(HOSTILE)
     ]
-    folder, schema = TABLES["rejections"]
-    _write(files.join(build, *folder.split("/")), pa.Table.from_pylist(rows, schema))
+    _, folder, schema = TABLES["rejections"]
+    _write(files.join(build, folder), pa.Table.from_pylist(rows, schema))
     for place, sources in read_by_stages(build).values():  # as if the stages had read what is planted
         manifest = directory.read_manifest(place)
-        inputs = manifest.about["inputs"] | {
-            name: directory.manifest_digest(of) for name, of in sources.items()
-        }
+        inputs = manifest.about["inputs"] | {name: manifest_digest(of) for name, of in sources.items()}
         directory.commit(place, manifest.table, manifest.shards, {**manifest.about, "inputs": inputs})
 
 
 def _change(build: str, name: str, columns: dict[str, Any]) -> None:
-    folder = files.join(build, *TABLES[name][0].split("/"))
+    folder = files.join(build, TABLES[name].folder)
     table = pa.concat_tables(directory.read_shards(folder))
     for column, values in columns.items():
         old = table[column].to_pylist()
