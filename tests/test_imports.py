@@ -16,12 +16,9 @@ PACKAGES = ("schemas", "page", "pipeline", "training", "demo")
 NEEDS_BEAM = (
     "pipeline.build",
     "pipeline.jobs",
-    "pipeline.running.fork_server",
-    "pipeline.running.local_worker",
     "pipeline.running.metrics",
     "pipeline.running.options",
     "pipeline.running.run",
-    "pipeline.running.worker_processes",
 )
 # These start a build, and import what they need for it only then.
 COMMAND_LINE = ("pipeline.__main__", "pipeline.verbs", "pipeline.flex_template")
@@ -91,7 +88,6 @@ def test_imports_are_found_wherever_they_stand(text, expected):
     assert imports(ast.parse(text), modules()) == expected
 
 
-@pytest.mark.xfail(strict=False, reason="pipeline.files still reaches buckets through Beam")
 def test_the_core_can_be_imported_without_beam():
     lines = [f"import {name}" for name in core()]
     check = "import sys; assert 'apache_beam' not in sys.modules, 'Beam was imported'"
