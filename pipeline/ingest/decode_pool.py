@@ -37,25 +37,19 @@ EXTERNAL = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 class _Decoder:
     """One process, and the requests that it has not answered."""
 
-    def __init__(self, source: str, config: IngestConfig, live: "list[_Decoder]") -> None:
+    def __init__(self, source: str, config: IngestConfig) -> None:
         path = os.pathsep.join(entry for entry in sys.path if entry)
-        # Ctrl-C is for this process alone, and not while it would lose track of a new one. The mask is inherited.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.ingest.decoder"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-                env={**os.environ, "PYTHONPATH": path},
-            )
-            live.append(self)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        assert self.process.stdin
-        assert self.process.stdout
-        self._requests: IO[bytes] = self.process.stdin
-        self.answers: int = self.process.stdout.fileno()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.ingest.decoder"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._requests: IO[bytes] = self._process.stdin
+        self.answers: int = self._process.stdout.fileno()
         os.set_blocking(self.answers, False)
         if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux
             with suppress(OSError):
@@ -66,6 +60,11 @@ class _Decoder:
         self.waiting: deque[tuple[object, Request]] = deque()
         self.since = 0.0  # when the first of them was begun
         self._buffer = bytearray()
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
 
     def give(self, work: list[tuple[object, Request]]) -> None:
         """Send requests. A process that is gone is noticed where its answers are read."""
@@ -90,12 +89,12 @@ class _Decoder:
     def close(self, kill: bool = False) -> int:
         """End the process; return its exit code, or minus the signal that ended it."""
         if kill:
-            self.process.kill()
+            self._process.kill()
         with suppress(BrokenPipeError):
             self._requests.close()
-        code = self.process.wait()
-        assert self.process.stdout
-        self.process.stdout.close()
+        code = self._process.wait()
+        assert self._process.stdout
+        self._process.stdout.close()
         return code
 
 
@@ -119,7 +118,15 @@ class DecodePool:
         """Start the processes, which load their modules while the caller goes on."""
         with self._lock:
             while len(self._decoders) < self._processes:
-                _Decoder(self._source, self._config, self._decoders)
+                self._add()
+
+    def _add(self) -> None:
+        # Ctrl-C is for this process alone, and not while it would lose track of a new one. The mask is inherited.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            self._decoders.append(_Decoder(self._source, self._config))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def make_all(self, requests: Iterable[tuple[Key, Request]]) -> Iterator[tuple[Key, Answer]]:
         """Make pictures; yield each key with its answer, in the order in which they are finished.
@@ -212,7 +219,7 @@ class DecodePool:
             self._decoders.remove(decoder)
             raise DataError(f"a decoding process did not start ({_name(code)}); its own message stands above")
         self._decoders.remove(decoder)
-        _Decoder(self._source, self._config, self._decoders)
+        self._add()
         key, request = decoder.waiting.popleft()
         again.extendleft(reversed(decoder.waiting))
         if too_slow:

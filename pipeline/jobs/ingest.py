@@ -78,7 +78,7 @@ def stage_of(config: BuildConfig, output: str) -> Stage:
     """
     inputs = {key: files.sha256(path) for key, path in list_paths(config).items()}
     if has_urls(config):
-        inputs["fetched"] = directory.read_manifest(Layout(output).fetched).about["content"]
+        inputs["fetched"] = directory.read_manifest(Layout(output).fetched).about.get("content", "")
     return Stage("ingest", inputs, {"classes": list(config.classes), **plain(config.ingest)})
 
 

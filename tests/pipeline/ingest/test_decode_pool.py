@@ -176,7 +176,7 @@ def test_decoders_import_no_beam_and_end_with_their_parent(folder: Path) -> None
         "from pipeline.ingest.picture import Request\n"
         f"pool = DecodePool({str(folder)!r}, IngestConfig(size=16, decode_seconds=1), 2)\n"
         "for number, _ in pool.make_all((i, Request(f'{i}.png')) for i in range(40)):\n"
-        "    print(*(decoder.process.pid for decoder in pool._decoders), flush=True)\n"
+        "    print(*(decoder.pid for decoder in pool._decoders), flush=True)\n"
         "    input()\n"
     )
     with subprocess.Popen(
@@ -212,5 +212,5 @@ def test_ctrl_c_is_for_the_parent(folder: Path) -> None:
         requests = draw(folder, {})
         answers = pool.make_all(requests)
         next(answers)
-        os.kill(pool._decoders[0].process.pid, signal.SIGINT)
+        os.kill(pool._decoders[0].pid, signal.SIGINT)
         assert len(list(answers)) == COUNT - 1
