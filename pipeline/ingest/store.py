@@ -25,16 +25,12 @@ from pyarrow import parquet
 from pipeline import files
 from pipeline.config import IngestConfig
 from pipeline.rejections import Asked, Rejected
+from schemas.config import fetching_values
 from schemas.errors import DataError
 
 INDEX = "index.parquet"
 REMOTE_BYTES = 64 << 20
 COPY_BYTES = 1 << 20
-# What a failure depends on: with another value of these it is not taken as said once and for all.
-_RULES = (
-    "max_bytes", "timeout_seconds", "deadline_seconds", "tries", "max_wait_seconds", "robots_txt", "x_robots_tag",
-    "tdm_reservation", "allow_private_hosts", "contact",
-)  # fmt: skip
 
 LOG = pa.schema(
     [
@@ -57,6 +53,12 @@ class Entry:
     length: int | None
     rejected: Rejected | None
     asked: Asked
+
+
+def fetch_rules(config: IngestConfig) -> str:
+    """Digest of the values that affect which fetches fail: a failure under other rules is asked again."""
+    values = json.dumps(fetching_values(config), sort_keys=True)
+    return hashlib.sha256(values.encode()).hexdigest()[:16]
 
 
 def begin_run(folder: str) -> int:
@@ -113,8 +115,7 @@ class Store:
 
     def __init__(self, folder: str, run: int, urls: Iterable[str], config: IngestConfig) -> None:
         self._folder, self._keep = folder, config.keep_fetched
-        values = json.dumps({name: getattr(config, name) for name in _RULES}, sort_keys=True)
-        self._rules = hashlib.sha256(values.encode()).hexdigest()[:16]
+        self._rules = fetch_rules(config)
         self._run = run
         self.known = self._look_up(urls)
         self.added: Counter[str] = Counter()  # what it came to, for the metrics

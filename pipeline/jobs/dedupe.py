@@ -17,7 +17,7 @@ from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory, hash_columns
 from pipeline.jobs.tables import CommitTable, Written
 from pipeline.layout import Layout
 from pipeline.running.run import Work, run_job
-from pipeline.running.stage import Stage, manifest_digest, plain
+from pipeline.running.stage import Stage, manifest_digest
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE, TURNS
@@ -33,7 +33,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     """Run the stage unless it is up to date; return the manifest of the duplicate table."""
     layout = Layout(output)
     images, place = layout.images, layout.duplicates
-    stage = Stage("dedupe", {"images": manifest_digest(images)}, plain(config.dedupe))
+    stage = Stage("dedupe", {"images": manifest_digest(images)}, config)
     if force or not stage.is_done(place):
         directory.open_for_writing(place)
         rows = directory.read_manifest(images).rows

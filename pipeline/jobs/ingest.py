@@ -14,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from pyarrow import compute as pc
 from pyarrow import parquet
 
 from pipeline import files
@@ -23,7 +24,7 @@ from pipeline.ingest.images import Tools, ingest_images
 from pipeline.ingest.isolated import Isolated
 from pipeline.ingest.picture import make_picture
 from pipeline.ingest.rows import check_rows, distinct_images, resolve_rows
-from pipeline.ingest.store import Store, begin_run
+from pipeline.ingest.store import Store, begin_run, fetch_rules
 from pipeline.ingest.web_report import write_web_report
 from pipeline.jobs.tables import CommitTable, Written, by_bucket, pack, unpack
 from pipeline.keyed_hash import bucket_count, place
@@ -35,14 +36,14 @@ from pipeline.running.metrics import count, timed
 from pipeline.running.progress import advance
 from pipeline.running.rejection_limit import check_share
 from pipeline.running.run import Work, run_job
-from pipeline.running.stage import Stage, counts, plain
+from pipeline.running.stage import Stage, counts
 from pipeline.running.worker_processes import WorkerDied
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.errors import DataError
 from schemas.image import IMAGES
 from schemas.manifest import Manifest
-from schemas.rejection import REJECTION
+from schemas.rejection import FETCH_CODES, REJECTION
 from schemas.retrieval import RETRIEVAL, RETRIEVAL_LIST
 
 IMAGES_PER_SHARD = 2048
@@ -58,7 +59,7 @@ def run(
     force: bool = False,
     retry: Sequence[str] = (),
 ) -> dict[str, Manifest]:
-    """Run the stage unless it is up to date; return the manifests of its tables.
+    """Run the stage unless it is up to date.
 
     `retry` are codes of rejections: what was fetched before and ended so is fetched again.
 
@@ -69,11 +70,16 @@ def run(
     stage = Stage(
         "ingest",
         {key: files.sha256(path) for key, path in paths.items()},
-        {"classes": list(config.classes), **plain(config.ingest)},
+        config,
     )
     layout = Layout(output)
     places = layout.ingest_tables
-    up_to_date = stage.is_done(*places.values()) and not force and not retry
+    rules = fetch_rules(config.ingest)
+    up_to_date = (
+        not (force or retry)
+        and stage.is_done(*places.values())
+        and not _failed_by_other_rules(layout.rejections, rules)
+    )
     if not up_to_date:
         for path in paths.values():
             check_readable(path, RETRIEVAL_LIST)
@@ -87,7 +93,7 @@ def run(
                 directory.open_for_writing(folder)
             kept = Kept(fetched, begin_run(fetched), frozenset(retry), begun, any_left(begun))
             named = [(source, name, files.join(config.source, name)) for source, name in lists]
-            job = IngestLists(config, named, places, buckets, stage.about, kept)
+            job = IngestLists(config, named, places, buckets, stage.about, rules, kept)
             run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, work)
 
         try:
@@ -131,11 +137,12 @@ class IngestLists(beam.PTransform):
         places: dict[str, str],
         buckets: int,
         about: dict[str, Any],
+        rules: str,
         kept: Kept,
     ) -> None:
         super().__init__()
         self.config, self.lists, self.places, self.kept = config, lists, places, kept
-        self.buckets, self.about = buckets, {**about, "buckets": buckets}
+        self.buckets, self.about, self.rules = buckets, {**about, "buckets": buckets}, rules
 
     def expand(self, pipeline: beam.Pipeline) -> None:
         """Lists → checked rows by bucket → per bucket: rows settled, images fetched, shards written."""
@@ -154,9 +161,9 @@ class IngestLists(beam.PTransform):
             )
         )
         for name, table in TABLES.items():
-            _ = written[name] | f"Commit{name.title()}" >> CommitTable(
-                self.places[name], table.name, self.about
-            )
+            # No later stage reads the rejections, so other rules alone change nothing that one is made from.
+            about = {**self.about, "fetch_rules": self.rules} if name == "rejections" else self.about
+            _ = written[name] | f"Commit{name.title()}" >> CommitTable(self.places[name], table.name, about)
 
 
 def check_list(
@@ -266,6 +273,14 @@ def _count_rows(path: str) -> int:
         while piece := file.read(1 << 20):
             lines += piece.count(b"\n")
         return lines
+
+
+def _failed_by_other_rules(rejections: str, rules: str) -> bool:
+    """Whether a URL failed while the configuration had other rules for fetching, so that it has to be asked again."""
+    if directory.read_manifest(rejections).about.get("fetch_rules") == rules:
+        return False
+    failed = (pc.field("host") != "") & pc.field("code").isin(list(FETCH_CODES))
+    return any(shard.filter(failed).num_rows for shard in directory.read_shards(rejections, ["code", "host"]))
 
 
 def _check_nothing_lost(manifests: dict[str, Manifest]) -> None:
