@@ -1,7 +1,7 @@
-"""The build: all stages one after the other, each only if its inputs have changed, and what they counted."""
+"""Run the stages of a build in order, each only if what it is made from has changed."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -13,7 +13,8 @@ from pipeline.layout import Layout
 from pipeline.running.fork_server import can_fork, standing_by
 from pipeline.running.lock import held
 from pipeline.running.options import may_have_processes
-from pipeline.running.stage import counts
+from pipeline.running.stage import StageResult, counts
+from schemas.manifest import Manifest
 
 
 def run(
@@ -25,15 +26,16 @@ def run(
     say: Callable[[str], None],
     retry: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Run `stages` in order, tell what each has done through `say`, and return their counts by stage.
+    """Run `stages` in order; pass one line for each to `say`, and return by stage `up_to_date` and its counts.
 
-    `retry`: rejections that ingest is to give another try. Raises UsageError while another process does the same.
+    `retry` names rejection codes: what ingest rejected with one of them is fetched again. Raises UsageError while
+    another process builds in the same folder.
     """
-    steps: dict[str, Callable[..., dict[str, int]]] = {
-        "ingest": partial(_ingest, retry=retry),
-        "label": _label,
-        "dedupe": _dedupe,
-        "split": _split,
+    jobs: dict[str, Callable[..., StageResult]] = {
+        "ingest": partial(ingest.run, retry=retry),
+        "label": label.run,
+        "dedupe": dedupe.run,
+        "split": split.run,
     }
     result: dict[str, Any] = {}
     files.check_output(output)
@@ -44,12 +46,14 @@ def run(
         with held(output):
             for name in stages:
                 start = time.monotonic()
-                result[name] = steps[name](config, output, beam_arguments, force)
-                seconds = time.monotonic() - start
+                done = jobs[name](config, output, beam_arguments, force)
+                found = COUNTS[name](done.manifests)
+                result[name] = {"up_to_date": done.up_to_date, **found}
                 text = ", ".join(
-                    f"{count:,} {what.replace('_', ' ')}" for what, count in result[name].items() if count
+                    f"{count:,} {what.replace('_', ' ')}" for what, count in found.items() if count
                 )
-                say(f"{name:<7} {text} ({seconds:.1f} s)")
+                made = f"{text} ({time.monotonic() - start:.1f} s)"
+                say(f"{name:<7} {'up to date' if done.up_to_date else made}")
     if "split" in stages:
         dataset = Layout(output).dataset
         say(f"dataset {dataset}")
@@ -57,10 +61,7 @@ def run(
     return result
 
 
-def _ingest(
-    config: BuildConfig, output: str, beam_arguments: list[str], force: bool, retry: Sequence[str]
-) -> dict[str, int]:
-    tables = ingest.run(config, output, beam_arguments, force, retry)
+def _ingest(tables: Mapping[str, Manifest]) -> dict[str, int]:
     rejected = {f"rejected_{code}": n for code, n in counts(tables["rejections"]).items()}
     rows_in = counts(tables["retrievals"])["rows_in"]
     return {
@@ -71,26 +72,32 @@ def _ingest(
     }
 
 
-def _label(config: BuildConfig, output: str, beam_arguments: list[str], force: bool) -> dict[str, int]:
-    tables = label.run(config, output, beam_arguments, force)
+def _label(tables: Mapping[str, Manifest]) -> dict[str, int]:
     verdicts = {k: n for k, n in counts(tables["verdicts"]).items() if k not in ("votes", "votes_in")}
     rejected = {f"rejected_{code}": n for code, n in counts(tables["rejections"]).items()}
     votes_in = counts(tables["verdicts"]).get("votes_in", 0)  # a build of blue sets alone needs no votes
     return {"votes_in": votes_in, **verdicts, "workers": tables["workers"].rows, **rejected}
 
 
-def _dedupe(config: BuildConfig, output: str, beam_arguments: list[str], force: bool) -> dict[str, int]:
-    return counts(dedupe.run(config, output, beam_arguments, force))
+def _dedupe(tables: Mapping[str, Manifest]) -> dict[str, int]:
+    return counts(tables["duplicates"])
 
 
-def _split(config: BuildConfig, output: str, beam_arguments: list[str], force: bool) -> dict[str, int]:
-    manifest = split.run(config, output, beam_arguments, force)
-    sets = {
-        name: entry for name, entry in manifest.about["splits"].items() if entry["noise_level"] is not None
-    }
+def _split(tables: Mapping[str, Manifest]) -> dict[str, int]:
+    about = tables["dataset"].about
+    sets = {name: entry for name, entry in about["splits"].items() if entry["noise_level"] is not None}
     return {
-        **manifest.about["funnel"],
+        **about["funnel"],
         "sets": len(sets),
         "examples": sum(entry["rows"] for entry in sets.values()),
         "listed_examples_without_image": sum(entry.get("not_ingested", 0) for entry in sets.values()),
     }
+
+
+# What is printed of each stage, from the manifests of its tables.
+COUNTS: dict[str, Callable[[Mapping[str, Manifest]], dict[str, int]]] = {
+    "ingest": _ingest,
+    "label": _label,
+    "dedupe": _dedupe,
+    "split": _split,
+}

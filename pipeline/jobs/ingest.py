@@ -36,7 +36,7 @@ from pipeline.running.metrics import count, timed
 from pipeline.running.progress import advance
 from pipeline.running.rejection_limit import check_share
 from pipeline.running.run import Work, run_job
-from pipeline.running.stage import Stage, counts
+from pipeline.running.stage import Stage, StageResult, counts
 from pipeline.running.worker_processes import WorkerDied
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
@@ -58,7 +58,7 @@ def run(
     beam_arguments: list[str],
     force: bool = False,
     retry: Sequence[str] = (),
-) -> dict[str, Manifest]:
+) -> StageResult:
     """Run the stage unless it is up to date.
 
     `retry` are codes of rejections: what was fetched before and ended so is fetched again.
@@ -108,7 +108,7 @@ def run(
         write_web_report(layout)
     rows_in, limit = counts(manifests["retrievals"])["rows_in"], config.ingest.max_rejected_share
     check_share(manifests["rejections"], places["rejections"], rows_in, limit, "rows")
-    return manifests
+    return StageResult(manifests, up_to_date)
 
 
 @dataclass(frozen=True)

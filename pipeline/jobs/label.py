@@ -16,11 +16,10 @@ from pipeline.labels.readers.votes import check_votes_readable
 from pipeline.layout import Layout
 from pipeline.running.rejection_limit import check_share
 from pipeline.running.run import Work, run_job
-from pipeline.running.stage import Stage, counts, manifest_digest
+from pipeline.running.stage import Stage, StageResult, counts, manifest_digest
 from pipeline.shards import directory
 from schemas.agreement import AGREEMENT
 from schemas.errors import DataError
-from schemas.manifest import Manifest
 from schemas.precision import PRECISION
 from schemas.rejection import REJECTION
 from schemas.verdict import VERDICT
@@ -46,9 +45,7 @@ def check_inputs(config: BuildConfig) -> None:
         read_gold(files.join(config.source, config.label.gold))
 
 
-def run(
-    config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False
-) -> dict[str, Manifest]:
+def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
     """Run the stage unless it is up to date.
 
     Raises DataError if a vote file is unreadable or empty, or if too many votes were rejected.
@@ -98,7 +95,7 @@ def run(
         raise DataError(f"{votes_in} votes went in and {votes_out} came out; run again with --force")
     limit = config.label.max_rejected_share
     check_share(manifests["rejections"], places["rejections"], votes_in, limit, "votes")
-    return manifests
+    return StageResult(manifests, up_to_date)
 
 
 class LabelVotes(beam.PTransform):

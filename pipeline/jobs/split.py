@@ -22,7 +22,7 @@ from pipeline.noise.pools import Pools, make_pools
 from pipeline.noise.splits import Split, test_set, training_sets
 from pipeline.records import read_records
 from pipeline.running.run import Work, run_job
-from pipeline.running.stage import STAGE_VERSIONS, Stage, counts, manifest_digest
+from pipeline.running.stage import STAGE_VERSIONS, Stage, StageResult, counts, manifest_digest
 from pipeline.shards import directory
 from pipeline.shards.parquet import LIST_ROW_GROUP_ROWS, write_shard
 from pipeline.shards.plan import (
@@ -38,14 +38,14 @@ from schemas.errors import DataError
 from schemas.example import EXAMPLE, PICTURES, TEST_SPLIT
 from schemas.image import IMAGES
 from schemas.listed import LISTED_SET
-from schemas.manifest import MANIFEST, Manifest
+from schemas.manifest import MANIFEST
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
 
 SECONDS_PER_EXAMPLE = 2e-6  # of a core, beside the threads of a worker
 
 
-def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> Manifest:
+def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
     """Run the stage unless it is up to date.
 
     Sets that would come out as they are already there are left alone. Raises DataError where a class has too few
@@ -87,7 +87,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         }
         as_listed = _as_listed(config, tables)
         _write(config, pools, as_listed, layout, about, beam_arguments, force)
-    return directory.read_manifest(layout.dataset)
+    return StageResult({"dataset": directory.read_manifest(layout.dataset)}, up_to_date)
 
 
 def _as_listed(config: BuildConfig, tables: dict[str, str]) -> list[Split]:

@@ -47,6 +47,14 @@ class Stage:
         return all(found is not None and found.about.get("made_from") == made_from for found in manifests)
 
 
+@dataclass(frozen=True)
+class StageResult:
+    """The manifests of the tables of a stage, by name, and whether they were up to date before it ran."""
+
+    manifests: Mapping[str, Manifest]
+    up_to_date: bool
+
+
 def manifest_digest(folder: str) -> str:
     """Digest of a committed directory: its manifest holds the digests of all its shards."""
     directory.read_manifest(folder)

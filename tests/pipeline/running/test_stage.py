@@ -4,6 +4,7 @@ The fields are found by reflection, and each gets a value of its type that it di
 """
 
 import dataclasses
+import json
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,7 +137,9 @@ def test_inputs_and_version_are_part_of_the_key(monkeypatch: pytest.MonkeyPatch)
     assert Stage("dedupe", {"images": "1"}, BASE).about["made_from"] != about["made_from"]
 
 
-def test_a_build_with_other_operational_values_makes_nothing_again(world: Any, tmp_path: Path) -> None:
+def test_a_build_with_other_operational_values_makes_nothing_again(
+    world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / "out"
     assert build(world, output) == 0
 
@@ -144,9 +147,21 @@ def test_a_build_with_other_operational_values_makes_nothing_again(world: Any, t
         return {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
 
     before = times()
+    capsys.readouterr()
     values = [
         "ingest.contact=other@example.org", "ingest.timeout_seconds=7", "ingest.fetches=32", "ingest.keep_fetched=false",
         "ingest.max_rejected_share=0.4", "label.max_votes=9", "label.max_rejected_share=0.2", "dedupe.join_above=0",
     ]  # fmt: skip
     assert build(world, output, *(part for value in values for part in ("--set", value))) == 0
     assert times() == before
+    told = capsys.readouterr().out.splitlines()
+    assert told == [
+        "ingest  up to date", "label   up to date", "dedupe  up to date", "split   up to date",
+        f"dataset {output}/dataset",
+    ]  # fmt: skip
+    assert build(world, output, "--set", "noise.levels=[0, 0.3]", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {name: told[name]["up_to_date"] for name in STAGE_VERSIONS} == {
+        "ingest": True, "label": True, "dedupe": True, "split": False,
+    }  # fmt: skip
+    assert told["ingest"]["images"] == 213
