@@ -71,10 +71,10 @@ def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
     ingest = {"size": 84, "format": "jpeg", "quality": 72, "resize": "exact", "resample": "area"}
     encoded = pictures()
     for folder, kind, rows, about in (
-        ("ingest/images", IMAGES, lambda part: image_rows(part, encoded), ingest),
-        ("ingest/retrievals", RETRIEVAL, retrieval_rows, ingest),
+        ("ingest/images", IMAGES, lambda part: image_rows(part, encoded), {"ingest": ingest}),
+        ("ingest/retrievals", RETRIEVAL, retrieval_rows, {"ingest": ingest}),
         ("labels/verdicts", VERDICT, verdict_rows, {}),
-        ("dedupe/duplicates", DUPLICATE, lambda _: [], {"radius": 8, "confirm_radius": 64}),
+        ("dedupe/duplicates", DUPLICATE, lambda _: [], {"dedupe": {"radius": 8, "confirm_radius": 64}}),
     ):
         path = str(output / folder)
         directory.open_for_writing(path)

@@ -1,7 +1,7 @@
-"""The build: all stages one after the other, each only if its inputs have changed, and what they counted."""
+"""Run the stages of a build in order, each only if what it is made from has changed."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,8 @@ from pipeline.jobs import dedupe, fetch, ingest, label, split
 from pipeline.layout import Layout
 from pipeline.running.lock import held
 from pipeline.running.options import beam_options
-from pipeline.running.stage import counts
+from pipeline.running.stage import StageResult, counts
+from schemas.manifest import Manifest
 
 
 def run(
@@ -23,16 +24,19 @@ def run(
     say: Callable[[str], None],
     retry: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Run `stages` in order, tell what each has done through `say`, and return their counts by stage.
+    """Run `stages` in order; pass one line for each to `say`, and return by stage `up_to_date` and its counts.
 
-    `retry`: rejection codes whose URLs are fetched again. Raises UsageError while another process does the same.
+    `retry` names rejection codes: URLs whose rows were rejected with one of them are fetched again. Raises UsageError
+    while another process builds in the same folder.
     """
-    steps: dict[str, Callable[..., dict[str, int] | None]] = {
-        "fetch": partial(_fetch, retry=retry, alone="ingest" not in stages),
-        "ingest": _ingest,
-        "label": _label,
-        "dedupe": _dedupe,
-        "split": _split,
+    jobs: dict[str, Callable[..., StageResult | None]] = {
+        "fetch": partial(
+            fetch.run, retry=retry, bodies_needed=partial(_bodies_needed, config, output, stages)
+        ),
+        "ingest": ingest.run,
+        "label": label.run,
+        "dedupe": dedupe.run,
+        "split": split.run,
     }
     result: dict[str, Any] = {}
     files.check_output(output)
@@ -42,15 +46,14 @@ def run(
     with held(output):
         for name in stages:
             start = time.monotonic()
-            counted = steps[name](config, output, beam_arguments, force)
-            if counted is None:
+            done = jobs[name](config, output, beam_arguments, force)
+            if done is None:  # nothing to fetch
                 continue
-            result[name] = counted
-            seconds = time.monotonic() - start
-            text = ", ".join(
-                f"{count:,} {what.replace('_', ' ')}" for what, count in counted.items() if count
-            )
-            say(f"{name:<7} {text} ({seconds:.1f} s)")
+            found = COUNTS[name](done.manifests)
+            result[name] = {"up_to_date": done.up_to_date, **found}
+            text = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in found.items() if count)
+            made = f"{text} ({time.monotonic() - start:.1f} s)"
+            say(f"{name:<7} {'up to date' if done.up_to_date else made}")
     if "split" in stages:
         dataset = Layout(output).dataset
         say(f"dataset {dataset}")
@@ -58,25 +61,18 @@ def run(
     return result
 
 
-def _fetch(
-    config: BuildConfig,
-    output: str,
-    beam_arguments: list[str],
-    force: bool,
-    retry: Sequence[str],
-    alone: bool,
-) -> dict[str, int] | None:
-    needed = alone or not ingest.is_up_to_date(config, output)
-    table = fetch.run(config, output, beam_arguments, force, retry, bodies_needed=needed)
-    if table is None:
-        return None
-    found = counts(table)
+def _bodies_needed(config: BuildConfig, output: str, stages: Sequence[str]) -> bool:
+    """Whether the ingest stage is going to read stored bodies, or whoever fetches without ingesting."""
+    return "ingest" not in stages or not ingest.is_up_to_date(config, output)
+
+
+def _fetch(tables: Mapping[str, Manifest]) -> dict[str, int]:
+    found = counts(tables["fetched"])
     failed = {f"failed_{code}": n for code, n in found.items() if code != "bodies"}
-    return {"URLs": table.rows, "fetched": found.get("bodies", 0), **failed}
+    return {"urls": tables["fetched"].rows, "bodies": found.get("bodies", 0), **failed}
 
 
-def _ingest(config: BuildConfig, output: str, beam_arguments: list[str], force: bool) -> dict[str, int]:
-    tables = ingest.run(config, output, beam_arguments, force)
+def _ingest(tables: Mapping[str, Manifest]) -> dict[str, int]:
     rejected = {f"rejected_{code}": n for code, n in counts(tables["rejections"]).items()}
     rows_in = counts(tables["retrievals"])["rows_in"]
     return {
@@ -87,26 +83,33 @@ def _ingest(config: BuildConfig, output: str, beam_arguments: list[str], force: 
     }
 
 
-def _label(config: BuildConfig, output: str, beam_arguments: list[str], force: bool) -> dict[str, int]:
-    tables = label.run(config, output, beam_arguments, force)
+def _label(tables: Mapping[str, Manifest]) -> dict[str, int]:
     verdicts = {k: n for k, n in counts(tables["verdicts"]).items() if k not in ("votes", "votes_in")}
     rejected = {f"rejected_{code}": n for code, n in counts(tables["rejections"]).items()}
     votes_in = counts(tables["verdicts"]).get("votes_in", 0)  # a build of blue sets alone needs no votes
     return {"votes_in": votes_in, **verdicts, "workers": tables["workers"].rows, **rejected}
 
 
-def _dedupe(config: BuildConfig, output: str, beam_arguments: list[str], force: bool) -> dict[str, int]:
-    return counts(dedupe.run(config, output, beam_arguments, force))
+def _dedupe(tables: Mapping[str, Manifest]) -> dict[str, int]:
+    return counts(tables["duplicates"])
 
 
-def _split(config: BuildConfig, output: str, beam_arguments: list[str], force: bool) -> dict[str, int]:
-    manifest = split.run(config, output, beam_arguments, force)
-    sets = {
-        name: entry for name, entry in manifest.about["splits"].items() if entry["noise_level"] is not None
-    }
+def _split(tables: Mapping[str, Manifest]) -> dict[str, int]:
+    about = tables["dataset"].about
+    sets = {name: entry for name, entry in about["splits"].items() if entry["noise_level"] is not None}
     return {
-        **manifest.about["funnel"],
+        **about["funnel"],
         "sets": len(sets),
         "examples": sum(entry["rows"] for entry in sets.values()),
         "listed_examples_without_image": sum(entry.get("not_ingested", 0) for entry in sets.values()),
     }
+
+
+# What is printed of each stage, from the manifests of its tables.
+COUNTS: dict[str, Callable[[Mapping[str, Manifest]], dict[str, int]]] = {
+    "fetch": _fetch,
+    "ingest": _ingest,
+    "label": _label,
+    "dedupe": _dedupe,
+    "split": _split,
+}

@@ -1,10 +1,10 @@
 """The configuration of a build: what goes in, what is done to it, in one YAML file."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipeline import files
-from schemas.config import build, merge, parse_overrides, parse_yaml
+from schemas.config import build, fetching, merge, operational, output, parse_overrides, parse_yaml
 from schemas.errors import UsageError
 
 Colour = Literal["red", "red-text", "blue", "blue-asymmetric"]
@@ -34,56 +34,56 @@ PRESETS: dict[str, dict[str, Any]] = {
 class IngestConfig:
     """How images are fetched, checked and normalised."""
 
-    size: int = 224
+    size: int = output(224)
     """Side of the normalised picture in pixels."""
-    resize: Literal["exact", "crop", "fit", "none"] = "crop"
+    resize: Literal["exact", "crop", "fit", "none"] = output("crop")
     """exact: squeeze to a square; crop: shorter side to `size`, middle cut out; fit: longer side to `size`; none."""
-    resample: Literal["area", "lanczos"] = "area"
+    resample: Literal["area", "lanczos"] = output("area")
     """area: the mean of what a pixel covers; lanczos: sharper. What grows is made larger by bicubic interpolation."""
-    scaled_decoding: bool = True
+    scaled_decoding: bool = output(True)
     """Whether JPEGs are decoded at 1/2, 1/4 or 1/8 where that leaves twice the pixels that are needed: faster, and
     hardly to be seen (docs/images.md)."""
-    format: Literal["jpeg", "png", "webp"] = "jpeg"
+    format: Literal["jpeg", "png", "webp"] = output("jpeg")
     """Encoding of the normalised picture. PNG loses nothing: right for tiny pictures."""
-    quality: int = 90
+    quality: int = output(90)
     """JPEG and WebP quality, 1 to 100."""
-    max_bytes: int = 20_000_000
+    max_bytes: int = output(20_000_000, fetching=True)
     """A larger file is rejected."""
-    max_pixels: int = 50_000_000
+    max_pixels: int = output(50_000_000)
     """A larger picture is rejected before it is decoded."""
-    min_side: int = 8
+    min_side: int = output(8)
     """A smaller picture is rejected."""
-    decode_seconds: float = 60.0
+    decode_seconds: float = output(60.0)
     """A picture that takes longer to decode is rejected (decoder_timeout)."""
-    contact: str = ""
+    contact: str = fetching("")
     """Mail address or web page of whoever runs this, for the user agent that servers see. URLs need it."""
-    timeout_seconds: float = 20.0
+    timeout_seconds: float = fetching(20.0)
     """For connecting, and for each wait for more bytes."""
-    deadline_seconds: float = 60.0
+    deadline_seconds: float = fetching(60.0)
     """For one try as a whole, redirects and body included."""
-    fetches: int = 64
+    fetches: int = operational(64)
     """Fetches under way at once in one worker."""
-    host_fetches: int = 4
+    host_fetches: int = operational(4)
     """Of these, at most so many from one host."""
-    host_per_second: float = 10.0
+    host_per_second: float = operational(10.0)
     """Requests to one host a second, at most, from one worker; 0: no limit."""
-    tries: int = 3
+    tries: int = fetching(3)
     """After 429, 5xx or a broken connection it is tried again, so often in all, …"""
-    max_wait_seconds: float = 60.0
+    max_wait_seconds: float = fetching(60.0)
     """… unless the server asks to wait longer than this (Retry-After)."""
-    robots_txt: bool = True
+    robots_txt: bool = fetching(True)
     """Whether the robots.txt of hosts is obeyed."""
-    x_robots_tag: bool = True
+    x_robots_tag: bool = fetching(True)
     """Whether pictures sent with X-Robots-Tag noai, noimageai, noindex or noimageindex are refused."""
-    tdm_reservation: bool = True
+    tdm_reservation: bool = fetching(True)
     """Whether pictures are refused that are sent with TDM-Reservation: 1, or that the host's /.well-known/tdmrep.json
     reserves, unless they are sent with TDM-Reservation: 0."""
-    keep_fetched: bool = True
+    keep_fetched: bool = operational(True)
     """Whether what came from the web is kept as it came. It takes the room of the originals; without it, a run that is
     repeated fetches all of it again."""
-    allow_private_hosts: bool = False
+    allow_private_hosts: bool = fetching(False)
     """Whether URLs may lead to loopback and private addresses. For tests and demos only."""
-    max_rejected_share: float = 0.5
+    max_rejected_share: float = operational(0.5)
     """The stage fails if a larger share of the rows is rejected."""
 
     def __post_init__(self) -> None:
@@ -117,36 +117,36 @@ class LabelConfig:
         "mace",
         "wawa",
         "zero-based-skill",
-    ] = "majority"
+    ] = output("majority")
     """majority, the paper's rule, has no limit in size; the others model the workers, in the memory of one."""
-    min_votes: int = 3
+    min_votes: int = output(3)
     """With fewer votes a question stays undecided."""
-    max_votes: int = 5
+    max_votes: int = operational(5)
     """A question that is settled by no more votes than this is not asked again, but with ties: ask."""
-    min_confidence: float = 0.5
+    min_confidence: float = output(0.5)
     """The other methods than majority: a verdict needs a higher posterior."""
-    ties: Literal["drop", "ask", "posterior", "seeded"] = "drop"
+    ties: Literal["drop", "ask", "posterior", "seeded"] = output("drop")
     """What has enough votes and is undecided: is used for nothing; the same, and is asked again beyond max_votes;
     gets the more probable answer (majority: by Dawid-Skene); gets yes or no by a keyed hash."""
-    duplicates: Literal["first", "last", "reject"] = "first"
+    duplicates: Literal["first", "last", "reject"] = output("first")
     """Which of several answers of one worker to a question counts, in order of time, then of file and line; reject: none."""
-    answers: dict[str, str] | None = None
+    answers: dict[str, str] | None = output(None)
     """Other words for yes, no and unsure: {maybe: unsure, right: "yes"} (YAML takes a bare yes for true)."""
-    choices: bool = False
+    choices: bool = output(False)
     """Whether a vote with an empty class_name may name the class that the worker chose: then it says yes to that class
     and no to the others that were asked of the image."""
-    gold: str | None = None
+    gold: str | None = output(None)
     """A list of questions with known answers, for the other methods than majority."""
-    max_iterations: int = 100
+    max_iterations: int = output(100)
     """Iterative methods end after so many rounds, …"""
-    tolerance: float = 1e-6
+    tolerance: float = output(1e-6)
     """… or when the log-likelihood per vote rises by less than this."""
-    smoothing: float = 0.0
+    smoothing: float = output(0.0)
     """Added to the counts behind Dawid-Skene's confusion matrices and coins."""
-    passes_above: int = 2_500_000
+    passes_above: int = output(2_500_000)
     """Up to so many questions, the votes of all other methods than majority come together in one worker, which takes
     3 GB for ten million votes; with more, Dawid-Skene goes over them bucket by bucket, a Beam job an iteration."""
-    max_rejected_share: float = 0.1
+    max_rejected_share: float = operational(0.1)
     """The stage fails if a larger share of the votes is rejected."""
 
     def __post_init__(self) -> None:
@@ -186,18 +186,18 @@ class LabelConfig:
 class DedupeConfig:
     """When two pictures are the same one (docs/duplicates.md)."""
 
-    radius: int = 8
+    radius: int = output(8)
     """Pairs whose 64-bit hashes differ in at most so many bits are candidates, …"""
-    confirm_radius: int = 64
+    confirm_radius: int = output(64)
     """… and duplicates if their 256-bit hashes differ in at most so many."""
-    min_contrast: float = 2.0
+    min_contrast: float = output(2.0)
     """Flatter pictures (standard deviation of grey levels, 0 to 255) all hash alike: only the same bytes make them
     duplicates."""
-    clean_leaks: Literal["remove", "keep"] = "remove"
+    clean_leaks: Literal["remove", "keep"] = output("remove")
     """What becomes of clean training images near test images; web images near test images always go."""
-    turns: bool = False
+    turns: bool = output(False)
     """Whether mirrored copies, and copies turned by 90° and 180°, are duplicates as well; seven times the work."""
-    join_above: int = 30_000_000
+    join_above: int = operational(30_000_000)
     """Up to so many images every worker holds all hashes, 8 bytes each and 50 while it searches; more are joined by
     the runner, which holds a part of them at a time."""
 
@@ -212,28 +212,28 @@ class DedupeConfig:
 class NoiseConfig:
     """Which training sets are made."""
 
-    levels: tuple[float, ...] = PAPER_LEVELS
+    levels: tuple[float, ...] = output(PAPER_LEVELS)
     """Shares of wrong labels, each from 0 up to less than 1."""
-    colours: tuple[Colour, ...] = ("red", "red-text", "blue", "blue-asymmetric")
+    colours: tuple[Colour, ...] = output(("red", "red-text", "blue", "blue-asymmetric"))
     """red: wrong web images; red-text: only those found by text search; blue: flipped labels, to all other
     classes alike; blue-asymmetric: flipped by `class_map`."""
-    on_shortage: Literal["error", "shrink", "cap"] = "error"
+    on_shortage: Literal["error", "shrink", "cap"] = output("error")
     """Where a class has too few wrong images: stop; take fewer clean images too, so that the level holds
     (as the published sets do); or take what there is, so that the level is missed."""
-    class_map: dict[str, str] | Literal["next", "votes"] = "next"
+    class_map: dict[str, str] | Literal["next", "votes"] = output("next")
     """blue-asymmetric: class to wrong class. "next": each class goes to the next one of the list, as do classes that
     a map leaves out; "votes": to the class that the wrong web images found for it most often show, by their verdicts."""
-    clean_per_class: int | None = None
+    clean_per_class: int | None = output(None)
     """Use only so many clean images of each class (the published red sets use 500 of 600); None: all."""
-    blue_size: Literal["same", "all"] = "same"
+    blue_size: Literal["same", "all"] = output("same")
     """same: blue sets have the clean images of the red ones; all: every clean image (as the published ones)."""
-    min_confidence: float = 0.0
+    min_confidence: float = output(0.0)
     """A web image counts as wrong if its verdict is no with at least this confidence."""
-    trials: int = 1
+    trials: int = output(1)
     """So many independent draws of every set; trial t is what a build with seed + t would draw."""
-    nested: bool = True
+    nested: bool = output(True)
     """Whether a higher level keeps the wrong labels of the lower ones. False draws each level on its own."""
-    listed: tuple[str, ...] = ()
+    listed: tuple[str, ...] = output(())
     """Files (set, image_id, class_name, and perhaps colour and noise_level) of sets to be made exactly as they are
     listed, such as released ones; their noise is measured, and may be another than they claim."""
 
@@ -252,12 +252,12 @@ class NoiseConfig:
 class ShardsConfig:
     """How the sets are written."""
 
-    mode: Literal["self-contained", "shared"] = "self-contained"
+    mode: Literal["self-contained", "shared"] = output("self-contained")
     """self-contained: every set has its own pictures, and stands alone; shared: one table of pictures, and a list of
     examples for each set, for those with many sets or large pictures."""
-    rows: int = 4096
+    rows: int = output(4096)
     """Rows in a shard, at most about so many."""
-    megabytes: int = 256
+    megabytes: int = output(256)
     """Pictures that one task holds at once; more make more and smaller shards."""
 
     def __post_init__(self) -> None:
@@ -269,27 +269,29 @@ class ShardsConfig:
 class BuildConfig:
     """A whole build, from lists to shards."""
 
-    source: str
+    source: str = operational()
     """Folder of the lists below; relative paths of images start there, too. Local, gs://, s3:// or hdfs://."""
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = output(stages=("fetch", "ingest", "label", "split"))
     """Names of the classes; the position is the class id."""
-    clean: tuple[str, ...]
+    clean: tuple[str, ...] = output(stages=("fetch", "ingest"))
     """Lists of well-labelled images."""
-    test: tuple[str, ...]
+    test: tuple[str, ...] = output(stages=("fetch", "ingest"))
     """Lists of test images."""
-    web: tuple[str, ...]
+    web: tuple[str, ...] = output(stages=("fetch", "ingest"))
     """Retrieval lists."""
-    votes: tuple[str, ...]
+    votes: tuple[str, ...] = output(stages=("label",))
     """Vote files."""
-    name: str = "controlled-noise"
+    name: str = output("controlled-noise", stages=("split",))
     """Name of the dataset, for its card."""
-    seed: int = 0
+    seed: int = output(
+        0, stages={"label": lambda config: bool(config.label.ties == "seeded"), "split": lambda _: True}
+    )
     """Decides every draw."""
-    ingest: IngestConfig = field(default_factory=IngestConfig)
-    label: LabelConfig = field(default_factory=LabelConfig)
-    dedupe: DedupeConfig = field(default_factory=DedupeConfig)
-    noise: NoiseConfig = field(default_factory=NoiseConfig)
-    shards: ShardsConfig = field(default_factory=ShardsConfig)
+    ingest: IngestConfig = output(default_factory=IngestConfig, stages=("ingest",))
+    label: LabelConfig = output(default_factory=LabelConfig, stages=("label",))
+    dedupe: DedupeConfig = output(default_factory=DedupeConfig, stages=("dedupe",))
+    noise: NoiseConfig = output(default_factory=NoiseConfig, stages=("split",))
+    shards: ShardsConfig = output(default_factory=ShardsConfig, stages=("split",))
 
     def __post_init__(self) -> None:
         if not -(2**63) <= self.seed < 2**63:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar
 
@@ -13,6 +13,95 @@ import yaml
 from schemas.errors import UsageError
 
 T = TypeVar("T")
+Condition = Callable[[Any], bool]  # of a whole configuration
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """What a configuration field affects; declared with the field by `output`, `fetching` or `operational`."""
+
+    output: bool = False
+    """A changed value changes what a stage writes, so the stage runs again."""
+    fetching: bool = False
+    """A changed value changes which fetches fail, so failed URLs are fetched again."""
+    stages: Mapping[str, Condition] = dataclasses.field(default_factory=dict)
+    """Of a field or section at the top: the stages whose output it affects, each under a condition."""
+
+    @property
+    def kinds(self) -> list[str]:
+        """Names of what the field affects; a field that affects nothing is operational."""
+        names = {"output": self.output, "fetch": self.fetching}
+        return [name for name, affected in names.items() if affected] or ["operational"]
+
+
+def output(
+    default: Any = dataclasses.MISSING,
+    *,
+    default_factory: Any = dataclasses.MISSING,
+    stages: Sequence[str] | Mapping[str, Condition] = (),
+    fetching: bool = False,
+) -> Any:
+    """Declare a field that affects what a stage writes; without a default it is required.
+
+    `stages` names the stages of a field or section at the top, or maps each to the condition under which the field
+    affects it. `fetching` says that the field also affects which fetches fail.
+    """
+    conditions = stages if isinstance(stages, Mapping) else dict.fromkeys(stages, lambda _: True)
+    return _marked(Mark(True, fetching, conditions), default, default_factory)
+
+
+def fetching(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
+    """Declare a field that affects which fetches fail, and nothing of what they give."""
+    return _marked(Mark(fetching=True), default, default_factory)
+
+
+def operational(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
+    """Declare a field that affects no result: speed, memory, a limit that stops the build, where inputs are read from."""
+    return _marked(Mark(), default, default_factory)
+
+
+def _marked(mark: Mark, default: Any, default_factory: Any) -> Any:
+    return dataclasses.field(default=default, default_factory=default_factory, metadata={"mark": mark})
+
+
+def mark_of(field: dataclasses.Field[Any]) -> Mark:
+    """The mark of a field. Raises KeyError if it has none."""
+    mark: Mark = field.metadata["mark"]
+    return mark
+
+
+def stage_values(config: Any, stage: str) -> dict[str, Any]:
+    """The values of a configuration that affect what a stage writes, as JSON has them; sections are nested."""
+    result = {}
+    for field in dataclasses.fields(config):
+        affects = mark_of(field).stages.get(stage)
+        if affects and affects(config):
+            value = getattr(config, field.name)
+            result[field.name] = output_values(value) if dataclasses.is_dataclass(value) else plain(value)
+    return result
+
+
+def output_values(section: Any) -> dict[str, Any]:
+    """The values of a section that affect what its stage writes, as JSON has them."""
+    return {name: plain(getattr(section, name)) for name in output_names(type(section))}
+
+
+def output_names(section: type) -> list[str]:
+    """The names of the fields of a section that affect what its stage writes."""
+    return [field.name for field in dataclasses.fields(section) if mark_of(field).output]
+
+
+def fetching_values(section: Any) -> dict[str, Any]:
+    """The values of a section that affect which fetches fail, as JSON has them."""
+    marked = [field for field in dataclasses.fields(section) if mark_of(field).fetching]
+    return {field.name: plain(getattr(section, field.name)) for field in marked}
+
+
+def plain(value: Any) -> Any:
+    """A value of a configuration as JSON has it."""
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import schemas
 from pipeline import __main__ as pipeline_line
 from pipeline.config import PRESETS, BuildConfig
+from schemas.config import mark_of
 from schemas.rejection import CODES
 from schemas.table import Table
 from training import __main__ as training_line
@@ -24,6 +25,13 @@ from training.study.grid import StudyConfig
 from training.study.table import CURVE, RESULT
 
 DOCS = Path(__file__).parent.parent / "docs"
+AFFECTS = (
+    "The column *affects* says what a changed value does to a finished build:",
+    "",
+    "- **output**: it changes what a stage writes, so that stage runs again, and those that read its tables.",
+    "- **fetch**: it changes which fetches fail, so URLs that failed are fetched again. Bodies that are there stay.",
+    "- **operational**: it changes no result, so nothing runs again.",
+)
 MADE = "Made by `python scripts/reference.py` from the code; a test holds it true.\n"
 
 
@@ -80,8 +88,12 @@ def config() -> str:
         (StudyConfig, "A study", "`python -m training study --config FILE`"),
     ):
         lines += ["", f"## {title}", "", where + ".", ""]
-        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
-        lines += list(_keys(kind))
+        if kind is BuildConfig:
+            lines += [*AFFECTS, ""]
+            lines += ["| key | type | default | affects | meaning |", "|---|---|---|---|---|"]
+        else:
+            lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        lines += ["| " + " | ".join(cells) + " |" for cells in _keys(kind)]
         if kind is BuildConfig:
             lines += ["", "`ingest.preset` stands for several values, which others beside it change:", ""]
             lines += ["| preset | values |", "|---|---|"]
@@ -143,14 +155,16 @@ def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     return (action.help or "") % {"default": action.default, "prog": parser.prog}
 
 
-def _keys(kind: type, prefix: str = "") -> Iterator[str]:
+def _keys(kind: type, prefix: str = "") -> Iterator[list[str]]:
+    """The cells of a row for each key: name, type, default, what it affects (where fields say it), meaning."""
     hints, about = typing.get_type_hints(kind), _explained(kind)
     for one in dataclasses.fields(kind):
         if not one.init:
             continue
         if dataclasses.is_dataclass(hints[one.name]):
             nested = hints[one.name]
-            yield f"| **{prefix}{one.name}** | | | {_cell(inspect.getdoc(nested) or '')} |"
+            affects = [""] if "mark" in one.metadata else []
+            yield [f"**{prefix}{one.name}**", "", "", *affects, _cell(inspect.getdoc(nested) or "")]
             yield from _keys(nested, f"{prefix}{one.name}.")
             continue
         if one.default is not dataclasses.MISSING:
@@ -159,7 +173,9 @@ def _keys(kind: type, prefix: str = "") -> Iterator[str]:
             default = _yaml(one.default_factory())
         else:
             default = "required"
-        yield f"| {prefix}{one.name} | {_cell(_type(hints[one.name]))} | {_cell(default)} | {_cell(about.get(one.name, ''))} |"
+        affects = [", ".join(mark_of(one).kinds)] if "mark" in one.metadata else []
+        cells = (_type(hints[one.name]), default, *affects, about.get(one.name, ""))
+        yield [f"{prefix}{one.name}", *map(_cell, cells)]
 
 
 def _explained(kind: type) -> dict[str, str]:

@@ -5,6 +5,7 @@ body and is written after it, so a crash leaves complete lines and at most one t
 bodies take a few hundred files. Object stores show a file when it is closed, so there files are rotated every 64 MB.
 """
 
+import hashlib
 import json
 import secrets
 import shutil
@@ -19,8 +20,10 @@ from pyarrow import compute as pc
 from pyarrow import json as arrow_json
 
 from pipeline import files
+from pipeline.config import IngestConfig
 from pipeline.fetch.web import Answer
 from pipeline.rejections import Asked, Rejected
+from schemas.config import fetching_values
 from schemas.errors import DataError
 from schemas.fetched import FETCHED
 
@@ -36,6 +39,12 @@ KNOWN = pa.schema(
     [*_LINE, ("bodies", pa.string()), pa.field("journal", pa.string()), pa.field("line", pa.int64())]
 )
 """Schema of the rows that `read_journal` returns: a line, the file of its body, and where the line is."""
+
+
+def fetch_rules(config: IngestConfig) -> str:
+    """Return a digest of the values that affect which fetches fail: a failure under other rules is asked again."""
+    values = json.dumps(fetching_values(config), sort_keys=True)
+    return hashlib.sha256(values.encode()).hexdigest()[:16]
 
 
 def next_run(journals: Iterable[str]) -> int:

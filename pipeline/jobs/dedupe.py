@@ -17,24 +17,24 @@ from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory, hash_columns
 from pipeline.jobs.tables import CommitTable, Written
 from pipeline.layout import Layout
 from pipeline.running.run import Work, run_job
-from pipeline.running.stage import Stage, manifest_digest, plain
+from pipeline.running.stage import Stage, StageResult, manifest_digest
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE, TURNS
 from schemas.image import IMAGES
-from schemas.manifest import Manifest
 
 INVOLVED = [
     "image_id", "source", "width", "height", "bytes_in", "sha256", "phash_256", "contrast", "sharpness",
 ]  # fmt: skip
 
 
-def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> Manifest:
-    """Run the stage unless it is up to date; return the manifest of the duplicate table."""
+def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
+    """Run the stage unless it is up to date."""
     layout = Layout(output)
     images, place = layout.images, layout.duplicates
-    stage = Stage("dedupe", {"images": manifest_digest(images)}, plain(config.dedupe))
-    if force or not stage.is_done(place):
+    stage = Stage("dedupe", {"images": manifest_digest(images)}, config)
+    up_to_date = stage.is_done(place) and not force
+    if not up_to_date:
         directory.open_for_writing(place)
         rows = directory.read_manifest(images).rows
         job = FindDuplicates(images, rows, config.dedupe, place, stage.about)
@@ -42,7 +42,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         seconds = 4e-6 * hashes + 2e-12 * hashes * hashes  # of a core: sorting, and comparing
         work = Work("dedupe", output, "masks", len(bit_masks(config.dedupe.radius)), seconds)
         run_job(lambda pipeline: pipeline | "Dedupe" >> job, beam_arguments, work)
-    return directory.read_manifest(place)
+    return StageResult({"duplicates": directory.read_manifest(place)}, up_to_date)
 
 
 class FindDuplicates(beam.PTransform):

@@ -8,7 +8,7 @@ other groups. The last round is a single task, which follows all redirects that 
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -20,7 +20,7 @@ from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.fetch.fetcher import key_of
 from pipeline.fetch.groups import Key, group_count, groups_of
-from pipeline.fetch.journal import BODIES, JOURNAL, next_run, read_journal
+from pipeline.fetch.journal import BODIES, JOURNAL, fetch_rules, next_run, read_journal
 from pipeline.fetch.task import WANTED, Terms, run_task
 from pipeline.ingest.lists import count_rows, has_urls, list_paths, named_lists
 from pipeline.ingest.rows import check_rows
@@ -32,11 +32,10 @@ from pipeline.running.metrics import count, timed
 from pipeline.running.options import is_local
 from pipeline.running.progress import advance
 from pipeline.running.run import Work, run_job
-from pipeline.running.stage import Stage, counts, rules, rules_digest
+from pipeline.running.stage import Stage, StageResult, counts
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.fetched import FETCHED
-from schemas.manifest import Manifest
 from schemas.retrieval import RETRIEVAL_LIST
 
 URLS_PER_SHARD = 1 << 16
@@ -56,55 +55,54 @@ def run(
     beam_arguments: list[str],
     force: bool = False,
     retry: Sequence[str] = (),
-    bodies_needed: bool = True,
-) -> Manifest | None:
-    """Run the stage unless it is up to date; return the manifest of its table, or None where the lists hold no URLs.
+    bodies_needed: Callable[[], bool] = lambda: True,
+) -> StageResult | None:
+    """Run the stage unless it is up to date; return None where the lists hold no URLs.
 
     retry: rejection codes, of fetching or of ingest; URLs whose rows ended so are asked again. force: check all stored
-    bodies, and fetch again those that are damaged. bodies_needed: whether the next stage is going to read them.
+    bodies, and fetch again those that are damaged. bodies_needed: whether the bodies are going to be read; where
+    `ingest.keep_fetched` is false they may have been removed.
 
     Raises DataError if a list or a journal is unreadable, or if there is no contact address.
     """
     if not has_urls(config):
         return None
-    paths, where, bodies = list_paths(config), Layout(output).fetched, Layout(output).bodies
-    stage = Stage(
-        "fetch",
-        {key: files.sha256(path) for key, path in paths.items()},
-        {"classes": list(config.classes), **rules(config.ingest)},
-    )
-    up_to_date = not force and not retry and stage.is_done(where)
-    if up_to_date and bodies_needed and counts(directory.read_manifest(where)).get("bodies"):
-        up_to_date = bool(files.names(bodies, f"*{BODIES}"))  # keep_fetched: false removes them
+    paths, layout = list_paths(config), Layout(output)
+    rules = fetch_rules(config.ingest)
+    digests = {key: files.sha256(path) for key, path in paths.items()}
+    stage = Stage("fetch", {**digests, "rules": rules}, config)
+    up_to_date = not force and not retry and stage.is_done(layout.fetched)
+    if up_to_date and counts(directory.read_manifest(layout.fetched)).get("bodies"):
+        up_to_date = bool(files.names(layout.bodies, f"*{BODIES}")) or not bodies_needed()
     if not up_to_date:
         for path in paths.values():
             check_readable(path, RETRIEVAL_LIST)
         urls = sum(count_rows(path) for path in paths.values())
-        journals = sorted(files.names(bodies, f"*{JOURNAL}"))
+        journals = sorted(files.names(layout.bodies, f"*{JOURNAL}"))
         local = is_local(beam_arguments)
         terms = Terms(
             config.ingest,
-            bodies,
+            layout.bodies,
             next_run(journals),
-            rules_digest(config.ingest),
+            rules,
             1 if local else group_count(urls),
             frozenset(retry),
             check_bodies=force,
             cut=not local,
         )
-        again = _rows_to_retry(output, retry)
-        directory.open_for_writing(where)
-        lists = named_lists(config)
+        again = _rows_to_retry(layout.rejections, retry)
+        directory.open_for_writing(layout.fetched)
         buckets = bucket_count(urls, URLS_PER_SHARD)
-        job = FetchUrls(lists, config.classes, terms, journals, again, where, buckets, stage.about)
+        job = FetchUrls(
+            named_lists(config), config.classes, terms, journals, again, layout.fetched, buckets, stage.about
+        )
         work = Work("fetch", output, "URLs", urls)
         run_job(lambda pipeline: pipeline | "Fetch" >> job, beam_arguments, work)
-    return directory.read_manifest(where)
+    return StageResult({"fetched": directory.read_manifest(layout.fetched)}, up_to_date)
 
 
-def _rows_to_retry(output: str, retry: Sequence[str]) -> frozenset[str]:
+def _rows_to_retry(rejections: str, retry: Sequence[str]) -> frozenset[str]:
     """Return the rows (file and line) that the last ingest rejected with one of these codes, after they were fetched."""
-    rejections = Layout(output).rejections
     if not retry or directory.find_manifest(rejections) is None:
         return frozenset()
     found: set[str] = set()

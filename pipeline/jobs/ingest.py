@@ -35,7 +35,7 @@ from pipeline.running.options import decoders, is_local
 from pipeline.running.progress import advance
 from pipeline.running.rejection_limit import check_share
 from pipeline.running.run import Work, run_job
-from pipeline.running.stage import Stage, counts, plain
+from pipeline.running.stage import Stage, StageResult, counts
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.errors import DataError
@@ -79,7 +79,7 @@ def stage_of(config: BuildConfig, output: str) -> Stage:
     inputs = {key: files.sha256(path) for key, path in list_paths(config).items()}
     if has_urls(config):
         inputs["fetched"] = directory.read_manifest(Layout(output).fetched).about.get("content", "")
-    return Stage("ingest", inputs, {"classes": list(config.classes), **plain(config.ingest)})
+    return Stage("ingest", inputs, config)
 
 
 def is_up_to_date(config: BuildConfig, output: str) -> bool:
@@ -90,10 +90,8 @@ def is_up_to_date(config: BuildConfig, output: str) -> bool:
     return done and versions_digest(config) == _recorded(output)
 
 
-def run(
-    config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False
-) -> dict[str, Manifest]:
-    """Run the stage unless it is up to date; return the manifests of its tables.
+def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
+    """Run the stage unless it is up to date.
 
     Raises DataError if a list is unreadable, or if too many rows were rejected (they can be looked at then).
     """
@@ -137,7 +135,7 @@ def run(
         fetch.drop_bodies(output)
     rows_in, limit = counts(manifests["retrievals"])["rows_in"], config.ingest.max_rejected_share
     check_share(manifests["rejections"], places["rejections"], rows_in, limit, "rows")
-    return manifests
+    return StageResult(manifests, up_to_date)
 
 
 def versions_digest(config: BuildConfig) -> str:

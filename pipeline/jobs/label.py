@@ -16,11 +16,10 @@ from pipeline.labels.readers.votes import check_votes_readable
 from pipeline.layout import Layout
 from pipeline.running.rejection_limit import check_share
 from pipeline.running.run import Work, run_job
-from pipeline.running.stage import Stage, counts, manifest_digest, plain
+from pipeline.running.stage import Stage, StageResult, counts, manifest_digest
 from pipeline.shards import directory
 from schemas.agreement import AGREEMENT
 from schemas.errors import DataError
-from schemas.manifest import Manifest
 from schemas.precision import PRECISION
 from schemas.rejection import REJECTION
 from schemas.verdict import VERDICT
@@ -46,10 +45,8 @@ def check_inputs(config: BuildConfig) -> None:
         read_gold(files.join(config.source, config.label.gold))
 
 
-def run(
-    config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False
-) -> dict[str, Manifest]:
-    """Run the stage unless it is up to date; return the manifests of its tables.
+def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
+    """Run the stage unless it is up to date.
 
     Raises DataError if a vote file is unreadable or empty, or if too many votes were rejected.
     """
@@ -64,14 +61,10 @@ def run(
             **{name: files.sha256(path) for name, path in paths.items()},
             **({"gold": files.sha256(gold)} if gold else {}),
         },
-        # The seed decides nothing but ties.
-        {
-            **plain(config.label),
-            "seed": config.seed if config.label.ties == "seeded" else None,
-            "choices": config.classes if config.label.choices else (),
-        },
+        config,
     )
-    if force or not stage.is_done(*places.values()):
+    up_to_date = stage.is_done(*places.values()) and not force
+    if not up_to_date:
         check_inputs(config)
         asked = directory.read_manifest(retrievals)
         buckets = min(
@@ -102,7 +95,7 @@ def run(
         raise DataError(f"{votes_in} votes went in and {votes_out} came out; run again with --force")
     limit = config.label.max_rejected_share
     check_share(manifests["rejections"], places["rejections"], votes_in, limit, "votes")
-    return manifests
+    return StageResult(manifests, up_to_date)
 
 
 class LabelVotes(beam.PTransform):

@@ -22,7 +22,7 @@ from pipeline.noise.pools import Pools, make_pools
 from pipeline.noise.splits import Split, test_set, training_sets
 from pipeline.records import read_records
 from pipeline.running.run import Work, run_job
-from pipeline.running.stage import STAGE_VERSIONS, Stage, counts, manifest_digest, plain
+from pipeline.running.stage import STAGE_VERSIONS, Stage, StageResult, counts, manifest_digest
 from pipeline.shards import directory
 from pipeline.shards.parquet import LIST_ROW_GROUP_ROWS, write_shard
 from pipeline.shards.plan import (
@@ -38,15 +38,15 @@ from schemas.errors import DataError
 from schemas.example import EXAMPLE, PICTURES, TEST_SPLIT
 from schemas.image import IMAGES
 from schemas.listed import LISTED_SET
-from schemas.manifest import MANIFEST, Manifest
+from schemas.manifest import MANIFEST
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
 
 SECONDS_PER_EXAMPLE = 2e-6  # of a core, beside the threads of a worker
 
 
-def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> Manifest:
-    """Run the stage unless it is up to date; return the manifest of the dataset.
+def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
+    """Run the stage unless it is up to date.
 
     Sets that would come out as they are already there are left alone. Raises DataError where a class has too few
     clean or wrong images and the configuration says to stop.
@@ -65,15 +65,10 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             **{name: manifest_digest(path) for name, path in tables.items()},
             **{name: files.sha256(path) for name, path in listed.items()},
         },
-        {
-            "name": config.name,
-            "seed": config.seed,
-            "classes": list(config.classes),
-            "noise": plain(config.noise),
-            "shards": plain(config.shards),
-        },
+        config,
     )
-    if force or not stage.is_done(layout.dataset):
+    up_to_date = stage.is_done(layout.dataset) and not force
+    if not up_to_date:
         pools = make_pools(
             directory.read_table(tables["retrievals"], RETRIEVAL),
             directory.read_table(tables["verdicts"], VERDICT),
@@ -92,7 +87,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         }
         as_listed = _as_listed(config, tables)
         _write(config, pools, as_listed, layout, about, beam_arguments, force)
-    return directory.read_manifest(layout.dataset)
+    return StageResult({"dataset": directory.read_manifest(layout.dataset)}, up_to_date)
 
 
 def _as_listed(config: BuildConfig, tables: dict[str, str]) -> list[Split]:
@@ -114,7 +109,7 @@ def _as_listed(config: BuildConfig, tables: dict[str, str]) -> list[Split]:
 
 def _leak_proof(duplicates: str) -> dict[str, Any]:
     manifest = directory.read_manifest(duplicates)
-    return {**manifest.about["config"], **counts(manifest)}
+    return {**manifest.about["config"]["dedupe"], **counts(manifest)}
 
 
 def _write(
@@ -168,10 +163,7 @@ def _plans(
     layout = {
         "mode": config.shards.mode,
         "versions": {stage: STAGE_VERSIONS[stage] for stage in ("ingest", "split")},
-        "pictures": {
-            k: directory.read_manifest(images).about["config"][k]
-            for k in ("size", "format", "quality", "resize", "resample")
-        },
+        "pictures": directory.read_manifest(images).about["config"]["ingest"],
     }
     is_shared = config.shards.mode == "shared"
     long = min(buckets, bucket_count(len(pools.clean), LIST_ROW_GROUP_ROWS))

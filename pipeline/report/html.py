@@ -56,7 +56,7 @@ def page(build: str) -> str:
         "vote_rejections": web.rejection_table(tables, "vote_rejections", "Votes that do not count"),
         "hosts": web.host_table(tables),
         "speed": web.speed_table(build),
-        "settings": json.dumps({"ingest": lists["config"], **config}, indent=1, ensure_ascii=False),
+        "settings": json.dumps({**lists["config"], **config}, indent=1, ensure_ascii=False),
         "views": tables.script(),
     }
     return render("pipeline.report", "report.html", policy(), **values)

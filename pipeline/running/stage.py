@@ -1,38 +1,37 @@
-"""A stage of a build: its folder, what it was made from, and whether it is still up to date."""
+"""The stages of a build: what each was made from, and whether its tables are up to date."""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline import files
+from pipeline.config import BuildConfig
 from pipeline.shards import directory
+from schemas.config import stage_values
 from schemas.manifest import MANIFEST, Manifest
 
-# Raised by whoever changes what a stage writes for the same input: old results are then made anew.
+# Raise a version if the stage writes something else for the same input: tables of an older version are made again.
 STAGE_VERSIONS = {"fetch": 1, "ingest": 7, "label": 5, "dedupe": 3, "split": 3}
-LIMITS = {
-    "max_rejected_share"
-}  # held against what there is, whenever it was made: a stage does not obey them
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A named step of the build.
+    """A step of a build with the inputs and the configuration that decide what it writes.
 
-    `inputs` are digests of what it reads, by name; `config` is the part of the configuration that it obeys.
-    Both are kept in the manifests that the stage writes, and decide whether it must run again.
+    `inputs` are digests of what it reads, by name. Of `config` only the fields count that are marked as affecting the
+    output of this stage (pipeline/config.py).
     """
 
     name: str
     inputs: Mapping[str, str]
-    config: Mapping[str, Any]
+    config: BuildConfig
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the stage's manifests say of it."""
-        config = {key: value for key, value in self.config.items() if key not in LIMITS}
+        """What the manifests of the stage say about it; `made_from` is the digest of the rest and of the version."""
+        config = stage_values(self.config, self.name)
         text = json.dumps([STAGE_VERSIONS[self.name], self.inputs, config], sort_keys=True)
         return {
             "stage": self.name,
@@ -48,15 +47,12 @@ class Stage:
         return all(found is not None and found.about.get("made_from") == made_from for found in manifests)
 
 
-def plain(config: Any) -> Any:
-    """A configuration value as JSON has it."""
-    if is_dataclass(config) and not isinstance(config, type):
-        return plain(asdict(config))
-    if isinstance(config, Mapping):
-        return {key: plain(value) for key, value in config.items()}
-    if isinstance(config, list | tuple):
-        return [plain(value) for value in config]
-    return config
+@dataclass(frozen=True)
+class StageResult:
+    """The manifests of the tables of a stage, by name, and whether they were up to date before it ran."""
+
+    manifests: Mapping[str, Manifest]
+    up_to_date: bool
 
 
 def manifest_digest(folder: str) -> str:
@@ -68,17 +64,3 @@ def manifest_digest(folder: str) -> str:
 def counts(manifest: Manifest) -> dict[str, int]:
     """The counts that a stage's tasks have summed up."""
     return dict(manifest.about.get("counts", {}))
-
-
-_RULES = (
-    "max_bytes", "timeout_seconds", "deadline_seconds", "tries", "max_wait_seconds", "robots_txt", "x_robots_tag",
-    "tdm_reservation", "allow_private_hosts", "contact",
-)  # fmt: skip
-
-
-def rules(config: Any) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in _RULES}
-
-
-def rules_digest(config: Any) -> str:
-    return hashlib.sha256(json.dumps(rules(config), sort_keys=True).encode()).hexdigest()[:16]

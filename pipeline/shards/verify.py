@@ -1,7 +1,7 @@
 """Proves a dataset from its files alone: nothing of the build is trusted but what can be counted again."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +16,7 @@ from pipeline.keyed_hash import place
 from pipeline.noise.examples import noise_by_class
 from pipeline.shards import directory
 from pipeline.shards.read_back import Pictures, ReadSet, read_set, unsaid
-from schemas.config import build
+from schemas.config import build, output_names
 from schemas.errors import DataError, UsageError
 from schemas.example import PICTURES, TEST_SPLIT
 from schemas.manifest import MANIFEST, Manifest
@@ -191,9 +191,7 @@ def _check_leaks(
 
     prints = Fingerprints.join(pictures.prints)
     try:
-        config = build(
-            DedupeConfig, {field.name: rules[field.name] for field in fields(DedupeConfig)}, "leaks"
-        )
+        config = build(DedupeConfig, {name: rules[name] for name in output_names(DedupeConfig)}, "leaks")
     except (KeyError, TypeError, UsageError) as error:
         yield f"the manifest does not say by which rules leaks were searched, so they cannot be excluded ({error})"
         return

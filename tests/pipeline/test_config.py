@@ -1,8 +1,10 @@
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from pipeline.config import PRESETS, IngestConfig, load_config
+from pipeline.config import PRESETS, BuildConfig, IngestConfig, load_config
+from schemas.config import build
 from schemas.errors import UsageError
 
 BUILD = "{source: ., classes: [ant, bee], clean: [c.csv], test: [t.csv], web: [w.csv], votes: [v.csv], ingest: %s}"
@@ -32,3 +34,9 @@ def test_values_that_nothing_can_be_made_of_are_told(tmp_path: Path, value: str,
     (tmp_path / "build.yaml").write_text(BUILD % "{}")
     with pytest.raises(UsageError, match=told):
         load_config(str(tmp_path / "build.yaml"), [value])
+
+
+def test_every_default_has_the_type_of_its_field(tmp_path: Path) -> None:
+    (tmp_path / "build.yaml").write_text(BUILD % "{}")
+    config = load_config(str(tmp_path / "build.yaml"), [])
+    assert build(BuildConfig, asdict(config)) == config

@@ -1,9 +1,21 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import pytest
 
-from schemas.config import build, merge, parse_overrides, parse_yaml
+from schemas.config import (
+    build,
+    fetching,
+    fetching_values,
+    mark_of,
+    merge,
+    operational,
+    output,
+    output_values,
+    parse_overrides,
+    parse_yaml,
+    stage_values,
+)
 from schemas.errors import UsageError
 
 
@@ -124,3 +136,46 @@ def test_merging_changes_neither_side() -> None:
     assert merge(base, over) == {"a": {"b": 9, "c": 2}, "d": {"e": 4}}
     assert base == {"a": {"b": 1, "c": 2}, "d": 3}
     assert over == {"a": {"b": 9}, "d": {"e": 4}}
+
+
+@dataclass(frozen=True)
+class Section:
+    size: int = output(224)
+    names: tuple[str, ...] = output(default_factory=tuple)
+    limit: int = output(9, fetching=True)
+    tries: int = fetching(3)
+    workers: int = operational(4)
+
+
+@dataclass(frozen=True)
+class Whole:
+    source: str = operational()
+    classes: tuple[str, ...] = output(stages=("one", "two"))
+    seed: int = output(0, stages={"two": lambda config: config.section.size > 300})
+    section: Section = output(default_factory=Section, stages=("two",))
+
+
+def test_a_marked_field_is_a_field_with_its_default_or_without() -> None:
+    made = build(Whole, {"source": "data", "classes": ["a"], "section": {"tries": 5}})
+    assert made == Whole("data", ("a",), 0, Section(224, (), 9, 5, 4))
+    with pytest.raises(UsageError, match="the key 'source' is missing"):
+        build(Whole, {"classes": []})
+
+
+def test_a_field_is_marked_by_what_it_affects() -> None:
+    kinds = {one.name: mark_of(one).kinds for one in fields(Section)}
+    assert kinds == {
+        "size": ["output"], "names": ["output"], "limit": ["output", "fetch"], "tries": ["fetch"],
+        "workers": ["operational"],
+    }  # fmt: skip
+
+
+def test_values_are_chosen_by_what_they_affect() -> None:
+    section = Section(names=("x",))
+    assert output_values(section) == {"size": 224, "names": ["x"], "limit": 9}
+    assert fetching_values(section) == {"limit": 9, "tries": 3}
+    config = Whole("data", ("a",), section=section)
+    assert stage_values(config, "one") == {"classes": ["a"]}
+    assert stage_values(config, "two") == {"classes": ["a"], "section": output_values(section)}
+    large = Whole("data", ("a",), section=Section(size=512))
+    assert stage_values(large, "two")["seed"] == 0

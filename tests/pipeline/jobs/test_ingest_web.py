@@ -131,6 +131,31 @@ def test_a_longer_list_fetches_what_is_new_and_retry_what_failed(
     assert told["largest_hosts"] == {"127.0.0.1": {"image": IMAGES, "not_an_image": 1, "not_found": 6}}
 
 
+def test_other_rules_for_fetching_ask_for_failures_again_and_change_nothing_else(
+    site: Path,
+    web: Web,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    output = tmp_path / "out"
+    assert main(arguments(site, output)) == 0
+    before, folders = tables(output), ("images", "retrievals")
+    manifests = [(output / "ingest" / name / "_manifest.json").read_bytes() for name in folders]
+    web.asked.clear()
+    other = ["--set", "ingest.timeout_seconds=30"]
+    assert main(arguments(site, output, *other)) == 0
+    assert sorted(web.asked) == [f"/gone-{i}" for i in range(6)]
+    assert tables(output) == before
+    assert [(output / "ingest" / name / "_manifest.json").read_bytes() for name in folders] == manifests
+    web.asked.clear()
+    assert main(arguments(site, output, *other)) == 0
+    assert not web.asked
+    # A failure that is no longer one: later stages get another table.
+    data = next((output / "ingest" / "fetched").glob("*.bodies")).read_bytes()
+    web.serve("/gone-0", data[: data.index(b"IEND") + 8])
+    assert main(arguments(site, output, "--set", "ingest.tries=2")) == 0
+    assert directory.read_manifest(str(output / "ingest" / "retrievals")).rows == IMAGES + 1
+
+
 def test_a_code_that_does_not_exist_is_no_code_to_retry(
     site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

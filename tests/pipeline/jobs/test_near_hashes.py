@@ -13,6 +13,7 @@ from schemas.duplicate import DUPLICATE
 from schemas.image import IMAGES
 from tests.pipeline.conftest import ONE_PROCESS, build
 from tests.pipeline.dedupe.test_neighbours import listed, planted
+from tests.pipeline.test_build import digests
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +58,4 @@ def test_a_build_by_join_writes_the_same_duplicates(world, built, tmp_path):
     ]
     assert tables[0].equals(tables[1])
     assert tables[0].num_rows == 2
+    assert digests(tmp_path / "out" / "dedupe") == digests(built / "dedupe"), "join_above affects no output"

@@ -7,7 +7,6 @@ import pytest
 
 from pipeline.running.options import beam_options, decoders, is_local, local_runner
 from pipeline.running.run import Work, run_job
-from pipeline.running.stage import Stage
 from schemas.errors import UsageError
 
 
@@ -76,13 +75,6 @@ def test_a_value_without_a_flag_is_a_usage_error(given):
 def test_flags_of_other_runners_are_passed_on():
     options = beam_options(["--runner=DataflowRunner", "--project=p", "--num_workers", "7"]).get_all_options()
     assert (options["runner"], options["project"], options["num_workers"]) == ("DataflowRunner", "p", 7)
-
-
-def test_a_stage_is_made_from_its_inputs_and_its_configuration():
-    base = Stage("label", {"votes": "1"}, {"min_votes": 3}).about["made_from"]
-    assert Stage("label", {"votes": "1"}, {"min_votes": 3}).about["made_from"] == base
-    assert Stage("label", {"votes": "2"}, {"min_votes": 3}).about["made_from"] != base
-    assert Stage("label", {"votes": "1"}, {"min_votes": 5}).about["made_from"] != base
 
 
 @pytest.mark.parametrize("name", ["PrismRunner", "prism"])
