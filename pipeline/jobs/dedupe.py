@@ -33,7 +33,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     layout = Layout(output)
     images, place = layout.images, layout.duplicates
     stage = Stage("dedupe", {"images": manifest_digest(images)}, config)
-    up_to_date = stage.is_done(place) and not force
+    up_to_date = not force and stage.is_done(place)
     if not up_to_date:
         directory.open_for_writing(place)
         rows = directory.read_manifest(images).rows

@@ -63,7 +63,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         },
         config,
     )
-    up_to_date = stage.is_done(*places.values()) and not force
+    up_to_date = not force and stage.is_done(*places.values())
     if not up_to_date:
         check_inputs(config)
         asked = directory.read_manifest(retrievals)

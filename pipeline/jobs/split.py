@@ -67,7 +67,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         },
         config,
     )
-    up_to_date = stage.is_done(layout.dataset) and not force
+    up_to_date = not force and stage.is_done(layout.dataset)
     if not up_to_date:
         pools = make_pools(
             directory.read_table(tables["retrievals"], RETRIEVAL),

@@ -161,7 +161,7 @@ def test_a_build_with_other_operational_values_makes_nothing_again(
     ]  # fmt: skip
     assert build(world, output, "--set", "noise.levels=[0, 0.3]", "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert {name: told[name]["up_to_date"] for name in STAGE_VERSIONS} == {
+    assert {name: told[name]["up_to_date"] for name in told if name != "dataset"} == {
         "ingest": True, "label": True, "dedupe": True, "split": False,
     }  # fmt: skip
     assert told["ingest"]["images"] == 213
