@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.rows import ROWS
+from benchmarks.rows import ROWS, processor
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 VERSIONS = (
@@ -75,16 +75,9 @@ def plan(peers: str, votes: str | None, work: str) -> dict[str, list[str]]:
 
 def machine() -> str:
     """What the numbers were made on."""
-    info = Path("/proc/cpuinfo")
-    names = [
-        line.partition(":")[2].strip()
-        for line in info.read_text().splitlines()
-        if line.startswith("model name")
-    ]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
-    cpu = names[0] if names else platform.machine()
-    return f"{os.cpu_count()} cores of {cpu}, {memory:.0f} GiB, Python {platform.python_version()}; {found}"
+    return f"{os.cpu_count()} cores of {processor()}, {memory:.0f} GiB, Python {platform.python_version()}; {found}"
 
 
 def peers_of(python: str) -> str:

@@ -15,27 +15,27 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import yaml
 from PIL import Image
-from pipeline.ingest.fetch import Fetcher
-from pipeline.ingest.store import Store
 
 from benchmarks.ingest import measure
+from benchmarks.rows import processor
 from pipeline.config import BuildConfig, load_config
+from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.images import Tools, ingest_images
-from pipeline.ingest.picture import make_picture
-from pipeline.ingest.rows import check_rows, distinct_images, resolve_rows
-from pipeline.jobs.ingest import IMAGES_PER_SHARD, SMALLEST_BUCKETS
-from pipeline.jobs.tables import by_bucket
-from pipeline.keyed_hash import bucket_count
+from pipeline.ingest.picture import Answer, Request, read_and_make
+from pipeline.ingest.rows import IMAGES_PER_SHARD, SMALLEST_BUCKETS, check_rows, distinct_images, resolve_rows
+from pipeline.ingest.source import Source
+from pipeline.keyed_hash import bucket_count, by_bucket
 from pipeline.records import read_records
-from pipeline.rejections import Rejected
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.image import IMAGES
@@ -68,19 +68,27 @@ def configure(folder: Path, count: int) -> Path:
     return path
 
 
+class InThisProcess:
+    """In the place of the decode pool: what one writes who does not mind that one picture may end them all."""
+
+    def __init__(self, config: BuildConfig) -> None:
+        self.config, self.source = config.ingest, Source(config.source, config.ingest.max_bytes)
+
+    def make_all(self, requests: Iterable[tuple[int, Request]]) -> Iterator[tuple[int, Answer]]:
+        """Make pictures one after the other."""
+        for key, request in requests:
+            yield key, read_and_make(request, self.source, self.config)
+
+
 def work_on(bucket: tuple[int, list[pa.Table]], config: BuildConfig, output: str, buckets: int) -> int:
     """One bucket, from rows to its shards; returns its images."""
     index, parts = bucket
     name = directory.shard_name("part", index, buckets)
     rows, _ = resolve_rows(pa.concat_tables([RETRIEVAL.schema.empty_table(), *parts]))
-    fetcher, failed = Fetcher(config.source, config.ingest), dict[str, Rejected]()
-    store = Store(f"{output}/fetched", 1, [], config.ingest)
-    tools = Tools(fetcher, store, config.ingest, partial(make_picture, config=config.ingest))
-    tables = ingest_images(distinct_images(rows), tools, failed)
+    pool = cast(DecodePool, InThisProcess(config))
+    tables = ingest_images(distinct_images(rows), Tools(pool, config.ingest, config.source, output), {})
     shard = write_shard(f"{output}/images", name, IMAGES.schema, tables)
     write_shard(f"{output}/retrievals", name, RETRIEVAL.schema, [rows])
-    store.close()
-    fetcher.close()
     return shard.rows if shard else 0
 
 
@@ -103,52 +111,68 @@ def images(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "images").glob("*.parquet")}
 
 
+def ways(
+    config: str, loop: Path, job: Path, other: str | None
+) -> dict[str, tuple[list[str], dict[str, object]]]:
+    """The commands to measure, by name, each with its working directory and environment."""
+    python = [sys.executable, "-m"]
+    ingest = [*python, "pipeline", "ingest", "--config", config, "--output", str(job)]
+    here: dict[str, object] = {}
+    found = {
+        "plain loop": ([*python, "benchmarks.engines", "--loop", config, str(loop)], here),
+        "local runner": ([*ingest, f"--direct_num_workers={CORES}"], here),
+    }
+    if other:
+        there = {"cwd": other, "env": {**os.environ, "PYTHONPATH": other}}
+        found["local runner, other checkout"] = ([*ingest, f"--direct_num_workers={CORES}"], there)
+    if shutil.which("prism"):
+        found["Prism"] = ([*ingest, "--runner=PrismRunner"], here)
+    return found
+
+
 def main() -> None:
     """Ingest in a plain loop over processes, beside the same through Beam's local runner and Prism."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--repeats", type=int, default=1, help="the fastest of them counts")
+    parser.add_argument("--repeats", type=int, default=1, help="in turns; the fastest of them counts")
+    parser.add_argument(
+        "--other", metavar="CHECKOUT", help="measure the local runner of another version, too"
+    )
     parser.add_argument("--loop", nargs=2, metavar=("CONFIG", "OUTPUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.loop:
         plain_loop(*arguments.loop)
         return
-    python = [sys.executable, "-m"]
     with tempfile.TemporaryDirectory(prefix="engines-") as name:
         folder = Path(name)
         draw(folder, max(arguments.sizes))
-        print(f"{CORES} cores, best of {arguments.repeats}")
+        print(f"{processor()}, {CORES} cores, best of {arguments.repeats}")
         print(
             "| images | as | s | images/s | CPU ms an image | of the loop's seconds | of its CPU | peak MB |"
         )
         print("|---:|---|---:|---:|---:|---:|---:|---:|")
         for count in arguments.sizes:
-            config, loop, job = str(configure(folder, count)), folder / "loop", folder / "job"
-            ingest = [*python, "pipeline", "ingest", "--config", config, "--output", str(job)]
-            ways = {
-                "plain loop": [*python, "benchmarks.engines", "--loop", config, str(loop)],
-                "local runner": [*ingest, f"--direct_num_workers={CORES}"],
-            }
-            if shutil.which("prism"):
-                ways["Prism"] = [*ingest, "--runner=PrismRunner"]
-            first: dict[str, float] = {}
-            for way, command in ways.items():
-                runs = []
-                for _ in range(arguments.repeats):
+            loop, job = folder / "loop", folder / "job"
+            runs: dict[str, list[dict[str, float]]] = {}
+            for _ in range(arguments.repeats):
+                for way, (command, where) in ways(
+                    str(configure(folder, count)), loop, job, arguments.other
+                ).items():
                     shutil.rmtree(loop if way == "plain loop" else job, ignore_errors=True)
-                    runs.append(measure(command))
-                found = min(runs, key=lambda run: run["seconds"])
-                first = first or found
+                    runs.setdefault(way, []).append(measure(command, **where))
+                    if way != "plain loop" and images(job / "ingest") != images(loop):
+                        sys.exit(f"{way}: other shards than the plain loop")
+            best = {way: min(found, key=lambda run: run["seconds"]) for way, found in runs.items()}
+            first = best["plain loop"]
+            for way, found in best.items():
                 print(
                     f"| {count:,} | {way} | {found['seconds']:.1f} | {count / found['seconds']:.0f} "
                     f"| {1e3 * found['cpu'] / count:.2f} | {found['seconds'] / first['seconds']:.2f} "
                     f"| {found['cpu'] / first['cpu']:.2f} | {found['peak']:.0f} |",
                     flush=True,
                 )
-                if way != "plain loop" and images(job / "ingest") != images(loop):
-                    sys.exit(f"{way}: other shards than the plain loop")
 
 
 if __name__ == "__main__":

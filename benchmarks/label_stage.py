@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from pipeline.jobs.ingest import IMAGES_PER_SHARD, SMALLEST_BUCKETS
+from pipeline.ingest.rows import IMAGES_PER_SHARD, SMALLEST_BUCKETS
 from pipeline.keyed_hash import bucket, bucket_count, place
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard

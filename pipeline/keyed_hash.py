@@ -1,9 +1,10 @@
 """The one hash behind every choice and every order: a function of (seed, purpose, id), never of arrival."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
 import numpy as np
+import pyarrow as pa
 
 
 def keyed_hash(ids: Iterable[str], seed: int, purpose: str) -> np.ndarray:
@@ -40,3 +41,20 @@ def bucket_count(rows: int, rows_each: int, at_least: int = 1) -> int:
     while count < at_least or count * rows_each < rows:
         count *= 2
     return count
+
+
+def by_bucket(
+    rows: pa.Table, buckets: int, places: np.ndarray | None = None
+) -> Iterator[tuple[int, pa.Table]]:
+    """Cut rows by the bucket of their image_id; the order within a bucket stays.
+
+    places: uint64 (rows,), where the caller has them already.
+    """
+    if places is None:
+        places = place(rows["image_id"].to_pylist())
+    buckets_of_rows = bucket(places, buckets)
+    order = np.argsort(buckets_of_rows, kind="stable")
+    found, starts = np.unique(buckets_of_rows[order], return_index=True)
+    rows = rows.combine_chunks()  # taking from many chunks is slow
+    for index, part in zip(found, np.split(order, starts[1:]), strict=False):
+        yield int(index), rows.take(pa.array(part))

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from tempfile import TemporaryFile
+from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from pipeline import files
@@ -22,6 +21,7 @@ from schemas.image import IMAGES
 
 BATCH = 64  # pictures that are fingerprinted at once
 TABLE_ROWS = 256
+SPOOL_BYTES = 32 << 20  # encoded pictures that wait in memory; more of them wait in a temporary file
 
 Line = dict[str, Any]  # of an image that is wanted: columns of `distinct_images`
 Row = dict[str, Any]  # of an image; "image" is where its encoded bytes are in the spool: (offset, length)
@@ -42,17 +42,15 @@ class Tools:
     done: Callable[[int], object] = lambda _: None
 
 
-def ingest_images(wanted: pd.DataFrame, tools: Tools, rejected: dict[str, Rejected]) -> Iterator[pa.Table]:
+def ingest_images(wanted: pa.Table, tools: Tools, rejected: dict[str, Rejected]) -> Iterator[pa.Table]:
     """Yield image tables for `wanted`, which has one line per image; add the others to `rejected`, by image id.
 
     Encoded pictures wait in a temporary file until the last one is finished, so memory holds a few of them at a time. A
     picture is fingerprinted as it will be read again, from its stored bytes: what a network sees is what is compared,
     and whoever has the shards can repeat it.
     """
-    lines: list[Line] = [
-        {str(name): value for name, value in line.items()} for line in wanted.to_dict("records")
-    ]
-    with TemporaryFile() as spool:
+    lines: list[Line] = wanted.to_pylist()
+    with SpooledTemporaryFile(SPOOL_BYTES) as spool:
         rows: list[Row] = []
         batch: list[tuple[Row, Picture]] = []
         done = 0
@@ -89,8 +87,8 @@ def _answers(
             rejected[line["image_id"]] = Rejected(line["code"], line["detail"] or "", _asked(line))
         else:
             path = files.join(tools.bodies, line["bodies"])
-            at = {"offset": int(line["offset"]), "length": int(line["length"])}
-            here.append((number, Request(path, **at, fetched=line["body_sha256"], listed=line["sha256"])))
+            body = Request(path, line["offset"], line["length"], line["body_sha256"], line["sha256"])
+            here.append((number, body))
     here.sort(key=lambda pair: (pair[1].offset is not None, pair[1].path, pair[1].offset or 0))
     with Downloads(tools.source, tools.config.max_bytes) as downloads:
         local: Iterable[tuple[int, Request | Refused]] = downloads.fetch(here)
@@ -118,9 +116,7 @@ def _asked(line: Line) -> Asked | None:
     """What was asked of the web for a line, if it has a URL."""
     if line["path"]:
         return None
-    return Asked(
-        line["host"], line["status"], int(line["bytes_seen"]), line["seconds"], int(line["attempts"])
-    )
+    return Asked(line["host"], line["status"], line["bytes_seen"], line["seconds"], line["attempts"])
 
 
 def _with_fingerprints(batch: list[tuple[Row, Picture]]) -> Iterator[Row]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from pyarrow import compute as pc
 
@@ -22,6 +21,8 @@ OUTCOME = pa.schema(
     ]
 )  # fmt: skip
 """Columns that a row has beside its own once the outcome of its URL is known; all null where it has a path."""
+IMAGES_PER_SHARD = 2048
+SMALLEST_BUCKETS = 8  # so that a small set, too, keeps several workers busy
 ID_DIGITS = 16  # as those of the published benchmark
 MAX_ID_BYTES = 200
 # Control characters, path separators and names that mean something to a file system.
@@ -108,9 +109,8 @@ def resolve_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     return ordered.filter(pa.array(~bad)), reject(ordered.filter(pa.array(bad)), codes, details)
 
 
-def distinct_images(rows: pa.Table) -> pd.DataFrame:
-    """Return one line per image of resolved rows: where it is, and what became of its URL, if that is in `rows`."""
+def distinct_images(rows: pa.Table) -> pa.Table:
+    """Return one row per image of resolved rows: where it is, and what became of its URL, if that is in `rows`."""
     columns = ["image_id", "source", "path", "url", "sha256", *(field.name for field in OUTCOME)]
-    lines = rows.select([name for name in columns if name in rows.column_names]).to_pandas()
-    lines = lines.drop_duplicates("image_id")
-    return lines.astype(object).where(lines.notna(), None)
+    first = ~rows["image_id"].to_pandas().duplicated().to_numpy()
+    return rows.select([name for name in columns if name in rows.column_names]).filter(pa.array(first))

@@ -1,5 +1,6 @@
 """Read the files that lists name by path, below the base folder and nowhere else."""
 
+import errno
 import os
 import stat
 from typing import IO
@@ -28,6 +29,7 @@ class Source:
         self._base, self._max_bytes = base, max_bytes
         self.is_remote = "://" in base
         self._real_base = os.path.join(os.path.realpath(base), "")  # with a separator at its end
+        self._folders: set[str] = set()  # known to be inside
 
     def read(self, path: str) -> bytes:
         """Return the content of a file. Raises Rejected."""
@@ -54,11 +56,26 @@ class Source:
         full = files.join(self._base, *check_path(path))
         if self.is_remote:
             return files.open_read(full)
-        if not os.path.realpath(full).startswith(self._real_base):
-            raise Rejected("bad_location", f"{path}: a link that leads out of the source folder")
+        folder = os.path.dirname(full)
+        if folder not in self._folders:
+            self._check_inside(folder, path)
+            self._folders.add(folder)
         # Without O_NONBLOCK, opening a pipe waits until somebody writes into it.
-        file = open(os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(full, flags | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            self._check_inside(full, path)  # it is a link
+            descriptor = os.open(full, flags)
+        file = open(descriptor, "rb")  # noqa: SIM115
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             file.close()
             raise Rejected("unreadable_file", f"{path}: not a regular file")
         return file
+
+    def _check_inside(self, full: str, path: str) -> None:
+        """Follow all links. Raises Rejected `bad_location` if they lead out of the base folder."""
+        if not os.path.join(os.path.realpath(full), "").startswith(self._real_base):
+            raise Rejected("bad_location", f"{path}: a link that leads out of the source folder")

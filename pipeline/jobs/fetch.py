@@ -24,8 +24,8 @@ from pipeline.fetch.journal import BODIES, JOURNAL, fetch_rules, next_run, read_
 from pipeline.fetch.task import WANTED, Terms, run_task
 from pipeline.ingest.lists import count_rows, has_urls, list_paths, named_lists
 from pipeline.ingest.rows import check_rows
-from pipeline.jobs.tables import CommitTable, Written, by_bucket, pack, unpack
-from pipeline.keyed_hash import bucket_count, keyed_hash
+from pipeline.jobs.tables import CommitTable, Written, pack, unpack
+from pipeline.keyed_hash import bucket_count, by_bucket, keyed_hash
 from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
 from pipeline.running.metrics import count, timed

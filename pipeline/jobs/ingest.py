@@ -22,11 +22,18 @@ from pipeline.config import BuildConfig
 from pipeline.ingest.decode_pool import acquire, release
 from pipeline.ingest.images import Tools, ingest_images
 from pipeline.ingest.lists import count_rows, has_urls, list_paths, named_lists
-from pipeline.ingest.rows import OUTCOME, check_rows, distinct_images, resolve_rows
+from pipeline.ingest.rows import (
+    IMAGES_PER_SHARD,
+    OUTCOME,
+    SMALLEST_BUCKETS,
+    check_rows,
+    distinct_images,
+    resolve_rows,
+)
 from pipeline.ingest.web_report import write_web_report
 from pipeline.jobs import fetch
-from pipeline.jobs.tables import CommitTable, Written, by_bucket, pack, unpack
-from pipeline.keyed_hash import bucket_count, keyed_hash, place
+from pipeline.jobs.tables import CommitTable, Written, pack, unpack
+from pipeline.keyed_hash import bucket_count, by_bucket, keyed_hash, place
 from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
 from pipeline.rejections import Rejected, malformed_rows, reject
@@ -45,12 +52,9 @@ from schemas.manifest import Manifest
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL, RETRIEVAL_LIST
 
-IMAGES_PER_SHARD = 2048
 SECONDS_PER_ROW = 2e-3  # of a core, for a small picture
-SMALLEST_BUCKETS = 8  # so that a small set, too, keeps several workers busy
 URL_BUCKET, ROWS, REJECTIONS = "urls", "rows", "rejections"
 TABLES = {"images": IMAGES, "retrievals": RETRIEVAL, "rejections": REJECTION}
-WITH_OUTCOME = pa.schema([*RETRIEVAL.schema, *OUTCOME])
 _OUTCOME_SOURCE = {"body_sha256": "sha256"}  # the other columns have the names that they have in `fetched`
 
 
@@ -260,14 +264,14 @@ class IngestBucket(beam.DoFn):
         gathered: dict[str, list[pa.Table]] = {ROWS: [], REJECTIONS: []}
         for kind, data in parts:
             gathered[kind].append(unpack(data))
-        rows = pa.concat_tables([WITH_OUTCOME.empty_table(), *gathered[ROWS]], promote_options="default")
+        rows = pa.concat_tables([RETRIEVAL.schema.empty_table(), *gathered[ROWS]], promote_options="default")
         rejections = [REJECTION.schema.empty_table(), *gathered[REJECTIONS]]
         rows_in = rows.num_rows + sum(table.num_rows for table in rejections)
 
         rows, unresolved = resolve_rows(rows)
         rejections.append(unresolved)
         wanted = distinct_images(rows)
-        advance(rows_in - len(wanted))
+        advance(rows_in - wanted.num_rows)
         failed: dict[str, Rejected] = {}
         tools = Tools(self.pool, given.config.ingest, given.config.source, given.bodies, advance)
         images = ingest_images(wanted, tools, failed)

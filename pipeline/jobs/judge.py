@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.jobs.settle import LabelSetup
-from pipeline.jobs.tables import Written, by_bucket
-from pipeline.keyed_hash import place
+from pipeline.jobs.tables import Written
+from pipeline.keyed_hash import by_bucket, place
 from pipeline.labels.agreement import Interval
 from pipeline.labels.agreement_table import agreement_table, cohen_by_class
 from pipeline.labels.columns import VoteColumns, join_columns

@@ -4,7 +4,7 @@ import apache_beam as beam
 
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.jobs.ingest import SMALLEST_BUCKETS
+from pipeline.ingest.rows import SMALLEST_BUCKETS
 from pipeline.jobs.judge import JudgeAll, JudgeBucket, without_times, write_agreement, write_workers
 from pipeline.jobs.passes import Passes
 from pipeline.jobs.precision import MeasurePrecision

@@ -9,8 +9,8 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipeline.config import LabelConfig
-from pipeline.jobs.tables import Written, by_bucket, pack, unpack
-from pipeline.keyed_hash import place
+from pipeline.jobs.tables import Written, pack, unpack
+from pipeline.keyed_hash import by_bucket, place
 from pipeline.labels.agreement_table import vote_patterns
 from pipeline.labels.choices import expand_choices
 from pipeline.labels.columns import codes_of

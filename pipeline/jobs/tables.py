@@ -2,15 +2,13 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 
-from pipeline.keyed_hash import bucket, place
 from pipeline.running import metrics
 from pipeline.shards import directory
 from schemas.manifest import Shard
@@ -26,23 +24,6 @@ class Written:
     shard: Shard | None = None
     counts: Counter[str] = field(default_factory=Counter)
     content: str = ""
-
-
-def by_bucket(
-    rows: pa.Table, buckets: int, places: np.ndarray | None = None
-) -> Iterator[tuple[int, pa.Table]]:
-    """Cut rows by the bucket of their image_id; the order within a bucket stays.
-
-    places: uint64 (rows,), where the caller has them already.
-    """
-    if places is None:
-        places = place(rows["image_id"].to_pylist())
-    buckets_of_rows = bucket(places, buckets)
-    order = np.argsort(buckets_of_rows, kind="stable")
-    found, starts = np.unique(buckets_of_rows[order], return_index=True)
-    rows = rows.combine_chunks()  # taking from many chunks is slow
-    for index, part in zip(found, np.split(order, starts[1:]), strict=False):
-        yield int(index), rows.take(pa.array(part))
 
 
 def pack(rows: pa.Table) -> bytes:

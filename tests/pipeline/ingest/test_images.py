@@ -5,7 +5,6 @@ from typing import Any
 
 import imagehash
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from PIL import Image
@@ -15,13 +14,16 @@ from pipeline.ingest import images
 from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.images import Tools, ingest_images
 from pipeline.ingest.normalise import open_stored
+from pipeline.ingest.rows import OUTCOME
 from pipeline.keyed_hash import place
 from pipeline.rejections import Asked, Rejected
 from schemas.errors import DataError
 from schemas.image import IMAGES
+from schemas.retrieval import RETRIEVAL
 from tests.pipeline.ingest.conftest import Encode
 
 Draw = Callable[[int, int, int], Image.Image]
+WANTED = [RETRIEVAL.schema.field(name) for name in ("image_id", "source", "path", "url", "sha256")]
 Ingest = Callable[..., tuple[pa.Table, dict[str, Rejected]]]
 
 
@@ -35,13 +37,17 @@ def ingest(tmp_path: Path) -> Iterator[Ingest]:
         pool = pools.setdefault(config, DecodePool(str(tmp_path), config, 1))
         done: list[int] = []
         tools = Tools(pool, config, str(tmp_path), str(tmp_path / "bodies"), done.append)
-        tables = list(ingest_images(pd.DataFrame(lines, dtype=object), tools, rejected))
+        tables = list(ingest_images(table_of(lines), tools, rejected))
         assert sum(done) == len(lines)
         return pa.concat_tables([IMAGES.schema.empty_table(), *tables]), rejected
 
     yield run
     for pool in pools.values():
         pool.close()
+
+
+def table_of(lines: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(lines, schema=pa.schema([*WANTED, *OUTCOME]))
 
 
 def file(image_id: str, path: str, sha256: str | None = None) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def test_no_rows_are_no_rows() -> None:
     good, bad = checked()
     assert (good.num_rows, bad.num_rows) == (0, 0)
     kept, rejected = resolve_rows(good)
-    assert (kept.num_rows, rejected.num_rows, len(distinct_images(kept))) == (0, 0, 0)
+    assert (kept.num_rows, rejected.num_rows, distinct_images(kept).num_rows) == (0, 0, 0)
 
 
 def test_a_rejection_is_printable_though_its_row_is_not() -> None:
@@ -275,7 +275,7 @@ def test_settling_is_independent_of_the_order_and_loses_nothing(
 
 def test_distinct_images_have_a_line_each_with_none_for_what_is_absent(retrieval: Row) -> None:
     rows = RETRIEVAL.from_rows([retrieval("w:2"), retrieval("w:3", class_name="dog"), retrieval("w:4", "b")])
-    lines = distinct_images(rows).to_dict("records")
+    lines = distinct_images(rows).to_pylist()
     assert lines == [
         {"image_id": name, "source": "web", "path": f"{name}.jpg", "url": None, "sha256": None}
         for name in ("a", "b")
