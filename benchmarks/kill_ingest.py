@@ -3,8 +3,8 @@
     python -m benchmarks.kill_ingest [--kills 10] [--size 6000]
 
 A server of its own counts how often every URL is asked for. No URL that a killed run had written down may be asked for
-again, and in the end the table of images must be, to the byte, that of a run that nobody disturbed. Two worker
-processes, which are killed as well. About five minutes.
+again, and in the end the table of images must be, to the byte, that of a run that nobody disturbed. The processes that decode
+are killed as well. About five minutes.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from urllib.request import urlopen
 from benchmarks.ingest import server
 
 BETWEEN = (0.2, 0.45)  # of the time of the undisturbed run, of which imports take the first part
-WORKERS = 2
-FETCHES = 4  # in each worker: slow enough for ten kills to come in between
+WORKERS = 2  # that decode
+FETCHES = 8  # slow enough for ten kills to come in between
 LATENCY = 0.05
 
 
@@ -43,9 +43,9 @@ def asked(url: str) -> dict[str, int]:
 
 
 def recorded(output: Path) -> set[str]:
-    """The paths of which the store has a whole line."""
+    """The paths of which a journal has a complete line."""
     found = set()
-    for log in (output / "ingest" / "fetched").glob("*.jsonl"):
+    for log in (output / "fetch" / "bodies").glob("*.jsonl"):
         for line in log.read_bytes().split(b"\n")[:-1]:
             found.add("/" + json.loads(line)["url"].rsplit("/", 1)[1])
     return found

@@ -55,7 +55,16 @@ def runner_name(options: PipelineOptions) -> str:
 
 def is_local(arguments: Sequence[str]) -> bool:
     """Whether jobs with these flags run in this process."""
-    return runner_name(beam_options(arguments)) in LOCAL_RUNNERS
+    return (
+        runner_name(beam_options(arguments)) in LOCAL_RUNNERS
+        and running_mode(arguments) != "multi_processing"
+    )
+
+
+def running_mode(arguments: Sequence[str]) -> str | None:
+    """Return the --direct_running_mode that the user asks for, or None where it is not given."""
+    mode = PipelineOptions(list(arguments)).view_as(DirectOptions).direct_running_mode
+    return str(mode) if any(flag.startswith("--direct_running_mode") for flag in arguments) else None
 
 
 def local_workers(arguments: Sequence[str], cpu_seconds: float) -> int:
@@ -73,17 +82,19 @@ def decoders(arguments: Sequence[str], cpu_seconds: float) -> int:
     return local_workers(arguments, cpu_seconds) if is_local(arguments) else 1
 
 
-def local_runner(options: PipelineOptions, threads: int) -> PipelineRunner | None:
+def local_runner(options: PipelineOptions, threads: int, mode: str | None = None) -> PipelineRunner | None:
     """Return the runner for this machine, unless another one is asked for.
 
-    It is made here, because Beam's default local runner first tries to download another one.
+    It is made here, because Beam's default local runner first tries to download another one. Where the user asks for a
+    `mode` of it, Beam's flags hold as they are.
     """
     if (name := runner_name(options)) not in LOCAL_RUNNERS:
         _prepare(name, options)
         return None
     direct = options.view_as(DirectOptions)
-    direct.direct_num_workers = threads
-    direct.direct_running_mode = "multi_threading" if threads > 1 else "in_memory"
+    if mode is None:
+        direct.direct_num_workers = threads
+        direct.direct_running_mode = "multi_threading" if threads > 1 else "in_memory"
     return FnApiRunner()
 
 

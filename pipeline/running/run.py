@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.runner import PipelineRunner
 
 from pipeline.running import metrics, metrics_file, progress
-from pipeline.running.options import beam_options, local_runner, local_workers
+from pipeline.running.options import beam_options, local_runner, local_workers, running_mode
 from schemas.errors import DataError, UsageError
 
 Construct = Callable[[beam.Pipeline], object]
@@ -44,7 +44,7 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
     """
     options = beam_options(arguments)
     threads = local_workers(arguments, work.cpu_seconds) if work.cpu_seconds else 1
-    runner = local_runner(options, threads)
+    runner = local_runner(options, threads, running_mode(arguments))
     start = time.monotonic()
     try:
         with progress.shown(work.stage, work.unit, work.total) if runner else nullcontext():

@@ -1,0 +1,100 @@
+"""A server on loopback that counts the requests to each host name: in a second, at once, and for policy files."""
+
+import asyncio
+import json
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LATENCY = 0.02
+POLICIES = (b"/robots.txt", b"/.well-known/tdmrep.json")
+
+
+@dataclass
+class Counts:
+    """What a server has seen, by host name."""
+
+    times: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    now: Counter[str] = field(default_factory=Counter)
+    most: Counter[str] = field(default_factory=Counter)
+    policies: Counter[str] = field(default_factory=Counter)
+    bodies: Counter[str] = field(default_factory=Counter)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for part in (self.times, self.now, self.most, self.policies, self.bodies):
+            part.clear()
+
+    def most_in_a_second(self, host: str) -> int:
+        """The largest number of requests within any second."""
+        times, first, most = sorted(self.times[host]), 0, 0
+        for last, moment in enumerate(times):
+            while times[first] <= moment - 1:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+
+class _Answers(asyncio.Protocol):
+    def __init__(self, counts: Counts) -> None:
+        self.counts, self.waiting = counts, b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        *requests, self.waiting = (self.waiting + data).split(b"\r\n\r\n")
+        for request in requests:
+            path = request.split(b" ", 2)[1]
+            (host,) = [line[6:] for line in request.split(b"\r\n") if line.lower().startswith(b"host: ")]
+            name = host.decode().rpartition(":")[0]
+            counts = self.counts
+            counts.times[name].append(time.monotonic())
+            counts.now[name] += 1
+            counts.most[name] = max(counts.most[name], counts.now[name])
+            (counts.policies if path in POLICIES else counts.bodies)[name] += 1
+            asyncio.get_running_loop().call_later(LATENCY, self._answer, name, path in POLICIES)
+
+    def _answer(self, name: str, is_policy: bool) -> None:
+        self.counts.now[name] -= 1
+        status = (
+            b"404 Not Found\r\nContent-Length: 0\r\n\r\n"
+            if is_policy
+            else b"200 OK\r\nContent-Length: 4\r\n\r\nbody"
+        )
+        self.transport.write(b"HTTP/1.1 " + status)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def counting_server() -> Iterator[tuple[int, Counts]]:
+    """Serve on all loopback addresses, from a thread; gives the port and the counts."""
+    counts, loop = Counts(), asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    async def start() -> asyncio.Server:
+        return await loop.create_server(lambda: _Answers(counts), "0.0.0.0", 0, backlog=1024)
+
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result()
+    try:
+        yield server.sockets[0].getsockname()[1], counts
+    finally:
+        loop.call_soon_threadsafe(server.close)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def write_world(folder: Path, urls: list[str], fetches: int, rate: float) -> Path:
+    """Write a list of URLs and a configuration with these limits; return the configuration's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "web.csv").write_text("class_name,url\n" + "".join(f"a,{url}\n" for url in urls))
+    config = {
+        "source": str(folder), "classes": ["a", "b"], "clean": [], "test": [], "web": ["web.csv"], "votes": [],
+        "ingest": {"allow_private_hosts": True, "host_fetches": fetches, "host_per_second": rate},
+    }  # fmt: skip
+    (folder / "build.yaml").write_text(json.dumps(config))
+    return folder / "build.yaml"

@@ -1,0 +1,171 @@
+"""The fetch stage as a whole: each URL once, limits for the run, and what happens to bodies that nobody needs."""
+
+# ruff: noqa: F811  fixtures of other folders are imported by name
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.__main__ import main
+from pipeline.fetch import groups
+from pipeline.layout import Layout
+from pipeline.shards import directory
+from schemas.fetched import FETCHED
+from schemas.image import IMAGES
+from tests.pipeline.fetch.conftest import Web, web  # noqa: F401  fixture
+from tests.pipeline.fetch.counting import counting_server, write_world
+from tests.pipeline.ingest.conftest import encoded, smooth  # noqa: F401  fixtures
+
+ONE = "--direct_num_workers=1"
+TWO_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+
+
+def fetched(output: Path) -> list[dict]:
+    return directory.read_table(Layout(str(output)).fetched, FETCHED).to_pylist()
+
+
+@pytest.mark.parametrize("flags", [(ONE,), TWO_PROCESSES], ids=["one process", "two processes"])
+@pytest.mark.parametrize("hosts", [6, 1], ids=["small hosts", "a large host"])
+def test_the_limits_of_a_host_hold_for_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], hosts: int
+) -> None:
+    monkeypatch.setattr(groups, "URLS_PER_GROUP", 10)
+    monkeypatch.setattr(groups, "URLS_PER_SHARE", 20)
+    monkeypatch.setattr(groups, "TASK_RATE", 10.0)
+    rate, fetches, each = (20, 2, 20) if hosts > 1 else (40, 4, 80)
+    with counting_server() as (port, counts):
+        names = [f"127.0.0.{1 + i}" for i in range(hosts)]
+        urls = [f"http://{name}:{port}/{i}" for name in names for i in range(each)]
+        config = write_world(tmp_path / "lists", [*urls, *urls[:10]], fetches, rate)
+        assert main(["fetch", "--config", str(config), "--output", str(tmp_path / "out"), *flags]) == 0
+    assert sum(counts.bodies.values()) == len(urls)
+    for name in names:
+        assert counts.bodies[name] == each
+        assert counts.policies[name] == 2
+        assert counts.most[name] <= fetches
+        assert counts.most_in_a_second(name) <= rate + 1
+    rows = fetched(tmp_path / "out")
+    assert sorted(row["url"] for row in rows) == sorted(urls)
+    assert {row["code"] for row in rows} == {None}
+
+
+def picture_list(tmp_path: Path, web: Web, smooth: Callable, encoded: Callable, **ingest: object) -> Path:
+    """A list of pictures on a server, one of them under two ids, and one that is gone."""
+    urls = [web.serve(f"/{i}", encoded(smooth(i, 40, 40), "PNG")) for i in range(5)] + [web.url("/gone")]
+    config = write_world(tmp_path / "lists", urls, 4, 0)
+    lines = "".join(f"id-{i},a,{url}\n" for i, url in enumerate([*urls, urls[0]]))
+    (config.parent / "web.csv").write_text("image_id,class_name,url\n" + lines)
+    values = json.loads(config.read_text())
+    values["ingest"] |= {"size": 16, "format": "png", **ingest}
+    config.write_text(json.dumps(values))
+    return config
+
+
+def test_a_url_under_two_ids_is_fetched_once(
+    tmp_path: Path,
+    web: Web,
+    smooth: Callable,
+    encoded: Callable,
+) -> None:
+    config, output = picture_list(tmp_path, web, smooth, encoded), tmp_path / "out"
+    assert main(["ingest", "--config", str(config), "--output", str(output), ONE]) == 0
+    assert sorted(web.asked) == ["/0", "/1", "/2", "/3", "/4", "/gone"]
+    images = directory.read_manifest(Layout(str(output)).images)
+    assert images.rows == 6
+
+
+def test_what_is_fetched_again_changes_nothing_behind_it(
+    tmp_path: Path,
+    web: Web,
+    smooth: Callable,
+    encoded: Callable,
+) -> None:
+    """Times and positions differ from run to run; what was found does not, and only that is part of later keys."""
+    config = picture_list(tmp_path, web, smooth, encoded)
+    manifests = []
+    for name in ("one", "two"):
+        output = tmp_path / name
+        assert main(["ingest", "--config", str(config), "--output", str(output), ONE]) == 0
+        paths = Layout(str(output)).ingest_tables
+        manifests.append(
+            [(Path(paths[table]) / "_manifest.json").read_bytes() for table in ("images", "retrievals")]
+        )
+    assert manifests[0] == manifests[1]
+
+
+def test_bodies_that_are_not_kept_go_after_ingest_and_are_fetched_again_when_they_are_needed(
+    tmp_path: Path,
+    web: Web,
+    smooth: Callable,
+    encoded: Callable,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config, output = picture_list(tmp_path, web, smooth, encoded, keep_fetched=False), tmp_path / "out"
+    command = ["ingest", "--config", str(config), "--output", str(output), ONE]
+    assert main(command) == 0
+    assert not list(Path(Layout(str(output)).bodies).glob("*.bodies"))
+    web.asked.clear()
+    capsys.readouterr()
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines() == ["fetch   up to date", "ingest  up to date"]
+    assert web.asked == []
+    assert main([*command, "--set", "ingest.size=20"]) == 0
+    assert sorted(web.asked) == ["/0", "/1", "/2", "/3", "/4"]
+    assert directory.read_manifest(Layout(str(output)).images).rows == 6
+
+
+def test_ingest_without_its_fetched_rows_names_the_stage_to_run(
+    tmp_path: Path,
+    web: Web,
+    smooth: Callable,
+    encoded: Callable,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config, output = picture_list(tmp_path, web, smooth, encoded), str(tmp_path / "out")
+    template = f"--template_location={tmp_path / 'template'}"  # one job: ingest alone
+    assert main(["ingest", "--config", str(config), "--output", output, template]) == 1
+    assert "fetch" in capsys.readouterr().err
+
+
+def test_a_changed_or_deleted_file_is_ingested_again(
+    tmp_path: Path,
+    smooth: Callable,
+    encoded: Callable,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = write_world(tmp_path / "lists", [], 4, 0)
+    folder = config.parent
+    for i in range(3):
+        (folder / f"{i}.png").write_bytes(encoded(smooth(i, 40, 40), "PNG"))
+    (folder / "web.csv").write_text(
+        "image_id,class_name,path\n" + "".join(f"i{i},a,{i}.png\n" for i in range(3))
+    )
+    command = [
+        "ingest",
+        "--config",
+        str(config),
+        "--output",
+        str(tmp_path / "out"),
+        ONE,
+        "--set",
+        "ingest.size=16",
+    ]
+
+    def images() -> dict[str, str]:
+        table = directory.read_table(Layout(str(tmp_path / "out")).images, IMAGES, ["image_id", "sha256"])
+        return dict(zip(*table.to_pydict().values(), strict=True))
+
+    assert main(command) == 0
+    before = images()
+    capsys.readouterr()
+    assert main(command) == 0
+    assert capsys.readouterr().out == "ingest  up to date\n"
+    (folder / "1.png").write_bytes(encoded(smooth(9, 40, 40), "PNG"))
+    assert main(command) == 0
+    changed = images()
+    assert {name for name in before if before[name] != changed[name]} == {"i1"}
+    (folder / "2.png").unlink()
+    assert main(command) == 0
+    assert images().keys() == {"i0", "i1"}
