@@ -18,9 +18,16 @@ FETCHED = Table(
             column("offset", pa.int64(), "first byte of the body in that file", required=False),
             column("length", pa.int64(), "bytes of the body", required=False),
             column("bytes_seen", pa.int64(), "bytes received in the last attempt", required=False),
-            column("seconds", pa.float64(), "duration of all attempts, without the waits between them", required=False),
+            column(
+                "seconds",
+                pa.float64(),
+                "duration of all attempts, without the waits between them",
+                required=False,
+            ),
             column("attempts", pa.int16(), "number of attempts", required=False),
-            column("location", pa.string(), "URL of the answer, where redirects led elsewhere", required=False),
+            column(
+                "location", pa.string(), "URL of the answer, where redirects led elsewhere", required=False
+            ),
             # What the answer said about the use of the picture.
             column("license", pa.string(), "target of a Link header with rel=license", required=False),
             column("x_robots_tag", pa.string(), "X-Robots-Tag headers, joined by commas", required=False),

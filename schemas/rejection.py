@@ -4,8 +4,19 @@ import pyarrow as pa
 
 from schemas.table import Table, column
 
-# Reading the file or the URL of a row of a retrieval list.
-FETCH_CODES = {
+CODES = {
+    # any row
+    "malformed_row": "no row: too few or too many fields, no JSON object, or an answer that its tool calls skipped",
+    "missing_value": "a required field of the row is empty",
+    "bad_id": "the id holds control characters, a path separator, or is longer than 200 bytes",
+    # rows of a retrieval list
+    "unknown_class": "the class is not in the class list",
+    "bad_method": "method is neither text nor image",
+    "bad_rank": "rank is not a whole number from 0",
+    "bad_sha256": "sha256 is not 64 hexadecimal digits",
+    "duplicate_row": "the same image and class stand in an earlier row",
+    "conflicting_id": "an earlier row gives the same id another place, digest or list",
+    # fetching
     "bad_location": "neither a path below the base folder nor an http(s) URL",
     "private_address": "the host leads to an address that is not public",
     "unknown_host": "the name of the host does not resolve",
@@ -26,20 +37,6 @@ FETCH_CODES = {
     "unreadable_file": "a folder, a pipe, a device, or a file that we may not read",
     "sha256_mismatch": "other bytes than the list's sha256 says",
     "content_changed": "other bytes than an earlier run has recorded for this URL",
-}
-CODES = {
-    # any row
-    "malformed_row": "no row: too few or too many fields, no JSON object, or an answer that its tool calls skipped",
-    "missing_value": "a required field of the row is empty",
-    "bad_id": "the id holds control characters, a path separator, or is longer than 200 bytes",
-    # rows of a retrieval list
-    "unknown_class": "the class is not in the class list",
-    "bad_method": "method is neither text nor image",
-    "bad_rank": "rank is not a whole number from 0",
-    "bad_sha256": "sha256 is not 64 hexadecimal digits",
-    "duplicate_row": "the same image and class stand in an earlier row",
-    "conflicting_id": "an earlier row gives the same id another place, digest or list",
-    **FETCH_CODES,
     # decoding
     "not_an_image": "the bytes are no image of a known format (an HTML page, say)",
     "bad_format": "an image, but of a format that is not accepted",

@@ -102,3 +102,65 @@ def test_the_import_linter_checks_the_same_core():
     unchecked = {name for name in core() if not is_in(name, (*checked, *COMMAND_LINE))}
     assert unchecked == packages
     assert not [name for name in checked if is_in(name, NEEDS_BEAM)]
+
+
+# What a release of Beam may change without notice is not used: no other module of it, no name with an underscore, and
+# nothing of Beam's is set to something else.
+PUBLIC_BEAM = {
+    "apache_beam",
+    "apache_beam.metrics",
+    "apache_beam.options.pipeline_options",
+    "apache_beam.runners.portability.fn_api_runner",
+    "apache_beam.runners.runner",
+}
+
+
+def private_uses_of_beam(tree: ast.AST) -> list[str]:
+    """What a module does with Beam that is not part of its public API."""
+    found, names = [], set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = {alias.name: alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("apache_beam"):
+            modules = {str(node.module): ""}
+            names |= {alias.asname or alias.name for alias in node.names}
+            found += [alias.name for alias in node.names if alias.name.startswith("_")]
+            if node.module == "apache_beam.runners.portability.fn_api_runner":
+                found += [alias.name for alias in node.names if alias.name != "FnApiRunner"]
+        else:
+            continue
+        beams = {module: name for module, name in modules.items() if module.startswith("apache_beam")}
+        names |= set(beams.values())
+        found += [module for module in beams if module not in PUBLIC_BEAM]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node).partition(".")[0] in names:
+            is_private = node.attr.startswith("_") and not node.attr.startswith("__")
+            if is_private or isinstance(node.ctx, ast.Store):
+                found.append(ast.unparse(node))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "setattr":
+            found += [ast.unparse(node)] * (ast.unparse(node.args[0]).partition(".")[0] in names)
+    return found
+
+
+def test_no_private_api_of_beam_is_used():
+    found = {
+        name: private_uses_of_beam(ast.parse(path.read_text()))
+        for name, path in modules().items()
+        if is_in(name, ("pipeline",))
+    }
+    assert {name: uses for name, uses in found.items() if uses} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from apache_beam.runners.worker import sdk_worker_main",
+        "from apache_beam.runners.portability.fn_api_runner import worker_handlers",
+        "import apache_beam.runners.worker.sdk_worker",
+        "import apache_beam as beam\nbeam.Pipeline._create_runner",
+        "import apache_beam as beam\nbeam.Pipeline.run = print",
+        "from apache_beam.runners.runner import PipelineRunner\nsetattr(PipelineRunner, 'run', print)",
+    ],
+)
+def test_private_uses_of_beam_are_found(text):
+    assert private_uses_of_beam(ast.parse(text))
