@@ -38,7 +38,7 @@ from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
 from pipeline.rejections import Rejected, malformed_rows, reject
 from pipeline.running.metrics import timed
-from pipeline.running.options import decoders, is_local
+from pipeline.running.options import decoders, runs_here
 from pipeline.running.progress import advance
 from pipeline.running.rejection_limit import check_share
 from pipeline.running.run import Work, run_job
@@ -122,7 +122,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         lists = named_lists(config)
         job = IngestLists(lists, setup, stage.about)
         work = Work("ingest", output, "rows", rows)
-        pool = acquire(config.source, config.ingest, setup.decoders) if is_local(beam_arguments) else None
+        pool = acquire(config.source, config.ingest, setup.decoders) if runs_here(beam_arguments) else None
         try:
             if pool:
                 pool.start()  # the processes load their modules while the job is prepared

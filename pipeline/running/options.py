@@ -61,6 +61,13 @@ def is_local(arguments: Sequence[str]) -> bool:
     )
 
 
+def runs_here(arguments: Sequence[str]) -> bool:
+    """Whether the tasks of jobs with these flags run in this process, if only on behalf of another one (Prism)."""
+    environment = PipelineOptions(list(arguments)).view_as(PortableOptions).environment_type
+    is_prism = runner_name(beam_options(arguments)) == "prism"
+    return is_local(arguments) or (is_prism and environment in (None, "LOOPBACK"))
+
+
 def running_mode(arguments: Sequence[str]) -> str | None:
     """Return the --direct_running_mode that the user asks for, or None where it is not given."""
     mode = PipelineOptions(list(arguments)).view_as(DirectOptions).direct_running_mode
@@ -79,7 +86,7 @@ def decoders(arguments: Sequence[str], cpu_seconds: float) -> int:
 
     A cluster starts a process for each core, or several threads for all of them; one decoder keeps up with a core.
     """
-    return local_workers(arguments, cpu_seconds) if is_local(arguments) else 1
+    return local_workers(arguments, cpu_seconds) if runs_here(arguments) else 1
 
 
 def local_runner(options: PipelineOptions, threads: int, mode: str | None = None) -> PipelineRunner | None:

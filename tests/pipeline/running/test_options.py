@@ -45,6 +45,8 @@ def test_pictures_are_decoded_by_a_process_per_core_here_and_by_one_elsewhere(mo
     assert [decoders([], seconds) for seconds in (0.1, 3.5, 1000)] == [1, 4, 8]
     assert decoders(["--direct_num_workers=3"], 0.1) == 3
     assert decoders(["--direct_num_workers=0"], 0.1) == 8
+    assert decoders(["--runner=prism"], 1000) == 8  # it runs our tasks in this process
+    assert decoders(["--runner=prism", "--environment_type=DOCKER"], 1000) == 1
     assert decoders(["--runner=DataflowRunner"], 1000) == 1
 
 

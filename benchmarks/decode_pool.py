@@ -1,0 +1,107 @@
+"""What it costs to decode in other processes: the decode pool beside pebble's pool, and beside no pool at all.
+
+    uv pip install --python .venv pebble
+    python -m benchmarks.decode_pool [--count 4000]
+
+All call the same function for a picture (read, decode, resize, encode) with two processes; pebble is given one task per
+picture, with a deadline, which is what it needs to tell which picture ended its process. CPU time is that of this process
+and its children, without their start.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from benchmarks.engines import draw
+from benchmarks.rows import processor, tell
+from pipeline.config import IngestConfig
+from pipeline.ingest.decode_pool import DecodePool
+from pipeline.ingest.picture import Answer, Request, read_and_make
+from pipeline.ingest.source import Source
+
+PROCESSES = 2
+
+
+def cpu() -> float:
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+
+
+def alone(requests: list[Request], source: Source, config: IngestConfig) -> None:
+    for request in requests:
+        read_and_make(request, source, config)
+
+
+def ours(requests: list[Request], folder: str, config: IngestConfig) -> None:
+    pool = DecodePool(folder, config, PROCESSES)
+    assert len(list(pool.make_all(enumerate(requests)))) == len(requests)
+    pool.close()
+
+
+def work(folder: str, config: IngestConfig, request: Request) -> Answer:
+    return read_and_make(request, Source(folder, config.max_bytes), config)
+
+
+def pebble(requests: list[Request], folder: str, config: IngestConfig) -> None:
+    from pebble import ProcessPool
+
+    with ProcessPool(PROCESSES, context=multiprocessing.get_context("spawn")) as pool:
+        waiting: deque = deque()
+        for request in requests:
+            waiting.append(pool.schedule(work, args=(folder, config, request), timeout=60))
+            if len(waiting) > 32 * PROCESSES:
+                waiting.popleft().result()
+        while waiting:
+            waiting.popleft().result()
+
+
+def milliseconds(run: Callable[[list[Request]], None], requests: list[Request]) -> float:
+    """CPU time of a picture: of a long run less that of a short one, so that starting processes does not count."""
+    few = requests[: len(requests) // 10]
+    begun = cpu()
+    run(few)
+    between = cpu()
+    run(requests)
+    return 1e3 * ((cpu() - between) - (between - begun)) / (len(requests) - len(few))
+
+
+def main() -> None:
+    """CPU milliseconds per picture, in this process and in two others, by ours and by pebble."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=4000)
+    arguments = parser.parse_args()
+    print(f"{processor()}; CPU ms a picture, the least of three")
+    print("| pictures | in this process | decode pool | pebble |\n|---|---:|---:|---:|")
+    with tempfile.TemporaryDirectory(prefix="pool-") as name:
+        draw(Path(name), 1)
+        requests = [Request(f"images/{i % 500}.jpg") for i in range(arguments.count)]
+        for size in (32, 224):
+            config = IngestConfig(size=size)
+            ways = [
+                partial(alone, source=Source(name, config.max_bytes), config=config),
+                partial(ours, folder=name, config=config),
+                partial(pebble, folder=name, config=config),
+            ]
+            least = [min(milliseconds(way, requests) for _ in range(3)) for way in ways]
+            print(f"| 300×225 to {size} | {' | '.join(f'{value:.2f}' for value in least)} |", flush=True)
+            tell(
+                f"decode in 2 processes, 300×225 to {size}",
+                "CPU ms an image",
+                least[1],
+                "pebble",
+                least[2],
+                False,
+            )
+
+
+if __name__ == "__main__":
+    main()
