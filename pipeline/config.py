@@ -62,11 +62,11 @@ class IngestConfig:
     deadline_seconds: float = fetching(60.0)
     """For one try as a whole, redirects and body included."""
     fetches: int = operational(64)
-    """Fetches under way at once in one worker."""
+    """Requests under way at once in one task; on this machine one task fetches everything."""
     host_fetches: int = operational(4)
-    """Of these, at most so many from one host."""
+    """Requests under way at once to one host, in the whole run."""
     host_per_second: float = operational(10.0)
-    """Requests to one host a second, at most, from one worker; 0: no limit."""
+    """Requests to one host per second, at most, in the whole run; 0: no limit."""
     tries: int = fetching(3)
     """After 429, 5xx or a broken connection it is tried again, so often in all, …"""
     max_wait_seconds: float = fetching(60.0)

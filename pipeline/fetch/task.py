@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 from pyarrow import compute as pc
@@ -39,6 +39,15 @@ _FETCHED = [field.name for field in FETCHED.schema]
 _NO_REQUESTS = REQUESTS.empty_table()
 
 
+Part = tuple[Key, str, pa.Table]
+"""What one task leaves to another: its key, and a table of a kind."""
+Position = Literal["first", "other", "last"]
+"""Of a round of tasks among all rounds."""
+FIRST: Position = "first"
+OTHER: Position = "other"
+LAST: Position = "last"
+
+
 @dataclass(frozen=True)
 class Terms:
     """What all tasks of a run have in common.
@@ -60,51 +69,70 @@ class Terms:
 
 @dataclass
 class Results:
-    """Rows of the table `fetched`, work for the next round of tasks by key, and metrics."""
+    """Rows of the table `fetched`, parts for tasks of later rounds, and metrics."""
 
     rows: list[pa.Table]
-    later: list[tuple[Key, str, pa.Table]]
+    shares: list[Part]
+    redirects: list[Part]
     counts: Counter[str]
 
 
 def run_task(
-    key: Key, parts: dict[str, list[pa.Table]], terms: Terms, last: bool, done: Callable[[int], None]
+    key: Key, parts: dict[str, list[pa.Table]], terms: Terms, position: Position, done: Callable[[int], None]
 ) -> Results:
     """Fetch what one task is responsible for.
 
-    parts: tables by kind: "wanted", "known", "requests", "policies". last: this is the only task of the last round, so
-    it follows every redirect itself. done: called with the number of URLs that are finished.
+    parts: tables by kind: "wanted", "known", "requests", "policies". position: FIRST tasks leave large hosts to shares;
+    the LAST one is alone in its round, so it follows every redirect itself. done: called with the number of URLs that
+    are finished.
     """
-    journal = Journal(terms.folder, f"{terms.run:06d}-{_digest(key)}", terms.rules)
-    rows, asked = _from_known(key, parts, terms)
-    results = Results([rows] if rows.num_rows else [], [], Counter({"url.known": rows.num_rows}))
-    done(rows.num_rows)
-    requests = pa.concat_tables([asked, *parts.get("requests", [])])
-    if terms.cut and key[1] == "" and not last:
-        requests, results.later = _cut(key, requests, terms)
+    name = f"{terms.run:06d}-{_digest(key, position)}"
+    # An earlier attempt at this task, in the same run, has left journals of the same name.
+    earlier = [
+        read_journal(terms.folder, each) for each in sorted(files.names(terms.folder, f"{name}-*{JOURNAL}"))
+    ]
+    parts = {**parts, "known": [*parts.get("known", []), *earlier]}
+    rows, asked = _from_known(parts, terms)
+    repeated, requests = _from_earlier(earlier, parts.get("requests", []))
+    results = Results([part for part in (rows, repeated) if part.num_rows], [], [], Counter())
+    results.counts["url.known"] = rows.num_rows + repeated.num_rows
+    done(results.counts["url.known"])
+    if terms.cut and position == FIRST:
+        asked, results.shares = _cut(key, asked, terms)
+    requests = pa.concat_tables([asked, requests])
     if requests.num_rows:
         policies = tuple(Policy(**row) for table in parts.get("policies", []) for row in table.to_pylist())
         digests = requests.filter(pc.is_valid(requests["digest"])).select(["url", "digest"])
         task = Task(
             terms.config,
             Limits.of(terms.config, key[2], key[3]),
-            (lambda _: True) if last else _responsible(key, terms.groups),
+            (lambda _: True) if position == LAST else _responsible(key, terms.groups),
             policies,
             dict(zip(*digests.to_pydict().values(), strict=True)) if not terms.retry else {},
             done,
         )
+        journal = Journal(terms.folder, name, terms.rules)
         try:
             outcome = fetch_all(_requests(requests), task, journal)
         finally:
             journal.close()
         results.rows += outcome.tables()
-        results.later += _by_group(outcome.elsewhere, task.digests, terms.groups)
-    results.counts.update(journal.counts)
+        results.redirects = list(_by_group(outcome.elsewhere, task.digests, terms.groups))
+        results.counts.update(journal.counts)
     return results
 
 
-def _digest(key: Key) -> str:
-    return hashlib.sha256(repr(key).encode()).hexdigest()[:8]
+def _digest(key: Key, position: Position) -> str:
+    return hashlib.sha256(repr((key, position)).encode()).hexdigest()[:8]
+
+
+def _from_earlier(earlier: list[pa.Table], requests: list[pa.Table]) -> tuple[pa.Table, pa.Table]:
+    """Split requests into rows that an earlier attempt at the same task has recorded, and the others."""
+    asked = pa.concat_tables([_NO_REQUESTS, *requests])
+    known = latest(pa.concat_tables([KNOWN.empty_table(), *earlier]))
+    known = known.filter(pc.is_in(known["url"], asked["url"].combine_chunks()))
+    left = asked.filter(pc.invert(pc.is_in(asked["url"], known["url"].combine_chunks())))
+    return known.select(_FETCHED).cast(FETCHED.schema), left
 
 
 def _responsible(key: Key, groups: int) -> Callable[[str], bool]:
@@ -114,17 +142,13 @@ def _responsible(key: Key, groups: int) -> Callable[[str], bool]:
     return lambda other: groups_of([other], groups) == [group]
 
 
-def _from_known(key: Key, parts: dict[str, list[pa.Table]], terms: Terms) -> tuple[pa.Table, pa.Table]:
+def _from_known(parts: dict[str, list[pa.Table]], terms: Terms) -> tuple[pa.Table, pa.Table]:
     """Split what is wanted into rows that are known and requests."""
     wanted = pa.concat_tables([WANTED.empty_table(), *parts.get("wanted", [])])
     if not wanted.num_rows:
         return FETCHED.schema.empty_table(), _NO_REQUESTS
     wanted = wanted.group_by("url").aggregate([("again", "max")]).sort_by("url")
-    # An earlier attempt at this task, in the same run, has left journals of the same name.
-    mine = sorted(files.names(terms.folder, f"{terms.run:06d}-{_digest(key)}-*{JOURNAL}"))
-    known = pa.concat_tables(
-        [KNOWN.empty_table(), *parts.get("known", []), *(read_journal(terms.folder, name) for name in mine)]
-    )
+    known = pa.concat_tables([KNOWN.empty_table(), *parts["known"]])
     known = latest(known.filter(pc.is_in(known["url"], wanted["url"].combine_chunks())))
     valid = pc.if_else(
         pc.is_valid(known["code"]),
@@ -169,12 +193,12 @@ def _intact(rows: pa.Table, folder: str) -> pa.Array:
     return pa.array(result, pa.bool_())
 
 
-def _cut(key: Key, requests: pa.Table, terms: Terms) -> tuple[pa.Table, list[tuple[Key, str, pa.Table]]]:
+def _cut(key: Key, requests: pa.Table, terms: Terms) -> tuple[pa.Table, list[Part]]:
     """Take the hosts that are too large for one task out of `requests`: each becomes shares for the next round."""
     by_host: defaultdict[str, list[int]] = defaultdict(list)
     for number, url in enumerate(requests["url"].to_pylist()):
         by_host[key_of(url)].append(number)
-    later: list[tuple[Key, str, pa.Table]] = []
+    later: list[Part] = []
     for host, numbers in by_host.items():
         if share_count(len(numbers), terms.config) == 1:
             continue
@@ -198,9 +222,7 @@ def _requests(table: pa.Table) -> Iterator[Request]:
         yield Request(row["url"], row["target"] or "", row["hops"], asked)
 
 
-def _by_group(
-    requests: Sequence[Request], digests: dict[str, str], groups: int
-) -> Iterable[tuple[Key, str, pa.Table]]:
+def _by_group(requests: Sequence[Request], digests: dict[str, str], groups: int) -> Iterable[Part]:
     """Send redirected requests to the groups of the hosts that they lead to."""
     rows: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
     for request, group in zip(requests, groups_of([key_of(r.target) for r in requests], groups), strict=True):

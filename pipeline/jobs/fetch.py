@@ -1,8 +1,9 @@
 """The fetch job: URLs of the lists → what became of each, and stored bodies. The only stage that uses the network.
 
-Tasks are groups of hosts, so that the limits per host hold for the whole run (pipeline/fetch/groups.py). What a task
-may not ask itself goes to the next round: shares of hosts that are too large for one task, and redirects to hosts of
-other groups. The last round is a single task, which follows all redirects that are left.
+Tasks are groups of hosts, so that the limits per host hold for the whole run (pipeline/fetch/groups.py). Nobody asks a
+host in a round in which another task is responsible for it: first come the groups, then the shares of hosts that are
+too large for one task, then the redirects that led to hosts of other groups, by group. The last round is a single task,
+which follows all redirects that are left.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from pipeline.config import BuildConfig
 from pipeline.fetch.fetcher import key_of
 from pipeline.fetch.groups import Key, group_count, groups_of
 from pipeline.fetch.journal import BODIES, JOURNAL, fetch_rules, next_run, read_journal
-from pipeline.fetch.task import WANTED, Terms, run_task
+from pipeline.fetch.task import FIRST, LAST, OTHER, WANTED, Position, Terms, run_task
 from pipeline.ingest.lists import count_rows, has_urls, list_paths, named_lists
 from pipeline.ingest.rows import check_rows
 from pipeline.jobs.tables import CommitTable, Written, pack, unpack
@@ -39,7 +40,6 @@ from schemas.fetched import FETCHED
 from schemas.retrieval import RETRIEVAL_LIST
 
 URLS_PER_SHARD = 1 << 16
-ROUNDS = 3
 
 
 def drop_bodies(output: str) -> None:
@@ -149,21 +149,17 @@ class FetchUrls(beam.PTransform):
             | "SpreadJournals" >> beam.Reshuffle()
             | "ReadJournal" >> beam.FlatMap(read_known, self.terms.folder, groups)
         )
-        work, rows = (wanted, known) | "WantedAndKnown" >> beam.Flatten(), []
-        # On one machine there is one group, and nothing is left to others.
-        for number in range(1, ROUNDS + 1) if groups > 1 or self.terms.cut else [ROUNDS]:
-            done = (
-                work
-                | f"Gather{number}" >> beam.GroupByKey()
-                | f"Fetch{number}"
-                >> beam.ParDo(RunTask(self.terms, self.buckets, last=number == ROUNDS)).with_outputs(
-                    "later", main="rows"
-                )
-            )
-            rows.append(done.rows)
-            work = done.later
-            if number == ROUNDS - 1:
-                work |= "Together" >> beam.Map(lambda element: ((0, "", 0, 1), element[1]))
+        work = (wanted, known) | "WantedAndKnown" >> beam.Flatten()
+        if groups == 1 and not self.terms.cut:  # on one machine a single task does it all
+            rows = [self._round("Everything", work, LAST).rows]
+        else:
+            of_groups = self._round("Groups", work, FIRST)
+            of_shares = self._round("Shares", of_groups.shares, OTHER)
+            elsewhere = (of_groups.redirects, of_shares.redirects) | "Elsewhere" >> beam.Flatten()
+            of_redirects = self._round("Redirects", elsewhere, OTHER)
+            left = of_redirects.redirects | "Together" >> beam.Map(lambda part: ((0, "", 0, 1), part[1]))
+            rest = self._round("Rest", left, LAST)
+            rows = [done.rows for done in (of_groups, of_shares, of_redirects, rest)]
         _ = (
             rows
             | "Rows" >> beam.Flatten()
@@ -171,6 +167,12 @@ class FetchUrls(beam.PTransform):
             | "WriteBucket" >> beam.ParDo(WriteBucket(self.folder, self.buckets))
             | "Commit" >> CommitTable(self.folder, FETCHED.name, self.about)
         )
+
+    def _round(self, name: str, work: beam.PCollection, position: Position) -> Any:
+        """Run a round of tasks: (key, part) → rows, and parts for later rounds."""
+        task = beam.ParDo(RunTask(self.terms, self.buckets, position))
+        gathered = work | f"Gather{name}" >> beam.GroupByKey()
+        return gathered | f"Fetch{name}" >> task.with_outputs("shares", "redirects", main="rows")
 
 
 def read_urls(
@@ -200,10 +202,10 @@ def _by_group(rows: pa.Table, kind: str, groups: int) -> Iterator[tuple[Key, tup
 
 
 class RunTask(beam.DoFn):
-    """Run one task; output rows of `fetched` by the bucket of their URL, and, as "later", work for the next round."""
+    """Run one task; output rows of `fetched` by the bucket of their URL, and "shares" and "redirects" for later rounds."""
 
-    def __init__(self, terms: Terms, buckets: int, last: bool) -> None:
-        self.terms, self.buckets, self.last = terms, buckets, last
+    def __init__(self, terms: Terms, buckets: int, position: Position) -> None:
+        self.terms, self.buckets, self.position = terms, buckets, position
 
     @timed
     def process(self, element: tuple[Key, Iterable[tuple[str, bytes]]]) -> Iterator[Any]:
@@ -212,11 +214,12 @@ class RunTask(beam.DoFn):
         parts: defaultdict[str, list[pa.Table]] = defaultdict(list)
         for kind, data in packed:
             parts[kind].append(unpack(data))
-        results = run_task(key, parts, self.terms, self.last, advance)
+        results = run_task(key, parts, self.terms, self.position, advance)
         for name, amount in results.counts.items():
             count(name, amount)
-        for key, kind, table in results.later:
-            yield beam.pvalue.TaggedOutput("later", (key, (kind, pack(table))))
+        for name, later in (("shares", results.shares), ("redirects", results.redirects)):
+            for key, kind, table in later:
+                yield beam.pvalue.TaggedOutput(name, (key, (kind, pack(table))))
         for rows in results.rows:
             for index, part in by_bucket(rows, self.buckets, shard_keys(rows)):
                 yield index, pack(part)

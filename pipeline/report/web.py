@@ -53,6 +53,7 @@ def speed_table(build: str) -> Table:
     """What the last run of each stage took."""
     rows = []
     for stage, counted in {
+        "fetch": ("url.asked", "URLs"),
         "ingest": ("retrieval.rows_in", "rows"),
         "label": ("verdict.votes_in", "votes"),
         "dedupe": ("duplicate.image_pairs", "pairs of pictures"),

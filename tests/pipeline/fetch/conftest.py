@@ -16,7 +16,7 @@ from pipeline import files
 from pipeline.config import IngestConfig
 from pipeline.fetch import web as web_module
 from pipeline.fetch.journal import next_run, read_journal
-from pipeline.fetch.task import WANTED, Terms, run_task
+from pipeline.fetch.task import LAST, WANTED, Terms, run_task
 from pipeline.fetch.web import TDM_FILE
 from pipeline.rejections import Asked, Rejected
 
@@ -138,8 +138,9 @@ class Get:
         )
         wanted = pa.table([urls, [again] * len(urls)], schema=WANTED)
         known = [read_journal(str(self.folder), name) for name in journals]
-        results = run_task((0, "", 0, 1), {"wanted": [wanted], "known": known}, terms, True, lambda _: None)
-        assert not results.later
+        results = run_task((0, "", 0, 1), {"wanted": [wanted], "known": known}, terms, LAST, lambda _: None)
+        assert not results.shares
+        assert not results.redirects
         return pa.concat_tables(results.rows)
 
     def _result(self, row: dict[str, Any]) -> Fetched | Rejected:

@@ -57,16 +57,24 @@ class _Answers(asyncio.Protocol):
             counts.now[name] += 1
             counts.most[name] = max(counts.most[name], counts.now[name])
             (counts.policies if path in POLICIES else counts.bodies)[name] += 1
-            asyncio.get_running_loop().call_later(LATENCY, self._answer, name, path in POLICIES)
+            port = host.rpartition(b":")[2]
+            asyncio.get_running_loop().call_later(LATENCY, self._answer, name, path, port)
 
-    def _answer(self, name: str, is_policy: bool) -> None:
+    def _answer(self, name: str, path: bytes, port: bytes) -> None:
+        """Answer with a body; /to/HOST/PATH redirects to another host; there are no policy files."""
         self.counts.now[name] -= 1
-        status = (
-            b"404 Not Found\r\nContent-Length: 0\r\n\r\n"
-            if is_policy
-            else b"200 OK\r\nContent-Length: 4\r\n\r\nbody"
-        )
-        self.transport.write(b"HTTP/1.1 " + status)  # type: ignore[attr-defined]
+        if path in POLICIES:
+            answer = b"404 Not Found\r\nContent-Length: 0\r\n\r\n"
+        elif path.startswith(b"/to/"):
+            _, _, host, rest = path.split(b"/", 3)
+            answer = b"302 Found\r\nLocation: http://%s:%s/%s\r\nContent-Length: 0\r\n\r\n" % (
+                host,
+                port,
+                rest,
+            )
+        else:
+            answer = b"200 OK\r\nContent-Length: 4\r\n\r\nbody"
+        self.transport.write(b"HTTP/1.1 " + answer)  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pipeline.config import IngestConfig
 from pipeline.fetch.fetcher import key_of
 from pipeline.fetch.groups import TASK_RATE, group_count, groups_of, share_count
 from pipeline.fetch.hosts import Limits
-from pipeline.fetch.task import WANTED, Terms, run_task
+from pipeline.fetch.task import LAST, OTHER, WANTED, Terms, run_task
 from tests.pipeline.fetch.conftest import FETCHING, Request, Web
 
 
@@ -69,9 +69,12 @@ def wanted(*urls: str) -> dict[str, list[pa.Table]]:
     return {"wanted": [pa.table([list(urls), [False] * len(urls)], schema=WANTED)]}
 
 
-def work(key: tuple, parts: dict[str, list[pa.Table]], given_: Terms, last: bool = False):
-    results = run_task(key, parts, given_, last, lambda _: None)
-    return pa.concat_tables([*results.rows]).to_pylist() if results.rows else [], results.later
+def work(key: tuple, parts: dict[str, list[pa.Table]], given_: Terms, position: Position = FIRST):
+    results = run_task(key, parts, given_, position, lambda _: None)
+    return pa.concat_tables([*results.rows]).to_pylist() if results.rows else [], [
+        *results.shares,
+        *results.redirects,
+    ]
 
 
 def test_a_redirect_to_a_host_of_another_group_is_left_to_it(
@@ -89,7 +92,7 @@ def test_a_redirect_to_a_host_of_another_group_is_left_to_it(
     ((key, kind, table),) = later
     assert (key, kind) == ((there, "", 0, 1), "requests")
     assert web.asked == ["/start", "/next"]
-    (row,), later = work(key, {"requests": [table]}, given_)
+    (row,), later = work(key, {"requests": [table]}, given_, OTHER)
     assert later == []
     assert web.asked == ["/start", "/next", "/end"]
     assert (row["url"], row["code"], row["host"], row["attempts"]) == (url, None, "127.0.0.1", 1)
@@ -113,7 +116,7 @@ def test_redirects_between_groups_have_the_same_limit_as_others(
             parts = {"requests": [table]}
     assert [row["code"] for row in rows] == ["too_many_redirects"]
     assert web.asked == [f"/{i}" for i in range(6)]
-    rows, later = work((0, "", 0, 1), wanted(web.url("/0")), terms(tmp_path / "last", 256), last=True)
+    rows, later = work((0, "", 0, 1), wanted(web.url("/0")), terms(tmp_path / "last", 256), position=LAST)
     assert [row["code"] for row in rows] == ["too_many_redirects"]
     assert not later
 
@@ -145,7 +148,7 @@ def test_a_large_host_is_cut_and_its_policies_are_asked_for_once(
         for other, kind, table in later:
             if other == key:
                 parts.setdefault(kind, []).append(table)
-        rows, more = work(key, parts, given_)
+        rows, more = work(key, parts, given_, OTHER)
         assert not more
         found += rows
     assert {row["url"]: row["code"] for row in found} == {
@@ -153,3 +156,25 @@ def test_a_large_host_is_cut_and_its_policies_are_asked_for_once(
     }
     assert sorted(web.asked) == sorted(f"/{i}" for i in range(14))
     assert policies == ["/robots.txt"]
+
+
+def test_a_redirect_to_a_host_that_is_cut_waits_for_its_shares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the task of the redirect and the shares would ask the host at once, each as often as all of them may."""
+    from pipeline.__main__ import main
+    from pipeline.fetch import groups
+    from tests.pipeline.fetch.counting import counting_server, write_world
+
+    monkeypatch.setattr(groups, "URLS_PER_GROUP", 10)
+    monkeypatch.setattr(groups, "URLS_PER_SHARE", 20)
+    monkeypatch.setattr(groups, "TASK_RATE", 10.0)
+    two = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    with counting_server() as (port, counts):
+        large = [f"http://127.0.0.1:{port}/{i}" for i in range(60)]
+        redirected = [f"http://127.0.0.{9 + i}:{port}/to/127.0.0.1/{100 + i}" for i in range(30)]
+        config = write_world(tmp_path / "lists", [*large, *redirected], 3, 30)
+        assert main(["fetch", "--config", str(config), "--output", str(tmp_path / "out"), *two]) == 0
+    assert counts.bodies["127.0.0.1"] == 90
+    assert counts.most["127.0.0.1"] <= 3
+    assert counts.most_in_a_second("127.0.0.1") <= 31
