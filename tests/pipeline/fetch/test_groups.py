@@ -13,7 +13,7 @@ from pipeline.config import IngestConfig
 from pipeline.fetch.fetcher import key_of
 from pipeline.fetch.groups import TASK_RATE, group_count, groups_of, share_count
 from pipeline.fetch.hosts import Limits
-from pipeline.fetch.task import LAST, OTHER, WANTED, Terms, run_task
+from pipeline.fetch.task import FIRST, LAST, OTHER, WANTED, Position, Terms, run_task
 from tests.pipeline.fetch.conftest import FETCHING, Request, Web
 
 
