@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import IO, TypeVar
 
 from pipeline.config import IngestConfig
@@ -34,6 +34,29 @@ TRIES_WHEN_KILLED = 2  # SIGKILL comes from outside: from the kernel when memory
 # Without these, glibc returns the memory of each picture to the system and asks for it again: twice the CPU time.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 EXTERNAL = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold back Ctrl-C while a process is started, which would be lost track of; processes never get it themselves.
+
+    The mask is inherited by the new process. It does not hold for other threads, and if one of them receives the
+    signal, Python raises KeyboardInterrupt in the main thread all the same: hence the handler.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    handler = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread() and callable(handler)
+    received: list[int] = []
+    if is_main:
+        signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if received:
+            signal.raise_signal(signal.SIGINT)
 
 
 class _Decoder:
@@ -123,12 +146,8 @@ class DecodePool:
                 self._add()
 
     def _add(self) -> None:
-        # Ctrl-C is for this process alone, and not while it would lose track of a new one. The mask is inherited.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        try:
+        with _uninterrupted():
             self._decoders.append(_Decoder(self._source, self._config))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def make_all(self, requests: Iterable[tuple[Key, Request]]) -> Iterator[tuple[Key, Answer]]:
         """Make pictures; yield each key with its answer, in the order in which they are finished.

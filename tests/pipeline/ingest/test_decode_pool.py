@@ -214,3 +214,31 @@ def test_ctrl_c_is_for_the_parent(folder: Path) -> None:
         next(answers)
         os.kill(pool._decoders[0].pid, signal.SIGINT)
         assert len(list(answers)) == COUNT - 1
+
+
+def test_ctrl_c_that_another_thread_receives_while_a_process_starts_comes_after_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = subprocess.Popen
+
+    def start(*args: object, **kwargs: object) -> subprocess.Popen:
+        thread = threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # which the thread inherits
+        thread.start()
+        thread.join()
+        process = real(*args, **kwargs)  # type: ignore[call-overload]
+        started.append(process)
+        return process
+
+    started: list[subprocess.Popen] = []
+    monkeypatch.setattr(subprocess, "Popen", start)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with closing(DecodePool(str(folder), IngestConfig(size=16), 1)) as pool:
+            with pytest.raises(KeyboardInterrupt):
+                pool.start()
+            assert [decoder.pid for decoder in pool._decoders] == [process.pid for process in started]
+        assert len(started) == 1
+        assert started[0].returncode is not None
+    finally:
+        signal.signal(signal.SIGINT, before)
