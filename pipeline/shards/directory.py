@@ -107,7 +107,7 @@ def read_whole_bucket(folder: str, index: int, count: int, schema: pa.Schema) ->
 
 
 def _read(path: str, columns: Sequence[str] | None) -> pa.Table:
-    with files.open_read(path) as file:
+    with _open(path) as file:
         try:
             return parquet.read_table(file, columns=list(columns) if columns else None)
         except pa.ArrowInvalid as error:
@@ -115,3 +115,17 @@ def _read(path: str, columns: Sequence[str] | None) -> pa.Table:
             raise DataError(
                 f"{path}: no table of this version ({seen}); run the stage that writes it again"
             ) from error
+
+
+def _open(path: str) -> Any:
+    """Open a shard for reading; a local one as a file of Arrow's own.
+
+    Arrow's threads give a file of Python's back when they have read it. If the process ends at that moment, the thread
+    that waits for the interpreter ends the process with an abort.
+    """
+    if "://" in path:
+        return files.open_read(path)
+    try:
+        return pa.OSFile(path)
+    except OSError:
+        return files.open_read(path)  # which says what is wrong
