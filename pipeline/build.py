@@ -62,7 +62,7 @@ def run(
 
 
 def _bodies_needed(config: BuildConfig, output: str, stages: Sequence[str]) -> bool:
-    """Whether the ingest stage is going to read stored bodies, or whoever fetches without ingesting."""
+    """Whether stored bodies are going to be read: by the ingest stage now, or after a run of fetch alone."""
     return "ingest" not in stages or not ingest.is_up_to_date(config, output)
 
 

@@ -31,7 +31,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True)
 class Answer:
-    """A body, from its first byte, and what came with it; whoever takes it closes the body."""
+    """A body, from its first byte, and what came with it. The caller closes the body."""
 
     body: IO[bytes]
     asked: Asked

@@ -45,9 +45,9 @@ class Tools:
 def ingest_images(wanted: pa.Table, tools: Tools, rejected: dict[str, Rejected]) -> Iterator[pa.Table]:
     """Yield image tables for `wanted`, which has one line per image; add the others to `rejected`, by image id.
 
-    Encoded pictures wait in a temporary file until the last one is finished, so memory holds a few of them at a time. A
-    picture is fingerprinted as it will be read again, from its stored bytes: what a network sees is what is compared,
-    and whoever has the shards can repeat it.
+    Encoded pictures wait until the last one is finished: up to SPOOL_BYTES in memory, the rest in a temporary file. A
+    picture is fingerprinted as it is stored, so the comparison sees what a network sees, and can be repeated from the
+    shards.
     """
     lines: list[Line] = wanted.to_pylist()
     with SpooledTemporaryFile(SPOOL_BYTES) as spool:

@@ -35,7 +35,7 @@ class Picture:
 
     encoded: bytes
     thumbnail: Thumbnail
-    """Of the picture as it will be read again, so that whoever has the shards can repeat the fingerprints."""
+    """Of the stored picture, so that the fingerprints can be repeated from the shards."""
     seen: dict[str, Any]
     """Columns of the image table."""
 
