@@ -1,8 +1,8 @@
 """Decode in a small pool of processes, so that no picture can harm anything but itself.
 
 A picture that crashes its process, or takes longer than the deadline, is a rejection at once; its neighbors are neither
-lost nor decoded twice. Libraries were tried (benchmarks/decode_pool.py): a task of pebble's costs twice as much CPU as a
-request here, and loky gives up the whole pool, and the pictures at work in it, when one process dies.
+lost nor decoded twice. Libraries were tried: pebble takes twice the CPU time (benchmarks/decode_pool.py), and loky ends
+the whole pool, with all pictures in it, when one process dies.
 """
 
 import atexit
@@ -83,7 +83,7 @@ class _Decoder:
             self._requests.write(greeting(source, config))
         self.is_ready = False
         self.waiting: deque[tuple[object, Request]] = deque()
-        self.since = 0.0  # when the first of them was begun
+        self.since = 0.0  # when the process started on the first of them
         self._buffer = bytearray()
 
     @property
