@@ -152,7 +152,7 @@ def join(count: int, radius: int, arguments: list[str]) -> None:
     from pipeline.dedupe.neighbours import Near, distinct, near_pairs
     from pipeline.jobs.near_hashes import SearchByJoin
     from pipeline.running.run import Work, run_job
-    from pipeline.shards import directory
+    from pipeline.shards import commit, directory
     from pipeline.shards.parquet import write_shard
     from schemas.image import IMAGES
 
@@ -163,13 +163,13 @@ def join(count: int, radius: int, arguments: list[str]) -> None:
         shards = [
             write_shard(
                 place,
-                directory.shard_name("part", i, len(parts)),
+                directory.shard_stem("part", i, len(parts)),
                 schema,
                 [pa.table({"phash": part}, schema)],
             )
             for i, part in enumerate(parts)
         ]
-        directory.commit(place, IMAGES.name, [shard for shard in shards if shard], {})
+        commit.commit(place, IMAGES.name, [shard for shard in shards if shard], {})
         output = Path(place) / "near.npy"
 
         def construct(pipeline: beam.Pipeline) -> None:

@@ -37,6 +37,7 @@ from pipeline.ingest.source import Source
 from pipeline.keyed_hash import bucket_count, by_bucket
 from pipeline.records import read_records
 from pipeline.shards import directory
+from pipeline.shards.commit import publish
 from pipeline.shards.parquet import write_shard
 from schemas.image import IMAGES
 from schemas.retrieval import RETRIEVAL, RETRIEVAL_LIST
@@ -83,13 +84,16 @@ class InThisProcess:
 def work_on(bucket: tuple[int, list[pa.Table]], config: BuildConfig, output: str, buckets: int) -> int:
     """One bucket, from rows to its shards; returns its images."""
     index, parts = bucket
-    name = directory.shard_name("part", index, buckets)
+    stem = directory.shard_stem("part", index, buckets)
     rows, _ = resolve_rows(pa.concat_tables([RETRIEVAL.schema.empty_table(), *parts]))
     pool = cast(DecodePool, InThisProcess(config))
     tables = ingest_images(distinct_images(rows), Tools(pool, config.ingest, config.source, output), {})
-    shard = write_shard(f"{output}/images", name, IMAGES.schema, tables)
-    write_shard(f"{output}/retrievals", name, RETRIEVAL.schema, [rows])
-    return shard.rows if shard else 0
+    shard = write_shard(f"{output}/images", stem, IMAGES.schema, tables)
+    retrievals = write_shard(f"{output}/retrievals", stem, RETRIEVAL.schema, [rows])
+    for folder, staged in (("images", shard), ("retrievals", retrievals)):
+        if staged:
+            publish(f"{output}/{folder}", "any", [staged], {})
+    return shard.shard.rows if shard else 0
 
 
 def plain_loop(config_file: str, output: str) -> None:

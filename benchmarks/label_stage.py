@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from pipeline.ingest.rows import IMAGES_PER_SHARD, SMALLEST_BUCKETS
 from pipeline.keyed_hash import bucket, bucket_count, place
-from pipeline.shards import directory
+from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.retrieval import RETRIEVAL
 from schemas.vote import VOTE
@@ -55,7 +55,6 @@ def write_retrievals(folder: str, questions: int) -> None:
     count = bucket_count(questions, IMAGES_PER_SHARD, SMALLEST_BUCKETS)
     order = np.argsort(places)
     ends = np.searchsorted(bucket(places[order], count), np.arange(count + 1))
-    directory.open_for_writing(folder)
     shards = []
     for index in range(count):
         here = order[ends[index] : ends[index + 1]]
@@ -65,9 +64,9 @@ def write_retrievals(folder: str, questions: int) -> None:
             "source": ["web"] * len(here),
         }
         table = RETRIEVAL.conform(pa.table(rows), folder)
-        name = directory.shard_name("part", index, count)
-        shards.append(write_shard(folder, name, RETRIEVAL.schema, [table]))
-    directory.commit(folder, RETRIEVAL.name, [shard for shard in shards if shard], {"buckets": count})
+        stem = directory.shard_stem("part", index, count)
+        shards.append(write_shard(folder, stem, RETRIEVAL.schema, [table]))
+    commit.commit(folder, RETRIEVAL.name, [shard for shard in shards if shard], {"buckets": count})
 
 
 def write_votes(folder: Path, questions: int) -> list[str]:

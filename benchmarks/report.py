@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipeline.report.html import write_report
 from pipeline.report.pictures import Pictures
 from pipeline.report.tables import Tables
-from pipeline.shards import directory
+from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from pipeline.view.gallery import Gallery
 from schemas.image import IMAGES
@@ -70,7 +70,7 @@ def make_build(folder: Path, count: int, picture_bytes: int = 8000) -> None:
     total = -(-count // SHARD)
     for index in range(total):
         ids = [f"image-{number:08d}" for number in range(index * SHARD, min(count, (index + 1) * SHARD))]
-        n, name = len(ids), directory.shard_name("part", index, total)
+        n, name = len(ids), directory.shard_stem("part", index, total)
         pictures = [{"bytes": b"\x89PNG" + rng.bytes(picture_bytes), "path": None} for _ in ids]
         known = {"image_id": ids, "image": pictures, "source": ["web"] * n, "format": ["PNG"] * n,
                  "width": [224] * n, "height": [224] * n, "bytes_in": [picture_bytes] * n, "sha256": ["0" * 64] * n}  # fmt: skip
@@ -89,7 +89,7 @@ def make_build(folder: Path, count: int, picture_bytes: int = 8000) -> None:
             )
     for table, written in shards.items():
         about = {"config": {"classes": CLASSES}, "inputs": {}, "buckets": total}
-        directory.commit(str(folder / "ingest" / table), table, written, about)
+        commit.commit(str(folder / "ingest" / table), table, written, about)
 
 
 def measure_view(count: int) -> None:

@@ -25,7 +25,7 @@ from PIL import Image
 
 from benchmarks.rows import tell
 from pipeline.keyed_hash import bucket, bucket_count, place
-from pipeline.shards import directory
+from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE
 from schemas.image import IMAGES
@@ -77,18 +77,17 @@ def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
         ("dedupe/duplicates", DUPLICATE, lambda _: [], {"dedupe": {"radius": 8, "confirm_radius": 64}}),
     ):
         path = str(output / folder)
-        directory.open_for_writing(path)
         shards = [
             write_shard(
                 path,
-                directory.shard_name("part", index, buckets),
+                directory.shard_stem("part", index, buckets),
                 kind.schema,
                 [kind.from_rows(rows(part))],
             )
             for index, part in enumerate(parts)
         ]
         counts = {"buckets": buckets, "counts": {}, "config": about}
-        directory.commit(path, kind.name, [shard for shard in shards if shard], counts)
+        commit.commit(path, kind.name, [shard for shard in shards if shard], counts)
     config = {
         "source": str(output), "classes": CLASSES, "clean": ["-"], "test": ["-"], "web": ["-"], "votes": ["-"],
         "noise": {"levels": LEVELS, "colours": ["red", "blue"]},

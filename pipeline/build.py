@@ -12,6 +12,7 @@ from pipeline.layout import Layout
 from pipeline.running.lock import held
 from pipeline.running.options import beam_options
 from pipeline.running.stage import StageResult, counts
+from pipeline.shards.commit import check_dataset_owned, check_owned
 from schemas.manifest import Manifest
 
 
@@ -44,6 +45,7 @@ def run(
     if "label" in stages:
         label.check_inputs(config)  # and a wrong vote file before hours of ingest
     with held(output):
+        _check_owned(Layout(output), stages)
         for name in stages:
             start = time.monotonic()
             done = jobs[name](config, output, beam_arguments, force)
@@ -54,11 +56,29 @@ def run(
             text = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in found.items() if count)
             made = f"{text} ({time.monotonic() - start:.1f} s)"
             say(f"{name:<7} {'up to date' if done.up_to_date else made}")
+            for note in done.notes:
+                say(f"{'':<7} {note}")
     if "split" in stages:
         dataset = Layout(output).dataset
         say(f"dataset {dataset}")
         result["dataset"] = dataset
     return result
+
+
+def _check_owned(layout: Layout, stages: Sequence[str]) -> None:
+    """Raise DataError if a folder that a stage is going to write holds files that no build has written."""
+    folders = {
+        "fetch": [layout.fetched],
+        "ingest": list(layout.ingest_tables.values()),
+        "label": list(layout.label_tables.values()),
+        "dedupe": [layout.duplicates],
+        "split": [layout.examples],
+    }
+    for name in stages:
+        for folder in folders[name]:
+            check_owned(folder)
+    if "split" in stages:
+        check_dataset_owned(layout.dataset, ())
 
 
 def _bodies_needed(config: BuildConfig, output: str, stages: Sequence[str]) -> bool:

@@ -63,6 +63,23 @@ def names(folder: str, pattern: str) -> list[str]:
     return []
 
 
+def entries(folder: str) -> dict[str, int | None]:
+    """Return the size in bytes of each file in a folder, by name, and None for each folder in it; {} if there is none."""
+    if _is_remote(folder):
+        found = remote.entries(folder).items()
+        return {name: int(facts["size"]) if facts["type"] == "file" else None for name, facts in found}
+    with suppress(*remote.NOT_THERE), os.scandir(folder) as listing:
+        return {entry.name: None if entry.is_dir() else _size_of(entry) for entry in listing}
+    return {}
+
+
+def _size_of(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except FileNotFoundError:  # a link that leads nowhere
+        return 0
+
+
 def folders_with(folder: str, name: str) -> list[str]:
     """List the names of the folders in a folder that contain a file of this name."""
     if _is_remote(folder):
@@ -191,6 +208,34 @@ def remove(path: str) -> None:
             os.remove(path)
 
 
+def remove_all(paths: Sequence[str]) -> None:
+    """Remove files, those that are there; remote ones concurrently."""
+    far = [path for path in paths if _is_remote(path)]
+    remote.remove_all(far)
+    for path in paths:
+        if not _is_remote(path):
+            remove(path)
+
+
+def remove_empty_folder(path: str) -> None:
+    """Remove a folder, if it is there and empty. Object stores have no folders to remove."""
+    if not _is_remote(path):
+        with suppress(OSError):
+            os.rmdir(path)
+
+
+def move(pairs: Sequence[tuple[str, str]]) -> None:
+    """Move files, given as pairs (from, to) on one file system, over whatever is there; remote ones concurrently.
+
+    Raises DataError if a file to be moved is missing.
+    """
+    remote.move([pair for pair in pairs if _is_remote(pair[0])])
+    for source, target in pairs:
+        if not _is_remote(source):
+            with _explained(source):
+                os.replace(source, target)
+
+
 def remove_folder(path: str) -> None:
     """Remove a folder with everything in it, if it is there."""
     if _is_remote(path):
@@ -229,6 +274,8 @@ def _replace_local(path: str) -> Iterator[IO[bytes]]:
     try:
         with open(temporary, "wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # after a power failure the name must not lead to missing bytes
         os.replace(temporary, path)
     except BaseException:
         remove(temporary)

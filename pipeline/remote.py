@@ -23,7 +23,7 @@ NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _READ_BYTES = 5 << 20  # about what a store sends in the time that one request takes
 _BUFFER_BYTES = 1 << 18
 _PART_BYTES = 16 << 20
-_DELETIONS = 16  # requests at a time
+_REQUESTS = 16  # at a time
 _CHECKSUMS = ("ETag", "md5Hash", "crc32c")  # S3, Cloud Storage, Cloud Storage for composite objects
 _TIMES = ("mtime", "modificationTime")  # hdfs, webhdfs
 
@@ -216,6 +216,29 @@ def remove(path: str) -> None:
         _remove(fs, key)
 
 
+def remove_all(paths: Sequence[str]) -> None:
+    """Remove files, those that are there, many at a time."""
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        list(pool.map(remove, paths))
+
+
+def move(pairs: Sequence[tuple[str, str]]) -> None:
+    """Move files, given as pairs (from, to), many at a time. Object stores copy them without sending the bytes here."""
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        list(pool.map(lambda pair: _move(*pair), pairs))
+
+
+def _move(source: str, target: str) -> None:
+    (fs, old), (_, new) = locate(source), locate(target)
+    with explained(source):
+        if source.partition("://")[0] in RENAMING:
+            _remove(fs, new)  # webhdfs renames over no file
+            fs.mv(old, new)
+        else:
+            fs.cp_file(old, new)
+            _remove(fs, old)
+
+
 def remove_folder(path: str) -> None:
     """Remove all objects whose names begin with the folder's and a slash, or the folder where there are folders."""
     fs, key = locate(path)
@@ -225,7 +248,7 @@ def remove_folder(path: str) -> None:
                 fs.rm(key, recursive=True)
             return
         # Not fs.rm, which takes * ? and [ in names as patterns, and on S3 passes over what it may not delete.
-        with suppress(FileNotFoundError), ThreadPoolExecutor(_DELETIONS) as pool:
+        with suppress(FileNotFoundError), ThreadPoolExecutor(_REQUESTS) as pool:
             base = key.rstrip("/") + "/"
             names = [name for name in fs.find(key) if name.startswith(base)]
             list(pool.map(lambda name: _remove(fs, name), names))

@@ -56,7 +56,7 @@ class Manifest:
             raise
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise DataError(
-                f"{where}: not a manifest ({type(error).__name__}: {error}); build it again with --force"
+                f"{where}: not a manifest ({type(error).__name__}: {error}); run the stage that writes it again"
             ) from error
         for shard in manifest.shards:
             if not _SHARD_NAME.fullmatch(shard.file):

@@ -14,14 +14,15 @@ from pipeline.dedupe.coverings import bit_masks
 from pipeline.dedupe.groups import find_duplicates
 from pipeline.dedupe.neighbours import Near
 from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory, hash_columns, hashes_of
-from pipeline.jobs.tables import CommitTable, Written
+from pipeline.jobs.tables import Commit, CommitTables, Written
 from pipeline.layout import Layout
 from pipeline.running.run import Work, run_job
 from pipeline.running.stage import Stage, StageResult, manifest_digest
-from pipeline.shards import directory
+from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE, TURNS
 from schemas.image import IMAGES
+from schemas.manifest import Shard
 
 INVOLVED = [
     "image_id", "source", "width", "height", "bytes_in", "sha256", "phash_256", "contrast", "sharpness",
@@ -35,7 +36,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     stage = Stage("dedupe", {"images": manifest_digest(images)}, config)
     up_to_date = not force and stage.is_done(place)
     if not up_to_date:
-        directory.open_for_writing(place)
+        commit.prepare(place)
         rows = directory.read_manifest(images).rows
         job = FindDuplicates(images, rows, config.dedupe, place, stage.about)
         hashes = rows * (len(TURNS) if config.dedupe.turns else 1)
@@ -62,18 +63,31 @@ class FindDuplicates(beam.PTransform):
             )
         else:
             search = SearchInMemory(self.images, self.config.radius, self.config.turns)
-        return (
+        found = (
             pipeline
             | "Search" >> search
             | "GatherNear" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
             | "Group" >> beam.Map(write_duplicates, self.images, self.rows, self.config, self.place)
-            | "Commit" >> CommitTable(self.place, DUPLICATE.name, self.about)
         )
+        checked = (
+            pipeline
+            | "ImageShards" >> beam.Create(directory.read_manifest(self.images).shards)
+            | "SpreadShards" >> beam.Reshuffle()
+            | "CheckDigest" >> beam.Map(check_shard, self.images)
+        )
+        commit = Commit({DUPLICATE.name: (self.place, DUPLICATE.name)}, self.about)
+        return (found, checked) | "Written" >> beam.Flatten() | CommitTables(commit)
+
+
+def check_shard(shard: Shard, folder: str) -> tuple[str, Written]:
+    """Check the digest of one shard of the images, of which the search reads a few columns only."""
+    directory.check_digest(folder, shard)
+    return DUPLICATE.name, Written()
 
 
 def write_duplicates(
     parts: Iterable[Near], images: str, rows: int, config: DedupeConfig, place: str
-) -> Written:
+) -> tuple[str, Written]:
     """Group what is near and write the table; the counts are the proof of what was compared."""
     near = Near.join(list(parts))
     table, pairs = find_duplicates(read_involved(images, near, config.turns), near, config)
@@ -85,8 +99,8 @@ def write_duplicates(
     )
     for reason, source in zip(table["reason"].to_pylist(), table["source"].to_pylist(), strict=True):
         counts[f"{reason}_{source}"] += 1
-    shard = write_shard(place, directory.shard_name("part", 0, 1), DUPLICATE.schema, [table])
-    return Written(shard, counts)
+    shard = write_shard(place, directory.shard_stem("part", 0, 1), DUPLICATE.schema, [table])
+    return DUPLICATE.name, Written(shard, counts)
 
 
 def read_involved(images: str, near: Near, turns: bool) -> pd.DataFrame:

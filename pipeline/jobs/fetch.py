@@ -25,7 +25,7 @@ from pipeline.fetch.journal import BODIES, JOURNAL, fetch_rules, next_run, read_
 from pipeline.fetch.task import FIRST, LAST, OTHER, WANTED, Position, Terms, run_task
 from pipeline.ingest.lists import count_rows, has_urls, list_paths, named_lists
 from pipeline.ingest.rows import check_rows
-from pipeline.jobs.tables import CommitTable, Written, pack, unpack
+from pipeline.jobs.tables import Commit, CommitTables, Written, pack, unpack
 from pipeline.keyed_hash import bucket_count, by_bucket, keyed_hash
 from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
@@ -34,7 +34,7 @@ from pipeline.running.options import is_local
 from pipeline.running.progress import advance
 from pipeline.running.run import Work, run_job
 from pipeline.running.stage import Stage, StageResult, counts
-from pipeline.shards import directory
+from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.fetched import FETCHED
 from schemas.retrieval import RETRIEVAL_LIST
@@ -91,7 +91,7 @@ def run(
             cut=not local,
         )
         again = _rows_to_retry(layout.rejections, retry)
-        directory.open_for_writing(layout.fetched)
+        commit.prepare(layout.fetched)
         buckets = bucket_count(urls, URLS_PER_SHARD)
         job = FetchUrls(
             named_lists(config), config.classes, terms, journals, again, layout.fetched, buckets, stage.about
@@ -165,7 +165,7 @@ class FetchUrls(beam.PTransform):
             | "Rows" >> beam.Flatten()
             | "GatherBucket" >> beam.GroupByKey()
             | "WriteBucket" >> beam.ParDo(WriteBucket(self.folder, self.buckets))
-            | "Commit" >> CommitTable(self.folder, FETCHED.name, self.about)
+            | CommitTables(Commit({FETCHED.name: (self.folder, FETCHED.name)}, self.about))
         )
 
     def _round(self, name: str, work: beam.PCollection, position: Position) -> Any:
@@ -231,17 +231,16 @@ class WriteBucket(beam.DoFn):
     def __init__(self, folder: str, buckets: int) -> None:
         self.folder, self.buckets = folder, buckets
 
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Written]:
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[str, Written]]:
         """Write the shard; its digest leaves out times, so that the same answers give the same digest."""
         index, parts = element
         rows = pa.concat_tables([unpack(part) for part in parts])
         rows = rows.take(pa.array(np.argsort(shard_keys(rows), kind="stable")))
-        shard = write_shard(
-            self.folder, directory.shard_name("part", index, self.buckets), FETCHED.schema, [rows]
-        )
+        stem = directory.shard_stem("part", index, self.buckets)
+        shard = write_shard(self.folder, stem, FETCHED.schema, [rows])
         counts = Counter(rows["code"].drop_null().to_pylist())
         counts["bodies"] = pc.count(rows["offset"]).as_py()
-        yield Written(shard, counts, content_digest(rows))
+        yield FETCHED.name, Written(shard, counts, content_digest(rows))
 
 
 def shard_keys(rows: pa.Table) -> np.ndarray:

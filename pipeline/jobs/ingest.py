@@ -8,8 +8,10 @@ themselves never cross a shuffle, and memory holds a batch of them.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import apache_beam as beam
@@ -32,7 +34,7 @@ from pipeline.ingest.rows import (
 )
 from pipeline.ingest.web_report import write_web_report
 from pipeline.jobs import fetch
-from pipeline.jobs.tables import CommitTable, Written, pack, unpack
+from pipeline.jobs.tables import Commit, CommitTables, Written, pack, unpack
 from pipeline.keyed_hash import bucket_count, by_bucket, keyed_hash, place
 from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
@@ -43,7 +45,7 @@ from pipeline.running.progress import advance
 from pipeline.running.rejection_limit import check_share
 from pipeline.running.run import Work, run_job
 from pipeline.running.stage import Stage, StageResult, counts
-from pipeline.shards import directory
+from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.errors import DataError
 from schemas.fetched import FETCHED
@@ -62,16 +64,15 @@ _OUTCOME_SOURCE = {"body_sha256": "sha256"}  # the other columns have the names 
 class Setup:
     """What all tasks of the job know.
 
-    folders: of the three tables. fetched: folder of the table `fetched`, of `url_buckets` buckets, or None where the
-    lists hold no URLs. bodies: folder of the stored bodies. decoders: processes that decode, in each worker process.
+    fetched: folder of the table `fetched`, of `url_buckets` buckets, or None where the lists hold no URLs.
+    decoders: processes that decode, in each worker process.
     """
 
     config: BuildConfig
-    folders: dict[str, str]
+    layout: Layout
     buckets: int
     fetched: str | None
     url_buckets: int
-    bodies: str
     decoders: int
 
 
@@ -97,30 +98,30 @@ def is_up_to_date(config: BuildConfig, output: str) -> bool:
 def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
     """Run the stage unless it is up to date.
 
-    Raises DataError if a list is unreadable, or if too many rows were rejected (they can be looked at then).
+    Raises DataError if a list is unreadable, or if too many rows were rejected; the tables are written all the same,
+    so that the rejections can be looked at.
     """
-    stage, places, paths = stage_of(config, output), Layout(output).ingest_tables, list_paths(config)
+    stage, layout, paths = stage_of(config, output), Layout(output), list_paths(config)
     up_to_date = not force and is_up_to_date(config, output)
     if not up_to_date:
-        versions = versions_digest(
-            config
-        )  # before anything is read: what changes meanwhile is seen by the next run
+        versions = versions_digest(config)  # what changes while the job runs is seen by the next run
         for path in paths.values():
             check_readable(path, RETRIEVAL_LIST)
         rows = sum(count_rows(path) for path in paths.values())
-        for folder in places.values():
-            directory.open_for_writing(folder)
+        for folder in layout.ingest_tables.values():
+            commit.prepare(folder)
+        fetched = directory.read_manifest(layout.fetched) if has_urls(config) else None
         setup = Setup(
             config,
-            places,
+            layout,
             bucket_count(rows, IMAGES_PER_SHARD, SMALLEST_BUCKETS),
-            Layout(output).fetched if has_urls(config) else None,
-            directory.read_manifest(Layout(output).fetched).about["buckets"] if has_urls(config) else 1,
-            Layout(output).bodies,
+            layout.fetched if fetched else None,
+            fetched.about["buckets"] if fetched else 1,
             decoders(beam_arguments, rows * SECONDS_PER_ROW),
         )
-        lists = named_lists(config)
-        job = IngestLists(lists, setup, stage.about)
+        job = IngestLists(
+            named_lists(config), setup, fetched, stage.about, partial(finish, config, layout, versions)
+        )
         work = Work("ingest", output, "rows", rows)
         pool = acquire(config.source, config.ingest, setup.decoders) if runs_here(beam_arguments) else None
         try:
@@ -130,16 +131,28 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         finally:
             if pool:
                 release(pool)
-        files.write_text(Layout(output).source_versions, json.dumps({"versions": versions}) + "\n")
-    manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
-    _check_nothing_lost(manifests)
-    if not up_to_date or not files.exists(Layout(output).web_report):
-        write_web_report(Layout(output))
+    manifests = {name: directory.read_manifest(folder) for name, folder in layout.ingest_tables.items()}
+    if up_to_date:
+        if not files.exists(layout.web_report):
+            write_web_report(layout)
+        check(config, layout, manifests)
     if not config.ingest.keep_fetched:
         fetch.drop_bodies(output)
-    rows_in, limit = counts(manifests["retrievals"])["rows_in"], config.ingest.max_rejected_share
-    check_share(manifests["rejections"], places["rejections"], rows_in, limit, "rows")
     return StageResult(manifests, up_to_date)
+
+
+def finish(config: BuildConfig, layout: Layout, versions: str, manifests: dict[str, Manifest]) -> None:
+    """Write what belongs to the committed tables, and check them. Raises DataError like `check`."""
+    files.write_text(layout.source_versions, json.dumps({"versions": versions}) + "\n")
+    write_web_report(layout)
+    check(config, layout, manifests)
+
+
+def check(config: BuildConfig, layout: Layout, manifests: dict[str, Manifest]) -> None:
+    """Raise DataError if rows were lost, or if more were rejected than the configuration allows."""
+    _check_nothing_lost(manifests)
+    rows_in, limit = counts(manifests["retrievals"])["rows_in"], config.ingest.max_rejected_share
+    check_share(manifests["rejections"], layout.rejections, rows_in, limit, "rows")
 
 
 def versions_digest(config: BuildConfig) -> str:
@@ -164,9 +177,17 @@ def _recorded(output: str) -> str | None:
 class IngestLists(beam.PTransform):
     """The whole stage as one transform, from a pipeline to three committed tables."""
 
-    def __init__(self, lists: list[tuple[str, str, str]], setup: Setup, about: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        lists: list[tuple[str, str, str]],
+        setup: Setup,
+        fetched: Manifest | None,
+        about: dict[str, Any],
+        finish: Callable[[dict[str, Manifest]], object],
+    ) -> None:
         super().__init__()
-        self.lists, self.setup, self.about = lists, setup, {**about, "buckets": setup.buckets}
+        self.lists, self.setup, self.fetched, self.finish = lists, setup, fetched, finish
+        self.about = {**about, "buckets": setup.buckets}
 
     def expand(self, pipeline: beam.Pipeline) -> None:
         """Lists → checked rows → rows with the outcome of their URL → by bucket: resolved, made, written."""
@@ -178,22 +199,23 @@ class IngestLists(beam.PTransform):
             | "CheckRows" >> beam.FlatMap(check_list, setup).with_outputs(URL_BUCKET, main=ROWS)
         )
         rows = checked[ROWS]
-        if setup.fetched:
+        if self.fetched:
+            shards = directory.by_bucket(self.fetched.shards, setup.url_buckets)
             outcomes = (
-                checked[URL_BUCKET]
-                | "GatherUrls" >> beam.GroupByKey()
+                {
+                    "rows": checked[URL_BUCKET],
+                    "shards": pipeline | "FetchedShards" >> beam.Create(list(shards.items())),
+                }
+                | "GatherUrls" >> beam.CoGroupByKey()
                 | "AttachOutcome" >> beam.FlatMap(attach_outcome, setup)
             )
             rows = (rows, outcomes) | "AllRows" >> beam.Flatten()
         written = (
-            rows
-            | "GatherBucket" >> beam.GroupByKey()
-            | "IngestBucket" >> beam.ParDo(IngestBucket(setup)).with_outputs(*TABLES)
+            rows | "GatherBucket" >> beam.GroupByKey() | "IngestBucket" >> beam.ParDo(IngestBucket(setup))
         )
-        for name, table in TABLES.items():
-            _ = written[name] | f"Commit{name.title()}" >> CommitTable(
-                setup.folders[name], table.name, self.about
-            )
+        folders = setup.layout.ingest_tables
+        tables = {name: (folders[name], table.name) for name, table in TABLES.items()}
+        _ = written | CommitTables(Commit(tables, self.about, self.finish))
 
 
 def check_list(source_name_path: tuple[str, str, str], setup: Setup) -> Iterator[Any]:
@@ -214,36 +236,40 @@ def check_list(source_name_path: tuple[str, str, str], setup: Setup) -> Iterator
             yield beam.pvalue.TaggedOutput(URL_BUCKET, (index, pack(rows)))
         rejected = pa.concat_tables([bad, malformed_rows(records.malformed)])
         if rejected.num_rows:
-            # Rows without a usable id belong nowhere; any bucket that is always there will do.
-            yield 0, (REJECTIONS, pack(rejected))
+            # Rows without a usable id have no bucket of their own: they are spread by their location in the list.
+            spread = keyed_hash(rejected["row"].to_pylist(), 0, "row")
+            for index, rows in by_bucket(rejected, setup.buckets, spread):
+                yield index, (REJECTIONS, pack(rows))
 
 
 def attach_outcome(
-    element: tuple[int, Iterable[bytes]], setup: Setup
+    element: tuple[int, dict[str, Iterable[Any]]], setup: Setup
 ) -> Iterator[tuple[int, tuple[str, bytes]]]:
     """Read one bucket of `fetched` and add to each row what became of its URL; yield rows by bucket of the image."""
     assert setup.fetched
-    index, parts = element
+    _, gathered = element
+    parts = list(gathered["rows"])
+    if not parts:
+        return
     rows = pa.concat_tables([unpack(part) for part in parts])
-    columns = [_OUTCOME_SOURCE.get(field.name, field.name) for field in OUTCOME]
-    found = directory.read_bucket(setup.fetched, index, setup.url_buckets, ["url", *columns])
-    fetched = pa.concat_tables(
-        [pa.schema([FETCHED.schema.field(name) for name in ["url", *columns]]).empty_table(), *found]
-    ).combine_chunks()
+    columns = ["url", *(_OUTCOME_SOURCE.get(field.name, field.name) for field in OUTCOME)]
+    schema = pa.schema([FETCHED.schema.field(name) for name in columns])
+    shards = chain.from_iterable(gathered["shards"])
+    fetched = directory.read_bucket(setup.fetched, shards, schema, check_digests=True)
     at = pc.index_in(rows["url"], fetched["url"])
     if at.null_count:
         url = rows.filter(pc.is_null(at))["url"][0].as_py()
         raise DataError(
             f"{setup.fetched}: no row for {url!r}, which the lists hold; run the fetch stage, then this one"
         )
-    for field, column in zip(OUTCOME, columns, strict=True):
+    for field, column in zip(OUTCOME, columns[1:], strict=True):
         rows = rows.append_column(field, fetched[column].take(at).cast(field.type))
     for bucket_index, part in by_bucket(rows, setup.buckets):
         yield bucket_index, (ROWS, pack(part))
 
 
 class IngestBucket(beam.DoFn):
-    """Turn all rows of one bucket into shards; output a `Written` for each of the three tables."""
+    """Turn all rows of one bucket into shards; output (name of the table, Written) for each of the three tables."""
 
     def __init__(self, given: Setup) -> None:
         self.given = given
@@ -260,7 +286,8 @@ class IngestBucket(beam.DoFn):
     def process(self, element: tuple[int, Iterable[tuple[str, bytes]]]) -> Iterator[Any]:
         """Resolve, make, write."""
         index, parts = element
-        given, name = self.given, directory.shard_name("part", index, self.given.buckets)
+        given, stem = self.given, directory.shard_stem("part", index, self.given.buckets)
+        folders = given.layout.ingest_tables
         gathered: dict[str, list[pa.Table]] = {ROWS: [], REJECTIONS: []}
         for kind, data in parts:
             gathered[kind].append(unpack(data))
@@ -273,19 +300,19 @@ class IngestBucket(beam.DoFn):
         wanted = distinct_images(rows)
         advance(rows_in - wanted.num_rows)
         failed: dict[str, Rejected] = {}
-        tools = Tools(self.pool, given.config.ingest, given.config.source, given.bodies, advance)
+        tools = Tools(self.pool, given.config.ingest, given.config.source, given.layout.bodies, advance)
         images = ingest_images(wanted, tools, failed)
-        shard = write_shard(given.folders["images"], name, IMAGES.schema, images)
-        yield _output("images", Written(shard))
+        shard = write_shard(folders["images"], stem, IMAGES.schema, images)
+        yield "images", Written(shard)
 
         kept, lost = _part(rows, failed)
         rejections.append(lost)
-        shard = write_shard(given.folders["retrievals"], name, RETRIEVAL.schema, [kept])
-        yield _output("retrievals", Written(shard, Counter(rows_in=rows_in)))
+        shard = write_shard(folders["retrievals"], stem, RETRIEVAL.schema, [kept])
+        yield "retrievals", Written(shard, Counter(rows_in=rows_in))
 
         rejected = pa.concat_tables(rejections).sort_by([("row", "ascending"), ("code", "ascending")])
-        shard = write_shard(given.folders["rejections"], name, REJECTION.schema, [rejected])
-        yield _output("rejections", Written(shard, Counter(rejected["code"].to_pylist())))
+        shard = write_shard(folders["rejections"], stem, REJECTION.schema, [rejected])
+        yield "rejections", Written(shard, Counter(rejected["code"].to_pylist()))
 
 
 def _part(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.Table, pa.Table]:
@@ -298,10 +325,6 @@ def _part(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.Table, pa.Tab
     order = np.lexsort((good["class_name"].to_numpy(), place(good["image_id"].to_pylist())))
     details, asked = [reason.detail for reason in reasons], [reason.asked for reason in reasons]
     return good.take(pa.array(order)), reject(bad, codes, details, asked)
-
-
-def _output(name: str, written: Written) -> beam.pvalue.TaggedOutput:
-    return beam.pvalue.TaggedOutput(name, written)
 
 
 def _check_nothing_lost(manifests: dict[str, Manifest]) -> None:

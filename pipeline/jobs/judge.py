@@ -11,11 +11,11 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.jobs.settle import LabelSetup
-from pipeline.jobs.tables import Written
+from pipeline.jobs.tables import Written, pack
 from pipeline.keyed_hash import by_bucket, place
 from pipeline.labels.agreement import Interval
 from pipeline.labels.agreement_table import agreement_table, cohen_by_class
-from pipeline.labels.columns import VoteColumns, join_columns
+from pipeline.labels.columns import QUESTION, VoteColumns, join_columns
 from pipeline.labels.consensus.methods import consensus
 from pipeline.labels.consensus.settings import Settings
 from pipeline.labels.judge import judge, majority_with_posterior, settle_ties
@@ -45,13 +45,13 @@ class JudgeBucket(beam.DoFn):
     def __init__(self, given: LabelSetup) -> None:
         self.given = given
 
-    def process(self, element: tuple[int, VoteColumns]) -> Iterator[Written]:
-        """One shard of verdicts."""
+    def process(self, element: tuple[int, VoteColumns]) -> Iterator[Any]:
+        """Write one shard of verdicts."""
         index, votes = element
         config = self.given.config
         table = majority(votes, config.min_votes)
         table = settle_ties(table, config.ties, config.min_votes, self.given.seed)
-        yield write_verdicts(table, self.given, index)
+        yield from write_verdicts(table, self.given, index)
 
 
 class JudgeAll(beam.DoFn):
@@ -77,7 +77,7 @@ class JudgeAll(beam.DoFn):
         known = {name: float(value) for name, value in skill.items() if not np.isnan(value)}
         yield beam.pvalue.TaggedOutput("found", Found(known, cohen_by_class(votes)))
         for index, rows in by_bucket(table, self.given.buckets):
-            yield write_verdicts(rows, self.given, index)
+            yield from write_verdicts(rows, self.given, index)
 
 
 def without_times(element: tuple[int, VoteColumns]) -> tuple[int, VoteColumns]:
@@ -86,21 +86,23 @@ def without_times(element: tuple[int, VoteColumns]) -> tuple[int, VoteColumns]:
     return index, votes.without_times()
 
 
-def write_verdicts(table: pa.Table, given: LabelSetup, index: int) -> Written:
-    """Write the verdicts of one bucket, sorted by place, and count them."""
+def write_verdicts(table: pa.Table, given: LabelSetup, index: int) -> Iterator[Any]:
+    """Write the verdicts of one bucket, sorted by shard key; yield (table, Written), and "judged": (bucket, verdicts)."""
     order = np.argsort(place(table["image_id"].to_pylist()), kind="stable")
-    name = directory.shard_name("part", index, given.buckets)
-    shard = write_shard(given.places["verdicts"], name, VERDICT.schema, [table.take(pa.array(order))])
-    return Written(shard, Counter(table["verdict"].to_pylist()))
+    stem = directory.shard_stem("part", index, given.buckets)
+    shard = write_shard(given.folders["verdicts"], stem, VERDICT.schema, [table.take(pa.array(order))])
+    yield "verdicts", Written(shard, Counter(table["verdict"].to_pylist()))
+    yield beam.pvalue.TaggedOutput("judged", (index, pack(table.select([*QUESTION, "verdict"]))))
 
 
-def write_workers(sums: Iterable[pd.DataFrame], folder: str, found: Found = NOTHING) -> Written:
+def write_workers(sums: Iterable[pd.DataFrame], folder: str, found: Found = NOTHING) -> tuple[str, Written]:
     """Write the worker table of the sums of all buckets."""
     table = worker_table(sums, found.skill)
-    return Written(write_shard(folder, directory.shard_name("part", 0, 1), WORKER.schema, [table]))
+    return "workers", Written(write_shard(folder, directory.shard_stem("part", 0, 1), WORKER.schema, [table]))
 
 
-def write_agreement(patterns: Iterable[pd.Series], folder: str, found: Found = NOTHING) -> Written:
-    """Write the agreement table of the patterns of all buckets."""
-    table = agreement_table(patterns, found.cohen)
-    return Written(write_shard(folder, directory.shard_name("part", 0, 1), AGREEMENT.schema, [table]))
+def write_agreement(patterns: pd.Series | None, folder: str, found: Found = NOTHING) -> tuple[str, Written]:
+    """Write the agreement table of the patterns of all buckets; None if there are no votes."""
+    table = agreement_table([] if patterns is None else [patterns], found.cohen)
+    shard = write_shard(folder, directory.shard_stem("part", 0, 1), AGREEMENT.schema, [table])
+    return "agreement", Written(shard)

@@ -1,15 +1,18 @@
 """The label job: votes → verdicts, workers, agreement, rejections. Votes travel as Arrow batches, not one by one."""
 
+from collections.abc import Callable
+from functools import partial
+
 import apache_beam as beam
 
 from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.ingest.rows import SMALLEST_BUCKETS
 from pipeline.jobs.judge import JudgeAll, JudgeBucket, without_times, write_agreement, write_workers
-from pipeline.jobs.passes import Passes
+from pipeline.jobs.passes import TABLES, Passes
 from pipeline.jobs.precision import MeasurePrecision
-from pipeline.jobs.settle import LabelSetup, SettleVotes
-from pipeline.jobs.tables import CommitTable
+from pipeline.jobs.settle import LabelSetup, SettleVotes, shards_by_bucket
+from pipeline.jobs.tables import AddCounts, Commit, CommitTables
 from pipeline.keyed_hash import bucket_count
 from pipeline.labels.gold import read_gold
 from pipeline.labels.readers.votes import check_votes_readable
@@ -17,24 +20,12 @@ from pipeline.layout import Layout
 from pipeline.running.rejection_limit import check_share
 from pipeline.running.run import Work, run_job
 from pipeline.running.stage import Stage, StageResult, counts, manifest_digest
-from pipeline.shards import directory
-from schemas.agreement import AGREEMENT
+from pipeline.shards import commit, directory
 from schemas.errors import DataError
-from schemas.precision import PRECISION
-from schemas.rejection import REJECTION
-from schemas.verdict import VERDICT
-from schemas.worker import WORKER
+from schemas.manifest import Manifest
 
 SECONDS_PER_QUESTION = 2e-5  # of a core, for its votes
 QUESTIONS_PER_BUCKET = 1 << 16  # votes are small: a bucket of them spans many shards of pictures
-
-TABLES = {
-    "verdicts": VERDICT,
-    "workers": WORKER,
-    "agreement": AGREEMENT,
-    "precision": PRECISION,
-    "rejections": REJECTION,
-}
 
 
 def check_inputs(config: BuildConfig) -> None:
@@ -51,7 +42,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     Raises DataError if a vote file is unreadable or empty, or if too many votes were rejected.
     """
     layout = Layout(output)
-    retrievals, places = layout.retrievals, layout.label_tables
+    retrievals, folders = layout.retrievals, layout.label_tables
     paths = {name: files.join(config.source, name) for name in config.votes}
     gold = files.join(config.source, config.label.gold) if config.label.gold else None
     stage = Stage(
@@ -63,7 +54,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         },
         config,
     )
-    up_to_date = not force and stage.is_done(*places.values())
+    up_to_date = not force and stage.is_done(*folders.values())
     if not up_to_date:
         check_inputs(config)
         asked = directory.read_manifest(retrievals)
@@ -77,68 +68,75 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             config.classes if config.label.choices else (),
             config.seed,
             read_gold(gold) if gold else None,
-            places,
+            folders,
             buckets,
             {**stage.about, "buckets": buckets},
         )
+        for folder in folders.values():
+            commit.prepare(folder)
+        finish = partial(check, config.label.max_rejected_share, folders["rejections"])
         if config.label.in_passes(asked.rows):
-            Passes(setup, stage, output, asked.rows, beam_arguments).run(force)
+            Passes(setup, stage, output, asked.rows, beam_arguments, finish).run(force)
         else:
-            for folder in places.values():
-                directory.open_for_writing(folder)
             work = Work("label", output, "buckets", buckets, SECONDS_PER_QUESTION * asked.rows)
-            run_job(lambda pipeline: pipeline | "Label" >> LabelVotes(setup), beam_arguments, work)
-    manifests = {name: directory.read_manifest(folder) for name, folder in places.items()}
-    votes_in = counts(manifests["verdicts"]).get("votes_in", 0)
-    votes_out = counts(manifests["verdicts"]).get("votes", 0) + sum(counts(manifests["rejections"]).values())
-    if votes_out != votes_in:
-        raise DataError(f"{votes_in} votes went in and {votes_out} came out; run again with --force")
-    limit = config.label.max_rejected_share
-    check_share(manifests["rejections"], places["rejections"], votes_in, limit, "votes")
+            run_job(lambda pipeline: pipeline | "Label" >> LabelVotes(setup, finish), beam_arguments, work)
+    manifests = {name: directory.read_manifest(folder) for name, folder in folders.items()}
+    if up_to_date:
+        check(config.label.max_rejected_share, folders["rejections"], manifests)
     return StageResult(manifests, up_to_date)
 
 
 class LabelVotes(beam.PTransform):
     """The whole stage as one transform, from a pipeline to five committed tables."""
 
-    def __init__(self, setup: LabelSetup) -> None:
+    def __init__(self, setup: LabelSetup, finish: Callable[[dict[str, Manifest]], object]) -> None:
         super().__init__()
-        self.setup = setup
+        self.setup, self.finish = setup, finish
 
     def expand(self, pipeline: beam.Pipeline) -> None:
         """Vote files → checked votes by bucket of their image → per bucket, or of all: verdicts, sums by worker."""
-        setup, places = self.setup, self.setup.places
-        settled = pipeline | "Settle" >> SettleVotes(setup)
+        setup, folders = self.setup, self.setup.folders
+        questions = shards_by_bucket(pipeline, setup.retrievals, setup.buckets)
+        settled = pipeline | "Settle" >> SettleVotes(setup, questions)
         gather = beam.CombineGlobally(beam.combiners.ToListCombineFn())
         if setup.config.gathers:
             judged = (
                 settled.kept
                 | "LeaveOutTimes" >> beam.Map(without_times)
                 | "GatherVotes" >> gather
-                | "JudgeAll" >> beam.ParDo(JudgeAll(setup)).with_outputs("found", main="verdicts")
+                | "JudgeAll" >> beam.ParDo(JudgeAll(setup)).with_outputs("judged", "found", main="written")
             )
-            verdicts, found = judged.verdicts, [beam.pvalue.AsSingleton(judged.found)]
+            found = [beam.pvalue.AsSingleton(judged.found)]
         else:
-            verdicts, found = settled.kept | "JudgeBucket" >> beam.ParDo(JudgeBucket(setup)), []
+            judge = beam.ParDo(JudgeBucket(setup)).with_outputs("judged", main="written")
+            judged, found = settled.kept | "JudgeBucket" >> judge, []
         workers = (
             settled.sums
             | "GatherSums" >> gather
-            | "WriteWorkers" >> beam.Map(write_workers, places["workers"], *found)
+            | "WriteWorkers" >> beam.Map(write_workers, folders["workers"], *found)
         )
         agreement = (
             settled.patterns
-            | "GatherPatterns" >> gather
-            | "WriteAgreement" >> beam.Map(write_agreement, places["agreement"], *found)
+            | "AddPatterns" >> beam.CombineGlobally(AddCounts())
+            | "WriteAgreement" >> beam.Map(write_agreement, folders["agreement"], *found)
         )
-        verdicts = (verdicts, settled.votes) | "CountVotes" >> beam.Flatten()
-        measure = MeasurePrecision(setup.retrievals, places, setup.buckets)
-        precision = verdicts | "Precision" >> measure
-        for name, written in (
-            ("precision", precision),
-            ("workers", workers),
-            ("agreement", agreement),
-            ("rejections", settled.rejections),
-            ("verdicts", verdicts),
-        ):
-            commit = CommitTable(places[name], TABLES[name].name, setup.about)
-            _ = written | f"Commit{name.title()}" >> commit
+        measure = MeasurePrecision(setup.retrievals, folders["precision"])
+        precision = {"judged": judged.judged, "shards": questions} | "Precision" >> measure
+        written = (
+            judged.written,
+            settled.written,
+            workers,
+            agreement,
+            precision,
+        ) | "Written" >> beam.Flatten()
+        tables = {name: (folders[name], table.name) for name, table in TABLES.items()}
+        _ = written | CommitTables(Commit(tables, setup.about, self.finish))
+
+
+def check(limit: float, rejections: str, manifests: dict[str, Manifest]) -> None:
+    """Raise DataError if votes were lost, or if more were rejected than the configuration allows."""
+    votes_in = counts(manifests["verdicts"]).get("votes_in", 0)
+    votes_out = counts(manifests["verdicts"]).get("votes", 0) + sum(counts(manifests["rejections"]).values())
+    if votes_out != votes_in:
+        raise DataError(f"{votes_in} votes went in and {votes_out} came out; run again with --force")
+    check_share(manifests["rejections"], rejections, votes_in, limit, "votes")

@@ -6,9 +6,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from pyarrow import parquet
 
-from pipeline import files
 from pipeline.dedupe.buckets import Share, bucket_of, bucket_sizes, cut, near_in_share
 from pipeline.dedupe.coverings import bit_masks
 from pipeline.dedupe.neighbours import Near, distinct, near_at
@@ -19,6 +17,7 @@ from pipeline.running.progress import advance
 from pipeline.shards import directory
 from schemas.duplicate import TURNS
 from schemas.image import IMAGES
+from schemas.manifest import Shard
 
 HASHES_PER_BUCKET = 1 << 20
 
@@ -74,12 +73,12 @@ class SearchByJoin(beam.PTransform):
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Shards → distinct hashes → sizes of buckets → buckets, or blocks of them → PCollection[Near]."""
-        paths = [files.join(self.images, s.file) for s in directory.read_manifest(self.images).shards]
+        shards = directory.read_manifest(self.images).shards
         hashes, repeats = (
             pipeline
-            | "Shards" >> beam.Create(paths)
+            | "Shards" >> beam.Create(shards)
             | "SpreadShards" >> beam.Reshuffle()
-            | "ReadHashes" >> beam.FlatMap(_read_hashes, self.turns, self.buckets)
+            | "ReadHashes" >> beam.FlatMap(_read_hashes, self.images, self.turns, self.buckets)
             | "GatherEqual" >> beam.GroupByKey()
             | "Distinct" >> beam.FlatMap(_distinct).with_outputs("repeats", main="hashes")
         )
@@ -111,9 +110,8 @@ def hashes_of(images: pa.Table) -> np.ndarray:
     return turned_short(short, turned.reshape(-1, 3))
 
 
-def _read_hashes(path: str, turns: bool, buckets: int) -> Iterator[tuple[int, np.ndarray]]:
-    with files.open_read(path) as file:
-        column = hashes_of(parquet.read_table(file, columns=hash_columns(turns))).reshape(-1)
+def _read_hashes(shard: Shard, folder: str, turns: bool, buckets: int) -> Iterator[tuple[int, np.ndarray]]:
+    column = hashes_of(directory.read_shard(folder, shard, hash_columns(turns))).reshape(-1)
     own = bucket_of(column, buckets)
     for bucket in np.unique(own).tolist():
         yield bucket, column[own == bucket]

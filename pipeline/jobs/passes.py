@@ -6,8 +6,8 @@ kappas are left out of the agreement: they compare all pairs of votes.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -17,8 +17,8 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 from pipeline import files
 from pipeline.jobs.judge import Found, write_agreement, write_verdicts, write_workers
 from pipeline.jobs.precision import MeasurePrecision
-from pipeline.jobs.settle import LabelSetup, SettleVotes
-from pipeline.jobs.tables import CommitTable, Written
+from pipeline.jobs.settle import LabelSetup, SettleVotes, shards_by_bucket
+from pipeline.jobs.tables import AddCounts, Commit, CommitTables, Written
 from pipeline.jobs.vote_sums import AddUp, read_sums
 from pipeline.labels.columns import VoteColumns, read_settled
 from pipeline.labels.consensus.passes import Model, Sums, first_posterior, sums_of
@@ -30,17 +30,29 @@ from pipeline.running.options import beam_options
 from pipeline.running.progress import advance
 from pipeline.running.run import Work, run_job
 from pipeline.running.stage import Stage, counts
-from pipeline.shards import directory
+from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.agreement import AGREEMENT
 from schemas.errors import UsageError
+from schemas.manifest import Manifest, Shard
 from schemas.precision import PRECISION
 from schemas.rejection import REJECTION
 from schemas.settled_vote import SETTLED_VOTE
 from schemas.verdict import VERDICT
 from schemas.worker import WORKER
 
-JUDGED = {"verdicts": VERDICT.name, "workers": WORKER.name, "precision": PRECISION.name}
+SETTLED = {
+    "votes": SETTLED_VOTE,
+    "rejections": REJECTION,
+    "agreement": AGREEMENT,
+}  # that the first job writes
+TABLES = {
+    "verdicts": VERDICT,
+    "workers": WORKER,
+    "agreement": AGREEMENT,
+    "precision": PRECISION,
+    "rejections": REJECTION,
+}
 SECONDS_PER_QUESTION = 1e-6  # of a core, in one pass
 
 
@@ -51,14 +63,31 @@ class Scratch:
     folder: str
     setup: LabelSetup
 
+    def table(self, name: str) -> str:
+        """Return the folder of a table that the first job writes: votes, rejections or agreement."""
+        return files.join(self.folder, name)
+
     @property
     def votes(self) -> str:
         """The folder of the votes that count."""
-        return files.join(self.folder, "votes")
+        return self.table("votes")
+
+    def remove(self) -> None:
+        """Remove all tables in the folder, and the folder."""
+        for name, size in files.entries(self.folder).items():
+            if size is None:
+                commit.remove_table(files.join(self.folder, name))
+        files.remove_empty_folder(self.folder)
 
     def sums(self, number: int) -> str:
         """The folder of the sums that the model of iteration `number`, from 1, is estimated from."""
         return files.join(self.folder, f"sums-{number:04d}")
+
+    def shards(self, name: str) -> list[tuple[int, list[Shard]]]:
+        """Return the shards of a table that the first job has written, by bucket."""
+        manifest = directory.read_manifest(self.table(name))
+        buckets = 1 if name == "agreement" else self.setup.buckets
+        return list(directory.by_bucket(manifest.shards, buckets).items())
 
     def model(self, number: int) -> Model:
         """The model of an iteration."""
@@ -74,6 +103,7 @@ class Passes:
     output: str
     questions: int
     beam_arguments: list[str]
+    finish: Callable[[dict[str, Manifest]], object]
 
     def run(self, force: bool) -> None:
         """Run what is still to be run. Raises UsageError where only one job can be started."""
@@ -82,12 +112,11 @@ class Passes:
                 "a template starts one job, and Dawid-Skene in passes is many: "
                 "start the label stage from the command line, or raise label.passes_above"
             )
-        places, config = self.setup.places, self.setup.config
+        config = self.setup.config
         scratch = Scratch(Layout(self.output).label_passes, self.setup)
-        settled = (scratch.votes, scratch.sums(1), places["rejections"], places["agreement"])
+        settled = (*map(scratch.table, SETTLED), scratch.sums(1))
         if force or not self.stage.is_done(*settled):
-            for folder in (scratch.folder, scratch.votes, *places.values()):
-                directory.open_for_writing(folder)
+            scratch.remove()
             self._run_job("settle", KeepVotes(scratch), 20)
         climb = Climb(counts(directory.read_manifest(scratch.votes)).get("votes", 0), config.tolerance)
         for number in range(1, config.max_iterations + 1):
@@ -96,10 +125,8 @@ class Passes:
                 self._run_job("pass", Pass(scratch, number), 1)
             if climb.step(read_sums(following).evidence):
                 break
-        for name in JUDGED:
-            directory.open_for_writing(places[name])
-        self._run_job("label", JudgeBuckets(scratch, number), 5)
-        files.remove_folder(scratch.folder)
+        self._run_job("label", JudgeBuckets(scratch, number, self.finish), 5)
+        scratch.remove()
 
     def _run_job(self, name: str, job: beam.PTransform, passes: float) -> None:
         """Run a job that costs as much as so many passes."""
@@ -117,24 +144,30 @@ class KeepVotes(beam.PTransform):
 
     def expand(self, pipeline: beam.Pipeline) -> None:
         """Settled once, read in every pass."""
-        setup = self.scratch.setup
-        settled = pipeline | "Settle" >> SettleVotes(setup)
-        kept = settled.kept | "KeepBucket" >> beam.ParDo(KeepBucket(self.scratch)).with_outputs(
-            "sums", main="votes"
+        scratch, setup = self.scratch, self.scratch.setup
+        settled = pipeline | "Settle" >> SettleVotes(
+            replace(setup, folders={name: scratch.table(name) for name in SETTLED}),
+            shards_by_bucket(pipeline, setup.retrievals, setup.buckets),
+        )
+        kept = settled.kept | "KeepBucket" >> beam.ParDo(KeepBucket(scratch)).with_outputs(
+            "sums", main="written"
         )
         agreement = (
             settled.patterns
-            | "GatherPatterns" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "WriteAgreement" >> beam.Map(write_agreement, setup.places["agreement"])
+            | "AddPatterns" >> beam.CombineGlobally(AddCounts())
+            | "WriteAgreement" >> beam.Map(write_agreement, scratch.table("agreement"))
         )
-        votes = (kept.votes, settled.votes) | "CountVotes" >> beam.Flatten()
-        for folder, table, written in (
-            (self.scratch.votes, SETTLED_VOTE, votes),
-            (setup.places["rejections"], REJECTION, settled.rejections),
-            (setup.places["agreement"], AGREEMENT, agreement),
-        ):
-            _ = written | f"Commit_{table.name}" >> CommitTable(folder, table.name, setup.about)
-        _ = kept.sums | "AddUp" >> AddUp(self.scratch.sums(1), setup.about)
+        # The counts of all votes are kept with the votes, until the last job writes the verdicts.
+        written = settled.written | "CountVotes" >> beam.MapTuple(
+            lambda name, written: ("votes" if name == "verdicts" else name, written)
+        )
+        tables = {name: (scratch.table(name), table.name) for name, table in SETTLED.items()}
+        _ = (
+            (kept.written, written, agreement)
+            | "Written" >> beam.Flatten()
+            | CommitTables(Commit(tables, setup.about))
+        )
+        _ = kept.sums | "AddUp" >> AddUp(scratch.sums(1), setup.about)
 
 
 class KeepBucket(beam.DoFn):
@@ -147,8 +180,9 @@ class KeepBucket(beam.DoFn):
         """Known answers are looked up once."""
         index, votes = element
         known = gold_codes(votes.questions, self.scratch.setup.gold)
-        name = directory.shard_name("part", index, self.scratch.setup.buckets)
-        yield Written(write_shard(self.scratch.votes, name, SETTLED_VOTE.schema, [votes.settled(known)]))
+        stem = directory.shard_stem("part", index, self.scratch.setup.buckets)
+        shard = write_shard(self.scratch.votes, stem, SETTLED_VOTE.schema, [votes.settled(known)])
+        yield "votes", Written(shard)
         matrix = votes.matrix()
         sums = sums_of(matrix, votes.workers, first_posterior(matrix, known))
         yield beam.pvalue.TaggedOutput("sums", (index, sums))
@@ -161,24 +195,25 @@ class ReadBucket(beam.DoFn):
         self.scratch, self.number = scratch, number
 
     def setup(self) -> None:
-        """Read once what all buckets look up."""
-        self.manifest = directory.read_manifest(self.scratch.votes)
+        """Read the model once."""
         self.model = self.scratch.model(self.number)
 
-    def read(self, index: int, columns: list[str] | None) -> Iterator[tuple[VoteColumns, np.ndarray]]:
-        """The votes of a bucket and the known answers of its questions; nothing where there are none."""
-        buckets = self.scratch.setup.buckets
-        for rows in directory.read_bucket(self.scratch.votes, index, buckets, columns, self.manifest):
-            yield read_settled(rows)
+    def read(
+        self, shards: list[Shard], columns: list[str] | None
+    ) -> Iterator[tuple[VoteColumns, np.ndarray]]:
+        """Yield the votes of a bucket and the known answers of its questions; nothing where there are none."""
+        for shard in shards:
+            yield read_settled(directory.read_shard(self.scratch.votes, shard, columns))
         advance(1)
 
 
 class PassBucket(ReadBucket):
     """The sums of a bucket's posterior by the model of an iteration."""
 
-    def process(self, index: int) -> Iterator[tuple[int, Sums]]:
+    def process(self, element: tuple[int, list[Shard]]) -> Iterator[tuple[int, Sums]]:
         """Only what the E-step needs is read."""
-        for votes, known in self.read(index, ["question", "known", "worker_id", "answer"]):
+        index, shards = element
+        for votes, known in self.read(shards, ["question", "known", "worker_id", "answer"]):
             matrix = votes.matrix()
             posterior, evidence = self.model.posterior(matrix, votes.workers, known)
             yield index, sums_of(matrix, votes.workers, posterior, evidence)
@@ -187,10 +222,11 @@ class PassBucket(ReadBucket):
 class JudgeBucket(ReadBucket):
     """The verdicts of a bucket by the model of the last iteration, and its sums by worker."""
 
-    def process(self, index: int) -> Iterator[Any]:
-        """One shard of verdicts."""
+    def process(self, element: tuple[int, list[Shard]]) -> Iterator[Any]:
+        """Write one shard of verdicts."""
+        index, shards = element
         setup, config = self.scratch.setup, self.scratch.setup.config
-        for votes, known in self.read(index, None):
+        for votes, known in self.read(shards, None):
             posterior, _ = self.model.posterior(votes.matrix(), votes.workers, known)
             if config.method == "majority":
                 table = majority_with_posterior(votes, posterior, config.min_votes)
@@ -198,7 +234,7 @@ class JudgeBucket(ReadBucket):
                 least = (config.min_votes, config.min_confidence)
                 table = verdicts_of_posterior(votes, posterior, *least, known)
             table = settle_ties(table, config.ties, config.min_votes, setup.seed)
-            yield write_verdicts(table, setup, index)
+            yield from write_verdicts(table, setup, index)
             yield beam.pvalue.TaggedOutput("sums", worker_sums(votes))
 
 
@@ -213,7 +249,7 @@ class Pass(beam.PTransform):
         """Every bucket by itself, then all of them."""
         _ = (
             pipeline
-            | "Buckets" >> beam.Create(range(self.scratch.setup.buckets))
+            | "Buckets" >> beam.Create(self.scratch.shards("votes"))
             | "Spread" >> beam.Reshuffle()
             | "PassBucket" >> beam.ParDo(PassBucket(self.scratch, self.number))
             | "AddUp" >> AddUp(self.scratch.sums(self.number + 1), self.scratch.setup.about)
@@ -221,34 +257,64 @@ class Pass(beam.PTransform):
 
 
 class JudgeBuckets(beam.PTransform):
-    """The model of the last iteration → verdicts, workers and precision, committed."""
+    """The model of the last iteration, and what the first job has left → the five tables of the stage, committed."""
 
-    def __init__(self, scratch: Scratch, number: int) -> None:
+    def __init__(
+        self, scratch: Scratch, number: int, finish: Callable[[dict[str, Manifest]], object]
+    ) -> None:
         super().__init__()
-        self.scratch, self.number = scratch, number
+        self.scratch, self.number, self.finish = scratch, number, finish
 
     def expand(self, pipeline: beam.Pipeline) -> None:
         """Every bucket by itself; sums by worker are those of the other methods."""
-        setup = self.scratch.setup
+        scratch, setup = self.scratch, self.scratch.setup
+        judge = beam.ParDo(JudgeBucket(scratch, self.number))
         judged = (
             pipeline
-            | "Buckets" >> beam.Create(range(setup.buckets))
+            | "Buckets" >> beam.Create(scratch.shards("votes"))
             | "Spread" >> beam.Reshuffle()
-            | "JudgeBucket"
-            >> beam.ParDo(JudgeBucket(self.scratch, self.number)).with_outputs("sums", main="verdicts")
+            | "JudgeBucket" >> judge.with_outputs("sums", "judged", main="written")
         )
         by_model = setup.config.method == "dawid-skene"
-        found = Found(self.scratch.model(self.number).skill() if by_model else {})
+        found = Found(scratch.model(self.number).skill() if by_model else {})
         workers = (
             judged.sums
             | "GatherSums" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "WriteWorkers" >> beam.Map(write_workers, setup.places["workers"], found)
+            | "WriteWorkers" >> beam.Map(write_workers, setup.folders["workers"], found)
         )
-        counted = Written(None, Counter(counts(directory.read_manifest(self.scratch.votes))))
-        votes = pipeline | "Votes" >> beam.Create([counted])
-        verdicts = (judged.verdicts, votes) | "CountVotes" >> beam.Flatten()
-        measure = MeasurePrecision(setup.retrievals, setup.places, setup.buckets)
-        precision = verdicts | "Precision" >> measure
-        for name, written in (("precision", precision), ("workers", workers), ("verdicts", verdicts)):
-            commit = CommitTable(setup.places[name], JUDGED[name], setup.about)
-            _ = written | f"Commit{name.title()}" >> commit
+        counted = Written(None, Counter(counts(directory.read_manifest(scratch.votes))))
+        votes = pipeline | "Votes" >> beam.Create([("verdicts", counted)])
+        questions = shards_by_bucket(pipeline, setup.retrievals, setup.buckets)
+        measure = MeasurePrecision(setup.retrievals, setup.folders["precision"])
+        precision = {"judged": judged.judged, "shards": questions} | "Precision" >> measure
+        copied = (
+            pipeline
+            | "Settled"
+            >> beam.Create(
+                [(name, *part) for name in ("rejections", "agreement") for part in scratch.shards(name)]
+            )
+            | "CopyShard" >> beam.Map(copy_shard, scratch)
+        )
+        counted_rejections = Counter(counts(directory.read_manifest(scratch.table("rejections"))))
+        rejections = pipeline | "Rejections" >> beam.Create(
+            [("rejections", Written(None, counted_rejections))]
+        )
+        written = (
+            judged.written,
+            votes,
+            workers,
+            precision,
+            copied,
+            rejections,
+        ) | "Written" >> beam.Flatten()
+        tables = {name: (setup.folders[name], table.name) for name, table in TABLES.items()}
+        _ = written | CommitTables(Commit(tables, setup.about, self.finish))
+
+
+def copy_shard(part: tuple[str, int, list[Shard]], scratch: Scratch) -> tuple[str, Written]:
+    """Stage again, for the table of the stage, what the first job has written of a bucket."""
+    name, index, shards = part
+    table = directory.read_bucket(scratch.table(name), shards, SETTLED[name].schema)
+    buckets = 1 if name == "agreement" else scratch.setup.buckets
+    stem = directory.shard_stem("part", index, buckets)
+    return name, Written(write_shard(scratch.setup.folders[name], stem, SETTLED[name].schema, [table]))

@@ -1,68 +1,60 @@
-"""Holds the verdicts against the search hits, bucket by bucket."""
+"""Measure the precision of the image search: compare the verdicts with the retrieval list, bucket by bucket."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
 
 import apache_beam as beam
 import pandas as pd
+import pyarrow as pa
 from pyarrow import compute as pc
-from pyarrow import parquet
 
-from pipeline import files
-from pipeline.jobs.tables import Written
+from pipeline.jobs.tables import AddCounts, Written, unpack
 from pipeline.labels.columns import QUESTION
 from pipeline.labels.precision import precision_sums, precision_table
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.precision import PRECISION
+from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
 
 
 class MeasurePrecision(beam.PTransform):
-    """What was written of the verdicts → what was written of the precision table."""
+    """Verdicts and shards of the retrieval table, both by bucket → ("precision", Written).
 
-    def __init__(self, retrievals: str, places: dict[str, str], buckets: int) -> None:
+    retrievals: folder of the retrieval table. folder: that of the precision table.
+    """
+
+    def __init__(self, retrievals: str, folder: str) -> None:
         super().__init__()
-        self.retrievals, self.places, self.buckets = retrievals, places, buckets
+        self.retrievals, self.folder = retrievals, folder
 
-    def expand(self, verdicts: beam.PCollection) -> beam.PCollection:
-        """All buckets, also those without votes, once all verdicts are there."""
-        sums = beam.ParDo(
-            SumBucket(self.retrievals, self.places["verdicts"], self.buckets), beam.pvalue.AsIter(verdicts)
-        )
+    def expand(self, found: dict[str, beam.PCollection]) -> beam.PCollection:
+        """Count by bucket, also in those without votes, add up, write."""
         return (
-            verdicts.pipeline
-            | "Buckets" >> beam.Create(range(self.buckets))
-            | "Spread" >> beam.Reshuffle()
-            | "SumBucket" >> sums
-            | "Gather" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "Write" >> beam.Map(_write, self.places["precision"])
+            found
+            | "GatherBucket" >> beam.CoGroupByKey()
+            | "CountBucket" >> beam.FlatMap(count_bucket, self.retrievals)
+            | "AddUp" >> beam.CombineGlobally(AddCounts())
+            | "Write" >> beam.Map(_write, self.folder)
         )
 
 
-class SumBucket(beam.DoFn):
-    """Verdicts by class, method and band of ranks of one bucket."""
-
-    def __init__(self, retrievals: str, verdicts: str, buckets: int) -> None:
-        self.retrievals, self.verdicts, self.buckets = retrievals, verdicts, buckets
-
-    def setup(self) -> None:
-        """Read once what all buckets look up."""
-        self.manifest = directory.read_manifest(self.retrievals)
-
-    def process(self, index: int, verdicts: Iterable[Written]) -> Iterator[pd.DataFrame]:
-        """A few columns, no votes and no pictures."""
-        columns = [*QUESTION, "source", "method", "rank"]
-        hits = directory.read_bucket(self.retrievals, index, self.buckets, columns, self.manifest)
-        web = [hit.filter(pc.equal(hit["source"], "web")).to_pandas() for hit in hits]
-        name = directory.shard_name("part", index, self.buckets)
-        found = VERDICT.schema.empty_table().select([*QUESTION, "verdict"])
-        if any(written.shard and written.shard.file == name for written in verdicts):
-            with files.open_read(files.join(self.verdicts, name)) as file:
-                found = parquet.read_table(file, columns=found.column_names)
-        if web:
-            yield precision_sums(pd.concat(web), found.to_pandas())
+def count_bucket(element: tuple[int, dict[str, Iterable[Any]]], retrievals: str) -> Iterator[pd.DataFrame]:
+    """Count the verdicts of one bucket by class, method and band of ranks."""
+    _, found = element
+    columns = [*QUESTION, "source", "method", "rank"]
+    schema = pa.schema([RETRIEVAL.schema.field(name) for name in columns])
+    asked = directory.read_bucket(retrievals, chain.from_iterable(found["shards"]), schema)
+    web = asked.filter(pc.equal(asked["source"], "web"))
+    empty = VERDICT.schema.empty_table().select([*QUESTION, "verdict"])
+    verdicts = pa.concat_tables([empty, *(unpack(part).cast(empty.schema) for part in found["judged"])])
+    if web.num_rows:
+        yield precision_sums(web.to_pandas(), verdicts.to_pandas())
 
 
-def _write(sums: Iterable[pd.DataFrame], folder: str) -> Written:
-    name = directory.shard_name("part", 0, 1)
-    return Written(write_shard(folder, name, PRECISION.schema, [precision_table(sums)]))
+def _write(sums: pd.DataFrame | None, folder: str) -> tuple[str, Written]:
+    table = precision_table([] if sums is None else [sums])
+    return "precision", Written(
+        write_shard(folder, directory.shard_stem("part", 0, 1), PRECISION.schema, [table])
+    )

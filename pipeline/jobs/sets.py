@@ -4,6 +4,7 @@ Every bucket of images is read once, and writes its part of all sets: images cro
 sets do not cost twenty readings.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,36 +18,72 @@ from pyarrow import compute as pc
 from pipeline import files
 from pipeline.jobs.tables import Written, count_written
 from pipeline.running.progress import advance
-from pipeline.shards import directory
+from pipeline.shards import commit, directory
 from pipeline.shards.card import card
 from pipeline.shards.croissant import croissant
-from pipeline.shards.parquet import ROW_GROUP_ROWS, write_shard
+from pipeline.shards.parquet import ROW_GROUP_ROWS, StagedShard, write_shard
 from pipeline.shards.plan import PLANNED_SCHEMA, rows_of_sets
+from schemas.errors import DataError
 from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, TEST_SPLIT, example_schema
-from schemas.manifest import CARD, CROISSANT, MANIFEST, Shard
+from schemas.image import IMAGES
+from schemas.manifest import CARD, CROISSANT, MANIFEST, Manifest, Shard
+
+
+@dataclass(frozen=True)
+class Part:
+    """One task: bucket `index` of `count`, with the shards that hold its lists of examples and its pictures."""
+
+    index: int
+    count: int
+    lists: list[Shard]
+    images: list[Shard]
 
 
 @dataclass(frozen=True)
 class Task:
-    """What every worker needs to know: where lists and images are, where sets go, and what is said of them.
+    """What all tasks of the job know: where lists and images are, where sets go, and what is said of them.
 
-    names: the sets that are to be written; facts: what the manifest of each set of the dataset says, about: that of
-    the dataset itself. (Beam would look for the type of every single value, were they not in here.)
+    lists: folder of the lists of examples; staged: their shards, which are committed with the dataset, with the facts
+    `lists_about`. names: the sets that are to be written. facts: what the manifest of each set of the dataset says; about:
+    that of the dataset itself. changes: path and text of the report on what changes. (Beam would look for the type of
+    every single value, were they not in here.)
     """
 
     lists: str
+    staged: tuple[StagedShard, ...]
+    lists_about: dict[str, Any]
     images: str
-    place: str
+    dataset: str
     class_names: list[str]
     names: frozenset[str]
     shared: bool
     facts: dict[str, dict[str, Any]]
     about: dict[str, Any]
+    changes: tuple[str, str]
 
-    def parts(self) -> list[tuple[int, int]]:
-        """The shares of the work: bucket i of n. Lists without pictures have fewer and longer shards."""
-        counts = {self.facts[name]["buckets"] for name in self.names}
-        return [(index, count) for count in sorted(counts) for index in range(count)]
+    def parts(self) -> list[Part]:
+        """Return the tasks. Lists without pictures have fewer and longer shards."""
+        images = directory.read_manifest(self.images).shards
+        found = []
+        for count in sorted({self.facts[name]["buckets"] for name in self.names}):
+            by_name = {each.shard.file: each.before_commit() for each in self.staged}
+            lists = directory.by_bucket([each.shard for each in self.staged], count)
+            names = [name for name in self.names if self.facts[name]["buckets"] == count]
+            with_pictures = any(self.has_pictures(name) for name in names)
+            pictures = directory.by_bucket(images, count) if with_pictures else {}
+            found += [
+                Part(index, count, [by_name[shard.file] for shard in shards], pictures.get(index, []))
+                for index, shards in lists.items()
+            ]
+        return found
+
+    def has_pictures(self, name: str) -> bool:
+        """Return whether the shards of a set hold pictures."""
+        return name == PICTURES or not self.shared
+
+    def folder(self, name: str) -> str:
+        """Return the folder of a set."""
+        return files.join(self.dataset, name)
 
 
 class WriteSets(beam.PTransform):
@@ -57,54 +94,64 @@ class WriteSets(beam.PTransform):
         self.task = task
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        """Buckets → a shard of each set → a manifest of each set → the dataset."""
-        return (
+        """Buckets → a shard of each set → the manifest of each set → the dataset."""
+        written = (
             pipeline
             | "Buckets" >> beam.Create(self.task.parts())
             | "SpreadBuckets" >> beam.Reshuffle()
             | "WriteBucket" >> beam.FlatMap(write_bucket, self.task)
+        )
+        # A set that has no shard is committed, too.
+        names = pipeline | "Sets" >> beam.Create([(name, Written()) for name in sorted(self.task.names)])
+        return (
+            (written, names)
+            | "Written" >> beam.Flatten()
             | "GatherSet" >> beam.GroupByKey()
-            | "CommitSet" >> beam.Map(_commit_set, self.task)
+            | "PublishSet" >> beam.Map(publish_set, self.task)
             | "GatherSets" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "CommitDataset" >> beam.Map(_commit_dataset, self.task)
+            | "CommitDataset" >> beam.Map(commit_dataset, self.task)
         )
 
 
-def write_bucket(part: tuple[int, int], task: Task) -> Iterator[tuple[str, Written]]:
-    """Read the images of one bucket, and write its shard of every set of so many buckets that has examples in it."""
-    index, count = part
-    listed = directory.read_whole_bucket(task.lists, index, count, PLANNED_SCHEMA)
+def write_bucket(part: Part, task: Task) -> Iterator[tuple[str, Written]]:
+    """Read the images of one bucket, and write its shard of every set of so many buckets that has examples in it.
+
+    Raises DataError if an example has no picture.
+    """
+    listed = directory.read_bucket(task.lists, part.lists, PLANNED_SCHEMA, check_digests=True)
     wanted = {
         name: rows
         for name, rows in rows_of_sets(listed).items()
-        if name in task.names and task.facts[name]["buckets"] == count
+        if name in task.names and task.facts[name]["buckets"] == part.count
     }
-    schemas = {name: _schema(name, task) for name in wanted}
-    if any("image" in schema.names for schema in schemas.values()):
-        pictures = directory.read_whole_bucket(task.images, index, count, PICTURE_SCHEMA)
+    if any(task.has_pictures(name) for name in wanted):
+        pictures = directory.read_bucket(task.images, part.images, PICTURE_SCHEMA, check_digests=True)
         at = pc.index_in(listed["image_id"], pictures["image_id"]).combine_chunks()
 
-    def write(name: str, rows: pa.Array) -> Shard | None:
+    def with_pictures(group: pa.Array) -> pa.Table:
+        """Return some of the examples with their pictures."""
+        rows, indices = listed.take(group), at.take(group)
+        if indices.null_count:
+            image_id = rows.filter(pc.is_null(indices))["image_id"][0].as_py()
+            raise DataError(
+                f"{task.images}: no picture of image {image_id!r}, which a set needs; run ingest with --force"
+            )
+        return rows.append_column("image", pictures["image"].take(indices))
+
+    def write(name: str, rows: pa.Array) -> StagedShard | None:
         prefix = "test" if name == TEST_SPLIT else "part" if name == PICTURES else "train"
-        file = directory.shard_name(prefix, index, count)
-        schema = schemas[name]
+        schema = _schema(name, task)
         # A row group at a time, since pictures are copied.
         groups = (rows.slice(start, ROW_GROUP_ROWS) for start in range(0, len(rows), ROW_GROUP_ROWS))
-        tables = (
-            [listed.take(rows)]
-            if "image" not in schema.names
-            else (
-                listed.take(group).append_column("image", pictures["image"].take(at.take(group)))
-                for group in groups
-            )
-        )
+        tables = map(with_pictures, groups) if task.has_pictures(name) else iter([listed.take(rows)])
         exact = (table.select(schema.names).cast(schema) for table in tables)
-        return write_shard(files.join(task.place, name), file, schema, exact)
+        stem = directory.shard_stem(prefix, part.index, part.count)
+        return write_shard(task.folder(name), stem, schema, exact)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # encoding and hashing leave the interpreter free
         for name, shard in zip(wanted, threads.map(write, wanted, wanted.values()), strict=True):
             advance(len(wanted[name]))
-            yield name, count_written(Written(shard), name)
+            yield count_written(name, Written(shard), name)
 
 
 def _schema(name: str, task: Task) -> pa.Schema:
@@ -113,32 +160,73 @@ def _schema(name: str, task: Task) -> pa.Schema:
     return example_schema(task.class_names, pictures=not task.shared)
 
 
-def _commit_set(name_and_written: tuple[str, Iterable[Written]], task: Task) -> str:
+def publish_set(name_and_written: tuple[str, Iterable[Written]], task: Task) -> tuple[str, Manifest]:
+    """Move the shards of a set into place, and return its manifest, which `commit_dataset` writes."""
     name, written = name_and_written
     shards = [part.shard for part in written if part.shard]
     table = "image" if name == PICTURES else EXAMPLE.name
-    directory.commit(files.join(task.place, name), table, shards, task.facts[name])
-    return name
+    return name, commit.publish(task.folder(name), table, shards, task.facts[name])
 
 
-def _commit_dataset(committed: list[str], task: Task) -> int:
-    """Write card and manifest, once all sets that had to be written are there."""
-    del committed  # only their being there matters
-    place, facts, about = task.place, task.facts, task.about
+def commit_dataset(published: list[tuple[str, Manifest]], task: Task) -> None:
+    """Replace the dataset: the manifests of its sets one right after the other, then its own; and then remove what is old."""
+    facts, about = task.facts, task.about
+    new = dict(published)
+    before = {name: commit.present(task.folder(name)) for name in new}
+    for name, manifest in new.items():
+        commit.swap(task.folder(name), manifest)
+    manifests = {name: new.get(name) or directory.read_manifest(task.folder(name)) for name in sorted(facts)}
     splits = {}
-    manifests = {name: directory.read_manifest(files.join(place, name)) for name in sorted(facts)}
     for name, manifest in manifests.items():
         splits[name] = {
             "rows": manifest.rows,
             "colour": facts[name].get("colour"),
             "noise_level": facts[name].get("noise_level"),
             "trial": facts[name].get("trial"),
-            "manifest_sha256": files.sha256(files.join(place, name, MANIFEST)),
+            "manifest_sha256": hashlib.sha256(manifest.to_json().encode()).hexdigest(),
         }
         if listed := facts[name].get("listed"):
             splits[name]["not_ingested"] = listed["not_ingested"]
     sets = {name: entry for name, entry in splits.items() if name != PICTURES}
-    files.write_text(files.join(place, CARD), card(about["name"], sets, facts, about))
+    files.write_text(files.join(task.dataset, CARD), card(about["name"], sets, facts, about))
     described = {name: manifests[name] for name in sets}
-    files.write_text(files.join(place, CROISSANT), croissant(about["name"], described, task.class_names))
-    return directory.commit(place, "dataset", [], {**about, "splits": splits}).rows
+    text = croissant(about["name"], described, task.class_names)
+    files.write_text(files.join(task.dataset, CROISSANT), text)
+    commit.swap(task.dataset, Manifest("dataset", 0, (), {**about, "splits": splits}))
+    for name, manifest in new.items():
+        commit.clean(task.folder(name), manifest, before[name])
+    remove_dropped_sets(task.dataset)
+    commit.commit(task.lists, EXAMPLE.name, task.staged, task.lists_about)
+    files.write_text(*task.changes)
+
+
+def is_whole(dataset: str) -> bool:
+    """Return whether all sets that the manifest of a dataset names are there, with its digests and whole."""
+    for name, entry in directory.read_manifest(dataset).about["splits"].items():
+        folder = files.join(dataset, name)
+        manifest = commit.present(folder)
+        if manifest is None or directory.size_problem(folder, manifest):
+            return False
+        if hashlib.sha256(manifest.to_json().encode()).hexdigest() != entry["manifest_sha256"]:
+            return False
+    return True
+
+
+def remove_dropped_sets(dataset: str) -> list[str]:
+    """Remove the sets of earlier builds that the dataset does not have any more, and return their names."""
+    kept = directory.read_manifest(dataset).about["splits"]
+    dropped = [name for name in set_names(dataset) if name not in kept]
+    for name in dropped:
+        commit.remove_table(files.join(dataset, name))
+    return dropped
+
+
+def set_names(dataset: str) -> list[str]:
+    """Return the names of the sets in the folder of a dataset, those that builds have written."""
+    found = []
+    for name in files.folders_with(dataset, MANIFEST):
+        manifest = commit.present(files.join(dataset, name))
+        table = (IMAGES if name == PICTURES else EXAMPLE).name
+        if manifest and manifest.table == table and manifest.about.get("split", PICTURES) == name:
+            found.append(name)
+    return found

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import apache_beam as beam
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from pipeline.config import LabelConfig
 from pipeline.jobs.tables import Written, pack, unpack
-from pipeline.keyed_hash import by_bucket, place
+from pipeline.keyed_hash import by_bucket, keyed_hash, place
 from pipeline.labels.agreement_table import vote_patterns
 from pipeline.labels.choices import expand_choices
 from pipeline.labels.columns import codes_of
@@ -32,8 +33,8 @@ ROWS_TOGETHER = 1 << 20  # votes of a file that are cut into buckets at once
 class LabelSetup:
     """What the steps of the stage have in common.
 
-    `paths` are pairs (name, path) of vote files, `retrievals` the folder of the questions, `choices` the classes that
-    a vote may choose among, `places` the folders of the tables, and `about` goes into their manifests.
+    paths: pairs (name, path) of vote files. retrievals: folder of the questions. choices: the classes that a vote may
+    choose among. folders: of the tables, by name; about: what their manifests say.
     """
 
     paths: tuple[tuple[str, str], ...]
@@ -42,31 +43,43 @@ class LabelSetup:
     choices: tuple[str, ...]
     seed: int
     gold: pa.Table | None
-    places: dict[str, str]
+    folders: dict[str, str]
     buckets: int
     about: dict[str, Any]
 
 
 class SettleVotes(beam.PTransform):
-    """Vote files → `kept`: (bucket, VoteColumns); `rejections` and `votes`: Written; `sums`, `patterns` of buckets."""
+    """Vote files → `kept`: (bucket, VoteColumns); `written`: (table, Written); `sums`, `patterns` of buckets.
 
-    def __init__(self, setup: LabelSetup) -> None:
+    questions: PCollection[(bucket, shards of the retrieval table)].
+    """
+
+    def __init__(self, setup: LabelSetup, questions: beam.PCollection) -> None:
         super().__init__()
-        self.setup = setup
+        self.setup, self.questions = setup, questions
 
     def expand(self, pipeline: beam.Pipeline) -> Any:
         """Each file is read once; a bucket gets all votes on its images."""
         setup = self.setup
         check = beam.FlatMap(check_file, setup.buckets, setup.config.answers, setup.choices)
-        tags = ("rejections", "sums", "patterns", "votes")
-        return (
+        votes = (
             pipeline
             | "Files" >> beam.Create(setup.paths)
             | "SpreadFiles" >> beam.Reshuffle()
             | "CheckVotes" >> check
-            | "GatherBucket" >> beam.GroupByKey()
-            | "SettleBucket" >> beam.ParDo(SettleBucket(setup)).with_outputs(*tags, main="kept")
         )
+        return (
+            {"votes": votes, "shards": self.questions}
+            | "GatherBucket" >> beam.CoGroupByKey()
+            | "SettleBucket"
+            >> beam.ParDo(SettleBucket(setup)).with_outputs("written", "sums", "patterns", main="kept")
+        )
+
+
+def shards_by_bucket(pipeline: beam.Pipeline, retrievals: str, buckets: int) -> beam.PCollection:
+    """Return PCollection[(bucket, its shards of the retrieval table)]."""
+    shards = directory.by_bucket(directory.read_manifest(retrievals).shards, buckets)
+    return pipeline | "QuestionShards" >> beam.Create(list(shards.items()))
 
 
 class SettleBucket(beam.DoFn):
@@ -75,35 +88,33 @@ class SettleBucket(beam.DoFn):
     def __init__(self, given: LabelSetup) -> None:
         self.given = given
 
-    def setup(self) -> None:
-        """Read once what all buckets look up."""
-        self.manifest = directory.read_manifest(self.given.retrievals)
-
     @timed
-    def process(self, element: tuple[int, Iterable[tuple[str, bytes]]]) -> Iterator[Any]:
+    def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
         """The questions of the bucket are read from the retrieval shards of the same images."""
-        given, (index, parts) = self.given, element
+        given, (index, found) = self.given, element
         gathered: dict[str, list[pa.Table]] = {"votes": [], "rejections": []}
-        for kind, rows in parts:
+        for kind, rows in found["votes"]:
             gathered[kind].append(unpack(rows))
         votes = pa.concat_tables([VOTE_ROWS.empty_table(), *gathered["votes"]])
         columns = ["image_id", "class_name", "source"]
-        asked = directory.read_bucket(given.retrievals, index, given.buckets, columns, self.manifest)
-        web = [table.filter(pa.compute.equal(table["source"], "web")) for table in asked]
-        questions = pa.concat_tables([RETRIEVAL.schema.empty_table().select(columns), *web])
+        schema = pa.schema([RETRIEVAL.schema.field(name) for name in columns])
+        shards = chain.from_iterable(found["shards"])
+        asked = directory.read_bucket(given.retrievals, shards, schema, check_digests=True)
+        questions = asked.filter(pa.compute.equal(asked["source"], "web"))
         if given.config.choices:
             votes = expand_choices(votes, questions)
         kept, settled = settle_votes(votes, questions, given.config.duplicates)
         rejected = pa.concat_tables([REJECTION.schema.empty_table(), *gathered["rejections"], settled])
         rejected = rejected.sort_by([("row", "ascending"), ("code", "ascending")])
 
-        name = directory.shard_name("part", index, given.buckets)
-        shard = write_shard(given.places["rejections"], name, REJECTION.schema, [rejected])
-        yield beam.pvalue.TaggedOutput("rejections", Written(shard, Counter(rejected["code"].to_pylist())))
+        stem = directory.shard_stem("part", index, given.buckets)
+        shard = write_shard(given.folders["rejections"], stem, REJECTION.schema, [rejected])
+        lost = Written(shard, Counter(rejected["code"].to_pylist()))
+        yield beam.pvalue.TaggedOutput("written", ("rejections", lost))
         yield beam.pvalue.TaggedOutput("sums", worker_sums(kept))
         yield beam.pvalue.TaggedOutput("patterns", vote_patterns(kept))
         votes_in = Counter(votes=len(kept.items), votes_in=len(kept.items) + rejected.num_rows)
-        yield beam.pvalue.TaggedOutput("votes", Written(None, votes_in))
+        yield beam.pvalue.TaggedOutput("written", ("verdicts", Written(None, votes_in)))
         advance(1)
         yield index, kept
 
@@ -122,7 +133,10 @@ def check_file(
             held = []
         rejected = pa.concat_tables([bad, malformed_rows(records.malformed)])
         if rejected.num_rows:
-            yield 0, ("rejections", pack(rejected))
+            # Votes without a usable image have no bucket of their own: they are spread by their location in the file.
+            spread = keyed_hash(rejected["row"].to_pylist(), 0, "row")
+            for index, rows in by_bucket(rejected, buckets, spread):
+                yield index, ("rejections", pack(rows))
     yield from cut_votes(held, buckets)
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.jobs.sets import Task, WriteSets
+from pipeline.jobs.sets import Task, WriteSets, is_whole, remove_dropped_sets, set_names
 from pipeline.keyed_hash import bucket_count
 from pipeline.layout import Layout
 from pipeline.noise.examples import COUNTED, licenses, noise_by_class
@@ -23,8 +23,8 @@ from pipeline.noise.splits import Split, test_set, training_sets
 from pipeline.records import read_records
 from pipeline.running.run import Work, run_job
 from pipeline.running.stage import STAGE_VERSIONS, Stage, StageResult, counts, manifest_digest
-from pipeline.shards import directory
-from pipeline.shards.parquet import LIST_ROW_GROUP_ROWS, write_shard
+from pipeline.shards import commit, directory
+from pipeline.shards.parquet import LIST_ROW_GROUP_ROWS, StagedShard, write_shard
 from pipeline.shards.plan import (
     PLANNED_SCHEMA,
     Planner,
@@ -35,10 +35,9 @@ from pipeline.shards.plan import (
 )
 from schemas.duplicate import DUPLICATE
 from schemas.errors import DataError
-from schemas.example import EXAMPLE, PICTURES, TEST_SPLIT
+from schemas.example import PICTURES, TEST_SPLIT
 from schemas.image import IMAGES
 from schemas.listed import LISTED_SET
-from schemas.manifest import MANIFEST
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
 
@@ -67,12 +66,12 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         },
         config,
     )
-    up_to_date = not force and stage.is_done(layout.dataset)
+    up_to_date = not force and stage.is_done(layout.dataset) and is_whole(layout.dataset)
     if not up_to_date:
         pools = make_pools(
-            directory.read_table(tables["retrievals"], RETRIEVAL),
-            directory.read_table(tables["verdicts"], VERDICT),
-            directory.read_table(tables["duplicates"], DUPLICATE),
+            directory.read_table(tables["retrievals"], RETRIEVAL, check_digests=True),
+            directory.read_table(tables["verdicts"], VERDICT, check_digests=True),
+            directory.read_table(tables["duplicates"], DUPLICATE, check_digests=True),
             config.classes,
             config.noise.min_confidence,
         )
@@ -86,8 +85,11 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             "leaks": _leak_proof(layout.duplicates),
         }
         as_listed = _as_listed(config, tables)
-        _write(config, pools, as_listed, layout, about, beam_arguments, force)
-    return StageResult({"dataset": directory.read_manifest(layout.dataset)}, up_to_date)
+        notes = _write(config, pools, as_listed, layout, about, beam_arguments, force)
+    else:
+        remove_dropped_sets(layout.dataset)  # an interrupted build may have left them
+        notes = ()
+    return StageResult({"dataset": directory.read_manifest(layout.dataset)}, up_to_date, notes)
 
 
 def _as_listed(config: BuildConfig, tables: dict[str, str]) -> list[Split]:
@@ -120,31 +122,38 @@ def _write(
     about: dict[str, Any],
     beam_arguments: list[str],
     force: bool,
-) -> None:
-    images, place, lists = layout.images, layout.dataset, layout.examples
+) -> tuple[str, ...]:
+    """Plan the sets and write those that differ from the present ones; return lines for the user."""
+    images, dataset, lists = layout.images, layout.dataset, layout.examples
     buckets = _buckets(config, pools, images)
     plans = _plans(config, pools, as_listed, images, buckets)
     before = _lists_before(lists)
     difference = {} if before is None else changes(before, plans)
-    stale = [plan for plan in plans if force or not plan.is_written(place)]
-    _clear(place, [plan.name for plan in plans], [plan.name for plan in stale])
-    _write_lists(lists, plans, buckets)
+    stale = [plan for plan in plans if force or not plan.is_written(dataset)]
+    names = {plan.name for plan in plans}
+    dropped = [name for name in set_names(dataset) if name not in names]
+    commit.check_dataset_owned(dataset, names)
+    for plan in stale:
+        commit.prepare(files.join(dataset, plan.name))
+    report = {"written": sorted(plan.name for plan in stale), "removed": dropped, "changed": difference}
     task = Task(
         lists,
+        _write_lists(lists, plans, buckets),
+        {"buckets": buckets, "version": STAGE_VERSIONS["split"]},
         images,
-        place,
+        dataset,
         list(config.classes),
         frozenset(plan.name for plan in stale),
         config.shards.mode == "shared",
         {plan.name: dict(plan.facts) for plan in plans},
         {**about, "licenses": licenses(plan.listed for plan in plans)},
+        (layout.changes, json.dumps(report, indent=1) + "\n"),
     )
     rows = sum(len(plan.listed) for plan in stale)
     work = Work("split", layout.output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
     run_job(lambda pipeline: pipeline | "Split" >> WriteSets(task), beam_arguments, work)
-    told = {"written": sorted(plan.name for plan in stale), "changed": difference}
-    files.remove_temporaries(layout.split)
-    files.write_text(layout.changes, json.dumps(told, indent=1) + "\n")
+    gone = f"sets that the configuration no longer has were removed: {', '.join(dropped)}"
+    return (gone,) if dropped else ()
 
 
 def _buckets(config: BuildConfig, pools: Pools, images: str) -> int:
@@ -218,36 +227,11 @@ def _lists_before(lists: str) -> pa.Table | None:
         return None
 
 
-def _clear(place: str, wanted: list[str], stale: list[str]) -> None:
-    """Take the dataset out of use, with the sets that are to be written, and remove those not wanted any more.
-
-    A build that was killed has left no manifest that names them, so they are looked for.
-    """
-    directory.take_out_of_use(place)
-    for name in files.folders_with(place, MANIFEST):
-        if name not in wanted and _is_set(files.join(place, name), name):
-            files.remove_folder(files.join(place, name))
-    for name in stale:
-        directory.open_for_writing(files.join(place, name))
-
-
-def _is_set(folder: str, name: str) -> bool:
-    """Whether a folder holds what a build has written there, and not a copy, say."""
-    try:
-        manifest = directory.read_manifest(folder)
-    except DataError:
-        return False
-    return manifest.table == (IMAGES if name == PICTURES else EXAMPLE).name and name == manifest.about.get(
-        "split", PICTURES
-    )
-
-
-def _write_lists(lists: str, plans: list[SetPlan], buckets: int) -> None:
-    """Write the different examples of all sets, by bucket, for the tasks and the next build's comparison."""
-    directory.open_for_writing(lists)
+def _write_lists(lists: str, plans: list[SetPlan], buckets: int) -> tuple[StagedShard, ...]:
+    """Stage the different examples of all sets, by bucket, for the tasks and for the comparison by the next build."""
+    commit.prepare(lists)
     shards = [
-        write_shard(lists, directory.shard_name("part", index, buckets), PLANNED_SCHEMA, tables)
+        write_shard(lists, directory.shard_stem("part", index, buckets), PLANNED_SCHEMA, tables)
         for index, tables in planned_examples(plans, buckets)
     ]
-    about = {"buckets": buckets, "version": STAGE_VERSIONS["split"]}
-    directory.commit(lists, EXAMPLE.name, [shard for shard in shards if shard], about)
+    return tuple(shard for shard in shards if shard)

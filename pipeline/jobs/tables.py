@@ -1,29 +1,46 @@
-"""The small transforms that all jobs share: shards become a committed table, batches go to their bucket."""
+"""Transforms that all jobs share: pack rows for a shuffle, and commit tables."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
+import pandas as pd
 import pyarrow as pa
 
 from pipeline.running import metrics
-from pipeline.shards import directory
-from schemas.manifest import Shard
+from pipeline.shards import commit
+from pipeline.shards.parquet import StagedShard
+from schemas.manifest import Manifest
+
+_FRAMES = 64  # that are added up at once
 
 
 @dataclass(frozen=True)
 class Written:
-    """What one task has written of one table: a shard, unless it had no rows, and what it counted.
+    """What one task has written of one table: a staged shard, unless it had no rows, and what it counted.
 
     content: digest of what matters in the shard, where its bytes differ from run to run.
     """
 
-    shard: Shard | None = None
+    shard: StagedShard | None = None
     counts: Counter[str] = field(default_factory=Counter)
     content: str = ""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Tables that are committed together.
+
+    tables: name → (folder, name of the table's schema). about: what all manifests say. finish: called with the manifests
+    once they are written; it checks them and writes reports, and may run more than once.
+    """
+
+    tables: Mapping[str, tuple[str, str]]
+    about: Mapping[str, Any]
+    finish: Callable[[dict[str, Manifest]], object] = lambda _: None
 
 
 def pack(rows: pa.Table) -> bytes:
@@ -39,49 +56,100 @@ def unpack(data: bytes) -> pa.Table:
     return pa.ipc.open_stream(data).read_all()
 
 
-class CommitTable(beam.PTransform):
-    """PCollection[Written] → a directory's manifest, written once, when all its shards are there.
+class AddCounts(beam.CombineFn):
+    """Add up integer counts in data frames (or series) with equal levels of their index; None where there are none.
+
+    Sums of integers do not depend on the order in which an engine adds them. Sums of floats do, so they are gathered
+    and added up in a fixed order instead.
+    """
+
+    def create_accumulator(self) -> list[Any]:
+        """Return no frames."""
+        return []
+
+    def add_input(self, accumulator: list[Any], counts: Any) -> list[Any]:
+        """Hold a frame, and add up when there are many."""
+        accumulator.append(counts)
+        return accumulator if len(accumulator) < _FRAMES else self.compact(accumulator)
+
+    def merge_accumulators(self, accumulators: Iterable[list[Any]]) -> list[Any]:
+        """Hold the frames of all."""
+        return self.compact([counts for accumulator in accumulators for counts in accumulator])
+
+    def compact(self, accumulator: list[Any]) -> list[Any]:
+        """Add up to a single frame."""
+        parts = [counts for counts in accumulator if len(counts)]
+        if len(parts) < 2:
+            return parts
+        return [pd.concat(parts).groupby(level=list(parts[0].index.names)).sum()]
+
+    def extract_output(self, accumulator: list[Any]) -> Any:
+        """Return the sum."""
+        found = self.compact(accumulator)
+        return found[0] if found else None
+
+
+class CommitTables(beam.PTransform):
+    """PCollection[(name of a table, Written)] → the manifests of all tables, written by one task when all shards are there.
 
     The counts of the tasks are summed into `about["counts"]`; digests of their contents, if they give any, are joined
     into `about["content"]`.
     """
 
-    def __init__(self, folder: str, table: str, about: dict[str, Any]) -> None:
+    def __init__(self, commit: Commit) -> None:
         super().__init__()
-        self.folder, self.table, self.about = folder, table, about
+        self.commit = commit
 
     def expand(self, written: beam.PCollection) -> beam.PCollection:
-        """Gather, then write."""
+        """Gather, then commit."""
+        prefixes = {name: table for name, (_, table) in self.commit.tables.items()}
         return (
             written
-            | "Count" >> beam.Map(count_written, self.table)
+            | "Count" >> beam.MapTuple(lambda name, written: count_written(name, written, prefixes[name]))
             | "Gather" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "WriteManifest" >> beam.Map(_commit, self.folder, self.table, self.about)
+            | "Commit" >> beam.Map(commit_tables, self.commit)
         )
 
 
-def count_written(written: Written, table: str) -> Written:
-    """Count the shard of a task and what the task has counted, as metrics of the job."""
+def count_written(name: str, written: Written, prefix: str) -> tuple[str, Written]:
+    """Count the shard of a task and what the task has counted, as metrics of the job that begin with `prefix`."""
     if written.shard:
-        metrics.count(f"{table}.shards")
-        metrics.count(f"{table}.rows", written.shard.rows)
-        metrics.count(f"{table}.bytes", written.shard.bytes)
-    for name, amount in written.counts.items():
-        metrics.count(f"{table}.{name}", amount)
-    return written
+        metrics.count(f"{prefix}.shards")
+        metrics.count(f"{prefix}.rows", written.shard.shard.rows)
+        metrics.count(f"{prefix}.bytes", written.shard.shard.bytes)
+    for key, amount in written.counts.items():
+        metrics.count(f"{prefix}.{key}", amount)
+    return name, written
 
 
-def _commit(written: Iterable[Written], folder: str, table: str, about: dict[str, Any]) -> int:
+def commit_tables(gathered: Iterable[tuple[str, Written]], work: Commit) -> None:
+    """Publish the shards of all tables, then swap the manifests one right after the other, and clean up.
+
+    Raises DataError if a shard is missing, and what `work.finish` raises.
+    """
+    parts: dict[str, list[Written]] = {name: [] for name in work.tables}
+    for name, written in gathered:
+        parts[name].append(written)
+    manifests = {
+        name: commit.publish(
+            folder, table, [part.shard for part in parts[name] if part.shard], _about(parts[name], work.about)
+        )
+        for name, (folder, table) in work.tables.items()
+    }
+    folders = {name: folder for name, (folder, _) in work.tables.items()}
+    before = {name: commit.present(folder) for name, folder in folders.items()}
+    for name, folder in folders.items():
+        commit.swap(folder, manifests[name])
+    for name, folder in folders.items():
+        commit.clean(folder, manifests[name], before[name])
+    work.finish(manifests)
+
+
+def _about(parts: Iterable[Written], about: Mapping[str, Any]) -> dict[str, Any]:
     counts: Counter[str] = Counter()
-    shards = []
-    parts = list(written)
     for part in parts:
         counts.update(part.counts)
-        if part.shard:
-            shards.append(part.shard)
-    about = {**about, "counts": dict(sorted(counts.items()))}
-    if any(part.content for part in parts):
-        about["content"] = hashlib.sha256(
-            "".join(sorted(part.content for part in parts)).encode()
-        ).hexdigest()
-    return directory.commit(folder, table, shards, about).rows
+    found = {**about, "counts": dict(sorted(counts.items()))}
+    if contents := sorted(part.content for part in parts if part.content):
+        found["content"] = hashlib.sha256("".join(contents).encode()).hexdigest()
+    return found

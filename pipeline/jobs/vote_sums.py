@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.labels.consensus.passes import Sums, add_up
-from pipeline.shards import directory
+from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.settled_vote import VOTE_SUMS
 from schemas.vote import ANSWERS
@@ -41,10 +41,9 @@ def write_sums(parts: list[tuple[int, Sums]], folder: str, about: dict[str, Any]
     _, sums = add_up([(-1, none), *parts])
     counts = pa.FixedSizeListArray.from_arrays(pa.array(sums.counts.ravel()), len(ANSWERS) * CLASSES)
     table = pa.table([pa.array(sums.workers, pa.string()), counts], schema=VOTE_SUMS.schema)
-    directory.open_for_writing(folder)
-    shard = write_shard(folder, directory.shard_name("part", 0, 1), VOTE_SUMS.schema, [table])
+    shard = write_shard(folder, directory.shard_stem("part", 0, 1), VOTE_SUMS.schema, [table])
     numbers = {"classes": sums.classes.tolist(), "items": sums.items, "evidence": sums.evidence}
-    directory.commit(folder, VOTE_SUMS.name, [shard] if shard else [], {**about, **numbers})
+    commit.commit(folder, VOTE_SUMS.name, [shard] if shard else [], {**about, **numbers})
 
 
 def read_sums(folder: str) -> Sums:

@@ -2,18 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.shards import directory
+from pipeline.shards import commit, directory
 from schemas.config import stage_values
 from schemas.manifest import MANIFEST, Manifest
 
 # Raise a version if the stage writes something else for the same input: tables of an older version are made again.
-STAGE_VERSIONS = {"fetch": 1, "ingest": 7, "label": 5, "dedupe": 3, "split": 3}
+STAGE_VERSIONS = {"fetch": 2, "ingest": 8, "label": 6, "dedupe": 4, "split": 4}
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,26 @@ class Stage:
         }
 
     def is_done(self, *folders: str) -> bool:
-        """Whether all folders were committed by this stage from the same inputs and configuration."""
-        made_from = self.about["made_from"]
-        manifests = [directory.find_manifest(folder) for folder in folders]
-        return all(found is not None and found.about.get("made_from") == made_from for found in manifests)
+        """Return whether all folders hold whole tables of this stage, made from the same inputs and configuration.
+
+        A damaged manifest, and a shard that is missing or has another size, make a table one that is not there.
+        """
+        return all(self._is_whole(folder) for folder in folders)
+
+    def _is_whole(self, folder: str) -> bool:
+        manifest = commit.present(folder)
+        if manifest is None or manifest.about.get("made_from") != self.about["made_from"]:
+            return False
+        return directory.size_problem(folder, manifest) is None
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """The manifests of the tables of a stage, by name, and whether they were up to date before it ran."""
+    """The manifests of the tables of a stage, by name, whether they were up to date before it ran, and lines to print."""
 
     manifests: Mapping[str, Manifest]
     up_to_date: bool
+    notes: Sequence[str] = ()
 
 
 def manifest_digest(folder: str) -> str:

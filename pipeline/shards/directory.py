@@ -1,6 +1,8 @@
-"""A directory of shards: opened by removing its manifest, committed by writing it last, read through it."""
+"""Read a table: a folder of Parquet shards and a manifest that names them. `commit.py` writes it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,35 +13,14 @@ from schemas.errors import DataError
 from schemas.manifest import MANIFEST, Manifest, Shard
 from schemas.table import Table
 
-
-def shard_name(prefix: str, index: int, count: int) -> str:
-    """The name of shard `index` of `count`, as Hugging Face names them."""
-    return f"{prefix}-{index:05d}-of-{count:05d}.parquet"
-
-
-def open_for_writing(folder: str) -> None:
-    """Empty a directory that is to be written: its manifest goes first, and without one nobody reads it."""
-    take_out_of_use(folder)
-    files.remove_folder(folder)
-    files.make_folder(folder)
+_NUMBERED = re.compile(r"-(\d+)-of-(\d+)[.-]")
+_MAGIC = b"PAR1"
+_REMEDY = "it was changed or damaged after it was written; run the stage that writes it again with --force, or restore the file"
 
 
-def take_out_of_use(folder: str) -> None:
-    """Remove the manifest of a directory whose other contents stay, and what a killed writer left behind."""
-    files.remove(files.join(folder, MANIFEST))
-    files.remove_temporaries(folder)
-
-
-def commit(folder: str, table: str, shards: Sequence[Shard], about: Mapping[str, Any]) -> Manifest:
-    """Write the manifest, which makes the shards a table.
-
-    A worker that was killed in this run, its task since done by another, may have left a file half written.
-    """
-    files.remove_temporaries(folder)
-    ordered = tuple(sorted(shards, key=lambda shard: shard.file))
-    manifest = Manifest(table, sum(shard.rows for shard in ordered), ordered, dict(about))
-    files.write_text(files.join(folder, MANIFEST), manifest.to_json())
-    return manifest
+def shard_stem(prefix: str, index: int, count: int) -> str:
+    """Return the name of shard `index` of `count` up to its digest, in the form that Hugging Face uses."""
+    return f"{prefix}-{index:05d}-of-{count:05d}"
 
 
 def find_manifest(folder: str) -> Manifest | None:
@@ -58,56 +39,99 @@ def read_manifest(folder: str) -> Manifest:
     return manifest
 
 
-def read_shards(folder: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The shards of a committed directory, one after the other, in the order of `place`."""
+def check_sizes(folder: str, manifest: Manifest) -> None:
+    """Raise DataError unless all shards of a committed folder are there with the sizes that the manifest states."""
+    if problem := size_problem(folder, manifest):
+        raise DataError(problem)
+
+
+def size_problem(folder: str, manifest: Manifest) -> str | None:
+    """Describe the first shard that is missing or has another size than the manifest states; None if there is none."""
+    there = files.entries(folder)
+    for shard in manifest.shards:
+        size = there.get(shard.file)
+        if size != shard.bytes:
+            state = "is missing" if size is None else f"has {size} bytes instead of {shard.bytes}"
+            return f"{files.join(folder, shard.file)}: {state}; {_REMEDY}"
+        if problem := _unfinished(files.join(folder, shard.file)):
+            return problem
+    return None
+
+
+def _unfinished(path: str) -> str | None:
+    """Describe a local file that does not end as Parquet files do: after a power failure, its bytes may be zeros."""
+    if "://" in path:
+        return None
+    with open(path, "rb") as file:
+        file.seek(-len(_MAGIC), 2)
+        return None if file.read() == _MAGIC else f"{path}: does not end like a Parquet file; {_REMEDY}"
+
+
+def read_shards(
+    folder: str, columns: Sequence[str] | None = None, check_digests: bool = False
+) -> Iterator[pa.Table]:
+    """Yield the shards of a committed folder one by one, in the order of their shard keys.
+
+    Raises DataError if a shard is missing or has another size than the manifest states, or, with `check_digests`, other
+    bytes.
+    """
     for shard in read_manifest(folder).shards:
-        yield _read(files.join(folder, shard.file), columns)
+        yield read_shard(folder, shard, columns, check_digests)
 
 
-def read_table(folder: str, kind: Table, columns: Sequence[str] | None = None) -> pa.Table:
-    """A whole committed directory as one table, without the pictures unless they are named in `columns`."""
+def read_table(
+    folder: str, kind: Table, columns: Sequence[str] | None = None, check_digests: bool = False
+) -> pa.Table:
+    """Return a whole committed folder as one table, without the pictures unless `columns` names them.
+
+    Raises DataError like `read_shards`.
+    """
     names = list(columns or [name for name in kind.schema.names if name != "image"])
     empty = pa.schema([kind.schema.field(name) for name in names]).empty_table()
-    return pa.concat_tables([empty, *read_shards(folder, names)])
+    return pa.concat_tables([empty, *read_shards(folder, names, check_digests)])
 
 
-def bucket_shards(manifest: Manifest, index: int, count: int) -> list[Shard]:
-    """The shards that make up bucket `index` of `count`, where `count` divides the directory's own count.
+def by_bucket(shards: Iterable[Shard], count: int) -> dict[int, list[Shard]]:
+    """Return the shards of each of `count` buckets that has any; `count` divides the table's own number of buckets.
 
-    Shards without rows were never written, so there may be fewer than expected, or none.
+    Shards without rows are never written.
     """
-    found = []
-    for shard in manifest.shards:
-        number, _, total = shard.file.removesuffix(".parquet").rsplit("-", 3)[1:]
-        assert int(total) % count == 0
-        if int(number) // (int(total) // count) == index:
-            found.append(shard)
+    found: dict[int, list[Shard]] = {}
+    for shard in shards:
+        match = _NUMBERED.search(shard.file)
+        assert match, shard.file
+        number, total = int(match[1]), int(match[2])
+        assert total % count == 0
+        found.setdefault(number // (total // count), []).append(shard)
     return found
 
 
 def read_bucket(
-    folder: str,
-    index: int,
-    count: int,
-    columns: Sequence[str] | None = None,
-    manifest: Manifest | None = None,
-) -> Iterator[pa.Table]:
-    """The tables of one bucket of a committed directory, in the order of `place`.
+    folder: str, shards: Iterable[Shard], schema: pa.Schema, check_digests: bool = False
+) -> pa.Table:
+    """Return the shards of one bucket (see `by_bucket`) as one table of the columns of `schema`, in one piece.
 
-    Who reads many buckets gives the `manifest`, so that it is not parsed for each.
+    Raises DataError like `read_shards`.
     """
-    for shard in bucket_shards(manifest or read_manifest(folder), index, count):
-        yield _read(files.join(folder, shard.file), columns)
+    parts = (read_shard(folder, shard, schema.names, check_digests).cast(schema) for shard in shards)
+    return pa.concat_tables([schema.empty_table(), *parts]).combine_chunks()
 
 
-def read_whole_bucket(folder: str, index: int, count: int, schema: pa.Schema) -> pa.Table:
-    """One bucket of a committed directory as one table of the columns of `schema`, in one piece."""
-    found = read_bucket(folder, index, count, schema.names)
-    return pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in found)]).combine_chunks()
-
-
-def _read(path: str, columns: Sequence[str] | None) -> pa.Table:
+def read_shard(
+    folder: str, shard: Shard, columns: Sequence[str] | None = None, check_digests: bool = False
+) -> pa.Table:
+    """Read some columns of one shard. Raises DataError like `read_shards`."""
+    path = files.join(folder, shard.file)
     with _open(path) as file:
+        size = file.seek(0, 2)
+        if size != shard.bytes:
+            raise DataError(f"{path}: has {size} bytes instead of {shard.bytes}; {_REMEDY}")
+        file.seek(0)
+        if check_digests:
+            content = file.read_buffer() if isinstance(file, pa.NativeFile) else file.read()
+            if hashlib.sha256(content).hexdigest() != shard.sha256:
+                raise DataError(f"{path}: its bytes differ from those that were written; {_REMEDY}")
+            file = pa.BufferReader(content)
         try:
             return parquet.read_table(file, columns=list(columns) if columns else None)
         except pa.ArrowInvalid as error:
@@ -115,6 +139,13 @@ def _read(path: str, columns: Sequence[str] | None) -> pa.Table:
             raise DataError(
                 f"{path}: no table of this version ({seen}); run the stage that writes it again"
             ) from error
+
+
+def check_digest(folder: str, shard: Shard) -> None:
+    """Raise DataError if the bytes of a shard are not those that were written."""
+    path = files.join(folder, shard.file)
+    if files.sha256(path) != shard.sha256:
+        raise DataError(f"{path}: its bytes differ from those that were written; {_REMEDY}")
 
 
 def _open(path: str) -> Any:

@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import compute as pc
-from pyarrow import parquet
 
 from pipeline import files
 from pipeline.keyed_hash import bucket, place
@@ -87,15 +86,10 @@ def _samples(table: pa.Table, class_names: list[str]) -> Iterator[Sample]:
 
 
 def _shards(dataset: str, split: str, manifest: Manifest) -> Iterator[pa.Table]:
-    """The shards of a set with their pictures. Raises DataError where one has been changed."""
+    """Yield the shards of a set with their pictures. Raises DataError where one has been changed."""
+    folder = files.join(dataset, split)
     for shard in manifest.shards:
-        path = files.join(dataset, split, shard.file)
-        if files.sha256(path) != shard.sha256:
-            raise DataError(
-                f"{path}: the bytes are not those that were written (sha256 differs); copy it again"
-            )
-        with files.open_read(path) as file:
-            table = parquet.read_table(file)
+        table = directory.read_shard(folder, shard, check_digests=True)
         if "image" in table.column_names:
             yield table
         else:
@@ -106,10 +100,11 @@ def _with_shared(table: pa.Table, folder: str) -> Iterator[pa.Table]:
     """Add the pictures of a shared dataset, as many examples at a time as have theirs in one shard of them."""
     manifest = directory.read_manifest(folder)
     count = manifest.about["buckets"]
+    shards = directory.by_bucket(manifest.shards, count)
     edges = np.searchsorted(bucket(place(table["image_id"].to_pylist()), count), np.arange(count + 1))
     for index, (start, end) in enumerate(pairwise(edges.tolist())):
         part = table.slice(start, end - start)
-        pictures = directory.read_whole_bucket(folder, index, count, PICTURE_SCHEMA)
+        pictures = directory.read_bucket(folder, shards.get(index, []), PICTURE_SCHEMA)
         at = pc.index_in(part["image_id"], pictures["image_id"])
         missing = part["image_id"].filter(at.is_null())
         if len(missing):

@@ -1,7 +1,13 @@
-"""Writes one Parquet file with pinned settings: equal rows give equal bytes, anywhere, on any day."""
+"""Write one Parquet file with pinned settings, so that equal rows give equal bytes on any machine.
+
+A task may run more than once, at the same time even, and any of its attempts may be the one that counts. So each attempt
+stages its shard under a name of its own; the commit of the table (commit.py) moves the shards of the attempts that count.
+"""
 
 import hashlib
+import secrets
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import IO
 
@@ -14,6 +20,20 @@ from schemas.manifest import Shard
 ROW_GROUP_ROWS = 1024  # of tables with pictures
 BUFFER = 1 << 20  # bytes; Parquet writes many small pieces
 LIST_ROW_GROUP_ROWS = 65_536  # of all others
+STAGED = "_staged"  # folder, within that of the table; readers of whole folders skip names that begin with _
+DIGEST_DIGITS = 16  # of the SHA-256 of a shard, at the end of its name
+
+
+@dataclass(frozen=True)
+class StagedShard:
+    """A shard that an attempt has written: what it will be in the table, and its file in the folder `STAGED`."""
+
+    shard: Shard
+    file: str
+
+    def before_commit(self) -> Shard:
+        """Return the shard as it can be read before the table is committed."""
+        return replace(self.shard, file=f"{STAGED}/{self.file}")
 
 
 class _Digesting:
@@ -47,11 +67,14 @@ class _Digesting:
         return False
 
 
-def write_shard(folder: str, name: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> Shard | None:
-    """Write tables, in order, as one file `folder/name` that appears whole or not at all.
+def write_shard(folder: str, stem: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> StagedShard | None:
+    """Stage one shard of the table in `folder`: the rows of `tables`, in order, as one Parquet file.
 
-    Row groups have 1,024 rows, or 65,536 where there are no pictures, however the tables were cut. Encoded pictures are stored plain, for they do
-    not compress, the rest is dictionary-coded and zstd-compressed. Returns None, and writes nothing, for no rows.
+    The shard will be called `stem` and the first digits of its SHA-256, so shards of two generations of a table lie side
+    by side, and a shard is recognized by its own content. Row groups have ROW_GROUP_ROWS rows, or LIST_ROW_GROUP_ROWS
+    where there are no pictures, however the tables were cut. Encoded pictures are stored plain, because they do not
+    compress; all other columns are dictionary-encoded and compressed with zstd. Returns None, and writes nothing, for
+    no rows. Raises DataError where the file cannot be written.
     """
     row_group = ROW_GROUP_ROWS if "image" in schema.names else LIST_ROW_GROUP_ROWS
     groups = _regroup(tables, row_group)
@@ -59,7 +82,8 @@ def write_shard(folder: str, name: str, schema: pa.Schema, tables: Iterable[pa.T
     if first is None:
         return None
     rows = 0
-    with files.replace(files.join(folder, name)) as file:
+    staged = f"{secrets.token_hex(16)}.parquet"
+    with files.replace(files.join(folder, STAGED, staged)) as file:
         sink = _Digesting(file)
         paths = _leaf_paths(schema)
         coded = [path for path in paths if path != "image.bytes"]
@@ -71,14 +95,16 @@ def write_shard(folder: str, name: str, schema: pa.Schema, tables: Iterable[pa.T
                 version="2.6",
                 compression={path: "zstd" if path in coded else "none" for path in paths},
                 use_dictionary=coded,
-                write_statistics=coded,  # the least of all pictures tells nothing
+                write_statistics=coded,  # the minimum of encoded pictures is of no use
                 write_page_index=True,
             ) as writer,
         ):
             for group in chain([first], groups):
                 writer.write_table(group, row_group_size=row_group)
                 rows += group.num_rows
-    return Shard(name, rows, sink.size, sink.digest.hexdigest())
+    digest = sink.digest.hexdigest()
+    name = f"{stem}-{digest[:DIGEST_DIGITS]}.parquet"
+    return StagedShard(Shard(name, rows, sink.size, digest), staged)
 
 
 def _leaf_paths(schema: pa.Schema) -> list[str]:

@@ -13,7 +13,7 @@ from pyarrow import compute as pc
 from pipeline import files
 from pipeline.keyed_hash import bucket
 from pipeline.noise.examples import LISTED_SCHEMA, Listed, Pool
-from pipeline.shards import directory
+from pipeline.shards import commit, directory
 
 PLANNED_SCHEMA = LISTED_SCHEMA.append(
     pa.field("sets", pa.list_(pa.string()), metadata={"about": "the sets that have this example"})
@@ -33,9 +33,12 @@ class SetPlan:
     facts: Mapping[str, Any]
 
     def is_written(self, dataset: str) -> bool:
-        """Whether the set stands in `dataset` already, committed, with this content."""
-        found = directory.find_manifest(files.join(dataset, self.name))
-        return found is not None and found.about.get("content_sha256") == self.facts["content_sha256"]
+        """Return whether `dataset` has the set already, whole and with this content."""
+        folder = files.join(dataset, self.name)
+        found = commit.present(folder)
+        if found is None or found.about.get("content_sha256") != self.facts["content_sha256"]:
+            return False
+        return directory.size_problem(folder, found) is None
 
 
 class Planner:

@@ -7,7 +7,7 @@ from pipeline.dedupe.neighbours import Near, distinct, near_pairs
 from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory
 from pipeline.layout import Layout
 from pipeline.running.run import Work, run_job
-from pipeline.shards import directory
+from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE
 from schemas.image import IMAGES
@@ -28,10 +28,10 @@ def table(tmp_path_factory):
         schema = pa.schema([IMAGES.schema.field("phash")])
         shards.append(
             write_shard(
-                place, directory.shard_name("part", index, 4), schema, [pa.table({"phash": part}, schema)]
+                place, directory.shard_stem("part", index, 4), schema, [pa.table({"phash": part}, schema)]
             )
         )
-    directory.commit(place, IMAGES.name, shards, {})
+    commit.commit(place, IMAGES.name, shards, {})
     return place, column
 
 

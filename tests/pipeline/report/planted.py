@@ -1,5 +1,6 @@
 """Plants what a stranger might send in the tables of a build: in ids, URLs, hosts, workers and details."""
 
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -7,7 +8,7 @@ import pyarrow as pa
 from pipeline import files
 from pipeline.report.tables import TABLES, read_by_stages
 from pipeline.running.stage import manifest_digest
-from pipeline.shards import directory
+from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 
 HOSTILE = (
@@ -44,7 +45,7 @@ def plant(build: str) -> None:
     for place, sources in read_by_stages(build).values():  # as if the stages had read what is planted
         manifest = directory.read_manifest(place)
         inputs = manifest.about["inputs"] | {name: manifest_digest(of) for name, of in sources.items()}
-        directory.commit(place, manifest.table, manifest.shards, {**manifest.about, "inputs": inputs})
+        commit.swap(place, replace(manifest, about={**manifest.about, "inputs": inputs}))
 
 
 def _change(build: str, name: str, columns: dict[str, Any]) -> None:
@@ -62,7 +63,6 @@ def _change(build: str, name: str, columns: dict[str, Any]) -> None:
 
 def _write(folder: str, table: pa.Table) -> None:
     manifest = directory.read_manifest(folder)
-    directory.open_for_writing(folder)
-    shard = write_shard(folder, directory.shard_name("part", 0, 1), table.schema, [table])
+    shard = write_shard(folder, directory.shard_stem("part", 0, 1), table.schema, [table])
     assert shard is not None
-    directory.commit(folder, manifest.table, [shard], manifest.about)
+    commit.commit(folder, manifest.table, [shard], manifest.about)

@@ -1,6 +1,5 @@
 import hashlib
 from itertools import pairwise
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from pipeline.shards.parquet import ROW_GROUP_ROWS, write_shard
+from pipeline.shards.parquet import ROW_GROUP_ROWS, STAGED, write_shard
 from schemas.table import IMAGE
 
 SCHEMA = pa.schema([pa.field("id", pa.string()), pa.field("image", IMAGE)])
@@ -31,21 +30,28 @@ def test_the_bytes_do_not_depend_on_how_the_rows_arrive(cuts, tmp_path_factory):
     edges = [0, *sorted(cuts), 3000]
     parts = [table.slice(a, b - a) for a, b in pairwise(edges)]
     assert (
-        write_shard(folder, "cut", SCHEMA, parts).sha256
-        == write_shard(folder, "whole", SCHEMA, [table]).sha256
+        write_shard(folder, "part", SCHEMA, parts).shard == write_shard(folder, "part", SCHEMA, [table]).shard
     )
 
 
 def test_the_manifest_entry_is_true(tmp_path):
-    shard = write_shard(str(tmp_path), "a.parquet", SCHEMA, [rows(2500)])
-    data = Path(tmp_path / "a.parquet").read_bytes()
+    staged = write_shard(str(tmp_path), "part-00000-of-00001", SCHEMA, [rows(2500)])
+    file, shard = tmp_path / STAGED / staged.file, staged.shard
+    data = file.read_bytes()
     assert (shard.rows, shard.bytes, shard.sha256) == (2500, len(data), hashlib.sha256(data).hexdigest())
-    assert parquet.read_table(tmp_path / "a.parquet").equals(rows(2500))
+    assert shard.file == f"part-00000-of-00001-{shard.sha256[:16]}.parquet"
+    assert parquet.read_table(file).equals(rows(2500))
+
+
+def test_each_attempt_has_a_file_of_its_own(tmp_path):
+    first, second = (write_shard(str(tmp_path), "part", SCHEMA, [rows(3)]) for _ in range(2))
+    assert first.shard == second.shard
+    assert first.file != second.file
 
 
 def test_row_groups_are_sized_for_reading_and_pictures_are_stored_plain(tmp_path):
-    write_shard(str(tmp_path), "a.parquet", SCHEMA, [rows(2500)])
-    found = parquet.ParquetFile(tmp_path / "a.parquet").metadata
+    staged = write_shard(str(tmp_path), "a", SCHEMA, [rows(2500)])
+    found = parquet.ParquetFile(tmp_path / STAGED / staged.file).metadata
     assert [found.row_group(i).num_rows for i in range(found.num_row_groups)] == [
         ROW_GROUP_ROWS,
         ROW_GROUP_ROWS,
@@ -57,7 +63,7 @@ def test_row_groups_are_sized_for_reading_and_pictures_are_stored_plain(tmp_path
 
 
 def test_no_rows_no_file(tmp_path):
-    assert write_shard(str(tmp_path), "a.parquet", SCHEMA, [rows(0)]) is None
+    assert write_shard(str(tmp_path), "a", SCHEMA, [rows(0)]) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -67,5 +73,5 @@ def test_a_failure_while_writing_leaves_no_file(tmp_path):
         raise RuntimeError("disk on fire")
 
     with pytest.raises(RuntimeError):
-        write_shard(str(tmp_path), "a.parquet", SCHEMA, broken())
-    assert list(tmp_path.iterdir()) == []
+        write_shard(str(tmp_path), "a", SCHEMA, broken())
+    assert list((tmp_path / STAGED).iterdir()) == []

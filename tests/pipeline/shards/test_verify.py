@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from pipeline.__main__ import main
 from pipeline.noise.selection import GiveWay
-from pipeline.shards.parquet import write_shard
+from pipeline.shards.parquet import STAGED, write_shard
 from pipeline.shards.verify import noise_problems, verify
 from schemas.errors import DataError
 from schemas.manifest import Manifest
@@ -23,7 +23,11 @@ def rewrite(dataset, split, change):
     shards = []
     for shard in manifest.shards:
         table = change(parquet.read_table(folder / shard.file))
-        shards.append(write_shard(str(folder), shard.file, table.schema, [table]))
+        staged = write_shard(str(folder), shard.file.rpartition("-")[0], table.schema, [table])
+        (folder / shard.file).unlink()
+        (folder / STAGED / staged.file).rename(folder / staged.shard.file)
+        shards.append(staged.shard)
+    (folder / STAGED).rmdir()
     forged = Manifest(manifest.table, sum(s.rows for s in shards), tuple(shards), manifest.about)
     (folder / "_manifest.json").write_text(forged.to_json())
     agree(dataset, split)

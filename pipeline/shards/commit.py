@@ -1,0 +1,147 @@
+"""Commit a table: replace one generation of its shards by the next, so that readers see either of them, whole.
+
+A table is a folder of shards and a manifest that names them. The shards of the next generation are staged beside those
+of the present one (parquet.py). A commit moves the staged shards to their names, which differ from those of other shards
+with other content; replaces the manifest, which is the moment at which the table changes; and removes what the new
+manifest does not name. Every step may be repeated, so a commit may be run again, or be finished by the next one.
+
+Only files that a build has written are ever removed: those that a manifest names, staged shards, and shards whose name
+holds their own digest.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline import files
+from pipeline.shards import directory
+from pipeline.shards.parquet import DIGEST_DIGITS, STAGED, StagedShard
+from schemas.errors import DataError
+from schemas.manifest import CARD, CROISSANT, MANIFEST, Manifest
+
+_STAGED_NAME = re.compile(r"[0-9a-f]{32}\.parquet")
+_SHARD_NAME = re.compile(rf"[a-z]+-\d{{5,}}-of-\d{{5,}}-([0-9a-f]{{{DIGEST_DIGITS}}})\.parquet")
+
+
+def prepare(folder: str) -> None:
+    """Make a folder ready for the next generation of its table; the present one stays readable.
+
+    Removes what interrupted attempts have left. Raises DataError if the folder holds files that no build has written.
+    """
+    check_owned(folder)
+    files.make_folder(folder)
+    _remove_leftovers(folder, present(folder))
+
+
+def check_owned(folder: str, inside: Iterable[str] = ()) -> None:
+    """Raise DataError if a folder of a table holds anything that no build has written.
+
+    `inside` names what may be there beside the table. Hidden files, such as .DS_Store, are left alone.
+    """
+    there = files.entries(folder)
+    known = {MANIFEST, STAGED, *inside}
+    if manifest := present(folder):
+        known |= {shard.file for shard in manifest.shards}
+    foreign = sorted(
+        name
+        for name in there
+        if not name.startswith(".") and name not in known and not _SHARD_NAME.fullmatch(name)
+    )
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise DataError(
+            f"{folder}: holds {foreign[0]!r}{more}, which no build has written; move it elsewhere, or choose another "
+            "--output"
+        )
+
+
+def commit(folder: str, table: str, staged: Sequence[StagedShard], about: Mapping[str, Any]) -> Manifest:
+    """Replace the table in `folder` by the staged shards, and return its manifest."""
+    manifest = publish(folder, table, staged, about)
+    before = present(folder)
+    swap(folder, manifest)
+    clean(folder, manifest, before)
+    return manifest
+
+
+def publish(folder: str, table: str, staged: Sequence[StagedShard], about: Mapping[str, Any]) -> Manifest:
+    """Move staged shards to their names, and return the manifest that will make them the table.
+
+    Raises DataError if one of them is missing or incomplete.
+    """
+    shards = tuple(sorted((each.shard for each in staged), key=lambda shard: shard.file))
+    sources = [files.join(folder, STAGED, each.file) for each in staged]
+    targets = [files.join(folder, each.shard.file) for each in staged]
+    there = files.entries(folder)
+    # An attempt of this commit that was interrupted may have moved some.
+    to_move = [
+        (source, target)
+        for source, target, each in zip(sources, targets, staged, strict=True)
+        if there.get(each.shard.file) != each.shard.bytes
+    ]
+    files.move(to_move)
+    manifest = Manifest(table, sum(shard.rows for shard in shards), shards, dict(about))
+    directory.check_sizes(folder, manifest)
+    return manifest
+
+
+def swap(folder: str, manifest: Manifest) -> None:
+    """Write the manifest of a folder, whose shards must be there: from now on it is what readers see."""
+    files.write_text(files.join(folder, MANIFEST), manifest.to_json())
+
+
+def clean(folder: str, manifest: Manifest, before: Manifest | None) -> None:
+    """Remove the shards of the generation `before` and of interrupted attempts from the folder of a table."""
+    kept = {shard.file for shard in manifest.shards}
+    old = {shard.file for shard in before.shards} if before else set()
+    files.remove_all([files.join(folder, name) for name in sorted(old - kept)])
+    _remove_leftovers(folder, manifest)
+
+
+def remove_table(folder: str) -> None:
+    """Remove a table: its manifest, the shards that it names, and the folder if nothing else is in it."""
+    manifest = present(folder)
+    if manifest:
+        files.remove(files.join(folder, MANIFEST))
+        files.remove_all([files.join(folder, shard.file) for shard in manifest.shards])
+    _remove_leftovers(folder, None)
+    files.remove_empty_folder(folder)
+
+
+def present(folder: str) -> Manifest | None:
+    """Return the manifest of the present generation; None where there is none, or where it is damaged and names nothing."""
+    try:
+        return directory.find_manifest(folder)
+    except DataError:
+        return None
+
+
+def _remove_leftovers(folder: str, manifest: Manifest | None) -> None:
+    """Remove staged shards and temporary files, and shards that `manifest` does not name and whose name holds their digest."""
+    files.remove_temporaries(folder)
+    staged = files.join(folder, STAGED)
+    files.remove_temporaries(staged)
+    files.remove_all(
+        [files.join(staged, name) for name in files.names(staged, "*") if _STAGED_NAME.fullmatch(name)]
+    )
+    files.remove_empty_folder(staged)
+    kept = {shard.file for shard in manifest.shards} if manifest else set()
+    orphans = [
+        files.join(folder, name)
+        for name in files.names(folder, "*.parquet")
+        if name not in kept
+        and (match := _SHARD_NAME.fullmatch(name))
+        and files.sha256(files.join(folder, name)).startswith(match[1])
+    ]
+    files.remove_all(orphans)
+
+
+def check_dataset_owned(dataset: str, sets: Iterable[str]) -> None:
+    """Raise DataError if the folder of a dataset holds anything that no build has written.
+
+    sets: names of the sets that are going to be written; others may be there from the present dataset.
+    """
+    known = set(files.folders_with(dataset, MANIFEST))
+    check_owned(dataset, {CARD, CROISSANT, *known, *sets})
+    for name in sorted({*known, *sets}):
+        check_owned(files.join(dataset, name))

@@ -1,0 +1,161 @@
+"""Commits: readers see the old table or the new one, and nothing is removed that no build has written."""
+
+import os
+
+import pyarrow as pa
+import pytest
+
+from pipeline import files
+from pipeline.shards import commit, directory
+from pipeline.shards.parquet import STAGED, write_shard
+from schemas.errors import DataError
+from schemas.manifest import MANIFEST
+
+NUMBERS = pa.schema([("number", pa.int64())])
+
+
+def stage(folder, *numbers, index=0, count=1):
+    rows = pa.table({"number": list(numbers)}, NUMBERS)
+    return write_shard(str(folder), directory.shard_stem("part", index, count), NUMBERS, [rows])
+
+
+def numbers(folder):
+    return [
+        n
+        for part in directory.read_shards(str(folder), check_digests=True)
+        for n in part["number"].to_pylist()
+    ]
+
+
+def listing(folder):
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+class Killed(BaseException):
+    """What no handler catches."""
+
+
+def test_an_attempt_that_does_not_count_changes_nothing(tmp_path):
+    first = stage(tmp_path, 1, 2, 3)
+    stage(tmp_path, 1, 2)  # another attempt of the same task, which saw fewer rows
+    commit.commit(str(tmp_path), "numbers", [first], {})
+    stage(tmp_path, 1)  # and one that ends after the commit
+    assert numbers(tmp_path) == [1, 2, 3]
+    commit.prepare(str(tmp_path))
+    assert listing(tmp_path) == sorted([MANIFEST, first.shard.file])
+
+
+def test_a_commit_may_run_twice(tmp_path):
+    staged = [stage(tmp_path, 1, index=0, count=2), stage(tmp_path, 2, index=1, count=2)]
+    first = commit.commit(str(tmp_path), "numbers", staged, {"a": 1})
+    assert commit.commit(str(tmp_path), "numbers", staged, {"a": 1}) == first
+    assert numbers(tmp_path) == [1, 2]
+
+
+def test_a_commit_without_its_shards_fails_and_leaves_the_old_table(tmp_path):
+    commit.commit(str(tmp_path), "numbers", [stage(tmp_path, 1)], {})
+    lost = stage(tmp_path, 2)
+    os.remove(tmp_path / STAGED / lost.file)
+    with pytest.raises(DataError):
+        commit.commit(str(tmp_path), "numbers", [lost], {})
+    assert numbers(tmp_path) == [1]
+
+
+def test_a_commit_that_is_interrupted_anywhere_leaves_a_whole_table_and_can_be_run_again(
+    tmp_path, monkeypatch
+):
+    """Kill a commit before each of its changes to the file system in turn."""
+    changes = [0]
+
+    def counted(name):
+        change = getattr(os, name)
+
+        def count_and_change(*args, **kwargs):
+            if changes[0] == 0:
+                raise Killed
+            changes[0] -= 1
+            return change(*args, **kwargs)
+
+        monkeypatch.setattr(files.os, name, count_and_change)
+
+    survived = 0
+    for number in range(40):
+        folder = tmp_path / str(number)
+        changes[0] = 10_000
+        for name in ("replace", "remove", "rmdir"):
+            counted(name)
+        commit.commit(str(folder), "numbers", [stage(folder, 1, index=i, count=3) for i in range(3)], {})
+        staged = [stage(folder, 2, 3, index=i, count=3) for i in range(3)]
+        changes[0] = number
+        try:
+            commit.commit(str(folder), "numbers", staged, {})
+        except Killed:
+            assert numbers(folder) in ([1, 1, 1], [2, 3] * 3)
+        else:
+            survived += 1
+        changes[0] = 10_000
+        commit.prepare(
+            str(folder)
+        )  # what the next build does; a commit that is retried still finds its shards
+        assert numbers(folder) in ([1, 1, 1], [2, 3] * 3)
+        commit.commit(str(folder), "numbers", [stage(folder, 2, 3, index=i, count=3) for i in range(3)], {})
+        assert numbers(folder) == [2, 3] * 3
+        assert listing(folder) == sorted([MANIFEST, *(each.shard.file for each in staged)])
+        monkeypatch.undo()
+    assert 0 < survived < 40
+
+
+def test_what_no_build_has_written_is_refused_and_kept(tmp_path):
+    commit.commit(str(tmp_path), "numbers", [stage(tmp_path, 1)], {})
+    for name in ("photo.png", "part-00000-of-00001.parquet", "part-00000-of-00001-zzzz.parquet"):
+        (tmp_path / name).write_bytes(b"mine")
+        with pytest.raises(DataError, match=f"holds '{name}', which no build has written; move it"):
+            commit.prepare(str(tmp_path))
+        assert (tmp_path / name).read_bytes() == b"mine"
+        (tmp_path / name).unlink()
+    (tmp_path / ".DS_Store").write_bytes(b"a desktop wrote this")
+    (tmp_path / STAGED).mkdir()
+    (tmp_path / STAGED / "photo.png").write_bytes(b"mine")
+    foreign = tmp_path / "part-00000-of-00001-0123456789abcdef.parquet"
+    foreign.write_bytes(b"its name is not its digest")
+    commit.prepare(str(tmp_path))
+    commit.commit(str(tmp_path), "numbers", [stage(tmp_path, 2)], {})
+    commit.remove_table(str(tmp_path))
+    assert foreign.exists()
+    assert (tmp_path / STAGED / "photo.png").exists()
+    assert (tmp_path / ".DS_Store").exists()
+
+
+def test_a_linked_folder_is_one_like_any_other(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "table"
+    link.symlink_to(tmp_path / "elsewhere")
+    for value in (1, 2):
+        commit.prepare(str(link))
+        commit.commit(str(link), "numbers", [stage(link, value)], {})
+        assert numbers(link) == [value]
+    assert link.is_symlink()
+
+
+def test_a_damaged_manifest_is_a_table_that_is_not_there(tmp_path):
+    commit.commit(str(tmp_path), "numbers", [stage(tmp_path, 1)], {})
+    for damage in ("", "{", "[]", "\0" * 100):
+        (tmp_path / MANIFEST).write_text(damage)
+        with pytest.raises(DataError, match="run the stage that writes it again"):
+            directory.read_manifest(str(tmp_path))
+        commit.prepare(str(tmp_path))
+        commit.commit(str(tmp_path), "numbers", [stage(tmp_path, 2)], {})
+        assert numbers(tmp_path) == [2]
+
+
+def test_files_of_earlier_versions_are_replaced_if_their_manifest_names_them(tmp_path):
+    staged = stage(tmp_path, 1)
+    manifest = commit.publish(str(tmp_path), "numbers", [staged], {})
+    old = tmp_path / "part-00000-of-00001.parquet"
+    (tmp_path / staged.shard.file).rename(old)
+    text = manifest.to_json().replace(staged.shard.file, old.name)
+    (tmp_path / MANIFEST).write_text(text)
+    assert numbers(tmp_path) == [1]
+    new = stage(tmp_path, 2)
+    commit.commit(str(tmp_path), "numbers", [new], {})
+    assert listing(tmp_path) == sorted([MANIFEST, new.shard.file])
