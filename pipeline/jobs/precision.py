@@ -29,7 +29,7 @@ class MeasurePrecision(beam.PTransform):
         super().__init__()
         self.retrievals, self.folder = retrievals, folder
 
-    def expand(self, found: dict[str, beam.PCollection]) -> beam.PCollection:
+    def expand(self, found: Any) -> beam.PCollection:
         """Count by bucket, also in those without votes, add up, write."""
         return (
             found

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from pipeline import files
-from pipeline.jobs.tables import Written, count_written
+from pipeline.jobs.tables import Written, check_libraries, count_written
 from pipeline.running.progress import advance
 from pipeline.shards import commit, directory
 from pipeline.shards.card import card
@@ -162,8 +162,10 @@ def _schema(name: str, task: Task) -> pa.Schema:
 
 def publish_set(name_and_written: tuple[str, Iterable[Written]], task: Task) -> tuple[str, Manifest]:
     """Move the shards of a set into place, and return its manifest, which `commit_dataset` writes."""
-    name, written = name_and_written
-    shards = [part.shard for part in written if part.shard]
+    name, parts = name_and_written[0], list(name_and_written[1])
+    for part in parts:
+        check_libraries(part, task.about)
+    shards = [part.shard for part in parts if part.shard]
     table = "image" if name == PICTURES else EXAMPLE.name
     return name, commit.publish(task.folder(name), table, shards, task.facts[name])
 

@@ -22,7 +22,14 @@ from pipeline.noise.pools import Pools, make_pools
 from pipeline.noise.splits import Split, test_set, training_sets
 from pipeline.records import read_records
 from pipeline.running.run import Work, run_job
-from pipeline.running.stage import STAGE_VERSIONS, Stage, StageResult, counts, manifest_digest
+from pipeline.running.stage import (
+    STAGE_VERSIONS,
+    Stage,
+    StageResult,
+    counts,
+    library_versions,
+    manifest_digest,
+)
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import LIST_ROW_GROUP_ROWS, StagedShard, write_shard
 from pipeline.shards.plan import (
@@ -171,7 +178,7 @@ def _plans(
     originals = directory.read_table(images, IMAGES, ["image_id", "sha256"])
     layout = {
         "mode": config.shards.mode,
-        "versions": {stage: STAGE_VERSIONS[stage] for stage in ("ingest", "split")},
+        "versions": {stage: STAGE_VERSIONS[stage] for stage in ("ingest", "split")} | library_versions(),
         "pictures": directory.read_manifest(images).about["config"]["ingest"],
     }
     is_shared = config.shards.mode == "shared"

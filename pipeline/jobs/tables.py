@@ -11,8 +11,10 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.running import metrics
+from pipeline.running.stage import library_versions
 from pipeline.shards import commit
 from pipeline.shards.parquet import StagedShard
+from schemas.errors import DataError
 from schemas.manifest import Manifest
 
 _FRAMES = 64  # that are added up at once
@@ -22,12 +24,14 @@ _FRAMES = 64  # that are added up at once
 class Written:
     """What one task has written of one table: a staged shard, unless it had no rows, and what it counted.
 
-    content: digest of what matters in the shard, where its bytes differ from run to run.
+    content: digest of what matters in the shard, where its bytes differ from run to run. libraries: the versions that
+    the task ran with.
     """
 
     shard: StagedShard | None = None
     counts: Counter[str] = field(default_factory=Counter)
     content: str = ""
+    libraries: tuple[tuple[str, str], ...] = field(default_factory=lambda: tuple(library_versions().items()))
 
 
 @dataclass(frozen=True)
@@ -125,11 +129,12 @@ def count_written(name: str, written: Written, prefix: str) -> tuple[str, Writte
 def commit_tables(gathered: Iterable[tuple[str, Written]], work: Commit) -> None:
     """Publish the shards of all tables, then swap the manifests one right after the other, and clean up.
 
-    Raises DataError if a shard is missing, and what `work.finish` raises.
+    Raises DataError if a shard is missing or a task ran with other libraries, and what `work.finish` raises.
     """
     parts: dict[str, list[Written]] = {name: [] for name in work.tables}
     for name, written in gathered:
         parts[name].append(written)
+        check_libraries(written, work.about)
     manifests = {
         name: commit.publish(
             folder, table, [part.shard for part in parts[name] if part.shard], _about(parts[name], work.about)
@@ -143,6 +148,17 @@ def commit_tables(gathered: Iterable[tuple[str, Written]], work: Commit) -> None
     for name, folder in folders.items():
         commit.clean(folder, manifests[name], before[name])
     work.finish(manifests)
+
+
+def check_libraries(written: Written, about: Mapping[str, Any]) -> None:
+    """Raise DataError if a task ran with other versions than those that the job was submitted with."""
+    here = about.get("libraries", {})
+    for name, version in written.libraries:
+        if name in here and here[name] != version:
+            raise DataError(
+                f"a worker has {name} {version}, and the job was submitted with {name} {here[name]}: the bytes of tables "
+                "depend on the version; install the locked versions on both (docs/dataflow.md)"
+            )
 
 
 def _about(parts: Iterable[Written], about: Mapping[str, Any]) -> dict[str, Any]:

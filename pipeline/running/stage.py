@@ -4,6 +4,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 from pipeline import files
@@ -12,8 +14,17 @@ from pipeline.shards import commit, directory
 from schemas.config import stage_values
 from schemas.manifest import MANIFEST, Manifest
 
+# Libraries whose versions may change the bytes of a table.
+LIBRARIES = ("numpy", "pandas", "pillow", "pyarrow")
+
 # Raise a version if the stage writes something else for the same input: tables of an older version are made again.
 STAGE_VERSIONS = {"fetch": 2, "ingest": 8, "label": 6, "dedupe": 4, "split": 4}
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that the bytes of tables depend on, as installed in this process."""
+    return {name: version(name) for name in LIBRARIES}
 
 
 @dataclass(frozen=True)
@@ -32,11 +43,13 @@ class Stage:
     def about(self) -> dict[str, Any]:
         """What the manifests of the stage say about it; `made_from` is the digest of the rest and of the version."""
         config = stage_values(self.config, self.name)
-        text = json.dumps([STAGE_VERSIONS[self.name], self.inputs, config], sort_keys=True)
+        libraries = library_versions()
+        text = json.dumps([STAGE_VERSIONS[self.name], self.inputs, config, libraries], sort_keys=True)
         return {
             "stage": self.name,
             "inputs": dict(self.inputs),
             "config": config,
+            "libraries": libraries,
             "made_from": hashlib.sha256(text.encode()).hexdigest(),
         }
 

@@ -70,16 +70,15 @@ def publish(folder: str, table: str, staged: Sequence[StagedShard], about: Mappi
     Raises DataError if one of them is missing or incomplete.
     """
     shards = tuple(sorted((each.shard for each in staged), key=lambda shard: shard.file))
-    sources = [files.join(folder, STAGED, each.file) for each in staged]
-    targets = [files.join(folder, each.shard.file) for each in staged]
-    there = files.entries(folder)
-    # An attempt of this commit that was interrupted may have moved some.
-    to_move = [
-        (source, target)
-        for source, target, each in zip(sources, targets, staged, strict=True)
-        if there.get(each.shard.file) != each.shard.bytes
-    ]
-    files.move(to_move)
+    # An interrupted attempt of this commit may have moved some of them.
+    waiting = files.entries(files.join(folder, STAGED))
+    files.move(
+        [
+            (files.join(folder, STAGED, each.file), files.join(folder, each.shard.file))
+            for each in staged
+            if each.file in waiting
+        ]
+    )
     manifest = Manifest(table, sum(shard.rows for shard in shards), shards, dict(about))
     directory.check_sizes(folder, manifest)
     return manifest

@@ -1,0 +1,98 @@
+"""Engines run tasks more than once, and drop what some attempts have done: tables and bytes stay the same."""
+
+import ast
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.__main__ import main
+from pipeline.shards.verify import verify
+from tests.pipeline.fetch.conftest import Web, web  # noqa: F401  fixture
+from tests.pipeline.ingest.conftest import encoded, smooth  # noqa: F401  fixtures
+from tests.pipeline.jobs.attempts import MAKERS, MODES, repeat_everything
+from tests.pipeline.jobs.test_fetch import picture_list
+from tests.pipeline.small_world import World
+
+# ruff: noqa: F811  fixtures of other folders are imported by name
+ONE = "--direct_num_workers=1"
+JOBS = Path(__file__).parents[3] / "pipeline" / "jobs"
+VARIANTS = {
+    "all at once": ("--set=label.method=majority",),
+    "together": ("--set=label.method=dawid-skene",),
+    "in passes": (
+        "--set=label.method=dawid-skene",
+        "--set=label.passes_above=1",
+        "--set=label.max_iterations=2",
+        "--set=shards.mode=shared",
+        "--set=dedupe.join_above=1",
+    ),
+}
+
+
+def files_of(output: Path) -> dict[Path, bytes]:
+    """Every file of a build but those that hold times."""
+    skipped = {"metrics", "fetch"}
+    return {
+        path.relative_to(output): path.read_bytes()
+        for path in output.rglob("*")
+        if path.is_file() and path.relative_to(output).parts[0] not in skipped
+    }
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def undisturbed(
+    request: pytest.FixtureRequest, world: World, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[tuple[str, ...], dict[Path, bytes]]:
+    """The flags of a variant, and the files of its build."""
+    output, flags = tmp_path_factory.mktemp("undisturbed") / "out", VARIANTS[request.param]
+    command = ["build", "--config", str(world.config), "--output", str(output), ONE]
+    assert main([*command, *flags, "--set=noise.levels=[0.2]"]) == 0
+    return flags, files_of(output)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_attempts_that_do_not_count_leave_no_trace(
+    undisturbed: tuple[tuple[str, ...], dict[Path, bytes]],
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+) -> None:
+    flags, expected = undisturbed
+    repeat_everything(monkeypatch, mode)
+    output = tmp_path / "out"
+    command = ["build", "--config", str(world.config), "--output", str(output), ONE]
+    assert main([*command, *flags, "--set=noise.levels=[0.2]"]) == 0
+    assert files_of(output) == expected
+    assert verify(str(output / "dataset")).problems == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_task_that_fetches_may_run_more_than_once(
+    tmp_path: Path, web: Web, smooth: Callable, encoded: Callable, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    config = picture_list(tmp_path, web, smooth, encoded)
+    command = ["ingest", "--config", str(config), ONE, "--output"]
+    assert main([*command, str(tmp_path / "expected")]) == 0
+    repeat_everything(monkeypatch, mode)
+    assert main([*command, str(tmp_path / "out")]) == 0
+    for table in ("images", "retrievals"):  # rejections hold times
+        name = Path("ingest") / table
+        assert files_of(tmp_path / "out" / name) == files_of(tmp_path / "expected" / name)
+
+
+def test_jobs_make_their_steps_in_ways_that_the_tests_above_repeat() -> None:
+    without_functions = {
+        "Create", "Reshuffle", "GroupByKey", "CoGroupByKey", "Flatten", "CombineGlobally",
+        "combiners.ToListCombineFn", "pvalue.TaggedOutput", "pvalue.AsSingleton",
+    }  # fmt: skip
+    for path in JOBS.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "apache_beam":
+                raise AssertionError(f"{path}:{node.lineno}: imports from apache_beam by name")
+            if isinstance(node, ast.Call) and (
+                match := re.fullmatch(r"beam\.([\w.]+)", ast.unparse(node.func))
+            ):
+                assert match[1] in {*MAKERS, *without_functions}, f"{path}:{node.lineno}: {match[1]}"
