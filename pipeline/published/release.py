@@ -85,7 +85,7 @@ def read_release(path: str, set_name: str, problems: Problems) -> Release:
 
 
 def _class_names(archive: Archive, name: str) -> list[str]:
-    names = [line.strip() for line in archive.read(name).splitlines()]
+    names = [line.strip() for line in archive.read(name).split("\n")]
     while names and not names[-1]:
         names.pop()
     place = archive.place(name)

@@ -76,7 +76,7 @@ def run_from_cifar_n(arguments: argparse.Namespace, say: Callable[[str], None]) 
 
     names = None
     if arguments.classes:
-        names = [line.strip() for line in files.read_text(arguments.classes).splitlines() if line.strip()]
+        names = [line.strip() for line in files.read_lines(arguments.classes) if line.strip()]
     told = import_cifar_n(
         arguments.labels,
         arguments.output,

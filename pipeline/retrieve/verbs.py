@@ -128,7 +128,7 @@ def _classes_and_contact(arguments: argparse.Namespace) -> tuple[list[str], str]
         names = list(config.classes)
         contact = contact or config.ingest.contact
     elif arguments.class_list:
-        names = [line.strip() for line in files.read_text(arguments.class_list).splitlines() if line.strip()]
+        names = [line.strip() for line in files.read_lines(arguments.class_list) if line.strip()]
     else:
         names = arguments.classes
     if not names or len(set(names)) < len(names):
