@@ -128,7 +128,11 @@ def _header(line: bytes, table: Table, path: str) -> tuple[list[str], str]:
 
 
 def _batches(
-    file: IO[bytes], path: str, names: list[str], delimiter: str, on_malformed: Callable[[csv.InvalidRow], str]
+    file: IO[bytes],
+    path: str,
+    names: list[str],
+    delimiter: str,
+    on_malformed: Callable[[csv.InvalidRow], str],
 ) -> Iterator[pa.RecordBatch]:
     """The rows below the header, as Arrow reads them."""
     start = file.tell()

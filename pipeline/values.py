@@ -2,8 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 
 import numpy as np
 import pyarrow as pa
@@ -29,9 +30,7 @@ _INVISIBLE = (
 )
 _JOINERS = "\u200c\u200d\ufe00-\ufe0f"  # part of Persian and Indic words and of emoji; nothing behind ASCII
 _AT_ENDS = re.compile(rf"^[\s{_INVISIBLE}\u200c\u200d]+|[\s{_INVISIBLE}\u200c\u200d]+$")
-REFUSED = (
-    f"[\\x00-\\x1f\\x7f-\x9f\u2028\u2029{_INVISIBLE}]|(^|[\\x00-\\x7f])[{_JOINERS}]"
-)
+REFUSED = f"[\\x00-\\x1f\\x7f-\x9f\u2028\u2029{_INVISIBLE}]|(^|[\\x00-\\x7f])[{_JOINERS}]"
 """Control and invisible characters, which no identifier has; a pattern for both `re` and Arrow (RE2)."""
 
 
@@ -73,9 +72,32 @@ def normalize_rows(rows: pa.Table) -> pa.Table:
     return pa.table(columns)
 
 
+def match_names(values: pa.ChunkedArray, names: Sequence[str]) -> pa.ChunkedArray:
+    """Replace values that are one of `names` but for upper and lower case by that name, if it is only one."""
+    folded: dict[str, list[str]] = {}
+    for name in names:
+        folded.setdefault(name.casefold(), []).append(name)
+
+    def matched(text: str) -> str:
+        found = folded.get(text.casefold(), [])
+        return found[0] if len(found) == 1 else text
+
+    strange = pc.invert(pc.is_in(values, pa.array(names, pa.string())))
+    replaced = _replace_where(values.combine_chunks(), strange.combine_chunks(), matched)
+    return pa.chunked_array([replaced], pa.string())
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """Return ' (did you mean "ship"?)' with the nearest of `names`, or an empty text."""
+    near = get_close_matches(name, list(names), n=1)
+    return f' (did you mean "{near[0]}"?)' if near else ""
+
+
 def is_nothing(values: pa.Array) -> pa.Array:
     """Return where text stands for no value."""
-    return pc.or_(pc.is_null(values), pc.is_in(pc.utf8_trim_whitespace(values), pa.array(MISSING, pa.string())))
+    return pc.or_(
+        pc.is_null(values), pc.is_in(pc.utf8_trim_whitespace(values), pa.array(MISSING, pa.string()))
+    )
 
 
 def filled_rows(columns: Sequence[pa.Array], count: int) -> np.ndarray:

@@ -16,5 +16,9 @@ FILES = [
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_no_module_splits_text_at_other_characters(file: Path) -> None:
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    used = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "splitlines"]
+    used = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "splitlines"
+    ]
     assert not used, "use files.read_lines, or split at '\\n'"

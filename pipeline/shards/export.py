@@ -151,6 +151,9 @@ def _write_folder(dataset: str, split: str, manifest: Manifest, output: str) -> 
             rows.append({"path": path, **sample.facts})
     frame = pd.DataFrame(rows).sort_values("path").convert_dtypes()
     frame = frame.astype(object).where(frame.notna(), None)
-    files.write_text(files.join(output, "examples.csv"), csv_text(list(frame), frame.to_numpy().tolist()))
+    files.write_text(
+        files.join(output, "examples.csv"),
+        csv_text([str(name) for name in frame.columns], frame.to_numpy().tolist()),
+    )
     digest = files.sha256(files.join(output, "examples.csv"))
     return [{"file": "examples.csv", "rows": len(rows), "sha256": digest}]

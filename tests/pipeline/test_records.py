@@ -120,7 +120,7 @@ def test_a_quote_that_is_never_closed_rejects_every_line_that_it_swallows(write:
     assert "is a quote left open?" in malformed_of(path)["v.csv:3"]
 
 
-FIELD = st.text(st.sampled_from("ab,\"\né "), max_size=4)
+FIELD = st.text(st.sampled_from('ab,"\né '), max_size=4)
 RELAXED = settings(
     derandomize=True,
     deadline=None,
@@ -152,9 +152,7 @@ def test_what_pythons_own_csv_writer_writes_is_read_back(
     got = pa.concat_tables(part.rows for part in parts).to_pylist()
     expected = [(place, row) for place, row in zip(places, rows, strict=True) if any(row)]
     assert [row["row"] for row in got] == [place for place, _ in expected]
-    assert [tuple(row[name] or "" for name in VOTE.required) for row in got] == [
-        row for _, row in expected
-    ]
+    assert [tuple(row[name] or "" for name in VOTE.required) for row in got] == [row for _, row in expected]
 
 
 @RELAXED
@@ -289,7 +287,9 @@ def test_two_parquet_columns_of_one_name_are_told(write: Write) -> None:
 
 
 @RELAXED
-@given(st.lists(st.text(st.sampled_from("'=+-@\t\r\n＝a, \""), min_size=1, max_size=5), min_size=1, max_size=9))
+@given(
+    st.lists(st.text(st.sampled_from("'=+-@\t\r\n＝a, \""), min_size=1, max_size=5), min_size=1, max_size=9)
+)
 def test_cells_escaped_for_spreadsheets_are_read_back_as_they_were(tmp_path: Path, values: list[str]) -> None:
     values = [f"{value}." for value in values]  # none is blank
     text = csv_text(["class_name", "path"], [["c", value] for value in values])

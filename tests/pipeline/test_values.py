@@ -51,16 +51,22 @@ TEXT = st.one_of(
     st.text(st.sampled_from("ab0 1.e\u0301é\u00a0\u200b-+,;\"'"), max_size=5),
     st.sampled_from([*MISSING, "3.0", "3", "1e+16", "007", "-0.0", "-0", "1.50", "2.00", "True"]),
 )
-NUMBER = st.one_of(st.integers(-5, 5), st.sampled_from([10**15, 10**16, 2**53]), st.integers(-36, 36).map(lambda n: n / 4))
+NUMBER = st.one_of(
+    st.integers(-5, 5), st.sampled_from([10**15, 10**16, 2**53]), st.integers(-36, 36).map(lambda n: n / 4)
+)
 COLUMN = st.one_of(
     st.tuples(st.just("object"), st.lists(st.one_of(TEXT, st.none()), min_size=6, max_size=6)),
     st.tuples(st.just("float64"), st.lists(st.one_of(NUMBER, st.none()), min_size=6, max_size=6)),
-    st.tuples(st.just("Int64"), st.lists(st.one_of(st.integers(0, 2**53), st.none()), min_size=6, max_size=6)),
+    st.tuples(
+        st.just("Int64"), st.lists(st.one_of(st.integers(0, 2**53), st.none()), min_size=6, max_size=6)
+    ),
 )
 
 
 @RELAXED
-@given(st.lists(COLUMN, min_size=4, max_size=4), st.sampled_from([text for text in MISSING if text != "-nan"]))
+@given(
+    st.lists(COLUMN, min_size=4, max_size=4), st.sampled_from([text for text in MISSING if text != "-nan"])
+)
 def test_a_frame_reads_the_same_from_each_format_that_pandas_writes(
     tmp_path: Path, columns: list[tuple[str, list[object]]], nothing: str
 ) -> None:
@@ -72,7 +78,9 @@ def test_a_frame_reads_the_same_from_each_format_that_pandas_writes(
     )
     escaped = frame.map(lambda value: isinstance(value, str) and value.lstrip().startswith("'"))
     frame = frame.mask(escaped, None)  # an apostrophe means something in CSV alone
-    first = {name: [1 if kind != "object" else "x"] for name, (kind, _) in zip(VOTE.required, columns, strict=True)}
+    first = {
+        name: [1 if kind != "object" else "x"] for name, (kind, _) in zip(VOTE.required, columns, strict=True)
+    }
     frame = pd.concat([pd.DataFrame(first), frame])  # a file without rows is an error
     read = [rows_of(write(frame, tmp_path / f"v.{kind}", nothing)) for kind in FORMATS]
     assert read[0] == read[1] == read[2]
@@ -127,8 +135,21 @@ def test_composed_and_decomposed_letters_are_one_identifier() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    ["a\nb", "a\0b", "a\tb", "a\x7fb", "a\x85b", "a\u2028b", "a\u200bb", "a\u202eb", "a\u200db", "a\u00adb"]
-    + ["ab\ufe0f", "a" * (MAX_ID_BYTES + 1), "é" * MAX_ID_BYTES],
+    [
+        "a\nb",
+        "a\0b",
+        "a\tb",
+        "a\x7fb",
+        "a\x85b",
+        "a\u2028b",
+        "a\u200bb",
+        "a\u202eb",
+        "a\u200db",
+        "a\u00adb",
+        "ab\ufe0f",
+        "a" * (MAX_ID_BYTES + 1),
+        "é" * MAX_ID_BYTES,
+    ],
 )
 def test_control_and_invisible_characters_and_long_texts_are_no_identifiers(bad: str) -> None:
     assert identifier_fault(normalize_identifier(bad))

@@ -11,7 +11,6 @@ from pipeline import files
 from pipeline.labels.readers.row import VoteRow, text
 from schemas.errors import DataError
 
-
 QUESTION = "answer"
 """Name of the control that holds the vote, as `exports` writes it."""
 
