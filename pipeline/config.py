@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipeline import files
+from pipeline.rejections import printable
+from pipeline.values import MISSING, identifier_fault, normalize_name
 from schemas.config import build, fetching, merge, operational, output, parse_overrides, parse_yaml
 from schemas.errors import UsageError
 
@@ -162,6 +164,10 @@ class LabelConfig:
         if self.gold and self.method == "majority":
             raise ValueError("majority learns nothing from gold questions; choose another method")
         for word, answer in (self.answers or {}).items():
+            if word.strip() in MISSING:
+                raise ValueError(
+                    f"answers: {word!r} stands for a missing value in vote files, which is no answer"
+                )
             if answer not in ("yes", "no", "unsure"):
                 raise ValueError(
                     f"answers: {word!r} stands for {answer!r}, which is neither yes, no nor unsure"
@@ -298,6 +304,13 @@ class BuildConfig:
             raise ValueError(f"seed is a whole number of 64 bits, got {self.seed}")
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
             raise ValueError("classes are two or more, each named once")
+        for name in self.classes:
+            if normalize_name(name) is None:
+                raise ValueError(
+                    f"classes: {name!r} stands for a missing value in lists; choose another name"
+                )
+            if fault := identifier_fault(name):
+                raise ValueError(f"classes: {printable(name)!r}: {fault}; choose another name")
         chosen = self.noise.class_map if isinstance(self.noise.class_map, dict) else {}
         for name in [*chosen, *chosen.values()]:
             if name not in self.classes:
@@ -310,7 +323,22 @@ class BuildConfig:
 def load_config(path: str, overrides: list[str]) -> BuildConfig:
     """Read a YAML file and lay `--set` values on it. Raises UsageError that names key and remedy."""
     raw = merge(parse_yaml(files.read_text(path), path), parse_overrides(overrides))
-    return build(BuildConfig, _lay_out_preset(raw, path), path)
+    return build(BuildConfig, _normalize_names(_lay_out_preset(raw, path)), path)
+
+
+def _normalize_names(raw: dict[str, Any]) -> dict[str, Any]:
+    """Bring the names of classes to the form in which they are read from lists."""
+
+    def normal(name: Any) -> Any:
+        return (normalize_name(name) or name) if isinstance(name, str) else name
+
+    if isinstance(raw.get("classes"), list):
+        raw = {**raw, "classes": [normal(name) for name in raw["classes"]]}
+    noise = raw.get("noise")
+    if isinstance(noise, dict) and isinstance(noise.get("class_map"), dict):
+        mapped = {normal(name): normal(other) for name, other in noise["class_map"].items()}
+        raw = {**raw, "noise": {**noise, "class_map": mapped}}
+    return raw
 
 
 def _lay_out_preset(raw: dict[str, Any], where: str) -> dict[str, Any]:

@@ -72,6 +72,12 @@ def normalize_rows(rows: pa.Table) -> pa.Table:
     return pa.table(columns)
 
 
+def normalize_name(name: str) -> str | None:
+    """Return the name of a class as it is read from a list, None where it stands for nothing."""
+    value: str | None = normalize_column("class_name", pa.array([name], pa.string()))[0].as_py()
+    return value
+
+
 def match_names(values: pa.ChunkedArray, names: Sequence[str]) -> pa.ChunkedArray:
     """Replace values that are one of `names` but for upper and lower case by that name, if it is only one."""
     folded: dict[str, list[str]] = {}
