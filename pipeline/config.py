@@ -133,7 +133,7 @@ class LabelConfig:
     duplicates: Literal["first", "last", "reject"] = output("first")
     """Which of several answers of one worker to a question counts, in order of time, then of file and line; reject: none."""
     answers: dict[str, str] | None = output(None)
-    """Other words for yes, no and unsure: {maybe: unsure, right: "yes"} (YAML takes a bare yes for true)."""
+    """Other words for yes, no and unsure: {maybe: unsure, right: yes}."""
     choices: bool = output(False)
     """Whether a vote with an empty class_name may name the class that the worker chose: then it says yes to that class
     and no to the others that were asked of the image."""
@@ -218,10 +218,11 @@ class DedupeConfig:
 class NoiseConfig:
     """Which training sets are made."""
 
-    levels: tuple[float, ...] = output(PAPER_LEVELS)
-    """Shares of wrong labels, each from 0 up to less than 1."""
-    colours: tuple[Colour, ...] = output(("red", "red-text", "blue", "blue-asymmetric"))
-    """red: wrong web images; red-text: only those found by text search; blue: flipped labels, to all other
+    levels: tuple[float, ...] | None = output(None)
+    """Shares of wrong labels, each from 0 up to less than 1. None: 0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6 and 0.8, as
+    in the paper, as far as all classes have enough wrong images."""
+    colours: tuple[Colour, ...] = output(("red", "blue"))
+    """red: wrong web images; red-text: only those whose row has the method text; blue: flipped labels, to all other
     classes alike; blue-asymmetric: flipped by `class_map`."""
     on_shortage: Literal["error", "shrink", "cap"] = output("error")
     """Where a class has too few wrong images: stop; take fewer clean images too, so that the level holds
@@ -244,13 +245,14 @@ class NoiseConfig:
     listed, such as released ones; their noise is measured, and may be another than they claim."""
 
     def __post_init__(self) -> None:
-        for level in self.levels:
+        levels = self.levels or ()
+        for level in levels:
             if not 0 <= level < 1:
                 raise ValueError(f"noise level {level} is not a share from 0 up to less than 1 (40 % is 0.4)")
         if self.trials < 1 or (self.clean_per_class is not None and self.clean_per_class < 1):
             raise ValueError("trials and clean_per_class are 1 or more")
         _share("min_confidence", self.min_confidence)
-        if len(set(self.levels)) < len(self.levels) or len(set(self.colours)) < len(self.colours):
+        if len(set(levels)) < len(levels) or len(set(self.colours)) < len(self.colours):
             raise ValueError("levels and colours are each listed once")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import files
-from pipeline.config import BuildConfig
+from pipeline.config import PAPER_LEVELS, BuildConfig
 from pipeline.jobs.sets import Task, WriteSets, is_whole, remove_dropped_sets, set_names
 from pipeline.keyed_hash import bucket_count
 from pipeline.layout import Layout
@@ -74,6 +74,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             directory.read_table(tables["duplicates"], DUPLICATE, check_digests=True),
             config.classes,
             config.noise.min_confidence,
+            config.label.min_votes,
         )
         if not len(pools.test):
             raise DataError("no test image is left; check the 'test' lists and the rejections of ingest")
@@ -127,6 +128,9 @@ def _write(
     images, dataset, lists = layout.images, layout.dataset, layout.examples
     buckets = _buckets(config, pools, images)
     plans = _plans(config, pools, as_listed, images, buckets)
+    if config.noise.levels is None:
+        made = {plan.facts["noise_level"] for plan in plans}
+        about = {**about, "levels_left_out": [level for level in PAPER_LEVELS if level not in made]}
     before = _lists_before(lists)
     difference = {} if before is None else changes(before, plans)
     stale = [plan for plan in plans if force or not plan.is_written(dataset)]
@@ -191,7 +195,7 @@ def _plans(
         "classes": noise_by_class(test.columns(COUNTED), config.classes),
     }
     plans = [planner.plan(TEST_SPLIT, test, facts)]
-    made = training_sets(pools.clean, pools.wrong, config.classes, config.noise, config.seed)
+    made = training_sets(pools.clean, pools.wrong, config.classes, config.noise, config.seed, pools.supply)
     for split in chain(made, as_listed):
         if any(plan.name == split.name for plan in plans):
             raise DataError(f"two sets are called {split.name}; rename the listed one")

@@ -171,9 +171,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert told["classes"] == ["car", "train"]
 
 
-@pytest.mark.parametrize(
-    "names", [("yes", "no"), ("1", "2"), ("a, b", "c: d"), ("#x", "é'\""), ("-", "[x]")]
-)
+@pytest.mark.parametrize("names", [("yes", "no"), ("1", "2"), ("a, b", "c: d"), ("#x", "é'\""), ("-", "[x]")])
 def test_the_printed_configuration_can_be_pasted(tmp_path: Path, names: tuple[str, ...]) -> None:
     for name in names:
         (tmp_path / "mine" / "p" / name).mkdir(parents=True)
