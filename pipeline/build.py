@@ -120,7 +120,6 @@ def _split(tables: Mapping[str, Manifest]) -> dict[str, int]:
     return {
         **about["funnel"],
         "sets": len(sets),
-        "levels_left_out_for_lack_of_wrong_images": len(about.get("levels_left_out", [])),
         "examples": sum(entry["rows"] for entry in sets.values()),
         "listed_examples_without_image": sum(entry.get("not_ingested", 0) for entry in sets.values()),
     }

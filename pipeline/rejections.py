@@ -35,7 +35,7 @@ class Rejected(Exception):
 
 def printable(text: str) -> str:
     """Foreign text made fit for one line of a log or a table."""
-    return "".join(c if c.isprintable() else "�" for c in text)[:DETAIL_LENGTH]
+    return "".join(c if c.isprintable() else "�" for c in text[:DETAIL_LENGTH])
 
 
 def reject(

@@ -128,9 +128,6 @@ def _write(
     images, dataset, lists = layout.images, layout.dataset, layout.examples
     buckets = _buckets(config, pools, images)
     plans = _plans(config, pools, as_listed, images, buckets)
-    if config.noise.levels is None:
-        made = {plan.facts["noise_level"] for plan in plans}
-        about = {**about, "levels_left_out": [level for level in PAPER_LEVELS if level not in made]}
     before = _lists_before(lists)
     difference = {} if before is None else changes(before, plans)
     stale = [plan for plan in plans if force or not plan.is_written(dataset)]
@@ -156,8 +153,17 @@ def _write(
     rows = sum(len(plan.listed) for plan in stale)
     work = Work("split", layout.output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
     run_job(lambda pipeline: pipeline | "Split" >> WriteSets(task), beam_arguments, work)
-    gone = f"sets that the configuration no longer has were removed: {', '.join(dropped)}"
-    return (gone,) if dropped else ()
+    notes = []
+    if dropped:
+        notes.append(f"sets that the configuration no longer has were removed: {', '.join(dropped)}")
+    made = {plan.facts["noise_level"] for plan in plans}
+    absent = [level for level in PAPER_LEVELS if level not in made] if config.noise.levels is None else []
+    if absent:
+        shown = ", ".join(map(str, absent))
+        notes.append(
+            f"too few wrong images for the noise levels {shown}; set noise.levels to see in which classes"
+        )
+    return tuple(notes)
 
 
 def _buckets(config: BuildConfig, pools: Pools, images: str) -> int:
