@@ -116,7 +116,7 @@ def run(name: str, arguments: list[str], rows: Path) -> list[dict]:
     print(f"{name}: exit code {done.returncode}, {time.monotonic() - start:.0f} s", flush=True)
     if done.returncode:
         return []
-    return [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in rows.read_text(encoding="utf-8").split("\n") if line]
 
 
 def main() -> int:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipeline import files
+from pipeline.rejections import printable
+from pipeline.values import MISSING, identifier_fault, normalize_name
 from schemas.config import build, fetching, merge, operational, output, parse_overrides, parse_yaml
 from schemas.errors import UsageError
 
@@ -131,7 +133,7 @@ class LabelConfig:
     duplicates: Literal["first", "last", "reject"] = output("first")
     """Which of several answers of one worker to a question counts, in order of time, then of file and line; reject: none."""
     answers: dict[str, str] | None = output(None)
-    """Other words for yes, no and unsure: {maybe: unsure, right: "yes"} (YAML takes a bare yes for true)."""
+    """Other words for yes, no and unsure: {maybe: unsure, right: yes}."""
     choices: bool = output(False)
     """Whether a vote with an empty class_name may name the class that the worker chose: then it says yes to that class
     and no to the others that were asked of the image."""
@@ -162,6 +164,10 @@ class LabelConfig:
         if self.gold and self.method == "majority":
             raise ValueError("majority learns nothing from gold questions; choose another method")
         for word, answer in (self.answers or {}).items():
+            if word.strip() in MISSING:
+                raise ValueError(
+                    f"answers: {word!r} stands for a missing value in vote files, which is no answer"
+                )
             if answer not in ("yes", "no", "unsure"):
                 raise ValueError(
                     f"answers: {word!r} stands for {answer!r}, which is neither yes, no nor unsure"
@@ -212,10 +218,11 @@ class DedupeConfig:
 class NoiseConfig:
     """Which training sets are made."""
 
-    levels: tuple[float, ...] = output(PAPER_LEVELS)
-    """Shares of wrong labels, each from 0 up to less than 1."""
-    colours: tuple[Colour, ...] = output(("red", "red-text", "blue", "blue-asymmetric"))
-    """red: wrong web images; red-text: only those found by text search; blue: flipped labels, to all other
+    levels: tuple[float, ...] | None = output(None)
+    """Shares of wrong labels, each from 0 up to less than 1. None: 0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6 and 0.8, as
+    in the paper, as far as all classes have enough wrong images."""
+    colours: tuple[Colour, ...] = output(("red", "blue"))
+    """red: wrong web images; red-text: only those whose row has the method text; blue: flipped labels, to all other
     classes alike; blue-asymmetric: flipped by `class_map`."""
     on_shortage: Literal["error", "shrink", "cap"] = output("error")
     """Where a class has too few wrong images: stop; take fewer clean images too, so that the level holds
@@ -238,13 +245,14 @@ class NoiseConfig:
     listed, such as released ones; their noise is measured, and may be another than they claim."""
 
     def __post_init__(self) -> None:
-        for level in self.levels:
+        levels = self.levels or ()
+        for level in levels:
             if not 0 <= level < 1:
                 raise ValueError(f"noise level {level} is not a share from 0 up to less than 1 (40 % is 0.4)")
         if self.trials < 1 or (self.clean_per_class is not None and self.clean_per_class < 1):
             raise ValueError("trials and clean_per_class are 1 or more")
         _share("min_confidence", self.min_confidence)
-        if len(set(self.levels)) < len(self.levels) or len(set(self.colours)) < len(self.colours):
+        if len(set(levels)) < len(levels) or len(set(self.colours)) < len(self.colours):
             raise ValueError("levels and colours are each listed once")
 
 
@@ -298,6 +306,13 @@ class BuildConfig:
             raise ValueError(f"seed is a whole number of 64 bits, got {self.seed}")
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
             raise ValueError("classes are two or more, each named once")
+        for name in self.classes:
+            if normalize_name(name) is None:
+                raise ValueError(
+                    f"classes: {name!r} stands for a missing value in lists; choose another name"
+                )
+            if fault := identifier_fault(name):
+                raise ValueError(f"classes: {printable(name)!r}: {fault}; choose another name")
         chosen = self.noise.class_map if isinstance(self.noise.class_map, dict) else {}
         for name in [*chosen, *chosen.values()]:
             if name not in self.classes:
@@ -310,7 +325,22 @@ class BuildConfig:
 def load_config(path: str, overrides: list[str]) -> BuildConfig:
     """Read a YAML file and lay `--set` values on it. Raises UsageError that names key and remedy."""
     raw = merge(parse_yaml(files.read_text(path), path), parse_overrides(overrides))
-    return build(BuildConfig, _lay_out_preset(raw, path), path)
+    return build(BuildConfig, _normalize_names(_lay_out_preset(raw, path)), path)
+
+
+def _normalize_names(raw: dict[str, Any]) -> dict[str, Any]:
+    """Bring the names of classes to the form in which they are read from lists."""
+
+    def normal(name: Any) -> Any:
+        return (normalize_name(name) or name) if isinstance(name, str) else name
+
+    if isinstance(raw.get("classes"), list):
+        raw = {**raw, "classes": [normal(name) for name in raw["classes"]]}
+    noise = raw.get("noise")
+    if isinstance(noise, dict) and isinstance(noise.get("class_map"), dict):
+        mapped = {normal(name): normal(other) for name, other in noise["class_map"].items()}
+        raw = {**raw, "noise": {**noise, "class_map": mapped}}
+    return raw
 
 
 def _lay_out_preset(raw: dict[str, Any], where: str) -> dict[str, Any]:

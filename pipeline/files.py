@@ -46,6 +46,15 @@ def read_text(path: str) -> str:
             raise DataError(f"{path}: not UTF-8 text ({error}); save the file as UTF-8") from error
 
 
+def read_lines(path: str) -> list[str]:
+    """Read the lines of a UTF-8 text file, which end in a line feed, with or without a carriage return before it.
+
+    str.splitlines would also split at U+2028 and others, which stand within lines of JSON.
+    """
+    lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
+    return lines if lines[-1] else lines[:-1]
+
+
 def open_append(path: str) -> IO[bytes]:
     """Open a new file for writing. Locally each write is visible at once; on object stores the whole file at close."""
     if _is_remote(path):

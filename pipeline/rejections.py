@@ -35,7 +35,7 @@ class Rejected(Exception):
 
 def printable(text: str) -> str:
     """Foreign text made fit for one line of a log or a table."""
-    return "".join(c if c.isprintable() else "�" for c in text)[:DETAIL_LENGTH]
+    return "".join(c if c.isprintable() else "�" for c in text[:DETAIL_LENGTH])
 
 
 def reject(
@@ -64,8 +64,7 @@ def reject(
     return pa.table(columns, schema=REJECTION.schema)
 
 
-def malformed_rows(lines: Iterable[tuple[str, str]]) -> pa.Table:
-    """The rejection table of lines that are no rows: the place of each, and why."""
-    return REJECTION.from_rows(
-        {"row": row, "code": "malformed_row", "detail": printable(text)} for row, text in lines
-    )
+def malformed_rows(lines: Iterable[tuple[str, str]], code: str = "malformed_row") -> pa.Table:
+    """The rejection table of lines that are no rows: the location of each, and why."""
+    assert code in CODES, code
+    return REJECTION.from_rows({"row": row, "code": code, "detail": printable(text)} for row, text in lines)

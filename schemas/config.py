@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +12,9 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from schemas.errors import UsageError
+
+_BOOL, _TEXT, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("bool", "str", "merge"))
+_WORDS = {"yes": True, "on": True, "no": False, "off": False}  # bools of YAML 1.1
 
 T = TypeVar("T")
 Condition = Callable[[Any], bool]  # of a whole configuration
@@ -144,9 +148,21 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     return dict(raw)
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads yes, no, on and off as text, as YAML 1.2 does; `_value` takes them for a bool where one is expected."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  (the class attribute that yaml documents)
+        first: [
+            (tag, re.compile("true|false|True|False|TRUE|FALSE") if tag == _BOOL else pattern)
+            for tag, pattern in resolvers
+        ]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def _load(text: str) -> Any:
-    """As yaml.safe_load, but a key that stands twice is an error, and whatever the parser raises is a YAMLError."""
-    loader = yaml.SafeLoader(text)
+    """Read YAML. Keys are text as they stand; a key that stands twice is an error, as is whatever the parser raises."""
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         _check_keys(node, set())
@@ -169,6 +185,8 @@ def _check_keys(node: yaml.Node | None, checked: set[int]) -> None:
             if isinstance(key, yaml.ScalarNode) and key.value in names:
                 raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice", problem_mark=key.start_mark)
             names.add(str(key.value))
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                key.tag = _TEXT  # 1, 010, yes and null are names here, and no values
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             _check_keys(value, checked)
@@ -245,6 +263,12 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
             return float(raw)  # YAML 1.1 reads 1e-3 as a string
         except (ValueError, OverflowError):
             pass
+    if kind is bool and isinstance(raw, str) and raw.lower() in _WORDS:
+        return _WORDS[raw.lower()]
     if kind is Any or (isinstance(raw, kind) and not (kind is int and isinstance(raw, bool))):
         return raw
-    raise UsageError(f"{where}: expected {kind.__name__}, got {raw!r}")
+    hint = ""
+    if kind is str and not isinstance(raw, list | Mapping):
+        written = str(raw).lower() if isinstance(raw, bool) else "null" if raw is None else str(raw)
+        hint = f"; YAML reads {written} as {type(raw).__name__}, so put it in quotes: '{written}'"
+    raise UsageError(f"{where}: expected {kind.__name__}, got {raw!r}{hint}")

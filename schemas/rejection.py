@@ -6,9 +6,9 @@ from schemas.table import Table, column
 
 CODES = {
     # any row
-    "malformed_row": "no row: too few or too many fields, no JSON object, or an answer that its tool calls skipped",
+    "malformed_row": "no row: too few or too many fields, no JSON object, or no answer of a labeling tool",
     "missing_value": "a required field of the row is empty",
-    "bad_id": "the id holds control characters, a path separator, or is longer than 200 bytes",
+    "bad_id": "an id holds control or invisible characters, a path separator, or is longer than 200 bytes",
     # rows of a retrieval list
     "unknown_class": "the class is not in the class list",
     "bad_method": "method is neither text nor image",
@@ -48,6 +48,8 @@ CODES = {
     # votes
     "unknown_image": "a vote about an image and class that no retrieval row has",
     "unknown_answer": "the answer is neither yes, no nor unsure",
+    "image_rejected": "a vote about an image of the lists that ingest has rejected",
+    "skipped_answer": "the labeling tool says that the worker skipped the task, or that the requester rejected the answer",
     "duplicate_vote": "the worker has answered this question in another row",
 }
 

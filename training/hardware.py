@@ -34,7 +34,7 @@ def circumstances(device: torch.device) -> dict[str, Any]:
 
 def _cpu_model() -> str:
     if CPUINFO.is_file():
-        for line in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in CPUINFO.read_text(encoding="utf-8", errors="replace").split("\n"):
             key, _, value = line.partition(":")
             if key.strip() == "model name":
                 return value.strip()

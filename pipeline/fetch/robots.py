@@ -43,7 +43,9 @@ def _others_as_one(text: str) -> str:
     rules would take their product in time and memory: with 10,000 of each, minutes and gigabytes.
     """
     lines = []
-    for line in text.splitlines():
+    # RFC 9309 ends a line with CR or LF alone; Protego would also end it at these characters.
+    text = re.sub("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", " ", text)
+    for line in re.split(r"\r\n|\r|\n", text):
         if named := _ROBOT.match(line):
             name = line[named.end() :].partition("#")[0].strip().lower()
             if name != "*":

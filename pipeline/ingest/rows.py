@@ -9,6 +9,7 @@ from pyarrow import compute as pc
 
 from pipeline.records import file_and_line
 from pipeline.rejections import printable, reject
+from pipeline.values import MAX_ID_BYTES, is_bad_identifier, match_names, suggestion
 from schemas.fetched import FETCHED
 from schemas.retrieval import METHODS, RETRIEVAL, SOURCES
 
@@ -24,9 +25,7 @@ OUTCOME = pa.schema(
 IMAGES_PER_SHARD = 2048
 SMALLEST_BUCKETS = 8  # so that a small set, too, keeps several workers busy
 ID_DIGITS = 16  # as those of the published benchmark
-MAX_ID_BYTES = 200
-# Control characters, path separators and names that mean something to a file system.
-_BAD_ID = r"[\x00-\x1f\x7f/\\]|^\.{1,2}$"
+_PATH = r"[/\\]|^\.{1,2}$"  # separators, and names that mean something to a file system
 
 
 def check_rows(rows: pa.Table, classes: Sequence[str], source: str) -> tuple[pa.Table, pa.Table]:
@@ -36,26 +35,42 @@ def check_rows(rows: pa.Table, classes: Sequence[str], source: str) -> tuple[pa.
     of the good rows, rejection table of the others); the first rule that a row breaks gives its code.
     """
     rows = _with_ids(rows)
+    for column, names in (("class_name", classes), ("method", METHODS)):
+        at = rows.column_names.index(column)
+        rows = rows.set_column(at, column, match_names(rows[column], names))
     n = rows.num_rows
     codes, details = np.full(n, "", object), np.full(n, "", object)
 
-    def rule(code: str, broken: pa.ChunkedArray, remedy: str, seen: str | None = None) -> None:
-        """Rows that are `broken` and have no code yet get this one; the value of the column `seen` is shown."""
+    def rule(
+        code: str, broken: pa.ChunkedArray, remedy: str, seen: str | None = None, known: Sequence[str] = ()
+    ) -> None:
+        """Give rows that are `broken` and have no code yet this one; show the value of the column `seen`.
+
+        The nearest of the values `known` is suggested.
+        """
         mask = pc.fill_null(broken, False).to_numpy(zero_copy_only=False).astype(bool) & (codes == "")
         codes[mask] = code
         shown = rows[seen].filter(pa.array(mask)).to_pylist() if seen else []
-        details[mask] = [f"{seen} {printable(value)[:80]!r}: {remedy}" for value in shown] if seen else remedy
+        near = (
+            {value: suggestion(value, known) for value in set(shown)} if known else dict.fromkeys(shown, "")
+        )
+        details[mask] = (
+            [f"{seen} {printable(value)[:80]!r}{near[value]}: {remedy}" for value in shown]
+            if seen
+            else remedy
+        )
 
     unnamed = pc.or_(pc.is_null(rows["image_id"]), pc.is_null(rows["class_name"]))
     rule("missing_value", unnamed, "give class_name, and image_id or a url to make it from")
     nowhere = pc.and_(pc.is_null(rows["path"]), pc.is_null(rows["url"]))
     rule("missing_value", nowhere, "give a path or a url")
-    unfit = pc.match_substring_regex(rows["image_id"], _BAD_ID)
-    rule("bad_id", unfit, "give an id without control characters, / and \\, and not . or ..", "image_id")
-    long = pc.greater(pc.binary_length(rows["image_id"]), MAX_ID_BYTES)
-    rule("bad_id", long, f"give an id of at most {MAX_ID_BYTES} bytes", "image_id")
+    unfit = pc.match_substring_regex(rows["image_id"], _PATH)
+    rule("bad_id", unfit, "give an id without / and \\, and not . or ..", "image_id")
+    unfit = is_bad_identifier(rows["image_id"])
+    remedy = f"give an id of at most {MAX_ID_BYTES} bytes without control and invisible characters"
+    rule("bad_id", unfit, remedy, "image_id")
     known = pc.is_in(rows["class_name"], pa.array(classes, pa.string()))
-    rule("unknown_class", pc.invert(known), "add it to classes, or mend the row", "class_name")
+    rule("unknown_class", pc.invert(known), "add it to 'classes', or fix the row", "class_name", classes)
     known = pc.is_in(rows["method"], pa.array([*METHODS, None], pa.string()))
     rule("bad_method", pc.invert(known), f"give one of {', '.join(METHODS)}, or nothing", "method")
     whole = pc.match_substring_regex(rows["rank"], r"^[0-9]{1,9}$")

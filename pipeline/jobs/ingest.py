@@ -152,7 +152,7 @@ def check(config: BuildConfig, layout: Layout, manifests: dict[str, Manifest]) -
     """Raise DataError if rows were lost, or if more were rejected than the configuration allows."""
     _check_nothing_lost(manifests)
     rows_in, limit = counts(manifests["retrievals"])["rows_in"], config.ingest.max_rejected_share
-    check_share(manifests["rejections"], layout.rejections, rows_in, limit, "rows")
+    check_share(manifests["rejections"], layout.rejections, rows_in, limit, "rows", {"duplicate_row"})
 
 
 def versions_digest(config: BuildConfig) -> str:

@@ -1,9 +1,11 @@
 """The label job: votes → verdicts, workers, agreement, rejections. Votes travel as Arrow batches, not one by one."""
 
+import hashlib
 from collections.abc import Callable
 from functools import partial
 
 import apache_beam as beam
+import pyarrow as pa
 
 from pipeline import files
 from pipeline.config import BuildConfig
@@ -11,7 +13,7 @@ from pipeline.ingest.rows import SMALLEST_BUCKETS
 from pipeline.jobs.judge import JudgeAll, JudgeBucket, without_times, write_agreement, write_workers
 from pipeline.jobs.passes import TABLES, Passes
 from pipeline.jobs.precision import MeasurePrecision
-from pipeline.jobs.settle import LabelSetup, SettleVotes, shards_by_bucket
+from pipeline.jobs.settle import LabelSetup, SettleVotes, read_rejected, shards_by_bucket
 from pipeline.jobs.tables import AddCounts, Commit, CommitTables
 from pipeline.keyed_hash import bucket_count
 from pipeline.labels.gold import read_gold
@@ -33,7 +35,14 @@ def check_inputs(config: BuildConfig) -> None:
     for name in config.votes:
         check_votes_readable(files.join(config.source, name))
     if config.label.gold:
-        read_gold(files.join(config.source, config.label.gold))
+        _read_gold(config)
+
+
+def _read_gold(config: BuildConfig) -> pa.Table | None:
+    if not config.label.gold:
+        return None
+    path = files.join(config.source, config.label.gold)
+    return read_gold(path, config.label.answers, config.classes)
 
 
 def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
@@ -49,6 +58,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         "label",
         {
             "retrievals": manifest_digest(retrievals),
+            "without_image": _digest(read_rejected(layout.rejections)),
             **{name: files.sha256(path) for name, path in paths.items()},
             **({"gold": files.sha256(gold)} if gold else {}),
         },
@@ -66,15 +76,17 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             retrievals,
             config.label,
             config.classes if config.label.choices else (),
+            config.classes,
+            layout.rejections,
             config.seed,
-            read_gold(gold) if gold else None,
+            _read_gold(config),
             folders,
             buckets,
             {**stage.about, "buckets": buckets},
         )
         for folder in folders.values():
             commit.prepare(folder)
-        finish = partial(check, config.label.max_rejected_share, folders["rejections"])
+        finish = partial(check, config, folders["rejections"])
         if config.label.in_passes(asked.rows):
             Passes(setup, stage, output, asked.rows, beam_arguments, finish).run(force)
         else:
@@ -82,8 +94,12 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             run_job(lambda pipeline: pipeline | "Label" >> LabelVotes(setup, finish), beam_arguments, work)
     manifests = {name: directory.read_manifest(folder) for name, folder in folders.items()}
     if up_to_date:
-        check(config.label.max_rejected_share, folders["rejections"], manifests)
+        check(config, folders["rejections"], manifests)
     return StageResult(manifests, up_to_date)
+
+
+def _digest(rows: pa.Table) -> str:
+    return hashlib.sha256(repr(rows.to_pydict()).encode()).hexdigest()
 
 
 class LabelVotes(beam.PTransform):
@@ -133,10 +149,14 @@ class LabelVotes(beam.PTransform):
         _ = written | CommitTables(Commit(tables, setup.about, self.finish))
 
 
-def check(limit: float, rejections: str, manifests: dict[str, Manifest]) -> None:
+def check(config: BuildConfig, rejections: str, manifests: dict[str, Manifest]) -> None:
     """Raise DataError if votes were lost, or if more were rejected than the configuration allows."""
     votes_in = counts(manifests["verdicts"]).get("votes_in", 0)
     votes_out = counts(manifests["verdicts"]).get("votes", 0) + sum(counts(manifests["rejections"]).values())
     if votes_out != votes_in:
         raise DataError(f"{votes_in} votes went in and {votes_out} came out; run again with --force")
-    check_share(manifests["rejections"], rejections, votes_in, limit, "votes")
+    expected = {"image_rejected", "skipped_answer"}
+    if config.label.duplicates != "reject":
+        expected.add("duplicate_vote")
+    limit = config.label.max_rejected_share
+    check_share(manifests["rejections"], rejections, votes_in, limit, "votes", expected)

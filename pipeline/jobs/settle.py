@@ -34,13 +34,16 @@ class LabelSetup:
     """What the steps of the stage have in common.
 
     paths: pairs (name, path) of vote files. retrievals: folder of the questions. choices: the classes that a vote may
-    choose among. folders: of the tables, by name; about: what their manifests say.
+    choose among. classes: all of them. ingest_rejections: folder of the list rows without an image. folders: of the
+    tables, by name; about: what their manifests say.
     """
 
     paths: tuple[tuple[str, str], ...]
     retrievals: str
     config: LabelConfig
     choices: tuple[str, ...]
+    classes: tuple[str, ...]
+    ingest_rejections: str
     seed: int
     gold: pa.Table | None
     folders: dict[str, str]
@@ -61,7 +64,7 @@ class SettleVotes(beam.PTransform):
     def expand(self, pipeline: beam.Pipeline) -> Any:
         """Each file is read once; a bucket gets all votes on its images."""
         setup = self.setup
-        check = beam.FlatMap(check_file, setup.buckets, setup.config.answers, setup.choices)
+        check = beam.FlatMap(check_file, setup.buckets, setup.config.answers, setup.choices, setup.classes)
         votes = (
             pipeline
             | "Files" >> beam.Create(setup.paths)
@@ -88,6 +91,10 @@ class SettleBucket(beam.DoFn):
     def __init__(self, given: LabelSetup) -> None:
         self.given = given
 
+    def setup(self) -> None:
+        """Read once what all buckets look up."""
+        self.without_image = read_rejected(self.given.ingest_rejections)
+
     @timed
     def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
         """The questions of the bucket are read from the retrieval shards of the same images."""
@@ -103,7 +110,7 @@ class SettleBucket(beam.DoFn):
         questions = asked.filter(pa.compute.equal(asked["source"], "web"))
         if given.config.choices:
             votes = expand_choices(votes, questions)
-        kept, settled = settle_votes(votes, questions, given.config.duplicates)
+        kept, settled = settle_votes(votes, questions, given.config.duplicates, self.without_image)
         rejected = pa.concat_tables([REJECTION.schema.empty_table(), *gathered["rejections"], settled])
         rejected = rejected.sort_by([("row", "ascending"), ("code", "ascending")])
 
@@ -119,19 +126,31 @@ class SettleBucket(beam.DoFn):
         yield index, kept
 
 
+def read_rejected(folder: str) -> pa.Table:
+    """The image_id and class_name of the list rows that ingest has rejected, sorted; both are given."""
+    columns = ["image_id", "class_name"]
+    rows = directory.read_table(folder, REJECTION, columns).drop_null().group_by(columns).aggregate([])
+    return rows.sort_by([(name, "ascending") for name in columns])
+
+
 def check_file(
-    name_and_path: tuple[str, str], buckets: int, words: dict[str, str] | None, choices: tuple[str, ...]
+    name_and_path: tuple[str, str],
+    buckets: int,
+    words: dict[str, str] | None,
+    choices: tuple[str, ...],
+    classes: tuple[str, ...],
 ) -> Iterator[tuple[int, tuple[str, bytes]]]:
     """Read one vote file and yield (bucket, (kind, packed rows)), kind being "votes" or "rejections"."""
     name, path = name_and_path
     held: list[pa.Table] = []
     for records in read_votes(path, name):
-        good, bad = check_votes(records.rows, words, choices)
+        good, bad = check_votes(records.rows, words, choices, classes)
         held.append(good)
         if sum(votes.num_rows for votes in held) >= ROWS_TOGETHER:
             yield from cut_votes(held, buckets)
             held = []
-        rejected = pa.concat_tables([bad, malformed_rows(records.malformed)])
+        skipped = malformed_rows(records.skipped, "skipped_answer")
+        rejected = pa.concat_tables([bad, malformed_rows(records.malformed), skipped])
         if rejected.num_rows:
             # Votes without a usable image have no bucket of their own: they are spread by their location in the file.
             spread = keyed_hash(rejected["row"].to_pylist(), 0, "row")

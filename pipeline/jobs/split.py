@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import files
-from pipeline.config import BuildConfig
+from pipeline.config import PAPER_LEVELS, BuildConfig
 from pipeline.jobs.sets import Task, WriteSets, is_whole, remove_dropped_sets, set_names
 from pipeline.keyed_hash import bucket_count
 from pipeline.layout import Layout
@@ -81,6 +81,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             directory.read_table(tables["duplicates"], DUPLICATE, check_digests=True),
             config.classes,
             config.noise.min_confidence,
+            config.label.min_votes,
         )
         if not len(pools.test):
             raise DataError("no test image is left; check the 'test' lists and the rejections of ingest")
@@ -159,8 +160,17 @@ def _write(
     rows = sum(len(plan.listed) for plan in stale)
     work = Work("split", layout.output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
     run_job(lambda pipeline: pipeline | "Split" >> WriteSets(task), beam_arguments, work)
-    gone = f"sets that the configuration no longer has were removed: {', '.join(dropped)}"
-    return (gone,) if dropped else ()
+    notes = []
+    if dropped:
+        notes.append(f"sets that the configuration no longer has were removed: {', '.join(dropped)}")
+    made = {plan.facts["noise_level"] for plan in plans}
+    absent = [level for level in PAPER_LEVELS if level not in made] if config.noise.levels is None else []
+    if absent:
+        shown = ", ".join(map(str, absent))
+        notes.append(
+            f"too few wrong images for the noise levels {shown}; set noise.levels to see in which classes"
+        )
+    return tuple(notes)
 
 
 def _buckets(config: BuildConfig, pools: Pools, images: str) -> int:
@@ -198,7 +208,7 @@ def _plans(
         "classes": noise_by_class(test.columns(COUNTED), config.classes),
     }
     plans = [planner.plan(TEST_SPLIT, test, facts)]
-    made = training_sets(pools.clean, pools.wrong, config.classes, config.noise, config.seed)
+    made = training_sets(pools.clean, pools.wrong, config.classes, config.noise, config.seed, pools.supply)
     for split in chain(made, as_listed):
         if any(plan.name == split.name for plan in plans):
             raise DataError(f"two sets are called {split.name}; rename the listed one")

@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Callable
-from io import BytesIO
 from urllib.parse import quote
 
 import pyarrow as pa
-from pyarrow import csv
 
+from schemas.cells import csv_text
 from schemas.vote import ANSWERS
 
 # Label Studio's own language; $class_name is a field of the task.
@@ -23,9 +22,8 @@ LABEL_STUDIO_CONFIG = """<View>
 
 def to_csv(questions: pa.Table) -> dict[str, str]:
     """The table as it is, which Mechanical Turk takes as the input of a batch, too."""
-    buffer = BytesIO()
-    csv.write_csv(questions, buffer, csv.WriteOptions(quoting_style="needed"))
-    return {".csv": buffer.getvalue().decode()}
+    rows = zip(*questions.to_pydict().values(), strict=True)
+    return {".csv": csv_text(questions.column_names, rows)}
 
 
 def to_label_studio(questions: pa.Table) -> dict[str, str]:

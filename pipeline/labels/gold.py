@@ -1,15 +1,20 @@
 """Reads the questions whose answer is known."""
 
-import pyarrow as pa
-from pyarrow import compute as pc
+from collections.abc import Mapping, Sequence
 
+import pyarrow as pa
+
+from pipeline.labels.votes import read_answers
 from pipeline.records import read_records
+from pipeline.values import match_names
 from schemas.errors import DataError
 from schemas.gold import GOLD
 
 
-def read_gold(path: str) -> pa.Table:
+def read_gold(path: str, words: Mapping[str, str] | None = None, classes: Sequence[str] = ()) -> pa.Table:
     """The gold questions of a CSV, JSON lines or Parquet file.
+
+    `words` gives the answers that other words stand for; names of `classes` are read without regard to case.
 
     Raises DataError, naming the row, where a value is missing, an answer is neither yes nor no, or a question has
     two answers: what the votes are measured by must be right.
@@ -22,8 +27,9 @@ def read_gold(path: str) -> pa.Table:
     if not tables:
         raise DataError(f"{path}: there is no gold question in this file; list some, or leave label.gold out")
     rows = pa.concat_tables(tables)
-    answers = pc.utf8_lower(pc.utf8_trim_whitespace(rows["answer"]))
-    names = zip(rows["image_id"].to_pylist(), rows["class_name"].to_pylist(), strict=True)
+    answers = read_answers(rows["answer"], words)
+    class_names = match_names(rows["class_name"], classes)
+    names = zip(rows["image_id"].to_pylist(), class_names.to_pylist(), strict=True)
     known: dict[tuple[str, str], str] = {}
     for (image_id, class_name), answer, row in zip(
         names, answers.to_pylist(), rows["row"].to_pylist(), strict=True

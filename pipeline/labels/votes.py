@@ -1,5 +1,6 @@
 """The rules for votes, over whole columns."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -10,11 +11,16 @@ from pyarrow import compute as pc
 
 from pipeline.labels.columns import QUESTION, VoteColumns, codes_of, encode_votes
 from pipeline.records import file_and_line
-from pipeline.rejections import reject
+from pipeline.rejections import printable, reject
+from pipeline.values import identifier_fault, is_bad_identifier, match_names, normalize_column, suggestion
 from schemas.vote import ANSWERS, VOTE
 
 MAX_TIME = 253402300800.0  # seconds since 1970: the year 10000
 MAX_SECONDS = 1e9  # what is longer, or less than nothing, is no time of an answer
+
+_FILE_NAME = re.compile(r"[/\\]|\.(jpe?g|png|webp|gif|bmp|avif|tiff?|heic)$", re.IGNORECASE)
+
+_LIKELY_NO = ("0", "n", "f", "false", "incorrect", "wrong", "bad", "nein", "non")  # for a suggestion only
 
 # Which of several votes of one worker on one question counts.
 DUPLICATES = {
@@ -28,29 +34,38 @@ VOTE_ROWS = VOTE.schema.append(pa.field("row", pa.string()))
 
 
 def check_votes(
-    rows: pa.Table, words: Mapping[str, str] | None = None, choices: Sequence[str] = ()
+    rows: pa.Table,
+    words: Mapping[str, str] | None = None,
+    choices: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> tuple[pa.Table, pa.Table]:
     """Check each vote by itself; `rows` are strings as `read_records` gives them.
 
-    Returns (votes with their `row`, rejections). Answers are read without regard to case and white space;
-    `words` gives the answer that another word stands for. A vote without class_name may name one of the classes
-    `choices` as its answer, or be unsure; `expand_choices` takes it from there. Unreadable `seconds` or
+    Returns (votes with their `row`, rejections). Answers and names of `classes` are read without regard to case and
+    white space; `words` gives the answer that another word stands for. A vote without class_name may name one of the
+    classes `choices` as its answer, or be unsure; `expand_choices` takes it from there. Unreadable `seconds` or
     `time` are no reason to lose a vote: they become null. `time` is ISO 8601, of UTC unless it says otherwise, or
-    seconds since 1970.
+    seconds, milliseconds, microseconds or nanoseconds since 1970.
     """
-    as_written = pc.utf8_trim_whitespace(rows["answer"])
-    answers = pc.utf8_lower(as_written)
-    for word, answer in (words or {}).items():
-        answers = pc.if_else(pc.equal(answers, word.strip().lower()), answer, answers)
+    names = match_names(rows["class_name"], classes)
+    rows = rows.set_column(rows.column_names.index("class_name"), "class_name", names)
+    as_written = match_names(pc.utf8_trim_whitespace(rows["answer"]), choices)
+    answers = read_answers(rows["answer"], words)
     unnamed = pc.is_null(rows["class_name"])
     chosen = pc.and_(unnamed, pc.is_in(as_written, pa.array(choices, pa.string())))
     answers = pc.if_else(chosen, as_written, answers)
     if choices:  # is_in is false of an answer that is absent, where equal would be null
         chosen = pc.or_(chosen, pc.and_(unnamed, pc.is_in(answers, pa.array(["unsure"]))))
-    missing = pc.or_(pc.is_null(rows["image_id"]), pc.and_not(unnamed, chosen))
+    usual = pc.is_in(answers, pa.array(ANSWERS))
+    unasked = pc.and_not(unnamed, chosen)
+    if choices:  # what is neither a usual answer nor a class is a misspelled class
+        unasked = pc.and_(unasked, usual)
+    missing = pc.or_(pc.is_null(rows["image_id"]), unasked)
     missing = pc.or_(missing, pc.or_(pc.is_null(rows["worker_id"]), pc.is_null(answers)))
-    unknown = pc.invert(pc.or_(chosen, pc.is_in(answers, pa.array(ANSWERS))))
-    codes = np.where(missing, "missing_value", np.where(unknown, "unknown_answer", ""))
+    unknown = pc.invert(pc.or_(chosen, usual))
+    faults = {"missing_value": missing, "bad_id": _bad_identifier(rows), "unknown_answer": unknown}
+    masks = [pc.fill_null(mask, False).to_numpy().astype(bool) for mask in faults.values()]
+    codes = np.select(masks, list(faults), "")
     seconds = _numbers(rows["seconds"])
     seconds = np.where((seconds >= 0) & (seconds < MAX_SECONDS), seconds, np.nan)
     good = pa.table(
@@ -65,35 +80,98 @@ def check_votes(
     ).filter(pa.array(codes == ""))
     bad = rows.filter(pa.array(codes != ""))
     codes = codes[codes != ""]
-    details = [
-        f"answer {answer!r}; use yes, no or unsure"
-        if code == "unknown_answer"
-        else "all but seconds and time is needed"
-        for code, answer in zip(codes, bad["answer"].to_pylist(), strict=True)
-    ]
+    details = [_detail(code, row, choices) for code, row in zip(codes, bad.to_pylist(), strict=True)]
     return good, reject(bad, codes, details)
 
 
+def read_answers(answers: pa.ChunkedArray, words: Mapping[str, str] | None) -> pa.ChunkedArray:
+    """Return answers in lower case, with the `words` replaced by what they stand for."""
+    answers = pc.utf8_lower(pc.utf8_trim_whitespace(answers))
+    stand_for = {}
+    if words:
+        keys = normalize_column("answer", pa.array(words, pa.string())).to_pylist()
+        stand_for = {(key or "").lower(): answer for key, answer in zip(keys, words.values(), strict=True)}
+    for word, answer in stand_for.items():
+        answers = pc.if_else(pc.equal(answers, word), answer, answers)
+    return answers
+
+
+def _bad_identifier(rows: pa.Table) -> pa.ChunkedArray:
+    image, name, worker = (
+        pc.fill_null(is_bad_identifier(rows[column]), False)
+        for column in ("image_id", "class_name", "worker_id")
+    )
+    return pc.or_(image, pc.or_(name, worker))
+
+
+def _detail(code: str, row: dict[str, str | None], choices: Sequence[str]) -> str:
+    """What is wrong with a rejected vote, and what to do."""
+    names = ("image_id", "class_name", "worker_id", "answer")
+    if code == "missing_value":
+        missing = ", ".join(name for name in names if row[name] is None)
+        return f"no {missing}; a vote needs all but seconds and time"
+    if code == "bad_id":
+        name = next(name for name in names if identifier_fault(row[name] or ""))
+        return f"{name} {printable(row[name] or '')[:80]!r}: {identifier_fault(row[name] or '')}; change it in the votes"
+    answer = printable(row["answer"] or "")[:80]
+    meaning = "no" if answer.lower() in _LIKELY_NO else "yes"
+    told = f"answer {answer!r}; use yes, no or unsure, or say what it stands for: label.answers: {{{answer!r}: {meaning!r}}}"
+    if row["class_name"] is None and choices:
+        told = (
+            f"answer {answer!r}{suggestion(answer, choices)} is neither a class nor unsure; "
+            + told.split("; ")[1]
+        )
+    return told
+
+
 def settle_votes(
-    votes: pa.Table, questions: pa.Table, duplicates: str = "first"
+    votes: pa.Table, questions: pa.Table, duplicates: str = "first", without_image: pa.Table | None = None
 ) -> tuple[VoteColumns, pa.Table]:
     """Keep the votes that count; all votes of an image must be in `votes`, in any order.
 
     `questions` are the retrieval rows of web images. Rejected are votes about anything else, and all votes of a
     worker on one question but the `first` or the `last`, or each of them (`reject`). First and last are by time,
-    votes without one behind the others, and then by file and line. Returns (votes kept, rejections).
+    votes without one behind the others, and then by file and line. `without_image` are rows of the lists that ingest has
+    rejected: votes about them have a code of their own. Returns (votes kept, rejections).
     """
     unknown = ~_asked(votes, questions)
     repeated = ~unknown & _repeated(votes, duplicates)
     codes = np.where(unknown, "unknown_image", np.where(repeated, "duplicate_vote", ""))
+    if without_image is not None and unknown.any():
+        codes = np.where(unknown & _asked(votes, without_image), "image_rejected", codes)
     bad = votes.filter(pa.array(codes != ""))
+    classes = pc.unique(questions["class_name"]).to_pylist()
+    details = {
+        "duplicate_vote": DUPLICATES[duplicates],
+        "image_rejected": "ingest has rejected this image; its rejections say why",
+    }
     detail = [
-        "no such question among the web images that were kept"
-        if code == "unknown_image"
-        else DUPLICATES[duplicates]
-        for code in codes[codes != ""]
+        details.get(code) or _not_asked(image, name, classes)
+        for code, image, name in zip(
+            codes[codes != ""], bad["image_id"].to_pylist(), bad["class_name"].to_pylist(), strict=True
+        )
     ]
     return encode_votes(votes.filter(pa.array(codes == ""))), reject(bad, codes[codes != ""], detail)
+
+
+def _not_asked(image_id: str, class_name: str | None, classes: Sequence[str]) -> str:
+    """Why a vote belongs to no question, and what to do."""
+    if "://" in image_id:
+        return (
+            "image_id holds a URL; give the image_id of the web list (where the list has none, it is the first 16 digits "
+            "of the SHA-256 of the URL)"
+        )
+    if class_name is not None and class_name not in classes:
+        near = suggestion(class_name, classes)
+        return (
+            f"no such question: class {printable(class_name)[:80]!r}{near} is in no web list for this image"
+        )
+    if _FILE_NAME.search(image_id):
+        return (
+            "no such question; image_id looks like a path: give the image_id of the web list instead (list-folder calls "
+            "photos/ant/1.jpg photos-ant-1)"
+        )
+    return "no such question among the web images that were kept; check image_id and class_name against the web lists"
 
 
 def _asked(votes: pa.Table, questions: pa.Table) -> np.ndarray:
@@ -149,6 +227,8 @@ def _times(column: pa.ChunkedArray) -> pa.Array:
     if column.null_count == len(column):
         return pa.nulls(len(column), kind)
     seconds = _numbers(column)
+    for _ in range(3):  # pandas counts milliseconds in JSON, and up to nanoseconds as integers
+        seconds = np.where((seconds >= MAX_TIME) & (seconds < MAX_TIME * 1e9), seconds / 1000, seconds)
     known = (seconds >= 0) & (seconds < MAX_TIME)
     written = column.to_pandas().where(np.isnan(seconds))
     times = pd.to_datetime(written, errors="coerce", format="ISO8601", utc=True).dt.tz_convert(None)

@@ -11,6 +11,7 @@ from pipeline.keyed_hash import place
 from pipeline.noise.examples import all_of
 from pipeline.noise.pools import judge
 from pipeline.noise.splits import Split
+from pipeline.values import match_names
 from schemas.errors import DataError
 from schemas.example import PICTURES, TEST_SPLIT
 from schemas.manifest import CARD, CROISSANT, MANIFEST
@@ -34,6 +35,7 @@ def listed_sets(
     row, for names of sets that cannot be folders, unknown classes, test images, and images listed twice in a set.
     """
     frame = rows.to_pandas()
+    frame["class_name"] = match_names(rows["class_name"], class_names).to_pandas()
     _check(frame, class_names)
     label = {name: i for i, name in enumerate(class_names)}
     frame["label"] = frame["class_name"].map(label)

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from pipeline.noise.supply import Supply
 from schemas.errors import DataError
 from schemas.retrieval import ATTRIBUTION
 
@@ -26,12 +27,13 @@ _WEB_COLUMNS = [
 
 @dataclass(frozen=True)
 class Pools:
-    """Clean, test and wrong web images, and how many rows each step has left (`funnel`, in order)."""
+    """Clean, test and wrong web images, how many rows each step has left (`funnel`, in order), and why (`supply`)."""
 
     clean: pd.DataFrame
     test: pd.DataFrame
     wrong: pd.DataFrame
     funnel: dict[str, int]
+    supply: Supply
 
 
 def make_pools(
@@ -40,6 +42,7 @@ def make_pools(
     duplicates: pa.Table,
     class_names: Sequence[str],
     min_confidence: float = 0.0,
+    min_votes: int = 1,
 ) -> Pools:
     """Join the tables.
 
@@ -54,7 +57,9 @@ def make_pools(
         for source in ("clean", "test", "web")
     }
 
-    judged = _judge(of["web"], verdicts)
+    all_judged = _judge(rows[rows["source"] == "web"], verdicts)
+    is_removed = all_judged["image_id"].isin(removed)
+    judged = all_judged[~is_removed].reset_index(drop=True)
     wrong = judged[(judged["verdict"] == "no") & (judged["confidence"] >= min_confidence)]
     wrong = wrong[[*_WEB_COLUMNS, "confidence"]].sort_values(["image_id", "label"]).reset_index(drop=True)
 
@@ -69,7 +74,11 @@ def make_pools(
            for v in ("yes", "no", "undecided", "no votes")},
         "wrong_images": int(wrong["image_id"].nunique()),
     }  # fmt: skip
-    return Pools(of["clean"], of["test"], wrong, funnel)
+    votes = all_judged[["votes_yes", "votes_no", "votes_unsure"]].sum(axis=1).astype("int64")
+    questions = all_judged[["label", "method", "verdict", "confidence"]].assign(
+        votes=votes, removed=is_removed
+    )
+    return Pools(of["clean"], of["test"], wrong, funnel, Supply(questions, min_votes, min_confidence))
 
 
 def judge(retrievals: pa.Table, verdicts: pa.Table, class_names: Sequence[str]) -> pd.DataFrame:

@@ -7,7 +7,10 @@ import numpy as np
 
 from pipeline.keyed_hash import keyed_hash
 from pipeline.noise.quota import class_sequence
+from pipeline.noise.supply import Supply
 from schemas.errors import DataError
+
+SHOWN = 20  # classes in one message
 
 
 @dataclass(frozen=True)
@@ -73,23 +76,35 @@ class GiveWay:
 
 
 def check_supply(
-    colour: str, class_names: Sequence[str], order: GiveWay, available: np.ndarray, levels: Sequence[float]
+    colour: str,
+    class_names: Sequence[str],
+    order: GiveWay,
+    available: np.ndarray,
+    levels: Sequence[float],
+    supply: Supply | None = None,
 ) -> None:
     """Raise DataError where a class has fewer wrong images than the highest level needs.
 
-    It names each class with what it has and needs, the largest level that all classes allow, and the remedies.
+    It names each class with what it has, what it needs and why, the largest level that all classes allow, and the
+    remedies.
     """
     top = max(levels, default=0.0)
     needed = order.wanted(top)
     short = np.flatnonzero(available < needed).tolist()
     if not short:
         return
-    lines = [f"  {class_names[i]}: has {available[i]} wrong images, {needed[i]} are needed" for i in short]
+    lines = [
+        f"  {class_names[i]}: has {available[i]} wrong images, {needed[i]} are needed"
+        + (f" ({supply.explain(i, colour)})" if supply else "")
+        for i in short[:SHOWN]
+    ]
+    lines += [f"  and {len(short) - SHOWN} more classes"] if len(short) > SHOWN else []
     largest = float(np.min(available / order.sizes))
     fitting = [level for level in levels if (order.wanted(level) <= available).all()]
     raise DataError(
         f"{colour}: too few verified wrong images for noise level {top}:\n" + "\n".join(lines) + "\n"
         f"All classes allow levels up to {int(largest * 1000) / 1000} (of those asked for: up to {max(fitting, default=0)}). "
-        "Find more web images for these classes, drop the higher levels from noise.levels, or set noise.on_shortage "
+        + (supply.hint(colour) if supply else "")
+        + "Find more web images for these classes, drop the higher levels from noise.levels, or set noise.on_shortage "
         "to shrink (fewer clean images, the level holds) or cap (fewer wrong ones, the level is missed)"
     )

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.config import NoiseConfig
+from pipeline.config import PAPER_LEVELS, NoiseConfig
 from pipeline.keyed_hash import keyed_hash, place
 from pipeline.noise.candidates import assign
 from pipeline.noise.examples import Listed, all_of, make_pool
 from pipeline.noise.flips import asymmetric, confused_targets, mapped_targets, symmetric
 from pipeline.noise.selection import GiveWay, check_supply
+from pipeline.noise.supply import Supply
 from schemas.errors import DataError
 
 
@@ -44,13 +45,19 @@ def level_text(level: float) -> str:
 
 
 def training_sets(
-    clean: pd.DataFrame, wrong: pd.DataFrame, class_names: Sequence[str], config: NoiseConfig, seed: int
+    clean: pd.DataFrame,
+    wrong: pd.DataFrame,
+    class_names: Sequence[str],
+    config: NoiseConfig,
+    seed: int,
+    supply: Supply | None = None,
 ) -> Iterator[Split]:
     """Make every trial, colour and level.
 
     `clean` has a line an image: image_id, label, url. `wrong` has a line for each verified wrong (image, label)
-    pair, with the example columns that say where it came from. Raises DataError where a class is empty, or short
-    of wrong images and the policy is to stop.
+    pair, with the example columns that say where it came from. Without `config.levels`, the levels of the paper are
+    made that all classes have enough wrong images for. Raises DataError, with what `supply` says of the reasons, where a
+    class is empty, or short of wrong images and the policy is to stop.
     """
     sizes = np.bincount(clean["label"].to_numpy(np.int64), minlength=len(class_names))
     empty = [class_names[i] for i in np.flatnonzero(sizes == 0).tolist()]
@@ -64,8 +71,21 @@ def training_sets(
     )
     part = _first_of_each_class(clean, config.clean_per_class, seed)
     targets = _targets(wrong, class_names, config)
-    for trial in range(config.trials):
-        yield from _Trial(class_names, config, seed, trial, clean, wrong, part, targets).splits()
+    levels = PAPER_LEVELS if config.levels is None else config.levels
+
+    def trial(number: int, levels: Sequence[float]) -> _Trial:
+        return _Trial(class_names, config, levels, seed, number, clean, wrong, part, targets)
+
+    if config.levels is None and config.on_shortage == "error":
+        trials = [trial(number, levels) for number in range(config.trials)]
+        levels = tuple(level for level in levels if all(one.has_enough(level) for one in trials))
+        if not any(levels):  # not even the lowest
+            levels = PAPER_LEVELS[:2]
+    for number in range(config.trials):
+        one = trial(number, levels)
+        if config.on_shortage == "error":
+            one.check_supply(supply)
+        yield from one.splits()
 
 
 def test_set(test: pd.DataFrame) -> Listed:
@@ -95,6 +115,7 @@ class _Trial:
         self,
         class_names: Sequence[str],
         config: NoiseConfig,
+        levels: Sequence[float],
         seed: int,
         trial: int,
         clean: pd.DataFrame,
@@ -103,6 +124,7 @@ class _Trial:
         targets: np.ndarray,
     ) -> None:
         self.config, self.seed, self.trial, self.clean, self.wrong = config, seed + trial, trial, clean, wrong
+        self.class_names, self.levels = class_names, levels
         red: list[str] = [colour for colour in config.colours if colour.startswith("red")]
         text = np.flatnonzero((wrong["method"] == "text").to_numpy())
         labels = clean["label"].to_numpy(np.int64)
@@ -121,12 +143,21 @@ class _Trial:
             self.flipped["blue"] = symmetric(clean["image_id"].to_list(), labels, len(class_names), self.seed)
         if "blue-asymmetric" in config.colours:
             self.flipped["blue-asymmetric"] = asymmetric(labels, targets)
-        for colour in red if config.on_shortage == "error" else ():
-            check_supply(colour, class_names, self.orders["red"], self._available(colour), config.levels)
+
+    def has_enough(self, level: float) -> bool:
+        """Whether every class has enough wrong images for a level, in all colours."""
+        wanted = self.orders["red"].wanted(level)
+        return all((wanted <= self._available(colour)).all() for colour in self.candidates)
+
+    def check_supply(self, supply: Supply | None) -> None:
+        """Raise DataError where a class has fewer wrong images than the highest level needs."""
+        for colour in self.candidates:
+            available = self._available(colour)
+            check_supply(colour, self.class_names, self.orders["red"], available, self.levels, supply)
 
     def splits(self) -> Iterator[Split]:
         """The sets of all colours and levels, picked from one pool."""
-        sets = [(colour, level) for colour in self.config.colours for level in self.config.levels]
+        sets = [(colour, level) for colour in self.config.colours for level in self.levels]
         chosen = [self._choose(colour, level) for colour, level in sets]
         # Most wrong examples are in many sets: a (clean image, what stands instead) pair is one row of the pool.
         span = max(len(self.wrong), len(self.orders["red"].sizes))
@@ -168,7 +199,7 @@ class _Trial:
 
     def _order(self, base: np.ndarray) -> GiveWay:
         ids, labels = self.clean["image_id"].to_numpy()[base], self.clean["label"].to_numpy(np.int64)[base]
-        return GiveWay(ids, labels, self.config.levels, self.seed, self.config.nested)
+        return GiveWay(ids, labels, self.levels, self.seed, self.config.nested)
 
     def _assign(self, positions: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
         rows = self.wrong.iloc[positions]

@@ -1,6 +1,7 @@
 """The released archive `dataset_no_images`, zipped or unpacked: texts found by name and read up to a limit.
 
-Nothing is ever extracted, so no member can lead out of a folder; what a member claims of its size is not trusted.
+Nothing is ever extracted, so no member can lead out of a folder. What a member claims of its size is not trusted: how
+much is read depends on the size of the archive itself.
 """
 
 import os
@@ -13,7 +14,10 @@ from typing import Self
 from schemas.errors import DataError, UsageError
 
 MAX_MEMBERS = 100_000
-MAX_BYTES = 1 << 29  # of one member; the real annotations have some 50 MB
+MAX_ARCHIVE = 1 << 28  # bytes of a zip file
+MAX_BYTES = 1 << 27  # of one member; the real annotations have some 50 MB
+MAX_RATIO = 100  # bytes of all texts for each byte of the zip file; its texts are a tenth in size when packed
+MIN_READ = 1 << 20  # bytes of texts that even the smallest archive may hold
 
 
 class Archive:
@@ -21,6 +25,7 @@ class Archive:
 
     def __init__(self, where: str, members: Mapping[str, zipfile.ZipInfo | Path], zipped: bool) -> None:
         self.where, self._members, self._zipped = where, members, zipped
+        self._left = max(MIN_READ, MAX_RATIO * os.path.getsize(where)) if zipped else MAX_BYTES * MAX_RATIO
 
     @classmethod
     def open(cls, path: str, marker: str) -> Self:
@@ -59,18 +64,21 @@ class Archive:
 
     def read(self, name: str) -> str:
         """The text of a file. Raises DataError where it is missing, damaged, too large, or not UTF-8."""
+        limit = min(MAX_BYTES, self._left)
         member = self._members.get(name)
         if member is None:
             raise DataError(f"{self.place(name)}: no such file in the archive; get the release again")
         try:
-            data = self._bytes(member)
+            data = self._bytes(member, limit + 1)
         except (OSError, EOFError, RuntimeError, ValueError, zlib.error, zipfile.BadZipFile) as error:
             # RuntimeError: encrypted; its subclass NotImplementedError: an unknown compression
             raise DataError(f"{self.place(name)}: cannot be read ({error}); get the release again") from error
-        if len(data) > MAX_BYTES:
+        if len(data) > limit:
             raise DataError(
-                f"{self.place(name)}: more than {MAX_BYTES} bytes, which no file of the release has"
+                f"{self.place(name)}: more than {limit} bytes, which no file of the release has in an archive of this "
+                "size; get the release again"
             )
+        self._left -= len(data)
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -79,21 +87,27 @@ class Archive:
                 f"{self.place(name)}, line {line}: no UTF-8 text ({error.reason}); get the release again"
             ) from error
 
-    def _bytes(self, member: zipfile.ZipInfo | Path) -> bytes:
-        """At most one byte more than the limit."""
+    def _bytes(self, member: zipfile.ZipInfo | Path, count: int) -> bytes:
+        """At most so many bytes of a member."""
         if isinstance(member, Path):
             with member.open("rb") as file:
-                return file.read(MAX_BYTES + 1)
+                return file.read(count)
         with zipfile.ZipFile(self.where) as archive, archive.open(member) as packed:
-            return packed.read(MAX_BYTES + 1)
+            return packed.read(count)
 
 
 def _zip_members(path: str) -> dict[str, zipfile.ZipInfo]:
     try:
+        if os.path.getsize(path) > MAX_ARCHIVE:
+            raise DataError(
+                f"{path}: more than {MAX_ARCHIVE} bytes; dataset_no_images.zip, without images, has less"
+            )
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file or folder; check the path") from error
+    except DataError:
+        raise
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: no zip file ({error}); get dataset_no_images.zip again") from error
     if len(infos) > MAX_MEMBERS:

@@ -5,19 +5,27 @@ The labels are released as pickles, which are never opened here; the CSV that th
 images, in the order of TFDS; `image_order_c10.npy` leads from there to the order of torchvision.
 """
 
+import io
 import re
 import zipfile
 import zlib
+from typing import IO
 
 import numpy as np
 import pandas as pd
 
 from pipeline import files
 from pipeline.published.pickles import CONVERT
+from pipeline.rejections import printable
 from schemas.errors import DataError, UsageError
 
 LABELS = {10: ("random_label1", "random_label2", "random_label3"), 100: ("noise_label", "noisy_label")}
 TRUTH = "clean_label"
+MAX_IMAGES = 1_000_000  # CIFAR has 50,000
+MAX_ITEM_BYTES = 64
+MAX_ARRAYS = 1000
+MAX_CSV_BYTES = 1 << 25
+MAX_HEADER_BYTES = 1 << 12
 _UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)  # what NumPy and pandas raise
 _BATCH = re.compile(r"([0-9]{1,9})--([0-9]{1,9})")
 
@@ -33,11 +41,11 @@ def read_choices(path: str) -> tuple[np.ndarray, np.ndarray | None, int]:
     try:
         with files.open_read(path) as file:
             if ending == "npz":
-                with np.load(file, allow_pickle=False) as arrays:
-                    columns = {name: arrays[name] for name in arrays.files}
+                columns, names_found = _npz_columns(file)
             else:
-                frame = pd.read_csv(file)
+                frame = _read_csv(file)
                 columns = {str(name).strip(): frame[name].to_numpy() for name in frame}
+                names_found = list(columns)
     except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be read ({error}).\n{CONVERT}") from error
     for classes, names in LABELS.items():
@@ -48,7 +56,41 @@ def read_choices(path: str) -> tuple[np.ndarray, np.ndarray | None, int]:
             if len({len(one) for one in [*found, *([] if known is None else [known])]}) > 1:
                 raise DataError(f"{path}: its columns have different lengths; convert the release again")
             return np.stack(found, axis=1), known, classes
-    raise DataError(f"{path}: it has the columns {', '.join(columns)}.\n{CONVERT}")
+    shown = ", ".join(printable(name)[:40] for name in names_found[:10])
+    raise DataError(f"{path}: it has the columns {shown}.\n{CONVERT}")
+
+
+def _npz_columns(file: IO[bytes]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of labels of an .npz, and the names of all. Raises ValueError for one that is too large.
+
+    An array of zeros packs a thousandfold: what its header says of its size is read before anything else.
+    """
+    wanted = [name for names in (*LABELS.values(), (TRUTH,)) for name in names]
+    with zipfile.ZipFile(file) as archive:
+        names = [info.filename.removesuffix(".npy") for info in archive.infolist()[:MAX_ARRAYS]]
+        for name in set(wanted) & set(names):
+            with archive.open(f"{name}.npy") as member:
+                _check_size(member, name)
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in wanted if name in names}, names
+
+
+def _check_size(file: IO[bytes], name: str) -> None:
+    """Read the header of an array. Raises ValueError unless it is a plain array of one axis and at most `MAX_IMAGES`."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if len(shape) != 1 or shape[0] > MAX_IMAGES or dtype.itemsize > MAX_ITEM_BYTES or dtype.hasobject:
+        raise ValueError(f"{name} is {dtype} of shape {shape}, and no column of up to {MAX_IMAGES} labels")
+
+
+def _read_csv(file: IO[bytes]) -> pd.DataFrame:
+    """Read a CSV file of limited size. Raises ValueError for a larger one."""
+    data = file.read(MAX_CSV_BYTES + 1)
+    if len(data) > MAX_CSV_BYTES or len(data.partition(b"\n")[0]) > MAX_HEADER_BYTES:
+        raise ValueError(f"more than {MAX_CSV_BYTES} bytes, or {MAX_HEADER_BYTES} in the first line")
+    return pd.read_csv(io.BytesIO(data))
 
 
 def read_side_info(path: str, images: int, workers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -58,7 +100,7 @@ def read_side_info(path: str, images: int, workers: int) -> tuple[np.ndarray, np
     """
     with files.open_read(path) as file:
         try:
-            frame = pd.read_csv(file)
+            frame = _read_csv(file)
         except ValueError as error:
             raise DataError(f"{path}: cannot be read as CSV ({error})") from error
     numbers = [str(n + 1) for n in range(workers)]
@@ -99,6 +141,8 @@ def read_order(path: str, images: int) -> np.ndarray:
     """For each image in the order of TFDS its number in the order of torchvision, int64 (images,)."""
     try:
         with files.open_read(path) as file:
+            _check_size(file, "the order")
+            file.seek(0)
             order = np.load(file, allow_pickle=False)
         if not isinstance(order, np.ndarray):
             raise ValueError("an archive of arrays")

@@ -28,6 +28,7 @@ from schemas.vote import VOTE
 WORKER = "published"
 CLEAN_PER_CLASS = {"mini-imagenet": 500}  # the published red sets have 500 of the 600
 INGEST = {"mini-imagenet": {"preset": "tfds"}}  # as the TFDS builder stores them
+MAX_REJECTED_SHARE = 0.9  # the addresses are of 2019, and most of them may be dead
 TEST_PREFIX = "validation-"  # where a test image has the id of a training image
 
 Row = dict[str, Any]
@@ -43,6 +44,7 @@ class Imported:
     problems: dict[str, int]
     examples: dict[str, str]  # by kind of problem, the place and image of the first
     written: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON has it."""
@@ -58,14 +60,16 @@ class Imported:
             told = [f"  {KINDS[kind]}; first: {self.examples[kind]}" for kind in self.problems]
             counted = table(rows)
             lines += [counted[0], *(row + text for row, text in zip(counted[1:], told, strict=True)), ""]
-        return [*lines, *self.written]
+        return [*lines, *self.written, *self.notes]
 
 
-def import_cnwl(archive: str, images: Sequence[str], output: str, set_name: str) -> Imported:
+def import_cnwl(
+    archive: str, images: Sequence[str], output: str, set_name: str, contact: str = ""
+) -> Imported:
     """Read the release at `archive` and the images below the folders `images`; write lists to the folder `output`.
 
     Written are clean, test, web, votes and listed sets as Parquet, `problems.csv` with all that does not match, and
-    `build.yaml`. Raises DataError where a file of the release, or all images of the clean or test list, are missing.
+    `build.yaml`. Web images without a file are fetched by the build, for which `contact` is written down. Raises DataError where a file of the release, or all images of the clean or test list, are missing.
     """
     problems = Problems()
     release = read_release(archive, set_name, problems)
@@ -102,11 +106,19 @@ def import_cnwl(archive: str, images: Sequence[str], output: str, set_name: str)
         "web_pairs": len(web),
         "web_pairs_wrong": sum(not a.is_clean for of in known.web.values() for a in of.values()),
     }
-    written = _write(tables, problems, release, found.base, output)
+    without_file = counts["web_images"] - counts["web_images_found"]
+    written = _write(tables, problems, release, found.base, output, contact, bool(without_file))
     kinds = problems.counts()
     first = {kind: problems.first(kind) for kind in kinds}
     examples = {kind: f"{one.place} {one.image_id} {one.detail}".strip() for kind, one in first.items()}
-    return Imported(set_name, counts, censuses, kinds, examples, written)
+    notes = []
+    if without_file and not contact:
+        notes.append(
+            f"{without_file:,} web images have no file here and are fetched from their addresses, for which servers are "
+            "told a contact: import again with --contact you@lab.example, or build with --set "
+            "ingest.contact=you@lab.example"
+        )
+    return Imported(set_name, counts, censuses, kinds, examples, written, notes)
 
 
 def _placed(
@@ -182,7 +194,13 @@ def _listed(release: Release, known: Known, problems: Problems) -> tuple[pa.Tabl
 
 
 def _write(
-    tables: dict[str, pa.Table], problems: Problems, release: Release, base: str, output: str
+    tables: dict[str, pa.Table],
+    problems: Problems,
+    release: Release,
+    base: str,
+    output: str,
+    contact: str,
+    has_addresses: bool,
 ) -> list[str]:
     """Write lists, problems and configuration; the lists' names are relative to `base`, the source of the build."""
     files.make_folder(output)
@@ -193,12 +211,17 @@ def _write(
         with files.replace(path) as file:
             parquet.write_table(rows, file, compression="zstd")
     problems.write(files.join(output, "problems.csv"))
+    ingest: dict[str, Any] = dict(INGEST.get(release.set_name, {}))
+    if contact:
+        ingest["contact"] = contact
+    if has_addresses:
+        ingest["max_rejected_share"] = MAX_REJECTED_SHARE
     config = {
         "name": f"cnwl-{release.set_name.replace('_', '-')}",
         "source": base,
         "classes": release.class_names,
         **{name: [names[name]] for name in ("clean", "test", "web", "votes")},
-        **({"ingest": INGEST[release.set_name]} if release.set_name in INGEST else {}),
+        **({"ingest": ingest} if ingest else {}),
         "label": {"min_votes": 1},
         "noise": {
             "levels": list(PAPER_LEVELS),

@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import pandas as pd
-
 from pipeline import files
 from pipeline.rejections import DETAIL_LENGTH, printable
+from schemas.cells import csv_text
 
 KINDS = {
     "malformed_annotation": "an item of the JSON that is no list of objects with id, uri, class and verdict",
@@ -35,34 +34,39 @@ class Problem(NamedTuple):
     detail: str = ""
 
 
+KEPT = 20_000  # findings of each kind; a damaged release may have millions
+
+
 class Problems:
-    """The findings of one import."""
+    """The findings of one import: all are counted, the first `KEPT` of each kind are kept."""
 
     def __init__(self) -> None:
         self.found: list[Problem] = []
+        self._counts: Counter[str] = Counter()
 
     def add(self, kind: str, place: str, image_id: str = "", detail: str = "") -> None:
         """Note one finding; foreign text is made printable."""
         assert kind in KINDS, kind
+        self._counts[kind] += 1
+        if self._counts[kind] > KEPT:
+            return
         self.found.append(Problem(kind, place, _shown(image_id), _shown(detail)))
 
     def counts(self) -> dict[str, int]:
         """How many of each kind, in the order of KINDS."""
-        counted = Counter(problem.kind for problem in self.found)
-        return {kind: counted[kind] for kind in KINDS if counted[kind]}
+        return {kind: self._counts[kind] for kind in KINDS if self._counts[kind]}
 
     def first(self, kind: str) -> Problem:
         """The first finding of a kind that has some."""
         return next(problem for problem in self.found if problem.kind == kind)
 
     def write(self, path: str) -> None:
-        """Write all findings as CSV."""
-        frame = pd.DataFrame(self.found, columns=Problem._fields)
-        files.write_text(path, frame.to_csv(index=False))
+        """Write the findings that are kept as CSV."""
+        files.write_text(path, csv_text(Problem._fields, self.found))
 
 
 def _shown(text: str) -> str:
-    return text if text.isprintable() and len(text) <= DETAIL_LENGTH else printable(text)
+    return text if len(text) <= DETAIL_LENGTH and text.isprintable() else printable(text[:DETAIL_LENGTH])
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -85,7 +85,7 @@ def read_release(path: str, set_name: str, problems: Problems) -> Release:
 
 
 def _class_names(archive: Archive, name: str) -> list[str]:
-    names = [line.strip() for line in archive.read(name).splitlines()]
+    names = [line.strip() for line in archive.read(name).split("\n")]
     while names and not names[-1]:
         names.pop()
     place = archive.place(name)
@@ -102,8 +102,10 @@ def _class_names(archive: Archive, name: str) -> list[str]:
 
 def _annotations(archive: Archive, name: str, classes: int, problems: Problems) -> Iterator[Annotation]:
     place = archive.place(name)
+    text = archive.read(name)
     try:
-        items = json.loads(archive.read(name))["data"]
+        _check_density(text)
+        items = json.loads(text)["data"]
         if not isinstance(items, list):
             raise TypeError("'data' is no list")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -119,6 +121,18 @@ def _annotations(archive: Archive, name: str, classes: int, problems: Problems) 
                 problems.add("malformed_annotation", f"{place}: data[{number}]", detail=told)
 
 
+def _check_density(text: str) -> None:
+    """Raise ValueError for JSON of so many small values that it would take many times its size in memory.
+
+    An annotation has some 200 characters, four values and one or two brackets.
+    """
+    brackets, commas = text.count("[") + text.count("{"), text.count(",")
+    if brackets > 1000 + len(text) / 30 or commas > 1000 + len(text) / 10:
+        raise ValueError(
+            f"{brackets} brackets and {commas} commas in {len(text)} characters are no annotations"
+        )
+
+
 def _annotation(entry: Any, classes: int) -> Annotation:
     """One object of the JSON. Raises KeyError, TypeError or ValueError that tells what is wrong with it."""
     if not isinstance(entry, dict):
@@ -126,9 +140,9 @@ def _annotation(entry: Any, classes: int) -> Annotation:
     image_id, uri = entry["image/id"], entry["image/uri"]
     label, is_clean = entry["image/class/label"], entry["image/class/label/is_clean"]
     if not isinstance(image_id, str) or not _ID.fullmatch(image_id):
-        raise ValueError(f"image/id {image_id!r}")
+        raise ValueError(f"image/id {str(image_id)[:80]!r}")
     if not isinstance(uri, str) or not uri.isprintable():
-        raise ValueError(f"image/uri {uri!r}")
+        raise ValueError(f"image/uri {str(uri)[:80]!r}")
     if type(label) is not int or not 0 <= label < classes:
         raise ValueError(f"image/class/label {label!r} of {classes} classes")
     if is_clean not in (0, 1):

@@ -16,13 +16,20 @@ def add_import_cnwl(verbs: Any) -> None:
         verbs,
         "import-cnwl",
         "read the released Controlled Noisy Web Labels, tell what does not match, write lists and build.yaml",
-        "python -m pipeline import-cnwl dataset_no_images.zip --images all_images validation --output lists",
+        "python -m pipeline import-cnwl dataset_no_images.zip --images all_images validation "
+        "--output lists --contact you@lab.example",
     )
     sub.add_argument("archive", metavar="ARCHIVE", help="dataset_no_images.zip, or the folder it unpacks to")
     sub.add_argument(
         "--images", required=True, nargs="+", metavar="DIR", help="folders with the images, in any layout"
     )
     sub.add_argument("--output", required=True, metavar="DIR", help="where the lists go, beside the images")
+    sub.add_argument(
+        "--contact",
+        default="",
+        metavar="ADDRESS",
+        help="mail or web address for the user agent, where web images without a file are to be fetched",
+    )
     sub.add_argument("--set-name", choices=SETS, default=SETS[0], help="which set (default: %(default)s)")
 
 
@@ -63,7 +70,9 @@ def run_import_cnwl(arguments: argparse.Namespace, say: Callable[[str], None]) -
     """Run import-cnwl, say what was found, and return it."""
     from pipeline.published.cnwl import import_cnwl
 
-    imported = import_cnwl(arguments.archive, arguments.images, arguments.output, arguments.set_name)
+    imported = import_cnwl(
+        arguments.archive, arguments.images, arguments.output, arguments.set_name, arguments.contact
+    )
     for line in imported.text():
         say(line)
     return imported.to_json()
@@ -76,7 +85,7 @@ def run_from_cifar_n(arguments: argparse.Namespace, say: Callable[[str], None]) 
 
     names = None
     if arguments.classes:
-        names = [line.strip() for line in files.read_text(arguments.classes).splitlines() if line.strip()]
+        names = [line.strip() for line in files.read_lines(arguments.classes) if line.strip()]
     told = import_cifar_n(
         arguments.labels,
         arguments.output,

@@ -1,91 +1,155 @@
-"""Lists from a folder of pictures that one has: one subfolder a class, as most collections lie."""
+"""Write lists of the pictures in a folder that has a subfolder for each class, as most collections do."""
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from pipeline.ingest.rows import MAX_ID_BYTES
+import yaml
+
 from pipeline.keyed_hash import keyed_hash
+from pipeline.retrieve.found_files import Found, find_pictures
 from pipeline.retrieve.search import check_new, write_list
+from pipeline.values import identifier_fault, normalize_identifier, normalize_name
 from schemas.errors import DataError, UsageError
 
 COLUMNS = ("image_id", "class_name", "path")
+TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first that is there is the test set
+TRAIN_NAMES = ("train", "training")
+SHOWN = 20  # problems in one message
+
+Row = dict[str, Any]
 
 
-def list_folder(folder: str, output: str, test: str | None, test_share: float, seed: int) -> dict[str, Any]:
+def list_folder(
+    folder: str, output: str, test: str | None, test_share: float, seed: int, follow_links: bool = False
+) -> dict[str, Any]:
     """Write the list of a folder's pictures to `output`, and of a share of each class to `test` instead.
 
-    Paths are relative to the folder of the lists, which is the `source` of a build. An image is called by its path, so
-    that lists of several folders name no two pictures alike: photos/ant/1.jpg is photos-ant-1. Which go to `test` follows
-    from that name and `seed`. What is no picture is left to ingest, which tells.
-    Raises UsageError where the lists lie above no part of the folder, DataError for names that make no id.
+    Where the subfolders are train and val or test, the classes are the folders below, and what is in test (or else in
+    val) goes to `test`. Paths are relative to the folder of the lists, which is the `source` of a build. An image is
+    called by its path without the ending, photos-ant-1 for photos/ant/1.jpg, or with it where two would have one name.
+    Which pictures go to `test` otherwise follows from that name and `seed`. Returns the classes, the numbers of rows, and
+    what was passed over, by reason.
+    Raises UsageError where the lists lie above no part of the folder, DataError that lists every name that makes no id.
     """
+    base = _base(folder, output, test, test_share)
+    found = find_pictures(folder, base, follow_links)
+    held_names, trained = _split_names(found)
+    problems: list[str] = []
+    rows = _rows(found, bool(trained), problems)
+    if problems:
+        shown = "\n".join(f"  {problem}" for problem in problems[:SHOWN])
+        more = f"\n  and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
+        raise DataError(f"{folder}: {len(problems):,} names cannot be listed; rename these:\n{shown}{more}")
+    if not rows:
+        raise DataError(
+            f"{folder}: no pictures in subfolders; a class is a subfolder, its pictures are the files in it"
+        )
+    held: set[str] = set()
+    if test and held_names:
+        held = {
+            row["image_id"]
+            for row, one in zip(rows, found.pictures, strict=True)
+            if one.folders[0] in held_names
+        }
+    elif test:
+        held = _held_out(rows, test_share, seed)
+    kept = [row for row in rows if row["image_id"] not in held]
+    if test and held and not kept:
+        raise DataError(f"{folder}: all pictures are in test folders, none is left for {output}")
+    write_list(kept, output, COLUMNS)
+    if test:
+        write_list([row for row in rows if row["image_id"] in held], test, COLUMNS)
+    return {
+        "classes": sorted({row["class_name"] for row in rows}),
+        "rows": len(kept),
+        "test_rows": len(held),
+        "passed_over": dict(found.passed_over),
+        "examples": found.examples,
+        "layout": "/".join(sorted(trained | held_names)) if trained else "",
+    }
+
+
+def build_yaml(classes: Sequence[str], output: str, test: str | None) -> str:
+    """Return the part of a build's configuration that speaks of these lists."""
+    config: dict[str, Any] = {"source": os.path.dirname(output) or ".", "classes": list(classes)}
+    config["clean"] = [os.path.basename(output)]
+    if test:
+        config["test"] = [os.path.basename(test)]
+    return str(
+        yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1 << 20, default_flow_style=None)
+    )
+
+
+def _base(folder: str, output: str, test: str | None, test_share: float) -> str:
+    """The folder of the lists. Raises UsageError for flags that do not go together."""
     base = os.path.dirname(os.path.abspath(output))
     if os.path.commonpath([base, os.path.abspath(folder)]) != base:
         raise UsageError(
-            f"--output {output}: the lists lie beside or above the pictures; give a file in such a folder"
+            f"--output {output}: the lists must be in a folder beside or above the pictures, so that one source folder "
+            "has both"
         )
     if test is not None and os.path.dirname(os.path.abspath(test)) != base:
-        raise UsageError(f"--test {test}: both lists lie in one folder, {base}")
+        raise UsageError(f"--test {test}: both lists must be in one folder, {base}")
     if not 0 < test_share < 1:
         raise UsageError(f"--test-share is a share between 0 and 1, got {test_share}")
     for flag, path in (("--output", output), ("--test", test)):
         if path:
             check_new(flag, path)
-    found: dict[str, dict[str, Any]] = {}
-    for name, path in _pictures(folder):
-        row = _row(name, path, base)
-        other = found.setdefault(row["image_id"], row)
-        if other is not row:
-            raise DataError(
-                f"{path} and {other['path']} would both be called {row['image_id']!r}; rename one"
-            )
-    if not found:
-        raise DataError(
-            f"{folder}: no files in subfolders; a class is a subfolder, its pictures are the files in it"
-        )
-    rows = list(found.values())
-    held = _held_out(rows, test_share, seed) if test else set()
-    kept = [row for row in rows if row["image_id"] not in held]
-    write_list(kept, output, COLUMNS)
-    if test:
-        write_list([row for row in rows if row["image_id"] in held], test, COLUMNS)
-    classes = sorted({row["class_name"] for row in rows})
-    return {"classes": classes, "rows": len(kept), "test_rows": len(held)}
+    return base
 
 
-def _pictures(folder: str) -> Iterator[tuple[str, str]]:
-    """(class, path) of each file, in the order of their names; hidden ones, and links to folders, are passed over."""
+def _split_names(found: Found) -> tuple[set[str], set[str]]:
+    """The subfolders that hold the test set and those that hold the rest, both empty if subfolders are classes."""
+    names = {one.folders[0] for one in found.pictures}
+    known = {name.lower() for name in names} <= {*TEST_NAMES, *TRAIN_NAMES}
+    if not known or not any(name.lower() in TRAIN_NAMES for name in names):
+        return set(), set()
+    if any(len(one.folders) < 2 for one in found.pictures):
+        return set(), set()
+    present = sorted(names, key=lambda name: [*TRAIN_NAMES, *TEST_NAMES].index(name.lower()))
+    tests = [name for name in present if name.lower() in TEST_NAMES]
+    return set(tests[:1]), names - set(tests[:1])
+
+
+def _rows(found: Found, has_splits: bool, problems: list[str]) -> list[Row]:
+    """A row for each picture, in order; names that cannot be used go to `problems`."""
+    rows: list[Row] = []
+    stems = [normalize_identifier(os.path.splitext(one.path)[0].replace("/", "-")) for one in found.pictures]
+    count = Counter(stems)
+    taken: dict[str, str] = {}
+    bad_classes: set[str] = set()
+    for one, stem in zip(found.pictures, stems, strict=True):
+        image_id = stem if count[stem] == 1 else normalize_identifier(one.path.replace("/", "-"))
+        folder = one.folders[1 if has_splits else 0]
+        class_name = normalize_name(folder)
+        if fault := _path_fault(one.path) or identifier_fault(image_id):
+            problems.append(f"{one.path!r}: {fault}")
+        elif (first := taken.setdefault(image_id, one.path)) != one.path:
+            problems.append(f"{one.path!r} and {first!r} would both be called {image_id!r}")
+        if (class_name is None or identifier_fault(class_name)) and folder not in bad_classes:
+            bad_classes.add(folder)
+            reason = identifier_fault(class_name) if class_name else "stands for a missing value in lists"
+            problems.append(f"folder {folder!r} is no name of a class: {reason}")
+        rows.append({"image_id": image_id, "class_name": class_name, "path": one.path})
+    return rows
+
+
+def _path_fault(path: str) -> str | None:
+    """Why a build would not read this path, or None."""
     try:
-        classes = sorted(
-            entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."
-        )
-    except OSError as error:
-        raise DataError(
-            f"{folder}: {error.strerror}; give the folder that holds a subfolder a class"
-        ) from error
-    for name in classes:
-        for place, below, files in os.walk(os.path.join(folder, name)):
-            below[:] = sorted(one for one in below if one[0] != ".")
-            yield from ((name, os.path.join(place, file)) for file in sorted(files) if file[0] != ".")
+        path.encode()
+    except UnicodeEncodeError:
+        return "the name is no Unicode text"
+    if not path.isprintable():
+        return "the name has control characters"
+    if "\\" in path or ":" in path.split("/", 1)[0]:
+        return "a path with a backslash, or a colon in its first part, is read by no build"
+    return None
 
 
-def _row(name: str, path: str, base: str) -> dict[str, Any]:
-    relative = os.path.relpath(path, base).replace(os.sep, "/")
-    image_id = os.path.splitext(relative)[0].replace("/", "-")
-    try:
-        size = len(image_id.encode())
-        relative.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"{relative!r}: the name is no Unicode text; rename the file") from error
-    if size > MAX_ID_BYTES or not relative.isprintable():
-        raise DataError(
-            f"{relative!r}: a name of more than {MAX_ID_BYTES} bytes or with control characters; rename it"
-        )
-    return {"image_id": image_id, "class_name": name, "path": relative}
-
-
-def _held_out(rows: list[dict[str, Any]], share: float, seed: int) -> set[str]:
+def _held_out(rows: list[Row], share: float, seed: int) -> set[str]:
     """The ids of a share of each class, one at least of two; a keyed hash of the id decides."""
     by_class: dict[str, list[str]] = {}
     for row in rows:

@@ -1,8 +1,6 @@
 """The search itself: queries of each class, page by page, into one retrieval list; what is there is not asked again."""
 
-import csv
 import hashlib
-import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +14,7 @@ from pipeline import files
 from pipeline.ingest.rows import ID_DIGITS
 from pipeline.retrieve.client import Client
 from pipeline.retrieve.providers import Hit, Parameters
+from schemas.cells import csv_text
 from schemas.errors import UsageError
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -177,8 +176,5 @@ def write_list(rows: Sequence[Mapping[str, Any]], path: str, columns: Sequence[s
             for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         else:
-            text = io.StringIO(newline="")
-            writer = csv.DictWriter(text, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-            file.write(text.getvalue().encode())
+            cells = ([row.get(name) for name in columns] for row in rows)
+            file.write(csv_text(columns, cells).encode())

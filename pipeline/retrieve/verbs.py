@@ -74,18 +74,33 @@ def add_list_folder(verbs: Any) -> None:
         help="how much of each class (default: %(default)s)",
     )
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="decides which (default: %(default)s)")
+    sub.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="list what links out of FOLDER lead to, too, if it is below the folder of the lists",
+    )
 
 
 def run_list_folder(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
     """Run list-folder, say what was written, and return it."""
-    from pipeline.retrieve.folder import list_folder
+    from pipeline.retrieve.folder import build_yaml, list_folder
 
     told = list_folder(
-        arguments.folder, arguments.output, arguments.test, arguments.test_share, arguments.seed
+        arguments.folder,
+        arguments.output,
+        arguments.test,
+        arguments.test_share,
+        arguments.seed,
+        arguments.follow_links,
     )
-    say(f"{told['rows']:,} rows in {arguments.output}, classes: [{', '.join(told['classes'])}]")
+    say(f"{told['rows']:,} rows in {arguments.output}")
     if arguments.test:
         say(f"{told['test_rows']:,} rows in {arguments.test}")
+    if told["layout"]:
+        say(f"the classes are the folders in {told['layout']}")
+    for reason, count in told["passed_over"].items():
+        say(f"not listed: {reason}: {count:,}, such as {told['examples'][reason]!r}")
+    say(f"\nfor build.yaml:\n{build_yaml(told['classes'], arguments.output, arguments.test)}".rstrip())
     return told
 
 
@@ -128,7 +143,7 @@ def _classes_and_contact(arguments: argparse.Namespace) -> tuple[list[str], str]
         names = list(config.classes)
         contact = contact or config.ingest.contact
     elif arguments.class_list:
-        names = [line.strip() for line in files.read_text(arguments.class_list).splitlines() if line.strip()]
+        names = [line.strip() for line in files.read_lines(arguments.class_list) if line.strip()]
     else:
         names = arguments.classes
     if not names or len(set(names)) < len(names):

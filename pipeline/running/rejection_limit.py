@@ -1,6 +1,7 @@
 """The rejection limit: a stage that rejects too large a share of its rows stops the build."""
 
 from collections import Counter
+from collections.abc import Collection
 
 from pyarrow import compute as pc
 
@@ -10,9 +11,14 @@ from schemas.errors import DataError
 from schemas.manifest import Manifest
 
 
-def check_share(manifest: Manifest, folder: str, rows: int, limit: float, what: str) -> None:
-    """Raise DataError if more than `limit` of the `rows` were rejected; it names the most frequent codes and one row."""
-    rejected = Counter(counts(manifest))
+def check_share(
+    manifest: Manifest, folder: str, rows: int, limit: float, what: str, expected: Collection[str] = ()
+) -> None:
+    """Raise DataError if more than `limit` of the `rows` were rejected; it names the most frequent codes and one row.
+
+    Rows with the codes `expected` are left out by a rule of the configuration and no sign of a fault: they do not count.
+    """
+    rejected = Counter({code: n for code, n in counts(manifest).items() if code not in expected})
     total = rejected.total()
     if total <= limit * rows:
         return

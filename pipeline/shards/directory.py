@@ -135,7 +135,7 @@ def read_shard(
         try:
             return parquet.read_table(file, columns=list(columns) if columns else None)
         except pa.ArrowInvalid as error:
-            seen = str(error).splitlines()[0]
+            seen = str(error).partition("\n")[0]
             raise DataError(
                 f"{path}: no table of this version ({seen}); run the stage that writes it again"
             ) from error

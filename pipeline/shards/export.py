@@ -21,6 +21,7 @@ from pyarrow import compute as pc
 from pipeline import files
 from pipeline.keyed_hash import bucket, place
 from pipeline.shards import directory
+from schemas.cells import csv_text
 from schemas.errors import DataError, UsageError
 from schemas.example import PICTURE_SCHEMA, PICTURES
 from schemas.manifest import MANIFEST, Manifest
@@ -149,6 +150,10 @@ def _write_folder(dataset: str, split: str, manifest: Manifest, output: str) -> 
                 file.write(sample.picture)
             rows.append({"path": path, **sample.facts})
     frame = pd.DataFrame(rows).sort_values("path").convert_dtypes()
-    files.write_text(files.join(output, "examples.csv"), frame.to_csv(index=False))
+    frame = frame.astype(object).where(frame.notna(), None)
+    files.write_text(
+        files.join(output, "examples.csv"),
+        csv_text([str(name) for name in frame.columns], frame.to_numpy().tolist()),
+    )
     digest = files.sha256(files.join(output, "examples.csv"))
     return [{"file": "examples.csv", "rows": len(rows), "sha256": digest}]

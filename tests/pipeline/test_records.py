@@ -11,9 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from pipeline import records
+from pipeline import delimited, records
 from pipeline.records import read_records
+from schemas.cells import csv_text
 from schemas.errors import DataError
+from schemas.retrieval import RETRIEVAL_LIST
 from schemas.vote import VOTE
 
 HEADER = "image_id,class_name,worker_id,answer\n"
@@ -73,7 +75,7 @@ def test_every_usual_csv_dialect_reads_the_same(write: Write, text: str) -> None
 def test_malformed_lines_are_told_and_the_others_keep_their_numbers(
     write: Write, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(records, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", block_bytes)
     lines = [f"i{n},c,w,yes" if n % 5 and n < 22 else f"bad,{n}" for n in range(2, 25)]
     path = write("v.csv", HEADER + "\n".join(lines) + "\n")
     bad = [n for n in range(2, 25) if n % 5 == 0 or n >= 22]
@@ -85,12 +87,24 @@ def test_a_file_of_malformed_lines_alone_loses_none(write: Write) -> None:
     assert list(malformed_of(write("v.csv", HEADER + "a\nb,c,w,yes,no\n"))) == ["v.csv:2", "v.csv:3"]
 
 
-def test_a_blank_line_is_a_row_without_values_and_counts_as_a_line(write: Write) -> None:
-    assert rows_of(write("v.csv", HEADER + "a,c,w,yes\n\nb,c,w,no\n")) == {
-        "v.csv:2": "a",
-        "v.csv:3": None,
-        "v.csv:4": "b",
-    }
+@pytest.mark.parametrize("blank", ["\n", "  \n", "\t\n", ",,,\n", ",\n", '"",,,\n', " , ,\n", "\r\n"])
+def test_a_blank_line_is_no_row_and_counts_as_a_line(write: Write, blank: str) -> None:
+    path = write("v.csv", HEADER + "a,c,w,yes\n" + blank + "b,c,w,no\n" + blank)
+    assert rows_of(path) == {"v.csv:2": "a", "v.csv:4": "b"}
+    assert not malformed_of(path)
+
+
+@pytest.mark.parametrize("blank", ["", "\n\n", ",,,\n"])
+def test_a_file_of_blank_lines_alone_is_an_error(write: Write, blank: str) -> None:
+    with pytest.raises(DataError, match="a header line but no rows"):
+        rows_of(write("v.csv", HEADER + blank))
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_other_delimiters_are_recognized_by_the_header(write: Write, delimiter: str) -> None:
+    text = (HEADER + 'a,"c,d;e",w,yes\n').replace(",", delimiter).replace(f"c{delimiter}d", "c,d")
+    (part,) = read_records(write("v.csv", text), VOTE)
+    assert [part.rows[name][0].as_py() for name in VOTE.required] == ["a", "c,d;e", "w", "yes"]
 
 
 def test_a_line_break_in_quotes_belongs_to_the_value_and_moves_the_numbers(write: Write) -> None:
@@ -106,7 +120,7 @@ def test_a_quote_that_is_never_closed_rejects_every_line_that_it_swallows(write:
     assert "is a quote left open?" in malformed_of(path)["v.csv:3"]
 
 
-FIELD = st.text(st.sampled_from("ab,\"\n'é "), max_size=4)
+FIELD = st.text(st.sampled_from('ab,"\né '), max_size=4)
 RELAXED = settings(
     derandomize=True,
     deadline=None,
@@ -119,20 +133,26 @@ RELAXED = settings(
 @given(
     st.lists(st.tuples(FIELD, FIELD, FIELD, FIELD), min_size=1, max_size=12), st.sampled_from([96, 8 << 20])
 )
-def test_whatever_pythons_own_csv_writer_writes_is_read_back(
+def test_what_pythons_own_csv_writer_writes_is_read_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, ...]], block_bytes: int
 ) -> None:
-    monkeypatch.setattr(records, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", block_bytes)
     text, places = io.StringIO(HEADER), []
     text.seek(0, io.SEEK_END)
     for row in rows:
         places.append(f"v.csv:{text.getvalue().count(chr(10)) + 1}")
         csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(row)
     (tmp_path / "v.csv").write_text(text.getvalue(), newline="")
+    rows = [tuple(value.strip() for value in row) for row in rows]
+    if not any(map(any, rows)):
+        with pytest.raises(DataError, match="no rows"):
+            rows_of(str(tmp_path / "v.csv"))
+        return
     parts = list(read_records(str(tmp_path / "v.csv"), VOTE))
     got = pa.concat_tables(part.rows for part in parts).to_pylist()
-    assert [row["row"] for row in got] == places
-    assert [tuple(row[name] or "" for name in VOTE.required) for row in got] == rows
+    expected = [(place, row) for place, row in zip(places, rows, strict=True) if any(row)]
+    assert [row["row"] for row in got] == [place for place, _ in expected]
+    assert [tuple(row[name] or "" for name in VOTE.required) for row in got] == [row for _, row in expected]
 
 
 @RELAXED
@@ -151,7 +171,7 @@ def test_any_bytes_are_rows_or_a_data_error(tmp_path: Path, data: bytes) -> None
         ("v.csv", "\n" + HEADER, "the file is empty, or its first line is"),
         ("v.csv", HEADER, "the file has a header line but no rows"),
         ("v.csv", HEADER.replace("answer", "anwser") + "a,c,w,yes\n", "did you mean 'anwser'? rename it"),
-        ("v.csv", HEADER.replace(",", ";") + "a;c;w;yes\n", "needs the column 'image_id'"),
+        ("v.csv", HEADER.replace(",", ":") + "a:c:w:yes\n", "needs the column 'image_id'"),
         ("v.csv", "image_id," + HEADER + "a,a,c,w,yes\n", "two columns 'image_id'"),
         ("v.csv", HEADER + "a,é,w,yes\n", "save it as UTF-8 text"),
         ("v.csv", (HEADER + "a,c,w,yes\n").replace("\n", "\r"), "the header cannot be read"),
@@ -197,9 +217,9 @@ def vote(**values: object) -> str:
 
 
 def test_json_lines_keep_numbers_and_ids_as_they_stand(write: Write) -> None:
-    ids = [7, 7.0, 7.5, "007", "2020-01-01", "7.0", "", None, "é\n"]
+    ids = [7, 7.0, 7.5, "007", "2020-01-01", "7.00", "1.10", "", None, "é\n"]
     text = "".join(vote(image_id=value) for value in ids)
-    shown = ["7", "7", "7.5", "007", "2020-01-01", "7.0", None, None, "é\n"]
+    shown = ["7", "7", "7.5", "007", "2020-01-01", "7", "1.10", None, None, "é"]
     assert list(rows_of(write("v.jsonl", text)).values()) == shown
 
 
@@ -264,3 +284,17 @@ def test_two_parquet_columns_of_one_name_are_told(write: Write) -> None:
     parquet.write_table(pa.table([["a"]] * len(columns), names=columns), path)
     with pytest.raises(DataError, match=f"two columns '{VOTE.required[0]}'; rename one"):
         list(read_records(path, VOTE))
+
+
+@RELAXED
+@given(
+    st.lists(st.text(st.sampled_from("'=+-@\t\r\n＝a, \""), min_size=1, max_size=5), min_size=1, max_size=9)
+)
+def test_cells_escaped_for_spreadsheets_are_read_back_as_they_were(tmp_path: Path, values: list[str]) -> None:
+    values = [f"{value}." for value in values]  # none is blank
+    text = csv_text(["class_name", "path"], [["c", value] for value in values])
+    (tmp_path / "l.csv").write_bytes(text.encode())
+    written = csv.reader(io.StringIO(text, newline=""))
+    assert not [cell for row in written for cell in row if cell.startswith(tuple("=+-@\t\r＝"))]
+    read = [part.rows["path"].to_pylist() for part in read_records(str(tmp_path / "l.csv"), RETRIEVAL_LIST)]
+    assert [value for part in read for value in part] == values

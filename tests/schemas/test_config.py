@@ -179,3 +179,37 @@ def test_values_are_chosen_by_what_they_affect() -> None:
     assert stage_values(config, "two") == {"classes": ["a"], "section": output_values(section)}
     large = Whole("data", ("a",), section=Section(size=512))
     assert stage_values(large, "two")["seed"] == 0
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["yes", "No", "on", "off", "true", "1", "1.0", "010", "0x1", "1_000", "12:30", "null", "~", "2020-01-01"],
+)
+def test_keys_are_text_as_they_stand(key: str) -> None:
+    assert made(f"{{source: x, class_map: {{{key}: other}}}}").class_map == {key: "other"}
+
+
+@pytest.mark.parametrize("word", ["yes", "no", "Yes", "NO", "on", "off", "y", "n"])
+def test_words_that_yaml_1_1_takes_for_bools_are_text_where_text_is_expected(word: str) -> None:
+    assert made(f"{{source: {word}, class_map: {{right: {word}}}}}").class_map == {"right": word}
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [("yes", True), ("On", True), ("true", True), ("no", False), ("OFF", False), ("False", False)],
+)
+def test_they_are_still_bools_where_a_bool_is_expected(word: str, value: bool) -> None:
+    assert made(f"{{source: x, nested: {word}}}").nested is value
+    assert made("source: x", f"nested={word}").nested is value
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"), [("true", "true"), ("1", "1"), ("1.5", "1.5"), ("null", "null")]
+)
+def test_a_value_that_is_no_text_is_told_how_to_become_one(value: str, quoted: str) -> None:
+    with pytest.raises(UsageError, match=rf"expected str, .* so put it in quotes: '{quoted}'"):
+        made(f"source: {value}")
+
+
+def test_a_merge_key_still_merges() -> None:
+    assert made("{source: x, inner: {<<: {share: 0.25}}}").inner.share == 0.25

@@ -1,7 +1,5 @@
 """The tables of a study for people: as Markdown, LaTeX and CSV."""
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from schemas.cells import csv_text
 from training.config import METHODS
 from training.study.inference import compare, deviation, interval
 
@@ -51,11 +50,7 @@ class PeopleTable:
 
     def csv(self) -> str:
         """Render as CSV, numbers in full."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows(["" if cell is None else cell for cell in row] for row in self.rows)
-        return stream.getvalue()
+        return csv_text(self.columns, self.rows)
 
     def write(self, folder: Path) -> None:
         """Write NAME.md, NAME.tex and NAME.csv."""

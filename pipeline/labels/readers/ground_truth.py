@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import files
-from pipeline.labels.readers.row import VoteRow, text
+from pipeline.labels.readers.row import VoteRow, chosen, text
 from schemas.errors import DataError
 
 
@@ -20,7 +20,9 @@ def read_ground_truth(path: str) -> Iterator[VoteRow]:
     Raises DataError if there are no responses: the manifest alone has the tool's own verdicts and no votes.
     """
     folders = _responses(path)
-    for number, line in enumerate(files.read_text(path).splitlines()):
+    lines = files.read_lines(path)
+    _check_count(folders, len(lines), path)
+    for number, line in enumerate(lines):
         if not line.strip():
             continue
         try:
@@ -59,19 +61,43 @@ def _answers(response: Path, item: dict[str, Any], where: str) -> Iterator[VoteR
         if not isinstance(answer, dict):
             yield VoteRow(problem=f"{where}: an answer is no object")
             continue
+        label, problem = _label(answer.get("answerContent"))
+        if problem:
+            yield VoteRow(problem=f"{where}: {problem}")
+            continue
         yield VoteRow(
             text(item.get("image_id")),
             text(item.get("class_name")),
             text(answer.get("workerId")),
-            _label(answer.get("answerContent")),
+            label,
             text(answer.get("timeSpentInSeconds")),
             text(answer.get("submissionTime")),
         )
 
 
-def _label(content: object) -> str | None:
-    """The label of the one form element: {"crowd-image-classifier": {"label": "yes"}}, or {"answer": "yes"}."""
-    if not isinstance(content, dict) or len(content) != 1:
-        return None
-    (value,) = content.values()
-    return text(value.get("label")) if isinstance(value, dict) else text(value)
+def _check_count(folders: list[Path], lines: int, path: str) -> None:
+    """Raise DataError where there are responses to more lines than the manifest has: it is another job's."""
+    numbers = [int(one.name) for folder in folders for one in folder.iterdir() if one.name.isdecimal()]
+    if numbers and max(numbers) >= lines:
+        raise DataError(
+            f"{path}: it has {lines} lines, but there are responses to line {max(numbers) + 1}; give the output manifest "
+            "of the same job, as it was written"
+        )
+
+
+def _label(content: object) -> tuple[str | None, str | None]:
+    """The answer in a form, and why there is none.
+
+    The answer is the element called `answer`, or the only one: {"crowd-image-classifier": {"label": "yes"}}. Options may
+    also stand for themselves: {"yes": true, "no": false}.
+    """
+    if not isinstance(content, dict) or not content:
+        return None, None
+    if "answer" in content:
+        return chosen(content["answer"]), None
+    if len(content) == 1:
+        return chosen(*content.values()), None
+    if answer := chosen(content):
+        return answer, None
+    names = ", ".join(map(str, content))
+    return None, f"the form has the elements {names}; name the one that holds the vote 'answer'"

@@ -11,12 +11,15 @@ from pipeline import files
 from pipeline.labels.readers.row import VoteRow, text
 from schemas.errors import DataError
 
+QUESTION = "answer"
+"""Name of the control that holds the vote, as `exports` writes it."""
+
 
 def read_label_studio(path: str) -> Iterator[VoteRow]:
     """One row for each annotation; `image_id` and `class_name` are fields of the task's data, as `exports` writes them.
 
-    The worker is the number or address of who completed it, `seconds` its lead
-    time, `time` when it was first saved. A skipped task has no answer.
+    The vote is what was chosen in the control `answer`, or in the only control of choices. The worker is the number or
+    address of who completed it, `seconds` its lead time, `time` when it was first saved. A skipped task has no answer.
     Raises DataError if the file is no such export.
     """
     try:
@@ -44,13 +47,15 @@ def _annotation(data: dict[str, Any], annotation: object, number: int) -> VoteRo
     if isinstance(worker, dict):
         worker = worker.get("email") or worker.get("id")
     if annotation.get("was_cancelled"):
-        return VoteRow(problem=f"task {number}: skipped by worker {text(worker)}")
-    results, chosen = annotation.get("result"), []
-    for result in results if isinstance(results, list) else []:
-        is_choice = isinstance(result, dict) and result.get("type") == "choices"
-        value = result.get("value") if is_choice else None
-        choices = value.get("choices") if isinstance(value, dict) else None
-        chosen += choices if isinstance(choices, list) else []
+        return VoteRow(problem=f"task {number}: skipped by worker {text(worker)}", skipped=True)
+    controls = _choices(annotation.get("result"))
+    if len(controls) > 1 and QUESTION not in controls:
+        names = ", ".join(map(repr, controls))
+        return VoteRow(
+            problem=f"task {number}: choices of the controls {names}; name the one that holds the vote {QUESTION!r} in "
+            "the labeling configuration, or 'from_name' in the export"
+        )
+    chosen = controls.get(QUESTION) or next(iter(controls.values()), [])
     if len(chosen) > 1:
         return VoteRow(
             problem=f"task {number}: worker {text(worker)} chose {len(chosen)} answers instead of one"
@@ -63,3 +68,15 @@ def _annotation(data: dict[str, Any], annotation: object, number: int) -> VoteRo
         text(annotation.get("lead_time")),
         text(annotation.get("created_at")),
     )
+
+
+def _choices(results: object) -> dict[str, list[object]]:
+    """What was chosen, by the name of the control; other controls than choices hold no vote."""
+    controls: dict[str, list[object]] = {}
+    for result in results if isinstance(results, list) else []:
+        is_choice = isinstance(result, dict) and result.get("type") == "choices"
+        value = result.get("value") if is_choice else None
+        choices = value.get("choices") if isinstance(value, dict) else None
+        if isinstance(choices, list) and choices:
+            controls.setdefault(text(result.get("from_name")) or "", []).extend(choices)
+    return controls

@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 from pipeline import files
+from pipeline.delimited import delimiter_of, split_header
 from pipeline.labels.readers.row import VoteRow
+from schemas.cells import unescape_cell
 from schemas.errors import DataError
 from schemas.vote import ANSWERS
 
 HOURS = {"PST": -8, "PDT": -7, "UTC": 0, "GMT": 0}  # the requester site writes the time of Seattle
+MARKS = ("HITId", "WorkerId")  # columns that no other vote file has
 PLAIN = ("Answer.answer", "Answer.category.label", "Answer.answer.label")
 
 
 def is_mechanical_turk(line: str) -> bool:
     """Whether a CSV file with this first line is such a download."""
-    try:
-        return {"HITId", "WorkerId"} <= set(next(csv.reader([line]), []))
-    except csv.Error:
-        return False
+    return set(MARKS) <= set(split_header(line, delimiter_of(line, MARKS)))
 
 
 def read_mechanical_turk(path: str) -> Iterator[VoteRow]:
@@ -33,7 +33,9 @@ def read_mechanical_turk(path: str) -> Iterator[VoteRow]:
     (crowd-radio-group). Assignments that the requester has rejected are no votes. Raises DataError if a column is
     missing, or where the file is no CSV.
     """
-    reader = csv.DictReader(io.StringIO(files.read_text(path), newline=""))
+    text = files.read_text(path)
+    delimiter = delimiter_of(text.split("\n", 1)[0], MARKS)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         yield from _assignments(path, reader)
     except csv.Error as error:
@@ -53,16 +55,19 @@ def _assignments(path: str, reader: "csv.DictReader[str]") -> Iterator[VoteRow]:
     if named is None and not set(ticks) & set(header):
         raise DataError(f"{path}: no column 'Answer.answer'; name the form element of the answer `answer`")
     for row in reader:
+        if not any(value and value.strip() for value in row.values() if isinstance(value, str)):
+            continue  # blank
         if None in row or None in row.values():
             yield VoteRow(problem=f"line {reader.line_num}: too few or too many fields")
             continue
         if row.get("AssignmentStatus") == "Rejected":
-            yield VoteRow(problem=f"line {reader.line_num}: the requester has rejected this assignment")
+            problem = f"line {reader.line_num}: the requester has rejected this assignment"
+            yield VoteRow(problem=problem, skipped=True)
             continue
         ticked = [answer for name, answer in ticks.items() if row.get(name, "").lower() == "true"]
         yield VoteRow(
-            row["Input.image_id"],
-            row["Input.class_name"],
+            unescape_cell(row["Input.image_id"]),
+            unescape_cell(row["Input.class_name"]),
             row["WorkerId"],
             row[named] if named else (ticked[0] if len(ticked) == 1 else None),
             row.get("WorkTimeInSeconds"),

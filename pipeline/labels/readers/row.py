@@ -1,11 +1,15 @@
 """One answer as a tool has written it down."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class VoteRow:
-    """Values as text, None where there is none; `problem` says why an answer cannot be read as a vote."""
+    """Values as text, None where there is none.
+
+    `problem` says why this is no vote. With `skipped` the tool itself says so, and nothing is wrong with the file.
+    """
 
     image_id: str | None = None
     class_name: str | None = None
@@ -14,6 +18,7 @@ class VoteRow:
     seconds: str | None = None
     time: str | None = None
     problem: str | None = None
+    skipped: bool = False
 
     def values(self) -> dict[str, str | None]:
         """The columns of a vote; an empty text is no value."""
@@ -23,10 +28,41 @@ class VoteRow:
 
 def text(value: object) -> str | None:
     """A plain JSON value as text; None for lists, objects and nothing."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str | int | float):
         return None
     try:
         str(value).encode()
     except UnicodeEncodeError:  # half of a surrogate pair is no text
         return None
     return str(value)
+
+
+def chosen(value: object) -> str | None:
+    """The one answer that an element of a form holds, or None.
+
+    The value is plain, a list of one, or an object: {"label": "yes"}, {"labels": ["yes"]}, or options of which one is
+    true, {"yes": true, "no": false} or {"yes": {"on": true}, "no": {"on": false}}.
+    """
+    if isinstance(value, list):
+        return chosen(value[0]) if len(value) == 1 else None
+    if not isinstance(value, Mapping):
+        return text(value)
+    for name in ("label", "labels"):
+        if name in value:
+            return chosen(value[name])
+    marks = {name: _mark(option) for name, option in value.items()}
+    if None in marks.values() or not marks:
+        return None
+    if set(marks) <= {"on", "value"}:  # a single checkbox
+        return text(next(iter(marks.values())))
+    ticked = [name for name, mark in marks.items() if mark]
+    return text(ticked[0]) if len(ticked) == 1 else None
+
+
+def _mark(option: object) -> bool | None:
+    """Whether an option of a form is chosen; None if this is no option."""
+    if isinstance(option, Mapping) and len(option) == 1:
+        (option,) = option.values()
+    return option if isinstance(option, bool) else None

@@ -1,6 +1,7 @@
 """The one way to read a vote file: which form it has is told by its name and its first line."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import pyarrow as pa
 
@@ -11,6 +12,7 @@ from pipeline.labels.readers.label_studio import read_label_studio
 from pipeline.labels.readers.mechanical_turk import is_mechanical_turk, read_mechanical_turk
 from pipeline.labels.readers.row import VoteRow
 from pipeline.records import Records, read_records
+from pipeline.values import normalize_rows
 from schemas.errors import DataError
 from schemas.vote import VOTE
 
@@ -54,17 +56,16 @@ def _first_line(path: str) -> str:
 
 
 def _batches(rows: Iterable[VoteRow], name: str) -> Iterator[Records]:
-    good: list[dict[str, str | None]] = []
-    bad: list[tuple[str, str]] = []
     schema = pa.schema([(column, pa.string()) for column in (*VOTE.schema.names, "row")])
-    for number, row in enumerate(rows, 1):
-        place = f"{name}:{number}"
-        if row.problem:
-            bad.append((place, row.problem))
-        else:
-            good.append({**row.values(), "row": place})
-        if len(good) + len(bad) == BATCH:
-            yield Records(pa.Table.from_pylist(good, schema), bad)
-            good, bad = [], []
-    if good or bad:
-        yield Records(pa.Table.from_pylist(good, schema), bad)
+    numbered = enumerate(rows, 1)
+    while batch := list(islice(numbered, BATCH)):
+        good: list[dict[str, str | None]] = []
+        malformed: list[tuple[str, str]] = []
+        skipped: list[tuple[str, str]] = []
+        for number, row in batch:
+            place = f"{name}:{number}"
+            if row.problem:
+                (skipped if row.skipped else malformed).append((place, row.problem))
+            else:
+                good.append({**row.values(), "row": place})
+        yield Records(normalize_rows(pa.Table.from_pylist(good, schema)), malformed, skipped)

@@ -57,7 +57,8 @@ def test_a_good_row_becomes_a_retrieval_of_its_source() -> None:
         ("bad_id", {"image_id": "."}),
         ("bad_id", {"image_id": ".."}),
         ("bad_id", {"image_id": "é" * 101}),
-        ("unknown_class", {"class_name": "Cat"}),
+        ("unknown_class", {"class_name": "catt"}),
+        ("bad_id", {"image_id": "a\u200bb"}),
         ("unknown_class", {"class_name": "cat "}),
         ("bad_method", {"method": "video"}),
         ("bad_rank", {"rank": "-1"}),
@@ -83,6 +84,8 @@ def test_each_rule_has_its_code(code: str, values: dict[str, str | None]) -> Non
         {"rank": "0"},
         {"rank": None, "method": None},
         {"method": "image"},
+        {"method": "Text"},
+        {"class_name": "CAT"},
         {"path": None, "url": "http://x"},
         {"sha256": "0" * 64},
     ],
@@ -127,7 +130,14 @@ def test_the_detail_shows_what_was_wrong_and_what_to_do() -> None:
     rank, method, class_name = bad["detail"].to_pylist()
     assert rank == "rank 'first�': give a whole number from 0, or nothing"
     assert method == "method 'video': give one of text, image, or nothing"
-    assert "'cow'" in class_name
+    assert class_name.startswith("class_name 'cow'")
+
+
+def test_an_unknown_class_suggests_the_nearest() -> None:
+    _, bad = checked(GOOD | {"class_name": "catt"})
+    assert bad["detail"].to_pylist() == [
+        "class_name 'catt' (did you mean \"cat\"?): add it to 'classes', or fix the row"
+    ]
 
 
 def test_what_is_missing_or_no_id_is_told_too() -> None:
@@ -141,8 +151,8 @@ def test_what_is_missing_or_no_id_is_told_too() -> None:
     assert bad["detail"].to_pylist() == [
         "give class_name, and image_id or a url to make it from",
         "give a path or a url",
-        "image_id 'a/b': give an id without control characters, / and \\, and not . or ..",
-        f"image_id '{'x' * 80}': give an id of at most 200 bytes",
+        "image_id 'a/b': give an id without / and \\, and not . or ..",
+        f"image_id '{'x' * 80}': give an id of at most 200 bytes without control and invisible characters",
     ]
 
 

@@ -32,12 +32,12 @@ def test_a_hundred_thousand_identical_answers_of_one_worker_are_one_vote(tmp_pat
     assert codes == {"duplicate_vote": 99_999}
 
 
-def test_ids_that_lead_elsewhere_are_unknown_images(tmp_path):
+def test_ids_that_lead_elsewhere_are_rejected(tmp_path):
     ids = ['"two\nlines"', "../../etc/passwd", "a/b", "C:\\x", "i0\x00", "x" * 10_000]
     text = HEADER + "".join(f"{name},cat,w1,yes\n" for name in [*ids, "i0"])
     kept, codes = settled(tmp_path / "v.csv", text)
     assert kept.questions["image_id"].to_pylist() == ["i0"]
-    assert codes == {"unknown_image": len(ids)}
+    assert codes == {"unknown_image": 3, "bad_id": 3}
 
 
 def test_mixed_encodings_are_told_with_the_line(tmp_path):

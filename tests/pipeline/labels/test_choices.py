@@ -55,11 +55,18 @@ def test_what_is_no_choice_is_rejected():
         ("a", None, "w4", None),
     )
     codes = dict(zip(bad["row"].to_pylist(), bad["code"].to_pylist(), strict=True))
-    missing = dict.fromkeys(("f.csv:2", "f.csv:3", "f.csv:6"), "missing_value")
-    assert codes == missing | {"f.csv:4": "unknown_answer"}
+    missing = dict.fromkeys(("f.csv:2", "f.csv:6"), "missing_value")
+    assert codes == missing | dict.fromkeys(("f.csv:3", "f.csv:4"), "unknown_answer")
     kept, rejected = settle_votes(expand_choices(good, ASKED), ASKED)
     assert len(kept.items) == 0
     assert rejected["code"].to_pylist() == ["unknown_image"]
+
+
+def test_a_choice_is_read_in_any_case_and_a_misspelled_one_gets_a_suggestion():
+    good, bad = checked(("a", None, "w1", "CAT"), ("a", None, "w2", "doge"))
+    assert good["answer"].to_pylist() == ["Cat"]
+    (detail,) = bad["detail"].to_pylist()
+    assert detail.startswith("answer 'doge' (did you mean \"dog\"?) is neither a class nor unsure")
 
 
 def test_without_choices_a_vote_needs_its_class():

@@ -148,7 +148,7 @@ def test_the_round_trip(
     path = tmp_path / "export.json"
     path.write_bytes(owner.get(f"/api/projects/{number}/export", params={"exportType": "JSON"}).content)
     (records,) = read_votes(str(path))
-    ((_, skipped),) = records.malformed
+    ((_, skipped),) = records.skipped
     assert skipped.endswith(f": skipped by worker {workers[2]}")
     votes, bad = check_votes(records.rows)
     assert bad.num_rows == 0

@@ -312,11 +312,11 @@ def test_what_is_no_vote_is_told_and_counted(tmp_path):
     path.write_text(json.dumps([task, {"data": 3, "annotations": 4}]), encoding="utf-8-sig")
     (records,) = read_votes(str(path), "votes/export.json")
     assert records.malformed == [
-        ("votes/export.json:1", "task 1: skipped by worker 1"),
         ("votes/export.json:2", "task 1: worker 2 chose 2 answers instead of one"),
         ("votes/export.json:5", "task 1: an annotation is no object"),
         ("votes/export.json:8", "task 2: its annotations are no list"),
     ]
+    assert records.skipped == [("votes/export.json:1", "task 1: skipped by worker 1")]
     good, bad = check_votes(records.rows)
     assert [row["worker_id"] for row in good.to_pylist()] == ["4"]
     assert bad["code"].to_pylist() == ["missing_value"] * 3
@@ -335,10 +335,8 @@ def test_rejected_assignments_and_ticked_radios_of_mechanical_turk(tmp_path):
     )
     (records,) = read_votes(str(path))
     assert records.rows["answer"].to_pylist() == ["yes", "unsure", None]
-    assert [text for _, text in records.malformed] == [
-        "line 3: the requester has rejected this assignment",
-        "line 6: too few or too many fields",
-    ]
+    assert [text for _, text in records.malformed] == ["line 6: too few or too many fields"]
+    assert [text for _, text in records.skipped] == ["line 3: the requester has rejected this assignment"]
 
 
 @pytest.mark.parametrize(

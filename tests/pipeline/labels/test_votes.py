@@ -71,14 +71,51 @@ def test_times_are_iso_8601_or_seconds_since_1970(given: str | None, read: str |
 @pytest.mark.parametrize(
     ("code", "values", "detail"),
     [
-        ("missing_value", {"image_id": None}, "all but seconds and time is needed"),
-        ("missing_value", {"class_name": None}, "all but seconds and time is needed"),
-        ("missing_value", {"worker_id": None}, "all but seconds and time is needed"),
-        ("missing_value", {"answer": None}, "all but seconds and time is needed"),
-        ("missing_value", {"worker_id": None, "answer": "perhaps"}, "all but seconds and time is needed"),
-        ("unknown_answer", {"answer": "perhaps"}, "answer 'perhaps'; use yes, no or unsure"),
-        ("unknown_answer", {"answer": "1"}, "answer '1'; use yes, no or unsure"),
-        ("unknown_answer", {"answer": " "}, "answer ' '; use yes, no or unsure"),
+        ("missing_value", {"image_id": None}, "no image_id; a vote needs all but seconds and time"),
+        ("missing_value", {"class_name": None}, "no class_name; a vote needs all but seconds and time"),
+        (
+            "missing_value",
+            {"worker_id": None, "answer": None},
+            "no worker_id, answer; a vote needs all but seconds and time",
+        ),
+        (
+            "missing_value",
+            {"worker_id": None, "answer": "perhaps"},
+            "no worker_id; a vote needs all but seconds and time",
+        ),
+        *(
+            (
+                "unknown_answer",
+                {"answer": answer},
+                f"answer {answer!r}; use yes, no or unsure, or say what it stands for: label.answers: {{{answer!r}: {meaning!r}}}",
+            )
+            for answer, meaning in {
+                "perhaps": "yes",
+                "1": "yes",
+                "0": "no",
+                "true": "yes",
+                "False": "no",
+                "y": "yes",
+                "n": "no",
+                "correct": "yes",
+                "incorrect": "no",
+            }.items()
+        ),
+        (
+            "bad_id",
+            {"worker_id": "w" * 100_000},
+            f"worker_id '{'w' * 80}': it is longer than 200 bytes; change it in the votes",
+        ),
+        (
+            "bad_id",
+            {"worker_id": "w\n0"},
+            "worker_id 'w�0': it has the control or invisible character U+000A; change it in the votes",
+        ),
+        (
+            "bad_id",
+            {"image_id": "a\u200bb"},
+            "image_id 'a�b': it has the control or invisible character U+200B; change it in the votes",
+        ),
     ],
 )
 def test_each_rule_has_its_code_and_says_what_to_do(
@@ -227,3 +264,45 @@ def test_a_time_survives_settling(vote: Vote) -> None:
     kept, _ = settle_votes(pa.Table.from_pylist(votes, schema=VOTE_ROWS), QUESTIONS)
     np.testing.assert_array_equal(kept.seconds, [2.5, np.nan])
     np.testing.assert_array_equal(kept.days, [np.nan, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (
+            {"image_id": "images/a.png"},
+            "image_id looks like a path: give the image_id of the web list instead",
+        ),
+        ({"image_id": "a.JPG"}, "image_id looks like a path: give the image_id of the web list instead"),
+        (
+            {"image_id": "photos\\a.png"},
+            "image_id looks like a path: give the image_id of the web list instead",
+        ),
+        ({"image_id": "https://x.example/1.png"}, "image_id holds a URL; give the image_id of the web list"),
+        ({"class_name": "catt"}, "class 'catt' (did you mean \"cat\"?) is in no web list"),
+        ({"class_name": "zebra"}, "class 'zebra' is in no web list"),
+        ({"image_id": "z"}, "check image_id and class_name against the web lists"),
+    ],
+)
+def test_a_vote_that_belongs_to_no_question_names_the_cure(
+    vote: Callable[..., dict[str, object]], values: dict[str, str], told: str
+) -> None:
+    _, bad = settle_votes(pa.Table.from_pylist([vote("v:1", **values)], schema=VOTE_ROWS), QUESTIONS)
+    assert bad["code"].to_pylist() == ["unknown_image"]
+    assert told in bad["detail"][0].as_py()
+
+
+def test_votes_about_images_that_ingest_rejected_have_a_code_of_their_own(
+    vote: Callable[..., dict[str, object]],
+) -> None:
+    votes = [vote("v:1"), vote("v:2", image_id="z"), vote("v:3", image_id="z", class_name="dog")]
+    gone = pa.table({"image_id": ["z"], "class_name": ["cat"]})
+    kept, bad = settle_votes(pa.Table.from_pylist(votes, schema=VOTE_ROWS), QUESTIONS, without_image=gone)
+    assert len(kept.items) == 1
+    assert bad["code"].to_pylist() == ["image_rejected", "unknown_image"]
+
+
+@pytest.mark.parametrize("scale", [1, 10**3, 10**6, 10**9])
+def test_times_are_seconds_or_parts_of_them(scale: int) -> None:
+    (found,) = checked(GOOD | {"time": str(1795363200 * scale)})[0]["time"].to_pylist()
+    assert found == datetime(2026, 11, 22, 16, tzinfo=UTC)

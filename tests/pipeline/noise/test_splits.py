@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import NoiseConfig
+from pipeline.config import PAPER_LEVELS, NoiseConfig
 from pipeline.noise.examples import noise_by_class
 from pipeline.noise.splits import training_sets
 from schemas.errors import DataError
 
 NAMES = ("ant", "bee", "cow")
-CONFIG = NoiseConfig(levels=(0.0, 0.1, 0.25, 0.5))
+CONFIG = NoiseConfig(levels=(0.0, 0.1, 0.25, 0.5), colours=("red", "red-text", "blue", "blue-asymmetric"))
 
 
 def pools(clean_each=20, wrong_each=30):
@@ -131,8 +131,26 @@ def test_asymmetric_by_votes_goes_where_the_wrong_images_come_from():
 
 def test_red_text_takes_its_shortage_from_the_images_found_by_text():
     with pytest.raises(DataError, match="red-text: too few"):
-        made(wrong_each=11)  # 11 wrong ones of each class, 8 of them by text; 10 are needed
+        made(
+            dataclasses.replace(CONFIG, colours=("red", "red-text")), wrong_each=11
+        )  # 11 wrong ones of each class, 8 of them by text; 10 are needed
     assert made(dataclasses.replace(CONFIG, colours=("red", "blue")), wrong_each=11)
+
+
+@pytest.mark.parametrize("wrong_each", [2, 11, 17])
+def test_without_levels_those_of_the_paper_are_made_as_far_as_the_wrong_images_reach(wrong_each: int):
+    config = NoiseConfig(colours=("red", "blue"))
+    found = {name.partition("-")[2] for name in made(config, wrong_each=wrong_each)}
+    expected = {f"{level:.2f}" for level in PAPER_LEVELS if level * 20 <= wrong_each}
+    assert found == expected
+    assert made(config, wrong_each=wrong_each).keys() == {
+        f"{c}-{level}" for c in ("red", "blue") for level in expected
+    }
+
+
+def test_without_levels_and_without_wrong_images_the_reason_is_told():
+    with pytest.raises(DataError, match=r"too few verified wrong images for noise level 0\.05"):
+        made(NoiseConfig(), wrong_each=1, clean_each=40)
 
 
 def test_no_levels_make_no_sets():

@@ -196,3 +196,36 @@ def test_careless_workers_show_only_where_batches_belong_to_the_labels():
     errors = rng.random((20_000, 3)) < np.where(careless[batch], 0.7, 0.05)
     assert batch_excess(errors, batch) > 2
     assert abs(batch_excess(errors, rng.permutation(batch)) - 1) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"random_label1": np.zeros(1 << 21, np.int8)}, "random_label1 is int8 of shape (2097152,)"),
+        ({"random_label2": np.zeros((4, 4), np.int64)}, "random_label2 is int64 of shape (4, 4)"),
+        ({"random_label3": np.zeros(4, "U999")}, "random_label3 is <U999 of shape (4,)"),
+        ({"clean_label": np.zeros(1 << 21, np.int8)}, "clean_label is int8 of shape (2097152,)"),
+    ],
+)
+def test_an_array_that_unpacks_to_too_much_is_refused_by_its_header(files, capsys, arrays, told):
+    np.savez_compressed(files / "bomb.npz", **{**columns(), **arrays})
+    assert run(files, "bomb.npz") == 1
+    assert told in capsys.readouterr().err
+
+
+def test_arrays_that_are_not_needed_are_not_read(files):
+    np.savez_compressed(files / "more.npz", **columns(), other=np.zeros((1 << 22, 2), np.int8))
+    assert run(files, "more.npz") == 0
+
+
+@pytest.mark.parametrize("text", ["a," * 10_000 + "b\n1\n", "random_label1\n" + "1\n" * (1 << 24)])
+def test_a_csv_of_too_many_columns_or_bytes_is_refused(files, capsys, text):
+    (files / "bomb.csv").write_text(text)
+    assert run(files, "bomb.csv") == 1
+    assert "more than 33554432 bytes, or 4096 in the first line" in capsys.readouterr().err
+
+
+def test_an_order_that_unpacks_to_too_much_is_refused(files, capsys):
+    np.save(files / "order.npy", np.zeros(1 << 21, np.int8))
+    assert run(files, "ordered.csv", "--tfds-order", "--image-order", files / "order.npy") == 1
+    assert "no column of up to 1000000 labels" in capsys.readouterr().err

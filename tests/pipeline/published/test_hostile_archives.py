@@ -1,5 +1,6 @@
 """A release is a stranger's file: what is wrong with it is told with its place, and nothing leads out of it."""
 
+import csv
 import json
 import zipfile
 
@@ -7,6 +8,7 @@ import pytest
 
 from pipeline.__main__ import main
 from pipeline.published import archive as reading
+from pipeline.published import problems
 from tests.pipeline.published import released as release
 
 
@@ -41,7 +43,11 @@ SPLIT = "mini-imagenet/split/red_noise_nl_0.2"
     [
         ({ANNOTATIONS: b"[1, 2]"}, "no annotations"),
         ({ANNOTATIONS: b'{"data": 3}'}, "'data' is no list"),
-        ({ANNOTATIONS: b'{"data": ' + b"[" * 100_000}, "no annotations (RecursionError"),
+        ({ANNOTATIONS: b'{"data": ' + (b"[" + b" " * 40) * 5_000}, "no annotations (RecursionError"),
+        ({ANNOTATIONS: b'{"data": [' + b"[]," * 100_000 + b"[]]}"}, "brackets and 100000 commas"),
+        ({ANNOTATIONS: b'{"data": ["' + b'a","' * 100_000 + b'"]}'}, "100000 commas in 400014 characters"),
+        ({ANNOTATIONS: b" " * (8 << 20)}, "mini-imagenet-annotations.json: more than 1"),
+        ({SPLIT: b"\n" * (8 << 20)}, "red_noise_nl_0.2: more than 1"),
         ({ANNOTATIONS: None}, "no mini-imagenet-annotations.json in it"),
         ({SPLIT: b"a.jpg 0\nb.jpg 1\n\xff\xfe.jpg 2"}, "red_noise_nl_0.2, line 3: no UTF-8 text"),
         ({"mini-imagenet/class_names.txt": b"ant\nbee\nant\n"}, "line 3: 'ant' stands in line 1 too"),
@@ -70,6 +76,30 @@ def test_a_member_that_unpacks_to_too_much_is_refused(imported, monkeypatch):
     code, text = imported({SPLIT: b"a" * 200_000})
     assert code == 1
     assert "red_noise_nl_0.2: more than 100000 bytes" in text
+
+
+def test_many_small_members_are_read_up_to_a_limit_in_all(imported):
+    code, text = imported(
+        {f"mini-imagenet/split/red_noise_nl_0.{n:04d}": b"\n" * (1 << 19) for n in range(9)}
+    )
+    assert code == 1
+    assert "which no file of the release has in an archive of this size" in text
+
+
+def test_of_each_kind_of_problem_the_first_are_kept_and_all_are_counted(
+    imported, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(problems, "KEPT", 5)
+    release.write_images(release.released(), tmp_path / "images")
+    code, _ = imported({SPLIT: b"=x\n" * 1000})
+    assert code == 0
+    with (tmp_path / "lists" / "problems.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["kind"] == "malformed_line"]
+    assert [row["detail"] for row in rows] == ["'=x"] * 5
+    counted = problems.Problems()
+    for _ in range(1000):
+        counted.add("malformed_line", "x")
+    assert counted.counts() == {"malformed_line": 1000}
 
 
 def test_two_members_of_one_name_are_refused(imported):
@@ -128,6 +158,6 @@ def test_ids_that_are_paths_never_become_files(imported, tmp_path):
     release.write_images(release.released(), tmp_path / "images")
     code, _ = imported({ANNOTATIONS: json.dumps({"data": [[item]]}).encode(), SPLIT: b"../x.jpg 0"})
     assert code == 0
-    problems = (tmp_path / "lists" / "problems.csv").read_text()
-    assert "malformed_annotation" in problems
-    assert "malformed_line" in problems
+    written = (tmp_path / "lists" / "problems.csv").read_text()
+    assert "malformed_annotation" in written
+    assert "malformed_line" in written

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.retrieve.folder import list_folder
+from pipeline.config import load_config
+from pipeline.retrieve.folder import build_yaml, list_folder
 from schemas.errors import DataError, UsageError
 
 
@@ -33,7 +34,8 @@ def test_every_file_stands_in_one_of_the_lists(photos: Path) -> None:
     output, test = photos.parent / "clean.csv", photos.parent / "test.csv"
     told = list_folder(str(photos), str(output), str(test), 0.3, 0)
     clean, held = rows(output), rows(test)
-    assert told == {"classes": ["ant", "bee", "sea cow"], "rows": len(clean), "test_rows": len(held)}
+    assert told["classes"] == ["ant", "bee", "sea cow"]
+    assert (told["rows"], told["test_rows"], told["passed_over"]) == (len(clean), len(held), {})
     paths = [row["path"] for row in clean + held]
     there = {str(p.relative_to(photos.parent)) for p in photos.rglob("*.jpg")}
     assert len(paths) == len(set(paths)) == 16
@@ -58,20 +60,138 @@ def test_what_is_held_out_stays_so_when_pictures_are_added(photos: Path) -> None
     assert len({one for one in before if "-ant-" in one} & after) >= 3
 
 
-def test_two_pictures_of_one_name_are_told(photos: Path) -> None:
-    (photos / "ant" / "0.png").touch()
-    with pytest.raises(
-        DataError, match=r"ant/0\.png.* and .*ant/0\.jpg would both be called 'photos-ant-0'; rename one"
+@pytest.mark.parametrize(
+    ("files", "ids"),
+    [
+        (["ant/a.jpg", "ant/a.png", "ant/b.jpg"], {"p-ant-a.jpg", "p-ant-a.png", "p-ant-b"}),
+        (["ant/a.jpg", "ant/a.json", "ant/a.txt", "ant/Thumbs.db", "ant/.DS_Store"], {"p-ant-a"}),
+        (["ant/a.JPG", "ant/a.jpeg", "bee/a.jpg"], {"p-ant-a.JPG", "p-ant-a.jpeg", "p-bee-a"}),
+        (["ant-x/1.jpg", "ant/x-1.png"], {"p-ant-x-1.jpg", "p-ant-x-1.png"}),
+        (["ant/1.tiff", "ant/2.heic", "ant/3"], {"p-ant-1", "p-ant-2", "p-ant-3"}),
+        (["ant/e\u0301.jpg"], {"p-ant-é"}),
+    ],
+)
+def test_each_picture_is_listed_once_with_an_id_of_its_own(
+    tmp_path: Path, files: list[str], ids: set[str]
+) -> None:
+    for file in files:
+        (tmp_path / "p" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "p" / file).write_bytes(b"\xff\xd8\xff" if "." not in file.split("/")[1] else b"x")
+    told = list_folder(str(tmp_path / "p"), str(tmp_path / "clean.csv"), None, 0.2, 0)
+    assert {row["image_id"] for row in rows(tmp_path / "clean.csv")} == ids
+    visible = [file for file in files if "/." not in file]
+    assert told["rows"] + sum(told["passed_over"].values()) == len(visible)
+
+
+def test_all_problems_are_told_in_one_run(photos: Path) -> None:
+    output = photos.parent / "clean.csv"
+    (photos / "ant" / "line\nbreak.jpg").touch()
+    (photos / "ant" / f"{'x' * 210}.jpg").touch()
+    (photos / "ant" / "back\\slash.jpg").touch()
+    (photos / "nan").mkdir()
+    (photos / "nan" / "1.jpg").touch()
+    for name in ("u-v/w.jpg", "u/v-w.jpg"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).touch()
+    with pytest.raises(DataError) as caught:
+        list_folder(str(photos), str(output), None, 0.2, 0)
+    text = str(caught.value)
+    assert "5 names cannot be listed; rename these:" in text
+    for part in (
+        "'photos/ant/line\\nbreak.jpg': the name has control characters",
+        "longer than 200 bytes",
+        "backslash",
+        "folder 'nan' is no name of a class: stands for a missing value",
+        "'photos/u-v/w.jpg' and 'photos/u/v-w.jpg' would both be called 'photos-u-v-w.jpg'",
     ):
-        list_folder(str(photos), str(photos.parent / "clean.csv"), None, 0.2, 0)
+        assert part in text
+    assert not output.exists()
+
+
+def links(tmp_path: Path) -> Path:
+    for name in ("photos/ant/1.jpg", "more/2.jpg", "more/below/3.jpg", "photos/bee/4.jpg"):
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).touch()
+    (tmp_path / "secret.jpg").touch()
+    ant = tmp_path / "mine" / "photos" / "ant"
+    (ant / "inside.jpg").symlink_to("../bee/4.jpg")
+    (ant / "out.jpg").symlink_to("../../more/2.jpg")
+    (ant / "far.jpg").symlink_to(tmp_path / "secret.jpg")
+    (ant / "broken.jpg").symlink_to("nowhere.jpg")
+    (ant / "folder").symlink_to("../../more/below")
+    (ant / "loop").symlink_to("..")
+    return tmp_path / "mine"
+
+
+@pytest.mark.parametrize(
+    ("follow", "listed", "passed_over"),
+    [
+        (False, {"1", "inside", "4"}, {"broken links": 1, "links that lead out of the folder": 2, "links to folders": 2}),
+        (True, {"1", "inside", "4", "out", "3"}, {"broken links": 1, "links that lead out of the folder": 1}),
+    ],
+)  # fmt: skip
+def test_links_are_followed_within_the_folder_or_if_asked_to_the_folder_of_the_lists(
+    tmp_path: Path, follow: bool, listed: set[str], passed_over: dict[str, int]
+) -> None:
+    mine = links(tmp_path)
+    told = list_folder(str(mine / "photos"), str(mine / "clean.csv"), None, 0.2, 0, follow)
+    assert listed <= {Path(row["path"]).stem for row in rows(mine / "clean.csv")}
+    assert {Path(row["path"]).stem for row in rows(mine / "clean.csv")}.isdisjoint({"far", "broken"})
+    assert told["passed_over"] == passed_over
+
+
+@pytest.mark.parametrize(
+    ("folders", "clean", "test"),
+    [
+        (("train", "test"), {"train"}, {"test"}),
+        (("train", "val"), {"train"}, {"val"}),
+        (("Training", "Validation", "Test"), {"Training", "Validation"}, {"Test"}),
+    ],
+)
+def test_folders_of_train_and_test_hold_the_classes(
+    tmp_path: Path, folders: tuple[str, ...], clean: set[str], test: set[str]
+) -> None:
+    for name in folders:
+        for i in range(3):
+            for class_name in ("ant", "bee"):
+                path = tmp_path / "p" / name / class_name / f"{i}.jpg"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+    told = list_folder(str(tmp_path / "p"), str(tmp_path / "c.csv"), str(tmp_path / "t.csv"), 0.2, 0)
+    assert told["classes"] == ["ant", "bee"]
+    for file, expected in (("c.csv", clean), ("t.csv", test)):
+        assert {row["path"].split("/")[1] for row in rows(tmp_path / file)} == expected
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("train", "car"):
+        (tmp_path / "p" / name / "x").mkdir(parents=True)
+        (tmp_path / "p" / name / "x" / "1.jpg").touch()
+    told = list_folder(str(tmp_path / "p"), str(tmp_path / "c.csv"), None, 0.2, 0)
+    assert told["classes"] == ["car", "train"]
+
+
+@pytest.mark.parametrize("names", [("yes", "no"), ("1", "2"), ("a, b", "c: d"), ("#x", "é'\""), ("-", "[x]")])
+def test_the_printed_configuration_can_be_pasted(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (tmp_path / "mine" / "p" / name).mkdir(parents=True)
+        for i in range(2):
+            (tmp_path / "mine" / "p" / name / f"{i}.jpg").touch()
+    output, test = str(tmp_path / "mine" / "clean.csv"), str(tmp_path / "mine" / "test.csv")
+    told = list_folder(str(tmp_path / "mine" / "p"), output, test, 0.5, 0)
+    text = build_yaml(told["classes"], output, test)
+    (tmp_path / "build.yaml").write_text(text + "web: [web.csv]\nvotes: [votes.csv]\n", encoding="utf-8")
+    config = load_config(str(tmp_path / "build.yaml"), [])
+    assert (config.source, list(config.classes)) == (str(tmp_path / "mine"), told["classes"])
+    assert (config.clean, config.test) == (("clean.csv",), ("test.csv",))
 
 
 @pytest.mark.parametrize(
     ("output", "test", "share", "told"),
     [
-        ("../elsewhere/clean.csv", None, 0.2, "the lists lie beside or above the pictures"),
+        ("../elsewhere/clean.csv", None, 0.2, "beside or above the pictures"),
         ("clean.txt", None, 0.2, "ends in .csv"),
-        ("clean.csv", "other/test.csv", 0.2, "both lists lie in one folder"),
+        ("clean.csv", "other/test.csv", 0.2, "both lists must be in one folder"),
         ("clean.csv", "test.csv", 1.0, "between 0 and 1"),
         ("there.csv", None, 0.2, "is there already"),
     ],
@@ -88,9 +208,6 @@ def test_bad_names_and_folders_are_told(photos: Path) -> None:
     output = str(photos.parent / "clean.csv")
     with pytest.raises(DataError, match="No such file"):
         list_folder(str(photos / "none"), output, None, 0.2, 0)
-    (photos / "ant" / "line\nbreak.jpg").touch()
-    with pytest.raises(DataError, match="control characters"):
-        list_folder(str(photos), output, None, 0.2, 0)
     (photos.parent / "empty").mkdir()
     with pytest.raises(DataError, match="a class is a subfolder"):
         list_folder(str(photos.parent / "empty"), output, None, 0.2, 0)
@@ -111,4 +228,7 @@ def test_the_verb_says_what_it_wrote(photos: Path) -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == f"16 rows in {photos.parent}/clean.csv, classes: [ant, bee, sea cow]\n"
+    assert done.stdout == (
+        f"16 rows in {photos.parent}/clean.csv\n\nfor build.yaml:\nsource: {photos.parent}\n"
+        "classes: [ant, bee, sea cow]\nclean: [clean.csv]\n"
+    )

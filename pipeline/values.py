@@ -1,0 +1,143 @@
+"""One notion of nothing, of a number and of an identifier, whatever format a value was read from."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from difflib import get_close_matches
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute as pc
+
+MISSING = ("", "nan", "NaN", "NAN", "-nan", "null", "NULL", "None", "NaT", "<NA>", "#N/A")
+"""Texts that stand for no value: what pandas, NumPy, JSON, SQL and Excel write for one."""
+IDENTIFIERS = ("image_id", "class_name", "worker_id", "set")
+"""Columns whose values name something: they are normalized, and compared by code point after that."""
+NUMBERS = (*IDENTIFIERS, "answer", "rank")
+"""Columns in which 3.0 means 3: a column of integers with a missing value becomes one of floats in pandas."""
+VERBATIM = ("path",)
+"""Columns in which spaces at the ends count."""
+MAX_ID_BYTES = 200
+
+_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-][0-9]{1,3})?$"
+_PLAIN = r"^[!-~]([ -~]*[!-~])?$"
+_SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+# Unicode's Default_Ignorable_Code_Point, but for joiners and variation selectors, and the blank Braille pattern.
+_INVISIBLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
+    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_JOINERS = "\u200c\u200d\ufe00-\ufe0f"  # part of Persian and Indic words and of emoji; nothing behind ASCII
+_AT_ENDS = re.compile(rf"^[\s{_INVISIBLE}\u200c\u200d]+|[\s{_INVISIBLE}\u200c\u200d]+$")
+REFUSED = f"[\\x00-\\x1f\\x7f-\x9f\u2028\u2029{_INVISIBLE}]|(^|[\\x00-\\x7f])[{_JOINERS}]"
+"""Control and invisible characters, which no identifier has; a pattern for both `re` and Arrow (RE2)."""
+
+
+def normalize_identifier(text: str) -> str:
+    """Return the identifier in Unicode's form NFC, with plain spaces, without blanks and invisible characters at its ends."""
+    return _AT_ENDS.sub("", _SPACES.sub(" ", unicodedata.normalize("NFC", text)))
+
+
+def identifier_fault(text: str) -> str | None:
+    """Say what is wrong with a normalized identifier, or return None."""
+    if len(text.encode(errors="replace")) > MAX_ID_BYTES:
+        return f"it is longer than {MAX_ID_BYTES} bytes"
+    if found := re.search(REFUSED, text):
+        return f"it has the control or invisible character U+{ord(found[0][-1]):04X}"
+    return None
+
+
+def normalize_column(name: str, values: pa.Array) -> pa.Array:
+    """Normalize a column of text; `name` decides which of the rules hold.
+
+    Values that stand for nothing become null, in all columns. Elsewhere than in a path, spaces at the ends go. In
+    `NUMBERS`, a whole number has neither point nor exponent, and `IDENTIFIERS` are normalized.
+    """
+    trimmed = pc.utf8_trim_whitespace(values)
+    if name in IDENTIFIERS:
+        trimmed = _replace_where(trimmed, pc.invert(_matches(trimmed, _PLAIN)), normalize_identifier)
+    if name in NUMBERS:
+        written = pc.and_(_matches(trimmed, _NUMBER), _matches(trimmed, "[.eE]|^-0$"))
+        trimmed = _replace_where(trimmed, written, _number_text)
+    return pc.if_else(is_nothing(trimmed), None, values if name in VERBATIM else trimmed)
+
+
+def normalize_rows(rows: pa.Table) -> pa.Table:
+    """Normalize every column of a table of text."""
+    columns = {
+        name: normalize_column(name, column.combine_chunks())
+        for name, column in zip(rows.column_names, rows.columns, strict=True)
+    }
+    return pa.table(columns)
+
+
+def normalize_name(name: str) -> str | None:
+    """Return the name of a class as it is read from a list, None where it stands for nothing."""
+    value: str | None = normalize_column("class_name", pa.array([name], pa.string()))[0].as_py()
+    return value
+
+
+def match_names(values: pa.ChunkedArray, names: Sequence[str]) -> pa.ChunkedArray:
+    """Replace values that are one of `names` but for upper and lower case by that name, if it is only one."""
+    folded: dict[str, list[str]] = {}
+    for name in names:
+        folded.setdefault(name.casefold(), []).append(name)
+
+    def matched(text: str) -> str:
+        found = folded.get(text.casefold(), [])
+        return found[0] if len(found) == 1 else text
+
+    strange = pc.invert(pc.is_in(values, pa.array(names, pa.string())))
+    replaced = _replace_where(values.combine_chunks(), strange.combine_chunks(), matched)
+    return pa.chunked_array([replaced], pa.string())
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """Return ' (did you mean "ship"?)' with the nearest of `names`, or an empty text."""
+    near = get_close_matches(name, list(names), n=1)
+    return f' (did you mean "{near[0]}"?)' if near else ""
+
+
+def is_nothing(values: pa.Array) -> pa.Array:
+    """Return where text stands for no value."""
+    return pc.or_(
+        pc.is_null(values), pc.is_in(pc.utf8_trim_whitespace(values), pa.array(MISSING, pa.string()))
+    )
+
+
+def filled_rows(columns: Sequence[pa.Array], count: int) -> np.ndarray:
+    """Return which of `count` rows have any value, bool (count,): the others are blank, and no rows.
+
+    Spreadsheets leave lines of delimiters behind, Python's csv on Windows a blank line after each row.
+    """
+    filled = np.zeros(count, bool)
+    for column in columns:
+        filled |= pc.invert(is_nothing(column)).to_numpy(zero_copy_only=False)
+    return filled
+
+
+def is_bad_identifier(values: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    """Return where a normalized identifier is too long or has a control or invisible character; null where it is."""
+    return pc.or_(pc.greater(pc.binary_length(values), MAX_ID_BYTES), _matches(values, REFUSED))
+
+
+def _number_text(text: str) -> str:
+    number = Decimal(text)
+    if number == number.to_integral_value():
+        return str(int(number))
+    return repr(float(text)) if "e" in text.lower() else text
+
+
+def _matches(values: pa.Array, pattern: str) -> pa.Array:
+    return pc.match_substring_regex(values, pattern)
+
+
+def _replace_where(values: pa.Array, where: pa.Array, change: Callable[[str], str]) -> pa.Array:
+    """Replace some values, each different one once."""
+    where = pc.fill_null(where, False)
+    if not pc.any(where).as_py():
+        return values
+    encoded = values.filter(where).dictionary_encode()
+    changed = pa.array([change(text) for text in encoded.dictionary.to_pylist()], pa.string())
+    return pc.replace_with_mask(values, where, changed.take(encoded.indices))

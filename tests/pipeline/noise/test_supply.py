@@ -1,0 +1,84 @@
+"""An error about a shortage of wrong images says why there are so few."""
+
+import pytest
+
+from pipeline.config import NoiseConfig
+from pipeline.noise.pools import make_pools
+from pipeline.noise.splits import training_sets
+from schemas.duplicate import DUPLICATE
+from schemas.errors import DataError
+from schemas.retrieval import RETRIEVAL
+from schemas.verdict import VERDICT
+
+NAMES = ["ant", "bee"]
+
+
+def shortage(
+    verdicts: dict[str, tuple[str, int]],
+    colours: tuple[str, ...],
+    method: str | None = None,
+    **duplicate: object,
+) -> str:
+    """The error of a build with ten clean images of each class and these web images of the class ant."""
+    rows = [{"image_id": f"c-{c}-{i}", "class_name": c, "source": "clean"} for c in NAMES for i in range(10)]
+    rows += [
+        {"image_id": i, "class_name": "ant", "source": "web", "method": method} for i in verdicts
+    ]  # fmt: skip
+    judged = [
+        {
+            "image_id": i,
+            "class_name": "ant",
+            "verdict": verdict,
+            "yes": 0,
+            "no": votes,
+            "unsure": 0,
+            "confidence": 0.6,
+        }
+        for i, (verdict, votes) in verdicts.items()
+        if verdict
+    ]
+    duplicates = [{"image_id": i, "removed": True} for i in duplicate.get("removed", ())]  # type: ignore[attr-defined]
+    pools = make_pools(
+        RETRIEVAL.from_rows(rows),
+        VERDICT.from_rows(judged),
+        DUPLICATE.from_rows(duplicates),
+        NAMES,
+        float(str(duplicate.get("min_confidence", 0))),
+        3,
+    )
+    config = NoiseConfig(levels=(0.4,), colours=colours)  # type: ignore[arg-type]
+    with pytest.raises(DataError) as caught:
+        list(training_sets(pools.clean, pools.wrong, NAMES, config, 0, pools.supply))
+    return str(caught.value)
+
+
+def test_questions_with_too_few_votes_are_counted_with_the_limit() -> None:
+    told = shortage(
+        {f"w{i}": ("undecided", 2) for i in range(4)} | {"n": ("no", 3), "y": ("yes", 3)}, ("red",)
+    )
+    assert "ant: has 1 wrong images, 4 are needed (6 questions: 1 yes, 1 no, " in told
+    assert "4 undecided with 2 votes or fewer (label.min_votes is 3))" in told
+    assert "4 of 6 questions are undecided because they have fewer votes than label.min_votes = 3" in told
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "more", "told"),
+    [
+        ({"a": ("undecided", 4)}, {}, "1 questions: 1 undecided with 3 votes or more"),
+        ({"a": ("", 0)}, {}, "1 questions: 1 without votes"),
+        ({"a": ("no", 3)}, {"removed": ["a"]}, "1 questions: 1 near-duplicates or leaks, which are removed"),
+        ({"a": ("no", 3)}, {"min_confidence": 0.9}, "1 no, 1 no, but below noise.min_confidence 0.9"),
+        ({}, {}, "bee: has 0 wrong images, 4 are needed (no web image with this class was ingested)"),
+    ],
+)
+def test_other_reasons_are_told_too(verdicts, more, told) -> None:
+    assert told in shortage(verdicts, ("red",), **more)
+
+
+def test_a_list_without_methods_has_no_red_text() -> None:
+    told = shortage({f"w{i}": ("no", 3) for i in range(9)}, ("red-text",))
+    assert "0 of the wrong images have the method text" in told
+    assert (
+        "No row of the web lists has the method text: fill the column method, or leave red-text out" in told
+    )
+    assert "No row" not in shortage({"a": ("no", 3)}, ("red-text",), "text")
