@@ -67,6 +67,9 @@ class IngestConfig:
     """Requests under way at once to one host, in the whole run."""
     host_per_second: float = operational(10.0)
     """Requests to one host per second, at most, in the whole run; 0: no limit."""
+    host_seconds: float = fetching(600.0)
+    """Seconds that one host may hold up a run; its other URLs are then rejected (host_too_slow). The time passes while
+    requests wait for the host, and each answer gives one second back, or that of host_per_second (docs/ingest.md)."""
     tries: int = fetching(3)
     """After 429, 5xx or a broken connection it is tried again, so often in all, …"""
     max_wait_seconds: float = fetching(60.0)
@@ -93,7 +96,7 @@ class IngestConfig:
             raise ValueError(f"size {self.size} is below min_side {self.min_side}")
         for name in (
             "max_bytes", "max_pixels", "min_side", "decode_seconds", "timeout_seconds", "deadline_seconds", "fetches", "host_fetches",
-            "tries",
+            "host_seconds", "tries",
         ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be more than 0, got {getattr(self, name)}")

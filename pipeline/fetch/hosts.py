@@ -1,87 +1,164 @@
-"""Limit requests to each host: how many at once, how soon after each other, and when after a pause."""
+"""Limit requests to each host: how many at once, how soon after each other, and how long it may hold up the run."""
 
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from itertools import islice
 from types import TracebackType
 
-from yarl import URL
-
 from pipeline.config import IngestConfig
 from pipeline.fetch.robots import Rules
+from pipeline.fetch.urls import Url, host_key
+from pipeline.rejections import Rejected
 
 MAX_HOSTS = 2000  # remembered at once, unless more are in use
-
-
-def host_key(url: URL) -> str:
-    """Return what limits apply to: the host name, whatever the scheme and the port."""
-    return (url.raw_host or "").rstrip(".").lower()
+SECONDS_PER_ANSWER = 1.0
+"""What an answer gives back to the time that its host may hold up the run: a host that answers as often never uses it up."""
+SLOW_SHARE = 0.1  # of that time; a host that has used more is shown as slow
+SLOW_SHOWN = 3  # at most so many
 
 
 @dataclass(frozen=True)
 class Limits:
     """Requests to one host: `fetches` at once, and `interval` seconds between the starts of two.
 
-    share: 1/k where k tasks ask one host; other rules of the host (Crawl-delay) are stretched accordingly.
+    share: 1/k where k tasks ask one host; other rules of the host (Crawl-delay) are stretched accordingly. seconds: how
+    long the host may hold up the run.
     """
 
     fetches: int
     interval: float
     share: float = 1.0
+    seconds: float = float("inf")
 
     @classmethod
     def of(cls, config: IngestConfig, index: int = 0, count: int = 1) -> "Limits":
         """Return share `index` of `count` of the configured limits: `count` such tasks together keep them."""
         fetches = config.host_fetches // count + (index < config.host_fetches % count)
         interval = count / config.host_per_second if config.host_per_second else 0.0
-        return cls(fetches, interval, 1 / count)
+        return cls(fetches, interval, 1 / count, config.host_seconds)
+
+
+class Budget:
+    """The time that a host may hold up the run.
+
+    It passes while requests of the host wait for it: for its answers, and for the pauses that it asks for. It stands
+    still while one of them waits for us. Each answer gives some of it back. Used up, it stays used up.
+    """
+
+    def __init__(self, seconds: float, given_back: float) -> None:
+        self.seconds, self._given_back = seconds, given_back
+        self._left = seconds
+        self._waiting = self._held_by_us = 0
+        self._then = 0.0
+
+    def enter(self) -> None:
+        """Count one more request that waits for the host."""
+        self._pass()
+        self._waiting += 1
+
+    def leave(self) -> None:
+        """Count one less."""
+        self._pass()
+        self._waiting -= 1
+
+    def hold(self, change: int) -> None:
+        """Count one more (1) or one less (-1) request that waits for us."""
+        self._pass()
+        self._held_by_us += change
+
+    def give_back(self) -> None:
+        """Give back what one answer is worth, unless all is used up."""
+        if self.left > 0:
+            self._left = min(self.seconds, self._left + self._given_back)
+
+    @property
+    def waiting(self) -> int:
+        """Number of requests that wait for the host."""
+        return self._waiting
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left, 0 if the time is used up."""
+        self._pass()
+        return max(0.0, self._left)
+
+    def _pass(self) -> None:
+        now = time.monotonic()
+        if self._waiting and not self._held_by_us and self._left > 0:
+            self._left -= now - self._then
+        self._then = now
 
 
 class Host:
-    """One host; `async with host` waits for a turn and holds it."""
+    """One host; `async with host` waits for a turn and holds it. Raises Rejected `host_too_slow` instead."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, name: str, limits: Limits) -> None:
         # Policy files (robots.txt, tdmrep.json) by URL: the task that reads them, and when they expire.
-        self.rules: dict[URL, tuple[asyncio.Future[Rules], float]] = {}
+        self.rules: dict[Url, tuple[asyncio.Future[Rules], float]] = {}
+        self.name = name
+        self.budget = Budget(limits.seconds, max(SECONDS_PER_ANSWER, limits.interval))
         self._slots = asyncio.Semaphore(limits.fetches)
         self._share = limits.share
         self._interval = limits.interval
         self._next = 0.0
-        self.users = 0
 
     def pause(self, seconds: float) -> None:
         """Start no request for a number of seconds."""
-        self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
+        self._next = max(self._next, time.monotonic() + seconds)
 
     def slow_down(self, interval: float) -> None:
         """Leave at least `interval` seconds between two requests of all tasks that ask this host."""
         self._interval = max(self._interval, interval / self._share)
 
-    async def __aenter__(self) -> None:
-        self.users += 1
+    @asynccontextmanager
+    async def room(self, room: asyncio.Semaphore) -> AsyncIterator[None]:
+        """Hold one of the places for requests of the whole task; the wait for it is not the host's."""
+        self.budget.hold(1)
         try:
+            await room.acquire()
+        finally:
+            self.budget.hold(-1)
+        try:
+            yield
+        finally:
+            room.release()
+
+    async def __aenter__(self) -> None:
+        self.budget.enter()
+        try:
+            self._check()
             await self._slots.acquire()
             try:
-                now = asyncio.get_running_loop().time()
-                while self._next > now:  # a pause may come while we wait
-                    await asyncio.sleep(self._next - now)
-                    now = asyncio.get_running_loop().time()
-                self._next = now + self._interval
+                self._check()
+                while (wait := self._next - time.monotonic()) > 0:  # a pause may come while we wait
+                    await asyncio.sleep(min(wait, self.budget.left))
+                    self._check()
+                self._next = time.monotonic() + self._interval
             except BaseException:
                 self._slots.release()
                 raise
         except BaseException:
-            self.users -= 1
+            self.budget.leave()
             raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._slots.release()
-        self.users -= 1
+        self.budget.leave()
+
+    def _check(self) -> None:
+        if not self.budget.left:
+            raise Rejected(
+                "host_too_slow",
+                f"{self.name} has held up the run for {self.budget.seconds:g} s (ingest.host_seconds); "
+                "ask again with --retry host_too_slow",
+            )
 
 
 class Hosts:
@@ -91,20 +168,32 @@ class Hosts:
         self._limits = limits
         self._hosts: OrderedDict[str, Host] = OrderedDict()
 
-    def of(self, url: URL) -> Host:
+    def of(self, url: Url) -> Host:
         """Return the host of a URL."""
         key = host_key(url)
         host = self._hosts.get(key)
         if host is None:
-            host = self._hosts[key] = Host(self._limits)
+            host = self._hosts[key] = Host(key, self._limits)
             self._evict()
         self._hosts.move_to_end(key)
         return host
 
+    def slow(self) -> list[str]:
+        """Return the names of hosts that hold up the run, the slowest first, with the time that each has used."""
+        used = [
+            (host.budget.seconds - host.budget.left, name, host.budget.seconds)
+            for name, host in self._hosts.items()
+            if host.budget.waiting and host.budget.left < (1 - SLOW_SHARE) * host.budget.seconds
+        ]
+        return [
+            f"{name} ({seconds:,.0f} of {most:,.0f} s)"
+            for seconds, name, most in sorted(used, reverse=True)[:SLOW_SHOWN]
+        ]
+
     def _evict(self) -> None:
         """Evict the least recently used idle hosts above MAX_HOSTS."""
         for key in list(islice(self._hosts, max(0, len(self._hosts) - MAX_HOSTS))):
-            if not self._hosts[key].users:
+            if not self._hosts[key].budget.waiting:
                 del self._hosts[key]
 
 
@@ -119,5 +208,5 @@ def retry_after(value: str | None) -> float | None:
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
+    except (ValueError, TypeError, IndexError, OverflowError, OSError):
         return None

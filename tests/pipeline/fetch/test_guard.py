@@ -1,20 +1,21 @@
 import asyncio
 import socket
 
-import aiohttp
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from yarl import URL
 
 from pipeline.fetch import guard
-from pipeline.fetch.guard import PrivateAddress, check_url, guarded_connector, is_public
+from pipeline.fetch.connections import Connections
+from pipeline.fetch.guard import PrivateAddress, is_public
+from pipeline.fetch.http1 import BadResponse
+from pipeline.fetch.urls import parse_url
 from pipeline.rejections import Rejected
 
 
 def code_of(url: str, base: str | None = None) -> str:
     with pytest.raises(Rejected) as caught:
-        check_url(url, URL(base) if base else None)
+        parse_url(url, parse_url(base) if base else None)
     return caught.value.code
 
 
@@ -32,12 +33,12 @@ def test_only_http_urls_with_a_host_are_fetched(url: str) -> None:
 
 
 def test_a_place_is_relative_to_the_url_that_told_it() -> None:
-    assert str(check_url("b?c=d", URL("http://x.test/a/"))) == "http://x.test/a/b?c=d"
+    assert str(parse_url("b?c=d", parse_url("http://x.test/a/"))) == "http://x.test/a/b?c=d"
     assert code_of("file:///etc/passwd", "http://x.test/") == "bad_location"
 
 
 def test_user_password_and_fragment_are_left_out() -> None:
-    assert str(check_url("http://user:word@x.test/a#b")) == "http://x.test/a"
+    assert str(parse_url("http://user:word@x.test/a#b")) == "http://x.test/a"
 
 
 PRIVATE = [
@@ -55,16 +56,17 @@ def connect(url: str) -> BaseException | None:
     """Ask a URL through the guarded connector; the error, if it was not connected."""
 
     async def ask() -> None:
-        async with (
-            aiohttp.ClientSession(connector=guarded_connector(), timeout=aiohttp.ClientTimeout(2)) as session,
-            session.get(check_url(url)),
-        ):
-            pass
+        connections = Connections({}, 2, guarded=True)
+        try:
+            async with connections.get(parse_url(url), "*/*"):
+                pass
+        finally:
+            await connections.close()
 
     try:
         asyncio.run(ask())
-    except (aiohttp.ClientError, OSError, Rejected) as error:
-        return getattr(error, "os_error", error)
+    except (OSError, Rejected, BadResponse) as error:
+        return error
     return None
 
 
@@ -72,7 +74,7 @@ def connect(url: str) -> BaseException | None:
 def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses that sockets were made for."""
     made: list[str] = []
-    real = guard._public_socket
+    real = guard.public_socket
 
     def note(info: tuple) -> socket.socket:
         result = real(info)
@@ -80,14 +82,14 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         result.close()
         raise OSError("far enough")
 
-    monkeypatch.setattr(guard, "_public_socket", note)
+    monkeypatch.setattr(guard, "public_socket", note)
     return made
 
 
 @pytest.mark.parametrize("host", PRIVATE)
 def test_no_socket_is_made_for_an_address_that_is_not_public(host: str, connected: list[str]) -> None:
     for url in (f"http://{host}/latest/meta-data/", f"https://user:word@{host}:8080/"):
-        assert isinstance(connect(url), PrivateAddress | Rejected | OSError | aiohttp.InvalidURL)
+        assert isinstance(connect(url), PrivateAddress | Rejected | OSError)
     assert connected == []
 
 
@@ -150,7 +152,7 @@ def test_whatever_a_url_looks_like_a_socket_is_made_for_public_addresses_only(te
             made.append(info[4][0])
             raise OSError("far enough")
 
-        patch.setattr(guard, "_public_socket", note)
+        patch.setattr(guard, "public_socket", note)
         asked = resolve_to(patch, "10.0.0.1")
         assert connect("http://" + text) is not None
         assert made == [] or (asked == [] and all(map(is_public, made)))

@@ -10,12 +10,12 @@ from email.utils import format_datetime
 
 import pytest
 from protego import Protego
-from yarl import URL
 
 from pipeline.config import IngestConfig
 from pipeline.fetch import hosts, robots
 from pipeline.fetch.hosts import Hosts, Limits
 from pipeline.fetch.robots import Rules
+from pipeline.fetch.urls import parse_url
 from pipeline.fetch.web import TDM_FILE
 from tests.pipeline.fetch.conftest import Get, Request, Web, body, refused
 
@@ -266,11 +266,11 @@ def test_idle_hosts_are_evicted_though_an_older_one_is_in_use(monkeypatch: pytes
 
     async def ask() -> None:
         asked = Hosts(Limits.of(IngestConfig()))
-        busy = URL("http://busy.test/")
+        busy = parse_url("http://busy.test/")
         host = asked.of(busy)
         async with host:
             for i in range(20):
-                asked.of(URL(f"http://{i}.test/"))
+                asked.of(parse_url(f"http://{i}.test/"))
                 assert len(asked._hosts) <= 4
             assert asked.of(busy) is host
 

@@ -77,7 +77,7 @@ def test_whoever_is_to_wait_for_hours_is_told_so_at_once(search: Search, replay:
         ("openverse", (200, {}, {"results": "many"}), "'results' is no list of objects"),
         ("openverse", (200, {}, {"results": [1, None]}), "'results' is no list of objects"),
         ("openverse", (200, {}, b"null"), "not in its documented form"),
-        ("openverse", (200, {}, b" " * 10_000_001), "larger or slower"),
+        ("openverse", (200, {}, b" " * 10_000_001), "larger than any page of results"),
         ("wikimedia", (200, {}, {"query": {"pages": {"-1": {}}}}), "'pages' is no list of objects"),
         ("wikimedia", (200, {}, {"query": [1]}), "not in its documented form"),
         ("wikimedia", wikimedia_error("invalidparammix"), "invalidparammix"),
