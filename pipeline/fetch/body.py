@@ -53,7 +53,8 @@ async def read_body(response: Response, asked: Asked, limit: int, cut: bool = Fa
                 raise Rejected("too_large", f"more than {limit} bytes") from error
             body.truncate(min(limit, body.tell()))
         else:
-            if asked.bytes_seen and not unpacker.complete:
+            cut_off = not unpacker.complete and not (response.framed and body.tell())
+            if asked.bytes_seen and cut_off:  # framed, it is all that the server has, and asking again gives no more
                 raise Transient("incomplete", "the packed body ends early")
         body.seek(0)
         return body

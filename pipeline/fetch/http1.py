@@ -16,7 +16,7 @@ MAX_HEAD_BYTES = (
 MAX_LINE_BYTES = 16 * 1024  # of a line between chunks
 PIECE_BYTES = 64 * 1024
 _STATUS = re.compile(rb"HTTP/(1\.[0-9])[ \t]+([1-9][0-9]{2})(?:[ \t].*)?", re.DOTALL)
-_CHUNK = re.compile(rb"[ \t]*0*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
+_CHUNK = re.compile(rb"[ \t]*(?:0[xX])?0*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _LENGTH = re.compile(r"0*([0-9]{1,18})")
 
 
@@ -119,6 +119,8 @@ class Response:
         self.transfer_codings = [word for word in codings if word != "chunked"]
         if status in (204, 304):
             self.length, self._chunked = 0, False
+        self.framed = self._chunked or self.length is not None
+        """Whether the body says where it ends; otherwise it ends with the connection."""
         self._left = self.length or 0  # of the chunk, or of the body
         self._first_chunk = True
         self.ended = self.length == 0
@@ -131,9 +133,8 @@ class Response:
             return b""
         if self._chunked and not self._left and not await self._next_chunk():
             return b""
-        framed = self._chunked or self.length is not None
-        piece = await self._reader.some(self._left if framed else PIECE_BYTES)
-        if not framed:
+        piece = await self._reader.some(self._left if self.framed else PIECE_BYTES)
+        if not self.framed:
             self.ended = not piece
             return piece
         if not piece:
@@ -173,8 +174,7 @@ class Response:
         if known and self._left <= self._reader.buffered:  # the page that came with a 404
             self._reader.skip(self._left)
             self._left, self.ended = 0, True
-        framed = self._chunked or self.length is not None
-        return self._persistent and self.ended and framed and not self._reader.buffered
+        return self._persistent and self.ended and self.framed and not self._reader.buffered
 
 
 async def read_response(reader: Reader) -> Response:

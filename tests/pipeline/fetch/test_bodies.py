@@ -163,7 +163,7 @@ def test_a_bomb_is_rejected_before_it_has_unfolded(get: Get, web: Web) -> None:
 
 def test_packed_bodies_that_are_damaged(get: Get, web: Web) -> None:
     packed = gzip.compress(b"picture" * 10)
-    cut = web.serve("/cut", packed[:-9], Content_Encoding="gzip")
+    cut = raw(web, "/cut", OK + b"Content-Encoding: gzip\r\n\r\n" + packed[:-9])
     junk = web.serve("/junk", b"junk", Content_Encoding="gzip")
     assert [refused(found).code for found in get.all([cut, junk])] == ["incomplete", "bad_response"]
 
