@@ -68,7 +68,9 @@ def by_curl(url: str) -> bytes:
 
 def by_ours(url: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        config = IngestConfig(contact="bench@example.org", allow_private_hosts=True, host_per_second=0, tries=1)
+        config = IngestConfig(
+            contact="bench@example.org", allow_private_hosts=True, host_per_second=0, tries=1
+        )
         journal = Journal(folder, "1", "")
         outcome = fetch_all([Request(url)], Task(config, Limits.of(config)), journal)
         journal.close()
@@ -103,7 +105,11 @@ def main() -> None:
     clients = {
         name: client
         for name, client in CLIENTS.items()
-        if (shutil.which(name) if name == "curl" else name in ("urllib", "ours") or importlib.util.find_spec(name))
+        if (
+            shutil.which(name)
+            if name == "curl"
+            else name in ("urllib", "ours") or importlib.util.find_spec(name)
+        )
     }
     print(f"| reply | {' | '.join(clients)} |\n|---|{'|'.join(':-:' for _ in clients)}|")
     counts = dict.fromkeys(clients, 0)
@@ -118,7 +124,9 @@ def main() -> None:
                 ours_of_them += found["ours"]
             print(f"| {name} | {' | '.join('yes' if accepted else '–' for accepted in found.values())} |")
     print(f"| **of {len(REPLIES)}** | {' | '.join(f'**{count}**' for count in counts.values())} |")
-    print(f"\nAccepted by all of urllib, requests, httpx and curl: {all_peers}, of these by ours: {ours_of_them}")
+    print(
+        f"\nAccepted by all of urllib, requests, httpx and curl: {all_peers}, of these by ours: {ours_of_them}"
+    )
 
 
 if __name__ == "__main__":

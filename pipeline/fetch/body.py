@@ -54,7 +54,9 @@ async def read_body(response: Response, asked: Asked, limit: int, cut: bool = Fa
             body.truncate(min(limit, body.tell()))
         else:
             cut_off = not unpacker.complete and not (response.framed and body.tell())
-            if asked.bytes_seen and cut_off:  # framed, it is all that the server has, and asking again gives no more
+            if (
+                asked.bytes_seen and cut_off
+            ):  # framed, it is all that the server has, and asking again gives no more
                 raise Transient("incomplete", "the packed body ends early")
         body.seek(0)
         return body

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
@@ -48,10 +49,14 @@ class Connections:
     def __init__(self, headers: Mapping[str, str], seconds: float, guarded: bool) -> None:
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._seconds, self._guarded = seconds, guarded
-        self._tls = ssl.create_default_context()
-        self._tls.set_alpn_protocols(["http/1.1"])
         self._idle: defaultdict[tuple[str, str, int], list[_Connection]] = defaultdict(list)
         self._names: dict[tuple[str, int], tuple[asyncio.Task[list[AddrInfoType]], float]] = {}
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+        return context
 
     async def close(self) -> None:
         """Close unused connections."""

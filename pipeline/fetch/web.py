@@ -120,7 +120,7 @@ class Web:
         except (DataError, Elsewhere):
             raise
         except Exception as error:  # whatever a row or an answer makes us raise ends that row, and no other
-            text = f"{request.url}: {type(error).__name__}: {error}"
+            text = f"{request.url}: unexpected {type(error).__name__}: {error}"
             raise Rejected("bad_response", text, asked) from error
 
     async def read_policies(self, urls: Iterable[str]) -> list[Policy]:

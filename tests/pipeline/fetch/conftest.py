@@ -73,6 +73,7 @@ def web() -> Iterator[Web]:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 128  # a full one costs a second
 
         def handle_error(self, *_: object) -> None:
             pass  # clients hang up as they like

@@ -9,8 +9,8 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 BODY = b"\x89PNG\r\n\x1a\n the body \x00\xff\r\n\r\n of a picture"
 _RAW = zlib.compressobj(wbits=-15)
@@ -19,7 +19,9 @@ _CHUNKS = b"a\r\n" + BODY[:10] + b"\r\n%x\r\n" % len(BODY[10:]) + BODY[10:] + b"
 _SIZE = b"Content-Length: %d" % len(BODY)
 
 
-def reply(*lines: bytes, body: bytes = BODY, status: bytes = b"HTTP/1.1 200 OK", end: bytes = b"\r\n") -> bytes:
+def reply(
+    *lines: bytes, body: bytes = BODY, status: bytes = b"HTTP/1.1 200 OK", end: bytes = b"\r\n"
+) -> bytes:
     """A reply of these header lines, and no others."""
     return end.join([status, *lines, b"", b""]) + body
 
@@ -191,8 +193,6 @@ def serving() -> Iterator[dict[str, str]]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def _quietly(answer: object, connection: socket.socket) -> None:
-    try:
-        answer(connection)  # type: ignore[operator]
-    except OSError:
-        pass  # clients hang up as they like
+def _quietly(answer: Callable[[socket.socket], None], connection: socket.socket) -> None:
+    with suppress(OSError):  # clients hang up as they like
+        answer(connection)

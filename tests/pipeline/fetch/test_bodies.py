@@ -232,16 +232,13 @@ def test_a_tail_without_end_costs_no_time(get: Get, web: Web) -> None:
 
 @pytest.mark.parametrize("codings", [["gzip", "gzip"], ["gzip"] * 5])
 def test_a_bomb_in_a_bomb_is_rejected_before_it_has_unfolded(codings: list[str]) -> None:
-    """A coding that gives nothing else may still take what the one around it unfolds to."""
-    empty = zlib.compressobj(wbits=31)
-    bomb = empty.compress(b"") + b"".join(empty.flush(zlib.Z_FULL_FLUSH) or b"" for _ in range(3))
-    bomb += b"\x00\x00\x00\xff\xff" * 400_000  # empty stored blocks
+    """A coding that gives nothing may still take all that the one around it unfolds to."""
+    bomb = gzip.compress(b"", mtime=0)[:10] + b"\x00\x00\x00\xff\xff" * 400_000  # empty stored blocks
     for _ in codings[1:]:
         bomb = gzip.compress(bomb)
     unpacker = Unpacker(codings, 1_000_000)
     with pytest.raises(TooLong):
         list(unpacker.unpack(bomb))
-        assert len(codings) == 1
 
 
 def test_six_codings_in_each_other_are_refused(get: Get, web: Web) -> None:
@@ -249,7 +246,9 @@ def test_six_codings_in_each_other_are_refused(get: Get, web: Web) -> None:
     assert (found.code, "6 content codings" in found.detail) == ("bad_response", True)
 
 
-def test_a_full_disk_is_not_the_fault_of_a_server(get: Get, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_not_the_fault_of_a_server(
+    get: Get, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(body_module, "IN_MEMORY", 10)
     monkeypatch.setattr("tempfile.tempdir", "/dev/full/none")
     with pytest.raises(DataError, match=r"cannot write a temporary file.*free space there"):

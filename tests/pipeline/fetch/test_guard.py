@@ -1,4 +1,5 @@
 import asyncio
+import ipaddress
 import socket
 
 import pytest
@@ -49,6 +50,12 @@ PRIVATE = [
     "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[::127.0.0.1]", "[::ffff:0:127.0.0.1]",
     "[2002:7f00:1::]", "[64:ff9b::7f00:1]", "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::7f00:1]", "[2001:0:7f00:1::]",
     "①②⑦.⓪.⓪.①", "localhost",
+    # platform addresses in public space
+    "168.63.129.16", "0xa83f8110", "[::ffff:168.63.129.16]", "[64:ff9b::a83f:8110]", "161.26.0.10", "166.9.0.1",
+    "199.36.153.4", "199.36.153.11", "192.80.8.124",
+    # special-purpose ranges that the interpreter does not know, or has not known for long
+    "192.0.0.192", "192.0.0.8", "192.88.99.1", "[5f00::1]", "[3fff::1]", "[100:0:0:1::1]", "[2001:1::1]", "[2001:20::1]",
+    "[4000::1]", "[200::1]", "[fe00::1]",
 ]  # fmt: skip
 
 
@@ -103,6 +110,28 @@ def test_one_is_made_for_a_public_address(connected: list[str]) -> None:
 )
 def test_public_addresses_are_public(address: str) -> None:
     assert is_public(address)
+
+
+# IANA's registries of special-purpose addresses: entries that are not globally reachable
+SPECIAL = [
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/29",
+    "192.0.0.8/32", "192.0.0.170/32", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
+    "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4", "255.255.255.255/32",
+    "::1/128", "::/128", "::/96", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64", "2001::/32", "2001:2::/48",
+    "2001:db8::/32", "2001:10::/28", "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("network", SPECIAL)
+def test_no_address_of_a_special_range_is_public(network: str) -> None:
+    addresses = ipaddress.ip_network(network)
+    first, last = int(addresses[0]), int(addresses[-1])
+    for number in {first, last, (first + last) // 2, min(first + 1, last)}:
+        address = type(addresses[0])(number)
+        assert not is_public(str(address))
+        if address.version == 4:
+            assert not is_public(f"::ffff:{address}")
+            assert not is_public(str(ipaddress.IPv6Address((0x64FF9B << 96) + number)))
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:

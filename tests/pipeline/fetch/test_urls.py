@@ -1,5 +1,7 @@
 """URLs are asked for as they are written; what is none is told, and nothing that a stranger writes raises otherwise."""
 
+import contextlib
+from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -129,13 +131,16 @@ def test_any_text_is_a_url_or_a_rejection(start: str, text: str, relative: bool)
     check(start + text, parse_url("https://x.test/a?b") if relative else None)
 
 
+def parsed(parse: Callable[[], Url]) -> Url | None:
+    with contextlib.suppress(Rejected):
+        return parse()
+    return None
+
+
 def check(text: str, base: Url | None) -> None:
-    try:
-        url = parse_url(text, base)
-    except Rejected as rejected:
-        assert rejected.code == "bad_location"
-        assert rejected.detail.isprintable()
-        assert not is_web_url(text) or base
+    url = parsed(lambda: parse_url(text, base))
+    assert is_web_url(text) == (parsed(lambda: parse_url(text)) is not None)
+    if url is None:
         return
     written = str(url)
     assert written.isascii()
@@ -163,9 +168,5 @@ def test_no_byte_of_a_path_or_a_query_is_lost(path: bytes, query: bytes) -> None
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(st.binary(max_size=40))
 def test_any_location_is_a_url_or_a_rejection(value: bytes) -> None:
-    try:
-        url = parse_location(value.decode("latin-1"), parse_url("http://x.test/a"))
-    except Rejected as rejected:
-        assert rejected.code == "bad_location"
-    else:
-        assert str(url).isprintable()
+    url = parsed(lambda: parse_location(value.decode("latin-1"), parse_url("http://x.test/a")))
+    assert url is None or str(url).isprintable()

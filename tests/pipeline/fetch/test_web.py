@@ -50,7 +50,13 @@ def test_every_success_with_a_whole_body_is_one(get: Get, web: Web, status: int)
 
 @pytest.mark.parametrize(
     ("part", "whole"),
-    [("bytes 0-6/7", True), ("bytes 0-6/9", False), ("bytes 1-7/7", False), ("bytes 0-6/*", False), ("7", False)],
+    [
+        ("bytes 0-6/7", True),
+        ("bytes 0-6/9", False),
+        ("bytes 1-7/7", False),
+        ("bytes 0-6/*", False),
+        ("7", False),
+    ],
 )
 def test_a_part_is_taken_if_it_is_the_whole(get: Get, web: Web, part: str, whole: bool) -> None:
     found = get(web.serve("/a", b"picture", 206, Content_Range=part))
