@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from itertools import islice
@@ -46,40 +46,31 @@ class Limits:
 class Budget:
     """The time that a host may hold up the run.
 
-    It passes while requests of the host wait for it: for its answers, and for the pauses that it asks for. It stands
-    still while one of them waits for us. Each answer gives some of it back. Used up, it stays used up.
+    It passes while at least one request is with the host, or waits for a pause that the host is due; not while all of
+    them wait for our own limits. Each answer gives some of it back. Used up, it stays used up.
     """
 
     def __init__(self, seconds: float, given_back: float) -> None:
         self.seconds, self._given_back = seconds, given_back
         self._left = seconds
-        self._waiting = self._held_by_us = 0
+        self._running = 0
         self._then = 0.0
 
-    def enter(self) -> None:
-        """Count one more request that waits for the host."""
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let the time pass meanwhile."""
         self._pass()
-        self._waiting += 1
-
-    def leave(self) -> None:
-        """Count one less."""
-        self._pass()
-        self._waiting -= 1
-
-    def hold(self, change: int) -> None:
-        """Count one more (1) or one less (-1) request that waits for us."""
-        self._pass()
-        self._held_by_us += change
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._pass()
+            self._running -= 1
 
     def give_back(self) -> None:
         """Give back what one answer is worth, unless all is used up."""
         if self.left > 0:
             self._left = min(self.seconds, self._left + self._given_back)
-
-    @property
-    def waiting(self) -> int:
-        """Number of requests that wait for the host."""
-        return self._waiting
 
     @property
     def left(self) -> float:
@@ -89,7 +80,7 @@ class Budget:
 
     def _pass(self) -> None:
         now = time.monotonic()
-        if self._waiting and not self._held_by_us and self._left > 0:
+        if self._running and self._left > 0:
             self._left -= now - self._then
         self._then = now
 
@@ -106,6 +97,7 @@ class Host:
         self._share = limits.share
         self._interval = limits.interval
         self._next = 0.0
+        self.users = 0
 
     def pause(self, seconds: float) -> None:
         """Start no request for a number of seconds."""
@@ -116,41 +108,36 @@ class Host:
         self._interval = max(self._interval, interval / self._share)
 
     @asynccontextmanager
-    async def room(self, room: asyncio.Semaphore) -> AsyncIterator[None]:
-        """Hold one of the places for requests of the whole task; the wait for it is not the host's."""
-        self.budget.hold(1)
-        try:
-            await room.acquire()
-        finally:
-            self.budget.hold(-1)
-        try:
-            yield
-        finally:
-            room.release()
+    async def request(self, room: asyncio.Semaphore) -> AsyncIterator[None]:
+        """Make one request: in one of the places for requests of the whole task, and on the host's time."""
+        async with room:
+            with self.budget.running():
+                yield
 
     async def __aenter__(self) -> None:
-        self.budget.enter()
+        self.users += 1
         try:
             self._check()
             await self._slots.acquire()
             try:
                 self._check()
-                while (wait := self._next - time.monotonic()) > 0:  # a pause may come while we wait
-                    await asyncio.sleep(min(wait, self.budget.left))
-                    self._check()
+                with self.budget.running():
+                    while (wait := self._next - time.monotonic()) > 0:  # a pause may come while we wait
+                        await asyncio.sleep(min(wait, self.budget.left))
+                        self._check()
                 self._next = time.monotonic() + self._interval
             except BaseException:
                 self._slots.release()
                 raise
         except BaseException:
-            self.budget.leave()
+            self.users -= 1
             raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._slots.release()
-        self.budget.leave()
+        self.users -= 1
 
     def _check(self) -> None:
         if not self.budget.left:
@@ -183,7 +170,7 @@ class Hosts:
         used = [
             (host.budget.seconds - host.budget.left, name, host.budget.seconds)
             for name, host in self._hosts.items()
-            if host.budget.waiting and host.budget.left < (1 - SLOW_SHARE) * host.budget.seconds
+            if host.users and host.budget.left < (1 - SLOW_SHARE) * host.budget.seconds
         ]
         return [
             f"{name} ({seconds:,.0f} of {most:,.0f} s)"
@@ -193,7 +180,7 @@ class Hosts:
     def _evict(self) -> None:
         """Evict the least recently used idle hosts above MAX_HOSTS."""
         for key in list(islice(self._hosts, max(0, len(self._hosts) - MAX_HOSTS))):
-            if not self._hosts[key].budget.waiting:
+            if not self._hosts[key].users:
                 del self._hosts[key]
 
 

@@ -189,7 +189,7 @@ class Web:
         self, url: Url, host: Host, asked: Asked, seconds: float, is_image: bool, reserved: bool
     ) -> Answer | Url:
         """Send one request; return the answer, or the URL that it redirects to."""
-        async with host.room(self._room):
+        async with host.request(self._room):
             asked.status, asked.bytes_seen = None, 0
             start = time.monotonic()
             try:

@@ -95,47 +95,72 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def test_time_passes_while_requests_wait_for_the_host_and_not_for_us(clock: Clock) -> None:
+def test_time_passes_while_a_request_is_with_the_host(clock: Clock) -> None:
     budget = Budget(10, 1)
     clock.now += 50
-    assert budget.left == 10  # nobody waits
-    budget.enter()
-    budget.enter()
-    clock.now += 3
-    assert budget.left == 7  # once, however many wait
-    budget.hold(1)
+    assert budget.left == 10
+    with budget.running():
+        clock.now += 1
+        with budget.running():
+            clock.now += 3
+        assert budget.left == 6  # once, however many wait
     clock.now += 50
-    budget.hold(-1)
-    assert budget.left == 7
-    budget.leave()
-    clock.now += 2
-    budget.leave()
-    clock.now += 50
-    assert budget.left == 5
+    assert budget.left == 6
+    with budget.running():
+        clock.now += 50
+    assert budget.left == 0
 
 
 def test_answers_give_time_back_up_to_what_there_was(clock: Clock) -> None:
     budget = Budget(10, 1)
-    budget.enter()
-    for _ in range(1000):
-        clock.now += 1.0
+    with budget.running():
+        for _ in range(1000):
+            clock.now += 1.0
+            budget.give_back()
+        assert budget.left == pytest.approx(10, abs=1)
+        for _ in range(30):
+            budget.give_back()
+        assert budget.left == 10
+        clock.now += 10
         budget.give_back()
-    assert budget.left == pytest.approx(10, abs=1)
-    for _ in range(30):
-        budget.give_back()
-    assert budget.left == 10
-    clock.now += 10
-    budget.give_back()
-    assert budget.left == 0  # used up is used up
+        assert budget.left == 0  # used up is used up
 
 
 def test_a_slow_limit_of_ours_uses_nothing_up(clock: Clock) -> None:
     budget = hosts.Host("x.test", Limits.of(IngestConfig(host_per_second=0.2, host_seconds=60))).budget
-    budget.enter()
-    for _ in range(1000):
-        clock.now += 5
-        budget.give_back()
+    with budget.running():
+        for _ in range(1000):
+            clock.now += 5
+            budget.give_back()
     assert budget.left == 60
+
+
+def test_many_slow_hosts_use_up_their_time_though_they_wait_for_each_other(
+    get: Get, web: Web, names: dict[str, list[str]]
+) -> None:
+    """With places for two requests and five hosts that stall, each host always has requests that wait for a place."""
+    release = threading.Event()
+    urls = []
+    for host in ("a.test", "b.test", "c.test", "d.test", "e.test"):
+        names[host] = ["127.0.0.1"]
+        for i in range(20):
+            url = web.raw(f"/{host}/{i}", lambda _: bool(release.wait(20)) and None)
+            urls.append(url.replace("127.0.0.1", host))
+    limits = {"fetches": 2, "host_fetches": 2, "host_seconds": 0.3, "timeout_seconds": 0.1}
+    found = codes(get.all(urls, robots_txt=False, tdm_reservation=False, **limits))
+    release.set()
+    assert set(found) == {"timeout", "host_too_slow"}
+    assert found.count("host_too_slow") > 50
+
+
+def test_a_host_that_waits_for_others_uses_nothing_up(
+    get: Get, web: Web, names: dict[str, list[str]]
+) -> None:
+    names["quick.test"] = ["127.0.0.1"]
+    slow = [raw(web, f"/slow/{i}", OK + b"\r\nx", pause=0.1) for i in range(20)]
+    quick = [web.serve(f"/{i}", b"x").replace("127.0.0.1", "quick.test") for i in range(20)]
+    found = codes(get.all([*slow, *quick], fetches=1, host_seconds=0.5))
+    assert found == [""] * 40
 
 
 def test_slow_hosts_are_named_while_the_task_runs(
