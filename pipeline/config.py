@@ -68,8 +68,8 @@ class IngestConfig:
     host_per_second: float = operational(10.0)
     """Requests to one host per second, at most, in the whole run; 0: no limit."""
     host_seconds: float = fetching(600.0)
-    """Seconds that one host may hold up the run. Time passes while a request waits for the host, and each answer gives
-    one second back (docs/ingest.md). The URLs that are left when it is used up are rejected (host_too_slow)."""
+    """Time budget of one host in seconds: it is used while a request waits for the host, and each answer gives one
+    second back. When it is used up, the remaining URLs of the host are rejected (host_too_slow; docs/ingest.md)."""
     tries: int = fetching(3)
     """After 429, 5xx or a broken connection it is tried again, so often in all, …"""
     max_wait_seconds: float = fetching(60.0)

@@ -12,8 +12,9 @@ import pyarrow as pa
 from pipeline.config import IngestConfig
 from pipeline.fetch.hosts import MAX_HOSTS, Limits
 from pipeline.fetch.journal import Journal
+from pipeline.fetch.policies import Policy
 from pipeline.fetch.urls import host_key, parse_url
-from pipeline.fetch.web import Elsewhere, Policy, Request, Web
+from pipeline.fetch.web import Elsewhere, Request, Web
 from pipeline.rejections import Rejected
 from schemas.errors import DataError
 from schemas.fetched import FETCHED
@@ -93,7 +94,7 @@ def read_policies(urls: Iterable[str], config: IngestConfig) -> list[Policy]:
     async def read() -> list[Policy]:
         web = Web(config, Limits.of(config))
         try:
-            return await web.read_policies(urls)
+            return await web.policies.read(urls)
         finally:
             await web.close()
 
@@ -111,7 +112,7 @@ async def _fetch_all(requests: Iterable[Request], task: Task, journal: Journal) 
         asyncio.get_running_loop().set_default_executor(threads)
         web = Web(task.config, task.limits, task.responsible)
         try:
-            web.adopt(task.policies)
+            web.policies.adopt(task.policies)
             outcome = Outcome()
             looking = asyncio.create_task(_look_for_slow_hosts(web, task))
             active = asyncio.Semaphore(MAX_HOSTS)

@@ -15,7 +15,8 @@ from pipeline.fetch.fetcher import Task, fetch_all, key_of, read_policies
 from pipeline.fetch.groups import Key, groups_of, share_count
 from pipeline.fetch.hosts import Limits
 from pipeline.fetch.journal import JOURNAL, KNOWN, Journal, latest, read_journal
-from pipeline.fetch.web import Policy, Request, crawl_delay
+from pipeline.fetch.policies import Policy, crawl_delay
+from pipeline.fetch.web import Request
 from pipeline.rejections import Asked
 from schemas.fetched import FETCHED
 

@@ -3,35 +3,29 @@
 import asyncio
 import hashlib
 import random
-import re
 import ssl
 import time
 import zlib
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import IO, Any
+from typing import IO
 
 from pipeline.config import IngestConfig
 from pipeline.fetch.body import UNREADABLE, Transient, read_body
 from pipeline.fetch.connections import Connections, UnknownHost
 from pipeline.fetch.guard import PrivateAddress
+from pipeline.fetch.headers import is_whole, kept_headers
 from pipeline.fetch.hosts import Host, Hosts, Limits, retry_after
 from pipeline.fetch.http1 import Headers, Response
-from pipeline.fetch.robots import MAX_POLICY_BYTES, PRODUCT, Rules, forbidding_tag, reservations
+from pipeline.fetch.policies import TDM_FILE, Policies
+from pipeline.fetch.robots import MAX_POLICY_BYTES, PRODUCT, forbidding_tag
 from pipeline.fetch.urls import Url, host_key, parse_location, parse_url
 from pipeline.rejections import Asked, Rejected, printable
 from schemas.errors import DataError
 
 MAX_REDIRECTS = 5
 BACKOFF_SECONDS = 1.0  # the first wait is up to this, the next up to twice as long, …
-# How long robots.txt, or that it could not be had, is remembered.
-RULES_SECONDS, NO_RULES_SECONDS = 24 * 3600, 600
-TDM_FILE = "/.well-known/tdmrep.json"
 _REDIRECTS = (301, 302, 303, 307, 308)
-_UNAVAILABLE = ("not_found", "http_status", "too_many_redirects")
-_LINK = re.compile(r"<([^<>]*)>([^<]*)")
-_RELATION = re.compile(r";\s*rel\s*=\s*(\"[^\"]*\"|[^\s;,]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -55,16 +49,6 @@ class Request:
     asked: Asked | None = None
 
 
-@dataclass(frozen=True)
-class Policy:
-    """A policy file of a host: its text, or the rejection that stands in for it."""
-
-    file: str
-    text: bytes = b""
-    code: str = ""
-    detail: str = ""
-
-
 class Elsewhere(Exception):
     """A redirect leads to a host that another task is responsible for."""
 
@@ -86,6 +70,7 @@ class Web:
         self._config, self._responsible = config, responsible
         self._room = asyncio.Semaphore(config.fetches)
         self.hosts = Hosts(limits)
+        self.policies = Policies(config, self.hosts, self._read)
         self._connections = Connections(
             {
                 "User-Agent": f"{PRODUCT}/0.1 (builds datasets of images for research; +{config.contact})",
@@ -123,35 +108,6 @@ class Web:
             text = f"{request.url}: unexpected {type(error).__name__}: {error}"
             raise Rejected("bad_response", text, asked) from error
 
-    async def read_policies(self, urls: Iterable[str]) -> list[Policy]:
-        """Ask the hosts of some URLs for their policy files, once each, and return what they said."""
-        found: dict[Url, asyncio.Future[Rules]] = {}
-        for url in {parse_url(url).with_target("/") for url in urls}:
-            host = self.hosts.of(url)
-            with suppress(Rejected):  # the future keeps it
-                if self._config.robots_txt:
-                    await self._may_be_fetched(host, url)
-            with suppress(Rejected):
-                if self._config.tdm_reservation:
-                    await self._may_be_mined(host, url)
-            found |= {file: task for file, (task, _) in host.rules.items()}
-        return [_policy(str(file), task) for file, task in found.items()]
-
-    def adopt(self, policies: Iterable[Policy]) -> None:
-        """Take over policy files that another task has read, instead of asking for them."""
-        until = time.monotonic() + RULES_SECONDS
-        for policy in policies:
-            file = parse_url(policy.file)
-            host = self.hosts.of(file)
-            task: asyncio.Future[Rules] = asyncio.get_running_loop().create_future()
-            if policy.code:
-                task.set_exception(Rejected(policy.code, policy.detail))
-                task.exception()  # retrieved: asyncio would warn otherwise
-            else:
-                task.set_result(rules := Rules(policy.text))
-                self._slow_down(host, rules)
-            host.rules[file] = task, until
-
     async def _retry(self, url: Url, asked: Asked, is_image: bool, hops: int = 0) -> Answer:
         """Try as often as the configuration allows: back off with full jitter, or wait as long as the server asks."""
         while True:
@@ -174,11 +130,10 @@ class Web:
         for hop in range(hops, MAX_REDIRECTS + 1):
             if is_image and not self._responsible(host_key(url)):
                 raise Elsewhere(url, hop, asked)
-            host = self.hosts.of(url)
-            if is_image and self._config.robots_txt and not await self._may_be_fetched(host, url):
+            if is_image and not await self.policies.may_be_fetched(url):
                 raise Rejected("robots_disallowed", f"{url}: forbidden by robots.txt")
-            reserved = is_image and self._config.tdm_reservation and not await self._may_be_mined(host, url)
-            async with host:
+            reserved = is_image and not await self.policies.may_be_mined(url)
+            async with (host := self.hosts.of(url)):
                 found = await self._hop(url, host, asked, until - asked.seconds, is_image, reserved)
             if isinstance(found, Answer):
                 return found
@@ -225,7 +180,7 @@ class Web:
             rejected.wait = retry_after(headers.get("Retry-After"))
             host.pause(min(rejected.wait or 0, self._config.max_wait_seconds))
             raise rejected
-        if not 200 <= status < 300 or (is_image and not _is_whole(response)):
+        if not 200 <= status < 300 or (is_image and not is_whole(response)):
             raise Rejected("http_status", f"{url}: HTTP {status}")
         try:
             if not is_image:
@@ -236,7 +191,7 @@ class Web:
             rejected.detail = printable(f"{url}: {rejected.detail}")
             raise
         digest = hashlib.file_digest(body, "sha256").hexdigest()  # type: ignore[arg-type]  # spooled
-        return Answer(body, asked, digest, _kept_headers(url, headers))
+        return Answer(body, asked, digest, kept_headers(url, headers))
 
     def _check_wishes(self, headers: Headers, reserved: bool) -> None:
         """The header of an answer has the last word on what the host's file reserves."""
@@ -247,68 +202,9 @@ class Web:
             where = "TDM-Reservation: 1" if told else f"reserved by {TDM_FILE}"
             raise Rejected("opted_out", where)
 
-    async def _may_be_fetched(self, host: Host, url: Url) -> bool:
-        return (await self._rules(host, url, "/robots.txt", self._read_robots)).allow(str(url))
-
-    async def _may_be_mined(self, host: Host, url: Url) -> bool:
-        return (await self._rules(host, url, TDM_FILE, self._read_reservations)).allow(str(url))
-
-    async def _rules(
-        self, host: Host, url: Url, path: str, read: Callable[[Host, Url], Coroutine[Any, Any, Rules]]
-    ) -> Rules:
-        """Return the rules of a policy file; any number of tasks may wait for one request."""
-        now = time.monotonic()
-        file = url.with_target(path)  # RFC 9309, section 2.3: a file for each scheme, host and port
-        if file not in host.rules or now > host.rules[file][1]:
-            task: asyncio.Future[Rules] = asyncio.ensure_future(read(host, file))
-            host.rules[file] = task, now + RULES_SECONDS
-        task, until = host.rules[file]
-        try:
-            return task.result() if task.done() else await asyncio.shield(task)
-        except Rejected as rejected:
-            host.rules[file] = task, min(until, now + NO_RULES_SECONDS)
-            raise Rejected(rejected.code, rejected.detail) from rejected
-
-    async def _read_reservations(self, _: Host, url: Url) -> Rules:
-        """A tdmrep.json that cannot be had reserves nothing: it is optional, and few hosts have one."""
-        try:
-            return reservations(await self._read(url))
-        except Rejected:
-            return Rules(b"")
-
-    async def _read_robots(self, host: Host, url: Url) -> Rules:
-        """RFC 9309: no robots.txt (4xx) allows everything, one that cannot be had (429, 5xx) nothing.
-
-        Where nobody answers at all, the pictures of the host would fail in the same way: so they do, unasked.
-        """
-        try:
-            rules = Rules(await self._read(url))
-        except Rejected as rejected:
-            if rejected.code in _UNAVAILABLE:
-                return Rules(b"")
-            hidden = rejected.code in ("server_error", "rate_limited", "too_large", "bad_response")
-            raise Rejected("robots_disallowed" if hidden else rejected.code, rejected.detail) from rejected
-        self._slow_down(host, rules)
-        return rules
-
-    def _slow_down(self, host: Host, rules: Rules) -> None:
-        host.slow_down(min(rules.delay, self._config.max_wait_seconds))
-
     async def _read(self, url: Url) -> bytes:
         with (await self._retry(url, Asked("", attempts=0), is_image=False)).body as body:
             return body.read()
-
-
-def crawl_delay(policies: Iterable[Policy]) -> float:
-    """Return the longest Crawl-delay of some policy files, in seconds."""
-    return max((Rules(policy.text).delay for policy in policies if not policy.code), default=0.0)
-
-
-def _policy(file: str, task: "asyncio.Future[Rules]") -> Policy:
-    error = task.exception()
-    if isinstance(error, Rejected):
-        return Policy(file, code=error.code, detail=error.detail)
-    return Policy(file, text=task.result().text)
 
 
 async def _read_policy(response: Response, asked: Asked) -> IO[bytes]:
@@ -318,40 +214,6 @@ async def _read_policy(response: Response, asked: Asked) -> IO[bytes]:
             "bad_response", f"content-encoding {', '.join(sorted(packed))}, which was not asked for"
         )
     return await read_body(response, asked, MAX_POLICY_BYTES, cut=True)
-
-
-def _is_whole(response: Response) -> bool:
-    """Whether a success (2xx) comes with the whole picture."""
-    if response.status == 206:
-        part = re.fullmatch(r"bytes 0-([0-9]{1,18})/([0-9]{1,18})", response.headers.get("Content-Range"))
-        return part is not None and int(part[1]) + 1 == int(part[2])
-    return response.status not in (204, 205)
-
-
-def _kept_headers(url: Url, headers: Headers) -> dict[str, str | None]:
-    """What an answer says about the use of its body."""
-
-    def joined(name: str) -> str | None:
-        return printable(", ".join(headers.all(name))) or None
-
-    return {
-        "location": str(url),
-        "license": _license(url, headers),
-        "x_robots_tag": joined("X-Robots-Tag"),
-        "tdm_reservation": joined("TDM-Reservation"),
-        "tdm_policy": joined("TDM-Policy"),
-    }
-
-
-def _license(url: Url, headers: Headers) -> str | None:
-    """Return the target of the first Link header with rel=license (RFC 8288), None if there is none that is a URL."""
-    for value in headers.all("Link"):
-        for target, parameters in _LINK.findall(value):
-            relation = _RELATION.search(parameters)
-            if relation and "license" in relation[1].strip('"').lower().split():
-                with suppress(Rejected):  # one that breaks the rules costs no picture
-                    return printable(str(parse_location(target, url)))
-    return None
 
 
 def _rejection(url: Url, error: Exception, asked: Asked) -> Rejected:

@@ -16,8 +16,8 @@ from pipeline import files
 from pipeline.config import IngestConfig
 from pipeline.fetch import web as web_module
 from pipeline.fetch.journal import next_run, read_journal
+from pipeline.fetch.policies import TDM_FILE
 from pipeline.fetch.task import LAST, WANTED, Terms, run_task
-from pipeline.fetch.web import TDM_FILE
 from pipeline.rejections import Asked, Rejected
 
 Request = BaseHTTPRequestHandler

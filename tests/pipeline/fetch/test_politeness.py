@@ -13,9 +13,9 @@ import pytest
 from pipeline.config import IngestConfig
 from pipeline.fetch import hosts, robots
 from pipeline.fetch.hosts import Hosts, Limits
+from pipeline.fetch.policies import TDM_FILE
 from pipeline.fetch.robots import Rules
 from pipeline.fetch.urls import parse_url
-from pipeline.fetch.web import TDM_FILE
 from tests.pipeline.fetch.conftest import Get, Request, Web, body, refused
 
 # Another try
