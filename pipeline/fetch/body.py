@@ -1,4 +1,4 @@
-"""Read the body of an answer: bounded in what comes, in what it unpacks to, and in what is held in memory."""
+"""Read the body of an answer, with limits on received bytes, decompressed bytes, and memory."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -11,16 +11,17 @@ from schemas.errors import DataError
 
 # A larger body goes through a temporary file: 64 of 20 MB would fill a worker's memory.
 IN_MEMORY = 512 * 1024
-UNPACK_STEP = 64 * 1024
+STEP_BYTES = 64 * 1024
+MAX_MEMBERS = 1000  # of one gzip stream
 MAX_CODINGS = 5  # one inside the other, as in curl and urllib3
 _ZLIB = ("gzip", "x-gzip", "deflate")
-# Registered codings that the standard library does not unpack (iana.org/assignments/http-parameters). Servers send
-# these names over plain bytes, too; a picture's decoder sees the difference, a reader of rules does not.
+# Registered codings that the standard library does not decompress (iana.org/assignments/http-parameters). Some servers
+# send these names with plain bytes. An image decoder notices if the bytes are compressed; a parser of rules does not.
 UNREADABLE = frozenset({"br", "compress", "dcb", "dcz", "exi", "pack200-gzip", "x-compress", "zstd"})
 
 
 class Transient(Rejected):
-    """What may be gone a moment later; `wait` is what the server said about it, in seconds."""
+    """A rejection that another attempt may avoid; `wait` is the delay in seconds that the server asks for."""
 
     wait: float | None = None
 
@@ -30,21 +31,23 @@ class TooLong(Exception):
 
 
 async def read_body(response: Response, asked: Asked, limit: int, cut: bool = False) -> IO[bytes]:
-    """Read a body, and unpack it where it was packed for the way; `limit` bounds the bytes before and after that.
+    """Read a body and decompress it; `limit` bounds the bytes before and after decompression.
 
-    asked: is told how many bytes came. cut: return the first `limit` bytes of a longer body, instead of rejecting it.
+    asked: receives the number of bytes. cut: return the first `limit` bytes of a longer body instead of rejecting it.
     Raises Rejected `too_large`, `incomplete` or `bad_response`, DataError if the temporary file cannot be written, and
     what the response raises.
     """
-    unpacker = Unpacker([*response.headers.words("Content-Encoding"), *response.transfer_codings], limit)
+    decompressor = Decompressor(
+        [*response.headers.words("Content-Encoding"), *response.transfer_codings], limit
+    )
     if not cut and (response.length or 0) > limit:
         raise Rejected("too_large", f"more than {limit} bytes")
     body = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  its reader closes it
     try:
         try:
-            while not unpacker.satisfied and (piece := await response.piece()):
+            while not decompressor.satisfied and (piece := await response.piece()):
                 asked.bytes_seen += len(piece)
-                for plain in unpacker.unpack(piece):
+                for plain in decompressor.decompress(piece):
                     _write(body, plain)
                 if asked.bytes_seen > limit:
                     raise TooLong
@@ -53,11 +56,9 @@ async def read_body(response: Response, asked: Asked, limit: int, cut: bool = Fa
                 raise Rejected("too_large", f"more than {limit} bytes") from error
             body.truncate(min(limit, body.tell()))
         else:
-            cut_off = not unpacker.complete and not (response.framed and body.tell())
-            if (
-                asked.bytes_seen and cut_off
-            ):  # framed, it is all that the server has, and asking again gives no more
-                raise Transient("incomplete", "the packed body ends early")
+            cut_off = not decompressor.complete and not (response.framed and body.tell())
+            if asked.bytes_seen and cut_off:  # a framed body is all that the server has
+                raise Transient("incomplete", "the compressed body ends early")
         body.seek(0)
         return body
     except BaseException:
@@ -68,17 +69,17 @@ async def read_body(response: Response, asked: Asked, limit: int, cut: bool = Fa
 def _write(body: IO[bytes], data: bytes) -> None:
     try:
         body.write(data)
-    except OSError as error:  # not the server's fault, as other errors of the system are taken to be
+    except OSError as error:  # unlike other OSErrors here, not the server's fault
         raise DataError(
             f"cannot write a temporary file: {error}; free space there, or set TMPDIR to another folder"
         ) from error
 
 
-class Unpacker:
+class Decompressor:
     """Undo the content codings of a body, given in the order of the header.
 
-    Names of no coding (`aws-chunked`, `none`, `utf-8`) are passed over, as other clients do. No coding may give more
-    than `limit` bytes: TooLong. What follows a packed stream and is none itself is dropped.
+    Unknown names (`aws-chunked`, `none`, `utf-8`) are ignored, as other clients do. Bytes behind the end of a compressed
+    stream are dropped. Raises TooLong if one coding yields more than `limit` bytes.
     """
 
     def __init__(self, codings: Iterable[str], limit: int) -> None:
@@ -89,21 +90,21 @@ class Unpacker:
 
     @property
     def complete(self) -> bool:
-        """Whether all packed streams have come to their end."""
+        """Whether all compressed streams are complete."""
         return all(stage.complete for stage in self._stages)
 
     @property
     def satisfied(self) -> bool:
-        """Whether the packed stream has ended and something else has followed it, so that the rest cannot matter."""
+        """Whether other bytes have followed the end of a compressed stream, so the rest of the body is irrelevant."""
         return any(stage.satisfied for stage in self._stages)
 
-    def unpack(self, data: bytes, stage: int = 0) -> Iterator[bytes]:
-        """Yield what the next bytes unpack to, in small steps, so that a bomb is noticed before it has unfolded."""
+    def decompress(self, data: bytes, stage: int = 0) -> Iterator[bytes]:
+        """Yield the decompressed bytes in small steps, so that a bomb is noticed early."""
         if stage == len(self._stages):
             yield data
             return
-        for step in self._stages[stage].unpack(data):
-            yield from self.unpack(step, stage + 1)
+        for step in self._stages[stage].decompress(data):
+            yield from self.decompress(step, stage + 1)
 
 
 class _Stage:
@@ -111,39 +112,55 @@ class _Stage:
 
     def __init__(self, deflate: bool, limit: int) -> None:
         self._deflate, self._left = deflate, limit
-        self._unpacker: Any = None
-        self._head = b""  # too few bytes to tell what they begin
+        self._stream: Any = None
+        self._members = 0
+        self._head = b""  # a byte that alone does not tell what begins here
         self.complete = self.satisfied = False
 
-    def unpack(self, data: bytes) -> Iterator[bytes]:
+    def decompress(self, data: bytes) -> Iterator[bytes]:
         data = self._head + data
         self._head = b""
         while not self.satisfied:
-            if self._unpacker is None:
+            if self._stream is None:
                 if len(data) < 2:
                     self._head = data
                     return
                 self._begin(data[:2])
                 continue
-            plain = self._unpacker.decompress(data, UNPACK_STEP)
-            data = self._unpacker.unconsumed_tail
-            self._left -= len(plain)
-            if self._left < 0:
-                raise TooLong
+            plain, data = self._step(data)
             if plain:
                 yield plain
-            if self._unpacker.eof:
-                data, self._unpacker, self.complete = self._unpacker.unused_data, None, True
-            elif not data and len(plain) < UNPACK_STEP:
+            if self._stream is not None and not data and len(plain) < STEP_BYTES:
                 return
 
     def _begin(self, head: bytes) -> None:
-        """Begin a stream, or find that these bytes begin none."""
+        """Begin a stream, unless one is complete and these first two bytes are not those of another member."""
         gzip = head == b"\x1f\x8b"
         if self.complete and (self._deflate or not gzip):
             self.satisfied = True
             return
+        self._members += 1
+        if self._members > MAX_MEMBERS:
+            raise Rejected("bad_response", f"more than {MAX_MEMBERS} gzip members")
         zlib_header = head[0] & 15 == 8 and int.from_bytes(head, "big") % 31 == 0
-        raw = self._deflate and not zlib_header and not gzip  # as some servers understand `deflate`
-        self._unpacker = zlib.decompressobj(-zlib.MAX_WBITS if raw else 32 + zlib.MAX_WBITS)
+        # Some servers send deflate without zlib's header.
+        raw = self._deflate and not zlib_header and not gzip
+        self._stream = zlib.decompressobj(-zlib.MAX_WBITS if raw else 32 + zlib.MAX_WBITS)
         self.complete = False
+
+    def _step(self, data: bytes) -> tuple[bytes, bytes]:
+        """Decompress at most STEP_BYTES; return them and the rest of the data."""
+        try:
+            plain = self._stream.decompress(data, STEP_BYTES)
+        except zlib.error:
+            if self._members == 1:
+                raise
+            self.complete = self.satisfied = True  # no member after all
+            return b"", b""
+        self._left -= len(plain)
+        if self._left < 0:
+            raise TooLong
+        if not self._stream.eof:
+            return plain, self._stream.unconsumed_tail
+        rest, self._stream, self.complete = self._stream.unused_data, None, True
+        return plain, rest

@@ -1,4 +1,4 @@
-"""Connections to web servers: resolved and checked once, encrypted and verified for https, used again for a moment."""
+"""Open connections to checked addresses, with verified TLS for https, and reuse them for a moment."""
 
 import asyncio
 import socket
@@ -36,7 +36,7 @@ class _Connection:
     """Watches the connection while it is unused; set once it has been."""
 
     def close(self) -> None:
-        self.writer.transport.abort()  # no farewell, for which some servers would let us wait
+        self.writer.transport.abort()  # without a TLS shutdown, which some servers never answer
 
 
 class Connections:
@@ -83,7 +83,7 @@ class Connections:
             except ConnectionError:
                 if not connection.idle or connection.reader.received:
                     raise
-                # The server has closed it meanwhile (RFC 9112, section 9.3.1), so this asks for nothing twice.
+                # The server has closed it meanwhile (RFC 9112, section 9.3.1), so the request was not answered twice.
                 connection.close()
                 connection = await self._connect(url)
                 response = await self._ask(connection, request)
@@ -152,7 +152,7 @@ class Connections:
             task = asyncio.create_task(self._look_up(host, port))
             task.add_done_callback(
                 lambda ended: ended.cancelled() or ended.exception()
-            )  # whoever waits gets it
+            )  # mark it as retrieved
             self._names.pop((host, port), None)
             self._names[host, port] = task, now + NAME_SECONDS
             if len(self._names) > MAX_NAMES:
@@ -160,7 +160,7 @@ class Connections:
         return await asyncio.shield(task)
 
     async def _look_up(self, host: str, port: int) -> list[AddrInfoType]:
-        """Ask the system's resolver, in a thread. A name that has one private address has none that we use."""
+        """Ask the system's resolver, in a thread. Raises PrivateAddress if any of the addresses is not public."""
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -1,6 +1,6 @@
-"""Tell public addresses from those that no URL of a list may lead to.
+"""Decide which addresses are public; no URL of a list may lead to others.
 
-Written out here because the interpreter's table is as old as the interpreter: Python 3.11 takes 5f00::/16 and
+The ranges are listed here because the table of `ipaddress` is as old as the interpreter: Python 3.11 takes 5f00::/16 and
 192.0.0.192 for public. An address must pass both.
 
 Sources: the IANA registries of special-purpose addresses,

@@ -17,9 +17,9 @@ from pipeline.rejections import Rejected
 
 MAX_HOSTS = 2000  # remembered at once, unless more are in use
 SECONDS_PER_ANSWER = 1.0
-"""What an answer gives back to the time that its host may hold up the run: a host that answers as often never uses it up."""
-SLOW_SHARE = 0.1  # of that time; a host that has used more is shown as slow
-SLOW_SHOWN = 3  # at most so many
+"""Seconds that an answer gives back to the budget of its host; a host that answers at this rate is never given up."""
+SLOW_SHARE = 0.1  # of the budget; a host that has used more is shown as slow
+SLOW_SHOWN = 3  # the most hosts shown at once
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Limits:
 class Budget:
     """The time that a host may hold up the run.
 
-    It passes while at least one request is with the host, or waits for a pause that the host is due; not while all of
-    them wait for our own limits. Each answer gives some of it back. Used up, it stays used up.
+    It is used while at least one request waits for the host, or for the end of a pause; not while all requests wait for
+    a free place. Each answer gives some time back. Once used up, the budget stays so.
     """
 
     def __init__(self, seconds: float, given_back: float) -> None:
@@ -58,7 +58,7 @@ class Budget:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Let the time pass meanwhile."""
+        """Use the budget inside the `with` block."""
         self._pass()
         self._running += 1
         try:
@@ -68,7 +68,7 @@ class Budget:
             self._running -= 1
 
     def give_back(self) -> None:
-        """Give back what one answer is worth, unless all is used up."""
+        """Give back the time of one answer, unless the budget is used up."""
         if self.left > 0:
             self._left = min(self.seconds, self._left + self._given_back)
 
@@ -109,7 +109,7 @@ class Host:
 
     @asynccontextmanager
     async def request(self, room: asyncio.Semaphore) -> AsyncIterator[None]:
-        """Make one request: in one of the places for requests of the whole task, and on the host's time."""
+        """Wait for a free place in the task (`room`) and hold it; the budget of the host is used inside the `with` block."""
         async with room:
             with self.budget.running():
                 yield

@@ -2,7 +2,7 @@
 
 Source: RFC 9112, https://www.rfc-editor.org/rfc/rfc9112. Servers break its rules for header lines (blanks in or behind
 a name, lines that are no headers, bytes that are not ASCII, 9 kB of policies), and clients show their pages all the same.
-What decides where the body ends is not guessed: a length or chunk that cannot be read is an error.
+The end of a body is never guessed: a length or a chunk size that cannot be read is an error.
 docs/odd-replies.md compares this reader with four clients.
 """
 
@@ -21,7 +21,7 @@ _LENGTH = re.compile(r"0*([0-9]{1,18})")
 
 
 class BadResponse(ValueError):
-    """An answer that breaks the rules of HTTP so that nobody can tell what was meant."""
+    """An answer whose status, headers or body cannot be determined."""
 
 
 class Ended(ConnectionError):
@@ -169,7 +169,7 @@ class Response:
             self._persistent = False
 
     def reusable(self) -> bool:
-        """Whether the connection may serve another request: nothing of this answer is, or may be, still to come."""
+        """Whether the connection can serve another request: the body was read to its end, and nothing follows it."""
         known = self.length is not None and not self._chunked
         if known and self._left <= self._reader.buffered:  # the page that came with a 404
             self._reader.skip(self._left)
@@ -198,7 +198,7 @@ async def read_response(reader: Reader) -> Response:
 
 
 async def _status_line(reader: Reader, limit: int) -> re.Match[bytes]:
-    """Read the status line; blank lines before it are none of the answer."""
+    """Read the status line; blank lines before it are skipped."""
     line = b""
     while not line.strip():
         limit -= len(line) + 1

@@ -1,7 +1,7 @@
 """Parse http(s) URLs and keep them as they are written: a URL with other bytes is another URL.
 
-Source: RFC 3986, https://www.rfc-editor.org/rfc/rfc3986: syntax (appendix B), references (section 5.2), and which
-characters stand for themselves (section 2). A server that signs or compares its URLs answers 403 or 404 if `%2F` in a
+Source: RFC 3986, https://www.rfc-editor.org/rfc/rfc3986: syntax (appendix B), relative references (section 5.2),
+allowed characters (section 2). A server that signs or compares its URLs answers 403 or 404 if `%2F` in a
 query comes back as `/`.
 """
 
@@ -21,7 +21,7 @@ _NAME = re.compile(
     r"(?:[a-z0-9_-]{1,63}\.){0,126}[a-z0-9_-]{1,63}\.?"
 )  # with _, which buckets and some hosts have
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]|^\s|\s$")
-# Reserved characters and % stand for themselves; unreserved ones are never quoted. All else is percent-encoded.
+# Reserved, unreserved and % stay; all other bytes are percent-encoded.
 _KEPT = "!#$%&'()*+,/:;=?@[]~"
 _LONGEST_NAME = 253
 
@@ -56,8 +56,8 @@ class Url:
 def parse_url(text: str, base: Url | None = None) -> Url:
     """Parse a URL, or a reference relative to `base`.
 
-    What may not stand in a URL is percent-encoded as UTF-8; bytes that were no UTF-8, as surrogates (the error handler
-    `surrogateescape`), are percent-encoded as they came. Segments `.` and `..` are resolved. Raises Rejected
+    Characters that a URL may not contain are percent-encoded as UTF-8. Surrogates of the error handler `surrogateescape`
+    stand for bytes, which are percent-encoded as they are. Segments `.` and `..` are resolved. Raises Rejected
     `bad_location` for anything but http and https URLs with a host.
     """
     try:
@@ -113,7 +113,7 @@ def _quoted(text: str) -> str:
 
 
 def _without_dots(path: str) -> str:
-    """Resolve `.` and `..` (RFC 3986, section 5.2.4), so that robots.txt is asked about the path that is meant."""
+    """Resolve `.` and `..` (RFC 3986, section 5.2.4), so that rules of robots.txt apply to the real path."""
     if "/." not in path:
         return path
     kept: list[str] = []

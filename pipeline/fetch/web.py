@@ -104,7 +104,7 @@ class Web:
             raise
         except (DataError, Elsewhere):
             raise
-        except Exception as error:  # whatever a row or an answer makes us raise ends that row, and no other
+        except Exception as error:  # a bug, which must not cost other rows
             text = f"{request.url}: unexpected {type(error).__name__}: {error}"
             raise Rejected("bad_response", text, asked) from error
 
@@ -209,7 +209,7 @@ class Web:
 
 async def _read_policy(response: Response, asked: Asked) -> IO[bytes]:
     packed = UNREADABLE.intersection(response.headers.words("Content-Encoding"))
-    if packed:  # rules that cannot be read must not look like rules that allow everything
+    if packed:  # unreadable rules must not look like rules that allow everything
         raise Rejected(
             "bad_response", f"content-encoding {', '.join(sorted(packed))}, which was not asked for"
         )

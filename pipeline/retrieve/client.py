@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from pipeline.fetch.body import TooLong, Unpacker
+from pipeline.fetch.body import Decompressor, TooLong
 from pipeline.fetch.hosts import retry_after
 from pipeline.rejections import Rejected, printable
 from pipeline.retrieve.providers import BadAnswerError, Page, Parameters, Provider
@@ -103,22 +103,22 @@ class Client:
         except TooLong as error:
             raise DataError(f"{self._endpoint}: the answer is larger than any page of results") from error
         except (httpx.InvalidURL, ValueError, zlib.error, Rejected) as error:
-            # The client looks at where a redirect leads, though it does not follow it, and trips over bad addresses.
+            # The client parses the Location of a redirect though it does not follow it.
             raise DataError(
                 f"{self._endpoint}: the answer cannot be read ({printable(str(error))}); look at the address"
             ) from error
 
     async def _answer(self, parameters: Parameters) -> tuple[int, httpx.Headers, bytes]:
-        """Ask, and unpack the body within its limit."""
+        """Send one request, and read and decompress the body within its limit."""
         async with (
             asyncio.timeout(ANSWER_SECONDS),
             self._client.stream("GET", self._endpoint, params=parameters) as response,
         ):
             codings = response.headers.get("Content-Encoding", "").lower().replace(",", " ").split()
-            unpacker, body, received = Unpacker(codings, MAX_BYTES), bytearray(), 0
+            decompressor, body, received = Decompressor(codings, MAX_BYTES), bytearray(), 0
             async for piece in response.aiter_raw():
                 received += len(piece)
-                for plain in unpacker.unpack(piece):
+                for plain in decompressor.decompress(piece):
                     body += plain
                 if max(received, len(body)) > MAX_BYTES:
                     raise TooLong

@@ -100,10 +100,10 @@ def retrieve(request: Request, client: Client, output: str, say: Callable[[str],
 
 
 def _pages(journal: "_Journal", client: Client, name: str, query: str) -> Iterator[list[Hit | None]]:
-    """The pages of a query as they are asked for: first those that were found before, then the provider's.
+    """Yield the pages of a query: first those in the journal, then those of the provider.
 
-    They end where the provider says so, when it wants to be asked the same again, or after MAX_STALE_PAGES without a
-    URL that is new to the query: some providers repeat their last page for ever.
+    A query ends when the provider has no more pages, asks for the same request again, or returns MAX_STALE_PAGES pages in
+    a row without a URL that is new to the query, since some providers repeat their last page forever.
     """
     key = f"{name}\n{query}"
     kept = iter(journal.kept(key))

@@ -36,7 +36,7 @@ def advance(count: int) -> None:
 
 
 def wait_for(what: list[str]) -> None:
-    """Say what holds up the work, to be shown beside the count; an empty list: nothing any more."""
+    """Set what the work waits for, to be shown beside the count; an empty list clears it."""
     _done.waiting_for = what
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.fetch import body as body_module
-from pipeline.fetch.body import TooLong, Unpacker
+from pipeline.fetch.body import Decompressor, TooLong
 from pipeline.rejections import Rejected
 from schemas.errors import DataError
 from tests.pipeline.fetch.conftest import IMPATIENT, OK, Get, Request, Web, body, raw, refused
@@ -197,28 +197,29 @@ def raw_deflate(data: bytes) -> bytes:
         ("aws-chunked, gzip", gzip.compress), ("deflate, gzip", lambda data: gzip.compress(zlib.compress(data))),
         ("gzip", lambda data: gzip.compress(data[:1]) + gzip.compress(data[1:])),
         ("gzip", lambda data: gzip.compress(data) + b"tail"), ("gzip", lambda data: gzip.compress(data) + b"\x1f"),
+        ("gzip", lambda data: gzip.compress(data) + b"\x1f\x8b tail"),
         ("deflate", lambda data: zlib.compress(data) + b"tail"),
     ],
 )  # fmt: skip
 def test_what_is_packed_in_other_ways_is_unpacked(encoding: str, pack: Callable, length: int) -> None:
     data = bytes(length)
     for size in (1, 1000, 1 << 20) if length < 300 else (1000, 1 << 20):
-        unpacker = Unpacker([word.strip() for word in encoding.split(",")], length + 100)
+        decompressor = Decompressor([word.strip() for word in encoding.split(",")], length + 100)
         packed = pack(data)
         pieces = [packed[i : i + size] for i in range(0, len(packed), size)]
-        assert b"".join(step for piece in pieces for step in unpacker.unpack(piece)) == data
-        assert unpacker.complete
+        assert b"".join(step for piece in pieces for step in decompressor.decompress(piece)) == data
+        assert decompressor.complete
 
 
 def test_what_follows_a_packed_body_is_neither_kept_nor_waited_for() -> None:
-    unpacker = Unpacker(["gzip"], 1000)
+    decompressor = Decompressor(["gzip"], 1000)
     tracemalloc.start()
-    steps = list(unpacker.unpack(gzip.compress(b"picture")))
+    steps = list(decompressor.decompress(gzip.compress(b"picture")))
     for _ in range(300):
-        steps += unpacker.unpack(bytes(64 << 10))
+        steps += decompressor.decompress(bytes(64 << 10))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (steps, unpacker.satisfied) == ([b"picture"], True)
+    assert (steps, decompressor.satisfied) == ([b"picture"], True)
     assert most < 1_000_000
 
 
@@ -236,9 +237,16 @@ def test_a_bomb_in_a_bomb_is_rejected_before_it_has_unfolded(codings: list[str])
     bomb = gzip.compress(b"", mtime=0)[:10] + b"\x00\x00\x00\xff\xff" * 400_000  # empty stored blocks
     for _ in codings[1:]:
         bomb = gzip.compress(bomb)
-    unpacker = Unpacker(codings, 1_000_000)
+    decompressor = Decompressor(codings, 1_000_000)
     with pytest.raises(TooLong):
-        list(unpacker.unpack(bomb))
+        list(decompressor.decompress(bomb))
+
+
+def test_a_thousand_members_are_unpacked_and_a_million_are_not() -> None:
+    member = gzip.compress(b"x")
+    assert b"".join(Decompressor(["gzip"], 10_000).decompress(member * 1000)) == b"x" * 1000
+    with pytest.raises(Rejected, match="bad_response"):
+        list(Decompressor(["gzip"], 10_000_000).decompress(member * 100_000))
 
 
 def test_six_codings_in_each_other_are_refused(get: Get, web: Web) -> None:
