@@ -69,6 +69,9 @@ class IngestConfig:
     """Requests under way at once to one host, in the whole run."""
     host_per_second: float = operational(10.0)
     """Requests to one host per second, at most, in the whole run; 0: no limit."""
+    host_seconds: float = fetching(600.0)
+    """Time budget of one host in seconds: it is used while a request waits for the host, and each answer gives one
+    second back. When it is used up, the remaining URLs of the host are rejected (host_too_slow; docs/ingest.md)."""
     tries: int = fetching(3)
     """After 429, 5xx or a broken connection it is tried again, so often in all, …"""
     max_wait_seconds: float = fetching(60.0)
@@ -95,7 +98,7 @@ class IngestConfig:
             raise ValueError(f"size {self.size} is below min_side {self.min_side}")
         for name in (
             "max_bytes", "max_pixels", "min_side", "decode_seconds", "timeout_seconds", "deadline_seconds", "fetches", "host_fetches",
-            "tries",
+            "host_seconds", "tries",
         ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be more than 0, got {getattr(self, name)}")

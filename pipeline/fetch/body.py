@@ -1,49 +1,64 @@
-"""Reads the body of an answer: a byte cap on what is sent and on what it unfolds to, and little of it in memory."""
+"""Read the body of an answer, with limits on received bytes, decompressed bytes, and memory."""
 
-import asyncio
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from tempfile import SpooledTemporaryFile
-from typing import IO
+from typing import IO, Any
 
-import aiohttp
-
+from pipeline.fetch.http1 import Response
 from pipeline.rejections import Asked, Rejected
+from schemas.errors import DataError
 
 # A larger body goes through a temporary file: 64 of 20 MB would fill a worker's memory.
 IN_MEMORY = 512 * 1024
-UNPACK_STEP = 64 * 1024
+STEP_BYTES = 64 * 1024
+MAX_MEMBERS = 1000  # of one gzip stream
+MAX_CODINGS = 5  # one inside the other, as in curl and urllib3
+_ZLIB = ("gzip", "x-gzip", "deflate")
+# Registered codings that the standard library does not decompress (iana.org/assignments/http-parameters). Some servers
+# send these names with plain bytes. An image decoder notices if the bytes are compressed; a parser of rules does not.
+UNREADABLE = frozenset({"br", "compress", "dcb", "dcz", "exi", "pack200-gzip", "x-compress", "zstd"})
 
 
 class Transient(Rejected):
-    """What may be gone a moment later; `wait` is what the server said about it, in seconds."""
+    """A rejection that another attempt may avoid; `wait` is the delay in seconds that the server asks for."""
 
     wait: float | None = None
 
 
-async def read_body(response: aiohttp.ClientResponse, asked: Asked, limit: int) -> IO[bytes]:
-    """The body, as it was before it was packed for the way; `limit` bounds both."""
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
-        raise Rejected(
-            "bad_response", f"{response.url}: content-encoding {encoding}, which was not asked for"
-        )
-    unpacker = None if encoding == "identity" else zlib.decompressobj(32 + zlib.MAX_WBITS)
-    too_large = Rejected("too_large", f"{response.url}: more than {limit} bytes")
-    if (response.content_length or 0) > limit:
-        raise too_large
+class TooLong(Exception):
+    """More bytes than the limit."""
+
+
+async def read_body(response: Response, asked: Asked, limit: int, cut: bool = False) -> IO[bytes]:
+    """Read a body and decompress it; `limit` bounds the bytes before and after decompression.
+
+    asked: receives the number of bytes. cut: return the first `limit` bytes of a longer body instead of rejecting it.
+    Raises Rejected `too_large`, `incomplete` or `bad_response`, DataError if the temporary file cannot be written, and
+    what the response raises.
+    """
+    decompressor = Decompressor(
+        [*response.headers.words("Content-Encoding"), *response.transfer_codings], limit
+    )
+    if not cut and (response.length or 0) > limit:
+        raise Rejected("too_large", f"more than {limit} bytes")
     body = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  its reader closes it
     try:
-        with _told_of_its_end(response):
-            while piece := await response.content.readany():
+        try:
+            while not decompressor.satisfied and (piece := await response.piece()):
                 asked.bytes_seen += len(piece)
-                for plain in _unpacked(unpacker, piece) if unpacker else (piece,):
-                    body.write(plain)
-                    if max(body.tell(), asked.bytes_seen) > limit:
-                        raise too_large
-        if unpacker and not unpacker.eof:
-            raise Transient("incomplete", f"{response.url}: the {encoding} stream ends early")
+                for plain in decompressor.decompress(piece):
+                    _write(body, plain)
+                if asked.bytes_seen > limit:
+                    raise TooLong
+        except TooLong as error:
+            if not cut:
+                raise Rejected("too_large", f"more than {limit} bytes") from error
+            body.truncate(min(limit, body.tell()))
+        else:
+            cut_off = not decompressor.complete and not (response.framed and body.tell())
+            if asked.bytes_seen and cut_off:  # a framed body is all that the server has
+                raise Transient("incomplete", "the compressed body ends early")
         body.seek(0)
         return body
     except BaseException:
@@ -51,34 +66,101 @@ async def read_body(response: aiohttp.ClientResponse, asked: Asked, limit: int) 
         raise
 
 
-@contextmanager
-def _told_of_its_end(response: aiohttp.ClientResponse) -> Iterator[None]:
-    """Let whoever waits for the body know that its connection is closed.
-
-    After chunks that HTTP does not allow, the client (3.14) closes the connection and does not wake its reader.
-    """
-    connection = response.connection  # none where all has come already
-    protocol = connection and connection.protocol
-    closed = None if protocol is None else protocol.closed
-
-    def wake(ended: asyncio.Future[None]) -> None:
-        if not ended.cancelled():
-            ended.exception()  # it is known: the client tells it to the reader
-        if not response.content.is_eof() and response.content.exception() is None:
-            response.content.set_exception(ValueError("the body breaks the rules of HTTP"))
-
-    if closed is None:
-        yield
-        return
-    closed.add_done_callback(wake)
+def _write(body: IO[bytes], data: bytes) -> None:
     try:
-        yield
-    finally:
-        closed.remove_done_callback(wake)
+        body.write(data)
+    except OSError as error:  # unlike other OSErrors here, not the server's fault
+        raise DataError(
+            f"cannot write a temporary file: {error}; free space there, or set TMPDIR to another folder"
+        ) from error
 
 
-def _unpacked(unpacker: "zlib._Decompress", piece: bytes) -> Iterator[bytes]:
-    """In steps, so that a bomb is seen before it has unfolded."""
-    while piece:
-        yield unpacker.decompress(piece, UNPACK_STEP)
-        piece = unpacker.unconsumed_tail
+class Decompressor:
+    """Undo the content codings of a body, given in the order of the header.
+
+    Unknown names (`aws-chunked`, `none`, `utf-8`) are ignored, as other clients do. Bytes behind the end of a compressed
+    stream are dropped. Raises TooLong if one coding yields more than `limit` bytes.
+    """
+
+    def __init__(self, codings: Iterable[str], limit: int) -> None:
+        known = [coding for coding in codings if coding in _ZLIB]
+        if len(known) > MAX_CODINGS:
+            raise Rejected("bad_response", f"{len(known)} content codings, one inside the other")
+        self._stages = [_Stage(coding == "deflate", limit) for coding in reversed(known)]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all compressed streams are complete."""
+        return all(stage.complete for stage in self._stages)
+
+    @property
+    def satisfied(self) -> bool:
+        """Whether other bytes have followed the end of a compressed stream, so the rest of the body is irrelevant."""
+        return any(stage.satisfied for stage in self._stages)
+
+    def decompress(self, data: bytes, stage: int = 0) -> Iterator[bytes]:
+        """Yield the decompressed bytes in small steps, so that a bomb is noticed early."""
+        if stage == len(self._stages):
+            yield data
+            return
+        for step in self._stages[stage].decompress(data):
+            yield from self.decompress(step, stage + 1)
+
+
+class _Stage:
+    """One coding: gzip, of one or several members (RFC 1952, section 2.2), or deflate, with or without zlib's header."""
+
+    def __init__(self, deflate: bool, limit: int) -> None:
+        self._deflate, self._left = deflate, limit
+        self._stream: Any = None
+        self._members = 0
+        self._head = b""  # a byte that alone does not tell what begins here
+        self.complete = self.satisfied = False
+
+    def decompress(self, data: bytes) -> Iterator[bytes]:
+        data = self._head + data
+        self._head = b""
+        while not self.satisfied:
+            if self._stream is None:
+                if len(data) < 2:
+                    self._head = data
+                    return
+                self._begin(data[:2])
+                continue
+            plain, data = self._step(data)
+            if plain:
+                yield plain
+            if self._stream is not None and not data and len(plain) < STEP_BYTES:
+                return
+
+    def _begin(self, head: bytes) -> None:
+        """Begin a stream, unless one is complete and these first two bytes are not those of another member."""
+        gzip = head == b"\x1f\x8b"
+        if self.complete and (self._deflate or not gzip):
+            self.satisfied = True
+            return
+        self._members += 1
+        if self._members > MAX_MEMBERS:
+            raise Rejected("bad_response", f"more than {MAX_MEMBERS} gzip members")
+        zlib_header = head[0] & 15 == 8 and int.from_bytes(head, "big") % 31 == 0
+        # Some servers send deflate without zlib's header.
+        raw = self._deflate and not zlib_header and not gzip
+        self._stream = zlib.decompressobj(-zlib.MAX_WBITS if raw else 32 + zlib.MAX_WBITS)
+        self.complete = False
+
+    def _step(self, data: bytes) -> tuple[bytes, bytes]:
+        """Decompress at most STEP_BYTES; return them and the rest of the data."""
+        try:
+            plain = self._stream.decompress(data, STEP_BYTES)
+        except zlib.error:
+            if self._members == 1:
+                raise
+            self.complete = self.satisfied = True  # no member after all
+            return b"", b""
+        self._left -= len(plain)
+        if self._left < 0:
+            raise TooLong
+        if not self._stream.eof:
+            return plain, self._stream.unconsumed_tail
+        rest, self._stream, self.complete = self._stream.unused_data, None, True
+        return plain, rest

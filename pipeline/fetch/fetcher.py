@@ -10,16 +10,18 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config import IngestConfig
-from pipeline.fetch.guard import check_url
-from pipeline.fetch.hosts import MAX_HOSTS, Limits, host_key
+from pipeline.fetch.hosts import MAX_HOSTS, Limits
 from pipeline.fetch.journal import Journal
-from pipeline.fetch.web import Elsewhere, Policy, Request, Web
+from pipeline.fetch.policies import Policy
+from pipeline.fetch.urls import host_key, parse_url
+from pipeline.fetch.web import Elsewhere, Request, Web
 from pipeline.rejections import Rejected
 from schemas.errors import DataError
 from schemas.fetched import FETCHED
 
 WAITING_THREADS = 32  # for name resolution; an unresponsive name server blocks one for seconds
 TABLE_ROWS = 8192
+LOOK_SECONDS = 1.0  # between two looks for slow hosts
 WORKERS_PER_SLOT = 4  # so that a URL that waits for its next attempt does not occupy its host
 
 
@@ -49,7 +51,8 @@ class Task:
 
     limits: this task's share of what each host allows. responsible: whether the task may ask a host, by its key.
     policies: policy files that were read before. digests: of bodies that earlier runs fetched, by URL; other bytes are
-    the rejection content_changed. done: called with the number of URLs each time that some are finished.
+    the rejection content_changed. done: called with the number of URLs each time that some are finished. slow: called
+    now and then with the hosts that hold up the task, a few words on each.
     """
 
     config: IngestConfig
@@ -58,12 +61,13 @@ class Task:
     policies: tuple[Policy, ...] = ()
     digests: dict[str, str] = field(default_factory=dict)
     done: Callable[[int], None] = lambda _: None
+    slow: Callable[[list[str]], None] = lambda _: None
 
 
 def key_of(url: str) -> str:
     """Return the key of the host of a URL, "" where it has none."""
     try:
-        return host_key(check_url(url))
+        return host_key(parse_url(url))
     except Rejected:
         return ""
 
@@ -90,7 +94,7 @@ def read_policies(urls: Iterable[str], config: IngestConfig) -> list[Policy]:
     async def read() -> list[Policy]:
         web = Web(config, Limits.of(config))
         try:
-            return await web.read_policies(urls)
+            return await web.policies.read(urls)
         finally:
             await web.close()
 
@@ -108,18 +112,27 @@ async def _fetch_all(requests: Iterable[Request], task: Task, journal: Journal) 
         asyncio.get_running_loop().set_default_executor(threads)
         web = Web(task.config, task.limits, task.responsible)
         try:
-            web.adopt(task.policies)
+            web.policies.adopt(task.policies)
             outcome = Outcome()
+            looking = asyncio.create_task(_look_for_slow_hosts(web, task))
             active = asyncio.Semaphore(MAX_HOSTS)
             async with asyncio.TaskGroup() as hosts:
                 for queue in _by_host(requests):
                     await active.acquire()
                     host = hosts.create_task(_drain(queue, web, task, journal, outcome))
                     host.add_done_callback(lambda _: active.release())
+            looking.cancel()
             return outcome
         finally:
+            task.slow([])
             await web.close()
             threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _look_for_slow_hosts(web: Web, task: Task) -> None:
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        task.slow(web.hosts.slow())
 
 
 def _by_host(requests: Iterable[Request]) -> Iterator[deque[Request]]:

@@ -9,12 +9,16 @@ header are read.
 import json
 import re
 from collections.abc import Iterable
+from urllib.parse import quote
 
 from protego import Protego
 
 PRODUCT = "controlled-noise"  # the name that a rule for us alone would give
-MAX_ROBOTS_BYTES = 500 * 1024  # what RFC 9309 asks to be read at least
+MAX_POLICY_BYTES = 500 * 1024  # read of a policy file; what RFC 9309, section 2.5, asks for at least
 _ROBOT = re.compile(r"\s*user[-\s]*agent(\s*:|\s)\s*", re.IGNORECASE)  # in all ways in which Protego reads it
+_TOKEN = re.compile(r"([A-Za-z_-]+)(?![\w.-])")  # RFC 9309, section 2.2.1
+_LINE_END = re.compile(r"\r\n|\r|\n")  # section 2.2; Protego knows others, which may stand in a rule
+_PLAIN = "".join(map(chr, range(0x20, 0x7F))) + "\t"
 _FORBIDDEN = {"noai", "noimageai", "noindex", "noimageindex", "none"}
 _WITH_VALUES = {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
 
@@ -23,7 +27,7 @@ class Rules:
     """The rules of one robots.txt, for us."""
 
     def __init__(self, text: bytes) -> None:
-        self.text = text[:MAX_ROBOTS_BYTES]
+        self.text = text[:MAX_POLICY_BYTES]
         self._rules = Protego.parse(_others_as_one(self.text.decode("utf-8-sig", "replace")))
 
     def allow(self, url: str) -> bool:
@@ -37,22 +41,23 @@ class Rules:
 
 
 def _others_as_one(text: str) -> str:
-    """A robots.txt in which all other robots have one name: what it says to them is not asked.
+    """Rewrite a robots.txt so that each group names us, everybody (`*`), or others, by one name.
 
-    Protego (0.7) lists each rule of a group once for every robot that the group names. A file of many robots and many
-    rules would take their product in time and memory: with 10,000 of each, minutes and gigabytes.
+    A group is ours if it names our whole product token; what follows a token, such as a version, does not count.
+    Protego (0.7) also takes a part of our name for us, and lists each rule of a group once for every robot that the
+    group names: a file of 10,000 robots and 10,000 rules would take minutes and gigabytes.
     """
     lines = []
-    # RFC 9309 ends a line with CR or LF alone; Protego would also end it at these characters.
-    text = re.sub("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", " ", text)
-    for line in re.split(r"\r\n|\r|\n", text):
+    for line in _LINE_END.split(text):
         if named := _ROBOT.match(line):
-            name = line[named.end() :].partition("#")[0].strip().lower()
-            if name != "*":
-                # as Protego reads it, which also takes the beginning of our name for us
-                name = name.replace("*", "")
-                line = named[0] + (name if name and PRODUCT.startswith(name) else "others")
-        lines.append(line)
+            name = line[named.end() :].partition("#")[0].strip()
+            if name.split()[:1] == ["*"]:
+                line = "User-agent: *"
+            else:
+                token = _TOKEN.match(name)
+                ours = token is not None and token[0].lower() == PRODUCT
+                line = f"User-agent: {PRODUCT if ours else 'others'}"
+        lines.append(quote(line, safe=_PLAIN))
     return "\n".join(lines)
 
 
@@ -64,7 +69,7 @@ def reservations(text: bytes) -> Rules:
     """
     lines = ["User-agent: *"]
     try:
-        found = json.loads(text[:MAX_ROBOTS_BYTES].decode("utf-8-sig"))
+        found = json.loads(text[:MAX_POLICY_BYTES].decode("utf-8-sig"))
     except (ValueError, RecursionError):
         found = []
     for rule in found if isinstance(found, list) else []:

@@ -15,7 +15,8 @@ from pipeline.fetch.fetcher import Task, fetch_all, key_of, read_policies
 from pipeline.fetch.groups import Key, groups_of, share_count
 from pipeline.fetch.hosts import Limits
 from pipeline.fetch.journal import JOURNAL, KNOWN, Journal, latest, read_journal
-from pipeline.fetch.web import Policy, Request, crawl_delay
+from pipeline.fetch.policies import Policy, crawl_delay
+from pipeline.fetch.web import Request
 from pipeline.rejections import Asked
 from schemas.fetched import FETCHED
 
@@ -78,13 +79,18 @@ class Results:
 
 
 def run_task(
-    key: Key, parts: dict[str, list[pa.Table]], terms: Terms, position: Position, done: Callable[[int], None]
+    key: Key,
+    parts: dict[str, list[pa.Table]],
+    terms: Terms,
+    position: Position,
+    done: Callable[[int], None],
+    slow: Callable[[list[str]], None] = lambda _: None,
 ) -> Results:
     """Fetch what one task is responsible for.
 
     parts: tables by kind: "wanted", "known", "requests", "policies". position: FIRST tasks leave large hosts to shares;
     the LAST one is alone in its round, so it follows every redirect itself. done: called with the number of URLs that
-    are finished.
+    are finished. slow: called now and then with the hosts that hold up the task.
     """
     name = f"{terms.run:06d}-{_digest(key, position)}"
     # An earlier attempt at this task, in the same run, has left journals of the same name.
@@ -110,6 +116,7 @@ def run_task(
             policies,
             dict(zip(*digests.to_pydict().values(), strict=True)) if not terms.retry else {},
             done,
+            slow,
         )
         journal = Journal(terms.folder, name, terms.rules)
         try:
@@ -200,7 +207,7 @@ def _cut(key: Key, requests: pa.Table, terms: Terms) -> tuple[pa.Table, list[Par
         by_host[key_of(url)].append(number)
     later: list[Part] = []
     for host, numbers in by_host.items():
-        if share_count(len(numbers), terms.config) == 1:
+        if not host or share_count(len(numbers), terms.config) == 1:
             continue
         mine = requests.take(pa.array(numbers))
         policies = read_policies(mine["url"].to_pylist(), terms.config)

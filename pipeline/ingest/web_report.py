@@ -3,10 +3,10 @@
 import json
 from collections import Counter, defaultdict
 
-from yarl import URL
-
 from pipeline import files
+from pipeline.fetch.urls import parse_url
 from pipeline.layout import Layout
+from pipeline.rejections import Rejected
 from pipeline.shards import directory
 
 HOSTS = 100  # told one by one, those with the most URLs first
@@ -42,6 +42,6 @@ def write_web_report(layout: Layout) -> None:
 
 def _host(url: str) -> str:
     try:
-        return URL(url).host or ""
-    except ValueError:
+        return parse_url(url).host
+    except Rejected:
         return ""

@@ -31,7 +31,7 @@ from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
 from pipeline.running.metrics import count, timed
 from pipeline.running.options import is_local
-from pipeline.running.progress import advance
+from pipeline.running.progress import advance, wait_for
 from pipeline.running.run import Work, run_job
 from pipeline.running.stage import Stage, StageResult, counts
 from pipeline.shards import commit, directory
@@ -214,7 +214,7 @@ class RunTask(beam.DoFn):
         parts: defaultdict[str, list[pa.Table]] = defaultdict(list)
         for kind, data in packed:
             parts[kind].append(unpack(data))
-        results = run_task(key, parts, self.terms, self.position, advance)
+        results = run_task(key, parts, self.terms, self.position, advance, wait_for)
         for name, amount in results.counts.items():
             count(name, amount)
         for name, later in (("shares", results.shares), ("redirects", results.redirects)):

@@ -1,20 +1,27 @@
 """Asks a provider for one page at a time: politely, with patience that has an end, and telling no secrets."""
 
+import asyncio
 import json
 import random
 import time
+import zlib
 from typing import Any
 
 import httpx
 
+from pipeline.fetch.body import Decompressor, TooLong
 from pipeline.fetch.hosts import retry_after
-from pipeline.rejections import printable
+from pipeline.rejections import Rejected, printable
 from pipeline.retrieve.providers import BadAnswerError, Page, Parameters, Provider
 from schemas.errors import DataError
 
 ATTEMPTS = 5
 MAX_WAIT = 120.0
 """Seconds; whoever is asked to wait for longer does better to come back later."""
+MAX_WAITED = 1800.0
+"""Seconds of such waits in a whole search."""
+ANSWER_SECONDS = 60.0
+"""For one answer as a whole."""
 MAX_BYTES = 10_000_000
 _TEMPORARY = ("maxlag", "ratelimited", "internal_api_error_DBQueryError", "readonly")  # MediaWiki's words
 
@@ -29,10 +36,13 @@ class Client:
         self._endpoint = endpoint or provider.endpoint
         self._pause = provider.pause if pause is None else pause
         self._next = 0.0
+        self._waited = 0.0
         self.requests = 0
         # Redirects are not followed: they would carry the key elsewhere. The environment's proxies are the user's own.
-        self._client = httpx.Client(
+        self._loop = asyncio.Runner()
+        self._client = httpx.AsyncClient(
             headers={
+                "Accept-Encoding": "gzip",
                 "User-Agent": f"controlled-noise/0.1 (image search for research; +{contact})",
                 **provider.headers(),
             },
@@ -41,7 +51,8 @@ class Client:
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        with self._loop as loop:
+            loop.run(self._client.aclose())
 
     def first(self, query: str) -> Parameters:
         """The parameters of a query's first page."""
@@ -54,7 +65,7 @@ class Client:
             self.requests += 1
             try:
                 status, headers, body = self._get(parameters)
-            except httpx.RequestError as error:
+            except (httpx.RequestError, TimeoutError) as error:
                 told, wait = type(error).__name__, None
             else:
                 answer = _parse(body) if status == 200 else None
@@ -76,6 +87,9 @@ class Client:
             if wait is not None and wait > MAX_WAIT:
                 break
             backoff = max(self._pause, 1.0) * 2**attempt * random.uniform(1, 1.5)
+            self._waited += backoff if wait is None else wait
+            if self._waited > MAX_WAITED:
+                break
             self._next = time.monotonic() + (backoff if wait is None else wait)
         asked = f", and asks to wait {wait:.0f} s" if wait else ""
         raise DataError(
@@ -84,16 +98,30 @@ class Client:
         )
 
     def _get(self, parameters: Parameters) -> tuple[int, httpx.Headers, bytes]:
-        deadline = time.monotonic() + 60
-        everything = {**parameters, **self._provider.account()}
-        with self._client.stream("GET", self._endpoint, params=everything) as response:
-            body = bytearray()
-            for piece in response.iter_bytes():
-                body += piece
-                if len(body) > MAX_BYTES or time.monotonic() > deadline:
-                    raise DataError(
-                        f"{self._endpoint}: the answer is larger or slower than any page of results"
-                    )
+        try:
+            return self._loop.run(self._answer({**parameters, **self._provider.account()}))
+        except TooLong as error:
+            raise DataError(f"{self._endpoint}: the answer is larger than any page of results") from error
+        except (httpx.InvalidURL, ValueError, zlib.error, Rejected) as error:
+            # The client parses the Location of a redirect though it does not follow it.
+            raise DataError(
+                f"{self._endpoint}: the answer cannot be read ({printable(str(error))}); look at the address"
+            ) from error
+
+    async def _answer(self, parameters: Parameters) -> tuple[int, httpx.Headers, bytes]:
+        """Send one request, and read and decompress the body within its limit."""
+        async with (
+            asyncio.timeout(ANSWER_SECONDS),
+            self._client.stream("GET", self._endpoint, params=parameters) as response,
+        ):
+            codings = response.headers.get("Content-Encoding", "").lower().replace(",", " ").split()
+            decompressor, body, received = Decompressor(codings, MAX_BYTES), bytearray(), 0
+            async for piece in response.aiter_raw():
+                received += len(piece)
+                for plain in decompressor.decompress(piece):
+                    body += plain
+                if max(received, len(body)) > MAX_BYTES:
+                    raise TooLong
             return response.status_code, response.headers, bytes(body)
 
     def _without_secrets(self, text: str) -> str:

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
+from pipeline.fetch.urls import is_web_url
 from schemas.errors import UsageError
 
 # What the decoder reads, as media types and as the endings that stand for them.
 _READABLE = ("jpeg", "jpg", "png", "gif", "webp", "bmp", "avif")
-_MAX_TEXT = 500
+_MAX_TEXT, _MAX_URL = 500, 2000
+_MAX_PARAMETERS = 4000  # characters of what a provider wants to be asked next
 
 Parameters = dict[str, str]
 
@@ -167,7 +167,10 @@ class Wikimedia(Provider):
         further = answer.get("continue")
         if not isinstance(further, dict) or not further:
             return Page(hits, None)
-        return Page(hits, {**asked, **{str(key): str(value) for key, value in further.items()}})
+        following = {**asked, **{str(key): str(value) for key, value in further.items()}}
+        if sum(len(key) + len(value) for key, value in following.items()) > _MAX_PARAMETERS:
+            raise BadAnswerError(f"'continue' has more than {_MAX_PARAMETERS} characters")
+        return Page(hits, following)
 
     def error(self, answer: Any) -> str | None:
         """MediaWiki's errors, among them maxlag and ratelimited, come with status 200."""
@@ -231,7 +234,9 @@ def _text(item: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str):
         return ""
     line = "".join(c if c.isprintable() else " " for c in value).strip()
-    return line if name.endswith(("url", "Link", "link")) else line[:_MAX_TEXT]
+    if name.endswith(("url", "Link", "link")):
+        return line if len(line) <= _MAX_URL else ""
+    return line[:_MAX_TEXT]
 
 
 def _plain(text: str) -> str:
@@ -245,16 +250,6 @@ def _number(value: Any) -> int:
 
 def _usable(hit: Hit, kind: str) -> Hit | None:
     """The hit, if its URL is one that can be fetched and its kind, where it is told, one that can be read."""
-    if len(hit.url) > 2000 or (kind and kind.lower() not in _READABLE):
+    if len(hit.url) > _MAX_URL or (kind and kind.lower() not in _READABLE):
         return None
-    return hit if is_web_address(hit.url) else None
-
-
-def is_web_address(text: str) -> bool:
-    """Whether it is an http or https URL with a host."""
-    try:
-        url = httpx.URL(text)
-    except (httpx.InvalidURL, ValueError):
-        return False
-    port = 80 if url.port is None else url.port
-    return url.scheme in ("http", "https") and bool(url.host) and 0 < port < 1 << 16
+    return hit if is_web_url(hit.url) else None

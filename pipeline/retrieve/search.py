@@ -13,11 +13,13 @@ from pyarrow import parquet
 from pipeline import files
 from pipeline.ingest.rows import ID_DIGITS
 from pipeline.retrieve.client import Client
-from pipeline.retrieve.providers import Hit, Parameters
+from pipeline.retrieve.providers import Hit, Page, Parameters
 from schemas.cells import csv_text
 from schemas.errors import UsageError
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
+MAX_STALE_PAGES = 5
+MAX_PAGES = 1000  # of one query; the providers' own limits are 10 to 200
 COLUMNS = (
     "image_id",
     "class_name",
@@ -97,17 +99,29 @@ def retrieve(request: Request, client: Client, output: str, say: Callable[[str],
 
 
 def _pages(journal: "_Journal", client: Client, name: str, query: str) -> Iterator[list[Hit | None]]:
-    """The pages of a query as they are asked for: first those that were found before, then the provider's."""
+    """Yield the pages of a query: first those in the journal, then those of the provider.
+
+    A query ends when the provider has no more pages, asks for the same request again, or returns MAX_STALE_PAGES pages in
+    a row without a URL that is new to the query, since some providers repeat their last page forever.
+    """
     key = f"{name}\n{query}"
-    further: Parameters | None = client.first(query)
-    for hits, following in journal.kept(key):
+    kept = iter(journal.kept(key))
+    asked: list[Parameters] = []
+    found: set[str] = set()
+    stale = 0
+    following: Parameters | None = client.first(query)
+    while (
+        following is not None
+        and following not in asked
+        and stale < MAX_STALE_PAGES
+        and len(asked) < MAX_PAGES
+    ):
+        asked.append(following)
+        hits, following = next(kept, None) or journal.keep(key, client.page(following))
         yield hits
-        further = following
-    while further is not None:
-        page = client.page(further)
-        journal.keep(key, page.hits, page.next)
-        yield page.hits
-        further = page.next
+        new = {hit.url for hit in hits if hit} - found
+        found |= new
+        stale = 0 if new else stale + 1
 
 
 def _row(provider: str, name: str, query: str, rank: int, hit: Hit) -> dict[str, Any]:
@@ -149,10 +163,11 @@ class _Journal:
     def kept(self, key: str) -> list[tuple[list[Hit | None], Parameters | None]]:
         return self._pages.get(key, [])
 
-    def keep(self, key: str, hits: list[Hit | None], following: Parameters | None) -> None:
-        line = {"key": key, "hits": [hit and asdict(hit) for hit in hits], "next": following}
+    def keep(self, key: str, page: Page) -> tuple[list[Hit | None], Parameters | None]:
+        line = {"key": key, "hits": [hit and asdict(hit) for hit in page.hits], "next": page.next}
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        return page.hits, page.next
 
     def remove(self) -> None:
         os.remove(self.path)

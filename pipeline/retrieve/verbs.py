@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.retrieve.providers import PROVIDERS, is_web_address
+from pipeline.fetch.urls import is_web_url
+from pipeline.retrieve.providers import PROVIDERS
 from schemas.command_line import add_verb
 from schemas.errors import UsageError
 
@@ -112,7 +113,7 @@ def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> d
     classes, contact = _classes_and_contact(arguments)
     if arguments.per_class < 1:
         raise UsageError(f"--per-class is 1 or more, got {arguments.per_class}")
-    if arguments.endpoint and not is_web_address(arguments.endpoint):
+    if arguments.endpoint and not is_web_url(arguments.endpoint):
         raise UsageError(f"--endpoint {arguments.endpoint}: give an http or https address")
     queries = class_queries(classes, arguments.query or ["{class}"], _synonyms(arguments.synonyms))
     provider = PROVIDERS[arguments.provider](os.environ)

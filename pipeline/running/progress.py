@@ -20,6 +20,7 @@ class _Counter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.value = 0
+        self.waiting_for: list[str] = []
 
     def add(self, count: int) -> None:
         with self._lock:
@@ -32,6 +33,11 @@ _done = _Counter()
 def advance(count: int) -> None:
     """Count more units as done."""
     _done.add(count)
+
+
+def wait_for(what: list[str]) -> None:
+    """Set what the work waits for, to be shown beside the count; an empty list clears it."""
+    _done.waiting_for = what
 
 
 @contextmanager
@@ -53,13 +59,24 @@ def shown(stage: str, unit: str, total: int) -> Iterator[None]:
 def _show_bar(done: _Counter, ended: threading.Event, stage: str, unit: str, total: int) -> None:
     with tqdm(desc=f"{stage:<7}", total=total, unit=f" {unit}", unit_scale=True, leave=False) as bar:
         while not ended.wait(BAR_SECONDS):
+            bar.set_postfix_str(_waiting(done), refresh=False)
             bar.update(min(done.value, total) - bar.n)  # a task that runs again counts its work again
 
 
 def _print_lines(done: _Counter, ended: threading.Event, stage: str, unit: str, total: int) -> None:
     start = time.monotonic()
     while not ended.wait(LINE_SECONDS):
-        if count := min(done.value, total):
+        count, waiting = min(done.value, total), _waiting(done)
+        parts = [f"{stage:<7} {count:,} of {total:,} {unit}"]
+        if count:
             rate = count / (time.monotonic() - start)
-            left = f"{rate:,.0f}/s, {(total - count) / rate:,.0f} s to go"
-            print(f"{stage:<7} {count:,} of {total:,} {unit}, {left}", file=sys.stderr, flush=True)
+            parts.append(f"{rate:,.0f}/s, {(total - count) / rate:,.0f} s to go")
+        if waiting:
+            parts.append(waiting)
+        if len(parts) > 1:
+            print(", ".join(parts), file=sys.stderr, flush=True)
+
+
+def _waiting(done: _Counter) -> str:
+    what = done.waiting_for
+    return f"waiting for {', '.join(what)}" if what else ""

@@ -16,8 +16,8 @@ from pipeline import files
 from pipeline.config import IngestConfig
 from pipeline.fetch import web as web_module
 from pipeline.fetch.journal import next_run, read_journal
+from pipeline.fetch.policies import TDM_FILE
 from pipeline.fetch.task import LAST, WANTED, Terms, run_task
-from pipeline.fetch.web import TDM_FILE
 from pipeline.rejections import Asked, Rejected
 
 Request = BaseHTTPRequestHandler
@@ -73,6 +73,7 @@ def web() -> Iterator[Web]:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 128  # a full one costs a second
 
         def handle_error(self, *_: object) -> None:
             pass  # clients hang up as they like

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import aiohttp.connector
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -113,8 +112,7 @@ def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
     def start(trusted: bool) -> int:
         if trusted:
-            verifying = ssl.create_default_context(cafile=str(pem))
-            monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", verifying)
+            monkeypatch.setenv("SSL_CERT_FILE", str(pem))
         return server.server_port
 
     yield start

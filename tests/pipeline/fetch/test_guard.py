@@ -1,20 +1,22 @@
 import asyncio
+import ipaddress
 import socket
 
-import aiohttp
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from yarl import URL
 
 from pipeline.fetch import guard
-from pipeline.fetch.guard import PrivateAddress, check_url, guarded_connector, is_public
+from pipeline.fetch.connections import Connections
+from pipeline.fetch.guard import PrivateAddress, is_public
+from pipeline.fetch.http1 import BadResponse
+from pipeline.fetch.urls import parse_url
 from pipeline.rejections import Rejected
 
 
 def code_of(url: str, base: str | None = None) -> str:
     with pytest.raises(Rejected) as caught:
-        check_url(url, URL(base) if base else None)
+        parse_url(url, parse_url(base) if base else None)
     return caught.value.code
 
 
@@ -32,12 +34,12 @@ def test_only_http_urls_with_a_host_are_fetched(url: str) -> None:
 
 
 def test_a_place_is_relative_to_the_url_that_told_it() -> None:
-    assert str(check_url("b?c=d", URL("http://x.test/a/"))) == "http://x.test/a/b?c=d"
+    assert str(parse_url("b?c=d", parse_url("http://x.test/a/"))) == "http://x.test/a/b?c=d"
     assert code_of("file:///etc/passwd", "http://x.test/") == "bad_location"
 
 
 def test_user_password_and_fragment_are_left_out() -> None:
-    assert str(check_url("http://user:word@x.test/a#b")) == "http://x.test/a"
+    assert str(parse_url("http://user:word@x.test/a#b")) == "http://x.test/a"
 
 
 PRIVATE = [
@@ -48,6 +50,12 @@ PRIVATE = [
     "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[::127.0.0.1]", "[::ffff:0:127.0.0.1]",
     "[2002:7f00:1::]", "[64:ff9b::7f00:1]", "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::7f00:1]", "[2001:0:7f00:1::]",
     "①②⑦.⓪.⓪.①", "localhost",
+    # platform addresses in public space
+    "168.63.129.16", "0xa83f8110", "[::ffff:168.63.129.16]", "[64:ff9b::a83f:8110]", "161.26.0.10", "166.9.0.1",
+    "199.36.153.4", "199.36.153.11", "192.80.8.124",
+    # special-purpose ranges that the interpreter does not know, or has not known for long
+    "192.0.0.192", "192.0.0.8", "192.88.99.1", "[5f00::1]", "[3fff::1]", "[100:0:0:1::1]", "[2001:1::1]", "[2001:20::1]",
+    "[4000::1]", "[200::1]", "[fe00::1]",
 ]  # fmt: skip
 
 
@@ -55,16 +63,17 @@ def connect(url: str) -> BaseException | None:
     """Ask a URL through the guarded connector; the error, if it was not connected."""
 
     async def ask() -> None:
-        async with (
-            aiohttp.ClientSession(connector=guarded_connector(), timeout=aiohttp.ClientTimeout(2)) as session,
-            session.get(check_url(url)),
-        ):
-            pass
+        connections = Connections({}, 2, guarded=True)
+        try:
+            async with connections.get(parse_url(url), "*/*"):
+                pass
+        finally:
+            await connections.close()
 
     try:
         asyncio.run(ask())
-    except (aiohttp.ClientError, OSError, Rejected) as error:
-        return getattr(error, "os_error", error)
+    except (OSError, Rejected, BadResponse) as error:
+        return error
     return None
 
 
@@ -72,7 +81,7 @@ def connect(url: str) -> BaseException | None:
 def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses that sockets were made for."""
     made: list[str] = []
-    real = guard._public_socket
+    real = guard.public_socket
 
     def note(info: tuple) -> socket.socket:
         result = real(info)
@@ -80,14 +89,14 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         result.close()
         raise OSError("far enough")
 
-    monkeypatch.setattr(guard, "_public_socket", note)
+    monkeypatch.setattr(guard, "public_socket", note)
     return made
 
 
 @pytest.mark.parametrize("host", PRIVATE)
 def test_no_socket_is_made_for_an_address_that_is_not_public(host: str, connected: list[str]) -> None:
     for url in (f"http://{host}/latest/meta-data/", f"https://user:word@{host}:8080/"):
-        assert isinstance(connect(url), PrivateAddress | Rejected | OSError | aiohttp.InvalidURL)
+        assert isinstance(connect(url), PrivateAddress | Rejected | OSError)
     assert connected == []
 
 
@@ -101,6 +110,28 @@ def test_one_is_made_for_a_public_address(connected: list[str]) -> None:
 )
 def test_public_addresses_are_public(address: str) -> None:
     assert is_public(address)
+
+
+# IANA's registries of special-purpose addresses: entries that are not globally reachable
+SPECIAL = [
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/29",
+    "192.0.0.8/32", "192.0.0.170/32", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
+    "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4", "255.255.255.255/32",
+    "::1/128", "::/128", "::/96", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64", "2001::/32", "2001:2::/48",
+    "2001:db8::/32", "2001:10::/28", "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("network", SPECIAL)
+def test_no_address_of_a_special_range_is_public(network: str) -> None:
+    addresses = ipaddress.ip_network(network)
+    first, last = int(addresses[0]), int(addresses[-1])
+    for number in {first, last, (first + last) // 2, min(first + 1, last)}:
+        address = type(addresses[0])(number)
+        assert not is_public(str(address))
+        if address.version == 4:
+            assert not is_public(f"::ffff:{address}")
+            assert not is_public(str(ipaddress.IPv6Address((0x64FF9B << 96) + number)))
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
@@ -150,7 +181,7 @@ def test_whatever_a_url_looks_like_a_socket_is_made_for_public_addresses_only(te
             made.append(info[4][0])
             raise OSError("far enough")
 
-        patch.setattr(guard, "_public_socket", note)
+        patch.setattr(guard, "public_socket", note)
         asked = resolve_to(patch, "10.0.0.1")
         assert connect("http://" + text) is not None
         assert made == [] or (asked == [] and all(map(is_public, made)))

@@ -2,21 +2,20 @@
 
 import asyncio
 import datetime
-import itertools
 import json
 import threading
 import time
+from collections.abc import Callable
 from email.utils import format_datetime
 
 import pytest
-from protego import Protego
-from yarl import URL
 
 from pipeline.config import IngestConfig
 from pipeline.fetch import hosts, robots
 from pipeline.fetch.hosts import Hosts, Limits
+from pipeline.fetch.policies import TDM_FILE
 from pipeline.fetch.robots import Rules
-from pipeline.fetch.web import TDM_FILE
+from pipeline.fetch.urls import parse_url
 from tests.pipeline.fetch.conftest import Get, Request, Web, body, refused
 
 # Another try
@@ -138,27 +137,59 @@ def test_a_robots_txt_of_nonsense_allows(get: Get, web: Web, text: bytes) -> Non
     assert body(get(web.serve("/a", b"x"))) == b"x"
 
 
-NAMES = [
-    "*",
-    "otherbot",
-    "controlled-noise",
-    "Controlled",
-    "c*",
-    "**",
-    "noise",
-    "controlled-noise/1.0",
-    "",
-    "c # us",
-]
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 206, 226])
+def test_rules_behind_any_success_hold(get: Get, web: Web, status: int) -> None:
+    web.serve("/robots.txt", b"User-agent: *\nDisallow: /\n", status)
+    assert refused(get(web.serve("/a", b"x"))).code == "robots_disallowed"
 
 
-@pytest.mark.parametrize("written", ["User-agent: {}", " user agent {}", "USERAGENT:{}", "user-agent\t{}"])
-def test_rules_for_us_are_those_of_the_whole_file(written: str) -> None:
-    for one, other in itertools.permutations(map(written.format, NAMES), 2):
-        for text in (f"{one}\nDisallow: /a\n\n{other}\nDisallow: /b\n", f"{one}\n{other}\nDisallow: /a\n"):
-            ours, whole = Rules(text.encode()), Protego.parse(text)
-            for url in ("http://x.test/a", "http://x.test/b"):
-                assert ours.allow(url) == whole.can_fetch(url, "controlled-noise"), text
+OURS = [
+    "controlled-noise", "Controlled-Noise", "CONTROLLED-NOISE", "controlled-noise/1.0", "controlled-noise # us",
+    "controlled-noise (any version)", "controlled-noise*",
+]  # fmt: skip
+OTHERS = [
+    "controlled", "controlled-", "c", "noise", "controlled-noise-bot", "controlled-noise2", "controlled-noise.bot",
+    "controlled noise", "my-controlled-noise", "controlled_noise", "c*", "**", "*bot", "", "googlebot", "others",
+    "controlled-noisé", "# controlled-noise",
+]  # fmt: skip
+WRITTEN = ["User-agent: {}", " user agent {}", "USERAGENT:{}", "user-agent\t{}", "User-Agent :  {}  "]
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_a_group_is_ours_by_our_whole_product_token(written: str) -> None:
+    """RFC 9309, section 2.2.1; the groups that name us together outweigh the one for everybody."""
+    for name in OURS:
+        for everybody in ("*", "* # all"):
+            text = f"{written.format(everybody)}\nDisallow: /a\n\n{written.format(name)}\nDisallow: /b\n"
+            rules = Rules(text.encode())
+            assert (rules.allow("http://x.test/a"), rules.allow("http://x.test/b")) == (True, False), text
+    for name in OTHERS:
+        text = (
+            f"{written.format(name)}\nDisallow: /b\nCrawl-delay: 9\n\n{written.format('*')}\nDisallow: /a\n"
+        )
+        rules = Rules(text.encode())
+        assert (rules.allow("http://x.test/a"), rules.allow("http://x.test/b")) == (False, True), text
+        assert rules.delay == 0
+        assert Rules(f"{written.format(name)}\nDisallow: /\n".encode()).allow("http://x.test/a")
+
+
+def test_several_groups_for_us_are_one() -> None:
+    text = b"User-agent: controlled-noise\nDisallow: /a\n\nUser-agent: x\nUser-agent: Controlled-Noise/2\nDisallow: /b\n"
+    rules = Rules(text + b"\nUser-agent: *\nDisallow: /c\n")
+    assert [rules.allow(f"http://x.test/{path}") for path in "abc"] == [False, False, True]
+
+
+def test_rules_end_where_lines_end_and_nowhere_else() -> None:
+    for cut in ("\u2028", "\x0b", "\x1c", "\x85"):
+        rules = Rules(f"User-agent: *\rDisallow: /a{cut}b\r\nDisallow: /c".encode())
+        assert [rules.allow(f"http://x.test/{path}") for path in ("a", "ax", "c")] == [True, True, False]
+
+
+def test_a_robots_txt_of_any_length_is_read_to_its_limit(get: Get, web: Web) -> None:
+    rules = b"User-agent: *\nDisallow: /no\n"
+    web.serve("/robots.txt", rules + b"# comment\n" * 100_000 + b"Disallow: /late\n")
+    found = get.all([web.serve("/no", b"x"), web.serve("/late", b"x")], max_bytes=100)
+    assert (refused(found[0]).code, body(found[1])) == ("robots_disallowed", b"x")
 
 
 def test_a_robots_txt_of_many_robots_costs_what_one_of_few_costs() -> None:
@@ -223,6 +254,40 @@ def test_a_tdmrep_json_of_nonsense_reserves_nothing(get: Get, web: Web, text: by
     assert body(get(web.serve("/a", b"x"))) == b"x"
 
 
+def hang_up(request: Request) -> None:
+    request.close_connection = True
+
+
+def hang(request: Request) -> None:
+    time.sleep(1)
+
+
+def damage(request: Request) -> None:
+    request.wfile.write(b"rubbish\r\n\r\n")
+
+
+def cut_off(request: Request) -> None:
+    request.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n[")
+
+
+@pytest.mark.parametrize("answer", [hang_up, hang, damage, cut_off])
+def test_a_tdmrep_json_that_nobody_answers_for_reserves_nothing(
+    get: Get, web: Web, answer: Callable[[Request], None]
+) -> None:
+    web.raw(TDM_FILE, answer)
+    found = get.all([web.serve(f"/{i}", b"x") for i in range(3)], timeout_seconds=0.3, tries=1)
+    assert [body(result) for result in found] == [b"x"] * 3
+
+
+@pytest.mark.parametrize(
+    "to", ["http://10.0.0.1/", "http://nobody.invalid/", "http://[", "//127.0.0.1:1/", TDM_FILE]
+)
+def test_a_tdmrep_json_that_is_elsewhere_and_not_there_reserves_nothing(get: Get, web: Web, to: str) -> None:
+    web.redirect(TDM_FILE, to)
+    found = get(web.serve("/a", b"x"), timeout_seconds=0.3, tries=1)
+    assert body(found) == b"x"
+
+
 @pytest.mark.parametrize("status", [403, 410, 429, 503])
 def test_a_tdmrep_json_that_cannot_be_had_reserves_nothing(get: Get, web: Web, status: int) -> None:
     web.serve(TDM_FILE, status=status)
@@ -266,11 +331,11 @@ def test_idle_hosts_are_evicted_though_an_older_one_is_in_use(monkeypatch: pytes
 
     async def ask() -> None:
         asked = Hosts(Limits.of(IngestConfig()))
-        busy = URL("http://busy.test/")
+        busy = parse_url("http://busy.test/")
         host = asked.of(busy)
         async with host:
             for i in range(20):
-                asked.of(URL(f"http://{i}.test/"))
+                asked.of(parse_url(f"http://{i}.test/"))
                 assert len(asked._hosts) <= 4
             assert asked.of(busy) is host
 

@@ -14,6 +14,7 @@ from pipeline.layout import Layout
 from pipeline.shards import directory
 from schemas.fetched import FETCHED
 from schemas.image import IMAGES
+from schemas.rejection import REJECTION
 from tests.pipeline.fetch.conftest import Web, web  # noqa: F401  fixture
 from tests.pipeline.fetch.counting import counting_server, write_world
 from tests.pipeline.ingest.conftest import encoded, smooth  # noqa: F401  fixtures
@@ -169,3 +170,27 @@ def test_a_changed_or_deleted_file_is_ingested_again(
     (folder / "2.png").unlink()
     assert main(command) == 0
     assert images().keys() == {"i0", "i1"}
+
+
+def test_hostile_urls_and_locations_cost_their_rows_alone(
+    tmp_path: Path, web: Web, smooth: Callable, encoded: Callable
+) -> None:
+    config = picture_list(tmp_path, web, smooth, encoded, max_rejected_share=1, tries=1, timeout_seconds=5)
+    hostile = [
+        "http://xn--a.example/x.jpg",
+        "https://[v1.a]*:1@",
+        "http://[",
+        "http://\u2100.test/",
+        "http://x:99999/",
+        "x",
+    ]
+    for i, url in enumerate(hostile):
+        web.redirect(f"/to/{i}", url.encode().decode("latin-1"))
+    urls = [*hostile, *(web.url(f"/to/{i}") for i in range(len(hostile)))]
+    with (config.parent / "web.csv").open("a") as file:
+        file.writelines(f"hostile-{i},a,{url}\n" for i, url in enumerate(urls))
+    output = tmp_path / "out"
+    assert main(["ingest", "--config", str(config), "--output", str(output), ONE]) == 0
+    rejected = directory.read_table(Layout(str(output)).rejections, REJECTION).to_pylist()
+    assert {row["image_id"] for row in rejected} == {"id-5", *(f"hostile-{i}" for i in range(len(urls)))}
+    assert directory.read_manifest(Layout(str(output)).images).rows == 6

@@ -1,7 +1,10 @@
 """Trouble with a provider: what passes is waited out, all else is told in one line, and no secret with it."""
 
 import email.utils
+import gzip
+import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -77,7 +80,7 @@ def test_whoever_is_to_wait_for_hours_is_told_so_at_once(search: Search, replay:
         ("openverse", (200, {}, {"results": "many"}), "'results' is no list of objects"),
         ("openverse", (200, {}, {"results": [1, None]}), "'results' is no list of objects"),
         ("openverse", (200, {}, b"null"), "not in its documented form"),
-        ("openverse", (200, {}, b" " * 10_000_001), "larger or slower"),
+        ("openverse", (200, {}, b" " * 10_000_001), "larger than any page of results"),
         ("wikimedia", (200, {}, {"query": {"pages": {"-1": {}}}}), "'pages' is no list of objects"),
         ("wikimedia", (200, {}, {"query": [1]}), "not in its documented form"),
         ("wikimedia", wikimedia_error("invalidparammix"), "invalidparammix"),
@@ -102,6 +105,103 @@ def test_what_does_not_pass_is_told_in_one_line(
     assert "Traceback" not in search.told.err
     assert len(replay.asked) == 1
     assert not search.output.exists()
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://xn--a.example/x.jpg",
+        "https://[v1.a]*:1@",
+        "http://[",
+        "//",
+        "http://\xff/",
+        "http://x:99999/",
+        "\x01",
+        "",
+    ],
+)
+def test_where_a_redirect_leads_is_nobodys_business(search: Search, replay: Replay, location: str) -> None:
+    replay.in_turn((302, {"Location": location}, {}))
+    assert search("openverse", 1) == 1
+    assert search.told.err.startswith(f"error: {replay.endpoint}: ")
+    assert "Traceback" not in search.told.err
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://xn--a.example/", "http://nobody.invalid/", "http://127.0.0.1:1/"]
+)
+def test_an_address_that_cannot_be_asked_is_told(
+    search: Search, replay: Replay, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ATTEMPTS", 1)
+    replay.endpoint = endpoint
+    assert search("openverse", 1) == 1
+    assert search.told.err.startswith(f"error: {endpoint}: ")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [
+        ("gzip", gzip.compress),
+        ("gzip, gzip", lambda data: gzip.compress(gzip.compress(data))),
+        ("", bytes),
+        ("utf-8", bytes),
+    ],
+)
+def test_packed_answers_are_unpacked(search: Search, replay: Replay, encoding: str, pack: Callable) -> None:
+    answer = json.dumps(openverse([openverse_image("a")])[2]).encode()
+    replay.in_turn((200, {"Content-Encoding": encoding}, pack(answer)))
+    assert search("openverse", 1) == 0
+    assert len(search.rows()) == 1
+
+
+@pytest.mark.parametrize("layers", [1, 2, 5])
+def test_a_packed_answer_without_end_is_given_up(search: Search, replay: Replay, layers: int) -> None:
+    data = bytes(50_000_000)
+    for _ in range(layers):
+        data = gzip.compress(data, 1)
+    replay.in_turn((200, {"Content-Encoding": ", ".join(["gzip"] * layers)}, data))
+    assert search("openverse", 1) == 1
+    assert "larger than any page of results" in search.told.err
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data"), [("gzip", b"junk"), (", ".join(["gzip"] * 6), b"x"), ("deflate", b"\xff" * 99)]
+)
+def test_an_answer_that_cannot_be_unpacked_is_told(
+    search: Search, replay: Replay, encoding: str, data: bytes
+) -> None:
+    replay.in_turn((200, {"Content-Encoding": encoding}, data))
+    assert search("openverse", 1) == 1
+    assert "the answer cannot be read" in search.told.err
+
+
+def test_an_answer_that_never_ends_is_given_up(
+    search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(client, "ATTEMPTS", 2)
+
+    def slow(_: dict[str, str]) -> Answer:
+        time.sleep(1)
+        return (200, {}, {})
+
+    replay.answer = slow
+    assert search("openverse", 1) == 1
+    assert "TimeoutError, after 2 attempts; run the same command later" in search.told.err
+
+
+def test_waits_have_an_end_in_a_whole_search(
+    search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One wait for each page is no more than any provider may ask for; a thousand pages would make it a day."""
+    monkeypatch.setattr(client, "MAX_WAITED", 3.0)
+    monkeypatch.setattr(client.time, "sleep", lambda _: None)
+    pages = [openverse([openverse_image(str(i))], i, 1000) for i in range(1, 100)]
+    replay.in_turn(*[answer for page in pages for answer in ((429, {"Retry-After": "1"}, {}), page)])
+    assert search("openverse", 90) == 1
+    assert "HTTP 429" in search.told.err
+    assert len(replay.asked) == 7  # the fourth wait is one too many
 
 
 def test_fields_of_other_kinds_are_empty(search: Search, replay: Replay) -> None:

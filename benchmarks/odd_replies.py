@@ -1,0 +1,133 @@
+"""Which odd replies of web servers ours and four other clients accept: a Markdown table, as in docs/odd-replies.md.
+
+    python -m benchmarks.odd_replies
+
+The replies are those of tests/pipeline/fetch/odd_replies.py, sent by a socket on loopback as they are. A client accepts
+one if it gives its body, unpacked, or as it came from the wire where the client unpacks nothing (urllib, curl). Clients that are not installed are left out.
+"""
+
+import importlib.util
+import shutil
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.config import IngestConfig
+from pipeline.fetch.fetcher import Task, fetch_all
+from pipeline.fetch.hosts import Limits
+from pipeline.fetch.journal import Journal
+from pipeline.fetch.web import Request
+from tests.pipeline.fetch.odd_replies import BODY, REPLIES, serving
+
+SECONDS = 3
+MOST = 10_000_000
+
+
+def by_urllib(url: str) -> bytes:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=SECONDS) as response:
+        return response.read(MOST)
+
+
+def by_requests(url: str) -> bytes:
+    import requests
+
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.get(url, timeout=SECONDS).content
+
+
+def by_httpx(url: str) -> bytes:
+    import httpx
+
+    with httpx.Client(timeout=SECONDS, trust_env=False) as client:
+        return client.get(url).content
+
+
+def by_aiohttp(url: str) -> bytes:
+    import asyncio
+
+    import aiohttp
+
+    async def get() -> bytes:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(SECONDS)) as session,
+            session.get(url) as response,
+        ):
+            return await response.read()
+
+    return asyncio.run(get())
+
+
+def by_curl(url: str) -> bytes:
+    command = ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", str(SECONDS), url]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def by_ours(url: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        config = IngestConfig(
+            contact="bench@example.org", allow_private_hosts=True, host_per_second=0, tries=1
+        )
+        journal = Journal(folder, "1", "")
+        outcome = fetch_all([Request(url)], Task(config, Limits.of(config)), journal)
+        journal.close()
+        (row,) = outcome.tables()[0].to_pylist()
+        if row["code"]:
+            raise ValueError(row["code"])
+        data = (Path(folder) / row["bodies"]).read_bytes()
+        return data[row["offset"] : row["offset"] + row["length"]]
+
+
+CLIENTS: dict[str, Callable[[str], bytes]] = {
+    "urllib": by_urllib,
+    "requests": by_requests,
+    "httpx": by_httpx,
+    "curl": by_curl,
+    "aiohttp": by_aiohttp,
+    "ours": by_ours,
+}
+
+
+def accepts(client: Callable[[str], bytes], url: str, sent: bytes) -> bool:
+    try:
+        found = client(url)
+    except Exception:
+        return False
+    packed = b"\r\nContent-Encoding:" in sent and BODY not in sent and client in (by_urllib, by_curl)
+    return found == BODY or (packed and sent.endswith(found) and bool(found))
+
+
+def main() -> None:
+    """Print the table."""
+    clients = {
+        name: client
+        for name, client in CLIENTS.items()
+        if (
+            shutil.which(name)
+            if name == "curl"
+            else name in ("urllib", "ours") or importlib.util.find_spec(name)
+        )
+    }
+    print(f"| reply | {' | '.join(clients)} |\n|---|{'|'.join(':-:' for _ in clients)}|")
+    counts = dict.fromkeys(clients, 0)
+    all_peers = ours_of_them = 0
+    with serving() as urls:
+        for name, url in urls.items():
+            found = {each: accepts(client, url, REPLIES[name][0]) for each, client in clients.items()}
+            for each, accepted in found.items():
+                counts[each] += accepted
+            if all(accepted for each, accepted in found.items() if each not in ("ours", "aiohttp")):
+                all_peers += 1
+                ours_of_them += found["ours"]
+            print(f"| {name} | {' | '.join('yes' if accepted else '–' for accepted in found.values())} |")
+    print(f"| **of {len(REPLIES)}** | {' | '.join(f'**{count}**' for count in counts.values())} |")
+    print(
+        f"\nAccepted by all of urllib, requests, httpx and curl: {all_peers}, of these by ours: {ours_of_them}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Open connections to checked addresses, with verified TLS for https, and reuse them for a moment."""
+
+import asyncio
+import socket
+import ssl
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+
+from aiohappyeyeballs import AddrInfoType, start_connection
+
+from pipeline.fetch import guard
+from pipeline.fetch.http1 import PIECE_BYTES, Reader, Response, read_response
+from pipeline.fetch.urls import Url
+
+NAME_SECONDS = 300  # a name is asked for again after so long
+MAX_NAMES = 4096  # remembered at once
+# An unused connection is closed: a list leads to more hosts than a process may have open files.
+IDLE_SECONDS = 2.0
+NEXT_ADDRESS_SECONDS = (
+    0.25  # RFC 8305: of several addresses, the next is tried beside one that does not answer
+)
+
+
+class UnknownHost(OSError):
+    """A name that does not resolve."""
+
+
+@dataclass
+class _Connection:
+    reader: Reader
+    writer: asyncio.StreamWriter
+    idle: asyncio.Task[None] | None = None
+    """Watches the connection while it is unused; set once it has been."""
+
+    def close(self) -> None:
+        self.writer.transport.abort()  # without a TLS shutdown, which some servers never answer
+
+
+class Connections:
+    """Sends GET requests within one event loop.
+
+    headers: of every request. seconds: limit for connecting, and for each wait for more bytes. guarded: whether only
+    public addresses are connected to. How many requests are sent at once is for the caller to limit.
+    """
+
+    def __init__(self, headers: Mapping[str, str], seconds: float, guarded: bool) -> None:
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self._seconds, self._guarded = seconds, guarded
+        self._idle: defaultdict[tuple[str, str, int], list[_Connection]] = defaultdict(list)
+        self._names: dict[tuple[str, int], tuple[asyncio.Task[list[AddrInfoType]], float]] = {}
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    async def close(self) -> None:
+        """Close unused connections."""
+        for connections in list(self._idle.values()):
+            for connection in connections:
+                assert connection.idle is not None
+                connection.idle.cancel()
+                connection.close()
+        await asyncio.sleep(0)  # lets the transports go
+
+    @asynccontextmanager
+    async def get(self, url: Url, accept: str) -> AsyncIterator[Response]:
+        """Send a request for a URL and read the header lines of the answer; the body is for the caller to read.
+
+        Raises guard.PrivateAddress, UnknownHost, ssl.SSLError, TimeoutError, other OSErrors, http1.BadResponse.
+        """
+        request = (
+            f"GET {url.target} HTTP/1.1\r\nHost: {url.authority}\r\nAccept: {accept}\r\n{self._headers}\r\n"
+        ).encode("ascii")
+        connection = await self._take(url) or await self._connect(url)
+        try:
+            try:
+                response = await self._ask(connection, request)
+            except ConnectionError:
+                if not connection.idle or connection.reader.received:
+                    raise
+                # The server has closed it meanwhile (RFC 9112, section 9.3.1), so the request was not answered twice.
+                connection.close()
+                connection = await self._connect(url)
+                response = await self._ask(connection, request)
+            yield response
+            if response.reusable():
+                self._keep(url, connection)
+                return
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+
+    async def _ask(self, connection: _Connection, request: bytes) -> Response:
+        connection.reader.received = 0
+        connection.writer.write(request)
+        return await read_response(connection.reader)
+
+    async def _take(self, url: Url) -> _Connection | None:
+        while idle := self._idle.get(_key(url)):
+            connection = idle.pop()
+            assert connection.idle is not None
+            connection.idle.cancel()
+            await asyncio.wait([connection.idle])
+            if connection.idle.cancelled():
+                return connection
+        return None
+
+    def _keep(self, url: Url, connection: _Connection) -> None:
+        connection.idle = asyncio.create_task(self._watch(url, connection))
+        self._idle[_key(url)].append(connection)
+
+    async def _watch(self, url: Url, connection: _Connection) -> None:
+        """Close an unused connection after a while, or when the server ends it or sends what nobody has asked for."""
+        with suppress(OSError):
+            await connection.reader.wait(IDLE_SECONDS)
+        connection.close()
+        idle = self._idle[_key(url)]
+        if connection in idle:
+            idle.remove(connection)
+        if not idle:
+            del self._idle[_key(url)]
+
+    async def _connect(self, url: Url) -> _Connection:
+        async with asyncio.timeout(self._seconds):
+            addresses = await self._resolve(url.host, url.port)
+            opened = await start_connection(
+                addresses,
+                happy_eyeballs_delay=NEXT_ADDRESS_SECONDS,
+                interleave=1,
+                socket_factory=guard.public_socket if self._guarded else None,
+            )
+            secure = url.scheme == "https"
+            streams = await asyncio.open_connection(
+                sock=opened,
+                ssl=self._tls if secure else None,
+                server_hostname=url.host.rstrip(".") if secure else None,
+                limit=PIECE_BYTES,
+            )
+        return _Connection(Reader(streams[0], self._seconds), streams[1])
+
+    async def _resolve(self, host: str, port: int) -> list[AddrInfoType]:
+        """Return the addresses of a host; any number of requests may wait for one look-up."""
+        now = asyncio.get_running_loop().time()
+        task, until = self._names.get((host, port), (None, 0.0))
+        if task is None or now > until or (task.done() and (task.cancelled() or task.exception())):
+            task = asyncio.create_task(self._look_up(host, port))
+            task.add_done_callback(
+                lambda ended: ended.cancelled() or ended.exception()
+            )  # mark it as retrieved
+            self._names.pop((host, port), None)
+            self._names[host, port] = task, now + NAME_SECONDS
+            if len(self._names) > MAX_NAMES:
+                del self._names[next(iter(self._names))]
+        return await asyncio.shield(task)
+
+    async def _look_up(self, host: str, port: int) -> list[AddrInfoType]:
+        """Ask the system's resolver, in a thread. Raises PrivateAddress if any of the addresses is not public."""
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise UnknownHost(f"{host}: {error}") from error
+        if self._guarded:
+            for address in found:
+                guard.refuse_private(str(address[4][0]))
+        return list(found)
+
+
+def _key(url: Url) -> tuple[str, str, int]:
+    return url.scheme, url.host, url.port

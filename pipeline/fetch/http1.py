@@ -1,0 +1,247 @@
+"""Read HTTP/1 answers as browsers and curl do: lenient in form, strict about size and about where a body ends.
+
+Source: RFC 9112, https://www.rfc-editor.org/rfc/rfc9112. Servers break its rules for header lines (blanks in or behind
+a name, lines that are no headers, bytes that are not ASCII, 9 kB of policies), and clients show their pages all the same.
+The end of a body is never guessed: a length or a chunk size that cannot be read is an error.
+docs/odd-replies.md compares this reader with four clients.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterable
+
+MAX_HEAD_BYTES = (
+    256 * 1024
+)  # all header lines of an answer, those of interim answers included; as Chrome's limit
+MAX_LINE_BYTES = 16 * 1024  # of a line between chunks
+PIECE_BYTES = 64 * 1024
+_STATUS = re.compile(rb"HTTP/(1\.[0-9])[ \t]+([1-9][0-9]{2})(?:[ \t].*)?", re.DOTALL)
+_CHUNK = re.compile(rb"[ \t]*(?:0[xX])?0*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
+_LENGTH = re.compile(r"0*([0-9]{1,18})")
+
+
+class BadResponse(ValueError):
+    """An answer whose status, headers or body cannot be determined."""
+
+
+class Ended(ConnectionError):
+    """The connection ended early."""
+
+
+class Reader:
+    """Read from a connection; no wait is longer than a number of seconds."""
+
+    def __init__(self, stream: asyncio.StreamReader, seconds: float) -> None:
+        self._stream, self._seconds = stream, seconds
+        self._buffer = bytearray()
+        self.received = 0
+
+    @property
+    def buffered(self) -> int:
+        """Number of bytes that have been read ahead."""
+        return len(self._buffer)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until something comes, or the connection ends. Raises TimeoutError, and OSError if it breaks."""
+        await self._more(seconds)
+
+    async def _more(self, seconds: float) -> bool:
+        """Read ahead; False at the end of the connection. Raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            piece = await self._stream.read(PIECE_BYTES)
+        self.received += len(piece)
+        self._buffer += piece
+        return bool(piece)
+
+    async def line(self, limit: int) -> bytes:
+        """Return the next line, without its end. Raises BadResponse if it is longer than `limit`, and Ended."""
+        seen = 0
+        while (end := self._buffer.find(b"\n", seen, limit)) < 0:
+            seen = len(self._buffer)
+            if seen >= limit:
+                raise BadResponse(f"more than {limit} bytes of headers, or in a line")
+            if not await self._more(self._seconds):
+                raise Ended("the connection ended within the headers")
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line.removesuffix(b"\r")
+
+    async def some(self, most: int) -> bytes:
+        """Return at least one and at most `most` bytes, or b"" at the end of the connection."""
+        if not self._buffer and not await self._more(self._seconds):
+            return b""
+        piece = bytes(self._buffer[:most])
+        del self._buffer[:most]
+        return piece
+
+    def starts_with(self, text: bytes) -> bool:
+        """Whether what has been read ahead begins so."""
+        return self._buffer.startswith(text)
+
+    def skip(self, count: int) -> None:
+        """Drop bytes that have been read ahead."""
+        del self._buffer[:count]
+
+
+class Headers:
+    """Header fields; names are matched without regard to case, values are Latin-1: one character is one byte."""
+
+    def __init__(self, fields: Iterable[tuple[str, str]]) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in fields:
+            self._values.setdefault(name.lower(), []).append(value)
+
+    def get(self, name: str, default: str = "") -> str:
+        """Return the first value of a field."""
+        return self._values.get(name.lower(), [default])[0]
+
+    def all(self, name: str) -> list[str]:
+        """Return all values of a field, in their order."""
+        return self._values.get(name.lower(), [])
+
+    def words(self, name: str) -> list[str]:
+        """Return the comma-separated words of a field, in lower case."""
+        words = (word.strip().lower() for value in self.all(name) for word in value.split(","))
+        return [word for word in words if word]
+
+    def __contains__(self, name: str) -> bool:
+        return name.lower() in self._values
+
+
+class Response:
+    """An answer whose body is still to be read, piece by piece."""
+
+    def __init__(self, reader: Reader, version: str, status: int, headers: Headers) -> None:
+        self._reader, self.status, self.headers = reader, status, headers
+        codings = headers.words("Transfer-Encoding")
+        self.length = None if codings else _length(headers)
+        self._chunked = "chunked" in codings
+        self.transfer_codings = [word for word in codings if word != "chunked"]
+        if status in (204, 304):
+            self.length, self._chunked = 0, False
+        self.framed = self._chunked or self.length is not None
+        """Whether the body says where it ends; otherwise it ends with the connection."""
+        self._left = self.length or 0  # of the chunk, or of the body
+        self._first_chunk = True
+        self.ended = self.length == 0
+        words = headers.words("Connection")
+        self._persistent = "close" not in words and (version == "1.1" or "keep-alive" in words)
+
+    async def piece(self) -> bytes:
+        """Return the next bytes of the body, b"" behind its end. Raises BadResponse, Ended, TimeoutError."""
+        if self.ended:
+            return b""
+        if self._chunked and not self._left and not await self._next_chunk():
+            return b""
+        piece = await self._reader.some(self._left if self.framed else PIECE_BYTES)
+        if not self.framed:
+            self.ended = not piece
+            return piece
+        if not piece:
+            raise Ended("the connection ended within the body")
+        self._left -= len(piece)
+        self.ended = not self._chunked and not self._left
+        return piece
+
+    async def _next_chunk(self) -> bool:
+        if not self._first_chunk and await self._line():
+            raise BadResponse("a chunk is longer than it says")
+        self._first_chunk = False
+        size = _CHUNK.fullmatch(line := await self._line())
+        if size is None:
+            raise BadResponse(f"{line[:40]!r} is no size of a chunk")
+        self._left = int(size[1], 16)
+        if not self._left:
+            await self._trailer()
+            self.ended = True
+        return not self.ended
+
+    async def _line(self) -> bytes:
+        return await self._reader.line(MAX_LINE_BYTES)
+
+    async def _trailer(self) -> None:
+        """Skip fields behind the last chunk; some servers hang up there, when all of the body has come."""
+        left = MAX_HEAD_BYTES
+        try:
+            while line := await self._reader.line(left):
+                left -= len(line) + 1
+        except Ended:
+            self._persistent = False
+
+    def reusable(self) -> bool:
+        """Whether the connection can serve another request: the body was read to its end, and nothing follows it."""
+        known = self.length is not None and not self._chunked
+        if known and self._left <= self._reader.buffered:  # the page that came with a 404
+            self._reader.skip(self._left)
+            self._left, self.ended = 0, True
+        return self._persistent and self.ended and self.framed and not self._reader.buffered
+
+
+async def read_response(reader: Reader) -> Response:
+    """Read the header lines of the answer to a GET; interim answers (1xx) are skipped.
+
+    Raises BadResponse, Ended, TimeoutError.
+    """
+    left = MAX_HEAD_BYTES
+    while True:
+        first = await _status_line(reader, left)
+        left -= len(first[0]) + 1
+        lines: list[bytes] = []
+        while line := await reader.line(left):
+            left -= len(line) + 1
+            lines.append(line)
+        version, status = first[1].decode(), int(first[2])
+        if status == 101:
+            raise BadResponse("HTTP 101, which was not asked for")
+        if status >= 200:
+            return Response(reader, version, status, Headers(_fields(lines)))
+
+
+async def _status_line(reader: Reader, limit: int) -> re.Match[bytes]:
+    """Read the status line; blank lines before it are skipped."""
+    line = b""
+    while not line.strip():
+        limit -= len(line) + 1
+        try:
+            line = await reader.line(limit)
+        except Ended:
+            if reader.buffered and not reader.starts_with(b"HTTP/"):
+                raise BadResponse("no status line of HTTP/1") from None
+            raise
+    found = _STATUS.fullmatch(line.strip())
+    if found is None:
+        raise BadResponse(f"{line[:40]!r} is no status line of HTTP/1")
+    return found
+
+
+def _fields(lines: list[bytes]) -> list[tuple[str, str]]:
+    """Return name and value of each header line; lines that have none are skipped.
+
+    RFC 9112, section 5.1 has proxies remove blanks between name and colon; section 5.2 has user agents join a line that
+    begins with a blank to the one before.
+    """
+    fields: list[tuple[str, str]] = []
+    for line in lines:
+        if b"\0" in line:
+            raise BadResponse("a header line holds a NUL")
+        text = line.decode("latin-1")
+        if text[0] in " \t":
+            if fields:
+                name, value = fields[-1]
+                fields[-1] = name, f"{value} {text.strip()}".strip()
+            continue
+        name, colon, value = text.partition(":")
+        if colon and name.strip():
+            fields.append((name.strip(), value.strip()))
+    return fields
+
+
+def _length(headers: Headers) -> int | None:
+    """Return the length of the body; None: it ends with the connection."""
+    values = {word.strip() for value in headers.all("Content-Length") for word in value.split(",")}
+    if not values or values == {""}:
+        return None
+    digits = _LENGTH.fullmatch(values.pop())
+    if values or digits is None:
+        raise BadResponse("the Content-Length is no number, or there are several")
+    return int(digits[1])

@@ -1,0 +1,131 @@
+"""Read the policy files of hosts, robots.txt and tdmrep.json, once each, and say what they allow."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config import IngestConfig
+from pipeline.fetch.hosts import Host, Hosts
+from pipeline.fetch.robots import Rules, reservations
+from pipeline.fetch.urls import Url, parse_url
+from pipeline.rejections import Rejected
+
+# How long robots.txt, or that it could not be had, is remembered.
+RULES_SECONDS, NO_RULES_SECONDS = 24 * 3600, 600
+TDM_FILE = "/.well-known/tdmrep.json"
+_UNAVAILABLE = ("not_found", "http_status", "too_many_redirects")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy file of a host: its text, or the rejection that stands in for it."""
+
+    file: str
+    text: bytes = b""
+    code: str = ""
+    detail: str = ""
+
+
+class Policies:
+    """The policy files of hosts.
+
+    get: requests a file and returns the beginning of its body; raises Rejected if it cannot be had.
+    """
+
+    def __init__(
+        self, config: IngestConfig, hosts: Hosts, get: Callable[[Url], Coroutine[Any, Any, bytes]]
+    ) -> None:
+        self._config, self._hosts, self._get = config, hosts, get
+
+    async def may_be_fetched(self, url: Url) -> bool:
+        """Whether robots.txt allows a URL, or is not to be obeyed. Raises Rejected if nobody can tell."""
+        if not self._config.robots_txt:
+            return True
+        return (await self._rules(url, "/robots.txt", self._read_robots)).allow(str(url))
+
+    async def may_be_mined(self, url: Url) -> bool:
+        """Whether tdmrep.json leaves a URL free, or is not to be obeyed."""
+        if not self._config.tdm_reservation:
+            return True
+        return (await self._rules(url, TDM_FILE, self._read_reservations)).allow(str(url))
+
+    async def read(self, urls: Iterable[str]) -> list[Policy]:
+        """Read the policy files of some URLs, and return what they say."""
+        found: dict[Url, asyncio.Future[Rules]] = {}
+        for url in {parse_url(url).with_target("/") for url in urls}:
+            with suppress(Rejected):  # the future keeps it
+                await self.may_be_fetched(url)
+            await self.may_be_mined(url)
+            found |= {file: task for file, (task, _) in self._hosts.of(url).rules.items()}
+        return [_policy(str(file), task) for file, task in found.items()]
+
+    def adopt(self, policies: Iterable[Policy]) -> None:
+        """Take over policy files that another task has read, instead of asking for them."""
+        until = time.monotonic() + RULES_SECONDS
+        for policy in policies:
+            file = parse_url(policy.file)
+            host = self._hosts.of(file)
+            task: asyncio.Future[Rules] = asyncio.get_running_loop().create_future()
+            if policy.code:
+                task.set_exception(Rejected(policy.code, policy.detail))
+                task.exception()  # retrieved: asyncio would warn otherwise
+            else:
+                task.set_result(rules := Rules(policy.text))
+                self._slow_down(host, rules)
+            host.rules[file] = task, until
+
+    async def _rules(
+        self, url: Url, path: str, read: Callable[[Host, Url], Coroutine[Any, Any, Rules]]
+    ) -> Rules:
+        """Return the rules of a policy file; any number of tasks may wait for one request."""
+        now, host = time.monotonic(), self._hosts.of(url)
+        file = url.with_target(path)  # RFC 9309, section 2.3: a file for each scheme, host and port
+        if file not in host.rules or now > host.rules[file][1]:
+            task: asyncio.Future[Rules] = asyncio.ensure_future(read(host, file))
+            host.rules[file] = task, now + RULES_SECONDS
+        task, until = host.rules[file]
+        try:
+            return task.result() if task.done() else await asyncio.shield(task)
+        except Rejected as rejected:
+            host.rules[file] = task, min(until, now + NO_RULES_SECONDS)
+            raise Rejected(rejected.code, rejected.detail) from rejected
+
+    async def _read_reservations(self, _: Host, url: Url) -> Rules:
+        """A tdmrep.json that cannot be had reserves nothing: it is optional, and few hosts have one."""
+        try:
+            return reservations(await self._get(url))
+        except Rejected:
+            return Rules(b"")
+
+    async def _read_robots(self, host: Host, url: Url) -> Rules:
+        """RFC 9309: no robots.txt (4xx) allows everything, one that cannot be had (429, 5xx) nothing.
+
+        Where nobody answers at all, the pictures of the host would fail in the same way: so they do, unasked.
+        """
+        try:
+            rules = Rules(await self._get(url))
+        except Rejected as rejected:
+            if rejected.code in _UNAVAILABLE:
+                return Rules(b"")
+            hidden = rejected.code in ("server_error", "rate_limited", "too_large", "bad_response")
+            raise Rejected("robots_disallowed" if hidden else rejected.code, rejected.detail) from rejected
+        self._slow_down(host, rules)
+        return rules
+
+    def _slow_down(self, host: Host, rules: Rules) -> None:
+        host.slow_down(min(rules.delay, self._config.max_wait_seconds))
+
+
+def crawl_delay(policies: Iterable[Policy]) -> float:
+    """Return the longest Crawl-delay of some policy files, in seconds."""
+    return max((Rules(policy.text).delay for policy in policies if not policy.code), default=0.0)
+
+
+def _policy(file: str, task: "asyncio.Future[Rules]") -> Policy:
+    error = task.exception()
+    if isinstance(error, Rejected):
+        return Policy(file, code=error.code, detail=error.detail)
+    return Policy(file, text=task.result().text)

@@ -1,0 +1,17 @@
+"""Some ninety odd replies: what the clients of others accept is accepted, and the rest has its code."""
+
+from tests.pipeline.fetch.conftest import Fetched, Get
+from tests.pipeline.fetch.odd_replies import BODY, REPLIES, serving
+
+
+def test_odd_replies_give_the_body_or_their_code(get: Get) -> None:
+    with serving() as urls:
+        found = get.all(list(urls.values()), tries=1)
+    for name, result in zip(urls, found, strict=True):
+        code = REPLIES[name][1]
+        if code is None:
+            assert isinstance(result, Fetched), (name, result)
+            assert result.data == BODY, name
+        else:
+            assert not isinstance(result, Fetched), name
+            assert result.code == code, (name, result)

@@ -1,0 +1,141 @@
+"""Whatever a provider says, a search ends, and what it holds is bounded."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.retrieve import search as search_module
+from pipeline.retrieve.providers import PROVIDERS, BadAnswerError, Provider
+from pipeline.retrieve.search import MAX_STALE_PAGES
+from tests.hostile.test_web import hostile_urls
+from tests.pipeline.fetch.test_urls import HOSTILE
+from tests.pipeline.retrieve.answers import (
+    openverse,
+    openverse_image,
+    wikimedia,
+    wikimedia_page,
+)
+from tests.pipeline.retrieve.conftest import KEYS, Replay, Search
+
+
+def test_a_provider_that_repeats_a_page_is_left(search: Search, replay: Replay) -> None:
+    images = [openverse_image(str(i)) for i in range(20)]
+    replay.answer = lambda asked: openverse(images, int(asked["page"]), 10**9)
+    assert search("openverse", 50) == 0
+    assert (len(search.rows()), len(replay.asked)) == (20, 1 + MAX_STALE_PAGES)
+    assert search.counts()["short"] == ["crane"]
+
+
+def test_a_provider_that_alternates_between_pages_is_left(search: Search, replay: Replay) -> None:
+    def answer(asked: Mapping[str, str]) -> Any:
+        return openverse([openverse_image(str(int(asked["page"]) % 3))], int(asked["page"]), 10**9)
+
+    replay.answer = answer
+    assert search("openverse", 50) == 0
+    assert (len(search.rows()), len(replay.asked)) == (3, 3 + MAX_STALE_PAGES)
+
+
+def test_a_provider_that_has_nothing_we_can_use_is_left(search: Search, replay: Replay) -> None:
+    def answer(asked: Mapping[str, str]) -> Any:
+        page = int(asked["page"])
+        return openverse([openverse_image(str(page), filetype="svg")], page, 10**9)
+
+    replay.answer = answer
+    assert search("openverse", 50) == 0
+    assert (search.rows(), len(replay.asked)) == ([], MAX_STALE_PAGES)
+
+
+def test_a_provider_that_wants_to_be_asked_the_same_again_is_not(search: Search, replay: Replay) -> None:
+    numbers = iter(range(10**9))
+    replay.answer = lambda _: wikimedia(
+        [wikimedia_page(str(next(numbers)), 1)], {"gsroffset": 50, "continue": "x"}
+    )
+    assert search("wikimedia", 50) == 0
+    assert len(replay.asked) == 2
+
+
+def test_results_that_another_query_has_found_are_no_repetition(search: Search, replay: Replay) -> None:
+    """The second query begins with seven pages of what the first one found, and has more behind them."""
+
+    def answer(asked: Mapping[str, str]) -> Any:
+        page = int(asked["page"])
+        if asked["q"] == "crane" and page > 7:
+            return openverse([], page, 7)
+        return openverse([openverse_image(str(page))], page, 7 if asked["q"] == "crane" else 20)
+
+    replay.answer = answer
+    assert search("openverse", 20, "--query", "{class}", "--query", "a {class}") == 0
+    assert len(search.rows()) == 20
+
+
+def test_pages_have_an_end(search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "MAX_PAGES", 12)
+    replay.answer = lambda asked: openverse([openverse_image(asked["page"])], int(asked["page"]), 10**9)
+    assert search("openverse", 50) == 0
+    assert len(search.rows()) == 12
+
+
+def test_a_stopped_search_ends_where_an_undisturbed_one_does(search: Search, replay: Replay) -> None:
+    images = [openverse_image(str(i)) for i in range(20)]
+    for stop in range(1, 1 + MAX_STALE_PAGES):
+        replay.asked.clear()
+        replay.answer = lambda asked, stop=stop: (
+            openverse(images, int(asked["page"]), 10**9) if len(replay.asked) <= stop else (418, {}, {})
+        )
+        assert search("openverse", 50) == 1
+        replay.answer = lambda asked: openverse(images, int(asked["page"]), 10**9)
+        assert search("openverse", 50) == 0
+        assert len(replay.asked) - 1 == 1 + MAX_STALE_PAGES
+        search.output.unlink()
+
+
+def test_what_is_to_be_asked_next_has_a_length(search: Search, replay: Replay) -> None:
+    replay.in_turn(wikimedia([wikimedia_page("a", 1)], {"continue": "x" * 5000}))
+    assert search("wikimedia", 5) == 1
+    assert "'continue' has more than 4000 characters" in search.told.err
+
+
+def test_addresses_have_a_length(search: Search, replay: Replay) -> None:
+    long = "https://photos.test/" + "a" * 5000
+    replay.in_turn(openverse([openverse_image("a", license_url=long, foreign_landing_url=long)]))
+    assert search("openverse", 1) == 0
+    assert [search.rows()[0][name] for name in ("license_url", "landing_url")] == ["", ""]
+
+
+def test_hostile_urls_of_a_provider_cost_their_rows_alone(search: Search, replay: Replay) -> None:
+    urls = [*HOSTILE, *hostile_urls()]
+    images = [openverse_image("x", url=url) for url in urls] + [openverse_image("good")]
+    replay.in_turn(openverse(images))
+    assert search("openverse", 2000) == 0
+    rows = search.rows()
+    assert rows[-1]["url"] == "https://photos.test/good.jpg"
+    assert len(rows) + search.counts()["skipped"] + search.counts()["repeated"] == len(images)
+
+
+NAMES = st.sampled_from(
+    ["results", "url", "page_count", "filetype", "license", "query", "pages", "imageinfo", "index", "extmetadata", "continue",
+     "error", "code", "value", "items", "link", "image", "queries", "nextPage", "startIndex", "mime", "Artist", "detail"]
+)  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats() | st.text(max_size=5) | st.just("http://x.test/a"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=25,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(answer=JSON)
+def test_any_answer_is_a_page_or_a_bad_answer(name: str, answer: Any) -> None:
+    provider: Provider = PROVIDERS[name](KEYS)
+    if provider.error(answer) is not None:
+        return
+    try:
+        page = provider.read(answer, provider.first("crane"))
+    except BadAnswerError:
+        return
+    assert all(hit is None or hit.url for hit in page.hits)
+    assert page.next is None or all(isinstance(value, str) for value in page.next.values())

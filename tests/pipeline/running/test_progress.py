@@ -1,0 +1,32 @@
+"""What a person sees of a job that takes long."""
+
+import re
+import time
+
+import pytest
+
+from pipeline.running import progress
+
+
+def test_the_line_says_how_far_and_what_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
+    with progress.shown("fetch", "URLs", 10):
+        time.sleep(0.1)  # nothing is done and nothing waited for: no line
+        progress.wait_for(["slow.test (60 of 600 s)"])
+        time.sleep(0.1)
+        progress.advance(4)
+        time.sleep(0.1)
+        progress.wait_for([])
+        time.sleep(0.1)
+    lines = list(
+        dict.fromkeys(
+            re.sub(r"[\d,]+/s, [\d,]+ s", "RATE", line) for line in capsys.readouterr().err.splitlines()
+        )
+    )
+    assert lines == [
+        "fetch   0 of 10 URLs, waiting for slow.test (60 of 600 s)",
+        "fetch   4 of 10 URLs, RATE to go, waiting for slow.test (60 of 600 s)",
+        "fetch   4 of 10 URLs, RATE to go",
+    ]
