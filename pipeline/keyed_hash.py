@@ -52,9 +52,13 @@ def by_bucket(
     """
     if places is None:
         places = place(rows["image_id"].to_pylist())
-    buckets_of_rows = bucket(places, buckets)
-    order = np.argsort(buckets_of_rows, kind="stable")
-    found, starts = np.unique(buckets_of_rows[order], return_index=True)
+    yield from by_key(rows, bucket(places, buckets))
+
+
+def by_key(rows: pa.Table, keys: np.ndarray) -> Iterator[tuple[int, pa.Table]]:
+    """Cut rows by a key each, int64 (rows,); yield (key, its rows), keys ascending; the order within a key stays."""
+    order = np.argsort(keys, kind="stable")
+    found, starts = np.unique(keys[order], return_index=True)
     rows = rows.combine_chunks()  # taking from many chunks is slow
-    for index, part in zip(found, np.split(order, starts[1:]), strict=False):
-        yield int(index), rows.take(pa.array(part))
+    for key, part in zip(found, np.split(order, starts[1:]), strict=False):
+        yield int(key), rows.take(pa.array(part))

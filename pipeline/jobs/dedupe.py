@@ -1,12 +1,10 @@
 """The dedupe job: fingerprints of all images → the duplicates among them, and the leaks to the test set."""
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from pipeline.config import BuildConfig, DedupeConfig
@@ -14,7 +12,7 @@ from pipeline.dedupe.coverings import bit_masks
 from pipeline.dedupe.groups import find_duplicates
 from pipeline.dedupe.neighbours import Near
 from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory, hash_columns, hashes_of
-from pipeline.jobs.tables import Commit, CommitTables, Written
+from pipeline.jobs.tables import Commit, CommitTables, Written, pack, unpack
 from pipeline.layout import Layout
 from pipeline.running.run import Work, run_job
 from pipeline.running.stage import Stage, StageResult, manifest_digest
@@ -63,34 +61,42 @@ class FindDuplicates(beam.PTransform):
             )
         else:
             search = SearchInMemory(self.images, self.config.radius, self.config.turns)
-        found = (
+        near = (
             pipeline
             | "Search" >> search
             | "GatherNear" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "Group" >> beam.Map(write_duplicates, self.images, self.rows, self.config, self.place)
+            | "JoinNear" >> beam.Map(Near.join)
         )
-        checked = (
+        involved = (
             pipeline
             | "ImageShards" >> beam.Create(directory.read_manifest(self.images).shards)
             | "SpreadShards" >> beam.Reshuffle()
-            | "CheckDigest" >> beam.Map(check_shard, self.images)
+            | "ReadInvolved"
+            >> beam.Map(read_involved, self.images, self.config.turns, beam.pvalue.AsSingleton(near))
+            | "GatherInvolved" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
         )
-        commit = Commit({DUPLICATE.name: (self.place, DUPLICATE.name)}, self.about)
-        return (found, checked) | "Written" >> beam.Flatten() | CommitTables(commit)
+        written = involved | "Group" >> beam.Map(
+            write_duplicates, self.rows, self.config, self.place, beam.pvalue.AsSingleton(near)
+        )
+        return written | CommitTables(Commit({DUPLICATE.name: (self.place, DUPLICATE.name)}, self.about))
 
 
-def check_shard(shard: Shard, folder: str) -> tuple[str, Written]:
-    """Check the digest of one shard of the images, of which the search reads a few columns only."""
-    directory.check_digest(folder, shard)
-    return DUPLICATE.name, Written()
+def read_involved(shard: Shard, folder: str, turns: bool, near: Near) -> tuple[str, bytes]:
+    """Check the digest of a shard of images and read those whose hash is in `near`: all others have no duplicate."""
+    columns = [*INVOLVED, *hash_columns(turns)]
+    images = directory.read_shard(folder, shard, columns, check_digests=True)
+    wanted = np.unique(np.concatenate([near.u, near.v]))
+    return shard.file, pack(images.filter(pa.array(np.isin(hashes_of(images), wanted).any(axis=1))))
 
 
 def write_duplicates(
-    parts: Iterable[Near], images: str, rows: int, config: DedupeConfig, place: str
+    involved: list[tuple[str, bytes]], rows: int, config: DedupeConfig, place: str, near: Near
 ) -> tuple[str, Written]:
     """Group what is near and write the table; the counts are the proof of what was compared."""
-    near = Near.join(list(parts))
-    table, pairs = find_duplicates(read_involved(images, near, config.turns), near, config)
+    columns = [*INVOLVED, *hash_columns(config.turns)]
+    empty = IMAGES.schema.empty_table().select(columns)
+    images = pa.concat_tables([empty, *(unpack(part) for _, part in sorted(involved))]).to_pandas()
+    table, pairs = find_duplicates(images, near, config)
     counts = Counter(
         image_pairs=rows * (rows - 1) // 2,
         comparisons=near.comparisons,
@@ -101,13 +107,3 @@ def write_duplicates(
         counts[f"{reason}_{source}"] += 1
     shard = write_shard(place, directory.shard_stem("part", 0, 1), DUPLICATE.schema, [table])
     return DUPLICATE.name, Written(shard, counts)
-
-
-def read_involved(images: str, near: Near, turns: bool) -> pd.DataFrame:
-    """The images whose hash is in `near`, a shard at a time: all others have no duplicate, and are many."""
-    wanted = np.unique(np.concatenate([near.u, near.v]))
-    columns = [*INVOLVED, *hash_columns(turns)]
-    found = [IMAGES.schema.empty_table().select(columns)]
-    for shard in directory.read_shards(images, columns):
-        found.append(shard.filter(pa.array(np.isin(hashes_of(shard), wanted).any(axis=1))))
-    return pa.concat_tables(found).to_pandas()

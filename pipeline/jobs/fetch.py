@@ -26,7 +26,7 @@ from pipeline.fetch.task import FIRST, LAST, OTHER, WANTED, Position, Terms, run
 from pipeline.ingest.lists import count_rows, has_urls, list_paths, named_lists
 from pipeline.ingest.rows import check_rows
 from pipeline.jobs.tables import Commit, CommitTables, Written, pack, unpack
-from pipeline.keyed_hash import bucket_count, by_bucket, keyed_hash
+from pipeline.keyed_hash import bucket_count, by_bucket, by_key, keyed_hash
 from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
 from pipeline.running.metrics import count, timed
@@ -197,8 +197,8 @@ def _by_group(rows: pa.Table, kind: str, groups: int) -> Iterator[tuple[Key, tup
     if not rows.num_rows:
         return
     numbers = np.array(groups_of([key_of(url) for url in rows["url"].to_pylist()], groups))
-    for group in np.unique(numbers).tolist():
-        yield (group, "", 0, 1), (kind, pack(rows.filter(pa.array(numbers == group))))
+    for group, part in by_key(rows, numbers):
+        yield (group, "", 0, 1), (kind, pack(part))
 
 
 class RunTask(beam.DoFn):

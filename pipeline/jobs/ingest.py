@@ -55,6 +55,9 @@ from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL, RETRIEVAL_LIST
 
 SECONDS_PER_ROW = 2e-3  # of a core, for a small picture
+PAIR = ["image_id", "class_name"]
+ROWS_TOGETHER = 1 << 18  # of a list, that are cut at once
+GROUPS = 256
 URL_BUCKET, ROWS, REJECTIONS = "urls", "rows", "rejections"
 TABLES = {"images": IMAGES, "retrievals": RETRIEVAL, "rejections": REJECTION}
 _OUTCOME_SOURCE = {"body_sha256": "sha256"}  # the other columns have the names that they have in `fetched`
@@ -74,6 +77,11 @@ class Setup:
     fetched: str | None
     url_buckets: int
     decoders: int
+
+    @property
+    def groups(self) -> int:
+        """Number of groups of neighboring buckets; a group is one task, so that shuffles have few keys."""
+        return min(self.buckets, GROUPS)
 
 
 def stage_of(config: BuildConfig, output: str) -> Stage:
@@ -219,33 +227,48 @@ class IngestLists(beam.PTransform):
 
 
 def check_list(source_name_path: tuple[str, str, str], setup: Setup) -> Iterator[Any]:
-    """Read one list and yield (bucket, (kind, packed rows)), kind being "rows" or "rejections".
+    """Read one list and yield (group of buckets, (kind, packed rows)), kind being "rows" or "rejections".
 
-    Rows with a URL go to the output "urls" instead, as (bucket of the URL, packed rows).
+    Rows with a URL go to the output "urls" instead, as (bucket of the URL, packed rows). Many rows are cut at once,
+    because each packed piece costs about a kilobyte beside its rows.
     """
     source, name, path = source_name_path
+    held: list[tuple[pa.Table, pa.Table]] = []
     for records in read_records(path, RETRIEVAL_LIST, name):
         good, bad = check_rows(records.rows, setup.config.classes, source)
-        by_url = pc.is_null(good["path"])
-        for index, rows in by_bucket(good.filter(pc.invert(by_url)), setup.buckets):
-            yield index, (ROWS, pack(rows))
-        urls = good.filter(by_url)
-        if urls.num_rows and not setup.fetched:
-            raise DataError(f"{path}: holds URLs that were not fetched; run the fetch stage, then this one")
-        for index, rows in by_bucket(urls, setup.url_buckets, keyed_hash(urls["url"].to_pylist(), 0, "url")):
-            yield beam.pvalue.TaggedOutput(URL_BUCKET, (index, pack(rows)))
-        rejected = pa.concat_tables([bad, malformed_rows(records.malformed)])
-        if rejected.num_rows:
-            # Rows without a usable id have no bucket of their own: they are spread by their location in the list.
-            spread = keyed_hash(rejected["row"].to_pylist(), 0, "row")
-            for index, rows in by_bucket(rejected, setup.buckets, spread):
-                yield index, (REJECTIONS, pack(rows))
+        held.append((good, pa.concat_tables([bad, malformed_rows(records.malformed)])))
+        if sum(table.num_rows for tables in held for table in tables) >= ROWS_TOGETHER:
+            yield from cut_rows(held, path, setup)
+            held = []
+    if held:
+        yield from cut_rows(held, path, setup)
+
+
+def cut_rows(held: list[tuple[pa.Table, pa.Table]], path: str, setup: Setup) -> Iterator[Any]:
+    """Yield what `check_list` does for some tables of (good rows, rejections)."""
+    good, rejected = (pa.concat_tables(tables) for tables in zip(*held, strict=True))
+    by_url = pc.is_null(good["path"])
+    for index, rows in by_bucket(good.filter(pc.invert(by_url)), setup.groups):
+        yield index, (ROWS, pack(rows))
+    urls = good.filter(by_url)
+    if urls.num_rows and not setup.fetched:
+        raise DataError(f"{path}: holds URLs that were not fetched; run the fetch stage, then this one")
+    for index, rows in by_bucket(urls, setup.url_buckets, keyed_hash(urls["url"].to_pylist(), 0, "url")):
+        yield beam.pvalue.TaggedOutput(URL_BUCKET, (index, pack(rows)))
+    for index, rows in by_bucket(rejected, setup.groups, keys_of_rejections(rejected)):
+        yield index, (REJECTIONS, pack(rows))
+
+
+def keys_of_rejections(rejected: pa.Table) -> np.ndarray:
+    """Return the shard keys of rejections, those of their images; of those without an image_id by their location."""
+    ids, rows = rejected["image_id"].to_pylist(), rejected["row"].to_pylist()
+    return place(row if image_id is None else image_id for image_id, row in zip(ids, rows, strict=True))
 
 
 def attach_outcome(
     element: tuple[int, dict[str, Iterable[Any]]], setup: Setup
 ) -> Iterator[tuple[int, tuple[str, bytes]]]:
-    """Read one bucket of `fetched` and add to each row what became of its URL; yield rows by bucket of the image."""
+    """Read one bucket of `fetched` and add to each row what became of its URL; yield rows by group of buckets."""
     assert setup.fetched
     _, gathered = element
     parts = list(gathered["rows"])
@@ -264,12 +287,12 @@ def attach_outcome(
         )
     for field, column in zip(OUTCOME, columns[1:], strict=True):
         rows = rows.append_column(field, fetched[column].take(at).cast(field.type))
-    for bucket_index, part in by_bucket(rows, setup.buckets):
-        yield bucket_index, (ROWS, pack(part))
+    for group, part in by_bucket(rows, setup.groups):
+        yield group, (ROWS, pack(part))
 
 
 class IngestBucket(beam.DoFn):
-    """Turn all rows of one bucket into shards; output (name of the table, Written) for each of the three tables."""
+    """Turn all rows of a group of buckets into shards; output (name of the table, Written), three for each bucket."""
 
     def __init__(self, given: Setup) -> None:
         self.given = given
@@ -284,16 +307,29 @@ class IngestBucket(beam.DoFn):
 
     @timed
     def process(self, element: tuple[int, Iterable[tuple[str, bytes]]]) -> Iterator[Any]:
-        """Resolve, make, write."""
-        index, parts = element
-        given, stem = self.given, directory.shard_stem("part", index, self.given.buckets)
-        folders = given.layout.ingest_tables
+        """Cut the rows into buckets, and make one after the other."""
+        group, parts = element
+        buckets, groups = self.given.buckets, self.given.groups
         gathered: dict[str, list[pa.Table]] = {ROWS: [], REJECTIONS: []}
         for kind, data in parts:
             gathered[kind].append(unpack(data))
         rows = pa.concat_tables([RETRIEVAL.schema.empty_table(), *gathered[ROWS]], promote_options="default")
-        rejections = [REJECTION.schema.empty_table(), *gathered[REJECTIONS]]
-        rows_in = rows.num_rows + sum(table.num_rows for table in rejections)
+        rejected = pa.concat_tables([REJECTION.schema.empty_table(), *gathered[REJECTIONS]])
+        if buckets == groups:
+            yield from self.make_bucket(group, rows, rejected)
+            return
+        rows_of = dict(by_bucket(rows, buckets))
+        rejected_of = dict(by_bucket(rejected, buckets, keys_of_rejections(rejected)))
+        for index in sorted({*rows_of, *rejected_of}):
+            of_bucket = rows_of.pop(index, rows.slice(0, 0)), rejected_of.pop(index, rejected.slice(0, 0))
+            yield from self.make_bucket(index, *of_bucket)
+
+    def make_bucket(self, index: int, rows: pa.Table, rejected: pa.Table) -> Iterator[Any]:
+        """Resolve the rows of one bucket, make its images, and write its shards."""
+        given, stem = self.given, directory.shard_stem("part", index, self.given.buckets)
+        folders = given.layout.ingest_tables
+        rejections = [rejected]
+        rows_in = rows.num_rows + rejected.num_rows
 
         rows, unresolved = resolve_rows(rows)
         rejections.append(unresolved)
@@ -312,7 +348,12 @@ class IngestBucket(beam.DoFn):
 
         rejected = pa.concat_tables(rejections).sort_by([("row", "ascending"), ("code", "ascending")])
         shard = write_shard(folders["rejections"], stem, REJECTION.schema, [rejected])
-        yield "rejections", Written(shard, Counter(rejected["code"].to_pylist()))
+        # Without times: the label stage depends on which images and classes were rejected, and on nothing else.
+        pairs = sorted(
+            {(r["image_id"] or "", r["class_name"] or "") for r in rejected.select(PAIR).to_pylist()}
+        )
+        content = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+        yield "rejections", Written(shard, Counter(rejected["code"].to_pylist()), content)
 
 
 def _part(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.Table, pa.Table]:

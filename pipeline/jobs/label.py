@@ -1,6 +1,5 @@
 """The label job: votes → verdicts, workers, agreement, rejections. Votes travel as Arrow batches, not one by one."""
 
-import hashlib
 from collections.abc import Callable
 from functools import partial
 
@@ -13,7 +12,7 @@ from pipeline.ingest.rows import SMALLEST_BUCKETS
 from pipeline.jobs.judge import JudgeAll, JudgeBucket, without_times, write_agreement, write_workers
 from pipeline.jobs.passes import TABLES, Passes
 from pipeline.jobs.precision import MeasurePrecision
-from pipeline.jobs.settle import LabelSetup, SettleVotes, read_rejected, shards_by_bucket
+from pipeline.jobs.settle import LabelSetup, SettleVotes, shards_by_bucket
 from pipeline.jobs.tables import AddCounts, Commit, CommitTables
 from pipeline.keyed_hash import bucket_count
 from pipeline.labels.gold import read_gold
@@ -58,7 +57,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         "label",
         {
             "retrievals": manifest_digest(retrievals),
-            "without_image": _digest(read_rejected(layout.rejections)),
+            "without_image": directory.read_manifest(layout.rejections).about.get("content", ""),
             **{name: files.sha256(path) for name, path in paths.items()},
             **({"gold": files.sha256(gold)} if gold else {}),
         },
@@ -96,10 +95,6 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     if up_to_date:
         check(config, folders["rejections"], manifests)
     return StageResult(manifests, up_to_date)
-
-
-def _digest(rows: pa.Table) -> str:
-    return hashlib.sha256(repr(rows.to_pydict()).encode()).hexdigest()
 
 
 class LabelVotes(beam.PTransform):

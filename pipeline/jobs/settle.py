@@ -26,6 +26,7 @@ from pipeline.shards.parquet import write_shard
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL
 
+_PAIR = pa.schema([REJECTION.schema.field(name) for name in ("image_id", "class_name")])
 ROWS_TOGETHER = 1 << 20  # votes of a file that are cut into buckets at once
 
 
@@ -71,18 +72,21 @@ class SettleVotes(beam.PTransform):
             | "SpreadFiles" >> beam.Reshuffle()
             | "CheckVotes" >> check
         )
+        rejected = shards_by_bucket(pipeline, setup.ingest_rejections, setup.buckets, "RejectedShards")
         return (
-            {"votes": votes, "shards": self.questions}
+            {"votes": votes, "shards": self.questions, "rejected": rejected}
             | "GatherBucket" >> beam.CoGroupByKey()
             | "SettleBucket"
             >> beam.ParDo(SettleBucket(setup)).with_outputs("written", "sums", "patterns", main="kept")
         )
 
 
-def shards_by_bucket(pipeline: beam.Pipeline, retrievals: str, buckets: int) -> beam.PCollection:
-    """Return PCollection[(bucket, its shards of the retrieval table)]."""
-    shards = directory.by_bucket(directory.read_manifest(retrievals).shards, buckets)
-    return pipeline | "QuestionShards" >> beam.Create(list(shards.items()))
+def shards_by_bucket(
+    pipeline: beam.Pipeline, folder: str, buckets: int, name: str = "QuestionShards"
+) -> beam.PCollection:
+    """Return PCollection[(bucket, its shards of the table in `folder`)]; `name` is that of the step."""
+    shards = directory.by_bucket(directory.read_manifest(folder).shards, buckets)
+    return pipeline | name >> beam.Create(list(shards.items()))
 
 
 class SettleBucket(beam.DoFn):
@@ -90,10 +94,6 @@ class SettleBucket(beam.DoFn):
 
     def __init__(self, given: LabelSetup) -> None:
         self.given = given
-
-    def setup(self) -> None:
-        """Read once what all buckets look up."""
-        self.without_image = read_rejected(self.given.ingest_rejections)
 
     @timed
     def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
@@ -108,9 +108,13 @@ class SettleBucket(beam.DoFn):
         shards = chain.from_iterable(found["shards"])
         asked = directory.read_bucket(given.retrievals, shards, schema, check_digests=True)
         questions = asked.filter(pa.compute.equal(asked["source"], "web"))
+        gone = directory.read_bucket(
+            given.ingest_rejections, chain.from_iterable(found["rejected"]), _PAIR, check_digests=True
+        )
+        without_image = gone.drop_null().group_by(_PAIR.names).aggregate([])
         if given.config.choices:
             votes = expand_choices(votes, questions)
-        kept, settled = settle_votes(votes, questions, given.config.duplicates, self.without_image)
+        kept, settled = settle_votes(votes, questions, given.config.duplicates, without_image)
         rejected = pa.concat_tables([REJECTION.schema.empty_table(), *gathered["rejections"], settled])
         rejected = rejected.sort_by([("row", "ascending"), ("code", "ascending")])
 
@@ -124,13 +128,6 @@ class SettleBucket(beam.DoFn):
         yield beam.pvalue.TaggedOutput("written", ("verdicts", Written(None, votes_in)))
         advance(1)
         yield index, kept
-
-
-def read_rejected(folder: str) -> pa.Table:
-    """The image_id and class_name of the list rows that ingest has rejected, sorted; both are given."""
-    columns = ["image_id", "class_name"]
-    rows = directory.read_table(folder, REJECTION, columns).drop_null().group_by(columns).aggregate([])
-    return rows.sort_by([(name, "ascending") for name in columns])
 
 
 def check_file(
