@@ -19,6 +19,7 @@ from pipeline.ingest.rows import IMAGES_PER_SHARD, SMALLEST_BUCKETS
 from pipeline.keyed_hash import bucket, bucket_count, place
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
+from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL
 from schemas.vote import VOTE
 
@@ -35,6 +36,9 @@ def write_input(folder: Path, votes: int) -> None:
     """What the label stage finds on disk: the table of images that ingest leaves, vote files, a configuration."""
     questions = votes // 4
     write_retrievals(str(folder / "out" / "ingest" / "retrievals"), questions)
+    commit.commit(
+        str(folder / "out" / "ingest" / "rejections"), REJECTION.name, [], {"buckets": SMALLEST_BUCKETS}
+    )
     config = {
         "source": str(folder),
         "classes": CLASSES.tolist(),

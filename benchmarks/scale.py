@@ -1,0 +1,276 @@
+"""What a stage costs a row, and how that grows: metadata of 10⁴ to 10⁷ rows, without pictures to decode.
+
+    python -m benchmarks.scale --sizes 10000 100000 1000000          some 10 minutes
+    python -m benchmarks.scale --sizes 1000000 10000000              some hours; 60 GB of disk
+
+Each stage runs as a command of its own on tables that are made up: ingest reads a list whose files are missing, so every
+row goes all the way and ends as a rejection; label has four votes a question; dedupe has random fingerprints; split has
+pictures of one byte. For each size it prints CPU seconds a million rows, bytes shuffled a row, and the peak memory of the
+process that submits (on one machine it also runs the tasks). The exponent is that of the CPU time between the first and
+the last size, less what the stage costs with 4,000 rows: 1 is linear.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import yaml
+
+from benchmarks.label_stage import image_ids, write_input
+from benchmarks.rows import processor
+from pipeline.keyed_hash import bucket, bucket_count, place
+from pipeline.layout import Layout
+from pipeline.shards import commit, directory
+from pipeline.shards.parquet import write_shard
+from schemas.duplicate import DUPLICATE
+from schemas.image import IMAGES
+from schemas.retrieval import RETRIEVAL
+from schemas.table import Table
+from schemas.verdict import VERDICT
+
+CLASSES = [f"class-{i:02d}" for i in range(100)]
+INGEST = {"size": 84, "format": "jpeg", "quality": 72, "resize": "exact", "resample": "area"}
+NOTHING = 4_000  # rows, whose cost is that of starting a job
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU seconds of a command with its children, peak MB of its largest process, and bytes that it shuffled."""
+
+    cpu: float
+    peak: float
+    shuffled: int
+
+
+def measure(stage: str, folder: Path) -> Cost:
+    """Run a stage and return what it cost."""
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        stage,
+        "--config",
+        f"{folder}/build.yaml",
+        "--output",
+        f"{folder}/out",
+    ]
+    code = (
+        "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL);"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN);"
+        "print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3); sys.exit(done.returncode)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], check=True, stdout=subprocess.PIPE, text=True
+    )
+    cpu, peak = map(float, done.stdout.split())
+    metrics = json.loads(Path(Layout(str(folder / "out")).metrics(stage)).read_text())
+    return Cost(cpu, peak, metrics["counters"].get("shuffled_bytes", 0))
+
+
+def missing_files(folder: Path, rows: int) -> None:
+    """A list of files that are not there."""
+    with open(folder / "web.csv", "w") as file:
+        file.write("image_id,class_name,path,method,rank\n")
+        for number in range(rows):
+            name = CLASSES[number % 100]
+            file.write(f"image-{number:09d},{name},{name}/{number:09d}.jpg,text,{number // 100}\n")
+    write_config(folder, ingest={"max_rejected_share": 1.0})
+
+
+def votes(folder: Path, rows: int) -> None:
+    """Questions with four votes each."""
+    write_input(folder, 4 * rows)
+
+
+def fingerprints(folder: Path, rows: int) -> None:
+    """Images without near-duplicates."""
+    write_tables(folder, rows, {"images"})
+    write_config(folder)
+
+
+def sets(folder: Path, rows: int) -> None:
+    """Half the images clean, nearly half wrong web images, and a test set; red and blue at ten levels."""
+    write_tables(folder, rows, {"images", "retrievals", "verdicts", "duplicates"})
+    write_config(folder, noise={"colours": ["red", "blue"]})
+
+
+def write_config(folder: Path, **values: object) -> None:
+    """Write the configuration of a build of tables that are there already."""
+    lists = ["web.csv"] if (folder / "web.csv").exists() else ["-"]
+    config = {
+        "source": str(folder),
+        "classes": CLASSES,
+        "clean": [],
+        "test": [],
+        "web": lists,
+        "votes": [],
+        **values,
+    }
+    (folder / "build.yaml").write_text(yaml.safe_dump(config))
+
+
+def write_tables(folder: Path, rows: int, names: set[str]) -> None:
+    """Write what earlier stages would have written, bucket by bucket."""
+    layout = Layout(str(folder / "out"))
+    keys = np.concatenate(
+        [place(image_ids(np.arange(i, min(rows, i + 250_000))).to_pylist()) for i in range(0, rows, 250_000)]
+    )
+    order = np.argsort(keys)
+    buckets = bucket_count(rows, 2048, 8)
+    edges = np.searchsorted(bucket(keys[order], buckets), np.arange(buckets + 1))
+    tables: dict[str, tuple[str, Table, Callable[[np.ndarray], pa.Table]]] = {
+        "images": (layout.images, IMAGES, image_rows),
+        "retrievals": (layout.retrievals, RETRIEVAL, retrieval_rows),
+        "verdicts": (layout.verdicts, VERDICT, verdict_rows),
+    }
+    for name, (path, table, make) in tables.items():
+        if name not in names:
+            continue
+        shards = []
+        for index in range(buckets):
+            stem = directory.shard_stem("part", index, buckets)
+            shards.append(
+                write_shard(path, stem, table.schema, [make(order[edges[index] : edges[index + 1]])])
+            )
+        about = {"buckets": buckets, "counts": {}, "config": {"ingest": INGEST}}
+        commit.commit(path, table.name, [shard for shard in shards if shard], about)
+    if "duplicates" in names:
+        about = {"counts": {}, "config": {"dedupe": {"radius": 8, "confirm_radius": 64}}}
+        commit.commit(layout.duplicates, DUPLICATE.name, [], about)
+
+
+def sources_of(numbers: np.ndarray) -> np.ndarray:
+    """Of twenty images one is a test image, ten are clean, and nine are from the web."""
+    return np.array(["test", *["clean"] * 10, *["web"] * 9], object)[numbers % 20]
+
+
+def image_rows(numbers: np.ndarray) -> pa.Table:
+    """Rows of the table of images."""
+    n = len(numbers)
+    hashes = np.random.default_rng(numbers[:1].tolist()).integers(0, 1 << 64, n, np.uint64)
+    known = {
+        "image_id": image_ids(numbers),
+        "image": pa.array([{"bytes": b"x", "path": None}] * n, IMAGES.schema.field("image").type),
+        "source": sources_of(numbers),
+        "format": ["JPEG"] * n,
+        "width": np.full(n, 500),
+        "height": np.full(n, 375),
+        "animated": np.zeros(n, bool),
+        "bytes_in": np.ones(n, np.int64),
+        "sha256": [f"{number:064x}" for number in numbers.tolist()],
+        "phash": hashes,
+        "phash_turned": [[0, 0, 0]] * n,
+        "phash_256": [int(each).to_bytes(32, "big") for each in hashes],
+        "contrast": np.full(n, 50.0),
+        "sharpness": np.full(n, 50.0),
+    }
+    return as_table(known, IMAGES, n)
+
+
+def retrieval_rows(numbers: np.ndarray) -> pa.Table:
+    """Rows of the retrieval table."""
+    n = len(numbers)
+    known = {
+        "image_id": image_ids(numbers),
+        "class_name": np.array(CLASSES, object)[numbers // 20 % 100],
+        "source": sources_of(numbers),
+        "row": [f"list.csv:{number}" for number in numbers.tolist()],
+        "method": ["text"] * n,
+        "rank": numbers,
+        "path": [f"{number}.jpg" for number in numbers.tolist()],
+    }
+    return as_table(known, RETRIEVAL, n)
+
+
+def verdict_rows(numbers: np.ndarray) -> pa.Table:
+    """Verdicts of all web images: no."""
+    numbers = numbers[sources_of(numbers) == "web"]
+    n = len(numbers)
+    known = {
+        "image_id": image_ids(numbers),
+        "class_name": np.array(CLASSES, object)[numbers // 20 % 100],
+        "verdict": ["no"] * n,
+        "yes": np.zeros(n),
+        "no": np.full(n, 3),
+        "unsure": np.zeros(n),
+        "confidence": np.ones(n),
+        "posterior": np.zeros(n),
+    }
+    return as_table(known, VERDICT, n)
+
+
+def as_table(known: dict[str, object], table: Table, rows: int) -> pa.Table:
+    """Columns that are not known are null."""
+    columns = [
+        pa.array(known[field.name]).cast(field.type)
+        if field.name in known and field.name not in ("image", "phash_turned", "phash_256")
+        else pa.array(known[field.name], field.type)
+        if field.name in known
+        else pa.nulls(rows, field.type)
+        for field in table.schema
+    ]
+    return pa.table(columns, schema=table.schema)
+
+
+STAGES: dict[str, Callable[[Path, int], None]] = {
+    "ingest": missing_files,
+    "label": votes,
+    "dedupe": fingerprints,
+    "split": sets,
+}
+
+
+def run(stage: str, rows: int, scratch: str | None) -> Cost:
+    """Make the input of a stage in a process of its own, and measure the stage."""
+    with tempfile.TemporaryDirectory(dir=scratch) as name:
+        make = [sys.executable, "-m", "benchmarks.scale", "--make", stage, name, str(rows)]
+        subprocess.run(make, check=True)
+        return measure(stage, Path(name))
+
+
+def main() -> None:
+    """Print a table of cost by stage and size."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--scratch", help="folder for the tables, on a disk that is large enough")
+    parser.add_argument("--make", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.make:
+        stage, folder, rows = arguments.make
+        STAGES[stage](Path(folder), int(rows))
+        return
+    print(f"{processor()}, {os.cpu_count()} cores\n")
+    print(
+        "| stage | rows | CPU µs a row | bytes shuffled a row | peak MB | MB above start, bytes a row | exponent |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for stage in arguments.stages:
+        start = run(stage, NOTHING, arguments.scratch)
+        costs: list[tuple[int, float]] = []
+        for rows in arguments.sizes:
+            cost = run(stage, rows, arguments.scratch)
+            costs.append((rows, max(cost.cpu - start.cpu, 1e-3)))
+            (first, low), (last, high) = costs[0], costs[-1]
+            exponent = f"{math.log(high / low) / math.log(last / first):.2f}" if last > first else ""
+            memory = (cost.peak - start.peak) * 1e6 / rows
+            print(
+                f"| {stage} | {rows:,} | {costs[-1][1] / rows * 1e6:.1f} | {cost.shuffled / rows:.0f} | {cost.peak:.0f} "
+                f"| {memory:.0f} | {exponent} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
