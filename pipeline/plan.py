@@ -105,10 +105,8 @@ def dry_run(
         depends = any(
             result["stages"].get(each, {}).get("state") in _CHANGING for each in AFTER.get(name, ())
         )
-        if depends and not force:
-            state = DEPENDS
-        else:
-            state = RUNS if force or not is_up_to_date(name, config, output) else UP_TO_DATE
+        done = not depends and is_up_to_date(name, config, output)
+        state = RUNS if force else DEPENDS if depends else UP_TO_DATE if done else RUNS
         result["stages"][name] = {
             "state": state,
             "reads": inputs(name, config, output),

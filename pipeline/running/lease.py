@@ -23,8 +23,8 @@ from pipeline import files
 from pipeline.layout import Layout
 from schemas.errors import DataError, UsageError
 
-LEASE_SECONDS = 300.0
-REFRESH_SECONDS = 60.0
+LEASE_SECONDS = 120.0
+REFRESH_SECONDS = 20.0
 _LOST = signal.SIGUSR1
 
 
