@@ -63,7 +63,14 @@ def _check_flags(arguments: Sequence[str], parser: argparse.ArgumentParser) -> N
         raise UsageError(f"{message}; correct the flag")
 
     parser.error = refuse  # type: ignore[method-assign]  # its own prints all of Beam's flags and exits
-    _, unknown = parser.parse_known_args(list(arguments))
+    try:
+        _, unknown = parser.parse_known_args(list(arguments))
+    except UsageError:
+        raise
+    except (TypeError, ValueError) as error:  # of Beam's own conversions, which name no flag
+        raise UsageError(
+            f"{' '.join(arguments)}: one of these values has the wrong form ({error})"
+        ) from error
     for argument in unknown:
         if not argument.startswith("-"):
             raise UsageError(

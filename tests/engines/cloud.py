@@ -15,9 +15,14 @@ from gcp_storage_emulator import server as emulator
 from tests.engines.conftest import run
 from tests.engines.service import Service, becomes, run_graphs
 
-
-PACKAGED = ("--setup_file=./setup.py", "--requirements_file=requirements-dataflow.txt", "--requirements_cache=skip")
-IMAGE = "--sdk_container_image=us-docker.pkg.dev/my-project/images/controlled-noise"  # no package has to be built
+PACKAGED = (
+    "--setup_file=./setup.py",
+    "--requirements_file=requirements-dataflow.txt",
+    "--requirements_cache=skip",
+)
+IMAGE = (
+    "--sdk_container_image=us-docker.pkg.dev/my-project/images/controlled-noise"  # no package has to be built
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,9 @@ def started(world: Path, folder: Path) -> Iterator[Cloud]:
     storage = f"http://localhost:{server._api._httpd.server_address[1]}"
     key = folder / "key.json"
     key.write_text(service.credentials())
-    cloud = Cloud(service, storage, {"STORAGE_EMULATOR_HOST": storage, "GOOGLE_APPLICATION_CREDENTIALS": str(key)})
+    cloud = Cloud(
+        service, storage, {"STORAGE_EMULATOR_HOST": storage, "GOOGLE_APPLICATION_CREDENTIALS": str(key)}
+    )
     cloud.copy(world, "set")
     try:
         yield cloud

@@ -153,7 +153,9 @@ class _Handler(BaseHTTPRequestHandler):
         if path.endswith("/jobs"):
             wanted = urllib.parse.parse_qs(query).get("filter", [""])[0]
             jobs = [
-                job for job in self.server.submitted if wanted not in ("ACTIVE", "3") or job.state not in ENDED
+                job
+                for job in self.server.submitted
+                if wanted not in ("ACTIVE", "3") or job.state not in ENDED
             ]
             self._send({"jobs": [job.answer() for job in jobs]})
             return
@@ -167,7 +169,9 @@ class _Handler(BaseHTTPRequestHandler):
         if path.endswith("/metrics"):
             self._send({"metrics": [*_metrics(job.metrics)]})
         elif path.endswith("/messages"):
-            messages = [{"messageText": text, "messageImportance": "JOB_MESSAGE_ERROR"} for text in job.errors]
+            messages = [
+                {"messageText": text, "messageImportance": "JOB_MESSAGE_ERROR"} for text in job.errors
+            ]
             self._send({"jobMessages": messages})
         else:
             job.looks += 1

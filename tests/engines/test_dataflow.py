@@ -15,9 +15,9 @@ from tests.engines.conftest import ROOT, run
 pytest.importorskip("apitools", reason="needs apache-beam[gcp] (make test-engines installs it)")
 pytest.importorskip("gcp_storage_emulator.server")
 
-from apache_beam.portability.api import beam_runner_api_pb2  # noqa: E402
+from apache_beam.portability.api import beam_runner_api_pb2
 
-from tests.engines.cloud import PACKAGED, Cloud, started  # noqa: E402
+from tests.engines.cloud import PACKAGED, Cloud, started
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -14,8 +17,8 @@ from tests.engines.conftest import ROOT, run
 pytest.importorskip("apitools", reason="needs apache-beam[gcp] (make test-engines installs it)")
 pytest.importorskip("gcp_storage_emulator.server")
 
-from tests.engines.cloud import IMAGE, PACKAGED, Cloud, started  # noqa: E402
-from tests.engines.service import becomes  # noqa: E402
+from tests.engines.cloud import IMAGE, PACKAGED, Cloud, started
+from tests.engines.service import becomes
 
 CONSOLE = "https://console.cloud.google.com/dataflow/jobs/us-central1/"
 
@@ -70,26 +73,39 @@ def built(world_cloud) -> Cloud:
 FAULT = 'Traceback (most recent call last):\nschemas.errors.DataError: votes.csv, line 3: wrong; correct it [while running "Label"]'
 
 
-@pytest.mark.parametrize("stage", ["split", "dedupe", "label", "ingest"])  # last first: each may lose its tables
-def test_every_stage_tells_how_its_job_ended(cloud, built, stage):
-    job = 0
-    for state, error, words in (
-        ("FAILED", "", "ended as FAILED (the service gives no reason); see https://console"),
-        ("FAILED", "Workflow failed.\nCauses: no quota", "ended as FAILED (Causes: no quota)"),
-        ("FAILED", FAULT, "error: votes.csv, line 3: wrong; correct it"),
-        ("CANCELLED", "", "ended as CANCELLED"),
-    ):
-        cloud.service.behavior = becomes(state, after=1, error=error)
-        done = cloud.run(stage, "built", "--force", IMAGE)
-        job += 1
-        assert done.returncode == 1, done.stderr
-        assert len(cloud.service.submitted) == job
-        lines = done.stderr.splitlines()
-        assert lines[-1].startswith("error: "), done.stderr
-        assert words in lines[-1]
-        assert "Traceback" not in done.stderr
-        assert any(f"submitted as job {cloud.service.submitted[-1].id}: {CONSOLE}" in line for line in lines)
-        assert record(cloud, "built", stage)["state"] == state
+def committed(cloud: Cloud) -> dict[str, bytes]:
+    """All that readers see of the build; what a failed attempt has staged is removed by the next one."""
+    names = [name for name in cloud.names("built/") if "/jobs/" not in name and "/_staged/" not in name]
+    return {name: cloud.read(name) for name in names}
+
+
+ENDS = {
+    "FAILED": ("", "ended as FAILED (the service gives no reason); see https://console"),
+    "FAILED with a message": ("Workflow failed.\nCauses: no quota", "ended as FAILED (Causes: no quota)"),
+    "FAILED by a task": (FAULT, "error: votes.csv, line 3: wrong; correct it"),
+    "CANCELLED": ("", "ended as CANCELLED"),
+}
+
+
+@pytest.mark.parametrize(
+    ("stage", "end"),
+    [("ingest", end) for end in ENDS]
+    + [(stage, end) for stage in ("label", "dedupe", "split") for end in ("FAILED by a task", "CANCELLED")],
+)
+def test_every_stage_tells_how_its_job_ended_and_keeps_its_tables(cloud, built, stage, end):
+    error, words = ENDS[end]
+    tables = committed(cloud)
+    cloud.service.behavior = becomes(end.split()[0], after=1, error=error)
+    done = cloud.run(stage, "built", "--force", IMAGE)
+    assert done.returncode == 1, done.stderr
+    (job,) = cloud.service.submitted
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[-1].startswith("error: "), done.stderr
+    assert words in lines[-1]
+    assert any(f"submitted as job {job.id}: {CONSOLE}" in line for line in lines)
+    assert record(cloud, "built", stage)["state"] == end.split()[0]
+    assert committed(cloud) == tables
 
 
 def test_a_job_that_runs_for_a_while_is_waited_for_though_the_service_is_away(cloud: Cloud):
@@ -205,6 +221,29 @@ def test_a_job_without_a_record_stops_a_second_one(cloud: Cloud):
     assert len(cloud.service.submitted) == 1
 
 
+class Pictures(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing is logged."""
+
+
+def test_urls_are_fetched_by_a_job_of_their_own(cloud: Cloud, world):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Pictures, directory=str(world.folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/"
+    lines = (world.folder / "web.csv").read_text().splitlines()[:9]
+    header, *rows = (line.split(",", 3) for line in lines)
+    assert header[2] == "path"
+    listed = [[*header[:2], "url", header[3]], *([*row[:2], url + row[2], row[3]] for row in rows)]
+    cloud.write("set/urls.csv", "\n".join(",".join(row) for row in listed).encode())
+    cloud.works()
+    values = ("web=[urls.csv]", "ingest.allow_private_hosts=true", "ingest.contact=a@example.org")
+    done = cloud.run("ingest", "fetched", IMAGE, *(part for value in values for part in ("--set", value)))
+    server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("fetch   8 urls, 8 bodies"), done.stdout
+    assert [job.name.split("-")[2] for job in cloud.service.submitted] == ["fetch", "ingest"]
+
+
 def refused(cloud: Cloud, *command: str, **environment: str) -> str:
     """The message of a launch that must write and submit nothing."""
     before = {name: cloud.read(name) for name in cloud.names("built/")}
@@ -213,4 +252,60 @@ def refused(cloud: Cloud, *command: str, **environment: str) -> str:
     assert "Traceback" not in done.stderr
     assert {name: cloud.read(name) for name in cloud.names("built/")} == before
     assert not cloud.service.submitted
-    return done.stderr.splitlines()[-1]
+    (message,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    return message
+
+
+WHERE = (
+    "--config",
+    "gs://bucket/set/build.yaml",
+    "--set",
+    "source=gs://bucket/set",
+    "--output",
+    "gs://bucket/built",
+)
+OTHER_PROJECT = ("--dataflow_endpoint=https://dataflow.googleapis.com", IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--output", "out", IMAGE), "error: --output out: a path of this machine"),
+        (("--set", "source=/tmp", IMAGE), "error: source /tmp: a path of this machine"),
+        ((), "the workers would lack the package controlled-noise"),
+        (("--setup_file=./setup.py",), "the workers would lack gcsfs"),
+        (("--setup_file=./no.py",), "--setup_file ./no.py: no such file"),
+        (("--setup_file=tests/conftest.py",), "tests/conftest.py packages another project"),
+        (("--requirements_file=none.txt",), "--requirements_file none.txt: no such file"),
+        (("--project=My Project", *OTHER_PROJECT), "Invalid Project ID (My Project)"),
+        (("--num_workers=0", *OTHER_PROJECT), "Invalid value (0) for option: num_workers"),
+        (("--num_workers=many", IMAGE), "argument --num_workers: invalid int value: 'many'"),
+        (("--runner=DataflwRunner", IMAGE), "did you mean DataflowRunner?"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_launch_is_told_before_anything_is_touched(cloud, built, more, words):
+    assert words in refused(cloud, "build", *WHERE, "--force", *cloud.flags(), *more)
+
+
+def test_credentials_are_checked_before_anything_is_touched(cloud, built, tmp_path):
+    key = tmp_path / "key.json"
+    key.write_text("{}")
+    command = ["build", *WHERE, "--force", *cloud.flags(), IMAGE]
+    message = refused(cloud, *command, GOOGLE_APPLICATION_CREDENTIALS=str(key))
+    assert "no usable Google credentials" in message
+    assert "gcloud auth application-default login" in message
+
+
+def test_a_dry_run_shows_what_would_be_submitted_and_writes_nothing(cloud, built):
+    before = {name: cloud.read(name) for name in cloud.names()}
+    done = run("build", *WHERE, "--force", "--dry_run", "--json", *cloud.flags(), "--worker_machine_type=n2", IMAGE,
+               **cloud.environment)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["runner"] == "DataflowRunner"
+    assert (told["options"]["project"], told["options"]["machine_type"]) == ("my-project", "n2")
+    assert list(told["stages"]) == ["ingest", "label", "dedupe", "split"]
+    assert told["stages"]["ingest"]["reads"][0] == "gs://bucket/set/clean.csv"
+    assert told["stages"]["split"]["writes"] == ["gs://bucket/built/dataset"]
+    assert {name: cloud.read(name) for name in cloud.names()} == before
+    assert not cloud.service.submitted
