@@ -63,7 +63,6 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     layout = Layout(output)
     retrievals, folders = layout.retrievals, layout.label_tables
     paths = {name: files.join(config.source, name) for name in config.votes}
-    gold = files.join(config.source, config.label.gold) if config.label.gold else None
     stage = stage_of(config, output)
     up_to_date = not force and stage.is_done(*folders.values())
     if not up_to_date:

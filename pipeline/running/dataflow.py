@@ -55,8 +55,13 @@ class Service:
     def active(self, name: str) -> str | None:
         """Return the id of the job of this name that has not ended, if there is one."""
         kind = self._api.ListJobsRequest.Filter.ACTIVE
-        jobs = self._call(self._client("Jobs").list_jobs, "ListJobsRequest", filter=kind)
-        return next((str(job.id) for job in jobs if job.name == name), None)
+        client = self._client("Jobs")
+
+        def find(**given: Any) -> str | None:  # further pages are requested while the jobs are read
+            return next((str(job.id) for job in client.list_jobs(**given) if job.name == name), None)
+
+        found: str | None = self._call(find, "ListJobsRequest", filter=kind)
+        return found
 
     def cancel(self, job_id: str) -> None:
         """Ask the service to cancel a job. It is CANCELLING for some minutes before it is CANCELLED."""
@@ -66,11 +71,12 @@ class Service:
     def errors(self, job_id: str) -> list[str]:
         """Return the error messages of a job, oldest first."""
         least = self._api.JobMessageImportance.JOB_MESSAGE_ERROR
-        list_messages = self._client("Messages").list_job_messages
-        messages = self._call(
-            list_messages, "ListJobMessagesRequest", job_id=job_id, minimum_importance=least
-        )
-        return [str(message.message_text) for message in messages or ()]
+        client = self._client("Messages")
+
+        def read(**given: Any) -> list[str]:
+            return [str(message.message_text) for message in client.list_job_messages(**given)]
+
+        return self._call(read, "ListJobMessagesRequest", job_id=job_id, minimum_importance=least) or []
 
     def metrics(self, job_id: str) -> dict[str, Any]:
         """Return our counters and distributions of a job, summed over its steps."""

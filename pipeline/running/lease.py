@@ -3,7 +3,8 @@
 The owner of the highest number holds the folder until its lease expires or is removed. Two commands that find an expired
 lease both try to create the next number, and the store lets one of them. gs:// and s3:// refuse to create an object that
 exists; hdfs:// and webhdfs:// are asked first and then written, so there two commands that start within one request
-may both get the folder. Clocks of machines may differ by less than half of LEASE_SECONDS.
+may both get the folder, until the first extension ends one of them. Extending is reading and then writing: a process that
+stood still between the two, for longer than its lease, writes one lease more. Clocks of machines may differ by less than half of LEASE_SECONDS.
 """
 
 import json
@@ -59,10 +60,12 @@ def leased(output: str) -> Iterator[None]:
     try:
         with _raised_when_lost(output):
             thread.start()
-            yield
+            try:
+                yield
+            finally:
+                ended.set()
+                thread.join()
     finally:
-        ended.set()
-        thread.join()
         if not lost.is_set():
             files.remove(path)
 
@@ -125,10 +128,16 @@ def _extend(output: str, path: str, mine: Lease, ended: threading.Event, lost: t
 
 
 def _read(path: str) -> Lease | None:
-    """Return a lease; None if it has just been removed, or is not one."""
+    """Return a lease; None if it has just been removed, or is not one. Raises DataError if it cannot be read."""
     try:
-        return Lease(**json.loads(files.read_text(path)))
-    except (DataError, TypeError, ValueError):
+        text = files.read_text(path)
+    except DataError:
+        if files.exists(path):
+            raise
+        return None
+    try:
+        return Lease(**json.loads(text))
+    except (TypeError, ValueError):
         return None
 
 

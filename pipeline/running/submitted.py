@@ -3,12 +3,14 @@
 import hashlib
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
+from pipeline.layout import Layout
 from pipeline.running import metrics_file
 from pipeline.running.dataflow import ENDED, Service
 from pipeline.running.job_record import JobRecord, read_records
@@ -59,10 +61,9 @@ def run_submitted(pipeline: beam.Pipeline, submission: Submission) -> dict[str, 
     try:
         job_id = pipeline.run().job_id()
     except KeyboardInterrupt:
-        job_id = service.active(google.job_name)
-        if not job_id:
-            raise
-        _interrupted(_record(service, submission, job_id), service, options, submission.output)
+        with suppress(DataError, UsageError):  # it may have been submitted, but its id has not arrived
+            if job_id := service.active(google.job_name):
+                _interrupted(_record(service, submission, job_id), service, options, submission.output)
         raise
     except Exception as error:
         raise _refusal(error, service) from error
@@ -128,11 +129,17 @@ def left_running(output: str) -> list[JobRecord]:
 def refuse_beside(stage: str, output: str, beside_own: bool) -> None:
     """Raise UsageError if the job of another stage is running in this folder, or that of this one if `beside_own`."""
     for record in left_running(output):
-        if (beside_own or record.stage != stage) and (
-            state := _service(record).state(record.job_id)
-        ) not in ENDED:
-            reason = f"stage {stage} would change what it reads or writes"
-            raise UsageError(_busy(record, reason if state != "CANCELLING" else "its end takes some minutes"))
+        if record.stage == stage and not beside_own:
+            continue
+        try:
+            state = _service(record).state(record.job_id)
+        except (DataError, UsageError) as error:
+            raise UsageError(
+                f"job {record.job_id} of stage {record.stage} may still be running ({error}); see {record.console}, and "
+                f"remove {Layout(output).job(record.stage)} if it has ended"
+            ) from error
+        if state not in ENDED:
+            raise UsageError(_busy(record, f"stage {stage} would change what it reads or writes"))
 
 
 def _name_taken(name: str, job_id: str, service: Service) -> str:

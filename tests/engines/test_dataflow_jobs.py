@@ -108,6 +108,14 @@ def test_every_stage_tells_how_its_job_ended_and_keeps_its_tables(cloud, built, 
     assert committed(cloud) == tables
 
 
+def test_a_template_that_starts_nothing_leaves_the_tables_as_they_are(cloud, built):
+    tables = committed(cloud)
+    done = cloud.run("ingest", "built", "--force", "--template_location=gs://bucket/template.json", IMAGE)
+    assert done.returncode == 0, done.stderr
+    assert not cloud.service.submitted
+    assert committed(cloud) == tables
+
+
 def test_a_job_that_runs_for_a_while_is_waited_for_though_the_service_is_away(cloud: Cloud):
     cloud.works()
     cloud.service.outage = 4
