@@ -56,6 +56,20 @@ def _add_stages(verbs: Any) -> None:
             "--output", required=True, metavar="DIR", help="where all stages write; local, gs://, s3://"
         )
         sub.add_argument("--force", action="store_true", help="run even what is up to date")
+        sub.add_argument(
+            "--dry-run",
+            "--dry_run",
+            action="store_true",
+            help="check everything and show what would be submitted; write nothing",
+        )
+        sub.add_argument(
+            "--on-interrupt",
+            "--on_interrupt",
+            choices=("cancel", "detach"),
+            default="cancel",
+            help="what Ctrl-C does to a job on Dataflow: cancel it, or leave it running for a later command to attach to "
+            "(default: %(default)s)",
+        )
         if verb in ("fetch", "ingest", "build"):
             sub.add_argument(
                 "--retry",

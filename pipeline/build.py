@@ -5,13 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from pipeline import files
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+
+from pipeline import plan
 from pipeline.config import BuildConfig
+from pipeline.ingest.lists import has_urls
 from pipeline.jobs import dedupe, fetch, ingest, label, split
 from pipeline.layout import Layout
 from pipeline.running.lock import held
-from pipeline.running.options import beam_options
+from pipeline.running.options import is_dataflow
+from pipeline.running.preflight import checked_options
 from pipeline.running.stage import StageResult, counts
+from pipeline.running.submitted import Submission, attach, left_running, refuse_beside
 from pipeline.shards.commit import check_dataset_owned, check_owned
 from schemas.manifest import Manifest
 
@@ -28,8 +33,10 @@ def run(
     """Run `stages` in order; pass one line for each to `say`, and return by stage `up_to_date` and its counts.
 
     `retry` names rejection codes: URLs whose rows were rejected with one of them are fetched again. Raises UsageError
-    while another process builds in the same folder.
+    while another process builds in the same folder, and for everything that can be seen to be wrong with the launch
+    before a file is touched.
     """
+    options = check(config, output, beam_arguments, stages)
     jobs: dict[str, Callable[..., StageResult | None]] = {
         "fetch": partial(
             fetch.run, retry=retry, bodies_needed=partial(_bodies_needed, config, output, stages)
@@ -40,15 +47,11 @@ def run(
         "split": split.run,
     }
     result: dict[str, Any] = {}
-    files.check_output(output)
-    beam_options(beam_arguments)  # a wrong flag is reported before anything is touched
-    if "label" in stages:
-        label.check_inputs(config)  # and a wrong vote file before hours of ingest
     with held(output):
-        _check_owned(Layout(output), stages)
         for name in stages:
             start = time.monotonic()
-            done = jobs[name](config, output, beam_arguments, force)
+            arguments, is_written = _launch(name, config, output, options, beam_arguments)
+            done = jobs[name](config, output, arguments, force and not is_written)
             if done is None:  # nothing to fetch
                 continue
             found = COUNTS[name](done.manifests)
@@ -79,6 +82,37 @@ def _check_owned(layout: Layout, stages: Sequence[str]) -> None:
             check_owned(folder)
     if "split" in stages:
         check_dataset_owned(layout.dataset, ())
+
+
+def check(
+    config: BuildConfig, output: str, beam_arguments: list[str], stages: Sequence[str]
+) -> PipelineOptions:
+    """Check a launch without writing or submitting anything, and return Beam's options, resolved.
+
+    Raises UsageError for the flags, and DataError for the files that the stages read.
+    """
+    options = checked_options(beam_arguments, output, {"source": config.source})
+    plan.check_inputs(config, stages)
+    _check_owned(Layout(output), stages)
+    return options
+
+
+def _launch(
+    name: str, config: BuildConfig, output: str, options: PipelineOptions, beam_arguments: list[str]
+) -> tuple[list[str], bool]:
+    """Make sure that no job which an earlier command left running is disturbed, and attach to that of this stage.
+
+    Return the flags of this stage's job, and whether an earlier job has just written what the stage would write.
+    """
+    if name == "fetch" and not has_urls(config):
+        return beam_arguments, False
+    if left_running(output) and not plan.is_up_to_date(name, config, output):
+        refuse_beside(name, output, beside_own=not is_dataflow(options))
+    if not is_dataflow(options) or options.view_as(GoogleCloudOptions).template_location:
+        return beam_arguments, False
+    key = plan.job_key(name, config, output)
+    is_written = attach(options, Submission(name, key, output))
+    return [*beam_arguments, f"--job_key={name}:{key}"], is_written
 
 
 def _bodies_needed(config: BuildConfig, output: str, stages: Sequence[str]) -> bool:

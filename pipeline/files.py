@@ -291,6 +291,19 @@ def _replace_local(path: str) -> Iterator[IO[bytes]]:
         raise
 
 
+def create(path: str, text: str) -> bool:
+    """Write a new UTF-8 text file; False if there is one. Exclusive on local disks, gs:// and s3://, not on HDFS."""
+    if _is_remote(path):
+        return remote.create(path, text.encode())
+    make_folder(os.path.dirname(path))
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
 def write_text(path: str, text: str) -> None:
     """Write a UTF-8 text file that appears whole or not at all."""
     with replace(path) as file:

@@ -129,6 +129,15 @@ class Layout:
         return self._path("metrics", f"{stage}.json")
 
     @property
+    def jobs(self) -> str:
+        """Folder of the records of submitted jobs."""
+        return self._path("jobs")
+
+    def job(self, stage: str) -> str:
+        """JSON file of the stage's last job that was submitted to a service, with its id."""
+        return self._path("jobs", f"{stage}.json")
+
+    @property
     def report(self) -> str:
         """HTML page of the report."""
         return self._path("report.html")
@@ -137,6 +146,11 @@ class Layout:
     def lock(self) -> str:
         """Empty file that a running build holds a lock on."""
         return self._path(".lock")
+
+    @property
+    def leases(self) -> str:
+        """Folder of the leases that stand for the lock in buckets."""
+        return self._path(".lease")
 
     def _path(self, *names: str) -> str:
         return files.join(self.output, *names)

@@ -170,6 +170,22 @@ def replace(path: str) -> Iterator[IO[bytes]]:
                 fs.put_file(file.name, key, chunksize=_PART_BYTES)
 
 
+def create(path: str, data: bytes) -> bool:
+    """Write a new file; False if there is one. gs:// and s3:// refuse to replace it, HDFS is asked first."""
+    fs, key = locate(path)
+    with explained(path):
+        try:
+            fs.pipe_file(key, data, mode="create")
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if not fs.exists(key):
+                raise
+            logging.getLogger(__name__).debug("%s: %s", path, error)  # the store's own words for "exists"
+            return False
+    return True
+
+
 def _put_and_rename(fs: Any, local: str, key: str) -> None:
     folder, _, name = key.rpartition("/")
     temporary = f"{folder}/{TEMPORARY}{secrets.token_hex(8)}-{name}"

@@ -3,7 +3,7 @@
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -22,7 +22,7 @@ def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     """Run one stage, or all of them."""
     from pipeline import build
     from pipeline.config import load_config
-    from pipeline.running.run import Staged
+    from pipeline.running.submitted import Staged
 
     config = load_config(arguments.config, arguments.set)
     chosen = {"build": STAGES, "ingest": ("fetch", "ingest")}.get(arguments.verb, (arguments.verb,))
@@ -36,6 +36,10 @@ def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         if code not in CODES:
             near = get_close_matches(code, CODES, n=1)
             raise UsageError(f"--retry: there is no code {code!r}" + (f"; {near[0]}?" if near else ""))
+    if arguments.on_interrupt != "cancel":
+        beam = [*beam, f"--on_interrupt={arguments.on_interrupt}"]
+    if arguments.dry_run:
+        return _dry_run(arguments, beam, chosen, say)
     try:
         result = build.run(config, arguments.output, beam, chosen, arguments.force, say, retry)
     except Staged as staged:
@@ -49,6 +53,24 @@ def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         result["next_questions"] = {"files": written, "questions": questions.num_rows, "answers": answers}
         say(f"next    {questions.num_rows:,} questions for {answers:,} answers: {', '.join(written)}")
     show_json(arguments, result)
+    return OK
+
+
+def _dry_run(arguments: argparse.Namespace, beam: list[str], chosen: Sequence[str], say: Say) -> int:
+    """Show what the stages would do, after all checks."""
+    from pipeline import build, plan
+    from pipeline.config import load_config
+
+    config = load_config(arguments.config, arguments.set)
+    options = build.check(config, arguments.output, beam, chosen)
+    found = plan.dry_run(config, arguments.output, options, chosen, arguments.force)
+    say(f"dry run: nothing is written or submitted\nrunner  {found['runner']}")
+    for name, value in found["options"].items():
+        say(f"        {name}={value}")
+    for name, stage in found["stages"].items():
+        say(f"{name:<7} {stage['state']}")
+        say("\n".join(f"        {what:<6} {path}" for what in ("reads", "writes") for path in stage[what]))
+    show_json(arguments, found)
     return OK
 
 

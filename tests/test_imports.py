@@ -16,9 +16,15 @@ PACKAGES = ("schemas", "page", "pipeline", "training", "demo")
 NEEDS_BEAM = (
     "pipeline.build",
     "pipeline.jobs",
+    "pipeline.plan",
+    "pipeline.running.dataflow",
+    "pipeline.running.endpoints",
     "pipeline.running.metrics",
     "pipeline.running.options",
+    "pipeline.running.preflight",
     "pipeline.running.run",
+    "pipeline.running.submitted",
+    "pipeline.running.workers",
 )
 # These start a build, and import what they need for it only then.
 COMMAND_LINE = ("pipeline.__main__", "pipeline.verbs", "pipeline.flex_template")

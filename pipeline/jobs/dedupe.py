@@ -27,11 +27,16 @@ INVOLVED = [
 ]  # fmt: skip
 
 
+def stage_of(config: BuildConfig, output: str) -> Stage:
+    """Return the stage as its inputs and its configuration make it now. Raises DataError without ingest's tables."""
+    return Stage("dedupe", {"images": manifest_digest(Layout(output).images)}, config)
+
+
 def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
     """Run the stage unless it is up to date."""
     layout = Layout(output)
     images, place = layout.images, layout.duplicates
-    stage = Stage("dedupe", {"images": manifest_digest(images)}, config)
+    stage = stage_of(config, output)
     up_to_date = not force and stage.is_done(place)
     if not up_to_date:
         commit.prepare(place)

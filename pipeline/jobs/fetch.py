@@ -49,6 +49,12 @@ def drop_bodies(output: str) -> None:
         files.remove(files.join(where, name))
 
 
+def stage_of(config: BuildConfig, _output: str) -> Stage:
+    """Return the stage as its inputs and its configuration make it now."""
+    digests = {key: files.sha256(path) for key, path in list_paths(config).items()}
+    return Stage("fetch", {**digests, "rules": fetch_rules(config.ingest)}, config)
+
+
 def run(
     config: BuildConfig,
     output: str,
@@ -68,9 +74,7 @@ def run(
     if not has_urls(config):
         return None
     paths, layout = list_paths(config), Layout(output)
-    rules = fetch_rules(config.ingest)
-    digests = {key: files.sha256(path) for key, path in paths.items()}
-    stage = Stage("fetch", {**digests, "rules": rules}, config)
+    stage = stage_of(config, output)
     up_to_date = not force and not retry and stage.is_done(layout.fetched)
     if up_to_date and counts(directory.read_manifest(layout.fetched)).get("bodies"):
         up_to_date = bool(files.names(layout.bodies, f"*{BODIES}")) or not bodies_needed()
@@ -84,7 +88,7 @@ def run(
             config.ingest,
             layout.bodies,
             next_run(journals),
-            rules,
+            fetch_rules(config.ingest),
             1 if local else group_count(urls),
             frozenset(retry),
             check_bodies=force,

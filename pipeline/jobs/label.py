@@ -44,6 +44,17 @@ def _read_gold(config: BuildConfig) -> pa.Table | None:
     return read_gold(path, config.label.answers, config.classes)
 
 
+def stage_of(config: BuildConfig, output: str) -> Stage:
+    """Return the stage as its inputs and its configuration make it now. Raises DataError without ingest's tables."""
+    names = {name: name for name in config.votes} | ({"gold": config.label.gold} if config.label.gold else {})
+    digests = {key: files.sha256(files.join(config.source, name)) for key, name in names.items()}
+    tables = {
+        "retrievals": manifest_digest(Layout(output).retrievals),
+        "without_image": directory.read_manifest(Layout(output).rejections).about.get("content", ""),
+    }
+    return Stage("label", {**tables, **digests}, config)
+
+
 def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
     """Run the stage unless it is up to date.
 
@@ -52,17 +63,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     layout = Layout(output)
     retrievals, folders = layout.retrievals, layout.label_tables
     paths = {name: files.join(config.source, name) for name in config.votes}
-    gold = files.join(config.source, config.label.gold) if config.label.gold else None
-    stage = Stage(
-        "label",
-        {
-            "retrievals": manifest_digest(retrievals),
-            "without_image": directory.read_manifest(layout.rejections).about.get("content", ""),
-            **{name: files.sha256(path) for name, path in paths.items()},
-            **({"gold": files.sha256(gold)} if gold else {}),
-        },
-        config,
-    )
+    stage = stage_of(config, output)
     up_to_date = not force and stage.is_done(*folders.values())
     if not up_to_date:
         check_inputs(config)

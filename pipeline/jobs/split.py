@@ -51,28 +51,32 @@ from schemas.verdict import VERDICT
 SECONDS_PER_EXAMPLE = 2e-6  # of a core, beside the threads of a worker
 
 
+def tables_of(output: str) -> dict[str, str]:
+    """Return the folders of the tables that the stage reads, by name."""
+    layout = Layout(output)
+    return {
+        "retrievals": layout.retrievals,
+        "images": layout.images,
+        "verdicts": layout.verdicts,
+        "duplicates": layout.duplicates,
+    }
+
+
+def stage_of(config: BuildConfig, output: str) -> Stage:
+    """Return the stage as its inputs and its configuration make it now. Raises DataError without the tables."""
+    tables = {name: manifest_digest(path) for name, path in tables_of(output).items()}
+    listed = {name: files.sha256(files.join(config.source, name)) for name in config.noise.listed}
+    return Stage("split", {**tables, **listed}, config)
+
+
 def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
     """Run the stage unless it is up to date.
 
     Sets that would come out as they are already there are left alone. Raises DataError where a class has too few
     clean or wrong images and the configuration says to stop.
     """
-    layout = Layout(output)
-    tables = {
-        "retrievals": layout.retrievals,
-        "images": layout.images,
-        "verdicts": layout.verdicts,
-        "duplicates": layout.duplicates,
-    }
-    listed = {name: files.join(config.source, name) for name in config.noise.listed}
-    stage = Stage(
-        "split",
-        {
-            **{name: manifest_digest(path) for name, path in tables.items()},
-            **{name: files.sha256(path) for name, path in listed.items()},
-        },
-        config,
-    )
+    layout, tables = Layout(output), tables_of(output)
+    stage = stage_of(config, output)
     up_to_date = not force and stage.is_done(layout.dataset) and is_whole(layout.dataset)
     if not up_to_date:
         pools = make_pools(

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 
 from pipeline import files
 from pipeline.layout import Layout
+from pipeline.running.lease import leased
 from schemas.errors import UsageError
 
 
@@ -15,10 +16,12 @@ def held(output: str) -> Iterator[None]:
     """Hold a folder until the end. Raises UsageError if another process does.
 
     The lock is one of POSIX's on an empty file: it ends with the process, and workers that were forked from it do not
-    hold it on. Buckets know no locks, and some file systems none; there it is up to the user.
+    hold it on. In buckets, which know no locks, a lease stands for it (lease.py). Some file systems have none; there it
+    is up to the user.
     """
     if "://" in output:
-        yield
+        with leased(output):
+            yield
         return
     files.make_folder(output)
     try:

@@ -1,15 +1,20 @@
 """Parse Beam's flags, and choose the runner that they ask for: by default a local one that uses the machine's cores."""
 
+import argparse
 import logging
 import os
+import re
 import shutil
 from collections.abc import Sequence
-from itertools import pairwise
+from difflib import get_close_matches
+from functools import partial
+from typing import NoReturn
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     FlinkRunnerOptions,
+    GoogleCloudOptions,
     PipelineOptions,
     PortableOptions,
     PrismRunnerOptions,
@@ -22,23 +27,86 @@ from schemas.errors import UsageError
 
 WORTH_A_WORKER_SECONDS = 1.0  # CPU time that pays for one more thread or process
 KEEP_WORKERS_MILLISECONDS = 60_000
-LOCAL_RUNNERS = ("", "direct", "fnapi")
+LOCAL_RUNNERS = ("", "direct", "switchingdirect", "fnapi")  # Beam's first two try to download Prism
+
+
+class LaunchOptions(PipelineOptions):
+    """Our own options of a job, declared to Beam so that they travel with its flags."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:  # the hook that Beam documents
+        parser.add_argument(
+            "--on_interrupt",
+            choices=("cancel", "detach"),
+            default="cancel",
+            help="what Ctrl-C does to a job of a service: cancel it, or leave it running",
+        )
+        parser.add_argument("--job_key", default="", help="digest of what the job writes, set by the build")
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:
-    """Parse Beam's flags. Raises UsageError for a flag that Beam does not know either."""
-    known = PipelineOptions([]).get_all_options()
-    for before, flag in pairwise(["", *arguments]):
-        if not flag.startswith("-") and (not before.startswith("-") or "=" in before):
+    """Parse Beam's flags. Raises UsageError for what Beam would ignore, for wrong values, and for unknown runners.
+
+    `--runner` is given its full name, because Beam compares it in several ways.
+    """
+    options = PipelineOptions(list(arguments))
+    options.get_all_options(add_extra_args_fn=partial(_check_flags, arguments))
+    standard = options.view_as(StandardOptions)
+    standard.runner = full_runner_name(standard.runner) if standard.runner else None
+    return options
+
+
+def _check_flags(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Raise UsageError for the first argument that Beam's own parser does not accept."""
+
+    def refuse(message: str) -> NoReturn:
+        raise UsageError(f"{message}; correct the flag")
+
+    parser.error = refuse  # type: ignore[method-assign]  # its own prints all of Beam's flags and exits
+    try:
+        _, unknown = parser.parse_known_args(list(arguments))
+    except UsageError:
+        raise
+    except (TypeError, ValueError) as error:  # of Beam's own conversions, which name no flag
+        raise UsageError(
+            f"{' '.join(arguments)}: one of these values has the wrong form ({error})"
+        ) from error
+    for argument in unknown:
+        if not argument.startswith("-"):
             raise UsageError(
-                f"{flag!r} belongs to no flag; each value has a --set of its own, each flag its name"
+                f"unexpected argument {argument!r}; write --flag VALUE, and repeat --set for each KEY=VALUE"
             )
-        name = flag.lstrip("-").partition("=")[0]
-        if flag.startswith("-") and name not in known and name.removeprefix("no_") not in known:
-            raise UsageError(
-                f"unknown flag {flag}; --help shows ours, Beam's documentation those of a runner"
-            )
-    return PipelineOptions(list(arguments))
+        flag = argument.partition("=")[0]
+        near = get_close_matches(flag, re.findall(r"--[\w-]+", parser.format_usage()), 1)
+        hint = (
+            f"did you mean {near[0]}?"
+            if near
+            else "--help lists ours, Beam's documentation those of a runner"
+        )
+        raise UsageError(f"unknown flag {flag}; {hint}")
+
+
+def full_runner_name(name: str) -> str:
+    """Return the name of one of Beam's runners for any spelling that Beam accepts, such as prism or flinkrunner.
+
+    The path of a class outside Beam is returned unchanged. Raises UsageError for an unknown name.
+    """
+    known = {each.lower(): each for each in StandardOptions.KNOWN_RUNNER_NAMES}
+    module, _, last = name.rpartition(".")
+    if module and not (module.startswith("apache_beam.") and last.lower() in known):
+        return name
+    lower = last.lower()
+    for spelling in (lower, f"{lower}runner"):
+        if spelling in known:
+            return known[spelling]
+    short = {each.removesuffix("runner"): each for each in known}
+    near = get_close_matches(lower.removesuffix("runner"), short, 1)
+    hint = (
+        f"did you mean {known[short[near[0]]]}?"
+        if near
+        else f"choose one of {', '.join(sorted(known.values()))}"
+    )
+    raise UsageError(f"--runner: there is no runner {name!r}; {hint}")
 
 
 def workers_wanted(arguments: Sequence[str]) -> int | None:
@@ -49,8 +117,18 @@ def workers_wanted(arguments: Sequence[str]) -> int | None:
 
 
 def runner_name(options: PipelineOptions) -> str:
-    """Return the name of the runner in lower case and without its ending, as Beam compares names: prism, flink."""
+    """Return the name of the runner in lower case and without its ending: prism, flink; empty by default."""
     return (options.view_as(StandardOptions).runner or "").lower().removesuffix("runner")
+
+
+def is_dataflow(options: PipelineOptions) -> bool:
+    """Whether jobs are submitted to Dataflow."""
+    return runner_name(options) in ("dataflow", "testdataflow")
+
+
+def is_portable(options: PipelineOptions) -> bool:
+    """Whether jobs are given to a job server, of a cluster or on this machine."""
+    return runner_name(options) in ("portable", "flink", "spark", "prism", "kafkastreams")
 
 
 def is_local(arguments: Sequence[str]) -> bool:
@@ -117,6 +195,8 @@ def _prepare(runner: str, options: PipelineOptions) -> None:
                 f"`go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{beam.__version__}`, "
                 "or name one with --prism_location"
             )
+        if "://" not in prism.prism_location and not os.path.isfile(prism.prism_location):
+            raise UsageError(f"--prism_location {prism.prism_location}: no such file; correct the path")
         portable.environment_type = portable.environment_type or "LOOPBACK"  # its default is a Docker image
     elif runner == "flink":
         # By default each step of a job starts Python anew, which takes longer than most steps.
@@ -128,3 +208,20 @@ def _prepare(runner: str, options: PipelineOptions) -> None:
                 "--flink_job_server_jar names one that is here",
                 flink.flink_version,
             )
+
+
+def validated_pipeline(runner: PipelineRunner | None, options: PipelineOptions) -> beam.Pipeline:
+    """Return an empty pipeline, whose constructor is Beam's validator. Raises UsageError for what that finds."""
+    google = options.view_as(GoogleCloudOptions)
+    if is_dataflow(options) and not (google.temp_location or google.staging_location):
+        # Beam would make a bucket of its own.
+        raise UsageError("DataflowRunner: give --temp_location gs://BUCKET/temp (temp_location is missing)")
+    try:
+        return beam.Pipeline(runner=runner, options=options)
+    except ValueError as error:  # a list of what a runner's options lack, or have wrong
+        raise UsageError(" ".join(str(error).split())) from error
+    except (ImportError, AttributeError, TypeError) as error:
+        name = options.view_as(StandardOptions).runner
+        raise UsageError(
+            f"--runner {name}: cannot be loaded ({error}); install it, or choose another"
+        ) from error

@@ -1,17 +1,26 @@
-"""Runs one job to its end: shows how far it is, tells what it counted, and whose fault it was if it failed."""
+"""Run one job to its end: show its progress, write its metrics, and raise its error in the words of the task."""
 
 import re
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
-from apache_beam.runners.runner import PipelineRunner
+from apache_beam.options.pipeline_options import StandardOptions
+from apache_beam.runners.runner import PipelineState
 
 from pipeline.running import metrics, metrics_file, progress
-from pipeline.running.options import beam_options, local_runner, local_workers, running_mode
+from pipeline.running.options import (
+    beam_options,
+    is_dataflow,
+    local_runner,
+    local_workers,
+    running_mode,
+    validated_pipeline,
+)
+from pipeline.running.submitted import Staged, Submission, name_job, run_submitted
 from schemas.errors import DataError, UsageError
 
 Construct = Callable[[beam.Pipeline], object]
@@ -31,10 +40,6 @@ class Work:
     cpu_seconds: float = 0.0
 
 
-class Staged(Exception):
-    """The job was not run but written to the location that it names, for a Flex Template's launcher to start."""
-
-
 def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
     """Build a Beam pipeline with `construct`, run it, wait for its end, and write what it counted.
 
@@ -45,15 +50,15 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
     options = beam_options(arguments)
     threads = local_workers(arguments, work.cpu_seconds) if work.cpu_seconds else 1
     runner = local_runner(options, threads, running_mode(arguments))
+    submission = Submission.of(options, work.output, work.stage)
+    if is_dataflow(options):
+        name_job(options, submission)
     start = time.monotonic()
     try:
         with progress.shown(work.stage, work.unit, work.total) if runner else nullcontext():
-            pipeline = _pipeline(runner, options)
+            pipeline = validated_pipeline(runner, options)
             construct(pipeline)
-            result = pipeline.run()
-            if template := options.view_as(GoogleCloudOptions).template_location:
-                raise Staged(template)
-            result.wait_until_finish()
+            counted = run_submitted(pipeline, submission) if is_dataflow(options) else _run(pipeline, work)
     except (UsageError, Staged):
         raise
     except Exception as error:
@@ -68,8 +73,21 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
         raise DataError(re.sub(r" \[while running '[^']*'\]", "", told[-1])) from error
     seconds = round(time.monotonic() - start, 3)
     name = options.view_as(StandardOptions).runner or "FnApiRunner"
-    counted = {"runner": name, "seconds": seconds, **metrics.collect(result)}
-    metrics_file.write(work.output, work.stage, counted)
+    metrics_file.write(work.output, work.stage, {"runner": name, "seconds": seconds, **counted})
+
+
+def _run(pipeline: beam.Pipeline, work: Work) -> dict[str, Any]:
+    """Run a job that ends with this command. Raises DataError if somebody else has ended it."""
+    result = pipeline.run()
+    try:
+        state = result.wait_until_finish()
+    except KeyboardInterrupt:
+        with suppress(Exception):  # a job server that is gone has nothing to cancel
+            result.cancel()
+        raise
+    if state not in (None, PipelineState.DONE):
+        raise DataError(f"stage {work.stage}: the job ended as {state}; the same command starts it again")
+    return metrics.collect(result)
 
 
 def _interrupted(error: BaseException | None) -> bool:
@@ -77,10 +95,3 @@ def _interrupted(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-def _pipeline(runner: PipelineRunner | None, options: PipelineOptions) -> beam.Pipeline:
-    try:
-        return beam.Pipeline(runner=runner, options=options)
-    except ValueError as error:  # Beam lists what a runner's options lack, or have wrong
-        raise UsageError(str(error)) from error

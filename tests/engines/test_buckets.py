@@ -1,6 +1,7 @@
 """gs:// and s3:// by their real protocols: the files module against emulators of both stores on this machine."""
 
 import hashlib
+import json
 import logging
 import multiprocessing
 import os
@@ -14,7 +15,8 @@ import pytest
 from pyarrow import parquet
 
 from pipeline import files, remote
-from schemas.errors import DataError
+from pipeline.running.lock import held
+from schemas.errors import DataError, UsageError
 from tests.engines.conftest import run
 
 NAMES = ("a", "with space", "née", "x[1]*?#%.txt", "q?generation=1#2", "a::b", "sub/b")
@@ -176,6 +178,31 @@ def test_what_others_write_is_seen_at_once(store):
         assert files.exists(f"{folder}/{number}")
         assert files.exists(folder)
         assert len(list(filter(None, files.versions(folder, ["0", "1", "2"])))) == number + 1
+
+
+def test_a_new_file_is_created_only_if_there_is_none(store):
+    path = f"{store.bucket}/folder/a.json"
+    assert files.create(path, "first")
+    if path.startswith("gs://"):
+        pytest.skip(
+            "the emulator of gs:// does not know the condition that gcsfs sends (ifGenerationMatch=0)"
+        )
+    assert not files.create(path, "second")
+    assert files.read_text(path) == "first"
+
+
+def test_a_folder_in_a_bucket_is_held_by_a_lease(store):
+    output = f"{store.bucket}/out"
+    with held(output):
+        (name,) = store.all()
+        assert name == "out/.lease/00000001.json"
+        with pytest.raises(UsageError, match="another build is at work in this folder"), held(output):
+            pass
+        held_by = json.loads(files.read_text(f"{store.bucket}/{name}"))
+        store.put(name, json.dumps({**held_by, "expires": 0}).encode())
+        with held(output):
+            assert store.all() == {"out/.lease/00000002.json"}
+    assert not store.all()
 
 
 def test_a_folder_goes_without_its_neighbors(store):

@@ -6,9 +6,6 @@ import re
 import subprocess
 import sys
 import tarfile
-import urllib.parse
-import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,64 +13,22 @@ import pytest
 from tests.engines.conftest import ROOT, run
 
 pytest.importorskip("apitools", reason="needs apache-beam[gcp] (make test-engines installs it)")
-gcp_storage_emulator = pytest.importorskip("gcp_storage_emulator.server")
+pytest.importorskip("gcp_storage_emulator.server")
 
-from apache_beam.portability.api import beam_runner_api_pb2  # noqa: E402
+from apache_beam.portability.api import beam_runner_api_pb2
 
-from tests.engines.service import Service  # noqa: E402
-
-STAGES = ("ingest", "label", "dedupe", "split")
-
-
-@dataclass(frozen=True)
-class Cloud:
-    service: Service
-    storage: str
-    environment: dict[str, str]
-
-    def names(self) -> list[str]:
-        return [item["name"] for item in json.loads(self._get("/o")).get("items", [])]
-
-    def read(self, name: str) -> bytes:
-        return self._get(f"/o/{urllib.parse.quote(name, safe='')}?alt=media")
-
-    def write(self, name: str, data: bytes) -> None:
-        query = urllib.parse.urlencode({"uploadType": "media", "name": name})
-        url = f"{self.storage}/upload/storage/v1/b/bucket/o?{query}"
-        kind = {"Content-Type": "application/octet-stream"}
-        urllib.request.urlopen(urllib.request.Request(url, data, kind, method="POST")).close()
-
-    def _get(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"{self.storage}/storage/v1/b/bucket{path}") as response:
-            return response.read()
+from tests.engines.cloud import PACKAGED, Cloud, started
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory):
-    service = Service()
-    server = gcp_storage_emulator.create_server("localhost", 0, in_memory=True, default_bucket="bucket")
-    server.start()
-    storage = f"http://localhost:{server._api._httpd.server_address[1]}"
-    key = tmp_path_factory.mktemp("key") / "key.json"
-    key.write_text(service.credentials())
-    environment = {"STORAGE_EMULATOR_HOST": storage, "GOOGLE_APPLICATION_CREDENTIALS": str(key)}
-    yield Cloud(service, storage, environment)
-    server.stop()
-    service.shutdown()
-
-
-def submit(cloud: Cloud, world, *more: str) -> subprocess.CompletedProcess[str]:
-    return run(
-        "ingest", "--config", str(world.config), "--output", "gs://bucket/out", "--runner=DataflowRunner",
-        "--project=my-project", "--region=us-central1", "--temp_location=gs://bucket/temp",
-        f"--dataflow_endpoint={cloud.service.url}", "--setup_file=./setup.py",
-        "--requirements_file=requirements-dataflow.txt", "--requirements_cache=skip", *more, **cloud.environment,
-    )  # fmt: skip
+def cloud(world, tmp_path_factory):
+    with started(world.folder, tmp_path_factory.mktemp("key")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def submitted(cloud, world) -> dict:
-    done = submit(cloud, world, "--machine_type=n2-standard-4", "--max_num_workers=7")
+def submitted(cloud) -> dict:
+    done = cloud.run("ingest", "out", *PACKAGED, "--machine_type=n2-standard-4", "--max_num_workers=7")
     # The stand-in does not work: so the stage finds nothing where its results should be, and says so.
     assert done.returncode == 1, done.stderr
     assert "gs://bucket/out/ingest/images: no _manifest" in done.stderr.splitlines()[-1]
@@ -142,29 +97,17 @@ def _without_hashes(folder: Path) -> Path:
     return path
 
 
-def test_what_the_options_lack_is_a_usage_error(cloud, world):
-    done = run("ingest", "--config", str(world.config), "--output", "gs://bucket/none", "--runner=DataflowRunner",
-               "--project=My Project", "--region=us-central1", **cloud.environment)  # fmt: skip
-    assert done.returncode == 2
-    assert "temp_location" in done.stderr
-    assert "Invalid Project ID (My Project)" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_flex_template_s_launcher_gets_the_job_and_submits_nothing(cloud, world):
+def test_a_flex_template_s_launcher_gets_the_job_and_submits_nothing(cloud: Cloud):
     before = len(cloud.service.jobs)
-    done = submit(cloud, world, "--template_location=gs://bucket/template.json")
+    done = cloud.run("ingest", "template", *PACKAGED, "--template_location=gs://bucket/template.json")
     assert done.returncode == 0, done.stderr
     assert "gs://bucket/template.json" in done.stdout
     assert len(cloud.service.jobs) == before
     assert json.loads(cloud.read("template.json"))["environment"]
 
 
-def test_a_build_from_a_bucket_into_a_bucket(cloud, world, local):
+def test_a_build_from_a_bucket_into_a_bucket(cloud, local):
     """Lists, pictures and votes lie in it, too; the bytes are those of a build on a disk."""
-    for path in world.folder.rglob("*"):
-        if path.is_file():
-            cloud.write(f"set/{path.relative_to(world.folder)}", path.read_bytes())
     done = run("build", "--config", "gs://bucket/set/build.yaml", "--set", "source=gs://bucket/set",
                "--output", "gs://bucket/build", "--direct_num_workers=1", **cloud.environment)  # fmt: skip
     assert done.returncode == 0, done.stderr

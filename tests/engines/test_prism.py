@@ -20,6 +20,13 @@ def test_prism_writes_the_same_bytes_as_the_local_runner(world, local, tmp_path)
     assert told["counters"] == here["counters"]
 
 
+def test_any_spelling_of_the_name_starts_the_installed_prism(world, local, tmp_path):
+    done = run("ingest", "--config", str(world.config), "--output", str(tmp_path), "--runner=prism")
+    assert done.returncode == 0, done.stderr
+    assert "ownload" not in done.stderr
+    assert digests(tmp_path / "ingest" / "images") == digests(local / "ingest" / "images")
+
+
 def test_what_a_user_can_mend_is_told_on_prism_too(world, tmp_path):
     web = world.folder / "broken.csv"
     web.write_bytes((world.folder / "web.csv").read_bytes() + b"\xff\xfe,ant,x.png,text,0\n")

@@ -1,0 +1,125 @@
+"""What each stage of a build reads and writes, whether it is up to date, and what a launch would do (`--dry-run`)."""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+from pipeline import files
+from pipeline.config import BuildConfig
+from pipeline.ingest.lists import has_urls, list_paths
+from pipeline.jobs import dedupe, fetch, ingest, label, split
+from pipeline.jobs.sets import is_whole
+from pipeline.layout import Layout
+from pipeline.records import check_readable
+from schemas.listed import LISTED_SET
+from schemas.retrieval import RETRIEVAL_LIST
+
+JOBS: dict[str, ModuleType] = {
+    "fetch": fetch, "ingest": ingest, "label": label, "dedupe": dedupe, "split": split,
+}  # fmt: skip
+AFTER = {
+    "ingest": ("fetch",),
+    "label": ("ingest",),
+    "dedupe": ("ingest",),
+    "split": ("ingest", "label", "dedupe"),
+}
+UP_TO_DATE, RUNS, DEPENDS = (
+    "up to date",
+    "would run",
+    "would run unless the stages before leave its inputs as they are",
+)
+_CHANGING = (RUNS, DEPENDS)
+_SECRET = ("secret", "password", "token", "access_key")
+
+
+def check_inputs(config: BuildConfig, stages: Sequence[str]) -> None:
+    """Read the beginning of all files that the stages read from `source`. Raises DataError for the first bad one."""
+    if {"fetch", "ingest"} & set(stages):
+        for path in list_paths(config).values():
+            check_readable(path, RETRIEVAL_LIST)
+    if "label" in stages:
+        label.check_inputs(config)
+    if "split" in stages:
+        for name in config.noise.listed:
+            check_readable(files.join(config.source, name), LISTED_SET)
+
+
+def inputs(stage: str, config: BuildConfig, output: str) -> list[str]:
+    """Return the files below `source` whose rows a stage reads, and the folders of the tables that it reads."""
+    layout, lists = Layout(output), list(list_paths(config).values())
+    labels = [*config.votes, *([config.label.gold] if config.label.gold else [])]
+    named = {"label": labels, "split": config.noise.listed}.get(stage, ())
+    tables = {
+        "fetch": lists,
+        "ingest": [*lists, *([layout.fetched] if has_urls(config) else [])],
+        "label": [layout.retrievals, layout.rejections],
+        "dedupe": [layout.images],
+        "split": list(split.tables_of(output).values()),
+    }
+    return [*(files.join(config.source, name) for name in named), *tables[stage]]
+
+
+def outputs(stage: str, output: str) -> list[str]:
+    """Return the folders of the tables that a stage writes; of the split stage, the dataset."""
+    layout = Layout(output)
+    return {
+        "fetch": [layout.fetched],
+        "ingest": list(layout.ingest_tables.values()),
+        "label": list(layout.label_tables.values()),
+        "dedupe": [layout.duplicates],
+        "split": [layout.dataset],
+    }[stage]
+
+
+def is_up_to_date(stage: str, config: BuildConfig, output: str) -> bool:
+    """Whether the tables of a stage are what it would write now. Raises DataError if it lacks the tables it reads."""
+    if stage == "ingest":
+        return ingest.is_up_to_date(config, output)
+    done = bool(JOBS[stage].stage_of(config, output).is_done(*outputs(stage, output)))
+    return done and (stage != "split" or is_whole(Layout(output).dataset))
+
+
+def job_key(stage: str, config: BuildConfig, output: str) -> str:
+    """Return the digest of what the job of a stage writes; that of ingest covers the files that the lists name."""
+    key = str(JOBS[stage].stage_of(config, output).about["made_from"])
+    return f"{key}-{ingest.versions_digest(config)}" if stage == "ingest" else key
+
+
+def dry_run(
+    config: BuildConfig, output: str, options: PipelineOptions, stages: Sequence[str], force: bool
+) -> dict[str, Any]:
+    """Return what a build would do: runner, Beam's options that are not defaults, and of each stage what it touches.
+
+    A stage that reads the tables of one that would run depends on it: its inputs are not known yet.
+    """
+    result: dict[str, Any] = {
+        "runner": options.view_as(StandardOptions).runner or "FnApiRunner",
+        "options": _shown(options),
+        "stages": {},
+    }
+    for name in stages:
+        if name == "fetch" and not has_urls(config):
+            continue
+        depends = any(
+            result["stages"].get(each, {}).get("state") in _CHANGING for each in AFTER.get(name, ())
+        )
+        done = not depends and is_up_to_date(name, config, output)
+        state = RUNS if force else DEPENDS if depends else UP_TO_DATE if done else RUNS
+        result["stages"][name] = {
+            "state": state,
+            "reads": inputs(name, config, output),
+            "writes": outputs(name, output),
+        }
+    return result
+
+
+def _shown(options: PipelineOptions) -> dict[str, Any]:
+    """Return the options that are not defaults, without secrets."""
+    given = options.get_all_options(drop_default=True)
+    return {
+        name: "***" if any(word in name for word in _SECRET) else value
+        for name, value in sorted(given.items())
+        if value is not None
+    }

@@ -1,0 +1,83 @@
+"""Check quickly that the services which a runner's flags name answer; Beam itself waits minutes for one that does not."""
+
+import socket
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import grpc
+import httpx
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+    SparkRunnerOptions,
+)
+
+from pipeline.running.options import is_portable, runner_name
+from schemas.errors import UsageError
+
+ANSWER_SECONDS = 5.0
+EMBEDDED = "embed"  # Beam's name for a job server in this process
+_LOCAL_FLINK = ("[local]", "[auto]")
+
+
+def check_endpoints(options: PipelineOptions) -> None:
+    """Raise UsageError if a job server or a cluster is missing, or does not answer within a few seconds."""
+    portable, name = options.view_as(PortableOptions), runner_name(options)
+    if name == "portable" and not portable.job_endpoint:
+        raise UsageError(
+            "PortableRunner: there is no job server; give --job_endpoint HOST:PORT, or choose a runner that starts "
+            "one, such as --runner FlinkRunner"
+        )
+    if not is_portable(options):
+        return
+    for flag in ("job_endpoint", "artifact_endpoint"):
+        address = getattr(portable, flag)
+        if address and address != EMBEDDED:
+            _check(f"--{flag}", address, _answers_grpc)
+    master = options.view_as(FlinkRunnerOptions).flink_master
+    if name == "flink" and master.strip() not in _LOCAL_FLINK:
+        _check("--flink_master", master, _answers_http)
+    spark = options.view_as(SparkRunnerOptions)
+    if name == "spark" and spark.spark_rest_url:
+        _check("--spark_rest_url", spark.spark_rest_url, _answers_http)
+    if name == "spark" and spark.spark_master_url.startswith("spark://"):
+        _check("--spark_master_url", spark.spark_master_url, _accepts)
+
+
+def _check(flag: str, address: str, ask: Callable[[str, str, int], None]) -> None:
+    scheme, host, port = split_address(address)
+    if not host or not port:
+        raise UsageError(f"{flag} {address}: no address of a service; give HOST:PORT")
+    try:
+        ask(scheme, host, port)
+    except (OSError, httpx.HTTPError, grpc.FutureTimeoutError) as error:
+        reason = f" ({error})" if str(error) else ""
+        raise UsageError(
+            f"{flag} {address}: no answer within {ANSWER_SECONDS:.0f} s{reason}; start the service, or correct the address"
+        ) from error
+
+
+def split_address(address: str) -> tuple[str, str | None, int | None]:
+    """Return scheme (http by default), host and port of an address such as HOST:PORT; None for what it lacks."""
+    text = address.strip()
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        usual = {"https": 443, "http": 80}.get(parts.scheme) if "://" in text else None
+        return parts.scheme, parts.hostname, parts.port or usual
+    except ValueError:  # such as [auto], or a port that is no number
+        return "http", None, None
+
+
+def _answers_grpc(_scheme: str, host: str, port: int) -> None:
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
+
+
+def _answers_http(scheme: str, host: str, port: int) -> None:
+    httpx.get(f"{scheme}://{host}:{port}/", timeout=ANSWER_SECONDS)  # a refusal is an answer, too
+
+
+def _accepts(_scheme: str, host: str, port: int) -> None:
+    with socket.create_connection((host, port), timeout=ANSWER_SECONDS):
+        pass

@@ -1,0 +1,75 @@
+"""Check everything that can be checked about a launch before a stage touches a file or a job is submitted."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    PortableOptions,
+    SparkRunnerOptions,
+)
+
+from pipeline import files
+from pipeline.running.dataflow import check_credentials
+from pipeline.running.endpoints import check_endpoints, split_address
+from pipeline.running.options import (
+    LaunchOptions,
+    beam_options,
+    is_dataflow,
+    is_portable,
+    local_runner,
+    running_mode,
+    validated_pipeline,
+)
+from pipeline.running.workers import check_workers, environment
+from schemas.errors import UsageError
+
+_THIS_MACHINE = {None, "embed", "local", "localhost", "127.0.0.1", "::1"}
+
+
+def checked_options(arguments: list[str], output: str, sources: Mapping[str, str]) -> PipelineOptions:
+    """Return Beam's options, resolved, after all checks of a launch: flags, runner, paths, services, credentials.
+
+    `sources` are the paths that tasks read, by config key or flag. Raises UsageError for the first check that fails.
+    Nothing is written or submitted.
+    """
+    files.check_output(output)
+    options = beam_options(arguments)
+    runner = local_runner(options, 1, running_mode(arguments))  # prepares the options of the others
+    google, paths = options.view_as(GoogleCloudOptions), {"--output": output, **sources}
+    if not is_dataflow(options):
+        if google.template_location:
+            raise UsageError(
+                "--template_location: only Dataflow starts templates; add --runner DataflowRunner"
+            )
+        if options.view_as(LaunchOptions).on_interrupt == "detach":
+            raise UsageError(
+                "--on-interrupt detach: only a job on Dataflow goes on without this command; leave the flag out"
+            )
+    check_endpoints(options)
+    check_workers(options, paths)
+    _warn_of_unshared(options, paths)
+    if is_dataflow(options):
+        check_credentials(options)
+    pipeline = validated_pipeline(runner, options)
+    shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
+    resolved: PipelineOptions = pipeline.options
+    return resolved
+
+
+def _warn_of_unshared(options: PipelineOptions, paths: Mapping[str, str]) -> None:
+    """Warn of paths of this machine where tasks run on others, which may or may not share a file system with it."""
+    if not is_portable(options) or environment(options) not in ("EXTERNAL", "PROCESS"):
+        return
+    addresses = [
+        options.view_as(PortableOptions).job_endpoint,
+        options.view_as(FlinkRunnerOptions).flink_master,
+        options.view_as(SparkRunnerOptions).spark_master_url,
+    ]
+    hosts = {split_address(each)[1] for each in addresses if each}
+    local = [path for path in paths.values() if "://" not in path]
+    if local and hosts - _THIS_MACHINE:
+        logging.warning("%s: all machines of the cluster must share this file system", ", ".join(local))

@@ -1,0 +1,125 @@
+"""The lease that stands for a lock in buckets. A local folder has the same interface, and creates files exclusively."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from pipeline.running import lease
+from pipeline.running.lease import leased
+from schemas.errors import UsageError
+
+
+@pytest.fixture
+def output(tmp_path):
+    return str(tmp_path / "out")
+
+
+def leases(output):
+    from pathlib import Path
+
+    return sorted(Path(output, ".lease").glob("*.json"))
+
+
+def age(output, **values):
+    """Change the lease that is held."""
+    (path,) = leases(output)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_one_holds_and_the_other_is_told_who(output):
+    with leased(output):
+        with (
+            pytest.raises(
+                UsageError,
+                match=r"another build is at work in this folder \('.*', process \d+ on .*expires at",
+            ),
+            leased(output),
+        ):
+            pass
+        assert len(leases(output)) == 1
+    assert not leases(output)
+    with leased(output):
+        pass
+
+
+def test_a_block_that_fails_lets_go(output):
+    with pytest.raises(KeyboardInterrupt), leased(output):
+        raise KeyboardInterrupt
+    assert not leases(output)
+
+
+def test_an_expired_lease_is_taken_over(output):
+    with leased(output):
+        age(output, expires=time.time() - 1)
+        with leased(output):
+            (path,) = leases(output)
+            assert path.name == "00000002.json"
+
+
+def test_a_damaged_lease_holds_nothing(output):
+    with leased(output):
+        (path,) = leases(output)
+        path.write_text("{")
+        with leased(output):
+            pass
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_of_many_that_start_at_once_one_gets_the_folder(output, expired):
+    if expired:
+        with leased(output):
+            age(output, expires=0)
+            (path,) = leases(output)
+            kept = path.read_text()
+        path.write_text(kept)
+    held, refused, barrier, done = [], [], threading.Barrier(8), threading.Event()
+
+    def start():
+        barrier.wait()
+        try:
+            with leased(output):
+                held.append(1)
+                done.wait(10)
+        except UsageError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    while len(held) + len(refused) < 8:
+        time.sleep(0.01)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert len(held) == 1
+    assert not leases(output)
+
+
+def test_a_held_lease_is_extended(output, monkeypatch):
+    monkeypatch.setattr(lease, "REFRESH_SECONDS", 0.01)
+    with leased(output):
+        (path,) = leases(output)
+        first = json.loads(path.read_text())["expires"]
+        end = time.monotonic() + 10
+        while json.loads(path.read_text())["expires"] == first:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("how", ["another token", "a higher number"])
+def test_whoever_has_lost_the_folder_is_stopped(output, monkeypatch, how):
+    monkeypatch.setattr(lease, "REFRESH_SECONDS", 0.01)
+
+    def lose():
+        if how == "another token":
+            age(output, token="other")
+        else:
+            (path,) = leases(output)
+            path.with_name("00000002.json").write_text(path.read_text())
+        time.sleep(10)
+
+    with pytest.raises(UsageError, match="another build has taken the folder over"), leased(output):
+        lose()
+    assert leases(output), "the other one's lease stays"

@@ -1,0 +1,135 @@
+"""Launches: what is wrong with one is found before a file is touched, and a dry run touches none at all."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.__main__ import main
+from pipeline.running.job_record import JobRecord, read_records
+from pipeline.running.submitted import left_running
+from schemas.errors import DataError
+
+VERBS = ("fetch", "ingest", "label", "dedupe", "split", "build")
+DEAD = "127.0.0.1:1"
+
+WRONG = [
+    (["--runner=DirctRunner"], 2, "did you mean DirectRunner?"),
+    (["--runner=PortableRunner"], 2, "give --job_endpoint"),
+    (["--runner=PortableRunner", f"--job_endpoint={DEAD}"], 2, "no answer within"),
+    (["--runner=FlinkRunner", f"--flink_master={DEAD}"], 2, "no answer within"),
+    (["--runner=FlinkRunner", "--environment_type=DOCKER"], 2, "a path of this machine"),
+    (["--runner=DataflowRunner", "--project=p"], 2, "a path of this machine"),
+    (["--runner=PrismRunner", "--prism_location=none"], 2, "no such file"),
+    (["--runner=no.such.Runner"], 2, "cannot be loaded"),
+    (["--runner=json.JSONDecoder"], 2, "cannot be loaded"),
+    (["--runner=FnApiRunner", "--environment_type=EXTERNAL"], 2, "external_service_address"),
+    (["--direct_num_workers=x"], 2, "invalid int value: 'x'"),
+    (["--levls=3"], 2, "unknown flag --levls"),
+    (["b=2"], 2, "unexpected argument 'b=2'"),
+    (["--template_location=t.json"], 2, "only Dataflow starts templates"),
+    (["--on-interrupt=detach"], 2, "only a job on Dataflow"),
+    (["--setup_file=none/setup.py"], 2, "no such file"),
+]
+
+
+def snapshot(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def command(world, built, tmp_path_factory):
+    """A good build of one's own, and the flags that name it."""
+    output = Path(shutil.copytree(built, tmp_path_factory.mktemp("launch") / "out"))
+    return output, ["--config", str(world.config), "--output", str(output)]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_nothing_is_touched_by_a_launch_that_is_wrong(verb, command, monkeypatch, capsys):
+    monkeypatch.setattr("pipeline.running.endpoints.ANSWER_SECONDS", 0.3)
+    output, flags = command
+    before = snapshot(output)
+    for wrong, code, words in WRONG:
+        assert main([verb, *flags, "--force", *wrong]) == code, wrong
+        assert words in capsys.readouterr().err, wrong
+        assert snapshot(output) == before, wrong
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("web=[none.csv]", "none.csv"),
+        ("votes=[none.csv]", "none.csv"),
+        ("noise.listed=[none.csv]", "none.csv"),
+    ],
+)
+def test_a_missing_list_of_any_stage_is_found_before_the_first_one_runs(command, value, words, capsys):
+    output, flags = command
+    before = snapshot(output)
+    assert main(["build", *flags, "--force", "--set", value]) == 1
+    assert words in capsys.readouterr().err
+    assert snapshot(output) == before
+
+
+@pytest.mark.parametrize("spelling", ["--dry-run", "--dry_run"])
+def test_a_dry_run_of_a_new_build_writes_nothing(world, tmp_path, spelling, capsys):
+    output = tmp_path / "out"
+    assert (
+        main(["build", "--config", str(world.config), "--output", str(output), spelling, "--experiment=a"])
+        == 0
+    )
+    told = capsys.readouterr().out
+    assert told.startswith("dry run: nothing is written or submitted\nrunner  FnApiRunner\n")
+    assert "experiments=['a'" in told
+    assert f"writes {output}/ingest/images" in told
+    assert f"reads  {world.folder}/votes.csv" in told
+    assert not output.exists()
+
+
+def test_a_dry_run_tells_what_is_up_to_date_and_what_follows_from_what(command, capsys):
+    output, flags = command
+    before = snapshot(output)
+
+    def states(*more: str) -> dict[str, str]:
+        assert main([*more, "--dry-run", "--json"]) == 0
+        return {name: stage["state"] for name, stage in json.loads(capsys.readouterr().out)["stages"].items()}
+
+    done = "up to date"
+    assert states("build", *flags) == dict.fromkeys(("ingest", "label", "dedupe", "split"), done)
+    changed = states("build", *flags, "--set", "label.min_votes=2")
+    follows = "would run unless the stages before leave its inputs as they are"
+    assert changed == {"ingest": done, "label": "would run", "dedupe": done, "split": follows}
+    assert states("build", *flags, "--force") == dict.fromkeys(
+        ("ingest", "label", "dedupe", "split"), "would run"
+    )
+    assert states("fetch", *flags) == {}
+    for verb in ("ingest", "label", "dedupe", "split"):
+        assert states(verb, *flags) == {verb: done}
+    assert snapshot(output) == before
+
+
+def test_a_dry_run_shows_no_secrets(command, capsys):
+    _, flags = command
+    assert main(["build", *flags, "--dry-run", "--s3_secret_access_key=hush", "--s3_session_token=hush"]) == 0
+    told = capsys.readouterr().out
+    assert "s3_secret_access_key=***" in told
+    assert "hush" not in told
+
+
+def test_records_of_jobs_are_read_as_they_were_written(tmp_path):
+    record = JobRecord("label", "key", "id-1", "p", "r", "https://x", "https://console", "SUBMITTED")
+    record.write(str(tmp_path))
+    assert list(read_records(str(tmp_path))) == left_running(str(tmp_path)) == [record]
+    record.write(str(tmp_path), "DONE")
+    assert not left_running(str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"stage": 1}'])
+def test_a_damaged_record_is_told_with_the_remedy(tmp_path, text):
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "label.json").write_text(text)
+    with pytest.raises(DataError, match=r"label.json: no record of a job .*remove the file"):
+        list(read_records(str(tmp_path)))
