@@ -13,6 +13,7 @@ from collections.abc import Iterable
 MAX_HEAD_BYTES = (
     256 * 1024
 )  # all header lines of an answer, those of interim answers included; as Chrome's limit
+MAX_FIELDS = 2000  # header lines of an answer
 MAX_LINE_BYTES = 16 * 1024  # of a line between chunks
 PIECE_BYTES = 64 * 1024
 _STATUS = re.compile(rb"HTTP/(1\.[0-9])[ \t]+([1-9][0-9]{2})(?:[ \t].*)?", re.DOTALL)
@@ -190,6 +191,8 @@ async def read_response(reader: Reader) -> Response:
         while line := await reader.line(left):
             left -= len(line) + 1
             lines.append(line)
+            if len(lines) > MAX_FIELDS:
+                raise BadResponse(f"more than {MAX_FIELDS} header lines")
         version, status = first[1].decode(), int(first[2])
         if status == 101:
             raise BadResponse("HTTP 101, which was not asked for")
