@@ -124,6 +124,7 @@ class Response:
         """Whether the body says where it ends; otherwise it ends with the connection."""
         self._left = self.length or 0  # of the chunk, or of the body
         self._first_chunk = True
+        self._overhead = -MAX_HEAD_BYTES  # bytes of the lines between chunks, less those of the chunks
         self.ended = self.length == 0
         words = headers.words("Connection")
         self._persistent = "close" not in words and (version == "1.1" or "keep-alive" in words)
@@ -152,6 +153,9 @@ class Response:
         if size is None:
             raise BadResponse(f"{line[:40]!r} is no size of a chunk")
         self._left = int(size[1], 16)
+        self._overhead += len(line) + 2 - self._left
+        if self._overhead > 0:  # chunks of a byte each would keep us busy
+            raise BadResponse("more bytes between the chunks than in them")
         if not self._left:
             await self._trailer()
             self.ended = True
