@@ -77,6 +77,7 @@ class Connections:
             f"GET {url.target} HTTP/1.1\r\nHost: {url.authority}\r\nAccept: {accept}\r\n{self._headers}\r\n"
         ).encode("ascii")
         connection = await self._take(url) or await self._connect(url)
+        response: Response | None = None
         try:
             try:
                 response = await self._ask(connection, request)
@@ -88,13 +89,11 @@ class Connections:
                 connection = await self._connect(url)
                 response = await self._ask(connection, request)
             yield response
-            if response.reusable():
+        finally:
+            if response and response.reusable():
                 self._keep(url, connection)
-                return
-        except BaseException:
-            connection.close()
-            raise
-        connection.close()
+            else:
+                connection.close()
 
     async def _ask(self, connection: _Connection, request: bytes) -> Response:
         connection.reader.received = 0

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 MAX_HEAD_BYTES = (
     256 * 1024
 )  # all header lines of an answer, those of interim answers included; as Chrome's limit
+MAX_FIELDS = 2000  # header lines of an answer
 MAX_LINE_BYTES = 16 * 1024  # of a line between chunks
 PIECE_BYTES = 64 * 1024
 _STATUS = re.compile(rb"HTTP/(1\.[0-9])[ \t]+([1-9][0-9]{2})(?:[ \t].*)?", re.DOTALL)
@@ -123,6 +124,7 @@ class Response:
         """Whether the body says where it ends; otherwise it ends with the connection."""
         self._left = self.length or 0  # of the chunk, or of the body
         self._first_chunk = True
+        self._overhead = -MAX_HEAD_BYTES  # bytes of the lines between chunks, less those of the chunks
         self.ended = self.length == 0
         words = headers.words("Connection")
         self._persistent = "close" not in words and (version == "1.1" or "keep-alive" in words)
@@ -151,6 +153,9 @@ class Response:
         if size is None:
             raise BadResponse(f"{line[:40]!r} is no size of a chunk")
         self._left = int(size[1], 16)
+        self._overhead += len(line) + 2 - self._left
+        if self._overhead > 0:  # chunks of a byte each would keep us busy
+            raise BadResponse("more bytes between the chunks than in them")
         if not self._left:
             await self._trailer()
             self.ended = True
@@ -190,6 +195,8 @@ async def read_response(reader: Reader) -> Response:
         while line := await reader.line(left):
             left -= len(line) + 1
             lines.append(line)
+            if len(lines) > MAX_FIELDS:
+                raise BadResponse(f"more than {MAX_FIELDS} header lines")
         version, status = first[1].decode(), int(first[2])
         if status == 101:
             raise BadResponse("HTTP 101, which was not asked for")

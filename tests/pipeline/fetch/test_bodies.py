@@ -97,6 +97,16 @@ def test_chunks_that_break_off_are_incomplete(get: Get, web: Web) -> None:
     )
 
 
+def test_chunks_that_are_shorter_than_the_lines_between_them_have_an_end(get: Get, web: Web) -> None:
+    few, many = (
+        OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"1;xx\r\nx\r\n" * count for count in (1000, 90_000)
+    )
+    limits = {"max_bytes": 1_000_000}
+    assert body(get(raw(web, "/few", few + b"0\r\n\r\n"), **limits)) == b"x" * 1000
+    found = refused(get(raw(web, "/many", many + b"0\r\n\r\n"), **limits))
+    assert (found.code, "between the chunks" in found.detail) == ("bad_response", True)
+
+
 def test_informational_answers_come_before_the_real_one(get: Get, web: Web) -> None:
     answer = b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK + b"Content-Length: 1\r\n\r\nx"
     assert body(get(raw(web, "/a", answer))) == b"x"
