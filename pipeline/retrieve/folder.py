@@ -11,6 +11,7 @@ from pipeline.keyed_hash import keyed_hash
 from pipeline.retrieve.found_files import Found, find_pictures
 from pipeline.retrieve.search import check_new, write_list
 from pipeline.values import identifier_fault, normalize_identifier, normalize_name
+from schemas.config import percent_hint
 from schemas.errors import DataError, UsageError
 
 COLUMNS = ("image_id", "class_name", "path")
@@ -93,7 +94,9 @@ def _base(folder: str, output: str, test: str | None, test_share: float) -> str:
     if test is not None and os.path.dirname(os.path.abspath(test)) != base:
         raise UsageError(f"--test {test}: both lists must be in one folder, {base}")
     if not 0 < test_share < 1:
-        raise UsageError(f"--test-share is a share between 0 and 1, got {test_share}")
+        raise UsageError(
+            f"--test-share is a share between 0 and 1, got {test_share:g}{percent_hint(test_share)}"
+        )
     for flag, path in (("--output", output), ("--test", test)):
         if path:
             check_new(flag, path)
