@@ -88,7 +88,9 @@ def _absent(directory: Path) -> str:
         return f"{data}: no sets in it; give the folder of a dataset, OUTPUT/dataset"
     near = get_close_matches(directory.name, sets, n=1, cutoff=0.9)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"{directory}: no such set{hint or '.'} The dataset has {', '.join(sets)}; build others with noise.levels"
+    return (
+        f"{directory}: no such set{hint}. The dataset has {', '.join(sets)}; build others with noise.levels"
+    )
 
 
 def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
