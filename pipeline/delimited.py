@@ -170,9 +170,10 @@ def _batches(
 def _unescaped(batch: pa.RecordBatch) -> pa.RecordBatch:
     columns = []
     for column in batch.columns:
-        escaped = pc.fill_null(pc.match_substring_regex(column, ESCAPED), False)
-        changed = pc.any(escaped).as_py()
-        columns.append(pc.if_else(escaped, pc.utf8_slice_codeunits(column, 1), column) if changed else column)
+        if pc.any(pc.starts_with(column, "'")).as_py():
+            escaped = pc.match_substring_regex(column, ESCAPED)
+            column = pc.if_else(escaped, pc.utf8_slice_codeunits(column, 1), column)
+        columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
