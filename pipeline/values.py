@@ -20,7 +20,9 @@ VERBATIM = ("path",)
 """Columns in which spaces at the ends count."""
 MAX_ID_BYTES = 200
 
-_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+([eE][+-][0-9]{1,3})?|[eE][+-][0-9]{1,3})$|^-0$"  # with point or exponent
+_NUMBER = (
+    r"^-?(0|[1-9][0-9]*)(\.[0-9]+([eE][+-][0-9]{1,3})?|[eE][+-][0-9]{1,3})$|^-0$"  # with point or exponent
+)
 _PLAIN = r"^[!-~]([ -~]*[!-~])?$"
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 # Unicode's Default_Ignorable_Code_Point, but for joiners and variation selectors, and the blank Braille pattern.

@@ -119,12 +119,9 @@ def _split_names(found: Found) -> tuple[set[str], set[str]]:
 def _rows(found: Found, has_splits: bool, problems: list[str]) -> list[Row]:
     """A row for each picture, in order; names that cannot be used go to `problems`."""
     rows: list[Row] = []
-    stems = [normalize_identifier(os.path.splitext(one.path)[0].replace("/", "-")) for one in found.pictures]
-    count = Counter(stems)
     taken: dict[str, str] = {}
     bad_classes: set[str] = set()
-    for one, stem in zip(found.pictures, stems, strict=True):
-        image_id = stem if count[stem] == 1 else normalize_identifier(one.path.replace("/", "-"))
+    for one, image_id in zip(found.pictures, _ids([one.path for one in found.pictures]), strict=True):
         folder = one.folders[1 if has_splits else 0]
         class_name = normalize_name(folder)
         if fault := _path_fault(one.path) or identifier_fault(image_id):
@@ -137,6 +134,18 @@ def _rows(found: Found, has_splits: bool, problems: list[str]) -> list[Row]:
             problems.append(f"folder {folder!r} is no name of a class: {reason}")
         rows.append({"image_id": image_id, "class_name": class_name, "path": one.path})
     return rows
+
+
+def _ids(paths: Sequence[str]) -> list[str]:
+    """The id of each path: without its ending, or with it where several would have the same id."""
+    with_ending = [normalize_identifier(path.replace("/", "-")) for path in paths]
+    ids = [normalize_identifier(os.path.splitext(path)[0].replace("/", "-")) for path in paths]
+    while True:
+        count = Counter(ids)
+        longer = [full if count[one] > 1 else one for one, full in zip(ids, with_ending, strict=True)]
+        if longer == ids:
+            return ids
+        ids = longer
 
 
 def _path_fault(path: str) -> str | None:
