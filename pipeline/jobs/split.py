@@ -167,7 +167,7 @@ def _write(
     notes = []
     if dropped:
         notes.append(f"sets that the configuration no longer has were removed: {', '.join(dropped)}")
-    made = {plan.facts["noise_level"] for plan in plans}
+    made = {plan.facts.get("noise_level") for plan in plans}  # shared pictures have none
     absent = [level for level in PAPER_LEVELS if level not in made] if config.noise.levels is None else []
     if absent:
         shown = ", ".join(map(str, absent))
