@@ -9,20 +9,20 @@ from pipeline.logs import set_up_logging
 from pipeline.published import verbs as published
 from pipeline.retrieve import verbs as retrieve
 from pipeline.verbs import STAGES, VERBS
-from schemas.command_line import add_verb, carry_out
-from schemas.errors import UsageError
+from schemas.command_line import Parser, add_verb, carry_out, make_parser
+from schemas.errors import UnknownFlagError, UsageError
 
 EXTRAS = {"duckdb": "report", "jinja2": "report", "markupsafe": "report", "matplotlib": "report"}
 BEAM = """The configuration is one YAML file; --set source=… and other --set KEY=VALUE lay values over it. Flags that are not
 listed here go to Beam: --runner, --direct_num_workers, --project, …"""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """All verbs and their flags."""
-    top = argparse.ArgumentParser(
-        prog="python -m pipeline",
-        description="From web images and worker votes to training sets with exactly known label noise.",
-        allow_abbrev=False,
+    top = make_parser(
+        "pipeline",
+        "noise-pipeline",
+        "From web images and worker votes to training sets with exactly known label noise.",
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_stages(verbs)
@@ -145,20 +145,25 @@ def _add_export(verbs: Any) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code: 0 ok, 1 failed, 2 bad usage, 130 interrupted."""
-    arguments, others = parser().parse_known_args(argv)
+    top = parser()
+    arguments, others = top.parse_known_args(argv)
     set_up_logging()
-    return carry_out(lambda: _run(arguments, others), EXTRAS)
+    near = top.suggestions([arguments.verb, *others])
+    return carry_out(lambda: _run(arguments, others, near), EXTRAS)
 
 
-def _run(arguments: argparse.Namespace, others: list[str]) -> int:
+def _run(arguments: argparse.Namespace, others: list[str], near: str) -> int:
     if arguments.verb not in (*STAGES, "build") and others:
-        raise UsageError(f"{arguments.verb} does not know {others[0]}; see --help")
+        raise UsageError(f"{arguments.verb} does not know {others[0]}{near}; see --help")
 
     def say(line: str) -> None:
         if not arguments.json:
             print(line, flush=True)
 
-    return VERBS[arguments.verb](arguments, others, say)
+    try:
+        return VERBS[arguments.verb](arguments, others, say)
+    except UnknownFlagError as error:
+        raise UsageError(f"{error}{near}") from error
 
 
 if __name__ == "__main__":

@@ -6,7 +6,16 @@ from typing import Any, Literal
 from pipeline import files
 from pipeline.rejections import printable
 from pipeline.values import MISSING, identifier_fault, normalize_name
-from schemas.config import build, fetching, merge, operational, output, parse_overrides, parse_yaml
+from schemas.config import (
+    build,
+    fetching,
+    merge,
+    operational,
+    output,
+    parse_overrides,
+    parse_yaml,
+    percent_hint,
+)
 from schemas.errors import UsageError
 
 Colour = Literal["red", "red-text", "blue", "blue-asymmetric"]
@@ -251,7 +260,9 @@ class NoiseConfig:
         levels = self.levels or ()
         for level in levels:
             if not 0 <= level < 1:
-                raise ValueError(f"noise level {level} is not a share from 0 up to less than 1 (40 % is 0.4)")
+                raise ValueError(
+                    f"noise level {level:g} is not a share from 0 up to less than 1{percent_hint(level)}"
+                )
         if self.trials < 1 or (self.clean_per_class is not None and self.clean_per_class < 1):
             raise ValueError("trials and clean_per_class are 1 or more")
         _share("min_confidence", self.min_confidence)
@@ -360,4 +371,4 @@ def _lay_out_preset(raw: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _share(name: str, value: float) -> None:
     if not 0 <= value <= 1:
-        raise ValueError(f"{name} is a share from 0 to 1, got {value}")
+        raise ValueError(f"{name} is a share from 0 to 1, got {value:g}{percent_hint(value)}")

@@ -2,6 +2,7 @@
 
 import codecs
 import csv as text_csv
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
@@ -18,6 +19,7 @@ from schemas.errors import DataError
 from schemas.table import Table
 
 BLOCK_BYTES = 8 << 20
+_SEPARATOR = re.compile(rb'^(?:\xef\xbb\xbf)?"?sep=([,;\t|])"?\r?\n$', re.IGNORECASE)
 DELIMITERS = (",", ";", "\t", "|")
 
 Numbered = list[tuple[int, str]]  # (line, what is wrong with it)
@@ -36,10 +38,13 @@ def read_csv(path: str, table: Table) -> Iterator[Block]:
         return "skip"
 
     with files.open_read(path) as file:
-        names, delimiter = _header(file.readline(), table, path)
-        seen, rows, line = False, 0, 2  # rows before the block, malformed ones among them, and its first line
+        first, line = _first_line(file, 2)
+        if named := _SEPARATOR.match(first):  # a line of Excel's own, before the header
+            first, line = _first_line(file, line + 1)
+        names, delimiter = _header(first, named[1].decode() if named else None, table, path)
+        seen, rows = False, 0  # rows before the block, malformed ones among them; `line` is its first line
         try:
-            for batch in _batches(file, path, names, delimiter, keep_malformed):
+            for batch in _batches(file, path, line, names, delimiter, keep_malformed):
                 lines, told, taken, height = _lines(batch, malformed, rows, line, delimiter)
                 filled = filled_rows(batch.columns, batch.num_rows)
                 seen |= bool(told or filled.any())
@@ -87,10 +92,9 @@ def check_once(names: list[str], path: str) -> None:
 class _Utf8:
     """A file that is checked to be UTF-8 while it is read: Arrow overlooks other bytes in malformed lines."""
 
-    def __init__(self, file: IO[bytes], path: str) -> None:
-        self.file, self.path = file, path
+    def __init__(self, file: IO[bytes], path: str, line: int) -> None:
+        self.file, self.path, self.line = file, path, line
         self.decoder = codecs.getincrementaldecoder("utf-8")()
-        self.line = 2
         self.closed = False
 
     def read(self, size: int = -1) -> bytes:
@@ -107,11 +111,18 @@ class _Utf8:
         self.closed = True
 
 
-def _header(line: bytes, table: Table, path: str) -> tuple[list[str], str]:
-    """The names of the columns and the delimiter. Raises DataError."""
+def _first_line(file: IO[bytes], line: int) -> tuple[bytes, int]:
+    """The first line that is not blank, and the number of the one below it; `line` is that of the second line read."""
+    while (first := file.readline()) and not first.strip():
+        line += 1
+    return first, line
+
+
+def _header(line: bytes, told: str | None, table: Table, path: str) -> tuple[list[str], str]:
+    """The names of the columns, and the delimiter unless it was `told`. Raises DataError."""
     try:
         text = line.decode("utf-8-sig").rstrip("\r\n")
-        delimiter = delimiter_of(text, table.required)
+        delimiter = told or delimiter_of(text, table.required)
         names = [
             name.strip()
             for name in next(text_csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
@@ -130,6 +141,7 @@ def _header(line: bytes, table: Table, path: str) -> tuple[list[str], str]:
 def _batches(
     file: IO[bytes],
     path: str,
+    line: int,
     names: list[str],
     delimiter: str,
     on_malformed: Callable[[csv.InvalidRow], str],
@@ -140,7 +152,7 @@ def _batches(
         return iter(())
     file.seek(start)
     reader: Iterator[pa.RecordBatch] = csv.open_csv(
-        _Utf8(file, path),
+        _Utf8(file, path, line),
         read_options=csv.ReadOptions(column_names=names, use_threads=False, block_size=BLOCK_BYTES),
         parse_options=csv.ParseOptions(
             delimiter=delimiter,
@@ -158,9 +170,10 @@ def _batches(
 def _unescaped(batch: pa.RecordBatch) -> pa.RecordBatch:
     columns = []
     for column in batch.columns:
-        escaped = pc.fill_null(pc.match_substring_regex(column, ESCAPED), False)
-        changed = pc.any(escaped).as_py()
-        columns.append(pc.if_else(escaped, pc.utf8_slice_codeunits(column, 1), column) if changed else column)
+        if pc.any(pc.starts_with(column, "'")).as_py():
+            escaped = pc.match_substring_regex(column, ESCAPED)
+            column = pc.if_else(escaped, pc.utf8_slice_codeunits(column, 1), column)
+        columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 

@@ -4,6 +4,14 @@ from dataclasses import dataclass
 
 from pipeline import files
 
+_WRITERS = {"fetch": "fetch", "ingest": "ingest", "labels": "label", "dedupe": "dedupe", "split": "split"}
+
+
+def stage_of(folder: str) -> str | None:
+    """Return the stage that writes a folder of a build, or None if its name says nothing."""
+    parts = folder.rstrip("/").split("/")
+    return _WRITERS.get(parts[-2]) if len(parts) > 1 else None
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -165,6 +165,8 @@ def _read_parquet(path: str, table: Table) -> Iterator[Block]:
 
 def _column_as_text(column: pa.Array) -> pa.Array:
     """A column of any plain type as text; NaN is null."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
     return column.cast(pa.string())

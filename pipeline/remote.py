@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from schemas.errors import DataError, UsageError
+from schemas.extras import install_command
 
 EXTRAS = {"gs": "gcp", "s3": "aws", "hdfs": "", "webhdfs": ""}  # scheme → the extra that brings its library
 OBJECT_STORES = {"gs", "s3"}
@@ -46,7 +47,7 @@ def locate(path: str) -> tuple[Any, str]:
         if not isinstance(error := refusal.__cause__, ImportError):
             raise
         extra = EXTRAS[scheme]
-        remedy = f"pip install 'controlled-noise[{extra}]'" if extra else "install that library"
+        remedy = install_command(extra) if extra else "install that library"
         raise UsageError(
             f"{path}: {scheme}:// needs a library that is missing ({error}); {remedy}"
         ) from error

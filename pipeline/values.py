@@ -20,7 +20,9 @@ VERBATIM = ("path",)
 """Columns in which spaces at the ends count."""
 MAX_ID_BYTES = 200
 
-_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-][0-9]{1,3})?$"
+_NUMBER = (
+    r"^-?(0|[1-9][0-9]*)(\.[0-9]+([eE][+-][0-9]{1,3})?|[eE][+-][0-9]{1,3})$|^-0$"  # with point or exponent
+)
 _PLAIN = r"^[!-~]([ -~]*[!-~])?$"
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 # Unicode's Default_Ignorable_Code_Point, but for joiners and variation selectors, and the blank Braille pattern.
@@ -58,9 +60,11 @@ def normalize_column(name: str, values: pa.Array) -> pa.Array:
     if name in IDENTIFIERS:
         trimmed = _replace_where(trimmed, pc.invert(_matches(trimmed, _PLAIN)), normalize_identifier)
     if name in NUMBERS:
-        written = pc.and_(_matches(trimmed, _NUMBER), _matches(trimmed, "[.eE]|^-0$"))
-        trimmed = _replace_where(trimmed, written, _number_text)
-    return pc.if_else(is_nothing(trimmed), None, values if name in VERBATIM else trimmed)
+        trimmed = _replace_where(trimmed, _matches(trimmed, _NUMBER), _number_text)
+    nothing = pc.is_in(trimmed, pa.array(MISSING, pa.string()))
+    if not pc.any(nothing).as_py():
+        return values if name in VERBATIM else trimmed
+    return pc.if_else(nothing, None, values if name in VERBATIM else trimmed)
 
 
 def normalize_rows(rows: pa.Table) -> pa.Table:
@@ -113,13 +117,17 @@ def filled_rows(columns: Sequence[pa.Array], count: int) -> np.ndarray:
     """
     filled = np.zeros(count, bool)
     for column in columns:
+        if filled.all():
+            break
         filled |= pc.invert(is_nothing(column)).to_numpy(zero_copy_only=False)
     return filled
 
 
 def is_bad_identifier(values: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     """Return where a normalized identifier is too long or has a control or invisible character; null where it is."""
-    return pc.or_(pc.greater(pc.binary_length(values), MAX_ID_BYTES), _matches(values, REFUSED))
+    long = pc.greater(pc.binary_length(values), MAX_ID_BYTES)
+    is_plain = pc.all(_matches(values, _PLAIN)).as_py()
+    return long if is_plain else pc.or_(long, _matches(values, REFUSED))
 
 
 def _number_text(text: str) -> str:

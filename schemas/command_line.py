@@ -2,15 +2,68 @@
 
 import argparse
 import os
+import re
 import select
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 from schemas.errors import DataError, UsageError
+from schemas.extras import install_command, project_version
 
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 UNREAD = 141  # what a shell says of a program that SIGPIPE ended
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors suggest the nearest verb, choice or flag."""
+
+    given: Sequence[str] = ()
+    verbs: Any = None
+
+    def add_subparsers(self, **options: Any) -> Any:
+        """Add subparsers as usual, and remember them."""
+        self.verbs = super().add_subparsers(**options)
+        return self.verbs
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as usual, and remember what was given."""
+        self.given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error with a suggestion and exit with code 2."""
+        if found := _CHOICE.search(message):
+            choices = [choice.strip("' ") for choice in found[2].split(",")]
+            near = get_close_matches(found[1], choices, n=1, cutoff=0.5)
+            message += f"; did you mean {near[0]!r}?" if near else ""
+        else:
+            message += self.suggestions(self.given)
+        super().error(message)
+
+    def suggestions(self, words: Sequence[str]) -> str:
+        """Return '; did you mean --output instead of --outptu?' for flags that are not known and close to one that is."""
+        verbs = self.verbs.choices if self.verbs else {}
+        usages = [self.format_usage(), *(verbs[word].format_usage() for word in words if word in verbs)]
+        known = re.findall(r"--[a-z][a-z-]*", " ".join(usages))
+        flags = [word.partition("=")[0] for word in words if word.startswith("--")]
+        near = {flag: get_close_matches(flag, known, n=1) for flag in flags if flag not in known}
+        return "".join(
+            f"; did you mean {found[0]} instead of {flag}?" for flag, found in near.items() if found
+        )
+
+
+def make_parser(module: str, command: str, description: str) -> Parser:
+    """Return the parser of a command line, to which verbs are added; `command` is its name in the shell."""
+    is_command = os.path.basename(sys.argv[0]) == command
+    prog = command if is_command else f"python -m {module}"
+    top = Parser(prog=prog, description=description, allow_abbrev=False)
+    top.add_argument(
+        "--version", action="version", version=project_version(), help="show the version and exit"
+    )
+    return top
 
 
 def add_verb(verbs: Any, name: str, about: str, example: str, more: str = "") -> argparse.ArgumentParser:
@@ -49,7 +102,7 @@ def carry_out(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
         extra = extras.get(error.name or "")
         if extra is None:
             raise
-        return _end(FAILED, f"error: {error.name} is not installed; pip install 'controlled-noise[{extra}]'")
+        return _end(FAILED, f"error: {error.name} is not installed; {install_command(extra)}")
     except KeyboardInterrupt:
         return _end(INTERRUPTED, "stopped; what is finished is kept, and the same command goes on from there")
 

@@ -108,6 +108,11 @@ def plain(value: Any) -> Any:
     return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
+def percent_hint(value: float) -> str:
+    """Return '; 30 % is 0.3' for a number that looks like a percentage and should be a share, or an empty text."""
+    return f"; {value:g} % is {value / 100:g}" if 1 <= value <= 100 else ""
+
+
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     """Turn `a.b=1` strings into nested dictionaries; values are read as YAML."""
     result: dict[str, Any] = {}
@@ -248,7 +253,9 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
         raise UsageError("; or ".join([problems[0], *(p.removeprefix(f"{where}: ") for p in problems[1:])]))
     if origin is Literal:
         if raw not in arguments:
-            raise UsageError(f"{where}: {raw!r} is not one of {', '.join(map(str, arguments))}")
+            near = get_close_matches(str(raw), list(map(str, arguments)), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"{where}: {raw!r} is not one of {', '.join(map(str, arguments))}{hint}")
         return raw
     if origin is tuple:
         if not isinstance(raw, list | tuple):

@@ -5,5 +5,9 @@ class UsageError(ValueError):
     """The command line or the configuration is wrong: exit code 2."""
 
 
+class UnknownFlagError(UsageError):
+    """A flag that neither we nor Beam know."""
+
+
 class DataError(ValueError):
     """The input or a stored dataset breaks a rule: exit code 1. The text names the place, the rule, the remedy."""

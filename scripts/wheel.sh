@@ -31,8 +31,8 @@ for name in sh env rm grep; do ln -s "$(command -v $name)" "$work/bin/$name"; do
     python -m pipeline verify out/dataset
     python -m pipeline export out/dataset --split red-0.20 --format folder --output pictures
     # What is not there is said, with what to install.
-    python -m pipeline report out 2>&1 | grep -F "controlled-noise[report]"
-    python -m training train --data out/dataset --split red-0.20 --output runs/one 2>&1 | grep -F "controlled-noise[training]"
+    python -m pipeline report out 2>&1 | grep -F "pip install 'duckdb"
+    python -m training train --data out/dataset --split red-0.20 --output runs/one 2>&1 | grep -F "pip install 'safetensors"
 )
 (
     try training "$(echo $PYTHONS | cut -d' ' -f2)" "[training]"

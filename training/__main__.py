@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from schemas.command_line import add_verb, carry_out
+from schemas.command_line import Parser, add_verb, carry_out, make_parser
 from schemas.errors import DataError
 from training.config import METHODS
 
@@ -20,12 +20,10 @@ EXTRAS = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """All verbs and their flags."""
-    top = argparse.ArgumentParser(
-        prog="python -m training",
-        description="Train robustly on label noise, and measure how robustly.",
-        allow_abbrev=False,
+    top = make_parser(
+        "training", "noise-training", "Train robustly on label noise, and measure how robustly."
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_train(verbs)

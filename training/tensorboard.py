@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import UsageError
+from schemas.extras import install_command
 
 
 def tensorboard_log(directory: Path) -> Callable[[Mapping[str, Any]], None]:
@@ -15,9 +16,7 @@ def tensorboard_log(directory: Path) -> Callable[[Mapping[str, Any]], None]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ModuleNotFoundError as error:
-        raise UsageError(
-            "--tensorboard: not installed; pip install 'controlled-noise[tensorboard]'"
-        ) from error
+        raise UsageError(f"--tensorboard: not installed; {install_command('tensorboard')}") from error
     writer = SummaryWriter(str(directory / "tensorboard"))
 
     def log(row: Mapping[str, Any]) -> None:

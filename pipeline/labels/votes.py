@@ -109,7 +109,10 @@ def _detail(code: str, row: dict[str, str | None], choices: Sequence[str]) -> st
     names = ("image_id", "class_name", "worker_id", "answer")
     if code == "missing_value":
         missing = ", ".join(name for name in names if row[name] is None)
-        return f"no {missing}; a vote needs all but seconds and time"
+        told = f"no {missing}; a vote needs all but seconds and time"
+        if row["image_id"] is None:
+            told += " (tasks that `label --next-questions N --format TOOL` makes carry the question)"
+        return told
     if code == "bad_id":
         name = next(name for name in names if identifier_fault(row[name] or ""))
         return f"{name} {printable(row[name] or '')[:80]!r}: {identifier_fault(row[name] or '')}; change it in the votes"

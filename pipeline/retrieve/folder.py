@@ -11,6 +11,7 @@ from pipeline.keyed_hash import keyed_hash
 from pipeline.retrieve.found_files import Found, find_pictures
 from pipeline.retrieve.search import check_new, write_list
 from pipeline.values import identifier_fault, normalize_identifier, normalize_name
+from schemas.config import percent_hint
 from schemas.errors import DataError, UsageError
 
 COLUMNS = ("image_id", "class_name", "path")
@@ -93,7 +94,9 @@ def _base(folder: str, output: str, test: str | None, test_share: float) -> str:
     if test is not None and os.path.dirname(os.path.abspath(test)) != base:
         raise UsageError(f"--test {test}: both lists must be in one folder, {base}")
     if not 0 < test_share < 1:
-        raise UsageError(f"--test-share is a share between 0 and 1, got {test_share}")
+        raise UsageError(
+            f"--test-share is a share between 0 and 1, got {test_share:g}{percent_hint(test_share)}"
+        )
     for flag, path in (("--output", output), ("--test", test)):
         if path:
             check_new(flag, path)
@@ -116,12 +119,9 @@ def _split_names(found: Found) -> tuple[set[str], set[str]]:
 def _rows(found: Found, has_splits: bool, problems: list[str]) -> list[Row]:
     """A row for each picture, in order; names that cannot be used go to `problems`."""
     rows: list[Row] = []
-    stems = [normalize_identifier(os.path.splitext(one.path)[0].replace("/", "-")) for one in found.pictures]
-    count = Counter(stems)
     taken: dict[str, str] = {}
     bad_classes: set[str] = set()
-    for one, stem in zip(found.pictures, stems, strict=True):
-        image_id = stem if count[stem] == 1 else normalize_identifier(one.path.replace("/", "-"))
+    for one, image_id in zip(found.pictures, _ids([one.path for one in found.pictures]), strict=True):
         folder = one.folders[1 if has_splits else 0]
         class_name = normalize_name(folder)
         if fault := _path_fault(one.path) or identifier_fault(image_id):
@@ -134,6 +134,18 @@ def _rows(found: Found, has_splits: bool, problems: list[str]) -> list[Row]:
             problems.append(f"folder {folder!r} is no name of a class: {reason}")
         rows.append({"image_id": image_id, "class_name": class_name, "path": one.path})
     return rows
+
+
+def _ids(paths: Sequence[str]) -> list[str]:
+    """The id of each path: without its ending, or with it where several would have the same id."""
+    with_ending = [normalize_identifier(path.replace("/", "-")) for path in paths]
+    ids = [normalize_identifier(os.path.splitext(path)[0].replace("/", "-")) for path in paths]
+    while True:
+        count = Counter(ids)
+        longer = [full if count[one] > 1 else one for one, full in zip(ids, with_ending, strict=True)]
+        if longer == ids:
+            return ids
+        ids = longer
 
 
 def _path_fault(path: str) -> str | None:

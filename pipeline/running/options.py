@@ -23,7 +23,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 
-from schemas.errors import UsageError
+from schemas.errors import UnknownFlagError, UsageError
 
 WORTH_A_WORKER_SECONDS = 1.0  # CPU time that pays for one more thread or process
 KEEP_WORKERS_MILLISECONDS = 60_000
@@ -83,7 +83,7 @@ def _check_flags(arguments: Sequence[str], parser: argparse.ArgumentParser) -> N
             if near
             else "--help lists ours, Beam's documentation those of a runner"
         )
-        raise UsageError(f"unknown flag {flag}; {hint}")
+        raise UnknownFlagError(f"unknown flag {flag}; {hint}")
 
 
 def full_runner_name(name: str) -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from pipeline import files
+from pipeline.layout import stage_of
 from schemas.errors import DataError
 from schemas.manifest import MANIFEST, Manifest, Shard
 from schemas.table import Table
@@ -33,10 +34,28 @@ def read_manifest(folder: str) -> Manifest:
     """The manifest of a directory. Raises DataError where it has not been committed."""
     manifest = find_manifest(folder)
     if manifest is None:
-        raise DataError(
-            f"{folder}: no {MANIFEST}, so nothing was finished here; run the stage that writes it"
-        )
+        raise DataError(_absent(folder))
     return manifest
+
+
+def _absent(folder: str) -> str:
+    """Why there is no table in a folder, and what to do."""
+    here = folder.rstrip("/")
+    if stage := stage_of(here):
+        output = here.rsplit("/", 2)[0] if here.count("/") > 1 else "."
+        if files.exists(files.join(output, MANIFEST)):  # a dataset, and no folder of a build
+            return f"{output}: holds no build; did you mean {output.rpartition('/')[0] or '.'}?"
+        if not files.exists(output):
+            return f"{output}: no such folder; give the folder that `build --output` wrote"
+        return (
+            f"{folder}: the {stage} stage has not finished here; run `python -m pipeline {stage}` (or build) with "
+            f"--output {output} first"
+        )
+    for other in (files.join(here, "dataset"), here.rpartition("/")[0] or "."):
+        if files.exists(files.join(other, MANIFEST)):
+            return f"{folder}: no {MANIFEST} in it; did you mean {other}?"
+    state = f"no {MANIFEST} in it: nothing was finished here" if files.exists(here) else "no such folder"
+    return f"{folder}: {state}; give the folder of a dataset, OUTPUT/dataset, or run `python -m pipeline build` again"
 
 
 def check_sizes(folder: str, manifest: Manifest) -> None:

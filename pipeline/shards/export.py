@@ -8,6 +8,7 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
+from difflib import get_close_matches
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -50,7 +51,9 @@ def export(dataset: str, split: str, kind: Format, output: str) -> dict[str, Any
     root = directory.read_manifest(dataset)
     sets = [name for name in root.about.get("splits", {}) if name != PICTURES]
     if split not in sets:
-        raise UsageError(f"--split {split}: {dataset} has {', '.join(sets) or 'no sets'}")
+        near = get_close_matches(split, sets, n=1, cutoff=0.9)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"--split {split}: {hint}{dataset} has {', '.join(sets) or 'no sets'}")
     if files.exists(files.join(output, EXPORT)) or (os.path.isdir(output) and os.listdir(output)):
         raise DataError(f"{output}: there is something already; remove it, or choose another folder")
     manifest = directory.read_manifest(files.join(dataset, split))

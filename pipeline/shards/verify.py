@@ -87,7 +87,11 @@ def _digests(root: Manifest, dataset: str) -> dict[str, Any]:
     try:
         return {name: entry["manifest_sha256"] for name, entry in root.about["splits"].items()}
     except (AttributeError, KeyError, TypeError) as error:
-        raise DataError(f"{dataset}: {MANIFEST} lists no sets; build it again with --force") from error
+        above = dataset.rstrip("/").rpartition("/")[0] or "."
+        remedy = "build it again with --force"
+        if files.exists(files.join(above, MANIFEST)):
+            remedy = f"did you mean {above}?"
+        raise DataError(f"{dataset}: {MANIFEST} lists no sets; {remedy}") from error
 
 
 def _check_set(read: ReadSet) -> Iterator[str]:

@@ -19,7 +19,7 @@ from tests.hostile.conftest import Run, Tiny
     ("flags", "message"),
     [
         (["--set", "noise.levels=[0, 1.2]"], "noise: noise level 1.2 is not a share from 0 up to less than 1"),
-        (["--set", "noise.levels=[40]"], "(40 % is 0.4)"),
+        (["--set", "noise.levels=[40]"], "40 % is 0.4"),
         (["--set", "noise.level=[0]"], "noise: unknown key 'level'; did you mean 'levels'?"),
         (["--set", "noise.colours=[green]"], "colours[0]: 'green' is not one of red, red-text, blue"),
         (["--set", "noise.class_map=vots"], "or 'vots' is not one of next, votes"),
@@ -87,12 +87,15 @@ def test_an_incomplete_command_is_a_usage_error(
     assert capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["verify", "report"])
+@pytest.mark.parametrize(
+    ("verb", "told"),
+    [("verify", "nothing was finished here"), ("report", "the ingest stage has not finished here")],
+)
 def test_a_folder_that_holds_nothing_is_told(
-    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    verb: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([verb, str(tmp_path)]) == 1
-    assert "nothing was finished here; run the stage that writes it" in capsys.readouterr().err
+    assert told in capsys.readouterr().err
 
 
 # Files that make no table: exit code 1, before a job starts
@@ -133,7 +136,7 @@ def test_a_list_without_rows_is_told(run: Run, tiny: Tiny) -> None:
 def test_a_stage_whose_input_is_not_there_yet_says_so(run: Run, verb: str) -> None:
     found = run(verb)
     assert found.code == 1
-    assert "nothing was finished here; run the stage that writes it" in found.error
+    assert "the ingest stage has not finished here; run `python -m pipeline ingest` (or build)" in found.error
 
 
 # Bad rows: counted rejections, or exit code 1 where there are too many

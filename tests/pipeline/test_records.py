@@ -95,9 +95,24 @@ def test_a_blank_line_is_no_row_and_counts_as_a_line(write: Write, blank: str) -
 
 
 @pytest.mark.parametrize("blank", ["", "\n\n", ",,,\n"])
+def test_blank_lines_before_the_header_count_as_lines(write: Write, blank: str) -> None:
+    assert rows_of(write("v.csv", "\n \r\n" + HEADER + blank + "a,c,w,yes\n")).popitem()[1] == "a"
+    assert rows_of(write("v.csv", "\n \r\n" + HEADER + "a,c,w,yes\n")) == {"v.csv:4": "a"}
+
+
+@pytest.mark.parametrize("blank", ["", "\n\n", ",,,\n"])
 def test_a_file_of_blank_lines_alone_is_an_error(write: Write, blank: str) -> None:
     with pytest.raises(DataError, match="a header line but no rows"):
         rows_of(write("v.csv", HEADER + blank))
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_a_line_that_names_the_delimiter_is_read(write: Write, delimiter: str) -> None:
+    path = write(
+        "v.csv", f"\ufeffsep={delimiter}\r\n" + (HEADER + "a,c,w,yes\nb,c\n").replace(",", delimiter)
+    )
+    assert rows_of(path) == {"v.csv:3": "a"}
+    assert list(malformed_of(path)) == ["v.csv:4"]
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
@@ -168,7 +183,8 @@ def test_any_bytes_are_rows_or_a_data_error(tmp_path: Path, data: bytes) -> None
     ("name", "data", "message"),
     [
         ("v.csv", "", "the file is empty"),
-        ("v.csv", "\n" + HEADER, "the file is empty, or its first line is"),
+        ("v.csv", "\n\n", "the file is empty"),
+        ("v.csv", "\n" + HEADER, "a header line but no rows"),
         ("v.csv", HEADER, "the file has a header line but no rows"),
         ("v.csv", HEADER.replace("answer", "anwser") + "a,c,w,yes\n", "did you mean 'anwser'? rename it"),
         ("v.csv", HEADER.replace(",", ":") + "a:c:w:yes\n", "needs the column 'image_id'"),

@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.labels.votes import check_votes
 from pipeline.records import read_records
 from pipeline.values import (
     MAX_ID_BYTES,
@@ -112,6 +114,31 @@ def test_nan_as_python_writes_it_into_json_is_nothing(tmp_path: Path) -> None:
     (tmp_path / "v.jsonl").write_text(json.dumps(vote) + "\n")
     (row,) = rows_of(str(tmp_path / "v.jsonl"))
     assert (row["seconds"], row["answer"]) == (None, "true")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_categories_booleans_and_times_read_alike(tmp_path: Path, kind: str) -> None:
+    frame = pd.DataFrame(
+        {
+            "image_id": pd.Categorical([7.0, 8.0]),
+            "class_name": pd.Categorical(["c", "d"]),
+            "worker_id": pd.array(["w", None], "string"),
+            "answer": [True, False],
+            "time": pd.to_datetime(["2026-11-22T16:00:00.25Z", None], utc=True),
+        }
+    )
+    (part,) = read_records(write(frame, tmp_path / f"v.{kind}"), VOTE)
+    votes, bad = check_votes(part.rows, {"true": "yes", "false": "no"})
+    (vote,) = votes.drop_columns("row").to_pylist()
+    assert bad["code"].to_pylist() == ["missing_value"]
+    assert vote == {
+        "image_id": "7",
+        "class_name": "c",
+        "worker_id": "w",
+        "answer": "yes",
+        "seconds": None,
+        "time": datetime(2026, 11, 22, 16, 0, 0, 250_000, tzinfo=UTC),
+    }
 
 
 def column(*values: str | None) -> pa.Array:

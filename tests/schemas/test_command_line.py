@@ -27,7 +27,7 @@ def failing(error: BaseException) -> Callable[[], int]:
         (
             ModuleNotFoundError("No module named 'duckdb'", name="duckdb"),
             1,
-            "error: duckdb is not installed; pip install 'controlled-noise[report]'",
+            "error: duckdb is not installed; pip install 'duckdb>=",
         ),
         (KeyboardInterrupt(), 130, "stopped; what is finished is kept"),
     ],

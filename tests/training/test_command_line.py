@@ -4,14 +4,17 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from schemas.errors import DataError
 from schemas.manifest import MANIFEST
 from training import metrics
 from training.__main__ import main
+from training.data.shards import read_manifest
 from training.trainer import Trainer
 
 SMALL = ["--recipe", "tiny", "--set", "network.width=2", "--set", "batch_size=32", "--set", "epochs=2"]
@@ -149,3 +152,46 @@ def test_a_set_behind_an_address_streamed_trains_as_a_local_resident_one(
     call[call.index("--cache") :] = []
     assert main(call) == 2
     assert "--cache DIR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("evaluat", "did you mean 'evaluate'?"),
+        ("train --data d --split red-0.40 --method mentormixx --output r", "did you mean 'mentormix'?"),
+        (
+            "train --data d --split red-0.40 --output r --recpe tiny",
+            "did you mean --recipe instead of --recpe?",
+        ),
+        ("train --data d --split red-0.40 --outptu r", "did you mean --output instead of --outptu?"),
+        ("study --data d --output s --levels 20", "got 20; 20 % is 0.2"),
+        ("study --data d --output s --levels 0.2 --methods mentormixx", "did you mean 'mentormix'?"),
+    ],
+)
+def test_a_misspelled_word_suggests_the_nearest(command, told, capsys):
+    with suppress(SystemExit):
+        main(command.split())
+    assert told in capsys.readouterr().err
+
+
+def test_a_set_that_does_not_exist_is_no_unfinished_build(tmp_path):
+    for name in ("red-0.40", "blue-0.40", "test"):
+        (tmp_path / "out" / "dataset" / name).mkdir(parents=True)
+        (tmp_path / "out" / "dataset" / name / MANIFEST).write_text("{}")
+    data = tmp_path / "out" / "dataset"
+    with pytest.raises(
+        DataError, match=r"red-0\.4: no such set \(did you mean 'red-0\.40'\?\)\. The dataset has blue"
+    ):
+        read_manifest(data / "red-0.4")
+    with pytest.raises(
+        DataError, match=r"no such set\. The dataset has blue-0\.40, red-0\.40, test; build others"
+    ):
+        read_manifest(data / "red-0.35")
+    with pytest.raises(DataError, match=r"did you mean --data .*out/dataset\?"):
+        read_manifest(tmp_path / "out" / "red-0.40")
+    with pytest.raises(DataError, match="no sets in it; give the folder of a dataset"):
+        read_manifest(tmp_path / "nosuch" / "red-0.40")
+    (data / "half").mkdir()
+    (data / "half" / "train-00000-of-00001.parquet").touch()
+    with pytest.raises(DataError, match="the build of this set was interrupted"):
+        read_manifest(data / "half")

@@ -53,7 +53,9 @@ def local_copy(data: str, sets: list[str], cache: Path | None) -> Path:
 def _copy_set(source: FileSystem, root: str, into: Path) -> dict[str, object]:
     """Copy one set, its manifest last, and return what the manifest says about it."""
     if source.get_file_info(f"{root}/{MANIFEST}").type != FileType.File:
-        raise DataError(f"{root}: no {MANIFEST}, no set: its build was not finished, run it again")
+        raise DataError(
+            f"{root}: no such set, or its build was not finished (no {MANIFEST}); check the address, or build again"
+        )
     with source.open_input_stream(f"{root}/{MANIFEST}") as stream:
         text = stream.read()
     manifest = Manifest.from_json(text.decode(), f"{root}/{MANIFEST}")

@@ -4,6 +4,7 @@ import hashlib
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,11 +63,7 @@ def read_manifest(directory: Path) -> tuple[Manifest, str]:
     """Return a set's manifest and its SHA-256. Raises DataError without one: such a set is unfinished."""
     path = directory / MANIFEST
     if not path.is_file():
-        near = sorted(other.parent.name for other in directory.parent.glob(f"*/{MANIFEST}"))
-        there = f"; finished sets beside it: {', '.join(near)}" if near else ""
-        raise DataError(
-            f"{directory}: no {MANIFEST}, no set: its build was not finished, run it again{there}"
-        )
+        raise DataError(_absent(directory))
     data = path.read_bytes()
     manifest = Manifest.from_json(data.decode(), str(path))
     if manifest.table != EXAMPLE.name:
@@ -77,6 +74,23 @@ def read_manifest(directory: Path) -> tuple[Manifest, str]:
     if manifest.rows == 0:
         raise DataError(f"{path}: the set is empty; look at the counts of the build that made it")
     return manifest, hashlib.sha256(data).hexdigest()
+
+
+def _absent(directory: Path) -> str:
+    """Why there is no set in a folder, and what to do."""
+    data = directory.parent
+    sets = sorted(other.parent.name for other in data.glob(f"*/{MANIFEST}"))
+    if any(directory.glob("*.parquet")):
+        return f"{directory}: no {MANIFEST}: the build of this set was interrupted; run it again"
+    if (data / "dataset" / directory.name / MANIFEST).is_file():
+        return f"{directory}: no such set; did you mean --data {data / 'dataset'}?"
+    if not sets:
+        return f"{data}: no sets in it; give the folder of a dataset, OUTPUT/dataset"
+    near = get_close_matches(directory.name, sets, n=1, cutoff=0.9)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return (
+        f"{directory}: no such set{hint}. The dataset has {', '.join(sets)}; build others with noise.levels"
+    )
 
 
 def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:

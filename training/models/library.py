@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from schemas.errors import DataError, UsageError
+from schemas.extras import install_command
 
 PRETRAINED = "pretrained"
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -76,9 +77,7 @@ def _timm(name: str, weights: str, classes: int) -> nn.Module:
     try:
         import timm
     except ModuleNotFoundError as error:
-        raise UsageError(
-            "network.name: timm is not installed; pip install 'controlled-noise[timm]'"
-        ) from error
+        raise UsageError(f"network.name: timm is not installed; {install_command('timm')}") from error
     _check_name(name.partition(".")[0], timm.list_models(), "timm")
     network: nn.Module = timm.create_model(name, pretrained=weights == PRETRAINED, num_classes=classes)
     if not weights:

@@ -1,6 +1,6 @@
 """Mini-ImageNet, Stanford Cars and WebVision at 299 pixels, from scratch and fine-tuned (MentorMix paper, section 5).
 
-The paper's Inception-ResNet-v2 is timm's (pip install 'controlled-noise[timm]'). Build the sets with pictures of
+The paper's Inception-ResNet-v2 is timm's (pip install timm). Build the sets with pictures of
 342 pixels (299 = 87.5 % of it); others are resized. Schedules and learning rates are ours, in the manner of the
 published ones: the paper does not print them all. None of these has been run by us.
 """

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from schemas.config import percent_hint
 from schemas.errors import UsageError
 from training.show import show
 from training.study.inference import Interval, compare, interval
@@ -66,6 +67,8 @@ def advise(results: pa.Table, noise: float, colour: str, setting: str = "", netw
     best if the paired t test over the seeds, with Holm's correction over the methods, does not tell them apart; so
     is one that cannot be tested. Raises UsageError where the study does not reach.
     """
+    if not 0 <= noise < 1:
+        raise UsageError(f"--noise is a share from 0 up to less than 1, got {noise:g}{percent_hint(noise)}")
     rows = [row for row in finished(results) if row["colour"] == colour]
     rows = _only(_only(rows, "setting", setting), "network", network)
     levels = sorted({row["noise_level"] for row in rows})

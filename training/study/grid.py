@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schemas.config import merge
+from schemas.config import merge, percent_hint
 from schemas.errors import DataError
 from training.config import MethodName, TrainConfig
 from training.data.shards import read_manifest
@@ -54,7 +54,9 @@ class StudyConfig:
                 raise ValueError(f"{name} names one twice: {', '.join(map(str, values))}")
         for level in self.levels:
             if not 0 <= level < 1:
-                raise ValueError(f"levels are shares of wrong labels in [0, 1): {level}")
+                raise ValueError(
+                    f"levels are shares of wrong labels from 0 up to less than 1, got {level:g}{percent_hint(level)}"
+                )
         for name, changes in {
             "set": self.set,
             **{f"settings.{k}": v for k, v in self.settings.items()},

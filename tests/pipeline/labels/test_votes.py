@@ -71,7 +71,11 @@ def test_times_are_iso_8601_or_seconds_since_1970(given: str | None, read: str |
 @pytest.mark.parametrize(
     ("code", "values", "detail"),
     [
-        ("missing_value", {"image_id": None}, "no image_id; a vote needs all but seconds and time"),
+        (
+            "missing_value",
+            {"image_id": None},
+            "no image_id; a vote needs all but seconds and time (tasks that `label --next-questions N --format TOOL` makes carry the question)",
+        ),
         ("missing_value", {"class_name": None}, "no class_name; a vote needs all but seconds and time"),
         (
             "missing_value",

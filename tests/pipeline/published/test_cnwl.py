@@ -1,6 +1,10 @@
 """From the released archive to sets, end to end: what the release lists is what comes out."""
 
+import dataclasses
+import functools
 import json
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pyarrow as pa
 import pytest
@@ -250,3 +254,46 @@ def test_stanford_cars_has_training_and_test_images_of_the_same_number(tmp_path,
     config = yaml.safe_load((tmp_path / "lists" / "build.yaml").read_text())
     assert config["classes"] == list(CLASSES)
     assert "clean_per_class" not in config["noise"]
+
+
+@pytest.fixture
+def web(made, tmp_path):
+    """The release with addresses of a local server, which still has every second web image; none has a file here."""
+    images = release.write_images(made, tmp_path / "mini-imagenet")
+    (tmp_path / "served").mkdir()
+    for number, image_id in enumerate(sorted(made.is_right)):
+        (file,) = images.rglob(f"{image_id}.jpg")
+        file.rename(tmp_path / "served" / file.name) if number % 2 else file.unlink()
+    handler = functools.partial(QuietHandler, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        there = {name: text.replace("https://example.org", address) for name, text in made.texts.items()}
+        release.write_zip(dataclasses.replace(made, texts=there), tmp_path / "dataset_no_images.zip")
+        yield tmp_path
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+def test_web_images_without_a_file_are_fetched_and_dead_addresses_stop_no_build(web, capsys):
+    assert run_import(web) == 0
+    assert "33 web images have no file here and are fetched" in capsys.readouterr().out
+    assert run_import(web, "--contact", "you@lab.example") == 0
+    assert "web images have no file here" not in capsys.readouterr().out
+    local = ("--set", "ingest.allow_private_hosts=true", "--set", "ingest.host_per_second=0")
+    build = [
+        "build",
+        "--config",
+        str(web / "lists" / "build.yaml"),
+        "--output",
+        str(web / "out"),
+        ONE_PROCESS,
+    ]
+    assert main([*build, *local, *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert "rejected image rejected" in out
+    assert main(["verify", str(web / "out" / "dataset")]) == 0

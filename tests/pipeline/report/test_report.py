@@ -128,7 +128,7 @@ def test_the_command_writes_the_page_where_it_is_told_to(
     assert json.loads(capsys.readouterr().out) == {"file": str(tmp_path / "report.html")}
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
     assert main(["report", str(tmp_path)]) == 1
-    assert "ingest/retrievals: no _manifest.json, so nothing was finished here" in capsys.readouterr().err
+    assert "ingest/retrievals: the ingest stage has not finished here" in capsys.readouterr().err
 
 
 def test_strangers_text_stays_text(built: Path, tmp_path: Path) -> None:
@@ -157,5 +157,5 @@ def test_a_query_cannot_reach_files(built: Path) -> None:
 
 
 def test_no_report_of_what_is_no_build(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="so nothing was finished here"):
+    with pytest.raises(DataError, match="the ingest stage has not finished here"):
         page(str(tmp_path))

@@ -67,6 +67,7 @@ def test_what_is_held_out_stays_so_when_pictures_are_added(photos: Path) -> None
         (["ant/a.jpg", "ant/a.json", "ant/a.txt", "ant/Thumbs.db", "ant/.DS_Store"], {"p-ant-a"}),
         (["ant/a.JPG", "ant/a.jpeg", "bee/a.jpg"], {"p-ant-a.JPG", "p-ant-a.jpeg", "p-bee-a"}),
         (["ant-x/1.jpg", "ant/x-1.png"], {"p-ant-x-1.jpg", "p-ant-x-1.png"}),
+        (["ant/a.jpg", "ant/a.png", "ant/a.jpg.png"], {"p-ant-a.jpg", "p-ant-a.png", "p-ant-a.jpg.png"}),
         (["ant/1.tiff", "ant/2.heic", "ant/3"], {"p-ant-1", "p-ant-2", "p-ant-3"}),
         (["ant/e\u0301.jpg"], {"p-ant-é"}),
     ],

@@ -1,0 +1,28 @@
+"""Which packages an optional part of the project needs."""
+
+from importlib.metadata import PackageNotFoundError, requires, version
+
+PROJECT = "controlled-noise"
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs what an extra needs: the packages by name, since the project is on no index."""
+    try:
+        needed = requires(PROJECT) or []
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        needed = []
+    parts = (requirement.partition(";") for requirement in needed)
+    names = [
+        name.strip() for name, _, marker in parts if marker.replace("'", '"').strip() == f'extra == "{extra}"'
+    ]
+    if not names:
+        return f"pip install '.[{extra}]' in the folder of the project"
+    return "pip install " + " ".join(f"'{name}'" for name in sorted(names))
+
+
+def project_version() -> str:
+    """Return the name and version of the project."""
+    try:
+        return f"{PROJECT} {version(PROJECT)}"
+    except PackageNotFoundError:
+        return f"{PROJECT} (not installed)"
