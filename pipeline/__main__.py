@@ -163,7 +163,9 @@ def _run(arguments: argparse.Namespace, others: list[str], near: str) -> int:
     try:
         return VERBS[arguments.verb](arguments, others, say)
     except UnknownFlagError as error:
-        raise UsageError(f"{error}{near}") from error
+        if not near:
+            raise
+        raise UsageError(f"unknown flag {error.flag}{near}") from error  # ours is nearer than one of Beam's
 
 
 if __name__ == "__main__":

@@ -6,7 +6,11 @@ class UsageError(ValueError):
 
 
 class UnknownFlagError(UsageError):
-    """A flag that neither we nor Beam know."""
+    """A flag that neither we nor Beam know; `hint` is what to do."""
+
+    def __init__(self, flag: str, hint: str) -> None:
+        super().__init__(f"unknown flag {flag}; {hint}")
+        self.flag = flag
 
 
 class DataError(ValueError):

@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from pipeline.running.metrics import NAMESPACE
 from schemas.errors import DataError, UsageError
+from schemas.extras import install_command
 
 ENDED = {"DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED", "FORGOTTEN"}
 REQUEST_SECONDS = 30.0
@@ -198,7 +199,7 @@ def _library() -> Iterator[None]:
         yield
     except ImportError as error:
         raise UsageError(
-            f"DataflowRunner needs a library that is missing ({error}); pip install 'controlled-noise[gcp]'"
+            f"DataflowRunner needs a library that is missing ({error}); {install_command('gcp')}"
         ) from error
 
 

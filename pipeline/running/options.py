@@ -83,7 +83,7 @@ def _check_flags(arguments: Sequence[str], parser: argparse.ArgumentParser) -> N
             if near
             else "--help lists ours, Beam's documentation those of a runner"
         )
-        raise UnknownFlagError(f"unknown flag {flag}; {hint}")
+        raise UnknownFlagError(flag, hint)
 
 
 def full_runner_name(name: str) -> str:

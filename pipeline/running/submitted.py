@@ -197,9 +197,7 @@ def _reason(record: JobRecord, service: Service, state: str) -> str:
     if told:
         return re.sub(r" \[while running '[^']*'\]", "", told[-1])
     last = (
-        errors[-1].strip().splitlines()[-1]
-        if errors and errors[-1].strip()
-        else "the service gives no reason"
+        errors[-1].strip().split("\n")[-1] if errors and errors[-1].strip() else "the service gives no reason"
     )
     remedy = "the same command starts it again" if state == "CANCELLED" else f"see {record.console}"
     return f"stage {record.stage}: job {record.job_id} ended as {state} ({last}); {remedy}"

@@ -33,7 +33,7 @@ from tests.hostile.conftest import Run, Tiny
         (["--set", "ingest.preset=tdfs"], "ingest.preset: 'tdfs' is not one of tfds, follow-ups"),
         (["--set", "ingest.max_rejected_share=40"], "ingest: max_rejected_share is a share from 0 to 1, got 40"),
         (["--set", "seed"], "--set 'seed': write it as key=value"),
-        (["--levels", "0.2"], "unknown flag --levels; --help shows ours, Beam's documentation those of a runner"),
+        (["--levels", "0.2"], "unknown flag --levels; did you mean --"),
         (["--forse"], "unknown flag --forse"),
     ],
 )  # fmt: skip

@@ -29,7 +29,7 @@ FORMATS = ("csv", "jsonl", "parquet")
 RELAXED = settings(
     derandomize=True,
     deadline=None,
-    max_examples=120,
+    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

@@ -86,7 +86,12 @@ def _absent(directory: Path) -> str:
         return f"{directory}: no such set; did you mean --data {data / 'dataset'}?"
     if not sets:
         return f"{data}: no sets in it; give the folder of a dataset, OUTPUT/dataset"
-    near = get_close_matches(directory.name, sets, n=1, cutoff=0.9)
+    words = [
+        name for name in sets if name.isalpha()
+    ]  # the nearest level is no likely mistake, a mistyped word is
+    near = get_close_matches(directory.name, sets, n=1, cutoff=0.9) or get_close_matches(
+        directory.name, words, n=1
+    )
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return (
         f"{directory}: no such set{hint}. The dataset has {', '.join(sets)}; build others with noise.levels"
