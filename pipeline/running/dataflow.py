@@ -139,7 +139,16 @@ class Service:
             from google.cloud import dataflow_v1beta3
         return dataflow_v1beta3
 
+    @cached_property
+    def _clients(self) -> dict[str, Any]:
+        return {}  # a client asks for a token of its own
+
     def _client(self, kind: str) -> Any:
+        if kind not in self._clients:
+            self._clients[kind] = self._new_client(kind)
+        return self._clients[kind]
+
+    def _new_client(self, kind: str) -> Any:
         from google.api_core.client_options import ClientOptions
         from google.auth.credentials import AnonymousCredentials
 

@@ -182,9 +182,9 @@ def test_ctrl_c_detaches_where_asked_and_the_same_command_attaches_again(cloud: 
     assert f"job {job.id} of stage ingest is running, and its inputs or its configuration" in other.stderr
     assert f"gcloud dataflow jobs cancel {job.id}" in other.stderr
     here = ["--config", "gs://bucket/set/build.yaml", "--set", "source=gs://bucket/set"]
-    local = run("ingest", *here, "--output", "gs://bucket/detached", **cloud.environment)
-    assert local.returncode == 2, local.stderr
-    assert f"job {job.id} of stage ingest is running" in local.stderr
+    beside = run("ingest", *here, "--output", "gs://bucket/detached", **cloud.environment)
+    assert beside.returncode == 2, beside.stderr
+    assert f"job {job.id} of stage ingest is running" in beside.stderr
 
     cloud.works()
     done = cloud.run("ingest", "detached", IMAGE)
