@@ -23,6 +23,7 @@ _WEB_COLUMNS = [
     "votes_no",
     "votes_unsure",
 ]
+_TEXT = ["url", *(field.name for field in ATTRIBUTION)]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def make_pools(
         for source in ("clean", "test", "web")
     }
 
-    all_judged = _judge(rows[rows["source"] == "web"], verdicts)
+    all_judged = _judge(rows[rows["source"] == "web"], verdicts, class_names)
     is_removed = all_judged["image_id"].isin(removed)
     judged = all_judged[~is_removed].reset_index(drop=True)
     wrong = judged[(judged["verdict"] == "no") & (judged["confidence"] >= min_confidence)]
@@ -85,24 +86,28 @@ def judge(retrievals: pa.Table, verdicts: pa.Table, class_names: Sequence[str]) 
     """All rows of the lists with their label, and of web rows what is known of them by the verdicts."""
     rows = _with_labels(retrievals, class_names)
     is_web = rows["source"] == "web"
-    return pd.concat([rows[~is_web], _judge(rows[is_web], verdicts)], ignore_index=True)
+    return pd.concat([rows[~is_web], _judge(rows[is_web], verdicts, class_names)], ignore_index=True)
 
 
 def _with_labels(retrievals: pa.Table, class_names: Sequence[str]) -> pd.DataFrame:
-    label = {name: i for i, name in enumerate(class_names)}
-    rows = retrievals.drop_columns(["row", "path"]).to_pandas()
-    strange = set(rows["class_name"]) - set(label)
-    if strange:
+    labels = pc.index_in(retrievals["class_name"], pa.array(class_names, pa.string()))
+    if labels.null_count:
+        strange = pc.min(retrievals["class_name"].filter(pc.is_null(labels)))
         raise DataError(
-            f"{min(strange)} is not among the classes, but was when ingest ran; run ingest and label again, or build"
+            f"{strange} is not among the classes, but was when ingest ran; run ingest and label again, or build"
         )
-    rows["label"] = rows["class_name"].map(label).astype("int64")
+    rows = retrievals.drop_columns(["row", "path", "sha256", "class_name", *_TEXT]).to_pandas()
+    for name in _TEXT:  # which nothing here looks at: as Arrow has it, it takes a third of the memory
+        rows[name] = pd.Series(pd.array(retrievals[name], pd.ArrowDtype(pa.string())), index=rows.index)
+    rows["label"] = labels.to_numpy().astype("int64")
     return rows
 
 
-def _judge(web: pd.DataFrame, verdicts: pa.Table) -> pd.DataFrame:
+def _judge(web: pd.DataFrame, verdicts: pa.Table, class_names: Sequence[str]) -> pd.DataFrame:
     """Add verdict, votes, confidence, and the true label where exactly one class has the verdict yes."""
-    judged = web.merge(verdicts.to_pandas(), on=["image_id", "class_name"], how="left")
+    labels = pc.index_in(verdicts["class_name"], pa.array(class_names, pa.string()))
+    known = verdicts.drop_columns(["class_name", "posterior"]).append_column("label", labels.cast(pa.int64()))
+    judged = web.merge(known.filter(pc.is_valid(labels)).to_pandas(), on=["image_id", "label"], how="left")
     judged["verdict"] = judged["verdict"].fillna("no votes")
     right = judged[judged["verdict"] == "yes"].groupby("image_id")["label"].agg(["min", "size"])
     judged["true_label"] = judged["image_id"].map(right["min"].where(right["size"] == 1)).astype("Int64")
