@@ -295,12 +295,17 @@ def create(path: str, text: str) -> bool:
     """Write a new UTF-8 text file; False if there is one. Exclusive on local disks, gs:// and s3://, not on HDFS."""
     if _is_remote(path):
         return remote.create(path, text.encode())
-    make_folder(os.path.dirname(path))
+    folder, name = os.path.split(os.path.abspath(path))
+    make_folder(folder)
+    temporary = os.path.join(folder, f"{TEMPORARY}{secrets.token_hex(8)}-{name}")
     try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "xb") as file:
+            file.write(text.encode())
+        os.link(temporary, path)  # appears whole, and never over another file
     except FileExistsError:
         return False
+    finally:
+        remove(temporary)
     return True
 
 

@@ -101,15 +101,23 @@ def _take(output: str, mine: Lease) -> str:
             f"at {until}"
         )
     number = names[-1] + 1 if names else 1
-    files.create(_path(output, number), mine.text)
-    holder = _read(_path(output, number))  # a store may have created the file and its answer be lost
+    path = _path(output, number)
+    files.create(path, mine.text)
+    holder = _read(path)  # a store may have created the file and its answer be lost
     if holder is None or holder.token != mine.token:
-        raise UsageError(
-            f"{output}: another build has just started in this folder; wait until it has ended, or give another --output"
-        )
+        raise UsageError(_just_started(output))
+    # A listing that was made while another command took the folder may have shown neither its lease nor the one before.
+    for other in set(_numbers(output)) - {number}:
+        if (holder := _read(_path(output, other))) and holder.expires > time.time():
+            files.remove(path)
+            raise UsageError(_just_started(output))
     for old in names:
         files.remove(_path(output, old))
-    return _path(output, number)
+    return path
+
+
+def _just_started(output: str) -> str:
+    return f"{output}: another build has just started in this folder; wait until it has ended, or give another --output"
 
 
 def _extend(output: str, path: str, mine: Lease, ended: threading.Event, lost: threading.Event) -> None:

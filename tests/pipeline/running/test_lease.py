@@ -67,7 +67,7 @@ def test_a_damaged_lease_holds_nothing(output):
 
 
 @pytest.mark.parametrize("expired", [False, True])
-def test_of_many_that_start_at_once_one_gets_the_folder(output, expired):
+def test_of_many_that_start_at_once_at_most_one_gets_the_folder(output, expired):
     if expired:
         with leased(output):
             age(output, expires=0)
@@ -93,7 +93,9 @@ def test_of_many_that_start_at_once_one_gets_the_folder(output, expired):
     done.set()
     for thread in threads:
         thread.join()
-    assert len(held) == 1
+    assert len(held) <= 1  # two that see each other both give way
+    with leased(output):
+        pass
     assert not leases(output)
 
 
