@@ -239,6 +239,8 @@ class NoiseConfig:
     on_shortage: Literal["error", "shrink", "cap"] = output("error")
     """Where a class has too few wrong images: stop; take fewer clean images too, so that the level holds
     (as the published sets do); or take what there is, so that the level is missed."""
+    may_vanish: tuple[str, ...] = output(())
+    """Classes of which on_shortage: shrink may leave no clean image in a set; it is an error if another class has none."""
     class_map: dict[str, str] | Literal["next", "votes"] = output("next")
     """blue-asymmetric: class to wrong class. "next": each class goes to the next one of the list, as do classes that
     a map leaves out; "votes": to the class that the wrong web images found for it most often show, by their verdicts."""
@@ -331,6 +333,9 @@ class BuildConfig:
         for name in [*chosen, *chosen.values()]:
             if name not in self.classes:
                 raise ValueError(f"class_map names {name!r}, which is not in classes")
+        for name in self.noise.may_vanish:
+            if name not in self.classes:
+                raise ValueError(f"may_vanish names {name!r}, which is not in classes")
         for name, other in chosen.items():
             if name == other:
                 raise ValueError(f"class_map maps {name!r} to itself, which is no noise")

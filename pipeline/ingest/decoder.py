@@ -44,16 +44,16 @@ def request_line(requests: list[Request]) -> bytes:
 
 def pack(answer: Answer) -> bytes:
     """Return an answer as the process writes it."""
-    gray = encoded = b""
+    pixels = encoded = b""
     match answer:
-        case Picture(encoded, Thumbnail(gray, sharpness), seen):
+        case Picture(encoded, Thumbnail(pixels, sharpness), seen):
             fields: Any = ["picture", sharpness, seen]
         case Refused(code, detail):
             fields = ["refused", code, detail]
         case Damaged():
             fields = ["damaged"]
     text = json.dumps(fields).encode()
-    return b"".join([FRAME.pack(len(text), len(gray), len(encoded)), text, gray, encoded])
+    return b"".join([FRAME.pack(len(text), len(pixels), len(encoded)), text, pixels, encoded])
 
 
 def unpack(buffer: bytearray) -> Iterator[Answer | None]:
@@ -62,9 +62,9 @@ def unpack(buffer: bytearray) -> Iterator[Answer | None]:
     view = memoryview(buffer)
     try:
         while start + FRAME.size <= len(view):
-            text, gray, encoded = FRAME.unpack_from(view, start)
+            text, pixels, encoded = FRAME.unpack_from(view, start)
             at = start + FRAME.size
-            end = at + text + gray + encoded
+            end = at + text + pixels + encoded
             if end > len(view):
                 break
             start = end
@@ -75,8 +75,8 @@ def unpack(buffer: bytearray) -> Iterator[Answer | None]:
             at += text
             if kind == "picture":
                 sharpness, seen = fields
-                thumbnail = Thumbnail(bytes(view[at : at + gray]), sharpness)
-                yield Picture(bytes(view[at + gray : end]), thumbnail, seen)
+                thumbnail = Thumbnail(bytes(view[at : at + pixels]), sharpness)
+                yield Picture(bytes(view[at + pixels : end]), thumbnail, seen)
             else:
                 yield Refused(*fields) if kind == "refused" else Damaged()
     finally:
