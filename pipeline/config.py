@@ -98,7 +98,8 @@ class IngestConfig:
     allow_private_hosts: bool = fetching(False)
     """Whether URLs may lead to loopback and private addresses. For tests and demos only."""
     max_rejected_share: float = operational(0.5)
-    """The stage fails if a larger share of the rows is rejected."""
+    """The stage fails if a larger share is rejected of all rows, of the rows of one list, or of the rows of one class in
+    the clean lists or in the test lists."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
