@@ -150,6 +150,8 @@ class LabelConfig:
     choices: bool = output(False)
     """Whether a vote with an empty class_name may name the class that the worker chose: then it says yes to that class
     and no to the others that were asked of the image."""
+    unsure_offered: bool | None = output(None)
+    """Whether workers could answer unsure, which Gwet's AC1 depends on; null: if any of them did."""
     gold: str | None = output(None)
     """A list of questions with known answers, for the other methods than majority."""
     max_iterations: int = output(100)
