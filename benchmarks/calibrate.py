@@ -109,7 +109,7 @@ def dead_leaves(seed: int) -> Image.Image:
     return Image.fromarray(np.clip(levels * light + grain, 0, 255).astype(np.uint8))
 
 
-def _stored(picture: Image.Image, config: IngestConfig) -> Image.Image:
+def as_stored(picture: Image.Image, config: IngestConfig) -> Image.Image:
     """The picture as the pipeline stores it and reads it again."""
     buffer = io.BytesIO()
     picture.save(buffer, "BMP")
@@ -120,7 +120,7 @@ def hashes(source: int | str, config: IngestConfig) -> dict[str, np.ndarray]:
     """Hashes of the original and of all copies: arrays of (1 + transforms, bytes)."""
     original = dead_leaves(source) if isinstance(source, int) else Image.open(source).convert("RGB")
     pictures = [original, *(transform(original) for transform in TRANSFORMS.values())]
-    stored = [_stored(picture, config) for picture in pictures]
+    stored = [as_stored(picture, config) for picture in pictures]
     prints = fingerprint(stored)
     found = {
         "pHash 64": prints.short.astype(">u8").view(np.uint8).reshape(-1, 8),

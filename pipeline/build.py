@@ -1,7 +1,7 @@
 """Run the stages of a build in order, each only if what it is made from has changed."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -61,6 +61,8 @@ def run(
             say(f"{name:<7} {'up to date' if done.up_to_date else made}")
             for note in done.notes:
                 say(f"{'':<7} {note}")
+            for line in _without_clean(done.manifests) if name == "split" else ():
+                say(line)
     if "split" in stages:
         dataset = Layout(output).dataset
         say(f"dataset {dataset}")
@@ -157,6 +159,13 @@ def _split(tables: Mapping[str, Manifest]) -> dict[str, int]:
         "examples": sum(entry["rows"] for entry in sets.values()),
         "listed_examples_without_image": sum(entry.get("not_ingested", 0) for entry in sets.values()),
     }
+
+
+def _without_clean(tables: Mapping[str, Manifest]) -> Iterator[str]:
+    """Yield a line for each set that has no clean image of some classes."""
+    for name, entry in tables["dataset"].about["splits"].items():
+        if lacking := entry.get("classes_without_clean"):
+            yield f"warning: {name} has no clean image of {', '.join(lacking)}"
 
 
 # What is printed of each stage, from the manifests of its tables.

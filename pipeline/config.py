@@ -98,7 +98,8 @@ class IngestConfig:
     allow_private_hosts: bool = fetching(False)
     """Whether URLs may lead to loopback and private addresses. For tests and demos only."""
     max_rejected_share: float = operational(0.5)
-    """The stage fails if a larger share of the rows is rejected."""
+    """The stage fails if a larger share is rejected of all rows, of the rows of one list, or of the rows of one class in
+    the clean lists or in the test lists."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
@@ -149,6 +150,8 @@ class LabelConfig:
     choices: bool = output(False)
     """Whether a vote with an empty class_name may name the class that the worker chose: then it says yes to that class
     and no to the others that were asked of the image."""
+    unsure_offered: bool | None = output(None)
+    """Whether workers could answer unsure, which Gwet's AC1 depends on; null: if any of them did."""
     gold: str | None = output(None)
     """A list of questions with known answers, for the other methods than majority."""
     max_iterations: int = output(100)
@@ -239,6 +242,8 @@ class NoiseConfig:
     on_shortage: Literal["error", "shrink", "cap"] = output("error")
     """Where a class has too few wrong images: stop; take fewer clean images too, so that the level holds
     (as the published sets do); or take what there is, so that the level is missed."""
+    may_vanish: tuple[str, ...] = output(())
+    """Classes of which on_shortage: shrink may leave no clean image in a set; it is an error if another class has none."""
     class_map: dict[str, str] | Literal["next", "votes"] = output("next")
     """blue-asymmetric: class to wrong class. "next": each class goes to the next one of the list, as do classes that
     a map leaves out; "votes": to the class that the wrong web images found for it most often show, by their verdicts."""
@@ -331,6 +336,9 @@ class BuildConfig:
         for name in [*chosen, *chosen.values()]:
             if name not in self.classes:
                 raise ValueError(f"class_map names {name!r}, which is not in classes")
+        for name in self.noise.may_vanish:
+            if name not in self.classes:
+                raise ValueError(f"may_vanish names {name!r}, which is not in classes")
         for name, other in chosen.items():
             if name == other:
                 raise ValueError(f"class_map maps {name!r} to itself, which is no noise")

@@ -17,6 +17,7 @@ AGREEMENT = Table(
             column("high", pa.float64(), "95 % bootstrap interval over questions", required=False),
             column("questions", pa.int64(), "questions with votes"),
             column("votes", pa.int64(), "votes on them"),
+            column("answers", pa.string(), "the answers that were offered: yes, no, or yes, no, unsure"),
         ]
     ),
     key=("class_name", "measure"),

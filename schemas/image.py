@@ -36,6 +36,11 @@ IMAGES = Table(
                 "standard deviation of grey levels in the frequencies of phash; near 0 its bits are noise",
             ),
             column("sharpness", pa.float32(), "variance of the Laplacian of the normalised picture"),
+            column(
+                "thumbnail",
+                pa.binary(1216),
+                "the picture as 32×32 gray levels, then as 8×8 times red, green and blue, row by row",
+            ),
         ]
     ),
     key=("image_id",),

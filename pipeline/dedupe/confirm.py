@@ -1,4 +1,5 @@
-"""Confirmation: of the images whose 64-bit hashes are near, those whose 256-bit hashes are near as well."""
+"""Confirmation: of the images whose 64-bit hashes are near, those whose 256-bit hashes are near as well,
+and whose small pictures agree."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -6,6 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from pipeline.dedupe.neighbours import Near
+from pipeline.dedupe.witness import Agree
 
 AT_ONCE = 1 << 20  # pairs held at once: however many images share one hash, memory stays bounded
 
@@ -27,11 +29,12 @@ class Pairs:
         return len(self.a)
 
 
-def confirm(short: np.ndarray, long: np.ndarray, near: Near, radius: int) -> tuple[Pairs, int]:
-    """Find the rows that `near` speaks of, and keep the pairs that differ in at most `radius` of 256 bits.
+def confirm(short: np.ndarray, long: np.ndarray, near: Near, radius: int, agree: Agree) -> tuple[Pairs, int]:
+    """Find the rows that `near` speaks of, and keep the pairs that differ in at most `radius` of 256 bits and agree.
 
-    short: uint64 (n,); long: uint8 (n, 32); a pair (u, u) of `near` stands for all rows with this hash. Returns
-    (pairs in the order of (a, b), number of pairs that were compared).
+    short: uint64 (n,); long: uint8 (n, 32); a pair (u, u) of `near` stands for all rows with this hash; agree: tells of
+    pairs of rows whether what is seen beside the hashes agrees. Returns (pairs in the order of (a, b), number of pairs
+    that were compared).
     """
     words = np.ascontiguousarray(long).view(np.uint64)
     parts, compared = [np.empty((0, 5), np.int64)], 0
@@ -40,6 +43,8 @@ def confirm(short: np.ndarray, long: np.ndarray, near: Near, radius: int) -> tup
         distance = np.bitwise_count(words[a] ^ words[b]).sum(axis=1, dtype=np.int64)
         sure = distance <= radius
         a, b, distance = a[sure], b[sure], distance[sure]
+        same = agree(a, b)
+        a, b, distance = a[same], b[same], distance[same]
         bits = np.bitwise_count(short[a] ^ short[b])
         parts.append(np.stack([np.minimum(a, b), np.maximum(a, b), bits, distance, 0 * a], axis=1))
     found = np.concatenate(parts)

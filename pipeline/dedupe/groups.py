@@ -3,7 +3,7 @@
 A keeper stands only for its own neighbours, so a chain a ~ b ~ c does not pull unlike pictures together: whatever
 goes is within the radius of what stays for it. The result is a function of the set of images and pairs.
 
-Images of one source with the same fingerprint have the same neighbours, so they are one node here: ten thousand
+Images of one source with the same thumbnail have the same hashes and neighbors, so they are one node here: ten thousand
 copies of a picture cost no more than one.
 """
 
@@ -18,6 +18,7 @@ from pipeline.config import DedupeConfig
 from pipeline.dedupe.confirm import Pairs, confirm
 from pipeline.dedupe.neighbours import Near
 from pipeline.dedupe.turns import confirm_turned
+from pipeline.dedupe.witness import Witness
 from schemas.duplicate import DUPLICATE, TURNS
 from schemas.retrieval import SOURCES
 
@@ -108,10 +109,10 @@ def find_duplicates(
 
 
 def _nodes(images: pd.DataFrame, min_contrast: float) -> np.ndarray:
-    """For each image the first one of its source with the same fingerprint, or bytes where the fingerprint says little."""
+    """For each image the first one of its source with the same thumbnail, or bytes where it is flat."""
     flat = images["contrast"] < min_contrast
-    print_ = images["phash"].astype(str).str.cat(images["phash_256"].map(bytes.hex), sep=" ")
-    name = images["source"].str.cat(print_.where(~flat, images["sha256"]), sep=" ")
+    thumbnail = images["thumbnail"].map(bytes.hex)
+    name = images["source"].str.cat(thumbnail.where(~flat, images["sha256"]), sep=" ")
     first = ~name.duplicated()
     return name.map(pd.Series(np.flatnonzero(first), name[first])).to_numpy(np.int64)
 
@@ -124,11 +125,12 @@ def _node_pairs(
     at = np.flatnonzero(is_node & ~flat)
     short = images["phash"].to_numpy()[at]
     long = np.frombuffer(b"".join(images["phash_256"].iloc[at]), np.uint8).reshape(-1, 32)
+    witness = Witness.of(images["thumbnail"].iloc[at].tolist())
     if config.turns:
         turned = np.array(images["phash_turned"].iloc[at].tolist(), np.uint64).reshape(-1, 3)
-        pairs, compared = confirm_turned(short, turned, long, near, config.confirm_radius)
+        pairs, compared = confirm_turned(short, turned, long, near, config.confirm_radius, witness)
     else:
-        pairs, compared = confirm(short, long, near, config.confirm_radius)
+        pairs, compared = confirm(short, long, near, config.confirm_radius, witness.agree)
     # Flat pictures: the same bytes in two sources.
     copies = images.loc[is_node & flat, ["sha256"]].reset_index()
     copies = copies.merge(copies, on="sha256")[["index_x", "index_y"]].to_numpy()

@@ -6,6 +6,7 @@ from pipeline.config import DedupeConfig
 from pipeline.dedupe.confirm import Pairs, confirm
 from pipeline.dedupe.neighbours import Near, distinct, near_pairs
 from pipeline.dedupe.turns import confirm_turned, turned_short
+from pipeline.dedupe.witness import Witness
 from pipeline.ingest.fingerprint import Fingerprints
 
 
@@ -18,10 +19,11 @@ def find_leaks(prints: Fingerprints, is_test: np.ndarray, config: DedupeConfig) 
     short, long, turned = prints.short[telling], prints.long[telling], prints.turned[telling]
     hashes, repeats = distinct(turned_short(short, turned).reshape(-1) if config.turns else short)
     near = Near.join([near_pairs(hashes, config.radius), repeats])
+    witness = Witness(prints.thumbnails[telling])
     if config.turns:
-        pairs, _ = confirm_turned(short, turned, long, near, config.confirm_radius)
+        pairs, _ = confirm_turned(short, turned, long, near, config.confirm_radius, witness)
     else:
-        pairs, _ = confirm(short, long, near, config.confirm_radius)
+        pairs, _ = confirm(short, long, near, config.confirm_radius, witness.agree)
     a, b = telling[pairs.a], telling[pairs.b]
     leak = is_test[a] != is_test[b]
     test, other = np.where(is_test[a], a, b), np.where(is_test[a], b, a)

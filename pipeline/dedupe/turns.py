@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.dedupe.confirm import Pairs, confirm
 from pipeline.dedupe.neighbours import Near
+from pipeline.dedupe.witness import Witness
 from schemas.duplicate import TURNS
 
 _ODD = np.arange(16) % 2 == 1
@@ -40,14 +41,19 @@ def turned_long(long: np.ndarray) -> np.ndarray:
 
 
 def confirm_turned(
-    short: np.ndarray, turned: np.ndarray, long: np.ndarray, near: Near, radius: int
+    short: np.ndarray, turned: np.ndarray, long: np.ndarray, near: Near, radius: int, witness: Witness
 ) -> tuple[Pairs, int]:
     """As `confirm`, with one picture of a pair in any turn; of several turns the nearest counts.
 
     turned: uint64 (n, 3), the table's phash_turned; `near` is of the hashes in all turns.
     """
     every = turned_short(short, turned).reshape(-1)
-    found, compared = confirm(every, turned_long(long).reshape(-1, 32), near, radius)
+
+    def agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        (image_a, turn_a), (image_b, turn_b) = divmod(a, len(TURNS)), divmod(b, len(TURNS))
+        return witness.agree_turned(image_a, image_b, turn_a, turn_b)
+
+    found, compared = confirm(every, turned_long(long).reshape(-1, 32), near, radius, agree)
     a, b = found.a // len(TURNS), found.b // len(TURNS)
     turns = found.a % len(TURNS), found.b % len(TURNS)
     useful = (a != b) & (np.minimum(*turns) == 0)

@@ -5,10 +5,12 @@ import struct
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageChops, ImageCms
+from PIL import Image, ImageChops, ImageCms, ImageFile
 
-from pipeline.ingest.container import MAX_PROFILE
+from pipeline.ingest.parts import MAX_PROFILE
 
+BACKGROUND = "white"
+"""What lies behind transparent pictures, as on a plain page in a browser."""
 _SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}  # mode of Pillow: colour space of a profile
 _STRIP = 1 << 20  # pixels worked on at once, which bounds the memory
 _SAME = 2  # levels by which a profile may move a colour and still be called sRGB
@@ -24,12 +26,30 @@ def to_srgb(image: Image.Image, profile: bytes, adobe: bool) -> Image.Image:
         image.info = {}  # comments and the like would be written again with the pixels
         return image
     width, height = image.size
-    result = Image.new("RGB", image.size, "white")
+    result = Image.new("RGB", image.size, BACKGROUND)
     for top in range(0, height, rows := max(1, _STRIP // width)):
         strip = image.crop((0, top, width, min(height, top + rows)))
         rgb, alpha = _strip_to_srgb(strip, profile, adobe)
         result.paste(rgb, (0, top), alpha)
     return result
+
+
+def load_deep_transparency(image: Image.Image, again: ImageFile.ImageFile) -> None:
+    """Turn the transparent color of a PNG of 16-bit RGB into an alpha channel.
+
+    image: loaded, so that it has the upper byte of each value; again: the same picture, not yet loaded, of which the
+    lower bytes are loaded. Only what equals the transparent color in all 16 bits is transparent.
+    """
+    again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]
+    again.load()
+    color = image.info.pop("transparency")
+    equal = None
+    for picture, shift in ((image, 8), (again, 0)):
+        for band, value in zip(picture.split(), color, strict=True):
+            same = band.point([255 * (level == value >> shift & 0xFF) for level in range(256)])
+            equal = same if equal is None else ImageChops.darker(equal, same)
+    assert equal is not None
+    image.putalpha(ImageChops.invert(equal))
 
 
 def _strip_to_srgb(image: Image.Image, profile: bytes, adobe: bool) -> tuple[Image.Image, Image.Image | None]:
@@ -44,6 +64,8 @@ def _strip_to_srgb(image: Image.Image, profile: bytes, adobe: bool) -> tuple[Ima
         image = image if adobe else ImageChops.invert(image)
     elif image.mode not in _SPACES:
         image = image.convert("L" if image.mode == "1" else "RGB")
+    if image.mode == "L" and profile[16:20] != b"GRAY":
+        image = image.convert("RGB")  # browsers apply profiles of RGB to gray, too
     transform = _transform(profile, image.mode)
     return image.convert("RGB") if transform is None else transform.apply(image), alpha
 
@@ -69,7 +91,10 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if source.profile.xcolor_space != _SPACES[mode]:
             return None
-        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        # The optimized way of gray is off by up to ten levels where it is dark.
+        flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
+        target = ImageCms.createProfile("sRGB")
+        transform = ImageCms.buildTransform(source, target, mode, "RGB", flags=flags)
         probe = _probe(mode)
         moved = ImageChops.difference(transform.apply(probe), probe.convert("RGB"))
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, struct.error):

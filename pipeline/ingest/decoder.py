@@ -3,7 +3,8 @@
 It imports the core and no Beam, so it starts in a few tenths of a second. Its first line of input is a JSON object with
 the source folder and the configuration, every other line a JSON list of requests. It answers each request on standard
 output, in order, as soon as the picture is made, and ends with its input. Image decoders are C code: a file that crashes
-one, or keeps it busy forever, takes down this process and nothing else (decode_pool.py).
+one, or keeps it busy forever, takes down this process and nothing else (decode_pool.py). Its memory is limited by the
+size of each picture (memory.py).
 """
 
 import gc
@@ -16,7 +17,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import IO, Any
 
+from PIL import AvifImagePlugin
+
 from pipeline.config import IngestConfig
+from pipeline.ingest.memory import limit_memory
 from pipeline.ingest.picture import Answer, Damaged, Picture, Refused, Request, read_and_make
 from pipeline.ingest.source import Source
 from pipeline.ingest.thumbnail import Thumbnail
@@ -40,16 +44,16 @@ def request_line(requests: list[Request]) -> bytes:
 
 def pack(answer: Answer) -> bytes:
     """Return an answer as the process writes it."""
-    gray = encoded = b""
+    pixels = encoded = b""
     match answer:
-        case Picture(encoded, Thumbnail(gray, sharpness), seen):
+        case Picture(encoded, Thumbnail(pixels, sharpness), seen):
             fields: Any = ["picture", sharpness, seen]
         case Refused(code, detail):
             fields = ["refused", code, detail]
         case Damaged():
             fields = ["damaged"]
     text = json.dumps(fields).encode()
-    return b"".join([FRAME.pack(len(text), len(gray), len(encoded)), text, gray, encoded])
+    return b"".join([FRAME.pack(len(text), len(pixels), len(encoded)), text, pixels, encoded])
 
 
 def unpack(buffer: bytearray) -> Iterator[Answer | None]:
@@ -58,9 +62,9 @@ def unpack(buffer: bytearray) -> Iterator[Answer | None]:
     view = memoryview(buffer)
     try:
         while start + FRAME.size <= len(view):
-            text, gray, encoded = FRAME.unpack_from(view, start)
+            text, pixels, encoded = FRAME.unpack_from(view, start)
             at = start + FRAME.size
-            end = at + text + gray + encoded
+            end = at + text + pixels + encoded
             if end > len(view):
                 break
             start = end
@@ -71,8 +75,8 @@ def unpack(buffer: bytearray) -> Iterator[Answer | None]:
             at += text
             if kind == "picture":
                 sharpness, seen = fields
-                thumbnail = Thumbnail(bytes(view[at : at + gray]), sharpness)
-                yield Picture(bytes(view[at + gray : end]), thumbnail, seen)
+                thumbnail = Thumbnail(bytes(view[at : at + pixels]), sharpness)
+                yield Picture(bytes(view[at + pixels : end]), thumbnail, seen)
             else:
                 yield Refused(*fields) if kind == "refused" else Damaged()
     finally:
@@ -85,12 +89,14 @@ def serve(lines: IO[bytes], answers: int) -> None:
     first = json.loads(lines.readline())
     config = IngestConfig(**first["config"])
     source = Source(first["source"], config.max_bytes)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # there is a process for each core; threads take memory
     gc.freeze()  # what is imported stays; the collector need not look at it again
     _write(answers, READY)
     for line in lines:
         for fields in json.loads(line):
             signal.setitimer(signal.ITIMER_REAL, ORPHAN_DEADLINES * config.decode_seconds)
-            answer = pack(read_and_make(Request(*fields), source, config))
+            limit_memory(config.max_pixels, config.max_bytes)  # until the size of the picture is known
+            answer = pack(read_and_make(Request(*fields), source, config, limit_memory))
             signal.setitimer(signal.ITIMER_REAL, 0)
             _write(answers, answer)
 

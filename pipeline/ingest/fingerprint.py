@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy import fftpack
 
-from pipeline.ingest.thumbnail import SIDE, Thumbnail, thumbnail
+from pipeline.ingest.thumbnail import SIDE, THUMBNAIL_BYTES, Thumbnail, thumbnail
 
 SHORT, LONG = 8, 16  # low frequencies each way
 
@@ -26,6 +26,7 @@ class Fingerprints:
     `long`: uint8 (n, 32), the 256-bit hash, which is `imagehash.phash` with hash_size 16 and highfreq_factor 2.
     `contrast`: float32 (n,), standard deviation of the grey levels (0 to 255) that the frequencies of the short
     hash make; where it is small, noise decides the bits. `sharpness`: float32 (n,), variance of the Laplacian.
+    `thumbnails`: uint8 (n, 1216), the small pictures in gray and in color of `Thumbnail.pixels`.
     `turned`: uint64 (n, 3), the short hash of the picture mirrored, flipped, and turned by 180°: what is odd along an
     axis changes its sign. The transposed picture's hash is the transposed one, so these three give all turns.
     """
@@ -35,6 +36,7 @@ class Fingerprints:
     turned: np.ndarray
     contrast: np.ndarray
     sharpness: np.ndarray
+    thumbnails: np.ndarray
 
     @classmethod
     def join(cls, parts: Sequence["Fingerprints"]) -> "Fingerprints":
@@ -49,6 +51,7 @@ class Fingerprints:
             "phash_256": self.long[index].tobytes(),
             "contrast": float(self.contrast[index]),
             "sharpness": float(self.sharpness[index]),
+            "thumbnail": self.thumbnails[index].tobytes(),
         }
 
 
@@ -59,14 +62,38 @@ def fingerprint(pictures: Sequence[Image.Image]) -> Fingerprints:
 
 def fingerprint_thumbnails(thumbnails: Sequence[Thumbnail]) -> Fingerprints:
     """Fingerprint n pictures by their thumbnails: the same values as `fingerprint`, in a few NumPy calls for all."""
-    small = np.frombuffer(b"".join(one.gray for one in thumbnails), np.uint8).reshape(-1, SIDE, SIDE)
+    pixels = np.frombuffer(b"".join(one.pixels for one in thumbnails), np.uint8).reshape(-1, THUMBNAIL_BYTES)
+    small = pixels[:, : SIDE * SIDE].reshape(-1, SIDE, SIDE)
     sharpness = np.array([one.sharpness for one in thumbnails], np.float32)
-    # The same transform in the same order of axes as the reference: the bits come out identical, ties included.
-    low = fftpack.dct(fftpack.dct(small, axis=1)[:, :LONG], axis=2)[:, :, :LONG]
+    low = _transformed(small)
     lowest = low[:, :SHORT, :SHORT]
     odd = (-1.0) ** np.arange(SHORT)
     turned = [_number(lowest * sign) for sign in (odd, odd[:, None], odd * odd[:, None])]
-    return Fingerprints(_number(lowest), _packed(low), np.stack(turned, axis=1), _contrast(lowest), sharpness)
+    return Fingerprints(
+        _number(lowest), _packed(low), np.stack(turned, axis=1), _contrast(lowest), sharpness, pixels
+    )
+
+
+def frequencies(gray: np.ndarray) -> np.ndarray:
+    """The frequencies behind the short hash of small gray pictures (n, SIDE, SIDE), in gray levels: float64 (n, 8, 8).
+
+    Each is the root mean square of what the frequency contributes to the picture; its mean comes first.
+    """
+    return _in_levels(_transformed(gray)[:, :SHORT, :SHORT])
+
+
+def _transformed(small: np.ndarray) -> np.ndarray:
+    """The lowest frequencies, (n, LONG, LONG); the same transform in the same order of axes as the reference, so that
+    the bits come out identical, ties included."""
+    low: np.ndarray = fftpack.dct(fftpack.dct(small, axis=1)[:, :LONG], axis=2)[:, :, :LONG]
+    return low
+
+
+def _in_levels(lowest: np.ndarray) -> np.ndarray:
+    scale = np.full(SHORT, (2 * SIDE) ** -0.5)
+    scale[0] /= np.sqrt(2)
+    levels: np.ndarray = lowest * np.outer(scale, scale) / SIDE
+    return levels
 
 
 def _number(lowest: np.ndarray) -> np.ndarray:
@@ -81,8 +108,6 @@ def _packed(low: np.ndarray) -> np.ndarray:
 
 def _contrast(lowest: np.ndarray) -> np.ndarray:
     """By Parseval: the energy of all coefficients but the first. Rounded, so that no platform's last bit decides."""
-    scale = np.full(SHORT, (2 * SIDE) ** -0.5)
-    scale[0] /= np.sqrt(2)
-    energy = (lowest * np.outer(scale, scale)) ** 2
+    energy = _in_levels(lowest) ** 2
     without_mean = energy.sum(axis=(1, 2)) - energy[:, 0, 0]
-    return np.round(np.sqrt(np.maximum(without_mean, 0)) / SIDE, 3).astype(np.float32)
+    return np.round(np.sqrt(np.maximum(without_mean, 0)), 3).astype(np.float32)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import IngestConfig
-from pipeline.ingest.decode import decode
+from pipeline.ingest.decode import Decoded, LimitMemory, beyond_memory, decode, no_limit
 from pipeline.ingest.normalise import encode, normalise, open_stored
 from pipeline.ingest.source import Source
 from pipeline.ingest.thumbnail import Thumbnail, thumbnail
@@ -56,9 +56,17 @@ class Damaged:
 Answer = Picture | Refused | Damaged
 
 
-def make_picture(data: bytes, config: IngestConfig) -> Picture:
+def make_picture(data: bytes, config: IngestConfig, limit_memory: LimitMemory = no_limit) -> Picture:
     """Decode, normalize, encode. Raises Rejected."""
-    decoded = decode(data, config)
+    decoded = decode(data, config, limit_memory)
+    try:
+        return _make(decoded, config)
+    except MemoryError as error:
+        detail = beyond_memory(decoded.format, decoded.width, decoded.height)
+        raise Rejected("too_many_pixels", detail) from error
+
+
+def _make(decoded: Decoded, config: IngestConfig) -> Picture:
     picture = normalise(decoded, config)
     encoded = encode(picture, config)
     seen = {
@@ -72,7 +80,9 @@ def make_picture(data: bytes, config: IngestConfig) -> Picture:
     return Picture(encoded, thumbnail(stored), seen)
 
 
-def read_and_make(request: Request, source: Source, config: IngestConfig) -> Answer:
+def read_and_make(
+    request: Request, source: Source, config: IngestConfig, limit_memory: LimitMemory = no_limit
+) -> Answer:
     """Read the bytes, check their digests and their size, and make the picture."""
     try:
         data = _read(request, source)
@@ -85,7 +95,7 @@ def read_and_make(request: Request, source: Source, config: IngestConfig) -> Ans
             )
         if len(data) > config.max_bytes:  # fetched when the limit was higher
             raise Rejected("too_large", f"more than {config.max_bytes} bytes")
-        made = make_picture(data, config)
+        made = make_picture(data, config, limit_memory)
     except Rejected as rejected:
         return Refused(rejected.code, rejected.detail)
     made.seen.update(bytes_in=len(data), sha256=digest)

@@ -1,4 +1,4 @@
-"""The small gray picture that perceptual hashes are made from, and the sharpness of the full one."""
+"""The small pictures that near-duplicates are found by, and the sharpness of the full one."""
 
 from dataclasses import dataclass
 
@@ -8,25 +8,30 @@ from PIL import Image
 SIDE = (
     32  # pixels: 4 × the size of the 64-bit hash (imagehash's highfreq_factor), 2 × that of the 256-bit hash
 )
+COLOR_SIDE = 8  # pixels of the picture in color
+THUMBNAIL_BYTES = SIDE * SIDE + COLOR_SIDE * COLOR_SIDE * 3
 SHARPNESS_ROWS = 64  # rows looked at, about; all of them would cost as much as the hashes
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """What the hashes need of a picture.
+    """What the fingerprints need of a picture.
 
-    `gray`: SIDE × SIDE gray levels, row by row. `sharpness`: variance of the Laplacian.
+    `pixels`: SIDE × SIDE gray levels, then COLOR_SIDE × COLOR_SIDE times red, green and blue, row by row. `sharpness`:
+    variance of the Laplacian.
     """
 
-    gray: bytes
+    pixels: bytes
     sharpness: float
 
 
 def thumbnail(picture: Image.Image) -> Thumbnail:
-    """Shrink a picture of any size and mode, as `imagehash.phash` does, and measure its sharpness."""
+    """Shrink a picture of any size and mode, the gray one as `imagehash.phash` does, and measure its sharpness."""
     gray = picture.convert("L")
     small = gray.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return Thumbnail(small.tobytes(), _sharpness(np.asarray(gray)))
+    color = picture if picture.mode == "RGB" else picture.convert("RGB")
+    means = color.resize((COLOR_SIDE, COLOR_SIDE), Image.Resampling.BOX)
+    return Thumbnail(small.tobytes() + means.tobytes(), _sharpness(np.asarray(gray)))
 
 
 def _sharpness(gray: np.ndarray) -> float:

@@ -23,7 +23,7 @@ from schemas.image import IMAGES
 from schemas.manifest import Shard
 
 INVOLVED = [
-    "image_id", "source", "width", "height", "bytes_in", "sha256", "phash_256", "contrast", "sharpness",
+    "image_id", "source", "width", "height", "bytes_in", "sha256", "phash_256", "contrast", "sharpness", "thumbnail",
 ]  # fmt: skip
 
 

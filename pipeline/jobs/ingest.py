@@ -42,7 +42,7 @@ from pipeline.rejections import Rejected, malformed_rows, reject
 from pipeline.running.metrics import timed
 from pipeline.running.options import decoders, runs_here
 from pipeline.running.progress import advance
-from pipeline.running.rejection_limit import check_share
+from pipeline.running.rejection_limit import check_lists, check_share
 from pipeline.running.run import Work, run_job
 from pipeline.running.stage import Stage, StageResult, counts
 from pipeline.shards import commit, directory
@@ -160,7 +160,10 @@ def check(config: BuildConfig, layout: Layout, manifests: dict[str, Manifest]) -
     """Raise DataError if rows were lost, or if more were rejected than the configuration allows."""
     _check_nothing_lost(manifests)
     rows_in, limit = counts(manifests["retrievals"])["rows_in"], config.ingest.max_rejected_share
-    check_share(manifests["rejections"], layout.rejections, rows_in, limit, "rows", {"duplicate_row"})
+    expected = {"duplicate_row"}
+    check_share(manifests["rejections"], layout.rejections, rows_in, limit, "rows", expected)
+    sources = {name: source for source, name, _ in named_lists(config)}
+    check_lists(layout.rejections, layout.retrievals, sources, limit, expected)
 
 
 def versions_digest(config: BuildConfig) -> str:

@@ -101,8 +101,10 @@ def write_workers(sums: Iterable[pd.DataFrame], folder: str, found: Found = NOTH
     return "workers", Written(write_shard(folder, directory.shard_stem("part", 0, 1), WORKER.schema, [table]))
 
 
-def write_agreement(patterns: pd.Series | None, folder: str, found: Found = NOTHING) -> tuple[str, Written]:
+def write_agreement(
+    patterns: pd.Series | None, folder: str, unsure_offered: bool | None, found: Found = NOTHING
+) -> tuple[str, Written]:
     """Write the agreement table of the patterns of all buckets; None if there are no votes."""
-    table = agreement_table([] if patterns is None else [patterns], found.cohen)
+    table = agreement_table([] if patterns is None else [patterns], found.cohen, unsure_offered)
     shard = write_shard(folder, directory.shard_stem("part", 0, 1), AGREEMENT.schema, [table])
     return "agreement", Written(shard)

@@ -130,7 +130,8 @@ class LabelVotes(beam.PTransform):
         agreement = (
             settled.patterns
             | "AddPatterns" >> beam.CombineGlobally(AddCounts())
-            | "WriteAgreement" >> beam.Map(write_agreement, folders["agreement"], *found)
+            | "WriteAgreement"
+            >> beam.Map(write_agreement, folders["agreement"], setup.config.unsure_offered, *found)
         )
         measure = MeasurePrecision(setup.retrievals, folders["precision"])
         precision = {"judged": judged.judged, "shards": questions} | "Precision" >> measure

@@ -155,7 +155,8 @@ class KeepVotes(beam.PTransform):
         agreement = (
             settled.patterns
             | "AddPatterns" >> beam.CombineGlobally(AddCounts())
-            | "WriteAgreement" >> beam.Map(write_agreement, scratch.table("agreement"))
+            | "WriteAgreement"
+            >> beam.Map(write_agreement, scratch.table("agreement"), setup.config.unsure_offered)
         )
         # The counts of all votes are kept with the votes, until the last job writes the verdicts.
         written = settled.written | "CountVotes" >> beam.MapTuple(

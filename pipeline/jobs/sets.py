@@ -187,6 +187,8 @@ def commit_dataset(published: list[tuple[str, Manifest]], task: Task) -> None:
             "trial": facts[name].get("trial"),
             "manifest_sha256": hashlib.sha256(manifest.to_json().encode()).hexdigest(),
         }
+        if lacking := facts[name].get("classes_without_clean"):
+            splits[name]["classes_without_clean"] = lacking
         if listed := facts[name].get("listed"):
             splits[name]["not_ingested"] = listed["not_ingested"]
     sets = {name: entry for name, entry in splits.items() if name != PICTURES}

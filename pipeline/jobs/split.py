@@ -16,7 +16,7 @@ from pipeline.config import PAPER_LEVELS, BuildConfig
 from pipeline.jobs.sets import Task, WriteSets, is_whole, remove_dropped_sets, set_names
 from pipeline.keyed_hash import bucket_count
 from pipeline.layout import Layout
-from pipeline.noise.examples import COUNTED, licenses, noise_by_class
+from pipeline.noise.examples import COUNTED, classes_without_clean, licenses, noise_by_class
 from pipeline.noise.listed import listed_sets
 from pipeline.noise.pools import Pools, make_pools
 from pipeline.noise.splits import Split, test_set, training_sets
@@ -231,6 +231,8 @@ def _plans(
             "blue_size": config.noise.blue_size,
             "classes": noise_by_class(split.listed.columns(COUNTED), config.classes),
         }
+        if lacking := classes_without_clean(split.listed.columns(COUNTED), config.classes):
+            facts["classes_without_clean"] = lacking
         if split.measured:
             facts |= {"nested": False, "listed": dict(split.measured)}
         plans.append(planner.plan(split.name, split.listed, facts))

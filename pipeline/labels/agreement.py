@@ -16,8 +16,8 @@ from pipeline.labels.consensus.matrix import VoteMatrix
 REPLICATES = 1000
 PAIR_REPLICATES = 200  # a draw costs as much as all pairs of votes
 BLOCKS = 10_000
-CELLS_TOGETHER = 1 << 20  # of the tables of pairs that are drawn at once
-FEWEST_COMMON = 5
+CELLS_TOGETHER = 1 << 20  # of the shares of pairs that are drawn at once
+FEWEST_VOTES = 5
 LEVEL = 0.95
 
 
@@ -95,38 +95,55 @@ def with_intervals(counts: np.ndarray, questions: np.ndarray, seed: int = 0) -> 
 def mean_cohen(votes: VoteMatrix, seed: int = 0) -> Interval:
     """Cohen's kappa, mean over pairs of workers, weighted by their common questions; NaN where there is none.
 
-    J. Cohen: A Coefficient of Agreement for Nominal Scales (1960), equation 1. Left out are pairs with fewer than
-    FEWEST_COMMON common questions, whose kappas are noise, and those who both give one and the same answer throughout,
-    who have none. The interval is that of a bootstrap over questions, in at most BLOCKS random blocks of them: each draw
-    weighs the questions behind every pair's table anew, which is one product of a sparse matrix.
+    J. Cohen: A Coefficient of Agreement for Nominal Scales (1960), equation 1. The agreement of a pair is that on its
+    common questions; its agreement by chance comes from all answers of both. With chance from the common questions alone
+    the kappas of pairs that share a few questions are biased, and no interval around their mean holds the true one. Left
+    out are workers with fewer than FEWEST_VOTES votes, and pairs who both give one and the same answer throughout, who
+    have no kappa. The interval is that of a bootstrap over questions, in at most BLOCKS random blocks of them.
     """
-    cells, items = _pair_cells(votes)
-    answers = votes.n_answers
-    pair, cell = np.divmod(cells, answers**2)
-    enough = np.bincount(pair) >= FEWEST_COMMON
-    n = int(enough.sum())
-    if not n:
+    first, second = _vote_pairs(votes)
+    enough = np.bincount(votes.workers, minlength=votes.n_workers) >= FEWEST_VOTES
+    kept = enough[votes.workers[first]] & enough[votes.workers[second]]
+    first, second = first[kept], second[kept]
+    codes = votes.workers[first].astype(np.int64) * votes.n_workers + votes.workers[second]
+    known, pair = np.unique(codes, return_inverse=True)
+    if not len(known):
         return Interval(np.nan, np.nan, np.nan)
-    kept = enough[pair]
-    cells = (np.cumsum(enough) - 1)[pair[kept]] * answers**2 + cell[kept]
+    one, other = np.divmod(known, votes.n_workers)
+    workers = np.unique(np.concatenate([one, other]))
+    one, other = np.searchsorted(workers, one), np.searchsorted(workers, other)
     blocks = min(votes.n_items, BLOCKS)
     rng = np.random.Generator(np.random.PCG64(seed))
-    of_block = rng.permutation(votes.n_items)[items[kept]] % blocks
-    shape = (n * answers**2, blocks)
-    tables = sparse.coo_array((np.ones(len(cells)), (cells, of_block)), shape=shape).tocsr()
+    of_item = rng.permutation(votes.n_items) % blocks
+
+    def by_block(rows: np.ndarray, items: np.ndarray, count: int) -> sparse.csr_array:
+        cells = (np.ones(len(rows)), (rows, of_item[items]))
+        return sparse.coo_array(cells, shape=(count, blocks)).tocsr()
+
+    answers = votes.n_answers
+    common = by_block(pair, votes.items[first], len(known))
+    agrees = votes.answers[first] == votes.answers[second]
+    agreed = by_block(pair[agrees], votes.items[first[agrees]], len(known))
+    theirs = np.isin(votes.workers, workers)
+    worker = np.searchsorted(workers, votes.workers[theirs])
+    given = by_block(worker * answers + votes.answers[theirs], votes.items[theirs], len(workers) * answers)
 
     def weighed(weights: np.ndarray) -> np.ndarray:
         """The mean kappa, (d,), with weights (blocks, d) of the blocks."""
-        common, kappa = _cohen((tables @ weights).reshape(n, answers, answers, -1))
-        known = np.where(np.isfinite(kappa), common, 0)
-        with np.errstate(invalid="ignore"):
-            result: np.ndarray = (known * np.nan_to_num(kappa)).sum(axis=0) / known.sum(axis=0)
+        counts = (given @ weights).reshape(len(workers), answers, -1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = counts / counts.sum(axis=1, keepdims=True)
+            chance = np.einsum("pad,pad->pd", shares[one], shares[other])
+            together = common @ weights
+            kappa = _beyond_chance(1 - (agreed @ weights) / together, 1 - chance)
+            weight = np.where(np.isfinite(kappa), together, 0)
+            result: np.ndarray = (weight * np.nan_to_num(kappa)).sum(axis=0) / weight.sum(axis=0)
         return result
 
     # Quicker than a multinomial, of which each count would be a draw from a binomial distribution.
     chosen = rng.integers(0, blocks, (blocks, PAIR_REPLICATES)) * PAIR_REPLICATES + np.arange(PAIR_REPLICATES)
     draws = np.bincount(chosen.ravel(), minlength=chosen.size).astype(np.float64).reshape(blocks, -1)
-    together = max(1, CELLS_TOGETHER // (n * answers**2))
+    together = max(1, CELLS_TOGETHER // (len(known) * answers))
     parts = range(0, PAIR_REPLICATES, together)
     drawn = np.concatenate(
         [weighed(np.ascontiguousarray(draws[:, start : start + together])) for start in parts]
@@ -134,8 +151,8 @@ def mean_cohen(votes: VoteMatrix, seed: int = 0) -> Interval:
     return Interval(float(weighed(np.ones((blocks, 1)))[0]), *_limits(drawn))
 
 
-def _pair_cells(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray]:
-    """Of each pair of votes on an item: its cell in a raveled (pairs of workers, answers, answers) array, and the item."""
+def _vote_pairs(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray]:
+    """The positions of every two votes of different workers on an item, the worker of lower code first."""
     sizes = np.bincount(votes.items, minlength=votes.n_items)
     starts = np.concatenate([[0], np.cumsum(sizes)])[:-1]
     firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
@@ -146,20 +163,7 @@ def _pair_cells(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray]:
         seconds.append(rows[:, other].ravel())
     first, second = np.concatenate(firsts), np.concatenate(seconds)
     apart = votes.workers[first] != votes.workers[second]
-    first, second = first[apart], second[apart]
-    codes = votes.workers[first].astype(np.int64) * votes.n_workers + votes.workers[second]
-    _, pair = np.unique(codes, return_inverse=True)
-    cells = (pair * votes.n_answers + votes.answers[first]) * votes.n_answers + votes.answers[second]
-    return cells, votes.items[first]
-
-
-def _cohen(tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Common questions and kappa, (pairs, …), of tables (pairs, answers, answers, …)."""
-    common = tables.sum(axis=(1, 2))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        observed = np.einsum("pii...->p...", tables) / common
-        expected = np.einsum("pi...,pi...->p...", tables.sum(axis=2), tables.sum(axis=1)) / common**2
-    return common, _beyond_chance(1 - observed, 1 - expected)
+    return first[apart], second[apart]
 
 
 def _limits(drawn: np.ndarray) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from pipeline.labels.consensus.matrix import VoteMatrix
 from schemas.agreement import AGREEMENT
 from schemas.vote import ANSWERS
 
+UNSURE = "unsure"
 PATTERN = ["class_name", *ANSWERS]
 
 
@@ -39,16 +40,23 @@ def cohen_by_class(votes: VoteColumns) -> dict[str | None, Interval]:
 
 
 def agreement_table(
-    patterns: Iterable[pd.Series], cohen: Mapping[str | None, Interval] | None = None
+    patterns: Iterable[pd.Series],
+    cohen: Mapping[str | None, Interval] | None = None,
+    unsure_offered: bool | None = None,
 ) -> pa.Table:
-    """Each measure of all classes, then of each; with `cohen_by_class` where it is known."""
+    """Each measure of all classes, then of each; with `cohen_by_class` where it is known.
+
+    unsure_offered: whether workers could say unsure; None, if any of them did. A vote that says so is counted anyway.
+    """
     parts = [part for part in patterns if len(part)]
     if not parts:
         return AGREEMENT.schema.empty_table()
     total = pd.concat(parts).groupby(level=PATTERN).sum().reset_index(name="questions")
+    has_unsure = bool(unsure_offered) or bool(total[UNSURE].any())
+    offered = [answer for answer in ANSWERS if has_unsure or answer != UNSURE]
     rows: list[dict[str, object]] = []
     for name, chosen in [(None, total), *total.groupby("class_name")]:
-        counts, questions = chosen[list(ANSWERS)].to_numpy(), chosen["questions"].to_numpy()
+        counts, questions = chosen[offered].to_numpy(), chosen["questions"].to_numpy()
         measured = with_intervals(counts, questions)
         if cohen is not None:
             measured["mean_cohen_kappa"] = cohen[name]
@@ -61,6 +69,7 @@ def agreement_table(
                     **{key: None if np.isnan(number) else number for key, number in numbers.items()},
                     "questions": int(questions.sum()),
                     "votes": int(counts.sum(axis=1) @ questions),
+                    "answers": ", ".join(offered),
                 }
             )
     return AGREEMENT.from_rows(rows)

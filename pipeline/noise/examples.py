@@ -102,3 +102,10 @@ def noise_by_class(examples: pa.Table, class_names: Sequence[str]) -> list[dict[
         {"class": name, "rows": int(n), "noisy": int(k), "noise": round(k / n, 6) if n else 0.0}
         for name, n, k in zip(class_names, rows, wrong, strict=True)
     ]
+
+
+def classes_without_clean(examples: pa.Table, class_names: Sequence[str]) -> list[str]:
+    """The classes under whose name no right example stands, whether wrong ones do or none; columns as COUNTED."""
+    right = examples.filter(examples["is_clean"])["label"].to_numpy()
+    counts = np.bincount(right, minlength=len(class_names))
+    return [class_names[i] for i in np.flatnonzero(counts == 0).tolist()]

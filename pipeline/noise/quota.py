@@ -1,4 +1,4 @@
-"""How many images of each class give way, when a given number give way in all."""
+"""How many images of each class give way, and how many stay where too few can."""
 
 import numpy as np
 
@@ -25,3 +25,40 @@ def class_sequence(sizes: np.ndarray, length: int) -> np.ndarray:
         given[winner] += 1
         sequence[h - 1] = winner
     return sequence
+
+
+def shrunk_sizes(level: float, sizes: np.ndarray, wrong: np.ndarray, is_short: np.ndarray) -> np.ndarray:
+    """How many images each class keeps in all, so that the level holds with fewer wrong ones: int64 (classes,).
+
+    sizes: int (classes,), images of each class; wrong: int (classes,), how many of them are wrong; is_short: bool
+    (classes,), the classes with fewer wrong images than the level needs, of which there is at least one. Short classes
+    get the size nearest to wrong/level, rounded up or down so that in all the wrong images are within half an image of
+    the level. Where one of them would be off by more than an image, all classes get the nearest size.
+    """
+    sizes, wrong = np.asarray(sizes, np.int64), np.asarray(wrong, np.int64)
+    total, whole = int(wrong.sum()), int(sizes[~is_short].sum())
+    ideal = wrong[is_short] / level
+    fewest, most = int(np.ceil((total - 0.5) / level - 1e-9)), int((total + 0.5) / level + 1e-9)
+    rows = min(max(round(float(ideal.sum())) + whole, fewest), most)
+    result = sizes.copy()
+    result[is_short] = nearest_whole(ideal, wrong[is_short], sizes[is_short], rows - whole)
+    if result.sum() == rows and (abs(wrong - level * result) <= 1).all():
+        return result
+    return nearest_whole(wrong / level, wrong, sizes, min(round(total / level), int(sizes.sum())))
+
+
+def nearest_whole(ideal: np.ndarray, least: np.ndarray, most: np.ndarray, total: int) -> np.ndarray:
+    """Whole numbers near `ideal`, from `least` to `most`, that add up to `total` or as nearly as these allow.
+
+    All (n,). The largest remainders are rounded up; ties go to the lower index.
+    """
+    most = np.maximum(least, most)
+    result = np.clip(np.floor(ideal + 1e-9).astype(np.int64), least, most)
+    while (missing := total - int(result.sum())) != 0:
+        step = 1 if missing > 0 else -1
+        free = np.flatnonzero(result < most if step > 0 else result > least)
+        if not len(free):
+            break
+        order = np.argsort(-step * np.round(ideal - result, 9)[free], kind="stable")
+        result[free[order[: abs(missing)]]] += step
+    return result

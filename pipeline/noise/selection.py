@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.keyed_hash import keyed_hash
-from pipeline.noise.quota import class_sequence
+from pipeline.noise.quota import class_sequence, shrunk_sizes
 from pipeline.noise.supply import Supply
 from schemas.errors import DataError
 
@@ -48,19 +48,16 @@ class GiveWay:
         """Choose the images that give way at a noise level that is not above the highest of `levels`.
 
         available: int (classes,), how many can be replaced in each class, or None for no limit; where that is too
-        few, `on_shortage` decides: "shrink" leaves clean images out so that the level holds, "cap" replaces fewer.
+        few, `on_shortage` decides: "shrink" leaves clean images out so that the level holds (`quota.shrunk_sizes`), "cap"
+        replaces fewer.
         """
         by_class = self._by_class if self.nested else self._order(f"give-way/{level!r}")
-        counts = self.wanted(level)
+        wanted, sizes = self.wanted(level), self.sizes
+        counts = wanted if available is None else np.minimum(wanted, available)
+        if on_shortage == "shrink" and (counts < wanted).any():
+            sizes = shrunk_sizes(level, sizes, counts, counts < wanted)
         noisy, turn, kept = [], [], []
-        for members, count, limit in zip(
-            by_class, counts, counts if available is None else available, strict=True
-        ):
-            size = len(members)
-            if count > limit:
-                count = int(limit)
-                if on_shortage == "shrink":
-                    size = min(size, int(count / level + 1e-9))
+        for members, count, size in zip(by_class, counts.tolist(), sizes.tolist(), strict=True):
             noisy.append(members[:count])
             turn.append(np.arange(count))
             kept.append(members[count:size])
@@ -73,6 +70,23 @@ class GiveWay:
         """Positions class by class, each class in its keyed order."""
         hashes = keyed_hash(self.image_ids, self.seed, purpose)
         return np.split(np.lexsort((hashes, self.labels)), np.cumsum(self.sizes)[:-1])
+
+
+def check_clean_left(
+    name: str, class_names: Sequence[str], labels: np.ndarray, may_vanish: Sequence[str]
+) -> None:
+    """Raise DataError where a class that may not vanish has no clean image left in a set.
+
+    name: of the set; labels: int (n,), of the clean images that stay in it.
+    """
+    left = np.bincount(labels, minlength=len(class_names))
+    gone = [class_names[i] for i in np.flatnonzero(left == 0).tolist() if class_names[i] not in may_vanish]
+    if gone:
+        raise DataError(
+            f"{name} would have no clean image of {', '.join(gone)}: too few images, or too few verified wrong images, for "
+            "this noise level. Find more web images for these classes, drop the level from noise.levels, or name the "
+            f"classes in noise.may_vanish to accept it: noise.may_vanish=[{', '.join(gone)}]"
+        )
 
 
 def check_supply(

@@ -12,7 +12,7 @@ from pipeline.keyed_hash import keyed_hash, place
 from pipeline.noise.candidates import assign
 from pipeline.noise.examples import Listed, all_of, make_pool
 from pipeline.noise.flips import asymmetric, confused_targets, mapped_targets, symmetric
-from pipeline.noise.selection import GiveWay, check_supply
+from pipeline.noise.selection import GiveWay, check_clean_left, check_supply
 from pipeline.noise.supply import Supply
 from schemas.errors import DataError
 
@@ -33,9 +33,13 @@ class Split:
 
     @property
     def name(self) -> str:
-        """The name of its folder: `red-0.40`, and `red-0.40-trial-1` for the second trial."""
-        trial = f"-trial-{self.trial}" if self.trial else ""
-        return self.title or f"{self.colour}-{level_text(self.noise_level)}{trial}"
+        """The name of its folder."""
+        return self.title or set_name(self.colour, self.noise_level, self.trial)
+
+
+def set_name(colour: str, level: float, trial: int) -> str:
+    """Return the name of a set: `red-0.40`, and `red-0.40-trial-1` for the second trial."""
+    return f"{colour}-{level_text(level)}" + (f"-trial-{trial}" if trial else "")
 
 
 def level_text(level: float) -> str:
@@ -189,10 +193,13 @@ class _Trial:
         available = self._available(limited_by) if limited_by in self.candidates else None
         selection = self.orders[hue].select(level, available, self.config.on_shortage)
         noisy = base[selection.noisy]
+        labels = self.clean["label"].to_numpy(np.int64)
+        if available is not None and self.config.on_shortage == "shrink":
+            name, allowed = set_name(colour, level, self.trial), self.config.may_vanish
+            check_clean_left(name, self.class_names, labels[base[selection.kept]], allowed)
         if hue == "red":
-            labels = self.clean["label"].to_numpy(np.int64)[noisy]
             starts = np.cumsum([0, *self._available(colour)])
-            instead = np.concatenate(self.candidates[colour])[starts[labels] + selection.turn]
+            instead = np.concatenate(self.candidates[colour])[starts[labels[noisy]] + selection.turn]
         else:
             instead = self.flipped[colour][noisy]
         return _Chosen(base[selection.kept], noisy, instead)

@@ -1,14 +1,19 @@
 """The rejection limit: a stage that rejects too large a share of its rows stops the build."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
+import pandas as pd
+import pyarrow as pa
 from pyarrow import compute as pc
 
 from pipeline.running.stage import counts
 from pipeline.shards import directory
 from schemas.errors import DataError
 from schemas.manifest import Manifest
+
+BY_CLASS = ("clean", "test")  # lists of which each class has a limit of its own
+_COLUMNS = ["row", "image_id", "class_name", "code", "detail"]
 
 
 def check_share(
@@ -19,21 +24,69 @@ def check_share(
     Rows with the codes `expected` are left out by a rule of the configuration and no sign of a fault: they do not count.
     """
     rejected = Counter({code: n for code, n in counts(manifest).items() if code not in expected})
-    total = rejected.total()
-    if total <= limit * rows:
-        return
+    if rejected.total() > limit * rows:
+        raise DataError(_message(rejected, rows, limit, what, folder))
+
+
+def check_lists(
+    rejections: str, retrievals: str, sources: Mapping[str, str], limit: float, expected: Collection[str] = ()
+) -> None:
+    """Raise DataError if more than `limit` of the rows of a list, or of a class of clean or test images, were rejected.
+
+    rejections, retrievals: folders of the tables; sources: clean, test or web by the name of each list; expected: as in
+    `check_share`. A list may be small beside the others, and a class beside its list, so that a limit over all rows
+    would not notice that it is lost.
+    """
+    rows = pd.concat([_by_list(rejections, ["code"]), _by_list(retrievals, [])], ignore_index=True)
+    rows["source"] = rows["list"].map(dict(sources))
+    of_class = rows[rows["source"].isin(BY_CLASS) & rows["class_name"].notna()]
+    for keys, group in [*rows.groupby(["list"]), *of_class.groupby(["source", "class_name"])]:
+        rejected = group[group["code"].notna() & ~group["code"].isin(list(expected))]
+        if rejected["rows"].sum() <= limit * group["rows"].sum():
+            continue
+        codes = Counter(rejected.groupby("code")["rows"].sum().to_dict())
+        what = f"rows of {keys[0]}" if len(keys) == 1 else f"{keys[0]} rows of class {keys[1]}"
+        within = _list_of(pc.field("row")) == keys[0] if len(keys) == 1 else pc.field("class_name") == keys[1]
+        raise DataError(_message(codes, int(group["rows"].sum()), limit, what, rejections, within))
+
+
+def _list_of(row: pc.Expression | pa.Array) -> pc.Expression | pa.Array:
+    """The list of rows that are named by list and line."""
+    return pc.replace_substring_regex(row, pattern=r":[^:]*$", replacement="")
+
+
+def _by_list(folder: str, more: list[str]) -> pd.DataFrame:
+    """How many `rows` of a table each list and class_name has, and each value of the columns `more`."""
+    parts = [pd.DataFrame(columns=["list", "class_name", "code", "rows"])]
+    for table in directory.read_shards(folder, ["row", "class_name", *more]):
+        keys = ["list", "class_name", *more]
+        named = table.append_column("list", _list_of(table["row"])).select(keys)
+        parts.append(named.group_by(keys).aggregate([([], "count_all")]).to_pandas())
+        parts[-1] = parts[-1].rename(columns={"count_all": "rows"})
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+
+def _message(
+    rejected: Counter[str],
+    rows: int,
+    limit: float,
+    what: str,
+    folder: str,
+    within: pc.Expression | None = None,
+) -> str:
     codes = ", ".join(f"{count} {code}" for code, count in rejected.most_common(3))
-    raise DataError(
-        f"{total} of {rows} {what} were rejected ({codes}), more than max_rejected_share = {limit}; "
+    example = pc.field("code") == rejected.most_common(1)[0][0]
+    return (
+        f"{rejected.total()} of {rows} {what} were rejected ({codes}), more than max_rejected_share = {limit}; "
         f"look at {folder} (pandas.read_parquet opens it), mend the input or raise the limit.\n"
-        f"For one, {_example(folder, rejected.most_common(1)[0][0])}"
+        f"For one, {_example(folder, example if within is None else example & within)}"
     )
 
 
-def _example(folder: str, code: str) -> str:
-    """Describe a row with this code. There is one: a table is committed as a whole."""
-    for table in directory.read_shards(folder, ["row", "image_id", "class_name", "code", "detail"]):
-        for row in table.filter(pc.field("code") == code).slice(0, 1).to_pylist():
+def _example(folder: str, condition: pc.Expression) -> str:
+    """Describe a row with this condition. There is one: a table is committed as a whole."""
+    for table in directory.read_shards(folder, _COLUMNS):
+        for row in table.filter(condition).slice(0, 1).to_pylist():
             named = [row["row"], *(row[name] for name in ("image_id", "class_name") if row[name] is not None)]
             return f"{', '.join(named)}: {row['detail']}"
-    raise AssertionError(f"{folder} counts {code} and has none")
+    raise AssertionError(f"{folder} counts rejections and has none")

@@ -24,7 +24,13 @@ def card(
 
     `splits` has rows, colour and noise_level of each set, `facts` its counts by class, `about` the funnel, and the `licenses` of web images.
     """
-    parts = [_header(name, splits), ABOUT.format(name=name), *_sets(splits, facts), *_listed(facts)]
+    parts = [
+        _header(name, splits),
+        ABOUT.format(name=name),
+        *_sets(splits, facts),
+        *_without_clean(facts),
+        *_listed(facts),
+    ]
     parts += ["", "## How it was made", "", "| step | count |", "|---|---:|"]
     parts += [f"| {step.replace('_', ' ')} | {count:,} |" for step, count in about["funnel"].items()]
     return "\n".join([*parts, *_licences(about["licenses"])]) + "\n"
@@ -54,6 +60,23 @@ def _sets(splits: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Mapping[s
         wrong = sum(row["noisy"] for row in facts[split]["classes"])
         share = wrong / entry["rows"] if entry["rows"] else 0.0
         yield f"| {split} | {entry['rows']:,} | {entry['noise_level']:.1%} | {share:.2%} |"
+
+
+def _without_clean(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lacking = {
+        split: fact["classes_without_clean"]
+        for split, fact in facts.items()
+        if "classes_without_clean" in fact
+    }
+    if not lacking:
+        return []
+    lines = [f"- {split}: {', '.join(map(_cell, names))}" for split, names in lacking.items()]
+    return [
+        "",
+        "Sets without a clean image of some classes, which have wrong images only, or none:",
+        "",
+        *lines,
+    ]
 
 
 def _listed(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -13,7 +13,7 @@ from pipeline.config import DedupeConfig
 from pipeline.dedupe.leaks import find_leaks
 from pipeline.ingest.fingerprint import Fingerprints
 from pipeline.keyed_hash import place
-from pipeline.noise.examples import noise_by_class
+from pipeline.noise.examples import classes_without_clean, noise_by_class
 from pipeline.shards import directory
 from pipeline.shards.read_back import Pictures, ReadSet, read_set, unsaid
 from schemas.config import build, output_names
@@ -117,6 +117,9 @@ def _check_set(read: ReadSet) -> Iterator[str]:
     counted = noise_by_class(examples, class_names)
     if counted != about["classes"]:
         yield f"{name}: rows or noise by class are not those of the manifest"
+    lacking = classes_without_clean(examples, class_names) if about["colour"] else []
+    if lacking != about.get("classes_without_clean", []):
+        yield f"{name}: the classes without a clean image ({', '.join(lacking) or 'none'}) are not those of the manifest"
     if about.get("listed"):
         wrong = sum(row["noisy"] for row in counted)
         share, stated = round(wrong / max(1, len(ids)), 6), about["listed"].get("realised_noise")
@@ -132,13 +135,13 @@ def noise_problems(counted: list[dict[str, Any]], about: Mapping[str, Any]) -> I
     """What is wrong with the noise of a set, from its `noise_by_class` and what its manifest says.
 
     The total is the rounded level, and each class has its share of that total, to within one image. Where clean
-    images may have been left out (`shrink`) the total before that is not known: its rounding, of half an image at
-    most, comes on top.
+    images may have been left out (`shrink`), the total is within half an image of the level, and each class within one
+    and a half: half of one is the rounding of the total before.
     """
     level, shrunk = about["noise_level"], about.get("on_shortage") == "shrink"
     rows, noisy = (sum(row[name] for row in counted) for name in ("rows", "noisy"))
     total = round(level * rows)
-    if not shrunk and noisy != total:
+    if noisy != total if not shrunk else abs(noisy - level * rows) > 0.5 + 1e-9:
         yield f"{noisy} labels of {rows} are wrong, not {total} ({level:.1%})"
     for row in counted:
         if shrunk:

@@ -1,5 +1,6 @@
 """Files that a stranger may send in place of a picture, made here, each with what must become of it."""
 
+import base64
 import gzip
 import io
 import pickle
@@ -300,6 +301,14 @@ def avif_exif(data: bytes) -> bytes:
     return changed(found, found.index(blank), data)
 
 
+# One gray frame of 16,384×16,384, as libaom has encoded it, in a file that says 64×64 of it.
+LARGE_INSIDE = zlib.decompress(base64.b64decode(
+    "eNpjYGCQSSupLEgsy0xjAAIQnZuZZpibmQjiv8xNLUlkgADFjJScIiiboSAzuYQBDfAVZJbkglmMQCyXmZOfDOK4gPiMEFFGXgYG"
+    "dmkgWyMzMy8NrlYKyEllgvISywwMnfNz8sF2ZWQWFBUAac/MguR8IC2SWVyQCrXPAYqB9lZkgjVzAAmexDJD50Z5GZCAcHJ+TlFe"
+    "ck4F0FxeBrYGoJB4ZkEuzEdAZ7EwMjWzAN2knJuSWCLEwMUt/73+//+/y5ikeB2MOvkkmAXLSy5zA11sdv6U1aJ3bRay66dLLb4l"
+    "zPdgYdol9+rNSidjFlovOcd04Y/hjPovfR8s2w/8qvw6XXSjb0CGlrvWJJ9RfaP6RvWN6hvVN6pvMOgjUxsAgJ7ECw=="
+))  # fmt: skip
+
 OTHERS = {
     "GIF: a screen of 65,535 × 65,535": Case(lambda: gif_screen(65_535, 65_535), "too_many_pixels"),
     "GIF: a frame larger than the screen": Case(lambda: gif_frame(0, 0, 60_000, 60_000), "too_many_pixels"),
@@ -326,7 +335,8 @@ OTHERS = {
     "AVIF: as it should be": Case(lambda: saved("AVIF"), PICTURE),
     "AVIF: an EXIF bomb": Case(lambda: avif_exif(exif_bomb(8 << 20)), PICTURE),
     "AVIF: no description": Case(lambda: saved("AVIF")[:32], "truncated"),
-    "AVIF: a box without end": Case(lambda: changed(saved("AVIF"), 32, b"\x00\x00\x00\x00"), "truncated"),
+    "AVIF: a description that ends with the file": Case(lambda: changed(saved("AVIF"), 32, b"\x00\x00\x00\x00"), PICTURE),
+    "AVIF: a frame of 16,384 × 16,384 behind a header of 64 × 64": Case(lambda: LARGE_INSIDE, "too_many_pixels"),
     "AVIF: rubbish for data": Case(lambda: saved("AVIF")[:-100] + b"\xff" * 100, PICTURE),
 }  # fmt: skip
 

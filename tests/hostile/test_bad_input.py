@@ -247,8 +247,28 @@ def test_too_many_bad_rows_stop_the_build_and_are_kept_to_be_looked_at(run: Run,
         return {path: path.stat().st_mtime_ns for path in (out / "ingest").rglob("*.*")}
 
     before = times()
-    assert run("ingest", "--set", "ingest.max_rejected_share=0.5").code == 0
+    found = run("ingest", "--set", "ingest.max_rejected_share=0.5")
+    assert found.code == 1  # of all rows it is 40 %, but this list is lost
+    assert "6 of 6 rows of web.csv were rejected (6 unknown_class)" in found.error
+    assert run("ingest", "--set", "ingest.max_rejected_share=1").code == 0
     assert times() == before  # nothing is fetched or decoded again
+
+
+@pytest.mark.parametrize("name", ["clean", "test"])
+def test_a_class_whose_images_are_all_rejected_stops_the_build(run: Run, tiny: Tiny, name: str) -> None:
+    lost = [row for row in tiny.lists[name] if row["class_name"] == "bee"]
+    for row in lost:
+        row["path"] = "nowhere.png"
+    others = [row | {"image_id": f"more-{name}-{i}"} for i in range(9) for row in tiny.lists[name][:1]]
+    tiny.lists[name] += others  # so that the list as a whole is well within the limit
+    found = run("ingest")
+    assert found.code == 1
+    count = len(lost)
+    assert (
+        f"{count} of {count} {name} rows of class bee were rejected ({count} not_found), more than "
+        "max_rejected_share = 0.5; look at"
+    ) in found.error
+    assert re.search(rf"For one, {name}\.csv:\d+, {name}-bee-\d, bee: ", found.error)
 
 
 @pytest.fixture

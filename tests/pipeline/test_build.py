@@ -201,7 +201,10 @@ def test_a_shortage_stops_the_build_and_names_the_class(world, tmp_path, capsys)
         if "cow" not in r or int(r.split("-")[2].split(",")[0]) < 20
     ]
     keys = (world.folder / "web.csv").read_text().splitlines()[0].split(",")
-    write_csv(world.folder / "few.csv", [dict(zip(keys, line.split(","), strict=True)) for line in few])
+    for name, lines in {"few": few, "none": [line for line in few if "cow" not in line]}.items():
+        write_csv(
+            world.folder / f"{name}.csv", [dict(zip(keys, line.split(","), strict=True)) for line in lines]
+        )
     arguments = [
         "--set",
         "web=[few.csv]",
@@ -218,6 +221,21 @@ def test_a_shortage_stops_the_build_and_names_the_class(world, tmp_path, capsys)
     assert build(world, tmp_path / "a", *arguments, "--set", "noise.on_shortage=shrink") == 0
     assert {len(rows(tmp_path / "a" / "dataset" / f"{c}-0.50")) for c in ("red", "blue")} == {50}
     assert main(["verify", str(tmp_path / "a" / "dataset")]) == 0
+    # A class without wrong images would go, with its clean ones: that has to be asked for.
+    arguments[1] = "web=[none.csv]"
+    shrink = [*arguments, "--set", "noise.on_shortage=shrink"]
+    assert build(world, tmp_path / "b", *shrink) == 1
+    assert "red-0.20 would have no clean image of cow" in capsys.readouterr().err
+    assert build(world, tmp_path / "b", *shrink, "--set", "noise.may_vanish=[cow]") == 0
+    assert "warning: red-0.50 has no clean image of cow" in capsys.readouterr().out
+    dataset = tmp_path / "b" / "dataset"
+    assert "- red-0.50: cow" in (dataset / "README.md").read_text()
+    for name in ("red-0.50", "blue-0.50"):
+        assert json.loads((dataset / name / "_manifest.json").read_text())["about"][
+            "classes_without_clean"
+        ] == ["cow"]
+    assert main(["verify", str(dataset)]) == 0
+    arguments[1] = "web=[few.csv]"
     assert build(world, tmp_path / "a", *arguments, "--set", "noise.on_shortage=cap") == 0
     assert len(rows(tmp_path / "a" / "dataset" / "red-0.50")) == 60
     assert main(["verify", str(tmp_path / "a" / "dataset")]) == 0

@@ -10,6 +10,7 @@ from pipeline.dedupe.confirm import confirm
 from pipeline.dedupe.leaks import find_leaks
 from pipeline.dedupe.neighbours import Near, distinct, near_pairs
 from pipeline.ingest.fingerprint import Fingerprints
+from tests.pipeline.dedupe.test_groups import NOISE
 from tests.pipeline.dedupe.test_neighbours import planted
 
 
@@ -23,6 +24,10 @@ def fingerprints(rng, n):
     return short, long
 
 
+def always(a, b):
+    return np.ones(len(a), bool)
+
+
 def bits(a, b):
     return int(np.bitwise_count(a ^ b).sum())
 
@@ -33,7 +38,7 @@ def test_confirmed_is_what_comparing_all_with_all_confirms(seed, radius):
     short, long = fingerprints(np.random.default_rng(seed), 60)
     hashes, repeats = distinct(short)
     near = Near.join([near_pairs(hashes, 8), repeats])
-    pairs, compared = confirm(short, long, near, radius)
+    pairs, compared = confirm(short, long, near, radius, always)
     candidates = [(a, b) for a, b in combinations(range(60), 2) if bits(short[a], short[b]) <= 8]
     assert compared == len(candidates)
     expected = [(a, b) for a, b in candidates if bits(long[a], long[b]) <= radius]
@@ -46,12 +51,23 @@ def test_many_images_of_one_hash_are_confirmed_a_few_at_a_time(monkeypatch):
     short, long = np.zeros(300, np.uint64), np.zeros((300, 32), np.uint8)
     long[::3] = 255
     _, repeats = distinct(short)
-    whole = confirm(short, long, repeats, 0)
+    whole = confirm(short, long, repeats, 0, always)
     monkeypatch.setattr(module, "AT_ONCE", 1000)
-    parts = confirm(short, long, repeats, 0)
+    parts = confirm(short, long, repeats, 0, always)
     assert parts[0].a.tolist() == whole[0].a.tolist()
     assert len(parts[0]) == 100 * 99 // 2 + 200 * 199 // 2
     assert parts[1] == 300 * 299 // 2
+
+
+def test_pairs_that_do_not_agree_are_left_out():
+    short, long = fingerprints(np.random.default_rng(1), 60)
+    near = distinct(short)[1]
+    whole, compared = confirm(short, long, near, 128, always)
+    part, again = confirm(short, long, near, 128, lambda a, b: (a + b) % 2 == 0)
+    assert compared == again
+    even = (whole.a + whole.b) % 2 == 0
+    assert 0 < even.sum() < len(whole)
+    assert (part.a.tolist(), part.b.tolist()) == (whole.a[even].tolist(), whole.b[even].tolist())
 
 
 def test_leaks_are_near_pairs_across_the_border_of_the_test_set():
@@ -59,7 +75,7 @@ def test_leaks_are_near_pairs_across_the_border_of_the_test_set():
     contrast = np.where(np.arange(80) % 5, 50, 1).astype(np.float32)
     is_test = np.arange(80) % 3 == 0
     found = find_leaks(
-        Fingerprints(short, long, np.zeros((80, 3), np.uint64), contrast, contrast),
+        Fingerprints(short, long, np.zeros((80, 3), np.uint64), contrast, contrast, np.tile(NOISE, (80, 1))),
         is_test,
         DedupeConfig(confirm_radius=128),
     )

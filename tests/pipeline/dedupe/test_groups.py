@@ -9,8 +9,19 @@ from hypothesis import strategies as st
 from pipeline.config import DedupeConfig
 from pipeline.dedupe.groups import RULES, find_duplicates
 from pipeline.dedupe.neighbours import Near, distinct, near_pairs
+from pipeline.ingest.thumbnail import THUMBNAIL_BYTES
 
 CONFIG = DedupeConfig(radius=8, confirm_radius=8)
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, THUMBNAIL_BYTES, np.uint8)
+
+
+def thumbnail(short, long):
+    """That of a picture full of detail, with the hashes in the last bits of its gray levels."""
+    hashes = np.frombuffer(short.to_bytes(8, "big") + long.to_bytes(32, "big"), np.uint8)
+    bits = np.unpackbits(hashes)
+    return np.concatenate([NOISE[: len(bits)] & 0xFE | bits, NOISE[len(bits) :]]).tobytes()
 
 
 def image(image_id, source, short, side=10, sharpness=1.0, size=1, sha256=None, contrast=50.0, long=None):
@@ -26,6 +37,7 @@ def image(image_id, source, short, side=10, sharpness=1.0, size=1, sha256=None, 
         "contrast": contrast,
         "phash": short,
         "phash_256": (short if long is None else long).to_bytes(32, "big"),
+        "thumbnail": thumbnail(short, short if long is None else long),
     }
 
 

@@ -180,6 +180,17 @@ def test_the_limits_are_those_of_the_configuration(smooth: Draw, encoded: Encode
     assert refused(encoded(smooth(0, 1, 1), "PNG")).code == "too_small"
 
 
+@pytest.mark.parametrize("animated", [False, True])
+def test_the_frames_inside_an_avif_are_measured_not_its_header(encoded: Encode, animated: bool) -> None:
+    more = {"save_all": True, "append_images": [Image.new("RGB", (200, 100))]} if animated else {}
+    data = encoded(Image.new("RGB", (200, 100), "red"), "AVIF", **more)
+    small = data.replace(struct.pack(">II", 200, 100), struct.pack(">II", 20, 10))
+    assert small != data
+    config = IngestConfig(max_pixels=5000)
+    assert refused(small, config).detail == refused(data, config).detail == "200×100"
+    assert decode(small, IngestConfig(max_pixels=20_000)).width == 20
+
+
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(st.binary(max_size=300))
 @example(b"")

@@ -1,6 +1,7 @@
 """The decode pool: what crashes, hangs or is killed costs its own picture; nothing is decoded twice; nobody is left."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pipeline.ingest import decode_pool
 from pipeline.ingest.decode_pool import DecodePool, acquire, release
 from pipeline.ingest.picture import Picture, Refused, Request
 from schemas.errors import DataError
+from tests.hostile.pictures import LARGE_INSIDE
 
 COUNT = 40
 # Python runs this at the start of every process whose path holds it. The width of a picture says what it does to its
@@ -109,6 +111,41 @@ def test_a_picture_whose_process_is_killed_again_is_a_rejection(folder: Path) ->
     found = make(folder, draw(folder, {9: KILLED}))
     assert found[9] == Refused("decoder_crashed", "the process that decoded it ended by SIGKILL, 2 times")
     assert opened(folder) == dict.fromkeys(range(COUNT), 1) | {9: 2}
+
+
+def test_a_picture_larger_inside_than_its_header_costs_itself_and_little_memory(folder: Path) -> None:
+    requests = draw(folder, {})
+    (folder / "7.png").write_bytes(LARGE_INSIDE)
+    config = IngestConfig(size=16, format="png", max_pixels=300_000_000)  # its frame has fewer
+    with closing(DecodePool(str(folder), config, 1)) as pool:
+        pool.start()
+        (decoder,) = pool._decoders
+        found = dict(pool.make_all(requests))
+        assert pool._decoders == [decoder]  # the same process did them all
+        (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{decoder.pid}/status").read_text())
+    assert isinstance(found.pop(7), Refused)
+    assert len(found) == COUNT - 1
+    assert all(isinstance(answer, Picture) for answer in found.values())
+    assert int(peak) < 300_000
+
+
+def test_the_memory_limit_grows_with_the_size_of_a_picture() -> None:
+    program = """
+from pipeline.ingest.memory import BASE_BYTES, BYTES_A_PIXEL, limit_memory
+
+def fits(count):
+    try:
+        return len(bytearray(count)) == count
+    except MemoryError:
+        return False
+
+for pixels in (0, 10_000_000, 0):
+    limit_memory(pixels, 0)
+    allowed = BASE_BYTES + BYTES_A_PIXEL * pixels
+    assert fits(allowed * 9 // 10), pixels
+    assert not fits(allowed * 11 // 10), pixels
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_picture_that_hangs_is_ended_while_others_keep_the_pool_busy(folder: Path) -> None:

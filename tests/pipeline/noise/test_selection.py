@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.noise.selection import GiveWay, check_supply
+from pipeline.noise.selection import GiveWay, check_clean_left, check_supply
 from schemas.errors import DataError
 
 LABELS = st.lists(st.integers(0, 4), min_size=5, max_size=150).map(lambda found: [0, 1, 2, 3, 4, *found])
@@ -67,6 +67,63 @@ def test_shrink_leaves_clean_images_out_so_that_the_level_holds():
     noisy, kept = (np.bincount(np.array(labels)[part]) for part in (chosen.noisy, chosen.kept))
     assert noisy.tolist() == [10, 50]
     assert kept.tolist() == [10, 50]
+
+
+@pytest.mark.parametrize(
+    ("level", "sizes", "available", "expected"),
+    [
+        (0.8, [10, 10], [7, 10], [9, 10]),  # 8.75 is nearer to 9 than to 8, which would be 87.5 %
+        (0.8, [10, 10], [1, 10], [1, 10]),  # 1.25
+        (0.45, [10, 10], [1, 10], [2, 10]),  # 2.22
+        (0.8, [10] * 100, [7] * 100, [9] * 75 + [8] * 25),
+        (0.5, [100, 100], [0, 50], [0, 100]),
+    ],
+)
+def test_a_class_shrinks_to_the_nearest_size(level, sizes, available, expected):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    chosen = pick(labels.tolist(), level, available=np.array(available), on_shortage="shrink")
+    noisy, kept = (np.bincount(labels[part], minlength=len(sizes)) for part in (chosen.noisy, chosen.kept))
+    assert sorted(noisy + kept) == sorted(expected)
+    assert abs(len(chosen.noisy) - level * (len(chosen.noisy) + len(chosen.kept))) <= 0.5
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.integers(0, 60)), min_size=1, max_size=12),
+    st.floats(0.01, 0.99),
+)
+def test_a_shrunk_set_has_its_level_in_all_and_each_class_nearly(classes, level):
+    sizes, available = np.array(classes).T
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    order = GiveWay(ids(labels), labels, [level], 0, True)
+    chosen = order.select(level, available, "shrink")
+    noisy, kept = (np.bincount(labels[part], minlength=len(sizes)) for part in (chosen.noisy, chosen.kept))
+    assert (noisy == np.minimum(order.wanted(level), available)).all()
+    assert abs(noisy.sum() - level * (noisy + kept).sum()) <= 0.5 + 1e-9
+    assert (abs(noisy - level * (noisy + kept)) < 1.5).all()
+
+
+@given(st.integers(2, 40), st.integers(1, 9), st.floats(0.3, 0.9))
+@settings(deadline=None)
+def test_rounding_favors_no_direction(classes, wrong, level):
+    """With classes of one kind the sizes differ by one at most, and add up to the nearest total."""
+    size = 10
+    order = GiveWay(ids(range(size * classes)), np.repeat(np.arange(classes), size), [level], 0, True)
+    if (order.wanted(level) <= wrong).any():
+        return
+    chosen = order.select(level, np.full(classes, wrong), "shrink")
+    sizes = np.bincount(np.concatenate([chosen.noisy, chosen.kept]) // size, minlength=classes)
+    assert np.ptp(sizes) <= 1
+    assert abs(sizes.sum() - classes * wrong / level) <= max(1, 0.5 / level)
+
+
+def test_a_class_without_a_clean_image_is_an_error_unless_it_is_named():
+    names, labels = ["ant", "bee", "cow"], np.array([1, 1, 1])
+    with pytest.raises(DataError) as caught:
+        check_clean_left("red-0.80", names, labels, ["ant"])
+    assert str(caught.value).startswith("red-0.80 would have no clean image of cow: ")
+    assert "noise.may_vanish=[cow]" in str(caught.value)
+    check_clean_left("red-0.80", names, labels, ["cow", "ant"])
 
 
 def test_cap_replaces_what_it_can():
