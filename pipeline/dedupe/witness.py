@@ -31,7 +31,7 @@ LEVEL = 2
 
 MOST_COLOR_PLAIN, MOST_COLOR_WEAK, MOST_COLOR_SHARE = 8.0, 3.0, 0.05
 """Colors of plain and of weak pictures differ by at most so many levels, or this share of their contrasts."""
-MOST_APART = 0.04
+MOST_APART = 0.02
 """1 − the correlation of the gray levels of weak pictures is at most this."""
 Agree = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Which of the pairs (a, b) of positions, int64 (pairs,) each, agree: bool (pairs,)."""
