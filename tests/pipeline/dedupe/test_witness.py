@@ -58,18 +58,15 @@ UNLIKE: dict[str, Callable[[], list[Image.Image]]] = {
 @pytest.mark.parametrize(("size", "kind"), [(32, "png"), (64, "jpeg")])
 def test_pictures_that_only_look_alike_to_the_hash_are_no_duplicates(name: str, size: int, kind: str) -> None:
     prints = prints_of([saved(picture) for picture in UNLIKE[name]()], size, kind)
-    found = pairs(prints)
-    assert len(found) <= (name == "small letters")  # O and Q, of seven pixels
-    assert len(find_leaks(prints, np.arange(len(prints.short)) % 2 == 0, DedupeConfig())) <= (
-        name == "small letters"
-    )
+    assert pairs(prints) == []
+    assert len(find_leaks(prints, np.arange(len(prints.short)) % 2 == 0, DedupeConfig())) == 0
 
 
 def test_small_letters_near_a_corner_are_told_apart_but_for_those_that_a_few_pixels_make_one() -> None:
     prints = prints_of([saved(picture) for picture in drawn.letters(20, corner=True)], 64)
     i, j = np.triu_indices(26, 1)
     assert (np.bitwise_count(prints.short[i] ^ prints.short[j]) <= 8).sum() > 100
-    assert len(pairs(prints)) <= 3  # D, O and Q
+    assert len(pairs(prints)) <= 1  # O and Q
 
 
 COPIES: dict[str, Callable[[Image.Image], bytes]] = {
