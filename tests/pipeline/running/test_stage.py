@@ -55,7 +55,10 @@ def others(hint: Any, value: Any) -> Iterator[Any]:
         candidates = list(arguments)
     elif origin is tuple:
         items = [one for item in ([*value[:1]] or [""]) for one in others(arguments[0], item)]
-        candidates = [(*value, item) for item in items] + [value[:-1]]
+        candidates = [(*value, item) for item in items] + [
+            value[:-1],
+            ("ant",),
+        ]  # a class, where one is asked for
     elif origin is dict:
         candidates = [{}, {"one": "yes"}]
     elif arguments:  # of a union
