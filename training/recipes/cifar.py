@@ -36,7 +36,7 @@ def _released(table: Table, noise_level: float, *, many_classes: bool) -> TrainC
         augment=Augment(crop_padding=2, flip=True, colour=True),
         optimizer=Optimizer(
             learning_rate=0.1, momentum=0.9, weight_decay=2e-4,
-            schedule="step", milestones=tuple(range(30, epochs, 30)), decay=0.9,
+            schedule="step", decay_every=11_718.75, decay=0.9,
         ),
         **methods_for(table, noise_level, many_classes=many_classes),
     )  # fmt: skip
