@@ -12,6 +12,8 @@ METHODS: tuple[MethodName, ...] = (
     "label_smoothing", "gce", "co_teaching", "elr", "dividemix",
 )  # fmt: skip
 
+MentorName = Literal["threshold", "self_paced", "pd", "pd-closed"]
+
 
 def require(holds: bool, message: str) -> None:
     """Raise ValueError with `message` unless it holds."""
@@ -101,7 +103,7 @@ class MentorNet:
     burn_in_epochs: int = 0
     """All weights are 1 in at least this many epochs; the longer of the two burn-ins counts."""
 
-    mentor: Literal["threshold", "self_paced", "pd", "pd-closed"] = "threshold"
+    mentor: MentorName = "threshold"
     """threshold: v = 1(ℓ ≤ average). self_paced: the same, with a percentile that rises to 1 by the end of
     training. pd: the trained MentorNet-PD of the authors, from the file `weights`. pd-closed: its closed form,
     which needs no file."""

@@ -92,7 +92,9 @@ def test_colour_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
 
 def test_no_distortion_leaves_the_picture_and_draws_stay_in_range() -> None:
     images = pictures(2, 4, 4).float() / 255
-    none = ColourDraws(torch.zeros(2), torch.ones(2), torch.zeros(2), torch.ones(2), torch.tensor([False, True]))
+    none = ColourDraws(
+        torch.zeros(2), torch.ones(2), torch.zeros(2), torch.ones(2), torch.tensor([False, True])
+    )
     assert torch.allclose(distort(images, none.at(slice(0, 2))), images, atol=1e-5)
     draws = draw_colours(2000, generator(0, 0, "test"))
     assert draws.brightness.abs().max().item() <= 32 / 255

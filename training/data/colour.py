@@ -44,7 +44,9 @@ def draw_colours(count: int, source: torch.Generator) -> ColourDraws:
 
 def distort(images: Tensor, draws: ColourDraws) -> Tensor:
     """Distort pictures float [B, 3, H, W] in [0, 1] by draws [B, 1, 1]; the result stays in [0, 1]."""
-    before, after = (torch.where(first, draws.contrast, 1) for first in (draws.contrast_first, ~draws.contrast_first))
+    before, after = (
+        torch.where(first, draws.contrast, 1) for first in (draws.contrast_first, ~draws.contrast_first)
+    )
     hue, saturation, value = to_hsv(_contrast(images + draws.brightness[:, None], before))
     turned = (hue + draws.hue) % 1.0
     colored = to_rgb(turned, (saturation * draws.saturation).clamp(0, 1), value)

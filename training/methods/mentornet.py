@@ -4,6 +4,7 @@ Jiang et al., "MentorNet", ICML 2018, and the `mentornet` function of the releas
 (google-research/mentormix/code/utils.py).
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from training.methods.clean_share import CleanShare
 from training.methods.interface import Batch, Facts, Method, Outcome, Passes
 from training.methods.mentornet_pd import MentorNetPD, closed_form
 from training.methods.pace import Pace
+
+FEWEST = 500  # steps of a run below which a mentor has little to judge by
 
 
 def percentile(losses: Tensor, share: float) -> Tensor:
@@ -34,6 +37,12 @@ class Mentor:
 
     def __init__(self, config: Config, facts: Facts) -> None:
         """Raises DataError if the weights of MentorNet-PD cannot be read."""
+        if facts.steps < FEWEST:
+            warnings.warn(
+                f"{facts.steps} steps are few for a mentor: below {FEWEST} the network hardly learns which labels to "
+                "trust; raise epochs or lower batch_size",
+                stacklevel=2,
+            )
         self.config = config
         self.average = torch.zeros((), device=facts.device)
         self.pace = Pace(config, facts)

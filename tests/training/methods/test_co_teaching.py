@@ -12,7 +12,8 @@ from training.methods.co_teaching import CoTeaching
 
 
 @pytest.mark.parametrize(
-    ("forget_rate", "size", "remembered"), [(0.8, 100, 20), (0.9, 10, 1), (0.9, 100, 10), (0.8, 5, 1), (0.5, 7, 3)]
+    ("forget_rate", "size", "remembered"),
+    [(0.8, 100, 20), (0.9, 10, 1), (0.9, 100, 10), (0.8, 5, 1), (0.5, 7, 3)],
 )
 def test_round_batches_keep_the_whole_share(forget_rate: float, size: int, remembered: int) -> None:
     method = CoTeaching(Config(forget_rate=forget_rate, gradual=1))
@@ -20,7 +21,10 @@ def test_round_batches_keep_the_whole_share(forget_rate: float, size: int, remem
 
 
 @given(
-    hundredths=st.integers(0, 99), size=st.integers(1, 4096), epoch=st.integers(0, 50), gradual=st.integers(1, 400)
+    hundredths=st.integers(0, 99),
+    size=st.integers(1, 4096),
+    epoch=st.integers(0, 50),
+    gradual=st.integers(1, 400),
 )
 def test_the_count_is_the_whole_part_of_the_exact_share(
     hundredths: int, size: int, epoch: int, gradual: int
