@@ -1,6 +1,7 @@
 """Co-teaching (Han et al., NeurIPS 2018, Algorithm 1): each network learns from what the other finds easy."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -34,7 +35,8 @@ class CoTeaching(Method):
 
     def remembered(self, epoch: int, size: int) -> int:
         """Return how many images of a batch of `size` are learned from: the whole part of R(T)·B, at least 1."""
-        left_out = exact(self.config.forget_rate) * min(epoch / exact(self.config.gradual), 1)
+        risen = min(epoch / exact(self.config.gradual), Fraction(1))
+        left_out = exact(self.config.forget_rate) * risen
         return max(1, int((1 - left_out) * size))
 
     @staticmethod

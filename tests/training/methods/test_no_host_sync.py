@@ -1,6 +1,7 @@
-"""A step leaves the values of tensors on the device: on meta tensors, which have none, whatever asks for one raises.
+"""A step waits for no value, and calls nothing that has no deterministic kernel, as far as a CPU can show it.
 
-On a GPU each such question (`.item()`, a Boolean mask, `if tensor:`) would wait for all work before it.
+On meta tensors, which have no values, whatever asks for one raises: `.item()`, a Boolean mask, `if tensor:`. On a GPU
+each of these would wait for all work before it.
 """
 
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from tests.training.test_methods import CLASSES, B
 from training.averaging import AveragedWeights
@@ -30,6 +32,14 @@ CASES = [
     ("mentormix", {"mentormix": MentorMix(mixing="blend", mentor="self_paced")}),
 ]
 
+REFUSED = {
+    "histc",
+    "kthvalue",
+    "median",
+    "nanmedian",
+    "put_",
+}  # on a GPU, if kernels have to be deterministic
+
 
 class Plain:
     """The passes of a network without autocast, which knows no meta tensors."""
@@ -46,6 +56,18 @@ class Plain:
         return self(images)
 
     infer = preview
+
+
+class Deterministic(TorchFunctionMode):
+    """Raise for what torch.use_deterministic_algorithms refuses on a GPU, of the functions that a method may call."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        floating = name in ("cumsum", "cumsum_") and args[0].is_floating_point()
+        weighted = name == "bincount" and (len(args) > 1 or "weights" in (kwargs or {}))
+        if floating or weighted or name in REFUSED:
+            raise RuntimeError(f"{name} has no deterministic implementation")
+        return func(*args, **(kwargs or {}))
 
 
 def network() -> nn.Module:
@@ -71,15 +93,18 @@ def batch(epoch: int, draws: dict[str, Tensor]) -> Batch:
 
 @pytest.mark.parametrize(("name", "section"), CASES)
 @pytest.mark.parametrize("epoch", [0, 60])
-def test_a_step_asks_for_no_value(name: str, section: dict[str, Any], epoch: int) -> None:
+def test_a_step_asks_for_no_value_and_repeats_to_the_bit(
+    name: str, section: dict[str, Any], epoch: int
+) -> None:
     config = TrainConfig(method=name, **section)  # type: ignore[arg-type]
     method = make_method(config, Facts(CLASSES, 40, META, 100))
     drawn = method.draw((1, B), torch.Generator().manual_seed(0))
     networks = [network() for _ in range(method.networks)]
     students = [Plain(one) for one in networks]
     one = batch(epoch, {key: values[0].to(META) for key, values in drawn.items()})
-    outcome = method.step(students, one)
-    outcome.loss.backward()
+    with Deterministic():
+        outcome = method.step(students, one)
+        outcome.loss.backward()
     parameters = dict(networks[0].named_parameters())
     average = AveragedWeights(networks[0], 0.9)
     MomentumSGD(parameters, 0.9, 1e-4).step(0.1)
@@ -111,3 +136,10 @@ def test_augmentation_asks_for_no_value() -> None:
 def test_questions_for_a_value_do_raise(ask: Any) -> None:
     with pytest.raises((RuntimeError, NotImplementedError)):
         ask(torch.ones(1, device=META))
+
+
+def test_a_running_sum_of_floats_is_refused_as_on_a_gpu() -> None:
+    with Deterministic():
+        assert torch.ones(3, dtype=torch.long).cumsum(0).tolist() == [1, 2, 3]
+        with pytest.raises(RuntimeError, match="cumsum has no deterministic implementation"):
+            torch.ones(3).cumsum(0)
