@@ -81,8 +81,7 @@ def test_a_given_share_keeps_no_state() -> None:
 SHORT = {"loss_percentile": "auto", "schedule": "ramp", "balance": True, "burn_in_epochs": 1}
 
 
-@pytest.mark.parametrize("method", ["mentornet", "mentormix"])
-@pytest.mark.parametrize("steps", [5, 7, 10])
+@pytest.mark.parametrize(("method", "steps"), [("mentormix", 5), ("mentormix", 7), ("mentornet", 10)])
 def test_a_run_that_estimates_resumes_to_the_bit(
     dataset: Path, tiny_config: Make, tmp_path: Path, method: str, steps: int
 ) -> None:
