@@ -64,12 +64,16 @@ class Optimizer:
     """Strength of ½‖W‖² on convolution and dense kernels; biases and batch norm are never decayed."""
 
     schedule: Literal["cosine", "step"] = "cosine"
-    """cosine: to zero over the whole run. step: times `decay` at each of `milestones`."""
+    """cosine: to zero over the whole run. step: times `decay` at each of `milestones`, or every `decay_every` steps."""
 
     milestones: tuple[int, ...] = ()
     """Epochs at which the step schedule decays."""
 
+    decay_every: float = 0.0
+    """Steps between two decays of the step schedule, which may be a fraction; 0: decay at the milestones."""
+
     decay: float = 0.1
+    """Factor of one decay of the step schedule."""
 
     warmup_epochs: float = 0.0
     """Length of a linear rise from zero at the start."""
@@ -80,6 +84,11 @@ class Optimizer:
         require(self.weight_decay >= 0, f"optimizer.weight_decay must not be negative: {self.weight_decay}")
         require(
             self.warmup_epochs >= 0, f"optimizer.warmup_epochs must not be negative: {self.warmup_epochs}"
+        )
+        require(self.decay_every >= 0, f"optimizer.decay_every must not be negative: {self.decay_every}")
+        require(
+            not (self.decay_every and self.milestones),
+            "optimizer.decay_every and optimizer.milestones exclude each other; leave one at its default",
         )
         require(
             list(self.milestones) == sorted(self.milestones),

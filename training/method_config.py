@@ -12,6 +12,8 @@ METHODS: tuple[MethodName, ...] = (
     "label_smoothing", "gce", "co_teaching", "elr", "dividemix",
 )  # fmt: skip
 
+MentorName = Literal["threshold", "self_paced", "pd", "pd-closed"]
+
 
 def require(holds: bool, message: str) -> None:
     """Raise ValueError with `message` unless it holds."""
@@ -81,8 +83,16 @@ class Mixup:
 class MentorNet:
     """MentorNet (Jiang et al., ICML 2018 and 2020)."""
 
-    loss_percentile: float = 0.7
-    """Share of the batch, by loss, whose largest loss is the threshold before averaging."""
+    loss_percentile: float | Literal["auto"] = 0.7
+    """Share of the batch, by loss, whose largest loss is the threshold before averaging; auto: the share of clean
+    labels, estimated until half of the ramp is done (docs/methods.md)."""
+
+    schedule: Literal["released", "ramp"] = "released"
+    """released: loss_percentile throughout, as in the released code. ramp: 1 during burn-in, then down to
+    loss_percentile over half of the remaining training, for runs of a few thousand steps."""
+
+    balance: bool = False
+    """Subtract the running mean loss of each given class before the threshold."""
 
     average_decay: float = 0.5
     """Decay of the moving average of that threshold; from 0, without bias correction."""
@@ -90,17 +100,33 @@ class MentorNet:
     burn_in: int = 10
     """All weights are 1 while the percentage of training done is below burn_in − 1."""
 
-    mentor: Literal["threshold", "self_paced", "pd"] = "threshold"
+    burn_in_epochs: int = 0
+    """All weights are 1 in at least this many epochs; the longer of the two burn-ins counts."""
+
+    mentor: MentorName = "threshold"
     """threshold: v = 1(ℓ ≤ average). self_paced: the same, with a percentile that rises to 1 by the end of
-    training. pd: the trained MentorNet-PD of the authors, from the file `weights`."""
+    training. pd: the trained MentorNet-PD of the authors, from the file `weights`. pd-closed: its closed form,
+    which needs no file."""
 
     weights: str = ""
     """pd: path of the weights, an .npz of the variables of the released checkpoint."""
 
     def __post_init__(self) -> None:
-        require(0 <= self.loss_percentile <= 1, f"loss_percentile must be in [0, 1]: {self.loss_percentile}")
+        require(
+            self.loss_percentile == "auto" or 0 <= self.loss_percentile <= 1,
+            f"loss_percentile must be auto or in [0, 1]: {self.loss_percentile}",
+        )
         require(0 <= self.average_decay < 1, f"average_decay must be in [0, 1): {self.average_decay}")
         require(0 <= self.burn_in <= 100, f"burn_in is a percentage: {self.burn_in}")
+        require(
+            self.loss_percentile != "auto" or self.schedule == "ramp",
+            "loss_percentile=auto needs schedule=ramp: right after burn-in there is nothing to estimate from",
+        )
+        require(self.burn_in_epochs >= 0, f"burn_in_epochs must not be negative: {self.burn_in_epochs}")
+        require(
+            self.schedule == "released" or self.mentor != "self_paced",
+            "mentor=self_paced raises the percentile; it goes with schedule=released alone",
+        )
         require(
             (self.mentor == "pd") == bool(self.weights), "mentor=pd needs the path `weights`, others none"
         )
@@ -122,6 +148,10 @@ class MentorMix(MentorNet):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.alpha > 0, f"mentormix.alpha must be above 0: {self.alpha}")
+        require(
+            not self.second_reweight or (self.schedule == "released" and not self.balance),
+            "mentormix.second_reweight goes with schedule=released and balance=false alone",
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from training.config import Optimizer as Config
+from training.exact import exact
 from training.methods.interface import Method
 
 
@@ -67,6 +68,8 @@ def learning_rate(config: Config, step: int, steps_per_epoch: int, epochs: int) 
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
     if config.schedule == "cosine":
         fall = 0.5 * (1 + math.cos(math.pi * step / (epochs * steps_per_epoch)))
+    elif config.decay_every:
+        fall = config.decay ** (step // exact(config.decay_every))
     else:
         fall = config.decay ** bisect_right(config.milestones, step // steps_per_epoch)
     return config.learning_rate * rise * fall

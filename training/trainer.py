@@ -21,6 +21,7 @@ from training.data.shards import ImageSet
 from training.device import kernels, use_bf16
 from training.errors import DivergedError
 from training.evaluation import accuracy, memorisation, predict, scores
+from training.exact import exact
 from training.hardware import EnergyMeter, circumstances
 from training.methods.choose import make_method
 from training.methods.interface import Batch, Facts, Outcome, Passes
@@ -64,7 +65,8 @@ class Trainer:
         self.held_out = held_out.to(device) if held_out else None
         self.bf16 = use_bf16(config.precision, device)
         classes = len(train.class_names)
-        self.method = make_method(config, Facts(classes, len(train), device))
+        steps = config.epochs * (len(train) // config.batch_size)
+        self.method = make_method(config, Facts(classes, len(train), device, config.epochs, steps))
         self._check_world()
         networks = [
             make_network(config.network, classes, config.seed, number)
@@ -200,7 +202,7 @@ class Trainer:
         row["train_loss"] = self._mean_loss(len(epoch))  # waits for a GPU to end its steps; then the clock
         speed = (len(epoch) - first) * epoch.rows.shape[1] / (time.monotonic() - began)
         row["images_per_second"] = round(speed, 1)
-        return row | self.tally.summary() | self._measure()
+        return row | self.tally.summary() | self.method.report() | self._measure()
 
     @property
     def _layers(self) -> str:
@@ -306,7 +308,7 @@ class Trainer:
 
 def hold_out(train: ImageSet, config: TrainConfig) -> tuple[ImageSet | None, ImageSet]:
     """Split off the share `config.validation`, the same for all epochs of a seed; the given labels stay."""
-    count = round(config.validation * len(train))
+    count = round(exact(config.validation) * len(train))
     if count == 0:
         return None, train
     order = torch.randperm(len(train), generator=generator(config.seed, 0, "validation"))

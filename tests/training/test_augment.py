@@ -62,12 +62,20 @@ def test_evaluation_cuts_the_middle_and_resizes_first() -> None:
 
 
 def test_colour_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
-    images = pictures(4, 3, 2).float() / 255
+    images = pictures(8, 3, 2).float() / 255
     images[3] = images[3, :1]  # grey
-    draws = draw_colours(4, generator(0, 0, "test"))
-    found = distort(images, draws.at(slice(0, 4)))
+    draws = draw_colours(8, generator(0, 0, "test"))
+    assert set(draws.contrast_first.tolist()) == {False, True}
+    found = distort(images, draws.at(slice(0, 8)))
+
+    def contrast(image: np.ndarray, factor: float) -> np.ndarray:
+        mean = image.mean(axis=(1, 2), keepdims=True)
+        return (image - mean) * factor + mean
+
     for i, image in enumerate(images.double().numpy()):
         bright = image + float(draws.brightness[i])
+        if draws.contrast_first[i]:
+            bright = contrast(bright, float(draws.contrast[i]))
         coloured = np.empty_like(bright)
         for y, x in np.ndindex(3, 2):
             r, g, b = bright[:, y, x]
@@ -77,16 +85,19 @@ def test_colour_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
             s = (top - min(r, g, b)) / top if top > 0 else 0.0
             s = min(max(s * float(draws.saturation[i]), 0.0), 1.0)
             coloured[:, y, x] = colorsys.hsv_to_rgb((h + float(draws.hue[i])) % 1.0, s, top)
-        mean = coloured.mean(axis=(1, 2), keepdims=True)
-        expected = ((coloured - mean) * float(draws.contrast[i]) + mean).clip(0, 1)
-        assert found[i].numpy() == pytest.approx(expected, abs=1e-4)
+        if not draws.contrast_first[i]:
+            coloured = contrast(coloured, float(draws.contrast[i]))
+        assert found[i].numpy() == pytest.approx(coloured.clip(0, 1), abs=1e-4)
 
 
 def test_no_distortion_leaves_the_picture_and_draws_stay_in_range() -> None:
     images = pictures(2, 4, 4).float() / 255
-    none = ColourDraws(torch.zeros(2), torch.ones(2), torch.zeros(2), torch.ones(2))
+    none = ColourDraws(
+        torch.zeros(2), torch.ones(2), torch.zeros(2), torch.ones(2), torch.tensor([False, True])
+    )
     assert torch.allclose(distort(images, none.at(slice(0, 2))), images, atol=1e-5)
     draws = draw_colours(2000, generator(0, 0, "test"))
     assert draws.brightness.abs().max().item() <= 32 / 255
     assert 0.5 <= draws.saturation.min().item() < 0.51 < 1.49 < draws.saturation.max().item() <= 1.5
+    assert 0.45 < draws.contrast_first.float().mean().item() < 0.55
     assert 0.19 < draws.hue.abs().max().item() <= 0.2

@@ -145,8 +145,8 @@ def test_dropout_wants_a_dense_layer() -> None:
 
 @pytest.mark.parametrize(("percent", "share"), [(10, 0.5), (99, 1.0), (55, 0.5 + 0.5 * 45 / 89)])
 def test_self_paced_learning_admits_more_until_it_admits_all(percent: int, share: float) -> None:
-    mentor = Mentor(MentorNet(loss_percentile=0.5, average_decay=0.0, mentor="self_paced"), CPU)
+    mentor = Mentor(MentorNet(loss_percentile=0.5, average_decay=0.0, mentor="self_paced"), FACTS)
     losses = torch.arange(1000.0)
-    found = mentor.weigh(losses, percent, lambda x: x)
+    found, _ = mentor.weigh(losses, batch(percent, {}))
     assert found.tolist() == (losses <= percentile(losses, share)).float().tolist()
     assert found.mean().item() == pytest.approx(share, abs=0.002)

@@ -41,12 +41,13 @@ def test_train_then_evaluate_measure_the_same(
 
 
 def test_the_resolved_configuration_is_saved(dataset: Path, tmp_path: Path) -> None:
-    main(train(dataset, tmp_path / "run", "--method", "mentormix", "--set", "mentormix.alpha=3", "--json"))
+    main(
+        train(
+            dataset, tmp_path / "run", "--method", "co_teaching", "--set", "co_teaching.gradual=3", "--json"
+        )
+    )
     saved = json.loads((tmp_path / "run/config.json").read_text())
-    assert saved["config"]["mentormix"]["alpha"] == 3.0
-    assert (
-        saved["config"]["mentormix"]["loss_percentile"] == 0.6
-    )  # of the published table, by the set's level
+    assert saved["config"]["co_teaching"] == {"forget_rate": 0.4, "gradual": 3.0}  # by the set's level
     assert "mixup" not in saved["config"]
     assert saved["data"]["train"] == "blue-0.40"
 

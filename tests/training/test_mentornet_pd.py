@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from schemas.errors import DataError
+from tests.training.test_methods import FACTS, batch
 from training.method_config import MentorNet as Config
 from training.methods.mentornet import Mentor
-from training.methods.mentornet_pd import SHAPES, MentorNetPD
+from training.methods.mentornet_pd import SHAPES, MentorNetPD, closed_form
 
 CPU = torch.device("cpu")
 WEIGHTS = Path(__file__).parents[3] / "shared/data/mentornet-pd/mentornet_pd.npz"
@@ -22,20 +23,47 @@ LOSSES = torch.tensor([0.1, 0.5, 1, 2, 2.3026, 4.6052, 8])
 DISTANCES = torch.tensor([-2, -0.5, -0.05, 0, 0.05, 0.3, 1])
 
 
+RELEASED = [
+    (0, [0.999969, 0.999973, 0.999957, 0.999818, 0.827546, 8.1e-5, 0]),
+    (50, [0.999964, 0.999968, 0.999948, 0.99983, 0.937168, 8.3e-5, 0]),
+    (99, [1, 1, 0.999999, 0.999994, 0.980765, 0.706674, 0.007774]),
+]  # of the TensorFlow graph
+
+
 @needs_weights
-@pytest.mark.parametrize(
-    ("percent", "expected"),
-    [
-        (0, [0.999969, 0.999973, 0.999957, 0.999818, 0.827546, 8.1e-5, 0]),
-        (50, [0.999964, 0.999968, 0.999948, 0.99983, 0.937168, 8.3e-5, 0]),
-        (99, [1, 1, 0.999999, 0.999994, 0.980765, 0.706674, 0.007774]),
-    ],
-)
+@pytest.mark.parametrize(("percent", "expected"), RELEASED)
 def test_the_released_weights_give_the_values_of_the_tensorflow_graph(
     percent: int, expected: list[float]
 ) -> None:
     found = MentorNetPD.load(WEIGHTS, CPU).weigh(LOSSES, DISTANCES, percent)
     assert found.tolist() == pytest.approx(expected, abs=1.5e-6)
+
+
+@pytest.mark.parametrize(("percent", "expected"), RELEASED)
+def test_the_closed_form_decides_as_the_tensorflow_graph(percent: int, expected: list[float]) -> None:
+    found = closed_form(DISTANCES, percent)
+    assert found.round().tolist() == np.round(expected).tolist()
+    if percent >= 80:
+        assert found.tolist() == pytest.approx(expected, abs=0.031)
+
+
+def test_the_closed_form_is_a_step_and_then_a_slope() -> None:
+    distances = torch.tensor([-3.0, 0.057, 0.059, 0.25, 0.999, 2.0])
+    assert closed_form(distances, 79).tolist() == [1, 1, 0, 0, 0, 0]
+    assert closed_form(distances, 80).tolist() == pytest.approx([1, 0.943, 0.941, 0.75, 0.001, 0], abs=1e-6)
+
+
+@needs_weights
+def test_the_closed_form_is_near_the_released_weights_everywhere() -> None:
+    distances, average = (one.flatten() for one in torch.meshgrid(
+        torch.linspace(-3, 5, 161), torch.linspace(0.05, 4, 40), indexing="ij"
+    ))  # fmt: skip
+    possible = distances + average >= 0  # a loss is not negative
+    distances, losses = distances[possible], (distances + average)[possible]
+    mentor = MentorNetPD.load(WEIGHTS, CPU)
+    pairs = [(mentor.weigh(losses, distances, p), closed_form(distances, p)) for p in range(0, 100, 3)]
+    assert np.mean([(a - b).abs().mean().item() for a, b in pairs]) < 0.0033
+    assert np.mean([((a >= 0.5) != (b >= 0.5)).double().mean().item() for a, b in pairs]) < 0.005
 
 
 @needs_weights
@@ -50,9 +78,9 @@ def test_it_is_a_step_early_and_a_slope_at_the_end() -> None:
 
 @needs_weights
 def test_the_mentor_gives_it_the_distance_to_the_moving_average_and_trusts_all_in_burn_in() -> None:
-    mentor = Mentor(Config(loss_percentile=1.0, burn_in=10, mentor="pd", weights=str(WEIGHTS)), CPU)
-    assert mentor.weigh(LOSSES, 8, lambda x: x).tolist() == [1.0] * 7  # average 4 from here
-    found = mentor.weigh(LOSSES, 60, lambda x: x)
+    mentor = Mentor(Config(loss_percentile=1.0, burn_in=10, mentor="pd", weights=str(WEIGHTS)), FACTS)
+    assert mentor.weigh(LOSSES, batch(8, {}))[0].tolist() == [1.0] * 7  # average 4 from here
+    found, _ = mentor.weigh(LOSSES, batch(60, {}))
     assert mentor.average.item() == 6.0
     assert torch.equal(found, MentorNetPD.load(WEIGHTS, CPU).weigh(LOSSES, LOSSES - 6, 60))
 

@@ -21,8 +21,7 @@ CPU = torch.device("cpu")
 B, CLASSES = 16, 5
 
 
-def alone(tensor: Tensor) -> Tensor:
-    return tensor
+FACTS = Facts(CLASSES, 40, CPU)
 
 
 class Linear:
@@ -103,7 +102,7 @@ def test_mentormix_equals_the_equations_over_several_steps(
     second_reweight: bool, loss_percentile: float
 ) -> None:
     config = MentorMixConfig(alpha=2.0, loss_percentile=loss_percentile, second_reweight=second_reweight)
-    method, student = MentorMix(config, CPU), Linear()
+    method, student = MentorMix(config, FACTS), Linear()
     draws = method.draw((4, B), torch.Generator().manual_seed(3))
     percents = [0, 8, 9, 60]  # burn-in ends with 9
     steps = [batch(p, {k: d[s] for k, d in draws.items()}, seed=s) for s, p in enumerate(percents)]
@@ -132,7 +131,7 @@ def test_mixup_equals_the_equation_with_a_partner_for_each() -> None:
 
 def test_mentornet_weighs_by_threshold_and_divides_by_the_batch_size() -> None:
     config = MentorNetConfig(loss_percentile=0.5, burn_in=0)
-    method, student = MentorNet(config, CPU), Linear()
+    method, student = MentorNet(config, FACTS), Linear()
     one = batch(50, {})
     kernel = student.kernel.detach().double().numpy()
     losses = [
@@ -171,24 +170,27 @@ def test_percentile_is_the_nearest_rank_counted_from_the_largest(share: float, e
 
 @pytest.mark.parametrize(("percent", "all_trusted"), [(0, True), (8, True), (9, False), (99, False)])
 def test_burn_in_of_ten_trusts_everything_in_the_first_nine_per_cent(percent: int, all_trusted: bool) -> None:
-    mentor = Mentor(MentorNetConfig(loss_percentile=0.5, burn_in=10), CPU)
-    weights = mentor.weigh(torch.arange(1.0, 11.0), percent, alone)
+    mentor = Mentor(MentorNetConfig(loss_percentile=0.5, burn_in=10), FACTS)
+    weights, _ = mentor.weigh(torch.arange(1.0, 11.0), batch(percent, {}))
     assert (weights.min().item() == 1.0) is all_trusted
     assert mentor.average.item() == 3.0  # half of the percentile 6: the average moves during burn-in too
 
 
 def test_a_loss_equal_to_the_average_is_trusted() -> None:
-    mentor = Mentor(MentorNetConfig(loss_percentile=1.0, average_decay=0.0, burn_in=0), CPU)
-    assert mentor.weigh(torch.tensor([1.0, 2.0, 2.0]), 50, alone).tolist() == [1.0, 1.0, 1.0]
+    mentor = Mentor(MentorNetConfig(loss_percentile=1.0, average_decay=0.0, burn_in=0), FACTS)
+    weights, differences = mentor.weigh(torch.tensor([1.0, 2.0, 2.0]), batch(50, {}))
+    assert weights.tolist() == [1.0, 1.0, 1.0]
+    assert differences.tolist() == [-1.0, 0.0, 0.0]
 
 
 def test_no_gradient_flows_through_the_weights() -> None:
     losses = torch.ones(4, requires_grad=True)
-    assert not Mentor(MentorNetConfig(), CPU).weigh(losses, 50, alone).requires_grad
+    found = Mentor(MentorNetConfig(), FACTS).weigh(losses, batch(50, {}))
+    assert not any(one.requires_grad for one in found)
 
 
 def test_the_two_averages_of_mentormix_are_independent() -> None:
-    method = MentorMix(MentorMixConfig(second_reweight=True), CPU)
+    method = MentorMix(MentorMixConfig(second_reweight=True), FACTS)
     draws = {k: d[0] for k, d in method.draw((1, B), torch.Generator().manual_seed(0)).items()}
     method.step([Linear()], batch(50, draws))
     assert method.state["average"].item() > 0
@@ -229,7 +231,7 @@ def test_beta_has_the_mean_and_variance_of_the_beta_distribution(alpha: float) -
 
 def test_running_statistics_come_from_the_mixed_pass_alone() -> None:
     network = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, CLASSES)).train()
-    method = MentorMix(MentorMixConfig(), CPU)
+    method = MentorMix(MentorMixConfig(), FACTS)
     draws = {k: d[0] for k, d in method.draw((1, B), torch.Generator().manual_seed(0)).items()}
     one = batch(50, draws)
     seen: list[Tensor] = []

@@ -36,7 +36,7 @@ def test_the_released_network_has_the_size_of_the_released_network() -> None:
 
 
 def test_the_wide_units_shortcut_pools_and_pads() -> None:
-    unit = WideUnit(2, 4, stride=2, shares_activation=False).eval()
+    unit = WideUnit(2, 4, stride=2, first=False).eval()
     nn.init.zeros_(unit.conv2.weight)
     x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     out = unit(x)

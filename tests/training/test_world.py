@@ -21,7 +21,7 @@ from training.method_config import CoTeaching, MentorMix, MentorNet
 from training.trainer import Trainer
 from training.world import SharedBatchNorm, World, share_norms
 
-METHODS = ("vanilla", "mixup", "mentormix", "co_teaching", "elr")
+METHODS = ("vanilla", "mixup", "mentornet", "mentormix", "co_teaching", "elr")
 RUN = """
 import sys, torch
 from pathlib import Path
@@ -42,7 +42,8 @@ def config(method: str) -> TrainConfig:
         method=method,  # type: ignore[arg-type]
         epochs=2, batch_size=32, precision="fp32", average_decay=0.9,
         network=Network("small_cnn", 4), augment=Augment(crop_padding=1), optimizer=Optimizer(learning_rate=0.05),
-        mentornet=MentorNet(burn_in=0), mentormix=MentorMix(loss_percentile=0.6, burn_in=0, second_reweight=True),
+        mentornet=MentorNet(loss_percentile="auto", schedule="ramp", balance=True, burn_in=0),
+        mentormix=MentorMix(loss_percentile=0.6, burn_in=0, second_reweight=True),
         co_teaching=CoTeaching(forget_rate=0.4, gradual=0.5),
     )  # fmt: skip
 

@@ -1,7 +1,8 @@
-"""The colour distortion of the MentorMix code, on batches: brightness, saturation, hue, contrast, in this order.
+"""The color distortion of the MentorMix code, on batches, in one of two orders that is drawn for each image.
 
-As TensorFlow's image operations compute them: brightness is added, saturation and hue change in HSV, contrast
-scales around each channel's mean over the picture; clipped to [0, 1] at the end alone.
+Brightness, saturation, hue, contrast; or brightness, contrast, saturation, hue. As TensorFlow's image operations compute
+them: brightness is added, saturation and hue change in HSV, contrast scales around each channel's mean over the image;
+clipped to [0, 1] at the end alone.
 """
 
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ BRIGHTNESS, SATURATION, HUE, CONTRAST = 32 / 255, (0.5, 1.5), 0.2, (0.5, 1.5)
 
 @dataclass(frozen=True)
 class ColourDraws:
-    """For each of N pictures, float32 [N]: what is added to all values, factor, turn of the wheel, factor."""
+    """For each of N images, float32 [N]: what is added to all values, factor, turn of the wheel, factor, and order."""
 
     brightness: Tensor
     saturation: Tensor
     hue: Tensor
     contrast: Tensor
+    contrast_first: Tensor
+    """bool [N]: whether contrast comes before saturation and hue, or after them."""
 
     def at(self, chosen: slice) -> Self:
         """Return the draws of some pictures, shaped [B, 1, 1]."""
@@ -34,18 +37,25 @@ def draw_colours(count: int, source: torch.Generator) -> ColourDraws:
         return low + (high - low) * torch.rand(count, generator=source, device=source.device)
 
     return ColourDraws(
-        uniform(-BRIGHTNESS, BRIGHTNESS), uniform(*SATURATION), uniform(-HUE, HUE), uniform(*CONTRAST)
-    )
+        uniform(-BRIGHTNESS, BRIGHTNESS), uniform(*SATURATION), uniform(-HUE, HUE), uniform(*CONTRAST),
+        uniform(0, 1) < 0.5,
+    )  # fmt: skip
 
 
 def distort(images: Tensor, draws: ColourDraws) -> Tensor:
     """Distort pictures float [B, 3, H, W] in [0, 1] by draws [B, 1, 1]; the result stays in [0, 1]."""
-    bright = images + draws.brightness[:, None]
-    hue, saturation, value = to_hsv(bright)
+    before, after = (
+        torch.where(first, draws.contrast, 1) for first in (draws.contrast_first, ~draws.contrast_first)
+    )
+    hue, saturation, value = to_hsv(_contrast(images + draws.brightness[:, None], before))
     turned = (hue + draws.hue) % 1.0
-    coloured = to_rgb(turned, (saturation * draws.saturation).clamp(0, 1), value)
-    mean = coloured.mean(dim=(2, 3), keepdim=True)
-    return ((coloured - mean) * draws.contrast[:, None] + mean).clamp(0, 1)
+    colored = to_rgb(turned, (saturation * draws.saturation).clamp(0, 1), value)
+    return _contrast(colored, after).clamp(0, 1)
+
+
+def _contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Scale images [B, 3, H, W] by factors [B, 1, 1] around the mean of each channel."""
+    return torch.lerp(images.mean(dim=(2, 3), keepdim=True), images, factor[:, None])
 
 
 def to_hsv(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -59,13 +59,15 @@ class Epoch:
         rows = self.rows[:, mine].to(device)
         pictures = data.pictures.batches(self.rows[first:, mine])
         for position, images in zip(range(first, count), pictures, strict=True):
+            done, total = self.number * count + position, config.epochs * count
             at = slice(position * width + mine.start, position * width + mine.stop)
             views = [augmenter.train(images, change, at) for change in changes]
             index = rows[position]
             yield Batch(
                 images=views[0],
                 labels=data.labels[index],
-                percent=100 * (self.number * count + position) // (config.epochs * count),
+                percent=100 * done // total,
+                progress=done / total,
                 draws={name: one[position] for name, one in draws.items()},
                 index=index,
                 epoch=self.number,

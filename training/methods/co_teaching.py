@@ -1,10 +1,12 @@
 """Co-teaching (Han et al., NeurIPS 2018, Algorithm 1): each network learns from what the other finds easy."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from training.exact import exact
 from training.method_config import CoTeaching as Config
 from training.methods.interface import Batch, Method, Outcome, Passes
 
@@ -28,10 +30,14 @@ class CoTeaching(Method):
     def _easy(self, losses: Tensor, batch: Batch) -> Tensor:
         """1 for the R(T)·B images of smallest loss in the whole batch, R(T) = 1 − τ·min(T/T_k, 1), else 0."""
         everyone = batch.gather(losses.detach())
-        left_out = self.config.forget_rate * min(batch.epoch / self.config.gradual, 1.0)
-        count = max(1, int((1 - left_out) * len(everyone)))
-        threshold = everyone.sort().values[count - 1]
+        threshold = everyone.sort().values[self.remembered(batch.epoch, len(everyone)) - 1]
         return (losses.detach() <= threshold).to(losses.dtype)
+
+    def remembered(self, epoch: int, size: int) -> int:
+        """Return how many images of a batch of `size` are learned from: the whole part of R(T)·B, at least 1."""
+        risen = min(epoch / exact(self.config.gradual), Fraction(1))
+        left_out = exact(self.config.forget_rate) * risen
+        return max(1, int((1 - left_out) * size))
 
     @staticmethod
     def _mean(losses: Tensor, picks: Tensor, batch: Batch) -> Tensor:

@@ -85,8 +85,7 @@ class DivideMix(Method):
             mixed = torch.lerp(images[partner], images, lam)
             targets = torch.lerp(targets[partner], targets, lam)
         logits = student(mixed)
-        labelled = (torch.arange(len(mixed), device=mixed.device) % (2 * size)) < size
-        return Outcome(self._loss(logits, targets, labelled, batch))
+        return Outcome(self._loss(logits, targets, batch))
 
     def _warm_up(self, students: Sequence[Passes], batch: Batch) -> Outcome:
         """Cross-entropy of both networks, with −H(p) for asymmetric noise."""
@@ -105,11 +104,15 @@ class DivideMix(Method):
         power = p ** (1 / self.config.temperature)
         return power / power.sum(dim=1, keepdim=True)
 
-    def _loss(self, logits: Tensor, targets: Tensor, labelled: Tensor, batch: Batch) -> Tensor:
-        """L_x + λ_u·L_u + L_reg: cross-entropy, squared error of probabilities, and Σ π·log(π/p̄), π uniform."""
+    def _loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
+        """L_x + λ_u·L_u + L_reg: cross-entropy, squared error of probabilities, and Σ π·log(π/p̄), π uniform.
+
+        Rows: the first view of the B labelled images and of the B others, then the second view of both.
+        """
         log_p = logits.log_softmax(dim=1)
-        supervised = -(targets * log_p)[labelled].sum(dim=1).mean()
-        unsupervised = ((log_p.exp() - targets)[~labelled] ** 2).mean()
+        parts = (2, 2, -1, self.classes)  # view, labelled or not, image, class
+        supervised = -(targets * log_p).view(parts)[:, 0].sum(dim=-1).mean()
+        unsupervised = ((log_p.exp() - targets).view(parts)[:, 1] ** 2).mean()
         prior = 1 / self.classes
         regular = (prior * (prior / log_p.exp().mean(dim=0)).log()).sum()
         since = batch.epoch + batch.phase_done - self.config.warmup_epochs

@@ -4,16 +4,26 @@ google-research/mentormix/code/cifar_train_mentormix.py and utils.py; where the 
 (the hard switch of λ, no weight decay with the second weighting) the code is the default.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from training.method_config import MentorMix as Config
-from training.methods.interface import Batch, Method, Outcome, Passes, mix_images, mixed_cross_entropy
+from training.methods.interface import (
+    Batch,
+    Facts,
+    Method,
+    Outcome,
+    Passes,
+    mix_images,
+    mixed_cross_entropy,
+)
 from training.methods.mentornet import Mentor
 from training.randomness import beta
+
+FINE = 2.0**48  # steps into which probability one is divided
 
 
 def draw_partners(weights: Tensor, uniform: Tensor) -> Tensor:
@@ -21,8 +31,9 @@ def draw_partners(weights: Tensor, uniform: Tensor) -> Tensor:
 
     weights [B], uniform [B] to indices int64 [B], with replacement.
     """
-    edges = weights.softmax(dim=0).cumsum(dim=0)
-    return torch.searchsorted(edges, uniform * edges[-1], right=True).clamp_max(len(weights) - 1)
+    # in whole numbers, since a GPU adds up floats in no fixed order
+    edges = (weights.double().softmax(dim=0) * FINE).round().long().cumsum(dim=0)
+    return torch.searchsorted(edges, (uniform.double() * edges[-1]).long(), right=True)
 
 
 def mixing_share(lam: Tensor, weights: Tensor, mixing: str) -> Tensor:
@@ -36,12 +47,14 @@ def mixing_share(lam: Tensor, weights: Tensor, mixing: str) -> Tensor:
 class MentorMix(Method):
     """Weigh, draw trusted partners, mix, and perhaps weigh again."""
 
-    def __init__(self, config: Config, device: torch.device) -> None:
+    def __init__(self, config: Config, facts: Facts) -> None:
         super().__init__()
         self.config = config
-        self.mentor = Mentor(config, device)
-        self.second_mentor = Mentor(config, device)
-        self.state = {"average": self.mentor.average, "second_average": self.second_mentor.average}
+        self.mentor = Mentor(config, facts)
+        self.second_mentor = Mentor(config, facts) if config.second_reweight else None
+        self.state = dict(self.mentor.state)
+        if self.second_mentor:
+            self.state["second_average"] = self.second_mentor.average
 
     def weight_decay(self, configured: float) -> float:
         """None with the second weighting, as in the released code."""
@@ -52,19 +65,28 @@ class MentorMix(Method):
         lam = beta(self.config.alpha, shape, source)
         return {"lam": lam, "uniform": torch.rand(shape, generator=source, device=source.device)}
 
+    def begin(self, _epoch: int, _students: Sequence[Passes], _survey: Callable[[Passes], Tensor], /) -> None:
+        """Renew the estimate of the share of clean labels, if there is one."""
+        self.mentor.clean_share.begin()
+
+    def report(self) -> dict[str, float]:
+        """Return the estimated share of clean labels, if it is estimated."""
+        return self.mentor.report()
+
     def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
         """Mean loss of the mixed batch, over B also when it is weighed again."""
         [student] = students
-        losses = cross_entropy(student.preview(batch.images), batch.labels, reduction="none")
-        weights = self.mentor.weigh(losses, batch.percent, batch.gather)
-        differences = self.mentor.difference(losses)
+        logits = student.preview(batch.images)
+        losses = cross_entropy(logits, batch.labels, reduction="none")
+        self.mentor.clean_share.watch(logits, batch)
+        weights, differences = self.mentor.weigh(losses, batch)
         partner = draw_partners(batch.gather(weights), batch.draws["uniform"])
         share = mixing_share(batch.draws["lam"], weights, self.config.mixing)
 
         mixed = mix_images(batch.images, batch.gather(batch.images)[partner], share)
         other = batch.gather(batch.labels)[partner]
         mixed_losses = mixed_cross_entropy(student(mixed), batch.labels, other, share)
-        if self.config.second_reweight:
-            again = self.second_mentor.weigh(mixed_losses, batch.percent, batch.gather)
+        if self.second_mentor:
+            again, _ = self.second_mentor.weigh(mixed_losses, batch)
             mixed_losses = mixed_losses * again
         return Outcome(mixed_losses.mean(), weights, losses, differences)

@@ -4,6 +4,7 @@ Jiang et al., "MentorNet", ICML 2018, and the `mentornet` function of the releas
 (google-research/mentormix/code/utils.py).
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,9 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from training.exact import exact
 from training.method_config import MentorNet as Config
-from training.methods.interface import Batch, Method, Outcome, Passes
-from training.methods.mentornet_pd import MentorNetPD
+from training.methods.balance import ClassBalance
+from training.methods.clean_share import CleanShare
+from training.methods.interface import Batch, Facts, Method, Outcome, Passes
+from training.methods.mentornet_pd import MentorNetPD, closed_form
+from training.methods.pace import Pace
+
+FEWEST = 500  # steps of a run below which a mentor has little to judge by
 
 
 def percentile(losses: Tensor, share: float) -> Tensor:
@@ -21,54 +28,80 @@ def percentile(losses: Tensor, share: float) -> Tensor:
 
     The losses are ranked from the largest, and a rank halfway between two goes to the even one.
     """
-    rank = round((len(losses) - 1) * (1.0 - share))
+    rank = round((len(losses) - 1) * (1 - exact(share)))
     return losses.sort(descending=True).values[rank]
 
 
 class Mentor:
     """v from ℓ and its distance to the moving average of the loss percentile; during burn-in v = 1."""
 
-    def __init__(self, config: Config, device: torch.device) -> None:
+    def __init__(self, config: Config, facts: Facts) -> None:
         """Raises DataError if the weights of MentorNet-PD cannot be read."""
+        if facts.steps < FEWEST:
+            warnings.warn(
+                f"{facts.steps} steps are few for a mentor: below {FEWEST} the network hardly learns which labels to "
+                "trust; raise epochs or lower batch_size",
+                stacklevel=2,
+            )
         self.config = config
-        self.average = torch.zeros((), device=device)
-        self.trained = MentorNetPD.load(Path(config.weights), device) if config.mentor == "pd" else None
+        self.average = torch.zeros((), device=facts.device)
+        self.pace = Pace(config, facts)
+        given = None if config.loss_percentile == "auto" else config.loss_percentile
+        self.clean_share = CleanShare(given, self.pace.midway, facts.device)
+        self.balance = ClassBalance(facts.classes, facts.device) if config.balance else None
+        self.trained = MentorNetPD.load(Path(config.weights), facts.device) if config.mentor == "pd" else None
+        self.state = {"average": self.average, **self.clean_share.state}
+        if self.balance:
+            self.state |= self.balance.state
 
-    def weigh(self, losses: Tensor, percent: int, gather: Callable[[Tensor], Tensor]) -> Tensor:
-        """Update the average with the losses [B] of a batch, return their weights [B]; no gradient flows."""
+    def weigh(self, losses: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Update the average with the losses [B] of a batch; return their weights and differences, both [B].
+
+        The difference of a loss is what the weight depends on: the loss, less the mean of its class where classes are
+        balanced, less the moving average. No gradient flows.
+        """
         losses = losses.detach()
-        decay, burn_in = self.config.average_decay, self.config.burn_in
-        self.average.mul_(decay).add_(percentile(gather(losses), self._share(percent)), alpha=1 - decay)
-        if percent < burn_in - 1:
-            return torch.ones_like(losses)
+        if self.balance:
+            self.balance.update(batch.gather(losses), batch.gather(batch.labels))
+            losses = self.balance.center(losses, batch.labels)
+        share = self.pace.share(batch, self.clean_share.value)
+        decay = self.config.average_decay
+        self.average.mul_(decay).add_(percentile(batch.gather(losses), share), alpha=1 - decay)
+        differences = losses - self.average
+        if self.pace.burning_in(batch):
+            return torch.ones_like(losses), differences
         if self.trained:
-            return self.trained.weigh(losses, self.difference(losses), percent)
-        return (losses <= self.average).to(losses.dtype)
+            return self.trained.weigh(losses, differences, batch.percent), differences
+        if self.config.mentor == "pd-closed":
+            return closed_form(differences, batch.percent), differences
+        return (losses <= self.average).to(losses.dtype), differences
 
-    def difference(self, losses: Tensor) -> Tensor:
-        """Return ℓ less the average as it is now, [B]."""
-        return losses.detach() - self.average
-
-    def _share(self, percent: int) -> float:
-        """The percentile p, or, self-paced, p + (1 − p)·t, where t is the share of training after burn-in."""
-        share = self.config.loss_percentile
-        if self.config.mentor != "self_paced":
-            return share
-        done = max(0, percent - self.config.burn_in) / max(1, 99 - self.config.burn_in)
-        return share + (1 - share) * done
+    def report(self) -> dict[str, float]:
+        """Return the estimated share of clean labels, if it is estimated."""
+        return {} if self.clean_share.given is not None else {"clean_share": self.clean_share.value}
 
 
 class MentorNet(Method):
     """Cross-entropy, weighted by the mentor."""
 
-    def __init__(self, config: Config, device: torch.device) -> None:
+    def __init__(self, config: Config, facts: Facts) -> None:
         super().__init__()
-        self.mentor = Mentor(config, device)
-        self.state = {"average": self.mentor.average}
+        self.mentor = Mentor(config, facts)
+        self.state = self.mentor.state
+
+    def begin(self, _epoch: int, _students: Sequence[Passes], _survey: Callable[[Passes], Tensor], /) -> None:
+        """Renew the estimate of the share of clean labels, if there is one."""
+        self.mentor.clean_share.begin()
+
+    def report(self) -> dict[str, float]:
+        """Return the estimated share of clean labels, if it is estimated."""
+        return self.mentor.report()
 
     def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
         """mean(ℓ·v) over the batch, not over Σv: few trusted labels make a small step."""
         [student] = students
-        losses = cross_entropy(student(batch.images), batch.labels, reduction="none")
-        weights = self.mentor.weigh(losses, batch.percent, batch.gather)
-        return Outcome((losses * weights).mean(), weights, losses, self.mentor.difference(losses))
+        logits = student(batch.images)
+        losses = cross_entropy(logits, batch.labels, reduction="none")
+        self.mentor.clean_share.watch(logits, batch)
+        weights, differences = self.mentor.weigh(losses, batch)
+        return Outcome((losses * weights).mean(), weights, losses, differences)

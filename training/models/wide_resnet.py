@@ -1,7 +1,8 @@
 """The "ResNet-32" of the MentorMix code: a wide pre-activation residual network for small images.
 
-google-research/mentormix/code/resnet_model.py, which follows TensorFlow's: the first unit's shortcut starts
-after its activation, shortcuts have no parameters, leaky ReLU of 0.1, batch norm with momentum 0.9 and eps 1e-3.
+google-research/mentormix/code/resnet_model.py: the first unit has leaky ReLU before batch norm and takes its shortcut
+after both, shortcuts have no parameters, leaky ReLU of 0.1, batch norm with momentum 0.9 and eps 1e-3, convolutions
+drawn from N(0, 2/(9·outputs)), the head from U(±√(3/inputs)) with bias 0.
 """
 
 import math
@@ -19,19 +20,22 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class WideUnit(nn.Module):
-    """Batch norm, leaky ReLU, 3×3 convolution, twice; average-pool and zero-pad on the shortcut."""
+    """Batch norm, leaky ReLU, 3×3 convolution, twice; average-pool and zero-pad on the shortcut.
 
-    def __init__(self, inputs: int, outputs: int, stride: int, shares_activation: bool) -> None:
+    The first unit of the network begins with leaky ReLU, batch norm, and takes its shortcut from there.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, first: bool) -> None:
         super().__init__()
-        self.stride, self.more, self.shares_activation = stride, outputs - inputs, shares_activation
+        self.stride, self.more, self.first = stride, outputs - inputs, first
         self.norm1, self.norm2 = _norm(inputs), _norm(outputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to [B, outputs, H/stride, W/stride]."""
-        active = leaky_relu(self.norm1(x), LEAK)
-        kept = active if self.shares_activation else x
+        active = self.norm1(leaky_relu(x, LEAK)) if self.first else leaky_relu(self.norm1(x), LEAK)
+        kept = active if self.first else x
         if self.stride > 1:
             kept = avg_pool2d(kept, self.stride)
         if self.more:
@@ -51,7 +55,7 @@ class WideResNet32(nn.Module):
             outputs = width * 2 ** (stage + 1)
             for unit in range(UNITS):
                 stride = 2 if stage and unit == 0 else 1
-                units.append(WideUnit(inputs, outputs, stride, shares_activation=stage == unit == 0))
+                units.append(WideUnit(inputs, outputs, stride, first=stage == unit == 0))
                 inputs = outputs
         self.units = nn.Sequential(*units)
         self.norm = _norm(inputs)
@@ -59,6 +63,9 @@ class WideResNet32(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=math.sqrt(2 / (9 * module.out_channels)))
+        bound = math.sqrt(3 / inputs)
+        nn.init.uniform_(self.head.weight, -bound, bound)
+        nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images float [B, 3, H, W] to logits [B, classes]."""

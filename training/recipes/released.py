@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from training.method_config import ELR, CoTeaching, DivideMix, MentorMix, MentorNet
+from training.method_config import ELR, CoTeaching, DivideMix, MentorMix, MentorName, MentorNet
 
 Table = dict[float, tuple[float, float, bool]]
 
@@ -18,14 +18,23 @@ RED_MINI_IMAGENET: Table = {
 }  # fmt: skip
 
 
-def methods_for(table: Table, noise_level: float, *, many_classes: bool) -> dict[str, Any]:
-    """Return the sections of the methods whose settings go by the noise level, or by the number of classes."""
-    mentormix = mentormix_for(table, noise_level)
+def methods_for(
+    table: Table, noise_level: float, *, many_classes: bool, mentor: MentorName = "threshold"
+) -> dict[str, Any]:
+    """Return the sections of the methods whose settings depend on the noise level, or on the number of classes."""
+    mentormix = mentormix_for(table, noise_level, mentor)
+    return {
+        "mentornet": MentorNet(loss_percentile=mentormix.loss_percentile, mentor=mentor),
+        "mentormix": mentormix,
+        **others_for(noise_level, many_classes=many_classes),
+    }
+
+
+def others_for(noise_level: float, *, many_classes: bool) -> dict[str, Any]:
+    """Return those sections of the methods without a mentor."""
     few_wrong = noise_level < 0.35
     unlabelled = (25.0 if few_wrong else 150.0) if many_classes else (0.0 if few_wrong else 25.0)
     return {
-        "mentornet": MentorNet(loss_percentile=mentormix.loss_percentile),
-        "mentormix": mentormix,
         "co_teaching": CoTeaching(forget_rate=noise_level),
         "elr": ELR(7.0, 0.9) if many_classes else ELR(3.0, 0.7),
         "dividemix": DivideMix(
@@ -35,8 +44,8 @@ def methods_for(table: Table, noise_level: float, *, many_classes: bool) -> dict
     }
 
 
-def mentormix_for(table: Table, noise_level: float) -> MentorMix:
+def mentormix_for(table: Table, noise_level: float, mentor: MentorName = "threshold") -> MentorMix:
     """Return the table's row for the nearest noise level, the lower of two that are as near."""
     nearest = min(sorted(table), key=lambda level: round(abs(level - noise_level), 9))
     alpha, percentile, second = table[nearest]
-    return MentorMix(alpha=alpha, loss_percentile=percentile, second_reweight=second)
+    return MentorMix(alpha=alpha, loss_percentile=percentile, second_reweight=second, mentor=mentor)

@@ -1,7 +1,7 @@
 """A few thousand small images in seconds: for demonstrations and tests."""
 
 from training.config import Augment, Network, Optimizer, TrainConfig
-from training.recipes.released import CIFAR10, methods_for
+from training.recipes.short import short_methods
 
 
 def tiny(noise_level: float) -> TrainConfig:
@@ -15,5 +15,5 @@ def tiny(noise_level: float) -> TrainConfig:
         network=Network("small_cnn", 16),
         augment=Augment(crop_padding=0, flip=False),
         optimizer=Optimizer(learning_rate=0.1, weight_decay=2e-4),
-        **methods_for(CIFAR10, noise_level, many_classes=False),
+        **short_methods(noise_level, many_classes=False),
     )

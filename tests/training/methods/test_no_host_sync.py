@@ -1,0 +1,145 @@
+"""A step waits for no value, and calls nothing that has no deterministic kernel, as far as a CPU can show it.
+
+On meta tensors, which have no values, whatever asks for one raises: `.item()`, a Boolean mask, `if tensor:`. On a GPU
+each of these would wait for all work before it.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from tests.training.test_methods import CLASSES, B
+from training.averaging import AveragedWeights
+from training.config import METHODS, Augment, TrainConfig
+from training.data.augment import Augmenter
+from training.method_config import MentorMix, MentorNet
+from training.methods.choose import make_method
+from training.methods.clean_share import CleanShare
+from training.methods.interface import Batch, Facts
+from training.metrics import Tally
+from training.optimizer import MomentumSGD
+
+META, CPU = torch.device("meta"), torch.device("cpu")
+RAMP: dict[str, Any] = {"schedule": "ramp", "balance": True}
+CASES = [
+    *((name, {}) for name in METHODS),
+    ("mentornet", {"mentornet": MentorNet(**RAMP)}),
+    ("mentormix", {"mentormix": MentorMix(**RAMP)}),
+    ("mentormix", {"mentormix": MentorMix(mentor="pd-closed", second_reweight=True)}),
+    ("mentormix", {"mentormix": MentorMix(mixing="blend", mentor="self_paced")}),
+]
+
+REFUSED = {
+    "histc",
+    "kthvalue",
+    "median",
+    "nanmedian",
+    "put_",
+}  # on a GPU, if kernels have to be deterministic
+
+
+class Plain:
+    """The passes of a network without autocast, which knows no meta tensors."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def __call__(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        return logits
+
+    @torch.no_grad()
+    def preview(self, images: Tensor) -> Tensor:
+        return self(images)
+
+    infer = preview
+
+
+class Deterministic(TorchFunctionMode):
+    """Raise for what torch.use_deterministic_algorithms refuses on a GPU, of the functions that a method may call."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        floating = name in ("cumsum", "cumsum_") and args[0].is_floating_point()
+        weighted = name == "bincount" and (len(args) > 1 or "weights" in (kwargs or {}))
+        if floating or weighted or name in REFUSED:
+            raise RuntimeError(f"{name} has no deterministic implementation")
+        return func(*args, **(kwargs or {}))
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, CLASSES)).to(META)
+
+
+def batch(epoch: int, draws: dict[str, Tensor]) -> Batch:
+    images = torch.empty(B, 3, 4, 4, device=META)
+    index = torch.empty(B, dtype=torch.long, device=META)
+    labels = index.clone()
+    return Batch(
+        images,
+        labels,
+        70,
+        draws,
+        index,
+        epoch=epoch,
+        second_view=images.clone(),
+        progress=0.7,
+        phase_done=0.5,
+    )
+
+
+@pytest.mark.parametrize(("name", "section"), CASES)
+@pytest.mark.parametrize("epoch", [0, 60])
+def test_a_step_asks_for_no_value_and_repeats_to_the_bit(
+    name: str, section: dict[str, Any], epoch: int
+) -> None:
+    config = TrainConfig(method=name, **section)  # type: ignore[arg-type]
+    method = make_method(config, Facts(CLASSES, 40, META, 100))
+    drawn = method.draw((1, B), torch.Generator().manual_seed(0))
+    networks = [network() for _ in range(method.networks)]
+    students = [Plain(one) for one in networks]
+    one = batch(epoch, {key: values[0].to(META) for key, values in drawn.items()})
+    with Deterministic():
+        outcome = method.step(students, one)
+        outcome.loss.backward()
+    parameters = dict(networks[0].named_parameters())
+    average = AveragedWeights(networks[0], 0.9)
+    MomentumSGD(parameters, 0.9, 1e-4).step(0.1)
+    average.update(3)
+    Tally(META).add(outcome.weights, outcome.losses, outcome.differences, one.labels > 0)
+
+
+def test_watching_for_the_clean_share_asks_for_no_value() -> None:
+    CleanShare(None, 0.9, META).watch(torch.empty(B, CLASSES, device=META), batch(0, {}))
+
+
+def test_augmentation_asks_for_no_value() -> None:
+    augmenter = Augmenter(Augment(crop_padding=1, flip=True, resize=8, size=6, colour=True), 9, 9, CPU)
+    draws = augmenter.draw(B, 0, 0, CPU)
+    moved = Augmenter(augmenter.config, 9, 9, META)
+    colours = draws.colours
+    assert colours is not None
+    on_meta = type(draws)(
+        draws.top.to(META), draws.left.to(META), draws.flip.to(META),
+        type(colours)(*(getattr(colours, name).to(META) for name in colours.__dataclass_fields__)),
+    )  # fmt: skip
+    images = torch.empty(B, 3, 9, 9, dtype=torch.uint8, device=META)
+    assert moved.train(images, on_meta, slice(0, B)).shape == (B, 3, 6, 6)
+
+
+@pytest.mark.parametrize(
+    "ask", [Tensor.item, Tensor.tolist, bool, lambda t: torch.ones(1, device=META)[t > 0]]
+)
+def test_questions_for_a_value_do_raise(ask: Any) -> None:
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        ask(torch.ones(1, device=META))
+
+
+def test_a_running_sum_of_floats_is_refused_as_on_a_gpu() -> None:
+    with Deterministic():
+        assert torch.ones(3, dtype=torch.long).cumsum(0).tolist() == [1, 2, 3]
+        with pytest.raises(RuntimeError, match="cumsum has no deterministic implementation"):
+            torch.ones(3).cumsum(0)
