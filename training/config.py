@@ -14,17 +14,22 @@ class Network:
     """The network that is trained."""
 
     name: str = "preact_resnet18"
-    """preact_resnet18, wide_resnet32 or small_cnn; or torchvision/NAME, timm/NAME, any network of theirs."""
+    """preact_resnet18, wide_resnet32, small_cnn, tf_efficientnet_lite0, 1 or 2; or torchvision/NAME, timm/NAME, any
+    network of theirs."""
 
     width: int = 64
     """Channels of the stem of our own networks."""
 
     weights: str = ""
-    """Where training starts, for networks of torchvision and timm: empty: from scratch; pretrained: what the
-    library offers first; else the path of a .safetensors or .pth file of the same network."""
+    """Where training starts: empty: from scratch; pretrained: what torchvision or timm offers first; else the path of a
+    .safetensors or .pth file of the same network, or of a folder that has it under the network's name."""
+
+    frozen: bool = False
+    """Train a linear head alone, on features of the pretrained network that are computed once; nothing is augmented."""
 
     def __post_init__(self) -> None:
         require(self.width >= 1, f"network.width must be at least 1, got {self.width}")
+        require(not self.frozen or bool(self.weights), "network.frozen needs pretrained network.weights")
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,10 @@ class Optimizer:
     weight_decay: float = 2e-4
     """Strength of ½‖W‖² on convolution and dense kernels; biases and batch norm are never decayed."""
 
+    weight_decays: tuple[float, ...] = ()
+    """Candidates for weight_decay. Each is trained on nine tenths of the training set (or 1 − validation of it), and the
+    one with the best accuracy on the given, noisy labels of the rest is taken. Empty: weight_decay."""
+
     schedule: Literal["cosine", "step"] = "cosine"
     """cosine: to zero over the whole run. step: times `decay` at each of `milestones`."""
 
@@ -77,7 +86,8 @@ class Optimizer:
     def __post_init__(self) -> None:
         require(self.learning_rate > 0, f"optimizer.learning_rate must be above 0: {self.learning_rate}")
         require(0 <= self.momentum < 1, f"optimizer.momentum must be in [0, 1): {self.momentum}")
-        require(self.weight_decay >= 0, f"optimizer.weight_decay must not be negative: {self.weight_decay}")
+        for decay in (self.weight_decay, *self.weight_decays):
+            require(decay >= 0, f"optimizer.weight_decay must not be negative: {decay}")
         require(
             self.warmup_epochs >= 0, f"optimizer.warmup_epochs must not be negative: {self.warmup_epochs}"
         )

@@ -55,7 +55,14 @@ RESULT = Table(
             _number("mentor_precision", "last epoch: share of the trusted labels (v ≥ 0.5) that are right"),
             _number("mentor_recall", "last epoch: share of the right labels that are trusted"),
             _number("data_utilisation", "last epoch: mean v"),
+            _number("distrusted", "share of the labels that the run distrusts (trust below 0.5)"),
+            _number("distrust_precision", "share of the distrusted labels that are wrong"),
+            _number("distrust_recall", "share of the wrong labels that are distrusted"),
+            _number("distrust_auroc", "probability that a wrong label is trusted less than a right one"),
             _number("train_loss", "mean over the last epoch"),
+            _number(
+                "weight_decay", "strength; chosen on held-out labels where the configuration has candidates"
+            ),
             _count("epochs", "trained"),
             _count("steps", "trained"),
             _number("seconds", "training and measuring"),
@@ -63,7 +70,7 @@ RESULT = Table(
             _number("cpu_joules", "of the machine's processors meanwhile, whatever else they did"),
             _number("gpu_joules", "of the GPU meanwhile"),
             _count("parameters", "of the network"),
-            _number("imagenet_accuracy", "ImageNet top-1 that torchvision publishes for the network"),
+            _number("imagenet_accuracy", "ImageNet top-1 that is published for the network"),
             _text("device", "cpu or cuda"),
             _text("cpu", "model"),
             _text("gpu", "model"),
