@@ -29,6 +29,7 @@ def parser() -> Parser:
     _add_train(verbs)
     _add_evaluate(verbs)
     _add_distrusted(verbs)
+    _add_export(verbs)
     _add_study(verbs)
     _add_plot(verbs)
     _add_report(verbs)
@@ -66,7 +67,14 @@ def _add_train(verbs: Any) -> None:
         help="decoded pictures up to this size stay on the device, others are streamed (default: %(default)s)",
     )
     _add_features(sub)
-    sub.add_argument("--tensorboard", action="store_true", help="write for TensorBoard, too")
+    sub.add_argument(
+        "--logger",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="hand the metrics to this logger, too: tensorboard, or one of an installed package (docs/python.md)",
+    )
+    sub.add_argument("--tensorboard", action="store_true", help="the same as --logger tensorboard")
     sub.add_argument("--resume", action="store_true", help="go on from the run's checkpoint, if there is one")
 
 
@@ -97,6 +105,18 @@ def _add_distrusted(verbs: Any) -> None:
     sub.add_argument(
         "--top", type=positive, default=20, metavar="N", help="labels to list (default: %(default)s)"
     )
+
+
+def _add_export(verbs: Any) -> None:
+    sub = add_verb(
+        verbs,
+        "export",
+        "write the network of a finished run for others: weights, class names, preprocessing, a model card",
+        "python -m training export runs/one --output model",
+        "training.load_network reads the folder (docs/python.md).",
+    )
+    sub.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    sub.add_argument("--output", type=Path, required=True, metavar="DIR", help="empty or new folder")
 
 
 def _add_study(verbs: Any) -> None:
@@ -220,6 +240,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from training import distrusted  # reads a table
 
         return distrusted.verb(arguments)
+    if arguments.verb == "export":
+        from training import export
+
+        return export.verb(arguments)
     from training.verbs import VERBS  # imports torch; --help must not wait for it
 
     try:

@@ -18,13 +18,13 @@ from training.device import choose_device, use_bf16
 from training.evaluation import accuracy, memorisation, predict
 from training.features.extract import FEATURES, with_features
 from training.features.vectors import make_augmenter
+from training.loggers import Loggers
 from training.recipes.choose import configure
 from training.run_directory import read_config, read_result, write_json
 from training.running import run_training
 from training.show import show
 from training.stop_signal import StopSignal
 from training.study import claims, grid, plan, runs, table, tables
-from training.tensorboard import tensorboard_log
 from training.trained import load_trained
 from training.world import join_world
 
@@ -49,7 +49,7 @@ def train(arguments: argparse.Namespace) -> int:
             # a frozen network sees each picture once
             most = 0 if config.network.frozen else int(arguments.resident_gb * 2**30)
             sets = load_pair(data, arguments.split, arguments.test, most)
-            log = tensorboard_log(arguments.output) if arguments.tensorboard and leader else dict
+            names = [*arguments.logger, *(["tensorboard"] if arguments.tensorboard else [])]
             result = run_training(
                 config,
                 *sets,
@@ -60,7 +60,7 @@ def train(arguments: argparse.Namespace) -> int:
                 resume=arguments.resume,
                 progress=not arguments.json,
                 stop=stop,
-                log=log,
+                loggers=Loggers(names if leader else ()),
             )
     except KeyboardInterrupt:
         print(f"stopped; go on with the same command and --resume ({arguments.output})", file=sys.stderr)

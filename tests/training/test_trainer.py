@@ -21,7 +21,7 @@ from training.data.shards import ImageSet, load_pair
 from training.errors import DivergedError
 from training.recipes.choose import configure
 from training.run_directory import read_result
-from training.tensorboard import tensorboard_log
+from training.tensorboard import TensorBoard
 from training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -383,8 +383,9 @@ def test_tensorboard_gets_what_the_lines_hold(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
 ) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    log = tensorboard_log(tmp_path)
-    Trainer(tiny_config(epochs=2), *sets, CPU).run(tmp_path / "run", log=log)
+    logger = TensorBoard(tmp_path, {})
+    Trainer(tiny_config(epochs=2), *sets, CPU).run(tmp_path / "run", log=logger.log)
+    logger.finish(None)
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     told = [event.value for event in events.Scalars("train_loss")]
     assert told == pytest.approx([row["train_loss"] for row in metrics.read(tmp_path / "run")])

@@ -4,37 +4,17 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-import torch
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 
 from schemas.errors import UsageError
 from schemas.extras import install_command
 from training.models.efficientnet_lite import VARIANTS
+from training.models.rescaled import DEVIATION, MEAN, Rescaled
 from training.models.weights import PRETRAINED, fill, load_weights
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AUXILIARY = ("inception_v3", "googlenet")  # have a second head for training, which is left out here
 OWN_SCALE = ("inception_v3", "googlenet")  # torchvision's weights of these were trained on pixels in [−1, 1]
-
-
-class Rescaled(nn.Module):
-    """A network whose weights expect pixels normalised by ImageNet's mean and deviation, fed with [−1, 1]."""
-
-    factor: Tensor
-    offset: Tensor
-
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
-        super().__init__()
-        self.network = network
-        spread, middle = torch.tensor(deviation).view(3, 1, 1), torch.tensor(mean).view(3, 1, 1)
-        self.register_buffer("factor", 0.5 / spread, persistent=False)
-        self.register_buffer("offset", (0.5 - middle) / spread, persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images float [B, 3, H, W] in [−1, 1] to logits [B, classes]."""
-        logits: Tensor = self.network(images * self.factor + self.offset)
-        return logits
 
 
 def library_network(name: str, weights: str, classes: int) -> nn.Module:
