@@ -261,9 +261,12 @@ class Trainer:
         def hits(these: list[Any], data: ImageSet) -> float:
             return accuracy(predict(these, data, self.augmenter, self.bf16), data.labels)
 
-        if last or self.epoch % config.evaluate_every == 0:
+        if last or self.epoch % config.evaluation_interval == 0:
             row["test_accuracy"] = hits(networks, self.test)
-            row["test_accuracy_raw"] = hits(raw, self.test) if self.averages else row["test_accuracy"]
+            if (
+                last or not self.averages
+            ):  # a look costs as much as the other: the raw weights wait for the end
+                row["test_accuracy_raw"] = hits(raw, self.test) if self.averages else row["test_accuracy"]
             if self.held_out:
                 row["validation_accuracy"] = hits(networks, self.held_out)
         if last or self.epoch % config.memorised_every == 0:
@@ -302,7 +305,7 @@ class Trainer:
     def _tensors(self) -> dict[str, Tensor]:
         """Every tensor that the next step depends on, by name."""
         groups: dict[str, Mapping[str, Tensor]] = {
-            "momentum": self.optimizer.momenta,
+            "momentum": self.optimizer.state,
             "method": self.method.state | {name: p.data for name, p in self.method.parameters.items()},
             "epoch": {"losses": self.losses, **self.tally.state},
             "trust": self.trust.state,

@@ -206,7 +206,7 @@ def test_measured_steps_count_what_measuring_accuracy_takes(
     images, test = cell.run.images, 60
     shown = 8 * 32  # in each epoch, and in each of the three looks of the last
     assert found.seconds_left == pytest.approx(
-        4 * images * 2 / shown + (2 * 2 * test + images) * 3 / (3 * shown)
+        4 * images * 2 / shown + ((2 + 1) * test + images) * 3 / (3 * shown)
     )
 
 

@@ -88,6 +88,16 @@ def test_a_stopped_run_resumes_to_the_bit(
     }
 
 
+def test_a_run_with_adamw_resumes_to_the_bit(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+) -> None:
+    config = tiny_config(optimizer=Optimizer("adamw", layer_decay=0.7, learning_rate=0.01, weight_decay=0.05))
+    Trainer(config, *sets, CPU).run(tmp_path / "whole")
+    run_until(5, config, sets, tmp_path / "parts")
+    Trainer(config, *sets, CPU).run(tmp_path / "parts", resume=True)
+    assert equal(tmp_path / "whole", tmp_path / "parts")
+
+
 LONG = {
     "epochs": 2000,
     "network": {"width": 2},
@@ -203,11 +213,8 @@ def test_metrics_hold_what_is_promised(
         "mentor_recall",
     }
     assert all(always <= row.keys() for row in rows)
-    assert [row["epoch"] for row in rows if "test_accuracy" in row and "test_accuracy_raw" in row] == [
-        2,
-        4,
-        5,
-    ]
+    assert [row["epoch"] for row in rows if "test_accuracy" in row] == [2, 4, 5]
+    assert [row["epoch"] for row in rows if "test_accuracy_raw" in row] == [5]
     on_training_set = {"train_accuracy", "clean_accuracy", "memorised", "recovered"}
     assert [row["epoch"] for row in rows if on_training_set <= row.keys()] == [4, 5]
     last = rows[-1]

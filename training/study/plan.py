@@ -115,8 +115,10 @@ def _seconds_per_image(run: Run, sets: tuple[ImageSet, ImageSet]) -> float:
         )
     first, second, third = ends
     training, looking = second - first, max(0.0, third - second - (second - first))
-    passes = 2 if config.average_decay else 1  # over the test set: with averaged weights, and without
-    looks = math.ceil(config.epochs / config.evaluate_every) * passes * len(test)
+    passes = (
+        2 if config.average_decay else 1
+    )  # over the test set at the end: with averaged weights, and without
+    looks = (math.ceil(config.epochs / config.evaluation_interval) + passes - 1) * len(test)
     looks += math.ceil(config.epochs / config.memorised_every) * run.images
     share = looks / (run.images * config.epochs) / (passes + 1)  # of what the third epoch looked at
     trials = 1 + len(config.optimizer.weight_decays)
