@@ -132,6 +132,10 @@ class TrainConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 autocast where the hardware multiplies bf16 matrices, else fp32."""
 
+    threads: int = 0
+    """Threads on a CPU; 0: one for a small network, else as many as the process may use. A run keeps the number that it
+    began with, since the last bits may depend on it."""
+
     compile: Literal["off", "default", "reduce-overhead"] = "off"
     """torch.compile of the network's training passes; reduce-overhead captures them as CUDA graphs. Takes a minute
     to start, and gains next to nothing on a CPU."""
@@ -176,6 +180,7 @@ class TrainConfig:
             "memorised_every",
         ):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
+        require(self.threads >= 0, f"threads must not be negative: {self.threads}")
         require(self.evaluate_every >= 0, f"evaluate_every must not be negative: {self.evaluate_every}")
         require(0 <= self.average_decay < 1, f"average_decay must be in [0, 1): {self.average_decay}")
 

@@ -12,6 +12,7 @@ from training.features.extract import with_features
 from training.loggers import Loggers
 from training.run_directory import describe, open_run, read_result
 from training.selection import validation_accuracies, with_weight_decay
+from training.threads import computing_with, threads_for
 from training.trainer import Trainer
 from training.world import World
 
@@ -40,23 +41,38 @@ def run_training(
     if finished := read_result(directory):
         open_run(directory, description, resume)
         return finished
-    if config.network.frozen:
+    threads = threads_for(config, train, directory, device)
+    description |= {"threads": threads}
+    if config.network.frozen:  # with all threads: features do not depend on their number
         train, test = with_features(config, (train, test), features, device, progress=progress, stop=stop)
-    if config.optimizer.weight_decays:
-        accuracies = validation_accuracies(config, train, device, stop)
-        best = max(accuracies, key=lambda decay: (accuracies[decay], decay))
-        config = with_weight_decay(config, best)
-        about["weight_decay_accuracies"] = {f"{decay:g}": share for decay, share in accuracies.items()}
-    trainer = Trainer(config, train, test, device, world, description=description, about=about)
-    follow = loggers or Loggers()
+    with computing_with(threads):
+        if config.optimizer.weight_decays:
+            accuracies = validation_accuracies(config, train, device, stop)
+            best = max(accuracies, key=lambda decay: (accuracies[decay], decay))
+            config = with_weight_decay(config, best)
+            about["weight_decay_accuracies"] = {f"{decay:g}": share for decay, share in accuracies.items()}
+        trainer = Trainer(config, train, test, device, world, description=description, about=about)
+        return _follow(
+            trainer, directory, loggers or Loggers(), log, resume=resume, progress=progress, stop=stop
+        )
+
+
+def _follow(
+    trainer: Trainer,
+    directory: Path,
+    loggers: Loggers,
+    log: Callable[[Mapping[str, Any]], object],
+    **how: Any,
+) -> dict[str, Any]:
+    """Train, and hand metrics and result to the loggers."""
     result = None
 
     def hand_on(row: Mapping[str, Any]) -> None:
-        follow.log(directory, description, row)
+        loggers.log(directory, trainer.description, row)
         log(row)
 
     try:
-        result = trainer.run(directory, resume=resume, progress=progress, stop=stop, log=hand_on)
+        result = trainer.run(directory, log=hand_on, **how)
     finally:
-        follow.finish(result)
+        loggers.finish(result)
     return result

@@ -15,7 +15,7 @@ import torch
 
 from schemas.errors import DataError
 from training.data.shards import ImageSet, load_pair
-from training.device import choose_device
+from training.device import choose_device, cores
 from training.features.extract import FEATURES
 from training.running import run_training
 from training.stop_signal import StopSignal
@@ -116,7 +116,7 @@ def _with_workers(work: Work, jobs: int) -> Iterator[Run]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # torch is loaded once, not by each worker
     stopping = context.Event()
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, cores() // jobs)
 
     def start() -> BaseProcess:
         worker = context.Process(target=_worker, args=(work, threads, stopping, claims.process(os.getpid())))
