@@ -130,7 +130,7 @@ def _configurations(study: StudyConfig, level: float) -> Iterator[tuple[str, Tra
 def _setting(config: TrainConfig) -> str:
     """Name the way to train of a study that has no `settings`."""
     if config.network.frozen:
-        return "linear probe"
+        return "linear-probe"
     return "fine-tuned" if config.network.weights else "scratch"
 
 

@@ -37,7 +37,7 @@ RESULT = Table(
             column("noise_level", pa.float64(), "share of wrong labels"),
             column("method", pa.string(), "training method"),
             column("network", pa.string(), "that was trained"),
-            column("setting", pa.string(), "scratch, fine-tuned, or as the study calls it"),
+            column("setting", pa.string(), "scratch, fine-tuned, linear-probe, or as the study calls it"),
             column("seed", pa.int64(), "of all randomness in the run"),
             column("run", pa.string(), "folder; cells without noise share theirs among the colours"),
             column("status", pa.string(), "finished, failed or missing"),
