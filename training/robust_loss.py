@@ -16,14 +16,9 @@ from torch import Tensor, nn
 
 from schemas.errors import UsageError
 from training import method_config
-from training.methods.elr import ELR as ELRMethod
-from training.methods.gce import GCE as GCEMethod
-from training.methods.interface import Batch, Facts, Method, Outcome
-from training.methods.label_smoothing import LabelSmoothing as LabelSmoothingMethod
-from training.methods.mentormix import MentorMix as MentorMixMethod
-from training.methods.mentornet import MentorNet as MentorNetMethod
-from training.methods.mixup import Mixup as MixupMethod
-from training.methods.reed import Reed as ReedMethod
+from training.config import TrainConfig
+from training.methods.choose import make_method
+from training.methods.interface import Batch, Facts, Outcome
 from training.models.student import Student
 from training.randomness import generator
 from training.recipes.released import CIFAR10, mentormix_for
@@ -36,11 +31,26 @@ class RobustLoss:
     surrounding autocast. The n-th call of two losses with equal seeds draws the same numbers.
     """
 
-    def __init__(self, method: Method, *, steps: int, seed: int = 0, device: str = "cpu") -> None:
-        """`steps`: of the whole training; `device`: where batches will be. Raises UsageError for steps below 1."""
+    def __init__(
+        self,
+        config: TrainConfig,
+        *,
+        steps: int,
+        classes: int = 0,
+        examples: int = 0,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        """`config`: the method and its section, nothing else counts; `steps`: of the whole training; `device`: where
+        batches will be; `classes`, `examples`: of the training set, for methods that keep something of each. Raises
+        UsageError for steps below 1, and for methods that need the trainer.
+        """  # fmt: skip
         if steps < 1:
             raise UsageError(f"steps must be at least 1, got {steps}")
-        self.method, self.steps, self.seed, self.device = method, steps, seed, torch.device(device)
+        self.steps, self.seed, self.device = steps, seed, torch.device(device)
+        self.method = make_method(config, Facts(classes, examples, self.device, steps=steps))
+        if self.method.networks > 1 or config.method in ("dropout", "weight_decay"):
+            raise UsageError(f"{config.method}: not a loss of one network; use `python -m training train`")
         self.done = 0
         self._student: Student | None = None
 
@@ -64,6 +74,7 @@ class RobustLoss:
             images=images,
             labels=labels,
             percent=100 * self.done // self.steps,
+            progress=self.done / self.steps,
             draws={name: drawn[0] for name, drawn in draws.items()},
             index=index,
         )
@@ -112,8 +123,8 @@ class MentorMix(RobustLoss):
         training.method_config.MentorMix, such as alpha and loss_percentile.
         """  # fmt: skip
         base = method_config.MentorMix() if noise_level is None else mentormix_for(CIFAR10, noise_level)
-        method = MentorMixMethod(replace(base, **settings), torch.device(device))
-        super().__init__(method, steps=steps, seed=seed, device=device)
+        config = TrainConfig(method="mentormix", mentormix=replace(base, **settings))
+        super().__init__(config, steps=steps, seed=seed, device=device)
 
 
 class MentorNet(RobustLoss):
@@ -121,15 +132,16 @@ class MentorNet(RobustLoss):
 
     def __init__(self, steps: int, *, seed: int = 0, device: str = "cpu", **settings: Any) -> None:
         """`settings`: of training.method_config.MentorNet, such as loss_percentile."""
-        method = MentorNetMethod(method_config.MentorNet(**settings), torch.device(device))
-        super().__init__(method, steps=steps, seed=seed, device=device)
+        config = TrainConfig(method="mentornet", mentornet=method_config.MentorNet(**settings))
+        super().__init__(config, steps=steps, seed=seed, device=device)
 
 
 class Mixup(RobustLoss):
     """mixup (Zhang et al., ICLR 2018)."""
 
     def __init__(self, steps: int, *, alpha: float = 1.0, seed: int = 0, device: str = "cpu") -> None:
-        super().__init__(MixupMethod(method_config.Mixup(alpha)), steps=steps, seed=seed, device=device)
+        config = TrainConfig(method="mixup", mixup=method_config.Mixup(alpha))
+        super().__init__(config, steps=steps, seed=seed, device=device)
 
 
 class ELR(RobustLoss):
@@ -139,22 +151,23 @@ class ELR(RobustLoss):
         self, steps: int, *, examples: int, classes: int, device: str = "cpu", **settings: Any
     ) -> None:
         """`examples`: of the training set; `settings`: of training.method_config.ELR: strength, memory."""
-        facts = Facts(classes, examples, torch.device(device))
-        super().__init__(ELRMethod(method_config.ELR(**settings), facts), steps=steps, device=device)
+        config = TrainConfig(method="elr", elr=method_config.ELR(**settings))
+        super().__init__(config, steps=steps, classes=classes, examples=examples, device=device)
 
 
 class GCE(RobustLoss):
     """Generalized cross-entropy (Zhang & Sabuncu, NeurIPS 2018)."""
 
     def __init__(self, steps: int, *, q: float = 0.7) -> None:
-        super().__init__(GCEMethod(method_config.GCE(q)), steps=steps)
+        super().__init__(TrainConfig(method="gce", gce=method_config.GCE(q)), steps=steps)
 
 
 class LabelSmoothing(RobustLoss):
     """Label smoothing (Szegedy et al., CVPR 2016)."""
 
     def __init__(self, steps: int, *, epsilon: float = 0.1) -> None:
-        super().__init__(LabelSmoothingMethod(method_config.LabelSmoothing(epsilon)), steps=steps)
+        smoothing = method_config.LabelSmoothing(epsilon)
+        super().__init__(TrainConfig(method="label_smoothing", label_smoothing=smoothing), steps=steps)
 
 
 class Reed(RobustLoss):
@@ -162,4 +175,4 @@ class Reed(RobustLoss):
 
     def __init__(self, steps: int, **settings: Any) -> None:
         """`settings`: of training.method_config.Reed: kind, beta."""
-        super().__init__(ReedMethod(method_config.Reed(**settings)), steps=steps)
+        super().__init__(TrainConfig(method="reed", reed=method_config.Reed(**settings)), steps=steps)

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 import training
 from schemas.errors import DataError, UsageError
 from tests.training.conftest import striped, write_set
-from training import ELR, MentorMix, MentorNet, Mixup, export_run, load_network, metrics, open_set
+from training import ELR, MentorMix, MentorNet, Mixup, RobustLoss, export_run, load_network, metrics, open_set
 from training.__main__ import main
 from training.config import Augment, Network, TrainConfig
 from training.data.shards import load, load_pair
@@ -66,7 +66,8 @@ def test_a_loss_is_the_methods_step_with_draws_of_seed_and_step() -> None:
     for step in range(20):
         images, labels = batch(step)
         draws = peer.draw((1, 16), generator(7, step, "MentorMix"))
-        given = Batch(images, labels, 100 * step // 50, {name: one[0] for name, one in draws.items()})
+        drawn = {name: one[0] for name, one in draws.items()}
+        given = Batch(images, labels, 100 * step // 50, drawn, progress=step / 50)
         expected = peer.step([Student(network, False)], given)
         outcome = loss(network, images, labels)
         assert torch.equal(outcome.loss, expected.loss)
@@ -108,6 +109,8 @@ def test_settings_come_from_the_noise_level_and_from_the_caller() -> None:
         loss(network, *batch(0))
     with pytest.raises(UsageError, match="at least 1"):
         Mixup(0)
+    with pytest.raises(UsageError, match="co_teaching: not a loss of one network"):
+        RobustLoss(TrainConfig(method="co_teaching"), steps=10)
 
 
 def test_a_dataset_is_indexable_and_picklable(dataset: Path) -> None:

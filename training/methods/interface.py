@@ -28,6 +28,9 @@ class Facts:
     classes: int
     examples: int
     device: torch.device
+    epochs: int = 1
+    steps: int = 1000
+    """Steps of the whole run."""
 
 
 def _alone(tensor: Tensor) -> Tensor:
@@ -64,6 +67,9 @@ class Batch:
 
     second_view: Tensor | None = None
     """The same images augmented anew, [B, C, H, W], for methods with two views."""
+
+    progress: float = 0.0
+    """Share of training done, step/steps, in [0, 1)."""
 
     gather: Callable[[Tensor], Tensor] = _alone
     """Joins a tensor [B, …] with those of the other processes to that of the whole batch; no gradient flows.
