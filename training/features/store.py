@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 
@@ -50,7 +50,8 @@ class FeatureStore:
         name = f"part-{hashlib.sha256(packed.numpy().tobytes()).hexdigest()[:16]}.safetensors"
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".{name}.{os.getpid()}"
-        save_file({"digests": packed, "features": features.contiguous()}, temporary)
+        # save_file makes files that their owner alone may read
+        temporary.write_bytes(save({"digests": packed, "features": features.contiguous()}))
         os.replace(temporary, self.folder / name)
         self._seen.add(name)
         self._take(packed, features)
