@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import pyarrow as pa
 import torch
 from PIL import Image
 from torch.autograd import DeviceType
@@ -33,7 +34,7 @@ from torchvision import transforms
 from benchmarks.rows import tell
 from training.config import METHODS, Augment, Network, TrainConfig
 from training.data.pictures import Resident
-from training.data.shards import ImageSet
+from training.data.shards import Ids, ImageSet
 from training.device import choose_device
 from training.method_config import DivideMix
 from training.models.choose import make_network
@@ -65,7 +66,14 @@ def made_up(size: int) -> ImageSet:
     labels = torch.randint(CLASSES, (size,), generator=rng)
     names = tuple(map(str, range(CLASSES)))
     return ImageSet(
-        "made-up", Resident(images), labels, torch.ones(size, dtype=torch.bool), labels, names, "0"
+        "made-up",
+        Ids(pa.chunked_array([list(map(str, range(size)))])),
+        Resident(images),
+        labels,
+        torch.ones(size, dtype=torch.bool),
+        labels,
+        names,
+        "0",
     )
 
 

@@ -28,6 +28,8 @@ def parser() -> Parser:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_train(verbs)
     _add_evaluate(verbs)
+    _add_distrusted(verbs)
+    _add_export(verbs)
     _add_study(verbs)
     _add_plot(verbs)
     _add_report(verbs)
@@ -64,7 +66,15 @@ def _add_train(verbs: Any) -> None:
         metavar="GB",
         help="decoded pictures up to this size stay on the device, others are streamed (default: %(default)s)",
     )
-    sub.add_argument("--tensorboard", action="store_true", help="write for TensorBoard, too")
+    _add_features(sub)
+    sub.add_argument(
+        "--logger",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="hand the metrics to this logger, too: tensorboard, or one of an installed package (docs/python.md)",
+    )
+    sub.add_argument("--tensorboard", action="store_true", help="the same as --logger tensorboard")
     sub.add_argument("--resume", action="store_true", help="go on from the run's checkpoint, if there is one")
 
 
@@ -80,6 +90,33 @@ def _add_evaluate(verbs: Any) -> None:
     sub.add_argument(
         "--split", default="test", metavar="SET", help="set to measure on (default: %(default)s)"
     )
+    _add_features(sub)
+
+
+def _add_distrusted(verbs: Any) -> None:
+    sub = add_verb(
+        verbs,
+        "distrusted",
+        "list the labels that a finished run distrusts most, and what it would say instead",
+        "python -m training distrusted runs/one --top 50",
+        "All labels are in RUN/label_trust.parquet (docs/schemas.md).",
+    )
+    sub.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    sub.add_argument(
+        "--top", type=positive, default=20, metavar="N", help="labels to list (default: %(default)s)"
+    )
+
+
+def _add_export(verbs: Any) -> None:
+    sub = add_verb(
+        verbs,
+        "export",
+        "write the network of a finished run for others: weights, class names, preprocessing, a model card",
+        "python -m training export runs/one --output model",
+        "training.load_network reads the folder (docs/python.md).",
+    )
+    sub.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    sub.add_argument("--output", type=Path, required=True, metavar="DIR", help="empty or new folder")
 
 
 def _add_study(verbs: Any) -> None:
@@ -159,6 +196,15 @@ def _add_data(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_features(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--features",
+        type=Path,
+        metavar="DIR",
+        help="cache of the features of frozen networks (default: 'features' beside the run)",
+    )
+
+
 def _add_finished_study(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
 
@@ -190,6 +236,14 @@ def _run(arguments: argparse.Namespace) -> int:
         from training.study import advice  # reads a table
 
         return advice.verb(arguments)
+    if arguments.verb == "distrusted":
+        from training import distrusted  # reads a table
+
+        return distrusted.verb(arguments)
+    if arguments.verb == "export":
+        from training import export
+
+        return export.verb(arguments)
     from training.verbs import VERBS  # imports torch; --help must not wait for it
 
     try:

@@ -14,17 +14,22 @@ class Network:
     """The network that is trained."""
 
     name: str = "preact_resnet18"
-    """preact_resnet18, wide_resnet32 or small_cnn; or torchvision/NAME, timm/NAME, any network of theirs."""
+    """preact_resnet18, wide_resnet32, small_cnn, tf_efficientnet_lite0, 1 or 2; or torchvision/NAME, timm/NAME, any
+    network of theirs."""
 
     width: int = 64
     """Channels of the stem of our own networks."""
 
     weights: str = ""
-    """Where training starts, for networks of torchvision and timm: empty: from scratch; pretrained: what the
-    library offers first; else the path of a .safetensors or .pth file of the same network."""
+    """Where training starts: empty: from scratch; pretrained: what torchvision or timm offers first; else the path of a
+    .safetensors or .pth file of the same network, or of a folder that has it under the network's name."""
+
+    frozen: bool = False
+    """Train a linear head alone, on features of the pretrained network that are computed once; nothing is augmented."""
 
     def __post_init__(self) -> None:
         require(self.width >= 1, f"network.width must be at least 1, got {self.width}")
+        require(not self.frozen or bool(self.weights), "network.frozen needs pretrained network.weights")
 
 
 @dataclass(frozen=True)
@@ -53,15 +58,28 @@ class Augment:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """SGD with momentum, not Nesterov, as in the MentorMix code."""
+    """How the weights follow the gradients."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    """sgd: with momentum, not Nesterov, as in the MentorMix code. adamw: torch's, with betas 0.9 and 0.999; its weight
+    decay is decoupled, and 0.01 to 0.1 is usual."""
+
+    layer_decay: float = 1.0
+    """Factor of the learning rate from each stage of the network to the one before it; 1: one rate for all. Fine-tuning
+    with adamw takes 0.65 to 0.9."""
 
     learning_rate: float = 0.1
     """Rate before any decay."""
 
     momentum: float = 0.9
+    """Of sgd."""
 
     weight_decay: float = 2e-4
-    """Strength of ½‖W‖² on convolution and dense kernels; biases and batch norm are never decayed."""
+    """Strength of ½‖W‖² (adamw: share of W that a step at rate 1 takes off) on convolution and dense kernels; biases and batch norm are never decayed."""
+
+    weight_decays: tuple[float, ...] = ()
+    """Candidates for weight_decay. Each is trained on nine tenths of the training set (or 1 − validation of it), and the
+    one with the best accuracy on the given, noisy labels of the rest is taken. Empty: weight_decay."""
 
     schedule: Literal["cosine", "step"] = "cosine"
     """cosine: to zero over the whole run. step: times `decay` at each of `milestones`, or every `decay_every` steps."""
@@ -80,8 +98,10 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         require(self.learning_rate > 0, f"optimizer.learning_rate must be above 0: {self.learning_rate}")
+        require(0 < self.layer_decay <= 1, f"optimizer.layer_decay must be in (0, 1]: {self.layer_decay}")
         require(0 <= self.momentum < 1, f"optimizer.momentum must be in [0, 1): {self.momentum}")
-        require(self.weight_decay >= 0, f"optimizer.weight_decay must not be negative: {self.weight_decay}")
+        for decay in (self.weight_decay, *self.weight_decays):
+            require(decay >= 0, f"optimizer.weight_decay must not be negative: {decay}")
         require(
             self.warmup_epochs >= 0, f"optimizer.warmup_epochs must not be negative: {self.warmup_epochs}"
         )
@@ -121,6 +141,10 @@ class TrainConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 autocast where the hardware multiplies bf16 matrices, else fp32."""
 
+    threads: int = 0
+    """Threads on a CPU; 0: one for a small network, else as many as the process may use. A run keeps the number that it
+    began with, since the last bits may depend on it."""
+
     compile: Literal["off", "default", "reduce-overhead"] = "off"
     """torch.compile of the network's training passes; reduce-overhead captures them as CUDA graphs. Takes a minute
     to start, and gains next to nothing on a CPU."""
@@ -134,8 +158,8 @@ class TrainConfig:
     average_decay: float = 0.9999
     """Decay of the averaged weights used in evaluation, at most (1+step)/(10+step); 0: no averaging."""
 
-    evaluate_every: int = 1
-    """Epochs between measurements of test accuracy; the last epoch is always measured."""
+    evaluate_every: int = 0
+    """Epochs between measurements of test accuracy; the last epoch is always measured. 0: a fiftieth of the epochs."""
 
     memorised_every: int = 5
     """Epochs between measurements on the training set, without augmentation; the last always."""
@@ -162,10 +186,11 @@ class TrainConfig:
             "batch_size",
             "accumulate",
             "keep_checkpoints",
-            "evaluate_every",
             "memorised_every",
         ):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
+        require(self.threads >= 0, f"threads must not be negative: {self.threads}")
+        require(self.evaluate_every >= 0, f"evaluate_every must not be negative: {self.evaluate_every}")
         require(0 <= self.average_decay < 1, f"average_decay must be in [0, 1): {self.average_decay}")
 
         require(
@@ -173,6 +198,11 @@ class TrainConfig:
             f"accumulate={self.accumulate} does not divide batch_size={self.batch_size}",
         )
         require(0 <= self.validation < 1, f"validation must be in [0, 1): {self.validation}")
+
+    @property
+    def evaluation_interval(self) -> int:
+        """Epochs between measurements of test accuracy."""
+        return self.evaluate_every or max(1, self.epochs // 50)
 
     def resolved(self) -> dict[str, Any]:
         """Return what decides this run: every key, less the sections of the other methods."""

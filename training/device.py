@@ -12,6 +12,13 @@ def choose_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def use_bf16(precision: str, device: torch.device) -> bool:
     """Tell whether to autocast to bf16; `auto` does where the hardware has bf16 matrix units."""
     if precision != "auto":

@@ -24,8 +24,15 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def describe(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, Any]:
-    """Return what a run is: its configuration, and the digests of the sets it reads."""
-    data = {"train": train.name, "train_digest": train.digest, "test": test.name, "test_digest": test.digest}
+    """Return what a run is: its configuration, the digests of the sets it reads, their classes and picture size."""
+    data = {
+        "train": train.name,
+        "train_digest": train.digest,
+        "test": test.name,
+        "test_digest": test.digest,
+        "class_names": list(train.class_names),
+        "picture_size": list(train.pictures.size),
+    }
     return {"digest": config.digest(train.digest, test.digest), "data": data, "config": config.resolved()}
 
 
@@ -58,6 +65,15 @@ def read_config(directory: Path) -> TrainConfig:
     if not path.is_file():
         raise DataError(f"{path}: no run in this folder; train first")
     return build(TrainConfig, json.loads(path.read_text(encoding="utf-8"))["config"], str(path))
+
+
+def read_data(directory: Path) -> dict[str, Any]:
+    """Return what a run says about its sets. Raises DataError if there is no run, or one of before version 0.2."""
+    read_config(directory)
+    data: dict[str, Any] = json.loads((directory / CONFIG).read_text(encoding="utf-8"))["data"]
+    if "class_names" not in data:
+        raise DataError(f"{directory / CONFIG}: says nothing about classes; train the run again")
+    return data
 
 
 def read_result(directory: Path) -> dict[str, Any] | None:

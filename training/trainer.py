@@ -12,20 +12,21 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from schemas.errors import DataError, UsageError
-from training import checkpoint, metrics
+from training import checkpoint, label_trust, metrics
 from training.averaging import AveragedWeights
 from training.config import TrainConfig
-from training.data.augment import Augmenter
 from training.data.epoch import Epoch
 from training.data.shards import ImageSet
 from training.device import kernels, use_bf16
 from training.errors import DivergedError
 from training.evaluation import accuracy, memorisation, predict, scores
 from training.exact import exact
+from training.features.vectors import FeatureVectors, make_augmenter
 from training.hardware import EnergyMeter, circumstances
+from training.label_trust import LabelTrust
 from training.methods.choose import make_method
 from training.methods.interface import Batch, Facts, Outcome, Passes
-from training.models.choose import make_network
+from training.models.choose import make_head, make_network
 from training.models.student import Student
 from training.optimizer import learning_rate, make_optimizer
 from training.randomness import generator, key
@@ -48,13 +49,17 @@ class Trainer:
         test: ImageSet,
         device: torch.device,
         world: World | None = None,
+        *,
+        description: Mapping[str, Any] | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         """The sets may be on any device; they are moved to `device`.
 
-        Raises DataError if the training set does not fill one batch, UsageError if the processes cannot share one.
+        `description`: what the run is called by, where that is not `config`; `about`: goes into the result. Raises
+        DataError if the training set does not fill one batch, UsageError if the processes cannot share one.
         """
         self.config, self.device, self.world = config, device, world or World()
-        self.description = describe(config, train, test)
+        self.description, self.about = description or describe(config, train, test), about or {}
         held_out, train = hold_out(train, config)
         if len(train) < config.batch_size:
             raise DataError(
@@ -68,8 +73,11 @@ class Trainer:
         steps = config.epochs * (len(train) // config.batch_size)
         self.method = make_method(config, Facts(classes, len(train), device, config.epochs, steps))
         self._check_world()
+        vectors = train.pictures.vectors if isinstance(train.pictures, FeatureVectors) else None
         networks = [
             make_network(config.network, classes, config.seed, number)
+            if vectors is None
+            else make_head(vectors, classes, config.seed, number)
             for number in range(self.method.networks)
         ]
         self.networks = [share_norms(network.to(device).train(), self.world, device) for network in networks]
@@ -79,10 +87,11 @@ class Trainer:
         self.optimizer = make_optimizer(config.optimizer, self.method, self.networks)
         decay, measured = config.average_decay, self.networks[: self.method.evaluated]
         self.averages = [AveragedWeights(network, decay) for network in measured] if decay else []
-        self.augmenter = Augmenter(config.augment, *train.pictures.size, device)
+        self.augmenter = make_augmenter(config, train, device)
         parts = len(train) // config.batch_size * config.accumulate
         self.losses = torch.zeros(self.method.phases * parts, device=device)
         self.tally = metrics.Tally(device)
+        self.trust = LabelTrust(len(train), device)
         self.step = self.epoch = self.position = 0
         self.seconds = 0.0
         self.clocked = 0.0  # moment up to which seconds and energy are counted
@@ -136,7 +145,8 @@ class Trainer:
                 if stopped:
                     raise KeyboardInterrupt
         if leader:
-            result = metrics.result(metrics.read(directory)) | self._circumstances()
+            result = metrics.result(metrics.read(directory)) | self._judge_labels(directory)
+            result |= self._circumstances()
             write_json(directory / RESULT, result)
         self.world.wait()
         return read_result(directory) or {}
@@ -215,7 +225,10 @@ class Trainer:
             return
         assert batch.index is not None
         v, loss, difference = (None if one is None else self.world.gather(one.detach()) for one in told)
-        self.tally.add(v, loss, difference, self.train.is_clean[self.world.gather(batch.index)])
+        index = self.world.gather(batch.index)
+        self.tally.add(v, loss, difference, self.train.is_clean[index])
+        if v is not None:
+            self.trust.weigh(index, v, batch.percent / 100)
 
     def _asked_to_stop(self, stop: Callable[[], bool]) -> bool:
         if self.world.size > 1 and self.step % ASK_EVERY:
@@ -250,14 +263,25 @@ class Trainer:
         def hits(these: list[Any], data: ImageSet) -> float:
             return accuracy(predict(these, data, self.augmenter, self.bf16), data.labels)
 
-        if last or self.epoch % config.evaluate_every == 0:
+        if last or self.epoch % config.evaluation_interval == 0:
             row["test_accuracy"] = hits(networks, self.test)
-            row["test_accuracy_raw"] = hits(raw, self.test) if self.averages else row["test_accuracy"]
+            if (
+                last or not self.averages
+            ):  # a look costs as much as the other: the raw weights wait for the end
+                row["test_accuracy_raw"] = hits(raw, self.test) if self.averages else row["test_accuracy"]
             if self.held_out:
                 row["validation_accuracy"] = hits(networks, self.held_out)
         if last or self.epoch % config.memorised_every == 0:
-            row |= memorisation(predict(networks, self.train, self.augmenter, self.bf16), self.train)
+            logits = scores(networks, self.train, self.augmenter, self.bf16)
+            predicted = self.trust.look(logits, self.train.labels, self.epoch / config.epochs)
+            row |= memorisation(predicted, self.train)
         return row
+
+    def _judge_labels(self, directory: Path) -> dict[str, Any]:
+        """Write the table of distrusted labels, and return how well they are those that are wrong."""
+        table = self.trust.table(self.train)
+        label_trust.write(table, directory)
+        return label_trust.quality(table, self.train.is_clean.cpu().numpy())
 
     def _check_world(self) -> None:
         size, part = self.world.size, self.config.batch_size // self.config.accumulate
@@ -274,16 +298,19 @@ class Trainer:
             "seconds": round(self.seconds, 2),
             **{f"{name}_joules": round(joules, 1) for name, joules in self.energy.items()},
             "parameters": sum(parameter.numel() for parameter in self.networks[0].parameters()),
+            "weight_decay": self.method.weight_decay(self.config.optimizer.weight_decay),
             "precision": "bf16" if self.bf16 else "fp32",
             **circumstances(self.device),
+            **self.about,
         }
 
     def _tensors(self) -> dict[str, Tensor]:
         """Every tensor that the next step depends on, by name."""
         groups: dict[str, Mapping[str, Tensor]] = {
-            "momentum": self.optimizer.momenta,
+            "momentum": self.optimizer.state,
             "method": self.method.state | {name: p.data for name, p in self.method.parameters.items()},
             "epoch": {"losses": self.losses, **self.tally.state},
+            "trust": self.trust.state,
         }
         for number, network in enumerate(self.networks):
             groups[f"network{number}"] = network.state_dict()

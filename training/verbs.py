@@ -12,22 +12,20 @@ from tqdm import tqdm
 
 from schemas.config import build, merge, parse_overrides, parse_yaml
 from schemas.errors import UsageError
-from training import checkpoint
-from training.data.augment import Augmenter
 from training.data.remote import local_copy, local_folder
 from training.data.shards import load, load_pair, read_manifest
 from training.device import choose_device, use_bf16
 from training.evaluation import accuracy, memorisation, predict
-from training.methods.choose import make_method
-from training.methods.interface import Facts
-from training.models.choose import make_network
+from training.features.extract import FEATURES, with_features
+from training.features.vectors import make_augmenter
+from training.loggers import Loggers
 from training.recipes.choose import configure
 from training.run_directory import read_config, read_result, write_json
+from training.running import run_training
 from training.show import show
 from training.stop_signal import StopSignal
 from training.study import claims, grid, plan, runs, table, tables
-from training.tensorboard import tensorboard_log
-from training.trainer import Trainer
+from training.trained import load_trained
 from training.world import join_world
 
 
@@ -48,11 +46,21 @@ def train(arguments: argparse.Namespace) -> int:
             data = local_folder(arguments.data, arguments.cache)
             manifest, _ = read_manifest(data / arguments.split)
             config = configure(arguments.recipe, manifest.about["noise_level"], overrides)
-            most = int(arguments.resident_gb * 2**30)
+            # a frozen network sees each picture once
+            most = 0 if config.network.frozen else int(arguments.resident_gb * 2**30)
             sets = load_pair(data, arguments.split, arguments.test, most)
-            log = tensorboard_log(arguments.output) if arguments.tensorboard and leader else dict
-            result = Trainer(config, *sets, device, world).run(
-                arguments.output, resume=arguments.resume, progress=not arguments.json, stop=stop, log=log
+            names = [*arguments.logger, *(["tensorboard"] if arguments.tensorboard else [])]
+            result = run_training(
+                config,
+                *sets,
+                arguments.output,
+                device=device,
+                world=world,
+                features=arguments.features or arguments.output.parent / FEATURES,
+                resume=arguments.resume,
+                progress=not arguments.json,
+                stop=stop,
+                loggers=Loggers(names if leader else ()),
             )
     except KeyboardInterrupt:
         print(f"stopped; go on with the same command and --resume ({arguments.output})", file=sys.stderr)
@@ -66,18 +74,15 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Measure a run's averaged weights (or the plain ones, without averaging) on one set."""
     folder = local_copy(arguments.data, [arguments.split], arguments.cache)
     config, data, device = read_config(arguments.run), load(folder / arguments.split), choose_device()
-    tensors, state = checkpoint.load(arguments.run, device)
-    method = make_method(config, Facts(len(data.class_names), 1, device))
-    networks = []
-    for number in range(method.evaluated):
-        network = make_network(config.network, len(data.class_names), config.seed, number).to(device)
-        weights = checkpoint.part(tensors, f"network{number}") | checkpoint.part(tensors, f"average{number}")
-        checkpoint.restore(network.state_dict(), weights, arguments.run)
-        networks.append(network)
+    if config.network.frozen:
+        cache = arguments.features or arguments.run.parent / FEATURES
+        [data] = with_features(config, (data,), cache, device, progress=not arguments.json)
+    trained = load_trained(arguments.run, len(data.class_names), device)
     data = data.to(device)
-    augmenter = Augmenter(config.augment, *data.pictures.size, device)
-    predicted = predict(networks, data, augmenter, use_bf16(config.precision, device))
-    result: dict[str, Any] = {"split": arguments.split, "step": state["step"], "images": len(data)}
+    predicted = predict(
+        trained.networks, data, make_augmenter(config, data, device), use_bf16(config.precision, device)
+    )
+    result: dict[str, Any] = {"split": arguments.split, "step": trained.step, "images": len(data)}
     result["accuracy"] = accuracy(predicted, data.labels)
     if not bool(data.is_clean.all()):
         result |= memorisation(predicted, data)

@@ -1,12 +1,19 @@
 """What a run says about its machine: energy from counters that wrap, are forbidden, or are not there."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from training import hardware
+from training.data.shards import load_pair
+from training.device import cores
 from training.hardware import EnergyMeter, circumstances
+from training.recipes.choose import configure
+from training.running import run_training
+from training.threads import computing_with, step_flops, threads_for
 
 CPU = torch.device("cpu")
 
@@ -56,3 +63,30 @@ def test_the_machine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert told["torch"] == torch.__version__
     monkeypatch.setattr(hardware, "CPUINFO", tmp_path / "none")
     assert circumstances(CPU)["cpu"]
+
+
+def test_small_networks_take_one_thread_and_a_run_keeps_its_number(dataset: Path, tmp_path: Path) -> None:
+    sets = load_pair(dataset, "blue-0.40", "test")
+    small = configure("tiny", 0.4, {"network": {"width": 2}, "epochs": 1, "batch_size": 32})
+    large = configure("tiny", 0.4, {"network": {"name": "preact_resnet18"}, "augment": {"resize": 32}})
+    cpu = torch.device("cpu")
+    with computing_with(2):
+        assert threads_for(small, sets[0], tmp_path / "run", cpu) == 1
+        assert threads_for(large, sets[0], tmp_path / "run", cpu) == min(2, cores())
+        assert threads_for(replace(small, threads=3), sets[0], tmp_path / "run", cpu) == 3
+        result = run_training(small, *sets, tmp_path / "run", device=cpu, features=tmp_path)
+        assert result["threads"] == 1
+        assert torch.get_num_threads() == 2
+    config = tmp_path / "run/config.json"
+    assert json.loads(config.read_text())["threads"] == 1
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"threads": 2}))
+    assert threads_for(small, sets[0], tmp_path / "run", cpu) == 2
+
+
+def test_the_operations_of_a_step_are_those_of_its_convolutions(dataset: Path) -> None:
+    """PreAct-ResNet18 at 32 pixels: 0.56 G multiply-adds an image (kuangliu/pytorch-cifar's network), two operations each."""
+    sets = load_pair(dataset, "blue-0.40", "test")
+    config = configure(
+        "tiny", 0.4, {"network": {"name": "preact_resnet18", "width": 64}, "augment": {"resize": 32}}
+    )
+    assert step_flops(config, sets[0]) / config.batch_size == pytest.approx(2 * 0.556e9, rel=0.01)

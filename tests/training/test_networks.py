@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from schemas.errors import DataError, UsageError
 from training.config import Network
 from training.models.choose import NETWORKS, make_network
-from training.models.library import fill, read_weights
+from training.models.weights import fill, read_weights
 from training.models.wide_resnet import WideUnit
 
 

@@ -13,7 +13,7 @@ from training.config import METHODS, Optimizer, TrainConfig
 from training.method_config import MentorMix
 from training.methods.choose import make_method
 from training.methods.interface import Facts
-from training.optimizer import MomentumSGD, learning_rate
+from training.optimizer import AdamW, MomentumSGD, layer_factors, learning_rate, make_optimizer
 from training.recipes.choose import RECIPES, configure
 from training.recipes.released import CIFAR10, mentormix_for
 
@@ -142,3 +142,61 @@ def test_a_run_is_named_by_what_decides_it_and_by_nothing_else() -> None:
     ]
     digests = {base.digest("data"), base.digest("other"), *(one.digest("data") for one in others)}
     assert len(digests) == 5
+
+
+def test_adamw_is_torchs_own_with_decay_on_kernels_alone() -> None:
+    net, peer = network(), network()
+    peer.load_state_dict(net.state_dict())
+    kernels = [parameter for parameter in peer.parameters() if parameter.ndim >= 2]
+    others = [parameter for parameter in peer.parameters() if parameter.ndim < 2]
+    theirs = torch.optim.AdamW(
+        [{"params": kernels, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    )
+    ours = AdamW(dict(net.named_parameters()), 0.1)
+    for step, rate in enumerate((0.1, 0.05, 0.01)):
+        source = torch.Generator().manual_seed(step)
+        for one, other in zip(net.parameters(), peer.parameters(), strict=True):
+            one.grad = torch.randn(one.shape, generator=source)
+            other.grad = one.grad.clone()
+        for group in theirs.param_groups:
+            group["lr"] = rate
+        theirs.step()
+        ours.step(rate)
+    for one, other in zip(net.parameters(), peer.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-6)
+        assert one.grad is None
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_layer_wise_rates_fall_from_the_head_to_the_stem(kind: str) -> None:
+    names = [
+        "stem.weight",
+        "blocks.0.1.weight",
+        "blocks.0.2.weight",
+        "blocks.1.0.weight",
+        "head.weight",
+        "head.bias",
+    ]
+    assert list(layer_factors(names, 0.5).values()) == [0.125, 0.25, 0.25, 0.5, 1.0, 1.0]
+    vit = [
+        "conv_proj.weight",
+        "encoder.layers.encoder_layer_0.ln_1.weight",
+        "encoder.layers.encoder_layer_1.ln_1.weight",
+    ]
+    assert list(layer_factors(vit, 0.5).values()) == [0.25, 0.5, 1.0]
+    net = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
+    method = make_method(TrainConfig(), Facts(2, 10, CPU))
+    optimizer = make_optimizer(Optimizer(name=kind, layer_decay=0.5, weight_decay=0.0), method, [net])  # type: ignore[arg-type]
+    before = [parameter.item() for parameter in net.parameters()]
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step(0.1)
+    moved = [old - new.item() for old, new in zip(before, net.parameters(), strict=True)]
+    assert moved == pytest.approx([0.05, 0.1], rel=1e-4)
+
+
+@pytest.mark.parametrize(("epochs", "every", "expected"), [(512, 0, 10), (30, 0, 1), (300, 7, 7)])
+def test_accuracy_is_measured_some_fifty_times_unless_told_otherwise(
+    epochs: int, every: int, expected: int
+) -> None:
+    assert TrainConfig(epochs=epochs, evaluate_every=every).evaluation_interval == expected

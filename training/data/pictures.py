@@ -1,10 +1,9 @@
 """The pictures of a set, decoded: resident on the device, or streamed to it by worker threads."""
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor
 from schemas.errors import DataError
 from training.data.decode import decode
 from training.data.encoded import EncodedPictures
+from training.device import cores
 
 CPU = torch.device("cpu")
 AHEAD = 4  # batches that are decoded before they are asked for
@@ -81,7 +81,7 @@ class Streamed:
     size: tuple[int, int]
     where: str
     device: torch.device = CPU
-    workers: int = os.cpu_count() or 1
+    workers: int = field(default_factory=cores)
 
     def __len__(self) -> int:
         return len(self.encoded)

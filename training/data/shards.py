@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -30,11 +31,12 @@ RESIDENT_BYTES = 8 << 30  # decoded pictures up to this size are kept on the dev
 class ImageSet:
     """A whole set; all but streamed pictures is resident on one device.
 
-    labels: int64 [N], the given ones; is_clean: bool [N];
+    image_ids: of the examples, in order; labels: int64 [N], the given ones; is_clean: bool [N];
     true_labels: int64 [N], −1 where unknown; digest: of the manifest, so it names the bytes of every shard.
     """
 
     name: str
+    image_ids: "Ids"
     pictures: Pictures
     labels: Tensor
     is_clean: Tensor
@@ -49,7 +51,8 @@ class ImageSet:
         """Return some of the examples, by row, int64 [n]."""
         names = ("labels", "is_clean", "true_labels")
         parts = {name: getattr(self, name)[rows.to(getattr(self, name).device)] for name in names}
-        return replace(self, pictures=self.pictures.take(rows), **parts)
+        ids = self.image_ids.take(rows.numpy())
+        return replace(self, image_ids=ids, pictures=self.pictures.take(rows), **parts)
 
     def to(self, device: torch.device) -> Self:
         """Return the set on `device`."""
@@ -128,6 +131,7 @@ def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
     true_labels = pc.fill_null(table["true_label"], UNKNOWN).to_numpy()
     return ImageSet(
         name=directory.name,
+        image_ids=Ids(ids),
         pictures=_pictures(encoded, ids, str(directory), resident_bytes),
         labels=torch.tensor(labels, dtype=torch.int64),
         is_clean=torch.tensor(table["is_clean"].to_numpy(zero_copy_only=False)),
@@ -159,6 +163,10 @@ class Ids(Sequence[str]):
 
     def __getitem__(self, row: Any) -> Any:
         return self.column[row].as_py()
+
+    def take(self, rows: np.ndarray) -> "Ids":
+        """Return the ids of some rows, int64 [n]."""
+        return Ids(self.column.take(pa.array(rows)))
 
 
 def load_pair(

@@ -2,40 +2,19 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
-import torch
 import torchvision
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
-from schemas.errors import DataError, UsageError
+from schemas.errors import UsageError
 from schemas.extras import install_command
+from training.models.efficientnet_lite import VARIANTS
+from training.models.rescaled import DEVIATION, MEAN, Rescaled
+from training.models.weights import PRETRAINED, fill, load_weights
 
-PRETRAINED = "pretrained"
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AUXILIARY = ("inception_v3", "googlenet")  # have a second head for training, which is left out here
 OWN_SCALE = ("inception_v3", "googlenet")  # torchvision's weights of these were trained on pixels in [−1, 1]
-
-
-class Rescaled(nn.Module):
-    """A network whose weights expect pixels normalised by ImageNet's mean and deviation, fed with [−1, 1]."""
-
-    factor: Tensor
-    offset: Tensor
-
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
-        super().__init__()
-        self.network = network
-        spread, middle = torch.tensor(deviation).view(3, 1, 1), torch.tensor(mean).view(3, 1, 1)
-        self.register_buffer("factor", 0.5 / spread, persistent=False)
-        self.register_buffer("offset", (0.5 - middle) / spread, persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images float [B, 3, H, W] in [−1, 1] to logits [B, classes]."""
-        logits: Tensor = self.network(images * self.factor + self.offset)
-        return logits
 
 
 def library_network(name: str, weights: str, classes: int) -> nn.Module:
@@ -49,7 +28,9 @@ def library_network(name: str, weights: str, classes: int) -> nn.Module:
 
 
 def imagenet_accuracy(name: str) -> float | None:
-    """Return the ImageNet top-1 that torchvision publishes for a network's weights, None for other networks."""
+    """Return the ImageNet top-1 that is published for a network's weights; None where none is known here."""
+    if name in VARIANTS:
+        return VARIANTS[name][2]
     library, _, model = name.partition("/")
     if library != "torchvision":
         return None
@@ -68,7 +49,7 @@ def _torchvision(name: str, weights: str, classes: int) -> nn.Module:
         offered = torchvision.models.get_model_weights(name).DEFAULT
         tensors = offered.get_state_dict(progress=True, check_hash=True, weights_only=True)
     else:
-        tensors = read_weights(Path(weights))
+        tensors = load_weights(weights, name)
     fill(network, tensors, weights)
     return network if name in OWN_SCALE else Rescaled(network, MEAN, DEVIATION)
 
@@ -83,7 +64,7 @@ def _timm(name: str, weights: str, classes: int) -> nn.Module:
     if not weights:
         return network
     if weights != PRETRAINED:
-        fill(network, read_weights(Path(weights)), weights)
+        fill(network, load_weights(weights, name), weights)
     expects: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]  # set by timm
     return Rescaled(network, tuple(expects["mean"]), tuple(expects["std"]))
 
@@ -93,31 +74,3 @@ def _check_name(name: str, known: list[str], library: str) -> None:
         near = get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else f"see {library}.list_models()"
         raise UsageError(f"network.name: {library} has no {name!r}; {hint}")
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a .safetensors file, or tensors (and nothing else) that torch saved. Raises DataError."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if not (isinstance(content, Mapping) and all(isinstance(one, Tensor) for one in content.values())):
-            raise ValueError("it holds no plain state dictionary")
-        return dict(content)
-    except Exception as error:  # the readers raise whatever a damaged or hostile file makes them stumble over
-        raise DataError(f"{path}: no readable weights ({error}); give a .safetensors or .pth file") from error
-
-
-def fill(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Copy weights into a network; the head stays as drawn if it is for another number of classes.
-
-    Heads of training alone (AuxLogits, aux1, aux2) are passed over. Raises DataError if anything else differs.
-    """
-    mine = network.state_dict()
-    given = {name: one for name, one in tensors.items() if not name.lower().startswith("aux")}
-    heads = {name for name in mine.keys() & given.keys() if mine[name].shape != given[name].shape}
-    odd = sorted(mine.keys() ^ given.keys())
-    odd += sorted(n for n in heads if mine[n].shape[1:] != given[n].shape[1:] or len(heads) > 2)
-    if odd:
-        raise DataError(f"{where}: weights of another network ({odd[0]}, …); give those of network.name")
-    network.load_state_dict({name: mine[name] if name in heads else one for name, one in given.items()})

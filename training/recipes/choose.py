@@ -11,13 +11,15 @@ from training.config import TrainConfig
 from training.recipes import at_299
 from training.recipes.cifar import cifar10, cifar100
 from training.recipes.cifar10n_cpu import cifar10n_cpu, cifar10n_cpu_released
+from training.recipes.linear_probe import linear_probe
 from training.recipes.mini_imagenet_32 import mini_imagenet_32, mini_imagenet_32_released
 from training.recipes.tiny import tiny
 
 RECIPES: dict[str, Callable[[float], TrainConfig]] = {
     recipe.__name__: recipe
     for recipe in (
-        cifar10, cifar100, cifar10n_cpu, cifar10n_cpu_released, mini_imagenet_32, mini_imagenet_32_released, tiny,
+        cifar10, cifar100, cifar10n_cpu, cifar10n_cpu_released, linear_probe, mini_imagenet_32,
+        mini_imagenet_32_released, tiny,
         at_299.mini_imagenet_scratch, at_299.mini_imagenet_fine_tuned, at_299.cars_scratch, at_299.cars_fine_tuned,
         at_299.webvision,
     )

@@ -124,7 +124,14 @@ def _configurations(study: StudyConfig, level: float) -> Iterator[tuple[str, Tra
         recipe = changes.get("recipe", study.recipe)
         over = merge(merge(study.set, {k: v for k, v in changes.items() if k != "recipe"}), network)
         config = configure(recipe, level, {**over, "method": method, "seed": seed})
-        yield setting or ("fine-tuned" if config.network.weights else "scratch"), config
+        yield setting or _setting(config), config
+
+
+def _setting(config: TrainConfig) -> str:
+    """Name the way to train of a study that has no `settings`."""
+    if config.network.frozen:
+        return "linear-probe"
+    return "fine-tuned" if config.network.weights else "scratch"
 
 
 def splits(study: StudyConfig) -> list[str]:

@@ -15,9 +15,10 @@ from training.config import Augment, Network
 from training.data.shards import ImageSet, load_pair
 from training.device import choose_device
 from training.run_directory import read_result
+from training.running import run_training
+from training.selection import with_weight_decay
 from training.study import claims
 from training.study.grid import Run
-from training.trainer import Trainer
 
 WAITING = "waiting"
 STATES = (claims.FINISHED, claims.TRAINING, claims.STOPPED, claims.FAILED, WAITING)
@@ -100,14 +101,25 @@ def _seconds_per_image(run: Run, sets: tuple[ImageSet, ImageSet]) -> float:
         config, epochs=3, evaluate_every=3, memorised_every=3, validation=0.0,
         dividemix=replace(config.dividemix, warmup_epochs=1),
     )  # fmt: skip
-    trainer = Trainer(short, train.take(rows % len(train)), test.take(rows % len(test)), choose_device())
+    short = with_weight_decay(short, config.optimizer.weight_decay)
     ends: list[float] = []
-    with tempfile.TemporaryDirectory() as folder:
-        trainer.run(Path(folder), log=lambda _: ends.append(time.monotonic()))
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as features:
+        run_training(
+            short,
+            train.take(rows % len(train)),
+            test.take(rows % len(test)),
+            Path(folder),
+            device=choose_device(),
+            features=Path(features),
+            log=lambda _: ends.append(time.monotonic()),
+        )
     first, second, third = ends
     training, looking = second - first, max(0.0, third - second - (second - first))
-    passes = 2 if config.average_decay else 1  # over the test set: with averaged weights, and without
-    looks = math.ceil(config.epochs / config.evaluate_every) * passes * len(test)
+    passes = (
+        2 if config.average_decay else 1
+    )  # over the test set at the end: with averaged weights, and without
+    looks = (math.ceil(config.epochs / config.evaluation_interval) + passes - 1) * len(test)
     looks += math.ceil(config.epochs / config.memorised_every) * run.images
     share = looks / (run.images * config.epochs) / (passes + 1)  # of what the third epoch looked at
-    return (training + looking * share) / len(rows)
+    trials = 1 + len(config.optimizer.weight_decays)
+    return (training + looking * share) / len(rows) * trials

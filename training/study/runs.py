@@ -15,12 +15,13 @@ import torch
 
 from schemas.errors import DataError
 from training.data.shards import ImageSet, load_pair
-from training.device import choose_device
+from training.device import choose_device, cores
+from training.features.extract import FEATURES
+from training.running import run_training
 from training.stop_signal import StopSignal
 from training.study import claims
 from training.study.claims import Claim, Claims, Process
 from training.study.grid import Run
-from training.trainer import Trainer
 
 LOOK_EVERY = 0.5  # seconds between looks of the study at its own workers
 
@@ -37,9 +38,9 @@ class Work:
 
 
 @functools.lru_cache(maxsize=1)
-def _sets(data: Path, split: str, test: str) -> tuple[ImageSet, ImageSet]:
-    """Keep the last sets read, for the next run on the same."""
-    return load_pair(data, split, test)
+def _sets(data: Path, split: str, test: str, frozen: bool) -> tuple[ImageSet, ImageSet]:
+    """Keep the last sets read, for the next run on the same; a frozen network sees each picture but once."""
+    return load_pair(data, split, test, 0) if frozen else load_pair(data, split, test)
 
 
 def run_all(runs: Iterable[Run], data: Path, test: str, output: Path, jobs: int) -> Iterator[Run]:
@@ -88,11 +89,19 @@ def _train(claim: Claim, run: Run, work: Work, stop: Callable[[], bool], progres
     try:
         with claim.kept():
             claim.inherit()
-            sets = _sets(work.data, run.split, work.test)
+            sets = _sets(work.data, run.split, work.test, run.config.network.frozen)
             if not run.name.endswith(run.config.digest(*(one.digest for one in sets))):
                 raise DataError(f"{run.split}: built anew since this study began; run the study again")
-            trainer = Trainer(run.config, *sets, choose_device())
-            trainer.run(claim.work, resume=True, progress=progress, stop=lambda: stop() or claim.lost)
+            run_training(
+                run.config,
+                *sets,
+                claim.work,
+                device=choose_device(),
+                features=work.output / FEATURES,
+                resume=True,
+                progress=progress,
+                stop=lambda: stop() or claim.lost,
+            )
         claim.publish()
     except KeyboardInterrupt:
         claim.end(claims.LOST if claim.lost else claims.STOPPED)
@@ -107,7 +116,7 @@ def _with_workers(work: Work, jobs: int) -> Iterator[Run]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # torch is loaded once, not by each worker
     stopping = context.Event()
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, cores() // jobs)
 
     def start() -> BaseProcess:
         worker = context.Process(target=_worker, args=(work, threads, stopping, claims.process(os.getpid())))

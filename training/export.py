@@ -1,0 +1,135 @@
+"""The network of a finished run as a folder for others: weights, class names, preprocessing, a model card.
+
+The layout is that of image models on the Hugging Face hub: `model.safetensors` with the tensor names of torchvision or
+timm, `config.json` as timm writes it, `README.md`. `training.load_network(folder)` reads it.
+"""
+
+import argparse
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from schemas.errors import DataError, UsageError
+from training.config import TrainConfig
+from training.models.choose import make_network
+from training.models.linear_head import LinearHead
+from training.models.load import CONFIG, WEIGHTS
+from training.models.rescaled import HALF, Rescaled
+from training.run_directory import read_data, read_result
+from training.show import show
+from training.trained import load_trained
+
+CARD = "README.md"
+
+
+def export_run(run: Path, output: Path) -> Path:
+    """Write the network of a finished run into the folder `output`, and return it.
+
+    A linear head is joined to its frozen network. Raises DataError for a run that has not finished, UsageError for a
+    method that needs two networks to predict, and for a folder that is not empty.
+    """
+    result, data = read_result(run), read_data(run)
+    if result is None:
+        raise DataError(f"{run}: the run has not finished; train it to the end first")
+    trained = load_trained(run, len(data["class_names"]), torch.device("cpu"))
+    config = trained.config
+    if len(trained.networks) > 1:
+        raise UsageError(
+            f"{run}: {config.method} adds the logits of two networks; export another method's run"
+        )
+    if output.is_dir() and any(output.iterdir()):
+        raise UsageError(f"{output}: not empty; give an empty or new folder")
+    [network] = trained.networks
+    if isinstance(network, LinearHead):
+        network = join(network, config, len(data["class_names"]))
+    scale: tuple[tuple[float, ...], tuple[float, ...]] = (HALF, HALF)
+    if isinstance(network, Rescaled):
+        scale, network = (network.pixel_mean, network.pixel_deviation), network.network
+    output.mkdir(parents=True, exist_ok=True)
+    about = _about(config, data, *scale)
+    _write(output / CARD, _card(config, data, result))
+    # save_file makes files that their owner alone may read
+    tensors = {name: one.contiguous() for name, one in network.state_dict().items()}
+    (output / WEIGHTS).write_bytes(save(tensors))
+    _write(output / CONFIG, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    return output
+
+
+def join(head: LinearHead, config: TrainConfig, classes: int) -> nn.Module:
+    """Return the frozen network with a linear head, its scaling included, as the last dense layer."""
+    network = make_network(replace(config.network, frozen=False), classes, config.seed)
+    last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    with torch.no_grad():
+        last.weight.copy_(head.linear.weight * head.scale)
+        last.bias.copy_(head.linear.bias - head.linear.weight @ (head.mean * head.scale))
+    return network
+
+
+def _about(
+    config: TrainConfig, data: dict[str, Any], mean: tuple[float, ...], deviation: tuple[float, ...]
+) -> dict[str, Any]:
+    """What config.json holds: architecture, classes and preprocessing as timm names them, and our own network section."""
+    height, width = data["picture_size"]
+    scaled = (config.augment.resize or height, config.augment.resize or width)
+    size = (config.augment.size or scaled[0], config.augment.size or scaled[1])
+    names = data["class_names"]
+    return {
+        "architecture": config.network.name.rpartition("/")[2],
+        "num_classes": len(names),
+        "label_names": names,
+        "pretrained_cfg": {
+            "input_size": [3, *size],
+            "crop_pct": size[0] / scaled[0],
+            "crop_mode": "squash",  # pictures are stretched to a square, if they are none
+            "interpolation": "bilinear",
+            "mean": list(mean),
+            "std": list(deviation),
+            "num_classes": len(names),
+        },
+        "network": asdict(replace(config.network, weights="", frozen=False)),
+    }
+
+
+def _card(config: TrainConfig, data: dict[str, Any], result: dict[str, Any]) -> str:
+    library = "timm" if config.network.name.startswith(("timm/", "tf_")) else "pytorch"
+    names = ", ".join(name.replace("\n", " ") for name in data["class_names"])
+    return f"""---
+library_name: {library}
+pipeline_tag: image-classification
+tags: [image-classification, label-noise]
+---
+# {config.network.name.rpartition("/")[2]}, trained with {config.method}
+
+Trained on `{data["train"]}` (SHA-256 of its manifest: `{data["train_digest"]}`), with label noise.
+
+| measured on `{data["test"]}` | |
+|---|---:|
+| accuracy | {result["final_accuracy"]:.2%} |
+
+Classes: {names}.
+
+```python
+from training import load_network
+
+network = load_network("FOLDER")  # images float [B, 3, H, W] in [−1, 1], of the input_size in config.json
+```
+"""
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def verb(arguments: argparse.Namespace) -> int:
+    """Write the folder, and print where it is."""
+    folder = export_run(arguments.run, arguments.output)
+    show({"folder": str(folder), "files": ", ".join((WEIGHTS, CONFIG, CARD))}, arguments.json)
+    return 0

@@ -1,0 +1,1 @@
+"""Features of pretrained networks, computed once for each picture (docs/methods.md, Linear probes)."""

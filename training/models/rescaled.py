@@ -1,0 +1,27 @@
+"""Networks whose weights expect pixels of another scale than [−1, 1]."""
+
+import torch
+from torch import Tensor, nn
+
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels in [0, 1]
+HALF = (0.5, 0.5, 0.5)  # the mean and the deviation of which the inputs are pixels in [−1, 1]
+
+
+class Rescaled(nn.Module):
+    """A network whose weights expect pixels normalised by ImageNet's mean and deviation, fed with [−1, 1]."""
+
+    factor: Tensor
+    offset: Tensor
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.pixel_mean, self.pixel_deviation = mean, deviation
+        spread, middle = torch.tensor(deviation).view(3, 1, 1), torch.tensor(mean).view(3, 1, 1)
+        self.register_buffer("factor", 0.5 / spread, persistent=False)
+        self.register_buffer("offset", (0.5 - middle) / spread, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images float [B, 3, H, W] in [−1, 1] to logits [B, classes]."""
+        logits: Tensor = self.network(images * self.factor + self.offset)
+        return logits

@@ -1,0 +1,27 @@
+"""A linear head on frozen features."""
+
+from dataclasses import replace
+
+from training.config import Augment, Network, Optimizer, TrainConfig
+from training.recipes.released import CIFAR10, methods_for
+
+
+def linear_probe(noise_level: float) -> TrainConfig:
+    """Features of EfficientNet-Lite0 at 96 pixels, 6 epochs of SGD for the head; weight decay by held-out labels.
+
+    Give the weights with --set network.weights=FILE. docs/study.md has measured accuracies.
+    """
+    methods = methods_for(CIFAR10, noise_level, many_classes=False)
+    # the second weighting goes without weight decay, and a probe needs that
+    methods["mentormix"] = replace(methods["mentormix"], second_reweight=False)
+    return TrainConfig(
+        epochs=6,
+        batch_size=256,
+        average_decay=0.99,
+        evaluate_every=3,
+        memorised_every=2,
+        network=Network("tf_efficientnet_lite0", weights="pretrained", frozen=True),
+        augment=Augment(crop_padding=0, flip=False, resize=96),
+        optimizer=Optimizer(learning_rate=0.03, weight_decay=0.3, weight_decays=(0.03, 0.1, 0.3, 1.0, 3.0)),
+        **methods,
+    )

@@ -1,0 +1,45 @@
+"""The networks of a run, as its newest checkpoint has them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from training import checkpoint
+from training.config import TrainConfig
+from training.methods.choose import make_method
+from training.methods.interface import Facts
+from training.models.choose import make_network
+from training.models.linear_head import LinearHead
+from training.run_directory import read_config
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Networks whose logits are added up, after `step` steps; averaged weights where the run has them."""
+
+    config: TrainConfig
+    networks: list[nn.Module]
+    step: int
+
+
+def load_trained(run: Path, classes: int, device: torch.device) -> Trained:
+    """Load the networks of a run; those of a frozen network are linear heads on its features.
+
+    Raises DataError without a run or a checkpoint, or for another number of classes.
+    """
+    config = read_config(run)
+    tensors, state = checkpoint.load(run, device)
+    networks = []
+    for number in range(make_method(config, Facts(classes, 1, device)).evaluated):
+        weights = checkpoint.part(tensors, f"network{number}") | checkpoint.part(tensors, f"average{number}")
+        network: nn.Module
+        if config.network.frozen:
+            network = LinearHead(len(weights["mean"]), classes)
+        else:
+            network = make_network(config.network, classes, config.seed, number)
+        network = network.to(device)
+        checkpoint.restore(network.state_dict(), weights, run)
+        networks.append(network)
+    return Trained(config, networks, state["step"])
