@@ -31,7 +31,10 @@ def submitted(cloud) -> dict:
     done = cloud.run("ingest", "out", *PACKAGED, "--machine_type=n2-standard-4", "--max_num_workers=7")
     # The stand-in does not work: so the stage finds nothing where its results should be, and says so.
     assert done.returncode == 1, done.stderr
-    assert "gs://bucket/out/ingest/images: no _manifest" in done.stderr.splitlines()[-1]
+    assert (
+        "gs://bucket/out/ingest/images: the ingest stage has not finished here"
+        in done.stderr.splitlines()[-1]
+    )
     (job,) = cloud.service.jobs
     return job
 
