@@ -78,35 +78,59 @@ def verify(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
     """Prove a dataset; FAILED, with the reasons, if it is not what it claims to be."""
     import sys
 
+    from pipeline.layout import Layout
+    from pipeline.report.freshness import outdated
     from pipeline.shards.verify import verify
 
     start = time.monotonic()
-    found = verify(arguments.dataset)
-    show_json(arguments, {"ok": not found.problems, "problems": found.problems, **found.facts})
+    dataset = arguments.dataset.rstrip("/")
+    found = verify(dataset)
+    build = dataset.rpartition("/")[0]
+    notes = outdated(build) if Layout(build).dataset == dataset else []
+    result = {
+        "ok": not found.problems,
+        "problems": found.problems,
+        **found.facts,
+        "manifest_sha256": found.root_sha256,
+        "leak_rules": found.leak_rules,
+        "notes": notes,
+    }
+    show_json(arguments, result)
     for problem in found.problems:
         print(f"error: {problem}", file=sys.stderr)
     facts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found.facts.items())
     say(f"{'FAILED' if found.problems else 'ok'}: {facts} ({time.monotonic() - start:.1f} s)")
+    say(f"dataset manifest sha256 {found.root_sha256}")
+    changed = {name: f" (default: {value})" for name, value in found.changed_rules.items()}
+    rules = ", ".join(f"{name} {value}{changed.get(name, '')}" for name, value in found.leak_rules.items())
+    say(f"leak rules: {rules or 'none'}")
+    for note in notes:
+        say(f"note: {note}")
     return FAILED if found.problems else OK
 
 
 def report(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
     """Write the page of what became of everything."""
+    from pipeline.report.freshness import outdated
     from pipeline.report.html import write_report
 
-    written = write_report(arguments.build, arguments.output)
+    written, notes = write_report(arguments.build, arguments.output), outdated(arguments.build)
     say(written)
-    show_json(arguments, {"file": written})
+    for note in notes:
+        say(f"note: {note}")
+    show_json(arguments, {"file": written, "notes": notes})
     return OK
 
 
 def view(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
     """Serve the pictures of a build until interrupted."""
+    from pipeline.report.freshness import outdated
     from pipeline.view.server import serve
 
     def tell(url: str) -> None:
-        say(url)
-        show_json(arguments, {"url": url})
+        notes = outdated(arguments.build)
+        say("\n".join([url, *(f"note: {note}" for note in notes)]))
+        show_json(arguments, {"url": url, "notes": notes})
 
     serve(arguments.build, arguments.port, tell)
     return OK

@@ -11,7 +11,12 @@ from schemas.errors import DataError
 MANIFEST = "_manifest.json"  # readers of whole folders (Arrow, pandas, Spark) pass over what begins with _
 CARD, CROISSANT = "README.md", "croissant.json"  # of a whole dataset, beside its manifest
 FORMAT_VERSION = 1
-_SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # a plain name, which leads nowhere else
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def is_plain_name(name: object) -> bool:
+    """Return whether `name` is the name of a file or folder that leads out of no folder."""
+    return isinstance(name, str) and _PLAIN_NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,8 @@ class Manifest:
         return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, where: str) -> Self:
-        """Parse a manifest. Raises DataError, naming `where`, if it is not one of a version known here."""
+    def from_json(cls, text: str | bytes, where: str) -> Self:
+        """Parse a manifest, text or its UTF-8 bytes. Raises DataError, naming `where`, if it is not one of a version known here."""
         try:
             raw = json.loads(text)
             if raw["version"] != FORMAT_VERSION:
@@ -59,7 +64,7 @@ class Manifest:
                 f"{where}: not a manifest ({type(error).__name__}: {error}); run the stage that writes it again"
             ) from error
         for shard in manifest.shards:
-            if not _SHARD_NAME.fullmatch(shard.file):
+            if not is_plain_name(shard.file):
                 raise DataError(
                     f"{where}: shard name {shard.file!r} leads out of the directory; do not use this set"
                 )

@@ -192,11 +192,15 @@ def commit_dataset(published: list[tuple[str, Manifest]], task: Task) -> None:
         if listed := facts[name].get("listed"):
             splits[name]["not_ingested"] = listed["not_ingested"]
     sets = {name: entry for name, entry in splits.items() if name != PICTURES}
-    files.write_text(files.join(task.dataset, CARD), card(about["name"], sets, facts, about))
     described = {name: manifests[name] for name in sets}
-    text = croissant(about["name"], described, task.class_names)
-    files.write_text(files.join(task.dataset, CROISSANT), text)
-    commit.swap(task.dataset, Manifest("dataset", 0, (), {**about, "splits": splits}))
+    texts = {
+        CARD: card(about["name"], sets, facts, about),
+        CROISSANT: croissant(about["name"], described, task.class_names),
+    }
+    for name, text in texts.items():
+        files.write_text(files.join(task.dataset, name), text)
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    commit.swap(task.dataset, Manifest("dataset", 0, (), {**about, "splits": splits, "files": digests}))
     for name, manifest in new.items():
         commit.clean(task.folder(name), manifest, before[name])
     remove_dropped_sets(task.dataset)
@@ -205,8 +209,13 @@ def commit_dataset(published: list[tuple[str, Manifest]], task: Task) -> None:
 
 
 def is_whole(dataset: str) -> bool:
-    """Return whether all sets that the manifest of a dataset names are there, with its digests and whole."""
-    for name, entry in directory.read_manifest(dataset).about["splits"].items():
+    """Return whether all sets and files that the manifest of a dataset names are there, with its digests and whole."""
+    about, there = directory.read_manifest(dataset).about, files.entries(dataset)
+    for name in (CARD, CROISSANT):
+        path = files.join(dataset, name)
+        if name not in there or files.sha256(path) != about.get("files", {}).get(name):
+            return False
+    for name, entry in about["splits"].items():
         folder = files.join(dataset, name)
         manifest = commit.present(folder)
         if manifest is None or directory.size_problem(folder, manifest):

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from page.table import Column, Listing, Table
-from pipeline.layout import Layout
 from pipeline.report.sets import manifests
 from pipeline.report.tables import Tables, literal
-from pipeline.shards import directory
 
 WIDTH, HEIGHT = 220, 12
 
@@ -104,7 +102,7 @@ def _levels(tables: Tables, source: str) -> list[Step]:
 
 def _from_lists(tables: Tables, source: str) -> str:
     """The condition on rejections that they come from the lists of `source`."""
-    inputs = directory.read_manifest(Layout(tables.build).retrievals).about["inputs"]
+    inputs = tables.lists.inputs
     names = [name.removeprefix(f"{source}/") for name in inputs if name.startswith(f"{source}/")]
     return (
         "(" + (" OR ".join(f'starts_with("row", {literal(name + ":")})' for name in names) or "false") + ")"

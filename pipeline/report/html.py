@@ -10,6 +10,10 @@ from pipeline.report import copies, funnel, people, sets, web
 from pipeline.report.sheets import KINDS, sheets
 from pipeline.report.tables import Tables
 from pipeline.shards import directory
+from schemas.errors import DataError
+from schemas.manifest import MANIFEST
+
+_LEAK_FACTS = ("image_pairs", "radius", "confirm_radius")
 
 
 def write_report(build: str, output: str | None = None) -> str:
@@ -27,21 +31,29 @@ def page(build: str) -> str:
     """The HTML of the report."""
     tables, layout = Tables(build), Layout(build)
     about = directory.read_manifest(layout.dataset).about if tables.has("split") else {}
-    config = about.get("config", {})
-    lists = directory.read_manifest(layout.retrievals).about
-    class_names = config.get("classes") or lists["config"]["classes"]
-    steps = funnel.funnels(tables, config.get("noise", {}).get("min_confidence", 0.0))
+    config, class_names = about.get("config", {}), tables.lists.classes
+    try:
+        min_confidence = float(config.get("noise", {}).get("min_confidence", 0.0))
+        settings = json.dumps({**tables.lists.config, **config}, indent=1, ensure_ascii=False)
+        leaks = {key: int(about["leaks"][key]) for key in _LEAK_FACTS} if about else {}
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{files.join(layout.dataset, MANIFEST)}: its configuration is not valid ({error}); run split again, or "
+            "restore the file"
+        ) from error
+    steps = funnel.funnels(tables, min_confidence)
     has = {stage: tables.has(stage) for stage in ("label", "dedupe", "split")}
     found = sheets(tables, class_names)
     values: dict[str, Any] = {
-        "name": about.get("name") or config.get("name") or "a build",
+        "name": str(about.get("name") or config.get("name") or "a build"),
         "has": has,
+        "outdated": tables.outdated,
         "tiles": _tiles(tables, steps),
         "funnels": [funnel.table(source, of) for source, of in steps.items() if of[0].left.count],
         "classes": sets.class_table(tables, class_names),
         "class_names": class_names,
         "sets": sets.set_table(tables) if has["split"] else None,
-        "leaks": about.get("leaks"),
+        "leaks": leaks,
         "sheets": found,
         "kinds": {kind: title for kind, (title, _) in KINDS.items()},
         "duplicates": copies.duplicate_table(tables),
@@ -56,7 +68,7 @@ def page(build: str) -> str:
         "vote_rejections": web.rejection_table(tables, "vote_rejections", "Votes that do not count"),
         "hosts": web.host_table(tables),
         "speed": web.speed_table(build),
-        "settings": json.dumps({**lists["config"], **config}, indent=1, ensure_ascii=False),
+        "settings": settings,
         "views": tables.script(),
     }
     return render("pipeline.report", "report.html", policy(), **values)

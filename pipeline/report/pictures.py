@@ -11,6 +11,7 @@ from pipeline import files
 from pipeline.ingest.normalise import open_stored
 from pipeline.layout import Layout
 from pipeline.shards import directory
+from schemas.errors import DataError
 
 GROUPS_HELD = 4  # row groups of pictures in memory, of 1,024 each
 
@@ -54,9 +55,15 @@ class Pictures:
         return firsts
 
     def _read_group(self, shard: int, group: int) -> pa.ChunkedArray:
-        with files.open_read(self.paths[shard]) as file:
-            table = parquet.ParquetFile(file).read_row_group(group, columns=["image.bytes"])
-        return pa.compute.struct_field(table["image"], "bytes")
+        path = self.paths[shard]
+        try:
+            with files.open_read(path) as file:
+                table = parquet.ParquetFile(file).read_row_group(group, columns=["image.bytes"])
+            return pa.compute.struct_field(table["image"], "bytes")
+        except (pa.ArrowException, KeyError, OSError) as error:
+            raise DataError(
+                f"{path}: no readable pictures ({error}); run ingest again with --force"
+            ) from error
 
 
 def kind(encoded: bytes) -> str:

@@ -3,21 +3,22 @@
 from typing import Any
 
 from page.table import Column, Table
-from pipeline import files
 from pipeline.layout import Layout
 from pipeline.report.tables import Tables, literal, share
-from pipeline.shards import directory
+from pipeline.shards.facts import read_root, read_set_manifest
 from schemas.example import PICTURES
 
 
 def manifests(tables: Tables) -> dict[str, Any]:
-    """The manifests of all sets by name, ordered by colour and level; the test set last."""
+    """The manifests of all sets by name, ordered by colour and level; the test set last.
+
+    Raises DataError if one of them is damaged.
+    """
     if not tables.has("split"):
         return {}
     dataset = Layout(tables.build).dataset
-    root = directory.read_manifest(dataset)
-    names = [name for name in root.about["splits"] if name != PICTURES]
-    found = {name: directory.read_manifest(files.join(dataset, name)) for name in names}
+    names = [name for name in read_root(dataset)[1] if name != PICTURES]
+    found = {name: read_set_manifest(dataset, name) for name in names}
     order = {"red": 0, "red-text": 1, "blue": 2}
 
     def place(item: tuple[str, Any]) -> tuple[Any, ...]:

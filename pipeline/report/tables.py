@@ -1,6 +1,7 @@
 """The tables of a build, asked in SQL: each number of the report is the count of a query that the report shows."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import duckdb
@@ -12,12 +13,14 @@ from page.text import is_unseen
 from pipeline import files
 from pipeline.labels.precision import wilson
 from pipeline.layout import Layout
-from pipeline.running.stage import manifest_digest
+from pipeline.report.freshness import finished_stages, outdated
 from pipeline.shards import directory
 from pipeline.shards.plan import PLANNED_SCHEMA
 from schemas.agreement import AGREEMENT
 from schemas.duplicate import DUPLICATE
+from schemas.errors import DataError
 from schemas.image import IMAGES
+from schemas.manifest import MANIFEST
 from schemas.precision import PRECISION
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL
@@ -80,30 +83,26 @@ WHERE picture_id IN (SELECT picture_id FROM named GROUP BY picture_id HAVING cou
 }
 
 
-def read_by_stages(build: str) -> dict[str, tuple[str, dict[str, str]]]:
-    """What the stages behind ingest write, and the tables of earlier ones that they read, by their names as inputs."""
-    layout = Layout(build)
-    ingested = {"retrievals": layout.retrievals, "images": layout.images}
-    every = {**ingested, "verdicts": layout.verdicts, "duplicates": layout.duplicates}
-    return {
-        "label": (layout.verdicts, {"retrievals": layout.retrievals}),
-        "dedupe": (layout.duplicates, {"images": layout.images}),
-        "split": (layout.dataset, every),
-    }
+@dataclass(frozen=True)
+class Lists:
+    """What the manifest of the list of images says: the classes, the digests of the inputs, and the configuration."""
+
+    classes: list[str]
+    inputs: dict[str, Any]
+    config: dict[str, Any]
 
 
-def finished_stages(build: str) -> set[str]:
-    """The stages behind ingest that have been finished, and from the tables that are there, not from earlier ones."""
-    finished = set[str]()
-    for stage, (folder, sources) in read_by_stages(build).items():
-        manifest = directory.find_manifest(folder)
-        if manifest and all(manifest.about["inputs"][name] == _digest(of) for name, of in sources.items()):
-            finished.add(stage)
-    return finished
-
-
-def _digest(folder: str) -> str | None:
-    return manifest_digest(folder) if directory.find_manifest(folder) else None
+def _lists(folder: str) -> Lists:
+    about = directory.read_manifest(folder).about
+    config, inputs = about.get("config"), about.get("inputs")
+    if isinstance(config, dict) and isinstance(inputs, dict):
+        classes = config.get("classes")
+        if isinstance(classes, list) and all(isinstance(name, str) for name in classes):
+            return Lists(classes, inputs, config)
+    raise DataError(
+        f"{files.join(folder, MANIFEST)}: its classes, inputs or configuration are missing or invalid; run ingest again "
+        "with --force, or restore the file"
+    )
 
 
 class Tables:
@@ -115,8 +114,9 @@ class Tables:
 
     def __init__(self, build: str) -> None:
         self.build = build
-        directory.read_manifest(Layout(build).retrievals)
+        self.lists = _lists(Layout(build).retrievals)
         self.finished = finished_stages(build)
+        self.outdated = outdated(build)
         self.connection = duckdb.connect()
         for name, source in TABLES.items():
             self._load(name, self._read(source))
@@ -127,9 +127,9 @@ class Tables:
         self._heads = 0
 
     def _read(self, source: Source) -> pa.Table:
-        folder, schema = self._folder(source), source.schema
-        shards = directory.read_shards(folder, schema.names) if self._is_there(source) else ()
-        return pa.concat_tables([schema.empty_table(), *(shard.cast(schema) for shard in shards)])
+        if not self._is_there(source):
+            return source.schema.empty_table()
+        return directory.read_all(self._folder(source), source.schema)
 
     def _folder(self, source: Source) -> str:
         return files.join(self.build, source.folder)

@@ -106,8 +106,31 @@ def read_table(
     Raises DataError like `read_shards`.
     """
     names = list(columns or [name for name in kind.schema.names if name != "image"])
-    empty = pa.schema([kind.schema.field(name) for name in names]).empty_table()
-    return pa.concat_tables([empty, *read_shards(folder, names, check_digests)])
+    return read_all(folder, pa.schema([kind.schema.field(name) for name in names]), check_digests)
+
+
+def read_all(folder: str, schema: pa.Schema, check_digests: bool = False) -> pa.Table:
+    """Return the columns of `schema` of a whole committed folder. Raises DataError like `read_shards` and `with_schema`."""
+    parts = [
+        with_schema(
+            read_shard(folder, shard, schema.names, check_digests), schema, files.join(folder, shard.file)
+        )
+        for shard in read_manifest(folder).shards
+    ]
+    return pa.concat_tables([schema.empty_table(), *parts])
+
+
+def with_schema(table: pa.Table, schema: pa.Schema, path: str) -> pa.Table:
+    """Return the rows of a shard with the types of `schema`.
+
+    Raises DataError if columns have other types.
+    """
+    try:
+        if table.schema.names != schema.names or table.schema.types != schema.types:
+            raise pa.ArrowInvalid("columns have other names or types")
+        return table.cast(schema)
+    except (pa.ArrowException, ValueError) as error:
+        raise DataError(f"{path}: its columns are not those of this table ({error}); {_REMEDY}") from error
 
 
 def by_bucket(shards: Iterable[Shard], count: int) -> dict[int, list[Shard]]:
@@ -132,7 +155,12 @@ def read_bucket(
 
     Raises DataError like `read_shards`.
     """
-    parts = (read_shard(folder, shard, schema.names, check_digests).cast(schema) for shard in shards)
+    parts = (
+        with_schema(
+            read_shard(folder, shard, schema.names, check_digests), schema, files.join(folder, shard.file)
+        )
+        for shard in shards
+    )
     return pa.concat_tables([schema.empty_table(), *parts]).combine_chunks()
 
 
@@ -152,8 +180,10 @@ def read_shard(
                 raise DataError(f"{path}: its bytes differ from those that were written; {_REMEDY}")
             file = pa.BufferReader(content)
         try:
-            return parquet.read_table(file, columns=list(columns) if columns else None)
-        except pa.ArrowInvalid as error:
+            table = parquet.read_table(file, columns=list(columns) if columns else None)
+            table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
+            return table
+        except (pa.ArrowException, OSError, ValueError) as error:
             seen = str(error).partition("\n")[0]
             raise DataError(
                 f"{path}: no table of this version ({seen}); run the stage that writes it again"

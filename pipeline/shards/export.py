@@ -22,6 +22,7 @@ from pyarrow import compute as pc
 from pipeline import files
 from pipeline.keyed_hash import bucket, place
 from pipeline.shards import directory
+from pipeline.shards.facts import read_root, read_set_manifest
 from schemas.cells import csv_text
 from schemas.errors import DataError, UsageError
 from schemas.example import PICTURE_SCHEMA, PICTURES
@@ -48,15 +49,14 @@ def export(dataset: str, split: str, kind: Format, output: str) -> dict[str, Any
     Works on self-contained and shared datasets. Raises UsageError for a set that the dataset does not have, DataError
     where a shard is not as it was built, or `output` holds something already.
     """
-    root = directory.read_manifest(dataset)
-    sets = [name for name in root.about.get("splits", {}) if name != PICTURES]
+    sets = [name for name in read_root(dataset)[1] if name != PICTURES]
     if split not in sets:
         near = get_close_matches(split, sets, n=1, cutoff=0.9)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(f"--split {split}: {hint}{dataset} has {', '.join(sets) or 'no sets'}")
     if files.exists(files.join(output, EXPORT)) or (os.path.isdir(output) and os.listdir(output)):
         raise DataError(f"{output}: there is something already; remove it, or choose another folder")
-    manifest = directory.read_manifest(files.join(dataset, split))
+    manifest = read_set_manifest(dataset, split)
     names = manifest.about["class_names"]
     write = {"webdataset": _write_tars, "folder": _write_folder}[kind]
     files.make_folder(output)

@@ -1,9 +1,8 @@
 """Reads a set back as anybody can: what its manifest states, its rows, and its pictures, each looked at once."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -13,7 +12,7 @@ from pipeline.ingest.fingerprint import Fingerprints, fingerprint
 from pipeline.ingest.normalise import open_stored
 from schemas.errors import DataError
 from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, TEST_SPLIT, example_schema
-from schemas.manifest import Manifest
+from schemas.manifest import MANIFEST, Manifest
 
 HASH_BATCH = 512
 
@@ -30,6 +29,15 @@ class ReadSet:
         """The images, in the order of the rows."""
         return self.examples["image_id"].to_pylist()
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it is a training set that was drawn, not one that a list gives."""
+        return self.name != TEST_SPLIT and not self.manifest.about.get("listed")
+
+    def kept(self) -> set[str]:
+        """Clean images that are there with their right label."""
+        return set(self.examples.filter(self.examples["is_clean"])["image_id"].to_pylist())
+
     def gave_way(self) -> set[str]:
         """Clean images that are not there with their right label: replaced (red) or flipped (blue)."""
         noisy = self.examples.filter(pa.compute.invert(self.examples["is_clean"]))
@@ -39,20 +47,33 @@ class ReadSet:
 
 @dataclass
 class Pictures:
-    """The distinct pictures of all sets: the digest of each image's bytes, and its fingerprints."""
+    """The distinct pictures of all sets: the digest of each image's bytes, its size, and its fingerprints.
+
+    sizes: width and height in pixels, with the ids of the images that have them.
+    """
 
     digests: dict[str, bytes] = field(default_factory=dict)
     prints: list[Fingerprints] = field(default_factory=list)
+    sizes: dict[tuple[int, int], list[str]] = field(default_factory=dict)
+
+    def wrong_sizes(self, resize: str) -> Iterator[str]:
+        """Yield a problem for each size that is not the most frequent one, if `resize` makes one size of all pictures.
+
+        For `fit`, the longer sides are compared.
+        """
+        if resize == "none":
+            return
+        groups: dict[tuple[int, ...], list[str]] = {}
+        for size, ids in self.sizes.items():
+            groups.setdefault((max(size),) if resize == "fit" else size, []).extend(ids)
+        most = max(groups, key=lambda each: len(groups[each]), default=())
+        for group, ids in groups.items():
+            if group != most:
+                yield f"{len(ids)} pictures are {_text(group)}, {ids[0]} for one, the others {_text(most)}"
 
 
-def unsaid(name: str, about: Mapping[str, Any]) -> list[str]:
-    """What the manifest of a set should say, and does not, or not as a value of its kind."""
-    kinds: dict[str, Any] = {}
-    if name != PICTURES:
-        kinds |= {"class_names": list, "classes": list, "noise_level": int | float, "listed": dict | None}
-    if name not in (PICTURES, TEST_SPLIT):
-        kinds |= {"colour": str, "trial": int, "nested": bool, "blue_size": str}
-    return [key for key, kind in kinds.items() if not isinstance(about.get(key), kind)]
+def _text(size: tuple[int, ...]) -> str:
+    return "×".join(map(str, size)) + (" at the longer side" if len(size) == 1 else "")
 
 
 def read_set(
@@ -67,10 +88,11 @@ def read_set(
     )
     listed = [column for column in schema.names if column != "image"]
     tables = [schema.empty_table().select(listed)]
-    strays = set(files.names(folder, "*.parquet")) - {shard.file for shard in manifest.shards}
+    known = {MANIFEST, *(shard.file for shard in manifest.shards)}
     problems += [
-        f"{name}: {stray} is not of this set, but would be read with it by its folder; remove it"
-        for stray in sorted(strays)
+        f"{name}: {stray} is not of this set, but may be read with it by its folder; remove it"
+        for stray in sorted(files.entries(folder).keys() - known)
+        if not stray.startswith((".", "_"))  # which readers of folders skip
     ]
     for shard in manifest.shards:
         path = files.join(folder, shard.file)
@@ -106,6 +128,7 @@ def _batches(path: str, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
             raise DataError(f"{path}: {reader.metadata.num_rows} rows, the manifest says {rows}")
         for batch in reader.iter_batches(batch_size=HASH_BATCH):
             table = pa.Table.from_batches([batch])
+            table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
             for column in EXAMPLE.required:
                 if column in schema.names and table[column].null_count:
                     raise DataError(f"{path}: {column} is missing in some rows")
@@ -127,5 +150,6 @@ def _take_pictures(table: pa.Table, pictures: Pictures) -> Iterator[str]:
             yield f"image {image_id} does not decode ({error})"
             continue
         pictures.digests[image_id] = digest
+        pictures.sizes.setdefault(new[-1].size, []).append(image_id)
     if new:
         pictures.prints.append(fingerprint(new))

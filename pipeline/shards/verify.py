@@ -2,67 +2,59 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from pipeline import files
-from pipeline.config import DedupeConfig
-from pipeline.dedupe.leaks import find_leaks
-from pipeline.ingest.fingerprint import Fingerprints
 from pipeline.keyed_hash import place
 from pipeline.noise.examples import classes_without_clean, noise_by_class
 from pipeline.shards import directory
-from pipeline.shards.read_back import Pictures, ReadSet, read_set, unsaid
-from schemas.config import build, output_names
-from schemas.errors import DataError, UsageError
-from schemas.example import PICTURES, TEST_SPLIT
-from schemas.manifest import MANIFEST, Manifest
-
-HASH_BATCH = 512
+from pipeline.shards.across import check_across, check_name
+from pipeline.shards.facts import invalid_facts, read_root
+from pipeline.shards.leak_check import changed_rules, check_leaks, leak_rules
+from pipeline.shards.read_back import Pictures, ReadSet, read_set
+from schemas.config import output_values
+from schemas.errors import DataError
+from schemas.example import PICTURES
+from schemas.manifest import CARD, CROISSANT, MANIFEST, Manifest
 
 
 @dataclass
 class Verification:
-    """What was found wrong (`problems`: place, rule and values, in words) and what was counted (`facts`)."""
+    """What was found wrong (`problems`: place, rule and values, in words) and what was counted (`facts`).
 
+    root_sha256: of the dataset's manifest, which holds the digests of everything else. leak_rules: those by which leaks
+    were searched; changed_rules: the defaults of those that differ from them.
+    """
+
+    root_sha256: str
     problems: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, int] = field(default_factory=dict)
+    leak_rules: dict[str, Any] = field(default_factory=dict)
+    changed_rules: dict[str, Any] = field(default_factory=dict)
 
 
 def verify(dataset: str) -> Verification:
     """Re-read every file of a dataset, and check all that its manifests promise.
 
     Checked are: digests, sizes and rows of every shard; schema, order and uniqueness of the rows; labels and
-    `is_clean`; counts and noise of every class against manifest and level; that levels nest and colours hit the same
-    images; that every picture decodes and is the same in all sets; that no training picture is, or looks like, a
-    test picture (fingerprints made anew). Of sets that were made as listed, noise, nesting and freedom from leaks are
-    no promise: their noise must be what the manifest says it is, and leaks that only they have are counted. Raises
-    DataError only if there is no dataset at all.
+    `is_clean`; counts and noise of every class against manifest and level; that each set is what its name says; that
+    levels nest and colours hit the same images; that every picture decodes, is the same in all sets and has the size of
+    the others; that no training picture is, or looks like, a test picture (fingerprints made anew); that the card and
+    the Croissant file are those of the build, and that nothing else is there. Of sets that were made as listed, noise,
+    nesting and freedom from leaks are no promise: their noise must be what the manifest says it is, and leaks that only
+    they have are counted. Raises DataError only if there is no dataset at all.
     """
-    result = Verification()
-    root = directory.read_manifest(dataset)
+    root, entries = read_root(dataset)
+    result = Verification(files.sha256(files.join(dataset, MANIFEST)))
+    result.problems += _check_files(dataset, root, entries)
     pictures = Pictures()
     sets: dict[str, ReadSet] = {}
     # The pictures of a shared dataset first: they are what its sets' ids stand for.
-    for name, stated in sorted(_digests(root, dataset).items(), key=lambda item: item[0] != PICTURES):
-        folder = files.join(dataset, name)
-        try:
-            digest = files.sha256(files.join(folder, MANIFEST))
-            if digest != stated:
-                result.problems.append(f"{name}: {MANIFEST} has been changed since the dataset was built")
-            manifest = directory.read_manifest(folder)
-        except DataError as error:
-            result.problems.append(str(error))
+    for name, entry in sorted(entries.items(), key=lambda item: item[0] != PICTURES):
+        manifest = _read_manifest(dataset, name, entry, result.problems)
+        if manifest is None:
             continue
-        if silent := unsaid(name, manifest.about):
-            result.problems.append(
-                f"{name}: {MANIFEST} does not say {', '.join(silent)}, so nothing is proved of it"
-            )
-            continue
-        read = read_set(folder, name, manifest, pictures, result.problems)
+        read = read_set(files.join(dataset, name), name, manifest, pictures, result.problems)
         if read is None or name == PICTURES:
             continue
         sets[name] = read
@@ -72,8 +64,15 @@ def verify(dataset: str) -> Verification:
             result.problems.append(
                 f"{name}: {len(missing)} images have no readable picture, {missing[0]} for one"
             )
-    result.problems += _check_across(sets)
-    result.problems += _check_leaks(sets, pictures, root.about.get("leaks", {}), result.facts)
+    for resize in {one.manifest.about["pictures"]["resize"] for one in sets.values()}:
+        result.problems += pictures.wrong_sizes(resize)
+    result.problems += check_across(sets)
+    try:
+        rules = leak_rules(root.about)
+        result.leak_rules, result.changed_rules = output_values(rules), changed_rules(rules)
+        result.problems += check_leaks(sets, pictures, rules, result.facts)
+    except DataError as error:
+        result.problems.append(str(error))
     result.facts |= {
         "sets": len(sets),
         "examples": sum(s.examples.num_rows for s in sets.values()),
@@ -82,16 +81,42 @@ def verify(dataset: str) -> Verification:
     return result
 
 
-def _digests(root: Manifest, dataset: str) -> dict[str, Any]:
-    """What the manifest of a dataset says of those of its sets. Raises DataError where it is none of a dataset."""
+def _check_files(dataset: str, root: Manifest, sets: Mapping[str, Any]) -> Iterator[str]:
+    """Compare what is in the folder of a dataset with what its manifest names; hidden files are passed over."""
+    stated = root.about.get("files")
+    there = files.entries(dataset)
+    for name in (CARD, CROISSANT):
+        expected = stated.get(name) if isinstance(stated, dict) else None
+        if expected is None:
+            yield f"{dataset}: {MANIFEST} has no digest of {name}; run split again"
+        elif there.get(name) is None:
+            yield f"{files.join(dataset, name)}: no such file; run split again, or copy it again"
+        elif files.sha256(files.join(dataset, name)) != expected:
+            yield f"{files.join(dataset, name)}: changed since the dataset was built; run split again, or copy it again"
+    known = {MANIFEST, CARD, CROISSANT, *sets}
+    for name in sorted(there.keys() - known):
+        if not name.startswith("."):
+            yield f"{files.join(dataset, name)}: not part of the dataset, its manifest does not name it; remove it"
+
+
+def _read_manifest(dataset: str, name: str, entry: Mapping[str, Any], problems: list[str]) -> Manifest | None:
+    """Return the manifest of a set if everything that is proved of the set can rely on it; else add the `problems`."""
+    folder = files.join(dataset, name)
     try:
-        return {name: entry["manifest_sha256"] for name, entry in root.about["splits"].items()}
-    except (AttributeError, KeyError, TypeError) as error:
-        above = dataset.rstrip("/").rpartition("/")[0] or "."
-        remedy = "build it again with --force"
-        if files.exists(files.join(above, MANIFEST)):
-            remedy = f"did you mean {above}?"
-        raise DataError(f"{dataset}: {MANIFEST} lists no sets; {remedy}") from error
+        if files.sha256(files.join(folder, MANIFEST)) != entry["manifest_sha256"]:
+            problems.append(f"{name}: {MANIFEST} has been changed since the dataset was built")
+        manifest = directory.read_manifest(folder)
+    except DataError as error:
+        problems.append(str(error))
+        return None
+    if wrong := invalid_facts(name, manifest.about):
+        problems.append(
+            f"{name}: {MANIFEST} does not say {', '.join(wrong)}, or not as a valid value, so nothing is proved of it"
+        )
+        return None
+    if name != PICTURES:
+        problems += check_name(name, manifest.about, manifest.rows, entry)
+    return manifest
 
 
 def _check_set(read: ReadSet) -> Iterator[str]:
@@ -150,77 +175,3 @@ def noise_problems(counted: list[dict[str, Any]], about: Mapping[str, Any]) -> I
             exact = abs(row["noisy"] * rows - total * row["rows"]) < max(1, rows)
         if not exact:
             yield f"class {row['class']} has {row['noisy']} wrong of {row['rows']}, not {level:.1%}"
-
-
-def _check_across(sets: dict[str, ReadSet]) -> Iterator[str]:
-    """Nesting within a colour, and equal choices between red and blue."""
-    families: dict[tuple[str, int], list[ReadSet]] = {}
-    for one in sets.values():
-        about = one.manifest.about
-        if about["colour"] and not about.get("listed"):
-            families.setdefault((about["colour"], about["trial"]), []).append(one)
-    for (colour, trial), family in families.items():
-        family.sort(key=lambda one: one.manifest.about["noise_level"])
-        for lower, higher in pairwise(family):
-            if higher.manifest.about["nested"] and not _noisy_ids(lower) <= _noisy_ids(higher):
-                yield f"{colour}: {higher.name} does not keep all wrong examples of {lower.name}"
-        twins = {one.manifest.about["noise_level"]: one for one in families.get(("blue", trial), [])}
-        for one in family if colour == "red" else []:
-            blue = twins.get(one.manifest.about["noise_level"])
-            if blue and blue.manifest.about["blue_size"] == "same" and one.gave_way() != blue.gave_way():
-                yield f"{one.name} and {blue.name} do not hit the same clean images"
-
-
-def _noisy_ids(one: ReadSet) -> set[tuple[str, int]]:
-    noisy = one.examples.filter(pa.compute.invert(one.examples["is_clean"]))
-    return set(zip(noisy["image_id"].to_pylist(), noisy["label"].to_pylist(), strict=True))
-
-
-def _check_leaks(
-    sets: dict[str, ReadSet], pictures: Pictures, rules: dict[str, Any], facts: dict[str, Any]
-) -> Iterator[str]:
-    """Compare every training picture with every test picture by fingerprints made from the shards."""
-    if TEST_SPLIT not in sets:
-        yield "there is no readable test set, so leaks cannot be excluded"
-        return
-    if not pictures.prints:
-        return
-    test = set(sets[TEST_SPLIT].ids())
-    training = {image_id for name, one in sets.items() if name != TEST_SPLIT for image_id in one.ids()}
-    both = sorted(test & training)
-    if both:
-        yield f"{len(both)} test images are also training images, {both[0]} for one"
-    ids = list(pictures.digests)
-    is_test = np.array([image_id in test for image_id in ids], bool)
-    facts |= {"leak_comparisons": int(is_test.sum() * (~is_test).sum()), "leaks": 0}
-    if any(one.manifest.about.get("listed") for one in sets.values()):
-        facts["leaks_only_in_listed_sets"] = 0
-
-    prints = Fingerprints.join(pictures.prints)
-    try:
-        config = build(DedupeConfig, {name: rules[name] for name in output_names(DedupeConfig)}, "leaks")
-    except (KeyError, TypeError, UsageError) as error:
-        yield f"the manifest does not say by which rules leaks were searched, so they cannot be excluded ({error})"
-        return
-    leaks = find_leaks(prints, is_test, config)
-    facts["flat_pictures"] = int((prints.contrast < config.min_contrast).sum())  # told by their bytes alone
-    made, clean = set[str](), set[str]()
-    for one in sets.values():
-        if not one.manifest.about.get("listed"):
-            made.update(one.ids())
-        clean.update(one.examples.filter(pa.compute.field("source") == "clean")["image_id"].to_pylist())
-    broken = []
-    for a, b, bits in zip(leaks.a, leaks.b, leaks.distance_256, strict=True):
-        if ids[b] not in made:
-            kind = "leaks_only_in_listed_sets"
-        elif config.clean_leaks == "keep" and ids[b] in clean:
-            kind = "clean_leaks_kept"
-        else:
-            kind = "leaks"
-            broken.append(
-                f"training image {ids[b]} looks like test image {ids[a]} ({bits} of 256 bits differ)"
-            )
-        facts[kind] = facts.get(kind, 0) + 1
-    yield from broken[:10]
-    if len(broken) > 10:
-        yield f"… and {len(broken) - 10} more training images that look like test images"

@@ -8,12 +8,10 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from page.render import policy, render
-from pipeline.layout import Layout
 from pipeline.report.pictures import Pictures, kind
 from pipeline.report.sets import manifests
 from pipeline.report.sheets import Picture
 from pipeline.report.tables import Tables
-from pipeline.shards import directory
 from pipeline.view.gallery import Gallery
 from schemas.errors import UsageError
 
@@ -50,8 +48,7 @@ def serve(build: str, port: int, say: Callable[[str], None]) -> None:
 def application(build: str, port: int) -> web.Application:
     """The server of a build at a port. Raises DataError if there is no build."""
     tables, pictures = Tables(build), Pictures(build)
-    config = directory.read_manifest(Layout(build).retrievals).about["config"]
-    gallery = Gallery(tables, config["classes"], list(manifests(tables)))
+    gallery = Gallery(tables, tables.lists.classes, list(manifests(tables)))
 
     async def leaf(request: web.Request) -> web.Response:
         asked = {key: request.query[key] for key in request.query}

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from schemas.errors import DataError
-from schemas.manifest import MANIFEST
+from schemas.manifest import MANIFEST, Manifest
 from tests.training.conftest import example, png, write_set
 from training.data.shards import ImageSet, load, load_pair
 
@@ -127,6 +127,7 @@ def replaced(column: str, values: pa.Array) -> Callable[[bytes], bytes]:
         (lambda _: b"", "no readable Parquet file .*empty"),
         (lambda data: data[:4] + bytes(400) + data[404:], "no readable Parquet file"),
         (replaced("label", pa.array(["circle"] * 30)), "no readable Parquet file .*circle"),
+        (replaced("image_id", pa.array([b"\xff"] * 30).view(pa.string())), "no readable Parquet file .*UTF"),
         (replaced("is_clean", pa.nulls(30, pa.bool_())), "no readable Parquet file .*is_clean"),
         (replaced("image", pa.array(["a.png"] * 30)), "lacks the column 'image.bytes'"),
     ],
@@ -155,3 +156,73 @@ def test_training_and_test_images_must_be_of_one_size(dataset: Path) -> None:
     write_set(dataset / "large", [example(0, png(pixels(9, 9)), 0, 0, True)])
     with pytest.raises(DataError, match="8×8, of large 9×9"):
         load_pair(dataset, "blue-0.40", "large")
+
+
+def write_root(dataset: Path, **digests: str) -> None:
+    """Write the manifest of a dataset with its sets as they are, or with other digests."""
+    sets = {
+        path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in dataset.glob(f"*/{MANIFEST}")
+    }
+    splits = {name: {"manifest_sha256": digest} for name, digest in (sets | digests).items() if digest}
+    (dataset / MANIFEST).write_text(Manifest("dataset", 0, (), {"splits": splits}).to_json())
+
+
+def test_a_set_is_opened_in_its_dataset_and_copied_alone(dataset: Path, tmp_path: Path) -> None:
+    write_root(dataset)
+    assert load(dataset / "blue-0.40").digest == load(dataset / "blue-0.40" / ".").digest
+    (dataset / "test").rename(tmp_path / "test")
+    assert len(load(tmp_path / "test")) == 60
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, ""])
+def test_a_set_that_its_dataset_does_not_name_is_refused(dataset: Path, digest: str) -> None:
+    write_root(dataset, **{"blue-0.40": digest})
+    with pytest.raises(
+        DataError, match=r"blue-0\.40: this set is not the one that .*interrupted.*run the build again"
+    ):
+        load(dataset / "blue-0.40")
+    load(dataset / "test")
+
+
+def test_exchanged_sets_are_refused(dataset: Path) -> None:
+    write_root(dataset)
+    (dataset / "blue-0.40").rename(dataset / "third")
+    (dataset / "blue-0.00").rename(dataset / "blue-0.40")
+    (dataset / "third").rename(dataset / "blue-0.00")
+    for name in ("blue-0.40", "blue-0.00"):
+        with pytest.raises(DataError, match="exchanged"):
+            load(dataset / name)
+
+
+@pytest.mark.parametrize(
+    "splits", [None, [], "blue-0.40", {"blue-0.40": None}, {"blue-0.40": {"manifest_sha256": 1}}]
+)
+def test_a_root_manifest_of_other_types_ends_in_no_traceback(dataset: Path, splits: object) -> None:
+    text = Manifest("dataset", 0, (), {"splits": splits}).to_json()
+    (dataset / MANIFEST).write_text(text)
+    if isinstance(splits, dict):
+        with pytest.raises(DataError, match="not the one that"):
+            load(dataset / "blue-0.40")
+    else:
+        load(dataset / "blue-0.40")
+    (dataset / MANIFEST).write_bytes(b"\xff" + text.encode())
+    with pytest.raises(DataError, match="not a manifest"):
+        load(dataset / "blue-0.40")
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"class_names": "abc"},
+        {"class_names": [1]},
+        {"class_names": []},
+        {"noise_level": float("nan")},
+        {"noise_level": "0"},
+    ],
+)
+def test_a_manifest_with_invalid_values_is_refused(dataset: Path, about: dict[str, object]) -> None:
+    old = json.loads((dataset / "test" / MANIFEST).read_text())["about"]
+    change_manifest(dataset / "test", about=old | about)
+    with pytest.raises(DataError, match=f"{next(iter(about))!r} has no valid value"):
+        load(dataset / "test")

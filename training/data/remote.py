@@ -58,7 +58,7 @@ def _copy_set(source: FileSystem, root: str, into: Path) -> dict[str, object]:
         )
     with source.open_input_stream(f"{root}/{MANIFEST}") as stream:
         text = stream.read()
-    manifest = Manifest.from_json(text.decode(), f"{root}/{MANIFEST}")
+    manifest = Manifest.from_json(text, f"{root}/{MANIFEST}")
     into.mkdir(parents=True, exist_ok=True)
     here = into / MANIFEST
     complete = here.is_file() and here.read_bytes() == text

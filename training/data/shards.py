@@ -68,15 +68,46 @@ def read_manifest(directory: Path) -> tuple[Manifest, str]:
     if not path.is_file():
         raise DataError(_absent(directory))
     data = path.read_bytes()
-    manifest = Manifest.from_json(data.decode(), str(path))
+    manifest, digest = Manifest.from_json(data, str(path)), hashlib.sha256(data).hexdigest()
     if manifest.table != EXAMPLE.name:
         raise DataError(f"{path}: holds a table of {manifest.table!r}, training needs {EXAMPLE.name!r}")
-    for about in ("class_names", "noise_level"):
+    for about, check in {"class_names": _is_names, "noise_level": _is_share}.items():
         if about not in manifest.about:
             raise DataError(f"{path}: says nothing about {about!r}; build the set again")
+        if not check(manifest.about[about]):
+            raise DataError(f"{path}: {about!r} has no valid value; copy the set again, or build it again")
     if manifest.rows == 0:
         raise DataError(f"{path}: the set is empty; look at the counts of the build that made it")
-    return manifest, hashlib.sha256(data).hexdigest()
+    _check_against_root(directory, digest)
+    return manifest, digest
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(isinstance(name, str) for name in value)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _check_against_root(directory: Path, digest: str) -> None:
+    """Raise DataError if a dataset's manifest lies beside the folder of a set and has another digest of the set's.
+
+    A set that was copied without the rest of its dataset is not checked.
+    """
+    path = directory.resolve().parent / MANIFEST
+    if not path.is_file():
+        return
+    root = Manifest.from_json(path.read_bytes(), str(path))
+    sets = root.about.get("splits")
+    if not isinstance(sets, dict):
+        return  # some other table: the set was copied there
+    entry = sets.get(directory.resolve().name)
+    if not isinstance(entry, dict) or entry.get("manifest_sha256") != digest:
+        raise DataError(
+            f"{directory}: this set is not the one that {path} names: the dataset's build was interrupted, or the set was "
+            "exchanged; run the build again, or copy the whole dataset again"
+        )
 
 
 def _absent(directory: Path) -> str:
@@ -196,8 +227,10 @@ def _shared_pictures(directory: Path, ids: pa.ChunkedArray) -> EncodedPictures:
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(f"{directory}: its pictures in {folder} are missing; copy them too, or build again")
+    data = path.read_bytes()
+    _check_against_root(folder, hashlib.sha256(data).hexdigest())
     there, parts = [], []
-    for shard in Manifest.from_json(path.read_text(), str(path)).shards:
+    for shard in Manifest.from_json(data, str(path)).shards:
         mapped, parquet = open_shard(folder / shard.file, shard)
         there.append(_read(parquet, ["image_id"], folder / shard.file)["image_id"])
         parts.append(_find_pictures(mapped, parquet, folder / shard.file))
@@ -221,7 +254,9 @@ def _read(parquet: pq.ParquetFile, columns: Sequence[str], path: Path) -> pa.Tab
     """The columns with the types that the table has them with."""
     _require_columns(parquet, columns, path)
     with reading(path):
-        return parquet.read(columns).cast(pa.schema([EXAMPLE.schema.field(name) for name in columns]))
+        table = parquet.read(columns).cast(pa.schema([EXAMPLE.schema.field(name) for name in columns]))
+        table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
+        return table
 
 
 def _require_columns(parquet: pq.ParquetFile, columns: Sequence[str], path: Path) -> None:

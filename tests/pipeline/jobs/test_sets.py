@@ -90,6 +90,8 @@ def test_a_new_level_leaves_the_others_alone(world, tmp_path):
     assert told["written"] == ["blue-0.40", "red-0.40"]
     assert told["changed"].keys() == {"blue-0.00", "red-0.00", "blue-0.40", "red-0.40"}
     assert not (output / "dataset" / "red-0.00").exists()
+    assert main(["verify", str(output / "dataset")]) == 1  # "mine" is not part of the dataset
+    shutil.rmtree(output / "dataset" / "mine")
     assert main(["verify", str(output / "dataset")]) == 0
 
 

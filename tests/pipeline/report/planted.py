@@ -6,7 +6,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import files
-from pipeline.report.tables import TABLES, read_by_stages
+from pipeline.report.freshness import derived_tables
+from pipeline.report.tables import TABLES
 from pipeline.running.stage import manifest_digest
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
@@ -42,7 +43,7 @@ def plant(build: str) -> None:
     ]
     _, folder, schema = TABLES["rejections"]
     _write(files.join(build, folder), pa.Table.from_pylist(rows, schema))
-    for place, sources in read_by_stages(build).values():  # as if the stages had read what is planted
+    for _, place, sources in derived_tables(build).values():  # as if the stages had read what is planted
         manifest = directory.read_manifest(place)
         inputs = manifest.about["inputs"] | {name: manifest_digest(of) for name, of in sources.items()}
         commit.swap(place, replace(manifest, about={**manifest.about, "inputs": inputs}))

@@ -125,7 +125,7 @@ def test_the_command_writes_the_page_where_it_is_told_to(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", str(built), "--output", str(tmp_path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"file": str(tmp_path / "report.html")}
+    assert json.loads(capsys.readouterr().out) == {"file": str(tmp_path / "report.html"), "notes": []}
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
     assert main(["report", str(tmp_path)]) == 1
     assert "ingest/retrievals: the ingest stage has not finished here" in capsys.readouterr().err
