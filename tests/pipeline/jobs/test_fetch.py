@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import main
+from pipeline.config import load_config
 from pipeline.fetch import groups
+from pipeline.jobs import ingest
 from pipeline.layout import Layout
 from pipeline.shards import directory
+from schemas.errors import DataError
 from schemas.fetched import FETCHED
 from schemas.image import IMAGES
 from schemas.rejection import REJECTION
@@ -122,12 +125,11 @@ def test_ingest_without_its_fetched_rows_names_the_stage_to_run(
     web: Web,
     smooth: Callable,
     encoded: Callable,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    config, output = picture_list(tmp_path, web, smooth, encoded), str(tmp_path / "out")
-    template = f"--template_location={tmp_path / 'template'}"  # one job: ingest alone
-    assert main(["ingest", "--config", str(config), "--output", output, template]) == 1
-    assert "fetch" in capsys.readouterr().err
+    """As a template does, which is one job: ingest alone."""
+    config = load_config(str(picture_list(tmp_path, web, smooth, encoded)), [])
+    with pytest.raises(DataError, match="fetch"):
+        ingest.run(config, str(tmp_path / "out"), [ONE])
 
 
 def test_a_changed_or_deleted_file_is_ingested_again(

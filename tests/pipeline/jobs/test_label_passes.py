@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.config import load_config
+from pipeline.jobs import label as label_job
 from pipeline.jobs import passes
 from pipeline.running.run import run_job
+from schemas.errors import UsageError
 from tests.pipeline.conftest import ONE_PROCESS
 from tests.pipeline.jobs.test_label_methods import label, read
 
@@ -109,10 +112,10 @@ def test_gold_and_ties_by_posterior_work_in_passes_too(world, ingested):
     assert read(ingested / "labels" / "workers")["skill"].null_count == 3  # majority knows of none
 
 
-def test_a_template_cannot_start_many_jobs(world, ingested, capsys):
-    more = (ONE_PROCESS, "--template_location=gs://bucket/template")
-    assert label(world, ingested, *PASSES, more=more) == 2
-    assert "raise label.passes_above" in capsys.readouterr().err
+def test_a_template_cannot_start_many_jobs(world, ingested):
+    config = load_config(str(world.config), [f"label.{value}" for value in PASSES])
+    with pytest.raises(UsageError, match=r"raise label\.passes_above"):
+        label_job.run(config, str(ingested), [ONE_PROCESS, "--template_location=gs://bucket/template"])
 
 
 def test_no_votes_make_no_verdicts(world, ingested):
