@@ -1,6 +1,7 @@
 """What both command lines share: how a verb is declared, and which exit code a fault becomes."""
 
 import argparse
+import errno
 import os
 import re
 import select
@@ -14,6 +15,12 @@ from schemas.extras import install_command, project_version
 
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+_SPACE = "free disk space, or write to another disk (--output, and TMPDIR for temporary files), and run the command again"
+_FILES = "allow more open files (ulimit -n 4096), or use fewer processes, and run the command again"
+_REMEDIES = {  # faults of the machine that may come up wherever files are written
+    errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE, errno.EFBIG: _SPACE, errno.EMFILE: _FILES, errno.ENFILE: _FILES,
+    errno.EROFS: "choose a folder that can be written", errno.EACCES: "change the permissions, or choose another path",
+}  # fmt: skip
 UNREAD = 141  # what a shell says of a program that SIGPIPE ended
 
 
@@ -103,6 +110,13 @@ def carry_out(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
         if extra is None:
             raise
         return _end(FAILED, f"error: {error.name} is not installed; {install_command(extra)}")
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0)
+        if str(error).startswith("[Errno 2] No usable temporary directory"):
+            remedy = "free disk space there, or set TMPDIR to a folder on another disk"
+        if remedy is None:
+            raise
+        return _end(FAILED, f"error: {error.filename or 'a file'}: {error.strerror or error}; {remedy}")
     except KeyboardInterrupt:
         return _end(INTERRUPTED, "stopped; what is finished is kept, and the same command goes on from there")
 

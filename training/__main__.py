@@ -8,6 +8,7 @@ from typing import Any
 
 from schemas.command_line import Parser, add_verb, carry_out, make_parser
 from schemas.errors import DataError
+from schemas.temporary import use_own_folder
 from training.config import METHODS
 
 EXTRAS = {
@@ -219,6 +220,8 @@ def positive(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0 ok, 1 failed, 2 bad usage, 130 interrupted."""
+    if argv is None:  # a process of its own
+        use_own_folder()
     arguments = parser().parse_args(argv)
     return carry_out(lambda: _run(arguments), EXTRAS)
 

@@ -20,9 +20,10 @@ from training.features.extract import FEATURES, with_features
 from training.features.vectors import make_augmenter
 from training.loggers import Loggers
 from training.recipes.choose import configure
-from training.run_directory import read_config, read_result, write_json
+from training.run_directory import read_config, read_result
 from training.running import run_training
 from training.show import show
+from training.state_files import write_json
 from training.stop_signal import StopSignal
 from training.study import claims, grid, plan, runs, table, tables
 from training.trained import load_trained

@@ -6,6 +6,8 @@ from typing import Any
 
 from pipeline import files
 from pipeline.layout import Layout
+from schemas.errors import DataError
+from schemas.stored import parse_json
 
 
 def write(output: str, stage: str, metrics: Mapping[str, Any]) -> None:
@@ -14,6 +16,13 @@ def write(output: str, stage: str, metrics: Mapping[str, Any]) -> None:
 
 
 def read(output: str, stage: str) -> dict[str, Any]:
-    """Read the metrics of a stage's last run; empty if there are none."""
+    """Read the metrics of a stage's last run; empty if there are none. Raises DataError if the file is damaged."""
     path = Layout(output).metrics(stage)
-    return dict(json.loads(files.read_text(path))) if files.exists(path) else {}
+    if not files.exists(path):
+        return {}
+    try:
+        return dict(parse_json(files.read_text(path)))
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: damaged ({error}); delete it: it holds nothing but times and counts of the last run"
+        ) from error
