@@ -2,12 +2,24 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline import files
 from pipeline.layout import Layout
-from schemas.errors import DataError
-from schemas.stored import parse_json
+from schemas.stored import parse_stored
+
+
+@dataclass(frozen=True)
+class StageMetrics:
+    """What the file holds; `seconds` is None for a job that another command had submitted (`attached`)."""
+
+    stage: str
+    runner: str
+    seconds: float | None = None
+    attached: bool = False
+    counters: dict[str, Any] = field(default_factory=dict)
+    distributions: dict[str, Any] = field(default_factory=dict)
 
 
 def write(output: str, stage: str, metrics: Mapping[str, Any]) -> None:
@@ -20,9 +32,5 @@ def read(output: str, stage: str) -> dict[str, Any]:
     path = Layout(output).metrics(stage)
     if not files.exists(path):
         return {}
-    try:
-        return dict(parse_json(files.read_text(path)))
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{path}: damaged ({error}); delete it: it holds nothing but times and counts of the last run"
-        ) from error
+    remedy = "delete it: it holds nothing but counts and times of the last run"
+    return asdict(parse_stored(StageMetrics, files.read_text(path), path, remedy))

@@ -46,7 +46,8 @@ def test_a_killed_process_leaves_its_folder_to_the_next_one(tmp_path: Path) -> N
     assert list(left.glob("beam-pipeline-temp*"))
     following, new = start(tmp_path)
     assert not left.exists()
-    assert kept.exists() and new.exists()
+    assert kept.exists()
+    assert new.exists()
     for process in (alive, following):
         process.communicate("")
     assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / f"{PREFIX}1-linked_1"])
