@@ -110,15 +110,25 @@ def carry_out(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
         if extra is None:
             raise
         return _end(FAILED, f"error: {error.name} is not installed; {install_command(extra)}")
-    except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0)
-        if str(error).startswith("[Errno 2] No usable temporary directory"):
-            remedy = "free disk space there, or set TMPDIR to a folder on another disk"
-        if remedy is None:
-            raise
-        return _end(FAILED, f"error: {error.filename or 'a file'}: {error.strerror or error}; {remedy}")
     except KeyboardInterrupt:
         return _end(INTERRUPTED, "stopped; what is finished is kept, and the same command goes on from there")
+    except Exception as error:
+        if told := _machine_fault(error):
+            return _end(FAILED, f"error: {told}")
+        raise
+
+
+def _machine_fault(error: BaseException | None) -> str | None:
+    """Describe an error that comes of a full disk and the like, also where Beam has wrapped it; None if none does."""
+    while error:
+        if isinstance(error, OSError):
+            remedy = _REMEDIES.get(error.errno or 0)
+            if "No usable temporary directory" in str(error):
+                remedy = "free disk space there, or set TMPDIR to a folder on another disk"
+            if remedy:
+                return f"{error.filename or 'a file'}: {error.strerror or error}; {remedy}"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _end(code: int, text: str) -> int:

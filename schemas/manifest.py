@@ -44,10 +44,10 @@ class Manifest:
         return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, where: str) -> Self:
+    def from_json(cls, text: str | bytes, where: str) -> Self:
         """Parse a manifest. Raises DataError, naming `where`, if it is not one of a version known here."""
         try:
-            raw = parse_json(text)
+            raw = parse_json(text if isinstance(text, str) else text.decode("utf-8"))
             if raw["version"] != FORMAT_VERSION:
                 raise DataError(
                     f"{where}: manifest version {raw['version']}, this code reads {FORMAT_VERSION}"

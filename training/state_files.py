@@ -25,6 +25,11 @@ def replace(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno is None or error.filename:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error  # names the file
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

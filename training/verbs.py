@@ -132,7 +132,13 @@ def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
     if arguments.config:
         if not arguments.config.is_file():
             raise UsageError(f"--config: no file {arguments.config}")
-        raw = parse_yaml(arguments.config.read_text(encoding="utf-8"), str(arguments.config))
+        try:
+            text = arguments.config.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"{arguments.config}: not UTF-8 text ({error}); save the file as UTF-8"
+            ) from error
+        raw = parse_yaml(text, str(arguments.config))
     given = {
         name: getattr(arguments, name)
         for name in ("levels", "colours", "methods", "networks", "seeds", "recipe")

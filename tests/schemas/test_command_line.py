@@ -99,3 +99,16 @@ def test_too_few_open_files_are_named_with_a_remedy(
     said = capsys.readouterr().err
     assert str(tmp_path) in said
     assert "Too many open files; allow more open files (ulimit -n 4096)" in said
+
+
+def test_a_fault_of_the_machine_is_found_where_another_error_has_wrapped_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def verb() -> int:
+        try:
+            raise OSError(28, "No space left on device", "/x")
+        except OSError as error:
+            raise RuntimeError("a step failed") from error
+
+    assert carry_out(verb, {}) == 1
+    assert capsys.readouterr().err.startswith("error: /x: No space left on device; free disk space")

@@ -14,7 +14,7 @@ from tests.training.test_study import arguments, timeless
 from training import checkpoint, metrics
 from training.__main__ import main
 from training.config import TrainConfig
-from training.data.shards import load_pair
+from training.data.shards import load_pair, read_manifest
 from training.run_directory import read_config, read_result
 from training.study import claims
 from training.trainer import Trainer
@@ -207,3 +207,33 @@ def test_a_checkpoint_that_the_disk_has_no_room_for_leaves_the_one_before(tmp_pa
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.NAME.format(1)]
     assert checkpoint.load(tmp_path, CPU)[1] == progress
+
+
+@pytest.mark.parametrize("noise_level", ["NaN", "1e999", '"0.4"', "null", "-1", "40"])
+def test_a_set_whose_noise_level_is_no_share_is_refused(dataset: Path, noise_level: str) -> None:
+    path = dataset / "blue-0.40/_manifest.json"
+    path.write_text(path.read_text().replace('"noise_level": 0.4', f'"noise_level": {noise_level}'))
+    with pytest.raises(DataError, match=str(path)):
+        read_manifest(path.parent)
+
+
+@pytest.mark.parametrize("content", list(DAMAGE.values()), ids=list(DAMAGE))
+def test_a_damaged_manifest_is_named(dataset: Path, content: Damage) -> None:
+    path = dataset / "blue-0.40/_manifest.json"
+    path.write_bytes(content(path.read_bytes()))
+    with pytest.raises(DataError, match=rf"{path}: .*again"):
+        read_manifest(path.parent)
+
+
+@pytest.mark.parametrize("flag", ["--levels", "--noise", "--resident-gb"])
+@pytest.mark.parametrize("value", ["nan", "inf", "1e999", "x"])
+def test_flags_take_finite_numbers_only(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    verbs = {
+        "--levels": ["study", "--data", "x", "--output", "y"],
+        "--noise": ["advise", "x"],
+        "--resident-gb": ["train", "--data", "x", "--split", "s", "--output", "y"],
+    }
+    with pytest.raises(SystemExit) as caught:
+        main([*verbs[flag], flag, value])
+    assert caught.value.code == 2
+    assert flag in capsys.readouterr().err

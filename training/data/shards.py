@@ -68,12 +68,17 @@ def read_manifest(directory: Path) -> tuple[Manifest, str]:
     if not path.is_file():
         raise DataError(_absent(directory))
     data = path.read_bytes()
-    manifest = Manifest.from_json(data.decode(), str(path))
+    manifest = Manifest.from_json(data, str(path))
     if manifest.table != EXAMPLE.name:
         raise DataError(f"{path}: holds a table of {manifest.table!r}, training needs {EXAMPLE.name!r}")
     for about in ("class_names", "noise_level"):
         if about not in manifest.about:
             raise DataError(f"{path}: says nothing about {about!r}; build the set again")
+    level, names = manifest.about["noise_level"], manifest.about["class_names"]
+    if not isinstance(level, int | float) or not 0 <= level <= 1:
+        raise DataError(f"{path}: noise_level is {level!r}, not a share from 0 to 1; build the set again")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{path}: class_names is no list of names; build the set again")
     if manifest.rows == 0:
         raise DataError(f"{path}: the set is empty; look at the counts of the build that made it")
     return manifest, hashlib.sha256(data).hexdigest()
@@ -197,7 +202,7 @@ def _shared_pictures(directory: Path, ids: pa.ChunkedArray) -> EncodedPictures:
     if not path.is_file():
         raise DataError(f"{directory}: its pictures in {folder} are missing; copy them too, or build again")
     there, parts = [], []
-    for shard in Manifest.from_json(path.read_text(), str(path)).shards:
+    for shard in Manifest.from_json(path.read_bytes(), str(path)).shards:
         mapped, parquet = open_shard(folder / shard.file, shard)
         there.append(_read(parquet, ["image_id"], folder / shard.file)["image_id"])
         parts.append(_find_pictures(mapped, parquet, folder / shard.file))
