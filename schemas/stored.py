@@ -2,14 +2,16 @@
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
 from typing import Any, NoReturn, TypeVar
 
 from schemas.config import build
 from schemas.errors import DataError
 
 T = TypeVar("T")
+_FILE = "the file"  # what `build` calls what it parses
 
 
 def parse_json(text: str) -> Any:
@@ -25,25 +27,37 @@ def parse_stored(kind: type[T], text: str | bytes, where: str, remedy: str) -> T
 
     Raises DataError that names the file (`where`), what is wrong, and `remedy`.
     """
-    return _parse(kind, text, where, remedy)[0]
+    with _named(where, remedy):
+        return build(kind, _parse_object(text), _FILE)
 
 
 def parse_given(kind: type[Any], text: str | bytes, where: str, remedy: str) -> dict[str, Any]:
-    """Parse like `parse_stored`, and return the values of those keys that the file has."""
-    record, raw = _parse(kind, text, where, remedy)
-    return {name: value for name, value in asdict(record).items() if name in raw}
+    """Parse like `parse_stored`, and return the values of those keys that the file has.
+
+    Keys that `kind` has not are returned as they are: a file may have more of them.
+    """
+    with _named(where, remedy):
+        raw = _parse_object(text)
+        known = {field.name for field in fields(kind)} & raw.keys()
+        record = asdict(build(kind, {name: raw[name] for name in known}, _FILE))
+        return {name: record[name] if name in known else value for name, value in raw.items()}
 
 
-def _parse(kind: type[T], text: str | bytes, where: str, remedy: str) -> tuple[T, Mapping[str, Any]]:
+def _parse_object(text: str | bytes) -> Mapping[str, Any]:
+    if not text.strip():
+        raise ValueError("empty")
+    raw = parse_json(text if isinstance(text, str) else text.decode("utf-8"))
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"expected keys and values, got {type(raw).__name__}")
+    return raw
+
+
+@contextmanager
+def _named(where: str, remedy: str) -> Iterator[None]:
     try:
-        if not text.strip():
-            raise ValueError("empty")
-        raw = parse_json(text if isinstance(text, str) else text.decode("utf-8"))
-        if not isinstance(raw, Mapping):
-            raise ValueError(f"expected keys and values, got {type(raw).__name__}")
-        return build(kind, raw, "the file"), raw
+        yield
     except ValueError as error:
-        problem = str(error).removeprefix("the file: ").partition("; give it in the file")[0]
+        problem = str(error).removeprefix(f"{_FILE}: ").partition("; give it in the file")[0]
         raise DataError(f"{where}: damaged ({problem}); {remedy}") from error
 
 

@@ -11,8 +11,9 @@ class Description:
     """config.json: what a run is."""
 
     digest: str
-    data: dict[str, str]
+    data: dict[str, Any]
     config: dict[str, Any]
+    threads: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

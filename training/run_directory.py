@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from schemas.config import build
 from schemas.errors import DataError, UsageError
-from schemas.stored import parse_given, parse_stored
+from schemas.stored import parse_given
 from training import checkpoint, metrics
 from training.config import TrainConfig
 from training.data.shards import ImageSet
@@ -47,9 +46,9 @@ def open_run(directory: Path, description: Mapping[str, Any], resume: bool) -> b
         return False
     if not resume:
         raise UsageError(f"{directory}: holds a run already; add --resume to go on, or give another folder")
-    earlier = _read_description(directory)
-    if earlier.digest != description["digest"]:
-        odd = sorted(_differences(asdict(earlier), dict(description)))
+    earlier = read_description(directory)
+    if earlier["digest"] != description["digest"]:
+        odd = sorted(_differences(earlier, dict(description)))
         raise UsageError(
             f"{directory}: holds another run, which differs in {', '.join(odd)}; give another folder"
         )
@@ -74,7 +73,7 @@ def is_usable(path: Path) -> bool:
     The checkpoint must be whole, and its folder must hold the run's description and a row for every epoch done.
     """
     try:
-        _read_description(path.parent)
+        read_description(path.parent)
         rows, epochs = _count_rows(path.parent), checkpoint.read_progress(path).epoch
         if rows < epochs:
             raise DataError(f"{path}: {epochs} epochs are done, but {metrics.FILE} holds {rows} of them")
@@ -91,10 +90,11 @@ def _count_rows(directory: Path) -> int:
         return 0
 
 
-def _read_description(directory: Path) -> Description:
+def read_description(directory: Path) -> dict[str, Any]:
+    """Return what config.json says. Raises DataError if it is damaged."""
     path = directory / CONFIG
     remedy = f"delete {directory} and run the same command again, which trains this run again"
-    return parse_stored(Description, path.read_bytes(), str(path), remedy)
+    return parse_given(Description, path.read_bytes(), str(path), remedy)
 
 
 def read_config(directory: Path) -> TrainConfig:
@@ -102,13 +102,13 @@ def read_config(directory: Path) -> TrainConfig:
     path = directory / CONFIG
     if not path.is_file():
         raise DataError(f"{path}: no run in this folder; train first")
-    return build(TrainConfig, _read_description(directory).config, str(path))
+    return build(TrainConfig, read_description(directory)["config"], str(path))
 
 
 def read_data(directory: Path) -> dict[str, Any]:
     """Return what a run says about its sets. Raises DataError if there is no run, or one of before version 0.2."""
     read_config(directory)
-    data: dict[str, Any] = json.loads((directory / CONFIG).read_text(encoding="utf-8"))["data"]
+    data: dict[str, Any] = read_description(directory)["data"]
     if "class_names" not in data:
         raise DataError(f"{directory / CONFIG}: says nothing about classes; train the run again")
     return data
