@@ -11,6 +11,7 @@ from pipeline.retrieve import verbs as retrieve
 from pipeline.verbs import STAGES, VERBS
 from schemas.command_line import Parser, add_verb, carry_out, make_parser
 from schemas.errors import UnknownFlagError, UsageError
+from schemas.temporary import use_own_folder
 
 EXTRAS = {"duckdb": "report", "jinja2": "report", "markupsafe": "report", "matplotlib": "report"}
 BEAM = """The configuration is one YAML file; --set source=… and other --set KEY=VALUE lay values over it. Flags that are not
@@ -145,6 +146,8 @@ def _add_export(verbs: Any) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code: 0 ok, 1 failed, 2 bad usage, 130 interrupted."""
+    if argv is None:  # a process of its own
+        use_own_folder()
     top = parser()
     arguments, others = top.parse_known_args(argv)
     set_up_logging()

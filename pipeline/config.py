@@ -41,6 +41,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Values of IngestConfig by name; `preset: tfds` below `ingest:` is as if they were written there."""
 
 
+_SIDE, _DAYS = 16_383, 30 * 24 * 3600  # the largest side that WebP has; seconds
+_MOST = {
+    "size": _SIDE, "min_side": _SIDE, "max_bytes": 2**40, "max_pixels": 2**40, "fetches": 65_536, "host_fetches": 65_536,
+    "host_per_second": 1_000_000, "tries": 1000, "decode_seconds": _DAYS, "timeout_seconds": _DAYS,
+    "deadline_seconds": _DAYS, "host_seconds": _DAYS, "max_wait_seconds": _DAYS,
+}  # fmt: skip
+"""Upper limits of IngestConfig, beyond which the libraries below fail, or nobody means the number."""
+
+
 @dataclass(frozen=True)
 class IngestConfig:
     """How images are fetched, checked and normalised."""
@@ -104,6 +113,9 @@ class IngestConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
             raise ValueError(f"quality is 1 to 100, got {self.quality}")
+        for name, most in _MOST.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} is at most {most:,}, got {getattr(self, name):,}")
         if self.size < self.min_side:
             raise ValueError(f"size {self.size} is below min_side {self.min_side}")
         for name in (
@@ -170,8 +182,10 @@ class LabelConfig:
         if self.passes_above < 0:
             raise ValueError(f"passes_above is 0 or more, got {self.passes_above}")
         for name in ("min_votes", "max_iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is 1 or more, got {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= 1_000_000:
+                raise ValueError(f"{name} is 1 to 1,000,000, got {getattr(self, name)}")
+        if self.tolerance < 0:
+            raise ValueError(f"tolerance is 0 or more, got {self.tolerance}")
         if self.max_votes < self.min_votes:
             raise ValueError(f"max_votes {self.max_votes} is below min_votes {self.min_votes}")
         if self.smoothing < 0:
@@ -268,8 +282,8 @@ class NoiseConfig:
                 raise ValueError(
                     f"noise level {level:g} is not a share from 0 up to less than 1{percent_hint(level)}"
                 )
-        if self.trials < 1 or (self.clean_per_class is not None and self.clean_per_class < 1):
-            raise ValueError("trials and clean_per_class are 1 or more")
+        if not 1 <= self.trials <= 10_000 or (self.clean_per_class is not None and self.clean_per_class < 1):
+            raise ValueError("trials is 1 to 10,000, and clean_per_class 1 or more")
         _share("min_confidence", self.min_confidence)
         if len(set(levels)) < len(levels) or len(set(self.colours)) < len(self.colours):
             raise ValueError("levels and colours are each listed once")
@@ -288,8 +302,8 @@ class ShardsConfig:
     """Pictures that one task holds at once; more make more and smaller shards."""
 
     def __post_init__(self) -> None:
-        if self.rows < 1 or self.megabytes < 1:
-            raise ValueError("rows and megabytes are 1 or more")
+        if not 1 <= self.rows <= 10_000_000 or not 1 <= self.megabytes <= 1_000_000:
+            raise ValueError("rows is 1 to 10,000,000 and megabytes 1 to 1,000,000")
 
 
 @dataclass(frozen=True)

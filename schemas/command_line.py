@@ -1,6 +1,7 @@
 """What both command lines share: how a verb is declared, and which exit code a fault becomes."""
 
 import argparse
+import errno
 import os
 import re
 import select
@@ -14,6 +15,12 @@ from schemas.extras import install_command, project_version
 
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+_SPACE = "free disk space, or write to another disk (--output, and TMPDIR for temporary files), and run the command again"
+_FILES = "allow more open files (ulimit -n 4096), or use fewer processes, and run the command again"
+_REMEDIES = {  # faults of the machine that may come up wherever files are written
+    errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE, errno.EFBIG: _SPACE, errno.EMFILE: _FILES, errno.ENFILE: _FILES,
+    errno.EROFS: "choose a folder that can be written", errno.EACCES: "change the permissions, or choose another path",
+}  # fmt: skip
 UNREAD = 141  # what a shell says of a program that SIGPIPE ended
 
 
@@ -105,6 +112,23 @@ def carry_out(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
         return _end(FAILED, f"error: {error.name} is not installed; {install_command(extra)}")
     except KeyboardInterrupt:
         return _end(INTERRUPTED, "stopped; what is finished is kept, and the same command goes on from there")
+    except Exception as error:
+        if told := _machine_fault(error):
+            return _end(FAILED, f"error: {told}")
+        raise
+
+
+def _machine_fault(error: BaseException | None) -> str | None:
+    """Describe an error that comes of a full disk and the like, also where Beam has wrapped it; None if none does."""
+    while error:
+        if isinstance(error, OSError):
+            remedy = _REMEDIES.get(error.errno or 0)
+            if "No usable temporary directory" in str(error):
+                remedy = "free disk space there, or set TMPDIR to a folder on another disk"
+            if remedy:
+                return f"{error.filename or 'a file'}: {error.strerror or error}; {remedy}"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _end(code: int, text: str) -> int:

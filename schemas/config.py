@@ -2,10 +2,12 @@
 
 import dataclasses
 import functools
+import math
 import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar
 
@@ -266,10 +268,12 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
             raise UsageError(f"{where}: expected keys and values, got {raw!r}")
         return {str(key): _value(arguments[1], item, f"{where}.{key}") for key, item in raw.items()}
     if kind is float and isinstance(raw, int | str) and not isinstance(raw, bool):
-        try:
-            return float(raw)  # YAML 1.1 reads 1e-3 as a string
-        except (ValueError, OverflowError):
-            pass
+        with suppress(ValueError, OverflowError):
+            raw = float(raw)  # YAML 1.1 reads 1e-3 as a string
+    if isinstance(raw, float) and not math.isfinite(raw) and kind is float:
+        raise UsageError(f"{where}: expected a finite number, got {raw}")
+    if isinstance(raw, int) and kind is int and not -(2**63) <= raw < 2**63:
+        raise UsageError(f"{where}: expected a whole number of 64 bits, got {_short(raw)}")
     if kind is bool and isinstance(raw, str) and raw.lower() in _WORDS:
         return _WORDS[raw.lower()]
     if kind is Any or (isinstance(raw, kind) and not (kind is int and isinstance(raw, bool))):
@@ -278,4 +282,10 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
     if kind is str and not isinstance(raw, list | Mapping):
         written = str(raw).lower() if isinstance(raw, bool) else "null" if raw is None else str(raw)
         hint = f"; YAML reads {written} as {type(raw).__name__}, so put it in quotes: '{written}'"
-    raise UsageError(f"{where}: expected {kind.__name__}, got {raw!r}{hint}")
+    raise UsageError(f"{where}: expected {kind.__name__}, got {_short(raw)}{hint}")
+
+
+def _short(value: Any) -> str:
+    """Write a value for an error message: all of an ordinary one, both ends of a very long one."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:60]}…{text[-20:]}"

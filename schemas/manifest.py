@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from schemas.config import build
 from schemas.errors import DataError
+from schemas.stored import parse_json
 
 MANIFEST = "_manifest.json"  # readers of whole folders (Arrow, pandas, Spark) pass over what begins with _
 CARD, CROISSANT = "README.md", "croissant.json"  # of a whole dataset, beside its manifest
@@ -51,7 +52,7 @@ class Manifest:
     def from_json(cls, text: str | bytes, where: str) -> Self:
         """Parse a manifest, text or its UTF-8 bytes. Raises DataError, naming `where`, if it is not one of a version known here."""
         try:
-            raw = json.loads(text)
+            raw = parse_json(text if isinstance(text, str) else text.decode("utf-8"))
             if raw["version"] != FORMAT_VERSION:
                 raise DataError(
                     f"{where}: manifest version {raw['version']}, this code reads {FORMAT_VERSION}"

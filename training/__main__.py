@@ -1,6 +1,7 @@
 """The command line of training: `python -m training VERB` (docs/cli.md)."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from schemas.command_line import Parser, add_verb, carry_out, make_parser
 from schemas.errors import DataError
+from schemas.temporary import use_own_folder
 from training.config import METHODS
 
 EXTRAS = {
@@ -61,7 +63,7 @@ def _add_train(verbs: Any) -> None:
     )
     sub.add_argument(
         "--resident-gb",
-        type=float,
+        type=finite,
         default=8.0,
         metavar="GB",
         help="decoded pictures up to this size stay on the device, others are streamed (default: %(default)s)",
@@ -131,7 +133,7 @@ def _add_study(verbs: Any) -> None:
     _add_data(sub)
     sub.add_argument("--output", type=Path, required=True, metavar="STUDY", help="folder of the study")
     sub.add_argument("--config", type=Path, metavar="FILE", help="YAML file of these keys; flags win")
-    sub.add_argument("--levels", type=float, nargs="+", metavar="P", help="noise levels, such as 0.0 0.4")
+    sub.add_argument("--levels", type=finite, nargs="+", metavar="P", help="noise levels, such as 0.0 0.4")
     sub.add_argument("--colours", nargs="+", metavar="NAME", help="kinds of noise (default: red blue)")
     sub.add_argument(
         "--methods", nargs="+", metavar="NAME", help="default: vanilla mixup mentornet mentormix"
@@ -182,7 +184,11 @@ def _add_advise(verbs: Any) -> None:
     )
     _add_finished_study(sub)
     sub.add_argument(
-        "--noise", type=float, required=True, metavar="P", help="estimated share of wrong labels, such as 0.3"
+        "--noise",
+        type=finite,
+        required=True,
+        metavar="P",
+        help="estimated share of wrong labels, such as 0.3",
     )
     sub.add_argument("--colour", default="", metavar="NAME", help="kind of noise (default: each)")
     sub.add_argument("--setting", default="", metavar="NAME", help="where the study has several")
@@ -217,8 +223,18 @@ def positive(text: str) -> int:
     return number
 
 
+def finite(text: str) -> float:
+    """Read a number other than NaN and infinity."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"must be a finite number, got {text}")
+    return number
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0 ok, 1 failed, 2 bad usage, 130 interrupted."""
+    if argv is None:  # a process of its own
+        use_own_folder()
     arguments = parser().parse_args(argv)
     return carry_out(lambda: _run(arguments), EXTRAS)
 

@@ -1,8 +1,7 @@
 """Checkpoints: safetensors files, each written under another name and renamed, so a kill leaves whole ones."""
 
-import json
-import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from schemas.errors import DataError
+from schemas.stored import parse_stored, to_json
+from training.records import Progress
+from training.state_files import replace
 
 NAME = "checkpoint-{:09d}.safetensors"
 PATTERN = "checkpoint-*.safetensors"
@@ -27,12 +29,17 @@ def save(
 ) -> None:
     """Write tensors and JSON-able `state` (kept in the file's header), then drop all but the newest `keep`."""
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    temporary = directory / f".checkpoint.{os.getpid()}"
-    save_file(plain, temporary, metadata={"state": json.dumps(state)})
-    os.replace(temporary, directory / NAME.format(step))
+    path = directory / NAME.format(step)
+    try:
+        with replace(path) as temporary:
+            save_file(plain, temporary, metadata={"state": to_json(state)})
+    except SafetensorError as error:  # how it passes on that the disk is full
+        raise DataError(
+            f"{path}: the checkpoint cannot be written ({error}); free disk space, and run the same command with --resume"
+        ) from error
     for old in sorted(directory.glob(PATTERN))[:-keep]:
         old.unlink()
-    for left in directory.glob(".checkpoint.*"):  # by a writer that was killed
+    for left in directory.glob(".checkpoint*"):  # by a writer that was killed
         left.unlink()
 
 
@@ -43,14 +50,22 @@ def load(directory: Path, device: torch.device) -> tuple[dict[str, Tensor], dict
         raise DataError(
             f"{directory}: no checkpoint; train first (python -m training train --output {directory})"
         )
+    state = read_progress(path)
+    with safe_open(path, framework="pt", device=str(device)) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, asdict(state)  # noqa: SIM118 - no mapping
+
+
+def read_progress(path: Path) -> Progress:
+    """Return how far a checkpoint is. Raises DataError if it is damaged: cut off, or with another header."""
+    remedy = (
+        "train with the same command and --resume, which goes on from the checkpoint before, or starts again"
+    )
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            return tensors, json.loads(file.metadata()["state"])
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise DataError(
-            f"{path}: damaged checkpoint ({error}); delete it, and the run goes on from the one before"
-        ) from error
+        with safe_open(path, framework="pt") as file:  # compares the size of the file with its header
+            text = (file.metadata() or {}).get("state", "")
+    except SafetensorError as error:
+        raise DataError(f"{path}: damaged ({error}); {remedy}") from error
+    return parse_stored(Progress, text, str(path), remedy)
 
 
 def restore(into: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: Path) -> None:
@@ -58,7 +73,7 @@ def restore(into: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: Pa
     if into.keys() != tensors.keys():
         odd = sorted(into.keys() ^ tensors.keys())
         raise DataError(
-            f"{where}: another network or method wrote this checkpoint ({odd[0]}, …); train again"
+            f"{where}: another network or method wrote this checkpoint ({odd[0]}, …); delete the folder and train again"
         )
     with torch.no_grad():
         for name, tensor in into.items():

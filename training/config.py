@@ -28,7 +28,7 @@ class Network:
     """Train a linear head alone, on features of the pretrained network that are computed once; nothing is augmented."""
 
     def __post_init__(self) -> None:
-        require(self.width >= 1, f"network.width must be at least 1, got {self.width}")
+        require(1 <= self.width <= 65_536, f"network.width must be 1 to 65,536, got {self.width}")
         require(not self.frozen or bool(self.weights), "network.frozen needs pretrained network.weights")
 
 
@@ -53,7 +53,10 @@ class Augment:
 
     def __post_init__(self) -> None:
         for name in ("crop_padding", "resize", "size"):
-            require(getattr(self, name) >= 0, f"augment.{name} must not be negative: {getattr(self, name)}")
+            require(
+                0 <= getattr(self, name) <= 65_536,
+                f"augment.{name} must be 0 to 65,536, got {getattr(self, name)}",
+            )
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,11 @@ class Optimizer:
         require(
             not (self.decay_every and self.milestones),
             "optimizer.decay_every and optimizer.milestones exclude each other; leave one at its default",
+        )
+        require(self.decay > 0, f"optimizer.decay must be above 0: {self.decay}")
+        require(
+            min(self.milestones, default=0) >= 0,
+            f"optimizer.milestones must not be negative: {self.milestones}",
         )
         require(
             list(self.milestones) == sorted(self.milestones),
@@ -188,9 +196,15 @@ class TrainConfig:
             "keep_checkpoints",
             "memorised_every",
         ):
-            require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
-        require(self.threads >= 0, f"threads must not be negative: {self.threads}")
-        require(self.evaluate_every >= 0, f"evaluate_every must not be negative: {self.evaluate_every}")
+            require(
+                1 <= getattr(self, name) <= 10_000_000,
+                f"{name} must be 1 to 10,000,000, got {getattr(self, name)}",
+            )
+        for name in ("threads", "evaluate_every"):
+            require(
+                0 <= getattr(self, name) <= 10_000_000,
+                f"{name} must be 0 to 10,000,000, got {getattr(self, name)}",
+            )
         require(0 <= self.average_decay < 1, f"average_decay must be in [0, 1): {self.average_decay}")
 
         require(

@@ -1,6 +1,6 @@
 """What a run writes down: one JSON line per epoch, and what the weights were worth."""
 
-import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from schemas.stored import parse_given, to_json
+from training.errors import DivergedError
+from training.records import EpochRow
+from training.state_files import write_text
 
 FILE = "metrics.jsonl"
 BIN, BINS = 0.25, 40  # of the loss histograms; the last bin takes all from 9.75 on
@@ -77,28 +82,42 @@ class Tally:
 
 
 def append(directory: Path, row: Mapping[str, Any]) -> None:
-    """Add one epoch's row."""
+    """Add one epoch's row. Raises DivergedError if a number in it is not finite."""
+    try:
+        line = to_json(row) + "\n"
+    except ValueError as error:
+        odd = sorted(
+            name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)
+        )
+        raise DivergedError(
+            f"{', '.join(odd) or 'a measurement'} of epoch {row.get('epoch')} is not a finite number; try a smaller "
+            "optimizer.learning_rate, optimizer.warmup_epochs=1 or precision=fp32"
+        ) from error
     with (directory / FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())  # the checkpoint that follows relies on it
 
 
 def read(directory: Path) -> list[dict[str, Any]]:
-    """Return the rows written so far; none if there is no file. A last line that was cut off is left out."""
+    """Return the rows written so far; none if there is no file. A last line that was cut off is left out.
+
+    Raises DataError that names the line if another one is damaged.
+    """
     path = directory / FILE
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    lines = path.read_bytes().split(b"\n")[:-1]
+    remedy = f"delete {directory} and run the same command again, which trains this run again"
+    return [
+        parse_given(EpochRow, line, f"{path}, line {number}", remedy) for number, line in enumerate(lines, 1)
+    ]
 
 
 def keep_until(directory: Path, step: int) -> None:
     """Drop the rows written after `step`: a run that resumes there writes them again."""
     path, rows = directory / FILE, read(directory)
-    temporary = path.with_name(f".{FILE}.{os.getpid()}")
-    temporary.write_text(
-        "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step), encoding="utf-8"
-    )
-    os.replace(temporary, path)
+    write_text(path, "".join(to_json(row) + "\n" for row in rows if row["step"] <= step))
 
 
 def result(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """How many threads a run on a CPU computes with: part of what the run is, since the last bits may depend on it."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from training.config import TrainConfig
 from training.data.shards import ImageSet
 from training.device import cores
 from training.models.choose import make_network
-from training.run_directory import CONFIG
+from training.run_directory import CONFIG, read_description
 
 # Forward operations of a batch below which a second thread mostly waits: some 50 ms of a step. On a busy machine it
 # waits actively: a step of the small CNN took 6 to 57 times the CPU time with two threads (docs/methods.md).
@@ -71,5 +70,5 @@ def _recorded(directory: Path) -> int | None:
     path = directory / CONFIG
     if not path.is_file():
         return None
-    threads = json.loads(path.read_text(encoding="utf-8")).get("threads")
+    threads = read_description(directory).get("threads")
     return int(threads) if threads else None

@@ -30,7 +30,8 @@ from training.models.choose import make_head, make_network
 from training.models.student import Student
 from training.optimizer import learning_rate, make_optimizer
 from training.randomness import generator, key
-from training.run_directory import RESULT, describe, open_run, read_result, write_json
+from training.run_directory import RESULT, describe, open_run, read_result
+from training.state_files import write_json
 from training.world import World, share_norms
 
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints

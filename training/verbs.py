@@ -20,9 +20,10 @@ from training.features.extract import FEATURES, with_features
 from training.features.vectors import make_augmenter
 from training.loggers import Loggers
 from training.recipes.choose import configure
-from training.run_directory import read_config, read_result, write_json
+from training.run_directory import read_config, read_result
 from training.running import run_training
 from training.show import show
+from training.state_files import write_json
 from training.stop_signal import StopSignal
 from training.study import claims, grid, plan, runs, table, tables
 from training.trained import load_trained
@@ -131,7 +132,13 @@ def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
     if arguments.config:
         if not arguments.config.is_file():
             raise UsageError(f"--config: no file {arguments.config}")
-        raw = parse_yaml(arguments.config.read_text(encoding="utf-8"), str(arguments.config))
+        try:
+            text = arguments.config.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"{arguments.config}: not UTF-8 text ({error}); save the file as UTF-8"
+            ) from error
+        raw = parse_yaml(text, str(arguments.config))
     given = {
         name: getattr(arguments, name)
         for name in ("levels", "colours", "methods", "networks", "seeds", "recipe")

@@ -53,6 +53,7 @@ from schemas.image import IMAGES
 from schemas.manifest import Manifest
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL, RETRIEVAL_LIST
+from schemas.stored import parse_json
 
 SECONDS_PER_ROW = 2e-3  # of a core, for a small picture
 PAIR = ["image_id", "class_name"]
@@ -181,8 +182,13 @@ def versions_digest(config: BuildConfig) -> str:
 
 
 def _recorded(output: str) -> str | None:
+    """Return what `finish` has recorded; None where there is nothing that can be read: then the stage runs again."""
     path = Layout(output).source_versions
-    return json.loads(files.read_text(path)).get("versions") if files.exists(path) else None
+    try:
+        found = parse_json(files.read_text(path)) if files.exists(path) else {}
+        return str(found["versions"])
+    except (KeyError, TypeError, ValueError):  # DataError among them
+        return None
 
 
 class IngestLists(beam.PTransform):

@@ -60,7 +60,7 @@ def speed_table(build: str) -> Table:
         "split": (".rows", "examples"),
     }.items():
         told = metrics_file.read(build, stage)
-        if not told:
+        if not told or told["seconds"] is None:
             continue
         counters: dict[str, Any] = told.get("counters", {})
         name, what = counted

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 from pipeline import files
 from pipeline.layout import Layout
-from schemas.errors import DataError
+from schemas.stored import parse_stored
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,6 @@ def read_records(output: str) -> Iterator[JobRecord]:
     folder = Layout(output).jobs
     for name in sorted(files.names(folder, "*.json")):
         path = files.join(folder, name)
-        try:
-            record = JobRecord(**json.loads(files.read_text(path)))
-        except (TypeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(
-                f"{path}: no record of a job ({error}); remove the file if no job of {output} is running"
-            ) from error
-        yield record
+        yield parse_stored(
+            JobRecord, files.read_text(path), path, f"delete the file if no job of {output} is running"
+        )

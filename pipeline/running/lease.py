@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pipeline import files
 from pipeline.layout import Layout
 from schemas.errors import DataError, UsageError
+from schemas.stored import parse_stored
 
 LEASE_SECONDS = 120.0
 REFRESH_SECONDS = 20.0
@@ -144,8 +145,8 @@ def _read(path: str) -> Lease | None:
             raise
         return None
     try:
-        return Lease(**json.loads(text))
-    except (TypeError, ValueError):
+        return parse_stored(Lease, text, path, "")
+    except DataError:
         return None
 
 

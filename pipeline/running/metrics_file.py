@@ -2,10 +2,24 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline import files
 from pipeline.layout import Layout
+from schemas.stored import parse_stored
+
+
+@dataclass(frozen=True)
+class StageMetrics:
+    """What the file holds; `seconds` is None for a job that another command had submitted (`attached`)."""
+
+    stage: str
+    runner: str
+    seconds: float | None = None
+    attached: bool = False
+    counters: dict[str, Any] = field(default_factory=dict)
+    distributions: dict[str, Any] = field(default_factory=dict)
 
 
 def write(output: str, stage: str, metrics: Mapping[str, Any]) -> None:
@@ -14,6 +28,9 @@ def write(output: str, stage: str, metrics: Mapping[str, Any]) -> None:
 
 
 def read(output: str, stage: str) -> dict[str, Any]:
-    """Read the metrics of a stage's last run; empty if there are none."""
+    """Read the metrics of a stage's last run; empty if there are none. Raises DataError if the file is damaged."""
     path = Layout(output).metrics(stage)
-    return dict(json.loads(files.read_text(path))) if files.exists(path) else {}
+    if not files.exists(path):
+        return {}
+    remedy = "delete it: it holds nothing but counts and times of the last run"
+    return asdict(parse_stored(StageMetrics, files.read_text(path), path, remedy))

@@ -131,5 +131,5 @@ def test_records_of_jobs_are_read_as_they_were_written(tmp_path):
 def test_a_damaged_record_is_told_with_the_remedy(tmp_path, text):
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs" / "label.json").write_text(text)
-    with pytest.raises(DataError, match=r"label.json: no record of a job .*remove the file"):
+    with pytest.raises(DataError, match=r"label.json: damaged .*delete the file"):
         list(read_records(str(tmp_path)))

@@ -1,8 +1,11 @@
 """What a fault becomes: an exit code, and a line that says what to do."""
 
+import contextlib
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +71,44 @@ def test_a_bug_keeps_its_traceback(error: Exception) -> None:
 
 def test_the_exit_code_of_a_verb_that_ends_is_its_own() -> None:
     assert carry_out(lambda: 7, EXTRAS) == 7
+
+
+def test_a_full_disk_is_named_with_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    def verb() -> int:
+        with open("/dev/full", "w", encoding="utf-8") as file:
+            file.write("x")
+        return 0
+
+    assert carry_out(verb, {}) == 1
+    assert "No space left on device; free disk space" in capsys.readouterr().err
+
+
+def test_too_few_open_files_are_named_with_a_remedy(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def verb() -> int:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (16, limits[1]))
+        with contextlib.ExitStack() as stack:
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+            for number in range(16):
+                stack.enter_context((tmp_path / str(number)).open("w"))
+        return 0
+
+    assert carry_out(verb, {}) == 1
+    said = capsys.readouterr().err
+    assert str(tmp_path) in said
+    assert "Too many open files; allow more open files (ulimit -n 4096)" in said
+
+
+def test_a_fault_of_the_machine_is_found_where_another_error_has_wrapped_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def verb() -> int:
+        try:
+            raise OSError(28, "No space left on device", "/x")
+        except OSError as error:
+            raise RuntimeError("a step failed") from error
+
+    assert carry_out(verb, {}) == 1
+    assert capsys.readouterr().err.startswith("error: /x: No space left on device; free disk space")

@@ -1,6 +1,7 @@
 """What a run can go on from, and what it refuses to."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +13,15 @@ WEIGHTS = {"weight": torch.arange(6.0).reshape(2, 3), "steps": torch.tensor(4)}
 CPU = torch.device("cpu")
 
 
+def progress(step: int) -> dict[str, Any]:
+    return {"step": step, "epoch": 1, "position": 0, "seconds": 1.5, "energy": {"cpu": 2.0}}
+
+
 def test_the_newest_checkpoint_comes_back_and_older_ones_go(tmp_path: Path) -> None:
     for step in (9, 10, 100):
-        checkpoint.save(tmp_path, WEIGHTS, {"epoch": step}, step, keep=2)
+        checkpoint.save(tmp_path, WEIGHTS, progress(step), step, keep=2)
     tensors, state = checkpoint.load(tmp_path, CPU)
-    assert state == {"epoch": 100}
+    assert state == progress(100)
     assert tensors.keys() == WEIGHTS.keys()
     assert all(torch.equal(tensors[name], WEIGHTS[name]) for name in WEIGHTS)
     assert sorted(tmp_path.iterdir()) == [tmp_path / checkpoint.NAME.format(step) for step in (10, 100)]
@@ -24,17 +29,17 @@ def test_the_newest_checkpoint_comes_back_and_older_ones_go(tmp_path: Path) -> N
 
 def test_what_a_killed_writer_has_left_goes_with_the_next_checkpoint(tmp_path: Path) -> None:
     (tmp_path / ".checkpoint.123").write_bytes(b"half of one")
-    checkpoint.save(tmp_path, WEIGHTS, {}, 1)
+    checkpoint.save(tmp_path, WEIGHTS, progress(1), 1)
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.NAME.format(1)]
 
 
 @pytest.mark.parametrize("size", [0, 5, 40, -1])
 def test_a_checkpoint_that_was_cut_off_is_named_and_the_remedy_told(tmp_path: Path, size: int) -> None:
-    checkpoint.save(tmp_path, WEIGHTS, {}, 1)
+    checkpoint.save(tmp_path, WEIGHTS, progress(1), 1)
     path = checkpoint.newest(tmp_path)
     assert path is not None
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(DataError, match=rf"{path.name}: damaged checkpoint .*delete it"):
+    with pytest.raises(DataError, match=rf"{path.name}: damaged .*with the same command and --resume"):
         checkpoint.load(tmp_path, CPU)
 
 
@@ -42,7 +47,7 @@ def test_a_safetensors_file_of_somebody_else_is_no_checkpoint(tmp_path: Path) ->
     from safetensors.torch import save_file
 
     save_file(WEIGHTS, tmp_path / checkpoint.NAME.format(1))  # without our state in its header
-    with pytest.raises(DataError, match="damaged checkpoint"):
+    with pytest.raises(DataError, match="damaged"):
         checkpoint.load(tmp_path, CPU)
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.training.test_study import arguments, timeless
+from training import checkpoint
 from training.__main__ import main
 from training.checkpoint import NAME
 from training.study import claims
@@ -30,6 +32,13 @@ def write(folder: Path, **files: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name.replace("_json", ".json")).write_text(text)
+
+
+def result(accuracy: float) -> str:
+    """The text of the result of a run."""
+    numbers = ["final_accuracy_raw", "best_accuracy", "seconds", "train_loss", "images_per_second"]
+    counts = ["best_epoch", "epochs", "steps"]
+    return json.dumps({"final_accuracy": accuracy, **dict.fromkeys(numbers, 0.5), **dict.fromkeys(counts, 1)})
 
 
 def state(output: Path, number: int) -> str:
@@ -79,16 +88,16 @@ def test_who_wakes_up_after_its_claim_was_taken_over_changes_nothing(tmp_path: P
     while not (taken := other.take("run")):
         time.sleep(0.02)
     taken.inherit()
-    write(asleep.work, result_json='"of the sleeper"')
+    write(asleep.work, result_json=result(0.1))
     assert not asleep.publish()
     assert not claims.is_finished(tmp_path, "run")
     with asleep.kept():
         time.sleep(0.1)
         assert asleep.lost
-    write(taken.work, result_json='"of the one that holds"')
+    write(taken.work, result_json=result(0.2))
     assert taken.publish()
     assert not asleep.publish()
-    assert (tmp_path / "runs/run/result.json").read_text() == '"of the one that holds"'
+    assert (tmp_path / "runs/run/result.json").read_text() == result(0.2)
     assert (state(tmp_path, 1), state(tmp_path, 2)) == (claims.LOST, claims.FINISHED)
     assert Claims(tmp_path, {}).take("run") is None
 
@@ -98,11 +107,11 @@ def test_a_rename_onto_a_finished_run_fails(tmp_path: Path, monkeypatch: pytest.
     claim = Claims(tmp_path, {}).take("run")
     assert claim
     claim.inherit()
-    write(claim.work, result_json="late")
-    write(tmp_path / "runs/run", result_json="first")
+    write(claim.work, result_json=result(0.1))
+    write(tmp_path / "runs/run", result_json=result(0.2))
     monkeypatch.setattr(Claim, "_is_lost", lambda _: False)
     assert not claim.publish()
-    assert (tmp_path / "runs/run/result.json").read_text() == "first"
+    assert (tmp_path / "runs/run/result.json").read_text() == result(0.2)
 
 
 def test_the_most_advanced_checkpoint_is_inherited_with_its_rows(tmp_path: Path) -> None:
@@ -111,14 +120,20 @@ def test_the_most_advanced_checkpoint_is_inherited_with_its_rows(tmp_path: Path)
         assert claim
         claim.inherit()
         assert not list(claim.work.glob("checkpoint*"))
-        write(claim.work, config_json="the same", **{"metrics.jsonl": f"of {number}", NAME.format(step): "…"})
+        write(
+            claim.work,
+            config_json='{"digest": "the same", "data": {}, "config": {}}',
+            **{"metrics.jsonl": "\n" * number},
+        )
+        progress = {"step": step, "epoch": 0, "position": step, "seconds": 1.0, "energy": {}}
+        checkpoint.save(claim.work, {"weight": torch.zeros(1)}, progress, step)
         if number == 1:
             (claim.work / NAME.format(step)).rename(tmp_path / "aside")
     (tmp_path / "aside").rename(tmp_path / "claims/run/000001" / NAME.format(30))
     third = Claim.make(tmp_path, "run", 3)
     assert third
     third.inherit()
-    assert (third.work / "metrics.jsonl").read_text() == "of 1"
+    assert (third.work / "metrics.jsonl").read_text() == "\n"
     assert (third.work / NAME.format(30)).exists()
     assert (tmp_path / "claims/run/000002" / NAME.format(20)).exists()
 

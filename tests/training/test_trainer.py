@@ -271,29 +271,36 @@ def test_a_set_smaller_than_a_batch_is_refused(sets: tuple[ImageSet, ImageSet], 
         Trainer(tiny_config(batch_size=97), *sets, CPU)
 
 
-def test_a_damaged_checkpoint_is_refused(
-    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+def test_a_run_whose_only_checkpoint_is_damaged_says_so_and_starts_again(
+    sets: tuple[ImageSet, ImageSet],
+    tiny_config: Make,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     config = tiny_config()
     run_until(1, config, sets, tmp_path / "run")
     path = checkpoint.newest(tmp_path / "run")
     assert path
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DataError, match="damaged checkpoint"):
-        Trainer(config, *sets, CPU).run(tmp_path / "run", resume=True)
+    Trainer(config, *sets, CPU).run(tmp_path / "run", resume=True)
+    assert f"{path}: damaged" in capsys.readouterr().err
+    assert path.with_name(path.name + ".damaged").stat().st_size == 100
+    Trainer(config, *sets, CPU).run(tmp_path / "whole")
+    assert timeless(metrics.read(tmp_path / "run")) == timeless(metrics.read(tmp_path / "whole"))
 
 
 def test_a_failed_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint.save(tmp_path, {"a": torch.ones(2)}, {"step": 1}, 1)
+    before = {"step": 1, "epoch": 0, "position": 1, "seconds": 1.0, "energy": {}}
+    checkpoint.save(tmp_path, {"a": torch.ones(2)}, before, 1)
 
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="no space"):
-        checkpoint.save(tmp_path, {"a": torch.zeros(2)}, {"step": 2}, 2)
+        checkpoint.save(tmp_path, {"a": torch.zeros(2)}, {**before, "step": 2}, 2)
     tensors, state = checkpoint.load(tmp_path, CPU)
-    assert (tensors["a"].tolist(), state) == ([1.0, 1.0], {"step": 1})
+    assert (tensors["a"].tolist(), state) == ([1.0, 1.0], before)
 
 
 def test_held_out_images_choose_an_epoch_and_are_not_trained_on(

@@ -14,21 +14,27 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+from schemas.errors import DataError
+from schemas.stored import parse_stored
 from training import checkpoint, metrics
-from training.run_directory import CONFIG, RESULT, write_json
+from training.run_directory import CONFIG, is_usable, read_result
+from training.state_files import write_json
 
 HEARTBEAT = 10.0  # seconds between two rewrites of a claim, and at least between two looks at it
 LOOKS = 6  # that find a claim unchanged before it counts as abandoned
 TRAINING, STOPPED, FAILED, FINISHED, LOST = "training", "stopped", "failed", "finished", "lost"
+_NUMBERED = re.compile(r"[0-9]+\.json")
 Process = tuple[int, int | None]  # its id, and when it was started
 
 
@@ -38,15 +44,15 @@ def finished_folder(output: Path, name: str) -> Path:
 
 
 def is_finished(output: Path, name: str) -> bool:
-    """Tell whether a run has its result."""
-    return (finished_folder(output, name) / RESULT).is_file()
+    """Tell whether a run has its result. One whose result is damaged has not: it is taken again, and makes it again."""
+    return read_result(finished_folder(output, name)) is not None
 
 
 def latest(output: Path, name: str) -> tuple[int, dict[str, Any]]:
     """Return number and content of the claim that holds; 0 if there is none, empty if it is being written."""
     folder = output / "claims" / name
     with contextlib.suppress(FileNotFoundError):
-        numbers = [int(file[:-5]) for file in os.listdir(folder) if file.endswith(".json")]
+        numbers = [int(file[:-5]) for file in os.listdir(folder) if _NUMBERED.fullmatch(file)]
         if numbers:
             return max(numbers), _read(_file(folder, max(numbers)))
     return 0, {}
@@ -63,6 +69,25 @@ def read_failure(output: Path, name: str) -> str | None:
     _, claim = latest(output, name)
     error: str | None = claim.get("error") if claim.get("state") == FAILED else None
     return error
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimFile:
+    """What the file of a claim holds."""
+
+    state: Literal["training", "stopped", "failed", "finished", "lost"]
+    beats: int
+    since: str
+    host: str
+    machine: str
+    owner: tuple[int | None, ...]
+    study: tuple[int | None, ...]
+    error: str | None = None
+    traceback: str | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.owner) != 2 or len(self.study) != 2:
+            raise ValueError("owner and study are a process id and a time each")
 
 
 class Claim:
@@ -103,6 +128,8 @@ class Claim:
         self.work.mkdir()
         while found := max(self.folder.glob(f"*/{checkpoint.PATTERN}"), key=lambda p: p.name, default=None):
             with contextlib.suppress(FileNotFoundError):  # its owner is alive after all, and has a newer one
+                if not is_usable(found):
+                    continue
                 for name in (CONFIG, metrics.FILE):
                     if (found.parent / name).exists():
                         shutil.copyfile(found.parent / name, self.work / name)
@@ -211,11 +238,11 @@ def _file(folder: Path, number: int) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Return a claim; empty if it is being written, or damaged: then it counts as abandoned after a while."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        return asdict(parse_stored(ClaimFile, path.read_bytes(), str(path), "it is taken again"))
+    except (FileNotFoundError, DataError):
         return {}
-    return content
 
 
 def _machine() -> str:

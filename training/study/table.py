@@ -1,6 +1,5 @@
 """The tables of a study: one row per cell, and one per run and epoch; two Parquet files, read without torch."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ import pyarrow.parquet as pq
 
 from schemas.errors import DataError
 from schemas.table import Table, column
+from training.state_files import replace
 
 if TYPE_CHECKING:
     from training.study.grid import Cell
@@ -144,7 +144,15 @@ def collect(cells: Iterable["Cell"], output: Path) -> tuple[pa.Table, pa.Table]:
         directory = finished_folder(output, cell.run.name)
         result, failure = read_result(directory), read_failure(output, cell.run.name)
         if result and cell.run.name not in epochs:
-            epochs[cell.run.name] = [{**row, "run": cell.run.name} for row in metrics.read(directory)]
+            try:
+                read_rows = metrics.read(directory)
+                if not read_rows:
+                    raise DataError(
+                        f"{directory / metrics.FILE}: missing or empty; delete {directory} and run again"
+                    )
+                epochs[cell.run.name] = [{**row, "run": cell.run.name} for row in read_rows]
+            except DataError as error:  # one bad run must not cost the others their table
+                result, failure = None, str(error)
         last = epochs[cell.run.name][-1] if result else {}
         place = {name: getattr(cell, name) for name in RESULT.key}
         row = {**{name: last.get(name) for name in AT_THE_END}, **(result or {}), **place}
@@ -161,9 +169,8 @@ def collect(cells: Iterable["Cell"], output: Path) -> tuple[pa.Table, pa.Table]:
 def write(tables: Iterable[pa.Table], output: Path) -> None:
     """Write results and curves, each in one rename."""
     for table, file in zip(tables, FILES.values(), strict=True):
-        temporary = output / f".{file}.{os.getpid()}"
-        pq.write_table(table, temporary)
-        os.replace(temporary, output / file)
+        with replace(output / file) as temporary:
+            pq.write_table(table, temporary)
 
 
 def read(output: Path, kind: Table = RESULT) -> pa.Table:
@@ -173,4 +180,10 @@ def read(output: Path, kind: Table = RESULT) -> pa.Table:
         raise DataError(
             f"{path}: no results; run the study first (python -m training study --output {output})"
         )
-    return kind.conform(pq.read_table(path), str(path))
+    try:
+        return kind.conform(pq.read_table(path), str(path))
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"{path}: damaged ({str(error).partition(chr(10))[0]}); run the study again, which writes it again "
+            f"(python -m training study --output {output})"
+        ) from error

@@ -1,0 +1,239 @@
+"""Damaged state files: the file is named, the remedy works when it is carried out, and one bad run costs one run."""
+
+import resource
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from schemas.errors import DataError
+from tests.training.test_study import arguments, timeless
+from training import checkpoint, metrics
+from training.__main__ import main
+from training.config import TrainConfig
+from training.data.shards import load_pair, read_manifest
+from training.run_directory import read_config, read_result
+from training.study import claims
+from training.trainer import Trainer
+
+CPU = torch.device("cpu")
+DAMAGE = {
+    "empty": lambda _: b"",
+    "torn": lambda data: data[: len(data) // 2],
+    "zeros": lambda data: bytes(len(data)),
+    "no UTF-8": lambda data: b"\xff" + data[1:],
+    "a list": lambda _: b"[]",
+    "a number": lambda _: b"7\n",
+    "other keys": lambda _: b'{"a": 1}\n',
+    "NaN": lambda _: b'{"digest": NaN, "step": NaN, "final_accuracy": NaN}\n',
+}  # fmt: skip
+Damage = Callable[[bytes], bytes]
+
+
+@pytest.fixture(params=DAMAGE)
+def damage(request: pytest.FixtureRequest) -> Damage:
+    return DAMAGE[request.param]
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, Callable[[Path], dict[str, Any]]]:
+    """A run of two epochs, with a checkpoint of each, and how to resume it."""
+    from tests.training.conftest import striped, write_set
+    from training.config import Augment, Network, Optimizer
+
+    folder = tmp_path_factory.mktemp("trained")
+    write_set(folder / "blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
+    write_set(folder / "test", striped(60, 0.0, seed=2), colour=None)
+    sets = load_pair(folder, "blue-0.40", "test")
+    config = TrainConfig(
+        epochs=2, batch_size=32, precision="fp32", keep_checkpoints=2, network=Network("small_cnn", 4),
+        augment=Augment(crop_padding=1), optimizer=Optimizer(learning_rate=0.05),
+    )  # fmt: skip
+
+    def resume(directory: Path) -> dict[str, Any]:
+        return Trainer(config, *sets, CPU).run(directory, resume=True)
+
+    resume(folder / "run")
+    return folder / "run", resume
+
+
+@pytest.fixture
+def run(trained: tuple[Path, Any], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained[0], tmp_path / "run"))
+
+
+def same(one: Path, other: Path) -> bool:
+    results = [read_result(path) or {} for path in (one, other)]
+    keys = ("final_accuracy", "best_accuracy", "train_loss", "steps")
+    alike = [{key: result[key] for key in keys} for result in results]
+    return alike[0] == alike[1] and len(metrics.read(one)) == len(metrics.read(other)) == 2
+
+
+def test_a_damaged_configuration_is_named_and_its_remedy_works(
+    trained: tuple[Path, Any], run: Path, damage: Damage
+) -> None:
+    path = run / "config.json"
+    path.write_bytes(damage(path.read_bytes()))
+    for read in (trained[1], read_config):
+        with pytest.raises(DataError, match=rf"{path}: damaged .*; delete {run} and run the same command"):
+            read(run)
+    shutil.rmtree(run)
+    trained[1](run)
+    assert same(run, trained[0])
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "result.json", "checkpoint"])
+def test_other_damaged_files_are_set_aside_and_the_run_ends_as_it_would_have(
+    trained: tuple[Path, Any], run: Path, damage: Damage, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = checkpoint.newest(run) if name == "checkpoint" else run / name
+    assert path
+    if name != "result.json":
+        (run / "result.json").unlink()
+    path.write_bytes(damage(path.read_bytes()))
+    trained[1](run)
+    assert same(run, trained[0])
+    said = capsys.readouterr().err
+    assert f"{path.name}.damaged" in said or name == "metrics.jsonl"  # a last line that is torn is left out
+    for line in said.splitlines():
+        assert str(run) in line
+
+
+def test_a_checkpoint_is_not_used_if_rows_of_epochs_before_it_are_lost(
+    trained: tuple[Path, Any], run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both were written before a power failure, and one of them reached the disk."""
+    (run / "result.json").unlink()
+    path = run / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    trained[1](run)
+    assert same(run, trained[0])
+    assert "2 epochs are done, but metrics.jsonl holds 1" in capsys.readouterr().err
+
+
+def test_all_state_damaged_at_once_costs_the_run_and_nothing_else(
+    trained: tuple[Path, Any], run: Path, damage: Damage
+) -> None:
+    for path in run.iterdir():
+        if path.name != "config.json":
+            path.write_bytes(damage(path.read_bytes()))
+    trained[1](run)
+    assert same(run, trained[0])
+
+
+def test_one_damaged_run_of_a_study_is_trained_again_and_the_others_are_not(
+    dataset: Path, tmp_path: Path, damage: Damage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / "study"
+    command = arguments(
+        dataset,
+        study,
+        "--levels",
+        "0.4",
+        "--colours",
+        "blue",
+        "--methods",
+        "vanilla",
+        "--seeds",
+        "0",
+        "1",
+        "2",
+    )
+    assert main(command) == 0
+    before = timeless(study)
+    files = sorted(study.glob("runs/*/*.json*"))
+    untouched = {path: path.stat().st_ino for path in files if "vanilla-2" in str(path)}
+    for path in files:
+        if "vanilla-0" in str(path) or ("vanilla-1" in str(path) and path.name == "result.json"):
+            path.write_bytes(damage(path.read_bytes()))
+    for _ in range(2):  # a run whose configuration is damaged fails once, and is trained anew then
+        code = main(command)
+    assert code == 0
+    assert timeless(study) == before
+    assert {path: path.stat().st_ino for path in untouched} == untouched
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_damaged_rows_of_a_finished_run_cost_its_line_and_the_remedy_works(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / "study"
+    command = arguments(
+        dataset, study, "--levels", "0.4", "--colours", "blue", "--methods", "vanilla", "--seeds", "0", "1"
+    )
+    assert main(command) == 0
+    before = timeless(study)
+    path = next(study.glob("runs/*vanilla-0*/metrics.jsonl"))
+    path.write_bytes(b"?\n" + path.read_bytes())
+    assert main(command) == 1
+    assert f"{path}, line 1: damaged" in capsys.readouterr().out
+    shutil.rmtree(path.parent)
+    assert main(command) == 0
+    assert timeless(study) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"state": "training"}', b'{"state": 7}', b"\xff"])
+def test_a_damaged_claim_is_taken_over(
+    tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "HEARTBEAT", 0.0)
+    folder = tmp_path / "claims/run"
+    folder.mkdir(parents=True)
+    (folder / "000001.json").write_bytes(content)
+    (folder / "notes.json").write_text("of somebody else")
+    claims.fail_claims_of(1, tmp_path, ["run"], "it died")
+    known = claims.Claims(tmp_path, {})
+    taken = [known.take("run") for _ in range(claims.LOOKS + 2)]
+    assert [claim.number for claim in taken if claim] == [2]
+
+
+def test_a_checkpoint_that_the_disk_has_no_room_for_leaves_the_one_before(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the end of the disk."""
+    progress = {"step": 1, "epoch": 0, "position": 1, "seconds": 1.0, "energy": {}}
+    checkpoint.save(tmp_path, {"a": torch.ones(2)}, progress, 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        with pytest.raises(
+            DataError, match=r"2.safetensors: the checkpoint cannot be written .*free disk space"
+        ):
+            checkpoint.save(tmp_path, {"a": torch.ones(1 << 16)}, {**progress, "step": 2}, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.NAME.format(1)]
+    assert checkpoint.load(tmp_path, CPU)[1] == progress
+
+
+@pytest.mark.parametrize("noise_level", ["NaN", "1e999", '"0.4"', "null", "-1", "40"])
+def test_a_set_whose_noise_level_is_no_share_is_refused(dataset: Path, noise_level: str) -> None:
+    path = dataset / "blue-0.40/_manifest.json"
+    path.write_text(path.read_text().replace('"noise_level": 0.4', f'"noise_level": {noise_level}'))
+    with pytest.raises(DataError, match=str(path)):
+        read_manifest(path.parent)
+
+
+@pytest.mark.parametrize("content", list(DAMAGE.values()), ids=list(DAMAGE))
+def test_a_damaged_manifest_is_named(dataset: Path, content: Damage) -> None:
+    path = dataset / "blue-0.40/_manifest.json"
+    path.write_bytes(content(path.read_bytes()))
+    with pytest.raises(DataError, match=rf"{path}: .*again"):
+        read_manifest(path.parent)
+
+
+@pytest.mark.parametrize("flag", ["--levels", "--noise", "--resident-gb"])
+@pytest.mark.parametrize("value", ["nan", "inf", "1e999", "x"])
+def test_flags_take_finite_numbers_only(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    verbs = {
+        "--levels": ["study", "--data", "x", "--output", "y"],
+        "--noise": ["advise", "x"],
+        "--resident-gb": ["train", "--data", "x", "--split", "s", "--output", "y"],
+    }
+    with pytest.raises(SystemExit) as caught:
+        main([*verbs[flag], flag, value])
+    assert caught.value.code == 2
+    assert flag in capsys.readouterr().err
