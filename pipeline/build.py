@@ -83,7 +83,7 @@ def _check_owned(layout: Layout, stages: Sequence[str]) -> None:
         for folder in folders[name]:
             check_owned(folder)
     if "split" in stages:
-        check_dataset_owned(layout.dataset, ())
+        check_dataset_owned(layout.dataset)
 
 
 def check(

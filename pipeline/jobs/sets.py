@@ -225,13 +225,13 @@ def is_whole(dataset: str) -> bool:
     return True
 
 
-def remove_dropped_sets(dataset: str) -> list[str]:
-    """Remove the sets of earlier builds that the dataset does not have any more, and return their names."""
-    kept = directory.read_manifest(dataset).about["splits"]
-    dropped = [name for name in set_names(dataset) if name not in kept]
-    for name in dropped:
-        commit.remove_table(files.join(dataset, name))
-    return dropped
+def remove_dropped_sets(dataset: str) -> None:
+    """Remove the sets of earlier builds that the dataset does not have any more, and what interrupted ones have left."""
+    kept, sets = directory.read_manifest(dataset).about["splits"], set_names(dataset)
+    for name in commit.folders_of(dataset):
+        folder = files.join(dataset, name)
+        if name not in kept and (name in sets or not files.exists(files.join(folder, MANIFEST))):
+            commit.remove_table(folder)
 
 
 def set_names(dataset: str) -> list[str]:

@@ -135,12 +135,18 @@ def _remove_leftovers(folder: str, manifest: Manifest | None) -> None:
     files.remove_all(orphans)
 
 
-def check_dataset_owned(dataset: str, sets: Iterable[str]) -> None:
-    """Raise DataError if the folder of a dataset holds anything that no build has written.
+def check_dataset_owned(dataset: str) -> None:
+    """Raise DataError if the folder of a dataset, or a folder in it, holds anything that no build has written.
 
-    sets: names of the sets that are going to be written; others may be there from the present dataset.
+    An interrupted build leaves folders of sets without a manifest.
     """
-    known = set(files.folders_with(dataset, MANIFEST))
-    check_owned(dataset, {CARD, CROISSANT, *known, *sets})
-    for name in sorted({*known, *sets}):
+    folders = folders_of(dataset)
+    check_owned(dataset, {CARD, CROISSANT, *folders})
+    for name in folders:
         check_owned(files.join(dataset, name))
+
+
+def folders_of(dataset: str) -> list[str]:
+    """Return the names of the folders in that of a dataset, hidden ones left out."""
+    there = files.entries(dataset).items()
+    return sorted(name for name, size in there if size is None and not name.startswith((".", STAGED)))

@@ -133,3 +133,18 @@ def test_workers_with_other_libraries_are_refused() -> None:
         DataError, match=r"a worker has pyarrow .*, and the job was submitted with pyarrow 0\.1"
     ):
         check_libraries(Written(None, Counter()), {"libraries": here | {"pyarrow": "0.1"}})
+
+
+def test_what_interrupted_builds_have_left_goes_with_the_next_one(world: World, output: Path) -> None:
+    """Sets without a manifest, as a killed first build leaves them, are no files of the user."""
+    red = output / "dataset" / "red-0.20"
+    leftover = output / "dataset" / "red-0.99"
+    (leftover / "_staged").mkdir(parents=True)
+    shard = next(red.glob("*.parquet"))
+    shutil.copy(shard, leftover / shard.name)
+    shutil.copy(shard, leftover / "_staged" / f"{'0' * 32}.parquet")
+    (red / MANIFEST).unlink()
+    (output / "dataset" / MANIFEST).unlink()
+    assert build(world, output) == 0
+    assert not leftover.exists()
+    assert main(["verify", str(output / "dataset")]) == 0
