@@ -57,7 +57,7 @@ def test_the_job_s_graph_is_the_stage(cloud, submitted):
     (name,) = [name for name in cloud.names() if name.endswith("pipeline.pb")]
     graph = beam_runner_api_pb2.Pipeline.FromString(cloud.read(name))
     names = {transform.unique_name for transform in graph.components.transforms.values()}
-    for step in ("CheckRows", "GatherBucket", "IngestBucket", "CommitImages", "CommitRejections"):
+    for step in ("CheckRows", "GatherBucket", "IngestBucket", "CommitTables/Commit"):
         assert f"Ingest/{step}" in names
     options = submitted["environment"]["sdkPipelineOptions"]["options"]
     assert options["temp_location"].startswith("gs://bucket/temp/")
