@@ -166,7 +166,9 @@ def main() -> None:
                 ).items():
                     shutil.rmtree(loop if way == "plain loop" else job, ignore_errors=True)
                     runs.setdefault(way, []).append(measure(command, **where))
-                    if way != "plain loop" and images(job / "ingest") != images(loop):
+                    # Another version may name or fill its shards in another way.
+                    ours = way not in ("plain loop", "local runner, other checkout")
+                    if ours and images(job / "ingest") != images(loop):
                         sys.exit(f"{way}: other shards than the plain loop")
             best = {way: min(found, key=lambda run: run["seconds"]) for way, found in runs.items()}
             first = best["plain loop"]
