@@ -10,9 +10,9 @@ from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.ingest.rows import SMALLEST_BUCKETS
 from pipeline.jobs.judge import JudgeAll, JudgeBucket, without_times, write_agreement, write_workers
-from pipeline.jobs.passes import TABLES, Passes
+from pipeline.jobs.passes import Passes
 from pipeline.jobs.precision import MeasurePrecision
-from pipeline.jobs.settle import LabelSetup, SettleVotes, shards_by_bucket
+from pipeline.jobs.settle import TABLES, LabelSetup, SettleVotes, shards_by_bucket
 from pipeline.jobs.tables import AddCounts, Commit, CommitTables
 from pipeline.keyed_hash import bucket_count
 from pipeline.labels.gold import read_gold

@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 from pipeline import files
 from pipeline.jobs.judge import Found, write_agreement, write_verdicts, write_workers
 from pipeline.jobs.precision import MeasurePrecision
-from pipeline.jobs.settle import LabelSetup, SettleVotes, shards_by_bucket
+from pipeline.jobs.settle import TABLES, LabelSetup, SettleVotes, shards_by_bucket
 from pipeline.jobs.tables import AddCounts, Commit, CommitTables, Written
 from pipeline.jobs.vote_sums import AddUp, read_sums
 from pipeline.labels.columns import VoteColumns, read_settled
@@ -35,24 +35,14 @@ from pipeline.shards.parquet import write_shard
 from schemas.agreement import AGREEMENT
 from schemas.errors import UsageError
 from schemas.manifest import Manifest, Shard
-from schemas.precision import PRECISION
 from schemas.rejection import REJECTION
 from schemas.settled_vote import SETTLED_VOTE
-from schemas.verdict import VERDICT
-from schemas.worker import WORKER
 
 SETTLED = {
     "votes": SETTLED_VOTE,
     "rejections": REJECTION,
     "agreement": AGREEMENT,
 }  # that the first job writes
-TABLES = {
-    "verdicts": VERDICT,
-    "workers": WORKER,
-    "agreement": AGREEMENT,
-    "precision": PRECISION,
-    "rejections": REJECTION,
-}
 SECONDS_PER_QUESTION = 1e-6  # of a core, in one pass
 
 

@@ -23,11 +23,24 @@ from pipeline.running.metrics import timed
 from pipeline.running.progress import advance
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
+from schemas.agreement import AGREEMENT
+from schemas.precision import PRECISION
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL
+from schemas.verdict import VERDICT
+from schemas.worker import WORKER
 
 _PAIR = pa.schema([REJECTION.schema.field(name) for name in ("image_id", "class_name")])
 ROWS_TOGETHER = 1 << 20  # votes of a file that are cut into buckets at once
+
+
+TABLES = {  # of the stage, by their name in Layout.label_tables
+    "verdicts": VERDICT,
+    "workers": WORKER,
+    "agreement": AGREEMENT,
+    "precision": PRECISION,
+    "rejections": REJECTION,
+}
 
 
 @dataclass(frozen=True)
