@@ -70,20 +70,15 @@ def run(
     return result
 
 
-def _check_owned(layout: Layout, stages: Sequence[str]) -> None:
+def _check_owned(output: str, stages: Sequence[str]) -> None:
     """Raise DataError if a folder that a stage is going to write holds files that no build has written."""
-    folders = {
-        "fetch": [layout.fetched],
-        "ingest": list(layout.ingest_tables.values()),
-        "label": list(layout.label_tables.values()),
-        "dedupe": [layout.duplicates],
-        "split": [layout.examples],
-    }
     for name in stages:
-        for folder in folders[name]:
-            check_owned(folder)
-    if "split" in stages:
-        check_dataset_owned(layout.dataset)
+        if name == "split":
+            check_owned(Layout(output).examples)
+            check_dataset_owned(Layout(output).dataset)
+        else:
+            for folder in plan.outputs(name, output):
+                check_owned(folder)
 
 
 def check(
@@ -95,7 +90,7 @@ def check(
     """
     options = checked_options(beam_arguments, output, {"source": config.source})
     plan.check_inputs(config, stages)
-    _check_owned(Layout(output), stages)
+    _check_owned(output, stages)
     return options
 
 
