@@ -174,7 +174,7 @@ def commit_dataset(published: list[tuple[str, Manifest]], task: Task) -> None:
     """Replace the dataset: the manifests of its sets one right after the other, then its own; and then remove what is old."""
     facts, about = task.facts, task.about
     new = dict(published)
-    before = {name: commit.present(task.folder(name)) for name in new}
+    before = {name: directory.valid_manifest(task.folder(name)) for name in new}
     for name, manifest in new.items():
         commit.swap(task.folder(name), manifest)
     manifests = {name: new.get(name) or directory.read_manifest(task.folder(name)) for name in sorted(facts)}
@@ -217,7 +217,7 @@ def is_whole(dataset: str) -> bool:
             return False
     for name, entry in about["splits"].items():
         folder = files.join(dataset, name)
-        manifest = commit.present(folder)
+        manifest = directory.valid_manifest(folder)
         if manifest is None or directory.size_problem(folder, manifest):
             return False
         if hashlib.sha256(manifest.to_json().encode()).hexdigest() != entry["manifest_sha256"]:
@@ -238,7 +238,7 @@ def set_names(dataset: str) -> list[str]:
     """Return the names of the sets in the folder of a dataset, those that builds have written."""
     found = []
     for name in files.folders_with(dataset, MANIFEST):
-        manifest = commit.present(files.join(dataset, name))
+        manifest = directory.valid_manifest(files.join(dataset, name))
         table = (IMAGES if name == PICTURES else EXAMPLE).name
         if manifest and manifest.table == table and manifest.about.get("split", PICTURES) == name:
             found.append(name)

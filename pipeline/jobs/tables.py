@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.running import metrics
 from pipeline.running.stage import library_versions
-from pipeline.shards import commit
+from pipeline.shards import commit, directory
 from pipeline.shards.parquet import StagedShard
 from schemas.errors import DataError
 from schemas.manifest import Manifest
@@ -145,7 +145,7 @@ def commit_tables(gathered: Iterable[tuple[str, Written]], work: Commit) -> None
         for name, (folder, table) in work.tables.items()
     }
     folders = {name: folder for name, (folder, _) in work.tables.items()}
-    before = {name: commit.present(folder) for name, folder in folders.items()}
+    before = {name: directory.valid_manifest(folder) for name, folder in folders.items()}
     for name, folder in folders.items():
         commit.swap(folder, manifests[name])
     for name, folder in folders.items():

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from pipeline.layout import Layout
 from pipeline.running.stage import manifest_digest
-from pipeline.shards import commit, directory
+from pipeline.shards import directory
 from schemas.manifest import Manifest
 
 
@@ -59,7 +59,7 @@ def outdated(build: str) -> list[str]:
     """
     found = []
     for stage, derived in derived_tables(build).items():
-        manifest = commit.present(derived.folder)
+        manifest = directory.valid_manifest(derived.folder)
         if manifest and (names := _newer(manifest, derived)):
             newer = " and ".join(_TITLES[name] for name in names)
             found.append(f"{derived.title} are older than {newer}; run {stage}")
@@ -73,5 +73,5 @@ def _newer(manifest: Manifest, derived: Derived) -> list[str]:
     return [
         name
         for name, folder in derived.inputs.items()
-        if commit.present(folder) and known.get(name) != manifest_digest(folder)
+        if directory.valid_manifest(folder) and known.get(name) != manifest_digest(folder)
     ]

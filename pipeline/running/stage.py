@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.shards import commit, directory
+from pipeline.shards import directory
 from schemas.config import stage_values
 from schemas.manifest import MANIFEST, Manifest
 
@@ -61,7 +61,7 @@ class Stage:
         return all(self._is_whole(folder) for folder in folders)
 
     def _is_whole(self, folder: str) -> bool:
-        manifest = commit.present(folder)
+        manifest = directory.valid_manifest(folder)
         if manifest is None or manifest.about.get("made_from") != self.about["made_from"]:
             return False
         return directory.size_problem(folder, manifest) is None

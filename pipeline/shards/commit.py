@@ -30,7 +30,7 @@ def prepare(folder: str) -> None:
     """
     check_owned(folder)
     files.make_folder(folder)
-    _remove_leftovers(folder, present(folder))
+    _remove_leftovers(folder, directory.valid_manifest(folder))
 
 
 def check_owned(folder: str, inside: Iterable[str] = ()) -> None:
@@ -40,7 +40,7 @@ def check_owned(folder: str, inside: Iterable[str] = ()) -> None:
     """
     there = files.entries(folder)
     known = {MANIFEST, STAGED, *inside}
-    if manifest := present(folder):
+    if manifest := directory.valid_manifest(folder):
         known |= {shard.file for shard in manifest.shards}
     foreign = sorted(
         name
@@ -58,7 +58,7 @@ def check_owned(folder: str, inside: Iterable[str] = ()) -> None:
 def commit(folder: str, table: str, staged: Sequence[StagedShard], about: Mapping[str, Any]) -> Manifest:
     """Replace the table in `folder` by the staged shards, and return its manifest."""
     manifest = publish(folder, table, staged, about)
-    before = present(folder)
+    before = directory.valid_manifest(folder)
     swap(folder, manifest)
     clean(folder, manifest, before)
     return manifest
@@ -99,20 +99,12 @@ def clean(folder: str, manifest: Manifest, before: Manifest | None) -> None:
 
 def remove_table(folder: str) -> None:
     """Remove a table: its manifest, the shards that it names, and the folder if nothing else is in it."""
-    manifest = present(folder)
+    manifest = directory.valid_manifest(folder)
     if manifest:
         files.remove(files.join(folder, MANIFEST))
         files.remove_all([files.join(folder, shard.file) for shard in manifest.shards])
     _remove_leftovers(folder, None)
     files.remove_empty_folder(folder)
-
-
-def present(folder: str) -> Manifest | None:
-    """Return the manifest of the present generation; None where there is none, or where it is damaged and names nothing."""
-    try:
-        return directory.find_manifest(folder)
-    except DataError:
-        return None
 
 
 def _remove_leftovers(folder: str, manifest: Manifest | None) -> None:

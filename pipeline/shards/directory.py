@@ -30,6 +30,14 @@ def find_manifest(folder: str) -> Manifest | None:
     return Manifest.from_json(files.read_text(path), path) if files.exists(path) else None
 
 
+def valid_manifest(folder: str) -> Manifest | None:
+    """Return the manifest of a folder; None where there is none, or where it is damaged and names nothing."""
+    try:
+        return find_manifest(folder)
+    except DataError:
+        return None
+
+
 def read_manifest(folder: str) -> Manifest:
     """The manifest of a directory. Raises DataError where it has not been committed."""
     manifest = find_manifest(folder)

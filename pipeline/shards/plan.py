@@ -14,7 +14,7 @@ from pyarrow import compute as pc
 from pipeline import files
 from pipeline.keyed_hash import bucket
 from pipeline.noise.examples import LISTED_SCHEMA, Listed, Pool
-from pipeline.shards import commit, directory
+from pipeline.shards import directory
 
 _DIGEST_BYTES = 16
 _ROWS_TOGETHER = 1 << 16
@@ -38,7 +38,7 @@ class SetPlan:
     def is_written(self, dataset: str) -> bool:
         """Return whether `dataset` has the set already, whole and with this content."""
         folder = files.join(dataset, self.name)
-        found = commit.present(folder)
+        found = directory.valid_manifest(folder)
         if found is None or found.about.get("content_sha256") != self.facts["content_sha256"]:
             return False
         return directory.size_problem(folder, found) is None
