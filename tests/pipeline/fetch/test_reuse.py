@@ -79,18 +79,27 @@ def urls(server: Server, count: int = 10) -> list[str]:
     return [f"{server.address}/{i}" for i in range(count)]
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        lambda path: sized(path),
-        lambda path: OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(path), path),
-        lambda path: sized(path).replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"OK\r\n", b"OK\r\nConnection: keep-alive\r\n"),
-    ],
-    ids=["length", "chunks", "HTTP/1.0"],
-)  # fmt: skip
-def test_a_connection_serves_many_requests(
-    get: Get, server: Server, answer: Callable[[bytes], bytes]
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
+ANSWERS: dict[str, tuple[Callable[[bytes], bytes], int]] = {
+    "length": (lambda path: sized(path), 1),
+    "chunks": (lambda path: CHUNKED % (len(path), path), 1),
+    "HTTP/1.0 that keeps": (
+        lambda path: sized(path, b"Connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0"),
+        1,
+    ),
+    "close": (lambda path: sized(path, b"Connection: close"), 10),
+    "HTTP/1.0": (lambda path: sized(path).replace(b"HTTP/1.1", b"HTTP/1.0"), 10),
+    "two answers": (lambda path: sized(path) + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong", 10),
+    "more than chunks": (lambda path: CHUNKED % (len(path), path) + b"more", 10),
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_a_connection_serves_many_requests_where_it_is_certain_that_it_can(
+    get: Get, server: Server, kind: str
 ) -> None:
+    answer, connections = ANSWERS[kind]
+
     def behave(connection: socket.socket, path: bytes) -> bool:
         connection.sendall(answer(path))
         return True
@@ -98,30 +107,7 @@ def test_a_connection_serves_many_requests(
     server.behavior = behave
     found = get.all(urls(server), **ONE_BY_ONE)
     assert [body(result) for result in found] == [b"/%d" % i for i in range(10)]
-    assert server.connections == 1
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        lambda path: sized(path, b"Connection: close"),
-        lambda path: sized(path).replace(b"HTTP/1.1", b"HTTP/1.0"),
-        lambda path: sized(path) + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong",
-        lambda path: OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\nmore" % (len(path), path),
-    ],
-    ids=["close", "HTTP/1.0", "two answers", "more than chunks"],
-)  # fmt: skip
-def test_a_connection_that_is_not_certain_serves_one(
-    get: Get, server: Server, answer: Callable[[bytes], bytes]
-) -> None:
-    def behave(connection: socket.socket, path: bytes) -> bool:
-        connection.sendall(answer(path))
-        return True
-
-    server.behavior = behave
-    found = get.all(urls(server), **ONE_BY_ONE)
-    assert [body(result) for result in found] == [b"/%d" % i for i in range(10)]
-    assert server.connections == 10
+    assert server.connections == connections
 
 
 def test_what_comes_without_a_request_answers_none(get: Get, server: Server) -> None:
