@@ -58,9 +58,10 @@ setup(
     license_expression="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=find_packages(include=["page*", "pipeline*", "training*", "schemas*"]),
+    packages=find_packages(include=["common*", "page*", "pipeline*", "training*", "schemas*"]),
     package_data={
         "page": ["py.typed", "page.css", "page.js", "templates/*.html"],
+        "common": ["py.typed"],
         "schemas": ["py.typed"],
         "pipeline": [
             "py.typed",

@@ -128,7 +128,7 @@ def main() -> int:
         "--peers", required=True, metavar="PYTHON", help="the Python that has img2dataset and faiss"
     )
     parser.add_argument(
-        "--votes", metavar="FILE", help="votes of workers, as benchmarks/labels.py takes them"
+        "--votes", metavar="FILE", help="votes of workers, as benchmarks/aggregation.py takes them"
     )
     parser.add_argument(
         "--only",

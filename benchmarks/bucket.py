@@ -26,7 +26,7 @@ OPTIONS = [
     "--set",
     "noise.levels=[0, 0.5]",
     "--set",
-    "noise.colours=[red, blue]",
+    "noise.colors=[red, blue]",
     "--set",
     "shards.rows=4096",
 ]

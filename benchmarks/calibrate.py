@@ -4,7 +4,7 @@
     python -m benchmarks.calibrate --pictures DIR --size 32 # JPEG files of a folder, kept at 32×32
 
 Each picture is transformed as copies on the web are. Original and copy then go through the pipeline's own
-normalisation and encoding, and are fingerprinted as it does. All originals are compared with all copies: a pair is
+normalization and encoding, and are fingerprinted as it does. All originals are compared with all copies: a pair is
 right where the copy is of that original. With pdqhash installed (pip install pdqhash), PDQ is a third long hash.
 """
 
@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fingerprint import fingerprint
-from pipeline.ingest.normalise import encode, normalise, open_stored
+from pipeline.ingest.normalize import encode, normalize, open_stored
 
 try:
     import pdqhash
@@ -76,7 +76,7 @@ TRANSFORMS: dict[str, Transform] = {
     **{f"scaled ×{s}": partial(_scale, factor=f) for s, f in (("¼", 0.25), ("½", 0.5), ("2", 2), ("4", 4))},
     "gamma 0.7": partial(_gamma, gamma=0.7),
     "gamma 1.4": partial(_gamma, gamma=1.4),
-    "grey": lambda p: ImageOps.grayscale(p).convert("RGB"),
+    "gray": lambda p: ImageOps.grayscale(p).convert("RGB"),
     "blurred": lambda p: p.filter(ImageFilter.GaussianBlur(p.width / 200)),
     "text over it": _text,
     # From here on the copy does not lie on the original.
@@ -113,7 +113,7 @@ def as_stored(picture: Image.Image, config: IngestConfig) -> Image.Image:
     """The picture as the pipeline stores it and reads it again."""
     buffer = io.BytesIO()
     picture.save(buffer, "BMP")
-    return open_stored(encode(normalise(decode(buffer.getvalue(), config), config), config))
+    return open_stored(encode(normalize(decode(buffer.getvalue(), config), config), config))
 
 
 def hashes(source: int | str, config: IngestConfig) -> dict[str, np.ndarray]:

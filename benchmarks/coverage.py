@@ -11,9 +11,9 @@ import argparse
 
 import numpy as np
 
-from pipeline.labels.agreement import MEASURES, mean_cohen, with_intervals
-from pipeline.labels.precision import wilson
-from tests.pipeline.labels.test_agreement import asked, patterns, population
+from pipeline.aggregate.agreement import MEASURES, mean_cohen, with_intervals
+from pipeline.aggregate.precision import wilson
+from tests.pipeline.aggregate.test_agreement import asked, patterns, population
 
 DESIGNS = [  # workers, questions, shares of the answers
     (10, 60, (0.5, 0.5)),

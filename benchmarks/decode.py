@@ -1,4 +1,4 @@
-"""Decode, normalise, encode and fingerprint JPEGs of 500×375 on one core, beside the same in plain Pillow and imagehash.
+"""Decode, normalize, encode and fingerprint JPEGs of 500×375 on one core, beside the same in plain Pillow and imagehash.
 
     python -m benchmarks.decode [--images 100] [--rounds 5] [--quick]
 
@@ -29,7 +29,7 @@ from benchmarks.rows import tell
 from pipeline.config import PRESETS, IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fingerprint import fingerprint
-from pipeline.ingest.normalise import encode, normalise, open_stored
+from pipeline.ingest.normalize import encode, normalize, open_stored
 
 Work = Callable[[Sequence[bytes]], object]
 
@@ -52,7 +52,7 @@ def photo(seed: int, width: int, height: int) -> bytes:
 
 def ours(config: IngestConfig) -> Work:
     def work(files: Sequence[bytes]) -> object:
-        stored = [encode(normalise(decode(data, config), config), config) for data in files]
+        stored = [encode(normalize(decode(data, config), config), config) for data in files]
         return fingerprint([open_stored(data) for data in stored])
 
     return work
@@ -98,9 +98,9 @@ def difference(config: IngestConfig, files: Sequence[bytes]) -> str:
     """Scaled against full decoding, over the files that are decoded at a part of their size."""
     exact = dataclasses.replace(config, scaled_decoding=False)
     decoded = [decode(data, config) for data in files]
-    here = [normalise(found, config) for found in decoded if found.reduction > 1]
+    here = [normalize(found, config) for found in decoded if found.reduction > 1]
     there = [
-        normalise(decode(d, exact), exact) for d, f in zip(files, decoded, strict=True) if f.reduction > 1
+        normalize(decode(d, exact), exact) for d, f in zip(files, decoded, strict=True) if f.reduction > 1
     ]
     if not here:
         return "decoded in full"
@@ -122,7 +122,7 @@ def equal_to_tfds(files: Sequence[bytes]) -> int:
             cv2.imdecode(np.frombuffer(data, np.uint8), 3), (84, 84), interpolation=cv2.INTER_AREA
         )
         theirs = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 72])[1].tobytes()
-        equal += theirs == encode(normalise(decode(data, config), config), config)
+        equal += theirs == encode(normalize(decode(data, config), config), config)
     return equal
 
 

@@ -48,7 +48,7 @@ def planted(count: int, radius: int) -> tuple[np.ndarray, np.ndarray]:
 
 def ours(hashes: np.ndarray, radius: int, threads: int) -> np.ndarray:
     from pipeline.dedupe.confirm import confirm
-    from pipeline.dedupe.neighbours import Near, distinct, near_pairs
+    from pipeline.dedupe.neighbors import Near, distinct, near_pairs
 
     values, repeats = distinct(hashes)
     near = Near.join([near_pairs(values, radius, threads), repeats])
@@ -149,7 +149,7 @@ def join(count: int, radius: int, arguments: list[str]) -> None:
     import apache_beam as beam
     import pyarrow as pa
 
-    from pipeline.dedupe.neighbours import Near, distinct, near_pairs
+    from pipeline.dedupe.neighbors import Near, distinct, near_pairs
     from pipeline.jobs.near_hashes import SearchByJoin
     from pipeline.running.run import Work, run_job
     from pipeline.shards import commit, directory
@@ -192,7 +192,7 @@ def join(count: int, radius: int, arguments: list[str]) -> None:
 
 
 def _save(parts: list, path: str) -> None:
-    from pipeline.dedupe.neighbours import Near
+    from pipeline.dedupe.neighbors import Near
 
     near = Near.join(parts)
     np.save(path, np.stack([near.u, near.v]))

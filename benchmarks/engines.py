@@ -3,7 +3,7 @@
     python -m benchmarks.engines                                  # 1,000, 10,000 and 100,000 pictures; some 35 minutes
     python -m benchmarks.engines --sizes 1000 5000 --repeats 2    # a look: two minutes
 
-All call the same functions for a bucket of the list (settle, read, decode, normalise, fingerprint, write) and use a
+All call the same functions for a bucket of the list (settle, read, decode, normalize, fingerprint, write) and use a
 process a core; time and CPU include their start and all their processes. The loop is what one would write without
 Beam: the list is cut into buckets in the calling process, which a ProcessPoolExecutor works on. Its shards must be
 those of the job, byte by byte. Memory is the sum of the resident sets of all processes, at its peak. The pictures are

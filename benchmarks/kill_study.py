@@ -21,7 +21,7 @@ from tests.training.test_study import timeless
 
 STUDY = """
 levels: [0.0, 0.4]
-colours: [blue]
+colors: [blue]
 methods: [vanilla, mixup, mentormix]
 recipe: tiny
 set: {epochs: 60, batch_size: 32, precision: fp32, network: {width: 8}}
@@ -52,7 +52,7 @@ def main() -> int:
         data, alone, shared = (Path(place) / name for name in ("data", "alone", "shared"))
         for level in (0.0, 0.4):
             write_set(data / f"blue-{level:.2f}", striped(960, level, seed=1), noise_level=level)
-        write_set(data / "test", striped(60, 0.0, seed=2), colour=None)
+        write_set(data / "test", striped(60, 0.0, seed=2), color=None)
         (Path(place) / "study.yaml").write_text(STUDY)
 
         def start(output: Path) -> subprocess.Popen[bytes]:

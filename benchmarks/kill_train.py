@@ -41,7 +41,7 @@ def config(method: str) -> TrainConfig:
     return TrainConfig(
         method=method,  # type: ignore[arg-type]
         epochs=60, batch_size=32, precision="fp32", network=Network("small_cnn", 8), evaluate_every=50,
-        memorised_every=50, dividemix=DivideMix(warmup_epochs=4),
+        memorized_every=50, dividemix=DivideMix(warmup_epochs=4),
     )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         data, killed, whole = (Path(place) / name for name in ("data", "killed", "whole"))
         write_set(data / "blue-0.40", striped(320, 0.4, seed=1), noise_level=0.4)
-        write_set(data / "test", striped(60, 0.0, seed=2), colour=None)
+        write_set(data / "test", striped(60, 0.0, seed=2), color=None)
         sets = load_pair(data, "blue-0.40", "test")
         Trainer(config(arguments.method), *sets, torch.device("cpu")).run(whole)
         chance, done = random.Random(arguments.seed), 0

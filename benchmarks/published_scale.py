@@ -17,15 +17,15 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from pipeline.aggregate.columns import encode_votes
+from pipeline.aggregate.majority import majority
 from pipeline.config import NoiseConfig
-from pipeline.labels.columns import encode_votes
-from pipeline.labels.majority import majority
 from pipeline.noise.listed import listed_sets
 from pipeline.noise.pools import make_pools
 from pipeline.noise.splits import training_sets
 from pipeline.published.cnwl import import_cnwl
 from schemas.duplicate import DUPLICATE
-from schemas.listed import LISTED_SET
+from schemas.fixed_set import FIXED_SET
 from schemas.vote import VOTE
 
 IDS = Path(os.environ.get("CNWL_IDS", "cnwl"))
@@ -108,9 +108,9 @@ def tables(imported):
     names = (IDS / "class_names.txt").read_text().split("\n")[:100]
     listed = read["published_sets"]
     rows = pa.table(
-        [listed[name].cast(pa.string()) for name in LISTED_SET.schema.names]
+        [listed[name].cast(pa.string()) for name in FIXED_SET.schema.names]
         + [pa.array([f"l:{i}" for i in range(listed.num_rows)])],
-        names=[*LISTED_SET.schema.names, "row"],
+        names=[*FIXED_SET.schema.names, "row"],
     )
     verdicts = majority(encode_votes(VOTE.conform(read["votes"], "votes")), min_votes=1)
     return names, pa.concat_tables(parts), verdicts, rows
@@ -134,11 +134,11 @@ def test_every_released_split_is_reproduced_exactly(imported, tables):
     made = {s.name: s for s in listed_sets(rows, retrievals, verdicts, names)}
     assert len(made) == 5
     for name, of in imported[2].items():
-        colour, _, _, level = name.split("_")
-        split = made[f"published-{colour}-{float(level):.2f}"]
+        color, _, _, level = name.split("_")
+        split = made[f"published-{color}-{float(level):.2f}"]
         ids, labels = (split.listed.examples[column].to_pylist() for column in ("image_id", "label"))
         assert set(zip(ids, labels, strict=True)) == set(of)
-        assert split.measured["realised_noise"] == pytest.approx(
+        assert split.measured["realized_noise"] == pytest.approx(
             QUIET_BLUE if name == "blue_noise_nl_0.4" else float(level)
         )
 
@@ -147,7 +147,7 @@ def test_one_s_own_splits_have_the_published_sizes(tables):
     names, retrievals, verdicts, _ = tables
     pools = make_pools(retrievals, verdicts, DUPLICATE.schema.empty_table(), names)
     config = NoiseConfig(
-        colours=("red", "blue"), levels=(0.3, 0.8), clean_per_class=500, blue_size="all", on_shortage="shrink"
+        colors=("red", "blue"), levels=(0.3, 0.8), clean_per_class=500, blue_size="all", on_shortage="shrink"
     )
     sizes = {
         s.name: s.listed.examples.num_rows for s in training_sets(pools.clean, pools.wrong, names, config, 0)
@@ -222,7 +222,7 @@ def test_cars_at_ten_levels_have_the_published_size(cars):
     verdicts = majority(encode_votes(VOTE.conform(read["votes"], "votes")), min_votes=1)
     names = [f"car {i}" for i in range(196)]
     pools = make_pools(pa.concat_tables(parts), verdicts, DUPLICATE.schema.empty_table(), names)
-    config = NoiseConfig(colours=("red", "blue"), levels=CAR_LEVELS)
+    config = NoiseConfig(colors=("red", "blue"), levels=CAR_LEVELS)
     made = list(training_sets(pools.clean, pools.wrong, names, config, 0))
     assert len(made) == 2 * len(CAR_LEVELS)
     for split in made:

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from benchmarks.label_stage import image_ids, write_input
+from benchmarks.aggregate_stage import image_ids, write_input
 from benchmarks.rows import processor
 from pipeline.keyed_hash import bucket, bucket_count, place
 from pipeline.layout import Layout
@@ -100,7 +100,7 @@ def fingerprints(folder: Path, rows: int) -> None:
 def sets(folder: Path, rows: int) -> None:
     """Half the images clean, nearly half wrong web images, and a test set; red and blue at ten levels."""
     write_tables(folder, rows, {"images", "retrievals", "verdicts", "duplicates"})
-    write_config(folder, noise={"colours": ["red", "blue"]})
+    write_config(folder, noise={"colors": ["red", "blue"]})
 
 
 def write_config(folder: Path, **values: object) -> None:
@@ -223,7 +223,7 @@ def as_table(known: dict[str, object], table: Table, rows: int) -> pa.Table:
 
 STAGES: dict[str, Callable[[Path, int], None]] = {
     "ingest": missing_files,
-    "label": votes,
+    "aggregate": votes,
     "dedupe": fingerprints,
     "split": sets,
 }

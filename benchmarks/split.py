@@ -35,7 +35,7 @@ from schemas.verdict import VERDICT
 CLASSES = [f"class-{i:02d}" for i in range(100)]
 LEVELS = [0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8]
 PICTURES = 500
-ONE = {"noise.levels": [0.4], "noise.colours": ["red"]}
+ONE = {"noise.levels": [0.4], "noise.colors": ["red"]}
 RUNS = {
     "one set": ONE,
     "one set, shared": {**ONE, "shards.mode": "shared"},
@@ -73,7 +73,7 @@ def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
     for folder, kind, rows, about in (
         ("ingest/images", IMAGES, lambda part: image_rows(part, encoded), {"ingest": ingest}),
         ("ingest/retrievals", RETRIEVAL, retrieval_rows, {"ingest": ingest}),
-        ("labels/verdicts", VERDICT, verdict_rows, {}),
+        ("aggregate/verdicts", VERDICT, verdict_rows, {}),
         ("dedupe/duplicates", DUPLICATE, lambda _: [], {"dedupe": {"radius": 8, "confirm_radius": 64}}),
     ):
         path = str(output / folder)
@@ -90,7 +90,7 @@ def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
         commit.commit(path, kind.name, [shard for shard in shards if shard], counts)
     config = {
         "source": str(output), "classes": CLASSES, "clean": ["-"], "test": ["-"], "web": ["-"], "votes": ["-"],
-        "noise": {"levels": LEVELS, "colours": ["red", "blue"]},
+        "noise": {"levels": LEVELS, "colors": ["red", "blue"]},
     }  # fmt: skip
     (output / "build.yaml").write_text(yaml.safe_dump(config))
 

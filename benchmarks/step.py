@@ -102,7 +102,7 @@ def ours(data: ImageSet, network: Network, method: str, compiled: str, device: t
         batch_size=BATCH,
         compile=compiled,  # type: ignore[arg-type]
         evaluate_every=3,
-        memorised_every=3,
+        memorized_every=3,
         network=network,
         augment=Augment(4, flip=True),
         dividemix=DivideMix(warmup_epochs=1),

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.labels.consensus.matrix import VoteMatrix
-from pipeline.labels.consensus.methods import METHODS, consensus
-from pipeline.labels.consensus.settings import Settings
-from pipeline.labels.majority import verdicts_of_counts
+from pipeline.aggregate.consensus.matrix import VoteMatrix
+from pipeline.aggregate.consensus.methods import METHODS, consensus
+from pipeline.aggregate.consensus.settings import Settings
+from pipeline.aggregate.majority import verdicts_of_counts
 from schemas.vote import ANSWERS
 
 QUESTION = ["image_id", "class_name"]

@@ -22,13 +22,13 @@ from PIL import Image
 from benchmarks.calibrate import TRANSFORMS, as_stored
 from pipeline.config import DedupeConfig, IngestConfig
 from pipeline.dedupe.confirm import confirm
-from pipeline.dedupe.neighbours import Near, distinct, near_pairs
+from pipeline.dedupe.neighbors import Near, distinct, near_pairs
 from pipeline.dedupe.witness import Witness
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
 from tests.pipeline.dedupe import drawn
 
 COPIES = (
-    "JPEG 75", "JPEG 30", "WebP 75", "scaled ×½", "scaled ×2", "text over it", "gamma 0.7", "grey", "cropped 5 %",
+    "JPEG 75", "JPEG 30", "WebP 75", "scaled ×½", "scaled ×2", "text over it", "gamma 0.7", "gray", "cropped 5 %",
 )  # fmt: skip
 COLORHASH_BITS = 8  # of 42: what photographs differ by when they are saved again as JPEG 30
 DRAWN: dict[str, Callable[[], list[Image.Image]]] = {

@@ -19,7 +19,7 @@ class Style:
     """How hard the pictures are; each number makes one thing vary more.
 
     `clutter` is the most small things behind it, half as many before it; `hue_bias` the share of things in the
-    colour that their kind often has; `contrast` the least distance between thing and background in brightness;
+    color that their kind often has; `contrast` the least distance between thing and background in brightness;
     `noise` the most standard deviation of the grain, in [0, 1]; `size` the least and the most of half the picture
     that it reaches; `turn` the most that it is turned, in radians.
     """
@@ -32,20 +32,20 @@ class Style:
     turn: float
 
 
-def _colour(rng: np.random.Generator, hue: float | None, value: float) -> np.ndarray:
+def _color(rng: np.random.Generator, hue: float | None, value: float) -> np.ndarray:
     hue = rng.random() if hue is None else hue + rng.normal(0, 0.05)
     return np.array(colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.25, 0.95), value), np.float32)
 
 
 def _paint(canvas: np.ndarray, place: tuple[float, float, float, float], paint: tuple) -> None:
-    """Lay one thing on `canvas` (height, width, 3): place = (centre x, centre y, size, angle)."""
+    """Lay one thing on `canvas` (height, width, 3): place = (center x, center y, size, angle)."""
     outline, texture, first, second = paint
-    centre_x, centre_y, size, angle = place
+    center_x, center_y, size, angle = place
     height, width = canvas.shape[:2]
     half = min(height, width) / 2
     # Only the square that the thing can reach is touched: most things are small.
     reach = half * size * 1.15
-    across, down = half * centre_x + (width - 1) / 2, half * centre_y + (height - 1) / 2
+    across, down = half * center_x + (width - 1) / 2, half * center_y + (height - 1) / 2
     left, top = max(int(across - reach), 0), max(int(down - reach), 0)
     right, bottom = min(int(across + reach) + 2, width), min(int(down + reach) + 2, height)
     if left >= right or top >= bottom:
@@ -61,8 +61,8 @@ def _paint(canvas: np.ndarray, place: tuple[float, float, float, float], paint: 
 
 
 def _background(rng: np.random.Generator, x: Plane, y: Plane, value: float) -> np.ndarray:
-    """A gradient between two colours, with a soft wave or stripes over it: (height, width, 3)."""
-    first, second = _colour(rng, None, value), _colour(rng, None, np.clip(value + rng.normal(0, 0.15), 0, 1))
+    """A gradient between two colors, with a soft wave or stripes over it: (height, width, 3)."""
+    first, second = _color(rng, None, value), _color(rng, None, np.clip(value + rng.normal(0, 0.15), 0, 1))
     angle, pace = rng.uniform(0, 2 * np.pi), float(rng.choice([0.8, 2.0, 6.0, 11.0]))
     along = math.cos(angle) * x + math.sin(angle) * y
     wave = 0.5 + 0.5 * np.sin(pace * along + rng.uniform(0, 6))
@@ -89,8 +89,8 @@ def draw(kind: str, seed: tuple[int, ...], style: Style) -> Image.Image:
     bright = (
         value + gap if value + gap < 1 and (rng.random() < 0.5 or value < gap) else max(value - gap, 0.02)
     )
-    first = _colour(rng, thing.hue if rng.random() < style.hue_bias else None, bright)
-    second = _colour(rng, None, float(np.clip(1 - bright + rng.normal(0, 0.15), 0, 1)))
+    first = _color(rng, thing.hue if rng.random() < style.hue_bias else None, bright)
+    second = _color(rng, None, float(np.clip(1 - bright + rng.normal(0, 0.15), 0, 1)))
     size = rng.uniform(*style.size)
     reach = max(0.0, 1.05 - size)
     place = (*rng.uniform(-reach, reach, 2), size, rng.uniform(-style.turn, style.turn))
@@ -104,9 +104,9 @@ def draw(kind: str, seed: tuple[int, ...], style: Style) -> Image.Image:
         small = rng.uniform(0.08, 0.26)
         outline = list(OUTLINES)[int(rng.integers(len(OUTLINES) - 1))]
         texture = list(TEXTURES)[int(rng.integers(len(TEXTURES)))]
-        colours = _colour(rng, None, rng.uniform(0.1, 1)), _colour(rng, None, rng.uniform(0.1, 1))
+        colors = _color(rng, None, rng.uniform(0.1, 1)), _color(rng, None, rng.uniform(0.1, 1))
         where = (*rng.uniform(-1, 1, 2), small, rng.uniform(0, 6.3))
-        _paint(canvas, where, (outline, texture, *colours))
+        _paint(canvas, where, (outline, texture, *colors))
     grain = rng.standard_normal(canvas.shape, dtype=np.float32)
     canvas += grain * np.float32(style.noise * rng.random())
     return Image.fromarray((np.clip(canvas, 0, 1) * 255).astype(np.uint8))

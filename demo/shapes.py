@@ -13,7 +13,7 @@ Plane = np.ndarray  # float32 (height, width)
 class Kind:
     """A thing that can be drawn.
 
-    `hue` in [0, 1) is the colour it often has, `near` the classes that it is easily taken for.
+    `hue` in [0, 1) is the color it often has, `near` the classes that it is easily taken for.
     """
 
     outline: str
@@ -98,7 +98,7 @@ OUTLINES: dict[str, Callable[[Plane, Plane], Plane]] = {
     "nothing": lambda x, y: np.ones_like(x + y),
 }
 
-# Where the second colour goes: positive there.
+# Where the second color goes: positive there.
 TEXTURES: dict[str, Callable[[Plane, Plane], Plane]] = {
     "plain": lambda x, y: -np.ones_like(x + y),
     "stripes": lambda x, y: np.sin(7.5 * y) + 0 * x,

@@ -13,7 +13,7 @@ from demo.world import Size
 if TYPE_CHECKING:
     from demo.account import Account
 
-Means = dict[tuple[str, str, float], float]  # (colour, method, noise level) to accuracy in per cent
+Means = dict[tuple[str, str, float], float]  # (color, method, noise level) to accuracy in percent
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,13 @@ def _means(rows: Sequence[dict[str, Any]], measure: str) -> Means:
     values = defaultdict(list)
     for row in rows:
         if row["status"] == "finished" and row[measure] is not None:
-            values[row["colour"], row["method"], row["noise_level"]].append(100 * row[measure])
+            values[row["color"], row["method"], row["noise_level"]].append(100 * row[measure])
     return {key: statistics.fmean(numbers) for key, numbers in values.items()}
 
 
 def _accuracy(rows: Sequence[dict[str, Any]]) -> str:
-    final, best, memorised = (_means(rows, m) for m in ("final_accuracy", "best_accuracy", "memorised"))
-    columns = sorted({(colour, method) for colour, method, _ in final}, reverse=True)  # red, vanilla first
+    final, best, memorized = (_means(rows, m) for m in ("final_accuracy", "best_accuracy", "memorized"))
+    columns = sorted({(color, method) for color, method, _ in final}, reverse=True)  # red, vanilla first
     table = []
     for level in sorted({level for _, _, level in final}):
         cells = []
@@ -89,14 +89,14 @@ def _accuracy(rows: Sequence[dict[str, Any]]) -> str:
             parts = [
                 f"{final[key]:.1f}",
                 f"{best[key]:.1f}",
-                f"{memorised[key]:.0f}" if key in memorised else "–",
+                f"{memorized[key]:.0f}" if key in memorized else "–",
             ]
             cells.append(" / ".join(parts))
         table.append((f"{100 * level:.0f} %", *cells))
-    head = ("wrong labels", *(f"{colour}, {method}" for colour, method in columns))
+    head = ("wrong labels", *(f"{color}, {method}" for color, method in columns))
     seeds = len({row["seed"] for row in rows})
     note = (
-        "Test accuracy after the last epoch / of the best epoch / share of the wrong labels memorised, in per cent; "
+        "Test accuracy after the last epoch / of the best epoch / share of the wrong labels memorized, in percent; "
         f"{seeds} seed{'s' if seeds > 1 else ''}."
     )
     return "## Accuracy\n\n" + _table(head, table) + "\n\n" + note
@@ -108,16 +108,16 @@ def _seen(rows: Sequence[dict[str, Any]]) -> str:
     levels = sorted({level for _, _, level in final})
     low, high = levels[0], levels[-1]
     lines = []
-    for colour in sorted({colour for colour, _, _ in final}, reverse=True):
-        fall = {m: final[colour, m, low] - final[colour, m, high] for m in ("vanilla", "mentormix")}
+    for color in sorted({color for color, _, _ in final}, reverse=True):
+        fall = {m: final[color, m, low] - final[color, m, high] for m in ("vanilla", "mentormix")}
         verdict = (
             "less, as in the paper" if fall["mentormix"] < fall["vanilla"] else "not less, unlike the paper"
         )
         lines.append(
-            f"- {colour}: up to {100 * high:.0f} % wrong labels, vanilla loses {fall['vanilla']:.1f} points and "
+            f"- {color}: up to {100 * high:.0f} % wrong labels, vanilla loses {fall['vanilla']:.1f} points and "
             f"MentorMix {fall['mentormix']:.1f}: {verdict}."
         )
-    if {"red", "blue"} <= {colour for colour, _, _ in final}:
+    if {"red", "blue"} <= {color for color, _, _ in final}:
         gap = final["red", "vanilla", high] - final["blue", "vanilla", high]
         word = (
             "hurts less than blue, as in the paper"

@@ -29,7 +29,7 @@ class Interval:
 class Column:
     """A column: what its cells are decides how they are written, aligned and sorted.
 
-    text: strings; count: whole numbers and listings; share: in per cent; number: any other.
+    text: strings; count: whole numbers and listings; share: in percent; number: any other.
     """
 
     title: str

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from common.command_line import Parser, add_verb, carry_out, make_parser
+from common.errors import UnknownFlagError, UsageError
+from common.temporary import use_own_folder
 from pipeline.logs import set_up_logging
 from pipeline.published import verbs as published
 from pipeline.retrieve import verbs as retrieve
 from pipeline.verbs import STAGES, VERBS
-from schemas.command_line import Parser, add_verb, carry_out, make_parser
-from schemas.errors import UnknownFlagError, UsageError
-from schemas.temporary import use_own_folder
 
 EXTRAS = {"duckdb": "report", "jinja2": "report", "markupsafe": "report", "matplotlib": "report"}
 BEAM = """The configuration is one YAML file; --set source=… and other --set KEY=VALUE lay values over it. Flags that are not
@@ -42,7 +42,7 @@ def _add_stages(verbs: Any) -> None:
     for verb, about in {
         "fetch": "fetch what the URLs of the lists point to",
         "ingest": "check, normalize and fingerprint the images of the lists, after fetching them",
-        "label": "resolve votes into verdicts",
+        "aggregate": "resolve votes into verdicts",
         "dedupe": "find near-duplicates, and leaks to the test set",
         "split": "choose the noise and write the training and test sets",
         "build": "all five, each only if its inputs have changed",
@@ -78,7 +78,7 @@ def _add_stages(verbs: Any) -> None:
                 metavar="CODE,…",
                 help="fetch URLs again whose rows were rejected with these codes: timeout,server_error",
             )
-        if verb == "label":
+        if verb == "aggregate":
             sub.add_argument(
                 "--next-questions",
                 type=int,
@@ -136,10 +136,10 @@ def _add_export(verbs: Any) -> None:
         verbs,
         "export",
         "write a set as WebDataset shards or as a folder of images",
-        "python -m pipeline export out/cifar10n/dataset --split red-0.40 --format webdataset --output out/red-0.40",
+        "python -m pipeline export out/cifar10n/dataset --set-name red-0.40 --format webdataset --output out/red-0.40",
     )
     sub.add_argument("dataset", metavar="DATASET", help="folder of a dataset (OUTPUT/dataset)")
-    sub.add_argument("--split", required=True, metavar="SET", help="which set: red-0.40, test, …")
+    sub.add_argument("--set-name", required=True, metavar="SET", help="which set: red-0.40, test, …")
     sub.add_argument("--format", required=True, choices=("webdataset", "folder"), help="what to write")
     sub.add_argument("--output", required=True, metavar="DIR", help="an empty folder, or a new one")
 

@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from pipeline import plan
 from pipeline.config import BuildConfig
 from pipeline.ingest.lists import has_urls
-from pipeline.jobs import dedupe, fetch, ingest, label, split
+from pipeline.jobs import aggregate, dedupe, fetch, ingest, split
 from pipeline.layout import Layout
 from pipeline.running.lock import held
 from pipeline.running.options import is_dataflow
@@ -42,7 +42,7 @@ def run(
             fetch.run, retry=retry, bodies_needed=partial(_bodies_needed, config, output, stages)
         ),
         "ingest": ingest.run,
-        "label": label.run,
+        "aggregate": aggregate.run,
         "dedupe": dedupe.run,
         "split": split.run,
     }
@@ -134,7 +134,7 @@ def _ingest(tables: Mapping[str, Manifest]) -> dict[str, int]:
     }
 
 
-def _label(tables: Mapping[str, Manifest]) -> dict[str, int]:
+def _aggregate(tables: Mapping[str, Manifest]) -> dict[str, int]:
     verdicts = {k: n for k, n in counts(tables["verdicts"]).items() if k not in ("votes", "votes_in")}
     rejected = {f"rejected_{code}": n for code, n in counts(tables["rejections"]).items()}
     votes_in = counts(tables["verdicts"]).get("votes_in", 0)  # a build of blue sets alone needs no votes
@@ -167,7 +167,7 @@ def _without_clean(tables: Mapping[str, Manifest]) -> Iterator[str]:
 COUNTS: dict[str, Callable[[Mapping[str, Manifest]], dict[str, int]]] = {
     "fetch": _fetch,
     "ingest": _ingest,
-    "label": _label,
+    "aggregate": _aggregate,
     "dedupe": _dedupe,
     "split": _split,
 }

@@ -1,12 +1,9 @@
 """The configuration of a build: what goes in, what is done to it, in one YAML file."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pipeline import files
-from pipeline.rejections import printable
-from pipeline.values import MISSING, identifier_fault, normalize_name
-from schemas.config import (
+from common.config import (
     build,
     fetching,
     merge,
@@ -16,9 +13,12 @@ from schemas.config import (
     parse_yaml,
     percent_hint,
 )
-from schemas.errors import UsageError
+from common.errors import UsageError
+from pipeline import files
+from pipeline.rejections import printable
+from pipeline.values import MISSING, identifier_fault, normalize_name
 
-Colour = Literal["red", "red-text", "blue", "blue-asymmetric"]
+Color = Literal["red", "red-text", "blue", "blue-asymmetric"]
 PAPER_LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
 
@@ -52,10 +52,10 @@ _MOST = {
 
 @dataclass(frozen=True)
 class IngestConfig:
-    """How images are fetched, checked and normalised."""
+    """How images are fetched, checked and normalized."""
 
     size: int = output(224)
-    """Side of the normalised picture in pixels."""
+    """Side of the normalized picture in pixels."""
     resize: Literal["exact", "crop", "fit", "none"] = output("crop")
     """exact: squeeze to a square; crop: shorter side to `size`, middle cut out; fit: longer side to `size`; none."""
     resample: Literal["area", "lanczos"] = output("area")
@@ -64,7 +64,7 @@ class IngestConfig:
     """Whether JPEGs are decoded at 1/2, 1/4 or 1/8 where that leaves twice the pixels that are needed: faster, and
     hardly to be seen (docs/images.md)."""
     format: Literal["jpeg", "png", "webp"] = output("jpeg")
-    """Encoding of the normalised picture. PNG loses nothing: right for tiny pictures."""
+    """Encoding of the normalized picture. PNG loses nothing: right for tiny pictures."""
     quality: int = output(90)
     """JPEG and WebP quality, 1 to 100."""
     max_bytes: int = output(20_000_000, fetching=True)
@@ -132,7 +132,7 @@ class IngestConfig:
 
 
 @dataclass(frozen=True)
-class LabelConfig:
+class AggregateConfig:
     """How votes become verdicts (docs/labels.md)."""
 
     method: Literal[
@@ -226,7 +226,7 @@ class DedupeConfig:
     confirm_radius: int = output(64)
     """… and duplicates if their 256-bit hashes differ in at most so many."""
     min_contrast: float = output(2.0)
-    """Flatter pictures (standard deviation of grey levels, 0 to 255) all hash alike: only the same bytes make them
+    """Flatter pictures (standard deviation of gray levels, 0 to 255) all hash alike: only the same bytes make them
     duplicates."""
     clean_leaks: Literal["remove", "keep"] = output("remove")
     """What becomes of clean training images near test images; web images near test images always go."""
@@ -247,10 +247,12 @@ class DedupeConfig:
 class NoiseConfig:
     """Which training sets are made."""
 
+    RENAMED: ClassVar = {"colours": "colors"}
+
     levels: tuple[float, ...] | None = output(None)
     """Shares of wrong labels, each from 0 up to less than 1. None: 0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6 and 0.8, as
     in the paper, as far as all classes have enough wrong images."""
-    colours: tuple[Colour, ...] = output(("red", "blue"))
+    colors: tuple[Color, ...] = output(("red", "blue"))
     """red: wrong web images; red-text: only those whose row has the method text; blue: flipped labels, to all other
     classes alike; blue-asymmetric: flipped by `class_map`."""
     on_shortage: Literal["error", "shrink", "cap"] = output("error")
@@ -272,7 +274,7 @@ class NoiseConfig:
     nested: bool = output(True)
     """Whether a higher level keeps the wrong labels of the lower ones. False draws each level on its own."""
     listed: tuple[str, ...] = output(())
-    """Files (set, image_id, class_name, and perhaps colour and noise_level) of sets to be made exactly as they are
+    """Files (set, image_id, class_name, and perhaps color and noise_level) of sets to be made exactly as they are
     listed, such as released ones; their noise is measured, and may be another than they claim."""
 
     def __post_init__(self) -> None:
@@ -285,8 +287,8 @@ class NoiseConfig:
         if not 1 <= self.trials <= 10_000 or (self.clean_per_class is not None and self.clean_per_class < 1):
             raise ValueError("trials is 1 to 10,000, and clean_per_class 1 or more")
         _share("min_confidence", self.min_confidence)
-        if len(set(levels)) < len(levels) or len(set(self.colours)) < len(self.colours):
-            raise ValueError("levels and colours are each listed once")
+        if len(set(levels)) < len(levels) or len(set(self.colors)) < len(self.colors):
+            raise ValueError("levels and colors are each listed once")
 
 
 @dataclass(frozen=True)
@@ -310,26 +312,29 @@ class ShardsConfig:
 class BuildConfig:
     """A whole build, from lists to shards."""
 
+    RENAMED: ClassVar = {"label": "aggregate"}
+
     source: str = operational()
     """Folder of the lists below; relative paths of images start there, too. Local, gs://, s3:// or hdfs://."""
-    classes: tuple[str, ...] = output(stages=("fetch", "ingest", "label", "split"))
+    classes: tuple[str, ...] = output(stages=("fetch", "ingest", "aggregate", "split"))
     """Names of the classes; the position is the class id."""
     clean: tuple[str, ...] = output(stages=("fetch", "ingest"))
-    """Lists of well-labelled images."""
+    """Lists of well-labeled images."""
     test: tuple[str, ...] = output(stages=("fetch", "ingest"))
     """Lists of test images."""
     web: tuple[str, ...] = output(stages=("fetch", "ingest"))
     """Retrieval lists."""
-    votes: tuple[str, ...] = output(stages=("label",))
+    votes: tuple[str, ...] = output(stages=("aggregate",))
     """Vote files."""
     name: str = output("controlled-noise", stages=("split",))
     """Name of the dataset, for its card."""
     seed: int = output(
-        0, stages={"label": lambda config: bool(config.label.ties == "seeded"), "split": lambda _: True}
+        0,
+        stages={"aggregate": lambda config: bool(config.aggregate.ties == "seeded"), "split": lambda _: True},
     )
     """Decides every draw."""
     ingest: IngestConfig = output(default_factory=IngestConfig, stages=("ingest",))
-    label: LabelConfig = output(default_factory=LabelConfig, stages=("label",))
+    aggregate: AggregateConfig = output(default_factory=AggregateConfig, stages=("aggregate",))
     dedupe: DedupeConfig = output(default_factory=DedupeConfig, stages=("dedupe",))
     noise: NoiseConfig = output(default_factory=NoiseConfig, stages=("split",))
     shards: ShardsConfig = output(default_factory=ShardsConfig, stages=("split",))

@@ -12,10 +12,10 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import csv
 
+from common.errors import DataError
 from pipeline import files
 from pipeline.values import filled_rows
 from schemas.cells import ESCAPED
-from schemas.errors import DataError
 from schemas.table import Table
 
 BLOCK_BYTES = 8 << 20

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from common.errors import DataError, UsageError
 from pipeline import remote
 from pipeline.remote import TEMPORARY
-from schemas.errors import DataError, UsageError
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 

@@ -28,7 +28,7 @@ def place(ids: Iterable[str]) -> np.ndarray:
 def bucket(places: np.ndarray, buckets: int) -> np.ndarray:
     """The bucket of each place, int64 (n,), of `buckets` equal ranges; `buckets` is a power of two.
 
-    Fewer buckets are unions of neighbouring ones: a coarser table concatenates a finer one.
+    Fewer buckets are unions of neighboring ones: a coarser table concatenates a finer one.
     """
     bits = buckets.bit_length() - 1
     assert buckets == 1 << bits

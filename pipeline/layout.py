@@ -4,7 +4,13 @@ from dataclasses import dataclass
 
 from pipeline import files
 
-_WRITERS = {"fetch": "fetch", "ingest": "ingest", "labels": "label", "dedupe": "dedupe", "split": "split"}
+_WRITERS = {
+    "fetch": "fetch",
+    "ingest": "ingest",
+    "aggregate": "aggregate",
+    "dedupe": "dedupe",
+    "split": "split",
+}
 
 
 def stage_of(folder: str) -> str | None:
@@ -65,31 +71,31 @@ class Layout:
     @property
     def verdicts(self) -> str:
         """Table of verdicts, one for each question."""
-        return self._path("labels", "verdicts")
+        return self._path("aggregate", "verdicts")
 
     @property
     def workers(self) -> str:
         """Table of workers."""
-        return self._path("labels", "workers")
+        return self._path("aggregate", "workers")
 
     @property
     def agreement(self) -> str:
         """Table of agreement measures."""
-        return self._path("labels", "agreement")
+        return self._path("aggregate", "agreement")
 
     @property
     def precision(self) -> str:
         """Table of the precision of the image search, by rank."""
-        return self._path("labels", "precision")
+        return self._path("aggregate", "precision")
 
     @property
     def vote_rejections(self) -> str:
         """Table of the votes that do not count, with the reason."""
-        return self._path("labels", "rejections")
+        return self._path("aggregate", "rejections")
 
     @property
-    def label_tables(self) -> dict[str, str]:
-        """Folders of the tables that the label stage writes, by name."""
+    def aggregate_tables(self) -> dict[str, str]:
+        """Folders of the tables that the aggregate stage writes, by name."""
         return {
             "verdicts": self.verdicts,
             "workers": self.workers,
@@ -99,13 +105,13 @@ class Layout:
         }
 
     @property
-    def label_passes(self) -> str:
+    def aggregate_passes(self) -> str:
         """Folder of what the passes of Dawid-Skene leave for each other; removed when the stage is done."""
-        return self._path("labels", "passes")
+        return self._path("aggregate", "passes")
 
     def next_questions(self, ending: str) -> str:
         """File of the questions of the next round; `ending` begins with a dot."""
-        return self._path("labels", f"next_questions{ending}")
+        return self._path("aggregate", f"next_questions{ending}")
 
     @property
     def duplicates(self) -> str:

@@ -9,21 +9,21 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.ingest.lists import has_urls, list_paths
-from pipeline.jobs import dedupe, fetch, ingest, label, split
+from pipeline.jobs import aggregate, dedupe, fetch, ingest, split
 from pipeline.jobs.sets import is_whole
 from pipeline.layout import Layout
 from pipeline.records import check_readable
-from schemas.listed import LISTED_SET
+from schemas.fixed_set import FIXED_SET
 from schemas.retrieval import RETRIEVAL_LIST
 
 JOBS: dict[str, ModuleType] = {
-    "fetch": fetch, "ingest": ingest, "label": label, "dedupe": dedupe, "split": split,
+    "fetch": fetch, "ingest": ingest, "aggregate": aggregate, "dedupe": dedupe, "split": split,
 }  # fmt: skip
 AFTER = {
     "ingest": ("fetch",),
-    "label": ("ingest",),
+    "aggregate": ("ingest",),
     "dedupe": ("ingest",),
-    "split": ("ingest", "label", "dedupe"),
+    "split": ("ingest", "aggregate", "dedupe"),
 }
 UP_TO_DATE, RUNS, DEPENDS = (
     "up to date",
@@ -39,22 +39,22 @@ def check_inputs(config: BuildConfig, stages: Sequence[str]) -> None:
     if {"fetch", "ingest"} & set(stages):
         for path in list_paths(config).values():
             check_readable(path, RETRIEVAL_LIST)
-    if "label" in stages:
-        label.check_inputs(config)
+    if "aggregate" in stages:
+        aggregate.check_inputs(config)
     if "split" in stages:
         for name in config.noise.listed:
-            check_readable(files.join(config.source, name), LISTED_SET)
+            check_readable(files.join(config.source, name), FIXED_SET)
 
 
 def inputs(stage: str, config: BuildConfig, output: str) -> list[str]:
     """Return the files below `source` whose rows a stage reads, and the folders of the tables that it reads."""
     layout, lists = Layout(output), list(list_paths(config).values())
-    labels = [*config.votes, *([config.label.gold] if config.label.gold else [])]
-    named = {"label": labels, "split": config.noise.listed}.get(stage, ())
+    labels = [*config.votes, *([config.aggregate.gold] if config.aggregate.gold else [])]
+    named = {"aggregate": labels, "split": config.noise.listed}.get(stage, ())
     tables = {
         "fetch": lists,
         "ingest": [*lists, *([layout.fetched] if has_urls(config) else [])],
-        "label": [layout.retrievals, layout.rejections],
+        "aggregate": [layout.retrievals, layout.rejections],
         "dedupe": [layout.images],
         "split": list(split.tables_of(output).values()),
     }
@@ -67,7 +67,7 @@ def outputs(stage: str, output: str) -> list[str]:
     return {
         "fetch": [layout.fetched],
         "ingest": list(layout.ingest_tables.values()),
-        "label": list(layout.label_tables.values()),
+        "aggregate": list(layout.aggregate_tables.values()),
         "dedupe": [layout.duplicates],
         "split": [layout.dataset],
     }[stage]

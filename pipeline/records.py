@@ -14,10 +14,10 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import parquet
 
+from common.errors import DataError
 from pipeline import files
 from pipeline.delimited import Block, check_once, read_csv
 from pipeline.values import MISSING, filled_rows, normalize_column
-from schemas.errors import DataError
 from schemas.table import Table
 
 BLOCK_ROWS = 65536

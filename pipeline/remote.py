@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
-from schemas.errors import DataError, UsageError
-from schemas.extras import install_command
+from common.errors import DataError, UsageError
+from common.extras import install_command
 
 EXTRAS = {"gs": "gcp", "s3": "aws", "hdfs": "", "webhdfs": ""}  # scheme → the extra that brings its library
 OBJECT_STORES = {"gs", "s3"}

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from common.command_line import FAILED, OK
+from common.errors import UsageError
 from pipeline.published.verbs import run_from_cifar_n, run_import_cnwl
 from pipeline.retrieve.verbs import run_list_folder, run_retrieve
-from schemas.command_line import FAILED, OK
-from schemas.errors import UsageError
 from schemas.rejection import CODES
 
-STAGES = ("fetch", "ingest", "label", "dedupe", "split")
+STAGES = ("fetch", "ingest", "aggregate", "dedupe", "split")
 Say = Callable[[str], None]
 Verb = Callable[[argparse.Namespace, list[str], Say], int]
 
@@ -46,7 +46,7 @@ def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         say(f"staged  {chosen[0]} is written to {staged}, and not started")
         return OK
     if budget is not None:
-        from pipeline.labels.question_files import write_next_questions
+        from pipeline.aggregate.question_files import write_next_questions
 
         written, questions = write_next_questions(config, arguments.output, budget, arguments.format)
         answers = sum(questions["ask"].to_pylist())
@@ -140,7 +140,7 @@ def export(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
     """Write a set in a form of others."""
     from pipeline.shards.export import export
 
-    told = export(arguments.dataset, arguments.split, arguments.format, arguments.output)
+    told = export(arguments.dataset, arguments.set_name, arguments.format, arguments.output)
     say(f"{told['rows']:,} examples in {len(told['files'])} files below {arguments.output}")
     show_json(arguments, told)
     return OK

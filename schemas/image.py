@@ -1,4 +1,4 @@
-"""image: a fetched, decoded, checked and normalised picture with its fingerprints."""
+"""image: a fetched, decoded, checked and normalized picture with its fingerprints."""
 
 import pyarrow as pa
 
@@ -10,7 +10,7 @@ IMAGES = Table(
         [
             column("image_id", pa.string(), "as in the retrieval list"),
             column("source", pa.string(), "clean, test or web"),
-            column("image", IMAGE, "the normalised picture, encoded"),
+            column("image", IMAGE, "the normalized picture, encoded"),
             column("width", pa.int32(), "pixels of the original"),
             column("height", pa.int32(), "pixels of the original"),
             column("format", pa.string(), "format of the original, found by its content"),
@@ -33,9 +33,9 @@ IMAGES = Table(
             column(
                 "contrast",
                 pa.float32(),
-                "standard deviation of grey levels in the frequencies of phash; near 0 its bits are noise",
+                "standard deviation of gray levels in the frequencies of phash; near 0 its bits are noise",
             ),
-            column("sharpness", pa.float32(), "variance of the Laplacian of the normalised picture"),
+            column("sharpness", pa.float32(), "variance of the Laplacian of the normalized picture"),
             column(
                 "thumbnail",
                 pa.binary(1216),

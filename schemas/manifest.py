@@ -5,9 +5,9 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from schemas.config import build
-from schemas.errors import DataError
-from schemas.stored import parse_json
+from common.config import build
+from common.errors import DataError
+from common.json_records import parse_json
 
 MANIFEST = "_manifest.json"  # readers of whole folders (Arrow, pandas, Spark) pass over what begins with _
 CARD, CROISSANT = "README.md", "croissant.json"  # of a whole dataset, beside its manifest
@@ -34,7 +34,7 @@ class Shard:
 class Manifest:
     """The contents of one directory of Parquet shards.
 
-    `about` holds what the writing stage has to say (counts, realised noise, configuration, digests of its
+    `about` holds what the writing stage has to say (counts, realized noise, configuration, digests of its
     inputs); nothing in it depends on clock, host or number of workers.
     """
 
@@ -45,7 +45,7 @@ class Manifest:
     version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
-        """Serialise with sorted keys, so that equal manifests are equal bytes."""
+        """Serialize with sorted keys, so that equal manifests are equal bytes."""
         return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod

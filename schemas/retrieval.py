@@ -9,8 +9,8 @@ METHODS = ("text", "image")
 
 # Whom a web picture is owed to, as the search provider tells it: a claim of whoever uploaded the picture.
 ATTRIBUTION = [
-    column("license", pa.string(), "licence of the picture, by its short name", required=False),
-    column("license_url", pa.string(), "where the licence stands", required=False),
+    column("license", pa.string(), "license of the picture, by its short name", required=False),
+    column("license_url", pa.string(), "where the license stands", required=False),
     column("creator", pa.string(), "who made the picture", required=False),
     column("landing_url", pa.string(), "page that shows the picture", required=False),
 ]

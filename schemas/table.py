@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from schemas.errors import DataError
+from common.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import schemas
+from common.config import mark_of
 from pipeline import __main__ as pipeline_line
 from pipeline.config import PRESETS, BuildConfig
-from schemas.config import mark_of
 from schemas.rejection import CODES
 from schemas.table import Table
 from training import __main__ as training_line

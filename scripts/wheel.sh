@@ -29,14 +29,14 @@ for name in sh env rm grep; do ln -s "$(command -v $name)" "$work/bin/$name"; do
     try base "$(echo $PYTHONS | cut -d' ' -f1)" ""
     noise-pipeline build --config mine/build.yaml --output out
     python -m pipeline verify out/dataset
-    python -m pipeline export out/dataset --split red-0.20 --format folder --output pictures
+    python -m pipeline export out/dataset --set-name red-0.20 --format folder --output pictures
     # What is not there is said, with what to install.
     python -m pipeline report out 2>&1 | grep -F "pip install 'duckdb"
-    python -m training train --data out/dataset --split red-0.20 --output runs/one 2>&1 | grep -F "pip install 'safetensors"
+    python -m training train --data out/dataset --set-name red-0.20 --output runs/one 2>&1 | grep -F "pip install 'safetensors"
 )
 (
     try training "$(echo $PYTHONS | cut -d' ' -f2)" "[training]"
-    noise-training train --data out/dataset --split red-0.20 --recipe tiny --set batch_size=16 --set epochs=1 --output runs/one
+    noise-training train --data out/dataset --set-name red-0.20 --recipe tiny --set batch_size=16 --set epochs=1 --output runs/one
     python -m training evaluate --data out/dataset --run runs/one
 )
 (

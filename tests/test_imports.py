@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("schemas", "page", "pipeline", "training", "demo")
+PACKAGES = ("common", "schemas", "page", "pipeline", "training", "demo")
 
 # All of pipeline/ that needs Beam: the jobs, and what starts one.
 NEEDS_BEAM = (
@@ -83,11 +83,11 @@ def test_no_module_imports_itself_by_way_of_others():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("from schemas import errors", {"schemas.errors"}),
-        ("from schemas.errors import DataError", {"schemas.errors"}),
-        ("def f():\n    import schemas.errors", {"schemas.errors"}),
+        ("from common import errors", {"common.errors"}),
+        ("from common.errors import DataError", {"common.errors"}),
+        ("def f():\n    import common.errors", {"common.errors"}),
         ("try:\n    import os\nexcept ImportError:\n    from pipeline import files", {"pipeline.files"}),
-        ("if TYPE_CHECKING:\n    from schemas import errors", set()),
+        ("if TYPE_CHECKING:\n    from common import errors", set()),
     ],
 )
 def test_imports_are_found_wherever_they_stand(text, expected):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from schemas.command_line import Parser, add_verb, carry_out, make_parser
-from schemas.errors import DataError
-from schemas.temporary import use_own_folder
+from common.command_line import Parser, add_verb, carry_out, make_parser
+from common.errors import DataError
+from common.temporary import use_own_folder
 from training.config import METHODS
 
 EXTRAS = {
@@ -44,10 +44,10 @@ def _add_train(verbs: Any) -> None:
         verbs,
         "train",
         "train one network on one set and measure it on the test set",
-        "python -m training train --data dataset --split red-0.40 --method mentormix --recipe cifar10n_cpu --output runs/one",
+        "python -m training train --data dataset --set-name red-0.40 --method mentormix --recipe cifar10n_cpu --output runs/one",
     )
     _add_data(sub)
-    sub.add_argument("--split", required=True, metavar="SET", help="training set in it, such as red-0.40")
+    sub.add_argument("--set-name", required=True, metavar="SET", help="training set in it, such as red-0.40")
     sub.add_argument("--test", default="test", metavar="SET", help="test set in it (default: %(default)s)")
     sub.add_argument("--method", choices=METHODS, help="default: the recipe's, vanilla")
     sub.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder for this run")
@@ -85,12 +85,12 @@ def _add_evaluate(verbs: Any) -> None:
         verbs,
         "evaluate",
         "measure a trained network on a set",
-        "python -m training evaluate --data dataset --run runs/one --split test",
+        "python -m training evaluate --data dataset --run runs/one --set-name test",
     )
     _add_data(sub)
     sub.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
     sub.add_argument(
-        "--split", default="test", metavar="SET", help="set to measure on (default: %(default)s)"
+        "--set-name", default="test", metavar="SET", help="set to measure on (default: %(default)s)"
     )
     _add_features(sub)
 
@@ -125,8 +125,8 @@ def _add_study(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "study",
-        "train a grid of colour × level × method × network × setting × seed",
-        "python -m training study --data dataset --output study --levels 0.2 0.4 --colours red blue --seeds 0 1 2 --jobs 2",
+        "train a grid of color × level × method × network × setting × seed",
+        "python -m training study --data dataset --output study --levels 0.2 0.4 --colors red blue --seeds 0 1 2 --jobs 2",
         "Finished runs are skipped, killed ones resumed, failed ones tried again. Start it as often as you like, on as\n"
         "many machines as see the folder.",
     )
@@ -134,7 +134,7 @@ def _add_study(verbs: Any) -> None:
     sub.add_argument("--output", type=Path, required=True, metavar="STUDY", help="folder of the study")
     sub.add_argument("--config", type=Path, metavar="FILE", help="YAML file of these keys; flags win")
     sub.add_argument("--levels", type=finite, nargs="+", metavar="P", help="noise levels, such as 0.0 0.4")
-    sub.add_argument("--colours", nargs="+", metavar="NAME", help="kinds of noise (default: red blue)")
+    sub.add_argument("--colors", nargs="+", metavar="NAME", help="kinds of noise (default: red blue)")
     sub.add_argument(
         "--methods", nargs="+", metavar="NAME", help="default: vanilla mixup mentornet mentormix"
     )
@@ -180,7 +180,7 @@ def _add_advise(verbs: Any) -> None:
         verbs,
         "advise",
         "say which method a study speaks for at an estimated share of wrong labels, and how surely",
-        "python -m training advise study --noise 0.3 --colour red",
+        "python -m training advise study --noise 0.3 --color red",
     )
     _add_finished_study(sub)
     sub.add_argument(
@@ -190,7 +190,7 @@ def _add_advise(verbs: Any) -> None:
         metavar="P",
         help="estimated share of wrong labels, such as 0.3",
     )
-    sub.add_argument("--colour", default="", metavar="NAME", help="kind of noise (default: each)")
+    sub.add_argument("--color", default="", metavar="NAME", help="kind of noise (default: each)")
     sub.add_argument("--setting", default="", metavar="NAME", help="where the study has several")
     sub.add_argument("--network", default="", metavar="NAME", help="where the study has several")
 

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from schemas.errors import DataError
-from schemas.stored import parse_stored, to_json
+from common.errors import DataError
+from common.json_records import parse_stored, to_json
 from training.records import Progress
 from training.state_files import replace
 

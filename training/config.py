@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from training import method_config as methods
 from training.method_config import METHODS, MethodName, require
@@ -36,6 +36,8 @@ class Network:
 class Augment:
     """How a stored picture becomes a network's input."""
 
+    RENAMED: ClassVar = {"colour": "color"}
+
     crop_padding: int = 4
     """Pixels of black border from which a crop is cut in training."""
 
@@ -48,8 +50,8 @@ class Augment:
     size: int = 0
     """Side of the crop: at random in training, in the middle in evaluation; 0: that of the picture."""
 
-    colour: bool = False
-    """Distort colours in training as the MentorMix code does."""
+    color: bool = False
+    """Distort colors in training as the MentorMix code does."""
 
     def __post_init__(self) -> None:
         for name in ("crop_padding", "resize", "size"):
@@ -128,6 +130,8 @@ class Optimizer:
 class TrainConfig:
     """One run."""
 
+    RENAMED: ClassVar = {"memorised_every": "memorized_every"}
+
     method: MethodName = "vanilla"
     """How the loss treats the labels; the section of the same name sets it, the others are ignored."""
 
@@ -169,7 +173,7 @@ class TrainConfig:
     evaluate_every: int = 0
     """Epochs between measurements of test accuracy; the last epoch is always measured. 0: a fiftieth of the epochs."""
 
-    memorised_every: int = 5
+    memorized_every: int = 5
     """Epochs between measurements on the training set, without augmentation; the last always."""
 
     network: Network = field(default_factory=Network)
@@ -194,7 +198,7 @@ class TrainConfig:
             "batch_size",
             "accumulate",
             "keep_checkpoints",
-            "memorised_every",
+            "memorized_every",
         ):
             require(
                 1 <= getattr(self, name) <= 10_000_000,

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.errors import DataError
+from common.errors import DataError
 from schemas.label_trust import FILE, LABEL_TRUST
 
 

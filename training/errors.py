@@ -1,6 +1,6 @@
 """What can go wrong in training."""
 
-from schemas.errors import DataError
+from common.errors import DataError
 
 
 class DivergedError(DataError):

@@ -1,4 +1,4 @@
-"""Accuracy, and how much of the label noise a network has memorised."""
+"""Accuracy, and how much of the label noise a network has memorized."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -42,11 +42,11 @@ def accuracy(predicted: Tensor, labels: Tensor) -> float:
     return (predicted == labels).double().mean().item()
 
 
-def memorisation(predicted: Tensor, data: ImageSet) -> dict[str, float | None]:
+def memorization(predicted: Tensor, data: ImageSet) -> dict[str, float | None]:
     """Compare predictions [N] on a training set with its labels.
 
     train_accuracy: against the given labels; clean_accuracy: the same on examples whose label is right;
-    memorised: share of the wrong labels that are predicted; recovered: share of the wrongly labelled images,
+    memorized: share of the wrong labels that are predicted; recovered: share of the wrongly labeled images,
     of known true class, for which the true class is predicted. None where there is no such example.
     """
     right = predicted == data.labels
@@ -60,6 +60,6 @@ def memorisation(predicted: Tensor, data: ImageSet) -> dict[str, float | None]:
     return {
         "train_accuracy": right.double().mean().item(),
         "clean_accuracy": share(right, data.is_clean),
-        "memorised": share(right, wrong_label),
+        "memorized": share(right, wrong_label),
         "recovered": share(predicted == data.true_labels, known),
     }

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from schemas.errors import DataError, UsageError
+from common.errors import DataError, UsageError
 from training.config import TrainConfig
 from training.models.choose import make_network
 from training.models.linear_head import LinearHead

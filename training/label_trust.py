@@ -2,7 +2,7 @@
 
 Trust is the mean over training of σ(z_y − max_{k≠y} z_k), a bounded form of the area under the margin (Pleiss et al.,
 NeurIPS 2020), for logits z and given label y. It takes no more of a method than its network, so that all methods can be
-compared, and is measured on unaugmented pictures in the epochs in which memorisation is measured anyway.
+compared, and is measured on unaugmented pictures in the epochs in which memorization is measured anyway.
 """
 
 import os

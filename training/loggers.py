@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
-from schemas.errors import UsageError
+from common.errors import UsageError
 from training.tensorboard import TensorBoard
 
 GROUP = "controlled_noise.loggers"

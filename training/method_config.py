@@ -1,7 +1,7 @@
 """The settings of each method: one section of the configuration, named as the method (docs/methods.md)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 MethodName = Literal[
     "vanilla", "weight_decay", "dropout", "s_model", "reed", "mixup", "mentornet", "mentormix",
@@ -167,7 +167,7 @@ class LabelSmoothing:
 
 @dataclass(frozen=True)
 class GCE:
-    """Generalised cross-entropy (Zhang & Sabuncu, NeurIPS 2018)."""
+    """Generalized cross-entropy (Zhang & Sabuncu, NeurIPS 2018)."""
 
     q: float = 0.7
     """Near 0: cross-entropy; 1: mean absolute error."""
@@ -193,7 +193,7 @@ class CoTeaching:
 
 @dataclass(frozen=True)
 class ELR:
-    """Early-learning regularisation (Liu et al., NeurIPS 2020)."""
+    """Early-learning regularization (Liu et al., NeurIPS 2020)."""
 
     strength: float = 3.0
     """λ; the paper has 3 for CIFAR-10 and 7 for CIFAR-100."""
@@ -210,6 +210,8 @@ class ELR:
 class DivideMix:
     """DivideMix (Li et al., ICLR 2020)."""
 
+    RENAMED: ClassVar = {"unlabelled_weight": "unlabeled_weight"}
+
     warmup_epochs: int = 10
     """Epochs of plain training of both networks before the first division; 30 for CIFAR-100."""
 
@@ -222,7 +224,7 @@ class DivideMix:
     alpha: float = 4.0
     """λ ~ Beta(alpha, alpha) for each step."""
 
-    unlabelled_weight: float = 25.0
+    unlabeled_weight: float = 25.0
     """λ_u; for symmetric noise of 20, 50, 80, 90 % the paper has 0, 25, 25, 50 (CIFAR-100: 25, 150, 150, 150)."""
 
     ramp_epochs: float = 16.0
@@ -237,6 +239,6 @@ class DivideMix:
         require(self.temperature > 0, f"dividemix.temperature must be above 0: {self.temperature}")
         require(self.alpha > 0, f"dividemix.alpha must be above 0: {self.alpha}")
         require(
-            self.unlabelled_weight >= 0, f"dividemix.unlabelled_weight is negative: {self.unlabelled_weight}"
+            self.unlabeled_weight >= 0, f"dividemix.unlabeled_weight is negative: {self.unlabeled_weight}"
         )
         require(self.ramp_epochs > 0, f"dividemix.ramp_epochs must be above 0: {self.ramp_epochs}")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from schemas.stored import parse_given, to_json
+from common.json_records import parse_given, to_json
 from training.errors import DivergedError
 from training.records import EpochRow
 from training.state_files import write_text
@@ -55,14 +55,14 @@ class Tally:
     def summary(self) -> dict[str, Any]:
         """Return what there is to tell of the epoch, and start anew.
 
-        trusted: share of v ≥ 0.5; data_utilisation: mean v; mentor_precision: share of the trusted that are clean;
+        trusted: share of v ≥ 0.5; data_utilization: mean v; mentor_precision: share of the trusted that are clean;
         mentor_recall: share of the clean that are trusted; loss_histogram: counts in bins of 0.25;
         mentor_weights: examples, and the sum of their v, in bins of ℓ less its moving average.
         """
         seen, clean, trusted, both, weight = self.counts.tolist()
         result: dict[str, Any] = {}
         if seen:
-            result = {"trusted": trusted / seen, "data_utilisation": weight / seen}
+            result = {"trusted": trusted / seen, "data_utilization": weight / seen}
         if trusted:
             result["mentor_precision"] = both / trusted
         if seen and clean:
@@ -140,7 +140,7 @@ def result(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "best_accuracy": best["test_accuracy"],
         "best_epoch": best["epoch"],
         **selected,
-        **{key: last[key] for key in ("train_accuracy", "clean_accuracy", "memorised", "recovered")},
+        **{key: last[key] for key in ("train_accuracy", "clean_accuracy", "memorized", "recovered")},
         "train_loss": last["train_loss"],
         "epochs": last["epoch"],
         "steps": last["step"],

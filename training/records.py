@@ -64,10 +64,10 @@ class EpochRow:
     validation_accuracy: Number = None
     train_accuracy: Number = None
     clean_accuracy: Number = None
-    memorised: Number = None
+    memorized: Number = None
     recovered: Number = None
     trusted: Number = None
-    data_utilisation: Number = None
+    data_utilization: Number = None
     mentor_precision: Number = None
     mentor_recall: Number = None
     loss_histogram: Histogram | None = None
@@ -91,7 +91,7 @@ class Result:
     selected_epoch: int | None = None
     train_accuracy: Number = None
     clean_accuracy: Number = None
-    memorised: Number = None
+    memorized: Number = None
     recovered: Number = None
     cpu_joules: Number = None
     gpu_joules: Number = None

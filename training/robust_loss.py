@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from schemas.errors import UsageError
+from common.errors import UsageError
 from training import method_config
 from training.config import TrainConfig
 from training.methods.choose import make_method

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from schemas.config import build
-from schemas.errors import DataError, UsageError
-from schemas.stored import parse_given
+from common.config import build
+from common.errors import DataError, UsageError
+from common.json_records import parse_given
 from training import checkpoint, metrics
 from training.config import TrainConfig
 from training.data.shards import ImageSet

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import DataError
-from schemas.stored import to_json
+from common.errors import DataError
+from common.json_records import to_json
 
 DAMAGED = ".damaged"  # ending of the names of files that were set aside
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import UsageError
-from schemas.extras import install_command
+from common.errors import UsageError
+from common.extras import install_command
 
 
 class TensorBoard:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from schemas.errors import DataError, UsageError
+from common.errors import DataError, UsageError
 from training import checkpoint, label_trust, metrics
 from training.averaging import AveragedWeights
 from training.config import TrainConfig
@@ -19,7 +19,7 @@ from training.data.epoch import Epoch
 from training.data.shards import ImageSet
 from training.device import kernels, use_bf16
 from training.errors import DivergedError
-from training.evaluation import accuracy, memorisation, predict, scores
+from training.evaluation import accuracy, memorization, predict, scores
 from training.exact import exact
 from training.features.vectors import FeatureVectors, make_augmenter
 from training.hardware import EnergyMeter, circumstances
@@ -272,10 +272,10 @@ class Trainer:
                 row["test_accuracy_raw"] = hits(raw, self.test) if self.averages else row["test_accuracy"]
             if self.held_out:
                 row["validation_accuracy"] = hits(networks, self.held_out)
-        if last or self.epoch % config.memorised_every == 0:
+        if last or self.epoch % config.memorized_every == 0:
             logits = scores(networks, self.train, self.augmenter, self.bf16)
             predicted = self.trust.look(logits, self.train.labels, self.epoch / config.epochs)
-            row |= memorisation(predicted, self.train)
+            row |= memorization(predicted, self.train)
         return row
 
     def _judge_labels(self, directory: Path) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from schemas.config import build, merge, parse_overrides, parse_yaml
-from schemas.errors import UsageError
+from common.config import build, merge, parse_overrides, parse_yaml
+from common.errors import UsageError
 from training.data.remote import local_copy, local_folder
 from training.data.shards import load, load_pair, read_manifest
 from training.device import choose_device, use_bf16
-from training.evaluation import accuracy, memorisation, predict
+from training.evaluation import accuracy, memorization, predict
 from training.features.extract import FEATURES, with_features
 from training.features.vectors import make_augmenter
 from training.loggers import Loggers
@@ -42,14 +42,14 @@ def train(arguments: argparse.Namespace) -> int:
         with join_world() as (world, device), StopSignal() as stop:
             leader = world.rank == 0
             if leader:
-                local_copy(arguments.data, [arguments.split, arguments.test], arguments.cache)
+                local_copy(arguments.data, [arguments.set_name, arguments.test], arguments.cache)
             world.wait()
             data = local_folder(arguments.data, arguments.cache)
-            manifest, _ = read_manifest(data / arguments.split)
+            manifest, _ = read_manifest(data / arguments.set_name)
             config = configure(arguments.recipe, manifest.about["noise_level"], overrides)
             # a frozen network sees each picture once
             most = 0 if config.network.frozen else int(arguments.resident_gb * 2**30)
-            sets = load_pair(data, arguments.split, arguments.test, most)
+            sets = load_pair(data, arguments.set_name, arguments.test, most)
             names = [*arguments.logger, *(["tensorboard"] if arguments.tensorboard else [])]
             result = run_training(
                 config,
@@ -73,8 +73,8 @@ def train(arguments: argparse.Namespace) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Measure a run's averaged weights (or the plain ones, without averaging) on one set."""
-    folder = local_copy(arguments.data, [arguments.split], arguments.cache)
-    config, data, device = read_config(arguments.run), load(folder / arguments.split), choose_device()
+    folder = local_copy(arguments.data, [arguments.set_name], arguments.cache)
+    config, data, device = read_config(arguments.run), load(folder / arguments.set_name), choose_device()
     if config.network.frozen:
         cache = arguments.features or arguments.run.parent / FEATURES
         [data] = with_features(config, (data,), cache, device, progress=not arguments.json)
@@ -83,10 +83,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
     predicted = predict(
         trained.networks, data, make_augmenter(config, data, device), use_bf16(config.precision, device)
     )
-    result: dict[str, Any] = {"split": arguments.split, "step": trained.step, "images": len(data)}
+    result: dict[str, Any] = {"set_name": arguments.set_name, "step": trained.step, "images": len(data)}
     result["accuracy"] = accuracy(predicted, data.labels)
     if not bool(data.is_clean.all()):
-        result |= memorisation(predicted, data)
+        result |= memorization(predicted, data)
     show(result, arguments.json)
     return 0
 
@@ -141,7 +141,7 @@ def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
         raw = parse_yaml(text, str(arguments.config))
     given = {
         name: getattr(arguments, name)
-        for name in ("levels", "colours", "methods", "networks", "seeds", "recipe")
+        for name in ("levels", "colors", "methods", "networks", "seeds", "recipe")
     }
     raw |= {name: value for name, value in given.items() if value is not None}
     raw["set"] = merge(raw.get("set") or {}, parse_overrides(arguments.set))

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from schemas.errors import UsageError
+from common.errors import UsageError
 from training.data.order import share
 from training.device import choose_device
 
@@ -117,8 +117,8 @@ class SharedBatchNorm(nn.BatchNorm2d):
         count = torch.tensor([float(full.numel() // full.shape[1])])
         total = _Sum.apply(torch.cat([full.sum(dim=(0, 2, 3)), count]))
         seen, mean = total[-1], total[:-1] / total[-1]
-        centred = full - mean[:, None, None]
-        variance = _Sum.apply(centred.square().sum(dim=(0, 2, 3))) / seen
+        centered = full - mean[:, None, None]
+        variance = _Sum.apply(centered.square().sum(dim=(0, 2, 3))) / seen
         if self.track_running_stats:
             with torch.no_grad():
                 assert self.running_mean is not None
@@ -127,7 +127,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
                 self.running_mean.lerp_(mean, self.momentum or 0.0)
                 self.running_var.lerp_(variance * seen / (seen - 1), self.momentum or 0.0)
                 self.num_batches_tracked += 1
-        scaled = centred * (variance + self.eps).rsqrt()[:, None, None]
+        scaled = centered * (variance + self.eps).rsqrt()[:, None, None]
         return (scaled * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
 

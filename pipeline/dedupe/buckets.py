@@ -1,4 +1,4 @@
-"""The search of `neighbours` cut into shares, none of which needs all hashes: for more of them than memory holds.
+"""The search of `neighbors` cut into shares, none of which needs all hashes: for more of them than memory holds.
 
 For each mask a hash has one bucket, by the bits that the mask keeps, so near hashes meet in a bucket of some mask. A
 bucket that is too large is cut into blocks, and every two of its blocks are a share.
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.dedupe.coverings import bit_masks
-from pipeline.dedupe.neighbours import Near, near_at
+from pipeline.dedupe.neighbors import Near, near_at
 
 Share = tuple[
     int, int, int, int, int

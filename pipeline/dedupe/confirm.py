@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from pipeline.dedupe.neighbours import Near
+from pipeline.dedupe.neighbors import Near
 from pipeline.dedupe.witness import Agree
 
 AT_ONCE = 1 << 20  # pairs held at once: however many images share one hash, memory stays bounded

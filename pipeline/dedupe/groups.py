@@ -1,6 +1,6 @@
 """Who stays for whom: leaks first, then one keeper for each group of near-duplicates.
 
-A keeper stands only for its own neighbours, so a chain a ~ b ~ c does not pull unlike pictures together: whatever
+A keeper stands only for its own neighbors, so a chain a ~ b ~ c does not pull unlike pictures together: whatever
 goes is within the radius of what stays for it. The result is a function of the set of images and pairs.
 
 Images of one source with the same thumbnail have the same hashes and neighbors, so they are one node here: ten thousand
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipeline.config import DedupeConfig
 from pipeline.dedupe.confirm import Pairs, confirm
-from pipeline.dedupe.neighbours import Near
+from pipeline.dedupe.neighbors import Near
 from pipeline.dedupe.turns import confirm_turned
 from pipeline.dedupe.witness import Witness
 from schemas.duplicate import DUPLICATE, TURNS
@@ -63,7 +63,7 @@ def find_duplicates(
     `images` has the fingerprints, and what `keeper_keys` asks for, of at least all images whose 64-bit hash is in
     `near`, which holds (u, u) for a hash that several images have. Images of less contrast than the configured one
     are duplicates only of files with the same bytes. Every web image near a test image is a leak and is removed, and
-    so is every clean one unless the configuration keeps them; of the others, the best keeper removes its neighbours,
+    so is every clean one unless the configuration keeps them; of the others, the best keeper removes its neighbors,
     then the next one of those left, and so on. Test images are never removed, only reported.
     """
     # From here on a position is the rank of an image as a keeper, and so is a node's number: that of its best image.
@@ -151,23 +151,23 @@ def _node_pairs(
 def _gone(pairs: Pairs, source: np.ndarray, keep_clean: bool) -> dict[int, _Gone]:
     """Which nodes go, or are only reported."""
     # Node → (distance of 256 bits, of 64, other node, turn).
-    neighbours: dict[int, list[tuple[int, int, int, int]]] = defaultdict(list)
+    neighbors: dict[int, list[tuple[int, int, int, int]]] = defaultdict(list)
     columns = (pairs.a, pairs.b, pairs.distance, pairs.distance_256, pairs.turn)
     for a, b, short, long, turn in zip(*(column.tolist() for column in columns), strict=True):
-        neighbours[a].append((long, short, b, turn))
-        neighbours[b].append((long, short, a, turn))
+        neighbors[a].append((long, short, b, turn))
+        neighbors[b].append((long, short, a, turn))
     gone: dict[int, _Gone] = {}
     kept_leaks: dict[int, _Gone] = {}
-    for node, near in neighbours.items():
+    for node, near in neighbors.items():
         tests = [one for one in near if source[one[2]] == TEST]
         if tests and source[node] != TEST:
             long, short, keeper, turn = min(tests)
             leak = _Gone(keeper, (short, long), turn, leak=True)
             (kept_leaks if keep_clean and source[node] == CLEAN else gone)[node] = leak
-    for keeper in sorted(neighbours):
+    for keeper in sorted(neighbors):
         if keeper in gone:
             continue
-        for long, short, other, turn in neighbours[keeper]:
+        for long, short, other, turn in neighbors[keeper]:
             if other > keeper and other not in gone and (source[keeper] == TEST) == (source[other] == TEST):
                 gone[other] = _Gone(keeper, (short, long), turn)
     return kept_leaks | gone

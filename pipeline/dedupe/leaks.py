@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.config import DedupeConfig
 from pipeline.dedupe.confirm import Pairs, confirm
-from pipeline.dedupe.neighbours import Near, distinct, near_pairs
+from pipeline.dedupe.neighbors import Near, distinct, near_pairs
 from pipeline.dedupe.turns import confirm_turned, turned_short
 from pipeline.dedupe.witness import Witness
 from pipeline.ingest.fingerprint import Fingerprints

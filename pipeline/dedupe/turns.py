@@ -7,7 +7,7 @@ So a pair of turned copies is found among the hashes of all turns, without openi
 import numpy as np
 
 from pipeline.dedupe.confirm import Pairs, confirm
-from pipeline.dedupe.neighbours import Near
+from pipeline.dedupe.neighbors import Near
 from pipeline.dedupe.witness import Witness
 from schemas.duplicate import TURNS
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
+from common.errors import DataError
 from pipeline.fetch.http1 import Response
 from pipeline.rejections import Asked, Rejected
-from schemas.errors import DataError
 
 # A larger body goes through a temporary file: 64 of 20 MB would fill a worker's memory.
 IN_MEMORY = 512 * 1024

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from common.errors import DataError
 from pipeline.config import IngestConfig
 from pipeline.fetch.hosts import MAX_HOSTS, Limits
 from pipeline.fetch.journal import Journal
@@ -16,7 +17,6 @@ from pipeline.fetch.policies import Policy
 from pipeline.fetch.urls import host_key, parse_url
 from pipeline.fetch.web import Elsewhere, Request, Web
 from pipeline.rejections import Rejected
-from schemas.errors import DataError
 from schemas.fetched import FETCHED
 
 WAITING_THREADS = 32  # for name resolution; an unresponsive name server blocks one for seconds

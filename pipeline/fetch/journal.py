@@ -19,12 +19,12 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import json as arrow_json
 
+from common.config import fetching_values
+from common.errors import DataError
 from pipeline import files
 from pipeline.config import IngestConfig
 from pipeline.fetch.web import Answer
 from pipeline.rejections import Asked, Rejected
-from schemas.config import fetching_values
-from schemas.errors import DataError
 from schemas.fetched import FETCHED
 
 ROTATE_BYTES = 64 << 20

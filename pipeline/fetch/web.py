@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import IO
 
+from common.errors import DataError
 from pipeline.config import IngestConfig
 from pipeline.fetch.body import UNREADABLE, Transient, read_body
 from pipeline.fetch.connections import Connections, UnknownHost
@@ -21,7 +22,6 @@ from pipeline.fetch.policies import TDM_FILE, Policies
 from pipeline.fetch.robots import MAX_POLICY_BYTES, PRODUCT, forbidding_tag
 from pipeline.fetch.urls import Url, host_key, parse_location, parse_url
 from pipeline.rejections import Asked, Rejected, printable
-from schemas.errors import DataError
 
 MAX_REDIRECTS = 5
 BACKOFF_SECONDS = 1.0  # the first wait is up to this, the next up to twice as long, …

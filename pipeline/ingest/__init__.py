@@ -1,1 +1,1 @@
-"""From a row of a list to a checked, normalised, fingerprinted image, or to a rejection with a code."""
+"""From a row of a list to a checked, normalized, fingerprinted image, or to a rejection with a code."""

@@ -2,7 +2,7 @@
 
 Decoders of pictures are well tried; the Python around them, which reads comments, EXIF and further frames, can be
 made to run for hours or to fill the memory by a file of a few hundred kilobytes. So our own walk over the file, which
-allocates nothing but slices, hands on only what makes the first picture, and takes orientation and colour profile out.
+allocates nothing but slices, hands on only what makes the first picture, and takes orientation and color profile out.
 """
 
 import re

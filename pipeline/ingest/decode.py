@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pipeline.config import IngestConfig
 from pipeline.ingest.av1 import largest_frame
-from pipeline.ingest.colour import BACKGROUND, load_deep_transparency, to_srgb
+from pipeline.ingest.color import BACKGROUND, load_deep_transparency, to_srgb
 from pipeline.ingest.container import open_container
 from pipeline.ingest.geometry import reduction
 from pipeline.ingest.parts import Container

@@ -19,10 +19,10 @@ from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, TypeVar
 
+from common.errors import DataError
 from pipeline.config import IngestConfig
 from pipeline.ingest.decoder import greeting, request_line, unpack
 from pipeline.ingest.picture import Answer, Refused, Request
-from schemas.errors import DataError
 
 Key = TypeVar("Key", bound=Hashable)
 

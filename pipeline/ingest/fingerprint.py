@@ -1,6 +1,6 @@
 """Perceptual hashes of pictures, many per NumPy call, and how much they say.
 
-The hashes are those of `imagehash.phash` (the discrete cosine transform of a small grey picture against the median of
+The hashes are those of `imagehash.phash` (the discrete cosine transform of a small gray picture against the median of
 its low frequencies), which is the reference: https://github.com/JohannesBuchner/imagehash. Nearly all of their cost is
 the shrinking to the small picture, so both are made from the same one, of 32×32.
 """
@@ -24,7 +24,7 @@ class Fingerprints:
 
     `short`: uint64 (n,), the 64-bit hash, first bit highest, so that hex(value) is the string of `imagehash.phash`.
     `long`: uint8 (n, 32), the 256-bit hash, which is `imagehash.phash` with hash_size 16 and highfreq_factor 2.
-    `contrast`: float32 (n,), standard deviation of the grey levels (0 to 255) that the frequencies of the short
+    `contrast`: float32 (n,), standard deviation of the gray levels (0 to 255) that the frequencies of the short
     hash make; where it is small, noise decides the bits. `sharpness`: float32 (n,), variance of the Laplacian.
     `thumbnails`: uint8 (n, 1216), the small pictures in gray and in color of `Thumbnail.pixels`.
     `turned`: uint64 (n, 3), the short hash of the picture mirrored, flipped, and turned by 180°: what is odd along an

@@ -8,6 +8,7 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
+from common.errors import DataError
 from pipeline import files
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode_pool import DecodePool
@@ -16,7 +17,6 @@ from pipeline.ingest.fingerprint import fingerprint_thumbnails
 from pipeline.ingest.picture import Damaged, Picture, Refused, Request
 from pipeline.keyed_hash import place
 from pipeline.rejections import Asked, Rejected
-from schemas.errors import DataError
 from schemas.image import IMAGES
 
 BATCH = 64  # pictures that are fingerprinted at once

@@ -13,7 +13,7 @@ _MARKER = re.compile(rb"\xff([^\x00\xff])")  # a zero behind it means data; more
 
 
 def read_jpeg(data: bytes) -> Container:
-    """ITU-T T.81, annex B. Kept: tables, frame, scans, and what JFIF and Adobe say of the colours."""
+    """ITU-T T.81, annex B. Kept: tables, frame, scans, and what JFIF and Adobe say of the colors."""
     kept, exif, adobe, at = [b"\xff\xd8"], b"", False, 2
     profile: dict[int, bytes] = {}
     for _ in range(MAX_PARTS):

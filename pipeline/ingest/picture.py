@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode import Decoded, LimitMemory, beyond_memory, decode, no_limit
-from pipeline.ingest.normalise import encode, normalise, open_stored
+from pipeline.ingest.normalize import encode, normalize, open_stored
 from pipeline.ingest.source import Source
 from pipeline.ingest.thumbnail import Thumbnail, thumbnail
 from pipeline.rejections import Rejected
@@ -67,7 +67,7 @@ def make_picture(data: bytes, config: IngestConfig, limit_memory: LimitMemory = 
 
 
 def _make(decoded: Decoded, config: IngestConfig) -> Picture:
-    picture = normalise(decoded, config)
+    picture = normalize(decoded, config)
     encoded = encode(picture, config)
     seen = {
         "width": decoded.width,

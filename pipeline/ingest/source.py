@@ -5,10 +5,10 @@ import os
 import stat
 from typing import IO
 
+from common.errors import DataError
 from pipeline import files
 from pipeline.rejections import Rejected
 from pipeline.remote import NOT_THERE
-from schemas.errors import DataError
 
 
 def check_path(path: str) -> list[str]:

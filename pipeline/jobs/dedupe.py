@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline.config import BuildConfig, DedupeConfig
 from pipeline.dedupe.coverings import bit_masks
 from pipeline.dedupe.groups import find_duplicates
-from pipeline.dedupe.neighbours import Near
+from pipeline.dedupe.neighbors import Near
 from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory, hash_columns, hashes_of
 from pipeline.jobs.tables import Commit, CommitTables, Written, pack, unpack
 from pipeline.layout import Layout

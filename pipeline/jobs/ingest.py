@@ -19,6 +19,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from common.errors import DataError
+from common.json_records import parse_json
 from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.ingest.decode_pool import acquire, release
@@ -47,13 +49,11 @@ from pipeline.running.run import Work, run_job
 from pipeline.running.stage import Stage, StageResult, counts
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
-from schemas.errors import DataError
 from schemas.fetched import FETCHED
 from schemas.image import IMAGES
 from schemas.manifest import Manifest
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL, RETRIEVAL_LIST
-from schemas.stored import parse_json
 
 SECONDS_PER_ROW = 2e-3  # of a core, for a small picture
 PAIR = ["image_id", "class_name"]
@@ -357,7 +357,7 @@ class IngestBucket(beam.DoFn):
 
         rejected = pa.concat_tables(rejections).sort_by([("row", "ascending"), ("code", "ascending")])
         shard = write_shard(folders["rejections"], stem, REJECTION.schema, [rejected])
-        # Without times: the label stage depends on which images and classes were rejected, and on nothing else.
+        # Without times: the aggregate stage depends on which images and classes were rejected, and on nothing else.
         pairs = sorted(
             {(r["image_id"] or "", r["class_name"] or "") for r in rejected.select(PAIR).to_pylist()}
         )

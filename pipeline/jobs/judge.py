@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.jobs.settle import LabelSetup
+from pipeline.aggregate.agreement import Interval
+from pipeline.aggregate.agreement_table import agreement_table, cohen_by_class
+from pipeline.aggregate.columns import QUESTION, VoteColumns, join_columns
+from pipeline.aggregate.consensus.methods import consensus
+from pipeline.aggregate.consensus.settings import Settings
+from pipeline.aggregate.judge import judge, majority_with_posterior, settle_ties
+from pipeline.aggregate.majority import majority
+from pipeline.aggregate.workers import worker_table
+from pipeline.jobs.settle import AggregateSetup
 from pipeline.jobs.tables import Written, pack
 from pipeline.keyed_hash import by_bucket, place
-from pipeline.labels.agreement import Interval
-from pipeline.labels.agreement_table import agreement_table, cohen_by_class
-from pipeline.labels.columns import QUESTION, VoteColumns, join_columns
-from pipeline.labels.consensus.methods import consensus
-from pipeline.labels.consensus.settings import Settings
-from pipeline.labels.judge import judge, majority_with_posterior, settle_ties
-from pipeline.labels.majority import majority
-from pipeline.labels.workers import worker_table
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.agreement import AGREEMENT
@@ -42,7 +42,7 @@ NOTHING = Found()
 class JudgeBucket(beam.DoFn):
     """Verdicts of one bucket by majority."""
 
-    def __init__(self, given: LabelSetup) -> None:
+    def __init__(self, given: AggregateSetup) -> None:
         self.given = given
 
     def process(self, element: tuple[int, VoteColumns]) -> Iterator[Any]:
@@ -57,7 +57,7 @@ class JudgeBucket(beam.DoFn):
 class JudgeAll(beam.DoFn):
     """Verdicts of all buckets by a method that must see all votes, as codes, in one worker."""
 
-    def __init__(self, given: LabelSetup) -> None:
+    def __init__(self, given: AggregateSetup) -> None:
         self.given = given
 
     def process(self, parts: list[tuple[int, VoteColumns]]) -> Iterator[Any]:
@@ -86,7 +86,7 @@ def without_times(element: tuple[int, VoteColumns]) -> tuple[int, VoteColumns]:
     return index, votes.without_times()
 
 
-def write_verdicts(table: pa.Table, given: LabelSetup, index: int) -> Iterator[Any]:
+def write_verdicts(table: pa.Table, given: AggregateSetup, index: int) -> Iterator[Any]:
     """Write the verdicts of one bucket, sorted by shard key; yield (table, Written), and "judged": (bucket, verdicts)."""
     order = np.argsort(place(table["image_id"].to_pylist()), kind="stable")
     stem = directory.shard_stem("part", index, given.buckets)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.dedupe.buckets import Share, bucket_of, bucket_sizes, cut, near_in_share
 from pipeline.dedupe.coverings import bit_masks
-from pipeline.dedupe.neighbours import Near, distinct, near_at
+from pipeline.dedupe.neighbors import Near, distinct, near_at
 from pipeline.dedupe.turns import turned_short
 from pipeline.keyed_hash import bucket_count
 from pipeline.running.metrics import timed

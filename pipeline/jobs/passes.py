@@ -14,17 +14,18 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
+from common.errors import UsageError
 from pipeline import files
+from pipeline.aggregate.columns import VoteColumns, read_settled
+from pipeline.aggregate.consensus.passes import Model, Sums, first_posterior, sums_of
+from pipeline.aggregate.consensus.settings import Climb
+from pipeline.aggregate.judge import gold_codes, majority_with_posterior, settle_ties, verdicts_of_posterior
+from pipeline.aggregate.workers import worker_sums
 from pipeline.jobs.judge import Found, write_agreement, write_verdicts, write_workers
 from pipeline.jobs.precision import MeasurePrecision
-from pipeline.jobs.settle import TABLES, LabelSetup, SettleVotes, shards_by_bucket
+from pipeline.jobs.settle import TABLES, AggregateSetup, SettleVotes, shards_by_bucket
 from pipeline.jobs.tables import AddCounts, Commit, CommitTables, Written
 from pipeline.jobs.vote_sums import AddUp, read_sums
-from pipeline.labels.columns import VoteColumns, read_settled
-from pipeline.labels.consensus.passes import Model, Sums, first_posterior, sums_of
-from pipeline.labels.consensus.settings import Climb
-from pipeline.labels.judge import gold_codes, majority_with_posterior, settle_ties, verdicts_of_posterior
-from pipeline.labels.workers import worker_sums
 from pipeline.layout import Layout
 from pipeline.running.options import beam_options
 from pipeline.running.progress import advance
@@ -33,13 +34,12 @@ from pipeline.running.stage import Stage, counts
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.agreement import AGREEMENT
-from schemas.errors import UsageError
 from schemas.manifest import Manifest, Shard
 from schemas.rejection import REJECTION
-from schemas.settled_vote import SETTLED_VOTE
+from schemas.valid_vote import VALID_VOTE
 
 SETTLED = {
-    "votes": SETTLED_VOTE,
+    "votes": VALID_VOTE,
     "rejections": REJECTION,
     "agreement": AGREEMENT,
 }  # that the first job writes
@@ -51,7 +51,7 @@ class Scratch:
     """What the jobs leave for each other, in a folder that goes when all are done."""
 
     folder: str
-    setup: LabelSetup
+    setup: AggregateSetup
 
     def table(self, name: str) -> str:
         """Return the folder of a table that the first job writes: votes, rejections or agreement."""
@@ -88,7 +88,7 @@ class Scratch:
 class Passes:
     """All jobs of the stage, one after the other."""
 
-    setup: LabelSetup
+    setup: AggregateSetup
     stage: Stage
     output: str
     questions: int
@@ -100,10 +100,10 @@ class Passes:
         if beam_options(self.beam_arguments).view_as(GoogleCloudOptions).template_location:
             raise UsageError(
                 "a template starts one job, and Dawid-Skene in passes is many: "
-                "start the label stage from the command line, or raise label.passes_above"
+                "start the aggregate stage from the command line, or raise aggregate.passes_above"
             )
         config = self.setup.config
-        scratch = Scratch(Layout(self.output).label_passes, self.setup)
+        scratch = Scratch(Layout(self.output).aggregate_passes, self.setup)
         settled = (*map(scratch.table, SETTLED), scratch.sums(1))
         if force or not self.stage.is_done(*settled):
             scratch.remove()
@@ -115,7 +115,7 @@ class Passes:
                 self._run_job("pass", Pass(scratch, number), 1)
             if climb.step(read_sums(following).evidence):
                 break
-        self._run_job("label", JudgeBuckets(scratch, number, self.finish), 5)
+        self._run_job("aggregate", JudgeBuckets(scratch, number, self.finish), 5)
         scratch.remove()
 
     def _run_job(self, name: str, job: beam.PTransform, passes: float) -> None:
@@ -172,7 +172,7 @@ class KeepBucket(beam.DoFn):
         index, votes = element
         known = gold_codes(votes.questions, self.scratch.setup.gold)
         stem = directory.shard_stem("part", index, self.scratch.setup.buckets)
-        shard = write_shard(self.scratch.votes, stem, SETTLED_VOTE.schema, [votes.settled(known)])
+        shard = write_shard(self.scratch.votes, stem, VALID_VOTE.schema, [votes.settled(known)])
         yield "votes", Written(shard)
         matrix = votes.matrix()
         sums = sums_of(matrix, votes.workers, first_posterior(matrix, known))

@@ -9,13 +9,13 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from pipeline.aggregate.columns import QUESTION
+from pipeline.aggregate.precision import precision_sums, precision_table
 from pipeline.jobs.tables import AddCounts, Written, unpack
-from pipeline.labels.columns import QUESTION
-from pipeline.labels.precision import precision_sums, precision_table
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
-from schemas.precision import PRECISION
 from schemas.retrieval import RETRIEVAL
+from schemas.retrieval_precision import RETRIEVAL_PRECISION
 from schemas.verdict import VERDICT
 
 
@@ -56,5 +56,5 @@ def count_bucket(element: tuple[int, dict[str, Iterable[Any]]], retrievals: str)
 def _write(sums: pd.DataFrame | None, folder: str) -> tuple[str, Written]:
     table = precision_table([] if sums is None else [sums])
     return "precision", Written(
-        write_shard(folder, directory.shard_stem("part", 0, 1), PRECISION.schema, [table])
+        write_shard(folder, directory.shard_stem("part", 0, 1), RETRIEVAL_PRECISION.schema, [table])
     )

@@ -15,6 +15,7 @@ import apache_beam as beam
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from common.errors import DataError
 from pipeline import files
 from pipeline.jobs.tables import Written, check_libraries, count_written
 from pipeline.running.progress import advance
@@ -23,7 +24,6 @@ from pipeline.shards.card import card
 from pipeline.shards.croissant import croissant
 from pipeline.shards.parquet import ROW_GROUP_ROWS, StagedShard, write_shard
 from pipeline.shards.plan import PLANNED_SCHEMA, rows_of_sets
-from schemas.errors import DataError
 from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, TEST_SPLIT, example_schema
 from schemas.image import IMAGES
 from schemas.manifest import CARD, CROISSANT, MANIFEST, Manifest, Shard
@@ -182,7 +182,7 @@ def commit_dataset(published: list[tuple[str, Manifest]], task: Task) -> None:
     for name, manifest in manifests.items():
         splits[name] = {
             "rows": manifest.rows,
-            "colour": facts[name].get("colour"),
+            "color": facts[name].get("color"),
             "noise_level": facts[name].get("noise_level"),
             "trial": facts[name].get("trial"),
             "manifest_sha256": hashlib.sha256(manifest.to_json().encode()).hexdigest(),

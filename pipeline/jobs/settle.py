@@ -9,24 +9,24 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from pipeline.config import LabelConfig
+from pipeline.aggregate.agreement_table import vote_patterns
+from pipeline.aggregate.choices import expand_choices
+from pipeline.aggregate.columns import codes_of
+from pipeline.aggregate.readers.votes import read_votes
+from pipeline.aggregate.votes import VOTE_ROWS, check_votes, settle_votes
+from pipeline.aggregate.workers import worker_sums
+from pipeline.config import AggregateConfig
 from pipeline.jobs.tables import Written, pack, unpack
 from pipeline.keyed_hash import by_bucket, keyed_hash, place
-from pipeline.labels.agreement_table import vote_patterns
-from pipeline.labels.choices import expand_choices
-from pipeline.labels.columns import codes_of
-from pipeline.labels.readers.votes import read_votes
-from pipeline.labels.votes import VOTE_ROWS, check_votes, settle_votes
-from pipeline.labels.workers import worker_sums
 from pipeline.rejections import malformed_rows
 from pipeline.running.metrics import timed
 from pipeline.running.progress import advance
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.agreement import AGREEMENT
-from schemas.precision import PRECISION
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL
+from schemas.retrieval_precision import RETRIEVAL_PRECISION
 from schemas.verdict import VERDICT
 from schemas.worker import WORKER
 
@@ -34,17 +34,17 @@ _PAIR = pa.schema([REJECTION.schema.field(name) for name in ("image_id", "class_
 ROWS_TOGETHER = 1 << 20  # votes of a file that are cut into buckets at once
 
 
-TABLES = {  # of the stage, by their name in Layout.label_tables
+TABLES = {  # of the stage, by their name in Layout.aggregate_tables
     "verdicts": VERDICT,
     "workers": WORKER,
     "agreement": AGREEMENT,
-    "precision": PRECISION,
+    "precision": RETRIEVAL_PRECISION,
     "rejections": REJECTION,
 }
 
 
 @dataclass(frozen=True)
-class LabelSetup:
+class AggregateSetup:
     """What the steps of the stage have in common.
 
     paths: pairs (name, path) of vote files. retrievals: folder of the questions. choices: the classes that a vote may
@@ -54,7 +54,7 @@ class LabelSetup:
 
     paths: tuple[tuple[str, str], ...]
     retrievals: str
-    config: LabelConfig
+    config: AggregateConfig
     choices: tuple[str, ...]
     classes: tuple[str, ...]
     ingest_rejections: str
@@ -71,7 +71,7 @@ class SettleVotes(beam.PTransform):
     questions: PCollection[(bucket, shards of the retrieval table)].
     """
 
-    def __init__(self, setup: LabelSetup, questions: beam.PCollection) -> None:
+    def __init__(self, setup: AggregateSetup, questions: beam.PCollection) -> None:
         super().__init__()
         self.setup, self.questions = setup, questions
 
@@ -105,7 +105,7 @@ def shards_by_bucket(
 class SettleBucket(beam.DoFn):
     """All votes of one bucket → those that count, rejections, sums by worker, patterns of votes."""
 
-    def __init__(self, given: LabelSetup) -> None:
+    def __init__(self, given: AggregateSetup) -> None:
         self.given = given
 
     @timed

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from common.errors import DataError
 from pipeline import files
 from pipeline.config import PAPER_LEVELS, BuildConfig
 from pipeline.jobs.sets import Task, WriteSets, is_whole, remove_dropped_sets, set_names
@@ -41,10 +42,9 @@ from pipeline.shards.plan import (
     planned_examples,
 )
 from schemas.duplicate import DUPLICATE
-from schemas.errors import DataError
 from schemas.example import PICTURES, TEST_SPLIT
+from schemas.fixed_set import FIXED_SET
 from schemas.image import IMAGES
-from schemas.listed import LISTED_SET
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
 
@@ -85,7 +85,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             directory.read_table(tables["duplicates"], DUPLICATE, check_digests=True),
             config.classes,
             config.noise.min_confidence,
-            config.label.min_votes,
+            config.aggregate.min_votes,
         )
         if not len(pools.test):
             raise DataError("no test image is left; check the 'test' lists and the rejections of ingest")
@@ -108,7 +108,7 @@ def _as_listed(config: BuildConfig, tables: dict[str, str]) -> list[Split]:
     """The sets that are made as a list says."""
     rows = []
     for name in config.noise.listed:
-        for records in read_records(files.join(config.source, name), LISTED_SET, name):
+        for records in read_records(files.join(config.source, name), FIXED_SET, name):
             if records.malformed:
                 raise DataError(
                     f"{': '.join(records.malformed[0])}; mend the line, a listed set is exact or nothing"
@@ -206,7 +206,7 @@ def _plans(
     facts = {
         **common,
         "split": TEST_SPLIT,
-        "colour": None,
+        "color": None,
         "noise_level": 0.0,
         "classes": noise_by_class(test.columns(COUNTED), config.classes),
     }
@@ -217,12 +217,12 @@ def _plans(
             raise DataError(f"two sets are called {split.name}; rename the listed one")
         if not len(split.listed):
             raise DataError(
-                f"{split.name} would have no examples; drop this level or colour from the configuration"
+                f"{split.name} would have no examples; drop this level or color from the configuration"
             )
         facts = {
             **common,
             "split": split.name,
-            "colour": split.colour,
+            "color": split.color,
             "noise_level": split.noise_level,
             "trial": split.trial,
             "nested": config.noise.nested,

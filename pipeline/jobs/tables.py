@@ -10,11 +10,11 @@ import apache_beam as beam
 import pandas as pd
 import pyarrow as pa
 
+from common.errors import DataError
 from pipeline.running import metrics
 from pipeline.running.stage import library_versions
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import StagedShard
-from schemas.errors import DataError
 from schemas.manifest import Manifest
 
 _FRAMES = 64  # that are added up at once

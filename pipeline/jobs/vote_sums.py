@@ -6,10 +6,10 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from pipeline.labels.consensus.passes import Sums, add_up
+from pipeline.aggregate.consensus.passes import Sums, add_up
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
-from schemas.settled_vote import VOTE_SUMS
+from schemas.valid_vote import VOTE_SUMS
 from schemas.vote import ANSWERS
 
 TOGETHER = 32  # buckets whose sums are added up in one task

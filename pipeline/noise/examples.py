@@ -75,7 +75,7 @@ def all_of(rows: pd.DataFrame) -> Listed:
 
 
 def licenses(sets: Iterable[Listed]) -> dict[str, int]:
-    """How many different web images of all sets have each licence, the most frequent first; "" where none is told."""
+    """How many different web images of all sets have each license, the most frequent first; "" where none is told."""
     columns = ["image_id", "source", "license"]
     parts = [listed.columns(columns).filter(pc.field("source") == "web") for listed in sets]
     images = pa.concat_tables(parts).to_pandas().drop_duplicates("image_id")

@@ -7,19 +7,19 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from common.errors import DataError
 from pipeline.keyed_hash import place
 from pipeline.noise.examples import all_of
 from pipeline.noise.pools import judge
 from pipeline.noise.splits import Split
 from pipeline.values import match_names
-from schemas.errors import DataError
 from schemas.example import PICTURES, TEST_SPLIT
 from schemas.manifest import CARD, CROISSANT, MANIFEST
 from schemas.retrieval import ATTRIBUTION
 
 _SET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 RESERVED = [TEST_SPLIT, PICTURES, MANIFEST, CARD, CROISSANT]  # what a dataset has besides its training sets
-COLOUR = "listed"  # where the list names none
+COLOR = "listed"  # where the list names none
 _OF_IMAGE = ["url", *(field.name for field in ATTRIBUTION)]
 _OF_PAIR = ["method", "rank", "votes_yes", "votes_no", "votes_unsure", "confidence"]
 
@@ -89,18 +89,18 @@ def _check(frame: pd.DataFrame, class_names: Sequence[str]) -> None:
 
 
 def _split(name: str, listed: pd.DataFrame) -> Split:
-    for column in ("colour", "noise_level"):
+    for column in ("color", "noise_level"):
         if listed[column].nunique(dropna=False) > 1:
             raise DataError(f"{name}: its rows have more than one {column}; give all the same")
     there = listed[listed["source"].notna()]
-    colour, level = listed["colour"].iloc[0], listed["noise_level"].iloc[0]
+    color, level = listed["color"].iloc[0], listed["noise_level"].iloc[0]
     wrong = int((~there["is_clean"].astype(bool)).sum())
-    realised = wrong / len(there) if len(there) else 0.0
+    realized = wrong / len(there) if len(there) else 0.0
     unjudged = (there["source"] == "web") & ~there["verdict"].isin(["yes", "no"])
     absent = listed[listed["source"].isna()]["image_id"].sort_values()
     facts: dict[str, Any] = {
         "noise": "measured",
-        "realised_noise": round(realised, 6),
+        "realized_noise": round(realized, 6),
         "claimed_noise": None if pd.isna(level) else float(level),
         "rows_listed": len(listed),
         "not_ingested": len(absent),
@@ -108,8 +108,8 @@ def _split(name: str, listed: pd.DataFrame) -> Split:
         "not_judged": int(unjudged.sum()),
     }
     return Split(
-        COLOUR if pd.isna(colour) else str(colour),
-        round(realised, 6) if pd.isna(level) else float(level),
+        COLOR if pd.isna(color) else str(color),
+        round(realized, 6) if pd.isna(level) else float(level),
         0,
         all_of(there),
         title=name,

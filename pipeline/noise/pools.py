@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from common.errors import DataError
 from pipeline.noise.supply import Supply
-from schemas.errors import DataError
 from schemas.retrieval import ATTRIBUTION
 
 _WEB_COLUMNS = [

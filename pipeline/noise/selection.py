@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.errors import DataError
 from pipeline.keyed_hash import keyed_hash
 from pipeline.noise.quota import class_sequence, shrunk_sizes
 from pipeline.noise.supply import Supply
-from schemas.errors import DataError
 
 SHOWN = 20  # classes in one message
 
@@ -90,7 +90,7 @@ def check_clean_left(
 
 
 def check_supply(
-    colour: str,
+    color: str,
     class_names: Sequence[str],
     order: GiveWay,
     available: np.ndarray,
@@ -109,16 +109,16 @@ def check_supply(
         return
     lines = [
         f"  {class_names[i]}: has {available[i]} wrong images, {needed[i]} are needed"
-        + (f" ({supply.explain(i, colour)})" if supply else "")
+        + (f" ({supply.explain(i, color)})" if supply else "")
         for i in short[:SHOWN]
     ]
     lines += [f"  and {len(short) - SHOWN} more classes"] if len(short) > SHOWN else []
     largest = float(np.min(available / order.sizes))
     fitting = [level for level in levels if (order.wanted(level) <= available).all()]
     raise DataError(
-        f"{colour}: too few verified wrong images for noise level {top}:\n" + "\n".join(lines) + "\n"
+        f"{color}: too few verified wrong images for noise level {top}:\n" + "\n".join(lines) + "\n"
         f"All classes allow levels up to {int(largest * 1000) / 1000} (of those asked for: up to {max(fitting, default=0)}). "
-        + (supply.hint(colour) if supply else "")
+        + (supply.hint(color) if supply else "")
         + "Find more web images for these classes, drop the higher levels from noise.levels, or set noise.on_shortage "
         "to shrink (fewer clean images, the level holds) or cap (fewer wrong ones, the level is missed)"
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from common.errors import DataError
 from pipeline.config import PAPER_LEVELS, NoiseConfig
 from pipeline.keyed_hash import keyed_hash, place
 from pipeline.noise.candidates import assign
@@ -14,17 +15,16 @@ from pipeline.noise.examples import Listed, all_of, make_pool
 from pipeline.noise.flips import asymmetric, confused_targets, mapped_targets, symmetric
 from pipeline.noise.selection import GiveWay, check_clean_left, check_supply
 from pipeline.noise.supply import Supply
-from schemas.errors import DataError
 
 
 @dataclass(frozen=True)
 class Split:
-    """One training set: its colour, noise level and trial, and its examples.
+    """One training set: its color, noise level and trial, and its examples.
 
     A set that was made as a list says (`noise.listed`) has its `title` from there, and `measured`: what was found of it.
     """
 
-    colour: str
+    color: str
     noise_level: float
     trial: int
     listed: Listed
@@ -34,12 +34,12 @@ class Split:
     @property
     def name(self) -> str:
         """The name of its folder."""
-        return self.title or set_name(self.colour, self.noise_level, self.trial)
+        return self.title or set_name(self.color, self.noise_level, self.trial)
 
 
-def set_name(colour: str, level: float, trial: int) -> str:
+def set_name(color: str, level: float, trial: int) -> str:
     """Return the name of a set: `red-0.40`, and `red-0.40-trial-1` for the second trial."""
-    return f"{colour}-{level_text(level)}" + (f"-trial-{trial}" if trial else "")
+    return f"{color}-{level_text(level)}" + (f"-trial-{trial}" if trial else "")
 
 
 def level_text(level: float) -> str:
@@ -56,7 +56,7 @@ def training_sets(
     seed: int,
     supply: Supply | None = None,
 ) -> Iterator[Split]:
-    """Make every trial, colour and level.
+    """Make every trial, color and level.
 
     `clean` has a line an image: image_id, label, url. `wrong` has a line for each verified wrong (image, label)
     pair, with the example columns that say where it came from. Without `config.levels`, the levels of the paper are
@@ -129,13 +129,13 @@ class _Trial:
     ) -> None:
         self.config, self.seed, self.trial, self.clean, self.wrong = config, seed + trial, trial, clean, wrong
         self.class_names, self.levels = class_names, levels
-        red: list[str] = [colour for colour in config.colours if colour.startswith("red")]
+        red: list[str] = [color for color in config.colors if color.startswith("red")]
         text = np.flatnonzero((wrong["method"] == "text").to_numpy())
         labels = clean["label"].to_numpy(np.int64)
         sizes = np.bincount(labels[part], minlength=len(class_names))
         self.candidates = {
-            colour: self._assign(text if colour == "red-text" else np.arange(len(wrong)), sizes)
-            for colour in red
+            color: self._assign(text if color == "red-text" else np.arange(len(wrong)), sizes)
+            for color in red
         }
         self.bases, self.orders = {"red": part, "blue": part}, {"red": self._order(part)}
         self.orders["blue"] = self.orders["red"]
@@ -143,29 +143,29 @@ class _Trial:
             self.bases["blue"] = np.arange(len(clean))
             self.orders["blue"] = self._order(self.bases["blue"])
         self.flipped = {}
-        if "blue" in config.colours:
+        if "blue" in config.colors:
             self.flipped["blue"] = symmetric(clean["image_id"].to_list(), labels, len(class_names), self.seed)
-        if "blue-asymmetric" in config.colours:
+        if "blue-asymmetric" in config.colors:
             self.flipped["blue-asymmetric"] = asymmetric(labels, targets)
 
     def has_enough(self, level: float) -> bool:
-        """Whether every class has enough wrong images for a level, in all colours."""
+        """Whether every class has enough wrong images for a level, in all colors."""
         wanted = self.orders["red"].wanted(level)
-        return all((wanted <= self._available(colour)).all() for colour in self.candidates)
+        return all((wanted <= self._available(color)).all() for color in self.candidates)
 
     def check_supply(self, supply: Supply | None) -> None:
         """Raise DataError where a class has fewer wrong images than the highest level needs."""
-        for colour in self.candidates:
-            available = self._available(colour)
-            check_supply(colour, self.class_names, self.orders["red"], available, self.levels, supply)
+        for color in self.candidates:
+            available = self._available(color)
+            check_supply(color, self.class_names, self.orders["red"], available, self.levels, supply)
 
     def splits(self) -> Iterator[Split]:
-        """The sets of all colours and levels, picked from one pool."""
-        sets = [(colour, level) for colour in self.config.colours for level in self.levels]
-        chosen = [self._choose(colour, level) for colour, level in sets]
+        """The sets of all colors and levels, picked from one pool."""
+        sets = [(color, level) for color in self.config.colors for level in self.levels]
+        chosen = [self._choose(color, level) for color, level in sets]
         # Most wrong examples are in many sets: a (clean image, what stands instead) pair is one row of the pool.
         span = max(len(self.wrong), len(self.orders["red"].sizes))
-        red = [colour in self.candidates for colour, _ in sets]
+        red = [color in self.candidates for color, _ in sets]
         keys = [one.noisy * span + one.instead for one in chosen]
         none = np.empty(0, np.int64)
         web = np.unique(
@@ -177,31 +177,31 @@ class _Trial:
         blocks = [_clean(self.clean), self._red(*divmod(web, span)), self._blue(*divmod(flips, span))]
         pool, position = make_pool(pd.concat(blocks, ignore_index=True))
         starts = np.cumsum([0, *map(len, blocks)])
-        for (colour, level), one, key, is_red in zip(sets, chosen, keys, red, strict=True):
+        for (color, level), one, key, is_red in zip(sets, chosen, keys, red, strict=True):
             noisy = (
                 starts[1] + np.searchsorted(web, key) if is_red else starts[2] + np.searchsorted(flips, key)
             )
             rows = np.sort(position[np.concatenate([one.kept, noisy])])
-            yield Split(colour, level, self.trial, Listed(pool, rows))
+            yield Split(color, level, self.trial, Listed(pool, rows))
 
-    def _choose(self, colour: str, level: float) -> _Chosen:
-        hue = colour.partition("-")[0]
-        base, limited_by = self.bases[hue], colour
+    def _choose(self, color: str, level: float) -> _Chosen:
+        hue = color.partition("-")[0]
+        base, limited_by = self.bases[hue], color
         if hue == "blue":
-            # Blue takes over red's limits, so that the colours differ in nothing but the kind of noise.
+            # Blue takes over red's limits, so that the colors differ in nothing but the kind of noise.
             limited_by = "red" if self.config.blue_size == "same" else ""
         available = self._available(limited_by) if limited_by in self.candidates else None
         selection = self.orders[hue].select(level, available, self.config.on_shortage)
         noisy = base[selection.noisy]
         labels = self.clean["label"].to_numpy(np.int64)
         if available is not None and self.config.on_shortage == "shrink":
-            name, allowed = set_name(colour, level, self.trial), self.config.may_vanish
+            name, allowed = set_name(color, level, self.trial), self.config.may_vanish
             check_clean_left(name, self.class_names, labels[base[selection.kept]], allowed)
         if hue == "red":
-            starts = np.cumsum([0, *self._available(colour)])
-            instead = np.concatenate(self.candidates[colour])[starts[labels[noisy]] + selection.turn]
+            starts = np.cumsum([0, *self._available(color)])
+            instead = np.concatenate(self.candidates[color])[starts[labels[noisy]] + selection.turn]
         else:
-            instead = self.flipped[colour][noisy]
+            instead = self.flipped[color][noisy]
         return _Chosen(base[selection.kept], noisy, instead)
 
     def _order(self, base: np.ndarray) -> GiveWay:
@@ -213,8 +213,8 @@ class _Trial:
         pools = assign(rows["image_id"].to_numpy(), rows["label"].to_numpy(), sizes, self.seed)
         return [positions[pool] for pool in pools]
 
-    def _available(self, colour: str) -> np.ndarray:
-        return np.array([len(pool) for pool in self.candidates[colour]])
+    def _available(self, color: str) -> np.ndarray:
+        return np.array([len(pool) for pool in self.candidates[color]])
 
     def _red(self, slots: np.ndarray, web: np.ndarray) -> pd.DataFrame:
         """Wrong web images in the places of clean ones; the label stays."""

@@ -31,7 +31,7 @@ class Supply:
             "yes": int((kept["verdict"] == "yes").sum()),
             "no": len(wrong),
             f"undecided with {self.min_votes} votes or more": len(undecided) - len(few),
-            f"undecided with {few['votes'].max()} votes or fewer (label.min_votes is {self.min_votes})": len(
+            f"undecided with {few['votes'].max()} votes or fewer (aggregate.min_votes is {self.min_votes})": len(
                 few
             ),
             "without votes": int((kept["verdict"] == "no votes").sum()),
@@ -50,12 +50,12 @@ class Supply:
         if color == "red-text" and not (self.questions["method"] == "text").any():
             return (
                 "No row of the web lists has the method text: fill the column method, or leave red-text out of "
-                "noise.colours. "
+                "noise.colors. "
             )
         few = (self.questions["verdict"] == "undecided") & (self.questions["votes"] < self.min_votes)
         if few.any():
             return (
                 f"{int(few.sum())} of {len(self.questions)} questions are undecided because they have fewer votes than "
-                f"label.min_votes = {self.min_votes}: collect more votes or lower it. "
+                f"aggregate.min_votes = {self.min_votes}: collect more votes or lower it. "
             )
         return ""

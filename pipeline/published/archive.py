@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from schemas.errors import DataError, UsageError
+from common.errors import DataError, UsageError
 
 MAX_MEMBERS = 100_000
 MAX_ARCHIVE = 1 << 28  # bytes of a zip file

@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass, fields
 from pipeline.published.problems import Problems, table
 from pipeline.published.release import Annotation, Release, ReleasedSplit
 
-TOLERANCE = 0.01  # a split whose realised noise is further from its name is marked
+TOLERANCE = 0.01  # a split whose realized noise is further from its name is marked
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Census:
     web_not_annotated: int
     unknown: int
     nominal: float
-    realised: float
+    realized: float
 
     @property
     def is_off(self) -> bool:
         """Whether the noise is not what the name says."""
-        return abs(self.realised - self.nominal) > TOLERANCE
+        return abs(self.realized - self.nominal) > TOLERANCE
 
 
 def what_is_known(release: Release, problems: Problems) -> Known:
@@ -90,16 +90,16 @@ def usable(split: ReleasedSplit, known: Known, problems: Problems) -> tuple[list
             continue
         pairs.append((image_id, label))
     noisy = flipped + wrong + not_annotated
-    realised = round(noisy / len(pairs), 6) if pairs else 0.0
+    realized = round(noisy / len(pairs), 6) if pairs else 0.0
     counts = (clean, flipped, wrong, right, not_annotated, unknown)
-    return pairs, Census(split.name, len(split.ids), *counts, split.noise_level, realised)
+    return pairs, Census(split.name, len(split.ids), *counts, split.noise_level, realized)
 
 
 def census_table(censuses: list[Census]) -> list[str]:
     """The counts of all splits as lines of text."""
     rows = [[*(field.name.replace("_", " ") for field in fields(Census)), ""]]
     for one in censuses:
-        name, *counts, nominal, realised = astuple(one)
+        name, *counts, nominal, realized = astuple(one)
         told = "not what the name says" if one.is_off else ""
-        rows.append([name, *(f"{count:,}" for count in counts), f"{nominal:.2%}", f"{realised:.2%}", told])
+        rows.append([name, *(f"{count:,}" for count in counts), f"{nominal:.2%}", f"{realized:.2%}", told])
     return table(rows)

@@ -12,10 +12,10 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import parquet
 
+from common.errors import DataError, UsageError
 from pipeline import files
 from pipeline.published.cifar_n_files import read_choices, read_order, read_side_info
 from pipeline.records import read_records
-from schemas.errors import DataError, UsageError
 from schemas.table import Table, column
 from schemas.vote import VOTE
 

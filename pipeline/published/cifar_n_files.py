@@ -14,10 +14,10 @@ from typing import IO
 import numpy as np
 import pandas as pd
 
+from common.errors import DataError, UsageError
 from pipeline import files
 from pipeline.published.pickles import CONVERT
 from pipeline.rejections import printable
-from schemas.errors import DataError, UsageError
 
 LABELS = {10: ("random_label1", "random_label2", "random_label3"), 100: ("noise_label", "noisy_label")}
 TRUTH = "clean_label"

@@ -13,6 +13,7 @@ import pyarrow as pa
 import yaml
 from pyarrow import parquet
 
+from common.errors import DataError
 from pipeline import files
 from pipeline.config import PAPER_LEVELS
 from pipeline.noise.splits import level_text
@@ -20,8 +21,7 @@ from pipeline.published.census import Census, Known, census_table, usable, what_
 from pipeline.published.layout import ImageFiles
 from pipeline.published.problems import KINDS, Problems, table
 from pipeline.published.release import Release, read_release
-from schemas.errors import DataError
-from schemas.listed import LISTED_SET
+from schemas.fixed_set import FIXED_SET
 from schemas.retrieval import RETRIEVAL
 from schemas.vote import VOTE
 
@@ -176,20 +176,20 @@ def _votes(known: Known, class_names: Sequence[str]) -> list[Row]:
 
 def _listed(release: Release, known: Known, problems: Problems) -> tuple[pa.Table, list[Census]]:
     """All splits as sets to be made exactly as listed, and the counts of each."""
-    tables, censuses = [LISTED_SET.schema.empty_table()], []
+    tables, censuses = [FIXED_SET.schema.empty_table()], []
     for split in release.splits:
         pairs, census = usable(split, known, problems)
         censuses.append(census)
         names = [release.class_names[label] for _, label in pairs]
         columns = [
-            [f"{WORKER}-{split.colour}-{level_text(split.noise_level)}"] * len(pairs),
+            [f"{WORKER}-{split.color}-{level_text(split.noise_level)}"] * len(pairs),
             [image_id for image_id, _ in pairs],
             names,
-            [split.colour] * len(pairs),
+            [split.color] * len(pairs),
             [split.noise_level] * len(pairs),
         ]
-        arrays = [pa.array(c, f.type) for c, f in zip(columns, LISTED_SET.schema, strict=True)]
-        tables.append(pa.table(arrays, schema=LISTED_SET.schema))
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, FIXED_SET.schema, strict=True)]
+        tables.append(pa.table(arrays, schema=FIXED_SET.schema))
     return pa.concat_tables(tables), censuses
 
 
@@ -222,10 +222,10 @@ def _write(
         "classes": release.class_names,
         **{name: [names[name]] for name in ("clean", "test", "web", "votes")},
         **({"ingest": ingest} if ingest else {}),
-        "label": {"min_votes": 1},
+        "aggregate": {"min_votes": 1},
         "noise": {
             "levels": list(PAPER_LEVELS),
-            "colours": ["red", "blue"],
+            "colors": ["red", "blue"],
             "on_shortage": "shrink",
             "blue_size": "all",
             "listed": [names["published_sets"]],

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from schemas.errors import DataError, UsageError
+from common.errors import DataError, UsageError
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
 _TEST_FOLDER = re.compile(r"(?:^|[_\W])(?:val|validation|test|testing)(?:[_\W]|$)", re.IGNORECASE)

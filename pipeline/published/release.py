@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from common.errors import DataError
 from pipeline.published.archive import Archive
 from pipeline.published.problems import Problems
-from schemas.errors import DataError
 
 ANNOTATIONS = {
     "mini-imagenet": "mini-imagenet-annotations.json",
@@ -40,7 +40,7 @@ class ReleasedSplit:
     """One split file: image ids and class ids line by line, and where it stands."""
 
     name: str
-    colour: str
+    color: str
     noise_level: float
     ids: list[str]
     labels: list[int]
@@ -67,19 +67,19 @@ def read_release(path: str, set_name: str, problems: Problems) -> Release:
     class_names = _class_names(archive, f"{set_name}/class_names.txt")
     annotations = list(_annotations(archive, ANNOTATIONS[set_name], len(class_names), problems))
     folder = f"{set_name}/split"
-    splits, wanted = [], {f"{colour}_noise_nl_{level}" for colour in ("red", "blue") for level in LEVELS}
+    splits, wanted = [], {f"{color}_noise_nl_{level}" for color in ("red", "blue") for level in LEVELS}
     for name in archive.names(folder):
         wanted.discard(name)
         if named := _SPLIT_NAME.fullmatch(name):
-            colour, level = named.groups()
-            splits.append(_split(archive, folder, name, colour, float(level), len(class_names), problems))
+            color, level = named.groups()
+            splits.append(_split(archive, folder, name, color, float(level), len(class_names), problems))
         elif name != VALIDATION:
             problems.add("unknown_file", archive.place(f"{folder}/{name}"))
     for name in sorted(wanted):
         problems.add("missing_split", archive.place(f"{folder}/{name}"))
     if not splits:
         raise DataError(f"{archive.place(folder)}: no split file in it; get the release again")
-    splits.sort(key=lambda split: (split.colour != "red", split.noise_level))
+    splits.sort(key=lambda split: (split.color != "red", split.noise_level))
     validation = _split(archive, folder, VALIDATION, "", 0.0, len(class_names), problems)
     return Release(set_name, class_names, annotations, splits, validation)
 
@@ -151,7 +151,7 @@ def _annotation(entry: Any, classes: int) -> Annotation:
 
 
 def _split(
-    archive: Archive, folder: str, name: str, colour: str, level: float, classes: int, problems: Problems
+    archive: Archive, folder: str, name: str, color: str, level: float, classes: int, problems: Problems
 ) -> ReleasedSplit:
     place = archive.place(f"{folder}/{name}")
     lines = archive.read(f"{folder}/{name}").split("\n")
@@ -168,4 +168,4 @@ def _split(
             problems.add("duplicate_id", f"{place}:{number}", parts[1])
         else:
             first[parts[1]] = int(parts[2])
-    return ReleasedSplit(name, colour, level, list(first), list(first.values()), place)
+    return ReleasedSplit(name, color, level, list(first), list(first.values()), place)

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from common.command_line import add_verb
 from pipeline.published.pickles import CONVERT
-from schemas.command_line import add_verb
 
 SETS = ("mini-imagenet", "stanford_cars")
 

@@ -32,7 +32,7 @@ def derived_tables(build: str) -> dict[str, Derived]:
         "duplicates": layout.duplicates,
     }
     return {
-        "label": Derived(_TITLES["verdicts"], layout.verdicts, {"retrievals": layout.retrievals}),
+        "aggregate": Derived(_TITLES["verdicts"], layout.verdicts, {"retrievals": layout.retrievals}),
         "dedupe": Derived(_TITLES["duplicates"], layout.duplicates, {"images": layout.images}),
         "split": Derived("the sets", layout.dataset, tables),
     }

@@ -36,7 +36,7 @@ Rule = tuple[str, str, str, str]  # name, what stays (SQL), what goes (SQL), why
 
 def _web_rules(tables: Tables, min_confidence: float) -> list[Rule]:
     rules: list[Rule] = []
-    if tables.has("label"):
+    if tables.has("aggregate"):
         rules += [
             ("with votes", "verdict <> 'no votes'", "verdict = 'no votes'", "nobody was asked"),
             ("with a verdict", "verdict <> 'undecided'", "verdict = 'undecided'", "a tie, or too few votes"),
@@ -94,7 +94,7 @@ def _steps(tables: Tables, source: str, rules: Sequence[Rule]) -> list[Step]:
 
 def _levels(tables: Tables, source: str) -> list[Step]:
     """What the sets of red noise have of the source: wrong web pictures, and clean ones that stay."""
-    names = [name for name, one in manifests(tables).items() if one.about.get("colour") == "red"]
+    names = [name for name, one in manifests(tables).items() if one.about.get("color") == "red"]
     query = "SELECT image_id, url FROM examples WHERE source = {} AND list_contains(sets, {})"
     within = ((name, tables.listing(query.format(literal(source), literal(name)))) for name in names)
     return [Step(f"in {name}", listing) for name, listing in within] if source != "test" else []

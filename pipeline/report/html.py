@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from common.errors import DataError
 from page.render import policy, render
 from pipeline import files
 from pipeline.layout import Layout
@@ -10,7 +11,6 @@ from pipeline.report import copies, funnel, people, sets, web
 from pipeline.report.sheets import KINDS, sheets
 from pipeline.report.tables import Tables
 from pipeline.shards import directory
-from schemas.errors import DataError
 from schemas.manifest import MANIFEST
 
 _LEAK_FACTS = ("image_pairs", "radius", "confirm_radius")
@@ -42,7 +42,7 @@ def page(build: str) -> str:
             "restore the file"
         ) from error
     steps = funnel.funnels(tables, min_confidence)
-    has = {stage: tables.has(stage) for stage in ("label", "dedupe", "split")}
+    has = {stage: tables.has(stage) for stage in ("aggregate", "dedupe", "split")}
     found = sheets(tables, class_names)
     values: dict[str, Any] = {
         "name": str(about.get("name") or config.get("name") or "a build"),
@@ -82,7 +82,7 @@ def _tiles(tables: Tables, steps: dict[str, list[funnel.Step]]) -> list[tuple[st
         ("pictures", tables.listing("SELECT image_id, source FROM images"), f"{rows:,} rows of the lists"),
         ("rows rejected", rejected, f"{100 * rejected.count / max(1, rows):.1f} % of the rows"),
     ]
-    if tables.has("label"):
+    if tables.has("aggregate"):
         wrong = tables.listing(
             "SELECT image_id, class_name, yes, no, unsure FROM verdicts WHERE verdict = 'no'"
         )

@@ -7,11 +7,11 @@ from io import BytesIO
 import pyarrow as pa
 from pyarrow import parquet
 
+from common.errors import DataError
 from pipeline import files
-from pipeline.ingest.normalise import open_stored
+from pipeline.ingest.normalize import open_stored
 from pipeline.layout import Layout
 from pipeline.shards import directory
-from schemas.errors import DataError
 
 GROUPS_HELD = 4  # row groups of pictures in memory, of 1,024 each
 
@@ -19,7 +19,7 @@ _KINDS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "imag
 
 
 class Pictures:
-    """The pictures of the ingest stage. Positions count through its shards; neighbours share a row group."""
+    """The pictures of the ingest stage. Positions count through its shards; neighbors share a row group."""
 
     def __init__(self, build: str) -> None:
         folder = Layout(build).images

@@ -10,7 +10,7 @@ from schemas.example import PICTURES
 
 
 def manifests(tables: Tables) -> dict[str, Any]:
-    """The manifests of all sets by name, ordered by colour and level; the test set last.
+    """The manifests of all sets by name, ordered by color and level; the test set last.
 
     Raises DataError if one of them is damaged.
     """
@@ -23,21 +23,21 @@ def manifests(tables: Tables) -> dict[str, Any]:
 
     def place(item: tuple[str, Any]) -> tuple[Any, ...]:
         about = item[1].about
-        colour = about.get("colour")
-        return colour is None, order.get(colour, 3), colour or "", about.get("noise_level") or 0, item[0]
+        color = about.get("color")
+        return color is None, order.get(color, 3), color or "", about.get("noise_level") or 0, item[0]
 
     return dict(sorted(found.items(), key=place))
 
 
 def set_table(tables: Tables) -> Table:
-    """Rows, nominal and realised noise, and the class that is farthest from the nominal level."""
+    """Rows, nominal and realized noise, and the class that is farthest from the nominal level."""
     rows = []
     for name, manifest in manifests(tables).items():
         about, level = manifest.about, manifest.about.get("noise_level")
         within = f"FROM examples WHERE list_contains(sets, {literal(name)})"
         examples = tables.listing(f"SELECT image_id {within}")
         noise: tuple[Any, ...] = (None,) * 6
-        if about.get("colour") and level is not None:
+        if about.get("color") and level is not None:
             wrong = tables.listing(f"SELECT image_id, source, url {within} AND NOT is_clean")
             known = [one for one in about["classes"] if one["rows"]]
             farthest = max(known, key=lambda one: abs(one["noise"] - level))
@@ -47,14 +47,14 @@ def set_table(tables: Tables) -> Table:
             its = tables.listing(
                 f"SELECT image_id, source, url {within} AND NOT is_clean AND {of_class} = {label}"
             )
-            realised = wrong.count / max(1, examples.count)
-            noise = (level, realised, wrong, farthest["class"], farthest["noise"], its)
+            realized = wrong.count / max(1, examples.count)
+            noise = (level, realized, wrong, farthest["class"], farthest["noise"], its)
         rows.append((name, examples, *noise, sum(shard.bytes for shard in manifest.shards) / 1e6))
     columns = [
         Column("set"),
         Column("pictures", "count"),
         Column("nominal noise", "share"),
-        Column("realised", "share", 3),
+        Column("realized", "share", 3),
         Column("wrong", "count"),
         Column("farthest class"),
         Column("its noise", "share", 2),

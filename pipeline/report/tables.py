@@ -8,22 +8,22 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from common.errors import DataError
 from page.table import Interval, Listing
 from page.text import is_unseen
 from pipeline import files
-from pipeline.labels.precision import wilson
+from pipeline.aggregate.precision import wilson
 from pipeline.layout import Layout
 from pipeline.report.freshness import finished_stages, outdated
 from pipeline.shards import directory
 from pipeline.shards.plan import PLANNED_SCHEMA
 from schemas.agreement import AGREEMENT
 from schemas.duplicate import DUPLICATE
-from schemas.errors import DataError
 from schemas.image import IMAGES
 from schemas.manifest import MANIFEST
-from schemas.precision import PRECISION
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL
+from schemas.retrieval_precision import RETRIEVAL_PRECISION
 from schemas.verdict import VERDICT
 from schemas.worker import WORKER
 
@@ -49,11 +49,11 @@ TABLES = {
     "images": Source("ingest", _HERE.images, _IMAGE_SCHEMA),
     "retrievals": Source("ingest", _HERE.retrievals, RETRIEVAL.schema),
     "rejections": Source("ingest", _HERE.rejections, REJECTION.schema),
-    "verdicts": Source("label", _HERE.verdicts, VERDICT.schema),
-    "workers": Source("label", _HERE.workers, WORKER.schema),
-    "agreement": Source("label", _HERE.agreement, AGREEMENT.schema),
-    "search_precision": Source("label", _HERE.precision, PRECISION.schema),
-    "vote_rejections": Source("label", _HERE.vote_rejections, REJECTION.schema),
+    "verdicts": Source("aggregate", _HERE.verdicts, VERDICT.schema),
+    "workers": Source("aggregate", _HERE.workers, WORKER.schema),
+    "agreement": Source("aggregate", _HERE.agreement, AGREEMENT.schema),
+    "search_precision": Source("aggregate", _HERE.precision, RETRIEVAL_PRECISION.schema),
+    "vote_rejections": Source("aggregate", _HERE.vote_rejections, REJECTION.schema),
     "duplicates": Source("dedupe", _HERE.duplicates, DUPLICATE.schema),
     "examples": Source("split", _HERE.examples, PLANNED_SCHEMA),
 }

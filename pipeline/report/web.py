@@ -55,7 +55,7 @@ def speed_table(build: str) -> Table:
     for stage, counted in {
         "fetch": ("url.asked", "URLs"),
         "ingest": ("retrieval.rows_in", "rows"),
-        "label": ("verdict.votes_in", "votes"),
+        "aggregate": ("verdict.votes_in", "votes"),
         "dedupe": ("duplicate.image_pairs", "pairs of pictures"),
         "split": (".rows", "examples"),
     }.items():

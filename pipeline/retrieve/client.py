@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 
+from common.errors import DataError
 from pipeline.fetch.body import Decompressor, TooLong
 from pipeline.fetch.hosts import retry_after
 from pipeline.rejections import Rejected, printable
 from pipeline.retrieve.providers import BadAnswerError, Page, Parameters, Provider
-from schemas.errors import DataError
 
 ATTEMPTS = 5
 MAX_WAIT = 120.0

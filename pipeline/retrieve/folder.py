@@ -7,12 +7,12 @@ from typing import Any
 
 import yaml
 
+from common.config import percent_hint
+from common.errors import DataError, UsageError
 from pipeline.keyed_hash import keyed_hash
 from pipeline.retrieve.found_files import Found, find_pictures
 from pipeline.retrieve.search import check_new, write_list
 from pipeline.values import identifier_fault, normalize_identifier, normalize_name
-from schemas.config import percent_hint
-from schemas.errors import DataError, UsageError
 
 COLUMNS = ("image_id", "class_name", "path")
 TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first that is there is the test set

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from common.errors import UsageError
 from pipeline.fetch.urls import is_web_url
-from schemas.errors import UsageError
 
 # What the decoder reads, as media types and as the endings that stand for them.
 _READABLE = ("jpeg", "jpg", "png", "gif", "webp", "bmp", "avif")

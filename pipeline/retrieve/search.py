@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from common.errors import UsageError
 from pipeline import files
 from pipeline.ingest.rows import ID_DIGITS
 from pipeline.retrieve.client import Client
 from pipeline.retrieve.providers import Hit, Page, Parameters
 from schemas.cells import csv_text
-from schemas.errors import UsageError
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
 MAX_STALE_PAGES = 5

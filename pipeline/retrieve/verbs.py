@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from common.command_line import add_verb
+from common.errors import UsageError
 from pipeline.fetch.urls import is_web_url
 from pipeline.retrieve.providers import PROVIDERS
-from schemas.command_line import add_verb
-from schemas.errors import UsageError
 
 
 def add_retrieve(verbs: Any) -> None:
@@ -155,8 +155,8 @@ def _classes_and_contact(arguments: argparse.Namespace) -> tuple[list[str], str]
 
 
 def _synonyms(path: str | None) -> dict[str, list[str]]:
+    from common.config import parse_yaml
     from pipeline import files
-    from schemas.config import parse_yaml
 
     if not path:
         return {}

@@ -11,9 +11,9 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
+from common.errors import DataError, UsageError
+from common.extras import install_command
 from pipeline.running.metrics import NAMESPACE
-from schemas.errors import DataError, UsageError
-from schemas.extras import install_command
 
 ENDED = {"DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED", "FORGOTTEN"}
 REQUEST_SECONDS = 30.0

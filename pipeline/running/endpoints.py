@@ -13,8 +13,8 @@ from apache_beam.options.pipeline_options import (
     SparkRunnerOptions,
 )
 
+from common.errors import UsageError
 from pipeline.running.options import is_portable, runner_name
-from schemas.errors import UsageError
 
 ANSWER_SECONDS = 5.0
 EMBEDDED = "embed"  # Beam's name for a job server in this process

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
+from common.json_records import parse_stored
 from pipeline import files
 from pipeline.layout import Layout
-from schemas.stored import parse_stored
 
 
 @dataclass(frozen=True)

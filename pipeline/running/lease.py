@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
+from common.errors import DataError, UsageError
+from common.json_records import parse_stored
 from pipeline import files
 from pipeline.layout import Layout
-from schemas.errors import DataError, UsageError
-from schemas.stored import parse_stored
 
 LEASE_SECONDS = 120.0
 REFRESH_SECONDS = 20.0

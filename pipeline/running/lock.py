@@ -5,10 +5,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from common.errors import UsageError
 from pipeline import files
 from pipeline.layout import Layout
 from pipeline.running.lease import leased
-from schemas.errors import UsageError
 
 
 @contextmanager

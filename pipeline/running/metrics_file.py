@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from common.json_records import parse_stored
 from pipeline import files
 from pipeline.layout import Layout
-from schemas.stored import parse_stored
 
 
 @dataclass(frozen=True)

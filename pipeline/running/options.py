@@ -23,7 +23,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 
-from schemas.errors import UnknownFlagError, UsageError
+from common.errors import UnknownFlagError, UsageError
 
 WORTH_A_WORKER_SECONDS = 1.0  # CPU time that pays for one more thread or process
 KEEP_WORKERS_MILLISECONDS = 60_000

@@ -12,6 +12,7 @@ from apache_beam.options.pipeline_options import (
     SparkRunnerOptions,
 )
 
+from common.errors import UsageError
 from pipeline import files
 from pipeline.running.dataflow import check_credentials
 from pipeline.running.endpoints import check_endpoints, split_address
@@ -25,7 +26,6 @@ from pipeline.running.options import (
     validated_pipeline,
 )
 from pipeline.running.workers import check_workers, environment
-from schemas.errors import UsageError
 
 _THIS_MACHINE = {None, "embed", "local", "localhost", "127.0.0.1", "::1"}
 

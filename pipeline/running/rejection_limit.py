@@ -7,9 +7,9 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from common.errors import DataError
 from pipeline.running.stage import counts
 from pipeline.shards import directory
-from schemas.errors import DataError
 from schemas.manifest import Manifest
 
 BY_CLASS = ("clean", "test")  # lists of which each class has a limit of its own

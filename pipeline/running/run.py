@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import StandardOptions
 from apache_beam.runners.runner import PipelineState
 
+from common.errors import DataError, UsageError
 from pipeline.running import metrics, metrics_file, progress
 from pipeline.running.options import (
     beam_options,
@@ -21,7 +22,6 @@ from pipeline.running.options import (
     validated_pipeline,
 )
 from pipeline.running.submitted import Staged, Submission, name_job, run_submitted
-from schemas.errors import DataError, UsageError
 
 Construct = Callable[[beam.Pipeline], object]
 
@@ -65,7 +65,7 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
         if _interrupted(error):
             raise KeyboardInterrupt from error
         # A worker in another process sends its traceback as text; what the user can mend is in its last line.
-        told = re.findall(r"^schemas\.errors\.DataError: (.*)", str(error), re.MULTILINE)
+        told = re.findall(r"^common\.errors\.DataError: (.*)", str(error), re.MULTILINE)
         if isinstance(error, DataError):
             told = [str(error)]
         if not told:

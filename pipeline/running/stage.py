@@ -8,17 +8,17 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+from common.config import stage_values
 from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.shards import directory
-from schemas.config import stage_values
 from schemas.manifest import MANIFEST, Manifest
 
 # Libraries whose versions may change the bytes of a table.
 LIBRARIES = ("numpy", "pandas", "pillow", "pyarrow")
 
 # Raise a version if the stage writes something else for the same input: tables of an older version are made again.
-STAGE_VERSIONS = {"fetch": 2, "ingest": 10, "label": 8, "dedupe": 5, "split": 6}
+STAGE_VERSIONS = {"fetch": 2, "ingest": 10, "aggregate": 8, "dedupe": 5, "split": 6}
 
 
 @cache

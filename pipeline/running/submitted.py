@@ -10,12 +10,12 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
+from common.errors import DataError, UsageError
 from pipeline.layout import Layout
 from pipeline.running import metrics_file
 from pipeline.running.dataflow import ENDED, Service
 from pipeline.running.job_record import JobRecord, read_records
 from pipeline.running.options import LaunchOptions
-from schemas.errors import DataError, UsageError
 
 
 class Staged(Exception):
@@ -193,7 +193,7 @@ def _reason(record: JobRecord, service: Service, state: str) -> str:
         errors = service.errors(record.job_id)
     except (DataError, UsageError) as error:
         errors = [f"its messages cannot be read: {error}"]
-    told = re.findall(r"^schemas\.errors\.DataError: (.*)", "\n".join(errors), re.MULTILINE)
+    told = re.findall(r"^common\.errors\.DataError: (.*)", "\n".join(errors), re.MULTILINE)
     if told:
         return re.sub(r" \[while running '[^']*'\]", "", told[-1])
     last = (

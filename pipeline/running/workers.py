@@ -13,8 +13,8 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
+from common.errors import UsageError
 from pipeline.running.options import is_dataflow, is_portable, runner_name
-from schemas.errors import UsageError
 
 PACKAGE = "controlled-noise"
 LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}  # what the base package lacks to read a scheme

@@ -13,7 +13,7 @@ from schemas.example import TEST_SPLIT
 # What the manifests of all sets have in common, and what those of training sets that were not given by a list have.
 _OF_ALL_SETS = ("class_names", "seed", "mode", "pictures", "versions")
 _OF_DRAWN_SETS = ("nested", "on_shortage", "blue_size")
-_OF_ROOT_ENTRY = ("colour", "noise_level", "trial")
+_OF_ROOT_ENTRY = ("color", "noise_level", "trial")
 
 
 def check_name(name: str, about: Mapping[str, Any], rows: int, entry: Mapping[str, Any]) -> Iterator[str]:
@@ -24,22 +24,22 @@ def check_name(name: str, about: Mapping[str, Any], rows: int, entry: Mapping[st
     if about["split"] != name:
         yield f"{name}: the folder holds the set {about['split']!r}; copy the dataset again, or run split again"
     if name != TEST_SPLIT and not about.get("listed"):
-        expected = set_name(about["colour"], about["noise_level"], about["trial"])
+        expected = set_name(about["color"], about["noise_level"], about["trial"])
         if expected != name:
-            yield f"{name}: by colour, noise level and trial its manifest is that of {expected}"
+            yield f"{name}: by color, noise level and trial its manifest is that of {expected}"
     for key, value in {**{key: about.get(key) for key in _OF_ROOT_ENTRY}, "rows": rows}.items():
         if entry.get(key) != value:
             yield f"{name}: its manifest says {key} {value!r}, the dataset's manifest says {entry.get(key)!r}"
 
 
 def check_across(sets: Mapping[str, ReadSet]) -> Iterator[str]:
-    """Check what all sets have in common, that levels nest, and that colours hit the same clean images.
+    """Check what all sets have in common, that levels nest, and that colors hit the same clean images.
 
     Yields a problem for each rule that is broken.
     """
     drawn = [one for one in sets.values() if one.is_drawn]
     drawn.sort(
-        key=lambda one: (not one.manifest.about["colour"].startswith("red"), one.name)
+        key=lambda one: (not one.manifest.about["color"].startswith("red"), one.name)
     )  # as people name them
     yield from _check_common(list(sets.values()), _OF_ALL_SETS)
     yield from _check_common(drawn, _OF_DRAWN_SETS)
@@ -69,15 +69,15 @@ def _check_sources(sets: Mapping[str, ReadSet]) -> Iterator[str]:
 
 
 def _check_nesting(drawn: Sequence[ReadSet]) -> Iterator[str]:
-    """Within a colour and trial, a higher level keeps all wrong examples of a lower one."""
+    """Within a color and trial, a higher level keeps all wrong examples of a lower one."""
     families: dict[tuple[str, int], list[ReadSet]] = {}
     for one in drawn:
-        families.setdefault((one.manifest.about["colour"], one.manifest.about["trial"]), []).append(one)
-    for (colour, _), family in families.items():
+        families.setdefault((one.manifest.about["color"], one.manifest.about["trial"]), []).append(one)
+    for (color, _), family in families.items():
         family.sort(key=lambda one: float(one.manifest.about["noise_level"]))
         for lower, higher in pairwise(family):
             if higher.manifest.about["nested"] and not _noisy(lower) <= _noisy(higher):
-                yield f"{colour}: {higher.name} does not keep all wrong examples of {lower.name}"
+                yield f"{color}: {higher.name} does not keep all wrong examples of {lower.name}"
 
 
 def _check_clean_images(drawn: Sequence[ReadSet]) -> Iterator[str]:
@@ -92,23 +92,23 @@ def _check_clean_images(drawn: Sequence[ReadSet]) -> Iterator[str]:
             yield f"{one.name}: an example takes the place of a clean image that another example has"
         if about["on_shortage"] == "shrink":
             continue
-        group = "blue" if about["blue_size"] == "all" and about["colour"].startswith("blue") else "red"
+        group = "blue" if about["blue_size"] == "all" and about["color"].startswith("blue") else "red"
         name, images = first.setdefault(group, (one.name, kept | gave_way))
         if differing := len((kept | gave_way) ^ images):
             yield f"{one.name}: it is not made of the clean images of {name} ({differing} differ)"
 
 
 def _check_twins(drawn: Sequence[ReadSet]) -> Iterator[str]:
-    """In sets of one trial and level, the same clean images give way, whatever the colour.
+    """In sets of one trial and level, the same clean images give way, whatever the color.
 
-    Colours that a shortage limits by different supplies are not compared.
+    Colors that a shortage limits by different supplies are not compared.
     """
     first: dict[tuple[Any, ...], ReadSet] = {}
     for one in drawn:
         about = one.manifest.about
-        group = "blue" if about["blue_size"] == "all" and about["colour"].startswith("blue") else "all"
-        if about["on_shortage"] != "error" and about["colour"] == "red-text":
-            group = about["colour"]
+        group = "blue" if about["blue_size"] == "all" and about["color"].startswith("blue") else "all"
+        if about["on_shortage"] != "error" and about["color"] == "red-text":
+            group = about["color"]
         twin = first.setdefault((group, about["trial"], about["noise_level"]), one)
         if one.gave_way() != twin.gave_way():
             yield f"{twin.name} and {one.name} do not hit the same clean images"

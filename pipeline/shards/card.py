@@ -22,7 +22,7 @@ def card(
 ) -> str:
     """The text of the card.
 
-    `splits` has rows, colour and noise_level of each set, `facts` its counts by class, `about` the funnel, and the `licenses` of web images.
+    `splits` has rows, color and noise_level of each set, `facts` its counts by class, `about` the funnel, and the `licenses` of web images.
     """
     parts = [
         _header(name, splits),
@@ -33,7 +33,7 @@ def card(
     ]
     parts += ["", "## How it was made", "", "| step | count |", "|---|---:|"]
     parts += [f"| {step.replace('_', ' ')} | {count:,} |" for step, count in about["funnel"].items()]
-    return "\n".join([*parts, *_licences(about["licenses"])]) + "\n"
+    return "\n".join([*parts, *_licenses(about["licenses"])]) + "\n"
 
 
 def _header(name: str, splits: Mapping[str, Mapping[str, Any]]) -> str:
@@ -54,7 +54,7 @@ def _header(name: str, splits: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _sets(splits: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    yield "| set | examples | nominal noise | realised noise |"
+    yield "| set | examples | nominal noise | realized noise |"
     yield "|---|---:|---:|---:|"
     for split, entry in splits.items():
         wrong = sum(row["noisy"] for row in facts[split]["classes"])
@@ -90,16 +90,16 @@ def _listed(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _licences(counts: Mapping[str, int]) -> list[str]:
+def _licenses(counts: Mapping[str, int]) -> list[str]:
     if not any(counts):
         return []
     return [
         "",
-        "## Licences of the web pictures",
+        "## Licenses of the web pictures",
         "",
         "As their search providers tell them: `license`, `license_url`, `creator` and `landing_url` of each example.",
         "",
-        "| licence | pictures |",
+        "| license | pictures |",
         "|---|---:|",
         *(f"| {_cell(name) or 'not told'} | {count:,} |" for name, count in counts.items()),
     ]

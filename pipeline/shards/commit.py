@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from common.errors import DataError
 from pipeline import files
 from pipeline.shards import directory
 from pipeline.shards.parquet import DIGEST_DIGITS, STAGED, StagedShard
-from schemas.errors import DataError
 from schemas.manifest import CARD, CROISSANT, MANIFEST, Manifest
 
 _STAGED_NAME = re.compile(r"[0-9a-f]{32}\.parquet")

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from common.errors import DataError
 from pipeline import files
 from pipeline.layout import stage_of
-from schemas.errors import DataError
 from schemas.manifest import MANIFEST, Manifest, Shard
 from schemas.table import Table
 

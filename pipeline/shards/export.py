@@ -19,12 +19,12 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from common.errors import DataError, UsageError
 from pipeline import files
 from pipeline.keyed_hash import bucket, place
 from pipeline.shards import directory
 from pipeline.shards.facts import read_root, read_set_manifest
 from schemas.cells import csv_text
-from schemas.errors import DataError, UsageError
 from schemas.example import PICTURE_SCHEMA, PICTURES
 from schemas.manifest import MANIFEST, Manifest
 
@@ -53,7 +53,7 @@ def export(dataset: str, split: str, kind: Format, output: str) -> dict[str, Any
     if split not in sets:
         near = get_close_matches(split, sets, n=1, cutoff=0.9)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"--split {split}: {hint}{dataset} has {', '.join(sets) or 'no sets'}")
+        raise UsageError(f"--set-name {split}: {hint}{dataset} has {', '.join(sets) or 'no sets'}")
     if files.exists(files.join(output, EXPORT)) or (os.path.isdir(output) and os.listdir(output)):
         raise DataError(f"{output}: there is something already; remove it, or choose another folder")
     manifest = read_set_manifest(dataset, split)

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from common.errors import DataError
 from pipeline import files
 from pipeline.shards import directory
-from schemas.errors import DataError
 from schemas.example import PICTURES, TEST_SPLIT
 from schemas.manifest import MANIFEST, Manifest, is_plain_name
 
@@ -45,7 +45,7 @@ def _is_noise_by_class(value: Any) -> bool:
 
 
 def _is_listed(value: Any) -> bool:
-    return value is None or (isinstance(value, dict) and _is_share(value.get("realised_noise")))
+    return value is None or (isinstance(value, dict) and _is_share(value.get("realized_noise")))
 
 
 def _is_picture_rules(value: Any) -> bool:
@@ -61,7 +61,7 @@ _OF_EVERY_SET: dict[str, _Check] = {
     "listed": _is_listed,
 }
 _OF_TRAINING_SETS: dict[str, _Check] = {
-    "colour": _is_text,
+    "color": _is_text,
     "trial": _is_count,
     "nested": _is_flag,
     "blue_size": _is_text,

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from pyarrow import compute as pc
 
+from common.config import build, output_names, output_values
+from common.errors import DataError
 from pipeline.config import DedupeConfig
 from pipeline.dedupe.leaks import find_leaks
 from pipeline.ingest.fingerprint import Fingerprints
 from pipeline.shards.read_back import Pictures, ReadSet
-from schemas.config import build, output_names, output_values
-from schemas.errors import DataError
 from schemas.example import TEST_SPLIT
 
 _SHOWN = 10

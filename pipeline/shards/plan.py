@@ -147,10 +147,10 @@ def rows_of_sets(planned: pa.Table) -> dict[str, pa.Array]:
 def changes(before: pa.Table, plans: Sequence[SetPlan]) -> dict[str, dict[str, int]]:
     """How the sets differ from those of an earlier build, for sets that differ.
 
-    `before` is the earlier table of PLANNED_SCHEMA. Counted are examples added, removed, and relabelled.
+    `before` is the earlier table of PLANNED_SCHEMA. Counted are examples added, removed, and relabeled.
     """
     columns, rows = ["image_id", "label"], rows_of_sets(before)
-    result = {name: {"added": 0, "removed": len(found), "relabelled": 0} for name, found in rows.items()}
+    result = {name: {"added": 0, "removed": len(found), "relabeled": 0} for name, found in rows.items()}
     nothing = pa.array([], pa.int32())
     for plan in plans:
         old = before.select(columns).take(rows.get(plan.name, nothing))
@@ -161,7 +161,7 @@ def changes(before: pa.Table, plans: Sequence[SetPlan]) -> dict[str, dict[str, i
         result[plan.name] = {
             "added": new.num_rows - stayed,
             "removed": old.num_rows - stayed,
-            "relabelled": pc.sum(other).as_py() or 0,
+            "relabeled": pc.sum(other).as_py() or 0,
         }
     return {name: counts for name, counts in sorted(result.items()) if any(counts.values())}
 

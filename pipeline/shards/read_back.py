@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from pyarrow import parquet
 
+from common.errors import DataError
 from pipeline import files
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
-from pipeline.ingest.normalise import open_stored
-from schemas.errors import DataError
+from pipeline.ingest.normalize import open_stored
 from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, TEST_SPLIT, example_schema
 from schemas.manifest import MANIFEST, Manifest
 

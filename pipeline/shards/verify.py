@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.config import output_values
+from common.errors import DataError
 from pipeline import files
 from pipeline.keyed_hash import place
 from pipeline.noise.examples import classes_without_clean, noise_by_class
@@ -12,8 +14,6 @@ from pipeline.shards.across import check_across, check_name
 from pipeline.shards.facts import invalid_facts, read_root
 from pipeline.shards.leak_check import changed_rules, check_leaks, leak_rules
 from pipeline.shards.read_back import Pictures, ReadSet, read_set
-from schemas.config import output_values
-from schemas.errors import DataError
 from schemas.example import PICTURES
 from schemas.manifest import CARD, CROISSANT, MANIFEST, Manifest
 
@@ -38,7 +38,7 @@ def verify(dataset: str) -> Verification:
 
     Checked are: digests, sizes and rows of every shard; schema, order and uniqueness of the rows; labels and
     `is_clean`; counts and noise of every class against manifest and level; that each set is what its name says; that
-    levels nest and colours hit the same images; that every picture decodes, is the same in all sets and has the size of
+    levels nest and colors hit the same images; that every picture decodes, is the same in all sets and has the size of
     the others; that no training picture is, or looks like, a test picture (fingerprints made anew); that the card and
     the Croissant file are those of the build, and that nothing else is there. Of sets that were made as listed, noise,
     nesting and freedom from leaks are no promise: their noise must be what the manifest says it is, and leaks that only
@@ -142,12 +142,12 @@ def _check_set(read: ReadSet) -> Iterator[str]:
     counted = noise_by_class(examples, class_names)
     if counted != about["classes"]:
         yield f"{name}: rows or noise by class are not those of the manifest"
-    lacking = classes_without_clean(examples, class_names) if about["colour"] else []
+    lacking = classes_without_clean(examples, class_names) if about["color"] else []
     if lacking != about.get("classes_without_clean", []):
         yield f"{name}: the classes without a clean image ({', '.join(lacking) or 'none'}) are not those of the manifest"
     if about.get("listed"):
         wrong = sum(row["noisy"] for row in counted)
-        share, stated = round(wrong / max(1, len(ids)), 6), about["listed"].get("realised_noise")
+        share, stated = round(wrong / max(1, len(ids)), 6), about["listed"].get("realized_noise")
         if share != stated:
             yield f"{name}: the share {share} of its labels is wrong, the manifest says {stated}"
     if (

@@ -49,7 +49,7 @@ class Chosen:
 
 
 class Gallery:
-    """Pictures by class, source, verdict, fate and set, as they lie: neighbours are read together."""
+    """Pictures by class, source, verdict, fate and set, as they lie: neighbors are read together."""
 
     def __init__(self, tables: Tables, class_names: Sequence[str], sets: Sequence[str]) -> None:
         self.tables = tables

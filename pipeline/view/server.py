@@ -7,13 +7,13 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from common.errors import UsageError
 from page.render import policy, render
 from pipeline.report.pictures import Pictures, kind
 from pipeline.report.sets import manifests
 from pipeline.report.sheets import Picture
 from pipeline.report.tables import Tables
 from pipeline.view.gallery import Gallery
-from schemas.errors import UsageError
 
 HOST = "127.0.0.1"
 CSP = policy(images="'self' data:", form="'self'")

@@ -63,7 +63,7 @@ Open = Callable[..., Watched]
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Open]:
-    """Open an address, at a colour scheme and width, in a context of its own."""
+    """Open an address, at a color scheme and width, in a context of its own."""
     contexts = []
 
     def open_it(address: str | Path, scheme: str = "light", width: int = 1280) -> Watched:

@@ -64,6 +64,11 @@ def test_docs_lead_to_files_that_are_there() -> None:
 
 def test_paths_in_the_help_of_code_are_there() -> None:
     root = reference.DOCS.parent
-    for file in [*root.glob("pipeline/**/*.py"), *root.glob("training/**/*.py"), *root.glob("schemas/*.py")]:
+    for file in [
+        *root.glob("pipeline/**/*.py"),
+        *root.glob("training/**/*.py"),
+        *root.glob("schemas/*.py"),
+        *root.glob("common/*.py"),
+    ]:
         for target in re.findall(r"\bdocs/[a-z_]+\.md\b", file.read_text(encoding="utf-8")):
             assert (root / target).exists(), f"{file} names {target}"

@@ -44,7 +44,7 @@ def test_every_planted_problem_is_caught_and_the_noise_is_really_wrong(demo):
     assert float(re.search(r"red noise, ([\d.]+) %", text)[1]) > 95
 
 
-def test_the_summary_has_an_accuracy_for_every_colour_method_and_level(demo):
+def test_the_summary_has_an_accuracy_for_every_color_method_and_level(demo):
     output, _ = demo
     text = (output / "summary.md").read_text(encoding="utf-8").partition("## Accuracy")[2]
     for column in ("red, vanilla", "red, mentormix", "blue, vanilla", "blue, mentormix"):

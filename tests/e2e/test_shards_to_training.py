@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from pyarrow import parquet
 
-from schemas.errors import DataError
+from common.errors import DataError
 from tests.pipeline.conftest import build
 from training.data.shards import load
 
@@ -16,7 +16,7 @@ from training.data.shards import load
 @pytest.fixture(scope="module")
 def shared(world, tmp_path_factory):
     output = tmp_path_factory.mktemp("shared") / "out"
-    assert build(world, output, "--set", "noise.colours=[red]", "--set", "shards.mode=shared") == 0
+    assert build(world, output, "--set", "noise.colors=[red]", "--set", "shards.mode=shared") == 0
     return output / "dataset"
 
 

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from common.errors import DataError, UsageError
 from pipeline import files, remote
 from pipeline.running.lock import held
-from schemas.errors import DataError, UsageError
 from tests.engines.conftest import run
 
 NAMES = ("a", "with space", "née", "x[1]*?#%.txt", "q?generation=1#2", "a::b", "sub/b")

@@ -47,8 +47,8 @@ def test_a_whole_build_on_dataflow_writes_the_bytes_of_the_local_runner(cloud: C
     for path in sorted((local / "dataset").rglob("*.parquet")):
         assert cloud.read(f"whole/dataset/{path.relative_to(local / 'dataset')}") == path.read_bytes(), path
     names = [job.name.rsplit("-", 1)[0] for job in cloud.service.submitted]
-    assert names == [f"controlled-noise-{stage}" for stage in ("ingest", "label", "dedupe", "split")]
-    for job, stage in zip(cloud.service.submitted, ("ingest", "label", "dedupe", "split"), strict=True):
+    assert names == [f"controlled-noise-{stage}" for stage in ("ingest", "aggregate", "dedupe", "split")]
+    for job, stage in zip(cloud.service.submitted, ("ingest", "aggregate", "dedupe", "split"), strict=True):
         kept = record(cloud, "whole", stage)
         assert (kept["job_id"], kept["state"], kept["console"]) == (
             job.id, "DONE", f"{CONSOLE}{job.id}?project=my-project",
@@ -90,7 +90,11 @@ ENDS = {
 @pytest.mark.parametrize(
     ("stage", "end"),
     [("ingest", end) for end in ENDS]
-    + [(stage, end) for stage in ("label", "dedupe", "split") for end in ("FAILED by a task", "CANCELLED")],
+    + [
+        (stage, end)
+        for stage in ("aggregate", "dedupe", "split")
+        for end in ("FAILED by a task", "CANCELLED")
+    ],
 )
 def test_every_stage_tells_how_its_job_ended_and_keeps_its_tables(cloud, built, stage, end):
     error, words = ENDS[end]
@@ -312,7 +316,7 @@ def test_a_dry_run_shows_what_would_be_submitted_and_writes_nothing(cloud, built
     told = json.loads(done.stdout)
     assert told["runner"] == "DataflowRunner"
     assert (told["options"]["project"], told["options"]["machine_type"]) == ("my-project", "n2")
-    assert list(told["stages"]) == ["ingest", "label", "dedupe", "split"]
+    assert list(told["stages"]) == ["ingest", "aggregate", "dedupe", "split"]
     assert told["stages"]["ingest"]["reads"][0] == "gs://bucket/set/clean.csv"
     assert told["stages"]["split"]["writes"] == ["gs://bucket/built/dataset"]
     assert {name: cloud.read(name) for name in cloud.names()} == before

@@ -7,8 +7,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.labels.columns import encode_votes
-from pipeline.labels.majority import majority
+from pipeline.aggregate.columns import encode_votes
+from pipeline.aggregate.majority import majority
 from schemas.vote import VOTE
 
 VOTES = Path(__file__).parents[3] / "shared" / "data" / "rater-votes" / "votes.parquet"

@@ -60,7 +60,7 @@ def tiny(tmp_path: Path) -> Tiny:
         "web": ["web.csv"],
         "votes": ["votes.csv"],
         "ingest": {"size": 16, "resize": "exact", "format": "png", "contact": "test@example.org"},
-        "noise": {"levels": [0, 0.5], "colours": ["red"]},
+        "noise": {"levels": [0, 0.5], "colors": ["red"]},
     }
     return Tiny(folder, lists, config)
 

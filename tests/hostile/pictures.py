@@ -95,7 +95,7 @@ PNG = {
     "fewer lines promised than there": Case(lambda: png(32, 24, 8, 2, lines(32, 240)), PICTURE),
     "data that inflate to 40 MB": Case(lambda: inflating(32, 24, 40), PICTURE),
     "three bits a pixel": Case(lambda: png(32, 24, 3, 2, GOOD), "truncated"),
-    "palette without colours": Case(lambda: png(32, 24, 8, 3, (b"\x00" + b"\x05" * 32) * 24), PICTURE),
+    "palette without colors": Case(lambda: png(32, 24, 8, 3, (b"\x00" + b"\x05" * 32) * 24), PICTURE),
     "unknown filter of lines": Case(lambda: png(32, 24, 8, 2, (b"\x09" + b"\x80" * 96) * 24), "truncated"),
     "data that are no deflate": Case(lambda: changed(png_with(), 41, b"\xff\xff\xff"), "truncated"),
     "wrong checksum of the header": Case(lambda: changed(png_with(), 29, b"\x00\x00"), "truncated"),
@@ -285,7 +285,7 @@ def bmp(**fields: int) -> bytes:
         "height": (22, "<i"),
         "bits": (28, "<H"),
         "packing": (30, "<I"),
-        "colours": (46, "<I"),
+        "colors": (46, "<I"),
     }
     data = saved("BMP")
     for name, value in fields.items():
@@ -331,7 +331,7 @@ OTHERS = {
     "BMP: data outside the file": Case(lambda: bmp(offset=2**31), "truncated"),
     "BMP: seven bits": Case(lambda: bmp(bits=7), "truncated"),
     "BMP: packed as nothing known": Case(lambda: bmp(packing=77), "truncated"),
-    "BMP: four billion colours": Case(lambda: bmp(bits=8, colours=2**32 - 1), "truncated"),
+    "BMP: four billion colors": Case(lambda: bmp(bits=8, colors=2**32 - 1), "truncated"),
     "AVIF: as it should be": Case(lambda: saved("AVIF"), PICTURE),
     "AVIF: an EXIF bomb": Case(lambda: avif_exif(exif_bomb(8 << 20)), PICTURE),
     "AVIF: no description": Case(lambda: saved("AVIF")[:32], "truncated"),

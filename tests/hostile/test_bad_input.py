@@ -21,7 +21,7 @@ from tests.hostile.conftest import Run, Tiny
         (["--set", "noise.levels=[0, 1.2]"], "noise: noise level 1.2 is not a share from 0 up to less than 1"),
         (["--set", "noise.levels=[40]"], "40 % is 0.4"),
         (["--set", "noise.level=[0]"], "noise: unknown key 'level'; did you mean 'levels'?"),
-        (["--set", "noise.colours=[green]"], "colours[0]: 'green' is not one of red, red-text, blue"),
+        (["--set", "noise.colors=[green]"], "colors[0]: 'green' is not one of red, red-text, blue"),
         (["--set", "noise.class_map=vots"], "or 'vots' is not one of next, votes"),
         (["--set", "noise.trials=0"], "noise: trials is 1 to 10,000, and clean_per_class 1 or more"),
         (["--set", "shards.rows=0"], "shards: rows is 1 to 10,000,000 and megabytes 1 to 1,000,000"),
@@ -132,7 +132,7 @@ def test_a_list_without_rows_is_told(run: Run, tiny: Tiny) -> None:
     assert (found.code, "the file has a header line but no rows" in found.error) == (1, True)
 
 
-@pytest.mark.parametrize("verb", ["label", "dedupe", "split"])
+@pytest.mark.parametrize("verb", ["aggregate", "dedupe", "split"])
 def test_a_stage_whose_input_is_not_there_yet_says_so(run: Run, verb: str) -> None:
     found = run(verb)
     assert found.code == 1
@@ -218,13 +218,13 @@ def test_every_bad_row_and_vote_is_a_counted_rejection_with_its_place(run: Run, 
     assert conflict["detail"] == "the id stands first in web.csv:3"
     assert all(str(row["image_id"]).isprintable() for row in found)
 
-    counts = run("label", "--set", "label.max_rejected_share=0.9").counts("label")
+    counts = run("aggregate", "--set", "aggregate.max_rejected_share=0.9").counts("aggregate")
     assert rejected(counts) == expected_votes
     assert counts["votes_in"] == good_votes + expected_votes.total()
     assert counts["no"] == len(tiny.lists["votes"][:good_votes]) / 3
     assert counts["workers"] == 3
 
-    found = rejections(tiny.folder.parent / "out" / "labels" / "rejections")
+    found = rejections(tiny.folder.parent / "out" / "aggregate" / "rejections")
     assert {row["row"] for row in found} == {f"votes.csv:{good_votes + 2 + i}" for i in range(5)}
 
 
@@ -284,7 +284,7 @@ def test_bad_votes_stop_the_build_with_a_message(run: Run, ingested: Tiny) -> No
     def error(text: str) -> str:
         ingested.lists.pop("votes", None)
         votes.write_text(text)
-        found = run("label")
+        found = run("aggregate")
         assert found.code == 1
         assert "Traceback" not in found.error
         return found.error

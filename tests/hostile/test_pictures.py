@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
-from pipeline.ingest.normalise import encode, normalise
+from pipeline.ingest.normalize import encode, normalize
 from pipeline.rejections import Rejected
 from tests.hostile.pictures import CASES, PICTURE, plain, saved
 from tests.pipeline.ingest.conftest import FORMATS
@@ -28,7 +28,7 @@ def outcome(data: bytes) -> tuple[str, tuple[int, int], bool]:
         decoded = decode(data, CONFIG)
     except Rejected as rejected:
         return rejected.code, (0, 0), False
-    stored = encode(normalise(decoded, CONFIG), CONFIG)
+    stored = encode(normalize(decoded, CONFIG), CONFIG)
     with Image.open(io.BytesIO(stored)) as opened:
         assert (opened.size, opened.mode) == ((16, 16), "RGB")
     return PICTURE, (decoded.width, decoded.height), decoded.animated

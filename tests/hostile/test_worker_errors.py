@@ -3,13 +3,13 @@
 import apache_beam as beam
 import pytest
 
+from common.errors import DataError
 from pipeline.running.run import Work, run_job
-from schemas.errors import DataError
 
 FROM_ANOTHER_PROCESS = """Error received from SDK harness for instruction 3: Traceback (most recent call last):
   File "pipeline/records.py", line 36, in check
     raise DataError(
-schemas.errors.DataError: web.csv, line 7: no UTF-8; save it as UTF-8 text [while running 'Ingest/CheckRows']
+common.errors.DataError: web.csv, line 7: no UTF-8; save it as UTF-8 text [while running 'Ingest/CheckRows']
 """
 ONE_PROCESS = ["--direct_num_workers=1"]
 WORK = Work("test", "", "things", 1, 0)  # nothing is written by a job that fails
@@ -35,7 +35,7 @@ def test_the_message_of_a_worker_thread_loses_what_beam_adds() -> None:
 
 def test_a_fault_of_ours_stays_what_it_is() -> None:
     def fail(_: beam.Pipeline) -> None:
-        raise KeyError("schemas.errors.DataError is not at the start of a line")
+        raise KeyError("common.errors.DataError is not at the start of a line")
 
     with pytest.raises(KeyError):
         run_job(fail, ONE_PROCESS, WORK)

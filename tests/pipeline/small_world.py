@@ -72,7 +72,7 @@ def write_world(folder: Path) -> World:
         "web": ["web.csv"],
         "votes": ["votes.csv"],
         "ingest": {"size": 32, "format": "png"},
-        "noise": {"levels": [0, 0.2, 0.5], "colours": ["red", "red-text", "blue", "blue-asymmetric"]},
+        "noise": {"levels": [0, 0.2, 0.5], "colors": ["red", "red-text", "blue", "blue-asymmetric"]},
         "shards": {"rows": 16},
     }
     world.config.write_text(yaml.safe_dump(config))

@@ -63,14 +63,14 @@ def test_whom_web_pictures_are_owed_to_reaches_the_examples_and_the_card(built):
     assert f"| not told | {len(used) - licensed} |" in text
 
 
-def test_names_of_licences_cannot_break_the_card():
+def test_names_of_licenses_cannot_break_the_card():
     text = card("set", {}, {}, {"funnel": {}, "licenses": {"<b>|[x](http://y)\n": 3, "": 1}})
     assert "| \\<b\\>\\|\\[x\\](http://y)� | 3 |" in text
 
 
 def test_flipped_labels_need_neither_web_images_nor_votes(world, tmp_path):
     config = yaml.safe_load(world.config.read_text())
-    config |= {"web": [], "votes": [], "noise": {"levels": [0.5], "colours": ["blue"]}}
+    config |= {"web": [], "votes": [], "noise": {"levels": [0.5], "colors": ["blue"]}}
     path, output = tmp_path / "blue.yaml", tmp_path / "out"
     path.write_text(yaml.safe_dump(config))
     assert main(["build", "--config", str(path), "--output", str(output), "--direct_num_workers=1"]) == 0
@@ -83,14 +83,14 @@ def test_flipped_labels_need_neither_web_images_nor_votes(world, tmp_path):
 def test_the_metrics_of_every_stage_agree_with_what_it_wrote(built):
     told = {
         name: json.loads((built / "metrics" / f"{name}.json").read_text())
-        for name in ("ingest", "label", "dedupe", "split")
+        for name in ("ingest", "aggregate", "dedupe", "split")
     }
     manifest = json.loads((built / "ingest" / "images" / "_manifest.json").read_text())
     counters = told["ingest"]["counters"]
     assert counters["image.rows"] == manifest["rows"]
     assert counters["image.bytes"] == sum(shard["bytes"] for shard in manifest["shards"])
     assert told["ingest"]["distributions"]["IngestBucket.milliseconds"]["count"] > 1
-    assert told["label"]["counters"]["verdict.votes_in"] == 405
+    assert told["aggregate"]["counters"]["verdict.votes_in"] == 405
 
 
 def test_the_order_of_rows_and_lists_changes_no_shard(world, built, tmp_path):
@@ -128,7 +128,7 @@ def test_what_was_planted_is_found(world, built):
     assert duplicates[world.leak]["keeper_id"] == "test-ant-0"
     assert duplicates[world.double]["reason"] == "exact"
     assert len(duplicates) == 2
-    verdicts = {row["image_id"]: row for row in read(built / "labels" / "verdicts").to_pylist()}
+    verdicts = {row["image_id"]: row for row in read(built / "aggregate" / "verdicts").to_pylist()}
     assert verdicts[world.tie]["verdict"] == "undecided"
     sets = [path.name for path in (built / "dataset").iterdir() if path.is_dir() and path.name != "test"]
     for name in sets:
@@ -209,9 +209,9 @@ def test_a_shortage_stops_the_build_and_names_the_class(world, tmp_path, capsys)
         "--set",
         "web=[few.csv]",
         "--set",
-        "label.max_rejected_share=1",
+        "aggregate.max_rejected_share=1",
         "--set",
-        "noise.colours=[red, blue]",
+        "noise.colors=[red, blue]",
     ]
     assert build(world, tmp_path / "a", *arguments) == 1
     error = capsys.readouterr().err

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from common.config import build
+from common.errors import UsageError
 from pipeline.config import PRESETS, BuildConfig, IngestConfig, load_config
-from schemas.config import build
-from schemas.errors import UsageError
 
 BUILD = "{source: ., classes: [ant, bee], clean: [c.csv], test: [t.csv], web: [w.csv], votes: [v.csv], ingest: %s}"
 

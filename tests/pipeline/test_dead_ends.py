@@ -27,11 +27,11 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     [
         ("buidl", "did you mean 'build'?"),
         ("list-foler x", "did you mean 'list-folder'?"),
-        ("export d --split s --format foldr --output o", "did you mean 'folder'?"),
-        ("export d --splt s --format folder --output o", "did you mean --split instead of --splt?"),
+        ("export d --set-name s --format foldr --output o", "did you mean 'folder'?"),
+        ("export d --set-nam s --format folder --output o", "did you mean --set-name instead of --set-nam?"),
         ("verify d --jsno", "did you mean --json instead of --jsno?"),
         ("build --confg x --output o", "did you mean --config instead of --confg?"),
-        ("build --config x --output o --set label.method=majorty", "no such file"),
+        ("build --config x --output o --set aggregate.method=majorty", "no such file"),
     ],
 )
 def test_a_misspelled_word_suggests_the_nearest(capsys, command: str, told: str) -> None:
@@ -41,11 +41,11 @@ def test_a_misspelled_word_suggests_the_nearest(capsys, command: str, told: str)
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("label.method=majorty", "did you mean 'majority'?"),
-        ("noise.colours=[redd]", "did you mean 'red'?"),
+        ("aggregate.method=majorty", "did you mean 'majority'?"),
+        ("noise.colors=[redd]", "did you mean 'red'?"),
         ("noise.levels=[20]", "noise level 20 is not a share from 0 up to less than 1; 20 % is 0.2"),
-        ("label.max_rejected_share=10", "max_rejected_share is a share from 0 to 1, got 10; 10 % is 0.1"),
-        ("label.answers={None: no}", "stands for a missing value in vote files"),
+        ("aggregate.max_rejected_share=10", "max_rejected_share is a share from 0 to 1, got 10; 10 % is 0.1"),
+        ("aggregate.answers={None: no}", "stands for a missing value in vote files"),
         ("classes=[ant, nan]", "'nan' stands for a missing value in lists"),
         ("classes=[ant, 'a\\u200bb']", "classes: "),
         ("classes=[1, 2]", "YAML reads 1 as int, so put it in quotes: '1'"),
@@ -63,7 +63,7 @@ def test_a_misspelled_flag_beside_those_of_beam_is_suggested(world: World, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("stage", "needed"), [("label", "ingest"), ("dedupe", "ingest"), ("split", "ingest")]
+    ("stage", "needed"), [("aggregate", "ingest"), ("dedupe", "ingest"), ("split", "ingest")]
 )
 def test_a_stage_that_is_run_too_early_names_the_one_before(world, tmp_path, capsys, stage, needed) -> None:
     told = said(capsys, stage, "--config", world.config, "--output", tmp_path / "o")
@@ -73,7 +73,7 @@ def test_a_stage_that_is_run_too_early_names_the_one_before(world, tmp_path, cap
 def test_a_stage_between_is_named_too(world: World, built: Path, tmp_path: Path, capsys) -> None:
     shutil.copytree(built / "ingest", tmp_path / "o" / "ingest")
     told = said(capsys, "split", "--config", world.config, "--output", tmp_path / "o")
-    assert "the label stage has not finished here" in told
+    assert "the aggregate stage has not finished here" in told
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_set_with_fewer_digits_suggests_the_one_that_there_is(built: Path, tmp
         capsys,
         "export",
         built / "dataset",
-        "--split",
+        "--set-name",
         "red-0.2",
         "--format",
         "folder",

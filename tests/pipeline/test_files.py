@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DataError, UsageError
 from pipeline import files, remote
-from schemas.errors import DataError, UsageError
 
 
 def test_a_replaced_file_appears_whole(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_missing_library_is_a_usage_error_that_names_what_to_install(
     code = f"import sys; sys.modules['{library}'] = None; from pipeline import files; files.exists('{url}')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"schemas.errors.UsageError: {url}: ")
+    assert last.startswith(f"common.errors.UsageError: {url}: ")
     assert re.search(rf"; pip install .*'{package}>=", last)
 
 

@@ -53,6 +53,13 @@ def test_the_image_holds_what_the_package_is_made_of():
     root = HERE.parents[1]
     assert copied
     assert all((root / name).exists() for name in copied)
-    assert {"setup.py", "README.md", "LICENSE", "pyproject.toml", "pipeline", "schemas", "training"} <= set(
-        copied
-    )
+    assert {
+        "setup.py",
+        "README.md",
+        "LICENSE",
+        "pyproject.toml",
+        "common",
+        "pipeline",
+        "schemas",
+        "training",
+    } <= set(copied)

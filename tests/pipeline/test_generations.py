@@ -6,15 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.jobs.tables import Written, check_libraries
 from pipeline.running import stage
-from schemas.errors import DataError
 from schemas.manifest import MANIFEST, Manifest
 from tests.pipeline.conftest import build
 from tests.pipeline.small_world import World
 
-FOLDERS = ("dataset/test", "dataset/red-0.20", "dataset", "ingest/images", "labels/workers", "split/examples")
+FOLDERS = (
+    "dataset/test",
+    "dataset/red-0.20",
+    "dataset",
+    "ingest/images",
+    "aggregate/workers",
+    "split/examples",
+)
 
 
 @pytest.fixture
@@ -71,7 +78,7 @@ def test_sets_that_are_dropped_are_named_and_vanish_when_the_new_dataset_is_ther
 
 def test_a_stage_that_fails_leaves_the_tables_before_it(world: World, output: Path) -> None:
     before = contents(output / "dataset")
-    assert build(world, output, "--set=label.min_votes=5") == 1  # no wrong images
+    assert build(world, output, "--set=aggregate.min_votes=5") == 1  # no wrong images
     assert contents(output / "dataset") == before
     assert main(["verify", str(output / "dataset")]) == 0
 
@@ -79,7 +86,7 @@ def test_a_stage_that_fails_leaves_the_tables_before_it(world: World, output: Pa
 @pytest.mark.parametrize("damage", ["zeros", "cut", "gone", "manifest"])
 def test_a_damaged_table_is_made_again_without_force(world: World, output: Path, damage: str) -> None:
     before = contents(output)
-    for folder in ("dataset/red-0.20", "ingest/images", "labels/verdicts", "dedupe/duplicates"):
+    for folder in ("dataset/red-0.20", "ingest/images", "aggregate/verdicts", "dedupe/duplicates"):
         shard = sorted((output / folder).glob("*.parquet"))[0]
         if damage == "zeros":
             shard.write_bytes(bytes(shard.stat().st_size))
@@ -100,7 +107,7 @@ def test_a_shard_of_verdicts_that_was_rewritten_is_not_used(
     world: World, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Turn yes into no in a shard of the same size, and ask for other sets."""
-    folder = output / "labels" / "verdicts"
+    folder = output / "aggregate" / "verdicts"
     manifest = Manifest.from_json((folder / MANIFEST).read_text(), "verdicts")
     (path,) = [folder / shard.file for shard in manifest.shards][:1]
     data = bytearray(path.read_bytes())

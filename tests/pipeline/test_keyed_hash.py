@@ -28,7 +28,7 @@ def test_seed_and_purpose_draw_anew():
 
 
 @pytest.mark.parametrize("fine", [1, 2, 8, 64])
-def test_coarse_buckets_are_unions_of_neighbouring_fine_ones(fine):
+def test_coarse_buckets_are_unions_of_neighboring_fine_ones(fine):
     places = place(str(i) for i in range(500))
     for coarse in (c for c in (1, 2, 4, 8) if c <= fine):
         assert (bucket(places, fine) // (fine // coarse) == bucket(places, coarse)).all()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.running.job_record import JobRecord, read_records
 from pipeline.running.submitted import left_running
-from schemas.errors import DataError
 
-VERBS = ("fetch", "ingest", "label", "dedupe", "split", "build")
+VERBS = ("fetch", "ingest", "aggregate", "dedupe", "split", "build")
 DEAD = "127.0.0.1:1"
 
 WRONG = [
@@ -98,15 +98,15 @@ def test_a_dry_run_tells_what_is_up_to_date_and_what_follows_from_what(command, 
         return {name: stage["state"] for name, stage in json.loads(capsys.readouterr().out)["stages"].items()}
 
     done = "up to date"
-    assert states("build", *flags) == dict.fromkeys(("ingest", "label", "dedupe", "split"), done)
-    changed = states("build", *flags, "--set", "label.min_votes=2")
+    assert states("build", *flags) == dict.fromkeys(("ingest", "aggregate", "dedupe", "split"), done)
+    changed = states("build", *flags, "--set", "aggregate.min_votes=2")
     follows = "would run unless the stages before leave its inputs as they are"
-    assert changed == {"ingest": done, "label": "would run", "dedupe": done, "split": follows}
+    assert changed == {"ingest": done, "aggregate": "would run", "dedupe": done, "split": follows}
     assert states("build", *flags, "--force") == dict.fromkeys(
-        ("ingest", "label", "dedupe", "split"), "would run"
+        ("ingest", "aggregate", "dedupe", "split"), "would run"
     )
     assert states("fetch", *flags) == {}
-    for verb in ("ingest", "label", "dedupe", "split"):
+    for verb in ("ingest", "aggregate", "dedupe", "split"):
         assert states(verb, *flags) == {verb: done}
     assert snapshot(output) == before
 
@@ -120,7 +120,7 @@ def test_a_dry_run_shows_no_secrets(command, capsys):
 
 
 def test_records_of_jobs_are_read_as_they_were_written(tmp_path):
-    record = JobRecord("label", "key", "id-1", "p", "r", "https://x", "https://console", "SUBMITTED")
+    record = JobRecord("aggregate", "key", "id-1", "p", "r", "https://x", "https://console", "SUBMITTED")
     record.write(str(tmp_path))
     assert list(read_records(str(tmp_path))) == left_running(str(tmp_path)) == [record]
     record.write(str(tmp_path), "DONE")

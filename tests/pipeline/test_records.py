@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from common.errors import DataError
 from pipeline import delimited, records
 from pipeline.records import read_records
 from schemas.cells import csv_text
-from schemas.errors import DataError
 from schemas.retrieval import RETRIEVAL_LIST
 from schemas.vote import VOTE
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.labels.votes import check_votes
+from pipeline.aggregate.votes import check_votes
 from pipeline.records import read_records
 from pipeline.values import (
     MAX_ID_BYTES,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import DataError
+from common.errors import DataError
 from schemas.manifest import Manifest, Shard
 
 MANIFEST = Manifest(

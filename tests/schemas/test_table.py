@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from schemas.errors import DataError
+from common.errors import DataError
 from schemas.retrieval import RETRIEVAL
 from schemas.vote import VOTE
 

@@ -44,7 +44,7 @@ def example(index: int, image: bytes, label: int, true_label: int | None, is_cle
 
 
 def write_set(
-    directory: Path, rows: list[dict[str, Any]], *, noise_level: float = 0.0, colour: str | None = "blue",
+    directory: Path, rows: list[dict[str, Any]], *, noise_level: float = 0.0, color: str | None = "blue",
     names: list[str] = NAMES, shards: int = 2,
 ) -> Path:  # fmt: skip
     """Write rows as a committed set of Parquet shards."""
@@ -57,7 +57,7 @@ def write_set(
         data = (directory / file).read_bytes()
         written.append(Shard(file, len(part), len(data), hashlib.sha256(data).hexdigest()))
     about = {
-        "split": directory.name, "colour": colour, "noise_level": noise_level, "class_names": names, "trial": 0,
+        "split": directory.name, "color": color, "noise_level": noise_level, "class_names": names, "trial": 0,
     }  # fmt: skip
     text = Manifest("example", len(rows), tuple(written), about).to_json()
     (directory / MANIFEST).write_text(text)
@@ -65,7 +65,7 @@ def write_set(
 
 
 def striped(count: int, noise_level: float, seed: int) -> list[dict[str, Any]]:
-    """8×8 images in three easy classes (the bright colour channel), with symmetric label noise."""
+    """8×8 images in three easy classes (the bright color channel), with symmetric label noise."""
     rng = np.random.default_rng(seed)
     rows = []
     for index in range(count):
@@ -84,7 +84,7 @@ def dataset(tmp_path: Path) -> Path:
     data = tmp_path / "data"
     write_set(data / "blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
     write_set(data / "blue-0.00", striped(96, 0.0, seed=1))
-    write_set(data / "test", striped(60, 0.0, seed=2), colour=None)
+    write_set(data / "test", striped(60, 0.0, seed=2), color=None)
     return data
 
 
@@ -98,7 +98,7 @@ def tiny_config() -> Callable[..., TrainConfig]:
             "batch_size": 32,
             "precision": "fp32",
             "average_decay": 0.9,
-            "memorised_every": 2,
+            "memorized_every": 2,
             "network": Network("small_cnn", 4),
             "augment": Augment(crop_padding=1, flip=True),
             "optimizer": Optimizer(learning_rate=0.05),

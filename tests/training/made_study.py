@@ -15,7 +15,7 @@ EPOCHS = range(2, 21, 2)
 
 def made_study(
     levels: Sequence[float] = (0.0, 0.2, 0.4, 0.8),
-    colours: Sequence[str] = ("red", "blue"),
+    colors: Sequence[str] = ("red", "blue"),
     methods: Sequence[str] = tuple(STRENGTH),
     seeds: Sequence[int] = (0, 1, 2),
     networks: Sequence[str] = ("small_cnn",),
@@ -25,7 +25,7 @@ def made_study(
     rows, curves = [], []
     for place in (
         (c, level, m, n, s, seed)
-        for c in colours for level in levels for m in methods for n in networks for s in settings for seed in seeds
+        for c in colors for level in levels for m in methods for n in networks for s in settings for seed in seeds
     ):  # fmt: skip
         row, epochs = _run(*place)
         rows.append(row)
@@ -33,19 +33,19 @@ def made_study(
     return RESULT.from_rows(rows), CURVE.from_rows(curves)
 
 
-def _run(colour: str, level: float, method: str, network: str, setting: str, seed: int) -> tuple[Any, Any]:
-    chance = random.Random(f"{colour} {level} {method} {network} {setting} {seed}")
-    harm = STRENGTH[method] * level * (0.35 if colour == "red" else 0.8)
+def _run(color: str, level: float, method: str, network: str, setting: str, seed: int) -> tuple[Any, Any]:
+    chance = random.Random(f"{color} {level} {method} {network} {setting} {seed}")
+    harm = STRENGTH[method] * level * (0.35 if color == "red" else 0.8)
     top = 0.7 + 0.03 * (len(network) % 5) + (0.1 if setting == "fine-tuned" else 0)
     peak = top - 0.6 * harm + chance.gauss(0, 0.006)
     final = peak - 0.5 * harm**1.5 - abs(chance.gauss(0, 0.002))
-    run = f"{colour}-{level:.2f}-{method}-{network}-{setting}-{seed}".replace("/", "-")
-    place = {"colour": colour, "noise_level": level, "method": method, "network": network, "setting": setting}
+    run = f"{color}-{level:.2f}-{method}-{network}-{setting}-{seed}".replace("/", "-")
+    place = {"color": color, "noise_level": level, "method": method, "network": network, "setting": setting}
     weighs = method.startswith("mentor")
     row = place | {
         "seed": seed, "run": run, "status": "finished", "final_accuracy": final, "best_accuracy": peak,
-        "best_epoch": 10, "memorised": harm if level else None, "seconds": 60.0 + seed, "images_per_second": 900.0,
-        "device": "cpu", "cpu": "Some CPU", "data_utilisation": 1 - level if weighs else None,
+        "best_epoch": 10, "memorized": harm if level else None, "seconds": 60.0 + seed, "images_per_second": 900.0,
+        "device": "cpu", "cpu": "Some CPU", "data_utilization": 1 - level if weighs else None,
         "mentor_precision": 0.9 if weighs else None, "mentor_recall": 0.8 if weighs else None,
     }  # fmt: skip
     epochs = []
@@ -53,7 +53,7 @@ def _run(colour: str, level: float, method: str, network: str, setting: str, see
         test = peak * (1 - math.exp(-epoch / 3)) if epoch <= 10 else peak + (final - peak) * (epoch - 10) / 10
         told: dict[str, Any] = {"run": run, "epoch": epoch, "step": 10 * epoch, "test_accuracy": test}
         if weighs:
-            told["data_utilisation"] = 1 - level * min(1, epoch / 8)
+            told["data_utilization"] = 1 - level * min(1, epoch / 8)
             told["mentor_weights"] = _weights(level)
         epochs.append(told)
     return row, epochs

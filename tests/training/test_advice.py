@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from schemas.errors import UsageError
+from common.errors import UsageError
 from tests.training.made_study import made_study
 from training.__main__ import main
 from training.study import table
@@ -14,7 +14,7 @@ from training.study.advice import advise
 
 def results(**accuracy: list[list[float]]) -> Any:
     """For each method its final accuracies: for each of the levels 0.2 and 0.4 those of the seeds."""
-    base = made_study(levels=(0.2,), colours=("red",), methods=("vanilla",), seeds=(0,))[0].to_pylist()[0]
+    base = made_study(levels=(0.2,), colors=("red",), methods=("vanilla",), seeds=(0,))[0].to_pylist()[0]
     return table.RESULT.from_rows(
         base | {"method": method, "noise_level": level, "seed": seed, "run": f"{method}{level}{seed}",
                 "final_accuracy": value}
@@ -52,13 +52,13 @@ def test_one_seed_tells_nothing_apart() -> None:
     ("noise", "names", "message"),
     [
         (0.9, {}, "outside of what was measured, 0.2 to 0.4"),
-        (0.3, {"colour": "green"}, "no finished run on 'green' noise; the study has red"),
+        (0.3, {"color": "green"}, "no finished run on 'green' noise; the study has red"),
         (0.3, {"network": "other"}, "no 'other'; it has small_cnn"),
     ],
 )
 def test_where_the_study_does_not_reach_it_says_so(noise: float, names: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        advise(results(vanilla=[[0.5], [0.5]]), noise, **{"colour": "red", **names})
+        advise(results(vanilla=[[0.5], [0.5]]), noise, **{"color": "red", **names})
 
 
 def test_several_networks_want_a_name() -> None:
@@ -68,11 +68,11 @@ def test_several_networks_want_a_name() -> None:
     assert advise(made, 0.3, "blue", network="one").best == "mentormix"
 
 
-def test_the_verb_prints_each_colour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verb_prints_each_color(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table.write(made_study(), tmp_path)
     assert main(["advise", str(tmp_path), "--noise", "0.3"]) == 0
     told = capsys.readouterr().out
     assert "blue noise of 30 %: choose mentormix" in told
     assert "red noise of 30 %: choose mentormix" in told
-    assert main(["advise", str(tmp_path), "--noise", "0.3", "--colour", "red", "--json"]) == 0
+    assert main(["advise", str(tmp_path), "--noise", "0.3", "--color", "red", "--json"]) == 0
     assert '"best": "mentormix"' in capsys.readouterr().out

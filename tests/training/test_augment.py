@@ -1,4 +1,4 @@
-"""Augmentation and colour, each against a plain rendering of one picture at a time."""
+"""Augmentation and color, each against a plain rendering of one picture at a time."""
 
 import colorsys
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from schemas.errors import UsageError
+from common.errors import UsageError
 from training.config import Augment
 from training.data.augment import Augmenter
-from training.data.colour import ColourDraws, distort, draw_colours
+from training.data.color import ColorDraws, distort, draw_colors
 from training.randomness import generator
 
 CPU = torch.device("cpu")
@@ -61,10 +61,10 @@ def test_evaluation_cuts_the_middle_and_resizes_first() -> None:
         Augmenter(Augment(size=12, crop_padding=0), 10, 10, CPU)
 
 
-def test_colour_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
+def test_color_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
     images = pictures(8, 3, 2).float() / 255
-    images[3] = images[3, :1]  # grey
-    draws = draw_colours(8, generator(0, 0, "test"))
+    images[3] = images[3, :1]  # gray
+    draws = draw_colors(8, generator(0, 0, "test"))
     assert set(draws.contrast_first.tolist()) == {False, True}
     found = distort(images, draws.at(slice(0, 8)))
 
@@ -76,7 +76,7 @@ def test_colour_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
         bright = image + float(draws.brightness[i])
         if draws.contrast_first[i]:
             bright = contrast(bright, float(draws.contrast[i]))
-        coloured = np.empty_like(bright)
+        colored = np.empty_like(bright)
         for y, x in np.ndindex(3, 2):
             r, g, b = bright[:, y, x]
             shift = min(0.0, r, g, b)  # colorsys wants no negative values; hue and chroma do not change
@@ -84,19 +84,19 @@ def test_colour_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
             top = max(r, g, b)
             s = (top - min(r, g, b)) / top if top > 0 else 0.0
             s = min(max(s * float(draws.saturation[i]), 0.0), 1.0)
-            coloured[:, y, x] = colorsys.hsv_to_rgb((h + float(draws.hue[i])) % 1.0, s, top)
+            colored[:, y, x] = colorsys.hsv_to_rgb((h + float(draws.hue[i])) % 1.0, s, top)
         if not draws.contrast_first[i]:
-            coloured = contrast(coloured, float(draws.contrast[i]))
-        assert found[i].numpy() == pytest.approx(coloured.clip(0, 1), abs=1e-4)
+            colored = contrast(colored, float(draws.contrast[i]))
+        assert found[i].numpy() == pytest.approx(colored.clip(0, 1), abs=1e-4)
 
 
 def test_no_distortion_leaves_the_picture_and_draws_stay_in_range() -> None:
     images = pictures(2, 4, 4).float() / 255
-    none = ColourDraws(
+    none = ColorDraws(
         torch.zeros(2), torch.ones(2), torch.zeros(2), torch.ones(2), torch.tensor([False, True])
     )
     assert torch.allclose(distort(images, none.at(slice(0, 2))), images, atol=1e-5)
-    draws = draw_colours(2000, generator(0, 0, "test"))
+    draws = draw_colors(2000, generator(0, 0, "test"))
     assert draws.brightness.abs().max().item() <= 32 / 255
     assert 0.5 <= draws.saturation.min().item() < 0.51 < 1.49 < draws.saturation.max().item() <= 1.5
     assert 0.45 < draws.contrast_first.float().mean().item() < 0.55

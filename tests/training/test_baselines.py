@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from schemas.errors import UsageError
+from common.errors import UsageError
 from tests.training.test_methods import CLASSES, CPU, B, Linear, batch
 from training.config import TrainConfig
 from training.method_config import ELR, GCE, Dropout, LabelSmoothing, MentorNet, Reed, SModel, WeightDecay

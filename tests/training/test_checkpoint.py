@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from schemas.errors import DataError
+from common.errors import DataError
 from training import checkpoint
 
 WEIGHTS = {"weight": torch.arange(6.0).reshape(2, 3), "steps": torch.tensor(4)}

@@ -203,7 +203,7 @@ def log_of(output: Path) -> Counter[str]:
 def test_of_two_studies_one_is_killed_and_no_run_is_lost_or_trained_twice(
     dataset: Path, tmp_path: Path
 ) -> None:
-    more = ["--levels", "0.0", "0.4", "--colours", "blue", "--methods", "vanilla", "mixup", "--seeds", "0"]
+    more = ["--levels", "0.0", "0.4", "--colors", "blue", "--methods", "vanilla", "mixup", "--seeds", "0"]
     more += ["--set", "epochs=30"]
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     assert main(arguments(dataset, alone, *more)) == 0

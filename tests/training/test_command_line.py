@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from schemas.errors import DataError
+from common.errors import DataError
 from schemas.manifest import MANIFEST
 from training import metrics
 from training.__main__ import main
@@ -21,7 +21,7 @@ SMALL = ["--recipe", "tiny", "--set", "network.width=2", "--set", "batch_size=32
 
 
 def train(dataset: Path, out: Path, *more: str) -> list[str]:
-    return ["train", "--data", str(dataset), "--split", "blue-0.40", "--output", str(out), *SMALL, *more]
+    return ["train", "--data", str(dataset), "--set-name", "blue-0.40", "--output", str(out), *SMALL, *more]
 
 
 def test_train_then_evaluate_measure_the_same(
@@ -34,10 +34,11 @@ def test_train_then_evaluate_measure_the_same(
     evaluated = json.loads(capsys.readouterr().out)
     assert evaluated["accuracy"] == trained["final_accuracy"]
     assert (
-        main(["evaluate", "--data", str(dataset), "--run", str(out), "--split", "blue-0.40", "--json"]) == 0
+        main(["evaluate", "--data", str(dataset), "--run", str(out), "--set-name", "blue-0.40", "--json"])
+        == 0
     )
     on_training_set = json.loads(capsys.readouterr().out)
-    assert on_training_set["memorised"] == trained["memorised"]
+    assert on_training_set["memorized"] == trained["memorized"]
 
 
 def test_the_resolved_configuration_is_saved(dataset: Path, tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_help_comes_without_loading_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "--split" in done.stdout
+    assert "--set-name" in done.stdout
     assert "example:" in done.stdout
 
 
@@ -159,12 +160,12 @@ def test_a_set_behind_an_address_streamed_trains_as_a_local_resident_one(
     ("command", "told"),
     [
         ("evaluat", "did you mean 'evaluate'?"),
-        ("train --data d --split red-0.40 --method mentormixx --output r", "did you mean 'mentormix'?"),
+        ("train --data d --set-name red-0.40 --method mentormixx --output r", "did you mean 'mentormix'?"),
         (
-            "train --data d --split red-0.40 --output r --recpe tiny",
+            "train --data d --set-name red-0.40 --output r --recpe tiny",
             "did you mean --recipe instead of --recpe?",
         ),
-        ("train --data d --split red-0.40 --outptu r", "did you mean --output instead of --outptu?"),
+        ("train --data d --set-name red-0.40 --outptu r", "did you mean --output instead of --outptu?"),
         ("study --data d --output s --levels 20", "got 20; 20 % is 0.2"),
         ("study --data d --output s --levels 0.2 --methods mentormixx", "did you mean 'mentormix'?"),
     ],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from schemas.errors import DataError
+from common.errors import DataError
 from tests.training.test_study import arguments, timeless
 from training import checkpoint, metrics
 from training.__main__ import main
@@ -48,7 +48,7 @@ def trained(
 
     folder = tmp_path_factory.mktemp("trained")
     write_set(folder / "blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
-    write_set(folder / "test", striped(60, 0.0, seed=2), colour=None)
+    write_set(folder / "test", striped(60, 0.0, seed=2), color=None)
     sets = load_pair(folder, "blue-0.40", "test")
     config = TrainConfig(
         epochs=2, batch_size=32, precision="fp32", keep_checkpoints=2, network=Network("small_cnn", 4),
@@ -135,7 +135,7 @@ def test_one_damaged_run_of_a_study_is_trained_again_and_the_others_are_not(
         study,
         "--levels",
         "0.4",
-        "--colours",
+        "--colors",
         "blue",
         "--methods",
         "vanilla",
@@ -164,7 +164,7 @@ def test_damaged_rows_of_a_finished_run_cost_its_line_and_the_remedy_works(
 ) -> None:
     study = tmp_path / "study"
     command = arguments(
-        dataset, study, "--levels", "0.4", "--colours", "blue", "--methods", "vanilla", "--seeds", "0", "1"
+        dataset, study, "--levels", "0.4", "--colors", "blue", "--methods", "vanilla", "--seeds", "0", "1"
     )
     assert main(command) == 0
     before = timeless(study)
@@ -231,7 +231,7 @@ def test_flags_take_finite_numbers_only(flag: str, value: str, capsys: pytest.Ca
     verbs = {
         "--levels": ["study", "--data", "x", "--output", "y"],
         "--noise": ["advise", "x"],
-        "--resident-gb": ["train", "--data", "x", "--split", "s", "--output", "y"],
+        "--resident-gb": ["train", "--data", "x", "--set-name", "s", "--output", "y"],
     }
     with pytest.raises(SystemExit) as caught:
         main([*verbs[flag], flag, value])

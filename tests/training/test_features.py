@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from schemas.errors import DataError, UsageError
+from common.errors import DataError, UsageError
 from training import checkpoint
 from training.config import Augment, Network, Optimizer, TrainConfig
 from training.data.shards import ImageSet, load, load_pair

@@ -15,7 +15,7 @@ from training.study.plot import plot
 def test_a_study_has_every_figure_but_that_of_networks(tmp_path: Path) -> None:
     table.write(made_study(), tmp_path)
     figures, found, absent = plot(tmp_path)
-    names = ["accuracy", "belts", "drop", "spread", "mentor", "utilisation"]
+    names = ["accuracy", "belts", "drop", "spread", "mentor", "utilization"]
     assert [figure.name for figure in figures] == names
     assert absent == ["transfer: takes three networks"]
     for figure in figures:
@@ -34,7 +34,7 @@ def test_what_the_data_do_not_allow_is_left_out_with_a_word(tmp_path: Path) -> N
         "belts",
         "spread",
         "mentor",
-        "utilisation",
+        "utilization",
         "transfer",
     ]
 
@@ -56,7 +56,7 @@ def test_tables_round_for_people_and_not_for_machines() -> None:
     runs = [
         r
         for r in results.to_pylist()
-        if (r["colour"], r["noise_level"], r["method"]) == ("blue", 0.4, "vanilla")
+        if (r["color"], r["noise_level"], r["method"]) == ("blue", 0.4, "vanilla")
     ]
     assert float(row[6]) == pytest.approx(100 * sum(r["final_accuracy"] for r in runs) / 3)
     assert f"| blue | 40.0 | vanilla | 3 | {float(row[6]):.1f} |" in cells.markdown()
@@ -72,14 +72,14 @@ def test_spread_over_levels_is_larger_on_blue() -> None:
     assert rows["blue", "vanilla"][4] == 4
 
 
-def test_runs_that_serve_two_colours_are_compared_once() -> None:
+def test_runs_that_serve_two_colors_are_compared_once() -> None:
     results, _ = made_study(methods=("vanilla", "mixup"))
     rows = results.to_pylist()
     for row in rows:  # without noise red and blue are one set
         if row["noise_level"] == 0:
             row["run"] = row["run"].replace("red", "blue")
     lines = {line[2]: line for line in tables.comparisons(table.RESULT.from_rows(rows)).rows}
-    assert {colour: line[5] for colour, line in lines.items()} == {"red": 12, "blue": 12, "all": 21}
+    assert {color: line[5] for color, line in lines.items()} == {"red": 12, "blue": 12, "all": 21}
     assert lines["all"][10] == "yes"
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
-from schemas.errors import DataError
+from common.errors import DataError
 from schemas.label_trust import FILE, LABEL_TRUST
 from training import distrusted
 from training.__main__ import main

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from schemas.errors import DataError
+from common.errors import DataError
 from tests.training.test_methods import FACTS, batch
 from training.method_config import MentorNet as Config
 from training.methods.mentornet import Mentor

@@ -244,7 +244,7 @@ def test_running_statistics_come_from_the_mixed_pass_alone() -> None:
     assert network[0].num_batches_tracked.item() == 1
 
 
-def test_preview_normalises_by_the_batch_and_leaves_no_trace() -> None:
+def test_preview_normalizes_by_the_batch_and_leaves_no_trace() -> None:
     network = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, CLASSES)).train()
     images = 3 + 2 * batch(0, {}).images
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from schemas.errors import DataError, UsageError
+from common.errors import DataError, UsageError
 from training.config import Network
 from training.models.choose import NETWORKS, make_network
 from training.models.weights import fill, read_weights

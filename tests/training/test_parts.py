@@ -1,4 +1,4 @@
-"""The parts of the loop: optimiser, averaging, order, augmentation, networks, configuration."""
+"""The parts of the loop: optimizer, averaging, order, augmentation, networks, configuration."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
-from schemas.errors import UsageError
+from common.errors import UsageError
 from training.averaging import AveragedWeights
 from training.config import METHODS, Optimizer, TrainConfig
 from training.method_config import MentorMix

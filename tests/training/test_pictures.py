@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from schemas.errors import DataError
+from common.errors import DataError
 from schemas.example import example_schema
 from tests.training.conftest import NAMES, example, png, write_set
 from training.data import encoded

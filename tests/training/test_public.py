@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
 import training
-from schemas.errors import DataError, UsageError
+from common.errors import DataError, UsageError
 from tests.training.conftest import striped, write_set
 from training import ELR, MentorMix, MentorNet, Mixup, RobustLoss, export_run, load_network, metrics, open_set
 from training.__main__ import main
@@ -49,7 +49,7 @@ def test_importing_the_package_loads_no_torch_and_every_name_is_there() -> None:
 
 def test_the_documented_example_runs_and_is_short(tmp_path: Path) -> None:
     write_set(tmp_path / "dataset/red-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
-    write_set(tmp_path / "dataset/test", striped(60, 0.0, seed=2), colour=None)
+    write_set(tmp_path / "dataset/test", striped(60, 0.0, seed=2), color=None)
     text = (ROOT / "docs/python.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert code
@@ -222,7 +222,17 @@ def test_a_logger_of_an_installed_package_follows_the_run(
     )
     (site / "recorder_of_tests.py").write_text(LOGGER)
     monkeypatch.syspath_prepend(str(site))
-    call = ["train", "--data", str(dataset), "--split", "blue-0.40", "--recipe", "tiny", "--output", str(run)]
+    call = [
+        "train",
+        "--data",
+        str(dataset),
+        "--set-name",
+        "blue-0.40",
+        "--recipe",
+        "tiny",
+        "--output",
+        str(run),
+    ]
     call += ["--set", "epochs=2", "--set", "network.width=2", "--json"]
     assert main([*call, "--logger", "wandb"]) == 2
     assert "no installed package offers it; known: tensorboard, broken, recorder" in capsys.readouterr().err

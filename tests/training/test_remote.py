@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import UsageError
+from common.errors import UsageError
 from schemas.manifest import MANIFEST
 from training.data.remote import local_copy
 from training.data.shards import load

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from schemas.errors import DataError
+from common.errors import DataError
 from schemas.manifest import MANIFEST, Manifest
 from tests.training.conftest import example, png, write_set
 from training.data.shards import ImageSet, load, load_pair

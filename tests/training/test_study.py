@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from schemas.errors import DataError, UsageError
+from common.errors import DataError, UsageError
 from tests.training.conftest import striped, write_set
 from training import running
 from training.__main__ import main
@@ -29,16 +29,16 @@ QUICK: dict[str, Any] = {
 def study(**changes: Any) -> StudyConfig:
     base: dict[str, Any] = {
         "levels": (0.0, 0.4),
-        "colours": ("blue",),
+        "colors": ("blue",),
         "methods": ("vanilla",),
         "seeds": (0, 1),
     }
     return StudyConfig(**{**base, "recipe": "tiny", "set": QUICK, **changes})
 
 
-def test_without_noise_the_colours_share_their_runs(dataset: Path) -> None:
-    write_set(dataset / "red-0.40", striped(96, 0.4, seed=3), noise_level=0.4, colour="red")
-    cells = grid.plan(study(colours=("red", "blue")), dataset)
+def test_without_noise_the_colors_share_their_runs(dataset: Path) -> None:
+    write_set(dataset / "red-0.40", striped(96, 0.4, seed=3), noise_level=0.4, color="red")
+    cells = grid.plan(study(colors=("red", "blue")), dataset)
     assert len(cells) == 8
     clean = [cell.run.name for cell in cells if cell.noise_level == 0]
     noisy = [cell.run.name for cell in cells if cell.noise_level == 0.4]
@@ -74,7 +74,7 @@ def test_mistakes_in_a_study_are_named(changes: dict[str, Any], message: str) ->
 
 def test_a_missing_set_is_refused_before_anything_is_trained(dataset: Path) -> None:
     with pytest.raises(DataError, match=r"red-0\.40: no such set"):
-        grid.plan(study(levels=(0.4,), colours=("red",)), dataset)
+        grid.plan(study(levels=(0.4,), colors=("red",)), dataset)
 
 
 def test_a_folder_whose_manifest_says_another_level_is_refused(dataset: Path) -> None:
@@ -95,7 +95,7 @@ def test_finished_runs_are_skipped_and_failing_ones_recorded_and_tried_again(
 ) -> None:
     out = tmp_path / "study"
     call = arguments(
-        dataset, out, "--levels", "0.0", "0.4", "--colours", "blue", "--methods", "vanilla", "mixup"
+        dataset, out, "--levels", "0.0", "0.4", "--colors", "blue", "--methods", "vanilla", "mixup"
     )
     call += ["--seeds", "0"]
     trained: list[str] = []
@@ -148,7 +148,7 @@ def test_a_set_that_is_built_anew_meanwhile_is_not_taken_for_the_planned_one(
 
 def test_parallel_runs_give_what_sequential_ones_give(dataset: Path, tmp_path: Path) -> None:
     plain, parallel = tmp_path / "plain", tmp_path / "parallel"
-    more = ["--levels", "0.4", "--colours", "blue", "--methods", "mentormix", "--seeds", "0", "1"]
+    more = ["--levels", "0.4", "--colors", "blue", "--methods", "mentormix", "--seeds", "0", "1"]
     assert main(arguments(dataset, plain, *more)) == 0
     assert main(arguments(dataset, parallel, *more, "--jobs", "2")) == 0
     one, other = (timeless(out) for out in (plain, parallel))
@@ -166,7 +166,7 @@ def test_the_plan_times_what_has_never_been_trained_and_trains_nothing(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "study"
-    call = arguments(dataset, out, "--levels", "0.0", "0.4", "--colours", "blue", "--seeds", "0")
+    call = arguments(dataset, out, "--levels", "0.0", "0.4", "--colors", "blue", "--seeds", "0")
 
     def planned(*methods: str) -> dict[str, Any]:
         capsys.readouterr()
@@ -199,7 +199,7 @@ def test_measured_steps_count_what_measuring_accuracy_takes(
     monkeypatch.setattr(
         running.Trainer, "run", lambda _self, _folder, *, log, **_: [log({}) for _ in range(3)]
     )
-    rhythm = {"epochs": 4, "evaluate_every": 2, "memorised_every": 4}
+    rhythm = {"epochs": 4, "evaluate_every": 2, "memorized_every": 4}
     [cell] = grid.plan(study(levels=(0.4,), seeds=(0,), set=QUICK | rhythm), dataset)
     found = plan.make_plan([cell.run], dataset / "none", dataset, "test", measure=True)
     images, test = cell.run.images, 60
@@ -212,7 +212,7 @@ def test_measured_steps_count_what_measuring_accuracy_takes(
 def test_a_study_can_come_from_a_file_and_the_command_line_wins(dataset: Path, tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(
-        "levels: [0.4]\ncolours: [blue]\nmethods: [vanilla, mixup]\nseeds: [5, 6]\nset: {epochs: 2}\n"
+        "levels: [0.4]\ncolors: [blue]\nmethods: [vanilla, mixup]\nseeds: [5, 6]\nset: {epochs: 2}\n"
     )
     assert main(arguments(dataset, tmp_path / "out", "--config", str(file), "--seeds", "7")) == 0
     rows = table.read(tmp_path / "out").to_pylist()
@@ -263,7 +263,7 @@ def test_drawing_a_study_does_not_load_torch(dataset: Path, tmp_path: Path) -> N
 
 def test_a_killed_study_leaves_no_worker_behind(dataset: Path, tmp_path: Path) -> None:
     """Not even by SIGKILL, which nobody can answer; a run under way has saved a checkpoint."""
-    more = ["--levels", "0.4", "--colours", "blue", "--methods", "vanilla", "--seeds", "0", "1"]
+    more = ["--levels", "0.4", "--colors", "blue", "--methods", "vanilla", "--seeds", "0", "1"]
     call = [*arguments(dataset, tmp_path, *more), "--jobs", "2", "--set", "epochs=100000"]
     process = subprocess.Popen([sys.executable, "-m", "training", *call], start_new_session=True)
     deadline = time.monotonic() + 120

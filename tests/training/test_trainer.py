@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from schemas.errors import DataError, UsageError
+from common.errors import DataError, UsageError
 from training import checkpoint, metrics, trainer
 from training.config import METHODS, Augment, Network, Optimizer, TrainConfig
 from training.data.shards import ImageSet, load_pair
@@ -102,7 +102,7 @@ LONG = {
     "epochs": 2000,
     "network": {"width": 2},
     "batch_size": 32,
-    "memorised_every": 2000,
+    "memorized_every": 2000,
     "evaluate_every": 2000,
 }
 VICTIM = """
@@ -188,19 +188,19 @@ def test_training_learns_an_easy_set_in_spite_of_wrong_labels(
     assert rows[-1]["mentor_precision"] > 0.8  # 0.6 by chance
 
 
-def test_vanilla_without_augmentation_memorises_the_wrong_labels(
+def test_vanilla_without_augmentation_memorizes_the_wrong_labels(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
 ) -> None:
     config = tiny_config(epochs=60, augment=Augment(0, flip=False), network=Network("small_cnn", 16))
     result = Trainer(config, *sets, CPU).run(tmp_path / "run")
-    assert result["memorised"] > 0.8
+    assert result["memorized"] > 0.8
     assert result["train_accuracy"] > 0.8
 
 
 def test_metrics_hold_what_is_promised(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
 ) -> None:
-    config = tiny_config(method="mentormix", epochs=5, evaluate_every=2, memorised_every=4)
+    config = tiny_config(method="mentormix", epochs=5, evaluate_every=2, memorized_every=4)
     Trainer(config, *sets, CPU).run(tmp_path / "run")
     rows = metrics.read(tmp_path / "run")
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 3), (2, 6), (3, 9), (4, 12), (5, 15)]
@@ -215,10 +215,10 @@ def test_metrics_hold_what_is_promised(
     assert all(always <= row.keys() for row in rows)
     assert [row["epoch"] for row in rows if "test_accuracy" in row] == [2, 4, 5]
     assert [row["epoch"] for row in rows if "test_accuracy_raw" in row] == [5]
-    on_training_set = {"train_accuracy", "clean_accuracy", "memorised", "recovered"}
+    on_training_set = {"train_accuracy", "clean_accuracy", "memorized", "recovered"}
     assert [row["epoch"] for row in rows if on_training_set <= row.keys()] == [4, 5]
     last = rows[-1]
-    weighed = 0.6 * last["clean_accuracy"] + 0.4 * last["memorised"]
+    weighed = 0.6 * last["clean_accuracy"] + 0.4 * last["memorized"]
     assert last["train_accuracy"] == pytest.approx(
         weighed, abs=0.01
     )  # 58 of 96 are right: the level is exact
@@ -371,13 +371,13 @@ def test_each_epoch_tells_the_losses_of_right_and_wrong_labels_apart(
     for row in metrics.read(tmp_path / "run"):
         clean, noisy = row["loss_histogram"]["clean"], row["loss_histogram"]["noisy"]
         assert (len(clean), sum(clean), sum(noisy)) == (metrics.BINS, 58, 38)
-        assert 0 < row["data_utilisation"] <= 1
+        assert 0 < row["data_utilization"] <= 1
     tally = metrics.Tally(CPU)
     clean = torch.tensor([True, False, True, True])
     differences = torch.tensor([-9.0, 0.05, 0.05, 1e9])
     tally.add(torch.tensor([1.0, 0.5, 0.2, 0.9]), torch.tensor([0.1, 0.3, 9.9, 1e9]), differences, clean)
     told = tally.summary()
-    assert told["data_utilisation"] == pytest.approx(0.65)
+    assert told["data_utilization"] == pytest.approx(0.65)
     assert (told["trusted"], told["mentor_precision"]) == (0.75, pytest.approx(2 / 3))
     assert told["mentor_recall"] == pytest.approx(2 / 3)
     assert [n for n, c in enumerate(told["loss_histogram"]["clean"]) if c] == [0, metrics.BINS - 1]

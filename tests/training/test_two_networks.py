@@ -54,7 +54,7 @@ def test_the_mixture_equals_that_of_scikit_learn() -> None:
 
 
 FACTS = Facts(CLASSES, 4 * B, CPU)
-CONFIG = DivideMixConfig(warmup_epochs=2, temperature=0.5, unlabelled_weight=25.0, ramp_epochs=4)
+CONFIG = DivideMixConfig(warmup_epochs=2, temperature=0.5, unlabeled_weight=25.0, ramp_epochs=4)
 
 
 def test_the_plan_takes_each_networks_division_from_the_other() -> None:
@@ -76,9 +76,9 @@ def test_there_is_always_a_batch_of_each_kind(probability: float) -> None:
     method = DivideMix(CONFIG, FACTS)
     method.state["clean"].fill_(probability)
     for phase in method.plan(5, torch.arange(64), 8):
-        labelled, unlabelled = phase[:, :8], phase[:, 8:]
+        labeled, unlabeled = phase[:, :8], phase[:, 8:]
         assert len(phase) == (1 if probability == 0 else 7)
-        assert not set(labelled.flatten().tolist()) & set(unlabelled.flatten().tolist())
+        assert not set(labeled.flatten().tolist()) & set(unlabeled.flatten().tolist())
 
 
 @pytest.mark.parametrize("phase", [0, 1])
@@ -116,10 +116,10 @@ def test_dividemix_equals_the_algorithm(phase: int) -> None:
     for a, b in enumerate(draws["partner"].tolist()):
         predicted.append(softmax(lam * every_x[a] + (1 - lam) * every_x[b], mine))
         mixed_targets.append(lam * every_t[a] + (1 - lam) * every_t[b])
-    labelled = [a for a in range(2 * B) if a % B < size]
-    unlabelled = [a for a in range(2 * B) if a % B >= size]
-    supervised = -np.mean([(mixed_targets[a] * np.log(predicted[a])).sum() for a in labelled])
-    squared = np.mean([((predicted[a] - mixed_targets[a]) ** 2).mean() for a in unlabelled])
+    labeled = [a for a in range(2 * B) if a % B < size]
+    unlabeled = [a for a in range(2 * B) if a % B >= size]
+    supervised = -np.mean([(mixed_targets[a] * np.log(predicted[a])).sum() for a in labeled])
+    squared = np.mean([((predicted[a] - mixed_targets[a]) ** 2).mean() for a in unlabeled])
     pi = 1 / CLASSES
     regular = (pi * np.log(pi / np.mean(predicted, axis=0))).sum()
     ramp = (3 + 0.5 - 2) / 4

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from schemas.errors import UsageError
+from common.errors import UsageError
 from tests.training.conftest import striped, write_set
 from training import checkpoint, metrics
 from training.config import Augment, Network, Optimizer, TrainConfig
@@ -51,7 +51,7 @@ def config(method: str) -> TrainConfig:
 def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_set(data / "blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
-    write_set(data / "test", striped(60, 0.0, seed=2), colour=None)
+    write_set(data / "test", striped(60, 0.0, seed=2), color=None)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -86,7 +86,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
 
 def test_torchrun_trains_through_the_command_line(dataset: Path, tmp_path: Path) -> None:
     settings = ("network.width=2", "batch_size=32", "epochs=1", "precision=fp32")
-    command = ["train", "--data", str(dataset), "--split", "blue-0.40", "--json", "--recipe", "tiny"]
+    command = ["train", "--data", str(dataset), "--set-name", "blue-0.40", "--json", "--recipe", "tiny"]
     command += ["--cache", str(tmp_path / "cache")]  # for an address alone
     for setting in settings:
         command += ["--set", setting]

@@ -1,6 +1,6 @@
 """Augmentation of a batch as tensor operations, the same on CPU and GPU; a whole epoch's draws are made at once.
 
-Resize, pad, random crop, mirror, then the colour distortion of the MentorMix code; pixels end in [−1, 1]. A picture
+Resize, pad, random crop, mirror, then the color distortion of the MentorMix code; pixels end in [−1, 1]. A picture
 that is only looked at is resized and cut in the middle.
 """
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from schemas.errors import UsageError
+from common.errors import UsageError
 from training.config import Augment
-from training.data.colour import ColourDraws, distort, draw_colours
+from training.data.color import ColorDraws, distort, draw_colors
 from training.randomness import generator
 
 
@@ -23,12 +23,12 @@ def to_float(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Draws:
-    """One epoch's augmentation: crop offsets int64 [N], whether to mirror, bool [N], and colours perhaps."""
+    """One epoch's augmentation: crop offsets int64 [N], whether to mirror, bool [N], and colors perhaps."""
 
     top: Tensor
     left: Tensor
     flip: Tensor
-    colours: ColourDraws | None = None
+    colors: ColorDraws | None = None
 
 
 class Augmenter:
@@ -53,17 +53,17 @@ class Augmenter:
         source = generator(seed, epoch, f"augment{view or ''}", device)
         top, left = (torch.randint(span, (count,), generator=source, device=device) for span in self.spans)
         flip = torch.rand(count, generator=source, device=device) < (0.5 if self.config.flip else 0.0)
-        colours = draw_colours(count, source) if self.config.colour else None
-        return Draws(top, left, flip, colours)
+        colors = draw_colors(count, source) if self.config.color else None
+        return Draws(top, left, flip, colors)
 
     def train(self, images: Tensor, draws: Draws, chosen: slice) -> Tensor:
         """Change uint8 pictures [B, C, H, W] as `draws` says at `chosen`: float32 [B, C, H', W'], channels-last."""
         images = self._scale(images)
         if min(self.spans) > 1 or max(self.spans) > 1 or self.config.flip:
             images = self._cut(images, draws, chosen)
-        if draws.colours is None:
+        if draws.colors is None:
             return to_float(images)
-        return distort(images.float() / 255, draws.colours.at(chosen)).mul_(2).sub_(1)
+        return distort(images.float() / 255, draws.colors.at(chosen)).mul_(2).sub_(1)
 
     def evaluate(self, images: Tensor) -> Tensor:
         """Resize uint8 pictures [B, C, H, W] and cut their middle: float32 [B, C, H', W']."""

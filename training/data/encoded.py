@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.errors import DataError
+from common.errors import DataError
 from schemas.manifest import Shard
 
 COLUMN = "image.bytes"

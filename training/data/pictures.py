@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from schemas.errors import DataError
+from common.errors import DataError
 from training.data.decode import decode
 from training.data.encoded import EncodedPictures
 from training.device import cores

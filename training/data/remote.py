@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow.fs import FileSystem, FileType
 
-from schemas.errors import DataError, UsageError
+from common.errors import DataError, UsageError
 from schemas.example import PICTURES
 from schemas.manifest import MANIFEST, Manifest, Shard
 

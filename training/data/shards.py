@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from schemas.errors import DataError
+from common.errors import DataError
 from schemas.example import EXAMPLE, PICTURES
 from schemas.manifest import MANIFEST, Manifest
 from training.data.decode import decode

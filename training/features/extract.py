@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from schemas.errors import UsageError
+from common.errors import UsageError
 from training.config import Network, TrainConfig
 from training.data.augment import Augmenter
 from training.data.pictures import Pictures, Streamed

@@ -36,7 +36,7 @@ class DivideMix(Method):
                 mine.copy_(clean_probability(survey(student)))
 
     def plan(self, epoch: int, order: Tensor, size: int, /) -> list[Tensor]:
-        """In the warm-up as plain training; then for each network steps of B labelled and B unlabelled images.
+        """In the warm-up as plain training; then for each network steps of B labeled and B unlabeled images.
 
         There is at least one batch of each: where fewer are above the threshold, the most probable join them.
         """
@@ -49,10 +49,10 @@ class DivideMix(Method):
             count = max(min(count, len(order) - size), size)
             ranked = probable.argsort(descending=True, stable=True)
             kept = torch.zeros(len(order), dtype=torch.bool).index_fill_(0, ranked[:count].cpu(), True)
-            labelled, unlabelled = mixed[kept.to(order.device)], mixed[~kept.to(order.device)]
+            labeled, unlabeled = mixed[kept.to(order.device)], mixed[~kept.to(order.device)]
             steps = count // size
-            again = unlabelled.repeat(-(-steps * size // len(unlabelled)))
-            pair = (labelled[: steps * size].view(steps, size), again[: steps * size].view(steps, size))
+            again = unlabeled.repeat(-(-steps * size // len(unlabeled)))
+            pair = (labeled[: steps * size].view(steps, size), again[: steps * size].view(steps, size))
             phases.append(torch.cat(pair, dim=1))
         return phases
 
@@ -100,21 +100,21 @@ class DivideMix(Method):
         return Outcome(loss, losses=first)
 
     def _sharpen(self, p: Tensor) -> Tensor:
-        """p^(1/T), normalised again, [B, classes]."""
+        """p^(1/T), normalized again, [B, classes]."""
         power = p ** (1 / self.config.temperature)
         return power / power.sum(dim=1, keepdim=True)
 
     def _loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """L_x + λ_u·L_u + L_reg: cross-entropy, squared error of probabilities, and Σ π·log(π/p̄), π uniform.
 
-        Rows: the first view of the B labelled images and of the B others, then the second view of both.
+        Rows: the first view of the B labeled images and of the B others, then the second view of both.
         """
         log_p = logits.log_softmax(dim=1)
-        parts = (2, 2, -1, self.classes)  # view, labelled or not, image, class
+        parts = (2, 2, -1, self.classes)  # view, labeled or not, image, class
         supervised = -(targets * log_p).view(parts)[:, 0].sum(dim=-1).mean()
         unsupervised = ((log_p.exp() - targets).view(parts)[:, 1] ** 2).mean()
         prior = 1 / self.classes
         regular = (prior * (prior / log_p.exp().mean(dim=0)).log()).sum()
         since = batch.epoch + batch.phase_done - self.config.warmup_epochs
         ramp = min(since / self.config.ramp_epochs, 1.0)
-        return supervised + self.config.unlabelled_weight * ramp * unsupervised + regular
+        return supervised + self.config.unlabeled_weight * ramp * unsupervised + regular

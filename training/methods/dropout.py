@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from schemas.errors import UsageError
+from common.errors import UsageError
 from training.method_config import Dropout as Config
 from training.methods.vanilla import Vanilla
 

@@ -1,7 +1,7 @@
-"""Early-learning regularisation (Liu et al., NeurIPS 2020, equations 6 and 9, and its released code).
+"""Early-learning regularization (Liu et al., NeurIPS 2020, equations 6 and 9, and its released code).
 
 t_i ← β·t_i + (1 − β)·p_i; loss = cross-entropy + λ·mean log(1 − ⟨p_i, t_i⟩), where p is clamped to
-[1e-4, 1 − 1e-4] and what goes into t is normalised again, as in that code.
+[1e-4, 1 − 1e-4] and what goes into t is normalized again, as in that code.
 """
 
 from collections.abc import Sequence

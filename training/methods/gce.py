@@ -1,4 +1,4 @@
-"""Generalised cross-entropy (Zhang & Sabuncu, NeurIPS 2018, equation 6): (1 − p_y^q)/q."""
+"""Generalized cross-entropy (Zhang & Sabuncu, NeurIPS 2018, equation 6): (1 − p_y^q)/q."""
 
 from collections.abc import Sequence
 

@@ -120,7 +120,7 @@ class Method:
         """What is trained beside the networks; it does not decay."""
 
     def weight_decay(self, configured: float) -> float:
-        """Return the strength of weight decay, given that of the optimiser's configuration."""
+        """Return the strength of weight decay, given that of the optimizer's configuration."""
         return configured
 
     def prepare(self, network: nn.Module) -> None:

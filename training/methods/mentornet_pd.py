@@ -12,7 +12,7 @@ import torch
 from numpy.lib.format import read_array
 from torch import Tensor
 
-from schemas.errors import DataError
+from common.errors import DataError
 
 CELL = "mentornet__bidirectional_rnn__{}__basic_lstm_cell__{}"
 SHAPES = {

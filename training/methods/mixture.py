@@ -1,4 +1,4 @@
-"""A mixture of two Gaussians on a line, by expectation-maximisation: which losses are those of clean labels."""
+"""A mixture of two Gaussians on a line, by expectation-maximization: which losses are those of clean labels."""
 
 import torch
 from torch import Tensor

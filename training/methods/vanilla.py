@@ -1,4 +1,4 @@
-"""Plain cross-entropy on the given labels: the baseline that memorises."""
+"""Plain cross-entropy on the given labels: the baseline that memorizes."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from training.methods.interface import Batch, Method, Outcome, Passes
 
 
 class Vanilla(Method):
-    """Empirical risk minimisation."""
+    """Empirical risk minimization."""
 
     def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
         """Mean cross-entropy."""

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor, nn
 
-from schemas.errors import UsageError
+from common.errors import UsageError
 from training.config import Network
 from training.models.efficientnet_lite import VARIANTS, EfficientNetLite
 from training.models.linear_head import LinearHead

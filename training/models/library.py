@@ -7,8 +7,8 @@ from typing import Any
 import torchvision
 from torch import nn
 
-from schemas.errors import UsageError
-from schemas.extras import install_command
+from common.errors import UsageError
+from common.extras import install_command
 from training.models.efficientnet_lite import VARIANTS
 from training.models.rescaled import DEVIATION, MEAN, Rescaled
 from training.models.weights import PRETRAINED, fill, load_weights

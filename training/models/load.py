@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import nn
 
-from schemas.config import build
-from schemas.errors import DataError
+from common.config import build
+from common.errors import DataError
 from training.config import Network
 from training.models.choose import make_network
 from training.models.rescaled import HALF, Rescaled

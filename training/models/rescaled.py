@@ -8,7 +8,7 @@ HALF = (0.5, 0.5, 0.5)  # the mean and the deviation of which the inputs are pix
 
 
 class Rescaled(nn.Module):
-    """A network whose weights expect pixels normalised by ImageNet's mean and deviation, fed with [−1, 1]."""
+    """A network whose weights expect pixels normalized by ImageNet's mean and deviation, fed with [−1, 1]."""
 
     factor: Tensor
     offset: Tensor

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from schemas.errors import DataError
+from common.errors import DataError
 
 PRETRAINED = "pretrained"
 SUFFIXES = (".safetensors", ".pth")

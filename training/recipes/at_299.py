@@ -15,7 +15,7 @@ def mini_imagenet_scratch(noise_level: float) -> TrainConfig:
     """100 classes, 50,000–60,000 images, from scratch, 200 epochs.
 
     Published, blue, mean ± deviation over ten levels: vanilla 58.3±10.3, MentorNet 61.8±10.3, mixup 60.7±9.8,
-    MentorMix 70.9±3.4. 13 G multiply-adds·2·3 an image: 10¹⁸ operations, several hours of a data-centre GPU.
+    MentorMix 70.9±3.4. 13 G multiply-adds·2·3 an image: 10¹⁸ operations, several hours of a data-center GPU.
     """
     return _at_299(noise_level, epochs=200, learning_rate=0.1, pretrained=False)
 
@@ -49,7 +49,7 @@ def webvision(noise_level: float) -> TrainConfig:
     """WebVision 1.0: 1,000 classes, 2.4 M images with the noise they came with, from scratch, 50 epochs.
 
     Published top-1 (top-5): MentorMix 74.3 (90.5), on ILSVRC12 67.5 (87.2). Over 10¹⁹ operations: days of a
-    data-centre GPU; use several (torchrun). The level decides the mentor's percentile alone: say 0.2.
+    data-center GPU; use several (torchrun). The level decides the mentor's percentile alone: say 0.2.
     """
     return _at_299(noise_level, epochs=50, learning_rate=0.1, pretrained=False)
 
@@ -58,9 +58,9 @@ def _at_299(noise_level: float, *, epochs: int, learning_rate: float, pretrained
     return TrainConfig(
         epochs=epochs,
         batch_size=64,
-        memorised_every=max(1, epochs // 10),
+        memorized_every=max(1, epochs // 10),
         network=Network(INCEPTION_RESNET, weights="pretrained" if pretrained else ""),
-        augment=Augment(resize=342, size=299, crop_padding=0, flip=True, colour=True),
+        augment=Augment(resize=342, size=299, crop_padding=0, flip=True, color=True),
         optimizer=Optimizer(
             learning_rate=learning_rate, weight_decay=4e-5, warmup_epochs=min(5.0, epochs / 20)
         ),

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any
 
-from schemas.config import build, merge
-from schemas.errors import UsageError
+from common.config import build, merge
+from common.errors import UsageError
 from training.config import TrainConfig
 from training.recipes import at_299
 from training.recipes.cifar import cifar10, cifar100

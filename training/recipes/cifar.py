@@ -9,9 +9,9 @@ def cifar10(noise_level: float) -> TrainConfig:
 
     Published test accuracy at 20/40/60/80 % symmetric noise: MentorMix 95.6/94.2/91.3/81.0 (released code
     96.2/94.4/89.0/82.0), MentorNet 92.0/91.2/74.2/60.0, mixup 94.0/91.5/86.8/76.9. Vanilla takes some 7·10¹⁷
-    floating-point operations: an hour or so of a data-centre GPU, MentorMix a third more. Not yet run by us.
+    floating-point operations: an hour or so of a data-center GPU, MentorMix a third more. Not yet run by us.
 
-        python -m training train --data dataset --split blue-0.40 --method mentormix --recipe cifar10 \\
+        python -m training train --data dataset --set-name blue-0.40 --method mentormix --recipe cifar10 \\
             --output runs/cifar10-0.40
     """
     return _released(CIFAR10, noise_level, many_classes=False)
@@ -33,7 +33,7 @@ def _released(table: Table, noise_level: float, *, many_classes: bool) -> TrainC
         batch_size=128,
         average_decay=0.9999,
         network=Network("wide_resnet32", 64),
-        augment=Augment(crop_padding=2, flip=True, colour=True),
+        augment=Augment(crop_padding=2, flip=True, color=True),
         optimizer=Optimizer(
             learning_rate=0.1, momentum=0.9, weight_decay=2e-4,
             schedule="step", decay_every=11_718.75, decay=0.9,

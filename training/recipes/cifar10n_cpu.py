@@ -8,14 +8,14 @@ from training.recipes.short import short_methods
 
 
 def cifar10n_cpu(noise_level: float) -> TrainConfig:
-    """Small CNN of 0.54 M parameters, 30 epochs, flips only: little enough help that plain training memorises.
+    """Small CNN of 0.54 M parameters, 30 epochs, flips only: little enough help that plain training memorizes.
 
     On blue-0.40 (symmetric), three seeds: vanilla ends at 43.2 % test accuracy with 97 % of the wrong labels
-    memorised, MentorMix with the released settings at 63.9 % with 8 %; with these settings at 65.8 % (one seed).
+    memorized, MentorMix with the released settings at 63.9 % with 8 %; with these settings at 65.8 % (one seed).
     One core with bf16 units trains about 1,300 images/s, so a run takes 5 to 8 minutes when the core is its own. See
     docs/methods.md and docs/results.md.
 
-        python -m training train --data dataset --split blue-0.40 --method mentormix --recipe cifar10n_cpu \\
+        python -m training train --data dataset --set-name blue-0.40 --method mentormix --recipe cifar10n_cpu \\
             --output runs/one
     """
     return TrainConfig(
@@ -23,7 +23,7 @@ def cifar10n_cpu(noise_level: float) -> TrainConfig:
         batch_size=128,
         average_decay=0.99,
         evaluate_every=3,
-        memorised_every=6,
+        memorized_every=6,
         network=Network("small_cnn", 32),
         augment=Augment(crop_padding=0, flip=True),
         optimizer=Optimizer(learning_rate=0.1, weight_decay=2e-4),

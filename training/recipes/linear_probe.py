@@ -19,7 +19,7 @@ def linear_probe(noise_level: float) -> TrainConfig:
         batch_size=256,
         average_decay=0.99,
         evaluate_every=3,
-        memorised_every=2,
+        memorized_every=2,
         network=Network("tf_efficientnet_lite0", weights="pretrained", frozen=True),
         augment=Augment(crop_padding=0, flip=False, resize=96),
         optimizer=Optimizer(learning_rate=0.03, weight_decay=0.3, weight_decays=(0.03, 0.1, 0.3, 1.0, 3.0)),

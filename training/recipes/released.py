@@ -33,13 +33,13 @@ def methods_for(
 def others_for(noise_level: float, *, many_classes: bool) -> dict[str, Any]:
     """Return those sections of the methods without a mentor."""
     few_wrong = noise_level < 0.35
-    unlabelled = (25.0 if few_wrong else 150.0) if many_classes else (0.0 if few_wrong else 25.0)
+    unlabeled = (25.0 if few_wrong else 150.0) if many_classes else (0.0 if few_wrong else 25.0)
     return {
         "co_teaching": CoTeaching(forget_rate=noise_level),
         "elr": ELR(7.0, 0.9) if many_classes else ELR(3.0, 0.7),
         "dividemix": DivideMix(
             warmup_epochs=30 if many_classes else 10,
-            unlabelled_weight=unlabelled,
+            unlabeled_weight=unlabeled,
         ),
     }
 

@@ -11,7 +11,7 @@ def tiny(noise_level: float) -> TrainConfig:
         batch_size=64,
         average_decay=0.98,
         evaluate_every=1,
-        memorised_every=5,
+        memorized_every=5,
         network=Network("small_cnn", 16),
         augment=Augment(crop_padding=0, flip=False),
         optimizer=Optimizer(learning_rate=0.1, weight_decay=2e-4),

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from schemas.config import percent_hint
-from schemas.errors import UsageError
+from common.config import percent_hint
+from common.errors import UsageError
 from training.show import show
 from training.study.inference import Interval, compare, interval
 from training.study.table import read
@@ -22,7 +22,7 @@ class Advice:
     expected: final test accuracy, as a share. as_good: the methods that the study does not tell apart from the best.
     """
 
-    colour: str
+    color: str
     noise: float
     between: tuple[float, float]
     expected: dict[str, Interval]
@@ -49,8 +49,8 @@ class Advice:
         note = "measured" if low == high else f"interpolated between {100 * low:g} % and {100 * high:g} %"
         return PeopleTable(
             "advice",
-            f"{self.colour} noise of {100 * self.noise:g} %",
-            f"Expected final test accuracy in per cent, {note}: mean over the seeds, and half of its 95 % interval.",
+            f"{self.color} noise of {100 * self.noise:g} %",
+            f"Expected final test accuracy in percent, {note}: mean over the seeds, and half of its 95 % interval.",
             ("method", "accuracy", "±", "seeds", "than the best"),
             rows,
         )
@@ -60,7 +60,7 @@ class Advice:
         return f"{self.table().title}: choose {self.best}{same}"
 
 
-def advise(results: pa.Table, noise: float, colour: str, setting: str = "", network: str = "") -> Advice:
+def advise(results: pa.Table, noise: float, color: str, setting: str = "", network: str = "") -> Advice:
     """Say what to choose at a noise level, by the final accuracies of a study.
 
     Each seed's accuracy is interpolated between the two measured levels around `noise`. A method is as good as the
@@ -69,13 +69,13 @@ def advise(results: pa.Table, noise: float, colour: str, setting: str = "", netw
     """
     if not 0 <= noise < 1:
         raise UsageError(f"--noise is a share from 0 up to less than 1, got {noise:g}{percent_hint(noise)}")
-    rows = [row for row in finished(results) if row["colour"] == colour]
+    rows = [row for row in finished(results) if row["color"] == color]
     rows = _only(_only(rows, "setting", setting), "network", network)
     levels = sorted({row["noise_level"] for row in rows})
     if not levels:
-        known = sorted({row["colour"] for row in finished(results)})
+        known = sorted({row["color"] for row in finished(results)})
         raise UsageError(
-            f"--colour: no finished run on {colour!r} noise; the study has {', '.join(known) or 'none'}"
+            f"--color: no finished run on {color!r} noise; the study has {', '.join(known) or 'none'}"
         )
     if not levels[0] <= noise <= levels[-1]:
         raise UsageError(
@@ -91,7 +91,7 @@ def advise(results: pa.Table, noise: float, colour: str, setting: str = "", netw
     compared = compare({method: values[method] for method in order}, against=order[0])
     worse = {c.other for c in compared if c.told_apart}
     as_good = [method for method in order[1:] if method not in worse]
-    return Advice(colour, noise, (low, high), {method: expected[method] for method in order}, as_good)
+    return Advice(color, noise, (low, high), {method: expected[method] for method in order}, as_good)
 
 
 def _only(rows: list[Row], name: str, wanted: str) -> list[Row]:
@@ -118,10 +118,10 @@ def _at(rows: Sequence[Row], noise: float, low: float, high: float) -> dict[obje
 def verb(arguments: argparse.Namespace) -> int:
     """Print the advice; needs no torch."""
     results = read(arguments.study)
-    colours = [arguments.colour] if arguments.colour else sorted({row["colour"] for row in finished(results)})
-    found = [advise(results, arguments.noise, c, arguments.setting, arguments.network) for c in colours]
+    colors = [arguments.color] if arguments.color else sorted({row["color"] for row in finished(results)})
+    found = [advise(results, arguments.noise, c, arguments.setting, arguments.network) for c in colors]
     if arguments.json:
-        told: dict[str, Any] = {one.colour: {**asdict(one), "best": one.best} for one in found}
+        told: dict[str, Any] = {one.color: {**asdict(one), "best": one.best} for one in found}
         show(told, as_json=True)
         return 0
     for one in found:

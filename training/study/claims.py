@@ -25,8 +25,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from schemas.errors import DataError
-from schemas.stored import parse_stored
+from common.errors import DataError
+from common.json_records import parse_stored
 from training import checkpoint, metrics
 from training.run_directory import CONFIG, is_usable, read_result
 from training.state_files import write_json

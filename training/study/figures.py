@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from training.study.inference import correlation, deviation, interval
 from training.study.looks import METHOD, STYLE, noise_look
-from training.study.mentors import mentor, utilisation
+from training.study.mentors import mentor, utilization
 from training.study.panels import MARKERS, PANEL, Absent, Data, band, legend, panels
 from training.study.tables import Row, finished, grouped
 
@@ -66,11 +66,11 @@ def _save(canvas: Canvas, folder: Path, name: str, title: str, caption: str) -> 
 
 
 def accuracy(data: Data) -> Canvas:
-    """Final and peak accuracy against noise level; a panel per colour, a line per method."""
-    canvas, [axes] = panels(1, len(data.colours()), beside=1.6)
-    for axis, colour in zip(axes, data.colours(), strict=True):
+    """Final and peak accuracy against noise level; a panel per color, a line per method."""
+    canvas, [axes] = panels(1, len(data.colors()), beside=1.6)
+    for axis, color in zip(axes, data.colors(), strict=True):
         for method in data.methods():
-            levels = list(grouped(data.select(colour=colour, method=method), "noise_level"))
+            levels = list(grouped(data.select(color=color, method=method), "noise_level"))
             if not levels:
                 continue
             x, (paint, marker) = [100 * level for level, _ in levels], METHOD[method]
@@ -79,7 +79,7 @@ def accuracy(data: Data) -> Canvas:
             axis.plot(x, [100 * one.mean for one in final], color=paint, marker=marker, label=method)
             band(axis, x, final, paint)
             axis.plot(x, peak, color=paint, linestyle=":", marker=marker, markerfacecolor="none", alpha=0.8)
-        axis.set_title(f"{colour} noise")
+        axis.set_title(f"{color} noise")
         axis.set_xlabel("wrong labels, %")
     axes[0].set_ylabel("test accuracy, %")
     axes[-1].plot([], [], color="0.3", label="final")
@@ -89,25 +89,25 @@ def accuracy(data: Data) -> Canvas:
 
 
 def belts(data: Data) -> Canvas:
-    """Test accuracy over training, a belt per colour: the mean over the noise levels and its 95 % interval."""
+    """Test accuracy over training, a belt per color: the mean over the noise levels and its 95 % interval."""
     methods, drawn = data.methods(), False
     canvas, [axes] = panels(1, len(methods))
     for axis, method in zip(axes, methods, strict=True):
-        for colour in data.colours():
-            noisy = [row for row in data.select(colour=colour, method=method) if row["noise_level"] > 0]
+        for color in data.colors():
+            noisy = [row for row in data.select(color=color, method=method) if row["noise_level"] > 0]
             per_level = [_mean_curve(data, rows) for _, rows in grouped(noisy, "noise_level")]
             shared = sorted(set.intersection(*map(set, per_level))) if len(per_level) > 2 else []
             if not shared:
                 continue
-            drawn, (paint, style) = True, noise_look(colour)
+            drawn, (paint, style) = True, noise_look(color)
             found = [interval([curve[epoch] for curve in per_level]) for epoch in shared]
-            axis.plot(shared, [100 * one.mean for one in found], color=paint, linestyle=style, label=colour)
+            axis.plot(shared, [100 * one.mean for one in found], color=paint, linestyle=style, label=color)
             band(axis, shared, found, paint)
         axis.set_title(method)
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if not drawn:
-        raise Absent("takes three noise levels above 0 of one colour and method")
+        raise Absent("takes three noise levels above 0 of one color and method")
     axes[0].set_ylabel("test accuracy, %")
     axes[0].set_ylim(max(0.0, axes[0].get_ylim()[0]), min(100.0, axes[0].get_ylim()[1]))
     legend(canvas, axes)
@@ -125,17 +125,17 @@ def _mean_curve(data: Data, rows: list[Row]) -> dict[int, float]:
 
 
 def drop(data: Data) -> Canvas:
-    """Peak less final accuracy against noise level; a panel per method, a line per colour."""
+    """Peak less final accuracy against noise level; a panel per method, a line per color."""
     canvas, [axes] = panels(1, len(data.methods()))
     for axis, method in zip(axes, data.methods(), strict=True):
-        for colour in data.colours():
-            levels = list(grouped(data.select(colour=colour, method=method), "noise_level"))
+        for color in data.colors():
+            levels = list(grouped(data.select(color=color, method=method), "noise_level"))
             if not levels:
                 continue
-            x, (paint, style) = [100 * level for level, _ in levels], noise_look(colour)
+            x, (paint, style) = [100 * level for level, _ in levels], noise_look(color)
             found = [interval([r["best_accuracy"] - r["final_accuracy"] for r in rows]) for _, rows in levels]
             axis.plot(
-                x, [100 * one.mean for one in found], color=paint, linestyle=style, marker="o", label=colour
+                x, [100 * one.mean for one in found], color=paint, linestyle=style, marker="o", label=color
             )
             band(axis, x, found, paint)
         axis.set_title(method)
@@ -146,23 +146,23 @@ def drop(data: Data) -> Canvas:
 
 
 def spread(data: Data) -> Canvas:
-    """Final accuracy of each method: mean and standard deviation over the noise levels, by colour."""
+    """Final accuracy of each method: mean and standard deviation over the noise levels, by color."""
     if len({row["noise_level"] for row in data.rows}) < 2:
         raise Absent("takes two noise levels")
     methods = data.methods()
     canvas, [[axis]] = panels(1, 1)
     canvas.set_size_inches(1.6 + 1.1 * max(3, len(methods)), 1.15 * PANEL[1])
-    for number, colour in enumerate(data.colours()):
-        paint, _ = noise_look(colour)
-        shift = 0.16 * (number - (len(data.colours()) - 1) / 2)
+    for number, color in enumerate(data.colors()):
+        paint, _ = noise_look(color)
+        shift = 0.16 * (number - (len(data.colors()) - 1) / 2)
         for place, method in enumerate(methods):
-            levels = grouped(data.select(colour=colour, method=method), "noise_level")
+            levels = grouped(data.select(color=color, method=method), "noise_level")
             means = [100 * interval([row["final_accuracy"] for row in rows]).mean for _, rows in levels]
             if not means:
                 continue
             axis.errorbar(
                 place + shift, interval(means).mean, deviation(means) or 0, color=paint, capsize=4,
-                marker=MARKERS[number], linestyle="none", label=colour,
+                marker=MARKERS[number], linestyle="none", label=color,
             )  # fmt: skip
             axis.plot([place + shift + 0.06] * len(means), means, ".", color=paint, alpha=0.4, markersize=4)
     axis.set_xticks(range(len(methods)), methods)
@@ -185,13 +185,13 @@ def transfer(data: Data) -> Canvas:
         rows = [row for row in data.rows if row["setting"] == setting and row["method"] == method]
         published = all(row["imagenet_accuracy"] is not None for row in rows)
         told = []
-        for colour in data.colours():
-            points, (paint, _) = _transfer_points(rows, colour, published), noise_look(colour)
+        for color in data.colors():
+            points, (paint, _) = _transfer_points(rows, color, published), noise_look(color)
             for network, (x, y) in points.items():
                 marker = MARKERS[networks.index(network) % len(MARKERS)]
                 axis.plot(x, y, marker, color=paint)
             found = correlation(*zip(*points.values(), strict=True)) if points else None
-            told.append(Line2D([], [], color=paint, lw=4, label=f"{colour}: {found or 'too few networks'}"))
+            told.append(Line2D([], [], color=paint, lw=4, label=f"{color}: {found or 'too few networks'}"))
         axis.set_xlabel("ImageNet top-1, %" if published else "test accuracy without noise, %")
         axis.set_title(f"{method}, {setting}")
         axis.legend(handles=told, loc="lower left", bbox_to_anchor=(0, 1.1), fontsize=8, borderaxespad=0)
@@ -203,10 +203,10 @@ def transfer(data: Data) -> Canvas:
     return canvas
 
 
-def _transfer_points(rows: list[Row], colour: str, published: bool) -> dict[str, tuple[float, float]]:
-    """For each network what it reaches elsewhere and on the noisy sets, in per cent."""
+def _transfer_points(rows: list[Row], color: str, published: bool) -> dict[str, tuple[float, float]]:
+    """For each network what it reaches elsewhere and on the noisy sets, in percent."""
     points = {}
-    for network, part in grouped([row for row in rows if row["colour"] == colour], "network"):
+    for network, part in grouped([row for row in rows if row["color"] == color], "network"):
         clean = [row["final_accuracy"] for row in part if row["noise_level"] == 0]
         known = [part[0]["imagenet_accuracy"]] if published else clean
         noisy = [row["final_accuracy"] for row in part if row["noise_level"] > 0]
@@ -238,8 +238,8 @@ FIGURES: dict[str, tuple[str, str, Callable[[Data], Canvas]]] = {
         "Last epoch, all seeds: where the losses of right and wrong labels lie, and the mean weight they get. The "
         "densities have one scale, the highest is 1; the outer bins hold all that is beyond, and are cut off at 1.", mentor,
     ),
-    "utilisation": (
-        "Data utilisation", "Mean weight of the examples in each epoch; dotted: the share of right labels.", utilisation,
+    "utilization": (
+        "Data utilization", "Mean weight of the examples in each epoch; dotted: the share of right labels.", utilization,
     ),
 }  # fmt: skip
 TRANSFER = (

@@ -1,13 +1,13 @@
-"""The grid of a study: which runs answer for which cell of colour × level × method × network × setting × seed."""
+"""The grid of a study: which runs answer for which cell of color × level × method × network × setting × seed."""
 
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from schemas.config import merge, percent_hint
-from schemas.errors import DataError
+from common.config import merge, percent_hint
+from common.errors import DataError
 from training.config import MethodName, TrainConfig
 from training.data.shards import read_manifest
 from training.recipes.choose import configure
@@ -17,10 +17,12 @@ from training.recipes.choose import configure
 class StudyConfig:
     """What a study varies; the same keys stand in its YAML file."""
 
-    levels: tuple[float, ...]
-    """Noise levels, such as 0.0, 0.2, 0.4; each needs the folder COLOUR-LEVEL with two decimals."""
+    RENAMED: ClassVar = {"colours": "colors"}
 
-    colours: tuple[str, ...] = ("red", "blue")
+    levels: tuple[float, ...]
+    """Noise levels, such as 0.0, 0.2, 0.4; each needs the folder COLOR-LEVEL with two decimals."""
+
+    colors: tuple[str, ...] = ("red", "blue")
     """Kinds of noise, as the folders are called: red, red-text, blue, blue-asymmetric."""
 
     methods: tuple[MethodName, ...] = ("vanilla", "mixup", "mentornet", "mentormix")
@@ -46,7 +48,7 @@ class StudyConfig:
     """Folder of the test set."""
 
     def __post_init__(self) -> None:
-        for name in ("levels", "colours", "methods", "seeds", "networks"):
+        for name in ("levels", "colors", "methods", "seeds", "networks"):
             values = getattr(self, name)
             if not values and name != "networks":
                 raise ValueError(f"{name} is empty; name at least one")
@@ -83,7 +85,7 @@ class Run:
 class Cell:
     """One row of the result table, and the run that answers for it."""
 
-    colour: str
+    color: str
     noise_level: float
     method: str
     network: str
@@ -95,13 +97,13 @@ class Cell:
 def plan(study: StudyConfig, data: Path) -> list[Cell]:
     """Lay out the cells of a study on the sets below `data`, ordered by split so that each is read once.
 
-    Without noise all colours are the same set, so its runs are shared. Raises DataError for a missing set.
+    Without noise all colors are the same set, so its runs are shared. Raises DataError for a missing set.
     """
     _, test_digest = read_manifest(data / study.test)
     cells = []
     for level in study.levels:
-        for colour in study.colours:
-            split = _split(study, data, colour, level)
+        for color in study.colors:
+            split = _split(study, data, color, level)
             manifest, digest = read_manifest(data / split)
             if abs(manifest.about["noise_level"] - level) > 1e-9:
                 raise DataError(
@@ -111,7 +113,7 @@ def plan(study: StudyConfig, data: Path) -> list[Cell]:
             for setting, config in _configurations(study, level):
                 name = f"{split}-{config.method}-{config.seed}-{config.digest(digest, test_digest)}"
                 place = (config.method, config.network.name, setting, config.seed)
-                cells.append(Cell(colour, level, *place, Run(split, config, name, manifest.rows)))
+                cells.append(Cell(color, level, *place, Run(split, config, name, manifest.rows)))
     return sorted(cells, key=lambda cell: cell.run.split)
 
 
@@ -135,14 +137,14 @@ def _setting(config: TrainConfig) -> str:
 
 
 def splits(study: StudyConfig) -> list[str]:
-    """Return the names of the sets that a study reads, if the first colour has the set without noise."""
-    noisy = [f"{colour}-{level:.2f}" for colour in study.colours for level in study.levels if level]
-    return [study.test, *noisy, *(f"{study.colours[0]}-{0:.2f}" for level in study.levels if not level)]
+    """Return the names of the sets that a study reads, if the first color has the set without noise."""
+    noisy = [f"{color}-{level:.2f}" for color in study.colors for level in study.levels if level]
+    return [study.test, *noisy, *(f"{study.colors[0]}-{0:.2f}" for level in study.levels if not level)]
 
 
-def _split(study: StudyConfig, data: Path, colour: str, level: float) -> str:
-    """Name the folder of a cell; without noise that of the first colour that has one."""
+def _split(study: StudyConfig, data: Path, color: str, level: float) -> str:
+    """Name the folder of a cell; without noise that of the first color that has one."""
     if level == 0:
-        there = [one for one in study.colours if (data / f"{one}-{level:.2f}").is_dir()]
-        colour = there[0] if there else study.colours[0]
-    return f"{colour}-{level:.2f}"
+        there = [one for one in study.colors if (data / f"{one}-{level:.2f}").is_dir()]
+        color = there[0] if there else study.colors[0]
+    return f"{color}-{level:.2f}"

@@ -34,7 +34,7 @@ class Interval:
         return None if self.half is None else self.mean + self.half
 
     def __str__(self) -> str:
-        """In per cent."""
+        """In percent."""
         return f"{100 * self.mean:.1f}" + ("" if self.half is None else f" ± {100 * self.half:.1f}")
 
 

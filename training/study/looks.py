@@ -1,4 +1,4 @@
-"""How figures look: colours that colour-blind readers can tell apart, and a line style or marker beside each."""
+"""How figures look: colors that color-blind readers can tell apart, and a line style or marker beside each."""
 
 from typing import Any
 
@@ -22,6 +22,6 @@ STYLE: Any = {
 }  # fmt: skip
 
 
-def noise_look(colour: str) -> tuple[str, str]:
+def noise_look(color: str) -> tuple[str, str]:
     """Return paint and line style of a kind of noise."""
-    return NOISE.get(colour, ("#666666", "-."))
+    return NOISE.get(color, ("#666666", "-."))

@@ -25,14 +25,14 @@ def mentor(data: Data) -> Canvas:
     if not levels:
         raise Absent("no run of a method with a mentor on a noisy set")
     level = min(levels, key=lambda one: abs(one - SHOWN_LEVEL))
-    canvas, grid = panels(len(data.colours()), len(methods), beside=1.8)
-    for axes, colour in zip(grid, data.colours(), strict=True):
+    canvas, grid = panels(len(data.colors()), len(methods), beside=1.8)
+    for axes, color in zip(grid, data.colors(), strict=True):
         for axis, method in zip(axes, methods, strict=True):
-            rows = data.select(colour=colour, method=method, noise_level=level)
+            rows = data.select(color=color, method=method, noise_level=level)
             told = [data.curves[row["run"]][-1]["mentor_weights"] for row in rows if row["run"] in weighted]
-            axis.set_title(f"{method}, {colour} {100 * level:g} %")
+            axis.set_title(f"{method}, {color} {100 * level:g} %")
             if told:
-                _mentor_panel(axis, told, noise_look(colour)[0])
+                _mentor_panel(axis, told, noise_look(color)[0])
     for axis in grid[-1]:
         axis.set_xlabel("loss − its moving average")
     for axes in grid:
@@ -49,12 +49,12 @@ def _mentor_panel(axis: Axes, told: list[Row], paint: str) -> None:
     middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
     inner = slice(1, bins - 1)  # the outer bins hold all that is beyond, and may tower above the others
     highest = max(max(_shares(count[kind])[inner]) for kind in ("clean", "noisy")) or 1.0
-    for kind, colour, hatch, name in (
+    for kind, color, hatch, name in (
         ("clean", "#777777", None, "right labels"),
         ("noisy", paint, "///", "wrong labels"),
     ):
         heights = [min(1.0, share / highest) for share in _shares(count[kind])]
-        axis.stairs(heights, edges, fill=True, alpha=0.35, color=colour, hatch=hatch, label=name)
+        axis.stairs(heights, edges, fill=True, alpha=0.35, color=color, hatch=hatch, label=name)
     seen = [c + n for c, n in zip(count["clean"], count["noisy"], strict=True)]
     weight = [c + n for c, n in zip(count["clean_sum"], count["noisy_sum"], strict=True)]
     points = [(x, w / n) for x, w, n in zip(middles, weight, seen, strict=True) if n]
@@ -72,31 +72,31 @@ def _shares(counts: Sequence[float]) -> list[float]:
     return [one / (sum(counts) or 1) for one in counts]
 
 
-def utilisation(data: Data) -> Canvas:
+def utilization(data: Data) -> Canvas:
     """Mean weight over training, a line per noise level; dotted: the share of right labels."""
     used = {
         row["run"] for row in data.rows
-        if any(e["data_utilisation"] is not None for e in data.curves.get(row["run"], []))
+        if any(e["data_utilization"] is not None for e in data.curves.get(row["run"], []))
     }  # fmt: skip
     methods = [m for m in data.methods() if any(row["run"] in used for row in data.select(method=m))]
     if not methods:
         raise Absent("no run of a method that weighs examples")
-    canvas, grid = panels(len(data.colours()), len(methods))
+    canvas, grid = panels(len(data.colors()), len(methods))
     levels = sorted({row["noise_level"] for row in data.rows})
-    for axes, colour in zip(grid, data.colours(), strict=True):
+    for axes, color in zip(grid, data.colors(), strict=True):
         for axis, method in zip(axes, methods, strict=True):
-            for level, rows in grouped(data.select(colour=colour, method=method), "noise_level"):
+            for level, rows in grouped(data.select(color=color, method=method), "noise_level"):
                 shade = 0.25 + 0.75 * (levels.index(level) + 1) / len(levels)
                 lines = [data.curves[row["run"]] for row in rows if row["run"] in used]
                 means = [
-                    interval([e["data_utilisation"] for e in same]).mean for same in zip(*lines, strict=False)
+                    interval([e["data_utilization"] for e in same]).mean for same in zip(*lines, strict=False)
                 ]
-                paint, marker = noise_look(colour)[0], MARKERS[levels.index(level) % 10]
+                paint, marker = noise_look(color)[0], MARKERS[levels.index(level) % 10]
                 x = [epoch["epoch"] for epoch in lines[0]][: len(means)] if lines else []
                 axis.plot(x, [100 * m for m in means], color=paint, alpha=shade, marker=marker, markersize=4,
                           markevery=max(1, len(x) // 6))  # fmt: skip
                 axis.axhline(100 * (1 - level), color=paint, alpha=shade, linestyle=":", linewidth=1)
-            axis.set_title(f"{method}, {colour} noise")
+            axis.set_title(f"{method}, {color} noise")
     for axis in grid[-1]:
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -27,9 +27,9 @@ class Data:
     rows: list[Row]
     curves: dict[str, list[Row]]
 
-    def colours(self) -> list[str]:
+    def colors(self) -> list[str]:
         """Kinds of noise, in the order of the rows."""
-        return list(dict.fromkeys(row["colour"] for row in self.rows))
+        return list(dict.fromkeys(row["color"] for row in self.rows))
 
     def methods(self) -> list[str]:
         """Methods in their usual order."""
@@ -58,7 +58,7 @@ def legend(canvas: Canvas, axes: Sequence[Axes]) -> None:
 
 
 def band(axis: Axes, x: Sequence[float], found: Sequence[Interval], paint: str) -> None:
-    """Fill between the ends of the intervals, in per cent, where there are any."""
+    """Fill between the ends of the intervals, in percent, where there are any."""
     if all(one.half is not None for one in found):
         low, high = ([100 * (one.mean + sign * (one.half or 0)) for one in found] for sign in (-1, 1))
         axis.fill_between(x, low, high, color=paint, alpha=0.18, linewidth=0)

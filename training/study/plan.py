@@ -98,7 +98,7 @@ def _seconds_per_image(run: Run, sets: tuple[ImageSet, ImageSet]) -> float:
     (train, test), config = sets, run.config
     rows = torch.arange(config.batch_size * MEASURED_STEPS)
     short = replace(
-        config, epochs=3, evaluate_every=3, memorised_every=3, validation=0.0,
+        config, epochs=3, evaluate_every=3, memorized_every=3, validation=0.0,
         dividemix=replace(config.dividemix, warmup_epochs=1),
     )  # fmt: skip
     short = with_weight_decay(short, config.optimizer.weight_decay)
@@ -119,7 +119,7 @@ def _seconds_per_image(run: Run, sets: tuple[ImageSet, ImageSet]) -> float:
         2 if config.average_decay else 1
     )  # over the test set at the end: with averaged weights, and without
     looks = (math.ceil(config.epochs / config.evaluation_interval) + passes - 1) * len(test)
-    looks += math.ceil(config.epochs / config.memorised_every) * run.images
+    looks += math.ceil(config.epochs / config.memorized_every) * run.images
     share = looks / (run.images * config.epochs) / (passes + 1)  # of what the third epoch looked at
     trials = 1 + len(config.optimizer.weight_decays)
     return (training + looking * share) / len(rows) * trials

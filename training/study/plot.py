@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from schemas.errors import DataError
+from common.errors import DataError
 from training.show import show
 from training.study.figures import Figure, draw_all
 from training.study.table import CURVE, read

@@ -20,14 +20,14 @@ from training.study.tables import PeopleTable
 RUNS_TOLD = 12  # names of runs behind a row; the query gives all
 # The columns of a table that say which runs a row is of, and what they are called in the results.
 PLACES = {
-    "setting": "setting", "network": "network", "colour": "colour", "noise, %": "noise_level", "method": "method",
+    "setting": "setting", "network": "network", "color": "color", "noise, %": "noise_level", "method": "method",
     "device": "device",
 }  # fmt: skip
 EVERY = [
-    "run", "status", "setting", "network", "colour", "noise_level", "method", "seed", "final_accuracy",
-    "best_accuracy", "best_epoch", "selected_accuracy", "memorised", "recovered", "epochs", "seconds", "error",
+    "run", "status", "setting", "network", "color", "noise_level", "method", "seed", "final_accuracy",
+    "best_accuracy", "best_epoch", "selected_accuracy", "memorized", "recovered", "epochs", "seconds", "error",
 ]  # fmt: skip
-SHARES = {"noise_level", "final_accuracy", "best_accuracy", "selected_accuracy", "memorised", "recovered"}
+SHARES = {"noise_level", "final_accuracy", "best_accuracy", "selected_accuracy", "memorized", "recovered"}
 
 
 def write_report(study: Path, output: Path | None = None) -> Path:
@@ -82,7 +82,7 @@ def _table(table: PeopleTable, results: Sequence[Mapping[str, Any]]) -> Table:
             value = row[place]
             if column == "noise, %":
                 value = float(value or 0) / 100
-            if (column, value) != ("colour", "all"):
+            if (column, value) != ("color", "all"):
                 wanted[PLACES[column]] = value
         if "less" in table.columns:  # two methods are compared
             wanted["method"] = (row[table.columns.index("method")], row[table.columns.index("less")])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from schemas.errors import DataError
+from common.errors import DataError
 from training.data.shards import ImageSet, load_pair
 from training.device import choose_device, cores
 from training.features.extract import FEATURES

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.errors import DataError
+from common.errors import DataError
 from schemas.table import Table, column
 from training.state_files import replace
 
@@ -33,13 +33,13 @@ RESULT = Table(
     "result",
     pa.schema(
         [
-            column("colour", pa.string(), "kind of noise"),
+            column("color", pa.string(), "kind of noise"),
             column("noise_level", pa.float64(), "share of wrong labels"),
             column("method", pa.string(), "training method"),
             column("network", pa.string(), "that was trained"),
             column("setting", pa.string(), "scratch, fine-tuned, linear-probe, or as the study calls it"),
             column("seed", pa.int64(), "of all randomness in the run"),
-            column("run", pa.string(), "folder; cells without noise share theirs among the colours"),
+            column("run", pa.string(), "folder; cells without noise share theirs among the colors"),
             column("status", pa.string(), "finished, failed or missing"),
             _text("error", "why it failed"),
             _number("final_accuracy", "test, after the last epoch"),
@@ -50,11 +50,11 @@ RESULT = Table(
             _count("selected_epoch", "epochs done then"),
             _number("train_accuracy", "at the end, against the given labels"),
             _number("clean_accuracy", "the same where the label is right"),
-            _number("memorised", "share of wrong labels predicted at the end"),
+            _number("memorized", "share of wrong labels predicted at the end"),
             _number("recovered", "share of those whose true class is predicted"),
             _number("mentor_precision", "last epoch: share of the trusted labels (v ≥ 0.5) that are right"),
             _number("mentor_recall", "last epoch: share of the right labels that are trusted"),
-            _number("data_utilisation", "last epoch: mean v"),
+            _number("data_utilization", "last epoch: mean v"),
             _number("distrusted", "share of the labels that the run distrusts (trust below 0.5)"),
             _number("distrust_precision", "share of the distrusted labels that are wrong"),
             _number("distrust_recall", "share of the wrong labels that are distrusted"),
@@ -82,7 +82,7 @@ RESULT = Table(
             _text("torch", "version"),
         ]
     ),
-    key=("colour", "noise_level", "method", "network", "setting", "seed"),
+    key=("color", "noise_level", "method", "network", "setting", "seed"),
 )
 
 CURVE = Table(
@@ -100,10 +100,10 @@ CURVE = Table(
             _number("validation_accuracy", "on the held-out training images and their given labels"),
             _number("train_accuracy", "against the given labels, where it was measured"),
             _number("clean_accuracy", "the same where the label is right"),
-            _number("memorised", "share of the wrong labels that are predicted"),
+            _number("memorized", "share of the wrong labels that are predicted"),
             _number("recovered", "share of those whose true class is predicted"),
             _number("trusted", "share of labels with v ≥ 0.5"),
-            _number("data_utilisation", "mean v"),
+            _number("data_utilization", "mean v"),
             _number("mentor_precision", "share of the trusted labels that are right"),
             _number("mentor_recall", "share of the right labels that are trusted"),
             _number("images_per_second", "training alone"),
@@ -128,7 +128,7 @@ CURVE = Table(
 )  # fmt: skip
 
 FILES = {RESULT.name: "results.parquet", CURVE.name: "curves.parquet"}
-AT_THE_END = ("mentor_precision", "mentor_recall", "data_utilisation")
+AT_THE_END = ("mentor_precision", "mentor_recall", "data_utilization")
 
 
 def collect(cells: Iterable["Cell"], output: Path) -> tuple[pa.Table, pa.Table]:

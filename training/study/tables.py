@@ -68,7 +68,7 @@ def _text(cell: str | float | None) -> str:
 def finished(results: pa.Table) -> list[Row]:
     """Return the rows of finished runs, methods in their usual order."""
     rows = [row for row in results.to_pylist() if row["status"] == "finished"]
-    return sorted(rows, key=lambda row: (row["setting"], row["network"], row["colour"] != "red", row["colour"],
+    return sorted(rows, key=lambda row: (row["setting"], row["network"], row["color"] != "red", row["color"],
                                          row["noise_level"], METHODS.index(row["method"]), row["seed"]))  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def grouped(rows: list[Row], *names: str) -> Iterator[tuple[Any, list[Row]]]:
 
 
 def per_cent(rows: list[Row], name: str) -> tuple[float | None, float | None]:
-    """Return mean and half of the 95 % interval, in per cent, of what the rows have of a measure."""
+    """Return mean and half of the 95 % interval, in percent, of what the rows have of a measure."""
     values = [100 * row[name] for row in rows if row[name] is not None]
     if not values:
         return None, None
@@ -92,42 +92,42 @@ def per_cent(rows: list[Row], name: str) -> tuple[float | None, float | None]:
 def cells(results: pa.Table) -> PeopleTable:
     """Every cell of the grid: means over its seeds."""
     lines = []
-    for key, rows in grouped(finished(results), "setting", "network", "colour", "noise_level", "method"):
-        setting, network, colour, level, method = key
+    for key, rows in grouped(finished(results), "setting", "network", "color", "noise_level", "method"):
+        setting, network, color, level, method = key
         final, peak = per_cent(rows, "final_accuracy"), per_cent(rows, "best_accuracy")
         drop = interval([100 * (row["best_accuracy"] - row["final_accuracy"]) for row in rows])
-        selected, memorised = per_cent(rows, "selected_accuracy")[0], per_cent(rows, "memorised")[0]
-        place = (setting, network, colour, 100 * level, method, len(rows))
-        lines.append((*place, *final, *peak, drop.mean, selected, memorised))
+        selected, memorized = per_cent(rows, "selected_accuracy")[0], per_cent(rows, "memorized")[0]
+        place = (setting, network, color, 100 * level, method, len(rows))
+        lines.append((*place, *final, *peak, drop.mean, selected, memorized))
     return PeopleTable(
         "cells",
         "Every cell of the grid",
-        "Test accuracy in per cent: mean over the seeds, and half of its 95 % interval by Student's t (±). final: after "
+        "Test accuracy in percent: mean over the seeds, and half of its 95 % interval by Student's t (±). final: after "
         "the last epoch; peak: the best epoch's, which nobody could choose; drop: peak less final; selected: of the "
-        "epoch that is best on held-out training images; memorised: share of the wrong labels predicted at the end.",
-        ("setting", "network", "colour", "noise, %", "method", "seeds", "final", "±", "peak", "±", "drop",
-         "selected", "memorised"),
+        "epoch that is best on held-out training images; memorized: share of the wrong labels predicted at the end.",
+        ("setting", "network", "color", "noise, %", "method", "seeds", "final", "±", "peak", "±", "drop",
+         "selected", "memorized"),
         lines,
     )  # fmt: skip
 
 
 def by_level(results: pa.Table, measure: str, name: str) -> PeopleTable:
-    """Method × level × colour × setting, as the paper prints it: `measure` with its interval over the seeds."""
+    """Method × level × color × setting, as the paper prints it: `measure` with its interval over the seeds."""
     rows = finished(results)
     levels = sorted({row["noise_level"] for row in rows})
     lines = []
-    for key, group in grouped(rows, "setting", "network", "colour", "method"):
+    for key, group in grouped(rows, "setting", "network", "color", "method"):
         found = {
             level: interval([row[measure] for row in part]) for level, part in grouped(group, "noise_level")
         }
         lines.append((*key, *(str(found[level]) if level in found else None for level in levels)))
     title = f"{name.capitalize()} test accuracy by noise level"
-    note = "Per cent: mean over the seeds ± half of its 95 % interval."
+    note = "Percent: mean over the seeds ± half of its 95 % interval."
     return PeopleTable(
         name,
         title,
         note,
-        ("setting", "network", "colour", "method", *(f"{100 * x:g} %" for x in levels)),
+        ("setting", "network", "color", "method", *(f"{100 * x:g} %" for x in levels)),
         lines,
     )
 
@@ -135,7 +135,7 @@ def by_level(results: pa.Table, measure: str, name: str) -> PeopleTable:
 def over_levels(results: pa.Table) -> PeopleTable:
     """Mean and standard deviation over the noise levels, of the means over the seeds."""
     lines = []
-    for key, rows in grouped(finished(results), "setting", "network", "colour", "method"):
+    for key, rows in grouped(finished(results), "setting", "network", "color", "method"):
         by = dict(grouped(rows, "noise_level"))
         cells: list[float | None] = []
         for measure in ("final_accuracy", "best_accuracy"):
@@ -146,43 +146,43 @@ def over_levels(results: pa.Table) -> PeopleTable:
     return PeopleTable(
         "levels",
         "Mean and spread over the noise levels",
-        "Test accuracy in per cent: mean of the levels' means, their standard deviation (±), and the range from the "
+        "Test accuracy in percent: mean of the levels' means, their standard deviation (±), and the range from the "
         "best to the worst level's final accuracy.",
-        ("setting", "network", "colour", "method", "levels", "final", "±", "peak", "±", "range of final"),
+        ("setting", "network", "color", "method", "levels", "final", "±", "peak", "±", "range of final"),
         lines,
     )
 
 
 def comparisons(results: pa.Table) -> PeopleTable:
-    """Every two methods over the same noise level, seed and colour; a run that serves several colours counts once."""
+    """Every two methods over the same noise level, seed and color; a run that serves several colors counts once."""
     lines = []
     every = finished(results)
     for (setting, network), rows in grouped(every, "setting", "network"):
-        families = [*grouped(rows, "colour")]
+        families = [*grouped(rows, "color")]
         if len(families) > 1:
             families.append(("all", list({(row["run"], row["seed"]): row for row in rows}.values())))
-        for colour, family in families:
+        for color, family in families:
             values: dict[str, dict[object, float]] = defaultdict(dict)
             for row in family:
-                values[row["method"]][row["colour"], row["noise_level"], row["seed"]] = (
+                values[row["method"]][row["color"], row["noise_level"], row["seed"]] = (
                     100 * row["final_accuracy"]
                 )
             for found in compare({method: values[method] for method in METHODS if method in values}):
                 gap = found.difference
                 p = None if found.p is None else "< 0.001" if found.p < 0.001 else f"{found.p:.3f}"
                 verdict = "yes" if found.told_apart else "no"
-                lines.append((setting, network, colour, found.one, found.other, gap.count, gap.mean, gap.low,
+                lines.append((setting, network, color, found.one, found.other, gap.count, gap.mean, gap.low,
                               gap.high, p, verdict))  # fmt: skip
     return PeopleTable(
         "comparisons",
         "Methods compared in pairs",
         "Final test accuracy of the first less that of the second, in points, paired over noise level, seed (and "
-        "colour); 95 % interval; p of the paired t test with Holm's correction over the pairs of a colour. The mean "
+        "color); 95 % interval; p of the paired t test with Holm's correction over the pairs of a color. The mean "
         "is over the levels of this study: at a single level it may be otherwise.",
         (
             "setting",
             "network",
-            "colour",
+            "color",
             "method",
             "less",
             "pairs",
@@ -199,19 +199,19 @@ def comparisons(results: pa.Table) -> PeopleTable:
 def mentors(results: pa.Table) -> PeopleTable:
     """How well the trusted labels are the right ones, for methods that weigh examples."""
     lines = []
-    for key, rows in grouped(finished(results), "setting", "network", "colour", "noise_level", "method"):
-        if any(row["data_utilisation"] is not None for row in rows):
-            setting, network, colour, level, method = key
+    for key, rows in grouped(finished(results), "setting", "network", "color", "noise_level", "method"):
+        if any(row["data_utilization"] is not None for row in rows):
+            setting, network, color, level, method = key
             told = (
-                per_cent(rows, name)[0] for name in ("data_utilisation", "mentor_precision", "mentor_recall")
+                per_cent(rows, name)[0] for name in ("data_utilization", "mentor_precision", "mentor_recall")
             )
-            lines.append((setting, network, colour, 100 * level, method, *told))
+            lines.append((setting, network, color, 100 * level, method, *told))
     return PeopleTable(
         "mentors",
         "What the weights are worth in the last epoch",
-        "Per cent. data used: mean weight; precision: share of the trusted labels (weight at least one half) that are "
+        "Percent. data used: mean weight; precision: share of the trusted labels (weight at least one half) that are "
         "right; recall: share of the right labels that are trusted.",
-        ("setting", "network", "colour", "noise, %", "method", "data used", "precision", "recall"),
+        ("setting", "network", "color", "noise, %", "method", "data used", "precision", "recall"),
         lines,
     )
 

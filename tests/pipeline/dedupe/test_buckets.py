@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dedupe.buckets import bucket_sizes, cut, near_in_share
-from pipeline.dedupe.neighbours import Near, near_pairs
-from tests.pipeline.dedupe.test_neighbours import listed, planted
+from pipeline.dedupe.neighbors import Near, near_pairs
+from tests.pipeline.dedupe.test_neighbors import listed, planted
 
 
 def in_shares(hashes, radius, buckets, most, batches=3):

@@ -8,10 +8,10 @@ from pipeline.config import DedupeConfig
 from pipeline.dedupe import confirm as module
 from pipeline.dedupe.confirm import confirm
 from pipeline.dedupe.leaks import find_leaks
-from pipeline.dedupe.neighbours import Near, distinct, near_pairs
+from pipeline.dedupe.neighbors import Near, distinct, near_pairs
 from pipeline.ingest.fingerprint import Fingerprints
 from tests.pipeline.dedupe.test_groups import NOISE
-from tests.pipeline.dedupe.test_neighbours import planted
+from tests.pipeline.dedupe.test_neighbors import planted
 
 
 def fingerprints(rng, n):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import DedupeConfig
 from pipeline.dedupe.groups import RULES, find_duplicates
-from pipeline.dedupe.neighbours import Near, distinct, near_pairs
+from pipeline.dedupe.neighbors import Near, distinct, near_pairs
 from pipeline.ingest.thumbnail import THUMBNAIL_BYTES
 
 CONFIG = DedupeConfig(radius=8, confirm_radius=8)

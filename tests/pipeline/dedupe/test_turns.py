@@ -6,7 +6,7 @@ from PIL import Image
 from pipeline.config import DedupeConfig
 from pipeline.dedupe.groups import find_duplicates
 from pipeline.dedupe.leaks import find_leaks
-from pipeline.dedupe.neighbours import Near, distinct, near_pairs
+from pipeline.dedupe.neighbors import Near, distinct, near_pairs
 from pipeline.dedupe.turns import turned_long, turned_short
 from pipeline.ingest.fingerprint import fingerprint
 from schemas.duplicate import TURNS
@@ -30,7 +30,7 @@ def test_the_hash_of_a_turned_picture_is_made_from_that_of_the_picture(turn):
     really = fingerprint([picture.transpose(BY_PILLOW[turn]) for picture in pictures])
     index = TURNS.index(turn)
     short = turned_short(prints.short, prints.turned)[:, index]
-    # Shrinking rounds to whole grey levels, and not quite the same ones.
+    # Shrinking rounds to whole gray levels, and not quite the same ones.
     assert np.bitwise_count(short ^ really.short).mean() < 0.5
     long = turned_long(prints.long)[:, index]
     assert np.bitwise_count(long ^ really.long).sum(axis=1).mean() < 16

@@ -11,7 +11,7 @@ from PIL import Image
 from pipeline.config import DedupeConfig, IngestConfig
 from pipeline.dedupe.groups import find_duplicates
 from pipeline.dedupe.leaks import find_leaks
-from pipeline.dedupe.neighbours import Near, distinct, near_pairs
+from pipeline.dedupe.neighbors import Near, distinct, near_pairs
 from pipeline.dedupe.witness import Witness
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
 from pipeline.ingest.picture import make_picture

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
+from common.errors import DataError
 from pipeline.fetch import body as body_module
 from pipeline.fetch.body import Decompressor, TooLong
 from pipeline.rejections import Rejected
-from schemas.errors import DataError
 from tests.pipeline.fetch.conftest import IMPATIENT, OK, Get, Request, Web, body, raw, refused
 
 # Bodies

@@ -9,11 +9,11 @@ from typing import IO
 import pyarrow as pa
 import pytest
 
+from common.errors import DataError
 from pipeline.fetch import journal as journal_module
 from pipeline.fetch.journal import KNOWN, Journal, latest, next_run, read_journal
 from pipeline.fetch.web import Answer
 from pipeline.rejections import Asked, Rejected
-from schemas.errors import DataError
 from schemas.fetched import FETCHED
 from tests.pipeline.fetch.conftest import Get, Web, body, refused
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DataError
 from pipeline.config import IngestConfig
 from pipeline.fetch.fetcher import Task, fetch_all
 from pipeline.fetch.hosts import Limits
 from pipeline.fetch.journal import Journal
 from pipeline.fetch.web import Request
-from schemas.errors import DataError
 from tests.pipeline.fetch.conftest import Get, Web, body, refused
 
 # Answers

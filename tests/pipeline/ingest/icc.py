@@ -1,4 +1,4 @@
-"""ICC profiles by hand: a matrix and one gamma for three channels, or a gamma for grey (ICC.1:2010, version 2)."""
+"""ICC profiles by hand: a matrix and one gamma for three channels, or a gamma for gray (ICC.1:2010, version 2)."""
 
 import struct
 
@@ -19,7 +19,7 @@ def _curve(gamma: float) -> bytes:
 
 
 def profile(gamma: float, colorants: np.ndarray | None = None) -> bytes:
-    """A display profile: RGB with these colorants, grey without."""
+    """A display profile: RGB with these colorants, gray without."""
     text = b"made by hand\x00"
     tags = {
         b"desc": b"desc\x00\x00\x00\x00" + struct.pack(">I", len(text)) + text + b"\x00" * 78,

@@ -12,8 +12,8 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, depth: int, colour: int, data: bytes, *more: bytes) -> bytes:
+def png(width: int, height: int, depth: int, color: int, data: bytes, *more: bytes) -> bytes:
     """One with these values in its header, and `data` as its lines; `more` are chunks before them."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     body = b"".join([chunk(b"IHDR", header), *more, chunk(b"IDAT", zlib.compress(data)), chunk(b"IEND", b"")])
     return b"\x89PNG\r\n\x1a\n" + body

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
-from pipeline.ingest.normalise import normalise
+from pipeline.ingest.normalize import normalize
 from pipeline.rejections import Rejected
 from tests.pipeline.ingest.conftest import FORMATS
 from tests.pipeline.ingest.png import png
@@ -28,7 +28,7 @@ def refused(data: bytes, config: IngestConfig = CONFIG) -> Rejected:
 
 
 def pixels(data: bytes) -> np.ndarray:
-    picture = normalise(decode(data, CONFIG), UNSIZED)
+    picture = normalize(decode(data, CONFIG), UNSIZED)
     assert picture.mode == "RGB"
     return np.asarray(picture)
 
@@ -69,12 +69,12 @@ def test_the_size_told_is_that_of_the_file_not_of_the_upright_picture(smooth: Dr
     exif[0x0112] = 6
     found = decode(encoded(smooth(3, 20, 10), "JPEG", exif=exif), CONFIG)
     assert (found.width, found.height, found.orientation) == (20, 10, 6)
-    assert normalise(found, UNSIZED).size == (10, 20)
+    assert normalize(found, UNSIZED).size == (10, 20)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
 def test_of_an_animation_the_first_frame_is_taken_and_flagged(encoded: Encode, kind: str) -> None:
-    frames = [Image.new("RGB", (10, 10), colour) for colour in ("red", "lime", "blue")]
+    frames = [Image.new("RGB", (10, 10), color) for color in ("red", "lime", "blue")]
     options = {"WEBP": {"lossless": True}, "AVIF": {"quality": 100}}.get(kind, {})
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
     assert abs(pixels(data).astype(int) - [255, 0, 0]).max() <= (2 if kind == "AVIF" else 0)

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from common.errors import DataError
 from pipeline.config import IngestConfig
 from pipeline.ingest import decode_pool
 from pipeline.ingest.decode_pool import DecodePool, acquire, release
 from pipeline.ingest.picture import Picture, Refused, Request
-from schemas.errors import DataError
 from tests.hostile.pictures import LARGE_INSIDE
 
 COUNT = 40

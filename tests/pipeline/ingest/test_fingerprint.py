@@ -28,7 +28,7 @@ def pictures(smooth: Draw) -> list[Image.Image]:
         Image.effect_noise((99, 7), 50),
     ]
     found += [
-        Image.new("RGB", (size, 20), colour) for size in (8, 20, 400) for colour in ("black", "white", "#123")
+        Image.new("RGB", (size, 20), color) for size in (8, 20, 400) for color in ("black", "white", "#123")
     ]
     found += [Image.fromarray(np.indices((64, 64)).sum(axis=0).astype(np.uint8) % 2 * 255)]
     return found
@@ -69,18 +69,18 @@ def test_columns_are_those_of_the_image_table(pictures: list[Image.Image]) -> No
 
 
 def test_contrast_is_the_deviation_of_what_the_low_frequencies_draw() -> None:
-    grey = np.random.default_rng(0).integers(0, 256, (32, 32), np.uint8)
-    low = fft.dctn(grey.astype(float), norm="ortho")
+    gray = np.random.default_rng(0).integers(0, 256, (32, 32), np.uint8)
+    low = fft.dctn(gray.astype(float), norm="ortho")
     low[8:], low[:, 8:] = 0, 0
     expected = fft.idctn(low, norm="ortho").std()
-    assert fingerprint([Image.fromarray(grey)]).contrast[0] == pytest.approx(expected, abs=1e-3)
+    assert fingerprint([Image.fromarray(gray)]).contrast[0] == pytest.approx(expected, abs=1e-3)
     assert fingerprint([Image.new("RGB", (50, 40), "#807060")]).contrast[0] == 0
 
 
 def test_sharpness_is_the_variance_of_the_laplacian_and_falls_with_blur(smooth: Draw) -> None:
     picture = smooth(3, 60, 50).convert("L")
-    grey = np.asarray(picture).astype(float)
-    expected = ndimage.convolve(grey, [[0, -1, 0], [-1, 4, -1], [0, -1, 0]])[1:-1, 1:-1].var()
+    gray = np.asarray(picture).astype(float)
+    expected = ndimage.convolve(gray, [[0, -1, 0], [-1, 4, -1], [0, -1, 0]])[1:-1, 1:-1].var()
     assert fingerprint([picture]).sharpness[0] == pytest.approx(expected, rel=1e-6)
     noisy = Image.effect_noise((300, 300), 60)
     values = fingerprint([noisy, noisy.filter(ImageFilter.GaussianBlur(1)), Image.new("L", (2, 9))]).sharpness

@@ -9,15 +9,15 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from common.errors import DataError
 from pipeline.config import IngestConfig
 from pipeline.ingest import images
 from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.images import Tools, ingest_images
-from pipeline.ingest.normalise import open_stored
+from pipeline.ingest.normalize import open_stored
 from pipeline.ingest.rows import OUTCOME
 from pipeline.keyed_hash import place
 from pipeline.rejections import Asked, Rejected
-from schemas.errors import DataError
 from schemas.image import IMAGES
 from schemas.retrieval import RETRIEVAL
 from tests.pipeline.ingest.conftest import Encode

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DataError
 from pipeline.ingest.source import Source, check_path
 from pipeline.rejections import Rejected
-from schemas.errors import DataError
 
 LIMIT = 1000
 

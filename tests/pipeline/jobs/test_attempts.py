@@ -19,12 +19,12 @@ from tests.pipeline.small_world import World
 ONE = "--direct_num_workers=1"
 JOBS = Path(__file__).parents[3] / "pipeline" / "jobs"
 VARIANTS = {
-    "all at once": ("--set=label.method=majority",),
-    "together": ("--set=label.method=dawid-skene",),
+    "all at once": ("--set=aggregate.method=majority",),
+    "together": ("--set=aggregate.method=dawid-skene",),
     "in passes": (
-        "--set=label.method=dawid-skene",
-        "--set=label.passes_above=1",
-        "--set=label.max_iterations=2",
+        "--set=aggregate.method=dawid-skene",
+        "--set=aggregate.passes_above=1",
+        "--set=aggregate.max_iterations=2",
         "--set=shards.mode=shared",
         "--set=dedupe.join_above=1",
     ),

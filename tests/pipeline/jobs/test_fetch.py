@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.config import load_config
 from pipeline.fetch import groups
 from pipeline.jobs import ingest
 from pipeline.layout import Layout
 from pipeline.shards import directory
-from schemas.errors import DataError
 from schemas.fetched import FETCHED
 from schemas.image import IMAGES
 from schemas.rejection import REJECTION

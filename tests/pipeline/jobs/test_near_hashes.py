@@ -3,7 +3,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.dedupe.neighbours import Near, distinct, near_pairs
+from pipeline.dedupe.neighbors import Near, distinct, near_pairs
 from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory
 from pipeline.layout import Layout
 from pipeline.running.run import Work, run_job
@@ -12,7 +12,7 @@ from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE
 from schemas.image import IMAGES
 from tests.pipeline.conftest import ONE_PROCESS, build
-from tests.pipeline.dedupe.test_neighbours import listed, planted
+from tests.pipeline.dedupe.test_neighbors import listed, planted
 from tests.pipeline.test_build import digests
 
 

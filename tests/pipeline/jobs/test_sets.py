@@ -11,7 +11,7 @@ from pipeline.layout import Layout
 from tests.pipeline.conftest import ONE_PROCESS, build
 from tests.pipeline.test_build import digests, rows
 
-QUICK = ("--set", "noise.levels=[0, 0.2]", "--set", "noise.colours=[red, blue]")
+QUICK = ("--set", "noise.levels=[0, 0.2]", "--set", "noise.colors=[red, blue]")
 
 
 def changed(output):
@@ -70,7 +70,7 @@ def test_more_votes_rewrite_only_what_they_touch_as_if_built_at_once(world, tmp_
 
     told = changed(output)
     assert told["written"] == ["red-0.20"]
-    assert told["changed"] == {"red-0.20": {"added": 1, "removed": 1, "relabelled": 0}}
+    assert told["changed"] == {"red-0.20": {"added": 1, "removed": 1, "relabeled": 0}}
     second = digests(output / "dataset")
     same = {path for path in first if path in second and first[path] == second[path]}
     assert all(path.startswith("red-0.20/") or "/" not in path for path in set(first) - same)

@@ -2,8 +2,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from common.errors import DataError
 from pipeline.noise.listed import listed_sets
-from schemas.errors import DataError
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
 
@@ -26,12 +26,12 @@ VERDICTS = VERDICT.from_rows(
 )  # fmt: skip
 
 
-def rows(*pairs, name="mine", colour=None, level=None):
+def rows(*pairs, name="mine", color=None, level=None):
     frame = pd.DataFrame(pairs, columns=["image_id", "class_name"], dtype=object).assign(
-        set=name, colour=colour, noise_level=level, row=[f"l.csv:{i}" for i in range(2, len(pairs) + 2)]
+        set=name, color=color, noise_level=level, row=[f"l.csv:{i}" for i in range(2, len(pairs) + 2)]
     )
     schema = pa.schema(
-        [(n, pa.string()) for n in ("set", "image_id", "class_name", "colour", "noise_level", "row")]
+        [(n, pa.string()) for n in ("set", "image_id", "class_name", "color", "noise_level", "row")]
     )
     return pa.Table.from_pandas(frame, schema, preserve_index=False)
 
@@ -59,17 +59,17 @@ def test_what_is_clean_follows_from_the_clean_list_and_the_verdicts():
 
 
 def test_what_was_measured_is_told():
-    split = made(("c0", "ant"), ("w0", "ant"), ("w1", "ant"), ("gone", "bee"), colour="red", level="0.5")
-    assert (split.name, split.colour, split.noise_level) == ("mine", "red", 0.5)
+    split = made(("c0", "ant"), ("w0", "ant"), ("w1", "ant"), ("gone", "bee"), color="red", level="0.5")
+    assert (split.name, split.color, split.noise_level) == ("mine", "red", 0.5)
     assert split.measured == {
-        "noise": "measured", "realised_noise": 0.666667, "claimed_noise": 0.5, "rows_listed": 4,
+        "noise": "measured", "realized_noise": 0.666667, "claimed_noise": 0.5, "rows_listed": 4,
         "not_ingested": 1, "not_ingested_first": ["gone"], "not_judged": 1,
     }  # fmt: skip
 
 
 def test_without_a_claim_the_level_is_the_measured_one():
     split = made(("c0", "ant"), ("c1", "ant"))
-    assert (split.colour, split.noise_level) == ("listed", 0.5)
+    assert (split.color, split.noise_level) == ("listed", 0.5)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_rows_that_break_a_rule_are_named(table, told):
         list(listed_sets(table, RETRIEVALS, VERDICTS, NAMES))
 
 
-def test_a_set_has_one_colour_and_level():
+def test_a_set_has_one_color_and_level():
     both = pa.concat_tables([rows(("c0", "ant"), level="0.1"), rows(("c1", "ant"), level="0.2")])
     with pytest.raises(DataError, match="more than one noise_level"):
         list(listed_sets(both, RETRIEVALS, VERDICTS, NAMES))

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.errors import DataError
 from pipeline.noise.selection import GiveWay, check_clean_left, check_supply
-from schemas.errors import DataError
 
 LABELS = st.lists(st.integers(0, 4), min_size=5, max_size=150).map(lambda found: [0, 1, 2, 3, 4, *found])
 LEVELS = st.floats(0, 0.99)

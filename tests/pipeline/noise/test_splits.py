@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.errors import DataError
 from pipeline.config import PAPER_LEVELS, NoiseConfig
 from pipeline.noise.examples import noise_by_class
 from pipeline.noise.splits import training_sets
-from schemas.errors import DataError
 
 NAMES = ("ant", "bee", "cow")
-CONFIG = NoiseConfig(levels=(0.0, 0.1, 0.25, 0.5), colours=("red", "red-text", "blue", "blue-asymmetric"))
+CONFIG = NoiseConfig(levels=(0.0, 0.1, 0.25, 0.5), colors=("red", "red-text", "blue", "blue-asymmetric"))
 
 
 def pools(clean_each=20, wrong_each=30):
@@ -59,7 +59,7 @@ def noisy(rows):
 )
 def test_every_set_has_exactly_its_noise_and_no_image_twice(clean_each, percents, seed):
     config = NoiseConfig(
-        levels=tuple(percent / 100 for percent in percents), colours=("red", "blue", "blue-asymmetric")
+        levels=tuple(percent / 100 for percent in percents), colors=("red", "blue", "blue-asymmetric")
     )
     for split in training_sets(*pools(clean_each), NAMES, config, seed):
         rows = split.listed.examples.to_pylist()
@@ -87,16 +87,16 @@ def test_the_order_of_rows_changes_no_set(random, nested):
 @given(st.permutations(NAMES))
 def test_a_class_map_decides_every_asymmetric_label(order):
     targets = dict(zip(order, [*order[1:], order[0]], strict=True))
-    sets = made(dataclasses.replace(CONFIG, class_map=targets, colours=("blue-asymmetric",)))
+    sets = made(dataclasses.replace(CONFIG, class_map=targets, colors=("blue-asymmetric",)))
     for row in sets["blue-asymmetric-0.50"]:
         expected = NAMES[row["true_label"]] if row["is_clean"] else targets[NAMES[row["true_label"]]]
         assert NAMES[row["label"]] == expected
 
 
-def test_levels_nest_in_every_colour():
+def test_levels_nest_in_every_color():
     sets = made()
-    for colour in CONFIG.colours:
-        family = [noisy(sets[f"{colour}-{level:.2f}"]) for level in CONFIG.levels]
+    for color in CONFIG.colors:
+        family = [noisy(sets[f"{color}-{level:.2f}"]) for level in CONFIG.levels]
         assert all(lower <= higher for lower, higher in pairwise(family))
 
 
@@ -123,7 +123,7 @@ def test_the_published_sizes_red_is_a_part_and_blue_is_all():
 
 
 def test_asymmetric_by_votes_goes_where_the_wrong_images_come_from():
-    sets = made(dataclasses.replace(CONFIG, class_map="votes", colours=("blue-asymmetric",)))
+    sets = made(dataclasses.replace(CONFIG, class_map="votes", colors=("blue-asymmetric",)))
     assert {(r["true_label"], r["label"]) for r in sets["blue-asymmetric-0.50"] if not r["is_clean"]} == {
         (0, 1), (1, 2), (2, 0),
     }  # fmt: skip
@@ -132,14 +132,14 @@ def test_asymmetric_by_votes_goes_where_the_wrong_images_come_from():
 def test_red_text_takes_its_shortage_from_the_images_found_by_text():
     with pytest.raises(DataError, match="red-text: too few"):
         made(
-            dataclasses.replace(CONFIG, colours=("red", "red-text")), wrong_each=11
+            dataclasses.replace(CONFIG, colors=("red", "red-text")), wrong_each=11
         )  # 11 wrong ones of each class, 8 of them by text; 10 are needed
-    assert made(dataclasses.replace(CONFIG, colours=("red", "blue")), wrong_each=11)
+    assert made(dataclasses.replace(CONFIG, colors=("red", "blue")), wrong_each=11)
 
 
 @pytest.mark.parametrize("wrong_each", [2, 11, 17])
 def test_without_levels_those_of_the_paper_are_made_as_far_as_the_wrong_images_reach(wrong_each: int):
-    config = NoiseConfig(colours=("red", "blue"))
+    config = NoiseConfig(colors=("red", "blue"))
     found = {name.partition("-")[2] for name in made(config, wrong_each=wrong_each)}
     expected = {f"{level:.2f}" for level in PAPER_LEVELS if level * 20 <= wrong_each}
     assert found == expected
@@ -181,7 +181,7 @@ def test_it_makes_the_published_benchmark_at_true_scale():
         votes_unsure=0,
         confidence=1.0,
     )
-    config = NoiseConfig(colours=("red", "blue"), clean_per_class=500, blue_size="all", levels=(0.3, 0.8))
+    config = NoiseConfig(colors=("red", "blue"), clean_per_class=500, blue_size="all", levels=(0.3, 0.8))
     sizes = {
         s.name: s.listed.examples.num_rows
         for s in training_sets(clean, wrong, [f"c{i}" for i in range(100)], config, 0)

@@ -2,11 +2,11 @@
 
 import pytest
 
+from common.errors import DataError
 from pipeline.config import NoiseConfig
 from pipeline.noise.pools import make_pools
 from pipeline.noise.splits import training_sets
 from schemas.duplicate import DUPLICATE
-from schemas.errors import DataError
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
 
@@ -15,7 +15,7 @@ NAMES = ["ant", "bee"]
 
 def shortage(
     verdicts: dict[str, tuple[str, int]],
-    colours: tuple[str, ...],
+    colors: tuple[str, ...],
     method: str | None = None,
     **duplicate: object,
 ) -> str:
@@ -46,7 +46,7 @@ def shortage(
         float(str(duplicate.get("min_confidence", 0))),
         3,
     )
-    config = NoiseConfig(levels=(0.4,), colours=colours)  # type: ignore[arg-type]
+    config = NoiseConfig(levels=(0.4,), colors=colors)  # type: ignore[arg-type]
     with pytest.raises(DataError) as caught:
         list(training_sets(pools.clean, pools.wrong, NAMES, config, 0, pools.supply))
     return str(caught.value)
@@ -57,8 +57,8 @@ def test_questions_with_too_few_votes_are_counted_with_the_limit() -> None:
         {f"w{i}": ("undecided", 2) for i in range(4)} | {"n": ("no", 3), "y": ("yes", 3)}, ("red",)
     )
     assert "ant: has 1 wrong images, 4 are needed (6 questions: 1 yes, 1 no, " in told
-    assert "4 undecided with 2 votes or fewer (label.min_votes is 3))" in told
-    assert "4 of 6 questions are undecided because they have fewer votes than label.min_votes = 3" in told
+    assert "4 undecided with 2 votes or fewer (aggregate.min_votes is 3))" in told
+    assert "4 of 6 questions are undecided because they have fewer votes than aggregate.min_votes = 3" in told
 
 
 @pytest.mark.parametrize(

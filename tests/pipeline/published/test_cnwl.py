@@ -54,8 +54,8 @@ def examples(folder):
 
 def test_the_released_splits_come_out_exactly_as_listed(dataset, made):
     for name, pairs in made.splits.items():
-        colour, _, _, level = name.split("_")
-        rows = examples(dataset / f"published-{colour}-{float(level):.2f}").to_pylist()
+        color, _, _, level = name.split("_")
+        rows = examples(dataset / f"published-{color}-{float(level):.2f}").to_pylist()
         assert {(row["image_id"], row["label"]) for row in rows} == set(pairs)
         assert len(rows) == len(pairs)
         for row in rows:
@@ -71,10 +71,10 @@ def test_they_are_proved_and_the_manifest_says_that_their_noise_is_measured(data
     assert json.loads(capsys.readouterr().out)["leaks_only_in_listed_sets"] == 0
     about = json.loads((dataset / "published-red-0.40" / "_manifest.json").read_text())["about"]
     assert about["listed"] == {
-        "noise": "measured", "realised_noise": 0.4, "claimed_noise": 0.4, "rows_listed": 30,
+        "noise": "measured", "realized_noise": 0.4, "claimed_noise": 0.4, "rows_listed": 30,
         "not_ingested": 0, "not_ingested_first": [], "not_judged": 0,
     }  # fmt: skip
-    assert (about["colour"], about["noise_level"]) == ("red", 0.4)
+    assert (about["color"], about["noise_level"]) == ("red", 0.4)
 
 
 def test_one_s_own_splits_are_made_beside_them_at_the_published_proportions(dataset):
@@ -160,7 +160,7 @@ def test_a_split_whose_noise_is_not_what_its_name_says_is_marked(damaged, made, 
     text = "\n".join(f"{i}.jpg {label}" for i, label in quiet)
     told, _ = damaged(capsys, **{"blue_noise_nl_0.4": lambda _: text})
     split = next(one for one in told["splits"] if one["split"] == "blue_noise_nl_0.4")
-    assert (split["nominal"], split["realised"], split["flipped"], split["is_off"]) == (0.4, 0.2, 6, True)
+    assert (split["nominal"], split["realized"], split["flipped"], split["is_off"]) == (0.4, 0.2, 6, True)
     assert len(pairs) == split["lines"]
 
 

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.report.freshness import derived_tables, finished_stages, outdated
 from pipeline.report.html import page
 from pipeline.running.stage import manifest_digest
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
-from schemas.errors import DataError
 from schemas.manifest import MANIFEST
 from tests.pipeline.conftest import ONE_PROCESS
 from tests.pipeline.small_world import World
@@ -37,7 +37,7 @@ def change(path: Path, **about: object) -> None:
 
 def test_of_a_fresh_build_and_of_a_dataset_alone_nothing_is_said(built: Path, tmp_path: Path) -> None:
     assert outdated(str(built)) == []
-    assert finished_stages(str(built)) == {"label", "dedupe", "split"}
+    assert finished_stages(str(built)) == {"aggregate", "dedupe", "split"}
     shutil.copytree(built / "dataset", tmp_path / "dataset")
     assert outdated(str(tmp_path)) == []
 
@@ -45,8 +45,15 @@ def test_of_a_fresh_build_and_of_a_dataset_alone_nothing_is_said(built: Path, tm
 def test_sets_that_are_older_than_the_verdicts_are_named_until_split_has_run(
     world: World, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common = ["--config", str(world.config), "--output", str(copy), ONE_PROCESS, "--set=label.min_votes=1"]
-    assert main(["label", *common]) == 0
+    common = [
+        "--config",
+        str(world.config),
+        "--output",
+        str(copy),
+        ONE_PROCESS,
+        "--set=aggregate.min_votes=1",
+    ]
+    assert main(["aggregate", *common]) == 0
     assert outdated(str(copy)) == [OLDER]
     assert OLDER in page(str(copy))
     capsys.readouterr()
@@ -66,9 +73,9 @@ BAD = [None, "x", [], {}, {"a": 1}, math.nan, 10**400]
     ("folder", "keys"),
     [
         ("ingest/retrievals", ("config", "inputs")),
-        ("labels/verdicts", ("inputs",)),
+        ("aggregate/verdicts", ("inputs",)),
         ("dataset", ("config", "splits", "leaks")),
-        ("dataset/red-0.20", ("classes", "class_names", "noise_level", "colour")),
+        ("dataset/red-0.20", ("classes", "class_names", "noise_level", "color")),
     ],
 )
 def test_manifests_with_invalid_values_end_in_an_error_and_no_traceback(
@@ -87,7 +94,7 @@ def test_manifests_with_invalid_values_end_in_an_error_and_no_traceback(
                 page(str(copy))
 
 
-@pytest.mark.parametrize("table", ["ingest/retrievals", "labels/verdicts", "dedupe/duplicates"])
+@pytest.mark.parametrize("table", ["ingest/retrievals", "aggregate/verdicts", "dedupe/duplicates"])
 @pytest.mark.parametrize("spoiled", ["text", "type"])
 def test_shards_with_invalid_columns_end_in_an_error_and_no_traceback(
     copy: Path, table: str, spoiled: str

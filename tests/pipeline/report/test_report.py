@@ -9,11 +9,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.report.funnel import funnels
 from pipeline.report.html import page, write_report
 from pipeline.report.tables import Tables
-from schemas.errors import DataError
 from tests.pipeline.conftest import ONE_PROCESS
 from tests.pipeline.report.planted import HOSTILE, plant
 from tests.pipeline.small_world import World
@@ -91,7 +91,8 @@ def test_the_page_is_the_same_each_time_and_asks_for_nothing(built: Path, text: 
 
 
 @pytest.mark.parametrize(
-    "stages", [("labels", "dedupe", "split", "dataset"), ("dedupe", "split", "dataset"), ("split", "dataset")]
+    "stages",
+    [("aggregate", "dedupe", "split", "dataset"), ("dedupe", "split", "dataset"), ("split", "dataset")],
 )
 def test_a_build_that_has_not_ended_is_reported_as_far_as_it_went(
     built: Path, tmp_path: Path, stages: tuple[str, ...]
@@ -101,7 +102,7 @@ def test_a_build_that_has_not_ended_is_reported_as_far_as_it_went(
         shutil.rmtree(copy / stage)
     text = page(str(copy))
     assert "No sets have been made yet" in text
-    assert ("No votes have been counted yet" in text) == ("labels" in stages)
+    assert ("No votes have been counted yet" in text) == ("aggregate" in stages)
     assert 'href="#sets"' not in text
 
 

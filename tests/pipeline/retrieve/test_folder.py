@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DataError, UsageError
 from pipeline.config import load_config
 from pipeline.retrieve.folder import build_yaml, list_folder
-from schemas.errors import DataError, UsageError
 
 
 def rows(path: Path) -> list[dict[str, str]]:

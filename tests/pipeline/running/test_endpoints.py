@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import grpc
 import pytest
 
+from common.errors import UsageError
 from pipeline.running import endpoints
 from pipeline.running.endpoints import check_endpoints, split_address
 from pipeline.running.options import beam_options
-from schemas.errors import UsageError
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from common.errors import UsageError
 from pipeline.__main__ import parser as our_parser
 from pipeline.running.options import beam_options, full_runner_name
-from schemas.errors import UsageError
 
 OURS = {"--help", "--dry_run", "--on_interrupt"}  # Beam's parser has them, too
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from common.errors import UsageError
 from pipeline.running import lease
 from pipeline.running.lease import leased
-from schemas.errors import UsageError
 
 
 @pytest.fixture

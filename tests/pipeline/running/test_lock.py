@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UsageError
 from pipeline.running.lock import held
-from schemas.errors import UsageError
 from tests.pipeline.conftest import build
 
 HOLDER = """

@@ -5,9 +5,9 @@ import time
 import apache_beam as beam
 import pytest
 
+from common.errors import UsageError
 from pipeline.running.options import beam_options, decoders, is_local, local_runner
 from pipeline.running.run import Work, run_job
-from schemas.errors import UsageError
 
 
 def thread_name(_):

@@ -4,9 +4,9 @@ import time
 import apache_beam as beam
 import pytest
 
+from common.errors import DataError, UsageError
 from pipeline.running import metrics, progress
 from pipeline.running.run import Work, run_job
-from schemas.errors import DataError, UsageError
 
 
 class Count(beam.DoFn):

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import BuildConfig, LabelConfig
+from common.config import Mark, mark_of
+from pipeline.config import AggregateConfig, BuildConfig
 from pipeline.fetch.journal import fetch_rules
 from pipeline.running.stage import STAGE_VERSIONS, Stage
-from schemas.config import Mark, mark_of
 from tests.pipeline.conftest import build
 
 # Gold questions need another method than majority, and the seed decides ties only where these are broken by it.
 BASE = BuildConfig(
     source="data", classes=("ant", "bee"), clean=("clean.csv",), test=("test.csv",), web=("web.csv",),
-    votes=("votes.csv",), label=LabelConfig(method="dawid-skene", ties="seeded"),
+    votes=("votes.csv",), label=AggregateConfig(method="dawid-skene", ties="seeded"),
 )  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def test_a_changed_fetching_field_makes_failures_be_asked_again(field: Field) ->
 
 
 def test_the_seed_decides_labels_only_where_ties_are_broken_by_it() -> None:
-    drop = dataclasses.replace(BASE, label=LabelConfig())
+    drop = dataclasses.replace(BASE, label=AggregateConfig())
     before, after = keys(drop), keys(dataclasses.replace(drop, seed=1))
     assert {name for name in before if before[name] != after[name]} == {"split"}
 
@@ -153,7 +153,7 @@ def test_a_build_with_other_operational_values_makes_nothing_again(
     capsys.readouterr()
     values = [
         "ingest.contact=other@example.org", "ingest.timeout_seconds=7", "ingest.fetches=32", "ingest.keep_fetched=false",
-        "ingest.max_rejected_share=0.4", "label.max_votes=9", "label.max_rejected_share=0.2", "dedupe.join_above=0",
+        "ingest.max_rejected_share=0.4", "aggregate.max_votes=9", "aggregate.max_rejected_share=0.2", "dedupe.join_above=0",
     ]  # fmt: skip
     assert build(world, output, *(part for value in values for part in ("--set", value))) == 0
     assert times() == before
@@ -165,6 +165,6 @@ def test_a_build_with_other_operational_values_makes_nothing_again(
     assert build(world, output, "--set", "noise.levels=[0, 0.3]", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert {name: told[name]["up_to_date"] for name in told if name != "dataset"} == {
-        "ingest": True, "label": True, "dedupe": True, "split": False,
+        "ingest": True, "aggregate": True, "dedupe": True, "split": False,
     }  # fmt: skip
     assert told["ingest"]["images"] == 213

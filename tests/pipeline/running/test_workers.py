@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UsageError
 from pipeline.running.options import beam_options
 from pipeline.running.workers import check_workers, in_containers
-from schemas.errors import UsageError
 
 ROOT = Path(__file__).parents[3]
 CLOUD = {"--output": "gs://bucket/out", "source": "gs://bucket/lists"}

@@ -5,10 +5,10 @@ import os
 import pyarrow as pa
 import pytest
 
+from common.errors import DataError
 from pipeline import files
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import STAGED, write_shard
-from schemas.errors import DataError
 from schemas.manifest import MANIFEST
 
 NUMBERS = pa.schema([("number", pa.int64())])

@@ -4,10 +4,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from common.errors import DataError
 from pipeline.shards import directory
 from pipeline.shards.commit import commit
 from pipeline.shards.parquet import write_shard
-from schemas.errors import DataError
 from schemas.verdict import VERDICT
 
 NUMBERS = pa.schema([("number", pa.int64())])

@@ -19,13 +19,15 @@ from tests.pipeline.conftest import build
 @pytest.fixture(scope="module")
 def shared(world, tmp_path_factory):
     output = tmp_path_factory.mktemp("shared-export") / "out"
-    quick = ("--set", "noise.levels=[0.2]", "--set", "noise.colours=[red]", "--set", "shards.mode=shared")
+    quick = ("--set", "noise.levels=[0.2]", "--set", "noise.colors=[red]", "--set", "shards.mode=shared")
     assert build(world, output, *quick) == 0
     return output / "dataset"
 
 
 def export(dataset, output, kind, split="red-0.20", *more):
-    return main(["export", str(dataset), "--split", split, "--format", kind, "--output", str(output), *more])
+    return main(
+        ["export", str(dataset), "--set-name", split, "--format", kind, "--output", str(output), *more]
+    )
 
 
 def stored(dataset, split):

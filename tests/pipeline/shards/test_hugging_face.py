@@ -25,14 +25,14 @@ def test_a_level_opens_with_pictures_and_class_names(built, tmp_path):
     assert loaded.num_rows == manifest["rows"]
     example = next(row for row in loaded if row["source"] == "clean")
     assert example["image"].size == (32, 32)
-    # The very pixels that went in, through our normalisation and back out of another library.
+    # The very pixels that went in, through our normalization and back out of another library.
     from pipeline.config import IngestConfig
     from pipeline.ingest.decode import decode
-    from pipeline.ingest.normalise import normalise
+    from pipeline.ingest.normalize import normalize
 
     config, file = IngestConfig(size=32), io.BytesIO()
     picture(example["image_id"]).save(file, "PNG")
-    expected = normalise(decode(file.getvalue(), config), config)
+    expected = normalize(decode(file.getvalue(), config), config)
     assert example["image"].convert("RGB").tobytes() == expected.tobytes()
 
 

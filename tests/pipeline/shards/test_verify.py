@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.noise.selection import GiveWay
 from pipeline.shards.parquet import STAGED, write_shard
 from pipeline.shards.verify import noise_problems, verify
-from schemas.errors import DataError
 from schemas.manifest import Manifest
 
 
@@ -146,7 +146,7 @@ def test_a_shard_that_is_no_parquet_is_told_even_if_its_digest_is_right(dataset)
     ("split", "key"),
     [
         ("red-0.20", key)
-        for key in ("class_names", "classes", "noise_level", "colour", "trial", "nested", "blue_size")
+        for key in ("class_names", "classes", "noise_level", "color", "trial", "nested", "blue_size")
     ]
     + [("test", "classes"), ("", "leaks")],
 )

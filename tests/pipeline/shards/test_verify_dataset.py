@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.shards.export import export
 from pipeline.shards.verify import verify
-from schemas.errors import DataError
 from tests.pipeline.shards.test_verify import agree, problems, replaced, rewrite
 
 
@@ -51,11 +51,11 @@ def test_exchanged_folders_are_reported(dataset, pair, careful):
     assert ("has been changed" in text) == (not careful)
 
 
-@pytest.mark.parametrize("change_of", [{"noise_level": 0.5}, {"colour": "blue"}, {"trial": 1}])
+@pytest.mark.parametrize("change_of", [{"noise_level": 0.5}, {"color": "blue"}, {"trial": 1}])
 def test_a_set_whose_manifest_is_that_of_another_name_is_reported(dataset, change_of):
     change_set(dataset, "red-0.20", **change_of)
     text = problems(dataset)
-    assert "red-0.20: by colour, noise level and trial its manifest is that of" in text
+    assert "red-0.20: by color, noise level and trial its manifest is that of" in text
     key, value = next(iter(change_of.items()))
     assert f"red-0.20: its manifest says {key} {value!r}, the dataset's manifest says" in text
 

@@ -117,14 +117,14 @@ def test_watching_for_the_clean_share_asks_for_no_value() -> None:
 
 
 def test_augmentation_asks_for_no_value() -> None:
-    augmenter = Augmenter(Augment(crop_padding=1, flip=True, resize=8, size=6, colour=True), 9, 9, CPU)
+    augmenter = Augmenter(Augment(crop_padding=1, flip=True, resize=8, size=6, color=True), 9, 9, CPU)
     draws = augmenter.draw(B, 0, 0, CPU)
     moved = Augmenter(augmenter.config, 9, 9, META)
-    colours = draws.colours
-    assert colours is not None
+    colors = draws.colors
+    assert colors is not None
     on_meta = type(draws)(
         draws.top.to(META), draws.left.to(META), draws.flip.to(META),
-        type(colours)(*(getattr(colours, name).to(META) for name in colours.__dataclass_fields__)),
+        type(colors)(*(getattr(colors, name).to(META) for name in colors.__dataclass_fields__)),
     )  # fmt: skip
     images = torch.empty(B, 3, 9, 9, dtype=torch.uint8, device=META)
     assert moved.train(images, on_meta, slice(0, B)).shape == (B, 3, 6, 6)

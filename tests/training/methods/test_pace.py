@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import UsageError
+from common.errors import UsageError
 from tests.training.test_methods import CPU, B
 from training.method_config import MentorNet as Config
 from training.methods.interface import Batch, Facts

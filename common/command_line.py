@@ -1,0 +1,150 @@
+"""What both command lines share: how a verb is declared, and which exit code a fault becomes."""
+
+import argparse
+import errno
+import os
+import re
+import select
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from common.errors import DataError, UsageError
+from common.extras import install_command, project_version
+
+OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+_SPACE = "free disk space, or write to another disk (--output, and TMPDIR for temporary files), and run the command again"
+_FILES = "allow more open files (ulimit -n 4096), or use fewer processes, and run the command again"
+_REMEDIES = {  # faults of the machine that may come up wherever files are written
+    errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE, errno.EFBIG: _SPACE, errno.EMFILE: _FILES, errno.ENFILE: _FILES,
+    errno.EROFS: "choose a folder that can be written", errno.EACCES: "change the permissions, or choose another path",
+}  # fmt: skip
+RENAMED = {"--split": "--set-name", "--colour": "--color", "--colours": "--colors", "label": "aggregate"}
+"""Flags and verbs of version 0.1 and their present names."""
+UNREAD = 141  # what a shell says of a program that SIGPIPE ended
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors suggest the nearest verb, choice or flag."""
+
+    given: Sequence[str] = ()
+    verbs: Any = None
+
+    def add_subparsers(self, **options: Any) -> Any:
+        """Add subparsers as usual, and remember them."""
+        self.verbs = super().add_subparsers(**options)
+        return self.verbs
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as usual, and remember what was given."""
+        self.given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error with a suggestion and exit with code 2."""
+        if found := _CHOICE.search(message):
+            choices = [choice.strip("' ") for choice in found[2].split(",")]
+            near = [RENAMED[found[1]]] if RENAMED.get(found[1]) in choices else []
+            near = near or get_close_matches(found[1], choices, n=1, cutoff=0.5)
+            message += f"; did you mean {near[0]!r}?" if near else ""
+        else:
+            message += self.suggestions(self.given)
+        super().error(message)
+
+    def suggestions(self, words: Sequence[str]) -> str:
+        """Return '; did you mean --output instead of --outptu?' for flags that are not known and close to one that is."""
+        verbs = self.verbs.choices if self.verbs else {}
+        usages = [self.format_usage(), *(verbs[word].format_usage() for word in words if word in verbs)]
+        known = re.findall(r"--[a-z][a-z-]*", " ".join(usages))
+        flags = [word.partition("=")[0] for word in words if word.startswith("--")]
+        near = {
+            flag: [RENAMED[flag]] if RENAMED.get(flag) in known else get_close_matches(flag, known, n=1)
+            for flag in flags
+            if flag not in known
+        }
+        return "".join(
+            f"; did you mean {found[0]} instead of {flag}?" for flag, found in near.items() if found
+        )
+
+
+def make_parser(module: str, command: str, description: str) -> Parser:
+    """Return the parser of a command line, to which verbs are added; `command` is its name in the shell."""
+    is_command = os.path.basename(sys.argv[0]) == command
+    prog = command if is_command else f"python -m {module}"
+    top = Parser(prog=prog, description=description, allow_abbrev=False)
+    top.add_argument(
+        "--version", action="version", version=project_version(), help="show the version and exit"
+    )
+    return top
+
+
+def add_verb(verbs: Any, name: str, about: str, example: str, more: str = "") -> argparse.ArgumentParser:
+    """Add a verb to the subparsers `verbs`: `example` is a whole command, `more` stands above it in --help."""
+    one: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=about,
+        description=about,
+        epilog=f"{more}\n\nexample:\n  {example}".lstrip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    one.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+    return one
+
+
+def carry_out(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
+    """Call `verb` and return its exit code, or that of what it raises, having said on standard error what it was.
+
+    `extras` names the extra of the package that brings a module. Whatever is no fault of the user's is raised.
+    """
+    try:
+        code = verb()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's last flush fails, too
+        return UNREAD
+    except UsageError as error:
+        return _end(WRONG_USAGE, f"error: {error}")
+    except DataError as error:
+        return _end(FAILED, f"error: {error}")
+    except ModuleNotFoundError as error:
+        extra = extras.get(error.name or "")
+        if extra is None:
+            raise
+        return _end(FAILED, f"error: {error.name} is not installed; {install_command(extra)}")
+    except KeyboardInterrupt:
+        return _end(INTERRUPTED, "stopped; what is finished is kept, and the same command goes on from there")
+    except Exception as error:
+        if told := _machine_fault(error):
+            return _end(FAILED, f"error: {told}")
+        raise
+
+
+def _machine_fault(error: BaseException | None) -> str | None:
+    """Describe an error that comes of a full disk and the like, also where Beam has wrapped it; None if none does."""
+    while error:
+        if isinstance(error, OSError):
+            remedy = _REMEDIES.get(error.errno or 0)
+            if "No usable temporary directory" in str(error):
+                remedy = "free disk space there, or set TMPDIR to a folder on another disk"
+            if remedy:
+                return f"{error.filename or 'a file'}: {error.strerror or error}; {remedy}"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _end(code: int, text: str) -> int:
+    print(text, file=sys.stderr)
+    return code
+
+
+def _unread() -> bool:
+    """Whether whoever read our standard output has left, as `head` does."""
+    asked = select.poll()
+    asked.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in asked.poll(0))

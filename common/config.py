@@ -1,0 +1,294 @@
+"""Typed configuration: frozen dataclasses filled from YAML and `--set key=value`; unknown keys are errors."""
+
+import dataclasses
+import functools
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from common.errors import UsageError
+
+_BOOL, _TEXT, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("bool", "str", "merge"))
+_WORDS = {"yes": True, "on": True, "no": False, "off": False}  # bools of YAML 1.1
+
+T = TypeVar("T")
+Condition = Callable[[Any], bool]  # of a whole configuration
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """What a configuration field affects; declared with the field by `output`, `fetching` or `operational`."""
+
+    output: bool = False
+    """A changed value changes what a stage writes, so the stage runs again."""
+    fetching: bool = False
+    """A changed value changes which fetches fail, so failed URLs are fetched again."""
+    stages: Mapping[str, Condition] = dataclasses.field(default_factory=dict)
+    """Of a field or section at the top: the stages whose output it affects, each under a condition."""
+
+    @property
+    def kinds(self) -> list[str]:
+        """Names of what the field affects; a field that affects nothing is operational."""
+        names = {"output": self.output, "fetch": self.fetching}
+        return [name for name, affected in names.items() if affected] or ["operational"]
+
+
+def output(
+    default: Any = dataclasses.MISSING,
+    *,
+    default_factory: Any = dataclasses.MISSING,
+    stages: Sequence[str] | Mapping[str, Condition] = (),
+    fetching: bool = False,
+) -> Any:
+    """Declare a field that affects what a stage writes; without a default it is required.
+
+    `stages` names the stages of a field or section at the top, or maps each to the condition under which the field
+    affects it. `fetching` says that the field also affects which fetches fail.
+    """
+    conditions = stages if isinstance(stages, Mapping) else dict.fromkeys(stages, lambda _: True)
+    return _marked(Mark(True, fetching, conditions), default, default_factory)
+
+
+def fetching(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
+    """Declare a field that affects which fetches fail, and nothing of what they give."""
+    return _marked(Mark(fetching=True), default, default_factory)
+
+
+def operational(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
+    """Declare a field that affects no result: speed, memory, a limit that stops the build, where inputs are read from."""
+    return _marked(Mark(), default, default_factory)
+
+
+def _marked(mark: Mark, default: Any, default_factory: Any) -> Any:
+    return dataclasses.field(default=default, default_factory=default_factory, metadata={"mark": mark})
+
+
+def mark_of(field: dataclasses.Field[Any]) -> Mark:
+    """The mark of a field. Raises KeyError if it has none."""
+    mark: Mark = field.metadata["mark"]
+    return mark
+
+
+def stage_values(config: Any, stage: str) -> dict[str, Any]:
+    """The values of a configuration that affect what a stage writes, as JSON has them; sections are nested."""
+    result = {}
+    for field in dataclasses.fields(config):
+        affects = mark_of(field).stages.get(stage)
+        if affects and affects(config):
+            value = getattr(config, field.name)
+            result[field.name] = output_values(value) if dataclasses.is_dataclass(value) else plain(value)
+    return result
+
+
+def output_values(section: Any) -> dict[str, Any]:
+    """The values of a section that affect what its stage writes, as JSON has them."""
+    return {name: plain(getattr(section, name)) for name in output_names(type(section))}
+
+
+def output_names(section: type) -> list[str]:
+    """The names of the fields of a section that affect what its stage writes."""
+    return [field.name for field in dataclasses.fields(section) if mark_of(field).output]
+
+
+def fetching_values(section: Any) -> dict[str, Any]:
+    """The values of a section that affect which fetches fail, as JSON has them."""
+    marked = [field for field in dataclasses.fields(section) if mark_of(field).fetching]
+    return {field.name: plain(getattr(section, field.name)) for field in marked}
+
+
+def plain(value: Any) -> Any:
+    """A value of a configuration as JSON has it."""
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def percent_hint(value: float) -> str:
+    """Return '; 30 % is 0.3' for a number that looks like a percentage and should be a share, or an empty text."""
+    return f"; {value:g} % is {value / 100:g}" if 1 <= value <= 100 else ""
+
+
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Turn `a.b=1` strings into nested dictionaries; values are read as YAML."""
+    result: dict[str, Any] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--set {text!r}: write it as key=value")
+        node = result
+        *parents, last = key.strip().split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise UsageError(f"--set {text!r}: {parent!r} has been set to {node!r} already")
+        try:
+            node[last] = _load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {text!r}: the value is no YAML") from error
+    return result
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `over` laid on it, dictionary by dictionary; neither is changed."""
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merge(result[key], value) if both else value
+    return result
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """Parse a YAML mapping. Raises UsageError naming the file and line."""
+    try:
+        raw = _load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where}: {error}") from error
+    if not isinstance(raw, Mapping):
+        raise UsageError(f"{where}: expected keys and values at the top")
+    return dict(raw)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads yes, no, on and off as text, as YAML 1.2 does; `_value` takes them for a bool where one is expected."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  (the class attribute that yaml documents)
+        first: [
+            (tag, re.compile("true|false|True|False|TRUE|FALSE") if tag == _BOOL else pattern)
+            for tag, pattern in resolvers
+        ]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _load(text: str) -> Any:
+    """Read YAML. Keys are text as they stand; a key that stands twice is an error, as is whatever the parser raises."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        _check_keys(node, set())
+        return None if node is None else loader.construct_document(node)
+    except ValueError as error:
+        raise yaml.YAMLError(f"{error}; put what looks like a date and is none in quotes") from error
+    except RecursionError as error:
+        raise yaml.YAMLError("nested too deep") from error
+
+
+def _check_keys(node: yaml.Node | None, checked: set[int]) -> None:
+    """YAML forbids a key to stand twice; its parser would keep the last one and say nothing."""
+    if id(node) in checked:  # an alias
+        return
+    checked.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        names: set[str] = set()
+        for key, value in node.value:
+            _check_keys(value, checked)
+            if isinstance(key, yaml.ScalarNode) and key.value in names:
+                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice", problem_mark=key.start_mark)
+            names.add(str(key.value))
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                key.tag = _TEXT  # 1, 010, yes and null are names here, and no values
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _check_keys(value, checked)
+
+
+def build(kind: type[T], raw: Mapping[str, Any], where: str = "config") -> T:
+    """Make the dataclass `kind` from `raw`, recursively.
+
+    Raises UsageError that names the key for unknown keys (with the nearest known one), missing keys and
+    values of a wrong type; what `__post_init__` raises as ValueError is passed on with the place. A dataclass may list
+    former names of its keys as `RENAMED`, a class variable: the error for one of them gives the present name.
+    """
+    assert dataclasses.is_dataclass(kind)
+    hints = _hints(kind)
+    known = {field.name: field for field in dataclasses.fields(kind) if field.init}
+    for key in raw:
+        if key not in known:
+            if renamed := getattr(kind, "RENAMED", {}).get(key):
+                raise UsageError(f"{where}: the key {key!r} is now called {renamed!r}; rename it")
+            near = get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+            raise UsageError(f"{where}: unknown key {key!r}; {hint}")
+    values = {name: _value(hints[name], raw[name], f"{where}.{name}") for name in known if name in raw}
+    for name, field in known.items():
+        optional = (
+            field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        )
+        if name not in values and not optional:
+            raise UsageError(
+                f"{where}: the key {name!r} is missing; give it in the file or with --set {name}=…"
+            )
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Evaluated once: a manifest of many shards would ask for those of a shard again and again."""
+    return typing.get_type_hints(kind)
+
+
+def _value(kind: Any, raw: Any, where: str) -> Any:
+    """Check one value against its annotation, and convert it where YAML has no such type (tuples, floats)."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(raw, Mapping):
+            raise UsageError(f"{where}: expected keys and values, got {raw!r}")
+        return build(typing.cast(type, kind), raw, where)
+    if origin in (typing.Union, types.UnionType):
+        if raw is None and type(None) in arguments:
+            return None
+        problems = []
+        for choice in arguments:
+            if choice is type(None):
+                continue
+            try:
+                return _value(choice, raw, where)
+            except UsageError as error:
+                problems.append(str(error))
+        raise UsageError("; or ".join([problems[0], *(p.removeprefix(f"{where}: ") for p in problems[1:])]))
+    if origin is Literal:
+        if raw not in arguments:
+            near = get_close_matches(str(raw), list(map(str, arguments)), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"{where}: {raw!r} is not one of {', '.join(map(str, arguments))}{hint}")
+        return raw
+    if origin is tuple:
+        if not isinstance(raw, list | tuple):
+            raise UsageError(f"{where}: expected a list, got {raw!r}")
+        return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(raw))
+    if origin is dict:
+        if not isinstance(raw, Mapping):
+            raise UsageError(f"{where}: expected keys and values, got {raw!r}")
+        return {str(key): _value(arguments[1], item, f"{where}.{key}") for key, item in raw.items()}
+    if kind is float and isinstance(raw, int | str) and not isinstance(raw, bool):
+        with suppress(ValueError, OverflowError):
+            raw = float(raw)  # YAML 1.1 reads 1e-3 as a string
+    if isinstance(raw, float) and not math.isfinite(raw) and kind is float:
+        raise UsageError(f"{where}: expected a finite number, got {raw}")
+    if isinstance(raw, int) and kind is int and not -(2**63) <= raw < 2**63:
+        raise UsageError(f"{where}: expected a whole number of 64 bits, got {_short(raw)}")
+    if kind is bool and isinstance(raw, str) and raw.lower() in _WORDS:
+        return _WORDS[raw.lower()]
+    if kind is Any or (isinstance(raw, kind) and not (kind is int and isinstance(raw, bool))):
+        return raw
+    hint = ""
+    if kind is str and not isinstance(raw, list | Mapping):
+        written = str(raw).lower() if isinstance(raw, bool) else "null" if raw is None else str(raw)
+        hint = f"; YAML reads {written} as {type(raw).__name__}, so put it in quotes: '{written}'"
+    raise UsageError(f"{where}: expected {kind.__name__}, got {_short(raw)}{hint}")
+
+
+def _short(value: Any) -> str:
+    """Write a value for an error message: all of an ordinary one, both ends of a very long one."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:60]}…{text[-20:]}"

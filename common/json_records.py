@@ -1,0 +1,77 @@
+"""JSON files of state: parsed strictly, by a dataclass, where they are read."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from typing import Any, NoReturn, TypeVar
+
+from common.config import build
+from common.errors import DataError
+
+T = TypeVar("T")
+_FILE = "the file"  # what `build` calls what it parses
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON as RFC 8259 has it. Raises ValueError for anything else, such as NaN, Infinity and 1e999."""
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def parse_stored(kind: type[T], text: str | bytes, where: str, remedy: str) -> T:
+    """Parse the JSON object of a state file into the dataclass `kind`.
+
+    Raises DataError that names the file (`where`), what is wrong, and `remedy`.
+    """
+    with _named(where, remedy):
+        return build(kind, _parse_object(text), _FILE)
+
+
+def parse_given(kind: type[Any], text: str | bytes, where: str, remedy: str) -> dict[str, Any]:
+    """Parse like `parse_stored`, and return the values of those keys that the file has.
+
+    Keys that `kind` has not are returned as they are: a file may have more of them.
+    """
+    with _named(where, remedy):
+        raw = _parse_object(text)
+        known = {field.name for field in fields(kind)} & raw.keys()
+        record = asdict(build(kind, {name: raw[name] for name in known}, _FILE))
+        return {name: record[name] if name in known else value for name, value in raw.items()}
+
+
+def _parse_object(text: str | bytes) -> Mapping[str, Any]:
+    if not text.strip():
+        raise ValueError("empty")
+    raw = parse_json(text if isinstance(text, str) else text.decode("utf-8"))
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"expected keys and values, got {type(raw).__name__}")
+    return raw
+
+
+@contextmanager
+def _named(where: str, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        problem = str(error).removeprefix(f"{_FILE}: ").partition("; give it in the file")[0]
+        raise DataError(f"{where}: damaged ({problem}); {remedy}") from error
+
+
+def to_json(content: Mapping[str, Any], indent: int | None = None) -> str:
+    """Serialize as JSON. Raises ValueError for NaN and infinity, which JSON has no words for."""
+    return json.dumps(content, indent=indent, allow_nan=False)
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number in JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large")
+    return value

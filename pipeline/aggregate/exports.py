@@ -1,0 +1,60 @@
+"""Questions in the form of a labeling tool; `readers` takes the answers back."""
+
+import json
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pyarrow as pa
+
+from schemas.cells import csv_text
+from schemas.vote import ANSWERS
+
+# Label Studio's own language; $class_name is a field of the task.
+LABEL_STUDIO_CONFIG = """<View>
+  <Header value="Is this image a $class_name?"/>
+  <Image name="image" value="$image"/>
+  <Choices name="answer" toName="image" choice="single" required="true" showInLine="true">
+{choices}
+  </Choices>
+</View>
+""".replace("{choices}", "\n".join(f'    <Choice value="{answer}"/>' for answer in ANSWERS))
+
+
+def to_csv(questions: pa.Table) -> dict[str, str]:
+    """The table as it is, which Mechanical Turk takes as the input of a batch, too."""
+    rows = zip(*questions.to_pydict().values(), strict=True)
+    return {".csv": csv_text(questions.column_names, rows)}
+
+
+def to_label_studio(questions: pa.Table) -> dict[str, str]:
+    """Tasks to import, and the labeling configuration of the project.
+
+    A path becomes an address below Label Studio's local files, whose root must be the folder of the lists.
+    """
+    tasks = []
+    for row in questions.to_pylist():
+        image = row["url"] or f"/data/local-files/?d={quote(row['path'])}"
+        data = {"image": image, **{name: row[name] for name in ("image_id", "class_name", "ask")}}
+        tasks.append({"data": data})
+    text = json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"
+    return {".label-studio.json": text, ".label-studio.xml": LABEL_STUDIO_CONFIG}
+
+
+def to_ground_truth(questions: pa.Table) -> dict[str, str]:
+    """An input manifest of SageMaker Ground Truth: one JSON object a line, the image as `source-ref`."""
+    lines = [
+        {
+            "source-ref": row["url"] or row["path"],
+            "image_id": row["image_id"],
+            "class_name": row["class_name"],
+        }
+        for row in questions.to_pylist()
+    ]
+    return {".manifest": "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)}
+
+
+EXPORTS: dict[str, Callable[[pa.Table], dict[str, str]]] = {
+    "csv": to_csv,
+    "label-studio": to_label_studio,
+    "ground-truth": to_ground_truth,
+}

@@ -1,0 +1,1 @@
+"""Reads votes from our own form and from what labeling tools export, each as batches of strings."""

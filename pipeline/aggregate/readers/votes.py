@@ -1,0 +1,71 @@
+"""The one way to read a vote file: which form it has is told by its name and its first line."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import pyarrow as pa
+
+from common.errors import DataError
+from pipeline import files
+from pipeline.aggregate.readers.google import is_google, read_google
+from pipeline.aggregate.readers.ground_truth import read_ground_truth
+from pipeline.aggregate.readers.label_studio import read_label_studio
+from pipeline.aggregate.readers.mechanical_turk import is_mechanical_turk, read_mechanical_turk
+from pipeline.aggregate.readers.row import VoteRow
+from pipeline.records import Records, read_records
+from pipeline.values import normalize_rows
+from schemas.vote import VOTE
+
+BATCH = 65536
+
+
+def read_votes(path: str, name: str | None = None) -> Iterator[Records]:
+    """Read a vote file as batches of strings, as `read_records` gives them.
+
+    - .json: a JSON export of Label Studio
+    - .manifest: the output manifest of Ground Truth, with the workers' responses in the folders beside it
+    - .csv with the columns HITId and WorkerId: the results of a Mechanical Turk batch
+    - .jsonl whose lines have imageGcsUri or imagePayload: an export of Vertex AI or of the Data Labeling Service
+    - .csv, .jsonl and .parquet else: our own form
+
+    `name` is what the places of rows call the file. In the files of tools a place counts answers, from 1. Raises
+    DataError that names the file where it has none of these forms.
+    """
+    name = name or path.replace("\\", "/").rsplit("/", 1)[-1]
+    ending = path.rsplit(".", 1)[-1].lower()
+    if ending == "json":
+        return _batches(read_label_studio(path), name)
+    if ending == "manifest":
+        return _batches(read_ground_truth(path), name)
+    if ending == "jsonl" and is_google(_first_line(path)):
+        return _batches(read_google(path), name)
+    if ending == "csv" and is_mechanical_turk(_first_line(path)):
+        return _batches(read_mechanical_turk(path), name)
+    return read_records(path, VOTE, name)
+
+
+def check_votes_readable(path: str) -> None:
+    """Read the first batch of a vote file, so that a wrong one is told before a job starts. Raises DataError."""
+    if next(read_votes(path), None) is None:
+        raise DataError(f"{path}: there is no answer in this file; export it again with the annotations")
+
+
+def _first_line(path: str) -> str:
+    with files.open_read(path) as file:
+        return file.readline().decode("utf-8-sig", errors="replace")
+
+
+def _batches(rows: Iterable[VoteRow], name: str) -> Iterator[Records]:
+    schema = pa.schema([(column, pa.string()) for column in (*VOTE.schema.names, "row")])
+    numbered = enumerate(rows, 1)
+    while batch := list(islice(numbered, BATCH)):
+        good: list[dict[str, str | None]] = []
+        malformed: list[tuple[str, str]] = []
+        skipped: list[tuple[str, str]] = []
+        for number, row in batch:
+            place = f"{name}:{number}"
+            if row.problem:
+                (skipped if row.skipped else malformed).append((place, row.problem))
+            else:
+                good.append({**row.values(), "row": place})
+        yield Records(normalize_rows(pa.Table.from_pylist(good, schema)), malformed, skipped)

@@ -1,0 +1,163 @@
+"""The label job: votes → verdicts, workers, agreement, rejections. Votes travel as Arrow batches, not one by one."""
+
+from collections.abc import Callable
+from functools import partial
+
+import apache_beam as beam
+import pyarrow as pa
+
+from common.errors import DataError
+from pipeline import files
+from pipeline.aggregate.gold import read_gold
+from pipeline.aggregate.readers.votes import check_votes_readable
+from pipeline.config import BuildConfig
+from pipeline.ingest.rows import SMALLEST_BUCKETS
+from pipeline.jobs.judge import JudgeAll, JudgeBucket, without_times, write_agreement, write_workers
+from pipeline.jobs.passes import Passes
+from pipeline.jobs.precision import MeasurePrecision
+from pipeline.jobs.settle import TABLES, AggregateSetup, SettleVotes, shards_by_bucket
+from pipeline.jobs.tables import AddCounts, Commit, CommitTables
+from pipeline.keyed_hash import bucket_count
+from pipeline.layout import Layout
+from pipeline.running.rejection_limit import check_share
+from pipeline.running.run import Work, run_job
+from pipeline.running.stage import Stage, StageResult, counts, manifest_digest
+from pipeline.shards import commit, directory
+from schemas.manifest import Manifest
+
+SECONDS_PER_QUESTION = 2e-5  # of a core, for its votes
+QUESTIONS_PER_BUCKET = 1 << 16  # votes are small: a bucket of them spans many shards of pictures
+
+
+def check_inputs(config: BuildConfig) -> None:
+    """Read the beginning of every vote file, and the gold list. Raises DataError."""
+    for name in config.votes:
+        check_votes_readable(files.join(config.source, name))
+    if config.aggregate.gold:
+        _read_gold(config)
+
+
+def _read_gold(config: BuildConfig) -> pa.Table | None:
+    if not config.aggregate.gold:
+        return None
+    path = files.join(config.source, config.aggregate.gold)
+    return read_gold(path, config.aggregate.answers, config.classes)
+
+
+def stage_of(config: BuildConfig, output: str) -> Stage:
+    """Return the stage as its inputs and its configuration make it now. Raises DataError without ingest's tables."""
+    names = {name: name for name in config.votes} | (
+        {"gold": config.aggregate.gold} if config.aggregate.gold else {}
+    )
+    digests = {key: files.sha256(files.join(config.source, name)) for key, name in names.items()}
+    tables = {
+        "retrievals": manifest_digest(Layout(output).retrievals),
+        "without_image": directory.read_manifest(Layout(output).rejections).about.get("content", ""),
+    }
+    return Stage("aggregate", {**tables, **digests}, config)
+
+
+def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
+    """Run the stage unless it is up to date.
+
+    Raises DataError if a vote file is unreadable or empty, or if too many votes were rejected.
+    """
+    layout = Layout(output)
+    retrievals, folders = layout.retrievals, layout.aggregate_tables
+    paths = {name: files.join(config.source, name) for name in config.votes}
+    stage = stage_of(config, output)
+    up_to_date = not force and stage.is_done(*folders.values())
+    if not up_to_date:
+        check_inputs(config)
+        asked = directory.read_manifest(retrievals)
+        buckets = min(
+            bucket_count(asked.rows, QUESTIONS_PER_BUCKET, SMALLEST_BUCKETS), asked.about["buckets"]
+        )
+        setup = AggregateSetup(
+            tuple(paths.items()),
+            retrievals,
+            config.aggregate,
+            config.classes if config.aggregate.choices else (),
+            config.classes,
+            layout.rejections,
+            config.seed,
+            _read_gold(config),
+            folders,
+            buckets,
+            {**stage.about, "buckets": buckets},
+        )
+        for folder in folders.values():
+            commit.prepare(folder)
+        finish = partial(check, config, folders["rejections"])
+        if config.aggregate.in_passes(asked.rows):
+            Passes(setup, stage, output, asked.rows, beam_arguments, finish).run(force)
+        else:
+            work = Work("aggregate", output, "buckets", buckets, SECONDS_PER_QUESTION * asked.rows)
+            run_job(
+                lambda pipeline: pipeline | "Label" >> AggregateVotes(setup, finish), beam_arguments, work
+            )
+    manifests = {name: directory.read_manifest(folder) for name, folder in folders.items()}
+    if up_to_date:
+        check(config, folders["rejections"], manifests)
+    return StageResult(manifests, up_to_date)
+
+
+class AggregateVotes(beam.PTransform):
+    """The whole stage as one transform, from a pipeline to five committed tables."""
+
+    def __init__(self, setup: AggregateSetup, finish: Callable[[dict[str, Manifest]], object]) -> None:
+        super().__init__()
+        self.setup, self.finish = setup, finish
+
+    def expand(self, pipeline: beam.Pipeline) -> None:
+        """Vote files → checked votes by bucket of their image → per bucket, or of all: verdicts, sums by worker."""
+        setup, folders = self.setup, self.setup.folders
+        questions = shards_by_bucket(pipeline, setup.retrievals, setup.buckets)
+        settled = pipeline | "Settle" >> SettleVotes(setup, questions)
+        gather = beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        if setup.config.gathers:
+            judged = (
+                settled.kept
+                | "LeaveOutTimes" >> beam.Map(without_times)
+                | "GatherVotes" >> gather
+                | "JudgeAll" >> beam.ParDo(JudgeAll(setup)).with_outputs("judged", "found", main="written")
+            )
+            found = [beam.pvalue.AsSingleton(judged.found)]
+        else:
+            judge = beam.ParDo(JudgeBucket(setup)).with_outputs("judged", main="written")
+            judged, found = settled.kept | "JudgeBucket" >> judge, []
+        workers = (
+            settled.sums
+            | "GatherSums" >> gather
+            | "WriteWorkers" >> beam.Map(write_workers, folders["workers"], *found)
+        )
+        agreement = (
+            settled.patterns
+            | "AddPatterns" >> beam.CombineGlobally(AddCounts())
+            | "WriteAgreement"
+            >> beam.Map(write_agreement, folders["agreement"], setup.config.unsure_offered, *found)
+        )
+        measure = MeasurePrecision(setup.retrievals, folders["precision"])
+        precision = {"judged": judged.judged, "shards": questions} | "Precision" >> measure
+        written = (
+            judged.written,
+            settled.written,
+            workers,
+            agreement,
+            precision,
+        ) | "Written" >> beam.Flatten()
+        tables = {name: (folders[name], table.name) for name, table in TABLES.items()}
+        _ = written | CommitTables(Commit(tables, setup.about, self.finish))
+
+
+def check(config: BuildConfig, rejections: str, manifests: dict[str, Manifest]) -> None:
+    """Raise DataError if votes were lost, or if more were rejected than the configuration allows."""
+    votes_in = counts(manifests["verdicts"]).get("votes_in", 0)
+    votes_out = counts(manifests["verdicts"]).get("votes", 0) + sum(counts(manifests["rejections"]).values())
+    if votes_out != votes_in:
+        raise DataError(f"{votes_in} votes went in and {votes_out} came out; run again with --force")
+    expected = {"image_rejected", "skipped_answer"}
+    if config.aggregate.duplicates != "reject":
+        expected.add("duplicate_vote")
+    limit = config.aggregate.max_rejected_share
+    check_share(manifests["rejections"], rejections, votes_in, limit, "votes", expected)

@@ -1,0 +1,114 @@
+"""What a fault becomes: an exit code, and a line that says what to do."""
+
+import contextlib
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from common.command_line import carry_out
+from common.errors import DataError, UsageError
+
+EXTRAS = {"duckdb": "report"}
+
+
+def failing(error: BaseException) -> Callable[[], int]:
+    def verb() -> int:
+        raise error
+
+    return verb
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UsageError("no verb 'biuld'; build?"), 2, "error: no verb 'biuld'; build?"),
+        (DataError("a.csv: no rows"), 1, "error: a.csv: no rows"),
+        (
+            ModuleNotFoundError("No module named 'duckdb'", name="duckdb"),
+            1,
+            "error: duckdb is not installed; pip install 'duckdb>=",
+        ),
+        (KeyboardInterrupt(), 130, "stopped; what is finished is kept"),
+    ],
+)
+def test_a_fault_of_the_users_is_told_without_a_traceback(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert carry_out(failing(error), EXTRAS) == code
+    assert capsys.readouterr().err.startswith(said)
+
+
+TALKATIVE = """
+import sys
+from common.command_line import carry_out
+sys.exit(carry_out(lambda: print("line\\n" * {lines}) or 0, {{}}))
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_verb_whose_output_nobody_reads_ends_in_silence(lines: int) -> None:
+    command = [sys.executable, "-c", TALKATIVE.format(lines=lines)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as verb:
+        assert verb.stdout is not None
+        verb.stdout.close()
+        verb.stdout = None
+        assert verb.communicate()[1] == b""
+    assert verb.returncode == 141
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ModuleNotFoundError("No module named 'x'", name="x"), KeyError("x"), BrokenPipeError("another's")],
+)
+def test_a_bug_keeps_its_traceback(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        carry_out(failing(error), EXTRAS)
+
+
+def test_the_exit_code_of_a_verb_that_ends_is_its_own() -> None:
+    assert carry_out(lambda: 7, EXTRAS) == 7
+
+
+def test_a_full_disk_is_named_with_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    def verb() -> int:
+        with open("/dev/full", "w", encoding="utf-8") as file:
+            file.write("x")
+        return 0
+
+    assert carry_out(verb, {}) == 1
+    assert "No space left on device; free disk space" in capsys.readouterr().err
+
+
+def test_too_few_open_files_are_named_with_a_remedy(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def verb() -> int:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (16, limits[1]))
+        with contextlib.ExitStack() as stack:
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+            for number in range(16):
+                stack.enter_context((tmp_path / str(number)).open("w"))
+        return 0
+
+    assert carry_out(verb, {}) == 1
+    said = capsys.readouterr().err
+    assert str(tmp_path) in said
+    assert "Too many open files; allow more open files (ulimit -n 4096)" in said
+
+
+def test_a_fault_of_the_machine_is_found_where_another_error_has_wrapped_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def verb() -> int:
+        try:
+            raise OSError(28, "No space left on device", "/x")
+        except OSError as error:
+            raise RuntimeError("a step failed") from error
+
+    assert carry_out(verb, {}) == 1
+    assert capsys.readouterr().err.startswith("error: /x: No space left on device; free disk space")

@@ -1,0 +1,108 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.dedupe.coverings import BITS, DESIGNS, bit_masks
+from pipeline.dedupe.neighbors import Near, near_at, near_pairs
+
+
+def brute_force(hashes, radius):
+    pairs = combinations(sorted(hashes.tolist()), 2)
+    return [(u, v) for u, v in pairs if (u ^ v).bit_count() <= radius]
+
+
+def listed(near):
+    return list(zip(near.u.tolist(), near.v.tolist(), strict=True))
+
+
+def flip(rng, value, bits):
+    for bit in rng.permutation(64)[:bits].tolist():
+        value ^= np.uint64(1 << bit)
+    return value
+
+
+def planted(rng, n, spread=64):
+    """Distinct hashes, every second one a neighbor of the one before; `spread` of 64 bits vary at all."""
+    hashes = rng.integers(0, 2**64, n, np.uint64) & np.uint64(2**spread - 1)
+    for i in range(1, n, 2):
+        hashes[i] = flip(rng, hashes[i - 1], rng.integers(0, 14))
+    return rng.permutation(np.unique(hashes))
+
+
+@pytest.mark.parametrize("bits", DESIGNS)
+def test_some_block_of_a_design_holds_any_choice_of_so_many_points(bits):
+    points, blocks = DESIGNS[bits]
+    shifted = [{(point + shift) % points for point in block} for block in blocks for shift in range(points)]
+    for chosen in combinations(range(points), bits):
+        assert any(block >= set(chosen) for block in shifted)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 11), st.integers(0, 2**32))
+def test_hashes_within_the_radius_agree_on_some_mask(radius, seed):
+    rng = np.random.default_rng(seed)
+    masks = bit_masks(radius)
+    for _ in range(200):
+        difference = flip(rng, np.uint64(0), radius)
+        assert (difference & masks == 0).any()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.integers(0, 11), st.sampled_from([64, 20, 8]))
+def test_all_pairs_that_comparing_all_with_all_finds_and_each_once(seed, radius, spread):
+    hashes = planted(np.random.default_rng(seed), 90, spread)
+    assert listed(near_pairs(hashes, radius)) == brute_force(hashes, radius)
+
+
+@pytest.mark.parametrize("radius", [8, 10])
+def test_neighbors_at_every_distance_are_found_among_many(radius):
+    rng = np.random.default_rng(radius)
+    hashes = rng.integers(0, 2**64, 20_000, np.uint64)
+    pairs = {}
+    for i in range(0, 3000, 2):
+        hashes[i + 1] = flip(rng, hashes[i], 1 + i // 2 % 13)
+        pairs[tuple(sorted(hashes[i : i + 2].tolist()))] = 1 + i // 2 % 13
+    found = set(listed(near_pairs(np.unique(hashes), radius)))
+    assert found >= {pair for pair, bits in pairs.items() if bits <= radius}
+    assert not found & {pair for pair, bits in pairs.items() if bits > radius}
+
+
+def test_thousands_in_one_bucket_are_all_compared():
+    # They agree on 52 bits, and so on every mask of two bands: each pair must come from the first one alone.
+    hashes = np.arange(4096, dtype=np.uint64)
+    found = near_pairs(hashes, 2)
+    u, v = np.nonzero(np.triu(np.bitwise_count(hashes[:, None] ^ hashes) <= 2, 1))
+    assert listed(found) == list(zip(u.tolist(), v.tolist(), strict=True))
+
+
+def test_the_order_of_hashes_and_the_number_of_threads_do_not_matter():
+    rng = np.random.default_rng(0)
+    hashes = planted(rng, 3000)
+    found = near_pairs(hashes, 8, threads=1)
+    again = near_pairs(rng.permutation(hashes), 8, threads=3)
+    assert listed(again) == listed(found)
+    assert again.comparisons == found.comparisons > 0
+
+
+def test_masks_searched_apart_add_up_to_the_whole():
+    hashes = planted(np.random.default_rng(1), 2000)
+    masks = bit_masks(8)
+    parts = [near_at(hashes, 8, masks, index) for index in range(len(masks))]
+    assert listed(Near.join(parts)) == listed(near_pairs(hashes, 8))
+    assert sum(len(part.u) for part in parts) == len(set(listed(Near.join(parts))))
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_nothing_to_compare(count):
+    found = near_pairs(np.arange(count, dtype=np.uint64), 8)
+    assert (len(found.u), found.comparisons) == (0, 0)
+
+
+def test_masks_that_keep_much_are_few():
+    masks = bit_masks(8)
+    assert len(masks) == 63
+    assert np.bitwise_count(masks).min() >= 16
+    assert BITS == 64

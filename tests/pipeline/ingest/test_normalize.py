@@ -1,0 +1,224 @@
+import dataclasses
+import io
+from collections.abc import Callable
+from fractions import Fraction
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from pipeline.config import PRESETS, IngestConfig
+from pipeline.ingest import area
+from pipeline.ingest.decode import Decoded, decode
+from pipeline.ingest.fingerprint import fingerprint
+from pipeline.ingest.geometry import plan, reduction
+from pipeline.ingest.normalize import encode, normalize
+
+Draw = Callable[[int, int, int], Image.Image]
+Encode = Callable[..., bytes]
+
+
+def normalized(picture: Image.Image, config: IngestConfig) -> Image.Image:
+    return normalize(Decoded(picture, "PNG", *picture.size, 1, 1, False), config)
+
+
+def stripes() -> Image.Image:
+    """30 × 10: the left third red, the middle green, the right blue."""
+    picture = Image.new("RGB", (30, 10))
+    for i, color in enumerate(("red", "lime", "blue")):
+        picture.paste(color, (10 * i, 0, 10 * i + 10, 10))
+    return picture
+
+
+def test_crop_takes_the_middle() -> None:
+    config = IngestConfig(size=10, resize="crop")
+    assert (np.asarray(normalized(stripes(), config)) == [0, 255, 0]).all()
+    assert (
+        np.asarray(normalized(stripes().transpose(Image.Transpose.ROTATE_90), config)) == [0, 255, 0]
+    ).all()
+
+
+def test_exact_squeezes_the_whole_picture() -> None:
+    found = np.asarray(normalized(stripes(), IngestConfig(size=9, min_side=3, resize="exact")))
+    assert [tuple(found[4, x]) for x in (1, 4, 7)] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+
+
+SIZES = [(64, 64), (100, 50), (50, 100), (20, 10), (10, 20), (32, 32), (8, 500), (33, 31)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("resample", ["area", "lanczos"])
+def test_sizes_follow_the_rule(smooth: Draw, size: tuple[int, int], resample: str) -> None:
+    def sized(rule: str) -> tuple[int, int]:
+        config = IngestConfig(size=32, resize=rule, resample=resample)  # type: ignore[arg-type]
+        return normalized(smooth(0, *size), config).size
+
+    assert sized("exact") == sized("crop") == (32, 32)
+    assert sized("none") == size
+    assert sized("fit") == tuple(max(1, round(side * 32 / max(size))) for side in size)
+
+
+def test_a_picture_of_the_right_size_keeps_its_pixels(smooth: Draw) -> None:
+    for rule in ("exact", "crop", "fit", "none"):
+        found = normalized(smooth(0, 32, 32), IngestConfig(size=32, resize=rule))  # type: ignore[arg-type]
+        assert (np.asarray(found) == np.asarray(smooth(0, 32, 32))).all()
+
+
+def test_the_area_filter_averages(smooth: Draw) -> None:
+    picture = smooth(0, 64, 64)
+    means = np.asarray(picture, float).reshape(16, 4, 16, 4, 3).mean(axis=(1, 3))
+    found = np.asarray(normalized(picture, IngestConfig(size=16, resize="exact")), float)
+    assert abs(found - means).max() <= 1
+
+
+def covered(pixels: np.ndarray, first: Fraction, last: Fraction, count: int) -> np.ndarray:
+    """The means of `count` equal parts of first…last along the first axis, by their definition, in fractions."""
+    step, means = (last - first) / count, []
+    for i in range(count):
+        low, high = first + i * step, first + (i + 1) * step
+        share = [max(Fraction(0), min(high, j + 1) - max(low, j)) for j in range(len(pixels))]
+        means.append(sum(row * part for row, part in zip(pixels, share, strict=True) if part) / step)
+    return np.array(means)
+
+
+@settings(derandomize=True, deadline=None, max_examples=25)
+@given(st.integers(8, 40), st.integers(8, 40), st.integers(3, 8), st.sampled_from(["exact", "crop", "fit"]))
+def test_the_area_filter_counts_parts_of_pixels(width: int, height: int, size: int, rule: str) -> None:
+    pixels = np.random.default_rng(width * height).integers(0, 256, (height, width, 3))
+    config = IngestConfig(size=size, min_side=1, resize=rule)  # type: ignore[arg-type]
+    found = normalized(Image.fromarray(pixels.astype(np.uint8)), config)
+    side = min(width, height) if rule == "crop" else None
+    x, y = (Fraction(whole - (side or whole), 2) for whole in (width, height))
+    exact = pixels.astype(object)
+    rows = covered(exact, y, y + (side or height), found.height)
+    columns = covered(rows.transpose(1, 0, 2), x, x + (side or width), found.width).transpose(1, 0, 2)
+    assert np.asarray(found).tolist() == [[[round(v) for v in p] for p in line] for line in columns]
+
+
+def test_the_area_filter_is_opencvs() -> None:
+    y, x, c = np.indices((375, 500, 3))
+    pixels = ((x * x * 7 + 13 * x * y + 31 * c * y + y * y) // 5 % 256).astype(np.uint8)
+    found = normalized(Image.fromarray(pixels), IngestConfig(**PRESETS["tfds"]))
+    # cv2.resize(pixels, (84, 84), interpolation=cv2.INTER_AREA) of OpenCV 5.0.0
+    assert sha256(found.tobytes()).hexdigest() == (
+        "a3df822cba6c494ac486632ff849ca5c97bc0e4f6e07e99449ee9e1414e6572d"
+    )
+
+
+def test_strips_of_a_large_picture_make_the_same_as_the_whole(
+    smooth: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = IngestConfig(size=32)
+    whole = normalized(smooth(0, 301, 203), config)
+    monkeypatch.setattr(area, "_STRIP", 1)
+    assert normalized(smooth(0, 301, 203), config) == whole
+
+
+def test_sums_of_a_huge_picture_do_not_overflow() -> None:
+    assert set(normalized(Image.new("RGB", (5000, 4000), "white"), IngestConfig(size=64)).tobytes()) == {255}
+
+
+# Scaled decoding
+
+
+def photo(seed: int, width: int, height: int) -> Image.Image:
+    """Blobs with finer and finer detail on them, as photographs have."""
+    rng, sum_ = np.random.default_rng(seed), np.zeros((height, width, 3))
+    for cells, strength in ((4, 70), (16, 40), (60, 20), (200, 8)):
+        detail = Image.fromarray(rng.integers(0, 256, (cells, cells, 3)).astype(np.uint8))
+        sum_ += (
+            strength
+            / 64
+            * (np.asarray(detail.resize((width, height), Image.Resampling.BICUBIC), float) - 128)
+        )
+    return Image.fromarray((sum_ + 128).clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[bytes]:
+    """JPEGs of four shapes and all orientations, some of them progressive."""
+    files = []
+    for seed in range(20):
+        file, shape = io.BytesIO(), [(500, 375), (375, 500), (801, 667), (640, 123)][seed % 4]
+        turned = exif({0x0112: seed % 8 + 1})
+        photo(seed, *shape).save(file, "JPEG", quality=85, exif=turned, progressive=seed % 3 == 0)
+        files.append(file.getvalue())
+    return files
+
+
+@pytest.mark.parametrize(("size", "resample"), [(32, "area"), (84, "area"), (84, "lanczos"), (224, "area")])
+def test_scaled_decoding_is_hardly_to_be_seen(photos: list[bytes], size: int, resample: str) -> None:
+    exact = IngestConfig(size=size, resample=resample, scaled_decoding=False)  # type: ignore[arg-type]
+    scaled = dataclasses.replace(exact, scaled_decoding=True)
+    there = [normalize(decode(data, exact), exact) for data in photos]
+    here = [normalize(decode(data, scaled), scaled) for data in photos]
+    for one, other in zip(here, there, strict=True):
+        error = np.mean((np.asarray(one, float) - np.asarray(other, float)) ** 2)
+        assert error < 255**2 / 10**4  # 40 dB
+    assert np.bitwise_count(fingerprint(here).short ^ fingerprint(there).short).max() <= 4
+
+
+def exif(values: dict[int, int]) -> Image.Exif:
+    block = Image.Exif()
+    block.update(values)
+    return block
+
+
+@pytest.mark.parametrize("resize", ["exact", "crop", "fit", "none"])
+@pytest.mark.parametrize("shape", [(16, 16), (500, 375), (63, 1000), (4000, 9)])
+def test_a_jpeg_is_never_decoded_below_twice_what_is_needed(shape: tuple[int, int], resize: str) -> None:
+    for size in (8, 31, 84):
+        config = IngestConfig(size=size, resize=resize)  # type: ignore[arg-type]
+        (left, top, right, bottom), wanted = plan(*shape, config)
+        part = reduction(*shape, config)
+        assert part == 1 or min((right - left) / part / wanted[0], (bottom - top) / part / wanted[1]) >= 2
+
+
+def test_a_large_jpeg_is_decoded_at_an_eighth(encoded: Encode) -> None:
+    data = encoded(photo(0, 1600, 1201), "JPEG")
+    found = decode(data, IngestConfig(size=32))
+    assert (found.reduction, found.picture.size, found.width, found.height) == (8, (200, 151), 1600, 1201)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turning_the_result_is_turning_the_picture(encoded: Encode, orientation: int) -> None:
+    data = encoded(photo(1, 99, 70), "JPEG", exif=exif({0x0112: orientation}))
+    with Image.open(io.BytesIO(data)) as opened:
+        upright = ImageOps.exif_transpose(opened).convert("RGB")
+    for resize in ("exact", "crop", "fit", "none"):
+        config = IngestConfig(size=24, resize=resize, scaled_decoding=False)  # type: ignore[arg-type]
+        assert normalize(decode(data, config), config).tobytes() == normalized(upright, config).tobytes()
+
+
+# Encoding
+
+
+@pytest.mark.parametrize(("name", "kind"), [("jpeg", "JPEG"), ("png", "PNG"), ("webp", "WEBP")])
+def test_pictures_are_encoded_as_configured(smooth: Draw, name: str, kind: str) -> None:
+    data = encode(smooth(0, 32, 32), IngestConfig(format=name))  # type: ignore[arg-type]
+    found = Image.open(io.BytesIO(data))
+    assert (found.format, found.size) == (kind, (32, 32))
+    error = abs(np.asarray(found.convert("RGB"), float) - np.asarray(smooth(0, 32, 32), float))
+    assert error.mean() <= (0 if name == "png" else 6)
+    assert encode(smooth(0, 32, 32), IngestConfig(format=name)) == data  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["jpeg", "png", "webp"])
+def test_no_metadata_of_the_original_survives(smooth: Draw, encoded: Encode, name: str) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "MyCamera-GPS"
+    original = encoded(
+        smooth(0, 32, 32), "JPEG", exif=exif, comment=b"MyComment", icc_profile=b"MyProfile" * 20
+    )
+    config = IngestConfig(size=32, format=name)  # type: ignore[arg-type]
+    data = encode(normalize(decode(original, config), config), config)
+    assert not [word for word in (b"MyCamera", b"MyComment", b"MyProfile") if word in data]
+    assert not Image.open(io.BytesIO(data)).info.keys() & {"exif", "comment", "icc_profile", "xmp"}
+
+
+def test_a_lower_quality_makes_a_smaller_file(smooth: Draw) -> None:
+    low, high = (len(encode(smooth(0, 64, 64), IngestConfig(quality=q))) for q in (20, 95))
+    assert low < high
