@@ -22,7 +22,7 @@ from pyarrow import json as arrow_json
 from common.config import fetching_values
 from common.errors import DataError
 from pipeline import files
-from pipeline.config import IngestConfig
+from pipeline.config import BuildConfig
 from pipeline.fetch.web import Answer
 from pipeline.rejections import Asked, Rejected
 from schemas.fetched import FETCHED
@@ -41,9 +41,9 @@ KNOWN = pa.schema(
 """Schema of the rows that `read_journal` returns: a line, the file of its body, and where the line is."""
 
 
-def fetch_rules(config: IngestConfig) -> str:
+def fetch_rules(config: BuildConfig) -> str:
     """Return a digest of the values that affect which fetches fail: a failure under other rules is asked again."""
-    values = json.dumps(fetching_values(config), sort_keys=True)
+    values = json.dumps(fetching_values(config.ingest) | fetching_values(config.fetch), sort_keys=True)
     return hashlib.sha256(values.encode()).hexdigest()[:16]
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from pipeline import files
-from pipeline.config import IngestConfig
+from pipeline.config import FetchConfig
 from pipeline.fetch.fetcher import Task, fetch_all, key_of, read_policies
 from pipeline.fetch.groups import Key, groups_of, share_count
 from pipeline.fetch.hosts import Limits
@@ -58,7 +58,8 @@ class Terms:
     compare its digest. cut: whether large hosts are cut into shares (not on one machine, where one task is enough).
     """
 
-    config: IngestConfig
+    config: FetchConfig
+    max_bytes: int
     folder: str
     run: int
     rules: str
@@ -111,6 +112,7 @@ def run_task(
         digests = requests.filter(pc.is_valid(requests["digest"])).select(["url", "digest"])
         task = Task(
             terms.config,
+            terms.max_bytes,
             Limits.of(terms.config, key[2], key[3]),
             (lambda _: True) if position == LAST else _responsible(key, terms.groups),
             policies,

@@ -52,7 +52,7 @@ def drop_bodies(output: str) -> None:
 def stage_of(config: BuildConfig, _output: str) -> Stage:
     """Return the stage as its inputs and its configuration make it now."""
     digests = {key: files.sha256(path) for key, path in list_paths(config).items()}
-    return Stage("fetch", {**digests, "rules": fetch_rules(config.ingest)}, config)
+    return Stage("fetch", {**digests, "rules": fetch_rules(config)}, config)
 
 
 def run(
@@ -67,7 +67,7 @@ def run(
 
     retry: rejection codes, of fetching or of ingest; URLs whose rows ended so are asked again. force: check all stored
     bodies, and fetch again those that are damaged. bodies_needed: whether the bodies are going to be read; where
-    `ingest.keep_fetched` is false they may have been removed.
+    `fetch.keep_bodies` is false they may have been removed.
 
     Raises DataError if a list or a journal is unreadable, or if there is no contact address.
     """
@@ -85,10 +85,11 @@ def run(
         journals = sorted(files.names(layout.bodies, f"*{JOURNAL}"))
         local = is_local(beam_arguments)
         terms = Terms(
-            config.ingest,
+            config.fetch,
+            config.ingest.max_bytes,
             layout.bodies,
             next_run(journals),
-            fetch_rules(config.ingest),
+            fetch_rules(config),
             1 if local else group_count(urls),
             frozenset(retry),
             check_bodies=force,

@@ -145,7 +145,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         if not files.exists(layout.web_report):
             write_web_report(layout)
         check(config, layout, manifests)
-    if not config.ingest.keep_fetched:
+    if not config.fetch.keep_bodies:
         fetch.drop_bodies(output)
     return StageResult(manifests, up_to_date)
 

@@ -29,7 +29,7 @@ from tests.hostile.conftest import Run, Tiny
         (["--set", "classes=[ant]"], "classes are two or more, each named once"),
         (["--set", "clean=clean.csv"], "clean: expected a list, got 'clean.csv'"),
         (["--set", "ingest.size=big"], "ingest.size: expected int, got 'big'"),
-        (["--set", "ingest.fetches=0"], "ingest: fetches must be more than 0, got 0"),
+        (["--set", "fetch.concurrency=0"], "fetch: concurrency must be more than 0, got 0"),
         (["--set", "ingest.preset=tdfs"], "ingest.preset: 'tdfs' is not one of tfds, follow-ups"),
         (["--set", "ingest.max_rejected_share=40"], "ingest: max_rejected_share is a share from 0 to 1, got 40"),
         (["--set", "seed"], "--set 'seed': write it as key=value"),
