@@ -79,7 +79,7 @@ def by_ours(url: str) -> bytes:
         (row,) = outcome.tables()[0].to_pylist()
         if row["code"]:
             raise ValueError(row["code"])
-        data = (Path(folder) / row["bodies"]).read_bytes()
+        data = (Path(folder) / row["body_file"]).read_bytes()
         return data[row["offset"] : row["offset"] + row["length"]]
 
 

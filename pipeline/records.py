@@ -82,7 +82,7 @@ def _as_strings(batch: pa.RecordBatch, table: Table, places: list[str]) -> pa.Ta
             columns[field_.name] = normalize_column(field_.name, batch.column(field_.name))
         else:
             columns[field_.name] = pa.nulls(batch.num_rows, pa.string())
-    columns["row"] = pa.array(places, pa.string())
+    columns["location"] = pa.array(places, pa.string())
     return pa.table(columns)
 
 

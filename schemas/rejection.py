@@ -58,7 +58,7 @@ REJECTION = Table(
     "rejection",
     pa.schema(
         [
-            column("row", pa.string(), "file and line of the input row"),
+            column("location", pa.string(), "file and line of the input row"),
             column("image_id", pa.string(), "as given, if it was", required=False),
             column("class_name", pa.string(), "as given, if it was", required=False),
             column("code", pa.string(), "a code of the closed list: " + ", ".join(CODES)),
@@ -73,5 +73,5 @@ REJECTION = Table(
             column("attempts", pa.int16(), "how often it was asked for", required=False),
         ]
     ),
-    key=("row",),
+    key=("location",),
 )

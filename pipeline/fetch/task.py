@@ -191,9 +191,9 @@ def _conform(requests: pa.Table) -> pa.Table:
 def _intact(rows: pa.Table, folder: str) -> pa.Array:
     """Whether the stored body of each row has its digest; true where there is none."""
     result: list[bool] = []
-    for part in rows.select(["bodies", "offset", "length", "sha256"]).to_batches(max_chunksize=64):
+    for part in rows.select(["body_file", "offset", "length", "sha256"]).to_batches(max_chunksize=64):
         positions = [
-            (files.join(folder, row["bodies"]), row["offset"], row["length"]) if row["bodies"] else None
+            (files.join(folder, row["body_file"]), row["offset"], row["length"]) if row["body_file"] else None
             for row in part.to_pylist()
         ]
         bodies = iter(files.read_ranges([position for position in positions if position]))

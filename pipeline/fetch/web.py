@@ -36,7 +36,7 @@ class Answer:
     asked: Asked
     sha256: str
     headers: dict[str, str | None]
-    """The columns `location`, `license`, `x_robots_tag`, `tdm_reservation` and `tdm_policy` of the table `fetched`."""
+    """The columns `final_url`, `license`, `x_robots_tag`, `tdm_reservation` and `tdm_policy` of the table `fetched`."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class Web:
             if not asked.bytes_seen:
                 answer.body.close()
                 raise Rejected("empty", f"{url}: HTTP {asked.status} without a body")
-            if answer.headers["location"] == str(first):
-                answer.headers["location"] = None
+            if answer.headers["final_url"] == str(first):
+                answer.headers["final_url"] = None
             return answer
         except Rejected as rejected:
             rejected.asked = asked

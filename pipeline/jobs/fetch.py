@@ -111,8 +111,8 @@ def _rows_to_retry(rejections: str, retry: Sequence[str]) -> frozenset[str]:
     if not retry or directory.find_manifest(rejections) is None:
         return frozenset()
     found: set[str] = set()
-    for table in directory.read_shards(rejections, ["row", "code"]):
-        found.update(table.filter(pc.is_in(table["code"], pa.array(sorted(retry))))["row"].to_pylist())
+    for table in directory.read_shards(rejections, ["location", "code"]):
+        found.update(table.filter(pc.is_in(table["code"], pa.array(sorted(retry))))["location"].to_pylist())
     return frozenset(found)
 
 
@@ -188,7 +188,7 @@ def read_urls(
     for records in read_records(path, RETRIEVAL_LIST, name):
         rows, _ = check_rows(records.rows, classes, source)
         rows = rows.filter(pc.and_(pc.is_null(rows["path"]), pc.is_valid(rows["url"])))
-        marked = pc.is_in(rows["row"], pa.array(sorted(again), pa.string()))
+        marked = pc.is_in(rows["location"], pa.array(sorted(again), pa.string()))
         wanted = pa.table([rows["url"], marked], schema=WANTED).group_by("url").aggregate([("again", "max")])
         yield from _by_group(wanted.rename_columns(WANTED.names), "wanted", groups)
 

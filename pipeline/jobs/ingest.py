@@ -270,7 +270,7 @@ def cut_rows(held: list[tuple[pa.Table, pa.Table]], path: str, setup: Setup) -> 
 
 def keys_of_rejections(rejected: pa.Table) -> np.ndarray:
     """Return the shard keys of rejections, those of their images; of those without an image_id by their location."""
-    ids, rows = rejected["image_id"].to_pylist(), rejected["row"].to_pylist()
+    ids, rows = rejected["image_id"].to_pylist(), rejected["location"].to_pylist()
     return place(row if image_id is None else image_id for image_id, row in zip(ids, rows, strict=True))
 
 
@@ -355,7 +355,7 @@ class IngestBucket(beam.DoFn):
         shard = write_shard(folders["retrievals"], stem, RETRIEVAL.schema, [kept])
         yield "retrievals", Written(shard, Counter(rows_in=rows_in))
 
-        rejected = pa.concat_tables(rejections).sort_by([("row", "ascending"), ("code", "ascending")])
+        rejected = pa.concat_tables(rejections).sort_by([("location", "ascending"), ("code", "ascending")])
         shard = write_shard(folders["rejections"], stem, REJECTION.schema, [rejected])
         # Without times: the aggregate stage depends on which images and classes were rejected, and on nothing else.
         pairs = sorted(

@@ -11,7 +11,7 @@ from schemas.rejection import CODES
 
 def rejection_table(tables: Tables, name: str, caption: str) -> Table:
     """Rejections of a stage by their code, the most frequent first."""
-    found = tables.grouped(f'SELECT code, image_id, class_name, "row", detail FROM {name}', "code")
+    found = tables.grouped(f'SELECT code, image_id, class_name, "location", detail FROM {name}', "code")
     rows = [(code, rows, CODES.get(code, "")) for code, rows in found.items()]
     rows.sort(key=lambda row: (-row[1].count, row[0]))
     return Table(caption, [Column("code"), Column("rows", "count"), Column("it means")], rows)

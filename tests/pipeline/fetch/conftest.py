@@ -156,7 +156,7 @@ class Get:
         asked = Asked(row["host"], row["status"], row["bytes_seen"], row["seconds"], row["attempts"])
         if row["code"]:
             return Rejected(row["code"], row["detail"], asked)
-        with (self.folder / row["bodies"]).open("rb") as file:
+        with (self.folder / row["body_file"]).open("rb") as file:
             file.seek(row["offset"])
             return Fetched(file.read(row["length"]), row["sha256"], asked)
 

@@ -96,7 +96,7 @@ def test_a_redirect_to_a_host_of_another_group_is_left_to_it(
     assert later == []
     assert web.asked == ["/start", "/next", "/end"]
     assert (row["url"], row["code"], row["host"], row["attempts"]) == (url, None, "127.0.0.1", 1)
-    assert row["location"] == f"http://other.test:{port}/end"
+    assert row["final_url"] == f"http://other.test:{port}/end"
 
 
 def test_redirects_between_groups_have_the_same_limit_as_others(
