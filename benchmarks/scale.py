@@ -122,7 +122,10 @@ def write_tables(folder: Path, rows: int, names: set[str]) -> None:
     """Write what earlier stages would have written, bucket by bucket."""
     layout = Layout(str(folder / "out"))
     keys = np.concatenate(
-        [shard_key(image_ids(np.arange(i, min(rows, i + 250_000))).to_pylist()) for i in range(0, rows, 250_000)]
+        [
+            shard_key(image_ids(np.arange(i, min(rows, i + 250_000))).to_pylist())
+            for i in range(0, rows, 250_000)
+        ]
     )
     order = np.argsort(keys)
     buckets = bucket_count(rows, 2048, 8)

@@ -32,7 +32,9 @@ def bucket(shard_keys: np.ndarray, buckets: int) -> np.ndarray:
     """
     bits = buckets.bit_length() - 1
     assert buckets == 1 << bits
-    return (shard_keys >> np.uint64(64 - bits)).astype(np.int64) if bits else np.zeros(len(shard_keys), np.int64)
+    return (
+        (shard_keys >> np.uint64(64 - bits)).astype(np.int64) if bits else np.zeros(len(shard_keys), np.int64)
+    )
 
 
 def bucket_count(rows: int, rows_each: int, at_least: int = 1) -> int:
