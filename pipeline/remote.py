@@ -87,7 +87,9 @@ def explanation(path: str, error: Exception) -> DataError:
     if isinstance(error, NOT_THERE):
         text = "no such file or bucket; check the path, and 'source' in the configuration"
     elif _is_denied(error):
-        text = f"permission denied ({error}); check the credentials and their rights (docs/how-to/dataflow.md)"
+        text = (
+            f"permission denied ({error}); check the credentials and their rights (docs/how-to/dataflow.md)"
+        )
     else:
         reason = f"{type(error).__name__}: {error}"
         text = f"cannot reach the file system ({reason}); check network, endpoint and credentials (docs/how-to/dataflow.md)"

@@ -52,7 +52,10 @@ def _add_train(verbs: Any) -> None:
     sub.add_argument("--method", choices=METHODS, help="default: the recipe's, vanilla")
     sub.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder for this run")
     sub.add_argument(
-        "--recipe", default="mini_imagenet_32", metavar="NAME", help="docs/explanation/methods.md (default: %(default)s)"
+        "--recipe",
+        default="mini_imagenet_32",
+        metavar="NAME",
+        help="docs/explanation/methods.md (default: %(default)s)",
     )
     sub.add_argument(
         "--set",
