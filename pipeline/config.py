@@ -23,7 +23,7 @@ PAPER_LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # What TFDS' controlled_noisy_web_labels stores (docs/images.md).
+    # What TFDS' controlled_noisy_web_labels stores (docs/explanation/images.md).
     "tfds": {
         "size": 84,
         "resize": "exact",
@@ -52,7 +52,7 @@ _FETCH_LIMITS = {
 
 @dataclass(frozen=True)
 class FetchConfig:
-    """How URLs of retrieval lists are downloaded (docs/ingest.md)."""
+    """How URLs of retrieval lists are downloaded (docs/explanation/fetching.md)."""
 
     contact: str = fetching("")
     """Mail address or web page of whoever runs the build, sent to servers in the User-Agent header; required if a list
@@ -139,7 +139,7 @@ class IngestConfig:
     """area: the mean of what a pixel covers; lanczos: sharper. What grows is made larger by bicubic interpolation."""
     scaled_decoding: bool = output(True)
     """Whether JPEGs are decoded at 1/2, 1/4 or 1/8 where that leaves twice the pixels that are needed: faster, and
-    hardly to be seen (docs/images.md)."""
+    hardly to be seen (docs/explanation/images.md)."""
     format: Literal["jpeg", "png", "webp"] = output("jpeg")
     """Encoding of the normalized picture. PNG loses nothing: right for tiny pictures."""
     quality: int = output(90)
@@ -172,7 +172,7 @@ class IngestConfig:
 
 @dataclass(frozen=True)
 class AggregateConfig:
-    """How votes become verdicts (docs/labels.md)."""
+    """How votes become verdicts (docs/explanation/aggregation.md)."""
 
     method: Literal[
         "majority",
@@ -258,7 +258,7 @@ class AggregateConfig:
 
 @dataclass(frozen=True)
 class DedupeConfig:
-    """When two pictures are the same one (docs/duplicates.md)."""
+    """When two pictures are the same one (docs/explanation/duplicates.md)."""
 
     radius: int = output(8)
     """Pairs whose 64-bit hashes differ in at most so many bits are candidates, …"""

@@ -8,10 +8,10 @@ from torch import nn
 
 from common.config import build
 from common.errors import DataError
-from training.config import Network
-from training.models.choose import make_network
+from training.config import NetworkConfig
+from training.models.registry import make_network
 from training.models.rescaled import HALF, Rescaled
-from training.models.weights import fill, read_weights
+from training.models.weights import fill_network, read_weights
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -26,7 +26,7 @@ def load_network(
 ) -> nn.Module:
     """Return a network that takes images float [B, 3, H, W] in [−1, 1] and gives logits [B, classes].
 
-    `name`: as network.name (docs/config.md), with the number of `classes` and perhaps a file of `weights`, whose head is
+    `name`: as network.name (docs/reference/config.md), with the number of `classes` and perhaps a file of `weights`, whose head is
     drawn anew for other classes; or a folder written by `export`, which says all of this itself; its network comes in
     evaluation mode, with the attribute `class_names`. Raises UsageError for an unknown name, DataError for weights that
     do not fit.
@@ -36,14 +36,14 @@ def load_network(
         return _exported(folder)
     if classes is None:
         raise DataError(f"{name}: no exported network in this folder; give `classes` to build one by name")
-    return make_network(Network(str(name), width, weights), classes, seed)
+    return make_network(NetworkConfig(str(name), width, weights), classes, seed)
 
 
 def _exported(folder: Path) -> nn.Module:
     path = folder / CONFIG
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
-        config = build(Network, about["network"], str(path))
+        config = build(NetworkConfig, about["network"], str(path))
         names, scale = tuple(map(str, about["label_names"])), about["pretrained_cfg"]
         mean, deviation = tuple(map(float, scale["mean"])), tuple(map(float, scale["std"]))
     except (KeyError, TypeError, ValueError) as error:
@@ -52,7 +52,7 @@ def _exported(folder: Path) -> nn.Module:
     tensors = read_weights(folder / WEIGHTS)
     if tensors.keys() != network.state_dict().keys():
         raise DataError(f"{folder / WEIGHTS}: not the weights of {config.name}; export the run again")
-    fill(network, tensors, str(folder / WEIGHTS))
+    fill_network(network, tensors, str(folder / WEIGHTS))
     if (mean, deviation) != (HALF, HALF):
         network = Rescaled(network, mean, deviation)
     network.class_names = names  # type: ignore[assignment]

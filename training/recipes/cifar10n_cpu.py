@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from training.config import Augment, Network, Optimizer, TrainConfig
+from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.recipes.released import CIFAR10, methods_for
 from training.recipes.short import short_methods
 
@@ -13,7 +13,7 @@ def cifar10n_cpu(noise_level: float) -> TrainConfig:
     On blue-0.40 (symmetric), three seeds: vanilla ends at 43.2 % test accuracy with 97 % of the wrong labels
     memorized, MentorMix with the released settings at 63.9 % with 8 %; with these settings at 65.8 % (one seed).
     One core with bf16 units trains about 1,300 images/s, so a run takes 5 to 8 minutes when the core is its own. See
-    docs/methods.md and docs/results.md.
+    docs/explanation/methods.md and docs/results/builds.md.
 
         python -m training train --data dataset --set-name blue-0.40 --method mentormix --recipe cifar10n_cpu \\
             --output runs/one
@@ -24,9 +24,9 @@ def cifar10n_cpu(noise_level: float) -> TrainConfig:
         average_decay=0.99,
         evaluate_every=3,
         memorized_every=6,
-        network=Network("small_cnn", 32),
-        augment=Augment(crop_padding=0, flip=True),
-        optimizer=Optimizer(learning_rate=0.1, weight_decay=2e-4),
+        network=NetworkConfig("small_cnn", 32),
+        augment=AugmentConfig(crop_padding=0, flip=True),
+        optimizer=OptimizerConfig(learning_rate=0.1, weight_decay=2e-4),
         **short_methods(noise_level, many_classes=False),
     )
 
@@ -34,6 +34,6 @@ def cifar10n_cpu(noise_level: float) -> TrainConfig:
 def cifar10n_cpu_released(noise_level: float) -> TrainConfig:
     """The same with the released settings of MentorNet and MentorMix for each noise level, and the threshold as mentor.
 
-    They are made for 200,000 steps: at 80 % noise both end below plain training here (docs/study.md).
+    They are made for 200,000 steps: at 80 % noise both end below plain training here (docs/results/study.md).
     """
     return replace(cifar10n_cpu(noise_level), **methods_for(CIFAR10, noise_level, many_classes=False))

@@ -1,0 +1,97 @@
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from common.errors import DataError
+from pipeline.noise.fixed_sets import listed_sets
+from schemas.retrieval import RETRIEVAL
+from schemas.verdict import VERDICT
+
+NAMES = ("ant", "bee", "cow")
+RETRIEVALS = RETRIEVAL.from_rows(
+    [
+        {"image_id": "c0", "class_name": "ant", "path": "c0", "source": "clean"},
+        {"image_id": "c1", "class_name": "bee", "path": "c1", "source": "clean"},
+        {"image_id": "t0", "class_name": "ant", "path": "t0", "source": "test"},
+        {"image_id": "w0", "class_name": "ant", "url": "https://x/w0", "source": "web"},
+        {"image_id": "w0", "class_name": "cow", "url": "https://x/w0", "source": "web"},
+        {"image_id": "w1", "class_name": "ant", "url": "https://x/w1", "source": "web", "license": "CC0"},
+    ]
+)
+VERDICTS = VERDICT.from_rows(
+    [
+        {"image_id": "w0", "class_name": "ant", "verdict": "no", "yes": 1, "no": 2, "unsure": 0, "confidence": 0.6},
+        {"image_id": "w0", "class_name": "cow", "verdict": "yes", "yes": 3, "no": 0, "unsure": 0, "confidence": 1},
+    ]
+)  # fmt: skip
+
+
+def rows(*pairs, name="mine", color=None, level=None):
+    frame = pd.DataFrame(pairs, columns=["image_id", "class_name"], dtype=object).assign(
+        set=name, color=color, noise_level=level, location=[f"l.csv:{i}" for i in range(2, len(pairs) + 2)]
+    )
+    schema = pa.schema(
+        [(n, pa.string()) for n in ("set", "image_id", "class_name", "color", "noise_level", "location")]
+    )
+    return pa.Table.from_pandas(frame, schema, preserve_index=False)
+
+
+def made(*pairs, **more):
+    (split,) = listed_sets(rows(*pairs, **more), RETRIEVALS, VERDICTS, NAMES)
+    return split
+
+
+def facts(split):
+    return {
+        r["image_id"]: (r["label"], r["is_clean"], r["true_label"], r["source"], r["votes_no"])
+        for r in split.listed.examples.to_pylist()
+    }
+
+
+def test_what_is_clean_follows_from_the_clean_list_and_the_verdicts():
+    assert facts(made(("c0", "ant"), ("c1", "cow"), ("w0", "ant"), ("w1", "ant"))) == {
+        "c0": (0, True, 0, "clean", None),
+        "c1": (2, False, 1, "clean", None),
+        "w0": (0, False, 2, "web", 2),
+        "w1": (0, False, None, "web", None),  # nobody has judged it
+    }
+    assert facts(made(("w0", "cow"))) == {"w0": (2, True, 2, "web", 0)}
+
+
+def test_what_was_measured_is_told():
+    split = made(("c0", "ant"), ("w0", "ant"), ("w1", "ant"), ("gone", "bee"), color="red", level="0.5")
+    assert (split.name, split.color, split.noise_level) == ("mine", "red", 0.5)
+    assert split.measured == {
+        "noise": "measured", "realized_noise": 0.666667, "claimed_noise": 0.5, "rows_listed": 4,
+        "not_ingested": 1, "not_ingested_first": ["gone"], "not_judged": 1,
+    }  # fmt: skip
+
+
+def test_without_a_claim_the_level_is_the_measured_one():
+    split = made(("c0", "ant"), ("c1", "ant"))
+    assert (split.color, split.noise_level) == ("listed", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (rows(("c0", "dog")), "l.csv:2 .*not among the classes"),
+        (rows(("c0", "ant"), ("c0", "bee")), "l.csv:3 .*earlier row"),
+        (rows(("c0", "ant"), ("t0", "ant")), "l.csv:3: t0 is a test image"),
+        (rows(("c0", "ant"), name="../x"), "no name of a folder"),
+        (rows(("c0", "ant"), name="test"), "taken"),
+        (rows(("c0", "ant"), name="README.md"), "taken"),
+        (rows(("c0", "ant"), name="_manifest.json"), "taken"),
+        (rows(("c0", None)), "are needed"),
+        (rows(("c0", "ant"), level="40"), "share from 0 to 1"),
+    ],
+)
+def test_rows_that_break_a_rule_are_named(table, told):
+    with pytest.raises(DataError, match=told):
+        list(listed_sets(table, RETRIEVALS, VERDICTS, NAMES))
+
+
+def test_a_set_has_one_color_and_level():
+    both = pa.concat_tables([rows(("c0", "ant"), level="0.1"), rows(("c1", "ant"), level="0.2")])
+    with pytest.raises(DataError, match="more than one noise_level"):
+        list(listed_sets(both, RETRIEVALS, VERDICTS, NAMES))
