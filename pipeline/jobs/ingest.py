@@ -266,7 +266,7 @@ def keys_of_rejections(rejected: pa.Table) -> np.ndarray:
     """Return the shard keys of rejections, those of their images; of those without an image_id by their location."""
     ids, locations = rejected["image_id"].to_pylist(), rejected["location"].to_pylist()
     return shard_key(
-        location if image_id is None else image_id for image_id, row in zip(ids, locations, strict=True)
+        location if image_id is None else image_id for image_id, location in zip(ids, locations, strict=True)
     )
 
 
