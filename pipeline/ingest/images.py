@@ -16,7 +16,7 @@ from pipeline.ingest.downloads import Downloads
 from pipeline.ingest.fingerprint import fingerprint_thumbnails
 from pipeline.ingest.picture import Damaged, Picture, Refused, Request
 from pipeline.keyed_hash import shard_key
-from pipeline.rejections import Asked, Rejected
+from pipeline.rejections import Rejected, RequestStats
 from schemas.image import IMAGES
 
 BATCH = 64  # pictures that are fingerprinted at once
@@ -112,11 +112,11 @@ def _answers(
             yield lines[number], refusal
 
 
-def _asked(line: Line) -> Asked | None:
+def _asked(line: Line) -> RequestStats | None:
     """What was asked of the web for a line, if it has a URL."""
     if line["path"]:
         return None
-    return Asked(line["host"], line["status"], line["bytes_seen"], line["seconds"], line["attempts"])
+    return RequestStats(line["host"], line["status"], line["bytes_seen"], line["seconds"], line["attempts"])
 
 
 def _with_fingerprints(batch: list[tuple[Row, Picture]]) -> Iterator[Row]:
