@@ -16,7 +16,7 @@ from pyarrow import parquet
 from common.errors import DataError
 from pipeline import files
 from pipeline.config import PAPER_LEVELS
-from pipeline.noise.splits import level_text
+from pipeline.noise.training_sets import level_text
 from pipeline.published.census import Census, Known, census_table, usable, what_is_known
 from pipeline.published.layout import ImageFiles
 from pipeline.published.problems import KINDS, Problems, table
