@@ -37,7 +37,12 @@ MADE = "Generated from the code by `python scripts/reference.py`.\n"
 
 def pages() -> dict[str, str]:
     """The text of each page, by its file name."""
-    return {"reference/cli.md": cli(), "reference/config.md": config(), "reference/tables.md": tables(), "reference/rejections.md": rejections()}
+    return {
+        "reference/cli.md": cli(),
+        "reference/config.md": config(),
+        "reference/tables.md": tables(),
+        "reference/rejections.md": rejections(),
+    }
 
 
 def cli() -> str:
