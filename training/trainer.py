@@ -22,7 +22,7 @@ from training.errors import DivergedError
 from training.evaluation import accuracy, memorization, predict, scores
 from training.exact import exact
 from training.features.vectors import FeatureVectors, make_augmenter
-from training.hardware import EnergyMeter, circumstances
+from training.hardware import circumstances
 from training.label_trust import LabelTrust
 from training.methods.choose import make_method
 from training.methods.interface import Batch, Facts, Outcome, Passes
@@ -37,7 +37,7 @@ from training.world import World, share_norms
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints
 WRITING = 0.02  # share of the time that they may take: those of large networks come less often
 ASK_EVERY = 20  # steps between which several processes ask each other whether to stop
-COUNTERS = ("step", "epoch", "position", "seconds", "energy")
+COUNTERS = ("step", "epoch", "position", "seconds")
 
 
 class Trainer:
@@ -95,11 +95,8 @@ class Trainer:
         self.trust = LabelTrust(len(train), device)
         self.step = self.epoch = self.position = 0
         self.seconds = 0.0
-        self.clocked = 0.0  # moment up to which seconds and energy are counted
+        self.clocked = 0.0  # moment up to which seconds are counted
         self.due = math.inf  # moment of the next checkpoint, in the process that writes them
-        self.meter = EnergyMeter(device)
-        # joules, of the counters that could be read on every machine that had a part in the run
-        self.energy = dict.fromkeys(self.meter.read(), 0.0)
 
     def run(
         self,
@@ -131,7 +128,6 @@ class Trainer:
         fast = kernels(self.device, self.config.deterministic)
         shown = progress and leader
         with self._bar(shown) as bar, fast, torch.random.fork_rng(devices=gpus):
-            self.meter.read()
             while self.epoch < epochs:
                 row = self._epoch(directory, bar, stop)
                 self._clock()
@@ -164,11 +160,10 @@ class Trainer:
         )
 
     def _clock(self) -> None:
-        """Count the seconds, and the energy, since the last time."""
-        now, spent = time.monotonic(), self.meter.read()
+        """Count the seconds since the last time."""
+        now = time.monotonic()
         self.seconds += now - self.clocked
         self.clocked = now
-        self.energy = {name: joules + spent[name] for name, joules in self.energy.items() if name in spent}
 
     def _epoch(self, directory: Path, bar: tqdm, stop: Callable[[], bool]) -> dict[str, Any] | None:
         """Run the steps of the current epoch that are left, then measure; None if stopped in between."""
@@ -297,7 +292,6 @@ class Trainer:
         """What the numbers were made on."""
         return {
             "seconds": round(self.seconds, 2),
-            **{f"{name}_joules": round(joules, 1) for name, joules in self.energy.items()},
             "parameters": sum(parameter.numel() for parameter in self.networks[0].parameters()),
             "weight_decay": self.method.weight_decay(self.config.optimizer.weight_decay),
             "precision": "bf16" if self.bf16 else "fp32",
