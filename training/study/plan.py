@@ -11,20 +11,18 @@ from pathlib import Path
 
 import torch
 
-from training.config import Augment, Network
+from training.config import AugmentConfig, NetworkConfig
 from training.data.shards import ImageSet, load_pair
 from training.device import choose_device
 from training.run_directory import read_result
-from training.running import run_training
-from training.selection import with_weight_decay
 from training.study.grid import Run
 from training.study.run_state import FINISHED, STATES, read_state, run_folder
+from training.train import run_training
+from training.weight_decay_selection import with_weight_decay
 
 MEASURED_STEPS = 8  # of each epoch that is timed
 
-CostKey = tuple[
-    str, Network, Augment, int
-]  # method, network, augmentation and batch size decide the cost of an image
+CostKey = tuple[str, NetworkConfig, AugmentConfig, int]  # method, network, augmentation and batch size
 
 
 @dataclass(frozen=True)

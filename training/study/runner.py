@@ -15,14 +15,14 @@ import torch
 
 from common.errors import DataError
 from training.data.shards import ImageSet, load_pair
-from training.device import choose_device, cores
+from training.device import available_cores, choose_device
 from training.features.extract import FEATURES
 from training.run_directory import CONFIG, read_description
-from training.running import run_training
 from training.state_files import set_aside
 from training.stop_signal import StopSignal
 from training.study import run_state
 from training.study.grid import Run
+from training.train import run_training
 
 POLL_SECONDS = 0.5  # between two looks at worker processes, and at runs that another command trains
 
@@ -121,7 +121,7 @@ def _train_in_processes(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # torch is imported once, not by each process
     stopping = context.Event()
-    threads = max(1, cores() // jobs)
+    threads = max(1, available_cores() // jobs)
     processes: dict[str, BaseProcess] = {}
     try:
         while pending.runs:

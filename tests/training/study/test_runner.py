@@ -13,7 +13,7 @@ import pytest
 
 from common.errors import UsageError
 from tests.training.study.small_study import arguments, small_study, without_times
-from training import checkpoint, metrics, running
+from training import checkpoint, metrics, train
 from training.__main__ import main
 from training.study import grid, results, run_state, runner
 from training.study.shard import ShardOfRuns
@@ -138,7 +138,7 @@ def test_two_commands_share_a_grid_and_one_is_killed(dataset: Path, tmp_path: Pa
     assert {path: path.stat().st_ino for path in before} == before
     assert len(list(shared.glob("runs/*/result.json"))) == 4
     for folder in shared.glob("runs/*"):
-        assert [row["epoch"] for row in metrics.read(folder)] == list(range(1, 31))
+        assert [row["epoch"] for row in metrics.read_rows(folder)] == list(range(1, 31))
     assert without_times(shared) == without_times(alone)
 
 
@@ -258,14 +258,14 @@ def test_a_budget_ends_with_checkpoints_and_the_number_of_runs_left(
 def test_ctrl_c_ends_a_study_with_a_checkpoint(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = running.Trainer._measure
+    real = train.Trainer._measure
 
     def measure_and_press(self: Any) -> Any:
         if self.epoch == 1:
             signal.raise_signal(signal.SIGINT)
         return real(self)
 
-    monkeypatch.setattr(running.Trainer, "_measure", measure_and_press)
+    monkeypatch.setattr(train.Trainer, "_measure", measure_and_press)
     call = arguments(dataset, tmp_path, *GRID, "--set", "epochs=2")
     assert main(call) == 130
     assert "run the same command again to resume" in capsys.readouterr().err
