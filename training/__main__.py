@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -154,7 +153,6 @@ def _add_study(verbs: Any) -> None:
     )
     sub.add_argument(
         "--shard",
-        type=shard_of_runs,
         metavar="I/N",
         help="train only part I of N of the runs, numbered from 1: one command per part, in one folder or in several "
         "that `plot` merges. For a Slurm job array: --array=1-N and --shard $SLURM_ARRAY_TASK_ID/N",
@@ -251,19 +249,6 @@ def positive_seconds(text: str) -> float:
     if seconds <= 0:
         raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
     return seconds
-
-
-def shard_of_runs(text: str) -> Any:
-    """Read `I/N`, such as 1/4, into a ShardOfRuns."""
-    from training.study.shard import ShardOfRuns
-
-    found = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
-    number, count = (int(part) for part in found.groups()) if found else (0, 0)
-    if not 1 <= number <= count:
-        raise argparse.ArgumentTypeError(
-            f"must be I/N with I from 1 to N, such as 1/4 (a Slurm job array: --array=1-4), got {text!r}"
-        )
-    return ShardOfRuns(number, count)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -28,6 +28,7 @@ from training.state_files import write_json
 from training.stop_signal import StopSignal
 from training.study import grid, plan, results, run_state, runner, summary_tables
 from training.study.conclusions import best_method_sentences
+from training.study.shard import parse_shard
 from training.train import run_training
 from training.trained import load_trained
 
@@ -101,7 +102,8 @@ def study(arguments: argparse.Namespace) -> int:
     Returns 0 if all runs have finished, 1 if one failed, 75 if the budget is used up and runs are left.
     """
     started = time.monotonic()
-    config, output, shard = _study_config(arguments), arguments.output, arguments.shard
+    config, output = _study_config(arguments), arguments.output
+    shard = parse_shard(arguments.shard) if arguments.shard else None
     data = local_copy(arguments.data, grid.set_names(config), arguments.cache)
     cells = grid.make_cells(config, data)
     selected = grid.unique_runs(cells)
