@@ -23,7 +23,14 @@ PIPELINE = [
     "tqdm>=4.66",
     "yarl>=1.17",
 ]
-TRAINING = ["safetensors>=0.5", "simplejpeg>=1.9", "torch>=2.14", "torchvision>=0.29.1"]
+TRAINING = [
+    "filelock>=3.16",
+    "safetensors>=0.5",
+    "scipy>=1.14",
+    "simplejpeg>=1.9",
+    "torch>=2.14",
+    "torchvision>=0.29.1",
+]
 REPORT = ["duckdb>=1.3", "jinja2>=3.1", "matplotlib>=3.10"]
 AWS = ["s3fs>=2026.4"]
 # Submitting a job makes a package of this project for the workers, which needs setuptools.
@@ -82,7 +89,6 @@ setup(
         "engines": ENGINES,
         "timm": ["timm>=1.0.12"],
         "tensorboard": ["tensorboard>=2.18"],
-        "energy": ["nvidia-ml-py>=12"],
         "dev": TRAINING + REPORT + DEV,
     },
     entry_points={

@@ -1,7 +1,7 @@
 """Checkpoints: safetensors files, each written under another name and renamed, so a kill leaves whole ones."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common.errors import DataError
-from common.json_records import parse_stored, to_json
+from common.json_records import parse_given, to_json
 from training.records import Progress
 from training.state_files import replace
 
@@ -65,7 +65,8 @@ def read_progress(path: Path) -> Progress:
             text = (file.metadata() or {}).get("state", "")
     except SafetensorError as error:
         raise DataError(f"{path}: damaged ({error}); {remedy}") from error
-    return parse_stored(Progress, text, str(path), remedy)
+    values = parse_given(Progress, text, str(path), remedy)  # checkpoints of version 0.1 have a key more
+    return Progress(**{field.name: values[field.name] for field in fields(Progress)})
 
 
 def restore(into: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: Path) -> None:

@@ -39,7 +39,7 @@ def open_run(directory: Path, description: Mapping[str, Any], resume: bool) -> b
     """
     path = directory / CONFIG
     if not path.is_file():
-        if directory.is_dir() and any(directory.iterdir()):
+        if directory.is_dir() and any(map(_is_foreign, directory.iterdir())):
             raise UsageError(f"{directory}: not empty and no run; give an empty or new folder")
         directory.mkdir(parents=True, exist_ok=True)
         write_json(path, description)
@@ -65,6 +65,11 @@ def open_run(directory: Path, description: Mapping[str, Any], resume: bool) -> b
         if is_usable(found):
             return True
     return False
+
+
+def _is_foreign(path: Path) -> bool:
+    """Return whether a file is something else than the temporary configuration that a killed run left."""
+    return not path.name.startswith(f".{CONFIG}.")
 
 
 def is_usable(path: Path) -> bool:

@@ -23,8 +23,8 @@ from common.errors import DataError
 from common.json_records import parse_json
 from pipeline import files
 from pipeline.config import BuildConfig
+from pipeline.ingest.bucket_images import BucketTools, ingest_images
 from pipeline.ingest.decode_pool import acquire, release
-from pipeline.ingest.images import Tools, ingest_images
 from pipeline.ingest.lists import ListPart, has_urls, list_parts, list_paths, named_lists, read_list
 from pipeline.ingest.rows import (
     IMAGES_PER_SHARD,
@@ -341,7 +341,7 @@ class IngestBucket(beam.DoFn):
         wanted = distinct_images(rows)
         advance(rows_in - wanted.num_rows)
         failed: dict[str, Rejected] = {}
-        tools = Tools(self.pool, given.config.ingest, given.config.source, given.layout.bodies, advance)
+        tools = BucketTools(self.pool, given.config.ingest, given.config.source, given.layout.bodies, advance)
         images = ingest_images(wanted, tools, failed)
         shard = write_shard(folders["images"], stem, IMAGES.schema, images)
         yield "images", Written(shard)

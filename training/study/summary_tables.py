@@ -10,14 +10,14 @@ import pyarrow as pa
 
 from schemas.cells import csv_text
 from training.config import METHODS
-from training.study.inference import compare, deviation, interval
+from training.study.significance import compare, deviation, mean_interval
 
 Row = dict[str, Any]
 LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$", "−": "$-$", "–": "--"}
 
 
 @dataclass(frozen=True)
-class PeopleTable:
+class SummaryTable:
     """Rows to be read; a cell is a text or a number, None where there is nothing to say."""
 
     name: str
@@ -85,21 +85,21 @@ def per_cent(rows: list[Row], name: str) -> tuple[float | None, float | None]:
     values = [100 * row[name] for row in rows if row[name] is not None]
     if not values:
         return None, None
-    found = interval(values)
+    found = mean_interval(values)
     return found.mean, found.half
 
 
-def cells(results: pa.Table) -> PeopleTable:
+def cells(results: pa.Table) -> SummaryTable:
     """Every cell of the grid: means over its seeds."""
     lines = []
     for key, rows in grouped(finished(results), "setting", "network", "color", "noise_level", "method"):
         setting, network, color, level, method = key
         final, peak = per_cent(rows, "final_accuracy"), per_cent(rows, "best_accuracy")
-        drop = interval([100 * (row["best_accuracy"] - row["final_accuracy"]) for row in rows])
+        drop = mean_interval([100 * (row["best_accuracy"] - row["final_accuracy"]) for row in rows])
         selected, memorized = per_cent(rows, "selected_accuracy")[0], per_cent(rows, "memorized")[0]
         place = (setting, network, color, 100 * level, method, len(rows))
         lines.append((*place, *final, *peak, drop.mean, selected, memorized))
-    return PeopleTable(
+    return SummaryTable(
         "cells",
         "Every cell of the grid",
         "Test accuracy in percent: mean over the seeds, and half of its 95 % interval by Student's t (±). final: after "
@@ -111,19 +111,20 @@ def cells(results: pa.Table) -> PeopleTable:
     )  # fmt: skip
 
 
-def by_level(results: pa.Table, measure: str, name: str) -> PeopleTable:
+def by_level(results: pa.Table, measure: str, name: str) -> SummaryTable:
     """Method × level × color × setting, as the paper prints it: `measure` with its interval over the seeds."""
     rows = finished(results)
     levels = sorted({row["noise_level"] for row in rows})
     lines = []
     for key, group in grouped(rows, "setting", "network", "color", "method"):
         found = {
-            level: interval([row[measure] for row in part]) for level, part in grouped(group, "noise_level")
+            level: mean_interval([row[measure] for row in part])
+            for level, part in grouped(group, "noise_level")
         }
         lines.append((*key, *(str(found[level]) if level in found else None for level in levels)))
     title = f"{name.capitalize()} test accuracy by noise level"
     note = "Percent: mean over the seeds ± half of its 95 % interval."
-    return PeopleTable(
+    return SummaryTable(
         name,
         title,
         note,
@@ -132,18 +133,18 @@ def by_level(results: pa.Table, measure: str, name: str) -> PeopleTable:
     )
 
 
-def over_levels(results: pa.Table) -> PeopleTable:
+def over_levels(results: pa.Table) -> SummaryTable:
     """Mean and standard deviation over the noise levels, of the means over the seeds."""
     lines = []
     for key, rows in grouped(finished(results), "setting", "network", "color", "method"):
         by = dict(grouped(rows, "noise_level"))
         cells: list[float | None] = []
         for measure in ("final_accuracy", "best_accuracy"):
-            means = [100 * interval([row[measure] for row in part]).mean for part in by.values()]
-            cells += [interval(means).mean, deviation(means)]
-        finals = [interval([row["final_accuracy"] for row in part]).mean for part in by.values()]
+            means = [100 * mean_interval([row[measure] for row in part]).mean for part in by.values()]
+            cells += [mean_interval(means).mean, deviation(means)]
+        finals = [mean_interval([row["final_accuracy"] for row in part]).mean for part in by.values()]
         lines.append((*key, len(by), *cells, 100 * (max(finals) - min(finals))))
-    return PeopleTable(
+    return SummaryTable(
         "levels",
         "Mean and spread over the noise levels",
         "Test accuracy in percent: mean of the levels' means, their standard deviation (±), and the range from the "
@@ -153,7 +154,7 @@ def over_levels(results: pa.Table) -> PeopleTable:
     )
 
 
-def comparisons(results: pa.Table) -> PeopleTable:
+def comparisons(results: pa.Table) -> SummaryTable:
     """Every two methods over the same noise level, seed and color; a run that serves several colors counts once."""
     lines = []
     every = finished(results)
@@ -170,10 +171,10 @@ def comparisons(results: pa.Table) -> PeopleTable:
             for found in compare({method: values[method] for method in METHODS if method in values}):
                 gap = found.difference
                 p = None if found.p is None else "< 0.001" if found.p < 0.001 else f"{found.p:.3f}"
-                verdict = "yes" if found.told_apart else "no"
-                lines.append((setting, network, color, found.one, found.other, gap.count, gap.mean, gap.low,
+                verdict = "yes" if found.is_significant else "no"
+                lines.append((setting, network, color, found.first, found.second, gap.count, gap.mean, gap.low,
                               gap.high, p, verdict))  # fmt: skip
-    return PeopleTable(
+    return SummaryTable(
         "comparisons",
         "Methods compared in pairs",
         "Final test accuracy of the first less that of the second, in points, paired over noise level, seed (and "
@@ -196,7 +197,7 @@ def comparisons(results: pa.Table) -> PeopleTable:
     )
 
 
-def mentors(results: pa.Table) -> PeopleTable:
+def mentors(results: pa.Table) -> SummaryTable:
     """How well the trusted labels are the right ones, for methods that weigh examples."""
     lines = []
     for key, rows in grouped(finished(results), "setting", "network", "color", "noise_level", "method"):
@@ -206,7 +207,7 @@ def mentors(results: pa.Table) -> PeopleTable:
                 per_cent(rows, name)[0] for name in ("data_utilization", "mentor_precision", "mentor_recall")
             )
             lines.append((setting, network, color, 100 * level, method, *told))
-    return PeopleTable(
+    return SummaryTable(
         "mentors",
         "What the weights are worth in the last epoch",
         "Percent. data used: mean weight; precision: share of the trusted labels (weight at least one half) that are "
@@ -216,40 +217,36 @@ def mentors(results: pa.Table) -> PeopleTable:
     )
 
 
-def costs(results: pa.Table) -> PeopleTable:
+def costs(results: pa.Table) -> SummaryTable:
     """What a run took, and on what; each run once."""
     rows = list({row["run"]: row for row in finished(results)}.values())
     lines = []
     for key, group in grouped(rows, "network", "method", "device", "cpu", "gpu"):
         network, method, device, cpu, gpu = key
-        joules = [(row["cpu_joules"] or 0) + (row["gpu_joules"] or 0) for row in group]
-        energy = interval(joules).mean / 3600 if all(joules) else None
-        seconds = interval([row["seconds"] for row in group]).mean
-        speed = interval([row["images_per_second"] for row in group]).mean
-        lines.append(
-            (network, method, gpu or cpu or device, len(group), float(seconds), float(speed), energy)
-        )
-    return PeopleTable(
+        seconds = mean_interval([row["seconds"] for row in group]).mean
+        speed = mean_interval([row["images_per_second"] for row in group]).mean
+        lines.append((network, method, gpu or cpu or device, len(group), float(seconds), float(speed)))
+    return SummaryTable(
         "costs",
         "What the runs took",
-        "Means. Energy is the machine's, with all that ran beside, where its counters could be read.",
-        ("network", "method", "hardware", "runs", "seconds", "images/s", "Wh"),
+        "Means over the runs. images/s: training alone, without evaluation.",
+        ("network", "method", "hardware", "runs", "seconds", "images/s"),
         lines,
     )
 
 
-def unfinished(results: pa.Table) -> PeopleTable:
+def unfinished(results: pa.Table) -> SummaryTable:
     """Runs that failed or are missing, with the reason."""
     lines = list(
         {row["run"]: (row["run"], row["status"], row["error"]) for row in results.to_pylist()
          if row["status"] != "finished"}.values()
     )  # fmt: skip
-    return PeopleTable(
+    return SummaryTable(
         "unfinished", "Not in the tables", "Runs without a result.", ("run", "status", "reason"), lines
     )
 
 
-def all_tables(results: pa.Table) -> list[PeopleTable]:
+def all_tables(results: pa.Table) -> list[SummaryTable]:
     """Return every table that has something to say."""
     found = [
         by_level(results, "final_accuracy", "final"), by_level(results, "best_accuracy", "peak"),

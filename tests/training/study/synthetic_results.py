@@ -1,4 +1,4 @@
-"""Tables of a study that nobody trained: accuracy falls with noise as the paper says it does, and faster on blue."""
+"""Result tables without training: accuracy falls with the noise level as in the paper, and faster on blue."""
 
 import math
 import random
@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from training.study.table import CURVE, RESULT
+from training.study.results import CURVE, RESULT
 
 STRENGTH = {"vanilla": 1.0, "mixup": 0.75, "mentornet": 0.6, "mentormix": 0.3}
 EPOCHS = range(2, 21, 2)
 
 
-def made_study(
+def synthetic_results(
     levels: Sequence[float] = (0.0, 0.2, 0.4, 0.8),
     colors: Sequence[str] = ("red", "blue"),
     methods: Sequence[str] = tuple(STRENGTH),
@@ -21,7 +21,7 @@ def made_study(
     networks: Sequence[str] = ("small_cnn",),
     settings: Sequence[str] = ("scratch",),
 ) -> tuple[pa.Table, pa.Table]:
-    """Results and curves; the same at every call."""
+    """Return results and curves, equal at every call."""
     rows, curves = [], []
     for place in (
         (c, level, m, n, s, seed)

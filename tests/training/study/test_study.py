@@ -1,44 +1,27 @@
-"""The study: a grid of runs, of which the finished are skipped and the failing recorded."""
+"""The verb `study`: the grid, its plan, failures, and the configuration file."""
 
-import contextlib
 import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from common.errors import DataError, UsageError
 from tests.training.conftest import striped, write_set
+from tests.training.study.small_study import QUICK, arguments, small_study, without_times
 from training import train
 from training.__main__ import main
 from training.config import METHODS
 from training.run_directory import read_result
-from training.study import grid, looks, plan, runs, table, tables
-from training.study.grid import StudyConfig
-
-QUICK: dict[str, Any] = {
-    "epochs": 1, "batch_size": 32, "precision": "fp32", "network": {"name": "small_cnn", "width": 2},
-}  # fmt: skip
-
-
-def study(**changes: Any) -> StudyConfig:
-    base: dict[str, Any] = {
-        "levels": (0.0, 0.4),
-        "colors": ("blue",),
-        "methods": ("vanilla",),
-        "seeds": (0, 1),
-    }
-    return StudyConfig(**{**base, "recipe": "tiny", "set": QUICK, **changes})
+from training.study import grid, plan, plot_style, results, runner, summary_tables
 
 
 def test_without_noise_the_colors_share_their_runs(dataset: Path) -> None:
     write_set(dataset / "red-0.40", striped(96, 0.4, seed=3), noise_level=0.4, color="red")
-    cells = grid.plan(study(colors=("red", "blue")), dataset)
+    cells = grid.make_cells(small_study(colors=("red", "blue")), dataset)
     assert len(cells) == 8
     clean = [cell.run.name for cell in cells if cell.noise_level == 0]
     noisy = [cell.run.name for cell in cells if cell.noise_level == 0.4]
@@ -47,12 +30,14 @@ def test_without_noise_the_colors_share_their_runs(dataset: Path) -> None:
 
 
 def test_a_run_has_another_name_if_its_data_or_configuration_differ(dataset: Path) -> None:
-    names = {cell.run.name for cell in grid.plan(study(), dataset)}
-    changed = {cell.run.name for cell in grid.plan(study(set=QUICK | {"batch_size": 16}), dataset)}
+    names = {cell.run.name for cell in grid.make_cells(small_study(), dataset)}
+    changed = {
+        cell.run.name for cell in grid.make_cells(small_study(overrides=QUICK | {"batch_size": 16}), dataset)
+    }
     assert not names & changed
     shutil.rmtree(dataset / "blue-0.40")
     write_set(dataset / "blue-0.40", striped(96, 0.4, seed=9), noise_level=0.4)
-    again = {cell.run.name for cell in grid.plan(study(), dataset)}
+    again = {cell.run.name for cell in grid.make_cells(small_study(), dataset)}
     assert {name for name in again if name in names} == {
         name for name in names if name.startswith("blue-0.00")
     }
@@ -62,32 +47,25 @@ def test_a_run_has_another_name_if_its_data_or_configuration_differ(dataset: Pat
     ("changes", "message"),
     [
         ({"levels": ()}, "levels is empty"),
-        ({"levels": (0.4, 0.4)}, "levels names one twice"),
+        ({"levels": (0.4, 0.4)}, "levels has a value twice"),
         ({"levels": (40.0,)}, r"from 0 up to less than 1, got 40; 40 % is 0\.4"),
-        ({"set": {"seed": 3}}, "set.seed: the study varies this itself"),
+        ({"overrides": {"seed": 3}}, "overrides.seed: the study varies this key"),
     ],
 )
 def test_mistakes_in_a_study_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        study(**changes)
+        small_study(**changes)
 
 
 def test_a_missing_set_is_refused_before_anything_is_trained(dataset: Path) -> None:
     with pytest.raises(DataError, match=r"red-0\.40: no such set"):
-        grid.plan(study(levels=(0.4,), colors=("red",)), dataset)
+        grid.make_cells(small_study(levels=(0.4,), colors=("red",)), dataset)
 
 
 def test_a_folder_whose_manifest_says_another_level_is_refused(dataset: Path) -> None:
     (dataset / "blue-0.40").rename(dataset / "blue-0.60")
-    with pytest.raises(DataError, match=r"manifest says noise level 0\.4"):
-        grid.plan(study(levels=(0.6,)), dataset)
-
-
-def arguments(dataset: Path, out: Path, *more: str) -> list[str]:
-    sets = [f"{key}={value}" for key, value in QUICK.items() if key != "network"]
-    pairs = [*sets, "network.name=small_cnn", "network.width=2"]
-    start = ["study", "--data", str(dataset), "--output", str(out), "--recipe", "tiny", "--json"]
-    return [*start, *(word for pair in pairs for word in ("--set", pair)), *more]
+    with pytest.raises(DataError, match=r"the manifest has noise level 0\.4"):
+        grid.make_cells(small_study(levels=(0.6,)), dataset)
 
 
 def test_finished_runs_are_skipped_and_failing_ones_recorded_and_tried_again(
@@ -102,26 +80,26 @@ def test_finished_runs_are_skipped_and_failing_ones_recorded_and_tried_again(
     real = train.Trainer.run
 
     def run(self: Any, directory: Path, **options: Any) -> Any:
-        trained.append(directory.parent.name)
-        if "blue-0.40-mixup" in directory.parent.name and len(trained) <= 4:
+        trained.append(directory.name)
+        if "blue-0.40-mixup" in directory.name and len(trained) <= 4:
             raise RuntimeError("out of luck")
         return real(self, directory, **options)
 
     monkeypatch.setattr(train.Trainer, "run", run)
     assert main(call) == 1
     assert len(trained) == 4  # the failing run did not stop the others
-    rows = {(row["noise_level"], row["method"]): row for row in table.read(out).to_pylist()}
+    rows = {(row["noise_level"], row["method"]): row for row in results.read(out).to_pylist()}
     assert rows[0.4, "mixup"]["status"] == "failed"
     assert rows[0.4, "mixup"]["error"] == "RuntimeError: out of luck"
     assert rows[0.4, "mixup"]["final_accuracy"] is None
     others = [row for key, row in rows.items() if key != (0.4, "mixup")]
     assert [row["status"] for row in others] == ["finished"] * 3
     assert all(0 <= row["final_accuracy"] <= row["best_accuracy"] <= 1 for row in others)
-    assert "out of luck" in tables.unfinished(table.read(out)).markdown()
+    assert "out of luck" in summary_tables.unfinished(results.read(out)).markdown()
 
     assert main(call) == 0
     assert len(trained) == 5  # only what had failed was trained again
-    assert set(table.read(out)["status"].to_pylist()) == {"finished"}
+    assert set(results.read(out)["status"].to_pylist()) == {"finished"}
     capsys.readouterr()
 
     assert main(["plot", str(out), "--json"]) == 0
@@ -135,14 +113,15 @@ def test_finished_runs_are_skipped_and_failing_ones_recorded_and_tried_again(
 def test_a_set_that_is_built_anew_meanwhile_is_not_taken_for_the_planned_one(
     dataset: Path, tmp_path: Path
 ) -> None:
-    cells = grid.plan(study(levels=(0.4,), seeds=(0,)), dataset)
+    cells = grid.make_cells(small_study(levels=(0.4,), seeds=(0,)), dataset)
     shutil.rmtree(dataset / "blue-0.40")
     write_set(dataset / "blue-0.40", striped(96, 0.4, seed=9), noise_level=0.4)
-    list(runs.run_all([cell.run for cell in cells], dataset, "test", tmp_path, jobs=1))
-    [row] = table.collect(cells, tmp_path)[0].to_pylist()
+    folders = runner.StudyFolders(dataset, "test", tmp_path)
+    list(runner.run_all([cell.run for cell in cells], folders, jobs=1))
+    [row] = results.collect(cells, tmp_path)[0].to_pylist()
     assert (row["status"], row["error"].partition(";")[0]) == (
         "failed",
-        "DataError: blue-0.40: built anew since this study began",
+        "DataError: blue-0.40: the set was built again after this study started",
     )
 
 
@@ -151,15 +130,8 @@ def test_parallel_runs_give_what_sequential_ones_give(dataset: Path, tmp_path: P
     more = ["--levels", "0.4", "--colors", "blue", "--methods", "mentormix", "--seeds", "0", "1"]
     assert main(arguments(dataset, plain, *more)) == 0
     assert main(arguments(dataset, parallel, *more, "--jobs", "2")) == 0
-    one, other = (timeless(out) for out in (plain, parallel))
+    one, other = (without_times(out) for out in (plain, parallel))
     assert one == other
-
-
-def timeless(output: Path) -> list[pa.Table]:
-    """Both tables of a study, without what another run of it would measure otherwise."""
-    timed = {"seconds", "images_per_second", "threads", "cpu_joules", "gpu_joules"}
-    both = [table.read(output, kind) for kind in (table.RESULT, table.CURVE)]
-    return [one.drop_columns(sorted(timed & set(one.column_names))) for one in both]
 
 
 def test_the_plan_times_what_has_never_been_trained_and_trains_nothing(
@@ -198,7 +170,7 @@ def test_measured_steps_count_what_measuring_accuracy_takes(
     monkeypatch.setattr(plan.time, "monotonic", lambda: next(ends))
     monkeypatch.setattr(train.Trainer, "run", lambda _self, _folder, *, log, **_: [log({}) for _ in range(3)])
     rhythm = {"epochs": 4, "evaluate_every": 2, "memorized_every": 4}
-    [cell] = grid.plan(study(levels=(0.4,), seeds=(0,), set=QUICK | rhythm), dataset)
+    [cell] = grid.make_cells(small_study(levels=(0.4,), seeds=(0,), overrides=QUICK | rhythm), dataset)
     found = plan.make_plan([cell.run], dataset / "none", dataset, "test", measure=True)
     images, test = cell.run.images, 60
     shown = 8 * 32  # in each epoch, and in each of the three looks of the last
@@ -210,10 +182,10 @@ def test_measured_steps_count_what_measuring_accuracy_takes(
 def test_a_study_can_come_from_a_file_and_the_command_line_wins(dataset: Path, tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(
-        "levels: [0.4]\ncolors: [blue]\nmethods: [vanilla, mixup]\nseeds: [5, 6]\nset: {epochs: 2}\n"
+        "levels: [0.4]\ncolors: [blue]\nmethods: [vanilla, mixup]\nseeds: [5, 6]\noverrides: {epochs: 2}\n"
     )
     assert main(arguments(dataset, tmp_path / "out", "--config", str(file), "--seeds", "7")) == 0
-    rows = table.read(tmp_path / "out").to_pylist()
+    rows = results.read(tmp_path / "out").to_pylist()
     assert [(row["method"], row["seed"], row["epochs"]) for row in rows] == [
         ("mixup", 7, 1),
         ("vanilla", 7, 1),
@@ -230,25 +202,25 @@ def test_an_unknown_key_of_a_study_file_is_a_usage_error(
 
 
 def test_every_method_has_its_own_look() -> None:
-    assert looks.METHOD.keys() == set(METHODS)
+    assert plot_style.METHOD.keys() == set(METHODS)
     assert (
-        len({paint for paint, _ in looks.METHOD.values()})
-        == len({m for _, m in looks.METHOD.values()})
+        len({paint for paint, _ in plot_style.METHOD.values()})
+        == len({m for _, m in plot_style.METHOD.values()})
         == len(METHODS)
     )
 
 
 def test_nothing_to_plot_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no results; run the study first"):
-        table.read(tmp_path)
+        results.read(tmp_path)
     with pytest.raises(UsageError, match="unknown recipe"):
-        study(recipe="tinny") and grid.configure("tinny", 0.4, {})
+        small_study(recipe="tinny") and grid.configure("tinny", 0.4, {})
     assert read_result(tmp_path) is None
 
 
 def test_drawing_a_study_does_not_load_torch(dataset: Path, tmp_path: Path) -> None:
-    cells = grid.plan(study(levels=(0.4,), seeds=(0,)), dataset)
-    table.write(table.collect(cells, tmp_path), tmp_path)
+    cells = grid.make_cells(small_study(levels=(0.4,), seeds=(0,)), dataset)
+    results.write(results.collect(cells, tmp_path), tmp_path)
     code = (
         "import sys, training.__main__ as m\n"
         f"assert m.main(['plot', {str(tmp_path)!r}]) == 1\n"  # no run has finished
@@ -257,32 +229,3 @@ def test_drawing_a_study_does_not_load_torch(dataset: Path, tmp_path: Path) -> N
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "no run has finished" in done.stderr
-
-
-def test_a_killed_study_leaves_no_worker_behind(dataset: Path, tmp_path: Path) -> None:
-    """Not even by SIGKILL, which nobody can answer; a run under way has saved a checkpoint."""
-    more = ["--levels", "0.4", "--colors", "blue", "--methods", "vanilla", "--seeds", "0", "1"]
-    call = [*arguments(dataset, tmp_path, *more), "--jobs", "2", "--set", "epochs=100000"]
-    process = subprocess.Popen([sys.executable, "-m", "training", *call], start_new_session=True)
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("claims/*/*/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    group = process.pid
-    process.kill()
-    process.wait(60)
-    deadline = time.monotonic() + 60
-    while alive(group) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not alive(group)
-    assert len(list(tmp_path.glob("claims/*/*/checkpoint-*"))) == 2
-
-
-def alive(group: int) -> list[int]:
-    """The processes of a group that still run; who collects the dead ones is not our affair."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, _, of_group = status.read_text().rpartition(")")[2].split()[:3]
-            if int(of_group) == group and state != "Z":
-                found.append(int(status.parent.name))
-    return found

@@ -1,6 +1,6 @@
-"""The tables of a study: one row per cell, and one per run and epoch; two Parquet files, read without torch."""
+"""The tables of a study: one row per cell, and one per run and epoch. Two Parquet files, which are read without torch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from common.errors import DataError
 from schemas.table import Table, column
 from training.state_files import replace
+from training.study.shard import ShardOfRuns
 
 if TYPE_CHECKING:
     from training.study.grid import Cell
@@ -67,8 +68,6 @@ RESULT = Table(
             _count("steps", "trained"),
             _number("seconds", "training and measuring"),
             _number("images_per_second", "training alone, median epoch"),
-            _number("cpu_joules", "of the machine's processors meanwhile, whatever else they did"),
-            _number("gpu_joules", "of the GPU meanwhile"),
             _count("parameters", "of the network"),
             _number("imagenet_accuracy", "ImageNet top-1 that is published for the network"),
             _text("device", "cpu or cuda"),
@@ -127,63 +126,120 @@ CURVE = Table(
     key=("run", "epoch"),
 )  # fmt: skip
 
-FILES = {RESULT.name: "results.parquet", CURVE.name: "curves.parquet"}
-AT_THE_END = ("mentor_precision", "mentor_recall", "data_utilization")
+FILES = {RESULT.name: "results", CURVE.name: "curves"}  # then -I-of-N for a shard, and .parquet
+LAST_EPOCH = ("mentor_precision", "mentor_recall", "data_utilization")
+STATUSES = ("finished", "failed", "missing")
 
 
 def collect(cells: Iterable["Cell"], output: Path) -> tuple[pa.Table, pa.Table]:
-    """Gather what the runs of all cells below `output` have measured: results and curves, ordered by their keys."""
-    from training import metrics  # loads torch, which who only reads the tables need not
+    """Collect the measurements of the runs of all cells below `output`: results and curves, ordered by their keys."""
+    from training import metrics  # loads torch, which reading the tables does not need
     from training.models.library import imagenet_accuracy
     from training.run_directory import read_result
-    from training.study.claims import finished_folder, read_failure
+    from training.study.run_state import read_failure, run_folder
 
     rows: list[dict[str, Any]] = []
     epochs: dict[str, list[dict[str, Any]]] = {}
     for cell in cells:
-        directory = finished_folder(output, cell.run.name)
+        directory = run_folder(output, cell.run.name)
         result, failure = read_result(directory), read_failure(output, cell.run.name)
         if result and cell.run.name not in epochs:
             try:
                 epoch_rows = metrics.read_rows(directory)
                 if not epoch_rows:
                     raise DataError(
-                        f"{directory / metrics.METRICS_FILE}: missing or empty; delete {directory} and run again"
+                        f"{directory / metrics.METRICS_FILE}: missing or empty; delete {directory} and run the study again"
                     )
                 epochs[cell.run.name] = [{**row, "run": cell.run.name} for row in epoch_rows]
-            except DataError as error:  # one bad run must not cost the others their table
+            except DataError as error:  # the other runs keep their rows
                 result, failure = None, str(error)
-        last = epochs[cell.run.name][-1] if result else {}
-        place = {name: getattr(cell, name) for name in RESULT.key}
-        row = {**{name: last.get(name) for name in AT_THE_END}, **(result or {}), **place}
+        last_row = epochs[cell.run.name][-1] if result else {}
+        key = {name: getattr(cell, name) for name in RESULT.key}
+        row = {**{name: last_row.get(name) for name in LAST_EPOCH}, **(result or {}), **key}
         row |= {"run": cell.run.name, "imagenet_accuracy": imagenet_accuracy(cell.network)}
         row |= {"status": "finished" if result else "failed" if failure else "missing"}
         rows.append({**row, "error": None if result else failure})
     results, curves = RESULT.from_rows(rows), CURVE.from_rows(row for run in epochs.values() for row in run)
-    return (
-        results.sort_by([(name, "ascending") for name in RESULT.key]),
-        curves.sort_by([(name, "ascending") for name in CURVE.key]),
-    )
+    return _sorted(results, RESULT), _sorted(curves, CURVE)
 
 
-def write(tables: Iterable[pa.Table], output: Path) -> None:
-    """Write results and curves, each in one rename."""
-    for table, file in zip(tables, FILES.values(), strict=True):
-        with replace(output / file) as temporary:
+def write(tables: Iterable[pa.Table], output: Path, shard: ShardOfRuns | None = None) -> None:
+    """Write results and curves, each in one rename: of all cells, or of those of a shard.
+
+    The tables of all cells replace those that earlier commands have written for shards.
+    """
+    for table, name in zip(tables, FILES.values(), strict=True):
+        with replace(output / f"{name}{f'-{shard}' if shard else ''}.parquet") as temporary:
             pq.write_table(table, temporary)
+        if shard is None:
+            for outdated in output.glob(f"{name}-*-of-*.parquet"):
+                outdated.unlink(missing_ok=True)
 
 
-def read(output: Path, kind: Table = RESULT) -> pa.Table:
-    """Read one of a study's tables. Raises DataError if there is none."""
-    path = output / FILES[kind.name]
-    if not path.is_file():
+def read(*folders: Path, schema: Table = RESULT) -> pa.Table:
+    """Read one of the two tables of a study, merged from all shards in all `folders`.
+
+    Raises DataError if a folder has none, or if two files have different runs of one cell.
+    """
+    paths = [path for folder in folders for path in _files(folder, FILES[schema.name])]
+    tables = [(path, _read_file(path, schema)) for path in paths]
+    if len(tables) == 1:
+        return tables[0][1]
+    return _merge_results(tables) if schema is RESULT else _merge_curves(tables)
+
+
+def merge_into(output: Path, folders: Sequence[Path], schema: Table = RESULT) -> pa.Table:
+    """Read one of the two tables like `read`; if it comes from several files, or another folder, write it to `output`."""
+    table, path = read(*folders, schema=schema), output / f"{FILES[schema.name]}.parquet"
+    files = [file for folder in folders for file in _files(folder, FILES[schema.name])]
+    if files != [path]:
+        output.mkdir(parents=True, exist_ok=True)
+        with replace(path) as temporary:
+            pq.write_table(table, temporary)
+    return table
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    paths = [*folder.glob(f"{name}.parquet"), *sorted(folder.glob(f"{name}-*-of-*.parquet"))]
+    if not paths:
         raise DataError(
-            f"{path}: no results; run the study first (python -m training study --output {output})"
+            f"{folder / name}.parquet: no results; run the study first (python -m training study --output {folder})"
         )
+    return paths
+
+
+def _read_file(path: Path, schema: Table) -> pa.Table:
     try:
-        return kind.conform(pq.read_table(path), str(path))
+        return schema.conform(pq.read_table(path), str(path))
     except pa.ArrowInvalid as error:
         raise DataError(
             f"{path}: damaged ({str(error).partition(chr(10))[0]}); run the study again, which writes it again "
-            f"(python -m training study --output {output})"
+            f"(python -m training study --output {path.parent})"
         ) from error
+
+
+def _merge_results(tables: Iterable[tuple[Path, pa.Table]]) -> pa.Table:
+    """Merge rows by cell; a finished one counts before a failed one, and this before a missing one."""
+    merged: dict[tuple[Any, ...], tuple[Path, dict[str, Any]]] = {}
+    for path, table in tables:
+        for row in table.to_pylist():
+            key = tuple(row[name] for name in RESULT.key)
+            earlier_path, earlier = merged.get(key, (path, row))
+            if earlier["run"] != row["run"]:
+                raise DataError(
+                    f"{path}: the run of {', '.join(map(str, key))} is {row['run']}, but {earlier_path} has "
+                    f"{earlier['run']}: they come from different configurations or sets; run the study again with the "
+                    "present ones, or delete the outdated file"
+                )
+            if key not in merged or STATUSES.index(row["status"]) < STATUSES.index(earlier["status"]):
+                merged[key] = path, row
+    return _sorted(RESULT.from_rows(row for _, row in merged.values()), RESULT)
+
+
+def _merge_curves(tables: Iterable[tuple[Path, pa.Table]]) -> pa.Table:
+    rows = {(row["run"], row["epoch"]): row for _, table in tables for row in table.to_pylist()}
+    return _sorted(CURVE.from_rows(rows.values()), CURVE)
+
+
+def _sorted(table: pa.Table, schema: Table) -> pa.Table:
+    return table.sort_by([(name, "ascending") for name in schema.key])

@@ -8,20 +8,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from training.config import METHODS
-from training.study.inference import Interval
-from training.study.tables import Row
+from training.study.significance import MeanInterval
+from training.study.summary_tables import Row
 
 PANEL = (3.4, 3.0)  # inches
 MARKERS = "os^Dv<>ph*"
 SHOWN_LEVEL = 0.4  # the figures of one level take the nearest to it
 
 
-class Absent(Exception):
+class MissingDataError(Exception):
     """The study has not what a figure shows; the text says what is missing."""
 
 
 @dataclass(frozen=True)
-class Data:
+class FigureData:
     """The finished runs of one setting and network, and the epochs of all runs."""
 
     rows: list[Row]
@@ -57,7 +57,7 @@ def legend(canvas: Canvas, axes: Sequence[Axes]) -> None:
     canvas.legend(list(named.values()), list(named), loc="outside right center")
 
 
-def band(axis: Axes, x: Sequence[float], found: Sequence[Interval], paint: str) -> None:
+def band(axis: Axes, x: Sequence[float], found: Sequence[MeanInterval], paint: str) -> None:
     """Fill between the ends of the intervals, in percent, where there are any."""
     if all(one.half is not None for one in found):
         low, high = ([100 * (one.mean + sign * (one.half or 0)) for one in found] for sign in (-1, 1))

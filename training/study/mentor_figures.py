@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from training.study.inference import interval
-from training.study.looks import noise_look
-from training.study.panels import MARKERS, SHOWN_LEVEL, Absent, Data, legend, panels
-from training.study.tables import Row, grouped
+from training.study.plot_panels import MARKERS, SHOWN_LEVEL, FigureData, MissingDataError, legend, panels
+from training.study.plot_style import noise_look
+from training.study.significance import mean_interval
+from training.study.summary_tables import Row, grouped
 
 
-def mentor(data: Data) -> Canvas:
+def mentor(data: FigureData) -> Canvas:
     """Weights against loss less its moving average in the last epoch, over where clean and wrong labels lie."""
     weighted = {
         row["run"] for row in data.rows if any(e["mentor_weights"] for e in data.curves.get(row["run"], []))
@@ -23,7 +23,7 @@ def mentor(data: Data) -> Canvas:
         {row["noise_level"] for row in data.rows if row["run"] in weighted and row["noise_level"] > 0}
     )
     if not levels:
-        raise Absent("no run of a method with a mentor on a noisy set")
+        raise MissingDataError("no run of a method with a mentor on a noisy set")
     level = min(levels, key=lambda one: abs(one - SHOWN_LEVEL))
     canvas, grid = panels(len(data.colors()), len(methods), beside=1.8)
     for axes, color in zip(grid, data.colors(), strict=True):
@@ -72,7 +72,7 @@ def _shares(counts: Sequence[float]) -> list[float]:
     return [one / (sum(counts) or 1) for one in counts]
 
 
-def utilization(data: Data) -> Canvas:
+def utilization(data: FigureData) -> Canvas:
     """Mean weight over training, a line per noise level; dotted: the share of right labels."""
     used = {
         row["run"] for row in data.rows
@@ -80,7 +80,7 @@ def utilization(data: Data) -> Canvas:
     }  # fmt: skip
     methods = [m for m in data.methods() if any(row["run"] in used for row in data.select(method=m))]
     if not methods:
-        raise Absent("no run of a method that weighs examples")
+        raise MissingDataError("no run of a method that weighs examples")
     canvas, grid = panels(len(data.colors()), len(methods))
     levels = sorted({row["noise_level"] for row in data.rows})
     for axes, color in zip(grid, data.colors(), strict=True):
@@ -89,7 +89,8 @@ def utilization(data: Data) -> Canvas:
                 shade = 0.25 + 0.75 * (levels.index(level) + 1) / len(levels)
                 lines = [data.curves[row["run"]] for row in rows if row["run"] in used]
                 means = [
-                    interval([e["data_utilization"] for e in same]).mean for same in zip(*lines, strict=False)
+                    mean_interval([e["data_utilization"] for e in same]).mean
+                    for same in zip(*lines, strict=False)
                 ]
                 paint, marker = noise_look(color)[0], MARKERS[levels.index(level) % 10]
                 x = [epoch["epoch"] for epoch in lines[0]][: len(means)] if lines else []

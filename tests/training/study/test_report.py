@@ -7,10 +7,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.training.made_study import made_study
+from tests.training.study.synthetic_results import synthetic_results
 from training.__main__ import main
-from training.study import table
-from training.study.report import page
+from training.study import results as study_results
+from training.study.report import render_page
 
 LISTING = re.compile(
     r'popovertarget="(ids-\d+)">([\d,]+)<span.*?<div id="\1".*?<pre><code>(.*?)</code></pre>', re.DOTALL
@@ -21,7 +21,7 @@ LISTING = re.compile(
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study") / "<made> study"
     folder.mkdir()
-    results, curves = made_study((0.0, 0.4), methods=("vanilla", "mentormix"), seeds=(0, 1))
+    results, curves = synthetic_results((0.0, 0.4), methods=("vanilla", "mentormix"), seeds=(0, 1))
     errors = results["error"].to_pylist()
     place = results.schema.get_field_index("error")
     status = results.schema.get_field_index("status")
@@ -30,14 +30,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = results.set_column(
         place, results.schema.field(place), [["<img src=x>: no memory", *errors[1:]]]
     )
-    table.write((results, curves), folder)
+    study_results.write((results, curves), folder)
     return folder
 
 
 def test_the_page_shows_what_was_drawn_and_leads_to_the_runs(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = page(study)
+    text = render_page([study], study)
     monkeypatch.chdir(study)
     listings = LISTING.findall(text)
     assert len(listings) > 12
@@ -48,7 +48,7 @@ def test_the_page_shows_what_was_drawn_and_leads_to_the_runs(
     assert "<h1>&lt;made&gt; study</h1>" in text
     assert "&lt;img src=x&gt;: no memory" in text
     assert "<img src=x" not in text
-    assert page(study) == text
+    assert render_page([study], study) == text
     assert len(text) < 5_000_000
 
 
