@@ -12,11 +12,11 @@ from pipeline.config import BuildConfig
 from pipeline.ingest.lists import has_urls
 from pipeline.jobs import aggregate, dedupe, fetch, ingest, split
 from pipeline.layout import Layout
-from pipeline.running.lock import held
+from pipeline.running.dataflow_jobs import Submission, attach, refuse_conflicting_job, unfinished_jobs
+from pipeline.running.lock import build_lock
 from pipeline.running.options import is_dataflow
 from pipeline.running.preflight import checked_options
 from pipeline.running.stage import StageResult, counts
-from pipeline.running.submitted import Submission, attach, left_running, refuse_beside
 from pipeline.shards.commit import check_dataset_owned, check_owned
 from schemas.manifest import Manifest
 
@@ -47,7 +47,7 @@ def run(
         "split": split.run,
     }
     result: dict[str, Any] = {}
-    with held(output):
+    with build_lock(output):
         for name in stages:
             start = time.monotonic()
             arguments, is_written = _launch(name, config, output, options, beam_arguments)
@@ -58,14 +58,14 @@ def run(
             result[name] = {"up_to_date": done.up_to_date, **found}
             text = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in found.items() if count)
             made = f"{text} ({time.monotonic() - start:.1f} s)"
-            say(f"{name:<7} {'up to date' if done.up_to_date else made}")
+            say(f"{name:<9} {'up to date' if done.up_to_date else made}")
             for note in done.notes:
-                say(f"{'':<7} {note}")
+                say(f"{'':<9} {note}")
             for line in _without_clean(done.manifests) if name == "split" else ():
                 say(line)
     if "split" in stages:
         dataset = Layout(output).dataset
-        say(f"dataset {dataset}")
+        say(f"dataset   {dataset}")
         result["dataset"] = dataset
     return result
 
@@ -103,8 +103,8 @@ def _launch(
     """
     if name == "fetch" and not has_urls(config):
         return beam_arguments, False
-    if left_running(output) and not plan.is_up_to_date(name, config, output):
-        refuse_beside(name, output, beside_own=not is_dataflow(options))
+    if unfinished_jobs(output) and not plan.is_up_to_date(name, config, output):
+        refuse_conflicting_job(name, output, beside_own=not is_dataflow(options))
     if not is_dataflow(options) or options.view_as(GoogleCloudOptions).template_location:
         return beam_arguments, False
     key = plan.job_key(name, config, output)

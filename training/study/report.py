@@ -2,15 +2,15 @@
 
 import argparse
 import base64
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from page.render import policy, render
-from page.table import Column, Listing, Table
+from common.atomic_file import write_text
+from page.render import content_security_policy, render
+from page.table import Column, Listing, PageTable
 from training.show import show
 from training.study.figures import Figure
 from training.study.plot import plot
@@ -38,9 +38,7 @@ def write_report(study: Path, output: Path | None = None) -> Path:
     folder = output or study
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "report.html"
-    temporary = folder / f".report.html.{os.getpid()}"
-    temporary.write_text(page(study), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, page(study))
     return path
 
 
@@ -52,7 +50,7 @@ def page(study: Path) -> str:
     counts = {status: _listing([r for r in rows if r["status"] == status], {"status": status})
               for status in ("finished", "failed", "missing")}  # fmt: skip
     return render(
-        "training.study", "study.html", policy(),
+        "training.study", "study.html", content_security_policy(),
         name=study.resolve().name,
         counts={status: listing for status, listing in counts.items() if listing.count},
         figures=[(figure, _inlined(figure)) for figure in figures],
@@ -68,12 +66,12 @@ def _inlined(figure: Figure) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(figure.svg.read_bytes()).decode()}"
 
 
-def _table(table: PeopleTable, results: Sequence[Mapping[str, Any]]) -> Table:
+def _table(table: PeopleTable, results: Sequence[Mapping[str, Any]]) -> PageTable:
     """A table for people with a column more: the runs that each row is of."""
     places = {place: column for place, column in enumerate(table.columns) if column in PLACES}
     columns = [_column(name, [row[place] for row in table.rows]) for place, name in enumerate(table.columns)]
     if "run" in table.columns or "method" not in table.columns:
-        return Table(table.title, columns, table.rows, table.note, filterable=len(table.rows) > 5)
+        return PageTable(table.title, columns, table.rows, table.note, filterable=len(table.rows) > 5)
     finished = [row for row in results if row["status"] == "finished"]
     rows = []
     for row in table.rows:
@@ -88,7 +86,7 @@ def _table(table: PeopleTable, results: Sequence[Mapping[str, Any]]) -> Table:
             wanted["method"] = (row[table.columns.index("method")], row[table.columns.index("less")])
         behind = [one for one in finished if all(_is(one[name], value) for name, value in wanted.items())]
         rows.append((*row, _listing(behind, wanted)))
-    return Table(
+    return PageTable(
         table.title, [*columns, Column("results", "count")], rows, table.note, filterable=len(rows) > 5
     )
 
@@ -125,7 +123,7 @@ def _column(name: str, cells: Sequence[Any]) -> Column:
     return Column(name, "count" if all(isinstance(cell, int) for cell in numbers) else "number")
 
 
-def _every(results: pa.Table) -> Table:
+def _every(results: pa.Table) -> PageTable:
     """Each row of the results, with the folder of its run."""
     rows = results.select(EVERY).to_pylist()
     columns = []
@@ -135,7 +133,7 @@ def _every(results: pa.Table) -> Table:
     cells = [
         tuple("" if row[name] is None and name == "error" else row[name] for name in EVERY) for row in rows
     ]
-    return Table("Every run: its folder, and what it measured", columns, cells, filterable=True)
+    return PageTable("Every run: its folder, and what it measured", columns, cells, filterable=True)
 
 
 def verb(arguments: argparse.Namespace) -> int:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from common.atomic_file import replacing
 from common.errors import DataError
 from schemas.table import Table, column
-from training.state_files import replace
 
 if TYPE_CHECKING:
     from training.study.grid import Cell
@@ -169,7 +169,7 @@ def collect(cells: Iterable["Cell"], output: Path) -> tuple[pa.Table, pa.Table]:
 def write(tables: Iterable[pa.Table], output: Path) -> None:
     """Write results and curves, each in one rename."""
     for table, file in zip(tables, FILES.values(), strict=True):
-        with replace(output / file) as temporary:
+        with replacing(output / file) as temporary:
             pq.write_table(table, temporary)
 
 

@@ -21,7 +21,7 @@ from tests.pipeline.conftest import build
 # Gold questions need another method than majority, and the seed decides ties only where these are broken by it.
 BASE = BuildConfig(
     source="data", classes=("ant", "bee"), clean=("clean.csv",), test=("test.csv",), web=("web.csv",),
-    votes=("votes.csv",), label=AggregateConfig(method="dawid-skene", ties="seeded"),
+    votes=("votes.csv",), aggregate=AggregateConfig(method="dawid-skene", ties="seeded"),
 )  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def test_a_changed_fetching_field_makes_failures_be_asked_again(field: Field) ->
 
 
 def test_the_seed_decides_labels_only_where_ties_are_broken_by_it() -> None:
-    drop = dataclasses.replace(BASE, label=AggregateConfig())
+    drop = dataclasses.replace(BASE, aggregate=AggregateConfig())
     before, after = keys(drop), keys(dataclasses.replace(drop, seed=1))
     assert {name for name in before if before[name] != after[name]} == {"split"}
 
@@ -159,8 +159,8 @@ def test_a_build_with_other_operational_values_makes_nothing_again(
     assert times() == before
     told = capsys.readouterr().out.splitlines()
     assert told == [
-        "ingest  up to date", "label   up to date", "dedupe  up to date", "split   up to date",
-        f"dataset {output}/dataset",
+        "ingest    up to date", "aggregate up to date", "dedupe    up to date", "split     up to date",
+        f"dataset   {output}/dataset",
     ]  # fmt: skip
     assert build(world, output, "--set", "noise.levels=[0, 0.3]", "--json") == 0
     told = json.loads(capsys.readouterr().out)
