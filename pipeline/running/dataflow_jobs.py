@@ -16,6 +16,7 @@ from pipeline.running import metrics_file
 from pipeline.running.dataflow_client import ENDED, DataflowService
 from pipeline.running.job_record import JobRecord, read_records
 from pipeline.running.options import LaunchOptions
+from pipeline.running.summary import stage_line
 
 
 class TemplateStaged(Exception):
@@ -68,7 +69,7 @@ def run_submitted(pipeline: beam.Pipeline, submission: Submission) -> dict[str, 
     except Exception as error:
         raise _refusal(error, service) from error
     record = _record(service, submission, job_id)
-    _tell(f"{submission.stage:<9} submitted as job {job_id}: {record.console}")
+    _print(submission.stage, f"submitted as job {job_id}: {record.console}")
     return follow(record, service, options, submission.output)
 
 
@@ -77,7 +78,7 @@ def follow(
 ) -> dict[str, Any]:
     """Wait for the end of a job and return its metrics. Ctrl-C cancels it, or leaves it where --on_interrupt says so."""
     try:
-        state = service.wait(record.job_id, lambda line: _tell(f"{record.stage:<9} {line}"))
+        state = service.wait(record.job_id, lambda line: _print(record.stage, f"{line}"))
     except KeyboardInterrupt:
         _interrupted(record, service, options, output)
         raise
@@ -87,7 +88,7 @@ def follow(
     try:
         return service.metrics(record.job_id)
     except DataError as error:  # the tables are there, and nothing depends on metrics
-        _tell(f"{record.stage:<9} the metrics of job {record.job_id} are missing: {error}")
+        _print(record.stage, f"the metrics of job {record.job_id} are missing: {error}")
         return {"counters": {}, "distributions": {}}
 
 
@@ -103,10 +104,10 @@ def attach(options: PipelineOptions, submission: Submission) -> bool:
         service = _service(record, options)
         state = service.state(record.job_id)
         if state == "CANCELLING" or record.state == "CANCELLING":
-            _tell(f"{record.stage:<9} waiting for job {record.job_id}, which is being cancelled")
+            _print(record.stage, f"waiting for job {record.job_id}, which is being cancelled")
             record.write(output, service.wait(record.job_id, lambda _: None))
         elif record.key == submission.key:
-            _tell(f"{record.stage:<9} attached to job {record.job_id}: {record.console}")
+            _print(record.stage, f"attached to job {record.job_id}: {record.console}")
             counted = follow(record, service, options, output)
             metrics_file.write(
                 output, record.stage, {"runner": "DataflowRunner", "attached": True, **counted}
@@ -175,17 +176,18 @@ def _record(service: DataflowService, submission: Submission, job_id: str) -> Jo
 
 def _interrupted(record: JobRecord, service: DataflowService, options: PipelineOptions, output: str) -> None:
     if options.view_as(LaunchOptions).on_interrupt == "detach":
-        _tell(
-            f"{record.stage:<9} job {record.job_id} goes on: {record.console}; the same command attaches to it"
+        _print(
+            record.stage, f"job {record.job_id} goes on: {record.console}; the same command attaches to it"
         )
         return
     try:
         service.cancel(record.job_id)
         record.write(output, "CANCELLING")
-        _tell(f"{record.stage:<9} job {record.job_id} is being cancelled: {record.console}")
+        _print(record.stage, f"job {record.job_id} is being cancelled: {record.console}")
     except (DataError, UsageError) as error:
-        _tell(
-            f"{record.stage:<9} job {record.job_id} could not be cancelled ({error}); cancel it at {record.console}"
+        _print(
+            record.stage,
+            f"job {record.job_id} could not be cancelled ({error}); cancel it at {record.console}",
         )
 
 
@@ -217,5 +219,5 @@ def _refusal(error: Exception, service: DataflowService) -> Exception:
     return error
 
 
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _print(stage: str, text: str) -> None:
+    print(stage_line(stage, text), file=sys.stderr, flush=True)

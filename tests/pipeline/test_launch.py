@@ -82,7 +82,7 @@ def test_a_dry_run_of_a_new_build_writes_nothing(world, tmp_path, spelling, caps
         == 0
     )
     told = capsys.readouterr().out
-    assert told.startswith("dry run: nothing is written or submitted\nrunner  FnApiRunner\n")
+    assert told.startswith("dry run: nothing is written or submitted\nrunner    FnApiRunner\n")
     assert "experiments=['a'" in told
     assert f"writes {output}/ingest/images" in told
     assert f"reads  {world.folder}/votes.csv" in told

@@ -65,7 +65,7 @@ def test_the_funnel_is_the_one_that_the_split_stage_has_counted(built: Path) -> 
     assert left["clean"]["with a picture"] == told["clean_images"]
     assert left["clean"]["leak-free"] == told["clean_images_kept"]
     assert left["test"]["with a picture"] == told["test_images"]
-    assert left["web"]["with a picture"] == told["web_pairs"]
+    assert left["web"]["with a picture"] == told["candidates"]
     assert left["web"]["different pictures"] == told["wrong_images"]
     assert lost["with a verdict"] == 1
     assert left["web"]["in red-0.50"] == left["clean"]["in red-0.50"] == 30
