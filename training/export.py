@@ -17,12 +17,12 @@ from torch import nn
 from common.atomic_file import write_text
 from common.errors import DataError, UsageError
 from training.config import TrainConfig
-from training.models.choose import make_network
 from training.models.linear_head import LinearHead
 from training.models.load import CONFIG, WEIGHTS
+from training.models.registry import make_network
 from training.models.rescaled import HALF, Rescaled
 from training.run_directory import read_data, read_result
-from training.show import show
+from training.show import print_result
 from training.trained import load_trained
 
 CARD = "README.md"
@@ -125,5 +125,5 @@ network = load_network("FOLDER")  # images float [B, 3, H, W] in [−1, 1], of t
 def verb(arguments: argparse.Namespace) -> int:
     """Write the folder, and print where it is."""
     folder = export_run(arguments.run, arguments.output)
-    show({"folder": str(folder), "files": ", ".join((WEIGHTS, CONFIG, CARD))}, arguments.json)
+    print_result({"folder": str(folder), "files": ", ".join((WEIGHTS, CONFIG, CARD))}, arguments.json)
     return 0

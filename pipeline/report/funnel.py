@@ -60,11 +60,11 @@ def _dedupe_rules(tables: BuildTables) -> list[Rule]:
 
 def _steps(tables: BuildTables, source: str, rules: Sequence[Rule]) -> list[FunnelStep]:
     from_lists = _from_lists(tables, source)
-    rejected = f'SELECT image_id, class_name, code, "row" FROM rejections WHERE {from_lists}'
+    rejected = f'SELECT image_id, class_name, code, "location" FROM rejections WHERE {from_lists}'
     where = f"source = {sql_literal(source)}"
     rows = (
-        f'SELECT "row", image_id, class_name FROM retrievals WHERE {where} '
-        f'UNION ALL SELECT "row", image_id, class_name FROM rejections WHERE {from_lists}'
+        f'SELECT "location", image_id, class_name FROM retrievals WHERE {where} '
+        f'UNION ALL SELECT "location", image_id, class_name FROM rejections WHERE {from_lists}'
     )
     select = "SELECT image_id, class_name FROM pairs WHERE "
     steps = [
@@ -106,7 +106,7 @@ def _from_lists(tables: BuildTables, source: str) -> str:
     names = [name.removeprefix(f"{source}/") for name in inputs if name.startswith(f"{source}/")]
     return (
         "("
-        + (" OR ".join(f'starts_with("row", {sql_literal(name + ":")})' for name in names) or "false")
+        + (" OR ".join(f'starts_with("location", {sql_literal(name + ":")})' for name in names) or "false")
         + ")"
     )
 

@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from common.errors import DataError, UsageError
 from pipeline import files, remote
-from pipeline.running.lock import held
+from pipeline.running.lock import build_lock
 from tests.engines.conftest import run
 
 NAMES = ("a", "with space", "née", "x[1]*?#%.txt", "q?generation=1#2", "a::b", "sub/b")
@@ -193,14 +193,14 @@ def test_a_new_file_is_created_only_if_there_is_none(store):
 
 def test_a_folder_in_a_bucket_is_held_by_a_lease(store):
     output = f"{store.bucket}/out"
-    with held(output):
+    with build_lock(output):
         (name,) = store.all()
         assert name == "out/.lease/00000001.json"
-        with pytest.raises(UsageError, match="another build is at work in this folder"), held(output):
+        with pytest.raises(UsageError, match="another build is at work in this folder"), build_lock(output):
             pass
         held_by = json.loads(files.read_text(f"{store.bucket}/{name}"))
         store.put(name, json.dumps({**held_by, "expires": 0}).encode())
-        with held(output):
+        with build_lock(output):
             assert store.all() == {"out/.lease/00000002.json"}
     assert not store.all()
 

@@ -115,13 +115,13 @@ def test_a_changed_output_field_changes_the_keys_of_its_stages_and_no_others(fie
 def test_a_changed_operational_field_changes_no_key(field: Field) -> None:
     other = field.changed(BASE)
     assert keys(other) == keys(BASE)
-    assert fetch_rules(other.ingest) == fetch_rules(BASE.ingest)
+    assert fetch_rules(other) == fetch_rules(BASE)
 
 
 @pytest.mark.parametrize("field", FETCHING, ids=lambda field: field.path)
 def test_a_changed_fetching_field_makes_failures_be_asked_again(field: Field) -> None:
     other = field.changed(BASE)
-    assert fetch_rules(other.ingest) != fetch_rules(BASE.ingest)
+    assert fetch_rules(other) != fetch_rules(BASE)
     assert (keys(other) == keys(BASE)) == (not field.mark.output)
 
 
@@ -152,7 +152,7 @@ def test_a_build_with_other_operational_values_makes_nothing_again(
     before = times()
     capsys.readouterr()
     values = [
-        "ingest.contact=other@example.org", "ingest.timeout_seconds=7", "ingest.fetches=32", "ingest.keep_fetched=false",
+        "fetch.contact=other@example.org", "fetch.timeout_seconds=7", "fetch.concurrency=32", "fetch.keep_bodies=false",
         "ingest.max_rejected_share=0.4", "aggregate.max_votes=9", "aggregate.max_rejected_share=0.2", "dedupe.join_above=0",
     ]  # fmt: skip
     assert build(world, output, *(part for value in values for part in ("--set", value))) == 0
