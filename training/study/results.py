@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from common.atomic_file import replacing
 from common.errors import DataError
 from schemas.table import Table, column
 from training.study.shard import ShardOfRuns
