@@ -113,12 +113,12 @@ def test_times_are_iso_8601_or_seconds_since_1970(given: str | None, read: str |
         (
             "bad_id",
             {"worker_id": "w\n0"},
-            "worker_id 'w�0': it has the control or invisible character U+000A; change it in the votes",
+            "worker_id 'w�0': it contains the control or invisible character U+000A; change it in the votes",
         ),
         (
             "bad_id",
             {"image_id": "a\u200bb"},
-            "image_id 'a�b': it has the control or invisible character U+200B; change it in the votes",
+            "image_id 'a�b': it contains the control or invisible character U+200B; change it in the votes",
         ),
     ],
 )
