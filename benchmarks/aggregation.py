@@ -4,7 +4,7 @@
     python -m benchmarks.aggregation --kway                         # 200,000 synthetic votes on 100 classes
     python -m benchmarks.aggregation --synthetic 1000000 10000000   # growth with the number of votes, ours alone
     python -m benchmarks.aggregation --scale 1000000 10000000       # the aggregate stage through Beam, on all cores
-    python -m benchmarks.aggregation --scale 10000000 --set method=dawid-skene passes_above=0    # in passes
+    python -m benchmarks.aggregation --scale 10000000 --set method=dawid-skene distribute_above=0    # in passes
 
 Each run is a process of its own, so that its peak memory is its own. Peers get the yes and no votes only, since their
 methods have no answer that names no class; ours are timed on the same votes, and once more on all of them.
@@ -24,9 +24,9 @@ from pyarrow import parquet
 
 from benchmarks.aggregate_stage import scale
 from benchmarks.rows import tell
-from pipeline.aggregate.consensus.matrix import VoteMatrix
-from pipeline.aggregate.consensus.methods import METHODS, consensus
-from pipeline.aggregate.consensus.settings import Settings
+from pipeline.aggregate.methods.convergence import MethodSettings
+from pipeline.aggregate.methods.registry import METHODS, estimate_posterior
+from pipeline.aggregate.methods.vote_matrix import VoteMatrix
 
 PEERS = {
     "majority": "MajorityVote",
@@ -73,8 +73,8 @@ def ours(method: str, load: dict, iterations: int | None) -> dict:
     loaded = time.process_time()
     classes = load.get("synthetic", {}).get("classes", 2)
     votes = VoteMatrix.of(items, workers, answers, classes, max(classes, int(answers.max()) + 1))
-    settings = Settings() if iterations is None else Settings(iterations, tolerance=-np.inf)
-    found = consensus(votes, method, settings)
+    settings = MethodSettings() if iterations is None else MethodSettings(iterations, tolerance=-np.inf)
+    found = estimate_posterior(votes, method, settings)
     verdicts = found.verdicts(min_confidence=0)
     end = time.process_time()
     return {

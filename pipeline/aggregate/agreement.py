@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from pipeline.aggregate.consensus.matrix import VoteMatrix
+from pipeline.aggregate.methods.vote_matrix import VoteMatrix
 
 REPLICATES = 1000
 PAIR_REPLICATES = 200  # a draw costs as much as all pairs of votes
@@ -22,7 +22,7 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Interval:
+class AgreementEstimate:
     """An estimate with the limits of its 95 % bootstrap interval; NaN where it is not defined."""
 
     value: float
@@ -73,7 +73,7 @@ MEASURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
-def with_intervals(counts: np.ndarray, questions: np.ndarray, seed: int = 0) -> dict[str, Interval]:
+def with_intervals(counts: np.ndarray, questions: np.ndarray, seed: int = 0) -> dict[str, AgreementEstimate]:
     """Each of MEASURES with its percentile interval from a bootstrap over questions.
 
     `counts` int (p, answers), `questions` int (p,). Drawing questions with replacement is drawing how often each
@@ -81,18 +81,18 @@ def with_intervals(counts: np.ndarray, questions: np.ndarray, seed: int = 0) -> 
     """
     total = int(questions.sum())
     if not total:
-        return {name: Interval(np.nan, np.nan, np.nan) for name in MEASURES}
+        return {name: AgreementEstimate(np.nan, np.nan, np.nan) for name in MEASURES}
     rng = np.random.Generator(np.random.PCG64(seed))
     samples = rng.multinomial(total, questions / total, REPLICATES).astype(np.float64)
     result = {}
     for name, measure in MEASURES.items():
         value = float(measure(counts, questions[None].astype(np.float64))[0])
         drawn = measure(counts, samples)
-        result[name] = Interval(value, *_limits(drawn))
+        result[name] = AgreementEstimate(value, *_limits(drawn))
     return result
 
 
-def mean_cohen(votes: VoteMatrix, seed: int = 0) -> Interval:
+def mean_cohen(votes: VoteMatrix, seed: int = 0) -> AgreementEstimate:
     """Cohen's kappa, mean over pairs of workers, weighted by their common questions; NaN where there is none.
 
     J. Cohen: A Coefficient of Agreement for Nominal Scales (1960), equation 1. The agreement of a pair is that on its
@@ -108,7 +108,7 @@ def mean_cohen(votes: VoteMatrix, seed: int = 0) -> Interval:
     codes = votes.workers[first].astype(np.int64) * votes.n_workers + votes.workers[second]
     known, pair = np.unique(codes, return_inverse=True)
     if not len(known):
-        return Interval(np.nan, np.nan, np.nan)
+        return AgreementEstimate(np.nan, np.nan, np.nan)
     one, other = np.divmod(known, votes.n_workers)
     workers = np.unique(np.concatenate([one, other]))
     one, other = np.searchsorted(workers, one), np.searchsorted(workers, other)
@@ -148,7 +148,7 @@ def mean_cohen(votes: VoteMatrix, seed: int = 0) -> Interval:
     drawn = np.concatenate(
         [weighed(np.ascontiguousarray(draws[:, start : start + together])) for start in parts]
     )
-    return Interval(float(weighed(np.ones((blocks, 1)))[0]), *_limits(drawn))
+    return AgreementEstimate(float(weighed(np.ones((blocks, 1)))[0]), *_limits(drawn))
 
 
 def _vote_pairs(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray]:

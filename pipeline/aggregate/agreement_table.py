@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.aggregate.agreement import Interval, mean_cohen, with_intervals
-from pipeline.aggregate.columns import VoteColumns, codes_of
-from pipeline.aggregate.consensus.matrix import VoteMatrix
+from pipeline.aggregate.agreement import AgreementEstimate, mean_cohen, with_intervals
+from pipeline.aggregate.methods.vote_matrix import VoteMatrix
+from pipeline.aggregate.vote_columns import VoteColumns, codes_of
 from schemas.agreement import AGREEMENT
 from schemas.vote import ANSWERS
 
@@ -22,11 +22,11 @@ def vote_patterns(votes: VoteColumns) -> pd.Series:
     return counts.assign(class_name=votes.questions["class_name"].to_pandas()).groupby(PATTERN).size()
 
 
-def cohen_by_class(votes: VoteColumns) -> dict[str | None, Interval]:
+def cohen_by_class(votes: VoteColumns) -> dict[str | None, AgreementEstimate]:
     """`mean_cohen` of each class, and of all (None)."""
     classes, names = codes_of(votes.questions["class_name"])
     whole = votes.matrix()
-    found: dict[str | None, Interval] = {None: mean_cohen(whole)}
+    found: dict[str | None, AgreementEstimate] = {None: mean_cohen(whole)}
     of_class = classes[votes.items]
     order = np.argsort(of_class, kind="stable")
     parts = np.split(order, np.searchsorted(of_class[order], np.arange(1, len(names))))
@@ -41,7 +41,7 @@ def cohen_by_class(votes: VoteColumns) -> dict[str | None, Interval]:
 
 def agreement_table(
     patterns: Iterable[pd.Series],
-    cohen: Mapping[str | None, Interval] | None = None,
+    cohen: Mapping[str | None, AgreementEstimate] | None = None,
     unsure_offered: bool | None = None,
 ) -> pa.Table:
     """Each measure of all classes, then of each; with `cohen_by_class` where it is known.

@@ -34,7 +34,7 @@ def to_label_studio(questions: pa.Table) -> dict[str, str]:
     tasks = []
     for row in questions.to_pylist():
         image = row["url"] or f"/data/local-files/?d={quote(row['path'])}"
-        data = {"image": image, **{name: row[name] for name in ("image_id", "class_name", "ask")}}
+        data = {"image": image, **{name: row[name] for name in ("image_id", "class_name", "votes_wanted")}}
         tasks.append({"data": data})
     text = json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"
     return {".label-studio.json": text, ".label-studio.xml": LABEL_STUDIO_CONFIG}

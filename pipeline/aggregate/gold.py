@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from common.errors import DataError
-from pipeline.aggregate.votes import read_answers
+from pipeline.aggregate.vote_validation import read_answers
 from pipeline.records import read_records
 from pipeline.values import match_names
 from schemas.gold import GOLD

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.aggregate.columns import VoteColumns
 from pipeline.aggregate.drift import drifts
-from pipeline.aggregate.precision import wilson
 from pipeline.aggregate.suspicion import suspicions
+from pipeline.aggregate.vote_columns import VoteColumns
+from pipeline.aggregate.wilson import wilson_interval
 from schemas.vote import ANSWERS
 from schemas.worker import WORKER
 
@@ -23,7 +23,7 @@ EPOCH = 18262.0  # 2020-01-01 in days since 1970: squares of days near to now lo
 
 
 def worker_sums(votes: VoteColumns) -> pd.DataFrame:
-    """Sums by worker_id of a bucket of votes that holds all votes of its images.
+    """ExpectedCounts by worker_id of a bucket of votes that holds all votes of its images.
 
     A vote yes or no is compared with the strict majority among the yes and no of the *other* workers, where they
     have one: a worker is not compared with a verdict that their own vote has swayed.
@@ -79,7 +79,7 @@ def worker_table(sums: Iterable[pd.DataFrame], skill: Mapping[str, float] | None
         total.index,
         total["answers"],
         total["yes"] / total["answers"],
-        *map(pd.Series, wilson(agreed, total[LEANS].sum(axis=1).to_numpy())),
+        *map(pd.Series, wilson_interval(agreed, total[LEANS].sum(axis=1).to_numpy())),
         _ratio(total["seconds"], total["timed"]),
         total["unsure"] / total["answers"],
         _ratio(total["yes_yes"], total["yes_yes"] + total["yes_no"]),

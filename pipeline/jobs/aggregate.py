@@ -12,11 +12,11 @@ from pipeline.aggregate.gold import read_gold
 from pipeline.aggregate.readers.votes import check_votes_readable
 from pipeline.config import BuildConfig
 from pipeline.ingest.rows import SMALLEST_BUCKETS
-from pipeline.jobs.judge import JudgeAll, JudgeBucket, without_times, write_agreement, write_workers
-from pipeline.jobs.passes import Passes
-from pipeline.jobs.precision import MeasurePrecision
-from pipeline.jobs.settle import TABLES, AggregateSetup, SettleVotes, shards_by_bucket
+from pipeline.jobs.distributed_em import DistributedDawidSkene
+from pipeline.jobs.retrieval_precision import MeasureRetrievalPrecision
 from pipeline.jobs.tables import AddCounts, Commit, CommitTables
+from pipeline.jobs.validate_votes import TABLES, AggregateSetup, ValidateVotes, shards_by_bucket
+from pipeline.jobs.verdicts import DecideAll, DecideBucket, without_times, write_agreement, write_workers
 from pipeline.keyed_hash import bucket_count
 from pipeline.layout import Layout
 from pipeline.running.rejection_limit import check_share
@@ -41,7 +41,7 @@ def _read_gold(config: BuildConfig) -> pa.Table | None:
     if not config.aggregate.gold:
         return None
     path = files.join(config.source, config.aggregate.gold)
-    return read_gold(path, config.aggregate.answers, config.classes)
+    return read_gold(path, config.aggregate.answer_words, config.classes)
 
 
 def stage_of(config: BuildConfig, output: str) -> Stage:
@@ -77,7 +77,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             tuple(paths.items()),
             retrievals,
             config.aggregate,
-            config.classes if config.aggregate.choices else (),
+            config.classes if config.aggregate.class_answers else (),
             config.classes,
             layout.rejections,
             config.seed,
@@ -89,8 +89,8 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         for folder in folders.values():
             commit.prepare(folder)
         finish = partial(check, config, folders["rejections"])
-        if config.aggregate.in_passes(asked.rows):
-            Passes(setup, stage, output, asked.rows, beam_arguments, finish).run(force)
+        if config.aggregate.is_distributed(asked.rows):
+            DistributedDawidSkene(setup, stage, output, asked.rows, beam_arguments, finish).run(force)
         else:
             work = Work("aggregate", output, "buckets", buckets, SECONDS_PER_QUESTION * asked.rows)
             run_job(
@@ -113,19 +113,19 @@ class AggregateVotes(beam.PTransform):
         """Vote files → checked votes by bucket of their image → per bucket, or of all: verdicts, sums by worker."""
         setup, folders = self.setup, self.setup.folders
         questions = shards_by_bucket(pipeline, setup.retrievals, setup.buckets)
-        settled = pipeline | "Settle" >> SettleVotes(setup, questions)
+        settled = pipeline | "Settle" >> ValidateVotes(setup, questions)
         gather = beam.CombineGlobally(beam.combiners.ToListCombineFn())
-        if setup.config.gathers:
+        if setup.config.needs_all_votes:
             judged = (
                 settled.kept
                 | "LeaveOutTimes" >> beam.Map(without_times)
                 | "GatherVotes" >> gather
-                | "JudgeAll" >> beam.ParDo(JudgeAll(setup)).with_outputs("judged", "found", main="written")
+                | "DecideAll" >> beam.ParDo(DecideAll(setup)).with_outputs("judged", "found", main="written")
             )
             found = [beam.pvalue.AsSingleton(judged.found)]
         else:
-            judge = beam.ParDo(JudgeBucket(setup)).with_outputs("judged", main="written")
-            judged, found = settled.kept | "JudgeBucket" >> judge, []
+            judge = beam.ParDo(DecideBucket(setup)).with_outputs("judged", main="written")
+            judged, found = settled.kept | "DecideBucket" >> judge, []
         workers = (
             settled.sums
             | "GatherSums" >> gather
@@ -137,7 +137,7 @@ class AggregateVotes(beam.PTransform):
             | "WriteAgreement"
             >> beam.Map(write_agreement, folders["agreement"], setup.config.unsure_offered, *found)
         )
-        measure = MeasurePrecision(setup.retrievals, folders["precision"])
+        measure = MeasureRetrievalPrecision(setup.retrievals, folders["retrieval_precision"])
         precision = {"judged": judged.judged, "shards": questions} | "Precision" >> measure
         written = (
             judged.written,
@@ -157,7 +157,7 @@ def check(config: BuildConfig, rejections: str, manifests: dict[str, Manifest]) 
     if votes_out != votes_in:
         raise DataError(f"{votes_in} votes went in and {votes_out} came out; run again with --force")
     expected = {"image_rejected", "skipped_answer"}
-    if config.aggregate.duplicates != "reject":
+    if config.aggregate.repeated_votes != "reject":
         expected.add("duplicate_vote")
     limit = config.aggregate.max_rejected_share
     check_share(manifests["rejections"], rejections, votes_in, limit, "votes", expected)

@@ -14,7 +14,7 @@ from pipeline.aggregate.agreement import (
     with_intervals,
 )
 from pipeline.aggregate.agreement_table import agreement_table, cohen_by_class, vote_patterns
-from pipeline.aggregate.consensus.matrix import VoteMatrix
+from pipeline.aggregate.methods.vote_matrix import VoteMatrix
 from tests.pipeline.aggregate.conftest import coded
 from tests.pipeline.aggregate.crowd import random_votes
 
@@ -195,7 +195,7 @@ def patterns(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray]:
     ids=["pairs share a question", "pairs share less than one", "a rare answer"],
 )
 def test_the_intervals_hold_the_value_of_the_population_as_often_as_they_say(workers, items, prior):
-    """The longer run with more designs is benchmarks/coverage.py."""
+    """The longer run with more designs is benchmarks/interval_coverage.py."""
     rng, prior = np.random.default_rng(0), np.array(prior)
     skill = rng.uniform(0.6, 0.95, workers)
     large = patterns(asked(rng, skill, prior, 200_000))

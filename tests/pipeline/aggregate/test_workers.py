@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.aggregate.columns import encode_votes
 from pipeline.aggregate.drift import drifts
+from pipeline.aggregate.vote_columns import encode_votes
 from pipeline.aggregate.workers import worker_sums, worker_table
 from schemas.vote import VOTE
 from schemas.worker import WORKER
@@ -150,6 +150,6 @@ def test_the_order_of_votes_does_not_matter(votes: list[Vote], dice: random.Rand
 
 
 def test_the_mean_time_is_the_same_in_whatever_order_the_buckets_arrive() -> None:
-    """Sums of floating-point numbers depend on their order, so the order is fixed."""
+    """ExpectedCounts of floating-point numbers depend on their order, so the order is fixed."""
     buckets = [[(f"i{k}", "cat", "w1", "yes", second)] for k, second in enumerate((1e8, 0.1, 0.2, 0.3, 1e-3))]
     assert table_of(*buckets) == table_of(*reversed(buckets))

@@ -1,0 +1,314 @@
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.aggregate.vote_validation import VOTE_ROWS, check_vote_rows, select_valid_votes
+from schemas.rejection import CODES
+from schemas.retrieval import RETRIEVAL
+from schemas.vote import ANSWERS, VOTE
+
+GOOD = {
+    "image_id": "a",
+    "class_name": "cat",
+    "worker_id": "w1",
+    "answer": "yes",
+    "seconds": "3.5",
+    "time": "2026-11-22T16:00:00Z",
+    "row": "v.csv:2",
+}
+AS_READ = pa.schema([(name, pa.string()) for name in [*VOTE.schema.names, "row"]])
+
+
+def checked(*rows: dict[str, str | None], choices: tuple[str, ...] = ()) -> tuple[pa.Table, pa.Table]:
+    return check_vote_rows(pa.Table.from_pylist(list(rows), schema=AS_READ), choices=choices)
+
+
+def test_a_good_vote_passes() -> None:
+    good, bad = checked(GOOD)
+    assert good.schema == VOTE_ROWS
+    assert good.to_pylist() == [GOOD | {"seconds": 3.5, "time": datetime(2026, 11, 22, 16, tzinfo=UTC)}]
+    assert bad.num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [("yes", "yes"), ("YES", "yes"), (" No ", "no"), ("Unsure\t", "unsure")]
+)
+def test_answers_are_read_without_regard_to_case_and_white_space(given: str, read: str) -> None:
+    assert checked(GOOD | {"answer": given})[0]["answer"].to_pylist() == [read]
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("0", 0.0), ("1e1", 10.0), (None, None), ("soon", None), ("-3", None), ("nan", None), ("inf", None),
+        ("1e300", None),
+    ],
+)  # fmt: skip
+def test_an_unreadable_time_loses_no_vote(given: str | None, read: float | None) -> None:
+    assert checked(GOOD | {"seconds": given})[0]["seconds"].to_pylist() == [read]
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("2026-11-22T17:00:00.25+01:00", "2026-11-22T16:00:00.250000+00:00"),
+        ("2026-11-22 16:00", "2026-11-22T16:00:00+00:00"),
+        ("1795363200", "2026-11-22T16:00:00+00:00"),
+        ("22.11.2026", None), ("99999-01-01", None), ("-5", None), ("1e300", None), ("", None), (None, None),
+    ],
+)  # fmt: skip
+def test_times_are_iso_8601_or_seconds_since_1970(given: str | None, read: str | None) -> None:
+    (found,) = checked(GOOD | {"time": given})[0]["time"].to_pylist()
+    assert (found and found.isoformat()) == read
+
+
+@pytest.mark.parametrize(
+    ("code", "values", "detail"),
+    [
+        (
+            "missing_value",
+            {"image_id": None},
+            "no image_id; a vote needs all but seconds and time (tasks that `label --next-questions N --format TOOL` makes carry the question)",
+        ),
+        ("missing_value", {"class_name": None}, "no class_name; a vote needs all but seconds and time"),
+        (
+            "missing_value",
+            {"worker_id": None, "answer": None},
+            "no worker_id, answer; a vote needs all but seconds and time",
+        ),
+        (
+            "missing_value",
+            {"worker_id": None, "answer": "perhaps"},
+            "no worker_id; a vote needs all but seconds and time",
+        ),
+        *(
+            (
+                "unknown_answer",
+                {"answer": answer},
+                f"answer {answer!r}; use yes, no or unsure, or say what it stands for: aggregate.answer_words: {{{answer!r}: {meaning!r}}}",
+            )
+            for answer, meaning in {
+                "perhaps": "yes",
+                "1": "yes",
+                "0": "no",
+                "true": "yes",
+                "False": "no",
+                "y": "yes",
+                "n": "no",
+                "correct": "yes",
+                "incorrect": "no",
+            }.items()
+        ),
+        (
+            "bad_id",
+            {"worker_id": "w" * 100_000},
+            f"worker_id '{'w' * 80}': it is longer than 200 bytes; change it in the votes",
+        ),
+        (
+            "bad_id",
+            {"worker_id": "w\n0"},
+            "worker_id 'w�0': it has the control or invisible character U+000A; change it in the votes",
+        ),
+        (
+            "bad_id",
+            {"image_id": "a\u200bb"},
+            "image_id 'a�b': it has the control or invisible character U+200B; change it in the votes",
+        ),
+    ],
+)
+def test_each_rule_has_its_code_and_says_what_to_do(
+    code: str, values: dict[str, str | None], detail: str
+) -> None:
+    good, bad = checked(GOOD, GOOD | values | {"row": "v.csv:3"})
+    assert good["row"].to_pylist() == ["v.csv:2"]
+    assert bad.select(["row", "code", "detail"]).to_pylist() == [
+        {"row": "v.csv:3", "code": code, "detail": detail}
+    ]
+
+
+VALUE = st.none() | st.sampled_from(["", "a", "yes", "NO", "?", "é\n", "1"])
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    st.lists(st.fixed_dictionaries(dict.fromkeys(AS_READ.names, VALUE)), max_size=8),
+    st.sampled_from([(), ("a", "1")]),
+)
+def test_every_vote_is_good_or_rejected(rows: list[dict[str, str | None]], choices: tuple[str, ...]) -> None:
+    rows = [row | {"row": f"v.csv:{i}"} for i, row in enumerate(rows)]
+    good, bad = checked(*rows, choices=choices)
+    needed = ["image_id", "worker_id", "answer", *([] if choices else ["class_name"])]
+    assert not any(good[name].null_count for name in needed)
+    places = good["row"].to_pylist() + bad["row"].to_pylist()
+    assert sorted(places) == sorted(str(row["row"]) for row in rows)
+    assert set(bad["code"].to_pylist()) <= set(CODES)
+
+
+# Settling: which votes count
+
+QUESTIONS = RETRIEVAL.from_rows([{"image_id": i, "class_name": c} for i in "ab" for c in ("cat", "dog")])
+
+
+@pytest.fixture
+def vote() -> Callable[..., dict[str, object]]:
+    def row(place: str, **values: object) -> dict[str, object]:
+        return GOOD | {"seconds": None, "time": None, "row": place} | values
+
+    return row
+
+
+Vote = Callable[..., dict[str, object]]
+
+
+Kept = list[tuple[str, str, str, str]]  # image_id, class_name, worker_id, answer
+
+
+def settled(
+    votes: list[dict[str, object]], questions: pa.Table = QUESTIONS, duplicates: str = "first"
+) -> tuple[Kept, dict[str, str]]:
+    """(votes kept, place → code of the rejected)."""
+    kept, bad = select_valid_votes(pa.Table.from_pylist(votes, schema=VOTE_ROWS), questions, duplicates)
+    images, classes = (kept.questions[name].to_pylist() for name in ("image_id", "class_name"))
+    rows = [
+        (images[item], classes[item], kept.workers[worker], ANSWERS[answer])
+        for item, worker, answer in zip(kept.items, kept.voters, kept.answers, strict=True)
+    ]
+    assert rows == sorted(rows)
+    return rows, dict(zip(bad["row"].to_pylist(), bad["code"].to_pylist(), strict=True))
+
+
+def test_a_vote_about_an_image_that_was_never_asked_is_unknown(vote: Vote) -> None:
+    kept, bad = settled([vote("v:2"), vote("v:3", image_id="z"), vote("v:4", class_name="cow")])
+    assert kept == [("a", "cat", "w1", "yes")]
+    assert bad == {"v:3": "unknown_image", "v:4": "unknown_image"}
+
+
+def test_of_a_workers_votes_on_one_question_the_first_counts(vote: Vote) -> None:
+    votes = [
+        vote("v:10", answer="no"),
+        vote("v:9", answer="yes"),
+        vote("w:2"),
+        vote("v:11", class_name="dog"),
+    ]
+    kept, bad = settled(votes)
+    assert kept == [("a", "cat", "w1", "yes"), ("a", "dog", "w1", "yes")]
+    assert bad == {"v:10": "duplicate_vote", "w:2": "duplicate_vote"}
+    assert settled(votes, duplicates="last")[1] == {"v:9": "duplicate_vote", "v:10": "duplicate_vote"}
+    assert settled(votes, duplicates="reject")[1].keys() == {"v:9", "v:10", "w:2"}
+
+
+def test_first_and_last_are_by_time_where_there_is_one(vote: Vote) -> None:
+    noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    votes = [
+        vote("v:2", answer="no", time=noon),
+        vote("v:3", time=noon - timedelta(minutes=1)),
+        vote("v:4", answer="unsure"),
+        vote("v:5", answer="no", time=noon - timedelta(minutes=1)),
+    ]
+    assert settled(votes)[1].keys() == {"v:2", "v:4", "v:5"}
+    assert settled(votes[:2], duplicates="last")[1].keys() == {"v:3"}
+    assert settled(votes, duplicates="last")[1].keys() == {
+        "v:2",
+        "v:3",
+        "v:5",
+    }  # without a time: behind the others
+
+
+def test_without_votes_or_questions_nothing_is_settled(vote: Vote) -> None:
+    assert settled([]) == ([], {})
+    assert settled([vote("v:2")], QUESTIONS.slice(0, 0)) == ([], {"v:2": "unknown_image"})
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "image_id": st.sampled_from("abz"),
+            "class_name": st.sampled_from(["cat", "cow"]),
+            "worker_id": st.sampled_from(["w1", "w2"]),
+            "answer": st.sampled_from(["yes", "no"]),
+        }
+    ),
+    max_size=12,
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(ROWS, st.randoms(use_true_random=False))
+def test_settling_is_independent_of_the_order_and_loses_nothing(
+    rows: list[dict[str, object]], dice: random.Random
+) -> None:
+    rows = [
+        row | {"seconds": None, "time": None, "row": f"{'uv'[i % 2]}.csv:{i + 2}"}
+        for i, row in enumerate(rows)
+    ]
+    kept, bad = settled(rows)
+    assert (kept, bad) == settled(dice.sample(rows, len(rows)))
+    assert len(kept) + len(bad) == len(rows)
+    assert bad.keys() <= {row["row"] for row in rows}
+
+    counted: set[tuple[object, ...]] = set()
+    for row in sorted(rows, key=lambda row: (str(row["row"])[0], int(str(row["row"]).split(":")[1]))):
+        question = (row["image_id"], row["class_name"], row["worker_id"])
+        known = row["image_id"] in "ab" and row["class_name"] == "cat"  # type: ignore[operator]
+        expected = (
+            None if known and question not in counted else "duplicate_vote" if known else "unknown_image"
+        )
+        assert bad.get(str(row["row"])) == expected
+        counted.add(question)
+
+
+def test_a_time_survives_settling(vote: Vote) -> None:
+    votes = [vote("v:2", seconds=2.5), vote("v:3", worker_id="w2", time=datetime(1970, 1, 2, 12, tzinfo=UTC))]
+    kept, _ = select_valid_votes(pa.Table.from_pylist(votes, schema=VOTE_ROWS), QUESTIONS)
+    np.testing.assert_array_equal(kept.seconds, [2.5, np.nan])
+    np.testing.assert_array_equal(kept.days, [np.nan, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (
+            {"image_id": "images/a.png"},
+            "image_id looks like a path: give the image_id of the web list instead",
+        ),
+        ({"image_id": "a.JPG"}, "image_id looks like a path: give the image_id of the web list instead"),
+        (
+            {"image_id": "photos\\a.png"},
+            "image_id looks like a path: give the image_id of the web list instead",
+        ),
+        ({"image_id": "https://x.example/1.png"}, "image_id holds a URL; give the image_id of the web list"),
+        ({"class_name": "catt"}, "class 'catt' (did you mean \"cat\"?) is in no web list"),
+        ({"class_name": "zebra"}, "class 'zebra' is in no web list"),
+        ({"image_id": "z"}, "check image_id and class_name against the web lists"),
+    ],
+)
+def test_a_vote_that_belongs_to_no_question_names_the_cure(
+    vote: Callable[..., dict[str, object]], values: dict[str, str], told: str
+) -> None:
+    _, bad = select_valid_votes(pa.Table.from_pylist([vote("v:1", **values)], schema=VOTE_ROWS), QUESTIONS)
+    assert bad["code"].to_pylist() == ["unknown_image"]
+    assert told in bad["detail"][0].as_py()
+
+
+def test_votes_about_images_that_ingest_rejected_have_a_code_of_their_own(
+    vote: Callable[..., dict[str, object]],
+) -> None:
+    votes = [vote("v:1"), vote("v:2", image_id="z"), vote("v:3", image_id="z", class_name="dog")]
+    gone = pa.table({"image_id": ["z"], "class_name": ["cat"]})
+    kept, bad = select_valid_votes(
+        pa.Table.from_pylist(votes, schema=VOTE_ROWS), QUESTIONS, without_image=gone
+    )
+    assert len(kept.items) == 1
+    assert bad["code"].to_pylist() == ["image_rejected", "unknown_image"]
+
+
+@pytest.mark.parametrize("scale", [1, 10**3, 10**6, 10**9])
+def test_times_are_seconds_or_parts_of_them(scale: int) -> None:
+    (found,) = checked(GOOD | {"time": str(1795363200 * scale)})[0]["time"].to_pylist()
+    assert found == datetime(2026, 11, 22, 16, tzinfo=UTC)
