@@ -11,7 +11,7 @@ import argparse
 
 import numpy as np
 
-from pipeline.aggregate.agreement import MEASURES, mean_cohen, with_intervals
+from pipeline.aggregate.agreement import MEASURES, mean_cohen_kappa, with_intervals
 from pipeline.aggregate.wilson import wilson_interval
 from tests.pipeline.aggregate.test_agreement import asked, patterns, population
 
@@ -35,7 +35,7 @@ def measure(workers: int, items: int, prior: tuple[float, ...], runs: int) -> di
     held = dict.fromkeys(truths, 0)
     for _ in range(runs):
         votes = asked(rng, skill, shares, items)
-        found = with_intervals(*patterns(votes)) | {"mean_cohen_kappa": mean_cohen(votes)}
+        found = with_intervals(*patterns(votes)) | {"mean_cohen_kappa": mean_cohen_kappa(votes)}
         for name, interval in found.items():
             held[name] += interval.low <= truths[name] <= interval.high
     return {name: count / runs for name, count in held.items()}

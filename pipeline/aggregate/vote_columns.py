@@ -1,4 +1,4 @@
-"""Votes as codes: everything after the rules of single rows works on these columns."""
+"""Votes as integer codes: all steps after the row checks work on these columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +19,9 @@ DAY = 86_400_000.0  # milliseconds
 class VoteColumns:
     """V votes on n questions, sorted by question and worker.
 
-    `questions` has image_id and class_name, sorted within a bucket; `workers` are the names, sorted; `items` and
-    `voters` int32 (V,) are codes into the two, `answers` int8 (V,) one into ANSWERS. `seconds` float32 (V,) and `days`
-    float64 (V,), since 1970, are NaN where not known; they stay in the bucket, and are None where all come together.
+    questions: image_id and class_name, sorted within a bucket. workers: names, sorted. items, voters: int32 (V,), codes
+    into questions and workers. answers: int8 (V,), codes into ANSWERS. seconds: float32 (V,), time the worker took. days:
+    float64 (V,), time of the answer in days since 1970. Both are NaN if not given, and None if the buckets are joined.
     """
 
     questions: pa.Table
@@ -33,23 +33,23 @@ class VoteColumns:
     days: np.ndarray | None = None
 
     def matrix(self) -> VoteMatrix:
-        """The same for the methods: classes are yes and no, unsure is the third answer."""
+        """Return the votes for aggregation methods: the classes are yes and no, unsure is the third answer."""
         sizes = {"n_items": self.questions.num_rows, "n_workers": len(self.workers)}
         return VoteMatrix.of(self.items, self.voters, self.answers, 2, len(ANSWERS), **sizes)
 
     def counts(self) -> np.ndarray:
-        """Votes by question and answer, int64 (n, 3)."""
+        """Return the number of votes by question and answer, int64 (n, 3)."""
         cells = self.items.astype(np.int64) * len(ANSWERS) + self.answers
         sums = np.bincount(cells, minlength=self.questions.num_rows * len(ANSWERS))
         return sums.reshape(-1, len(ANSWERS))
 
-    def settled(self, known: np.ndarray) -> pa.Table:
-        """As a table of VALID_VOTE, with the known answers (n,) of the questions; `decode_valid_votes` reads it."""
+    def to_valid_votes(self, gold: np.ndarray) -> pa.Table:
+        """Return the VALID_VOTE table, with the gold answers (n,) of the questions; `decode_valid_votes` reads it."""
         rows = pa.array(self.items)
         columns = {
             "question": rows,
             **{name: self.questions[name].combine_chunks().take(rows) for name in QUESTION},
-            "known": known.astype(np.int8)[self.items],
+            "known": gold.astype(np.int8)[self.items],
             "worker_id": pa.array(self.workers, pa.string()).take(pa.array(self.voters)),
             "answer": self.answers,
             "seconds": self.seconds,
@@ -58,12 +58,12 @@ class VoteColumns:
         return pa.table(columns).cast(VALID_VOTE.schema)
 
     def without_times(self) -> "VoteColumns":
-        """What the methods need."""
+        """Return a copy without `seconds` and `days`, which the methods do not need."""
         return replace(self, seconds=None, days=None)
 
 
 def codes_of(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
-    """Codes (n,) into the distinct values of a column, and these, sorted, null the last."""
+    """Return codes (n,) into the distinct values of a column, and these values, sorted, null last."""
     encoded = column.combine_chunks().dictionary_encode("encode")
     order = pc.sort_indices(encoded.dictionary)
     ranks = np.empty(len(order), np.int64)
@@ -72,15 +72,15 @@ def codes_of(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
 
 
 def encode_votes(votes: pa.Table) -> VoteColumns:
-    """Code a vote table, in which no worker has answered a question twice."""
+    """Encode a vote table in which no worker has answered a question twice."""
     images, image_names = codes_of(votes["image_id"])
     classes, class_names = codes_of(votes["class_name"])
     voters, workers = codes_of(votes["worker_id"])
     keys = images * len(class_names) + classes
     order = np.argsort(keys * len(workers) + voters)
     keys = keys[order]
-    new = np.diff(keys, prepend=-1) > 0  # the first vote on each question
-    asked = keys[new]
+    is_first = np.diff(keys, prepend=-1) > 0  # the first vote on each question
+    asked = keys[is_first]
     names = [
         image_names.take(pa.array(asked // max(len(class_names), 1))),
         class_names.take(pa.array(asked % max(len(class_names), 1))),
@@ -90,7 +90,7 @@ def encode_votes(votes: pa.Table) -> VoteColumns:
     return VoteColumns(
         pa.table(names, names=QUESTION),
         workers.to_numpy(zero_copy_only=False),
-        (np.cumsum(new) - 1).astype(np.int32),
+        (np.cumsum(is_first) - 1).astype(np.int32),
         voters[order].astype(np.int32),
         answers[order].astype(np.int8),
         votes["seconds"].to_numpy()[order],
@@ -99,9 +99,9 @@ def encode_votes(votes: pa.Table) -> VoteColumns:
 
 
 def decode_valid_votes(rows: pa.Table) -> tuple[VoteColumns, np.ndarray]:
-    """The votes of a shard of VALID_VOTE, and the known answers of its questions, int (n,).
+    """Decode a shard of VALID_VOTE; return its votes and the gold answers of its questions, int (n,).
 
-    Columns that an iteration does not need may be missing; so may then `seconds`, `days` and the names of questions.
+    The columns seconds, days, image_id and class_name may be missing; the result lacks them too.
     """
     items, answers = rows["question"].to_numpy(), rows["answer"].to_numpy()
     voters, workers = codes_of(rows["worker_id"])
@@ -120,17 +120,17 @@ def decode_valid_votes(rows: pa.Table) -> tuple[VoteColumns, np.ndarray]:
 
 
 def join_columns(parts: Sequence[VoteColumns]) -> VoteColumns:
-    """One after the other: questions are different ones, workers may be the same. Times are left out."""
+    """Concatenate buckets, which share workers but no questions; times are dropped."""
     workers = np.unique(np.concatenate([np.empty(0, object), *(part.workers for part in parts)]))
     starts = np.cumsum([0, *(part.questions.num_rows for part in parts)])
-    none = np.empty(0, np.int32)
+    no_codes = np.empty(0, np.int32)
     items = [part.items + np.int32(start) for part, start in zip(parts, starts, strict=False)]
     voters = [np.searchsorted(workers, part.workers).astype(np.int32)[part.voters] for part in parts]
     empty = pa.schema([(name, pa.string()) for name in QUESTION]).empty_table()
     return VoteColumns(
         pa.concat_tables([empty, *(part.questions for part in parts)]),
         workers,
-        np.concatenate([none, *items]),
-        np.concatenate([none, *voters]),
+        np.concatenate([no_codes, *items]),
+        np.concatenate([no_codes, *voters]),
         np.concatenate([np.empty(0, np.int8), *(part.answers for part in parts)]),
     )

@@ -1,4 +1,4 @@
-"""The rules for votes, over whole columns."""
+"""Vote validation over whole columns: the checks of single rows, then the selection of valid votes per question."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,53 +16,53 @@ from pipeline.values import identifier_fault, is_bad_identifier, match_names, no
 from schemas.vote import ANSWERS, VOTE
 
 MAX_TIME = 253402300800.0  # seconds since 1970: the year 10000
-MAX_SECONDS = 1e9  # what is longer, or less than nothing, is no time of an answer
+MAX_SECONDS = 1e9  # a longer or negative duration is ignored
 
 _FILE_NAME = re.compile(r"[/\\]|\.(jpe?g|png|webp|gif|bmp|avif|tiff?|heic)$", re.IGNORECASE)
 
-_LIKELY_NO = ("0", "n", "f", "false", "incorrect", "wrong", "bad", "nein", "non")  # for a suggestion only
+_LIKELY_NO = ("0", "n", "f", "false", "incorrect", "wrong", "bad", "nein", "non")  # only used in suggestions
 
-# Which of several votes of one worker on one question counts.
+# Values of aggregate.repeated_votes, with the details of their rejections.
 REPEATED_VOTES = {
-    "first": "the first vote counts",
-    "last": "the last vote counts",
-    "reject": "the worker answered more than once, so none of these votes counts",
+    "first": "the worker's first vote on this question counts",
+    "last": "the worker's last vote on this question counts",
+    "reject": "the worker answered this question more than once, so none of these votes counts",
 }
 
-# The column `row` travels with the votes until they are settled.
+# `row` is the location of the vote in its file; it is dropped with the encoding of valid votes.
 VOTE_ROWS = VOTE.schema.append(pa.field("row", pa.string()))
 
 
 def check_vote_rows(
     rows: pa.Table,
     words: Mapping[str, str] | None = None,
-    choices: Sequence[str] = (),
+    answer_classes: Sequence[str] = (),
     classes: Sequence[str] = (),
 ) -> tuple[pa.Table, pa.Table]:
     """Check each vote by itself; `rows` are strings as `read_records` gives them.
 
-    Returns (votes with their `row`, rejections). Answers and names of `classes` are read without regard to case and
-    white space; `words` gives the answer that another word stands for. A vote without class_name may name one of the
-    classes `choices` as its answer, or be unsure; `expand_class_answers` takes it from there. Unreadable `seconds` or
-    `time` are no reason to lose a vote: they become null. `time` is ISO 8601, of UTC unless it says otherwise, or
-    seconds, milliseconds, microseconds or nanoseconds since 1970.
+    words: other words for the answers. answer_classes: classes that a vote without class_name may give as its answer
+    (see `expand_class_answers`). classes: names that match in any case and with surrounding white space.
+
+    Returns (votes with their `row`, rejections). Unreadable `seconds` or `time` become null and do not reject a vote. `time`
+    is ISO 8601, in UTC by default, or seconds, milliseconds, microseconds or nanoseconds since 1970.
     """
     names = match_names(rows["class_name"], classes)
     rows = rows.set_column(rows.column_names.index("class_name"), "class_name", names)
-    as_written = match_names(pc.utf8_trim_whitespace(rows["answer"]), choices)
+    as_class = match_names(pc.utf8_trim_whitespace(rows["answer"]), answer_classes)
     answers = read_answers(rows["answer"], words)
     unnamed = pc.is_null(rows["class_name"])
-    chosen = pc.and_(unnamed, pc.is_in(as_written, pa.array(choices, pa.string())))
-    answers = pc.if_else(chosen, as_written, answers)
-    if choices:  # is_in is false of an answer that is absent, where equal would be null
-        chosen = pc.or_(chosen, pc.and_(unnamed, pc.is_in(answers, pa.array(["unsure"]))))
-    usual = pc.is_in(answers, pa.array(ANSWERS))
-    unasked = pc.and_not(unnamed, chosen)
-    if choices:  # what is neither a usual answer nor a class is a misspelled class
-        unasked = pc.and_(unasked, usual)
-    missing = pc.or_(pc.is_null(rows["image_id"]), unasked)
+    is_class = pc.and_(unnamed, pc.is_in(as_class, pa.array(answer_classes, pa.string())))
+    answers = pc.if_else(is_class, as_class, answers)
+    if answer_classes:  # is_in is false for a null answer; equal would be null
+        is_class = pc.or_(is_class, pc.and_(unnamed, pc.is_in(answers, pa.array(["unsure"]))))
+    is_answer = pc.is_in(answers, pa.array(ANSWERS))
+    lacks_class = pc.and_not(unnamed, is_class)
+    if answer_classes:  # any other answer is a misspelled class
+        lacks_class = pc.and_(lacks_class, is_answer)
+    missing = pc.or_(pc.is_null(rows["image_id"]), lacks_class)
     missing = pc.or_(missing, pc.or_(pc.is_null(rows["worker_id"]), pc.is_null(answers)))
-    unknown = pc.invert(pc.or_(chosen, usual))
+    unknown = pc.invert(pc.or_(is_class, is_answer))
     faults = {"missing_value": missing, "bad_id": _bad_identifier(rows), "unknown_answer": unknown}
     masks = [pc.fill_null(mask, False).to_numpy().astype(bool) for mask in faults.values()]
     codes = np.select(masks, list(faults), "")
@@ -80,18 +80,18 @@ def check_vote_rows(
     ).filter(pa.array(codes == ""))
     bad = rows.filter(pa.array(codes != ""))
     codes = codes[codes != ""]
-    details = [_detail(code, row, choices) for code, row in zip(codes, bad.to_pylist(), strict=True)]
+    details = [_detail(code, row, answer_classes) for code, row in zip(codes, bad.to_pylist(), strict=True)]
     return good, reject(bad, codes, details)
 
 
 def read_answers(answers: pa.ChunkedArray, words: Mapping[str, str] | None) -> pa.ChunkedArray:
-    """Return answers in lower case, with the `words` replaced by what they stand for."""
+    """Return answers in lower case, with `words` replaced by the answers they stand for."""
     answers = pc.utf8_lower(pc.utf8_trim_whitespace(answers))
-    stand_for = {}
+    replacements = {}
     if words:
         keys = normalize_column("answer", pa.array(words, pa.string())).to_pylist()
-        stand_for = {(key or "").lower(): answer for key, answer in zip(keys, words.values(), strict=True)}
-    for word, answer in stand_for.items():
+        replacements = {(key or "").lower(): answer for key, answer in zip(keys, words.values(), strict=True)}
+    for word, answer in replacements.items():
         answers = pc.if_else(pc.equal(answers, word), answer, answers)
     return answers
 
@@ -104,52 +104,51 @@ def _bad_identifier(rows: pa.Table) -> pa.ChunkedArray:
     return pc.or_(image, pc.or_(name, worker))
 
 
-def _detail(code: str, row: dict[str, str | None], choices: Sequence[str]) -> str:
-    """What is wrong with a rejected vote, and what to do."""
+def _detail(code: str, row: dict[str, str | None], answer_classes: Sequence[str]) -> str:
+    """Describe what is wrong with a rejected vote, and how to fix it."""
     names = ("image_id", "class_name", "worker_id", "answer")
     if code == "missing_value":
         missing = ", ".join(name for name in names if row[name] is None)
-        told = f"no {missing}; a vote needs all but seconds and time"
+        detail = f"{missing} missing; a vote needs image_id, class_name, worker_id and answer"
         if row["image_id"] is None:
-            told += " (tasks that `label --next-questions N --format TOOL` makes carry the question)"
-        return told
+            detail += " (tasks made with `aggregate --next-questions N --format TOOL` contain the question)"
+        return detail
     if code == "bad_id":
         name = next(name for name in names if identifier_fault(row[name] or ""))
-        return f"{name} {printable(row[name] or '')[:80]!r}: {identifier_fault(row[name] or '')}; change it in the votes"
+        return f"{name} {printable(row[name] or '')[:80]!r}: {identifier_fault(row[name] or '')}; change it in the vote file"
     answer = printable(row["answer"] or "")[:80]
     meaning = "no" if answer.lower() in _LIKELY_NO else "yes"
-    told = f"answer {answer!r}; use yes, no or unsure, or say what it stands for: aggregate.answer_words: {{{answer!r}: {meaning!r}}}"
-    if row["class_name"] is None and choices:
-        told = (
-            f"answer {answer!r}{suggestion(answer, choices)} is neither a class nor unsure; "
-            + told.split("; ")[1]
+    remedy = f"use yes, no or unsure, or set aggregate.answer_words: {{{answer!r}: {meaning!r}}}"
+    if row["class_name"] is None and answer_classes:
+        return (
+            f"answer {answer!r}{suggestion(answer, answer_classes)} is neither a class nor unsure; {remedy}"
         )
-    return told
+    return f"answer {answer!r}; {remedy}"
 
 
 def select_valid_votes(
     votes: pa.Table, questions: pa.Table, repeated_votes: str = "first", without_image: pa.Table | None = None
 ) -> tuple[VoteColumns, pa.Table]:
-    """Keep the votes that count; all votes of an image must be in `votes`, in any order.
+    """Select the valid votes; `votes` must hold all votes on an image, in any order.
 
-    `questions` are the retrieval rows of web images. Rejected are votes about anything else, and all votes of a
-    worker on one question but the `first` or the `last`, or each of them (`reject`). First and last are by time,
-    votes without one behind the others, and then by file and line. `without_image` are rows of the lists that ingest has
-    rejected: votes about them have a code of their own. Returns (votes kept, rejections).
+    questions: retrieval rows of web images; votes on anything else are rejected. repeated_votes: which of several votes
+    of a worker on a question is valid: `first`, `last`, or none (`reject`). Votes are ordered by time, those without a
+    time last, then by file and line. without_image: list rows that ingest rejected; votes on them get the code
+    image_rejected. Returns (valid votes, rejections).
     """
-    unknown = ~_asked(votes, questions)
-    repeated = ~unknown & _repeated(votes, repeated_votes)
+    unknown = ~_is_about(votes, questions)
+    repeated = ~unknown & _is_superseded(votes, repeated_votes)
     codes = np.where(unknown, "unknown_image", np.where(repeated, "duplicate_vote", ""))
     if without_image is not None and unknown.any():
-        codes = np.where(unknown & _asked(votes, without_image), "image_rejected", codes)
+        codes = np.where(unknown & _is_about(votes, without_image), "image_rejected", codes)
     bad = votes.filter(pa.array(codes != ""))
     classes = pc.unique(questions["class_name"]).to_pylist()
     details = {
         "duplicate_vote": REPEATED_VOTES[repeated_votes],
-        "image_rejected": "ingest has rejected this image; its rejections say why",
+        "image_rejected": "the image was rejected by ingest; see the rejections of ingest for the reason",
     }
     detail = [
-        details.get(code) or _not_asked(image, name, classes)
+        details.get(code) or _unknown_question(image, name, classes)
         for code, image, name in zip(
             codes[codes != ""], bad["image_id"].to_pylist(), bad["class_name"].to_pylist(), strict=True
         )
@@ -157,63 +156,62 @@ def select_valid_votes(
     return encode_votes(votes.filter(pa.array(codes == ""))), reject(bad, codes[codes != ""], detail)
 
 
-def _not_asked(image_id: str, class_name: str | None, classes: Sequence[str]) -> str:
-    """Why a vote belongs to no question, and what to do."""
+def _unknown_question(image_id: str, class_name: str | None, classes: Sequence[str]) -> str:
+    """Describe why a vote belongs to no question, and how to fix it."""
     if "://" in image_id:
         return (
-            "image_id holds a URL; give the image_id of the web list (where the list has none, it is the first 16 digits "
-            "of the SHA-256 of the URL)"
+            "image_id is a URL; use the image_id of the web list (by default the first 16 hexadecimal digits of the SHA-256 "
+            "of the URL)"
         )
     if class_name is not None and class_name not in classes:
         near = suggestion(class_name, classes)
-        return (
-            f"no such question: class {printable(class_name)[:80]!r}{near} is in no web list for this image"
-        )
+        return f"no such question: no web list has class {printable(class_name)[:80]!r}{near}; fix the class_name"
     if _FILE_NAME.search(image_id):
         return (
-            "no such question; image_id looks like a path: give the image_id of the web list instead (list-folder calls "
+            "no such question: image_id looks like a path; use the image_id of the web list (list-folder names "
             "photos/ant/1.jpg photos-ant-1)"
         )
-    return "no such question among the web images that were kept; check image_id and class_name against the web lists"
+    return (
+        "no such question among the ingested web images; compare image_id and class_name with the web lists"
+    )
 
 
-def _asked(votes: pa.Table, questions: pa.Table) -> np.ndarray:
-    """Which votes are about one of the questions, bool (V,)."""
-    known = [pc.unique(questions[name]) for name in QUESTION]
+def _is_about(votes: pa.Table, questions: pa.Table) -> np.ndarray:
+    """Return whether each vote is about one of the questions, bool (V,)."""
+    values_of = [pc.unique(questions[name]) for name in QUESTION]
 
     def keys(table: pa.Table) -> np.ndarray:
         image, name = (
             pc.fill_null(pc.index_in(table[column], values), -1).to_numpy().astype(np.int64)
-            for column, values in zip(QUESTION, known, strict=True)
+            for column, values in zip(QUESTION, values_of, strict=True)
         )
-        return np.where((image < 0) | (name < 0), -1, image * len(known[1]) + name)
+        return np.where((image < 0) | (name < 0), -1, image * len(values_of[1]) + name)
 
     return np.isin(keys(votes), keys(questions))
 
 
-def _repeated(votes: pa.Table, repeated_votes: str) -> np.ndarray:
-    """Which votes another one of the same worker on the same question takes the place of, bool (V,)."""
+def _is_superseded(votes: pa.Table, repeated_votes: str) -> np.ndarray:
+    """Return whether another vote of the worker on the question counts instead (`reject`: none counts), bool (V,)."""
     keys = np.zeros(votes.num_rows, np.int64)
     for name in (*QUESTION, "worker_id"):
         codes, values = codes_of(votes[name])
         keys = keys * len(values) + codes
     order = np.argsort(keys)
     same = np.diff(keys[order]) == 0
-    several = np.zeros(len(keys), bool)
-    several[order[1:][same]] = several[order[:-1][same]] = True
-    if repeated_votes == "reject" or not several.any():
-        return several
-    rows = np.flatnonzero(several)
-    some = votes.take(pa.array(rows))
-    file, line = file_and_line(some["row"])
+    superseded = np.zeros(len(keys), bool)
+    superseded[order[1:][same]] = superseded[order[:-1][same]] = True
+    if repeated_votes == "reject" or not superseded.any():
+        return superseded
+    rows = np.flatnonzero(superseded)
+    repeated = votes.take(pa.array(rows))
+    file, line = file_and_line(repeated["row"])
     frame = pd.DataFrame(
-        {"key": keys[rows], "time": some["time"].cast(pa.int64()).to_pandas(), "file": file, "line": line}
+        {"key": keys[rows], "time": repeated["time"].cast(pa.int64()).to_pandas(), "file": file, "line": line}
     )
     frame = frame.sort_values(["time", "file", "line"], kind="stable", na_position="last")
     keep: Literal["first", "last"] = "last" if repeated_votes == "last" else "first"
-    later = frame.duplicated("key", keep=keep).sort_index().to_numpy()
-    several[rows] = later
-    return several
+    superseded[rows] = frame.duplicated("key", keep=keep).sort_index().to_numpy()
+    return superseded
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
@@ -226,14 +224,14 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _times(column: pa.ChunkedArray) -> pa.Array:
-    kind = VOTE.schema.field("time").type
+    time_type = VOTE.schema.field("time").type
     if column.null_count == len(column):
-        return pa.nulls(len(column), kind)
+        return pa.nulls(len(column), time_type)
     seconds = _numbers(column)
-    for _ in range(3):  # pandas counts milliseconds in JSON, and up to nanoseconds as integers
+    for _ in range(3):  # pandas writes milliseconds in JSON, and up to nanoseconds as integers
         seconds = np.where((seconds >= MAX_TIME) & (seconds < MAX_TIME * 1e9), seconds / 1000, seconds)
-    known = (seconds >= 0) & (seconds < MAX_TIME)
+    is_number = (seconds >= 0) & (seconds < MAX_TIME)
     written = column.to_pandas().where(np.isnan(seconds))
     times = pd.to_datetime(written, errors="coerce", format="ISO8601", utc=True).dt.tz_convert(None)
-    given = (np.where(known, seconds, 0) * 1000).astype("datetime64[ms]")
-    return pa.array(np.where(known, given, times.to_numpy("datetime64[ms]")), kind)
+    from_number = (np.where(is_number, seconds, 0) * 1000).astype("datetime64[ms]")
+    return pa.array(np.where(is_number, from_number, times.to_numpy("datetime64[ms]")), time_type)

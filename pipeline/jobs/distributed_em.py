@@ -1,8 +1,8 @@
-"""Dawid-Skene where the votes do not fit in one worker: an iteration is a Beam job, a pass over all buckets.
+"""Dawid-Skene for more votes than one process can hold: each EM iteration is one Beam job over all buckets.
 
-The first job settles the votes and keeps those that count, by bucket; the last one writes verdicts and workers. What a
-job leaves is committed by a manifest, so a stage that was killed goes on at the pass that it had reached. Cohen's
-kappas are left out of the agreement: they compare all pairs of votes.
+The first job validates the votes and stores the valid ones by bucket; the last job writes the tables of the stage. Each
+job commits its result with a manifest, so a killed stage resumes at the iteration it had reached. The agreement table
+has no Cohen's kappa, which needs all pairs of votes at once.
 """
 
 from collections import Counter
@@ -30,8 +30,9 @@ from pipeline.aggregate.verdicts import (
     verdicts_of_posterior,
 )
 from pipeline.aggregate.vote_columns import VoteColumns, decode_valid_votes
-from pipeline.aggregate.workers import worker_sums
-from pipeline.jobs.expected_counts import AddUp, read_sums
+from pipeline.aggregate.workers import add_worker_sums, worker_sums
+from pipeline.jobs.expected_counts import StoreExpectedCounts, read_counts
+from pipeline.jobs.ordered_sums import AddInOrder
 from pipeline.jobs.retrieval_precision import MeasureRetrievalPrecision
 from pipeline.jobs.tables import AddCounts, Commit, CommitTables, Written
 from pipeline.jobs.validate_votes import TABLES, AggregateSetup, ValidateVotes, shards_by_bucket
@@ -48,29 +49,28 @@ from schemas.manifest import Manifest, Shard
 from schemas.rejection import REJECTION
 from schemas.valid_vote import VALID_VOTE
 
-SETTLED = {
+INTERMEDIATE = {  # tables that the first job writes, by name
     "votes": VALID_VOTE,
     "rejections": REJECTION,
     "agreement": AGREEMENT,
-}  # that the first job writes
-SECONDS_PER_QUESTION = 1e-6  # of a core, in one pass
+}
+SECONDS_PER_QUESTION = 1e-6  # CPU seconds per iteration
 
 
 @dataclass(frozen=True)
 class IntermediateTables:
-    """What the jobs leave for each other, in a folder that goes when all are done."""
+    """Tables that the jobs pass to each other, in a folder that is removed when the stage is done."""
 
     folder: str
     setup: AggregateSetup
 
     def table(self, name: str) -> str:
-        """Return the folder of a table that the first job writes: votes, rejections or agreement."""
+        """Return the folder of one of INTERMEDIATE."""
         return files.join(self.folder, name)
 
-    @property
-    def votes(self) -> str:
-        """The folder of the votes that count."""
-        return self.table("votes")
+    def counts(self, iteration: int) -> str:
+        """Return the folder of the expected counts that the model of an iteration, from 1, is estimated from."""
+        return files.join(self.folder, f"counts-{iteration:04d}")
 
     def remove(self) -> None:
         """Remove all tables in the folder, and the folder."""
@@ -79,24 +79,23 @@ class IntermediateTables:
                 commit.remove_table(files.join(self.folder, name))
         files.remove_empty_folder(self.folder)
 
-    def sums(self, number: int) -> str:
-        """The folder of the sums that the model of iteration `number`, from 1, is estimated from."""
-        return files.join(self.folder, f"sums-{number:04d}")
-
     def shards(self, name: str) -> list[tuple[int, list[Shard]]]:
-        """Return the shards of a table that the first job has written, by bucket."""
+        """Return the shards of one of INTERMEDIATE by bucket."""
         manifest = directory.read_manifest(self.table(name))
-        buckets = 1 if name == "agreement" else self.setup.buckets
-        return list(directory.by_bucket(manifest.shards, buckets).items())
+        return list(directory.by_bucket(manifest.shards, self.buckets(name)).items())
 
-    def model(self, number: int) -> DawidSkeneModel:
-        """The model of an iteration."""
-        return DawidSkeneModel(read_sums(self.sums(number)), self.setup.config.smoothing)
+    def buckets(self, name: str) -> int:
+        """Return the number of buckets of one of INTERMEDIATE."""
+        return 1 if name == "agreement" else self.setup.buckets
+
+    def model(self, iteration: int) -> DawidSkeneModel:
+        """Estimate the model of an iteration."""
+        return DawidSkeneModel(read_counts(self.counts(iteration)), self.setup.config.smoothing)
 
 
 @dataclass(frozen=True)
 class DistributedDawidSkene:
-    """All jobs of the stage, one after the other."""
+    """All jobs of the aggregate stage, one after the other."""
 
     setup: AggregateSetup
     stage: Stage
@@ -106,218 +105,209 @@ class DistributedDawidSkene:
     finish: Callable[[dict[str, Manifest]], object]
 
     def run(self, force: bool) -> None:
-        """Run what is still to be run. Raises UsageError where only one job can be started."""
+        """Run the jobs whose results are missing. Raises UsageError for a Dataflow template, which is a single job."""
         if beam_options(self.beam_arguments).view_as(GoogleCloudOptions).template_location:
             raise UsageError(
-                "a template starts one job, and Dawid-Skene in passes is many: "
-                "start the aggregate stage from the command line, or raise aggregate.distribute_above"
+                "a template starts one job, but distributed Dawid-Skene runs many; run the aggregate stage from the "
+                "command line, or raise aggregate.distribute_above"
             )
         config = self.setup.config
-        scratch = IntermediateTables(Layout(self.output).aggregate_distributed_em, self.setup)
-        settled = (*map(scratch.table, SETTLED), scratch.sums(1))
-        if force or not self.stage.is_done(*settled):
-            scratch.remove()
-            self._run_job("validate-votes", StoreValidVotes(scratch), 20)
-        monitor = ConvergenceMonitor(
-            counts(directory.read_manifest(scratch.votes)).get("votes", 0), config.tolerance
-        )
-        for number in range(1, config.max_iterations + 1):
-            following = scratch.sums(number + 1)
+        tables = IntermediateTables(Layout(self.output).aggregate_distributed_em, self.setup)
+        if force or not self.stage.is_done(*map(tables.table, INTERMEDIATE), tables.counts(1)):
+            tables.remove()
+            self._run_job("validate-votes", StoreValidVotes(tables), 20)
+        votes = counts(directory.read_manifest(tables.table("votes"))).get("votes", 0)
+        monitor = ConvergenceMonitor(votes, config.tolerance)
+        for iteration in range(1, config.max_iterations + 1):
+            following = tables.counts(iteration + 1)
             if not self.stage.is_done(following):
-                self._run_job("em-iteration", EmIteration(scratch, number), 1)
-            if monitor.update(read_sums(following).evidence):
+                self._run_job("em-iteration", EmIteration(tables, iteration), 1)
+            if monitor.update(read_counts(following).log_likelihood):
                 break
-        self._run_job("aggregate", WriteResults(scratch, number, self.finish), 5)
-        scratch.remove()
+        self._run_job("aggregate", WriteResults(tables, iteration, self.finish), 5)
+        tables.remove()
 
-    def _run_job(self, name: str, job: beam.PTransform, passes: float) -> None:
-        """Run a job that costs as much as so many passes."""
-        seconds = passes * SECONDS_PER_QUESTION * self.questions
+    def _run_job(self, name: str, job: beam.PTransform, cost: float) -> None:
+        """Run a job that costs as much as `cost` iterations."""
+        seconds = cost * SECONDS_PER_QUESTION * self.questions
         work = Work(name, self.output, "buckets", self.setup.buckets, seconds)
-        run_job(lambda pipeline: pipeline | name.title().replace("-", "") >> job, self.beam_arguments, work)
+        label = name.title().replace("-", "")
+        run_job(lambda pipeline: pipeline | label >> job, self.beam_arguments, work)
 
 
 class StoreValidVotes(beam.PTransform):
-    """Vote files → the votes that count, kept by bucket; rejections, agreement, and the sums to begin with."""
+    """Vote files → valid votes by bucket, rejections, agreement, and the expected counts of the initial posteriors."""
 
-    def __init__(self, scratch: IntermediateTables) -> None:
+    def __init__(self, tables: IntermediateTables) -> None:
         super().__init__()
-        self.scratch = scratch
+        self.tables = tables
 
     def expand(self, pipeline: beam.Pipeline) -> None:
-        """Settled once, read in every pass."""
-        scratch, setup = self.scratch, self.scratch.setup
-        settled = pipeline | "Settle" >> ValidateVotes(
-            replace(setup, folders={name: scratch.table(name) for name in SETTLED}),
+        """Validate once; all iterations read the stored votes."""
+        tables, setup = self.tables, self.tables.setup
+        validated = pipeline | "Validate" >> ValidateVotes(
+            replace(setup, folders={name: tables.table(name) for name in INTERMEDIATE}),
             shards_by_bucket(pipeline, setup.retrievals, setup.buckets),
         )
-        kept = settled.kept | "StoreBucket" >> beam.ParDo(StoreBucket(scratch)).with_outputs(
-            "sums", main="written"
-        )
+        store = beam.ParDo(StoreBucket(tables)).with_outputs("expected", main="written")
+        stored = validated.valid | "StoreBucket" >> store
         agreement = (
-            settled.patterns
+            validated.patterns
             | "AddPatterns" >> beam.CombineGlobally(AddCounts())
             | "WriteAgreement"
-            >> beam.Map(write_agreement, scratch.table("agreement"), setup.config.unsure_offered)
+            >> beam.Map(write_agreement, tables.table("agreement"), setup.config.unsure_offered)
         )
-        # The counts of all votes are kept with the votes, until the last job writes the verdicts.
-        written = settled.written | "CountVotes" >> beam.MapTuple(
+        # The counts of votes belong to the verdict table; until the last job writes it, they are kept with the votes.
+        written = validated.written | "CountVotes" >> beam.MapTuple(
             lambda name, written: ("votes" if name == "verdicts" else name, written)
         )
-        tables = {name: (scratch.table(name), table.name) for name, table in SETTLED.items()}
+        committed = {name: (tables.table(name), table.name) for name, table in INTERMEDIATE.items()}
         _ = (
-            (kept.written, written, agreement)
+            (stored.written, written, agreement)
             | "Written" >> beam.Flatten()
-            | CommitTables(Commit(tables, setup.about))
+            | CommitTables(Commit(committed, setup.about))
         )
-        _ = kept.sums | "AddUp" >> AddUp(scratch.sums(1), setup.about)
+        _ = stored.expected | "StoreCounts" >> StoreExpectedCounts(tables.counts(1), setup.about)
 
 
 class StoreBucket(beam.DoFn):
-    """Votes of a bucket → their shard, and their sums by the shares of votes."""
+    """Valid votes of a bucket → their shard, and the expected counts of their initial posteriors."""
 
-    def __init__(self, scratch: IntermediateTables) -> None:
-        self.scratch = scratch
+    def __init__(self, tables: IntermediateTables) -> None:
+        self.tables = tables
 
     def process(self, element: tuple[int, VoteColumns]) -> Iterator[Any]:
-        """Known answers are looked up once."""
+        """Store the votes with the gold answers of their questions."""
         index, votes = element
-        known = gold_codes(votes.questions, self.scratch.setup.gold)
-        stem = directory.shard_stem("part", index, self.scratch.setup.buckets)
-        shard = write_shard(self.scratch.votes, stem, VALID_VOTE.schema, [votes.settled(known)])
-        yield "votes", Written(shard)
+        setup = self.tables.setup
+        gold = gold_codes(votes.questions, setup.gold)
+        stem = directory.shard_stem("part", index, setup.buckets)
+        rows = votes.to_valid_votes(gold)
+        yield "votes", Written(write_shard(self.tables.table("votes"), stem, VALID_VOTE.schema, [rows]))
         matrix = votes.matrix()
-        sums = expected_counts(matrix, votes.workers, initial_posterior(matrix, known))
-        yield beam.pvalue.TaggedOutput("sums", (index, sums))
+        counted = expected_counts(matrix, votes.workers, initial_posterior(matrix, gold))
+        yield beam.pvalue.TaggedOutput("expected", (index, counted))
 
 
-class ReadBucket(beam.DoFn):
-    """What the steps that read the kept votes have in common."""
+class ReadStoredVotes(beam.DoFn):
+    """Base of the steps that read stored votes and apply the model of an iteration."""
 
-    def __init__(self, scratch: IntermediateTables, number: int) -> None:
-        self.scratch, self.number = scratch, number
+    def __init__(self, tables: IntermediateTables, iteration: int) -> None:
+        self.tables, self.iteration = tables, iteration
 
     def setup(self) -> None:
-        """Read the model once."""
-        self.model = self.scratch.model(self.number)
+        """Load the model once per worker process."""
+        self.model = self.tables.model(self.iteration)
 
     def read(
         self, shards: list[Shard], columns: list[str] | None
     ) -> Iterator[tuple[VoteColumns, np.ndarray]]:
-        """Yield the votes of a bucket and the known answers of its questions; nothing where there are none."""
+        """Yield the votes of a bucket and the gold answers of its questions; nothing for an empty bucket."""
         for shard in shards:
-            yield decode_valid_votes(directory.read_shard(self.scratch.votes, shard, columns))
+            yield decode_valid_votes(directory.read_shard(self.tables.table("votes"), shard, columns))
         advance(1)
 
 
-class EStepBucket(ReadBucket):
-    """The sums of a bucket's posterior by the model of an iteration."""
+class EStepBucket(ReadStoredVotes):
+    """Expected counts of a bucket by the model of an iteration."""
 
     def process(self, element: tuple[int, list[Shard]]) -> Iterator[tuple[int, ExpectedCounts]]:
-        """Only what the E-step needs is read."""
+        """Read only the columns that the E-step needs."""
         index, shards = element
-        for votes, known in self.read(shards, ["question", "known", "worker_id", "answer"]):
+        for votes, gold in self.read(shards, ["question", "known", "worker_id", "answer"]):
             matrix = votes.matrix()
-            posterior, evidence = self.model.posterior(matrix, votes.workers, known)
-            yield index, expected_counts(matrix, votes.workers, posterior, evidence)
+            posterior, log_likelihood = self.model.posterior(matrix, votes.workers, gold)
+            yield index, expected_counts(matrix, votes.workers, posterior, log_likelihood)
 
 
-class DecideBucket(ReadBucket):
-    """The verdicts of a bucket by the model of the last iteration, and its sums by worker."""
+class DecideByModel(ReadStoredVotes):
+    """Verdicts of a bucket by the model of the last iteration, and its worker sums."""
 
     def process(self, element: tuple[int, list[Shard]]) -> Iterator[Any]:
         """Write one shard of verdicts."""
         index, shards = element
-        setup, config = self.scratch.setup, self.scratch.setup.config
-        for votes, known in self.read(shards, None):
-            posterior, _ = self.model.posterior(votes.matrix(), votes.workers, known)
+        setup, config = self.tables.setup, self.tables.setup.config
+        for votes, gold in self.read(shards, None):
+            posterior, _ = self.model.posterior(votes.matrix(), votes.workers, gold)
             if config.method == "majority":
                 table = majority_with_posterior(votes, posterior, config.min_votes)
             else:
-                least = (config.min_votes, config.min_confidence)
-                table = verdicts_of_posterior(votes, posterior, *least, known)
+                table = verdicts_of_posterior(votes, posterior, config.min_votes, config.min_confidence, gold)
             table = resolve_ties(table, config.ties, config.min_votes, setup.seed)
             yield from write_verdicts(table, setup, index)
-            yield beam.pvalue.TaggedOutput("sums", worker_sums(votes))
+            yield beam.pvalue.TaggedOutput("workers", (index, worker_sums(votes)))
 
 
 class EmIteration(beam.PTransform):
-    """The sums of one iteration → those of the next."""
+    """Expected counts of one iteration → those of the next."""
 
-    def __init__(self, scratch: IntermediateTables, number: int) -> None:
+    def __init__(self, tables: IntermediateTables, iteration: int) -> None:
         super().__init__()
-        self.scratch, self.number = scratch, number
+        self.tables, self.iteration = tables, iteration
 
     def expand(self, pipeline: beam.Pipeline) -> None:
-        """Every bucket by itself, then all of them."""
+        """E-step by bucket, then the sum over buckets."""
+        tables = self.tables
         _ = (
             pipeline
-            | "Buckets" >> beam.Create(self.scratch.shards("votes"))
+            | "Buckets" >> beam.Create(tables.shards("votes"))
             | "Spread" >> beam.Reshuffle()
-            | "EStepBucket" >> beam.ParDo(EStepBucket(self.scratch, self.number))
-            | "AddUp" >> AddUp(self.scratch.sums(self.number + 1), self.scratch.setup.about)
+            | "EStepBucket" >> beam.ParDo(EStepBucket(tables, self.iteration))
+            | "StoreCounts" >> StoreExpectedCounts(tables.counts(self.iteration + 1), tables.setup.about)
         )
 
 
 class WriteResults(beam.PTransform):
-    """The model of the last iteration, and what the first job has left → the five tables of the stage, committed."""
+    """The model of the last iteration and the intermediate tables → the five tables of the stage, committed."""
 
     def __init__(
-        self, scratch: IntermediateTables, number: int, finish: Callable[[dict[str, Manifest]], object]
+        self, tables: IntermediateTables, iteration: int, finish: Callable[[dict[str, Manifest]], object]
     ) -> None:
         super().__init__()
-        self.scratch, self.number, self.finish = scratch, number, finish
+        self.tables, self.iteration, self.finish = tables, iteration, finish
 
     def expand(self, pipeline: beam.Pipeline) -> None:
-        """Every bucket by itself; sums by worker are those of the other methods."""
-        scratch, setup = self.scratch, self.scratch.setup
-        judge = beam.ParDo(DecideBucket(scratch, self.number))
-        judged = (
+        """Decide verdicts by bucket; copy rejections and agreement."""
+        tables, setup = self.tables, self.tables.setup
+        decide = beam.ParDo(DecideByModel(tables, self.iteration))
+        decided = (
             pipeline
-            | "Buckets" >> beam.Create(scratch.shards("votes"))
+            | "Buckets" >> beam.Create(tables.shards("votes"))
             | "Spread" >> beam.Reshuffle()
-            | "DecideBucket" >> judge.with_outputs("sums", "judged", main="written")
+            | "DecideByModel" >> decide.with_outputs("workers", "verdicts", main="written")
         )
-        by_model = setup.config.method == "dawid-skene"
-        found = JointResults(scratch.model(self.number).skill() if by_model else {})
+        has_skill = setup.config.method == "dawid-skene"
+        joint = JointResults(tables.model(self.iteration).skill() if has_skill else {})
         workers = (
-            judged.sums
-            | "GatherSums" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "WriteWorkers" >> beam.Map(write_workers, setup.folders["workers"], found)
+            decided.workers
+            | "AddWorkers" >> AddInOrder(add_worker_sums)
+            | "WriteWorkers" >> beam.Map(write_workers, setup.folders["workers"], joint)
         )
-        counted = Written(None, Counter(counts(directory.read_manifest(scratch.votes))))
-        votes = pipeline | "Votes" >> beam.Create([("verdicts", counted)])
         questions = shards_by_bucket(pipeline, setup.retrievals, setup.buckets)
         measure = MeasureRetrievalPrecision(setup.retrievals, setup.folders["retrieval_precision"])
-        precision = {"judged": judged.judged, "shards": questions} | "Precision" >> measure
-        copied = (
-            pipeline
-            | "Settled"
-            >> beam.Create(
-                [(name, *part) for name in ("rejections", "agreement") for part in scratch.shards(name)]
-            )
-            | "CopyShard" >> beam.Map(copy_shard, scratch)
-        )
-        counted_rejections = Counter(counts(directory.read_manifest(scratch.table("rejections"))))
-        rejections = pipeline | "Rejections" >> beam.Create(
-            [("rejections", Written(None, counted_rejections))]
-        )
+        precision = {"verdicts": decided.verdicts, "shards": questions} | "RetrievalPrecision" >> measure
+        copies = [(name, *part) for name in ("rejections", "agreement") for part in tables.shards(name)]
+        copied = pipeline | "Copies" >> beam.Create(copies) | "CopyShard" >> beam.Map(copy_shard, tables)
+        counted = [
+            (name, Written(None, Counter(counts(directory.read_manifest(tables.table(table))))))
+            for name, table in (("verdicts", "votes"), ("rejections", "rejections"))
+        ]
+        counted_before = pipeline | "CountedBefore" >> beam.Create(counted)
         written = (
-            judged.written,
-            votes,
+            decided.written,
             workers,
             precision,
             copied,
-            rejections,
+            counted_before,
         ) | "Written" >> beam.Flatten()
-        tables = {name: (setup.folders[name], table.name) for name, table in TABLES.items()}
-        _ = written | CommitTables(Commit(tables, setup.about, self.finish))
+        committed = {name: (setup.folders[name], table.name) for name, table in TABLES.items()}
+        _ = written | CommitTables(Commit(committed, setup.about, self.finish))
 
 
-def copy_shard(part: tuple[str, int, list[Shard]], scratch: IntermediateTables) -> tuple[str, Written]:
-    """Stage again, for the table of the stage, what the first job has written of a bucket."""
+def copy_shard(part: tuple[str, int, list[Shard]], tables: IntermediateTables) -> tuple[str, Written]:
+    """Stage one bucket of an intermediate table for the table of the same name in the stage."""
     name, index, shards = part
-    table = directory.read_bucket(scratch.table(name), shards, SETTLED[name].schema)
-    buckets = 1 if name == "agreement" else scratch.setup.buckets
-    stem = directory.shard_stem("part", index, buckets)
-    return name, Written(write_shard(scratch.setup.folders[name], stem, SETTLED[name].schema, [table]))
+    table = directory.read_bucket(tables.table(name), shards, INTERMEDIATE[name].schema)
+    stem = directory.shard_stem("part", index, tables.buckets(name))
+    folder = tables.setup.folders[name]
+    return name, Written(write_shard(folder, stem, INTERMEDIATE[name].schema, [table]))

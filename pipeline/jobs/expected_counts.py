@@ -1,4 +1,4 @@
-"""The sums that one pass of Dawid-Skene hands to the next: added up over buckets, and kept in a folder."""
+"""Expected counts of one EM iteration: added over buckets, and stored for the next job."""
 
 from typing import Any
 
@@ -7,49 +7,54 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.aggregate.methods.distributed_em import ExpectedCounts, add_counts
+from pipeline.jobs.ordered_sums import AddInOrder
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.valid_vote import EXPECTED_COUNTS
 from schemas.vote import ANSWERS
 
-TOGETHER = 32  # buckets whose sums are added up in one task
 CLASSES = 2
 
 
-class AddUp(beam.PTransform):
-    """(bucket, sums) → a folder with the sums of all, added up in the order of buckets."""
+class StoreExpectedCounts(beam.PTransform):
+    """PCollection[(bucket, ExpectedCounts)] → their sum, written to a folder."""
 
     def __init__(self, folder: str, about: dict[str, Any]) -> None:
         super().__init__()
         self.folder, self.about = folder, about
 
-    def expand(self, sums: beam.PCollection) -> beam.PCollection:
-        """Some buckets, and then the rest: a thousand buckets' sums need not be in memory together."""
+    def expand(self, counts: beam.PCollection) -> beam.PCollection:
+        """Add in the order of buckets, then write."""
         return (
-            sums
-            | "Some" >> beam.Map(lambda part: (part[0] // TOGETHER, part))
-            | "GatherSome" >> beam.GroupByKey()
-            | "AddSome" >> beam.MapTuple(lambda _, parts: add_counts(parts))
-            | "GatherAll" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "Write" >> beam.Map(write_sums, self.folder, self.about)
+            counts
+            | "Add" >> AddInOrder(add_or_empty)
+            | "Write" >> beam.Map(write_counts, self.folder, self.about)
         )
 
 
-def write_sums(parts: list[tuple[int, ExpectedCounts]], folder: str, about: dict[str, Any]) -> None:
-    """Write the sums of all parts, of which there may be none."""
-    none = ExpectedCounts(np.empty(0, object), np.empty((0, len(ANSWERS), CLASSES)), np.zeros(CLASSES), 0)
-    _, sums = add_counts([(-1, none), *parts])
-    counts = pa.FixedSizeListArray.from_arrays(pa.array(sums.counts.ravel()), len(ANSWERS) * CLASSES)
-    table = pa.table([pa.array(sums.workers, pa.string()), counts], schema=EXPECTED_COUNTS.schema)
+def add_or_empty(parts: list[ExpectedCounts]) -> ExpectedCounts:
+    """Add the counts of any number of buckets."""
+    empty = ExpectedCounts(np.empty(0, object), np.empty((0, len(ANSWERS), CLASSES)), np.zeros(CLASSES), 0)
+    return add_counts([empty, *parts])
+
+
+def write_counts(expected: ExpectedCounts, folder: str, about: dict[str, Any]) -> None:
+    """Write expected counts as a table with one row per worker; the other sums go into the manifest."""
+    cells = pa.FixedSizeListArray.from_arrays(pa.array(expected.counts.ravel()), len(ANSWERS) * CLASSES)
+    table = pa.table([pa.array(expected.workers, pa.string()), cells], schema=EXPECTED_COUNTS.schema)
     shard = write_shard(folder, directory.shard_stem("part", 0, 1), EXPECTED_COUNTS.schema, [table])
-    numbers = {"classes": sums.classes.tolist(), "items": sums.items, "evidence": sums.evidence}
+    numbers = {
+        "classes": expected.classes.tolist(),
+        "items": expected.items,
+        "log_likelihood": expected.log_likelihood,
+    }
     commit.commit(folder, EXPECTED_COUNTS.name, [shard] if shard else [], {**about, **numbers})
 
 
-def read_sums(folder: str) -> ExpectedCounts:
-    """What `write_sums` has written, to the bit."""
+def read_counts(folder: str) -> ExpectedCounts:
+    """Read what `write_counts` wrote, equal to the last bit."""
     table = directory.read_table(folder, EXPECTED_COUNTS).combine_chunks()
     about = directory.read_manifest(folder).about
-    counts = np.asarray(table["counts"].combine_chunks().flatten()).reshape(-1, len(ANSWERS), CLASSES)
+    cells = np.asarray(table["counts"].combine_chunks().flatten()).reshape(-1, len(ANSWERS), CLASSES)
     workers = table["worker_id"].to_numpy()
-    return ExpectedCounts(workers, counts, np.array(about["classes"]), about["items"], about["evidence"])
+    return ExpectedCounts(workers, cells, np.array(about["classes"]), about["items"], about["log_likelihood"])

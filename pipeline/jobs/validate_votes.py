@@ -1,4 +1,4 @@
-"""The first step of the label job: vote files → the votes that count, by bucket of their image, and sums over them."""
+"""Vote validation, the first step of the aggregate job: vote files → valid votes by bucket of their image."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -30,32 +30,33 @@ from schemas.retrieval_precision import RETRIEVAL_PRECISION
 from schemas.verdict import VERDICT
 from schemas.worker import WORKER
 
-_PAIR = pa.schema([REJECTION.schema.field(name) for name in ("image_id", "class_name")])
-ROWS_TOGETHER = 1 << 20  # votes of a file that are cut into buckets at once
-
-
-TABLES = {  # of the stage, by their name in Layout.aggregate_tables
+VOTES_PER_CUT = 1 << 20  # votes of a file that are divided among the buckets at once
+TABLES = {  # tables of the aggregate stage, by their name in Layout.aggregate_tables
     "verdicts": VERDICT,
     "workers": WORKER,
     "agreement": AGREEMENT,
     "retrieval_precision": RETRIEVAL_PRECISION,
     "rejections": REJECTION,
 }
+_QUESTION = pa.schema([REJECTION.schema.field(name) for name in ("image_id", "class_name")])
+_RETRIEVAL_COLUMNS = pa.schema(
+    [RETRIEVAL.schema.field(name) for name in ("image_id", "class_name", "source")]
+)
 
 
 @dataclass(frozen=True)
 class AggregateSetup:
-    """What the steps of the stage have in common.
+    """Inputs, settings and output folders that the steps of the stage share.
 
-    paths: pairs (name, path) of vote files. retrievals: folder of the questions. choices: the classes that a vote may
-    choose among. classes: all of them. ingest_rejections: folder of the list rows without an image. folders: of the
-    tables, by name; about: what their manifests say.
+    paths: (name, path) of the vote files. retrievals: folder of the retrieval table, which has the questions.
+    answer_classes: classes that a vote without a class may name. classes: all classes. ingest_rejections: folder of the
+    list rows without an image. folders: output folder of each of TABLES. about: facts for their manifests.
     """
 
     paths: tuple[tuple[str, str], ...]
     retrievals: str
     config: AggregateConfig
-    choices: tuple[str, ...]
+    answer_classes: tuple[str, ...]
     classes: tuple[str, ...]
     ingest_rejections: str
     seed: int
@@ -66,7 +67,7 @@ class AggregateSetup:
 
 
 class ValidateVotes(beam.PTransform):
-    """Vote files → `kept`: (bucket, VoteColumns); `written`: (table, Written); `sums`, `patterns` of buckets.
+    """Vote files → `valid`: (bucket, VoteColumns); `written`: (table, Written); `workers`: (bucket, worker sums); `patterns`.
 
     questions: PCollection[(bucket, shards of the retrieval table)].
     """
@@ -76,105 +77,100 @@ class ValidateVotes(beam.PTransform):
         self.setup, self.questions = setup, questions
 
     def expand(self, pipeline: beam.Pipeline) -> Any:
-        """Each file is read once; a bucket gets all votes on its images."""
+        """Read each file once, then validate the votes of each bucket together."""
         setup = self.setup
-        check = beam.FlatMap(
-            check_file, setup.buckets, setup.config.answer_words, setup.choices, setup.classes
-        )
         votes = (
             pipeline
             | "Files" >> beam.Create(setup.paths)
             | "SpreadFiles" >> beam.Reshuffle()
-            | "CheckVotes" >> check
+            | "CheckRows" >> beam.FlatMap(check_file, setup)
         )
         rejected = shards_by_bucket(pipeline, setup.ingest_rejections, setup.buckets, "RejectedShards")
         return (
             {"votes": votes, "shards": self.questions, "rejected": rejected}
             | "GatherBucket" >> beam.CoGroupByKey()
             | "ValidateBucket"
-            >> beam.ParDo(ValidateBucket(setup)).with_outputs("written", "sums", "patterns", main="kept")
+            >> beam.ParDo(ValidateBucket(setup)).with_outputs("written", "workers", "patterns", main="valid")
         )
 
 
 def shards_by_bucket(
-    pipeline: beam.Pipeline, folder: str, buckets: int, name: str = "QuestionShards"
+    pipeline: beam.Pipeline, folder: str, buckets: int, label: str = "QuestionShards"
 ) -> beam.PCollection:
-    """Return PCollection[(bucket, its shards of the table in `folder`)]; `name` is that of the step."""
+    """Return PCollection[(bucket, its shards of the table in `folder`)]; `label` is the Beam label of the step."""
     shards = directory.by_bucket(directory.read_manifest(folder).shards, buckets)
-    return pipeline | name >> beam.Create(list(shards.items()))
+    return pipeline | label >> beam.Create(list(shards.items()))
 
 
 class ValidateBucket(beam.DoFn):
-    """All votes of one bucket → those that count, rejections, sums by worker, patterns of votes."""
+    """All votes of one bucket → valid votes, rejections, worker sums, vote patterns."""
 
-    def __init__(self, given: AggregateSetup) -> None:
-        self.given = given
+    def __init__(self, setup: AggregateSetup) -> None:
+        self.aggregate_setup = setup
 
     @timed
     def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-        """The questions of the bucket are read from the retrieval shards of the same images."""
-        given, (index, found) = self.given, element
-        gathered: dict[str, list[pa.Table]] = {"votes": [], "rejections": []}
-        for kind, rows in found["votes"]:
-            gathered[kind].append(unpack(rows))
-        votes = pa.concat_tables([VOTE_ROWS.empty_table(), *gathered["votes"]])
-        columns = ["image_id", "class_name", "source"]
-        schema = pa.schema([RETRIEVAL.schema.field(name) for name in columns])
-        shards = chain.from_iterable(found["shards"])
-        asked = directory.read_bucket(given.retrievals, shards, schema, check_digests=True)
+        """Validate votes against the questions in the retrieval shards of the same images."""
+        setup, (index, groups) = self.aggregate_setup, element
+        parts: dict[str, list[pa.Table]] = {"votes": [], "rejections": []}
+        for name, rows in groups["votes"]:
+            parts[name].append(unpack(rows))
+        votes = pa.concat_tables([VOTE_ROWS.empty_table(), *parts["votes"]])
+        shards = chain.from_iterable(groups["shards"])
+        asked = directory.read_bucket(setup.retrievals, shards, _RETRIEVAL_COLUMNS, check_digests=True)
         questions = asked.filter(pa.compute.equal(asked["source"], "web"))
-        gone = directory.read_bucket(
-            given.ingest_rejections, chain.from_iterable(found["rejected"]), _PAIR, check_digests=True
+        without_image = directory.read_bucket(
+            setup.ingest_rejections,
+            chain.from_iterable(groups["rejected"]),
+            _QUESTION,
+            check_digests=True,
         )
-        without_image = gone.drop_null().group_by(_PAIR.names).aggregate([])
-        if given.config.class_answers:
+        without_image = without_image.drop_null().group_by(_QUESTION.names).aggregate([])
+        if setup.config.class_answers:
             votes = expand_class_answers(votes, questions)
-        kept, settled = select_valid_votes(votes, questions, given.config.repeated_votes, without_image)
-        rejected = pa.concat_tables([REJECTION.schema.empty_table(), *gathered["rejections"], settled])
+        valid, invalid = select_valid_votes(votes, questions, setup.config.repeated_votes, without_image)
+        rejected = pa.concat_tables([REJECTION.schema.empty_table(), *parts["rejections"], invalid])
         rejected = rejected.sort_by([("row", "ascending"), ("code", "ascending")])
 
-        stem = directory.shard_stem("part", index, given.buckets)
-        shard = write_shard(given.folders["rejections"], stem, REJECTION.schema, [rejected])
-        lost = Written(shard, Counter(rejected["code"].to_pylist()))
-        yield beam.pvalue.TaggedOutput("written", ("rejections", lost))
-        yield beam.pvalue.TaggedOutput("sums", worker_sums(kept))
-        yield beam.pvalue.TaggedOutput("patterns", vote_patterns(kept))
-        votes_in = Counter(votes=len(kept.items), votes_in=len(kept.items) + rejected.num_rows)
+        stem = directory.shard_stem("part", index, setup.buckets)
+        shard = write_shard(setup.folders["rejections"], stem, REJECTION.schema, [rejected])
+        written = Written(shard, Counter(rejected["code"].to_pylist()))
+        yield beam.pvalue.TaggedOutput("written", ("rejections", written))
+        yield beam.pvalue.TaggedOutput("workers", (index, worker_sums(valid)))
+        yield beam.pvalue.TaggedOutput("patterns", vote_patterns(valid))
+        votes_in = Counter(votes=len(valid.items), votes_in=len(valid.items) + rejected.num_rows)
         yield beam.pvalue.TaggedOutput("written", ("verdicts", Written(None, votes_in)))
         advance(1)
-        yield index, kept
+        yield index, valid
 
 
 def check_file(
-    name_and_path: tuple[str, str],
-    buckets: int,
-    words: dict[str, str] | None,
-    choices: tuple[str, ...],
-    classes: tuple[str, ...],
+    name_and_path: tuple[str, str], setup: AggregateSetup
 ) -> Iterator[tuple[int, tuple[str, bytes]]]:
-    """Read one vote file and yield (bucket, (kind, packed rows)), kind being "votes" or "rejections"."""
+    """Read one vote file and check each row; yield (bucket, ("votes" or "rejections", packed rows))."""
     name, path = name_and_path
-    held: list[pa.Table] = []
+    words, classes, buckets = setup.config.answer_words, setup.classes, setup.buckets
+    pending: list[pa.Table] = []
     for records in read_votes(path, name):
-        good, bad = check_vote_rows(records.rows, words, choices, classes)
-        held.append(good)
-        if sum(votes.num_rows for votes in held) >= ROWS_TOGETHER:
-            yield from cut_votes(held, buckets)
-            held = []
+        good, bad = check_vote_rows(records.rows, words, setup.answer_classes, classes)
+        pending.append(good)
+        if sum(votes.num_rows for votes in pending) >= VOTES_PER_CUT:
+            yield from cut_votes(pending, buckets)
+            pending = []
         skipped = malformed_rows(records.skipped, "skipped_answer")
         rejected = pa.concat_tables([bad, malformed_rows(records.malformed), skipped])
         if rejected.num_rows:
-            # Votes without a usable image have no bucket of their own: they are spread by their location in the file.
-            spread = keyed_hash(rejected["row"].to_pylist(), 0, "row")
-            for index, rows in by_bucket(rejected, buckets, spread):
+            # Votes without a usable image belong to no bucket, so their location in the file spreads them.
+            hashes = keyed_hash(rejected["row"].to_pylist(), 0, "row")
+            for index, rows in by_bucket(rejected, buckets, hashes):
                 yield index, ("rejections", pack(rows))
-    yield from cut_votes(held, buckets)
+    yield from cut_votes(pending, buckets)
 
 
 def cut_votes(parts: list[pa.Table], buckets: int) -> Iterator[tuple[int, tuple[str, bytes]]]:
-    """Votes by the bucket of their image; each image is hashed once."""
+    """Divide votes by the bucket of their image; each image id is hashed once."""
     votes = pa.concat_tables([VOTE_ROWS.empty_table(), *parts])
     codes, images = codes_of(votes["image_id"])
-    places = place(images.to_pylist())[codes]
-    for index, rows in by_bucket(votes, buckets, places):
+    shard_keys = place(images.to_pylist())[codes]
+    for index, rows in by_bucket(votes, buckets, shard_keys):
         yield index, ("votes", pack(rows))

@@ -1,7 +1,7 @@
-"""The steps of the label job that judge: a bucket by majority, or all of them together; and what they write."""
+"""Steps of the aggregate job that decide verdicts, bucket by bucket or for all votes at once, and write the tables."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,83 +34,87 @@ from schemas.worker import WORKER
 
 @dataclass(frozen=True)
 class JointResults:
-    """What only the votes of all buckets together tell: skill by worker, and Cohen's kappas by class."""
+    """Results that need the votes of all buckets together: skill by worker, and Cohen's kappa by class."""
 
     skill: dict[str, float] = field(default_factory=dict)
     cohen: dict[str | None, AgreementEstimate] | None = None
 
 
-NOTHING = JointResults()
+NO_JOINT_RESULTS = JointResults()
 
 
-class DecideBucket(beam.DoFn):
+class DecideByMajority(beam.DoFn):
     """Verdicts of one bucket by majority."""
 
-    def __init__(self, given: AggregateSetup) -> None:
-        self.given = given
+    def __init__(self, setup: AggregateSetup) -> None:
+        self.aggregate_setup = setup
 
     def process(self, element: tuple[int, VoteColumns]) -> Iterator[Any]:
         """Write one shard of verdicts."""
         index, votes = element
-        config = self.given.config
+        setup, config = self.aggregate_setup, self.aggregate_setup.config
         table = majority_verdicts(votes, config.min_votes)
-        table = resolve_ties(table, config.ties, config.min_votes, self.given.seed)
-        yield from write_verdicts(table, self.given, index)
+        table = resolve_ties(table, config.ties, config.min_votes, setup.seed)
+        yield from write_verdicts(table, setup, index)
 
 
-class DecideAll(beam.DoFn):
-    """Verdicts of all buckets by a method that must see all votes, as codes, in one worker."""
+class DecideJointly(beam.DoFn):
+    """Verdicts of all buckets by a method that needs all votes, as codes, in one process."""
 
-    def __init__(self, given: AggregateSetup) -> None:
-        self.given = given
+    def __init__(self, setup: AggregateSetup) -> None:
+        self.aggregate_setup = setup
 
-    def process(self, parts: list[tuple[int, VoteColumns]]) -> Iterator[Any]:
-        """All shards of verdicts; what else was found out, as the side output "found"."""
-        config = self.given.config
-        votes = join_columns([columns for _, columns in sorted(parts, key=lambda part: part[0])])
+    def process(self, buckets: list[tuple[int, VoteColumns]]) -> Iterator[Any]:
+        """Write all shards of verdicts; output JointResults as the side output "joint"."""
+        setup, config = self.aggregate_setup, self.aggregate_setup.config
+        votes = join_columns([columns for _, columns in sorted(buckets, key=lambda bucket: bucket[0])])
         settings = MethodSettings(config.max_iterations, config.tolerance, config.smoothing)
+        skill: dict[str, float] = {}
         if config.method == "majority":
-            found = estimate_posterior(votes.matrix(), "dawid-skene", settings)
-            table = majority_with_posterior(votes, found.probabilities, config.min_votes)
+            posterior = estimate_posterior(votes.matrix(), "dawid-skene", settings)
+            table = majority_with_posterior(votes, posterior.probabilities, config.min_votes)
         else:
-            table, found = verdicts_by_method(
-                votes, config.method, settings, config.min_votes, config.min_confidence, self.given.gold
+            table, posterior = verdicts_by_method(
+                votes, config.method, settings, config.min_votes, config.min_confidence, setup.gold
             )
-        table = resolve_ties(table, config.ties, config.min_votes, self.given.seed)
-        skill = dict(zip(votes.workers, found.skill, strict=True)) if config.method != "majority" else {}
-        known = {name: float(value) for name, value in skill.items() if not np.isnan(value)}
-        yield beam.pvalue.TaggedOutput("found", JointResults(known, cohen_by_class(votes)))
-        for index, rows in by_bucket(table, self.given.buckets):
-            yield from write_verdicts(rows, self.given, index)
+            defined = ~np.isnan(posterior.skill)
+            skill = dict(zip(votes.workers[defined], posterior.skill[defined].tolist(), strict=True))
+        table = resolve_ties(table, config.ties, config.min_votes, setup.seed)
+        yield beam.pvalue.TaggedOutput("joint", JointResults(skill, cohen_by_class(votes)))
+        for index, rows in by_bucket(table, setup.buckets):
+            yield from write_verdicts(rows, setup, index)
 
 
 def without_times(element: tuple[int, VoteColumns]) -> tuple[int, VoteColumns]:
-    """What a bucket sends to `DecideAll`."""
+    """Drop the columns that `DecideJointly` does not need."""
     index, votes = element
     return index, votes.without_times()
 
 
-def write_verdicts(table: pa.Table, given: AggregateSetup, index: int) -> Iterator[Any]:
-    """Write the verdicts of one bucket, sorted by shard key; yield (table, Written), and "judged": (bucket, verdicts)."""
+def write_verdicts(table: pa.Table, setup: AggregateSetup, index: int) -> Iterator[Any]:
+    """Write the verdicts of one bucket, sorted by shard key; output them as "verdicts": (bucket, packed verdicts), too."""
     order = np.argsort(place(table["image_id"].to_pylist()), kind="stable")
-    stem = directory.shard_stem("part", index, given.buckets)
-    shard = write_shard(given.folders["verdicts"], stem, VERDICT.schema, [table.take(pa.array(order))])
+    stem = directory.shard_stem("part", index, setup.buckets)
+    shard = write_shard(setup.folders["verdicts"], stem, VERDICT.schema, [table.take(pa.array(order))])
     yield "verdicts", Written(shard, Counter(table["verdict"].to_pylist()))
-    yield beam.pvalue.TaggedOutput("judged", (index, pack(table.select([*QUESTION, "verdict"]))))
+    yield beam.pvalue.TaggedOutput("verdicts", (index, pack(table.select([*QUESTION, "verdict"]))))
 
 
 def write_workers(
-    sums: Iterable[pd.DataFrame], folder: str, found: JointResults = NOTHING
+    sums: pd.DataFrame, folder: str, joint: JointResults = NO_JOINT_RESULTS
 ) -> tuple[str, Written]:
-    """Write the worker table of the sums of all buckets."""
-    table = worker_table(sums, found.skill)
+    """Write the worker table from the worker sums of all buckets."""
+    table = worker_table(sums, joint.skill)
     return "workers", Written(write_shard(folder, directory.shard_stem("part", 0, 1), WORKER.schema, [table]))
 
 
 def write_agreement(
-    patterns: pd.Series | None, folder: str, unsure_offered: bool | None, found: JointResults = NOTHING
+    patterns: pd.Series | None,
+    folder: str,
+    unsure_offered: bool | None,
+    joint: JointResults = NO_JOINT_RESULTS,
 ) -> tuple[str, Written]:
-    """Write the agreement table of the patterns of all buckets; None if there are no votes."""
-    table = agreement_table([] if patterns is None else [patterns], found.cohen, unsure_offered)
+    """Write the agreement table from the vote patterns of all buckets; None if there are no votes."""
+    table = agreement_table([] if patterns is None else [patterns], joint.cohen, unsure_offered)
     shard = write_shard(folder, directory.shard_stem("part", 0, 1), AGREEMENT.schema, [table])
     return "agreement", Written(shard)

@@ -1,1 +1,1 @@
-"""From votes to posteriors: eight methods behind one interface (`methods.consensus`), over integer columns."""
+"""Aggregation methods: eight models that estimate posteriors from integer-coded votes (`registry.estimate_posterior`)."""

@@ -16,32 +16,32 @@ HALVINGS = 30
 
 
 def glad(votes: VoteMatrix, settings: MethodSettings, gold: np.ndarray | None = None) -> Posterior:
-    """Generalized EM: instead of a full M-step, one Newton step of all α, then one of all log β.
+    """Maximize the penalized likelihood by generalized EM: per M-step, one Newton step of all α, then one of all log β.
 
-    Given the others, each α_j and each log β_i stands alone in Q (section 3.1), so a step is a few sums over votes;
-    its curvature is the expected one, which is never negative. A step that would lower the penalized likelihood is
-    halved, so it rises to a maximum as with conjugate gradients, in a fraction of the time. The prior over classes is
-    uniform. Unsure votes say nothing of the class in this model and are left out.
+    Given the others, each α_j and each log β_i is separate in Q (section 3.1), so a step is a few sums over votes; the
+    expected curvature is used, which is never negative. A step that would lower the penalized likelihood is halved, so it
+    rises to a maximum as with the paper's conjugate gradients, in a fraction of the time. The prior over classes is
+    uniform. Unsure votes carry no information about the class in this model and are ignored.
     """
-    state = _State(votes, gold)
+    steps = _GladSteps(votes, gold)
     alpha, log_beta = np.ones(votes.n_workers), np.ones(votes.n_items)
-    posterior, objective = state.expect(alpha, log_beta)
+    posterior, objective = steps.expect(alpha, log_beta)
     monitor = ConvergenceMonitor(len(votes.items), settings.tolerance)
     monitor.update(objective)
     for _ in range(settings.max_iterations):
-        new_alpha, new_log_beta = state.step(posterior, alpha, log_beta)
+        new_alpha, new_log_beta = steps.step(posterior, alpha, log_beta)
         for _ in range(HALVINGS):
-            new_posterior, new_objective = state.expect(new_alpha, new_log_beta)
+            new_posterior, new_objective = steps.expect(new_alpha, new_log_beta)
             if new_objective >= objective:
                 break
             new_alpha, new_log_beta = (new_alpha + alpha) / 2, (new_log_beta + log_beta) / 2
         else:
-            monitor.converged = True  # no step increases it
+            monitor.converged = True  # no step increases the objective
             break
         alpha, log_beta, posterior, objective = new_alpha, new_log_beta, new_posterior, new_objective
         if monitor.update(objective):
             break
-    skill = votes.by_worker(expit(state.margin(alpha, log_beta)) * votes.names_class)
+    skill = votes.by_worker(expit(steps.margin(alpha, log_beta)) * votes.names_class)
     named = votes.by_worker(votes.names_class.astype(np.float64))
     return Posterior(
         posterior,
@@ -52,32 +52,32 @@ def glad(votes: VoteMatrix, settings: MethodSettings, gold: np.ndarray | None = 
     )
 
 
-class _State:
-    """What stays the same through the iterations."""
+class _GladSteps:
+    """The votes, and the E-step and M-step over them."""
 
     def __init__(self, votes: VoteMatrix, gold: np.ndarray | None) -> None:
         self.votes, self.gold = votes, gold
         self.named = votes.names_class.astype(np.float64)
-        self.others = np.log(votes.classes - 1)  # wrong classes share what is left
+        self.log_wrong_classes = np.log(votes.classes - 1)  # wrong classes are equally likely
 
     def margin(self, alpha: np.ndarray, log_beta: np.ndarray) -> np.ndarray:
-        """α β of each vote, float64 (V,)."""
+        """Return α β of each vote, float64 (V,)."""
         product: np.ndarray = alpha[self.votes.workers] * np.exp(log_beta)[self.votes.items]
         return product
 
     def expect(self, alpha: np.ndarray, log_beta: np.ndarray) -> tuple[np.ndarray, float]:
-        """The E-step (equations 4 and 5): (posterior, log-likelihood with log prior)."""
+        """E-step (equations 4 and 5): return (posterior, log-likelihood plus log prior)."""
         x = self.margin(alpha, log_beta)
-        scores = self.votes.tally(x + self.others)  # log σ(x) − log σ(−x) = x
+        scores = self.votes.tally(x + self.log_wrong_classes)  # log σ(x) − log σ(−x) = x
         posterior, evidence = normalize_scores(scores, self.gold)
-        wrong = float((self.named * (log_expit(-x) - self.others)).sum())
+        wrong = float((self.named * (log_expit(-x) - self.log_wrong_classes)).sum())
         prior = -0.5 * (((alpha - 1) ** 2).sum() + ((log_beta - 1) ** 2).sum())
         return posterior, evidence + wrong + float(prior)
 
     def step(
         self, posterior: np.ndarray, alpha: np.ndarray, log_beta: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A Newton step of α, then one of log β (gradients: the paper's equations 6 and 7, with the priors)."""
+        """M-step: one Newton step of α, then one of log β (gradients: equations 6 and 7, with the priors)."""
         votes = self.votes
         right = votes.chosen(posterior)
         beta = np.exp(log_beta)[votes.items]

@@ -1,4 +1,4 @@
-"""MACE: on each item a worker either knows the answer or answers by a habit of their own.
+"""MACE: on each item a worker either knows the answer or answers at random with a personal distribution (a habit).
 
 D. Hovy, T. Berg-Kirkpatrick, A. Vaswani, E. Hovy: Learning Whom to Trust with MACE. NAACL-HLT 2013, section 3.
 """
@@ -15,11 +15,11 @@ HABIT_PRIOR = 10.0  # Dirichlet(10) on the habits, as in its authors' code
 
 
 def mace(votes: VoteMatrix, settings: MethodSettings, gold: np.ndarray | None = None) -> Posterior:
-    """Variational Bayes (section 3.3) for θ_j, how often worker j knows, and ξ_j, what they answer otherwise.
+    """Estimate θ_j, how often worker j knows the answer, and ξ_j, the habit, by variational Bayes (section 3.3).
 
-    P(answer a | class c) = θ[a = c] + (1 − θ) ξ_a. An unsure answer can only be a habit: it lowers θ. The start is
-    the point of symmetry, θ = ½ and ξ uniform, from where agreement alone leads on: unlike with the random starts of
-    the paper, the result does not depend on the order of workers. The skill is θ.
+    P(answer a | class c) = θ[a = c] + (1 − θ) ξ_a. An unsure answer can only be a habit, so it lowers θ. Iterations start
+    from the point of symmetry, θ = ½ and ξ uniform. Unlike with the random starts of the paper, the result does not
+    depend on the order of workers. The skill is θ.
     """
     knowing = np.full(votes.n_workers, 0.5)
     guessing = 1 - knowing
@@ -31,16 +31,16 @@ def mace(votes: VoteMatrix, settings: MethodSettings, gold: np.ndarray | None = 
         right = np.log1p(knowing[:, None] / by_habit)  # log of P(a | c = a) / P(a | c ≠ a)
         scores = votes.tally(right.ravel()[votes.cells])
         posterior, evidence = normalize_scores(scores, gold)
-        done = monitor.update(
+        converged = monitor.update(
             evidence + float((counts * np.log(by_habit)).sum()) - votes.n_items * float(np.log(votes.classes))
         )
-        # Of the votes in a cell (worker, answer): how many were known, expected.
+        # The expected number of known answers among the votes of a cell (worker, answer).
         known = votes.by_cell(votes.chosen(posterior)) * (knowing[:, None] / (knowing[:, None] + by_habit))
         by_knowing = known.sum(axis=1)
         expected = np.stack([by_knowing, counts.sum(axis=1) - by_knowing], axis=1)
         knowing, guessing = _mean_of_logs(expected + KNOWING_PRIOR).T
         habit = _mean_of_logs(counts - known + HABIT_PRIOR)
-        if done:
+        if converged:
             break
     return Posterior(
         posterior,
@@ -51,6 +51,6 @@ def mace(votes: VoteMatrix, settings: MethodSettings, gold: np.ndarray | None = 
 
 
 def _mean_of_logs(concentration: np.ndarray) -> np.ndarray:
-    """exp E[log p] of Dirichlet rows (n, k): the variational M-step; rows sum to less than 1."""
+    """Variational M-step: return exp E[log p] of Dirichlet rows (n, k); rows sum to less than 1."""
     result: np.ndarray = np.exp(digamma(concentration) - digamma(concentration.sum(axis=1, keepdims=True)))
     return result

@@ -1,4 +1,4 @@
-"""The one interface to all consensus methods."""
+"""All aggregation methods by name, behind one function."""
 
 from collections.abc import Callable
 
@@ -27,19 +27,20 @@ METHODS: dict[str, Callable[[VoteMatrix, MethodSettings, np.ndarray | None], Pos
 def estimate_posterior(
     votes: VoteMatrix, method: str, settings: MethodSettings | None = None, gold: np.ndarray | None = None
 ) -> Posterior:
-    """The posterior over the classes of each item, by a method of METHODS.
+    """Estimate the posterior over the classes of each item by a method of METHODS.
 
-    `gold` int (items,) has the known class of an item or UNKNOWN (-1): known items keep their class, and so teach
-    the method who is right. Raises ValueError for an unknown method, or gold of another length or out of range.
+    `gold` int (items,) has the known class of an item or UNKNOWN (-1): known items keep their class, and so inform the
+    method about the workers. Raises ValueError for an unknown method, or gold of a wrong length or out of range.
     """
     if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
+        raise ValueError(f"unknown method {method!r}; use one of {', '.join(METHODS)}")
     if gold is not None and (
         gold.shape != (votes.n_items,)
         or gold.max(initial=UNKNOWN) >= votes.classes
         or gold.min(initial=0) < UNKNOWN
     ):
         raise ValueError(
-            f"gold has one class below {votes.classes}, or -1, for each of {votes.n_items} items"
+            f"gold must have a class below {votes.classes}, or -1, for each of {votes.n_items} items; got shape "
+            f"{gold.shape} with values {gold.min(initial=0)} to {gold.max(initial=0)}"
         )
     return METHODS[method](votes, settings or MethodSettings(), gold)

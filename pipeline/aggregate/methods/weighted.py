@@ -1,4 +1,4 @@
-"""Votes that weigh: majority, weighted majority, worker agreement with aggregate, zero-based skill."""
+"""Weighted votes: majority, weighted majority, worker agreement with aggregate (WAWA), zero-based skill."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from pipeline.aggregate.methods.vote_matrix import VoteMatrix
 
 
 def majority(votes: VoteMatrix, _settings: MethodSettings, gold: np.ndarray | None = None) -> Posterior:
-    """Shares of the votes; unsure is divided equally. The skill is that of `wawa`."""
+    """Return the shares of the votes; unsure is divided equally. The skill is that of `wawa`."""
     probabilities = clamp_to_gold(vote_shares(votes), gold)
     return Posterior(probabilities, agreement_with(votes, probabilities))
 
@@ -16,23 +16,23 @@ def majority(votes: VoteMatrix, _settings: MethodSettings, gold: np.ndarray | No
 def weighted_majority(
     votes: VoteMatrix, _settings: MethodSettings, gold: np.ndarray | None = None
 ) -> Posterior:
-    """Each worker weighs the log odds of being right: optimal where these are known and answers independent.
+    """Weight each worker by the log odds of being right: optimal if these are known and answers are independent.
 
     S. Nitzan, J. Paroush: Optimal Decision Rules in Uncertain Dichotomous Choice Situations. International Economic
-    Review 23 (1982), theorem 1; for K classes log((K − 1) p / (1 − p)). p is estimated by `agreement_with_others`, with one
-    right and one wrong answer added, and no weight is below 0.
+    Review 23 (1982), theorem 1; for K classes log((K − 1) p / (1 − p)). p is estimated by `agreement_with_others`, with
+    one right and one wrong answer added; no weight is below 0.
     """
-    agreed, judged = agreement_with_others(votes, gold)
-    skill = (agreed + 1) / (judged + 2)
+    agreed, compared = agreement_with_others(votes, gold)
+    skill = (agreed + 1) / (compared + 2)
     weights = np.maximum(np.log((votes.classes - 1) * skill / (1 - skill)), 0)
     return Posterior(clamp_to_gold(vote_shares(votes, weights), gold), skill)
 
 
 def wawa(votes: VoteMatrix, _settings: MethodSettings, gold: np.ndarray | None = None) -> Posterior:
-    """Worker agreement with aggregate: a worker weighs the share of their answers that the majority gave, too.
+    """Weight each worker by the share of their answers that agree with the majority.
 
-    As in crowd-kit; an answer that shares the lead with t − 1 others agrees to 1/t, so that no order of the
-    classes decides, and an unsure answer agrees with nothing.
+    As in crowd-kit, except for ties: an answer that shares the lead with t − 1 others agrees to 1/t, so the order of the
+    classes decides nothing. An unsure answer never agrees.
     """
     skill = agreement_with(votes, clamp_to_gold(vote_shares(votes), gold))
     return Posterior(clamp_to_gold(vote_shares(votes, skill), gold), skill)
@@ -41,9 +41,9 @@ def wawa(votes: VoteMatrix, _settings: MethodSettings, gold: np.ndarray | None =
 def zero_based_skill(
     votes: VoteMatrix, settings: MethodSettings, gold: np.ndarray | None = None
 ) -> Posterior:
-    """Wawa repeated: skills start at chance and step toward the agreement with the majority that they weigh.
+    """Iterate WAWA: skills start at chance and step toward the agreement with the majority that they weight.
 
-    As in crowd-kit: step 1, halved every 20 iterations. It ends when no skill moves by more than `tolerance`.
+    As in crowd-kit: step 1, halved every 20 iterations. Ends when no skill changes by more than `tolerance`.
     """
     skill = np.full(votes.n_workers, 1 / votes.classes + 1e-5)
     rate, converged = 1.0, False
@@ -58,16 +58,16 @@ def zero_based_skill(
 
 
 def agreement_with(votes: VoteMatrix, probabilities: np.ndarray) -> np.ndarray:
-    """Share of a worker's answers that name the leading class of the item, float64 (workers,)."""
+    """Return the share of a worker's answers that name the leading class of the item, float64 (workers,)."""
     agreed = votes.by_worker(votes.chosen(plurality(probabilities)))
     return agreed / np.maximum(votes.by_worker(), 1)
 
 
 def agreement_with_others(votes: VoteMatrix, gold: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Of each worker's answers: how many name the class that leads among the *other* workers, and how many could.
+    """Compare each worker's answers with the leading class among the *other* workers of the item.
 
-    Not counted are unsure answers, and items on which the others are tied or silent. On items with a known answer
-    that one stands for the others. Returns (agreed, judged), float64 (workers,).
+    Unsure answers are not compared, nor are items on which the others are tied or silent. On gold items the known class
+    takes the place of the others. Returns (agreed, compared), float64 (workers,).
     """
     tally = votes.tally()
     top = np.zeros((votes.n_items, 3))
@@ -78,13 +78,14 @@ def agreement_with_others(votes: VoteMatrix, gold: np.ndarray | None = None) -> 
     own = votes.chosen(tally)
     first, second, third = top[votes.items].T
     is_first, is_second = own == first, (own != first) & (own == second)
-    # The two largest tallies of the classes that the vote does not name.
+    # The two largest tallies among the classes that the vote does not name.
     best = np.where(is_first, second, first)
     next_best = np.where(is_first | is_second, third, second)
     agrees = own - 1 > best
-    judged = (agrees | ((best > own - 1) & (best > next_best))) & votes.names_class
+    is_compared = (agrees | ((best > own - 1) & (best > next_best))) & votes.names_class
     if gold is not None:
-        known = gold[votes.items]
-        agrees = np.where(known != UNKNOWN, known == votes.answers, agrees)
-        judged = np.where(known != UNKNOWN, votes.names_class, judged)
-    return votes.by_worker((agrees & judged).astype(np.float64)), votes.by_worker(judged.astype(np.float64))
+        gold_class = gold[votes.items]
+        agrees = np.where(gold_class != UNKNOWN, gold_class == votes.answers, agrees)
+        is_compared = np.where(gold_class != UNKNOWN, votes.names_class, is_compared)
+    agreed = votes.by_worker((agrees & is_compared).astype(np.float64))
+    return agreed, votes.by_worker(is_compared.astype(np.float64))
