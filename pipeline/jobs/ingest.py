@@ -25,7 +25,7 @@ from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.ingest.decode_pool import acquire, release
 from pipeline.ingest.images import Tools, ingest_images
-from pipeline.ingest.lists import count_rows, has_urls, list_paths, named_lists
+from pipeline.ingest.lists import ListPart, has_urls, list_parts, list_paths, named_lists, read_list
 from pipeline.ingest.rows import (
     IMAGES_PER_SHARD,
     OUTCOME,
@@ -34,10 +34,9 @@ from pipeline.ingest.rows import (
     distinct_images,
     resolve_rows,
 )
-from pipeline.ingest.web_report import write_web_report
 from pipeline.jobs import fetch
 from pipeline.jobs.tables import Commit, CommitTables, Written, pack, unpack
-from pipeline.keyed_hash import bucket_count, by_bucket, keyed_hash, place
+from pipeline.keyed_hash import bucket_count, by_bucket, keyed_hash, shard_key
 from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
 from pipeline.rejections import Rejected, malformed_rows, reject
@@ -116,7 +115,8 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         versions = versions_digest(config)  # what changes while the job runs is seen by the next run
         for path in paths.values():
             check_readable(path, RETRIEVAL_LIST)
-        rows = sum(count_rows(path) for path in paths.values())
+        lists = list_parts(config)
+        rows = sum(part.part.rows for part in lists)
         for folder in layout.ingest_tables.values():
             commit.prepare(folder)
         fetched = directory.read_manifest(layout.fetched) if has_urls(config) else None
@@ -128,9 +128,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             fetched.about["buckets"] if fetched else 1,
             decoders(beam_arguments, rows * SECONDS_PER_ROW),
         )
-        job = IngestLists(
-            named_lists(config), setup, fetched, stage.about, partial(finish, config, layout, versions)
-        )
+        job = IngestLists(lists, setup, fetched, stage.about, partial(finish, config, layout, versions))
         work = Work("ingest", output, "rows", rows)
         pool = acquire(config.source, config.ingest, setup.decoders) if runs_here(beam_arguments) else None
         try:
@@ -142,8 +140,6 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
                 release(pool)
     manifests = {name: directory.read_manifest(folder) for name, folder in layout.ingest_tables.items()}
     if up_to_date:
-        if not files.exists(layout.web_report):
-            write_web_report(layout)
         check(config, layout, manifests)
     if not config.ingest.keep_fetched:
         fetch.drop_bodies(output)
@@ -153,7 +149,6 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
 def finish(config: BuildConfig, layout: Layout, versions: str, manifests: dict[str, Manifest]) -> None:
     """Write what belongs to the committed tables, and check them. Raises DataError like `check`."""
     files.write_text(layout.source_versions, json.dumps({"versions": versions}) + "\n")
-    write_web_report(layout)
     check(config, layout, manifests)
 
 
@@ -196,7 +191,7 @@ class IngestLists(beam.PTransform):
 
     def __init__(
         self,
-        lists: list[tuple[str, str, str]],
+        lists: list[ListPart],
         setup: Setup,
         fetched: Manifest | None,
         about: dict[str, Any],
@@ -211,9 +206,9 @@ class IngestLists(beam.PTransform):
         setup = self.setup
         checked = (
             pipeline
-            | "Lists" >> beam.Create(sorted(set(self.lists)))
+            | "Lists" >> beam.Create(self.lists)
             | "SpreadLists" >> beam.Reshuffle()
-            | "CheckRows" >> beam.FlatMap(check_list, setup).with_outputs(URL_BUCKET, main=ROWS)
+            | "CheckRows" >> beam.FlatMap(check_list_part, setup).with_outputs(URL_BUCKET, main=ROWS)
         )
         rows = checked[ROWS]
         if self.fetched:
@@ -235,26 +230,25 @@ class IngestLists(beam.PTransform):
         _ = written | CommitTables(Commit(tables, self.about, self.finish))
 
 
-def check_list(source_name_path: tuple[str, str, str], setup: Setup) -> Iterator[Any]:
-    """Read one list and yield (group of buckets, (kind, packed rows)), kind being "rows" or "rejections".
+def check_list_part(part: ListPart, setup: Setup) -> Iterator[Any]:
+    """Read a part of a list and yield (group of buckets, (kind, packed rows)), kind being "rows" or "rejections".
 
     Rows with a URL go to the output "urls" instead, as (bucket of the URL, packed rows). Many rows are cut at once,
     because each packed piece costs about a kilobyte beside its rows.
     """
-    source, name, path = source_name_path
     held: list[tuple[pa.Table, pa.Table]] = []
-    for records in read_records(path, RETRIEVAL_LIST, name):
-        good, bad = check_rows(records.rows, setup.config.classes, source)
+    for records in read_list(part):
+        good, bad = check_rows(records.rows, setup.config.classes, part.source)
         held.append((good, pa.concat_tables([bad, malformed_rows(records.malformed)])))
         if sum(table.num_rows for tables in held for table in tables) >= ROWS_TOGETHER:
-            yield from cut_rows(held, path, setup)
+            yield from cut_rows(held, part.path, setup)
             held = []
     if held:
-        yield from cut_rows(held, path, setup)
+        yield from cut_rows(held, part.path, setup)
 
 
 def cut_rows(held: list[tuple[pa.Table, pa.Table]], path: str, setup: Setup) -> Iterator[Any]:
-    """Yield what `check_list` does for some tables of (good rows, rejections)."""
+    """Yield what `check_list_part` does for some tables of (good rows, rejections)."""
     good, rejected = (pa.concat_tables(tables) for tables in zip(*held, strict=True))
     by_url = pc.is_null(good["path"])
     for index, rows in by_bucket(good.filter(pc.invert(by_url)), setup.groups):
@@ -271,7 +265,7 @@ def cut_rows(held: list[tuple[pa.Table, pa.Table]], path: str, setup: Setup) -> 
 def keys_of_rejections(rejected: pa.Table) -> np.ndarray:
     """Return the shard keys of rejections, those of their images; of those without an image_id by their location."""
     ids, rows = rejected["image_id"].to_pylist(), rejected["row"].to_pylist()
-    return place(row if image_id is None else image_id for image_id, row in zip(ids, rows, strict=True))
+    return shard_key(row if image_id is None else image_id for image_id, row in zip(ids, rows, strict=True))
 
 
 def attach_outcome(
@@ -372,7 +366,7 @@ def _part(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.Table, pa.Tab
     bad, good = rows.filter(pa.array(lost)), rows.filter(pa.array(~lost)).select(RETRIEVAL.schema.names)
     reasons = [failed[image_id] for image_id in bad["image_id"].to_pylist()]
     codes = np.array([reason.code for reason in reasons], object)
-    order = np.lexsort((good["class_name"].to_numpy(), place(good["image_id"].to_pylist())))
+    order = np.lexsort((good["class_name"].to_numpy(), shard_key(good["image_id"].to_pylist())))
     details, asked = [reason.detail for reason in reasons], [reason.asked for reason in reasons]
     return good.take(pa.array(order)), reject(bad, codes, details, asked)
 

@@ -17,7 +17,7 @@ from pipeline.aggregate.vote_validation import VOTE_ROWS, check_vote_rows, selec
 from pipeline.aggregate.workers import worker_sums
 from pipeline.config import AggregateConfig
 from pipeline.jobs.tables import Written, pack, unpack
-from pipeline.keyed_hash import by_bucket, keyed_hash, place
+from pipeline.keyed_hash import by_bucket, keyed_hash, shard_key
 from pipeline.rejections import malformed_rows
 from pipeline.running.metrics import timed
 from pipeline.running.progress import advance
@@ -171,6 +171,6 @@ def cut_votes(parts: list[pa.Table], buckets: int) -> Iterator[tuple[int, tuple[
     """Divide votes by the bucket of their image; each image id is hashed once."""
     votes = pa.concat_tables([VOTE_ROWS.empty_table(), *parts])
     codes, images = codes_of(votes["image_id"])
-    shard_keys = place(images.to_pylist())[codes]
+    shard_keys = shard_key(images.to_pylist())[codes]
     for index, rows in by_bucket(votes, buckets, shard_keys):
         yield index, ("votes", pack(rows))

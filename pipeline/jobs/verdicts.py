@@ -24,7 +24,7 @@ from pipeline.aggregate.vote_columns import QUESTION, VoteColumns, join_columns
 from pipeline.aggregate.workers import worker_table
 from pipeline.jobs.tables import Written, pack
 from pipeline.jobs.validate_votes import AggregateSetup
-from pipeline.keyed_hash import by_bucket, place
+from pipeline.keyed_hash import by_bucket, shard_key
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.agreement import AGREEMENT
@@ -93,7 +93,7 @@ def without_times(element: tuple[int, VoteColumns]) -> tuple[int, VoteColumns]:
 
 def write_verdicts(table: pa.Table, setup: AggregateSetup, index: int) -> Iterator[Any]:
     """Write the verdicts of one bucket, sorted by shard key; output them as "verdicts": (bucket, packed verdicts), too."""
-    order = np.argsort(place(table["image_id"].to_pylist()), kind="stable")
+    order = np.argsort(shard_key(table["image_id"].to_pylist()), kind="stable")
     stem = directory.shard_stem("part", index, setup.buckets)
     shard = write_shard(setup.folders["verdicts"], stem, VERDICT.schema, [table.take(pa.array(order))])
     yield "verdicts", Written(shard, Counter(table["verdict"].to_pylist()))

@@ -6,7 +6,7 @@ from typing import Any
 
 from pyarrow import compute as pc
 
-from pipeline.noise.splits import set_name
+from pipeline.noise.training_sets import set_name
 from pipeline.shards.read_back import ReadSet
 from schemas.example import TEST_SPLIT
 

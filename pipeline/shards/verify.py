@@ -7,7 +7,7 @@ from typing import Any
 from common.config import output_values
 from common.errors import DataError
 from pipeline import files
-from pipeline.keyed_hash import place
+from pipeline.keyed_hash import shard_key
 from pipeline.noise.examples import classes_without_clean, noise_by_class
 from pipeline.shards import directory
 from pipeline.shards.across import check_across, check_name
@@ -126,7 +126,7 @@ def _check_set(read: ReadSet) -> Iterator[str]:
         yield f"{name}: {examples.num_rows} rows, the manifest says {read.manifest.rows}"
     if len(set(ids)) < len(ids):
         yield f"{name}: an image stands in more than one row"
-    places = place(ids)
+    places = shard_key(ids)
     if (places[1:] < places[:-1]).any():
         yield f"{name}: rows are not in the order of their place"
 

@@ -189,16 +189,16 @@ def test_any_bytes_are_rows_or_a_data_error(tmp_path: Path, data: bytes) -> None
         ("v.csv", HEADER.replace("answer", "anwser") + "a,c,w,yes\n", "did you mean 'anwser'? rename it"),
         ("v.csv", HEADER.replace(",", ":") + "a:c:w:yes\n", "needs the column 'image_id'"),
         ("v.csv", "image_id," + HEADER + "a,a,c,w,yes\n", "two columns 'image_id'"),
-        ("v.csv", HEADER + "a,é,w,yes\n", "save it as UTF-8 text"),
+        ("v.csv", HEADER + "a,é,w,yes\n", "save the file as UTF-8 text"),
         ("v.csv", (HEADER + "a,c,w,yes\n").replace("\n", "\r"), "the header cannot be read"),
         ("v.jsonl", "", "the file has no rows"),
         ("v.jsonl", "\n\n", "the file has no rows"),
         ("v.jsonl", '{"image_id": "a"}\n', "needs the column 'class_name'"),
-        ("v.jsonl", '{"image_id": "é"}\n', "save it as UTF-8 text"),
+        ("v.jsonl", '{"image_id": "é"}\n', "save the file as UTF-8 text"),
         ("v.parquet", "", "write it again as Parquet"),
         ("v.parquet", HEADER, "write it again as Parquet"),
-        ("v.txt", HEADER, "lists are read from .csv, .jsonl or .parquet files"),
-        ("votes", HEADER, "lists are read from .csv, .jsonl or .parquet files"),
+        ("v.txt", HEADER, "give a .csv, .jsonl or .parquet file"),
+        ("votes", HEADER, "give a .csv, .jsonl or .parquet file"),
     ],
 )
 def test_an_unreadable_file_is_told_with_its_name_and_the_remedy(
@@ -214,12 +214,12 @@ def test_an_unreadable_file_is_told_with_its_name_and_the_remedy(
 @pytest.mark.parametrize("line", ["é,c,w,yes", "é", "a,c,w,yes,é"])
 def test_the_line_that_is_not_utf_8_is_told_even_if_it_is_malformed(write: Write, line: str) -> None:
     data = (HEADER + "a,c,w,yes\n" + line + "\nb,c,w,yes\n").encode("latin-1")
-    with pytest.raises(DataError, match=r"v\.csv, line 3: .*; save it as UTF-8 text"):
+    with pytest.raises(DataError, match=r"v\.csv, line 3: .*; save the file as UTF-8 text"):
         list(read_records(write("v.csv", data), VOTE))
 
 
 def test_utf_16_is_told(write: Write) -> None:
-    with pytest.raises(DataError, match="save it as UTF-8 text"):
+    with pytest.raises(DataError, match="save the file as UTF-8 text"):
         list(read_records(write("v.csv", (HEADER + "a,c,w,yes\n").encode("utf-16")), VOTE))
 
 

@@ -126,9 +126,9 @@ def test_a_longer_list_fetches_what_is_new_and_retry_what_failed(
     web.asked.clear()
     assert main(arguments(site, output, "--retry=not_found")) == 0
     assert sorted(web.asked) == [f"/gone-{i}" for i in range(6)]
-    told = json.loads((output / "ingest" / "report.json").read_text())
-    assert (told["urls"], told["gone"], told["codes"]) == (IMAGES + 7, 6, {"not_an_image": 1, "not_found": 6})
-    assert told["largest_hosts"] == {"127.0.0.1": {"image": IMAGES, "not_an_image": 1, "not_found": 6}}
+    rejections = directory.read_table(str(output / "ingest" / "rejections"), REJECTION)
+    assert Counter(rejections["code"].to_pylist()) == {"not_an_image": 1, "not_found": 6}
+    assert set(rejections["host"].to_pylist()) == {"127.0.0.1"}
 
 
 def test_other_rules_for_fetching_ask_for_failures_again_and_change_nothing_else(
