@@ -19,7 +19,7 @@ def checked(*rows: tuple[str | None, ...]) -> tuple[pa.Table, pa.Table]:
         for n, row in enumerate(rows, 2)
     ]
     schema = pa.schema([(name, pa.string()) for name in (*names, "seconds", "time", "row")])
-    return check_vote_rows(pa.Table.from_pylist(made, schema), choices=("Cat", "dog", "emu"))
+    return check_vote_rows(pa.Table.from_pylist(made, schema), answer_classes=("Cat", "dog", "emu"))
 
 
 def test_a_choice_answers_each_question_about_its_image():

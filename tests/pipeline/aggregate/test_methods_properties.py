@@ -133,7 +133,7 @@ def test_unsure_tells_the_class_where_a_worker_is_unsure_of_one_class_alone():
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"method": "best"}, "unknown method 'best'; there are majority"),
+        ({"method": "best"}, "unknown method 'best'; use one of"),
         ({"method": "glad", "gold": np.zeros(2, int)}, "each of 30 items"),
         ({"method": "glad", "gold": np.full(30, 3)}, "class below 3"),
     ],
@@ -145,9 +145,9 @@ def test_wrong_arguments_are_told(wrong, told):
 
 def test_codes_out_of_range_are_told():
     one = np.array([1])
-    with pytest.raises(ValueError, match="answers are codes from 0 to 1, got 2 to 2"):
+    with pytest.raises(ValueError, match="answers must be codes from 0 to 1, got 2 to 2"):
         VoteMatrix.of(one, one, np.array([2]), 2)
-    with pytest.raises(ValueError, match="1 items but 2 workers"):
+    with pytest.raises(ValueError, match="got 1 items and 2 workers"):
         VoteMatrix.of(one, np.array([0, 1]), one, 2)
-    with pytest.raises(ValueError, match="classes are 2 or more"):
+    with pytest.raises(ValueError, match="classes must be 2 or more"):
         VoteMatrix.of(one, one, one, 1)

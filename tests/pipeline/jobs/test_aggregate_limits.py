@@ -87,7 +87,7 @@ def test_answers_in_other_words_stop_with_the_cure_and_it_works(
     ]
     write(mine / "votes.csv", changed)
     assert label(mine) == 1
-    assert "or say what it stands for: aggregate.answer_words: {'0': 'no'}" in capsys.readouterr().err
+    assert "set aggregate.answer_words: {'0': 'no'}" in capsys.readouterr().err
     config = (mine / "build.yaml").read_text()
     (mine / "build.yaml").write_text(config + "aggregate:\n  answer_words: {1: yes, 0: no, '?': unsure}\n")
     assert label(mine) == 0
