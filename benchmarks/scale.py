@@ -187,7 +187,7 @@ def retrieval_rows(numbers: np.ndarray) -> pa.Table:
         "image_id": image_ids(numbers),
         "class_name": np.array(CLASSES, object)[numbers // 20 % 100],
         "source": sources_of(numbers),
-        "row": [f"list.csv:{number}" for number in numbers.tolist()],
+        "location": [f"list.csv:{number}" for number in numbers.tolist()],
         "method": ["text"] * n,
         "rank": numbers,
         "path": [f"{number}.jpg" for number in numbers.tolist()],

@@ -107,7 +107,7 @@ def image_rows(images: pd.DataFrame, encoded: list[bytes]) -> Iterator[dict]:
 
 def retrieval_rows(images: pd.DataFrame) -> Iterator[dict]:
     for i, row in zip(images.index, images.drop(columns="place").to_dict("records"), strict=True):
-        yield {**row, "method": "text", "row": f"l:{i}"}
+        yield {**row, "method": "text", "location": f"l:{i}"}
 
 
 def verdict_rows(images: pd.DataFrame) -> Iterator[dict]:

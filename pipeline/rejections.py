@@ -53,7 +53,7 @@ def reject(
         return [None if value is None else printable(value) for value in rows[name].to_pylist()]
 
     columns = {
-        "row": rows["row"],
+        "location": rows["location"],
         "image_id": shown("image_id"),
         "class_name": shown("class_name"),
         "code": list(codes),
@@ -67,4 +67,6 @@ def reject(
 def malformed_rows(lines: Iterable[tuple[str, str]], code: str = "malformed_row") -> pa.Table:
     """The rejection table of lines that are no rows: the location of each, and why."""
     assert code in CODES, code
-    return REJECTION.from_rows({"row": row, "code": code, "detail": printable(text)} for row, text in lines)
+    return REJECTION.from_rows(
+        {"location": row, "code": code, "detail": printable(text)} for row, text in lines
+    )

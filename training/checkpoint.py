@@ -15,13 +15,13 @@ from common.json_records import parse_stored, to_json
 from training.records import Progress
 from training.state_files import replace
 
-NAME = "checkpoint-{:09d}.safetensors"
-PATTERN = "checkpoint-*.safetensors"
+FILE_NAME = "checkpoint-{:09d}.safetensors"
+FILE_PATTERN = "checkpoint-*.safetensors"
 
 
 def newest(directory: Path) -> Path | None:
     """Return the checkpoint of most steps in a folder, or None."""
-    return max(directory.glob(PATTERN), default=None)
+    return max(directory.glob(FILE_PATTERN), default=None)
 
 
 def save(
@@ -29,7 +29,7 @@ def save(
 ) -> None:
     """Write tensors and JSON-able `state` (kept in the file's header), then drop all but the newest `keep`."""
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    path = directory / NAME.format(step)
+    path = directory / FILE_NAME.format(step)
     try:
         with replace(path) as temporary:
             save_file(plain, temporary, metadata={"state": to_json(state)})
@@ -37,7 +37,7 @@ def save(
         raise DataError(
             f"{path}: the checkpoint cannot be written ({error}); free disk space, and run the same command with --resume"
         ) from error
-    for old in sorted(directory.glob(PATTERN))[:-keep]:
+    for old in sorted(directory.glob(FILE_PATTERN))[:-keep]:
         old.unlink()
     for left in directory.glob(".checkpoint*"):  # by a writer that was killed
         left.unlink()
@@ -85,7 +85,7 @@ def restore(into: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: Pa
             tensor.copy_(tensors[name])
 
 
-def part(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
+def select_group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
     """Return the tensors whose names start with `group` and a dot, without that prefix."""
     return {
         name.removeprefix(f"{group}."): one for name, one in tensors.items() if name.startswith(f"{group}.")

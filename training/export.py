@@ -17,9 +17,9 @@ from torch import nn
 
 from common.errors import DataError, UsageError
 from training.config import TrainConfig
-from training.models.choose import make_network
 from training.models.linear_head import LinearHead
 from training.models.load import CONFIG, WEIGHTS
+from training.models.registry import make_network
 from training.models.rescaled import HALF, Rescaled
 from training.run_directory import read_data, read_result
 from training.show import show

@@ -14,7 +14,7 @@ POWERCAP = Path("/sys/class/powercap")
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def circumstances(device: torch.device) -> dict[str, Any]:
+def describe_environment(device: torch.device) -> dict[str, Any]:
     """Return the hardware and the versions that a run's numbers were made with."""
     try:
         own = version("controlled-noise")

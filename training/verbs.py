@@ -15,19 +15,19 @@ from common.errors import UsageError
 from training.data.remote import local_copy, local_folder
 from training.data.shards import load, load_pair, read_manifest
 from training.device import choose_device, use_bf16
+from training.distributed import join_processes
 from training.evaluation import accuracy, memorization, predict
 from training.features.extract import FEATURES, with_features
 from training.features.vectors import make_augmenter
 from training.loggers import Loggers
 from training.recipes.choose import configure
 from training.run_directory import read_config, read_result
-from training.running import run_training
 from training.show import show
 from training.state_files import write_json
 from training.stop_signal import StopSignal
 from training.study import claims, grid, plan, runs, table, tables
+from training.train import run_training
 from training.trained import load_trained
-from training.world import join_world
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -39,11 +39,11 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.method:
         overrides["method"] = arguments.method
     try:
-        with join_world() as (world, device), StopSignal() as stop:
-            leader = world.rank == 0
+        with join_processes() as (processes, device), StopSignal() as stop:
+            leader = processes.rank == 0
             if leader:
                 local_copy(arguments.data, [arguments.set_name, arguments.test], arguments.cache)
-            world.wait()
+            processes.barrier()
             data = local_folder(arguments.data, arguments.cache)
             manifest, _ = read_manifest(data / arguments.set_name)
             config = configure(arguments.recipe, manifest.about["noise_level"], overrides)
@@ -56,7 +56,7 @@ def train(arguments: argparse.Namespace) -> int:
                 *sets,
                 arguments.output,
                 device=device,
-                world=world,
+                processes=processes,
                 features=arguments.features or arguments.output.parent / FEATURES,
                 resume=arguments.resume,
                 progress=not arguments.json,

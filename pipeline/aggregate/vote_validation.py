@@ -29,8 +29,8 @@ REPEATED_VOTES = {
     "reject": "the worker answered this question more than once, so none of these votes counts",
 }
 
-# `row` is the location of the vote in its file; it is dropped with the encoding of valid votes.
-VOTE_ROWS = VOTE.schema.append(pa.field("row", pa.string()))
+# `location` is the file and line of the vote; it is dropped with the encoding of valid votes.
+VOTE_ROWS = VOTE.schema.append(pa.field("location", pa.string()))
 
 
 def check_vote_rows(
@@ -44,7 +44,7 @@ def check_vote_rows(
     words: other words for the answers. answer_classes: classes that a vote without class_name may give as its answer
     (see `expand_class_answers`). classes: names that match in any case and with surrounding white space.
 
-    Returns (votes with their `row`, rejections). Unreadable `seconds` or `time` become null and do not reject a vote. `time`
+    Returns (votes with their `location`, rejections). Unreadable `seconds` or `time` become null and do not reject a vote. `time`
     is ISO 8601, in UTC by default, or seconds, milliseconds, microseconds or nanoseconds since 1970.
     """
     names = match_names(rows["class_name"], classes)
@@ -74,7 +74,7 @@ def check_vote_rows(
             answers,
             pa.array(seconds.astype(np.float32), pa.float32(), from_pandas=True),
             _times(rows["time"]),
-            rows["row"],
+            rows["location"],
         ],
         schema=VOTE_ROWS,
     ).filter(pa.array(codes == ""))
@@ -204,7 +204,7 @@ def _is_superseded(votes: pa.Table, repeated_votes: str) -> np.ndarray:
         return superseded
     rows = np.flatnonzero(superseded)
     repeated = votes.take(pa.array(rows))
-    file, line = file_and_line(repeated["row"])
+    file, line = file_and_line(repeated["location"])
     frame = pd.DataFrame(
         {"key": keys[rows], "time": repeated["time"].cast(pa.int64()).to_pandas(), "file": file, "line": line}
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 from common.errors import DataError
-from pipeline.config import IngestConfig
+from pipeline.config import FetchConfig
 from pipeline.fetch.body import UNREADABLE, Transient, read_body
 from pipeline.fetch.connections import Connections, UnknownHost
 from pipeline.fetch.guard import PrivateAddress
@@ -36,7 +36,7 @@ class Answer:
     asked: Asked
     sha256: str
     headers: dict[str, str | None]
-    """The columns `location`, `license`, `x_robots_tag`, `tdm_reservation` and `tdm_policy` of the table `fetched`."""
+    """The columns `final_url`, `license`, `x_robots_tag`, `tdm_reservation` and `tdm_policy` of the table `fetched`."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,14 @@ class Web:
     """
 
     def __init__(
-        self, config: IngestConfig, limits: Limits, responsible: Callable[[str], bool] = lambda _: True
+        self,
+        config: FetchConfig,
+        max_bytes: int,
+        limits: Limits,
+        responsible: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        self._config, self._responsible = config, responsible
-        self._room = asyncio.Semaphore(config.fetches)
+        self._config, self._max_bytes, self._responsible = config, max_bytes, responsible
+        self._room = asyncio.Semaphore(config.concurrency)
         self.hosts = Hosts(limits)
         self.policies = Policies(config, self.hosts, self._read)
         self._connections = Connections(
@@ -96,8 +100,8 @@ class Web:
             if not asked.bytes_seen:
                 answer.body.close()
                 raise Rejected("empty", f"{url}: HTTP {asked.status} without a body")
-            if answer.headers["location"] == str(first):
-                answer.headers["location"] = None
+            if answer.headers["final_url"] == str(first):
+                answer.headers["final_url"] = None
             return answer
         except Rejected as rejected:
             rejected.asked = asked
@@ -116,13 +120,13 @@ class Web:
                 return await self._follow(url, asked, is_image, hops)
             except Transient as rejected:
                 if (
-                    asked.attempts >= self._config.tries
-                    or (rejected.wait or 0) > self._config.max_wait_seconds
+                    asked.attempts >= self._config.max_attempts
+                    or (rejected.wait or 0) > self._config.max_retry_after_seconds
                 ):
                     raise
                 most = BACKOFF_SECONDS * 2 ** (asked.attempts - 1)
                 wait = random.uniform(0, most) if rejected.wait is None else rejected.wait
-            await asyncio.sleep(min(wait, self._config.max_wait_seconds))
+            await asyncio.sleep(min(wait, self._config.max_retry_after_seconds))
 
     async def _follow(self, url: Url, asked: Asked, is_image: bool, hops: int) -> Answer:
         """Make one attempt, redirects included. The deadline does not count the wait for our turn."""
@@ -178,7 +182,7 @@ class Web:
         if status == 429 or 500 <= status < 600:
             rejected = Transient("rate_limited" if status == 429 else "server_error", f"{url}: HTTP {status}")
             rejected.wait = retry_after(headers.get("Retry-After"))
-            host.pause(min(rejected.wait or 0, self._config.max_wait_seconds))
+            host.pause(min(rejected.wait or 0, self._config.max_retry_after_seconds))
             raise rejected
         if not 200 <= status < 300 or (is_image and not is_whole(response)):
             raise Rejected("http_status", f"{url}: HTTP {status}")
@@ -186,7 +190,7 @@ class Web:
             if not is_image:
                 return Answer(await _read_policy(response, asked), asked, "", {})
             self._check_wishes(headers, reserved)
-            body = await read_body(response, asked, self._config.max_bytes)
+            body = await read_body(response, asked, self._max_bytes)
         except Rejected as rejected:
             rejected.detail = printable(f"{url}: {rejected.detail}")
             raise

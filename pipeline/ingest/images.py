@@ -86,7 +86,7 @@ def _answers(
         elif line["code"]:
             rejected[line["image_id"]] = Rejected(line["code"], line["detail"] or "", _asked(line))
         else:
-            path = files.join(tools.bodies, line["bodies"])
+            path = files.join(tools.bodies, line["body_file"])
             body = Request(path, line["offset"], line["length"], line["body_sha256"], line["sha256"])
             here.append((number, body))
     here.sort(key=lambda pair: (pair[1].offset is not None, pair[1].path, pair[1].offset or 0))
@@ -104,7 +104,7 @@ def _answers(
         for number, answer in tools.pool.make_all(requests()):
             if isinstance(answer, Damaged):
                 raise DataError(
-                    f"{files.join(tools.bodies, lines[number]['bodies'])}: a stored body is damaged or missing; run "
+                    f"{files.join(tools.bodies, lines[number]['body_file'])}: a stored body is damaged or missing; run "
                     "fetch with --force, which checks every stored body and fetches again what is not intact"
                 )
             yield lines[number], answer

@@ -52,7 +52,7 @@ def drop_bodies(output: str) -> None:
 def stage_of(config: BuildConfig, _output: str) -> Stage:
     """Return the stage as its inputs and its configuration make it now."""
     digests = {key: files.sha256(path) for key, path in list_paths(config).items()}
-    return Stage("fetch", {**digests, "rules": fetch_rules(config.ingest)}, config)
+    return Stage("fetch", {**digests, "rules": fetch_rules(config)}, config)
 
 
 def run(
@@ -67,7 +67,7 @@ def run(
 
     retry: rejection codes, of fetching or of ingest; URLs whose rows ended so are asked again. force: check all stored
     bodies, and fetch again those that are damaged. bodies_needed: whether the bodies are going to be read; where
-    `ingest.keep_fetched` is false they may have been removed.
+    `fetch.keep_bodies` is false they may have been removed.
 
     Raises DataError if a list or a journal is unreadable, or if there is no contact address.
     """
@@ -86,10 +86,11 @@ def run(
         journals = sorted(files.names(layout.bodies, f"*{JOURNAL}"))
         local = is_local(beam_arguments)
         terms = Terms(
-            config.ingest,
+            config.fetch,
+            config.ingest.max_bytes,
             layout.bodies,
             next_run(journals),
-            fetch_rules(config.ingest),
+            fetch_rules(config),
             1 if local else group_count(urls),
             frozenset(retry),
             check_bodies=force,
@@ -109,8 +110,8 @@ def _rows_to_retry(rejections: str, retry: Sequence[str]) -> frozenset[str]:
     if not retry or directory.find_manifest(rejections) is None:
         return frozenset()
     found: set[str] = set()
-    for table in directory.read_shards(rejections, ["row", "code"]):
-        found.update(table.filter(pc.is_in(table["code"], pa.array(sorted(retry))))["row"].to_pylist())
+    for table in directory.read_shards(rejections, ["location", "code"]):
+        found.update(table.filter(pc.is_in(table["code"], pa.array(sorted(retry))))["location"].to_pylist())
     return frozenset(found)
 
 
@@ -185,7 +186,7 @@ def read_urls(
     for records in read_list(part):
         rows, _ = check_rows(records.rows, classes, part.source)
         rows = rows.filter(pc.and_(pc.is_null(rows["path"]), pc.is_valid(rows["url"])))
-        marked = pc.is_in(rows["row"], pa.array(sorted(again), pa.string()))
+        marked = pc.is_in(rows["location"], pa.array(sorted(again), pa.string()))
         wanted = pa.table([rows["url"], marked], schema=WANTED).group_by("url").aggregate([("again", "max")])
         yield from _by_group(wanted.rename_columns(WANTED.names), "wanted", groups)
 

@@ -141,7 +141,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     manifests = {name: directory.read_manifest(folder) for name, folder in layout.ingest_tables.items()}
     if up_to_date:
         check(config, layout, manifests)
-    if not config.ingest.keep_fetched:
+    if not config.fetch.keep_bodies:
         fetch.drop_bodies(output)
     return StageResult(manifests, up_to_date)
 
@@ -264,8 +264,10 @@ def cut_rows(held: list[tuple[pa.Table, pa.Table]], path: str, setup: Setup) -> 
 
 def keys_of_rejections(rejected: pa.Table) -> np.ndarray:
     """Return the shard keys of rejections, those of their images; of those without an image_id by their location."""
-    ids, rows = rejected["image_id"].to_pylist(), rejected["row"].to_pylist()
-    return shard_key(row if image_id is None else image_id for image_id, row in zip(ids, rows, strict=True))
+    ids, locations = rejected["image_id"].to_pylist(), rejected["location"].to_pylist()
+    return shard_key(
+        location if image_id is None else image_id for image_id, location in zip(ids, locations, strict=True)
+    )
 
 
 def attach_outcome(
@@ -349,7 +351,7 @@ class IngestBucket(beam.DoFn):
         shard = write_shard(folders["retrievals"], stem, RETRIEVAL.schema, [kept])
         yield "retrievals", Written(shard, Counter(rows_in=rows_in))
 
-        rejected = pa.concat_tables(rejections).sort_by([("row", "ascending"), ("code", "ascending")])
+        rejected = pa.concat_tables(rejections).sort_by([("location", "ascending"), ("code", "ascending")])
         shard = write_shard(folders["rejections"], stem, REJECTION.schema, [rejected])
         # Without times: the aggregate stage depends on which images and classes were rejected, and on nothing else.
         pairs = sorted(

@@ -130,7 +130,7 @@ class ValidateBucket(beam.DoFn):
             votes = expand_class_answers(votes, questions)
         valid, invalid = select_valid_votes(votes, questions, setup.config.repeated_votes, without_image)
         rejected = pa.concat_tables([REJECTION.schema.empty_table(), *parts["rejections"], invalid])
-        rejected = rejected.sort_by([("row", "ascending"), ("code", "ascending")])
+        rejected = rejected.sort_by([("location", "ascending"), ("code", "ascending")])
 
         stem = directory.shard_stem("part", index, setup.buckets)
         shard = write_shard(setup.folders["rejections"], stem, REJECTION.schema, [rejected])
@@ -161,7 +161,7 @@ def check_file(
         rejected = pa.concat_tables([bad, malformed_rows(records.malformed), skipped])
         if rejected.num_rows:
             # Votes without a usable image belong to no bucket, so their location in the file spreads them.
-            hashes = keyed_hash(rejected["row"].to_pylist(), 0, "row")
+            hashes = keyed_hash(rejected["location"].to_pylist(), 0, "row")
             for index, rows in by_bucket(rejected, buckets, hashes):
                 yield index, ("rejections", pack(rows))
     yield from cut_votes(pending, buckets)

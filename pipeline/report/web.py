@@ -13,7 +13,7 @@ GONE = ("connection_failed", "not_found", "unknown_host")  # link rot
 
 def rejection_table(tables: Tables, name: str, caption: str) -> Table:
     """Rejections of a stage by their code, the most frequent first."""
-    found = tables.grouped(f'SELECT code, image_id, class_name, "row", detail FROM {name}', "code")
+    found = tables.grouped(f'SELECT code, image_id, class_name, "location", detail FROM {name}', "code")
     rows = [(code, rows, CODES.get(code, "")) for code, rows in found.items()]
     rows.sort(key=lambda row: (-row[1].count, row[0]))
     return Table(caption, [Column("code"), Column("rows", "count"), Column("it means")], rows)

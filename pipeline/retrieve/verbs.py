@@ -144,7 +144,7 @@ def _classes_and_contact(arguments: argparse.Namespace) -> tuple[list[str], str]
     if arguments.config:
         config = load_config(arguments.config, [])
         names = list(config.classes)
-        contact = contact or config.ingest.contact
+        contact = contact or config.fetch.contact
     elif arguments.class_list:
         names = [line.strip() for line in files.read_lines(arguments.class_list) if line.strip()]
     else:

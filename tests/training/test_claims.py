@@ -17,7 +17,7 @@ import torch
 from tests.training.test_study import arguments, timeless
 from training import checkpoint
 from training.__main__ import main
-from training.checkpoint import NAME
+from training.checkpoint import FILE_NAME
 from training.study import claims
 from training.study.claims import Claim, Claims
 
@@ -128,14 +128,14 @@ def test_the_most_advanced_checkpoint_is_inherited_with_its_rows(tmp_path: Path)
         progress = {"step": step, "epoch": 0, "position": step, "seconds": 1.0, "energy": {}}
         checkpoint.save(claim.work, {"weight": torch.zeros(1)}, progress, step)
         if number == 1:
-            (claim.work / NAME.format(step)).rename(tmp_path / "aside")
-    (tmp_path / "aside").rename(tmp_path / "claims/run/000001" / NAME.format(30))
+            (claim.work / FILE_NAME.format(step)).rename(tmp_path / "aside")
+    (tmp_path / "aside").rename(tmp_path / "claims/run/000001" / FILE_NAME.format(30))
     third = Claim.make(tmp_path, "run", 3)
     assert third
     third.inherit()
     assert (third.work / "metrics.jsonl").read_text() == "\n"
-    assert (third.work / NAME.format(30)).exists()
-    assert (tmp_path / "claims/run/000002" / NAME.format(20)).exists()
+    assert (third.work / FILE_NAME.format(30)).exists()
+    assert (tmp_path / "claims/run/000002" / FILE_NAME.format(20)).exists()
 
 
 def test_what_a_dead_process_of_this_machine_had_is_free_at_once_unless_its_study_lives(
@@ -184,11 +184,11 @@ def test_a_failure_is_tried_again_by_the_next_study_and_not_by_this_one(tmp_path
 
 
 def test_a_run_that_was_begun_without_claims_goes_on(tmp_path: Path) -> None:
-    write(tmp_path / "runs/run", **{"config_json": "…", NAME.format(7): "…"})
+    write(tmp_path / "runs/run", **{"config_json": "…", FILE_NAME.format(7): "…"})
     claim = Claims(tmp_path, {}).take("run")
     assert claim
     claim.inherit()
-    assert (claim.work / NAME.format(7)).exists()
+    assert (claim.work / FILE_NAME.format(7)).exists()
     assert not (tmp_path / "runs/run").exists()
 
 

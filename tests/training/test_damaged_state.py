@@ -44,15 +44,15 @@ def trained(
 ) -> tuple[Path, Callable[[Path], dict[str, Any]]]:
     """A run of two epochs, with a checkpoint of each, and how to resume it."""
     from tests.training.conftest import striped, write_set
-    from training.config import Augment, Network, Optimizer
+    from training.config import AugmentConfig, NetworkConfig, OptimizerConfig
 
     folder = tmp_path_factory.mktemp("trained")
     write_set(folder / "blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
     write_set(folder / "test", striped(60, 0.0, seed=2), color=None)
     sets = load_pair(folder, "blue-0.40", "test")
     config = TrainConfig(
-        epochs=2, batch_size=32, precision="fp32", keep_checkpoints=2, network=Network("small_cnn", 4),
-        augment=Augment(crop_padding=1), optimizer=Optimizer(learning_rate=0.05),
+        epochs=2, batch_size=32, precision="fp32", keep_checkpoints=2, network=NetworkConfig("small_cnn", 4),
+        augment=AugmentConfig(crop_padding=1), optimizer=OptimizerConfig(learning_rate=0.05),
     )  # fmt: skip
 
     def resume(directory: Path) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def same(one: Path, other: Path) -> bool:
     results = [read_result(path) or {} for path in (one, other)]
     keys = ("final_accuracy", "best_accuracy", "train_loss", "steps")
     alike = [{key: result[key] for key in keys} for result in results]
-    return alike[0] == alike[1] and len(metrics.read(one)) == len(metrics.read(other)) == 2
+    return alike[0] == alike[1] and len(metrics.read_rows(one)) == len(metrics.read_rows(other)) == 2
 
 
 def test_a_damaged_configuration_is_named_and_its_remedy_works(
@@ -205,7 +205,7 @@ def test_a_checkpoint_that_the_disk_has_no_room_for_leaves_the_one_before(tmp_pa
             checkpoint.save(tmp_path, {"a": torch.ones(1 << 16)}, {**progress, "step": 2}, 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.NAME.format(1)]
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE_NAME.format(1)]
     assert checkpoint.load(tmp_path, CPU)[1] == progress
 
 

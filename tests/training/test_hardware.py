@@ -9,11 +9,11 @@ import torch
 
 from training import hardware
 from training.data.shards import load_pair
-from training.device import cores
-from training.hardware import EnergyMeter, circumstances
+from training.device import available_cores
+from training.hardware import EnergyMeter, describe_environment
 from training.recipes.choose import configure
-from training.running import run_training
-from training.threads import computing_with, step_flops, threads_for
+from training.threads import choose_threads, cpu_threads, step_flops
+from training.train import run_training
 
 CPU = torch.device("cpu")
 
@@ -58,11 +58,11 @@ def test_the_machine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor\t: 0\nmodel name\t: Some CPU @ 3: GHz\n\nmodel name\t: Other\n")
     monkeypatch.setattr(hardware, "CPUINFO", cpuinfo)
-    told = circumstances(CPU)
+    told = describe_environment(CPU)
     assert (told["cpu"], told["gpu"], told["device"]) == ("Some CPU @ 3: GHz", None, "cpu")
     assert told["torch"] == torch.__version__
     monkeypatch.setattr(hardware, "CPUINFO", tmp_path / "none")
-    assert circumstances(CPU)["cpu"]
+    assert describe_environment(CPU)["cpu"]
 
 
 def test_small_networks_take_one_thread_and_a_run_keeps_its_number(dataset: Path, tmp_path: Path) -> None:
@@ -70,17 +70,17 @@ def test_small_networks_take_one_thread_and_a_run_keeps_its_number(dataset: Path
     small = configure("tiny", 0.4, {"network": {"width": 2}, "epochs": 1, "batch_size": 32})
     large = configure("tiny", 0.4, {"network": {"name": "preact_resnet18"}, "augment": {"resize": 32}})
     cpu = torch.device("cpu")
-    with computing_with(2):
-        assert threads_for(small, sets[0], tmp_path / "run", cpu) == 1
-        assert threads_for(large, sets[0], tmp_path / "run", cpu) == min(2, cores())
-        assert threads_for(replace(small, threads=3), sets[0], tmp_path / "run", cpu) == 3
+    with cpu_threads(2):
+        assert choose_threads(small, sets[0], tmp_path / "run", cpu) == 1
+        assert choose_threads(large, sets[0], tmp_path / "run", cpu) == min(2, available_cores())
+        assert choose_threads(replace(small, threads=3), sets[0], tmp_path / "run", cpu) == 3
         result = run_training(small, *sets, tmp_path / "run", device=cpu, features=tmp_path)
         assert result["threads"] == 1
         assert torch.get_num_threads() == 2
     config = tmp_path / "run/config.json"
     assert json.loads(config.read_text())["threads"] == 1
     config.write_text(json.dumps(json.loads(config.read_text()) | {"threads": 2}))
-    assert threads_for(small, sets[0], tmp_path / "run", cpu) == 2
+    assert choose_threads(small, sets[0], tmp_path / "run", cpu) == 2
 
 
 def test_the_operations_of_a_step_are_those_of_its_convolutions(dataset: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from common.errors import DataError, UsageError
 from tests.training.conftest import striped, write_set
-from training import running
+from training import train
 from training.__main__ import main
 from training.config import METHODS
 from training.run_directory import read_result
@@ -99,7 +99,7 @@ def test_finished_runs_are_skipped_and_failing_ones_recorded_and_tried_again(
     )
     call += ["--seeds", "0"]
     trained: list[str] = []
-    real = running.Trainer.run
+    real = train.Trainer.run
 
     def run(self: Any, directory: Path, **options: Any) -> Any:
         trained.append(directory.parent.name)
@@ -107,7 +107,7 @@ def test_finished_runs_are_skipped_and_failing_ones_recorded_and_tried_again(
             raise RuntimeError("out of luck")
         return real(self, directory, **options)
 
-    monkeypatch.setattr(running.Trainer, "run", run)
+    monkeypatch.setattr(train.Trainer, "run", run)
     assert main(call) == 1
     assert len(trained) == 4  # the failing run did not stop the others
     rows = {(row["noise_level"], row["method"]): row for row in table.read(out).to_pylist()}
@@ -196,9 +196,7 @@ def test_measured_steps_count_what_measuring_accuracy_takes(
     """Epochs that end at 5, 7 and 12: two for training, three more for looking at 8 batches three times over."""
     ends = iter((5.0, 7.0, 12.0))
     monkeypatch.setattr(plan.time, "monotonic", lambda: next(ends))
-    monkeypatch.setattr(
-        running.Trainer, "run", lambda _self, _folder, *, log, **_: [log({}) for _ in range(3)]
-    )
+    monkeypatch.setattr(train.Trainer, "run", lambda _self, _folder, *, log, **_: [log({}) for _ in range(3)])
     rhythm = {"epochs": 4, "evaluate_every": 2, "memorized_every": 4}
     [cell] = grid.plan(study(levels=(0.4,), seeds=(0,), set=QUICK | rhythm), dataset)
     found = plan.make_plan([cell.run], dataset / "none", dataset, "test", measure=True)

@@ -126,11 +126,13 @@ class Claim:
             os.rename(stray, self.work)
             return
         self.work.mkdir()
-        while found := max(self.folder.glob(f"*/{checkpoint.PATTERN}"), key=lambda p: p.name, default=None):
+        while found := max(
+            self.folder.glob(f"*/{checkpoint.FILE_PATTERN}"), key=lambda p: p.name, default=None
+        ):
             with contextlib.suppress(FileNotFoundError):  # its owner is alive after all, and has a newer one
                 if not is_usable(found):
                     continue
-                for name in (CONFIG, metrics.FILE):
+                for name in (CONFIG, metrics.METRICS_FILE):
                     if (found.parent / name).exists():
                         shutil.copyfile(found.parent / name, self.work / name)
                 os.rename(found, self.work / found.name)

@@ -11,20 +11,22 @@ from pathlib import Path
 
 import torch
 
-from training.config import Augment, Network
+from training.config import AugmentConfig, NetworkConfig
 from training.data.shards import ImageSet, load_pair
 from training.device import choose_device
 from training.run_directory import read_result
-from training.running import run_training
-from training.selection import with_weight_decay
 from training.study import claims
 from training.study.grid import Run
+from training.train import run_training
+from training.weight_decay_selection import with_weight_decay
 
 WAITING = "waiting"
 STATES = (claims.FINISHED, claims.TRAINING, claims.STOPPED, claims.FAILED, WAITING)
 MEASURED_STEPS = 8  # of an epoch that is measured
 
-Kind = tuple[str, Network, Augment, int]  # with method and batch: what an image costs goes by these
+Kind = tuple[
+    str, NetworkConfig, AugmentConfig, int
+]  # with method and batch: what an image costs goes by these
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ import torch
 
 from common.errors import DataError
 from training.data.shards import ImageSet, load_pair
-from training.device import choose_device, cores
+from training.device import available_cores, choose_device
 from training.features.extract import FEATURES
-from training.running import run_training
 from training.stop_signal import StopSignal
 from training.study import claims
 from training.study.claims import Claim, Claims, Process
 from training.study.grid import Run
+from training.train import run_training
 
 LOOK_EVERY = 0.5  # seconds between looks of the study at its own workers
 
@@ -116,7 +116,7 @@ def _with_workers(work: Work, jobs: int) -> Iterator[Run]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # torch is loaded once, not by each worker
     stopping = context.Event()
-    threads = max(1, cores() // jobs)
+    threads = max(1, available_cores() // jobs)
 
     def start() -> BaseProcess:
         worker = context.Process(target=_worker, args=(work, threads, stopping, claims.process(os.getpid())))

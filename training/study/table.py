@@ -145,12 +145,12 @@ def collect(cells: Iterable["Cell"], output: Path) -> tuple[pa.Table, pa.Table]:
         result, failure = read_result(directory), read_failure(output, cell.run.name)
         if result and cell.run.name not in epochs:
             try:
-                read_rows = metrics.read(directory)
-                if not read_rows:
+                epoch_rows = metrics.read_rows(directory)
+                if not epoch_rows:
                     raise DataError(
-                        f"{directory / metrics.FILE}: missing or empty; delete {directory} and run again"
+                        f"{directory / metrics.METRICS_FILE}: missing or empty; delete {directory} and run again"
                     )
-                epochs[cell.run.name] = [{**row, "run": cell.run.name} for row in read_rows]
+                epochs[cell.run.name] = [{**row, "run": cell.run.name} for row in epoch_rows]
             except DataError as error:  # one bad run must not cost the others their table
                 result, failure = None, str(error)
         last = epochs[cell.run.name][-1] if result else {}

@@ -21,9 +21,9 @@ GOOD = {
     "answer": "yes",
     "seconds": "3.5",
     "time": "2026-11-22T16:00:00Z",
-    "row": "v.csv:2",
+    "location": "v.csv:2",
 }
-AS_READ = pa.schema([(name, pa.string()) for name in [*VOTE.schema.names, "row"]])
+AS_READ = pa.schema([(name, pa.string()) for name in [*VOTE.schema.names, "location"]])
 
 
 def checked(*rows: dict[str, str | None], answer_classes: tuple[str, ...] = ()) -> tuple[pa.Table, pa.Table]:
@@ -102,10 +102,10 @@ def test_times_are_iso_8601_or_seconds_since_1970(given: str | None, read: str |
     ],
 )
 def test_each_fault_has_its_code_and_a_remedy(code: str, values: dict[str, str | None], detail: str) -> None:
-    good, bad = checked(GOOD, GOOD | values | {"row": "v.csv:3"})
-    assert good["row"].to_pylist() == ["v.csv:2"]
-    (row,) = bad.select(["row", "code", "detail"]).to_pylist()
-    assert (row["row"], row["code"]) == ("v.csv:3", code)
+    good, bad = checked(GOOD, GOOD | values | {"location": "v.csv:3"})
+    assert good["location"].to_pylist() == ["v.csv:2"]
+    (row,) = bad.select(["location", "code", "detail"]).to_pylist()
+    assert (row["location"], row["code"]) == ("v.csv:3", code)
     assert re.match(detail, row["detail"])
 
 
@@ -120,12 +120,12 @@ VALUE = st.none() | st.sampled_from(["", "a", "yes", "NO", "?", "é\n", "1"])
 def test_every_vote_is_good_or_rejected(
     rows: list[dict[str, str | None]], answer_classes: tuple[str, ...]
 ) -> None:
-    rows = [row | {"row": f"v.csv:{i}"} for i, row in enumerate(rows)]
+    rows = [row | {"location": f"v.csv:{i}"} for i, row in enumerate(rows)]
     good, bad = checked(*rows, answer_classes=answer_classes)
     needed = ["image_id", "worker_id", "answer", *([] if answer_classes else ["class_name"])]
     assert not any(good[name].null_count for name in needed)
-    locations = good["row"].to_pylist() + bad["row"].to_pylist()
-    assert sorted(locations) == sorted(str(row["row"]) for row in rows)
+    locations = good["location"].to_pylist() + bad["location"].to_pylist()
+    assert sorted(locations) == sorted(str(row["location"]) for row in rows)
     assert set(bad["code"].to_pylist()) <= set(CODES)
 
 
@@ -137,7 +137,7 @@ QUESTIONS = RETRIEVAL.from_rows([{"image_id": i, "class_name": c} for i in "ab" 
 @pytest.fixture
 def vote() -> Callable[..., dict[str, object]]:
     def row(location: str, **values: object) -> dict[str, object]:
-        return GOOD | {"seconds": None, "time": None, "row": location} | values
+        return GOOD | {"seconds": None, "time": None, "location": location} | values
 
     return row
 
@@ -159,7 +159,7 @@ def selected(
         for item, worker, answer in zip(valid.items, valid.voters, valid.answers, strict=True)
     ]
     assert rows == sorted(rows)
-    return rows, dict(zip(bad["row"].to_pylist(), bad["code"].to_pylist(), strict=True))
+    return rows, dict(zip(bad["location"].to_pylist(), bad["code"].to_pylist(), strict=True))
 
 
 def test_a_vote_without_a_question_is_unknown_image(vote: Vote) -> None:
@@ -223,16 +223,18 @@ def test_selection_does_not_depend_on_the_order_and_loses_no_vote(
     rows: list[dict[str, object]], dice: random.Random
 ) -> None:
     rows = [
-        row | {"seconds": None, "time": None, "row": f"{'uv'[i % 2]}.csv:{i + 2}"}
+        row | {"seconds": None, "time": None, "location": f"{'uv'[i % 2]}.csv:{i + 2}"}
         for i, row in enumerate(rows)
     ]
     valid, bad = selected(rows)
     assert (valid, bad) == selected(dice.sample(rows, len(rows)))
     assert len(valid) + len(bad) == len(rows)
-    assert bad.keys() <= {row["row"] for row in rows}
+    assert bad.keys() <= {row["location"] for row in rows}
 
     counted: set[tuple[object, ...]] = set()
-    for row in sorted(rows, key=lambda row: (str(row["row"])[0], int(str(row["row"]).split(":")[1]))):
+    for row in sorted(
+        rows, key=lambda row: (str(row["location"])[0], int(str(row["location"]).split(":")[1]))
+    ):
         question = (row["image_id"], row["class_name"], row["worker_id"])
         has_question = row["image_id"] in "ab" and row["class_name"] == "cat"  # type: ignore[operator]
         expected = (
@@ -242,7 +244,7 @@ def test_selection_does_not_depend_on_the_order_and_loses_no_vote(
             if has_question
             else "unknown_image"
         )
-        assert bad.get(str(row["row"])) == expected
+        assert bad.get(str(row["location"])) == expected
         counted.add(question)
 
 

@@ -17,7 +17,7 @@ from pipeline.rejections import Asked, Rejected
 from schemas.fetched import FETCHED
 from tests.pipeline.fetch.conftest import Get, Web, body, refused
 
-HEADERS = dict.fromkeys(("location", "license", "x_robots_tag", "tdm_reservation", "tdm_policy"))
+HEADERS = dict.fromkeys(("final_url", "license", "x_robots_tag", "tdm_reservation", "tdm_policy"))
 
 
 def opened(folder: Path, run: int = 1, rules: str = "") -> Journal:
@@ -47,7 +47,7 @@ def bodies(folder: Path) -> dict[str, bytes]:
     found = {}
     for url, row in known(folder).items():
         if row["offset"] is not None:
-            data = (folder / row["bodies"]).read_bytes()
+            data = (folder / row["body_file"]).read_bytes()
             found[url] = data[row["offset"] : row["offset"] + row["length"]]
     return found
 
@@ -132,7 +132,7 @@ def test_the_order_in_which_journals_are_read_does_not_matter(tmp_path: Path) ->
     parts = [read_journal(str(tmp_path), name) for name in journals(tmp_path)]
     for order in (parts, parts[::-1]):
         (row,) = latest(pa.concat_tables(order)).to_pylist()
-        assert row["bodies"].startswith("000010-")
+        assert row["body_file"].startswith("000010-")
 
 
 def test_the_same_bytes_are_stored_once(tmp_path: Path) -> None:
@@ -250,5 +250,5 @@ def test_what_an_answer_says_about_use_is_kept(get: Get, web: Web) -> None:
     assert row["license"] == "https://creativecommons.org/licenses/by/4.0/"
     assert (row["x_robots_tag"], row["tdm_reservation"]) == ("nofollow", "0")
     assert row["tdm_policy"] == "https://x.test/policy"
-    assert row["location"] == web.url("/end")
-    assert (other["license"], other["location"], other["code"]) == (None, None, None)
+    assert row["final_url"] == web.url("/end")
+    assert (other["license"], other["final_url"], other["code"]) == (None, None, None)

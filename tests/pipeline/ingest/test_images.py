@@ -63,7 +63,7 @@ def fetched(image_id: str, data: bytes, folder: Path, sha256: str | None = None)
         bodies.write(data)
     return {
         "image_id": image_id, "source": "web", "path": None, "sha256": sha256, "code": None, "detail": None,
-        "bodies": path.name, "offset": offset, "length": len(data), "body_sha256": hashlib.sha256(data).hexdigest(),
+        "body_file": path.name, "offset": offset, "length": len(data), "body_sha256": hashlib.sha256(data).hexdigest(),
         "host": "x.test", "status": 200, "bytes_seen": len(data), "seconds": 0.5, "attempts": 2,
     }  # fmt: skip
 
@@ -71,7 +71,7 @@ def fetched(image_id: str, data: bytes, folder: Path, sha256: str | None = None)
 def failed(image_id: str, code: str) -> dict[str, Any]:
     return {
         "image_id": image_id, "source": "web", "path": None, "sha256": None, "code": code, "detail": "seen",
-        "bodies": None, "offset": None, "length": None, "body_sha256": None,
+        "body_file": None, "offset": None, "length": None, "body_sha256": None,
         "host": "x.test", "status": 404, "bytes_seen": 0, "seconds": 0.1, "attempts": 1,
     }  # fmt: skip
 

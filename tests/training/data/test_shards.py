@@ -24,7 +24,7 @@ def pixels(height: int = 8, width: int = 8) -> np.ndarray:
 
 
 def all_of(data: ImageSet) -> np.ndarray:
-    [images] = data.pictures.batches([torch.arange(len(data))])
+    [images] = data.images.batches([torch.arange(len(data))])
     return images.permute(0, 2, 3, 1).numpy()
 
 
@@ -37,7 +37,7 @@ def test_images_and_labels_arrive_as_they_were_written(tmp_path: Path) -> None:
     pictures = [pixels(6, 9) for _ in range(5)]
     rows = [example(i, png(p), i % 3, None if i == 4 else i % 2, i != 1) for i, p in enumerate(pictures)]
     loaded = load(write_set(tmp_path / "red-0.20", rows, shards=1))
-    assert loaded.pictures.size == (6, 9)
+    assert loaded.images.size == (6, 9)
     assert np.array_equal(all_of(loaded), np.stack(pictures))
     assert loaded.labels.tolist() == [0, 1, 2, 0, 1]
     assert loaded.is_clean.tolist() == [True, False, True, True, True]

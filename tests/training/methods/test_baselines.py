@@ -6,25 +6,22 @@ import torch
 from torch import nn
 
 from common.errors import UsageError
-from tests.training.test_methods import CLASSES, CPU, B, Linear, batch
+from tests.training.methods.linear_student import CLASSES, FACTS, B, Linear, batch, probabilities
 from training.config import TrainConfig
-from training.method_config import ELR, GCE, Dropout, LabelSmoothing, MentorNet, Reed, SModel, WeightDecay
-from training.methods.choose import make_method
-from training.methods.interface import Batch, Facts, Method
+from training.method_config import (
+    DropoutConfig,
+    ELRConfig,
+    GCEConfig,
+    LabelSmoothingConfig,
+    MentorNetConfig,
+    ReedConfig,
+    SModelConfig,
+    WeightDecayConfig,
+)
+from training.methods.interface import Batch, Method
 from training.methods.mentornet import Mentor, percentile
+from training.methods.registry import make_method
 from training.models.student import Student
-
-FACTS = Facts(CLASSES, 40, CPU)
-
-
-def probabilities(one: Batch, student: Linear) -> tuple[np.ndarray, list[int]]:
-    """Softmax in float64, one example at a time, and the labels."""
-    kernel = student.kernel.detach().double().numpy()
-    rows = []
-    for x in one.images.double().numpy():
-        z = x.reshape(-1) @ kernel
-        rows.append(np.exp(z - z.max()) / np.exp(z - z.max()).sum())
-    return np.array(rows), one.labels.tolist()
 
 
 def loss_of(method: Method, one: Batch, student: Linear) -> float:
@@ -40,7 +37,7 @@ def loss_of(method: Method, one: Batch, student: Linear) -> float:
 @pytest.mark.parametrize(("kind", "beta"), [("soft", 0.95), ("hard", 0.8)])
 def test_reed_equals_equations_6_and_7(kind: str, beta: float) -> None:
     student, one = Linear(), batch(0, {})
-    method = make_method(TrainConfig(method="reed", reed=Reed(kind, beta)), FACTS)  # type: ignore[arg-type]
+    method = make_method(TrainConfig(method="reed", reed=ReedConfig(kind, beta)), FACTS)  # type: ignore[arg-type]
     p, y = probabilities(one, student)
     total = 0.0
     for i in range(B):
@@ -58,7 +55,7 @@ def test_soft_bootstrapping_lets_the_gradient_through_its_own_target() -> None:
         def __call__(self, images: torch.Tensor) -> torch.Tensor:
             return logits
 
-    method = make_method(TrainConfig(method="reed", reed=Reed("soft", 0.0)), FACTS)
+    method = make_method(TrainConfig(method="reed", reed=ReedConfig("soft", 0.0)), FACTS)
     one = Batch(torch.zeros(1, 3, 2, 2), torch.tensor([0]), 0, {})
     method.step([Fixed()], one).loss.backward()
     q = logits.detach().softmax(1).double().numpy()[0]
@@ -69,7 +66,7 @@ def test_soft_bootstrapping_lets_the_gradient_through_its_own_target() -> None:
 
 def test_s_model_equals_its_equation_and_learns_its_matrix() -> None:
     student, one = Linear(), batch(0, {})
-    method = make_method(TrainConfig(method="s_model", s_model=SModel(initial_noise=0.3)), FACTS)
+    method = make_method(TrainConfig(method="s_model", s_model=SModelConfig(initial_noise=0.3)), FACTS)
     p, y = probabilities(one, student)
     theta = np.full((CLASSES, CLASSES), 0.3 / (CLASSES - 1))
     np.fill_diagonal(theta, 0.7)
@@ -83,7 +80,9 @@ def test_s_model_equals_its_equation_and_learns_its_matrix() -> None:
 
 def test_label_smoothing_equals_cross_entropy_against_the_smooth_target() -> None:
     student, one = Linear(), batch(0, {})
-    method = make_method(TrainConfig(method="label_smoothing", label_smoothing=LabelSmoothing(0.2)), FACTS)
+    method = make_method(
+        TrainConfig(method="label_smoothing", label_smoothing=LabelSmoothingConfig(0.2)), FACTS
+    )
     p, y = probabilities(one, student)
     targets = 0.8 * np.eye(CLASSES)[y] + 0.2 / CLASSES
     assert loss_of(method, one, student) == pytest.approx(-(targets * np.log(p)).sum() / B, rel=1e-5)
@@ -94,12 +93,12 @@ def test_gce_equals_equation_6(q: float) -> None:
     student, one = Linear(), batch(0, {})
     p, y = probabilities(one, student)
     expected = np.mean([(1 - p[i][y[i]] ** q) / q for i in range(B)])
-    found = loss_of(make_method(TrainConfig(method="gce", gce=GCE(q)), FACTS), one, student)
+    found = loss_of(make_method(TrainConfig(method="gce", gce=GCEConfig(q)), FACTS), one, student)
     assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_elr_equals_its_equations_over_repeated_visits() -> None:
-    method = make_method(TrainConfig(method="elr", elr=ELR(strength=3.0, memory=0.7)), FACTS)
+    method = make_method(TrainConfig(method="elr", elr=ELRConfig(strength=3.0, memory=0.7)), FACTS)
     student, memory = Linear(), np.zeros((FACTS.examples, CLASSES))
     for visit in range(3):
         index = torch.arange(visit, visit + B)  # some images come again, some for the first time
@@ -116,7 +115,7 @@ def test_elr_equals_its_equations_over_repeated_visits() -> None:
 
 
 def test_weight_decay_is_vanilla_with_its_own_strength() -> None:
-    method = make_method(TrainConfig(method="weight_decay", weight_decay=WeightDecay(0.01)), FACTS)
+    method = make_method(TrainConfig(method="weight_decay", weight_decay=WeightDecayConfig(0.01)), FACTS)
     assert method.weight_decay(2e-4) == 0.01
     student, one = Linear(), batch(0, {})
     plain = make_method(TrainConfig(), FACTS)
@@ -126,7 +125,7 @@ def test_weight_decay_is_vanilla_with_its_own_strength() -> None:
 def test_dropout_drops_features_in_training_alone_and_as_the_seed_says() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, CLASSES, bias=False))
     names = list(network.state_dict())
-    make_method(TrainConfig(method="dropout", dropout=Dropout(0.5)), FACTS).prepare(network)
+    make_method(TrainConfig(method="dropout", dropout=DropoutConfig(0.5)), FACTS).prepare(network)
     assert list(network.state_dict()) == names
     images, kernel = batch(0, {}).images, network[1].weight.detach()
     student = Student(network, bf16=False)
@@ -145,7 +144,7 @@ def test_dropout_wants_a_dense_layer() -> None:
 
 @pytest.mark.parametrize(("percent", "share"), [(10, 0.5), (99, 1.0), (55, 0.5 + 0.5 * 45 / 89)])
 def test_self_paced_learning_admits_more_until_it_admits_all(percent: int, share: float) -> None:
-    mentor = Mentor(MentorNet(loss_percentile=0.5, average_decay=0.0, mentor="self_paced"), FACTS)
+    mentor = Mentor(MentorNetConfig(loss_percentile=0.5, average_decay=0.0, mentor="self_paced"), FACTS)
     losses = torch.arange(1000.0)
     found, _ = mentor.weigh(losses, batch(percent, {}))
     assert found.tolist() == (losses <= percentile(losses, share)).float().tolist()

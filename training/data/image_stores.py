@@ -12,15 +12,15 @@ from torch import Tensor
 
 from common.errors import DataError
 from training.data.decode import decode
-from training.data.encoded import EncodedPictures
-from training.device import cores
+from training.data.encoded import EncodedImages
+from training.device import available_cores
 
 CPU = torch.device("cpu")
 AHEAD = 4  # batches that are decoded before they are asked for
 CHUNK = 16  # pictures that a worker decodes at a time
 
 
-class Pictures(Protocol):
+class ImageStore(Protocol):
     """The pictures of a set, all of one size, by row."""
 
     @property
@@ -40,7 +40,7 @@ class Pictures(Protocol):
 
 
 @dataclass(frozen=True)
-class Resident:
+class ResidentImages:
     """All pictures as one tensor: uint8 [N, 3, H, W], stored channels-last."""
 
     images: Tensor
@@ -73,15 +73,15 @@ class Resident:
 
 
 @dataclass(frozen=True)
-class Streamed:
+class StreamedImages:
     """Encoded pictures on disk, decoded by threads (the decoder releases Python's lock) some batches ahead."""
 
-    encoded: EncodedPictures
+    encoded: EncodedImages
     ids: Sequence[str]
     size: tuple[int, int]
     where: str
     device: torch.device = CPU
-    workers: int = field(default_factory=cores)
+    workers: int = field(default_factory=available_cores)
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -138,10 +138,10 @@ class Streamed:
                 )
             place[...] = pixels
 
-    def resident(self) -> Resident:
+    def resident(self) -> ResidentImages:
         """Decode all of them at once."""
         images = torch.empty((len(self), *self.size, 3), dtype=torch.uint8)
         with ThreadPoolExecutor(self.workers) as pool:
             rows = [list(range(at, min(at + 256, len(self)))) for at in range(0, len(self), 256)]
             list(pool.map(lambda some: self._fill(images.numpy()[some[0] : some[-1] + 1], some), rows))
-        return Resident(images.permute(0, 3, 1, 2))
+        return ResidentImages(images.permute(0, 3, 1, 2))

@@ -16,7 +16,7 @@ from schemas.example import example_schema
 from tests.training.conftest import NAMES, example, png, write_set
 from training.data import encoded
 from training.data.decode import decode
-from training.data.pictures import Streamed
+from training.data.image_stores import StreamedImages
 from training.data.shards import load
 
 RNG = np.random.default_rng(0)
@@ -60,12 +60,12 @@ def write_plain(path: Path, rows: list[dict[str, Any]], **options: Any) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=example_schema(NAMES)), path, **options)
 
 
-def open_pictures(path: Path) -> encoded.EncodedPictures:
+def open_pictures(path: Path) -> encoded.EncodedImages:
     import mmap
 
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    return encoded.pictures_of(mapped, pq.ParquetFile(path))
+    return encoded.locate_images(mapped, pq.ParquetFile(path))
 
 
 @pytest.mark.parametrize("plain", [True, False])
@@ -92,21 +92,21 @@ def pair(tmp_path: Path) -> tuple[Path, list[dict[str, Any]]]:
 
 def test_streamed_pictures_are_the_resident_ones_in_any_order(pair: tuple[Path, Any]) -> None:
     resident, streamed = load(pair[0]), load(pair[0], resident_bytes=0)
-    assert isinstance(streamed.pictures, Streamed)
-    assert resident.pictures.size == streamed.pictures.size == (12, 10)
+    assert isinstance(streamed.images, StreamedImages)
+    assert resident.images.size == streamed.images.size == (12, 10)
     rows = torch.randperm(40, generator=torch.Generator().manual_seed(0)).split(7)
-    one, other = (list(data.pictures.batches(rows)) for data in (resident, streamed))
+    one, other = (list(data.images.batches(rows)) for data in (resident, streamed))
     assert len(one) == 6
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert all(b.is_contiguous(memory_format=torch.channels_last) for b in one + other)
     some = torch.tensor([5, 3, 39])
-    taken = [next(data.take(some).pictures.batches([torch.arange(3)])) for data in (resident, streamed)]
+    taken = [next(data.take(some).images.batches([torch.arange(3)])) for data in (resident, streamed)]
     assert torch.equal(*taken)
 
 
 def test_a_stream_that_is_left_early_leaves_no_thread(pair: tuple[Path, Any]) -> None:
     before = threading.active_count()
-    stream = load(pair[0], resident_bytes=0).pictures.batches(torch.arange(40).split(2))
+    stream = load(pair[0], resident_bytes=0).images.batches(torch.arange(40).split(2))
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
@@ -118,6 +118,6 @@ def test_a_bad_picture_in_a_stream_is_named(tmp_path: Path) -> None:
     rows[2]["image"]["bytes"] = jpeg(12, 11)
     data = load(write_set(tmp_path / "set", rows, shards=1), resident_bytes=0)
     with pytest.raises(DataError, match="'id-00001' cannot be decoded"):
-        list(data.pictures.batches([torch.tensor([0, 1])]))
+        list(data.images.batches([torch.tensor([0, 1])]))
     with pytest.raises(DataError, match="'id-00002' is 11×12, others are 10×12"):
-        list(data.pictures.batches([torch.tensor([0, 2])]))
+        list(data.images.batches([torch.tensor([0, 2])]))

@@ -1,13 +1,13 @@
 """The percentile of the loss that a mentor's threshold follows, as a function of the progress of training."""
 
-from training.method_config import MentorNet as Config
-from training.methods.interface import Batch, Facts
+from training.method_config import MentorNetConfig
+from training.methods.interface import Batch, RunFacts
 
 
-class Pace:
+class PercentileSchedule:
     """Burn-in, then the schedule of the percentile."""
 
-    def __init__(self, config: Config, facts: Facts) -> None:
+    def __init__(self, config: MentorNetConfig, facts: RunFacts) -> None:
         self.config = config
         released = max(0, config.burn_in - 1) / 100
         self.start = min(1.0, max(released, config.burn_in_epochs / facts.epochs))

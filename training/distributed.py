@@ -20,16 +20,16 @@ from common.errors import UsageError
 from training.data.order import share
 from training.device import choose_device
 
-PATIENCE = timedelta(days=1)  # of those who wait while the first process copies a set from afar
+BARRIER_TIMEOUT = timedelta(days=1)  # of those who wait while the first process copies a set from afar
 
 
 @dataclass(frozen=True)
-class World:
+class Processes:
     """How many processes there are, and which one this is."""
 
     rank: int = 0
     size: int = 1
-    waiting: dist.ProcessGroup | None = None
+    barrier_group: dist.ProcessGroup | None = None
     """The group that waits for each other: over sockets, which also tell when one has died."""
 
     def share(self, count: int) -> slice:
@@ -63,27 +63,27 @@ class World:
         dist.all_reduce(count)
         return bool(count > 0)
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Wait until all processes are here."""
         if self.size > 1:
-            dist.barrier(self.waiting)
+            dist.barrier(self.barrier_group)
 
 
 @contextlib.contextmanager
-def join_world() -> Iterator[tuple[World, torch.device]]:
+def join_processes() -> Iterator[tuple[Processes, torch.device]]:
     """Enter the group that torchrun's environment names, or stay alone; yield the world and the device."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield World(), choose_device()
+        yield Processes(), choose_device()
         return
     device = choose_device()
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    waiting = dist.new_group(backend="gloo", timeout=PATIENCE)
-    assert isinstance(waiting, dist.ProcessGroup)  # every process is in it
+    barrier_group = dist.new_group(backend="gloo", timeout=BARRIER_TIMEOUT)
+    assert isinstance(barrier_group, dist.ProcessGroup)  # every process is in it
     try:
-        yield World(dist.get_rank(), dist.get_world_size(), waiting), device
+        yield Processes(dist.get_rank(), dist.get_world_size(), barrier_group), device
     finally:
         dist.destroy_process_group()
 
@@ -106,7 +106,7 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-class SharedBatchNorm(nn.BatchNorm2d):
+class CpuSyncBatchNorm(nn.BatchNorm2d):
     """Batch norm over the batches of all processes, for the CPU, where torch has none."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,12 +131,12 @@ class SharedBatchNorm(nn.BatchNorm2d):
         return (scaled * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
 
-def share_norms(network: nn.Module, world: World, device: torch.device) -> nn.Module:
+def synchronize_batch_norms(network: nn.Module, processes: Processes, device: torch.device) -> nn.Module:
     """Let the batch norms of a network see the batches of all processes.
 
     Raises UsageError for a network with norms that do more, such as timm's on a CPU: they have an activation inside.
     """
-    if world.size == 1:
+    if processes.size == 1:
         return network
     others = {type(one) for one in network.modules() if isinstance(one, _BatchNorm)} - {nn.BatchNorm2d}
     if device.type == "cuda":
@@ -154,5 +154,5 @@ def share_norms(network: nn.Module, world: World, device: torch.device) -> nn.Mo
         )
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.__class__ = SharedBatchNorm
+            module.__class__ = CpuSyncBatchNorm
     return network

@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.test_baselines import probabilities
-from tests.training.test_methods import CLASSES, CPU, B, Linear, batch
+from tests.training.methods.linear_student import CLASSES, CPU, B, Linear, batch, probabilities
 from training.config import TrainConfig
-from training.method_config import CoTeaching
-from training.method_config import DivideMix as DivideMixConfig
-from training.methods.choose import make_method
-from training.methods.co_teaching import CoTeaching as CoTeachingMethod
+from training.method_config import CoTeachingConfig, DivideMixConfig
+from training.methods.co_teaching import CoTeachingConfig as CoTeachingMethod
 from training.methods.dividemix import DivideMix
-from training.methods.interface import Batch, Facts
+from training.methods.interface import Batch, RunFacts
 from training.methods.mixture import clean_probability
+from training.methods.registry import make_method
 
 
 @pytest.mark.parametrize("epoch", [0, 4, 20])
@@ -28,7 +26,7 @@ def test_each_network_learns_from_what_the_other_finds_easy(epoch: int) -> None:
         losses.append([-np.log(p[i][y[i]]) for i in range(B)])
     easy = [sorted(range(B), key=lambda i, of=of: of[i])[:keep] for of in losses]
     expected = np.mean([losses[0][i] for i in easy[1]]) + np.mean([losses[1][i] for i in easy[0]])
-    outcome = CoTeachingMethod(CoTeaching(forget_rate=0.4, gradual=8)).step(students, one)
+    outcome = CoTeachingMethod(CoTeachingConfig(forget_rate=0.4, gradual=8)).step(students, one)
     assert outcome.loss.item() == pytest.approx(expected, rel=1e-5)
     assert outcome.weights is not None
     assert outcome.weights.nonzero().flatten().tolist() == sorted(easy[0])
@@ -53,7 +51,7 @@ def test_the_mixture_equals_that_of_scikit_learn() -> None:
     assert clean_probability(torch.tensor(losses)).numpy() == pytest.approx(expected, abs=0.02)
 
 
-FACTS = Facts(CLASSES, 4 * B, CPU)
+FACTS = RunFacts(CLASSES, 4 * B, CPU)
 CONFIG = DivideMixConfig(warmup_epochs=2, temperature=0.5, unlabeled_weight=25.0, ramp_epochs=4)
 
 

@@ -15,18 +15,18 @@ from safetensors.torch import load_file, save_file
 
 from common.errors import DataError, UsageError
 from training import checkpoint
-from training.config import Augment, Network, Optimizer, TrainConfig
+from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.data.shards import ImageSet, load, load_pair
 from training.features import extract
 from training.features.extract import backbone, with_features
 from training.features.store import FeatureStore
 from training.features.vectors import FeatureVectors
-from training.models.choose import make_head, make_network
 from training.models.efficientnet_lite import VARIANTS, SameConv2d
-from training.running import run_training
+from training.models.registry import make_head, make_network
+from training.train import run_training
 
 CPU = torch.device("cpu")
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 LITE = "tf_efficientnet_lite0"
 Make = Callable[..., TrainConfig]
 
@@ -35,7 +35,7 @@ Make = Callable[..., TrainConfig]
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with weights, drawn at random, under the name of their network."""
     folder = tmp_path_factory.mktemp("weights")
-    network = make_network(Network(LITE), 5, seed=1)
+    network = make_network(NetworkConfig(LITE), 5, seed=1)
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     save_file(state, folder / f"{LITE}.safetensors")
     return folder
@@ -44,8 +44,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def probe(tiny_config: Make, weights: Path) -> Make:
     def make(**changes: Any) -> TrainConfig:
-        network = Network(LITE, weights=str(weights), frozen=True)
-        base: dict[str, Any] = {"network": network, "augment": Augment(0, flip=False, resize=16), "epochs": 2}
+        network = NetworkConfig(LITE, weights=str(weights), frozen=True)
+        base: dict[str, Any] = {
+            "network": network,
+            "augment": AugmentConfig(0, flip=False, resize=16),
+            "epochs": 2,
+        }
         return tiny_config(**(base | changes))
 
     return make
@@ -70,7 +74,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 )
 def test_efficientnet_lite_has_the_published_size(name: str, parameters: int) -> None:
     """4.7, 5.4 and 6.1 M in the release's table; to the digit, the tensors that are released under timm's names."""
-    assert sum(p.numel() for p in make_network(Network(name), 1000, seed=0).parameters()) == parameters
+    assert sum(p.numel() for p in make_network(NetworkConfig(name), 1000, seed=0).parameters()) == parameters
 
 
 def test_same_padding_puts_the_odd_border_last_as_tensorflow_does() -> None:
@@ -83,7 +87,7 @@ def test_same_padding_puts_the_odd_border_last_as_tensorflow_does() -> None:
 
 @pytest.mark.skipif(not (DATA / "efficientnet-lite").is_dir(), reason="the real weights are not here")
 def test_the_released_weights_know_a_t_shirt() -> None:
-    config = Network(LITE, weights=str(DATA / "efficientnet-lite"))
+    config = NetworkConfig(LITE, weights=str(DATA / "efficientnet-lite"))
     network = make_network(config, 1000, seed=0).eval()
     jersey, pictures = 610, []  # "jersey, T-shirt, tee shirt" among the ImageNet classes
     with tarfile.open(DATA / "photos" / "clothing.tar") as archive:
@@ -102,14 +106,14 @@ def test_features_are_what_goes_into_the_last_dense_layer(
 ) -> None:
     config, data = probe(), load(dataset / "test", 0)
     [found] = with_features(config, (data,), tmp_path / "features", CPU)
-    assert isinstance(found.pictures, FeatureVectors)
+    assert isinstance(found.images, FeatureVectors)
     network = make_network(replace(config.network, frozen=False), 5, seed=0).eval()
     inputs: list[torch.Tensor] = []
     network.classifier.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))  # type: ignore[union-attr]
-    images = next(data.pictures.batches([torch.arange(4)]))
+    images = next(data.images.batches([torch.arange(4)]))
     with torch.inference_mode():
         network(extract.Augmenter(config.augment, 8, 8, CPU).evaluate(images))
-    assert torch.allclose(found.pictures.vectors[:4], inputs[0], atol=1e-5)
+    assert torch.allclose(found.images.vectors[:4], inputs[0], atol=1e-5)
     assert torch.equal(found.labels, data.labels)
 
 
@@ -119,18 +123,18 @@ def test_a_picture_is_computed_once_and_its_bits_do_not_depend_on_its_company(
     config, blue = probe(), load(dataset / "blue-0.40", 0)
     [alone] = with_features(config, (blue.take(torch.arange(90, 96)),), tmp_path / "alone", CPU)
     [everyone] = with_features(config, (blue,), tmp_path / "features", CPU)
-    assert torch.equal(alone.pictures.vectors, everyone.pictures.vectors[90:])  # type: ignore[attr-defined]
+    assert torch.equal(alone.images.vectors, everyone.images.vectors[90:])  # type: ignore[attr-defined]
     assert computed == [6, 96]
     half = blue.take(torch.arange(0, 96, 2))
     [again, decoded] = with_features(config, (half, load(dataset / "blue-0.40")), tmp_path / "features", CPU)
-    assert torch.equal(again.pictures.vectors, everyone.pictures.vectors[::2])  # type: ignore[attr-defined]
-    assert torch.equal(decoded.pictures.vectors, everyone.pictures.vectors)  # type: ignore[attr-defined]
+    assert torch.equal(again.images.vectors, everyone.images.vectors[::2])  # type: ignore[attr-defined]
+    assert torch.equal(decoded.images.vectors, everyone.images.vectors)  # type: ignore[attr-defined]
     assert computed == [
         6,
         96,
         96,
     ]  # decoded pictures have no encoded bytes left: they are stored by their pixels
-    other = probe(augment=Augment(0, flip=False, resize=24))
+    other = probe(augment=AugmentConfig(0, flip=False, resize=24))
     with_features(other, (blue,), tmp_path / "features", CPU)
     assert computed == [6, 96, 96, 96]
 
@@ -155,7 +159,7 @@ def test_a_damaged_part_is_computed_again(
     [part] = tmp_path.glob("*/part-*.safetensors")
     part.write_bytes(part.read_bytes()[:100])
     [second] = with_features(probe(), (data,), tmp_path, CPU)
-    assert torch.equal(first.pictures.vectors, second.pictures.vectors)  # type: ignore[attr-defined]
+    assert torch.equal(first.images.vectors, second.images.vectors)  # type: ignore[attr-defined]
     assert computed == [60, 60]
 
 
@@ -181,7 +185,7 @@ def test_a_head_scales_its_features_to_mean_0_and_variance_1() -> None:
 def test_every_kind_of_method_trains_a_head(
     dataset: Path, probe: Make, tmp_path: Path, method: str, weights: Path
 ) -> None:
-    config = probe(method=method, optimizer=Optimizer(learning_rate=0.02), epochs=8)
+    config = probe(method=method, optimizer=OptimizerConfig(learning_rate=0.02), epochs=8)
     sets = load_pair(dataset, "blue-0.00", "test", 0)
     result = run_training(config, *sets, tmp_path / "run", device=CPU, features=tmp_path / "features")
     assert result["final_accuracy"] > 0.6  # the bright channel shows through random weights
@@ -190,7 +194,7 @@ def test_every_kind_of_method_trains_a_head(
 
 def test_the_weight_decay_is_chosen_by_given_labels_alone(dataset: Path, probe: Make, tmp_path: Path) -> None:
     """Whoever lies about what is clean, and about the true labels, changes neither choice nor weights."""
-    config = probe(optimizer=Optimizer(learning_rate=0.02, weight_decays=(0.01, 1.0, 20.0)))
+    config = probe(optimizer=OptimizerConfig(learning_rate=0.02, weight_decays=(0.01, 1.0, 20.0)))
     train, test = load_pair(dataset, "blue-0.00", "test", 0)
     lie = replace(train, is_clean=~train.is_clean, true_labels=(train.true_labels + 1) % 3)
 
@@ -214,8 +218,8 @@ def test_the_weight_decay_is_chosen_by_given_labels_alone(dataset: Path, probe: 
 
 def test_what_cannot_be_frozen_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs pretrained"):
-        Network(LITE, frozen=True)
+        NetworkConfig(LITE, frozen=True)
     with pytest.raises(DataError, match=rf"no {LITE}.safetensors or {LITE}.pth in"):
-        backbone(Network(LITE, weights=str(tmp_path), frozen=True))
+        backbone(NetworkConfig(LITE, weights=str(tmp_path), frozen=True))
     with pytest.raises(UsageError, match="starts from scratch or from a file"):
-        make_network(Network("small_cnn", weights="pretrained"), 3, 0)
+        make_network(NetworkConfig("small_cnn", weights="pretrained"), 3, 0)

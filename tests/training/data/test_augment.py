@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from common.errors import UsageError
-from training.config import Augment
+from training.config import AugmentConfig
 from training.data.augment import Augmenter
 from training.data.color import ColorDraws, distort, draw_colors
 from training.randomness import generator
@@ -15,14 +15,14 @@ from training.randomness import generator
 CPU = torch.device("cpu")
 
 
-def pictures(count: int, height: int, width: int) -> torch.Tensor:
+def random_images(count: int, height: int, width: int) -> torch.Tensor:
     source = torch.Generator().manual_seed(0)
     return torch.randint(256, (count, 3, height, width), dtype=torch.uint8, generator=source)
 
 
 @pytest.mark.parametrize(("padding", "size"), [(2, 0), (0, 4), (1, 5)])
 def test_augmentation_equals_crop_and_flip_one_image_at_a_time(padding: int, size: int) -> None:
-    images, config = pictures(3, 5, 7), Augment(crop_padding=padding, flip=True, size=size)
+    images, config = random_images(3, 5, 7), AugmentConfig(crop_padding=padding, flip=True, size=size)
     augmenter = Augmenter(config, 5, 7, CPU)
     draws = augmenter.draw(6, seed=4, epoch=1, device=CPU)
     batch = augmenter.train(images, draws, slice(2, 5))
@@ -39,30 +39,30 @@ def test_augmentation_equals_crop_and_flip_one_image_at_a_time(padding: int, siz
 
 
 def test_augmentation_draws_cover_their_range_and_differ_between_views() -> None:
-    augmenter = Augmenter(Augment(crop_padding=1, flip=True), 8, 8, CPU)
+    augmenter = Augmenter(AugmentConfig(crop_padding=1, flip=True), 8, 8, CPU)
     draws = augmenter.draw(1000, seed=0, epoch=0, device=CPU)
     assert set(draws.top.tolist()) == {0, 1, 2} == set(draws.left.tolist())
     assert 0.4 < draws.flip.double().mean().item() < 0.6
     assert not torch.equal(draws.top, augmenter.draw(1000, 0, 0, CPU, view=1).top)
-    plain = Augmenter(Augment(crop_padding=1, flip=False), 8, 8, CPU)
+    plain = Augmenter(AugmentConfig(crop_padding=1, flip=False), 8, 8, CPU)
     assert not plain.draw(1000, 0, 0, CPU).flip.any()
 
 
 def test_evaluation_cuts_the_middle_and_resizes_first() -> None:
-    images = pictures(2, 10, 10)
-    middle = Augmenter(Augment(size=6), 10, 10, CPU).evaluate(images)
+    images = random_images(2, 10, 10)
+    middle = Augmenter(AugmentConfig(size=6), 10, 10, CPU).evaluate(images)
     assert torch.allclose(middle, images[:, :, 2:8, 2:8].float() / 127.5 - 1, atol=1e-6)
-    assert Augmenter(Augment(resize=5), 10, 10, CPU).evaluate(images).shape == (2, 3, 5, 5)
+    assert Augmenter(AugmentConfig(resize=5), 10, 10, CPU).evaluate(images).shape == (2, 3, 5, 5)
     flat = torch.full((1, 3, 84, 84), 200, dtype=torch.uint8)
-    large = Augmenter(Augment(resize=342, size=299, crop_padding=0), 84, 84, CPU)
+    large = Augmenter(AugmentConfig(resize=342, size=299, crop_padding=0), 84, 84, CPU)
     assert large.evaluate(flat).shape == (1, 3, 299, 299)
     assert large.evaluate(flat).mean().item() == pytest.approx(200 / 127.5 - 1, abs=1e-5)
     with pytest.raises(UsageError, match=r"augment.size=12 is more than the pictures have, 10×10"):
-        Augmenter(Augment(size=12, crop_padding=0), 10, 10, CPU)
+        Augmenter(AugmentConfig(size=12, crop_padding=0), 10, 10, CPU)
 
 
 def test_color_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
-    images = pictures(8, 3, 2).float() / 255
+    images = random_images(8, 3, 2).float() / 255
     images[3] = images[3, :1]  # gray
     draws = draw_colors(8, generator(0, 0, "test"))
     assert set(draws.contrast_first.tolist()) == {False, True}
@@ -91,7 +91,7 @@ def test_color_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
 
 
 def test_no_distortion_leaves_the_picture_and_draws_stay_in_range() -> None:
-    images = pictures(2, 4, 4).float() / 255
+    images = random_images(2, 4, 4).float() / 255
     none = ColorDraws(
         torch.zeros(2), torch.ones(2), torch.zeros(2), torch.ones(2), torch.tensor([False, True])
     )

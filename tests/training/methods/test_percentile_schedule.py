@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import UsageError
-from tests.training.test_methods import CPU, B
-from training.method_config import MentorNet as Config
-from training.methods.interface import Batch, Facts
-from training.methods.pace import Pace
+from tests.training.methods.linear_student import CPU, B
+from training.method_config import MentorNetConfig
+from training.methods.interface import Batch, RunFacts
+from training.methods.percentile_schedule import PercentileSchedule
 from training.recipes.choose import configure
 
 STEPS_PER_EPOCH = 10
@@ -25,18 +25,18 @@ def at(step: int, epochs: int) -> Batch:
     )
 
 
-def shares(config: Config, clean_share: float, epochs: int) -> tuple[list[bool], list[float]]:
-    pace = Pace(config, Facts(10, 100, CPU, epochs))
+def shares(config: MentorNetConfig, clean_share: float, epochs: int) -> tuple[list[bool], list[float]]:
+    pace = PercentileSchedule(config, RunFacts(10, 100, CPU, epochs))
     batches = [at(step, epochs) for step in range(epochs * STEPS_PER_EPOCH)]
     return [pace.burning_in(one) for one in batches], [pace.share(one, clean_share) for one in batches]
 
 
 def test_the_released_percentile_never_changes() -> None:
-    assert set(shares(Config(), 0.3, 20)[1]) == {0.3}
+    assert set(shares(MentorNetConfig(), 0.3, 20)[1]) == {0.3}
 
 
 def test_the_ramp_falls_from_one_to_the_clean_share_over_half_of_what_burn_in_leaves() -> None:
-    burning, found = shares(Config(schedule="ramp", burn_in=21), 0.4, 10)
+    burning, found = shares(MentorNetConfig(schedule="ramp", burn_in=21), 0.4, 10)
     assert burning == [True] * 20 + [False] * 80
     assert found[:20] == [1.0] * 20
     assert found[20:60] == pytest.approx([1 - 0.6 * k / 40 for k in range(40)])
@@ -52,7 +52,7 @@ def test_the_ramp_falls_from_one_to_the_clean_share_over_half_of_what_burn_in_le
 def test_the_ramp_never_rises_and_burn_in_is_the_longer_of_two(
     clean_share: float, epochs: int, burn_in: int, at_least: int
 ) -> None:
-    config = Config(schedule="ramp", burn_in=burn_in, burn_in_epochs=at_least)
+    config = MentorNetConfig(schedule="ramp", burn_in=burn_in, burn_in_epochs=at_least)
     burning, found = shares(config, clean_share, epochs)
     assert found == sorted(found, reverse=True)
     assert all(clean_share - 1e-12 <= share <= 1 for share in found)

@@ -9,7 +9,7 @@ from training.methods.dividemix import DivideMix
 from training.methods.dropout import Dropout
 from training.methods.elr import ELR
 from training.methods.gce import GCE
-from training.methods.interface import Facts, Method
+from training.methods.interface import Method, RunFacts
 from training.methods.label_smoothing import LabelSmoothing
 from training.methods.mentormix import MentorMix
 from training.methods.mentornet import MentorNet
@@ -19,7 +19,7 @@ from training.methods.s_model import SModel
 from training.methods.vanilla import Vanilla
 from training.methods.weight_decay import WeightDecay
 
-MAKE: dict[MethodName, Callable[[TrainConfig, Facts], Method]] = {
+METHOD_FACTORIES: dict[MethodName, Callable[[TrainConfig, RunFacts], Method]] = {
     "vanilla": lambda _config, _facts: Vanilla(),
     "weight_decay": lambda config, _facts: WeightDecay(config.weight_decay),
     "dropout": lambda config, _facts: Dropout(config.dropout),
@@ -36,6 +36,6 @@ MAKE: dict[MethodName, Callable[[TrainConfig, Facts], Method]] = {
 }
 
 
-def make_method(config: TrainConfig, facts: Facts) -> Method:
+def make_method(config: TrainConfig, facts: RunFacts) -> Method:
     """Return the method that the configuration names, with its state on the facts' device."""
-    return MAKE[config.method](config, facts)
+    return METHOD_FACTORIES[config.method](config, facts)

@@ -10,13 +10,13 @@ from training.config import TrainConfig
 from training.data.augment import Augmenter
 from training.data.order import epoch_order
 from training.data.shards import ImageSet
+from training.distributed import Processes
 from training.methods.interface import Batch, Method
 from training.randomness import generator
-from training.world import World
 
 
 @dataclass(frozen=True)
-class Epoch:
+class EpochPlan:
     """The plan of one epoch: a pure function of the configuration, the method's state and the epoch's number."""
 
     number: int
@@ -26,7 +26,7 @@ class Epoch:
     """For each part its phase, and the share of that phase done before it."""
 
     @classmethod
-    def plan(cls, method: Method, config: TrainConfig, examples: int, number: int) -> "Epoch":
+    def plan(cls, method: Method, config: TrainConfig, examples: int, number: int) -> "EpochPlan":
         """Lay out the epoch. A step is made of `config.accumulate` parts; steps that would lack some are left out."""
         size, parts = config.batch_size // config.accumulate, config.accumulate
         phases = method.plan(number, epoch_order(examples, config.seed, number), size)
@@ -43,21 +43,21 @@ class Epoch:
         config: TrainConfig,
         data: ImageSet,
         augmenter: Augmenter,
-        world: World,
+        processes: Processes,
         first: int,
     ) -> Iterator[Batch]:
         """Yield this process's share of each part from number `first` on, augmented, on the set's device."""
         device, (count, width) = data.labels.device, self.rows.shape
-        mine, seed = world.share(width), config.seed
+        mine, seed = processes.share(width), config.seed
         changes = [
             augmenter.draw(count * width, seed, self.number, device, view) for view in range(method.views)
         ]
         source = generator(seed, self.number, config.method, device)
         draws = method.draw((count, width), source)
-        if world.size > 1:
+        if processes.size > 1:
             draws = {name: one[:, mine] for name, one in draws.items()}
         rows = self.rows[:, mine].to(device)
-        pictures = data.pictures.batches(self.rows[first:, mine])
+        pictures = data.images.batches(self.rows[first:, mine])
         for position, images in zip(range(first, count), pictures, strict=True):
             done, total = self.number * count + position, config.epochs * count
             at = slice(position * width + mine.start, position * width + mine.stop)
@@ -74,5 +74,5 @@ class Epoch:
                 phase=self.places[position][0],
                 phase_done=self.places[position][1],
                 second_view=views[-1] if len(views) > 1 else None,
-                gather=world.gather,
+                gather=processes.gather,
             )

@@ -5,46 +5,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.training.methods.linear_student import CLASSES, CPU, FACTS, B, Linear, batch
 from training.config import TrainConfig
-from training.method_config import MentorMix as MentorMixConfig
-from training.method_config import MentorNet as MentorNetConfig
-from training.method_config import Mixup as MixupConfig
-from training.methods.choose import make_method
-from training.methods.interface import Batch, Facts
+from training.method_config import MentorMixConfig, MentorNetConfig, MixupConfig
+from training.methods.interface import Batch, RunFacts
 from training.methods.mentormix import MentorMix, draw_partners, mixing_share
 from training.methods.mentornet import Mentor, MentorNet, percentile
 from training.methods.mixup import Mixup
+from training.methods.registry import make_method
 from training.models.student import Student
-from training.randomness import beta, generator
-
-CPU = torch.device("cpu")
-B, CLASSES = 16, 5
-
-
-FACTS = Facts(CLASSES, 40, CPU)
-
-
-class Linear:
-    """A student without batch norm: logits = flattened images · W."""
-
-    def __init__(self, seed: int = 5) -> None:
-        source = torch.Generator().manual_seed(seed)
-        self.kernel = torch.randn(12, CLASSES, generator=source, requires_grad=True)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        return images.flatten(1) @ self.kernel
-
-    def preview(self, images: Tensor) -> Tensor:
-        return self(images).detach()
-
-    infer = preview
-
-
-def batch(percent: int, draws: dict[str, Tensor], seed: int = 0) -> Batch:
-    rng = torch.Generator().manual_seed(seed)
-    images = torch.randn(B, 3, 2, 2, generator=rng)
-    return Batch(images, torch.randint(CLASSES, (B,), generator=rng), percent, draws)
-
+from training.randomness import draw_beta, generator
 
 # The reference: one example at a time, in float64.
 
@@ -154,7 +124,7 @@ def test_vanilla_is_mean_cross_entropy() -> None:
         np_cross_entropy(x, np.eye(CLASSES)[label], kernel)
         for x, label in zip(one.images.double().numpy(), one.labels.tolist(), strict=True)
     ]
-    loss = make_method(TrainConfig(method="vanilla"), Facts(CLASSES, B, CPU)).step([student], one).loss
+    loss = make_method(TrainConfig(method="vanilla"), RunFacts(CLASSES, B, CPU)).step([student], one).loss
     assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
 
 
@@ -223,7 +193,7 @@ def test_lambda_rules(mixing: str, expected: list[float]) -> None:
 
 @pytest.mark.parametrize("alpha", [0.05, 1.0, 8.0])
 def test_beta_has_the_mean_and_variance_of_the_beta_distribution(alpha: float) -> None:
-    numbers = beta(alpha, (100_000,), generator(0, 0, "test"))
+    numbers = draw_beta(alpha, (100_000,), generator(0, 0, "test"))
     assert bool(((numbers >= 0) & (numbers <= 1)).all())
     assert numbers.mean().item() == pytest.approx(0.5, abs=0.01)
     assert numbers.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.03)

@@ -8,13 +8,13 @@ import torch
 
 from training.config import TrainConfig
 from training.data.shards import ImageSet
+from training.distributed import Processes
 from training.features.extract import with_features
 from training.loggers import Loggers
 from training.run_directory import describe, open_run, read_result
-from training.selection import validation_accuracies, with_weight_decay
-from training.threads import computing_with, threads_for
+from training.threads import choose_threads, cpu_threads
 from training.trainer import Trainer
-from training.world import World
+from training.weight_decay_selection import validation_accuracies, with_weight_decay
 
 
 def run_training(
@@ -25,7 +25,7 @@ def run_training(
     *,
     device: torch.device,
     features: Path,
-    world: World | None = None,
+    processes: Processes | None = None,
     resume: bool = False,
     progress: bool = False,
     stop: Callable[[], bool] = bool,
@@ -41,17 +41,17 @@ def run_training(
     if finished := read_result(directory):
         open_run(directory, description, resume)
         return finished
-    threads = threads_for(config, train, directory, device)
+    threads = choose_threads(config, train, directory, device)
     description |= {"threads": threads}
     if config.network.frozen:  # with all threads: features do not depend on their number
         train, test = with_features(config, (train, test), features, device, progress=progress, stop=stop)
-    with computing_with(threads):
+    with cpu_threads(threads):
         if config.optimizer.weight_decays:
             accuracies = validation_accuracies(config, train, device, stop)
             best = max(accuracies, key=lambda decay: (accuracies[decay], decay))
             config = with_weight_decay(config, best)
             about["weight_decay_accuracies"] = {f"{decay:g}": share for decay, share in accuracies.items()}
-        trainer = Trainer(config, train, test, device, world, description=description, about=about)
+        trainer = Trainer(config, train, test, device, processes, description=description, about=about)
         return _follow(
             trainer, directory, loggers or Loggers(), log, resume=resume, progress=progress, stop=stop
         )

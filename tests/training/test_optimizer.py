@@ -9,10 +9,10 @@ from torch.optim.sgd import sgd
 
 from common.errors import UsageError
 from training.averaging import AveragedWeights
-from training.config import METHODS, Optimizer, TrainConfig
-from training.method_config import MentorMix
-from training.methods.choose import make_method
-from training.methods.interface import Facts
+from training.config import METHODS, OptimizerConfig, TrainConfig
+from training.method_config import MentorMixConfig
+from training.methods.interface import RunFacts
+from training.methods.registry import make_method
 from training.optimizer import AdamW, MomentumSGD, layer_factors, learning_rate, make_optimizer
 from training.recipes.choose import RECIPES, configure
 from training.recipes.released import CIFAR10, mentormix_for
@@ -28,9 +28,9 @@ def network() -> nn.Module:
 def test_weight_decay_is_l2_on_kernels_only_and_off_with_second_reweighting(
     second_reweight: bool, shrinks: bool
 ) -> None:
-    config = TrainConfig(method="mentormix", mentormix=MentorMix(second_reweight=second_reweight))
+    config = TrainConfig(method="mentormix", mentormix=MentorMixConfig(second_reweight=second_reweight))
     net = network()
-    decay = make_method(config, Facts(2, 10, CPU)).weight_decay(0.01)
+    decay = make_method(config, RunFacts(2, 10, CPU)).weight_decay(0.01)
     optimizer = MomentumSGD(dict(net.named_parameters()), 0.9, decay)
     before = [parameter.detach().clone() for parameter in net.parameters()]
     for parameter in net.parameters():
@@ -84,7 +84,7 @@ def test_evaluation_uses_the_current_running_statistics_and_leaves_training_alon
 
 
 def test_cosine_schedule_falls_from_the_full_rate_to_nothing() -> None:
-    config = Optimizer(learning_rate=0.2, schedule="cosine")
+    config = OptimizerConfig(learning_rate=0.2, schedule="cosine")
     rates = [learning_rate(config, step, 10, 4) for step in range(40)]
     assert rates[0] == 0.2
     assert rates[20] == pytest.approx(0.1)
@@ -93,7 +93,9 @@ def test_cosine_schedule_falls_from_the_full_rate_to_nothing() -> None:
 
 
 def test_step_schedule_and_warmup() -> None:
-    config = Optimizer(learning_rate=1.0, schedule="step", milestones=(2, 3), decay=0.1, warmup_epochs=1)
+    config = OptimizerConfig(
+        learning_rate=1.0, schedule="step", milestones=(2, 3), decay=0.1, warmup_epochs=1
+    )
     rates = [learning_rate(config, step, 4, 5) for step in range(20)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert rates[8:13] == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.01])
@@ -134,7 +136,9 @@ def test_published_settings_go_by_the_nearest_level_the_lower_of_two(level: floa
 
 def test_a_run_is_named_by_what_decides_it_and_by_nothing_else() -> None:
     base = TrainConfig(method="vanilla")
-    assert base.digest("data") == TrainConfig(method="vanilla", mentormix=MentorMix(alpha=1.0)).digest("data")
+    assert base.digest("data") == TrainConfig(method="vanilla", mentormix=MentorMixConfig(alpha=1.0)).digest(
+        "data"
+    )
     others = [
         TrainConfig(method="vanilla", seed=1),
         TrainConfig(method="vanilla", epochs=5),
@@ -185,8 +189,8 @@ def test_layer_wise_rates_fall_from_the_head_to_the_stem(kind: str) -> None:
     ]
     assert list(layer_factors(vit, 0.5).values()) == [0.25, 0.5, 1.0]
     net = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
-    method = make_method(TrainConfig(), Facts(2, 10, CPU))
-    optimizer = make_optimizer(Optimizer(name=kind, layer_decay=0.5, weight_decay=0.0), method, [net])  # type: ignore[arg-type]
+    method = make_method(TrainConfig(), RunFacts(2, 10, CPU))
+    optimizer = make_optimizer(OptimizerConfig(name=kind, layer_decay=0.5, weight_decay=0.0), method, [net])  # type: ignore[arg-type]
     before = [parameter.item() for parameter in net.parameters()]
     for parameter in net.parameters():
         parameter.grad = torch.ones_like(parameter)

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import UsageError
-from training.config import Network
+from training.config import NetworkConfig
 from training.models.efficientnet_lite import VARIANTS, EfficientNetLite
 from training.models.linear_head import LinearHead
 from training.models.preact_resnet import PreActResNet18
 from training.models.small_cnn import SmallCNN
-from training.models.weights import PRETRAINED, fill, load_weights
+from training.models.weights import PRETRAINED, fill_network, load_weights
 from training.models.wide_resnet import WideResNet32
-from training.randomness import key
+from training.randomness import derive_seed
 
 NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     "preact_resnet18": PreActResNet18,
@@ -28,13 +28,13 @@ NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
 def make_head(vectors: Tensor, classes: int, seed: int, number: int = 0) -> LinearHead:
     """Build a linear head for features float32 [N, C] of a training set, with a start as that of `make_network`."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key(seed, number, "weights"))
+        torch.manual_seed(derive_seed(seed, number, "weights"))
         head = LinearHead(vectors.shape[1], classes)
     head.fit_scale(vectors.cpu())
     return head
 
 
-def make_network(config: Network, classes: int, seed: int, number: int = 0) -> nn.Module:
+def make_network(config: NetworkConfig, classes: int, seed: int, number: int = 0) -> nn.Module:
     """Build the network with initial weights that depend on `seed` and `number` alone, on the CPU, channels-last.
 
     Raises UsageError for a name that is not known, DataError for weights that do not fit.
@@ -54,7 +54,7 @@ def make_network(config: Network, classes: int, seed: int, number: int = 0) -> n
         )
         raise UsageError(f"network.name: unknown network {config.name!r}; {hint}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key(seed, number, "weights"))
+        torch.manual_seed(derive_seed(seed, number, "weights"))
         if from_library:
             from training.models.library import library_network  # torchvision takes a second to import
 
@@ -62,5 +62,5 @@ def make_network(config: Network, classes: int, seed: int, number: int = 0) -> n
         else:
             network = NETWORKS[config.name](config.width, classes)
             if config.weights:
-                fill(network, load_weights(config.weights, config.name), config.weights)
+                fill_network(network, load_weights(config.weights, config.name), config.weights)
     return network.to(memory_format=torch.channels_last)

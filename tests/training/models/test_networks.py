@@ -8,28 +8,28 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from common.errors import DataError, UsageError
-from training.config import Network
-from training.models.choose import NETWORKS, make_network
-from training.models.weights import fill, read_weights
+from training.config import NetworkConfig
+from training.models.registry import NETWORKS, make_network
+from training.models.weights import fill_network, read_weights
 from training.models.wide_resnet import WideUnit
 
 
 def test_preact_resnet18_has_the_published_size() -> None:
-    net = make_network(Network("preact_resnet18", 64), 10, seed=0)
+    net = make_network(NetworkConfig("preact_resnet18", 64), 10, seed=0)
     # 11,171,146 in kuangliu/pytorch-cifar, which leaves out the paper's last batch norm of 512 channels
     assert sum(parameter.numel() for parameter in net.parameters()) == 11_171_146 + 2 * 512
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_start_from_their_seed_and_give_one_logit_per_class(name: str) -> None:
-    one, same, other = (make_network(Network(name, 4), 7, seed) for seed in (0, 0, 1))
+    one, same, other = (make_network(NetworkConfig(name, 4), 7, seed) for seed in (0, 0, 1))
     assert one(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
 def test_the_released_network_has_the_size_of_the_released_network() -> None:
-    net = make_network(Network("wide_resnet32", 64), 10, seed=0)
+    net = make_network(NetworkConfig("wide_resnet32", 64), 10, seed=0)
     assert sum(parameter.numel() for parameter in net.parameters()) == 29_442_378
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.1)}
@@ -47,19 +47,19 @@ def test_the_wide_units_shortcut_pools_and_pads() -> None:
 
 def test_an_unknown_network_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'preact_resnet18'"):
-        make_network(Network("preact_resnet", 4), 2, 0)
+        make_network(NetworkConfig("preact_resnet", 4), 2, 0)
 
 
 SMALL = "torchvision/shufflenet_v2_x0_5"
 
 
 def test_any_torchvision_network_trains_on_our_classes_from_a_local_file(tmp_path: Path) -> None:
-    donor = make_network(Network(SMALL), 5, seed=1)
+    donor = make_network(NetworkConfig(SMALL), 5, seed=1)
     tensors = {name: tensor.contiguous() for name, tensor in donor.state_dict().items()}
     save_file(tensors, tmp_path / "weights.safetensors")
     torch.save(donor.state_dict(), tmp_path / "weights.pth")
     for file in ("weights.safetensors", "weights.pth"):
-        net = make_network(Network(SMALL, weights=str(tmp_path / file)), 3, seed=2)
+        net = make_network(NetworkConfig(SMALL, weights=str(tmp_path / file)), 3, seed=2)
         mine = {name.removeprefix("network."): tensor for name, tensor in net.state_dict().items()}
         assert {n for n, t in mine.items() if t.shape != tensors[n].shape} == {"fc.weight", "fc.bias"}
         assert all(torch.equal(t, tensors[n]) for n, t in mine.items() if not n.startswith("fc."))
@@ -77,13 +77,13 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
     def refused(tensors: dict[str, Tensor]) -> str:
         with pytest.raises(DataError, match="weights of another network") as error:
-            fill(net, tensors, "weights.pth")
+            fill_network(net, tensors, "weights.pth")
         return str(error.value)
 
     assert "1.bias" in refused({name: one for name, one in state.items() if name != "1.bias"})
     assert "0.weight" in refused(state | {"0.weight": torch.zeros(4, 7)})
     with pytest.raises(UsageError, match="starts from scratch"):
-        make_network(Network("small_cnn", weights="pretrained"), 3, 0)
+        make_network(NetworkConfig("small_cnn", weights="pretrained"), 3, 0)
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
 def test_unknown_library_networks_are_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"torchvision has no 'resnet5'; did you mean .*resnet50"):
-        make_network(Network("torchvision/resnet5"), 3, 0)
+        make_network(NetworkConfig("torchvision/resnet5"), 3, 0)
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet101", "mobilenet_v2", "inception_v3", "efficientnet_b5"])

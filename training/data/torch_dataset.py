@@ -12,11 +12,11 @@ from torch.utils.data import Dataset
 
 from training.data.augment import to_float
 from training.data.decode import decode
-from training.data.pictures import Streamed
+from training.data.image_stores import StreamedImages
 from training.data.shards import ImageSet, load
 
 
-class PictureDataset(Dataset[tuple[Any, int, int]]):
+class ImageDataset(Dataset[tuple[Any, int, int]]):
     """A set of pictures by row: (image, given label, row).
 
     Pictures stay encoded on disk until they are asked for. A pickled dataset holds its folder alone, and opens it again
@@ -36,10 +36,10 @@ class PictureDataset(Dataset[tuple[Any, int, int]]):
 
     def _open(self) -> None:
         data = load(self.directory, resident_bytes=0)
-        assert isinstance(data.pictures, Streamed)
+        assert isinstance(data.images, StreamedImages)
         self.data: ImageSet = data
         self.labels, self.is_clean, self.class_names = data.labels, data.is_clean, data.class_names
-        self.image_ids, self._encoded = data.image_ids, data.pictures.encoded
+        self.image_ids, self._encoded = data.image_ids, data.images.encoded
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,11 +64,11 @@ class PictureDataset(Dataset[tuple[Any, int, int]]):
 
 def open_set(
     directory: str | os.PathLike[str], transform: Callable[[Tensor], Any] | None = None
-) -> PictureDataset:
+) -> ImageDataset:
     """Open a built set, such as `dataset/red-0.40`.
 
     `transform` gets each picture as uint8 [3, H, W] (as torchvision.transforms.v2 takes it); without one, images are
     float32 [3, H, W] in [−1, 1], which the networks of this package take. Raises DataError for a set that is unfinished
     or altered.
     """
-    return PictureDataset(directory, transform)
+    return ImageDataset(directory, transform)

@@ -15,25 +15,25 @@ from torch import nn
 from common.errors import UsageError
 from tests.training.conftest import striped, write_set
 from training import checkpoint, metrics
-from training.config import Augment, Network, Optimizer, TrainConfig
+from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.data.shards import load_pair
-from training.method_config import CoTeaching, MentorMix, MentorNet
+from training.distributed import CpuSyncBatchNorm, Processes, synchronize_batch_norms
+from training.method_config import CoTeachingConfig, MentorMixConfig, MentorNetConfig
 from training.trainer import Trainer
-from training.world import SharedBatchNorm, World, share_norms
 
 METHODS = ("vanilla", "mixup", "mentornet", "mentormix", "co_teaching", "elr")
 RUN = """
 import sys, torch
 from pathlib import Path
-from tests.training.test_world import METHODS, config
+from tests.training.test_distributed import METHODS, config
 from training.data.shards import load_pair
 from training.trainer import Trainer
-from training.world import join_world
+from training.distributed import join_processes
 torch.set_num_threads(1)
-with join_world() as (world, device):
+with join_processes() as (processes, device):
     sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
     for method in METHODS:
-        Trainer(config(method), *sets, device, world).run(Path(sys.argv[2]) / method)
+        Trainer(config(method), *sets, device, processes).run(Path(sys.argv[2]) / method)
 """
 
 
@@ -41,10 +41,10 @@ def config(method: str) -> TrainConfig:
     return TrainConfig(
         method=method,  # type: ignore[arg-type]
         epochs=2, batch_size=32, precision="fp32", average_decay=0.9,
-        network=Network("small_cnn", 4), augment=Augment(crop_padding=1), optimizer=Optimizer(learning_rate=0.05),
-        mentornet=MentorNet(loss_percentile="auto", schedule="ramp", balance=True, burn_in=0),
-        mentormix=MentorMix(loss_percentile=0.6, burn_in=0, second_reweight=True),
-        co_teaching=CoTeaching(forget_rate=0.4, gradual=0.5),
+        network=NetworkConfig("small_cnn", 4), augment=AugmentConfig(crop_padding=1), optimizer=OptimizerConfig(learning_rate=0.05),
+        mentornet=MentorNetConfig(loss_percentile="auto", schedule="ramp", balance=True, burn_in=0),
+        mentormix=MentorMixConfig(loss_percentile=0.6, burn_in=0, second_reweight=True),
+        co_teaching=CoTeachingConfig(forget_rate=0.4, gradual=0.5),
     )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
         for name in one:
             if "bins" not in name:  # a loss near the edge of a bin may fall to the other side
                 assert torch.allclose(one[name], two[name], rtol=2e-3, atol=2e-4), (method, name)
-        for a, b in zip(metrics.read(ours), metrics.read(theirs), strict=True):
+        for a, b in zip(metrics.read_rows(ours), metrics.read_rows(theirs), strict=True):
             assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-5)
     assert json.loads((tmp_path / "two/vanilla/result.json").read_text())["epochs"] == 2
 
@@ -99,7 +99,7 @@ def test_torchrun_trains_through_the_command_line(dataset: Path, tmp_path: Path)
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert len(done.stdout.splitlines()) == 1, "the first process alone tells the result"
-    (one,), (two,) = (metrics.read(tmp_path / name) for name in ("one", "two"))
+    (one,), (two,) = (metrics.read_rows(tmp_path / name) for name in ("one", "two"))
     assert one["train_loss"] == pytest.approx(two["train_loss"], rel=1e-5)
 
 
@@ -114,17 +114,17 @@ def test_norms_are_shared_or_refused_and_never_replaced_by_others() -> None:
     def kinds(network: nn.Module) -> set[type]:
         return {type(one) for one in network.modules()} - {nn.Sequential}
 
-    both, cpu, gpu = World(0, 2), torch.device("cpu"), torch.device("cuda")
-    assert kinds(share_norms(nn.Sequential(nn.BatchNorm2d(3)), both, cpu)) == {SharedBatchNorm}
-    assert kinds(share_norms(nn.Sequential(nn.BatchNorm2d(3)), both, gpu)) == {nn.SyncBatchNorm}
+    both, cpu, gpu = Processes(0, 2), torch.device("cpu"), torch.device("cuda")
+    assert kinds(synchronize_batch_norms(nn.Sequential(nn.BatchNorm2d(3)), both, cpu)) == {CpuSyncBatchNorm}
+    assert kinds(synchronize_batch_norms(nn.Sequential(nn.BatchNorm2d(3)), both, gpu)) == {nn.SyncBatchNorm}
     for device in (cpu, gpu):
         with pytest.raises(UsageError, match=r"its batch norms \(NormAndActivation\) cannot be shared"):
-            share_norms(nn.Sequential(nn.BatchNorm2d(3), NormAndActivation(3)), both, device)
+            synchronize_batch_norms(nn.Sequential(nn.BatchNorm2d(3), NormAndActivation(3)), both, device)
 
 
 def test_what_cannot_be_shared_is_refused(dataset: Path) -> None:
     sets, cpu = load_pair(dataset, "blue-0.40", "test"), torch.device("cpu")
     with pytest.raises(UsageError, match="32 images at a time cannot be shared by 3 processes"):
-        Trainer(config("vanilla"), *sets, cpu, World(0, 3))
+        Trainer(config("vanilla"), *sets, cpu, Processes(0, 3))
     with pytest.raises(UsageError, match="dividemix trains in one process"):
-        Trainer(config("dividemix"), *sets, cpu, World(0, 2))
+        Trainer(config("dividemix"), *sets, cpu, Processes(0, 2))

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from common.errors import DataError
-from tests.training.test_methods import FACTS, batch
-from training.method_config import MentorNet as Config
+from tests.training.methods.linear_student import FACTS, batch
+from training.method_config import MentorNetConfig
 from training.methods.mentornet import Mentor
 from training.methods.mentornet_pd import SHAPES, MentorNetPD, closed_form
 
 CPU = torch.device("cpu")
-WEIGHTS = Path(__file__).parents[3] / "shared/data/mentornet-pd/mentornet_pd.npz"
+WEIGHTS = Path(__file__).parents[4] / "shared/data/mentornet-pd/mentornet_pd.npz"
 needs_weights = pytest.mark.skipif(
     not WEIGHTS.exists(), reason="the released weights are not on this machine"
 )
@@ -78,7 +78,9 @@ def test_it_is_a_step_early_and_a_slope_at_the_end() -> None:
 
 @needs_weights
 def test_the_mentor_gives_it_the_distance_to_the_moving_average_and_trusts_all_in_burn_in() -> None:
-    mentor = Mentor(Config(loss_percentile=1.0, burn_in=10, mentor="pd", weights=str(WEIGHTS)), FACTS)
+    mentor = Mentor(
+        MentorNetConfig(loss_percentile=1.0, burn_in=10, mentor="pd", weights=str(WEIGHTS)), FACTS
+    )
     assert mentor.weigh(LOSSES, batch(8, {}))[0].tolist() == [1.0] * 7  # average 4 from here
     found, _ = mentor.weigh(LOSSES, batch(60, {}))
     assert mentor.average.item() == 6.0
