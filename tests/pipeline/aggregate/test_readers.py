@@ -161,7 +161,7 @@ def test_damaged_lines_and_answers_of_ground_truth_are_told_and_counted(tmp_path
     assert told[0].startswith("line 1 of the manifest: Expecting property name")
     assert told[1:] == [
         "line 2 of the manifest is not a JSON object",
-        "iteration-1/3/time.json: no answers (ValueError: answers is no list)",
+        "iteration-1/3/time.json: no answers (ValueError: answers is not a list)",
         "iteration-1/4/time.json: an answer is not an object",
     ]
     assert [row["worker_id"] for row in check_vote_rows(records.rows)[0].to_pylist()] == ["w1"]
