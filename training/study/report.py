@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from page.render import policy, render
 from page.table import Column, Listing, Table
-from training.show import print_result
+from training.printing import print_result
 from training.state_files import write_text
 from training.study.figures import StudyFigure
 from training.study.plot import plot

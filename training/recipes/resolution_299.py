@@ -6,7 +6,7 @@ published ones: the paper does not print them all. None of these has been run by
 """
 
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
-from training.recipes.released import RED_MINI_IMAGENET, methods_for
+from training.recipes.released_settings import RED_MINI_IMAGENET, methods_for
 
 INCEPTION_RESNET = "timm/inception_resnet_v2"
 

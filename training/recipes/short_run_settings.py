@@ -3,7 +3,7 @@
 from typing import Any
 
 from training.method_config import MentorMixConfig, MentorNetConfig
-from training.recipes.released import others_for
+from training.recipes.released_settings import others_for
 
 RAMP: dict[str, Any] = {"loss_percentile": "auto", "schedule": "ramp", "balance": True, "burn_in_epochs": 2}
 

@@ -4,7 +4,7 @@ import pytest
 
 from training.config import OptimizerConfig
 from training.optimizer import learning_rate
-from training.recipes.choose import configure
+from training.recipes.registry import configure
 
 PUBLISHED = ("cifar10", "cifar100", "mini_imagenet_32_released")
 

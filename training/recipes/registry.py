@@ -8,7 +8,7 @@ from typing import Any
 from common.config import build, merge
 from common.errors import UsageError
 from training.config import TrainConfig
-from training.recipes import at_299
+from training.recipes import resolution_299
 from training.recipes.cifar import cifar10, cifar100
 from training.recipes.cifar10n_cpu import cifar10n_cpu, cifar10n_cpu_released
 from training.recipes.linear_probe import linear_probe
@@ -20,8 +20,8 @@ RECIPES: dict[str, Callable[[float], TrainConfig]] = {
     for recipe in (
         cifar10, cifar100, cifar10n_cpu, cifar10n_cpu_released, linear_probe, mini_imagenet_32,
         mini_imagenet_32_released, tiny,
-        at_299.mini_imagenet_scratch, at_299.mini_imagenet_fine_tuned, at_299.cars_scratch, at_299.cars_fine_tuned,
-        at_299.webvision,
+        resolution_299.mini_imagenet_scratch, resolution_299.mini_imagenet_fine_tuned, resolution_299.cars_scratch, resolution_299.cars_fine_tuned,
+        resolution_299.webvision,
     )
 }  # fmt: skip
 

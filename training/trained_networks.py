@@ -1,4 +1,4 @@
-"""The networks of a run, as its newest checkpoint has them."""
+"""Load the networks of a run from its newest checkpoint."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +16,18 @@ from training.run_directory import read_config
 
 
 @dataclass(frozen=True)
-class Trained:
-    """Networks whose logits are added up, after `step` steps; averaged weights where the run has them."""
+class TrainedNetworks:
+    """Networks after `step` steps, whose logits are summed; with averaged weights if the run has them."""
 
     config: TrainConfig
     networks: list[nn.Module]
     step: int
 
 
-def load_trained(run: Path, classes: int, device: torch.device) -> Trained:
-    """Load the networks of a run; those of a frozen network are linear heads on its features.
+def load_trained_networks(run: Path, classes: int, device: torch.device) -> TrainedNetworks:
+    """Load the networks of a run; for a frozen network, the linear heads on its features.
 
-    Raises DataError without a run or a checkpoint, or for another number of classes.
+    Raises DataError if there is no run or checkpoint, or for another number of classes.
     """
     config = read_config(run)
     tensors, state = checkpoint.load(run, device)
@@ -44,4 +44,4 @@ def load_trained(run: Path, classes: int, device: torch.device) -> Trained:
         network = network.to(device)
         checkpoint.restore(network.state_dict(), weights, run)
         networks.append(network)
-    return Trained(config, networks, state["step"])
+    return TrainedNetworks(config, networks, state["step"])
