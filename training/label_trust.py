@@ -17,9 +17,9 @@ from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from common.atomic_file import replacing
 from schemas.label_trust import FILE, LABEL_TRUST
 from training.data.shards import ImageSet
-from training.state_files import replace
 
 LOSS_START = 0.5  # share of training after which losses are averaged
 WEIGHT_START = 0.75  # share of training after which the method's weights are averaged
@@ -88,7 +88,7 @@ class LabelTrust:
 
 def write(table: pa.Table, directory: Path) -> None:
     """Write the table of a run atomically; equal tables give equal bytes."""
-    with replace(directory / FILE) as temporary:
+    with replacing(directory / FILE) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 

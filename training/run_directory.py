@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from common.atomic_file import TEMPORARY_PREFIX
 from common.config import build
 from common.errors import DataError, UsageError
 from common.json_records import parse_given
@@ -72,8 +73,8 @@ def open_run(directory: Path, description: Mapping[str, Any], resume: bool) -> b
 
 
 def _is_foreign(path: Path) -> bool:
-    """Return whether a file is something else than the temporary configuration that a killed run left."""
-    return not path.name.startswith(f".{CONFIG}.")
+    """Return whether a file is something else than the temporary file that a killed run left."""
+    return not path.name.startswith(TEMPORARY_PREFIX)
 
 
 def is_usable(path: Path) -> bool:

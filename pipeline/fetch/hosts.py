@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from itertools import islice
 from types import TracebackType
 
@@ -182,18 +181,3 @@ class Hosts:
         for key in list(islice(self._hosts, max(0, len(self._hosts) - MAX_HOSTS))):
             if not self._hosts[key].users:
                 del self._hosts[key]
-
-
-def retry_after(value: str | None) -> float | None:
-    """The seconds to wait that a Retry-After header asks for, by a number or a date (RFC 9110, section 10.2.3).
-
-    None where there is no such header, or nothing in it that can be read.
-    """
-    if value is None:
-        return None
-    if value.isdecimal() and value.isascii():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError, IndexError, OverflowError, OSError):
-        return None

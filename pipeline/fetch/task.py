@@ -17,7 +17,7 @@ from pipeline.fetch.hosts import Limits
 from pipeline.fetch.journal import JOURNAL, KNOWN, Journal, latest, read_journal
 from pipeline.fetch.policies import Policy, crawl_delay
 from pipeline.fetch.web import Request
-from pipeline.rejections import Asked
+from pipeline.rejections import RequestStats
 from schemas.fetched import FETCHED
 
 WANTED = pa.schema([("url", pa.string()), ("again", pa.bool_())])
@@ -225,9 +225,9 @@ def _cut(key: Key, requests: pa.Table, terms: Terms) -> tuple[pa.Table, list[Par
 
 
 def _requests(table: pa.Table) -> Iterator[Request]:
-    names = [field.name for field in fields(Asked)]
+    names = [field.name for field in fields(RequestStats)]
     for row in table.to_pylist():
-        asked = Asked(**{name: row[name] for name in names}) if row["target"] else None
+        asked = RequestStats(**{name: row[name] for name in names}) if row["target"] else None
         yield Request(row["url"], row["target"] or "", row["hops"], asked)
 
 

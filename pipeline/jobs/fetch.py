@@ -31,8 +31,8 @@ from pipeline.layout import Layout
 from pipeline.records import check_readable
 from pipeline.running.metrics import count, timed
 from pipeline.running.options import is_local
-from pipeline.running.progress import advance, wait_for
-from pipeline.running.run import Work, run_job
+from pipeline.running.progress import advance, set_waiting_for
+from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import Stage, StageResult, counts
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
@@ -100,7 +100,7 @@ def run(
         commit.prepare(layout.fetched)
         buckets = bucket_count(urls, URLS_PER_SHARD)
         job = FetchUrls(lists, config.classes, terms, journals, again, layout.fetched, buckets, stage.about)
-        work = Work("fetch", output, "URLs", urls)
+        work = JobSpec("fetch", output, "URLs", urls)
         run_job(lambda pipeline: pipeline | "Fetch" >> job, beam_arguments, work)
     return StageResult({"fetched": directory.read_manifest(layout.fetched)}, up_to_date)
 
@@ -217,7 +217,7 @@ class RunTask(beam.DoFn):
         parts: defaultdict[str, list[pa.Table]] = defaultdict(list)
         for kind, data in packed:
             parts[kind].append(unpack(data))
-        results = run_task(key, parts, self.terms, self.position, advance, wait_for)
+        results = run_task(key, parts, self.terms, self.position, advance, set_waiting_for)
         for name, amount in results.counts.items():
             count(name, amount)
         for name, later in (("shares", results.shares), ("redirects", results.redirects)):

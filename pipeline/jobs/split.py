@@ -22,7 +22,7 @@ from pipeline.noise.fixed_sets import listed_sets
 from pipeline.noise.pools import Pools, make_pools
 from pipeline.noise.training_sets import TrainingSet, test_set, training_sets
 from pipeline.records import read_records
-from pipeline.running.run import Work, run_job
+from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import (
     STAGE_VERSIONS,
     Stage,
@@ -161,7 +161,7 @@ def _write(
         (layout.changes, json.dumps(report, indent=1) + "\n"),
     )
     rows = sum(len(plan.listed) for plan in stale)
-    work = Work("split", layout.output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
+    work = JobSpec("split", layout.output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
     run_job(lambda pipeline: pipeline | "Split" >> WriteSets(task), beam_arguments, work)
     notes = []
     if dropped:

@@ -26,6 +26,15 @@ _WEB_COLUMNS = [
 _TEXT = ["url", *(field.name for field in ATTRIBUTION)]
 
 
+# Names of the counts of kept candidates, and the verdict that each counts.
+CANDIDATE_COUNTS = (
+    ("right", "yes"),
+    ("wrong", "no"),
+    ("undecided", "undecided"),
+    ("without_votes", "no votes"),
+)
+
+
 @dataclass(frozen=True)
 class Pools:
     """Clean, test and wrong web images, how many rows each step has left (`funnel`, in order), and why (`supply`)."""
@@ -69,10 +78,9 @@ def make_pools(
         "clean_images": int((rows["source"] == "clean").sum()),
         "clean_images_kept": len(of["clean"]),
         "test_images": len(of["test"]),
-        "web_pairs": in_web,
-        "web_pairs_kept": len(of["web"]),
-        **{f"web_pairs_{v.replace(' ', '_')}": int((judged["verdict"] == v).sum())
-           for v in ("yes", "no", "undecided", "no votes")},
+        "candidates": in_web,
+        "candidates_kept": len(of["web"]),
+        **{f"candidates_{name}": int((judged["verdict"] == verdict).sum()) for name, verdict in CANDIDATE_COUNTS},
         "wrong_images": int(wrong["image_id"].nunique()),
     }  # fmt: skip
     votes = all_judged[["votes_yes", "votes_no", "votes_unsure"]].sum(axis=1).astype("int64")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.fetch.hosts import retry_after
+from pipeline.fetch.retries import retry_after
 from pipeline.fetch.robots import Rules, forbidding_tag, reservations
 from pipeline.rejections import Rejected
 from schemas.rejection import CODES

@@ -18,7 +18,7 @@ from pipeline.fetch import web as web_module
 from pipeline.fetch.journal import next_run, read_journal
 from pipeline.fetch.policies import TDM_FILE
 from pipeline.fetch.task import LAST, WANTED, Terms, run_task
-from pipeline.rejections import Asked, Rejected
+from pipeline.rejections import Rejected, RequestStats
 
 Request = BaseHTTPRequestHandler
 Answer = Callable[[Request], None]
@@ -105,7 +105,7 @@ class Fetched:
 
     data: bytes
     sha256: str
-    asked: Asked
+    asked: RequestStats
 
 
 @dataclass
@@ -153,7 +153,7 @@ class Get:
         return pa.concat_tables(results.rows)
 
     def _result(self, row: dict[str, Any]) -> Fetched | Rejected:
-        asked = Asked(row["host"], row["status"], row["bytes_seen"], row["seconds"], row["attempts"])
+        asked = RequestStats(row["host"], row["status"], row["bytes_seen"], row["seconds"], row["attempts"])
         if row["code"]:
             return Rejected(row["code"], row["detail"], asked)
         with (self.folder / row["body_file"]).open("rb") as file:

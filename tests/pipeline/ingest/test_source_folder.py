@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import DataError
-from pipeline.ingest.source import Source, check_path
+from pipeline.ingest.source_folder import SourceFolder, check_path
 from pipeline.rejections import Rejected
 
 LIMIT = 1000
@@ -21,7 +21,7 @@ class Get:
 
     def __call__(self, path: str) -> bytes | Rejected:
         try:
-            return Source(str(self.base), LIMIT).read(path)
+            return SourceFolder(str(self.base), LIMIT).read(path)
         except Rejected as rejected:
             return rejected
 
@@ -144,4 +144,4 @@ def test_a_store_that_cannot_be_reached_is_not_the_fault_of_an_image(
 
     monkeypatch.setattr("pipeline.files.open_read", fail)
     with pytest.raises(DataError, match="cannot reach the file system"):
-        Source("gs://bucket/set", LIMIT).read("a.jpg")
+        SourceFolder("gs://bucket/set", LIMIT).read("a.jpg")

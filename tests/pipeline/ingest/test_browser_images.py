@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
-from tests.pipeline.ingest.shown import CASES
+from tests.pipeline.ingest.browser_images import CASES
 
 CONFIG = IngestConfig(scaled_decoding=False)
 

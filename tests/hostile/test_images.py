@@ -16,7 +16,7 @@ from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.normalize import encode, normalize
 from pipeline.rejections import Rejected
-from tests.hostile.pictures import CASES, PICTURE, plain, saved
+from tests.hostile.images import CASES, PICTURE, plain, saved
 from tests.pipeline.ingest.conftest import FORMATS
 
 CONFIG = IngestConfig(size=16)
@@ -46,8 +46,8 @@ def test_every_file_ends_as_it_must(name: str) -> None:
 MEASURE = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
-from tests.hostile.pictures import CASES
-from tests.hostile.test_pictures import outcome
+from tests.hostile.images import CASES
+from tests.hostile.test_images import outcome
 from pathlib import Path
 
 files = sorted(Path(sys.argv[2]).iterdir())

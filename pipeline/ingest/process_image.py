@@ -8,13 +8,13 @@ from typing import Any
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode import Decoded, LimitMemory, beyond_memory, decode, no_limit
 from pipeline.ingest.normalize import encode, normalize, open_stored
-from pipeline.ingest.source import Source
+from pipeline.ingest.source_folder import SourceFolder
 from pipeline.ingest.thumbnail import Thumbnail, thumbnail
 from pipeline.rejections import Rejected
 
 
 @dataclass(frozen=True)
-class Request:
+class ImageRequest:
     """Where the bytes of a picture are, on this machine.
 
     Without `offset`, in the file `path` of the source folder; else `length` bytes at `offset` of the file `path`.
@@ -30,7 +30,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ProcessedImage:
     """What is stored of a file, and what was seen of the file."""
 
     encoded: bytes
@@ -41,7 +41,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Refused:
+class ImageRejection:
     """The code and the detail of a rejection, as one process reports it to another."""
 
     code: str
@@ -49,14 +49,14 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Damaged:
+class DamagedBody:
     """A stored body is not what was fetched."""
 
 
-Answer = Picture | Refused | Damaged
+ImageResult = ProcessedImage | ImageRejection | DamagedBody
 
 
-def make_picture(data: bytes, config: IngestConfig, limit_memory: LimitMemory = no_limit) -> Picture:
+def process_image(data: bytes, config: IngestConfig, limit_memory: LimitMemory = no_limit) -> ProcessedImage:
     """Decode, normalize, encode. Raises Rejected."""
     decoded = decode(data, config, limit_memory)
     try:
@@ -66,7 +66,7 @@ def make_picture(data: bytes, config: IngestConfig, limit_memory: LimitMemory = 
         raise Rejected("too_many_pixels", detail) from error
 
 
-def _make(decoded: Decoded, config: IngestConfig) -> Picture:
+def _make(decoded: Decoded, config: IngestConfig) -> ProcessedImage:
     picture = normalize(decoded, config)
     encoded = encode(picture, config)
     seen = {
@@ -77,32 +77,32 @@ def _make(decoded: Decoded, config: IngestConfig) -> Picture:
     }
     # PNG gives back the pixels that went in; other encodings do not.
     stored = picture if config.format == "png" else open_stored(encoded)
-    return Picture(encoded, thumbnail(stored), seen)
+    return ProcessedImage(encoded, thumbnail(stored), seen)
 
 
-def read_and_make(
-    request: Request, source: Source, config: IngestConfig, limit_memory: LimitMemory = no_limit
-) -> Answer:
+def read_and_process(
+    request: ImageRequest, source: SourceFolder, config: IngestConfig, limit_memory: LimitMemory = no_limit
+) -> ImageResult:
     """Read the bytes, check their digests and their size, and make the picture."""
     try:
         data = _read(request, source)
         digest = hashlib.sha256(data).hexdigest()
         if request.fetched not in (None, digest):
-            return Damaged()
+            return DamagedBody()
         if request.listed not in (None, digest):
             raise Rejected(
                 "sha256_mismatch", f"{digest}; correct the list, or provide the file that it means"
             )
         if len(data) > config.max_bytes:  # fetched when the limit was higher
             raise Rejected("too_large", f"more than {config.max_bytes} bytes")
-        made = make_picture(data, config, limit_memory)
+        made = process_image(data, config, limit_memory)
     except Rejected as rejected:
-        return Refused(rejected.code, rejected.detail)
+        return ImageRejection(rejected.code, rejected.detail)
     made.seen.update(bytes_in=len(data), sha256=digest)
     return made
 
 
-def _read(request: Request, source: Source) -> bytes:
+def _read(request: ImageRequest, source: SourceFolder) -> bytes:
     if request.offset is None:
         return source.read(request.path)
     try:

@@ -14,9 +14,9 @@ from pipeline.config import IngestConfig
 from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.downloads import Downloads
 from pipeline.ingest.fingerprint import fingerprint_thumbnails
-from pipeline.ingest.picture import Damaged, Picture, Refused, Request
+from pipeline.ingest.process_image import DamagedBody, ImageRejection, ImageRequest, ProcessedImage
 from pipeline.keyed_hash import shard_key
-from pipeline.rejections import Asked, Rejected
+from pipeline.rejections import Rejected, RequestStats
 from schemas.image import IMAGES
 
 BATCH = 64  # pictures that are fingerprinted at once
@@ -28,7 +28,7 @@ Row = dict[str, Any]  # of an image; "image" is where its encoded bytes are in t
 
 
 @dataclass(frozen=True)
-class Tools:
+class BucketTools:
     """What the images of a bucket are made with.
 
     source: folder of the lists; bodies: folder of what was fetched. done: called with the number of images each time
@@ -42,7 +42,7 @@ class Tools:
     done: Callable[[int], object] = lambda _: None
 
 
-def ingest_images(wanted: pa.Table, tools: Tools, rejected: dict[str, Rejected]) -> Iterator[pa.Table]:
+def ingest_images(wanted: pa.Table, tools: BucketTools, rejected: dict[str, Rejected]) -> Iterator[pa.Table]:
     """Yield image tables for `wanted`, which has one line per image; add the others to `rejected`, by image id.
 
     Encoded pictures wait until the last one is finished: up to SPOOL_BYTES in memory, the rest in a temporary file. A
@@ -52,10 +52,10 @@ def ingest_images(wanted: pa.Table, tools: Tools, rejected: dict[str, Rejected])
     lines: list[Line] = wanted.to_pylist()
     with SpooledTemporaryFile(SPOOL_BYTES) as spool:
         rows: list[Row] = []
-        batch: list[tuple[Row, Picture]] = []
+        batch: list[tuple[Row, ProcessedImage]] = []
         done = 0
         for line, answer in _answers(lines, tools, rejected):
-            if isinstance(answer, Refused):
+            if isinstance(answer, ImageRejection):
                 rejected[line["image_id"]] = Rejected(answer.code, answer.detail, _asked(line))
                 continue
             row = {"image_id": line["image_id"], "source": line["source"], **answer.seen}
@@ -76,33 +76,33 @@ def ingest_images(wanted: pa.Table, tools: Tools, rejected: dict[str, Rejected])
 
 
 def _answers(
-    lines: list[Line], tools: Tools, rejected: dict[str, Rejected]
-) -> Iterator[tuple[Line, Picture | Refused]]:
+    lines: list[Line], tools: BucketTools, rejected: dict[str, Rejected]
+) -> Iterator[tuple[Line, ProcessedImage | ImageRejection]]:
     """Make every picture whose bytes can be had."""
-    here: list[tuple[int, Request]] = []
+    here: list[tuple[int, ImageRequest]] = []
     for number, line in enumerate(lines):
         if line["path"]:
-            here.append((number, Request(line["path"], listed=line["sha256"])))
+            here.append((number, ImageRequest(line["path"], listed=line["sha256"])))
         elif line["code"]:
             rejected[line["image_id"]] = Rejected(line["code"], line["detail"] or "", _asked(line))
         else:
             path = files.join(tools.bodies, line["body_file"])
-            body = Request(path, line["offset"], line["length"], line["body_sha256"], line["sha256"])
+            body = ImageRequest(path, line["offset"], line["length"], line["body_sha256"], line["sha256"])
             here.append((number, body))
     here.sort(key=lambda pair: (pair[1].offset is not None, pair[1].path, pair[1].offset or 0))
     with Downloads(tools.source, tools.config.max_bytes) as downloads:
-        local: Iterable[tuple[int, Request | Refused]] = downloads.fetch(here)
-        refused: list[tuple[int, Refused]] = []
+        local: Iterable[tuple[int, ImageRequest | ImageRejection]] = downloads.fetch(here)
+        refused: list[tuple[int, ImageRejection]] = []
 
-        def requests() -> Iterator[tuple[int, Request]]:
+        def requests() -> Iterator[tuple[int, ImageRequest]]:
             for number, request in local:
-                if isinstance(request, Refused):
+                if isinstance(request, ImageRejection):
                     refused.append((number, request))
                 else:
                     yield number, request
 
-        for number, answer in tools.pool.make_all(requests()):
-            if isinstance(answer, Damaged):
+        for number, answer in tools.pool.process_all(requests()):
+            if isinstance(answer, DamagedBody):
                 raise DataError(
                     f"{files.join(tools.bodies, lines[number]['body_file'])}: a stored body is damaged or missing; run "
                     "fetch with --force, which checks every stored body and fetches again what is not intact"
@@ -112,14 +112,14 @@ def _answers(
             yield lines[number], refusal
 
 
-def _asked(line: Line) -> Asked | None:
+def _asked(line: Line) -> RequestStats | None:
     """What was asked of the web for a line, if it has a URL."""
     if line["path"]:
         return None
-    return Asked(line["host"], line["status"], line["bytes_seen"], line["seconds"], line["attempts"])
+    return RequestStats(line["host"], line["status"], line["bytes_seen"], line["seconds"], line["attempts"])
 
 
-def _with_fingerprints(batch: list[tuple[Row, Picture]]) -> Iterator[Row]:
+def _with_fingerprints(batch: list[tuple[Row, ProcessedImage]]) -> Iterator[Row]:
     if not batch:
         return
     prints = fingerprint_thumbnails([picture.thumbnail for _, picture in batch])

@@ -1,4 +1,4 @@
-"""A process that makes pictures out of bytes that strangers sent: `python -m pipeline.ingest.decoder`.
+"""A process that makes pictures out of bytes that strangers sent: `python -m pipeline.ingest.decode_worker`.
 
 It imports the core and no Beam, so it starts in a few tenths of a second. Its first line of input is a JSON object with
 the source folder and the configuration, every other line a JSON list of requests. It answers each request on standard
@@ -20,9 +20,16 @@ from typing import IO, Any
 from PIL import AvifImagePlugin
 
 from pipeline.config import IngestConfig
-from pipeline.ingest.memory import limit_memory
-from pipeline.ingest.picture import Answer, Damaged, Picture, Refused, Request, read_and_make
-from pipeline.ingest.source import Source
+from pipeline.ingest.memory_limit import limit_memory
+from pipeline.ingest.process_image import (
+    DamagedBody,
+    ImageRejection,
+    ImageRequest,
+    ImageResult,
+    ProcessedImage,
+    read_and_process,
+)
+from pipeline.ingest.source_folder import SourceFolder
 from pipeline.ingest.thumbnail import Thumbnail
 
 FRAME = struct.Struct(
@@ -37,26 +44,26 @@ def greeting(source: str, config: IngestConfig) -> bytes:
     return json.dumps({"source": source, "config": asdict(config)}).encode() + b"\n"
 
 
-def request_line(requests: list[Request]) -> bytes:
+def request_line(requests: list[ImageRequest]) -> bytes:
     """Return a line of input."""
     return json.dumps([[r.path, r.offset, r.length, r.fetched, r.listed] for r in requests]).encode() + b"\n"
 
 
-def pack(answer: Answer) -> bytes:
+def pack(answer: ImageResult) -> bytes:
     """Return an answer as the process writes it."""
     pixels = encoded = b""
     match answer:
-        case Picture(encoded, Thumbnail(pixels, sharpness), seen):
+        case ProcessedImage(encoded, Thumbnail(pixels, sharpness), seen):
             fields: Any = ["picture", sharpness, seen]
-        case Refused(code, detail):
+        case ImageRejection(code, detail):
             fields = ["refused", code, detail]
-        case Damaged():
+        case DamagedBody():
             fields = ["damaged"]
     text = json.dumps(fields).encode()
     return b"".join([FRAME.pack(len(text), len(pixels), len(encoded)), text, pixels, encoded])
 
 
-def unpack(buffer: bytearray) -> Iterator[Answer | None]:
+def unpack(buffer: bytearray) -> Iterator[ImageResult | None]:
     """Take the complete answers out of a buffer and yield them; None stands for the sign that the process is ready."""
     start = 0
     view = memoryview(buffer)
@@ -76,19 +83,19 @@ def unpack(buffer: bytearray) -> Iterator[Answer | None]:
             if kind == "picture":
                 sharpness, seen = fields
                 thumbnail = Thumbnail(bytes(view[at : at + pixels]), sharpness)
-                yield Picture(bytes(view[at + pixels : end]), thumbnail, seen)
+                yield ProcessedImage(bytes(view[at + pixels : end]), thumbnail, seen)
             else:
-                yield Refused(*fields) if kind == "refused" else Damaged()
+                yield ImageRejection(*fields) if kind == "refused" else DamagedBody()
     finally:
         view.release()
         del buffer[:start]
 
 
 def serve(lines: IO[bytes], answers: int) -> None:
-    """Answer requests until the input ends."""
+    """Process requests until the input ends."""
     first = json.loads(lines.readline())
     config = IngestConfig(**first["config"])
-    source = Source(first["source"], config.max_bytes)
+    source = SourceFolder(first["source"], config.max_bytes)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # there is a process for each core; threads take memory
     gc.freeze()  # what is imported stays; the collector need not look at it again
     _write(answers, READY)
@@ -96,7 +103,7 @@ def serve(lines: IO[bytes], answers: int) -> None:
         for fields in json.loads(line):
             signal.setitimer(signal.ITIMER_REAL, ORPHAN_DEADLINES * config.decode_seconds)
             limit_memory(config.max_pixels, config.max_bytes)  # until the size of the picture is known
-            answer = pack(read_and_make(Request(*fields), source, config, limit_memory))
+            answer = pack(read_and_process(ImageRequest(*fields), source, config, limit_memory))
             signal.setitimer(signal.ITIMER_REAL, 0)
             _write(answers, answer)
 

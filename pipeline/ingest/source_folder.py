@@ -19,7 +19,7 @@ def check_path(path: str) -> list[str]:
     return parts
 
 
-class Source:
+class SourceFolder:
     """The base folder of the lists.
 
     max_bytes: larger files are rejected.
