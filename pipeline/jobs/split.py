@@ -42,7 +42,7 @@ from pipeline.noise.pools import (
 )
 from pipeline.noise.training_sets import TrainingSet, training_sets
 from pipeline.records import read_records
-from pipeline.running.run import Work, run_job
+from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import (
     STAGE_VERSIONS,
     Stage,
@@ -256,7 +256,7 @@ def _write(
         (layout.changes, json.dumps(report, indent=1) + "\n"),
     )
     rows = sum(each.rows for each in stale)
-    work = Work("split", layout.output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
+    work = JobSpec("split", layout.output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
     run_job(lambda pipeline: pipeline | "Split" >> WriteSets(task), beam_arguments, work)
     notes = []
     if dropped:

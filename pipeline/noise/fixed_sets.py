@@ -47,7 +47,7 @@ class FixedSet:
 def fixed_sets(
     rows: pa.Table, retrievals: pa.Table, verdicts: pa.Table, class_names: Sequence[str]
 ) -> Iterator[FixedSet]:
-    """Make every set of the list `rows`: strings, with the `row` of each, as `read_records` gives them.
+    """Make every set of the list `rows`: strings, with the `location` of each, as `read_records` gives them.
 
     retrievals and verdicts hold at least the rows of the images in the list. Images that dedupe has removed are used all
     the same, since the list asks for them; images that were not ingested cannot be, and are counted. `is_clean` is whether
@@ -72,7 +72,7 @@ def fixed_sets(
     tests = frame[frame["source"] == "test"]
     if len(tests):
         raise DataError(
-            f"{tests['row'].iloc[0]}: {tests['image_id'].iloc[0]!r} is a test image; remove it from the set"
+            f"{tests['location'].iloc[0]}: {tests['image_id'].iloc[0]!r} is a test image; remove it from the set"
         )
     clean = given[given["source"] == "clean"].set_index("image_id")
     frame["clean_label"] = frame["image_id"].map(clean["label"])
@@ -109,7 +109,7 @@ def _check(frame: pd.DataFrame, class_names: Sequence[str]) -> None:
         if broken.any():
             row = frame[broken].iloc[0]
             raise DataError(
-                f"{row['row']} ({row['set']}, {row['image_id']}, {row['class_name']}): {rule} "
+                f"{row['location']} ({row['set']}, {row['image_id']}, {row['class_name']}): {rule} "
                 f"({int(broken.sum())} such rows)"
             )
 

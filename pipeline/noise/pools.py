@@ -22,7 +22,23 @@ DRAW_COLUMNS = ("image_id", "class_name", "source", "method")  # of retrievals, 
 EXAMPLE_COLUMNS = ("image_id", "class_name", "source", *_FROM_RETRIEVALS)  # of retrievals, for examples
 VERDICT_COLUMNS = ("image_id", "class_name", "verdict", "yes", "no", "unsure", "confidence")
 NO_VOTES = "no votes"
+# Names of the counts of kept candidates, and the verdict that each counts.
+CANDIDATE_COUNTS = (
+    ("right", "yes"),
+    ("wrong", "no"),
+    ("undecided", "undecided"),
+    ("without_votes", NO_VOTES),
+)
 _VOTES = ("yes", "no", "unsure")
+_FUNNEL = (
+    "clean_images",
+    "clean_images_kept",
+    "test_images",
+    "candidates",
+    "candidates_kept",
+    *(f"candidates_{name}" for name, _ in CANDIDATE_COUNTS),
+    "wrong_images",
+)
 
 
 @dataclass(frozen=True)
@@ -119,13 +135,13 @@ def read_part(
         clean_images=int(sources["clean"].sum()),
         clean_images_kept=clean.num_rows,
         test_images=test.num_rows,
-        web_pairs=len(web_rows),
-        web_pairs_kept=int((~web_removed).sum()),
+        candidates=len(web_rows),
+        candidates_kept=int((~web_removed).sum()),
         wrong_images=pc.count_distinct(wrong["image_id"]).as_py(),
     )
-    for name in ("yes", "no", "undecided", NO_VOTES):
-        has_verdict = _mask(pc.equal(judged["verdict"], name))
-        counts[f"web_pairs_{name.replace(' ', '_')}"] = int((has_verdict & ~web_removed).sum())
+    for name, verdict in CANDIDATE_COUNTS:
+        has_verdict = _mask(pc.equal(judged["verdict"], verdict))
+        counts[f"candidates_{name}"] = int((has_verdict & ~web_removed).sum())
     votes = sum(judged[f"votes_{name}"].fill_null(0).to_numpy().astype(np.int64) for name in _VOTES)
     supply = Supply.count(
         web_labels,
@@ -167,20 +183,6 @@ def collect_pools(parts: Iterable[PoolPart]) -> Pools:
         {name: counts[name] for name in _FUNNEL},
         Supply.sum(supplies),
     )
-
-
-_FUNNEL = (
-    "clean_images",
-    "clean_images_kept",
-    "test_images",
-    "web_pairs",
-    "web_pairs_kept",
-    "web_pairs_yes",
-    "web_pairs_no",
-    "web_pairs_undecided",
-    "web_pairs_no_votes",
-    "wrong_images",
-)
 
 
 def class_ids(names: pa.ChunkedArray, class_names: Sequence[str]) -> np.ndarray:
