@@ -22,7 +22,7 @@ from schemas.table import Table
 from training import __main__ as training_line
 from training.config import TrainConfig
 from training.study.grid import StudyConfig
-from training.study.table import CURVE, RESULT
+from training.study.results import CURVE, RESULT
 
 DOCS = Path(__file__).parent.parent / "docs"
 AFFECTS = (
@@ -51,7 +51,8 @@ def cli() -> str:
         "# The command line",
         "",
         MADE,
-        "Exit codes of every verb: 0 done, 1 the data or the run failed, 2 wrong usage, 130 interrupted (Ctrl-C; the same",
+        "Exit codes of every verb: 0 done, 1 the data or the run failed, 2 wrong usage, 75 the --budget of a study is used up",
+        "and runs are left, 130 interrupted (Ctrl-C; the same",
         "command goes on where it was), 141 nobody reads the output any more (`| head`). What a verb has to say goes to",
         "standard output, progress and errors to standard error; `--json` prints one JSON value instead, and `--help` shows",
         "an example.",
@@ -137,10 +138,10 @@ def rejections() -> str:
         "An input row that gives no result becomes a rejection: in `OUTPUT/ingest/rejections` for lists, in",
         "`OUTPUT/aggregate/rejections` for votes.",
         "",
-        "| code | meaning |",
-        "|---|---|",
+        "| code | cause | remedy |",
+        "|---|---|---|",
     ]
-    lines += [f"| {code} | {_cell(about)} |" for code, about in CODES.items()]
+    lines += [f"| {code} | {_cell(about.cause)} | {_cell(about.remedy)} |" for code, about in CODES.items()]
     return "\n".join(lines) + "\n"
 
 

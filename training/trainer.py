@@ -23,7 +23,7 @@ from training.errors import DivergedError
 from training.evaluation import accuracy, memorization, predict, summed_logits
 from training.exact import exact_fraction
 from training.features.vectors import FeatureVectors, make_augmenter
-from training.hardware import EnergyMeter, describe_environment
+from training.hardware import describe_environment
 from training.label_trust import LabelTrust
 from training.methods.interface import Batch, ForwardPasses, RunFacts, StepOutcome
 from training.methods.registry import make_method
@@ -37,7 +37,7 @@ from training.state_files import write_json
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints
 CHECKPOINT_TIME_SHARE = 0.02  # share of the time that they may take: those of large networks come less often
 STOP_CHECK_STEPS = 20  # steps between which several processes ask each other whether to stop
-COUNTERS = ("step", "epoch", "position", "seconds", "energy")
+COUNTERS = ("step", "epoch", "position", "seconds")
 
 
 class Trainer:
@@ -98,11 +98,8 @@ class Trainer:
         self.trust = LabelTrust(len(train), device)
         self.step = self.epoch = self.position = 0
         self.seconds = 0.0
-        self.clocked = 0.0  # moment up to which seconds and energy are counted
+        self.clocked = 0.0  # moment up to which seconds are counted
         self.due = math.inf  # moment of the next checkpoint, in the process that writes them
-        self.meter = EnergyMeter(device)
-        # joules, of the counters that could be read on every machine that had a part in the run
-        self.energy = dict.fromkeys(self.meter.read(), 0.0)
 
     def run(
         self,
@@ -134,7 +131,6 @@ class Trainer:
         fast = kernel_settings(self.device, self.config.deterministic)
         shown = progress and leader
         with self._bar(shown) as bar, fast, torch.random.fork_rng(devices=gpus):
-            self.meter.read()
             while self.epoch < epochs:
                 row = self._epoch(directory, bar, stop)
                 self._clock()
@@ -167,11 +163,10 @@ class Trainer:
         )
 
     def _clock(self) -> None:
-        """Count the seconds, and the energy, since the last time."""
-        now, spent = time.monotonic(), self.meter.read()
+        """Count the seconds since the last time."""
+        now = time.monotonic()
         self.seconds += now - self.clocked
         self.clocked = now
-        self.energy = {name: joules + spent[name] for name, joules in self.energy.items() if name in spent}
 
     def _epoch(self, directory: Path, bar: tqdm, stop: Callable[[], bool]) -> dict[str, Any] | None:
         """Run the steps of the current epoch that are left, then measure; None if stopped in between."""
@@ -234,7 +229,7 @@ class Trainer:
         index = self.processes.gather(batch.index)
         self.tally.add(v, loss, difference, self.train.is_clean[index])
         if v is not None:
-            self.trust.weigh(index, v, batch.percent / 100)
+            self.trust.add_weights(index, v, batch.percent / 100)
 
     def _asked_to_stop(self, stop: Callable[[], bool]) -> bool:
         if self.processes.size > 1 and self.step % STOP_CHECK_STEPS:
@@ -279,7 +274,7 @@ class Trainer:
                 row["validation_accuracy"] = hits(networks, self.held_out)
         if last or self.epoch % config.memorized_every == 0:
             logits = summed_logits(networks, self.train, self.augmenter, self.bf16)
-            predicted = self.trust.look(logits, self.train.labels, self.epoch / config.epochs)
+            predicted = self.trust.add_logits(logits, self.train.labels, self.epoch / config.epochs)
             row |= memorization(predicted, self.train)
         return row
 
@@ -302,7 +297,6 @@ class Trainer:
         """What the numbers were made on."""
         return {
             "seconds": round(self.seconds, 2),
-            **{f"{name}_joules": round(joules, 1) for name, joules in self.energy.items()},
             "parameters": sum(parameter.numel() for parameter in self.networks[0].parameters()),
             "weight_decay": self.method.weight_decay(self.config.optimizer.weight_decay),
             "precision": "bf16" if self.bf16 else "fp32",

@@ -127,7 +127,7 @@ def _node_pairs(
     long = np.frombuffer(b"".join(images["phash_256"].iloc[at]), np.uint8).reshape(-1, 32)
     thumbnails = ThumbnailCheck.of(images["thumbnail"].iloc[at].tolist())
     if config.orientations:
-        turned = np.array(images["phash_turned"].iloc[at].tolist(), np.uint64).reshape(-1, 3)
+        turned = np.array(images["phash_orientations"].iloc[at].tolist(), np.uint64).reshape(-1, 3)
         pairs, compared = confirm_oriented(short, turned, long, near, config.confirm_radius, thumbnails)
     else:
         pairs, compared = confirm_pairs(short, long, near, config.confirm_radius, thumbnails.agree)

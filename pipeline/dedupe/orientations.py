@@ -15,7 +15,7 @@ _ODD = np.arange(16) % 2 == 1
 
 
 def oriented_hashes(short: np.ndarray, turned: np.ndarray) -> np.ndarray:
-    """The 64-bit hashes of the picture in all ORIENTATIONS: uint64 (n, 7), from (n,) and the table's phash_turned (n, 3).
+    """The 64-bit hashes of the picture in all ORIENTATIONS: uint64 (n, 7), from (n,) and the table's phash_orientations (n, 3).
 
     Of the two orientations by 90° one is enough: a copy turned to the left is a picture whose copy is turned to the right.
     """
@@ -50,7 +50,7 @@ def confirm_oriented(
 ) -> tuple[DuplicatePairs, int]:
     """As `confirm`, with one picture of a pair in any orientation; of several orientations the nearest counts.
 
-    turned: uint64 (n, 3), the table's phash_turned; `near` is of the hashes in all orientations.
+    turned: uint64 (n, 3), the table's phash_orientations; `near` is of the hashes in all orientations.
     """
     every = oriented_hashes(short, turned).reshape(-1)
 

@@ -40,7 +40,7 @@ from pipeline.jobs.verdicts import JointResults, write_agreement, write_verdicts
 from pipeline.layout import Layout
 from pipeline.running.options import beam_options
 from pipeline.running.progress import advance
-from pipeline.running.run import Work, run_job
+from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import Stage, counts
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
@@ -130,7 +130,7 @@ class DistributedDawidSkene:
     def _run_job(self, name: str, job: beam.PTransform, cost: float) -> None:
         """Run a job that costs as much as `cost` iterations."""
         seconds = cost * SECONDS_PER_QUESTION * self.questions
-        work = Work(name, self.output, "buckets", self.setup.buckets, seconds)
+        work = JobSpec(name, self.output, "buckets", self.setup.buckets, seconds)
         label = name.title().replace("-", "")
         run_job(lambda pipeline: pipeline | label >> job, self.beam_arguments, work)
 

@@ -23,8 +23,8 @@ from common.errors import DataError
 from common.json_records import parse_json
 from pipeline import files
 from pipeline.config import BuildConfig
+from pipeline.ingest.bucket_images import BucketTools, ingest_images
 from pipeline.ingest.decode_pool import acquire, release
-from pipeline.ingest.images import Tools, ingest_images
 from pipeline.ingest.lists import ListPart, has_urls, list_parts, list_paths, named_lists, read_list
 from pipeline.ingest.rows import (
     IMAGES_PER_SHARD,
@@ -41,10 +41,10 @@ from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
 from pipeline.rejections import Rejected, malformed_rows, reject
 from pipeline.running.metrics import timed
-from pipeline.running.options import decoders, runs_here
+from pipeline.running.options import decoder_count, runs_in_this_process
 from pipeline.running.progress import advance
 from pipeline.running.rejection_limit import check_lists, check_share
-from pipeline.running.run import Work, run_job
+from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import Stage, StageResult, counts
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
@@ -126,11 +126,15 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             bucket_count(rows, IMAGES_PER_SHARD, SMALLEST_BUCKETS),
             layout.fetched if fetched else None,
             fetched.about["buckets"] if fetched else 1,
-            decoders(beam_arguments, rows * SECONDS_PER_ROW),
+            decoder_count(beam_arguments, rows * SECONDS_PER_ROW),
         )
         job = IngestLists(lists, setup, fetched, stage.about, partial(finish, config, layout, versions))
-        work = Work("ingest", output, "rows", rows)
-        pool = acquire(config.source, config.ingest, setup.decoders) if runs_here(beam_arguments) else None
+        work = JobSpec("ingest", output, "rows", rows)
+        pool = (
+            acquire(config.source, config.ingest, setup.decoders)
+            if runs_in_this_process(beam_arguments)
+            else None
+        )
         try:
             if pool:
                 pool.start()  # the processes load their modules while the job is prepared
@@ -341,7 +345,7 @@ class IngestBucket(beam.DoFn):
         wanted = distinct_images(rows)
         advance(rows_in - wanted.num_rows)
         failed: dict[str, Rejected] = {}
-        tools = Tools(self.pool, given.config.ingest, given.config.source, given.layout.bodies, advance)
+        tools = BucketTools(self.pool, given.config.ingest, given.config.source, given.layout.bodies, advance)
         images = ingest_images(wanted, tools, failed)
         shard = write_shard(folders["images"], stem, IMAGES.schema, images)
         yield "images", Written(shard)

@@ -29,7 +29,7 @@ def test_the_hash_of_a_turned_picture_is_made_from_that_of_the_picture(orientati
     prints = fingerprint(pictures)
     really = fingerprint([picture.transpose(BY_PILLOW[orientation]) for picture in pictures])
     index = ORIENTATIONS.index(orientation)
-    short = oriented_hashes(prints.short, prints.turned)[:, index]
+    short = oriented_hashes(prints.short, prints.orientations)[:, index]
     # Shrinking rounds to whole gray levels, and not quite the same ones.
     assert np.bitwise_count(short ^ really.short).mean() < 0.5
     long = oriented_long_hashes(prints.long)[:, index]
@@ -58,7 +58,9 @@ def test_a_turned_copy_goes_if_turns_are_asked_for(orientation):
         for i in range(len(pictures))
     ).astype({"phash": np.uint64})  # fmt: skip
     for orientations in (False, True):
-        column = oriented_hashes(prints.short, prints.turned).reshape(-1) if orientations else prints.short
+        column = (
+            oriented_hashes(prints.short, prints.orientations).reshape(-1) if orientations else prints.short
+        )
         hashes, repeats = distinct_hashes(column)
         near = HashPairs.join([near_pairs(hashes, 8), repeats])
         found = find_duplicates(frame, near, DedupeConfig(orientations=orientations))[0].to_pylist()

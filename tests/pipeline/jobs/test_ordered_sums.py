@@ -8,7 +8,7 @@ import apache_beam as beam
 import pytest
 
 from pipeline.jobs.ordered_sums import GROUP, AddInOrder
-from pipeline.running.run import Work, run_job
+from pipeline.running.run import JobSpec, run_job
 from tests.pipeline.conftest import ONE_PROCESS
 
 
@@ -26,7 +26,7 @@ def run(parts: list[tuple[int, float]], output: Path) -> float:
     def construct(pipeline: beam.Pipeline) -> None:
         _ = pipeline | beam.Create(parts) | AddInOrder(add_floats) | beam.Map(write)
 
-    run_job(construct, [ONE_PROCESS], Work("sums", str(output.parent), "buckets", 0))
+    run_job(construct, [ONE_PROCESS], JobSpec("sums", str(output.parent), "buckets", 0))
     return json.loads(output.read_text())
 
 
