@@ -23,8 +23,8 @@ from common.config import fetching_values
 from common.errors import DataError
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.fetch.web import Answer
-from pipeline.rejections import Asked, Rejected
+from pipeline.fetch.url_fetcher import FetchedBody
+from pipeline.rejections import Rejected, RequestStats
 from schemas.fetched import FETCHED
 
 ROTATE_BYTES = 64 << 20
@@ -115,7 +115,7 @@ class Journal:
         self._written: dict[str, tuple[int, int]] = {}  # digest → position in the current file
         self._offset = 0
 
-    def put(self, url: str, answer: Answer) -> dict[str, Any]:
+    def put(self, url: str, answer: FetchedBody) -> dict[str, Any]:
         """Store the body of a URL, unless this file holds the same bytes already."""
         digest = answer.sha256
         self._open()
@@ -134,9 +134,9 @@ class Journal:
         """Record why a URL gave no body."""
         self.counts["url.failed"] += 1
         row = {"url": url, "code": rejected.code, "detail": rejected.detail, "rules": self._rules}
-        return self._append(row, rejected.asked or Asked(""))
+        return self._append(row, rejected.asked or RequestStats(""))
 
-    def _append(self, row: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    def _append(self, row: dict[str, Any], asked: RequestStats) -> dict[str, Any]:
         self.counts.update({"url.asked": 1, "url.requests": asked.attempts, "url.bytes": asked.bytes_seen})
         self._open()
         assert self._lines is not None

@@ -16,7 +16,7 @@ from pipeline.ingest.downloads import Downloads
 from pipeline.ingest.fingerprint import fingerprint_thumbnails
 from pipeline.ingest.process_image import DamagedBody, ImageRejection, ImageRequest, ProcessedImage
 from pipeline.keyed_hash import shard_key
-from pipeline.rejections import Asked, Rejected
+from pipeline.rejections import Rejected, RequestStats
 from schemas.image import IMAGES
 
 BATCH = 64  # images that are fingerprinted at once
@@ -26,7 +26,7 @@ SPOOL_BYTES = 32 << 20  # encoded images that are kept in memory; further ones a
 Line = dict[str, Any]  # a row of `distinct_images`
 Row = dict[
     str, Any
-]  # a row of the image table; "image" is the (offset, length) of its encoded bytes in the spool
+]  # a row of the image table, "image" being (offset, length) of its encoded bytes in the spool
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def ingest_images(
         done = 0
         for line, result in _results(lines, context, rejected):
             if isinstance(result, ImageRejection):
-                rejected[line["image_id"]] = Rejected(result.code, result.detail, _fetch_facts(line))
+                rejected[line["image_id"]] = Rejected(result.code, result.detail, _request_stats(line))
                 continue
             row = {"image_id": line["image_id"], "source": line["source"], **result.columns}
             batch.append((row | {"image": (spool.tell(), len(result.encoded))}, result))
@@ -87,7 +87,7 @@ def _results(
         if line["path"]:
             located.append((number, ImageRequest(line["path"], listed_sha256=line["sha256"])))
         elif line["code"]:
-            rejected[line["image_id"]] = Rejected(line["code"], line["detail"] or "", _fetch_facts(line))
+            rejected[line["image_id"]] = Rejected(line["code"], line["detail"] or "", _request_stats(line))
         else:
             path = files.join(context.bodies, line["body_file"])
             body = ImageRequest(path, line["offset"], line["length"], line["body_sha256"], line["sha256"])
@@ -115,11 +115,11 @@ def _results(
             yield lines[number], refusal
 
 
-def _fetch_facts(line: Line) -> Asked | None:
-    """Return the facts of the fetch of a line's URL, if it has one."""
+def _request_stats(line: Line) -> RequestStats | None:
+    """Return the statistics of the requests for a line's URL, if it has one."""
     if line["path"]:
         return None
-    return Asked(line["host"], line["status"], line["bytes_seen"], line["seconds"], line["attempts"])
+    return RequestStats(line["host"], line["status"], line["bytes_seen"], line["seconds"], line["attempts"])
 
 
 def _with_fingerprints(batch: list[tuple[Row, ProcessedImage]]) -> Iterator[Row]:

@@ -14,11 +14,11 @@ import pytest
 
 from pipeline import files
 from pipeline.config import FetchConfig
-from pipeline.fetch import web as web_module
+from pipeline.fetch import url_fetcher
+from pipeline.fetch.fetch_task import LAST, WANTED, RunTerms, run_task
 from pipeline.fetch.journal import next_run, read_journal
 from pipeline.fetch.policies import TDM_FILE
-from pipeline.fetch.task import LAST, WANTED, Terms, run_task
-from pipeline.rejections import Asked, Rejected
+from pipeline.rejections import Rejected, RequestStats
 
 Request = BaseHTTPRequestHandler
 Answer = Callable[[Request], None]
@@ -105,7 +105,7 @@ class Fetched:
 
     data: bytes
     sha256: str
-    asked: Asked
+    asked: RequestStats
 
 
 @dataclass
@@ -135,7 +135,7 @@ class Get:
         assert isinstance(max_bytes, int)
         chosen = FetchConfig(**(FETCHING | config))  # type: ignore[arg-type]
         journals = sorted(files.names(str(self.folder), "*.jsonl"))
-        terms = Terms(
+        terms = RunTerms(
             chosen,
             max_bytes,
             str(self.folder),
@@ -153,7 +153,7 @@ class Get:
         return pa.concat_tables(results.rows)
 
     def _result(self, row: dict[str, Any]) -> Fetched | Rejected:
-        asked = Asked(row["host"], row["status"], row["bytes_seen"], row["seconds"], row["attempts"])
+        asked = RequestStats(row["host"], row["status"], row["bytes_seen"], row["seconds"], row["attempts"])
         if row["code"]:
             return Rejected(row["code"], row["detail"], asked)
         with (self.folder / row["body_file"]).open("rb") as file:
@@ -163,7 +163,7 @@ class Get:
 
 @pytest.fixture
 def get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Get:
-    monkeypatch.setattr(web_module, "BACKOFF_SECONDS", 0.02)
+    monkeypatch.setattr(url_fetcher, "BACKOFF_SECONDS", 0.02)
     return Get(tmp_path / "fetched")
 
 
@@ -187,10 +187,12 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 @pytest.fixture
 def as_public(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loopback plays the public internet; the other private addresses stay private."""
-    from pipeline.fetch import guard
+    from pipeline.fetch import public_addresses
 
-    real = guard.is_public
-    monkeypatch.setattr(guard, "is_public", lambda address: address == "127.0.0.1" or real(address))
+    real = public_addresses.is_public
+    monkeypatch.setattr(
+        public_addresses, "is_public", lambda address: address == "127.0.0.1" or real(address)
+    )
 
 
 def refused(result: Fetched | Rejected) -> Rejected:

@@ -17,7 +17,7 @@ from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.normalize import decode_stored
 from pipeline.ingest.rows import OUTCOME
 from pipeline.keyed_hash import shard_key
-from pipeline.rejections import Asked, Rejected
+from pipeline.rejections import Rejected, RequestStats
 from schemas.image import IMAGES
 from schemas.retrieval import RETRIEVAL
 from tests.pipeline.ingest.conftest import Encode
@@ -108,8 +108,8 @@ def test_every_image_is_a_row_or_a_rejection_in_the_order_of_the_shard_key(
     ids = table["image_id"].to_pylist()
     codes = {image_id: rejection.code for image_id, rejection in rejected.items()}
     assert codes == {"page": "not_an_image", "gone": "not_found", "no": "not_found"}
-    assert rejected["gone"].asked == Asked("x.test", 404, 0, 0.1, 1)
-    assert rejected["page"].asked == Asked("x.test", 200, 6, 0.5, 2)
+    assert rejected["gone"].asked == RequestStats("x.test", 404, 0, 0.1, 1)
+    assert rejected["page"].asked == RequestStats("x.test", 200, 6, 0.5, 2)
     assert rejected["no"].asked is None
     assert sorted([*ids, *rejected]) == sorted(line["image_id"] for line in lines)
     assert (np.diff(shard_key(ids).astype(object)) >= 0).all()

@@ -153,14 +153,14 @@ def test_a_build_with_other_operational_values_makes_nothing_again(
     capsys.readouterr()
     values = [
         "fetch.contact=other@example.org", "fetch.timeout_seconds=7", "fetch.concurrency=32", "fetch.keep_bodies=false",
-        "ingest.max_rejected_share=0.4", "aggregate.max_votes=9", "aggregate.max_rejected_share=0.2", "dedupe.join_above=0",
+        "ingest.max_rejected_share=0.4", "aggregate.max_votes=9", "aggregate.max_rejected_share=0.2", "dedupe.distribute_above=0",
     ]  # fmt: skip
     assert build(world, output, *(part for value in values for part in ("--set", value))) == 0
     assert times() == before
     told = capsys.readouterr().out.splitlines()
     assert told == [
-        "ingest  up to date", "aggregate up to date", "dedupe  up to date", "split   up to date",
-        f"dataset {output}/dataset",
+        "ingest    up to date", "aggregate up to date", "dedupe    up to date", "split     up to date",
+        f"dataset   {output}/dataset",
     ]  # fmt: skip
     assert build(world, output, "--set", "noise.levels=[0, 0.3]", "--json") == 0
     told = json.loads(capsys.readouterr().out)
