@@ -1,4 +1,4 @@
-"""What a run was computed on, and the energy that the machine's own counters say it took."""
+"""Hardware and software of a run, and its energy according to hardware counters."""
 
 import importlib
 import os
@@ -15,10 +15,10 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
-    """Return the hardware and the versions that a run's numbers were made with."""
+    """Return the device, CPU, GPU, thread count and versions of this process, for result.json."""
     try:
         own = version("controlled-noise")
-    except PackageNotFoundError:  # run from a checkout that was not installed
+    except PackageNotFoundError:  # the package is not installed
         own = None
     return {
         "device": device.type,
@@ -42,16 +42,16 @@ def _cpu_model() -> str:
 
 
 class EnergyMeter:
-    """Joules since the last reading, of all processors of this machine (`cpu`) and of one GPU (`gpu`).
+    """Measure the energy in joules of all processors of this machine (`cpu`) and of one GPU (`gpu`).
 
-    The counters are the hardware's: RAPL through the kernel's powercap files, which only root may read on most
-    systems, and NVML, where nvidia-ml-py is installed. What cannot be read is absent. Whatever else runs on the
-    machine is in them.
+    Counters are RAPL through the kernel's powercap files, which only root can read on most systems, and NVML if
+    nvidia-ml-py is installed. Counters that cannot be read are omitted. The values include all other programs on the
+    machine.
     """
 
     def __init__(self, device: torch.device, powercap: Path = POWERCAP) -> None:
         self._counters: dict[str, Callable[[], float]] = {}
-        domains = [path for path in sorted(powercap.glob("intel-rapl:*")) if _counts(path)]
+        domains = [path for path in sorted(powercap.glob("intel-rapl:*")) if _is_package_domain(path)]
         if domains:
             self._counters["cpu"] = _Rapl(domains)
         if gpu := _nvml(device):
@@ -59,15 +59,15 @@ class EnergyMeter:
         self._before = {name: read() for name, read in self._counters.items()}
 
     def read(self) -> dict[str, float]:
-        """Return the joules of each counter since the last call."""
+        """Return the joules of each counter since the previous call."""
         now = {name: read() for name, read in self._counters.items()}
         spent = {name: now[name] - self._before[name] for name in now}
         self._before = now
         return spent
 
 
-def _counts(domain: Path) -> bool:
-    """Tell whether a powercap zone is a package or its memory, and can be read; cores are within the package."""
+def _is_package_domain(domain: Path) -> bool:
+    """Return whether a powercap zone is a readable package or DRAM zone; core zones are part of the package."""
     try:
         (domain / "energy_uj").read_text()
         return (domain / "name").read_text().startswith(("package", "dram"))
@@ -76,7 +76,7 @@ def _counts(domain: Path) -> bool:
 
 
 class _Rapl:
-    """The sum of wrapping counters, without the wraps; each is to be read more often than it wraps."""
+    """Sum of RAPL counters, corrected for overflow. Read it more often than a counter overflows."""
 
     def __init__(self, domains: list[Path]) -> None:
         self._ranges = {path: int((path / "max_energy_range_uj").read_text()) for path in domains}
@@ -95,7 +95,10 @@ class _Rapl:
 
 
 def _nvml(device: torch.device) -> Callable[[], float] | None:
-    """The GPU's counter, found by the card's own id, since CUDA and NVML may number cards differently."""
+    """Return a function that reads the GPU's energy counter, or None.
+
+    The GPU is identified by UUID, since CUDA and NVML may number devices differently.
+    """
     if device.type != "cuda":
         return None
     try:
@@ -105,6 +108,6 @@ def _nvml(device: torch.device) -> Callable[[], float] | None:
         nvml.nvmlDeviceGetTotalEnergyConsumption(card)
     except ModuleNotFoundError:
         return None
-    except nvml.NVMLError:  # an old card, or a part of one
+    except nvml.NVMLError:  # the counter is not supported, for example on a MIG instance
         return None
     return lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(card) / 1e3

@@ -42,9 +42,9 @@ def config(method: str) -> TrainConfig:
         method=method,  # type: ignore[arg-type]
         epochs=2, batch_size=32, precision="fp32", average_decay=0.9,
         network=NetworkConfig("small_cnn", 4), augment=AugmentConfig(crop_padding=1), optimizer=OptimizerConfig(learning_rate=0.05),
-        mentornet=MentorNetConfig(loss_percentile="auto", schedule="ramp", balance=True, burn_in=0),
-        mentormix=MentorMixConfig(loss_percentile=0.6, burn_in=0, second_reweight=True),
-        co_teaching=CoTeachingConfig(forget_rate=0.4, gradual=0.5),
+        mentornet=MentorNetConfig(loss_percentile="auto", schedule="ramp", balance=True, burn_in_percent=0),
+        mentormix=MentorMixConfig(loss_percentile=0.6, burn_in_percent=0, second_reweight=True),
+        co_teaching=CoTeachingConfig(forget_rate=0.4, ramp_epochs=0.5),
     )  # fmt: skip
 
 

@@ -90,7 +90,7 @@ import sys, torch
 from pathlib import Path
 from tests.training.test_trainer import CPU, LONG, Trainer, configure, load_pair, trainer
 torch.set_num_threads(1)
-trainer.CHECKPOINT_SECONDS, trainer.WRITING = 0, float("inf")
+trainer.CHECKPOINT_SECONDS, trainer.CHECKPOINT_TIME_SHARE = 0, float("inf")
 sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
 Trainer(configure("tiny", 0.4, LONG), *sets, CPU).run(Path(sys.argv[2]))
 """
@@ -118,7 +118,7 @@ def test_a_killed_run_resumes_to_the_bit(
 
 def write_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
-    monkeypatch.setattr(trainer, "WRITING", float("inf"))
+    monkeypatch.setattr(trainer, "CHECKPOINT_TIME_SHARE", float("inf"))
 
 
 @pytest.mark.parametrize("method", ["mentormix", "dividemix"])

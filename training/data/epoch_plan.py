@@ -48,7 +48,7 @@ class EpochPlan:
     ) -> Iterator[Batch]:
         """Yield this process's share of each part from number `first` on, augmented, on the set's device."""
         device, (count, width) = data.labels.device, self.rows.shape
-        mine, seed = processes.share(width), config.seed
+        mine, seed = processes.part(width), config.seed
         changes = [
             augmenter.draw(count * width, seed, self.number, device, view) for view in range(method.views)
         ]

@@ -35,7 +35,7 @@ class CoTeaching(Method):
 
     def remembered(self, epoch: int, size: int) -> int:
         """Return how many images of a batch of `size` are learned from: the whole part of R(T)·B, at least 1."""
-        risen = min(epoch / exact_fraction(self.config.gradual), Fraction(1))
+        risen = min(epoch / exact_fraction(self.config.ramp_epochs), Fraction(1))
         left_out = exact_fraction(self.config.forget_rate) * risen
         return max(1, int((1 - left_out) * size))
 

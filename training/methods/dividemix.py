@@ -50,8 +50,9 @@ class DivideMix(Method):
             count = int((probable > self.config.threshold).sum())
             count = max(min(count, len(order) - size), size)
             ranked = probable.argsort(descending=True, stable=True)
-            kept = torch.zeros(len(order), dtype=torch.bool).index_fill_(0, ranked[:count].cpu(), True)
-            labeled, unlabeled = mixed[kept.to(order.device)], mixed[~kept.to(order.device)]
+            labeled, unlabeled = (
+                mixed[part.sort().values] for part in ranked.split([count, len(order) - count])
+            )
             steps = count // size
             again = unlabeled.repeat(-(-steps * size // len(unlabeled)))
             pair = (labeled[: steps * size].view(steps, size), again[: steps * size].view(steps, size))

@@ -9,7 +9,7 @@ class PercentileSchedule:
 
     def __init__(self, config: MentorNetConfig, facts: RunFacts) -> None:
         self.config = config
-        released = max(0, config.burn_in - 1) / 100
+        released = max(0, config.burn_in_percent - 1) / 100
         self.start = min(1.0, max(released, config.burn_in_epochs / facts.epochs))
         """Share of training at which burn-in ends; what is left of it is halved for the ramp."""
         self.midway = self.start + (1 - self.start) / 4
@@ -17,7 +17,7 @@ class PercentileSchedule:
 
     def burning_in(self, batch: Batch) -> bool:
         """Tell whether all weights are 1 still."""
-        return batch.percent < self.config.burn_in - 1 or batch.epoch < self.config.burn_in_epochs
+        return batch.percent < self.config.burn_in_percent - 1 or batch.epoch < self.config.burn_in_epochs
 
     def share(self, batch: Batch, clean_share: float) -> float:
         """Return the percentile of a step, in [0, 1], whose final value is p, the share of clean labels.
@@ -26,7 +26,9 @@ class PercentileSchedule:
         (R(T) of Co-teaching). self_paced: p during burn-in, then up to 1 at the end of training.
         """
         if self.config.mentor == "self_paced":
-            done = max(0, batch.percent - self.config.burn_in) / max(1, 99 - self.config.burn_in)
+            done = max(0, batch.percent - self.config.burn_in_percent) / max(
+                1, 99 - self.config.burn_in_percent
+            )
             return clean_share + (1 - clean_share) * done
         if self.config.schedule == "released":
             return clean_share

@@ -79,7 +79,7 @@ def test_it_is_a_step_early_and_a_slope_at_the_end() -> None:
 @needs_weights
 def test_the_mentor_gives_it_the_distance_to_the_moving_average_and_trusts_all_in_burn_in() -> None:
     mentor = Mentor(
-        MentorNetConfig(loss_percentile=1.0, burn_in=10, mentor="pd", weights=str(WEIGHTS)), FACTS
+        MentorNetConfig(loss_percentile=1.0, burn_in_percent=10, mentor="pd", weights=str(WEIGHTS)), FACTS
     )
     assert mentor.weigh(LOSSES, batch(8, {}))[0].tolist() == [1.0] * 7  # average 4 from here
     found, _ = mentor.weigh(LOSSES, batch(60, {}))
