@@ -83,7 +83,7 @@ class MomentumSGD:
 
 
 class AdamW:
-    """torch.optim.AdamW (Loshchilov & Hutter, ICLR 2019), with state tensors that exist from the start, so that a checkpoint can be loaded into them."""
+    """torch.optim.AdamW (Loshchilov & Hutter, ICLR 2019), with named state tensors that exist before the first step."""
 
     def __init__(
         self,

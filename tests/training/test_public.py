@@ -123,7 +123,7 @@ def test_settings_come_from_the_noise_level_and_from_the_caller() -> None:
         loss(network, *batch(0))
     with pytest.raises(UsageError, match="at least 1"):
         MixupLoss(0)
-    with pytest.raises(UsageError, match="co_teaching: not a loss of one network"):
+    with pytest.raises(UsageError, match="'co_teaching' cannot be used as a loss"):
         RobustLoss(TrainConfig(method="co_teaching"), steps=10)
 
 

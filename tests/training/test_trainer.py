@@ -1,4 +1,4 @@
-"""The run as a whole: it learns, it repeats, it resumes to the bit, and it says what went wrong."""
+"""The training loop: it learns, repeats and resumes bit-identically, and explains failures."""
 
 import copy
 import os
@@ -154,7 +154,7 @@ def test_large_checkpoints_come_less_often(
     run, now = Trainer(tiny_config(), *sets, CPU), iter((100.0, 103.0))
     monkeypatch.setattr(trainer.time, "monotonic", lambda: next(now))
     run._save(tmp_path)
-    assert run.due == 103 + 3 / 0.02
+    assert run.next_checkpoint == 103 + 3 / 0.02
 
 
 def test_training_learns_an_easy_set_in_spite_of_wrong_labels(
@@ -215,12 +215,13 @@ def test_without_averaging_both_accuracies_are_the_same(
 
 
 def test_a_finished_run_is_not_trained_again(
-    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
 ) -> None:
     config = tiny_config(epochs=1)
     result = Trainer(config, *sets, CPU).run(tmp_path / "run")
-    monkeypatch.setattr(Trainer, "_epoch", None)
-    assert Trainer(config, *sets, CPU).run(tmp_path / "run", resume=True) == result
+    rows: list[object] = []
+    assert Trainer(config, *sets, CPU).run(tmp_path / "run", resume=True, log=rows.append) == result
+    assert rows == []
 
 
 def test_a_run_folder_is_never_overwritten_or_mixed(

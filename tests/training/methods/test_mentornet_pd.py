@@ -128,7 +128,7 @@ def test_the_forward_pass_equals_the_plain_one(tmp_path: Path) -> None:
 
 def test_what_are_no_weights_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.npz"
-    with pytest.raises(DataError, match="no weights of MentorNet-PD"):
+    with pytest.raises(DataError, match="not the weights of MentorNet-PD"):
         MentorNetPD.load(path, CPU)
     path.write_bytes(b"not a zip")
     with pytest.raises(DataError, match="zip"):

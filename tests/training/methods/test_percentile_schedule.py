@@ -26,9 +26,11 @@ def at(step: int, epochs: int) -> Batch:
 
 
 def shares(config: MentorNetConfig, clean_share: float, epochs: int) -> tuple[list[bool], list[float]]:
-    pace = PercentileSchedule(config, RunFacts(10, 100, CPU, epochs))
+    schedule = PercentileSchedule(config, RunFacts(10, 100, CPU, epochs))
     batches = [at(step, epochs) for step in range(epochs * STEPS_PER_EPOCH)]
-    return [pace.burning_in(one) for one in batches], [pace.share(one, clean_share) for one in batches]
+    return [schedule.burning_in(one) for one in batches], [
+        schedule.percentile(one, clean_share) for one in batches
+    ]
 
 
 def test_the_released_percentile_never_changes() -> None:
@@ -66,10 +68,11 @@ def test_the_ramp_never_rises_and_burn_in_is_the_longer_of_two(
     [
         ({"loss_percentile": "auto"}, "auto needs schedule=ramp"),
         ({"loss_percentile": "automatic"}, "expected float.*not one of auto"),
-        ({"schedule": "ramp", "mentor": "self_paced"}, "goes with schedule=released alone"),
-        ({"schedule": "ramp", "second_reweight": True}, "second_reweight goes with schedule=released"),
-        ({"balance": True, "second_reweight": True}, "second_reweight goes with schedule=released"),
-        ({"burn_in_epochs": -1}, "burn_in_epochs must not be negative"),
+        ({"schedule": "ramp", "mentor": "self_paced"}, "self_paced needs schedule=released"),
+        ({"schedule": "ramp", "second_reweight": True}, "second_reweight=true needs schedule=released"),
+        ({"balance": True, "second_reweight": True}, "second_reweight=true needs schedule=released"),
+        ({"burn_in": 5}, "'burn_in' is now called 'burn_in_percent'"),
+        ({"burn_in_epochs": -1}, "burn_in_epochs must be at least 0"),
     ],
 )
 def test_options_that_exclude_each_other_are_named(section: dict[str, object], message: str) -> None:
