@@ -14,11 +14,11 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.config import IngestConfig
-from pipeline.fetch.fetcher import Task, fetch_all
-from pipeline.fetch.hosts import Limits
+from pipeline.config import FetchConfig, IngestConfig
+from pipeline.fetch.fetch_all import FetchPlan, fetch_all
+from pipeline.fetch.host_limits import HostLimits
 from pipeline.fetch.journal import Journal
-from pipeline.fetch.web import Request
+from pipeline.fetch.url_fetcher import FetchRequest
 from tests.pipeline.fetch.odd_replies import BODY, REPLIES, serving
 
 SECONDS = 3
@@ -68,16 +68,20 @@ def by_curl(url: str) -> bytes:
 
 def by_ours(url: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        config = IngestConfig(
-            contact="bench@example.org", allow_private_hosts=True, host_per_second=0, tries=1
+        config = FetchConfig(
+            contact="bench@example.org", allow_private_hosts=True, host_requests_per_second=0, max_attempts=1
         )
         journal = Journal(folder, "1", "")
-        outcome = fetch_all([Request(url)], Task(config, Limits.of(config)), journal)
+        outcome = fetch_all(
+            [FetchRequest(url)],
+            FetchPlan(config, IngestConfig().max_bytes, HostLimits.from_config(config)),
+            journal,
+        )
         journal.close()
         (row,) = outcome.tables()[0].to_pylist()
         if row["code"]:
             raise ValueError(row["code"])
-        data = (Path(folder) / row["bodies"]).read_bytes()
+        data = (Path(folder) / row["body_file"]).read_bytes()
         return data[row["offset"] : row["offset"] + row["length"]]
 
 

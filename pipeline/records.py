@@ -106,7 +106,7 @@ def _as_strings(batch: pa.RecordBatch, table: Table, locations: list[str]) -> pa
             columns[field_.name] = normalize_column(field_.name, batch.column(field_.name))
         else:
             columns[field_.name] = pa.nulls(batch.num_rows, pa.string())
-    columns["row"] = pa.array(locations, pa.string())
+    columns["location"] = pa.array(locations, pa.string())
     return pa.table(columns)
 
 

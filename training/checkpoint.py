@@ -1,7 +1,7 @@
 """Checkpoints as safetensors files. Each is written under a temporary name and renamed, so a kill leaves no partial file."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from common.atomic_file import replacing
 from common.errors import DataError
-from common.json_records import parse_stored, to_json
-from training.records import Progress
-from training.state_files import replace
+from common.json_records import parse_given, to_json
+from training.records import CheckpointProgress
 
 FILE_NAME = "checkpoint-{:09d}.safetensors"
 FILE_PATTERN = "checkpoint-*.safetensors"
@@ -33,7 +33,7 @@ def save(
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     path = directory / FILE_NAME.format(step)
     try:
-        with replace(path) as temporary:
+        with replacing(path) as temporary:
             save_file(plain, temporary, metadata={"state": to_json(state)})
     except SafetensorError as error:  # safetensors reports a full disk this way
         raise DataError(
@@ -57,7 +57,7 @@ def load(directory: Path, device: torch.device) -> tuple[dict[str, Tensor], dict
         return {name: file.get_tensor(name) for name in file.keys()}, asdict(state)  # noqa: SIM118 - no mapping
 
 
-def read_progress(path: Path) -> Progress:
+def read_progress(path: Path) -> CheckpointProgress:
     """Return the progress stored in a checkpoint. Raises DataError if the file is damaged."""
     remedy = "run the same command with --resume to continue from the previous checkpoint or start again"
     try:
@@ -65,7 +65,10 @@ def read_progress(path: Path) -> Progress:
             text = (file.metadata() or {}).get("state", "")
     except SafetensorError as error:
         raise DataError(f"{path}: damaged ({error}); {remedy}") from error
-    return parse_stored(Progress, text, str(path), remedy)
+    values = parse_given(
+        CheckpointProgress, text, str(path), remedy
+    )  # checkpoints of version 0.1 have a key more
+    return CheckpointProgress(**{field.name: values[field.name] for field in fields(CheckpointProgress)})
 
 
 def restore(targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor], directory: Path) -> None:

@@ -6,7 +6,6 @@ timm, `config.json` as timm writes it, `README.md`. `training.load_network(folde
 
 import argparse
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,16 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from common.atomic_file import write_text
 from common.errors import DataError, UsageError
 from training.config import TrainConfig
 from training.models.linear_head import LinearHead
 from training.models.load import CONFIG, WEIGHTS
 from training.models.registry import make_network
 from training.models.rescaled import HALF, Rescaled
+from training.printing import print_result
 from training.run_directory import read_data, read_result
-from training.show import show
-from training.trained import load_trained
+from training.trained_networks import load_trained_networks
 
 CARD = "README.md"
 
@@ -37,7 +37,7 @@ def export_run(run: Path, output: Path) -> Path:
     result, data = read_result(run), read_data(run)
     if result is None:
         raise DataError(f"{run}: the run has not finished; train it to the end first")
-    trained = load_trained(run, len(data["class_names"]), torch.device("cpu"))
+    trained = load_trained_networks(run, len(data["class_names"]), torch.device("cpu"))
     config = trained.config
     if len(trained.networks) > 1:
         raise UsageError(
@@ -53,11 +53,11 @@ def export_run(run: Path, output: Path) -> Path:
         scale, network = (network.pixel_mean, network.pixel_deviation), network.network
     output.mkdir(parents=True, exist_ok=True)
     about = _about(config, data, *scale)
-    _write(output / CARD, _card(config, data, result))
+    write_text(output / CARD, _card(config, data, result))
     # save_file makes files that their owner alone may read
     tensors = {name: one.contiguous() for name, one in network.state_dict().items()}
     (output / WEIGHTS).write_bytes(save(tensors))
-    _write(output / CONFIG, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    write_text(output / CONFIG, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     return output
 
 
@@ -122,14 +122,8 @@ network = load_network("FOLDER")  # images float [B, 3, H, W] in [−1, 1], of t
 """
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def verb(arguments: argparse.Namespace) -> int:
     """Write the folder, and print where it is."""
     folder = export_run(arguments.run, arguments.output)
-    show({"folder": str(folder), "files": ", ".join((WEIGHTS, CONFIG, CARD))}, arguments.json)
+    print_result({"folder": str(folder), "files": ", ".join((WEIGHTS, CONFIG, CARD))}, arguments.json)
     return 0

@@ -23,7 +23,7 @@ from training.errors import DivergedError
 from training.evaluation import accuracy, memorization, predict, summed_logits
 from training.exact import exact_fraction
 from training.features.vectors import FeatureVectors, make_augmenter
-from training.hardware import EnergyMeter, describe_environment
+from training.hardware import describe_environment
 from training.label_trust import LabelTrust
 from training.methods.interface import Batch, ForwardPasses, RunFacts, StepOutcome
 from training.methods.registry import make_method
@@ -37,7 +37,7 @@ from training.state_files import write_json
 CHECKPOINT_SECONDS = 20.0  # minimum seconds between two checkpoints
 CHECKPOINT_TIME_SHARE = 0.02  # maximum share of time spent on checkpoints
 STOP_CHECK_STEPS = 20  # steps between two checks of several processes whether to stop
-PROGRESS_FIELDS = ("step", "epoch", "position", "seconds", "energy")
+PROGRESS_FIELDS = ("step", "epoch", "position", "seconds")
 
 
 class Trainer:
@@ -99,11 +99,8 @@ class Trainer:
         self.trust = LabelTrust(len(train), device)
         self.step = self.epoch = self.position = 0
         self.seconds = 0.0
-        self.counted_until = 0.0  # time up to which seconds and energy are counted
+        self.counted_until = 0.0  # time up to which seconds are counted
         self.next_checkpoint = math.inf  # time of the next checkpoint, in the first process
-        self.meter = EnergyMeter(device)
-        # joules of the counters that could be read on all machines of the run
-        self.energy = dict.fromkeys(self.meter.read(), 0.0)
 
     def run(
         self,
@@ -134,7 +131,6 @@ class Trainer:
         gpus = [self.device] if self.device.type == "cuda" else []
         kernels = kernel_settings(self.device, self.config.deterministic)
         with self._progress_bar(progress and leader) as bar, kernels, torch.random.fork_rng(devices=gpus):
-            self.meter.read()
             while self.epoch < epochs:
                 row = self._train_epoch(directory, bar, stop)
                 self._count_time()
@@ -167,11 +163,10 @@ class Trainer:
         )
 
     def _count_time(self) -> None:
-        """Add the seconds and joules since the last call."""
-        now, spent = time.monotonic(), self.meter.read()
+        """Add the seconds since the last call."""
+        now = time.monotonic()
         self.seconds += now - self.counted_until
         self.counted_until = now
-        self.energy = {name: joules + spent[name] for name, joules in self.energy.items() if name in spent}
 
     def _train_epoch(self, directory: Path, bar: tqdm, stop: Callable[[], bool]) -> dict[str, Any] | None:
         """Run the remaining steps of the current epoch and return its row of metrics, or None if stopped within it."""
@@ -236,7 +231,7 @@ class Trainer:
         index = self.processes.gather(batch.index)
         self.tally.add(weights, losses, differences, self.train.is_clean[index])
         if weights is not None:
-            self.trust.weigh(index, weights, batch.percent / 100)
+            self.trust.add_weights(index, weights, batch.percent / 100)
 
     def _must_stop(self, stop: Callable[[], bool]) -> bool:
         if self.processes.size > 1 and self.step % STOP_CHECK_STEPS:
@@ -281,7 +276,7 @@ class Trainer:
                 row["validation_accuracy"] = accuracy_of(networks, self.held_out)
         if last or self.epoch % config.memorized_every == 0:
             logits = summed_logits(networks, self.train, self.augmenter, self.bf16)
-            predicted = self.trust.look(logits, self.train.labels, self.epoch / config.epochs)
+            predicted = self.trust.add_logits(logits, self.train.labels, self.epoch / config.epochs)
             row |= memorization(predicted, self.train)
         return row
 
@@ -303,10 +298,9 @@ class Trainer:
             )
 
     def _environment(self) -> dict[str, Any]:
-        """Return the fields of the result about time, energy, hardware and software."""
+        """Return the fields of the result about time, hardware and software."""
         return {
             "seconds": round(self.seconds, 2),
-            **{f"{name}_joules": round(joules, 1) for name, joules in self.energy.items()},
             "parameters": sum(parameter.numel() for parameter in self.networks[0].parameters()),
             "weight_decay": self.method.weight_decay(self.config.optimizer.weight_decay),
             "precision": "bf16" if self.bf16 else "fp32",

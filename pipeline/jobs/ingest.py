@@ -23,8 +23,8 @@ from common.errors import DataError
 from common.json_records import parse_json
 from pipeline import files
 from pipeline.config import BuildConfig
+from pipeline.ingest.bucket_images import BucketTools, ingest_images
 from pipeline.ingest.decode_pool import acquire, release
-from pipeline.ingest.images import Tools, ingest_images
 from pipeline.ingest.lists import ListPart, has_urls, list_parts, list_paths, named_lists, read_list
 from pipeline.ingest.rows import (
     IMAGES_PER_SHARD,
@@ -41,10 +41,10 @@ from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
 from pipeline.rejections import Rejected, malformed_rows, reject
 from pipeline.running.metrics import timed
-from pipeline.running.options import decoders, runs_here
+from pipeline.running.options import decoder_count, runs_in_this_process
 from pipeline.running.progress import advance
 from pipeline.running.rejection_limit import check_lists, check_share
-from pipeline.running.run import Work, run_job
+from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import Stage, StageResult, counts
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
@@ -126,11 +126,15 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             bucket_count(rows, IMAGES_PER_SHARD, SMALLEST_BUCKETS),
             layout.fetched if fetched else None,
             fetched.about["buckets"] if fetched else 1,
-            decoders(beam_arguments, rows * SECONDS_PER_ROW),
+            decoder_count(beam_arguments, rows * SECONDS_PER_ROW),
         )
         job = IngestLists(lists, setup, fetched, stage.about, partial(finish, config, layout, versions))
-        work = Work("ingest", output, "rows", rows)
-        pool = acquire(config.source, config.ingest, setup.decoders) if runs_here(beam_arguments) else None
+        work = JobSpec("ingest", output, "rows", rows)
+        pool = (
+            acquire(config.source, config.ingest, setup.decoders)
+            if runs_in_this_process(beam_arguments)
+            else None
+        )
         try:
             if pool:
                 pool.start()  # the processes load their modules while the job is prepared
@@ -141,7 +145,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     manifests = {name: directory.read_manifest(folder) for name, folder in layout.ingest_tables.items()}
     if up_to_date:
         check(config, layout, manifests)
-    if not config.ingest.keep_fetched:
+    if not config.fetch.keep_bodies:
         fetch.drop_bodies(output)
     return StageResult(manifests, up_to_date)
 
@@ -264,8 +268,10 @@ def cut_rows(held: list[tuple[pa.Table, pa.Table]], path: str, setup: Setup) -> 
 
 def keys_of_rejections(rejected: pa.Table) -> np.ndarray:
     """Return the shard keys of rejections, those of their images; of those without an image_id by their location."""
-    ids, rows = rejected["image_id"].to_pylist(), rejected["row"].to_pylist()
-    return shard_key(row if image_id is None else image_id for image_id, row in zip(ids, rows, strict=True))
+    ids, locations = rejected["image_id"].to_pylist(), rejected["location"].to_pylist()
+    return shard_key(
+        location if image_id is None else image_id for image_id, location in zip(ids, locations, strict=True)
+    )
 
 
 def attach_outcome(
@@ -339,7 +345,7 @@ class IngestBucket(beam.DoFn):
         wanted = distinct_images(rows)
         advance(rows_in - wanted.num_rows)
         failed: dict[str, Rejected] = {}
-        tools = Tools(self.pool, given.config.ingest, given.config.source, given.layout.bodies, advance)
+        tools = BucketTools(self.pool, given.config.ingest, given.config.source, given.layout.bodies, advance)
         images = ingest_images(wanted, tools, failed)
         shard = write_shard(folders["images"], stem, IMAGES.schema, images)
         yield "images", Written(shard)
@@ -349,7 +355,7 @@ class IngestBucket(beam.DoFn):
         shard = write_shard(folders["retrievals"], stem, RETRIEVAL.schema, [kept])
         yield "retrievals", Written(shard, Counter(rows_in=rows_in))
 
-        rejected = pa.concat_tables(rejections).sort_by([("row", "ascending"), ("code", "ascending")])
+        rejected = pa.concat_tables(rejections).sort_by([("location", "ascending"), ("code", "ascending")])
         shard = write_shard(folders["rejections"], stem, REJECTION.schema, [rejected])
         # Without times: the aggregate stage depends on which images and classes were rejected, and on nothing else.
         pairs = sorted(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.report.tables import Tables
+from pipeline.report.tables import BuildTables
 
 PAGE = 60  # pictures at once
 
@@ -20,7 +20,7 @@ FROM examples JOIN class_names AS given ON given.id = label LEFT JOIN class_name
 WHERE list_contains(sets, ?)"""
 FACTS = """
 SELECT found.*, images.* EXCLUDE (image_id, source, sha256), keepers.source AS keeper_source,
-  keepers.position AS keeper_position, distance_256, turn
+  keepers.position AS keeper_position, distance_256, orientation
 FROM found JOIN images USING (image_id)
 LEFT JOIN duplicates ON duplicates.image_id = found.image_id AND found.keeper_id IS NOT NULL
 LEFT JOIN images AS keepers ON keepers.image_id = found.keeper_id"""
@@ -49,9 +49,9 @@ class Chosen:
 
 
 class Gallery:
-    """Pictures by class, source, verdict, fate and set, as they lie: neighbors are read together."""
+    """StoredImages by class, source, verdict, fate and set, as they lie: neighbors are read together."""
 
-    def __init__(self, tables: Tables, class_names: Sequence[str], sets: Sequence[str]) -> None:
+    def __init__(self, tables: BuildTables, class_names: Sequence[str], sets: Sequence[str]) -> None:
         self.tables = tables
         tables.connection.execute("CREATE TABLE class_names (id BIGINT, name VARCHAR)")
         tables.connection.executemany("INSERT INTO class_names VALUES (?, ?)", list(enumerate(class_names)))

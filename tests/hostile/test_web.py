@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.fetch.hosts import retry_after
-from pipeline.fetch.robots import Rules, forbidding_tag, reservations
+from pipeline.fetch.retries import retry_after
+from pipeline.fetch.robots import PathRules, forbidding_tag, reservations
 from pipeline.rejections import Rejected
 from schemas.rejection import CODES
 from tests.pipeline.fetch import conftest as fetching
@@ -18,7 +18,7 @@ from tests.pipeline.fetch.conftest import Get, Web, get, names, web  # noqa: F40
 from tests.pipeline.fetch.odd_replies import REPLIES
 from tests.pipeline.fetch.test_urls import HOSTILE
 
-PATIENCE = {"timeout_seconds": 2, "deadline_seconds": 4, "tries": 1, "max_bytes": 100_000}
+PATIENCE = {"timeout_seconds": 2, "deadline_seconds": 4, "max_attempts": 1, "max_bytes": 100_000}
 
 
 def settled(results: list[fetching.Fetched | Rejected], count: int) -> list[str]:
@@ -144,7 +144,7 @@ def test_headers_that_are_read_may_say_anything(get: Get, web: Web, name: str) -
             + b"\r\nContent-Length: 1\r\n\r\nx"
         )
         urls.append(fetching.raw(web, f"/{i}", head))
-    settled(get.all(urls, max_wait_seconds=0.01, **PATIENCE), len(urls))
+    settled(get.all(urls, max_retry_after_seconds=0.01, **PATIENCE), len(urls))
 
 
 TEXTS = st.one_of(
@@ -166,7 +166,7 @@ TEXTS = st.one_of(
     st.sampled_from(["http://x.test/", "http://x.test/a/b?c=%zz", "http://[::1]/%", "http://x.test//[?#"]),
 )
 def test_policy_files_may_say_anything(text: bytes, url: str) -> None:
-    for rules in (Rules(text), reservations(text), reservations(b'[{"location": "' + text + b'"}]')):
+    for rules in (PathRules(text), reservations(text), reservations(b'[{"location": "' + text + b'"}]')):
         assert rules.allow(url) in (True, False)
         assert 0 <= rules.delay < float("inf")
 

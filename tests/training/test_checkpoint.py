@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 
 def progress(step: int) -> dict[str, Any]:
-    return {"step": step, "epoch": 1, "position": 0, "seconds": 1.5, "energy": {"cpu": 2.0}}
+    return {"step": step, "epoch": 1, "position": 0, "seconds": 1.5}
 
 
 def test_the_newest_checkpoint_comes_back_and_older_ones_go(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from training import checkpoint, metrics, trainer
 from training.config import METHODS, AugmentConfig, NetworkConfig, OptimizerConfig
 from training.data.shards import ImageSet, load_pair
 from training.errors import DivergedError
-from training.recipes.choose import configure
+from training.recipes.registry import configure
 from training.run_directory import read_result
 from training.tensorboard import TensorBoard
 from training.trainer import Trainer
@@ -60,7 +60,7 @@ def test_a_stopped_run_resumes_to_the_bit(
     parts = Trainer(config, *sets, CPU).run(tmp_path / "parts", resume=True)
     assert equal(tmp_path / "whole", tmp_path / "parts")
     assert timeless(metrics.read_rows(tmp_path / "whole")) == timeless(metrics.read_rows(tmp_path / "parts"))
-    timed = {"seconds", "images_per_second", "cpu_joules", "gpu_joules"}
+    timed = {"seconds", "images_per_second"}
     assert {k: v for k, v in whole.items() if k not in timed} == {
         k: v for k, v in parts.items() if k not in timed
     }
@@ -273,7 +273,7 @@ def test_a_run_whose_only_checkpoint_is_damaged_says_so_and_starts_again(
 
 
 def test_a_failed_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {"step": 1, "epoch": 0, "position": 1, "seconds": 1.0, "energy": {}}
+    before = {"step": 1, "epoch": 0, "position": 1, "seconds": 1.0}
     checkpoint.save(tmp_path, {"a": torch.ones(2)}, before, 1)
 
     def full(*_: object, **__: object) -> None:

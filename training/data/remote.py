@@ -4,13 +4,13 @@ A global shuffle reads images in any order, and checking the SHA-256 of a shard 
 """
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow.fs import FileSystem, FileType
 
+from common.atomic_file import replacing, write_bytes
 from common.errors import DataError, UsageError
 from schemas.example import PICTURES
 from schemas.manifest import MANIFEST, Manifest, Shard
@@ -68,14 +68,14 @@ def _copy_set(source: FileSystem, root: str, target: Path) -> dict[str, object]:
         path = target / shard.file
         if _has_size(path, shard) and (complete or _has_digest(path, shard)):
             continue
-        temporary = target / f".{shard.file}.{os.getpid()}"
-        with source.open_input_stream(f"{root}/{shard.file}") as stream, temporary.open("wb") as file:
+        with (
+            replacing(path) as temporary,
+            source.open_input_stream(f"{root}/{shard.file}") as stream,
+            temporary.open("wb") as file,
+        ):
             shutil.copyfileobj(stream, file, 1 << 20)
-        os.replace(temporary, path)
     if not complete:
-        temporary = target / f".{MANIFEST}.{os.getpid()}"
-        temporary.write_bytes(text)
-        os.replace(temporary, local_manifest)
+        write_bytes(local_manifest, text)
     return manifest.about
 
 

@@ -29,10 +29,10 @@ def plant(build: str) -> None:
     _change(build, "retrievals", {"url": HOSTILE, "path": [None] * len(HOSTILE)})
     _change(build, "workers", {"worker_id": HOSTILE, "suspicion": HOSTILE})
     _change(build, "agreement", {"class_name": HOSTILE[:4]})
-    _change(build, "duplicates", {"turn": HOSTILE[:2], "rule": HOSTILE[:2]})
+    _change(build, "duplicates", {"orientation": HOSTILE[:2], "rule": HOSTILE[:2]})
     rows = [
         {
-            "row": f"web.csv:{number}{text}",
+            "location": f"web.csv:{number}{text}",
             "image_id": text,
             "class_name": text,
             "code": "not_found",
