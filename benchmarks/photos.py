@@ -22,7 +22,9 @@ WRONG_SHARE, WORKERS = 0.8, 30
 
 def main() -> int:
     """Write clean.csv, test.csv, web.csv, votes.csv and build.yaml."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("photos", type=Path, metavar="DIR", help="folder with train/CLASS and test/CLASS")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new folder for the lists")
     parser.add_argument("--seed", type=int, default=0, help="decides every choice (default: %(default)s)")
@@ -56,7 +58,9 @@ def main() -> int:
         f"source: {output}\nclasses: [{', '.join(classes)}]\nclean: [clean.csv]\ntest: [test.csv]\nweb: [web.csv]\n"
         "votes: [votes.csv]\nnoise: {levels: [0, 0.2, 0.4], on_shortage: shrink}\n"
     )
-    print(f"{len(clean):,} clean, {len(test):,} test, {len(web):,} candidates, {len(votes):,} votes: {output}")
+    print(
+        f"{len(clean):,} clean, {len(test):,} test, {len(web):,} candidates, {len(votes):,} votes: {output}"
+    )
     return 0
 
 
