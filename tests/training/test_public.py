@@ -51,7 +51,7 @@ def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_importing_the_package_loads_no_torch_and_every_name_is_there() -> None:
     code = "import sys, training; dir(training); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-    assert {name for names in training._WHERE.values() for name in names} == set(training.__all__)
+    assert {name for names in training._NAMES_BY_MODULE.values() for name in names} == set(training.__all__)
     assert all(getattr(training, name).__name__ == name for name in training.__all__)
     with pytest.raises(AttributeError, match="no attribute 'MentorMicks'"):
         training.MentorMicks  # noqa: B018
@@ -194,7 +194,7 @@ def test_an_exported_network_predicts_as_the_run_does(
 def test_what_is_no_export_is_refused(dataset: Path, tiny_config: Make, tmp_path: Path) -> None:
     sets = load_pair(dataset, "blue-0.40", "test")
     Trainer(tiny_config(method="dividemix"), *sets, CPU).run(tmp_path / "two")
-    with pytest.raises(UsageError, match="adds the logits of two networks"):
+    with pytest.raises(UsageError, match="predicts with two networks"):
         export_run(tmp_path / "two", tmp_path / "model")
     run = Trainer(tiny_config(), *sets, CPU)
     with pytest.raises(KeyboardInterrupt):
