@@ -86,26 +86,35 @@ def licenses(sets: Iterable[Listed]) -> dict[str, int]:
 
 
 def noise_by_class(examples: pa.Table, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows and wrong ones for each class; `examples` needs the columns COUNTED.
+    """Rows and wrong ones for each class; `examples` needs the columns COUNTED."""
+    return describe_noise(count_classes(examples, len(class_names)), class_names)
 
-    A blue example was taken from its true class, a web image stands in the class of its label: noise is counted in
-    the class whose clean images gave way.
+
+def count_classes(examples: pa.Table, classes: int) -> np.ndarray:
+    """Count examples by class, int64 (3, classes): rows, wrong rows, and right rows that have the class as their label.
+
+    A blue example was taken from its true class, a web image stands in the class of its label: rows and wrong rows are
+    counted in the class whose clean images gave way. `examples` needs the columns COUNTED. Counts of parts add up.
     """
-    labels = examples["label"].to_numpy()
+    given = examples["label"].to_numpy()
     red = pc.equal(examples["source"], "web").to_numpy()
     true = examples["true_label"].fill_null(-1).to_numpy()
-    labels = np.where(~red & (true >= 0), true, labels)
-    noisy = ~examples["is_clean"].to_numpy(zero_copy_only=False).astype(bool)
-    rows = np.bincount(labels, minlength=len(class_names))
-    wrong = np.bincount(labels[noisy], minlength=len(class_names))
+    labels = np.where(~red & (true >= 0), true, given)
+    clean = examples["is_clean"].to_numpy(zero_copy_only=False).astype(bool)
+    parts = (labels, labels[~clean], given[clean])
+    return np.stack([np.bincount(part, minlength=classes) for part in parts])
+
+
+def describe_noise(counts: np.ndarray, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the counts of `count_classes` as a manifest states them: rows, wrong rows and their share, by class."""
     return [
         {"class": name, "rows": int(n), "noisy": int(k), "noise": round(k / n, 6) if n else 0.0}
-        for name, n, k in zip(class_names, rows, wrong, strict=True)
+        for name, n, k in zip(class_names, counts[0].tolist(), counts[1].tolist(), strict=True)
     ]
 
 
 def classes_without_clean(examples: pa.Table, class_names: Sequence[str]) -> list[str]:
     """The classes under whose name no right example stands, whether wrong ones do or none; columns as COUNTED."""
-    right = examples.filter(examples["is_clean"])["label"].to_numpy()
-    counts = np.bincount(right, minlength=len(class_names))
-    return [class_names[i] for i in np.flatnonzero(counts == 0).tolist()]
+    return [
+        class_names[i] for i in np.flatnonzero(count_classes(examples, len(class_names))[2] == 0).tolist()
+    ]

@@ -5,7 +5,7 @@ from typing import Any
 from page.table import Column, Table
 from pipeline.layout import Layout
 from pipeline.report.tables import Tables, literal, share
-from pipeline.shards.facts import read_root, read_set_manifest
+from pipeline.shards.dataset_manifests import read_root, read_set_manifest
 from schemas.example import PICTURES
 
 
