@@ -13,7 +13,7 @@ demo: $(VENV)/ready
 test: check
 	$(RUN) -m pytest -n auto --dist worksteal --ignore tests/browser
 
-# Which lines and branches the tests pass, those of worker processes included; what they do not, and why: docs/architecture.md.
+# Which lines and branches the tests pass, those of worker processes included; what they do not, and why: docs/explanation/architecture.md.
 coverage: $(VENV)/ready
 	$(RUN) -m pytest -n auto --dist worksteal --ignore tests/browser --ignore tests/engines --cov --cov-report term --cov-report html:out/coverage
 

@@ -1,4 +1,4 @@
-"""All benchmarks that have a peer, one after the other, and docs/benchmarks.md from what they found.
+"""All benchmarks that have a peer, one after the other, and docs/results/benchmarks.md from what they found.
 
     make bench                                  # makes .venv-peers with the peers, and calls
     python -m benchmarks --peers .venv-peers/bin/python [--only dedupe reader] [--votes votes.parquet]
@@ -48,7 +48,7 @@ ABOUT = (
 
 def plan(peers: str, votes: str | None, work: str) -> dict[str, list[str]]:
     """The command of each benchmark; `work` is a folder for what they write."""
-    # Without GLAD, for which crowd-kit needs a quarter of an hour and more: docs/labels.md.
+    # Without GLAD, for which crowd-kit needs a quarter of an hour and more: docs/explanation/aggregation.md.
     labels = ["--votes", votes] if votes else []
     return {
         "ingest": ["--img2dataset", peers, "--size", "4000", "--repeats", "3"],
@@ -120,7 +120,7 @@ def run(name: str, arguments: list[str], rows: Path) -> list[dict]:
 
 
 def main() -> int:
-    """Run the benchmarks that have a peer, ours beside theirs, and write docs/benchmarks.md; 1 if one failed."""
+    """Run the benchmarks that have a peer, ours beside theirs, and write docs/results/benchmarks.md; 1 if one failed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from pipeline.ingest.rows import IMAGES_PER_SHARD, SMALLEST_BUCKETS
-from pipeline.keyed_hash import bucket, bucket_count, place
+from pipeline.keyed_hash import bucket, bucket_count, shard_key
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.rejection import REJECTION
@@ -54,7 +54,7 @@ def write_retrievals(folder: str, questions: int) -> None:
     """The table of images. Names are made where they are written: those of 25 million would fill this process."""
     pieces = range(0, questions, PIECE)
     places = np.concatenate(
-        [place(image_ids(np.arange(i, min(questions, i + PIECE))).to_pylist()) for i in pieces]
+        [shard_key(image_ids(np.arange(i, min(questions, i + PIECE))).to_pylist()) for i in pieces]
     )
     count = bucket_count(questions, IMAGES_PER_SHARD, SMALLEST_BUCKETS)
     order = np.argsort(places)

@@ -5,7 +5,7 @@
 
 Builds the dataset once in each way, verifies it, and prints a table. A way is a number of processes, `local` for what
 a user gets who says nothing, `flink` for a cluster of a job manager and two task managers that is started for it
-(docs/flink.md), or a runner's name. CPU and memory of a cluster are not those of the command, and are not told.
+(docs/how-to/flink.md), or a runner's name. CPU and memory of a cluster are not those of the command, and are not told.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Which odd replies of web servers ours and four other clients accept: a Markdown table, as in docs/odd-replies.md.
+"""Which odd replies of web servers ours and four other clients accept: a Markdown table, as in docs/results/odd-replies.md.
 
     python -m benchmarks.odd_replies
 

@@ -20,9 +20,9 @@ from pyarrow import parquet
 from pipeline.aggregate.columns import encode_votes
 from pipeline.aggregate.majority import majority
 from pipeline.config import NoiseConfig
-from pipeline.noise.listed import listed_sets
+from pipeline.noise.fixed_sets import listed_sets
 from pipeline.noise.pools import make_pools
-from pipeline.noise.splits import training_sets
+from pipeline.noise.training_sets import training_sets
 from pipeline.published.cnwl import import_cnwl
 from schemas.duplicate import DUPLICATE
 from schemas.fixed_set import FIXED_SET

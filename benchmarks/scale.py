@@ -27,7 +27,7 @@ import yaml
 
 from benchmarks.aggregate_stage import image_ids, write_input
 from benchmarks.rows import processor
-from pipeline.keyed_hash import bucket, bucket_count, place
+from pipeline.keyed_hash import bucket, bucket_count, shard_key
 from pipeline.layout import Layout
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
@@ -122,7 +122,10 @@ def write_tables(folder: Path, rows: int, names: set[str]) -> None:
     """Write what earlier stages would have written, bucket by bucket."""
     layout = Layout(str(folder / "out"))
     keys = np.concatenate(
-        [place(image_ids(np.arange(i, min(rows, i + 250_000))).to_pylist()) for i in range(0, rows, 250_000)]
+        [
+            shard_key(image_ids(np.arange(i, min(rows, i + 250_000))).to_pylist())
+            for i in range(0, rows, 250_000)
+        ]
     )
     order = np.argsort(keys)
     buckets = bucket_count(rows, 2048, 8)
@@ -172,6 +175,7 @@ def image_rows(numbers: np.ndarray) -> pa.Table:
         "phash_256": [int(each).to_bytes(32, "big") for each in hashes],
         "contrast": np.full(n, 50.0),
         "sharpness": np.full(n, 50.0),
+        "thumbnail": [bytes(1216)] * n,
     }
     return as_table(known, IMAGES, n)
 
@@ -212,7 +216,7 @@ def as_table(known: dict[str, object], table: Table, rows: int) -> pa.Table:
     """Columns that are not known are null."""
     columns = [
         pa.array(known[field.name]).cast(field.type)
-        if field.name in known and field.name not in ("image", "phash_turned", "phash_256")
+        if field.name in known and field.name not in ("image", "phash_turned", "phash_256", "thumbnail")
         else pa.array(known[field.name], field.type)
         if field.name in known
         else pa.nulls(rows, field.type)

@@ -24,7 +24,7 @@ import yaml
 from PIL import Image
 
 from benchmarks.rows import tell
-from pipeline.keyed_hash import bucket, bucket_count, place
+from pipeline.keyed_hash import bucket, bucket_count, shard_key
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE
@@ -64,7 +64,7 @@ def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
     images = pd.DataFrame(
         {"image_id": ids, "source": sources, "class_name": np.array(CLASSES, object)[number % 100]}
     )
-    images["place"] = place(ids)
+    images["place"] = shard_key(ids)
     images = images.sort_values("place", ignore_index=True)
     buckets = bucket_count(len(images), 2048)
     parts = [part for _, part in images.groupby(bucket(images["place"].to_numpy(), buckets))]

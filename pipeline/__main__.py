@@ -1,4 +1,4 @@
-"""The command line of the pipeline: `python -m pipeline VERB` (docs/cli.md)."""
+"""The command line of the pipeline: `python -m pipeline VERB` (docs/reference/cli.md)."""
 
 import argparse
 import sys
@@ -49,7 +49,9 @@ def _add_stages(verbs: Any) -> None:
     }.items():
         example = f"python -m pipeline {verb} --config configs/cifar10n.yaml --set source=data/cifar10n --output out/cifar10n"
         sub = add_verb(verbs, verb, about, example, BEAM)
-        sub.add_argument("--config", required=True, metavar="FILE", help="YAML file (docs/config.md)")
+        sub.add_argument(
+            "--config", required=True, metavar="FILE", help="YAML file (docs/reference/config.md)"
+        )
         sub.add_argument(
             "--set", action="append", default=[], metavar="KEY=VALUE", help="lay a value over the file"
         )

@@ -23,7 +23,7 @@ PAPER_LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # What TFDS' controlled_noisy_web_labels stores (docs/images.md).
+    # What TFDS' controlled_noisy_web_labels stores (docs/explanation/images.md).
     "tfds": {
         "size": 84,
         "resize": "exact",
@@ -62,7 +62,7 @@ class IngestConfig:
     """area: the mean of what a pixel covers; lanczos: sharper. What grows is made larger by bicubic interpolation."""
     scaled_decoding: bool = output(True)
     """Whether JPEGs are decoded at 1/2, 1/4 or 1/8 where that leaves twice the pixels that are needed: faster, and
-    hardly to be seen (docs/images.md)."""
+    hardly to be seen (docs/explanation/images.md)."""
     format: Literal["jpeg", "png", "webp"] = output("jpeg")
     """Encoding of the normalized picture. PNG loses nothing: right for tiny pictures."""
     quality: int = output(90)
@@ -89,7 +89,7 @@ class IngestConfig:
     """Requests to one host per second, at most, in the whole run; 0: no limit."""
     host_seconds: float = fetching(600.0)
     """Time budget of one host in seconds: it is used while a request waits for the host, and each answer gives one
-    second back. When it is used up, the remaining URLs of the host are rejected (host_too_slow; docs/ingest.md)."""
+    second back. When it is used up, the remaining URLs of the host are rejected (host_too_slow; docs/explanation/fetching.md)."""
     tries: int = fetching(3)
     """After 429, 5xx or a broken connection it is tried again, so often in all, …"""
     max_wait_seconds: float = fetching(60.0)
@@ -133,7 +133,7 @@ class IngestConfig:
 
 @dataclass(frozen=True)
 class AggregateConfig:
-    """How votes become verdicts (docs/labels.md)."""
+    """How votes become verdicts (docs/explanation/aggregation.md)."""
 
     method: Literal[
         "majority",
@@ -219,7 +219,7 @@ class AggregateConfig:
 
 @dataclass(frozen=True)
 class DedupeConfig:
-    """When two pictures are the same one (docs/duplicates.md)."""
+    """When two pictures are the same one (docs/explanation/duplicates.md)."""
 
     radius: int = output(8)
     """Pairs whose 64-bit hashes differ in at most so many bits are candidates, …"""

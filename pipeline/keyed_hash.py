@@ -17,7 +17,7 @@ def keyed_hash(ids: Iterable[str], seed: int, purpose: str) -> np.ndarray:
     return np.frombuffer(digests, ">u8").astype(np.uint64)
 
 
-def place(ids: Iterable[str]) -> np.ndarray:
+def shard_key(ids: Iterable[str]) -> np.ndarray:
     """The place of an image in every sharded table, uint64 (n,): rows are sorted by it, shards are ranges of it.
 
     It takes no seed: tables of different stages and builds line up shard by shard.
@@ -25,14 +25,16 @@ def place(ids: Iterable[str]) -> np.ndarray:
     return keyed_hash(ids, 0, "place")
 
 
-def bucket(places: np.ndarray, buckets: int) -> np.ndarray:
+def bucket(shard_keys: np.ndarray, buckets: int) -> np.ndarray:
     """The bucket of each place, int64 (n,), of `buckets` equal ranges; `buckets` is a power of two.
 
     Fewer buckets are unions of neighboring ones: a coarser table concatenates a finer one.
     """
     bits = buckets.bit_length() - 1
     assert buckets == 1 << bits
-    return (places >> np.uint64(64 - bits)).astype(np.int64) if bits else np.zeros(len(places), np.int64)
+    return (
+        (shard_keys >> np.uint64(64 - bits)).astype(np.int64) if bits else np.zeros(len(shard_keys), np.int64)
+    )
 
 
 def bucket_count(rows: int, rows_each: int, at_least: int = 1) -> int:
@@ -44,15 +46,15 @@ def bucket_count(rows: int, rows_each: int, at_least: int = 1) -> int:
 
 
 def by_bucket(
-    rows: pa.Table, buckets: int, places: np.ndarray | None = None
+    rows: pa.Table, buckets: int, shard_keys: np.ndarray | None = None
 ) -> Iterator[tuple[int, pa.Table]]:
     """Cut rows by the bucket of their image_id; the order within a bucket stays.
 
-    places: uint64 (rows,), where the caller has them already.
+    shard_keys: uint64 (rows,), where the caller has them already.
     """
-    if places is None:
-        places = place(rows["image_id"].to_pylist())
-    yield from by_key(rows, bucket(places, buckets))
+    if shard_keys is None:
+        shard_keys = shard_key(rows["image_id"].to_pylist())
+    yield from by_key(rows, bucket(shard_keys, buckets))
 
 
 def by_key(rows: pa.Table, keys: np.ndarray) -> Iterator[tuple[int, pa.Table]]:

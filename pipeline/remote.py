@@ -1,7 +1,7 @@
 """Files behind URLs through fsspec: gs://, s3://, hdfs:// and webhdfs://. `pipeline.files` is the interface.
 
 fsspec and the library of a scheme are imported when the first URL of that scheme is used. Credentials and endpoints
-are those of the library (docs/dataflow.md).
+are those of the library (docs/how-to/dataflow.md).
 """
 
 import io
@@ -87,10 +87,12 @@ def explanation(path: str, error: Exception) -> DataError:
     if isinstance(error, NOT_THERE):
         text = "no such file or bucket; check the path, and 'source' in the configuration"
     elif _is_denied(error):
-        text = f"permission denied ({error}); check the credentials and their rights (docs/dataflow.md)"
+        text = (
+            f"permission denied ({error}); check the credentials and their rights (docs/how-to/dataflow.md)"
+        )
     else:
         reason = f"{type(error).__name__}: {error}"
-        text = f"cannot reach the file system ({reason}); check network, endpoint and credentials (docs/dataflow.md)"
+        text = f"cannot reach the file system ({reason}); check network, endpoint and credentials (docs/how-to/dataflow.md)"
     return DataError(f"{path}: {' '.join(text.split())}")
 
 

@@ -42,7 +42,7 @@ WORKER = Table(
             column(
                 "suspicion",
                 pa.string(),
-                "why the answers are worth a look (docs/labels.md), none where they are not",
+                "why the answers are worth a look (docs/explanation/aggregation.md), none where they are not",
                 required=False,
             ),
             column(

@@ -1,4 +1,4 @@
-"""Writes docs/cli.md, docs/config.md and docs/schemas.md from the code: `python scripts/reference.py`."""
+"""Write the pages of docs/reference/ that are made from the code: `python scripts/reference.py`."""
 
 import argparse
 import ast
@@ -37,7 +37,7 @@ MADE = "Made by `python scripts/reference.py` from the code; a test holds it tru
 
 def pages() -> dict[str, str]:
     """The text of each page, by its file name."""
-    return {"cli.md": cli(), "config.md": config(), "schemas.md": tables()}
+    return {"reference/cli.md": cli(), "reference/config.md": config(), "reference/tables.md": tables()}
 
 
 def cli() -> str:
@@ -64,7 +64,7 @@ def cli() -> str:
             lines += [f"| {_flag(action)} | {_cell(_help(sub, action))} |" for action in flags(sub)]
     lines += [
         "",
-        "Flags that `ingest`, `label`, `dedupe`, `split` and `build` do not know go to Beam (docs/dataflow.md).",
+        "Flags that `ingest`, `aggregate`, `dedupe`, `split` and `build` do not know go to Beam (docs/how-to/dataflow.md).",
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,6 +1,6 @@
 """From shards to numbers: robust training on label noise. Reads `schemas`, never the pipeline, needs no Beam.
 
-The names below are the public interface (docs/python.md). Each is imported when it is first used, so that
+The names below are the public interface (docs/reference/python.md). Each is imported when it is first used, so that
 `import training` loads no torch.
 """
 

@@ -1,4 +1,4 @@
-"""The command line of training: `python -m training VERB` (docs/cli.md)."""
+"""The command line of training: `python -m training VERB` (docs/reference/cli.md)."""
 
 import argparse
 import math
@@ -52,7 +52,10 @@ def _add_train(verbs: Any) -> None:
     sub.add_argument("--method", choices=METHODS, help="default: the recipe's, vanilla")
     sub.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder for this run")
     sub.add_argument(
-        "--recipe", default="mini_imagenet_32", metavar="NAME", help="docs/methods.md (default: %(default)s)"
+        "--recipe",
+        default="mini_imagenet_32",
+        metavar="NAME",
+        help="docs/explanation/methods.md (default: %(default)s)",
     )
     sub.add_argument(
         "--set",
@@ -74,7 +77,7 @@ def _add_train(verbs: Any) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="hand the metrics to this logger, too: tensorboard, or one of an installed package (docs/python.md)",
+        help="hand the metrics to this logger, too: tensorboard, or one of an installed package (docs/reference/python.md)",
     )
     sub.add_argument("--tensorboard", action="store_true", help="the same as --logger tensorboard")
     sub.add_argument("--resume", action="store_true", help="go on from the run's checkpoint, if there is one")
@@ -101,7 +104,7 @@ def _add_distrusted(verbs: Any) -> None:
         "distrusted",
         "list the labels that a finished run distrusts most, and what it would say instead",
         "python -m training distrusted runs/one --top 50",
-        "All labels are in RUN/label_trust.parquet (docs/schemas.md).",
+        "All labels are in RUN/label_trust.parquet (docs/reference/tables.md).",
     )
     sub.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
     sub.add_argument(
@@ -115,7 +118,7 @@ def _add_export(verbs: Any) -> None:
         "export",
         "write the network of a finished run for others: weights, class names, preprocessing, a model card",
         "python -m training export runs/one --output model",
-        "training.load_network reads the folder (docs/python.md).",
+        "training.load_network reads the folder (docs/reference/python.md).",
     )
     sub.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
     sub.add_argument("--output", type=Path, required=True, metavar="DIR", help="empty or new folder")

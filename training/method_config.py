@@ -1,4 +1,4 @@
-"""The settings of each method: one section of the configuration, named as the method (docs/methods.md)."""
+"""The settings of each method: one section of the configuration, named as the method (docs/explanation/methods.md)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -85,7 +85,7 @@ class MentorNet:
 
     loss_percentile: float | Literal["auto"] = 0.7
     """Share of the batch, by loss, whose largest loss is the threshold before averaging; auto: the share of clean
-    labels, estimated until half of the ramp is done (docs/methods.md)."""
+    labels, estimated until half of the ramp is done (docs/explanation/methods.md)."""
 
     schedule: Literal["released", "ramp"] = "released"
     """released: loss_percentile throughout, as in the released code. ramp: 1 during burn-in, then down to

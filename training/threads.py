@@ -16,7 +16,7 @@ from training.models.choose import make_network
 from training.run_directory import CONFIG, read_description
 
 # Forward operations of a batch below which a second thread mostly waits: some 50 ms of a step. On a busy machine it
-# waits actively: a step of the small CNN took 6 to 57 times the CPU time with two threads (docs/methods.md).
+# waits actively: a step of the small CNN took 6 to 57 times the CPU time with two threads (docs/explanation/methods.md).
 SMALL = 2e9
 
 

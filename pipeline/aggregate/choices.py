@@ -11,7 +11,7 @@ def expand_choices(votes: pa.Table, questions: pa.Table) -> pa.Table:
 
     It is yes for the class that it names and no for the others; unsure stays unsure for all. `questions` has
     image_id and class_name, each pair once. A vote about an image of which nothing was asked stays as it is, to
-    be rejected. Note what docs/labels.md says of such votes: they are not independent of each other.
+    be rejected. Note what docs/explanation/aggregation.md says of such votes: they are not independent of each other.
     """
     chosen = pc.is_null(votes["class_name"])
     if not pc.any(chosen).as_py():

@@ -4,7 +4,7 @@ A perceptual hash sees signs of frequencies, and no color. Where frequencies van
 small figure stands on a plain ground, quite different pictures have one hash. So a pair of near hashes is a pair of
 near-duplicates at once if both pictures are full of detail, as photographs are. Of plain pictures the colors must agree
 as well, and of weak ones, whose hash says little, the small gray pictures must be nearly the same, too. The limits were
-set by measurement: docs/duplicates.md.
+set by measurement: docs/explanation/duplicates.md.
 """
 
 from collections.abc import Callable

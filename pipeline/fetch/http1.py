@@ -3,7 +3,7 @@
 Source: RFC 9112, https://www.rfc-editor.org/rfc/rfc9112. Servers break its rules for header lines (blanks in or behind
 a name, lines that are no headers, bytes that are not ASCII, 9 kB of policies), and clients show their pages all the same.
 The end of a body is never guessed: a length or a chunk size that cannot be read is an error.
-docs/odd-replies.md compares this reader with four clients.
+docs/results/odd-replies.md compares this reader with four clients.
 """
 
 import asyncio

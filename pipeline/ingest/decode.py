@@ -1,4 +1,4 @@
-"""From bytes that a stranger sent to pixels in sRGB (the rules: docs/images.md)."""
+"""From bytes that a stranger sent to pixels in sRGB (the rules: docs/explanation/images.md)."""
 
 import io
 import struct

@@ -15,7 +15,7 @@ from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.downloads import Downloads
 from pipeline.ingest.fingerprint import fingerprint_thumbnails
 from pipeline.ingest.picture import Damaged, Picture, Refused, Request
-from pipeline.keyed_hash import place
+from pipeline.keyed_hash import shard_key
 from pipeline.rejections import Asked, Rejected
 from schemas.image import IMAGES
 
@@ -68,7 +68,7 @@ def ingest_images(wanted: pa.Table, tools: Tools, rejected: dict[str, Rejected])
                 done += BATCH
         rows += _with_fingerprints(batch)
         tools.done(len(lines) - done)
-        order = np.argsort(place(row["image_id"] for row in rows), kind="stable")
+        order = np.argsort(shard_key(row["image_id"] for row in rows), kind="stable")
         for start in range(0, len(order), TABLE_ROWS):
             yield IMAGES.from_rows(
                 _with_bytes(rows[i], spool, tools.config) for i in order[start : start + TABLE_ROWS]

@@ -1,4 +1,4 @@
-"""From decoded pixels to the size and the encoding that the configuration asks for (the rules: docs/images.md)."""
+"""From decoded pixels to the size and the encoding that the configuration asks for (the rules: docs/explanation/images.md)."""
 
 import io
 

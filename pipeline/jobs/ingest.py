@@ -37,7 +37,7 @@ from pipeline.ingest.rows import (
 from pipeline.ingest.web_report import write_web_report
 from pipeline.jobs import fetch
 from pipeline.jobs.tables import Commit, CommitTables, Written, pack, unpack
-from pipeline.keyed_hash import bucket_count, by_bucket, keyed_hash, place
+from pipeline.keyed_hash import bucket_count, by_bucket, keyed_hash, shard_key
 from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
 from pipeline.rejections import Rejected, malformed_rows, reject
@@ -271,7 +271,7 @@ def cut_rows(held: list[tuple[pa.Table, pa.Table]], path: str, setup: Setup) -> 
 def keys_of_rejections(rejected: pa.Table) -> np.ndarray:
     """Return the shard keys of rejections, those of their images; of those without an image_id by their location."""
     ids, rows = rejected["image_id"].to_pylist(), rejected["row"].to_pylist()
-    return place(row if image_id is None else image_id for image_id, row in zip(ids, rows, strict=True))
+    return shard_key(row if image_id is None else image_id for image_id, row in zip(ids, rows, strict=True))
 
 
 def attach_outcome(
@@ -372,7 +372,7 @@ def _part(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.Table, pa.Tab
     bad, good = rows.filter(pa.array(lost)), rows.filter(pa.array(~lost)).select(RETRIEVAL.schema.names)
     reasons = [failed[image_id] for image_id in bad["image_id"].to_pylist()]
     codes = np.array([reason.code for reason in reasons], object)
-    order = np.lexsort((good["class_name"].to_numpy(), place(good["image_id"].to_pylist())))
+    order = np.lexsort((good["class_name"].to_numpy(), shard_key(good["image_id"].to_pylist())))
     details, asked = [reason.detail for reason in reasons], [reason.asked for reason in reasons]
     return good.take(pa.array(order)), reject(bad, codes, details, asked)
 

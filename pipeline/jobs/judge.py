@@ -20,7 +20,7 @@ from pipeline.aggregate.majority import majority
 from pipeline.aggregate.workers import worker_table
 from pipeline.jobs.settle import AggregateSetup
 from pipeline.jobs.tables import Written, pack
-from pipeline.keyed_hash import by_bucket, place
+from pipeline.keyed_hash import by_bucket, shard_key
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.agreement import AGREEMENT
@@ -88,7 +88,7 @@ def without_times(element: tuple[int, VoteColumns]) -> tuple[int, VoteColumns]:
 
 def write_verdicts(table: pa.Table, given: AggregateSetup, index: int) -> Iterator[Any]:
     """Write the verdicts of one bucket, sorted by shard key; yield (table, Written), and "judged": (bucket, verdicts)."""
-    order = np.argsort(place(table["image_id"].to_pylist()), kind="stable")
+    order = np.argsort(shard_key(table["image_id"].to_pylist()), kind="stable")
     stem = directory.shard_stem("part", index, given.buckets)
     shard = write_shard(given.folders["verdicts"], stem, VERDICT.schema, [table.take(pa.array(order))])
     yield "verdicts", Written(shard, Counter(table["verdict"].to_pylist()))

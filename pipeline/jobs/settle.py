@@ -17,7 +17,7 @@ from pipeline.aggregate.votes import VOTE_ROWS, check_votes, settle_votes
 from pipeline.aggregate.workers import worker_sums
 from pipeline.config import AggregateConfig
 from pipeline.jobs.tables import Written, pack, unpack
-from pipeline.keyed_hash import by_bucket, keyed_hash, place
+from pipeline.keyed_hash import by_bucket, keyed_hash, shard_key
 from pipeline.rejections import malformed_rows
 from pipeline.running.metrics import timed
 from pipeline.running.progress import advance
@@ -173,6 +173,6 @@ def cut_votes(parts: list[pa.Table], buckets: int) -> Iterator[tuple[int, tuple[
     """Votes by the bucket of their image; each image is hashed once."""
     votes = pa.concat_tables([VOTE_ROWS.empty_table(), *parts])
     codes, images = codes_of(votes["image_id"])
-    places = place(images.to_pylist())[codes]
+    places = shard_key(images.to_pylist())[codes]
     for index, rows in by_bucket(votes, buckets, places):
         yield index, ("votes", pack(rows))

@@ -18,9 +18,9 @@ from pipeline.jobs.sets import Task, WriteSets, is_whole, remove_dropped_sets, s
 from pipeline.keyed_hash import bucket_count
 from pipeline.layout import Layout
 from pipeline.noise.examples import COUNTED, classes_without_clean, licenses, noise_by_class
-from pipeline.noise.listed import listed_sets
+from pipeline.noise.fixed_sets import listed_sets
 from pipeline.noise.pools import Pools, make_pools
-from pipeline.noise.splits import Split, test_set, training_sets
+from pipeline.noise.training_sets import TrainingSet, test_set, training_sets
 from pipeline.records import read_records
 from pipeline.running.run import Work, run_job
 from pipeline.running.stage import (
@@ -104,7 +104,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     return StageResult({"dataset": directory.read_manifest(layout.dataset)}, up_to_date, notes)
 
 
-def _as_listed(config: BuildConfig, tables: dict[str, str]) -> list[Split]:
+def _as_listed(config: BuildConfig, tables: dict[str, str]) -> list[TrainingSet]:
     """The sets that are made as a list says."""
     rows = []
     for name in config.noise.listed:
@@ -129,7 +129,7 @@ def _leak_proof(duplicates: str) -> dict[str, Any]:
 def _write(
     config: BuildConfig,
     pools: Pools,
-    as_listed: Sequence[Split],
+    as_listed: Sequence[TrainingSet],
     layout: Layout,
     about: dict[str, Any],
     beam_arguments: list[str],
@@ -185,7 +185,7 @@ def _buckets(config: BuildConfig, pools: Pools, images: str) -> int:
 
 
 def _plans(
-    config: BuildConfig, pools: Pools, as_listed: Sequence[Split], images: str, buckets: int
+    config: BuildConfig, pools: Pools, as_listed: Sequence[TrainingSet], images: str, buckets: int
 ) -> list[SetPlan]:
     """All sets; of a shared dataset also the table of its pictures."""
     originals = directory.read_table(images, IMAGES, ["image_id", "sha256"])

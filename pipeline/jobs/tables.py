@@ -160,7 +160,7 @@ def check_libraries(written: Written, about: Mapping[str, Any]) -> None:
         if name in here and here[name] != version:
             raise DataError(
                 f"a worker has {name} {version}, and the job was submitted with {name} {here[name]}: the bytes of tables "
-                "depend on the version; install the locked versions on both (docs/dataflow.md)"
+                "depend on the version; install the locked versions on both (docs/how-to/dataflow.md)"
             )
 
 

@@ -1,6 +1,6 @@
 """Imports Controlled Noisy Web Labels (Jiang et al., ICML 2020): the released archive and images → our lists.
 
-What comes out is what any user brings (docs/cnwl.md): lists, votes, sets to be made exactly as listed, and a
+What comes out is what any user brings (docs/how-to/published-benchmark.md): lists, votes, sets to be made exactly as listed, and a
 configuration that builds them. The published result of the votes, 0 or 1, becomes one vote of the worker `published`.
 """
 
@@ -16,7 +16,7 @@ from pyarrow import parquet
 from common.errors import DataError
 from pipeline import files
 from pipeline.config import PAPER_LEVELS
-from pipeline.noise.splits import level_text
+from pipeline.noise.training_sets import level_text
 from pipeline.published.census import Census, Known, census_table, usable, what_is_known
 from pipeline.published.layout import ImageFiles
 from pipeline.published.problems import KINDS, Problems, table
@@ -84,7 +84,7 @@ def import_cnwl(
         if not rows:
             raise DataError(
                 f"{', '.join(images)}: none of the {name} images is here ({found.count} files were found); they are called "
-                "by their id, and come with mini-ImageNet or Stanford Cars, not with the archive (docs/cnwl.md)"
+                "by their id, and come with mini-ImageNet or Stanford Cars, not with the archive (docs/how-to/published-benchmark.md)"
             )
     web = _web(release, known, found, problems)
     listed, censuses = _listed(release, known, problems)
@@ -232,7 +232,7 @@ def _write(
             **({"clean_per_class": n} if (n := CLEAN_PER_CLASS.get(release.set_name)) else {}),
         },
     }
-    about = "# Written by `python -m pipeline import-cnwl`; see docs/cnwl.md.\n"
+    about = "# Written by `python -m pipeline import-cnwl`; see docs/how-to/published-benchmark.md.\n"
     text = about + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     files.write_text(files.join(output, "build.yaml"), text)
     return [files.join(output, f"{name}.parquet") for name in tables] + [

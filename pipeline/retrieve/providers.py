@@ -56,7 +56,9 @@ class Provider(ABC):
     def __init__(self, environment: Mapping[str, str]) -> None:
         missing = [name for name in self.required if not environment.get(name)]
         if missing:
-            raise UsageError(f"set {' and '.join(missing)} in the environment (see docs/retrieve.md)")
+            raise UsageError(
+                f"set {' and '.join(missing)} in the environment (see docs/how-to/web-images.md)"
+            )
 
     @abstractmethod
     def first(self, query: str) -> Parameters:

@@ -20,7 +20,9 @@ def add_retrieve(verbs: Any) -> None:
         "python -m pipeline retrieve --provider openverse --classes ant bee --per-class 300 "
         "--contact you@lab.example --output mine/web.csv",
     )
-    sub.add_argument("--provider", required=True, choices=PROVIDERS, help="whom to ask (docs/retrieve.md)")
+    sub.add_argument(
+        "--provider", required=True, choices=PROVIDERS, help="whom to ask (docs/how-to/web-images.md)"
+    )
     names = sub.add_mutually_exclusive_group(required=True)
     names.add_argument("--classes", nargs="+", metavar="CLASS", help="names of the classes")
     names.add_argument("--class-list", metavar="FILE", help="names of the classes, one a line")

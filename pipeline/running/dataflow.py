@@ -180,7 +180,7 @@ class Service:
                 return None
             raise UsageError(
                 f"Dataflow refuses project {self.project!r} in region {self.region!r} ({_short(error)}); "
-                "check --project, --region and the roles of the account (docs/dataflow.md)"
+                "check --project, --region and the roles of the account (docs/how-to/dataflow.md)"
             ) from error
 
 

@@ -21,7 +21,7 @@ from pyarrow import compute as pc
 
 from common.errors import DataError, UsageError
 from pipeline import files
-from pipeline.keyed_hash import bucket, place
+from pipeline.keyed_hash import bucket, shard_key
 from pipeline.shards import directory
 from pipeline.shards.dataset_manifests import read_root, read_set_manifest
 from schemas.cells import csv_text
@@ -105,7 +105,7 @@ def _with_shared(table: pa.Table, folder: str) -> Iterator[pa.Table]:
     manifest = directory.read_manifest(folder)
     count = manifest.about["buckets"]
     shards = directory.by_bucket(manifest.shards, count)
-    edges = np.searchsorted(bucket(place(table["image_id"].to_pylist()), count), np.arange(count + 1))
+    edges = np.searchsorted(bucket(shard_key(table["image_id"].to_pylist()), count), np.arange(count + 1))
     for index, (start, end) in enumerate(pairwise(edges.tolist())):
         part = table.slice(start, end - start)
         pictures = directory.read_bucket(folder, shards.get(index, []), PICTURE_SCHEMA)

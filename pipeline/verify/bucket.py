@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from common.errors import DataError
 from pipeline import files
-from pipeline.keyed_hash import bucket, place
+from pipeline.keyed_hash import bucket, shard_key
 from pipeline.noise.examples import count_classes
 from pipeline.shards.directory import shard_position
 from pipeline.verify.clean_images import CleanImages, group_clean_images
@@ -66,7 +66,7 @@ def check_bucket(part: Bucket, plan: VerificationPlan) -> BucketResult:
     empty = pa.table({"image_id": pa.array([], pa.string())})
     ids = pa.concat_tables([empty, *(table.select(["image_id"]) for table in tables.values())])["image_id"]
     ids = pc.unique(ids)
-    keys = place(ids.to_pylist())
+    keys = shard_key(ids.to_pylist())
     sets = {}
     for name, table in tables.items():
         index = pc.index_in(table["image_id"], ids).to_numpy()

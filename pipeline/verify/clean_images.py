@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline.keyed_hash import bucket, by_key, place
+from pipeline.keyed_hash import bucket, by_key, shard_key
 from pipeline.shards.packing import pack, unpack
 from pipeline.verify.plan import PlannedSet, VerificationPlan
 from pipeline.verify.tally import Tally
@@ -38,7 +38,7 @@ def group_clean_images(sets: Sequence[CleanImages], plan: VerificationPlan, tall
     _count_repeated(uses, plan, tally)
     bits = np.packbits(uses > 0, axis=1)
     rows = pa.table({"image_id": ids, "bits": _binary(bits)})
-    groups = bucket(place(ids.to_pylist()), plan.clean_groups)
+    groups = bucket(shard_key(ids.to_pylist()), plan.clean_groups)
     return {group: pack(part) for group, part in by_key(rows, groups)}
 
 

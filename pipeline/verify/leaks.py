@@ -20,7 +20,7 @@ from pipeline.dedupe.neighbors import distinct, near_pairs
 from pipeline.dedupe.turns import turned_short
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
 from pipeline.ingest.normalize import open_stored
-from pipeline.keyed_hash import bucket, place
+from pipeline.keyed_hash import bucket, shard_key
 from pipeline.shards.packing import pack, unpack
 from pipeline.verify.plan import Bucket, VerificationPlan
 from schemas.example import PICTURES, TEST_SPLIT
@@ -55,7 +55,7 @@ def pack_hashes(
         return None
     hashes = turned_short(short, turned) if rules.turns else short[:, None]
     column = pa.FixedSizeListArray.from_arrays(pa.array(hashes.reshape(-1)), hashes.shape[1])
-    return pack(pa.table({"key": pa.array(place(ids)), "hashes": column}))
+    return pack(pa.table({"key": pa.array(shard_key(ids)), "hashes": column}))
 
 
 def join_hashes(parts: Iterable[bytes]) -> pa.Table | None:
@@ -128,7 +128,7 @@ def _read(
             with files.open_read(files.join(plan.dataset, name, shard.file)) as file:
                 for batch in parquet.ParquetFile(file).iter_batches(columns=columns, batch_size=512):
                     table = pa.Table.from_batches([batch])
-                    wanted = np.isin(place(table["image_id"].to_pylist()), keys)
+                    wanted = np.isin(shard_key(table["image_id"].to_pylist()), keys)
                     yield table.filter(pa.array(wanted))
         except (DataError, pa.ArrowException, OSError):
             return

@@ -10,7 +10,7 @@ from common.errors import DataError
 from pipeline import files
 from pipeline.config import DedupeConfig
 from pipeline.keyed_hash import bucket_count
-from pipeline.noise.splits import set_name
+from pipeline.noise.training_sets import set_name
 from pipeline.shards import directory
 from pipeline.shards.dataset_manifests import invalid_values, read_root
 from schemas.example import PICTURES, TEST_SPLIT

@@ -12,7 +12,7 @@ from scripts import reference
 from training import __main__ as training_line
 
 
-@pytest.mark.parametrize("file", ["cli.md", "config.md", "schemas.md"])
+@pytest.mark.parametrize("file", sorted(reference.pages()))
 def test_pages_are_those_of_the_code(file: str) -> None:
     written = (reference.DOCS / file).read_text(encoding="utf-8")
     assert written == reference.pages()[file], "run: python scripts/reference.py"
@@ -51,12 +51,12 @@ def test_keys_without_an_explanation_say_enough_by_their_names() -> None:
 
 def test_docs_lead_to_files_that_are_there() -> None:
     root = reference.DOCS.parent
-    for page in [root / "README.md", root / "CONTRIBUTING.md", *reference.DOCS.glob("*.md")]:
+    for page in [root / "README.md", root / "CONTRIBUTING.md", *reference.DOCS.rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} leads to {target}"
         for target in re.findall(
-            r"\b(?:docs|tests|benchmarks|pipeline|training|schemas)/[\w/]+\.\w+",
+            r"(?<![\w/])(?:docs|tests|benchmarks|pipeline|training|schemas)/[\w/]+\.\w+",
             page.read_text(encoding="utf-8"),
         ):
             assert (root / target).exists(), f"{page.name} names {target}"
@@ -70,5 +70,5 @@ def test_paths_in_the_help_of_code_are_there() -> None:
         *root.glob("schemas/*.py"),
         *root.glob("common/*.py"),
     ]:
-        for target in re.findall(r"\bdocs/[a-z_]+\.md\b", file.read_text(encoding="utf-8")):
+        for target in re.findall(r"\bdocs/[a-z_/-]+\.md\b", file.read_text(encoding="utf-8")):
             assert (root / target).exists(), f"{file} names {target}"

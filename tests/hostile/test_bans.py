@@ -1,4 +1,4 @@
-"""What no line of ours may do (docs/security.md): found in the syntax trees of all sources, not in their text."""
+"""What no line of ours may do (docs/explanation/security.md): found in the syntax trees of all sources, not in their text."""
 
 import ast
 from collections.abc import Iterator

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.keyed_hash import bucket, bucket_count, keyed_hash, place
+from pipeline.keyed_hash import bucket, bucket_count, keyed_hash, shard_key
 
 
 def test_the_hash_is_what_it_was_in_every_earlier_release():
@@ -29,14 +29,14 @@ def test_seed_and_purpose_draw_anew():
 
 @pytest.mark.parametrize("fine", [1, 2, 8, 64])
 def test_coarse_buckets_are_unions_of_neighboring_fine_ones(fine):
-    places = place(str(i) for i in range(500))
+    shard_keys = shard_key(str(i) for i in range(500))
     for coarse in (c for c in (1, 2, 4, 8) if c <= fine):
-        assert (bucket(places, fine) // (fine // coarse) == bucket(places, coarse)).all()
+        assert (bucket(shard_keys, fine) // (fine // coarse) == bucket(shard_keys, coarse)).all()
 
 
-def test_buckets_are_ranges_of_the_place():
-    places = np.sort(place(str(i) for i in range(500)))
-    assert (np.diff(bucket(places, 16)) >= 0).all()
+def test_buckets_are_ranges_of_the_shard_key():
+    shard_keys = np.sort(shard_key(str(i) for i in range(500)))
+    assert (np.diff(bucket(shard_keys, 16)) >= 0).all()
 
 
 def test_bucket_count_is_a_power_of_two_that_suffices():

@@ -1,1 +1,1 @@
-"""Features of pretrained networks, computed once for each picture (docs/methods.md, Linear probes)."""
+"""Features of pretrained networks, computed once for each picture (docs/explanation/methods.md, Linear probes)."""

@@ -26,7 +26,7 @@ def load_network(
 ) -> nn.Module:
     """Return a network that takes images float [B, 3, H, W] in [−1, 1] and gives logits [B, classes].
 
-    `name`: as network.name (docs/config.md), with the number of `classes` and perhaps a file of `weights`, whose head is
+    `name`: as network.name (docs/reference/config.md), with the number of `classes` and perhaps a file of `weights`, whose head is
     drawn anew for other classes; or a folder written by `export`, which says all of this itself; its network comes in
     evaluation mode, with the attribute `class_names`. Raises UsageError for an unknown name, DataError for weights that
     do not fit.

@@ -9,7 +9,7 @@ from training.recipes.released import CIFAR10, methods_for
 def linear_probe(noise_level: float) -> TrainConfig:
     """Features of EfficientNet-Lite0 at 96 pixels, 6 epochs of SGD for the head; weight decay by held-out labels.
 
-    Give the weights with --set network.weights=FILE. docs/study.md has measured accuracies.
+    Give the weights with --set network.weights=FILE. docs/results/study.md has measured accuracies.
     """
     methods = methods_for(CIFAR10, noise_level, many_classes=False)
     # the second weighting goes without weight decay, and a probe needs that

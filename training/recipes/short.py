@@ -11,7 +11,7 @@ RAMP: dict[str, Any] = {"loss_percentile": "auto", "schedule": "ramp", "balance"
 def short_methods(noise_level: float, *, many_classes: bool) -> dict[str, Any]:
     """Return the sections of the methods; `noise_level` is used by those without a mentor alone.
 
-    Chosen with seed 100 on the demo's sets and on cifar10n; docs/methods.md has the measurements.
+    Chosen with seed 100 on the demo's sets and on cifar10n; docs/explanation/methods.md has the measurements.
     """
     return {
         "mentornet": MentorNet(**RAMP),

@@ -16,7 +16,7 @@ from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.images import Tools, ingest_images
 from pipeline.ingest.normalize import open_stored
 from pipeline.ingest.rows import OUTCOME
-from pipeline.keyed_hash import place
+from pipeline.keyed_hash import shard_key
 from pipeline.rejections import Asked, Rejected
 from schemas.image import IMAGES
 from schemas.retrieval import RETRIEVAL
@@ -112,7 +112,7 @@ def test_every_image_is_a_row_or_a_rejection_in_the_order_of_the_shard_key(
     assert rejected["page"].asked == Asked("x.test", 200, 6, 0.5, 2)
     assert rejected["no"].asked is None
     assert sorted([*ids, *rejected]) == sorted(line["image_id"] for line in lines)
-    assert (np.diff(place(ids).astype(object)) >= 0).all()
+    assert (np.diff(shard_key(ids).astype(object)) >= 0).all()
     assert table.schema == IMAGES.schema
     assert ingest(lines[::-1])[0] == table
 

@@ -5,7 +5,7 @@ import pytest
 from common.errors import DataError
 from pipeline.config import NoiseConfig
 from pipeline.noise.pools import make_pools
-from pipeline.noise.splits import training_sets
+from pipeline.noise.training_sets import training_sets
 from schemas.duplicate import DUPLICATE
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from common.errors import DataError
-from pipeline.noise.listed import listed_sets
+from pipeline.noise.fixed_sets import listed_sets
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
 

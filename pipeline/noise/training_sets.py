@@ -9,7 +9,7 @@ import pandas as pd
 
 from common.errors import DataError
 from pipeline.config import PAPER_LEVELS, NoiseConfig
-from pipeline.keyed_hash import keyed_hash, place
+from pipeline.keyed_hash import keyed_hash, shard_key
 from pipeline.noise.candidates import assign
 from pipeline.noise.examples import Listed, all_of, make_pool
 from pipeline.noise.flips import asymmetric, confused_targets, mapped_targets, symmetric
@@ -18,7 +18,7 @@ from pipeline.noise.supply import Supply
 
 
 @dataclass(frozen=True)
-class Split:
+class TrainingSet:
     """One training set: its color, noise level and trial, and its examples.
 
     A set that was made as a list says (`noise.listed`) has its `title` from there, and `measured`: what was found of it.
@@ -55,7 +55,7 @@ def training_sets(
     config: NoiseConfig,
     seed: int,
     supply: Supply | None = None,
-) -> Iterator[Split]:
+) -> Iterator[TrainingSet]:
     """Make every trial, color and level.
 
     `clean` has a line an image: image_id, label, url. `wrong` has a line for each verified wrong (image, label)
@@ -71,7 +71,7 @@ def training_sets(
         )
     # Hashing ids is what planning costs, so it is done once for all sets.
     clean, wrong = (
-        rows.assign(place=place(rows["image_id"])).reset_index(drop=True) for rows in (clean, wrong)
+        rows.assign(place=shard_key(rows["image_id"])).reset_index(drop=True) for rows in (clean, wrong)
     )
     part = _first_of_each_class(clean, config.clean_per_class, seed)
     targets = _targets(wrong, class_names, config)
@@ -94,7 +94,7 @@ def training_sets(
 
 def test_set(test: pd.DataFrame) -> Listed:
     """The examples of the test set; `test` has image_id, label, url."""
-    return all_of(_clean(test.assign(place=place(test["image_id"]))).assign(source="test"))
+    return all_of(_clean(test.assign(place=shard_key(test["image_id"]))).assign(source="test"))
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class _Trial:
             available = self._available(color)
             check_supply(color, self.class_names, self.orders["red"], available, self.levels, supply)
 
-    def splits(self) -> Iterator[Split]:
+    def splits(self) -> Iterator[TrainingSet]:
         """The sets of all colors and levels, picked from one pool."""
         sets = [(color, level) for color in self.config.colors for level in self.levels]
         chosen = [self._choose(color, level) for color, level in sets]
@@ -182,7 +182,7 @@ class _Trial:
                 starts[1] + np.searchsorted(web, key) if is_red else starts[2] + np.searchsorted(flips, key)
             )
             rows = np.sort(position[np.concatenate([one.kept, noisy])])
-            yield Split(color, level, self.trial, Listed(pool, rows))
+            yield TrainingSet(color, level, self.trial, Listed(pool, rows))
 
     def _choose(self, color: str, level: float) -> _Chosen:
         hue = color.partition("-")[0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from common.errors import DataError
 from pipeline.config import PAPER_LEVELS, NoiseConfig
 from pipeline.noise.examples import noise_by_class
-from pipeline.noise.splits import training_sets
+from pipeline.noise.training_sets import training_sets
 
 NAMES = ("ant", "bee", "cow")
 CONFIG = NoiseConfig(levels=(0.0, 0.1, 0.25, 0.5), colors=("red", "red-text", "blue", "blue-asymmetric"))

@@ -8,10 +8,10 @@ import pandas as pd
 import pyarrow as pa
 
 from common.errors import DataError
-from pipeline.keyed_hash import place
+from pipeline.keyed_hash import shard_key
 from pipeline.noise.examples import all_of
 from pipeline.noise.pools import judge
-from pipeline.noise.splits import Split
+from pipeline.noise.training_sets import TrainingSet
 from pipeline.values import match_names
 from schemas.example import PICTURES, TEST_SPLIT
 from schemas.manifest import CARD, CROISSANT, MANIFEST
@@ -26,7 +26,7 @@ _OF_PAIR = ["method", "rank", "votes_yes", "votes_no", "votes_unsure", "confiden
 
 def listed_sets(
     rows: pa.Table, retrievals: pa.Table, verdicts: pa.Table, class_names: Sequence[str]
-) -> Iterator[Split]:
+) -> Iterator[TrainingSet]:
     """Make every set of the list `rows`: strings, with the `row` of each, as `read_records` gives them.
 
     Images that dedupe has removed are used all the same, since the list asks for them; images that were not ingested
@@ -62,7 +62,7 @@ def listed_sets(
     frame["is_clean"] = (frame["clean_label"] == frame["label"]).where(~is_web, frame["verdict"] == "yes")
     frame["true_label"] = frame["true_label"].where(~frame["is_clean"], frame["label"])
     codes, ids = pd.factorize(frame["image_id"])
-    frame["place"] = place(ids)[codes]
+    frame["place"] = shard_key(ids)[codes]
     for name, listed in frame.groupby("set", sort=True):
         yield _split(str(name), listed)
 
@@ -88,7 +88,7 @@ def _check(frame: pd.DataFrame, class_names: Sequence[str]) -> None:
             )
 
 
-def _split(name: str, listed: pd.DataFrame) -> Split:
+def _split(name: str, listed: pd.DataFrame) -> TrainingSet:
     for column in ("color", "noise_level"):
         if listed[column].nunique(dropna=False) > 1:
             raise DataError(f"{name}: its rows have more than one {column}; give all the same")
@@ -107,7 +107,7 @@ def _split(name: str, listed: pd.DataFrame) -> Split:
         "not_ingested_first": absent.head(10).to_list(),
         "not_judged": int(unjudged.sum()),
     }
-    return Split(
+    return TrainingSet(
         COLOR if pd.isna(color) else str(color),
         round(realized, 6) if pd.isna(level) else float(level),
         0,
