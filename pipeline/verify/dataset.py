@@ -93,14 +93,13 @@ def conclude(plan: VerificationPlan, tally: Tally, leaks: Leaks) -> Verification
         problems += _problems_of_set(each, tally)
     problems += _wrong_sizes(tally, plan.resize)
     problems += _problems_across(plan, tally, unreadable)
-    counts: dict[str, int] = {}
-    if plan.rules:
-        problems += _leak_problems(plan, tally, leaks, unreadable, counts)
-    counts |= {
+    counts = {
         "sets": len(sets),
         "examples": sum(tally.counts[("rows", each.name)] for each in sets),
         "images": tally.counts[("images",)],
     }
+    if plan.rules:
+        problems += _leak_problems(plan, tally, leaks, unreadable, counts)
     rules = (output_values(plan.rules), changed_rules(plan.rules)) if plan.rules else ({}, {})
     return Verification(plan.root_sha256, tuple(problems), counts, *rules)
 
