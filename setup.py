@@ -8,10 +8,10 @@ from setuptools import find_packages, setup
 # Upper bounds are Beam's own (pyarrow, pillow, protobuf follow from it).
 # fsspec, gcsfs and s3fs are released together; these are the oldest that tests/engines/test_buckets.py passes with.
 PIPELINE = [
+    "aiohappyeyeballs>=2.5",
     "aiohttp>=3.14,<4",
     "apache-beam>=2.77,<3",
     "fsspec>=2026.4",
-    "httpx>=0.28,<1",
     "imagehash>=4.3.2,<5",
     "numpy>=2.2",
     "pandas>=3.0,<4",
@@ -21,8 +21,16 @@ PIPELINE = [
     "pyyaml>=6",
     "scipy>=1.14",
     "tqdm>=4.66",
+    "yarl>=1.17",
 ]
-TRAINING = ["safetensors>=0.5", "simplejpeg>=1.9", "torch>=2.14", "torchvision>=0.29.1"]
+TRAINING = [
+    "filelock>=3.16",
+    "safetensors>=0.5",
+    "scipy>=1.14",
+    "simplejpeg>=1.9",
+    "torch>=2.14",
+    "torchvision>=0.29.1",
+]
 REPORT = ["duckdb>=1.3", "jinja2>=3.1", "matplotlib>=3.10"]
 AWS = ["s3fs>=2026.4"]
 # Submitting a job makes a package of this project for the workers, which needs setuptools.
@@ -32,6 +40,7 @@ DEV = [
     "axe-playwright-python>=0.1.4",
     "crowd-kit>=1.4.2,<2",
     "datasets>=4",
+    "httpx>=0.28,<1",
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "mlcroissant>=1.0.17",
@@ -80,7 +89,6 @@ setup(
         "engines": ENGINES,
         "timm": ["timm>=1.0.12"],
         "tensorboard": ["tensorboard>=2.18"],
-        "energy": ["nvidia-ml-py>=12"],
         "dev": TRAINING + REPORT + DEV,
     },
     entry_points={

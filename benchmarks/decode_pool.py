@@ -21,8 +21,8 @@ from benchmarks.engines import draw
 from benchmarks.rows import processor, tell
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode_pool import DecodePool
-from pipeline.ingest.picture import Answer, Request, read_and_make
-from pipeline.ingest.source import Source
+from pipeline.ingest.process_image import ImageRequest, ImageResult, read_and_process
+from pipeline.ingest.source_folder import SourceFolder
 
 PROCESSES = 2
 
@@ -34,22 +34,22 @@ def cpu() -> float:
     )
 
 
-def alone(requests: list[Request], source: Source, config: IngestConfig) -> None:
+def alone(requests: list[ImageRequest], source: SourceFolder, config: IngestConfig) -> None:
     for request in requests:
-        read_and_make(request, source, config)
+        read_and_process(request, source, config)
 
 
-def ours(requests: list[Request], folder: str, config: IngestConfig) -> None:
+def ours(requests: list[ImageRequest], folder: str, config: IngestConfig) -> None:
     pool = DecodePool(folder, config, PROCESSES)
-    assert len(list(pool.make_all(enumerate(requests)))) == len(requests)
+    assert len(list(pool.process_all(enumerate(requests)))) == len(requests)
     pool.close()
 
 
-def work(folder: str, config: IngestConfig, request: Request) -> Answer:
-    return read_and_make(request, Source(folder, config.max_bytes), config)
+def work(folder: str, config: IngestConfig, request: ImageRequest) -> ImageResult:
+    return read_and_process(request, SourceFolder(folder, config.max_bytes), config)
 
 
-def pebble(requests: list[Request], folder: str, config: IngestConfig) -> None:
+def pebble(requests: list[ImageRequest], folder: str, config: IngestConfig) -> None:
     from pebble import ProcessPool
 
     with ProcessPool(PROCESSES, context=multiprocessing.get_context("spawn")) as pool:
@@ -62,7 +62,7 @@ def pebble(requests: list[Request], folder: str, config: IngestConfig) -> None:
             waiting.popleft().result()
 
 
-def milliseconds(run: Callable[[list[Request]], None], requests: list[Request]) -> float:
+def milliseconds(run: Callable[[list[ImageRequest]], None], requests: list[ImageRequest]) -> float:
     """CPU time of a picture: of a long run less that of a short one, so that starting processes does not count."""
     few = requests[: len(requests) // 10]
     begun = cpu()
@@ -83,11 +83,11 @@ def main() -> None:
     print("| pictures | in this process | decode pool | pebble |\n|---|---:|---:|---:|")
     with tempfile.TemporaryDirectory(prefix="pool-") as name:
         draw(Path(name), 1)
-        requests = [Request(f"images/{i % 500}.jpg") for i in range(arguments.count)]
+        requests = [ImageRequest(f"images/{i % 500}.jpg") for i in range(arguments.count)]
         for size in (32, 224):
             config = IngestConfig(size=size)
             ways = [
-                partial(alone, source=Source(name, config.max_bytes), config=config),
+                partial(alone, source=SourceFolder(name, config.max_bytes), config=config),
                 partial(ours, folder=name, config=config),
                 partial(pebble, folder=name, config=config),
             ]

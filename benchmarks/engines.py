@@ -29,11 +29,11 @@ from PIL import Image
 from benchmarks.ingest import measure
 from benchmarks.rows import processor
 from pipeline.config import BuildConfig, load_config
+from pipeline.ingest.bucket_images import BucketTools, ingest_images
 from pipeline.ingest.decode_pool import DecodePool
-from pipeline.ingest.images import Tools, ingest_images
-from pipeline.ingest.picture import Answer, Request, read_and_make
+from pipeline.ingest.process_image import ImageRequest, ImageResult, read_and_process
 from pipeline.ingest.rows import IMAGES_PER_SHARD, SMALLEST_BUCKETS, check_rows, distinct_images, resolve_rows
-from pipeline.ingest.source import Source
+from pipeline.ingest.source_folder import SourceFolder
 from pipeline.keyed_hash import bucket_count, by_bucket
 from pipeline.records import read_records
 from pipeline.shards import directory
@@ -73,12 +73,12 @@ class InThisProcess:
     """In the place of the decode pool: what one writes who does not mind that one picture may end them all."""
 
     def __init__(self, config: BuildConfig) -> None:
-        self.config, self.source = config.ingest, Source(config.source, config.ingest.max_bytes)
+        self.config, self.source = config.ingest, SourceFolder(config.source, config.ingest.max_bytes)
 
-    def make_all(self, requests: Iterable[tuple[int, Request]]) -> Iterator[tuple[int, Answer]]:
+    def process_all(self, requests: Iterable[tuple[int, ImageRequest]]) -> Iterator[tuple[int, ImageResult]]:
         """Make pictures one after the other."""
         for key, request in requests:
-            yield key, read_and_make(request, self.source, self.config)
+            yield key, read_and_process(request, self.source, self.config)
 
 
 def work_on(bucket: tuple[int, list[pa.Table]], config: BuildConfig, output: str, buckets: int) -> int:
@@ -87,7 +87,7 @@ def work_on(bucket: tuple[int, list[pa.Table]], config: BuildConfig, output: str
     stem = directory.shard_stem("part", index, buckets)
     rows, _ = resolve_rows(pa.concat_tables([RETRIEVAL.schema.empty_table(), *parts]))
     pool = cast(DecodePool, InThisProcess(config))
-    tables = ingest_images(distinct_images(rows), Tools(pool, config.ingest, config.source, output), {})
+    tables = ingest_images(distinct_images(rows), BucketTools(pool, config.ingest, config.source, output), {})
     shard = write_shard(f"{output}/images", stem, IMAGES.schema, tables)
     retrievals = write_shard(f"{output}/retrievals", stem, RETRIEVAL.schema, [rows])
     for folder, staged in (("images", shard), ("retrievals", retrievals)):

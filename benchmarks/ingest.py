@@ -101,7 +101,8 @@ def ours(folder: Path, url: str, count: int, **values: object) -> dict[str, floa
         "test": [],
         "web": ["web.csv"],
         "votes": [],
-        "ingest": {"allow_private_hosts": True, "host_fetches": 64, "host_per_second": 0, **values},
+        "fetch": {"allow_private_hosts": True, "host_concurrency": 64, "host_requests_per_second": 0},
+        "ingest": values,
     }
     (folder / "build.yaml").write_text(json.dumps(config))
     shutil.rmtree(folder / "out", ignore_errors=True)

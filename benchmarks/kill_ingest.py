@@ -69,15 +69,14 @@ def main() -> None:
         folder = Path(name)
         rows = "".join(f"a,{url}/{i}.jpg\n" for i in range(arguments.size))
         (folder / "web.csv").write_text("class_name,url\n" + rows)
-        ingest = {
+        fetch = {
             "allow_private_hosts": True,
-            "host_fetches": FETCHES,
-            "host_per_second": 0,
-            "fetches": FETCHES,
-            "size": 32,
+            "host_concurrency": FETCHES,
+            "host_requests_per_second": 0,
+            "concurrency": FETCHES,
         }
         lists = {"clean": [], "test": [], "web": ["web.csv"], "votes": []}
-        config = {"source": name, "classes": ["a", "b"], **lists, "ingest": ingest}
+        config = {"source": name, "classes": ["a", "b"], **lists, "fetch": fetch, "ingest": {"size": 32}}
         (folder / "build.yaml").write_text(json.dumps(config))
         begun = time.monotonic()
         if start(folder, folder / "whole").wait():

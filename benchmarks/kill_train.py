@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 
 from tests.training.conftest import striped, write_set
 from training import checkpoint
-from training.config import METHODS, Network, TrainConfig
+from training.config import METHODS, NetworkConfig, TrainConfig
 from training.data.shards import load_pair
-from training.method_config import DivideMix
+from training.method_config import DivideMixConfig
 from training.run_directory import read_result
 from training.trainer import Trainer
 
@@ -40,8 +40,8 @@ trainer.Trainer(config(sys.argv[3]), *sets, torch.device("cpu")).run(Path(sys.ar
 def config(method: str) -> TrainConfig:
     return TrainConfig(
         method=method,  # type: ignore[arg-type]
-        epochs=60, batch_size=32, precision="fp32", network=Network("small_cnn", 8), evaluate_every=50,
-        memorized_every=50, dividemix=DivideMix(warmup_epochs=4),
+        epochs=60, batch_size=32, precision="fp32", network=NetworkConfig("small_cnn", 8), evaluate_every=50,
+        memorized_every=50, dividemix=DivideMixConfig(warmup_epochs=4),
     )  # fmt: skip
 
 

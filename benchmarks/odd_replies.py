@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.config import IngestConfig
+from pipeline.config import FetchConfig, IngestConfig
 from pipeline.fetch.fetcher import Task, fetch_all
 from pipeline.fetch.hosts import Limits
 from pipeline.fetch.journal import Journal
@@ -68,16 +68,18 @@ def by_curl(url: str) -> bytes:
 
 def by_ours(url: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        config = IngestConfig(
-            contact="bench@example.org", allow_private_hosts=True, host_per_second=0, tries=1
+        config = FetchConfig(
+            contact="bench@example.org", allow_private_hosts=True, host_requests_per_second=0, max_attempts=1
         )
         journal = Journal(folder, "1", "")
-        outcome = fetch_all([Request(url)], Task(config, Limits.of(config)), journal)
+        outcome = fetch_all(
+            [Request(url)], Task(config, IngestConfig().max_bytes, Limits.of(config)), journal
+        )
         journal.close()
         (row,) = outcome.tables()[0].to_pylist()
         if row["code"]:
             raise ValueError(row["code"])
-        data = (Path(folder) / row["bodies"]).read_bytes()
+        data = (Path(folder) / row["body_file"]).read_bytes()
         return data[row["offset"] : row["offset"] + row["length"]]
 
 

@@ -110,7 +110,7 @@ def tables(imported):
     rows = pa.table(
         [listed[name].cast(pa.string()) for name in FIXED_SET.schema.names]
         + [pa.array([f"l:{i}" for i in range(listed.num_rows)])],
-        names=[*FIXED_SET.schema.names, "row"],
+        names=[*FIXED_SET.schema.names, "location"],
     )
     verdicts = majority(encode_votes(VOTE.conform(read["votes"], "votes")), min_votes=1)
     return names, pa.concat_tables(parts), verdicts, rows

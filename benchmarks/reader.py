@@ -28,8 +28,8 @@ from simplejpeg import decode_jpeg
 from benchmarks.rows import tell
 from schemas.example import EXAMPLE, example_schema
 from schemas.manifest import MANIFEST, Manifest, Shard
+from training.data.image_stores import StreamedImages
 from training.data.order import epoch_order
-from training.data.pictures import Streamed
 from training.data.shards import load
 
 SIDE, CLASSES, BATCH, SHARD = 84, 100, 128, 5000
@@ -105,8 +105,8 @@ def write_tars(folder: Path, data: list[bytes]) -> list[str]:
 
 def ours(folder: Path) -> Callable[[], int]:
     data = load(folder, resident_bytes=0)
-    assert isinstance(data.pictures, Streamed)
-    pictures = Streamed(data.pictures.encoded, data.pictures.ids, data.pictures.size, "", workers=1)
+    assert isinstance(data.images, StreamedImages)
+    pictures = StreamedImages(data.images.encoded, data.images.ids, data.images.size, "", workers=1)
     rows = epoch_order(len(data), 0, 0).split(BATCH)
     return lambda: sum(len(batch) for batch in pictures.batches(rows))
 

@@ -202,7 +202,7 @@ def image_rows(numbers: np.ndarray, encoded: list[bytes]) -> pa.Table:
         "bytes_in": np.ones(n, np.int64),
         "sha256": [f"{number:064x}" for number in numbers.tolist()],
         "phash": hashes,
-        "phash_turned": [[0, 0, 0]] * n,
+        "phash_orientations": [[0, 0, 0]] * n,
         "phash_256": [int(each).to_bytes(32, "big") for each in hashes],
         "contrast": np.full(n, 50.0),
         "sharpness": np.full(n, 50.0),
@@ -218,7 +218,7 @@ def retrieval_rows(numbers: np.ndarray) -> pa.Table:
         "image_id": image_ids(numbers),
         "class_name": np.array(CLASSES, object)[numbers // 20 % 100],
         "source": sources_of(numbers),
-        "row": [f"list.csv:{number}" for number in numbers.tolist()],
+        "location": [f"list.csv:{number}" for number in numbers.tolist()],
         "method": ["text"] * n,
         "rank": numbers,
         "path": [f"{number}.jpg" for number in numbers.tolist()],
@@ -247,7 +247,7 @@ def as_table(known: dict[str, object], table: Table, rows: int) -> pa.Table:
     """Columns that are not known are null."""
     columns = [
         pa.array(known[field.name]).cast(field.type)
-        if field.name in known and field.name not in ("image", "phash_turned", "phash_256", "thumbnail")
+        if field.name in known and field.name not in ("image", "phash_orientations", "phash_256", "thumbnail")
         else pa.array(known[field.name], field.type)
         if field.name in known
         else pa.nulls(rows, field.type)

@@ -100,14 +100,14 @@ def image_rows(images: pd.DataFrame, encoded: list[bytes]) -> Iterator[dict]:
         yield {
             "image_id": image_id, "source": source, "width": 500, "height": 375, "format": "JPEG",
             "image": {"bytes": encoded[i % PICTURES], "path": f"{image_id}.jpeg"}, "animated": False, "bytes_in": 1,
-            "sha256": f"{i:064x}", "phash": i, "phash_turned": [0, 0, 0], "phash_256": i.to_bytes(32, "big"),
+            "sha256": f"{i:064x}", "phash": i, "phash_orientations": [0, 0, 0], "phash_256": i.to_bytes(32, "big"),
             "contrast": 50.0, "sharpness": 50.0,
         }  # fmt: skip
 
 
 def retrieval_rows(images: pd.DataFrame) -> Iterator[dict]:
     for i, row in zip(images.index, images.drop(columns="place").to_dict("records"), strict=True):
-        yield {**row, "method": "text", "row": f"l:{i}"}
+        yield {**row, "method": "text", "location": f"l:{i}"}
 
 
 def verdict_rows(images: pd.DataFrame) -> Iterator[dict]:

@@ -32,12 +32,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
 from benchmarks.rows import tell
-from training.config import METHODS, Augment, Network, TrainConfig
-from training.data.pictures import Resident
-from training.data.shards import Ids, ImageSet
+from training.config import METHODS, AugmentConfig, NetworkConfig, TrainConfig
+from training.data.image_stores import ResidentImages
+from training.data.shards import ImageIds, ImageSet
 from training.device import choose_device
-from training.method_config import DivideMix
-from training.models.choose import make_network
+from training.method_config import DivideMixConfig
+from training.models.registry import make_network
 from training.trainer import Trainer
 
 CLASSES, BATCH = 10, 128
@@ -67,8 +67,8 @@ def made_up(size: int) -> ImageSet:
     names = tuple(map(str, range(CLASSES)))
     return ImageSet(
         "made-up",
-        Ids(pa.chunked_array([list(map(str, range(size)))])),
-        Resident(images),
+        ImageIds(pa.chunked_array([list(map(str, range(size)))])),
+        ResidentImages(images),
         labels,
         torch.ones(size, dtype=torch.bool),
         labels,
@@ -77,10 +77,10 @@ def made_up(size: int) -> ImageSet:
     )
 
 
-def textbook(data: ImageSet, network: Network, device: torch.device) -> float:
+def textbook(data: ImageSet, network: NetworkConfig, device: torch.device) -> float:
     model = make_network(network, CLASSES, 0).to(memory_format=torch.contiguous_format).to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=2e-4)
-    loader = DataLoader(Pictures(data.pictures.images, data.labels), BATCH, shuffle=True, drop_last=True)
+    loader = DataLoader(Pictures(data.images.images, data.labels), BATCH, shuffle=True, drop_last=True)
     began = 0.0
     for epoch in range(2):  # the first warms up
         began = time.perf_counter()
@@ -94,7 +94,7 @@ def textbook(data: ImageSet, network: Network, device: torch.device) -> float:
     return len(loader) * BATCH / (time.perf_counter() - began)
 
 
-def ours(data: ImageSet, network: Network, method: str, compiled: str, device: torch.device) -> float:
+def ours(data: ImageSet, network: NetworkConfig, method: str, compiled: str, device: torch.device) -> float:
     """Images a second of the last of three epochs."""
     config = TrainConfig(
         method=method,  # type: ignore[arg-type]
@@ -104,8 +104,8 @@ def ours(data: ImageSet, network: Network, method: str, compiled: str, device: t
         evaluate_every=3,
         memorized_every=3,
         network=network,
-        augment=Augment(4, flip=True),
-        dividemix=DivideMix(warmup_epochs=1),
+        augment=AugmentConfig(4, flip=True),
+        dividemix=DivideMixConfig(warmup_epochs=1),
     )
     few = data.take(torch.arange(BATCH))
     with tempfile.TemporaryDirectory() as folder:
@@ -113,7 +113,7 @@ def ours(data: ImageSet, network: Network, method: str, compiled: str, device: t
     return float(result["images_per_second"])
 
 
-def multiplications(network: Network, device: torch.device) -> float:
+def multiplications(network: NetworkConfig, device: torch.device) -> float:
     """Multiply-adds of one image's forward pass."""
     model = make_network(network, CLASSES, 0).to(device)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -140,7 +140,7 @@ def share_idle(run: Callable[[], object]) -> float:
 
 def tell_gpu(
     speeds: dict[str, float],
-    network: Network,
+    network: NetworkConfig,
     data: ImageSet,
     compiled: str,
     device: torch.device,
@@ -193,7 +193,7 @@ def main() -> None:
         arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     network, data, device = (
-        Network(arguments.network, arguments.width),
+        NetworkConfig(arguments.network, arguments.width),
         made_up(arguments.images),
         choose_device(),
     )

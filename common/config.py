@@ -204,7 +204,8 @@ def build(kind: type[T], raw: Mapping[str, Any], where: str = "config") -> T:
 
     Raises UsageError that names the key for unknown keys (with the nearest known one), missing keys and
     values of a wrong type; what `__post_init__` raises as ValueError is passed on with the place. A dataclass may list
-    former names of its keys as `RENAMED`, a class variable: the error for one of them gives the present name.
+    former names of its keys as `RENAMED`, a class variable: the error for one of them gives the present name, with its
+    section where it has moved.
     """
     assert dataclasses.is_dataclass(kind)
     hints = _hints(kind)
@@ -212,7 +213,11 @@ def build(kind: type[T], raw: Mapping[str, Any], where: str = "config") -> T:
     for key in raw:
         if key not in known:
             if renamed := getattr(kind, "RENAMED", {}).get(key):
-                raise UsageError(f"{where}: the key {key!r} is now called {renamed!r}; rename it")
+                section, _, name = renamed.rpartition(".")
+                if section:
+                    old = f"{where.rpartition('.')[2]}.{key}"
+                    raise UsageError(f"{where}: {old} is now {renamed}; move it to the section {section!r}")
+                raise UsageError(f"{where}: the key {key!r} is now called {name!r}; rename it")
             near = get_close_matches(str(key), known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
             raise UsageError(f"{where}: unknown key {key!r}; {hint}")

@@ -41,18 +41,95 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Values of IngestConfig by name; `preset: tfds` below `ingest:` is as if they were written there."""
 
 
-_SIDE, _DAYS = 16_383, 30 * 24 * 3600  # the largest side that WebP has; seconds
+_DAYS = 30 * 24 * 3600  # seconds
+_FETCH_LIMITS = {
+    "timeout_seconds": _DAYS, "deadline_seconds": _DAYS, "concurrency": 65_536, "host_concurrency": 65_536,
+    "host_requests_per_second": 1_000_000, "host_budget_seconds": _DAYS, "max_attempts": 1000,
+    "max_retry_after_seconds": _DAYS,
+}  # fmt: skip
+"""Upper limits of FetchConfig, beyond which the libraries below fail, or nobody means the number."""
+
+
+@dataclass(frozen=True)
+class FetchConfig:
+    """How URLs of retrieval lists are downloaded (docs/explanation/fetching.md)."""
+
+    contact: str = fetching("")
+    """Mail address or web page of whoever runs the build, sent to servers in the User-Agent header; required if a list
+    has URLs."""
+    timeout_seconds: float = fetching(20.0)
+    """Limit in seconds for connecting, and for each wait for more bytes of a response."""
+    deadline_seconds: float = fetching(60.0)
+    """Limit in seconds for one attempt as a whole, including redirects and the response body."""
+    concurrency: int = operational(64)
+    """Maximum number of requests in progress in one task, 1 to 65,536; a local run has one task."""
+    host_concurrency: int = operational(4)
+    """Maximum number of requests in progress to one host in the whole run, 1 to 65,536."""
+    host_requests_per_second: float = operational(10.0)
+    """Maximum number of requests per second to one host in the whole run; 0 means no limit."""
+    host_budget_seconds: float = fetching(600.0)
+    """Time budget of one host in seconds. Waiting for the host uses it, and each response returns one second. The
+    remaining URLs of a host without budget are rejected (host_too_slow)."""
+    max_attempts: int = fetching(3)
+    """Maximum number of attempts per URL, 1 to 1,000; an attempt is repeated after HTTP 429, HTTP 5xx or a broken
+    connection."""
+    max_retry_after_seconds: float = fetching(60.0)
+    """Longest wait in seconds before another attempt; a URL whose server asks for a longer one (Retry-After) is rejected."""
+    robots_txt: bool = fetching(True)
+    """Reject URLs that the robots.txt of their host disallows."""
+    x_robots_tag: bool = fetching(True)
+    """Reject images sent with X-Robots-Tag noai, noimageai, noindex, noimageindex or none."""
+    tdm_reservation: bool = fetching(True)
+    """Reject images sent with TDM-Reservation: 1, and images that the host's /.well-known/tdmrep.json reserves unless
+    they are sent with TDM-Reservation: 0."""
+    keep_bodies: bool = operational(True)
+    """Keep downloaded files after ingest. If false, a later run that needs them downloads them again."""
+    allow_private_hosts: bool = fetching(False)
+    """Allow URLs that lead to loopback and private addresses; for tests and demos only."""
+
+    def __post_init__(self) -> None:
+        for name, most in _FETCH_LIMITS.items():
+            value = getattr(self, name)
+            if name in ("host_requests_per_second", "max_retry_after_seconds"):
+                if value < 0:
+                    raise ValueError(f"{name} must be 0 or more, got {value:,}")
+            elif not value > 0:
+                raise ValueError(f"{name} must be more than 0, got {value:,}")
+            if value > most:
+                raise ValueError(f"{name} must be at most {most:,}, got {value:,}")
+        if not (self.contact.isascii() and self.contact.isprintable()):
+            raise ValueError(
+                f"contact {printable(self.contact)!r} is sent in an HTTP header; give one line of ASCII text"
+            )
+
+
+_SIDE = 16_383  # the largest side that WebP has
 _MOST = {
-    "size": _SIDE, "min_side": _SIDE, "max_bytes": 2**40, "max_pixels": 2**40, "fetches": 65_536, "host_fetches": 65_536,
-    "host_per_second": 1_000_000, "tries": 1000, "decode_seconds": _DAYS, "timeout_seconds": _DAYS,
-    "deadline_seconds": _DAYS, "host_seconds": _DAYS, "max_wait_seconds": _DAYS,
+    "size": _SIDE, "min_side": _SIDE, "max_bytes": 2**40, "max_pixels": 2**40, "decode_seconds": _DAYS,
 }  # fmt: skip
 """Upper limits of IngestConfig, beyond which the libraries below fail, or nobody means the number."""
 
 
 @dataclass(frozen=True)
 class IngestConfig:
-    """How images are fetched, checked and normalized."""
+    """How images are checked and normalized."""
+
+    RENAMED: ClassVar = {
+        "contact": "fetch.contact",
+        "timeout_seconds": "fetch.timeout_seconds",
+        "deadline_seconds": "fetch.deadline_seconds",
+        "fetches": "fetch.concurrency",
+        "host_fetches": "fetch.host_concurrency",
+        "host_per_second": "fetch.host_requests_per_second",
+        "host_seconds": "fetch.host_budget_seconds",
+        "tries": "fetch.max_attempts",
+        "max_wait_seconds": "fetch.max_retry_after_seconds",
+        "robots_txt": "fetch.robots_txt",
+        "x_robots_tag": "fetch.x_robots_tag",
+        "tdm_reservation": "fetch.tdm_reservation",
+        "keep_fetched": "fetch.keep_bodies",
+        "allow_private_hosts": "fetch.allow_private_hosts",
+    }
 
     size: int = output(224)
     """Side of the normalized picture in pixels."""
@@ -75,37 +152,6 @@ class IngestConfig:
     """A smaller picture is rejected."""
     decode_seconds: float = output(60.0)
     """A picture that takes longer to decode is rejected (decoder_timeout)."""
-    contact: str = fetching("")
-    """Mail address or web page of whoever runs this, for the user agent that servers see. URLs need it."""
-    timeout_seconds: float = fetching(20.0)
-    """For connecting, and for each wait for more bytes."""
-    deadline_seconds: float = fetching(60.0)
-    """For one try as a whole, redirects and body included."""
-    fetches: int = operational(64)
-    """Requests under way at once in one task; on this machine one task fetches everything."""
-    host_fetches: int = operational(4)
-    """Requests under way at once to one host, in the whole run."""
-    host_per_second: float = operational(10.0)
-    """Requests to one host per second, at most, in the whole run; 0: no limit."""
-    host_seconds: float = fetching(600.0)
-    """Time budget of one host in seconds: it is used while a request waits for the host, and each answer gives one
-    second back. When it is used up, the remaining URLs of the host are rejected (host_too_slow; docs/explanation/fetching.md)."""
-    tries: int = fetching(3)
-    """After 429, 5xx or a broken connection it is tried again, so often in all, …"""
-    max_wait_seconds: float = fetching(60.0)
-    """… unless the server asks to wait longer than this (Retry-After)."""
-    robots_txt: bool = fetching(True)
-    """Whether the robots.txt of hosts is obeyed."""
-    x_robots_tag: bool = fetching(True)
-    """Whether pictures sent with X-Robots-Tag noai, noimageai, noindex or noimageindex are refused."""
-    tdm_reservation: bool = fetching(True)
-    """Whether pictures are refused that are sent with TDM-Reservation: 1, or that the host's /.well-known/tdmrep.json
-    reserves, unless they are sent with TDM-Reservation: 0."""
-    keep_fetched: bool = operational(True)
-    """Whether what came from the web is kept as it came. It takes the room of the originals; without it, a run that is
-    repeated fetches all of it again."""
-    allow_private_hosts: bool = fetching(False)
-    """Whether URLs may lead to loopback and private addresses. For tests and demos only."""
     max_rejected_share: float = operational(0.5)
     """The stage fails if a larger share is rejected of all rows, of the rows of one list, or of the rows of one class in
     the clean lists or in the test lists."""
@@ -118,16 +164,9 @@ class IngestConfig:
                 raise ValueError(f"{name} is at most {most:,}, got {getattr(self, name):,}")
         if self.size < self.min_side:
             raise ValueError(f"size {self.size} is below min_side {self.min_side}")
-        for name in (
-            "max_bytes", "max_pixels", "min_side", "decode_seconds", "timeout_seconds", "deadline_seconds", "fetches", "host_fetches",
-            "host_seconds", "tries",
-        ):  # fmt: skip
+        for name in ("max_bytes", "max_pixels", "min_side", "decode_seconds"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be more than 0, got {getattr(self, name)}")
-        if self.host_per_second < 0 or self.max_wait_seconds < 0:
-            raise ValueError("host_per_second and max_wait_seconds are 0 or more")
-        if not (self.contact.isascii() and self.contact.isprintable()):
-            raise ValueError("contact goes into an HTTP header: give ASCII text in one line")
         _share("max_rejected_share", self.max_rejected_share)
 
 
@@ -333,6 +372,7 @@ class BuildConfig:
         stages={"aggregate": lambda config: bool(config.aggregate.ties == "seeded"), "split": lambda _: True},
     )
     """Decides every draw."""
+    fetch: FetchConfig = operational(default_factory=FetchConfig)
     ingest: IngestConfig = output(default_factory=IngestConfig, stages=("ingest",))
     aggregate: AggregateConfig = output(default_factory=AggregateConfig, stages=("aggregate",))
     dedupe: DedupeConfig = output(default_factory=DedupeConfig, stages=("dedupe",))

@@ -1,8 +1,9 @@
-"""CSV files as blocks of text: any usual delimiter, malformed lines told apart, blank lines skipped, lines counted."""
+"""Read CSV files as blocks of text, with the line of each row: any common delimiter, malformed rows reported apart."""
 
 import codecs
 import csv as text_csv
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
@@ -14,6 +15,7 @@ from pyarrow import csv
 
 from common.errors import DataError
 from pipeline import files
+from pipeline.file_parts import FilePart, cut_csv
 from pipeline.values import filled_rows
 from schemas.cells import ESCAPED
 from schemas.table import Table
@@ -22,12 +24,12 @@ BLOCK_BYTES = 8 << 20
 _SEPARATOR = re.compile(rb'^(?:\xef\xbb\xbf)?"?sep=([,;\t|])"?\r?\n$', re.IGNORECASE)
 DELIMITERS = (",", ";", "\t", "|")
 
-Numbered = list[tuple[int, str]]  # (line, what is wrong with it)
-Block = tuple[pa.RecordBatch, np.ndarray, Numbered]  # rows, the line of each, malformed lines
+Problems = list[tuple[int, str]]  # (malformed line, what is wrong with it)
+Block = tuple[pa.RecordBatch, np.ndarray, Problems]  # rows, the line of each, malformed lines
 
 
-def read_csv(path: str, table: Table) -> Iterator[Block]:
-    """Read a CSV file block by block, all values as text; cells escaped for spreadsheets are unescaped.
+def read_csv(path: str, table: Table, part: FilePart | None = None) -> Iterator[Block]:
+    """Read a CSV file, or a part of it, block by block: all values are text, cells escaped for spreadsheets unescaped.
 
     The delimiter is the one with which the header has the required columns of `table`. Raises DataError.
     """
@@ -38,29 +40,44 @@ def read_csv(path: str, table: Table) -> Iterator[Block]:
         return "skip"
 
     with files.open_read(path) as file:
-        first, line = _first_line(file, 2)
-        if named := _SEPARATOR.match(first):  # a line of Excel's own, before the header
-            first, line = _first_line(file, line + 1)
-        names, delimiter = _header(first, named[1].decode() if named else None, table, path)
-        seen, rows = False, 0  # rows before the block, malformed ones among them; `line` is its first line
+        names, delimiter, line = _read_header(file, path, table)
+        if part and part.start:
+            file.seek(part.start)
+            line = part.first_line
+        left = part.end - file.tell() if part else sys.maxsize
+        has_rows, rows = (
+            False,
+            0,
+        )  # rows: before the block, malformed ones included; line: the first of the block
         try:
-            for batch in _batches(file, path, line, names, delimiter, keep_malformed):
-                lines, told, taken, height = _lines(batch, malformed, rows, line, delimiter)
+            for batch in _batches(_Utf8(file, path, line, left), names, delimiter, keep_malformed):
+                lines, problems, taken, height = _lines(batch, malformed, rows, line, delimiter)
                 filled = filled_rows(batch.columns, batch.num_rows)
-                seen |= bool(told or filled.any())
-                yield _unescaped(batch.filter(pa.array(filled))), lines[filled], told
+                has_rows |= bool(problems or filled.any())
+                yield _unescaped(batch.filter(pa.array(filled))), lines[filled], problems
                 rows, line = rows + batch.num_rows + taken, line + height
                 del malformed[:taken]
         except pa.ArrowInvalid as error:
             hint = "look for a quote that is never closed"
             raise DataError(f"{path}: cannot be read ({error}); {hint}") from error
-        if malformed:  # behind the last good row
+        if malformed:  # after the last good row
             empty = pa.RecordBatch.from_pylist([], pa.schema([(name, pa.string()) for name in names]))
-            lines, told, *_ = _lines(empty, malformed, rows, line, delimiter, at_end=True)
-            seen |= bool(told)
-            yield empty, lines, told
-    if not seen:
-        raise DataError(f"{path}: the file has a header line but no rows")
+            lines, problems, *_ = _lines(empty, malformed, rows, line, delimiter, at_end=True)
+            has_rows |= bool(problems)
+            yield empty, lines, problems
+    if not (has_rows or part):
+        raise DataError(
+            f"{path}: the file has a header line but no rows; add rows, or remove the file from the configuration"
+        )
+
+
+def cut_csv_file(path: str, table: Table) -> list[FilePart]:
+    """Cut a CSV file into parts for `read_csv`. Raises DataError where the header cannot be read."""
+    with files.open_read(path) as file:
+        _, delimiter, _ = _read_header(file, path, table)
+        header_bytes = file.tell()
+        file.seek(0)
+        return cut_csv(file, header_bytes, delimiter)
 
 
 def delimiter_of(line: str, required: Sequence[str]) -> str:
@@ -90,20 +107,32 @@ def check_once(names: list[str], path: str) -> None:
 
 
 class _Utf8:
-    """A file that is checked to be UTF-8 while it is read: Arrow overlooks other bytes in malformed lines."""
+    """The next `left` bytes of a file, checked to be UTF-8: Arrow does not check malformed rows.
 
-    def __init__(self, file: IO[bytes], path: str, line: int) -> None:
-        self.file, self.path, self.line = file, path, line
+    line: number of the first line.
+    """
+
+    def __init__(self, file: IO[bytes], path: str, line: int, left: int) -> None:
+        self.file, self.path, self.line, self.left = file, path, line, left
         self.decoder = codecs.getincrementaldecoder("utf-8")()
         self.closed = False
 
-    def read(self, size: int = -1) -> bytes:
-        data = self.file.read(size)
+    def is_at_end(self) -> bool:
+        """Return whether there is nothing left to read."""
+        start = self.file.tell()
+        is_at_end = not self.left or not self.file.read(1)
+        self.file.seek(start)
+        return is_at_end
+
+    def read(self, size: int) -> bytes:
+        data = self.file.read(min(size, self.left))
+        self.left -= len(data)
         try:
             self.decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             line = self.line + error.object.count(b"\n", 0, error.start)
-            raise DataError(f"{self.path}, line {line}: {error}; save it as UTF-8 text") from error
+            found = f"byte 0x{error.object[error.start]:02X} is not UTF-8 ({error.reason})"
+            raise DataError(f"{self.path}, line {line}: {found}; save the file as UTF-8 text") from error
         self.line += data.count(b"\n")
         return data
 
@@ -111,48 +140,50 @@ class _Utf8:
         self.closed = True
 
 
+def _read_header(file: IO[bytes], path: str, table: Table) -> tuple[list[str], str, int]:
+    """Read a CSV file up to its first row; return (names of the columns, delimiter, line below the header)."""
+    first, line = _first_line(file, 2)
+    if named := _SEPARATOR.match(first):  # a line that Excel writes before the header
+        first, line = _first_line(file, line + 1)
+    names, delimiter = _header(first, named[1].decode() if named else None, table, path)
+    return names, delimiter, line
+
+
 def _first_line(file: IO[bytes], line: int) -> tuple[bytes, int]:
-    """The first line that is not blank, and the number of the one below it; `line` is that of the second line read."""
+    """Return the first line that is not blank, and the number of the next line; `line` is that of the second line read."""
     while (first := file.readline()) and not first.strip():
         line += 1
     return first, line
 
 
-def _header(line: bytes, told: str | None, table: Table, path: str) -> tuple[list[str], str]:
-    """The names of the columns, and the delimiter unless it was `told`. Raises DataError."""
+def _header(line: bytes, delimiter: str | None, table: Table, path: str) -> tuple[list[str], str]:
+    """Return the names of the columns and the delimiter, recognized unless given. Raises DataError."""
     try:
         text = line.decode("utf-8-sig").rstrip("\r\n")
-        delimiter = told or delimiter_of(text, table.required)
+        delimiter = delimiter or delimiter_of(text, table.required)
         names = [
             name.strip()
             for name in next(text_csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
         ]
     except (UnicodeDecodeError, text_csv.Error) as error:
         raise DataError(
-            f"{path}: the header cannot be read ({error}); save it as UTF-8 text with line ends of Linux or Windows"
+            f"{path}: the header cannot be read ({error}); save the file as UTF-8 text with line ends of Linux or Windows"
         ) from error
     if not names:
-        raise DataError(f"{path}: the file is empty, or its first line is; it needs a header line and rows")
+        raise DataError(f"{path}: the file is empty; write a header line and rows")
     check_once(names, path)
     table.check_columns(names, path)
     return names, delimiter
 
 
 def _batches(
-    file: IO[bytes],
-    path: str,
-    line: int,
-    names: list[str],
-    delimiter: str,
-    on_malformed: Callable[[csv.InvalidRow], str],
+    file: _Utf8, names: list[str], delimiter: str, on_malformed: Callable[[csv.InvalidRow], str]
 ) -> Iterator[pa.RecordBatch]:
-    """The rows below the header, as Arrow reads them."""
-    start = file.tell()
-    if not file.read(1):
+    """Return the rows of a file whose header has been read, as Arrow reads them."""
+    if file.is_at_end():
         return iter(())
-    file.seek(start)
     reader: Iterator[pa.RecordBatch] = csv.open_csv(
-        _Utf8(file, path, line),
+        file,
         read_options=csv.ReadOptions(column_names=names, use_threads=False, block_size=BLOCK_BYTES),
         parse_options=csv.ParseOptions(
             delimiter=delimiter,
@@ -184,30 +215,30 @@ def _lines(
     line: int,
     delimiter: str,
     at_end: bool = False,
-) -> tuple[np.ndarray, Numbered, int, int]:
-    """Where the rows of a block begin, and the malformed lines before and among them.
+) -> tuple[np.ndarray, Problems, int, int]:
+    """Return the line of each row of a batch, the malformed lines before and among them, and the sizes of both.
 
-    `rows` rows came before the block, which begins at `line`; `malformed` may be ahead of it, since Arrow reads
-    ahead. Returns (line of each row of the batch, malformed lines, malformed rows and lines that the block took).
-    A value in quotes may hold line breaks, so rows are not lines.
+    `rows` rows come before the batch, which begins at `line`; `malformed` may reach beyond it, since Arrow reads
+    ahead. The sizes are the malformed rows and the lines that belong to the batch. A value in quotes may contain line
+    breaks, so a row may take several lines.
     """
-    ahead = [row.number - rows - 1 - nth for nth, row in enumerate(malformed)]  # good rows before each
-    taken = sum(count < batch.num_rows or at_end for count in ahead)
-    at = np.array([row.number - rows - 1 for row in malformed[:taken]], np.int64)
-    height = np.ones(batch.num_rows + taken, np.int64)  # lines that each row takes
-    good = np.ones(len(height), bool)
-    good[at] = False
-    height[at] += np.array([row.text.count("\n") for row in malformed[:taken]], np.int64)
+    good_before = [row.number - rows - 1 - index for index, row in enumerate(malformed)]
+    taken = sum(count < batch.num_rows or at_end for count in good_before)
+    bad = np.array([row.number - rows - 1 for row in malformed[:taken]], np.int64)
+    height = np.ones(batch.num_rows + taken, np.int64)  # lines of each row
+    is_good = np.ones(len(height), bool)
+    is_good[bad] = False
+    height[bad] += np.array([row.text.count("\n") for row in malformed[:taken]], np.int64)
     for column in batch.columns:
-        height[good] += pc.fill_null(pc.count_substring(column, "\n"), 0).to_numpy(zero_copy_only=False)
-    begins = line + np.cumsum(height) - height
-    told = []
-    for row, first, lines in zip(malformed, begins[at].tolist(), height[at].tolist(), strict=False):
+        height[is_good] += pc.fill_null(pc.count_substring(column, "\n"), 0).to_numpy(zero_copy_only=False)
+    first_lines = line + np.cumsum(height) - height
+    problems = []
+    for row, first, lines in zip(malformed, first_lines[bad].tolist(), height[bad].tolist(), strict=False):
         if not row.text.strip(f'{delimiter}" \t\r\n'):
             continue  # blank
         text = f"{row.actual_columns} fields instead of {row.expected_columns}"
         if lines > 1:
             text += f" in lines {first} to {first + lines - 1}; is a quote left open?"
-        # Each line counts: an open quote may have swallowed many rows.
-        told += [(first + offset, text) for offset in range(lines)]
-    return begins[good], told, taken, int(height.sum())
+        # One problem a line: an open quote may have swallowed many rows.
+        problems += [(first + offset, text) for offset in range(lines)]
+    return first_lines[is_good], problems, taken, int(height.sum())

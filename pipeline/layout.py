@@ -64,11 +64,6 @@ class Layout:
         return self._path("ingest", "versions.json")
 
     @property
-    def web_report(self) -> str:
-        """JSON file that counts the URLs of the lists by host and by rejection code."""
-        return self._path("ingest", "report.json")
-
-    @property
     def verdicts(self) -> str:
         """Table of verdicts, one for each question."""
         return self._path("aggregate", "verdicts")

@@ -12,7 +12,7 @@ DETAIL_LENGTH = 200
 
 
 @dataclass
-class Asked:
+class RequestStats:
     """What asking the web for a row has come to; the fields are columns of the rejection table."""
 
     host: str
@@ -25,7 +25,7 @@ class Asked:
 class Rejected(Exception):
     """Raised while a row is worked on: the row ends here, with this code of the closed list."""
 
-    def __init__(self, code: str, detail: str = "", asked: Asked | None = None) -> None:
+    def __init__(self, code: str, detail: str = "", asked: RequestStats | None = None) -> None:
         assert code in CODES, code
         super().__init__(code, detail)
         self.code = code
@@ -42,7 +42,7 @@ def reject(
     rows: pa.Table,
     codes: np.ndarray,
     details: list[str],
-    asked: Sequence[Asked | None] | None = None,
+    asked: Sequence[RequestStats | None] | None = None,
 ) -> pa.Table:
     """The rejection table of `rows` (n), which have `row`, `image_id` and `class_name`.
 
@@ -53,13 +53,13 @@ def reject(
         return [None if value is None else printable(value) for value in rows[name].to_pylist()]
 
     columns = {
-        "row": rows["row"],
+        "location": rows["location"],
         "image_id": shown("image_id"),
         "class_name": shown("class_name"),
         "code": list(codes),
         "detail": details,
     }
-    for field in fields(Asked):
+    for field in fields(RequestStats):
         columns[field.name] = [getattr(one, field.name, None) for one in asked or [None] * rows.num_rows]
     return pa.table(columns, schema=REJECTION.schema)
 
@@ -67,4 +67,6 @@ def reject(
 def malformed_rows(lines: Iterable[tuple[str, str]], code: str = "malformed_row") -> pa.Table:
     """The rejection table of lines that are no rows: the location of each, and why."""
     assert code in CODES, code
-    return REJECTION.from_rows({"row": row, "code": code, "detail": printable(text)} for row, text in lines)
+    return REJECTION.from_rows(
+        {"location": row, "code": code, "detail": printable(text)} for row, text in lines
+    )

@@ -14,7 +14,7 @@ FETCHED = Table(
             column("detail", pa.string(), "what was seen", required=False),
             column("status", pa.int16(), "HTTP status of the last answer, if there was one", required=False),
             column("sha256", pa.string(), "digest of the body, hex", required=False),
-            column("bodies", pa.string(), "file that holds the body", required=False),
+            column("body_file", pa.string(), "file that holds the body", required=False),
             column("offset", pa.int64(), "first byte of the body in that file", required=False),
             column("length", pa.int64(), "bytes of the body", required=False),
             column("bytes_seen", pa.int64(), "bytes received in the last attempt", required=False),
@@ -26,7 +26,7 @@ FETCHED = Table(
             ),
             column("attempts", pa.int16(), "number of attempts", required=False),
             column(
-                "location", pa.string(), "URL of the answer, where redirects led elsewhere", required=False
+                "final_url", pa.string(), "URL that answered, if redirects led to another one", required=False
             ),
             # What the answer said about the use of the picture.
             column("license", pa.string(), "target of a Link header with rel=license", required=False),

@@ -21,7 +21,7 @@ IMAGES = Table(
                 "phash", pa.uint64(), "64-bit perceptual hash, equal to imagehash.phash, first bit highest"
             ),
             column(
-                "phash_turned",
+                "phash_orientations",
                 pa.list_(pa.uint64(), 3),
                 "phash of the picture mirrored, flipped top to bottom, and turned by 180°",
             ),

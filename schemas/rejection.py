@@ -26,7 +26,7 @@ CODES = {
     "bad_response": "the answer breaks the rules of HTTP, or its body cannot be decompressed",
     "too_many_redirects": "more than five redirects",
     "not_found": "no such file, or HTTP 404 or 410",
-    "host_too_slow": "the host used up its time budget (ingest.host_seconds): it was slow, or asked to wait",
+    "host_too_slow": "the host used up its time budget (fetch.host_budget_seconds): it was slow, or asked to wait",
     "rate_limited": "HTTP 429, to the last try",
     "server_error": "HTTP 500 to 599, to the last try",
     "http_status": "a status other than success, such as 403, or a success without the whole body",
@@ -58,7 +58,7 @@ REJECTION = Table(
     "rejection",
     pa.schema(
         [
-            column("row", pa.string(), "file and line of the input row"),
+            column("location", pa.string(), "file and line of the input row"),
             column("image_id", pa.string(), "as given, if it was", required=False),
             column("class_name", pa.string(), "as given, if it was", required=False),
             column("code", pa.string(), "a code of the closed list: " + ", ".join(CODES)),
@@ -73,5 +73,5 @@ REJECTION = Table(
             column("attempts", pa.int16(), "how often it was asked for", required=False),
         ]
     ),
-    key=("row",),
+    key=("location",),
 )

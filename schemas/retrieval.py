@@ -30,7 +30,7 @@ RETRIEVAL = Table(
             column("sha256", pa.string(), "digest that the file must have, hex", required=False),
             *ATTRIBUTION,
             column("source", pa.string(), "which list it came from: clean, test or web", required=False),
-            column("row", pa.string(), "list file and line, for messages", required=False),
+            column("location", pa.string(), "list file and line, for messages", required=False),
         ]
     ),
     key=("image_id", "class_name"),

@@ -22,7 +22,7 @@ from schemas.table import Table
 from training import __main__ as training_line
 from training.config import TrainConfig
 from training.study.grid import StudyConfig
-from training.study.table import CURVE, RESULT
+from training.study.results import CURVE, RESULT
 
 DOCS = Path(__file__).parent.parent / "docs"
 AFFECTS = (
@@ -32,12 +32,17 @@ AFFECTS = (
     "- **fetch**: it changes which fetches fail, so URLs that failed are fetched again. Bodies that are there stay.",
     "- **operational**: it changes no result, so nothing runs again.",
 )
-MADE = "Made by `python scripts/reference.py` from the code; a test holds it true.\n"
+MADE = "Generated from the code by `python scripts/reference.py`.\n"
 
 
 def pages() -> dict[str, str]:
     """The text of each page, by its file name."""
-    return {"reference/cli.md": cli(), "reference/config.md": config(), "reference/tables.md": tables()}
+    return {
+        "reference/cli.md": cli(),
+        "reference/config.md": config(),
+        "reference/tables.md": tables(),
+        "reference/rejections.md": rejections(),
+    }
 
 
 def cli() -> str:
@@ -46,7 +51,8 @@ def cli() -> str:
         "# The command line",
         "",
         MADE,
-        "Exit codes of every verb: 0 done, 1 the data or the run failed, 2 wrong usage, 130 interrupted (Ctrl-C; the same",
+        "Exit codes of every verb: 0 done, 1 the data or the run failed, 2 wrong usage, 75 the --budget of a study is used up",
+        "and runs are left, 130 interrupted (Ctrl-C; the same",
         "command goes on where it was), 141 nobody reads the output any more (`| head`). What a verb has to say goes to",
         "standard output, progress and errors to standard error; `--json` prints one JSON value instead, and `--help` shows",
         "an example.",
@@ -105,7 +111,7 @@ def config() -> str:
 
 
 def tables() -> str:
-    """Every table with its columns, and the closed list of codes."""
+    """Return the page of all tables with their columns."""
     lines = [
         "# Tables",
         "",
@@ -120,7 +126,21 @@ def tables() -> str:
             about = (field.metadata or {}).get(b"about", b"").decode()
             empty = " (may be empty)" if field.nullable else ""
             lines.append(f"| {field.name} | {_cell(str(field.type))} | {_cell(about)}{empty} |")
-    lines += ["", "## Codes of rejections", "", "| code | meaning |", "|---|---|"]
+    return "\n".join(lines) + "\n"
+
+
+def rejections() -> str:
+    """Return the page of the rejection codes."""
+    lines = [
+        "# Rejection codes",
+        "",
+        MADE,
+        "An input row that gives no result becomes a rejection: in `OUTPUT/ingest/rejections` for lists, in",
+        "`OUTPUT/aggregate/rejections` for votes.",
+        "",
+        "| code | meaning |",
+        "|---|---|",
+    ]
     lines += [f"| {code} | {_cell(about)} |" for code, about in CODES.items()]
     return "\n".join(lines) + "\n"
 

@@ -47,6 +47,5 @@ for name in sh env rm grep; do ln -s "$(command -v $name)" "$work/bin/$name"; do
         --set batch_size=16 --set epochs=1 --output study
     python -m training plot study
     python -m training report study
-    python -m training advise study --noise 0.2
 )
 echo "the wheel works"

@@ -8,35 +8,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from training.data.dataset import PictureDataset, open_set
+    from training.data.torch_dataset import ImageDataset, open_set
     from training.export import export_run
     from training.loggers import Logger
     from training.models.load import load_network
     from training.robust_loss import (
-        ELR,
-        GCE,
-        LabelSmoothing,
-        MentorMix,
-        MentorNet,
-        Mixup,
-        Reed,
+        ELRLoss,
+        GCELoss,
+        LabelSmoothingLoss,
+        MentorMixLoss,
+        MentorNetLoss,
+        MixupLoss,
+        ReedLoss,
         RobustLoss,
     )
 
 _WHERE = {
-    "training.data.dataset": ("PictureDataset", "open_set"),
+    "training.data.torch_dataset": ("ImageDataset", "open_set"),
     "training.export": ("export_run",),
     "training.loggers": ("Logger",),
     "training.models.load": ("load_network",),
     "training.robust_loss": (
-        "ELR", "GCE", "LabelSmoothing", "MentorMix", "MentorNet", "Mixup", "Reed", "RobustLoss",
+        "ELRLoss", "GCELoss", "LabelSmoothingLoss", "MentorMixLoss", "MentorNetLoss", "MixupLoss", "ReedLoss", "RobustLoss",
     ),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
-    "ELR", "GCE", "LabelSmoothing", "Logger", "MentorMix", "MentorNet", "Mixup", "PictureDataset", "Reed", "RobustLoss",
-    "export_run", "load_network", "open_set",
+    "ELRLoss",
+    "GCELoss",
+    "ImageDataset",
+    "LabelSmoothingLoss",
+    "Logger",
+    "MentorMixLoss",
+    "MentorNetLoss",
+    "MixupLoss",
+    "ReedLoss",
+    "RobustLoss",
+    "export_run",
+    "load_network",
+    "open_set",
 ]  # fmt: skip
 
 

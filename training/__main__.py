@@ -35,7 +35,6 @@ def parser() -> Parser:
     _add_study(verbs)
     _add_plot(verbs)
     _add_report(verbs)
-    _add_advise(verbs)
     return top
 
 
@@ -153,7 +152,29 @@ def _add_study(verbs: Any) -> None:
         help="runs at a time, which share the cores, or the GPU (default: %(default)s)",
     )
     sub.add_argument(
-        "--plan", action="store_true", help="train nothing: tell what there is to do, and how long it takes"
+        "--shard",
+        metavar="I/N",
+        help="train only part I of N of the runs, numbered from 1: one command per part, in one folder or in several "
+        "that `plot` merges. For a Slurm job array: --array=1-N and --shard $SLURM_ARRAY_TASK_ID/N",
+    )
+    sub.add_argument(
+        "--order",
+        choices=("grid", "priority"),
+        default="grid",
+        help="grid: set by set; priority: the first seed of every cell, then the second seeds, and so on "
+        "(default: %(default)s)",
+    )
+    sub.add_argument(
+        "--budget",
+        type=positive_seconds,
+        metavar="SECONDS",
+        help="stop after this time, with checkpoints of the runs under way; exit code 75 if runs are left "
+        "(default: no limit)",
+    )
+    sub.add_argument(
+        "--plan",
+        action="store_true",
+        help="train nothing; print the number of runs in each state and the time left",
     )
 
 
@@ -175,27 +196,6 @@ def _add_report(verbs: Any) -> None:
         "python -m training report study",
     )
     _add_finished_study(sub)
-    sub.add_argument("--output", type=Path, metavar="DIR", help="where to write report.html (default: STUDY)")
-
-
-def _add_advise(verbs: Any) -> None:
-    sub = add_verb(
-        verbs,
-        "advise",
-        "say which method a study speaks for at an estimated share of wrong labels, and how surely",
-        "python -m training advise study --noise 0.3 --color red",
-    )
-    _add_finished_study(sub)
-    sub.add_argument(
-        "--noise",
-        type=finite,
-        required=True,
-        metavar="P",
-        help="estimated share of wrong labels, such as 0.3",
-    )
-    sub.add_argument("--color", default="", metavar="NAME", help="kind of noise (default: each)")
-    sub.add_argument("--setting", default="", metavar="NAME", help="where the study has several")
-    sub.add_argument("--network", default="", metavar="NAME", help="where the study has several")
 
 
 def _add_data(sub: argparse.ArgumentParser) -> None:
@@ -215,7 +215,16 @@ def _add_features(sub: argparse.ArgumentParser) -> None:
 
 
 def _add_finished_study(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
+    sub.add_argument(
+        "studies",
+        type=Path,
+        nargs="+",
+        metavar="STUDY",
+        help="folder of the study; several folders if its shards were trained into several",
+    )
+    sub.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder to write to (default: the first STUDY)"
+    )
 
 
 def positive(text: str) -> int:
@@ -232,6 +241,14 @@ def finite(text: str) -> float:
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"must be a finite number, got {text}")
     return number
+
+
+def positive_seconds(text: str) -> float:
+    """Read a number of seconds above 0."""
+    seconds = finite(text)
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+    return seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -251,10 +268,6 @@ def _run(arguments: argparse.Namespace) -> int:
         from training.study import report
 
         return report.verb(arguments)
-    if arguments.verb == "advise":
-        from training.study import advice  # reads a table
-
-        return advice.verb(arguments)
     if arguments.verb == "distrusted":
         from training import distrusted  # reads a table
 

@@ -1,7 +1,7 @@
 """Checkpoints: safetensors files, each written under another name and renamed, so a kill leaves whole ones."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common.errors import DataError
-from common.json_records import parse_stored, to_json
+from common.json_records import parse_given, to_json
 from training.records import Progress
 from training.state_files import replace
 
-NAME = "checkpoint-{:09d}.safetensors"
-PATTERN = "checkpoint-*.safetensors"
+FILE_NAME = "checkpoint-{:09d}.safetensors"
+FILE_PATTERN = "checkpoint-*.safetensors"
 
 
 def newest(directory: Path) -> Path | None:
     """Return the checkpoint of most steps in a folder, or None."""
-    return max(directory.glob(PATTERN), default=None)
+    return max(directory.glob(FILE_PATTERN), default=None)
 
 
 def save(
@@ -29,7 +29,7 @@ def save(
 ) -> None:
     """Write tensors and JSON-able `state` (kept in the file's header), then drop all but the newest `keep`."""
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    path = directory / NAME.format(step)
+    path = directory / FILE_NAME.format(step)
     try:
         with replace(path) as temporary:
             save_file(plain, temporary, metadata={"state": to_json(state)})
@@ -37,7 +37,7 @@ def save(
         raise DataError(
             f"{path}: the checkpoint cannot be written ({error}); free disk space, and run the same command with --resume"
         ) from error
-    for old in sorted(directory.glob(PATTERN))[:-keep]:
+    for old in sorted(directory.glob(FILE_PATTERN))[:-keep]:
         old.unlink()
     for left in directory.glob(".checkpoint*"):  # by a writer that was killed
         left.unlink()
@@ -65,7 +65,8 @@ def read_progress(path: Path) -> Progress:
             text = (file.metadata() or {}).get("state", "")
     except SafetensorError as error:
         raise DataError(f"{path}: damaged ({error}); {remedy}") from error
-    return parse_stored(Progress, text, str(path), remedy)
+    values = parse_given(Progress, text, str(path), remedy)  # checkpoints of version 0.1 have a key more
+    return Progress(**{field.name: values[field.name] for field in fields(Progress)})
 
 
 def restore(into: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: Path) -> None:
@@ -85,7 +86,7 @@ def restore(into: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: Pa
             tensor.copy_(tensors[name])
 
 
-def part(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
+def select_group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
     """Return the tensors whose names start with `group` and a dot, without that prefix."""
     return {
         name.removeprefix(f"{group}."): one for name, one in tensors.items() if name.startswith(f"{group}.")

@@ -10,7 +10,7 @@ from training.method_config import METHODS, MethodName, require
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkConfig:
     """The network that is trained."""
 
     name: str = "preact_resnet18"
@@ -33,7 +33,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Augment:
+class AugmentConfig:
     """How a stored picture becomes a network's input."""
 
     RENAMED: ClassVar = {"colour": "color"}
@@ -62,7 +62,7 @@ class Augment:
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class OptimizerConfig:
     """How the weights follow the gradients."""
 
     name: Literal["sgd", "adamw"] = "sgd"
@@ -176,21 +176,21 @@ class TrainConfig:
     memorized_every: int = 5
     """Epochs between measurements on the training set, without augmentation; the last always."""
 
-    network: Network = field(default_factory=Network)
-    augment: Augment = field(default_factory=Augment)
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    weight_decay: methods.WeightDecay = field(default_factory=methods.WeightDecay)
-    dropout: methods.Dropout = field(default_factory=methods.Dropout)
-    s_model: methods.SModel = field(default_factory=methods.SModel)
-    reed: methods.Reed = field(default_factory=methods.Reed)
-    mixup: methods.Mixup = field(default_factory=methods.Mixup)
-    mentornet: methods.MentorNet = field(default_factory=methods.MentorNet)
-    mentormix: methods.MentorMix = field(default_factory=methods.MentorMix)
-    label_smoothing: methods.LabelSmoothing = field(default_factory=methods.LabelSmoothing)
-    gce: methods.GCE = field(default_factory=methods.GCE)
-    co_teaching: methods.CoTeaching = field(default_factory=methods.CoTeaching)
-    elr: methods.ELR = field(default_factory=methods.ELR)
-    dividemix: methods.DivideMix = field(default_factory=methods.DivideMix)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    weight_decay: methods.WeightDecayConfig = field(default_factory=methods.WeightDecayConfig)
+    dropout: methods.DropoutConfig = field(default_factory=methods.DropoutConfig)
+    s_model: methods.SModelConfig = field(default_factory=methods.SModelConfig)
+    reed: methods.ReedConfig = field(default_factory=methods.ReedConfig)
+    mixup: methods.MixupConfig = field(default_factory=methods.MixupConfig)
+    mentornet: methods.MentorNetConfig = field(default_factory=methods.MentorNetConfig)
+    mentormix: methods.MentorMixConfig = field(default_factory=methods.MentorMixConfig)
+    label_smoothing: methods.LabelSmoothingConfig = field(default_factory=methods.LabelSmoothingConfig)
+    gce: methods.GCEConfig = field(default_factory=methods.GCEConfig)
+    co_teaching: methods.CoTeachingConfig = field(default_factory=methods.CoTeachingConfig)
+    elr: methods.ELRConfig = field(default_factory=methods.ELRConfig)
+    dividemix: methods.DivideMixConfig = field(default_factory=methods.DivideMixConfig)
 
     def __post_init__(self) -> None:
         for name in (

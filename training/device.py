@@ -12,7 +12,7 @@ def choose_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -29,7 +29,7 @@ def use_bf16(precision: str, device: torch.device) -> bool:
 
 
 @contextlib.contextmanager
-def kernels(device: torch.device, deterministic: bool) -> Iterator[None]:
+def kernel_settings(device: torch.device, deterministic: bool) -> Iterator[None]:
     """Inside the block use TF32, and the fastest kernels or, if `deterministic`, those that repeat to the bit.
 
     Nothing changes on a CPU.

@@ -13,7 +13,7 @@ BATCH = 500
 
 
 @torch.no_grad()
-def scores(
+def summed_logits(
     networks: Sequence[nn.Module], data: ImageSet, augmenter: Augmenter, bf16: bool
 ) -> Iterator[Tensor]:
     """Yield the summed logits float32 [B, classes] of a set, a batch at a time, unaugmented.
@@ -23,7 +23,7 @@ def scores(
     modes = [network.training for network in networks]
     for network in networks:
         network.eval()
-    for images in data.pictures.batches(torch.arange(len(data)).split(BATCH)):
+    for images in data.images.batches(torch.arange(len(data)).split(BATCH)):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             x = augmenter.evaluate(images)
             logits = functools.reduce(torch.add, (network(x) for network in networks))
@@ -34,7 +34,7 @@ def scores(
 
 def predict(networks: Sequence[nn.Module], data: ImageSet, augmenter: Augmenter, bf16: bool) -> Tensor:
     """Classify a set by the sum of the networks' logits; class ids int64 [N]."""
-    return torch.cat([logits.argmax(dim=1) for logits in scores(networks, data, augmenter, bf16)])
+    return torch.cat([logits.argmax(dim=1) for logits in summed_logits(networks, data, augmenter, bf16)])
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:

@@ -17,12 +17,12 @@ from torch import nn
 
 from common.errors import DataError, UsageError
 from training.config import TrainConfig
-from training.models.choose import make_network
 from training.models.linear_head import LinearHead
 from training.models.load import CONFIG, WEIGHTS
+from training.models.registry import make_network
 from training.models.rescaled import HALF, Rescaled
 from training.run_directory import read_data, read_result
-from training.show import show
+from training.show import print_result
 from training.trained import load_trained
 
 CARD = "README.md"
@@ -131,5 +131,5 @@ def _write(path: Path, text: str) -> None:
 def verb(arguments: argparse.Namespace) -> int:
     """Write the folder, and print where it is."""
     folder = export_run(arguments.run, arguments.output)
-    show({"folder": str(folder), "files": ", ".join((WEIGHTS, CONFIG, CARD))}, arguments.json)
+    print_result({"folder": str(folder), "files": ", ".join((WEIGHTS, CONFIG, CARD))}, arguments.json)
     return 0

@@ -1,20 +1,17 @@
-"""What a run was computed on, and the energy that the machine's own counters say it took."""
+"""The hardware and the versions that a run was computed with."""
 
-import importlib
 import os
 import platform
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-POWERCAP = Path("/sys/class/powercap")
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def circumstances(device: torch.device) -> dict[str, Any]:
+def describe_environment(device: torch.device) -> dict[str, Any]:
     """Return the hardware and the versions that a run's numbers were made with."""
     try:
         own = version("controlled-noise")
@@ -39,72 +36,3 @@ def _cpu_model() -> str:
             if key.strip() == "model name":
                 return value.strip()
     return platform.processor() or platform.machine()
-
-
-class EnergyMeter:
-    """Joules since the last reading, of all processors of this machine (`cpu`) and of one GPU (`gpu`).
-
-    The counters are the hardware's: RAPL through the kernel's powercap files, which only root may read on most
-    systems, and NVML, where nvidia-ml-py is installed. What cannot be read is absent. Whatever else runs on the
-    machine is in them.
-    """
-
-    def __init__(self, device: torch.device, powercap: Path = POWERCAP) -> None:
-        self._counters: dict[str, Callable[[], float]] = {}
-        domains = [path for path in sorted(powercap.glob("intel-rapl:*")) if _counts(path)]
-        if domains:
-            self._counters["cpu"] = _Rapl(domains)
-        if gpu := _nvml(device):
-            self._counters["gpu"] = gpu
-        self._before = {name: read() for name, read in self._counters.items()}
-
-    def read(self) -> dict[str, float]:
-        """Return the joules of each counter since the last call."""
-        now = {name: read() for name, read in self._counters.items()}
-        spent = {name: now[name] - self._before[name] for name in now}
-        self._before = now
-        return spent
-
-
-def _counts(domain: Path) -> bool:
-    """Tell whether a powercap zone is a package or its memory, and can be read; cores are within the package."""
-    try:
-        (domain / "energy_uj").read_text()
-        return (domain / "name").read_text().startswith(("package", "dram"))
-    except OSError:
-        return False
-
-
-class _Rapl:
-    """The sum of wrapping counters, without the wraps; each is to be read more often than it wraps."""
-
-    def __init__(self, domains: list[Path]) -> None:
-        self._ranges = {path: int((path / "max_energy_range_uj").read_text()) for path in domains}
-        self._last = {path: self._read(path) for path in domains}
-        self._sum = 0
-
-    def __call__(self) -> float:
-        for path, before in self._last.items():
-            now = self._last[path] = self._read(path)
-            self._sum += now - before + (self._ranges[path] if now < before else 0)
-        return self._sum / 1e6
-
-    @staticmethod
-    def _read(path: Path) -> int:
-        return int((path / "energy_uj").read_text())
-
-
-def _nvml(device: torch.device) -> Callable[[], float] | None:
-    """The GPU's counter, found by the card's own id, since CUDA and NVML may number cards differently."""
-    if device.type != "cuda":
-        return None
-    try:
-        nvml = importlib.import_module("pynvml")
-        nvml.nvmlInit()
-        card = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
-        nvml.nvmlDeviceGetTotalEnergyConsumption(card)
-    except ModuleNotFoundError:
-        return None
-    except nvml.NVMLError:  # an old card, or a part of one
-        return None
-    return lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(card) / 1e3

@@ -22,7 +22,7 @@ def require(holds: bool, message: str) -> None:
 
 
 @dataclass(frozen=True)
-class WeightDecay:
+class WeightDecayConfig:
     """Vanilla with a stronger penalty on the weights."""
 
     strength: float = 1e-3
@@ -33,7 +33,7 @@ class WeightDecay:
 
 
 @dataclass(frozen=True)
-class Dropout:
+class DropoutConfig:
     """Vanilla with dropout before the last layer (Srivastava et al., JMLR 2014)."""
 
     rate: float = 0.5
@@ -44,7 +44,7 @@ class Dropout:
 
 
 @dataclass(frozen=True)
-class SModel:
+class SModelConfig:
     """The simple noise adaptation layer (Goldberger & Ben-Reuven, ICLR 2017)."""
 
     initial_noise: float = 0.1
@@ -55,7 +55,7 @@ class SModel:
 
 
 @dataclass(frozen=True)
-class Reed:
+class ReedConfig:
     """Bootstrapping (Reed et al., ICLR workshop 2015)."""
 
     kind: Literal["soft", "hard"] = "soft"
@@ -69,7 +69,7 @@ class Reed:
 
 
 @dataclass(frozen=True)
-class Mixup:
+class MixupConfig:
     """mixup (Zhang et al., ICLR 2018)."""
 
     alpha: float = 1.0
@@ -80,7 +80,7 @@ class Mixup:
 
 
 @dataclass(frozen=True)
-class MentorNet:
+class MentorNetConfig:
     """MentorNet (Jiang et al., ICML 2018 and 2020)."""
 
     loss_percentile: float | Literal["auto"] = 0.7
@@ -133,7 +133,7 @@ class MentorNet:
 
 
 @dataclass(frozen=True)
-class MentorMix(MentorNet):
+class MentorMixConfig(MentorNetConfig):
     """MentorMix (Jiang et al., ICML 2020, Algorithm 1, and its released code)."""
 
     alpha: float = 8.0
@@ -155,7 +155,7 @@ class MentorMix(MentorNet):
 
 
 @dataclass(frozen=True)
-class LabelSmoothing:
+class LabelSmoothingConfig:
     """Label smoothing (Szegedy et al., CVPR 2016; for label noise Lukasik et al., ICML 2020)."""
 
     epsilon: float = 0.1
@@ -166,7 +166,7 @@ class LabelSmoothing:
 
 
 @dataclass(frozen=True)
-class GCE:
+class GCEConfig:
     """Generalized cross-entropy (Zhang & Sabuncu, NeurIPS 2018)."""
 
     q: float = 0.7
@@ -177,7 +177,7 @@ class GCE:
 
 
 @dataclass(frozen=True)
-class CoTeaching:
+class CoTeachingConfig:
     """Co-teaching (Han et al., NeurIPS 2018)."""
 
     forget_rate: float = 0.2
@@ -192,7 +192,7 @@ class CoTeaching:
 
 
 @dataclass(frozen=True)
-class ELR:
+class ELRConfig:
     """Early-learning regularization (Liu et al., NeurIPS 2020)."""
 
     strength: float = 3.0
@@ -207,7 +207,7 @@ class ELR:
 
 
 @dataclass(frozen=True)
-class DivideMix:
+class DivideMixConfig:
     """DivideMix (Li et al., ICLR 2020)."""
 
     RENAMED: ClassVar = {"unlabelled_weight": "unlabeled_weight"}

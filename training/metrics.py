@@ -14,20 +14,27 @@ from training.errors import DivergedError
 from training.records import EpochRow
 from training.state_files import write_text
 
-FILE = "metrics.jsonl"
-BIN, BINS = 0.25, 40  # of the loss histograms; the last bin takes all from 9.75 on
-STEP, STEPS = 0.1, 60  # of ℓ − its moving average, from −3 to 3; the outer bins take all beyond
+METRICS_FILE = "metrics.jsonl"
+LOSS_BIN, LOSS_BINS = 0.25, 40  # of the loss histograms; the last bin takes all from 9.75 on
+DIFFERENCE_BIN, DIFFERENCE_BINS = (
+    0.1,
+    60,
+)  # of ℓ − its moving average, from −3 to 3; the outer bins take all beyond
 
 
-class Tally:
+class EpochTally:
     """Counts over an epoch: how well weights pick the right labels, how the losses of both kinds lie, and which
     weights the mentor gives to which loss difference.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.counts = torch.zeros(5, dtype=torch.float64, device=device)  # seen, clean, trusted, both, Σv
-        self.bins = torch.zeros(2 * BINS, dtype=torch.int64, device=device)  # of clean, then of wrong labels
-        self.mentor = torch.zeros(2, 2 * STEPS, dtype=torch.float64, device=device)  # seen, Σv; bins as above
+        self.bins = torch.zeros(
+            2 * LOSS_BINS, dtype=torch.int64, device=device
+        )  # of clean, then of wrong labels
+        self.mentor = torch.zeros(
+            2, 2 * DIFFERENCE_BINS, dtype=torch.float64, device=device
+        )  # seen, Σv; bins as above
         self.state = {"counts": self.counts, "bins": self.bins, "mentor": self.mentor}
 
     def add(
@@ -44,11 +51,11 @@ class Tally:
             rows = torch.stack((seen, is_clean, trusted, trusted & is_clean)).double()
             self.counts += torch.cat((rows, weights.double()[None])).sum(dim=1)
         if losses is not None:
-            place = (losses.nan_to_num(0.0) / BIN).clamp(0, BINS - 1).long() + BINS * ~is_clean
+            place = (losses.nan_to_num(0.0) / LOSS_BIN).clamp(0, LOSS_BINS - 1).long() + LOSS_BINS * ~is_clean
             self.bins.scatter_add_(0, place, torch.ones_like(place))
         if weights is not None and differences is not None:
-            place = (differences.nan_to_num(0.0) / STEP).floor() + STEPS // 2
-            place = place.clamp(0, STEPS - 1).long() + STEPS * ~is_clean
+            place = (differences.nan_to_num(0.0) / DIFFERENCE_BIN).floor() + DIFFERENCE_BINS // 2
+            place = place.clamp(0, DIFFERENCE_BINS - 1).long() + DIFFERENCE_BINS * ~is_clean
             rows = torch.stack((torch.ones_like(weights), weights)).double()
             self.mentor.scatter_add_(1, place.expand(2, -1), rows)
 
@@ -60,28 +67,31 @@ class Tally:
         mentor_weights: examples, and the sum of their v, in bins of ℓ less its moving average.
         """
         seen, clean, trusted, both, weight = self.counts.tolist()
-        result: dict[str, Any] = {}
+        row: dict[str, Any] = {}
         if seen:
-            result = {"trusted": trusted / seen, "data_utilization": weight / seen}
+            row = {"trusted": trusted / seen, "data_utilization": weight / seen}
         if trusted:
-            result["mentor_precision"] = both / trusted
+            row["mentor_precision"] = both / trusted
         if seen and clean:
-            result["mentor_recall"] = both / clean
-        right, wrong = self.bins.view(2, BINS).tolist()
+            row["mentor_recall"] = both / clean
+        right, wrong = self.bins.view(2, LOSS_BINS).tolist()
         if any(right) or any(wrong):
-            result["loss_histogram"] = {"bin": BIN, "clean": right, "noisy": wrong}
+            row["loss_histogram"] = {"bin": LOSS_BIN, "clean": right, "noisy": wrong}
         if bool(self.mentor[0].any()):
-            count, total = self.mentor.view(2, 2, STEPS)
-            result["mentor_weights"] = {"start": -STEP * STEPS / 2, "bin": STEP}
+            count, total = self.mentor.view(2, 2, DIFFERENCE_BINS)
+            row["mentor_weights"] = {
+                "start": -DIFFERENCE_BIN * DIFFERENCE_BINS / 2,
+                "bin": DIFFERENCE_BIN,
+            }
             for kind, number in (("clean", 0), ("noisy", 1)):
-                result["mentor_weights"][kind] = [int(n) for n in count[number].tolist()]
-                result["mentor_weights"][f"{kind}_sum"] = [round(v, 3) for v in total[number].tolist()]
+                row["mentor_weights"][kind] = [int(n) for n in count[number].tolist()]
+                row["mentor_weights"][f"{kind}_sum"] = [round(v, 3) for v in total[number].tolist()]
         for tensor in self.state.values():
             tensor.zero_()
-        return result
+        return row
 
 
-def append(directory: Path, row: Mapping[str, Any]) -> None:
+def append_row(directory: Path, row: Mapping[str, Any]) -> None:
     """Add one epoch's row. Raises DivergedError if a number in it is not finite."""
     try:
         line = to_json(row) + "\n"
@@ -93,18 +103,18 @@ def append(directory: Path, row: Mapping[str, Any]) -> None:
             f"{', '.join(odd) or 'a measurement'} of epoch {row.get('epoch')} is not a finite number; try a smaller "
             "optimizer.learning_rate, optimizer.warmup_epochs=1 or precision=fp32"
         ) from error
-    with (directory / FILE).open("a", encoding="utf-8") as file:
+    with (directory / METRICS_FILE).open("a", encoding="utf-8") as file:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())  # the checkpoint that follows relies on it
 
 
-def read(directory: Path) -> list[dict[str, Any]]:
+def read_rows(directory: Path) -> list[dict[str, Any]]:
     """Return the rows written so far; none if there is no file. A last line that was cut off is left out.
 
     Raises DataError that names the line if another one is damaged.
     """
-    path = directory / FILE
+    path = directory / METRICS_FILE
     if not path.is_file():
         return []
     lines = path.read_bytes().split(b"\n")[:-1]
@@ -114,13 +124,13 @@ def read(directory: Path) -> list[dict[str, Any]]:
     ]
 
 
-def keep_until(directory: Path, step: int) -> None:
+def drop_rows_after(directory: Path, step: int) -> None:
     """Drop the rows written after `step`: a run that resumes there writes them again."""
-    path, rows = directory / FILE, read(directory)
+    path, rows = directory / METRICS_FILE, read_rows(directory)
     write_text(path, "".join(to_json(row) + "\n" for row in rows if row["step"] <= step))
 
 
-def result(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what a finished run's rows amount to.
 
     final: after the last epoch. best: of the epoch that did best on the test set, which nobody could have chosen.

@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from training.config import Optimizer as Config
-from training.exact import exact
+from training.config import OptimizerConfig
+from training.exact import exact_fraction
 from training.methods.interface import Method
 
 
@@ -156,20 +156,20 @@ def _gradient(parameter: Tensor) -> Tensor:
     return parameter.grad
 
 
-def learning_rate(config: Config, step: int, steps_per_epoch: int, epochs: int) -> float:
+def learning_rate(config: OptimizerConfig, step: int, steps_per_epoch: int, epochs: int) -> float:
     """Return the rate of a step, 0…epochs·steps_per_epoch − 1."""
     warmup = config.warmup_epochs * steps_per_epoch
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
     if config.schedule == "cosine":
         fall = 0.5 * (1 + math.cos(math.pi * step / (epochs * steps_per_epoch)))
     elif config.decay_every:
-        fall = config.decay ** (step // exact(config.decay_every))
+        fall = config.decay ** (step // exact_fraction(config.decay_every))
     else:
         fall = config.decay ** bisect_right(config.milestones, step // steps_per_epoch)
     return config.learning_rate * rise * fall
 
 
-def make_optimizer(config: Config, method: Method, networks: Sequence[nn.Module]) -> Optimizer:
+def make_optimizer(config: OptimizerConfig, method: Method, networks: Sequence[nn.Module]) -> Optimizer:
     """Return the optimizer of all networks and of the method's own parameters, which do not decay."""
     own = {f"method.{name}": parameter for name, parameter in method.parameters.items()}
     theirs: dict[str, nn.Parameter] = {}

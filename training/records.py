@@ -24,7 +24,6 @@ class Progress:
     epoch: int
     position: int
     seconds: float
-    energy: dict[str, float]
 
     def __post_init__(self) -> None:
         if min(self.step, self.epoch, self.position) < 0:
@@ -93,8 +92,6 @@ class Result:
     clean_accuracy: Number = None
     memorized: Number = None
     recovered: Number = None
-    cpu_joules: Number = None
-    gpu_joules: Number = None
     parameters: int | None = None
     cores: int | None = None
     threads: int | None = None

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from common.errors import UsageError
 from training import method_config
 from training.config import TrainConfig
-from training.methods.choose import make_method
-from training.methods.interface import Batch, Facts, Outcome
+from training.methods.interface import Batch, RunFacts, StepOutcome
+from training.methods.registry import make_method
 from training.models.student import Student
 from training.randomness import generator
 from training.recipes.released import CIFAR10, mentormix_for
@@ -48,7 +48,7 @@ class RobustLoss:
         if steps < 1:
             raise UsageError(f"steps must be at least 1, got {steps}")
         self.steps, self.seed, self.device = steps, seed, torch.device(device)
-        self.method = make_method(config, Facts(classes, examples, self.device, steps=steps))
+        self.method = make_method(config, RunFacts(classes, examples, self.device, steps=steps))
         if self.method.networks > 1 or config.method in ("dropout", "weight_decay"):
             raise UsageError(f"{config.method}: not a loss of one network; use `python -m training train`")
         self.done = 0
@@ -56,7 +56,7 @@ class RobustLoss:
 
     def __call__(
         self, network: nn.Module, images: Tensor, labels: Tensor, index: Tensor | None = None
-    ) -> Outcome:
+    ) -> StepOutcome:
         """Return the loss of a batch, a scalar with gradient, and what the method thinks of each label.
 
         images float [B, C, H, W]; labels int64 [B]; index int64 [B]: which examples of the set these are (ELR needs
@@ -107,7 +107,7 @@ class RobustLoss:
         return student
 
 
-class MentorMix(RobustLoss):
+class MentorMixLoss(RobustLoss):
     """MentorMix (Jiang et al., ICML 2020)."""
 
     def __init__(
@@ -122,57 +122,57 @@ class MentorMix(RobustLoss):
         """`noise_level`: take the paper's settings for CIFAR-10 at the nearest level; `settings`: of
         training.method_config.MentorMix, such as alpha and loss_percentile.
         """  # fmt: skip
-        base = method_config.MentorMix() if noise_level is None else mentormix_for(CIFAR10, noise_level)
+        base = method_config.MentorMixConfig() if noise_level is None else mentormix_for(CIFAR10, noise_level)
         config = TrainConfig(method="mentormix", mentormix=replace(base, **settings))
         super().__init__(config, steps=steps, seed=seed, device=device)
 
 
-class MentorNet(RobustLoss):
+class MentorNetLoss(RobustLoss):
     """MentorNet (Jiang et al., ICML 2018) with a mentor that goes by a moving percentile of the loss."""
 
     def __init__(self, steps: int, *, seed: int = 0, device: str = "cpu", **settings: Any) -> None:
         """`settings`: of training.method_config.MentorNet, such as loss_percentile."""
-        config = TrainConfig(method="mentornet", mentornet=method_config.MentorNet(**settings))
+        config = TrainConfig(method="mentornet", mentornet=method_config.MentorNetConfig(**settings))
         super().__init__(config, steps=steps, seed=seed, device=device)
 
 
-class Mixup(RobustLoss):
+class MixupLoss(RobustLoss):
     """mixup (Zhang et al., ICLR 2018)."""
 
     def __init__(self, steps: int, *, alpha: float = 1.0, seed: int = 0, device: str = "cpu") -> None:
-        config = TrainConfig(method="mixup", mixup=method_config.Mixup(alpha))
+        config = TrainConfig(method="mixup", mixup=method_config.MixupConfig(alpha))
         super().__init__(config, steps=steps, seed=seed, device=device)
 
 
-class ELR(RobustLoss):
+class ELRLoss(RobustLoss):
     """Early-learning regularization (Liu et al., NeurIPS 2020); call it with the index of each example."""
 
     def __init__(
         self, steps: int, *, examples: int, classes: int, device: str = "cpu", **settings: Any
     ) -> None:
         """`examples`: of the training set; `settings`: of training.method_config.ELR: strength, memory."""
-        config = TrainConfig(method="elr", elr=method_config.ELR(**settings))
+        config = TrainConfig(method="elr", elr=method_config.ELRConfig(**settings))
         super().__init__(config, steps=steps, classes=classes, examples=examples, device=device)
 
 
-class GCE(RobustLoss):
+class GCELoss(RobustLoss):
     """Generalized cross-entropy (Zhang & Sabuncu, NeurIPS 2018)."""
 
     def __init__(self, steps: int, *, q: float = 0.7) -> None:
-        super().__init__(TrainConfig(method="gce", gce=method_config.GCE(q)), steps=steps)
+        super().__init__(TrainConfig(method="gce", gce=method_config.GCEConfig(q)), steps=steps)
 
 
-class LabelSmoothing(RobustLoss):
+class LabelSmoothingLoss(RobustLoss):
     """Label smoothing (Szegedy et al., CVPR 2016)."""
 
     def __init__(self, steps: int, *, epsilon: float = 0.1) -> None:
-        smoothing = method_config.LabelSmoothing(epsilon)
+        smoothing = method_config.LabelSmoothingConfig(epsilon)
         super().__init__(TrainConfig(method="label_smoothing", label_smoothing=smoothing), steps=steps)
 
 
-class Reed(RobustLoss):
+class ReedLoss(RobustLoss):
     """Bootstrapping (Reed et al., ICLR workshop 2015)."""
 
     def __init__(self, steps: int, **settings: Any) -> None:
         """`settings`: of training.method_config.Reed: kind, beta."""
-        super().__init__(TrainConfig(method="reed", reed=method_config.Reed(**settings)), steps=steps)
+        super().__init__(TrainConfig(method="reed", reed=method_config.ReedConfig(**settings)), steps=steps)

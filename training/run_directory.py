@@ -26,7 +26,7 @@ def describe(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, 
         "test": test.name,
         "test_digest": test.digest,
         "class_names": list(train.class_names),
-        "picture_size": list(train.pictures.size),
+        "picture_size": list(train.images.size),
     }
     return {"digest": config.digest(train.digest, test.digest), "data": data, "config": config.resolved()}
 
@@ -39,7 +39,7 @@ def open_run(directory: Path, description: Mapping[str, Any], resume: bool) -> b
     """
     path = directory / CONFIG
     if not path.is_file():
-        if directory.is_dir() and any(directory.iterdir()):
+        if directory.is_dir() and any(map(_is_foreign, directory.iterdir())):
             raise UsageError(f"{directory}: not empty and no run; give an empty or new folder")
         directory.mkdir(parents=True, exist_ok=True)
         write_json(path, description)
@@ -54,7 +54,7 @@ def open_run(directory: Path, description: Mapping[str, Any], resume: bool) -> b
         )
     for name, read, instead in (
         (RESULT, _read_result, "the run makes its result again"),
-        (metrics.FILE, metrics.read, "the run starts again"),
+        (metrics.METRICS_FILE, metrics.read_rows, "the run starts again"),
     ):
         try:
             if (directory / name).is_file():
@@ -67,6 +67,11 @@ def open_run(directory: Path, description: Mapping[str, Any], resume: bool) -> b
     return False
 
 
+def _is_foreign(path: Path) -> bool:
+    """Return whether a file is something else than the temporary configuration that a killed run left."""
+    return not path.name.startswith(f".{CONFIG}.")
+
+
 def is_usable(path: Path) -> bool:
     """Return whether a run can go on from a checkpoint; one from which it cannot is set aside.
 
@@ -76,7 +81,9 @@ def is_usable(path: Path) -> bool:
         read_description(path.parent)
         rows, epochs = _count_rows(path.parent), checkpoint.read_progress(path).epoch
         if rows < epochs:
-            raise DataError(f"{path}: {epochs} epochs are done, but {metrics.FILE} holds {rows} of them")
+            raise DataError(
+                f"{path}: {epochs} epochs are done, but {metrics.METRICS_FILE} holds {rows} of them"
+            )
     except DataError as error:
         set_aside(path, error, "the run goes on from the checkpoint before, or starts again")
         return False
@@ -85,7 +92,7 @@ def is_usable(path: Path) -> bool:
 
 def _count_rows(directory: Path) -> int:
     try:
-        return len(metrics.read(directory))
+        return len(metrics.read_rows(directory))
     except DataError:
         return 0
 

@@ -1,11 +1,11 @@
-"""How a verb prints its result."""
+"""Print the result of a verb."""
 
 import json
 from typing import Any
 
 
-def show(result: dict[str, Any], as_json: bool) -> None:
-    """Print a result: as JSON, or a line per value."""
+def print_result(result: dict[str, Any], as_json: bool) -> None:
+    """Print a result as JSON, or one line per value."""
     if as_json:
         print(json.dumps(result))
         return

@@ -1,6 +1,7 @@
 """The files in which a run keeps its state: replaced in one rename, set aside when they are damaged."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -47,7 +48,13 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def set_aside(path: Path, error: DataError, instead: str) -> None:
-    """Rename a damaged file, so that it is kept and no longer read, and say so on standard error."""
-    os.replace(path, path.with_name(path.name + DAMAGED))
-    problem, _, _ = str(error).partition("; ")  # the remedy is what happens here
+    """Rename a damaged file or folder, so that it is kept and no longer read, and print so on standard error.
+
+    An earlier one that was set aside under the same name is removed.
+    """
+    target = path.with_name(path.name + DAMAGED)
+    if target.is_dir():
+        shutil.rmtree(target)
+    os.replace(path, target)
+    problem, _, _ = str(error).partition("; ")  # without the remedy, which is carried out here
     print(f"{problem}; {path.name} is now {path.name}{DAMAGED}, and {instead}", file=sys.stderr)

@@ -11,31 +11,31 @@ from torch import Tensor, nn
 
 from training.config import TrainConfig
 from training.data.shards import ImageSet
-from training.device import cores
-from training.models.choose import make_network
+from training.device import available_cores
+from training.models.registry import make_network
 from training.run_directory import CONFIG, read_description
 
 # Forward operations of a batch below which a second thread mostly waits: some 50 ms of a step. On a busy machine it
 # waits actively: a step of the small CNN took 6 to 57 times the CPU time with two threads (docs/explanation/methods.md).
-SMALL = 2e9
+ONE_THREAD_FLOPS = 2e9
 
 
-def threads_for(config: TrainConfig, train: ImageSet, directory: Path, device: torch.device) -> int:
+def choose_threads(config: TrainConfig, train: ImageSet, directory: Path, device: torch.device) -> int:
     """Return the threads of a run: those that it began with, or config.threads, or as many as help its network.
 
     At most as many as torch would use now, which is what OMP_NUM_THREADS or a study with several jobs says.
     """
     if recorded := _recorded(directory):
         return recorded
-    most = min(torch.get_num_threads(), cores())
+    most = min(torch.get_num_threads(), available_cores())
     if config.threads or device.type != "cpu":
         return config.threads or most
-    return 1 if config.network.frozen or step_flops(config, train) < SMALL else most
+    return 1 if config.network.frozen or step_flops(config, train) < ONE_THREAD_FLOPS else most
 
 
 def step_flops(config: TrainConfig, train: ImageSet) -> int:
     """Count the operations of convolutions and dense layers in a forward pass of one batch, by that of one picture."""
-    height, width = train.pictures.size
+    height, width = train.images.size
     augment = config.augment
     size = (augment.size or augment.resize or height, augment.size or augment.resize or width)
     counts: list[int] = []
@@ -55,7 +55,7 @@ def step_flops(config: TrainConfig, train: ImageSet) -> int:
 
 
 @contextlib.contextmanager
-def computing_with(threads: int) -> Iterator[None]:
+def cpu_threads(threads: int) -> Iterator[None]:
     """Inside the block torch computes with so many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

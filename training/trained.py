@@ -8,10 +8,10 @@ from torch import nn
 
 from training import checkpoint
 from training.config import TrainConfig
-from training.methods.choose import make_method
-from training.methods.interface import Facts
-from training.models.choose import make_network
+from training.methods.interface import RunFacts
+from training.methods.registry import make_method
 from training.models.linear_head import LinearHead
+from training.models.registry import make_network
 from training.run_directory import read_config
 
 
@@ -32,8 +32,10 @@ def load_trained(run: Path, classes: int, device: torch.device) -> Trained:
     config = read_config(run)
     tensors, state = checkpoint.load(run, device)
     networks = []
-    for number in range(make_method(config, Facts(classes, 1, device)).evaluated):
-        weights = checkpoint.part(tensors, f"network{number}") | checkpoint.part(tensors, f"average{number}")
+    for number in range(make_method(config, RunFacts(classes, 1, device)).evaluated):
+        weights = checkpoint.select_group(tensors, f"network{number}") | checkpoint.select_group(
+            tensors, f"average{number}"
+        )
         network: nn.Module
         if config.network.frozen:
             network = LinearHead(len(weights["mean"]), classes)

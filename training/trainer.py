@@ -15,29 +15,29 @@ from common.errors import DataError, UsageError
 from training import checkpoint, label_trust, metrics
 from training.averaging import AveragedWeights
 from training.config import TrainConfig
-from training.data.epoch import Epoch
+from training.data.epoch_plan import EpochPlan
 from training.data.shards import ImageSet
-from training.device import kernels, use_bf16
+from training.device import kernel_settings, use_bf16
+from training.distributed import Processes, synchronize_batch_norms
 from training.errors import DivergedError
-from training.evaluation import accuracy, memorization, predict, scores
-from training.exact import exact
+from training.evaluation import accuracy, memorization, predict, summed_logits
+from training.exact import exact_fraction
 from training.features.vectors import FeatureVectors, make_augmenter
-from training.hardware import EnergyMeter, circumstances
+from training.hardware import describe_environment
 from training.label_trust import LabelTrust
-from training.methods.choose import make_method
-from training.methods.interface import Batch, Facts, Outcome, Passes
-from training.models.choose import make_head, make_network
+from training.methods.interface import Batch, ForwardPasses, RunFacts, StepOutcome
+from training.methods.registry import make_method
+from training.models.registry import make_head, make_network
 from training.models.student import Student
 from training.optimizer import learning_rate, make_optimizer
-from training.randomness import generator, key
+from training.randomness import derive_seed, generator
 from training.run_directory import RESULT, describe, open_run, read_result
 from training.state_files import write_json
-from training.world import World, share_norms
 
 CHECKPOINT_SECONDS = 20.0  # between two checkpoints
-WRITING = 0.02  # share of the time that they may take: those of large networks come less often
-ASK_EVERY = 20  # steps between which several processes ask each other whether to stop
-COUNTERS = ("step", "epoch", "position", "seconds", "energy")
+CHECKPOINT_TIME_SHARE = 0.02  # share of the time that they may take: those of large networks come less often
+STOP_CHECK_STEPS = 20  # steps between which several processes ask each other whether to stop
+COUNTERS = ("step", "epoch", "position", "seconds")
 
 
 class Trainer:
@@ -49,7 +49,7 @@ class Trainer:
         train: ImageSet,
         test: ImageSet,
         device: torch.device,
-        world: World | None = None,
+        processes: Processes | None = None,
         *,
         description: Mapping[str, Any] | None = None,
         about: Mapping[str, Any] | None = None,
@@ -59,7 +59,7 @@ class Trainer:
         `description`: what the run is called by, where that is not `config`; `about`: goes into the result. Raises
         DataError if the training set does not fill one batch, UsageError if the processes cannot share one.
         """
-        self.config, self.device, self.world = config, device, world or World()
+        self.config, self.device, self.processes = config, device, processes or Processes()
         self.description, self.about = description or describe(config, train, test), about or {}
         held_out, train = hold_out(train, config)
         if len(train) < config.batch_size:
@@ -72,16 +72,19 @@ class Trainer:
         self.bf16 = use_bf16(config.precision, device)
         classes = len(train.class_names)
         steps = config.epochs * (len(train) // config.batch_size)
-        self.method = make_method(config, Facts(classes, len(train), device, config.epochs, steps))
+        self.method = make_method(config, RunFacts(classes, len(train), device, config.epochs, steps))
         self._check_world()
-        vectors = train.pictures.vectors if isinstance(train.pictures, FeatureVectors) else None
+        vectors = train.images.vectors if isinstance(train.images, FeatureVectors) else None
         networks = [
             make_network(config.network, classes, config.seed, number)
             if vectors is None
             else make_head(vectors, classes, config.seed, number)
             for number in range(self.method.networks)
         ]
-        self.networks = [share_norms(network.to(device).train(), self.world, device) for network in networks]
+        self.networks = [
+            synchronize_batch_norms(network.to(device).train(), self.processes, device)
+            for network in networks
+        ]
         for network in self.networks:
             self.method.prepare(network)
         self.students = [Student(network, self.bf16, config.compile) for network in self.networks]
@@ -91,15 +94,12 @@ class Trainer:
         self.augmenter = make_augmenter(config, train, device)
         parts = len(train) // config.batch_size * config.accumulate
         self.losses = torch.zeros(self.method.phases * parts, device=device)
-        self.tally = metrics.Tally(device)
+        self.tally = metrics.EpochTally(device)
         self.trust = LabelTrust(len(train), device)
         self.step = self.epoch = self.position = 0
         self.seconds = 0.0
-        self.clocked = 0.0  # moment up to which seconds and energy are counted
+        self.clocked = 0.0  # moment up to which seconds are counted
         self.due = math.inf  # moment of the next checkpoint, in the process that writes them
-        self.meter = EnergyMeter(device)
-        # joules, of the counters that could be read on every machine that had a part in the run
-        self.energy = dict.fromkeys(self.meter.read(), 0.0)
 
     def run(
         self,
@@ -115,41 +115,40 @@ class Trainer:
         A run that has finished is not trained again. Raises KeyboardInterrupt, after a checkpoint, when
         stopped; DivergedError; UsageError if the folder holds something else.
         """
-        leader = self.world.rank == 0
+        leader = self.processes.rank == 0
         there = open_run(directory, self.description, resume) if leader else False
-        self.world.wait()
+        self.processes.barrier()
         if finished := read_result(directory):
             return finished
-        if self.world.any(there, self.device):
+        if self.processes.any(there, self.device):
             self._load(directory)
         if leader:
-            metrics.keep_until(directory, self.step)
+            metrics.drop_rows_after(directory, self.step)
         epochs, self.clocked = self.config.epochs, time.monotonic()
         if leader:
             self.due = self.clocked + CHECKPOINT_SECONDS
         gpus = [self.device] if self.device.type == "cuda" else []
-        fast = kernels(self.device, self.config.deterministic)
+        fast = kernel_settings(self.device, self.config.deterministic)
         shown = progress and leader
         with self._bar(shown) as bar, fast, torch.random.fork_rng(devices=gpus):
-            self.meter.read()
             while self.epoch < epochs:
                 row = self._epoch(directory, bar, stop)
                 self._clock()
                 if row is not None and leader:
                     row["seconds"] = round(self.seconds, 2)
-                    metrics.append(directory, row)
+                    metrics.append_row(directory, row)
                     log(row)
                     bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "test_accuracy") if k in row})
-                stopped = self.world.any(stop(), self.device) and self.epoch < epochs
+                stopped = self.processes.any(stop(), self.device) and self.epoch < epochs
                 if leader and (stopped or self.epoch == epochs or time.monotonic() > self.due):
                     self._save(directory)
                 if stopped:
                     raise KeyboardInterrupt
         if leader:
-            result = metrics.result(metrics.read(directory)) | self._judge_labels(directory)
+            result = metrics.summarize(metrics.read_rows(directory)) | self._judge_labels(directory)
             result |= self._circumstances()
             write_json(directory / RESULT, result)
-        self.world.wait()
+        self.processes.barrier()
         return read_result(directory) or {}
 
     def _bar(self, shown: bool) -> tqdm:
@@ -164,22 +163,23 @@ class Trainer:
         )
 
     def _clock(self) -> None:
-        """Count the seconds, and the energy, since the last time."""
-        now, spent = time.monotonic(), self.meter.read()
+        """Count the seconds since the last time."""
+        now = time.monotonic()
         self.seconds += now - self.clocked
         self.clocked = now
-        self.energy = {name: joules + spent[name] for name, joules in self.energy.items() if name in spent}
 
     def _epoch(self, directory: Path, bar: tqdm, stop: Callable[[], bool]) -> dict[str, Any] | None:
         """Run the steps of the current epoch that are left, then measure; None if stopped in between."""
         config, number, parts = self.config, self.epoch, self.config.accumulate
         if self.position == 0:
-            self.method.begin(number, self.students, self._survey)
-        epoch = Epoch.plan(self.method, config, len(self.train), number)
+            self.method.begin_epoch(number, self.students, self._survey)
+        epoch = EpochPlan.plan(self.method, config, len(self.train), number)
         began, first, rate = time.monotonic(), self.position, 0.0
-        for batch in epoch.batches(self.method, config, self.train, self.augmenter, self.world, first):
+        for batch in epoch.batches(self.method, config, self.train, self.augmenter, self.processes, first):
             # dropout inside networks draws from torch's own generator
-            torch.manual_seed(key(config.seed, self.step * parts + self.position % parts, self._layers))
+            torch.manual_seed(
+                derive_seed(config.seed, self.step * parts + self.position % parts, self._layers)
+            )
             if config.compile == "reduce-overhead" and self.position % parts == 0:
                 torch.compiler.cudagraph_mark_step_begin()  # not between parts: gradients have to stay
             outcome = self.method.step(self.students, batch)
@@ -196,7 +196,7 @@ class Trainer:
                 len(epoch) // parts,
                 config.epochs,
             )
-            self.world.average_(
+            self.processes.average_(
                 [*self.optimizer.gradients(), self.losses[self.position - parts : self.position]]
             )
             self.optimizer.step(rate)
@@ -217,29 +217,29 @@ class Trainer:
 
     @property
     def _layers(self) -> str:
-        return f"layers{self.world.rank or ''}"
+        return f"layers{self.processes.rank or ''}"
 
-    def _count(self, outcome: Outcome, batch: Batch) -> None:
+    def _count(self, outcome: StepOutcome, batch: Batch) -> None:
         """Add what all processes learned about a batch to the epoch's tally."""
         told = (outcome.weights, outcome.losses, outcome.differences)
         if all(one is None for one in told):
             return
         assert batch.index is not None
-        v, loss, difference = (None if one is None else self.world.gather(one.detach()) for one in told)
-        index = self.world.gather(batch.index)
+        v, loss, difference = (None if one is None else self.processes.gather(one.detach()) for one in told)
+        index = self.processes.gather(batch.index)
         self.tally.add(v, loss, difference, self.train.is_clean[index])
         if v is not None:
             self.trust.weigh(index, v, batch.percent / 100)
 
     def _asked_to_stop(self, stop: Callable[[], bool]) -> bool:
-        if self.world.size > 1 and self.step % ASK_EVERY:
+        if self.processes.size > 1 and self.step % STOP_CHECK_STEPS:
             return False
-        return self.world.any(stop(), self.device)
+        return self.processes.any(stop(), self.device)
 
-    def _survey(self, student: Passes) -> Tensor:
+    def _survey(self, student: ForwardPasses) -> Tensor:
         """Cross-entropy [N] of a student on the training set as it is."""
         network = next(one.network for one in self.students if one is student)
-        logits = torch.cat(list(scores([network], self.train, self.augmenter, self.bf16)))
+        logits = torch.cat(list(summed_logits([network], self.train, self.augmenter, self.bf16)))
         return cross_entropy(logits, self.train.labels, reduction="none")
 
     def _mean_loss(self, count: int) -> float:
@@ -273,7 +273,7 @@ class Trainer:
             if self.held_out:
                 row["validation_accuracy"] = hits(networks, self.held_out)
         if last or self.epoch % config.memorized_every == 0:
-            logits = scores(networks, self.train, self.augmenter, self.bf16)
+            logits = summed_logits(networks, self.train, self.augmenter, self.bf16)
             predicted = self.trust.look(logits, self.train.labels, self.epoch / config.epochs)
             row |= memorization(predicted, self.train)
         return row
@@ -285,7 +285,7 @@ class Trainer:
         return label_trust.quality(table, self.train.is_clean.cpu().numpy())
 
     def _check_world(self) -> None:
-        size, part = self.world.size, self.config.batch_size // self.config.accumulate
+        size, part = self.processes.size, self.config.batch_size // self.config.accumulate
         if part % size:
             raise UsageError(
                 f"batch_size: {part} images at a time cannot be shared by {size} processes evenly"
@@ -297,11 +297,10 @@ class Trainer:
         """What the numbers were made on."""
         return {
             "seconds": round(self.seconds, 2),
-            **{f"{name}_joules": round(joules, 1) for name, joules in self.energy.items()},
             "parameters": sum(parameter.numel() for parameter in self.networks[0].parameters()),
             "weight_decay": self.method.weight_decay(self.config.optimizer.weight_decay),
             "precision": "bf16" if self.bf16 else "fp32",
-            **circumstances(self.device),
+            **describe_environment(self.device),
             **self.about,
         }
 
@@ -325,7 +324,7 @@ class Trainer:
         state = {name: getattr(self, name) for name in COUNTERS}
         checkpoint.save(directory, self._tensors(), state, self.step, self.config.keep_checkpoints)
         began, self.clocked = self.clocked, time.monotonic()
-        self.due = self.clocked + max(CHECKPOINT_SECONDS, (self.clocked - began) / WRITING)
+        self.due = self.clocked + max(CHECKPOINT_SECONDS, (self.clocked - began) / CHECKPOINT_TIME_SHARE)
 
     def _load(self, directory: Path) -> None:
         tensors, state = checkpoint.load(directory, self.device)
@@ -336,7 +335,7 @@ class Trainer:
 
 def hold_out(train: ImageSet, config: TrainConfig) -> tuple[ImageSet | None, ImageSet]:
     """Split off the share `config.validation`, the same for all epochs of a seed; the given labels stay."""
-    count = round(exact(config.validation) * len(train))
+    count = round(exact_fraction(config.validation) * len(train))
     if count == 0:
         return None, train
     order = torch.randperm(len(train), generator=generator(config.seed, 0, "validation"))

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,19 +16,23 @@ from common.errors import UsageError
 from training.data.remote import local_copy, local_folder
 from training.data.shards import load, load_pair, read_manifest
 from training.device import choose_device, use_bf16
+from training.distributed import join_processes
 from training.evaluation import accuracy, memorization, predict
 from training.features.extract import FEATURES, with_features
 from training.features.vectors import make_augmenter
 from training.loggers import Loggers
 from training.recipes.choose import configure
 from training.run_directory import read_config, read_result
-from training.running import run_training
-from training.show import show
+from training.show import print_result
 from training.state_files import write_json
 from training.stop_signal import StopSignal
-from training.study import claims, grid, plan, runs, table, tables
+from training.study import grid, plan, results, run_state, runner, summary_tables
+from training.study.conclusions import best_method_sentences
+from training.study.shard import parse_shard
+from training.train import run_training
 from training.trained import load_trained
-from training.world import join_world
+
+BUDGET_USED_UP = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -39,11 +44,11 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.method:
         overrides["method"] = arguments.method
     try:
-        with join_world() as (world, device), StopSignal() as stop:
-            leader = world.rank == 0
+        with join_processes() as (processes, device), StopSignal() as stop:
+            leader = processes.rank == 0
             if leader:
                 local_copy(arguments.data, [arguments.set_name, arguments.test], arguments.cache)
-            world.wait()
+            processes.barrier()
             data = local_folder(arguments.data, arguments.cache)
             manifest, _ = read_manifest(data / arguments.set_name)
             config = configure(arguments.recipe, manifest.about["noise_level"], overrides)
@@ -56,7 +61,7 @@ def train(arguments: argparse.Namespace) -> int:
                 *sets,
                 arguments.output,
                 device=device,
-                world=world,
+                processes=processes,
                 features=arguments.features or arguments.output.parent / FEATURES,
                 resume=arguments.resume,
                 progress=not arguments.json,
@@ -67,7 +72,7 @@ def train(arguments: argparse.Namespace) -> int:
         print(f"stopped; go on with the same command and --resume ({arguments.output})", file=sys.stderr)
         return 130
     if leader:
-        show(result, arguments.json)
+        print_result(result, arguments.json)
     return 0
 
 
@@ -87,43 +92,68 @@ def evaluate(arguments: argparse.Namespace) -> int:
     result["accuracy"] = accuracy(predicted, data.labels)
     if not bool(data.is_clean.all()):
         result |= memorization(predicted, data)
-    show(result, arguments.json)
+    print_result(result, arguments.json)
     return 0
 
 
 def study(arguments: argparse.Namespace) -> int:
-    """Train what is missing of a grid, and gather all results in two tables; 1 if a run failed."""
+    """Train the runs of a grid, or of one shard of it, that have not finished; write the two result tables.
+
+    Returns 0 if all runs have finished, 1 if one failed, 75 if the budget is used up and runs are left.
+    """
+    started = time.monotonic()
     config, output = _study_config(arguments), arguments.output
-    data = local_copy(arguments.data, grid.splits(config), arguments.cache)
-    cells = grid.plan(config, data)
-    all_runs = [cell.run for cell in cells]
-    ahead = plan.make_plan(all_runs, output, data, config.test, measure=arguments.plan)
+    shard = parse_shard(arguments.shard) if arguments.shard else None
+    data = local_copy(arguments.data, grid.set_names(config), arguments.cache)
+    cells = grid.make_cells(config, data)
+    selected = grid.unique_runs(cells)
+    if shard:
+        selected = grid.select_shard(selected, shard)
+        names = {run.name for run in selected}
+        cells = [cell for cell in cells if cell.run.name in names]
+    if arguments.order == "priority":
+        selected = grid.order_by_priority(selected, config.seeds)
+    run_state.reject_old_layout(output)
+    remaining = plan.make_plan(selected, output, data, config.test, measure=arguments.plan)
     if arguments.plan:
-        print(json.dumps(asdict(ahead)) if arguments.json else ahead)
+        print(json.dumps(asdict(remaining)) if arguments.json else remaining)
         return 0
-    print(ahead, file=sys.stderr)
+    print(remaining, file=sys.stderr)
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "study.json", asdict(config))
+
+    def budget_used_up() -> bool:
+        return arguments.budget is not None and time.monotonic() - started > arguments.budget
+
+    code = 0
     try:
-        for run in runs.run_all(all_runs, data, config.test, output, arguments.jobs):
-            table.write(table.collect(cells, output), output)
-            ahead = plan.make_plan(all_runs, output, data, config.test, measure=False)
-            tqdm.write(f"{_outcome(output, run.name)} · {ahead}", file=sys.stderr)
+        folders = runner.StudyFolders(data, config.test, output)
+        for run in runner.run_all(selected, folders, arguments.jobs, budget_used_up):
+            results.write(results.collect(cells, output), output, shard)
+            remaining = plan.make_plan(selected, output, data, config.test, measure=False)
+            tqdm.write(f"{_outcome(output, run.name)} · {remaining}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on where it was", file=sys.stderr)
+        print("stopped; run the same command again to resume", file=sys.stderr)
         return 130
-    finally:
-        results, curves = table.collect(cells, output)
-        table.write((results, curves), output)
-    if arguments.json:
-        print(json.dumps(results.to_pylist()))
-    else:
+    except runner.BudgetUsedUpError:
+        left = plan.make_plan(selected, output, data, config.test, measure=False).unfinished
         print(
-            "\n".join(
-                one.markdown() for one in (tables.cells(results), tables.unfinished(results)) if one.rows
-            )
+            f"the budget of {arguments.budget:g} s is used up: {left} of {len(selected)} runs left; run the same "
+            "command again to resume",
+            file=sys.stderr,
         )
-    return 0 if all(status == "finished" for status in results["status"].to_pylist()) else 1
+        code = BUDGET_USED_UP
+    finally:
+        tables = results.collect(cells, output)
+        results.write(tables, output, shard)
+    if arguments.json:
+        print(json.dumps(tables[0].to_pylist()))
+    else:
+        summaries = [summary_tables.cells(tables[0]), summary_tables.unfinished(tables[0])]
+        parts = [summary.markdown() for summary in summaries if summary.rows]
+        print("\n".join([*parts, *best_method_sentences(tables[0])]))
+    all_finished = all(status == "finished" for status in tables[0]["status"].to_pylist())
+    return code or (0 if all_finished else 1)
 
 
 def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
@@ -139,19 +169,20 @@ def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
                 f"{arguments.config}: not UTF-8 text ({error}); save the file as UTF-8"
             ) from error
         raw = parse_yaml(text, str(arguments.config))
-    given = {
+    flags = {
         name: getattr(arguments, name)
         for name in ("levels", "colors", "methods", "networks", "seeds", "recipe")
     }
-    raw |= {name: value for name, value in given.items() if value is not None}
-    raw["set"] = merge(raw.get("set") or {}, parse_overrides(arguments.set))
+    raw |= {name: value for name, value in flags.items() if value is not None}
+    if arguments.set:
+        raw["overrides"] = merge(raw.get("overrides") or {}, parse_overrides(arguments.set))
     return build(grid.StudyConfig, raw, str(arguments.config or "study"))
 
 
 def _outcome(output: Path, name: str) -> str:
-    result = read_result(claims.finished_folder(output, name))
+    result = read_result(run_state.run_folder(output, name))
     if result is None:
-        return f"{name}: FAILED, {claims.read_failure(output, name)}"
+        return f"{name}: FAILED, {run_state.read_failure(output, name)}"
     return (
         f"{name}: final {100 * result['final_accuracy']:.1f} %, best {100 * result['best_accuracy']:.1f} %, "
         f"{plan.duration(result['seconds'])}"

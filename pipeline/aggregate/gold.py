@@ -34,7 +34,7 @@ def read_gold(path: str, words: Mapping[str, str] | None = None, classes: Sequen
     names = zip(rows["image_id"].to_pylist(), class_names.to_pylist(), strict=True)
     known: dict[tuple[str, str], str] = {}
     for (image_id, class_name), answer, row in zip(
-        names, answers.to_pylist(), rows["row"].to_pylist(), strict=True
+        names, answers.to_pylist(), rows["location"].to_pylist(), strict=True
     ):
         if image_id is None or class_name is None or answer not in ("yes", "no"):
             raise DataError(f"{row}: a gold question has an image_id, a class_name and the answer yes or no")

@@ -30,7 +30,7 @@ DUPLICATES = {
 }
 
 # The column `row` travels with the votes until they are settled.
-VOTE_ROWS = VOTE.schema.append(pa.field("row", pa.string()))
+VOTE_ROWS = VOTE.schema.append(pa.field("location", pa.string()))
 
 
 def check_votes(
@@ -74,7 +74,7 @@ def check_votes(
             answers,
             pa.array(seconds.astype(np.float32), pa.float32(), from_pandas=True),
             _times(rows["time"]),
-            rows["row"],
+            rows["location"],
         ],
         schema=VOTE_ROWS,
     ).filter(pa.array(codes == ""))
@@ -205,7 +205,7 @@ def _repeated(votes: pa.Table, duplicates: str) -> np.ndarray:
         return several
     rows = np.flatnonzero(several)
     some = votes.take(pa.array(rows))
-    file, line = file_and_line(some["row"])
+    file, line = file_and_line(some["location"])
     frame = pd.DataFrame(
         {"key": keys[rows], "time": some["time"].cast(pa.int64()).to_pandas(), "file": file, "line": line}
     )

@@ -127,7 +127,7 @@ def _node_pairs(
     long = np.frombuffer(b"".join(images["phash_256"].iloc[at]), np.uint8).reshape(-1, 32)
     witness = Witness.of(images["thumbnail"].iloc[at].tolist())
     if config.turns:
-        turned = np.array(images["phash_turned"].iloc[at].tolist(), np.uint64).reshape(-1, 3)
+        turned = np.array(images["phash_orientations"].iloc[at].tolist(), np.uint64).reshape(-1, 3)
         pairs, compared = confirm_turned(short, turned, long, near, config.confirm_radius, witness)
     else:
         pairs, compared = confirm(short, long, near, config.confirm_radius, witness.agree)

@@ -16,7 +16,7 @@ def find_leaks(prints: Fingerprints, is_test: np.ndarray, config: DedupeConfig) 
     Pictures of less contrast than the configured one all look alike and are in no pair.
     """
     telling = np.flatnonzero(prints.contrast >= config.min_contrast)
-    short, long, turned = prints.short[telling], prints.long[telling], prints.turned[telling]
+    short, long, turned = prints.short[telling], prints.long[telling], prints.orientations[telling]
     hashes, repeats = distinct(turned_short(short, turned).reshape(-1) if config.turns else short)
     near = Near.join([near_pairs(hashes, config.radius), repeats])
     witness = Witness(prints.thumbnails[telling])

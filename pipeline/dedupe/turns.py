@@ -15,7 +15,7 @@ _ODD = np.arange(16) % 2 == 1
 
 
 def turned_short(short: np.ndarray, turned: np.ndarray) -> np.ndarray:
-    """The 64-bit hashes of the picture in all TURNS: uint64 (n, 7), from (n,) and the table's phash_turned (n, 3).
+    """The 64-bit hashes of the picture in all TURNS: uint64 (n, 7), from (n,) and the table's phash_orientations (n, 3).
 
     Of the two turns by 90° one is enough: a copy turned to the left is a picture whose copy is turned to the right.
     """
@@ -45,7 +45,7 @@ def confirm_turned(
 ) -> tuple[Pairs, int]:
     """As `confirm`, with one picture of a pair in any turn; of several turns the nearest counts.
 
-    turned: uint64 (n, 3), the table's phash_turned; `near` is of the hashes in all turns.
+    turned: uint64 (n, 3), the table's phash_orientations; `near` is of the hashes in all turns.
     """
     every = turned_short(short, turned).reshape(-1)
 

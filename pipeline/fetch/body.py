@@ -7,7 +7,7 @@ from typing import IO, Any
 
 from common.errors import DataError
 from pipeline.fetch.http1 import Response
-from pipeline.rejections import Asked, Rejected
+from pipeline.rejections import Rejected, RequestStats
 
 # A larger body goes through a temporary file: 64 of 20 MB would fill a worker's memory.
 IN_MEMORY = 512 * 1024
@@ -30,7 +30,7 @@ class TooLong(Exception):
     """More bytes than the limit."""
 
 
-async def read_body(response: Response, asked: Asked, limit: int, cut: bool = False) -> IO[bytes]:
+async def read_body(response: Response, asked: RequestStats, limit: int, cut: bool = False) -> IO[bytes]:
     """Read a body and decompress it; `limit` bounds the bytes before and after decompression.
 
     asked: receives the number of bytes. cut: return the first `limit` bytes of a longer body instead of rejecting it.

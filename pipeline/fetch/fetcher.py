@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from common.errors import DataError
-from pipeline.config import IngestConfig
+from pipeline.config import FetchConfig
 from pipeline.fetch.hosts import MAX_HOSTS, Limits
 from pipeline.fetch.journal import Journal
 from pipeline.fetch.policies import Policy
@@ -55,7 +55,8 @@ class Task:
     now and then with the hosts that hold up the task, a few words on each.
     """
 
-    config: IngestConfig
+    config: FetchConfig
+    max_bytes: int
     limits: Limits
     responsible: Callable[[str], bool] = lambda _: True
     policies: tuple[Policy, ...] = ()
@@ -79,7 +80,7 @@ def fetch_all(requests: Iterable[Request], task: Task, journal: Journal) -> Outc
     """
     if not task.config.contact and not task.config.allow_private_hosts:
         raise DataError(
-            "the lists hold URLs, but ingest.contact is empty; "
+            "the lists hold URLs, but fetch.contact is empty; "
             "set it to a mail address or web page, which servers see in the user agent"
         )
     try:
@@ -88,11 +89,11 @@ def fetch_all(requests: Iterable[Request], task: Task, journal: Journal) -> Outc
         raise _first(group) from group
 
 
-def read_policies(urls: Iterable[str], config: IngestConfig) -> list[Policy]:
+def read_policies(urls: Iterable[str], config: FetchConfig) -> list[Policy]:
     """Read the policy files of the hosts of some URLs, for other tasks to adopt."""
 
     async def read() -> list[Policy]:
-        web = Web(config, Limits.of(config))
+        web = Web(config, 0, Limits.of(config))
         try:
             return await web.policies.read(urls)
         finally:
@@ -110,7 +111,7 @@ def _first(error: BaseException) -> BaseException:
 async def _fetch_all(requests: Iterable[Request], task: Task, journal: Journal) -> Outcome:
     with ThreadPoolExecutor(WAITING_THREADS) as threads:
         asyncio.get_running_loop().set_default_executor(threads)
-        web = Web(task.config, task.limits, task.responsible)
+        web = Web(task.config, task.max_bytes, task.limits, task.responsible)
         try:
             web.policies.adopt(task.policies)
             outcome = Outcome()

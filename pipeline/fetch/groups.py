@@ -7,7 +7,7 @@ faster than one task can is cut into shares, tasks of their own, each with its p
 import math
 from collections.abc import Iterable
 
-from pipeline.config import IngestConfig
+from pipeline.config import FetchConfig
 from pipeline.keyed_hash import bucket, bucket_count, keyed_hash
 
 URLS_PER_GROUP = 2_000
@@ -29,16 +29,16 @@ def groups_of(hosts: Iterable[str], groups: int) -> list[int]:
     return bucket(keyed_hash(hosts, 0, "host"), groups).tolist()
 
 
-def share_count(urls: int, config: IngestConfig, crawl_delay: float = 0.0) -> int:
+def share_count(urls: int, config: FetchConfig, crawl_delay: float = 0.0) -> int:
     """Return how many shares a host with so many URLs is cut into.
 
     A host is cut only where its limits allow more requests per second than one task makes; each share then still makes
     TASK_RATE of them, and at least one at once. crawl_delay: seconds between two requests that the host asks for.
     """
     rates = [math.inf]
-    if config.host_per_second:
-        rates.append(config.host_per_second)
+    if config.host_requests_per_second:
+        rates.append(config.host_requests_per_second)
     if crawl_delay:
         rates.append(1 / crawl_delay)
     by_rate = min(rates) / TASK_RATE
-    return max(1, math.ceil(min(by_rate, config.host_fetches, urls / URLS_PER_SHARE)))
+    return max(1, math.ceil(min(by_rate, config.host_concurrency, urls / URLS_PER_SHARE)))

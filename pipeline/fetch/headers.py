@@ -26,7 +26,7 @@ def kept_headers(url: Url, headers: Headers) -> dict[str, str | None]:
         return printable(", ".join(headers.all(name))) or None
 
     return {
-        "location": str(url),
+        "final_url": str(url),
         "license": _license(url, headers),
         "x_robots_tag": joined("X-Robots-Tag"),
         "tdm_reservation": joined("TDM-Reservation"),

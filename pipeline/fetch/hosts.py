@@ -6,11 +6,10 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from itertools import islice
 from types import TracebackType
 
-from pipeline.config import IngestConfig
+from pipeline.config import FetchConfig
 from pipeline.fetch.robots import Rules
 from pipeline.fetch.urls import Url, host_key
 from pipeline.rejections import Rejected
@@ -36,11 +35,11 @@ class Limits:
     seconds: float = float("inf")
 
     @classmethod
-    def of(cls, config: IngestConfig, index: int = 0, count: int = 1) -> "Limits":
+    def of(cls, config: FetchConfig, index: int = 0, count: int = 1) -> "Limits":
         """Return share `index` of `count` of the configured limits: `count` such tasks together keep them."""
-        fetches = config.host_fetches // count + (index < config.host_fetches % count)
-        interval = count / config.host_per_second if config.host_per_second else 0.0
-        return cls(fetches, interval, 1 / count, config.host_seconds)
+        fetches = config.host_concurrency // count + (index < config.host_concurrency % count)
+        interval = count / config.host_requests_per_second if config.host_requests_per_second else 0.0
+        return cls(fetches, interval, 1 / count, config.host_budget_seconds)
 
 
 class Budget:
@@ -143,7 +142,7 @@ class Host:
         if not self.budget.left:
             raise Rejected(
                 "host_too_slow",
-                f"{self.name} has held up the run for {self.budget.seconds:g} s (ingest.host_seconds); "
+                f"{self.name} has held up the run for {self.budget.seconds:g} s (fetch.host_budget_seconds); "
                 "ask again with --retry host_too_slow",
             )
 
@@ -182,18 +181,3 @@ class Hosts:
         for key in list(islice(self._hosts, max(0, len(self._hosts) - MAX_HOSTS))):
             if not self._hosts[key].users:
                 del self._hosts[key]
-
-
-def retry_after(value: str | None) -> float | None:
-    """The seconds to wait that a Retry-After header asks for, by a number or a date (RFC 9110, section 10.2.3).
-
-    None where there is no such header, or nothing in it that can be read.
-    """
-    if value is None:
-        return None
-    if value.isdecimal() and value.isascii():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError, IndexError, OverflowError, OSError):
-        return None

@@ -22,9 +22,9 @@ from pyarrow import json as arrow_json
 from common.config import fetching_values
 from common.errors import DataError
 from pipeline import files
-from pipeline.config import IngestConfig
+from pipeline.config import BuildConfig
 from pipeline.fetch.web import Answer
-from pipeline.rejections import Asked, Rejected
+from pipeline.rejections import Rejected, RequestStats
 from schemas.fetched import FETCHED
 
 ROTATE_BYTES = 64 << 20
@@ -32,18 +32,18 @@ COPY_BYTES = 1 << 20
 JOURNAL, BODIES = ".jsonl", ".bodies"
 
 # A line of a journal. `rules` is a digest of the configuration under which a failure was recorded.
-_LINE = pa.schema([field for field in FETCHED.schema if field.name != "bodies"]).append(
+_LINE = pa.schema([field for field in FETCHED.schema if field.name != "body_file"]).append(
     pa.field("rules", pa.string())
 )
 KNOWN = pa.schema(
-    [*_LINE, ("bodies", pa.string()), pa.field("journal", pa.string()), pa.field("line", pa.int64())]
+    [*_LINE, ("body_file", pa.string()), pa.field("journal", pa.string()), pa.field("line", pa.int64())]
 )
 """Schema of the rows that `read_journal` returns: a line, the file of its body, and where the line is."""
 
 
-def fetch_rules(config: IngestConfig) -> str:
+def fetch_rules(config: BuildConfig) -> str:
     """Return a digest of the values that affect which fetches fail: a failure under other rules is asked again."""
-    values = json.dumps(fetching_values(config), sort_keys=True)
+    values = json.dumps(fetching_values(config.ingest) | fetching_values(config.fetch), sort_keys=True)
     return hashlib.sha256(values.encode()).hexdigest()[:16]
 
 
@@ -78,7 +78,7 @@ def read_journal(folder: str, name: str) -> pa.Table:
         at = rows.column_names.index(column)
         rows = rows.set_column(at, column, pc.if_else(there, rows[column], pa.scalar(None, pa.int64())))
     stored = pc.if_else(pc.is_valid(rows["offset"]), bodies, pa.scalar(None, pa.string()))
-    rows = rows.append_column("bodies", stored)
+    rows = rows.append_column("body_file", stored)
     rows = rows.append_column("journal", pa.array([name] * rows.num_rows, pa.string()))
     return rows.append_column("line", pa.array(np.arange(rows.num_rows))).cast(KNOWN)
 
@@ -128,15 +128,15 @@ class Journal:
             self._offset += length
         offset, length = self._written[digest]
         row = {"url": url, "sha256": digest, "offset": offset, "length": length, **answer.headers}
-        return self._append(row, answer.asked) | {"bodies": self._name + BODIES}
+        return self._append(row, answer.asked) | {"body_file": self._name + BODIES}
 
     def put_failure(self, url: str, rejected: Rejected) -> dict[str, Any]:
         """Record why a URL gave no body."""
         self.counts["url.failed"] += 1
         row = {"url": url, "code": rejected.code, "detail": rejected.detail, "rules": self._rules}
-        return self._append(row, rejected.asked or Asked(""))
+        return self._append(row, rejected.asked or RequestStats(""))
 
-    def _append(self, row: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    def _append(self, row: dict[str, Any], asked: RequestStats) -> dict[str, Any]:
         self.counts.update({"url.asked": 1, "url.requests": asked.attempts, "url.bytes": asked.bytes_seen})
         self._open()
         assert self._lines is not None

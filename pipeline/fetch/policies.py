@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import IngestConfig
+from pipeline.config import FetchConfig
 from pipeline.fetch.hosts import Host, Hosts
 from pipeline.fetch.robots import Rules, reservations
 from pipeline.fetch.urls import Url, parse_url
@@ -36,7 +36,7 @@ class Policies:
     """
 
     def __init__(
-        self, config: IngestConfig, hosts: Hosts, get: Callable[[Url], Coroutine[Any, Any, bytes]]
+        self, config: FetchConfig, hosts: Hosts, get: Callable[[Url], Coroutine[Any, Any, bytes]]
     ) -> None:
         self._config, self._hosts, self._get = config, hosts, get
 
@@ -116,7 +116,7 @@ class Policies:
         return rules
 
     def _slow_down(self, host: Host, rules: Rules) -> None:
-        host.slow_down(min(rules.delay, self._config.max_wait_seconds))
+        host.slow_down(min(rules.delay, self._config.max_retry_after_seconds))
 
 
 def crawl_delay(policies: Iterable[Policy]) -> float:

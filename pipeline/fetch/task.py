@@ -10,14 +10,14 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from pipeline import files
-from pipeline.config import IngestConfig
+from pipeline.config import FetchConfig
 from pipeline.fetch.fetcher import Task, fetch_all, key_of, read_policies
 from pipeline.fetch.groups import Key, groups_of, share_count
 from pipeline.fetch.hosts import Limits
 from pipeline.fetch.journal import JOURNAL, KNOWN, Journal, latest, read_journal
 from pipeline.fetch.policies import Policy, crawl_delay
 from pipeline.fetch.web import Request
-from pipeline.rejections import Asked
+from pipeline.rejections import RequestStats
 from schemas.fetched import FETCHED
 
 WANTED = pa.schema([("url", pa.string()), ("again", pa.bool_())])
@@ -58,7 +58,8 @@ class Terms:
     compare its digest. cut: whether large hosts are cut into shares (not on one machine, where one task is enough).
     """
 
-    config: IngestConfig
+    config: FetchConfig
+    max_bytes: int
     folder: str
     run: int
     rules: str
@@ -111,6 +112,7 @@ def run_task(
         digests = requests.filter(pc.is_valid(requests["digest"])).select(["url", "digest"])
         task = Task(
             terms.config,
+            terms.max_bytes,
             Limits.of(terms.config, key[2], key[3]),
             (lambda _: True) if position == LAST else _responsible(key, terms.groups),
             policies,
@@ -189,9 +191,9 @@ def _conform(requests: pa.Table) -> pa.Table:
 def _intact(rows: pa.Table, folder: str) -> pa.Array:
     """Whether the stored body of each row has its digest; true where there is none."""
     result: list[bool] = []
-    for part in rows.select(["bodies", "offset", "length", "sha256"]).to_batches(max_chunksize=64):
+    for part in rows.select(["body_file", "offset", "length", "sha256"]).to_batches(max_chunksize=64):
         positions = [
-            (files.join(folder, row["bodies"]), row["offset"], row["length"]) if row["bodies"] else None
+            (files.join(folder, row["body_file"]), row["offset"], row["length"]) if row["body_file"] else None
             for row in part.to_pylist()
         ]
         bodies = iter(files.read_ranges([position for position in positions if position]))
@@ -223,9 +225,9 @@ def _cut(key: Key, requests: pa.Table, terms: Terms) -> tuple[pa.Table, list[Par
 
 
 def _requests(table: pa.Table) -> Iterator[Request]:
-    names = [field.name for field in fields(Asked)]
+    names = [field.name for field in fields(RequestStats)]
     for row in table.to_pylist():
-        asked = Asked(**{name: row[name] for name in names}) if row["target"] else None
+        asked = RequestStats(**{name: row[name] for name in names}) if row["target"] else None
         yield Request(row["url"], row["target"] or "", row["hops"], asked)
 
 

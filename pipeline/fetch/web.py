@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import random
 import ssl
 import time
 import zlib
@@ -11,20 +10,21 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 from common.errors import DataError
-from pipeline.config import IngestConfig
+from pipeline.config import FetchConfig
 from pipeline.fetch.body import UNREADABLE, Transient, read_body
 from pipeline.fetch.connections import Connections, UnknownHost
 from pipeline.fetch.guard import PrivateAddress
 from pipeline.fetch.headers import is_whole, kept_headers
-from pipeline.fetch.hosts import Host, Hosts, Limits, retry_after
+from pipeline.fetch.hosts import Host, Hosts, Limits
 from pipeline.fetch.http1 import Headers, Response
 from pipeline.fetch.policies import TDM_FILE, Policies
+from pipeline.fetch.retries import RetryPolicy, is_temporary, retry_after
 from pipeline.fetch.robots import MAX_POLICY_BYTES, PRODUCT, forbidding_tag
 from pipeline.fetch.urls import Url, host_key, parse_location, parse_url
-from pipeline.rejections import Asked, Rejected, printable
+from pipeline.rejections import Rejected, RequestStats, printable
 
 MAX_REDIRECTS = 5
-BACKOFF_SECONDS = 1.0  # the first wait is up to this, the next up to twice as long, …
+BACKOFF_SECONDS = 1.0  # upper bound of the wait before the second attempt
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -33,10 +33,10 @@ class Answer:
     """A body, from its first byte, and what came with it. The caller closes the body."""
 
     body: IO[bytes]
-    asked: Asked
+    asked: RequestStats
     sha256: str
     headers: dict[str, str | None]
-    """The columns `location`, `license`, `x_robots_tag`, `tdm_reservation` and `tdm_policy` of the table `fetched`."""
+    """The columns `final_url`, `license`, `x_robots_tag`, `tdm_reservation` and `tdm_policy` of the table `fetched`."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Request:
     url: str
     target: str = ""
     hops: int = 0
-    asked: Asked | None = None
+    asked: RequestStats | None = None
 
 
 class Elsewhere(Exception):
     """A redirect leads to a host that another task is responsible for."""
 
-    def __init__(self, target: Url, hops: int, asked: Asked) -> None:
+    def __init__(self, target: Url, hops: int, asked: RequestStats) -> None:
         super().__init__(str(target))
         self.target, self.hops, self.asked = target, hops, asked
 
@@ -65,10 +65,15 @@ class Web:
     """
 
     def __init__(
-        self, config: IngestConfig, limits: Limits, responsible: Callable[[str], bool] = lambda _: True
+        self,
+        config: FetchConfig,
+        max_bytes: int,
+        limits: Limits,
+        responsible: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        self._config, self._responsible = config, responsible
-        self._room = asyncio.Semaphore(config.fetches)
+        self._config, self._max_bytes, self._responsible = config, max_bytes, responsible
+        self._retries = RetryPolicy(config.max_attempts, config.max_retry_after_seconds, BACKOFF_SECONDS)
+        self._room = asyncio.Semaphore(config.concurrency)
         self.hosts = Hosts(limits)
         self.policies = Policies(config, self.hosts, self._read)
         self._connections = Connections(
@@ -86,7 +91,7 @@ class Web:
 
     async def fetch(self, request: Request) -> Answer:
         """Return the body of a URL. Raises Rejected, with what was asked, or Elsewhere."""
-        asked = replace(request.asked) if request.asked else Asked("", attempts=0)
+        asked = replace(request.asked) if request.asked else RequestStats("", attempts=0)
         try:
             url = first = parse_url(request.url)
             asked.host = url.host
@@ -96,8 +101,8 @@ class Web:
             if not asked.bytes_seen:
                 answer.body.close()
                 raise Rejected("empty", f"{url}: HTTP {asked.status} without a body")
-            if answer.headers["location"] == str(first):
-                answer.headers["location"] = None
+            if answer.headers["final_url"] == str(first):
+                answer.headers["final_url"] = None
             return answer
         except Rejected as rejected:
             rejected.asked = asked
@@ -108,23 +113,19 @@ class Web:
             text = f"{request.url}: unexpected {type(error).__name__}: {error}"
             raise Rejected("bad_response", text, asked) from error
 
-    async def _retry(self, url: Url, asked: Asked, is_image: bool, hops: int = 0) -> Answer:
-        """Try as often as the configuration allows: back off with full jitter, or wait as long as the server asks."""
+    async def _retry(self, url: Url, asked: RequestStats, is_image: bool, hops: int = 0) -> Answer:
+        """Make attempts until one succeeds, or fails for good, or the retry policy gives up."""
         while True:
             asked.attempts += 1
             try:
                 return await self._follow(url, asked, is_image, hops)
             except Transient as rejected:
-                if (
-                    asked.attempts >= self._config.tries
-                    or (rejected.wait or 0) > self._config.max_wait_seconds
-                ):
+                wait = self._retries.wait(asked.attempts, rejected.wait)
+                if wait is None:
                     raise
-                most = BACKOFF_SECONDS * 2 ** (asked.attempts - 1)
-                wait = random.uniform(0, most) if rejected.wait is None else rejected.wait
-            await asyncio.sleep(min(wait, self._config.max_wait_seconds))
+            await asyncio.sleep(wait)
 
-    async def _follow(self, url: Url, asked: Asked, is_image: bool, hops: int) -> Answer:
+    async def _follow(self, url: Url, asked: RequestStats, is_image: bool, hops: int) -> Answer:
         """Make one attempt, redirects included. The deadline does not count the wait for our turn."""
         until = asked.seconds + self._config.deadline_seconds
         for hop in range(hops, MAX_REDIRECTS + 1):
@@ -141,7 +142,7 @@ class Web:
         raise Rejected("too_many_redirects", f"{url}: more than {MAX_REDIRECTS} redirects")
 
     async def _hop(
-        self, url: Url, host: Host, asked: Asked, seconds: float, is_image: bool, reserved: bool
+        self, url: Url, host: Host, asked: RequestStats, seconds: float, is_image: bool, reserved: bool
     ) -> Answer | Url:
         """Send one request; return the answer, or the URL that it redirects to."""
         async with host.request(self._room):
@@ -168,17 +169,17 @@ class Web:
                 asked.seconds = round(asked.seconds + time.monotonic() - start, 3)
 
     async def _answer(
-        self, response: Response, url: Url, host: Host, asked: Asked, is_image: bool, reserved: bool
+        self, response: Response, url: Url, host: Host, asked: RequestStats, is_image: bool, reserved: bool
     ) -> Answer | Url:
         status, headers = response.status, response.headers
         if status in _REDIRECTS and (location := headers.get("Location")):
             return parse_location(location, url)
         if status in (404, 410):
             raise Rejected("not_found", f"{url}: HTTP {status}")
-        if status == 429 or 500 <= status < 600:
+        if is_temporary(status):
             rejected = Transient("rate_limited" if status == 429 else "server_error", f"{url}: HTTP {status}")
             rejected.wait = retry_after(headers.get("Retry-After"))
-            host.pause(min(rejected.wait or 0, self._config.max_wait_seconds))
+            host.pause(min(rejected.wait or 0, self._config.max_retry_after_seconds))
             raise rejected
         if not 200 <= status < 300 or (is_image and not is_whole(response)):
             raise Rejected("http_status", f"{url}: HTTP {status}")
@@ -186,7 +187,7 @@ class Web:
             if not is_image:
                 return Answer(await _read_policy(response, asked), asked, "", {})
             self._check_wishes(headers, reserved)
-            body = await read_body(response, asked, self._config.max_bytes)
+            body = await read_body(response, asked, self._max_bytes)
         except Rejected as rejected:
             rejected.detail = printable(f"{url}: {rejected.detail}")
             raise
@@ -203,11 +204,11 @@ class Web:
             raise Rejected("opted_out", where)
 
     async def _read(self, url: Url) -> bytes:
-        with (await self._retry(url, Asked("", attempts=0), is_image=False)).body as body:
+        with (await self._retry(url, RequestStats("", attempts=0), is_image=False)).body as body:
             return body.read()
 
 
-async def _read_policy(response: Response, asked: Asked) -> IO[bytes]:
+async def _read_policy(response: Response, asked: RequestStats) -> IO[bytes]:
     packed = UNREADABLE.intersection(response.headers.words("Content-Encoding"))
     if packed:  # unreadable rules must not look like rules that allow everything
         raise Rejected(
@@ -216,7 +217,7 @@ async def _read_policy(response: Response, asked: Asked) -> IO[bytes]:
     return await read_body(response, asked, MAX_POLICY_BYTES, cut=True)
 
 
-def _rejection(url: Url, error: Exception, asked: Asked) -> Rejected:
+def _rejection(url: Url, error: Exception, asked: RequestStats) -> Rejected:
     """What an exception means for the row."""
     text = f"{url}: {str(error) or type(error).__name__}"
     match error:

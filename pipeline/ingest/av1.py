@@ -8,7 +8,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from pipeline.ingest.parts import MAX_PARTS
+from pipeline.ingest.container import MAX_PARTS
 
 _SEQUENCE_HEADER = 1  # type of an OBU
 _WORDS = {0: "", 4: "I", 8: "Q"}  # sizes of the fields of an item location box

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageChops, ImageCms, ImageFile
 
-from pipeline.ingest.parts import MAX_PROFILE
+from pipeline.ingest.container import MAX_PROFILE
 
 BACKGROUND = "white"
 """What lies behind transparent pictures, as on a plain page in a browser."""

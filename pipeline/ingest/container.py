@@ -1,90 +1,28 @@
-"""What a picture's file is by its first bytes, and the parts of it that its decoder gets to see.
+"""What a decoder gets to see of a file, and how many parts a file may have."""
 
-Decoders of pictures are well tried; the Python around them, which reads comments, EXIF and further frames, can be
-made to run for hours or to fill the memory by a file of a few hundred kilobytes. So our own walk over the file, which
-allocates nothing but slices, hands on only what makes the first picture, and takes orientation and color profile out.
-"""
+from dataclasses import dataclass
 
-import re
-import struct
-
-from PIL import features
-
-from pipeline.ingest.gif import read_gif
-from pipeline.ingest.jpeg import read_jpeg
-from pipeline.ingest.parts import Container
-from pipeline.ingest.png import read_png
-from pipeline.ingest.profiles import video_profile
-from pipeline.rejections import Rejected
-
-_REFUSED = {
-    b"II*\x00": "TIFF", b"MM\x00*": "TIFF", b"8BPS": "PSD", b"\x00\x00\x01\x00": "ICO", b"%PDF": "PDF",
-    b"%!PS": "PostScript", b"<svg": "SVG", b"\xff\x0a": "JPEG XL", b"\x00\x00\x00\x0cJXL": "JPEG XL",
-    b"\x00\x00\x00\x0cjP": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000",
-}  # fmt: skip
-MAX_BRANDS = 4096
-"""Bytes of an AVIF file among which its brands are looked for."""
-_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
+MAX_PARTS = 100_000
+"""Segments, chunks or blocks of a file; more are a bomb."""
+MAX_PROFILE = 4 << 20
+"""Bytes of a color profile; a larger one is ignored. Those of printing presses have 0.5 to 3 MB."""
 
 
-def open_container(data: bytes) -> Container:
-    """Tell a file by its first bytes, and take it apart. Raises Rejected, always with a code of its own."""
-    refused = next((name for magic, name in _REFUSED.items() if data.startswith(magic)), None)
-    if refused is None and re.match(
-        rb"\s*(<\?xml[^>]*>\s*)?(<!DOCTYPE svg|<svg)", data[:1024], re.IGNORECASE
-    ):
-        refused = "SVG"
-    if data[4:8] == b"ftyp" and not (_brands(data) & {b"avif", b"avis"} and features.check("avif")):
-        refused = "HEIF or a film"
-    if refused:
-        raise Rejected("bad_format", f"{refused}, not JPEG, PNG, WebP, GIF, BMP or AVIF")
-    try:
-        if data.startswith(b"\xff\xd8\xff"):
-            return read_jpeg(data)
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
-            return read_png(data)
-        if data.startswith((b"GIF87a", b"GIF89a")):
-            return read_gif(data)
-        if data[4:8] == b"ftyp":
-            return _avif(data)
-    except (IndexError, struct.error) as error:
-        raise Rejected("truncated", "ends before the picture begins") from error
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _webp(data)
-    if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
-        return Container("BMP", data)
-    raise Rejected("not_an_image", f"begins with {data[:16].decode('latin-1')!r}")
+@dataclass(frozen=True)
+class Container:
+    """A file's kind, as Pillow names it, and what is to be decoded of it.
 
-
-def _webp(data: bytes) -> Container:
-    """WebP container specification. An animation without alpha still has none where its first frame does not reach."""
-    if data[12:16] != b"VP8X" or len(data) < 30:
-        return Container("WEBP", data)
-    width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
-    if data[20] & 0x02:
-        data = data[:20] + bytes([data[20] | 0x10]) + data[21:]
-    return Container("WEBP", data, canvas=(width, height))
-
-
-def _brands(data: bytes) -> set[bytes]:
-    """Return the brands of an ISO base media file: the major one, and those that it is compatible with."""
-    brands = data[8 : min(int.from_bytes(data[:4], "big"), MAX_BRANDS)]
-    return {brands[i : i + 4] for i in range(0, len(brands), 4) if i != 4}
-
-
-_EXIF_ITEM = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
-
-
-_CODE_POINTS = re.compile(rb"colrnclx\x00(.)\x00(.)", re.DOTALL)
-
-
-def _avif(data: bytes) -> Container:
-    """ISO/IEC 23008-12. EXIF items are renamed, wherever they are listed: the picture's own properties say how it is turned.
-
-    Pillow asks for the major brand of an AVIF file; browsers are content with a compatible one.
+    `exif` and `profile` are empty where there are none, and where Pillow finds them without danger (WebP, AVIF).
     """
-    brands = _brands(data)
-    major = next(brand for brand in (data[8:12], b"avif", b"avis") if brand in brands & {b"avif", b"avis"})
-    said = set(_CODE_POINTS.findall(data))
-    profile = video_profile(*said.pop()) if len(said) == 1 else b""
-    return Container("AVIF", data[:8] + major + _EXIF_ITEM.sub(rb"\1none", data[12:]), profile=profile)
+
+    kind: str
+    data: bytes
+    animated: bool = False
+    exif: bytes = b""
+    profile: bytes = b""
+    adobe: bool = False
+    """Whether a JPEG says that Adobe's conventions hold: then the inks of CMYK are stored upside down."""
+    canvas: tuple[int, int] | None = None
+    """Width and height of the picture, where `data` covers only a part of it; the rest is transparent."""
+    offset: tuple[int, int] = (0, 0)
+    """Column and row of the canvas where `data` begins."""

@@ -11,9 +11,9 @@ from PIL import Image, UnidentifiedImageError
 from pipeline.config import IngestConfig
 from pipeline.ingest.av1 import largest_frame
 from pipeline.ingest.color import BACKGROUND, load_deep_transparency, to_srgb
-from pipeline.ingest.container import open_container
+from pipeline.ingest.container import Container
+from pipeline.ingest.formats import open_container
 from pipeline.ingest.geometry import reduction
-from pipeline.ingest.parts import Container
 from pipeline.ingest.png import is_deep_rgb, png_is_short
 from pipeline.rejections import Rejected
 

@@ -21,8 +21,8 @@ from typing import IO, TypeVar
 
 from common.errors import DataError
 from pipeline.config import IngestConfig
-from pipeline.ingest.decoder import greeting, request_line, unpack
-from pipeline.ingest.picture import Answer, Refused, Request
+from pipeline.ingest.decode_worker import greeting, request_line, unpack
+from pipeline.ingest.process_image import ImageRejection, ImageRequest, ImageResult
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -65,7 +65,7 @@ class _Decoder:
     def __init__(self, source: str, config: IngestConfig) -> None:
         path = os.pathsep.join(entry for entry in sys.path if entry)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.ingest.decoder"],
+            [sys.executable, "-m", "pipeline.ingest.decode_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -82,7 +82,7 @@ class _Decoder:
         with suppress(BrokenPipeError):
             self._requests.write(greeting(source, config))
         self.is_ready = False
-        self.waiting: deque[tuple[object, Request]] = deque()
+        self.waiting: deque[tuple[object, ImageRequest]] = deque()
         self.since = 0.0  # when the process started on the first of them
         self._buffer = bytearray()
 
@@ -91,7 +91,7 @@ class _Decoder:
         """The id of the process."""
         return self._process.pid
 
-    def give(self, work: list[tuple[object, Request]]) -> None:
+    def give(self, work: list[tuple[object, ImageRequest]]) -> None:
         """Send requests. A process that is gone is noticed where its answers are read."""
         if not self.waiting:
             self.since = time.monotonic()
@@ -99,7 +99,7 @@ class _Decoder:
         with suppress(BrokenPipeError):
             self._requests.write(request_line([request for _, request in work]))
 
-    def read(self) -> Iterator[Answer | None]:
+    def read(self) -> Iterator[ImageResult | None]:
         """Yield the answers that are there. Raises EOFError if the process has ended."""
         ended = False
         with suppress(BlockingIOError):
@@ -149,17 +149,17 @@ class DecodePool:
         with _uninterrupted():
             self._decoders.append(_Decoder(self._source, self._config))
 
-    def make_all(self, requests: Iterable[tuple[Key, Request]]) -> Iterator[tuple[Key, Answer]]:
+    def process_all(self, requests: Iterable[tuple[Key, ImageRequest]]) -> Iterator[tuple[Key, ImageResult]]:
         """Make pictures; yield each key with its answer, in the order in which they are finished.
 
         Raises DataError if the processes cannot be started.
         """
         self.start()
         with self._lock:
-            yield from self._make_all(iter(requests))
+            yield from self._process_all(iter(requests))
 
-    def _make_all(self, requests: Iterator[tuple[Key, Request]]) -> Iterator[tuple[Key, Answer]]:
-        again: deque[tuple[object, Request]] = deque()
+    def _process_all(self, requests: Iterator[tuple[Key, ImageRequest]]) -> Iterator[tuple[Key, ImageResult]]:
+        again: deque[tuple[object, ImageRequest]] = deque()
         self._killed = {}
         more = True
         try:
@@ -177,13 +177,16 @@ class DecodePool:
                 self.close()
 
     def _feed(
-        self, decoder: _Decoder, requests: Iterator[tuple[Key, Request]], again: deque[tuple[object, Request]]
+        self,
+        decoder: _Decoder,
+        requests: Iterator[tuple[Key, ImageRequest]],
+        again: deque[tuple[object, ImageRequest]],
     ) -> bool:
         """Give a decoder more to do when it has little; return False when the requests have come to their end."""
         ahead = round(self._ahead)
         if len(decoder.waiting) > ahead // 2:
             return True
-        work: list[tuple[object, Request]] = []
+        work: list[tuple[object, ImageRequest]] = []
         more = True
         while more and len(decoder.waiting) + len(work) < ahead:
             if again:
@@ -207,8 +210,8 @@ class DecodePool:
             time.sleep(GATHER_SECONDS)
 
     def _answers(
-        self, decoder: _Decoder, again: deque[tuple[object, Request]]
-    ) -> Iterator[tuple[object, Answer]]:
+        self, decoder: _Decoder, again: deque[tuple[object, ImageRequest]]
+    ) -> Iterator[tuple[object, ImageResult]]:
         """Yield what a decoder has answered; replace it if it has ended, or works too long on one picture."""
         limit, count = self._config.decode_seconds, 0
         try:
@@ -233,8 +236,8 @@ class DecodePool:
             yield from self._replace(decoder, again, code, f"not decoded after {limit:g} s")
 
     def _replace(
-        self, decoder: _Decoder, again: deque[tuple[object, Request]], code: int, too_slow: str = ""
-    ) -> Iterator[tuple[object, Refused]]:
+        self, decoder: _Decoder, again: deque[tuple[object, ImageRequest]], code: int, too_slow: str = ""
+    ) -> Iterator[tuple[object, ImageRejection]]:
         """Start a process in the place of one that ended: its first picture is the cause, the others are put back."""
         if not decoder.is_ready:
             self._decoders.remove(decoder)
@@ -244,14 +247,17 @@ class DecodePool:
         key, request = decoder.waiting.popleft()
         again.extendleft(reversed(decoder.waiting))
         if too_slow:
-            yield key, Refused("decoder_timeout", too_slow)
+            yield key, ImageRejection("decoder_timeout", too_slow)
             return
         self._killed[key] = self._killed.get(key, 0) + 1
         if -code in EXTERNAL and self._killed[key] < TRIES_WHEN_KILLED:
             again.appendleft((key, request))
             return
         times = f", {self._killed[key]} times" if self._killed[key] > 1 else ""
-        yield key, Refused("decoder_crashed", f"the process that decoded it ended by {_name(code)}{times}")
+        yield (
+            key,
+            ImageRejection("decoder_crashed", f"the process that decoded it ended by {_name(code)}{times}"),
+        )
 
 
 _shared: dict[tuple[str, IngestConfig, int], tuple[DecodePool, int]] = {}  # with the number of its users

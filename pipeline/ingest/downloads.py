@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from pipeline import files
-from pipeline.ingest.picture import Refused, Request
-from pipeline.ingest.source import Source
+from pipeline.ingest.process_image import ImageRejection, ImageRequest
+from pipeline.ingest.source_folder import SourceFolder
 from pipeline.rejections import Rejected
 
 THREADS = 32  # one waits for an answer most of the time
@@ -22,7 +22,7 @@ class Downloads:
     """A temporary file that holds what was downloaded; what is local already passes through."""
 
     def __init__(self, source: str, max_bytes: int) -> None:
-        self._source = Source(source, max_bytes)
+        self._source = SourceFolder(source, max_bytes)
         self._spool = NamedTemporaryFile(prefix="bodies-")  # noqa: SIM115  closed by __exit__
         self._threads = ThreadPoolExecutor(THREADS)
         self._end = 0
@@ -36,9 +36,11 @@ class Downloads:
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._spool.close()
 
-    def fetch(self, requests: Iterable[tuple[int, Request]]) -> Iterator[tuple[int, Request | Refused]]:
+    def fetch(
+        self, requests: Iterable[tuple[int, ImageRequest]]
+    ) -> Iterator[tuple[int, ImageRequest | ImageRejection]]:
         """Yield each request in terms of local files, in the same order."""
-        coming: deque[tuple[int, Request, Future[bytes | Refused] | None]] = deque()
+        coming: deque[tuple[int, ImageRequest, Future[bytes | ImageRejection] | None]] = deque()
         remaining = iter(requests)
         while True:
             for number, request in islice(remaining, AHEAD - len(coming)):
@@ -52,18 +54,18 @@ class Downloads:
                 yield number, request
                 continue
             found = future.result()
-            yield number, found if isinstance(found, Refused) else self._spooled(request, found)
+            yield number, found if isinstance(found, ImageRejection) else self._spooled(request, found)
 
-    def _read(self, request: Request) -> bytes | Refused:
+    def _read(self, request: ImageRequest) -> bytes | ImageRejection:
         if request.offset is not None:
             (body,) = files.read_ranges([(request.path, request.offset, request.length)])
             return body or b""  # its digest does not match
         try:
             return self._source.read(request.path)
         except Rejected as rejected:
-            return Refused(rejected.code, rejected.detail)
+            return ImageRejection(rejected.code, rejected.detail)
 
-    def _spooled(self, request: Request, data: bytes) -> Request:
+    def _spooled(self, request: ImageRequest, data: bytes) -> ImageRequest:
         self._spool.write(data)
         self._spool.flush()
         offset, self._end = self._end, self._end + len(data)

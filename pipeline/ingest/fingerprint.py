@@ -27,13 +27,13 @@ class Fingerprints:
     `contrast`: float32 (n,), standard deviation of the gray levels (0 to 255) that the frequencies of the short
     hash make; where it is small, noise decides the bits. `sharpness`: float32 (n,), variance of the Laplacian.
     `thumbnails`: uint8 (n, 1216), the small pictures in gray and in color of `Thumbnail.pixels`.
-    `turned`: uint64 (n, 3), the short hash of the picture mirrored, flipped, and turned by 180°: what is odd along an
+    `orientations`: uint64 (n, 3), the short hash of the picture mirrored, flipped, and turned by 180°: what is odd along an
     axis changes its sign. The transposed picture's hash is the transposed one, so these three give all turns.
     """
 
     short: np.ndarray
     long: np.ndarray
-    turned: np.ndarray
+    orientations: np.ndarray
     contrast: np.ndarray
     sharpness: np.ndarray
     thumbnails: np.ndarray
@@ -47,7 +47,7 @@ class Fingerprints:
         """The columns of the image table for one of the pictures."""
         return {
             "phash": int(self.short[index]),
-            "phash_turned": self.turned[index].tolist(),
+            "phash_orientations": self.orientations[index].tolist(),
             "phash_256": self.long[index].tobytes(),
             "contrast": float(self.contrast[index]),
             "sharpness": float(self.sharpness[index]),
@@ -68,9 +68,9 @@ def fingerprint_thumbnails(thumbnails: Sequence[Thumbnail]) -> Fingerprints:
     low = _transformed(small)
     lowest = low[:, :SHORT, :SHORT]
     odd = (-1.0) ** np.arange(SHORT)
-    turned = [_number(lowest * sign) for sign in (odd, odd[:, None], odd * odd[:, None])]
+    orientations = [_number(lowest * sign) for sign in (odd, odd[:, None], odd * odd[:, None])]
     return Fingerprints(
-        _number(lowest), _packed(low), np.stack(turned, axis=1), _contrast(lowest), sharpness, pixels
+        _number(lowest), _packed(low), np.stack(orientations, axis=1), _contrast(lowest), sharpness, pixels
     )
 
 

@@ -2,7 +2,7 @@
 
 import struct
 
-from pipeline.ingest.parts import MAX_PARTS, Container
+from pipeline.ingest.container import MAX_PARTS, Container
 from pipeline.rejections import Rejected
 
 

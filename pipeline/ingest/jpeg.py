@@ -3,7 +3,7 @@
 import re
 import struct
 
-from pipeline.ingest.parts import MAX_PARTS, Container
+from pipeline.ingest.container import MAX_PARTS, Container
 from pipeline.rejections import Rejected
 
 MAX_SCANS = 100

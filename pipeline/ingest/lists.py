@@ -1,15 +1,30 @@
-"""The lists of a build: where they are, how long they are, and whether they hold URLs."""
+"""The retrieval lists of a build: their paths, their parts, and whether they contain URLs."""
 
-from pyarrow import parquet
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.records import columns_of
+from pipeline.file_parts import FilePart
+from pipeline.records import Records, columns_of, cut_file, read_records
 from schemas.retrieval import RETRIEVAL_LIST
 
 
+@dataclass(frozen=True)
+class ListPart:
+    """A part of a retrieval list: the work of one task.
+
+    source: clean, test or web. name: path of the list as the configuration gives it.
+    """
+
+    source: str
+    name: str
+    path: str
+    part: FilePart
+
+
 def named_lists(config: BuildConfig) -> list[tuple[str, str, str]]:
-    """Return (source, name, path) of each list, where the source is clean, test or web."""
+    """Return (source, name, path) of each list; the source is clean, test or web."""
     return [
         (source, name, files.join(config.source, name))
         for source in ("clean", "test", "web")
@@ -23,19 +38,22 @@ def list_paths(config: BuildConfig) -> dict[str, str]:
 
 
 def has_urls(config: BuildConfig) -> bool:
-    """Whether a list may hold URLs: it has a column `url`, or is of a form in which each row has columns of its own."""
+    """Return whether a list may contain URLs: it has a column `url`, or it is JSON lines, whose rows may differ in columns."""
     return any(
         path.lower().endswith(".jsonl") or "url" in columns_of(path, RETRIEVAL_LIST)
         for path in list_paths(config).values()
     )
 
 
-def count_rows(path: str) -> int:
-    """Return a quick upper bound of the rows of a list."""
-    with files.open_read(path) as file:
-        if path.lower().endswith(".parquet"):
-            return int(parquet.ParquetFile(file).metadata.num_rows)
-        lines = 0
-        while piece := file.read(1 << 20):
-            lines += piece.count(b"\n")
-        return lines
+def list_parts(config: BuildConfig) -> list[ListPart]:
+    """Cut all lists into parts that tasks read separately; a small list is one part. Raises DataError."""
+    return [
+        ListPart(source, name, path, part)
+        for source, name, path in sorted(set(named_lists(config)))
+        for part in cut_file(path, RETRIEVAL_LIST)
+    ]
+
+
+def read_list(part: ListPart) -> Iterator[Records]:
+    """Read a part of a list as batches of rows."""
+    return read_records(part.path, RETRIEVAL_LIST, part.name, part.part)

@@ -5,7 +5,7 @@ import io
 from PIL import Image
 
 from pipeline.config import IngestConfig
-from pipeline.ingest.area import resize_by_area
+from pipeline.ingest.area_resize import resize_by_area
 from pipeline.ingest.decode import Decoded
 from pipeline.ingest.geometry import Box, plan
 

@@ -4,8 +4,8 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from pipeline.ingest.parts import MAX_PARTS, MAX_PROFILE, Container
-from pipeline.ingest.profiles import cicp_profile, gamma_profile
+from pipeline.ingest.color_profiles import cicp_profile, gamma_profile
+from pipeline.ingest.container import MAX_PARTS, MAX_PROFILE, Container
 from pipeline.rejections import Rejected
 
 _ADAM7 = (

@@ -16,7 +16,7 @@ from schemas.retrieval import METHODS, RETRIEVAL, SOURCES
 OUTCOME = pa.schema(
     [
         *(FETCHED.schema.field(name).with_nullable(True) for name in (
-            "code", "detail", "host", "status", "bytes_seen", "seconds", "attempts", "bodies", "offset", "length",
+            "code", "detail", "host", "status", "bytes_seen", "seconds", "attempts", "body_file", "offset", "length",
         )),
         ("body_sha256", pa.string()),
     ]
@@ -105,11 +105,13 @@ def resolve_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     """
     frame = rows.to_pandas()
     frame["_source"] = frame["source"].map(SOURCES.index)
-    frame["_file"], frame["_line"] = file_and_line(rows["row"])
+    frame["_file"], frame["_line"] = file_and_line(rows["location"])
     frame = frame.sort_values(["_source", "_file", "_line"], kind="stable")
     origin = frame["source"].str.cat([frame[name].fillna("") for name in ("url", "path", "sha256")], "\n")
     first = (
-        frame.assign(_origin=origin).groupby("image_id", sort=False)[["_origin", "row"]].transform("first")
+        frame.assign(_origin=origin)
+        .groupby("image_id", sort=False)[["_origin", "location"]]
+        .transform("first")
     )
     conflicting = origin != first["_origin"]
     settled = frame[~conflicting]  # a row that is refused itself repeats nothing
@@ -120,7 +122,7 @@ def resolve_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     ordered = rows.take(pa.array(frame.index.to_numpy()))
     bad = (conflicting | repeated).to_numpy()
     codes = np.where(conflicting, "conflicting_id", "duplicate_row")[bad]
-    details = [f"the id stands first in {row}" for row in first["row"][bad]]
+    details = [f"the id stands first in {row}" for row in first["location"][bad]]
     return ordered.filter(pa.array(~bad)), reject(ordered.filter(pa.array(bad)), codes, details)
 
 

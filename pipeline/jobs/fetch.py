@@ -23,12 +23,12 @@ from pipeline.fetch.fetcher import key_of
 from pipeline.fetch.groups import Key, group_count, groups_of
 from pipeline.fetch.journal import BODIES, JOURNAL, fetch_rules, next_run, read_journal
 from pipeline.fetch.task import FIRST, LAST, OTHER, WANTED, Position, Terms, run_task
-from pipeline.ingest.lists import count_rows, has_urls, list_paths, named_lists
+from pipeline.ingest.lists import ListPart, has_urls, list_parts, list_paths, read_list
 from pipeline.ingest.rows import check_rows
 from pipeline.jobs.tables import Commit, CommitTables, Written, pack, unpack
 from pipeline.keyed_hash import bucket_count, by_bucket, by_key, keyed_hash
 from pipeline.layout import Layout
-from pipeline.records import check_readable, read_records
+from pipeline.records import check_readable
 from pipeline.running.metrics import count, timed
 from pipeline.running.options import is_local
 from pipeline.running.progress import advance, wait_for
@@ -52,7 +52,7 @@ def drop_bodies(output: str) -> None:
 def stage_of(config: BuildConfig, _output: str) -> Stage:
     """Return the stage as its inputs and its configuration make it now."""
     digests = {key: files.sha256(path) for key, path in list_paths(config).items()}
-    return Stage("fetch", {**digests, "rules": fetch_rules(config.ingest)}, config)
+    return Stage("fetch", {**digests, "rules": fetch_rules(config)}, config)
 
 
 def run(
@@ -67,7 +67,7 @@ def run(
 
     retry: rejection codes, of fetching or of ingest; URLs whose rows ended so are asked again. force: check all stored
     bodies, and fetch again those that are damaged. bodies_needed: whether the bodies are going to be read; where
-    `ingest.keep_fetched` is false they may have been removed.
+    `fetch.keep_bodies` is false they may have been removed.
 
     Raises DataError if a list or a journal is unreadable, or if there is no contact address.
     """
@@ -81,14 +81,16 @@ def run(
     if not up_to_date:
         for path in paths.values():
             check_readable(path, RETRIEVAL_LIST)
-        urls = sum(count_rows(path) for path in paths.values())
+        lists = list_parts(config)
+        urls = sum(part.part.rows for part in lists)
         journals = sorted(files.names(layout.bodies, f"*{JOURNAL}"))
         local = is_local(beam_arguments)
         terms = Terms(
-            config.ingest,
+            config.fetch,
+            config.ingest.max_bytes,
             layout.bodies,
             next_run(journals),
-            fetch_rules(config.ingest),
+            fetch_rules(config),
             1 if local else group_count(urls),
             frozenset(retry),
             check_bodies=force,
@@ -97,9 +99,7 @@ def run(
         again = _rows_to_retry(layout.rejections, retry)
         commit.prepare(layout.fetched)
         buckets = bucket_count(urls, URLS_PER_SHARD)
-        job = FetchUrls(
-            named_lists(config), config.classes, terms, journals, again, layout.fetched, buckets, stage.about
-        )
+        job = FetchUrls(lists, config.classes, terms, journals, again, layout.fetched, buckets, stage.about)
         work = Work("fetch", output, "URLs", urls)
         run_job(lambda pipeline: pipeline | "Fetch" >> job, beam_arguments, work)
     return StageResult({"fetched": directory.read_manifest(layout.fetched)}, up_to_date)
@@ -110,21 +110,21 @@ def _rows_to_retry(rejections: str, retry: Sequence[str]) -> frozenset[str]:
     if not retry or directory.find_manifest(rejections) is None:
         return frozenset()
     found: set[str] = set()
-    for table in directory.read_shards(rejections, ["row", "code"]):
-        found.update(table.filter(pc.is_in(table["code"], pa.array(sorted(retry))))["row"].to_pylist())
+    for table in directory.read_shards(rejections, ["location", "code"]):
+        found.update(table.filter(pc.is_in(table["code"], pa.array(sorted(retry))))["location"].to_pylist())
     return frozenset(found)
 
 
 class FetchUrls(beam.PTransform):
     """The whole stage as one transform, from a pipeline to the committed table `fetched`.
 
-    lists: (source, name, path) of each list. again: rows (file and line) whose URLs are asked again. journals: names of
+    lists: the parts of all lists. again: rows (file and line) whose URLs are asked again. journals: names of
     the journals of earlier runs.
     """
 
     def __init__(
         self,
-        lists: list[tuple[str, str, str]],
+        lists: list[ListPart],
         classes: tuple[str, ...],
         terms: Terms,
         journals: list[str],
@@ -143,7 +143,7 @@ class FetchUrls(beam.PTransform):
         groups = self.terms.groups
         wanted = (
             pipeline
-            | "Lists" >> beam.Create(sorted(set(self.lists)))
+            | "Lists" >> beam.Create(self.lists)
             | "SpreadLists" >> beam.Reshuffle()
             | "ReadUrls" >> beam.FlatMap(read_urls, self.classes, self.again, groups)
         )
@@ -180,14 +180,13 @@ class FetchUrls(beam.PTransform):
 
 
 def read_urls(
-    source_name_path: tuple[str, str, str], classes: tuple[str, ...], again: frozenset[str], groups: int
+    part: ListPart, classes: tuple[str, ...], again: frozenset[str], groups: int
 ) -> Iterator[tuple[Key, tuple[str, bytes]]]:
-    """Read one list and yield the distinct URLs of its usable rows by the group of their host."""
-    source, name, path = source_name_path
-    for records in read_records(path, RETRIEVAL_LIST, name):
-        rows, _ = check_rows(records.rows, classes, source)
+    """Read a part of a list and yield the distinct URLs of its usable rows by the group of their host."""
+    for records in read_list(part):
+        rows, _ = check_rows(records.rows, classes, part.source)
         rows = rows.filter(pc.and_(pc.is_null(rows["path"]), pc.is_valid(rows["url"])))
-        marked = pc.is_in(rows["row"], pa.array(sorted(again), pa.string()))
+        marked = pc.is_in(rows["location"], pa.array(sorted(again), pa.string()))
         wanted = pa.table([rows["url"], marked], schema=WANTED).group_by("url").aggregate([("again", "max")])
         yield from _by_group(wanted.rename_columns(WANTED.names), "wanted", groups)
 

@@ -23,9 +23,9 @@ from common.errors import DataError
 from common.json_records import parse_json
 from pipeline import files
 from pipeline.config import BuildConfig
+from pipeline.ingest.bucket_images import BucketTools, ingest_images
 from pipeline.ingest.decode_pool import acquire, release
-from pipeline.ingest.images import Tools, ingest_images
-from pipeline.ingest.lists import count_rows, has_urls, list_paths, named_lists
+from pipeline.ingest.lists import ListPart, has_urls, list_parts, list_paths, named_lists, read_list
 from pipeline.ingest.rows import (
     IMAGES_PER_SHARD,
     OUTCOME,
@@ -34,7 +34,6 @@ from pipeline.ingest.rows import (
     distinct_images,
     resolve_rows,
 )
-from pipeline.ingest.web_report import write_web_report
 from pipeline.jobs import fetch
 from pipeline.jobs.tables import Commit, CommitTables, Written, pack, unpack
 from pipeline.keyed_hash import bucket_count, by_bucket, keyed_hash, shard_key
@@ -116,7 +115,8 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         versions = versions_digest(config)  # what changes while the job runs is seen by the next run
         for path in paths.values():
             check_readable(path, RETRIEVAL_LIST)
-        rows = sum(count_rows(path) for path in paths.values())
+        lists = list_parts(config)
+        rows = sum(part.part.rows for part in lists)
         for folder in layout.ingest_tables.values():
             commit.prepare(folder)
         fetched = directory.read_manifest(layout.fetched) if has_urls(config) else None
@@ -128,9 +128,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             fetched.about["buckets"] if fetched else 1,
             decoders(beam_arguments, rows * SECONDS_PER_ROW),
         )
-        job = IngestLists(
-            named_lists(config), setup, fetched, stage.about, partial(finish, config, layout, versions)
-        )
+        job = IngestLists(lists, setup, fetched, stage.about, partial(finish, config, layout, versions))
         work = Work("ingest", output, "rows", rows)
         pool = acquire(config.source, config.ingest, setup.decoders) if runs_here(beam_arguments) else None
         try:
@@ -142,10 +140,8 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
                 release(pool)
     manifests = {name: directory.read_manifest(folder) for name, folder in layout.ingest_tables.items()}
     if up_to_date:
-        if not files.exists(layout.web_report):
-            write_web_report(layout)
         check(config, layout, manifests)
-    if not config.ingest.keep_fetched:
+    if not config.fetch.keep_bodies:
         fetch.drop_bodies(output)
     return StageResult(manifests, up_to_date)
 
@@ -153,7 +149,6 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
 def finish(config: BuildConfig, layout: Layout, versions: str, manifests: dict[str, Manifest]) -> None:
     """Write what belongs to the committed tables, and check them. Raises DataError like `check`."""
     files.write_text(layout.source_versions, json.dumps({"versions": versions}) + "\n")
-    write_web_report(layout)
     check(config, layout, manifests)
 
 
@@ -196,7 +191,7 @@ class IngestLists(beam.PTransform):
 
     def __init__(
         self,
-        lists: list[tuple[str, str, str]],
+        lists: list[ListPart],
         setup: Setup,
         fetched: Manifest | None,
         about: dict[str, Any],
@@ -211,9 +206,9 @@ class IngestLists(beam.PTransform):
         setup = self.setup
         checked = (
             pipeline
-            | "Lists" >> beam.Create(sorted(set(self.lists)))
+            | "Lists" >> beam.Create(self.lists)
             | "SpreadLists" >> beam.Reshuffle()
-            | "CheckRows" >> beam.FlatMap(check_list, setup).with_outputs(URL_BUCKET, main=ROWS)
+            | "CheckRows" >> beam.FlatMap(check_list_part, setup).with_outputs(URL_BUCKET, main=ROWS)
         )
         rows = checked[ROWS]
         if self.fetched:
@@ -235,26 +230,25 @@ class IngestLists(beam.PTransform):
         _ = written | CommitTables(Commit(tables, self.about, self.finish))
 
 
-def check_list(source_name_path: tuple[str, str, str], setup: Setup) -> Iterator[Any]:
-    """Read one list and yield (group of buckets, (kind, packed rows)), kind being "rows" or "rejections".
+def check_list_part(part: ListPart, setup: Setup) -> Iterator[Any]:
+    """Read a part of a list and yield (group of buckets, (kind, packed rows)), kind being "rows" or "rejections".
 
     Rows with a URL go to the output "urls" instead, as (bucket of the URL, packed rows). Many rows are cut at once,
     because each packed piece costs about a kilobyte beside its rows.
     """
-    source, name, path = source_name_path
     held: list[tuple[pa.Table, pa.Table]] = []
-    for records in read_records(path, RETRIEVAL_LIST, name):
-        good, bad = check_rows(records.rows, setup.config.classes, source)
+    for records in read_list(part):
+        good, bad = check_rows(records.rows, setup.config.classes, part.source)
         held.append((good, pa.concat_tables([bad, malformed_rows(records.malformed)])))
         if sum(table.num_rows for tables in held for table in tables) >= ROWS_TOGETHER:
-            yield from cut_rows(held, path, setup)
+            yield from cut_rows(held, part.path, setup)
             held = []
     if held:
-        yield from cut_rows(held, path, setup)
+        yield from cut_rows(held, part.path, setup)
 
 
 def cut_rows(held: list[tuple[pa.Table, pa.Table]], path: str, setup: Setup) -> Iterator[Any]:
-    """Yield what `check_list` does for some tables of (good rows, rejections)."""
+    """Yield what `check_list_part` does for some tables of (good rows, rejections)."""
     good, rejected = (pa.concat_tables(tables) for tables in zip(*held, strict=True))
     by_url = pc.is_null(good["path"])
     for index, rows in by_bucket(good.filter(pc.invert(by_url)), setup.groups):
@@ -270,8 +264,10 @@ def cut_rows(held: list[tuple[pa.Table, pa.Table]], path: str, setup: Setup) -> 
 
 def keys_of_rejections(rejected: pa.Table) -> np.ndarray:
     """Return the shard keys of rejections, those of their images; of those without an image_id by their location."""
-    ids, rows = rejected["image_id"].to_pylist(), rejected["row"].to_pylist()
-    return shard_key(row if image_id is None else image_id for image_id, row in zip(ids, rows, strict=True))
+    ids, locations = rejected["image_id"].to_pylist(), rejected["location"].to_pylist()
+    return shard_key(
+        location if image_id is None else image_id for image_id, location in zip(ids, locations, strict=True)
+    )
 
 
 def attach_outcome(
@@ -345,7 +341,7 @@ class IngestBucket(beam.DoFn):
         wanted = distinct_images(rows)
         advance(rows_in - wanted.num_rows)
         failed: dict[str, Rejected] = {}
-        tools = Tools(self.pool, given.config.ingest, given.config.source, given.layout.bodies, advance)
+        tools = BucketTools(self.pool, given.config.ingest, given.config.source, given.layout.bodies, advance)
         images = ingest_images(wanted, tools, failed)
         shard = write_shard(folders["images"], stem, IMAGES.schema, images)
         yield "images", Written(shard)
@@ -355,7 +351,7 @@ class IngestBucket(beam.DoFn):
         shard = write_shard(folders["retrievals"], stem, RETRIEVAL.schema, [kept])
         yield "retrievals", Written(shard, Counter(rows_in=rows_in))
 
-        rejected = pa.concat_tables(rejections).sort_by([("row", "ascending"), ("code", "ascending")])
+        rejected = pa.concat_tables(rejections).sort_by([("location", "ascending"), ("code", "ascending")])
         shard = write_shard(folders["rejections"], stem, REJECTION.schema, [rejected])
         # Without times: the aggregate stage depends on which images and classes were rejected, and on nothing else.
         pairs = sorted(

@@ -98,15 +98,15 @@ class SearchByJoin(beam.PTransform):
 
 def hash_columns(turns: bool) -> list[str]:
     """The columns that `hashes_of` needs."""
-    return ["phash", "phash_turned"] if turns else ["phash"]
+    return ["phash", "phash_orientations"] if turns else ["phash"]
 
 
 def hashes_of(images: pa.Table) -> np.ndarray:
     """The 64-bit hashes of images, uint64 (n, 1), or in all turns (n, 7) if these are among the columns."""
     short = images["phash"].to_numpy()
-    if "phash_turned" not in images.column_names:
+    if "phash_orientations" not in images.column_names:
         return short[:, None]
-    turned = images["phash_turned"].combine_chunks().flatten().to_numpy()
+    turned = images["phash_orientations"].combine_chunks().flatten().to_numpy()
     return turned_short(short, turned.reshape(-1, 3))
 
 

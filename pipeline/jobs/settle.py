@@ -129,7 +129,7 @@ class SettleBucket(beam.DoFn):
             votes = expand_choices(votes, questions)
         kept, settled = settle_votes(votes, questions, given.config.duplicates, without_image)
         rejected = pa.concat_tables([REJECTION.schema.empty_table(), *gathered["rejections"], settled])
-        rejected = rejected.sort_by([("row", "ascending"), ("code", "ascending")])
+        rejected = rejected.sort_by([("location", "ascending"), ("code", "ascending")])
 
         stem = directory.shard_stem("part", index, given.buckets)
         shard = write_shard(given.folders["rejections"], stem, REJECTION.schema, [rejected])
@@ -163,7 +163,7 @@ def check_file(
         rejected = pa.concat_tables([bad, malformed_rows(records.malformed), skipped])
         if rejected.num_rows:
             # Votes without a usable image have no bucket of their own: they are spread by their location in the file.
-            spread = keyed_hash(rejected["row"].to_pylist(), 0, "row")
+            spread = keyed_hash(rejected["location"].to_pylist(), 0, "row")
             for index, rows in by_bucket(rejected, buckets, spread):
                 yield index, ("rejections", pack(rows))
     yield from cut_votes(held, buckets)

@@ -45,7 +45,7 @@ def listed_sets(
     tests = frame[frame["source"] == "test"]
     if len(tests):
         raise DataError(
-            f"{tests['row'].iloc[0]}: {tests['image_id'].iloc[0]} is a test image; take it out of the set"
+            f"{tests['location'].iloc[0]}: {tests['image_id'].iloc[0]} is a test image; take it out of the set"
         )
     clean = judged[judged["source"] == "clean"].set_index("image_id")
     frame["clean_label"] = frame["image_id"].map(clean["label"])
@@ -83,7 +83,7 @@ def _check(frame: pd.DataFrame, class_names: Sequence[str]) -> None:
         if broken.any():
             row = frame[broken].iloc[0]
             raise DataError(
-                f"{row['row']} ({row['set']}, {row['image_id']}, {row['class_name']}): {rule} "
+                f"{row['location']} ({row['set']}, {row['image_id']}, {row['class_name']}): {rule} "
                 f"({int(broken.sum())} such rows)"
             )
 

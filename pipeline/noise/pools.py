@@ -96,7 +96,7 @@ def _with_labels(retrievals: pa.Table, class_names: Sequence[str]) -> pd.DataFra
         raise DataError(
             f"{strange} is not among the classes, but was when ingest ran; run ingest and label again, or build"
         )
-    rows = retrievals.drop_columns(["row", "path", "sha256", "class_name", *_TEXT]).to_pandas()
+    rows = retrievals.drop_columns(["location", "path", "sha256", "class_name", *_TEXT]).to_pandas()
     for name in _TEXT:  # which nothing here looks at: as Arrow has it, it takes a third of the memory
         rows[name] = pd.Series(pd.array(retrievals[name], pd.ArrowDtype(pa.string())), index=rows.index)
     rows["label"] = labels.to_numpy().astype("int64")

@@ -140,7 +140,7 @@ def _listed_pairs(path: str, ids: Sequence[str], names: Sequence[str]) -> tuple[
         if records.malformed:
             raise DataError(f"{': '.join(records.malformed[0])}; mend the line")
         for one, name, row in zip(
-            *(records.rows[c].to_pylist() for c in ("image_id", "class_name", "row")), strict=True
+            *(records.rows[c].to_pylist() for c in ("image_id", "class_name", "location")), strict=True
         ):
             if name not in label:
                 raise DataError(f"{row}: class {name!r} is not one of the {len(names)} classes")

@@ -116,7 +116,7 @@ def import_cnwl(
         notes.append(
             f"{without_file:,} web images have no file here and are fetched from their addresses, for which servers are "
             "told a contact: import again with --contact you@lab.example, or build with --set "
-            "ingest.contact=you@lab.example"
+            "fetch.contact=you@lab.example"
         )
     return Imported(set_name, counts, censuses, kinds, examples, written, notes)
 
@@ -212,8 +212,6 @@ def _write(
             parquet.write_table(rows, file, compression="zstd")
     problems.write(files.join(output, "problems.csv"))
     ingest: dict[str, Any] = dict(INGEST.get(release.set_name, {}))
-    if contact:
-        ingest["contact"] = contact
     if has_addresses:
         ingest["max_rejected_share"] = MAX_REJECTED_SHARE
     config = {
@@ -221,6 +219,7 @@ def _write(
         "source": base,
         "classes": release.class_names,
         **{name: [names[name]] for name in ("clean", "test", "web", "votes")},
+        **({"fetch": {"contact": contact}} if contact else {}),
         **({"ingest": ingest} if ingest else {}),
         "aggregate": {"min_votes": 1},
         "noise": {

@@ -60,11 +60,11 @@ def _dedupe_rules(tables: Tables) -> list[Rule]:
 
 def _steps(tables: Tables, source: str, rules: Sequence[Rule]) -> list[Step]:
     from_lists = _from_lists(tables, source)
-    rejected = f'SELECT image_id, class_name, code, "row" FROM rejections WHERE {from_lists}'
+    rejected = f'SELECT image_id, class_name, code, "location" FROM rejections WHERE {from_lists}'
     where = f"source = {literal(source)}"
     rows = (
-        f'SELECT "row", image_id, class_name FROM retrievals WHERE {where} '
-        f'UNION ALL SELECT "row", image_id, class_name FROM rejections WHERE {from_lists}'
+        f'SELECT "location", image_id, class_name FROM retrievals WHERE {where} '
+        f'UNION ALL SELECT "location", image_id, class_name FROM rejections WHERE {from_lists}'
     )
     select = "SELECT image_id, class_name FROM pairs WHERE "
     steps = [
@@ -105,7 +105,9 @@ def _from_lists(tables: Tables, source: str) -> str:
     inputs = tables.lists.inputs
     names = [name.removeprefix(f"{source}/") for name in inputs if name.startswith(f"{source}/")]
     return (
-        "(" + (" OR ".join(f'starts_with("row", {literal(name + ":")})' for name in names) or "false") + ")"
+        "("
+        + (" OR ".join(f'starts_with("location", {literal(name + ":")})' for name in names) or "false")
+        + ")"
     )
 
 

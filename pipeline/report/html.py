@@ -77,7 +77,7 @@ def page(build: str) -> str:
 def _tiles(tables: Tables, steps: dict[str, list[funnel.Step]]) -> list[tuple[str, Any, str]]:
     """The few numbers to begin with: name, number, what it is out of."""
     rows = sum(of[0].left.count for of in steps.values())
-    rejected = tables.listing('SELECT "row", image_id, code FROM rejections')
+    rejected = tables.listing('SELECT "location", image_id, code FROM rejections')
     tiles: list[tuple[str, Any, str]] = [
         ("pictures", tables.listing("SELECT image_id, source FROM images"), f"{rows:,} rows of the lists"),
         ("rows rejected", rejected, f"{100 * rejected.count / max(1, rows):.1f} % of the rows"),

@@ -70,7 +70,7 @@ LEFT JOIN (SELECT image_id, reason, keeper_id FROM duplicates WHERE removed) USI
     "asked": r"""
 SELECT image_id, lower(regexp_extract(url, '^(?i:https?)://(?:[^/@]*@)?(\[[^\]]*\]|[^:/?#]*)', 1)) AS host,
   'image' AS outcome FROM retrievals WHERE url <> '' AND coalesce(path, '') = ''
-UNION ALL SELECT coalesce(image_id, "row"), host, code FROM rejections WHERE host <> ''""",
+UNION ALL SELECT coalesce(image_id, "location"), host, code FROM rejections WHERE host <> ''""",
     # One picture (near-duplicates are one) under several classes: at most one of them is right.
     "several_classes": """
 WITH keepers AS (SELECT image_id, keeper_id FROM duplicates), -- what stays may itself be reported: hence twice

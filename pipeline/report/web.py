@@ -3,15 +3,17 @@
 from typing import Any
 
 from page.table import Column, Table
-from pipeline.ingest.web_report import GONE, HOSTS
 from pipeline.report.tables import Tables, share
 from pipeline.running import metrics_file
 from schemas.rejection import CODES
 
+HOSTS = 100  # rows of the table of hosts
+GONE = ("connection_failed", "not_found", "unknown_host")  # link rot
+
 
 def rejection_table(tables: Tables, name: str, caption: str) -> Table:
     """Rejections of a stage by their code, the most frequent first."""
-    found = tables.grouped(f'SELECT code, image_id, class_name, "row", detail FROM {name}', "code")
+    found = tables.grouped(f'SELECT code, image_id, class_name, "location", detail FROM {name}', "code")
     rows = [(code, rows, CODES.get(code, "")) for code, rows in found.items()]
     rows.sort(key=lambda row: (-row[1].count, row[0]))
     return Table(caption, [Column("code"), Column("rows", "count"), Column("it means")], rows)
@@ -19,7 +21,7 @@ def rejection_table(tables: Tables, name: str, caption: str) -> Table:
 
 def host_table(tables: Tables) -> Table | None:
     """The hosts with the most URLs; None where nothing was asked for by URL."""
-    gone = ", ".join(f"'{code}'" for code in sorted(GONE))
+    gone = ", ".join(f"'{code}'" for code in GONE)
     everything = tables.grouped("SELECT host, image_id, outcome FROM asked", "host")
     if not everything:
         return None

@@ -1,33 +1,42 @@
-"""Asks a provider for one page at a time: politely, with patience that has an end, and telling no secrets."""
+"""Request pages of search results from a provider: one at a time, with pauses, limits, and no secret in any message."""
 
 import asyncio
 import json
-import random
+import ssl
 import time
 import zlib
 from typing import Any
-
-import httpx
+from urllib.parse import urlencode
 
 from common.errors import DataError
-from pipeline.fetch.body import Decompressor, TooLong
-from pipeline.fetch.hosts import retry_after
-from pipeline.rejections import Rejected, printable
-from pipeline.retrieve.providers import BadAnswerError, Page, Parameters, Provider
+from pipeline.fetch.body import Transient, read_body
+from pipeline.fetch.connections import Connections
+from pipeline.fetch.http1 import Headers
+from pipeline.fetch.retries import RetryPolicy, is_temporary, retry_after
+from pipeline.fetch.urls import parse_url
+from pipeline.rejections import Rejected, RequestStats, printable
+from pipeline.retrieve.providers import BadAnswerError, Parameters, Provider, ResultPage
 
-ATTEMPTS = 5
-MAX_WAIT = 120.0
-"""Seconds; whoever is asked to wait for longer does better to come back later."""
-MAX_WAITED = 1800.0
-"""Seconds of such waits in a whole search."""
-ANSWER_SECONDS = 60.0
-"""For one answer as a whole."""
+MAX_ATTEMPTS = 5  # per page
+MAX_WAIT_SECONDS = 120.0  # a longer wait that the provider asks for ends the search
+MAX_TOTAL_WAIT_SECONDS = 1800.0  # all waits of a search together
+TIMEOUT_SECONDS = 30.0  # for connecting, and for each wait for more bytes
+ANSWER_SECONDS = 60.0  # for one answer as a whole
 MAX_BYTES = 10_000_000
-_TEMPORARY = ("maxlag", "ratelimited", "internal_api_error_DBQueryError", "readonly")  # MediaWiki's words
+_TEMPORARY = (
+    "maxlag",
+    "ratelimited",
+    "internal_api_error_DBQueryError",
+    "readonly",
+)  # error codes of MediaWiki
 
 
-class Client:
-    """Asks for pages, one after another, with a pause between two requests."""
+class ProviderClient:
+    """Requests pages, one after another, with a pause in seconds between two requests.
+
+    Redirects are not followed, because they would carry the API key to another host. As in the fetch stage, proxy
+    settings of the environment are ignored.
+    """
 
     def __init__(
         self, provider: Provider, contact: str, endpoint: str | None = None, pause: float | None = None
@@ -35,115 +44,114 @@ class Client:
         self._provider = provider
         self._endpoint = endpoint or provider.endpoint
         self._pause = provider.pause if pause is None else pause
-        self._next = 0.0
-        self._waited = 0.0
+        self._retries = RetryPolicy(MAX_ATTEMPTS, MAX_WAIT_SECONDS, max(self._pause, 1.0))
+        self._next_request = 0.0
+        self._total_wait = 0.0
         self.requests = 0
-        # Redirects are not followed: they would carry the key elsewhere. The environment's proxies are the user's own.
-        self._loop = asyncio.Runner()
-        self._client = httpx.AsyncClient(
-            headers={
+        self._runner = asyncio.Runner()
+        self._connections = Connections(
+            {
                 "Accept-Encoding": "gzip",
                 "User-Agent": f"controlled-noise/0.1 (image search for research; +{contact})",
                 **provider.headers(),
             },
-            timeout=30,
+            TIMEOUT_SECONDS,
+            guarded=False,
         )
 
     def close(self) -> None:
-        """Close the connection."""
-        with self._loop as loop:
-            loop.run(self._client.aclose())
+        """Close the connections."""
+        with self._runner as runner:
+            runner.run(self._connections.close())
 
     def first(self, query: str) -> Parameters:
-        """The parameters of a query's first page."""
+        """Return the parameters of the first page of a query."""
         return self._provider.first(query)
 
-    def page(self, parameters: Parameters) -> Page:
-        """One page of results. Raises DataError with what the provider says and what to do."""
-        for attempt in range(ATTEMPTS):
-            time.sleep(max(0.0, self._next - time.monotonic()))
+    def page(self, parameters: Parameters) -> ResultPage:
+        """Return one page of results. Raises DataError with the provider's message and a remedy."""
+        attempt = 0
+        while True:
+            time.sleep(max(0.0, self._next_request - time.monotonic()))
+            attempt += 1
             self.requests += 1
+            requested_wait = None
             try:
                 status, headers, body = self._get(parameters)
-            except (httpx.RequestError, TimeoutError) as error:
-                told, wait = type(error).__name__, None
+            except (OSError, EOFError, Transient) as error:
+                problem = type(error).__name__
             else:
                 answer = _parse(body) if status == 200 else None
                 code = self._provider.error(answer)
                 if status == 200 and code is None:
-                    self._next = time.monotonic() + self._pause
-                    try:
-                        return self._provider.read(answer, parameters)
-                    except BadAnswerError as error:
-                        raise DataError(
-                            f"{self._endpoint}: the answer is not in its documented form: {error}"
-                        ) from error
-                told = code or f"HTTP {status}: {self._without_secrets(_message(body))}"
-                if not (status == 429 or status >= 500 or code in _TEMPORARY):
+                    self._next_request = time.monotonic() + self._pause
+                    return self._read(answer, parameters)
+                problem = code or f"HTTP {status}: {self._without_secrets(_error_message(body))}"
+                if not (is_temporary(status) or code in _TEMPORARY):
                     raise DataError(
-                        f"{self._endpoint}: {told}; look at the key, the query and the provider's terms"
+                        f"{self._endpoint}: {problem}; check the key, the query and the terms of the provider"
                     )
-                wait = retry_after(headers.get("retry-after"))
-            if wait is not None and wait > MAX_WAIT:
+                requested_wait = retry_after(headers.get("Retry-After"))
+            wait = self._retries.wait(attempt, requested_wait)
+            self._total_wait += wait or 0.0
+            if wait is None or self._total_wait > MAX_TOTAL_WAIT_SECONDS:
                 break
-            backoff = max(self._pause, 1.0) * 2**attempt * random.uniform(1, 1.5)
-            self._waited += backoff if wait is None else wait
-            if self._waited > MAX_WAITED:
-                break
-            self._next = time.monotonic() + (backoff if wait is None else wait)
-        asked = f", and asks to wait {wait:.0f} s" if wait else ""
+            self._next_request = time.monotonic() + max(wait, self._pause)
+        asks = f"; the provider asks to wait {requested_wait:.0f} s" if requested_wait else ""
         raise DataError(
-            f"{self._endpoint}: {told}, after {attempt + 1} attempts{asked}; "
-            "run the same command later: it goes on where it stopped"
+            f"{self._endpoint}: {problem}, after {attempt} attempts{asks}; "
+            "run the same command later to continue the search"
         )
 
-    def _get(self, parameters: Parameters) -> tuple[int, httpx.Headers, bytes]:
+    def _read(self, answer: Any, parameters: Parameters) -> ResultPage:
         try:
-            return self._loop.run(self._answer({**parameters, **self._provider.account()}))
-        except TooLong as error:
-            raise DataError(f"{self._endpoint}: the answer is larger than any page of results") from error
-        except (httpx.InvalidURL, ValueError, zlib.error, Rejected) as error:
-            # The client parses the Location of a redirect though it does not follow it.
-            raise DataError(
-                f"{self._endpoint}: the answer cannot be read ({printable(str(error))}); look at the address"
-            ) from error
+            return self._provider.read(answer, parameters)
+        except BadAnswerError as error:
+            raise DataError(f"{self._endpoint}: the answer is not in its documented form: {error}") from error
 
-    async def _answer(self, parameters: Parameters) -> tuple[int, httpx.Headers, bytes]:
+    def _get(self, parameters: Parameters) -> tuple[int, Headers, bytes]:
+        try:
+            return self._runner.run(self._request({**parameters, **self._provider.account()}))
+        except (Transient, ssl.SSLError):
+            raise
+        except (ValueError, zlib.error, Rejected) as error:
+            if isinstance(error, Rejected) and error.code == "too_large":
+                problem = "the answer is larger than any page of results"
+            else:
+                problem = f"the answer cannot be read ({printable(str(error))}); check the address"
+            raise DataError(f"{self._endpoint}: {problem}") from error
+
+    async def _request(self, parameters: Parameters) -> tuple[int, Headers, bytes]:
         """Send one request, and read and decompress the body within its limit."""
+        url = parse_url(self._endpoint)
+        url = url.with_target(f"{url.target}{'&' if '?' in url.target else '?'}{urlencode(parameters)}")
         async with (
             asyncio.timeout(ANSWER_SECONDS),
-            self._client.stream("GET", self._endpoint, params=parameters) as response,
+            self._connections.get(url, "application/json") as response,
         ):
-            codings = response.headers.get("Content-Encoding", "").lower().replace(",", " ").split()
-            decompressor, body, received = Decompressor(codings, MAX_BYTES), bytearray(), 0
-            async for piece in response.aiter_raw():
-                received += len(piece)
-                for plain in decompressor.decompress(piece):
-                    body += plain
-                if max(received, len(body)) > MAX_BYTES:
-                    raise TooLong
-            return response.status_code, response.headers, bytes(body)
+            with await read_body(response, RequestStats(url.host), MAX_BYTES) as body:
+                return response.status, response.headers, body.read()
 
     def _without_secrets(self, text: str) -> str:
-        for secret in " ".join(
-            [*self._provider.headers().values(), *self._provider.account().values()]
-        ).split():
+        secrets = [*self._provider.headers().values(), *self._provider.account().values()]
+        for secret in " ".join(secrets).split():
             text = text.replace(secret, "…")
         return text
 
 
 def _parse(body: bytes) -> Any:
+    """Parse JSON; other text becomes None, which no provider documents as an answer."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        return None  # what is no JSON has not its documented form either
+        return None
 
 
-def _message(body: bytes) -> str:
-    """What an error says in words, in the forms of the three providers."""
+def _error_message(body: bytes) -> str:
+    """Return the message of an error, in the forms of the three providers."""
     answer = _parse(body)
     if not isinstance(answer, dict):
         return "no JSON"
     error = answer.get("error")
-    told = error.get("message") if isinstance(error, dict) else answer.get("detail") or error
-    return printable(str(told))
+    message = error.get("message") if isinstance(error, dict) else answer.get("detail") or error
+    return printable(str(message))

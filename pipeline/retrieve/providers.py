@@ -33,7 +33,7 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Page:
+class ResultPage:
     """The hits of one page in the provider's order, None for what is no picture we could read; and what to ask next."""
 
     hits: list[Hit | None]
@@ -52,6 +52,8 @@ class Provider(ABC):
     """Seconds between two requests that its terms, or its limits for those without an account, ask for."""
     required: tuple[str, ...] = ()
     """Environment variables without which it does not answer."""
+    optional: tuple[str, ...] = ()
+    """Environment variables that it also uses."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         missing = [name for name in self.required if not environment.get(name)]
@@ -59,13 +61,19 @@ class Provider(ABC):
             raise UsageError(
                 f"set {' and '.join(missing)} in the environment (see docs/how-to/web-images.md)"
             )
+        for name in (*self.required, *self.optional):
+            value = environment.get(name, "")
+            if not (value.isascii() and value.isprintable()):
+                raise UsageError(
+                    f"{name}: the value has characters that an HTTP header cannot carry; set it again without them"
+                )
 
     @abstractmethod
     def first(self, query: str) -> Parameters:
         """The parameters of a query's first page."""
 
     @abstractmethod
-    def read(self, answer: Any, asked: Parameters) -> Page:
+    def read(self, answer: Any, asked: Parameters) -> ResultPage:
         """A page from its JSON. Raises BadAnswerError."""
 
     def headers(self) -> dict[str, str]:
@@ -86,6 +94,7 @@ class Openverse(Provider):
 
     endpoint = "https://api.openverse.org/v1/images/"
     pause = 3.0  # without an account: 20 requests a minute
+    optional = ("OPENVERSE_TOKEN",)
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         super().__init__(environment)
@@ -100,7 +109,7 @@ class Openverse(Provider):
         """Pages of 20, the most that is given without an account."""
         return {"q": query, "page_size": "20", "page": "1"}
 
-    def read(self, answer: Any, asked: Parameters) -> Page:
+    def read(self, answer: Any, asked: Parameters) -> ResultPage:
         """Fields: results[].url, license, license_version, license_url, creator, foreign_landing_url, filetype."""
         hits = []
         for result in _items(answer, "results"):
@@ -117,7 +126,7 @@ class Openverse(Provider):
             hits.append(_usable(hit, _text(result, "filetype")))
         page, pages = int(asked["page"]), answer.get("page_count")
         more = isinstance(pages, int) and page < pages and bool(hits)
-        return Page(hits, {**asked, "page": str(page + 1)} if more else None)
+        return ResultPage(hits, {**asked, "page": str(page + 1)} if more else None)
 
 
 class Wikimedia(Provider):
@@ -143,7 +152,7 @@ class Wikimedia(Provider):
             "iiextmetadatafilter": "LicenseShortName|LicenseUrl|Artist",
         }
 
-    def read(self, answer: Any, asked: Parameters) -> Page:
+    def read(self, answer: Any, asked: Parameters) -> ResultPage:
         """Fields: query.pages[].index, imageinfo[0].thumburl or url, descriptionurl, mime, extmetadata; continue.
 
         A page of hits may come in several answers, each with the imageinfo of some of them.
@@ -168,11 +177,11 @@ class Wikimedia(Provider):
                 hits.append(_usable(hit, _text(info, "mime").removeprefix("image/")))
         further = answer.get("continue")
         if not isinstance(further, dict) or not further:
-            return Page(hits, None)
+            return ResultPage(hits, None)
         following = {**asked, **{str(key): str(value) for key, value in further.items()}}
         if sum(len(key) + len(value) for key, value in following.items()) > _MAX_PARAMETERS:
             raise BadAnswerError(f"'continue' has more than {_MAX_PARAMETERS} characters")
-        return Page(hits, following)
+        return ResultPage(hits, following)
 
     def error(self, answer: Any) -> str | None:
         """MediaWiki's errors, among them maxlag and ratelimited, come with status 200."""
@@ -203,7 +212,7 @@ class Google(Provider):
         """Pages of 10, numbered from 1; 91 is the last that may be asked for."""
         return {"q": query, "searchType": "image", "num": "10", "start": "1"}
 
-    def read(self, answer: Any, asked: Parameters) -> Page:
+    def read(self, answer: Any, asked: Parameters) -> ResultPage:
         """Fields: items[].link, mime, image.contextLink; queries.nextPage[0].startIndex."""
         hits = []
         for item in _items(answer, "items", absent_ok=True):
@@ -212,7 +221,7 @@ class Google(Provider):
         following = _items(answer.get("queries", {}), "nextPage", absent_ok=True)
         start = _number(following[0].get("startIndex")) if following else 0
         more = bool(hits) and int(asked["start"]) < start <= 91
-        return Page(hits, {**asked, "start": str(start)} if more else None)
+        return ResultPage(hits, {**asked, "start": str(start)} if more else None)
 
 
 PROVIDERS: dict[str, type[Provider]] = {"openverse": Openverse, "wikimedia": Wikimedia, "google": Google}

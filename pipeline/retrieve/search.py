@@ -13,8 +13,8 @@ from pyarrow import parquet
 from common.errors import UsageError
 from pipeline import files
 from pipeline.ingest.rows import ID_DIGITS
-from pipeline.retrieve.client import Client
-from pipeline.retrieve.providers import Hit, Page, Parameters
+from pipeline.retrieve.client import ProviderClient
+from pipeline.retrieve.providers import Hit, Parameters, ResultPage
 from schemas.cells import csv_text
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -61,7 +61,9 @@ def class_queries(
     }
 
 
-def retrieve(request: Request, client: Client, output: str, say: Callable[[str], None]) -> dict[str, Any]:
+def retrieve(
+    request: Request, client: ProviderClient, output: str, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Search, and write `output` when all is there; says what each class got, returns counts.
 
     Raises UsageError where `output` cannot be a new list, DataError if the provider gives up.
@@ -98,7 +100,7 @@ def retrieve(request: Request, client: Client, output: str, say: Callable[[str],
     return {"rows": len(rows), "requests": client.requests, **counts, "short": short}
 
 
-def _pages(journal: "_Journal", client: Client, name: str, query: str) -> Iterator[list[Hit | None]]:
+def _pages(journal: "_Journal", client: ProviderClient, name: str, query: str) -> Iterator[list[Hit | None]]:
     """Yield the pages of a query: first those in the journal, then those of the provider.
 
     A query ends when the provider has no more pages, asks for the same request again, or returns MAX_STALE_PAGES pages in
@@ -163,7 +165,7 @@ class _Journal:
     def kept(self, key: str) -> list[tuple[list[Hit | None], Parameters | None]]:
         return self._pages.get(key, [])
 
-    def keep(self, key: str, page: Page) -> tuple[list[Hit | None], Parameters | None]:
+    def keep(self, key: str, page: ResultPage) -> tuple[list[Hit | None], Parameters | None]:
         line = {"key": key, "hits": [hit and asdict(hit) for hit in page.hits], "next": page.next}
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -109,7 +109,7 @@ def run_list_folder(arguments: argparse.Namespace, say: Callable[[str], None]) -
 
 def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
     """Run retrieve, say what was found, and return it."""
-    from pipeline.retrieve.client import Client
+    from pipeline.retrieve.client import ProviderClient
     from pipeline.retrieve.search import Request, class_queries, retrieve
 
     classes, contact = _classes_and_contact(arguments)
@@ -119,7 +119,7 @@ def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> d
         raise UsageError(f"--endpoint {arguments.endpoint}: give an http or https address")
     queries = class_queries(classes, arguments.query or ["{class}"], _synonyms(arguments.synonyms))
     provider = PROVIDERS[arguments.provider](os.environ)
-    client = Client(provider, contact, arguments.endpoint, arguments.pause)
+    client = ProviderClient(provider, contact, arguments.endpoint, arguments.pause)
     try:
         told = retrieve(
             Request(arguments.provider, queries, arguments.per_class), client, arguments.output, say
@@ -144,7 +144,7 @@ def _classes_and_contact(arguments: argparse.Namespace) -> tuple[list[str], str]
     if arguments.config:
         config = load_config(arguments.config, [])
         names = list(config.classes)
-        contact = contact or config.ingest.contact
+        contact = contact or config.fetch.contact
     elif arguments.class_list:
         names = [line.strip() for line in files.read_lines(arguments.class_list) if line.strip()]
     else:

@@ -1,11 +1,12 @@
 """Check quickly that the services which a runner's flags name answer; Beam itself waits minutes for one that does not."""
 
+import http.client
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import grpc
-import httpx
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
     PipelineOptions,
@@ -51,7 +52,7 @@ def _check(flag: str, address: str, ask: Callable[[str, str, int], None]) -> Non
         raise UsageError(f"{flag} {address}: no address of a service; give HOST:PORT")
     try:
         ask(scheme, host, port)
-    except (OSError, httpx.HTTPError, grpc.FutureTimeoutError) as error:
+    except (OSError, http.client.HTTPException, grpc.FutureTimeoutError) as error:
         reason = f" ({error})" if str(error) else ""
         raise UsageError(
             f"{flag} {address}: no answer within {ANSWER_SECONDS:.0f} s{reason}; start the service, or correct the address"
@@ -75,7 +76,10 @@ def _answers_grpc(_scheme: str, host: str, port: int) -> None:
 
 
 def _answers_http(scheme: str, host: str, port: int) -> None:
-    httpx.get(f"{scheme}://{host}:{port}/", timeout=ANSWER_SECONDS)  # a refusal is an answer, too
+    connect = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+    with closing(connect(host, port, timeout=ANSWER_SECONDS)) as connection:
+        connection.request("GET", "/")
+        connection.getresponse()  # any status is an answer
 
 
 def _accepts(_scheme: str, host: str, port: int) -> None:

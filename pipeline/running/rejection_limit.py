@@ -13,7 +13,7 @@ from pipeline.shards import directory
 from schemas.manifest import Manifest
 
 BY_CLASS = ("clean", "test")  # lists of which each class has a limit of its own
-_COLUMNS = ["row", "image_id", "class_name", "code", "detail"]
+_COLUMNS = ["location", "image_id", "class_name", "code", "detail"]
 
 
 def check_share(
@@ -46,7 +46,9 @@ def check_lists(
             continue
         codes = Counter(rejected.groupby("code")["rows"].sum().to_dict())
         what = f"rows of {keys[0]}" if len(keys) == 1 else f"{keys[0]} rows of class {keys[1]}"
-        within = _list_of(pc.field("row")) == keys[0] if len(keys) == 1 else pc.field("class_name") == keys[1]
+        within = (
+            _list_of(pc.field("location")) == keys[0] if len(keys) == 1 else pc.field("class_name") == keys[1]
+        )
         raise DataError(_message(codes, int(group["rows"].sum()), limit, what, rejections, within))
 
 
@@ -58,9 +60,9 @@ def _list_of(row: pc.Expression | pa.Array) -> pc.Expression | pa.Array:
 def _by_list(folder: str, more: list[str]) -> pd.DataFrame:
     """How many `rows` of a table each list and class_name has, and each value of the columns `more`."""
     parts = [pd.DataFrame(columns=["list", "class_name", "code", "rows"])]
-    for table in directory.read_shards(folder, ["row", "class_name", *more]):
+    for table in directory.read_shards(folder, ["location", "class_name", *more]):
         keys = ["list", "class_name", *more]
-        named = table.append_column("list", _list_of(table["row"])).select(keys)
+        named = table.append_column("list", _list_of(table["location"])).select(keys)
         parts.append(named.group_by(keys).aggregate([([], "count_all")]).to_pandas())
         parts[-1] = parts[-1].rename(columns={"count_all": "rows"})
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
@@ -87,6 +89,9 @@ def _example(folder: str, condition: pc.Expression) -> str:
     """Describe a row with this condition. There is one: a table is committed as a whole."""
     for table in directory.read_shards(folder, _COLUMNS):
         for row in table.filter(condition).slice(0, 1).to_pylist():
-            named = [row["row"], *(row[name] for name in ("image_id", "class_name") if row[name] is not None)]
+            named = [
+                row["location"],
+                *(row[name] for name in ("image_id", "class_name") if row[name] is not None),
+            ]
             return f"{', '.join(named)}: {row['detail']}"
     raise AssertionError(f"{folder} counts rejections and has none")

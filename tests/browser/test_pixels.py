@@ -5,7 +5,7 @@ import base64
 import numpy as np
 from playwright.sync_api import Browser
 
-from tests.pipeline.ingest.shown import CASES
+from tests.pipeline.ingest.browser_images import CASES
 
 KINDS = {b"\x89P": "png", b"GI": "gif", b"RI": "webp"}
 DRAW = """async (address) => {

@@ -6,16 +6,16 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
-from tests.training.made_study import made_study
-from training.study import table
+from tests.training.study.synthetic_results import synthetic_results
+from training.study import results as study_results
 from training.study.report import write_report
 
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    table.write(made_study((0.0, 0.4), methods=("vanilla", "mentormix"), seeds=(0, 1)), folder)
-    return write_report(folder)
+    study_results.write(synthetic_results((0.0, 0.4), methods=("vanilla", "mentormix"), seeds=(0, 1)), folder)
+    return write_report([folder])
 
 
 def test_figures_are_seen_and_nothing_is_asked_for(open_page: Open, report: Path) -> None:

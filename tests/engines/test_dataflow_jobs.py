@@ -248,7 +248,7 @@ def test_urls_are_fetched_by_a_job_of_their_own(cloud: Cloud, world):
     listed = [[*header[:2], "url", header[3]], *([*row[:2], url + row[2], row[3]] for row in rows)]
     cloud.write("set/urls.csv", "\n".join(",".join(row) for row in listed).encode())
     cloud.works()
-    values = ("web=[urls.csv]", "ingest.allow_private_hosts=true", "ingest.contact=a@example.org")
+    values = ("web=[urls.csv]", "fetch.allow_private_hosts=true", "fetch.contact=a@example.org")
     done = cloud.run("ingest", "fetched", IMAGE, *(part for value in values for part in ("--set", value)))
     server.shutdown()
     assert done.returncode == 0, done.stderr

@@ -59,7 +59,8 @@ def tiny(tmp_path: Path) -> Tiny:
         "test": ["test.csv"],
         "web": ["web.csv"],
         "votes": ["votes.csv"],
-        "ingest": {"size": 16, "resize": "exact", "format": "png", "contact": "test@example.org"},
+        "fetch": {"contact": "test@example.org"},
+        "ingest": {"size": 16, "resize": "exact", "format": "png"},
         "noise": {"levels": [0, 0.5], "colors": ["red"]},
     }
     return Tiny(folder, lists, config)

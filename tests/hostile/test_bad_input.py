@@ -29,7 +29,7 @@ from tests.hostile.conftest import Run, Tiny
         (["--set", "classes=[ant]"], "classes are two or more, each named once"),
         (["--set", "clean=clean.csv"], "clean: expected a list, got 'clean.csv'"),
         (["--set", "ingest.size=big"], "ingest.size: expected int, got 'big'"),
-        (["--set", "ingest.fetches=0"], "ingest: fetches must be more than 0, got 0"),
+        (["--set", "fetch.concurrency=0"], "fetch: concurrency must be more than 0, got 0"),
         (["--set", "ingest.preset=tdfs"], "ingest.preset: 'tdfs' is not one of tfds, follow-ups"),
         (["--set", "ingest.max_rejected_share=40"], "ingest: max_rejected_share is a share from 0 to 1, got 40"),
         (["--set", "seed"], "--set 'seed': write it as key=value"),
@@ -212,9 +212,9 @@ def test_every_bad_row_and_vote_is_a_counted_rejection_with_its_place(run: Run, 
     with (tiny.folder / "web.csv").open(newline="") as file:
         lines = list(csv.reader(file))
     assert len(found) == expected.total()
-    assert {row["row"].split(":")[0] for row in found} == {"web.csv"}
+    assert {row["location"].split(":")[0] for row in found} == {"web.csv"}
     (conflict,) = [row for row in found if row["code"] == "conflicting_id"]
-    assert lines[int(conflict["row"].split(":")[1]) - 1][0] == "web-ant-1"
+    assert lines[int(conflict["location"].split(":")[1]) - 1][0] == "web-ant-1"
     assert conflict["detail"] == "the id stands first in web.csv:3"
     assert all(str(row["image_id"]).isprintable() for row in found)
 
@@ -225,7 +225,7 @@ def test_every_bad_row_and_vote_is_a_counted_rejection_with_its_place(run: Run, 
     assert counts["workers"] == 3
 
     found = rejections(tiny.folder.parent / "out" / "aggregate" / "rejections")
-    assert {row["row"] for row in found} == {f"votes.csv:{good_votes + 2 + i}" for i in range(5)}
+    assert {row["location"] for row in found} == {f"votes.csv:{good_votes + 2 + i}" for i in range(5)}
 
 
 def test_too_many_bad_rows_stop_the_build_and_are_kept_to_be_looked_at(run: Run, tiny: Tiny) -> None:

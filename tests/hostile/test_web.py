@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.fetch.hosts import retry_after
+from pipeline.fetch.retries import retry_after
 from pipeline.fetch.robots import Rules, forbidding_tag, reservations
 from pipeline.rejections import Rejected
 from schemas.rejection import CODES
@@ -18,7 +18,7 @@ from tests.pipeline.fetch.conftest import Get, Web, get, names, web  # noqa: F40
 from tests.pipeline.fetch.odd_replies import REPLIES
 from tests.pipeline.fetch.test_urls import HOSTILE
 
-PATIENCE = {"timeout_seconds": 2, "deadline_seconds": 4, "tries": 1, "max_bytes": 100_000}
+PATIENCE = {"timeout_seconds": 2, "deadline_seconds": 4, "max_attempts": 1, "max_bytes": 100_000}
 
 
 def settled(results: list[fetching.Fetched | Rejected], count: int) -> list[str]:
@@ -144,7 +144,7 @@ def test_headers_that_are_read_may_say_anything(get: Get, web: Web, name: str) -
             + b"\r\nContent-Length: 1\r\n\r\nx"
         )
         urls.append(fetching.raw(web, f"/{i}", head))
-    settled(get.all(urls, max_wait_seconds=0.01, **PATIENCE), len(urls))
+    settled(get.all(urls, max_retry_after_seconds=0.01, **PATIENCE), len(urls))
 
 
 TEXTS = st.one_of(

@@ -26,6 +26,8 @@ def test_what_stands_beside_a_preset_changes_it(tmp_path: Path) -> None:
     ("value", "told"),
     [
         ("ingest.preset=[tfds]", "is not one of tfds"),
+        ("ingest.contact=a@example.org", r"ingest\.contact is now fetch\.contact; move it"),
+        ("ingest.tries=2", r"ingest\.tries is now fetch\.max_attempts; move it"),
         (f"seed={2**63}", "64 bits"),
         (f"seed=-{10**60}", "64 bits"),
     ],

@@ -38,7 +38,7 @@ def rows_of(path: str) -> dict[str, str | None]:
     """Place → image id of all rows that a file has."""
     found: dict[str, str | None] = {}
     for part in read_records(path, VOTE):
-        found |= dict(zip(part.rows["row"].to_pylist(), part.rows["image_id"].to_pylist(), strict=True))
+        found |= dict(zip(part.rows["location"].to_pylist(), part.rows["image_id"].to_pylist(), strict=True))
     return found
 
 
@@ -49,8 +49,8 @@ def malformed_of(path: str) -> dict[str, str]:
 def test_rows_have_all_columns_of_the_table_as_strings_and_their_place(write: Write) -> None:
     (part,) = read_records(write("v.csv", HEADER + 'a,c,w,yes\nb,"c, d",007,\n'), VOTE)
     assert part.rows.to_pylist() == [
-        {"image_id": "a", "class_name": "c", "worker_id": "w", "answer": "yes", "seconds": None, "time": None, "row": "v.csv:2"},
-        {"image_id": "b", "class_name": "c, d", "worker_id": "007", "answer": None, "seconds": None, "time": None, "row": "v.csv:3"},
+        {"image_id": "a", "class_name": "c", "worker_id": "w", "answer": "yes", "seconds": None, "time": None, "location": "v.csv:2"},
+        {"image_id": "b", "class_name": "c, d", "worker_id": "007", "answer": None, "seconds": None, "time": None, "location": "v.csv:3"},
     ]  # fmt: skip
     assert not part.malformed
 
@@ -166,7 +166,7 @@ def test_what_pythons_own_csv_writer_writes_is_read_back(
     parts = list(read_records(str(tmp_path / "v.csv"), VOTE))
     got = pa.concat_tables(part.rows for part in parts).to_pylist()
     expected = [(place, row) for place, row in zip(places, rows, strict=True) if any(row)]
-    assert [row["row"] for row in got] == [place for place, _ in expected]
+    assert [row["location"] for row in got] == [place for place, _ in expected]
     assert [tuple(row[name] or "" for name in VOTE.required) for row in got] == [row for _, row in expected]
 
 
@@ -189,16 +189,16 @@ def test_any_bytes_are_rows_or_a_data_error(tmp_path: Path, data: bytes) -> None
         ("v.csv", HEADER.replace("answer", "anwser") + "a,c,w,yes\n", "did you mean 'anwser'? rename it"),
         ("v.csv", HEADER.replace(",", ":") + "a:c:w:yes\n", "needs the column 'image_id'"),
         ("v.csv", "image_id," + HEADER + "a,a,c,w,yes\n", "two columns 'image_id'"),
-        ("v.csv", HEADER + "a,é,w,yes\n", "save it as UTF-8 text"),
+        ("v.csv", HEADER + "a,é,w,yes\n", "save the file as UTF-8 text"),
         ("v.csv", (HEADER + "a,c,w,yes\n").replace("\n", "\r"), "the header cannot be read"),
         ("v.jsonl", "", "the file has no rows"),
         ("v.jsonl", "\n\n", "the file has no rows"),
         ("v.jsonl", '{"image_id": "a"}\n', "needs the column 'class_name'"),
-        ("v.jsonl", '{"image_id": "é"}\n', "save it as UTF-8 text"),
+        ("v.jsonl", '{"image_id": "é"}\n', "save the file as UTF-8 text"),
         ("v.parquet", "", "write it again as Parquet"),
         ("v.parquet", HEADER, "write it again as Parquet"),
-        ("v.txt", HEADER, "lists are read from .csv, .jsonl or .parquet files"),
-        ("votes", HEADER, "lists are read from .csv, .jsonl or .parquet files"),
+        ("v.txt", HEADER, "give a .csv, .jsonl or .parquet file"),
+        ("votes", HEADER, "give a .csv, .jsonl or .parquet file"),
     ],
 )
 def test_an_unreadable_file_is_told_with_its_name_and_the_remedy(
@@ -214,12 +214,12 @@ def test_an_unreadable_file_is_told_with_its_name_and_the_remedy(
 @pytest.mark.parametrize("line", ["é,c,w,yes", "é", "a,c,w,yes,é"])
 def test_the_line_that_is_not_utf_8_is_told_even_if_it_is_malformed(write: Write, line: str) -> None:
     data = (HEADER + "a,c,w,yes\n" + line + "\nb,c,w,yes\n").encode("latin-1")
-    with pytest.raises(DataError, match=r"v\.csv, line 3: .*; save it as UTF-8 text"):
+    with pytest.raises(DataError, match=r"v\.csv, line 3: .*; save the file as UTF-8 text"):
         list(read_records(write("v.csv", data), VOTE))
 
 
 def test_utf_16_is_told(write: Write) -> None:
-    with pytest.raises(DataError, match="save it as UTF-8 text"):
+    with pytest.raises(DataError, match="save the file as UTF-8 text"):
         list(read_records(write("v.csv", (HEADER + "a,c,w,yes\n").encode("utf-16")), VOTE))
 
 
@@ -267,10 +267,10 @@ def test_parquet_columns_of_any_plain_type_are_read(write: Write, monkeypatch: p
     parquet.write_table(pa.table(columns), path)
     first, second = read_records(path, VOTE)
     assert first.rows.to_pylist() == [
-        {"image_id": "1", "class_name": "c", "worker_id": "w", "answer": "yes", "seconds": "1.5", "time": None, "row": "v.parquet:1"},
-        {"image_id": "2", "class_name": None, "worker_id": "w", "answer": "no", "seconds": None, "time": None, "row": "v.parquet:2"},
+        {"image_id": "1", "class_name": "c", "worker_id": "w", "answer": "yes", "seconds": "1.5", "time": None, "location": "v.parquet:1"},
+        {"image_id": "2", "class_name": None, "worker_id": "w", "answer": "no", "seconds": None, "time": None, "location": "v.parquet:2"},
     ]  # fmt: skip
-    assert second.rows["row"].to_pylist() == ["v.parquet:3"]
+    assert second.rows["location"].to_pylist() == ["v.parquet:3"]
     assert second.rows["seconds"].to_pylist() == ["3"]
 
 
@@ -291,7 +291,7 @@ def test_a_parquet_column_of_lists_is_told(write: Write) -> None:
 
 def test_places_take_the_name_that_the_caller_gives(write: Write) -> None:
     (part,) = read_records(write("v.csv", HEADER + "a,c,w,yes\n"), VOTE, "2020/v.csv")
-    assert part.rows["row"].to_pylist() == ["2020/v.csv:2"]
+    assert part.rows["location"].to_pylist() == ["2020/v.csv:2"]
 
 
 def test_two_parquet_columns_of_one_name_are_told(write: Write) -> None:

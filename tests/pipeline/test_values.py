@@ -45,7 +45,7 @@ def write(frame: pd.DataFrame, path: Path, nothing: str = "") -> str:
 
 
 def rows_of(path: str) -> list[dict[str, str | None]]:
-    read = [part.rows.drop_columns("row").to_pylist() for part in read_records(path, VOTE)]
+    read = [part.rows.drop_columns("location").to_pylist() for part in read_records(path, VOTE)]
     return [row for part in read for row in part]
 
 
@@ -129,7 +129,7 @@ def test_categories_booleans_and_times_read_alike(tmp_path: Path, kind: str) -> 
     )
     (part,) = read_records(write(frame, tmp_path / f"v.{kind}"), VOTE)
     votes, bad = check_votes(part.rows, {"true": "yes", "false": "no"})
-    (vote,) = votes.drop_columns("row").to_pylist()
+    (vote,) = votes.drop_columns("location").to_pylist()
     assert bad["code"].to_pylist() == ["missing_value"]
     assert vote == {
         "image_id": "7",

@@ -15,8 +15,8 @@ from PIL import Image
 
 from schemas.example import EXAMPLE, example_schema
 from schemas.manifest import MANIFEST, Manifest, Shard
-from training.config import Augment, Network, Optimizer, TrainConfig
-from training.method_config import DivideMix
+from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
+from training.method_config import DivideMixConfig
 
 NAMES = ["circle", "square", "star"]
 
@@ -99,10 +99,10 @@ def tiny_config() -> Callable[..., TrainConfig]:
             "precision": "fp32",
             "average_decay": 0.9,
             "memorized_every": 2,
-            "network": Network("small_cnn", 4),
-            "augment": Augment(crop_padding=1, flip=True),
-            "optimizer": Optimizer(learning_rate=0.05),
-            "dividemix": DivideMix(warmup_epochs=1),
+            "network": NetworkConfig("small_cnn", 4),
+            "augment": AugmentConfig(crop_padding=1, flip=True),
+            "optimizer": OptimizerConfig(learning_rate=0.05),
+            "dividemix": DivideMixConfig(warmup_epochs=1),
         }
         return TrainConfig(**(base | changes))
 

@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 
 def progress(step: int) -> dict[str, Any]:
-    return {"step": step, "epoch": 1, "position": 0, "seconds": 1.5, "energy": {"cpu": 2.0}}
+    return {"step": step, "epoch": 1, "position": 0, "seconds": 1.5}
 
 
 def test_the_newest_checkpoint_comes_back_and_older_ones_go(tmp_path: Path) -> None:
@@ -24,13 +24,13 @@ def test_the_newest_checkpoint_comes_back_and_older_ones_go(tmp_path: Path) -> N
     assert state == progress(100)
     assert tensors.keys() == WEIGHTS.keys()
     assert all(torch.equal(tensors[name], WEIGHTS[name]) for name in WEIGHTS)
-    assert sorted(tmp_path.iterdir()) == [tmp_path / checkpoint.NAME.format(step) for step in (10, 100)]
+    assert sorted(tmp_path.iterdir()) == [tmp_path / checkpoint.FILE_NAME.format(step) for step in (10, 100)]
 
 
 def test_what_a_killed_writer_has_left_goes_with_the_next_checkpoint(tmp_path: Path) -> None:
     (tmp_path / ".checkpoint.123").write_bytes(b"half of one")
     checkpoint.save(tmp_path, WEIGHTS, progress(1), 1)
-    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.NAME.format(1)]
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE_NAME.format(1)]
 
 
 @pytest.mark.parametrize("size", [0, 5, 40, -1])
@@ -46,7 +46,7 @@ def test_a_checkpoint_that_was_cut_off_is_named_and_the_remedy_told(tmp_path: Pa
 def test_a_safetensors_file_of_somebody_else_is_no_checkpoint(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    save_file(WEIGHTS, tmp_path / checkpoint.NAME.format(1))  # without our state in its header
+    save_file(WEIGHTS, tmp_path / checkpoint.FILE_NAME.format(1))  # without our state in its header
     with pytest.raises(DataError, match="damaged"):
         checkpoint.load(tmp_path, CPU)
 

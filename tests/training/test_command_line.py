@@ -129,7 +129,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     assert main(call) == 130
     assert "--resume" in capsys.readouterr().err
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
-    assert len(metrics.read(tmp_path / "run")) == 1
+    assert len(metrics.read_rows(tmp_path / "run")) == 1
     monkeypatch.undo()
     assert main([*call, "--resume"]) == 0
     assert json.loads(capsys.readouterr().out)["epochs"] == 2

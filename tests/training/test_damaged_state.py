@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from common.errors import DataError
-from tests.training.test_study import arguments, timeless
+from tests.training.study.small_study import arguments, without_times
 from training import checkpoint, metrics
 from training.__main__ import main
 from training.config import TrainConfig
 from training.data.shards import load_pair, read_manifest
 from training.run_directory import read_config, read_result
-from training.study import claims
+from training.study import run_state
 from training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -44,15 +44,15 @@ def trained(
 ) -> tuple[Path, Callable[[Path], dict[str, Any]]]:
     """A run of two epochs, with a checkpoint of each, and how to resume it."""
     from tests.training.conftest import striped, write_set
-    from training.config import Augment, Network, Optimizer
+    from training.config import AugmentConfig, NetworkConfig, OptimizerConfig
 
     folder = tmp_path_factory.mktemp("trained")
     write_set(folder / "blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
     write_set(folder / "test", striped(60, 0.0, seed=2), color=None)
     sets = load_pair(folder, "blue-0.40", "test")
     config = TrainConfig(
-        epochs=2, batch_size=32, precision="fp32", keep_checkpoints=2, network=Network("small_cnn", 4),
-        augment=Augment(crop_padding=1), optimizer=Optimizer(learning_rate=0.05),
+        epochs=2, batch_size=32, precision="fp32", keep_checkpoints=2, network=NetworkConfig("small_cnn", 4),
+        augment=AugmentConfig(crop_padding=1), optimizer=OptimizerConfig(learning_rate=0.05),
     )  # fmt: skip
 
     def resume(directory: Path) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def same(one: Path, other: Path) -> bool:
     results = [read_result(path) or {} for path in (one, other)]
     keys = ("final_accuracy", "best_accuracy", "train_loss", "steps")
     alike = [{key: result[key] for key in keys} for result in results]
-    return alike[0] == alike[1] and len(metrics.read(one)) == len(metrics.read(other)) == 2
+    return alike[0] == alike[1] and len(metrics.read_rows(one)) == len(metrics.read_rows(other)) == 2
 
 
 def test_a_damaged_configuration_is_named_and_its_remedy_works(
@@ -145,7 +145,7 @@ def test_one_damaged_run_of_a_study_is_trained_again_and_the_others_are_not(
         "2",
     )
     assert main(command) == 0
-    before = timeless(study)
+    before = without_times(study)
     files = sorted(study.glob("runs/*/*.json*"))
     untouched = {path: path.stat().st_ino for path in files if "vanilla-2" in str(path)}
     for path in files:
@@ -154,7 +154,7 @@ def test_one_damaged_run_of_a_study_is_trained_again_and_the_others_are_not(
     for _ in range(2):  # a run whose configuration is damaged fails once, and is trained anew then
         code = main(command)
     assert code == 0
-    assert timeless(study) == before
+    assert without_times(study) == before
     assert {path: path.stat().st_ino for path in untouched} == untouched
     assert "Traceback" not in capsys.readouterr().err
 
@@ -167,34 +167,28 @@ def test_damaged_rows_of_a_finished_run_cost_its_line_and_the_remedy_works(
         dataset, study, "--levels", "0.4", "--colors", "blue", "--methods", "vanilla", "--seeds", "0", "1"
     )
     assert main(command) == 0
-    before = timeless(study)
+    before = without_times(study)
     path = next(study.glob("runs/*vanilla-0*/metrics.jsonl"))
     path.write_bytes(b"?\n" + path.read_bytes())
     assert main(command) == 1
     assert f"{path}, line 1: damaged" in capsys.readouterr().out
     shutil.rmtree(path.parent)
     assert main(command) == 0
-    assert timeless(study) == before
+    assert without_times(study) == before
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"state": "training"}', b'{"state": 7}', b"\xff"])
-def test_a_damaged_claim_is_taken_over(
-    tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(claims, "HEARTBEAT", 0.0)
-    folder = tmp_path / "claims/run"
-    folder.mkdir(parents=True)
-    (folder / "000001.json").write_bytes(content)
-    (folder / "notes.json").write_text("of somebody else")
-    claims.fail_claims_of(1, tmp_path, ["run"], "it died")
-    known = claims.Claims(tmp_path, {})
-    taken = [known.take("run") for _ in range(claims.LOOKS + 2)]
-    assert [claim.number for claim in taken if claim] == [2]
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"error": 7}', b"\xff"])
+def test_a_damaged_failure_record_is_still_a_failure(tmp_path: Path, content: bytes) -> None:
+    run_state.record_failure(tmp_path, "run", "out of luck")
+    assert run_state.read_failure(tmp_path, "run") == "out of luck"
+    (tmp_path / "failures/run.json").write_bytes(content)
+    assert "run.json: damaged" in str(run_state.read_failure(tmp_path, "run"))
+    assert run_state.read_state(tmp_path, "run") == run_state.FAILED
 
 
 def test_a_checkpoint_that_the_disk_has_no_room_for_leaves_the_one_before(tmp_path: Path) -> None:
     """A limit on the size of files stands in for the end of the disk."""
-    progress = {"step": 1, "epoch": 0, "position": 1, "seconds": 1.0, "energy": {}}
+    progress = {"step": 1, "epoch": 0, "position": 1, "seconds": 1.0}
     checkpoint.save(tmp_path, {"a": torch.ones(2)}, progress, 1)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
@@ -205,7 +199,7 @@ def test_a_checkpoint_that_the_disk_has_no_room_for_leaves_the_one_before(tmp_pa
             checkpoint.save(tmp_path, {"a": torch.ones(1 << 16)}, {**progress, "step": 2}, 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.NAME.format(1)]
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE_NAME.format(1)]
     assert checkpoint.load(tmp_path, CPU)[1] == progress
 
 
@@ -225,12 +219,12 @@ def test_a_damaged_manifest_is_named(dataset: Path, content: Damage) -> None:
         read_manifest(path.parent)
 
 
-@pytest.mark.parametrize("flag", ["--levels", "--noise", "--resident-gb"])
+@pytest.mark.parametrize("flag", ["--levels", "--budget", "--resident-gb"])
 @pytest.mark.parametrize("value", ["nan", "inf", "1e999", "x"])
 def test_flags_take_finite_numbers_only(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     verbs = {
         "--levels": ["study", "--data", "x", "--output", "y"],
-        "--noise": ["advise", "x"],
+        "--budget": ["study", "--data", "x", "--output", "y"],
         "--resident-gb": ["train", "--data", "x", "--set-name", "s", "--output", "y"],
     }
     with pytest.raises(SystemExit) as caught:

@@ -2,7 +2,7 @@
 
 import torch
 
-from training.device import kernels
+from training.device import kernel_settings
 
 
 def settings() -> tuple[bool, bool, str]:
@@ -15,11 +15,11 @@ def settings() -> tuple[bool, bool, str]:
 
 def test_a_run_on_a_gpu_leaves_the_callers_settings_as_they_were() -> None:
     before, gpu = settings(), torch.device("cuda")
-    with kernels(gpu, deterministic=True):
+    with kernel_settings(gpu, deterministic=True):
         assert settings() == (True, False, "high")
-        with kernels(gpu, deterministic=False):
+        with kernel_settings(gpu, deterministic=False):
             assert settings() == (False, True, "high")
         assert settings() == (True, False, "high")
     assert settings() == before
-    with kernels(torch.device("cpu"), deterministic=True):
+    with kernel_settings(torch.device("cpu"), deterministic=True):
         assert settings() == before

@@ -6,18 +6,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.exact import exact
+from training.exact import exact_fraction
 from training.methods.mentornet import percentile
 
 
 @given(st.integers(0, 10**6), st.integers(0, 9))
 def test_a_setting_is_the_decimal_that_it_is_written_as(digits: int, places: int) -> None:
-    assert exact(digits / 10**places) == Fraction(digits, 10**places)
+    assert exact_fraction(digits / 10**places) == Fraction(digits, 10**places)
 
 
 def test_floats_would_lose_one() -> None:
-    assert (int((1 - 0.8) * 100), int((1 - exact(0.8)) * 100)) == (19, 20)
-    assert (round(0.575 * 100), round(exact(0.575) * 100)) == (57, 58)  # images held out of a hundred
+    assert (int((1 - 0.8) * 100), int((1 - exact_fraction(0.8)) * 100)) == (19, 20)
+    assert (round(0.575 * 100), round(exact_fraction(0.575) * 100)) == (
+        57,
+        58,
+    )  # images held out of a hundred
 
 
 @given(size=st.integers(1, 300), hundredths=st.integers(0, 100))

@@ -17,15 +17,25 @@ from torch.utils.data import DataLoader
 import training
 from common.errors import DataError, UsageError
 from tests.training.conftest import striped, write_set
-from training import ELR, MentorMix, MentorNet, Mixup, RobustLoss, export_run, load_network, metrics, open_set
+from training import (
+    ELRLoss,
+    MentorMixLoss,
+    MentorNetLoss,
+    MixupLoss,
+    RobustLoss,
+    export_run,
+    load_network,
+    metrics,
+    open_set,
+)
 from training.__main__ import main
-from training.config import Augment, Network, TrainConfig
+from training.config import AugmentConfig, NetworkConfig, TrainConfig
 from training.data.shards import load, load_pair
 from training.methods.interface import Batch
-from training.models.choose import make_network
+from training.models.registry import make_network
 from training.models.student import Student
 from training.randomness import generator
-from training.running import run_training
+from training.train import run_training
 from training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
@@ -62,8 +72,11 @@ def test_the_documented_example_runs_and_is_short(tmp_path: Path) -> None:
 
 
 def test_a_loss_is_the_methods_step_with_draws_of_seed_and_step() -> None:
-    loss, network = MentorMix(steps=50, noise_level=0.4, seed=7), make_network(Network("small_cnn", 4), 3, 0)
-    peer = MentorMix(steps=50, noise_level=0.4).method
+    loss, network = (
+        MentorMixLoss(steps=50, noise_level=0.4, seed=7),
+        make_network(NetworkConfig("small_cnn", 4), 3, 0),
+    )
+    peer = MentorMixLoss(steps=50, noise_level=0.4).method
     for step in range(20):
         images, labels = batch(step)
         draws = peer.draw((1, 16), generator(7, step, "MentorMix"))
@@ -80,14 +93,14 @@ def test_a_loss_is_the_methods_step_with_draws_of_seed_and_step() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: MentorMix(20),
-        lambda: MentorNet(20, burn_in=0),
-        lambda: Mixup(20, alpha=2.0),
-        lambda: ELR(20, examples=16, classes=3),
+        lambda: MentorMixLoss(20),
+        lambda: MentorNetLoss(20, burn_in=0),
+        lambda: MixupLoss(20, alpha=2.0),
+        lambda: ELRLoss(20, examples=16, classes=3),
     ],
 )
 def test_a_loss_goes_on_from_its_state(make: Callable[[], Any]) -> None:
-    network, rows = make_network(Network("small_cnn", 4), 3, 0).eval(), torch.arange(16)
+    network, rows = make_network(NetworkConfig("small_cnn", 4), 3, 0).eval(), torch.arange(16)
     whole, first, second = make(), make(), make()
     for step in range(6):
         images, labels = batch(step)
@@ -99,17 +112,17 @@ def test_a_loss_goes_on_from_its_state(make: Callable[[], Any]) -> None:
 
 
 def test_settings_come_from_the_noise_level_and_from_the_caller() -> None:
-    config = MentorMix(10, noise_level=0.8, alpha=3.0).method.config  # type: ignore[attr-defined]
+    config = MentorMixLoss(10, noise_level=0.8, alpha=3.0).method.config  # type: ignore[attr-defined]
     assert (config.loss_percentile, config.alpha, config.second_reweight) == (0.2, 3.0, True)
-    assert MentorMix(10, noise_level=0.8).weight_decay(0.1) == 0
+    assert MentorMixLoss(10, noise_level=0.8).weight_decay(0.1) == 0
     with pytest.raises(TypeError, match="alfa"):
-        MentorMix(10, alfa=3.0)
-    loss, network = Mixup(1), make_network(Network("small_cnn", 4), 3, 0)
+        MentorMixLoss(10, alfa=3.0)
+    loss, network = MixupLoss(1), make_network(NetworkConfig("small_cnn", 4), 3, 0)
     loss(network, *batch(0))
     with pytest.raises(UsageError, match="all 1 steps are done"):
         loss(network, *batch(0))
     with pytest.raises(UsageError, match="at least 1"):
-        Mixup(0)
+        MixupLoss(0)
     with pytest.raises(UsageError, match="co_teaching: not a loss of one network"):
         RobustLoss(TrainConfig(method="co_teaching"), steps=10)
 
@@ -121,7 +134,7 @@ def test_a_dataset_is_indexable_and_picklable(dataset: Path) -> None:
     for one in (data, again):
         image, label, row = one[-1]
         assert (label, row, len(one)) == (known.labels[-1], 95, 96)
-        pixels = next(known.pictures.batches([torch.tensor([95])]))[0]
+        pixels = next(known.images.batches([torch.tensor([95])]))[0]
         assert torch.equal(image, pixels.float() * (2 / 255) - 1)
     assert torch.equal(again.is_clean, known.is_clean)
     assert list(again.image_ids) == list(known.image_ids)
@@ -141,12 +154,12 @@ def test_an_exported_network_predicts_as_the_run_does(
     dataset: Path, tiny_config: Make, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frozen, name = name.startswith("frozen "), name.removeprefix("frozen ")
-    network = Network(name, 4)
+    network = NetworkConfig(name, 4)
     if "/" in name:
-        donor = make_network(Network(name), 5, seed=1)
+        donor = make_network(NetworkConfig(name), 5, seed=1)
         save_file({n: t.contiguous() for n, t in donor.state_dict().items()}, tmp_path / "w.safetensors")
-        network = Network(name, weights=str(tmp_path / "w.safetensors"), frozen=frozen)
-    config = tiny_config(network=network, augment=Augment(0, flip=False, resize=32, size=28), epochs=3)
+        network = NetworkConfig(name, weights=str(tmp_path / "w.safetensors"), frozen=frozen)
+    config = tiny_config(network=network, augment=AugmentConfig(0, flip=False, resize=32, size=28), epochs=3)
     sets, run = load_pair(dataset, "blue-0.40", "test", 0), tmp_path / "run"
     result = run_training(config, *sets, run, device=CPU, features=tmp_path / "features")
     assert main(["export", str(run), "--output", str(tmp_path / "model"), "--json"]) == 0
@@ -158,7 +171,7 @@ def test_an_exported_network_predicts_as_the_run_does(
     assert about["pretrained_cfg"]["mean"][0] == (0.485 if "/" in name else 0.5)
     from training.data.augment import Augmenter
 
-    [images] = sets[1].pictures.batches([torch.arange(60)])
+    [images] = sets[1].images.batches([torch.arange(60)])
     with torch.inference_mode():
         logits = loaded(Augmenter(config.augment, 8, 8, CPU).evaluate(images))
     accuracy = (logits.argmax(dim=1) == sets[1].labels).double().mean().item()
@@ -242,4 +255,4 @@ def test_a_logger_of_an_installed_package_follows_the_run(
     assert main([*call, "--logger", "recorder"]) == 0
     final = json.loads(capsys.readouterr().out)["final_accuracy"]
     assert json.loads((run / "recorded.json").read_text()) == ["vanilla", 1, 2, final]
-    assert len(metrics.read(run)) == 2
+    assert len(metrics.read_rows(run)) == 2

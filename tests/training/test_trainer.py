@@ -6,17 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from common.errors import DataError, UsageError
+from tests.training.run_helpers import CPU, Make, equal, run_until, timeless
 from training import checkpoint, metrics, trainer
-from training.config import METHODS, Augment, Network, Optimizer, TrainConfig
+from training.config import METHODS, AugmentConfig, NetworkConfig, OptimizerConfig
 from training.data.shards import ImageSet, load_pair
 from training.errors import DivergedError
 from training.recipes.choose import configure
@@ -24,31 +23,10 @@ from training.run_directory import read_result
 from training.tensorboard import TensorBoard
 from training.trainer import Trainer
 
-CPU = torch.device("cpu")
-Make = Callable[..., TrainConfig]
-
 
 @pytest.fixture
 def sets(dataset: Path) -> tuple[ImageSet, ImageSet]:
     return load_pair(dataset, "blue-0.40", "test")
-
-
-def run_until(step: int, config: TrainConfig, sets: tuple[ImageSet, ImageSet], directory: Path) -> None:
-    """Train, or go on, until `step` steps are done; then stop as Ctrl-C does."""
-    run = Trainer(config, *sets, CPU)
-    with pytest.raises(KeyboardInterrupt):
-        run.run(directory, resume=True, stop=lambda: run.step >= step)
-    assert run.step == step
-
-
-def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k not in ("images_per_second", "seconds")} for row in rows]
-
-
-def equal(one: Path, other: Path) -> bool:
-    a, b = (load_file(checkpoint.newest(path)) for path in (one, other))
-    assert {"network0", "momentum", "average0", "epoch"} <= {name.partition(".")[0] for name in a}
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +42,7 @@ def test_the_same_configuration_gives_the_same_bits(
         tmp_path / "third"
     )
     assert equal(tmp_path / "one", tmp_path / "other")
-    assert timeless(metrics.read(tmp_path / "one")) == timeless(metrics.read(tmp_path / "other"))
+    assert timeless(metrics.read_rows(tmp_path / "one")) == timeless(metrics.read_rows(tmp_path / "other"))
     assert not equal(tmp_path / "one", tmp_path / "third")
 
 
@@ -81,8 +59,8 @@ def test_a_stopped_run_resumes_to_the_bit(
     assert read_result(tmp_path / "parts") is None
     parts = Trainer(config, *sets, CPU).run(tmp_path / "parts", resume=True)
     assert equal(tmp_path / "whole", tmp_path / "parts")
-    assert timeless(metrics.read(tmp_path / "whole")) == timeless(metrics.read(tmp_path / "parts"))
-    timed = {"seconds", "images_per_second", "cpu_joules", "gpu_joules"}
+    assert timeless(metrics.read_rows(tmp_path / "whole")) == timeless(metrics.read_rows(tmp_path / "parts"))
+    timed = {"seconds", "images_per_second"}
     assert {k: v for k, v in whole.items() if k not in timed} == {
         k: v for k, v in parts.items() if k not in timed
     }
@@ -91,7 +69,9 @@ def test_a_stopped_run_resumes_to_the_bit(
 def test_a_run_with_adamw_resumes_to_the_bit(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
 ) -> None:
-    config = tiny_config(optimizer=Optimizer("adamw", layer_decay=0.7, learning_rate=0.01, weight_decay=0.05))
+    config = tiny_config(
+        optimizer=OptimizerConfig("adamw", layer_decay=0.7, learning_rate=0.01, weight_decay=0.05)
+    )
     Trainer(config, *sets, CPU).run(tmp_path / "whole")
     run_until(5, config, sets, tmp_path / "parts")
     Trainer(config, *sets, CPU).run(tmp_path / "parts", resume=True)
@@ -123,7 +103,7 @@ def test_a_killed_run_resumes_to_the_bit(
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen([sys.executable, "-c", VICTIM, str(dataset), str(killed)])
     deadline = time.monotonic() + 60
-    while len(metrics.read(killed)) < 3 and process.poll() is None and time.monotonic() < deadline:
+    while len(metrics.read_rows(killed)) < 3 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.kill()
     assert process.wait() == -signal.SIGKILL
@@ -133,7 +113,7 @@ def test_a_killed_run_resumes_to_the_bit(
     for directory in (killed, whole):
         run_until(state["step"] + 4, config, sets, directory)
     assert equal(killed, whole)
-    assert timeless(metrics.read(killed)) == timeless(metrics.read(whole))
+    assert timeless(metrics.read_rows(killed)) == timeless(metrics.read_rows(whole))
 
 
 def write_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +145,7 @@ def test_a_run_that_dies_in_a_long_epoch_goes_on_from_within_it(
     assert (state["step"], state["position"] > 0) == (4, True)
     Trainer(config, *sets, CPU).run(tmp_path / "parts", resume=True)
     assert equal(tmp_path / "whole", tmp_path / "parts")
-    assert timeless(metrics.read(tmp_path / "whole")) == timeless(metrics.read(tmp_path / "parts"))
+    assert timeless(metrics.read_rows(tmp_path / "whole")) == timeless(metrics.read_rows(tmp_path / "parts"))
 
 
 def test_large_checkpoints_come_less_often(
@@ -180,9 +160,9 @@ def test_large_checkpoints_come_less_often(
 def test_training_learns_an_easy_set_in_spite_of_wrong_labels(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
 ) -> None:
-    config = tiny_config(method="mentormix", epochs=15, augment=Augment(0, flip=True))
+    config = tiny_config(method="mentormix", epochs=15, augment=AugmentConfig(0, flip=True))
     result = Trainer(config, *sets, CPU).run(tmp_path / "run")
-    rows = metrics.read(tmp_path / "run")
+    rows = metrics.read_rows(tmp_path / "run")
     assert rows[0]["test_accuracy"] < 0.8
     assert result["final_accuracy"] > 0.9
     assert rows[-1]["mentor_precision"] > 0.8  # 0.6 by chance
@@ -191,7 +171,9 @@ def test_training_learns_an_easy_set_in_spite_of_wrong_labels(
 def test_vanilla_without_augmentation_memorizes_the_wrong_labels(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
 ) -> None:
-    config = tiny_config(epochs=60, augment=Augment(0, flip=False), network=Network("small_cnn", 16))
+    config = tiny_config(
+        epochs=60, augment=AugmentConfig(0, flip=False), network=NetworkConfig("small_cnn", 16)
+    )
     result = Trainer(config, *sets, CPU).run(tmp_path / "run")
     assert result["memorized"] > 0.8
     assert result["train_accuracy"] > 0.8
@@ -202,7 +184,7 @@ def test_metrics_hold_what_is_promised(
 ) -> None:
     config = tiny_config(method="mentormix", epochs=5, evaluate_every=2, memorized_every=4)
     Trainer(config, *sets, CPU).run(tmp_path / "run")
-    rows = metrics.read(tmp_path / "run")
+    rows = metrics.read_rows(tmp_path / "run")
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 3), (2, 6), (3, 9), (4, 12), (5, 15)]
     always = {
         "learning_rate",
@@ -247,7 +229,7 @@ def test_a_run_folder_is_never_overwritten_or_mixed(
     Trainer(tiny_config(epochs=1), *sets, CPU).run(tmp_path / "run")
     with pytest.raises(UsageError, match="--resume"):
         Trainer(tiny_config(epochs=1), *sets, CPU).run(tmp_path / "run")
-    other = tiny_config(epochs=1, optimizer=Optimizer(learning_rate=0.3))
+    other = tiny_config(epochs=1, optimizer=OptimizerConfig(learning_rate=0.3))
     with pytest.raises(UsageError, match=r"differs in config\.optimizer\.learning_rate;"):
         Trainer(other, *sets, CPU).run(tmp_path / "run", resume=True)
     (tmp_path / "diary").mkdir()
@@ -259,7 +241,7 @@ def test_a_run_folder_is_never_overwritten_or_mixed(
 def test_a_loss_that_is_no_number_is_named_with_its_step(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
 ) -> None:
-    config = tiny_config(optimizer=Optimizer(learning_rate=1e30))
+    config = tiny_config(optimizer=OptimizerConfig(learning_rate=1e30))
     with pytest.raises(
         DivergedError, match=r"at step [12] \(epoch 1\); try a smaller optimizer.learning_rate"
     ):
@@ -286,11 +268,11 @@ def test_a_run_whose_only_checkpoint_is_damaged_says_so_and_starts_again(
     assert f"{path}: damaged" in capsys.readouterr().err
     assert path.with_name(path.name + ".damaged").stat().st_size == 100
     Trainer(config, *sets, CPU).run(tmp_path / "whole")
-    assert timeless(metrics.read(tmp_path / "run")) == timeless(metrics.read(tmp_path / "whole"))
+    assert timeless(metrics.read_rows(tmp_path / "run")) == timeless(metrics.read_rows(tmp_path / "whole"))
 
 
 def test_a_failed_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {"step": 1, "epoch": 0, "position": 1, "seconds": 1.0, "energy": {}}
+    before = {"step": 1, "epoch": 0, "position": 1, "seconds": 1.0}
     checkpoint.save(tmp_path, {"a": torch.ones(2)}, before, 1)
 
     def full(*_: object, **__: object) -> None:
@@ -311,7 +293,7 @@ def test_held_out_images_choose_an_epoch_and_are_not_trained_on(
     assert (len(run.train), len(run.held_out)) == (72, 24)
     assert run.method.state["targets"].shape == (72, 3)
     result = run.run(tmp_path / "run")
-    rows = metrics.read(tmp_path / "run")
+    rows = metrics.read_rows(tmp_path / "run")
     chosen = max(rows, key=lambda row: row["validation_accuracy"])
     assert (result["selected_accuracy"], result["selected_epoch"]) == (
         chosen["test_accuracy"],
@@ -326,7 +308,7 @@ def test_a_batch_in_parts_is_the_same_batch_where_nothing_looks_across_it(
     monkeypatch.setattr(trainer, "make_network", lambda *_: copy.deepcopy(plain))
     results = {}
     for parts in (1, 4):
-        config = tiny_config(accumulate=parts, optimizer=Optimizer(learning_rate=0.01))
+        config = tiny_config(accumulate=parts, optimizer=OptimizerConfig(learning_rate=0.01))
         results[parts] = Trainer(config, *sets, CPU).run(tmp_path / str(parts))
     assert results[1]["steps"] == results[4]["steps"] == 12
     one, four = (load_file(checkpoint.newest(tmp_path / n) or "") for n in ("1", "4"))
@@ -368,11 +350,11 @@ def test_each_epoch_tells_the_losses_of_right_and_wrong_labels_apart(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
 ) -> None:
     Trainer(tiny_config(method="mentornet", epochs=2), *sets, CPU).run(tmp_path / "run")
-    for row in metrics.read(tmp_path / "run"):
+    for row in metrics.read_rows(tmp_path / "run"):
         clean, noisy = row["loss_histogram"]["clean"], row["loss_histogram"]["noisy"]
-        assert (len(clean), sum(clean), sum(noisy)) == (metrics.BINS, 58, 38)
+        assert (len(clean), sum(clean), sum(noisy)) == (metrics.LOSS_BINS, 58, 38)
         assert 0 < row["data_utilization"] <= 1
-    tally = metrics.Tally(CPU)
+    tally = metrics.EpochTally(CPU)
     clean = torch.tensor([True, False, True, True])
     differences = torch.tensor([-9.0, 0.05, 0.05, 1e9])
     tally.add(torch.tensor([1.0, 0.5, 0.2, 0.9]), torch.tensor([0.1, 0.3, 9.9, 1e9]), differences, clean)
@@ -380,9 +362,9 @@ def test_each_epoch_tells_the_losses_of_right_and_wrong_labels_apart(
     assert told["data_utilization"] == pytest.approx(0.65)
     assert (told["trusted"], told["mentor_precision"]) == (0.75, pytest.approx(2 / 3))
     assert told["mentor_recall"] == pytest.approx(2 / 3)
-    assert [n for n, c in enumerate(told["loss_histogram"]["clean"]) if c] == [0, metrics.BINS - 1]
+    assert [n for n, c in enumerate(told["loss_histogram"]["clean"]) if c] == [0, metrics.LOSS_BINS - 1]
     assert told["loss_histogram"]["noisy"][1] == 1
-    mentor, bins = told["mentor_weights"], range(metrics.STEPS)
+    mentor, bins = told["mentor_weights"], range(metrics.DIFFERENCE_BINS)
     assert [(n, mentor["clean"][n], mentor["clean_sum"][n]) for n in bins if mentor["clean"][n]] == [
         (0, 1, 1.0),
         (30, 1, 0.2),
@@ -402,5 +384,5 @@ def test_tensorboard_gets_what_the_lines_hold(
     logger.finish(None)
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     told = [event.value for event in events.Scalars("train_loss")]
-    assert told == pytest.approx([row["train_loss"] for row in metrics.read(tmp_path / "run")])
+    assert told == pytest.approx([row["train_loss"] for row in metrics.read_rows(tmp_path / "run")])
     assert "loss/noisy" in events.Tags()["histograms"]

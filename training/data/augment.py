@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from common.errors import UsageError
-from training.config import Augment
+from training.config import AugmentConfig
 from training.data.color import ColorDraws, distort, draw_colors
 from training.randomness import generator
 
@@ -22,7 +22,7 @@ def to_float(images: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Draws:
+class AugmentDraws:
     """One epoch's augmentation: crop offsets int64 [N], whether to mirror, bool [N], and colors perhaps."""
 
     top: Tensor
@@ -34,7 +34,7 @@ class Draws:
 class Augmenter:
     """What becomes of stored pictures of one size before a network sees them."""
 
-    def __init__(self, config: Augment, height: int, width: int, device: torch.device) -> None:
+    def __init__(self, config: AugmentConfig, height: int, width: int, device: torch.device) -> None:
         """`height`, `width`: of the stored pictures. Raises UsageError if they are smaller than the crop."""
         self.config = config
         self.scaled = (config.resize or height, config.resize or width)
@@ -48,15 +48,15 @@ class Augmenter:
         self.rows = torch.arange(self.out[0], device=device)
         self.columns = torch.arange(self.out[1], device=device)
 
-    def draw(self, count: int, seed: int, epoch: int, device: torch.device, view: int = 0) -> Draws:
+    def draw(self, count: int, seed: int, epoch: int, device: torch.device, view: int = 0) -> AugmentDraws:
         """Draw for `count` pictures of one epoch; each `view` is another augmentation of the same pictures."""
         source = generator(seed, epoch, f"augment{view or ''}", device)
         top, left = (torch.randint(span, (count,), generator=source, device=device) for span in self.spans)
         flip = torch.rand(count, generator=source, device=device) < (0.5 if self.config.flip else 0.0)
         colors = draw_colors(count, source) if self.config.color else None
-        return Draws(top, left, flip, colors)
+        return AugmentDraws(top, left, flip, colors)
 
-    def train(self, images: Tensor, draws: Draws, chosen: slice) -> Tensor:
+    def train(self, images: Tensor, draws: AugmentDraws, chosen: slice) -> Tensor:
         """Change uint8 pictures [B, C, H, W] as `draws` says at `chosen`: float32 [B, C, H', W'], channels-last."""
         images = self._scale(images)
         if min(self.spans) > 1 or max(self.spans) > 1 or self.config.flip:
@@ -77,7 +77,7 @@ class Augmenter:
             return images
         return interpolate(images.float(), self.scaled, mode="bilinear", antialias=True, align_corners=False)
 
-    def _cut(self, images: Tensor, draws: Draws, chosen: slice) -> Tensor:
+    def _cut(self, images: Tensor, draws: AugmentDraws, chosen: slice) -> Tensor:
         """Pad with black, cut at the drawn place and mirror where drawn, in one gather."""
         border = self.config.crop_padding
         padded = pad(images, (border,) * 4) if border else images

@@ -25,7 +25,7 @@ HEAD = 12  # bytes that tell where a picture may begin: its length, and the star
 
 
 @dataclass(frozen=True)
-class EncodedPictures:
+class EncodedImages:
     """The encoded pictures of a set, by row: views into mapped files, 20 bytes of memory a picture."""
 
     buffers: tuple[np.ndarray, ...]
@@ -41,15 +41,15 @@ class EncodedPictures:
         start = self.start[row]
         return self.buffers[self.buffer_of[row]][start : start + self.length[row]]
 
-    def take(self, rows: np.ndarray) -> "EncodedPictures":
+    def take(self, rows: np.ndarray) -> "EncodedImages":
         """Return the pictures of some rows."""
-        return EncodedPictures(self.buffers, self.buffer_of[rows], self.start[rows], self.length[rows])
+        return EncodedImages(self.buffers, self.buffer_of[rows], self.start[rows], self.length[rows])
 
 
-def join(parts: Sequence[EncodedPictures]) -> EncodedPictures:
+def join(parts: Sequence[EncodedImages]) -> EncodedImages:
     """Put sets of pictures one after the other."""
     first = np.cumsum([0, *(len(part.buffers) for part in parts)])
-    return EncodedPictures(
+    return EncodedImages(
         tuple(buffer for part in parts for buffer in part.buffers),
         np.concatenate([part.buffer_of + n for part, n in zip(parts, first, strict=False)]).astype(np.int32),
         np.concatenate([part.start for part in parts]).astype(np.int64),
@@ -88,7 +88,7 @@ def open_shard(path: Path, shard: Shard) -> tuple[mmap.mmap, pq.ParquetFile]:
     return mapped, parquet
 
 
-def pictures_of(mapped: mmap.mmap, parquet: pq.ParquetFile) -> EncodedPictures:
+def locate_images(mapped: mmap.mmap, parquet: pq.ParquetFile) -> EncodedImages:
     """Find the pictures of one shard: in the mapped file, or, if they are not stored plain, in memory."""
     paths = [parquet.schema.column(i).path for i in range(len(parquet.schema))]
     leaf = paths.index(COLUMN)
@@ -99,7 +99,7 @@ def pictures_of(mapped: mmap.mmap, parquet: pq.ParquetFile) -> EncodedPictures:
         begin = column.data_page_offset
         found = _locate(values, mapped, begin, begin + column.total_compressed_size)
         parts.append(_held(values) if found is None else _mapped(mapped, *found))
-    return join(parts) if parts else EncodedPictures((), *(np.zeros(0, np.int64) for _ in range(3)))
+    return join(parts) if parts else EncodedImages((), *(np.zeros(0, np.int64) for _ in range(3)))
 
 
 def _values(table: pa.Table) -> list[bytes]:
@@ -127,13 +127,13 @@ def _locate(
     return np.array(starts, np.int64), np.array(lengths, np.int64)
 
 
-def _mapped(mapped: mmap.mmap, start: np.ndarray, length: np.ndarray) -> EncodedPictures:
-    return EncodedPictures(
+def _mapped(mapped: mmap.mmap, start: np.ndarray, length: np.ndarray) -> EncodedImages:
+    return EncodedImages(
         (np.frombuffer(mapped, dtype=np.uint8),), np.zeros(len(start), np.int32), start, length
     )
 
 
-def _held(values: Sequence[bytes]) -> EncodedPictures:
+def _held(values: Sequence[bytes]) -> EncodedImages:
     length = np.array([len(value) for value in values], np.int64)
     joined = np.frombuffer(b"".join(values), dtype=np.uint8)
-    return EncodedPictures((joined,), np.zeros(len(values), np.int32), length.cumsum() - length, length)
+    return EncodedImages((joined,), np.zeros(len(values), np.int32), length.cumsum() - length, length)

@@ -19,8 +19,8 @@ from common.errors import DataError
 from schemas.example import EXAMPLE, PICTURES
 from schemas.manifest import MANIFEST, Manifest
 from training.data.decode import decode
-from training.data.encoded import COLUMN, EncodedPictures, join, open_shard, pictures_of, reading
-from training.data.pictures import Pictures, Streamed
+from training.data.encoded import COLUMN, EncodedImages, join, locate_images, open_shard, reading
+from training.data.image_stores import ImageStore, StreamedImages
 
 UNKNOWN = -1  # stands for a true label that the table leaves null
 COLUMNS = ["label", "is_clean", "image_id", "true_label"]
@@ -36,8 +36,8 @@ class ImageSet:
     """
 
     name: str
-    image_ids: "Ids"
-    pictures: Pictures
+    image_ids: "ImageIds"
+    images: ImageStore
     labels: Tensor
     is_clean: Tensor
     true_labels: Tensor
@@ -52,12 +52,12 @@ class ImageSet:
         names = ("labels", "is_clean", "true_labels")
         parts = {name: getattr(self, name)[rows.to(getattr(self, name).device)] for name in names}
         ids = self.image_ids.take(rows.numpy())
-        return replace(self, image_ids=ids, pictures=self.pictures.take(rows), **parts)
+        return replace(self, image_ids=ids, images=self.images.take(rows), **parts)
 
     def to(self, device: torch.device) -> Self:
         """Return the set on `device`."""
         moved = {
-            name: getattr(self, name).to(device) for name in ("pictures", "labels", "is_clean", "true_labels")
+            name: getattr(self, name).to(device) for name in ("images", "labels", "is_clean", "true_labels")
         }
         return replace(self, **moved)
 
@@ -162,8 +162,8 @@ def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
     true_labels = pc.fill_null(table["true_label"], UNKNOWN).to_numpy()
     return ImageSet(
         name=directory.name,
-        image_ids=Ids(ids),
-        pictures=_pictures(encoded, ids, str(directory), resident_bytes),
+        image_ids=ImageIds(ids),
+        images=_pictures(encoded, ids, str(directory), resident_bytes),
         labels=torch.tensor(labels, dtype=torch.int64),
         is_clean=torch.tensor(table["is_clean"].to_numpy(zero_copy_only=False)),
         true_labels=torch.tensor(true_labels, dtype=torch.int64),
@@ -172,18 +172,18 @@ def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
     )
 
 
-def _pictures(encoded: EncodedPictures, ids: pa.ChunkedArray, where: str, most: int) -> Pictures:
+def _pictures(encoded: EncodedImages, ids: pa.ChunkedArray, where: str, most: int) -> ImageStore:
     """Decode one picture, which decides the size, and then all of them if they fit `most` bytes."""
-    known = Ids(ids)
+    known = ImageIds(ids)
     try:
         height, width, _ = decode(encoded[0]).shape
     except (OSError, ValueError) as error:
         raise DataError(f"{where}: image {known[0]!r} cannot be decoded ({error}); build again") from error
-    streamed = Streamed(encoded, known, (height, width), where)
+    streamed = StreamedImages(encoded, known, (height, width), where)
     return streamed.resident() if len(encoded) * height * width * 3 <= most else streamed
 
 
-class Ids(Sequence[str]):
+class ImageIds(Sequence[str]):
     """Image ids by row, kept as Arrow has them."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
@@ -195,9 +195,9 @@ class Ids(Sequence[str]):
     def __getitem__(self, row: Any) -> Any:
         return self.column[row].as_py()
 
-    def take(self, rows: np.ndarray) -> "Ids":
+    def take(self, rows: np.ndarray) -> "ImageIds":
         """Return the ids of some rows, int64 [n]."""
-        return Ids(self.column.take(pa.array(rows)))
+        return ImageIds(self.column.take(pa.array(rows)))
 
 
 def load_pair(
@@ -210,7 +210,7 @@ def load_pair(
             f"{data}: {train} has the classes {list(first.class_names)}, {test} has {list(second.class_names)}; "
             "build both from one class list"
         )
-    if first.pictures.size != second.pictures.size:
+    if first.images.size != second.images.size:
         raise DataError(
             f"{data}: images of {train} are {_size(first)}, of {test} {_size(second)}; build both at one size"
         )
@@ -218,10 +218,10 @@ def load_pair(
 
 
 def _size(images: ImageSet) -> str:
-    return "×".join(map(str, reversed(images.pictures.size)))
+    return "×".join(map(str, reversed(images.images.size)))
 
 
-def _shared_pictures(directory: Path, ids: pa.ChunkedArray) -> EncodedPictures:
+def _shared_pictures(directory: Path, ids: pa.ChunkedArray) -> EncodedImages:
     """The pictures of a shared dataset's set, which is a list of examples, in the order of `ids`."""
     folder = directory.parent / PICTURES
     path = folder / MANIFEST
@@ -244,10 +244,10 @@ def _shared_pictures(directory: Path, ids: pa.ChunkedArray) -> EncodedPictures:
     return join(parts).take(rows.to_numpy())
 
 
-def _find_pictures(mapped: mmap.mmap, parquet: pq.ParquetFile, path: Path) -> EncodedPictures:
+def _find_pictures(mapped: mmap.mmap, parquet: pq.ParquetFile, path: Path) -> EncodedImages:
     _require_columns(parquet, [COLUMN], path)
     with reading(path):
-        return pictures_of(mapped, parquet)
+        return locate_images(mapped, parquet)
 
 
 def _read(parquet: pq.ParquetFile, columns: Sequence[str], path: Path) -> pa.Table:

@@ -11,21 +11,21 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from common.errors import UsageError
-from training.config import Network, TrainConfig
+from training.config import NetworkConfig, TrainConfig
 from training.data.augment import Augmenter
-from training.data.pictures import Pictures, Streamed
+from training.data.image_stores import ImageStore, StreamedImages
 from training.data.shards import ImageSet
 from training.device import use_bf16
 from training.features.store import FeatureStore
 from training.features.vectors import FeatureVectors
-from training.models.choose import make_network
+from training.models.registry import make_network
 
 FEATURES = "features"  # folder of a study, or beside a run, for the features of frozen networks
 BATCH = 32  # always: kernels differ between batch sizes, so a picture's last bits would depend on its company
 PART = 32  # batches of a part of the store
 
 
-def backbone(config: Network) -> nn.Module:
+def backbone(config: NetworkConfig) -> nn.Module:
     """Return a pretrained network without its last dense layer: images float [B, 3, H, W] to features [B, C].
 
     Raises UsageError without weights, or for a network without a dense layer.
@@ -58,9 +58,9 @@ def with_features(
     store = FeatureStore(folder / _key(config, network, bf16))
     found = []
     for one in sets:
-        digests = _digests(one.pictures)
+        digests = _digests(one.images)
         _compute(network, one, digests, store, config, device, bf16, progress, stop)
-        found.append(replace(one, pictures=FeatureVectors(store.get(digests))))
+        found.append(replace(one, images=FeatureVectors(store.get(digests))))
     return tuple(found)
 
 
@@ -74,9 +74,9 @@ def _key(config: TrainConfig, network: nn.Module, bf16: bool) -> str:
     return f"{config.network.name.replace('/', '-')}-{digest.hexdigest()[:16]}"
 
 
-def _digests(pictures: Pictures) -> list[bytes]:
+def _digests(pictures: ImageStore) -> list[bytes]:
     """SHA-256 of each picture: of its encoded bytes, or of its pixels if only these are there."""
-    if isinstance(pictures, Streamed):
+    if isinstance(pictures, StreamedImages):
         return [hashlib.sha256(pictures.encoded[row].data).digest() for row in range(len(pictures))]
     pixels = pictures.batches(torch.arange(len(pictures)).split(1))
     return [hashlib.sha256(one.cpu().contiguous().numpy().data).digest() for one in pixels]
@@ -96,8 +96,8 @@ def _compute(
 ) -> None:
     """Compute and store the features that are missing, a part at a time."""
     missing = store.missing(digests)
-    augmenter = Augmenter(config.augment, *data.pictures.size, device)
-    pictures = data.pictures.to(device).batches(torch.tensor(missing, dtype=torch.int64).split(BATCH))
+    augmenter = Augmenter(config.augment, *data.images.size, device)
+    pictures = data.images.to(device).batches(torch.tensor(missing, dtype=torch.int64).split(BATCH))
     bar = tqdm(
         total=len(missing),
         desc=f"features of {data.name}",

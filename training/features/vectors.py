@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.config import TrainConfig
-from training.data.augment import Augmenter, Draws
+from training.data.augment import AugmentDraws, Augmenter
 from training.data.shards import ImageSet
 
 
@@ -38,18 +38,20 @@ class FeatureVectors:
             yield self.vectors[index.to(self.vectors.device)][:, :, None, None]
 
 
-class Unchanged(Augmenter):
+class NoAugmentation(Augmenter):
     """The augmentation of feature vectors: none."""
 
     def __init__(self) -> None:
         pass
 
-    def draw(self, _count: int, _seed: int, _epoch: int, device: torch.device, _view: int = 0) -> Draws:
+    def draw(
+        self, _count: int, _seed: int, _epoch: int, device: torch.device, _view: int = 0
+    ) -> AugmentDraws:
         """Draw nothing."""
         nothing = torch.zeros(0, dtype=torch.int64, device=device)
-        return Draws(nothing, nothing, nothing.bool())
+        return AugmentDraws(nothing, nothing, nothing.bool())
 
-    def train(self, images: Tensor, _draws: Draws, _chosen: slice) -> Tensor:
+    def train(self, images: Tensor, _draws: AugmentDraws, _chosen: slice) -> Tensor:
         """Return the features [B, C, 1, 1]."""
         return images
 
@@ -63,6 +65,6 @@ def make_augmenter(config: TrainConfig, data: ImageSet, device: torch.device) ->
 
     Raises UsageError if the pictures are too small for the configured crop.
     """
-    if isinstance(data.pictures, FeatureVectors):
-        return Unchanged()
-    return Augmenter(config.augment, *data.pictures.size, device)
+    if isinstance(data.images, FeatureVectors):
+        return NoAugmentation()
+    return Augmenter(config.augment, *data.images.size, device)

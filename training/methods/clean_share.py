@@ -14,7 +14,7 @@ SUREST = 10  # one image in so many
 MEMORY = 0.5  # weight of the epochs before against that of the latest
 
 
-class CleanShare:
+class CleanShareEstimate:
     """The share of clean labels, known, or estimated until it is frozen.
 
     State of an estimate: float64 [2, 2], how many of the surest images agreed with their labels and how many there
@@ -47,7 +47,7 @@ class CleanShare:
         self.counts[0, 0] += agrees[surest].sum()
         self.counts[0, 1] += len(surest)
 
-    def begin(self) -> None:
+    def begin_epoch(self) -> None:
         """Renew the estimate at the start of an epoch, from what was seen in those before."""
         if self.given is None and bool(self.counts[0, 1]):
             self.counts[1].mul_(MEMORY).add_(self.counts[0])

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from training.method_config import DivideMix as Config
-from training.methods.interface import Batch, Facts, Method, Outcome, Passes
+from training.method_config import DivideMixConfig
+from training.methods.interface import Batch, ForwardPasses, Method, RunFacts, StepOutcome
 from training.methods.mixture import clean_probability
-from training.randomness import beta
+from training.randomness import draw_beta
 
 
 class DivideMix(Method):
@@ -23,13 +23,15 @@ class DivideMix(Method):
     networks = evaluated = views = phases = 2
     shares_batches = False
 
-    def __init__(self, config: Config, facts: Facts) -> None:
+    def __init__(self, config: DivideMixConfig, facts: RunFacts) -> None:
         super().__init__()
         self.config, self.classes = config, facts.classes
         self.clean = torch.ones(2, facts.examples, dtype=torch.float64, device=facts.device)
         self.state = {"clean": self.clean}
 
-    def begin(self, epoch: int, students: Sequence[Passes], survey: Callable[[Passes], Tensor], /) -> None:
+    def begin_epoch(
+        self, epoch: int, students: Sequence[ForwardPasses], survey: Callable[[ForwardPasses], Tensor], /
+    ) -> None:
         """Divide: the probability of each label to be clean, as each network sees it."""
         if epoch >= self.config.warmup_epochs:
             for mine, student in zip(self.clean, students, strict=True):
@@ -60,9 +62,9 @@ class DivideMix(Method):
         """One λ ~ Beta(α, α) a step, and a partner for each of the two views of each image."""
         steps, size = shape
         partner = torch.rand(steps, 2 * size, generator=source, device=source.device).argsort(dim=1)
-        return {"lam": beta(self.config.alpha, (steps,), source), "partner": partner}
+        return {"lam": draw_beta(self.config.alpha, (steps,), source), "partner": partner}
 
-    def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
+    def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
         """One step of the warm-up, or of the phase's network on its mixed batch."""
         if batch.epoch < self.config.warmup_epochs:
             return self._warm_up(students, batch)
@@ -85,9 +87,9 @@ class DivideMix(Method):
             mixed = torch.lerp(images[partner], images, lam)
             targets = torch.lerp(targets[partner], targets, lam)
         logits = student(mixed)
-        return Outcome(self._loss(logits, targets, batch))
+        return StepOutcome(self._loss(logits, targets, batch))
 
-    def _warm_up(self, students: Sequence[Passes], batch: Batch) -> Outcome:
+    def _warm_up(self, students: Sequence[ForwardPasses], batch: Batch) -> StepOutcome:
         """Cross-entropy of both networks, with −H(p) for asymmetric noise."""
         loss, first = torch.zeros((), device=batch.labels.device), None
         for student in students:
@@ -97,7 +99,7 @@ class DivideMix(Method):
             if self.config.confidence_penalty:
                 loss = loss + (logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1).mean()
             first = losses if first is None else first
-        return Outcome(loss, losses=first)
+        return StepOutcome(loss, losses=first)
 
     def _sharpen(self, p: Tensor) -> Tensor:
         """p^(1/T), normalized again, [B, classes]."""

@@ -6,14 +6,14 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from common.errors import UsageError
-from training.method_config import Dropout as Config
+from training.method_config import DropoutConfig
 from training.methods.vanilla import Vanilla
 
 
 class Dropout(Vanilla):
     """Vanilla, with features dropped at random. The trainer seeds torch's generator before each step."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DropoutConfig) -> None:
         super().__init__()
         self.config = config
 

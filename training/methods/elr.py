@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch.nn.functional import cross_entropy
 
-from training.method_config import ELR as Config
-from training.methods.interface import Batch, Facts, Method, Outcome, Passes
+from training.method_config import ELRConfig
+from training.methods.interface import Batch, ForwardPasses, Method, RunFacts, StepOutcome
 
 EDGE = 1e-4
 
@@ -18,13 +18,13 @@ EDGE = 1e-4
 class ELR(Method):
     """Hold on to what the network said early about each image; the memory is float32 [N, classes]."""
 
-    def __init__(self, config: Config, facts: Facts) -> None:
+    def __init__(self, config: ELRConfig, facts: RunFacts) -> None:
         super().__init__()
         self.config = config
         self.targets = torch.zeros(facts.examples, facts.classes, device=facts.device)
         self.state = {"targets": self.targets}
 
-    def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
+    def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
         """Update the memory of these images, then compute the loss."""
         [student] = students
         assert batch.index is not None
@@ -35,4 +35,4 @@ class ELR(Method):
         index, beta = batch.gather(batch.index), self.config.memory
         self.targets[index] = beta * self.targets[index] + (1 - beta) * batch.gather(fresh)
         agreement = (p * self.targets[batch.index]).sum(dim=1)
-        return Outcome(losses.mean() + self.config.strength * (1 - agreement).log().mean(), losses=losses)
+        return StepOutcome(losses.mean() + self.config.strength * (1 - agreement).log().mean(), losses=losses)

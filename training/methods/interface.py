@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Passes(Protocol):
+class ForwardPasses(Protocol):
     """The passes through a network (training.models.student.Student); logits float32 [B, classes]."""
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ class Passes(Protocol):
 
 
 @dataclass(frozen=True)
-class Facts:
+class RunFacts:
     """What a method may know of its run before it begins."""
 
     classes: int
@@ -79,7 +79,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepOutcome:
     """What one step gives."""
 
     loss: Tensor
@@ -126,7 +126,9 @@ class Method:
     def prepare(self, network: nn.Module) -> None:
         """Change a new network before its training."""
 
-    def begin(self, epoch: int, students: Sequence[Passes], survey: Callable[[Passes], Tensor], /) -> None:
+    def begin_epoch(
+        self, epoch: int, students: Sequence[ForwardPasses], survey: Callable[[ForwardPasses], Tensor], /
+    ) -> None:
         """Look at the whole set before an epoch; `survey` gives a student's cross-entropy [N], unaugmented."""
 
     def plan(self, _epoch: int, order: Tensor, size: int, /) -> list[Tensor]:
@@ -148,7 +150,7 @@ class Method:
         """Return what the method tells of the epoch that has ended, for its row of metrics.jsonl."""
         return {}
 
-    def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
+    def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
         """Compute the loss of one batch."""
         raise NotImplementedError
 

@@ -4,21 +4,21 @@ from collections.abc import Sequence
 
 from torch.nn.functional import nll_loss
 
-from training.method_config import LabelSmoothing as Config
-from training.methods.interface import Batch, Method, Outcome, Passes
+from training.method_config import LabelSmoothingConfig
+from training.methods.interface import Batch, ForwardPasses, Method, StepOutcome
 
 
 class LabelSmoothing(Method):
     """Cross-entropy against (1 − ε)·onehot + ε/classes."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: LabelSmoothingConfig) -> None:
         super().__init__()
         self.config = config
 
-    def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
+    def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
         """Mean over the batch."""
         [student] = students
         log_p = student(batch.images).log_softmax(dim=1)
         losses = nll_loss(log_p, batch.labels, reduction="none")
         epsilon = self.config.epsilon
-        return Outcome(((1 - epsilon) * losses - epsilon * log_p.mean(dim=1)).mean(), losses=losses)
+        return StepOutcome(((1 - epsilon) * losses - epsilon * log_p.mean(dim=1)).mean(), losses=losses)

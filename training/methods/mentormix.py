@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from training.method_config import MentorMix as Config
+from training.method_config import MentorMixConfig
 from training.methods.interface import (
     Batch,
-    Facts,
+    ForwardPasses,
     Method,
-    Outcome,
-    Passes,
+    RunFacts,
+    StepOutcome,
     mix_images,
     mixed_cross_entropy,
 )
 from training.methods.mentornet import Mentor
-from training.randomness import beta
+from training.randomness import draw_beta
 
 FINE = 2.0**48  # steps into which probability one is divided
 
@@ -47,7 +47,7 @@ def mixing_share(lam: Tensor, weights: Tensor, mixing: str) -> Tensor:
 class MentorMix(Method):
     """Weigh, draw trusted partners, mix, and perhaps weigh again."""
 
-    def __init__(self, config: Config, facts: Facts) -> None:
+    def __init__(self, config: MentorMixConfig, facts: RunFacts) -> None:
         super().__init__()
         self.config = config
         self.mentor = Mentor(config, facts)
@@ -62,18 +62,20 @@ class MentorMix(Method):
 
     def draw(self, shape: tuple[int, int], source: torch.Generator, /) -> dict[str, Tensor]:
         """λ ~ Beta(α, α) and uniform numbers for the partners."""
-        lam = beta(self.config.alpha, shape, source)
+        lam = draw_beta(self.config.alpha, shape, source)
         return {"lam": lam, "uniform": torch.rand(shape, generator=source, device=source.device)}
 
-    def begin(self, _epoch: int, _students: Sequence[Passes], _survey: Callable[[Passes], Tensor], /) -> None:
+    def begin_epoch(
+        self, _epoch: int, _students: Sequence[ForwardPasses], _survey: Callable[[ForwardPasses], Tensor], /
+    ) -> None:
         """Renew the estimate of the share of clean labels, if there is one."""
-        self.mentor.clean_share.begin()
+        self.mentor.clean_share.begin_epoch()
 
     def report(self) -> dict[str, float]:
         """Return the estimated share of clean labels, if it is estimated."""
         return self.mentor.report()
 
-    def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
+    def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
         """Mean loss of the mixed batch, over B also when it is weighed again."""
         [student] = students
         logits = student.preview(batch.images)
@@ -89,4 +91,4 @@ class MentorMix(Method):
         if self.second_mentor:
             again, _ = self.second_mentor.weigh(mixed_losses, batch)
             mixed_losses = mixed_losses * again
-        return Outcome(mixed_losses.mean(), weights, losses, differences)
+        return StepOutcome(mixed_losses.mean(), weights, losses, differences)

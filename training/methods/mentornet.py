@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from training.exact import exact
-from training.method_config import MentorNet as Config
+from training.exact import exact_fraction
+from training.method_config import MentorNetConfig
 from training.methods.balance import ClassBalance
-from training.methods.clean_share import CleanShare
-from training.methods.interface import Batch, Facts, Method, Outcome, Passes
+from training.methods.clean_share import CleanShareEstimate
+from training.methods.interface import Batch, ForwardPasses, Method, RunFacts, StepOutcome
 from training.methods.mentornet_pd import MentorNetPD, closed_form
-from training.methods.pace import Pace
+from training.methods.percentile_schedule import PercentileSchedule
 
 FEWEST = 500  # steps of a run below which a mentor has little to judge by
 
@@ -28,14 +28,14 @@ def percentile(losses: Tensor, share: float) -> Tensor:
 
     The losses are ranked from the largest, and a rank halfway between two goes to the even one.
     """
-    rank = round((len(losses) - 1) * (1 - exact(share)))
+    rank = round((len(losses) - 1) * (1 - exact_fraction(share)))
     return losses.sort(descending=True).values[rank]
 
 
 class Mentor:
     """v from ℓ and its distance to the moving average of the loss percentile; during burn-in v = 1."""
 
-    def __init__(self, config: Config, facts: Facts) -> None:
+    def __init__(self, config: MentorNetConfig, facts: RunFacts) -> None:
         """Raises DataError if the weights of MentorNet-PD cannot be read."""
         if facts.steps < FEWEST:
             warnings.warn(
@@ -45,9 +45,9 @@ class Mentor:
             )
         self.config = config
         self.average = torch.zeros((), device=facts.device)
-        self.pace = Pace(config, facts)
+        self.pace = PercentileSchedule(config, facts)
         given = None if config.loss_percentile == "auto" else config.loss_percentile
-        self.clean_share = CleanShare(given, self.pace.midway, facts.device)
+        self.clean_share = CleanShareEstimate(given, self.pace.midway, facts.device)
         self.balance = ClassBalance(facts.classes, facts.device) if config.balance else None
         self.trained = MentorNetPD.load(Path(config.weights), facts.device) if config.mentor == "pd" else None
         self.state = {"average": self.average, **self.clean_share.state}
@@ -84,24 +84,26 @@ class Mentor:
 class MentorNet(Method):
     """Cross-entropy, weighted by the mentor."""
 
-    def __init__(self, config: Config, facts: Facts) -> None:
+    def __init__(self, config: MentorNetConfig, facts: RunFacts) -> None:
         super().__init__()
         self.mentor = Mentor(config, facts)
         self.state = self.mentor.state
 
-    def begin(self, _epoch: int, _students: Sequence[Passes], _survey: Callable[[Passes], Tensor], /) -> None:
+    def begin_epoch(
+        self, _epoch: int, _students: Sequence[ForwardPasses], _survey: Callable[[ForwardPasses], Tensor], /
+    ) -> None:
         """Renew the estimate of the share of clean labels, if there is one."""
-        self.mentor.clean_share.begin()
+        self.mentor.clean_share.begin_epoch()
 
     def report(self) -> dict[str, float]:
         """Return the estimated share of clean labels, if it is estimated."""
         return self.mentor.report()
 
-    def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
+    def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
         """mean(ℓ·v) over the batch, not over Σv: few trusted labels make a small step."""
         [student] = students
         logits = student(batch.images)
         losses = cross_entropy(logits, batch.labels, reduction="none")
         self.mentor.clean_share.watch(logits, batch)
         weights, differences = self.mentor.weigh(losses, batch)
-        return Outcome((losses * weights).mean(), weights, losses, differences)
+        return StepOutcome((losses * weights).mean(), weights, losses, differences)

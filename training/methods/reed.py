@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 from torch.nn.functional import nll_loss
 
-from training.method_config import Reed as Config
-from training.methods.interface import Batch, Method, Outcome, Passes
+from training.method_config import ReedConfig
+from training.methods.interface import Batch, ForwardPasses, Method, StepOutcome
 
 
 class Reed(Method):
     """A target between the given label and the network's own prediction."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: ReedConfig) -> None:
         super().__init__()
         self.config = config
 
-    def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
+    def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
         """Mean of equation 6 or 7; as in the paper, gradient flows through q (minimum entropy)."""
         [student] = students
         log_q = student(batch.images).log_softmax(dim=1)
@@ -26,4 +26,4 @@ class Reed(Method):
         soft = self.config.kind == "soft"
         own = -(log_q.exp() * log_q).sum(dim=1) if soft else -log_q.max(dim=1).values
         beta = self.config.beta
-        return Outcome((beta * given + (1 - beta) * own).mean(), losses=given)
+        return StepOutcome((beta * given + (1 - beta) * own).mean(), losses=given)

@@ -11,14 +11,14 @@ import torch
 from torch import nn
 from torch.nn.functional import nll_loss
 
-from training.method_config import SModel as Config
-from training.methods.interface import Batch, Facts, Method, Outcome, Passes
+from training.method_config import SModelConfig
+from training.methods.interface import Batch, ForwardPasses, Method, RunFacts, StepOutcome
 
 
 class SModel(Method):
     """Cross-entropy after a learned transition matrix."""
 
-    def __init__(self, config: Config, facts: Facts) -> None:
+    def __init__(self, config: SModelConfig, facts: RunFacts) -> None:
         """b_ij = log((1 − ε)·1[i = j] + ε/(classes − 1)·1[i ≠ j]), the paper's start without a first network."""
         super().__init__()
         noise, classes = config.initial_noise, facts.classes
@@ -27,11 +27,11 @@ class SModel(Method):
         self.transition = nn.Parameter(start)
         self.parameters = {"transition": self.transition}
 
-    def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
+    def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
         """Mean −log Σ_i θ_{i,label}·p_i, in logarithms."""
         [student] = students
         log_p = student(batch.images).log_softmax(dim=1)
         log_theta = self.transition.log_softmax(dim=1)
         adapted = (log_p[:, :, None] + log_theta[None]).logsumexp(dim=1)
         plain = nll_loss(log_p.detach(), batch.labels, reduction="none")
-        return Outcome(nll_loss(adapted, batch.labels), losses=plain)
+        return StepOutcome(nll_loss(adapted, batch.labels), losses=plain)

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from torch.nn.functional import cross_entropy
 
-from training.methods.interface import Batch, Method, Outcome, Passes
+from training.methods.interface import Batch, ForwardPasses, Method, StepOutcome
 
 
 class Vanilla(Method):
     """Empirical risk minimization."""
 
-    def step(self, students: Sequence[Passes], batch: Batch, /) -> Outcome:
+    def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
         """Mean cross-entropy."""
         [student] = students
         losses = cross_entropy(student(batch.images), batch.labels, reduction="none")
-        return Outcome(losses.mean(), losses=losses)
+        return StepOutcome(losses.mean(), losses=losses)

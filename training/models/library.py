@@ -11,7 +11,7 @@ from common.errors import UsageError
 from common.extras import install_command
 from training.models.efficientnet_lite import VARIANTS
 from training.models.rescaled import DEVIATION, MEAN, Rescaled
-from training.models.weights import PRETRAINED, fill, load_weights
+from training.models.weights import PRETRAINED, fill_network, load_weights
 
 AUXILIARY = ("inception_v3", "googlenet")  # have a second head for training, which is left out here
 OWN_SCALE = ("inception_v3", "googlenet")  # torchvision's weights of these were trained on pixels in [−1, 1]
@@ -50,7 +50,7 @@ def _torchvision(name: str, weights: str, classes: int) -> nn.Module:
         tensors = offered.get_state_dict(progress=True, check_hash=True, weights_only=True)
     else:
         tensors = load_weights(weights, name)
-    fill(network, tensors, weights)
+    fill_network(network, tensors, weights)
     return network if name in OWN_SCALE else Rescaled(network, MEAN, DEVIATION)
 
 
@@ -64,7 +64,7 @@ def _timm(name: str, weights: str, classes: int) -> nn.Module:
     if not weights:
         return network
     if weights != PRETRAINED:
-        fill(network, load_weights(weights, name), weights)
+        fill_network(network, load_weights(weights, name), weights)
     expects: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]  # set by timm
     return Rescaled(network, tuple(expects["mean"]), tuple(expects["std"]))
 

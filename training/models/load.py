@@ -8,10 +8,10 @@ from torch import nn
 
 from common.config import build
 from common.errors import DataError
-from training.config import Network
-from training.models.choose import make_network
+from training.config import NetworkConfig
+from training.models.registry import make_network
 from training.models.rescaled import HALF, Rescaled
-from training.models.weights import fill, read_weights
+from training.models.weights import fill_network, read_weights
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -36,14 +36,14 @@ def load_network(
         return _exported(folder)
     if classes is None:
         raise DataError(f"{name}: no exported network in this folder; give `classes` to build one by name")
-    return make_network(Network(str(name), width, weights), classes, seed)
+    return make_network(NetworkConfig(str(name), width, weights), classes, seed)
 
 
 def _exported(folder: Path) -> nn.Module:
     path = folder / CONFIG
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
-        config = build(Network, about["network"], str(path))
+        config = build(NetworkConfig, about["network"], str(path))
         names, scale = tuple(map(str, about["label_names"])), about["pretrained_cfg"]
         mean, deviation = tuple(map(float, scale["mean"])), tuple(map(float, scale["std"]))
     except (KeyError, TypeError, ValueError) as error:
@@ -52,7 +52,7 @@ def _exported(folder: Path) -> nn.Module:
     tensors = read_weights(folder / WEIGHTS)
     if tensors.keys() != network.state_dict().keys():
         raise DataError(f"{folder / WEIGHTS}: not the weights of {config.name}; export the run again")
-    fill(network, tensors, str(folder / WEIGHTS))
+    fill_network(network, tensors, str(folder / WEIGHTS))
     if (mean, deviation) != (HALF, HALF):
         network = Rescaled(network, mean, deviation)
     network.class_names = names  # type: ignore[assignment]

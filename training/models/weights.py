@@ -38,7 +38,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise DataError(f"{path}: no readable weights ({error}); give a .safetensors or .pth file") from error
 
 
-def fill(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     """Copy weights into a network; the head stays as drawn if it is for another number of classes.
 
     Heads of training alone (AuxLogits, aux1, aux2) are passed over. Raises DataError if anything else differs.

@@ -5,7 +5,7 @@ The paper's Inception-ResNet-v2 is timm's (pip install timm). Build the sets wit
 published ones: the paper does not print them all. None of these has been run by us.
 """
 
-from training.config import Augment, Network, Optimizer, TrainConfig
+from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.recipes.released import RED_MINI_IMAGENET, methods_for
 
 INCEPTION_RESNET = "timm/inception_resnet_v2"
@@ -59,9 +59,9 @@ def _at_299(noise_level: float, *, epochs: int, learning_rate: float, pretrained
         epochs=epochs,
         batch_size=64,
         memorized_every=max(1, epochs // 10),
-        network=Network(INCEPTION_RESNET, weights="pretrained" if pretrained else ""),
-        augment=Augment(resize=342, size=299, crop_padding=0, flip=True, color=True),
-        optimizer=Optimizer(
+        network=NetworkConfig(INCEPTION_RESNET, weights="pretrained" if pretrained else ""),
+        augment=AugmentConfig(resize=342, size=299, crop_padding=0, flip=True, color=True),
+        optimizer=OptimizerConfig(
             learning_rate=learning_rate, weight_decay=4e-5, warmup_epochs=min(5.0, epochs / 20)
         ),
         **methods_for(RED_MINI_IMAGENET, noise_level, many_classes=True),

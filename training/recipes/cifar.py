@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100 as the MentorMix paper trains them (ICML 2020, section 5.2, and the released code)."""
 
-from training.config import Augment, Network, Optimizer, TrainConfig
+from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.recipes.released import CIFAR10, CIFAR100, Table, methods_for
 
 
@@ -32,9 +32,9 @@ def _released(table: Table, noise_level: float, *, many_classes: bool) -> TrainC
         epochs=epochs,
         batch_size=128,
         average_decay=0.9999,
-        network=Network("wide_resnet32", 64),
-        augment=Augment(crop_padding=2, flip=True, color=True),
-        optimizer=Optimizer(
+        network=NetworkConfig("wide_resnet32", 64),
+        augment=AugmentConfig(crop_padding=2, flip=True, color=True),
+        optimizer=OptimizerConfig(
             learning_rate=0.1, momentum=0.9, weight_decay=2e-4,
             schedule="step", decay_every=11_718.75, decay=0.9,
         ),

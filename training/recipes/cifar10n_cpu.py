@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from training.config import Augment, Network, Optimizer, TrainConfig
+from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.recipes.released import CIFAR10, methods_for
 from training.recipes.short import short_methods
 
@@ -24,9 +24,9 @@ def cifar10n_cpu(noise_level: float) -> TrainConfig:
         average_decay=0.99,
         evaluate_every=3,
         memorized_every=6,
-        network=Network("small_cnn", 32),
-        augment=Augment(crop_padding=0, flip=True),
-        optimizer=Optimizer(learning_rate=0.1, weight_decay=2e-4),
+        network=NetworkConfig("small_cnn", 32),
+        augment=AugmentConfig(crop_padding=0, flip=True),
+        optimizer=OptimizerConfig(learning_rate=0.1, weight_decay=2e-4),
         **short_methods(noise_level, many_classes=False),
     )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from training.config import Augment, Network, Optimizer, TrainConfig
+from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.recipes.released import CIFAR10, methods_for
 
 
@@ -20,8 +20,10 @@ def linear_probe(noise_level: float) -> TrainConfig:
         average_decay=0.99,
         evaluate_every=3,
         memorized_every=2,
-        network=Network("tf_efficientnet_lite0", weights="pretrained", frozen=True),
-        augment=Augment(crop_padding=0, flip=False, resize=96),
-        optimizer=Optimizer(learning_rate=0.03, weight_decay=0.3, weight_decays=(0.03, 0.1, 0.3, 1.0, 3.0)),
+        network=NetworkConfig("tf_efficientnet_lite0", weights="pretrained", frozen=True),
+        augment=AugmentConfig(crop_padding=0, flip=False, resize=96),
+        optimizer=OptimizerConfig(
+            learning_rate=0.03, weight_decay=0.3, weight_decays=(0.03, 0.1, 0.3, 1.0, 3.0)
+        ),
         **methods,
     )

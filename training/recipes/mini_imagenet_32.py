@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from training.config import Augment, Network, Optimizer, TrainConfig
+from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.recipes.cifar import cifar100
 from training.recipes.released import RED_MINI_IMAGENET, methods_for
 
@@ -18,9 +18,9 @@ def mini_imagenet_32(noise_level: float) -> TrainConfig:
     return TrainConfig(
         epochs=300,
         batch_size=64,
-        network=Network("preact_resnet18", 64),
-        augment=Augment(resize=32, crop_padding=4, flip=True),
-        optimizer=Optimizer(
+        network=NetworkConfig("preact_resnet18", 64),
+        augment=AugmentConfig(resize=32, crop_padding=4, flip=True),
+        optimizer=OptimizerConfig(
             learning_rate=0.02, weight_decay=5e-4, schedule="step", milestones=(200, 250), decay=0.1
         ),
         **methods_for(RED_MINI_IMAGENET, noise_level, many_classes=True),

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from training.method_config import ELR, CoTeaching, DivideMix, MentorMix, MentorName, MentorNet
+from training.method_config import (
+    CoTeachingConfig,
+    DivideMixConfig,
+    ELRConfig,
+    MentorMixConfig,
+    MentorName,
+    MentorNetConfig,
+)
 
 Table = dict[float, tuple[float, float, bool]]
 
@@ -24,7 +31,7 @@ def methods_for(
     """Return the sections of the methods whose settings depend on the noise level, or on the number of classes."""
     mentormix = mentormix_for(table, noise_level, mentor)
     return {
-        "mentornet": MentorNet(loss_percentile=mentormix.loss_percentile, mentor=mentor),
+        "mentornet": MentorNetConfig(loss_percentile=mentormix.loss_percentile, mentor=mentor),
         "mentormix": mentormix,
         **others_for(noise_level, many_classes=many_classes),
     }
@@ -35,17 +42,17 @@ def others_for(noise_level: float, *, many_classes: bool) -> dict[str, Any]:
     few_wrong = noise_level < 0.35
     unlabeled = (25.0 if few_wrong else 150.0) if many_classes else (0.0 if few_wrong else 25.0)
     return {
-        "co_teaching": CoTeaching(forget_rate=noise_level),
-        "elr": ELR(7.0, 0.9) if many_classes else ELR(3.0, 0.7),
-        "dividemix": DivideMix(
+        "co_teaching": CoTeachingConfig(forget_rate=noise_level),
+        "elr": ELRConfig(7.0, 0.9) if many_classes else ELRConfig(3.0, 0.7),
+        "dividemix": DivideMixConfig(
             warmup_epochs=30 if many_classes else 10,
             unlabeled_weight=unlabeled,
         ),
     }
 
 
-def mentormix_for(table: Table, noise_level: float, mentor: MentorName = "threshold") -> MentorMix:
+def mentormix_for(table: Table, noise_level: float, mentor: MentorName = "threshold") -> MentorMixConfig:
     """Return the table's row for the nearest noise level, the lower of two that are as near."""
     nearest = min(sorted(table), key=lambda level: round(abs(level - noise_level), 9))
     alpha, percentile, second = table[nearest]
-    return MentorMix(alpha=alpha, loss_percentile=percentile, second_reweight=second, mentor=mentor)
+    return MentorMixConfig(alpha=alpha, loss_percentile=percentile, second_reweight=second, mentor=mentor)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from training.method_config import MentorMix, MentorNet
+from training.method_config import MentorMixConfig, MentorNetConfig
 from training.recipes.released import others_for
 
 RAMP: dict[str, Any] = {"loss_percentile": "auto", "schedule": "ramp", "balance": True, "burn_in_epochs": 2}
@@ -14,7 +14,7 @@ def short_methods(noise_level: float, *, many_classes: bool) -> dict[str, Any]:
     Chosen with seed 100 on the demo's sets and on cifar10n; docs/explanation/methods.md has the measurements.
     """
     return {
-        "mentornet": MentorNet(**RAMP),
-        "mentormix": MentorMix(**RAMP, alpha=2.0),
+        "mentornet": MentorNetConfig(**RAMP),
+        "mentormix": MentorMixConfig(**RAMP, alpha=2.0),
         **others_for(noise_level, many_classes=many_classes),
     }

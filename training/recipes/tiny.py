@@ -1,6 +1,6 @@
 """A few thousand small images in seconds: for demonstrations and tests."""
 
-from training.config import Augment, Network, Optimizer, TrainConfig
+from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.recipes.short import short_methods
 
 
@@ -12,8 +12,8 @@ def tiny(noise_level: float) -> TrainConfig:
         average_decay=0.98,
         evaluate_every=1,
         memorized_every=5,
-        network=Network("small_cnn", 16),
-        augment=Augment(crop_padding=0, flip=False),
-        optimizer=Optimizer(learning_rate=0.1, weight_decay=2e-4),
+        network=NetworkConfig("small_cnn", 16),
+        augment=AugmentConfig(crop_padding=0, flip=False),
+        optimizer=OptimizerConfig(learning_rate=0.1, weight_decay=2e-4),
         **short_methods(noise_level, many_classes=False),
     )

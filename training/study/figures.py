@@ -10,15 +10,15 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from training.study.inference import correlation, deviation, interval
-from training.study.looks import METHOD, STYLE, noise_look
-from training.study.mentors import mentor, utilization
-from training.study.panels import MARKERS, PANEL, Absent, Data, band, legend, panels
-from training.study.tables import Row, finished, grouped
+from training.study.mentor_figures import mentor, utilization
+from training.study.plot_panels import MARKERS, PANEL, FigureData, MissingDataError, band, legend, panels
+from training.study.plot_style import METHOD, STYLE, noise_look
+from training.study.significance import correlation, deviation, mean_interval
+from training.study.summary_tables import Row, finished, grouped
 
 
 @dataclass(frozen=True)
-class Figure:
+class StudyFigure:
     """One figure that was drawn."""
 
     name: str
@@ -28,7 +28,7 @@ class Figure:
     png: Path
 
 
-def draw_all(results: pa.Table, curves: pa.Table, folder: Path) -> tuple[list[Figure], list[str]]:
+def draw_all(results: pa.Table, curves: pa.Table, folder: Path) -> tuple[list[StudyFigure], list[str]]:
     """Draw every figure that the data allow, and return them, and why the others were left out.
 
     A study of several settings or networks has each figure once for each, with their names in the file's.
@@ -44,28 +44,28 @@ def draw_all(results: pa.Table, curves: pa.Table, folder: Path) -> tuple[list[Fi
         for name, (title, caption, draw) in FIGURES.items():
             try:
                 with matplotlib.rc_context(STYLE):
-                    canvas = draw(Data(part, by_run))
+                    canvas = draw(FigureData(part, by_run))
                     title = f"{title} ({network}, {setting})" if several else title
                     drawn.append(_save(canvas, folder, f"{name}{of}", title, caption))
-            except Absent as why:
+            except MissingDataError as why:
                 absent.append(f"{name}{of}: {why}")
     try:
         with matplotlib.rc_context(STYLE):
-            drawn.append(_save(transfer(Data(rows, by_run)), folder, "transfer", *TRANSFER))
-    except Absent as why:
+            drawn.append(_save(transfer(FigureData(rows, by_run)), folder, "transfer", *TRANSFER))
+    except MissingDataError as why:
         absent.append(f"transfer: {why}")
     return drawn, absent
 
 
-def _save(canvas: Canvas, folder: Path, name: str, title: str, caption: str) -> Figure:
+def _save(canvas: Canvas, folder: Path, name: str, title: str, caption: str) -> StudyFigure:
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
     canvas.savefig(png, dpi=150, metadata={"Software": None})
     canvas.set_layout_engine("none")  # it is laid out now, and that is half of the time
     canvas.savefig(svg, metadata={"Date": None})
-    return Figure(name, title, caption, svg, png)
+    return StudyFigure(name, title, caption, svg, png)
 
 
-def accuracy(data: Data) -> Canvas:
+def accuracy(data: FigureData) -> Canvas:
     """Final and peak accuracy against noise level; a panel per color, a line per method."""
     canvas, [axes] = panels(1, len(data.colors()), beside=1.6)
     for axis, color in zip(axes, data.colors(), strict=True):
@@ -74,8 +74,8 @@ def accuracy(data: Data) -> Canvas:
             if not levels:
                 continue
             x, (paint, marker) = [100 * level for level, _ in levels], METHOD[method]
-            final = [interval([row["final_accuracy"] for row in rows]) for _, rows in levels]
-            peak = [100 * interval([row["best_accuracy"] for row in rows]).mean for _, rows in levels]
+            final = [mean_interval([row["final_accuracy"] for row in rows]) for _, rows in levels]
+            peak = [100 * mean_interval([row["best_accuracy"] for row in rows]).mean for _, rows in levels]
             axis.plot(x, [100 * one.mean for one in final], color=paint, marker=marker, label=method)
             band(axis, x, final, paint)
             axis.plot(x, peak, color=paint, linestyle=":", marker=marker, markerfacecolor="none", alpha=0.8)
@@ -88,7 +88,7 @@ def accuracy(data: Data) -> Canvas:
     return canvas
 
 
-def belts(data: Data) -> Canvas:
+def belts(data: FigureData) -> Canvas:
     """Test accuracy over training, a belt per color: the mean over the noise levels and its 95 % interval."""
     methods, drawn = data.methods(), False
     canvas, [axes] = panels(1, len(methods))
@@ -100,21 +100,21 @@ def belts(data: Data) -> Canvas:
             if not shared:
                 continue
             drawn, (paint, style) = True, noise_look(color)
-            found = [interval([curve[epoch] for curve in per_level]) for epoch in shared]
+            found = [mean_interval([curve[epoch] for curve in per_level]) for epoch in shared]
             axis.plot(shared, [100 * one.mean for one in found], color=paint, linestyle=style, label=color)
             band(axis, shared, found, paint)
         axis.set_title(method)
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if not drawn:
-        raise Absent("takes three noise levels above 0 of one color and method")
+        raise MissingDataError("takes three noise levels above 0 of one color and method")
     axes[0].set_ylabel("test accuracy, %")
     axes[0].set_ylim(max(0.0, axes[0].get_ylim()[0]), min(100.0, axes[0].get_ylim()[1]))
     legend(canvas, axes)
     return canvas
 
 
-def _mean_curve(data: Data, rows: list[Row]) -> dict[int, float]:
+def _mean_curve(data: FigureData, rows: list[Row]) -> dict[int, float]:
     """Test accuracy by epoch, the mean of the runs that have it."""
     points: dict[int, list[float]] = {}
     for row in rows:
@@ -124,7 +124,7 @@ def _mean_curve(data: Data, rows: list[Row]) -> dict[int, float]:
     return {epoch: sum(values) / len(values) for epoch, values in points.items()}
 
 
-def drop(data: Data) -> Canvas:
+def drop(data: FigureData) -> Canvas:
     """Peak less final accuracy against noise level; a panel per method, a line per color."""
     canvas, [axes] = panels(1, len(data.methods()))
     for axis, method in zip(axes, data.methods(), strict=True):
@@ -133,7 +133,9 @@ def drop(data: Data) -> Canvas:
             if not levels:
                 continue
             x, (paint, style) = [100 * level for level, _ in levels], noise_look(color)
-            found = [interval([r["best_accuracy"] - r["final_accuracy"] for r in rows]) for _, rows in levels]
+            found = [
+                mean_interval([r["best_accuracy"] - r["final_accuracy"] for r in rows]) for _, rows in levels
+            ]
             axis.plot(
                 x, [100 * one.mean for one in found], color=paint, linestyle=style, marker="o", label=color
             )
@@ -145,10 +147,10 @@ def drop(data: Data) -> Canvas:
     return canvas
 
 
-def spread(data: Data) -> Canvas:
+def spread(data: FigureData) -> Canvas:
     """Final accuracy of each method: mean and standard deviation over the noise levels, by color."""
     if len({row["noise_level"] for row in data.rows}) < 2:
-        raise Absent("takes two noise levels")
+        raise MissingDataError("takes two noise levels")
     methods = data.methods()
     canvas, [[axis]] = panels(1, 1)
     canvas.set_size_inches(1.6 + 1.1 * max(3, len(methods)), 1.15 * PANEL[1])
@@ -157,11 +159,11 @@ def spread(data: Data) -> Canvas:
         shift = 0.16 * (number - (len(data.colors()) - 1) / 2)
         for place, method in enumerate(methods):
             levels = grouped(data.select(color=color, method=method), "noise_level")
-            means = [100 * interval([row["final_accuracy"] for row in rows]).mean for _, rows in levels]
+            means = [100 * mean_interval([row["final_accuracy"] for row in rows]).mean for _, rows in levels]
             if not means:
                 continue
             axis.errorbar(
-                place + shift, interval(means).mean, deviation(means) or 0, color=paint, capsize=4,
+                place + shift, mean_interval(means).mean, deviation(means) or 0, color=paint, capsize=4,
                 marker=MARKERS[number], linestyle="none", label=color,
             )  # fmt: skip
             axis.plot([place + shift + 0.06] * len(means), means, ".", color=paint, alpha=0.4, markersize=4)
@@ -173,11 +175,11 @@ def spread(data: Data) -> Canvas:
     return canvas
 
 
-def transfer(data: Data) -> Canvas:
+def transfer(data: FigureData) -> Canvas:
     """Accuracy without noise, or on ImageNet where it is published, against noisy accuracy; a point per network."""
     settings = list(dict.fromkeys(row["setting"] for row in data.rows))
     if len({row["network"] for row in data.rows}) < 3:
-        raise Absent("takes three networks")
+        raise MissingDataError("takes three networks")
     method = data.methods()[0]
     networks = list(dict.fromkeys(row["network"] for row in data.rows))
     canvas, [axes] = panels(1, len(settings), beside=2.2, sharex=False)
@@ -211,11 +213,11 @@ def _transfer_points(rows: list[Row], color: str, published: bool) -> dict[str, 
         known = [part[0]["imagenet_accuracy"]] if published else clean
         noisy = [row["final_accuracy"] for row in part if row["noise_level"] > 0]
         if known and noisy:
-            points[network] = (100 * interval(known).mean, 100 * interval(noisy).mean)
+            points[network] = (100 * mean_interval(known).mean, 100 * mean_interval(noisy).mean)
     return points
 
 
-FIGURES: dict[str, tuple[str, str, Callable[[Data], Canvas]]] = {
+FIGURES: dict[str, tuple[str, str, Callable[[FigureData], Canvas]]] = {
     "accuracy": (
         "Test accuracy against noise level",
         "Solid: after the last epoch, with the 95 % interval over the seeds; dotted: the best epoch's.", accuracy,

@@ -1,7 +1,7 @@
-"""The grid of a study: which runs answer for which cell of color × level × method × network × setting × seed."""
+"""The grid of a study: one cell per color, noise level, method, network, setting and seed, and the runs behind them."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,71 +11,75 @@ from common.errors import DataError
 from training.config import MethodName, TrainConfig
 from training.data.shards import read_manifest
 from training.recipes.choose import configure
+from training.study.shard import ShardOfRuns
 
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """What a study varies; the same keys stand in its YAML file."""
+    """The values that a study varies, and the training configuration that its runs share."""
 
-    RENAMED: ClassVar = {"colours": "colors"}
+    RENAMED: ClassVar = {"colours": "colors", "set": "overrides"}
 
     levels: tuple[float, ...]
-    """Noise levels, such as 0.0, 0.2, 0.4; each needs the folder COLOR-LEVEL with two decimals."""
+    """Noise levels, from 0 up to less than 1, such as 0.0, 0.2, 0.4. The dataset must have the set COLOR-LEVEL, with
+    two decimals, for each level and color."""
 
     colors: tuple[str, ...] = ("red", "blue")
-    """Kinds of noise, as the folders are called: red, red-text, blue, blue-asymmetric."""
+    """Colors of noise: red, red-text, blue, blue-asymmetric."""
 
     methods: tuple[MethodName, ...] = ("vanilla", "mixup", "mentornet", "mentormix")
     """Training methods to compare."""
 
     networks: tuple[str, ...] = ()
-    """Networks to compare, as network.name has them; empty: the recipe's alone."""
+    """Networks to compare, as values of network.name. Empty: the network of the recipe."""
 
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Ways to train, by name, each a set of changes to the recipe, laid on `set`; the key `recipe` names another
-    recipe: {scratch: {}, fine-tuned: {network: {weights: pretrained}, epochs: 20}}. Empty: `set` alone."""
+    """Ways to train, by name. Each maps keys of the training configuration to values, which are applied after
+    `overrides`; the key `recipe` selects another recipe. Example: {scratch: {}, fine-tuned: {network: {weights:
+    pretrained}, epochs: 20}}. Empty: a single way to train, which `overrides` alone changes."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Each cell is trained once per seed; mean and spread are taken over them."""
+    """Seeds. Each cell is trained once per seed; means and intervals are taken over the seeds."""
 
     recipe: str = "cifar10n_cpu"
-    """Network, schedule and augmentation for all runs."""
+    """Recipe of all runs: network, schedule and augmentation."""
 
-    set: dict[str, Any] = field(default_factory=dict)
-    """Changes to the recipe, with nested keys, for all runs."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Keys of the training configuration (nested) and their values, which replace those of the recipe in all runs."""
 
     test: str = "test"
-    """Folder of the test set."""
+    """Name of the test set."""
 
     def __post_init__(self) -> None:
         for name in ("levels", "colors", "methods", "seeds", "networks"):
             values = getattr(self, name)
             if not values and name != "networks":
-                raise ValueError(f"{name} is empty; name at least one")
+                raise ValueError(f"{name} is empty; give at least one value")
             if len(set(values)) < len(values):
-                raise ValueError(f"{name} names one twice: {', '.join(map(str, values))}")
+                raise ValueError(
+                    f"{name} has a value twice: {', '.join(map(str, values))}; remove the repetition"
+                )
         for level in self.levels:
             if not 0 <= level < 1:
                 raise ValueError(
                     f"levels are shares of wrong labels from 0 up to less than 1, got {level:g}{percent_hint(level)}"
                 )
-        for name, changes in {
-            "set": self.set,
-            **{f"settings.{k}": v for k, v in self.settings.items()},
-        }.items():
+        changes_by_key = {"overrides": self.overrides}
+        changes_by_key |= {f"settings.{name}": changes for name, changes in self.settings.items()}
+        for key, changes in changes_by_key.items():
             network = changes.get("network")
-            fixed = {"method", "seed"} & changes.keys()
+            varied = {"method", "seed"} & changes.keys()
             if self.networks and isinstance(network, Mapping) and "name" in network:
-                fixed.add("network.name")
-            if fixed:
-                raise ValueError(f"{name}.{fixed.pop()}: the study varies this itself")
+                varied.add("network.name")
+            if varied:
+                raise ValueError(f"{key}.{varied.pop()}: the study varies this key; remove it")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training run; its name holds a digest of its configuration and of the bytes it reads."""
+    """One training run; its name holds a digest of its configuration and of the sets that it reads."""
 
-    split: str
+    set_name: str
     config: TrainConfig
     name: str
     images: int
@@ -83,7 +87,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of the result table, and the run that answers for it."""
+    """One row of the result table, and its run; cells without noise share their runs among the colors."""
 
     color: str
     noise_level: float
@@ -94,57 +98,86 @@ class Cell:
     run: Run
 
 
-def plan(study: StudyConfig, data: Path) -> list[Cell]:
-    """Lay out the cells of a study on the sets below `data`, ordered by split so that each is read once.
+def make_cells(study: StudyConfig, data: Path) -> list[Cell]:
+    """Return the cells of a study on the sets below `data`, ordered by set so that each set is read once.
 
-    Without noise all colors are the same set, so its runs are shared. Raises DataError for a missing set.
+    Without noise all colors have the same set, so its runs are shared. Raises DataError for a missing set.
     """
     _, test_digest = read_manifest(data / study.test)
     cells = []
     for level in study.levels:
         for color in study.colors:
-            split = _split(study, data, color, level)
-            manifest, digest = read_manifest(data / split)
+            set_name = _set_name(study, data, color, level)
+            manifest, digest = read_manifest(data / set_name)
             if abs(manifest.about["noise_level"] - level) > 1e-9:
                 raise DataError(
-                    f"{data / split}: its manifest says noise level {manifest.about['noise_level']}; give the "
-                    "folder its name back, or build the set again"
+                    f"{data / set_name}: the manifest has noise level {manifest.about['noise_level']}, the name "
+                    f"{level:g}; rename the folder, or build the set again"
                 )
             for setting, config in _configurations(study, level):
-                name = f"{split}-{config.method}-{config.seed}-{config.digest(digest, test_digest)}"
-                place = (config.method, config.network.name, setting, config.seed)
-                cells.append(Cell(color, level, *place, Run(split, config, name, manifest.rows)))
-    return sorted(cells, key=lambda cell: cell.run.split)
+                name = f"{set_name}-{config.method}-{config.seed}-{config.digest(digest, test_digest)}"
+                run = Run(set_name, config, name, manifest.rows)
+                cells.append(
+                    Cell(color, level, config.method, config.network.name, setting, config.seed, run)
+                )
+    return sorted(cells, key=lambda cell: cell.run.set_name)
+
+
+def unique_runs(cells: Iterable[Cell]) -> list[Run]:
+    """Return the runs of cells in their order, each once."""
+    return list({cell.run.name: cell.run for cell in cells}.values())
+
+
+def select_shard(runs: Iterable[Run], shard: ShardOfRuns) -> list[Run]:
+    """Return the runs of one shard, in the order of `runs`.
+
+    The n shards have every run exactly once. Runs of one network, method and number of images are dealt out in turn,
+    so the shards cost about the same. The choice depends on the grid alone, not on what has finished.
+    """
+
+    def cost_key(run: Run) -> tuple[str, str, int, str]:
+        return run.config.network.name, run.config.method, -run.images * run.config.epochs, run.name
+
+    runs = list(runs)
+    selected = {run.name for run in sorted(runs, key=cost_key)[shard.number - 1 :: shard.count]}
+    return [run for run in runs if run.name in selected]
+
+
+def order_by_priority(runs: Iterable[Run], seeds: Sequence[int]) -> list[Run]:
+    """Return the runs ordered so that the first seed of every cell comes first, then the second seeds, and so on."""
+    return sorted(runs, key=lambda run: seeds.index(run.config.seed))
 
 
 def _configurations(study: StudyConfig, level: float) -> Iterator[tuple[str, TrainConfig]]:
-    """Yield setting and configuration of every run on one set."""
+    """Yield the setting and the training configuration of every run on one set."""
     networks: list[dict[str, Any]] = [{"network": {"name": name}} for name in study.networks] or [{}]
     settings = study.settings or {"": {}}
     axes = itertools.product(settings.items(), networks, study.methods, study.seeds)
     for (setting, changes), network, method, seed in axes:
         recipe = changes.get("recipe", study.recipe)
-        over = merge(merge(study.set, {k: v for k, v in changes.items() if k != "recipe"}), network)
-        config = configure(recipe, level, {**over, "method": method, "seed": seed})
-        yield setting or _setting(config), config
+        overrides = merge(
+            merge(study.overrides, {k: v for k, v in changes.items() if k != "recipe"}), network
+        )
+        config = configure(recipe, level, {**overrides, "method": method, "seed": seed})
+        yield setting or _default_setting(config), config
 
 
-def _setting(config: TrainConfig) -> str:
-    """Name the way to train of a study that has no `settings`."""
+def _default_setting(config: TrainConfig) -> str:
+    """Return the name of the way to train in a study without `settings`."""
     if config.network.frozen:
         return "linear-probe"
     return "fine-tuned" if config.network.weights else "scratch"
 
 
-def splits(study: StudyConfig) -> list[str]:
+def set_names(study: StudyConfig) -> list[str]:
     """Return the names of the sets that a study reads, if the first color has the set without noise."""
     noisy = [f"{color}-{level:.2f}" for color in study.colors for level in study.levels if level]
     return [study.test, *noisy, *(f"{study.colors[0]}-{0:.2f}" for level in study.levels if not level)]
 
 
-def _split(study: StudyConfig, data: Path, color: str, level: float) -> str:
-    """Name the folder of a cell; without noise that of the first color that has one."""
+def _set_name(study: StudyConfig, data: Path, color: str, level: float) -> str:
+    """Return the name of the set of a color and level; without noise that of the first color that has one."""
     if level == 0:
-        there = [one for one in study.colors if (data / f"{one}-{level:.2f}").is_dir()]
-        color = there[0] if there else study.colors[0]
+        existing = [color for color in study.colors if (data / f"{color}-{level:.2f}").is_dir()]
+        color = existing[0] if existing else study.colors[0]
     return f"{color}-{level:.2f}"

@@ -1,51 +1,69 @@
-"""Draw a study: all figures and tables in its folder, and one page that shows them; needs no torch."""
+"""Draw a study: its figures and tables in a folder, and a Markdown page that shows them. Needs no torch."""
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from common.errors import DataError
-from training.show import show
-from training.study.figures import Figure, draw_all
-from training.study.table import CURVE, read
-from training.study.tables import PeopleTable, all_tables, finished
+from training.show import print_result
+from training.study.conclusions import best_method_sentences
+from training.study.figures import StudyFigure, draw_all
+from training.study.results import CURVE, merge_into
+from training.study.summary_tables import SummaryTable, all_tables, finished
 
 
-def plot(output: Path) -> tuple[list[Figure], list[PeopleTable], list[str]]:
-    """Draw the study in `output` to `figures/`, `tables/` and summary.md; return what there is, and what is absent.
+@dataclass(frozen=True)
+class StudyPlots:
+    """What was drawn of a study; `missing`: the figures that were not, with the reasons."""
 
-    Raises DataError if no run has finished.
+    results: pa.Table
+    sentences: list[str]
+    figures: list[StudyFigure]
+    tables: list[SummaryTable]
+    missing: list[str]
+
+
+def plot(studies: Sequence[Path], output: Path) -> StudyPlots:
+    """Draw a study to `figures/`, `tables/` and `summary.md` in `output`.
+
+    The result tables of shards, and of several folders, are merged first, into `output`. Raises DataError if no run
+    has finished.
     """
-    results, curves = read(output), read(output, CURVE)
+    results, curves = merge_into(output, studies), merge_into(output, studies, schema=CURVE)
     if not finished(results):
-        raise DataError(f"{output}: no run has finished; python -m training study tells why")
-    figures, absent = draw_all(results, curves, output / "figures")
+        raise DataError(f"{studies[0]}: no run has finished; run the study (python -m training study) first")
+    figures, missing = draw_all(results, curves, output / "figures")
     tables = all_tables(results)
     for table in tables:
         table.write(output / "tables")
-    (output / "summary.md").write_text(page(figures, tables, absent, output), encoding="utf-8")
-    return figures, tables, absent
+    plots = StudyPlots(results, best_method_sentences(results), figures, tables, missing)
+    (output / "summary.md").write_text(_summary_page(plots, output), encoding="utf-8")
+    return plots
 
 
-def page(
-    figures: Sequence[Figure], tables: Sequence[PeopleTable], absent: Sequence[str], output: Path
-) -> str:
+def _summary_page(plots: StudyPlots, output: Path) -> str:
     """Return the summary as Markdown."""
-    parts = ["# The study\n"]
-    for figure in figures:
+    parts = ["# Study\n"]
+    if plots.sentences:
+        parts.append("".join(f"- {sentence}\n" for sentence in plots.sentences))
+    for figure in plots.figures:
         path = figure.png.relative_to(output).as_posix()
         parts.append(f"## {figure.title}\n\n![{figure.title}]({path})\n\n{figure.caption}\n")
-    parts += [f"## {table.title}\n\n{table.note}\n\n{table.markdown()}" for table in tables]
-    if absent:
-        parts.append("## Not drawn\n\n" + "".join(f"- {line}\n" for line in absent))
+    parts += [f"## {table.title}\n\n{table.note}\n\n{table.markdown()}" for table in plots.tables]
+    if plots.missing:
+        parts.append("## Figures without data\n\n" + "".join(f"- {line}\n" for line in plots.missing))
     return "\n".join(parts)
 
 
 def verb(arguments: argparse.Namespace) -> int:
-    """Draw, and print where the files are."""
-    figures, tables, absent = plot(arguments.study)
-    paths = {figure.name: str(figure.png) for figure in figures}
-    paths |= {f"table {table.name}": str(arguments.study / "tables" / f"{table.name}.md") for table in tables}
-    paths |= {f"no {line.partition(': ')[0]}": line.partition(": ")[2] for line in absent}
-    show({**paths, "summary": str(arguments.study / "summary.md")}, arguments.json)
+    """Draw the study, and print the paths of the files."""
+    output = arguments.output or arguments.studies[0]
+    plots = plot(arguments.studies, output)
+    paths = {figure.name: str(figure.png) for figure in plots.figures}
+    paths |= {f"table {table.name}": str(output / "tables" / f"{table.name}.md") for table in plots.tables}
+    paths |= {f"no {line.partition(': ')[0]}": line.partition(": ")[2] for line in plots.missing}
+    print_result({**paths, "summary": str(output / "summary.md")}, arguments.json)
     return 0

@@ -2,7 +2,6 @@
 
 import argparse
 import base64
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,14 @@ import pyarrow as pa
 
 from page.render import policy, render
 from page.table import Column, Listing, Table
-from training.show import show
-from training.study.figures import Figure
+from training.show import print_result
+from training.state_files import write_text
+from training.study.figures import StudyFigure
 from training.study.plot import plot
-from training.study.table import FILES, RESULT, read
-from training.study.tables import PeopleTable
+from training.study.results import FILES, RESULT, STATUSES
+from training.study.summary_tables import SummaryTable
+
+RESULTS = f"{FILES[RESULT.name]}.parquet"
 
 RUNS_TOLD = 12  # names of runs behind a row; the query gives all
 # The columns of a table that say which runs a row is of, and what they are called in the results.
@@ -30,45 +32,43 @@ EVERY = [
 SHARES = {"noise_level", "final_accuracy", "best_accuracy", "selected_accuracy", "memorized", "recovered"}
 
 
-def write_report(study: Path, output: Path | None = None) -> Path:
-    """Draw the study, write the page `report.html` into `output` [`study`], and return its path.
+def write_report(studies: Sequence[Path], output: Path | None = None) -> Path:
+    """Draw the study, write the page `report.html` into `output` (default: the first folder), and return its path.
 
     Raises DataError if no run has finished.
     """
-    folder = output or study
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = output or studies[0]
     path = folder / "report.html"
-    temporary = folder / f".report.html.{os.getpid()}"
-    temporary.write_text(page(study), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, render_page(studies, folder))
     return path
 
 
-def page(study: Path) -> str:
-    """The HTML of the report; equal results give an equal page."""
-    figures, tables, absent = plot(study)
-    results = read(study)
-    rows = results.to_pylist()
+def render_page(studies: Sequence[Path], output: Path) -> str:
+    """Return the HTML of the report; equal results give an equal page."""
+    plots = plot(studies, output)
+    rows = plots.results.to_pylist()
     counts = {status: _listing([r for r in rows if r["status"] == status], {"status": status})
-              for status in ("finished", "failed", "missing")}  # fmt: skip
+              for status in STATUSES}  # fmt: skip
     return render(
         "training.study", "study.html", policy(),
-        name=study.resolve().name,
+        name=output.resolve().name,
         counts={status: listing for status, listing in counts.items() if listing.count},
-        figures=[(figure, _inlined(figure)) for figure in figures],
-        tables=[_table(table, rows) for table in tables if table.name != "unfinished"],  # each run is told below
-        every=_every(results),
-        absent=absent,
-        file=FILES[RESULT.name],
+        sentences=plots.sentences,
+        figures=[(figure, _inlined(figure)) for figure in plots.figures],
+        # unfinished runs are in the table of all runs
+        tables=[_page_table(table, rows) for table in plots.tables if table.name != "unfinished"],
+        every=_runs_table(plots.results),
+        missing=plots.missing,
+        file=RESULTS,
     )  # fmt: skip
 
 
-def _inlined(figure: Figure) -> str:
+def _inlined(figure: StudyFigure) -> str:
     """The SVG as an image: it has a document of its own, where nothing runs and nothing is fetched."""
     return f"data:image/svg+xml;base64,{base64.b64encode(figure.svg.read_bytes()).decode()}"
 
 
-def _table(table: PeopleTable, results: Sequence[Mapping[str, Any]]) -> Table:
+def _page_table(table: SummaryTable, results: Sequence[Mapping[str, Any]]) -> Table:
     """A table for people with a column more: the runs that each row is of."""
     places = {place: column for place, column in enumerate(table.columns) if column in PLACES}
     columns = [_column(name, [row[place] for row in table.rows]) for place, name in enumerate(table.columns)]
@@ -102,7 +102,7 @@ def _is(value: Any, wanted: Any) -> bool:
 def _listing(rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]) -> Listing:
     names = sorted({row["run"] for row in rows})
     conditions = " AND ".join(_condition(name, value) for name, value in wanted.items())
-    query = f"SELECT run, seed, final_accuracy FROM '{FILES[RESULT.name]}' WHERE {conditions}"  # noqa: S608  shown, not run
+    query = f"SELECT run, seed, final_accuracy FROM '{RESULTS}' WHERE {conditions}"  # noqa: S608  shown, not run
     return Listing(len(rows), tuple(names[:RUNS_TOLD]), query)
 
 
@@ -125,8 +125,8 @@ def _column(name: str, cells: Sequence[Any]) -> Column:
     return Column(name, "count" if all(isinstance(cell, int) for cell in numbers) else "number")
 
 
-def _every(results: pa.Table) -> Table:
-    """Each row of the results, with the folder of its run."""
+def _runs_table(results: pa.Table) -> Table:
+    """Return the table of all rows of the results, with the folders of their runs."""
     rows = results.select(EVERY).to_pylist()
     columns = []
     for name in EVERY:
@@ -139,6 +139,6 @@ def _every(results: pa.Table) -> Table:
 
 
 def verb(arguments: argparse.Namespace) -> int:
-    """Write the page, and print where it is."""
-    show({"file": str(write_report(arguments.study, arguments.output))}, arguments.json)
+    """Write the page, and print its path."""
+    print_result({"file": str(write_report(arguments.studies, arguments.output))}, arguments.json)
     return 0

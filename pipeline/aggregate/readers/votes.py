@@ -56,7 +56,7 @@ def _first_line(path: str) -> str:
 
 
 def _batches(rows: Iterable[VoteRow], name: str) -> Iterator[Records]:
-    schema = pa.schema([(column, pa.string()) for column in (*VOTE.schema.names, "row")])
+    schema = pa.schema([(column, pa.string()) for column in (*VOTE.schema.names, "location")])
     numbered = enumerate(rows, 1)
     while batch := list(islice(numbered, BATCH)):
         good: list[dict[str, str | None]] = []
@@ -67,5 +67,5 @@ def _batches(rows: Iterable[VoteRow], name: str) -> Iterator[Records]:
             if row.problem:
                 (skipped if row.skipped else malformed).append((place, row.problem))
             else:
-                good.append({**row.values(), "row": place})
+                good.append({**row.values(), "location": place})
         yield Records(normalize_rows(pa.Table.from_pylist(good, schema)), malformed, skipped)

@@ -42,7 +42,7 @@ def test_ids_that_lead_elsewhere_are_rejected(tmp_path):
 
 def test_mixed_encodings_are_told_with_the_line(tmp_path):
     text = HEADER.encode() + "i0,cat,wö,yes\n".encode() + "i1,cat,wö,yes\n".encode("latin-1")
-    with pytest.raises(DataError, match=r"v.csv, line 3: .* save it as UTF-8 text"):
+    with pytest.raises(DataError, match=r"v.csv, line 3: .* is not UTF-8"):
         settled(tmp_path / "v.csv", text)
 
 

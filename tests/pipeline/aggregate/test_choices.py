@@ -15,10 +15,10 @@ ASKED = RETRIEVAL.from_rows(
 def checked(*rows: tuple[str | None, ...]) -> tuple[pa.Table, pa.Table]:
     names = ("image_id", "class_name", "worker_id", "answer")
     made = [
-        {**dict(zip(names, row, strict=True)), "seconds": "2", "time": None, "row": f"f.csv:{n}"}
+        {**dict(zip(names, row, strict=True)), "seconds": "2", "time": None, "location": f"f.csv:{n}"}
         for n, row in enumerate(rows, 2)
     ]
-    schema = pa.schema([(name, pa.string()) for name in (*names, "seconds", "time", "row")])
+    schema = pa.schema([(name, pa.string()) for name in (*names, "seconds", "time", "location")])
     return check_votes(pa.Table.from_pylist(made, schema), choices=("Cat", "dog", "emu"))
 
 
@@ -54,7 +54,7 @@ def test_what_is_no_choice_is_rejected():
         ("c", None, "w1", "dog"),
         ("a", None, "w4", None),
     )
-    codes = dict(zip(bad["row"].to_pylist(), bad["code"].to_pylist(), strict=True))
+    codes = dict(zip(bad["location"].to_pylist(), bad["code"].to_pylist(), strict=True))
     missing = dict.fromkeys(("f.csv:2", "f.csv:6"), "missing_value")
     assert codes == missing | dict.fromkeys(("f.csv:3", "f.csv:4"), "unknown_answer")
     kept, rejected = settle_votes(expand_choices(good, ASKED), ASKED)
@@ -79,7 +79,7 @@ def test_without_choices_a_vote_needs_its_class():
         "answer": "Cat",
         "seconds": None,
         "time": None,
-        "row": "f:1",
+        "location": "f:1",
     }
     schema = pa.schema([(name, pa.string()) for name in row])
     assert check_votes(pa.Table.from_pylist([row], schema))[1]["code"].to_pylist() == ["missing_value"]

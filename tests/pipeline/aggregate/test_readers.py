@@ -374,7 +374,7 @@ def test_words_for_answers():
         "worker_id": "w",
         "seconds": None,
         "time": None,
-        "row": "f:1",
+        "location": "f:1",
     }
     rows = pa.Table.from_pylist([{**columns, "answer": answer} for answer in ("Maybe", "ja", "yes", "hm")])
     good, bad = check_votes(rows, {"maybe": "unsure", "JA": "yes"})

@@ -20,9 +20,9 @@ GOOD = {
     "answer": "yes",
     "seconds": "3.5",
     "time": "2026-11-22T16:00:00Z",
-    "row": "v.csv:2",
+    "location": "v.csv:2",
 }
-AS_READ = pa.schema([(name, pa.string()) for name in [*VOTE.schema.names, "row"]])
+AS_READ = pa.schema([(name, pa.string()) for name in [*VOTE.schema.names, "location"]])
 
 
 def checked(*rows: dict[str, str | None], choices: tuple[str, ...] = ()) -> tuple[pa.Table, pa.Table]:
@@ -125,10 +125,10 @@ def test_times_are_iso_8601_or_seconds_since_1970(given: str | None, read: str |
 def test_each_rule_has_its_code_and_says_what_to_do(
     code: str, values: dict[str, str | None], detail: str
 ) -> None:
-    good, bad = checked(GOOD, GOOD | values | {"row": "v.csv:3"})
-    assert good["row"].to_pylist() == ["v.csv:2"]
-    assert bad.select(["row", "code", "detail"]).to_pylist() == [
-        {"row": "v.csv:3", "code": code, "detail": detail}
+    good, bad = checked(GOOD, GOOD | values | {"location": "v.csv:3"})
+    assert good["location"].to_pylist() == ["v.csv:2"]
+    assert bad.select(["location", "code", "detail"]).to_pylist() == [
+        {"location": "v.csv:3", "code": code, "detail": detail}
     ]
 
 
@@ -141,12 +141,12 @@ VALUE = st.none() | st.sampled_from(["", "a", "yes", "NO", "?", "é\n", "1"])
     st.sampled_from([(), ("a", "1")]),
 )
 def test_every_vote_is_good_or_rejected(rows: list[dict[str, str | None]], choices: tuple[str, ...]) -> None:
-    rows = [row | {"row": f"v.csv:{i}"} for i, row in enumerate(rows)]
+    rows = [row | {"location": f"v.csv:{i}"} for i, row in enumerate(rows)]
     good, bad = checked(*rows, choices=choices)
     needed = ["image_id", "worker_id", "answer", *([] if choices else ["class_name"])]
     assert not any(good[name].null_count for name in needed)
-    places = good["row"].to_pylist() + bad["row"].to_pylist()
-    assert sorted(places) == sorted(str(row["row"]) for row in rows)
+    places = good["location"].to_pylist() + bad["location"].to_pylist()
+    assert sorted(places) == sorted(str(row["location"]) for row in rows)
     assert set(bad["code"].to_pylist()) <= set(CODES)
 
 
@@ -158,7 +158,7 @@ QUESTIONS = RETRIEVAL.from_rows([{"image_id": i, "class_name": c} for i in "ab" 
 @pytest.fixture
 def vote() -> Callable[..., dict[str, object]]:
     def row(place: str, **values: object) -> dict[str, object]:
-        return GOOD | {"seconds": None, "time": None, "row": place} | values
+        return GOOD | {"seconds": None, "time": None, "location": place} | values
 
     return row
 
@@ -180,7 +180,7 @@ def settled(
         for item, worker, answer in zip(kept.items, kept.voters, kept.answers, strict=True)
     ]
     assert rows == sorted(rows)
-    return rows, dict(zip(bad["row"].to_pylist(), bad["code"].to_pylist(), strict=True))
+    return rows, dict(zip(bad["location"].to_pylist(), bad["code"].to_pylist(), strict=True))
 
 
 def test_a_vote_about_an_image_that_was_never_asked_is_unknown(vote: Vote) -> None:
@@ -244,22 +244,24 @@ def test_settling_is_independent_of_the_order_and_loses_nothing(
     rows: list[dict[str, object]], dice: random.Random
 ) -> None:
     rows = [
-        row | {"seconds": None, "time": None, "row": f"{'uv'[i % 2]}.csv:{i + 2}"}
+        row | {"seconds": None, "time": None, "location": f"{'uv'[i % 2]}.csv:{i + 2}"}
         for i, row in enumerate(rows)
     ]
     kept, bad = settled(rows)
     assert (kept, bad) == settled(dice.sample(rows, len(rows)))
     assert len(kept) + len(bad) == len(rows)
-    assert bad.keys() <= {row["row"] for row in rows}
+    assert bad.keys() <= {row["location"] for row in rows}
 
     counted: set[tuple[object, ...]] = set()
-    for row in sorted(rows, key=lambda row: (str(row["row"])[0], int(str(row["row"]).split(":")[1]))):
+    for row in sorted(
+        rows, key=lambda row: (str(row["location"])[0], int(str(row["location"]).split(":")[1]))
+    ):
         question = (row["image_id"], row["class_name"], row["worker_id"])
         known = row["image_id"] in "ab" and row["class_name"] == "cat"  # type: ignore[operator]
         expected = (
             None if known and question not in counted else "duplicate_vote" if known else "unknown_image"
         )
-        assert bad.get(str(row["row"])) == expected
+        assert bad.get(str(row["location"])) == expected
         counted.add(question)
 
 

@@ -29,7 +29,7 @@ def test_the_hash_of_a_turned_picture_is_made_from_that_of_the_picture(turn):
     prints = fingerprint(pictures)
     really = fingerprint([picture.transpose(BY_PILLOW[turn]) for picture in pictures])
     index = TURNS.index(turn)
-    short = turned_short(prints.short, prints.turned)[:, index]
+    short = turned_short(prints.short, prints.orientations)[:, index]
     # Shrinking rounds to whole gray levels, and not quite the same ones.
     assert np.bitwise_count(short ^ really.short).mean() < 0.5
     long = turned_long(prints.long)[:, index]
@@ -58,7 +58,7 @@ def test_a_turned_copy_goes_if_turns_are_asked_for(turn):
         for i in range(len(pictures))
     ).astype({"phash": np.uint64})  # fmt: skip
     for turns in (False, True):
-        column = turned_short(prints.short, prints.turned).reshape(-1) if turns else prints.short
+        column = turned_short(prints.short, prints.orientations).reshape(-1) if turns else prints.short
         hashes, repeats = distinct(column)
         near = Near.join([near_pairs(hashes, 8), repeats])
         found = find_duplicates(frame, near, DedupeConfig(turns=turns))[0].to_pylist()

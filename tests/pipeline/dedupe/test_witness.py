@@ -14,7 +14,7 @@ from pipeline.dedupe.leaks import find_leaks
 from pipeline.dedupe.neighbors import Near, distinct, near_pairs
 from pipeline.dedupe.witness import Witness
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
-from pipeline.ingest.picture import make_picture
+from pipeline.ingest.process_image import process_image
 from schemas.duplicate import TURNS
 from tests.pipeline.dedupe import drawn
 from tests.pipeline.dedupe.test_turns import BY_PILLOW
@@ -28,7 +28,7 @@ def saved(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 def prints_of(files: list[bytes], size: int, kind: str = "jpeg") -> Fingerprints:
     config = IngestConfig(size=size, resize="exact", format=kind)  # type: ignore[arg-type]
-    stored = [Image.open(io.BytesIO(make_picture(data, config).encoded)) for data in files]
+    stored = [Image.open(io.BytesIO(process_image(data, config).encoded)) for data in files]
     return fingerprint(stored)
 
 

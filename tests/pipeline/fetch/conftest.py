@@ -13,12 +13,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline import files
-from pipeline.config import IngestConfig
+from pipeline.config import FetchConfig
 from pipeline.fetch import web as web_module
 from pipeline.fetch.journal import next_run, read_journal
 from pipeline.fetch.policies import TDM_FILE
 from pipeline.fetch.task import LAST, WANTED, Terms, run_task
-from pipeline.rejections import Asked, Rejected
+from pipeline.rejections import Rejected, RequestStats
 
 Request = BaseHTTPRequestHandler
 Answer = Callable[[Request], None]
@@ -88,11 +88,10 @@ def web() -> Iterator[Web]:
 
 
 FETCHING = {
-    "max_bytes": 1000,
     "timeout_seconds": 20,
     "deadline_seconds": 40,
-    "host_per_second": 0,
-    "host_fetches": 64,
+    "host_requests_per_second": 0,
+    "host_concurrency": 64,
     "contact": "test@example.org",
     "allow_private_hosts": True,
 }
@@ -106,7 +105,7 @@ class Fetched:
 
     data: bytes
     sha256: str
-    asked: Asked
+    asked: RequestStats
 
 
 @dataclass
@@ -132,10 +131,19 @@ class Get:
         self, urls: list[str], retry: tuple[str, ...] = (), again: bool = False, **config: object
     ) -> pa.Table:
         """Return the rows of the table `fetched`."""
-        chosen = IngestConfig(**(FETCHING | config))  # type: ignore[arg-type]
+        max_bytes = config.pop("max_bytes", 1000)
+        assert isinstance(max_bytes, int)
+        chosen = FetchConfig(**(FETCHING | config))  # type: ignore[arg-type]
         journals = sorted(files.names(str(self.folder), "*.jsonl"))
         terms = Terms(
-            chosen, str(self.folder), next_run(journals), repr(chosen), 1, frozenset(retry), check_bodies=True
+            chosen,
+            max_bytes,
+            str(self.folder),
+            next_run(journals),
+            repr((chosen, max_bytes)),
+            1,
+            frozenset(retry),
+            check_bodies=True,
         )
         wanted = pa.table([urls, [again] * len(urls)], schema=WANTED)
         known = [read_journal(str(self.folder), name) for name in journals]
@@ -145,10 +153,10 @@ class Get:
         return pa.concat_tables(results.rows)
 
     def _result(self, row: dict[str, Any]) -> Fetched | Rejected:
-        asked = Asked(row["host"], row["status"], row["bytes_seen"], row["seconds"], row["attempts"])
+        asked = RequestStats(row["host"], row["status"], row["bytes_seen"], row["seconds"], row["attempts"])
         if row["code"]:
             return Rejected(row["code"], row["detail"], asked)
-        with (self.folder / row["bodies"]).open("rb") as file:
+        with (self.folder / row["body_file"]).open("rb") as file:
             file.seek(row["offset"])
             return Fetched(file.read(row["length"]), row["sha256"], asked)
 

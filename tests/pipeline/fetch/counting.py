@@ -102,7 +102,7 @@ def write_world(folder: Path, urls: list[str], fetches: int, rate: float) -> Pat
     (folder / "web.csv").write_text("class_name,url\n" + "".join(f"a,{url}\n" for url in urls))
     config = {
         "source": str(folder), "classes": ["a", "b"], "clean": [], "test": [], "web": ["web.csv"], "votes": [],
-        "ingest": {"allow_private_hosts": True, "host_fetches": fetches, "host_per_second": rate},
+        "fetch": {"allow_private_hosts": True, "host_concurrency": fetches, "host_requests_per_second": rate},
     }  # fmt: skip
     (folder / "build.yaml").write_text(json.dumps(config))
     return folder / "build.yaml"

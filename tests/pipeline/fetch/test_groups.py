@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import IngestConfig
+from pipeline.config import FetchConfig
 from pipeline.fetch.fetcher import key_of
 from pipeline.fetch.groups import TASK_RATE, group_count, groups_of, share_count
 from pipeline.fetch.hosts import Limits
@@ -33,7 +33,7 @@ def test_the_spelling_of_a_host_does_not_change_who_asks_it() -> None:
 
 @given(st.integers(1, 1000), st.integers(0, 500), st.integers(1, 64))
 def test_shares_together_keep_the_limits_of_the_host(urls: int, rate: int, fetches: int) -> None:
-    config = IngestConfig(host_per_second=rate, host_fetches=fetches)
+    config = FetchConfig(host_requests_per_second=rate, host_concurrency=fetches)
     for count in {1, share_count(urls * 1000, config), share_count(urls * 1000, config, crawl_delay=0.5)}:
         shares = [Limits.of(config, index, count) for index in range(count)]
         assert sum(share.fetches for share in shares) == fetches
@@ -43,12 +43,12 @@ def test_shares_together_keep_the_limits_of_the_host(urls: int, rate: int, fetch
 
 
 def test_a_host_is_cut_only_where_one_task_is_too_slow_for_its_limits() -> None:
-    assert share_count(10_000_000, IngestConfig()) == 1  # 10 requests a second are nothing
-    fast = IngestConfig(host_per_second=4 * TASK_RATE, host_fetches=64)
+    assert share_count(10_000_000, FetchConfig()) == 1  # 10 requests a second are nothing
+    fast = FetchConfig(host_requests_per_second=4 * TASK_RATE, host_concurrency=64)
     assert share_count(1_000_000, fast) == 4
     assert share_count(15_000, fast) == 2
     assert share_count(1_000_000, fast, crawl_delay=1) == 1
-    assert share_count(1_000_000, IngestConfig(host_per_second=0, host_fetches=3)) == 3
+    assert share_count(1_000_000, FetchConfig(host_requests_per_second=0, host_concurrency=3)) == 3
 
 
 def test_groups_are_a_power_of_two_that_grows_with_the_urls_up_to_a_limit() -> None:
@@ -61,8 +61,8 @@ def test_groups_are_a_power_of_two_that_grows_with_the_urls_up_to_a_limit() -> N
 
 
 def terms(folder: Path, groups: int, **more: object) -> Terms:
-    config = IngestConfig(**(FETCHING | {"tries": 2} | more))  # type: ignore[arg-type]
-    return Terms(config, str(folder), 1, "", groups, cut=True)
+    config = FetchConfig(**(FETCHING | {"max_attempts": 2} | more))  # type: ignore[arg-type]
+    return Terms(config, 1000, str(folder), 1, "", groups, cut=True)
 
 
 def wanted(*urls: str) -> dict[str, list[pa.Table]]:
@@ -96,7 +96,7 @@ def test_a_redirect_to_a_host_of_another_group_is_left_to_it(
     assert later == []
     assert web.asked == ["/start", "/next", "/end"]
     assert (row["url"], row["code"], row["host"], row["attempts"]) == (url, None, "127.0.0.1", 1)
-    assert row["location"] == f"http://other.test:{port}/end"
+    assert row["final_url"] == f"http://other.test:{port}/end"
 
 
 def test_redirects_between_groups_have_the_same_limit_as_others(

@@ -13,11 +13,11 @@ from common.errors import DataError
 from pipeline.fetch import journal as journal_module
 from pipeline.fetch.journal import KNOWN, Journal, latest, next_run, read_journal
 from pipeline.fetch.web import Answer
-from pipeline.rejections import Asked, Rejected
+from pipeline.rejections import Rejected, RequestStats
 from schemas.fetched import FETCHED
 from tests.pipeline.fetch.conftest import Get, Web, body, refused
 
-HEADERS = dict.fromkeys(("location", "license", "x_robots_tag", "tdm_reservation", "tdm_policy"))
+HEADERS = dict.fromkeys(("final_url", "license", "x_robots_tag", "tdm_reservation", "tdm_policy"))
 
 
 def opened(folder: Path, run: int = 1, rules: str = "") -> Journal:
@@ -25,12 +25,12 @@ def opened(folder: Path, run: int = 1, rules: str = "") -> Journal:
 
 
 def put(journal: Journal, url: str, data: bytes) -> dict:
-    asked = Asked("h", 200, len(data), 0.5, 1)
+    asked = RequestStats("h", 200, len(data), 0.5, 1)
     return journal.put(url, Answer(io.BytesIO(data), asked, hashlib.sha256(data).hexdigest(), HEADERS))
 
 
 def fail(journal: Journal, url: str, code: str) -> dict:
-    return journal.put_failure(url, Rejected(code, f"{url}: {code}", Asked("h", 404, 0, 0.1, 1)))
+    return journal.put_failure(url, Rejected(code, f"{url}: {code}", RequestStats("h", 404, 0, 0.1, 1)))
 
 
 def journals(folder: Path) -> list[str]:
@@ -47,7 +47,7 @@ def bodies(folder: Path) -> dict[str, bytes]:
     found = {}
     for url, row in known(folder).items():
         if row["offset"] is not None:
-            data = (folder / row["bodies"]).read_bytes()
+            data = (folder / row["body_file"]).read_bytes()
             found[url] = data[row["offset"] : row["offset"] + row["length"]]
     return found
 
@@ -132,7 +132,7 @@ def test_the_order_in_which_journals_are_read_does_not_matter(tmp_path: Path) ->
     parts = [read_journal(str(tmp_path), name) for name in journals(tmp_path)]
     for order in (parts, parts[::-1]):
         (row,) = latest(pa.concat_tables(order)).to_pylist()
-        assert row["bodies"].startswith("000010-")
+        assert row["body_file"].startswith("000010-")
 
 
 def test_the_same_bytes_are_stored_once(tmp_path: Path) -> None:
@@ -250,5 +250,5 @@ def test_what_an_answer_says_about_use_is_kept(get: Get, web: Web) -> None:
     assert row["license"] == "https://creativecommons.org/licenses/by/4.0/"
     assert (row["x_robots_tag"], row["tdm_reservation"]) == ("nofollow", "0")
     assert row["tdm_policy"] == "https://x.test/policy"
-    assert row["location"] == web.url("/end")
-    assert (other["license"], other["location"], other["code"]) == (None, None, None)
+    assert row["final_url"] == web.url("/end")
+    assert (other["license"], other["final_url"], other["code"]) == (None, None, None)

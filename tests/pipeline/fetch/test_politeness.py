@@ -10,7 +10,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from pipeline.config import IngestConfig
+from pipeline.config import FetchConfig
 from pipeline.fetch import hosts, robots
 from pipeline.fetch.hosts import Hosts, Limits
 from pipeline.fetch.policies import TDM_FILE
@@ -41,7 +41,7 @@ def test_what_may_pass_is_tried_again_so_often_and_no_more(get: Get, web: Web) -
     assert (body(found), found.asked and found.asked.attempts) == (b"picture", 3)
     found = refused(get(after(web, "/b", (503, {}), (500, {}), (429, {}))))
     assert (found.code, web.asked.count("/b")) == ("rate_limited", 3)
-    assert refused(get(after(web, "/c", (503, {})), tries=1)).code == "server_error"
+    assert refused(get(after(web, "/c", (503, {})), max_attempts=1)).code == "server_error"
 
 
 def test_a_wait_that_the_server_asks_for_is_kept_by_all_who_ask_the_host(get: Get, web: Web) -> None:
@@ -55,7 +55,7 @@ def test_a_wait_that_the_server_asks_for_is_kept_by_all_who_ask_the_host(get: Ge
         request.wfile.write(b"x")
 
     start = time.monotonic()
-    found = get.all([first, web.raw("/b", answer)], host_fetches=1)
+    found = get.all([first, web.raw("/b", answer)], host_concurrency=1)
     assert [body(result) for result in found] == [b"picture", b"x"]
     assert times[0] - start > 0.9
     assert time.monotonic() - start < 4
@@ -275,7 +275,7 @@ def test_a_tdmrep_json_that_nobody_answers_for_reserves_nothing(
     get: Get, web: Web, answer: Callable[[Request], None]
 ) -> None:
     web.raw(TDM_FILE, answer)
-    found = get.all([web.serve(f"/{i}", b"x") for i in range(3)], timeout_seconds=0.3, tries=1)
+    found = get.all([web.serve(f"/{i}", b"x") for i in range(3)], timeout_seconds=0.3, max_attempts=1)
     assert [body(result) for result in found] == [b"x"] * 3
 
 
@@ -284,7 +284,7 @@ def test_a_tdmrep_json_that_nobody_answers_for_reserves_nothing(
 )
 def test_a_tdmrep_json_that_is_elsewhere_and_not_there_reserves_nothing(get: Get, web: Web, to: str) -> None:
     web.redirect(TDM_FILE, to)
-    found = get(web.serve("/a", b"x"), timeout_seconds=0.3, tries=1)
+    found = get(web.serve("/a", b"x"), timeout_seconds=0.3, max_attempts=1)
     assert body(found) == b"x"
 
 
@@ -321,7 +321,7 @@ def test_a_host_is_asked_by_few_at_once_and_not_too_often(get: Get, web: Web) ->
         request.wfile.write(b"x")
 
     urls = [web.raw(f"/{i}", answer) for i in range(12)]
-    get.all(urls, host_fetches=3, host_per_second=40.0)
+    get.all(urls, host_concurrency=3, host_requests_per_second=40.0)
     assert most[0] <= 3
     assert times[-1] - times[0] >= 11 / 40 - 0.02
 
@@ -330,7 +330,7 @@ def test_idle_hosts_are_evicted_though_an_older_one_is_in_use(monkeypatch: pytes
     monkeypatch.setattr(hosts, "MAX_HOSTS", 3)
 
     async def ask() -> None:
-        asked = Hosts(Limits.of(IngestConfig()))
+        asked = Hosts(Limits.of(FetchConfig()))
         busy = parse_url("http://busy.test/")
         host = asked.of(busy)
         async with host:

@@ -66,7 +66,7 @@ def server() -> Iterator[Server]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-ONE_BY_ONE = {"host_fetches": 1, "robots_txt": False, "tdm_reservation": False}
+ONE_BY_ONE = {"host_concurrency": 1, "robots_txt": False, "tdm_reservation": False}
 
 
 def sized(data: bytes, *lines: bytes) -> bytes:
@@ -120,7 +120,7 @@ def test_what_comes_without_a_request_answers_none(get: Get, server: Server) -> 
         return True
 
     server.behavior = behave
-    found = get.all(urls(server), host_per_second=8, **ONE_BY_ONE)
+    found = get.all(urls(server), host_requests_per_second=8, **ONE_BY_ONE)
     assert [body(result) for result in found] == [b"/%d" % i for i in range(10)]
     assert server.connections == 10
 
@@ -131,8 +131,8 @@ def test_a_server_that_closes_unused_connections_costs_no_attempt(get: Get, serv
         return False
 
     server.behavior = behave
-    for config in ({}, {"host_per_second": 20}):
-        found = get.all(urls(server), retry=("x",), again=True, tries=1, **(ONE_BY_ONE | config))
+    for config in ({}, {"host_requests_per_second": 20}):
+        found = get.all(urls(server), retry=("x",), again=True, max_attempts=1, **(ONE_BY_ONE | config))
         assert [body(result) for result in found] == [b"/%d" % i for i in range(10)]
         assert all(result.asked.attempts == 1 for result in found if result.asked)
     assert len(server.asked) == 20
@@ -150,7 +150,7 @@ def test_a_server_that_answers_no_second_request_is_asked_anew(get: Get, server:
         return True
 
     server.behavior = behave
-    found = get.all(urls(server), tries=1, **ONE_BY_ONE)
+    found = get.all(urls(server), max_attempts=1, **ONE_BY_ONE)
     assert [body(result) for result in found] == [b"/%d" % i for i in range(10)]
 
 
@@ -174,5 +174,5 @@ def test_unused_connections_are_closed_after_a_while(
         return True
 
     server.behavior = behave
-    get.all(urls(server, 4), host_per_second=5, **ONE_BY_ONE)
+    get.all(urls(server, 4), host_requests_per_second=5, **ONE_BY_ONE)
     assert server.connections == 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import IngestConfig
+from pipeline.config import FetchConfig
 from pipeline.fetch import fetcher, hosts
 from pipeline.fetch.fetcher import Task, fetch_all
 from pipeline.fetch.hosts import Budget, Limits
@@ -27,7 +27,7 @@ def test_a_host_that_tells_everybody_to_come_later_is_left_after_its_time(
     slow = [web.serve(f"/{i}", status=429, Retry_After="1") for i in range(300)]
     quick = [web.serve(f"/x{i}", b"x").replace("127.0.0.1", "second.test") for i in range(20)]
     start = time.monotonic()
-    found = codes(get.all([*slow, *quick], tries=2, host_seconds=3, host_fetches=4))
+    found = codes(get.all([*slow, *quick], max_attempts=2, host_budget_seconds=3, host_concurrency=4))
     assert time.monotonic() - start < 30  # 300 and more at a second each
     assert set(found[:300]) <= {"rate_limited", "host_too_slow"}
     assert found.count("host_too_slow") > 250
@@ -37,16 +37,18 @@ def test_a_host_that_tells_everybody_to_come_later_is_left_after_its_time(
 
 def test_what_was_left_is_asked_again_on_request(get: Get, web: Web) -> None:
     urls = [web.serve(f"/{i}", status=429, Retry_After="1") for i in range(20)]
-    first = get.all(urls, tries=1, host_seconds=0.5, host_fetches=1)
+    first = get.all(urls, max_attempts=1, host_budget_seconds=0.5, host_concurrency=1)
     left = [url for url, code in zip(urls, codes(first), strict=True) if code == "host_too_slow"]
     assert left
     assert all("--retry host_too_slow" in found.detail for found in first[-1:] if isinstance(found, Rejected))
     for i in range(20):
         web.serve(f"/{i}", b"picture")
     web.asked.clear()
-    assert codes(get.all(urls, tries=1, host_seconds=0.5, host_fetches=1)) == codes(first)
+    assert codes(get.all(urls, max_attempts=1, host_budget_seconds=0.5, host_concurrency=1)) == codes(first)
     assert web.asked == []
-    again = get.all(urls, retry=("host_too_slow",), tries=1, host_seconds=0.5, host_fetches=1)
+    again = get.all(
+        urls, retry=("host_too_slow",), max_attempts=1, host_budget_seconds=0.5, host_concurrency=1
+    )
     assert [body(found) for found, url in zip(again, urls, strict=True) if url in left] == [b"picture"] * len(
         left
     )
@@ -61,7 +63,7 @@ def test_a_host_whose_bodies_stall_is_left_after_its_time(get: Get, web: Web) ->
         release.wait(20)
 
     urls = [web.raw(f"/{i}", stall) for i in range(100)]
-    found = codes(get.all(urls, timeout_seconds=0.2, host_fetches=2, host_seconds=1))
+    found = codes(get.all(urls, timeout_seconds=0.2, host_concurrency=2, host_budget_seconds=1))
     release.set()
     assert set(found) == {"timeout", "host_too_slow"}
     assert found.count("host_too_slow") > 70
@@ -70,7 +72,7 @@ def test_a_host_whose_bodies_stall_is_left_after_its_time(get: Get, web: Web) ->
 def test_a_crawl_delay_that_takes_too_long_ends_after_some_pictures(get: Get, web: Web) -> None:
     web.serve("/robots.txt", b"User-agent: *\nCrawl-delay: 2\n")
     found = codes(
-        get.all([web.serve(f"/{i}", b"x") for i in range(30)], host_seconds=3, tdm_reservation=False)
+        get.all([web.serve(f"/{i}", b"x") for i in range(30)], host_budget_seconds=3, tdm_reservation=False)
     )
     assert found.count("") in (1, 2, 3)
     assert set(found) == {"", "host_too_slow"}
@@ -79,7 +81,7 @@ def test_a_crawl_delay_that_takes_too_long_ends_after_some_pictures(get: Get, we
 def test_policy_files_that_stall_count_as_well(get: Get, web: Web) -> None:
     raw(web, "/robots.txt", hold=2)
     found = codes(
-        get.all([web.serve(f"/{i}", b"x") for i in range(30)], timeout_seconds=0.5, host_seconds=0.2)
+        get.all([web.serve(f"/{i}", b"x") for i in range(30)], timeout_seconds=0.5, host_budget_seconds=0.2)
     )
     assert set(found) <= {"timeout", "host_too_slow"}
 
@@ -127,7 +129,9 @@ def test_answers_give_time_back_up_to_what_there_was(clock: Clock) -> None:
 
 
 def test_a_slow_limit_of_ours_uses_nothing_up(clock: Clock) -> None:
-    budget = hosts.Host("x.test", Limits.of(IngestConfig(host_per_second=0.2, host_seconds=60))).budget
+    budget = hosts.Host(
+        "x.test", Limits.of(FetchConfig(host_requests_per_second=0.2, host_budget_seconds=60))
+    ).budget
     with budget.running():
         for _ in range(1000):
             clock.now += 5
@@ -146,7 +150,7 @@ def test_many_slow_hosts_use_up_their_time_though_they_wait_for_each_other(
         for i in range(20):
             url = web.raw(f"/{host}/{i}", lambda _: bool(release.wait(20)) and None)
             urls.append(url.replace("127.0.0.1", host))
-    limits = {"fetches": 2, "host_fetches": 2, "host_seconds": 0.3, "timeout_seconds": 0.1}
+    limits = {"concurrency": 2, "host_concurrency": 2, "host_budget_seconds": 0.3, "timeout_seconds": 0.1}
     found = codes(get.all(urls, robots_txt=False, tdm_reservation=False, **limits))
     release.set()
     assert set(found) == {"timeout", "host_too_slow"}
@@ -159,7 +163,7 @@ def test_a_host_that_waits_for_others_uses_nothing_up(
     names["quick.test"] = ["127.0.0.1"]
     slow = [raw(web, f"/slow/{i}", OK + b"\r\nx", pause=0.1) for i in range(20)]
     quick = [web.serve(f"/{i}", b"x").replace("127.0.0.1", "quick.test") for i in range(20)]
-    found = codes(get.all([*slow, *quick], fetches=1, host_seconds=0.5))
+    found = codes(get.all([*slow, *quick], concurrency=1, host_budget_seconds=0.5))
     assert found == [""] * 40
 
 
@@ -168,10 +172,10 @@ def test_slow_hosts_are_named_while_the_task_runs(
 ) -> None:
     monkeypatch.setattr(fetcher, "LOOK_SECONDS", 0.05)
     urls = [web.serve(f"/{i}", status=429, Retry_After="1") for i in range(5)]
-    config = IngestConfig(**(FETCHING | {"host_seconds": 2, "tries": 1, "host_fetches": 1}))  # type: ignore[arg-type]
+    config = FetchConfig(**(FETCHING | {"host_budget_seconds": 2, "max_attempts": 1, "host_concurrency": 1}))  # type: ignore[arg-type]
     told: list[list[str]] = []
     journal = Journal(str(tmp_path), "1", "")
-    fetch_all(map(Request, urls), Task(config, Limits.of(config), slow=told.append), journal)
+    fetch_all(map(Request, urls), Task(config, 1000, Limits.of(config), slow=told.append), journal)
     journal.close()
     assert any(names and names[0].startswith("127.0.0.1 (1 of 2 s)") for names in told), told
     assert told[-1] == []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import DataError
-from pipeline.config import IngestConfig
+from pipeline.config import FetchConfig
 from pipeline.fetch.fetcher import Task, fetch_all
 from pipeline.fetch.hosts import Limits
 from pipeline.fetch.journal import Journal
@@ -80,11 +80,11 @@ def test_who_asks_is_told_and_how_to_reach_them(get: Get, web: Web) -> None:
 
 
 def test_without_a_contact_no_url_is_asked(tmp_path: Path) -> None:
-    config = IngestConfig()
-    with pytest.raises(DataError, match=r"ingest\.contact is empty; set it to a mail address or web page"):
+    config = FetchConfig()
+    with pytest.raises(DataError, match=r"fetch\.contact is empty; set it to a mail address or web page"):
         fetch_all(
             [Request("http://93.184.215.14/")],
-            Task(config, Limits.of(config)),
+            Task(config, 1000, Limits.of(config)),
             Journal(str(tmp_path), "1", ""),
         )
 

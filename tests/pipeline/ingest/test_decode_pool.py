@@ -19,8 +19,8 @@ from common.errors import DataError
 from pipeline.config import IngestConfig
 from pipeline.ingest import decode_pool
 from pipeline.ingest.decode_pool import DecodePool, acquire, release
-from pipeline.ingest.picture import Picture, Refused, Request
-from tests.hostile.pictures import LARGE_INSIDE
+from pipeline.ingest.process_image import ImageRejection, ImageRequest, ProcessedImage
+from tests.hostile.images import LARGE_INSIDE
 
 COUNT = 40
 # Python runs this at the start of every process whose path holds it. The width of a picture says what it does to its
@@ -61,12 +61,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def draw(folder: Path, widths: dict[int, int]) -> list[tuple[int, Request]]:
+def draw(folder: Path, widths: dict[int, int]) -> list[tuple[int, ImageRequest]]:
     """Write COUNT pictures, each with a height of its own; `widths` has those with a fault, by number."""
     requests = []
     for number in range(COUNT):
         Image.new("RGB", (widths.get(number, 40), 100 + number)).save(folder / f"{number}.png")
-        requests.append((number, Request(f"{number}.png")))
+        requests.append((number, ImageRequest(f"{number}.png")))
     return requests
 
 
@@ -75,10 +75,10 @@ def opened(folder: Path) -> Counter[int]:
     return Counter(int(line) - 100 for line in (folder / "opened").read_text().split())
 
 
-def make(folder: Path, requests: list[tuple[int, Request]], processes: int = 2, **values: float) -> dict:
+def make(folder: Path, requests: list[tuple[int, ImageRequest]], processes: int = 2, **values: float) -> dict:
     config = IngestConfig(size=16, format="png", **values)  # type: ignore[arg-type]
     with closing(DecodePool(str(folder), config, processes)) as pool:
-        return dict(pool.make_all(requests))
+        return dict(pool.process_all(requests))
 
 
 @pytest.mark.parametrize("processes", [1, 3])
@@ -96,20 +96,22 @@ def test_a_fault_costs_its_own_picture_and_no_other_is_decoded_twice(
     faulty = [0, 7, 8, COUNT - 1] if width != HANG else [7]
     found = make(folder, draw(folder, dict.fromkeys(faulty, width)), processes, decode_seconds=1)
     assert found.keys() == set(range(COUNT))
-    refused = {number: answer for number, answer in found.items() if isinstance(answer, Refused)}
-    assert refused == dict.fromkeys(faulty, Refused(code, detail))
+    refused = {number: answer for number, answer in found.items() if isinstance(answer, ImageRejection)}
+    assert refused == dict.fromkeys(faulty, ImageRejection(code, detail))
     assert opened(folder) == dict.fromkeys(range(COUNT), 1)
 
 
 def test_a_process_killed_from_outside_costs_nothing_the_first_time(folder: Path) -> None:
     found = make(folder, draw(folder, {9: KILLED_ONCE}))
-    assert all(isinstance(answer, Picture) for answer in found.values())
+    assert all(isinstance(answer, ProcessedImage) for answer in found.values())
     assert opened(folder)[9] == 2
 
 
 def test_a_picture_whose_process_is_killed_again_is_a_rejection(folder: Path) -> None:
     found = make(folder, draw(folder, {9: KILLED}))
-    assert found[9] == Refused("decoder_crashed", "the process that decoded it ended by SIGKILL, 2 times")
+    assert found[9] == ImageRejection(
+        "decoder_crashed", "the process that decoded it ended by SIGKILL, 2 times"
+    )
     assert opened(folder) == dict.fromkeys(range(COUNT), 1) | {9: 2}
 
 
@@ -120,18 +122,18 @@ def test_a_picture_larger_inside_than_its_header_costs_itself_and_little_memory(
     with closing(DecodePool(str(folder), config, 1)) as pool:
         pool.start()
         (decoder,) = pool._decoders
-        found = dict(pool.make_all(requests))
+        found = dict(pool.process_all(requests))
         assert pool._decoders == [decoder]  # the same process did them all
         (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{decoder.pid}/status").read_text())
-    assert isinstance(found.pop(7), Refused)
+    assert isinstance(found.pop(7), ImageRejection)
     assert len(found) == COUNT - 1
-    assert all(isinstance(answer, Picture) for answer in found.values())
+    assert all(isinstance(answer, ProcessedImage) for answer in found.values())
     assert int(peak) < 300_000
 
 
 def test_the_memory_limit_grows_with_the_size_of_a_picture() -> None:
     program = """
-from pipeline.ingest.memory import BASE_BYTES, BYTES_A_PIXEL, limit_memory
+from pipeline.ingest.memory_limit import BASE_BYTES, BYTES_A_PIXEL, limit_memory
 
 def fits(count):
     try:
@@ -151,19 +153,19 @@ for pixels in (0, 10_000_000, 0):
 def test_a_picture_that_hangs_is_ended_while_others_keep_the_pool_busy(folder: Path) -> None:
     requests = draw(folder, {1: HANG})
 
-    def endless() -> Iterator[tuple[int, Request]]:
+    def endless() -> Iterator[tuple[int, ImageRequest]]:
         yield from requests
         number = COUNT
         while not stopped.is_set():
-            yield number, Request("0.png")
+            yield number, ImageRequest("0.png")
             number += 1
 
     stopped, start = threading.Event(), time.monotonic()
     config = IngestConfig(size=16, format="png", decode_seconds=0.5)
     with closing(DecodePool(str(folder), config, 2)) as pool:
-        for number, answer in pool.make_all(endless()):
+        for number, answer in pool.process_all(endless()):
             if number == 1:
-                assert answer == Refused("decoder_timeout", "not decoded after 0.5 s")
+                assert answer == ImageRejection("decoder_timeout", "not decoded after 0.5 s")
                 stopped.set()
             assert time.monotonic() - start < 60
     assert stopped.is_set()
@@ -175,7 +177,7 @@ def test_threads_share_a_pool(folder: Path) -> None:
 
     def work() -> None:
         pool = acquire(str(folder), config, 2)
-        found.append(dict(pool.make_all(requests)))
+        found.append(dict(pool.process_all(requests)))
         release(pool)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -191,9 +193,9 @@ def test_threads_share_a_pool(folder: Path) -> None:
 def test_a_caller_that_stops_in_the_middle_leaves_a_pool_that_works(folder: Path) -> None:
     requests = draw(folder, {})
     with closing(DecodePool(str(folder), IngestConfig(size=16, format="png"), 2)) as pool:
-        with closing(pool.make_all(requests)) as answers:  # type: ignore[type-var]
+        with closing(pool.process_all(requests)) as answers:  # type: ignore[type-var]
             next(answers)
-        assert len(dict(pool.make_all(requests))) == COUNT
+        assert len(dict(pool.process_all(requests))) == COUNT
 
 
 def test_a_process_that_cannot_start_is_an_error_and_not_a_loop(
@@ -202,7 +204,7 @@ def test_a_process_that_cannot_start_is_an_error_and_not_a_loop(
     (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(7)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(DataError, match=r"a decoding process did not start \(exit code 7\)"):
-        make(tmp_path, [(0, Request("0.png"))])
+        make(tmp_path, [(0, ImageRequest("0.png"))])
 
 
 def test_decoders_import_no_beam_and_end_with_their_parent(folder: Path) -> None:
@@ -210,9 +212,9 @@ def test_decoders_import_no_beam_and_end_with_their_parent(folder: Path) -> None
     program = (
         "from pipeline.config import IngestConfig\n"
         "from pipeline.ingest.decode_pool import DecodePool\n"
-        "from pipeline.ingest.picture import Request\n"
+        "from pipeline.ingest.process_image import ImageRequest\n"
         f"pool = DecodePool({str(folder)!r}, IngestConfig(size=16, decode_seconds=1), 2)\n"
-        "for number, _ in pool.make_all((i, Request(f'{i}.png')) for i in range(40)):\n"
+        "for number, _ in pool.process_all((i, ImageRequest(f'{i}.png')) for i in range(40)):\n"
         "    print(*(decoder.pid for decoder in pool._decoders), flush=True)\n"
         "    input()\n"
     )
@@ -247,7 +249,7 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
 def test_ctrl_c_is_for_the_parent(folder: Path) -> None:
     with closing(DecodePool(str(folder), IngestConfig(size=16, format="png"), 1)) as pool:
         requests = draw(folder, {})
-        answers = pool.make_all(requests)
+        answers = pool.process_all(requests)
         next(answers)
         os.kill(pool._decoders[0].pid, signal.SIGINT)
         assert len(list(answers)) == COUNT - 1

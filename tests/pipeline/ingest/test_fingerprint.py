@@ -60,7 +60,7 @@ def test_no_pictures_have_no_fingerprints() -> None:
 def test_columns_are_those_of_the_image_table(pictures: list[Image.Image]) -> None:
     prints = fingerprint(pictures)
     assert prints.columns(0).keys() == {
-        "phash", "phash_turned", "phash_256", "contrast", "sharpness", "thumbnail"
+        "phash", "phash_orientations", "phash_256", "contrast", "sharpness", "thumbnail"
     }  # fmt: skip
     for name, value in prints.columns(0).items():
         assert pa.scalar(value, IMAGES.schema.field(name).type).as_py() == (

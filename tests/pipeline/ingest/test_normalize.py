@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from pipeline.config import PRESETS, IngestConfig
-from pipeline.ingest import area
+from pipeline.ingest import area_resize
 from pipeline.ingest.decode import Decoded, decode
 from pipeline.ingest.fingerprint import fingerprint
 from pipeline.ingest.geometry import plan, reduction
@@ -113,7 +113,7 @@ def test_strips_of_a_large_picture_make_the_same_as_the_whole(
 ) -> None:
     config = IngestConfig(size=32)
     whole = normalized(smooth(0, 301, 203), config)
-    monkeypatch.setattr(area, "_STRIP", 1)
+    monkeypatch.setattr(area_resize, "_STRIP", 1)
     assert normalized(smooth(0, 301, 203), config) == whole
 
 

@@ -19,7 +19,7 @@ GOOD = {
     "path": "a.jpg",
     "method": "text",
     "rank": "3",
-    "row": "web.csv:2",
+    "location": "web.csv:2",
 }
 AS_READ = pa.schema([(name, pa.string()) for name in RETRIEVAL.schema.names])
 
@@ -69,10 +69,10 @@ def test_a_good_row_becomes_a_retrieval_of_its_source() -> None:
     ],
 )
 def test_each_rule_has_its_code(code: str, values: dict[str, str | None]) -> None:
-    good, bad = checked(GOOD | {"row": "web.csv:1"}, GOOD | values)
-    assert good["row"].to_pylist() == ["web.csv:1"]
+    good, bad = checked(GOOD | {"location": "web.csv:1"}, GOOD | values)
+    assert good["location"].to_pylist() == ["web.csv:1"]
     assert bad.schema == REJECTION.schema
-    assert bad.select(["row", "code"]).to_pylist() == [{"row": "web.csv:2", "code": code}]
+    assert bad.select(["location", "code"]).to_pylist() == [{"location": "web.csv:2", "code": code}]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,8 @@ def test_the_first_rule_that_a_row_breaks_gives_the_code() -> None:
 
 def test_an_absent_id_is_made_from_the_url() -> None:
     rows = [
-        {"class_name": "cat", "url": url, "row": "w:2"} for url in ("http://x/1", "http://x/2", "http://x/1")
+        {"class_name": "cat", "url": url, "location": "w:2"}
+        for url in ("http://x/1", "http://x/2", "http://x/1")
     ]
     good, _ = checked(*rows, GOOD)
     digest = hashlib.sha256(b"http://x/1").hexdigest()
@@ -176,9 +177,11 @@ VALUES = st.none() | st.sampled_from(["", "a", "a/b", "cat", "dog", "text", "7",
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(RETRIEVAL.schema.names, VALUES)), max_size=8))
 def test_every_row_is_good_or_rejected(rows: list[dict[str, str | None]]) -> None:
-    rows = [row | {"row": f"web.csv:{i}"} for i, row in enumerate(rows)]
+    rows = [row | {"location": f"web.csv:{i}"} for i, row in enumerate(rows)]
     good, bad = checked(*rows)
-    assert sorted(good["row"].to_pylist() + bad["row"].to_pylist()) == sorted(row["row"] for row in rows)  # type: ignore[type-var]
+    assert sorted(good["location"].to_pylist() + bad["location"].to_pylist()) == sorted(
+        row["location"] for row in rows
+    )  # type: ignore[type-var]
     assert set(bad["code"].to_pylist()) <= set(CODES)
 
 
@@ -189,7 +192,7 @@ def test_every_row_is_good_or_rejected(rows: list[dict[str, str | None]]) -> Non
 def retrieval() -> Callable[..., dict[str, object]]:
     def row(place: str, image_id: str = "a", class_name: str = "cat", **values: object) -> dict[str, object]:
         given = {"image_id": image_id, "class_name": class_name, "path": f"{image_id}.jpg", "source": "web"}
-        return given | {"row": place} | values
+        return given | {"location": place} | values
 
     return row
 
@@ -200,7 +203,9 @@ Row = Callable[..., dict[str, object]]
 def settled(*rows: dict[str, object]) -> tuple[list[str], dict[str, str]]:
     """(places kept, place → code of the rejected)."""
     kept, bad = resolve_rows(RETRIEVAL.from_rows(rows))
-    return kept["row"].to_pylist(), dict(zip(bad["row"].to_pylist(), bad["code"].to_pylist(), strict=True))
+    return kept["location"].to_pylist(), dict(
+        zip(bad["location"].to_pylist(), bad["code"].to_pylist(), strict=True)
+    )
 
 
 def test_a_web_image_may_stand_for_several_classes_but_once_for_each(retrieval: Row) -> None:
@@ -264,12 +269,12 @@ RETRIEVALS = st.lists(
 def test_settling_is_independent_of_the_order_and_loses_nothing(
     rows: list[dict[str, object]], dice: random.Random
 ) -> None:
-    rows = [row | {"row": f"{row['source']}.csv:{i + 2}"} for i, row in enumerate(rows)]
+    rows = [row | {"location": f"{row['source']}.csv:{i + 2}"} for i, row in enumerate(rows)]
     kept, bad = settled(*rows)
     assert settled(*dice.sample(rows, len(rows))) == (kept, bad)
-    assert sorted([*kept, *bad]) == sorted(str(row["row"]) for row in rows)
+    assert sorted([*kept, *bad]) == sorted(str(row["location"]) for row in rows)
 
-    by_place = {str(row["row"]): row for row in rows}
+    by_place = {str(row["location"]): row for row in rows}
     locations = {
         (by_place[p]["image_id"], by_place[p]["path"], by_place[p]["url"], by_place[p]["source"])
         for p in kept

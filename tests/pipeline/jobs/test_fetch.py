@@ -55,14 +55,15 @@ def test_the_limits_of_a_host_hold_for_the_run(
     assert {row["code"] for row in rows} == {None}
 
 
-def picture_list(tmp_path: Path, web: Web, smooth: Callable, encoded: Callable, **ingest: object) -> Path:
+def picture_list(tmp_path: Path, web: Web, smooth: Callable, encoded: Callable, **fetch: object) -> Path:
     """A list of pictures on a server, one of them under two ids, and one that is gone."""
     urls = [web.serve(f"/{i}", encoded(smooth(i, 40, 40), "PNG")) for i in range(5)] + [web.url("/gone")]
     config = write_world(tmp_path / "lists", urls, 4, 0)
     lines = "".join(f"id-{i},a,{url}\n" for i, url in enumerate([*urls, urls[0]]))
     (config.parent / "web.csv").write_text("image_id,class_name,url\n" + lines)
     values = json.loads(config.read_text())
-    values["ingest"] |= {"size": 16, "format": "png", **ingest}
+    values["fetch"] |= fetch
+    values["ingest"] = {"size": 16, "format": "png", "max_rejected_share": 1}
     config.write_text(json.dumps(values))
     return config
 
@@ -106,7 +107,7 @@ def test_bodies_that_are_not_kept_go_after_ingest_and_are_fetched_again_when_the
     encoded: Callable,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    config, output = picture_list(tmp_path, web, smooth, encoded, keep_fetched=False), tmp_path / "out"
+    config, output = picture_list(tmp_path, web, smooth, encoded, keep_bodies=False), tmp_path / "out"
     command = ["ingest", "--config", str(config), "--output", str(output), ONE]
     assert main(command) == 0
     assert not list(Path(Layout(str(output)).bodies).glob("*.bodies"))
@@ -177,7 +178,7 @@ def test_a_changed_or_deleted_file_is_ingested_again(
 def test_hostile_urls_and_locations_cost_their_rows_alone(
     tmp_path: Path, web: Web, smooth: Callable, encoded: Callable
 ) -> None:
-    config = picture_list(tmp_path, web, smooth, encoded, max_rejected_share=1, tries=1, timeout_seconds=5)
+    config = picture_list(tmp_path, web, smooth, encoded, max_attempts=1, timeout_seconds=5)
     hostile = [
         "http://xn--a.example/x.jpg",
         "https://[v1.a]*:1@",

@@ -45,10 +45,10 @@ def site(web: Web, smooth: Callable, encoded: Callable, tmp_path: Path) -> Path:
     write_csv(tmp_path / "web.csv", rows)
     config = {
         "source": str(tmp_path), "classes": ["ant", "bee"], "clean": [], "test": [], "web": ["web.csv"], "votes": [],
-        "ingest": {
-            "size": 16, "format": "png", "allow_private_hosts": True, "host_per_second": 0, "host_fetches": 2,
-            "fetches": 4,
+        "fetch": {
+            "allow_private_hosts": True, "host_requests_per_second": 0, "host_concurrency": 2, "concurrency": 4,
         },
+        "ingest": {"size": 16, "format": "png"},
     }  # fmt: skip
     (tmp_path / "build.yaml").write_text(yaml.safe_dump(config))
     return tmp_path / "build.yaml"
@@ -126,9 +126,9 @@ def test_a_longer_list_fetches_what_is_new_and_retry_what_failed(
     web.asked.clear()
     assert main(arguments(site, output, "--retry=not_found")) == 0
     assert sorted(web.asked) == [f"/gone-{i}" for i in range(6)]
-    told = json.loads((output / "ingest" / "report.json").read_text())
-    assert (told["urls"], told["gone"], told["codes"]) == (IMAGES + 7, 6, {"not_an_image": 1, "not_found": 6})
-    assert told["largest_hosts"] == {"127.0.0.1": {"image": IMAGES, "not_an_image": 1, "not_found": 6}}
+    rejections = directory.read_table(str(output / "ingest" / "rejections"), REJECTION)
+    assert Counter(rejections["code"].to_pylist()) == {"not_an_image": 1, "not_found": 6}
+    assert set(rejections["host"].to_pylist()) == {"127.0.0.1"}
 
 
 def test_other_rules_for_fetching_ask_for_failures_again_and_change_nothing_else(
@@ -141,7 +141,7 @@ def test_other_rules_for_fetching_ask_for_failures_again_and_change_nothing_else
     before, folders = tables(output), ("images", "retrievals")
     manifests = [(output / "ingest" / name / "_manifest.json").read_bytes() for name in folders]
     web.asked.clear()
-    other = ["--set", "ingest.timeout_seconds=30"]
+    other = ["--set", "fetch.timeout_seconds=30"]
     assert main(arguments(site, output, *other)) == 0
     assert sorted(web.asked) == [f"/gone-{i}" for i in range(6)]
     assert tables(output) == before
@@ -152,7 +152,7 @@ def test_other_rules_for_fetching_ask_for_failures_again_and_change_nothing_else
     # A failure that is no longer one: later stages get another table.
     data = b"".join(path.read_bytes() for path in sorted((output / "fetch" / "bodies").glob("*.bodies")))
     web.serve("/gone-0", data[: data.index(b"IEND") + 8])
-    assert main(arguments(site, output, "--set", "ingest.tries=2")) == 0
+    assert main(arguments(site, output, "--set", "fetch.max_attempts=2")) == 0
     assert directory.read_manifest(str(output / "ingest" / "retrievals")).rows == IMAGES + 1
 
 

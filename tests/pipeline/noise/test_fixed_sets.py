@@ -28,10 +28,10 @@ VERDICTS = VERDICT.from_rows(
 
 def rows(*pairs, name="mine", color=None, level=None):
     frame = pd.DataFrame(pairs, columns=["image_id", "class_name"], dtype=object).assign(
-        set=name, color=color, noise_level=level, row=[f"l.csv:{i}" for i in range(2, len(pairs) + 2)]
+        set=name, color=color, noise_level=level, location=[f"l.csv:{i}" for i in range(2, len(pairs) + 2)]
     )
     schema = pa.schema(
-        [(n, pa.string()) for n in ("set", "image_id", "class_name", "color", "noise_level", "row")]
+        [(n, pa.string()) for n in ("set", "image_id", "class_name", "color", "noise_level", "location")]
     )
     return pa.Table.from_pandas(frame, schema, preserve_index=False)
 

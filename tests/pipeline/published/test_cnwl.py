@@ -284,7 +284,7 @@ def test_web_images_without_a_file_are_fetched_and_dead_addresses_stop_no_build(
     assert "33 web images have no file here and are fetched" in capsys.readouterr().out
     assert run_import(web, "--contact", "you@lab.example") == 0
     assert "web images have no file here" not in capsys.readouterr().out
-    local = ("--set", "ingest.allow_private_hosts=true", "--set", "ingest.host_per_second=0")
+    local = ("--set", "fetch.allow_private_hosts=true", "--set", "fetch.host_requests_per_second=0")
     build = [
         "build",
         "--config",

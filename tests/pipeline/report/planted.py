@@ -32,7 +32,7 @@ def plant(build: str) -> None:
     _change(build, "duplicates", {"turn": HOSTILE[:2], "rule": HOSTILE[:2]})
     rows = [
         {
-            "row": f"web.csv:{number}{text}",
+            "location": f"web.csv:{number}{text}",
             "image_id": text,
             "class_name": text,
             "code": "not_found",

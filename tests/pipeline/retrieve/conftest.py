@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.retrieve import client
+from pipeline.fetch import retries
 
 Answer = tuple[int, dict[str, str], Any]  # status, headers, JSON or bytes
 
@@ -53,8 +53,13 @@ def replay() -> Iterator[Replay]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            pass  # the client may close a connection early
+
+    server = Server(("127.0.0.1", 0), Handler)
     found = Replay(f"http://127.0.0.1:{server.server_port}/api")
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     yield found
@@ -73,7 +78,7 @@ KEYS = {
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in KEYS:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(client.random, "uniform", lambda *_: 0.001)  # no test waits for a back-off
+    monkeypatch.setattr(retries.random, "uniform", lambda *_: 0.001)  # no test waits for a back-off
 
 
 class Search:

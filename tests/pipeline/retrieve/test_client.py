@@ -58,7 +58,7 @@ def test_retry_after_is_obeyed(search: Search, replay: Replay) -> None:
 def test_attempts_have_an_end(search: Search, replay: Replay) -> None:
     replay.in_turn(BUSY)
     assert search("openverse", 1) == 1
-    assert len(replay.asked) == client.ATTEMPTS
+    assert len(replay.asked) == client.MAX_ATTEMPTS
     assert "HTTP 429: Request was throttled., after 5 attempts; run the same command later" in search.told.err
 
 
@@ -133,7 +133,7 @@ def test_where_a_redirect_leads_is_nobodys_business(search: Search, replay: Repl
 def test_an_address_that_cannot_be_asked_is_told(
     search: Search, replay: Replay, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "ATTEMPTS", 1)
+    monkeypatch.setattr(client, "MAX_ATTEMPTS", 1)
     replay.endpoint = endpoint
     assert search("openverse", 1) == 1
     assert search.told.err.startswith(f"error: {endpoint}: ")
@@ -180,7 +180,7 @@ def test_an_answer_that_never_ends_is_given_up(
     search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(client, "ATTEMPTS", 2)
+    monkeypatch.setattr(client, "MAX_ATTEMPTS", 2)
 
     def slow(_: dict[str, str]) -> Answer:
         time.sleep(1)
@@ -195,7 +195,7 @@ def test_waits_have_an_end_in_a_whole_search(
     search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One wait for each page is no more than any provider may ask for; a thousand pages would make it a day."""
-    monkeypatch.setattr(client, "MAX_WAITED", 3.0)
+    monkeypatch.setattr(client, "MAX_TOTAL_WAIT_SECONDS", 3.0)
     monkeypatch.setattr(client.time, "sleep", lambda _: None)
     pages = [openverse([openverse_image(str(i))], i, 1000) for i in range(1, 100)]
     replay.in_turn(*[answer for page in pages for answer in ((429, {"Retry-After": "1"}, {}), page)])
@@ -221,6 +221,16 @@ def test_a_provider_that_promises_pages_for_ever_comes_to_an_end(search: Search,
     replay.answer = lambda asked: openverse([], int(asked["page"]), 10**9)
     assert search("openverse", 5) == 0
     assert len(replay.asked) == 1
+
+
+def test_a_key_that_no_header_can_carry_is_a_usage_error(
+    search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENVERSE_TOKEN", "secret\r\nHost: other.example")
+    assert search("openverse", 1) == 2
+    assert search.told.err.startswith("error: OPENVERSE_TOKEN: ")
+    assert "secret" not in search.told.err
+    assert replay.asked == []
 
 
 def test_no_key_is_said_written_or_put_into_a_url(

@@ -21,7 +21,7 @@ from tests.pipeline.conftest import build
 # Gold questions need another method than majority, and the seed decides ties only where these are broken by it.
 BASE = BuildConfig(
     source="data", classes=("ant", "bee"), clean=("clean.csv",), test=("test.csv",), web=("web.csv",),
-    votes=("votes.csv",), label=AggregateConfig(method="dawid-skene", ties="seeded"),
+    votes=("votes.csv",), aggregate=AggregateConfig(method="dawid-skene", ties="seeded"),
 )  # fmt: skip
 
 
@@ -115,18 +115,18 @@ def test_a_changed_output_field_changes_the_keys_of_its_stages_and_no_others(fie
 def test_a_changed_operational_field_changes_no_key(field: Field) -> None:
     other = field.changed(BASE)
     assert keys(other) == keys(BASE)
-    assert fetch_rules(other.ingest) == fetch_rules(BASE.ingest)
+    assert fetch_rules(other) == fetch_rules(BASE)
 
 
 @pytest.mark.parametrize("field", FETCHING, ids=lambda field: field.path)
 def test_a_changed_fetching_field_makes_failures_be_asked_again(field: Field) -> None:
     other = field.changed(BASE)
-    assert fetch_rules(other.ingest) != fetch_rules(BASE.ingest)
+    assert fetch_rules(other) != fetch_rules(BASE)
     assert (keys(other) == keys(BASE)) == (not field.mark.output)
 
 
 def test_the_seed_decides_labels_only_where_ties_are_broken_by_it() -> None:
-    drop = dataclasses.replace(BASE, label=AggregateConfig())
+    drop = dataclasses.replace(BASE, aggregate=AggregateConfig())
     before, after = keys(drop), keys(dataclasses.replace(drop, seed=1))
     assert {name for name in before if before[name] != after[name]} == {"split"}
 
@@ -152,14 +152,14 @@ def test_a_build_with_other_operational_values_makes_nothing_again(
     before = times()
     capsys.readouterr()
     values = [
-        "ingest.contact=other@example.org", "ingest.timeout_seconds=7", "ingest.fetches=32", "ingest.keep_fetched=false",
+        "fetch.contact=other@example.org", "fetch.timeout_seconds=7", "fetch.concurrency=32", "fetch.keep_bodies=false",
         "ingest.max_rejected_share=0.4", "aggregate.max_votes=9", "aggregate.max_rejected_share=0.2", "dedupe.join_above=0",
     ]  # fmt: skip
     assert build(world, output, *(part for value in values for part in ("--set", value))) == 0
     assert times() == before
     told = capsys.readouterr().out.splitlines()
     assert told == [
-        "ingest  up to date", "label   up to date", "dedupe  up to date", "split   up to date",
+        "ingest  up to date", "aggregate up to date", "dedupe  up to date", "split   up to date",
         f"dataset {output}/dataset",
     ]  # fmt: skip
     assert build(world, output, "--set", "noise.levels=[0, 0.3]", "--json") == 0

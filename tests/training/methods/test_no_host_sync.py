@@ -11,25 +11,25 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from tests.training.test_methods import CLASSES, B
+from tests.training.methods.linear_student import CLASSES, B
 from training.averaging import AveragedWeights
-from training.config import METHODS, Augment, TrainConfig
+from training.config import METHODS, AugmentConfig, TrainConfig
 from training.data.augment import Augmenter
-from training.method_config import MentorMix, MentorNet
-from training.methods.choose import make_method
-from training.methods.clean_share import CleanShare
-from training.methods.interface import Batch, Facts
-from training.metrics import Tally
+from training.method_config import MentorMixConfig, MentorNetConfig
+from training.methods.clean_share import CleanShareEstimate
+from training.methods.interface import Batch, RunFacts
+from training.methods.registry import make_method
+from training.metrics import EpochTally
 from training.optimizer import MomentumSGD
 
 META, CPU = torch.device("meta"), torch.device("cpu")
 RAMP: dict[str, Any] = {"schedule": "ramp", "balance": True}
 CASES = [
     *((name, {}) for name in METHODS),
-    ("mentornet", {"mentornet": MentorNet(**RAMP)}),
-    ("mentormix", {"mentormix": MentorMix(**RAMP)}),
-    ("mentormix", {"mentormix": MentorMix(mentor="pd-closed", second_reweight=True)}),
-    ("mentormix", {"mentormix": MentorMix(mixing="blend", mentor="self_paced")}),
+    ("mentornet", {"mentornet": MentorNetConfig(**RAMP)}),
+    ("mentormix", {"mentormix": MentorMixConfig(**RAMP)}),
+    ("mentormix", {"mentormix": MentorMixConfig(mentor="pd-closed", second_reweight=True)}),
+    ("mentormix", {"mentormix": MentorMixConfig(mixing="blend", mentor="self_paced")}),
 ]
 
 REFUSED = {
@@ -97,7 +97,7 @@ def test_a_step_asks_for_no_value_and_repeats_to_the_bit(
     name: str, section: dict[str, Any], epoch: int
 ) -> None:
     config = TrainConfig(method=name, **section)  # type: ignore[arg-type]
-    method = make_method(config, Facts(CLASSES, 40, META, 100))
+    method = make_method(config, RunFacts(CLASSES, 40, META, 100))
     drawn = method.draw((1, B), torch.Generator().manual_seed(0))
     networks = [network() for _ in range(method.networks)]
     students = [Plain(one) for one in networks]
@@ -109,15 +109,15 @@ def test_a_step_asks_for_no_value_and_repeats_to_the_bit(
     average = AveragedWeights(networks[0], 0.9)
     MomentumSGD(parameters, 0.9, 1e-4).step(0.1)
     average.update(3)
-    Tally(META).add(outcome.weights, outcome.losses, outcome.differences, one.labels > 0)
+    EpochTally(META).add(outcome.weights, outcome.losses, outcome.differences, one.labels > 0)
 
 
 def test_watching_for_the_clean_share_asks_for_no_value() -> None:
-    CleanShare(None, 0.9, META).watch(torch.empty(B, CLASSES, device=META), batch(0, {}))
+    CleanShareEstimate(None, 0.9, META).watch(torch.empty(B, CLASSES, device=META), batch(0, {}))
 
 
 def test_augmentation_asks_for_no_value() -> None:
-    augmenter = Augmenter(Augment(crop_padding=1, flip=True, resize=8, size=6, color=True), 9, 9, CPU)
+    augmenter = Augmenter(AugmentConfig(crop_padding=1, flip=True, resize=8, size=6, color=True), 9, 9, CPU)
     draws = augmenter.draw(B, 0, 0, CPU)
     moved = Augmenter(augmenter.config, 9, 9, META)
     colors = draws.colors

@@ -5,8 +5,8 @@ import math
 import torch
 from torch.nn.functional import batch_norm, leaky_relu, pad
 
-from training.config import Network
-from training.models.choose import make_network
+from training.config import NetworkConfig
+from training.models.registry import make_network
 from training.models.wide_resnet import WideResNet32, WideUnit
 
 
@@ -30,7 +30,7 @@ def test_both_branches_of_the_first_unit_start_from_the_same_tensor() -> None:
 
 
 def test_the_head_starts_uniform_with_unit_variance_scaling_and_no_bias() -> None:
-    head = make_network(Network("wide_resnet32", 8), 50, seed=0).head
+    head = make_network(NetworkConfig("wide_resnet32", 8), 50, seed=0).head
     bound = math.sqrt(3 / 64)  # 64 inputs
     assert 0.98 * bound < head.weight.abs().max().item() <= bound
     assert abs(head.weight.var().item() * 64 - 1) < 0.1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.config import Optimizer
+from training.config import OptimizerConfig
 from training.optimizer import learning_rate
 from training.recipes.choose import configure
 
@@ -29,6 +29,6 @@ def test_the_published_rate_falls_by_a_tenth_every_11718_and_three_quarter_steps
 
 
 def test_a_decay_between_steps_is_exact() -> None:
-    config = Optimizer(learning_rate=1.0, schedule="step", decay_every=0.1, decay=0.5)
+    config = OptimizerConfig(learning_rate=1.0, schedule="step", decay_every=0.1, decay=0.5)
     assert 1 // 0.1 == 9  # what a float would count
     assert learning_rate(config, 1, 10, 10) == 0.5**10

@@ -1,0 +1,18 @@
+"""Pixels are those that browsers show; tests/browser/test_pixels.py asks a real one."""
+
+import numpy as np
+import pytest
+
+from pipeline.config import IngestConfig
+from pipeline.ingest.decode import decode
+from tests.pipeline.ingest.browser_images import CASES
+
+CONFIG = IngestConfig(scaled_decoding=False)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_file_has_the_pixels_that_its_specification_gives(name: str) -> None:
+    case = CASES[name]
+    found = np.asarray(decode(case.data, CONFIG).picture, float)
+    assert found.shape == case.pixels.shape
+    assert abs(found - case.pixels).max() <= case.tolerance

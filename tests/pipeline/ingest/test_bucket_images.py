@@ -1,0 +1,167 @@
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import imagehash
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from common.errors import DataError
+from pipeline.config import IngestConfig
+from pipeline.ingest import bucket_images
+from pipeline.ingest.bucket_images import BucketTools, ingest_images
+from pipeline.ingest.decode_pool import DecodePool
+from pipeline.ingest.normalize import open_stored
+from pipeline.ingest.rows import OUTCOME
+from pipeline.keyed_hash import shard_key
+from pipeline.rejections import Rejected, RequestStats
+from schemas.image import IMAGES
+from schemas.retrieval import RETRIEVAL
+from tests.pipeline.ingest.conftest import Encode
+
+Draw = Callable[[int, int, int], Image.Image]
+WANTED = [RETRIEVAL.schema.field(name) for name in ("image_id", "source", "path", "url", "sha256")]
+Ingest = Callable[..., tuple[pa.Table, dict[str, Rejected]]]
+
+
+@pytest.fixture
+def ingest(tmp_path: Path) -> Iterator[Ingest]:
+    """Ingest lines below the test's folder, in processes of their own."""
+    pools: dict[IngestConfig, DecodePool] = {}
+
+    def run(lines: list[dict[str, Any]], **values: Any) -> tuple[pa.Table, dict[str, Rejected]]:
+        config, rejected = IngestConfig(**{"size": 32, **values}), dict[str, Rejected]()
+        pool = pools.setdefault(config, DecodePool(str(tmp_path), config, 1))
+        done: list[int] = []
+        tools = BucketTools(pool, config, str(tmp_path), str(tmp_path / "bodies"), done.append)
+        tables = list(ingest_images(table_of(lines), tools, rejected))
+        assert sum(done) == len(lines)
+        return pa.concat_tables([IMAGES.schema.empty_table(), *tables]), rejected
+
+    yield run
+    for pool in pools.values():
+        pool.close()
+
+
+def table_of(lines: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(lines, schema=pa.schema([*WANTED, *OUTCOME]))
+
+
+def file(image_id: str, path: str, sha256: str | None = None) -> dict[str, Any]:
+    return {"image_id": image_id, "source": "web", "path": path, "sha256": sha256}
+
+
+def fetched(image_id: str, data: bytes, folder: Path, sha256: str | None = None) -> dict[str, Any]:
+    """A line of an image whose body is stored behind those of others."""
+    path = folder / "bodies" / "1.bodies"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("ab") as bodies:
+        offset = bodies.tell()
+        bodies.write(data)
+    return {
+        "image_id": image_id, "source": "web", "path": None, "sha256": sha256, "code": None, "detail": None,
+        "body_file": path.name, "offset": offset, "length": len(data), "body_sha256": hashlib.sha256(data).hexdigest(),
+        "host": "x.test", "status": 200, "bytes_seen": len(data), "seconds": 0.5, "attempts": 2,
+    }  # fmt: skip
+
+
+def failed(image_id: str, code: str) -> dict[str, Any]:
+    return {
+        "image_id": image_id, "source": "web", "path": None, "sha256": None, "code": code, "detail": "seen",
+        "body_file": None, "offset": None, "length": None, "body_sha256": None,
+        "host": "x.test", "status": 404, "bytes_seen": 0, "seconds": 0.1, "attempts": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+def test_the_fingerprint_is_that_of_the_stored_picture(
+    smooth: Draw, tmp_path: Path, ingest: Ingest, kind: str
+) -> None:
+    smooth(0, 60, 40).save(tmp_path / "a.bmp")
+    table, rejected = ingest([file("a", "a.bmp")], format=kind)
+    (row,) = table.to_pylist()
+    stored = open_stored(row["image"]["bytes"])
+    data = (tmp_path / "a.bmp").read_bytes()
+    assert not rejected
+    assert f"{row['phash']:016x}" == str(imagehash.phash(stored))
+    assert row["phash_256"].hex() == str(imagehash.phash(stored, hash_size=16, highfreq_factor=2))
+    assert row["sha256"] == hashlib.sha256(data).hexdigest()
+    assert (row["width"], row["height"], row["format"], row["bytes_in"]) == (60, 40, "BMP", len(data))
+    assert (row["image"]["path"], stored.size) == (f"a.{kind}", (32, 32))
+
+
+def test_every_image_is_a_row_or_a_rejection_in_the_order_of_the_shard_key(
+    smooth: Draw, encoded: Encode, tmp_path: Path, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket_images, "BATCH", 4)
+    monkeypatch.setattr(bucket_images, "TABLE_ROWS", 3)
+    lines = []
+    for i in range(10):
+        data = encoded(smooth(i, 40, 40), "PNG")
+        (tmp_path / f"{i}.png").write_bytes(data)
+        lines += [file(f"file-{i}", f"{i}.png"), fetched(f"web-{i}", data, tmp_path)]
+    lines += [fetched("page", b"<html>", tmp_path), failed("gone", "not_found"), file("no", "no.png")]
+    table, rejected = ingest(lines)
+    ids = table["image_id"].to_pylist()
+    codes = {image_id: rejection.code for image_id, rejection in rejected.items()}
+    assert codes == {"page": "not_an_image", "gone": "not_found", "no": "not_found"}
+    assert rejected["gone"].asked == RequestStats("x.test", 404, 0, 0.1, 1)
+    assert rejected["page"].asked == RequestStats("x.test", 200, 6, 0.5, 2)
+    assert rejected["no"].asked is None
+    assert sorted([*ids, *rejected]) == sorted(line["image_id"] for line in lines)
+    assert (np.diff(shard_key(ids).astype(object)) >= 0).all()
+    assert table.schema == IMAGES.schema
+    assert ingest(lines[::-1])[0] == table
+
+
+def test_a_batch_of_rejections_alone_is_no_special_case(ingest: Ingest) -> None:
+    table, rejected = ingest([file("a", "a.png"), failed("b", "timeout")])
+    assert (table.num_rows, set(rejected)) == (0, {"a", "b"})
+
+
+def test_no_lines_are_no_images(ingest: Ingest) -> None:
+    table, rejected = ingest([])
+    assert (table.num_rows, rejected) == (0, {})
+
+
+def test_other_bytes_than_the_list_says_are_a_rejection(
+    smooth: Draw, encoded: Encode, tmp_path: Path, ingest: Ingest
+) -> None:
+    data = encoded(smooth(0, 40, 40), "PNG")
+    (tmp_path / "a.png").write_bytes(data)
+    right, wrong = hashlib.sha256(data).hexdigest(), "0" * 64
+    lines = [file("a", "a.png", right), file("b", "a.png", wrong)]
+    lines += [fetched("c", data, tmp_path, right), fetched("d", data, tmp_path, wrong)]
+    table, rejected = ingest(lines)
+    assert sorted(table["image_id"].to_pylist()) == ["a", "c"]
+    assert {image_id: rejection.code for image_id, rejection in rejected.items()} == {
+        "b": "sha256_mismatch",
+        "d": "sha256_mismatch",
+    }
+
+
+def test_a_body_fetched_under_a_higher_limit_is_too_large(
+    smooth: Draw, encoded: Encode, tmp_path: Path, ingest: Ingest
+) -> None:
+    line = fetched("a", encoded(smooth(0, 40, 40), "PNG"), tmp_path)
+    assert ingest([line], max_bytes=100)[1]["a"].code == "too_large"
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
+def test_a_stored_body_that_is_damaged_stops_the_stage_and_names_the_remedy(
+    smooth: Draw, encoded: Encode, tmp_path: Path, ingest: Ingest, damage: str
+) -> None:
+    line = fetched("a", encoded(smooth(0, 40, 40), "PNG"), tmp_path)
+    path = tmp_path / "bodies" / "1.bodies"
+    if damage == "gone":
+        path.unlink()
+    else:
+        data = path.read_bytes()
+        path.write_bytes(data[:-9] if damage == "cut" else data[:-9] + bytes(9))
+    with pytest.raises(
+        DataError, match=r"1\.bodies: a stored body is damaged or missing; run fetch with --force"
+    ):
+        ingest([line])

@@ -1,0 +1,110 @@
+"""The networks: their published sizes, their start, and weights from elsewhere."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from common.errors import DataError, UsageError
+from training.config import NetworkConfig
+from training.models.registry import NETWORKS, make_network
+from training.models.weights import fill_network, read_weights
+from training.models.wide_resnet import WideUnit
+
+
+def test_preact_resnet18_has_the_published_size() -> None:
+    net = make_network(NetworkConfig("preact_resnet18", 64), 10, seed=0)
+    # 11,171,146 in kuangliu/pytorch-cifar, which leaves out the paper's last batch norm of 512 channels
+    assert sum(parameter.numel() for parameter in net.parameters()) == 11_171_146 + 2 * 512
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_start_from_their_seed_and_give_one_logit_per_class(name: str) -> None:
+    one, same, other = (make_network(NetworkConfig(name, 4), 7, seed) for seed in (0, 0, 1))
+    assert one(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_the_released_network_has_the_size_of_the_released_network() -> None:
+    net = make_network(NetworkConfig("wide_resnet32", 64), 10, seed=0)
+    assert sum(parameter.numel() for parameter in net.parameters()) == 29_442_378
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.1)}
+
+
+def test_the_wide_units_shortcut_pools_and_pads() -> None:
+    unit = WideUnit(2, 4, stride=2, first=False).eval()
+    nn.init.zeros_(unit.conv2.weight)
+    x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    out = unit(x)
+    assert out.shape == (1, 4, 2, 2)
+    assert torch.equal(out[:, [0, 3]], torch.zeros(1, 2, 2, 2))
+    assert torch.allclose(out[0, 1, 0, 0], x[0, 0, :2, :2].mean())
+
+
+def test_an_unknown_network_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'preact_resnet18'"):
+        make_network(NetworkConfig("preact_resnet", 4), 2, 0)
+
+
+SMALL = "torchvision/shufflenet_v2_x0_5"
+
+
+def test_any_torchvision_network_trains_on_our_classes_from_a_local_file(tmp_path: Path) -> None:
+    donor = make_network(NetworkConfig(SMALL), 5, seed=1)
+    tensors = {name: tensor.contiguous() for name, tensor in donor.state_dict().items()}
+    save_file(tensors, tmp_path / "weights.safetensors")
+    torch.save(donor.state_dict(), tmp_path / "weights.pth")
+    for file in ("weights.safetensors", "weights.pth"):
+        net = make_network(NetworkConfig(SMALL, weights=str(tmp_path / file)), 3, seed=2)
+        mine = {name.removeprefix("network."): tensor for name, tensor in net.state_dict().items()}
+        assert {n for n, t in mine.items() if t.shape != tensors[n].shape} == {"fc.weight", "fc.bias"}
+        assert all(torch.equal(t, tensors[n]) for n, t in mine.items() if not n.startswith("fc."))
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    expected = net.eval().network((images / 2 + 0.5 - MEAN) / DEVIATION)  # type: ignore[operator]
+    assert torch.allclose(net(images), expected, atol=1e-5)
+
+
+MEAN, DEVIATION = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    state = net.state_dict()
+
+    def refused(tensors: dict[str, Tensor]) -> str:
+        with pytest.raises(DataError, match="weights of another network") as error:
+            fill_network(net, tensors, "weights.pth")
+        return str(error.value)
+
+    assert "1.bias" in refused({name: one for name, one in state.items() if name != "1.bias"})
+    assert "0.weight" in refused(state | {"0.weight": torch.zeros(4, 7)})
+    with pytest.raises(UsageError, match="starts from scratch"):
+        make_network(NetworkConfig("small_cnn", weights="pretrained"), 3, 0)
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return print, ("run",)
+
+    torch.save({"weight": Evil()}, tmp_path / "evil.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    for name in ("evil.pth", "list.pth", "missing.pth"):
+        with pytest.raises(DataError, match="no readable weights"):
+            read_weights(tmp_path / name)
+
+
+def test_unknown_library_networks_are_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"torchvision has no 'resnet5'; did you mean .*resnet50"):
+        make_network(NetworkConfig("torchvision/resnet5"), 3, 0)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet101", "mobilenet_v2", "inception_v3", "efficientnet_b5"])
+def test_five_of_the_papers_networks_are_torchvisions(name: str) -> None:
+    import torchvision
+
+    assert name in torchvision.models.list_models(module=torchvision.models)

@@ -1,0 +1,60 @@
+"""The sentence on the best method of each color of noise."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from tests.training.study.synthetic_results import synthetic_results
+from training.study.conclusions import best_method_sentences
+from training.study.results import RESULT
+
+
+def results(seeds: int = 3, **accuracy: list[list[float]]) -> pa.Table:
+    """A result table: for each method its final accuracies by level (0.2 and 0.4) and seed."""
+    [base] = synthetic_results(levels=(0.2,), colors=("red",), methods=("vanilla",), seeds=(0,))[
+        0
+    ].to_pylist()
+    rows: list[dict[str, Any]] = [
+        base | {"method": method, "noise_level": level, "seed": seed, "run": f"{method}{level}{seed}",
+                "final_accuracy": value}
+        for method, levels in accuracy.items()
+        for level, values in zip((0.2, 0.4), levels, strict=True)
+        for seed, value in enumerate(values[:seeds])
+    ]  # fmt: skip
+    return RESULT.from_rows(rows)
+
+
+VANILLA, MIXUP, MENTORMIX = [[0.50, 0.51, 0.52]] * 2, [[0.70, 0.73, 0.71]] * 2, [[0.72, 0.72, 0.72]] * 2
+
+
+def test_methods_that_do_not_differ_significantly_are_named() -> None:
+    [sentence] = best_method_sentences(results(vanilla=VANILLA, mixup=MIXUP, mentormix=MENTORMIX))
+    assert sentence.startswith(
+        "red noise: mentormix has the highest mean final test accuracy, 72.0 %, over 20 % and 40 %"
+    )
+    assert "significantly above vanilla and not distinguishable from mixup" in sentence
+
+
+def test_only_cells_that_all_methods_have_count() -> None:
+    """Mixup lacks the level of 40 %, where it would be worse."""
+    table = results(vanilla=[[0.6, 0.6, 0.61], [0.1, 0.1, 0.1]], mixup=[[0.5, 0.5, 0.51], []])
+    [sentence] = best_method_sentences(table)
+    assert (
+        "vanilla has the highest mean final test accuracy, 60.3 %, over 20 % wrong labels and 3 seeds"
+        in sentence
+    )
+
+
+def test_one_seed_or_one_method_gives_no_sentence() -> None:
+    assert best_method_sentences(results(seeds=1, vanilla=VANILLA, mixup=MIXUP)) == []
+    assert best_method_sentences(results(vanilla=VANILLA)) == []
+
+
+def test_each_color_setting_and_network_has_its_sentence() -> None:
+    table, _ = synthetic_results(networks=("small_cnn", "wide"))
+    starts = [sentence.partition(":")[0] for sentence in best_method_sentences(table)]
+    assert starts == [
+        f"{color} noise (scratch, {network})"
+        for network in ("small_cnn", "wide")
+        for color in ("red", "blue")
+    ]

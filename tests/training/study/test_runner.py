@@ -1,0 +1,272 @@
+"""Runs of a study: locks, failures, resumption, kills, shards, and the budget."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.errors import UsageError
+from tests.training.study.small_study import arguments, small_study, without_times
+from training import checkpoint, metrics, train
+from training.__main__ import main
+from training.study import grid, results, run_state, runner
+from training.study.shard import ShardOfRuns
+
+LOCK_AND_WAIT = """
+import pathlib, sys, time
+from filelock import FileLock
+path = pathlib.Path(sys.argv[1], "locks", sys.argv[2] + ".lock")
+path.parent.mkdir(parents=True)
+with FileLock(path, timeout=0):
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+GRID = ["--levels", "0.0", "0.4", "--colors", "blue", "--methods", "vanilla", "mixup", "--seeds", "0"]
+
+
+def start_study(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "training", *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def wait_until(condition: Any, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_one_process_has_a_run_until_it_ends_or_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LOCK_AND_WAIT, str(tmp_path), "run"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout
+        assert owner.stdout.readline() == "locked\n"
+        assert run_state.is_locked(tmp_path, "run")
+        with run_state.try_lock(tmp_path, "run") as locked:
+            assert not locked
+        assert run_state.read_state(tmp_path, "run") == run_state.RUNNING
+        owner.kill()
+        owner.wait()
+        assert not run_state.is_locked(tmp_path, "run")
+    assert run_state.read_state(tmp_path, "run") == run_state.WAITING
+
+
+def test_a_run_that_another_command_trains_is_waited_for(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other command is killed while this one waits, which then trains the run."""
+    [cell] = grid.make_cells(small_study(levels=(0.4,), seeds=(0,)), dataset)
+    command = [sys.executable, "-c", LOCK_AND_WAIT, str(tmp_path), cell.run.name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout
+        owner.stdout.readline()
+        waits: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 3:
+                owner.kill()
+                owner.wait()
+
+        monkeypatch.setattr(runner.time, "sleep", sleep)
+        folders = runner.StudyFolders(dataset, "test", tmp_path)
+        assert list(runner.run_all([cell.run], folders, jobs=1)) == [cell.run]
+    assert len(waits) == 3
+    assert run_state.read_state(tmp_path, cell.run.name) == run_state.FINISHED
+
+
+def test_a_failure_of_another_command_is_not_tried_again_until_the_next(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = grid.make_cells(small_study(levels=(0.4,)), dataset)
+    first, second = (cell.run for cell in cells)
+    folders, trained = runner.StudyFolders(dataset, "test", tmp_path), []
+    run_state.record_failure(tmp_path, first.name, "an earlier failure")
+
+    def train(_config: Any, _train: Any, _test: Any, folder: Path, **_: Any) -> None:
+        trained.append(folder.name)
+        run_state.record_failure(tmp_path, second.name, "failed in another command")
+        raise RuntimeError("again")
+
+    monkeypatch.setattr(runner, "run_training", train)
+    assert set(runner.run_all([first, second], folders, jobs=1)) == {first, second}
+    assert trained == [first.name]
+    assert run_state.read_failure(tmp_path, first.name) == "RuntimeError: again"
+
+
+def test_a_run_whose_start_was_killed_starts_again(dataset: Path, tmp_path: Path) -> None:
+    """The folder holds the temporary file of a configuration that was never renamed."""
+    [cell] = grid.make_cells(small_study(levels=(0.4,), seeds=(0,)), dataset)
+    folder = run_state.run_folder(tmp_path, cell.run.name)
+    folder.mkdir(parents=True)
+    (folder / ".config.json.123").write_text("{")
+    list(runner.run_all([cell.run], runner.StudyFolders(dataset, "test", tmp_path), jobs=1))
+    assert run_state.is_finished(tmp_path, cell.run.name)
+
+
+def test_unfinished_runs_of_version_0_1_are_refused(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "claims").mkdir()
+    with pytest.raises(UsageError, match="which this version cannot resume"):
+        run_state.reject_old_layout(tmp_path)
+    assert main(arguments(dataset, tmp_path, *GRID)) == 2
+    assert "delete claims/" in capsys.readouterr().err
+
+
+def test_two_commands_share_a_grid_and_one_is_killed(dataset: Path, tmp_path: Path) -> None:
+    """No run is lost, none is trained twice, and the tables are those of an undisturbed study."""
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    more = [*GRID, "--set", "epochs=30"]
+    assert main(arguments(dataset, alone, *more)) == 0
+    victim, survivor = (start_study(*arguments(dataset, shared, *more)) for _ in range(2))
+    wait_until(lambda: len(list(shared.glob("runs/*/metrics.jsonl"))) >= 2)
+    before = {path: path.stat().st_ino for path in shared.glob("runs/*/result.json")}
+    victim.send_signal(signal.SIGKILL)
+    assert (victim.wait(100), survivor.wait(400)) == (-signal.SIGKILL, 0)
+    assert {path: path.stat().st_ino for path in before} == before
+    assert len(list(shared.glob("runs/*/result.json"))) == 4
+    for folder in shared.glob("runs/*"):
+        assert [row["epoch"] for row in metrics.read_rows(folder)] == list(range(1, 31))
+    assert without_times(shared) == without_times(alone)
+
+
+def test_a_killed_study_leaves_no_worker_and_its_runs_resume(dataset: Path, tmp_path: Path) -> None:
+    """After SIGKILL of the command, its workers save checkpoints and end."""
+    more = ["--levels", "0.4", "--colors", "blue", "--methods", "vanilla", "--seeds", "0", "1"]
+    call = [*arguments(dataset, tmp_path, *more), "--jobs", "2", "--set", "epochs=100000"]
+    process = start_study(*call)
+    wait_until(lambda: len(list(tmp_path.glob("runs/*/metrics.jsonl"))) == 2)
+    process.kill()
+    process.wait(60)
+    wait_until(lambda: not living_processes(process.pid), 60)
+    folders = list(tmp_path.glob("runs/*"))
+    assert len(folders) == 2
+    assert all(checkpoint.newest(folder) for folder in folders)
+    assert {run_state.read_state(tmp_path, folder.name) for folder in folders} == {run_state.STOPPED}
+
+
+def test_a_killed_worker_is_a_failure_of_its_run_alone(dataset: Path, tmp_path: Path) -> None:
+    more = ["--levels", "0.4", "--colors", "blue", "--methods", "vanilla", "--seeds", "0", "1"]
+    call = [*arguments(dataset, tmp_path, *more), "--jobs", "2", "--set", "epochs=3000"]
+    process = start_study(*call)
+    wait_until(lambda: len(list(tmp_path.glob("runs/*/metrics.jsonl"))) == 2)
+    workers = [pid for pid in living_processes(process.pid) if holds_lock(pid, tmp_path)]
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    wait_until(lambda: list(tmp_path.glob("failures/*.json")))
+    [failure] = tmp_path.glob("failures/*.json")
+    assert "killed (signal 9)" in str(run_state.read_failure(tmp_path, failure.stem))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(100) == 130
+    wait_until(lambda: not living_processes(process.pid))
+
+
+def living_processes(group: int) -> list[int]:
+    """The processes of a group that still run; zombies do not count."""
+    pids = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, process_group = status.read_text().rpartition(")")[2].split()[:3]
+            if int(process_group) == group and state != "Z":
+                pids.append(int(status.parent.name))
+    return pids
+
+
+def holds_lock(pid: int, output: Path) -> bool:
+    files = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
+    return any(file.startswith(str(output / "locks")) for file in files)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 40])
+def test_shards_have_every_run_once_and_share_each_method_evenly(dataset: Path, count: int) -> None:
+    study = small_study(methods=("vanilla", "mixup", "mentormix"), seeds=tuple(range(6)))
+    runs = grid.unique_runs(grid.make_cells(study, dataset))
+    shards = [grid.select_shard(runs, ShardOfRuns(number, count)) for number in range(1, count + 1)]
+    assert sorted(run.name for shard in shards for run in shard) == sorted(run.name for run in runs)
+    for method in study.methods:
+        sizes = [sum(run.config.method == method for run in shard) for shard in shards]
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_priority_takes_the_first_seed_of_every_cell_first(dataset: Path) -> None:
+    study = small_study(methods=("vanilla", "mixup"), seeds=(7, 3, 5))
+    runs = grid.unique_runs(grid.make_cells(study, dataset))
+    ordered = grid.order_by_priority(runs, study.seeds)
+    assert [run.config.seed for run in ordered] == [7] * 4 + [3] * 4 + [5] * 4
+    first = [(run.set_name, run.config.method) for run in ordered[:4]]
+    assert len(set(first)) == 4
+    assert sorted(set_name for set_name, _ in first) == [set_name for set_name, _ in first]
+
+
+@pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "a/b", "1/0", "-1/2"])
+def test_a_shard_must_be_one_of_its_count(shard: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "--data", "x", "--output", "y", "--levels", "0.4", f"--shard={shard}"]) == 2
+    assert "expected I/N with I from 1 to N" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_shards_give_the_tables_of_one_command(dataset: Path, tmp_path: Path, shared: bool) -> None:
+    """In one folder, and in a folder each, whose tables are merged."""
+    whole = tmp_path / "whole"
+    folders = [tmp_path / ("shared" if shared else f"part-{number}") for number in (1, 2, 3)]
+    assert main(arguments(dataset, whole, *GRID)) == 0
+    for number, folder in enumerate(folders, 1):
+        assert main(arguments(dataset, folder, *GRID, "--shard", f"{number}/3")) == 0
+    studies = list(dict.fromkeys(folders))
+    assert without_times(*studies) == without_times(whole)
+    output = tmp_path / "plots"
+    assert main(["plot", *map(str, studies), "--output", str(output)]) == 0
+    assert (output / "figures/accuracy.svg").exists()
+    assert without_times(output) == without_times(whole)
+
+
+def test_tables_of_different_studies_are_not_merged(dataset: Path, tmp_path: Path) -> None:
+    for folder, seed_one in (("a", "1"), ("b", "2")):
+        more = ["--levels", "0.4", "--colors", "blue", "--methods", "vanilla", "--seeds", "0"]
+        assert main(arguments(dataset, tmp_path / folder, *more, "--set", f"epochs={seed_one}")) == 0
+    with pytest.raises(Exception, match="different configurations or sets"):
+        results.read(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_budget_ends_with_checkpoints_and_the_number_of_runs_left(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], jobs: str
+) -> None:
+    more = ["--levels", "0.4", "--colors", "blue", "--methods", "vanilla", "--seeds", "0", "1", "2"]
+    call = [*arguments(dataset, tmp_path, *more), "--jobs", jobs]
+    assert main([*call, "--set", "epochs=100000", "--budget", "8"]) == 75
+    assert "the budget of 8 s is used up: 3 of 3 runs left" in capsys.readouterr().err
+    assert len(list(tmp_path.glob("runs/*/checkpoint-*"))) == int(jobs)
+    assert set(results.read(tmp_path)["status"].to_pylist()) == {"missing"}
+    assert main([*call, "--budget", "1000"]) == 0
+
+
+def test_ctrl_c_ends_a_study_with_a_checkpoint(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = train.Trainer._measure
+
+    def measure_and_press(self: Any) -> Any:
+        if self.epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+        return real(self)
+
+    monkeypatch.setattr(train.Trainer, "_measure", measure_and_press)
+    call = arguments(dataset, tmp_path, *GRID, "--set", "epochs=2")
+    assert main(call) == 130
+    assert "run the same command again to resume" in capsys.readouterr().err
+    assert len(list(tmp_path.glob("runs/*/checkpoint-*"))) == 1
+    monkeypatch.undo()
+    assert main(call) == 0

@@ -1,0 +1,231 @@
+"""The verb `study`: the grid, its plan, failures, and the configuration file."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.errors import DataError, UsageError
+from tests.training.conftest import striped, write_set
+from tests.training.study.small_study import QUICK, arguments, small_study, without_times
+from training import train
+from training.__main__ import main
+from training.config import METHODS
+from training.run_directory import read_result
+from training.study import grid, plan, plot_style, results, runner, summary_tables
+
+
+def test_without_noise_the_colors_share_their_runs(dataset: Path) -> None:
+    write_set(dataset / "red-0.40", striped(96, 0.4, seed=3), noise_level=0.4, color="red")
+    cells = grid.make_cells(small_study(colors=("red", "blue")), dataset)
+    assert len(cells) == 8
+    clean = [cell.run.name for cell in cells if cell.noise_level == 0]
+    noisy = [cell.run.name for cell in cells if cell.noise_level == 0.4]
+    assert (len(clean), len(set(clean))) == (4, 2)
+    assert len(set(noisy)) == 4
+
+
+def test_a_run_has_another_name_if_its_data_or_configuration_differ(dataset: Path) -> None:
+    names = {cell.run.name for cell in grid.make_cells(small_study(), dataset)}
+    changed = {
+        cell.run.name for cell in grid.make_cells(small_study(overrides=QUICK | {"batch_size": 16}), dataset)
+    }
+    assert not names & changed
+    shutil.rmtree(dataset / "blue-0.40")
+    write_set(dataset / "blue-0.40", striped(96, 0.4, seed=9), noise_level=0.4)
+    again = {cell.run.name for cell in grid.make_cells(small_study(), dataset)}
+    assert {name for name in again if name in names} == {
+        name for name in names if name.startswith("blue-0.00")
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"levels": ()}, "levels is empty"),
+        ({"levels": (0.4, 0.4)}, "levels has a value twice"),
+        ({"levels": (40.0,)}, r"from 0 up to less than 1, got 40; 40 % is 0\.4"),
+        ({"overrides": {"seed": 3}}, "overrides.seed: the study varies this key"),
+    ],
+)
+def test_mistakes_in_a_study_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small_study(**changes)
+
+
+def test_a_missing_set_is_refused_before_anything_is_trained(dataset: Path) -> None:
+    with pytest.raises(DataError, match=r"red-0\.40: no such set"):
+        grid.make_cells(small_study(levels=(0.4,), colors=("red",)), dataset)
+
+
+def test_a_folder_whose_manifest_says_another_level_is_refused(dataset: Path) -> None:
+    (dataset / "blue-0.40").rename(dataset / "blue-0.60")
+    with pytest.raises(DataError, match=r"the manifest has noise level 0\.4"):
+        grid.make_cells(small_study(levels=(0.6,)), dataset)
+
+
+def test_finished_runs_are_skipped_and_failing_ones_recorded_and_tried_again(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "study"
+    call = arguments(
+        dataset, out, "--levels", "0.0", "0.4", "--colors", "blue", "--methods", "vanilla", "mixup"
+    )
+    call += ["--seeds", "0"]
+    trained: list[str] = []
+    real = train.Trainer.run
+
+    def run(self: Any, directory: Path, **options: Any) -> Any:
+        trained.append(directory.name)
+        if "blue-0.40-mixup" in directory.name and len(trained) <= 4:
+            raise RuntimeError("out of luck")
+        return real(self, directory, **options)
+
+    monkeypatch.setattr(train.Trainer, "run", run)
+    assert main(call) == 1
+    assert len(trained) == 4  # the failing run did not stop the others
+    rows = {(row["noise_level"], row["method"]): row for row in results.read(out).to_pylist()}
+    assert rows[0.4, "mixup"]["status"] == "failed"
+    assert rows[0.4, "mixup"]["error"] == "RuntimeError: out of luck"
+    assert rows[0.4, "mixup"]["final_accuracy"] is None
+    others = [row for key, row in rows.items() if key != (0.4, "mixup")]
+    assert [row["status"] for row in others] == ["finished"] * 3
+    assert all(0 <= row["final_accuracy"] <= row["best_accuracy"] <= 1 for row in others)
+    assert "out of luck" in summary_tables.unfinished(results.read(out)).markdown()
+
+    assert main(call) == 0
+    assert len(trained) == 5  # only what had failed was trained again
+    assert set(results.read(out)["status"].to_pylist()) == {"finished"}
+    capsys.readouterr()
+
+    assert main(["plot", str(out), "--json"]) == 0
+    first = (out / "figures/accuracy.svg").read_bytes()
+    assert main(["plot", str(out), "--json"]) == 0
+    assert (out / "figures/accuracy.svg").read_bytes() == first
+    assert (out / "figures/accuracy.png").read_bytes().startswith(b"\x89PNG")
+    assert "| scratch | small_cnn | blue | 40.0 | mixup | 1 |" in (out / "summary.md").read_text()
+
+
+def test_a_set_that_is_built_anew_meanwhile_is_not_taken_for_the_planned_one(
+    dataset: Path, tmp_path: Path
+) -> None:
+    cells = grid.make_cells(small_study(levels=(0.4,), seeds=(0,)), dataset)
+    shutil.rmtree(dataset / "blue-0.40")
+    write_set(dataset / "blue-0.40", striped(96, 0.4, seed=9), noise_level=0.4)
+    folders = runner.StudyFolders(dataset, "test", tmp_path)
+    list(runner.run_all([cell.run for cell in cells], folders, jobs=1))
+    [row] = results.collect(cells, tmp_path)[0].to_pylist()
+    assert (row["status"], row["error"].partition(";")[0]) == (
+        "failed",
+        "DataError: blue-0.40: the set was built again after this study started",
+    )
+
+
+def test_parallel_runs_give_what_sequential_ones_give(dataset: Path, tmp_path: Path) -> None:
+    plain, parallel = tmp_path / "plain", tmp_path / "parallel"
+    more = ["--levels", "0.4", "--colors", "blue", "--methods", "mentormix", "--seeds", "0", "1"]
+    assert main(arguments(dataset, plain, *more)) == 0
+    assert main(arguments(dataset, parallel, *more, "--jobs", "2")) == 0
+    one, other = (without_times(out) for out in (plain, parallel))
+    assert one == other
+
+
+def test_the_plan_times_what_has_never_been_trained_and_trains_nothing(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "study"
+    call = arguments(dataset, out, "--levels", "0.0", "0.4", "--colors", "blue", "--seeds", "0")
+
+    def planned(*methods: str) -> dict[str, Any]:
+        capsys.readouterr()
+        assert main([*call, "--methods", *methods, "--plan"]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    first = planned("vanilla", "mentormix", "dividemix")
+    assert (first["runs"], first["states"]["waiting"]) == (6, 6)
+    assert first["seconds_left"] > 0
+    assert not out.exists()
+
+    assert main([*call, "--methods", "vanilla"]) == 0
+    done = planned("vanilla")
+    assert (done["states"]["finished"], done["seconds_left"]) == (2, 0)
+    more = planned("vanilla", "mixup")
+    assert (more["states"]["finished"], more["states"]["waiting"]) == (2, 2)
+    assert more["seconds_left"] > 0
+    call.remove("--json")
+    assert main([*call, "--methods", "vanilla", "mixup", "--plan"]) == 0
+    assert "4 runs: 2 finished, 2 waiting; about" in capsys.readouterr().out
+
+
+def test_measured_steps_count_what_measuring_accuracy_takes(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epochs that end at 5, 7 and 12: two for training, three more for looking at 8 batches three times over."""
+    ends = iter((5.0, 7.0, 12.0))
+    monkeypatch.setattr(plan.time, "monotonic", lambda: next(ends))
+    monkeypatch.setattr(train.Trainer, "run", lambda _self, _folder, *, log, **_: [log({}) for _ in range(3)])
+    rhythm = {"epochs": 4, "evaluate_every": 2, "memorized_every": 4}
+    [cell] = grid.make_cells(small_study(levels=(0.4,), seeds=(0,), overrides=QUICK | rhythm), dataset)
+    found = plan.make_plan([cell.run], dataset / "none", dataset, "test", measure=True)
+    images, test = cell.run.images, 60
+    shown = 8 * 32  # in each epoch, and in each of the three looks of the last
+    assert found.seconds_left == pytest.approx(
+        4 * images * 2 / shown + ((2 + 1) * test + images) * 3 / (3 * shown)
+    )
+
+
+def test_a_study_can_come_from_a_file_and_the_command_line_wins(dataset: Path, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "levels: [0.4]\ncolors: [blue]\nmethods: [vanilla, mixup]\nseeds: [5, 6]\noverrides: {epochs: 2}\n"
+    )
+    assert main(arguments(dataset, tmp_path / "out", "--config", str(file), "--seeds", "7")) == 0
+    rows = results.read(tmp_path / "out").to_pylist()
+    assert [(row["method"], row["seed"], row["epochs"]) for row in rows] == [
+        ("mixup", 7, 1),
+        ("vanilla", 7, 1),
+    ]
+
+
+def test_an_unknown_key_of_a_study_file_is_a_usage_error(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("level: [0.4]\n")
+    assert main(arguments(dataset, tmp_path / "out", "--config", str(file))) == 2
+    assert "did you mean 'levels'" in capsys.readouterr().err
+
+
+def test_every_method_has_its_own_look() -> None:
+    assert plot_style.METHOD.keys() == set(METHODS)
+    assert (
+        len({paint for paint, _ in plot_style.METHOD.values()})
+        == len({m for _, m in plot_style.METHOD.values()})
+        == len(METHODS)
+    )
+
+
+def test_nothing_to_plot_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no results; run the study first"):
+        results.read(tmp_path)
+    with pytest.raises(UsageError, match="unknown recipe"):
+        small_study(recipe="tinny") and grid.configure("tinny", 0.4, {})
+    assert read_result(tmp_path) is None
+
+
+def test_drawing_a_study_does_not_load_torch(dataset: Path, tmp_path: Path) -> None:
+    cells = grid.make_cells(small_study(levels=(0.4,), seeds=(0,)), dataset)
+    results.write(results.collect(cells, tmp_path), tmp_path)
+    code = (
+        "import sys, training.__main__ as m\n"
+        f"assert m.main(['plot', {str(tmp_path)!r}]) == 1\n"  # no run has finished
+        "assert 'torch' not in sys.modules, 'torch was loaded'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "no run has finished" in done.stderr

@@ -1,0 +1,130 @@
+"""Two processes on one batch are one process on the whole batch, to rounding."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from common.errors import UsageError
+from tests.training.conftest import striped, write_set
+from training import checkpoint, metrics
+from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
+from training.data.shards import load_pair
+from training.distributed import CpuSyncBatchNorm, Processes, synchronize_batch_norms
+from training.method_config import CoTeachingConfig, MentorMixConfig, MentorNetConfig
+from training.trainer import Trainer
+
+METHODS = ("vanilla", "mixup", "mentornet", "mentormix", "co_teaching", "elr")
+RUN = """
+import sys, torch
+from pathlib import Path
+from tests.training.test_distributed import METHODS, config
+from training.data.shards import load_pair
+from training.trainer import Trainer
+from training.distributed import join_processes
+torch.set_num_threads(1)
+with join_processes() as (processes, device):
+    sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
+    for method in METHODS:
+        Trainer(config(method), *sets, device, processes).run(Path(sys.argv[2]) / method)
+"""
+
+
+def config(method: str) -> TrainConfig:
+    return TrainConfig(
+        method=method,  # type: ignore[arg-type]
+        epochs=2, batch_size=32, precision="fp32", average_decay=0.9,
+        network=NetworkConfig("small_cnn", 4), augment=AugmentConfig(crop_padding=1), optimizer=OptimizerConfig(learning_rate=0.05),
+        mentornet=MentorNetConfig(loss_percentile="auto", schedule="ramp", balance=True, burn_in=0),
+        mentormix=MentorMixConfig(loss_percentile=0.6, burn_in=0, second_reweight=True),
+        co_teaching=CoTeachingConfig(forget_rate=0.4, gradual=0.5),
+    )  # fmt: skip
+
+
+def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_set(data / "blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
+    write_set(data / "test", striped(60, 0.0, seed=2), color=None)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", RUN, str(data), str(tmp_path / "two")],
+            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    sets = load_pair(data, "blue-0.40", "test")
+    for method in METHODS:
+        Trainer(config(method), *sets, torch.device("cpu")).run(tmp_path / "one" / method)
+    assert [process.wait(120) for process in both] == [0, 0]
+    for method in METHODS:
+        ours, theirs = (tmp_path / name / method for name in ("one", "two"))
+        one, two = (load_file(checkpoint.newest(folder) or "") for folder in (ours, theirs))
+        assert one.keys() == two.keys()
+        for name in one:
+            if "bins" not in name:  # a loss near the edge of a bin may fall to the other side
+                assert torch.allclose(one[name], two[name], rtol=2e-3, atol=2e-4), (method, name)
+        for a, b in zip(metrics.read_rows(ours), metrics.read_rows(theirs), strict=True):
+            assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-5)
+    assert json.loads((tmp_path / "two/vanilla/result.json").read_text())["epochs"] == 2
+
+
+def test_torchrun_trains_through_the_command_line(dataset: Path, tmp_path: Path) -> None:
+    settings = ("network.width=2", "batch_size=32", "epochs=1", "precision=fp32")
+    command = ["train", "--data", str(dataset), "--set-name", "blue-0.40", "--json", "--recipe", "tiny"]
+    command += ["--cache", str(tmp_path / "cache")]  # for an address alone
+    for setting in settings:
+        command += ["--set", setting]
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    for name, launcher in (("one", []), ("two", torchrun)):
+        done = subprocess.run(
+            [sys.executable, "-m", *launcher, "training", *command, "--output", str(tmp_path / name)],
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert len(done.stdout.splitlines()) == 1, "the first process alone tells the result"
+    (one,), (two,) = (metrics.read_rows(tmp_path / name) for name in ("one", "two"))
+    assert one["train_loss"] == pytest.approx(two["train_loss"], rel=1e-5)
+
+
+class NormAndActivation(nn.BatchNorm2d):
+    """As timm has them."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).relu()
+
+
+def test_norms_are_shared_or_refused_and_never_replaced_by_others() -> None:
+    def kinds(network: nn.Module) -> set[type]:
+        return {type(one) for one in network.modules()} - {nn.Sequential}
+
+    both, cpu, gpu = Processes(0, 2), torch.device("cpu"), torch.device("cuda")
+    assert kinds(synchronize_batch_norms(nn.Sequential(nn.BatchNorm2d(3)), both, cpu)) == {CpuSyncBatchNorm}
+    assert kinds(synchronize_batch_norms(nn.Sequential(nn.BatchNorm2d(3)), both, gpu)) == {nn.SyncBatchNorm}
+    for device in (cpu, gpu):
+        with pytest.raises(UsageError, match=r"its batch norms \(NormAndActivation\) cannot be shared"):
+            synchronize_batch_norms(nn.Sequential(nn.BatchNorm2d(3), NormAndActivation(3)), both, device)
+
+
+def test_what_cannot_be_shared_is_refused(dataset: Path) -> None:
+    sets, cpu = load_pair(dataset, "blue-0.40", "test"), torch.device("cpu")
+    with pytest.raises(UsageError, match="32 images at a time cannot be shared by 3 processes"):
+        Trainer(config("vanilla"), *sets, cpu, Processes(0, 3))
+    with pytest.raises(UsageError, match="dividemix trains in one process"):
+        Trainer(config("dividemix"), *sets, cpu, Processes(0, 2))

@@ -1,0 +1,74 @@
+"""A built set as a torch Dataset, for a DataLoader and a training loop of one's own."""
+
+import operator
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from training.data.augment import to_float
+from training.data.decode import decode
+from training.data.image_stores import StreamedImages
+from training.data.shards import ImageSet, load
+
+
+class ImageDataset(Dataset[tuple[Any, int, int]]):
+    """A set of pictures by row: (image, given label, row).
+
+    Pictures stay encoded on disk until they are asked for. A pickled dataset holds its folder alone, and opens it again
+    where it is unpickled, in the workers of a DataLoader for instance.
+    """
+
+    labels: Tensor
+    """Given labels, int64 [N]."""
+    is_clean: Tensor
+    """Whether each label is right, bool [N]: to measure with, not to train with."""
+    class_names: tuple[str, ...]
+
+    def __init__(self, directory: str | os.PathLike[str], transform: Callable[[Tensor], Any] | None) -> None:
+        """Open and check the set; see `open_set`."""
+        self.directory, self.transform = Path(directory), transform
+        self._open()
+
+    def _open(self) -> None:
+        data = load(self.directory, resident_bytes=0)
+        assert isinstance(data.images, StreamedImages)
+        self.data: ImageSet = data
+        self.labels, self.is_clean, self.class_names = data.labels, data.is_clean, data.class_names
+        self.image_ids, self._encoded = data.image_ids, data.images.encoded
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, row: int) -> tuple[Any, int, int]:
+        """Decode one picture. Raises IndexError for a row outside of the set."""
+        row = operator.index(row)
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row {row} of {self.directory}, which has {len(self)}")
+        row %= len(self)
+        pixels = torch.from_numpy(decode(self._encoded[row])).permute(2, 0, 1)
+        image = to_float(pixels) if self.transform is None else self.transform(pixels)
+        return image, int(self.labels[row]), row
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"directory": self.directory, "transform": self.transform}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open()
+
+
+def open_set(
+    directory: str | os.PathLike[str], transform: Callable[[Tensor], Any] | None = None
+) -> ImageDataset:
+    """Open a built set, such as `dataset/red-0.40`.
+
+    `transform` gets each picture as uint8 [3, H, W] (as torchvision.transforms.v2 takes it); without one, images are
+    float32 [3, H, W] in [−1, 1], which the networks of this package take. Raises DataError for a set that is unfinished
+    or altered.
+    """
+    return ImageDataset(directory, transform)

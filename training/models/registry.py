@@ -1,0 +1,66 @@
+"""Networks by name."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor, nn
+
+from common.errors import UsageError
+from training.config import NetworkConfig
+from training.models.efficientnet_lite import VARIANTS, EfficientNetLite
+from training.models.linear_head import LinearHead
+from training.models.preact_resnet import PreActResNet18
+from training.models.small_cnn import SmallCNN
+from training.models.weights import PRETRAINED, fill_network, load_weights
+from training.models.wide_resnet import WideResNet32
+from training.randomness import derive_seed
+
+NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
+    "preact_resnet18": PreActResNet18,
+    "wide_resnet32": WideResNet32,
+    "small_cnn": SmallCNN,
+    # their width is part of the name
+    **{name: lambda _width, classes, name=name: EfficientNetLite(name, classes) for name in VARIANTS},  # type: ignore[misc]
+}
+
+
+def make_head(vectors: Tensor, classes: int, seed: int, number: int = 0) -> LinearHead:
+    """Build a linear head for features float32 [N, C] of a training set, with a start as that of `make_network`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, number, "weights"))
+        head = LinearHead(vectors.shape[1], classes)
+    head.fit_scale(vectors.cpu())
+    return head
+
+
+def make_network(config: NetworkConfig, classes: int, seed: int, number: int = 0) -> nn.Module:
+    """Build the network with initial weights that depend on `seed` and `number` alone, on the CPU, channels-last.
+
+    Raises UsageError for a name that is not known, DataError for weights that do not fit.
+    """
+    from_library = config.name.startswith(("torchvision/", "timm/"))
+    if config.weights == PRETRAINED and not from_library:
+        raise UsageError(
+            f"network.weights: {config.name} starts from scratch or from a file; name the file, or a torchvision/ or "
+            "timm/ network"
+        )
+    if config.name not in NETWORKS and not from_library:
+        near = get_close_matches(config.name, NETWORKS, n=1, cutoff=0.3)
+        hint = (
+            f"did you mean {near[0]!r}?"
+            if near
+            else f"known: {', '.join(NETWORKS)}, torchvision/NAME, timm/NAME"
+        )
+        raise UsageError(f"network.name: unknown network {config.name!r}; {hint}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, number, "weights"))
+        if from_library:
+            from training.models.library import library_network  # torchvision takes a second to import
+
+            network = library_network(config.name, config.weights, classes)
+        else:
+            network = NETWORKS[config.name](config.width, classes)
+            if config.weights:
+                fill_network(network, load_weights(config.weights, config.name), config.weights)
+    return network.to(memory_format=torch.channels_last)
