@@ -46,7 +46,7 @@ class BucketImages:
             telling = prints.contrast >= self._rules.min_contrast
             self._tally.counts[("flat",)] += int((~telling).sum())
             kept = [image_id for image_id, keep in zip(ids, telling, strict=True) if keep]
-            self._hashed.append((kept, prints.short[telling], prints.turned[telling]))
+            self._hashed.append((kept, prints.short[telling], prints.orientations[telling]))
 
     def _count_size(self, size: tuple[int, int], image_id: str) -> None:
         if self._resize != "none":

@@ -27,7 +27,7 @@ from schemas.example import PICTURES, TEST_SPLIT
 from schemas.image import IMAGES
 
 SHOWN_LEAKS = 10
-_PRINTS = ("phash", "phash_turned", "phash_256", "contrast", "sharpness", "thumbnail")
+_PRINTS = ("phash", "phash_orientations", "phash_256", "contrast", "sharpness", "thumbnail")
 NEAR_SCHEMA = pa.schema(
     [
         pa.field("image_id", pa.string()),
@@ -176,7 +176,7 @@ def _prints(rows: pa.Table) -> Fingerprints:
     return Fingerprints(
         rows["phash"].to_numpy(),
         matrix("phash_256"),
-        rows["phash_turned"].combine_chunks().flatten().to_numpy().reshape(n, -1),
+        rows["phash_orientations"].combine_chunks().flatten().to_numpy().reshape(n, -1),
         rows["contrast"].to_numpy(),
         rows["sharpness"].to_numpy(),
         matrix("thumbnail"),
