@@ -151,7 +151,7 @@ def join(count: int, radius: int, arguments: list[str]) -> None:
 
     from pipeline.dedupe.neighbors import Near, distinct, near_pairs
     from pipeline.jobs.near_hashes import SearchByJoin
-    from pipeline.running.run import Work, run_job
+    from pipeline.running.run import JobSpec, run_job
     from pipeline.shards import commit, directory
     from pipeline.shards.parquet import write_shard
     from schemas.image import IMAGES
@@ -178,7 +178,7 @@ def join(count: int, radius: int, arguments: list[str]) -> None:
             _ = gathered | beam.Map(_save, str(output))
 
         start = time.perf_counter()
-        run_job(construct, arguments, Work("dedupe", place, "masks", 0, 1e9))
+        run_job(construct, arguments, JobSpec("dedupe", place, "masks", 0, 1e9))
         seconds = time.perf_counter() - start
         usage = (
             resource.getrusage(who).ru_maxrss / 1024

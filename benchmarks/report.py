@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.report.html import write_report
-from pipeline.report.pictures import Pictures
-from pipeline.report.tables import Tables
+from pipeline.report.images import StoredImages
+from pipeline.report.tables import BuildTables
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from pipeline.view.gallery import Gallery
@@ -98,7 +98,7 @@ def measure_view(count: int) -> None:
         make_build(Path(folder), count)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began = time.monotonic()
-        gallery, pictures = Gallery(Tables(folder), CLASSES, []), Pictures(folder)
+        gallery, pictures = Gallery(BuildTables(folder), CLASSES, []), StoredImages(folder)
         print(f"{count:,} pictures opened in {time.monotonic() - began:.1f} s")
         for what, asked in (("a page of all", {}), ("a page of a class", {"class": CLASSES[7]})):
             rows, read = [], []

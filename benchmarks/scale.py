@@ -31,7 +31,8 @@ from PIL import Image
 from benchmarks.aggregate_stage import image_ids, write_input
 from benchmarks.rows import processor
 from common.config import output_values
-from pipeline.config import DedupeConfig
+from pipeline.config import DedupeConfig, load_config
+from pipeline.jobs.split import make_plan
 from pipeline.keyed_hash import bucket, bucket_count, shard_key
 from pipeline.layout import Layout
 from pipeline.shards import commit, directory
@@ -44,6 +45,7 @@ from schemas.verdict import VERDICT
 
 CLASSES = [f"class-{i:02d}" for i in range(100)]
 INGEST = {"size": 84, "format": "jpeg", "quality": 72, "resize": "exact", "resample": "area"}
+PLAN = "split-plan"  # what the submitting machine does in the split stage, without the tasks
 NOTHING = 4_000  # rows, whose cost is that of starting a job
 
 
@@ -58,12 +60,13 @@ class Cost:
 
 def measure(stage: str, folder: Path) -> Cost:
     """Run a stage and return what it cost."""
-    command = [sys.executable, "-m", "pipeline"]
+    inputs = ["--config", f"{folder}/build.yaml", "--output", f"{folder}/out"]
+    command = [sys.executable, "-m", "pipeline", stage, *inputs]
+    if stage == PLAN:
+        command = [sys.executable, "-m", "benchmarks.scale", "--plan", str(folder)]
     if stage.startswith("verify"):
-        command += ["verify", f"{folder}/out/dataset"]
+        command = [sys.executable, "-m", "pipeline", "verify", f"{folder}/out/dataset"]
         command += ["--direct_num_workers=1"] if stage == "verify-job" else []
-    else:
-        command += [stage, "--config", f"{folder}/build.yaml", "--output", f"{folder}/out"]
     code = (
         "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL);"
         "used = resource.getrusage(resource.RUSAGE_CHILDREN);"
@@ -73,7 +76,7 @@ def measure(stage: str, folder: Path) -> Cost:
         [sys.executable, "-c", code, *command], check=True, stdout=subprocess.PIPE, text=True
     )
     cpu, peak = map(float, done.stdout.split())
-    if stage.startswith("verify"):
+    if stage == PLAN or stage.startswith("verify"):
         return Cost(cpu, peak, 0)
     metrics = json.loads(Path(Layout(str(folder / "out")).metrics(stage)).read_text())
     return Cost(cpu, peak, metrics["counters"].get("shuffled_bytes", 0))
@@ -261,6 +264,7 @@ STAGES: dict[str, Callable[[Path, int], None]] = {
     "aggregate": votes,
     "dedupe": fingerprints,
     "split": sets,
+    PLAN: sets,
     "verify": dataset,
     "verify-job": dataset,
 }
@@ -283,7 +287,11 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--scratch", help="folder for the tables, on a disk that is large enough")
     parser.add_argument("--make", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--plan", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.plan:
+        make_plan(load_config(f"{arguments.plan}/build.yaml", []), f"{arguments.plan}/out")
+        return
     if arguments.make:
         stage, folder, rows = arguments.make
         STAGES[stage](Path(folder), int(rows))

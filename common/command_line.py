@@ -94,7 +94,7 @@ def add_verb(verbs: Any, name: str, about: str, example: str, more: str = "") ->
     return one
 
 
-def carry_out(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
+def run_verb(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
     """Call `verb` and return its exit code, or that of what it raises, having said on standard error what it was.
 
     `extras` names the extra of the package that brings a module. Whatever is no fault of the user's is raised.

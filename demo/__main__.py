@@ -11,8 +11,8 @@ from typing import Any
 
 from demo import summary
 from demo.web import serve
-from demo.world import FULL, QUICK, Size, World, make, write_lists
-from pipeline.logs import set_up_logging
+from demo.world import FULL, QUICK, DemoWorld, Size, make, write_lists
+from pipeline.logging_setup import set_up_logging
 
 BUILD = Path("configs/demo.yaml")
 STUDY = Path("demo/study.yaml")
@@ -58,22 +58,23 @@ def run(output: Path, *, quick: bool) -> None:
     _command("training", "plot", str(output / "study"))
 
     # It reads tables as the pipeline does, which imports Beam: not before its logs are set.
-    from demo.account import account
+    from demo.evaluation import evaluate
 
-    page = summary.write(output, size, account(world.hits, output), rows)
+    page = summary.write(output, size, evaluate(world.candidates, output), rows)
     print(page.text)
     print(f"dataset  {output / 'dataset'}")
     print(f"plot     {output / 'study' / 'figures' / 'accuracy.png'}")
     print(f"summary  {page.path}")
 
 
-def _draw(size: Size, folder: Path) -> World:
+def _draw(size: Size, folder: Path) -> DemoWorld:
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     world = make(size, folder)
     seconds = time.monotonic() - began
     print(
-        f"$ drew the world: {len(world.hits):,} web hits and more, in {folder} ({seconds:.1f} s)", flush=True
+        f"$ drew the world: {len(world.candidates):,} web candidates and more, in {folder} ({seconds:.1f} s)",
+        flush=True,
     )
     return world
 

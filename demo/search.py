@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from demo.pictures import WEB, Style, draw, encode, pick_suffix
+from demo.images import WEB, Style, draw, encode, pick_suffix
 from demo.shapes import CLASSES, OTHERS
 
-# Of the wrong hits: the share that shows another class, and the share of near things among those found by words.
+# Of the wrong candidates: the share that shows another class, and the share of near things among those found by words.
 OF_OTHER_CLASSES, NEAR = 0.4, 0.5
-# The share of hits found by a picture, as in the paper; all wrong ones among them are near things.
+# The share of candidates found by a picture, as in the paper; all wrong ones among them are near things.
 BY_IMAGE = 0.18
 FEW = 500  # pictures that one process has drawn before another has started
 
 
 @dataclass(frozen=True)
-class Hit:
+class Candidate:
     """A line of the retrieval list, what the web answers there, and the truth that only the demo knows.
 
     `shows` is a kind of KINDS; `near`: it is easily taken for the class; `planted`: which problem this is, if it
@@ -65,8 +65,8 @@ def web_id(*parts: int) -> str:
     return f"{np.random.SeedSequence(parts).generate_state(1, np.uint64)[0]:016x}"
 
 
-def search(right: int, wrong: int, seed: int) -> list[Hit]:
-    """Return `right` + `wrong` hits for each class."""
+def search(right: int, wrong: int, seed: int) -> list[Candidate]:
+    """Return `right` + `wrong` candidates for each class."""
     rng = np.random.default_rng((seed, 3))
     plans: list[tuple[str, str, str, bool]] = []  # class, shows, method, near
     for name in CLASSES:
@@ -76,21 +76,21 @@ def search(right: int, wrong: int, seed: int) -> list[Hit]:
             plans.append((name, shows, method, shows in _near(name)))
     files = draw_files([(plan[1], (seed, 3, i), WEB) for i, plan in enumerate(plans)])
     return [
-        Hit(web_id(seed, 3, i), name, shows, body, suffix, method, near)
+        Candidate(web_id(seed, 3, i), name, shows, body, suffix, method, near)
         for i, ((name, shows, method, near), (suffix, body)) in enumerate(zip(plans, files, strict=True))
     ]
 
 
-def ranked(hits: Sequence[Hit], seed: int) -> list[tuple[int, Hit]]:
-    """Give each hit its rank among those of its class and method, from 0: right ones come earlier, on average."""
+def ranked(candidates: Sequence[Candidate], seed: int) -> list[tuple[int, Candidate]]:
+    """Give each candidate its rank among those of its class and method, from 0: right ones come earlier, on average."""
     rng = np.random.default_rng((seed, 4))
-    keys = [rng.random() - 0.35 * (hit.shows == hit.class_name) for hit in hits]
-    result, seen = [], dict[tuple[str, str], int]()
+    keys = [rng.random() - 0.35 * (candidate.shows == candidate.class_name) for candidate in candidates]
+    ranks, seen = [], dict[tuple[str, str], int]()
     for i in np.argsort(keys, kind="stable"):
-        group = (hits[i].class_name, hits[i].method)
-        result.append((seen.get(group, 0), hits[i]))
+        group = (candidates[i].class_name, candidates[i].method)
+        ranks.append((seen.get(group, 0), candidates[i]))
         seen[group] = seen.get(group, 0) + 1
-    return result
+    return ranks
 
 
 def _near(name: str) -> list[str]:

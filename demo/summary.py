@@ -11,20 +11,20 @@ from demo.shapes import CLASSES
 from demo.world import Size
 
 if TYPE_CHECKING:
-    from demo.account import Account
+    from demo.evaluation import Evaluation
 
 Means = dict[tuple[str, str, float], float]  # (color, method, noise level) to accuracy in percent
 
 
 @dataclass(frozen=True)
-class Page:
+class SummaryPage:
     """The summary as Markdown, and where it was written."""
 
     path: Path
     text: str
 
 
-def write(output: Path, size: Size, found: "Account", rows: Sequence[dict[str, Any]]) -> Page:
+def write(output: Path, size: Size, found: "Evaluation", rows: Sequence[dict[str, Any]]) -> SummaryPage:
     """Write summary.md below `output`; `rows` are what `training study --json` prints."""
     n = len(CLASSES)
     intro = (
@@ -43,7 +43,7 @@ def write(output: Path, size: Size, found: "Account", rows: Sequence[dict[str, A
     text = "\n\n".join(parts) + "\n"
     path = output / "summary.md"
     path.write_text(text, encoding="utf-8")
-    return Page(path, text)
+    return SummaryPage(path, text)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -51,13 +51,13 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def _caught(found: "Account") -> str:
+def _caught(found: "Evaluation") -> str:
     rows = [(kind, planted, caught) for kind, (caught, planted) in found.caught.items()]
     note = f"Removed as duplicates although they are copies of nothing: {found.alarms}."
     return "## Planted problems\n\n" + _table(("problem", "planted", "caught"), rows) + "\n\n" + note
 
 
-def _verdicts(found: "Account") -> str:
+def _verdicts(found: "Evaluation") -> str:
     answers = ("yes", "no", "undecided")
     rows = [
         ("right" if truth else "wrong", *(found.verdicts.get((truth, answer), 0) for answer in answers))

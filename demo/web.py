@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 
 @dataclass(frozen=True)
-class Page:
+class WebResponse:
     """What the server answers at one path; `headers` come on top of the content type, which the name gives."""
 
     body: bytes
@@ -19,7 +19,7 @@ class Page:
 
 
 @contextlib.contextmanager
-def serve(pages: Mapping[str, Page]) -> Iterator[str]:
+def serve(pages: Mapping[str, WebResponse]) -> Iterator[str]:
     """Serve pages by path (without a leading slash), and give the base URL, without a last slash.
 
     On 127.0.0.1, at a port that the system chooses; every request has a thread, connections are kept alive.
@@ -31,7 +31,7 @@ def serve(pages: Mapping[str, Page]) -> Iterator[str]:
 
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path).lstrip("/")
-            page = pages.get(path, Page(b"not found", 404))
+            page = pages.get(path, WebResponse(b"not found", 404))
             content_type = mimetypes.guess_type(path)[0] or "application/octet-stream"
             headers = {"Content-Type": content_type, "Content-Length": str(len(page.body)), **page.headers}
             self.send_response(page.status)

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.pictures import CLEAN
-from demo.plant import FAULTS, copies, faults, originals
-from demo.search import Hit, draw_files, ranked, search
+from demo.images import CLEAN
+from demo.planted_problems import FAULTS, copies, faults, originals
+from demo.search import Candidate, draw_files, ranked, search
 from demo.shapes import CLASSES
-from demo.web import Page
+from demo.web import WebResponse
 from demo.workers import Question, ask, hire
 
 
@@ -30,54 +30,59 @@ QUICK = Size(clean=24, test=20, right=8, wrong=36, workers=12, planted=2)
 
 
 @dataclass(frozen=True)
-class World:
-    """A written world: where its lists are, and the hits, of which the web serves the pages."""
+class DemoWorld:
+    """A written world: where its lists are, and the candidates, of which the web serves the pages."""
 
     folder: Path
-    hits: tuple[Hit, ...]
+    candidates: tuple[Candidate, ...]
 
     @property
-    def pages(self) -> dict[str, Page]:
+    def pages(self) -> dict[str, WebResponse]:
         """What the web answers, by address."""
-        return {hit.address: Page(hit.body, hit.status, hit.headers) for hit in self.hits}
+        return {
+            candidate.address: WebResponse(candidate.body, candidate.status, candidate.headers)
+            for candidate in self.candidates
+        }
 
 
-def make(size: Size, folder: Path, seed: int = 0) -> World:
+def make(size: Size, folder: Path, seed: int = 0) -> DemoWorld:
     """Draw a world; clean and test pictures go below `folder`, the web's stay in memory to be served."""
     lists = {
         source: _write_pictures(source, count, folder, seed)
         for source, count in (("clean", size.clean), ("test", size.test))
     }
-    hits = search(size.right, size.wrong, seed)
+    candidates = search(size.right, size.wrong, seed)
     known = {source: originals(folder, rows) for source, rows in lists.items()}
-    hits += copies(hits, known["clean"], known["test"], size.planted, seed)
-    hits += faults([hit for hit in hits if not hit.planted], size.planted, seed)
-    return World(folder, tuple(hits))
+    candidates += copies(candidates, known["clean"], known["test"], size.planted, seed)
+    candidates += faults([candidate for candidate in candidates if not candidate.planted], size.planted, seed)
+    return DemoWorld(folder, tuple(candidates))
 
 
-def write_lists(world: World, base_url: str, workers: int, seed: int = 0) -> None:
+def write_lists(world: DemoWorld, base_url: str, workers: int, seed: int = 0) -> None:
     """Write retrieval.csv, with addresses below `base_url`, votes.csv, and truth.csv, which is ours alone."""
     rows = [
         {
-            "image_id": hit.image_id,
-            "url": f"{base_url}/{hit.address}",
-            "class_name": hit.class_name,
-            "method": hit.method,
+            "image_id": candidate.image_id,
+            "url": f"{base_url}/{candidate.address}",
+            "class_name": candidate.class_name,
+            "method": candidate.method,
             "rank": rank,
         }
-        for rank, hit in ranked(world.hits, seed)
+        for rank, candidate in ranked(world.candidates, seed)
     ]
     _write_csv(world.folder / "retrieval.csv", rows)
     questions = [
-        Question(hit.image_id, hit.class_name, hit.shows == hit.class_name, hit.near)
-        for hit in world.hits
-        if hit.planted not in FAULTS  # nobody can judge a picture that does not show
+        Question(
+            candidate.image_id, candidate.class_name, candidate.shows == candidate.class_name, candidate.near
+        )
+        for candidate in world.candidates
+        if candidate.planted not in FAULTS  # nobody can judge a picture that does not show
     ]
     _write_csv(world.folder / "votes.csv", ask(questions, hire(workers), seed))
     truth = [
         {"image_id": h.image_id, "class_name": h.class_name, "shows": h.shows, "near": int(h.near),
          "planted": h.planted, "original": h.original}
-        for h in world.hits
+        for h in world.candidates
     ]  # fmt: skip
     _write_csv(world.folder / "truth.csv", truth)
 

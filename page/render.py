@@ -9,8 +9,8 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from page.table import rank, written
-from page.text import is_link, shown
+from page.table import format_cell, sort_key
+from page.text import is_link, visible_text
 
 
 def _digest(text: str) -> str:
@@ -22,7 +22,7 @@ def _asset(name: str) -> str:
     return resources.files("page").joinpath(name).read_text(encoding="utf-8")
 
 
-def policy(images: str = "data:", form: str = "'none'") -> str:
+def content_security_policy(images: str = "data:", form: str = "'none'") -> str:
     """The Content-Security-Policy of a page: style and script by their digests, pictures as told, nothing else."""
     style, script = _digest(_asset("page.css")), _digest(_asset("page.js"))
     return (
@@ -40,7 +40,7 @@ def _environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"shown": shown, "written": written, "rank": rank}
+    environment.filters |= {"visible_text": visible_text, "format_cell": format_cell, "sort_key": sort_key}
     environment.tests["link"] = is_link
     return environment
 

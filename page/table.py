@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from page.text import shown
+from page.text import visible_text
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Interval:
+class IntervalCell:
     """A value with its 95 % interval; none of them is known of nothing."""
 
     value: float | None
@@ -27,7 +27,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: what its cells are decides how they are written, aligned and sorted.
+    """A column: what its cells are decides how they are format_cell, aligned and sorted.
 
     text: strings; count: whole numbers and listings; share: in percent; number: any other.
     """
@@ -38,7 +38,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A table; `note` says what is not in it. It can be sorted, unless its order is what it tells, and filtered."""
 
     caption: str
@@ -49,30 +49,30 @@ class Table:
     ordered: bool = False
 
 
-def written(value: Any, column: Column) -> str:
+def format_cell(value: Any, column: Column) -> str:
     """The text of a cell."""
     if isinstance(value, Listing):
         return f"{value.count:,}"
-    if isinstance(value, Interval):
+    if isinstance(value, IntervalCell):
         if value.value is None:
             return "–"
         if value.low is None or value.high is None:
-            return written(value.value, column)
-        low, high = (written(bound, column).removesuffix(" %") for bound in (value.low, value.high))
-        return f"{written(value.value, column)} [{low}, {high}]"
+            return format_cell(value.value, column)
+        low, high = (format_cell(bound, column).removesuffix(" %") for bound in (value.low, value.high))
+        return f"{format_cell(value.value, column)} [{low}, {high}]"
     if value is None:
         return "–"
     if column.kind == "share":
         return f"{100 * value:.{column.digits}f} %"
     if column.kind == "number":
         return f"{value:,.{column.digits}f}"
-    return f"{value:,}" if isinstance(value, int) else shown(value)
+    return f"{value:,}" if isinstance(value, int) else visible_text(value)
 
 
-def rank(value: Any) -> float | None:
+def sort_key(value: Any) -> float | None:
     """What a cell is sorted by, where that is a number."""
     if isinstance(value, Listing):
         return value.count
-    if isinstance(value, Interval):
+    if isinstance(value, IntervalCell):
         return value.value
     return value if isinstance(value, int | float) else None

@@ -8,7 +8,7 @@ _JOINERS = "\u200c\u200d"  # some scripts and many emoji need them
 _UNSEEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
 
 
-def shown(value: object, longest: int = LONGEST) -> str:
+def visible_text(value: object, longest: int = LONGEST) -> str:
     r"""The text of a value with what cannot be seen as escapes (\u202e turns the reading direction), cut if long.
 
     It is not escaped for HTML: the templates do that with whatever they are given.

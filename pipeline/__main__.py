@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from common.command_line import Parser, add_verb, carry_out, make_parser
+from common.command_line import Parser, add_verb, make_parser, run_verb
 from common.errors import UnknownFlagError, UsageError
-from common.temporary import use_own_folder
-from pipeline.logs import set_up_logging
+from common.temporary_folder import use_process_folder
+from pipeline.logging_setup import set_up_logging
 from pipeline.published import verbs as published
 from pipeline.retrieve import verbs as retrieve
 from pipeline.verbs import STAGES, VERBS
@@ -152,12 +152,12 @@ def _add_export(verbs: Any) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code: 0 ok, 1 failed, 2 bad usage, 130 interrupted."""
     if argv is None:  # a process of its own
-        use_own_folder()
+        use_process_folder()
     top = parser()
     arguments, others = top.parse_known_args(argv)
     set_up_logging()
     near = top.suggestions([arguments.verb, *others])
-    return carry_out(lambda: _run(arguments, others, near), EXTRAS)
+    return run_verb(lambda: _run(arguments, others, near), EXTRAS)
 
 
 def _run(arguments: argparse.Namespace, others: list[str], near: str) -> int:

@@ -1,7 +1,7 @@
 """Run the stages of a build in order, each only if what it is made from has changed."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,13 +12,13 @@ from pipeline.config import BuildConfig
 from pipeline.ingest.lists import has_urls
 from pipeline.jobs import aggregate, dedupe, fetch, ingest, split
 from pipeline.layout import Layout
-from pipeline.running.lock import held
+from pipeline.running.dataflow_jobs import Submission, attach, refuse_conflicting_job, unfinished_jobs
+from pipeline.running.lock import build_lock
 from pipeline.running.options import is_dataflow
 from pipeline.running.preflight import checked_options
-from pipeline.running.stage import StageResult, counts
-from pipeline.running.submitted import Submission, attach, left_running, refuse_beside
+from pipeline.running.stage import StageResult
+from pipeline.running.summary import sets_without_clean, stage_counts, stage_line, stage_sentence
 from pipeline.shards.commit import check_dataset_owned, check_owned
-from schemas.manifest import Manifest
 
 
 def run(
@@ -47,25 +47,24 @@ def run(
         "split": split.run,
     }
     result: dict[str, Any] = {}
-    with held(output):
+    with build_lock(output):
         for name in stages:
             start = time.monotonic()
             arguments, is_written = _launch(name, config, output, options, beam_arguments)
             done = jobs[name](config, output, arguments, force and not is_written)
             if done is None:  # nothing to fetch
                 continue
-            found = COUNTS[name](done.manifests)
-            result[name] = {"up_to_date": done.up_to_date, **found}
-            text = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in found.items() if count)
-            made = f"{text} ({time.monotonic() - start:.1f} s)"
-            say(f"{name:<7} {'up to date' if done.up_to_date else made}")
+            counts = stage_counts(name, done.manifests)
+            result[name] = {"up_to_date": done.up_to_date, **counts}
+            sentence = f"{stage_sentence(name, counts)} ({time.monotonic() - start:.1f} s)"
+            say(stage_line(name, "up to date" if done.up_to_date else sentence))
             for note in done.notes:
-                say(f"{'':<7} {note}")
-            for line in _without_clean(done.manifests) if name == "split" else ():
+                say(stage_line("", note))
+            for line in sets_without_clean(done.manifests["dataset"]) if name == "split" else ():
                 say(line)
     if "split" in stages:
         dataset = Layout(output).dataset
-        say(f"dataset {dataset}")
+        say(stage_line("dataset", dataset))
         result["dataset"] = dataset
     return result
 
@@ -103,8 +102,8 @@ def _launch(
     """
     if name == "fetch" and not has_urls(config):
         return beam_arguments, False
-    if left_running(output) and not plan.is_up_to_date(name, config, output):
-        refuse_beside(name, output, beside_own=not is_dataflow(options))
+    if unfinished_jobs(output) and not plan.is_up_to_date(name, config, output):
+        refuse_conflicting_job(name, output, beside_own=not is_dataflow(options))
     if not is_dataflow(options) or options.view_as(GoogleCloudOptions).template_location:
         return beam_arguments, False
     key = plan.job_key(name, config, output)
@@ -115,59 +114,3 @@ def _launch(
 def _bodies_needed(config: BuildConfig, output: str, stages: Sequence[str]) -> bool:
     """Whether stored bodies are going to be read: by the ingest stage now, or after a run of fetch alone."""
     return "ingest" not in stages or not ingest.is_up_to_date(config, output)
-
-
-def _fetch(tables: Mapping[str, Manifest]) -> dict[str, int]:
-    found = counts(tables["fetched"])
-    failed = {f"failed_{code}": n for code, n in found.items() if code != "bodies"}
-    return {"urls": tables["fetched"].rows, "bodies": found.get("bodies", 0), **failed}
-
-
-def _ingest(tables: Mapping[str, Manifest]) -> dict[str, int]:
-    rejected = {f"rejected_{code}": n for code, n in counts(tables["rejections"]).items()}
-    rows_in = counts(tables["retrievals"])["rows_in"]
-    return {
-        "rows_in": rows_in,
-        "rows": tables["retrievals"].rows,
-        "images": tables["images"].rows,
-        **rejected,
-    }
-
-
-def _aggregate(tables: Mapping[str, Manifest]) -> dict[str, int]:
-    verdicts = {k: n for k, n in counts(tables["verdicts"]).items() if k not in ("votes", "votes_in")}
-    rejected = {f"rejected_{code}": n for code, n in counts(tables["rejections"]).items()}
-    votes_in = counts(tables["verdicts"]).get("votes_in", 0)  # a build of blue sets alone needs no votes
-    return {"votes_in": votes_in, **verdicts, "workers": tables["workers"].rows, **rejected}
-
-
-def _dedupe(tables: Mapping[str, Manifest]) -> dict[str, int]:
-    return counts(tables["duplicates"])
-
-
-def _split(tables: Mapping[str, Manifest]) -> dict[str, int]:
-    about = tables["dataset"].about
-    sets = {name: entry for name, entry in about["splits"].items() if entry["noise_level"] is not None}
-    return {
-        **about["funnel"],
-        "sets": len(sets),
-        "examples": sum(entry["rows"] for entry in sets.values()),
-        "listed_examples_without_image": sum(entry.get("not_ingested", 0) for entry in sets.values()),
-    }
-
-
-def _without_clean(tables: Mapping[str, Manifest]) -> Iterator[str]:
-    """Yield a line for each set that has no clean image of some classes."""
-    for name, entry in tables["dataset"].about["splits"].items():
-        if lacking := entry.get("classes_without_clean"):
-            yield f"warning: {name} has no clean image of {', '.join(lacking)}"
-
-
-# What is printed of each stage, from the manifests of its tables.
-COUNTS: dict[str, Callable[[Mapping[str, Manifest]], dict[str, int]]] = {
-    "fetch": _fetch,
-    "ingest": _ingest,
-    "aggregate": _aggregate,
-    "dedupe": _dedupe,
-    "split": _split,
-}

@@ -4,7 +4,6 @@ import errno
 import fnmatch
 import hashlib
 import os
-import secrets
 import shutil
 import stat
 import tempfile
@@ -13,9 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from common import atomic_file
+from common.atomic_file import TEMPORARY_PREFIX
 from common.errors import DataError, UsageError
 from pipeline import remote
-from pipeline.remote import TEMPORARY
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -118,27 +118,11 @@ def size(path: str) -> int | None:
     return None
 
 
-def version(path: str) -> str:
-    """Return a string that changes when the file's content changes, without reading the content.
-
-    Locally it is size and modification time, on object stores size and checksum. Raises DataError like `open_read`.
-    """
-    if _is_remote(path):
-        facts = remote.info(path)
-        if facts is None or facts["type"] == "directory":
-            raise remote.explanation(path, FileNotFoundError(path))
-        return remote.version(facts)
-    with _explained(path):
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(path)
-    return _local_version(status)
-
-
 def versions(base: str, paths: Iterable[str]) -> Iterator[str | None]:
     """Yield the version of each file below a folder, in the order of `paths`; None if it is missing or unreadable.
 
-    A remote folder is listed once, when its first file is asked for, and the listing is held until the end.
+    A version changes with the content and is found without reading it: size and modification time locally, size and
+    checksum in object stores. A remote folder is listed once, at its first file; the listing is kept until the end.
     """
     if not _is_remote(base):
         for path in paths:
@@ -256,7 +240,7 @@ def remove_folder(path: str) -> None:
 
 def remove_temporaries(folder: str) -> None:
     """Remove the temporary files that a killed `replace` left in a folder."""
-    for name in names(folder, f"{TEMPORARY}*"):
+    for name in names(folder, f"{TEMPORARY_PREFIX}*"):
         remove(join(folder, name))
 
 
@@ -277,27 +261,17 @@ def replace(path: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _replace_local(path: str) -> Iterator[IO[bytes]]:
-    folder, name = os.path.split(os.path.abspath(path))
-    make_folder(folder)
-    temporary = os.path.join(folder, f"{TEMPORARY}{secrets.token_hex(8)}-{name}")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())  # after a power failure the name must not lead to missing bytes
-        os.replace(temporary, path)
-    except BaseException:
-        remove(temporary)
-        raise
+    make_folder(os.path.dirname(os.path.abspath(path)))
+    with atomic_file.replacing(path) as temporary, temporary.open("wb") as file:
+        yield file
 
 
 def create(path: str, text: str) -> bool:
     """Write a new UTF-8 text file; False if there is one. Exclusive on local disks, gs:// and s3://, not on HDFS."""
     if _is_remote(path):
         return remote.create(path, text.encode())
-    folder, name = os.path.split(os.path.abspath(path))
-    make_folder(folder)
-    temporary = os.path.join(folder, f"{TEMPORARY}{secrets.token_hex(8)}-{name}")
+    make_folder(os.path.dirname(os.path.abspath(path)))
+    temporary = str(atomic_file.temporary_path(path))
     try:
         with open(temporary, "xb") as file:
             file.write(text.encode())

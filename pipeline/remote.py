@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
+from common.atomic_file import TEMPORARY_PREFIX
 from common.errors import DataError, UsageError
 from common.extras import install_command
 
 EXTRAS = {"gs": "gcp", "s3": "aws", "hdfs": "", "webhdfs": ""}  # scheme → the extra that brings its library
 OBJECT_STORES = {"gs", "s3"}
 RENAMING = {"hdfs", "webhdfs"}  # an upload is visible before it is complete, but a rename is atomic
-TEMPORARY = ".writing-"
 NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _READ_BYTES = 5 << 20  # about what a store sends in the time that one request takes
 _BUFFER_BYTES = 1 << 18
@@ -191,7 +191,7 @@ def create(path: str, data: bytes) -> bool:
 
 def _put_and_rename(fs: Any, local: str, key: str) -> None:
     folder, _, name = key.rpartition("/")
-    temporary = f"{folder}/{TEMPORARY}{secrets.token_hex(8)}-{name}"
+    temporary = f"{folder}/{TEMPORARY_PREFIX}{secrets.token_hex(8)}-{name}"
     try:
         fs.put_file(local, temporary)
         _remove(fs, key)  # webhdfs renames over no file

@@ -22,7 +22,7 @@ def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     """Run one stage, or all of them."""
     from pipeline import build
     from pipeline.config import load_config
-    from pipeline.running.submitted import Staged
+    from pipeline.running.dataflow_jobs import TemplateStaged
 
     config = load_config(arguments.config, arguments.set)
     chosen = {"build": STAGES, "ingest": ("fetch", "ingest")}.get(arguments.verb, (arguments.verb,))
@@ -42,8 +42,8 @@ def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         return _dry_run(arguments, beam, chosen, say)
     try:
         result = build.run(config, arguments.output, beam, chosen, arguments.force, say, retry)
-    except Staged as staged:
-        say(f"staged  {chosen[0]} is written to {staged}, and not started")
+    except TemplateStaged as staged:
+        say(f"staged    {chosen[0]} is written to {staged}, and not started")
         return OK
     if budget is not None:
         from pipeline.aggregate.question_files import write_next_questions
@@ -51,7 +51,7 @@ def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         written, questions = write_next_questions(config, arguments.output, budget, arguments.format)
         answers = sum(questions["ask"].to_pylist())
         result["next_questions"] = {"files": written, "questions": questions.num_rows, "answers": answers}
-        say(f"next    {questions.num_rows:,} questions for {answers:,} answers: {', '.join(written)}")
+        say(f"next      {questions.num_rows:,} questions for {answers:,} answers: {', '.join(written)}")
     show_json(arguments, result)
     return OK
 
@@ -64,12 +64,12 @@ def _dry_run(arguments: argparse.Namespace, beam: list[str], chosen: Sequence[st
     config = load_config(arguments.config, arguments.set)
     options = build.check(config, arguments.output, beam, chosen)
     found = plan.dry_run(config, arguments.output, options, chosen, arguments.force)
-    say(f"dry run: nothing is written or submitted\nrunner  {found['runner']}")
+    say(f"dry run: nothing is written or submitted\nrunner    {found['runner']}")
     for name, value in found["options"].items():
-        say(f"        {name}={value}")
+        say(f"          {name}={value}")
     for name, stage in found["stages"].items():
-        say(f"{name:<7} {stage['state']}")
-        say("\n".join(f"        {what:<6} {path}" for what in ("reads", "writes") for path in stage[what]))
+        say(f"{name:<9} {stage['state']}")
+        say("\n".join(f"          {what:<6} {path}" for what in ("reads", "writes") for path in stage[what]))
     show_json(arguments, found)
     return OK
 

@@ -138,10 +138,10 @@ def rejections() -> str:
         "An input row that gives no result becomes a rejection: in `OUTPUT/ingest/rejections` for lists, in",
         "`OUTPUT/aggregate/rejections` for votes.",
         "",
-        "| code | meaning |",
-        "|---|---|",
+        "| code | cause | remedy |",
+        "|---|---|---|",
     ]
-    lines += [f"| {code} | {_cell(about)} |" for code, about in CODES.items()]
+    lines += [f"| {code} | {_cell(about.cause)} | {_cell(about.remedy)} |" for code, about in CODES.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -17,14 +17,14 @@ NEEDS_BEAM = (
     "pipeline.build",
     "pipeline.jobs",
     "pipeline.plan",
-    "pipeline.running.dataflow",
+    "pipeline.running.dataflow_client",
     "pipeline.running.endpoints",
     "pipeline.running.metrics",
     "pipeline.running.options",
     "pipeline.running.preflight",
     "pipeline.running.run",
-    "pipeline.running.submitted",
-    "pipeline.running.workers",
+    "pipeline.running.dataflow_jobs",
+    "pipeline.running.worker_setup",
 )
 # These start a build, and import what they need for it only then.
 COMMAND_LINE = ("pipeline.__main__", "pipeline.verbs", "pipeline.flex_template")

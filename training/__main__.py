@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.command_line import Parser, add_verb, carry_out, make_parser
+from common.command_line import Parser, add_verb, make_parser, run_verb
 from common.errors import DataError
-from common.temporary import use_own_folder
+from common.temporary_folder import use_process_folder
 from training.config import METHODS
 
 EXTRAS = {
@@ -254,9 +254,9 @@ def positive_seconds(text: str) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0 ok, 1 failed, 2 bad usage, 130 interrupted."""
     if argv is None:  # a process of its own
-        use_own_folder()
+        use_process_folder()
     arguments = parser().parse_args(argv)
-    return carry_out(lambda: _run(arguments), EXTRAS)
+    return run_verb(lambda: _run(arguments), EXTRAS)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -10,10 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from common.atomic_file import replacing
 from common.errors import DataError
 from common.json_records import parse_given, to_json
 from training.records import Progress
-from training.state_files import replace
 
 FILE_NAME = "checkpoint-{:09d}.safetensors"
 FILE_PATTERN = "checkpoint-*.safetensors"
@@ -31,7 +31,7 @@ def save(
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     path = directory / FILE_NAME.format(step)
     try:
-        with replace(path) as temporary:
+        with replacing(path) as temporary:
             save_file(plain, temporary, metadata={"state": to_json(state)})
     except SafetensorError as error:  # how it passes on that the disk is full
         raise DataError(

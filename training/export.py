@@ -6,7 +6,6 @@ timm, `config.json` as timm writes it, `README.md`. `training.load_network(folde
 
 import argparse
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from common.atomic_file import write_text
 from common.errors import DataError, UsageError
 from training.config import TrainConfig
 from training.models.linear_head import LinearHead
@@ -53,11 +53,11 @@ def export_run(run: Path, output: Path) -> Path:
         scale, network = (network.pixel_mean, network.pixel_deviation), network.network
     output.mkdir(parents=True, exist_ok=True)
     about = _about(config, data, *scale)
-    _write(output / CARD, _card(config, data, result))
+    write_text(output / CARD, _card(config, data, result))
     # save_file makes files that their owner alone may read
     tensors = {name: one.contiguous() for name, one in network.state_dict().items()}
     (output / WEIGHTS).write_bytes(save(tensors))
-    _write(output / CONFIG, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    write_text(output / CONFIG, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     return output
 
 
@@ -120,12 +120,6 @@ from training import load_network
 network = load_network("FOLDER")  # images float [B, 3, H, W] in [−1, 1], of the input_size in config.json
 ```
 """
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def verb(arguments: argparse.Namespace) -> int:

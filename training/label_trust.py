@@ -5,7 +5,6 @@ NeurIPS 2020), for logits z and given label y. It takes no more of a method than
 compared, and is measured on unaugmented pictures in the epochs in which memorization is measured anyway.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from common.atomic_file import replacing
 from schemas.label_trust import FILE, LABEL_TRUST
 from training.data.shards import ImageSet
 
@@ -89,9 +89,8 @@ class LabelTrust:
 
 def write(table: pa.Table, directory: Path) -> None:
     """Write the table of a run in one rename; equal tables give equal bytes."""
-    temporary = directory / f".{FILE}.{os.getpid()}"
-    pq.write_table(table, temporary, compression="zstd")
-    os.replace(temporary, directory / FILE)
+    with replacing(directory / FILE) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
 
 
 def quality(table: pa.Table, is_clean: np.ndarray) -> dict[str, float | None]:

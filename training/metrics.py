@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from common.atomic_file import write_text
 from common.json_records import parse_given, to_json
 from training.errors import DivergedError
 from training.records import EpochRow
-from training.state_files import write_text
 
 METRICS_FILE = "metrics.jsonl"
 LOSS_BIN, LOSS_BINS = 0.25, 40  # of the loss histograms; the last bin takes all from 9.75 on

@@ -3,43 +3,15 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from common.atomic_file import write_text
 from common.errors import DataError
 from common.json_records import to_json
 
 DAMAGED = ".damaged"  # ending of the names of files that were set aside
-
-
-@contextmanager
-def replace(path: Path) -> Iterator[Path]:
-    """Yield the path of a temporary file, which becomes `path` in one rename; after an exception it is removed.
-
-    The bytes are on the disk before the rename: a power failure leaves the old file or the new one, whole.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno is None or error.filename:
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error  # names the file
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file in one rename."""
-    with replace(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

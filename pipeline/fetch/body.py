@@ -20,13 +20,13 @@ _ZLIB = ("gzip", "x-gzip", "deflate")
 UNREADABLE = frozenset({"br", "compress", "dcb", "dcz", "exi", "pack200-gzip", "x-compress", "zstd"})
 
 
-class Transient(Rejected):
+class TemporaryRejection(Rejected):
     """A rejection that another attempt may avoid; `wait` is the delay in seconds that the server asks for."""
 
     wait: float | None = None
 
 
-class TooLong(Exception):
+class BodyTooLong(Exception):
     """More bytes than the limit."""
 
 
@@ -50,15 +50,15 @@ async def read_body(response: Response, asked: RequestStats, limit: int, cut: bo
                 for plain in decompressor.decompress(piece):
                     _write(body, plain)
                 if asked.bytes_seen > limit:
-                    raise TooLong
-        except TooLong as error:
+                    raise BodyTooLong
+        except BodyTooLong as error:
             if not cut:
                 raise Rejected("too_large", f"more than {limit} bytes") from error
             body.truncate(min(limit, body.tell()))
         else:
             cut_off = not decompressor.complete and not (response.framed and body.tell())
             if asked.bytes_seen and cut_off:  # a framed body is all that the server has
-                raise Transient("incomplete", "the compressed body ends early")
+                raise TemporaryRejection("incomplete", "the compressed body ends early")
         body.seek(0)
         return body
     except BaseException:
@@ -79,7 +79,7 @@ class Decompressor:
     """Undo the content codings of a body, given in the order of the header.
 
     Unknown names (`aws-chunked`, `none`, `utf-8`) are ignored, as other clients do. Bytes behind the end of a compressed
-    stream are dropped. Raises TooLong if one coding yields more than `limit` bytes.
+    stream are dropped. Raises BodyTooLong if one coding yields more than `limit` bytes.
     """
 
     def __init__(self, codings: Iterable[str], limit: int) -> None:
@@ -159,7 +159,7 @@ class _Stage:
             return b"", b""
         self._left -= len(plain)
         if self._left < 0:
-            raise TooLong
+            raise BodyTooLong
         if not self._stream.eof:
             return plain, self._stream.unconsumed_tail
         rest, self._stream, self.complete = self._stream.unused_data, None, True

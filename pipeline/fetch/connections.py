@@ -11,7 +11,7 @@ from functools import cached_property
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
-from pipeline.fetch import guard
+from pipeline.fetch import public_addresses
 from pipeline.fetch.http1 import PIECE_BYTES, Reader, Response, read_response
 from pipeline.fetch.urls import Url
 
@@ -71,7 +71,7 @@ class Connections:
     async def get(self, url: Url, accept: str) -> AsyncIterator[Response]:
         """Send a request for a URL and read the header lines of the answer; the body is for the caller to read.
 
-        Raises guard.PrivateAddress, UnknownHost, ssl.SSLError, TimeoutError, other OSErrors, http1.BadResponse.
+        Raises public_addresses.PrivateAddress, UnknownHost, ssl.SSLError, TimeoutError, other OSErrors, http1.BadResponse.
         """
         request = (
             f"GET {url.target} HTTP/1.1\r\nHost: {url.authority}\r\nAccept: {accept}\r\n{self._headers}\r\n"
@@ -132,7 +132,7 @@ class Connections:
                 addresses,
                 happy_eyeballs_delay=NEXT_ADDRESS_SECONDS,
                 interleave=1,
-                socket_factory=guard.public_socket if self._guarded else None,
+                socket_factory=public_addresses.public_socket if self._guarded else None,
             )
             secure = url.scheme == "https"
             streams = await asyncio.open_connection(
@@ -167,7 +167,7 @@ class Connections:
             raise UnknownHost(f"{host}: {error}") from error
         if self._guarded:
             for address in found:
-                guard.refuse_private(str(address[4][0]))
+                public_addresses.check_public(str(address[4][0]))
         return list(found)
 
 

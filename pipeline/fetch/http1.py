@@ -25,7 +25,7 @@ class BadResponse(ValueError):
     """An answer whose status, headers or body cannot be determined."""
 
 
-class Ended(ConnectionError):
+class ConnectionEnded(ConnectionError):
     """The connection ended early."""
 
 
@@ -55,14 +55,14 @@ class Reader:
         return bool(piece)
 
     async def line(self, limit: int) -> bytes:
-        """Return the next line, without its end. Raises BadResponse if it is longer than `limit`, and Ended."""
+        """Return the next line, without its end. Raises BadResponse if it is longer than `limit`, and ConnectionEnded."""
         seen = 0
         while (end := self._buffer.find(b"\n", seen, limit)) < 0:
             seen = len(self._buffer)
             if seen >= limit:
                 raise BadResponse(f"more than {limit} bytes of headers, or in a line")
             if not await self._more(self._seconds):
-                raise Ended("the connection ended within the headers")
+                raise ConnectionEnded("the connection ended within the headers")
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         return line.removesuffix(b"\r")
@@ -130,7 +130,7 @@ class Response:
         self._persistent = "close" not in words and (version == "1.1" or "keep-alive" in words)
 
     async def piece(self) -> bytes:
-        """Return the next bytes of the body, b"" behind its end. Raises BadResponse, Ended, TimeoutError."""
+        """Return the next bytes of the body, b"" behind its end. Raises BadResponse, ConnectionEnded, TimeoutError."""
         if self.ended:
             return b""
         if self._chunked and not self._left and not await self._next_chunk():
@@ -140,7 +140,7 @@ class Response:
             self.ended = not piece
             return piece
         if not piece:
-            raise Ended("the connection ended within the body")
+            raise ConnectionEnded("the connection ended within the body")
         self._left -= len(piece)
         self.ended = not self._chunked and not self._left
         return piece
@@ -170,7 +170,7 @@ class Response:
         try:
             while line := await self._reader.line(left):
                 left -= len(line) + 1
-        except Ended:
+        except ConnectionEnded:
             self._persistent = False
 
     def reusable(self) -> bool:
@@ -185,7 +185,7 @@ class Response:
 async def read_response(reader: Reader) -> Response:
     """Read the header lines of the answer to a GET; interim answers (1xx) are skipped.
 
-    Raises BadResponse, Ended, TimeoutError.
+    Raises BadResponse, ConnectionEnded, TimeoutError.
     """
     left = MAX_HEAD_BYTES
     while True:
@@ -211,7 +211,7 @@ async def _status_line(reader: Reader, limit: int) -> re.Match[bytes]:
         limit -= len(line) + 1
         try:
             line = await reader.line(limit)
-        except Ended:
+        except ConnectionEnded:
             if reader.buffered and not reader.starts_with(b"HTTP/"):
                 raise BadResponse("no status line of HTTP/1") from None
             raise

@@ -23,7 +23,7 @@ from common.config import fetching_values
 from common.errors import DataError
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.fetch.web import Answer
+from pipeline.fetch.url_fetcher import FetchedBody
 from pipeline.rejections import Rejected, RequestStats
 from schemas.fetched import FETCHED
 
@@ -115,7 +115,7 @@ class Journal:
         self._written: dict[str, tuple[int, int]] = {}  # digest → position in the current file
         self._offset = 0
 
-    def put(self, url: str, answer: Answer) -> dict[str, Any]:
+    def put(self, url: str, answer: FetchedBody) -> dict[str, Any]:
         """Store the body of a URL, unless this file holds the same bytes already."""
         digest = answer.sha256
         self._open()

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import FetchConfig
-from pipeline.fetch.hosts import Host, Hosts
-from pipeline.fetch.robots import Rules, reservations
+from pipeline.fetch.host_limits import Host, Hosts
+from pipeline.fetch.robots import PathRules, reservations
 from pipeline.fetch.urls import Url, parse_url
 from pipeline.rejections import Rejected
 
@@ -54,12 +54,12 @@ class Policies:
 
     async def read(self, urls: Iterable[str]) -> list[Policy]:
         """Read the policy files of some URLs, and return what they say."""
-        found: dict[Url, asyncio.Future[Rules]] = {}
+        found: dict[Url, asyncio.Future[PathRules]] = {}
         for url in {parse_url(url).with_target("/") for url in urls}:
             with suppress(Rejected):  # the future keeps it
                 await self.may_be_fetched(url)
             await self.may_be_mined(url)
-            found |= {file: task for file, (task, _) in self._hosts.of(url).rules.items()}
+            found |= {file: task for file, (task, _) in self._hosts.get(url).rules.items()}
         return [_policy(str(file), task) for file, task in found.items()]
 
     def adopt(self, policies: Iterable[Policy]) -> None:
@@ -67,24 +67,24 @@ class Policies:
         until = time.monotonic() + RULES_SECONDS
         for policy in policies:
             file = parse_url(policy.file)
-            host = self._hosts.of(file)
-            task: asyncio.Future[Rules] = asyncio.get_running_loop().create_future()
+            host = self._hosts.get(file)
+            task: asyncio.Future[PathRules] = asyncio.get_running_loop().create_future()
             if policy.code:
                 task.set_exception(Rejected(policy.code, policy.detail))
                 task.exception()  # retrieved: asyncio would warn otherwise
             else:
-                task.set_result(rules := Rules(policy.text))
+                task.set_result(rules := PathRules(policy.text))
                 self._slow_down(host, rules)
             host.rules[file] = task, until
 
     async def _rules(
-        self, url: Url, path: str, read: Callable[[Host, Url], Coroutine[Any, Any, Rules]]
-    ) -> Rules:
+        self, url: Url, path: str, read: Callable[[Host, Url], Coroutine[Any, Any, PathRules]]
+    ) -> PathRules:
         """Return the rules of a policy file; any number of tasks may wait for one request."""
-        now, host = time.monotonic(), self._hosts.of(url)
+        now, host = time.monotonic(), self._hosts.get(url)
         file = url.with_target(path)  # RFC 9309, section 2.3: a file for each scheme, host and port
         if file not in host.rules or now > host.rules[file][1]:
-            task: asyncio.Future[Rules] = asyncio.ensure_future(read(host, file))
+            task: asyncio.Future[PathRules] = asyncio.ensure_future(read(host, file))
             host.rules[file] = task, now + RULES_SECONDS
         task, until = host.rules[file]
         try:
@@ -93,38 +93,38 @@ class Policies:
             host.rules[file] = task, min(until, now + NO_RULES_SECONDS)
             raise Rejected(rejected.code, rejected.detail) from rejected
 
-    async def _read_reservations(self, _: Host, url: Url) -> Rules:
+    async def _read_reservations(self, _: Host, url: Url) -> PathRules:
         """A tdmrep.json that cannot be had reserves nothing: it is optional, and few hosts have one."""
         try:
             return reservations(await self._get(url))
         except Rejected:
-            return Rules(b"")
+            return PathRules(b"")
 
-    async def _read_robots(self, host: Host, url: Url) -> Rules:
+    async def _read_robots(self, host: Host, url: Url) -> PathRules:
         """RFC 9309: no robots.txt (4xx) allows everything, one that cannot be had (429, 5xx) nothing.
 
         Where nobody answers at all, the pictures of the host would fail in the same way: so they do, unasked.
         """
         try:
-            rules = Rules(await self._get(url))
+            rules = PathRules(await self._get(url))
         except Rejected as rejected:
             if rejected.code in _UNAVAILABLE:
-                return Rules(b"")
+                return PathRules(b"")
             hidden = rejected.code in ("server_error", "rate_limited", "too_large", "bad_response")
             raise Rejected("robots_disallowed" if hidden else rejected.code, rejected.detail) from rejected
         self._slow_down(host, rules)
         return rules
 
-    def _slow_down(self, host: Host, rules: Rules) -> None:
+    def _slow_down(self, host: Host, rules: PathRules) -> None:
         host.slow_down(min(rules.delay, self._config.max_retry_after_seconds))
 
 
 def crawl_delay(policies: Iterable[Policy]) -> float:
     """Return the longest Crawl-delay of some policy files, in seconds."""
-    return max((Rules(policy.text).delay for policy in policies if not policy.code), default=0.0)
+    return max((PathRules(policy.text).delay for policy in policies if not policy.code), default=0.0)
 
 
-def _policy(file: str, task: "asyncio.Future[Rules]") -> Policy:
+def _policy(file: str, task: "asyncio.Future[PathRules]") -> Policy:
     error = task.exception()
     if isinstance(error, Rejected):
         return Policy(file, code=error.code, detail=error.detail)

@@ -23,7 +23,7 @@ _FORBIDDEN = {"noai", "noimageai", "noindex", "noimageindex", "none"}
 _WITH_VALUES = {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
 
 
-class Rules:
+class PathRules:
     """The rules of one robots.txt, for us."""
 
     def __init__(self, text: bytes) -> None:
@@ -61,7 +61,7 @@ def _others_as_one(text: str) -> str:
     return "\n".join(lines)
 
 
-def reservations(text: bytes) -> Rules:
+def reservations(text: bytes) -> PathRules:
     """The rules of a tdmrep.json: what it reserves is not allowed.
 
     It is a list of locations, which are patterns of paths as those of robots.txt; where several match, the longest one
@@ -76,7 +76,7 @@ def reservations(text: bytes) -> Rules:
         location = rule.get("location") if isinstance(rule, dict) else None
         if isinstance(location, str) and location.isprintable():
             lines.append(f"{'Disallow' if str(rule.get('tdm-reservation')) == '1' else 'Allow'}: {location}")
-    return Rules("\n".join(lines).encode())
+    return PathRules("\n".join(lines).encode())
 
 
 def forbidding_tag(values: Iterable[str]) -> str | None:

@@ -20,7 +20,7 @@ from pipeline.jobs.tables import AddCounts, Commit, CommitTables
 from pipeline.keyed_hash import bucket_count
 from pipeline.layout import Layout
 from pipeline.running.rejection_limit import check_share
-from pipeline.running.run import Work, run_job
+from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import Stage, StageResult, counts, manifest_digest
 from pipeline.shards import commit, directory
 from schemas.manifest import Manifest
@@ -92,7 +92,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         if config.aggregate.in_passes(asked.rows):
             Passes(setup, stage, output, asked.rows, beam_arguments, finish).run(force)
         else:
-            work = Work("aggregate", output, "buckets", buckets, SECONDS_PER_QUESTION * asked.rows)
+            work = JobSpec("aggregate", output, "buckets", buckets, SECONDS_PER_QUESTION * asked.rows)
             run_job(
                 lambda pipeline: pipeline | "Label" >> AggregateVotes(setup, finish), beam_arguments, work
             )

@@ -14,7 +14,7 @@ from pipeline.dedupe.neighbors import Near
 from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory, hash_columns, hashes_of
 from pipeline.jobs.tables import Commit, CommitTables, Written, pack, unpack
 from pipeline.layout import Layout
-from pipeline.running.run import Work, run_job
+from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import Stage, StageResult, manifest_digest
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
@@ -44,7 +44,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         job = FindDuplicates(images, rows, config.dedupe, place, stage.about)
         hashes = rows * (len(TURNS) if config.dedupe.turns else 1)
         seconds = 4e-6 * hashes + 2e-12 * hashes * hashes  # of a core: sorting, and comparing
-        work = Work("dedupe", output, "masks", len(bit_masks(config.dedupe.radius)), seconds)
+        work = JobSpec("dedupe", output, "masks", len(bit_masks(config.dedupe.radius)), seconds)
         run_job(lambda pipeline: pipeline | "Dedupe" >> job, beam_arguments, work)
     return StageResult({"duplicates": directory.read_manifest(place)}, up_to_date)
 

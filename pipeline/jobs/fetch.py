@@ -1,6 +1,6 @@
 """The fetch job: URLs of the lists → what became of each, and stored bodies. The only stage that uses the network.
 
-Tasks are groups of hosts, so that the limits per host hold for the whole run (pipeline/fetch/groups.py). Nobody asks a
+Tasks are groups of hosts, so that the limits per host hold for the whole run (pipeline/fetch/host_groups.py). Nobody asks a
 host in a round in which another task is responsible for it: first come the groups, then the shares of hosts that are
 too large for one task, then the redirects that led to hosts of other groups, by group. The last round is a single task,
 which follows all redirects that are left.
@@ -19,10 +19,10 @@ from pyarrow import compute as pc
 
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.fetch.fetcher import key_of
-from pipeline.fetch.groups import Key, group_count, groups_of
+from pipeline.fetch.fetch_all import url_host_key
+from pipeline.fetch.fetch_task import FIRST, LAST, OTHER, WANTED, Position, RunTerms, run_task
+from pipeline.fetch.host_groups import TaskKey, group_count, groups_of
 from pipeline.fetch.journal import BODIES, JOURNAL, fetch_rules, next_run, read_journal
-from pipeline.fetch.task import FIRST, LAST, OTHER, WANTED, Position, Terms, run_task
 from pipeline.ingest.lists import ListPart, has_urls, list_parts, list_paths, read_list
 from pipeline.ingest.rows import check_rows
 from pipeline.jobs.tables import Commit, CommitTables, Written, pack, unpack
@@ -31,8 +31,8 @@ from pipeline.layout import Layout
 from pipeline.records import check_readable
 from pipeline.running.metrics import count, timed
 from pipeline.running.options import is_local
-from pipeline.running.progress import advance, wait_for
-from pipeline.running.run import Work, run_job
+from pipeline.running.progress import advance, set_waiting_for
+from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import Stage, StageResult, counts
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
@@ -85,7 +85,7 @@ def run(
         urls = sum(part.part.rows for part in lists)
         journals = sorted(files.names(layout.bodies, f"*{JOURNAL}"))
         local = is_local(beam_arguments)
-        terms = Terms(
+        terms = RunTerms(
             config.fetch,
             config.ingest.max_bytes,
             layout.bodies,
@@ -100,7 +100,7 @@ def run(
         commit.prepare(layout.fetched)
         buckets = bucket_count(urls, URLS_PER_SHARD)
         job = FetchUrls(lists, config.classes, terms, journals, again, layout.fetched, buckets, stage.about)
-        work = Work("fetch", output, "URLs", urls)
+        work = JobSpec("fetch", output, "URLs", urls)
         run_job(lambda pipeline: pipeline | "Fetch" >> job, beam_arguments, work)
     return StageResult({"fetched": directory.read_manifest(layout.fetched)}, up_to_date)
 
@@ -126,7 +126,7 @@ class FetchUrls(beam.PTransform):
         self,
         lists: list[ListPart],
         classes: tuple[str, ...],
-        terms: Terms,
+        terms: RunTerms,
         journals: list[str],
         again: frozenset[str],
         folder: str,
@@ -181,7 +181,7 @@ class FetchUrls(beam.PTransform):
 
 def read_urls(
     part: ListPart, classes: tuple[str, ...], again: frozenset[str], groups: int
-) -> Iterator[tuple[Key, tuple[str, bytes]]]:
+) -> Iterator[tuple[TaskKey, tuple[str, bytes]]]:
     """Read a part of a list and yield the distinct URLs of its usable rows by the group of their host."""
     for records in read_list(part):
         rows, _ = check_rows(records.rows, classes, part.source)
@@ -191,15 +191,15 @@ def read_urls(
         yield from _by_group(wanted.rename_columns(WANTED.names), "wanted", groups)
 
 
-def read_known(name: str, folder: str, groups: int) -> Iterator[tuple[Key, tuple[str, bytes]]]:
+def read_known(name: str, folder: str, groups: int) -> Iterator[tuple[TaskKey, tuple[str, bytes]]]:
     """Read one journal of an earlier run and yield its rows by the group of their host."""
     yield from _by_group(read_journal(folder, name), "known", groups)
 
 
-def _by_group(rows: pa.Table, kind: str, groups: int) -> Iterator[tuple[Key, tuple[str, bytes]]]:
+def _by_group(rows: pa.Table, kind: str, groups: int) -> Iterator[tuple[TaskKey, tuple[str, bytes]]]:
     if not rows.num_rows:
         return
-    numbers = np.array(groups_of([key_of(url) for url in rows["url"].to_pylist()], groups))
+    numbers = np.array(groups_of([url_host_key(url) for url in rows["url"].to_pylist()], groups))
     for group, part in by_key(rows, numbers):
         yield (group, "", 0, 1), (kind, pack(part))
 
@@ -207,17 +207,17 @@ def _by_group(rows: pa.Table, kind: str, groups: int) -> Iterator[tuple[Key, tup
 class RunTask(beam.DoFn):
     """Run one task; output rows of `fetched` by the bucket of their URL, and "shares" and "redirects" for later rounds."""
 
-    def __init__(self, terms: Terms, buckets: int, position: Position) -> None:
+    def __init__(self, terms: RunTerms, buckets: int, position: Position) -> None:
         self.terms, self.buckets, self.position = terms, buckets, position
 
     @timed
-    def process(self, element: tuple[Key, Iterable[tuple[str, bytes]]]) -> Iterator[Any]:
+    def process(self, element: tuple[TaskKey, Iterable[tuple[str, bytes]]]) -> Iterator[Any]:
         """Fetch everything before the first output, so that a failing task outputs nothing."""
         key, packed = element
         parts: defaultdict[str, list[pa.Table]] = defaultdict(list)
         for kind, data in packed:
             parts[kind].append(unpack(data))
-        results = run_task(key, parts, self.terms, self.position, advance, wait_for)
+        results = run_task(key, parts, self.terms, self.position, advance, set_waiting_for)
         for name, amount in results.counts.items():
             count(name, amount)
         for name, later in (("shares", results.shares), ("redirects", results.redirects)):

@@ -41,10 +41,10 @@ from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
 from pipeline.rejections import Rejected, malformed_rows, reject
 from pipeline.running.metrics import timed
-from pipeline.running.options import decoders, runs_here
+from pipeline.running.options import decoder_count, runs_in_this_process
 from pipeline.running.progress import advance
 from pipeline.running.rejection_limit import check_lists, check_share
-from pipeline.running.run import Work, run_job
+from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import Stage, StageResult, counts
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
@@ -126,11 +126,15 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             bucket_count(rows, IMAGES_PER_SHARD, SMALLEST_BUCKETS),
             layout.fetched if fetched else None,
             fetched.about["buckets"] if fetched else 1,
-            decoders(beam_arguments, rows * SECONDS_PER_ROW),
+            decoder_count(beam_arguments, rows * SECONDS_PER_ROW),
         )
         job = IngestLists(lists, setup, fetched, stage.about, partial(finish, config, layout, versions))
-        work = Work("ingest", output, "rows", rows)
-        pool = acquire(config.source, config.ingest, setup.decoders) if runs_here(beam_arguments) else None
+        work = JobSpec("ingest", output, "rows", rows)
+        pool = (
+            acquire(config.source, config.ingest, setup.decoders)
+            if runs_in_this_process(beam_arguments)
+            else None
+        )
         try:
             if pool:
                 pool.start()  # the processes load their modules while the job is prepared

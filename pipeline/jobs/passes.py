@@ -29,7 +29,7 @@ from pipeline.jobs.vote_sums import AddUp, read_sums
 from pipeline.layout import Layout
 from pipeline.running.options import beam_options
 from pipeline.running.progress import advance
-from pipeline.running.run import Work, run_job
+from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import Stage, counts
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
@@ -121,7 +121,7 @@ class Passes:
     def _run_job(self, name: str, job: beam.PTransform, passes: float) -> None:
         """Run a job that costs as much as so many passes."""
         seconds = passes * SECONDS_PER_QUESTION * self.questions
-        work = Work(name, self.output, "buckets", self.setup.buckets, seconds)
+        work = JobSpec(name, self.output, "buckets", self.setup.buckets, seconds)
         run_job(lambda pipeline: pipeline | name.title() >> job, self.beam_arguments, work)
 
 

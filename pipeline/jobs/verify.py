@@ -16,10 +16,10 @@ from common.errors import UsageError
 from common.json_records import parse_stored
 from pipeline import files
 from pipeline.running import metrics
-from pipeline.running.options import runs_here
+from pipeline.running.options import runs_in_this_process
 from pipeline.running.preflight import checked_options
 from pipeline.running.progress import advance
-from pipeline.running.run import Work, run_job
+from pipeline.running.run import JobSpec, run_job
 from pipeline.verify.bucket import check_bucket
 from pipeline.verify.clean_images import check_clean_images
 from pipeline.verify.dataset import Verification, conclude
@@ -44,11 +44,11 @@ def run(dataset: str, beam_arguments: list[str]) -> Verification:
         output = files.join(google.temp_location or folder, f"verify-{secrets.token_hex(8)}")
         plan, buckets = plan_verification(dataset)
         images = max((each.rows for each in plan.sets.values()), default=0)
-        work = Work("verify", output, "buckets", len(buckets), images * SECONDS_PER_IMAGE)
+        spec = JobSpec("verify", output, "buckets", len(buckets), images * SECONDS_PER_IMAGE)
         result = files.join(output, "result.json")
-        job = VerifyDataset(plan, buckets, result, None if runs_here(beam_arguments) else 1)
+        job = VerifyDataset(plan, buckets, result, None if runs_in_this_process(beam_arguments) else 1)
         try:
-            run_job(lambda pipeline: pipeline | "Verify" >> job, beam_arguments, work)
+            run_job(lambda pipeline: pipeline | "Verify" >> job, beam_arguments, spec)
             return parse_stored(Verification, files.read_text(result), result, "run verify again")
         finally:
             files.remove_folder(output)

@@ -18,7 +18,7 @@ from pipeline import files
 from pipeline.config import PAPER_LEVELS
 from pipeline.noise.training_sets import level_text
 from pipeline.published.census import Census, Known, census_table, usable, what_is_known
-from pipeline.published.layout import ImageFiles
+from pipeline.published.image_files import ImageFiles
 from pipeline.published.problems import KINDS, Problems, table
 from pipeline.published.release import Release, read_release
 from schemas.fixed_set import FIXED_SET

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from page.table import Column, Listing, Table
+from page.table import Column, Listing, PageTable
 from pipeline.report.sets import manifests
-from pipeline.report.tables import Tables, literal
+from pipeline.report.tables import BuildTables, sql_literal
 
 WIDTH, HEIGHT = 220, 12
 
 
 @dataclass(frozen=True)
-class Step:
+class FunnelStep:
     """One step of a funnel: what is left after it, what it has lost, and why."""
 
     name: str
@@ -22,7 +22,7 @@ class Step:
     because: str = ""
 
 
-def funnels(tables: Tables, min_confidence: float) -> dict[str, list[Step]]:
+def funnels(tables: BuildTables, min_confidence: float) -> dict[str, list[FunnelStep]]:
     """The steps of web, clean and test rows, as far as the build has gone."""
     return {
         "web": _steps(tables, "web", _web_rules(tables, min_confidence)),
@@ -34,7 +34,7 @@ def funnels(tables: Tables, min_confidence: float) -> dict[str, list[Step]]:
 Rule = tuple[str, str, str, str]  # name, what stays (SQL), what goes (SQL), why
 
 
-def _web_rules(tables: Tables, min_confidence: float) -> list[Rule]:
+def _web_rules(tables: BuildTables, min_confidence: float) -> list[Rule]:
     rules: list[Rule] = []
     if tables.has("aggregate"):
         rules += [
@@ -48,7 +48,7 @@ def _web_rules(tables: Tables, min_confidence: float) -> list[Rule]:
     return rules + _dedupe_rules(tables)
 
 
-def _dedupe_rules(tables: Tables) -> list[Rule]:
+def _dedupe_rules(tables: BuildTables) -> list[Rule]:
     if not tables.has("dedupe"):
         return []
     copies, leaks = "removed IN ('near', 'exact')", "removed = 'leak'"
@@ -58,18 +58,18 @@ def _dedupe_rules(tables: Tables) -> list[Rule]:
     ]
 
 
-def _steps(tables: Tables, source: str, rules: Sequence[Rule]) -> list[Step]:
+def _steps(tables: BuildTables, source: str, rules: Sequence[Rule]) -> list[FunnelStep]:
     from_lists = _from_lists(tables, source)
     rejected = f'SELECT image_id, class_name, code, "location" FROM rejections WHERE {from_lists}'
-    where = f"source = {literal(source)}"
+    where = f"source = {sql_literal(source)}"
     rows = (
         f'SELECT "location", image_id, class_name FROM retrievals WHERE {where} '
         f'UNION ALL SELECT "location", image_id, class_name FROM rejections WHERE {from_lists}'
     )
     select = "SELECT image_id, class_name FROM pairs WHERE "
     steps = [
-        Step("rows of the lists", tables.listing(rows)),
-        Step(
+        FunnelStep("rows of the lists", tables.listing(rows)),
+        FunnelStep(
             "with a picture",
             tables.listing(select + where),
             tables.listing(rejected),
@@ -79,10 +79,10 @@ def _steps(tables: Tables, source: str, rules: Sequence[Rule]) -> list[Step]:
     for name, stays, goes, why in rules:
         lost = tables.listing(f"{select}{where} AND {goes}")
         where += f" AND {stays}"
-        steps.append(Step(name, tables.listing(select + where), lost, why))
+        steps.append(FunnelStep(name, tables.listing(select + where), lost, why))
     if source == "web" and rules:
         steps.append(
-            Step(
+            FunnelStep(
                 "different pictures",
                 tables.listing(f"SELECT DISTINCT image_id FROM pairs WHERE {where}"),
                 None,
@@ -92,26 +92,26 @@ def _steps(tables: Tables, source: str, rules: Sequence[Rule]) -> list[Step]:
     return steps + _levels(tables, source)
 
 
-def _levels(tables: Tables, source: str) -> list[Step]:
+def _levels(tables: BuildTables, source: str) -> list[FunnelStep]:
     """What the sets of red noise have of the source: wrong web pictures, and clean ones that stay."""
     names = [name for name, one in manifests(tables).items() if one.about.get("color") == "red"]
     query = "SELECT image_id, url FROM examples WHERE source = {} AND list_contains(sets, {})"
-    within = ((name, tables.listing(query.format(literal(source), literal(name)))) for name in names)
-    return [Step(f"in {name}", listing) for name, listing in within] if source != "test" else []
+    within = ((name, tables.listing(query.format(sql_literal(source), sql_literal(name)))) for name in names)
+    return [FunnelStep(f"in {name}", listing) for name, listing in within] if source != "test" else []
 
 
-def _from_lists(tables: Tables, source: str) -> str:
+def _from_lists(tables: BuildTables, source: str) -> str:
     """The condition on rejections that they come from the lists of `source`."""
     inputs = tables.lists.inputs
     names = [name.removeprefix(f"{source}/") for name in inputs if name.startswith(f"{source}/")]
     return (
         "("
-        + (" OR ".join(f'starts_with("location", {literal(name + ":")})' for name in names) or "false")
+        + (" OR ".join(f'starts_with("location", {sql_literal(name + ":")})' for name in names) or "false")
         + ")"
     )
 
 
-def table(source: str, steps: Sequence[Step]) -> Table:
+def table(source: str, steps: Sequence[FunnelStep]) -> PageTable:
     """The funnel as a table with bars."""
     whole = max(1, steps[0].left.count)
     rows = []
@@ -134,7 +134,7 @@ def table(source: str, steps: Sequence[Step]) -> Table:
         Column("lost here", "count"),
         Column("because"),
     ]
-    return Table(f"From the {source} lists", columns, rows, ordered=True)
+    return PageTable(f"From the {source} lists", columns, rows, ordered=True)
 
 
 def _bar(share: float, before: float) -> Markup:

@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 from common.errors import DataError
-from page.render import policy, render
+from page.render import content_security_policy, render
 from pipeline import files
 from pipeline.layout import Layout
-from pipeline.report import copies, funnel, people, sets, web
+from pipeline.report import funnel, near_duplicates, sets, web, workers
 from pipeline.report.sheets import KINDS, sheets
-from pipeline.report.tables import Tables
+from pipeline.report.tables import BuildTables
 from pipeline.shards import directory
 from schemas.manifest import MANIFEST
 
@@ -29,7 +29,7 @@ def write_report(build: str, output: str | None = None) -> str:
 
 def page(build: str) -> str:
     """The HTML of the report."""
-    tables, layout = Tables(build), Layout(build)
+    tables, layout = BuildTables(build), Layout(build)
     about = directory.read_manifest(layout.dataset).about if tables.has("split") else {}
     config, class_names = about.get("config", {}), tables.lists.classes
     try:
@@ -56,14 +56,14 @@ def page(build: str) -> str:
         "leaks": leaks,
         "sheets": found,
         "kinds": {kind: title for kind, (title, _) in KINDS.items()},
-        "duplicates": copies.duplicate_table(tables),
-        "several": copies.several_table(tables),
-        "several_rows": copies.several_rows(tables),
-        "agreement": people.agreement_table(tables),
-        "suspected": people.suspected_table(tables),
-        "workers": people.worker_table(tables),
-        "worker_chart": people.worker_chart(tables),
-        "precision": people.precision_table(tables),
+        "duplicates": near_duplicates.duplicate_table(tables),
+        "several": near_duplicates.several_table(tables),
+        "several_rows": near_duplicates.several_rows(tables),
+        "agreement": workers.agreement_table(tables),
+        "suspected": workers.suspected_table(tables),
+        "workers": workers.worker_table(tables),
+        "worker_chart": workers.worker_chart(tables),
+        "precision": workers.precision_table(tables),
         "rejections": web.rejection_table(tables, "rejections", "Rows of the lists that gave no picture"),
         "vote_rejections": web.rejection_table(tables, "vote_rejections", "Votes that do not count"),
         "hosts": web.host_table(tables),
@@ -71,10 +71,10 @@ def page(build: str) -> str:
         "settings": settings,
         "views": tables.script(),
     }
-    return render("pipeline.report", "report.html", policy(), **values)
+    return render("pipeline.report", "report.html", content_security_policy(), **values)
 
 
-def _tiles(tables: Tables, steps: dict[str, list[funnel.Step]]) -> list[tuple[str, Any, str]]:
+def _tiles(tables: BuildTables, steps: dict[str, list[funnel.FunnelStep]]) -> list[tuple[str, Any, str]]:
     """The few numbers to begin with: name, number, what it is out of."""
     rows = sum(of[0].left.count for of in steps.values())
     rejected = tables.listing('SELECT "location", image_id, code FROM rejections')

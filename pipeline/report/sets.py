@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from page.table import Column, Table
+from page.table import Column, PageTable
 from pipeline.layout import Layout
-from pipeline.report.tables import Tables, literal, share
+from pipeline.report.tables import BuildTables, share_with_interval, sql_literal
 from pipeline.shards.dataset_manifests import read_root, read_set_manifest
 from schemas.example import PICTURES
 
 
-def manifests(tables: Tables) -> dict[str, Any]:
+def manifests(tables: BuildTables) -> dict[str, Any]:
     """The manifests of all sets by name, ordered by color and level; the test set last.
 
     Raises DataError if one of them is damaged.
@@ -29,12 +29,12 @@ def manifests(tables: Tables) -> dict[str, Any]:
     return dict(sorted(found.items(), key=place))
 
 
-def set_table(tables: Tables) -> Table:
+def set_table(tables: BuildTables) -> PageTable:
     """Rows, nominal and realized noise, and the class that is farthest from the nominal level."""
     rows = []
     for name, manifest in manifests(tables).items():
         about, level = manifest.about, manifest.about.get("noise_level")
-        within = f"FROM examples WHERE list_contains(sets, {literal(name)})"
+        within = f"FROM examples WHERE list_contains(sets, {sql_literal(name)})"
         examples = tables.listing(f"SELECT image_id {within}")
         noise: tuple[Any, ...] = (None,) * 6
         if about.get("color") and level is not None:
@@ -61,13 +61,13 @@ def set_table(tables: Tables) -> Table:
         Column("its wrong", "count"),
         Column("MB", "number"),
     ]
-    return Table(
+    return PageTable(
         "Every set: its size, the noise it was asked for and has, and the class that is farthest from it",
         columns, rows, filterable=True,
     )  # fmt: skip
 
 
-def class_table(tables: Tables, class_names: list[str]) -> Table:
+def class_table(tables: BuildTables, class_names: list[str]) -> PageTable:
     """What each class has: clean pictures, verdicts, and wrong pictures to give."""
     pools = {
         "clean": "source = 'clean' AND removed IS NULL",
@@ -86,7 +86,7 @@ def class_table(tables: Tables, class_names: list[str]) -> Table:
     for name in class_names:
         cells = {pool: listings.get(name) for pool, listings in found.items()}
         yes, no, wrong, clean = (c.count if (c := cells[k]) else 0 for k in ("yes", "no", "wrong", "clean"))
-        right = share(yes, yes + no)
+        right = share_with_interval(yes, yes + no)
         most = wrong / clean if clean else None
         rows.append((name, *(cells[k] or 0 for k in pools), right, most))
     columns = [
@@ -101,7 +101,7 @@ def class_table(tables: Tables, class_names: list[str]) -> Table:
         Column("right of the decided", "share"),
         Column("wrong to clean", "share", 0),
     ]
-    return Table(
+    return PageTable(
         "Every class: its pictures, what the workers found, and how many wrong ones there are for each clean one",
         columns, rows, filterable=True,
     )  # fmt: skip

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.keyed_hash import keyed_hash
-from pipeline.report.pictures import Pictures, thumbnail
-from pipeline.report.tables import Tables
+from pipeline.report.images import StoredImages, thumbnail
+from pipeline.report.tables import BuildTables
 
 SIDE = 112  # pixels; of smaller pictures their own
 EACH, PAIRS_EACH = 10, 6  # pictures of a class and kind
@@ -37,7 +37,7 @@ NAMES = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageFigure:
     """A picture as the page shows it; `beside` is the one that it was compared with."""
 
     name: str
@@ -48,8 +48,8 @@ class Picture:
     beside_name: str = ""
 
 
-def sheets(tables: Tables, class_names: Sequence[str]) -> dict[str, dict[str, list[Picture]]]:
-    """Pictures by class and kind. What is shown fits into BYTES: with very many classes each has fewer."""
+def sheets(tables: BuildTables, class_names: Sequence[str]) -> dict[str, dict[str, list[ImageFigure]]]:
+    """StoredImages by class and kind. What is shown fits into BYTES: with very many classes each has fewer."""
     chosen: list[tuple[int, str, str, dict[str, Any]]] = []
     for kind, (_, query) in KINDS.items():
         names, rows = _rows(tables, query)
@@ -65,25 +65,25 @@ def sheets(tables: Tables, class_names: Sequence[str]) -> dict[str, dict[str, li
     chosen.sort(
         key=lambda one: (one[0], one[1], one[2], one[3]["image_id"])
     )  # the first of all, then the second
-    found: dict[str, dict[str, list[Picture]]] = {name: defaultdict(list) for name in class_names}
+    found: dict[str, dict[str, list[ImageFigure]]] = {name: defaultdict(list) for name in class_names}
     for (_, name, kind, row), picture in zip(chosen, _encoded(tables, chosen), strict=False):
         if name in found:
             found[name][kind].append(_described(kind, row, *picture))
     return {name: {kind: kinds[kind] for kind in KINDS if kinds.get(kind)} for name, kinds in found.items()}
 
 
-def _rows(tables: Tables, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+def _rows(tables: BuildTables, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     names = [column[0] for column in tables.rows(f"DESCRIBE {query}")]
     return names, tables.rows(f"{query} ORDER BY image_id, class_name")
 
 
 def _encoded(
-    tables: Tables, chosen: Sequence[tuple[int, str, str, dict[str, Any]]]
+    tables: BuildTables, chosen: Sequence[tuple[int, str, str, dict[str, Any]]]
 ) -> list[tuple[str, str | None]]:
     """Data URIs of the pictures of a row, and of the one beside it, until the room for them is used up."""
     at = dict(tables.rows("SELECT image_id, position FROM images"))
     wanted = {row[key] for *_, row in chosen for key in ("image_id", "keeper_id") if row.get(key)}
-    pictures, small = Pictures(tables.build), dict[str | None, bytes]()
+    pictures, small = StoredImages(tables.build), dict[str | None, bytes]()
     for image_id in sorted(wanted, key=lambda one: at[one]):  # as they lie: each row group is read once
         small[image_id] = thumbnail(pictures.read(at[image_id]), SIDE)
     shown, room = [], BYTES
@@ -100,7 +100,7 @@ def _uri(encoded: bytes) -> str:
     return f"data:image/webp;base64,{base64.b64encode(encoded).decode()}"
 
 
-def _described(kind: str, row: dict[str, Any], source: str, beside: str | None) -> Picture:
+def _described(kind: str, row: dict[str, Any], source: str, beside: str | None) -> ImageFigure:
     votes = ""
     if row.get("yes") is not None:
         votes = f"{row['yes']} yes, {row['no']} no" + (f", {row['unsure']} unsure" if row["unsure"] else "")
@@ -117,6 +117,6 @@ def _described(kind: str, row: dict[str, Any], source: str, beside: str | None) 
     facts["votes"] = votes or None
     if facts.get("confidence") is not None:
         facts["confidence"] = f"{facts['confidence']:.2f}"
-    return Picture(
+    return ImageFigure(
         row["image_id"], source, caption, tuple(facts.items()), beside, str(row.get("keeper_id") or "")
     )

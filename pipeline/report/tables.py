@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from common.errors import DataError
-from page.table import Interval, Listing
+from page.table import IntervalCell, Listing
 from page.text import is_unseen
 from pipeline import files
 from pipeline.aggregate.precision import wilson
@@ -36,7 +36,7 @@ _IMAGE_COLUMNS = ["image_id", "source", "width", "height", "format", "bytes_in",
 _IMAGE_SCHEMA = pa.schema([IMAGES.schema.field(name) for name in _IMAGE_COLUMNS])
 
 
-class Source(NamedTuple):
+class TableSource(NamedTuple):
     """A table of a build: the stage that writes it, its folder below the output folder, the columns that are read."""
 
     stage: str
@@ -46,16 +46,16 @@ class Source(NamedTuple):
 
 _HERE = Layout("")
 TABLES = {
-    "images": Source("ingest", _HERE.images, _IMAGE_SCHEMA),
-    "retrievals": Source("ingest", _HERE.retrievals, RETRIEVAL.schema),
-    "rejections": Source("ingest", _HERE.rejections, REJECTION.schema),
-    "verdicts": Source("aggregate", _HERE.verdicts, VERDICT.schema),
-    "workers": Source("aggregate", _HERE.workers, WORKER.schema),
-    "agreement": Source("aggregate", _HERE.agreement, AGREEMENT.schema),
-    "search_precision": Source("aggregate", _HERE.precision, RETRIEVAL_PRECISION.schema),
-    "vote_rejections": Source("aggregate", _HERE.vote_rejections, REJECTION.schema),
-    "duplicates": Source("dedupe", _HERE.duplicates, DUPLICATE.schema),
-    "examples": Source("split", _HERE.examples, PLANNED_SCHEMA),
+    "images": TableSource("ingest", _HERE.images, _IMAGE_SCHEMA),
+    "retrievals": TableSource("ingest", _HERE.retrievals, RETRIEVAL.schema),
+    "rejections": TableSource("ingest", _HERE.rejections, REJECTION.schema),
+    "verdicts": TableSource("aggregate", _HERE.verdicts, VERDICT.schema),
+    "workers": TableSource("aggregate", _HERE.workers, WORKER.schema),
+    "agreement": TableSource("aggregate", _HERE.agreement, AGREEMENT.schema),
+    "search_precision": TableSource("aggregate", _HERE.precision, RETRIEVAL_PRECISION.schema),
+    "vote_rejections": TableSource("aggregate", _HERE.vote_rejections, REJECTION.schema),
+    "duplicates": TableSource("dedupe", _HERE.duplicates, DUPLICATE.schema),
+    "examples": TableSource("split", _HERE.examples, PLANNED_SCHEMA),
 }
 VIEWS = {
     # Every image that is there, under every class that a list has it for, and what became of it.
@@ -105,7 +105,7 @@ def _lists(folder: str) -> Lists:
     )
 
 
-class Tables:
+class BuildTables:
     """The committed tables of a build in memory, without pictures; what has not been built is empty.
 
     So are tables that a stage has made from others than are there: their images may be gone, or have other rows.
@@ -126,15 +126,15 @@ class Tables:
         self.connection.execute("SET lock_configuration = true")
         self._heads = 0
 
-    def _read(self, source: Source) -> pa.Table:
+    def _read(self, source: TableSource) -> pa.Table:
         if not self._is_there(source):
             return source.schema.empty_table()
         return directory.read_all(self._folder(source), source.schema)
 
-    def _folder(self, source: Source) -> str:
+    def _folder(self, source: TableSource) -> str:
         return files.join(self.build, source.folder)
 
-    def _is_there(self, source: Source) -> bool:
+    def _is_there(self, source: TableSource) -> bool:
         finished = source.stage in {"ingest", *self.finished}
         return finished and directory.find_manifest(self._folder(source)) is not None
 
@@ -174,7 +174,7 @@ class Tables:
             if len(heads[key]) < sizes[key]:
                 heads[key].append(_line(rest))
         return {
-            key: Listing(count, tuple(heads[key]), f"SELECT * FROM ({query}) WHERE {by} = {literal(key)}")
+            key: Listing(count, tuple(heads[key]), f"SELECT * FROM ({query}) WHERE {by} = {sql_literal(key)}")
             for key, count in counts.items()
         }
 
@@ -197,7 +197,7 @@ class Tables:
         return "\n".join([*lines, *(f"CREATE VIEW {name} AS{text};" for name, text in VIEWS.items())])
 
 
-def literal(value: Any) -> str:
+def sql_literal(value: Any) -> str:
     """A value as SQL has it; characters that are not seen by their number, so that a query can be read and copied."""
     if isinstance(value, int | float):
         return str(value)
@@ -205,10 +205,10 @@ def literal(value: Any) -> str:
     return "'" + "".join(f"' || chr({ord(c)}) || '" if is_unseen(c) else c for c in text) + "'"
 
 
-def share(part: int, whole: int) -> Interval:
+def share_with_interval(part: int, whole: int) -> IntervalCell:
     """A share with its 95 % interval; none of them where the whole is 0."""
     bounds = wilson(np.array([part]), np.array([whole]))
-    return Interval(*(None if np.isnan(bound[0]) else float(bound[0]) for bound in bounds))
+    return IntervalCell(*(None if np.isnan(bound[0]) else float(bound[0]) for bound in bounds))
 
 
 def _line(row: Sequence[Any]) -> str:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from page.table import Column, Table
-from pipeline.report.tables import Tables, share
+from page.table import Column, PageTable
+from pipeline.report.tables import BuildTables, share_with_interval
 from pipeline.running import metrics_file
 from schemas.rejection import CODES
 
@@ -11,15 +11,15 @@ HOSTS = 100  # rows of the table of hosts
 GONE = ("connection_failed", "not_found", "unknown_host")  # link rot
 
 
-def rejection_table(tables: Tables, name: str, caption: str) -> Table:
+def rejection_table(tables: BuildTables, name: str, caption: str) -> PageTable:
     """Rejections of a stage by their code, the most frequent first."""
     found = tables.grouped(f'SELECT code, image_id, class_name, "location", detail FROM {name}', "code")
-    rows = [(code, rows, CODES.get(code, "")) for code, rows in found.items()]
+    rows = [(code, rows, CODES[code].cause if code in CODES else "") for code, rows in found.items()]
     rows.sort(key=lambda row: (-row[1].count, row[0]))
-    return Table(caption, [Column("code"), Column("rows", "count"), Column("it means")], rows)
+    return PageTable(caption, [Column("code"), Column("rows", "count"), Column("cause")], rows)
 
 
-def host_table(tables: Tables) -> Table | None:
+def host_table(tables: BuildTables) -> PageTable | None:
     """The hosts with the most URLs; None where nothing was asked for by URL."""
     gone = ", ".join(f"'{code}'" for code in GONE)
     everything = tables.grouped("SELECT host, image_id, outcome FROM asked", "host")
@@ -38,20 +38,20 @@ def host_table(tables: Tables) -> Table | None:
     rows = []
     for host in hosts[:HOSTS]:
         lost = parts["gone"].get(host)
-        rotten = share(lost.count if lost else 0, everything[host].count)
+        rotten = share_with_interval(lost.count if lost else 0, everything[host].count)
         rows.append((host, everything[host], *(parts[k].get(host, 0) for k in parts), rotten))
     columns = [
         Column("host"), Column("URLs", "count"), Column("pictures", "count"), Column("gone", "count"),
         Column("otherwise rejected", "count"), Column("gone [95 %]", "share"),
     ]  # fmt: skip
     more = f"{len(hosts) - HOSTS:,} more hosts: SELECT host, count(*) FROM asked GROUP BY host"
-    return Table(
+    return PageTable(
         "Hosts. Gone: the picture is not found, or the host does not answer",
         columns, rows, more if len(hosts) > HOSTS else "", filterable=True,
     )  # fmt: skip
 
 
-def speed_table(build: str) -> Table:
+def speed_table(build: str) -> PageTable:
     """What the last run of each stage took."""
     rows = []
     for stage, counted in {
@@ -82,4 +82,6 @@ def speed_table(build: str) -> Table:
         Column("stage"), Column("engine"), Column("seconds", "number"), Column("work", "count"), Column("of"),
         Column("a second", "count"), Column("from the web"),
     ]  # fmt: skip
-    return Table("The last run of each stage", columns, [(*row[:5], round(row[5]), row[6]) for row in rows])
+    return PageTable(
+        "The last run of each stage", columns, [(*row[:5], round(row[5]), row[6]) for row in rows]
+    )

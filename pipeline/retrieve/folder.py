@@ -10,7 +10,7 @@ import yaml
 from common.config import percent_hint
 from common.errors import DataError, UsageError
 from pipeline.keyed_hash import keyed_hash
-from pipeline.retrieve.found_files import Found, find_pictures
+from pipeline.retrieve.image_files import FolderFiles, find_images
 from pipeline.retrieve.search import check_new, write_list
 from pipeline.values import identifier_fault, normalize_identifier, normalize_name
 
@@ -35,7 +35,7 @@ def list_folder(
     Raises UsageError where the lists lie above no part of the folder, DataError that lists every name that makes no id.
     """
     base = _base(folder, output, test, test_share)
-    found = find_pictures(folder, base, follow_links)
+    found = find_images(folder, base, follow_links)
     held_names, trained = _split_names(found)
     problems: list[str] = []
     rows = _rows(found, bool(trained), problems)
@@ -51,7 +51,7 @@ def list_folder(
     if test and held_names:
         held = {
             row["image_id"]
-            for row, one in zip(rows, found.pictures, strict=True)
+            for row, one in zip(rows, found.images, strict=True)
             if one.folders[0] in held_names
         }
     elif test:
@@ -103,25 +103,25 @@ def _base(folder: str, output: str, test: str | None, test_share: float) -> str:
     return base
 
 
-def _split_names(found: Found) -> tuple[set[str], set[str]]:
+def _split_names(found: FolderFiles) -> tuple[set[str], set[str]]:
     """The subfolders that hold the test set and those that hold the rest, both empty if subfolders are classes."""
-    names = {one.folders[0] for one in found.pictures}
+    names = {one.folders[0] for one in found.images}
     known = {name.lower() for name in names} <= {*TEST_NAMES, *TRAIN_NAMES}
     if not known or not any(name.lower() in TRAIN_NAMES for name in names):
         return set(), set()
-    if any(len(one.folders) < 2 for one in found.pictures):
+    if any(len(one.folders) < 2 for one in found.images):
         return set(), set()
     present = sorted(names, key=lambda name: [*TRAIN_NAMES, *TEST_NAMES].index(name.lower()))
     tests = [name for name in present if name.lower() in TEST_NAMES]
     return set(tests[:1]), names - set(tests[:1])
 
 
-def _rows(found: Found, has_splits: bool, problems: list[str]) -> list[Row]:
+def _rows(found: FolderFiles, has_splits: bool, problems: list[str]) -> list[Row]:
     """A row for each picture, in order; names that cannot be used go to `problems`."""
     rows: list[Row] = []
     taken: dict[str, str] = {}
     bad_classes: set[str] = set()
-    for one, image_id in zip(found.pictures, _ids([one.path for one in found.pictures]), strict=True):
+    for one, image_id in zip(found.images, _ids([one.path for one in found.images]), strict=True):
         folder = one.folders[1 if has_splits else 0]
         class_name = normalize_name(folder)
         if fault := _path_fault(one.path) or identifier_fault(image_id):

@@ -33,7 +33,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Request:
+class SearchRequest:
     """What is wanted: so many pictures of each class, by these queries (class → queries)."""
 
     provider: str
@@ -62,7 +62,7 @@ def class_queries(
 
 
 def retrieve(
-    request: Request, client: ProviderClient, output: str, say: Callable[[str], None]
+    request: SearchRequest, client: ProviderClient, output: str, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Search, and write `output` when all is there; says what each class got, returns counts.
 
@@ -143,7 +143,7 @@ def _row(provider: str, name: str, query: str, rank: int, hit: Hit) -> dict[str,
 class _Journal:
     """Pages as they came, a JSON object a line; its first line says for which request."""
 
-    def __init__(self, path: str, request: Request) -> None:
+    def __init__(self, path: str, request: SearchRequest) -> None:
         self.path = path
         self._pages: dict[str, list[tuple[list[Hit | None], Parameters | None]]] = {}
         about = json.dumps(asdict(request), sort_keys=True)

@@ -110,7 +110,7 @@ def run_list_folder(arguments: argparse.Namespace, say: Callable[[str], None]) -
 def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
     """Run retrieve, say what was found, and return it."""
     from pipeline.retrieve.client import ProviderClient
-    from pipeline.retrieve.search import Request, class_queries, retrieve
+    from pipeline.retrieve.search import SearchRequest, class_queries, retrieve
 
     classes, contact = _classes_and_contact(arguments)
     if arguments.per_class < 1:
@@ -122,7 +122,7 @@ def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> d
     client = ProviderClient(provider, contact, arguments.endpoint, arguments.pause)
     try:
         told = retrieve(
-            Request(arguments.provider, queries, arguments.per_class), client, arguments.output, say
+            SearchRequest(arguments.provider, queries, arguments.per_class), client, arguments.output, say
         )
     finally:
         client.close()

@@ -47,7 +47,7 @@ class Lease:
 
 
 @contextmanager
-def leased(output: str) -> Iterator[None]:
+def hold_lease(output: str) -> Iterator[None]:
     """Hold a folder in a bucket until the end of the block. Raises UsageError if another process does.
 
     A thread extends the lease. If it finds that another process has taken the folder over, because this one stood still

@@ -8,11 +8,11 @@ from contextlib import contextmanager, suppress
 from common.errors import UsageError
 from pipeline import files
 from pipeline.layout import Layout
-from pipeline.running.lease import leased
+from pipeline.running.lease import hold_lease
 
 
 @contextmanager
-def held(output: str) -> Iterator[None]:
+def build_lock(output: str) -> Iterator[None]:
     """Hold a folder until the end. Raises UsageError if another process does.
 
     The lock is one of POSIX's on an empty file: it ends with the process, and workers that were forked from it do not
@@ -20,7 +20,7 @@ def held(output: str) -> Iterator[None]:
     is up to the user.
     """
     if "://" in output:
-        with leased(output):
+        with hold_lease(output):
             yield
         return
     files.make_folder(output)

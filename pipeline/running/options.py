@@ -109,7 +109,7 @@ def full_runner_name(name: str) -> str:
     raise UsageError(f"--runner: there is no runner {name!r}; {hint}")
 
 
-def workers_wanted(arguments: Sequence[str]) -> int | None:
+def requested_workers(arguments: Sequence[str]) -> int | None:
     """Return the --direct_num_workers that the user asks for (0: one per core), or None where it is not given."""
     direct = PipelineOptions(list(arguments)).view_as(DirectOptions)
     given = any(flag.startswith("--direct_num_workers") for flag in arguments)
@@ -139,7 +139,7 @@ def is_local(arguments: Sequence[str]) -> bool:
     )
 
 
-def runs_here(arguments: Sequence[str]) -> bool:
+def runs_in_this_process(arguments: Sequence[str]) -> bool:
     """Whether the tasks of jobs with these flags run in this process, if only on behalf of another one (Prism)."""
     environment = PipelineOptions(list(arguments)).view_as(PortableOptions).environment_type
     is_prism = runner_name(beam_options(arguments)) == "prism"
@@ -152,19 +152,19 @@ def running_mode(arguments: Sequence[str]) -> str | None:
     return str(mode) if any(flag.startswith("--direct_running_mode") for flag in arguments) else None
 
 
-def local_workers(arguments: Sequence[str], cpu_seconds: float) -> int:
+def local_worker_count(arguments: Sequence[str], cpu_seconds: float) -> int:
     """Return how many cores a local job uses: as asked for, or as many as its estimated work is worth."""
-    return workers_wanted(arguments) or min(
+    return requested_workers(arguments) or min(
         os.cpu_count() or 1, 1 + int(cpu_seconds / WORTH_A_WORKER_SECONDS)
     )
 
 
-def decoders(arguments: Sequence[str], cpu_seconds: float) -> int:
+def decoder_count(arguments: Sequence[str], cpu_seconds: float) -> int:
     """Return how many processes decode pictures for each process that runs tasks.
 
     A cluster starts a process for each core, or several threads for all of them; one decoder keeps up with a core.
     """
-    return local_workers(arguments, cpu_seconds) if runs_here(arguments) else 1
+    return local_worker_count(arguments, cpu_seconds) if runs_in_this_process(arguments) else 1
 
 
 def local_runner(options: PipelineOptions, threads: int, mode: str | None = None) -> PipelineRunner | None:

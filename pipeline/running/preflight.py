@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import (
 
 from common.errors import UsageError
 from pipeline import files
-from pipeline.running.dataflow import check_credentials
+from pipeline.running.dataflow_client import check_credentials
 from pipeline.running.endpoints import check_endpoints, split_address
 from pipeline.running.options import (
     LaunchOptions,
@@ -25,7 +25,7 @@ from pipeline.running.options import (
     running_mode,
     validated_pipeline,
 )
-from pipeline.running.workers import check_workers, environment
+from pipeline.running.worker_setup import check_workers, worker_environment
 
 _THIS_MACHINE = {None, "embed", "local", "localhost", "127.0.0.1", "::1"}
 
@@ -62,7 +62,7 @@ def checked_options(arguments: list[str], output: str, sources: Mapping[str, str
 
 def _warn_of_unshared(options: PipelineOptions, paths: Mapping[str, str]) -> None:
     """Warn of paths of this machine where tasks run on others, which may or may not share a file system with it."""
-    if not is_portable(options) or environment(options) not in ("EXTERNAL", "PROCESS"):
+    if not is_portable(options) or worker_environment(options) not in ("EXTERNAL", "PROCESS"):
         return
     addresses = [
         options.view_as(PortableOptions).job_endpoint,

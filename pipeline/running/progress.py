@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from pipeline.running.summary import stage_line
+
 LINE_SECONDS = 30.0  # between two lines where the output is no terminal
 BAR_SECONDS = 0.5
 
@@ -35,13 +37,13 @@ def advance(count: int) -> None:
     _done.add(count)
 
 
-def wait_for(what: list[str]) -> None:
+def set_waiting_for(what: list[str]) -> None:
     """Set what the work waits for, to be shown beside the count; an empty list clears it."""
     _done.waiting_for = what
 
 
 @contextmanager
-def shown(stage: str, unit: str, total: int) -> Iterator[None]:
+def show_progress(stage: str, unit: str, total: int) -> Iterator[None]:
     """Show on stderr how many of `total` units are done: a bar on a terminal, a line now and then in a pipe."""
     global _done
     _done = _Counter()
@@ -57,7 +59,9 @@ def shown(stage: str, unit: str, total: int) -> Iterator[None]:
 
 
 def _show_bar(done: _Counter, ended: threading.Event, stage: str, unit: str, total: int) -> None:
-    with tqdm(desc=f"{stage:<7}", total=total, unit=f" {unit}", unit_scale=True, leave=False) as bar:
+    with tqdm(
+        desc=stage_line(stage, "").rstrip(), total=total, unit=f" {unit}", unit_scale=True, leave=False
+    ) as bar:
         while not ended.wait(BAR_SECONDS):
             bar.set_postfix_str(_waiting(done), refresh=False)
             bar.update(min(done.value, total) - bar.n)  # a task that runs again counts its work again
@@ -67,7 +71,7 @@ def _print_lines(done: _Counter, ended: threading.Event, stage: str, unit: str, 
     start = time.monotonic()
     while not ended.wait(LINE_SECONDS):
         count, waiting = min(done.value, total), _waiting(done)
-        parts = [f"{stage:<7} {count:,} of {total:,} {unit}"]
+        parts = [stage_line(stage, f"{count:,} of {total:,} {unit}")]
         if count:
             rate = count / (time.monotonic() - start)
             parts.append(f"{rate:,.0f}/s, {(total - count) / rate:,.0f} s to go")

@@ -13,21 +13,21 @@ from apache_beam.runners.runner import PipelineState
 
 from common.errors import DataError, UsageError
 from pipeline.running import metrics, metrics_file, progress
+from pipeline.running.dataflow_jobs import Submission, TemplateStaged, name_job, run_submitted
 from pipeline.running.options import (
     beam_options,
     is_dataflow,
     local_runner,
-    local_workers,
+    local_worker_count,
     running_mode,
     validated_pipeline,
 )
-from pipeline.running.submitted import Staged, Submission, name_job, run_submitted
 
 Construct = Callable[[beam.Pipeline], object]
 
 
 @dataclass(frozen=True)
-class Work:
+class JobSpec:
     """What a job is about to do: `total` units of a stage that writes below `output`.
 
     cpu_seconds: estimated CPU time that a local run may spread over threads; 0 where tasks use all cores by themselves.
@@ -40,7 +40,7 @@ class Work:
     cpu_seconds: float = 0.0
 
 
-def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
+def run_job(construct: Construct, arguments: Sequence[str], spec: JobSpec) -> None:
     """Build a Beam pipeline with `construct`, run it, wait for its end, and write what it counted.
 
     `arguments` are the flags that a verb did not know itself. Without `--runner` a job runs in this process, in as many
@@ -48,18 +48,18 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
     UsageError for unknown flags, and the DataError of a task.
     """
     options = beam_options(arguments)
-    threads = local_workers(arguments, work.cpu_seconds) if work.cpu_seconds else 1
+    threads = local_worker_count(arguments, spec.cpu_seconds) if spec.cpu_seconds else 1
     runner = local_runner(options, threads, running_mode(arguments))
-    submission = Submission.of(options, work.output, work.stage)
+    submission = Submission.of(options, spec.output, spec.stage)
     if is_dataflow(options):
         name_job(options, submission)
     start = time.monotonic()
     try:
-        with progress.shown(work.stage, work.unit, work.total) if runner else nullcontext():
+        with progress.show_progress(spec.stage, spec.unit, spec.total) if runner else nullcontext():
             pipeline = validated_pipeline(runner, options)
             construct(pipeline)
-            counted = run_submitted(pipeline, submission) if is_dataflow(options) else _run(pipeline, work)
-    except (UsageError, Staged):
+            counted = run_submitted(pipeline, submission) if is_dataflow(options) else _run(pipeline, spec)
+    except (UsageError, TemplateStaged):
         raise
     except Exception as error:
         if _interrupted(error):
@@ -73,10 +73,10 @@ def run_job(construct: Construct, arguments: Sequence[str], work: Work) -> None:
         raise DataError(re.sub(r" \[while running '[^']*'\]", "", told[-1])) from error
     seconds = round(time.monotonic() - start, 3)
     name = options.view_as(StandardOptions).runner or "FnApiRunner"
-    metrics_file.write(work.output, work.stage, {"runner": name, "seconds": seconds, **counted})
+    metrics_file.write(spec.output, spec.stage, {"runner": name, "seconds": seconds, **counted})
 
 
-def _run(pipeline: beam.Pipeline, work: Work) -> dict[str, Any]:
+def _run(pipeline: beam.Pipeline, spec: JobSpec) -> dict[str, Any]:
     """Run a job that ends with this command. Raises DataError if somebody else has ended it."""
     result = pipeline.run()
     try:
@@ -86,7 +86,7 @@ def _run(pipeline: beam.Pipeline, work: Work) -> dict[str, Any]:
             result.cancel()
         raise
     if state not in (None, PipelineState.DONE):
-        raise DataError(f"stage {work.stage}: the job ended as {state}; the same command starts it again")
+        raise DataError(f"stage {spec.stage}: the job ended as {state}; the same command starts it again")
     return metrics.collect(result)
 
 

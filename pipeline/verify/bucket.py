@@ -201,15 +201,15 @@ def nested_pairs(plan: VerificationPlan) -> Iterator[tuple[PlannedSet, PlannedSe
 
 
 def _clean_images(sets: Mapping[str, SetRows], planned: PlannedSet) -> CleanImages:
-    """Return the clean images that a drawn set keeps with their right label, and those that gave way in it."""
+    """Return the clean images that a drawn set keeps with their right label, and those that it replaces or relabels."""
     none = pa.array([], pa.string())
     if planned.name not in sets:
         return CleanImages(none, none)
     rows = sets[planned.name].rows
     noisy = rows.filter(pc.invert(rows["is_clean"]))
     kept = rows["image_id"].filter(rows["is_clean"])
-    gave_way = pc.coalesce(noisy["replaced"], noisy["image_id"])  # red noise: replaced; blue noise: relabeled
-    return CleanImages(kept.combine_chunks(), gave_way.combine_chunks())
+    changed = pc.coalesce(noisy["replaced"], noisy["image_id"])  # red noise: replaced; blue noise: relabeled
+    return CleanImages(kept.combine_chunks(), changed.combine_chunks())
 
 
 def _flags(column: pa.ChunkedArray) -> np.ndarray:

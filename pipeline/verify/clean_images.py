@@ -1,7 +1,7 @@
-"""Compare the clean images behind the training sets: which each set keeps, and which gave way to a wrong example.
+"""Compare the clean images behind the training sets: which each set keeps, and which it replaces or relabels.
 
 A red example stands in the bucket of its web image, the clean image that it replaced may belong to any other. So buckets
-send, for every clean image, one bit for each set that keeps it and one for each in which it gave way, to the group of
+send, for every clean image, one bit for each set that keeps it and one for each that replaces or relabels it, to the group of
 the clean image.
 """
 
@@ -19,15 +19,15 @@ from pipeline.verify.tally import Tally
 
 @dataclass(frozen=True)
 class CleanImages:
-    """Ids of the clean images that a set keeps with their right label, and of those that gave way."""
+    """Ids of the clean images that a set keeps with their right label, and of those that it replaces or relabels."""
 
     kept: pa.Array
-    gave_way: pa.Array
+    changed: pa.Array
 
 
 def group_clean_images(sets: Sequence[CleanImages], plan: VerificationPlan, tally: Tally) -> dict[int, bytes]:
     """Return packed rows (image_id, bits) by group, from the clean images of all drawn sets in one bucket."""
-    columns = [ids for each in sets for ids in (each.kept, each.gave_way)]
+    columns = [ids for each in sets for ids in (each.kept, each.changed)]
     coded = pa.concat_arrays([pa.array([], pa.string()), *columns]).dictionary_encode()
     ids, width = coded.dictionary, len(columns)
     if not len(ids):
@@ -53,12 +53,12 @@ def check_clean_images(parts: Iterable[bytes], plan: VerificationPlan) -> Tally:
     uses = np.zeros((len(coded.dictionary), width), np.uint16)
     np.add.at(uses, coded.indices.to_numpy(), np.unpackbits(data, axis=1, count=width))
     _count_repeated(uses, plan, tally)
-    gave_way = uses[:, 1::2] > 0
-    present = gave_way | (uses[:, 0::2] > 0)
+    changed = uses[:, 1::2] > 0
+    present = changed | (uses[:, 0::2] > 0)
     index = {each.name: i for i, each in enumerate(drawn)}
     for rule, pairs, flags in (
         ("clean_images", same_clean_images(drawn), present),
-        ("gave_way", same_noisy_images(drawn), gave_way),
+        ("changed", same_noisy_images(drawn), changed),
     ):
         for first, other in pairs:
             differing = flags[:, index[first.name]] != flags[:, index[other.name]]
@@ -82,7 +82,7 @@ def same_clean_images(drawn: Sequence[PlannedSet]) -> Iterator[tuple[PlannedSet,
 
 
 def same_noisy_images(drawn: Sequence[PlannedSet]) -> Iterator[tuple[PlannedSet, PlannedSet]]:
-    """Yield pairs of sets in which the same clean images give way: those of one trial and level, whatever the color.
+    """Yield pairs of sets in which the same clean images are replaced or relabeled: those of one trial and level, whatever the color.
 
     Colors that a shortage limits by different supplies are not compared.
     """
@@ -103,7 +103,7 @@ def _is_larger_blue(planned: PlannedSet) -> bool:
 
 
 def _count_repeated(uses: np.ndarray, plan: VerificationPlan, tally: Tally) -> None:
-    """Count clean images that stand behind more than one row of a set; uses: (images, 2 × sets), kept and gave way."""
+    """Count clean images that stand behind more than one row of a set; uses: (images, 2 × sets), kept and changed."""
     rows = uses[:, 0::2].astype(np.int64) + uses[:, 1::2]
     for each, extra in zip(plan.drawn(), np.maximum(rows - 1, 0).sum(axis=0).tolist(), strict=True):
         tally.add_finding(("clean_repeated", each.name), [""] * extra)

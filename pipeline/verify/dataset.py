@@ -8,7 +8,7 @@ import numpy as np
 
 from common.config import output_values
 from pipeline.config import DedupeConfig
-from pipeline.noise.examples import describe_noise
+from pipeline.noise.examples import class_noise
 from pipeline.shards.packing import GroupedFile
 from pipeline.verify.bucket import check_bucket, nested_pairs
 from pipeline.verify.clean_images import check_clean_images, same_clean_images, same_noisy_images
@@ -139,7 +139,7 @@ def _counted(text: str, finding: Finding) -> str:
 def _noise_problems(planned: PlannedSet, tally: Tally, rows: int) -> Iterator[str]:
     name, about = planned.name, planned.about
     counts = tally.class_counts.get(name, np.zeros((3, len(about["class_names"])), np.int64))
-    classes = describe_noise(counts, about["class_names"])
+    classes = class_noise(counts[0], counts[1], about["class_names"])
     if classes != about["classes"]:
         yield f"{name}: the rows or the noise of a class differ from those in the manifest"
     without = [about["class_names"][i] for i in np.flatnonzero(counts[2] == 0)] if about["color"] else []
@@ -154,7 +154,7 @@ def _noise_problems(planned: PlannedSet, tally: Tally, rows: int) -> Iterator[st
 
 
 def noise_problems(classes: list[dict[str, Any]], about: Mapping[str, Any]) -> Iterator[str]:
-    """Compare the noise of a set (`describe_noise`) with the level in its manifest.
+    """Compare the noise of a set (`class_noise`) with the level in its manifest.
 
     The number of wrong labels is the rounded level, and each class has its share of it, to within one image. If clean
     images may have been left out (`shrink`), the total is within half an image of the level, and each class within one
@@ -192,7 +192,7 @@ def _problems_across(plan: VerificationPlan, tally: Tally, unreadable: set[str])
     for rule, pairs, text in (
         ("nesting", nested_pairs(plan), "{1} lacks wrong examples of {0}"),
         ("clean_images", same_clean_images(drawn), "{1} is not made of the clean images of {0}"),
-        ("gave_way", same_noisy_images(drawn), "{0} and {1} do not replace or relabel the same clean images"),
+        ("changed", same_noisy_images(drawn), "{0} and {1} do not replace or relabel the same clean images"),
     ):
         for first, other in pairs:
             finding = tally.findings.get((rule, first.name, other.name))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.report.tables import Tables
+from pipeline.report.tables import BuildTables
 
 PAGE = 60  # pictures at once
 
@@ -49,9 +49,9 @@ class Chosen:
 
 
 class Gallery:
-    """Pictures by class, source, verdict, fate and set, as they lie: neighbors are read together."""
+    """StoredImages by class, source, verdict, fate and set, as they lie: neighbors are read together."""
 
-    def __init__(self, tables: Tables, class_names: Sequence[str], sets: Sequence[str]) -> None:
+    def __init__(self, tables: BuildTables, class_names: Sequence[str], sets: Sequence[str]) -> None:
         self.tables = tables
         tables.connection.execute("CREATE TABLE class_names (id BIGINT, name VARCHAR)")
         tables.connection.executemany("INSERT INTO class_names VALUES (?, ?)", list(enumerate(class_names)))

@@ -8,15 +8,15 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from common.errors import UsageError
-from page.render import policy, render
-from pipeline.report.pictures import Pictures, kind
+from page.render import content_security_policy, render
+from pipeline.report.images import StoredImages, kind
 from pipeline.report.sets import manifests
-from pipeline.report.sheets import Picture
-from pipeline.report.tables import Tables
+from pipeline.report.sheets import ImageFigure
+from pipeline.report.tables import BuildTables
 from pipeline.view.gallery import Gallery
 
 HOST = "127.0.0.1"
-CSP = policy(images="'self' data:", form="'self'")
+CSP = content_security_policy(images="'self' data:", form="'self'")
 HEADERS = {
     "Content-Security-Policy": f"{CSP}; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -47,7 +47,7 @@ def serve(build: str, port: int, say: Callable[[str], None]) -> None:
 
 def application(build: str, port: int) -> web.Application:
     """The server of a build at a port. Raises DataError if there is no build."""
-    tables, pictures = Tables(build), Pictures(build)
+    tables, pictures = BuildTables(build), StoredImages(build)
     gallery = Gallery(tables, tables.lists.classes, list(manifests(tables)))
 
     async def leaf(request: web.Request) -> web.Response:
@@ -107,7 +107,7 @@ def leaf_page(build: str, gallery: Gallery, asked: dict[str, str]) -> str:
     )  # fmt: skip
 
 
-def _picture(row: dict[str, Any]) -> Picture:
+def _picture(row: dict[str, Any]) -> ImageFigure:
     if row["yes"] is not None:
         row["votes"] = f"{row['yes']} yes, {row['no']} no, {row['unsure']} unsure"
     if row["confidence"] is not None:
@@ -115,7 +115,7 @@ def _picture(row: dict[str, Any]) -> Picture:
     facts = tuple((title, row.get(name)) for name, title in FACTS.items())
     fate = row["fate"] if row["fate"] != "kept" else None
     caption = [row["class_name"], row["label"] and f"{row['label']} label", row["verdict"], fate]
-    return Picture(
+    return ImageFigure(
         row["image_id"],
         f"/picture?at={row['position']}",
         ", ".join(part for part in caption if part),

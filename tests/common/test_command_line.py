@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from common.command_line import carry_out
+from common.command_line import run_verb
 from common.errors import DataError, UsageError
 
 EXTRAS = {"duckdb": "report"}
@@ -38,14 +38,14 @@ def failing(error: BaseException) -> Callable[[], int]:
 def test_a_fault_of_the_users_is_told_without_a_traceback(
     error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert carry_out(failing(error), EXTRAS) == code
+    assert run_verb(failing(error), EXTRAS) == code
     assert capsys.readouterr().err.startswith(said)
 
 
 TALKATIVE = """
 import sys
-from common.command_line import carry_out
-sys.exit(carry_out(lambda: print("line\\n" * {lines}) or 0, {{}}))
+from common.command_line import run_verb
+sys.exit(run_verb(lambda: print("line\\n" * {lines}) or 0, {{}}))
 """
 
 
@@ -66,11 +66,11 @@ def test_a_verb_whose_output_nobody_reads_ends_in_silence(lines: int) -> None:
 )
 def test_a_bug_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)):
-        carry_out(failing(error), EXTRAS)
+        run_verb(failing(error), EXTRAS)
 
 
 def test_the_exit_code_of_a_verb_that_ends_is_its_own() -> None:
-    assert carry_out(lambda: 7, EXTRAS) == 7
+    assert run_verb(lambda: 7, EXTRAS) == 7
 
 
 def test_a_full_disk_is_named_with_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +79,7 @@ def test_a_full_disk_is_named_with_a_remedy(capsys: pytest.CaptureFixture[str]) 
             file.write("x")
         return 0
 
-    assert carry_out(verb, {}) == 1
+    assert run_verb(verb, {}) == 1
     assert "No space left on device; free disk space" in capsys.readouterr().err
 
 
@@ -95,7 +95,7 @@ def test_too_few_open_files_are_named_with_a_remedy(
                 stack.enter_context((tmp_path / str(number)).open("w"))
         return 0
 
-    assert carry_out(verb, {}) == 1
+    assert run_verb(verb, {}) == 1
     said = capsys.readouterr().err
     assert str(tmp_path) in said
     assert "Too many open files; allow more open files (ulimit -n 4096)" in said
@@ -110,5 +110,5 @@ def test_a_fault_of_the_machine_is_found_where_another_error_has_wrapped_it(
         except OSError as error:
             raise RuntimeError("a step failed") from error
 
-    assert carry_out(verb, {}) == 1
+    assert run_verb(verb, {}) == 1
     assert capsys.readouterr().err.startswith("error: /x: No space left on device; free disk space")

@@ -5,12 +5,12 @@ from urllib.request import urlopen
 
 import pytest
 
-from demo.web import Page, serve
+from demo.web import WebResponse, serve
 
 PAGES = {
-    "a/b c.png": Page(b"png"),
-    "gone.jpg": Page(b"gone", 410),
-    "fake.jpg": Page(b"<p>", 200, {"Content-Type": "text/html"}),
+    "a/b c.png": WebResponse(b"png"),
+    "gone.jpg": WebResponse(b"gone", 410),
+    "fake.jpg": WebResponse(b"<p>", 200, {"Content-Type": "text/html"}),
 }
 
 

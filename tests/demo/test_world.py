@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.plant import COPIES, FAULTS
+from demo.planted_problems import COPIES, FAULTS
 from demo.shapes import CLASSES
 from demo.world import Size, make, write_lists
 from pipeline.ingest.rows import check_rows
@@ -60,23 +60,23 @@ def test_paths_lead_to_pictures_and_addresses_to_pages(world):
 
 
 def test_every_problem_is_planted(world):
-    planted = Counter(hit.planted for hit in world.hits if hit.planted)
+    planted = Counter(candidate.planted for candidate in world.candidates if candidate.planted)
     assert planted == dict.fromkeys((*FAULTS, *COPIES), SIZE.planted)
-    ids = {hit.image_id for hit in world.hits} | {
+    ids = {candidate.image_id for candidate in world.candidates} | {
         Path(row["path"]).stem for name in ("clean.csv", "test.csv") for row in rows_of(world, name)
     }
-    assert all(hit.original in ids for hit in world.hits if hit.planted in COPIES)
+    assert all(candidate.original in ids for candidate in world.candidates if candidate.planted in COPIES)
 
 
 def test_wrong_hits_are_wrong_and_image_search_brings_near_things(world):
-    hits = [hit for hit in world.hits if not hit.planted]
-    wrong = [hit for hit in hits if hit.shows != hit.class_name]
+    candidates = [candidate for candidate in world.candidates if not candidate.planted]
+    wrong = [candidate for candidate in candidates if candidate.shows != candidate.class_name]
     assert len(wrong) == SIZE.wrong * len(CLASSES)
-    assert {hit.shows in CLASSES for hit in wrong} == {True, False}
-    assert all(hit.near for hit in wrong if hit.method == "image")
+    assert {candidate.shows in CLASSES for candidate in wrong} == {True, False}
+    assert all(candidate.near for candidate in wrong if candidate.method == "image")
 
 
 def test_votes_are_about_pictures_that_can_be_seen(world):
     (records,) = read_records(str(world.folder / "votes.csv"), VOTE)
     judged = set(records.rows["image_id"].to_pylist())
-    assert judged == {hit.image_id for hit in world.hits if hit.planted not in FAULTS}
+    assert judged == {candidate.image_id for candidate in world.candidates if candidate.planted not in FAULTS}

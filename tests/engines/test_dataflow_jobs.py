@@ -252,7 +252,7 @@ def test_urls_are_fetched_by_a_job_of_their_own(cloud: Cloud, world):
     done = cloud.run("ingest", "fetched", IMAGE, *(part for value in values for part in ("--set", value)))
     server.shutdown()
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("fetch   8 urls, 8 bodies"), done.stdout
+    assert done.stdout.startswith("fetch     8 urls, 8 bodies"), done.stdout
     assert [job.name.split("-")[2] for job in cloud.service.submitted] == ["fetch", "ingest"]
 
 

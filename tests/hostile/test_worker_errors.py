@@ -4,7 +4,7 @@ import apache_beam as beam
 import pytest
 
 from common.errors import DataError
-from pipeline.running.run import Work, run_job
+from pipeline.running.run import JobSpec, run_job
 
 FROM_ANOTHER_PROCESS = """Error received from SDK harness for instruction 3: Traceback (most recent call last):
   File "pipeline/records.py", line 36, in check
@@ -12,7 +12,7 @@ FROM_ANOTHER_PROCESS = """Error received from SDK harness for instruction 3: Tra
 common.errors.DataError: web.csv, line 7: no UTF-8; save it as UTF-8 text [while running 'Ingest/CheckRows']
 """
 ONE_PROCESS = ["--direct_num_workers=1"]
-WORK = Work("test", "", "things", 1, 0)  # nothing is written by a job that fails
+WORK = JobSpec("test", "", "things", 1, 0)  # nothing is written by a job that fails
 
 
 def test_the_message_of_a_worker_process_is_found_in_its_traceback() -> None:

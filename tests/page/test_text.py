@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from page.text import is_link, shown
+from page.text import is_link, visible_text
 
 
 @pytest.mark.parametrize(
@@ -17,12 +17,12 @@ from page.text import is_link, shown
     ],
 )
 def test_what_cannot_be_seen_is_shown_as_escape_and_long_text_is_cut(text: str, seen: str) -> None:
-    assert shown(text) == seen
+    assert visible_text(text) == seen
 
 
 @given(st.text())
 def test_shown_text_has_no_control_characters_and_a_bound(text: str) -> None:
-    seen = shown(text)
+    seen = visible_text(text)
     assert not any(c in seen for c in "\x00\n\r\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
     assert len(seen) <= 120 * len("\\U0010ffff") + 30
 

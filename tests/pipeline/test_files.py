@@ -90,12 +90,12 @@ def test_removing_what_is_not_there_is_no_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["out*", "out[12]", "out?"])
 def test_the_name_of_a_folder_is_no_pattern(tmp_path: Path, name: str) -> None:
     for folder in ("out1", name):
-        files.write_text(str(tmp_path / folder / "sub" / f"{files.TEMPORARY}1"), "x")
+        files.write_text(str(tmp_path / folder / "sub" / f"{files.TEMPORARY_PREFIX}1"), "x")
     files.remove_temporaries(str(tmp_path / name / "sub"))
     assert files.names(str(tmp_path / name / "sub"), "*") == []
     files.remove_folder(str(tmp_path / name))
     assert [path.name for path in tmp_path.iterdir()] == ["out1"]
-    assert files.names(str(tmp_path / "out1" / "sub"), "*") == [f"{files.TEMPORARY}1"]
+    assert files.names(str(tmp_path / "out1" / "sub"), "*") == [f"{files.TEMPORARY_PREFIX}1"]
     with pytest.raises(UsageError, match="choose another name"):
         files.check_output(f"gs://bucket/{name}")
 
@@ -112,16 +112,10 @@ def test_the_version_of_a_file_changes_with_its_content(tmp_path: Path) -> None:
     for nanoseconds, text in enumerate(("abc", "abd", "abcd")):
         path.write_text(text)
         os.utime(path, ns=(0, nanoseconds))
-        assert files.version(str(path)) == files.version(str(path))
-        seen.add(files.version(str(path)))
+        first, second = files.versions(str(tmp_path), ["a", "a"])
+        assert first == second is not None
+        seen.add(first)
     assert len(seen) == 3
-
-
-@pytest.mark.parametrize("path", ["missing", ".", "a/b"])
-def test_what_is_no_file_has_no_version(tmp_path: Path, path: str) -> None:
-    (tmp_path / "a").write_text("x")
-    with pytest.raises(DataError, match="no such file; check the path"):
-        files.version(str(tmp_path / path))
 
 
 def test_versions_of_many_files_are_a_stream_in_the_given_order(tmp_path: Path) -> None:
@@ -129,8 +123,8 @@ def test_versions_of_many_files_are_a_stream_in_the_given_order(tmp_path: Path) 
         files.write_text(str(tmp_path / name), name)
     paths = iter(["sub/b.jpg", "missing", "sub", "a\0b", "sub/b.jpg/c", "a b*?[1]#.jpg", "never asked"])
     found = list(itertools.islice(files.versions(str(tmp_path), paths), 6))
-    own = [files.version(str(tmp_path / name)) for name in ("sub/b.jpg", "a b*?[1]#.jpg")]
-    assert found == [own[0], None, None, None, None, own[1]]
+    assert [version is not None for version in found] == [True, False, False, False, False, True]
+    assert found[0] != found[5]
     assert next(paths) == "never asked"
 
 
@@ -252,10 +246,10 @@ def test_versions_in_a_bucket_take_one_listing_a_folder(bucket: str, monkeypatch
     entries = remote.entries
     monkeypatch.setattr(remote, "entries", lambda folder: listed.append(folder) or entries(folder))
     found = list(files.versions(bucket, [*names, "x", "x/missing", "none/e"]))
-    assert found == [*(files.version(f"{bucket}/{name}") for name in names), None, None, None]
-    assert listed == [f"{bucket}/x", f"{bucket}/y", bucket, f"{bucket}/none"]
-    with pytest.raises(DataError, match="no such file"):
-        files.version(f"{bucket}/x")
+    assert found[:4] == [next(files.versions(bucket, [name])) for name in names]
+    assert None not in found[:4]
+    assert found[4:] == [None, None, None]
+    assert listed[:4] == [f"{bucket}/x", f"{bucket}/y", bucket, f"{bucket}/none"]
 
 
 def test_ranges_in_a_bucket_and_on_a_disk_are_read_together(bucket: str, tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_other_versions_of_libraries_make_the_tables_anew(
     world: World, output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert build(world, output) == 0
-    assert "split   up to date" in capsys.readouterr().out
+    assert "split     up to date" in capsys.readouterr().out
     monkeypatch.setattr(stage, "LIBRARIES", ("numpy", "pandas", "pillow", "pyarrow", "pytest"))
     stage.library_versions.cache_clear()
     try:

@@ -8,8 +8,8 @@ import pytest
 
 from common.errors import DataError
 from pipeline.__main__ import main
+from pipeline.running.dataflow_jobs import unfinished_jobs
 from pipeline.running.job_record import JobRecord, read_records
-from pipeline.running.submitted import left_running
 
 VERBS = ("fetch", "ingest", "aggregate", "dedupe", "split", "build")
 DEAD = "127.0.0.1:1"
@@ -82,7 +82,7 @@ def test_a_dry_run_of_a_new_build_writes_nothing(world, tmp_path, spelling, caps
         == 0
     )
     told = capsys.readouterr().out
-    assert told.startswith("dry run: nothing is written or submitted\nrunner  FnApiRunner\n")
+    assert told.startswith("dry run: nothing is written or submitted\nrunner    FnApiRunner\n")
     assert "experiments=['a'" in told
     assert f"writes {output}/ingest/images" in told
     assert f"reads  {world.folder}/votes.csv" in told
@@ -122,9 +122,9 @@ def test_a_dry_run_shows_no_secrets(command, capsys):
 def test_records_of_jobs_are_read_as_they_were_written(tmp_path):
     record = JobRecord("aggregate", "key", "id-1", "p", "r", "https://x", "https://console", "SUBMITTED")
     record.write(str(tmp_path))
-    assert list(read_records(str(tmp_path))) == left_running(str(tmp_path)) == [record]
+    assert list(read_records(str(tmp_path))) == unfinished_jobs(str(tmp_path)) == [record]
     record.write(str(tmp_path), "DONE")
-    assert not left_running(str(tmp_path))
+    assert not unfinished_jobs(str(tmp_path))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"stage": 1}'])

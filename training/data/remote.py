@@ -4,13 +4,13 @@ A global shuffle needs each picture at any moment, and the hash of a shard needs
 """
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow.fs import FileSystem, FileType
 
+from common.atomic_file import replacing, write_bytes
 from common.errors import DataError, UsageError
 from schemas.example import PICTURES
 from schemas.manifest import MANIFEST, Manifest, Shard
@@ -68,14 +68,14 @@ def _copy_set(source: FileSystem, root: str, into: Path) -> dict[str, object]:
         target = into / shard.file
         if _has_size(target, shard) and (complete or _has_bytes(target, shard)):
             continue
-        temporary = into / f".{shard.file}.{os.getpid()}"
-        with source.open_input_stream(f"{root}/{shard.file}") as stream, temporary.open("wb") as file:
+        with (
+            replacing(target) as temporary,
+            source.open_input_stream(f"{root}/{shard.file}") as stream,
+            temporary.open("wb") as file,
+        ):
             shutil.copyfileobj(stream, file, 1 << 20)
-        os.replace(temporary, target)
     if not complete:
-        temporary = into / f".{MANIFEST}.{os.getpid()}"
-        temporary.write_bytes(text)
-        os.replace(temporary, here)
+        write_bytes(here, text)
     return manifest.about
 
 

@@ -1,7 +1,6 @@
 """A cache of features by content: a picture is computed once for each network, whatever sets it is in."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
+
+from common.atomic_file import write_bytes
 
 
 class FeatureStore:
@@ -49,10 +50,8 @@ class FeatureStore:
         packed = torch.from_numpy(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32).copy())
         name = f"part-{hashlib.sha256(packed.numpy().tobytes()).hexdigest()[:16]}.safetensors"
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f".{name}.{os.getpid()}"
         # save_file makes files that their owner alone may read
-        temporary.write_bytes(save({"digests": packed, "features": features.contiguous()}))
-        os.replace(temporary, self.folder / name)
+        write_bytes(self.folder / name, save({"digests": packed, "features": features.contiguous()}))
         self._seen.add(name)
         self._take(packed, features)
 

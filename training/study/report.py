@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from page.render import policy, render
-from page.table import Column, Listing, Table
+from common.atomic_file import write_text
+from page.render import content_security_policy, render
+from page.table import Column, Listing, PageTable
 from training.show import print_result
-from training.state_files import write_text
 from training.study.figures import StudyFigure
 from training.study.plot import plot
 from training.study.results import FILES, RESULT, STATUSES
@@ -50,7 +50,7 @@ def render_page(studies: Sequence[Path], output: Path) -> str:
     counts = {status: _listing([r for r in rows if r["status"] == status], {"status": status})
               for status in STATUSES}  # fmt: skip
     return render(
-        "training.study", "study.html", policy(),
+        "training.study", "study.html", content_security_policy(),
         name=output.resolve().name,
         counts={status: listing for status, listing in counts.items() if listing.count},
         sentences=plots.sentences,
@@ -68,12 +68,12 @@ def _inlined(figure: StudyFigure) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(figure.svg.read_bytes()).decode()}"
 
 
-def _page_table(table: SummaryTable, results: Sequence[Mapping[str, Any]]) -> Table:
+def _page_table(table: SummaryTable, results: Sequence[Mapping[str, Any]]) -> PageTable:
     """A table for people with a column more: the runs that each row is of."""
     places = {place: column for place, column in enumerate(table.columns) if column in PLACES}
     columns = [_column(name, [row[place] for row in table.rows]) for place, name in enumerate(table.columns)]
     if "run" in table.columns or "method" not in table.columns:
-        return Table(table.title, columns, table.rows, table.note, filterable=len(table.rows) > 5)
+        return PageTable(table.title, columns, table.rows, table.note, filterable=len(table.rows) > 5)
     finished = [row for row in results if row["status"] == "finished"]
     rows = []
     for row in table.rows:
@@ -88,7 +88,7 @@ def _page_table(table: SummaryTable, results: Sequence[Mapping[str, Any]]) -> Ta
             wanted["method"] = (row[table.columns.index("method")], row[table.columns.index("less")])
         behind = [one for one in finished if all(_is(one[name], value) for name, value in wanted.items())]
         rows.append((*row, _listing(behind, wanted)))
-    return Table(
+    return PageTable(
         table.title, [*columns, Column("results", "count")], rows, table.note, filterable=len(rows) > 5
     )
 
@@ -125,7 +125,7 @@ def _column(name: str, cells: Sequence[Any]) -> Column:
     return Column(name, "count" if all(isinstance(cell, int) for cell in numbers) else "number")
 
 
-def _runs_table(results: pa.Table) -> Table:
+def _runs_table(results: pa.Table) -> PageTable:
     """Return the table of all rows of the results, with the folders of their runs."""
     rows = results.select(EVERY).to_pylist()
     columns = []
@@ -135,7 +135,7 @@ def _runs_table(results: pa.Table) -> Table:
     cells = [
         tuple("" if row[name] is None and name == "error" else row[name] for name in EVERY) for row in rows
     ]
-    return Table("Every run: its folder, and what it measured", columns, cells, filterable=True)
+    return PageTable("Every run: its folder, and what it measured", columns, cells, filterable=True)
 
 
 def verb(arguments: argparse.Namespace) -> int:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from common.atomic_file import replacing
 from common.errors import DataError
 from schemas.table import Table, column
-from training.state_files import replace
 from training.study.shard import ShardOfRuns
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def write(tables: Iterable[pa.Table], output: Path, shard: ShardOfRuns | None = 
     The tables of all cells replace those that earlier commands have written for shards.
     """
     for table, name in zip(tables, FILES.values(), strict=True):
-        with replace(output / f"{name}{f'-{shard}' if shard else ''}.parquet") as temporary:
+        with replacing(output / f"{name}{f'-{shard}' if shard else ''}.parquet") as temporary:
             pq.write_table(table, temporary)
         if shard is None:
             for outdated in output.glob(f"{name}-*-of-*.parquet"):
@@ -194,7 +194,7 @@ def merge_into(output: Path, folders: Sequence[Path], schema: Table = RESULT) ->
     files = [file for folder in folders for file in _files(folder, FILES[schema.name])]
     if files != [path]:
         output.mkdir(parents=True, exist_ok=True)
-        with replace(path) as temporary:
+        with replacing(path) as temporary:
             pq.write_table(table, temporary)
     return table
 

@@ -13,7 +13,7 @@ import pytest
 
 from common.errors import DataError
 from pipeline.fetch import body as body_module
-from pipeline.fetch.body import Decompressor, TooLong
+from pipeline.fetch.body import BodyTooLong, Decompressor
 from pipeline.rejections import Rejected
 from tests.pipeline.fetch.conftest import IMPATIENT, OK, Get, Request, Web, body, raw, refused
 
@@ -248,7 +248,7 @@ def test_a_bomb_in_a_bomb_is_rejected_before_it_has_unfolded(codings: list[str])
     for _ in codings[1:]:
         bomb = gzip.compress(bomb)
     decompressor = Decompressor(codings, 1_000_000)
-    with pytest.raises(TooLong):
+    with pytest.raises(BodyTooLong):
         list(decompressor.decompress(bomb))
 
 

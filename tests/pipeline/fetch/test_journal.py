@@ -12,7 +12,7 @@ import pytest
 from common.errors import DataError
 from pipeline.fetch import journal as journal_module
 from pipeline.fetch.journal import KNOWN, Journal, latest, next_run, read_journal
-from pipeline.fetch.web import Answer
+from pipeline.fetch.url_fetcher import FetchedBody
 from pipeline.rejections import Rejected, RequestStats
 from schemas.fetched import FETCHED
 from tests.pipeline.fetch.conftest import Get, Web, body, refused
@@ -26,7 +26,7 @@ def opened(folder: Path, run: int = 1, rules: str = "") -> Journal:
 
 def put(journal: Journal, url: str, data: bytes) -> dict:
     asked = RequestStats("h", 200, len(data), 0.5, 1)
-    return journal.put(url, Answer(io.BytesIO(data), asked, hashlib.sha256(data).hexdigest(), HEADERS))
+    return journal.put(url, FetchedBody(io.BytesIO(data), asked, hashlib.sha256(data).hexdigest(), HEADERS))
 
 
 def fail(journal: Journal, url: str, code: str) -> dict:

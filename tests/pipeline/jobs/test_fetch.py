@@ -114,7 +114,7 @@ def test_bodies_that_are_not_kept_go_after_ingest_and_are_fetched_again_when_the
     web.asked.clear()
     capsys.readouterr()
     assert main(command) == 0
-    assert capsys.readouterr().out.splitlines() == ["fetch   up to date", "ingest  up to date"]
+    assert capsys.readouterr().out.splitlines() == ["fetch     up to date", "ingest    up to date"]
     assert web.asked == []
     assert main([*command, "--set", "ingest.size=20"]) == 0
     assert sorted(web.asked) == ["/0", "/1", "/2", "/3", "/4"]
@@ -165,7 +165,7 @@ def test_a_changed_or_deleted_file_is_ingested_again(
     before = images()
     capsys.readouterr()
     assert main(command) == 0
-    assert capsys.readouterr().out == "ingest  up to date\n"
+    assert capsys.readouterr().out == "ingest    up to date\n"
     (folder / "1.png").write_bytes(encoded(smooth(9, 40, 40), "PNG"))
     assert main(command) == 0
     changed = images()

@@ -6,7 +6,7 @@ import pytest
 from pipeline.dedupe.neighbors import Near, distinct, near_pairs
 from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory
 from pipeline.layout import Layout
-from pipeline.running.run import Work, run_job
+from pipeline.running.run import JobSpec, run_job
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE
@@ -45,7 +45,7 @@ def test_a_runner_finds_what_the_search_in_memory_finds(table, tmp_path, most):
         found = pipeline | search | beam.CombineGlobally(beam.combiners.ToListCombineFn())
         _ = found | beam.Map(lambda parts: np.save(output, np.stack([(n := Near.join(parts)).u, n.v])))
 
-    run_job(construct, [ONE_PROCESS], Work("dedupe", str(tmp_path), "masks", 1, 0))
+    run_job(construct, [ONE_PROCESS], JobSpec("dedupe", str(tmp_path), "masks", 1, 0))
     hashes, repeats = distinct(column)
     expected = Near.join([near_pairs(hashes, 8), repeats])
     assert np.load(output.with_suffix(".npy")).T.tolist() == [list(pair) for pair in listed(expected)]

@@ -13,7 +13,7 @@ from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.report.funnel import funnels
 from pipeline.report.html import page, write_report
-from pipeline.report.tables import Tables
+from pipeline.report.tables import BuildTables
 from tests.pipeline.conftest import ONE_PROCESS
 from tests.pipeline.report.planted import HOSTILE, plant
 from tests.pipeline.small_world import World
@@ -59,13 +59,13 @@ def test_every_number_is_what_its_query_gives_on_the_files(
 
 def test_the_funnel_is_the_one_that_the_split_stage_has_counted(built: Path) -> None:
     told = json.loads((built / "dataset" / "_manifest.json").read_text())["about"]["funnel"]
-    found = funnels(Tables(str(built)), 0.0)
+    found = funnels(BuildTables(str(built)), 0.0)
     left = {source: {step.name: step.left.count for step in steps} for source, steps in found.items()}
     lost = {step.name: step.lost.count for step in found["web"] if step.lost}
     assert left["clean"]["with a picture"] == told["clean_images"]
     assert left["clean"]["leak-free"] == told["clean_images_kept"]
     assert left["test"]["with a picture"] == told["test_images"]
-    assert left["web"]["with a picture"] == told["web_pairs"]
+    assert left["web"]["with a picture"] == told["candidates"]
     assert left["web"]["different pictures"] == told["wrong_images"]
     assert lost["with a verdict"] == 1
     assert left["web"]["in red-0.50"] == left["clean"]["in red-0.50"] == 30
@@ -76,7 +76,7 @@ def test_the_funnel_is_the_one_that_the_split_stage_has_counted(built: Path) -> 
 
 
 def test_each_workers_agreement_stands_with_its_interval(built: Path, text: str) -> None:
-    workers = Tables(str(built)).rows("SELECT agreement, agreement_low, agreement_high FROM workers")
+    workers = BuildTables(str(built)).rows("SELECT agreement, agreement_low, agreement_high FROM workers")
     assert workers
     for value, low, high in workers:
         assert 0 <= low <= value <= high <= 1
@@ -150,7 +150,7 @@ def test_strangers_text_stays_text(built: Path, tmp_path: Path) -> None:
 
 
 def test_a_query_cannot_reach_files(built: Path) -> None:
-    tables = Tables(str(built))
+    tables = BuildTables(str(built))
     with pytest.raises(duckdb.Error, match="disabled"):
         tables.rows("SELECT * FROM read_csv('/etc/passwd')")
     with pytest.raises(duckdb.Error):

@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import UsageError
 from pipeline.running import lease
-from pipeline.running.lease import leased
+from pipeline.running.lease import hold_lease
 
 
 @pytest.fixture
@@ -29,47 +29,47 @@ def age(output, **values):
 
 
 def test_one_holds_and_the_other_is_told_who(output):
-    with leased(output):
+    with hold_lease(output):
         with (
             pytest.raises(
                 UsageError,
                 match=r"another build is at work in this folder \('.*', process \d+ on .*expires at",
             ),
-            leased(output),
+            hold_lease(output),
         ):
             pass
         assert len(leases(output)) == 1
     assert not leases(output)
-    with leased(output):
+    with hold_lease(output):
         pass
 
 
 def test_a_block_that_fails_lets_go(output):
-    with pytest.raises(KeyboardInterrupt), leased(output):
+    with pytest.raises(KeyboardInterrupt), hold_lease(output):
         raise KeyboardInterrupt
     assert not leases(output)
 
 
 def test_an_expired_lease_is_taken_over(output):
-    with leased(output):
+    with hold_lease(output):
         age(output, expires=time.time() - 1)
-        with leased(output):
+        with hold_lease(output):
             (path,) = leases(output)
             assert path.name == "00000002.json"
 
 
 def test_a_damaged_lease_holds_nothing(output):
-    with leased(output):
+    with hold_lease(output):
         (path,) = leases(output)
         path.write_text("{")
-        with leased(output):
+        with hold_lease(output):
             pass
 
 
 @pytest.mark.parametrize("expired", [False, True])
 def test_of_many_that_start_at_once_at_most_one_gets_the_folder(output, expired):
     if expired:
-        with leased(output):
+        with hold_lease(output):
             age(output, expires=0)
             (path,) = leases(output)
             kept = path.read_text()
@@ -79,7 +79,7 @@ def test_of_many_that_start_at_once_at_most_one_gets_the_folder(output, expired)
     def start():
         barrier.wait()
         try:
-            with leased(output):
+            with hold_lease(output):
                 held.append(1)
                 done.wait(10)
         except UsageError as error:
@@ -94,14 +94,14 @@ def test_of_many_that_start_at_once_at_most_one_gets_the_folder(output, expired)
     for thread in threads:
         thread.join()
     assert len(held) <= 1  # two that see each other both give way
-    with leased(output):
+    with hold_lease(output):
         pass
     assert not leases(output)
 
 
 def test_a_held_lease_is_extended(output, monkeypatch):
     monkeypatch.setattr(lease, "REFRESH_SECONDS", 0.01)
-    with leased(output):
+    with hold_lease(output):
         (path,) = leases(output)
         first = json.loads(path.read_text())["expires"]
         end = time.monotonic() + 10
@@ -122,6 +122,6 @@ def test_whoever_has_lost_the_folder_is_stopped(output, monkeypatch, how):
             path.with_name("00000002.json").write_text(path.read_text())
         time.sleep(10)
 
-    with pytest.raises(UsageError, match="another build has taken the folder over"), leased(output):
+    with pytest.raises(UsageError, match="another build has taken the folder over"), hold_lease(output):
         lose()
     assert leases(output), "the other one's lease stays"

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from common.errors import UsageError
-from pipeline.running.lock import held
+from pipeline.running.lock import build_lock
 from tests.pipeline.conftest import build
 
 HOLDER = """
 import os, sys, time
-from pipeline.running.lock import held
-with held(sys.argv[1]):
+from pipeline.running.lock import build_lock
+with build_lock(sys.argv[1]):
     worker = os.fork()
     if worker:
         print(worker, flush=True)
@@ -36,7 +36,7 @@ def test_a_folder_is_one_builds_until_it_ends_or_is_killed_though_a_worker_lives
             holder.kill()
             holder.wait()
             os.kill(worker, 0)
-            with held(str(output)):
+            with build_lock(str(output)):
                 pass
         finally:
             os.kill(worker, signal.SIGKILL)
@@ -44,5 +44,5 @@ def test_a_folder_is_one_builds_until_it_ends_or_is_killed_though_a_worker_lives
 
 def test_a_build_that_fails_lets_go(tmp_path: Path) -> None:
     for _ in range(2):
-        with pytest.raises(UsageError, match="mine"), held(str(tmp_path)):
+        with pytest.raises(UsageError, match="mine"), build_lock(str(tmp_path)):
             raise UsageError("mine")

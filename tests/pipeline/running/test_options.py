@@ -6,8 +6,8 @@ import apache_beam as beam
 import pytest
 
 from common.errors import UsageError
-from pipeline.running.options import beam_options, decoders, is_local, local_runner
-from pipeline.running.run import Work, run_job
+from pipeline.running.options import beam_options, decoder_count, is_local, local_runner
+from pipeline.running.run import JobSpec, run_job
 
 
 def thread_name(_):
@@ -23,7 +23,7 @@ def threads_of(tmp_path, cpu_seconds, *arguments):
         names = pipeline | beam.Create(range(8)) | beam.Reshuffle() | beam.Map(thread_name)
         return names | beam.io.WriteToText(path, shard_name_template="")
 
-    run_job(construct, list(arguments), Work("test", str(tmp_path), "things", 8, cpu_seconds))
+    run_job(construct, list(arguments), JobSpec("test", str(tmp_path), "things", 8, cpu_seconds))
     return set(open(path).read().split())
 
 
@@ -42,12 +42,12 @@ def test_a_job_whose_tasks_use_all_cores_themselves_runs_in_one_thread(tmp_path)
 
 def test_pictures_are_decoded_by_a_process_per_core_here_and_by_one_elsewhere(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert [decoders([], seconds) for seconds in (0.1, 3.5, 1000)] == [1, 4, 8]
-    assert decoders(["--direct_num_workers=3"], 0.1) == 3
-    assert decoders(["--direct_num_workers=0"], 0.1) == 8
-    assert decoders(["--runner=prism"], 1000) == 8  # it runs our tasks in this process
-    assert decoders(["--runner=prism", "--environment_type=DOCKER"], 1000) == 1
-    assert decoders(["--runner=DataflowRunner"], 1000) == 1
+    assert [decoder_count([], seconds) for seconds in (0.1, 3.5, 1000)] == [1, 4, 8]
+    assert decoder_count(["--direct_num_workers=3"], 0.1) == 3
+    assert decoder_count(["--direct_num_workers=0"], 0.1) == 8
+    assert decoder_count(["--runner=prism"], 1000) == 8  # it runs our tasks in this process
+    assert decoder_count(["--runner=prism", "--environment_type=DOCKER"], 1000) == 1
+    assert decoder_count(["--runner=DataflowRunner"], 1000) == 1
 
 
 @pytest.mark.parametrize("name", ["DirectRunner", "direct", "Direct", "FnApiRunner", "fnapirunner"])

@@ -12,13 +12,13 @@ def test_the_line_says_how_far_and_what_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
-    with progress.shown("fetch", "URLs", 10):
+    with progress.show_progress("fetch", "URLs", 10):
         time.sleep(0.1)  # nothing is done and nothing waited for: no line
-        progress.wait_for(["slow.test (60 of 600 s)"])
+        progress.set_waiting_for(["slow.test (60 of 600 s)"])
         time.sleep(0.1)
         progress.advance(4)
         time.sleep(0.1)
-        progress.wait_for([])
+        progress.set_waiting_for([])
         time.sleep(0.1)
     lines = list(
         dict.fromkeys(
@@ -26,7 +26,7 @@ def test_the_line_says_how_far_and_what_is_waited_for(
         )
     )
     assert lines == [
-        "fetch   0 of 10 URLs, waiting for slow.test (60 of 600 s)",
-        "fetch   4 of 10 URLs, RATE to go, waiting for slow.test (60 of 600 s)",
-        "fetch   4 of 10 URLs, RATE to go",
+        "fetch     0 of 10 URLs, waiting for slow.test (60 of 600 s)",
+        "fetch     4 of 10 URLs, RATE to go, waiting for slow.test (60 of 600 s)",
+        "fetch     4 of 10 URLs, RATE to go",
     ]

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import DataError, UsageError
 from pipeline.running import metrics, progress
-from pipeline.running.run import Work, run_job
+from pipeline.running.run import JobSpec, run_job
 
 
 class Count(beam.DoFn):
@@ -18,7 +18,7 @@ class Count(beam.DoFn):
 
 
 def run(tmp_path, *arguments):
-    work = Work("counting", str(tmp_path), "things", 10, 0.1)
+    work = JobSpec("counting", str(tmp_path), "things", 10, 0.1)
     run_job(lambda p: p | beam.Create([1, 2, 3, 4]) | beam.ParDo(Count()), list(arguments), work)
 
 
@@ -37,10 +37,10 @@ def test_what_all_tasks_have_done_is_shown_and_what_they_count_is_written(tmp_pa
 
 def test_lines_tell_how_far_it_is(monkeypatch, capsys):
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.01)
-    with progress.shown("outer", "things", 10):
+    with progress.show_progress("outer", "things", 10):
         progress.advance(4)
         progress.advance(1)
-        wait_for(lambda: "outer   5 of 10 things" in capsys.readouterr().err)
+        wait_for(lambda: "outer     5 of 10 things" in capsys.readouterr().err)
 
 
 def wait_for(condition, seconds=10):
@@ -55,14 +55,14 @@ def fail(_):
 
 
 def test_the_error_of_a_task_is_reported_as_it_was_raised(tmp_path):
-    work = Work("failing", str(tmp_path), "things", 1, 0.1)
+    work = JobSpec("failing", str(tmp_path), "things", 1, 0.1)
     with pytest.raises(DataError, match=r"^row 7: the rule; the remedy$"):
         run_job(lambda p: p | beam.Create([1]) | beam.Map(fail), ["--direct_num_workers=2"], work)
     assert not (tmp_path / "metrics").exists()
 
 
 def test_options_that_a_runner_cannot_run_with_are_a_usage_error(tmp_path):
-    work = Work("test", str(tmp_path), "things", 1, 0)
+    work = JobSpec("test", str(tmp_path), "things", 1, 0)
     with pytest.raises(UsageError, match="temp_location"):
         run_job(
             lambda p: p,

@@ -159,8 +159,8 @@ def test_a_build_with_other_operational_values_makes_nothing_again(
     assert times() == before
     told = capsys.readouterr().out.splitlines()
     assert told == [
-        "ingest  up to date", "aggregate up to date", "dedupe  up to date", "split   up to date",
-        f"dataset {output}/dataset",
+        "ingest    up to date", "aggregate up to date", "dedupe    up to date", "split     up to date",
+        f"dataset   {output}/dataset",
     ]  # fmt: skip
     assert build(world, output, "--set", "noise.levels=[0, 0.3]", "--json") == 0
     told = json.loads(capsys.readouterr().out)

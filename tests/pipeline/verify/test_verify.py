@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from common.errors import DataError
 from pipeline.__main__ import main
-from pipeline.noise.selection import GiveWay
+from pipeline.noise.selection import NoiseOrder
 from pipeline.verify.dataset import noise_problems, verify
 from tests.pipeline.dataset_forgery import agree, problems, replaced, rewrite
 
@@ -74,7 +74,7 @@ SIZES = st.lists(st.integers(1, 60), min_size=2, max_size=5)
 def test_the_noise_of_a_set_is_told_wrong_only_if_it_is(sizes, level, available, enough):
     """For classes of any sizes: where one has nearly all images, rounding the total may cost it more than one."""
     labels = np.repeat(np.arange(len(sizes)), sizes)
-    order = GiveWay([f"i{i}" for i in range(len(labels))], labels, [level], 0, True)
+    order = NoiseOrder([f"i{i}" for i in range(len(labels))], labels, level, 0, True)
     limits, policy = (None, "error") if enough else (np.array(available[: len(sizes)]), "shrink")
     chosen = order.select(level, limits, policy)
     noisy, kept = (np.bincount(labels[part], minlength=len(sizes)) for part in (chosen.noisy, chosen.kept))

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 
 from pipeline.__main__ import main
-from pipeline.report.pictures import Pictures
-from pipeline.report.tables import Tables
+from pipeline.report.images import StoredImages
+from pipeline.report.tables import BuildTables
 from pipeline.shards import directory
 from pipeline.view.gallery import PAGE, Gallery
 from pipeline.view.server import HOST, application
@@ -45,7 +45,7 @@ def served(build: Path, talk: Callable[[Ask, int], Coroutine[Any, Any, None]]) -
 
 @pytest.fixture(scope="module")
 def gallery(built: Path) -> Gallery:
-    return Gallery(Tables(str(built)), CLASSES, ("red-0.50", "blue-0.50"))
+    return Gallery(BuildTables(str(built)), CLASSES, ("red-0.50", "blue-0.50"))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_pages_have_every_picture_once_and_in_the_order_in_which_they_lie(ga
 def test_a_duplicate_comes_with_what_stays_for_it(gallery: Gallery, built: Path) -> None:
     [row] = gallery.choose({"fate": "leak"}).rows
     assert (row["image_id"], row["keeper_id"], row["keeper_source"]) == ("web-ant-0", "test-ant-0", "test")
-    pictures = Pictures(str(built))
+    pictures = StoredImages(str(built))
     assert pictures.read(row["position"]) == pictures.read(row["keeper_position"])
 
 
@@ -95,7 +95,7 @@ def test_every_picture_is_the_one_that_is_stored_there(built: Path) -> None:
         for shard in directory.read_manifest(str(folder)).shards
         for row in pq.read_table(folder / shard.file, columns=["image"]).to_pylist()
     ]
-    pictures = Pictures(str(built))
+    pictures = StoredImages(str(built))
     assert [pictures.read(position) for position in range(pictures.count)] == stored
     for position in (-1, len(stored)):
         with pytest.raises(IndexError):

@@ -13,12 +13,13 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from common.errors import DataError, UsageError
 from pipeline.layout import Layout
 from pipeline.running import metrics_file
-from pipeline.running.dataflow import ENDED, Service
+from pipeline.running.dataflow_client import ENDED, DataflowService
 from pipeline.running.job_record import JobRecord, read_records
 from pipeline.running.options import LaunchOptions
+from pipeline.running.summary import stage_line
 
 
-class Staged(Exception):
+class TemplateStaged(Exception):
     """The job was not run but written to the location that it names, for a Flex Template's launcher to start."""
 
 
@@ -51,13 +52,13 @@ def name_job(options: PipelineOptions, submission: Submission) -> None:
 def run_submitted(pipeline: beam.Pipeline, submission: Submission) -> dict[str, Any]:
     """Submit a job, write its record, wait for its end, and return its metrics.
 
-    Raises Staged for a template, UsageError if the service refuses the job, and DataError if it does not end well.
+    Raises TemplateStaged for a template, UsageError if the service refuses the job, and DataError if it does not end well.
     """
     options = pipeline.options
-    google, service = options.view_as(GoogleCloudOptions), Service.of(options)
+    google, service = options.view_as(GoogleCloudOptions), DataflowService.of(options)
     if google.template_location:
         pipeline.run()
-        raise Staged(google.template_location)
+        raise TemplateStaged(google.template_location)
     try:
         job_id = pipeline.run().job_id()
     except KeyboardInterrupt:
@@ -68,14 +69,16 @@ def run_submitted(pipeline: beam.Pipeline, submission: Submission) -> dict[str, 
     except Exception as error:
         raise _refusal(error, service) from error
     record = _record(service, submission, job_id)
-    _tell(f"{submission.stage:<7} submitted as job {job_id}: {record.console}")
+    _print(submission.stage, f"submitted as job {job_id}: {record.console}")
     return follow(record, service, options, submission.output)
 
 
-def follow(record: JobRecord, service: Service, options: PipelineOptions, output: str) -> dict[str, Any]:
+def follow(
+    record: JobRecord, service: DataflowService, options: PipelineOptions, output: str
+) -> dict[str, Any]:
     """Wait for the end of a job and return its metrics. Ctrl-C cancels it, or leaves it where --on_interrupt says so."""
     try:
-        state = service.wait(record.job_id, lambda line: _tell(f"{record.stage:<7} {line}"))
+        state = service.wait(record.job_id, lambda line: _print(record.stage, f"{line}"))
     except KeyboardInterrupt:
         _interrupted(record, service, options, output)
         raise
@@ -85,7 +88,7 @@ def follow(record: JobRecord, service: Service, options: PipelineOptions, output
     try:
         return service.metrics(record.job_id)
     except DataError as error:  # the tables are there, and nothing depends on metrics
-        _tell(f"{record.stage:<7} the metrics of job {record.job_id} are missing: {error}")
+        _print(record.stage, f"the metrics of job {record.job_id} are missing: {error}")
         return {"counters": {}, "distributions": {}}
 
 
@@ -95,16 +98,16 @@ def attach(options: PipelineOptions, submission: Submission) -> bool:
     Raises UsageError for a running job that writes something else, and for one of the same name without a record.
     """
     output = submission.output
-    for record in left_running(output):
+    for record in unfinished_jobs(output):
         if record.stage != submission.stage:
             continue
         service = _service(record, options)
         state = service.state(record.job_id)
         if state == "CANCELLING" or record.state == "CANCELLING":
-            _tell(f"{record.stage:<7} waiting for job {record.job_id}, which is being cancelled")
+            _print(record.stage, f"waiting for job {record.job_id}, which is being cancelled")
             record.write(output, service.wait(record.job_id, lambda _: None))
         elif record.key == submission.key:
-            _tell(f"{record.stage:<7} attached to job {record.job_id}: {record.console}")
+            _print(record.stage, f"attached to job {record.job_id}: {record.console}")
             counted = follow(record, service, options, output)
             metrics_file.write(
                 output, record.stage, {"runner": "DataflowRunner", "attached": True, **counted}
@@ -114,21 +117,21 @@ def attach(options: PipelineOptions, submission: Submission) -> bool:
             record.write(output, state)
         else:
             raise UsageError(_busy(record, "its inputs or its configuration were others than now"))
-    service = Service.of(options)
+    service = DataflowService.of(options)
     name = options.view_as(GoogleCloudOptions).job_name or submission.job_name
     if job_id := service.active(name):
         raise UsageError(_name_taken(name, job_id, service))
     return False
 
 
-def left_running(output: str) -> list[JobRecord]:
+def unfinished_jobs(output: str) -> list[JobRecord]:
     """Return the records of jobs whose end no command has seen."""
     return [record for record in read_records(output) if record.state not in ENDED]
 
 
-def refuse_beside(stage: str, output: str, beside_own: bool) -> None:
+def refuse_conflicting_job(stage: str, output: str, beside_own: bool) -> None:
     """Raise UsageError if the job of another stage is running in this folder, or that of this one if `beside_own`."""
-    for record in left_running(output):
+    for record in unfinished_jobs(output):
         if record.stage == stage and not beside_own:
             continue
         try:
@@ -142,7 +145,7 @@ def refuse_beside(stage: str, output: str, beside_own: bool) -> None:
             raise UsageError(_busy(record, f"stage {stage} would change what it reads or writes"))
 
 
-def _name_taken(name: str, job_id: str, service: Service) -> str:
+def _name_taken(name: str, job_id: str, service: DataflowService) -> str:
     return (
         f"job {job_id} of the name {name} is running; wait until it has ended ({service.console(job_id)}), or cancel "
         f"it: gcloud dataflow jobs cancel {job_id} --project={service.project} --region={service.region}"
@@ -157,12 +160,12 @@ def _busy(record: JobRecord, reason: str) -> str:
     )
 
 
-def _service(record: JobRecord, options: PipelineOptions | None = None) -> Service:
+def _service(record: JobRecord, options: PipelineOptions | None = None) -> DataflowService:
     no_auth = bool(options and options.view_as(GoogleCloudOptions).no_auth)
-    return Service(record.project, record.region, record.endpoint, no_auth)
+    return DataflowService(record.project, record.region, record.endpoint, no_auth)
 
 
-def _record(service: Service, submission: Submission, job_id: str) -> JobRecord:
+def _record(service: DataflowService, submission: Submission, job_id: str) -> JobRecord:
     record = JobRecord(
         submission.stage, submission.key, job_id, service.project, service.region, service.endpoint,
         service.console(job_id), "SUBMITTED",
@@ -171,23 +174,24 @@ def _record(service: Service, submission: Submission, job_id: str) -> JobRecord:
     return record
 
 
-def _interrupted(record: JobRecord, service: Service, options: PipelineOptions, output: str) -> None:
+def _interrupted(record: JobRecord, service: DataflowService, options: PipelineOptions, output: str) -> None:
     if options.view_as(LaunchOptions).on_interrupt == "detach":
-        _tell(
-            f"{record.stage:<7} job {record.job_id} goes on: {record.console}; the same command attaches to it"
+        _print(
+            record.stage, f"job {record.job_id} goes on: {record.console}; the same command attaches to it"
         )
         return
     try:
         service.cancel(record.job_id)
         record.write(output, "CANCELLING")
-        _tell(f"{record.stage:<7} job {record.job_id} is being cancelled: {record.console}")
+        _print(record.stage, f"job {record.job_id} is being cancelled: {record.console}")
     except (DataError, UsageError) as error:
-        _tell(
-            f"{record.stage:<7} job {record.job_id} could not be cancelled ({error}); cancel it at {record.console}"
+        _print(
+            record.stage,
+            f"job {record.job_id} could not be cancelled ({error}); cancel it at {record.console}",
         )
 
 
-def _reason(record: JobRecord, service: Service, state: str) -> str:
+def _reason(record: JobRecord, service: DataflowService, state: str) -> str:
     """Return what a job has failed of: the DataError of a task, or the last line of its last error."""
     try:
         errors = service.errors(record.job_id)
@@ -203,7 +207,7 @@ def _reason(record: JobRecord, service: Service, state: str) -> str:
     return f"stage {record.stage}: job {record.job_id} ended as {state} ({last}); {remedy}"
 
 
-def _refusal(error: Exception, service: Service) -> Exception:
+def _refusal(error: Exception, service: DataflowService) -> Exception:
     """Return the error of the user's that lies behind a failed submission, or the error itself."""
     from google.api_core.exceptions import GoogleAPICallError
 
@@ -215,5 +219,5 @@ def _refusal(error: Exception, service: Service) -> Exception:
     return error
 
 
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _print(stage: str, text: str) -> None:
+    print(stage_line(stage, text), file=sys.stderr, flush=True)

@@ -4,9 +4,9 @@ from math import log10
 
 from markupsafe import Markup
 
-from page.table import Column, Interval, Table
-from page.text import shown
-from pipeline.report.tables import Tables, literal
+from page.table import Column, IntervalCell, PageTable
+from page.text import visible_text
+from pipeline.report.tables import BuildTables, sql_literal
 
 WORKERS_SHOWN = 400
 CLASSES_SHOWN = 100
@@ -24,20 +24,20 @@ MEASURES = {
 }
 
 
-def suspected_table(tables: Tables) -> Table:
+def suspected_table(tables: BuildTables) -> PageTable:
     """How many workers were flagged, by reason."""
     query = "SELECT suspicion, worker_id, answers FROM workers WHERE suspicion IS NOT NULL"
     rows = [
         (reason, who, REASONS.get(reason, "")) for reason, who in tables.grouped(query, "suspicion").items()
     ]
-    return Table(
+    return PageTable(
         "Workers whose answers deserve a look",
         [Column("reason"), Column("workers", "count"), Column("it means")],
         rows,
     )
 
 
-def worker_table(tables: Tables) -> Table:
+def worker_table(tables: BuildTables) -> PageTable:
     """Each worker; those worth a look first, then those with the most answers."""
     found = tables.rows(
         "SELECT worker_id, suspicion, answers, agreement, agreement_low, agreement_high, yes_when_yes, no_when_no, "
@@ -58,20 +58,20 @@ def worker_table(tables: Tables) -> Table:
         Column("skill", "share"),
         Column("drift z", "number"),
     ]
-    rows = [(row[0], row[1] or "", row[2], Interval(*row[3:6]), *row[6:]) for row in found]
+    rows = [(row[0], row[1] or "", row[2], IntervalCell(*row[3:6]), *row[6:]) for row in found]
     note = f"{count - len(found):,} more: SELECT * FROM workers" if count > len(found) else ""
-    return Table(
+    return PageTable(
         "Workers. Agreement is with the majority of the others, ties left out, with the 95 % interval of Wilson; yes when "
         "yes: share of yes where the others lean to yes",
         columns, rows, note, filterable=True,
     )  # fmt: skip
 
 
-def agreement_table(tables: Tables) -> Table:
+def agreement_table(tables: BuildTables) -> PageTable:
     """Agreement beyond chance with its bootstrap intervals, overall and by class."""
     found = tables.rows("SELECT class_name, measure, value, low, high, votes FROM agreement")
     names = [name for name in MEASURES if any(row[1] == name for row in found)]
-    measured = {(row[0], row[1]): Interval(*row[2:5]) for row in found}
+    measured = {(row[0], row[1]): IntervalCell(*row[2:5]) for row in found}
     votes = {row[0]: row[5] for row in found}
     asked = "SELECT class_name, image_id, yes, no, unsure FROM verdicts"
     questions = {None: tables.listing(asked), **tables.grouped(asked, "class_name")}
@@ -88,10 +88,10 @@ def agreement_table(tables: Tables) -> Table:
         Column("class"), *(Column(f"{MEASURES[name]} [95 %]", "number", 2) for name in names),
         Column("questions", "count"), Column("votes", "count"),
     ]  # fmt: skip
-    return Table("Agreement beyond chance: 1 is full, 0 is chance", columns, rows, filterable=True)
+    return PageTable("Agreement beyond chance: 1 is full, 0 is chance", columns, rows, filterable=True)
 
 
-def precision_table(tables: Tables) -> Table:
+def precision_table(tables: BuildTables) -> PageTable:
     """How often the search found what it was asked for, by kind of search and rank, of all classes together."""
     found = tables.rows(
         "SELECT method, rank_from, rank_to, yes, no, undecided, precision, low, high FROM search_precision "
@@ -103,22 +103,22 @@ def precision_table(tables: Tables) -> Table:
             "no rank" if first is None else f"{first:,} and on" if last is None else f"{first:,} to {last:,}"
         )
         where = "source = 'web'"
-        where += f" AND method = {literal(method)}" if method else " AND method IS NULL"
+        where += f" AND method = {sql_literal(method)}" if method else " AND method IS NULL"
         where += " AND rank IS NULL" if first is None else f" AND rank >= {first}"
         where += f" AND rank <= {last}" if last is not None else ""
         cells = [
             tables.listing(f"SELECT image_id, class_name FROM pairs WHERE {where} AND verdict {verdict}")
             for verdict in ("= 'yes'", "= 'no'", "IN ('undecided', 'no votes')")
         ]
-        rows.append((method or "not told", ranks, *cells, Interval(*bounds)))
+        rows.append((method or "not told", ranks, *cells, IntervalCell(*bounds)))
     columns = [
         Column("search by"), Column("rank"), Column("right", "count"), Column("wrong", "count"),
         Column("undecided", "count"), Column("right of the decided [95 %]", "share"),
     ]  # fmt: skip
-    return Table("What the search found, by rank of the hit", columns, rows)
+    return PageTable("What the search found, by rank of the hit", columns, rows)
 
 
-def worker_chart(tables: Tables) -> Markup:
+def worker_chart(tables: BuildTables) -> Markup:
     """Each worker as a dot: answers against agreement; those worth a look stand out."""
     found = tables.rows(
         "SELECT worker_id, answers, agreement, agreement_low, agreement_high, suspicion FROM workers WHERE agreement IS NOT NULL "
@@ -161,7 +161,7 @@ def worker_chart(tables: Tables) -> Markup:
         parts.append(
             Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>').format(
                 "flagged" if suspicion else "dot", x(answers), y(agreement), 4.5 if suspicion else 3,
-                f"{shown(name, 60)}: {answers:,} answers, {100 * agreement:.0f} % agree [{100 * low:.0f}, {100 * high:.0f}]" + (f", {suspicion}" if suspicion else ""),
+                f"{visible_text(name, 60)}: {answers:,} answers, {100 * agreement:.0f} % agree [{100 * low:.0f}, {100 * high:.0f}]" + (f", {suspicion}" if suspicion else ""),
             )
         )  # fmt: skip
     return Markup("").join([*parts, Markup("</svg>")])

@@ -54,7 +54,7 @@ def is_public(address: str) -> bool:
     return number.is_global and not any(number in network for network in _REFUSED_V4)
 
 
-def refuse_private(address: str) -> None:
+def check_public(address: str) -> None:
     """Raise PrivateAddress unless a numeric address is public."""
     if not is_public(address):
         raise PrivateAddress(f"{address} is not a public address")
@@ -63,5 +63,5 @@ def refuse_private(address: str) -> None:
 def public_socket(info: tuple) -> socket.socket:
     """Make the socket for an address (as getaddrinfo gives it), if that is public. Raises PrivateAddress."""
     kind, of, protocol, _, address = info
-    refuse_private(str(address[0]))
+    check_public(str(address[0]))
     return socket.socket(kind, of, protocol)

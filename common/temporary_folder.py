@@ -15,7 +15,7 @@ _NAME = re.compile(rf"{PREFIX}\d+-\w{{8}}")  # with the process id
 _locks: list[int] = []
 
 
-def use_own_folder() -> None:
+def use_process_folder() -> None:
     """Make a folder below TMPDIR, into which this process and its children put all temporary files; once a process.
 
     The folder goes at the end of the process. If the process is killed, the next one removes it: a process holds a lock

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.plant import COPIES, FAULTS
-from demo.search import Hit
+from demo.planted_problems import COPIES, FAULTS
+from demo.search import Candidate
 from pipeline.layout import Layout
 from pipeline.shards import directory
 from schemas.duplicate import DUPLICATE
@@ -14,7 +14,7 @@ from schemas.verdict import VERDICT
 
 
 @dataclass(frozen=True)
-class Account:
+class Evaluation:
     """Counts of one build.
 
     `caught` holds (caught, planted) by kind of problem. `alarms` are pictures removed as duplicates though they are
@@ -37,7 +37,7 @@ class Account:
         return self.verdicts[False, "no"] / (self.verdicts[False, "no"] + self.verdicts[True, "no"])
 
 
-def account(hits: tuple[Hit, ...], build: Path) -> Account:
+def evaluate(candidates: tuple[Candidate, ...], build: Path) -> Evaluation:
     """Hold the tables of a build (the folder that `pipeline build` wrote) against the truth."""
     layout = Layout(str(build))
     rejected = directory.read_table(layout.rejections, REJECTION).to_pandas()
@@ -49,20 +49,28 @@ def account(hits: tuple[Hit, ...], build: Path) -> Account:
         codes[image_id].add(code)
     keepers = dict(zip(duplicates["image_id"], duplicates["keeper_id"], strict=True))
     planted, caught = Counter[str](), Counter[str]()
-    for hit in hits:
-        planted[hit.planted] += 1
-        if hit.planted in FAULTS:
-            caught[hit.planted] += FAULTS[hit.planted] in codes[hit.image_id]
-        elif hit.planted in COPIES:
+    for candidate in candidates:
+        planted[candidate.planted] += 1
+        if candidate.planted in FAULTS:
+            caught[candidate.planted] += FAULTS[candidate.planted] in codes[candidate.image_id]
+        elif candidate.planted in COPIES:
             # Of a picture and its copy one must go: both then have one keeper, or one of them is it.
-            pair = {keepers.get(one, one) for one in (hit.image_id, hit.original)}
-            caught[hit.planted] += len(pair) == 1
+            pair = {keepers.get(one, one) for one in (candidate.image_id, candidate.original)}
+            caught[candidate.planted] += len(pair) == 1
 
-    copied = {one for hit in hits if hit.planted in COPIES for one in (hit.image_id, hit.original)}
+    copied = {
+        one
+        for candidate in candidates
+        if candidate.planted in COPIES
+        for one in (candidate.image_id, candidate.original)
+    }
     removed = set(duplicates["image_id"][duplicates["removed"]])
-    shows = {(hit.image_id, hit.class_name): hit.shows == hit.class_name for hit in hits}
+    shows = {
+        (candidate.image_id, candidate.class_name): candidate.shows == candidate.class_name
+        for candidate in candidates
+    }
     truths = [shows[key] for key in zip(verdicts["image_id"], verdicts["class_name"], strict=True)]
-    return Account(
+    return Evaluation(
         {kind: (caught[kind], planted[kind]) for kind in (*FAULTS, *COPIES)},
         len(removed - copied),
         Counter(zip(truths, verdicts["verdict"], strict=True)),

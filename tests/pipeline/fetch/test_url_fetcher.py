@@ -6,10 +6,10 @@ import pytest
 
 from common.errors import DataError
 from pipeline.config import FetchConfig
-from pipeline.fetch.fetcher import Task, fetch_all
-from pipeline.fetch.hosts import Limits
+from pipeline.fetch.fetch_all import FetchPlan, fetch_all
+from pipeline.fetch.host_limits import HostLimits
 from pipeline.fetch.journal import Journal
-from pipeline.fetch.web import Request
+from pipeline.fetch.url_fetcher import FetchRequest
 from tests.pipeline.fetch.conftest import Get, Web, body, refused
 
 # Answers
@@ -83,8 +83,8 @@ def test_without_a_contact_no_url_is_asked(tmp_path: Path) -> None:
     config = FetchConfig()
     with pytest.raises(DataError, match=r"fetch\.contact is empty; set it to a mail address or web page"):
         fetch_all(
-            [Request("http://93.184.215.14/")],
-            Task(config, 1000, Limits.of(config)),
+            [FetchRequest("http://93.184.215.14/")],
+            FetchPlan(config, 1000, HostLimits.from_config(config)),
             Journal(str(tmp_path), "1", ""),
         )
 

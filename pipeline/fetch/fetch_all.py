@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from common.errors import DataError
 from pipeline.config import FetchConfig
-from pipeline.fetch.hosts import MAX_HOSTS, Limits
+from pipeline.fetch.host_limits import MAX_HOSTS, HostLimits
 from pipeline.fetch.journal import Journal
 from pipeline.fetch.policies import Policy
+from pipeline.fetch.url_fetcher import FetchRequest, RedirectToOtherTask, UrlFetcher
 from pipeline.fetch.urls import host_key, parse_url
-from pipeline.fetch.web import Elsewhere, Request, Web
 from pipeline.rejections import Rejected
 from schemas.fetched import FETCHED
 
@@ -26,10 +26,10 @@ WORKERS_PER_SLOT = 4  # so that a URL that waits for its next attempt does not o
 
 
 @dataclass
-class Outcome:
+class FetchOutcome:
     """What a task did: rows for the table `fetched`, and requests that belong to other tasks."""
 
-    elsewhere: list[Request] = field(default_factory=list)
+    elsewhere: list[FetchRequest] = field(default_factory=list)
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _tables: list[pa.Table] = field(default_factory=list)
 
@@ -46,7 +46,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Task:
+class FetchPlan:
     """What one task fetches, and on which terms.
 
     limits: this task's share of what each host allows. responsible: whether the task may ask a host, by its key.
@@ -57,7 +57,7 @@ class Task:
 
     config: FetchConfig
     max_bytes: int
-    limits: Limits
+    limits: HostLimits
     responsible: Callable[[str], bool] = lambda _: True
     policies: tuple[Policy, ...] = ()
     digests: dict[str, str] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Task:
     slow: Callable[[list[str]], None] = lambda _: None
 
 
-def key_of(url: str) -> str:
+def url_host_key(url: str) -> str:
     """Return the key of the host of a URL, "" where it has none."""
     try:
         return host_key(parse_url(url))
@@ -73,7 +73,7 @@ def key_of(url: str) -> str:
         return ""
 
 
-def fetch_all(requests: Iterable[Request], task: Task, journal: Journal) -> Outcome:
+def fetch_all(requests: Iterable[FetchRequest], task: FetchPlan, journal: Journal) -> FetchOutcome:
     """Fetch all requests in an event loop of their own; return when the last one has ended.
 
     Raises DataError if there is no contact address to tell the servers, or if the journal cannot be written.
@@ -93,7 +93,7 @@ def read_policies(urls: Iterable[str], config: FetchConfig) -> list[Policy]:
     """Read the policy files of the hosts of some URLs, for other tasks to adopt."""
 
     async def read() -> list[Policy]:
-        web = Web(config, 0, Limits.of(config))
+        web = UrlFetcher(config, 0, HostLimits.from_config(config))
         try:
             return await web.policies.read(urls)
         finally:
@@ -108,13 +108,13 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _fetch_all(requests: Iterable[Request], task: Task, journal: Journal) -> Outcome:
+async def _fetch_all(requests: Iterable[FetchRequest], task: FetchPlan, journal: Journal) -> FetchOutcome:
     with ThreadPoolExecutor(WAITING_THREADS) as threads:
         asyncio.get_running_loop().set_default_executor(threads)
-        web = Web(task.config, task.max_bytes, task.limits, task.responsible)
+        web = UrlFetcher(task.config, task.max_bytes, task.limits, task.responsible)
         try:
             web.policies.adopt(task.policies)
-            outcome = Outcome()
+            outcome = FetchOutcome()
             looking = asyncio.create_task(_look_for_slow_hosts(web, task))
             active = asyncio.Semaphore(MAX_HOSTS)
             async with asyncio.TaskGroup() as hosts:
@@ -130,21 +130,23 @@ async def _fetch_all(requests: Iterable[Request], task: Task, journal: Journal) 
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-async def _look_for_slow_hosts(web: Web, task: Task) -> None:
+async def _look_for_slow_hosts(web: UrlFetcher, task: FetchPlan) -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         task.slow(web.hosts.slow())
 
 
-def _by_host(requests: Iterable[Request]) -> Iterator[deque[Request]]:
+def _by_host(requests: Iterable[FetchRequest]) -> Iterator[deque[FetchRequest]]:
     """Queue the requests of each host; hosts with the longest queue come first, since they take longest."""
-    queues: defaultdict[str, deque[Request]] = defaultdict(deque)
+    queues: defaultdict[str, deque[FetchRequest]] = defaultdict(deque)
     for request in requests:
-        queues[key_of(request.target or request.url)].append(request)
+        queues[url_host_key(request.target or request.url)].append(request)
     yield from sorted(queues.values(), key=len, reverse=True)
 
 
-async def _drain(queue: deque[Request], web: Web, task: Task, journal: Journal, outcome: Outcome) -> None:
+async def _drain(
+    queue: deque[FetchRequest], web: UrlFetcher, task: FetchPlan, journal: Journal, outcome: FetchOutcome
+) -> None:
     """Fetch the requests of one host."""
 
     async def work() -> None:
@@ -152,10 +154,12 @@ async def _drain(queue: deque[Request], web: Web, task: Task, journal: Journal, 
             request = queue.popleft()
             try:
                 outcome.add(await _fetch(request, web, task, journal))
-            except Elsewhere as redirect:
+            except RedirectToOtherTask as redirect:
                 # The attempt continues in another task, which counts it again.
                 asked = replace(redirect.asked, attempts=redirect.asked.attempts - 1)
-                outcome.elsewhere.append(Request(request.url, str(redirect.target), redirect.hops, asked))
+                outcome.elsewhere.append(
+                    FetchRequest(request.url, str(redirect.target), redirect.hops, asked)
+                )
                 continue
             task.done(1)
 
@@ -164,7 +168,7 @@ async def _drain(queue: deque[Request], web: Web, task: Task, journal: Journal, 
             workers.create_task(work())
 
 
-async def _fetch(request: Request, web: Web, task: Task, journal: Journal) -> dict[str, Any]:
+async def _fetch(request: FetchRequest, web: UrlFetcher, task: FetchPlan, journal: Journal) -> dict[str, Any]:
     try:
         answer = await web.fetch(request)
     except Rejected as rejected:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import FetchConfig
-from pipeline.fetch.fetcher import key_of
-from pipeline.fetch.groups import TASK_RATE, group_count, groups_of, share_count
-from pipeline.fetch.hosts import Limits
-from pipeline.fetch.task import FIRST, LAST, OTHER, WANTED, Position, Terms, run_task
+from pipeline.fetch.fetch_all import url_host_key
+from pipeline.fetch.fetch_task import FIRST, LAST, OTHER, WANTED, Position, RunTerms, run_task
+from pipeline.fetch.host_groups import TASK_RATE, group_count, groups_of, share_count
+from pipeline.fetch.host_limits import HostLimits
 from tests.pipeline.fetch.conftest import FETCHING, Request, Web
 
 
@@ -24,18 +24,18 @@ def test_the_spelling_of_a_host_does_not_change_who_asks_it() -> None:
         "http://images.example./c",
         "http://u:p@images.example/",
     ]
-    assert {key_of(url) for url in same} == {"images.example"}
-    assert key_of("http://bücher.example/") == key_of("http://xn--bcher-kva.example/")
-    assert key_of("http://www.images.example/a") != "images.example"
-    assert key_of("http://[2001:db8::1]:80/") == key_of("http://[2001:DB8::1]/")
-    assert key_of("no url") == key_of("ftp://x/") == ""
+    assert {url_host_key(url) for url in same} == {"images.example"}
+    assert url_host_key("http://bücher.example/") == url_host_key("http://xn--bcher-kva.example/")
+    assert url_host_key("http://www.images.example/a") != "images.example"
+    assert url_host_key("http://[2001:db8::1]:80/") == url_host_key("http://[2001:DB8::1]/")
+    assert url_host_key("no url") == url_host_key("ftp://x/") == ""
 
 
 @given(st.integers(1, 1000), st.integers(0, 500), st.integers(1, 64))
 def test_shares_together_keep_the_limits_of_the_host(urls: int, rate: int, fetches: int) -> None:
     config = FetchConfig(host_requests_per_second=rate, host_concurrency=fetches)
     for count in {1, share_count(urls * 1000, config), share_count(urls * 1000, config, crawl_delay=0.5)}:
-        shares = [Limits.of(config, index, count) for index in range(count)]
+        shares = [HostLimits.from_config(config, index, count) for index in range(count)]
         assert sum(share.fetches for share in shares) == fetches
         assert all(share.fetches >= 1 for share in shares)
         if rate:
@@ -60,16 +60,16 @@ def test_groups_are_a_power_of_two_that_grows_with_the_urls_up_to_a_limit() -> N
     assert max(found.values()) < 1.2 * 1000
 
 
-def terms(folder: Path, groups: int, **more: object) -> Terms:
+def terms(folder: Path, groups: int, **more: object) -> RunTerms:
     config = FetchConfig(**(FETCHING | {"max_attempts": 2} | more))  # type: ignore[arg-type]
-    return Terms(config, 1000, str(folder), 1, "", groups, cut=True)
+    return RunTerms(config, 1000, str(folder), 1, "", groups, cut=True)
 
 
 def wanted(*urls: str) -> dict[str, list[pa.Table]]:
     return {"wanted": [pa.table([list(urls), [False] * len(urls)], schema=WANTED)]}
 
 
-def work(key: tuple, parts: dict[str, list[pa.Table]], given_: Terms, position: Position = FIRST):
+def work(key: tuple, parts: dict[str, list[pa.Table]], given_: RunTerms, position: Position = FIRST):
     results = run_task(key, parts, given_, position, lambda _: None)
     return pa.concat_tables([*results.rows]).to_pylist() if results.rows else [], [
         *results.shares,
@@ -124,9 +124,9 @@ def test_redirects_between_groups_have_the_same_limit_as_others(
 def test_a_large_host_is_cut_and_its_policies_are_asked_for_once(
     web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.fetch import groups
+    from pipeline.fetch import host_groups
 
-    monkeypatch.setattr(groups, "URLS_PER_SHARE", 5)
+    monkeypatch.setattr(host_groups, "URLS_PER_SHARE", 5)
     policies = []
 
     def robots(request: Request) -> None:
@@ -163,12 +163,12 @@ def test_a_redirect_to_a_host_that_is_cut_waits_for_its_shares(
 ) -> None:
     """Else the task of the redirect and the shares would ask the host at once, each as often as all of them may."""
     from pipeline.__main__ import main
-    from pipeline.fetch import groups
+    from pipeline.fetch import host_groups
     from tests.pipeline.fetch.counting import counting_server, write_world
 
-    monkeypatch.setattr(groups, "URLS_PER_GROUP", 10)
-    monkeypatch.setattr(groups, "URLS_PER_SHARE", 20)
-    monkeypatch.setattr(groups, "TASK_RATE", 10.0)
+    monkeypatch.setattr(host_groups, "URLS_PER_GROUP", 10)
+    monkeypatch.setattr(host_groups, "URLS_PER_SHARE", 20)
+    monkeypatch.setattr(host_groups, "TASK_RATE", 10.0)
     two = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
     with counting_server() as (port, counts):
         large = [f"http://127.0.0.1:{port}/{i}" for i in range(60)]

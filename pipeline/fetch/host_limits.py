@@ -10,7 +10,7 @@ from itertools import islice
 from types import TracebackType
 
 from pipeline.config import FetchConfig
-from pipeline.fetch.robots import Rules
+from pipeline.fetch.robots import PathRules
 from pipeline.fetch.urls import Url, host_key
 from pipeline.rejections import Rejected
 
@@ -22,7 +22,7 @@ SLOW_SHOWN = 3  # the most hosts shown at once
 
 
 @dataclass(frozen=True)
-class Limits:
+class HostLimits:
     """Requests to one host: `fetches` at once, and `interval` seconds between the starts of two.
 
     share: 1/k where k tasks ask one host; other rules of the host (Crawl-delay) are stretched accordingly. seconds: how
@@ -35,14 +35,14 @@ class Limits:
     seconds: float = float("inf")
 
     @classmethod
-    def of(cls, config: FetchConfig, index: int = 0, count: int = 1) -> "Limits":
+    def from_config(cls, config: FetchConfig, index: int = 0, count: int = 1) -> "HostLimits":
         """Return share `index` of `count` of the configured limits: `count` such tasks together keep them."""
         fetches = config.host_concurrency // count + (index < config.host_concurrency % count)
         interval = count / config.host_requests_per_second if config.host_requests_per_second else 0.0
         return cls(fetches, interval, 1 / count, config.host_budget_seconds)
 
 
-class Budget:
+class HostBudget:
     """The time that a host may hold up the run.
 
     It is used while at least one request waits for the host, or for the end of a pause; not while all requests wait for
@@ -87,11 +87,11 @@ class Budget:
 class Host:
     """One host; `async with host` waits for a turn and holds it. Raises Rejected `host_too_slow` instead."""
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    def __init__(self, name: str, limits: HostLimits) -> None:
         # Policy files (robots.txt, tdmrep.json) by URL: the task that reads them, and when they expire.
-        self.rules: dict[Url, tuple[asyncio.Future[Rules], float]] = {}
+        self.rules: dict[Url, tuple[asyncio.Future[PathRules], float]] = {}
         self.name = name
-        self.budget = Budget(limits.seconds, max(SECONDS_PER_ANSWER, limits.interval))
+        self.budget = HostBudget(limits.seconds, max(SECONDS_PER_ANSWER, limits.interval))
         self._slots = asyncio.Semaphore(limits.fetches)
         self._share = limits.share
         self._interval = limits.interval
@@ -150,11 +150,11 @@ class Host:
 class Hosts:
     """The hosts that were asked recently."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: HostLimits) -> None:
         self._limits = limits
         self._hosts: OrderedDict[str, Host] = OrderedDict()
 
-    def of(self, url: Url) -> Host:
+    def get(self, url: Url) -> Host:
         """Return the host of a URL."""
         key = host_key(url)
         host = self._hosts.get(key)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo.pictures import CLEAN, ENCODINGS, draw, encode
+from demo.images import CLEAN, ENCODINGS, draw, encode
 from demo.shapes import CLASSES, KINDS, OTHERS, OUTLINES, TEXTURES
 
 

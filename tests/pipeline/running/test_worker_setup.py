@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import UsageError
 from pipeline.running.options import beam_options
-from pipeline.running.workers import check_workers, in_containers
+from pipeline.running.worker_setup import check_workers, runs_in_containers
 
 ROOT = Path(__file__).parents[3]
 CLOUD = {"--output": "gs://bucket/out", "source": "gs://bucket/lists"}
@@ -29,7 +29,7 @@ IMAGE = "--sdk_container_image=registry/image"
     ],
 )  # fmt: skip
 def test_where_tasks_run_follows_from_the_flags_and_the_defaults_of_each_runner(flags, contained):
-    assert in_containers(beam_options(flags)) == contained
+    assert runs_in_containers(beam_options(flags)) == contained
 
 
 @pytest.mark.parametrize("runner", ["--runner=dataflow", "--runner=portable"])

@@ -1,4 +1,4 @@
-"""Plants the web's usual problems among the hits: copies of other pictures, and rows that give no picture."""
+"""Plants the web's usual problems among the candidates: copies of other pictures, and rows that give no picture."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from demo.pictures import encode
-from demo.search import Hit, web_id
+from demo.images import encode
+from demo.search import Candidate, web_id
 
 # What is planted, and the rejection code that says it was caught.
 FAULTS = {
@@ -26,75 +26,79 @@ FAULTS = {
 COPIES = ("copy of web", "near web", "near clean", "near test")
 
 
-def faults(hits: Sequence[Hit], each: int, seed: int) -> list[Hit]:
-    """Return `each` rows of every kind of FAULTS, made from as many of `hits`."""
+def faults(candidates: Sequence[Candidate], each: int, seed: int) -> list[Candidate]:
+    """Return `each` rows of every kind of FAULTS, made from as many of `candidates`."""
     rng = np.random.default_rng((seed, 5))
-    chosen = iter(rng.choice(len(hits), each * len(FAULTS), replace=False))
-    result = []
+    chosen = iter(rng.choice(len(candidates), each * len(FAULTS), replace=False))
+    faulty = []
     for kind in FAULTS:
         for _ in range(each):
             number = int(next(chosen))
-            model = hits[number]
-            hit = replace(model, image_id=web_id(seed, 5, number), planted=kind)
-            result.append(_broken(hit, model))
-    return result
+            model = candidates[number]
+            candidate = replace(model, image_id=web_id(seed, 5, number), planted=kind)
+            faulty.append(_broken(candidate, model))
+    return faulty
 
 
-def _broken(hit: Hit, model: Hit) -> Hit:
-    match hit.planted:
+def _broken(candidate: Candidate, model: Candidate) -> Candidate:
+    match candidate.planted:
         case "gone":
-            return replace(hit, body=b"not here any more", status=404, headers={"Content-Type": "text/plain"})
+            return replace(
+                candidate, body=b"not here any more", status=404, headers={"Content-Type": "text/plain"}
+            )
         case "forbidden":
-            return replace(hit, body=b"no hotlinking", status=403, headers={"Content-Type": "text/plain"})
+            return replace(
+                candidate, body=b"no hotlinking", status=403, headers={"Content-Type": "text/plain"}
+            )
         case "web page":
             page = b"<!DOCTYPE html><html><body>Sign in to see this picture</body></html>"
-            return replace(hit, body=page, headers={"Content-Type": "text/html"})
+            return replace(candidate, body=page, headers={"Content-Type": "text/html"})
         case "cut off":
-            whole = encode(_open(hit.body), "jpg")
-            return replace(hit, body=whole[: len(whole) // 2], suffix="jpg")
+            whole = encode(_open(candidate.body), "jpg")
+            return replace(candidate, body=whole[: len(whole) // 2], suffix="jpg")
         case "no bytes":
-            return replace(hit, body=b"")
+            return replace(candidate, body=b"")
         case "TIFF":
             buffer = io.BytesIO()
-            _open(hit.body).save(buffer, "TIFF")
-            return replace(hit, body=buffer.getvalue(), suffix="jpg")
+            _open(candidate.body).save(buffer, "TIFF")
+            return replace(candidate, body=buffer.getvalue(), suffix="jpg")
         case "one pixel":
-            return replace(hit, body=encode(_open(hit.body).resize((1, 1)), "png"), suffix="png")
+            return replace(candidate, body=encode(_open(candidate.body).resize((1, 1)), "png"), suffix="png")
         case "unknown class":
-            return replace(hit, class_name=f"{hit.class_name}s")
+            return replace(candidate, class_name=f"{candidate.class_name}s")
         case _:  # the very row again
             return replace(model, planted="repeated row")
 
 
 def copies(
-    hits: Sequence[Hit], clean: Mapping[str, tuple[str, bytes]], test: Mapping[str, tuple[str, bytes]],
+    candidates: Sequence[Candidate], clean: Mapping[str, tuple[str, bytes]], test: Mapping[str, tuple[str, bytes]],
     each: int, seed: int,
-) -> list[Hit]:  # fmt: skip
-    """Return `each` hits of every kind of COPIES.
+) -> list[Candidate]:  # fmt: skip
+    """Return `each` candidates of every kind of COPIES.
 
     `clean` and `test` hold (class name, file) by image id. Near copies are resized, encoded anew, and brightened a
     little, as sites do with pictures that they take from each other.
     """
     rng = np.random.default_rng((seed, 6))
-    result = []
+    copied = []
     for turn, kind in enumerate(COPIES):
         pool = {"near clean": clean, "near test": test}.get(kind)
         if pool is None:
-            models = [hits[i] for i in rng.choice(len(hits), each, replace=False)]
+            models = [candidates[i] for i in rng.choice(len(candidates), each, replace=False)]
         else:
             ids = sorted(pool)
             some = [ids[i] for i in rng.choice(len(ids), each, replace=False)]
-            models = [Hit(one, pool[one][0], pool[one][0], pool[one][1]) for one in some]
+            models = [Candidate(one, pool[one][0], pool[one][0], pool[one][1]) for one in some]
         for number, model in enumerate(models):
             body = model.body if kind == "copy of web" else _re_encode(model.body, rng)
             suffix = model.suffix if kind == "copy of web" else "jpg"
             fresh = web_id(seed, 6, turn, number)
-            result.append(
+            copied.append(
                 replace(
                     model, image_id=fresh, body=body, suffix=suffix, planted=kind, original=model.image_id
                 )
             )
-    return result
+    return copied
 
 
 def _re_encode(body: bytes, rng: np.random.Generator) -> bytes:

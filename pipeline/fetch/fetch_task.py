@@ -11,12 +11,12 @@ from pyarrow import compute as pc
 
 from pipeline import files
 from pipeline.config import FetchConfig
-from pipeline.fetch.fetcher import Task, fetch_all, key_of, read_policies
-from pipeline.fetch.groups import Key, groups_of, share_count
-from pipeline.fetch.hosts import Limits
+from pipeline.fetch.fetch_all import FetchPlan, fetch_all, read_policies, url_host_key
+from pipeline.fetch.host_groups import TaskKey, groups_of, share_count
+from pipeline.fetch.host_limits import HostLimits
 from pipeline.fetch.journal import JOURNAL, KNOWN, Journal, latest, read_journal
 from pipeline.fetch.policies import Policy, crawl_delay
-from pipeline.fetch.web import Request
+from pipeline.fetch.url_fetcher import FetchRequest
 from pipeline.rejections import RequestStats
 from schemas.fetched import FETCHED
 
@@ -40,7 +40,7 @@ _FETCHED = [field.name for field in FETCHED.schema]
 _NO_REQUESTS = REQUESTS.empty_table()
 
 
-Part = tuple[Key, str, pa.Table]
+Part = tuple[TaskKey, str, pa.Table]
 """What one task leaves to another: its key, and a table of a kind."""
 Position = Literal["first", "other", "last"]
 """Of a round of tasks among all rounds."""
@@ -50,7 +50,7 @@ LAST: Position = "last"
 
 
 @dataclass(frozen=True)
-class Terms:
+class RunTerms:
     """What all tasks of a run have in common.
 
     folder: of journals and bodies. run: number of this run among the journals. rules: digest of the configuration that
@@ -70,7 +70,7 @@ class Terms:
 
 
 @dataclass
-class Results:
+class TaskResults:
     """Rows of the table `fetched`, parts for tasks of later rounds, and metrics."""
 
     rows: list[pa.Table]
@@ -80,13 +80,13 @@ class Results:
 
 
 def run_task(
-    key: Key,
+    key: TaskKey,
     parts: dict[str, list[pa.Table]],
-    terms: Terms,
+    terms: RunTerms,
     position: Position,
     done: Callable[[int], None],
     slow: Callable[[list[str]], None] = lambda _: None,
-) -> Results:
+) -> TaskResults:
     """Fetch what one task is responsible for.
 
     parts: tables by kind: "wanted", "known", "requests", "policies". position: FIRST tasks leave large hosts to shares;
@@ -101,7 +101,7 @@ def run_task(
     parts = {**parts, "known": [*parts.get("known", []), *earlier]}
     rows, asked = _from_known(parts, terms)
     repeated, requests = _from_earlier(earlier, parts.get("requests", []))
-    results = Results([part for part in (rows, repeated) if part.num_rows], [], [], Counter())
+    results = TaskResults([part for part in (rows, repeated) if part.num_rows], [], [], Counter())
     results.counts["url.known"] = rows.num_rows + repeated.num_rows
     done(results.counts["url.known"])
     if terms.cut and position == FIRST:
@@ -110,10 +110,10 @@ def run_task(
     if requests.num_rows:
         policies = tuple(Policy(**row) for table in parts.get("policies", []) for row in table.to_pylist())
         digests = requests.filter(pc.is_valid(requests["digest"])).select(["url", "digest"])
-        task = Task(
+        task = FetchPlan(
             terms.config,
             terms.max_bytes,
-            Limits.of(terms.config, key[2], key[3]),
+            HostLimits.from_config(terms.config, key[2], key[3]),
             (lambda _: True) if position == LAST else _responsible(key, terms.groups),
             policies,
             dict(zip(*digests.to_pydict().values(), strict=True)) if not terms.retry else {},
@@ -131,7 +131,7 @@ def run_task(
     return results
 
 
-def _digest(key: Key, position: Position) -> str:
+def _digest(key: TaskKey, position: Position) -> str:
     return hashlib.sha256(repr((key, position)).encode()).hexdigest()[:8]
 
 
@@ -144,14 +144,14 @@ def _from_earlier(earlier: list[pa.Table], requests: list[pa.Table]) -> tuple[pa
     return known.select(_FETCHED).cast(FETCHED.schema), left
 
 
-def _responsible(key: Key, groups: int) -> Callable[[str], bool]:
+def _responsible(key: TaskKey, groups: int) -> Callable[[str], bool]:
     group, host, _, _ = key
     if host:
         return lambda other: other == host
     return lambda other: groups_of([other], groups) == [group]
 
 
-def _from_known(parts: dict[str, list[pa.Table]], terms: Terms) -> tuple[pa.Table, pa.Table]:
+def _from_known(parts: dict[str, list[pa.Table]], terms: RunTerms) -> tuple[pa.Table, pa.Table]:
     """Split what is wanted into rows that are known and requests."""
     wanted = pa.concat_tables([WANTED.empty_table(), *parts.get("wanted", [])])
     if not wanted.num_rows:
@@ -202,11 +202,11 @@ def _intact(rows: pa.Table, folder: str) -> pa.Array:
     return pa.array(result, pa.bool_())
 
 
-def _cut(key: Key, requests: pa.Table, terms: Terms) -> tuple[pa.Table, list[Part]]:
+def _cut(key: TaskKey, requests: pa.Table, terms: RunTerms) -> tuple[pa.Table, list[Part]]:
     """Take the hosts that are too large for one task out of `requests`: each becomes shares for the next round."""
     by_host: defaultdict[str, list[int]] = defaultdict(list)
     for number, url in enumerate(requests["url"].to_pylist()):
-        by_host[key_of(url)].append(number)
+        by_host[url_host_key(url)].append(number)
     later: list[Part] = []
     for host, numbers in by_host.items():
         if not host or share_count(len(numbers), terms.config) == 1:
@@ -224,17 +224,19 @@ def _cut(key: Key, requests: pa.Table, terms: Terms) -> tuple[pa.Table, list[Par
     return requests.take(pa.array(rest, pa.int64())), later
 
 
-def _requests(table: pa.Table) -> Iterator[Request]:
+def _requests(table: pa.Table) -> Iterator[FetchRequest]:
     names = [field.name for field in fields(RequestStats)]
     for row in table.to_pylist():
         asked = RequestStats(**{name: row[name] for name in names}) if row["target"] else None
-        yield Request(row["url"], row["target"] or "", row["hops"], asked)
+        yield FetchRequest(row["url"], row["target"] or "", row["hops"], asked)
 
 
-def _by_group(requests: Sequence[Request], digests: dict[str, str], groups: int) -> Iterable[Part]:
+def _by_group(requests: Sequence[FetchRequest], digests: dict[str, str], groups: int) -> Iterable[Part]:
     """Send redirected requests to the groups of the hosts that they lead to."""
     rows: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-    for request, group in zip(requests, groups_of([key_of(r.target) for r in requests], groups), strict=True):
+    for request, group in zip(
+        requests, groups_of([url_host_key(r.target) for r in requests], groups), strict=True
+    ):
         assert request.asked is not None
         rows[group].append(
             {

@@ -23,7 +23,7 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 @dataclass(frozen=True)
-class Service:
+class DataflowService:
     """The jobs of a project in a region. `endpoint` is Beam's --dataflow_endpoint."""
 
     project: str
@@ -32,7 +32,7 @@ class Service:
     no_auth: bool = False
 
     @classmethod
-    def of(cls, options: PipelineOptions) -> "Service":
+    def of(cls, options: PipelineOptions) -> "DataflowService":
         """Return the service that Beam's flags name."""
         google = options.view_as(GoogleCloudOptions)
         return cls(google.project, google.region, google.dataflow_endpoint, bool(google.no_auth))

@@ -15,7 +15,7 @@ MAX_GROUPS = 256
 URLS_PER_SHARE = 10_000
 TASK_RATE = 100.0  # requests per second that one task makes without effort
 
-Key = tuple[int, str, int, int]
+TaskKey = tuple[int, str, int, int]
 """A task: (group, "", 0, 1), or share `index` of `count` of a host: (group, host, index, count)."""
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a build by their position, read a row group at a time."""
+"""StoredImages of a build by their position, read a row group at a time."""
 
 from bisect import bisect_right
 from functools import lru_cache
@@ -18,7 +18,7 @@ GROUPS_HELD = 4  # row groups of pictures in memory, of 1,024 each
 _KINDS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
 
 
-class Pictures:
+class StoredImages:
     """The pictures of the ingest stage. Positions count through its shards; neighbors share a row group."""
 
     def __init__(self, build: str) -> None:

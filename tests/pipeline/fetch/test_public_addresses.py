@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.fetch import guard
+from pipeline.fetch import public_addresses
 from pipeline.fetch.connections import Connections
-from pipeline.fetch.guard import PrivateAddress, is_public
 from pipeline.fetch.http1 import BadResponse
+from pipeline.fetch.public_addresses import PrivateAddress, is_public
 from pipeline.fetch.urls import parse_url
 from pipeline.rejections import Rejected
 
@@ -81,7 +81,7 @@ def connect(url: str) -> BaseException | None:
 def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses that sockets were made for."""
     made: list[str] = []
-    real = guard.public_socket
+    real = public_addresses.public_socket
 
     def note(info: tuple) -> socket.socket:
         result = real(info)
@@ -89,7 +89,7 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         result.close()
         raise OSError("far enough")
 
-    monkeypatch.setattr(guard, "public_socket", note)
+    monkeypatch.setattr(public_addresses, "public_socket", note)
     return made
 
 
@@ -181,7 +181,7 @@ def test_whatever_a_url_looks_like_a_socket_is_made_for_public_addresses_only(te
             made.append(info[4][0])
             raise OSError("far enough")
 
-        patch.setattr(guard, "public_socket", note)
+        patch.setattr(public_addresses, "public_socket", note)
         asked = resolve_to(patch, "10.0.0.1")
         assert connect("http://" + text) is not None
         assert made == [] or (asked == [] and all(map(is_public, made)))

@@ -20,7 +20,7 @@ ENDINGS = {
 }
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")
 LINK_OUT, BROKEN, FOLDER_LINK = "links that lead out of the folder", "broken links", "links to folders"
-NO_PICTURE, LOOSE, UNREADABLE = (
+NO_IMAGE, LOOSE, UNREADABLE = (
     "files that are no pictures",
     "files beside the class folders",
     "unreadable files",
@@ -28,7 +28,7 @@ NO_PICTURE, LOOSE, UNREADABLE = (
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageFile:
     """A picture file: its path relative to the folder of the lists, and the folders that it is in, from the top."""
 
     path: str
@@ -36,10 +36,10 @@ class Picture:
 
 
 @dataclass
-class Found:
+class FolderFiles:
     """The pictures in the order of their names, and by reason how many files were passed over, with one example."""
 
-    pictures: list[Picture] = field(default_factory=list)
+    images: list[ImageFile] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
@@ -49,14 +49,14 @@ class Found:
         self.examples.setdefault(reason, path)
 
 
-def find_pictures(folder: str, base: str, follow_links: bool) -> Found:
+def find_images(folder: str, base: str, follow_links: bool) -> FolderFiles:
     """Find the pictures in the subfolders of `folder`; hidden files and folders are ignored.
 
     A file is a picture if its ending or its first bytes say so. Links to pictures within `folder` are pictures. With
     `follow_links`, so are links out of it and the contents of linked folders, but never what is outside of `base`, from
     where a build reads nothing. Raises DataError if there is no such folder.
     """
-    found = Found()
+    found = FolderFiles()
     top = os.path.realpath(folder)
     allowed = os.path.realpath(base) if follow_links else top
     try:
@@ -77,7 +77,7 @@ def find_pictures(folder: str, base: str, follow_links: bool) -> Found:
     return found
 
 
-def _walk(folder: str, allowed: str, follow_links: bool, found: Found) -> Iterator[str]:
+def _walk(folder: str, allowed: str, follow_links: bool, found: FolderFiles) -> Iterator[str]:
     """The files below a folder, in the order of their names; each real folder once."""
     seen: set[str] = set()
     pending = [folder]
@@ -99,7 +99,7 @@ def _walk(folder: str, allowed: str, follow_links: bool, found: Found) -> Iterat
         pending += [entry.path for entry in reversed(visible) if entry.is_dir()]
 
 
-def _add(file: str, folder: str, base: str, allowed: str, found: Found) -> None:
+def _add(file: str, folder: str, base: str, allowed: str, found: FolderFiles) -> None:
     """Add a file to the pictures, or count why it is none."""
     if os.path.islink(file):
         if not os.path.exists(file):
@@ -107,20 +107,20 @@ def _add(file: str, folder: str, base: str, allowed: str, found: Found) -> None:
         if not _is_inside(file, allowed):
             return found.pass_over(LINK_OUT, file)
     try:
-        is_picture = os.path.isfile(file) and _is_picture(file)
+        is_image = os.path.isfile(file) and _is_image(file)
     except OSError:
         return found.pass_over(UNREADABLE, file)
-    if not is_picture:
-        return found.pass_over(NO_PICTURE, file)
+    if not is_image:
+        return found.pass_over(NO_IMAGE, file)
     folders = os.path.relpath(os.path.dirname(file), folder).split(os.sep)
-    found.pictures.append(Picture(os.path.relpath(file, base).replace(os.sep, "/"), tuple(folders)))
+    found.images.append(ImageFile(os.path.relpath(file, base).replace(os.sep, "/"), tuple(folders)))
 
 
 def _is_inside(path: str, folder: str) -> bool:
     return os.path.commonpath([os.path.realpath(path), folder]) == folder
 
 
-def _is_picture(file: str) -> bool:
+def _is_image(file: str) -> bool:
     if os.path.splitext(file)[1].lower() in ENDINGS:
         return True
     with open(file, "rb") as stream:

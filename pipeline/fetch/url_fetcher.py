@@ -11,13 +11,13 @@ from typing import IO
 
 from common.errors import DataError
 from pipeline.config import FetchConfig
-from pipeline.fetch.body import UNREADABLE, Transient, read_body
+from pipeline.fetch.body import UNREADABLE, TemporaryRejection, read_body
 from pipeline.fetch.connections import Connections, UnknownHost
-from pipeline.fetch.guard import PrivateAddress
-from pipeline.fetch.headers import is_whole, kept_headers
-from pipeline.fetch.hosts import Host, Hosts, Limits
+from pipeline.fetch.host_limits import Host, HostLimits, Hosts
 from pipeline.fetch.http1 import Headers, Response
 from pipeline.fetch.policies import TDM_FILE, Policies
+from pipeline.fetch.public_addresses import PrivateAddress
+from pipeline.fetch.response_headers import is_whole, kept_headers
 from pipeline.fetch.retries import RetryPolicy, is_temporary, retry_after
 from pipeline.fetch.robots import MAX_POLICY_BYTES, PRODUCT, forbidding_tag
 from pipeline.fetch.urls import Url, host_key, parse_location, parse_url
@@ -29,7 +29,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 @dataclass(frozen=True)
-class Answer:
+class FetchedBody:
     """A body, from its first byte, and what came with it. The caller closes the body."""
 
     body: IO[bytes]
@@ -40,7 +40,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Request:
+class FetchRequest:
     """A URL to fetch, or one whose redirects have led to `target` so far, after `hops` of them."""
 
     url: str
@@ -49,7 +49,7 @@ class Request:
     asked: RequestStats | None = None
 
 
-class Elsewhere(Exception):
+class RedirectToOtherTask(Exception):
     """A redirect leads to a host that another task is responsible for."""
 
     def __init__(self, target: Url, hops: int, asked: RequestStats) -> None:
@@ -57,7 +57,7 @@ class Elsewhere(Exception):
         self.target, self.hops, self.asked = target, hops, asked
 
 
-class Web:
+class UrlFetcher:
     """Fetches URLs within one event loop.
 
     limits: how often each host may be asked by this instance. responsible: whether this instance may ask a host, by its
@@ -68,7 +68,7 @@ class Web:
         self,
         config: FetchConfig,
         max_bytes: int,
-        limits: Limits,
+        limits: HostLimits,
         responsible: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._config, self._max_bytes, self._responsible = config, max_bytes, responsible
@@ -89,7 +89,7 @@ class Web:
         """Close the connections."""
         await self._connections.close()
 
-    async def fetch(self, request: Request) -> Answer:
+    async def fetch(self, request: FetchRequest) -> FetchedBody:
         """Return the body of a URL. Raises Rejected, with what was asked, or Elsewhere."""
         asked = replace(request.asked) if request.asked else RequestStats("", attempts=0)
         try:
@@ -107,43 +107,43 @@ class Web:
         except Rejected as rejected:
             rejected.asked = asked
             raise
-        except (DataError, Elsewhere):
+        except (DataError, RedirectToOtherTask):
             raise
         except Exception as error:  # a bug, which must not cost other rows
             text = f"{request.url}: unexpected {type(error).__name__}: {error}"
             raise Rejected("bad_response", text, asked) from error
 
-    async def _retry(self, url: Url, asked: RequestStats, is_image: bool, hops: int = 0) -> Answer:
+    async def _retry(self, url: Url, asked: RequestStats, is_image: bool, hops: int = 0) -> FetchedBody:
         """Make attempts until one succeeds, or fails for good, or the retry policy gives up."""
         while True:
             asked.attempts += 1
             try:
                 return await self._follow(url, asked, is_image, hops)
-            except Transient as rejected:
+            except TemporaryRejection as rejected:
                 wait = self._retries.wait(asked.attempts, rejected.wait)
                 if wait is None:
                     raise
             await asyncio.sleep(wait)
 
-    async def _follow(self, url: Url, asked: RequestStats, is_image: bool, hops: int) -> Answer:
+    async def _follow(self, url: Url, asked: RequestStats, is_image: bool, hops: int) -> FetchedBody:
         """Make one attempt, redirects included. The deadline does not count the wait for our turn."""
         until = asked.seconds + self._config.deadline_seconds
         for hop in range(hops, MAX_REDIRECTS + 1):
             if is_image and not self._responsible(host_key(url)):
-                raise Elsewhere(url, hop, asked)
+                raise RedirectToOtherTask(url, hop, asked)
             if is_image and not await self.policies.may_be_fetched(url):
                 raise Rejected("robots_disallowed", f"{url}: forbidden by robots.txt")
             reserved = is_image and not await self.policies.may_be_mined(url)
-            async with (host := self.hosts.of(url)):
+            async with (host := self.hosts.get(url)):
                 found = await self._hop(url, host, asked, until - asked.seconds, is_image, reserved)
-            if isinstance(found, Answer):
+            if isinstance(found, FetchedBody):
                 return found
             url = found
         raise Rejected("too_many_redirects", f"{url}: more than {MAX_REDIRECTS} redirects")
 
     async def _hop(
         self, url: Url, host: Host, asked: RequestStats, seconds: float, is_image: bool, reserved: bool
-    ) -> Answer | Url:
+    ) -> FetchedBody | Url:
         """Send one request; return the answer, or the URL that it redirects to."""
         async with host.request(self._room):
             asked.status, asked.bytes_seen = None, 0
@@ -158,7 +158,7 @@ class Web:
                     host.budget.give_back()
                     return found
             except Rejected as rejected:
-                if not isinstance(rejected, Transient):
+                if not isinstance(rejected, TemporaryRejection):
                     host.budget.give_back()
                 raise
             except DataError:  # ours, and a ValueError
@@ -170,14 +170,16 @@ class Web:
 
     async def _answer(
         self, response: Response, url: Url, host: Host, asked: RequestStats, is_image: bool, reserved: bool
-    ) -> Answer | Url:
+    ) -> FetchedBody | Url:
         status, headers = response.status, response.headers
         if status in _REDIRECTS and (location := headers.get("Location")):
             return parse_location(location, url)
         if status in (404, 410):
             raise Rejected("not_found", f"{url}: HTTP {status}")
         if is_temporary(status):
-            rejected = Transient("rate_limited" if status == 429 else "server_error", f"{url}: HTTP {status}")
+            rejected = TemporaryRejection(
+                "rate_limited" if status == 429 else "server_error", f"{url}: HTTP {status}"
+            )
             rejected.wait = retry_after(headers.get("Retry-After"))
             host.pause(min(rejected.wait or 0, self._config.max_retry_after_seconds))
             raise rejected
@@ -185,14 +187,14 @@ class Web:
             raise Rejected("http_status", f"{url}: HTTP {status}")
         try:
             if not is_image:
-                return Answer(await _read_policy(response, asked), asked, "", {})
+                return FetchedBody(await _read_policy(response, asked), asked, "", {})
             self._check_wishes(headers, reserved)
             body = await read_body(response, asked, self._max_bytes)
         except Rejected as rejected:
             rejected.detail = printable(f"{url}: {rejected.detail}")
             raise
         digest = hashlib.file_digest(body, "sha256").hexdigest()  # type: ignore[arg-type]  # spooled
-        return Answer(body, asked, digest, kept_headers(url, headers))
+        return FetchedBody(body, asked, digest, kept_headers(url, headers))
 
     def _check_wishes(self, headers: Headers, reserved: bool) -> None:
         """The header of an answer has the last word on what the host's file reserves."""
@@ -230,6 +232,6 @@ def _rejection(url: Url, error: Exception, asked: RequestStats) -> Rejected:
         case ssl.SSLError():
             return Rejected("tls_failed", text)
         case OSError() | EOFError():
-            return Transient("incomplete" if asked.status else "connection_failed", text)
+            return TemporaryRejection("incomplete" if asked.status else "connection_failed", text)
         case _:
             return Rejected("bad_response", text)

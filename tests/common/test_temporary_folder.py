@@ -7,12 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common.temporary import PREFIX, remove_abandoned
+from common.temporary_folder import PREFIX, remove_abandoned
 
 HOLD = """
 import sys, tempfile
-from common.temporary import use_own_folder
-use_own_folder()
+from common.temporary_folder import use_process_folder
+use_process_folder()
 tempfile.mkdtemp(prefix="beam-pipeline-temp")
 print(tempfile.gettempdir(), flush=True)
 sys.stdin.read()

@@ -22,7 +22,7 @@ _LOCAL_FLINK = ("[local]", "[auto]")
 _LOCAL_SPARK = re.compile(r"local(\[.+\])?")
 
 
-def environment(options: PipelineOptions) -> str:
+def worker_environment(options: PipelineOptions) -> str:
     """Return Beam's name of where a portable runner runs our code, with the defaults of each runner."""
     name = runner_name(options)
     if given := options.view_as(PortableOptions).environment_type:
@@ -36,15 +36,15 @@ def environment(options: PipelineOptions) -> str:
     return "LOOPBACK" if here else "DOCKER"
 
 
-def in_containers(options: PipelineOptions) -> bool:
+def runs_in_containers(options: PipelineOptions) -> bool:
     """Whether tasks run in containers, which see no files of this machine."""
-    return is_dataflow(options) or (is_portable(options) and environment(options) == "DOCKER")
+    return is_dataflow(options) or (is_portable(options) and worker_environment(options) == "DOCKER")
 
 
 def check_workers(options: PipelineOptions, paths: Mapping[str, str]) -> None:
     """Raise UsageError if workers could not reach one of `paths` (by flag or key), or would lack this package."""
     _check_given_files(options)
-    if not in_containers(options):
+    if not runs_in_containers(options):
         return
     for what, path in paths.items():
         if "://" not in path:
@@ -98,7 +98,7 @@ def _image(options: PipelineOptions) -> bool:
 
 def _is_ours(setup_file: str | None) -> bool:
     folder = os.path.dirname(os.path.abspath(setup_file)) if setup_file else ""
-    return bool(folder) and os.path.isfile(os.path.join(folder, "pipeline", "running", "workers.py"))
+    return bool(folder) and os.path.isfile(os.path.join(folder, "pipeline", "running", "worker_setup.py"))
 
 
 def _requirements(path: str | None) -> set[str]:

@@ -1,0 +1,159 @@
+"""The result of each finished stage: counts for `--json`, and one sentence for the terminal."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pipeline.running.stage import counts
+from schemas.manifest import Manifest
+
+Tables = Mapping[str, Manifest]
+Counts = dict[str, int]
+
+_CANDIDATES = {"no": "wrong", "yes": "right", "undecided": "undecided"}  # verdict → count of the split stage
+
+
+def stage_line(stage: str, text: str) -> str:
+    """Return a line of output that begins with the name of a stage."""
+    return f"{stage:<9} {text}"
+
+
+def stage_counts(stage: str, tables: Tables) -> Counts:
+    """Return the counts of a stage by name, from the manifests of its tables."""
+    return _COUNTS[stage](tables)
+
+
+def stage_sentence(stage: str, found: Counts) -> str:
+    """Describe the counts of a stage in one sentence."""
+    return _SENTENCES[stage](found)
+
+
+def sets_without_clean(dataset: Manifest) -> Iterator[str]:
+    """Yield a warning for each set that has no clean image of some classes."""
+    for name, entry in dataset.about["splits"].items():
+        if lacking := entry.get("classes_without_clean"):
+            yield f"warning: {name} has no clean image of {', '.join(lacking)}"
+
+
+def _fetch_counts(tables: Tables) -> Counts:
+    found = counts(tables["fetched"])
+    failed = {f"failed_{code}": n for code, n in found.items() if code != "bodies"}
+    return {"urls": tables["fetched"].rows, "bodies": found.get("bodies", 0), **failed}
+
+
+def _ingest_counts(tables: Tables) -> Counts:
+    return {
+        "rows_in": counts(tables["retrievals"])["rows_in"],
+        "rows": tables["retrievals"].rows,
+        "images": tables["images"].rows,
+        **_rejected(tables["rejections"]),
+    }
+
+
+def _aggregate_counts(tables: Tables) -> Counts:
+    verdicts = {
+        name: n for name, n in counts(tables["verdicts"]).items() if name not in ("votes", "votes_in")
+    }
+    votes_in = counts(tables["verdicts"]).get("votes_in", 0)  # a build of blue sets alone needs no votes
+    workers = tables["workers"].rows
+    return {"votes_in": votes_in, **verdicts, "workers": workers, **_rejected(tables["rejections"])}
+
+
+def _dedupe_counts(tables: Tables) -> Counts:
+    return counts(tables["duplicates"])
+
+
+def _split_counts(tables: Tables) -> Counts:
+    about: Mapping[str, Any] = tables["dataset"].about
+    sets = [entry for entry in about["splits"].values() if entry["noise_level"] is not None]
+    return {
+        "classes": len(about["config"]["classes"]),
+        **about["funnel"],
+        "sets": len(sets),
+        "examples": sum(entry["rows"] for entry in sets),
+        "listed_examples_without_image": sum(entry.get("not_ingested", 0) for entry in sets),
+    }
+
+
+def _rejected(rejections: Manifest) -> Counts:
+    return {f"rejected_{code}": n for code, n in counts(rejections).items()}
+
+
+def _fetch_sentence(found: Counts) -> str:
+    text = f"{_number(found['urls'], 'URL')}: {found['bodies']:,} fetched"
+    return text + _by_code(found, "failed_", "failed")
+
+
+def _ingest_sentence(found: Counts) -> str:
+    text = f"{_number(found['rows_in'], 'row')}: {found['rows']:,} accepted with {_number(found['images'], 'image')}"
+    return text + _by_code(found, "rejected_", "rejected")
+
+
+def _aggregate_sentence(found: Counts) -> str:
+    if not found["votes_in"]:
+        return "no votes"
+    text = (
+        f"{_number(found['votes_in'], 'vote')} by {_number(found['workers'], 'worker')}: {_verdicts(found)}"
+    )
+    return text + _by_code(found, "rejected_", "votes rejected", separator="; ")
+
+
+def _dedupe_sentence(found: Counts) -> str:
+    reasons = {
+        "exact": ("exact copy", "exact copies"),
+        "near": ("near-duplicate", "near-duplicates"),
+        "leak": ("leak of a test image", "leaks of test images"),
+    }
+    totals = {
+        reason: sum(n for name, n in found.items() if name.startswith(f"{reason}_")) for reason in reasons
+    }
+    parts = [_number(n, *reasons[reason]) for reason, n in totals.items() if n]
+    removed = f"; {_number(found['removed'], 'image')} removed" if parts else ""
+    pairs = _number(found["image_pairs"], "image pair")
+    return f"{pairs} compared: {', '.join(parts) or 'no near-duplicates and no leaks'}{removed}"
+
+
+def _split_sentence(found: Counts) -> str:
+    shape = f"{_number(found['classes'], 'class', 'classes')}, {_number(found['sets'], 'set')}"
+    counted = {verdict: found[f"candidates_{name}"] for verdict, name in _CANDIDATES.items()}
+    text = f"{shape} with {_number(found['examples'], 'example')}: {_verdicts(counted)}"
+    if found["candidates_without_votes"]:
+        text += f", {found['candidates_without_votes']:,} without votes"
+    if found["listed_examples_without_image"]:
+        text += f"; {_number(found['listed_examples_without_image'], 'listed example')} without an image"
+    return text
+
+
+def _verdicts(found: Counts) -> str:
+    wrong, right, undecided = (found.get(name, 0) for name in ("no", "yes", "undecided"))
+    return f"{_number(wrong, 'verified-wrong image')}, {right:,} right, {undecided:,} undecided"
+
+
+def _by_code(found: Counts, prefix: str, label: str, separator: str = ", ") -> str:
+    """Return ', 24 failed (16 not_found, 8 empty)' for the counts with this prefix; empty text where there are none."""
+    codes = {name.removeprefix(prefix): n for name, n in found.items() if name.startswith(prefix) and n}
+    if not codes:
+        return ""
+    listed = ", ".join(
+        f"{n:,} {code}" for code, n in sorted(codes.items(), key=lambda item: (-item[1], item[0]))
+    )
+    return f"{separator}{sum(codes.values()):,} {label} ({listed})"
+
+
+def _number(count: int, singular: str, plural: str = "") -> str:
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+
+
+_COUNTS: dict[str, Callable[[Tables], Counts]] = {
+    "fetch": _fetch_counts,
+    "ingest": _ingest_counts,
+    "aggregate": _aggregate_counts,
+    "dedupe": _dedupe_counts,
+    "split": _split_counts,
+}
+_SENTENCES: dict[str, Callable[[Counts], str]] = {
+    "fetch": _fetch_sentence,
+    "ingest": _ingest_sentence,
+    "aggregate": _aggregate_sentence,
+    "dedupe": _dedupe_sentence,
+    "split": _split_sentence,
+}
