@@ -16,8 +16,8 @@ from common.errors import DataError
 from pipeline import files
 from pipeline.config import DedupeConfig
 from pipeline.dedupe.leaks import find_leaks
-from pipeline.dedupe.neighbors import distinct, near_pairs
-from pipeline.dedupe.turns import turned_short
+from pipeline.dedupe.neighbors import distinct_hashes, near_pairs
+from pipeline.dedupe.orientations import oriented_hashes
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
 from pipeline.ingest.normalize import open_stored
 from pipeline.keyed_hash import bucket, shard_key
@@ -53,7 +53,7 @@ def pack_hashes(
     """Pack the shard keys and the 64-bit hashes of images, in all orientations if the rules ask for it; None for none."""
     if not ids:
         return None
-    hashes = turned_short(short, turned) if rules.turns else short[:, None]
+    hashes = oriented_hashes(short, turned) if rules.orientations else short[:, None]
     column = pa.FixedSizeListArray.from_arrays(pa.array(hashes.reshape(-1)), hashes.shape[1])
     return pack(pa.table({"key": pa.array(shard_key(ids)), "hashes": column}))
 
@@ -72,7 +72,7 @@ def near_keys(
     if test is None or group is None:
         return np.empty(0, np.uint64)
     tests, trainings = _values(test), _values(group)
-    hashes, repeats = distinct(np.concatenate([np.unique(tests), np.unique(trainings)]))
+    hashes, repeats = distinct_hashes(np.concatenate([np.unique(tests), np.unique(trainings)]))
     near = near_pairs(hashes, rules.radius, threads)
     u, v = np.concatenate([near.u, repeats.u]), np.concatenate([near.v, repeats.v])
     keys = []
