@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from common.atomic_file import replacing
+from common.atomic_file import TEMPORARY_PREFIX, replacing
 from common.errors import DataError
 from common.json_records import parse_given, to_json
 from training.records import CheckpointProgress
@@ -39,8 +39,8 @@ def save(
         ) from error
     for old in sorted(directory.glob(FILE_PATTERN))[:-keep]:
         old.unlink()
-    for left in directory.glob(".checkpoint*"):  # by a writer that was killed
-        left.unlink()
+    for abandoned in directory.glob(f"{TEMPORARY_PREFIX}*-checkpoint*"):  # of a process that was killed
+        abandoned.unlink()
 
 
 def load(directory: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from common.atomic_file import temporary_path
 from common.errors import DataError
 from training import checkpoint
 
@@ -28,7 +29,7 @@ def test_the_newest_checkpoint_comes_back_and_older_ones_go(tmp_path: Path) -> N
 
 
 def test_what_a_killed_writer_has_left_goes_with_the_next_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / ".checkpoint.123").write_bytes(b"half of one")
+    temporary_path(tmp_path / checkpoint.FILE_NAME.format(7)).write_bytes(b"half of one")
     checkpoint.save(tmp_path, WEIGHTS, progress(1), 1)
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE_NAME.format(1)]
 
