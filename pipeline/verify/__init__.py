@@ -1,1 +1,1 @@
-"""Verification of a finished dataset from its files alone (docs/security.md)."""
+"""Verification of a finished dataset from its files alone (docs/explanation/security.md)."""
