@@ -8,7 +8,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pipeline.config import DedupeConfig
 from pipeline.ingest.fingerprint import fingerprint
-from pipeline.ingest.normalize import open_stored
+from pipeline.ingest.normalize import decode_stored
 from pipeline.verify.leaks import pack_hashes
 from pipeline.verify.tally import Tally
 
@@ -32,7 +32,7 @@ class BucketImages:
                     self._tally.add_finding(("differs", name), [image_id])
                 continue
             try:
-                opened = open_stored(data)
+                opened = decode_stored(data)
             except Exception as error:  # whatever a damaged file makes a decoder raise
                 self._tally.add_finding(("decode", name), [f"{image_id}: {_reason(error)}"])
                 continue

@@ -19,7 +19,7 @@ from pipeline.dedupe.leaks import find_leaks
 from pipeline.dedupe.neighbors import distinct_hashes, near_pairs
 from pipeline.dedupe.orientations import oriented_hashes
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
-from pipeline.ingest.normalize import open_stored
+from pipeline.ingest.normalize import decode_stored
 from pipeline.keyed_hash import bucket, shard_key
 from pipeline.shards.packing import pack, unpack
 from pipeline.verify.plan import Bucket, VerificationPlan
@@ -136,7 +136,7 @@ def _read(
 
 def _fingerprint(data: bytes | None) -> Fingerprints | None:
     try:
-        return fingerprint([open_stored(data or b"")])
+        return fingerprint([decode_stored(data or b"")])
     except Exception:  # reported by check_bucket
         return None
 
