@@ -1,7 +1,7 @@
-"""Robust training with label noise, from shards to results. Needs neither the pipeline nor Beam.
+"""Robust training on sets with label noise. It reads the tables of `schemas` and does not import the pipeline or Beam.
 
-The names below are the public interface (docs/reference/python.md). Each is imported when it is first used, so that
-`import training` loads no torch.
+The names below are the public interface (docs/reference/python.md). They are imported on first use, so that
+`import training` does not load torch.
 """
 
 from importlib import import_module
@@ -52,7 +52,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name at its first use."""
+    """Import a public name on first use."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'training' has no attribute {name!r}")
     return getattr(import_module(_MODULE_OF[name]), name)

@@ -94,7 +94,7 @@ def test_a_loss_is_the_methods_step_with_draws_of_seed_and_step() -> None:
     "make",
     [
         lambda: MentorMixLoss(20),
-        lambda: MentorNetLoss(20, burn_in=0),
+        lambda: MentorNetLoss(20, burn_in_percent=0),
         lambda: MixupLoss(20, alpha=2.0),
         lambda: ELRLoss(20, examples=16, classes=3),
     ],
@@ -123,7 +123,7 @@ def test_settings_come_from_the_noise_level_and_from_the_caller() -> None:
         loss(network, *batch(0))
     with pytest.raises(UsageError, match="at least 1"):
         MixupLoss(0)
-    with pytest.raises(UsageError, match="co_teaching: not a loss of one network"):
+    with pytest.raises(UsageError, match="'co_teaching' cannot be used as a loss"):
         RobustLoss(TrainConfig(method="co_teaching"), steps=10)
 
 
