@@ -107,6 +107,6 @@ def test_runners_have_one_name_whatever_the_spelling(name, full):
     ],
 )  # fmt: skip
 def test_an_unknown_runner_is_a_usage_error_with_a_suggestion(name, hint):
-    with pytest.raises(UsageError, match=f"there is no runner '{name}'") as caught:
+    with pytest.raises(UsageError, match=f"unknown runner '{name}'") as caught:
         full_runner_name(name)
     assert hint in str(caught.value)

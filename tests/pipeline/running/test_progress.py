@@ -27,6 +27,6 @@ def test_the_line_says_how_far_and_what_is_waited_for(
     )
     assert lines == [
         "fetch     0 of 10 URLs, waiting for slow.test (60 of 600 s)",
-        "fetch     4 of 10 URLs, RATE to go, waiting for slow.test (60 of 600 s)",
-        "fetch     4 of 10 URLs, RATE to go",
+        "fetch     4 of 10 URLs, RATE left, waiting for slow.test (60 of 600 s)",
+        "fetch     4 of 10 URLs, RATE left",
     ]

@@ -36,7 +36,7 @@ def test_where_tasks_run_follows_from_the_flags_and_the_defaults_of_each_runner(
 @pytest.mark.parametrize("key", list(CLOUD))
 @pytest.mark.parametrize("path", ["/data/x", "x", ""])
 def test_a_path_of_this_machine_is_refused_where_tasks_cannot_reach_it(runner, key, path):
-    with pytest.raises(UsageError, match=rf"^{key} {path}: a path of this machine.*gs://"):
+    with pytest.raises(UsageError, match=rf"^{key} {path}: .*cannot reach a local path.*gs://"):
         check_workers(beam_options([runner, IMAGE]), {**CLOUD, key: path})
 
 
