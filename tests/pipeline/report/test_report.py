@@ -62,11 +62,11 @@ def test_the_funnel_is_the_one_that_the_split_stage_has_counted(built: Path) -> 
     found = funnels(BuildTables(str(built)), 0.0)
     left = {source: {step.name: step.left.count for step in steps} for source, steps in found.items()}
     lost = {step.name: step.lost.count for step in found["web"] if step.lost}
-    assert left["clean"]["with a picture"] == told["clean_images"]
+    assert left["clean"]["with an image"] == told["clean_images"]
     assert left["clean"]["leak-free"] == told["clean_images_kept"]
-    assert left["test"]["with a picture"] == told["test_images"]
-    assert left["web"]["with a picture"] == told["candidates"]
-    assert left["web"]["different pictures"] == told["wrong_images"]
+    assert left["test"]["with an image"] == told["test_images"]
+    assert left["web"]["with an image"] == told["candidates"]
+    assert left["web"]["distinct images"] == told["wrong_images"]
     assert lost["with a verdict"] == 1
     assert left["web"]["in red-0.50"] == left["clean"]["in red-0.50"] == 30
     for steps in found.values():
