@@ -1,4 +1,4 @@
-"""Writes the small world: clean and test pictures, the lists, the workers' votes, and the truth about all."""
+"""Writer of the demo's input: clean and test images, lists, votes, and the ground truth."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from demo.workers import Question, ask, hire
 
 @dataclass(frozen=True)
 class Size:
-    """Pictures of each class, workers, and rows of each planted problem."""
+    """Images per class, number of workers, and rows per planted problem."""
 
     clean: int = 160
     test: int = 100
@@ -31,14 +31,14 @@ QUICK = Size(clean=24, test=20, right=8, wrong=36, workers=12, planted=2)
 
 @dataclass(frozen=True)
 class DemoWorld:
-    """A written world: where its lists are, and the candidates, of which the web serves the pages."""
+    """The input of the demo: the folder of the lists, and the candidates that the web server serves."""
 
     folder: Path
     candidates: tuple[Candidate, ...]
 
     @property
     def pages(self) -> dict[str, WebResponse]:
-        """What the web answers, by address."""
+        """Responses of the web server by path."""
         return {
             candidate.address: WebResponse(candidate.body, candidate.status, candidate.headers)
             for candidate in self.candidates
@@ -76,7 +76,7 @@ def write_lists(world: DemoWorld, base_url: str, workers: int, seed: int = 0) ->
             candidate.image_id, candidate.class_name, candidate.shows == candidate.class_name, candidate.near
         )
         for candidate in world.candidates
-        if candidate.planted not in FAULTS  # nobody can judge a picture that does not show
+        if candidate.planted not in FAULTS  # an image that cannot be displayed gets no votes
     ]
     _write_csv(world.folder / "votes.csv", ask(questions, hire(workers), seed))
     truth = [

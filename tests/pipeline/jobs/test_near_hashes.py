@@ -11,9 +11,9 @@ from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE
 from schemas.image import IMAGES
+from tests.pipeline.built_tables import digests
 from tests.pipeline.conftest import ONE_PROCESS, build
 from tests.pipeline.dedupe.test_neighbors import listed, planted
-from tests.pipeline.test_build import digests
 
 
 @pytest.fixture(scope="module")
