@@ -112,10 +112,10 @@ def draw(kind: str, seed: tuple[int, ...], style: Style) -> Image.Image:
     return Image.fromarray((np.clip(canvas, 0, 1) * 255).astype(np.uint8))
 
 
-def encode(picture: Image.Image, suffix: str, quality: int = 88) -> bytes:
+def encode(image: Image.Image, suffix: str, quality: int = 88) -> bytes:
     """Return an image as the bytes of a `jpg`, `png` or `webp` file."""
     buffer = io.BytesIO()
-    picture.save(buffer, ENCODINGS[suffix][0], **({} if suffix == "png" else {"quality": quality}))
+    image.save(buffer, ENCODINGS[suffix][0], **({} if suffix == "png" else {"quality": quality}))
     return buffer.getvalue()
 
 

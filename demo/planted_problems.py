@@ -102,13 +102,11 @@ def copies(
 
 
 def _re_encode(body: bytes, rng: np.random.Generator) -> bytes:
-    picture = _open(body)
+    image = _open(body)
     scale = rng.uniform(0.8, 1.6)
-    picture = picture.resize(
-        (round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC
-    )
+    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
     bright = rng.uniform(0.94, 1.06)
-    return encode(picture.point(lambda value: value * bright), "jpg", quality=int(rng.integers(60, 85)))
+    return encode(image.point(lambda value: value * bright), "jpg", quality=int(rng.integers(60, 85)))
 
 
 def _open(body: bytes) -> Image.Image:

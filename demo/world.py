@@ -46,9 +46,9 @@ class DemoWorld:
 
 
 def make(size: Size, folder: Path, seed: int = 0) -> DemoWorld:
-    """Draw a world; clean and test pictures go below `folder`, the web's stay in memory to be served."""
+    """Draw the input; write clean and test images below `folder`, and keep web images in memory for the server."""
     lists = {
-        source: _write_pictures(source, count, folder, seed)
+        source: _write_images(source, count, folder, seed)
         for source, count in (("clean", size.clean), ("test", size.test))
     }
     candidates = search(size.right, size.wrong, seed)
@@ -59,7 +59,7 @@ def make(size: Size, folder: Path, seed: int = 0) -> DemoWorld:
 
 
 def write_lists(world: DemoWorld, base_url: str, workers: int, seed: int = 0) -> None:
-    """Write retrieval.csv, with addresses below `base_url`, votes.csv, and truth.csv, which is ours alone."""
+    """Write retrieval.csv, with URLs below `base_url`, votes.csv, and truth.csv, which the pipeline does not read."""
     rows = [
         {
             "image_id": candidate.image_id,
@@ -87,8 +87,8 @@ def write_lists(world: DemoWorld, base_url: str, workers: int, seed: int = 0) ->
     _write_csv(world.folder / "truth.csv", truth)
 
 
-def _write_pictures(source: str, count: int, folder: Path, seed: int) -> list[dict[str, str]]:
-    """Draw `count` pictures of each class and write them with their list; returns the rows of the list."""
+def _write_images(source: str, count: int, folder: Path, seed: int) -> list[dict[str, str]]:
+    """Draw `count` images per class, write them with their list, and return the rows of the list."""
     number = {"clean": 1, "test": 2}[source]
     jobs = [(name, (seed, number, i, j), CLEAN) for i, name in enumerate(CLASSES) for j in range(count)]
     rows = []

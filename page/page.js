@@ -43,14 +43,14 @@
     const row = document.createElement("div");
     const label = document.createElement("label");
     const field = document.createElement("input");
-    const told = document.createElement("span");
+    const status = document.createElement("span");
     row.className = "filter";
     field.type = "search";
-    told.setAttribute("role", "status");
+    status.setAttribute("role", "status");
     label.append("Filter: ", field);
-    row.append(label, told);
+    row.append(label, status);
     const rows = [...table.tBodies[0].rows];
-    const texts = rows.map((one) => [...one.cells].map((cell) => cell.firstElementChild?.matches("button.ids") ? cell.firstElementChild.textContent : cell.textContent).join(" ").toLowerCase());
+    const texts = rows.map((row) => [...row.cells].map((cell) => cell.firstElementChild?.matches("button.ids") ? cell.firstElementChild.textContent : cell.textContent).join(" ").toLowerCase());
     field.addEventListener("input", () => {
       const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
       let left = 0;
@@ -58,7 +58,7 @@
         one.hidden = !words.every((word) => texts[i].includes(word));
         left += !one.hidden;
       });
-      told.textContent = words.length ? `${number.format(left)} of ${number.format(rows.length)} rows` : "";
+      status.textContent = words.length ? `${number.format(left)} of ${number.format(rows.length)} rows` : "";
     });
     table.closest(".scroll").before(row);
   }

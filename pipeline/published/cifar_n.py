@@ -79,18 +79,18 @@ def import_cifar_n(
             _reordered(choices, torchvision),
             None if truth is None else _reordered(truth, torchvision),
         )
-    told: dict[str, Any] = {"images": images, "workers": workers, "classes": classes}
+    counts: dict[str, Any] = {"images": images, "workers": workers, "classes": classes}
     who: np.ndarray = np.broadcast_to(np.arange(workers), choices.shape)
     seconds = np.full(choices.shape, np.nan)
     if side_info:
         answered = read_side_info(side_info, images, workers)
         who, seconds, batch = (_reordered(values, torchvision) for values in answered)
-        told["workers"] = len(np.unique(who))
+        counts["workers"] = len(np.unique(who))
         if truth is not None:
-            told["batch_excess"] = round(batch_excess(choices != truth[:, None], batch), 3)
+            counts["batch_excess"] = round(batch_excess(choices != truth[:, None], batch), 3)
     ids = [image_id.replace("{index}", f"{index:05d}") for index in range(images)]
     if pairs:
-        asked, told["pairs_of_other_images"] = _listed_pairs(pairs, ids, names)
+        asked, counts["pairs_of_other_images"] = _listed_pairs(pairs, ids, names)
     else:
         asked = np.unique(np.stack([np.repeat(np.arange(images), workers), choices.ravel()], axis=1), axis=0)
     votes = _votes(asked, choices, who, seconds, ids, names, "worker-" if side_info else "annotator-")
@@ -99,8 +99,8 @@ def import_cifar_n(
         with files.replace(files.join(output, f"{name}.parquet")) as file:
             parquet.write_table(table, file, compression="zstd")
     yes = pc.sum(pc.equal(votes["answer"], "yes")).as_py()
-    told |= {"pairs": len(asked), "votes": votes.num_rows, "votes_yes": yes}
-    return told
+    counts |= {"pairs": len(asked), "votes": votes.num_rows, "votes_yes": yes}
+    return counts
 
 
 def _votes(

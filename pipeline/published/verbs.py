@@ -100,7 +100,7 @@ def run_from_cifar_n(arguments: argparse.Namespace, say: Callable[[str], None]) 
     names = None
     if arguments.classes:
         names = [line.strip() for line in files.read_lines(arguments.classes) if line.strip()]
-    told = import_cifar_n(
+    counts = import_cifar_n(
         arguments.labels,
         arguments.output,
         names,
@@ -110,12 +110,12 @@ def run_from_cifar_n(arguments: argparse.Namespace, say: Callable[[str], None]) 
         arguments.image_id,
         arguments.pairs,
     )
-    lines = [", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in told.items())]
-    if "batch_excess" in told:
+    lines = [", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())]
+    if "batch_excess" in counts:
         lines.append(
-            f"errors vary {told['batch_excess']} times as much between batches as independent errors; a value near 1 "
+            f"errors vary {counts['batch_excess']} times as much between batches as independent errors; a value near 1 "
             "indicates a wrong --image-order"
         )
     for line in lines:
         say(line)
-    return told
+    return counts

@@ -30,13 +30,13 @@ def duplicate_table(tables: BuildTables) -> PageTable:
 def several_table(tables: BuildTables) -> PageTable:
     """Return counts of images listed under several classes, by the number of classes that are right."""
     by_right = (
-        "SELECT picture_id FROM several_classes GROUP BY picture_id "
+        "SELECT group_id FROM several_classes GROUP BY group_id "
         "HAVING count(DISTINCT class_name) FILTER (verdict IN ('yes', 'given'))"
     )
     rows = [
         (
             "images listed under several classes",
-            tables.listing("SELECT DISTINCT picture_id FROM several_classes"),
+            tables.listing("SELECT DISTINCT group_id FROM several_classes"),
         ),
         ("… right for one class", tables.listing(f"{by_right} = 1")),
         ("… right for several classes (a contradiction)", tables.listing(f"{by_right} > 1")),
@@ -51,7 +51,7 @@ def several_table(tables: BuildTables) -> PageTable:
 
 def several_rows(tables: BuildTables) -> PageTable:
     """Return the classes of images listed under several classes, one class per row."""
-    query = "SELECT picture_id, class_name, image_id, source, verdict FROM several_classes"
+    query = "SELECT group_id, class_name, image_id, source, verdict FROM several_classes"
     rows = tables.rows(f"{query} ORDER BY ALL LIMIT {ROWS_SHOWN}")
     [(count,)] = tables.rows("SELECT count(*) FROM several_classes")
     note = f"{count - len(rows):,} more: {query} ORDER BY ALL" if count > len(rows) else ""

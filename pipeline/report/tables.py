@@ -72,12 +72,12 @@ UNION ALL SELECT coalesce(image_id, "location"), host, code FROM rejections WHER
     # Images (with near-duplicates merged) listed under several classes: at most one class is right.
     "several_classes": """
 WITH keepers AS (SELECT image_id, keeper_id FROM duplicates), -- a keeper may itself be reported, so joined twice
-named AS (SELECT DISTINCT image_id, class_name, source, coalesce(b.keeper_id, a.keeper_id, image_id) AS picture_id
+named AS (SELECT DISTINCT image_id, class_name, source, coalesce(b.keeper_id, a.keeper_id, image_id) AS group_id
   FROM retrievals LEFT JOIN keepers AS a USING (image_id) LEFT JOIN keepers AS b ON b.image_id = a.keeper_id)
-SELECT picture_id, class_name, image_id, source,
+SELECT group_id, class_name, image_id, source,
   coalesce(verdict, CASE WHEN source = 'web' THEN 'no votes' ELSE 'given' END) AS verdict
 FROM named LEFT JOIN verdicts USING (image_id, class_name)
-WHERE picture_id IN (SELECT picture_id FROM named GROUP BY picture_id HAVING count(DISTINCT class_name) > 1)""",
+WHERE group_id IN (SELECT group_id FROM named GROUP BY group_id HAVING count(DISTINCT class_name) > 1)""",
 }
 
 

@@ -80,8 +80,8 @@ def _message(
     example = pc.field("code") == rejected.most_common(1)[0][0]
     return (
         f"{rejected.total()} of {rows} {what} were rejected ({codes}), more than max_rejected_share = {limit}; "
-        f"look at {folder} (pandas.read_parquet opens it), mend the input or raise the limit.\n"
-        f"For one, {_example(folder, example if within is None else example & within)}"
+        f"inspect {folder} (pandas.read_parquet opens it), then correct the input or raise the limit.\n"
+        f"Example: {_example(folder, example if within is None else example & within)}"
     )
 
 

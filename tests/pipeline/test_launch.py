@@ -16,7 +16,7 @@ DEAD = "127.0.0.1:1"
 
 WRONG = [
     (["--runner=DirctRunner"], 2, "did you mean DirectRunner?"),
-    (["--runner=PortableRunner"], 2, "give --job_endpoint"),
+    (["--runner=PortableRunner"], 2, "add --job_endpoint"),
     (["--runner=PortableRunner", f"--job_endpoint={DEAD}"], 2, "no answer within"),
     (["--runner=FlinkRunner", f"--flink_master={DEAD}"], 2, "no answer within"),
     (["--runner=FlinkRunner", "--environment_type=DOCKER"], 2, "a path of this machine"),
@@ -100,7 +100,7 @@ def test_a_dry_run_tells_what_is_up_to_date_and_what_follows_from_what(command, 
     done = "up to date"
     assert states("build", *flags) == dict.fromkeys(("ingest", "aggregate", "dedupe", "split"), done)
     changed = states("build", *flags, "--set", "aggregate.min_votes=2")
-    follows = "would run unless the stages before leave its inputs as they are"
+    follows = "would run unless the earlier stages leave its inputs unchanged"
     assert changed == {"ingest": done, "aggregate": "would run", "dedupe": done, "split": follows}
     assert states("build", *flags, "--force") == dict.fromkeys(
         ("ingest", "aggregate", "dedupe", "split"), "would run"

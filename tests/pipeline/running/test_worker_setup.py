@@ -65,7 +65,7 @@ def test_our_package_reaches_the_workers_in_several_ways(flags, tmp_path):
     [
         (
             [],
-            "lack the package controlled-noise, since no flag brings it there; from a checkout give --setup_file",
+            "lack the package controlled-noise, because no flag installs it; from a checkout add --setup_file",
         ),
         ([PACKAGED[1]], "lack the package controlled-noise"),
         (["--setup_file={other}"], "other/setup.py packages another project"),

@@ -143,5 +143,5 @@ def test_nothing_else_is_answered(built: Path) -> None:
 def test_a_port_that_is_taken_is_a_usage_error(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server((HOST, 0)) as taken:
         assert main(["view", str(built), "--port", str(taken.getsockname()[1])]) == 2
-    assert "or 0 for any that is free" in capsys.readouterr().err
+    assert "or 0 for any free port" in capsys.readouterr().err
     assert main(["view", str(built), "--port", "99999"]) == 2
