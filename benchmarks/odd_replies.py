@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.config import FetchConfig, IngestConfig
-from pipeline.fetch.fetcher import Task, fetch_all
-from pipeline.fetch.hosts import Limits
+from pipeline.fetch.fetch_all import FetchPlan, fetch_all
+from pipeline.fetch.host_limits import HostLimits
 from pipeline.fetch.journal import Journal
-from pipeline.fetch.web import Request
+from pipeline.fetch.url_fetcher import FetchRequest
 from tests.pipeline.fetch.odd_replies import BODY, REPLIES, serving
 
 SECONDS = 3
@@ -73,7 +73,9 @@ def by_ours(url: str) -> bytes:
         )
         journal = Journal(folder, "1", "")
         outcome = fetch_all(
-            [Request(url)], Task(config, IngestConfig().max_bytes, Limits.of(config)), journal
+            [FetchRequest(url)],
+            FetchPlan(config, IngestConfig().max_bytes, HostLimits.from_config(config)),
+            journal,
         )
         journal.close()
         (row,) = outcome.tables()[0].to_pylist()

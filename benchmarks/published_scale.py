@@ -17,14 +17,14 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from pipeline.aggregate.columns import encode_votes
-from pipeline.aggregate.majority import majority
+from pipeline.aggregate.verdicts import majority_verdicts
+from pipeline.aggregate.vote_columns import encode_votes
 from pipeline.config import NoiseConfig
-from pipeline.noise.fixed_sets import listed_sets
-from pipeline.noise.pools import make_pools
+from pipeline.noise.examples import training_examples
+from pipeline.noise.fixed_sets import fixed_sets
+from pipeline.noise.pools import EXAMPLE_COLUMNS, VERDICT_COLUMNS, collect_pools, read_part
 from pipeline.noise.training_sets import training_sets
 from pipeline.published.cnwl import import_cnwl
-from schemas.duplicate import DUPLICATE
 from schemas.fixed_set import FIXED_SET
 from schemas.vote import VOTE
 
@@ -112,8 +112,14 @@ def tables(imported):
         + [pa.array([f"l:{i}" for i in range(listed.num_rows)])],
         names=[*FIXED_SET.schema.names, "location"],
     )
-    verdicts = majority(encode_votes(VOTE.conform(read["votes"], "votes")), min_votes=1)
+    verdicts = majority_verdicts(encode_votes(VOTE.conform(read["votes"], "votes")), min_votes=1)
     return names, pa.concat_tables(parts), verdicts, rows
+
+
+def part_of(retrievals, verdicts, names):
+    """All images of the tables as a single part."""
+    columns = retrievals.select(EXAMPLE_COLUMNS), verdicts.select(VERDICT_COLUMNS)
+    return read_part(*columns, pa.array([], pa.string()), names)
 
 
 def test_all_is_counted_and_the_quiet_blue_split_is_marked(imported):
@@ -131,12 +137,12 @@ def test_all_is_counted_and_the_quiet_blue_split_is_marked(imported):
 
 def test_every_released_split_is_reproduced_exactly(imported, tables):
     names, retrievals, verdicts, rows = tables
-    made = {s.name: s for s in listed_sets(rows, retrievals, verdicts, names)}
+    made = {s.name: s for s in fixed_sets(rows, retrievals, verdicts, names)}
     assert len(made) == 5
     for name, of in imported[2].items():
         color, _, _, level = name.split("_")
         split = made[f"published-{color}-{float(level):.2f}"]
-        ids, labels = (split.listed.examples[column].to_pylist() for column in ("image_id", "label"))
+        ids, labels = (split.examples[column].to_pylist() for column in ("image_id", "label"))
         assert set(zip(ids, labels, strict=True)) == set(of)
         assert split.measured["realized_noise"] == pytest.approx(
             QUIET_BLUE if name == "blue_noise_nl_0.4" else float(level)
@@ -145,13 +151,11 @@ def test_every_released_split_is_reproduced_exactly(imported, tables):
 
 def test_one_s_own_splits_have_the_published_sizes(tables):
     names, retrievals, verdicts, _ = tables
-    pools = make_pools(retrievals, verdicts, DUPLICATE.schema.empty_table(), names)
+    pools = collect_pools([part_of(retrievals, verdicts, names)])
     config = NoiseConfig(
         colors=("red", "blue"), levels=(0.3, 0.8), clean_per_class=500, blue_size="all", on_shortage="shrink"
     )
-    sizes = {
-        s.name: s.listed.examples.num_rows for s in training_sets(pools.clean, pools.wrong, names, config, 0)
-    }
+    sizes = {each.name: len(each) for each in training_sets(pools, names, config, 0)}
     assert sizes == {"red-0.30": 50_000, "red-0.80": 50_000, "blue-0.30": 60_000, "blue-0.80": 60_000}
 
 
@@ -219,14 +223,16 @@ def test_cars_at_ten_levels_have_the_published_size(cars):
         column = read[source].column_names.index("source")
         field = read[source].schema.field("source")
         parts.append(read[source].set_column(column, field, pa.array([source] * read[source].num_rows)))
-    verdicts = majority(encode_votes(VOTE.conform(read["votes"], "votes")), min_votes=1)
+    verdicts = majority_verdicts(encode_votes(VOTE.conform(read["votes"], "votes")), min_votes=1)
     names = [f"car {i}" for i in range(196)]
-    pools = make_pools(pa.concat_tables(parts), verdicts, DUPLICATE.schema.empty_table(), names)
+    part = part_of(pa.concat_tables(parts), verdicts, names)
+    pools = collect_pools([part])
     config = NoiseConfig(colors=("red", "blue"), levels=CAR_LEVELS)
-    made = list(training_sets(pools.clean, pools.wrong, names, config, 0))
+    made = list(training_sets(pools, names, config, 0))
     assert len(made) == 2 * len(CAR_LEVELS)
-    for split in made:
-        examples = split.listed.examples
+    pool = training_examples(made, pools, part, 0)
+    for each in made:
+        examples = pool.table.take(pa.array(pool.sets[each.name]))
         assert examples.num_rows == CARS
         noise = 1 - pa.compute.mean(pa.compute.cast(examples["is_clean"], pa.float64())).as_py()
-        assert noise == pytest.approx(split.noise_level, abs=0.5 / CARS)
+        assert noise == pytest.approx(each.noise_level, abs=0.5 / CARS)

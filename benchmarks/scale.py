@@ -5,12 +5,14 @@
 
 Each stage runs as a command of its own on tables that are made up: ingest reads a list whose files are missing, so every
 row goes all the way and ends as a rejection; label has four votes a question; dedupe has random fingerprints; split has
-pictures of one byte. For each size it prints CPU seconds a million rows, bytes shuffled a row, and the peak memory of the
+pictures of one byte; verify reads red and blue sets at ten levels with random images of 32×32 pixels, as one process
+(verify) and as a job (verify-job). For each size it prints CPU seconds a million rows, bytes shuffled a row, and the peak memory of the
 process that submits (on one machine it also runs the tasks). The exponent is that of the CPU time between the first and
 the last size, less what the stage costs with 4,000 rows: 1 is linear.
 """
 
 import argparse
+import io
 import json
 import math
 import os
@@ -24,9 +26,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import yaml
+from PIL import Image
 
 from benchmarks.aggregate_stage import image_ids, write_input
 from benchmarks.rows import processor
+from common.config import output_values
+from pipeline.config import DedupeConfig, load_config
+from pipeline.jobs.split import make_plan
 from pipeline.keyed_hash import bucket, bucket_count, shard_key
 from pipeline.layout import Layout
 from pipeline.shards import commit, directory
@@ -39,6 +45,7 @@ from schemas.verdict import VERDICT
 
 CLASSES = [f"class-{i:02d}" for i in range(100)]
 INGEST = {"size": 84, "format": "jpeg", "quality": 72, "resize": "exact", "resample": "area"}
+PLAN = "split-plan"  # what the submitting machine does in the split stage, without the tasks
 NOTHING = 4_000  # rows, whose cost is that of starting a job
 
 
@@ -53,16 +60,13 @@ class Cost:
 
 def measure(stage: str, folder: Path) -> Cost:
     """Run a stage and return what it cost."""
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline",
-        stage,
-        "--config",
-        f"{folder}/build.yaml",
-        "--output",
-        f"{folder}/out",
-    ]
+    inputs = ["--config", f"{folder}/build.yaml", "--output", f"{folder}/out"]
+    command = [sys.executable, "-m", "pipeline", stage, *inputs]
+    if stage == PLAN:
+        command = [sys.executable, "-m", "benchmarks.scale", "--plan", str(folder)]
+    if stage.startswith("verify"):
+        command = [sys.executable, "-m", "pipeline", "verify", f"{folder}/out/dataset"]
+        command += ["--direct_num_workers=1"] if stage == "verify-job" else []
     code = (
         "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL);"
         "used = resource.getrusage(resource.RUSAGE_CHILDREN);"
@@ -72,6 +76,8 @@ def measure(stage: str, folder: Path) -> Cost:
         [sys.executable, "-c", code, *command], check=True, stdout=subprocess.PIPE, text=True
     )
     cpu, peak = map(float, done.stdout.split())
+    if stage == PLAN or stage.startswith("verify"):
+        return Cost(cpu, peak, 0)
     metrics = json.loads(Path(Layout(str(folder / "out")).metrics(stage)).read_text())
     return Cost(cpu, peak, metrics["counters"].get("shuffled_bytes", 0))
 
@@ -103,6 +109,14 @@ def sets(folder: Path, rows: int) -> None:
     write_config(folder, noise={"colors": ["red", "blue"]})
 
 
+def dataset(folder: Path, rows: int) -> None:
+    """The sets of `sets` as the split stage writes them, with images that decode."""
+    write_tables(folder, rows, {"images", "retrievals", "verdicts", "duplicates"}, encoded_images)
+    write_config(folder, noise={"colors": ["red", "blue"]})
+    command = ["split", "--config", f"{folder}/build.yaml", "--output", f"{folder}/out"]
+    subprocess.run([sys.executable, "-m", "pipeline", *command], check=True, stdout=subprocess.DEVNULL)
+
+
 def write_config(folder: Path, **values: object) -> None:
     """Write the configuration of a build of tables that are there already."""
     lists = ["web.csv"] if (folder / "web.csv").exists() else ["-"]
@@ -118,7 +132,25 @@ def write_config(folder: Path, **values: object) -> None:
     (folder / "build.yaml").write_text(yaml.safe_dump(config))
 
 
-def write_tables(folder: Path, rows: int, names: set[str]) -> None:
+def one_byte(numbers: np.ndarray) -> list[bytes]:
+    """An image of one byte, which does not decode, for each number."""
+    return [b"x"] * len(numbers)
+
+
+def encoded_images(numbers: np.ndarray) -> list[bytes]:
+    """A different JPEG image of 32×32 pixels for each number."""
+    images = []
+    for number in numbers.tolist():
+        blocks = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(blocks).resize((32, 32)).save(buffer, "JPEG", quality=72)
+        images.append(buffer.getvalue())
+    return images
+
+
+def write_tables(
+    folder: Path, rows: int, names: set[str], images: Callable[[np.ndarray], list[bytes]] = one_byte
+) -> None:
     """Write what earlier stages would have written, bucket by bucket."""
     layout = Layout(str(folder / "out"))
     keys = np.concatenate(
@@ -131,7 +163,7 @@ def write_tables(folder: Path, rows: int, names: set[str]) -> None:
     buckets = bucket_count(rows, 2048, 8)
     edges = np.searchsorted(bucket(keys[order], buckets), np.arange(buckets + 1))
     tables: dict[str, tuple[str, Table, Callable[[np.ndarray], pa.Table]]] = {
-        "images": (layout.images, IMAGES, image_rows),
+        "images": (layout.images, IMAGES, lambda numbers: image_rows(numbers, images(numbers))),
         "retrievals": (layout.retrievals, RETRIEVAL, retrieval_rows),
         "verdicts": (layout.verdicts, VERDICT, verdict_rows),
     }
@@ -147,7 +179,7 @@ def write_tables(folder: Path, rows: int, names: set[str]) -> None:
         about = {"buckets": buckets, "counts": {}, "config": {"ingest": INGEST}}
         commit.commit(path, table.name, [shard for shard in shards if shard], about)
     if "duplicates" in names:
-        about = {"counts": {}, "config": {"dedupe": {"radius": 8, "confirm_radius": 64}}}
+        about = {"counts": {}, "config": {"dedupe": output_values(DedupeConfig())}}
         commit.commit(layout.duplicates, DUPLICATE.name, [], about)
 
 
@@ -156,13 +188,15 @@ def sources_of(numbers: np.ndarray) -> np.ndarray:
     return np.array(["test", *["clean"] * 10, *["web"] * 9], object)[numbers % 20]
 
 
-def image_rows(numbers: np.ndarray) -> pa.Table:
+def image_rows(numbers: np.ndarray, encoded: list[bytes]) -> pa.Table:
     """Rows of the table of images."""
     n = len(numbers)
     hashes = np.random.default_rng(numbers[:1].tolist()).integers(0, 1 << 64, n, np.uint64)
     known = {
         "image_id": image_ids(numbers),
-        "image": pa.array([{"bytes": b"x", "path": None}] * n, IMAGES.schema.field("image").type),
+        "image": pa.array(
+            [{"bytes": data, "path": None} for data in encoded], IMAGES.schema.field("image").type
+        ),
         "source": sources_of(numbers),
         "format": ["JPEG"] * n,
         "width": np.full(n, 500),
@@ -230,6 +264,9 @@ STAGES: dict[str, Callable[[Path, int], None]] = {
     "aggregate": votes,
     "dedupe": fingerprints,
     "split": sets,
+    PLAN: sets,
+    "verify": dataset,
+    "verify-job": dataset,
 }
 
 
@@ -250,7 +287,11 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--scratch", help="folder for the tables, on a disk that is large enough")
     parser.add_argument("--make", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--plan", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.plan:
+        make_plan(load_config(f"{arguments.plan}/build.yaml", []), f"{arguments.plan}/out")
+        return
     if arguments.make:
         stage, folder, rows = arguments.make
         STAGES[stage](Path(folder), int(rows))

@@ -107,8 +107,11 @@ def _add_verify(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "verify",
-        "verify a dataset from its files alone; on failure, print the problems and exit with code 1",
+        "check every file, row and image of a dataset; on failure, print the problems and exit with code 1",
         "python -m pipeline verify out/cifar10n/dataset",
+        "By default, the dataset is verified in this process, with memory that does not grow with the number of\n"
+        "images. With flags of Beam (--runner, --direct_num_workers, …), it is verified by a job with one task per\n"
+        "bucket; on a cluster, set --temp_location to a folder that all machines share. The results are the same.",
     )
     sub.add_argument("dataset", metavar="DATASET", help="folder of a dataset (OUTPUT/dataset)")
 
@@ -168,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, others: list[str], near: str) -> int:
-    if arguments.verb not in (*STAGES, "build") and others:
+    if arguments.verb not in (*STAGES, "build", "verify") and others:
         raise UsageError(f"{arguments.verb}: unknown argument {others[0]}{near}; see --help")
 
     def say(line: str) -> None:

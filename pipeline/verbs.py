@@ -53,7 +53,7 @@ def run_stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         from pipeline.aggregate.question_files import write_next_questions
 
         written, questions = write_next_questions(config, arguments.output, budget, arguments.format)
-        answers = sum(questions["ask"].to_pylist())
+        answers = sum(questions["votes_wanted"].to_pylist())
         result["next_questions"] = {"files": written, "questions": questions.num_rows, "answers": answers}
         say(
             stage_line(
@@ -84,23 +84,28 @@ def _dry_run(arguments: argparse.Namespace, beam: list[str], chosen: Sequence[st
     return OK
 
 
-def verify(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
-    """Verify a dataset; print the problems and return FAILED if there are any."""
+def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
+    """Verify a dataset, in this process or, with flags of Beam, as a job; print problems and return FAILED if there are any."""
     import sys
 
     from pipeline.layout import Layout
     from pipeline.report.freshness import outdated
-    from pipeline.shards.verify import verify
+    from pipeline.verify.dataset import verify
 
     start = time.monotonic()
     dataset = arguments.dataset.rstrip("/")
-    verification = verify(dataset)
+    if beam:
+        from pipeline.jobs import verify as job
+
+        verification = job.run(dataset, beam)
+    else:
+        verification = verify(dataset)
     build = dataset.rpartition("/")[0]
     notes = outdated(build) if Layout(build).dataset == dataset else []
     result = {
         "ok": not verification.problems,
         "problems": verification.problems,
-        **verification.facts,
+        **verification.counts,
         "manifest_sha256": verification.root_sha256,
         "leak_rules": verification.leak_rules,
         "notes": notes,
@@ -108,7 +113,7 @@ def verify(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
     print_json(arguments, result)
     for problem in verification.problems:
         print(f"error: {problem}", file=sys.stderr)
-    facts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in verification.facts.items())
+    facts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in verification.counts.items())
     say(f"{'FAILED' if verification.problems else 'ok'}: {facts} ({time.monotonic() - start:.1f} s)")
     say(f"dataset manifest sha256 {verification.root_sha256}")
     changed = {name: f" (default: {value})" for name, value in verification.changed_rules.items()}

@@ -101,7 +101,11 @@ def config() -> str:
             lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         lines += ["| " + " | ".join(cells) + " |" for cells in _keys(kind)]
         if kind is BuildConfig:
-            lines += ["", "`ingest.preset` sets several values, which other keys of the section override:", ""]
+            lines += [
+                "",
+                "`ingest.preset` sets several values, which other keys of the section override:",
+                "",
+            ]
             lines += ["| preset | values |", "|---|---|"]
             lines += [
                 f"| {name} | {', '.join(f'{key}: {_yaml(value)}' for key, value in values.items())} |"
@@ -138,10 +142,10 @@ def rejections() -> str:
         "An input row that gives no result becomes a rejection: in `OUTPUT/ingest/rejections` for lists, in",
         "`OUTPUT/aggregate/rejections` for votes.",
         "",
-        "| code | meaning |",
-        "|---|---|",
+        "| code | cause | remedy |",
+        "|---|---|---|",
     ]
-    lines += [f"| {code} | {_cell(about)} |" for code, about in CODES.items()]
+    lines += [f"| {code} | {_cell(about.cause)} | {_cell(about.remedy)} |" for code, about in CODES.items()]
     return "\n".join(lines) + "\n"
 
 

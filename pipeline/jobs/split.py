@@ -1,26 +1,46 @@
 """The split job: pools and noise levels → training and test sets as shards.
 
-Which example goes where is decided here, on columns, without pictures; pipeline/jobs/sets.py then writes the sets.
+Which example goes where is decided here, on columns, without images; pipeline/jobs/sets.py then writes the sets.
 """
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import chain
+from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from pyarrow import compute as pc
 
 from common.errors import DataError
 from pipeline import files
 from pipeline.config import PAPER_LEVELS, BuildConfig
 from pipeline.jobs.sets import Task, WriteSets, is_whole, remove_dropped_sets, set_names
-from pipeline.keyed_hash import bucket_count
+from pipeline.keyed_hash import bucket, bucket_count, by_bucket, shard_key
 from pipeline.layout import Layout
-from pipeline.noise.examples import COUNTED, classes_without_clean, licenses, noise_by_class
-from pipeline.noise.fixed_sets import listed_sets
-from pipeline.noise.pools import Pools, make_pools
-from pipeline.noise.training_sets import TrainingSet, test_set, training_sets
+from pipeline.noise.examples import (
+    COUNTED,
+    ExamplePool,
+    class_noise,
+    classes_without_clean,
+    count_licenses,
+    noise_by_class,
+    noise_of_set,
+    test_examples,
+    training_examples,
+)
+from pipeline.noise.fixed_sets import FixedSet, fixed_sets
+from pipeline.noise.pools import (
+    DRAW_COLUMNS,
+    EXAMPLE_COLUMNS,
+    VERDICT_COLUMNS,
+    Pools,
+    collect_pools,
+)
+from pipeline.noise.training_sets import TrainingSet, training_sets
 from pipeline.records import read_records
 from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import (
@@ -35,18 +55,15 @@ from pipeline.shards import commit, directory
 from pipeline.shards.parquet import LIST_ROW_GROUP_ROWS, StagedShard, write_shard
 from pipeline.shards.plan import (
     PLANNED_SCHEMA,
-    Planner,
+    ContentDigests,
     SetPlan,
-    all_pictures,
     changes,
     planned_examples,
+    used_images,
 )
-from schemas.duplicate import DUPLICATE
+from pipeline.shards.split_inputs import SplitInputs
 from schemas.example import PICTURES, TEST_SPLIT
 from schemas.fixed_set import FIXED_SET
-from schemas.image import IMAGES
-from schemas.retrieval import RETRIEVAL
-from schemas.verdict import VERDICT
 
 SECONDS_PER_EXAMPLE = 2e-6  # of a core, beside the threads of a worker
 
@@ -75,50 +92,129 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     Sets that would come out as they are already there are left alone. Raises DataError where a class has too few
     clean or wrong images and the configuration says to stop.
     """
-    layout, tables = Layout(output), tables_of(output)
+    layout = Layout(output)
     stage = stage_of(config, output)
     up_to_date = not force and stage.is_done(layout.dataset) and is_whole(layout.dataset)
-    if not up_to_date:
-        pools = make_pools(
-            directory.read_table(tables["retrievals"], RETRIEVAL, check_digests=True),
-            directory.read_table(tables["verdicts"], VERDICT, check_digests=True),
-            directory.read_table(tables["duplicates"], DUPLICATE, check_digests=True),
-            config.classes,
-            config.noise.min_confidence,
-            config.aggregate.min_votes,
-        )
-        if not len(pools.test):
-            raise DataError("no test image is left; check the 'test' lists and the rejections of ingest")
+    notes: tuple[str, ...] = ()
+    if up_to_date:
+        remove_dropped_sets(layout.dataset)  # an interrupted build may have left them
+    else:
+        plan = make_plan(config, output)
         about = {
             **stage.about,
             "name": config.name,
             "code_version": version("controlled-noise"),
-            "funnel": pools.funnel,
+            "funnel": plan.funnel,
             "leaks": _leak_proof(layout.duplicates),
+            "licenses": plan.licenses,
         }
-        as_listed = _as_listed(config, tables)
-        notes = _write(config, pools, as_listed, layout, about, beam_arguments, force)
-    else:
-        remove_dropped_sets(layout.dataset)  # an interrupted build may have left them
-        notes = ()
+        notes = _write(config, plan, layout, about, beam_arguments, force)
     return StageResult({"dataset": directory.read_manifest(layout.dataset)}, up_to_date, notes)
 
 
-def _as_listed(config: BuildConfig, tables: dict[str, str]) -> list[TrainingSet]:
-    """The sets that are made as a list says."""
-    rows = []
+@dataclass(frozen=True)
+class Plan:
+    """The sets that are to be written, with their lists of examples, which are staged in `buckets` buckets.
+
+    funnel: the rows that each step has left, in order. licenses: web images of all sets by license.
+    """
+
+    sets: list[SetPlan]
+    lists: tuple[StagedShard, ...]
+    buckets: int
+    funnel: dict[str, int]
+    licenses: dict[str, int]
+
+
+def make_plan(config: BuildConfig, output: str) -> Plan:
+    """Draw the sets, and stage the lists of their examples.
+
+    Memory holds a few dozen bytes an image, and the rows of one part of the tables.
+    """
+    layout = Layout(output)
+    inputs = SplitInputs(
+        tables_of(output), config.classes, config.noise.min_confidence, config.aggregate.min_votes
+    )
+    parts = range(inputs.parts)
+    pools = collect_pools(inputs.part(index, DRAW_COLUMNS, check_digests=True) for index in parts)
+    if not pools.test_sizes.sum():
+        raise DataError("no test image is left; check the 'test' lists and the rejections of ingest")
+    drawn = list(training_sets(pools, config.classes, config.noise, config.seed))
+    fixed = _fixed_sets(config, inputs)
+    buckets = _buckets(config, len(pools.clean), layout.images)
+    facts = _facts(config, pools, drawn, fixed, buckets)
+    digests = ContentDigests(facts, _written_as(config, layout.images))
+    licenses: Counter[str] = Counter()
+
+    def planned() -> Iterator[tuple[int, pa.Table]]:
+        for index in parts:
+            examples = _examples(inputs, pools, drawn, fixed, index)
+            if PICTURES in facts:
+                examples.append(used_images(examples))
+            originals = inputs.read("images", index, ["image_id", "sha256"])
+            for pool in examples:
+                digests.add(pool, originals)
+            licenses.update(count_licenses(examples))
+            yield from planned_examples(examples, index, inputs.parts, buckets)
+
+    commit.prepare(layout.examples)
+    shards = [
+        write_shard(
+            layout.examples,
+            directory.shard_stem("part", index, buckets),
+            PLANNED_SCHEMA,
+            (table for _, table in group),
+        )
+        for index, group in groupby(planned(), key=lambda item: item[0])
+    ]
+    by_frequency = sorted(licenses.items(), key=lambda item: (-item[1], item[0]))
+    staged = tuple(shard for shard in shards if shard)
+    return Plan(digests.plans(), staged, buckets, pools.funnel, dict(by_frequency))
+
+
+def _examples(
+    inputs: SplitInputs,
+    pools: Pools,
+    drawn: Sequence[TrainingSet],
+    fixed: Sequence[FixedSet],
+    index: int,
+) -> list[ExamplePool]:
+    """The examples of one part: those of the test set, of the drawn sets of each trial, and of each fixed set."""
+    part = inputs.part(index, EXAMPLE_COLUMNS)
+    examples = [test_examples(TEST_SPLIT, part, shard_key(part.test["image_id"]))]
+    for _, trial in groupby(drawn, key=lambda each: each.trial):
+        examples.append(training_examples(list(trial), pools, part, index))
+    for each in fixed:
+        low, high = np.searchsorted(bucket(each.shard_keys, inputs.parts), [index, index + 1]).tolist()
+        table, keys = each.examples.slice(low, high - low), each.shard_keys[low:high]
+        examples.append(ExamplePool(table, keys, {each.name: np.arange(high - low)}))
+    return examples
+
+
+def _fixed_sets(config: BuildConfig, inputs: SplitInputs) -> list[FixedSet]:
+    """The sets that are given by lists."""
+    lists = []
     for name in config.noise.listed:
         for records in read_records(files.join(config.source, name), FIXED_SET, name):
             if records.malformed:
                 raise DataError(
                     f"{': '.join(records.malformed[0])}; mend the line, a listed set is exact or nothing"
                 )
-            rows.append(records.rows)
-    if not rows:
+            lists.append(records.rows)
+    if not lists:
         return []
-    retrievals = directory.read_table(tables["retrievals"], RETRIEVAL)
-    verdicts = directory.read_table(tables["verdicts"], VERDICT)
-    return list(listed_sets(pa.concat_tables(rows), retrievals, verdicts, config.classes))
+    rows = pa.concat_tables(lists)
+    retrievals: list[pa.Table] = []
+    verdicts: list[pa.Table] = []
+    ids = pa.table({"image_id": rows["image_id"].drop_null().unique()})
+    for index, wanted in by_bucket(ids, inputs.parts):
+        for name, columns, found in (
+            ("retrievals", EXAMPLE_COLUMNS, retrievals),
+            ("verdicts", VERDICT_COLUMNS, verdicts),
+        ):
+            table = inputs.read(name, index, columns)
+            found.append(table.filter(pc.is_in(table["image_id"], wanted["image_id"].combine_chunks())))
+    return list(fixed_sets(rows, pa.concat_tables(retrievals), pa.concat_tables(verdicts), config.classes))
 
 
 def _leak_proof(duplicates: str) -> dict[str, Any]:
@@ -128,45 +224,44 @@ def _leak_proof(duplicates: str) -> dict[str, Any]:
 
 def _write(
     config: BuildConfig,
-    pools: Pools,
-    as_listed: Sequence[TrainingSet],
+    plan: Plan,
     layout: Layout,
     about: dict[str, Any],
     beam_arguments: list[str],
     force: bool,
 ) -> tuple[str, ...]:
-    """Plan the sets and write those that differ from the present ones; return lines for the user."""
-    images, dataset, lists = layout.images, layout.dataset, layout.examples
-    buckets = _buckets(config, pools, images)
-    plans = _plans(config, pools, as_listed, images, buckets)
-    before = _lists_before(lists)
-    difference = {} if before is None else changes(before, plans)
-    stale = [plan for plan in plans if force or not plan.is_written(dataset)]
-    names = {plan.name for plan in plans}
+    """Write the sets that differ from the present ones; return lines for the user."""
+    dataset = layout.dataset
+    stale = [each for each in plan.sets if force or not each.is_written(dataset)]
+    names = {each.name for each in plan.sets}
     dropped = [name for name in set_names(dataset) if name not in names]
-    for plan in stale:
-        commit.prepare(files.join(dataset, plan.name))
-    report = {"written": sorted(plan.name for plan in stale), "removed": dropped, "changed": difference}
+    for each in stale:
+        commit.prepare(files.join(dataset, each.name))
+    report = {
+        "written": sorted(each.name for each in stale),
+        "removed": dropped,
+        "changed": _changes(layout.examples, plan),
+    }
     task = Task(
-        lists,
-        _write_lists(lists, plans, buckets),
-        {"buckets": buckets, "version": STAGE_VERSIONS["split"]},
-        images,
+        layout.examples,
+        plan.lists,
+        {"buckets": plan.buckets, "version": STAGE_VERSIONS["split"]},
+        layout.images,
         dataset,
         list(config.classes),
-        frozenset(plan.name for plan in stale),
+        frozenset(each.name for each in stale),
         config.shards.mode == "shared",
-        {plan.name: dict(plan.facts) for plan in plans},
-        {**about, "licenses": licenses(plan.listed for plan in plans)},
+        {each.name: dict(each.facts) for each in plan.sets},
+        about,
         (layout.changes, json.dumps(report, indent=1) + "\n"),
     )
-    rows = sum(len(plan.listed) for plan in stale)
+    rows = sum(each.rows for each in stale)
     work = JobSpec("split", layout.output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
     run_job(lambda pipeline: pipeline | "Split" >> WriteSets(task), beam_arguments, work)
     notes = []
     if dropped:
         notes.append(f"sets that the configuration no longer has were removed: {', '.join(dropped)}")
-    made = {plan.facts.get("noise_level") for plan in plans}  # a table of pictures has none
+    made = {each.facts.get("noise_level") for each in plan.sets}  # a table of images has none
     absent = [level for level in PAPER_LEVELS if level not in made] if config.noise.levels is None else []
     if absent:
         shown = ", ".join(map(str, absent))
@@ -176,84 +271,91 @@ def _write(
     return tuple(notes)
 
 
-def _buckets(config: BuildConfig, pools: Pools, images: str) -> int:
-    """So many that neither rows nor pictures of one are too many; never more than the images have."""
+def _buckets(config: BuildConfig, clean_images: int, images: str) -> int:
+    """The number of buckets: neither rows nor encoded images of one are too many; never more than the images have."""
     manifest = directory.read_manifest(images)
-    by_rows = bucket_count(len(pools.clean), config.shards.rows)
+    by_rows = bucket_count(clean_images, config.shards.rows)
     by_size = bucket_count(sum(shard.bytes for shard in manifest.shards), config.shards.megabytes << 20)
     return int(min(max(by_rows, by_size), manifest.about["buckets"]))
 
 
-def _plans(
-    config: BuildConfig, pools: Pools, as_listed: Sequence[TrainingSet], images: str, buckets: int
-) -> list[SetPlan]:
-    """All sets; of a shared dataset also the table of its pictures."""
-    originals = directory.read_table(images, IMAGES, ["image_id", "sha256"])
-    layout = {
+def _written_as(config: BuildConfig, images: str) -> dict[str, Any]:
+    """What decides the bytes of a set besides its examples."""
+    return {
         "mode": config.shards.mode,
         "versions": {stage: STAGE_VERSIONS[stage] for stage in ("ingest", "split")} | library_versions(),
         "pictures": directory.read_manifest(images).about["config"]["ingest"],
     }
+
+
+def _facts(
+    config: BuildConfig,
+    pools: Pools,
+    drawn: Sequence[TrainingSet],
+    fixed: Sequence[FixedSet],
+    buckets: int,
+) -> dict[str, dict[str, Any]]:
+    """What the manifests of all sets say, by name; in a shared dataset, also that of the table of images."""
     is_shared = config.shards.mode == "shared"
-    long = min(buckets, bucket_count(len(pools.clean), LIST_ROW_GROUP_ROWS))
+    fewer = min(buckets, bucket_count(len(pools.clean), LIST_ROW_GROUP_ROWS))
     common = {
-        "buckets": long if is_shared else buckets,
+        "buckets": fewer if is_shared else buckets,
         "class_names": list(config.classes),
         "seed": config.seed,
     }
-    planner = Planner(originals, layout)
-    test = test_set(pools.test)
-    facts = {
-        **common,
-        "split": TEST_SPLIT,
-        "color": None,
-        "noise_level": 0.0,
-        "classes": noise_by_class(test.columns(COUNTED), config.classes),
-    }
-    plans = [planner.plan(TEST_SPLIT, test, facts)]
-    made = training_sets(pools.clean, pools.wrong, config.classes, config.noise, config.seed, pools.supply)
-    for split in chain(made, as_listed):
-        if any(plan.name == split.name for plan in plans):
-            raise DataError(f"two sets are called {split.name}; rename the listed one")
-        if not len(split.listed):
-            raise DataError(
-                f"{split.name} would have no examples; drop this level or color from the configuration"
-            )
-        facts = {
+    names = config.classes
+    right = np.zeros_like(pools.test_sizes)
+    facts: dict[str, dict[str, Any]] = {
+        TEST_SPLIT: {
             **common,
-            "split": split.name,
-            "color": split.color,
-            "noise_level": split.noise_level,
-            "trial": split.trial,
+            "split": TEST_SPLIT,
+            "color": None,
+            "noise_level": 0.0,
+            "classes": class_noise(pools.test_sizes, right, names),
+        }
+    }
+    sets: list[TrainingSet | FixedSet] = [*drawn, *fixed]
+    for each in sets:
+        if each.name in facts:
+            raise DataError(f"two sets are called {each.name}; rename the listed one")
+        if not len(each):
+            raise DataError(
+                f"{each.name} would have no examples; drop this level or color from the configuration"
+            )
+        about = {
+            **common,
+            "split": each.name,
+            "color": each.color,
+            "noise_level": each.noise_level,
+            "trial": each.trial if isinstance(each, TrainingSet) else 0,
             "nested": config.noise.nested,
             "on_shortage": config.noise.on_shortage,
             "blue_size": config.noise.blue_size,
-            "classes": noise_by_class(split.listed.columns(COUNTED), config.classes),
         }
-        if lacking := classes_without_clean(split.listed.columns(COUNTED), config.classes):
-            facts["classes_without_clean"] = lacking
-        if split.measured:
-            facts |= {"nested": False, "listed": dict(split.measured)}
-        plans.append(planner.plan(split.name, split.listed, facts))
+        if isinstance(each, TrainingSet):
+            about["classes"], lacking = noise_of_set(each, pools.clean.labels, names)
+        else:
+            examples = each.examples.select(COUNTED)
+            about["classes"], lacking = (
+                noise_by_class(examples, names),
+                classes_without_clean(examples, names),
+            )
+            about |= {"nested": False, "listed": each.measured}
+        if lacking:
+            about["classes_without_clean"] = lacking
+        facts[each.name] = about
     if is_shared:
-        plans.append(planner.plan(PICTURES, all_pictures(plans), {"buckets": buckets}))
-    return plans
+        facts[PICTURES] = {"buckets": buckets}
+    return facts
 
 
-def _lists_before(lists: str) -> pa.Table | None:
-    """The lists of the build before, if they are whole, and as this version writes them."""
+def _changes(lists: str, plan: Plan) -> dict[str, dict[str, int]]:
+    """How the sets differ from those of the build before; nothing if its lists are damaged, or of another version."""
     try:
-        version = directory.read_manifest(lists).about.get("version")
-        return pa.concat_tables(directory.read_shards(lists)) if version == STAGE_VERSIONS["split"] else None
+        before = directory.read_manifest(lists)
+        if before.about.get("version") != STAGE_VERSIONS["split"]:
+            return {}
+        directory.check_sizes(lists, before)
+        return changes(lists, before, plan.lists, plan.buckets)
     except DataError:
-        return None
-
-
-def _write_lists(lists: str, plans: list[SetPlan], buckets: int) -> tuple[StagedShard, ...]:
-    """Stage the different examples of all sets, by bucket, for the tasks and for the comparison by the next build."""
-    commit.prepare(lists)
-    shards = [
-        write_shard(lists, directory.shard_stem("part", index, buckets), PLANNED_SCHEMA, tables)
-        for index, tables in planned_examples(plans, buckets)
-    ]
-    return tuple(shard for shard in shards if shard)
+        return {}

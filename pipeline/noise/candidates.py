@@ -1,47 +1,49 @@
-"""Which wrong web image stands ready for which class: each for one class only, so that no set has it twice."""
+"""Which wrong web image is a candidate for which class: each for one class only, so that no set has it twice."""
 
 import numpy as np
-
-from pipeline.keyed_hash import keyed_hash
 
 MAX_ROUNDS = 50
 
 
-def assign(image_ids: np.ndarray, labels: np.ndarray, sizes: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Share out wrong images among the classes for which they are wrong.
+def assign(hashes: np.ndarray, images: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    """Distribute wrong images among the classes for which they are wrong.
 
-    image_ids: str (n,) and labels: int (n,) are pairs, unique, in any order; an image may come with several
-    classes. sizes: int (classes,), clean images of each class. An image that may choose goes to the class that is the
-    scarcest (candidates for each clean image), and moves on as long as that evens out the classes; the noise levels have no
-    part in it, so that another list of levels keeps every choice. Returns, for each class, the positions (into the
-    pairs) of its candidates in the order in which they are used.
+    images: int (n,) and labels: int (n,) are pairs, unique, in any order; an image may come with several classes.
+    hashes: uint64 (n,), the keyed hash of each image, which decides the order. sizes: int (classes,), clean images of
+    each class. An image with several classes goes to the class that is the scarcest (candidates for each clean image),
+    and moves on as long as that evens out the classes; the noise levels have no part in it, so that another list of
+    levels keeps every choice. Returns, for each class, the indices (into the pairs) of its candidates in the order in
+    which they are used.
     """
-    image_ids, labels = np.asarray(image_ids, object), np.asarray(labels, np.int64)
-    turn = keyed_hash(image_ids, seed, "candidate")
-    order = np.lexsort((labels, image_ids, turn))
-    first = np.r_[True, image_ids[order][1:] != image_ids[order][:-1]] if len(order) else np.empty(0, bool)
-    starts = np.flatnonzero(first)
-    ends = np.r_[starts[1:], len(order)].astype(np.int64)
+    order = np.lexsort((labels, images, hashes))
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = images[order[1:]] != images[order[:-1]]
+    starts = np.flatnonzero(is_first)
+    ends = np.append(starts[1:], len(order))
     taken = order[starts]
-    shared = np.flatnonzero(ends - starts > 1).tolist()  # the others have no choice
-    choices = {number: order[starts[number] : ends[number]] for number in shared}
+    shared = np.flatnonzero(ends - starts > 1).tolist()  # images with several classes
+
+    def options_of(number: int) -> np.ndarray:
+        return order[starts[number] : ends[number]]
 
     weight = 1.0 / np.maximum(np.asarray(sizes, float), 1e-9)
     supply = np.bincount(labels[np.delete(taken, shared)], minlength=len(sizes)).astype(float)
-    for number, options in choices.items():
+    for number in shared:
+        options = options_of(number)
         pick = options[np.argmin((supply[labels[options]] + 1) * weight[labels[options]])]
         supply[labels[pick]] += 1
         taken[number] = pick
     for _ in range(MAX_ROUNDS):
         moved = False
-        for number, options in choices.items():
-            now = labels[taken[number]]
-            supply[now] -= 1
+        for number in shared:
+            options, label = options_of(number), labels[taken[number]]
+            supply[label] -= 1
             filled = (supply[labels[options]] + 1) * weight[labels[options]]
             pick = options[np.argmin(filled)]
-            if filled.min() < (supply[now] + 1) * weight[now] and labels[pick] != now:
+            if filled.min() < (supply[label] + 1) * weight[label] and labels[pick] != label:
                 taken[number], moved = pick, True
             supply[labels[taken[number]]] += 1
         if not moved:
             break
-    return [taken[labels[taken] == label] for label in range(len(sizes))]
+    by_class = np.argsort(labels[taken], kind="stable")
+    return np.split(taken[by_class], np.cumsum(np.bincount(labels[taken], minlength=len(sizes)))[:-1])

@@ -1,17 +1,19 @@
-"""Sets that are made exactly as they are listed, such as released ones: their noise is measured, not promised."""
+"""Fixed sets: made exactly as a list says, such as released ones. Their noise is measured, not promised."""
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pyarrow import compute as pc
 
 from common.errors import DataError
 from pipeline.keyed_hash import shard_key
-from pipeline.noise.examples import all_of
-from pipeline.noise.pools import judge
-from pipeline.noise.training_sets import TrainingSet
+from pipeline.noise.examples import LIST_SCHEMA
+from pipeline.noise.pools import class_ids, join_verdicts
 from pipeline.values import match_names
 from schemas.example import PICTURES, TEST_SPLIT
 from schemas.manifest import CARD, CROISSANT, MANIFEST
@@ -24,47 +26,71 @@ _OF_IMAGE = ["url", *(field.name for field in ATTRIBUTION)]
 _OF_PAIR = ["method", "rank", "votes_yes", "votes_no", "votes_unsure", "confidence"]
 
 
-def listed_sets(
-    rows: pa.Table, retrievals: pa.Table, verdicts: pa.Table, class_names: Sequence[str]
-) -> Iterator[TrainingSet]:
-    """Make every set of the list `rows`: strings, with the `row` of each, as `read_records` gives them.
+@dataclass(frozen=True)
+class FixedSet:
+    """A set given by a list: its examples, a table of LIST_SCHEMA, with their shard keys, uint64 (n,), ascending.
 
-    Images that dedupe has removed are used all the same, since the list asks for them; images that were not ingested
-    cannot be, and are counted. `is_clean` is whether the label is the class of the clean list, or whether the verdict
-    on the web image and this class is yes; where there is none, it is false, and counted. Raises DataError, naming the
-    row, for names of sets that cannot be folders, unknown classes, test images, and images listed twice in a set.
+    measured: what its manifest says of its noise, and of images that are missing.
+    """
+
+    name: str
+    color: str
+    noise_level: float
+    examples: pa.Table
+    shard_keys: np.ndarray
+    measured: dict[str, Any]
+
+    def __len__(self) -> int:
+        return self.examples.num_rows
+
+
+def fixed_sets(
+    rows: pa.Table, retrievals: pa.Table, verdicts: pa.Table, class_names: Sequence[str]
+) -> Iterator[FixedSet]:
+    """Make every set of the list `rows`: strings, with the `location` of each, as `read_records` gives them.
+
+    retrievals and verdicts hold at least the rows of the images in the list. Images that dedupe has removed are used all
+    the same, since the list asks for them; images that were not ingested cannot be, and are counted. `is_clean` is whether
+    the label is the class of the clean list, or whether the verdict on the web image and this class is yes; without a
+    verdict it is false, and counted. Raises DataError, naming the row, for names of sets that cannot be folders, unknown
+    classes, test images, and images that appear twice in a set.
     """
     frame = rows.to_pandas()
     frame["class_name"] = match_names(rows["class_name"], class_names).to_pandas()
     _check(frame, class_names)
     label = {name: i for i, name in enumerate(class_names)}
     frame["label"] = frame["class_name"].map(label)
-    judged = judge(retrievals, verdicts, class_names)
-    sources = dict(zip(retrievals["image_id"].to_pylist(), retrievals["source"].to_pylist(), strict=True))
-    frame["source"] = frame["image_id"].map(sources)
+    retrievals = retrievals.combine_chunks()
+    labels = class_ids(retrievals["class_name"], class_names)
+    is_web = np.asarray(pc.equal(retrievals["source"], "web").to_numpy(), bool)
+    given = retrievals.select(["image_id", "source", *_OF_IMAGE]).to_pandas().assign(label=labels)
+    web_rows = retrievals.filter(pa.array(is_web)).drop_columns(["class_name", "source", *_OF_IMAGE])
+    web = join_verdicts(web_rows, labels[is_web], verdicts, class_names)
+    web = web.to_pandas()
+    web["true_label"] = web["true_label"].astype("Int64")
+    frame["source"] = frame["image_id"].map(given.drop_duplicates("image_id").set_index("image_id")["source"])
     tests = frame[frame["source"] == "test"]
     if len(tests):
         raise DataError(
-            f"{tests['location'].iloc[0]}: {tests['image_id'].iloc[0]} is a test image; take it out of the set"
+            f"{tests['location'].iloc[0]}: {tests['image_id'].iloc[0]!r} is a test image; remove it from the set"
         )
-    clean = judged[judged["source"] == "clean"].set_index("image_id")
+    clean = given[given["source"] == "clean"].set_index("image_id")
     frame["clean_label"] = frame["image_id"].map(clean["label"])
-    web = judged[judged["source"] == "web"]
     frame = frame.merge(
         web[["image_id", "label", "verdict", *_OF_PAIR]], on=["image_id", "label"], how="left"
     )
-    first = judged.drop_duplicates("image_id").set_index("image_id")
+    of_image = given.drop_duplicates("image_id").set_index("image_id")
     true = web.dropna(subset=["true_label"]).drop_duplicates("image_id").set_index("image_id")["true_label"]
     for name in _OF_IMAGE:
-        frame[name] = frame["image_id"].map(first[name])
+        frame[name] = frame["image_id"].map(of_image[name])
     is_web = frame["source"] == "web"
     frame["true_label"] = frame["clean_label"].where(~is_web, frame["image_id"].map(true)).astype("Int64")
     frame["is_clean"] = (frame["clean_label"] == frame["label"]).where(~is_web, frame["verdict"] == "yes")
     frame["true_label"] = frame["true_label"].where(~frame["is_clean"], frame["label"])
     codes, ids = pd.factorize(frame["image_id"])
-    frame["place"] = shard_key(ids)[codes]
-    for name, listed in frame.groupby("set", sort=True):
-        yield _split(str(name), listed)
+    frame["shard_key"] = shard_key(ids)[codes]
+    for name, of_set in frame.groupby("set", sort=True):
+        yield _fixed_set(str(name), of_set)
 
 
 def _check(frame: pd.DataFrame, class_names: Sequence[str]) -> None:
@@ -88,30 +114,36 @@ def _check(frame: pd.DataFrame, class_names: Sequence[str]) -> None:
             )
 
 
-def _split(name: str, listed: pd.DataFrame) -> TrainingSet:
+def _fixed_set(name: str, rows: pd.DataFrame) -> FixedSet:
     for column in ("color", "noise_level"):
-        if listed[column].nunique(dropna=False) > 1:
+        if rows[column].nunique(dropna=False) > 1:
             raise DataError(f"{name}: its rows have more than one {column}; give all the same")
-    there = listed[listed["source"].notna()]
-    color, level = listed["color"].iloc[0], listed["noise_level"].iloc[0]
-    wrong = int((~there["is_clean"].astype(bool)).sum())
-    realized = wrong / len(there) if len(there) else 0.0
-    unjudged = (there["source"] == "web") & ~there["verdict"].isin(["yes", "no"])
-    absent = listed[listed["source"].isna()]["image_id"].sort_values()
-    facts: dict[str, Any] = {
+    ingested = rows[rows["source"].notna()].sort_values("shard_key", kind="stable")
+    color, level = rows["color"].iloc[0], rows["noise_level"].iloc[0]
+    wrong = int((~ingested["is_clean"].astype(bool)).sum())
+    realized = wrong / len(ingested) if len(ingested) else 0.0
+    without_verdict = (ingested["source"] == "web") & ~ingested["verdict"].isin(["yes", "no"])
+    absent = rows[rows["source"].isna()]["image_id"].sort_values()
+    measured: dict[str, Any] = {
         "noise": "measured",
         "realized_noise": round(realized, 6),
         "claimed_noise": None if pd.isna(level) else float(level),
-        "rows_listed": len(listed),
+        "rows_listed": len(rows),
         "not_ingested": len(absent),
         "not_ingested_first": absent.head(10).to_list(),
-        "not_judged": int(unjudged.sum()),
+        "not_judged": int(without_verdict.sum()),
     }
-    return TrainingSet(
+    columns = [
+        pa.array(ingested[field.name], field.type, from_pandas=True)
+        if field.name in ingested
+        else pa.nulls(len(ingested), field.type)
+        for field in LIST_SCHEMA
+    ]
+    return FixedSet(
+        name,
         COLOR if pd.isna(color) else str(color),
         round(realized, 6) if pd.isna(level) else float(level),
-        0,
-        all_of(there),
-        title=name,
-        measured=facts,
+        pa.table(columns, schema=LIST_SCHEMA),
+        ingested["shard_key"].to_numpy(),
+        measured,
     )

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipeline.keyed_hash import keyed_hash
+from pipeline.keyed_hash import Ids, keyed_hash
 
 
-def symmetric(image_ids: Sequence[str], labels: np.ndarray, classes: int, seed: int) -> np.ndarray:
+def symmetric(image_ids: Ids, labels: np.ndarray, classes: int, seed: int) -> np.ndarray:
     """Wrong labels, int64 (n,), uniform over the other `classes` − 1: never the right one."""
     draw = keyed_hash(image_ids, seed, "flip") % np.uint64(classes - 1)
     wrong = draw.astype(np.int64)

@@ -1,122 +1,263 @@
-"""From the tables of the earlier stages to the three pools that training sets are made of."""
+"""The images that training sets are made of: clean images, test images, and web images that are verified wrong.
 
-from collections.abc import Sequence
+The tables of the earlier stages are read in parts of neighboring buckets. `read_part` joins the rows of one part;
+`collect_pools` keeps a few numbers of each image, from which all sets are drawn.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
+import numpy as np
 import pyarrow as pa
 from pyarrow import compute as pc
 
 from common.errors import DataError
+from pipeline.keyed_hash import shard_key
 from pipeline.noise.supply import Supply
 from schemas.retrieval import ATTRIBUTION
 
-_WEB_COLUMNS = [
-    "image_id",
-    "label",
-    "true_label",
-    "url",
-    *(field.name for field in ATTRIBUTION),
-    "method",
-    "rank",
-    "votes_yes",
-    "votes_no",
-    "votes_unsure",
-]
-_TEXT = ["url", *(field.name for field in ATTRIBUTION)]
-
-
+_FROM_RETRIEVALS = ("url", *(field.name for field in ATTRIBUTION), "method", "rank")
+DRAW_COLUMNS = ("image_id", "class_name", "source", "method")  # of retrievals, for `collect_pools`
+EXAMPLE_COLUMNS = ("image_id", "class_name", "source", *_FROM_RETRIEVALS)  # of retrievals, for examples
+VERDICT_COLUMNS = ("image_id", "class_name", "verdict", "yes", "no", "unsure", "confidence")
+NO_VOTES = "no votes"
 # Names of the counts of kept candidates, and the verdict that each counts.
 CANDIDATE_COUNTS = (
     ("right", "yes"),
     ("wrong", "no"),
     ("undecided", "undecided"),
-    ("without_votes", "no votes"),
+    ("without_votes", NO_VOTES),
+)
+_VOTES = ("yes", "no", "unsure")
+_FUNNEL = (
+    "clean_images",
+    "clean_images_kept",
+    "test_images",
+    "candidates",
+    "candidates_kept",
+    *(f"candidates_{name}" for name, _ in CANDIDATE_COUNTS),
+    "wrong_images",
 )
 
 
 @dataclass(frozen=True)
-class Pools:
-    """Clean, test and wrong web images, how many rows each step has left (`funnel`, in order), and why (`supply`)."""
+class PoolPart:
+    """The images of one part as tables of example columns, without the images themselves.
 
-    clean: pd.DataFrame
-    test: pd.DataFrame
-    wrong: pd.DataFrame
+    clean and test have a row for each image, wrong for each (image, class) whose verdict is no. `counts` are the numbers
+    of rows that each step has left. `supply` counts the questions behind the wrong images.
+    """
+
+    clean: pa.Table
+    test: pa.Table
+    wrong: pa.Table
+    counts: Counter[str]
+    supply: Supply
+
+
+@dataclass(frozen=True)
+class CleanImages:
+    """Clean images, ordered by part: ids, shard keys, uint64 (n,), and labels, int32 (n,)."""
+
+    ids: pa.LargeStringArray
+    shard_keys: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class WrongImages:
+    """Pairs of a web image and a class that it verifiably does not show, ordered by part.
+
+    ids; images: int32 (n,), equal for equal ids; shard_keys: uint64 (n,); labels: int32 (n,), that class; true_labels:
+    int32 (n,), the class that the image shows, or -1 where it is unknown; by_text: bool (n,), found by a text search.
+    """
+
+    ids: pa.LargeStringArray
+    images: np.ndarray
+    shard_keys: np.ndarray
+    labels: np.ndarray
+    true_labels: np.ndarray
+    by_text: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Pools:
+    """What all sets are drawn from.
+
+    test_sizes: int64 (classes,), test images of each class. clean_starts, wrong_starts: int64 (parts + 1,), the index of
+    the first image of each part. funnel: the rows that each step has left, in order.
+    """
+
+    clean: CleanImages
+    wrong: WrongImages
+    test_sizes: np.ndarray
+    clean_starts: np.ndarray
+    wrong_starts: np.ndarray
     funnel: dict[str, int]
     supply: Supply
 
 
-def make_pools(
+def read_part(
     retrievals: pa.Table,
     verdicts: pa.Table,
-    duplicates: pa.Table,
+    removed: pa.Array,
     class_names: Sequence[str],
     min_confidence: float = 0.0,
     min_votes: int = 1,
-) -> Pools:
-    """Join the tables.
+) -> PoolPart:
+    """Join the tables of one part.
 
-    A clean or web image that dedupe has removed is in no pool. A web image is wrong for a class where the verdict
-    is no with at least `min_confidence`; its true label is known where exactly one class has the verdict yes.
+    retrievals has at least DRAW_COLUMNS, verdicts VERDICT_COLUMNS; `removed` are the ids of images that dedupe has removed,
+    which are in no pool. A web image is wrong for a class where the verdict is no with at least `min_confidence`.
     """
-    rows = _with_labels(retrievals, class_names)
-    removed = set(duplicates.filter(pc.field("removed"))["image_id"].to_pylist())
-    kept = ~rows["image_id"].isin(removed)
-    of = {
-        source: rows[(rows["source"] == source) & kept].reset_index(drop=True)
-        for source in ("clean", "test", "web")
-    }
-
-    all_judged = _judge(rows[rows["source"] == "web"], verdicts, class_names)
-    is_removed = all_judged["image_id"].isin(removed)
-    judged = all_judged[~is_removed].reset_index(drop=True)
-    wrong = judged[(judged["verdict"] == "no") & (judged["confidence"] >= min_confidence)]
-    wrong = wrong[[*_WEB_COLUMNS, "confidence"]].sort_values(["image_id", "label"]).reset_index(drop=True)
-
-    in_web = int((rows["source"] == "web").sum())
-    funnel = {
-        "clean_images": int((rows["source"] == "clean").sum()),
-        "clean_images_kept": len(of["clean"]),
-        "test_images": len(of["test"]),
-        "candidates": in_web,
-        "candidates_kept": len(of["web"]),
-        **{f"candidates_{name}": int((judged["verdict"] == verdict).sum()) for name, verdict in CANDIDATE_COUNTS},
-        "wrong_images": int(wrong["image_id"].nunique()),
-    }  # fmt: skip
-    votes = all_judged[["votes_yes", "votes_no", "votes_unsure"]].sum(axis=1).astype("int64")
-    questions = all_judged[["label", "method", "verdict", "confidence"]].assign(
-        votes=votes, removed=is_removed
+    rows = retrievals.combine_chunks()
+    labels = class_ids(rows["class_name"], class_names)
+    sources = {name: _mask(pc.equal(rows["source"], name)) for name in ("clean", "test", "web")}
+    is_removed = _mask(pc.is_in(rows["image_id"], removed))
+    clean, test = (
+        _given(rows, labels, np.flatnonzero(sources[name] & ~is_removed)) for name in ("clean", "test")
     )
-    return Pools(of["clean"], of["test"], wrong, funnel, Supply(questions, min_votes, min_confidence))
+    web_rows = np.flatnonzero(sources["web"])
+    web, web_labels, web_removed = rows.take(pa.array(web_rows)), labels[web_rows], is_removed[web_rows]
+    judged = join_verdicts(web, web_labels, verdicts, class_names)
+    confidence = judged["confidence"].fill_null(0).to_numpy()
+    is_no = _mask(pc.equal(judged["verdict"], "no"))
+    chosen = np.flatnonzero(is_no & ~web_removed & (confidence >= min_confidence))
+    wrong = judged.take(pa.array(chosen))
+    counts = Counter(
+        clean_images=int(sources["clean"].sum()),
+        clean_images_kept=clean.num_rows,
+        test_images=test.num_rows,
+        candidates=len(web_rows),
+        candidates_kept=int((~web_removed).sum()),
+        wrong_images=pc.count_distinct(wrong["image_id"]).as_py(),
+    )
+    for name, verdict in CANDIDATE_COUNTS:
+        has_verdict = _mask(pc.equal(judged["verdict"], verdict))
+        counts[f"candidates_{name}"] = int((has_verdict & ~web_removed).sum())
+    votes = sum(judged[f"votes_{name}"].fill_null(0).to_numpy().astype(np.int64) for name in _VOTES)
+    supply = Supply.count(
+        web_labels,
+        judged["verdict"],
+        np.asarray(votes),
+        confidence,
+        _mask(pc.equal(judged["method"], "text")),
+        web_removed,
+        len(class_names),
+        min_votes,
+        min_confidence,
+    )
+    return PoolPart(clean, test, wrong, counts, supply)
 
 
-def judge(retrievals: pa.Table, verdicts: pa.Table, class_names: Sequence[str]) -> pd.DataFrame:
-    """All rows of the lists with their label, and of web rows what is known of them by the verdicts."""
-    rows = _with_labels(retrievals, class_names)
-    is_web = rows["source"] == "web"
-    return pd.concat([rows[~is_web], _judge(rows[is_web], verdicts, class_names)], ignore_index=True)
+def collect_pools(parts: Iterable[PoolPart]) -> Pools:
+    """Keep what sets are drawn from of all parts (at least one), some forty bytes an image."""
+    clean, wrong, clean_starts, wrong_starts = [], [], [0], [0]
+    counts: Counter[str] = Counter()
+    supplies, tests = [], []
+    for part in parts:
+        clean.append(_keys_and_labels(part.clean))
+        ids, keys, labels = _keys_and_labels(part.wrong)
+        images = counts["wrong_images"] + ids.dictionary_encode().indices.to_numpy()
+        true_labels = part.wrong["true_label"].fill_null(-1).to_numpy().astype(np.int32)
+        by_text = _mask(pc.equal(part.wrong["method"], "text"))
+        wrong.append((ids, images.astype(np.int32), keys, labels, true_labels, by_text))
+        clean_starts.append(clean_starts[-1] + part.clean.num_rows)
+        wrong_starts.append(wrong_starts[-1] + part.wrong.num_rows)
+        tests.append(np.bincount(part.test["label"].to_numpy(), minlength=part.supply.classes))
+        counts.update(part.counts)
+        supplies.append(part.supply)
+    return Pools(
+        CleanImages(*_joined(clean)),
+        WrongImages(*_joined(wrong)),
+        np.sum(tests, axis=0),
+        np.array(clean_starts),
+        np.array(wrong_starts),
+        {name: counts[name] for name in _FUNNEL},
+        Supply.sum(supplies),
+    )
 
 
-def _with_labels(retrievals: pa.Table, class_names: Sequence[str]) -> pd.DataFrame:
-    labels = pc.index_in(retrievals["class_name"], pa.array(class_names, pa.string()))
+def class_ids(names: pa.ChunkedArray, class_names: Sequence[str]) -> np.ndarray:
+    """Class ids of names, int64 (n,). Raises DataError for a name that is not in `class_names`."""
+    labels = pc.index_in(names, pa.array(class_names, pa.string()))
     if labels.null_count:
-        strange = pc.min(retrievals["class_name"].filter(pc.is_null(labels)))
+        unknown = pc.min(names.filter(pc.is_null(labels)))
         raise DataError(
-            f"{strange} is not among the classes, but was when ingest ran; run ingest and label again, or build"
+            f"class {str(unknown)!r} of the ingested images is not in 'classes'; run `python -m pipeline build`, which "
+            "runs ingest and aggregate again"
         )
-    rows = retrievals.drop_columns(["location", "path", "sha256", "class_name", *_TEXT]).to_pandas()
-    for name in _TEXT:  # which nothing here looks at: as Arrow has it, it takes a third of the memory
-        rows[name] = pd.Series(pd.array(retrievals[name], pd.ArrowDtype(pa.string())), index=rows.index)
-    rows["label"] = labels.to_numpy().astype("int64")
-    return rows
+    return np.asarray(labels.to_numpy(), np.int64)
 
 
-def _judge(web: pd.DataFrame, verdicts: pa.Table, class_names: Sequence[str]) -> pd.DataFrame:
-    """Add verdict, votes, confidence, and the true label where exactly one class has the verdict yes."""
-    labels = pc.index_in(verdicts["class_name"], pa.array(class_names, pa.string()))
-    known = verdicts.drop_columns(["class_name", "posterior"]).append_column("label", labels.cast(pa.int64()))
-    judged = web.merge(known.filter(pc.is_valid(labels)).to_pandas(), on=["image_id", "label"], how="left")
-    judged["verdict"] = judged["verdict"].fillna("no votes")
-    right = judged[judged["verdict"] == "yes"].groupby("image_id")["label"].agg(["min", "size"])
-    judged["true_label"] = judged["image_id"].map(right["min"].where(right["size"] == 1)).astype("Int64")
-    return judged.rename(columns={"yes": "votes_yes", "no": "votes_no", "unsure": "votes_unsure"})
+def join_verdicts(
+    web: pa.Table, labels: np.ndarray, verdicts: pa.Table, class_names: Sequence[str]
+) -> pa.Table:
+    """Add to web rows what is known of them.
+
+    Appends label, verdict (NO_VOTES without one), votes_yes, votes_no, votes_unsure, confidence, and true_label: the
+    class for which the image has the verdict yes, if there is exactly one.
+    """
+    ids = web["image_id"].combine_chunks().dictionary_encode()
+    codes, classes = ids.indices.to_numpy().astype(np.int64), len(class_names)
+    verdict_labels = pc.index_in(verdicts["class_name"], pa.array(class_names, pa.string()))
+    verdict_codes = pc.index_in(verdicts["image_id"], ids.dictionary)
+    usable = np.flatnonzero(_mask(pc.and_(pc.is_valid(verdict_labels), pc.is_valid(verdict_codes))))
+    pair_codes, pair_labels = (
+        np.asarray(column.take(pa.array(usable)).to_numpy(), np.int64)
+        for column in (verdict_codes, verdict_labels)
+    )
+    pairs = pair_codes * classes + pair_labels
+    order = np.argsort(pairs)
+    wanted = codes * classes + labels
+    position = np.searchsorted(pairs, wanted, sorter=order)
+    found = np.zeros(len(wanted), bool)
+    inside = position < len(pairs)
+    found[inside] = pairs[order[position[inside]]] == wanted[inside]
+    row = np.zeros(len(wanted), np.int64)
+    row[found] = usable[order[position[found]]]
+    known = verdicts.take(pa.array(row, mask=~found)).combine_chunks()
+
+    is_right = found & _mask(pc.equal(known["verdict"], "yes"))
+    right = np.bincount(codes[is_right], minlength=len(ids.dictionary))
+    true = np.zeros(len(ids.dictionary), np.int64)
+    true[codes[is_right]] = labels[is_right]
+    added = {
+        "label": pa.array(labels),
+        "true_label": pa.array(true[codes], mask=right[codes] != 1),
+        "verdict": known["verdict"].fill_null(NO_VOTES),
+        **{f"votes_{name}": known[name] for name in _VOTES},
+        "confidence": known["confidence"],
+    }
+    for name, column in added.items():
+        web = web.append_column(name, column)
+    return web
+
+
+def _given(rows: pa.Table, labels: np.ndarray, chosen: np.ndarray) -> pa.Table:
+    """Clean or test images, whose label is given."""
+    table = rows.take(pa.array(chosen))
+    label = pa.array(labels[chosen])
+    return table.append_column("label", label).append_column("true_label", label)
+
+
+def _mask(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of booleans as bool (n,), null as False."""
+    return np.asarray(column.fill_null(False).to_numpy(), bool)
+
+
+def _keys_and_labels(table: pa.Table) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+    ids = table["image_id"].cast(pa.large_string()).combine_chunks()
+    return ids, shard_key(ids), table["label"].to_numpy().astype(np.int32)
+
+
+def _joined(parts: list[tuple]) -> list:
+    ids, *others = zip(*parts, strict=True)
+    return [pa.concat_arrays(ids), *(np.concatenate(arrays) for arrays in others)]

@@ -1,10 +1,12 @@
 """How many images of each class give way, and how many stay where too few can."""
 
+from heapq import heappop, heappush
+
 import numpy as np
 
 
 def class_sequence(sizes: np.ndarray, length: int) -> np.ndarray:
-    """The classes of the images that give way, one after the other: int64 (length,).
+    """The classes of the images that give way, one after the other: int32 (length,).
 
     Of its first h entries, class c has floor(q) or ceil(q) with q = h·sizes[c]/sum(sizes), for every h: any
     noise level is a prefix, its total is exact, each class is within one image of its share, and a higher level
@@ -17,13 +19,20 @@ def class_sequence(sizes: np.ndarray, length: int) -> np.ndarray:
     total = int(sizes.sum())
     assert length <= total
     assert (sizes > 0).all()
-    given = np.zeros(len(sizes), np.int64)
-    sequence = np.empty(length, np.int64)
+    sequence = np.empty(length, np.int32)
+    counts = sizes.tolist()
+    given = [0] * len(counts)
+    # A class may be next from the step on at which that does not take it beyond its upper quota.
+    waiting = [(1, c) for c in range(len(counts))]  # (step, class)
+    ready: list[tuple[float, int]] = []  # (-images for each one given and the next, class)
     for h in range(1, length + 1):
-        claim = np.where(given * total < h * sizes, sizes / (given + 1), 0.0)  # 0: would pass its upper quota
-        winner = int(claim.argmax())
+        while waiting and waiting[0][0] <= h:
+            _, c = heappop(waiting)
+            heappush(ready, (-counts[c] / (given[c] + 1), c))
+        _, winner = heappop(ready)
         given[winner] += 1
         sequence[h - 1] = winner
+        heappush(waiting, (given[winner] * total // counts[winner] + 1, winner))
     return sequence
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import DataError
-from pipeline.keyed_hash import keyed_hash
+from pipeline.keyed_hash import Ids, keyed_hash
 from pipeline.noise.quota import class_sequence, shrunk_sizes
 from pipeline.noise.supply import Supply
 
@@ -17,27 +17,27 @@ SHOWN = 20  # classes in one message
 class Selection:
     """The clean images at one noise level, as positions in the clean set.
 
-    `noisy` give way; the k-th of a class to that class's k-th candidate, which `turn` (k from 0) tells. `kept` stay
+    `noisy` give way; the k-th of a class to that class's k-th candidate, which `rank` (k from 0) tells. `kept` stay
     as they are. Images in neither are left out of the set.
     """
 
     noisy: np.ndarray
-    turn: np.ndarray
+    rank: np.ndarray
     kept: np.ndarray
 
 
-class GiveWay:
+class NoiseOrder:
     """The order in which the images of a clean set give way, from which every level is cut.
 
-    image_ids: (n,), labels: int (n,), all classes non-empty. Not `nested`, every level has an order of its own.
+    image_ids: (n,), labels: int (n,), all classes non-empty. Unless `nested`, every level has an order of its own.
     """
 
     def __init__(
-        self, image_ids: Sequence[str], labels: np.ndarray, levels: Sequence[float], seed: int, nested: bool
+        self, image_ids: Ids, labels: np.ndarray, highest_level: float, seed: int, nested: bool
     ) -> None:
         self.image_ids, self.labels, self.seed, self.nested = image_ids, labels, seed, nested
         self.sizes = np.bincount(labels)
-        self._sequence = class_sequence(self.sizes, self._total(max(levels, default=0.0)))
+        self._sequence = class_sequence(self.sizes, self._total(highest_level))
         self._by_class = self._order("give-way") if nested else []
 
     def wanted(self, level: float) -> np.ndarray:
@@ -45,7 +45,7 @@ class GiveWay:
         return np.bincount(self._sequence[: self._total(level)], minlength=len(self.sizes))
 
     def select(self, level: float, available: np.ndarray | None, on_shortage: str) -> Selection:
-        """Choose the images that give way at a noise level that is not above the highest of `levels`.
+        """Choose the images that give way at a noise level that is not above `highest_level`.
 
         available: int (classes,), how many can be replaced in each class, or None for no limit; where that is too
         few, `on_shortage` decides: "shrink" leaves clean images out so that the level holds (`quota.shrunk_sizes`), "cap"
@@ -56,12 +56,12 @@ class GiveWay:
         counts = wanted if available is None else np.minimum(wanted, available)
         if on_shortage == "shrink" and (counts < wanted).any():
             sizes = shrunk_sizes(level, sizes, counts, counts < wanted)
-        noisy, turn, kept = [], [], []
+        noisy, rank, kept = [], [], []
         for members, count, size in zip(by_class, counts.tolist(), sizes.tolist(), strict=True):
             noisy.append(members[:count])
-            turn.append(np.arange(count))
+            rank.append(np.arange(count, dtype=np.int32))
             kept.append(members[count:size])
-        return Selection(np.concatenate(noisy), np.concatenate(turn), np.concatenate(kept))
+        return Selection(np.concatenate(noisy), np.concatenate(rank), np.concatenate(kept))
 
     def _total(self, level: float) -> int:
         return round(level * len(self.labels))
@@ -69,7 +69,8 @@ class GiveWay:
     def _order(self, purpose: str) -> list[np.ndarray]:
         """Positions class by class, each class in its keyed order."""
         hashes = keyed_hash(self.image_ids, self.seed, purpose)
-        return np.split(np.lexsort((hashes, self.labels)), np.cumsum(self.sizes)[:-1])
+        order = np.lexsort((hashes, self.labels)).astype(np.int32)
+        return np.split(order, np.cumsum(self.sizes)[:-1])
 
 
 def check_clean_left(
@@ -92,7 +93,7 @@ def check_clean_left(
 def check_supply(
     color: str,
     class_names: Sequence[str],
-    order: GiveWay,
+    order: NoiseOrder,
     available: np.ndarray,
     levels: Sequence[float],
     supply: Supply | None = None,

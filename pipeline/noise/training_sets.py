@@ -1,40 +1,43 @@
-"""The training sets of a dataset as lists of examples, without their pictures."""
+"""Draw the training sets of a dataset: which clean images stay, which become noisy, and what stands instead."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from common.errors import DataError
 from pipeline.config import PAPER_LEVELS, NoiseConfig
-from pipeline.keyed_hash import keyed_hash, shard_key
+from pipeline.keyed_hash import keyed_hash
 from pipeline.noise.candidates import assign
-from pipeline.noise.examples import Listed, all_of, make_pool
 from pipeline.noise.flips import asymmetric, confused_targets, mapped_targets, symmetric
-from pipeline.noise.selection import GiveWay, check_clean_left, check_supply
-from pipeline.noise.supply import Supply
+from pipeline.noise.pools import CleanImages, Pools, WrongImages
+from pipeline.noise.selection import NoiseOrder, check_clean_left, check_supply
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """One training set: its color, noise level and trial, and its examples.
+    """One training set: its color, noise level and trial, and its images as indices into the pools, all int32.
 
-    A set that was made as a list says (`noise.listed`) has its `title` from there, and `measured`: what was found of it.
+    kept: clean images with their right label, ascending. replaced: clean images that red noise replaces, or whose label
+    blue noise flips. Red noise has `wrong`, the wrong image in the place of each replaced one, ascending; blue noise
+    has `flipped`, the wrong label of each, in ascending order of `replaced`.
     """
 
     color: str
     noise_level: float
     trial: int
-    listed: Listed
-    title: str = ""
-    measured: Mapping[str, Any] | None = None
+    kept: np.ndarray
+    replaced: np.ndarray
+    wrong: np.ndarray | None = None
+    flipped: np.ndarray | None = None
 
     @property
     def name(self) -> str:
-        """The name of its folder."""
-        return self.title or set_name(self.color, self.noise_level, self.trial)
+        """Return the name of its folder."""
+        return set_name(self.color, self.noise_level, self.trial)
+
+    def __len__(self) -> int:
+        return len(self.kept) + len(self.replaced)
 
 
 def set_name(color: str, level: float, trial: int) -> str:
@@ -43,76 +46,53 @@ def set_name(color: str, level: float, trial: int) -> str:
 
 
 def level_text(level: float) -> str:
-    """A noise level as it stands in names: with two digits, or as many as it needs."""
+    """Return a noise level as it appears in names: with two digits, or as many as it needs."""
     two_digits = f"{level:.2f}"
     return two_digits if float(two_digits) == level else repr(level)
 
 
 def training_sets(
-    clean: pd.DataFrame,
-    wrong: pd.DataFrame,
-    class_names: Sequence[str],
-    config: NoiseConfig,
-    seed: int,
-    supply: Supply | None = None,
+    pools: Pools, class_names: Sequence[str], config: NoiseConfig, seed: int
 ) -> Iterator[TrainingSet]:
-    """Make every trial, color and level.
+    """Draw the set of every trial, color and level.
 
-    `clean` has a line an image: image_id, label, url. `wrong` has a line for each verified wrong (image, label)
-    pair, with the example columns that say where it came from. Without `config.levels`, the levels of the paper are
-    made that all classes have enough wrong images for. Raises DataError, with what `supply` says of the reasons, where a
-    class is empty, or short of wrong images and the policy is to stop.
+    Without `config.levels`, draw the levels of the paper for which all classes have enough wrong images. Raises DataError,
+    with the reasons, where a class has no clean image, or too few wrong images and the policy is to stop.
     """
-    sizes = np.bincount(clean["label"].to_numpy(np.int64), minlength=len(class_names))
+    sizes = np.bincount(pools.clean.labels, minlength=len(class_names))
     empty = [class_names[i] for i in np.flatnonzero(sizes == 0).tolist()]
     if empty:
         raise DataError(
             f"no clean images left of {', '.join(empty)}; add some to the clean lists or drop the class"
         )
-    # Hashing ids is what planning costs, so it is done once for all sets.
-    clean, wrong = (
-        rows.assign(place=shard_key(rows["image_id"])).reset_index(drop=True) for rows in (clean, wrong)
-    )
-    part = _first_of_each_class(clean, config.clean_per_class, seed)
-    targets = _targets(wrong, class_names, config)
+    part = _first_of_each_class(pools.clean, config.clean_per_class, seed)
+    targets = _targets(pools.wrong, class_names, config)
     levels = PAPER_LEVELS if config.levels is None else config.levels
 
-    def trial(number: int, levels: Sequence[float]) -> _Trial:
-        return _Trial(class_names, config, levels, seed, number, clean, wrong, part, targets)
+    def trial(number: int) -> _Trial:
+        return _Trial(class_names, config, levels, seed, number, pools, part, targets)
 
+    first = None
     if config.levels is None and config.on_shortage == "error":
-        trials = [trial(number, levels) for number in range(config.trials)]
-        levels = tuple(level for level in levels if all(one.has_enough(level) for one in trials))
-        if not any(levels):  # not even the lowest
-            levels = PAPER_LEVELS[:2]
+        fitting = levels
+        for number in reversed(range(config.trials)):
+            first = trial(number)
+            fitting = tuple(level for level in fitting if first.has_enough(level))
+        levels = fitting if any(fitting) else PAPER_LEVELS[:2]
     for number in range(config.trials):
-        one = trial(number, levels)
+        draw, first = first or trial(number), None
         if config.on_shortage == "error":
-            one.check_supply(supply)
-        yield from one.splits()
-
-
-def test_set(test: pd.DataFrame) -> Listed:
-    """The examples of the test set; `test` has image_id, label, url."""
-    return all_of(_clean(test.assign(place=shard_key(test["image_id"]))).assign(source="test"))
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """What a set is made of: positions of clean images that stay, and of those that give way, each to `instead`.
-
-    That is a position in the wrong images for red, a wrong label for blue.
-    """
-
-    kept: np.ndarray
-    noisy: np.ndarray
-    instead: np.ndarray
+            draw.check_supply(levels)
+        for color in config.colors:
+            for level in levels:
+                yield draw.draw(color, level)
 
 
 class _Trial:
-    """One independent draw: who gives way, the candidates for red noise, the flips of blue noise.
+    """One independent draw: the order in which clean images become noisy, the candidates of red noise, the flips of blue.
 
-    part: positions of the clean images that red sets use.
+    levels: all that sets may be drawn of. part: indices of the clean images that red sets use, or None for all. targets:
+    int64 (classes,), see `asymmetric`.
     """
 
     def __init__(
@@ -122,127 +102,98 @@ class _Trial:
         levels: Sequence[float],
         seed: int,
         trial: int,
-        clean: pd.DataFrame,
-        wrong: pd.DataFrame,
-        part: np.ndarray,
+        pools: Pools,
+        part: np.ndarray | None,
         targets: np.ndarray,
     ) -> None:
-        self.config, self.seed, self.trial, self.clean, self.wrong = config, seed + trial, trial, clean, wrong
-        self.class_names, self.levels = class_names, levels
-        red: list[str] = [color for color in config.colors if color.startswith("red")]
-        text = np.flatnonzero((wrong["method"] == "text").to_numpy())
-        labels = clean["label"].to_numpy(np.int64)
-        sizes = np.bincount(labels[part], minlength=len(class_names))
-        self.candidates = {
-            color: self._assign(text if color == "red-text" else np.arange(len(wrong)), sizes)
-            for color in red
-        }
-        self.bases, self.orders = {"red": part, "blue": part}, {"red": self._order(part)}
+        self.config, self.seed, self.trial, self.pools = config, seed + trial, trial, pools
+        self.class_names, self.top = class_names, max(levels, default=0.0)
+        self.orders = {"red": self._order(part)}
+        self.bases = {"red": part, "blue": part}
         self.orders["blue"] = self.orders["red"]
-        if config.blue_size == "all":
-            self.bases["blue"] = np.arange(len(clean))
-            self.orders["blue"] = self._order(self.bases["blue"])
-        self.flipped = {}
+        if config.blue_size == "all" and part is not None:
+            self.bases["blue"] = None
+            self.orders["blue"] = self._order(None)
+        self.candidates = self._candidates(self.orders["red"].sizes)
+        clean, self.flipped = pools.clean, {}
         if "blue" in config.colors:
-            self.flipped["blue"] = symmetric(clean["image_id"].to_list(), labels, len(class_names), self.seed)
+            flips = symmetric(clean.ids, clean.labels, len(class_names), self.seed)
+            self.flipped["blue"] = flips.astype(np.int32)
         if "blue-asymmetric" in config.colors:
-            self.flipped["blue-asymmetric"] = asymmetric(labels, targets)
+            self.flipped["blue-asymmetric"] = asymmetric(clean.labels, targets).astype(np.int32)
 
     def has_enough(self, level: float) -> bool:
-        """Whether every class has enough wrong images for a level, in all colors."""
+        """Return whether every class has enough wrong images for a level, in all colors."""
         wanted = self.orders["red"].wanted(level)
         return all((wanted <= self._available(color)).all() for color in self.candidates)
 
-    def check_supply(self, supply: Supply | None) -> None:
+    def check_supply(self, levels: Sequence[float]) -> None:
         """Raise DataError where a class has fewer wrong images than the highest level needs."""
         for color in self.candidates:
-            available = self._available(color)
-            check_supply(color, self.class_names, self.orders["red"], available, self.levels, supply)
+            available, supply = self._available(color), self.pools.supply
+            check_supply(color, self.class_names, self.orders["red"], available, levels, supply)
 
-    def splits(self) -> Iterator[TrainingSet]:
-        """The sets of all colors and levels, picked from one pool."""
-        sets = [(color, level) for color in self.config.colors for level in self.levels]
-        chosen = [self._choose(color, level) for color, level in sets]
-        # Most wrong examples are in many sets: a (clean image, what stands instead) pair is one row of the pool.
-        span = max(len(self.wrong), len(self.orders["red"].sizes))
-        red = [color in self.candidates for color, _ in sets]
-        keys = [one.noisy * span + one.instead for one in chosen]
-        none = np.empty(0, np.int64)
-        web = np.unique(
-            np.concatenate([none, *(key for key, is_red in zip(keys, red, strict=True) if is_red)])
-        )
-        flips = np.unique(
-            np.concatenate([none, *(k for k, is_red in zip(keys, red, strict=True) if not is_red)])
-        )
-        blocks = [_clean(self.clean), self._red(*divmod(web, span)), self._blue(*divmod(flips, span))]
-        pool, position = make_pool(pd.concat(blocks, ignore_index=True))
-        starts = np.cumsum([0, *map(len, blocks)])
-        for (color, level), one, key, is_red in zip(sets, chosen, keys, red, strict=True):
-            noisy = (
-                starts[1] + np.searchsorted(web, key) if is_red else starts[2] + np.searchsorted(flips, key)
-            )
-            rows = np.sort(position[np.concatenate([one.kept, noisy])])
-            yield TrainingSet(color, level, self.trial, Listed(pool, rows))
-
-    def _choose(self, color: str, level: float) -> _Chosen:
+    def draw(self, color: str, level: float) -> TrainingSet:
+        """Draw the set of a color and a level, which is not above the highest of `levels`."""
         hue = color.partition("-")[0]
-        base, limited_by = self.bases[hue], color
+        limited_by = color
         if hue == "blue":
             # Blue takes over red's limits, so that the colors differ in nothing but the kind of noise.
             limited_by = "red" if self.config.blue_size == "same" else ""
         available = self._available(limited_by) if limited_by in self.candidates else None
         selection = self.orders[hue].select(level, available, self.config.on_shortage)
-        noisy = base[selection.noisy]
-        labels = self.clean["label"].to_numpy(np.int64)
+        base, labels = self.bases[hue], self.pools.clean.labels
+        noisy, kept = (rows if base is None else base[rows] for rows in (selection.noisy, selection.kept))
         if available is not None and self.config.on_shortage == "shrink":
             name, allowed = set_name(color, level, self.trial), self.config.may_vanish
-            check_clean_left(name, self.class_names, labels[base[selection.kept]], allowed)
+            check_clean_left(name, self.class_names, labels[kept], allowed)
+        kept = np.sort(kept.astype(np.int32))
         if hue == "red":
             starts = np.cumsum([0, *self._available(color)])
-            instead = np.concatenate(self.candidates[color])[starts[labels[noisy]] + selection.turn]
-        else:
-            instead = self.flipped[color][noisy]
-        return _Chosen(base[selection.kept], noisy, instead)
+            wrong = np.concatenate(self.candidates[color])[starts[labels[noisy]] + selection.rank]
+            order = np.argsort(wrong)
+            replaced, wrong = noisy[order].astype(np.int32), wrong[order].astype(np.int32)
+            return TrainingSet(color, level, self.trial, kept, replaced, wrong=wrong)
+        replaced = np.sort(noisy.astype(np.int32))
+        flipped = self.flipped[color][replaced]
+        return TrainingSet(color, level, self.trial, kept, replaced, flipped=flipped)
 
-    def _order(self, base: np.ndarray) -> GiveWay:
-        ids, labels = self.clean["image_id"].to_numpy()[base], self.clean["label"].to_numpy(np.int64)[base]
-        return GiveWay(ids, labels, self.levels, self.seed, self.config.nested)
+    def _order(self, part: np.ndarray | None) -> NoiseOrder:
+        ids, labels = self.pools.clean.ids, self.pools.clean.labels
+        if part is not None:
+            ids, labels = ids.take(part), labels[part]
+        return NoiseOrder(ids, labels, self.top, self.seed, self.config.nested)
 
-    def _assign(self, positions: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
-        rows = self.wrong.iloc[positions]
-        pools = assign(rows["image_id"].to_numpy(), rows["label"].to_numpy(), sizes, self.seed)
-        return [positions[pool] for pool in pools]
+    def _candidates(self, sizes: np.ndarray) -> dict[str, list[np.ndarray]]:
+        """Indices of wrong images for each red color and class, in the order in which they are used."""
+        colors: list[str] = [color for color in self.config.colors if color.startswith("red")]
+        found: dict[str, list[np.ndarray]] = {}
+        if not colors:
+            return found
+        wrong = self.pools.wrong
+        hashes = keyed_hash(wrong.ids, self.seed, "candidate")
+        for color in colors:
+            usable = np.flatnonzero(wrong.by_text) if color == "red-text" else np.arange(len(wrong))
+            pools = assign(hashes[usable], wrong.images[usable], wrong.labels[usable], sizes)
+            found[color] = [usable[pool].astype(np.int32) for pool in pools]
+        return found
 
     def _available(self, color: str) -> np.ndarray:
         return np.array([len(pool) for pool in self.candidates[color]])
 
-    def _red(self, slots: np.ndarray, web: np.ndarray) -> pd.DataFrame:
-        """Wrong web images in the places of clean ones; the label stays."""
-        replaced = self.clean["image_id"].to_numpy()[slots]
-        return self.wrong.iloc[web].assign(is_clean=False, source="web", replaced=replaced)
 
-    def _blue(self, slots: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
-        """Clean images with wrong labels."""
-        return _clean(self.clean.iloc[slots]).assign(label=labels, is_clean=False)
-
-
-def _first_of_each_class(clean: pd.DataFrame, count: int | None, seed: int) -> np.ndarray:
-    """Positions of `count` clean images of each class, drawn by a keyed hash; of all, in their order, for None."""
+def _first_of_each_class(clean: CleanImages, count: int | None, seed: int) -> np.ndarray | None:
+    """Indices of `count` clean images of each class, drawn by a keyed hash, ascending; None for all images."""
     if count is None:
-        return np.arange(len(clean))
-    order = clean.assign(_turn=keyed_hash(clean["image_id"], seed, "clean-part")).sort_values(
-        ["_turn", "image_id"]
-    )
-    return np.sort(order.groupby("label", sort=False).head(count).index.to_numpy())
+        return None
+    order = np.lexsort((keyed_hash(clean.ids, seed, "clean-part"), clean.labels))
+    sizes = np.bincount(clean.labels)
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(order[rank < count])
 
 
-def _targets(wrong: pd.DataFrame, class_names: Sequence[str], config: NoiseConfig) -> np.ndarray:
+def _targets(wrong: WrongImages, class_names: Sequence[str], config: NoiseConfig) -> np.ndarray:
     if config.class_map == "votes":
-        known = wrong[wrong["true_label"].notna()]
-        labels, true = (known[name].to_numpy(np.int64) for name in ("label", "true_label"))
-        return confused_targets(labels, true, len(class_names))
+        known = wrong.true_labels >= 0
+        return confused_targets(wrong.labels[known], wrong.true_labels[known], len(class_names))
     return mapped_targets(class_names, config.class_map if isinstance(config.class_map, dict) else {})
-
-
-def _clean(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(is_clean=True, true_label=rows["label"], source="clean")

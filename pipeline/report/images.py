@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from common.errors import DataError
 from pipeline import files
-from pipeline.ingest.normalize import open_stored
+from pipeline.ingest.normalize import decode_stored
 from pipeline.layout import Layout
 from pipeline.shards import directory
 
@@ -74,7 +74,7 @@ def media_type(encoded: bytes) -> str:
 
 def thumbnail(encoded: bytes, side: int, quality: int = 75) -> bytes:
     """Return an image as WebP, scaled down to at most `side` pixels in width and height."""
-    with open_stored(encoded) as image:
+    with decode_stored(encoded) as image:
         image.thumbnail((side, side))
         buffer = BytesIO()
         image.save(buffer, "WEBP", quality=quality, method=4)

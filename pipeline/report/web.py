@@ -14,9 +14,9 @@ GONE = ("connection_failed", "not_found", "unknown_host")  # link rot
 def rejection_table(tables: BuildTables, name: str, caption: str) -> PageTable:
     """Return the rejections of a stage by code, most frequent first."""
     found = tables.grouped(f'SELECT code, image_id, class_name, "location", detail FROM {name}', "code")
-    rows = [(code, rows, CODES.get(code, "")) for code, rows in found.items()]
+    rows = [(code, rows, CODES[code].cause if code in CODES else "") for code, rows in found.items()]
     rows.sort(key=lambda row: (-row[1].count, row[0]))
-    return PageTable(caption, [Column("code"), Column("rows", "count"), Column("meaning")], rows)
+    return PageTable(caption, [Column("code"), Column("rows", "count"), Column("cause")], rows)
 
 
 def host_table(tables: BuildTables) -> PageTable | None:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from common.errors import DataError
-from pipeline.fetch.body import Transient, read_body
+from pipeline.fetch.body import TemporaryRejection, read_body
 from pipeline.fetch.connections import Connections
 from pipeline.fetch.http1 import Headers
 from pipeline.fetch.retries import RetryPolicy, is_temporary, retry_after
@@ -78,7 +78,7 @@ class ProviderClient:
             requested_wait = None
             try:
                 status, headers, body = self._get(parameters)
-            except (OSError, EOFError, Transient) as error:
+            except (OSError, EOFError, TemporaryRejection) as error:
                 problem = type(error).__name__
             else:
                 answer = _parse(body) if status == 200 else None
@@ -112,7 +112,7 @@ class ProviderClient:
     def _get(self, parameters: Parameters) -> tuple[int, Headers, bytes]:
         try:
             return self._runner.run(self._request({**parameters, **self._provider.account()}))
-        except (Transient, ssl.SSLError):
+        except (TemporaryRejection, ssl.SSLError):
             raise
         except (ValueError, zlib.error, Rejected) as error:
             if isinstance(error, Rejected) and error.code == "too_large":

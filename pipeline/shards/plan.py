@@ -1,7 +1,11 @@
-"""What a dataset is to hold: every set with a digest of its content, and how that differs from what is there."""
+"""Plan the sets of a dataset: list their examples by bucket, and digest the content of each set.
+
+The lists are made one part at a time, so that a plan of many millions of images needs little memory.
+"""
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,26 +17,29 @@ from pyarrow import compute as pc
 
 from pipeline import files
 from pipeline.keyed_hash import bucket
-from pipeline.noise.examples import LISTED_SCHEMA, Listed, Pool
+from pipeline.noise.examples import LIST_SCHEMA, ExamplePool, whole_pool
 from pipeline.shards import directory
+from pipeline.shards.parquet import StagedShard
+from schemas.example import PICTURES
+from schemas.manifest import Manifest
 
 _DIGEST_BYTES = 16
 _ROWS_TOGETHER = 1 << 16
-PLANNED_SCHEMA = LISTED_SCHEMA.append(
+PLANNED_SCHEMA = LIST_SCHEMA.append(
     pa.field("sets", pa.list_(pa.string()), metadata={"about": "the sets that have this example"})
 )
 
 
 @dataclass(frozen=True)
 class SetPlan:
-    """One set: its examples without pictures, and what its manifest will say.
+    """One set: how many examples it has, and what its manifest will say.
 
     `facts["content_sha256"]` is a digest of all that decides its bytes, so that a set that would come out the same
     is not written again.
     """
 
     name: str
-    listed: Listed
+    rows: int
     facts: Mapping[str, Any]
 
     def is_written(self, dataset: str) -> bool:
@@ -44,27 +51,37 @@ class SetPlan:
         return directory.size_problem(folder, found) is None
 
 
-class Planner:
-    """Plans sets. `images` has image_id and sha256 (of the original), `layout` says how shards are written."""
+class ContentDigests:
+    """The content digest of each set, from its facts, the way its shards are written, and its examples in order."""
 
-    def __init__(self, images: pa.Table, layout: Mapping[str, Any]) -> None:
-        self.images, self.layout = images.combine_chunks(), layout
-        self._digests: tuple[Pool | None, np.ndarray] = (None, np.empty((0, _DIGEST_BYTES), np.uint8))
+    def __init__(self, facts: Mapping[str, Mapping[str, Any]], written_as: Mapping[str, Any]) -> None:
+        self.facts, self.written_as = facts, written_as
+        self.rows = dict.fromkeys(facts, 0)
+        self._digests = {
+            name: hashlib.sha256(json.dumps([name, of_set, written_as], sort_keys=True).encode())
+            for name, of_set in facts.items()
+        }
 
-    def plan(self, name: str, listed: Listed, facts: Mapping[str, Any]) -> SetPlan:
-        """Plan a set; sets of one pool are planned one after the other, for they share the digests of its rows."""
-        if self._digests[0] is not listed.pool:
-            self._digests = listed.pool, _row_digests(listed.pool.table, self.images)
-        digest = hashlib.sha256(json.dumps([name, facts, self.layout], sort_keys=True).encode())
-        digest.update(self._digests[1][listed.rows].tobytes())
-        return SetPlan(name, listed, {**facts, **self.layout, "content_sha256": digest.hexdigest()})
+    def add(self, pool: ExamplePool, originals: pa.Table) -> None:
+        """Add the examples of the next part; originals: image_id and sha256 of its images."""
+        digests = _row_digests(pool.table, originals)
+        for name, rows in pool.sets.items():
+            self._digests[name].update(digests[rows].tobytes())
+            self.rows[name] += len(rows)
+
+    def plans(self) -> list[SetPlan]:
+        """Return the plan of each set, once all parts are added."""
+        return [
+            SetPlan(name, self.rows[name], {**facts, **self.written_as, "content_sha256": digest.hexdigest()})
+            for (name, facts), digest in zip(self.facts.items(), self._digests.values(), strict=True)
+        ]
 
 
-def _row_digests(table: pa.Table, images: pa.Table) -> np.ndarray:
+def _row_digests(table: pa.Table, originals: pa.Table) -> np.ndarray:
     """Digest each example and that of its original, uint8 (n, 16), some thousand rows at a time."""
     parts = [np.empty((0, _DIGEST_BYTES), np.uint8)]
     for start in range(0, table.num_rows, _ROWS_TOGETHER):
-        texts = _texts(table.slice(start, _ROWS_TOGETHER), images)
+        texts = _texts(table.slice(start, _ROWS_TOGETHER), originals)
         digests = b"".join(
             hashlib.blake2b(text, digest_size=_DIGEST_BYTES).digest() for text in _pieces(texts)
         )
@@ -80,12 +97,12 @@ def _pieces(texts: pa.Array) -> Iterator[memoryview]:
         yield data[start:end]
 
 
-def _texts(table: pa.Table, images: pa.Table) -> pa.Array:
+def _texts(table: pa.Table, originals: pa.Table) -> pa.Array:
     """Each example and the digest of its original as text, since equal Arrow arrays need not be equal bytes.
 
-    Every value stands behind its length, so that no two examples have the same text.
+    Every value follows its length, so that no two examples have the same text.
     """
-    original = images["sha256"].take(pc.index_in(table["image_id"], images["image_id"]))
+    original = originals["sha256"].take(pc.index_in(table["image_id"], originals["image_id"]))
     parts: list[pa.ChunkedArray] = []
     for column in (*table.columns, original):
         text = column.cast(pa.large_string())
@@ -96,42 +113,41 @@ def _texts(table: pa.Table, images: pa.Table) -> pa.Array:
     return joined.combine_chunks()
 
 
-def all_pictures(plans: Sequence[SetPlan]) -> Listed:
-    """The images that the sets use, once each, as examples of which only the ids are known."""
-    parts = [
-        pa.table({"image_id": pool.table["image_id"].take(pa.array(rows)), "place": pool.places[rows]})
-        for pool, of in _by_pool(plans)
-        for rows in [np.flatnonzero(_uses(pool, of))]
-    ]
-    found = pa.concat_tables(parts).group_by("image_id", use_threads=False).aggregate([("place", "min")])
-    found = found.sort_by("place_min")
+def used_images(pools: Sequence[ExamplePool]) -> ExamplePool:
+    """Return the images of all pools, once each, as examples of which only the ids are known: the set PICTURES."""
+    parts = [pa.table({"image_id": pool.table["image_id"], "shard_key": pool.shard_keys}) for pool in pools]
+    found = pa.concat_tables(parts).group_by("image_id", use_threads=False).aggregate([("shard_key", "min")])
     columns = [
         found["image_id"] if field.name == "image_id" else pa.nulls(found.num_rows, field.type)
-        for field in LISTED_SCHEMA
+        for field in LIST_SCHEMA
     ]
-    pool = Pool(pa.table(columns, schema=LISTED_SCHEMA), found["place_min"].to_numpy())
-    return Listed(pool, np.arange(found.num_rows))
+    return whole_pool(PICTURES, pa.table(columns, schema=LIST_SCHEMA), found["shard_key_min"].to_numpy())
 
 
-def planned_examples(plans: Sequence[SetPlan], buckets: int) -> Iterator[tuple[int, list[pa.Table]]]:
-    """For each bucket the different examples of all sets, with the names of the `sets` that have them.
+def planned_examples(
+    pools: Sequence[ExamplePool], index: int, parts: int, buckets: int
+) -> Iterator[tuple[int, pa.Table]]:
+    """Yield (bucket, examples with the `sets` that have them) for part `index` of `parts`, buckets ascending.
 
-    The tables of a bucket are those of one pool each, in the order of place.
+    The tables of a bucket are those of one pool each, in the order of their shard keys.
     """
-    parts = []
-    for pool, of in _by_pool(plans):
-        uses = _uses(pool, of)
-        used = np.flatnonzero(uses)
-        rows = np.concatenate([plan.listed.rows for plan in of])
-        which = np.repeat(np.arange(len(of)), [len(plan.listed) for plan in of])
-        names = pa.array([plan.name for plan in of]).take(pa.array(which[np.argsort(rows, kind="stable")]))
-        ends = pa.array(np.append(0, np.cumsum(uses[used])), pa.int32())
-        sets = pa.ListArray.from_arrays(ends, names)
-        table = pool.table.take(pa.array(used)).append_column(PLANNED_SCHEMA.field("sets"), sets)
-        edges = np.searchsorted(bucket(pool.places[used], buckets), np.arange(buckets + 1))
-        parts.append((table, edges))
-    for index in range(buckets):
-        yield index, [table.slice(at[index], at[index + 1] - at[index]) for table, at in parts]
+    tables = [(with_sets(pool), bucket(pool.shard_keys, buckets)) for pool in pools]
+    first, end = index * buckets // parts, max((index + 1) * buckets // parts, index * buckets // parts + 1)
+    for number in range(first, end):
+        for table, numbers in tables:
+            low, high = np.searchsorted(numbers, [number, number + 1]).tolist()
+            if high > low:
+                yield number, table.slice(low, high - low)
+
+
+def with_sets(pool: ExamplePool) -> pa.Table:
+    """Return the examples of a pool as a table of PLANNED_SCHEMA. Every example is in at least one set."""
+    rows = np.concatenate([np.empty(0, np.int64), *pool.sets.values()])
+    which = np.repeat(np.arange(len(pool.sets)), [len(found) for found in pool.sets.values()])
+    names = pa.array(list(pool.sets), pa.string()).take(pa.array(which[np.argsort(rows, kind="stable")]))
+    ends = np.append(0, np.cumsum(np.bincount(rows, minlength=pool.table.num_rows)))
+    sets = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), names)
+    return pool.table.append_column(PLANNED_SCHEMA.field("sets"), sets)
 
 
 def rows_of_sets(planned: pa.Table) -> dict[str, pa.Array]:
@@ -144,38 +160,41 @@ def rows_of_sets(planned: pa.Table) -> dict[str, pa.Array]:
     }
 
 
-def changes(before: pa.Table, plans: Sequence[SetPlan]) -> dict[str, dict[str, int]]:
-    """How the sets differ from those of an earlier build, for sets that differ.
+def changes(
+    folder: str, before: Manifest, staged: Sequence[StagedShard], buckets: int
+) -> dict[str, dict[str, int]]:
+    """Count how the sets differ from an earlier generation of lists in `folder`: examples added, removed, and relabeled.
 
-    `before` is the earlier table of PLANNED_SCHEMA. Counted are examples added, removed, and relabeled.
+    staged: the lists of the next generation, in `buckets` buckets. Only sets that differ are in the result. Raises
+    DataError like `read_shards`.
     """
-    columns, rows = ["image_id", "label"], rows_of_sets(before)
-    result = {name: {"added": 0, "removed": len(found), "relabeled": 0} for name, found in rows.items()}
-    nothing = pa.array([], pa.int32())
-    for plan in plans:
-        old = before.select(columns).take(rows.get(plan.name, nothing))
-        new = plan.listed.columns(columns)
-        at = pc.index_in(new["image_id"], old["image_id"])
-        stayed = len(at) - at.null_count
-        other = pc.not_equal(new["label"], old["label"].take(at))
-        result[plan.name] = {
-            "added": new.num_rows - stayed,
-            "removed": old.num_rows - stayed,
-            "relabeled": pc.sum(other).as_py() or 0,
-        }
-    return {name: counts for name, counts in sorted(result.items()) if any(counts.values())}
-
-
-def _uses(pool: Pool, plans: Sequence[SetPlan]) -> np.ndarray:
-    """In how many of the sets each row of their pool is."""
-    uses = np.zeros(len(pool.places), np.int64)
-    for plan in plans:
-        uses[plan.listed.rows] += 1
-    return uses
-
-
-def _by_pool(plans: Sequence[SetPlan]) -> list[tuple[Pool, list[SetPlan]]]:
-    of: dict[int, list[SetPlan]] = {}
-    for plan in plans:
-        of.setdefault(id(plan.listed.pool), []).append(plan)
-    return [(found[0].listed.pool, found) for found in of.values()]
+    schema = pa.schema([PLANNED_SCHEMA.field(name) for name in ("image_id", "label", "sets")])
+    together = min(buckets, before.about["buckets"])
+    staged_files = {each.shard.file: each.before_commit() for each in staged}
+    generations = (
+        directory.by_bucket(before.shards, together),
+        {
+            index: [staged_files[shard.file] for shard in shards]
+            for index, shards in directory.by_bucket([each.shard for each in staged], together).items()
+        },
+    )
+    counts: dict[str, Counter[str]] = {}
+    for index in sorted({*generations[0], *generations[1]}):
+        old, new = (directory.read_bucket(folder, shards.get(index, []), schema) for shards in generations)
+        old_rows, new_rows = rows_of_sets(old), rows_of_sets(new)
+        nothing = pa.array([], pa.int32())
+        for name in {*old_rows, *new_rows}:
+            was, now = old.take(old_rows.get(name, nothing)), new.take(new_rows.get(name, nothing))
+            matches = pc.index_in(now["image_id"], was["image_id"])
+            stayed = len(matches) - matches.null_count
+            other = pc.not_equal(now["label"], was["label"].take(matches))
+            counts.setdefault(name, Counter()).update(
+                added=now.num_rows - stayed,
+                removed=was.num_rows - stayed,
+                relabeled=pc.sum(other).as_py() or 0,
+            )
+    return {
+        name: {key: counts[name][key] for key in ("added", "removed", "relabeled")}
+        for name in sorted(counts)
+        if any(counts[name].values())
+    }

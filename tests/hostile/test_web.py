@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.fetch.retries import retry_after
-from pipeline.fetch.robots import Rules, forbidding_tag, reservations
+from pipeline.fetch.robots import PathRules, forbidding_tag, reservations
 from pipeline.rejections import Rejected
 from schemas.rejection import CODES
 from tests.pipeline.fetch import conftest as fetching
@@ -166,7 +166,7 @@ TEXTS = st.one_of(
     st.sampled_from(["http://x.test/", "http://x.test/a/b?c=%zz", "http://[::1]/%", "http://x.test//[?#"]),
 )
 def test_policy_files_may_say_anything(text: bytes, url: str) -> None:
-    for rules in (Rules(text), reservations(text), reservations(b'[{"location": "' + text + b'"}]')):
+    for rules in (PathRules(text), reservations(text), reservations(b'[{"location": "' + text + b'"}]')):
         assert rules.allow(url) in (True, False)
         assert 0 <= rules.delay < float("inf")
 

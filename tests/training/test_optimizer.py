@@ -14,8 +14,8 @@ from training.method_config import MentorMixConfig
 from training.methods.interface import RunFacts
 from training.methods.registry import make_method
 from training.optimizer import AdamW, MomentumSGD, layer_factors, learning_rate, make_optimizer
-from training.recipes.choose import RECIPES, configure
-from training.recipes.released import CIFAR10, mentormix_for
+from training.recipes.registry import RECIPES, configure
+from training.recipes.released_settings import CIFAR10, mentormix_for
 
 CPU = torch.device("cpu")
 
@@ -117,7 +117,7 @@ def test_recipes_configure_every_method(recipe: str, method: str) -> None:
         ({"epochz": 3}, "did you mean 'epochs'"),
         ({"method": "mentormx"}, "mentormx.*not one of.*mentormix"),
         ({"mentormix": {"alpha": 0}}, "alpha must be above 0"),
-        ({"mentormix": {"loss_percentile": 60}}, r"in \[0, 1\]"),
+        ({"mentormix": {"loss_percentile": 60}}, r"from 0 to 1"),
         ({"batch_size": "many"}, "batch_size: expected int"),
         ({"precision": "fp16"}, "not one of"),
     ],

@@ -14,10 +14,10 @@ import pytest
 
 from pipeline import files
 from pipeline.config import FetchConfig
-from pipeline.fetch import web as web_module
+from pipeline.fetch import url_fetcher
+from pipeline.fetch.fetch_task import LAST, WANTED, RunTerms, run_task
 from pipeline.fetch.journal import next_run, read_journal
 from pipeline.fetch.policies import TDM_FILE
-from pipeline.fetch.task import LAST, WANTED, Terms, run_task
 from pipeline.rejections import Rejected, RequestStats
 
 Request = BaseHTTPRequestHandler
@@ -105,7 +105,7 @@ class Fetched:
 
     data: bytes
     sha256: str
-    asked: RequestStats
+    stats: RequestStats
 
 
 @dataclass
@@ -135,7 +135,7 @@ class Get:
         assert isinstance(max_bytes, int)
         chosen = FetchConfig(**(FETCHING | config))  # type: ignore[arg-type]
         journals = sorted(files.names(str(self.folder), "*.jsonl"))
-        terms = Terms(
+        terms = RunTerms(
             chosen,
             max_bytes,
             str(self.folder),
@@ -163,7 +163,7 @@ class Get:
 
 @pytest.fixture
 def get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Get:
-    monkeypatch.setattr(web_module, "BACKOFF_SECONDS", 0.02)
+    monkeypatch.setattr(url_fetcher, "BACKOFF_SECONDS", 0.02)
     return Get(tmp_path / "fetched")
 
 
@@ -187,10 +187,12 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 @pytest.fixture
 def as_public(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loopback plays the public internet; the other private addresses stay private."""
-    from pipeline.fetch import guard
+    from pipeline.fetch import public_addresses
 
-    real = guard.is_public
-    monkeypatch.setattr(guard, "is_public", lambda address: address == "127.0.0.1" or real(address))
+    real = public_addresses.is_public
+    monkeypatch.setattr(
+        public_addresses, "is_public", lambda address: address == "127.0.0.1" or real(address)
+    )
 
 
 def refused(result: Fetched | Rejected) -> Rejected:

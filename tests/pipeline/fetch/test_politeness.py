@@ -11,10 +11,10 @@ from email.utils import format_datetime
 import pytest
 
 from pipeline.config import FetchConfig
-from pipeline.fetch import hosts, robots
-from pipeline.fetch.hosts import Hosts, Limits
+from pipeline.fetch import host_limits, robots
+from pipeline.fetch.host_limits import HostLimits, Hosts
 from pipeline.fetch.policies import TDM_FILE
-from pipeline.fetch.robots import Rules
+from pipeline.fetch.robots import PathRules
 from pipeline.fetch.urls import parse_url
 from tests.pipeline.fetch.conftest import Get, Request, Web, body, refused
 
@@ -38,7 +38,7 @@ def after(web: Web, path: str, *statuses: tuple[int, dict[str, str]]) -> str:
 
 def test_what_may_pass_is_tried_again_so_often_and_no_more(get: Get, web: Web) -> None:
     found = get(after(web, "/a", (503, {}), (429, {})))
-    assert (body(found), found.asked and found.asked.attempts) == (b"picture", 3)
+    assert (body(found), found.stats and found.stats.attempts) == (b"picture", 3)
     found = refused(get(after(web, "/b", (503, {}), (500, {}), (429, {}))))
     assert (found.code, web.asked.count("/b")) == ("rate_limited", 3)
     assert refused(get(after(web, "/c", (503, {})), max_attempts=1)).code == "server_error"
@@ -161,27 +161,27 @@ def test_a_group_is_ours_by_our_whole_product_token(written: str) -> None:
     for name in OURS:
         for everybody in ("*", "* # all"):
             text = f"{written.format(everybody)}\nDisallow: /a\n\n{written.format(name)}\nDisallow: /b\n"
-            rules = Rules(text.encode())
+            rules = PathRules(text.encode())
             assert (rules.allow("http://x.test/a"), rules.allow("http://x.test/b")) == (True, False), text
     for name in OTHERS:
         text = (
             f"{written.format(name)}\nDisallow: /b\nCrawl-delay: 9\n\n{written.format('*')}\nDisallow: /a\n"
         )
-        rules = Rules(text.encode())
+        rules = PathRules(text.encode())
         assert (rules.allow("http://x.test/a"), rules.allow("http://x.test/b")) == (False, True), text
         assert rules.delay == 0
-        assert Rules(f"{written.format(name)}\nDisallow: /\n".encode()).allow("http://x.test/a")
+        assert PathRules(f"{written.format(name)}\nDisallow: /\n".encode()).allow("http://x.test/a")
 
 
 def test_several_groups_for_us_are_one() -> None:
     text = b"User-agent: controlled-noise\nDisallow: /a\n\nUser-agent: x\nUser-agent: Controlled-Noise/2\nDisallow: /b\n"
-    rules = Rules(text + b"\nUser-agent: *\nDisallow: /c\n")
+    rules = PathRules(text + b"\nUser-agent: *\nDisallow: /c\n")
     assert [rules.allow(f"http://x.test/{path}") for path in "abc"] == [False, False, True]
 
 
 def test_rules_end_where_lines_end_and_nowhere_else() -> None:
     for cut in ("\u2028", "\x0b", "\x1c", "\x85"):
-        rules = Rules(f"User-agent: *\rDisallow: /a{cut}b\r\nDisallow: /c".encode())
+        rules = PathRules(f"User-agent: *\rDisallow: /a{cut}b\r\nDisallow: /c".encode())
         assert [rules.allow(f"http://x.test/{path}") for path in ("a", "ax", "c")] == [True, True, False]
 
 
@@ -195,9 +195,9 @@ def test_a_robots_txt_of_any_length_is_read_to_its_limit(get: Get, web: Web) -> 
 def test_a_robots_txt_of_many_robots_costs_what_one_of_few_costs() -> None:
     """Protego keeps each rule once for each robot of its group."""
     agents = "".join(f"User-agent: bot{i}\n" for i in range(500))
-    seen = set(robots._others_as_one(agents).splitlines())
+    seen = set(robots._normalize_groups(agents).splitlines())
     assert len(seen) == 1
-    assert not Rules(f"{agents}User-agent: *\nDisallow: /a\n".encode()).allow("http://x.test/a")
+    assert not PathRules(f"{agents}User-agent: *\nDisallow: /a\n".encode()).allow("http://x.test/a")
 
 
 @pytest.mark.parametrize(
@@ -327,16 +327,16 @@ def test_a_host_is_asked_by_few_at_once_and_not_too_often(get: Get, web: Web) ->
 
 
 def test_idle_hosts_are_evicted_though_an_older_one_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hosts, "MAX_HOSTS", 3)
+    monkeypatch.setattr(host_limits, "MAX_HOSTS", 3)
 
     async def ask() -> None:
-        asked = Hosts(Limits.of(FetchConfig()))
+        asked = Hosts(HostLimits.from_config(FetchConfig()))
         busy = parse_url("http://busy.test/")
-        host = asked.of(busy)
+        host = asked.get(busy)
         async with host:
             for i in range(20):
-                asked.of(parse_url(f"http://{i}.test/"))
+                asked.get(parse_url(f"http://{i}.test/"))
                 assert len(asked._hosts) <= 4
-            assert asked.of(busy) is host
+            assert asked.get(busy) is host
 
     asyncio.run(ask())

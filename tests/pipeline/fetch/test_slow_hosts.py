@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import FetchConfig
-from pipeline.fetch import fetcher, hosts
-from pipeline.fetch.fetcher import Task, fetch_all
-from pipeline.fetch.hosts import Budget, Limits
+from pipeline.fetch import fetch_all as fetch_all_module
+from pipeline.fetch import host_limits
+from pipeline.fetch.fetch_all import FetchPlan, fetch_all
+from pipeline.fetch.host_limits import HostBudget, HostLimits
 from pipeline.fetch.journal import Journal
-from pipeline.fetch.web import Request
+from pipeline.fetch.url_fetcher import FetchRequest
 from pipeline.rejections import Rejected
 from tests.pipeline.fetch.conftest import FETCHING, OK, Fetched, Get, Web, body, raw
 
@@ -89,7 +90,7 @@ def test_policy_files_that_stall_count_as_well(get: Get, web: Web) -> None:
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr(hosts.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(host_limits.time, "monotonic", lambda: self.now)
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_time_passes_while_a_request_is_with_the_host(clock: Clock) -> None:
-    budget = Budget(10, 1)
+    budget = HostBudget(10, 1)
     clock.now += 50
     assert budget.left == 10
     with budget.running():
@@ -114,28 +115,28 @@ def test_time_passes_while_a_request_is_with_the_host(clock: Clock) -> None:
 
 
 def test_answers_give_time_back_up_to_what_there_was(clock: Clock) -> None:
-    budget = Budget(10, 1)
+    budget = HostBudget(10, 1)
     with budget.running():
         for _ in range(1000):
             clock.now += 1.0
-            budget.give_back()
+            budget.return_time()
         assert budget.left == pytest.approx(10, abs=1)
         for _ in range(30):
-            budget.give_back()
+            budget.return_time()
         assert budget.left == 10
         clock.now += 10
-        budget.give_back()
+        budget.return_time()
         assert budget.left == 0  # used up is used up
 
 
 def test_a_slow_limit_of_ours_uses_nothing_up(clock: Clock) -> None:
-    budget = hosts.Host(
-        "x.test", Limits.of(FetchConfig(host_requests_per_second=0.2, host_budget_seconds=60))
+    budget = host_limits.Host(
+        "x.test", HostLimits.from_config(FetchConfig(host_requests_per_second=0.2, host_budget_seconds=60))
     ).budget
     with budget.running():
         for _ in range(1000):
             clock.now += 5
-            budget.give_back()
+            budget.return_time()
     assert budget.left == 60
 
 
@@ -170,12 +171,16 @@ def test_a_host_that_waits_for_others_uses_nothing_up(
 def test_slow_hosts_are_named_while_the_task_runs(
     web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetcher, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(fetch_all_module, "SLOW_HOST_SECONDS", 0.05)
     urls = [web.serve(f"/{i}", status=429, Retry_After="1") for i in range(5)]
     config = FetchConfig(**(FETCHING | {"host_budget_seconds": 2, "max_attempts": 1, "host_concurrency": 1}))  # type: ignore[arg-type]
     told: list[list[str]] = []
     journal = Journal(str(tmp_path), "1", "")
-    fetch_all(map(Request, urls), Task(config, 1000, Limits.of(config), slow=told.append), journal)
+    fetch_all(
+        map(FetchRequest, urls),
+        FetchPlan(config, 1000, HostLimits.from_config(config), slow=told.append),
+        journal,
+    )
     journal.close()
     assert any(names and names[0].startswith("127.0.0.1 (1 of 2 s)") for names in told), told
     assert told[-1] == []

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.fetch.fetcher import key_of
-from pipeline.fetch.groups import groups_of
+from pipeline.fetch.fetch_all import url_host_key
+from pipeline.fetch.host_groups import groups_of
 from pipeline.fetch.urls import Url, host_key, is_web_url, parse_location, parse_url
 from pipeline.rejections import Rejected
 from tests.pipeline.fetch.conftest import Get, Request, Web, body
@@ -140,7 +140,7 @@ def parsed(parse: Callable[[], Url]) -> Url | None:
 
 
 def test_the_group_of_any_url_is_found() -> None:
-    assert groups_of([key_of(text) for text in HOSTILE], 256)
+    assert groups_of([url_host_key(text) for text in HOSTILE], 256)
 
 
 def check(text: str, base: Url | None) -> None:

@@ -99,7 +99,7 @@ def test_other_classes_than_those_of_ingest_are_told(world, built, tmp_path, cap
     shutil.copytree(built, tmp_path / "out", ignore=shutil.ignore_patterns("dataset", "split"))
     command = ["split", "--config", str(world.config), "--output", str(tmp_path / "out"), ONE_PROCESS]
     assert main([*command, "--set", "classes=[ant, bee, dog]"]) == 1
-    assert "cow is not among the classes" in capsys.readouterr().err
+    assert "class 'cow' of the ingested images is not in 'classes'" in capsys.readouterr().err
 
 
 def test_force_makes_damaged_manifests_anew(world, shared, tmp_path):

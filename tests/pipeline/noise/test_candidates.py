@@ -2,15 +2,16 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.keyed_hash import keyed_hash
 from pipeline.noise.candidates import assign
 
 PAIRS = st.sets(st.tuples(st.integers(0, 40), st.integers(0, 3)), min_size=1, max_size=80)
 
 
 def run(pairs, sizes=(10, 10, 10, 10), seed=0):
-    ids = np.array([f"i{i}" for i, _ in pairs], object)
-    labels = np.array([label for _, label in pairs])
-    return [[pairs[p] for p in pool] for pool in assign(ids, labels, np.array(sizes), seed)]
+    images, labels = np.array(pairs).T
+    hashes = keyed_hash([f"i{i}" for i in images], seed, "candidate")
+    return [[pairs[p] for p in pool] for pool in assign(hashes, images, labels, np.array(sizes))]
 
 
 @settings(deadline=None)
@@ -46,3 +47,8 @@ def test_supply_follows_the_sizes_of_the_classes():
 def test_another_seed_uses_them_in_another_order():
     pairs = [(i, 0) for i in range(30)]
     assert run(pairs, (10,), seed=0) != run(pairs, (10,), seed=1)
+
+
+def test_two_images_with_the_same_hash_are_two_candidates():
+    pools = assign(np.zeros(4, np.uint64), np.array([7, 8, 7, 8]), np.array([0, 0, 1, 1]), np.array([10, 10]))
+    assert sorted(len(pool) for pool in pools) == [1, 1]

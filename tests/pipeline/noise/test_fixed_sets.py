@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from common.errors import DataError
-from pipeline.noise.fixed_sets import listed_sets
+from pipeline.noise.fixed_sets import fixed_sets
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
 
@@ -37,14 +37,14 @@ def rows(*pairs, name="mine", color=None, level=None):
 
 
 def made(*pairs, **more):
-    (split,) = listed_sets(rows(*pairs, **more), RETRIEVALS, VERDICTS, NAMES)
+    (split,) = fixed_sets(rows(*pairs, **more), RETRIEVALS, VERDICTS, NAMES)
     return split
 
 
 def facts(split):
     return {
         r["image_id"]: (r["label"], r["is_clean"], r["true_label"], r["source"], r["votes_no"])
-        for r in split.listed.examples.to_pylist()
+        for r in split.examples.to_pylist()
     }
 
 
@@ -77,7 +77,7 @@ def test_without_a_claim_the_level_is_the_measured_one():
     [
         (rows(("c0", "dog")), "l.csv:2 .*not among the classes"),
         (rows(("c0", "ant"), ("c0", "bee")), "l.csv:3 .*earlier row"),
-        (rows(("c0", "ant"), ("t0", "ant")), "l.csv:3: t0 is a test image"),
+        (rows(("c0", "ant"), ("t0", "ant")), "l.csv:3: 't0' is a test image"),
         (rows(("c0", "ant"), name="../x"), "no name of a folder"),
         (rows(("c0", "ant"), name="test"), "taken"),
         (rows(("c0", "ant"), name="README.md"), "taken"),
@@ -88,10 +88,10 @@ def test_without_a_claim_the_level_is_the_measured_one():
 )
 def test_rows_that_break_a_rule_are_named(table, told):
     with pytest.raises(DataError, match=told):
-        list(listed_sets(table, RETRIEVALS, VERDICTS, NAMES))
+        list(fixed_sets(table, RETRIEVALS, VERDICTS, NAMES))
 
 
 def test_a_set_has_one_color_and_level():
     both = pa.concat_tables([rows(("c0", "ant"), level="0.1"), rows(("c1", "ant"), level="0.2")])
     with pytest.raises(DataError, match="more than one noise_level"):
-        list(listed_sets(both, RETRIEVALS, VERDICTS, NAMES))
+        list(fixed_sets(both, RETRIEVALS, VERDICTS, NAMES))

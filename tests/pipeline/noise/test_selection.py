@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import DataError
-from pipeline.noise.selection import GiveWay, check_clean_left, check_supply
+from pipeline.noise.selection import NoiseOrder, check_clean_left, check_supply
 
 LABELS = st.lists(st.integers(0, 4), min_size=5, max_size=150).map(lambda found: [0, 1, 2, 3, 4, *found])
 LEVELS = st.floats(0, 0.99)
@@ -15,7 +15,7 @@ def ids(labels):
 
 
 def pick(labels, level, nested=True, available=None, on_shortage="error", seed=0):
-    order = GiveWay(ids(labels), np.array(labels), [level], seed, nested)
+    order = NoiseOrder(ids(labels), np.array(labels), level, seed, nested)
     return order.select(level, available, on_shortage)
 
 
@@ -36,8 +36,8 @@ def test_any_two_levels_nest(labels, one, other):
     low, high = (pick(labels, level) for level in sorted((one, other)))
     assert set(low.noisy) <= set(high.noisy)
     # … and the images that take their places are the same, too.
-    turn = dict(zip(high.noisy.tolist(), high.turn.tolist(), strict=True))
-    assert all(turn[image] == t for image, t in zip(low.noisy.tolist(), low.turn.tolist(), strict=True))
+    rank = dict(zip(high.noisy.tolist(), high.rank.tolist(), strict=True))
+    assert all(rank[image] == t for image, t in zip(low.noisy.tolist(), low.rank.tolist(), strict=True))
 
 
 def test_independent_levels_do_not_nest():
@@ -54,9 +54,9 @@ def test_the_order_of_images_does_not_matter(labels, level, random):
     random.shuffle(shuffled)
 
     def noisy(of):
-        order = GiveWay([i for i, _ in of], np.array([c for _, c in of]), [level], 0, True)
+        order = NoiseOrder([i for i, _ in of], np.array([c for _, c in of]), level, 0, True)
         chosen = order.select(level, None, "error")
-        return {(of[p][0], int(t)) for p, t in zip(chosen.noisy, chosen.turn, strict=True)}
+        return {(of[p][0], int(t)) for p, t in zip(chosen.noisy, chosen.rank, strict=True)}
 
     assert noisy(images) == noisy(shuffled)
 
@@ -95,7 +95,7 @@ def test_a_class_shrinks_to_the_nearest_size(level, sizes, available, expected):
 def test_a_shrunk_set_has_its_level_in_all_and_each_class_nearly(classes, level):
     sizes, available = np.array(classes).T
     labels = np.repeat(np.arange(len(sizes)), sizes)
-    order = GiveWay(ids(labels), labels, [level], 0, True)
+    order = NoiseOrder(ids(labels), labels, level, 0, True)
     chosen = order.select(level, available, "shrink")
     noisy, kept = (np.bincount(labels[part], minlength=len(sizes)) for part in (chosen.noisy, chosen.kept))
     assert (noisy == np.minimum(order.wanted(level), available)).all()
@@ -108,7 +108,7 @@ def test_a_shrunk_set_has_its_level_in_all_and_each_class_nearly(classes, level)
 def test_rounding_favors_no_direction(classes, wrong, level):
     """With classes of one kind the sizes differ by one at most, and add up to the nearest total."""
     size = 10
-    order = GiveWay(ids(range(size * classes)), np.repeat(np.arange(classes), size), [level], 0, True)
+    order = NoiseOrder(ids(range(size * classes)), np.repeat(np.arange(classes), size), level, 0, True)
     if (order.wanted(level) <= wrong).any():
         return
     chosen = order.select(level, np.full(classes, wrong), "shrink")
@@ -134,7 +134,7 @@ def test_cap_replaces_what_it_can():
 
 def test_a_shortage_names_the_class_its_need_and_the_largest_level_that_works():
     labels, available = [0, 1] * 100, np.array([25, 90])
-    order = GiveWay(ids(labels), np.array(labels), [0.4], 0, True)
+    order = NoiseOrder(ids(labels), np.array(labels), 0.4, 0, True)
     with pytest.raises(DataError) as caught:
         check_supply("red", ["ant", "bee"], order, available, [0.1, 0.2, 0.4])
     text = str(caught.value)
@@ -149,6 +149,6 @@ def test_a_shortage_names_the_class_its_need_and_the_largest_level_that_works():
 def test_wanted_counts_add_up_even_for_very_unequal_classes():
     sizes = np.array([10_000, *[1] * 99])
     labels = np.repeat(np.arange(100), sizes)
-    counts = GiveWay(ids(labels), labels, [0.4, 0.1], 0, True).wanted(0.4)
+    counts = NoiseOrder(ids(labels), labels, 0.4, 0, True).wanted(0.4)
     assert counts.sum() == round(0.4 * sizes.sum())
     assert abs(counts[0] - 4000) <= 1

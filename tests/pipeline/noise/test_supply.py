@@ -1,14 +1,12 @@
 """An error about a shortage of wrong images says why there are so few."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from common.errors import DataError
 from pipeline.config import NoiseConfig
-from pipeline.noise.pools import make_pools
-from pipeline.noise.training_sets import training_sets
-from schemas.duplicate import DUPLICATE
-from schemas.retrieval import RETRIEVAL
-from schemas.verdict import VERDICT
+from tests.pipeline.noise.pool_tables import drawn_sets, part_of
 
 NAMES = ["ant", "bee"]
 
@@ -17,7 +15,8 @@ def shortage(
     verdicts: dict[str, tuple[str, int]],
     colors: tuple[str, ...],
     method: str | None = None,
-    **duplicate: object,
+    removed: Sequence[str] = (),
+    min_confidence: float = 0.0,
 ) -> str:
     """The error of a build with ten clean images of each class and these web images of the class ant."""
     rows = [{"image_id": f"c-{c}-{i}", "class_name": c, "source": "clean"} for c in NAMES for i in range(10)]
@@ -37,18 +36,10 @@ def shortage(
         for i, (verdict, votes) in verdicts.items()
         if verdict
     ]
-    duplicates = [{"image_id": i, "removed": True} for i in duplicate.get("removed", ())]  # type: ignore[attr-defined]
-    pools = make_pools(
-        RETRIEVAL.from_rows(rows),
-        VERDICT.from_rows(judged),
-        DUPLICATE.from_rows(duplicates),
-        NAMES,
-        float(str(duplicate.get("min_confidence", 0))),
-        3,
-    )
+    part = part_of(rows, judged, NAMES, removed, min_confidence, 3)
     config = NoiseConfig(levels=(0.4,), colors=colors)  # type: ignore[arg-type]
     with pytest.raises(DataError) as caught:
-        list(training_sets(pools.clean, pools.wrong, NAMES, config, 0, pools.supply))
+        drawn_sets(part, NAMES, config, 0)
     return str(caught.value)
 
 

@@ -2,7 +2,6 @@ import dataclasses
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,43 +9,49 @@ from hypothesis import strategies as st
 from common.errors import DataError
 from pipeline.config import PAPER_LEVELS, NoiseConfig
 from pipeline.noise.examples import noise_by_class
-from pipeline.noise.training_sets import training_sets
+from tests.pipeline.noise.pool_tables import drawn_sets, part_of
 
 NAMES = ("ant", "bee", "cow")
 CONFIG = NoiseConfig(levels=(0.0, 0.1, 0.25, 0.5), colors=("red", "red-text", "blue", "blue-asymmetric"))
 
 
-def pools(clean_each=20, wrong_each=30):
-    clean = pd.DataFrame(
-        [(f"c{label}-{i}", label, None) for label in range(3) for i in range(clean_each)],
-        columns=["image_id", "label", "url"],
-    )
-    wrong = pd.DataFrame(
-        [
-            {
+def pools(clean_each=20, wrong_each=30, names=NAMES):
+    """Rows of the retrieval table and of the verdicts; every other wrong image is known to show the next class."""
+    retrievals = [
+        {"image_id": f"c{label}-{i}", "class_name": name, "source": "clean"}
+        for label, name in enumerate(names)
+        for i in range(clean_each)
+    ]
+    verdicts = []
+    for label, name in enumerate(names):
+        for i in range(wrong_each):
+            row = {
                 "image_id": f"w{label}-{i}",
-                "label": label,
-                "true_label": (label + 1) % 3 if i % 2 else pd.NA,
+                "source": "web",
                 "method": "image" if i % 5 == 0 else "text",
                 "rank": i,
-                "url": None,
-                "votes_yes": 1,
-                "votes_no": 2,
-                "votes_unsure": 0,
-                "confidence": 2 / 3,
             }
-            for label in range(3)
-            for i in range(wrong_each)
-        ]
-    )
-    return clean, wrong
+            retrievals.append({**row, "class_name": name})
+            verdicts.append(verdict(f"w{label}-{i}", name, "no"))
+            if i % 2:
+                shown = names[(label + 1) % len(names)]
+                retrievals.append({**row, "class_name": shown})
+                verdicts.append(verdict(f"w{label}-{i}", shown, "yes"))
+    return retrievals, verdicts
+
+
+def verdict(image_id, class_name, answer):
+    yes, no = (2, 1) if answer == "yes" else (1, 2)
+    counts = {"yes": yes, "no": no, "unsure": 0, "confidence": 2 / 3, "posterior": yes / 3}
+    return {"image_id": image_id, "class_name": class_name, "verdict": answer, **counts}
+
+
+def draw(config=CONFIG, seed=0, names=NAMES, **sizes):
+    return drawn_sets(part_of(*pools(**sizes), names), names, config, seed)
 
 
 def made(config=CONFIG, seed=0, **sizes):
-    return {
-        split.name: split.listed.examples.to_pylist()
-        for split in training_sets(*pools(**sizes), NAMES, config, seed)
-    }
+    return {each.name: examples.to_pylist() for each, examples in draw(config, seed, **sizes)}
 
 
 def noisy(rows):
@@ -61,26 +66,28 @@ def test_every_set_has_exactly_its_noise_and_no_image_twice(clean_each, percents
     config = NoiseConfig(
         levels=tuple(percent / 100 for percent in percents), colors=("red", "blue", "blue-asymmetric")
     )
-    for split in training_sets(*pools(clean_each), NAMES, config, seed):
-        rows = split.listed.examples.to_pylist()
+    for each, examples in draw(config, seed, clean_each=clean_each):
+        rows = examples.to_pylist()
         ids = [row["image_id"] for row in rows]
         assert len(set(ids)) == len(ids) == 3 * clean_each
-        assert len(noisy(rows)) == round(split.noise_level * len(ids))
-        for entry in noise_by_class(split.listed.examples, NAMES):
-            assert abs(entry["noisy"] - split.noise_level * entry["rows"]) < 1
+        assert len(noisy(rows)) == round(each.noise_level * len(ids))
+        for entry in noise_by_class(examples, NAMES):
+            assert abs(entry["noisy"] - each.noise_level * entry["rows"]) < 1
 
 
 @settings(deadline=None, max_examples=15)
 @given(st.randoms(use_true_random=False), st.booleans())
 def test_the_order_of_rows_changes_no_set(random, nested):
     config = dataclasses.replace(CONFIG, nested=nested)
-    clean, wrong = pools()
-    shuffled = [rows.sample(frac=1, random_state=random.randrange(1 << 30)) for rows in (clean, wrong)]
-    for one, other in zip(
-        training_sets(clean, wrong, NAMES, config, 0), training_sets(*shuffled, NAMES, config, 0), strict=True
+    tables = pools()
+    shuffled = [random.sample(rows, len(rows)) for rows in tables]
+    for (one, examples), (other, examples_shuffled) in zip(
+        drawn_sets(part_of(*tables, NAMES), NAMES, config, 0),
+        drawn_sets(part_of(*shuffled, NAMES), NAMES, config, 0),
+        strict=True,
     ):
         assert one.name == other.name
-        assert one.listed.examples.equals(other.listed.examples)
+        assert examples.equals(examples_shuffled)
 
 
 @settings(deadline=None, max_examples=10)
@@ -158,32 +165,27 @@ def test_no_levels_make_no_sets():
 
 
 def test_a_class_without_clean_images_is_named():
-    clean, wrong = pools()
+    retrievals, verdicts = pools()
+    without = [row for row in retrievals if row["source"] != "clean" or row["class_name"] != "bee"]
     with pytest.raises(DataError, match="no clean images left of bee"):
-        list(training_sets(clean[clean["label"] != 1], wrong, NAMES, CONFIG, 0))
+        drawn_sets(part_of(without, verdicts, NAMES), NAMES, CONFIG, 0)
 
 
 def test_it_makes_the_published_benchmark_at_true_scale():
     # 100 classes of 600, red with 500 of each: the published sizes wherever there are enough wrong images.
+    names = [f"c{i}" for i in range(100)]
     rng = np.random.default_rng(0)
-    clean = pd.DataFrame(
-        {"image_id": [f"n{i:017d}" for i in range(60_000)], "label": np.arange(60_000) % 100, "url": None}
-    )
     n = 54_400
-    wrong = pd.DataFrame({"image_id": [f"{v:016x}" for v in rng.permutation(n)], "label": np.arange(n) % 100})
-    wrong = wrong.assign(
-        true_label=pd.NA,
-        method="text",
-        rank=0,
-        url=None,
-        votes_yes=0,
-        votes_no=3,
-        votes_unsure=0,
-        confidence=1.0,
-    )
+    retrievals = [
+        {"image_id": f"n{i:017d}", "class_name": names[i % 100], "source": "clean"} for i in range(60_000)
+    ]
+    web = [f"{value:016x}" for value in rng.permutation(n)]
+    retrievals += [
+        {"image_id": image_id, "class_name": names[i % 100], "source": "web"}
+        for i, image_id in enumerate(web)
+    ]
+    verdicts = [verdict(image_id, names[i % 100], "no") for i, image_id in enumerate(web)]
     config = NoiseConfig(colors=("red", "blue"), clean_per_class=500, blue_size="all", levels=(0.3, 0.8))
-    sizes = {
-        s.name: s.listed.examples.num_rows
-        for s in training_sets(clean, wrong, [f"c{i}" for i in range(100)], config, 0)
-    }
+    sets = drawn_sets(part_of(retrievals, verdicts, names), names, config, 0)
+    sizes = {each.name: examples.num_rows for each, examples in sets}
     assert sizes == {"red-0.30": 50_000, "red-0.80": 50_000, "blue-0.30": 60_000, "blue-0.80": 60_000}

@@ -1,0 +1,154 @@
+"""Servers of all kinds: no crash, no hang, the right code for each; here what they answer, and where they send us."""
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import DataError
+from pipeline.config import FetchConfig
+from pipeline.fetch.fetch_all import FetchPlan, fetch_all
+from pipeline.fetch.host_limits import HostLimits
+from pipeline.fetch.journal import Journal
+from pipeline.fetch.url_fetcher import FetchRequest
+from tests.pipeline.fetch.conftest import Get, Web, body, refused
+
+# Answers
+
+
+def test_the_body_of_a_200_is_fetched_and_how_is_told(get: Get, web: Web) -> None:
+    found = get(web.serve("/a", b"picture"))
+    assert body(found) == b"picture"
+    asked = found.stats
+    assert asked is not None
+    assert (asked.host, asked.status, asked.bytes_seen, asked.attempts) == ("127.0.0.1", 200, 7, 1)
+    assert 0 < asked.seconds < 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "attempts"),
+    [
+        (404, "not_found", 1), (410, "not_found", 1), (401, "http_status", 1), (403, "http_status", 1),
+        (451, "http_status", 1), (206, "http_status", 1), (205, "http_status", 1), (204, "http_status", 1), (304, "http_status", 1),
+        (300, "http_status", 1), (429, "rate_limited", 3), (500, "server_error", 3), (503, "server_error", 3),
+        (599, "server_error", 3),
+    ],
+)  # fmt: skip
+def test_other_answers_are_rejections_that_tell_the_status(
+    get: Get, web: Web, status: int, code: str, attempts: int
+) -> None:
+    found = refused(get(web.serve("/a", status=status)))
+    assert (found.code, f"HTTP {status}" in found.detail) == (code, True)
+    assert found.stats is not None
+    assert (found.stats.status, found.stats.attempts) == (status, attempts)
+    assert len(web.asked) == attempts
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 226])
+def test_every_success_with_a_whole_body_is_one(get: Get, web: Web, status: int) -> None:
+    assert body(get(web.serve("/a", b"picture", status))) == b"picture"
+
+
+@pytest.mark.parametrize(
+    ("part", "whole"),
+    [
+        ("bytes 0-6/7", True),
+        ("bytes 0-6/9", False),
+        ("bytes 1-7/7", False),
+        ("bytes 0-6/*", False),
+        ("7", False),
+    ],
+)
+def test_a_part_is_taken_if_it_is_the_whole(get: Get, web: Web, part: str, whole: bool) -> None:
+    found = get(web.serve("/a", b"picture", 206, Content_Range=part))
+    assert (body(found) if whole else refused(found).code) == (b"picture" if whole else "http_status")
+
+
+def test_an_empty_200_is_empty(get: Get, web: Web) -> None:
+    assert refused(get(web.serve("/a"))).code == "empty"
+
+
+def test_a_page_and_a_drawing_are_bytes_whose_kind_is_told_by_decoding(get: Get, web: Web) -> None:
+    assert body(get(web.serve("/a", b"<html>", Content_Type="image/jpeg"))) == b"<html>"
+
+
+def test_who_asks_is_told_and_how_to_reach_them(get: Get, web: Web) -> None:
+    get(web.serve("/a", b"x"))
+    sent = web.headers[0]
+    assert sent["User-Agent"].startswith("controlled-noise/")
+    assert "test@example.org" in sent["User-Agent"]
+    assert not {"Cookie", "Authorization", "Referer"} & set(sent)
+
+
+def test_without_a_contact_no_url_is_asked(tmp_path: Path) -> None:
+    config = FetchConfig()
+    with pytest.raises(DataError, match=r"fetch\.contact is empty; set it to a mail address or web page"):
+        fetch_all(
+            [FetchRequest("http://93.184.215.14/")],
+            FetchPlan(config, 1000, HostLimits.from_config(config)),
+            Journal(str(tmp_path), "1", ""),
+        )
+
+
+def test_names_and_passwords_of_a_url_are_not_sent(get: Get, web: Web) -> None:
+    url = web.serve("/a", b"x").replace("127.0.0.1", "user:word@127.0.0.1")
+    assert body(get(url)) == b"x"
+    assert "Authorization" not in web.headers[0]
+
+
+def test_cookies_are_not_kept(get: Get, web: Web) -> None:
+    web.serve("/end", b"x")
+    assert body(get(web.serve("/a", status=302, Location="/end", Set_Cookie="a=b"))) == b"x"
+    assert all("Cookie" not in headers for headers in web.headers)
+
+
+def test_the_environment_names_no_proxy(get: Get, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert body(get(web.serve("/a", b"picture"))) == b"picture"
+
+
+# Redirects
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_followed(get: Get, web: Web, status: int) -> None:
+    web.serve("/end", b"picture")
+    assert body(get(web.redirect("/start", "/end", status))) == b"picture"
+
+
+def chain(web: Web, length: int) -> str:
+    web.serve(f"/{length}", b"picture")
+    for i in range(length):
+        web.redirect(f"/{i}", f"/{i + 1}")
+    return web.url("/0")
+
+
+def test_five_redirects_are_followed_and_six_are_not(get: Get, web: Web) -> None:
+    start = chain(web, 6)
+    found = refused(get(start))
+    assert (found.code, "more than 5 redirects" in found.detail) == ("too_many_redirects", True)
+    assert body(get(start.replace("/0", "/1"))) == b"picture"
+
+
+def test_a_loop_of_redirects_ends(get: Get, web: Web) -> None:
+    web.redirect("/b", "/a")
+    assert refused(get(web.redirect("/a", "/b"))).code == "too_many_redirects"
+    assert len(web.asked) == 6
+
+
+def test_a_redirect_without_a_place_is_a_status(get: Get, web: Web) -> None:
+    assert refused(get(web.serve("/a", status=302))).code == "http_status"
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "file:///etc/passwd", "ftp://127.0.0.1/a", "gopher://x/", "http://[", "http://", "data:,x",
+        "http://127.0.0.1:99999999/", "http://x:port/", "//[::1", "http://\x7f/", "http://127.0.0.1:0/",
+        "javascript:alert(1)", "http://a b/",
+    ],
+)  # fmt: skip
+def test_a_redirect_to_what_is_not_http_or_is_nonsense_is_refused(get: Get, web: Web, to: str) -> None:
+    assert refused(get(web.redirect("/a", to))).code == "bad_location"
