@@ -19,8 +19,8 @@ WRONG = [
     (["--runner=PortableRunner"], 2, "add --job_endpoint"),
     (["--runner=PortableRunner", f"--job_endpoint={DEAD}"], 2, "no answer within"),
     (["--runner=FlinkRunner", f"--flink_master={DEAD}"], 2, "no answer within"),
-    (["--runner=FlinkRunner", "--environment_type=DOCKER"], 2, "a path of this machine"),
-    (["--runner=DataflowRunner", "--project=p"], 2, "a path of this machine"),
+    (["--runner=FlinkRunner", "--environment_type=DOCKER"], 2, "cannot reach a local path"),
+    (["--runner=DataflowRunner", "--project=p"], 2, "cannot reach a local path"),
     (["--runner=PrismRunner", "--prism_location=none"], 2, "no such file"),
     (["--runner=no.such.Runner"], 2, "cannot be loaded"),
     (["--runner=json.JSONDecoder"], 2, "cannot be loaded"),
@@ -28,8 +28,8 @@ WRONG = [
     (["--direct_num_workers=x"], 2, "invalid int value: 'x'"),
     (["--levls=3"], 2, "unknown flag --levls"),
     (["b=2"], 2, "unexpected argument 'b=2'"),
-    (["--template_location=t.json"], 2, "only Dataflow starts templates"),
-    (["--on-interrupt=detach"], 2, "only a job on Dataflow"),
+    (["--template_location=t.json"], 2, "only Dataflow supports templates"),
+    (["--on-interrupt=detach"], 2, "only jobs on Dataflow"),
     (["--setup_file=none/setup.py"], 2, "no such file"),
 ]
 
