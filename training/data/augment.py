@@ -52,7 +52,8 @@ class Augmenter:
         self.columns = torch.arange(self.output_size[1], device=device)
 
     def draw(self, count: int, seed: int, epoch: int, device: torch.device, view: int = 0) -> AugmentDraws:
-        """Draw the augmentation of `count` images of one epoch; each `view` is an independent augmentation of the same images."""
+        """Draw the augmentation of `count` images of one epoch; each `view` is an independent augmentation of the same
+        images."""
         source = generator(seed, epoch, f"augment{view or ''}", device)
         top, left = (torch.randint(span, (count,), generator=source, device=device) for span in self.spans)
         flip = torch.rand(count, generator=source, device=device) < (0.5 if self.config.flip else 0.0)
