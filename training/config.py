@@ -56,6 +56,10 @@ class AugmentConfig:
     """Side in pixels of the crop, 0 to 65,536: random in training, central in evaluation; 0: the size of the (resized)
     image."""
 
+    random_resized_crop: bool = False
+    """Crop each training image to a random 8 to 100 % of its area with aspect ratio 3/4 to 4/3 and resize the crop to
+    `size`, as torchvision's RandomResizedCrop; requires `crop_padding: 0`."""
+
     color: bool = False
     """Distort brightness, saturation, hue and contrast of training images as the MentorMix code does."""
 
@@ -65,6 +69,10 @@ class AugmentConfig:
                 0 <= getattr(self, name) <= 65_536,
                 f"augment.{name} must be 0 to 65,536, got {getattr(self, name)}",
             )
+        require(
+            not (self.random_resized_crop and self.crop_padding),
+            f"augment.random_resized_crop=true needs augment.crop_padding=0, got {self.crop_padding}",
+        )
 
 
 @dataclass(frozen=True)
