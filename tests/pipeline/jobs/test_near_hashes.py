@@ -11,7 +11,6 @@ from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE
 from schemas.image import IMAGES
-from tests.pipeline.built_tables import digests
 from tests.pipeline.conftest import ONE_PROCESS, build
 from tests.pipeline.dedupe.samples import pair_list, planted_hashes
 
