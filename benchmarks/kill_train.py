@@ -1,9 +1,8 @@
-"""Kill a training run with SIGKILL at random moments, resume it each time, and compare the final weights.
+"""Kill a training run at random times with SIGKILL, resume it each time, and compare the weights with an uninterrupted run.
 
     python -m benchmarks.kill_train --kills 5 --method dividemix
 
-Takes some minutes, because each start imports torch. Exit code 1 if a bit differs from the weights of an
-uninterrupted run.
+Takes some minutes, since each start imports torch. The exit code is 1 if a bit differs.
 """
 
 import argparse
@@ -47,6 +46,7 @@ def config(method: str) -> TrainConfig:
 
 
 def main() -> int:
+    """Compare the weights of a killed and resumed run with those of an uninterrupted one; return 1 if a bit differs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -55,13 +55,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        data, killed, whole = (Path(folder) / name for name in ("data", "killed", "whole"))
+    with tempfile.TemporaryDirectory() as temporary:
+        data, killed, whole = (Path(temporary) / name for name in ("data", "killed", "whole"))
         write_set(data / "blue-0.40", striped(320, 0.4, seed=1), noise_level=0.4)
         write_set(data / "test", striped(60, 0.0, seed=2), color=None)
         sets = load_pair(data, "blue-0.40", "test")
         Trainer(config(arguments.method), *sets, torch.device("cpu")).run(whole)
-        moments, kills = random.Random(arguments.seed), 0
+        generator, kills = random.Random(arguments.seed), 0
         while kills < arguments.kills and read_result(killed) is None:
             process = subprocess.Popen(
                 [sys.executable, "-c", VICTIM, str(data), str(killed), arguments.method]
@@ -69,16 +69,16 @@ def main() -> int:
             before = checkpoint.newest(killed)
             while checkpoint.newest(killed) == before and process.poll() is None:
                 time.sleep(0.01)
-            time.sleep(moments.uniform(0, 0.3))
+            time.sleep(generator.uniform(0, 0.3))
             if process.poll() is None:
                 process.kill()
                 kills += 1
             process.wait()
             print(f"kill {kills}: newest checkpoint {getattr(checkpoint.newest(killed), 'name', None)}")
         Trainer(config(arguments.method), *sets, torch.device("cpu")).run(killed, resume=True)
-        expected, resumed = (load_file(checkpoint.newest(run) or "") for run in (whole, killed))
-    differing = [name for name in expected if not torch.equal(expected[name], resumed[name])]
-    print(f"{arguments.method}: {len(expected)} tensors, {len(differing)} differ after {kills} kills")
+        one, other = (load_file(checkpoint.newest(folder) or "") for folder in (whole, killed))
+    differing = [name for name in one if not torch.equal(one[name], other[name])]
+    print(f"{arguments.method}: {len(one)} tensors, {len(differing)} differ after {kills} kills")
     return 1 if differing or kills < arguments.kills else 0
 
 
