@@ -1,4 +1,4 @@
-"""The browser of a build's pictures, in a browser."""
+"""The image gallery of a build, in a browser."""
 
 from playwright.sync_api import expect
 

@@ -1,4 +1,4 @@
-"""What is stored as JSON is read by a schema, and what is damaged is named with a remedy."""
+"""JSON state files are parsed strictly, and errors name the file and a remedy."""
 
 from dataclasses import dataclass
 

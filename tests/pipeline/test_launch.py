@@ -1,4 +1,4 @@
-"""Launches: what is wrong with one is found before a file is touched, and a dry run touches none at all."""
+"""A wrong launch is refused before any file changes, and a dry run changes no file."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""From the released archive to sets, end to end: what the release lists is what comes out."""
+"""Import of the released archive and build of its sets, which must equal the released splits."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Beam's flags: whatever spelling Beam's own parser accepts, in whatever form, is accepted here, and nothing else."""
+"""Beam's flags are accepted in exactly the spellings that Beam's parser accepts."""
 
 import argparse
 import re
