@@ -70,7 +70,7 @@ def built(world_cloud) -> Cloud:
     return world_cloud
 
 
-FAULT = 'Traceback (most recent call last):\nschemas.errors.DataError: votes.csv, line 3: wrong; correct it [while running "Label"]'
+FAULT = 'Traceback (most recent call last):\ncommon.errors.DataError: votes.csv, line 3: wrong; correct it [while running "Aggregate"]'
 
 
 def committed(cloud: Cloud) -> dict[str, bytes]:

@@ -16,11 +16,11 @@ DEAD = "127.0.0.1:1"
 
 WRONG = [
     (["--runner=DirctRunner"], 2, "did you mean DirectRunner?"),
-    (["--runner=PortableRunner"], 2, "give --job_endpoint"),
+    (["--runner=PortableRunner"], 2, "add --job_endpoint"),
     (["--runner=PortableRunner", f"--job_endpoint={DEAD}"], 2, "no answer within"),
     (["--runner=FlinkRunner", f"--flink_master={DEAD}"], 2, "no answer within"),
-    (["--runner=FlinkRunner", "--environment_type=DOCKER"], 2, "a path of this machine"),
-    (["--runner=DataflowRunner", "--project=p"], 2, "a path of this machine"),
+    (["--runner=FlinkRunner", "--environment_type=DOCKER"], 2, "cannot reach a local path"),
+    (["--runner=DataflowRunner", "--project=p"], 2, "cannot reach a local path"),
     (["--runner=PrismRunner", "--prism_location=none"], 2, "no such file"),
     (["--runner=no.such.Runner"], 2, "cannot be loaded"),
     (["--runner=json.JSONDecoder"], 2, "cannot be loaded"),
@@ -28,8 +28,8 @@ WRONG = [
     (["--direct_num_workers=x"], 2, "invalid int value: 'x'"),
     (["--levls=3"], 2, "unknown flag --levls"),
     (["b=2"], 2, "unexpected argument 'b=2'"),
-    (["--template_location=t.json"], 2, "only Dataflow starts templates"),
-    (["--on-interrupt=detach"], 2, "only a job on Dataflow"),
+    (["--template_location=t.json"], 2, "only Dataflow supports templates"),
+    (["--on-interrupt=detach"], 2, "only jobs on Dataflow"),
     (["--setup_file=none/setup.py"], 2, "no such file"),
 ]
 
@@ -100,7 +100,7 @@ def test_a_dry_run_tells_what_is_up_to_date_and_what_follows_from_what(command, 
     done = "up to date"
     assert states("build", *flags) == dict.fromkeys(("ingest", "aggregate", "dedupe", "split"), done)
     changed = states("build", *flags, "--set", "aggregate.min_votes=2")
-    follows = "would run unless the stages before leave its inputs as they are"
+    follows = "would run unless the earlier stages leave its inputs unchanged"
     assert changed == {"ingest": done, "aggregate": "would run", "dedupe": done, "split": follows}
     assert states("build", *flags, "--force") == dict.fromkeys(
         ("ingest", "aggregate", "dedupe", "split"), "would run"

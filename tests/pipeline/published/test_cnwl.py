@@ -281,7 +281,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 def test_web_images_without_a_file_are_fetched_and_dead_addresses_stop_no_build(web, capsys):
     assert run_import(web) == 0
-    assert "33 web images have no file here and are fetched" in capsys.readouterr().out
+    assert "33 web images have no file and must be fetched" in capsys.readouterr().out
     assert run_import(web, "--contact", "you@lab.example") == 0
     assert "web images have no file here" not in capsys.readouterr().out
     local = ("--set", "fetch.allow_private_hosts=true", "--set", "fetch.host_requests_per_second=0")

@@ -62,12 +62,12 @@ def test_the_funnel_is_the_one_that_the_split_stage_has_counted(built: Path) -> 
     found = funnels(BuildTables(str(built)), 0.0)
     left = {source: {step.name: step.left.count for step in steps} for source, steps in found.items()}
     lost = {step.name: step.lost.count for step in found["web"] if step.lost}
-    assert left["clean"]["with a picture"] == told["clean_images"]
-    assert left["clean"]["leak-free"] == told["clean_images_kept"]
-    assert left["test"]["with a picture"] == told["test_images"]
-    assert left["web"]["with a picture"] == told["candidates"]
-    assert left["web"]["different pictures"] == told["wrong_images"]
-    assert lost["with a verdict"] == 1
+    assert left["clean"]["with an image"] == told["clean_images"]
+    assert left["clean"]["without leaks"] == told["clean_images_kept"]
+    assert left["test"]["with an image"] == told["test_images"]
+    assert left["web"]["with an image"] == told["candidates"]
+    assert left["web"]["distinct images"] == told["wrong_images"]
+    assert lost["decided"] == 1
     assert left["web"]["in red-0.50"] == left["clean"]["in red-0.50"] == 30
     for steps in found.values():
         for before, after in pairwise(steps):
@@ -101,8 +101,8 @@ def test_a_build_that_has_not_ended_is_reported_as_far_as_it_went(
     for stage in stages:
         shutil.rmtree(copy / stage)
     text = page(str(copy))
-    assert "No sets have been made yet" in text
-    assert ("No votes have been counted yet" in text) == ("aggregate" in stages)
+    assert "The stage split has not finished" in text
+    assert ("The stage aggregate has not finished" in text) == ("aggregate" in stages)
     assert 'href="#sets"' not in text
 
 
@@ -114,12 +114,8 @@ def test_what_was_made_from_earlier_tables_is_left_out(world: World, built: Path
     command = ["ingest", "--config", str(world.config), "--output", str(copy), ONE_PROCESS]
     assert main([*command, f"--set=test=[{tmp_path / 'test.csv'}]"]) == 0
     text = page(str(copy))
-    for told in (
-        "No votes have been counted",
-        "Duplicates and leaks have not been searched",
-        "No sets have been made",
-    ):
-        assert f"{told} yet" in text
+    for stage in ("aggregate", "dedupe", "split"):
+        assert f"The stage {stage} has not finished" in text
 
 
 def test_the_command_writes_the_page_where_it_is_told_to(

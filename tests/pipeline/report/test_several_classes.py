@@ -32,7 +32,7 @@ def asked() -> duckdb.DuckDBPyConnection:
 
 
 def test_a_picture_under_two_classes_is_told_with_both_verdicts(asked: duckdb.DuckDBPyConnection) -> None:
-    rows = asked.execute("SELECT picture_id, class_name, image_id, verdict FROM several_classes ORDER BY ALL")
+    rows = asked.execute("SELECT group_id, class_name, image_id, verdict FROM several_classes ORDER BY ALL")
     assert rows.fetchall() == [
         ("a", "cat", "a", "yes"),
         ("a", "dog", "b", "yes"),
