@@ -195,7 +195,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=int, default=2560)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument(
-        "--methods", nargs="+", choices=METHODS, default=METHODS, help="default: all; with --gpu: vanilla mentormix"
+        "--methods",
+        nargs="+",
+        choices=METHODS,
+        default=METHODS,
+        help="default: all; with --gpu: vanilla mentormix",
     )
     parser.add_argument(
         "--rounds", type=int, default=3, help="number of rounds; the best speed of each counts"
