@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.shards import directory
-from schemas.rejection import REJECTION
+from tests.pipeline.built_tables import read
 from tests.pipeline.poison import POISON, write_poisoned_world
 from tests.pipeline.small_world import World
 
@@ -32,10 +31,7 @@ def test_crashes_reject_only_their_own_rows(poisoned: World, tmp_path: Path, wor
     output = tmp_path / "out"
     done = ingest(poisoned, output, f"--direct_num_workers={workers}")
     assert done.returncode == 0, done.stderr
-    rejected = {
-        row["image_id"]: row
-        for row in directory.read_table(str(output / "ingest" / "rejections"), REJECTION).to_pylist()
-    }
+    rejected = {row["image_id"]: row for row in read(output / "ingest" / "rejections").to_pylist()}
     assert {name: row["code"] for name, row in rejected.items()} == dict.fromkeys(POISON, "decoder_crashed")
     assert "SIGSEGV" in rejected[POISON[0]]["detail"]
     assert json.loads((output / "ingest/images/_manifest.json").read_text())["rows"] == 213 - len(POISON)

@@ -108,9 +108,9 @@ def test_every_image_gives_a_row_or_a_rejection_ordered_by_shard_key(
     ids = table["image_id"].to_pylist()
     codes = {image_id: rejection.code for image_id, rejection in rejected.items()}
     assert codes == {"page": "not_an_image", "gone": "not_found", "no": "not_found"}
-    assert rejected["gone"].asked == RequestStats("x.test", 404, 0, 0.1, 1)
-    assert rejected["page"].asked == RequestStats("x.test", 200, 6, 0.5, 2)
-    assert rejected["no"].asked is None
+    assert rejected["gone"].stats == RequestStats("x.test", 404, 0, 0.1, 1)
+    assert rejected["page"].stats == RequestStats("x.test", 200, 6, 0.5, 2)
+    assert rejected["no"].stats is None
     assert sorted([*ids, *rejected]) == sorted(line["image_id"] for line in lines)
     assert (np.diff(shard_key(ids).astype(object)) >= 0).all()
     assert table.schema == IMAGES.schema
