@@ -89,7 +89,7 @@ def test_an_incomplete_command_is_a_usage_error(
 
 @pytest.mark.parametrize(
     ("verb", "told"),
-    [("verify", "nothing was finished here"), ("report", "the ingest stage has not finished here")],
+    [("verify", "no build has finished here"), ("report", "the ingest stage has not finished here")],
 )
 def test_an_empty_folder_is_reported(
     verb: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
