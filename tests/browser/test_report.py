@@ -69,7 +69,7 @@ def test_a_table_is_filtered_by_words(open_page: Open, report: Path) -> None:
     assert region.locator("tbody tr:visible").count() == 13
 
 
-def test_a_picture_opens_with_what_is_known_of_it(open_page: Open, report: Path) -> None:
+def test_an_enlarged_image_has_its_facts(open_page: Open, report: Path) -> None:
     page = open_page(report).page
     leak = page.locator("figure", has=page.get_by_alt_text("web-ant-0", exact=True)).last
     leak.get_by_role("button").click()

@@ -1,11 +1,11 @@
-"""The browser of a build's pictures, in a browser."""
+"""The image gallery of a build, in a browser."""
 
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
 
 
-def test_pictures_are_chosen_leafed_through_and_opened(open_page: Open, viewed: str) -> None:
+def test_images_can_be_filtered_paged_and_enlarged(open_page: Open, viewed: str) -> None:
     watched = open_page(viewed)
     page = watched.page
     expect(page.get_by_role("heading", level=2).first).to_have_text("213 images")

@@ -1,4 +1,4 @@
-"""What a fault becomes: an exit code, and a line that says what to do."""
+"""Mapping of errors to exit codes and messages."""
 
 import contextlib
 import resource

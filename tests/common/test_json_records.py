@@ -1,4 +1,4 @@
-"""What is stored as JSON is read by a schema, and what is damaged is named with a remedy."""
+"""JSON state files are parsed strictly, and errors name the file and a remedy."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ def test_a_record_comes_back_and_only_the_keys_that_it_had() -> None:
         (b'{"name": "a", "nmae": "b"}', "unknown key 'nmae'"),
     ],
 )
-def test_what_is_damaged_is_named_with_the_problem_and_the_remedy(text: bytes, problem: str) -> None:
+def test_errors_name_the_problem_and_the_remedy(text: bytes, problem: str) -> None:
     with pytest.raises(DataError) as caught:
         parse_stored(Kept, text, "a.json", "delete it")
     message = str(caught.value)

@@ -1,4 +1,4 @@
-"""The whole road, as `make demo` takes it, on a far smaller world."""
+"""`make demo` from end to end, with a smaller dataset."""
 
 import re
 import subprocess

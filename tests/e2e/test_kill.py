@@ -1,4 +1,4 @@
-"""A build that is killed again and again ends as if nothing had happened."""
+"""A repeatedly killed build gives the same dataset as an uninterrupted one."""
 
 import os
 import random

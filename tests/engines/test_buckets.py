@@ -1,4 +1,4 @@
-"""gs:// and s3:// by their real protocols: the files module against emulators of both stores on this machine."""
+"""The files module with gs:// and s3://, against local emulators of both stores."""
 
 import hashlib
 import json

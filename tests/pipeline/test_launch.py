@@ -1,4 +1,4 @@
-"""Launches: what is wrong with one is found before a file is touched, and a dry run touches none at all."""
+"""A wrong launch is refused before any file changes, and a dry run changes no file."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def command(world, built, tmp_path_factory):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_nothing_is_touched_by_a_launch_that_is_wrong(verb, command, monkeypatch, capsys):
+def test_a_wrong_launch_changes_no_file(verb, command, monkeypatch, capsys):
     monkeypatch.setattr("pipeline.running.endpoints.ANSWER_SECONDS", 0.3)
     output, flags = command
     before = snapshot(output)
@@ -66,7 +66,7 @@ def test_nothing_is_touched_by_a_launch_that_is_wrong(verb, command, monkeypatch
         ("noise.listed=[absent.csv]", "absent.csv"),
     ],
 )
-def test_a_missing_list_of_any_stage_is_found_before_the_first_one_runs(command, value, words, capsys):
+def test_a_missing_list_of_any_stage_is_an_error_before_the_first_stage_runs(command, value, words, capsys):
     output, flags = command
     before = snapshot(output)
     assert main(["build", *flags, "--force", "--set", value]) == 1
@@ -89,7 +89,7 @@ def test_a_dry_run_of_a_new_build_writes_nothing(world, tmp_path, spelling, caps
     assert not output.exists()
 
 
-def test_a_dry_run_tells_what_is_up_to_date_and_what_follows_from_what(command, capsys):
+def test_a_dry_run_shows_which_stages_are_up_to_date(command, capsys):
     output, flags = command
     before = snapshot(output)
 

@@ -1,4 +1,4 @@
-"""Human labels as votes: a choice among classes answers yes to the chosen class and no to the others asked."""
+"""Conversion of human labels to votes: a choice is a yes for the chosen class and a no for other asked classes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""From the released archive to sets, end to end: what the release lists is what comes out."""
+"""Import of the released archive and build of its sets, which must equal the released splits."""
 
 import dataclasses
 import functools
@@ -118,7 +118,7 @@ def run_import_into(archive, place):
     )
 
 
-def test_nothing_does_not_match_in_a_good_release(place, capsys):
+def test_a_good_release_has_no_problems(place, capsys):
     assert run_import(place, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["problems"] == {}
@@ -197,7 +197,7 @@ def test_contradictions_keep_what_was_said_first(damaged, capsys):
     assert told["counts"]["web_pairs"] == 34
 
 
-def test_an_image_without_a_file_is_told_and_a_web_image_keeps_its_address(place, made, tmp_path, capsys):
+def test_an_image_without_a_file_is_reported_and_a_web_image_keeps_its_url(place, made, tmp_path, capsys):
     import shutil
 
     shutil.copytree(place / "mini-imagenet", tmp_path / "mini-imagenet")

@@ -1,4 +1,4 @@
-"""A release is a stranger's file: what is wrong with it is told with its place, and nothing leads out of it."""
+"""Malformed and malicious archives: errors name the location, and no member escapes the archive."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Services that a runner needs: missing, dead, deaf, or of another kind, they are told within seconds."""
+"""Missing, unreachable and unresponsive services of a runner are reported within seconds."""
 
 import socket
 import threading

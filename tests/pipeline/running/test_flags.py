@@ -1,4 +1,4 @@
-"""Beam's flags: whatever spelling Beam's own parser accepts, in whatever form, is accepted here, and nothing else."""
+"""Beam's flags are accepted in exactly the spellings that Beam's parser accepts."""
 
 import argparse
 import re
@@ -82,7 +82,7 @@ def test_every_spelling_of_beams_is_accepted_in_every_form_in_which_beam_accepts
         (["--xyzzy"], "unknown flag --xyzzy; see --help for the flags of this command"),
     ],
 )
-def test_what_beam_would_ignore_or_refuse_is_a_usage_error_with_a_suggestion(given, words):
+def test_flags_that_beam_would_ignore_or_refuse_are_usage_errors_with_suggestions(given, words):
     with pytest.raises(UsageError, match=words):
         beam_options(given)
 

@@ -1,4 +1,4 @@
-"""The lease that stands for a lock in buckets. A local folder has the same interface, and creates files exclusively."""
+"""The lease that replaces the lock in object stores, tested in a local folder, which has the same interface."""
 
 import json
 import threading

@@ -8,7 +8,7 @@ import pytest
 from pipeline.running import progress
 
 
-def test_the_line_says_how_far_and_what_is_waited_for(
+def test_lines_show_the_count_and_what_the_job_waits_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)

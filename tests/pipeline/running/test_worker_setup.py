@@ -1,4 +1,4 @@
-"""What workers on other machines lack is told before a job is submitted."""
+"""Missing packages and unreachable paths of workers are reported before a job is submitted."""
 
 from pathlib import Path
 
