@@ -376,8 +376,8 @@ def _split_by_outcome(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.T
     reasons = [failed[image_id] for image_id in bad["image_id"].to_pylist()]
     codes = np.array([reason.code for reason in reasons], object)
     order = np.lexsort((good["class_name"].to_numpy(), shard_key(good["image_id"].to_pylist())))
-    details, asked = [reason.detail for reason in reasons], [reason.asked for reason in reasons]
-    return good.take(pa.array(order)), reject(bad, codes, details, asked)
+    details, stats = [reason.detail for reason in reasons], [reason.stats for reason in reasons]
+    return good.take(pa.array(order)), reject(bad, codes, details, stats)
 
 
 def _check_row_count(manifests: dict[str, Manifest]) -> None:

@@ -8,8 +8,8 @@ from pyarrow import parquet
 
 from pipeline.__main__ import main
 from pipeline.layout import Layout
+from tests.pipeline.built_tables import digests, rows
 from tests.pipeline.conftest import ONE_PROCESS, build
-from tests.pipeline.test_build import digests, rows
 
 QUICK = ("--set", "noise.levels=[0, 0.2]", "--set", "noise.colors=[red, blue]")
 
