@@ -23,7 +23,9 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`])")
 
 def main() -> int:
     """Print the sample."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=0, help="decides the sample (default: %(default)s)")
     parser.add_argument(
         "--count", type=int, default=20, help="of sentences, and of errors (default: %(default)s)"
@@ -48,7 +50,11 @@ def main() -> int:
 def sentences(path: Path) -> Iterator[str]:
     """Yield the sentences of the docstrings, attribute texts and comments of a module."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
             for paragraph in node.value.value.split("\n\n"):
                 if not paragraph.startswith("    "):
                     yield from _split(paragraph)
@@ -69,7 +75,12 @@ def page_sentences(path: Path) -> Iterator[str]:
 def errors(path: Path) -> Iterator[str]:
     """Yield the texts of the errors that a module raises."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS and node.args:
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ERRORS
+            and node.args
+        ):
             text = "".join(_text(node.args[0]))
             if len(text.replace("{…}", "")) > 10:
                 yield text

@@ -81,4 +81,6 @@ def test_configuration_keys_in_the_docs_exist() -> None:
     for page in [reference.DOCS.parent / "README.md", *reference.DOCS.rglob("*.md")]:
         for section, key in re.findall(r"`([a-z_]+)\.([a-z_0-9]+)[:`]", page.read_text(encoding="utf-8")):
             if section in sections and key not in ("py", "md", "yaml", "jsonl"):
-                assert f"{section}.{key}" in keys, f"{page.name} names the key {section}.{key}, which does not exist"
+                assert f"{section}.{key}" in keys, (
+                    f"{page.name} names the key {section}.{key}, which does not exist"
+                )
