@@ -266,7 +266,7 @@ def test_a_class_with_all_images_rejected_fails_the_build(run: Run, tiny: Tiny, 
     count = len(lost)
     assert (
         f"{count} of {count} {name} rows of class bee were rejected ({count} not_found), more than "
-        "max_rejected_share = 0.5; look at"
+        "max_rejected_share = 0.5; inspect"
     ) in found.error
     assert re.search(rf"Example: {name}\.csv:\d+, {name}-bee-\d, bee: ", found.error)
 
