@@ -12,7 +12,7 @@ from pyarrow import compute as pc
 
 MISSING = ("", "nan", "NaN", "NAN", "-nan", "null", "NULL", "None", "NaT", "<NA>", "#N/A")
 """Texts that stand for no value: what pandas, NumPy, JSON, SQL and Excel write for one."""
-IDENTIFIERS = ("image_id", "class_name", "worker_id", "set")
+IDENTIFIERS = ("image_id", "class_name", "worker_id", "set_name")
 """Columns whose values name something: they are normalized, and compared by code point after that."""
 NUMBERS = (*IDENTIFIERS, "answer", "rank")
 """Columns in which 3.0 means 3: a column of integers with a missing value becomes one of floats in pandas."""

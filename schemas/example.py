@@ -25,7 +25,10 @@ EXAMPLE = Table(
             column("source", pa.string(), "clean, test or web"),
             column("true_label", pa.int64(), "class id where the true one is known", required=False),
             column(
-                "replaced", pa.string(), "red noise: the clean image whose place it takes", required=False
+                "replaced_image_id",
+                pa.string(),
+                "red noise: the clean image that it replaces",
+                required=False,
             ),
             column("url", pa.string(), "where it was fetched from", required=False),
             *ATTRIBUTION,

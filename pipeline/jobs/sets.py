@@ -189,7 +189,7 @@ def commit_dataset(published: list[tuple[str, Manifest]], task: Task) -> None:
         }
         if lacking := facts[name].get("classes_without_clean"):
             splits[name]["classes_without_clean"] = lacking
-        if listed := facts[name].get("listed"):
+        if listed := facts[name].get("fixed_set"):
             splits[name]["not_ingested"] = listed["not_ingested"]
     sets = {name: entry for name, entry in splits.items() if name != PICTURES}
     described = {name: manifests[name] for name in sets}
@@ -240,6 +240,6 @@ def set_names(dataset: str) -> list[str]:
     for name in files.folders_with(dataset, MANIFEST):
         manifest = directory.valid_manifest(files.join(dataset, name))
         table = (IMAGES if name == PICTURES else EXAMPLE).name
-        if manifest and manifest.table == table and manifest.about.get("split", PICTURES) == name:
+        if manifest and manifest.table == table and manifest.about.get("set_name", PICTURES) == name:
             found.append(name)
     return found

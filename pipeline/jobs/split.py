@@ -82,8 +82,8 @@ def tables_of(output: str) -> dict[str, str]:
 def stage_of(config: BuildConfig, output: str) -> Stage:
     """Return the stage as its inputs and its configuration make it now. Raises DataError without the tables."""
     tables = {name: manifest_digest(path) for name, path in tables_of(output).items()}
-    listed = {name: files.sha256(files.join(config.source, name)) for name in config.noise.listed}
-    return Stage("split", {**tables, **listed}, config)
+    lists = {name: files.sha256(files.join(config.source, name)) for name in config.noise.fixed_sets}
+    return Stage("split", {**tables, **lists}, config)
 
 
 def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
@@ -194,7 +194,7 @@ def _examples(
 def _fixed_sets(config: BuildConfig, inputs: SplitInputs) -> list[FixedSet]:
     """The sets that are given by lists."""
     lists = []
-    for name in config.noise.listed:
+    for name in config.noise.fixed_sets:
         for records in read_records(files.join(config.source, name), FIXED_SET, name):
             if records.malformed:
                 raise DataError(
@@ -274,8 +274,8 @@ def _write(
 def _buckets(config: BuildConfig, clean_images: int, images: str) -> int:
     """The number of buckets: neither rows nor encoded images of one are too many; never more than the images have."""
     manifest = directory.read_manifest(images)
-    by_rows = bucket_count(clean_images, config.shards.rows)
-    by_size = bucket_count(sum(shard.bytes for shard in manifest.shards), config.shards.megabytes << 20)
+    by_rows = bucket_count(clean_images, config.shards.max_rows)
+    by_size = bucket_count(sum(shard.bytes for shard in manifest.shards), config.shards.max_megabytes << 20)
     return int(min(max(by_rows, by_size), manifest.about["buckets"]))
 
 
@@ -308,7 +308,7 @@ def _facts(
     facts: dict[str, dict[str, Any]] = {
         TEST_SPLIT: {
             **common,
-            "split": TEST_SPLIT,
+            "set_name": TEST_SPLIT,
             "color": None,
             "noise_level": 0.0,
             "classes": class_noise(pools.test_sizes, right, names),
@@ -324,7 +324,7 @@ def _facts(
             )
         about = {
             **common,
-            "split": each.name,
+            "set_name": each.name,
             "color": each.color,
             "noise_level": each.noise_level,
             "trial": each.trial if isinstance(each, TrainingSet) else 0,
@@ -340,7 +340,7 @@ def _facts(
                 noise_by_class(examples, names),
                 classes_without_clean(examples, names),
             )
-            about |= {"nested": False, "listed": each.measured}
+            about |= {"nested": False, "fixed_set": each.measured}
         if lacking:
             about["classes_without_clean"] = lacking
         facts[each.name] = about

@@ -21,7 +21,7 @@ from schemas.retrieval import ATTRIBUTION
 
 _SET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 RESERVED = [TEST_SPLIT, PICTURES, MANIFEST, CARD, CROISSANT]  # what a dataset has besides its training sets
-COLOR = "listed"  # where the list names none
+COLOR = "fixed"  # where the list names none
 _OF_IMAGE = ["url", *(field.name for field in ATTRIBUTION)]
 _OF_PAIR = ["method", "rank", "votes_yes", "votes_no", "votes_unsure", "confidence"]
 
@@ -89,27 +89,29 @@ def fixed_sets(
     frame["true_label"] = frame["true_label"].where(~frame["is_clean"], frame["label"])
     codes, ids = pd.factorize(frame["image_id"])
     frame["shard_key"] = shard_key(ids)[codes]
-    for name, of_set in frame.groupby("set", sort=True):
+    for name, of_set in frame.groupby("set_name", sort=True):
         yield _fixed_set(str(name), of_set)
 
 
 def _check(frame: pd.DataFrame, class_names: Sequence[str]) -> None:
     """Raise DataError for the first row that breaks a rule."""
-    missing = frame[["set", "image_id", "class_name"]].isna().any(axis=1)
-    bad_name = ~frame["set"].fillna("").str.fullmatch(_SET_NAME) | frame["set"].isin(RESERVED)
+    missing = frame[["set_name", "image_id", "class_name"]].isna().any(axis=1)
+    bad_name = ~frame["set_name"].fillna("").str.fullmatch(_SET_NAME) | frame["set_name"].isin(RESERVED)
     level = pd.to_numeric(frame["noise_level"], errors="coerce")
     rules = {
-        "set, image_id and class_name are needed": missing,
+        "set_name, image_id and class_name are needed": missing,
         "the set's name is taken, or no name of a folder; use letters, digits, _ . -": bad_name,
         "the class is not among the classes of the configuration": ~frame["class_name"].isin(class_names),
-        "the image stands in an earlier row of the set; take one out": frame.duplicated(["set", "image_id"]),
+        "the image stands in an earlier row of the set; take one out": frame.duplicated(
+            ["set_name", "image_id"]
+        ),
         "noise_level is a share from 0 to 1": frame["noise_level"].notna() & ~level.between(0, 1),
     }
     for rule, broken in rules.items():
         if broken.any():
             row = frame[broken].iloc[0]
             raise DataError(
-                f"{row['location']} ({row['set']}, {row['image_id']}, {row['class_name']}): {rule} "
+                f"{row['location']} ({row['set_name']}, {row['image_id']}, {row['class_name']}): {rule} "
                 f"({int(broken.sum())} such rows)"
             )
 
@@ -128,10 +130,10 @@ def _fixed_set(name: str, rows: pd.DataFrame) -> FixedSet:
         "noise": "measured",
         "realized_noise": round(realized, 6),
         "claimed_noise": None if pd.isna(level) else float(level),
-        "rows_listed": len(rows),
+        "rows_in_list": len(rows),
         "not_ingested": len(absent),
         "not_ingested_first": absent.head(10).to_list(),
-        "not_judged": int(without_verdict.sum()),
+        "without_verdict": int(without_verdict.sum()),
     }
     columns = [
         pa.array(ingested[field.name], field.type, from_pandas=True)

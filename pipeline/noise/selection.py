@@ -74,19 +74,19 @@ class NoiseOrder:
 
 
 def check_clean_left(
-    name: str, class_names: Sequence[str], labels: np.ndarray, may_vanish: Sequence[str]
+    name: str, class_names: Sequence[str], labels: np.ndarray, allow_empty: Sequence[str]
 ) -> None:
     """Raise DataError where a class that may not vanish has no clean image left in a set.
 
     name: of the set; labels: int (n,), of the clean images that stay in it.
     """
     left = np.bincount(labels, minlength=len(class_names))
-    gone = [class_names[i] for i in np.flatnonzero(left == 0).tolist() if class_names[i] not in may_vanish]
+    gone = [class_names[i] for i in np.flatnonzero(left == 0).tolist() if class_names[i] not in allow_empty]
     if gone:
         raise DataError(
             f"{name} would have no clean image of {', '.join(gone)}: too few images, or too few verified wrong images, for "
             "this noise level. Find more web images for these classes, drop the level from noise.levels, or name the "
-            f"classes in noise.may_vanish to accept it: noise.may_vanish=[{', '.join(gone)}]"
+            f"classes in noise.allow_empty_classes to accept it: noise.allow_empty_classes=[{', '.join(gone)}]"
         )
 
 

@@ -21,9 +21,9 @@ def check_name(name: str, about: Mapping[str, Any], rows: int, entry: Mapping[st
 
     Yields a problem for each difference.
     """
-    if about["split"] != name:
-        yield f"{name}: the folder holds the set {about['split']!r}; copy the dataset again, or run split again"
-    if name != TEST_SPLIT and not about.get("listed"):
+    if about["set_name"] != name:
+        yield f"{name}: the folder holds the set {about['set_name']!r}; copy the dataset again, or run split again"
+    if name != TEST_SPLIT and not about.get("fixed_set"):
         expected = set_name(about["color"], about["noise_level"], about["trial"])
         if expected != name:
             yield f"{name}: by color, noise level and trial its manifest is that of {expected}"

@@ -80,7 +80,7 @@ def _without_clean(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _listed(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    listed = {split: fact["listed"] for split, fact in facts.items() if fact.get("listed")}
+    listed = {split: fact["fixed_set"] for split, fact in facts.items() if fact.get("fixed_set")}
     if not listed:
         return []
     told = [f"{split} ({fact['not_ingested']:,} of its images missing)" for split, fact in listed.items()]

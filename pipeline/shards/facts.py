@@ -44,7 +44,7 @@ def _is_noise_by_class(value: Any) -> bool:
     )
 
 
-def _is_listed(value: Any) -> bool:
+def _is_measured(value: Any) -> bool:
     return value is None or (isinstance(value, dict) and _is_share(value.get("realized_noise")))
 
 
@@ -54,11 +54,11 @@ def _is_picture_rules(value: Any) -> bool:
 
 _OF_EVERY_TABLE: dict[str, _Check] = {"pictures": _is_picture_rules}
 _OF_EVERY_SET: dict[str, _Check] = {
-    "split": _is_text,
+    "set_name": _is_text,
     "class_names": _is_names,
     "classes": _is_noise_by_class,
     "noise_level": _is_share,
-    "listed": _is_listed,
+    "fixed_set": _is_measured,
 }
 _OF_TRAINING_SETS: dict[str, _Check] = {
     "color": _is_text,

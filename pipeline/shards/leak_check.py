@@ -58,7 +58,7 @@ def check_leaks(
     ids = list(pictures.digests)
     is_test = np.array([image_id in test for image_id in ids], bool)
     facts |= {"leak_comparisons": int(is_test.sum() * (~is_test).sum()), "leaks": 0}
-    if any(one.manifest.about.get("listed") for one in sets.values()):
+    if any(one.manifest.about.get("fixed_set") for one in sets.values()):
         facts["leaks_only_in_listed_sets"] = 0
 
     prints = Fingerprints.join(pictures.prints)
@@ -66,7 +66,7 @@ def check_leaks(
     facts["flat_pictures"] = int((prints.contrast < rules.min_contrast).sum())  # told by their bytes alone
     made, clean = set[str](), set[str]()
     for one in sets.values():
-        if not one.manifest.about.get("listed"):
+        if not one.manifest.about.get("fixed_set"):
             made.update(one.ids())
         clean.update(one.examples.filter(pc.field("source") == "clean")["image_id"].to_pylist())
     broken = []

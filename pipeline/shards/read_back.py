@@ -32,7 +32,7 @@ class ReadSet:
     @property
     def is_drawn(self) -> bool:
         """Whether it is a training set that was drawn, not one that a list gives."""
-        return self.name != TEST_SPLIT and not self.manifest.about.get("listed")
+        return self.name != TEST_SPLIT and not self.manifest.about.get("fixed_set")
 
     def kept(self) -> set[str]:
         """Clean images that are there with their right label."""
@@ -41,7 +41,7 @@ class ReadSet:
     def gave_way(self) -> set[str]:
         """Clean images that are not there with their right label: replaced (red) or flipped (blue)."""
         noisy = self.examples.filter(pa.compute.invert(self.examples["is_clean"]))
-        replaced, own = noisy["replaced"].to_pylist(), noisy["image_id"].to_pylist()
+        replaced, own = noisy["replaced_image_id"].to_pylist(), noisy["image_id"].to_pylist()
         return {r or i for r, i in zip(replaced, own, strict=True)}
 
 

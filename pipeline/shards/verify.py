@@ -145,13 +145,13 @@ def _check_set(read: ReadSet) -> Iterator[str]:
     lacking = classes_without_clean(examples, class_names) if about["color"] else []
     if lacking != about.get("classes_without_clean", []):
         yield f"{name}: the classes without a clean image ({', '.join(lacking) or 'none'}) are not those of the manifest"
-    if about.get("listed"):
+    if about.get("fixed_set"):
         wrong = sum(row["noisy"] for row in counted)
-        share, stated = round(wrong / max(1, len(ids)), 6), about["listed"].get("realized_noise")
+        share, stated = round(wrong / max(1, len(ids)), 6), about["fixed_set"].get("realized_noise")
         if share != stated:
             yield f"{name}: the share {share} of its labels is wrong, the manifest says {stated}"
     if (
-        not about.get("listed") and about.get("on_shortage") != "cap"
+        not about.get("fixed_set") and about.get("on_shortage") != "cap"
     ):  # there nothing is promised of the noise
         yield from (f"{name}: {problem}" for problem in noise_problems(counted, about))
 

@@ -63,7 +63,7 @@ def test_nothing_is_touched_by_a_launch_that_is_wrong(verb, command, monkeypatch
     [
         ("web=[absent.csv]", "absent.csv"),
         ("votes=[absent.csv]", "absent.csv"),
-        ("noise.listed=[absent.csv]", "absent.csv"),
+        ("noise.fixed_sets=[absent.csv]", "absent.csv"),
     ],
 )
 def test_a_missing_list_of_any_stage_is_found_before_the_first_one_runs(command, value, words, capsys):

@@ -28,10 +28,13 @@ VERDICTS = VERDICT.from_rows(
 
 def rows(*pairs, name="mine", color=None, level=None):
     frame = pd.DataFrame(pairs, columns=["image_id", "class_name"], dtype=object).assign(
-        set=name, color=color, noise_level=level, location=[f"l.csv:{i}" for i in range(2, len(pairs) + 2)]
+        set_name=name,
+        color=color,
+        noise_level=level,
+        location=[f"l.csv:{i}" for i in range(2, len(pairs) + 2)],
     )
     schema = pa.schema(
-        [(n, pa.string()) for n in ("set", "image_id", "class_name", "color", "noise_level", "location")]
+        [(n, pa.string()) for n in ("set_name", "image_id", "class_name", "color", "noise_level", "location")]
     )
     return pa.Table.from_pandas(frame, schema, preserve_index=False)
 
@@ -62,14 +65,14 @@ def test_what_was_measured_is_told():
     split = made(("c0", "ant"), ("w0", "ant"), ("w1", "ant"), ("gone", "bee"), color="red", level="0.5")
     assert (split.name, split.color, split.noise_level) == ("mine", "red", 0.5)
     assert split.measured == {
-        "noise": "measured", "realized_noise": 0.666667, "claimed_noise": 0.5, "rows_listed": 4,
-        "not_ingested": 1, "not_ingested_first": ["gone"], "not_judged": 1,
+        "noise": "measured", "realized_noise": 0.666667, "claimed_noise": 0.5, "rows_in_list": 4,
+        "not_ingested": 1, "not_ingested_first": ["gone"], "without_verdict": 1,
     }  # fmt: skip
 
 
 def test_without_a_claim_the_level_is_the_measured_one():
     split = made(("c0", "ant"), ("c1", "ant"))
-    assert (split.color, split.noise_level) == ("listed", 0.5)
+    assert (split.color, split.noise_level) == ("fixed", 0.5)
 
 
 @pytest.mark.parametrize(

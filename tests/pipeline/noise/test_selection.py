@@ -122,7 +122,7 @@ def test_a_class_without_a_clean_image_is_an_error_unless_it_is_named():
     with pytest.raises(DataError) as caught:
         check_clean_left("red-0.80", names, labels, ["ant"])
     assert str(caught.value).startswith("red-0.80 would have no clean image of cow: ")
-    assert "noise.may_vanish=[cow]" in str(caught.value)
+    assert "noise.allow_empty_classes=[cow]" in str(caught.value)
     check_clean_left("red-0.80", names, labels, ["cow", "ant"])
 
 

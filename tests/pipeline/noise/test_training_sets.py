@@ -124,7 +124,7 @@ def test_the_published_sizes_red_is_a_part_and_blue_is_all():
     sets = made(dataclasses.replace(CONFIG, clean_per_class=12, blue_size="all"))
     assert len(sets["red-0.25"]) == 36
     assert len(sets["blue-0.25"]) == 60
-    assert {r["replaced"] or r["image_id"] for r in sets["red-0.25"]} <= {
+    assert {r["replaced_image_id"] or r["image_id"] for r in sets["red-0.25"]} <= {
         r["image_id"] for r in sets["blue-0.00"]
     }
 
