@@ -49,11 +49,11 @@ ABOUT = (
 def plan(peers: str, votes: str | None, work: str) -> dict[str, list[str]]:
     """The command of each benchmark; `work` is a folder for what they write."""
     # Without GLAD, for which crowd-kit needs a quarter of an hour and more: docs/explanation/aggregation.md.
-    labels = ["--votes", votes] if votes else []
+    given_votes = ["--votes", votes] if votes else ["--synthetic", "200000"]
     return {
         "ingest": ["--img2dataset", peers, "--size", "4000", "--repeats", "3"],
         "decode": ["--images", "40", "--rounds", "5"],
-        "labels": [*labels, "--kway", "--methods", "majority", "dawid-skene", "mace"],
+        "aggregation": [*given_votes, "--methods", "majority", "dawid-skene", "mace"],
         "dedupe": [
             "--peers",
             peers,

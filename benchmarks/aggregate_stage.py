@@ -96,8 +96,8 @@ def write_votes(folder: Path, questions: int) -> list[str]:
     return files
 
 
-def scale(votes: int, settings: list[str]) -> str:
-    """A line of the table: the stage's time, and the largest memory of one of its processes."""
+def measure_stage(votes: int, settings: list[str]) -> str:
+    """Run the stage; return a table row with its time and the largest memory of one of its processes."""
     with tempfile.TemporaryDirectory() as folder:
         # In another process: what this one holds would count as memory of those that it starts.
         subprocess.run([sys.executable, "-m", "benchmarks.aggregate_stage", folder, str(votes)], check=True)

@@ -47,13 +47,13 @@ def planted(count: int, radius: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(hashes: np.ndarray, radius: int, threads: int) -> np.ndarray:
-    from pipeline.dedupe.confirm import confirm
-    from pipeline.dedupe.neighbors import Near, distinct, near_pairs
+    from pipeline.dedupe.confirm import confirm_pairs
+    from pipeline.dedupe.neighbors import HashPairs, distinct_hashes, near_pairs
 
-    values, repeats = distinct(hashes)
-    near = Near.join([near_pairs(values, radius, threads), repeats])
+    values, repeats = distinct_hashes(hashes)
+    near = HashPairs.join([near_pairs(values, radius, threads), repeats])
     # From values to positions; the long hashes, all alike, confirm every pair.
-    pairs, _ = confirm(hashes, np.zeros((len(hashes), 32), np.uint8), near, 0)
+    pairs, _ = confirm_pairs(hashes, np.zeros((len(hashes), 32), np.uint8), near, 0)
     return np.column_stack([pairs.a, pairs.b])
 
 
@@ -149,8 +149,8 @@ def join(count: int, radius: int, arguments: list[str]) -> None:
     import apache_beam as beam
     import pyarrow as pa
 
-    from pipeline.dedupe.neighbors import Near, distinct, near_pairs
-    from pipeline.jobs.near_hashes import SearchByJoin
+    from pipeline.dedupe.neighbors import HashPairs, distinct_hashes, near_pairs
+    from pipeline.jobs.near_hashes import SearchDistributed
     from pipeline.running.run import JobSpec, run_job
     from pipeline.shards import commit, directory
     from pipeline.shards.parquet import write_shard
@@ -173,7 +173,7 @@ def join(count: int, radius: int, arguments: list[str]) -> None:
         output = Path(place) / "near.npy"
 
         def construct(pipeline: beam.Pipeline) -> None:
-            parts = pipeline | SearchByJoin(place, count, radius)
+            parts = pipeline | SearchDistributed(place, count, radius)
             gathered = parts | beam.CombineGlobally(beam.combiners.ToListCombineFn())
             _ = gathered | beam.Map(_save, str(output))
 
@@ -184,17 +184,17 @@ def join(count: int, radius: int, arguments: list[str]) -> None:
             resource.getrusage(who).ru_maxrss / 1024
             for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         )
-        values, repeats = distinct(hashes)
-        expected = Near.join([near_pairs(values, radius), repeats])
+        values, repeats = distinct_hashes(hashes)
+        expected = HashPairs.join([near_pairs(values, radius), repeats])
         same = np.array_equal(np.load(output, allow_pickle=False), np.stack([expected.u, expected.v]))
         print(f"join: {count:,} hashes {seconds:.1f} s, {len(expected.u):,} pairs, equal to the search in memory: {same}, "
               f"peak MB of the runner and of its largest worker {[round(mb) for mb in usage]}")  # fmt: skip
 
 
 def _save(parts: list, path: str) -> None:
-    from pipeline.dedupe.neighbors import Near
+    from pipeline.dedupe.neighbors import HashPairs
 
-    near = Near.join(parts)
+    near = HashPairs.join(parts)
     np.save(path, np.stack([near.u, near.v]))
 
 

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from pipeline.aggregate.columns import encode_votes
-from pipeline.aggregate.majority import majority
+from pipeline.aggregate.verdicts import majority_verdicts
+from pipeline.aggregate.vote_columns import encode_votes
 from pipeline.config import NoiseConfig
 from pipeline.noise.examples import training_examples
 from pipeline.noise.fixed_sets import fixed_sets
@@ -112,7 +112,7 @@ def tables(imported):
         + [pa.array([f"l:{i}" for i in range(listed.num_rows)])],
         names=[*FIXED_SET.schema.names, "location"],
     )
-    verdicts = majority(encode_votes(VOTE.conform(read["votes"], "votes")), min_votes=1)
+    verdicts = majority_verdicts(encode_votes(VOTE.conform(read["votes"], "votes")), min_votes=1)
     return names, pa.concat_tables(parts), verdicts, rows
 
 
@@ -223,7 +223,7 @@ def test_cars_at_ten_levels_have_the_published_size(cars):
         column = read[source].column_names.index("source")
         field = read[source].schema.field("source")
         parts.append(read[source].set_column(column, field, pa.array([source] * read[source].num_rows)))
-    verdicts = majority(encode_votes(VOTE.conform(read["votes"], "votes")), min_votes=1)
+    verdicts = majority_verdicts(encode_votes(VOTE.conform(read["votes"], "votes")), min_votes=1)
     names = [f"car {i}" for i in range(196)]
     part = part_of(pa.concat_tables(parts), verdicts, names)
     pools = collect_pools([part])

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.aggregate.consensus.matrix import VoteMatrix
-from pipeline.aggregate.consensus.methods import METHODS, consensus
-from pipeline.aggregate.consensus.settings import Settings
-from pipeline.aggregate.majority import verdicts_of_counts
+from pipeline.aggregate.methods.convergence import MethodSettings
+from pipeline.aggregate.methods.registry import METHODS, estimate_posterior
+from pipeline.aggregate.methods.vote_matrix import VoteMatrix
+from pipeline.aggregate.verdicts import majority_of_counts
 from schemas.vote import ANSWERS
 
 QUESTION = ["image_id", "class_name"]
@@ -27,7 +27,7 @@ def pairs(votes: pd.DataFrame, truth: pd.Series) -> None:
     counts = votes.groupby([*QUESTION, "answer"]).size().unstack(fill_value=0)
     counts = counts.reindex(columns=list(ANSWERS), fill_value=0)
     asked = counts.index.to_frame(index=False)
-    table = verdicts_of_counts(pa.Table.from_pandas(asked), counts.to_numpy(), 3)
+    table = majority_of_counts(pa.Table.from_pandas(asked), counts.to_numpy(), 3)
     verdict = np.array(table["verdict"].to_pylist())
     shows = (truth.reindex(asked["image_id"]).to_numpy() == asked["class_name"]).to_numpy()
     for said, right in (("yes", shows), ("no", ~shows)):
@@ -43,7 +43,7 @@ def choices(votes: pd.DataFrame, truth: pd.Series) -> None:
     matrix = VoteMatrix.of(items, pd.factorize(chosen["worker_id"])[0], answers, len(classes))
     right = pd.Index(classes).get_indexer(pd.Index(truth.reindex(images)))
     for method in METHODS:
-        found = consensus(matrix, method, Settings(smoothing=0.1)).verdicts(0)
+        found = estimate_posterior(matrix, method, MethodSettings(smoothing=0.1)).verdicts(0)
         undecided = (found < 0).mean()
         print(f"choices, {method}: {(found == right).mean():.1%} right, {undecided:.1%} undecided")
 

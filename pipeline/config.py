@@ -174,6 +174,13 @@ class IngestConfig:
 class AggregateConfig:
     """How votes become verdicts (docs/explanation/aggregation.md)."""
 
+    RENAMED: ClassVar = {
+        "duplicates": "repeated_votes",
+        "answers": "answer_words",
+        "choices": "class_answers",
+        "passes_above": "distribute_above",
+    }
+
     method: Literal[
         "majority",
         "weighted-majority",
@@ -184,102 +191,110 @@ class AggregateConfig:
         "wawa",
         "zero-based-skill",
     ] = output("majority")
-    """majority, the paper's rule, has no limit in size; the others model the workers, in the memory of one."""
+    """Aggregation method. majority is the paper's rule and has no size limit; the others model the workers and hold all
+    votes in the memory of one worker process (see distribute_above)."""
     min_votes: int = output(3)
-    """With fewer votes a question stays undecided."""
+    """Votes below which a question stays undecided, 1 to 1,000,000."""
     max_votes: int = operational(5)
-    """A question that is settled by no more votes than this is not asked again, but with ties: ask."""
+    """Votes after which `--next-questions` no longer asks about an undecided question, min_votes or more; ignored with
+    ties: ask."""
     min_confidence: float = output(0.5)
-    """The other methods than majority: a verdict needs a higher posterior."""
+    """Posterior probability that a verdict must exceed, 0 to 1; ignored by method: majority."""
     ties: Literal["drop", "ask", "posterior", "seeded"] = output("drop")
-    """What has enough votes and is undecided: is used for nothing; the same, and is asked again beyond max_votes;
-    gets the more probable answer (majority: by Dawid-Skene); gets yes or no by a keyed hash."""
-    duplicates: Literal["first", "last", "reject"] = output("first")
-    """Which of several answers of one worker to a question counts, in order of time, then of file and line; reject: none."""
-    answers: dict[str, str] | None = output(None)
-    """Other words for yes, no and unsure: {maybe: unsure, right: yes}."""
-    choices: bool = output(False)
-    """Whether a vote with an empty class_name may name the class that the worker chose: then it says yes to that class
-    and no to the others that were asked of the image."""
+    """What happens to an undecided question with min_votes or more votes. drop: the image is not used; ask: the same, and
+    more votes are requested, beyond max_votes if needed; posterior: take the more probable answer (method: majority uses
+    the posterior of Dawid-Skene); seeded: draw yes or no by a keyed hash of the question."""
+    repeated_votes: Literal["first", "last", "reject"] = output("first")
+    """Which vote counts if a worker answers a question more than once, in order of time, file and line. reject: none."""
+    answer_words: dict[str, str] | None = output(None)
+    """Other words for yes, no and unsure in vote files, such as {maybe: unsure, right: yes}; none by default."""
+    class_answers: bool = output(False)
+    """Accept votes with an empty class_name whose answer is a class: yes to that class, and no to the other classes asked
+    about the image."""
     unsure_offered: bool | None = output(None)
-    """Whether workers could answer unsure, which Gwet's AC1 depends on; null: if any of them did."""
+    """Whether workers could answer unsure, which Gwet's AC1 depends on; null: true if any worker did."""
     gold: str | None = output(None)
-    """A list of questions with known answers, for the other methods than majority."""
+    """File of questions with known answers (image_id, class_name, answer), for all methods but majority; none by default."""
     max_iterations: int = output(100)
-    """Iterative methods end after so many rounds, …"""
+    """Maximum number of iterations of an iterative method, 1 to 1,000,000."""
     tolerance: float = output(1e-6)
-    """… or when the log-likelihood per vote rises by less than this."""
+    """Smallest rise of the log-likelihood per vote that continues the iterations, 0 or more."""
     smoothing: float = output(0.0)
-    """Added to the counts behind Dawid-Skene's confusion matrices and coins."""
-    passes_above: int = output(2_500_000)
-    """Up to so many questions, the votes of all other methods than majority come together in one worker, which takes
-    3 GB for ten million votes; with more, Dawid-Skene goes over them bucket by bucket, a Beam job an iteration."""
+    """Pseudo-count added to each count of the Dawid-Skene and one-coin estimates, 0 or more; 0 is maximum likelihood."""
+    distribute_above: int = output(2_500_000)
+    """Number of questions above which Dawid-Skene runs as one Beam job per iteration, bucket by bucket. Up to this number
+    one worker process holds all votes, about 3 GB for ten million votes."""
     max_rejected_share: float = operational(0.1)
-    """The stage fails if a larger share of the votes is rejected."""
+    """Share of rejected votes above which the stage fails, 0 to 1."""
 
     def __post_init__(self) -> None:
-        if self.passes_above < 0:
-            raise ValueError(f"passes_above is 0 or more, got {self.passes_above}")
+        if self.distribute_above < 0:
+            raise ValueError(f"distribute_above must be 0 or more, got {self.distribute_above}")
         for name in ("min_votes", "max_iterations"):
             if not 1 <= getattr(self, name) <= 1_000_000:
-                raise ValueError(f"{name} is 1 to 1,000,000, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be 1 to 1,000,000, got {getattr(self, name)}")
         if self.tolerance < 0:
-            raise ValueError(f"tolerance is 0 or more, got {self.tolerance}")
+            raise ValueError(f"tolerance must be 0 or more, got {self.tolerance}")
         if self.max_votes < self.min_votes:
-            raise ValueError(f"max_votes {self.max_votes} is below min_votes {self.min_votes}")
+            raise ValueError(
+                f"max_votes {self.max_votes} is below min_votes {self.min_votes}; raise max_votes or lower min_votes"
+            )
         if self.smoothing < 0:
-            raise ValueError(f"smoothing is 0 or more, got {self.smoothing}")
+            raise ValueError(f"smoothing must be 0 or more, got {self.smoothing}")
         if self.gold and self.method == "majority":
-            raise ValueError("majority learns nothing from gold questions; choose another method")
-        for word, answer in (self.answers or {}).items():
+            raise ValueError("method: majority ignores gold questions; choose another method or remove gold")
+        for word, answer in (self.answer_words or {}).items():
             if word.strip() in MISSING:
                 raise ValueError(
-                    f"answers: {word!r} stands for a missing value in vote files, which is no answer"
+                    f"answer_words: {word!r} marks a missing value in vote files, so it cannot be an answer"
                 )
             if answer not in ("yes", "no", "unsure"):
-                raise ValueError(
-                    f"answers: {word!r} stands for {answer!r}, which is neither yes, no nor unsure"
-                )
+                raise ValueError(f"answer_words: {word!r} is mapped to {answer!r}; use yes, no or unsure")
         _share("min_confidence", self.min_confidence)
         _share("max_rejected_share", self.max_rejected_share)
 
     @property
-    def gathers(self) -> bool:
-        """Whether all votes must come together in one worker."""
+    def needs_all_votes(self) -> bool:
+        """Whether one worker process must see all votes at once, unless the method is distributed."""
         return self.method != "majority" or self.ties == "posterior"
 
-    def in_passes(self, questions: int) -> bool:
-        """Whether the votes on so many questions are gone over in passes instead."""
-        by_dawid_skene = self.method == "dawid-skene" or (
+    def is_distributed(self, questions: int) -> bool:
+        """Whether the votes on this many questions are aggregated by one Beam job per iteration."""
+        uses_dawid_skene = self.method == "dawid-skene" or (
             self.method == "majority" and self.ties == "posterior"
         )
-        return by_dawid_skene and questions > self.passes_above
+        return uses_dawid_skene and questions > self.distribute_above
 
 
 @dataclass(frozen=True)
 class DedupeConfig:
-    """When two pictures are the same one (docs/explanation/duplicates.md)."""
+    """When two images are near-duplicates (docs/explanation/duplicates.md)."""
+
+    RENAMED: ClassVar = {"turns": "orientations", "join_above": "distribute_above"}
 
     radius: int = output(8)
-    """Pairs whose 64-bit hashes differ in at most so many bits are candidates, …"""
+    """Maximum number of differing bits of the 64-bit hashes of two near-duplicates, 0 to 10."""
     confirm_radius: int = output(64)
-    """… and duplicates if their 256-bit hashes differ in at most so many."""
+    """Maximum number of differing bits of the 256-bit hashes of two near-duplicates, 0 to 128."""
     min_contrast: float = output(2.0)
-    """Flatter pictures (standard deviation of gray levels, 0 to 255) all hash alike: only the same bytes make them
-    duplicates."""
+    """Standard deviation of gray levels (0 to 255) below which an image is a duplicate only of files with the same bytes,
+    since all flat images hash alike; 0 or more."""
     clean_leaks: Literal["remove", "keep"] = output("remove")
-    """What becomes of clean training images near test images; web images near test images always go."""
-    turns: bool = output(False)
-    """Whether mirrored copies, and copies turned by 90° and 180°, are duplicates as well; seven times the work."""
-    join_above: int = operational(30_000_000)
-    """Up to so many images every worker holds all hashes, 8 bytes each and 50 while it searches; more are joined by
-    the runner, which holds a part of them at a time."""
+    """Remove or keep clean training images that are near-duplicates of test images; web images are always removed."""
+    orientations: bool = output(False)
+    """Also find mirrored copies and copies rotated by 90° or 180°, which takes seven times the work (default: false)."""
+    distribute_above: int = operational(30_000_000)
+    """Number of images above which the search is a distributed join. Up to this number each worker process holds all
+    hashes: 8 bytes per image, and 50 bytes per image during the search."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.radius <= 10 or not 0 <= self.confirm_radius <= 128:
-            raise ValueError("radius is 0 to 10 of 64 bits, confirm_radius 0 to 128 of 256 bits")
-        if self.min_contrast < 0 or self.join_above < 0:
-            raise ValueError("min_contrast and join_above are 0 or more")
+        if not 0 <= self.radius <= 10:
+            raise ValueError(f"radius must be 0 to 10 (of 64 bits), got {self.radius}")
+        if not 0 <= self.confirm_radius <= 128:
+            raise ValueError(f"confirm_radius must be 0 to 128 (of 256 bits), got {self.confirm_radius}")
+        for name in ("min_contrast", "distribute_above"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,9 @@ class Layout:
         return self._path("aggregate", "agreement")
 
     @property
-    def precision(self) -> str:
-        """Table of the precision of the image search, by rank."""
-        return self._path("aggregate", "precision")
+    def retrieval_precision(self) -> str:
+        """Table of retrieval precision by class, search method and rank."""
+        return self._path("aggregate", "retrieval_precision")
 
     @property
     def vote_rejections(self) -> str:
@@ -95,14 +95,14 @@ class Layout:
             "verdicts": self.verdicts,
             "workers": self.workers,
             "agreement": self.agreement,
-            "precision": self.precision,
+            "retrieval_precision": self.retrieval_precision,
             "rejections": self.vote_rejections,
         }
 
     @property
-    def aggregate_passes(self) -> str:
-        """Folder of what the passes of Dawid-Skene leave for each other; removed when the stage is done."""
-        return self._path("aggregate", "passes")
+    def aggregate_distributed_em(self) -> str:
+        """Folder of the intermediate tables of distributed Dawid-Skene; removed when the stage is done."""
+        return self._path("aggregate", "distributed_em")
 
     def next_questions(self, ending: str) -> str:
         """File of the questions of the next round; `ending` begins with a dot."""

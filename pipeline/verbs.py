@@ -49,7 +49,7 @@ def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         from pipeline.aggregate.question_files import write_next_questions
 
         written, questions = write_next_questions(config, arguments.output, budget, arguments.format)
-        answers = sum(questions["ask"].to_pylist())
+        answers = sum(questions["votes_wanted"].to_pylist())
         result["next_questions"] = {"files": written, "questions": questions.num_rows, "answers": answers}
         say(f"next      {questions.num_rows:,} questions for {answers:,} answers: {', '.join(written)}")
     show_json(arguments, result)

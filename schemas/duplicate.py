@@ -4,8 +4,8 @@ import pyarrow as pa
 
 from schemas.table import Table, column
 
-# How a picture may lie against another one. The hash of a picture turned so is made from its own (dedupe/turns.py).
-TURNS = ("none", "mirrored", "flipped", "turned 180°", "transposed", "turned 90°", "transverse")
+# How a picture may lie against another one. The hash of a picture turned so is made from its own (dedupe/orientations.py).
+ORIENTATIONS = ("none", "mirrored", "flipped", "rotated 180°", "transposed", "rotated 90°", "transverse")
 
 DUPLICATE = Table(
     "duplicate",
@@ -17,7 +17,11 @@ DUPLICATE = Table(
             column("keeper_source", pa.string(), "clean, test or web"),
             column("distance", pa.int16(), "bits in which the 64-bit hashes differ"),
             column("distance_256", pa.int16(), "bits in which the 256-bit hashes differ"),
-            column("turn", pa.string(), "how the image is turned against the keeper: none, mirrored, …"),
+            column(
+                "orientation",
+                pa.string(),
+                "orientation of the image relative to the keeper: none, mirrored, …",
+            ),
             column("reason", pa.string(), "leak: near a test image; exact: same bytes; near: near-duplicate"),
             column(
                 "rule", pa.string(), "what the keeper is better by: source, pixels, sharpness, bytes or id"

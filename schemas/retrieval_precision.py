@@ -1,11 +1,11 @@
-"""precision: how often a search finds what it was asked for, by class, method and rank."""
+"""retrieval_precision: how often a search finds what it was asked for, by class, method and rank."""
 
 import pyarrow as pa
 
 from schemas.table import Table, column
 
 RETRIEVAL_PRECISION = Table(
-    "precision",
+    "retrieval_precision",
     pa.schema(
         [
             column(

@@ -1,11 +1,11 @@
-"""settled_vote: a vote that counts, as Dawid-Skene reads it again and again where it works in passes."""
+"""valid_vote: a vote that counts, as Dawid-Skene reads it again and again where it works in passes."""
 
 import pyarrow as pa
 
 from schemas.table import Table, column
 
 VALID_VOTE = Table(
-    "settled_vote",
+    "valid_vote",
     pa.schema(
         [
             column("question", pa.int32(), "number of the question within its shard; rows are sorted by it"),
@@ -22,8 +22,8 @@ VALID_VOTE = Table(
 )
 
 # What an iteration hands on to the next: sums by worker.
-VOTE_SUMS = Table(
-    "vote_sums",
+EXPECTED_COUNTS = Table(
+    "expected_counts",
     pa.schema(
         [
             column("worker_id", pa.string(), "who answered"),

@@ -13,7 +13,7 @@ from torch import Tensor
 from common.atomic_file import replacing
 from common.errors import DataError
 from common.json_records import parse_given, to_json
-from training.records import Progress
+from training.records import CheckpointProgress
 
 FILE_NAME = "checkpoint-{:09d}.safetensors"
 FILE_PATTERN = "checkpoint-*.safetensors"
@@ -55,7 +55,7 @@ def load(directory: Path, device: torch.device) -> tuple[dict[str, Tensor], dict
         return {name: file.get_tensor(name) for name in file.keys()}, asdict(state)  # noqa: SIM118 - no mapping
 
 
-def read_progress(path: Path) -> Progress:
+def read_progress(path: Path) -> CheckpointProgress:
     """Return how far a checkpoint is. Raises DataError if it is damaged: cut off, or with another header."""
     remedy = (
         "train with the same command and --resume, which goes on from the checkpoint before, or starts again"
@@ -65,8 +65,10 @@ def read_progress(path: Path) -> Progress:
             text = (file.metadata() or {}).get("state", "")
     except SafetensorError as error:
         raise DataError(f"{path}: damaged ({error}); {remedy}") from error
-    values = parse_given(Progress, text, str(path), remedy)  # checkpoints of version 0.1 have a key more
-    return Progress(**{field.name: values[field.name] for field in fields(Progress)})
+    values = parse_given(
+        CheckpointProgress, text, str(path), remedy
+    )  # checkpoints of version 0.1 have a key more
+    return CheckpointProgress(**{field.name: values[field.name] for field in fields(CheckpointProgress)})
 
 
 def restore(into: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: Path) -> None:

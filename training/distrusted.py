@@ -1,4 +1,4 @@
-"""The verb `distrusted`: the labels that a run trusts least."""
+"""The verb `distrusted`: print the labels that a run trusts least."""
 
 import argparse
 import json
@@ -13,25 +13,29 @@ from schemas.label_trust import FILE, LABEL_TRUST
 
 
 def read(run: Path) -> pa.Table:
-    """Read the table of a finished run. Raises DataError if there is none."""
+    """Read the table label_trust of a finished run, also of version 0.1. Raises DataError if there is none."""
     path = run / FILE
     if not path.is_file():
-        raise DataError(f"{path}: missing; a run writes it when it ends, so train first, or to the end")
+        raise DataError(f"{path}: missing; a run writes it when it finishes: train it to the end (--resume)")
     try:
-        return LABEL_TRUST.conform(pq.read_table(path), str(path))
+        table = pq.read_table(path)
+        names = ["set_name" if name == "set" else name for name in table.column_names]
+        return LABEL_TRUST.conform(table.rename_columns(names), str(path))
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a readable Parquet file ({error}); train the run again") from error
+        raise DataError(
+            f"{path}: damaged, not a readable Parquet file ({error}); train the run again"
+        ) from error
 
 
 def least_trusted(table: pa.Table, count: int) -> pa.Table:
-    """Return the rows of lowest trust below one half, lowest first; equal ones by loss, then by id."""
+    """Return at most `count` rows with trust below 0.5, by trust, then by descending loss, then by image id."""
     order = [("trust", "ascending"), ("loss", "descending"), ("image_id", "ascending")]
-    found = table.sort_by(order).slice(0, count)
-    return found.filter(pc.less(found["trust"], 0.5))
+    least = table.sort_by(order).slice(0, count)
+    return least.filter(pc.less(least["trust"], 0.5))
 
 
 def verb(arguments: argparse.Namespace) -> int:
-    """Print them, a line each."""
+    """Print the least trusted labels, one per line."""
     rows = least_trusted(read(arguments.run), arguments.top).to_pylist()
     if arguments.json:
         print(json.dumps(rows))
@@ -39,6 +43,6 @@ def verb(arguments: argparse.Namespace) -> int:
     for row in rows:
         print(
             f"{row['trust']:.3f}  {row['image_id']!r}: labeled {row['label_name']!r}, "
-            f"guess {row['guess_name']!r} ({100 * row['guess_probability']:.0f} %)"
+            f"predicted {row['guess_name']!r} ({100 * row['guess_probability']:.0f} %)"
         )
     return 0

@@ -1,7 +1,7 @@
-"""What can go wrong in training."""
+"""Errors of training."""
 
 from common.errors import DataError
 
 
 class DivergedError(DataError):
-    """The loss is no longer a number: exit code 1."""
+    """The loss is NaN or infinite."""

@@ -21,9 +21,9 @@ from training.models.linear_head import LinearHead
 from training.models.load import CONFIG, WEIGHTS
 from training.models.registry import make_network
 from training.models.rescaled import HALF, Rescaled
+from training.printing import print_result
 from training.run_directory import read_data, read_result
-from training.show import print_result
-from training.trained import load_trained
+from training.trained_networks import load_trained_networks
 
 CARD = "README.md"
 
@@ -37,7 +37,7 @@ def export_run(run: Path, output: Path) -> Path:
     result, data = read_result(run), read_data(run)
     if result is None:
         raise DataError(f"{run}: the run has not finished; train it to the end first")
-    trained = load_trained(run, len(data["class_names"]), torch.device("cpu"))
+    trained = load_trained_networks(run, len(data["class_names"]), torch.device("cpu"))
     config = trained.config
     if len(trained.networks) > 1:
         raise UsageError(

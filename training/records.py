@@ -1,14 +1,14 @@
-"""What a run writes as JSON: its description, the state of a checkpoint, a row for each epoch, and its result."""
+"""The JSON records of a run: configuration, checkpoint progress, metrics of each epoch, result."""
 
 from dataclasses import dataclass
 from typing import Any
 
-Number = float | None
+OptionalNumber = float | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Description:
-    """config.json: what a run is."""
+class RunDescription:
+    """Content of config.json."""
 
     digest: str
     data: dict[str, Any]
@@ -17,8 +17,8 @@ class Description:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """State in the header of a checkpoint: what was done, in steps, epochs, and steps of the epoch under way."""
+class CheckpointProgress:
+    """State in the header of a checkpoint: steps and epochs done, and the position in the current epoch."""
 
     step: int
     epoch: int
@@ -27,12 +27,12 @@ class Progress:
 
     def __post_init__(self) -> None:
         if min(self.step, self.epoch, self.position) < 0:
-            raise ValueError("a count is negative")
+            raise ValueError("step, epoch and position must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Histogram:
-    """Examples by loss (training/metrics.py)."""
+class LossHistogram:
+    """Counts of clean and wrong labels by loss (training/metrics.py)."""
 
     bin: float
     clean: tuple[int, ...]
@@ -40,8 +40,8 @@ class Histogram:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MentorWeights(Histogram):
-    """Examples, and the sum of their weights, by loss less its moving average (training/metrics.py)."""
+class MentorWeightHistogram(LossHistogram):
+    """Counts and sums of weights by loss minus its moving average (training/metrics.py)."""
 
     start: float
     clean_sum: tuple[float, ...]
@@ -50,7 +50,7 @@ class MentorWeights(Histogram):
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRow:
-    """A line of metrics.jsonl; study/table.py says what the keys mean."""
+    """One line of metrics.jsonl; training/study/results.py explains the keys."""
 
     step: int
     epoch: int
@@ -58,24 +58,24 @@ class EpochRow:
     train_loss: float
     images_per_second: float
     seconds: float
-    test_accuracy: Number = None
-    test_accuracy_raw: Number = None
-    validation_accuracy: Number = None
-    train_accuracy: Number = None
-    clean_accuracy: Number = None
-    memorized: Number = None
-    recovered: Number = None
-    trusted: Number = None
-    data_utilization: Number = None
-    mentor_precision: Number = None
-    mentor_recall: Number = None
-    loss_histogram: Histogram | None = None
-    mentor_weights: MentorWeights | None = None
+    test_accuracy: OptionalNumber = None
+    test_accuracy_raw: OptionalNumber = None
+    validation_accuracy: OptionalNumber = None
+    train_accuracy: OptionalNumber = None
+    clean_accuracy: OptionalNumber = None
+    memorized: OptionalNumber = None
+    recovered: OptionalNumber = None
+    trusted: OptionalNumber = None
+    data_utilization: OptionalNumber = None
+    mentor_precision: OptionalNumber = None
+    mentor_recall: OptionalNumber = None
+    loss_histogram: LossHistogram | None = None
+    mentor_weights: MentorWeightHistogram | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
-    """result.json; study/table.py says what the keys mean."""
+class RunResult:
+    """Content of result.json; training/study/results.py explains the keys."""
 
     final_accuracy: float
     final_accuracy_raw: float
@@ -86,12 +86,12 @@ class Result:
     seconds: float
     train_loss: float
     images_per_second: float
-    selected_accuracy: Number = None
+    selected_accuracy: OptionalNumber = None
     selected_epoch: int | None = None
-    train_accuracy: Number = None
-    clean_accuracy: Number = None
-    memorized: Number = None
-    recovered: Number = None
+    train_accuracy: OptionalNumber = None
+    clean_accuracy: OptionalNumber = None
+    memorized: OptionalNumber = None
+    recovered: OptionalNumber = None
     parameters: int | None = None
     cores: int | None = None
     threads: int | None = None

@@ -21,7 +21,7 @@ from training.methods.interface import Batch, RunFacts, StepOutcome
 from training.methods.registry import make_method
 from training.models.student import Student
 from training.randomness import generator
-from training.recipes.released import CIFAR10, mentormix_for
+from training.recipes.released_settings import CIFAR10, mentormix_for
 
 
 class RobustLoss:

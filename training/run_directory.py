@@ -1,17 +1,18 @@
-"""One run's folder: config.json first, result.json last; between them metrics and a checkpoint."""
+"""The folder of a run: config.json is written first, result.json last; metrics and checkpoints between them."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from common.atomic_file import TEMPORARY_PREFIX
 from common.config import build
 from common.errors import DataError, UsageError
 from common.json_records import parse_given
 from training import checkpoint, metrics
 from training.config import TrainConfig
 from training.data.shards import ImageSet
-from training.records import Description, Result
+from training.records import RunDescription, RunResult
 from training.state_files import set_aside, write_json
 
 CONFIG = "config.json"
@@ -19,7 +20,7 @@ RESULT = "result.json"
 
 
 def describe(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, Any]:
-    """Return what a run is: its configuration, the digests of the sets it reads, their classes and picture size."""
+    """Return the content of config.json: configuration, digests of the sets, their classes and image size."""
     data = {
         "train": train.name,
         "train_digest": train.digest,
@@ -32,50 +33,54 @@ def describe(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, 
 
 
 def open_run(directory: Path, description: Mapping[str, Any], resume: bool) -> bool:
-    """Make the folder, or enter it again; tell whether there is a checkpoint to go on from.
+    """Create the folder of a run, or open it to resume; return whether it has a usable checkpoint.
 
-    Damaged checkpoints and results are set aside. Raises UsageError if the folder holds a run and `resume` is not
-    set, or if it holds another run; DataError if its configuration is damaged.
+    Damaged checkpoints, metrics and results are set aside. Raises UsageError if the folder has a run and `resume` is
+    false, or has another run; DataError if its configuration is damaged.
     """
     path = directory / CONFIG
     if not path.is_file():
         if directory.is_dir() and any(map(_is_foreign, directory.iterdir())):
-            raise UsageError(f"{directory}: not empty and no run; give an empty or new folder")
+            raise UsageError(
+                f"{directory}: the folder is not empty and has no run (no {CONFIG}); give an empty or new folder"
+            )
         directory.mkdir(parents=True, exist_ok=True)
         write_json(path, description)
         return False
     if not resume:
-        raise UsageError(f"{directory}: holds a run already; add --resume to go on, or give another folder")
+        raise UsageError(
+            f"{directory}: the folder already has a run; add --resume to continue it, or give another folder"
+        )
     earlier = read_description(directory)
     if earlier["digest"] != description["digest"]:
-        odd = sorted(_differences(earlier, dict(description)))
+        differing = sorted(_differing_keys(earlier, dict(description)))
         raise UsageError(
-            f"{directory}: holds another run, which differs in {', '.join(odd)}; give another folder"
+            f"{directory}: the folder has another run, which differs in {', '.join(differing)}; give another folder"
         )
-    for name, read, instead in (
-        (RESULT, _read_result, "the run makes its result again"),
+    for name, read, consequence in (
+        (RESULT, _read_result, "the result is written again"),
         (metrics.METRICS_FILE, metrics.read_rows, "the run starts again"),
     ):
         try:
             if (directory / name).is_file():
                 read(directory)
         except DataError as error:
-            set_aside(directory / name, error, instead)
-    while found := checkpoint.newest(directory):
-        if is_usable(found):
+            set_aside(directory / name, error, consequence)
+    while newest := checkpoint.newest(directory):
+        if is_usable(newest):
             return True
     return False
 
 
 def _is_foreign(path: Path) -> bool:
-    """Return whether a file is something else than the temporary configuration that a killed run left."""
-    return not path.name.startswith(f".{CONFIG}.")
+    """Return whether a file is something else than the temporary file that a killed run left."""
+    return not path.name.startswith(TEMPORARY_PREFIX)
 
 
 def is_usable(path: Path) -> bool:
-    """Return whether a run can go on from a checkpoint; one from which it cannot is set aside.
+    """Return whether a run can resume from a checkpoint; a checkpoint from which it cannot is set aside.
 
-    The checkpoint must be whole, and its folder must hold the run's description and a row for every epoch done.
+    The checkpoint must be complete, and its folder must have the run's configuration and a metrics row for each epoch.
     """
     try:
         read_description(path.parent)
@@ -85,7 +90,7 @@ def is_usable(path: Path) -> bool:
                 f"{path}: {epochs} epochs are done, but {metrics.METRICS_FILE} holds {rows} of them"
             )
     except DataError as error:
-        set_aside(path, error, "the run goes on from the checkpoint before, or starts again")
+        set_aside(path, error, "the run resumes from the checkpoint before, or starts again")
         return False
     return True
 
@@ -98,33 +103,37 @@ def _count_rows(directory: Path) -> int:
 
 
 def read_description(directory: Path) -> dict[str, Any]:
-    """Return what config.json says. Raises DataError if it is damaged."""
+    """Return the content of config.json. Raises DataError if it is damaged."""
     path = directory / CONFIG
     remedy = f"delete {directory} and run the same command again, which trains this run again"
-    return parse_given(Description, path.read_bytes(), str(path), remedy)
+    return parse_given(RunDescription, path.read_bytes(), str(path), remedy)
 
 
 def read_config(directory: Path) -> TrainConfig:
     """Return the configuration of the run in a folder. Raises DataError if there is none."""
     path = directory / CONFIG
     if not path.is_file():
-        raise DataError(f"{path}: no run in this folder; train first")
+        raise DataError(
+            f"{path}: missing, so this folder has no run; train first, or give the folder of a run"
+        )
     return build(TrainConfig, read_description(directory)["config"], str(path))
 
 
 def read_data(directory: Path) -> dict[str, Any]:
-    """Return what a run says about its sets. Raises DataError if there is no run, or one of before version 0.2."""
+    """Return the description of a run's sets. Raises DataError if there is no run, or one of version 0.1."""
     read_config(directory)
     data: dict[str, Any] = read_description(directory)["data"]
     if "class_names" not in data:
-        raise DataError(f"{directory / CONFIG}: says nothing about classes; train the run again")
+        raise DataError(
+            f"{directory / CONFIG}: 'class_names' is missing, as in runs of version 0.1; train the run again"
+        )
     return data
 
 
 def read_result(directory: Path) -> dict[str, Any] | None:
-    """Return what a finished run measured; None if it has not finished, or if the file is damaged.
+    """Return the result of a finished run; None if it has not finished, or if the file is damaged.
 
-    To resume such a run makes the file again (`open_run`).
+    Resuming a run with a damaged result writes the file again.
     """
     try:
         return _read_result(directory) if (directory / RESULT).is_file() else None
@@ -134,14 +143,14 @@ def read_result(directory: Path) -> dict[str, Any] | None:
 
 def _read_result(directory: Path) -> dict[str, Any]:
     path = directory / RESULT
-    return parse_given(Result, path.read_bytes(), str(path), "run the same command with --resume")
+    return parse_given(RunResult, path.read_bytes(), str(path), "run the same command with --resume")
 
 
-def _differences(one: Any, other: Any, name: str = "") -> set[str]:
-    """Names, dotted, of the leaves in which two nested dictionaries differ."""
-    if not (isinstance(one, dict) and isinstance(other, dict)):
-        same = json.dumps(one) == json.dumps(other)  # tuples are lists once they were written
+def _differing_keys(earlier: Any, present: Any, name: str = "") -> set[str]:
+    """Return the dotted names of the values in which two nested dictionaries differ."""
+    if not (isinstance(earlier, dict) and isinstance(present, dict)):
+        same = json.dumps(earlier) == json.dumps(present)  # JSON turns tuples into lists
         return set() if same else {name}
-    keys = (one.keys() | other.keys()) - {"digest"}
-    parts = (_differences(one.get(k), other.get(k), f"{name}.{k}".lstrip(".")) for k in keys)
+    keys = (earlier.keys() | present.keys()) - {"digest"}
+    parts = (_differing_keys(earlier.get(k), present.get(k), f"{name}.{k}".lstrip(".")) for k in keys)
     return set().union(*parts)

@@ -1,4 +1,4 @@
-"""The files in which a run keeps its state: replaced in one rename, set aside when they are damaged."""
+"""Replace the state files of a run atomically, and set damaged ones aside."""
 
 import os
 import shutil
@@ -11,22 +11,22 @@ from common.atomic_file import write_text
 from common.errors import DataError
 from common.json_records import to_json
 
-DAMAGED = ".damaged"  # ending of the names of files that were set aside
+DAMAGED = ".damaged"  # suffix of files that were set aside
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON in one rename. Raises ValueError for NaN and infinity."""
+    """Write JSON atomically. Raises ValueError for NaN and infinity."""
     write_text(path, to_json(content, indent=1) + "\n")
 
 
-def set_aside(path: Path, error: DataError, instead: str) -> None:
-    """Rename a damaged file or folder, so that it is kept and no longer read, and print so on standard error.
+def set_aside(path: Path, error: DataError, consequence: str) -> None:
+    """Add ".damaged" to the name of a file or folder, and print why, and the consequence, on standard error.
 
-    An earlier one that was set aside under the same name is removed.
+    A folder that was set aside under that name before is removed.
     """
     target = path.with_name(path.name + DAMAGED)
     if target.is_dir():
         shutil.rmtree(target)
     os.replace(path, target)
     problem, _, _ = str(error).partition("; ")  # without the remedy, which is carried out here
-    print(f"{problem}; {path.name} is now {path.name}{DAMAGED}, and {instead}", file=sys.stderr)
+    print(f"{problem}; renamed to {path.name}{DAMAGED}, and {consequence}", file=sys.stderr)

@@ -229,7 +229,7 @@ class Trainer:
         index = self.processes.gather(batch.index)
         self.tally.add(v, loss, difference, self.train.is_clean[index])
         if v is not None:
-            self.trust.weigh(index, v, batch.percent / 100)
+            self.trust.add_weights(index, v, batch.percent / 100)
 
     def _asked_to_stop(self, stop: Callable[[], bool]) -> bool:
         if self.processes.size > 1 and self.step % STOP_CHECK_STEPS:
@@ -274,7 +274,7 @@ class Trainer:
                 row["validation_accuracy"] = hits(networks, self.held_out)
         if last or self.epoch % config.memorized_every == 0:
             logits = summed_logits(networks, self.train, self.augmenter, self.bf16)
-            predicted = self.trust.look(logits, self.train.labels, self.epoch / config.epochs)
+            predicted = self.trust.add_logits(logits, self.train.labels, self.epoch / config.epochs)
             row |= memorization(predicted, self.train)
         return row
 

@@ -21,16 +21,16 @@ from training.evaluation import accuracy, memorization, predict
 from training.features.extract import FEATURES, with_features
 from training.features.vectors import make_augmenter
 from training.loggers import Loggers
-from training.recipes.choose import configure
+from training.printing import print_result
+from training.recipes.registry import configure
 from training.run_directory import read_config, read_result
-from training.show import print_result
 from training.state_files import write_json
 from training.stop_signal import StopSignal
 from training.study import grid, plan, results, run_state, runner, summary_tables
 from training.study.conclusions import best_method_sentences
 from training.study.shard import parse_shard
 from training.train import run_training
-from training.trained import load_trained
+from training.trained_networks import load_trained_networks
 
 BUDGET_USED_UP = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
 
@@ -83,7 +83,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if config.network.frozen:
         cache = arguments.features or arguments.run.parent / FEATURES
         [data] = with_features(config, (data,), cache, device, progress=not arguments.json)
-    trained = load_trained(arguments.run, len(data.class_names), device)
+    trained = load_trained_networks(arguments.run, len(data.class_names), device)
     data = data.to(device)
     predicted = predict(
         trained.networks, data, make_augmenter(config, data, device), use_bf16(config.precision, device)

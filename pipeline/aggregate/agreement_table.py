@@ -1,4 +1,4 @@
-"""The agreement table, from patterns of votes that add up over buckets."""
+"""The agreement table, from vote patterns that add up over buckets."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.aggregate.agreement import Interval, mean_cohen, with_intervals
-from pipeline.aggregate.columns import VoteColumns, codes_of
-from pipeline.aggregate.consensus.matrix import VoteMatrix
+from pipeline.aggregate.agreement import AgreementEstimate, mean_cohen_kappa, with_intervals
+from pipeline.aggregate.methods.vote_matrix import VoteMatrix
+from pipeline.aggregate.vote_columns import VoteColumns, codes_of
 from schemas.agreement import AGREEMENT
 from schemas.vote import ANSWERS
 
@@ -17,36 +17,37 @@ PATTERN = ["class_name", *ANSWERS]
 
 
 def vote_patterns(votes: VoteColumns) -> pd.Series:
-    """How many questions of a bucket have each (class, votes yes, no, unsure)."""
+    """Count the questions of a bucket by pattern (class, yes votes, no votes, unsure votes)."""
     counts = pd.DataFrame(votes.counts(), columns=list(ANSWERS))
     return counts.assign(class_name=votes.questions["class_name"].to_pandas()).groupby(PATTERN).size()
 
 
-def cohen_by_class(votes: VoteColumns) -> dict[str | None, Interval]:
-    """`mean_cohen` of each class, and of all (None)."""
+def cohen_by_class(votes: VoteColumns) -> dict[str | None, AgreementEstimate]:
+    """Return `mean_cohen_kappa` of each class, and of all classes (None)."""
     classes, names = codes_of(votes.questions["class_name"])
     whole = votes.matrix()
-    found: dict[str | None, Interval] = {None: mean_cohen(whole)}
-    of_class = classes[votes.items]
-    order = np.argsort(of_class, kind="stable")
-    parts = np.split(order, np.searchsorted(of_class[order], np.arange(1, len(names))))
+    kappas: dict[str | None, AgreementEstimate] = {None: mean_cohen_kappa(whole)}
+    class_of_vote = classes[votes.items]
+    order = np.argsort(class_of_vote, kind="stable")
+    parts = np.split(order, np.searchsorted(class_of_vote[order], np.arange(1, len(names))))
     for name, chosen in zip(names.to_pylist(), parts, strict=False):
         items = np.unique(votes.items[chosen], return_inverse=True)[1]
         part = VoteMatrix.of(
             items, votes.voters[chosen], votes.answers[chosen], whole.classes, whole.n_answers
         )
-        found[name] = mean_cohen(part)
-    return found
+        kappas[name] = mean_cohen_kappa(part)
+    return kappas
 
 
 def agreement_table(
     patterns: Iterable[pd.Series],
-    cohen: Mapping[str | None, Interval] | None = None,
+    cohen: Mapping[str | None, AgreementEstimate] | None = None,
     unsure_offered: bool | None = None,
 ) -> pa.Table:
-    """Each measure of all classes, then of each; with `cohen_by_class` where it is known.
+    """Return each measure for all classes together, then for each class.
 
-    unsure_offered: whether workers could say unsure; None, if any of them did. A vote that says so is counted anyway.
+    patterns: `vote_patterns` of buckets. cohen: result of `cohen_by_class`; None leaves its rows out. unsure_offered:
+    whether workers could answer unsure; None means if any worker did. Unsure votes are counted in any case.
     """
     parts = [part for part in patterns if len(part)]
     if not parts:
@@ -60,8 +61,8 @@ def agreement_table(
         measured = with_intervals(counts, questions)
         if cohen is not None:
             measured["mean_cohen_kappa"] = cohen[name]
-        for measure, found in measured.items():
-            numbers = {"value": found.value, "low": found.low, "high": found.high}
+        for measure, estimate in measured.items():
+            numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
             rows.append(
                 {
                     "class_name": name,

@@ -1,24 +1,25 @@
-"""Whether a worker's agreement with the others changes in the course of time."""
+"""Change of a worker's agreement with the other workers over time."""
 
 import numpy as np
 import pandas as pd
 
-FEWEST = 20  # votes that the others judge, to say anything about a trend
-EVEN = np.sqrt(12.0)  # a range, in standard deviations, of what is spread evenly over it
+MIN_VOTES = 20  # compared votes with a time, below which no trend is estimated
+UNIFORM_RANGE = np.sqrt(12.0)  # range of a uniform distribution in standard deviations
 
 
 def drifts(sums: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """(drift, z) of each worker, a row of `worker_sums`; NaN where there are too few votes, or all at one time.
+    """Return (drift, z) of each worker, a row of `worker_sums`; NaN for too few votes, or votes at a single time.
 
-    The drift is the change of the leave-one-out agreement from the beginning to the end, by a least-squares line over
-    the times of the answers. z is that of the Cochran-Armitage test for a trend in proportions (P. Armitage: Tests for
-    Linear Trends in Proportions and Frequencies, 1955): beyond ±1.96 in one of twenty workers without any trend.
+    The drift is the change of the agreement from the first to the last answer, by a least-squares line over the times of
+    the answers. z is the statistic of the Cochran-Armitage test for a trend in proportions (P. Armitage: Tests for Linear
+    Trends in Proportions and Frequencies, 1955), computed from sums that add up over buckets: without a trend, |z| exceeds
+    1.96 for one worker in twenty.
     """
-    n = sums["dated"].where(sums["dated"] >= FEWEST).astype(np.float64)
+    n = sums["dated"].where(sums["dated"] >= MIN_VOTES).astype(np.float64)
     share = sums["dated_agree"] / n
     spread = sums["tt"] - sums["t"] ** 2 / n  # Σ (t − mean)²
-    spread = spread.where(spread > 1e-9 * sums["tt"])  # what is less is rounding
-    together = sums["t_agree"] - sums["t"] * share
-    drift = together / spread * EVEN * np.sqrt(spread / n)
+    spread = spread.where(spread > 1e-9 * sums["tt"])  # smaller values are rounding errors
+    covariance = sums["t_agree"] - sums["t"] * share
+    drift = covariance / spread * UNIFORM_RANGE * np.sqrt(spread / n)
     error = np.sqrt((share * (1 - share) * spread).where((share > 0) & (share < 1)))
-    return drift, together / error
+    return drift, covariance / error

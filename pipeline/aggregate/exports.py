@@ -1,4 +1,4 @@
-"""Questions in the form of a labeling tool; `readers` takes the answers back."""
+"""Export questions in the formats of labeling tools; `readers` reads the answers."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pyarrow as pa
 from schemas.cells import csv_text
 from schemas.vote import ANSWERS
 
-# Label Studio's own language; $class_name is a field of the task.
+# Label Studio's labeling configuration; $class_name is a field of the task.
 LABEL_STUDIO_CONFIG = """<View>
   <Header value="Is this image a $class_name?"/>
   <Image name="image" value="$image"/>
@@ -21,27 +21,27 @@ LABEL_STUDIO_CONFIG = """<View>
 
 
 def to_csv(questions: pa.Table) -> dict[str, str]:
-    """The table as it is, which Mechanical Turk takes as the input of a batch, too."""
+    """Return the table as CSV, which is also the input format of a Mechanical Turk batch."""
     rows = zip(*questions.to_pydict().values(), strict=True)
     return {".csv": csv_text(questions.column_names, rows)}
 
 
 def to_label_studio(questions: pa.Table) -> dict[str, str]:
-    """Tasks to import, and the labeling configuration of the project.
+    """Return the tasks to import, and the labeling configuration of the project.
 
-    A path becomes an address below Label Studio's local files, whose root must be the folder of the lists.
+    A path becomes a URL of Label Studio's local files, whose root must be the source folder of the build.
     """
     tasks = []
     for row in questions.to_pylist():
         image = row["url"] or f"/data/local-files/?d={quote(row['path'])}"
-        data = {"image": image, **{name: row[name] for name in ("image_id", "class_name", "ask")}}
+        data = {"image": image, **{name: row[name] for name in ("image_id", "class_name", "votes_wanted")}}
         tasks.append({"data": data})
     text = json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"
     return {".label-studio.json": text, ".label-studio.xml": LABEL_STUDIO_CONFIG}
 
 
 def to_ground_truth(questions: pa.Table) -> dict[str, str]:
-    """An input manifest of SageMaker Ground Truth: one JSON object a line, the image as `source-ref`."""
+    """Return an input manifest of SageMaker Ground Truth: one JSON object per line, the image as `source-ref`."""
     lines = [
         {
             "source-ref": row["url"] or row["path"],

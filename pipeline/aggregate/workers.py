@@ -1,37 +1,38 @@
-"""What the votes say of the workers, as sums that add up over buckets of votes."""
+"""The worker table, from sums over votes that add up over buckets."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.aggregate.columns import VoteColumns
 from pipeline.aggregate.drift import drifts
-from pipeline.aggregate.precision import wilson
 from pipeline.aggregate.suspicion import suspicions
+from pipeline.aggregate.vote_columns import VoteColumns
+from pipeline.aggregate.wilson import wilson_interval
 from schemas.vote import ANSWERS
 from schemas.worker import WORKER
 
 YES, NO = ANSWERS.index("yes"), ANSWERS.index("no")
 
-# `yes_no` counts the votes no where the others lean to yes, and so on.
-LEANS = ["yes_yes", "yes_no", "no_yes", "no_no"]
-# Of the votes with a time on which the others lean to a side, `dated` counts all and `dated_agree` those that agree;
-# `t`, `tt` and `t_agree`, sums of days since EPOCH, are what a line through agreement over time is made of.
-EPOCH = 18262.0  # 2020-01-01 in days since 1970: squares of days near to now lose no digits
+# yes_no: votes no on questions where the majority of the other workers says yes, and so on.
+COMPARED = ["yes_yes", "yes_no", "no_yes", "no_no"]
+# dated: votes with a time on questions where the other workers have a majority; dated_agree: those that agree with it.
+# t, tt and t_agree: sums of times in days since EPOCH, of their squares, and of the times of agreeing votes.
+FLOATS = ["seconds", "t", "tt", "t_agree"]
+EPOCH = 18262.0  # 2020-01-01 in days since 1970: squares of present days lose no digits
 
 
 def worker_sums(votes: VoteColumns) -> pd.DataFrame:
-    """Sums by worker_id of a bucket of votes that holds all votes of its images.
+    """Return sums by worker_id over a bucket, which must hold all votes of its images.
 
-    A vote yes or no is compared with the strict majority among the yes and no of the *other* workers, where they
-    have one: a worker is not compared with a verdict that their own vote has swayed.
+    A vote yes or no is compared with the strict majority among the yes and no votes of the *other* workers, if they have
+    one; a worker is never compared with a majority that their own vote has decided.
     """
     yes, no = votes.answers == YES, votes.answers == NO
     side = yes.astype(np.int64) - no
     counts = votes.counts()
-    lead = (counts[:, YES] - counts[:, NO])[votes.items] - side  # of yes over no among the others
+    lead = (counts[:, YES] - counts[:, NO])[votes.items] - side  # lead of yes over no among the other workers
     assert votes.seconds is not None
     assert votes.days is not None
     timed = ~np.isnan(votes.seconds)
@@ -55,40 +56,44 @@ def worker_sums(votes: VoteColumns) -> pd.DataFrame:
         "tt": t * t,
         "t_agree": t * agrees,
     }
-    floats = {"seconds", "t", "tt", "t_agree"}
     sums = {
         name: np.bincount(votes.voters, values, len(votes.workers)).astype(
-            np.float64 if name in floats else np.int64
+            np.float64 if name in FLOATS else np.int64
         )
         for name, values in columns.items()
     }
     return pd.DataFrame(sums, index=pd.Index(votes.workers, dtype=object, name="worker_id"))
 
 
-def worker_table(sums: Iterable[pd.DataFrame], skill: Mapping[str, float] | None = None) -> pa.Table:
-    """The worker table, sorted by worker_id, of the sums of all buckets, and the `skill` that a method found."""
-    # Sorting first makes the sums of times independent of the order in which buckets arrive.
-    parts = sorted(
-        (part for part in sums if len(part)), key=lambda part: (part.index[0], part.to_numpy().tobytes())
-    )
-    if not parts:
+def add_worker_sums(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Add the worker sums of any number of buckets; the order of `parts` decides the rounding of FLOATS."""
+    parts = [part for part in parts if len(part)]
+    return pd.concat(parts).groupby(level=0).sum() if parts else pd.DataFrame()
+
+
+def worker_table(sums: pd.DataFrame, skill: Mapping[str, float] | None = None) -> pa.Table:
+    """Return the worker table, sorted by worker_id, from the sums of all buckets and the `skill` of a method."""
+    if sums.empty:
         return WORKER.schema.empty_table()
-    total = pd.concat(parts).groupby(level=0).sum().sort_index()
-    agreed = (total["yes_yes"] + total["no_no"]).to_numpy()
+    sums = sums.sort_index()
+    agreed = (sums["yes_yes"] + sums["no_no"]).to_numpy()
     columns = [
-        total.index,
-        total["answers"],
-        total["yes"] / total["answers"],
-        *map(pd.Series, wilson(agreed, total[LEANS].sum(axis=1).to_numpy())),
-        _ratio(total["seconds"], total["timed"]),
-        total["unsure"] / total["answers"],
-        _ratio(total["yes_yes"], total["yes_yes"] + total["yes_no"]),
-        _ratio(total["no_no"], total["no_yes"] + total["no_no"]),
-        [None if skill is None else skill.get(name) for name in total.index],
-        suspicions(total),
-        *drifts(total),
+        sums.index,
+        sums["answers"],
+        sums["yes"] / sums["answers"],
+        *map(pd.Series, wilson_interval(agreed, sums[COMPARED].sum(axis=1).to_numpy())),
+        _ratio(sums["seconds"], sums["timed"]),
+        sums["unsure"] / sums["answers"],
+        _ratio(sums["yes_yes"], sums["yes_yes"] + sums["yes_no"]),
+        _ratio(sums["no_no"], sums["no_yes"] + sums["no_no"]),
+        [None if skill is None else skill.get(name) for name in sums.index],
+        suspicions(sums),
+        *drifts(sums),
     ]
-    arrays = [pa.array(c, f.type, from_pandas=True) for c, f in zip(columns, WORKER.schema, strict=True)]
+    arrays = [
+        pa.array(column, field.type, from_pandas=True)
+        for column, field in zip(columns, WORKER.schema, strict=True)
+    ]
     return pa.table(arrays, schema=WORKER.schema)
 
 

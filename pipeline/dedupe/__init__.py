@@ -1,1 +1,1 @@
-"""Near-duplicates: who looks alike, who stays, what leaked."""
+"""HashPairs-duplicates: who looks alike, who stays, what leaked."""

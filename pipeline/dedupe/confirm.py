@@ -6,30 +6,32 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from pipeline.dedupe.neighbors import Near
-from pipeline.dedupe.witness import Agree
+from pipeline.dedupe.neighbors import HashPairs
+from pipeline.dedupe.thumbnail_check import PairPredicate
 
 AT_ONCE = 1 << 20  # pairs held at once: however many images share one hash, memory stays bounded
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Near-duplicates: positions `a` < `b`, int64 (pairs,), and in how many bits their hashes differ."""
+class DuplicatePairs:
+    """HashPairs-duplicates: positions `a` < `b`, int64 (pairs,), and in how many bits their hashes differ."""
 
     a: np.ndarray
     b: np.ndarray
     distance: np.ndarray
     distance_256: np.ndarray
-    turn: np.ndarray  # index into schemas.duplicate.TURNS
+    orientation: np.ndarray  # index into schemas.duplicate.ORIENTATIONS
 
-    def __getitem__(self, rows: np.ndarray) -> "Pairs":
-        return Pairs(*(getattr(self, field.name)[rows] for field in fields(self)))
+    def __getitem__(self, rows: np.ndarray) -> "DuplicatePairs":
+        return DuplicatePairs(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def __len__(self) -> int:
         return len(self.a)
 
 
-def confirm(short: np.ndarray, long: np.ndarray, near: Near, radius: int, agree: Agree) -> tuple[Pairs, int]:
+def confirm_pairs(
+    short: np.ndarray, long: np.ndarray, near: HashPairs, radius: int, agree: PairPredicate
+) -> tuple[DuplicatePairs, int]:
     """Find the rows that `near` speaks of, and keep the pairs that differ in at most `radius` of 256 bits and agree.
 
     short: uint64 (n,); long: uint8 (n, 32); a pair (u, u) of `near` stands for all rows with this hash; agree: tells of
@@ -49,10 +51,10 @@ def confirm(short: np.ndarray, long: np.ndarray, near: Near, radius: int, agree:
         parts.append(np.stack([np.minimum(a, b), np.maximum(a, b), bits, distance, 0 * a], axis=1))
     found = np.concatenate(parts)
     found = found[np.lexsort((found[:, 1], found[:, 0]))]
-    return Pairs(*found.T), compared
+    return DuplicatePairs(*found.T), compared
 
 
-def _rows(short: np.ndarray, near: Near) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _rows(short: np.ndarray, near: HashPairs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The pairs of rows behind pairs of values, a limited number at a time."""
     order = np.argsort(short, kind="stable")
     values = short[order]

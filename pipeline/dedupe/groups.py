@@ -15,11 +15,11 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.config import DedupeConfig
-from pipeline.dedupe.confirm import Pairs, confirm
-from pipeline.dedupe.neighbors import Near
-from pipeline.dedupe.turns import confirm_turned
-from pipeline.dedupe.witness import Witness
-from schemas.duplicate import DUPLICATE, TURNS
+from pipeline.dedupe.confirm import DuplicatePairs, confirm_pairs
+from pipeline.dedupe.neighbors import HashPairs
+from pipeline.dedupe.orientations import confirm_oriented
+from pipeline.dedupe.thumbnail_check import ThumbnailCheck
+from schemas.duplicate import DUPLICATE, ORIENTATIONS
 from schemas.retrieval import SOURCES
 
 TEST, CLEAN = SOURCES.index("test"), SOURCES.index("clean")
@@ -38,7 +38,7 @@ class _Gone:
 
     keeper: int
     distance: tuple[int, int]
-    turn: int = 0
+    orientation: int = 0
     leak: bool = False
 
 
@@ -56,7 +56,7 @@ def keeper_keys(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_duplicates(
-    images: pd.DataFrame, near: Near, config: DedupeConfig
+    images: pd.DataFrame, near: HashPairs, config: DedupeConfig
 ) -> tuple[pa.Table, dict[str, int]]:
     """The duplicate table, sorted by image_id, and counts of the pairs of fingerprints behind it.
 
@@ -98,7 +98,7 @@ def find_duplicates(
                 "keeper_source": images["source"][keeper],
                 "distance": why.distance[0],
                 "distance_256": why.distance[1],
-                "turn": TURNS[why.turn],
+                "orientation": ORIENTATIONS[why.orientation],
                 "reason": "leak" if why.leak else "exact" if copy else "near",
                 "rule": next(r for r, key in zip(RULES, columns, strict=True) if key[image] != key[keeper]),
                 "removed": not reported,
@@ -118,56 +118,56 @@ def _nodes(images: pd.DataFrame, min_contrast: float) -> np.ndarray:
 
 
 def _node_pairs(
-    images: pd.DataFrame, node: np.ndarray, near: Near, config: DedupeConfig
-) -> tuple[Pairs, int]:
+    images: pd.DataFrame, node: np.ndarray, near: HashPairs, config: DedupeConfig
+) -> tuple[DuplicatePairs, int]:
     is_node = node == np.arange(len(node))
     flat = (images["contrast"] < config.min_contrast).to_numpy()
     at = np.flatnonzero(is_node & ~flat)
     short = images["phash"].to_numpy()[at]
     long = np.frombuffer(b"".join(images["phash_256"].iloc[at]), np.uint8).reshape(-1, 32)
-    witness = Witness.of(images["thumbnail"].iloc[at].tolist())
-    if config.turns:
+    thumbnails = ThumbnailCheck.of(images["thumbnail"].iloc[at].tolist())
+    if config.orientations:
         turned = np.array(images["phash_orientations"].iloc[at].tolist(), np.uint64).reshape(-1, 3)
-        pairs, compared = confirm_turned(short, turned, long, near, config.confirm_radius, witness)
+        pairs, compared = confirm_oriented(short, turned, long, near, config.confirm_radius, thumbnails)
     else:
-        pairs, compared = confirm(short, long, near, config.confirm_radius, witness.agree)
+        pairs, compared = confirm_pairs(short, long, near, config.confirm_radius, thumbnails.agree)
     # Flat pictures: the same bytes in two sources.
     copies = images.loc[is_node & flat, ["sha256"]].reset_index()
     copies = copies.merge(copies, on="sha256")[["index_x", "index_y"]].to_numpy()
     copies = copies[copies[:, 0] < copies[:, 1]]
     none = np.zeros(len(copies), np.int64)
     return (
-        Pairs(
+        DuplicatePairs(
             np.concatenate([at[pairs.a], copies[:, 0]]),
             np.concatenate([at[pairs.b], copies[:, 1]]),
             np.concatenate([pairs.distance, none]),
             np.concatenate([pairs.distance_256, none]),
-            np.concatenate([pairs.turn, none]),
+            np.concatenate([pairs.orientation, none]),
         ),
         compared,
     )
 
 
-def _gone(pairs: Pairs, source: np.ndarray, keep_clean: bool) -> dict[int, _Gone]:
+def _gone(pairs: DuplicatePairs, source: np.ndarray, keep_clean: bool) -> dict[int, _Gone]:
     """Which nodes go, or are only reported."""
-    # Node → (distance of 256 bits, of 64, other node, turn).
+    # Node → (distance of 256 bits, of 64, other node, orientation).
     neighbors: dict[int, list[tuple[int, int, int, int]]] = defaultdict(list)
-    columns = (pairs.a, pairs.b, pairs.distance, pairs.distance_256, pairs.turn)
-    for a, b, short, long, turn in zip(*(column.tolist() for column in columns), strict=True):
-        neighbors[a].append((long, short, b, turn))
-        neighbors[b].append((long, short, a, turn))
+    columns = (pairs.a, pairs.b, pairs.distance, pairs.distance_256, pairs.orientation)
+    for a, b, short, long, orientation in zip(*(column.tolist() for column in columns), strict=True):
+        neighbors[a].append((long, short, b, orientation))
+        neighbors[b].append((long, short, a, orientation))
     gone: dict[int, _Gone] = {}
     kept_leaks: dict[int, _Gone] = {}
     for node, near in neighbors.items():
         tests = [one for one in near if source[one[2]] == TEST]
         if tests and source[node] != TEST:
-            long, short, keeper, turn = min(tests)
-            leak = _Gone(keeper, (short, long), turn, leak=True)
+            long, short, keeper, orientation = min(tests)
+            leak = _Gone(keeper, (short, long), orientation, leak=True)
             (kept_leaks if keep_clean and source[node] == CLEAN else gone)[node] = leak
     for keeper in sorted(neighbors):
         if keeper in gone:
             continue
-        for long, short, other, turn in neighbors[keeper]:
+        for long, short, other, orientation in neighbors[keeper]:
             if other > keeper and other not in gone and (source[keeper] == TEST) == (source[other] == TEST):
-                gone[other] = _Gone(keeper, (short, long), turn)
+                gone[other] = _Gone(keeper, (short, long), orientation)
     return kept_leaks | gone

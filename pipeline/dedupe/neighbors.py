@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.dedupe.coverings import bit_masks
+from pipeline.dedupe.bit_masks import bit_masks
 
 AT_ONCE = 1 << 16  # hashes compared in one step: half a MiB, which stays in a core's cache
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd; the top half of a product with it depends on all bits
@@ -20,15 +20,15 @@ _TOP, _HALF = np.uint64(0xFFFFFFFF00000000), np.uint64(32)
 
 
 @dataclass(frozen=True)
-class Near:
-    """Pairs of hash values, u < v, uint64 (pairs,) each, and how many comparisons have found them."""
+class HashPairs:
+    """DuplicatePairs of hash values, u < v, uint64 (pairs,) each, and how many comparisons have found them."""
 
     u: np.ndarray
     v: np.ndarray
     comparisons: int
 
     @classmethod
-    def join(cls, parts: Sequence["Near"]) -> "Near":
+    def join(cls, parts: Sequence["HashPairs"]) -> "HashPairs":
         """What several searches have found, in the order of (u, v)."""
         none = np.empty(0, np.uint64)
         u = np.concatenate([none, *(part.u for part in parts)])
@@ -37,7 +37,7 @@ class Near:
         return cls(u[order], v[order], sum(part.comparisons for part in parts))
 
 
-def near_pairs(hashes: np.ndarray, radius: int, threads: int | None = None) -> Near:
+def near_pairs(hashes: np.ndarray, radius: int, threads: int | None = None) -> HashPairs:
     """All pairs of distinct hashes that differ in at most `radius` bits (0 to 11).
 
     hashes: uint64 (n,), n < 2³², without repeats. Takes about 50 bytes a hash for each of `threads` (None: one a
@@ -45,10 +45,12 @@ def near_pairs(hashes: np.ndarray, radius: int, threads: int | None = None) -> N
     """
     masks = bit_masks(radius)
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        return Near.join(list(pool.map(lambda i: near_at(hashes, radius, masks, i), range(len(masks)))))
+        return HashPairs.join(
+            list(pool.map(lambda i: near_pairs_on_mask(hashes, radius, masks, i), range(len(masks))))
+        )
 
 
-def near_at(hashes: np.ndarray, radius: int, masks: np.ndarray, index: int) -> Near:
+def near_pairs_on_mask(hashes: np.ndarray, radius: int, masks: np.ndarray, index: int) -> HashPairs:
     """The part of `near_pairs` that belongs to one mask: what agrees on it, and on none of the masks before."""
     assert len(hashes) < 1 << 32
     # Sorted are (bits of the mask, hashed to 32 bits; position), packed into one number: NumPy sorts these with SIMD
@@ -88,11 +90,11 @@ def near_at(hashes: np.ndarray, radius: int, masks: np.ndarray, index: int) -> N
     for mask in masks[:index]:
         new = (a ^ b) & mask != 0
         a, b = a[new], b[new]
-    return Near(np.minimum(a, b), np.maximum(a, b), comparisons)
+    return HashPairs(np.minimum(a, b), np.maximum(a, b), comparisons)
 
 
-def distinct(column: np.ndarray) -> tuple[np.ndarray, Near]:
+def distinct_hashes(column: np.ndarray) -> tuple[np.ndarray, HashPairs]:
     """The distinct hashes of a column, and (u, u) for each that stands in it more than once."""
     hashes, found = np.unique(column, return_counts=True)
     repeated = hashes[found > 1]
-    return hashes, Near(repeated, repeated, 0)
+    return hashes, HashPairs(repeated, repeated, 0)

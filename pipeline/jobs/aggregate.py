@@ -1,4 +1,4 @@
-"""The label job: votes → verdicts, workers, agreement, rejections. Votes travel as Arrow batches, not one by one."""
+"""The aggregate job: vote files → verdicts, workers, agreement, retrieval precision and rejections."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,13 +10,21 @@ from common.errors import DataError
 from pipeline import files
 from pipeline.aggregate.gold import read_gold
 from pipeline.aggregate.readers.votes import check_votes_readable
+from pipeline.aggregate.workers import add_worker_sums
 from pipeline.config import BuildConfig
 from pipeline.ingest.rows import SMALLEST_BUCKETS
-from pipeline.jobs.judge import JudgeAll, JudgeBucket, without_times, write_agreement, write_workers
-from pipeline.jobs.passes import Passes
-from pipeline.jobs.precision import MeasurePrecision
-from pipeline.jobs.settle import TABLES, AggregateSetup, SettleVotes, shards_by_bucket
+from pipeline.jobs.distributed_em import DistributedDawidSkene
+from pipeline.jobs.ordered_sums import AddInOrder
+from pipeline.jobs.retrieval_precision import MeasureRetrievalPrecision
 from pipeline.jobs.tables import AddCounts, Commit, CommitTables
+from pipeline.jobs.validate_votes import TABLES, AggregateSetup, ValidateVotes, shards_by_bucket
+from pipeline.jobs.verdicts import (
+    DecideByMajority,
+    DecideJointly,
+    without_times,
+    write_agreement,
+    write_workers,
+)
 from pipeline.keyed_hash import bucket_count
 from pipeline.layout import Layout
 from pipeline.running.rejection_limit import check_share
@@ -25,12 +33,12 @@ from pipeline.running.stage import Stage, StageResult, counts, manifest_digest
 from pipeline.shards import commit, directory
 from schemas.manifest import Manifest
 
-SECONDS_PER_QUESTION = 2e-5  # of a core, for its votes
-QUESTIONS_PER_BUCKET = 1 << 16  # votes are small: a bucket of them spans many shards of pictures
+SECONDS_PER_QUESTION = 2e-5  # CPU seconds for the votes on a question
+QUESTIONS_PER_BUCKET = 1 << 16  # votes are small, so a bucket of questions spans many image shards
 
 
 def check_inputs(config: BuildConfig) -> None:
-    """Read the beginning of every vote file, and the gold list. Raises DataError."""
+    """Read the first batch of every vote file, and the gold list. Raises DataError if one is unreadable or empty."""
     for name in config.votes:
         check_votes_readable(files.join(config.source, name))
     if config.aggregate.gold:
@@ -41,11 +49,11 @@ def _read_gold(config: BuildConfig) -> pa.Table | None:
     if not config.aggregate.gold:
         return None
     path = files.join(config.source, config.aggregate.gold)
-    return read_gold(path, config.aggregate.answers, config.classes)
+    return read_gold(path, config.aggregate.answer_words, config.classes)
 
 
 def stage_of(config: BuildConfig, output: str) -> Stage:
-    """Return the stage as its inputs and its configuration make it now. Raises DataError without ingest's tables."""
+    """Return the stage for the present inputs and configuration. Raises DataError if ingest has not been run."""
     names = {name: name for name in config.votes} | (
         {"gold": config.aggregate.gold} if config.aggregate.gold else {}
     )
@@ -77,7 +85,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             tuple(paths.items()),
             retrievals,
             config.aggregate,
-            config.classes if config.aggregate.choices else (),
+            config.classes if config.aggregate.class_answers else (),
             config.classes,
             layout.rejections,
             config.seed,
@@ -89,12 +97,12 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         for folder in folders.values():
             commit.prepare(folder)
         finish = partial(check, config, folders["rejections"])
-        if config.aggregate.in_passes(asked.rows):
-            Passes(setup, stage, output, asked.rows, beam_arguments, finish).run(force)
+        if config.aggregate.is_distributed(asked.rows):
+            DistributedDawidSkene(setup, stage, output, asked.rows, beam_arguments, finish).run(force)
         else:
             work = JobSpec("aggregate", output, "buckets", buckets, SECONDS_PER_QUESTION * asked.rows)
             run_job(
-                lambda pipeline: pipeline | "Label" >> AggregateVotes(setup, finish), beam_arguments, work
+                lambda pipeline: pipeline | "Aggregate" >> AggregateVotes(setup, finish), beam_arguments, work
             )
     manifests = {name: directory.read_manifest(folder) for name, folder in folders.items()}
     if up_to_date:
@@ -110,38 +118,38 @@ class AggregateVotes(beam.PTransform):
         self.setup, self.finish = setup, finish
 
     def expand(self, pipeline: beam.Pipeline) -> None:
-        """Vote files → checked votes by bucket of their image → per bucket, or of all: verdicts, sums by worker."""
+        """Validate votes by bucket, decide verdicts by bucket or jointly, write and commit the tables."""
         setup, folders = self.setup, self.setup.folders
         questions = shards_by_bucket(pipeline, setup.retrievals, setup.buckets)
-        settled = pipeline | "Settle" >> SettleVotes(setup, questions)
-        gather = beam.CombineGlobally(beam.combiners.ToListCombineFn())
-        if setup.config.gathers:
-            judged = (
-                settled.kept
-                | "LeaveOutTimes" >> beam.Map(without_times)
-                | "GatherVotes" >> gather
-                | "JudgeAll" >> beam.ParDo(JudgeAll(setup)).with_outputs("judged", "found", main="written")
+        validated = pipeline | "Validate" >> ValidateVotes(setup, questions)
+        if setup.config.needs_all_votes:
+            decide = beam.ParDo(DecideJointly(setup)).with_outputs("verdicts", "joint", main="written")
+            decided = (
+                validated.valid
+                | "DropTimes" >> beam.Map(without_times)
+                | "GatherVotes" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+                | "DecideJointly" >> decide
             )
-            found = [beam.pvalue.AsSingleton(judged.found)]
+            joint = [beam.pvalue.AsSingleton(decided.joint)]
         else:
-            judge = beam.ParDo(JudgeBucket(setup)).with_outputs("judged", main="written")
-            judged, found = settled.kept | "JudgeBucket" >> judge, []
+            decide = beam.ParDo(DecideByMajority(setup)).with_outputs("verdicts", main="written")
+            decided, joint = validated.valid | "DecideByMajority" >> decide, []
         workers = (
-            settled.sums
-            | "GatherSums" >> gather
-            | "WriteWorkers" >> beam.Map(write_workers, folders["workers"], *found)
+            validated.workers
+            | "AddWorkers" >> AddInOrder(add_worker_sums)
+            | "WriteWorkers" >> beam.Map(write_workers, folders["workers"], *joint)
         )
         agreement = (
-            settled.patterns
+            validated.patterns
             | "AddPatterns" >> beam.CombineGlobally(AddCounts())
             | "WriteAgreement"
-            >> beam.Map(write_agreement, folders["agreement"], setup.config.unsure_offered, *found)
+            >> beam.Map(write_agreement, folders["agreement"], setup.config.unsure_offered, *joint)
         )
-        measure = MeasurePrecision(setup.retrievals, folders["precision"])
-        precision = {"judged": judged.judged, "shards": questions} | "Precision" >> measure
+        measure = MeasureRetrievalPrecision(setup.retrievals, folders["retrieval_precision"])
+        precision = {"verdicts": decided.verdicts, "shards": questions} | "RetrievalPrecision" >> measure
         written = (
-            judged.written,
-            settled.written,
+            decided.written,
+            validated.written,
             workers,
             agreement,
             precision,
@@ -151,13 +159,15 @@ class AggregateVotes(beam.PTransform):
 
 
 def check(config: BuildConfig, rejections: str, manifests: dict[str, Manifest]) -> None:
-    """Raise DataError if votes were lost, or if more were rejected than the configuration allows."""
+    """Raise DataError if votes were lost, or if more than `aggregate.max_rejected_share` were rejected."""
     votes_in = counts(manifests["verdicts"]).get("votes_in", 0)
     votes_out = counts(manifests["verdicts"]).get("votes", 0) + sum(counts(manifests["rejections"]).values())
     if votes_out != votes_in:
-        raise DataError(f"{votes_in} votes went in and {votes_out} came out; run again with --force")
+        raise DataError(
+            f"{votes_in} votes were read, but {votes_out} are counted as valid or rejected; run the stage again with --force"
+        )
     expected = {"image_rejected", "skipped_answer"}
-    if config.aggregate.duplicates != "reject":
+    if config.aggregate.repeated_votes != "reject":
         expected.add("duplicate_vote")
     limit = config.aggregate.max_rejected_share
     check_share(manifests["rejections"], rejections, votes_in, limit, "votes", expected)

@@ -8,17 +8,17 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.config import BuildConfig, DedupeConfig
-from pipeline.dedupe.coverings import bit_masks
+from pipeline.dedupe.bit_masks import bit_masks
 from pipeline.dedupe.groups import find_duplicates
-from pipeline.dedupe.neighbors import Near
-from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory, hash_columns, hashes_of
+from pipeline.dedupe.neighbors import HashPairs
+from pipeline.jobs.near_hashes import SearchDistributed, SearchInMemory, hash_columns, hashes_of
 from pipeline.jobs.tables import Commit, CommitTables, Written, pack, unpack
 from pipeline.layout import Layout
 from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import Stage, StageResult, manifest_digest
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
-from schemas.duplicate import DUPLICATE, TURNS
+from schemas.duplicate import DUPLICATE, ORIENTATIONS
 from schemas.image import IMAGES
 from schemas.manifest import Shard
 
@@ -42,7 +42,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         commit.prepare(place)
         rows = directory.read_manifest(images).rows
         job = FindDuplicates(images, rows, config.dedupe, place, stage.about)
-        hashes = rows * (len(TURNS) if config.dedupe.turns else 1)
+        hashes = rows * (len(ORIENTATIONS) if config.dedupe.orientations else 1)
         seconds = 4e-6 * hashes + 2e-12 * hashes * hashes  # of a core: sorting, and comparing
         work = JobSpec("dedupe", output, "masks", len(bit_masks(config.dedupe.radius)), seconds)
         run_job(lambda pipeline: pipeline | "Dedupe" >> job, beam_arguments, work)
@@ -60,24 +60,24 @@ class FindDuplicates(beam.PTransform):
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """All hashes → those that are near → groups, keepers, leaks."""
-        if self.rows > self.config.join_above:
-            search: beam.PTransform = SearchByJoin(
-                self.images, self.rows, self.config.radius, self.config.turns
+        if self.rows > self.config.distribute_above:
+            search: beam.PTransform = SearchDistributed(
+                self.images, self.rows, self.config.radius, self.config.orientations
             )
         else:
-            search = SearchInMemory(self.images, self.config.radius, self.config.turns)
+            search = SearchInMemory(self.images, self.config.radius, self.config.orientations)
         near = (
             pipeline
             | "Search" >> search
             | "GatherNear" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "JoinNear" >> beam.Map(Near.join)
+            | "JoinNear" >> beam.Map(HashPairs.join)
         )
         involved = (
             pipeline
             | "ImageShards" >> beam.Create(directory.read_manifest(self.images).shards)
             | "SpreadShards" >> beam.Reshuffle()
             | "ReadInvolved"
-            >> beam.Map(read_involved, self.images, self.config.turns, beam.pvalue.AsSingleton(near))
+            >> beam.Map(read_involved, self.images, self.config.orientations, beam.pvalue.AsSingleton(near))
             | "GatherInvolved" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
         )
         written = involved | "Group" >> beam.Map(
@@ -86,19 +86,19 @@ class FindDuplicates(beam.PTransform):
         return written | CommitTables(Commit({DUPLICATE.name: (self.place, DUPLICATE.name)}, self.about))
 
 
-def read_involved(shard: Shard, folder: str, turns: bool, near: Near) -> tuple[str, bytes]:
+def read_involved(shard: Shard, folder: str, orientations: bool, near: HashPairs) -> tuple[str, bytes]:
     """Check the digest of a shard of images and read those whose hash is in `near`: all others have no duplicate."""
-    columns = [*INVOLVED, *hash_columns(turns)]
+    columns = [*INVOLVED, *hash_columns(orientations)]
     images = directory.read_shard(folder, shard, columns, check_digests=True)
     wanted = np.unique(np.concatenate([near.u, near.v]))
     return shard.file, pack(images.filter(pa.array(np.isin(hashes_of(images), wanted).any(axis=1))))
 
 
 def write_duplicates(
-    involved: list[tuple[str, bytes]], rows: int, config: DedupeConfig, place: str, near: Near
+    involved: list[tuple[str, bytes]], rows: int, config: DedupeConfig, place: str, near: HashPairs
 ) -> tuple[str, Written]:
     """Group what is near and write the table; the counts are the proof of what was compared."""
-    columns = [*INVOLVED, *hash_columns(config.turns)]
+    columns = [*INVOLVED, *hash_columns(config.orientations)]
     empty = IMAGES.schema.empty_table().select(columns)
     images = pa.concat_tables([empty, *(unpack(part) for _, part in sorted(involved))]).to_pandas()
     table, pairs = find_duplicates(images, near, config)

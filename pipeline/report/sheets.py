@@ -16,7 +16,7 @@ BYTES = 2_400_000  # of all pictures together, encoded: a third more in the page
 
 SINGLE = "SELECT class_name, image_id, source, url, method, rank, verdict, yes, no, unsure, confidence FROM pairs WHERE "
 PAIR = (
-    "SELECT class_name, image_id, source, url, reason, distance, distance_256, turn, rule, keeper_id, keeper_source "
+    "SELECT class_name, image_id, source, url, reason, distance, distance_256, orientation, rule, keeper_id, keeper_source "
     "FROM duplicates JOIN (SELECT image_id, min(class_name) AS class_name, min(url) AS url FROM retrievals GROUP BY image_id) "
     "USING (image_id) WHERE "
 )

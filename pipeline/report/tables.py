@@ -12,7 +12,7 @@ from common.errors import DataError
 from page.table import IntervalCell, Listing
 from page.text import is_unseen
 from pipeline import files
-from pipeline.aggregate.precision import wilson
+from pipeline.aggregate.wilson import wilson_interval
 from pipeline.layout import Layout
 from pipeline.report.freshness import finished_stages, outdated
 from pipeline.shards import directory
@@ -52,7 +52,7 @@ TABLES = {
     "verdicts": TableSource("aggregate", _HERE.verdicts, VERDICT.schema),
     "workers": TableSource("aggregate", _HERE.workers, WORKER.schema),
     "agreement": TableSource("aggregate", _HERE.agreement, AGREEMENT.schema),
-    "search_precision": TableSource("aggregate", _HERE.precision, RETRIEVAL_PRECISION.schema),
+    "search_precision": TableSource("aggregate", _HERE.retrieval_precision, RETRIEVAL_PRECISION.schema),
     "vote_rejections": TableSource("aggregate", _HERE.vote_rejections, REJECTION.schema),
     "duplicates": TableSource("dedupe", _HERE.duplicates, DUPLICATE.schema),
     "examples": TableSource("split", _HERE.examples, PLANNED_SCHEMA),
@@ -207,7 +207,7 @@ def sql_literal(value: Any) -> str:
 
 def share_with_interval(part: int, whole: int) -> IntervalCell:
     """A share with its 95 % interval; none of them where the whole is 0."""
-    bounds = wilson(np.array([part]), np.array([whole]))
+    bounds = wilson_interval(np.array([part]), np.array([whole]))
     return IntervalCell(*(None if np.isnan(bound[0]) else float(bound[0]) for bound in bounds))
 
 

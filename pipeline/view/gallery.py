@@ -20,7 +20,7 @@ FROM examples JOIN class_names AS given ON given.id = label LEFT JOIN class_name
 WHERE list_contains(sets, ?)"""
 FACTS = """
 SELECT found.*, images.* EXCLUDE (image_id, source, sha256), keepers.source AS keeper_source,
-  keepers.position AS keeper_position, distance_256, turn
+  keepers.position AS keeper_position, distance_256, orientation
 FROM found JOIN images USING (image_id)
 LEFT JOIN duplicates ON duplicates.image_id = found.image_id AND found.keeper_id IS NOT NULL
 LEFT JOIN images AS keepers ON keepers.image_id = found.keeper_id"""

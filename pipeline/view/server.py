@@ -28,7 +28,7 @@ FACTS = {
     "image_id": "id", "class_name": "class", "source": "source", "label": "label", "true_class": "true class",
     "replaced_image_id": "takes the place of", "verdict": "verdict", "votes": "votes", "confidence": "confidence",
     "fate": "fate", "keeper_id": "stays for it", "keeper_source": "which is", "distance_256": "of 256 bits differ",
-    "turn": "turned", "url": "URL", "method": "search by", "rank": "rank", "width": "width", "height": "height",
+    "orientation": "orientation", "url": "URL", "method": "search by", "rank": "rank", "width": "width", "height": "height",
     "format": "format", "bytes_in": "bytes",
 }  # fmt: skip
 

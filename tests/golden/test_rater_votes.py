@@ -7,8 +7,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.aggregate.columns import encode_votes
-from pipeline.aggregate.majority import majority
+from pipeline.aggregate.verdicts import majority_verdicts
+from pipeline.aggregate.vote_columns import encode_votes
 from schemas.vote import VOTE
 
 VOTES = Path(__file__).parents[3] / "shared" / "data" / "rater-votes" / "votes.parquet"
@@ -24,7 +24,7 @@ def test_a_strict_majority_of_the_published_votes_gives_the_known_verdicts() -> 
         "worker_id": table["worker_id"].cast("string"),
         "answer": pc.replace_substring(table["answer"].cast("string"), "maybe", "unsure"),
     }
-    verdicts = majority(encode_votes(VOTE.conform(pa.table(named), VOTES.name)), 3)
+    verdicts = majority_verdicts(encode_votes(VOTE.conform(pa.table(named), VOTES.name)), 3)
     counts = {row["values"]: row["counts"] for row in verdicts["verdict"].value_counts().to_pylist()}
     assert counts == {"yes": 19_555, "no": 151_182, "undecided": 14_225}
     assert sum(counts.values()) == verdicts.num_rows == 184_962

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.aggregate.votes import check_votes
+from pipeline.aggregate.vote_validation import check_vote_rows
 from pipeline.records import read_records
 from pipeline.values import (
     MAX_ID_BYTES,
@@ -128,7 +128,7 @@ def test_categories_booleans_and_times_read_alike(tmp_path: Path, kind: str) -> 
         }
     )
     (part,) = read_records(write(frame, tmp_path / f"v.{kind}"), VOTE)
-    votes, bad = check_votes(part.rows, {"true": "yes", "false": "no"})
+    votes, bad = check_vote_rows(part.rows, {"true": "yes", "false": "no"})
     (vote,) = votes.drop_columns("location").to_pylist()
     assert bad["code"].to_pylist() == ["missing_value"]
     assert vote == {

@@ -91,7 +91,7 @@ def test_mistakes_give_a_message_and_the_exit_code(
 
 def test_evaluate_needs_a_run(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--data", str(dataset), "--run", str(tmp_path / "nowhere")]) == 1
-    assert "no run in this folder" in capsys.readouterr().err
+    assert "this folder has no run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("argv", [[], ["trian"], ["train", "--method", "sgd"], ["study", "--jobs", "0"]])

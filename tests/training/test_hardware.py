@@ -11,7 +11,7 @@ from training import hardware
 from training.data.shards import load_pair
 from training.device import available_cores
 from training.hardware import describe_environment
-from training.recipes.choose import configure
+from training.recipes.registry import configure
 from training.threads import choose_threads, cpu_threads, step_flops
 from training.train import run_training
 

@@ -37,10 +37,10 @@ def test_trust_is_the_mean_share_of_the_label_against_its_likeliest_rival(
     data = sets[0].take(torch.arange(2))
     p = torch.tensor([[[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]], [[0.1, 0.1, 0.8], [0.5, 0.25, 0.25]]])
     labels, trust = torch.tensor([0, 1]), LabelTrust(2, CPU)
-    assert trust.look([p[0, :1].log(), p[0, 1:].log()], labels, 0.5).tolist() == [0, 2]
-    assert trust.look([p[1].log()], labels, 1.0).tolist() == [2, 0]
-    trust.weigh(torch.tensor([1, 1]), torch.tensor([0.5, 1.0]), 0.9)
-    trust.weigh(torch.tensor([0]), torch.tensor([1.0]), 0.5)  # too early to count
+    assert trust.add_logits([p[0, :1].log(), p[0, 1:].log()], labels, 0.5).tolist() == [0, 2]
+    assert trust.add_logits([p[1].log()], labels, 1.0).tolist() == [2, 0]
+    trust.add_weights(torch.tensor([1, 1]), torch.tensor([0.5, 1.0]), 0.9)
+    trust.add_weights(torch.tensor([0]), torch.tensor([1.0]), 0.5)  # too early to count
     rows = trust.table(data).to_pylist()
     first, second = (0.6 / 0.9 + 0.1 / 0.9) / 2, (0.2 / 0.8 + 0.25 / 0.75) / 2
     assert [row["trust"] for row in rows] == pytest.approx([first, second])
@@ -125,7 +125,7 @@ def test_the_verb_lists_the_least_trusted_labels_first(
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith(f"{trust[0]:.3f}  {rows[0]['image_id']!r}: labeled {rows[0]['label_name']!r}")
     assert main(["distrusted", str(tmp_path)]) == 1
-    assert "train first" in capsys.readouterr().err
+    assert "train it to the end" in capsys.readouterr().err
     (tmp_path / FILE).write_bytes(b"no table")
     with pytest.raises(DataError, match="not a readable Parquet file"):
         distrusted.read(tmp_path)

@@ -14,8 +14,8 @@ from training.method_config import MentorMixConfig
 from training.methods.interface import RunFacts
 from training.methods.registry import make_method
 from training.optimizer import AdamW, MomentumSGD, layer_factors, learning_rate, make_optimizer
-from training.recipes.choose import RECIPES, configure
-from training.recipes.released import CIFAR10, mentormix_for
+from training.recipes.registry import RECIPES, configure
+from training.recipes.released_settings import CIFAR10, mentormix_for
 
 CPU = torch.device("cpu")
 

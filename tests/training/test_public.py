@@ -248,9 +248,12 @@ def test_a_logger_of_an_installed_package_follows_the_run(
     ]
     call += ["--set", "epochs=2", "--set", "network.width=2", "--json"]
     assert main([*call, "--logger", "wandb"]) == 2
-    assert "no installed package offers it; known: tensorboard, broken, recorder" in capsys.readouterr().err
+    assert (
+        "no installed package provides this logger; available: tensorboard, broken, recorder"
+        in capsys.readouterr().err
+    )
     assert main([*call, "--logger", "broken"]) == 2
-    assert "recorder_of_tests:Absent cannot be loaded" in capsys.readouterr().err
+    assert "recorder_of_tests:Absent cannot be imported" in capsys.readouterr().err
     assert not run.exists()
     assert main([*call, "--logger", "recorder"]) == 0
     final = json.loads(capsys.readouterr().out)["final_accuracy"]

@@ -18,7 +18,7 @@ from training import checkpoint, metrics, trainer
 from training.config import METHODS, AugmentConfig, NetworkConfig, OptimizerConfig
 from training.data.shards import ImageSet, load_pair
 from training.errors import DivergedError
-from training.recipes.choose import configure
+from training.recipes.registry import configure
 from training.run_directory import read_result
 from training.tensorboard import TensorBoard
 from training.trainer import Trainer

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 as the MentorMix paper trains them (ICML 2020, section 5.2, and the released code)."""
 
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
-from training.recipes.released import CIFAR10, CIFAR100, Table, methods_for
+from training.recipes.released_settings import CIFAR10, CIFAR100, Table, methods_for
 
 
 def cifar10(noise_level: float) -> TrainConfig:

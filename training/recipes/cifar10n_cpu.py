@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
-from training.recipes.released import CIFAR10, methods_for
-from training.recipes.short import short_methods
+from training.recipes.released_settings import CIFAR10, methods_for
+from training.recipes.short_run_settings import short_methods
 
 
 def cifar10n_cpu(noise_level: float) -> TrainConfig:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
-from training.recipes.released import CIFAR10, methods_for
+from training.recipes.released_settings import CIFAR10, methods_for
 
 
 def linear_probe(noise_level: float) -> TrainConfig:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.recipes.cifar import cifar100
-from training.recipes.released import RED_MINI_IMAGENET, methods_for
+from training.recipes.released_settings import RED_MINI_IMAGENET, methods_for
 
 
 def mini_imagenet_32(noise_level: float) -> TrainConfig:

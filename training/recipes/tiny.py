@@ -1,7 +1,7 @@
 """A few thousand small images in seconds: for demonstrations and tests."""
 
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
-from training.recipes.short import short_methods
+from training.recipes.short_run_settings import short_methods
 
 
 def tiny(noise_level: float) -> TrainConfig:

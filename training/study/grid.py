@@ -10,7 +10,7 @@ from common.config import merge, percent_hint
 from common.errors import DataError
 from training.config import MethodName, TrainConfig
 from training.data.shards import read_manifest
-from training.recipes.choose import configure
+from training.recipes.registry import configure
 from training.study.shard import ShardOfRuns
 
 

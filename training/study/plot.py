@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from common.errors import DataError
-from training.show import print_result
+from training.printing import print_result
 from training.study.conclusions import best_method_sentences
 from training.study.figures import StudyFigure, draw_all
 from training.study.results import CURVE, merge_into

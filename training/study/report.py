@@ -11,7 +11,7 @@ import pyarrow as pa
 from common.atomic_file import write_text
 from page.render import content_security_policy, render
 from page.table import Column, Listing, PageTable
-from training.show import print_result
+from training.printing import print_result
 from training.study.figures import StudyFigure
 from training.study.plot import plot
 from training.study.results import FILES, RESULT, STATUSES

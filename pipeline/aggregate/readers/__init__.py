@@ -1,1 +1,1 @@
-"""Reads votes from our own form and from what labeling tools export, each as batches of strings."""
+"""Read votes from the project's own format and from exports of labeling tools, as batches of strings."""

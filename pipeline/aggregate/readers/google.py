@@ -1,7 +1,7 @@
-"""Google Cloud: the exports of Vertex AI datasets and of the older AI Platform Data Labeling Service, as JSON lines.
+"""Read Google Cloud exports as JSON lines: Vertex AI datasets and the older AI Platform Data Labeling Service.
 
-Formats: https://cloud.google.com/vertex-ai/docs/image-data/classification/prepare-data (exports have the form of
-imports) and https://cloud.google.com/ai-platform/data-labeling/docs/export; the counts of votes are those of
+Formats: https://cloud.google.com/vertex-ai/docs/image-data/classification/prepare-data (exports have the
+format of imports) and https://cloud.google.com/ai-platform/data-labeling/docs/export; vote counts are those of
 google.cloud.datalabeling.v1beta1.OperatorMetadata.
 """
 
@@ -16,11 +16,11 @@ from pipeline.aggregate.readers.row import VoteRow, text
 from schemas.vote import ANSWERS
 
 ANNOTATION_SET = "aiplatform.googleapis.com/annotation_set_name"
-MOST_VOTES = 1000  # on one label of an image: more is a damaged count
+MAX_VOTES = 1000  # votes for one label of an image; a larger count is treated as damaged
 
 
 def is_google(line: str) -> bool:
-    """Whether a JSON lines file with this first line is such an export."""
+    """Return whether a JSON lines file with this first line is a Google Cloud export."""
     try:
         item = json.loads(line)
     except (ValueError, RecursionError):
@@ -29,20 +29,20 @@ def is_google(line: str) -> bool:
 
 
 def read_google(path: str) -> Iterator[VoteRow]:
-    """One row for each annotation of Vertex AI, or for each vote that the Data Labeling Service has counted.
+    """Yield one row per annotation of Vertex AI, or per vote counted by the Data Labeling Service.
 
-    The image's id is its file name without the ending. An answer yes, no or unsure is about the class whose name its
-    folder bears; any other is a choice among the classes. With Vertex AI the labels image_id and class_name
-    of the data item tell both where they are given, and the worker is the annotation's label worker_id, or else its
-    annotation set. The Data Labeling Service names no workers: each vote is somebody's of their own, and those
-    that it has counted for another label, without saying which, are unsure. Raises DataError where there is no text.
+    The image id is the file name without its extension. An answer yes, no or unsure is about the class that the folder is
+    named after; any other answer is a class. Vertex AI: the labels image_id and class_name of the data item take
+    precedence, and the worker is the annotation's label worker_id, or its annotation set. The Data Labeling Service names
+    no workers: each vote gets a worker of its own, and votes counted for an unnamed other label become unsure. Raises
+    DataError if a line is not UTF-8.
     """
     with files.open_read(path) as file:
         for number, line in enumerate(file, 1):
             try:
                 item = json.loads(line.decode("utf-8-sig"))
                 if not isinstance(item, dict):
-                    raise ValueError("no JSON object")
+                    raise ValueError("the line is not a JSON object")
             except UnicodeDecodeError as error:
                 raise DataError(f"{path}, line {number}: {error}; export it again as UTF-8") from error
             except (ValueError, RecursionError) as error:
@@ -56,13 +56,13 @@ def _vertex(item: dict[str, Any]) -> Iterator[VoteRow]:
     labels = _object(item.get("dataItemResourceLabels"))
     several = item.get("classificationAnnotations")
     for annotation in several if isinstance(several, list) else [item.get("classificationAnnotation")]:
-        told = _object(_object(annotation).get("annotationResourceLabels"))
+        labels_of_annotation = _object(_object(annotation).get("annotationResourceLabels"))
         answer = text(_object(annotation).get("displayName"))
         image, name = _question(item["imageGcsUri"], answer)
         yield VoteRow(
             text(labels.get("image_id")) or image,
             text(labels.get("class_name")) or name,
-            text(told.get("worker_id")) or text(told.get(ANNOTATION_SET)),
+            text(labels_of_annotation.get("worker_id")) or text(labels_of_annotation.get(ANNOTATION_SET)),
             answer,
         )
 
@@ -77,20 +77,22 @@ def _data_labeling(item: dict[str, Any], number: int) -> Iterator[VoteRow]:
         answer = text(spec.get("displayName"))
         metadata = _object(_object(annotation).get("annotationMetadata"))
         counts = _object(metadata.get("operatorMetadata"))
-        votes, of = (_count(counts.get(name)) for name in ("labelVotes", "totalVotes"))
-        if votes is None or of is None:
-            yield VoteRow(problem=f"line {number}: labelVotes or totalVotes is no number up to {MOST_VOTES}")
+        votes, votes_in_total = (_count(counts.get(name)) for name in ("labelVotes", "totalVotes"))
+        if votes is None or votes_in_total is None:
+            yield VoteRow(
+                problem=f"line {number}: labelVotes or totalVotes is not a whole number up to {MAX_VOTES}"
+            )
             continue
         image, name = _question(uri, answer)
         for nth in range(given, given + (votes or 1)):  # an annotation without counts is one vote
             yield VoteRow(image, name, f"line {number}, vote {nth + 1}", answer)
-        given, total = given + (votes or 1), max(total, of)
+        given, total = given + (votes or 1), max(total, votes_in_total)
     for nth in range(given, total):
         yield VoteRow(image, name, f"line {number}, vote {nth + 1}", "unsure")
 
 
 def _question(uri: object, answer: str | None) -> tuple[str | None, str | None]:
-    """(image_id, class_name) of gs://bucket/CLASS/IMAGE.jpg."""
+    """Return (image_id, class_name) of gs://bucket/CLASS/IMAGE.jpg."""
     parts = (text(uri) or "").split("://", 1)[-1].split("/")
     folder = parts[-2] if len(parts) > 2 else None
     asked = (answer or "").strip().lower() in ANSWERS
@@ -98,12 +100,12 @@ def _question(uri: object, answer: str | None) -> tuple[str | None, str | None]:
 
 
 def _count(value: object) -> int | None:
-    """A number of votes, 0 if there is none, None if it cannot be one."""
+    """Return a number of votes; 0 if absent, None if invalid."""
     if value is None:
         return 0
     written = text(value) or ""
-    number = int(written) if re.fullmatch("[0-9]{1,9}", written) else MOST_VOTES + 1
-    return number if number <= MOST_VOTES else None
+    number = int(written) if re.fullmatch("[0-9]{1,9}", written) else MAX_VOTES + 1
+    return number if number <= MAX_VOTES else None
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""SageMaker Ground Truth: the output manifest, and the responses of the workers in the folders beside it.
+"""Read SageMaker Ground Truth: the output manifest, and the workers' responses in the folders next to it.
 
 Format: https://docs.aws.amazon.com/sagemaker/latest/dg/sms-data-output.html. A job writes
 JOB/manifests/output/output.manifest and JOB/annotations/worker-response/iteration-N/LINE/TIME.json.
@@ -15,9 +15,9 @@ from pipeline.aggregate.readers.row import VoteRow, chosen, text
 
 
 def read_ground_truth(path: str) -> Iterator[VoteRow]:
-    """One row for each answer of a worker; the manifest's lines carry `image_id` and `class_name`.
+    """Yield one row per answer of a worker; the manifest's lines have `image_id` and `class_name`.
 
-    Raises DataError if there are no responses: the manifest alone has the tool's own verdicts and no votes.
+    Raises DataError if there are no responses: the manifest alone has the tool's verdicts but no votes.
     """
     folders = _responses(path)
     lines = files.read_lines(path)
@@ -31,7 +31,7 @@ def read_ground_truth(path: str) -> Iterator[VoteRow]:
             yield VoteRow(problem=f"line {number + 1} of the manifest: {error}")
             continue
         if not isinstance(item, dict):
-            yield VoteRow(problem=f"line {number + 1} of the manifest is no JSON object")
+            yield VoteRow(problem=f"line {number + 1} of the manifest is not a JSON object")
             continue
         for folder in folders:
             for response in sorted((folder / str(number)).glob("*.json")):
@@ -39,12 +39,13 @@ def read_ground_truth(path: str) -> Iterator[VoteRow]:
 
 
 def _responses(path: str) -> list[Path]:
-    places = [] if "://" in path else [parent / "annotations" for parent in Path(path).absolute().parents][:3]
-    folders = [folder for place in places for folder in (place / "worker-response").glob("iteration-*")]
+    parents = [] if "://" in path else list(Path(path).absolute().parents)[:3]
+    responses = [parent / "annotations" / "worker-response" for parent in parents]
+    folders = [folder for response in responses for folder in response.glob("iteration-*")]
     if not folders:
         raise DataError(
-            f"{path}: found no annotations/worker-response/iteration-1 beside or above it; copy the job's whole "
-            "output folder to this machine, for the manifest alone has no votes"
+            f"{path}: there is no folder annotations/worker-response/iteration-1 next to it or above it; copy the whole "
+            "output folder of the job to this machine, because the manifest alone has no votes"
         )
     return sorted(folders, key=lambda folder: (len(folder.name), folder.name))
 
@@ -53,13 +54,13 @@ def _answers(response: Path, item: dict[str, Any], where: str) -> Iterator[VoteR
     try:
         answers = json.loads(response.read_text(encoding="utf-8"))["answers"]
         if not isinstance(answers, list):
-            raise ValueError("answers is no list")
+            raise ValueError("answers is not a list")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         yield VoteRow(problem=f"{where}: no answers ({type(error).__name__}: {error})")
         return
     for answer in answers:
         if not isinstance(answer, dict):
-            yield VoteRow(problem=f"{where}: an answer is no object")
+            yield VoteRow(problem=f"{where}: an answer is not an object")
             continue
         label, problem = _label(answer.get("answerContent"))
         if problem:
@@ -76,20 +77,20 @@ def _answers(response: Path, item: dict[str, Any], where: str) -> Iterator[VoteR
 
 
 def _check_count(folders: list[Path], lines: int, path: str) -> None:
-    """Raise DataError where there are responses to more lines than the manifest has: it is another job's."""
-    numbers = [int(one.name) for folder in folders for one in folder.iterdir() if one.name.isdecimal()]
+    """Raise DataError if there are responses to more lines than the manifest has: it belongs to another job."""
+    numbers = [int(line.name) for folder in folders for line in folder.iterdir() if line.name.isdecimal()]
     if numbers and max(numbers) >= lines:
         raise DataError(
-            f"{path}: it has {lines} lines, but there are responses to line {max(numbers) + 1}; give the output manifest "
-            "of the same job, as it was written"
+            f"{path}: the manifest has {lines} lines, but there are responses to line {max(numbers) + 1}; use the unchanged "
+            "output manifest of the same job"
         )
 
 
 def _label(content: object) -> tuple[str | None, str | None]:
-    """The answer in a form, and why there is none.
+    """Return (answer, problem) of the content of a form.
 
-    The answer is the element called `answer`, or the only one: {"crowd-image-classifier": {"label": "yes"}}. Options may
-    also stand for themselves: {"yes": true, "no": false}.
+    The answer is the element named `answer`, or the only element: {"crowd-image-classifier": {"label": "yes"}}. The
+    elements may also be options: {"yes": true, "no": false}.
     """
     if not isinstance(content, dict) or not content:
         return None, None
@@ -100,4 +101,4 @@ def _label(content: object) -> tuple[str | None, str | None]:
     if answer := chosen(content):
         return answer, None
     names = ", ".join(map(str, content))
-    return None, f"the form has the elements {names}; name the one that holds the vote 'answer'"
+    return None, f"the form has the elements {names}; name the element that holds the vote 'answer'"

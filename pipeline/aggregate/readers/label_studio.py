@@ -1,4 +1,4 @@
-"""Label Studio's JSON export: a list of tasks, each with its annotations.
+"""Read Label Studio's JSON export: a list of tasks, each with its annotations.
 
 Format: https://labelstud.io/guide/export#Label-Studio-JSON-format-of-annotated-tasks
 """
@@ -11,30 +11,32 @@ from common.errors import DataError
 from pipeline import files
 from pipeline.aggregate.readers.row import VoteRow, text
 
-QUESTION = "answer"
-"""Name of the control that holds the vote, as `exports` writes it."""
+VOTE_CONTROL = "answer"
+"""Name of the control with the vote, as `exports` writes it."""
 
 
 def read_label_studio(path: str) -> Iterator[VoteRow]:
-    """One row for each annotation; `image_id` and `class_name` are fields of the task's data, as `exports` writes them.
+    """Yield one row per annotation; `image_id` and `class_name` are fields of the task's data, as `exports` writes them.
 
-    The vote is what was chosen in the control `answer`, or in the only control of choices. The worker is the number or
-    address of who completed it, `seconds` its lead time, `time` when it was first saved. A skipped task has no answer.
-    Raises DataError if the file is no such export.
+    The vote is the choice in the control `answer`, or in the only control with choices. The worker is the number or
+    e-mail address of the user who completed the task, `seconds` the lead time, `time` when it was first saved. A skipped
+    task has no answer. Raises DataError if the file is not such an export.
     """
     try:
         tasks = json.loads(files.read_text(path))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: no JSON ({error}); export the project as JSON from Label Studio") from error
+        raise DataError(
+            f"{path}: not JSON ({error}); export the project as JSON from Label Studio"
+        ) from error
     if not isinstance(tasks, list) or not all(isinstance(task, dict) and "data" in task for task in tasks):
         raise DataError(
-            f"{path}: no list of tasks; export the project as JSON (not JSON-MIN) from Label Studio"
+            f"{path}: not a list of tasks; export the project as JSON (not JSON-MIN) from Label Studio"
         )
     for number, task in enumerate(tasks, 1):
         data = task["data"] if isinstance(task["data"], dict) else {}
         annotations = task.get("annotations", task.get("completions", []))
         if not isinstance(annotations, list):
-            yield VoteRow(problem=f"task {number}: its annotations are no list")
+            yield VoteRow(problem=f"task {number}: annotations is not a list")
             continue
         for annotation in annotations:
             yield _annotation(data, annotation, number)
@@ -42,20 +44,20 @@ def read_label_studio(path: str) -> Iterator[VoteRow]:
 
 def _annotation(data: dict[str, Any], annotation: object, number: int) -> VoteRow:
     if not isinstance(annotation, dict):
-        return VoteRow(problem=f"task {number}: an annotation is no object")
+        return VoteRow(problem=f"task {number}: an annotation is not an object")
     worker = annotation.get("completed_by")
     if isinstance(worker, dict):
         worker = worker.get("email") or worker.get("id")
     if annotation.get("was_cancelled"):
         return VoteRow(problem=f"task {number}: skipped by worker {text(worker)}", skipped=True)
     controls = _choices(annotation.get("result"))
-    if len(controls) > 1 and QUESTION not in controls:
+    if len(controls) > 1 and VOTE_CONTROL not in controls:
         names = ", ".join(map(repr, controls))
         return VoteRow(
-            problem=f"task {number}: choices of the controls {names}; name the one that holds the vote {QUESTION!r} in "
+            problem=f"task {number}: the controls {names} have choices; name the one with the vote {VOTE_CONTROL!r} in "
             "the labeling configuration, or 'from_name' in the export"
         )
-    chosen = controls.get(QUESTION) or next(iter(controls.values()), [])
+    chosen = controls.get(VOTE_CONTROL) or next(iter(controls.values()), [])
     if len(chosen) > 1:
         return VoteRow(
             problem=f"task {number}: worker {text(worker)} chose {len(chosen)} answers instead of one"
@@ -71,7 +73,7 @@ def _annotation(data: dict[str, Any], annotation: object, number: int) -> VoteRo
 
 
 def _choices(results: object) -> dict[str, list[object]]:
-    """What was chosen, by the name of the control; other controls than choices hold no vote."""
+    """Return the choices by the name of their control; other types of controls are ignored."""
     controls: dict[str, list[object]] = {}
     for result in results if isinstance(results, list) else []:
         is_choice = isinstance(result, dict) and result.get("type") == "choices"

@@ -1,4 +1,4 @@
-"""The results of a Mechanical Turk batch, as its requester site downloads them.
+"""Read the results of a Mechanical Turk batch, as downloaded from the requester site.
 
 Format: https://docs.aws.amazon.com/AWSMechTurk/latest/RequesterUI/, "Downloading results".
 """
@@ -16,30 +16,30 @@ from pipeline.delimited import delimiter_of, split_header
 from schemas.cells import unescape_cell
 from schemas.vote import ANSWERS
 
-HOURS = {"PST": -8, "PDT": -7, "UTC": 0, "GMT": 0}  # the requester site writes the time of Seattle
-MARKS = ("HITId", "WorkerId")  # columns that no other vote file has
+HOURS = {"PST": -8, "PDT": -7, "UTC": 0, "GMT": 0}  # the requester site writes Pacific time
+SIGNATURE = ("HITId", "WorkerId")  # columns that no other vote file has
 PLAIN = ("Answer.answer", "Answer.category.label", "Answer.answer.label")
 
 
 def is_mechanical_turk(line: str) -> bool:
-    """Whether a CSV file with this first line is such a download."""
-    return set(MARKS) <= set(split_header(line, delimiter_of(line, MARKS)))
+    """Return whether a CSV file with this first line is such a download."""
+    return set(SIGNATURE) <= set(split_header(line, delimiter_of(line, SIGNATURE)))
 
 
 def read_mechanical_turk(path: str) -> Iterator[VoteRow]:
-    """One row for each assignment; the batch had image_id and class_name among its inputs.
+    """Yield one row per assignment; the batch must have the input columns image_id and class_name.
 
-    The answer is a field Answer.answer or Answer.category.label, or one of Answer.answer.yes, …no, …unsure is true
-    (crowd-radio-group). Assignments that the requester has rejected are no votes. Raises DataError if a column is
-    missing, or where the file is no CSV.
+    The answer is the field Answer.answer, Answer.category.label or Answer.answer.label, or one of the fields
+    Answer.answer.yes, .no and .unsure is true (crowd-radio-group). Assignments that the requester rejected are skipped.
+    Raises DataError if a column is missing or the file is not CSV.
     """
     text = files.read_text(path)
-    delimiter = delimiter_of(text.split("\n", 1)[0], MARKS)
+    delimiter = delimiter_of(text.split("\n", 1)[0], SIGNATURE)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         yield from _assignments(path, reader)
     except csv.Error as error:
-        hint = "look there for a quote that is never closed"
+        hint = "look for an unclosed quotation mark in this line"
         raise DataError(f"{path}, line {reader.line_num + 1}: {error}; {hint}") from error
 
 
@@ -50,10 +50,12 @@ def _assignments(path: str, reader: "csv.DictReader[str]") -> Iterator[VoteRow]:
     for name in ("Input.image_id", "Input.class_name"):
         if name not in header:
             raise DataError(
-                f"{path}: no column {name!r}; the batch must be made from an exported question list"
+                f"{path}: column {name!r} is missing; make the batch from an exported question list"
             )
     if named is None and not set(ticks) & set(header):
-        raise DataError(f"{path}: no column 'Answer.answer'; name the form element of the answer `answer`")
+        raise DataError(
+            f"{path}: column 'Answer.answer' is missing; name the form element with the answer `answer`"
+        )
     for row in reader:
         if not any(value and value.strip() for value in row.values() if isinstance(value, str)):
             continue  # blank
@@ -61,7 +63,7 @@ def _assignments(path: str, reader: "csv.DictReader[str]") -> Iterator[VoteRow]:
             yield VoteRow(problem=f"line {reader.line_num}: too few or too many fields")
             continue
         if row.get("AssignmentStatus") == "Rejected":
-            problem = f"line {reader.line_num}: the requester has rejected this assignment"
+            problem = f"line {reader.line_num}: the requester rejected this assignment"
             yield VoteRow(problem=problem, skipped=True)
             continue
         ticked = [answer for name, answer in ticks.items() if row.get(name, "").lower() == "true"]
@@ -76,7 +78,7 @@ def _assignments(path: str, reader: "csv.DictReader[str]") -> Iterator[VoteRow]:
 
 
 def _time(written: str) -> str | None:
-    """`Sat Nov 21 10:00:00 PST 2026` as ISO 8601; None if it is written in another way."""
+    """Convert `Sat Nov 21 10:00:00 PST 2026` to ISO 8601; return None for any other form."""
     match = re.fullmatch(r"\w{3} (\w{3} +\d{1,2} [\d:]{8}) ([A-Z]{3}) (\d{4})", written.strip())
     if not match or match[2] not in HOURS:
         return None

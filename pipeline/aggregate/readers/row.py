@@ -1,4 +1,4 @@
-"""One answer as a tool has written it down."""
+"""One answer in the export of a labeling tool."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class VoteRow:
-    """Values as text, None where there is none.
+    """Values as text; None if absent.
 
-    `problem` says why this is no vote. With `skipped` the tool itself says so, and nothing is wrong with the file.
+    problem: why the row is not a vote. skipped: the tool marks the answer as skipped or rejected, so the file is not at
+    fault.
     """
 
     image_id: str | None = None
@@ -21,28 +22,28 @@ class VoteRow:
     skipped: bool = False
 
     def values(self) -> dict[str, str | None]:
-        """The columns of a vote; an empty text is no value."""
+        """Return the columns of a vote; an empty text becomes None."""
         names = ("image_id", "class_name", "worker_id", "answer", "seconds", "time")
         return {name: getattr(self, name) or None for name in names}
 
 
 def text(value: object) -> str | None:
-    """A plain JSON value as text; None for lists, objects and nothing."""
+    """Return a plain JSON value as text; None for lists, objects and null."""
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
         return None
     try:
         str(value).encode()
-    except UnicodeEncodeError:  # half of a surrogate pair is no text
+    except UnicodeEncodeError:  # half of a surrogate pair cannot be encoded
         return None
     return str(value)
 
 
 def chosen(value: object) -> str | None:
-    """The one answer that an element of a form holds, or None.
+    """Return the single answer in an element of a form, or None.
 
-    The value is plain, a list of one, or an object: {"label": "yes"}, {"labels": ["yes"]}, or options of which one is
+    The value is plain, a list of length 1, or an object: {"label": "yes"}, {"labels": ["yes"]}, or options of which one is
     true, {"yes": true, "no": false} or {"yes": {"on": true}, "no": {"on": false}}.
     """
     if isinstance(value, list):
@@ -62,7 +63,7 @@ def chosen(value: object) -> str | None:
 
 
 def _mark(option: object) -> bool | None:
-    """Whether an option of a form is chosen; None if this is no option."""
+    """Return whether an option of a form is chosen; None if the value is not an option."""
     if isinstance(option, Mapping) and len(option) == 1:
         (option,) = option.values()
     return option if isinstance(option, bool) else None

@@ -1,4 +1,4 @@
-"""The one way to read a vote file: which form it has is told by its name and its first line."""
+"""Read a vote file; its format follows from the file name and the first line."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -26,10 +26,10 @@ def read_votes(path: str, name: str | None = None) -> Iterator[Records]:
     - .manifest: the output manifest of Ground Truth, with the workers' responses in the folders beside it
     - .csv with the columns HITId and WorkerId: the results of a Mechanical Turk batch
     - .jsonl whose lines have imageGcsUri or imagePayload: an export of Vertex AI or of the Data Labeling Service
-    - .csv, .jsonl and .parquet else: our own form
+    - other .csv, .jsonl and .parquet: the project's own format (docs/reference/tables.md)
 
-    `name` is what the places of rows call the file. In the files of tools a place counts answers, from 1. Raises
-    DataError that names the file where it has none of these forms.
+    `name` is the file name in the locations of rows. In the files of tools, locations count answers, from 1. Raises
+    DataError if the file has none of these formats.
     """
     name = name or path.replace("\\", "/").rsplit("/", 1)[-1]
     ending = path.rsplit(".", 1)[-1].lower()
@@ -45,9 +45,9 @@ def read_votes(path: str, name: str | None = None) -> Iterator[Records]:
 
 
 def check_votes_readable(path: str) -> None:
-    """Read the first batch of a vote file, so that a wrong one is told before a job starts. Raises DataError."""
+    """Read the first batch of a vote file, to find a wrong file before a job starts. Raises DataError."""
     if next(read_votes(path), None) is None:
-        raise DataError(f"{path}: there is no answer in this file; export it again with the annotations")
+        raise DataError(f"{path}: the file has no answers; export it again with the annotations")
 
 
 def _first_line(path: str) -> str:
@@ -63,9 +63,9 @@ def _batches(rows: Iterable[VoteRow], name: str) -> Iterator[Records]:
         malformed: list[tuple[str, str]] = []
         skipped: list[tuple[str, str]] = []
         for number, row in batch:
-            place = f"{name}:{number}"
+            location = f"{name}:{number}"
             if row.problem:
-                (skipped if row.skipped else malformed).append((place, row.problem))
+                (skipped if row.skipped else malformed).append((location, row.problem))
             else:
-                good.append({**row.values(), "location": place})
+                good.append({**row.values(), "location": location})
         yield Records(normalize_rows(pa.Table.from_pylist(good, schema)), malformed, skipped)

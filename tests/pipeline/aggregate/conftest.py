@@ -1,7 +1,7 @@
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from pipeline.aggregate.columns import VoteColumns, encode_votes
+from pipeline.aggregate.vote_columns import VoteColumns, encode_votes
 from schemas.vote import ANSWERS, VOTE
 
 Vote = tuple[str, str, str, str, float | None]  # image_id, class_name, worker_id, answer, seconds

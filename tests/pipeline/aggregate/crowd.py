@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.aggregate.consensus.matrix import VoteMatrix
+from pipeline.aggregate.methods.vote_matrix import VoteMatrix
 
 
 @dataclass(frozen=True)

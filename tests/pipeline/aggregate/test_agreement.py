@@ -10,11 +10,11 @@ from pipeline.aggregate.agreement import (
     fleiss_kappa,
     gwet_ac1,
     krippendorff_alpha,
-    mean_cohen,
+    mean_cohen_kappa,
     with_intervals,
 )
 from pipeline.aggregate.agreement_table import agreement_table, cohen_by_class, vote_patterns
-from pipeline.aggregate.consensus.matrix import VoteMatrix
+from pipeline.aggregate.methods.vote_matrix import VoteMatrix
 from tests.pipeline.aggregate.conftest import coded
 from tests.pipeline.aggregate.crowd import random_votes
 
@@ -93,7 +93,7 @@ def test_cohens_example():
     items = np.tile(np.arange(200), 2)
     workers = np.repeat([0, 1], 200)
     votes = VoteMatrix.of(items, workers, np.concatenate([first, second]), 3)
-    assert mean_cohen(votes).value == pytest.approx(0.492, abs=5e-4)
+    assert mean_cohen_kappa(votes).value == pytest.approx(0.492, abs=5e-4)
 
 
 def grid(votes: VoteMatrix) -> np.ndarray:
@@ -114,7 +114,7 @@ def test_the_mean_over_pairs_is_that_of_scikit_learns_kappas():
     votes = random_votes(4, items=60, workers=6, classes=3, unsure=True, share=1)
     pairs = both(grid(votes))
     expected = np.average([kappa(*pair.T) for pair in pairs], weights=[len(pair) for pair in pairs])
-    assert mean_cohen(votes).value == pytest.approx(expected)
+    assert mean_cohen_kappa(votes).value == pytest.approx(expected)
 
 
 def test_the_table_has_all_classes_and_each():
@@ -150,7 +150,7 @@ def test_the_interval_of_cohens_mean_is_that_of_a_bootstrap_over_questions():
         return np.average((observed - chance) / (1 - chance), weights=[len(pair) for pair in pairs])
 
     votes = random_votes(4, items=150, workers=5, classes=2, share=1)
-    found, table = mean_cohen(votes), grid(votes)
+    found, table = mean_cohen_kappa(votes), grid(votes)
     assert found.value == pytest.approx(mean_kappa(table))
     rng = np.random.default_rng(1)
     drawn = [mean_kappa(table[rng.integers(0, 150, 150)]) for _ in range(200)]
@@ -195,7 +195,7 @@ def patterns(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray]:
     ids=["pairs share a question", "pairs share less than one", "a rare answer"],
 )
 def test_the_intervals_hold_the_value_of_the_population_as_often_as_they_say(workers, items, prior):
-    """The longer run with more designs is benchmarks/coverage.py."""
+    """The longer run with more designs is benchmarks/interval_coverage.py."""
     rng, prior = np.random.default_rng(0), np.array(prior)
     skill = rng.uniform(0.6, 0.95, workers)
     large = patterns(asked(rng, skill, prior, 200_000))
@@ -206,7 +206,7 @@ def test_the_intervals_hold_the_value_of_the_population_as_often_as_they_say(wor
     held = dict.fromkeys(truths, 0)
     for _ in range(60):
         votes = asked(rng, skill, prior, items)
-        found = with_intervals(*patterns(votes)) | {"mean_cohen_kappa": mean_cohen(votes)}
+        found = with_intervals(*patterns(votes)) | {"mean_cohen_kappa": mean_cohen_kappa(votes)}
         for name, interval in found.items():
             held[name] += interval.low <= truths[name] <= interval.high
     # Of 60 intervals that hold it in 95 % of all cases, fewer than 51 do so once in two hundred runs.

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 
 from common.errors import DataError
-from pipeline.aggregate.columns import VoteColumns
-from pipeline.aggregate.consensus.methods import METHODS
-from pipeline.aggregate.consensus.settings import Settings
-from pipeline.aggregate.judge import judge
+from pipeline.aggregate.methods.convergence import MethodSettings
+from pipeline.aggregate.methods.registry import METHODS
 from pipeline.aggregate.readers.votes import read_votes
-from pipeline.aggregate.votes import check_votes, settle_votes
+from pipeline.aggregate.verdicts import verdicts_by_method
+from pipeline.aggregate.vote_columns import VoteColumns
+from pipeline.aggregate.vote_validation import check_vote_rows, select_valid_votes
 from schemas.retrieval import RETRIEVAL
 
 HEADER = "image_id,class_name,worker_id,answer\n"
@@ -21,8 +21,8 @@ ASKED = RETRIEVAL.from_rows([{"image_id": f"i{k}", "class_name": "cat"} for k in
 
 def settled(path: Path, text: str | bytes) -> tuple[VoteColumns, Counter[str]]:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    good, bad = zip(*(check_votes(records.rows) for records in read_votes(str(path))), strict=True)
-    kept, rejected = settle_votes(pa.concat_tables(good), ASKED)
+    good, bad = zip(*(check_vote_rows(records.rows) for records in read_votes(str(path))), strict=True)
+    kept, rejected = select_valid_votes(pa.concat_tables(good), ASKED)
     return kept, Counter(pa.concat_tables([*bad, rejected])["code"].to_pylist())
 
 
@@ -50,6 +50,6 @@ def test_mixed_encodings_are_told_with_the_line(tmp_path):
 def test_one_answer_throughout_is_the_verdict_of_every_method(tmp_path, method):
     rows = "".join(f"i{k},cat,w{w},no\n" for k in range(20) for w in range(3))
     kept, codes = settled(tmp_path / "v.csv", HEADER + rows)
-    table, _ = judge(kept, method, Settings(), 3)
+    table, _ = verdicts_by_method(kept, method, MethodSettings(), 3)
     assert set(table["verdict"].to_pylist()) == {"no"}
     assert not codes

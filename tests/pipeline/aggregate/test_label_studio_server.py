@@ -20,9 +20,9 @@ import pandas as pd
 import pytest
 
 from pipeline.aggregate.exports import EXPORTS
+from pipeline.aggregate.next_questions import next_questions
 from pipeline.aggregate.readers.votes import read_votes
-from pipeline.aggregate.rounds import next_questions
-from pipeline.aggregate.votes import check_votes
+from pipeline.aggregate.vote_validation import check_vote_rows
 from schemas.verdict import VERDICT
 
 PROGRAM = os.environ.get("LABEL_STUDIO")
@@ -113,7 +113,7 @@ def test_the_round_trip(
     server: tuple[str, Path], enter: Callable[[str], httpx.Client], tmp_path: Path
 ) -> None:
     written = EXPORTS["label-studio"](
-        next_questions(QUESTIONS, VERDICT.schema.empty_table().to_pandas(), 100, 3, 5)
+        next_questions([(QUESTIONS, VERDICT.schema.empty_table().to_pandas())], 100, 3, 5)
     )
     owner = enter(OWNER)
     project = {"title": "round one", "label_config": written[".label-studio.xml"], "maximum_annotations": 3}
@@ -150,7 +150,7 @@ def test_the_round_trip(
     (records,) = read_votes(str(path))
     ((_, skipped),) = records.skipped
     assert skipped.endswith(f": skipped by worker {workers[2]}")
-    votes, bad = check_votes(records.rows)
+    votes, bad = check_vote_rows(records.rows)
     assert bad.num_rows == 0
     classes = dict(zip(QUESTIONS["image_id"], QUESTIONS["class_name"], strict=True))
     found = sorted(tuple(row.values())[:5] for row in votes.to_pylist())

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.aggregate.majority import majority
+from pipeline.aggregate.verdicts import majority_verdicts
 from schemas.verdict import VERDICT
 from tests.pipeline.aggregate.conftest import VOTES, Vote, coded
 
@@ -36,18 +36,18 @@ def on_one(*answers: str) -> list[Vote]:
 def test_a_verdict_needs_more_than_half_of_at_least_three_votes(
     answers: str, verdict: str, confidence: float
 ) -> None:
-    (row,) = majority(coded(on_one(*answers.split())), 3).to_pylist()
+    (row,) = majority_verdicts(coded(on_one(*answers.split())), 3).to_pylist()
     assert row["verdict"] == verdict
     assert row["confidence"] == pytest.approx(confidence)
 
 
 def test_the_least_number_of_votes_is_a_choice() -> None:
-    assert majority(coded(on_one("no")), 1)["verdict"].to_pylist() == ["no"]
-    assert majority(coded(on_one("no", "no", "no")), 4)["verdict"].to_pylist() == ["undecided"]
+    assert majority_verdicts(coded(on_one("no")), 1)["verdict"].to_pylist() == ["no"]
+    assert majority_verdicts(coded(on_one("no", "no", "no")), 4)["verdict"].to_pylist() == ["undecided"]
 
 
 def test_no_votes_are_no_verdicts() -> None:
-    table = majority(coded([]), 3)
+    table = majority_verdicts(coded([]), 3)
     assert (table.num_rows, table.schema) == (0, VERDICT.schema)
 
 
@@ -78,7 +78,7 @@ def naive(votes: list[Vote], min_votes: int) -> list[tuple]:
 @FEW
 @given(VOTES, st.integers(1, 5))
 def test_it_equals_counting_by_hand(votes: list[Vote], min_votes: int) -> None:
-    table = majority(coded(votes), min_votes)
+    table = majority_verdicts(coded(votes), min_votes)
     assert table.schema == VERDICT.schema
     found = [tuple(row.values()) for row in table.to_pylist()]
     expected = [row[: len(VERDICT.schema)] for row in naive(votes, min_votes)]
@@ -93,13 +93,15 @@ def test_neither_the_order_of_votes_nor_the_names_of_workers_matter(
     votes: list[Vote], dice: random.Random
 ) -> None:
     shuffled = [(i, c, f"other-{w}", a, s) for i, c, w, a, s in dice.sample(votes, len(votes))]
-    assert majority(coded(shuffled), 3) == majority(coded(votes), 3)
+    assert majority_verdicts(coded(shuffled), 3) == majority_verdicts(coded(votes), 3)
 
 
 @FEW
 @given(VOTES)
 def test_swapping_yes_and_no_swaps_the_verdicts(votes: list[Vote]) -> None:
     swap = {"yes": "no", "no": "yes"}
-    mirrored = majority(coded([(i, c, w, swap.get(a, a), s) for i, c, w, a, s in votes]), 3)
-    expected = [swap.get(verdict, verdict) for verdict in majority(coded(votes), 3)["verdict"].to_pylist()]
+    mirrored = majority_verdicts(coded([(i, c, w, swap.get(a, a), s) for i, c, w, a, s in votes]), 3)
+    expected = [
+        swap.get(verdict, verdict) for verdict in majority_verdicts(coded(votes), 3)["verdict"].to_pylist()
+    ]
     assert mirrored["verdict"].to_pylist() == expected

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from pipeline.config import DedupeConfig
 from pipeline.dedupe import confirm as module
-from pipeline.dedupe.confirm import confirm
+from pipeline.dedupe.confirm import confirm_pairs
 from pipeline.dedupe.leaks import find_leaks
-from pipeline.dedupe.neighbors import Near, distinct, near_pairs
+from pipeline.dedupe.neighbors import HashPairs, distinct_hashes, near_pairs
 from pipeline.ingest.fingerprint import Fingerprints
 from tests.pipeline.dedupe.test_groups import NOISE
 from tests.pipeline.dedupe.test_neighbors import planted
@@ -36,9 +36,9 @@ def bits(a, b):
 @given(st.integers(0, 2**32), st.sampled_from([0, 64, 128]))
 def test_confirmed_is_what_comparing_all_with_all_confirms(seed, radius):
     short, long = fingerprints(np.random.default_rng(seed), 60)
-    hashes, repeats = distinct(short)
-    near = Near.join([near_pairs(hashes, 8), repeats])
-    pairs, compared = confirm(short, long, near, radius, always)
+    hashes, repeats = distinct_hashes(short)
+    near = HashPairs.join([near_pairs(hashes, 8), repeats])
+    pairs, compared = confirm_pairs(short, long, near, radius, always)
     candidates = [(a, b) for a, b in combinations(range(60), 2) if bits(short[a], short[b]) <= 8]
     assert compared == len(candidates)
     expected = [(a, b) for a, b in candidates if bits(long[a], long[b]) <= radius]
@@ -50,10 +50,10 @@ def test_confirmed_is_what_comparing_all_with_all_confirms(seed, radius):
 def test_many_images_of_one_hash_are_confirmed_a_few_at_a_time(monkeypatch):
     short, long = np.zeros(300, np.uint64), np.zeros((300, 32), np.uint8)
     long[::3] = 255
-    _, repeats = distinct(short)
-    whole = confirm(short, long, repeats, 0, always)
+    _, repeats = distinct_hashes(short)
+    whole = confirm_pairs(short, long, repeats, 0, always)
     monkeypatch.setattr(module, "AT_ONCE", 1000)
-    parts = confirm(short, long, repeats, 0, always)
+    parts = confirm_pairs(short, long, repeats, 0, always)
     assert parts[0].a.tolist() == whole[0].a.tolist()
     assert len(parts[0]) == 100 * 99 // 2 + 200 * 199 // 2
     assert parts[1] == 300 * 299 // 2
@@ -61,9 +61,9 @@ def test_many_images_of_one_hash_are_confirmed_a_few_at_a_time(monkeypatch):
 
 def test_pairs_that_do_not_agree_are_left_out():
     short, long = fingerprints(np.random.default_rng(1), 60)
-    near = distinct(short)[1]
-    whole, compared = confirm(short, long, near, 128, always)
-    part, again = confirm(short, long, near, 128, lambda a, b: (a + b) % 2 == 0)
+    near = distinct_hashes(short)[1]
+    whole, compared = confirm_pairs(short, long, near, 128, always)
+    part, again = confirm_pairs(short, long, near, 128, lambda a, b: (a + b) % 2 == 0)
     assert compared == again
     even = (whole.a + whole.b) % 2 == 0
     assert 0 < even.sum() < len(whole)

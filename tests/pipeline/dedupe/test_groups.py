@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import DedupeConfig
 from pipeline.dedupe.groups import RULES, find_duplicates
-from pipeline.dedupe.neighbors import Near, distinct, near_pairs
+from pipeline.dedupe.neighbors import HashPairs, distinct_hashes, near_pairs
 from pipeline.ingest.thumbnail import THUMBNAIL_BYTES
 
 CONFIG = DedupeConfig(radius=8, confirm_radius=8)
@@ -43,8 +43,8 @@ def image(image_id, source, short, side=10, sharpness=1.0, size=1, sha256=None, 
 
 def duplicates(*rows, config=CONFIG):
     frame = pd.DataFrame(rows).astype({"phash": np.uint64})
-    hashes, repeats = distinct(frame["phash"].to_numpy())
-    near = Near.join([near_pairs(hashes, config.radius), repeats])
+    hashes, repeats = distinct_hashes(frame["phash"].to_numpy())
+    near = HashPairs.join([near_pairs(hashes, config.radius), repeats])
     return {row["image_id"]: row for row in find_duplicates(frame, near, config)[0].to_pylist()}
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dedupe.coverings import BITS, DESIGNS, bit_masks
-from pipeline.dedupe.neighbors import Near, near_at, near_pairs
+from pipeline.dedupe.bit_masks import BITS, DESIGNS, bit_masks
+from pipeline.dedupe.neighbors import HashPairs, near_pairs, near_pairs_on_mask
 
 
 def brute_force(hashes, radius):
@@ -90,9 +90,9 @@ def test_the_order_of_hashes_and_the_number_of_threads_do_not_matter():
 def test_masks_searched_apart_add_up_to_the_whole():
     hashes = planted(np.random.default_rng(1), 2000)
     masks = bit_masks(8)
-    parts = [near_at(hashes, 8, masks, index) for index in range(len(masks))]
-    assert listed(Near.join(parts)) == listed(near_pairs(hashes, 8))
-    assert sum(len(part.u) for part in parts) == len(set(listed(Near.join(parts))))
+    parts = [near_pairs_on_mask(hashes, 8, masks, index) for index in range(len(masks))]
+    assert listed(HashPairs.join(parts)) == listed(near_pairs(hashes, 8))
+    assert sum(len(part.u) for part in parts) == len(set(listed(HashPairs.join(parts))))
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -55,7 +55,7 @@ def test_votes_that_were_given_twice_stop_no_build_unless_none_of_them_counts(
     write(mine / "votes.csv", votes + again)
     assert label(mine) == 0
     assert codes_of(mine.parent / "out" / "aggregate" / "rejections") == {"duplicate_vote": len(again)}
-    assert label(mine, "aggregate.duplicates=reject") == 1
+    assert label(mine, "aggregate.repeated_votes=reject") == 1
     assert "duplicate_vote), more than max_rejected_share" in capsys.readouterr().err
 
 
@@ -87,9 +87,9 @@ def test_answers_in_other_words_stop_with_the_cure_and_it_works(
     ]
     write(mine / "votes.csv", changed)
     assert label(mine) == 1
-    assert "or say what it stands for: aggregate.answers: {'0': 'no'}" in capsys.readouterr().err
+    assert "set aggregate.answer_words: {'0': 'no'}" in capsys.readouterr().err
     config = (mine / "build.yaml").read_text()
-    (mine / "build.yaml").write_text(config + "label:\n  answers: {1: yes, 0: no, '?': unsure}\n")
+    (mine / "build.yaml").write_text(config + "aggregate:\n  answer_words: {1: yes, 0: no, '?': unsure}\n")
     assert label(mine) == 0
     assert not codes_of(mine.parent / "out" / "aggregate" / "rejections")
 

@@ -50,7 +50,7 @@ def test_gathered_methods_write_the_same_tables_with_one_process_and_two(world, 
     }
     assert {name for name, _ in agreement} == {None, *CLASSES}
     assert agreement[None, "mean_cohen_kappa"]["value"] > 0
-    precision = read(ingested / "aggregate" / "precision").to_pylist()
+    precision = read(ingested / "aggregate" / "retrieval_precision").to_pylist()
     assert (
         sum(row["yes"] + row["no"] + row["undecided"] for row in precision if not row["class_name"])
         == len(CLASSES) * WEB
@@ -75,14 +75,14 @@ def test_policies_and_gold_reach_the_verdicts(world, ingested):
     gold.write_text(f"image_id,class_name,answer\n{world.tie},cow,yes\n")
     assert label(world, ingested, "method=one-coin", "gold=gold.csv") == 0
     assert verdict(world.tie) == "yes"
-    assert label(world, ingested, "duplicates=last", "ties=posterior") == 0
+    assert label(world, ingested, "repeated_votes=last", "ties=posterior") == 0
 
 
 def test_wrong_settings_are_told(world, ingested, capsys):
     assert label(world, ingested, "method=dawid_skene") == 2
     assert "'dawid_skene' is not one of majority, weighted-majority" in capsys.readouterr().err
     assert label(world, ingested, "gold=gold.csv") == 2
-    assert "majority learns nothing from gold questions" in capsys.readouterr().err
+    assert "method: majority ignores gold" in capsys.readouterr().err
     assert label(world, ingested, "max_votes=2") == 2
     assert "max_votes 2 is below min_votes 3" in capsys.readouterr().err
 
@@ -93,7 +93,7 @@ def test_the_next_round_is_listed_in_the_form_of_a_tool(world, ingested, capsys)
     told = json.loads(capsys.readouterr().out)["next_questions"]
     assert (told["questions"], told["answers"]) == (1, 1)
     (row,) = csv.DictReader(Path(told["files"][0]).read_text().splitlines())
-    assert (row["image_id"], row["ask"], row["path"]) == (world.tie, "1", f"images/{world.tie}.png")
+    assert (row["image_id"], row["votes_wanted"], row["path"]) == (world.tie, "1", f"images/{world.tie}.png")
     more = (ONE_PROCESS, "--next-questions", "500", "--format", "label-studio")
     assert label(world, ingested, "min_votes=4", more=more) == 0
     tasks = json.loads((ingested / "aggregate" / "next_questions.label-studio.json").read_text())

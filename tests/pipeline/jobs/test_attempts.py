@@ -23,10 +23,10 @@ VARIANTS = {
     "together": ("--set=aggregate.method=dawid-skene",),
     "in passes": (
         "--set=aggregate.method=dawid-skene",
-        "--set=aggregate.passes_above=1",
+        "--set=aggregate.distribute_above=1",
         "--set=aggregate.max_iterations=2",
         "--set=shards.mode=shared",
-        "--set=dedupe.join_above=1",
+        "--set=dedupe.distribute_above=1",
     ),
 }
 

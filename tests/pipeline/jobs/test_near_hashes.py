@@ -3,8 +3,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.dedupe.neighbors import Near, distinct, near_pairs
-from pipeline.jobs.near_hashes import SearchByJoin, SearchInMemory
+from pipeline.dedupe.neighbors import HashPairs, distinct_hashes, near_pairs
+from pipeline.jobs.near_hashes import SearchDistributed, SearchInMemory
 from pipeline.layout import Layout
 from pipeline.running.run import JobSpec, run_job
 from pipeline.shards import commit, directory
@@ -38,24 +38,26 @@ def table(tmp_path_factory):
 @pytest.mark.parametrize("most", [None, 5000, 300])
 def test_a_runner_finds_what_the_search_in_memory_finds(table, tmp_path, most):
     place, column = table
-    search = SearchByJoin(place, len(column), 8, most=most) if most else SearchInMemory(place, 8)
+    search = SearchDistributed(place, len(column), 8, most=most) if most else SearchInMemory(place, 8)
     output = tmp_path / "found"
 
     def construct(pipeline):
         found = pipeline | search | beam.CombineGlobally(beam.combiners.ToListCombineFn())
-        _ = found | beam.Map(lambda parts: np.save(output, np.stack([(n := Near.join(parts)).u, n.v])))
+        _ = found | beam.Map(lambda parts: np.save(output, np.stack([(n := HashPairs.join(parts)).u, n.v])))
 
     run_job(construct, [ONE_PROCESS], JobSpec("dedupe", str(tmp_path), "masks", 1, 0))
-    hashes, repeats = distinct(column)
-    expected = Near.join([near_pairs(hashes, 8), repeats])
+    hashes, repeats = distinct_hashes(column)
+    expected = HashPairs.join([near_pairs(hashes, 8), repeats])
     assert np.load(output.with_suffix(".npy")).T.tolist() == [list(pair) for pair in listed(expected)]
 
 
 def test_a_build_by_join_writes_the_same_duplicates(world, built, tmp_path):
-    assert build(world, tmp_path / "out", "--set", "dedupe.join_above=0") == 0
+    assert build(world, tmp_path / "out", "--set", "dedupe.distribute_above=0") == 0
     tables = [
         directory.read_table(Layout(str(place)).duplicates, DUPLICATE) for place in (built, tmp_path / "out")
     ]
     assert tables[0].equals(tables[1])
     assert tables[0].num_rows == 2
-    assert digests(tmp_path / "out" / "dedupe") == digests(built / "dedupe"), "join_above affects no output"
+    assert digests(tmp_path / "out" / "dedupe") == digests(built / "dedupe"), (
+        "distribute_above affects no output"
+    )

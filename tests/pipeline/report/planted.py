@@ -29,7 +29,7 @@ def plant(build: str) -> None:
     _change(build, "retrievals", {"url": HOSTILE, "path": [None] * len(HOSTILE)})
     _change(build, "workers", {"worker_id": HOSTILE, "suspicion": HOSTILE})
     _change(build, "agreement", {"class_name": HOSTILE[:4]})
-    _change(build, "duplicates", {"turn": HOSTILE[:2], "rule": HOSTILE[:2]})
+    _change(build, "duplicates", {"orientation": HOSTILE[:2], "rule": HOSTILE[:2]})
     rows = [
         {
             "location": f"web.csv:{number}{text}",

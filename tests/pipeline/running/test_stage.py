@@ -153,7 +153,7 @@ def test_a_build_with_other_operational_values_makes_nothing_again(
     capsys.readouterr()
     values = [
         "fetch.contact=other@example.org", "fetch.timeout_seconds=7", "fetch.concurrency=32", "fetch.keep_bodies=false",
-        "ingest.max_rejected_share=0.4", "aggregate.max_votes=9", "aggregate.max_rejected_share=0.2", "dedupe.join_above=0",
+        "ingest.max_rejected_share=0.4", "aggregate.max_votes=9", "aggregate.max_rejected_share=0.2", "dedupe.distribute_above=0",
     ]  # fmt: skip
     assert build(world, output, *(part for value in values for part in ("--set", value))) == 0
     assert times() == before

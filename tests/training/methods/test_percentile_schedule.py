@@ -12,7 +12,7 @@ from tests.training.methods.linear_student import CPU, B
 from training.method_config import MentorNetConfig
 from training.methods.interface import Batch, RunFacts
 from training.methods.percentile_schedule import PercentileSchedule
-from training.recipes.choose import configure
+from training.recipes.registry import configure
 
 STEPS_PER_EPOCH = 10
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from common.atomic_file import temporary_path
 from common.errors import UsageError
 from tests.training.study.small_study import arguments, small_study, without_times
 from training import checkpoint, metrics, train
@@ -110,7 +111,7 @@ def test_a_run_whose_start_was_killed_starts_again(dataset: Path, tmp_path: Path
     [cell] = grid.make_cells(small_study(levels=(0.4,), seeds=(0,)), dataset)
     folder = run_state.run_folder(tmp_path, cell.run.name)
     folder.mkdir(parents=True)
-    (folder / ".config.json.123").write_text("{")
+    temporary_path(folder / "config.json").write_text("{")
     list(runner.run_all([cell.run], runner.StudyFolders(dataset, "test", tmp_path), jobs=1))
     assert run_state.is_finished(tmp_path, cell.run.name)
 

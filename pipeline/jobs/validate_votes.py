@@ -1,0 +1,176 @@
+"""Vote validation, the first step of the aggregate job: vote files → valid votes by bucket of their image."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from pipeline.aggregate.agreement_table import vote_patterns
+from pipeline.aggregate.class_answers import expand_class_answers
+from pipeline.aggregate.readers.votes import read_votes
+from pipeline.aggregate.vote_columns import codes_of
+from pipeline.aggregate.vote_validation import VOTE_ROWS, check_vote_rows, select_valid_votes
+from pipeline.aggregate.workers import worker_sums
+from pipeline.config import AggregateConfig
+from pipeline.jobs.tables import Written, pack, unpack
+from pipeline.keyed_hash import by_bucket, keyed_hash, shard_key
+from pipeline.rejections import malformed_rows
+from pipeline.running.metrics import timed
+from pipeline.running.progress import advance
+from pipeline.shards import directory
+from pipeline.shards.parquet import write_shard
+from schemas.agreement import AGREEMENT
+from schemas.rejection import REJECTION
+from schemas.retrieval import RETRIEVAL
+from schemas.retrieval_precision import RETRIEVAL_PRECISION
+from schemas.verdict import VERDICT
+from schemas.worker import WORKER
+
+VOTES_PER_CUT = 1 << 20  # votes of a file that are divided among the buckets at once
+TABLES = {  # tables of the aggregate stage, by their name in Layout.aggregate_tables
+    "verdicts": VERDICT,
+    "workers": WORKER,
+    "agreement": AGREEMENT,
+    "retrieval_precision": RETRIEVAL_PRECISION,
+    "rejections": REJECTION,
+}
+_QUESTION = pa.schema([REJECTION.schema.field(name) for name in ("image_id", "class_name")])
+_RETRIEVAL_COLUMNS = pa.schema(
+    [RETRIEVAL.schema.field(name) for name in ("image_id", "class_name", "source")]
+)
+
+
+@dataclass(frozen=True)
+class AggregateSetup:
+    """Inputs, settings and output folders that the steps of the stage share.
+
+    paths: (name, path) of the vote files. retrievals: folder of the retrieval table, which has the questions.
+    answer_classes: classes that a vote without a class may name. classes: all classes. ingest_rejections: folder of the
+    list rows without an image. folders: output folder of each of TABLES. about: facts for their manifests.
+    """
+
+    paths: tuple[tuple[str, str], ...]
+    retrievals: str
+    config: AggregateConfig
+    answer_classes: tuple[str, ...]
+    classes: tuple[str, ...]
+    ingest_rejections: str
+    seed: int
+    gold: pa.Table | None
+    folders: dict[str, str]
+    buckets: int
+    about: dict[str, Any]
+
+
+class ValidateVotes(beam.PTransform):
+    """Vote files → `valid`: (bucket, VoteColumns); `written`: (table, Written); `workers`: (bucket, worker sums); `patterns`.
+
+    questions: PCollection[(bucket, shards of the retrieval table)].
+    """
+
+    def __init__(self, setup: AggregateSetup, questions: beam.PCollection) -> None:
+        super().__init__()
+        self.setup, self.questions = setup, questions
+
+    def expand(self, pipeline: beam.Pipeline) -> Any:
+        """Read each file once, then validate the votes of each bucket together."""
+        setup = self.setup
+        votes = (
+            pipeline
+            | "Files" >> beam.Create(setup.paths)
+            | "SpreadFiles" >> beam.Reshuffle()
+            | "CheckRows" >> beam.FlatMap(check_file, setup)
+        )
+        rejected = shards_by_bucket(pipeline, setup.ingest_rejections, setup.buckets, "RejectedShards")
+        return (
+            {"votes": votes, "shards": self.questions, "rejected": rejected}
+            | "GatherBucket" >> beam.CoGroupByKey()
+            | "ValidateBucket"
+            >> beam.ParDo(ValidateBucket(setup)).with_outputs("written", "workers", "patterns", main="valid")
+        )
+
+
+def shards_by_bucket(
+    pipeline: beam.Pipeline, folder: str, buckets: int, label: str = "QuestionShards"
+) -> beam.PCollection:
+    """Return PCollection[(bucket, its shards of the table in `folder`)]; `label` is the Beam label of the step."""
+    shards = directory.by_bucket(directory.read_manifest(folder).shards, buckets)
+    return pipeline | label >> beam.Create(list(shards.items()))
+
+
+class ValidateBucket(beam.DoFn):
+    """All votes of one bucket → valid votes, rejections, worker sums, vote patterns."""
+
+    def __init__(self, setup: AggregateSetup) -> None:
+        self.aggregate_setup = setup
+
+    @timed
+    def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
+        """Validate votes against the questions in the retrieval shards of the same images."""
+        setup, (index, groups) = self.aggregate_setup, element
+        parts: dict[str, list[pa.Table]] = {"votes": [], "rejections": []}
+        for name, rows in groups["votes"]:
+            parts[name].append(unpack(rows))
+        votes = pa.concat_tables([VOTE_ROWS.empty_table(), *parts["votes"]])
+        shards = chain.from_iterable(groups["shards"])
+        asked = directory.read_bucket(setup.retrievals, shards, _RETRIEVAL_COLUMNS, check_digests=True)
+        questions = asked.filter(pa.compute.equal(asked["source"], "web"))
+        without_image = directory.read_bucket(
+            setup.ingest_rejections,
+            chain.from_iterable(groups["rejected"]),
+            _QUESTION,
+            check_digests=True,
+        )
+        without_image = without_image.drop_null().group_by(_QUESTION.names).aggregate([])
+        if setup.config.class_answers:
+            votes = expand_class_answers(votes, questions)
+        valid, invalid = select_valid_votes(votes, questions, setup.config.repeated_votes, without_image)
+        rejected = pa.concat_tables([REJECTION.schema.empty_table(), *parts["rejections"], invalid])
+        rejected = rejected.sort_by([("location", "ascending"), ("code", "ascending")])
+
+        stem = directory.shard_stem("part", index, setup.buckets)
+        shard = write_shard(setup.folders["rejections"], stem, REJECTION.schema, [rejected])
+        written = Written(shard, Counter(rejected["code"].to_pylist()))
+        yield beam.pvalue.TaggedOutput("written", ("rejections", written))
+        yield beam.pvalue.TaggedOutput("workers", (index, worker_sums(valid)))
+        yield beam.pvalue.TaggedOutput("patterns", vote_patterns(valid))
+        votes_in = Counter(votes=len(valid.items), votes_in=len(valid.items) + rejected.num_rows)
+        yield beam.pvalue.TaggedOutput("written", ("verdicts", Written(None, votes_in)))
+        advance(1)
+        yield index, valid
+
+
+def check_file(
+    name_and_path: tuple[str, str], setup: AggregateSetup
+) -> Iterator[tuple[int, tuple[str, bytes]]]:
+    """Read one vote file and check each row; yield (bucket, ("votes" or "rejections", packed rows))."""
+    name, path = name_and_path
+    words, classes, buckets = setup.config.answer_words, setup.classes, setup.buckets
+    pending: list[pa.Table] = []
+    for records in read_votes(path, name):
+        good, bad = check_vote_rows(records.rows, words, setup.answer_classes, classes)
+        pending.append(good)
+        if sum(votes.num_rows for votes in pending) >= VOTES_PER_CUT:
+            yield from cut_votes(pending, buckets)
+            pending = []
+        skipped = malformed_rows(records.skipped, "skipped_answer")
+        rejected = pa.concat_tables([bad, malformed_rows(records.malformed), skipped])
+        if rejected.num_rows:
+            # Votes without a usable image belong to no bucket, so their location in the file spreads them.
+            hashes = keyed_hash(rejected["location"].to_pylist(), 0, "row")
+            for index, rows in by_bucket(rejected, buckets, hashes):
+                yield index, ("rejections", pack(rows))
+    yield from cut_votes(pending, buckets)
+
+
+def cut_votes(parts: list[pa.Table], buckets: int) -> Iterator[tuple[int, tuple[str, bytes]]]:
+    """Divide votes by the bucket of their image; each image id is hashed once."""
+    votes = pa.concat_tables([VOTE_ROWS.empty_table(), *parts])
+    codes, images = codes_of(votes["image_id"])
+    shard_keys = shard_key(images.to_pylist())[codes]
+    for index, rows in by_bucket(votes, buckets, shard_keys):
+        yield index, ("votes", pack(rows))

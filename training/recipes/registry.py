@@ -1,0 +1,35 @@
+"""Recipes by name, and the way from a recipe and overrides to one run's configuration."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from difflib import get_close_matches
+from typing import Any
+
+from common.config import build, merge
+from common.errors import UsageError
+from training.config import TrainConfig
+from training.recipes import resolution_299
+from training.recipes.cifar import cifar10, cifar100
+from training.recipes.cifar10n_cpu import cifar10n_cpu, cifar10n_cpu_released
+from training.recipes.linear_probe import linear_probe
+from training.recipes.mini_imagenet_32 import mini_imagenet_32, mini_imagenet_32_released
+from training.recipes.tiny import tiny
+
+RECIPES: dict[str, Callable[[float], TrainConfig]] = {
+    recipe.__name__: recipe
+    for recipe in (
+        cifar10, cifar100, cifar10n_cpu, cifar10n_cpu_released, linear_probe, mini_imagenet_32,
+        mini_imagenet_32_released, tiny,
+        resolution_299.mini_imagenet_scratch, resolution_299.mini_imagenet_fine_tuned, resolution_299.cars_scratch, resolution_299.cars_fine_tuned,
+        resolution_299.webvision,
+    )
+}  # fmt: skip
+
+
+def configure(recipe: str, noise_level: float, overrides: Mapping[str, Any]) -> TrainConfig:
+    """Return the recipe for a noise level with `overrides` laid on it; UsageError for unknown names."""
+    if recipe not in RECIPES:
+        near = get_close_matches(recipe, RECIPES, n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(RECIPES)}"
+        raise UsageError(f"--recipe: unknown recipe {recipe!r}; {hint}")
+    return build(TrainConfig, merge(asdict(RECIPES[recipe](noise_level)), overrides), "config")

@@ -1,0 +1,47 @@
+"""Load the networks of a run from its newest checkpoint."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from training import checkpoint
+from training.config import TrainConfig
+from training.methods.interface import RunFacts
+from training.methods.registry import make_method
+from training.models.linear_head import LinearHead
+from training.models.registry import make_network
+from training.run_directory import read_config
+
+
+@dataclass(frozen=True)
+class TrainedNetworks:
+    """Networks after `step` steps, whose logits are summed; with averaged weights if the run has them."""
+
+    config: TrainConfig
+    networks: list[nn.Module]
+    step: int
+
+
+def load_trained_networks(run: Path, classes: int, device: torch.device) -> TrainedNetworks:
+    """Load the networks of a run; for a frozen network, the linear heads on its features.
+
+    Raises DataError if there is no run or checkpoint, or for another number of classes.
+    """
+    config = read_config(run)
+    tensors, state = checkpoint.load(run, device)
+    networks = []
+    for number in range(make_method(config, RunFacts(classes, 1, device)).evaluated):
+        weights = checkpoint.select_group(tensors, f"network{number}") | checkpoint.select_group(
+            tensors, f"average{number}"
+        )
+        network: nn.Module
+        if config.network.frozen:
+            network = LinearHead(len(weights["mean"]), classes)
+        else:
+            network = make_network(config.network, classes, config.seed, number)
+        network = network.to(device)
+        checkpoint.restore(network.state_dict(), weights, run)
+        networks.append(network)
+    return TrainedNetworks(config, networks, state["step"])
