@@ -5,13 +5,17 @@ ENGINES := .venv-engines
 PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test coverage wheel test-engines test-flink test-browser bench check format audit lock clean
+.PHONY: demo test docs coverage wheel test-engines test-flink test-browser bench check format audit lock clean
 
 demo: $(VENV)/ready
 	$(RUN) -m demo --output out/demo
 
 test: check
 	$(RUN) -m pytest -n auto --dist worksteal --ignore tests/browser
+
+# The site of docs/ in out/docs: every link between pages must lead somewhere.
+docs: $(VENV)/ready
+	$(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs out/docs
 
 # Which lines and branches the tests pass, those of worker processes included; what they do not, and why: docs/explanation/architecture.md.
 coverage: $(VENV)/ready
@@ -37,6 +41,7 @@ test-browser: $(VENV)/ready
 check: $(VENV)/ready
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/codespell
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 

@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fingerprint import fingerprint
-from pipeline.ingest.normalize import encode, normalize, open_stored
+from pipeline.ingest.normalize import decode_stored, encode, normalize
 
 try:
     import pdqhash
@@ -113,7 +113,7 @@ def as_stored(picture: Image.Image, config: IngestConfig) -> Image.Image:
     """The picture as the pipeline stores it and reads it again."""
     buffer = io.BytesIO()
     picture.save(buffer, "BMP")
-    return open_stored(encode(normalize(decode(buffer.getvalue(), config), config), config))
+    return decode_stored(encode(normalize(decode(buffer.getvalue(), config), config), config))
 
 
 def hashes(source: int | str, config: IngestConfig) -> dict[str, np.ndarray]:

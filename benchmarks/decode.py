@@ -29,7 +29,7 @@ from benchmarks.rows import tell
 from pipeline.config import PRESETS, IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fingerprint import fingerprint
-from pipeline.ingest.normalize import encode, normalize, open_stored
+from pipeline.ingest.normalize import decode_stored, encode, normalize
 
 Work = Callable[[Sequence[bytes]], object]
 
@@ -53,7 +53,7 @@ def photo(seed: int, width: int, height: int) -> bytes:
 def ours(config: IngestConfig) -> Work:
     def work(files: Sequence[bytes]) -> object:
         stored = [encode(normalize(decode(data, config), config), config) for data in files]
-        return fingerprint([open_stored(data) for data in stored])
+        return fingerprint([decode_stored(data) for data in stored])
 
     return work
 

@@ -29,7 +29,7 @@ from PIL import Image
 from benchmarks.ingest import measure
 from benchmarks.rows import processor
 from pipeline.config import BuildConfig, load_config
-from pipeline.ingest.bucket_images import BucketTools, ingest_images
+from pipeline.ingest.bucket_images import BucketContext, ingest_images
 from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.process_image import ImageRequest, ImageResult, read_and_process
 from pipeline.ingest.rows import IMAGES_PER_SHARD, SMALLEST_BUCKETS, check_rows, distinct_images, resolve_rows
@@ -87,7 +87,9 @@ def work_on(bucket: tuple[int, list[pa.Table]], config: BuildConfig, output: str
     stem = directory.shard_stem("part", index, buckets)
     rows, _ = resolve_rows(pa.concat_tables([RETRIEVAL.schema.empty_table(), *parts]))
     pool = cast(DecodePool, InThisProcess(config))
-    tables = ingest_images(distinct_images(rows), BucketTools(pool, config.ingest, config.source, output), {})
+    tables = ingest_images(
+        distinct_images(rows), BucketContext(pool, config.ingest, config.source, output), {}
+    )
     shard = write_shard(f"{output}/images", stem, IMAGES.schema, tables)
     retrievals = write_shard(f"{output}/retrievals", stem, RETRIEVAL.schema, [rows])
     for folder, staged in (("images", shard), ("retrievals", retrievals)):

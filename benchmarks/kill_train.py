@@ -31,7 +31,7 @@ from benchmarks.kill_train import config
 from training import trainer
 from training.data.shards import load_pair
 torch.set_num_threads(1)
-trainer.CHECKPOINT_SECONDS, trainer.WRITING = 0, float("inf")
+trainer.CHECKPOINT_SECONDS, trainer.CHECKPOINT_TIME_SHARE = 0, float("inf")
 sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
 trainer.Trainer(config(sys.argv[3]), *sets, torch.device("cpu")).run(Path(sys.argv[2]), resume=True)
 """

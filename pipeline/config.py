@@ -132,29 +132,31 @@ class IngestConfig:
     }
 
     size: int = output(224)
-    """Side of the normalized picture in pixels."""
+    """Side of the normalized image in pixels, from `min_side` up (see `resize`)."""
     resize: Literal["exact", "crop", "fit", "none"] = output("crop")
-    """exact: squeeze to a square; crop: shorter side to `size`, middle cut out; fit: longer side to `size`; none."""
+    """exact: scale both sides to `size`; crop: scale the shorter side to `size` and keep the central square; fit: scale the
+    longer side to `size`; none: keep the size."""
     resample: Literal["area", "lanczos"] = output("area")
-    """area: the mean of what a pixel covers; lanczos: sharper. What grows is made larger by bicubic interpolation."""
+    """Filter that shrinks images. area: mean of the covered pixels; lanczos: sharper. Images are enlarged by bicubic
+    interpolation."""
     scaled_decoding: bool = output(True)
-    """Whether JPEGs are decoded at 1/2, 1/4 or 1/8 where that leaves twice the pixels that are needed: faster, and
-    hardly to be seen (docs/explanation/images.md)."""
+    """Decode a JPEG at 1/2, 1/4 or 1/8 of its size if that leaves at least twice the pixels of the result along each side.
+    This is faster, and the difference is hardly visible (docs/explanation/images.md)."""
     format: Literal["jpeg", "png", "webp"] = output("jpeg")
-    """Encoding of the normalized picture. PNG loses nothing: right for tiny pictures."""
+    """Encoding of the normalized image. PNG is lossless, which suits images of a few dozen pixels."""
     quality: int = output(90)
-    """JPEG and WebP quality, 1 to 100."""
+    """Quality of JPEG and WebP encoding, 1 to 100; ignored for PNG."""
     max_bytes: int = output(20_000_000, fetching=True)
-    """A larger file is rejected."""
+    """Reject larger files (too_large), in bytes; also the limit of a response body."""
     max_pixels: int = output(50_000_000)
-    """A larger picture is rejected before it is decoded."""
+    """Reject images with more pixels before they are decoded (too_many_pixels)."""
     min_side: int = output(8)
-    """A smaller picture is rejected."""
+    """Reject images whose shorter side has fewer pixels (too_small)."""
     decode_seconds: float = output(60.0)
-    """A picture that takes longer to decode is rejected (decoder_timeout)."""
+    """Reject an image that takes longer to decode, in seconds (decoder_timeout)."""
     max_rejected_share: float = operational(0.5)
-    """The stage fails if a larger share is rejected of all rows, of the rows of one list, or of the rows of one class in
-    the clean lists or in the test lists."""
+    """Fail the stage if more than this share (0 to 1) of all rows, of the rows of one list, or of the clean or test rows of
+    one class is rejected."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:

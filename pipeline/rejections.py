@@ -1,4 +1,4 @@
-"""Rejections: how a row that gives no result is told apart, and never lost."""
+"""Rejections: rows without a result, each with a code, so that no row is lost."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -13,7 +13,7 @@ DETAIL_LENGTH = 200
 
 @dataclass
 class RequestStats:
-    """What asking the web for a row has come to; the fields are columns of the rejection table."""
+    """Metrics of the requests for one URL; the fields are columns of the tables `fetched` and `rejection`."""
 
     host: str
     status: int | None = None
@@ -23,18 +23,18 @@ class RequestStats:
 
 
 class Rejected(Exception):
-    """Raised while a row is worked on: the row ends here, with this code of the closed list."""
+    """Raised where a row is rejected, with a code of schemas.rejection.CODES and metrics of its requests."""
 
-    def __init__(self, code: str, detail: str = "", asked: RequestStats | None = None) -> None:
+    def __init__(self, code: str, detail: str = "", stats: RequestStats | None = None) -> None:
         assert code in CODES, code
         super().__init__(code, detail)
         self.code = code
         self.detail = printable(detail)
-        self.asked = asked
+        self.stats = stats
 
 
 def printable(text: str) -> str:
-    """Foreign text made fit for one line of a log or a table."""
+    """Shorten text to one printable line of DETAIL_LENGTH characters."""
     return "".join(c if c.isprintable() else "�" for c in text[:DETAIL_LENGTH])
 
 
@@ -42,31 +42,31 @@ def reject(
     rows: pa.Table,
     codes: np.ndarray,
     details: list[str],
-    asked: Sequence[RequestStats | None] | None = None,
+    stats: Sequence[RequestStats | None] | None = None,
 ) -> pa.Table:
-    """The rejection table of `rows` (n), which have `row`, `image_id` and `class_name`.
+    """Return the rejection table of `rows` (n), which have the columns `location`, `image_id` and `class_name`.
 
-    `codes` (n,), `details` and `asked`, where URLs were asked for, have one for each row.
+    codes (n,), details, stats: one for each row; stats are None for rows without a URL.
     """
 
-    def shown(name: str) -> list[str | None]:
+    def printable_column(name: str) -> list[str | None]:
         return [None if value is None else printable(value) for value in rows[name].to_pylist()]
 
     columns = {
         "location": rows["location"],
-        "image_id": shown("image_id"),
-        "class_name": shown("class_name"),
+        "image_id": printable_column("image_id"),
+        "class_name": printable_column("class_name"),
         "code": list(codes),
         "detail": details,
     }
     for field in fields(RequestStats):
-        columns[field.name] = [getattr(one, field.name, None) for one in asked or [None] * rows.num_rows]
+        columns[field.name] = [getattr(item, field.name, None) for item in stats or [None] * rows.num_rows]
     return pa.table(columns, schema=REJECTION.schema)
 
 
 def malformed_rows(lines: Iterable[tuple[str, str]], code: str = "malformed_row") -> pa.Table:
-    """The rejection table of lines that are no rows: the location of each, and why."""
+    """Return the rejection table of malformed lines, given their locations and problems."""
     assert code in CODES, code
     return REJECTION.from_rows(
-        {"location": row, "code": code, "detail": printable(text)} for row, text in lines
+        {"location": location, "code": code, "detail": printable(problem)} for location, problem in lines
     )

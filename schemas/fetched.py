@@ -1,4 +1,4 @@
-"""fetched: what became of each distinct URL of the retrieval lists, and where its body is stored."""
+"""fetched: the outcome of each distinct URL of the retrieval lists, and where its body is stored."""
 
 import pyarrow as pa
 
@@ -8,15 +8,15 @@ FETCHED = Table(
     "fetched",
     pa.schema(
         [
-            column("url", pa.string(), "URL as the list gives it"),
+            column("url", pa.string(), "URL as in the list"),
             column("host", pa.string(), "host name of the URL"),
-            column("code", pa.string(), "rejection code; null where a body was fetched", required=False),
-            column("detail", pa.string(), "what was seen", required=False),
-            column("status", pa.int16(), "HTTP status of the last answer, if there was one", required=False),
-            column("sha256", pa.string(), "digest of the body, hex", required=False),
-            column("body_file", pa.string(), "file that holds the body", required=False),
-            column("offset", pa.int64(), "first byte of the body in that file", required=False),
-            column("length", pa.int64(), "bytes of the body", required=False),
+            column("code", pa.string(), "rejection code; null if a body was fetched", required=False),
+            column("detail", pa.string(), "the value found and a remedy", required=False),
+            column("status", pa.int16(), "HTTP status of the last response", required=False),
+            column("sha256", pa.string(), "SHA-256 of the body, hexadecimal", required=False),
+            column("body_file", pa.string(), "name of the file with the body", required=False),
+            column("offset", pa.int64(), "offset of the body in that file, in bytes", required=False),
+            column("length", pa.int64(), "length of the body in bytes", required=False),
             column("bytes_seen", pa.int64(), "bytes received in the last attempt", required=False),
             column(
                 "seconds",
@@ -28,7 +28,7 @@ FETCHED = Table(
             column(
                 "final_url", pa.string(), "URL that answered, if redirects led to another one", required=False
             ),
-            # What the answer said about the use of the picture.
+            # how the image may be used
             column("license", pa.string(), "target of a Link header with rel=license", required=False),
             column("x_robots_tag", pa.string(), "X-Robots-Tag headers, joined by commas", required=False),
             column("tdm_reservation", pa.string(), "TDM-Reservation header", required=False),

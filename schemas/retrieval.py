@@ -1,42 +1,51 @@
-"""retrieval: one search hit, or one line of the clean or the test list: an image and the class it stands for."""
+"""retrieval: one row of a clean, test or web list: an image, and the class that it shows or was searched for."""
 
 import pyarrow as pa
 
 from schemas.table import Table, column
 
-SOURCES = ("test", "clean", "web")  # the order in which they keep an image when duplicates meet
+SOURCES = ("test", "clean", "web")  # of near-duplicates, the first of these sources is kept
 METHODS = ("text", "image")
 
-# Whom a web picture is owed to, as the search provider tells it: a claim of whoever uploaded the picture.
+# Attribution of a web image as the search provider gives it; the uploader claims it.
 ATTRIBUTION = [
-    column("license", pa.string(), "license of the picture, by its short name", required=False),
-    column("license_url", pa.string(), "where the license stands", required=False),
-    column("creator", pa.string(), "who made the picture", required=False),
-    column("landing_url", pa.string(), "page that shows the picture", required=False),
+    column("license", pa.string(), "short name of the license of the image", required=False),
+    column("license_url", pa.string(), "URL of the license", required=False),
+    column("creator", pa.string(), "author of the image", required=False),
+    column("landing_url", pa.string(), "web page that shows the image", required=False),
 ]
 
 RETRIEVAL = Table(
     "retrieval",
     pa.schema(
         [
-            column("image_id", pa.string(), "names the image; the same id always means the same picture"),
-            column("class_name", pa.string(), "the class it was searched for, or that it is known to show"),
+            column("image_id", pa.string(), "id of the image; equal ids mean the same image"),
             column(
-                "path", pa.string(), "file below the list's base folder; either path or url", required=False
+                "class_name",
+                pa.string(),
+                "class that was searched for (web list), or that the image shows (clean and test lists)",
             ),
-            column("url", pa.string(), "http or https address; either path or url", required=False),
-            column("method", pa.string(), "text: found by words, image: by a picture", required=False),
+            column(
+                "path", pa.string(), "file below the source folder; either path or url is set", required=False
+            ),
+            column("url", pa.string(), "http or https URL; either path or url is set", required=False),
+            column(
+                "method",
+                pa.string(),
+                "text: found by a text query, image: found by an image query",
+                required=False,
+            ),
             column("rank", pa.int32(), "position among the search results, from 0", required=False),
-            column("sha256", pa.string(), "digest that the file must have, hex", required=False),
+            column("sha256", pa.string(), "SHA-256 that the file must have, hexadecimal", required=False),
             *ATTRIBUTION,
-            column("source", pa.string(), "which list it came from: clean, test or web", required=False),
-            column("location", pa.string(), "list file and line, for messages", required=False),
+            column("source", pa.string(), "list of the row: clean, test or web", required=False),
+            column("location", pa.string(), "file and line of the row", required=False),
         ]
     ),
     key=("image_id", "class_name"),
 )
 
-# As a list may be: an id that is absent is made from the URL.
+# Schema of input lists: a missing image_id is made from the URL.
 RETRIEVAL_LIST = Table(
     "retrieval",
     RETRIEVAL.schema.set(0, RETRIEVAL.schema.field("image_id").with_nullable(True)),

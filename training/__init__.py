@@ -1,7 +1,7 @@
-"""From shards to numbers: robust training on label noise. Reads `schemas`, never the pipeline, needs no Beam.
+"""Robust training on sets with label noise. It reads the tables of `schemas` and does not import the pipeline or Beam.
 
-The names below are the public interface (docs/reference/python.md). Each is imported when it is first used, so that
-`import training` loads no torch.
+The names below are the public interface (docs/reference/python.md). They are imported on first use, so that
+`import training` does not load torch.
 """
 
 from importlib import import_module
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         RobustLoss,
     )
 
-_WHERE = {
+_NAMES_BY_MODULE = {
     "training.data.torch_dataset": ("ImageDataset", "open_set"),
     "training.export": ("export_run",),
     "training.loggers": ("Logger",),
@@ -32,7 +32,7 @@ _WHERE = {
         "ELRLoss", "GCELoss", "LabelSmoothingLoss", "MentorMixLoss", "MentorNetLoss", "MixupLoss", "ReedLoss", "RobustLoss",
     ),
 }  # fmt: skip
-_MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
+_MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 __all__ = [
     "ELRLoss",
@@ -52,7 +52,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
+    """Import a public name on first use."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'training' has no attribute {name!r}")
     return getattr(import_module(_MODULE_OF[name]), name)

@@ -23,9 +23,9 @@ EXTRAS = {
 
 
 def parser() -> Parser:
-    """All verbs and their flags."""
+    """Return the parser with all verbs and flags."""
     top = make_parser(
-        "training", "noise-training", "Train robustly on label noise, and measure how robustly."
+        "training", "noise-training", "Train with label noise, and measure the robustness of methods."
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_train(verbs)
@@ -42,33 +42,40 @@ def _add_train(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "train",
-        "train one network on one set and measure it on the test set",
+        "train one network on one training set and evaluate it on the test set",
         "python -m training train --data dataset --set-name red-0.40 --method mentormix --recipe cifar10n_cpu --output runs/one",
     )
     _add_data(sub)
-    sub.add_argument("--set-name", required=True, metavar="SET", help="training set in it, such as red-0.40")
-    sub.add_argument("--test", default="test", metavar="SET", help="test set in it (default: %(default)s)")
-    sub.add_argument("--method", choices=METHODS, help="default: the recipe's, vanilla")
-    sub.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder for this run")
+    sub.add_argument(
+        "--set-name", required=True, metavar="SET", help="name of the training set, such as red-0.40"
+    )
+    sub.add_argument(
+        "--test", default="test", metavar="SET", help="name of the test set (default: %(default)s)"
+    )
+    sub.add_argument(
+        "--method", choices=METHODS, help="training method (default: vanilla, that of all recipes)"
+    )
+    sub.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder of the run")
     sub.add_argument(
         "--recipe",
         default="mini_imagenet_32",
         metavar="NAME",
-        help="docs/explanation/methods.md (default: %(default)s)",
+        help="network, schedule and augmentation; see docs/explanation/methods.md (default: %(default)s)",
     )
     sub.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change the recipe, e.g. mentormix.alpha=8",
+        help="change a key of the recipe, such as mentormix.alpha=8; repeat for several",
     )
     sub.add_argument(
         "--resident-gb",
         type=finite,
         default=8.0,
         metavar="GB",
-        help="decoded pictures up to this size stay on the device, others are streamed (default: %(default)s)",
+        help="keep decoded images of at most this size in device memory, and stream larger sets; 0: always stream "
+        "(default: %(default)s)",
     )
     _add_features(sub)
     sub.add_argument(
@@ -76,23 +83,25 @@ def _add_train(verbs: Any) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="hand the metrics to this logger, too: tensorboard, or one of an installed package (docs/reference/python.md)",
+        help="also send metrics to this logger: tensorboard, or one of an installed package (docs/reference/python.md)",
     )
-    sub.add_argument("--tensorboard", action="store_true", help="the same as --logger tensorboard")
-    sub.add_argument("--resume", action="store_true", help="go on from the run's checkpoint, if there is one")
+    sub.add_argument("--tensorboard", action="store_true", help="same as --logger tensorboard")
+    sub.add_argument(
+        "--resume", action="store_true", help="continue from the checkpoint of the run, if it has one"
+    )
 
 
 def _add_evaluate(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "evaluate",
-        "measure a trained network on a set",
+        "evaluate a trained network on a set",
         "python -m training evaluate --data dataset --run runs/one --set-name test",
     )
     _add_data(sub)
     sub.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
     sub.add_argument(
-        "--set-name", default="test", metavar="SET", help="set to measure on (default: %(default)s)"
+        "--set-name", default="test", metavar="SET", help="name of the set (default: %(default)s)"
     )
     _add_features(sub)
 
@@ -101,13 +110,13 @@ def _add_distrusted(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "distrusted",
-        "list the labels that a finished run distrusts most, and what it would say instead",
+        "list the labels that a finished run trusts least, and the classes that it predicts",
         "python -m training distrusted runs/one --top 50",
         "All labels are in RUN/label_trust.parquet (docs/reference/tables.md).",
     )
     sub.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
     sub.add_argument(
-        "--top", type=positive, default=20, metavar="N", help="labels to list (default: %(default)s)"
+        "--top", type=positive, default=20, metavar="N", help="number of labels (default: %(default)s)"
     )
 
 
@@ -115,41 +124,63 @@ def _add_export(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "export",
-        "write the network of a finished run for others: weights, class names, preprocessing, a model card",
+        "export the network of a finished run: weights, class names, preprocessing, model card",
         "python -m training export runs/one --output model",
         "training.load_network reads the folder (docs/reference/python.md).",
     )
     sub.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    sub.add_argument("--output", type=Path, required=True, metavar="DIR", help="empty or new folder")
+    sub.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder to write to; must be empty or new"
+    )
 
 
 def _add_study(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "study",
-        "train a grid of color × level × method × network × setting × seed",
+        "train a grid of colors × levels × methods × networks × settings × seeds",
         "python -m training study --data dataset --output study --levels 0.2 0.4 --colors red blue --seeds 0 1 2 --jobs 2",
-        "Finished runs are skipped, killed ones resumed, failed ones tried again. Start it as often as you like, on as\n"
-        "many machines as see the folder.",
+        "Finished runs are skipped, stopped runs are resumed, failed runs are tried again. Several commands on one machine\n"
+        "may share a folder; across machines, give each command its --shard.",
     )
     _add_data(sub)
     sub.add_argument("--output", type=Path, required=True, metavar="STUDY", help="folder of the study")
-    sub.add_argument("--config", type=Path, metavar="FILE", help="YAML file of these keys; flags win")
-    sub.add_argument("--levels", type=finite, nargs="+", metavar="P", help="noise levels, such as 0.0 0.4")
-    sub.add_argument("--colors", nargs="+", metavar="NAME", help="kinds of noise (default: red blue)")
     sub.add_argument(
-        "--methods", nargs="+", metavar="NAME", help="default: vanilla mixup mentornet mentormix"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="YAML file of a study (docs/reference/config.md); flags replace its values",
     )
-    sub.add_argument("--networks", nargs="+", metavar="NAME", help="default: the recipe's")
-    sub.add_argument("--seeds", type=int, nargs="+", metavar="N", help="default: 0 1 2")
-    sub.add_argument("--recipe", metavar="NAME", help="for all runs (default: cifar10n_cpu)")
-    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
+    sub.add_argument(
+        "--levels",
+        type=finite,
+        nargs="+",
+        metavar="P",
+        help="noise levels from 0 up to less than 1, such as 0.0 0.4",
+    )
+    sub.add_argument("--colors", nargs="+", metavar="NAME", help="colors of noise (default: red blue)")
+    sub.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="NAME",
+        help="training methods (default: vanilla mixup mentornet mentormix)",
+    )
+    sub.add_argument("--networks", nargs="+", metavar="NAME", help="networks (default: that of the recipe)")
+    sub.add_argument("--seeds", type=int, nargs="+", metavar="N", help="seeds (default: 0 1 2)")
+    sub.add_argument("--recipe", metavar="NAME", help="recipe of all runs (default: cifar10n_cpu)")
+    sub.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the recipe in all runs",
+    )
     sub.add_argument(
         "--jobs",
         type=positive,
         default=1,
         metavar="N",
-        help="runs at a time, which share the cores, or the GPU (default: %(default)s)",
+        help="number of runs at a time, which share the cores, or the GPU (default: %(default)s)",
     )
     sub.add_argument(
         "--shard",
@@ -182,7 +213,7 @@ def _add_plot(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "plot",
-        "draw the figures and tables of a study, and a page in Markdown that shows them",
+        "draw the figures and tables of a study, and a Markdown page with them",
         "python -m training plot study",
     )
     _add_finished_study(sub)
@@ -192,16 +223,21 @@ def _add_report(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "report",
-        "one HTML page of a study: figures, tables, and every run behind them",
+        "write an HTML page of a study: figures, tables, and all runs",
         "python -m training report study",
     )
     _add_finished_study(sub)
 
 
 def _add_data(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--data", required=True, metavar="DIR", help="folder or address of the built sets")
     sub.add_argument(
-        "--cache", type=Path, metavar="DIR", help="where an address (s3://, gs://, …) is copied to"
+        "--data", required=True, metavar="DIR", help="folder or address (s3://, gs://, …) of the dataset"
+    )
+    sub.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="local folder to which sets at an address are copied; required for an address",
     )
 
 
@@ -210,7 +246,7 @@ def _add_features(sub: argparse.ArgumentParser) -> None:
         "--features",
         type=Path,
         metavar="DIR",
-        help="cache of the features of frozen networks (default: 'features' beside the run)",
+        help="folder that caches features of frozen networks (default: features/ beside the run)",
     )
 
 
@@ -228,7 +264,7 @@ def _add_finished_study(sub: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    """Read a whole number from 1."""
+    """Parse an integer of at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
@@ -236,7 +272,7 @@ def positive(text: str) -> int:
 
 
 def finite(text: str) -> float:
-    """Read a number other than NaN and infinity."""
+    """Parse a finite number."""
     number = float(text)
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"must be a finite number, got {text}")
@@ -244,7 +280,7 @@ def finite(text: str) -> float:
 
 
 def positive_seconds(text: str) -> float:
-    """Read a number of seconds above 0."""
+    """Parse a positive number of seconds."""
     seconds = finite(text)
     if seconds <= 0:
         raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
@@ -252,8 +288,8 @@ def positive_seconds(text: str) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code: 0 ok, 1 failed, 2 bad usage, 130 interrupted."""
-    if argv is None:  # a process of its own
+    """Run one verb and return its exit code (docs/reference/cli.md)."""
+    if argv is None:  # not called from Python
         use_process_folder()
     arguments = parser().parse_args(argv)
     return run_verb(lambda: _run(arguments), EXTRAS)
@@ -261,7 +297,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.verb == "plot":
-        from training.study import plot  # draws with matplotlib, and does not wait for torch
+        from training.study import plot  # without torch
 
         return plot.verb(arguments)
     if arguments.verb == "report":
@@ -269,23 +305,23 @@ def _run(arguments: argparse.Namespace) -> int:
 
         return report.verb(arguments)
     if arguments.verb == "distrusted":
-        from training import distrusted  # reads a table
+        from training import distrusted  # without torch
 
         return distrusted.verb(arguments)
     if arguments.verb == "export":
         from training import export
 
         return export.verb(arguments)
-    from training.verbs import VERBS  # imports torch; --help must not wait for it
+    from training.verbs import VERBS  # imports torch, which is slow
 
     try:
         return VERBS[arguments.verb](arguments)
     except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which must not be imported for this
+        if type(error).__name__ != "OutOfMemoryError":  # compared by name, to avoid importing torch
             raise
         raise DataError(
-            f"the GPU is out of memory ({error}); train with --set accumulate=2 (or more), which computes a batch "
-            "in parts, or with --resident-gb 0, which streams the pictures"
+            f"the GPU is out of memory ({error}); compute each batch in parts with --set accumulate=2 (or more), or "
+            "stream the images with --resident-gb 0"
         ) from error
 
 

@@ -1,16 +1,17 @@
-"""Averaged weights for evaluation, as tf.train.ExponentialMovingAverage keeps them in the MentorMix code."""
+"""Averaged weights for evaluation, as in the MentorMix code (tf.train.ExponentialMovingAverage)."""
 
 import copy
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class AveragedWeights:
     """Exponential moving average of the parameters, with decay min(decay, (1 + step)/(10 + step)).
 
-    Batch norm's running statistics are not averaged but those of the trained network, as in that code
-    (it averages the trainable variables).
+    Only trainable variables are averaged, as in that code; running statistics of batch norm are copied from the trained
+    network.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -22,13 +23,13 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after `step` (0 for the first)."""
+        """Add the weights after `step`, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._averages, self._parameters, 1 - decay)
+        get_ema_multi_avg_fn(decay)(self._averages, self._parameters, step)
 
     @torch.no_grad()
     def for_evaluation(self) -> nn.Module:
         """Return the averaged network with the current running statistics."""
-        for mine, current in zip(self.network.buffers(), self.source.buffers(), strict=True):
-            mine.copy_(current)
+        for buffer, current in zip(self.network.buffers(), self.source.buffers(), strict=True):
+            buffer.copy_(current)
         return self.network

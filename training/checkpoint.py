@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors files, each written under another name and renamed, so a kill leaves whole ones."""
+"""Checkpoints as safetensors files. Each is written under a temporary name and renamed, so a kill leaves no partial file."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from common.atomic_file import replacing
+from common.atomic_file import TEMPORARY_PREFIX, replacing
 from common.errors import DataError
 from common.json_records import parse_given, to_json
 from training.records import CheckpointProgress
@@ -20,27 +20,29 @@ FILE_PATTERN = "checkpoint-*.safetensors"
 
 
 def newest(directory: Path) -> Path | None:
-    """Return the checkpoint of most steps in a folder, or None."""
+    """Return the checkpoint with the most steps in a folder, or None."""
     return max(directory.glob(FILE_PATTERN), default=None)
 
 
 def save(
     directory: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any], step: int, keep: int = 1
 ) -> None:
-    """Write tensors and JSON-able `state` (kept in the file's header), then drop all but the newest `keep`."""
+    """Write tensors, and `state` as JSON in the file's header, then delete all but the newest `keep` checkpoints.
+
+    Raises DataError if the file cannot be written."""
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     path = directory / FILE_NAME.format(step)
     try:
         with replacing(path) as temporary:
             save_file(plain, temporary, metadata={"state": to_json(state)})
-    except SafetensorError as error:  # how it passes on that the disk is full
+    except SafetensorError as error:  # safetensors reports a full disk this way
         raise DataError(
-            f"{path}: the checkpoint cannot be written ({error}); free disk space, and run the same command with --resume"
+            f"{path}: cannot write the checkpoint ({error}); free disk space and run the same command with --resume"
         ) from error
     for old in sorted(directory.glob(FILE_PATTERN))[:-keep]:
         old.unlink()
-    for left in directory.glob(".checkpoint*"):  # by a writer that was killed
-        left.unlink()
+    for abandoned in directory.glob(f"{TEMPORARY_PREFIX}*-checkpoint*"):  # of a process that was killed
+        abandoned.unlink()
 
 
 def load(directory: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -56,12 +58,10 @@ def load(directory: Path, device: torch.device) -> tuple[dict[str, Tensor], dict
 
 
 def read_progress(path: Path) -> CheckpointProgress:
-    """Return how far a checkpoint is. Raises DataError if it is damaged: cut off, or with another header."""
-    remedy = (
-        "train with the same command and --resume, which goes on from the checkpoint before, or starts again"
-    )
+    """Return the progress stored in a checkpoint. Raises DataError if the file is damaged."""
+    remedy = "run the same command with --resume to continue from the previous checkpoint or start again"
     try:
-        with safe_open(path, framework="pt") as file:  # compares the size of the file with its header
+        with safe_open(path, framework="pt") as file:  # raises if the file is shorter than its header says
             text = (file.metadata() or {}).get("state", "")
     except SafetensorError as error:
         raise DataError(f"{path}: damaged ({error}); {remedy}") from error
@@ -71,25 +71,27 @@ def read_progress(path: Path) -> CheckpointProgress:
     return CheckpointProgress(**{field.name: values[field.name] for field in fields(CheckpointProgress)})
 
 
-def restore(into: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Copy `tensors` into `into` in place. Raises DataError where names or shapes differ."""
-    if into.keys() != tensors.keys():
-        odd = sorted(into.keys() ^ tensors.keys())
+def restore(targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor], directory: Path) -> None:
+    """Copy `tensors` into `targets` in place. Raises DataError if names or shapes differ."""
+    if targets.keys() != tensors.keys():
+        odd = sorted(targets.keys() ^ tensors.keys())
         raise DataError(
-            f"{where}: another network or method wrote this checkpoint ({odd[0]}, …); delete the folder and train again"
+            f"{directory}: the checkpoint is of another network or method (tensor {odd[0]!r}); delete the folder and train again"
         )
     with torch.no_grad():
-        for name, tensor in into.items():
+        for name, tensor in targets.items():
             if tensor.shape != tensors[name].shape:
                 raise DataError(
-                    f"{where}: {name} has shape {list(tensors[name].shape)}, not {list(tensor.shape)}: another "
-                    "number of classes or images, or another network"
+                    f"{directory}: {name} has shape {list(tensors[name].shape)}, expected {list(tensor.shape)}: the "
+                    "checkpoint is of another network or set; delete the folder and train again"
                 )
             tensor.copy_(tensors[name])
 
 
 def select_group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
-    """Return the tensors whose names start with `group` and a dot, without that prefix."""
+    """Return the tensors whose names start with `group` and a dot, with that prefix removed."""
     return {
-        name.removeprefix(f"{group}."): one for name, one in tensors.items() if name.startswith(f"{group}.")
+        name.removeprefix(f"{group}."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(f"{group}.")
     }

@@ -1,57 +1,62 @@
-"""What one training run is. The resolved configuration is saved beside the result and names the run."""
+"""The configuration of a training run. The resolved configuration is saved with the result and names the run."""
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
-from training import method_config as methods
+from training import method_config
 from training.method_config import METHODS, MethodName, require
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network that is trained."""
+    """The network to train."""
 
     name: str = "preact_resnet18"
-    """preact_resnet18, wide_resnet32, small_cnn, tf_efficientnet_lite0, 1 or 2; or torchvision/NAME, timm/NAME, any
-    network of theirs."""
+    """Network to train: `preact_resnet18`, `wide_resnet32`, `small_cnn`, `tf_efficientnet_lite0` to `2`, or any network
+    of torchvision or timm as `torchvision/NAME` or `timm/NAME`."""
 
     width: int = 64
-    """Channels of the stem of our own networks."""
+    """Channels of the stem of `preact_resnet18`, `wide_resnet32` and `small_cnn`, 1 to 65,536; other networks ignore it."""
 
     weights: str = ""
-    """Where training starts: empty: from scratch; pretrained: what torchvision or timm offers first; else the path of a
-    .safetensors or .pth file of the same network, or of a folder that has it under the network's name."""
+    """Initial weights. Empty: random. `pretrained`: the default weights of torchvision or timm, downloaded on first use.
+    Otherwise the path of a .safetensors or .pth file, or of a folder that holds a file named after the network."""
 
     frozen: bool = False
-    """Train a linear head alone, on features of the pretrained network that are computed once; nothing is augmented."""
+    """Train only a linear head, on features of the pretrained network that are computed once and not augmented. Requires
+    `weights`."""
 
     def __post_init__(self) -> None:
         require(1 <= self.width <= 65_536, f"network.width must be 1 to 65,536, got {self.width}")
-        require(not self.frozen or bool(self.weights), "network.frozen needs pretrained network.weights")
+        require(
+            not self.frozen or bool(self.weights),
+            "network.frozen=true needs pretrained weights; set network.weights",
+        )
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How a stored picture becomes a network's input."""
+    """How stored images become inputs of the network."""
 
     RENAMED: ClassVar = {"colour": "color"}
 
     crop_padding: int = 4
-    """Pixels of black border from which a crop is cut in training."""
+    """Pixels of black border added on each side of a training image before the random crop, 0 to 65,536."""
 
     flip: bool = True
-    """Mirror each picture with probability one half in training."""
+    """Mirror each training image horizontally with probability 0.5."""
 
     resize: int = 0
-    """Side to which pictures are resized first; 0: as they are stored."""
+    """Side in pixels to which images are resized before cropping, 0 to 65,536; 0: keep the stored size."""
 
     size: int = 0
-    """Side of the crop: at random in training, in the middle in evaluation; 0: that of the picture."""
+    """Side in pixels of the crop, 0 to 65,536: random in training, central in evaluation; 0: the size of the (resized)
+    image."""
 
     color: bool = False
-    """Distort colors in training as the MentorMix code does."""
+    """Distort brightness, saturation, hue and contrast of training images as the MentorMix code does."""
 
     def __post_init__(self) -> None:
         for name in ("crop_padding", "resize", "size"):
@@ -63,134 +68,148 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How the weights follow the gradients."""
+    """The optimizer and its learning-rate schedule."""
 
     name: Literal["sgd", "adamw"] = "sgd"
-    """sgd: with momentum, not Nesterov, as in the MentorMix code. adamw: torch's, with betas 0.9 and 0.999; its weight
-    decay is decoupled, and 0.01 to 0.1 is usual."""
+    """Optimizer. `sgd`: SGD with heavy-ball momentum, as in the MentorMix code. `adamw`: torch.optim.AdamW with betas 0.9
+    and 0.999; its usual weight decay is 0.01 to 0.1."""
 
     layer_decay: float = 1.0
-    """Factor of the learning rate from each stage of the network to the one before it; 1: one rate for all. Fine-tuning
-    with adamw takes 0.65 to 0.9."""
+    """Factor of the learning rate between each stage of the network and the stage after it, above 0 and up to 1; 1: the
+    same rate for all stages. Usual for fine-tuning with adamw: 0.65 to 0.9."""
 
     learning_rate: float = 0.1
-    """Rate before any decay."""
+    """Peak learning rate, above 0, before the schedule reduces it."""
 
     momentum: float = 0.9
-    """Of sgd."""
+    """Momentum of `sgd`, from 0 to less than 1; `adamw` ignores it."""
 
     weight_decay: float = 2e-4
-    """Strength of ½‖W‖² (adamw: share of W that a step at rate 1 takes off) on convolution and dense kernels; biases and batch norm are never decayed."""
+    """Weight decay of convolution and dense kernels, at least 0: the coefficient of ½‖W‖² for `sgd`, the decoupled decay
+    per step and unit of learning rate for `adamw`. Biases and batch norm never decay."""
 
     weight_decays: tuple[float, ...] = ()
-    """Candidates for weight_decay. Each is trained on nine tenths of the training set (or 1 − validation of it), and the
-    one with the best accuracy on the given, noisy labels of the rest is taken. Empty: weight_decay."""
+    """Candidate values of `weight_decay`. If not empty, each is trained once on part of the training set (90 %, or 1 −
+    `validation`), and the value with the best accuracy on the given labels of the rest is used for the run."""
 
     schedule: Literal["cosine", "step"] = "cosine"
-    """cosine: to zero over the whole run. step: times `decay` at each of `milestones`, or every `decay_every` steps."""
+    """Learning-rate schedule. `cosine`: fall to 0 over the run. `step`: multiply by `decay` at each of `milestones`, or
+    every `decay_every` steps."""
 
     milestones: tuple[int, ...] = ()
-    """Epochs at which the step schedule decays."""
+    """Epochs, in ascending order, at which the `step` schedule multiplies the rate by `decay`."""
 
     decay_every: float = 0.0
-    """Steps between two decays of the step schedule, which may be a fraction; 0: decay at the milestones."""
+    """Optimizer steps, possibly fractional, between two decays of the `step` schedule; 0: decay at `milestones`."""
 
     decay: float = 0.1
-    """Factor of one decay of the step schedule."""
+    """Factor of each decay of the `step` schedule, above 0."""
 
     warmup_epochs: float = 0.0
-    """Length of a linear rise from zero at the start."""
+    """Epochs, possibly fractional, in which the learning rate rises linearly from 0 at the start; 0: no warm-up."""
 
     def __post_init__(self) -> None:
-        require(self.learning_rate > 0, f"optimizer.learning_rate must be above 0: {self.learning_rate}")
-        require(0 < self.layer_decay <= 1, f"optimizer.layer_decay must be in (0, 1]: {self.layer_decay}")
-        require(0 <= self.momentum < 1, f"optimizer.momentum must be in [0, 1): {self.momentum}")
-        for decay in (self.weight_decay, *self.weight_decays):
-            require(decay >= 0, f"optimizer.weight_decay must not be negative: {decay}")
+        require(self.learning_rate > 0, f"optimizer.learning_rate must be above 0, got {self.learning_rate}")
         require(
-            self.warmup_epochs >= 0, f"optimizer.warmup_epochs must not be negative: {self.warmup_epochs}"
+            0 < self.layer_decay <= 1,
+            f"optimizer.layer_decay must be above 0 and at most 1, got {self.layer_decay}",
         )
-        require(self.decay_every >= 0, f"optimizer.decay_every must not be negative: {self.decay_every}")
+        require(
+            0 <= self.momentum < 1, f"optimizer.momentum must be at least 0 and below 1, got {self.momentum}"
+        )
+        for decay in (self.weight_decay, *self.weight_decays):
+            require(decay >= 0, f"optimizer.weight_decay must be at least 0, got {decay}")
+        require(
+            self.warmup_epochs >= 0, f"optimizer.warmup_epochs must be at least 0, got {self.warmup_epochs}"
+        )
+        require(self.decay_every >= 0, f"optimizer.decay_every must be at least 0, got {self.decay_every}")
         require(
             not (self.decay_every and self.milestones),
-            "optimizer.decay_every and optimizer.milestones exclude each other; leave one at its default",
+            "optimizer.decay_every and optimizer.milestones exclude each other; set only one of them",
         )
-        require(self.decay > 0, f"optimizer.decay must be above 0: {self.decay}")
+        require(self.decay > 0, f"optimizer.decay must be above 0, got {self.decay}")
         require(
             min(self.milestones, default=0) >= 0,
-            f"optimizer.milestones must not be negative: {self.milestones}",
+            f"optimizer.milestones must be at least 0, got {self.milestones}",
         )
         require(
             list(self.milestones) == sorted(self.milestones),
-            f"optimizer.milestones must be in order: {self.milestones}",
+            f"optimizer.milestones must be in ascending order, got {self.milestones}",
         )
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run."""
+    """The configuration of one run."""
 
     RENAMED: ClassVar = {"memorised_every": "memorized_every"}
 
     method: MethodName = "vanilla"
-    """How the loss treats the labels; the section of the same name sets it, the others are ignored."""
+    """Robust-learning method. The section of the same name configures it; sections of other methods are ignored."""
 
     seed: int = 0
-    """All randomness is a function of seed, epoch and purpose."""
+    """Seed of all random numbers: initial weights, order of examples, augmentation, and draws of the method."""
 
     epochs: int = 100
+    """Passes over the training set, 1 to 10,000,000."""
 
     batch_size: int = 128
-    """The last images of an epoch that do not fill a batch are left out; each epoch leaves out others."""
+    """Images per optimizer step over all processes, 1 to 10,000,000. Images that do not fill a last batch are left out of
+    the epoch; each epoch leaves out others."""
 
     accumulate: int = 1
-    """Parts in which a batch is computed one after the other, for networks that do not fit; each part has its own
-    batch norm, loss percentile and partners."""
+    """Equal parts into which each batch is split to save memory; gradients are averaged over the parts. It must divide
+    `batch_size`. Each part has its own batch norm statistics, loss percentile and mixing partners."""
 
     validation: float = 0.0
-    """Share of the training set that is held out, with its given labels, to choose an epoch by."""
+    """Share of the training set, from 0 to less than 1, held out with its given labels to select an epoch; 0: none."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 autocast where the hardware multiplies bf16 matrices, else fp32."""
+    """`fp32`, `bf16` (autocast), or `auto`: bf16 where the hardware multiplies bf16 matrices, else fp32."""
 
     threads: int = 0
-    """Threads on a CPU; 0: one for a small network, else as many as the process may use. A run keeps the number that it
-    began with, since the last bits may depend on it."""
+    """CPU threads; 0: 1 for a small network, else as many as the process may use. A resumed run keeps the number it
+    started with, because the last bits of the results may depend on it."""
 
     compile: Literal["off", "default", "reduce-overhead"] = "off"
-    """torch.compile of the network's training passes; reduce-overhead captures them as CUDA graphs. Takes a minute
-    to start, and gains next to nothing on a CPU."""
+    """Mode of torch.compile for training passes: `off`, `default`, or `reduce-overhead` (CUDA graphs). Compiling takes
+    about a minute and gains little on a CPU."""
 
     deterministic: bool = False
-    """On a GPU, allow only kernels that repeat to the bit; a CPU always repeats."""
+    """Use only GPU kernels with bit-identical results on every run. CPU results are always bit-identical."""
 
     keep_checkpoints: int = 1
-    """Newest checkpoints that stay on disk."""
+    """Number of newest checkpoints kept on disk, at least 1."""
 
     average_decay: float = 0.9999
-    """Decay of the averaged weights used in evaluation, at most (1+step)/(10+step); 0: no averaging."""
+    """Decay of the moving average of weights used in evaluation, from 0 to less than 1, limited to (1 + step)/(10 +
+    step); 0: evaluate the raw weights."""
 
     evaluate_every: int = 0
-    """Epochs between measurements of test accuracy; the last epoch is always measured. 0: a fiftieth of the epochs."""
+    """Epochs between measurements of test accuracy; 0: a fiftieth of `epochs`, at least 1. The last epoch is always
+    measured."""
 
     memorized_every: int = 5
-    """Epochs between measurements on the training set, without augmentation; the last always."""
+    """Epochs between measurements of accuracy on the training set without augmentation, at least 1. The last epoch is
+    always measured."""
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    weight_decay: methods.WeightDecayConfig = field(default_factory=methods.WeightDecayConfig)
-    dropout: methods.DropoutConfig = field(default_factory=methods.DropoutConfig)
-    s_model: methods.SModelConfig = field(default_factory=methods.SModelConfig)
-    reed: methods.ReedConfig = field(default_factory=methods.ReedConfig)
-    mixup: methods.MixupConfig = field(default_factory=methods.MixupConfig)
-    mentornet: methods.MentorNetConfig = field(default_factory=methods.MentorNetConfig)
-    mentormix: methods.MentorMixConfig = field(default_factory=methods.MentorMixConfig)
-    label_smoothing: methods.LabelSmoothingConfig = field(default_factory=methods.LabelSmoothingConfig)
-    gce: methods.GCEConfig = field(default_factory=methods.GCEConfig)
-    co_teaching: methods.CoTeachingConfig = field(default_factory=methods.CoTeachingConfig)
-    elr: methods.ELRConfig = field(default_factory=methods.ELRConfig)
-    dividemix: methods.DivideMixConfig = field(default_factory=methods.DivideMixConfig)
+    weight_decay: method_config.WeightDecayConfig = field(default_factory=method_config.WeightDecayConfig)
+    dropout: method_config.DropoutConfig = field(default_factory=method_config.DropoutConfig)
+    s_model: method_config.SModelConfig = field(default_factory=method_config.SModelConfig)
+    reed: method_config.ReedConfig = field(default_factory=method_config.ReedConfig)
+    mixup: method_config.MixupConfig = field(default_factory=method_config.MixupConfig)
+    mentornet: method_config.MentorNetConfig = field(default_factory=method_config.MentorNetConfig)
+    mentormix: method_config.MentorMixConfig = field(default_factory=method_config.MentorMixConfig)
+    label_smoothing: method_config.LabelSmoothingConfig = field(
+        default_factory=method_config.LabelSmoothingConfig
+    )
+    gce: method_config.GCEConfig = field(default_factory=method_config.GCEConfig)
+    co_teaching: method_config.CoTeachingConfig = field(default_factory=method_config.CoTeachingConfig)
+    elr: method_config.ELRConfig = field(default_factory=method_config.ELRConfig)
+    dividemix: method_config.DivideMixConfig = field(default_factory=method_config.DivideMixConfig)
 
     def __post_init__(self) -> None:
         for name in (
@@ -209,25 +228,28 @@ class TrainConfig:
                 0 <= getattr(self, name) <= 10_000_000,
                 f"{name} must be 0 to 10,000,000, got {getattr(self, name)}",
             )
-        require(0 <= self.average_decay < 1, f"average_decay must be in [0, 1): {self.average_decay}")
+        require(
+            0 <= self.average_decay < 1,
+            f"average_decay must be at least 0 and below 1, got {self.average_decay}",
+        )
 
         require(
             self.batch_size % self.accumulate == 0,
-            f"accumulate={self.accumulate} does not divide batch_size={self.batch_size}",
+            f"accumulate must divide batch_size={self.batch_size}, got {self.accumulate}",
         )
-        require(0 <= self.validation < 1, f"validation must be in [0, 1): {self.validation}")
+        require(0 <= self.validation < 1, f"validation must be at least 0 and below 1, got {self.validation}")
 
     @property
     def evaluation_interval(self) -> int:
-        """Epochs between measurements of test accuracy."""
+        """Return the number of epochs between measurements of test accuracy."""
         return self.evaluate_every or max(1, self.epochs // 50)
 
     def resolved(self) -> dict[str, Any]:
-        """Return what decides this run: every key, less the sections of the other methods."""
+        """Return the keys that determine the run, without the sections of other method_config."""
         others = {name for name in METHODS if name != self.method}
         return {key: value for key, value in asdict(self).items() if key not in others}
 
     def digest(self, *inputs: str) -> str:
-        """Return 16 hex digits that name this configuration on these inputs (digests of data sets)."""
+        """Return 16 hex digits that identify this configuration together with `inputs`, digests of its sets."""
         text = json.dumps([self.resolved(), *inputs], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

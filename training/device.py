@@ -1,4 +1,4 @@
-"""Where a run computes and in which precision: a GPU is used without being told."""
+"""Device, precision and kernel settings of a run."""
 
 import contextlib
 import os
@@ -13,26 +13,26 @@ def choose_device() -> torch.device:
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:
-    """Tell whether to autocast to bf16; `auto` does where the hardware has bf16 matrix units."""
+    """Return whether to autocast to bf16; `auto` does on hardware with bf16 matrix units."""
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return bool(torch.cpu._is_amx_tile_supported())
+    return bool(torch.cpu.get_capabilities().get("amx_tile", False))
 
 
 @contextlib.contextmanager
 def kernel_settings(device: torch.device, deterministic: bool) -> Iterator[None]:
-    """Inside the block use TF32, and the fastest kernels or, if `deterministic`, those that repeat to the bit.
+    """Use TF32 inside the block, with the fastest kernels or, if `deterministic`, with bit-identical results.
 
-    Nothing changes on a CPU.
+    Previous settings are restored. On a CPU nothing changes.
     """
     if device.type != "cuda":
         yield

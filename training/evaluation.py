@@ -1,4 +1,4 @@
-"""Accuracy, and how much of the label noise a network has memorized."""
+"""Test accuracy, and memorization of label noise."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ BATCH = 500
 def summed_logits(
     networks: Sequence[nn.Module], data: ImageSet, augmenter: Augmenter, bf16: bool
 ) -> Iterator[Tensor]:
-    """Yield the summed logits float32 [B, classes] of a set, a batch at a time, unaugmented.
+    """Yield the sum of the networks' logits, float32 [B, classes], for each batch of a set without augmentation.
 
-    In evaluation mode; the networks are left in the mode in which they came.
+    The networks run in evaluation mode, and their previous mode is restored.
     """
     modes = [network.training for network in networks]
     for network in networks:
@@ -33,7 +33,7 @@ def summed_logits(
 
 
 def predict(networks: Sequence[nn.Module], data: ImageSet, augmenter: Augmenter, bf16: bool) -> Tensor:
-    """Classify a set by the sum of the networks' logits; class ids int64 [N]."""
+    """Return the predicted classes int64 [N] of a set, by the sum of the networks' logits."""
     return torch.cat([logits.argmax(dim=1) for logits in summed_logits(networks, data, augmenter, bf16)])
 
 
@@ -45,9 +45,9 @@ def accuracy(predicted: Tensor, labels: Tensor) -> float:
 def memorization(predicted: Tensor, data: ImageSet) -> dict[str, float | None]:
     """Compare predictions [N] on a training set with its labels.
 
-    train_accuracy: against the given labels; clean_accuracy: the same on examples whose label is right;
-    memorized: share of the wrong labels that are predicted; recovered: share of the wrongly labeled images,
-    of known true class, for which the true class is predicted. None where there is no such example.
+    train_accuracy: share of given labels that are predicted. clean_accuracy: the same among right labels. memorized:
+    the same among wrong labels. recovered: share of wrongly labeled images with a known true class for which the true
+    class is predicted. A value is None if the set has no such example.
     """
     right = predicted == data.labels
     wrong_label = ~data.is_clean

@@ -1,8 +1,8 @@
-"""Exact arithmetic on settings: the rounding error of a float must not move a count by one."""
+"""Exact arithmetic on configured numbers, so that float rounding does not change a count by one."""
 
 from fractions import Fraction
 
 
 def exact_fraction(setting: float) -> Fraction:
-    """Return the decimal number that a setting is written as: 0.8 is 4/5, and (1 − 0.8)·100 then is 20, not 19.99…"""
+    """Return a configured number as an exact fraction: 0.8 gives 4/5, so (1 − 0.8)·100 is 20 and not 19.99…"""
     return Fraction(str(setting))

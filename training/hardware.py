@@ -1,4 +1,4 @@
-"""The hardware and the versions that a run was computed with."""
+"""The hardware and software versions of a run."""
 
 import os
 import platform
@@ -12,10 +12,10 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
-    """Return the hardware and the versions that a run's numbers were made with."""
+    """Return the device, CPU, GPU, thread count and versions of this process, for result.json."""
     try:
         own = version("controlled-noise")
-    except PackageNotFoundError:  # run from a checkout that was not installed
+    except PackageNotFoundError:  # the package is not installed
         own = None
     return {
         "device": device.type,

@@ -1,4 +1,4 @@
-"""The settings of each method: one section of the configuration, named as the method (docs/explanation/methods.md)."""
+"""The settings of each method: one section of the configuration per method, under its name (docs/explanation/methods.md)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -15,32 +15,32 @@ METHODS: tuple[MethodName, ...] = (
 MentorName = Literal["threshold", "self_paced", "pd", "pd-closed"]
 
 
-def require(holds: bool, message: str) -> None:
-    """Raise ValueError with `message` unless it holds."""
-    if not holds:
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError with `message` if the condition does not hold."""
+    if not condition:
         raise ValueError(message)
 
 
 @dataclass(frozen=True)
 class WeightDecayConfig:
-    """Vanilla with a stronger penalty on the weights."""
+    """Plain training with stronger weight decay."""
 
     strength: float = 1e-3
-    """Of ½‖W‖², instead of optimizer.weight_decay."""
+    """Coefficient of ½‖W‖² on convolution and dense kernels, above 0; it replaces `optimizer.weight_decay`."""
 
     def __post_init__(self) -> None:
-        require(self.strength > 0, f"weight_decay.strength must be above 0: {self.strength}")
+        require(self.strength > 0, f"weight_decay.strength must be above 0, got {self.strength}")
 
 
 @dataclass(frozen=True)
 class DropoutConfig:
-    """Vanilla with dropout before the last layer (Srivastava et al., JMLR 2014)."""
+    """Plain training with dropout before the last layer (Srivastava et al., JMLR 2014)."""
 
     rate: float = 0.5
-    """Probability of setting a feature to zero."""
+    """Probability, between 0 and 1, of setting an input of the last dense layer to 0."""
 
     def __post_init__(self) -> None:
-        require(0 < self.rate < 1, f"dropout.rate must be in (0, 1): {self.rate}")
+        require(0 < self.rate < 1, f"dropout.rate must be above 0 and below 1, got {self.rate}")
 
 
 @dataclass(frozen=True)
@@ -48,24 +48,29 @@ class SModelConfig:
     """The simple noise adaptation layer (Goldberger & Ben-Reuven, ICLR 2017)."""
 
     initial_noise: float = 0.1
-    """Share of labels that the layer takes for wrong, spread evenly over the other classes, at the start."""
+    """Initial share of wrong labels in the noise adaptation layer, between 0 and 1, spread evenly over the other classes."""
 
     def __post_init__(self) -> None:
-        require(0 < self.initial_noise < 1, f"s_model.initial_noise must be in (0, 1): {self.initial_noise}")
+        require(
+            0 < self.initial_noise < 1,
+            f"s_model.initial_noise must be above 0 and below 1, got {self.initial_noise}",
+        )
 
 
 @dataclass(frozen=True)
 class ReedConfig:
     """Bootstrapping (Reed et al., ICLR workshop 2015)."""
 
-    kind: Literal["soft", "hard"] = "soft"
-    """soft: the network's probabilities join the label; hard: the class that it predicts."""
+    RENAMED: ClassVar = {"kind": "variant"}
+
+    variant: Literal["soft", "hard"] = "soft"
+    """Prediction mixed into the target: `soft`: class probabilities; `hard`: the predicted class."""
 
     beta: float = 0.95
-    """Share of the given label in the target; the paper has 0.95 for soft and 0.8 for hard."""
+    """Share of the given label in the target, from 0 to 1; the paper uses 0.95 for soft and 0.8 for hard."""
 
     def __post_init__(self) -> None:
-        require(0 <= self.beta <= 1, f"reed.beta must be in [0, 1]: {self.beta}")
+        require(0 <= self.beta <= 1, f"reed.beta must be from 0 to 1, got {self.beta}")
 
 
 @dataclass(frozen=True)
@@ -73,62 +78,71 @@ class MixupConfig:
     """mixup (Zhang et al., ICLR 2018)."""
 
     alpha: float = 1.0
-    """λ ~ Beta(alpha, alpha) for each image."""
+    """Parameter of λ ~ Beta(alpha, alpha), drawn per image, above 0."""
 
     def __post_init__(self) -> None:
-        require(self.alpha > 0, f"mixup.alpha must be above 0: {self.alpha}")
+        require(self.alpha > 0, f"mixup.alpha must be above 0, got {self.alpha}")
 
 
 @dataclass(frozen=True)
 class MentorNetConfig:
     """MentorNet (Jiang et al., ICML 2018 and 2020)."""
 
+    RENAMED: ClassVar = {"burn_in": "burn_in_percent"}
+
     loss_percentile: float | Literal["auto"] = 0.7
-    """Share of the batch, by loss, whose largest loss is the threshold before averaging; auto: the share of clean
-    labels, estimated until half of the ramp is done (docs/explanation/methods.md)."""
+    """Quantile of the losses of a batch, from 0 to 1, whose moving average is the threshold; `auto`: the share of clean
+    labels, estimated during the first half of the ramp. `auto` requires `schedule: ramp`."""
 
     schedule: Literal["released", "ramp"] = "released"
-    """released: loss_percentile throughout, as in the released code. ramp: 1 during burn-in, then down to
-    loss_percentile over half of the remaining training, for runs of a few thousand steps."""
+    """`released`: use `loss_percentile` throughout, as in the released code. `ramp`: 1 during burn-in, then linearly down to
+    `loss_percentile` over half of the remaining steps; intended for runs of a few thousand steps."""
 
     balance: bool = False
-    """Subtract the running mean loss of each given class before the threshold."""
+    """Subtract the running mean loss of each given class before the threshold is applied."""
 
     average_decay: float = 0.5
-    """Decay of the moving average of that threshold; from 0, without bias correction."""
+    """Decay of the moving average of the threshold, from 0 to less than 1; the average starts at 0 without bias
+    correction."""
 
-    burn_in: int = 10
-    """All weights are 1 while the percentage of training done is below burn_in − 1."""
+    burn_in_percent: int = 10
+    """Length of burn-in in percent of training, 0 to 100. As in the released code, all weights are 1 while the whole
+    percentage done is below `burn_in_percent` − 1."""
 
     burn_in_epochs: int = 0
-    """All weights are 1 in at least this many epochs; the longer of the two burn-ins counts."""
+    """Minimum length of burn-in in epochs, at least 0; the longer of the two burn-ins applies."""
 
     mentor: MentorName = "threshold"
-    """threshold: v = 1(ℓ ≤ average). self_paced: the same, with a percentile that rises to 1 by the end of
-    training. pd: the trained MentorNet-PD of the authors, from the file `weights`. pd-closed: its closed form,
-    which needs no file."""
+    """Weighting rule. `threshold`: v = 1 if ℓ ≤ threshold, else 0. `self_paced`: the same with a percentile that rises to 1
+    by the end of training. `pd`: the trained MentorNet-PD, read from `weights`. `pd-closed`: its closed form."""
 
     weights: str = ""
-    """pd: path of the weights, an .npz of the variables of the released checkpoint."""
+    """Path of the .npz file with the variables of the released MentorNet-PD checkpoint; required by `mentor: pd` only."""
 
     def __post_init__(self) -> None:
         require(
             self.loss_percentile == "auto" or 0 <= self.loss_percentile <= 1,
-            f"loss_percentile must be auto or in [0, 1]: {self.loss_percentile}",
+            f"loss_percentile must be auto or from 0 to 1, got {self.loss_percentile}",
         )
-        require(0 <= self.average_decay < 1, f"average_decay must be in [0, 1): {self.average_decay}")
-        require(0 <= self.burn_in <= 100, f"burn_in is a percentage: {self.burn_in}")
+        require(
+            0 <= self.average_decay < 1,
+            f"average_decay must be at least 0 and below 1, got {self.average_decay}",
+        )
+        require(
+            0 <= self.burn_in_percent <= 100, f"burn_in_percent must be 0 to 100, got {self.burn_in_percent}"
+        )
         require(
             self.loss_percentile != "auto" or self.schedule == "ramp",
-            "loss_percentile=auto needs schedule=ramp: right after burn-in there is nothing to estimate from",
+            "loss_percentile=auto needs schedule=ramp: after the released burn-in there is no estimate yet",
         )
-        require(self.burn_in_epochs >= 0, f"burn_in_epochs must not be negative: {self.burn_in_epochs}")
+        require(self.burn_in_epochs >= 0, f"burn_in_epochs must be at least 0, got {self.burn_in_epochs}")
         require(
             self.schedule == "released" or self.mentor != "self_paced",
-            "mentor=self_paced raises the percentile; it goes with schedule=released alone",
+            "mentor=self_paced needs schedule=released",
         )
         require(
-            (self.mentor == "pd") == bool(self.weights), "mentor=pd needs the path `weights`, others none"
+            (self.mentor == "pd") == bool(self.weights),
+            "`weights` is required for mentor=pd and must be empty for other mentors",
         )
 
 
@@ -137,20 +151,22 @@ class MentorMixConfig(MentorNetConfig):
     """MentorMix (Jiang et al., ICML 2020, Algorithm 1, and its released code)."""
 
     alpha: float = 8.0
-    """λ ~ Beta(alpha, alpha) for each image."""
+    """Parameter of λ ~ Beta(alpha, alpha), drawn per image, above 0."""
 
     mixing: Literal["hard", "blend"] = "hard"
-    """hard: the released code's switch at v ≥ 0.5; blend: Algorithm 1's v·max + (1−v)·min."""
+    """Share of an image in its mixture. `hard`: max(λ, 1 − λ) if v ≥ 0.5, else min, as in the released code. `blend`:
+    v·max + (1 − v)·min, as in Algorithm 1."""
 
     second_reweight: bool = False
-    """Weight the mixed losses again, by a second moving average; this turns weight decay off."""
+    """Weight the mixed losses again, with a second moving average. This turns weight decay off and requires `schedule:
+    released` and `balance: false`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.alpha > 0, f"mentormix.alpha must be above 0: {self.alpha}")
+        require(self.alpha > 0, f"mentormix.alpha must be above 0, got {self.alpha}")
         require(
             not self.second_reweight or (self.schedule == "released" and not self.balance),
-            "mentormix.second_reweight goes with schedule=released and balance=false alone",
+            "mentormix.second_reweight=true needs schedule=released and balance=false",
         )
 
 
@@ -159,10 +175,12 @@ class LabelSmoothingConfig:
     """Label smoothing (Szegedy et al., CVPR 2016; for label noise Lukasik et al., ICML 2020)."""
 
     epsilon: float = 0.1
-    """Share of the target that is spread evenly over all classes."""
+    """Share of the target, between 0 and 1, that is spread evenly over all classes."""
 
     def __post_init__(self) -> None:
-        require(0 < self.epsilon < 1, f"label_smoothing.epsilon must be in (0, 1): {self.epsilon}")
+        require(
+            0 < self.epsilon < 1, f"label_smoothing.epsilon must be above 0 and below 1, got {self.epsilon}"
+        )
 
 
 @dataclass(frozen=True)
@@ -170,25 +188,30 @@ class GCEConfig:
     """Generalized cross-entropy (Zhang & Sabuncu, NeurIPS 2018)."""
 
     q: float = 0.7
-    """Near 0: cross-entropy; 1: mean absolute error."""
+    """Exponent q of the loss (1 − p^q)/q, above 0 and up to 1; near 0: cross-entropy; 1: mean absolute error."""
 
     def __post_init__(self) -> None:
-        require(0 < self.q <= 1, f"gce.q must be in (0, 1]: {self.q}")
+        require(0 < self.q <= 1, f"gce.q must be above 0 and at most 1, got {self.q}")
 
 
 @dataclass(frozen=True)
 class CoTeachingConfig:
     """Co-teaching (Han et al., NeurIPS 2018)."""
 
-    forget_rate: float = 0.2
-    """τ: share of a batch that is left out in the end, best the noise level."""
+    RENAMED: ClassVar = {"gradual": "ramp_epochs"}
 
-    gradual: float = 10.0
-    """T_k: epochs over which the share left out rises from 0 to τ."""
+    forget_rate: float = 0.2
+    """Final share τ of each batch that is left out, from 0 to less than 1; best set to the noise level."""
+
+    ramp_epochs: float = 10.0
+    """Epochs T_k over which the share left out rises from 0 to `forget_rate`, above 0."""
 
     def __post_init__(self) -> None:
-        require(0 <= self.forget_rate < 1, f"co_teaching.forget_rate must be in [0, 1): {self.forget_rate}")
-        require(self.gradual > 0, f"co_teaching.gradual must be above 0: {self.gradual}")
+        require(
+            0 <= self.forget_rate < 1,
+            f"co_teaching.forget_rate must be at least 0 and below 1, got {self.forget_rate}",
+        )
+        require(self.ramp_epochs > 0, f"co_teaching.ramp_epochs must be above 0, got {self.ramp_epochs}")
 
 
 @dataclass(frozen=True)
@@ -196,14 +219,15 @@ class ELRConfig:
     """Early-learning regularization (Liu et al., NeurIPS 2020)."""
 
     strength: float = 3.0
-    """λ; the paper has 3 for CIFAR-10 and 7 for CIFAR-100."""
+    """Weight λ of the regularization, at least 0; the paper uses 3 for CIFAR-10 and 7 for CIFAR-100."""
 
     memory: float = 0.7
-    """β, decay of the running average of each image's predictions; 0.7 for CIFAR-10, 0.9 for CIFAR-100."""
+    """Decay β of the running average of each image's predictions, from 0 to less than 1; the paper uses 0.7 for CIFAR-10
+    and 0.9 for CIFAR-100."""
 
     def __post_init__(self) -> None:
-        require(self.strength >= 0, f"elr.strength must not be negative: {self.strength}")
-        require(0 <= self.memory < 1, f"elr.memory must be in [0, 1): {self.memory}")
+        require(self.strength >= 0, f"elr.strength must be at least 0, got {self.strength}")
+        require(0 <= self.memory < 1, f"elr.memory must be at least 0 and below 1, got {self.memory}")
 
 
 @dataclass(frozen=True)
@@ -213,32 +237,39 @@ class DivideMixConfig:
     RENAMED: ClassVar = {"unlabelled_weight": "unlabeled_weight"}
 
     warmup_epochs: int = 10
-    """Epochs of plain training of both networks before the first division; 30 for CIFAR-100."""
+    """Epochs of plain training of both networks before the first division, at least 1; the paper uses 10 for CIFAR-10 and
+    30 for CIFAR-100."""
 
     threshold: float = 0.5
-    """τ: probability of being clean above which an image keeps its label."""
+    """Probability τ of a clean label, between 0 and 1, above which an image keeps its label."""
 
     temperature: float = 0.5
-    """T of sharpening."""
+    """Temperature T of sharpening, above 0: targets are proportional to p^(1/T)."""
 
     alpha: float = 4.0
-    """λ ~ Beta(alpha, alpha) for each step."""
+    """Parameter of λ ~ Beta(alpha, alpha), drawn per step, above 0."""
 
     unlabeled_weight: float = 25.0
-    """λ_u; for symmetric noise of 20, 50, 80, 90 % the paper has 0, 25, 25, 50 (CIFAR-100: 25, 150, 150, 150)."""
+    """Weight λ_u of the unlabeled loss, at least 0; for symmetric noise of 20, 50, 80 and 90 % the paper uses 0, 25, 25 and
+    50 on CIFAR-10, and 25, 150, 150 and 150 on CIFAR-100."""
 
     ramp_epochs: float = 16.0
-    """Epochs after the warm-up over which λ_u rises from 0."""
+    """Epochs after the warm-up over which λ_u rises from 0 to `unlabeled_weight`, above 0."""
 
     confidence_penalty: bool = False
-    """Add −H(p) in the warm-up: for asymmetric noise."""
+    """Add the negative entropy of the predictions to the warm-up loss; intended for asymmetric noise."""
 
     def __post_init__(self) -> None:
-        require(self.warmup_epochs >= 1, f"dividemix.warmup_epochs must be at least 1: {self.warmup_epochs}")
-        require(0 < self.threshold < 1, f"dividemix.threshold must be in (0, 1): {self.threshold}")
-        require(self.temperature > 0, f"dividemix.temperature must be above 0: {self.temperature}")
-        require(self.alpha > 0, f"dividemix.alpha must be above 0: {self.alpha}")
         require(
-            self.unlabeled_weight >= 0, f"dividemix.unlabeled_weight is negative: {self.unlabeled_weight}"
+            self.warmup_epochs >= 1, f"dividemix.warmup_epochs must be at least 1, got {self.warmup_epochs}"
         )
-        require(self.ramp_epochs > 0, f"dividemix.ramp_epochs must be above 0: {self.ramp_epochs}")
+        require(
+            0 < self.threshold < 1, f"dividemix.threshold must be above 0 and below 1, got {self.threshold}"
+        )
+        require(self.temperature > 0, f"dividemix.temperature must be above 0, got {self.temperature}")
+        require(self.alpha > 0, f"dividemix.alpha must be above 0, got {self.alpha}")
+        require(
+            self.unlabeled_weight >= 0,
+            f"dividemix.unlabeled_weight must be at least 0, got {self.unlabeled_weight}",
+        )
+        require(self.ramp_epochs > 0, f"dividemix.ramp_epochs must be above 0, got {self.ramp_epochs}")

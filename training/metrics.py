@@ -1,4 +1,4 @@
-"""What a run writes down: one JSON line per epoch, and what the weights were worth."""
+"""Metrics of a run: one JSON line per epoch, and how well the weights of a mentor separate right from wrong labels."""
 
 import math
 import os
@@ -15,26 +15,24 @@ from training.errors import DivergedError
 from training.records import EpochRow
 
 METRICS_FILE = "metrics.jsonl"
-LOSS_BIN, LOSS_BINS = 0.25, 40  # of the loss histograms; the last bin takes all from 9.75 on
+LOSS_BIN, LOSS_BINS = 0.25, 40  # loss histograms; the last bin holds all losses from 9.75 on
 DIFFERENCE_BIN, DIFFERENCE_BINS = (
     0.1,
     60,
-)  # of ℓ − its moving average, from −3 to 3; the outer bins take all beyond
+)  # ℓ − moving average, from −3 to 3; the outer bins hold all values beyond
 
 
 class EpochTally:
-    """Counts over an epoch: how well weights pick the right labels, how the losses of both kinds lie, and which
-    weights the mentor gives to which loss difference.
-    """
+    """Counts over one epoch: weights against clean labels, histograms of losses, and weights by loss difference."""
 
     def __init__(self, device: torch.device) -> None:
         self.counts = torch.zeros(5, dtype=torch.float64, device=device)  # seen, clean, trusted, both, Σv
         self.bins = torch.zeros(
             2 * LOSS_BINS, dtype=torch.int64, device=device
-        )  # of clean, then of wrong labels
+        )  # clean labels, then wrong labels
         self.mentor = torch.zeros(
             2, 2 * DIFFERENCE_BINS, dtype=torch.float64, device=device
-        )  # seen, Σv; bins as above
+        )  # examples, Σv; bins as above
         self.state = {"counts": self.counts, "bins": self.bins, "mentor": self.mentor}
 
     def add(
@@ -44,27 +42,27 @@ class EpochTally:
         differences: Tensor | None,
         is_clean: Tensor,
     ) -> None:
-        """Take in one batch, as far as the method tells: weights, losses and differences [B], is_clean bool [B]."""
+        """Add one batch: weights, losses and differences [B] or None, is_clean bool [B]."""
         if weights is not None:
             trusted = weights >= 0.5
             seen = torch.ones_like(trusted)
             rows = torch.stack((seen, is_clean, trusted, trusted & is_clean)).double()
             self.counts += torch.cat((rows, weights.double()[None])).sum(dim=1)
         if losses is not None:
-            place = (losses.nan_to_num(0.0) / LOSS_BIN).clamp(0, LOSS_BINS - 1).long() + LOSS_BINS * ~is_clean
-            self.bins.scatter_add_(0, place, torch.ones_like(place))
+            bins = (losses.nan_to_num(0.0) / LOSS_BIN).clamp(0, LOSS_BINS - 1).long() + LOSS_BINS * ~is_clean
+            self.bins.scatter_add_(0, bins, torch.ones_like(bins))
         if weights is not None and differences is not None:
-            place = (differences.nan_to_num(0.0) / DIFFERENCE_BIN).floor() + DIFFERENCE_BINS // 2
-            place = place.clamp(0, DIFFERENCE_BINS - 1).long() + DIFFERENCE_BINS * ~is_clean
+            bins = (differences.nan_to_num(0.0) / DIFFERENCE_BIN).floor() + DIFFERENCE_BINS // 2
+            bins = bins.clamp(0, DIFFERENCE_BINS - 1).long() + DIFFERENCE_BINS * ~is_clean
             rows = torch.stack((torch.ones_like(weights), weights)).double()
-            self.mentor.scatter_add_(1, place.expand(2, -1), rows)
+            self.mentor.scatter_add_(1, bins.expand(2, -1), rows)
 
     def summary(self) -> dict[str, Any]:
-        """Return what there is to tell of the epoch, and start anew.
+        """Return the metrics of the epoch, and reset all counts.
 
-        trusted: share of v ≥ 0.5; data_utilization: mean v; mentor_precision: share of the trusted that are clean;
-        mentor_recall: share of the clean that are trusted; loss_histogram: counts in bins of 0.25;
-        mentor_weights: examples, and the sum of their v, in bins of ℓ less its moving average.
+        trusted: share of examples with v ≥ 0.5. data_utilization: mean v. mentor_precision: share of clean labels among
+        trusted examples. mentor_recall: share of trusted examples among clean labels. loss_histogram: counts in bins of
+        width 0.25. mentor_weights: number of examples and sum of v in bins of ℓ − moving average.
         """
         seen, clean, trusted, both, weight = self.counts.tolist()
         row: dict[str, Any] = {}
@@ -83,16 +81,16 @@ class EpochTally:
                 "start": -DIFFERENCE_BIN * DIFFERENCE_BINS / 2,
                 "bin": DIFFERENCE_BIN,
             }
-            for kind, number in (("clean", 0), ("noisy", 1)):
-                row["mentor_weights"][kind] = [int(n) for n in count[number].tolist()]
-                row["mentor_weights"][f"{kind}_sum"] = [round(v, 3) for v in total[number].tolist()]
+            for label, number in (("clean", 0), ("noisy", 1)):
+                row["mentor_weights"][label] = [int(n) for n in count[number].tolist()]
+                row["mentor_weights"][f"{label}_sum"] = [round(v, 3) for v in total[number].tolist()]
         for tensor in self.state.values():
             tensor.zero_()
         return row
 
 
 def append_row(directory: Path, row: Mapping[str, Any]) -> None:
-    """Add one epoch's row. Raises DivergedError if a number in it is not finite."""
+    """Append the row of one epoch to metrics.jsonl. Raises DivergedError if a number is not finite."""
     try:
         line = to_json(row) + "\n"
     except ValueError as error:
@@ -106,35 +104,36 @@ def append_row(directory: Path, row: Mapping[str, Any]) -> None:
     with (directory / METRICS_FILE).open("a", encoding="utf-8") as file:
         file.write(line)
         file.flush()
-        os.fsync(file.fileno())  # the checkpoint that follows relies on it
+        os.fsync(file.fileno())  # the row must be on disk before the checkpoint that follows
 
 
 def read_rows(directory: Path) -> list[dict[str, Any]]:
-    """Return the rows written so far; none if there is no file. A last line that was cut off is left out.
+    """Return the rows written so far, or none without a file. An incomplete last line is ignored.
 
-    Raises DataError that names the line if another one is damaged.
+    Raises DataError naming the line if any other line is damaged.
     """
     path = directory / METRICS_FILE
     if not path.is_file():
         return []
     lines = path.read_bytes().split(b"\n")[:-1]
-    remedy = f"delete {directory} and run the same command again, which trains this run again"
+    remedy = f"delete {directory} and run the same command again"
     return [
         parse_given(EpochRow, line, f"{path}, line {number}", remedy) for number, line in enumerate(lines, 1)
     ]
 
 
 def drop_rows_after(directory: Path, step: int) -> None:
-    """Drop the rows written after `step`: a run that resumes there writes them again."""
+    """Delete the rows after `step`; a run that resumes there writes them again."""
     path, rows = directory / METRICS_FILE, read_rows(directory)
     write_text(path, "".join(to_json(row) + "\n" for row in rows if row["step"] <= step))
 
 
 def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what a finished run's rows amount to.
+    """Return the summary of a finished run.
 
-    final: after the last epoch. best: of the epoch that did best on the test set, which nobody could have chosen.
-    selected: of the epoch that did best on the held-out training images with their given labels, if there are any.
+    final: after the last epoch. best: of the epoch with the best test accuracy, an optimistic value because it is
+    selected on the test set. selected: of the epoch with the best accuracy on held-out training images and their
+    given labels, if any are held out.
     """
     last = rows[-1]
     measured = [row for row in rows if "test_accuracy" in row]

@@ -1,4 +1,4 @@
-"""SGD with momentum and AdamW, the learning rate as a function of the step, and which parameters decay."""
+"""SGD with momentum, AdamW, and the learning-rate schedule."""
 
 import math
 import re
@@ -8,33 +8,35 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
 from training.config import OptimizerConfig
 from training.exact import exact_fraction
 from training.methods.interface import Method
 
 
-class Optimizer(Protocol):
-    """What the trainer needs of an optimizer."""
+class StepOptimizer(Protocol):
+    """An optimizer with named state, as the trainer uses it."""
 
     @property
     def state(self) -> Mapping[str, Tensor]:
-        """What must survive a restart, by name; changed in place."""
+        """State tensors to store in a checkpoint, by name; updated in place."""
 
     def gradients(self) -> list[Tensor]:
-        """Return the gradients that there are."""
+        """Return the gradients of the parameters that have one."""
 
     def step(self, rate: float) -> None:
-        """Take one step at learning rate `rate`, and forget the gradients."""
+        """Take one step at learning rate `rate`, then set the gradients to None."""
 
 
 class MomentumSGD:
     """Heavy-ball SGD as tf.train.MomentumOptimizer: m ← μ·m + g, w ← w − η·m; not Nesterov.
 
-    g includes weight decay (the gradient of ½‖W‖²) on convolution and dense kernels, and on nothing else.
-    """
+    g includes weight decay (the gradient of ½‖W‖²) for convolution and dense kernels only.
 
-    # torch.optim loads the whole compiler on first use: seconds, which a demonstration does not have
+    The step is torch's own `sgd` function. The class torch.optim.SGD imports the compiler on first use: 900 modules and
+    1.4 s of CPU time, which is a large part of a short run.
+    """
 
     def __init__(
         self,
@@ -44,8 +46,8 @@ class MomentumSGD:
         free: Set[str] = frozenset(),
         factors: Mapping[str, float] | None = None,
     ) -> None:
-        """`free`: names of parameters that do not decay though they have two dimensions; `factors`: of the learning
-        rate, by name.
+        """`free`: names of parameters with two dimensions that do not decay. `factors`: factors of the learning rate by
+        parameter name, default 1.
         """  # fmt: skip
         self.momentum, self.weight_decay = momentum, weight_decay
         self.parameters = dict(parameters)
@@ -55,37 +57,33 @@ class MomentumSGD:
         self._factors = dict(factors or {})
 
     def gradients(self) -> list[Tensor]:
-        """Return the gradients that there are."""
-        return [_gradient(one) for one in self.parameters.values() if one.grad is not None]
+        """Return the gradients of the parameters that have one."""
+        return [_gradient(parameter) for parameter in self.parameters.values() if parameter.grad is not None]
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
-        """Take one step at learning rate `rate`, and forget the gradients.
+        """Take one step at learning rate `rate`, then set the gradients to None.
 
-        A parameter without a gradient stays as it is: the network that is not trained in this phase.
+        Parameters without a gradient do not change: DivideMix trains one of its networks in each phase.
         """
-        touched = [name for name, parameter in self.parameters.items() if parameter.grad is not None]
-        parameters: list[Tensor] = [self.parameters[name] for name in touched]
-        momenta = [self.momenta[name] for name in touched]
-        gradients = [_gradient(parameter) for parameter in parameters]
-        if self.weight_decay:
-            kernels: list[Tensor] = [self.parameters[name] for name in touched if name in self._decaying]
-            torch._foreach_add_([_gradient(kernel) for kernel in kernels], kernels, alpha=self.weight_decay)
-        torch._foreach_mul_(momenta, self.momentum)
-        torch._foreach_add_(momenta, gradients)
-        for factor in dict.fromkeys(self._factors.get(name, 1.0) for name in touched):
-            group = [index for index, name in enumerate(touched) if self._factors.get(name, 1.0) == factor]
-            torch._foreach_add_(
-                [parameters[index] for index in group],
-                [momenta[index] for index in group],
-                alpha=-rate * factor,
-            )
-        for parameter in parameters:
-            parameter.grad = None
+        groups: dict[tuple[bool, float], list[str]] = {}
+        for name, parameter in self.parameters.items():
+            if parameter.grad is not None:
+                group = (name in self._decaying, self._factors.get(name, 1.0))
+                groups.setdefault(group, []).append(name)
+        for (decays, factor), names in groups.items():
+            parameters: list[Tensor] = [self.parameters[name] for name in names]
+            sgd(
+                parameters, [_gradient(parameter) for parameter in parameters], [self.momenta[name] for name in names],
+                foreach=True, weight_decay=self.weight_decay if decays else 0.0, momentum=self.momentum, lr=rate * factor,
+                dampening=0.0, nesterov=False, maximize=False,
+            )  # fmt: skip
+            for name in names:
+                self.parameters[name].grad = None
 
 
 class AdamW:
-    """torch.optim.AdamW (Loshchilov & Hutter, ICLR 2019), with a state that a checkpoint can be read into."""
+    """torch.optim.AdamW (Loshchilov & Hutter, ICLR 2019), with named state tensors that exist before the first step."""
 
     def __init__(
         self,
@@ -94,7 +92,7 @@ class AdamW:
         free: Set[str] = frozenset(),
         factors: Mapping[str, float] | None = None,
     ) -> None:
-        """`free`, `factors`: as for MomentumSGD."""
+        """Take `free` and `factors` as MomentumSGD does."""
         self._parameters = dict(parameters)
         decaying, factors = _decaying(self._parameters, free), factors or {}
         groups = [
@@ -103,7 +101,7 @@ class AdamW:
         ]
         self._optimizer = torch.optim.AdamW(groups, lr=0.0)
         self._factors = [factors.get(name, 1.0) for name in self._parameters]
-        start = {
+        initial_state = {
             index: {
                 "step": torch.tensor(0.0),
                 "exp_avg": torch.zeros_like(p),
@@ -111,19 +109,19 @@ class AdamW:
             }
             for index, p in enumerate(self._parameters.values())
         }
-        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": start})
+        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": initial_state})
         self.state: Mapping[str, Tensor] = {
-            f"{name}.{kind}": tensor
+            f"{name}.{key}": tensor
             for name, p in self._parameters.items()
-            for kind, tensor in self._optimizer.state[p].items()
+            for key, tensor in self._optimizer.state[p].items()
         }
 
     def gradients(self) -> list[Tensor]:
-        """Return the gradients that there are."""
-        return [_gradient(one) for one in self._parameters.values() if one.grad is not None]
+        """Return the gradients of the parameters that have one."""
+        return [_gradient(parameter) for parameter in self._parameters.values() if parameter.grad is not None]
 
     def step(self, rate: float) -> None:
-        """Take one step at learning rate `rate`, and forget the gradients."""
+        """Take one step at learning rate `rate`, then set the gradients to None."""
         for group, factor in zip(self._optimizer.param_groups, self._factors, strict=True):
             group["lr"] = rate * factor
         self._optimizer.step()
@@ -131,15 +129,15 @@ class AdamW:
 
 
 def _decaying(parameters: Mapping[str, nn.Parameter], free: Set[str]) -> Set[str]:
-    """Names of the kernels: what has two dimensions or more, and is not free."""
+    """Return the names of the parameters that decay: two or more dimensions, and not in `free`."""
     return {name for name, parameter in parameters.items() if parameter.ndim >= 2} - free
 
 
 def layer_factors(names: Iterable[str], decay: float) -> dict[str, float]:
-    """Return the factor of the learning rate of each parameter of a network, given their names in order.
+    """Return the learning-rate factor of each parameter of a network, given the names in order.
 
-    A stage is what shares the name up to its first part with a digit, or its first part: `blocks.2`, `layer3`, `head`.
-    The last one has factor 1, each one before it `decay` times that of the next.
+    Parameters of a stage share the name up to the first component with a digit, or else the first component:
+    `blocks.2`, `layer3`, `head`. The last stage has factor 1, each earlier stage `decay` times the factor of the next.
     """
     stage_of = {name: _stage(name) for name in names}
     stages = list(dict.fromkeys(stage_of.values()))
@@ -147,8 +145,8 @@ def layer_factors(names: Iterable[str], decay: float) -> dict[str, float]:
 
 
 def _stage(name: str) -> str:
-    found = re.match(r"(?:[^\d.]+\.)*[^.]*\d[^.]*(?=\.)", name)
-    return found[0] if found else name.partition(".")[0]
+    match = re.match(r"(?:[^\d.]+\.)*[^.]*\d[^.]*(?=\.)", name)
+    return match[0] if match else name.partition(".")[0]
 
 
 def _gradient(parameter: Tensor) -> Tensor:
@@ -157,7 +155,7 @@ def _gradient(parameter: Tensor) -> Tensor:
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps_per_epoch: int, epochs: int) -> float:
-    """Return the rate of a step, 0…epochs·steps_per_epoch − 1."""
+    """Return the learning rate of `step`, counted from 0 to epochs·steps_per_epoch − 1."""
     warmup = config.warmup_epochs * steps_per_epoch
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
     if config.schedule == "cosine":
@@ -169,17 +167,17 @@ def learning_rate(config: OptimizerConfig, step: int, steps_per_epoch: int, epoc
     return config.learning_rate * rise * fall
 
 
-def make_optimizer(config: OptimizerConfig, method: Method, networks: Sequence[nn.Module]) -> Optimizer:
-    """Return the optimizer of all networks and of the method's own parameters, which do not decay."""
+def make_optimizer(config: OptimizerConfig, method: Method, networks: Sequence[nn.Module]) -> StepOptimizer:
+    """Return the optimizer of all networks and of the parameters of the method, which do not decay."""
     own = {f"method.{name}": parameter for name, parameter in method.parameters.items()}
-    theirs: dict[str, nn.Parameter] = {}
+    parameters: dict[str, nn.Parameter] = {}
     factors: dict[str, float] = {}
     for number, network in enumerate(networks):
         named = dict(network.named_parameters())
-        theirs |= {f"network{number}.{name}": parameter for name, parameter in named.items()}
-        found = layer_factors(named, config.layer_decay)
-        factors |= {f"network{number}.{name}": factor for name, factor in found.items()}
+        parameters |= {f"network{number}.{name}": parameter for name, parameter in named.items()}
+        stage_factors = layer_factors(named, config.layer_decay)
+        factors |= {f"network{number}.{name}": factor for name, factor in stage_factors.items()}
     decay = method.weight_decay(config.weight_decay)
     if config.name == "adamw":
-        return AdamW(theirs | own, decay, own.keys(), factors)
-    return MomentumSGD(theirs | own, config.momentum, decay, own.keys(), factors)
+        return AdamW(parameters | own, decay, own.keys(), factors)
+    return MomentumSGD(parameters | own, config.momentum, decay, own.keys(), factors)

@@ -1,10 +1,10 @@
-"""The methods as losses for a training loop of one's own: random draws and progress are kept here.
+"""Robust losses for custom training loops. Each loss keeps its own random draws and progress.
 
     loss = MentorMix(steps=10_000, noise_level=0.4)
     outcome = loss(network, images, labels)      # once for each step of the optimizer
     outcome.loss.backward()
 
-Methods that plan whole epochs (DivideMix) or train two networks (co-teaching) need the trainer of this package.
+Methods that plan whole epochs (DivideMix) or train two networks (co-teaching) need `training.trainer.Trainer`.
 """
 
 from collections.abc import Iterator
@@ -25,10 +25,10 @@ from training.recipes.released_settings import CIFAR10, mentormix_for
 
 
 class RobustLoss:
-    """A method and what it needs from one step to the next.
+    """A robust-learning method with the state that it keeps between steps.
 
-    Call it with a network in training mode and a batch; it calls the network itself, once or twice, inside the
-    surrounding autocast. The n-th call of two losses with equal seeds draws the same numbers.
+    Call it with a network in training mode and a batch. It runs one or two forward passes under the surrounding
+    autocast. Random draws depend only on the seed and the number of earlier calls.
     """
 
     def __init__(
@@ -41,30 +41,32 @@ class RobustLoss:
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
-        """`config`: the method and its section, nothing else counts; `steps`: of the whole training; `device`: where
-        batches will be; `classes`, `examples`: of the training set, for methods that keep something of each. Raises
-        UsageError for steps below 1, and for methods that need the trainer.
+        """`config`: only `method` and the section of that name are used. `steps`: calls in the whole training. `device`:
+        device of the batches. `classes`, `examples`: sizes of the training set, for methods with state per class or
+        example. Raises UsageError for steps below 1, and for methods that need the trainer.
         """  # fmt: skip
         if steps < 1:
             raise UsageError(f"steps must be at least 1, got {steps}")
         self.steps, self.seed, self.device = steps, seed, torch.device(device)
         self.method = make_method(config, RunFacts(classes, examples, self.device, steps=steps))
         if self.method.networks > 1 or config.method in ("dropout", "weight_decay"):
-            raise UsageError(f"{config.method}: not a loss of one network; use `python -m training train`")
+            raise UsageError(
+                f"method {config.method!r} cannot be used as a loss; run `python -m training train`"
+            )
         self.done = 0
         self._student: Student | None = None
 
     def __call__(
         self, network: nn.Module, images: Tensor, labels: Tensor, index: Tensor | None = None
     ) -> StepOutcome:
-        """Return the loss of a batch, a scalar with gradient, and what the method thinks of each label.
+        """Return the loss of a batch, a scalar with gradient, with the weight of each label if the method has weights.
 
-        images float [B, C, H, W]; labels int64 [B]; index int64 [B]: which examples of the set these are (ELR needs
-        it). Raises UsageError beyond `steps` calls.
+        images float [B, C, H, W]; labels int64 [B]; index int64 [B]: rows of these examples in the training set
+        (required by ELR). Raises UsageError after `steps` calls.
         """
         if self.done >= self.steps:
             raise UsageError(
-                f"all {self.steps} steps are done; give the loss the steps of the whole training"
+                f"all {self.steps} steps are done; set steps to the number of steps of the whole training"
             )
         shape = (1, len(labels))
         draws = self.method.draw(
@@ -82,19 +84,19 @@ class RobustLoss:
         return self.method.step([self._passes(network, images)], batch)
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Yield what the method trains beside the network, for the optimizer."""
+        """Yield the trainable parameters of the method; pass them to the optimizer together with the network's."""
         yield from self.method.parameters.values()
 
     def weight_decay(self, configured: float) -> float:
-        """Return the weight decay to train with: MentorMix with its second weighting has none."""
+        """Return the weight decay to use; MentorMix with second_reweight turns it off."""
         return self.method.weight_decay(configured)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what a checkpoint needs, by name."""
+        """Return the tensors to store in a checkpoint, by name."""
         return {"done": torch.tensor(self.done), **self.method.state}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         self.done = int(state["done"])
         for name, tensor in self.method.state.items():
             tensor.copy_(state[name])
@@ -119,8 +121,8 @@ class MentorMixLoss(RobustLoss):
         device: str = "cpu",
         **settings: Any,
     ) -> None:
-        """`noise_level`: take the paper's settings for CIFAR-10 at the nearest level; `settings`: of
-        training.method_config.MentorMix, such as alpha and loss_percentile.
+        """`noise_level`: use the paper's settings for CIFAR-10 at the nearest level. `settings`: keys of
+        training.method_config.MentorMixConfig, such as alpha and loss_percentile.
         """  # fmt: skip
         base = method_config.MentorMixConfig() if noise_level is None else mentormix_for(CIFAR10, noise_level)
         config = TrainConfig(method="mentormix", mentormix=replace(base, **settings))
@@ -128,10 +130,10 @@ class MentorMixLoss(RobustLoss):
 
 
 class MentorNetLoss(RobustLoss):
-    """MentorNet (Jiang et al., ICML 2018) with a mentor that goes by a moving percentile of the loss."""
+    """MentorNet (Jiang et al., ICML 2018) with a threshold at a moving percentile of the loss."""
 
     def __init__(self, steps: int, *, seed: int = 0, device: str = "cpu", **settings: Any) -> None:
-        """`settings`: of training.method_config.MentorNet, such as loss_percentile."""
+        """`settings`: keys of training.method_config.MentorNetConfig, such as loss_percentile."""
         config = TrainConfig(method="mentornet", mentornet=method_config.MentorNetConfig(**settings))
         super().__init__(config, steps=steps, seed=seed, device=device)
 
@@ -145,12 +147,14 @@ class MixupLoss(RobustLoss):
 
 
 class ELRLoss(RobustLoss):
-    """Early-learning regularization (Liu et al., NeurIPS 2020); call it with the index of each example."""
+    """Early-learning regularization (Liu et al., NeurIPS 2020). Calls need the index of each example."""
 
     def __init__(
         self, steps: int, *, examples: int, classes: int, device: str = "cpu", **settings: Any
     ) -> None:
-        """`examples`: of the training set; `settings`: of training.method_config.ELR: strength, memory."""
+        """`examples`, `classes`: sizes of the training set. `settings`: strength and memory of
+        training.method_config.ELRConfig.
+        """
         config = TrainConfig(method="elr", elr=method_config.ELRConfig(**settings))
         super().__init__(config, steps=steps, classes=classes, examples=examples, device=device)
 
@@ -174,5 +178,5 @@ class ReedLoss(RobustLoss):
     """Bootstrapping (Reed et al., ICLR workshop 2015)."""
 
     def __init__(self, steps: int, **settings: Any) -> None:
-        """`settings`: of training.method_config.Reed: kind, beta."""
+        """`settings`: variant and beta of training.method_config.ReedConfig."""
         super().__init__(TrainConfig(method="reed", reed=method_config.ReedConfig(**settings)), steps=steps)

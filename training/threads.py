@@ -1,4 +1,4 @@
-"""How many threads a run on a CPU computes with: part of what the run is, since the last bits may depend on it."""
+"""Number of CPU threads of a run. It is part of the run's description, since the last bits of results may depend on it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,26 +15,26 @@ from training.device import available_cores
 from training.models.registry import make_network
 from training.run_directory import CONFIG, read_description
 
-# Forward operations of a batch below which a second thread mostly waits: some 50 ms of a step. On a busy machine it
-# waits actively: a step of the small CNN took 6 to 57 times the CPU time with two threads (docs/explanation/methods.md).
+# Forward operations per batch below which one thread is used: about 50 ms per step. Idle threads spin on a busy
+# machine: a step of the small CNN took 6 to 57 times the CPU time with two threads (docs/explanation/methods.md).
 ONE_THREAD_FLOPS = 2e9
 
 
 def choose_threads(config: TrainConfig, train: ImageSet, directory: Path, device: torch.device) -> int:
-    """Return the threads of a run: those that it began with, or config.threads, or as many as help its network.
+    """Return the number of threads of a run: the recorded number of a resumed run, else config.threads, else a default.
 
-    At most as many as torch would use now, which is what OMP_NUM_THREADS or a study with several jobs says.
+    The default is 1 for small networks, else torch's current number (OMP_NUM_THREADS), at most the available cores.
     """
     if recorded := _recorded(directory):
         return recorded
-    most = min(torch.get_num_threads(), available_cores())
+    maximum = min(torch.get_num_threads(), available_cores())
     if config.threads or device.type != "cpu":
-        return config.threads or most
-    return 1 if config.network.frozen or step_flops(config, train) < ONE_THREAD_FLOPS else most
+        return config.threads or maximum
+    return 1 if config.network.frozen or step_flops(config, train) < ONE_THREAD_FLOPS else maximum
 
 
 def step_flops(config: TrainConfig, train: ImageSet) -> int:
-    """Count the operations of convolutions and dense layers in a forward pass of one batch, by that of one picture."""
+    """Return the floating-point operations of convolutions and dense layers in the forward pass of one batch."""
     height, width = train.images.size
     augment = config.augment
     size = (augment.size or augment.resize or height, augment.size or augment.resize or width)
@@ -44,7 +44,7 @@ def step_flops(config: TrainConfig, train: ImageSet) -> int:
         assert isinstance(layer.weight, Tensor)
         counts.append(2 * out.numel() * layer.weight[0].numel())
 
-    # torch.utils.flop_counter counts more, and takes a second to import, with triton; so does the meta device
+    # torch.utils.flop_counter and the meta device take a second to import
     network = make_network(replace(config.network, weights=""), len(train.class_names), seed=0).eval()
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -56,7 +56,7 @@ def step_flops(config: TrainConfig, train: ImageSet) -> int:
 
 @contextlib.contextmanager
 def cpu_threads(threads: int) -> Iterator[None]:
-    """Inside the block torch computes with so many threads."""
+    """Set torch's number of threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -66,7 +66,7 @@ def cpu_threads(threads: int) -> Iterator[None]:
 
 
 def _recorded(directory: Path) -> int | None:
-    """The threads that the run in a folder began with, if there is one."""
+    """Return the recorded number of threads of the run in a folder, or None."""
     path = directory / CONFIG
     if not path.is_file():
         return None

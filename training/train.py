@@ -1,4 +1,4 @@
-"""A training run from its configuration and sets to its result: features, weight decay, training."""
+"""Train one configuration: compute features if frozen, select the weight decay, then run the trainer."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,10 +32,10 @@ def run_training(
     log: Callable[[Mapping[str, Any]], object] = dict,
     loggers: Loggers | None = None,
 ) -> dict[str, Any]:
-    """Train `config` in `directory` and return what result.json holds, as `Trainer.run` does.
+    """Train `config` in `directory` and return the content of result.json, as `Trainer.run` does.
 
-    `features`: folder of the features of frozen networks; `loggers`: get each epoch's metrics, as `log` does, and the
-    result. Raises what `Trainer` and `with_features` raise.
+    `features`: folder for the features of frozen networks. `loggers` receive the metrics of each epoch, as `log` does,
+    and the result. Raises the exceptions of `Trainer` and `with_features`.
     """
     description, about = describe(config, train, test), dict[str, Any]()
     if finished := read_result(directory):
@@ -43,7 +43,7 @@ def run_training(
         return finished
     threads = choose_threads(config, train, directory, device)
     description |= {"threads": threads}
-    if config.network.frozen:  # with all threads: features do not depend on their number
+    if config.network.frozen:  # on all threads, since features do not depend on their number
         train, test = with_features(config, (train, test), features, device, progress=progress, stop=stop)
     with cpu_threads(threads):
         if config.optimizer.weight_decays:
@@ -52,27 +52,27 @@ def run_training(
             config = with_weight_decay(config, best)
             about["weight_decay_accuracies"] = {f"{decay:g}": share for decay, share in accuracies.items()}
         trainer = Trainer(config, train, test, device, processes, description=description, about=about)
-        return _follow(
+        return _train_with_loggers(
             trainer, directory, loggers or Loggers(), log, resume=resume, progress=progress, stop=stop
         )
 
 
-def _follow(
+def _train_with_loggers(
     trainer: Trainer,
     directory: Path,
     loggers: Loggers,
     log: Callable[[Mapping[str, Any]], object],
-    **how: Any,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Train, and hand metrics and result to the loggers."""
+    """Train, and pass metrics and result to the loggers."""
     result = None
 
-    def hand_on(row: Mapping[str, Any]) -> None:
+    def log_row(row: Mapping[str, Any]) -> None:
         loggers.log(directory, trainer.description, row)
         log(row)
 
     try:
-        result = trainer.run(directory, log=hand_on, **how)
+        result = trainer.run(directory, log=log_row, **options)
     finally:
         loggers.finish(result)
     return result

@@ -1,4 +1,4 @@
-"""The training loop: from a configuration and two sets to a finished run folder."""
+"""The training loop: train a configuration on two sets, and write a run folder."""
 
 import math
 import time
@@ -34,14 +34,14 @@ from training.randomness import derive_seed, generator
 from training.run_directory import RESULT, describe, open_run, read_result
 from training.state_files import write_json
 
-CHECKPOINT_SECONDS = 20.0  # between two checkpoints
-CHECKPOINT_TIME_SHARE = 0.02  # share of the time that they may take: those of large networks come less often
-STOP_CHECK_STEPS = 20  # steps between which several processes ask each other whether to stop
-COUNTERS = ("step", "epoch", "position", "seconds")
+CHECKPOINT_SECONDS = 20.0  # minimum seconds between two checkpoints
+CHECKPOINT_TIME_SHARE = 0.02  # maximum share of time spent on checkpoints
+STOP_CHECK_STEPS = 20  # steps between two checks of several processes whether to stop
+PROGRESS_FIELDS = ("step", "epoch", "position", "seconds")
 
 
 class Trainer:
-    """Everything that one run keeps between two steps, and the loop over it."""
+    """A training run: its state between steps, and its loop."""
 
     def __init__(
         self,
@@ -54,10 +54,11 @@ class Trainer:
         description: Mapping[str, Any] | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        """The sets may be on any device; they are moved to `device`.
+        """Move the sets to `device` and build networks, method and optimizer.
 
-        `description`: what the run is called by, where that is not `config`; `about`: goes into the result. Raises
-        DataError if the training set does not fill one batch, UsageError if the processes cannot share one.
+        `description`: content of config.json, by default from the configuration and sets. `about`: additional fields of
+        the result. Raises DataError if the training set is smaller than a batch, UsageError if the processes cannot
+        share a batch.
         """
         self.config, self.device, self.processes = config, device, processes or Processes()
         self.description, self.about = description or describe(config, train, test), about or {}
@@ -65,7 +66,7 @@ class Trainer:
         if len(train) < config.batch_size:
             raise DataError(
                 f"{train.name}: {len(train)} images do not fill one batch of {config.batch_size}; "
-                "--set batch_size=… to at most that"
+                f"set batch_size to at most {len(train)}"
             )
         self.train, self.test = train.to(device), test.to(device)
         self.held_out = held_out.to(device) if held_out else None
@@ -73,7 +74,7 @@ class Trainer:
         classes = len(train.class_names)
         steps = config.epochs * (len(train) // config.batch_size)
         self.method = make_method(config, RunFacts(classes, len(train), device, config.epochs, steps))
-        self._check_world()
+        self._check_processes()
         vectors = train.images.vectors if isinstance(train.images, FeatureVectors) else None
         networks = [
             make_network(config.network, classes, config.seed, number)
@@ -98,8 +99,8 @@ class Trainer:
         self.trust = LabelTrust(len(train), device)
         self.step = self.epoch = self.position = 0
         self.seconds = 0.0
-        self.clocked = 0.0  # moment up to which seconds are counted
-        self.due = math.inf  # moment of the next checkpoint, in the process that writes them
+        self.counted_until = 0.0  # time up to which seconds are counted
+        self.next_checkpoint = math.inf  # time of the next checkpoint, in the first process
 
     def run(
         self,
@@ -110,48 +111,47 @@ class Trainer:
         stop: Callable[[], bool] = bool,
         log: Callable[[Mapping[str, Any]], object] = dict,
     ) -> dict[str, Any]:
-        """Train to the end, or until `stop()`, and return what result.json holds; `log` gets each epoch's row.
+        """Train in `directory` and return the content of result.json; `log` receives the row of each epoch.
 
-        A run that has finished is not trained again. Raises KeyboardInterrupt, after a checkpoint, when
-        stopped; DivergedError; UsageError if the folder holds something else.
+        A finished run is not trained again. Raises KeyboardInterrupt after a checkpoint if `stop()` returns true,
+        DivergedError if a loss is not finite, UsageError if the folder holds another run or other files.
         """
         leader = self.processes.rank == 0
-        there = open_run(directory, self.description, resume) if leader else False
+        resumable = open_run(directory, self.description, resume) if leader else False
         self.processes.barrier()
         if finished := read_result(directory):
             return finished
-        if self.processes.any(there, self.device):
+        if self.processes.any(resumable, self.device):
             self._load(directory)
         if leader:
             metrics.drop_rows_after(directory, self.step)
-        epochs, self.clocked = self.config.epochs, time.monotonic()
+        epochs, self.counted_until = self.config.epochs, time.monotonic()
         if leader:
-            self.due = self.clocked + CHECKPOINT_SECONDS
+            self.next_checkpoint = self.counted_until + CHECKPOINT_SECONDS
         gpus = [self.device] if self.device.type == "cuda" else []
-        fast = kernel_settings(self.device, self.config.deterministic)
-        shown = progress and leader
-        with self._bar(shown) as bar, fast, torch.random.fork_rng(devices=gpus):
+        kernels = kernel_settings(self.device, self.config.deterministic)
+        with self._progress_bar(progress and leader) as bar, kernels, torch.random.fork_rng(devices=gpus):
             while self.epoch < epochs:
-                row = self._epoch(directory, bar, stop)
-                self._clock()
+                row = self._train_epoch(directory, bar, stop)
+                self._count_time()
                 if row is not None and leader:
                     row["seconds"] = round(self.seconds, 2)
                     metrics.append_row(directory, row)
                     log(row)
                     bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "test_accuracy") if k in row})
                 stopped = self.processes.any(stop(), self.device) and self.epoch < epochs
-                if leader and (stopped or self.epoch == epochs or time.monotonic() > self.due):
+                if leader and (stopped or self.epoch == epochs or time.monotonic() > self.next_checkpoint):
                     self._save(directory)
                 if stopped:
                     raise KeyboardInterrupt
         if leader:
-            result = metrics.summarize(metrics.read_rows(directory)) | self._judge_labels(directory)
-            result |= self._circumstances()
+            result = metrics.summarize(metrics.read_rows(directory)) | self._write_label_trust(directory)
+            result |= self._environment()
             write_json(directory / RESULT, result)
         self.processes.barrier()
         return read_result(directory) or {}
 
-    def _bar(self, shown: bool) -> tqdm:
+    def _progress_bar(self, shown: bool) -> tqdm:
         return tqdm(
             total=self.config.epochs * len(self.losses) * (self.config.batch_size // self.config.accumulate),
             initial=self.step * self.config.batch_size,
@@ -162,26 +162,26 @@ class Trainer:
             leave=False,
         )
 
-    def _clock(self) -> None:
-        """Count the seconds since the last time."""
+    def _count_time(self) -> None:
+        """Add the seconds since the last call."""
         now = time.monotonic()
-        self.seconds += now - self.clocked
-        self.clocked = now
+        self.seconds += now - self.counted_until
+        self.counted_until = now
 
-    def _epoch(self, directory: Path, bar: tqdm, stop: Callable[[], bool]) -> dict[str, Any] | None:
-        """Run the steps of the current epoch that are left, then measure; None if stopped in between."""
+    def _train_epoch(self, directory: Path, bar: tqdm, stop: Callable[[], bool]) -> dict[str, Any] | None:
+        """Run the remaining steps of the current epoch and return its row of metrics, or None if stopped within it."""
         config, number, parts = self.config, self.epoch, self.config.accumulate
         if self.position == 0:
-            self.method.begin_epoch(number, self.students, self._survey)
+            self.method.begin_epoch(number, self.students, self._losses_of)
         epoch = EpochPlan.plan(self.method, config, len(self.train), number)
-        began, first, rate = time.monotonic(), self.position, 0.0
+        started, first, rate = time.monotonic(), self.position, 0.0
         for batch in epoch.batches(self.method, config, self.train, self.augmenter, self.processes, first):
-            # dropout inside networks draws from torch's own generator
+            # dropout draws from torch's global generator
             torch.manual_seed(
-                derive_seed(config.seed, self.step * parts + self.position % parts, self._layers)
+                derive_seed(config.seed, self.step * parts + self.position % parts, self._dropout_purpose)
             )
             if config.compile == "reduce-overhead" and self.position % parts == 0:
-                torch.compiler.cudagraph_mark_step_begin()  # not between parts: gradients have to stay
+                torch.compiler.cudagraph_mark_step_begin()  # once per step: gradients of earlier parts must stay valid
             outcome = self.method.step(self.students, batch)
             (outcome.loss / parts if parts > 1 else outcome.loss).backward()
             self.losses[self.position] = outcome.loss.detach()
@@ -204,97 +204,101 @@ class Trainer:
                 average.update(self.step)
             self.step += 1
             inside = self.position < len(epoch)
-            if self._asked_to_stop(stop) and inside:
+            if self._must_stop(stop) and inside:
                 return None
-            if time.monotonic() > self.due and inside:
+            if time.monotonic() > self.next_checkpoint and inside:
                 self._save(directory)
         self.epoch, self.position = number + 1, 0
         row = {"step": self.step, "epoch": self.epoch, "learning_rate": rate}
-        row["train_loss"] = self._mean_loss(len(epoch))  # waits for a GPU to end its steps; then the clock
-        speed = (len(epoch) - first) * epoch.rows.shape[1] / (time.monotonic() - began)
+        row["train_loss"] = self._mean_loss(len(epoch))  # waits for the GPU, so that the speed below is right
+        speed = (len(epoch) - first) * epoch.rows.shape[1] / (time.monotonic() - started)
         row["images_per_second"] = round(speed, 1)
         return row | self.tally.summary() | self.method.report() | self._measure()
 
     @property
-    def _layers(self) -> str:
+    def _dropout_purpose(self) -> str:
         return f"layers{self.processes.rank or ''}"
 
     def _count(self, outcome: StepOutcome, batch: Batch) -> None:
-        """Add what all processes learned about a batch to the epoch's tally."""
-        told = (outcome.weights, outcome.losses, outcome.differences)
-        if all(one is None for one in told):
+        """Add weights, losses and differences of a batch of all processes to the tally of the epoch."""
+        outputs = (outcome.weights, outcome.losses, outcome.differences)
+        if all(output is None for output in outputs):
             return
         assert batch.index is not None
-        v, loss, difference = (None if one is None else self.processes.gather(one.detach()) for one in told)
+        weights, losses, differences = (
+            None if output is None else self.processes.gather(output.detach()) for output in outputs
+        )
         index = self.processes.gather(batch.index)
-        self.tally.add(v, loss, difference, self.train.is_clean[index])
-        if v is not None:
-            self.trust.add_weights(index, v, batch.percent / 100)
+        self.tally.add(weights, losses, differences, self.train.is_clean[index])
+        if weights is not None:
+            self.trust.add_weights(index, weights, batch.percent / 100)
 
-    def _asked_to_stop(self, stop: Callable[[], bool]) -> bool:
+    def _must_stop(self, stop: Callable[[], bool]) -> bool:
         if self.processes.size > 1 and self.step % STOP_CHECK_STEPS:
             return False
         return self.processes.any(stop(), self.device)
 
-    def _survey(self, student: ForwardPasses) -> Tensor:
-        """Cross-entropy [N] of a student on the training set as it is."""
-        network = next(one.network for one in self.students if one is student)
+    def _losses_of(self, student: ForwardPasses) -> Tensor:
+        """Return the cross-entropy [N] of a student on the training set without augmentation."""
+        network = next(known.network for known in self.students if known is student)
         logits = torch.cat(list(summed_logits([network], self.train, self.augmenter, self.bf16)))
         return cross_entropy(logits, self.train.labels, reduction="none")
 
     def _mean_loss(self, count: int) -> float:
-        """Mean over the `count` parts of steps of the epoch that has ended."""
+        """Return the mean loss of the first `count` parts of steps. Raises DivergedError if one is not finite."""
         losses = self.losses[:count]
         if not bool(losses.isfinite().all()):
-            bad = int((~losses.isfinite()).nonzero()[0])
-            step = self.step - (count - bad - 1) // self.config.accumulate - 1
+            first_bad = int((~losses.isfinite()).nonzero()[0])
+            step = self.step - (count - first_bad - 1) // self.config.accumulate - 1
             raise DivergedError(
-                f"the loss is {losses[bad].item()} at step {step} (epoch {self.epoch}); try a smaller "
+                f"the loss is {losses[first_bad].item()} at step {step} (epoch {self.epoch}); try a smaller "
                 "optimizer.learning_rate, optimizer.warmup_epochs=1 or precision=fp32"
             )
         return losses.double().mean().item()
 
     def _measure(self) -> dict[str, Any]:
-        """Measure what is due after this epoch; the averaged weights count where there are any."""
+        """Measure accuracies after an epoch, as configured, with averaged weights if there are any."""
         config, last = self.config, self.epoch == self.config.epochs
         row: dict[str, Any] = {}
         raw = self.networks[: self.method.evaluated]
         networks = [average.for_evaluation() for average in self.averages] or raw
 
-        def hits(these: list[Any], data: ImageSet) -> float:
-            return accuracy(predict(these, data, self.augmenter, self.bf16), data.labels)
+        def accuracy_of(networks: list[Any], data: ImageSet) -> float:
+            return accuracy(predict(networks, data, self.augmenter, self.bf16), data.labels)
 
         if last or self.epoch % config.evaluation_interval == 0:
-            row["test_accuracy"] = hits(networks, self.test)
-            if (
-                last or not self.averages
-            ):  # a look costs as much as the other: the raw weights wait for the end
-                row["test_accuracy_raw"] = hits(raw, self.test) if self.averages else row["test_accuracy"]
+            row["test_accuracy"] = accuracy_of(networks, self.test)
+            if last or not self.averages:  # raw weights are measured after the last epoch only, to save time
+                row["test_accuracy_raw"] = (
+                    accuracy_of(raw, self.test) if self.averages else row["test_accuracy"]
+                )
             if self.held_out:
-                row["validation_accuracy"] = hits(networks, self.held_out)
+                row["validation_accuracy"] = accuracy_of(networks, self.held_out)
         if last or self.epoch % config.memorized_every == 0:
             logits = summed_logits(networks, self.train, self.augmenter, self.bf16)
             predicted = self.trust.add_logits(logits, self.train.labels, self.epoch / config.epochs)
             row |= memorization(predicted, self.train)
         return row
 
-    def _judge_labels(self, directory: Path) -> dict[str, Any]:
-        """Write the table of distrusted labels, and return how well they are those that are wrong."""
+    def _write_label_trust(self, directory: Path) -> dict[str, Any]:
+        """Write the table of label trust, and return how well it ranks wrong labels."""
         table = self.trust.table(self.train)
         label_trust.write(table, directory)
         return label_trust.quality(table, self.train.is_clean.cpu().numpy())
 
-    def _check_world(self) -> None:
+    def _check_processes(self) -> None:
         size, part = self.processes.size, self.config.batch_size // self.config.accumulate
         if part % size:
             raise UsageError(
-                f"batch_size: {part} images at a time cannot be shared by {size} processes evenly"
+                f"batch_size: parts of {part} images cannot be divided evenly among {size} processes; change batch_size or accumulate"
             )
         if size > 1 and not self.method.shares_batches:
-            raise UsageError(f"method: {self.config.method} trains in one process; start it without torchrun")
+            raise UsageError(
+                f"method: {self.config.method} trains in a single process; start it without torchrun"
+            )
 
-    def _circumstances(self) -> dict[str, Any]:
-        """What the numbers were made on."""
+    def _environment(self) -> dict[str, Any]:
+        """Return the fields of the result about time, hardware and software."""
         return {
             "seconds": round(self.seconds, 2),
             "parameters": sum(parameter.numel() for parameter in self.networks[0].parameters()),
@@ -305,7 +309,7 @@ class Trainer:
         }
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Every tensor that the next step depends on, by name."""
+        """Return all tensors that the next step depends on, by name."""
         groups: dict[str, Mapping[str, Tensor]] = {
             "momentum": self.optimizer.state,
             "method": self.method.state | {name: p.data for name, p in self.method.parameters.items()},
@@ -319,22 +323,24 @@ class Trainer:
         return {f"{group}.{name}": tensor for group, part in groups.items() for name, tensor in part.items()}
 
     def _save(self, directory: Path) -> None:
-        """Write a checkpoint, and set when the next is due."""
-        self._clock()
-        state = {name: getattr(self, name) for name in COUNTERS}
+        """Write a checkpoint, and set the time of the next."""
+        self._count_time()
+        state = {name: getattr(self, name) for name in PROGRESS_FIELDS}
         checkpoint.save(directory, self._tensors(), state, self.step, self.config.keep_checkpoints)
-        began, self.clocked = self.clocked, time.monotonic()
-        self.due = self.clocked + max(CHECKPOINT_SECONDS, (self.clocked - began) / CHECKPOINT_TIME_SHARE)
+        started, self.counted_until = self.counted_until, time.monotonic()
+        self.next_checkpoint = self.counted_until + max(
+            CHECKPOINT_SECONDS, (self.counted_until - started) / CHECKPOINT_TIME_SHARE
+        )
 
     def _load(self, directory: Path) -> None:
         tensors, state = checkpoint.load(directory, self.device)
         checkpoint.restore(self._tensors(), tensors, directory)
-        for name in COUNTERS:
+        for name in PROGRESS_FIELDS:
             setattr(self, name, state[name])
 
 
 def hold_out(train: ImageSet, config: TrainConfig) -> tuple[ImageSet | None, ImageSet]:
-    """Split off the share `config.validation`, the same for all epochs of a seed; the given labels stay."""
+    """Split a training set into held-out images, the share `config.validation`, and the rest; the seed decides which."""
     count = round(exact_fraction(config.validation) * len(train))
     if count == 0:
         return None, train

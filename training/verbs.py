@@ -1,4 +1,4 @@
-"""What each verb does, given its parsed arguments."""
+"""The verbs train, evaluate and study."""
 
 import argparse
 import json
@@ -36,9 +36,9 @@ BUDGET_USED_UP = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Train one run; a first Ctrl-C saves a checkpoint and stops, a second one stops at once.
+    """Train one run; the first Ctrl-C saves a checkpoint and stops, the second stops at once.
 
-    Under torchrun each process calls this, and they share every batch.
+    Under torchrun each process calls this function, and the processes share each batch.
     """
     overrides = parse_overrides(arguments.set)
     if arguments.method:
@@ -52,9 +52,9 @@ def train(arguments: argparse.Namespace) -> int:
             data = local_folder(arguments.data, arguments.cache)
             manifest, _ = read_manifest(data / arguments.set_name)
             config = configure(arguments.recipe, manifest.about["noise_level"], overrides)
-            # a frozen network sees each picture once
-            most = 0 if config.network.frozen else int(arguments.resident_gb * 2**30)
-            sets = load_pair(data, arguments.set_name, arguments.test, most)
+            # a frozen network reads each image only once
+            resident_bytes = 0 if config.network.frozen else int(arguments.resident_gb * 2**30)
+            sets = load_pair(data, arguments.set_name, arguments.test, resident_bytes)
             names = [*arguments.logger, *(["tensorboard"] if arguments.tensorboard else [])]
             result = run_training(
                 config,
@@ -69,7 +69,9 @@ def train(arguments: argparse.Namespace) -> int:
                 loggers=Loggers(names if leader else ()),
             )
     except KeyboardInterrupt:
-        print(f"stopped; go on with the same command and --resume ({arguments.output})", file=sys.stderr)
+        print(
+            f"stopped; to continue, run the same command with --resume ({arguments.output})", file=sys.stderr
+        )
         return 130
     if leader:
         print_result(result, arguments.json)
@@ -77,7 +79,7 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Measure a run's averaged weights (or the plain ones, without averaging) on one set."""
+    """Evaluate the averaged weights of a run (its last weights if it does not average) on one set."""
     folder = local_copy(arguments.data, [arguments.set_name], arguments.cache)
     config, data, device = read_config(arguments.run), load(folder / arguments.set_name), choose_device()
     if config.network.frozen:
@@ -131,7 +133,7 @@ def study(arguments: argparse.Namespace) -> int:
         for run in runner.run_all(selected, folders, arguments.jobs, budget_used_up):
             results.write(results.collect(cells, output), output, shard)
             remaining = plan.make_plan(selected, output, data, config.test, measure=False)
-            tqdm.write(f"{_outcome(output, run.name)} · {remaining}", file=sys.stderr)
+            tqdm.write(f"{_outcome(output, run.name)} ({remaining})", file=sys.stderr)
     except KeyboardInterrupt:
         print("stopped; run the same command again to resume", file=sys.stderr)
         return 130
@@ -157,11 +159,11 @@ def study(arguments: argparse.Namespace) -> int:
 
 
 def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
-    """Read the file, if one is given, and lay the command line on it."""
+    """Return the study of the file --config, if given, with the values of the flags."""
     raw: dict[str, Any] = {}
     if arguments.config:
         if not arguments.config.is_file():
-            raise UsageError(f"--config: no file {arguments.config}")
+            raise UsageError(f"--config: {arguments.config} does not exist; give the path of a YAML file")
         try:
             text = arguments.config.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
@@ -180,12 +182,13 @@ def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
 
 
 def _outcome(output: Path, name: str) -> str:
+    """Return the progress line of a run that has finished or failed."""
     result = read_result(run_state.run_folder(output, name))
     if result is None:
-        return f"{name}: FAILED, {run_state.read_failure(output, name)}"
+        return f"{name} failed: {run_state.read_failure(output, name)}"
     return (
-        f"{name}: final {100 * result['final_accuracy']:.1f} %, best {100 * result['best_accuracy']:.1f} %, "
-        f"{plan.duration(result['seconds'])}"
+        f"{name} finished after {plan.duration(result['seconds'])}: test accuracy {result['final_accuracy']:.1%}, "
+        f"best epoch {result['best_accuracy']:.1%}"
     )
 
 

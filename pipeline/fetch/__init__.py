@@ -1,1 +1,1 @@
-"""Fetch what the URLs of retrieval lists point to: politely, once, and with a record of every outcome."""
+"""Download the URLs of retrieval lists: politely, each once, with a record of every outcome."""

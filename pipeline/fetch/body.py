@@ -1,4 +1,4 @@
-"""Read the body of an answer, with limits on received bytes, decompressed bytes, and memory."""
+"""Read the body of a response, with limits on received bytes, decompressed bytes, and memory."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -9,11 +9,11 @@ from common.errors import DataError
 from pipeline.fetch.http1 import Response
 from pipeline.rejections import Rejected, RequestStats
 
-# A larger body goes through a temporary file: 64 of 20 MB would fill a worker's memory.
+# A larger body goes to a temporary file, since 64 bodies of 20 MB would fill the memory of a worker process.
 IN_MEMORY = 512 * 1024
 STEP_BYTES = 64 * 1024
 MAX_MEMBERS = 1000  # of one gzip stream
-MAX_CODINGS = 5  # one inside the other, as in curl and urllib3
+MAX_CODINGS = 5  # nested, as in curl and urllib3
 _ZLIB = ("gzip", "x-gzip", "deflate")
 # Registered codings that the standard library does not decompress (iana.org/assignments/http-parameters). Some servers
 # send these names with plain bytes. An image decoder notices if the bytes are compressed; a parser of rules does not.
@@ -21,19 +21,19 @@ UNREADABLE = frozenset({"br", "compress", "dcb", "dcz", "exi", "pack200-gzip", "
 
 
 class TemporaryRejection(Rejected):
-    """A rejection that another attempt may avoid; `wait` is the delay in seconds that the server asks for."""
+    """A rejection that another attempt may avoid; `wait` is the wait in seconds that the server asks for."""
 
     wait: float | None = None
 
 
 class BodyTooLong(Exception):
-    """More bytes than the limit."""
+    """The body has more bytes than the limit."""
 
 
-async def read_body(response: Response, asked: RequestStats, limit: int, cut: bool = False) -> IO[bytes]:
+async def read_body(response: Response, stats: RequestStats, limit: int, cut: bool = False) -> IO[bytes]:
     """Read a body and decompress it; `limit` bounds the bytes before and after decompression.
 
-    asked: receives the number of bytes. cut: return the first `limit` bytes of a longer body instead of rejecting it.
+    stats: receives the number of bytes. cut: return the first `limit` bytes of a longer body instead of rejecting it.
     Raises Rejected `too_large`, `incomplete` or `bad_response`, DataError if the temporary file cannot be written, and
     what the response raises.
     """
@@ -42,22 +42,22 @@ async def read_body(response: Response, asked: RequestStats, limit: int, cut: bo
     )
     if not cut and (response.length or 0) > limit:
         raise Rejected("too_large", f"more than {limit} bytes")
-    body = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  its reader closes it
+    body = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  the caller closes it
     try:
         try:
             while not decompressor.satisfied and (piece := await response.piece()):
-                asked.bytes_seen += len(piece)
+                stats.bytes_seen += len(piece)
                 for plain in decompressor.decompress(piece):
                     _write(body, plain)
-                if asked.bytes_seen > limit:
+                if stats.bytes_seen > limit:
                     raise BodyTooLong
         except BodyTooLong as error:
             if not cut:
                 raise Rejected("too_large", f"more than {limit} bytes") from error
             body.truncate(min(limit, body.tell()))
         else:
-            cut_off = not decompressor.complete and not (response.framed and body.tell())
-            if asked.bytes_seen and cut_off:  # a framed body is all that the server has
+            is_cut_off = not decompressor.complete and not (response.framed and body.tell())
+            if stats.bytes_seen and is_cut_off:  # a framed body is complete
                 raise TemporaryRejection("incomplete", "the compressed body ends early")
         body.seek(0)
         return body
@@ -69,7 +69,7 @@ async def read_body(response: Response, asked: RequestStats, limit: int, cut: bo
 def _write(body: IO[bytes], data: bytes) -> None:
     try:
         body.write(data)
-    except OSError as error:  # unlike other OSErrors here, not the server's fault
+    except OSError as error:  # unlike the other OSErrors here, a fault of this machine
         raise DataError(
             f"cannot write a temporary file: {error}; free space there, or set TMPDIR to another folder"
         ) from error
@@ -85,7 +85,9 @@ class Decompressor:
     def __init__(self, codings: Iterable[str], limit: int) -> None:
         known = [coding for coding in codings if coding in _ZLIB]
         if len(known) > MAX_CODINGS:
-            raise Rejected("bad_response", f"{len(known)} content codings, one inside the other")
+            raise Rejected(
+                "bad_response", f"{len(known)} nested content codings; at most {MAX_CODINGS} are accepted"
+            )
         self._stages = [_Stage(coding == "deflate", limit) for coding in reversed(known)]
 
     @property
@@ -95,7 +97,7 @@ class Decompressor:
 
     @property
     def satisfied(self) -> bool:
-        """Whether other bytes have followed the end of a compressed stream, so the rest of the body is irrelevant."""
+        """Whether other bytes followed the end of a compressed stream, so that the rest of the body is irrelevant."""
         return any(stage.satisfied for stage in self._stages)
 
     def decompress(self, data: bytes, stage: int = 0) -> Iterator[bytes]:
@@ -114,7 +116,7 @@ class _Stage:
         self._deflate, self._left = deflate, limit
         self._stream: Any = None
         self._members = 0
-        self._head = b""  # a byte that alone does not tell what begins here
+        self._head = b""  # the first byte of a stream, until the second one has come
         self.complete = self.satisfied = False
 
     def decompress(self, data: bytes) -> Iterator[bytes]:
@@ -125,7 +127,7 @@ class _Stage:
                 if len(data) < 2:
                     self._head = data
                     return
-                self._begin(data[:2])
+                self._start(data[:2])
                 continue
             plain, data = self._step(data)
             if plain:
@@ -133,19 +135,19 @@ class _Stage:
             if self._stream is not None and not data and len(plain) < STEP_BYTES:
                 return
 
-    def _begin(self, head: bytes) -> None:
-        """Begin a stream, unless one is complete and these first two bytes are not those of another member."""
-        gzip = head == b"\x1f\x8b"
-        if self.complete and (self._deflate or not gzip):
+    def _start(self, head: bytes) -> None:
+        """Start a stream, unless one is complete and these two bytes are not the start of another member."""
+        is_gzip = head == b"\x1f\x8b"
+        if self.complete and (self._deflate or not is_gzip):
             self.satisfied = True
             return
         self._members += 1
         if self._members > MAX_MEMBERS:
             raise Rejected("bad_response", f"more than {MAX_MEMBERS} gzip members")
-        zlib_header = head[0] & 15 == 8 and int.from_bytes(head, "big") % 31 == 0
+        has_zlib_header = head[0] & 15 == 8 and int.from_bytes(head, "big") % 31 == 0
         # Some servers send deflate without zlib's header.
-        raw = self._deflate and not zlib_header and not gzip
-        self._stream = zlib.decompressobj(-zlib.MAX_WBITS if raw else 32 + zlib.MAX_WBITS)
+        is_raw = self._deflate and not has_zlib_header and not is_gzip
+        self._stream = zlib.decompressobj(-zlib.MAX_WBITS if is_raw else 32 + zlib.MAX_WBITS)
         self.complete = False
 
     def _step(self, data: bytes) -> tuple[bytes, bytes]:
@@ -155,7 +157,7 @@ class _Stage:
         except zlib.error:
             if self._members == 1:
                 raise
-            self.complete = self.satisfied = True  # no member after all
+            self.complete = self.satisfied = True  # not another member
             return b"", b""
         self._left -= len(plain)
         if self._left < 0:

@@ -1,4 +1,4 @@
-"""Open connections to checked addresses, with verified TLS for https, and reuse them for a moment."""
+"""Open connections to checked addresses, with verified TLS for https, and reuse them for a few seconds."""
 
 import asyncio
 import socket
@@ -15,17 +15,15 @@ from pipeline.fetch import public_addresses
 from pipeline.fetch.http1 import PIECE_BYTES, Reader, Response, read_response
 from pipeline.fetch.urls import Url
 
-NAME_SECONDS = 300  # a name is asked for again after so long
-MAX_NAMES = 4096  # remembered at once
-# An unused connection is closed: a list leads to more hosts than a process may have open files.
+NAME_SECONDS = 300  # how long a resolved name is cached
+MAX_NAMES = 4096  # in the cache
+# Unused connections are closed soon, because a list may name more hosts than a process may have open files.
 IDLE_SECONDS = 2.0
-NEXT_ADDRESS_SECONDS = (
-    0.25  # RFC 8305: of several addresses, the next is tried beside one that does not answer
-)
+NEXT_ADDRESS_SECONDS = 0.25  # until the next address of a host is tried in parallel (RFC 8305)
 
 
 class UnknownHost(OSError):
-    """A name that does not resolve."""
+    """A host name that does not resolve."""
 
 
 @dataclass
@@ -33,17 +31,17 @@ class _Connection:
     reader: Reader
     writer: asyncio.StreamWriter
     idle: asyncio.Task[None] | None = None
-    """Watches the connection while it is unused; set once it has been."""
+    """Watches the connection while it is unused; None until its first reuse."""
 
     def close(self) -> None:
-        self.writer.transport.abort()  # without a TLS shutdown, which some servers never answer
+        self.writer.transport.abort()  # without a TLS shutdown, which some servers never complete
 
 
 class Connections:
     """Sends GET requests within one event loop.
 
-    headers: of every request. seconds: limit for connecting, and for each wait for more bytes. guarded: whether only
-    public addresses are connected to. How many requests are sent at once is for the caller to limit.
+    headers: headers of every request. seconds: limit for connecting, and for each wait for more bytes. guarded: connect
+    to public addresses only. The caller limits the number of requests in progress.
     """
 
     def __init__(self, headers: Mapping[str, str], seconds: float, guarded: bool) -> None:
@@ -65,11 +63,11 @@ class Connections:
                 assert connection.idle is not None
                 connection.idle.cancel()
                 connection.close()
-        await asyncio.sleep(0)  # lets the transports go
+        await asyncio.sleep(0)  # let the event loop close the transports
 
     @asynccontextmanager
     async def get(self, url: Url, accept: str) -> AsyncIterator[Response]:
-        """Send a request for a URL and read the header lines of the answer; the body is for the caller to read.
+        """Send a request for a URL and read the header lines of the response; the caller reads the body.
 
         Raises public_addresses.PrivateAddress, UnknownHost, ssl.SSLError, TimeoutError, other OSErrors, http1.BadResponse.
         """
@@ -80,14 +78,14 @@ class Connections:
         response: Response | None = None
         try:
             try:
-                response = await self._ask(connection, request)
+                response = await self._send(connection, request)
             except ConnectionError:
                 if not connection.idle or connection.reader.received:
                     raise
-                # The server has closed it meanwhile (RFC 9112, section 9.3.1), so the request was not answered twice.
+                # The server closed the idle connection (RFC 9112, section 9.3.1), so it has not processed the request.
                 connection.close()
                 connection = await self._connect(url)
-                response = await self._ask(connection, request)
+                response = await self._send(connection, request)
             yield response
         finally:
             if response and response.reusable():
@@ -95,7 +93,7 @@ class Connections:
             else:
                 connection.close()
 
-    async def _ask(self, connection: _Connection, request: bytes) -> Response:
+    async def _send(self, connection: _Connection, request: bytes) -> Response:
         connection.reader.received = 0
         connection.writer.write(request)
         return await read_response(connection.reader)
@@ -115,7 +113,7 @@ class Connections:
         self._idle[_key(url)].append(connection)
 
     async def _watch(self, url: Url, connection: _Connection) -> None:
-        """Close an unused connection after a while, or when the server ends it or sends what nobody has asked for."""
+        """Close an unused connection after IDLE_SECONDS, or when the server closes it or sends unexpected bytes."""
         with suppress(OSError):
             await connection.reader.wait(IDLE_SECONDS)
         connection.close()
@@ -144,31 +142,31 @@ class Connections:
         return _Connection(Reader(streams[0], self._seconds), streams[1])
 
     async def _resolve(self, host: str, port: int) -> list[AddrInfoType]:
-        """Return the addresses of a host; any number of requests may wait for one look-up."""
+        """Return the addresses of a host; concurrent requests share one lookup."""
         now = asyncio.get_running_loop().time()
         task, until = self._names.get((host, port), (None, 0.0))
         if task is None or now > until or (task.done() and (task.cancelled() or task.exception())):
-            task = asyncio.create_task(self._look_up(host, port))
+            task = asyncio.create_task(self._lookup(host, port))
             task.add_done_callback(
-                lambda ended: ended.cancelled() or ended.exception()
-            )  # mark it as retrieved
+                lambda done: done.cancelled() or done.exception()
+            )  # mark the exception as retrieved
             self._names.pop((host, port), None)
             self._names[host, port] = task, now + NAME_SECONDS
             if len(self._names) > MAX_NAMES:
                 del self._names[next(iter(self._names))]
         return await asyncio.shield(task)
 
-    async def _look_up(self, host: str, port: int) -> list[AddrInfoType]:
-        """Ask the system's resolver, in a thread. Raises PrivateAddress if any of the addresses is not public."""
+    async def _lookup(self, host: str, port: int) -> list[AddrInfoType]:
+        """Resolve a name in a thread. Raises PrivateAddress if any of its addresses is not public."""
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise UnknownHost(f"{host}: {error}") from error
         if self._guarded:
-            for address in found:
+            for address in addresses:
                 public_addresses.check_public(str(address[4][0]))
-        return list(found)
+        return list(addresses)
 
 
 def _key(url: Url) -> tuple[str, str, int]:

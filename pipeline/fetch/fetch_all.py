@@ -1,4 +1,4 @@
-"""Fetch the URLs of one task: all of its hosts at once, each within its limits, every outcome in the journal."""
+"""Fetch the URLs of one plan: all hosts concurrently, each within its limits, with every outcome in the journal."""
 
 import asyncio
 from collections import defaultdict, deque
@@ -19,40 +19,40 @@ from pipeline.fetch.urls import host_key, parse_url
 from pipeline.rejections import Rejected
 from schemas.fetched import FETCHED
 
-WAITING_THREADS = 32  # for name resolution; an unresponsive name server blocks one for seconds
+RESOLVER_THREADS = 32  # an unresponsive name server blocks one for seconds
 TABLE_ROWS = 8192
-LOOK_SECONDS = 1.0  # between two looks for slow hosts
+SLOW_HOST_SECONDS = 1.0  # between two reports of slow hosts
 WORKERS_PER_SLOT = 4  # so that a URL that waits for its next attempt does not occupy its host
 
 
 @dataclass
 class FetchOutcome:
-    """What a task did: rows for the table `fetched`, and requests that belong to other tasks."""
+    """The result of a plan: rows of the table `fetched`, and requests that other tasks continue."""
 
-    elsewhere: list[FetchRequest] = field(default_factory=list)
+    redirects: list[FetchRequest] = field(default_factory=list)
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _tables: list[pa.Table] = field(default_factory=list)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Add a row; many of them become a table, which takes a tenth of the memory."""
+        """Add a row. Every TABLE_ROWS rows become a table, which takes a tenth of the memory."""
         self._rows.append(row)
         if len(self._rows) == TABLE_ROWS:
             self._tables.append(FETCHED.from_rows(self._rows))
             self._rows.clear()
 
     def tables(self) -> list[pa.Table]:
-        """Return all rows, of the schema FETCHED."""
+        """Return all rows as tables of the schema FETCHED."""
         return [*self._tables, FETCHED.from_rows(self._rows)]
 
 
 @dataclass(frozen=True)
 class FetchPlan:
-    """What one task fetches, and on which terms.
+    """The settings of one task.
 
-    limits: this task's share of what each host allows. responsible: whether the task may ask a host, by its key.
-    policies: policy files that were read before. digests: of bodies that earlier runs fetched, by URL; other bytes are
-    the rejection content_changed. done: called with the number of URLs each time that some are finished. slow: called
-    now and then with the hosts that hold up the task, a few words on each.
+    max_bytes: limit of a body. limits: this task's share of the limits of each host. responsible: whether the task may
+    send requests to a host, given its key. policies: policy files that another task has read. digests: digests of bodies
+    that earlier runs fetched, by URL; other bytes are rejected as content_changed. done: called with numbers of finished
+    URLs. slow: called every SLOW_HOST_SECONDS with descriptions of the hosts that delay the task.
     """
 
     config: FetchConfig
@@ -66,38 +66,38 @@ class FetchPlan:
 
 
 def url_host_key(url: str) -> str:
-    """Return the key of the host of a URL, "" where it has none."""
+    """Return the host key of a URL, "" for an invalid URL."""
     try:
         return host_key(parse_url(url))
     except Rejected:
         return ""
 
 
-def fetch_all(requests: Iterable[FetchRequest], task: FetchPlan, journal: Journal) -> FetchOutcome:
-    """Fetch all requests in an event loop of their own; return when the last one has ended.
+def fetch_all(requests: Iterable[FetchRequest], plan: FetchPlan, journal: Journal) -> FetchOutcome:
+    """Fetch all requests in a new event loop.
 
-    Raises DataError if there is no contact address to tell the servers, or if the journal cannot be written.
+    Raises DataError if there is no contact address, or if the journal cannot be written.
     """
-    if not task.config.contact and not task.config.allow_private_hosts:
+    if not plan.config.contact and not plan.config.allow_private_hosts:
         raise DataError(
-            "the lists hold URLs, but fetch.contact is empty; "
-            "set it to a mail address or web page, which servers see in the user agent"
+            "the lists have URLs, but fetch.contact is empty; "
+            "set it to a mail address or web page, which is sent in the User-Agent header"
         )
     try:
-        return asyncio.run(_fetch_all(requests, task, journal))
+        return asyncio.run(_fetch_all(requests, plan, journal))
     except BaseExceptionGroup as group:
         raise _first(group) from group
 
 
 def read_policies(urls: Iterable[str], config: FetchConfig) -> list[Policy]:
-    """Read the policy files of the hosts of some URLs, for other tasks to adopt."""
+    """Read the policy files of the hosts of some URLs, so that other tasks need not request them."""
 
     async def read() -> list[Policy]:
-        web = UrlFetcher(config, 0, HostLimits.from_config(config))
+        fetcher = UrlFetcher(config, 0, HostLimits.from_config(config))
         try:
-            return await web.policies.read(urls)
+            return await fetcher.policies.read(urls)
         finally:
-            await web.close()
+            await fetcher.close()
 
     return asyncio.run(read())
 
@@ -108,36 +108,36 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _fetch_all(requests: Iterable[FetchRequest], task: FetchPlan, journal: Journal) -> FetchOutcome:
-    with ThreadPoolExecutor(WAITING_THREADS) as threads:
+async def _fetch_all(requests: Iterable[FetchRequest], plan: FetchPlan, journal: Journal) -> FetchOutcome:
+    with ThreadPoolExecutor(RESOLVER_THREADS) as threads:
         asyncio.get_running_loop().set_default_executor(threads)
-        web = UrlFetcher(task.config, task.max_bytes, task.limits, task.responsible)
+        fetcher = UrlFetcher(plan.config, plan.max_bytes, plan.limits, plan.responsible)
         try:
-            web.policies.adopt(task.policies)
+            fetcher.policies.adopt(plan.policies)
             outcome = FetchOutcome()
-            looking = asyncio.create_task(_look_for_slow_hosts(web, task))
+            reporting = asyncio.create_task(_report_slow_hosts(fetcher, plan))
             active = asyncio.Semaphore(MAX_HOSTS)
             async with asyncio.TaskGroup() as hosts:
                 for queue in _by_host(requests):
                     await active.acquire()
-                    host = hosts.create_task(_drain(queue, web, task, journal, outcome))
+                    host = hosts.create_task(_drain(queue, fetcher, plan, journal, outcome))
                     host.add_done_callback(lambda _: active.release())
-            looking.cancel()
+            reporting.cancel()
             return outcome
         finally:
-            task.slow([])
-            await web.close()
+            plan.slow([])
+            await fetcher.close()
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-async def _look_for_slow_hosts(web: UrlFetcher, task: FetchPlan) -> None:
+async def _report_slow_hosts(fetcher: UrlFetcher, plan: FetchPlan) -> None:
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
-        task.slow(web.hosts.slow())
+        await asyncio.sleep(SLOW_HOST_SECONDS)
+        plan.slow(fetcher.hosts.slow())
 
 
 def _by_host(requests: Iterable[FetchRequest]) -> Iterator[deque[FetchRequest]]:
-    """Queue the requests of each host; hosts with the longest queue come first, since they take longest."""
+    """Yield the queue of each host, the longest first, since it takes longest."""
     queues: defaultdict[str, deque[FetchRequest]] = defaultdict(deque)
     for request in requests:
         queues[url_host_key(request.target or request.url)].append(request)
@@ -145,7 +145,7 @@ def _by_host(requests: Iterable[FetchRequest]) -> Iterator[deque[FetchRequest]]:
 
 
 async def _drain(
-    queue: deque[FetchRequest], web: UrlFetcher, task: FetchPlan, journal: Journal, outcome: FetchOutcome
+    queue: deque[FetchRequest], fetcher: UrlFetcher, plan: FetchPlan, journal: Journal, outcome: FetchOutcome
 ) -> None:
     """Fetch the requests of one host."""
 
@@ -153,29 +153,31 @@ async def _drain(
         while queue:
             request = queue.popleft()
             try:
-                outcome.add(await _fetch(request, web, task, journal))
+                outcome.add(await _fetch(request, fetcher, plan, journal))
             except RedirectToOtherTask as redirect:
-                # The attempt continues in another task, which counts it again.
-                asked = replace(redirect.asked, attempts=redirect.asked.attempts - 1)
-                outcome.elsewhere.append(
-                    FetchRequest(request.url, str(redirect.target), redirect.hops, asked)
+                # Another task continues the attempt and counts it again.
+                stats = replace(redirect.stats, attempts=redirect.stats.attempts - 1)
+                outcome.redirects.append(
+                    FetchRequest(request.url, str(redirect.target), redirect.hops, stats)
                 )
                 continue
-            task.done(1)
+            plan.done(1)
 
     async with asyncio.TaskGroup() as workers:
-        for _ in range(min(len(queue), WORKERS_PER_SLOT * task.limits.fetches)):
+        for _ in range(min(len(queue), WORKERS_PER_SLOT * plan.limits.concurrency)):
             workers.create_task(work())
 
 
-async def _fetch(request: FetchRequest, web: UrlFetcher, task: FetchPlan, journal: Journal) -> dict[str, Any]:
+async def _fetch(
+    request: FetchRequest, fetcher: UrlFetcher, plan: FetchPlan, journal: Journal
+) -> dict[str, Any]:
     try:
-        answer = await web.fetch(request)
+        fetched = await fetcher.fetch(request)
     except Rejected as rejected:
         return journal.put_failure(request.url, rejected)
-    with answer.body:
-        known = task.digests.get(request.url)
-        if known is not None and known != answer.sha256:
-            text = f"{request.url}: {answer.sha256}, and {known} before"
-            return journal.put_failure(request.url, Rejected("content_changed", text, answer.asked))
-        return journal.put(request.url, answer)
+    with fetched.body:
+        known = plan.digests.get(request.url)
+        if known is not None and known != fetched.sha256:
+            text = f"{request.url}: SHA-256 {fetched.sha256}, in an earlier run {known}"
+            return journal.put_failure(request.url, Rejected("content_changed", text, fetched.stats))
+        return journal.put(request.url, fetched)

@@ -1,4 +1,4 @@
-"""One task of the fetch job: what it knows already, what it asks, and what it leaves to other tasks."""
+"""Run one task of the fetch job: reuse recorded outcomes, fetch the other URLs, and hand redirects to other tasks."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -14,14 +14,14 @@ from pipeline.config import FetchConfig
 from pipeline.fetch.fetch_all import FetchPlan, fetch_all, read_policies, url_host_key
 from pipeline.fetch.host_groups import TaskKey, groups_of, share_count
 from pipeline.fetch.host_limits import HostLimits
-from pipeline.fetch.journal import JOURNAL, KNOWN, Journal, latest, read_journal
+from pipeline.fetch.journal import JOURNAL, RECORDED, Journal, latest, read_journal
 from pipeline.fetch.policies import Policy, crawl_delay
 from pipeline.fetch.url_fetcher import FetchRequest
 from pipeline.rejections import RequestStats
 from schemas.fetched import FETCHED
 
 WANTED = pa.schema([("url", pa.string()), ("again", pa.bool_())])
-"""URLs of the lists; `again`: ask even if the outcome is known."""
+"""URLs of the lists; `again`: fetch even if an outcome is recorded."""
 
 REQUESTS = pa.schema(
     [
@@ -30,7 +30,7 @@ REQUESTS = pa.schema(
         ("attempts", pa.int16()),
     ]
 )  # fmt: skip
-"""What one task leaves to another: requests, how far each has come, and the digest that an earlier run fetched."""
+"""Requests that one task hands to another: target of the redirects, metrics, and the digest of an earlier run."""
 
 POLICIES = pa.schema(
     [("file", pa.string()), ("text", pa.binary()), ("code", pa.string()), ("detail", pa.string())]
@@ -41,9 +41,9 @@ _NO_REQUESTS = REQUESTS.empty_table()
 
 
 Part = tuple[TaskKey, str, pa.Table]
-"""What one task leaves to another: its key, and a table of a kind."""
+"""Input of a task in a later round: its key, the kind of the table, and the table."""
 Position = Literal["first", "other", "last"]
-"""Of a round of tasks among all rounds."""
+"""Position of a round of tasks among all rounds."""
 FIRST: Position = "first"
 OTHER: Position = "other"
 LAST: Position = "last"
@@ -51,11 +51,12 @@ LAST: Position = "last"
 
 @dataclass(frozen=True)
 class RunTerms:
-    """What all tasks of a run have in common.
+    """Settings of all tasks of a run.
 
-    folder: of journals and bodies. run: number of this run among the journals. rules: digest of the configuration that
-    decides what a failure means. retry: rejection codes that are asked again. check_bodies: read every stored body and
-    compare its digest. cut: whether large hosts are cut into shares (not on one machine, where one task is enough).
+    max_bytes: limit of a body. folder: folder of journals and bodies. run: number of this run in the names of journals.
+    rules: digest by journal.fetch_rules. groups: number of groups of hosts. retry: rejection codes whose URLs are fetched
+    again. check_bodies: check the digest of every stored body. cut_hosts: cut large hosts into shares (false on one
+    machine, where one task fetches everything).
     """
 
     config: FetchConfig
@@ -66,7 +67,7 @@ class RunTerms:
     groups: int
     retry: frozenset[str] = frozenset()
     check_bodies: bool = False
-    cut: bool = False
+    cut_hosts: bool = False
 
 
 @dataclass
@@ -87,30 +88,31 @@ def run_task(
     done: Callable[[int], None],
     slow: Callable[[list[str]], None] = lambda _: None,
 ) -> TaskResults:
-    """Fetch what one task is responsible for.
+    """Fetch the URLs of one task.
 
     parts: tables by kind: "wanted", "known", "requests", "policies". position: FIRST tasks leave large hosts to shares;
-    the LAST one is alone in its round, so it follows every redirect itself. done: called with the number of URLs that
-    are finished. slow: called now and then with the hosts that hold up the task.
+    the LAST task is the only one of its round and follows every redirect itself. done: called with numbers of finished
+    URLs. slow: called regularly with descriptions of the hosts that delay the task.
     """
     name = f"{terms.run:06d}-{_digest(key, position)}"
-    # An earlier attempt at this task, in the same run, has left journals of the same name.
+    # An earlier attempt at this task in the same run has written journals of the same name.
     earlier = [
-        read_journal(terms.folder, each) for each in sorted(files.names(terms.folder, f"{name}-*{JOURNAL}"))
+        read_journal(terms.folder, journal_name)
+        for journal_name in sorted(files.names(terms.folder, f"{name}-*{JOURNAL}"))
     ]
     parts = {**parts, "known": [*parts.get("known", []), *earlier]}
-    rows, asked = _from_known(parts, terms)
-    repeated, requests = _from_earlier(earlier, parts.get("requests", []))
+    rows, new = _split_wanted(parts, terms)
+    repeated, requests = _split_requests(earlier, parts.get("requests", []))
     results = TaskResults([part for part in (rows, repeated) if part.num_rows], [], [], Counter())
     results.counts["url.known"] = rows.num_rows + repeated.num_rows
     done(results.counts["url.known"])
-    if terms.cut and position == FIRST:
-        asked, results.shares = _cut(key, asked, terms)
-    requests = pa.concat_tables([asked, requests])
+    if terms.cut_hosts and position == FIRST:
+        new, results.shares = _cut_hosts(key, new, terms)
+    requests = pa.concat_tables([new, requests])
     if requests.num_rows:
         policies = tuple(Policy(**row) for table in parts.get("policies", []) for row in table.to_pylist())
         digests = requests.filter(pc.is_valid(requests["digest"])).select(["url", "digest"])
-        task = FetchPlan(
+        plan = FetchPlan(
             terms.config,
             terms.max_bytes,
             HostLimits.from_config(terms.config, key[2], key[3]),
@@ -122,11 +124,11 @@ def run_task(
         )
         journal = Journal(terms.folder, name, terms.rules)
         try:
-            outcome = fetch_all(_requests(requests), task, journal)
+            outcome = fetch_all(_requests(requests), plan, journal)
         finally:
             journal.close()
         results.rows += outcome.tables()
-        results.redirects = list(_by_group(outcome.elsewhere, task.digests, terms.groups))
+        results.redirects = list(_by_group(outcome.redirects, plan.digests, terms.groups))
         results.counts.update(journal.counts)
     return results
 
@@ -135,12 +137,12 @@ def _digest(key: TaskKey, position: Position) -> str:
     return hashlib.sha256(repr((key, position)).encode()).hexdigest()[:8]
 
 
-def _from_earlier(earlier: list[pa.Table], requests: list[pa.Table]) -> tuple[pa.Table, pa.Table]:
-    """Split requests into rows that an earlier attempt at the same task has recorded, and the others."""
-    asked = pa.concat_tables([_NO_REQUESTS, *requests])
-    known = latest(pa.concat_tables([KNOWN.empty_table(), *earlier]))
-    known = known.filter(pc.is_in(known["url"], asked["url"].combine_chunks()))
-    left = asked.filter(pc.invert(pc.is_in(asked["url"], known["url"].combine_chunks())))
+def _split_requests(earlier: list[pa.Table], requests: list[pa.Table]) -> tuple[pa.Table, pa.Table]:
+    """Split requests into the outcomes that an earlier attempt at the task recorded, and the remaining requests."""
+    every = pa.concat_tables([_NO_REQUESTS, *requests])
+    known = latest(pa.concat_tables([RECORDED.empty_table(), *earlier]))
+    known = known.filter(pc.is_in(known["url"], every["url"].combine_chunks()))
+    left = every.filter(pc.invert(pc.is_in(every["url"], known["url"].combine_chunks())))
     return known.select(_FETCHED).cast(FETCHED.schema), left
 
 
@@ -151,15 +153,15 @@ def _responsible(key: TaskKey, groups: int) -> Callable[[str], bool]:
     return lambda other: groups_of([other], groups) == [group]
 
 
-def _from_known(parts: dict[str, list[pa.Table]], terms: RunTerms) -> tuple[pa.Table, pa.Table]:
-    """Split what is wanted into rows that are known and requests."""
+def _split_wanted(parts: dict[str, list[pa.Table]], terms: RunTerms) -> tuple[pa.Table, pa.Table]:
+    """Split the wanted URLs into recorded outcomes that are still valid, and requests for the others."""
     wanted = pa.concat_tables([WANTED.empty_table(), *parts.get("wanted", [])])
     if not wanted.num_rows:
         return FETCHED.schema.empty_table(), _NO_REQUESTS
     wanted = wanted.group_by("url").aggregate([("again", "max")]).sort_by("url")
-    known = pa.concat_tables([KNOWN.empty_table(), *parts["known"]])
+    known = pa.concat_tables([RECORDED.empty_table(), *parts["known"]])
     known = latest(known.filter(pc.is_in(known["url"], wanted["url"].combine_chunks())))
-    valid = pc.if_else(
+    is_valid = pc.if_else(
         pc.is_valid(known["code"]),
         pc.and_(
             pc.equal(known["rules"], terms.rules),
@@ -168,8 +170,8 @@ def _from_known(parts: dict[str, list[pa.Table]], terms: RunTerms) -> tuple[pa.T
         pc.is_valid(known["offset"]),
     )
     again = wanted.filter(wanted["again_max"])["url"].combine_chunks()
-    valid = pc.and_(valid, pc.invert(pc.is_in(known["url"], again)))
-    usable = known.filter(valid)
+    is_valid = pc.and_(is_valid, pc.invert(pc.is_in(known["url"], again)))
+    usable = known.filter(is_valid)
     if terms.check_bodies:
         usable = usable.filter(_intact(usable, terms.folder))
     new = wanted.filter(pc.invert(pc.is_in(wanted["url"], usable["url"].combine_chunks())))["url"]
@@ -189,21 +191,21 @@ def _conform(requests: pa.Table) -> pa.Table:
 
 
 def _intact(rows: pa.Table, folder: str) -> pa.Array:
-    """Whether the stored body of each row has its digest; true where there is none."""
+    """Whether the stored body of each row has the recorded digest; true for rows without a body."""
     result: list[bool] = []
     for part in rows.select(["body_file", "offset", "length", "sha256"]).to_batches(max_chunksize=64):
-        positions = [
+        ranges = [
             (files.join(folder, row["body_file"]), row["offset"], row["length"]) if row["body_file"] else None
             for row in part.to_pylist()
         ]
-        bodies = iter(files.read_ranges([position for position in positions if position]))
-        for position, digest in zip(positions, part["sha256"].to_pylist(), strict=True):
-            result.append(position is None or hashlib.sha256(next(bodies) or b"").hexdigest() == digest)
+        bodies = iter(files.read_ranges([byte_range for byte_range in ranges if byte_range]))
+        for byte_range, digest in zip(ranges, part["sha256"].to_pylist(), strict=True):
+            result.append(byte_range is None or hashlib.sha256(next(bodies) or b"").hexdigest() == digest)
     return pa.array(result, pa.bool_())
 
 
-def _cut(key: TaskKey, requests: pa.Table, terms: RunTerms) -> tuple[pa.Table, list[Part]]:
-    """Take the hosts that are too large for one task out of `requests`: each becomes shares for the next round."""
+def _cut_hosts(key: TaskKey, requests: pa.Table, terms: RunTerms) -> tuple[pa.Table, list[Part]]:
+    """Remove hosts that are too large for one task from `requests`, and return them as shares for the next round."""
     by_host: defaultdict[str, list[int]] = defaultdict(list)
     for number, url in enumerate(requests["url"].to_pylist()):
         by_host[url_host_key(url)].append(number)
@@ -211,12 +213,12 @@ def _cut(key: TaskKey, requests: pa.Table, terms: RunTerms) -> tuple[pa.Table, l
     for host, numbers in by_host.items():
         if not host or share_count(len(numbers), terms.config) == 1:
             continue
-        mine = requests.take(pa.array(numbers))
-        policies = read_policies(mine["url"].to_pylist(), terms.config)
+        of_host = requests.take(pa.array(numbers))
+        policies = read_policies(of_host["url"].to_pylist(), terms.config)
         count = share_count(len(numbers), terms.config, crawl_delay(policies))
         table = pa.Table.from_pylist([vars(policy) for policy in policies], schema=POLICIES)
         for index in range(count):
-            share = mine.take(pa.array(range(index, len(numbers), count), pa.int64()))
+            share = of_host.take(pa.array(range(index, len(numbers), count), pa.int64()))
             later += [((key[0], host, index, count), kind, part) for kind, part in
                       (("requests", share), ("policies", table))]  # fmt: skip
         by_host[host] = []
@@ -227,22 +229,22 @@ def _cut(key: TaskKey, requests: pa.Table, terms: RunTerms) -> tuple[pa.Table, l
 def _requests(table: pa.Table) -> Iterator[FetchRequest]:
     names = [field.name for field in fields(RequestStats)]
     for row in table.to_pylist():
-        asked = RequestStats(**{name: row[name] for name in names}) if row["target"] else None
-        yield FetchRequest(row["url"], row["target"] or "", row["hops"], asked)
+        stats = RequestStats(**{name: row[name] for name in names}) if row["target"] else None
+        yield FetchRequest(row["url"], row["target"] or "", row["hops"], stats)
 
 
 def _by_group(requests: Sequence[FetchRequest], digests: dict[str, str], groups: int) -> Iterable[Part]:
-    """Send redirected requests to the groups of the hosts that they lead to."""
+    """Group redirected requests by the group of the host that they lead to."""
     rows: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
     for request, group in zip(
         requests, groups_of([url_host_key(r.target) for r in requests], groups), strict=True
     ):
-        assert request.asked is not None
+        assert request.stats is not None
         rows[group].append(
             {
                 "url": request.url, "target": request.target, "hops": request.hops,
-                "digest": digests.get(request.url), **vars(request.asked),
+                "digest": digests.get(request.url), **vars(request.stats),
             }
         )  # fmt: skip
-    for group, found in sorted(rows.items()):
-        yield (group, "", 0, 1), "requests", pa.Table.from_pylist(found, schema=REQUESTS)
+    for group, of_group in sorted(rows.items()):
+        yield (group, "", 0, 1), "requests", pa.Table.from_pylist(of_group, schema=REQUESTS)

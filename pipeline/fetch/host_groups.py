@@ -1,7 +1,7 @@
-"""Who asks which host, so that the limits per host hold for the whole run, on any number of workers.
+"""Assign hosts to tasks, so that the limits per host hold for the whole run with any number of worker processes.
 
-All URLs of a host belong to one group, and a group is one task, which asks its hosts at once. A host that may be asked
-faster than one task can is cut into shares, tasks of their own, each with its part of the limits.
+All URLs of a host belong to one group, and a group is one task. A host whose limits allow more requests than one task
+can send is cut into shares: separate tasks, each with its part of the limits.
 """
 
 import math
@@ -13,27 +13,27 @@ from pipeline.keyed_hash import bucket, bucket_count, keyed_hash
 URLS_PER_GROUP = 2_000
 MAX_GROUPS = 256
 URLS_PER_SHARE = 10_000
-TASK_RATE = 100.0  # requests per second that one task makes without effort
+TASK_RATE = 100.0  # requests per second that one task can send easily
 
 TaskKey = tuple[int, str, int, int]
-"""A task: (group, "", 0, 1), or share `index` of `count` of a host: (group, host, index, count)."""
+"""Key of a task: (group, "", 0, 1), or share `index` of `count` of a host: (group, host, index, count)."""
 
 
 def group_count(urls: int) -> int:
-    """Return the number of groups for so many URLs, a power of two."""
+    """Return the number of groups, a power of two, for a number of URLs."""
     return min(MAX_GROUPS, bucket_count(urls, URLS_PER_GROUP))
 
 
 def groups_of(hosts: Iterable[str], groups: int) -> list[int]:
-    """Return the group of each host, given their keys (hosts.host_key)."""
+    """Return the group of each host, given their host keys (urls.host_key)."""
     return bucket(keyed_hash(hosts, 0, "host"), groups).tolist()
 
 
 def share_count(urls: int, config: FetchConfig, crawl_delay: float = 0.0) -> int:
-    """Return how many shares a host with so many URLs is cut into.
+    """Return the number of shares that a host with `urls` URLs is cut into.
 
-    A host is cut only where its limits allow more requests per second than one task makes; each share then still makes
-    TASK_RATE of them, and at least one at once. crawl_delay: seconds between two requests that the host asks for.
+    A host is cut only if its limits allow more requests per second than TASK_RATE; each share then may send TASK_RATE
+    of them, and have at least one in progress. crawl_delay: Crawl-delay of the host in seconds.
     """
     rates = [math.inf]
     if config.host_requests_per_second:

@@ -1,4 +1,4 @@
-"""Limit requests to each host: how many at once, how soon after each other, and how long it may hold up the run."""
+"""Limit requests to each host: how many in progress, how many per second, and how long the host may delay the run."""
 
 import asyncio
 import time
@@ -14,102 +14,101 @@ from pipeline.fetch.robots import PathRules
 from pipeline.fetch.urls import Url, host_key
 from pipeline.rejections import Rejected
 
-MAX_HOSTS = 2000  # remembered at once, unless more are in use
+MAX_HOSTS = 2000  # hosts in memory, unless more are in use
 SECONDS_PER_ANSWER = 1.0
-"""Seconds that an answer gives back to the budget of its host; a host that answers at this rate is never given up."""
-SLOW_SHARE = 0.1  # of the budget; a host that has used more is shown as slow
-SLOW_SHOWN = 3  # the most hosts shown at once
+"""Seconds that each answer returns to the budget of its host; a host that answers at this rate never runs out."""
+SLOW_SHARE = 0.1  # a host that has used more of its budget is reported as slow
+SLOW_SHOWN = 3  # maximum number of slow hosts in one report
 
 
 @dataclass(frozen=True)
 class HostLimits:
-    """Requests to one host: `fetches` at once, and `interval` seconds between the starts of two.
+    """Limits of one host: `concurrency` requests in progress, and `interval` seconds between the starts of two.
 
-    share: 1/k where k tasks ask one host; other rules of the host (Crawl-delay) are stretched accordingly. seconds: how
-    long the host may hold up the run.
+    share: 1/k if k tasks share the host, by which its Crawl-delay is divided. seconds: time budget of the host.
     """
 
-    fetches: int
+    concurrency: int
     interval: float
     share: float = 1.0
     seconds: float = float("inf")
 
     @classmethod
     def from_config(cls, config: FetchConfig, index: int = 0, count: int = 1) -> "HostLimits":
-        """Return share `index` of `count` of the configured limits: `count` such tasks together keep them."""
-        fetches = config.host_concurrency // count + (index < config.host_concurrency % count)
+        """Return the limits of task `index` of `count` tasks that together keep the configured limits."""
+        concurrency = config.host_concurrency // count + (index < config.host_concurrency % count)
         interval = count / config.host_requests_per_second if config.host_requests_per_second else 0.0
-        return cls(fetches, interval, 1 / count, config.host_budget_seconds)
+        return cls(concurrency, interval, 1 / count, config.host_budget_seconds)
 
 
 class HostBudget:
-    """The time that a host may hold up the run.
+    """The time budget of a host.
 
-    It is used while at least one request waits for the host, or for the end of a pause; not while all requests wait for
-    a free place. Each answer gives some time back. Once used up, the budget stays so.
+    It decreases while at least one request waits for the host, or for the end of a pause, but not while all requests
+    wait for a free slot of the task. Each answer returns some time, unless the budget is used up.
     """
 
-    def __init__(self, seconds: float, given_back: float) -> None:
-        self.seconds, self._given_back = seconds, given_back
+    def __init__(self, seconds: float, returned: float) -> None:
+        self.seconds, self._returned = seconds, returned
         self._left = seconds
         self._running = 0
-        self._then = 0.0
+        self._updated = 0.0
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Use the budget inside the `with` block."""
-        self._pass()
+        self._update()
         self._running += 1
         try:
             yield
         finally:
-            self._pass()
+            self._update()
             self._running -= 1
 
-    def give_back(self) -> None:
-        """Give back the time of one answer, unless the budget is used up."""
+    def return_time(self) -> None:
+        """Return the time of one answer to the budget, unless the budget is used up."""
         if self.left > 0:
-            self._left = min(self.seconds, self._left + self._given_back)
+            self._left = min(self.seconds, self._left + self._returned)
 
     @property
     def left(self) -> float:
-        """Seconds that are left, 0 if the time is used up."""
-        self._pass()
+        """Seconds left in the budget, 0 if it is used up."""
+        self._update()
         return max(0.0, self._left)
 
-    def _pass(self) -> None:
+    def _update(self) -> None:
         now = time.monotonic()
         if self._running and self._left > 0:
-            self._left -= now - self._then
-        self._then = now
+            self._left -= now - self._updated
+        self._updated = now
 
 
 class Host:
-    """One host; `async with host` waits for a turn and holds it. Raises Rejected `host_too_slow` instead."""
+    """One host; `async with host` waits for a slot of the host and holds it. Raises Rejected `host_too_slow`."""
 
     def __init__(self, name: str, limits: HostLimits) -> None:
-        # Policy files (robots.txt, tdmrep.json) by URL: the task that reads them, and when they expire.
+        # Policy files (robots.txt, tdmrep.json) by URL: the future of their rules, and when they expire.
         self.rules: dict[Url, tuple[asyncio.Future[PathRules], float]] = {}
         self.name = name
         self.budget = HostBudget(limits.seconds, max(SECONDS_PER_ANSWER, limits.interval))
-        self._slots = asyncio.Semaphore(limits.fetches)
+        self._slots = asyncio.Semaphore(limits.concurrency)
         self._share = limits.share
         self._interval = limits.interval
         self._next = 0.0
         self.users = 0
 
     def pause(self, seconds: float) -> None:
-        """Start no request for a number of seconds."""
+        """Delay further requests by a number of seconds."""
         self._next = max(self._next, time.monotonic() + seconds)
 
     def slow_down(self, interval: float) -> None:
-        """Leave at least `interval` seconds between two requests of all tasks that ask this host."""
+        """Leave at least `interval` seconds between two requests of all tasks that share this host."""
         self._interval = max(self._interval, interval / self._share)
 
     @asynccontextmanager
-    async def request(self, room: asyncio.Semaphore) -> AsyncIterator[None]:
-        """Wait for a free place in the task (`room`) and hold it; the budget of the host is used inside the `with` block."""
-        async with room:
+    async def request(self, slots: asyncio.Semaphore) -> AsyncIterator[None]:
+        """Wait for a free slot of the task and hold it; the budget of the host decreases inside the `with` block."""
+        async with slots:
             with self.budget.running():
                 yield
 
@@ -121,7 +120,9 @@ class Host:
             try:
                 self._check()
                 with self.budget.running():
-                    while (wait := self._next - time.monotonic()) > 0:  # a pause may come while we wait
+                    while (
+                        wait := self._next - time.monotonic()
+                    ) > 0:  # another request may cause a pause meanwhile
                         await asyncio.sleep(min(wait, self.budget.left))
                         self._check()
                 self._next = time.monotonic() + self._interval
@@ -142,13 +143,13 @@ class Host:
         if not self.budget.left:
             raise Rejected(
                 "host_too_slow",
-                f"{self.name} has held up the run for {self.budget.seconds:g} s (fetch.host_budget_seconds); "
-                "ask again with --retry host_too_slow",
+                f"{self.name} used up its {self.budget.seconds:g} s (fetch.host_budget_seconds); "
+                "run again with --retry host_too_slow",
             )
 
 
 class Hosts:
-    """The hosts that were asked recently."""
+    """The hosts of recent requests."""
 
     def __init__(self, limits: HostLimits) -> None:
         self._limits = limits
@@ -165,15 +166,15 @@ class Hosts:
         return host
 
     def slow(self) -> list[str]:
-        """Return the names of hosts that hold up the run, the slowest first, with the time that each has used."""
+        """Describe the hosts that delay the run, the slowest first: name, and seconds used of the budget."""
         used = [
             (host.budget.seconds - host.budget.left, name, host.budget.seconds)
             for name, host in self._hosts.items()
             if host.users and host.budget.left < (1 - SLOW_SHARE) * host.budget.seconds
         ]
         return [
-            f"{name} ({seconds:,.0f} of {most:,.0f} s)"
-            for seconds, name, most in sorted(used, reverse=True)[:SLOW_SHOWN]
+            f"{name} ({seconds:,.0f} of {budget:,.0f} s)"
+            for seconds, name, budget in sorted(used, reverse=True)[:SLOW_SHOWN]
         ]
 
     def _evict(self) -> None:

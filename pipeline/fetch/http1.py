@@ -1,7 +1,7 @@
-"""Read HTTP/1 answers as browsers and curl do: lenient in form, strict about size and about where a body ends.
+"""Read HTTP/1 responses as browsers and curl do: lenient in form, strict about sizes and about where a body ends.
 
-Source: RFC 9112, https://www.rfc-editor.org/rfc/rfc9112. Servers break its rules for header lines (blanks in or behind
-a name, lines that are no headers, bytes that are not ASCII, 9 kB of policies), and clients show their pages all the same.
+Source: RFC 9112, https://www.rfc-editor.org/rfc/rfc9112. Servers break its rules for header lines (blanks in or after
+a name, lines that are not headers, bytes that are not ASCII, 9 kB of policies), and browsers accept that.
 The end of a body is never guessed: a length or a chunk size that cannot be read is an error.
 docs/results/odd-replies.md compares this reader with four clients.
 """
@@ -10,11 +10,9 @@ import asyncio
 import re
 from collections.abc import Iterable
 
-MAX_HEAD_BYTES = (
-    256 * 1024
-)  # all header lines of an answer, those of interim answers included; as Chrome's limit
-MAX_FIELDS = 2000  # header lines of an answer
-MAX_LINE_BYTES = 16 * 1024  # of a line between chunks
+MAX_HEAD_BYTES = 256 * 1024  # all header lines of a response and its interim responses; the limit of Chrome
+MAX_FIELDS = 2000  # header lines of a response
+MAX_LINE_BYTES = 16 * 1024  # one line between chunks
 PIECE_BYTES = 64 * 1024
 _STATUS = re.compile(rb"HTTP/(1\.[0-9])[ \t]+([1-9][0-9]{2})(?:[ \t].*)?", re.DOTALL)
 _CHUNK = re.compile(rb"[ \t]*(?:0[xX])?0*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
@@ -22,15 +20,15 @@ _LENGTH = re.compile(r"0*([0-9]{1,18})")
 
 
 class BadResponse(ValueError):
-    """An answer whose status, headers or body cannot be determined."""
+    """A response whose status, headers or body cannot be determined."""
 
 
 class ConnectionEnded(ConnectionError):
-    """The connection ended early."""
+    """The connection ended before the response did."""
 
 
 class Reader:
-    """Read from a connection; no wait is longer than a number of seconds."""
+    """Reads from a connection, with a limit in seconds for each wait."""
 
     def __init__(self, stream: asyncio.StreamReader, seconds: float) -> None:
         self._stream, self._seconds = stream, seconds
@@ -39,11 +37,11 @@ class Reader:
 
     @property
     def buffered(self) -> int:
-        """Number of bytes that have been read ahead."""
+        """Number of bytes read ahead."""
         return len(self._buffer)
 
     async def wait(self, seconds: float) -> None:
-        """Wait until something comes, or the connection ends. Raises TimeoutError, and OSError if it breaks."""
+        """Wait for bytes or the end of the connection. Raises TimeoutError, and OSError if the connection breaks."""
         await self._more(seconds)
 
     async def _more(self, seconds: float) -> bool:
@@ -55,7 +53,7 @@ class Reader:
         return bool(piece)
 
     async def line(self, limit: int) -> bytes:
-        """Return the next line, without its end. Raises BadResponse if it is longer than `limit`, and ConnectionEnded."""
+        """Return the next line without its end. Raises ConnectionEnded, and BadResponse for a line longer than `limit`."""
         seen = 0
         while (end := self._buffer.find(b"\n", seen, limit)) < 0:
             seen = len(self._buffer)
@@ -76,16 +74,16 @@ class Reader:
         return piece
 
     def starts_with(self, text: bytes) -> bool:
-        """Whether what has been read ahead begins so."""
+        """Whether the bytes read ahead start with `text`."""
         return self._buffer.startswith(text)
 
     def skip(self, count: int) -> None:
-        """Drop bytes that have been read ahead."""
+        """Drop bytes that were read ahead."""
         del self._buffer[:count]
 
 
 class Headers:
-    """Header fields; names are matched without regard to case, values are Latin-1: one character is one byte."""
+    """Header fields. Names are case-insensitive; values are Latin-1, so that one character is one byte."""
 
     def __init__(self, fields: Iterable[tuple[str, str]]) -> None:
         self._values: dict[str, list[str]] = {}
@@ -97,7 +95,7 @@ class Headers:
         return self._values.get(name.lower(), [default])[0]
 
     def all(self, name: str) -> list[str]:
-        """Return all values of a field, in their order."""
+        """Return all values of a field, in order."""
         return self._values.get(name.lower(), [])
 
     def words(self, name: str) -> list[str]:
@@ -110,7 +108,7 @@ class Headers:
 
 
 class Response:
-    """An answer whose body is still to be read, piece by piece."""
+    """A response whose body is read piece by piece."""
 
     def __init__(self, reader: Reader, version: str, status: int, headers: Headers) -> None:
         self._reader, self.status, self.headers = reader, status, headers
@@ -121,16 +119,16 @@ class Response:
         if status in (204, 304):
             self.length, self._chunked = 0, False
         self.framed = self._chunked or self.length is not None
-        """Whether the body says where it ends; otherwise it ends with the connection."""
-        self._left = self.length or 0  # of the chunk, or of the body
+        """Whether the response says where its body ends; otherwise the body ends with the connection."""
+        self._left = self.length or 0  # bytes left of the chunk, or of the body
         self._first_chunk = True
-        self._overhead = -MAX_HEAD_BYTES  # bytes of the lines between chunks, less those of the chunks
+        self._overhead = -MAX_HEAD_BYTES  # bytes of the lines between chunks minus bytes of the chunks
         self.ended = self.length == 0
         words = headers.words("Connection")
         self._persistent = "close" not in words and (version == "1.1" or "keep-alive" in words)
 
     async def piece(self) -> bytes:
-        """Return the next bytes of the body, b"" behind its end. Raises BadResponse, ConnectionEnded, TimeoutError."""
+        """Return the next bytes of the body, b"" after its end. Raises BadResponse, ConnectionEnded, TimeoutError."""
         if self.ended:
             return b""
         if self._chunked and not self._left and not await self._next_chunk():
@@ -147,14 +145,14 @@ class Response:
 
     async def _next_chunk(self) -> bool:
         if not self._first_chunk and await self._line():
-            raise BadResponse("a chunk is longer than it says")
+            raise BadResponse("a chunk is longer than its declared size")
         self._first_chunk = False
         size = _CHUNK.fullmatch(line := await self._line())
         if size is None:
-            raise BadResponse(f"{line[:40]!r} is no size of a chunk")
+            raise BadResponse(f"invalid chunk size {line[:40]!r}")
         self._left = int(size[1], 16)
         self._overhead += len(line) + 2 - self._left
-        if self._overhead > 0:  # chunks of a byte each would keep us busy
+        if self._overhead > 0:  # chunks of one byte each cost much time
             raise BadResponse("more bytes between the chunks than in them")
         if not self._left:
             await self._trailer()
@@ -165,7 +163,7 @@ class Response:
         return await self._reader.line(MAX_LINE_BYTES)
 
     async def _trailer(self) -> None:
-        """Skip fields behind the last chunk; some servers hang up there, when all of the body has come."""
+        """Skip the fields after the last chunk; some servers close the connection there, with the body complete."""
         left = MAX_HEAD_BYTES
         try:
             while line := await self._reader.line(left):
@@ -174,16 +172,16 @@ class Response:
             self._persistent = False
 
     def reusable(self) -> bool:
-        """Whether the connection can serve another request: the body was read to its end, and nothing follows it."""
-        known = self.length is not None and not self._chunked
-        if known and self._left <= self._reader.buffered:  # the page that came with a 404
+        """Whether the connection can serve another request: the body was read to its end, and no bytes follow."""
+        has_length = self.length is not None and not self._chunked
+        if has_length and self._left <= self._reader.buffered:  # the unread page of a 404
             self._reader.skip(self._left)
             self._left, self.ended = 0, True
         return self._persistent and self.ended and self.framed and not self._reader.buffered
 
 
 async def read_response(reader: Reader) -> Response:
-    """Read the header lines of the answer to a GET; interim answers (1xx) are skipped.
+    """Read the header lines of the response to a GET; interim responses (1xx) are skipped.
 
     Raises BadResponse, ConnectionEnded, TimeoutError.
     """
@@ -199,7 +197,7 @@ async def read_response(reader: Reader) -> Response:
                 raise BadResponse(f"more than {MAX_FIELDS} header lines")
         version, status = first[1].decode(), int(first[2])
         if status == 101:
-            raise BadResponse("HTTP 101, which was not asked for")
+            raise BadResponse("HTTP 101, which was not requested")
         if status >= 200:
             return Response(reader, version, status, Headers(_fields(lines)))
 
@@ -213,24 +211,24 @@ async def _status_line(reader: Reader, limit: int) -> re.Match[bytes]:
             line = await reader.line(limit)
         except ConnectionEnded:
             if reader.buffered and not reader.starts_with(b"HTTP/"):
-                raise BadResponse("no status line of HTTP/1") from None
+                raise BadResponse("no HTTP/1 status line") from None
             raise
-    found = _STATUS.fullmatch(line.strip())
-    if found is None:
-        raise BadResponse(f"{line[:40]!r} is no status line of HTTP/1")
-    return found
+    match = _STATUS.fullmatch(line.strip())
+    if match is None:
+        raise BadResponse(f"{line[:40]!r} is not an HTTP/1 status line")
+    return match
 
 
 def _fields(lines: list[bytes]) -> list[tuple[str, str]]:
-    """Return name and value of each header line; lines that have none are skipped.
+    """Return name and value of each header line; lines without them are skipped.
 
-    RFC 9112, section 5.1 has proxies remove blanks between name and colon; section 5.2 has user agents join a line that
-    begins with a blank to the one before.
+    RFC 9112, section 5.1 lets proxies remove blanks between name and colon; section 5.2 lets user agents join a line that
+    starts with a blank to the previous line.
     """
     fields: list[tuple[str, str]] = []
     for line in lines:
         if b"\0" in line:
-            raise BadResponse("a header line holds a NUL")
+            raise BadResponse("a header line contains a NUL")
         text = line.decode("latin-1")
         if text[0] in " \t":
             if fields:
@@ -244,11 +242,11 @@ def _fields(lines: list[bytes]) -> list[tuple[str, str]]:
 
 
 def _length(headers: Headers) -> int | None:
-    """Return the length of the body; None: it ends with the connection."""
+    """Return the length of the body, or None if the body ends with the connection."""
     values = {word.strip() for value in headers.all("Content-Length") for word in value.split(",")}
     if not values or values == {""}:
         return None
     digits = _LENGTH.fullmatch(values.pop())
     if values or digits is None:
-        raise BadResponse("the Content-Length is no number, or there are several")
+        raise BadResponse("the Content-Length is not a number, or several differ")
     return int(digits[1])

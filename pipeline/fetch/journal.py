@@ -1,7 +1,7 @@
-"""Record every fetched URL at once, so that a killed run continues where it stopped.
+"""Record every fetched URL immediately, so that a killed run continues where it stopped.
 
-A task appends one JSON line per URL to its journal, and each body to a second file. The line holds the position of the
-body and is written after it, so a crash leaves complete lines and at most one torn line, which readers skip. A million
+A task appends one JSON line per URL to its journal, and each body to a second file. The line holds the offset of the
+body and is written after it, so a crash leaves complete lines and at most one incomplete line, which readers skip. A million
 bodies take a few hundred files. Object stores show a file when it is closed, so there files are rotated every 64 MB.
 """
 
@@ -31,18 +31,18 @@ ROTATE_BYTES = 64 << 20
 COPY_BYTES = 1 << 20
 JOURNAL, BODIES = ".jsonl", ".bodies"
 
-# A line of a journal. `rules` is a digest of the configuration under which a failure was recorded.
+# A line of a journal; `rules` is the digest by fetch_rules of the configuration that a failure was recorded with.
 _LINE = pa.schema([field for field in FETCHED.schema if field.name != "body_file"]).append(
     pa.field("rules", pa.string())
 )
-KNOWN = pa.schema(
+RECORDED = pa.schema(
     [*_LINE, ("body_file", pa.string()), pa.field("journal", pa.string()), pa.field("line", pa.int64())]
 )
-"""Schema of the rows that `read_journal` returns: a line, the file of its body, and where the line is."""
+"""Schema of the rows of `read_journal`: a line, the file of its body, and the journal and number of the line."""
 
 
 def fetch_rules(config: BuildConfig) -> str:
-    """Return a digest of the values that affect which fetches fail: a failure under other rules is asked again."""
+    """Return a digest of the values that affect which fetches fail: a failure under other rules is stats again."""
     values = json.dumps(fetching_values(config.ingest) | fetching_values(config.fetch), sort_keys=True)
     return hashlib.sha256(values.encode()).hexdigest()[:16]
 
@@ -55,54 +55,55 @@ def next_run(journals: Iterable[str]) -> int:
 def read_journal(folder: str, name: str) -> pa.Table:
     """Read the complete lines of one journal, in the order in which they were written.
 
-    The position of a body is null where the file of bodies is missing or too short, so the URL is fetched again. Returns
-    a table of the schema KNOWN. Raises DataError, naming the journal, where one of its complete lines is damaged.
+    The offset of a body is null if the body file is missing or too short, so that the URL is fetched again. Returns a
+    table of the schema RECORDED. Raises DataError if a complete line is damaged.
     """
     path = files.join(folder, name)
     with files.open_read(path) as file:
         data = file.read()
     whole = data[: data.rfind(b"\n") + 1]
     if not whole:
-        return KNOWN.empty_table()
+        return RECORDED.empty_table()
     options = arrow_json.ParseOptions(explicit_schema=_LINE, unexpected_field_behavior="ignore")
     one_block = arrow_json.ReadOptions(block_size=len(whole))  # a line must fit into a block
     try:
         rows = arrow_json.read_json(pa.BufferReader(whole), one_block, options).select(_LINE.names)
     except pa.ArrowInvalid as error:
-        raise DataError(
-            f"{path}: damaged journal ({error}); delete it, and its URLs are fetched again"
-        ) from error
+        raise DataError(f"{path}: damaged journal ({error}); delete it to fetch its URLs again") from error
     bodies = name.removesuffix(JOURNAL) + BODIES
-    there = pc.less_equal(pc.add(rows["offset"], rows["length"]), files.size(files.join(folder, bodies)) or 0)
+    is_stored = pc.less_equal(
+        pc.add(rows["offset"], rows["length"]), files.size(files.join(folder, bodies)) or 0
+    )
     for column in ("offset", "length"):
-        at = rows.column_names.index(column)
-        rows = rows.set_column(at, column, pc.if_else(there, rows[column], pa.scalar(None, pa.int64())))
-    stored = pc.if_else(pc.is_valid(rows["offset"]), bodies, pa.scalar(None, pa.string()))
-    rows = rows.append_column("body_file", stored)
+        index = rows.column_names.index(column)
+        rows = rows.set_column(
+            index, column, pc.if_else(is_stored, rows[column], pa.scalar(None, pa.int64()))
+        )
+    body_file = pc.if_else(pc.is_valid(rows["offset"]), bodies, pa.scalar(None, pa.string()))
+    rows = rows.append_column("body_file", body_file)
     rows = rows.append_column("journal", pa.array([name] * rows.num_rows, pa.string()))
-    return rows.append_column("line", pa.array(np.arange(rows.num_rows))).cast(KNOWN)
+    return rows.append_column("line", pa.array(np.arange(rows.num_rows))).cast(RECORDED)
 
 
-def latest(known: pa.Table) -> pa.Table:
+def latest(rows: pa.Table) -> pa.Table:
     """Keep one row per URL: the last success, or else the last failure.
 
-    `known` holds rows of the schema KNOWN, in any order; names of later journals sort later. The result is sorted by
-    URL.
+    rows: of the schema RECORDED, in any order; names of later journals sort later. The result is sorted by URL.
     """
-    known = known.append_column("failed", pc.is_valid(known["code"]))
-    known = known.sort_by(
+    rows = rows.append_column("failed", pc.is_valid(rows["code"]))
+    rows = rows.sort_by(
         [("url", "ascending"), ("failed", "ascending"), ("journal", "descending"), ("line", "descending")]
     )
-    urls = known["url"].combine_chunks()
+    urls = rows["url"].combine_chunks()
     if len(urls):
-        known = known.filter(pa.concat_arrays([pa.array([True]), pc.not_equal(urls[1:], urls[:-1])]))
-    return known.drop_columns(["failed"])
+        rows = rows.filter(pa.concat_arrays([pa.array([True]), pc.not_equal(urls[1:], urls[:-1])]))
+    return rows.drop_columns(["failed"])
 
 
 class Journal:
     """The journal of one task: `put` and `put_failure` append, and return the row for the table `fetched`.
 
-    rules: digest of the configuration that decides what a failure means.
+    rules: digest by fetch_rules.
     """
 
     def __init__(self, folder: str, prefix: str, rules: str) -> None:
@@ -112,35 +113,35 @@ class Journal:
         self._lines: IO[bytes] | None = None
         self._bodies: IO[bytes] | None = None
         self._name = ""
-        self._written: dict[str, tuple[int, int]] = {}  # digest → position in the current file
+        self._written: dict[str, tuple[int, int]] = {}  # digest → offset and length in the current body file
         self._offset = 0
 
-    def put(self, url: str, answer: FetchedBody) -> dict[str, Any]:
-        """Store the body of a URL, unless this file holds the same bytes already."""
-        digest = answer.sha256
+    def put(self, url: str, fetched: FetchedBody) -> dict[str, Any]:
+        """Store the body of a URL, unless the body file has the same bytes already."""
+        digest = fetched.sha256
         self._open()
         if digest not in self._written:
             assert self._bodies is not None
-            answer.body.seek(0)
-            shutil.copyfileobj(answer.body, self._bodies, COPY_BYTES)
-            length = answer.body.tell()
+            fetched.body.seek(0)
+            shutil.copyfileobj(fetched.body, self._bodies, COPY_BYTES)
+            length = fetched.body.tell()
             self._written[digest] = (self._offset, length)
             self._offset += length
         offset, length = self._written[digest]
-        row = {"url": url, "sha256": digest, "offset": offset, "length": length, **answer.headers}
-        return self._append(row, answer.asked) | {"body_file": self._name + BODIES}
+        row = {"url": url, "sha256": digest, "offset": offset, "length": length, **fetched.headers}
+        return self._append(row, fetched.stats) | {"body_file": self._name + BODIES}
 
     def put_failure(self, url: str, rejected: Rejected) -> dict[str, Any]:
-        """Record why a URL gave no body."""
+        """Record the rejection of a URL."""
         self.counts["url.failed"] += 1
         row = {"url": url, "code": rejected.code, "detail": rejected.detail, "rules": self._rules}
-        return self._append(row, rejected.asked or RequestStats(""))
+        return self._append(row, rejected.stats or RequestStats(""))
 
-    def _append(self, row: dict[str, Any], asked: RequestStats) -> dict[str, Any]:
-        self.counts.update({"url.asked": 1, "url.requests": asked.attempts, "url.bytes": asked.bytes_seen})
+    def _append(self, row: dict[str, Any], stats: RequestStats) -> dict[str, Any]:
+        self.counts.update({"url.asked": 1, "url.requests": stats.attempts, "url.bytes": stats.bytes_seen})
         self._open()
         assert self._lines is not None
-        row |= asdict(asked)
+        row |= asdict(stats)
         self._lines.write(json.dumps(row).encode() + b"\n")
         if "://" in self._folder and self._offset > ROTATE_BYTES:
             self.close()

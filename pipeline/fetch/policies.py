@@ -1,4 +1,4 @@
-"""Read the policy files of hosts, robots.txt and tdmrep.json, once each, and say what they allow."""
+"""Read the policy files of hosts, robots.txt and tdmrep.json, once each, and apply their rules to URLs."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from pipeline.fetch.robots import PathRules, reservations
 from pipeline.fetch.urls import Url, parse_url
 from pipeline.rejections import Rejected
 
-# How long robots.txt, or that it could not be had, is remembered.
+# How long rules, or the failure to read them, are cached.
 RULES_SECONDS, NO_RULES_SECONDS = 24 * 3600, 600
 TDM_FILE = "/.well-known/tdmrep.json"
 _UNAVAILABLE = ("not_found", "http_status", "too_many_redirects")
@@ -21,7 +21,7 @@ _UNAVAILABLE = ("not_found", "http_status", "too_many_redirects")
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy file of a host: its text, or the rejection that stands in for it."""
+    """A policy file of a host: its text, or the rejection of its URL."""
 
     file: str
     text: bytes = b""
@@ -32,7 +32,7 @@ class Policy:
 class Policies:
     """The policy files of hosts.
 
-    get: requests a file and returns the beginning of its body; raises Rejected if it cannot be had.
+    get: requests a file and returns the first MAX_POLICY_BYTES of its body; raises Rejected on failure.
     """
 
     def __init__(
@@ -41,29 +41,29 @@ class Policies:
         self._config, self._hosts, self._get = config, hosts, get
 
     async def may_be_fetched(self, url: Url) -> bool:
-        """Whether robots.txt allows a URL, or is not to be obeyed. Raises Rejected if nobody can tell."""
+        """Whether robots.txt allows a URL, or is ignored. Raises Rejected if it cannot be read."""
         if not self._config.robots_txt:
             return True
         return (await self._rules(url, "/robots.txt", self._read_robots)).allow(str(url))
 
     async def may_be_mined(self, url: Url) -> bool:
-        """Whether tdmrep.json leaves a URL free, or is not to be obeyed."""
+        """Whether tdmrep.json does not reserve a URL, or is ignored."""
         if not self._config.tdm_reservation:
             return True
         return (await self._rules(url, TDM_FILE, self._read_reservations)).allow(str(url))
 
     async def read(self, urls: Iterable[str]) -> list[Policy]:
-        """Read the policy files of some URLs, and return what they say."""
-        found: dict[Url, asyncio.Future[PathRules]] = {}
+        """Read and return the policy files of the hosts of some URLs."""
+        files: dict[Url, asyncio.Future[PathRules]] = {}
         for url in {parse_url(url).with_target("/") for url in urls}:
-            with suppress(Rejected):  # the future keeps it
+            with suppress(Rejected):  # the future keeps the rejection
                 await self.may_be_fetched(url)
             await self.may_be_mined(url)
-            found |= {file: task for file, (task, _) in self._hosts.get(url).rules.items()}
-        return [_policy(str(file), task) for file, task in found.items()]
+            files |= {file: task for file, (task, _) in self._hosts.get(url).rules.items()}
+        return [_policy(str(file), task) for file, task in files.items()]
 
     def adopt(self, policies: Iterable[Policy]) -> None:
-        """Take over policy files that another task has read, instead of asking for them."""
+        """Use policy files that another task has read, instead of requesting them."""
         until = time.monotonic() + RULES_SECONDS
         for policy in policies:
             file = parse_url(policy.file)
@@ -71,7 +71,7 @@ class Policies:
             task: asyncio.Future[PathRules] = asyncio.get_running_loop().create_future()
             if policy.code:
                 task.set_exception(Rejected(policy.code, policy.detail))
-                task.exception()  # retrieved: asyncio would warn otherwise
+                task.exception()  # mark the exception as retrieved
             else:
                 task.set_result(rules := PathRules(policy.text))
                 self._slow_down(host, rules)
@@ -80,7 +80,7 @@ class Policies:
     async def _rules(
         self, url: Url, path: str, read: Callable[[Host, Url], Coroutine[Any, Any, PathRules]]
     ) -> PathRules:
-        """Return the rules of a policy file; any number of tasks may wait for one request."""
+        """Return the rules of a policy file; concurrent callers share one request."""
         now, host = time.monotonic(), self._hosts.get(url)
         file = url.with_target(path)  # RFC 9309, section 2.3: a file for each scheme, host and port
         if file not in host.rules or now > host.rules[file][1]:
@@ -94,24 +94,26 @@ class Policies:
             raise Rejected(rejected.code, rejected.detail) from rejected
 
     async def _read_reservations(self, _: Host, url: Url) -> PathRules:
-        """A tdmrep.json that cannot be had reserves nothing: it is optional, and few hosts have one."""
+        """Read a tdmrep.json; one that cannot be read reserves nothing, since it is optional and rare."""
         try:
             return reservations(await self._get(url))
         except Rejected:
             return PathRules(b"")
 
     async def _read_robots(self, host: Host, url: Url) -> PathRules:
-        """RFC 9309: no robots.txt (4xx) allows everything, one that cannot be had (429, 5xx) nothing.
+        """Read a robots.txt. If it is missing (4xx), everything is allowed; if it is unavailable (429, 5xx), nothing is.
 
-        Where nobody answers at all, the pictures of the host would fail in the same way: so they do, unasked.
+        Source: RFC 9309, section 2.3.1. If the host cannot be reached, its images are rejected with the same code.
         """
         try:
             rules = PathRules(await self._get(url))
         except Rejected as rejected:
             if rejected.code in _UNAVAILABLE:
                 return PathRules(b"")
-            hidden = rejected.code in ("server_error", "rate_limited", "too_large", "bad_response")
-            raise Rejected("robots_disallowed" if hidden else rejected.code, rejected.detail) from rejected
+            is_unavailable = rejected.code in ("server_error", "rate_limited", "too_large", "bad_response")
+            raise Rejected(
+                "robots_disallowed" if is_unavailable else rejected.code, rejected.detail
+            ) from rejected
         self._slow_down(host, rules)
         return rules
 

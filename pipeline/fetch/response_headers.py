@@ -1,4 +1,4 @@
-"""What header lines say about a body: whether it is whole, and how it may be used."""
+"""Read from response headers whether a body is whole, and how it may be used."""
 
 import re
 from contextlib import suppress
@@ -12,7 +12,7 @@ _RELATION = re.compile(r";\s*rel\s*=\s*(\"[^\"]*\"|[^\s;,]+)", re.IGNORECASE)
 
 
 def is_whole(response: Response) -> bool:
-    """Whether a success (2xx) comes with the whole picture."""
+    """Whether a successful response (2xx) has the whole image."""
     if response.status == 206:
         part = re.fullmatch(r"bytes 0-([0-9]{1,18})/([0-9]{1,18})", response.headers.get("Content-Range"))
         return part is not None and int(part[1]) + 1 == int(part[2])
@@ -20,7 +20,7 @@ def is_whole(response: Response) -> bool:
 
 
 def kept_headers(url: Url, headers: Headers) -> dict[str, str | None]:
-    """What an answer says about the use of its body."""
+    """Return the columns of `fetched` that say where a body came from and how it may be used."""
 
     def joined(name: str) -> str | None:
         return printable(", ".join(headers.all(name))) or None
@@ -35,11 +35,11 @@ def kept_headers(url: Url, headers: Headers) -> dict[str, str | None]:
 
 
 def _license(url: Url, headers: Headers) -> str | None:
-    """Return the target of the first Link header with rel=license (RFC 8288), None if there is none that is a URL."""
+    """Return the target of the first Link header with rel=license (RFC 8288), None if there is no valid one."""
     for value in headers.all("Link"):
         for target, parameters in _LINK.findall(value):
             relation = _RELATION.search(parameters)
             if relation and "license" in relation[1].strip('"').lower().split():
-                with suppress(Rejected):  # one that breaks the rules costs no picture
+                with suppress(Rejected):  # an invalid license URL does not reject the image
                     return printable(str(parse_location(target, url)))
     return None

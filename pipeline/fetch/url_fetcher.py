@@ -1,4 +1,4 @@
-"""Fetch one URL: guarded and polite, with deadlines, a byte limit, and a bounded number of attempts."""
+"""Fetch one URL from a public address: politely, with deadlines, a byte limit and a limited number of attempts."""
 
 import asyncio
 import hashlib
@@ -30,10 +30,10 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True)
 class FetchedBody:
-    """A body, from its first byte, and what came with it. The caller closes the body."""
+    """A body, positioned at its start, with its digest and the metrics of its requests. The caller closes it."""
 
     body: IO[bytes]
-    asked: RequestStats
+    stats: RequestStats
     sha256: str
     headers: dict[str, str | None]
     """The columns `final_url`, `license`, `x_robots_tag`, `tdm_reservation` and `tdm_policy` of the table `fetched`."""
@@ -41,27 +41,27 @@ class FetchedBody:
 
 @dataclass(frozen=True)
 class FetchRequest:
-    """A URL to fetch, or one whose redirects have led to `target` so far, after `hops` of them."""
+    """A URL to fetch; another task may have followed `hops` redirects of it, to `target`, with these metrics."""
 
     url: str
     target: str = ""
     hops: int = 0
-    asked: RequestStats | None = None
+    stats: RequestStats | None = None
 
 
 class RedirectToOtherTask(Exception):
     """A redirect leads to a host that another task is responsible for."""
 
-    def __init__(self, target: Url, hops: int, asked: RequestStats) -> None:
+    def __init__(self, target: Url, hops: int, stats: RequestStats) -> None:
         super().__init__(str(target))
-        self.target, self.hops, self.asked = target, hops, asked
+        self.target, self.hops, self.stats = target, hops, stats
 
 
 class UrlFetcher:
     """Fetches URLs within one event loop.
 
-    limits: how often each host may be asked by this instance. responsible: whether this instance may ask a host, by its
-    key; a redirect to another one raises Elsewhere.
+    max_bytes: limit of a body. limits: limits of each host in this instance. responsible: whether this instance may
+    send requests to a host, given its key; a redirect to another host raises RedirectToOtherTask.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class UrlFetcher:
     ) -> None:
         self._config, self._max_bytes, self._responsible = config, max_bytes, responsible
         self._retries = RetryPolicy(config.max_attempts, config.max_retry_after_seconds, BACKOFF_SECONDS)
-        self._room = asyncio.Semaphore(config.concurrency)
+        self._slots = asyncio.Semaphore(config.concurrency)
         self.hosts = Hosts(limits)
-        self.policies = Policies(config, self.hosts, self._read)
+        self.policies = Policies(config, self.hosts, self._read_file)
         self._connections = Connections(
             {
                 "User-Agent": f"{PRODUCT}/0.1 (builds datasets of images for research; +{config.contact})",
@@ -90,86 +90,86 @@ class UrlFetcher:
         await self._connections.close()
 
     async def fetch(self, request: FetchRequest) -> FetchedBody:
-        """Return the body of a URL. Raises Rejected, with what was asked, or Elsewhere."""
-        asked = replace(request.asked) if request.asked else RequestStats("", attempts=0)
+        """Return the body of a URL. Raises Rejected, with the metrics of the requests, or RedirectToOtherTask."""
+        stats = replace(request.stats) if request.stats else RequestStats("", attempts=0)
         try:
             url = first = parse_url(request.url)
-            asked.host = url.host
+            stats.host = url.host
             if request.target:
                 url = parse_url(request.target)
-            answer = await self._retry(url, asked, is_image=True, hops=request.hops)
-            if not asked.bytes_seen:
+            answer = await self._retry(url, stats, is_image=True, hops=request.hops)
+            if not stats.bytes_seen:
                 answer.body.close()
-                raise Rejected("empty", f"{url}: HTTP {asked.status} without a body")
+                raise Rejected("empty", f"{url}: HTTP {stats.status} without a body")
             if answer.headers["final_url"] == str(first):
                 answer.headers["final_url"] = None
             return answer
         except Rejected as rejected:
-            rejected.asked = asked
+            rejected.stats = stats
             raise
         except (DataError, RedirectToOtherTask):
             raise
-        except Exception as error:  # a bug, which must not cost other rows
+        except Exception as error:  # a bug, which must not affect other rows
             text = f"{request.url}: unexpected {type(error).__name__}: {error}"
-            raise Rejected("bad_response", text, asked) from error
+            raise Rejected("bad_response", text, stats) from error
 
-    async def _retry(self, url: Url, asked: RequestStats, is_image: bool, hops: int = 0) -> FetchedBody:
+    async def _retry(self, url: Url, stats: RequestStats, is_image: bool, hops: int = 0) -> FetchedBody:
         """Make attempts until one succeeds, or fails for good, or the retry policy gives up."""
         while True:
-            asked.attempts += 1
+            stats.attempts += 1
             try:
-                return await self._follow(url, asked, is_image, hops)
+                return await self._follow(url, stats, is_image, hops)
             except TemporaryRejection as rejected:
-                wait = self._retries.wait(asked.attempts, rejected.wait)
+                wait = self._retries.wait(stats.attempts, rejected.wait)
                 if wait is None:
                     raise
             await asyncio.sleep(wait)
 
-    async def _follow(self, url: Url, asked: RequestStats, is_image: bool, hops: int) -> FetchedBody:
-        """Make one attempt, redirects included. The deadline does not count the wait for our turn."""
-        until = asked.seconds + self._config.deadline_seconds
+    async def _follow(self, url: Url, stats: RequestStats, is_image: bool, hops: int) -> FetchedBody:
+        """Make one attempt, including redirects. Waiting for a slot of the host does not count towards the deadline."""
+        until = stats.seconds + self._config.deadline_seconds
         for hop in range(hops, MAX_REDIRECTS + 1):
             if is_image and not self._responsible(host_key(url)):
-                raise RedirectToOtherTask(url, hop, asked)
+                raise RedirectToOtherTask(url, hop, stats)
             if is_image and not await self.policies.may_be_fetched(url):
                 raise Rejected("robots_disallowed", f"{url}: forbidden by robots.txt")
             reserved = is_image and not await self.policies.may_be_mined(url)
             async with (host := self.hosts.get(url)):
-                found = await self._hop(url, host, asked, until - asked.seconds, is_image, reserved)
-            if isinstance(found, FetchedBody):
-                return found
-            url = found
+                result = await self._hop(url, host, stats, until - stats.seconds, is_image, reserved)
+            if isinstance(result, FetchedBody):
+                return result
+            url = result
         raise Rejected("too_many_redirects", f"{url}: more than {MAX_REDIRECTS} redirects")
 
     async def _hop(
-        self, url: Url, host: Host, asked: RequestStats, seconds: float, is_image: bool, reserved: bool
+        self, url: Url, host: Host, stats: RequestStats, seconds: float, is_image: bool, reserved: bool
     ) -> FetchedBody | Url:
-        """Send one request; return the answer, or the URL that it redirects to."""
-        async with host.request(self._room):
-            asked.status, asked.bytes_seen = None, 0
+        """Send one request; return the body, or the URL that the response redirects to."""
+        async with host.request(self._slots):
+            stats.status, stats.bytes_seen = None, 0
             start = time.monotonic()
             try:
                 async with (
                     asyncio.timeout(seconds),
                     self._connections.get(url, "image/*, */*;q=0.1" if is_image else "*/*") as response,
                 ):
-                    asked.status = response.status
-                    found = await self._answer(response, url, host, asked, is_image, reserved)
-                    host.budget.give_back()
-                    return found
+                    stats.status = response.status
+                    result = await self._read_response(response, url, host, stats, is_image, reserved)
+                    host.budget.return_time()
+                    return result
             except Rejected as rejected:
                 if not isinstance(rejected, TemporaryRejection):
-                    host.budget.give_back()
+                    host.budget.return_time()
                 raise
-            except DataError:  # ours, and a ValueError
+            except DataError:  # a ValueError, but a fault of this machine
                 raise
             except (OSError, EOFError, ValueError, zlib.error) as error:
-                raise _rejection(url, error, asked) from error
+                raise _rejection(url, error, stats) from error
             finally:
-                asked.seconds = round(asked.seconds + time.monotonic() - start, 3)
+                stats.seconds = round(stats.seconds + time.monotonic() - start, 3)
 
-    async def _answer(
-        self, response: Response, url: Url, host: Host, asked: RequestStats, is_image: bool, reserved: bool
+    async def _read_response(
+        self, response: Response, url: Url, host: Host, stats: RequestStats, is_image: bool, reserved: bool
     ) -> FetchedBody | Url:
         status, headers = response.status, response.headers
         if status in _REDIRECTS and (location := headers.get("Location")):
@@ -187,40 +187,39 @@ class UrlFetcher:
             raise Rejected("http_status", f"{url}: HTTP {status}")
         try:
             if not is_image:
-                return FetchedBody(await _read_policy(response, asked), asked, "", {})
-            self._check_wishes(headers, reserved)
-            body = await read_body(response, asked, self._max_bytes)
+                return FetchedBody(await _read_policy(response, stats), stats, "", {})
+            self._check_reservations(headers, reserved)
+            body = await read_body(response, stats, self._max_bytes)
         except Rejected as rejected:
             rejected.detail = printable(f"{url}: {rejected.detail}")
             raise
         digest = hashlib.file_digest(body, "sha256").hexdigest()  # type: ignore[arg-type]  # spooled
-        return FetchedBody(body, asked, digest, kept_headers(url, headers))
+        return FetchedBody(body, stats, digest, kept_headers(url, headers))
 
-    def _check_wishes(self, headers: Headers, reserved: bool) -> None:
-        """The header of an answer has the last word on what the host's file reserves."""
+    def _check_reservations(self, headers: Headers, reserved: bool) -> None:
+        """Raise Rejected if the headers, or the file of the host unless a header overrides it, reserve the image."""
         if self._config.x_robots_tag and (word := forbidding_tag(headers.all("X-Robots-Tag"))):
             raise Rejected("opted_out", f"X-Robots-Tag: {word}")
-        told = headers.get("TDM-Reservation")
-        if self._config.tdm_reservation and (told == "1" or (reserved and told != "0")):
-            where = "TDM-Reservation: 1" if told else f"reserved by {TDM_FILE}"
-            raise Rejected("opted_out", where)
+        header = headers.get("TDM-Reservation")
+        if self._config.tdm_reservation and (header == "1" or (reserved and header != "0")):
+            raise Rejected("opted_out", "TDM-Reservation: 1" if header else f"reserved by {TDM_FILE}")
 
-    async def _read(self, url: Url) -> bytes:
+    async def _read_file(self, url: Url) -> bytes:
         with (await self._retry(url, RequestStats("", attempts=0), is_image=False)).body as body:
             return body.read()
 
 
-async def _read_policy(response: Response, asked: RequestStats) -> IO[bytes]:
-    packed = UNREADABLE.intersection(response.headers.words("Content-Encoding"))
-    if packed:  # unreadable rules must not look like rules that allow everything
+async def _read_policy(response: Response, stats: RequestStats) -> IO[bytes]:
+    codings = UNREADABLE.intersection(response.headers.words("Content-Encoding"))
+    if codings:  # unreadable rules must not pass for rules that allow everything
         raise Rejected(
-            "bad_response", f"content-encoding {', '.join(sorted(packed))}, which was not asked for"
+            "bad_response", f"content-encoding {', '.join(sorted(codings))}, which was not requested"
         )
-    return await read_body(response, asked, MAX_POLICY_BYTES, cut=True)
+    return await read_body(response, stats, MAX_POLICY_BYTES, cut=True)
 
 
-def _rejection(url: Url, error: Exception, asked: RequestStats) -> Rejected:
-    """What an exception means for the row."""
+def _rejection(url: Url, error: Exception, stats: RequestStats) -> Rejected:
+    """Return the rejection that stands for an exception."""
     text = f"{url}: {str(error) or type(error).__name__}"
     match error:
         case PrivateAddress():
@@ -228,10 +227,10 @@ def _rejection(url: Url, error: Exception, asked: RequestStats) -> Rejected:
         case UnknownHost():
             return Rejected("unknown_host", text)
         case TimeoutError():
-            return Rejected("timeout", f"{url}: too slow, {asked.bytes_seen} bytes so far")
+            return Rejected("timeout", f"{url}: too slow, {stats.bytes_seen} bytes so far")
         case ssl.SSLError():
             return Rejected("tls_failed", text)
         case OSError() | EOFError():
-            return TemporaryRejection("incomplete" if asked.status else "connection_failed", text)
+            return TemporaryRejection("incomplete" if stats.status else "connection_failed", text)
         case _:
             return Rejected("bad_response", text)

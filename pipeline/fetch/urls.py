@@ -1,4 +1,4 @@
-"""Parse http(s) URLs and keep them as they are written: a URL with other bytes is another URL.
+"""Parse http and https URLs without changing their bytes: a URL with other bytes is another URL.
 
 Source: RFC 3986, https://www.rfc-editor.org/rfc/rfc3986: syntax (appendix B), relative references (section 5.2),
 allowed characters (section 2). A server that signs or compares its URLs answers 403 or 404 if `%2F` in a
@@ -17,11 +17,9 @@ from pipeline.rejections import Rejected
 _PORTS = {"http": 80, "https": 443}
 _PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(\?[^#]*)?(?:#.*)?", re.DOTALL)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::([0-9]{0,5}))?")
-_NAME = re.compile(
-    r"(?:[a-z0-9_-]{1,63}\.){0,126}[a-z0-9_-]{1,63}\.?"
-)  # with _, which buckets and some hosts have
+_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.){0,126}[a-z0-9_-]{1,63}\.?")  # with _, which some hosts use
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]|^\s|\s$")
-# Reserved, unreserved and % stay; all other bytes are percent-encoded.
+# Reserved and unreserved characters and % are kept; all other bytes are percent-encoded.
 _KEPT = "!#$%&'()*+,/:;=?@[]~"
 _LONGEST_NAME = 253
 
@@ -31,7 +29,7 @@ class Url:
     """An http(s) URL without user name, password and fragment.
 
     scheme: "http" or "https". host: name in ASCII and lower case, or an address, IPv6 without brackets. target: path
-    and query as they go into the request.
+    and query as sent in the request.
     """
 
     scheme: str
@@ -41,7 +39,7 @@ class Url:
 
     @property
     def authority(self) -> str:
-        """Host, and port unless it is that of the scheme."""
+        """Host, and port unless it is the default of the scheme."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -57,7 +55,7 @@ def parse_url(text: str, base: Url | None = None) -> Url:
     """Parse a URL, or a reference relative to `base`.
 
     Characters that a URL may not contain are percent-encoded as UTF-8. Surrogates of the error handler `surrogateescape`
-    stand for bytes, which are percent-encoded as they are. Segments `.` and `..` are resolved. Raises Rejected
+    stand for single bytes, which are percent-encoded. Segments `.` and `..` are resolved. Raises Rejected
     `bad_location` for anything but http and https URLs with a host.
     """
     try:
@@ -72,7 +70,7 @@ def parse_location(value: str, base: Url) -> Url:
 
 
 def host_key(url: Url) -> str:
-    """Return what limits per host apply to: the host, whatever the scheme and the port."""
+    """Return the key of limits per host: the host name, for any scheme and port."""
     return url.host.rstrip(".")
 
 
@@ -87,7 +85,7 @@ def is_web_url(text: str) -> bool:
 
 def _parse(text: str, base: Url | None) -> Url:
     if _CONTROL.search(text):
-        raise ValueError("control characters, or blanks around it")
+        raise ValueError("control characters, or blanks at an end")
     parts = _PARTS.fullmatch(text)
     assert parts is not None  # the pattern matches any text
     scheme, authority, path, query = parts.groups()
@@ -130,12 +128,12 @@ def _without_dots(path: str) -> str:
 
 def _host_and_port(authority: str) -> tuple[str, int | None]:
     parts = _AUTHORITY.fullmatch(authority.rpartition("@")[2])
-    if parts is None or "\\" in authority:  # browsers take \ for /, others do not
-        raise ValueError("no host with a port from 1 to 65535")
+    if parts is None or "\\" in authority:  # some clients read \ as /
+        raise ValueError("invalid host or port")
     host, digits = parts.groups()
     port = int(digits) if digits else None
     if port is not None and not 0 < port < 1 << 16:
-        raise ValueError("no port from 1 to 65535")
+        raise ValueError("the port is not 1 to 65535")
     if host.startswith("["):
         return str(ipaddress.IPv6Address(host[1:-1])), port
     name = unquote_to_bytes(host.encode("utf-8", "surrogateescape"))
@@ -155,5 +153,5 @@ def _ascii_name(name: str) -> str:
         name = yarl.URL.build(scheme="http", host=name).raw_host or ""
     name = name.lower()
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
-        raise ValueError("no name of a host")
+        raise ValueError("invalid host name")
     return name

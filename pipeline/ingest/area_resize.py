@@ -1,8 +1,7 @@
-"""Resizing by exact area: every pixel of the result is the mean of what it covers, parts of pixels included.
+"""Resize by exact area: each pixel of the result is the mean of the area that it covers, fractions of pixels included.
 
-This is what OpenCV calls INTER_AREA and TensorFlow AREA. Pillow's box filter is another: it takes or leaves whole
-pixels. Along one axis the mean is a product with a sparse matrix of whole numbers, so that the sums come out exactly,
-and the same on every machine.
+This is INTER_AREA of OpenCV and AREA of TensorFlow. Pillow's box filter differs: it includes or excludes whole pixels.
+Along each axis the mean is a product with a sparse matrix of integers, so sums are exact, and equal on every machine.
 """
 
 from functools import lru_cache
@@ -13,12 +12,12 @@ from scipy.sparse import csr_array
 
 from pipeline.ingest.geometry import Box
 
-_STRIP = 1 << 18  # values of the picture worked on at once, for the processor's cache and for bounded memory
-_CHANNELS = 4  # a pixel as Pillow holds it, the last one unused: it can be moved as one thing
+_STRIP = 1 << 18  # values processed at once: they fit in the cache, and memory is bounded
+_CHANNELS = 4  # a pixel as Pillow stores it, the last byte unused: it can be moved as one 32-bit value
 
 
-def resize_by_area(picture: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
-    """Shrink `box` (left, top, right, bottom, in pixels or whole sixteenths) of an RGB picture to `size`.
+def resize_by_area(image: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
+    """Shrink `box` (left, top, right, bottom, in multiples of 1/16 pixel) of an RGB image to `size` (width, height).
 
     Neither side may grow. Halves are rounded to even.
     """
@@ -29,15 +28,15 @@ def resize_by_area(picture: Image.Image, box: Box, size: tuple[int, int]) -> Ima
     rows = max(1, _STRIP // values * height // (y1 - y0))
     tall, wide = _units(top - y0, bottom - y0, height), _units(left - x0, right - x0, width)
     total = tall[2] * wide[2]
-    # Sums of rows are exact in the 24 bits of a float, which is multiplied faster, those of rows and columns in 31 for
-    # pictures up to 8 megapixels.
+    # Up to about 8 megapixels, sums over rows are exact in 24-bit floats, which are multiplied faster, and sums over both
+    # axes in 31-bit integers.
     small = tall[2] * 255 < 1 << 24 and total * 256 < 1 << 31
     one, both, pixel = ("f", "i", "D") if small else ("d", "q", "V32")
     down = _coverage(*tall, height, rows, one)
     ((_, _, across),) = _coverage(*wide, width, width, both)
     result = np.empty((height, width), np.uint32)
     for i, (lo, hi, part) in zip(range(0, height, rows), down, strict=True):
-        pixels = picture.crop((x0, y0 + lo, x1, y0 + hi)).tobytes("raw", "RGBX")
+        pixels = image.crop((x0, y0 + lo, x1, y0 + hi)).tobytes("raw", "RGBX")
         sums = part @ np.frombuffer(pixels, np.uint8).reshape(hi - lo, values).astype(one)
         columns = np.ascontiguousarray(sums.astype(both).view(pixel).T).view(both)
         means = _divided(across @ columns, total)
@@ -47,14 +46,16 @@ def resize_by_area(picture: Image.Image, box: Box, size: tuple[int, int]) -> Ima
 
 def _divided(sums: np.ndarray, total: int) -> np.ndarray:
     means = (sums + total // 2) // total
-    if total % 2 == 0:  # else there are no halves
+    if total % 2 == 0:  # an odd divisor gives no halves
         means -= (means * total - sums == total // 2) & means & 1
     return means
 
 
 def _units(first: float, last: float, count: int) -> tuple[int, int, int]:
-    """Size of a pixel, start, and size of a part, if first…last is cut into `count` parts; in the largest unit in which
-    the borders of the parts and of the pixels are whole numbers."""
+    """Return the size of a pixel, the start, and the size of a part when first…last is divided into `count` parts.
+
+    The unit is the largest one in which the borders of parts and pixels are integers.
+    """
     pixel, start, step = 16 * count, round(first * 16 * count), round((last - first) * 16)
     shared = int(np.gcd.reduce([pixel, start, step]))
     return pixel // shared, start // shared, step // shared
@@ -62,11 +63,11 @@ def _units(first: float, last: float, count: int) -> tuple[int, int, int]:
 
 @lru_cache(256)
 def _coverage(
-    pixel: int, start: int, step: int, count: int, rows: int, kind: str
+    pixel: int, start: int, step: int, count: int, rows: int, dtype: str
 ) -> list[tuple[int, int, csr_array]]:
-    """How much each of `count` parts covers of each pixel. Arguments as `_units` gives them.
+    """Return how much each of `count` parts covers of each pixel; pixel, start, step: see `_units`.
 
-    For each `rows` parts: the pixels lo…hi that they cover, and a matrix (rows, hi - lo).
+    For every `rows` parts: the range lo, hi of the pixels that they cover, and a matrix (rows, hi - lo).
     """
     borders = start + step * np.arange(count + 1)
     lo, hi = borders[:-1] // pixel, -(-borders[1:] // pixel)
@@ -78,7 +79,7 @@ def _coverage(
     for i in range(0, count, rows):
         end = min(count, i + rows)
         inside = slice(ends[i], ends[end])
-        matrix = (covered[inside].astype(kind), source[inside] - lo[i], ends[i : end + 1] - ends[i])
+        matrix = (covered[inside].astype(dtype), source[inside] - lo[i], ends[i : end + 1] - ends[i])
         first_pixel, last_pixel = int(lo[i]), int(hi[end - 1])
         strips.append((first_pixel, last_pixel, csr_array(matrix, (end - i, last_pixel - first_pixel))))
     return strips

@@ -1,28 +1,29 @@
-"""What a decoder gets to see of a file, and how many parts a file may have."""
+"""The part of an image file that is decoded, and limits for reading files."""
 
 from dataclasses import dataclass
 
 MAX_PARTS = 100_000
-"""Segments, chunks or blocks of a file; more are a bomb."""
+"""Largest number of segments, chunks or blocks that are read of a file."""
 MAX_PROFILE = 4 << 20
-"""Bytes of a color profile; a larger one is ignored. Those of printing presses have 0.5 to 3 MB."""
+"""Largest color profile in bytes; a larger one is ignored. Profiles of printing presses have 0.5 to 3 MB."""
 
 
 @dataclass(frozen=True)
 class Container:
-    """A file's kind, as Pillow names it, and what is to be decoded of it.
+    """The part of a file that is decoded: one image without comments, further frames and metadata.
 
-    `exif` and `profile` are empty where there are none, and where Pillow finds them without danger (WebP, AVIF).
+    format: Pillow's name of the format. data: a complete file of this format. exif, profile: empty if the file has none,
+    or if Pillow reads them safely (WebP, EXIF of AVIF).
     """
 
-    kind: str
+    format: str
     data: bytes
     animated: bool = False
     exif: bytes = b""
     profile: bytes = b""
     adobe: bool = False
-    """Whether a JPEG says that Adobe's conventions hold: then the inks of CMYK are stored upside down."""
+    """Whether a JPEG has an Adobe marker: its CMYK values are then stored inverted."""
     canvas: tuple[int, int] | None = None
-    """Width and height of the picture, where `data` covers only a part of it; the rest is transparent."""
+    """Width and height of the image, if `data` covers only a part of it; the rest is transparent."""
     offset: tuple[int, int] = (0, 0)
-    """Column and row of the canvas where `data` begins."""
+    """Column and row of the canvas at which `data` begins."""

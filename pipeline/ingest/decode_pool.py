@@ -1,8 +1,8 @@
-"""Decode in a small pool of processes, so that no picture can harm anything but itself.
+"""Decode images in a small pool of processes, so that a harmful file affects no other image.
 
-A picture that crashes its process, or takes longer than the deadline, is a rejection at once; its neighbors are neither
-lost nor decoded twice. Libraries were tried: pebble takes twice the CPU time (benchmarks/decode_pool.py), and loky ends
-the whole pool, with all pictures in it, when one process dies.
+An image that crashes its process, or exceeds the deadline, is rejected at once; the other images of the process are
+neither lost nor decoded twice. pebble takes twice the CPU time (benchmarks/decode_pool.py), and loky ends the whole pool
+when one process dies.
 """
 
 import atexit
@@ -26,22 +26,22 @@ from pipeline.ingest.process_image import ImageRejection, ImageRequest, ImageRes
 
 Key = TypeVar("Key", bound=Hashable)
 
-AHEAD_SECONDS = 0.05  # work that waits in each process, so that it never waits for this one
-LEAST_AHEAD, MOST_AHEAD = 2, 64  # the same in pictures
-GATHER_SECONDS = 0.003  # answers that come within this time are read together
-PIPE_BYTES = 1 << 20  # what a process may answer before it waits for this one
-TRIES_WHEN_KILLED = 2  # SIGKILL comes from outside: from the kernel when memory is short, or from an operator
-# Without these, glibc returns the memory of each picture to the system and asks for it again: twice the CPU time.
+AHEAD_SECONDS = 0.05  # work queued in each process, so that it never waits for this one
+LEAST_AHEAD, MOST_AHEAD = 2, 64  # bounds of the queue in images
+GATHER_SECONDS = 0.003  # results within this time are read together
+PIPE_BYTES = 1 << 20  # size of the pipe for results of a process
+TRIES_WHEN_KILLED = 2  # SIGKILL comes from the kernel when memory is short, or from an operator
+# Without these, glibc returns the memory of each image to the system and allocates it again: twice the CPU time.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 EXTERNAL = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C while a process is started, which would be lost track of; processes never get it themselves.
+    """Delay Ctrl-C while a process is started, so that no process is left behind; the processes never receive it.
 
-    The mask is inherited by the new process. It does not hold for other threads, and if one of them receives the
-    signal, Python raises KeyboardInterrupt in the main thread all the same: hence the handler.
+    The new process inherits the signal mask. The mask does not apply to other threads; if one of them receives the
+    signal, Python would raise KeyboardInterrupt in the main thread, which the handler prevents.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     handler = signal.getsignal(signal.SIGINT)
@@ -60,7 +60,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 class _Decoder:
-    """One process, and the requests that it has not answered."""
+    """One decoding process and its unfinished requests."""
 
     def __init__(self, source: str, config: IngestConfig) -> None:
         path = os.pathsep.join(entry for entry in sys.path if entry)
@@ -74,25 +74,25 @@ class _Decoder:
         assert self._process.stdin
         assert self._process.stdout
         self._requests: IO[bytes] = self._process.stdin
-        self.answers: int = self._process.stdout.fileno()
-        os.set_blocking(self.answers, False)
+        self.results: int = self._process.stdout.fileno()
+        os.set_blocking(self.results, False)
         if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux
             with suppress(OSError):
-                fcntl.fcntl(self.answers, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+                fcntl.fcntl(self.results, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         with suppress(BrokenPipeError):
             self._requests.write(greeting(source, config))
         self.is_ready = False
         self.waiting: deque[tuple[object, ImageRequest]] = deque()
-        self.since = 0.0  # when the process started on the first of them
+        self.since = 0.0  # when the process began the first of them
         self._buffer = bytearray()
 
     @property
     def pid(self) -> int:
-        """The id of the process."""
+        """Return the process id."""
         return self._process.pid
 
-    def give(self, work: list[tuple[object, ImageRequest]]) -> None:
-        """Send requests. A process that is gone is noticed where its answers are read."""
+    def send(self, work: list[tuple[object, ImageRequest]]) -> None:
+        """Send requests. A process that has ended is noticed by `read`."""
         if not self.waiting:
             self.since = time.monotonic()
         self.waiting.extend(work)
@@ -100,11 +100,11 @@ class _Decoder:
             self._requests.write(request_line([request for _, request in work]))
 
     def read(self) -> Iterator[ImageResult | None]:
-        """Yield the answers that are there. Raises EOFError if the process has ended."""
+        """Yield the results that have arrived. Raises EOFError if the process has ended."""
         ended = False
         with suppress(BlockingIOError):
             while not ended:
-                data = os.read(self.answers, PIPE_BYTES)
+                data = os.read(self.results, PIPE_BYTES)
                 ended = not data
                 self._buffer += data
         yield from unpack(self._buffer)
@@ -112,7 +112,7 @@ class _Decoder:
             raise EOFError
 
     def close(self, kill: bool = False) -> int:
-        """End the process; return its exit code, or minus the signal that ended it."""
+        """End the process; return its exit code, or the negative number of the signal that ended it."""
         if kill:
             self._process.kill()
         with suppress(BrokenPipeError):
@@ -124,13 +124,13 @@ class _Decoder:
 
 
 class DecodePool:
-    """Up to `processes` decoders for the pictures of one source folder. Threads take turns."""
+    """Up to `processes` decoding processes for the images of one source folder. Only one thread uses it at a time."""
 
     def __init__(self, source: str, config: IngestConfig, processes: int) -> None:
         self._source, self._config, self._processes = source, config, processes
         self._decoders: list[_Decoder] = []
         self._lock = threading.Lock()
-        self._killed: dict[object, int] = {}  # how often, by key
+        self._killed: dict[object, int] = {}  # number of kills, by key
         self._ahead = float(LEAST_AHEAD)
         atexit.register(self.close)
 
@@ -140,7 +140,7 @@ class DecodePool:
             self._decoders.pop().close(kill=True)
 
     def start(self) -> None:
-        """Start the processes, which load their modules while the caller goes on."""
+        """Start the processes without waiting until they have loaded their modules."""
         with self._lock:
             while len(self._decoders) < self._processes:
                 self._add()
@@ -150,7 +150,7 @@ class DecodePool:
             self._decoders.append(_Decoder(self._source, self._config))
 
     def process_all(self, requests: Iterable[tuple[Key, ImageRequest]]) -> Iterator[tuple[Key, ImageResult]]:
-        """Make pictures; yield each key with its answer, in the order in which they are finished.
+        """Process images; yield each key with its result, in order of completion.
 
         Raises DataError if the processes cannot be started.
         """
@@ -159,70 +159,70 @@ class DecodePool:
             yield from self._process_all(iter(requests))
 
     def _process_all(self, requests: Iterator[tuple[Key, ImageRequest]]) -> Iterator[tuple[Key, ImageResult]]:
-        again: deque[tuple[object, ImageRequest]] = deque()
+        retries: deque[tuple[object, ImageRequest]] = deque()
         self._killed = {}
         more = True
         try:
             while True:
                 for decoder in self._decoders:
-                    more = self._feed(decoder, requests, again) and more
+                    more = self._feed(decoder, requests, retries) and more
                 busy = [decoder for decoder in self._decoders if decoder.waiting]
-                if not busy and not more and not again:
+                if not busy and not more and not retries:
                     return
                 self._wait(busy)
                 for decoder in busy:
-                    yield from self._answers(decoder, again)  # type: ignore[misc]  # the keys that came in
+                    yield from self._results_of(decoder, retries)  # type: ignore[misc]  # the keys that came in
         finally:
-            if any(decoder.waiting for decoder in self._decoders):  # the caller stopped in the middle
+            if any(decoder.waiting for decoder in self._decoders):  # the caller has stopped early
                 self.close()
 
     def _feed(
         self,
         decoder: _Decoder,
         requests: Iterator[tuple[Key, ImageRequest]],
-        again: deque[tuple[object, ImageRequest]],
+        retries: deque[tuple[object, ImageRequest]],
     ) -> bool:
-        """Give a decoder more to do when it has little; return False when the requests have come to their end."""
+        """Refill the queue of a decoder; return False when there are no further requests."""
         ahead = round(self._ahead)
         if len(decoder.waiting) > ahead // 2:
             return True
         work: list[tuple[object, ImageRequest]] = []
         more = True
         while more and len(decoder.waiting) + len(work) < ahead:
-            if again:
-                work.append(again.popleft())
+            if retries:
+                work.append(retries.popleft())
             elif (following := next(requests, None)) is not None:
                 work.append(following)
             else:
                 more = False
         if work:
-            decoder.give(work)
+            decoder.send(work)
         return more
 
     def _wait(self, busy: list[_Decoder]) -> None:
-        """Wait until there are answers, or a deadline has passed."""
+        """Wait for results or a deadline."""
         started = [decoder.since for decoder in busy if decoder.is_ready]
         timeout = max(0.0, min(started) + self._config.decode_seconds - time.monotonic()) if started else None
         poll = select.poll()
         for decoder in busy:
-            poll.register(decoder.answers, select.POLLIN)
+            poll.register(decoder.results, select.POLLIN)
         if poll.poll(None if timeout is None else 1000 * timeout) and self._ahead > 2 * LEAST_AHEAD:
             time.sleep(GATHER_SECONDS)
 
-    def _answers(
-        self, decoder: _Decoder, again: deque[tuple[object, ImageRequest]]
+    def _results_of(
+        self, decoder: _Decoder, retries: deque[tuple[object, ImageRequest]]
     ) -> Iterator[tuple[object, ImageResult]]:
-        """Yield what a decoder has answered; replace it if it has ended, or works too long on one picture."""
+        """Yield the results of a decoder; replace it if it has ended, or exceeds the deadline."""
         limit, count = self._config.decode_seconds, 0
         try:
-            for answer in decoder.read():
-                if answer is None:
+            for result in decoder.read():
+                if result is None:
                     decoder.is_ready, decoder.since = True, time.monotonic()
                 else:
                     count += 1
-                    yield decoder.waiting.popleft()[0], answer
+                    yield decoder.waiting.popleft()[0], result
         except EOFError:
-            yield from self._replace(decoder, again, decoder.close())
+            yield from self._replace(decoder, retries, decoder.close())
             return
         now = time.monotonic()
         if count:
@@ -233,40 +233,48 @@ class DecodePool:
             decoder.since = now
         elif decoder.waiting and decoder.is_ready and now - decoder.since >= limit:
             code = decoder.close(kill=True)
-            yield from self._replace(decoder, again, code, f"not decoded after {limit:g} s")
+            yield from self._replace(decoder, retries, code, f"not decoded after {limit:g} s")
 
     def _replace(
-        self, decoder: _Decoder, again: deque[tuple[object, ImageRequest]], code: int, too_slow: str = ""
+        self,
+        decoder: _Decoder,
+        retries: deque[tuple[object, ImageRequest]],
+        code: int,
+        timeout_detail: str = "",
     ) -> Iterator[tuple[object, ImageRejection]]:
-        """Start a process in the place of one that ended: its first picture is the cause, the others are put back."""
+        """Start a process for one that ended: its first image is the cause, the others are queued again."""
         if not decoder.is_ready:
             self._decoders.remove(decoder)
-            raise DataError(f"a decoding process did not start ({_name(code)}); its own message stands above")
+            raise DataError(
+                f"a decoding process did not start ({_exit_reason(code)}); see its error message above"
+            )
         self._decoders.remove(decoder)
         self._add()
         key, request = decoder.waiting.popleft()
-        again.extendleft(reversed(decoder.waiting))
-        if too_slow:
-            yield key, ImageRejection("decoder_timeout", too_slow)
+        retries.extendleft(reversed(decoder.waiting))
+        if timeout_detail:
+            yield key, ImageRejection("decoder_timeout", timeout_detail)
             return
         self._killed[key] = self._killed.get(key, 0) + 1
         if -code in EXTERNAL and self._killed[key] < TRIES_WHEN_KILLED:
-            again.appendleft((key, request))
+            retries.appendleft((key, request))
             return
         times = f", {self._killed[key]} times" if self._killed[key] > 1 else ""
         yield (
             key,
-            ImageRejection("decoder_crashed", f"the process that decoded it ended by {_name(code)}{times}"),
+            ImageRejection(
+                "decoder_crashed", f"the process that decoded it ended by {_exit_reason(code)}{times}"
+            ),
         )
 
 
 _shared: dict[tuple[str, IngestConfig, int], tuple[DecodePool, int]] = {}  # with the number of its users
-_sharing = threading.Lock()
+_shared_lock = threading.Lock()
 
 
 def acquire(base: str, config: IngestConfig, processes: int) -> DecodePool:
-    """Return the pool that all users in this process share; each of them releases it."""
-    with _sharing:
+    """Return the pool that is shared within this process; each user releases it."""
+    with _shared_lock:
         key = (base, config, processes)
         pool, users = _shared.get(key) or (DecodePool(base, config, processes), 0)
         _shared[key] = (pool, users + 1)
@@ -274,8 +282,8 @@ def acquire(base: str, config: IngestConfig, processes: int) -> DecodePool:
 
 
 def release(pool: DecodePool) -> None:
-    """End the processes of a pool when its last user has released it."""
-    with _sharing:
+    """End the processes of a pool when its last user releases it."""
+    with _shared_lock:
         for key, (shared, users) in list(_shared.items()):
             if shared is pool:
                 if users > 1:
@@ -285,5 +293,5 @@ def release(pool: DecodePool) -> None:
                     pool.close()
 
 
-def _name(code: int) -> str:
+def _exit_reason(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"

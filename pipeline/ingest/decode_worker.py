@@ -1,10 +1,11 @@
-"""A process that makes pictures out of bytes that strangers sent: `python -m pipeline.ingest.decode_worker`.
+"""The process that decodes untrusted images: `python -m pipeline.ingest.decode_worker`, started by decode_pool.py.
 
-It imports the core and no Beam, so it starts in a few tenths of a second. Its first line of input is a JSON object with
-the source folder and the configuration, every other line a JSON list of requests. It answers each request on standard
-output, in order, as soon as the picture is made, and ends with its input. Image decoders are C code: a file that crashes
-one, or keeps it busy forever, takes down this process and nothing else (decode_pool.py). Its memory is limited by the
-size of each picture (memory.py).
+Image decoders are C code. A file that crashes one, or keeps it busy forever, ends this process and nothing else. Its
+memory is limited by the size of each image (memory_limit.py). It does not import Beam, so it starts in a few tenths of a
+second.
+
+The first line of input is a JSON object with the source folder and the configuration, every further line a JSON list of
+requests. Results are written to standard output in the order of the requests. The process ends with its input.
 """
 
 import gc
@@ -32,31 +33,34 @@ from pipeline.ingest.process_image import (
 from pipeline.ingest.source_folder import SourceFolder
 from pipeline.ingest.thumbnail import Thumbnail
 
-FRAME = struct.Struct(
-    "<III"
-)  # an answer: bytes of its JSON, of its thumbnail, of its encoded picture; then these
+FRAME = struct.Struct("<III")  # header of a result: numbers of bytes of JSON, thumbnail and encoded image
 READY = FRAME.pack(0, 0, 0)
-ORPHAN_DEADLINES = 2  # after so many deadlines on one picture the process ends, even if its parent is gone
+ORPHAN_DEADLINES = 2  # the process ends after so many deadlines on one image, even if its parent is gone
 
 
 def greeting(source: str, config: IngestConfig) -> bytes:
-    """Return the first line of input."""
+    """Return the first line of input of the process."""
     return json.dumps({"source": source, "config": asdict(config)}).encode() + b"\n"
 
 
 def request_line(requests: list[ImageRequest]) -> bytes:
-    """Return a line of input."""
-    return json.dumps([[r.path, r.offset, r.length, r.fetched, r.listed] for r in requests]).encode() + b"\n"
+    """Return a line of input with requests."""
+    return (
+        json.dumps(
+            [[r.path, r.offset, r.length, r.fetched_sha256, r.listed_sha256] for r in requests]
+        ).encode()
+        + b"\n"
+    )
 
 
-def pack(answer: ImageResult) -> bytes:
-    """Return an answer as the process writes it."""
+def pack(result: ImageResult) -> bytes:
+    """Return a result as the process writes it."""
     pixels = encoded = b""
-    match answer:
-        case ProcessedImage(encoded, Thumbnail(pixels, sharpness), seen):
-            fields: Any = ["picture", sharpness, seen]
+    match result:
+        case ProcessedImage(encoded, Thumbnail(pixels, sharpness), columns):
+            fields: Any = ["image", sharpness, columns]
         case ImageRejection(code, detail):
-            fields = ["refused", code, detail]
+            fields = ["rejection", code, detail]
         case DamagedBody():
             fields = ["damaged"]
     text = json.dumps(fields).encode()
@@ -64,48 +68,48 @@ def pack(answer: ImageResult) -> bytes:
 
 
 def unpack(buffer: bytearray) -> Iterator[ImageResult | None]:
-    """Take the complete answers out of a buffer and yield them; None stands for the sign that the process is ready."""
+    """Remove the complete results from a buffer and yield them; None means that the process is ready."""
     start = 0
     view = memoryview(buffer)
     try:
         while start + FRAME.size <= len(view):
             text, pixels, encoded = FRAME.unpack_from(view, start)
-            at = start + FRAME.size
-            end = at + text + pixels + encoded
+            position = start + FRAME.size
+            end = position + text + pixels + encoded
             if end > len(view):
                 break
             start = end
             if not text:
                 yield None
                 continue
-            kind, *fields = json.loads(bytes(view[at : at + text]))
-            at += text
-            if kind == "picture":
-                sharpness, seen = fields
-                thumbnail = Thumbnail(bytes(view[at : at + pixels]), sharpness)
-                yield ProcessedImage(bytes(view[at + pixels : end]), thumbnail, seen)
+            kind, *fields = json.loads(bytes(view[position : position + text]))
+            position += text
+            if kind == "image":
+                sharpness, columns = fields
+                thumbnail = Thumbnail(bytes(view[position : position + pixels]), sharpness)
+                yield ProcessedImage(bytes(view[position + pixels : end]), thumbnail, columns)
             else:
-                yield ImageRejection(*fields) if kind == "refused" else DamagedBody()
+                yield ImageRejection(*fields) if kind == "rejection" else DamagedBody()
     finally:
         view.release()
         del buffer[:start]
 
 
-def serve(lines: IO[bytes], answers: int) -> None:
+def serve(lines: IO[bytes], output: int) -> None:
     """Process requests until the input ends."""
     first = json.loads(lines.readline())
     config = IngestConfig(**first["config"])
     source = SourceFolder(first["source"], config.max_bytes)
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # there is a process for each core; threads take memory
-    gc.freeze()  # what is imported stays; the collector need not look at it again
-    _write(answers, READY)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # there is one process per core, and threads take memory
+    gc.freeze()  # imported objects stay; the garbage collector need not visit them
+    _write(output, READY)
     for line in lines:
         for fields in json.loads(line):
             signal.setitimer(signal.ITIMER_REAL, ORPHAN_DEADLINES * config.decode_seconds)
-            limit_memory(config.max_pixels, config.max_bytes)  # until the size of the picture is known
-            answer = pack(read_and_process(ImageRequest(*fields), source, config, limit_memory))
+            limit_memory(config.max_pixels, config.max_bytes)  # until the size of the image is known
+            result = pack(read_and_process(ImageRequest(*fields), source, config, limit_memory))
             signal.setitimer(signal.ITIMER_REAL, 0)
-            _write(answers, answer)
+            _write(output, result)
 
 
 def _write(file: int, data: bytes) -> None:
@@ -115,12 +119,12 @@ def _write(file: int, data: bytes) -> None:
 
 
 def main() -> None:
-    """Serve standard input; libraries that print anything print it to standard error."""
-    answers = os.dup(sys.stdout.fileno())
+    """Process standard input. Anything that libraries print goes to standard error."""
+    output = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        serve(sys.stdin.buffer, answers)
-    except BrokenPipeError:  # the other side is gone
+        serve(sys.stdin.buffer, output)
+    except BrokenPipeError:  # the parent is gone
         os._exit(0)
 
 

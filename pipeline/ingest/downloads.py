@@ -1,4 +1,4 @@
-"""Bring files and stored bodies of object stores to this machine, many at once, shortly before they are decoded."""
+"""Download files and stored bodies from object stores concurrently, shortly before they are decoded."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -14,12 +14,12 @@ from pipeline.ingest.process_image import ImageRejection, ImageRequest
 from pipeline.ingest.source_folder import SourceFolder
 from pipeline.rejections import Rejected
 
-THREADS = 32  # one waits for an answer most of the time
+THREADS = 32  # a thread waits for the network most of the time
 AHEAD = 2 * THREADS
 
 
 class Downloads:
-    """A temporary file that holds what was downloaded; what is local already passes through."""
+    """A temporary file of downloads. Requests for local files pass through unchanged."""
 
     def __init__(self, source: str, max_bytes: int) -> None:
         self._source = SourceFolder(source, max_bytes)
@@ -31,7 +31,7 @@ class Downloads:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, type_: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._spool.close()
@@ -39,27 +39,27 @@ class Downloads:
     def fetch(
         self, requests: Iterable[tuple[int, ImageRequest]]
     ) -> Iterator[tuple[int, ImageRequest | ImageRejection]]:
-        """Yield each request in terms of local files, in the same order."""
-        coming: deque[tuple[int, ImageRequest, Future[bytes | ImageRejection] | None]] = deque()
+        """Yield each request, in the same order, with its remote file replaced by the downloaded one."""
+        pending: deque[tuple[int, ImageRequest, Future[bytes | ImageRejection] | None]] = deque()
         remaining = iter(requests)
         while True:
-            for number, request in islice(remaining, AHEAD - len(coming)):
-                remote = "://" in request.path if request.offset is not None else self._source.is_remote
-                future = self._threads.submit(self._read, request) if remote else None
-                coming.append((number, request, future))
-            if not coming:
+            for number, request in islice(remaining, AHEAD - len(pending)):
+                is_remote = "://" in request.path if request.offset is not None else self._source.is_remote
+                future = self._threads.submit(self._read, request) if is_remote else None
+                pending.append((number, request, future))
+            if not pending:
                 return
-            number, request, future = coming.popleft()
+            number, request, future = pending.popleft()
             if future is None:
                 yield number, request
                 continue
-            found = future.result()
-            yield number, found if isinstance(found, ImageRejection) else self._spooled(request, found)
+            result = future.result()
+            yield number, result if isinstance(result, ImageRejection) else self._spooled(request, result)
 
     def _read(self, request: ImageRequest) -> bytes | ImageRejection:
         if request.offset is not None:
             (body,) = files.read_ranges([(request.path, request.offset, request.length)])
-            return body or b""  # its digest does not match
+            return body or b""  # a missing body: its digest will not match
         try:
             return self._source.read(request.path)
         except Rejected as rejected:

@@ -1,8 +1,8 @@
-"""What a picture's file is by its first bytes, and the parts of it that its decoder gets to see.
+"""Recognize image formats by content, and reduce each file to the part that is decoded.
 
-Decoders of pictures are well tried; the Python around them, which reads comments, EXIF and further frames, can be
-made to run for hours or to fill the memory by a file of a few hundred kilobytes. So our own walk over the file, which
-allocates nothing but slices, hands on only what makes the first picture, and takes orientation and color profile out.
+Image decoders are well tested. The Python code around them, which reads comments, EXIF and further frames, is less so: a
+file of a few hundred kilobytes can make it run for hours or fill the memory. So the file is first cut down, without
+allocating more than slices of it, to what the first image needs; EXIF and color profile are extracted.
 """
 
 import re
@@ -23,21 +23,21 @@ _REFUSED = {
     b"\x00\x00\x00\x0cjP": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000",
 }  # fmt: skip
 MAX_BRANDS = 4096
-"""Bytes of an AVIF file among which its brands are looked for."""
+"""Largest number of bytes that are searched for the brands of an AVIF file."""
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 
 
 def open_container(data: bytes) -> Container:
-    """Tell a file by its first bytes, and take it apart. Raises Rejected, always with a code of its own."""
+    """Recognize a file by its first bytes, and reduce it to what is decoded. Raises Rejected."""
     refused = next((name for magic, name in _REFUSED.items() if data.startswith(magic)), None)
     if refused is None and re.match(
         rb"\s*(<\?xml[^>]*>\s*)?(<!DOCTYPE svg|<svg)", data[:1024], re.IGNORECASE
     ):
         refused = "SVG"
     if data[4:8] == b"ftyp" and not (_brands(data) & {b"avif", b"avis"} and features.check("avif")):
-        refused = "HEIF or a film"
+        refused = "HEIF or video"
     if refused:
-        raise Rejected("bad_format", f"{refused}, not JPEG, PNG, WebP, GIF, BMP or AVIF")
+        raise Rejected("bad_format", f"{refused}; give a JPEG, PNG, WebP, GIF, BMP or AVIF file")
     try:
         if data.startswith(b"\xff\xd8\xff"):
             return read_jpeg(data)
@@ -48,26 +48,26 @@ def open_container(data: bytes) -> Container:
         if data[4:8] == b"ftyp":
             return _avif(data)
     except (IndexError, struct.error) as error:
-        raise Rejected("truncated", "ends before the picture begins") from error
+        raise Rejected("truncated", "the file ends before the image begins") from error
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp(data)
     if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
         return Container("BMP", data)
-    raise Rejected("not_an_image", f"begins with {data[:16].decode('latin-1')!r}")
+    raise Rejected("not_an_image", f"the file begins with {data[:16].decode('latin-1')!r}")
 
 
 def _webp(data: bytes) -> Container:
-    """WebP container specification. An animation without alpha still has none where its first frame does not reach."""
+    """Set the alpha flag of an animation: what its first frame does not cover is transparent (WebP container specification)."""
     if data[12:16] != b"VP8X" or len(data) < 30:
         return Container("WEBP", data)
-    width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+    width, height = (1 + int.from_bytes(data[start : start + 3], "little") for start in (24, 27))
     if data[20] & 0x02:
         data = data[:20] + bytes([data[20] | 0x10]) + data[21:]
     return Container("WEBP", data, canvas=(width, height))
 
 
 def _brands(data: bytes) -> set[bytes]:
-    """Return the brands of an ISO base media file: the major one, and those that it is compatible with."""
+    """Return the major and the compatible brands of an ISO base media file."""
     brands = data[8 : min(int.from_bytes(data[:4], "big"), MAX_BRANDS)]
     return {brands[i : i + 4] for i in range(0, len(brands), 4) if i != 4}
 
@@ -79,12 +79,12 @@ _CODE_POINTS = re.compile(rb"colrnclx\x00(.)\x00(.)", re.DOTALL)
 
 
 def _avif(data: bytes) -> Container:
-    """ISO/IEC 23008-12. EXIF items are renamed, wherever they are listed: the picture's own properties say how it is turned.
+    """Rename EXIF items, since the image properties give the orientation of an AVIF file (ISO/IEC 23008-12).
 
-    Pillow asks for the major brand of an AVIF file; browsers are content with a compatible one.
+    Pillow requires an AVIF major brand; like browsers, a compatible brand is accepted here.
     """
     brands = _brands(data)
     major = next(brand for brand in (data[8:12], b"avif", b"avis") if brand in brands & {b"avif", b"avis"})
-    said = set(_CODE_POINTS.findall(data))
-    profile = video_profile(*said.pop()) if len(said) == 1 else b""
+    code_points = set(_CODE_POINTS.findall(data))
+    profile = video_profile(*code_points.pop()) if len(code_points) == 1 else b""
     return Container("AVIF", data[:8] + major + _EXIF_ITEM.sub(rb"\1none", data[12:]), profile=profile)

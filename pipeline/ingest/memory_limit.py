@@ -1,6 +1,6 @@
-"""The memory limit of a decoding process: a file may take no more than a picture of its declared size needs.
+"""Limit the memory of a decoding process to what an image of the declared size needs.
 
-What a file declares can be checked before anything is decoded, what is in it cannot: an AVIF of 64×64 pixels may hold a
+The declared size is checked before decoding, but the content may differ from it: an AVIF of 64×64 pixels may contain a
 frame of 16,384×16,384, which its decoder fills before it scales it down.
 """
 
@@ -9,23 +9,23 @@ import resource
 import sys
 
 BASE_BYTES = 128 << 20
-"""What any picture may take, however small it is."""
-BYTES_A_PIXEL = 32
-"""Decoders take up to 22 at the peak (WebP with transparency), all that follows included."""
+"""Memory that any image may take, however small it is."""
+BYTES_PER_PIXEL = 32
+"""Decoding and all later steps take up to 22 at the peak (WebP with transparency)."""
 COPIES = 4
-"""How often the bytes of a file may be held."""
+"""Number of copies of the file that may be in memory."""
 
 
 def limit_memory(pixels: int, file_bytes: int) -> None:
-    """Limit this process to what it holds now, and what a picture of so many pixels needs. Linux only.
+    """Limit this process to its present memory plus what an image of `pixels` pixels needs. Linux only.
 
-    Beyond the limit an allocation fails, which Python raises as MemoryError and decoders report as an error of theirs.
+    Beyond the limit an allocation fails: Python raises MemoryError, and decoders raise errors of their own.
     """
     if sys.platform != "linux":
         return
     with open("/proc/self/statm", "rb") as file:
-        held = int(file.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
-    wanted = held + BASE_BYTES + BYTES_A_PIXEL * pixels + COPIES * file_bytes
+        present = int(file.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+    limit = present + BASE_BYTES + BYTES_PER_PIXEL * pixels + COPIES * file_bytes
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

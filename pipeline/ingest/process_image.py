@@ -1,4 +1,4 @@
-"""One picture: from where its bytes are to what is stored of it."""
+"""Process one image: read, decode, normalize, encode, and make its thumbnail."""
 
 import hashlib
 import os
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import IngestConfig
-from pipeline.ingest.decode import Decoded, LimitMemory, beyond_memory, decode, no_limit
-from pipeline.ingest.normalize import encode, normalize, open_stored
+from pipeline.ingest.decode import DecodedImage, LimitMemory, beyond_memory, decode, no_limit
+from pipeline.ingest.normalize import decode_stored, encode, normalize
 from pipeline.ingest.source_folder import SourceFolder
 from pipeline.ingest.thumbnail import Thumbnail, thumbnail
 from pipeline.rejections import Rejected
@@ -15,34 +15,34 @@ from pipeline.rejections import Rejected
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """Where the bytes of a picture are, on this machine.
+    """The location of the bytes of an image on this machine.
 
-    Without `offset`, in the file `path` of the source folder; else `length` bytes at `offset` of the file `path`.
+    Without `offset`: the file `path` of the source folder. With it: `length` bytes at `offset` of the file `path`.
     """
 
     path: str
     offset: int | None = None
     length: int = 0
-    fetched: str | None = None
-    """Digest of a stored body, from when it was fetched."""
-    listed: str | None = None
-    """Digest that the retrieval list demands."""
+    fetched_sha256: str | None = None
+    """Digest of a stored body, recorded when it was fetched."""
+    listed_sha256: str | None = None
+    """Digest that the retrieval list gives."""
 
 
 @dataclass(frozen=True)
 class ProcessedImage:
-    """What is stored of a file, and what was seen of the file."""
+    """A normalized image and facts about its original file."""
 
     encoded: bytes
     thumbnail: Thumbnail
-    """Of the stored picture, so that the fingerprints can be repeated from the shards."""
-    seen: dict[str, Any]
-    """Columns of the image table."""
+    """Thumbnail of the stored image, so that fingerprints can be recomputed from the shards."""
+    columns: dict[str, Any]
+    """Columns of the image table that describe the original."""
 
 
 @dataclass(frozen=True)
 class ImageRejection:
-    """The code and the detail of a rejection, as one process reports it to another."""
+    """The code and the detail of a rejection, as a decoding process reports it."""
 
     code: str
     detail: str
@@ -50,56 +50,57 @@ class ImageRejection:
 
 @dataclass(frozen=True)
 class DamagedBody:
-    """A stored body is not what was fetched."""
+    """A stored body that differs from what was fetched."""
 
 
 ImageResult = ProcessedImage | ImageRejection | DamagedBody
 
 
 def process_image(data: bytes, config: IngestConfig, limit_memory: LimitMemory = no_limit) -> ProcessedImage:
-    """Decode, normalize, encode. Raises Rejected."""
+    """Decode, normalize and encode an image. Raises Rejected."""
     decoded = decode(data, config, limit_memory)
     try:
-        return _make(decoded, config)
+        return _normalize_and_encode(decoded, config)
     except MemoryError as error:
         detail = beyond_memory(decoded.format, decoded.width, decoded.height)
         raise Rejected("too_many_pixels", detail) from error
 
 
-def _make(decoded: Decoded, config: IngestConfig) -> ProcessedImage:
-    picture = normalize(decoded, config)
-    encoded = encode(picture, config)
-    seen = {
+def _normalize_and_encode(decoded: DecodedImage, config: IngestConfig) -> ProcessedImage:
+    image = normalize(decoded, config)
+    encoded = encode(image, config)
+    columns = {
         "width": decoded.width,
         "height": decoded.height,
         "format": decoded.format,
         "animated": decoded.animated,
     }
-    # PNG gives back the pixels that went in; other encodings do not.
-    stored = picture if config.format == "png" else open_stored(encoded)
-    return ProcessedImage(encoded, thumbnail(stored), seen)
+    # PNG is lossless; other encodings change the pixels.
+    stored = image if config.format == "png" else decode_stored(encoded)
+    return ProcessedImage(encoded, thumbnail(stored), columns)
 
 
 def read_and_process(
     request: ImageRequest, source: SourceFolder, config: IngestConfig, limit_memory: LimitMemory = no_limit
 ) -> ImageResult:
-    """Read the bytes, check their digests and their size, and make the picture."""
+    """Read the bytes of an image, check their digest and size, and process them."""
     try:
         data = _read(request, source)
         digest = hashlib.sha256(data).hexdigest()
-        if request.fetched not in (None, digest):
+        if request.fetched_sha256 not in (None, digest):
             return DamagedBody()
-        if request.listed not in (None, digest):
+        if request.listed_sha256 not in (None, digest):
             raise Rejected(
-                "sha256_mismatch", f"{digest}; correct the list, or provide the file that it means"
+                "sha256_mismatch",
+                f"the file has {digest}; correct the digest in the list, or restore the file",
             )
-        if len(data) > config.max_bytes:  # fetched when the limit was higher
+        if len(data) > config.max_bytes:  # fetched under a higher limit
             raise Rejected("too_large", f"more than {config.max_bytes} bytes")
-        made = process_image(data, config, limit_memory)
+        processed = process_image(data, config, limit_memory)
     except Rejected as rejected:
         return ImageRejection(rejected.code, rejected.detail)
-    made.seen.update(bytes_in=len(data), sha256=digest)
-    return made
+    processed.columns.update(bytes_in=len(data), sha256=digest)
+    return processed
 
 
 def _read(request: ImageRequest, source: SourceFolder) -> bytes:
@@ -109,4 +110,4 @@ def _read(request: ImageRequest, source: SourceFolder) -> bytes:
         with open(request.path, "rb", buffering=0) as file:
             return os.pread(file.fileno(), request.length, request.offset)
     except FileNotFoundError:
-        return b""  # its digest does not match
+        return b""  # a missing body: its digest will not match

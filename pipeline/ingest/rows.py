@@ -1,4 +1,4 @@
-"""The rules for rows of retrieval lists, over whole columns."""
+"""Check rows of retrieval lists, and resolve rows about the same image; both over whole columns."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -21,87 +21,91 @@ OUTCOME = pa.schema(
         ("body_sha256", pa.string()),
     ]
 )  # fmt: skip
-"""Columns that a row has beside its own once the outcome of its URL is known; all null where it has a path."""
+"""Columns that describe the outcome of the fetch of a row's URL; all null if the row has a path."""
 IMAGES_PER_SHARD = 2048
-SMALLEST_BUCKETS = 8  # so that a small set, too, keeps several workers busy
-ID_DIGITS = 16  # as those of the published benchmark
-_PATH = r"[/\\]|^\.{1,2}$"  # separators, and names that mean something to a file system
+SMALLEST_BUCKETS = 8  # even a small build keeps several worker processes busy
+ID_DIGITS = 16  # as in Controlled Noisy Web Labels
+_PATH = r"[/\\]|^\.{1,2}$"  # separators, and names with a meaning in file systems
 
 
 def check_rows(rows: pa.Table, classes: Sequence[str], source: str) -> tuple[pa.Table, pa.Table]:
-    """Check each row by itself.
+    """Check each row on its own; return (retrieval table of the good rows, rejection table of the others).
 
-    `rows` are strings as `read_records` gives them; an id that is absent is made from the URL. Returns (retrieval table
-    of the good rows, rejection table of the others); the first rule that a row breaks gives its code.
+    `rows` are strings as `read_records` returns them; a missing id is made from the URL. The first rule that a row breaks
+    gives its code.
     """
     rows = _with_ids(rows)
     for column, names in (("class_name", classes), ("method", METHODS)):
-        at = rows.column_names.index(column)
-        rows = rows.set_column(at, column, match_names(rows[column], names))
+        index = rows.column_names.index(column)
+        rows = rows.set_column(index, column, match_names(rows[column], names))
     n = rows.num_rows
     codes, details = np.full(n, "", object), np.full(n, "", object)
 
     def rule(
-        code: str, broken: pa.ChunkedArray, remedy: str, seen: str | None = None, known: Sequence[str] = ()
+        code: str,
+        is_broken: pa.ChunkedArray,
+        remedy: str,
+        column: str | None = None,
+        valid: Sequence[str] = (),
     ) -> None:
-        """Give rows that are `broken` and have no code yet this one; show the value of the column `seen`.
+        """Set the code of rows that break the rule and have none yet; quote their value of `column`.
 
-        The nearest of the values `known` is suggested.
+        The nearest of the values `valid` is suggested.
         """
-        mask = pc.fill_null(broken, False).to_numpy(zero_copy_only=False).astype(bool) & (codes == "")
+        mask = pc.fill_null(is_broken, False).to_numpy(zero_copy_only=False).astype(bool) & (codes == "")
         codes[mask] = code
-        shown = rows[seen].filter(pa.array(mask)).to_pylist() if seen else []
+        values = rows[column].filter(pa.array(mask)).to_pylist() if column else []
         near = (
-            {value: suggestion(value, known) for value in set(shown)} if known else dict.fromkeys(shown, "")
+            {value: suggestion(value, valid) for value in set(values)} if valid else dict.fromkeys(values, "")
         )
         details[mask] = (
-            [f"{seen} {printable(value)[:80]!r}{near[value]}: {remedy}" for value in shown]
-            if seen
+            [f"{column} {printable(value)[:80]!r}{near[value]}: {remedy}" for value in values]
+            if column
             else remedy
         )
 
-    unnamed = pc.or_(pc.is_null(rows["image_id"]), pc.is_null(rows["class_name"]))
-    rule("missing_value", unnamed, "give class_name, and image_id or a url to make it from")
-    nowhere = pc.and_(pc.is_null(rows["path"]), pc.is_null(rows["url"]))
-    rule("missing_value", nowhere, "give a path or a url")
-    unfit = pc.match_substring_regex(rows["image_id"], _PATH)
-    rule("bad_id", unfit, "give an id without / and \\, and not . or ..", "image_id")
-    unfit = is_bad_identifier(rows["image_id"])
+    is_unnamed = pc.or_(pc.is_null(rows["image_id"]), pc.is_null(rows["class_name"]))
+    rule("missing_value", is_unnamed, "give class_name, and image_id or a url to make it from")
+    has_no_location = pc.and_(pc.is_null(rows["path"]), pc.is_null(rows["url"]))
+    rule("missing_value", has_no_location, "give a path or a url")
+    is_path = pc.match_substring_regex(rows["image_id"], _PATH)
+    rule("bad_id", is_path, "give an id without / and \\, and not . or ..", "image_id")
+    is_bad = is_bad_identifier(rows["image_id"])
     remedy = f"give an id of at most {MAX_ID_BYTES} bytes without control and invisible characters"
-    rule("bad_id", unfit, remedy, "image_id")
-    known = pc.is_in(rows["class_name"], pa.array(classes, pa.string()))
-    rule("unknown_class", pc.invert(known), "add it to 'classes', or fix the row", "class_name", classes)
-    known = pc.is_in(rows["method"], pa.array([*METHODS, None], pa.string()))
-    rule("bad_method", pc.invert(known), f"give one of {', '.join(METHODS)}, or nothing", "method")
-    whole = pc.match_substring_regex(rows["rank"], r"^[0-9]{1,9}$")
-    rule("bad_rank", pc.invert(whole), "give a whole number from 0, or nothing", "rank")
-    digest = pc.match_substring_regex(rows["sha256"], r"^[0-9a-fA-F]{64}$")
-    rule("bad_sha256", pc.invert(digest), "give 64 hexadecimal digits, or nothing", "sha256")
+    rule("bad_id", is_bad, remedy, "image_id")
+    is_known = pc.is_in(rows["class_name"], pa.array(classes, pa.string()))
+    rule("unknown_class", pc.invert(is_known), "add it to 'classes', or fix the row", "class_name", classes)
+    is_known = pc.is_in(rows["method"], pa.array([*METHODS, None], pa.string()))
+    rule("bad_method", pc.invert(is_known), f"give one of {', '.join(METHODS)}, or nothing", "method")
+    is_whole = pc.match_substring_regex(rows["rank"], r"^[0-9]{1,9}$")
+    rule("bad_rank", pc.invert(is_whole), "give a whole number from 0, or nothing", "rank")
+    is_digest = pc.match_substring_regex(rows["sha256"], r"^[0-9a-fA-F]{64}$")
+    rule("bad_sha256", pc.invert(is_digest), "give 64 hexadecimal digits, or nothing", "sha256")
 
     good = rows.filter(pa.array(codes == ""))
     good = good.set_column(good.column_names.index("source"), "source", pa.array([source] * good.num_rows))
     good = good.set_column(good.column_names.index("sha256"), "sha256", pc.utf8_lower(good["sha256"]))
-    broken = codes != ""
-    bad = rows.filter(pa.array(broken))
-    return RETRIEVAL.conform(good, "retrieval list"), reject(bad, codes[broken], list(details[broken]))
+    is_bad = codes != ""
+    bad = rows.filter(pa.array(is_bad))
+    return RETRIEVAL.conform(good, "retrieval list"), reject(bad, codes[is_bad], list(details[is_bad]))
 
 
 def _with_ids(rows: pa.Table) -> pa.Table:
-    """The same URL gets the same id in every list: the first 16 hexadecimal digits of its SHA-256."""
-    absent = pc.and_(pc.is_null(rows["image_id"]), pc.is_valid(rows["url"]))
-    if not pc.any(absent).as_py():
+    """Fill missing ids with the first 16 hexadecimal digits of the SHA-256 of the URL, the same in every list."""
+    is_missing = pc.and_(pc.is_null(rows["image_id"]), pc.is_valid(rows["url"]))
+    if not pc.any(is_missing).as_py():
         return rows
-    urls = rows["url"].filter(absent).to_pylist()
+    urls = rows["url"].filter(is_missing).to_pylist()
     made = pa.array([sha256(url.encode()).hexdigest()[:ID_DIGITS] for url in urls], pa.string())
-    ids = pc.replace_with_mask(rows["image_id"].combine_chunks(), absent.combine_chunks(), made)
+    ids = pc.replace_with_mask(rows["image_id"].combine_chunks(), is_missing.combine_chunks(), made)
     return rows.set_column(rows.column_names.index("image_id"), "image_id", ids)
 
 
 def resolve_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Settle rows that speak of the same image; all rows of an image must be in `rows`, in any order.
+    """Resolve rows about the same image; return (kept rows, rejections). `rows` has all rows of an image, in any order.
 
-    The first row (test before clean before web lists, then by file and line) decides where an image is;
-    rows that disagree and repeated rows are rejected. Returns (rows kept, rejections), both in that order.
+    The first row decides the source and location of an image: test before clean before web lists, then by file and
+    line. Later rows that disagree with it, and repeated rows, are rejected. Both results are in this order.
     """
     frame = rows.to_pandas()
     frame["_source"] = frame["source"].map(SOURCES.index)
@@ -114,20 +118,22 @@ def resolve_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         .transform("first")
     )
     conflicting = origin != first["_origin"]
-    settled = frame[~conflicting]  # a row that is refused itself repeats nothing
-    repeated = settled.duplicated(["image_id", "class_name"])
-    repeated |= settled.duplicated("image_id") & (settled["source"] != "web")  # others have one class
+    consistent = frame[~conflicting]  # rejected rows do not make others duplicates
+    repeated = consistent.duplicated(["image_id", "class_name"])
+    repeated |= consistent.duplicated("image_id") & (
+        consistent["source"] != "web"
+    )  # clean and test images have one class
     repeated = repeated.reindex(frame.index, fill_value=False)
 
     ordered = rows.take(pa.array(frame.index.to_numpy()))
     bad = (conflicting | repeated).to_numpy()
     codes = np.where(conflicting, "conflicting_id", "duplicate_row")[bad]
-    details = [f"the id stands first in {row}" for row in first["location"][bad]]
+    details = [f"the id was first given in {location}" for location in first["location"][bad]]
     return ordered.filter(pa.array(~bad)), reject(ordered.filter(pa.array(bad)), codes, details)
 
 
 def distinct_images(rows: pa.Table) -> pa.Table:
-    """Return one row per image of resolved rows: where it is, and what became of its URL, if that is in `rows`."""
+    """Return one row per image of resolved rows, with its location and the outcome of its URL, if `rows` has it."""
     columns = ["image_id", "source", "path", "url", "sha256", *(field.name for field in OUTCOME)]
     first = ~rows["image_id"].to_pandas().duplicated().to_numpy()
     return rows.select([name for name in columns if name in rows.column_names]).filter(pa.array(first))

@@ -1,4 +1,4 @@
-"""Read the files that lists name by path, below the base folder and nowhere else."""
+"""Read the files that lists name by path; refuse paths that leave the base folder."""
 
 import errno
 import os
@@ -12,24 +12,21 @@ from pipeline.remote import NOT_THERE
 
 
 def check_path(path: str) -> list[str]:
-    """Split a path that stays below its base folder. Raises Rejected `bad_location` otherwise."""
+    """Split a path into its components. Raises Rejected `bad_location` if it leaves the base folder."""
     parts = path.split("/")
     if path.startswith("/") or "\\" in path or "\x00" in path or ":" in parts[0] or ".." in parts:
-        raise Rejected("bad_location", f"{path}: give a path below the source folder, with / and without ..")
+        raise Rejected("bad_location", f"{path!r} is not a path below the source folder; use / and no ..")
     return parts
 
 
 class SourceFolder:
-    """The base folder of the lists.
-
-    max_bytes: larger files are rejected.
-    """
+    """The base folder of the lists; files of more than `max_bytes` bytes are rejected."""
 
     def __init__(self, base: str, max_bytes: int) -> None:
         self._base, self._max_bytes = base, max_bytes
         self.is_remote = "://" in base
-        self._real_base = os.path.join(os.path.realpath(base), "")  # with a separator at its end
-        self._folders: set[str] = set()  # known to be inside
+        self._real_base = os.path.join(os.path.realpath(base), "")  # ends with a separator
+        self._folders: set[str] = set()  # folders that were checked to be inside
 
     def read(self, path: str) -> bytes:
         """Return the content of a file. Raises Rejected."""
@@ -43,7 +40,7 @@ class SourceFolder:
                 raise Rejected("unreadable_file", str(error)) from error
             if isinstance(error.__cause__, NOT_THERE):
                 raise Rejected("not_found", str(error)) from error
-            raise  # no network or no credentials: the fault is not the image's
+            raise  # no network or no credentials: not a fault of the image
         except OSError as error:
             raise Rejected("unreadable_file", f"{path}: {error.strerror or error}") from error
         if len(data) > self._max_bytes:
@@ -60,14 +57,14 @@ class SourceFolder:
         if folder not in self._folders:
             self._check_inside(folder, path)
             self._folders.add(folder)
-        # Without O_NONBLOCK, opening a pipe waits until somebody writes into it.
+        # Without O_NONBLOCK, opening a pipe blocks until it is written to.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             descriptor = os.open(full, flags | os.O_NOFOLLOW)
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-            self._check_inside(full, path)  # it is a link
+            self._check_inside(full, path)  # a symbolic link
             descriptor = os.open(full, flags)
         file = open(descriptor, "rb")  # noqa: SIM115
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -76,6 +73,9 @@ class SourceFolder:
         return file
 
     def _check_inside(self, full: str, path: str) -> None:
-        """Follow all links. Raises Rejected `bad_location` if they lead out of the base folder."""
+        """Resolve all links. Raises Rejected `bad_location` if they lead out of the base folder."""
         if not os.path.join(os.path.realpath(full), "").startswith(self._real_base):
-            raise Rejected("bad_location", f"{path}: a link that leads out of the source folder")
+            raise Rejected(
+                "bad_location",
+                f"{path}: a link out of the source folder; put the file itself below the source folder",
+            )

@@ -1,9 +1,9 @@
-"""The fetch job: URLs of the lists → what became of each, and stored bodies. The only stage that uses the network.
+"""The fetch job: URLs of the lists → the table `fetched` and stored bodies. The only stage that uses the network.
 
-Tasks are groups of hosts, so that the limits per host hold for the whole run (pipeline/fetch/host_groups.py). Nobody asks a
-host in a round in which another task is responsible for it: first come the groups, then the shares of hosts that are
-too large for one task, then the redirects that led to hosts of other groups, by group. The last round is a single task,
-which follows all redirects that are left.
+A task is a group of hosts, so that the limits per host hold for the whole run (pipeline/fetch/host_groups.py). In each
+round, one task is responsible for a host: the first round has the groups, the second the shares of hosts that are too
+large for one task, the third the redirects to hosts of other groups, by group. The last round is a single task, which
+follows all remaining redirects.
 """
 
 import hashlib
@@ -43,14 +43,14 @@ URLS_PER_SHARD = 1 << 16
 
 
 def drop_bodies(output: str) -> None:
-    """Remove all stored bodies; what became of each URL stays known."""
-    where = Layout(output).bodies
-    for name in files.names(where, f"*{BODIES}"):
-        files.remove(files.join(where, name))
+    """Remove all stored bodies; the outcome of each URL stays recorded."""
+    folder = Layout(output).bodies
+    for name in files.names(folder, f"*{BODIES}"):
+        files.remove(files.join(folder, name))
 
 
 def stage_of(config: BuildConfig, _output: str) -> Stage:
-    """Return the stage as its inputs and its configuration make it now."""
+    """Return the stage with its present inputs and configuration."""
     digests = {key: files.sha256(path) for key, path in list_paths(config).items()}
     return Stage("fetch", {**digests, "rules": fetch_rules(config)}, config)
 
@@ -63,13 +63,13 @@ def run(
     retry: Sequence[str] = (),
     bodies_needed: Callable[[], bool] = lambda: True,
 ) -> StageResult | None:
-    """Run the stage unless it is up to date; return None where the lists hold no URLs.
+    """Run the stage unless it is up to date; return None if the lists have no URLs.
 
-    retry: rejection codes, of fetching or of ingest; URLs whose rows ended so are asked again. force: check all stored
-    bodies, and fetch again those that are damaged. bodies_needed: whether the bodies are going to be read; where
-    `fetch.keep_bodies` is false they may have been removed.
+    retry: rejection codes of fetch or ingest; the URLs of these rejections are fetched again. force: check all stored
+    bodies, and fetch damaged ones again. bodies_needed: whether the bodies will be read; they may have been removed if
+    `fetch.keep_bodies` is false.
 
-    Raises DataError if a list or a journal is unreadable, or if there is no contact address.
+    Raises DataError if a list or a journal is unreadable, or if `fetch.contact` is empty.
     """
     if not has_urls(config):
         return None
@@ -94,9 +94,9 @@ def run(
             1 if local else group_count(urls),
             frozenset(retry),
             check_bodies=force,
-            cut=not local,
+            cut_hosts=not local,
         )
-        again = _rows_to_retry(layout.rejections, retry)
+        again = _locations_to_retry(layout.rejections, retry)
         commit.prepare(layout.fetched)
         buckets = bucket_count(urls, URLS_PER_SHARD)
         job = FetchUrls(lists, config.classes, terms, journals, again, layout.fetched, buckets, stage.about)
@@ -105,21 +105,23 @@ def run(
     return StageResult({"fetched": directory.read_manifest(layout.fetched)}, up_to_date)
 
 
-def _rows_to_retry(rejections: str, retry: Sequence[str]) -> frozenset[str]:
-    """Return the rows (file and line) that the last ingest rejected with one of these codes, after they were fetched."""
+def _locations_to_retry(rejections: str, retry: Sequence[str]) -> frozenset[str]:
+    """Return the locations of rows that the last ingest stage rejected with one of these codes."""
     if not retry or directory.find_manifest(rejections) is None:
         return frozenset()
-    found: set[str] = set()
+    locations: set[str] = set()
     for table in directory.read_shards(rejections, ["location", "code"]):
-        found.update(table.filter(pc.is_in(table["code"], pa.array(sorted(retry))))["location"].to_pylist())
-    return frozenset(found)
+        locations.update(
+            table.filter(pc.is_in(table["code"], pa.array(sorted(retry))))["location"].to_pylist()
+        )
+    return frozenset(locations)
 
 
 class FetchUrls(beam.PTransform):
     """The whole stage as one transform, from a pipeline to the committed table `fetched`.
 
-    lists: the parts of all lists. again: rows (file and line) whose URLs are asked again. journals: names of
-    the journals of earlier runs.
+    lists: the parts of all lists. again: locations of rows whose URLs are fetched again. journals: names of the journals
+    of earlier runs.
     """
 
     def __init__(
@@ -154,15 +156,15 @@ class FetchUrls(beam.PTransform):
             | "ReadJournal" >> beam.FlatMap(read_known, self.terms.folder, groups)
         )
         work = (wanted, known) | "WantedAndKnown" >> beam.Flatten()
-        if groups == 1 and not self.terms.cut:  # on one machine a single task does it all
+        if groups == 1 and not self.terms.cut_hosts:  # on one machine, one task fetches everything
             rows = [self._round("Everything", work, LAST).rows]
         else:
             of_groups = self._round("Groups", work, FIRST)
             of_shares = self._round("Shares", of_groups.shares, OTHER)
-            elsewhere = (of_groups.redirects, of_shares.redirects) | "Elsewhere" >> beam.Flatten()
-            of_redirects = self._round("Redirects", elsewhere, OTHER)
-            left = of_redirects.redirects | "Together" >> beam.Map(lambda part: ((0, "", 0, 1), part[1]))
-            rest = self._round("Rest", left, LAST)
+            redirects = (of_groups.redirects, of_shares.redirects) | "Elsewhere" >> beam.Flatten()
+            of_redirects = self._round("Redirects", redirects, OTHER)
+            remaining = of_redirects.redirects | "Together" >> beam.Map(lambda part: ((0, "", 0, 1), part[1]))
+            rest = self._round("Rest", remaining, LAST)
             rows = [done.rows for done in (of_groups, of_shares, of_redirects, rest)]
         _ = (
             rows
@@ -182,25 +184,27 @@ class FetchUrls(beam.PTransform):
 def read_urls(
     part: ListPart, classes: tuple[str, ...], again: frozenset[str], groups: int
 ) -> Iterator[tuple[TaskKey, tuple[str, bytes]]]:
-    """Read a part of a list and yield the distinct URLs of its usable rows by the group of their host."""
+    """Yield the distinct URLs of the valid rows of a part of a list, by the group of their host."""
     for records in read_list(part):
         rows, _ = check_rows(records.rows, classes, part.source)
         rows = rows.filter(pc.and_(pc.is_null(rows["path"]), pc.is_valid(rows["url"])))
-        marked = pc.is_in(rows["location"], pa.array(sorted(again), pa.string()))
-        wanted = pa.table([rows["url"], marked], schema=WANTED).group_by("url").aggregate([("again", "max")])
+        is_again = pc.is_in(rows["location"], pa.array(sorted(again), pa.string()))
+        wanted = (
+            pa.table([rows["url"], is_again], schema=WANTED).group_by("url").aggregate([("again", "max")])
+        )
         yield from _by_group(wanted.rename_columns(WANTED.names), "wanted", groups)
 
 
 def read_known(name: str, folder: str, groups: int) -> Iterator[tuple[TaskKey, tuple[str, bytes]]]:
-    """Read one journal of an earlier run and yield its rows by the group of their host."""
+    """Yield the rows of one journal of an earlier run, by the group of their host."""
     yield from _by_group(read_journal(folder, name), "known", groups)
 
 
 def _by_group(rows: pa.Table, kind: str, groups: int) -> Iterator[tuple[TaskKey, tuple[str, bytes]]]:
     if not rows.num_rows:
         return
-    numbers = np.array(groups_of([url_host_key(url) for url in rows["url"].to_pylist()], groups))
-    for group, part in by_key(rows, numbers):
+    group_of_row = np.array(groups_of([url_host_key(url) for url in rows["url"].to_pylist()], groups))
+    for group, part in by_key(rows, group_of_row):
         yield (group, "", 0, 1), (kind, pack(part))
 
 
@@ -235,7 +239,7 @@ class WriteBucket(beam.DoFn):
         self.folder, self.buckets = folder, buckets
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[str, Written]]:
-        """Write the shard; its digest leaves out times, so that the same answers give the same digest."""
+        """Write the shard; its digest excludes times, so that the same responses give the same digest."""
         index, parts = element
         rows = pa.concat_tables([unpack(part) for part in parts])
         rows = rows.take(pa.array(np.argsort(shard_keys(rows), kind="stable")))
@@ -247,11 +251,11 @@ class WriteBucket(beam.DoFn):
 
 
 def shard_keys(rows: pa.Table) -> np.ndarray:
-    """Return the shard key of each row's URL, uint64 (n,)."""
+    """Return the shard keys of the URLs of rows, uint64 (n,)."""
     return keyed_hash(rows["url"].to_pylist(), 0, "url")
 
 
 def content_digest(rows: pa.Table) -> str:
-    """Return a digest of what was found, without times, attempts and positions."""
+    """Return a digest of URLs, codes and body digests; it excludes times, attempts and offsets."""
     columns = [rows[name].to_pylist() for name in ("url", "code", "sha256")]
     return hashlib.sha256(json.dumps(columns).encode()).hexdigest()

@@ -1,8 +1,8 @@
 """The ingest job: lists, files and fetched bodies → images, the rows that lead to them, and rejections.
 
-Everything here is a function of tables and stored bytes, so a task gives the same result at every attempt. The metadata
-of an image decides its bucket; a bucket is one task that makes its images and writes them as one shard. So the pictures
-themselves never cross a shuffle, and memory holds a batch of them.
+The job reads only tables and stored bytes, so a task gives the same result at every attempt. Only rows cross the shuffle:
+they are gathered by the bucket of their image, and the task of a bucket processes its images and writes them as one
+shard. Memory holds a batch of images.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from common.errors import DataError
 from common.json_records import parse_json
 from pipeline import files
 from pipeline.config import BuildConfig
-from pipeline.ingest.bucket_images import BucketTools, ingest_images
+from pipeline.ingest.bucket_images import BucketContext, ingest_images
 from pipeline.ingest.decode_pool import acquire, release
 from pipeline.ingest.lists import ListPart, has_urls, list_parts, list_paths, named_lists, read_list
 from pipeline.ingest.rows import (
@@ -54,21 +54,21 @@ from schemas.manifest import Manifest
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL, RETRIEVAL_LIST
 
-SECONDS_PER_ROW = 2e-3  # of a core, for a small picture
+SECONDS_PER_ROW = 2e-3  # CPU time of a small image
 PAIR = ["image_id", "class_name"]
-ROWS_TOGETHER = 1 << 18  # of a list, that are cut at once
-GROUPS = 256
+ROWS_TOGETHER = 1 << 18  # rows of a list that are partitioned at once
+GROUPS = 256  # largest number of tasks
 URL_BUCKET, ROWS, REJECTIONS = "urls", "rows", "rejections"
 TABLES = {"images": IMAGES, "retrievals": RETRIEVAL, "rejections": REJECTION}
-_OUTCOME_SOURCE = {"body_sha256": "sha256"}  # the other columns have the names that they have in `fetched`
+_OUTCOME_SOURCE = {"body_sha256": "sha256"}  # the other columns have the same names in `fetched`
 
 
 @dataclass(frozen=True)
-class Setup:
-    """What all tasks of the job know.
+class IngestSetup:
+    """Settings that all tasks of the job share.
 
-    fetched: folder of the table `fetched`, of `url_buckets` buckets, or None where the lists hold no URLs.
-    decoders: processes that decode, in each worker process.
+    fetched: folder of the table `fetched`, which has `url_buckets` buckets; None if the lists contain no URLs.
+    decoders: number of decoding processes per worker process.
     """
 
     config: BuildConfig
@@ -80,14 +80,14 @@ class Setup:
 
     @property
     def groups(self) -> int:
-        """Number of groups of neighboring buckets; a group is one task, so that shuffles have few keys."""
+        """Return the number of groups of adjacent buckets. A group is one task, so that shuffles have few keys."""
         return min(self.buckets, GROUPS)
 
 
 def stage_of(config: BuildConfig, output: str) -> Stage:
-    """Return the stage as its inputs and its configuration make it now.
+    """Return the stage with its present inputs and configuration.
 
-    Raises DataError if the lists hold URLs and the fetch stage has not been run.
+    Raises DataError if the lists contain URLs and the fetch stage has not run.
     """
     inputs = {key: files.sha256(path) for key, path in list_paths(config).items()}
     if has_urls(config):
@@ -96,7 +96,7 @@ def stage_of(config: BuildConfig, output: str) -> Stage:
 
 
 def is_up_to_date(config: BuildConfig, output: str) -> bool:
-    """Whether the tables are what the stage would write now."""
+    """Return whether the tables are those that the stage would write now."""
     if has_urls(config) and directory.find_manifest(Layout(output).fetched) is None:
         return False
     done = stage_of(config, output).is_done(*Layout(output).ingest_tables.values())
@@ -106,13 +106,13 @@ def is_up_to_date(config: BuildConfig, output: str) -> bool:
 def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
     """Run the stage unless it is up to date.
 
-    Raises DataError if a list is unreadable, or if too many rows were rejected; the tables are written all the same,
-    so that the rejections can be looked at.
+    Raises DataError if a list is unreadable, or if too many rows were rejected. In the second case the tables are still
+    written, so that the rejections can be inspected.
     """
     stage, layout, paths = stage_of(config, output), Layout(output), list_paths(config)
     up_to_date = not force and is_up_to_date(config, output)
     if not up_to_date:
-        versions = versions_digest(config)  # what changes while the job runs is seen by the next run
+        versions = versions_digest(config)  # before the job, so that the next run notices changes during it
         for path in paths.values():
             check_readable(path, RETRIEVAL_LIST)
         lists = list_parts(config)
@@ -120,7 +120,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         for folder in layout.ingest_tables.values():
             commit.prepare(folder)
         fetched = directory.read_manifest(layout.fetched) if has_urls(config) else None
-        setup = Setup(
+        setup = IngestSetup(
             config,
             layout,
             bucket_count(rows, IMAGES_PER_SHARD, SMALLEST_BUCKETS),
@@ -137,7 +137,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         )
         try:
             if pool:
-                pool.start()  # the processes load their modules while the job is prepared
+                pool.start()  # their modules load while the job is prepared
             run_job(lambda pipeline: pipeline | "Ingest" >> job, beam_arguments, work)
         finally:
             if pool:
@@ -151,14 +151,14 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
 
 
 def finish(config: BuildConfig, layout: Layout, versions: str, manifests: dict[str, Manifest]) -> None:
-    """Write what belongs to the committed tables, and check them. Raises DataError like `check`."""
+    """Record the versions of the listed files, and check the committed tables. Raises DataError like `check`."""
     files.write_text(layout.source_versions, json.dumps({"versions": versions}) + "\n")
     check(config, layout, manifests)
 
 
 def check(config: BuildConfig, layout: Layout, manifests: dict[str, Manifest]) -> None:
     """Raise DataError if rows were lost, or if more were rejected than the configuration allows."""
-    _check_nothing_lost(manifests)
+    _check_row_count(manifests)
     rows_in, limit = counts(manifests["retrievals"])["rows_in"], config.ingest.max_rejected_share
     expected = {"duplicate_row"}
     check_share(manifests["rejections"], layout.rejections, rows_in, limit, "rows", expected)
@@ -167,9 +167,9 @@ def check(config: BuildConfig, layout: Layout, manifests: dict[str, Manifest]) -
 
 
 def versions_digest(config: BuildConfig) -> str:
-    """Return a digest of the versions (size and time, or the store's digest) of all files that the lists name.
+    """Return a digest of the versions (size and time, or the store's checksum) of all files that the lists name.
 
-    It is kept beside the tables and not in their manifests, which hold nothing that differs between two machines.
+    It is stored beside the tables, not in their manifests, which contain nothing that differs between machines.
     """
     digest = hashlib.sha256()
     for path in list_paths(config).values():
@@ -181,12 +181,12 @@ def versions_digest(config: BuildConfig) -> str:
 
 
 def _recorded(output: str) -> str | None:
-    """Return what `finish` has recorded; None where there is nothing that can be read: then the stage runs again."""
+    """Return the digest that `finish` has recorded; None if there is none or it is unreadable."""
     path = Layout(output).source_versions
     try:
-        found = parse_json(files.read_text(path)) if files.exists(path) else {}
-        return str(found["versions"])
-    except (KeyError, TypeError, ValueError):  # DataError among them
+        record = parse_json(files.read_text(path)) if files.exists(path) else {}
+        return str(record["versions"])
+    except (KeyError, TypeError, ValueError):  # DataError is a ValueError
         return None
 
 
@@ -196,7 +196,7 @@ class IngestLists(beam.PTransform):
     def __init__(
         self,
         lists: list[ListPart],
-        setup: Setup,
+        setup: IngestSetup,
         fetched: Manifest | None,
         about: dict[str, Any],
         finish: Callable[[dict[str, Manifest]], object],
@@ -206,7 +206,7 @@ class IngestLists(beam.PTransform):
         self.about = {**about, "buckets": setup.buckets}
 
     def expand(self, pipeline: beam.Pipeline) -> None:
-        """Lists → checked rows → rows with the outcome of their URL → by bucket: resolved, made, written."""
+        """Check rows, attach the outcomes of URLs, gather rows by bucket, process images, commit the tables."""
         setup = self.setup
         checked = (
             pipeline
@@ -234,32 +234,32 @@ class IngestLists(beam.PTransform):
         _ = written | CommitTables(Commit(tables, self.about, self.finish))
 
 
-def check_list_part(part: ListPart, setup: Setup) -> Iterator[Any]:
-    """Read a part of a list and yield (group of buckets, (kind, packed rows)), kind being "rows" or "rejections".
+def check_list_part(part: ListPart, setup: IngestSetup) -> Iterator[Any]:
+    """Read a part of a list and yield (group of buckets, (ROWS or REJECTIONS, packed rows)).
 
-    Rows with a URL go to the output "urls" instead, as (bucket of the URL, packed rows). Many rows are cut at once,
-    because each packed piece costs about a kilobyte beside its rows.
+    Rows with a URL go to the output URL_BUCKET, as (bucket of the URL, packed rows). Many rows are partitioned at once,
+    because each packed piece has an overhead of about a kilobyte.
     """
     held: list[tuple[pa.Table, pa.Table]] = []
     for records in read_list(part):
         good, bad = check_rows(records.rows, setup.config.classes, part.source)
         held.append((good, pa.concat_tables([bad, malformed_rows(records.malformed)])))
         if sum(table.num_rows for tables in held for table in tables) >= ROWS_TOGETHER:
-            yield from cut_rows(held, part.path, setup)
+            yield from partition_rows(held, part.path, setup)
             held = []
     if held:
-        yield from cut_rows(held, part.path, setup)
+        yield from partition_rows(held, part.path, setup)
 
 
-def cut_rows(held: list[tuple[pa.Table, pa.Table]], path: str, setup: Setup) -> Iterator[Any]:
-    """Yield what `check_list_part` does for some tables of (good rows, rejections)."""
+def partition_rows(held: list[tuple[pa.Table, pa.Table]], path: str, setup: IngestSetup) -> Iterator[Any]:
+    """Partition tables of (good rows, rejections) and yield the pieces like `check_list_part`."""
     good, rejected = (pa.concat_tables(tables) for tables in zip(*held, strict=True))
     by_url = pc.is_null(good["path"])
     for index, rows in by_bucket(good.filter(pc.invert(by_url)), setup.groups):
         yield index, (ROWS, pack(rows))
     urls = good.filter(by_url)
     if urls.num_rows and not setup.fetched:
-        raise DataError(f"{path}: holds URLs that were not fetched; run the fetch stage, then this one")
+        raise DataError(f"{path}: contains URLs that were not fetched; run the fetch stage first")
     for index, rows in by_bucket(urls, setup.url_buckets, keyed_hash(urls["url"].to_pylist(), 0, "url")):
         yield beam.pvalue.TaggedOutput(URL_BUCKET, (index, pack(rows)))
     for index, rows in by_bucket(rejected, setup.groups, keys_of_rejections(rejected)):
@@ -267,7 +267,7 @@ def cut_rows(held: list[tuple[pa.Table, pa.Table]], path: str, setup: Setup) -> 
 
 
 def keys_of_rejections(rejected: pa.Table) -> np.ndarray:
-    """Return the shard keys of rejections, those of their images; of those without an image_id by their location."""
+    """Return the shard keys of rejections, from the image_id, or from the location if there is none."""
     ids, locations = rejected["image_id"].to_pylist(), rejected["location"].to_pylist()
     return shard_key(
         location if image_id is None else image_id for image_id, location in zip(ids, locations, strict=True)
@@ -275,9 +275,9 @@ def keys_of_rejections(rejected: pa.Table) -> np.ndarray:
 
 
 def attach_outcome(
-    element: tuple[int, dict[str, Iterable[Any]]], setup: Setup
+    element: tuple[int, dict[str, Iterable[Any]]], setup: IngestSetup
 ) -> Iterator[tuple[int, tuple[str, bytes]]]:
-    """Read one bucket of `fetched` and add to each row what became of its URL; yield rows by group of buckets."""
+    """Join rows with the outcomes of their URLs from one bucket of `fetched`; yield rows by group of buckets."""
     assert setup.fetched
     _, gathered = element
     parts = list(gathered["rows"])
@@ -288,55 +288,55 @@ def attach_outcome(
     schema = pa.schema([FETCHED.schema.field(name) for name in columns])
     shards = chain.from_iterable(gathered["shards"])
     fetched = directory.read_bucket(setup.fetched, shards, schema, check_digests=True)
-    at = pc.index_in(rows["url"], fetched["url"])
-    if at.null_count:
-        url = rows.filter(pc.is_null(at))["url"][0].as_py()
+    indices = pc.index_in(rows["url"], fetched["url"])
+    if indices.null_count:
+        url = rows.filter(pc.is_null(indices))["url"][0].as_py()
         raise DataError(
-            f"{setup.fetched}: no row for {url!r}, which the lists hold; run the fetch stage, then this one"
+            f"{setup.fetched}: no row for the URL {url!r} of the lists; run the fetch stage first"
         )
     for field, column in zip(OUTCOME, columns[1:], strict=True):
-        rows = rows.append_column(field, fetched[column].take(at).cast(field.type))
+        rows = rows.append_column(field, fetched[column].take(indices).cast(field.type))
     for group, part in by_bucket(rows, setup.groups):
         yield group, (ROWS, pack(part))
 
 
 class IngestBucket(beam.DoFn):
-    """Turn all rows of a group of buckets into shards; output (name of the table, Written), three for each bucket."""
+    """Write the shards of a group of buckets; output (name of the table, Written), three per bucket."""
 
-    def __init__(self, given: Setup) -> None:
-        self.given = given
+    def __init__(self, job: IngestSetup) -> None:
+        self.job = job
 
     def setup(self) -> None:
-        """Share the decoders of this process."""
-        self.pool = acquire(self.given.config.source, self.given.config.ingest, self.given.decoders)
+        """Get the decode pool of this worker process."""
+        self.pool = acquire(self.job.config.source, self.job.config.ingest, self.job.decoders)
 
     def teardown(self) -> None:
-        """End the decoders, unless another task of this process uses them."""
+        """Release the decode pool."""
         release(self.pool)
 
     @timed
     def process(self, element: tuple[int, Iterable[tuple[str, bytes]]]) -> Iterator[Any]:
-        """Cut the rows into buckets, and make one after the other."""
+        """Partition the rows by bucket, and process the buckets one after the other."""
         group, parts = element
-        buckets, groups = self.given.buckets, self.given.groups
+        buckets, groups = self.job.buckets, self.job.groups
         gathered: dict[str, list[pa.Table]] = {ROWS: [], REJECTIONS: []}
-        for kind, data in parts:
-            gathered[kind].append(unpack(data))
+        for table, data in parts:
+            gathered[table].append(unpack(data))
         rows = pa.concat_tables([RETRIEVAL.schema.empty_table(), *gathered[ROWS]], promote_options="default")
         rejected = pa.concat_tables([REJECTION.schema.empty_table(), *gathered[REJECTIONS]])
         if buckets == groups:
-            yield from self.make_bucket(group, rows, rejected)
+            yield from self.write_bucket(group, rows, rejected)
             return
         rows_of = dict(by_bucket(rows, buckets))
         rejected_of = dict(by_bucket(rejected, buckets, keys_of_rejections(rejected)))
         for index in sorted({*rows_of, *rejected_of}):
             of_bucket = rows_of.pop(index, rows.slice(0, 0)), rejected_of.pop(index, rejected.slice(0, 0))
-            yield from self.make_bucket(index, *of_bucket)
+            yield from self.write_bucket(index, *of_bucket)
 
-    def make_bucket(self, index: int, rows: pa.Table, rejected: pa.Table) -> Iterator[Any]:
-        """Resolve the rows of one bucket, make its images, and write its shards."""
-        given, stem = self.given, directory.shard_stem("part", index, self.given.buckets)
-        folders = given.layout.ingest_tables
+    def write_bucket(self, index: int, rows: pa.Table, rejected: pa.Table) -> Iterator[Any]:
+        """Resolve the rows of one bucket, process its images, and write its shards."""
+        job, stem = self.job, directory.shard_stem("part", index, self.job.buckets)
+        folders = job.layout.ingest_tables
         rejections = [rejected]
         rows_in = rows.num_rows + rejected.num_rows
 
@@ -345,19 +345,19 @@ class IngestBucket(beam.DoFn):
         wanted = distinct_images(rows)
         advance(rows_in - wanted.num_rows)
         failed: dict[str, Rejected] = {}
-        tools = BucketTools(self.pool, given.config.ingest, given.config.source, given.layout.bodies, advance)
-        images = ingest_images(wanted, tools, failed)
+        context = BucketContext(self.pool, job.config.ingest, job.config.source, job.layout.bodies, advance)
+        images = ingest_images(wanted, context, failed)
         shard = write_shard(folders["images"], stem, IMAGES.schema, images)
         yield "images", Written(shard)
 
-        kept, lost = _part(rows, failed)
+        kept, lost = _split_by_outcome(rows, failed)
         rejections.append(lost)
         shard = write_shard(folders["retrievals"], stem, RETRIEVAL.schema, [kept])
         yield "retrievals", Written(shard, Counter(rows_in=rows_in))
 
         rejected = pa.concat_tables(rejections).sort_by([("location", "ascending"), ("code", "ascending")])
         shard = write_shard(folders["rejections"], stem, REJECTION.schema, [rejected])
-        # Without times: the aggregate stage depends on which images and classes were rejected, and on nothing else.
+        # The aggregate stage depends only on which images and classes were rejected, not on times.
         pairs = sorted(
             {(r["image_id"] or "", r["class_name"] or "") for r in rejected.select(PAIR).to_pylist()}
         )
@@ -365,22 +365,25 @@ class IngestBucket(beam.DoFn):
         yield "rejections", Written(shard, Counter(rejected["code"].to_pylist()), content)
 
 
-def _part(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.Table, pa.Table]:
-    """Split rows into those whose image exists, sorted by shard key and class, and rejections of the others."""
+def _split_by_outcome(rows: pa.Table, failed: dict[str, Rejected]) -> tuple[pa.Table, pa.Table]:
+    """Return the rows whose image exists, sorted by shard key and class, and rejections of the others."""
     ids = rows["image_id"].to_pylist()
-    lost = np.array([image_id in failed for image_id in ids], bool)
-    bad, good = rows.filter(pa.array(lost)), rows.filter(pa.array(~lost)).select(RETRIEVAL.schema.names)
+    has_failed = np.array([image_id in failed for image_id in ids], bool)
+    bad, good = (
+        rows.filter(pa.array(has_failed)),
+        rows.filter(pa.array(~has_failed)).select(RETRIEVAL.schema.names),
+    )
     reasons = [failed[image_id] for image_id in bad["image_id"].to_pylist()]
     codes = np.array([reason.code for reason in reasons], object)
     order = np.lexsort((good["class_name"].to_numpy(), shard_key(good["image_id"].to_pylist())))
-    details, asked = [reason.detail for reason in reasons], [reason.asked for reason in reasons]
-    return good.take(pa.array(order)), reject(bad, codes, details, asked)
+    details, stats = [reason.detail for reason in reasons], [reason.stats for reason in reasons]
+    return good.take(pa.array(order)), reject(bad, codes, details, stats)
 
 
-def _check_nothing_lost(manifests: dict[str, Manifest]) -> None:
+def _check_row_count(manifests: dict[str, Manifest]) -> None:
     rows_in = counts(manifests["retrievals"]).get("rows_in", 0)
     if not rows_in:
-        raise DataError("the lists hold no rows; check 'clean', 'test' and 'web' in the configuration")
+        raise DataError("the lists contain no rows; check 'clean', 'test' and 'web' in the configuration")
     out = manifests["retrievals"].rows + manifests["rejections"].rows
     if rows_in != out:
-        raise DataError(f"{rows_in} rows went in and {out} came out; run the stage again with --force")
+        raise DataError(f"{rows_in} rows were read but {out} written; run the stage again with --force")

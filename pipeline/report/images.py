@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from common.errors import DataError
 from pipeline import files
-from pipeline.ingest.normalize import open_stored
+from pipeline.ingest.normalize import decode_stored
 from pipeline.layout import Layout
 from pipeline.shards import directory
 
@@ -75,7 +75,7 @@ def kind(encoded: bytes) -> str:
 
 def thumbnail(encoded: bytes, side: int, quality: int = 75) -> bytes:
     """A picture at most `side` pixels wide and high, as WebP; a smaller one keeps its size."""
-    with open_stored(encoded) as image:
+    with decode_stored(encoded) as image:
         image.thumbnail((side, side))
         held = BytesIO()
         image.save(held, "WEBP", quality=quality, method=4)

@@ -1,1 +1,1 @@
-"""From class names, or from a folder of pictures that one has, to a list: what a build begins with."""
+"""Make the lists of a build: from a search provider, or from a folder of images."""

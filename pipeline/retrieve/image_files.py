@@ -1,4 +1,4 @@
-"""Find the picture files below a folder, and say what else is there."""
+"""Find the image files below a folder, and count the other files by reason."""
 
 import os
 from collections import Counter
@@ -7,29 +7,23 @@ from dataclasses import dataclass, field
 
 from common.errors import DataError
 
-ENDINGS = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".avif"),
-    *(
-        ".tif",
-        ".tiff",
-        ".heic",
-        ".heif",
-        ".jp2",
-        ".jxl",
-    ),  # ingest does not decode these, and rejects them by name
-}
+EXTENSIONS = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".avif",
+    ".tif", ".tiff", ".heic", ".heif", ".jp2", ".jxl",  # ingest rejects these as bad_format
+}  # fmt: skip
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")
-LINK_OUT, BROKEN, FOLDER_LINK = "links that lead out of the folder", "broken links", "links to folders"
-NO_IMAGE, LOOSE, UNREADABLE = (
-    "files that are no pictures",
-    "files beside the class folders",
-    "unreadable files",
-)
+# Reasons for not listing files.
+LINK_OUT = "links out of the folder"
+FOLDER_LINK = "links to folders"
+BROKEN = "broken links"
+NO_IMAGE = "files that are not images"
+LOOSE = "files beside the class folders"
+UNREADABLE = "unreadable files"
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A picture file: its path relative to the folder of the lists, and the folders that it is in, from the top."""
+    """An image file: its path relative to the folder of the lists, and its parent folders, outermost first."""
 
     path: str
     folders: tuple[str, ...]
@@ -37,7 +31,7 @@ class ImageFile:
 
 @dataclass
 class FolderFiles:
-    """The pictures in the order of their names, and by reason how many files were passed over, with one example."""
+    """The images sorted by name, and for each reason the number of files that are not listed, with one example."""
 
     images: list[ImageFile] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
@@ -50,11 +44,11 @@ class FolderFiles:
 
 
 def find_images(folder: str, base: str, follow_links: bool) -> FolderFiles:
-    """Find the pictures in the subfolders of `folder`; hidden files and folders are ignored.
+    """Find the images in the subfolders of `folder`; hidden files and folders are ignored.
 
-    A file is a picture if its ending or its first bytes say so. Links to pictures within `folder` are pictures. With
-    `follow_links`, so are links out of it and the contents of linked folders, but never what is outside of `base`, from
-    where a build reads nothing. Raises DataError if there is no such folder.
+    A file is an image by its extension or its first bytes. Links to images within `folder` are listed; with
+    `follow_links`, also links out of it and the contents of linked folders, but never files outside of `base`, which a
+    build cannot read. Raises DataError if the folder does not exist.
     """
     found = FolderFiles()
     top = os.path.realpath(folder)
@@ -63,7 +57,7 @@ def find_images(folder: str, base: str, follow_links: bool) -> FolderFiles:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise DataError(
-            f"{folder}: {error.strerror}; give the folder that holds a subfolder for each class"
+            f"{folder}: {error.strerror}; give a folder with a subfolder for each class"
         ) from error
     for name in names:
         path = os.path.join(folder, name)
@@ -78,21 +72,21 @@ def find_images(folder: str, base: str, follow_links: bool) -> FolderFiles:
 
 
 def _walk(folder: str, allowed: str, follow_links: bool, found: FolderFiles) -> Iterator[str]:
-    """The files below a folder, in the order of their names; each real folder once."""
+    """Yield the files below a folder, sorted by name; each real folder once."""
     seen: set[str] = set()
     pending = [folder]
     while pending:
-        place = pending.pop()
-        if os.path.islink(place) and not (follow_links and _is_inside(place, allowed)):
-            found.pass_over(LINK_OUT if follow_links else FOLDER_LINK, place)
+        path = pending.pop()
+        if os.path.islink(path) and not (follow_links and _is_inside(path, allowed)):
+            found.pass_over(LINK_OUT if follow_links else FOLDER_LINK, path)
             continue
-        if (real := os.path.realpath(place)) in seen:
+        if (real := os.path.realpath(path)) in seen:
             continue
         seen.add(real)
         try:
-            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
         except OSError:
-            found.pass_over(UNREADABLE, place)
+            found.pass_over(UNREADABLE, path)
             continue
         visible = [entry for entry in entries if entry.name[0] != "."]
         yield from (entry.path for entry in visible if not entry.is_dir())
@@ -100,7 +94,7 @@ def _walk(folder: str, allowed: str, follow_links: bool, found: FolderFiles) -> 
 
 
 def _add(file: str, folder: str, base: str, allowed: str, found: FolderFiles) -> None:
-    """Add a file to the pictures, or count why it is none."""
+    """Add a file to the images, or count why it is not listed."""
     if os.path.islink(file):
         if not os.path.exists(file):
             return found.pass_over(BROKEN, file)
@@ -121,7 +115,7 @@ def _is_inside(path: str, folder: str) -> bool:
 
 
 def _is_image(file: str) -> bool:
-    if os.path.splitext(file)[1].lower() in ENDINGS:
+    if os.path.splitext(file)[1].lower() in EXTENSIONS:
         return True
     with open(file, "rb") as stream:
         start = stream.read(16)

@@ -1,6 +1,6 @@
-"""What three search providers are asked, and how their answers read. No network here.
+"""The interfaces of three search providers; this module does not use the network.
 
-Each provider turns a query into the parameters of its first page, and a page into hits and the parameters of the next.
+A provider maps a query to the parameters of its first page, and an answer to hits and the parameters of the next page.
 """
 
 import html
@@ -13,17 +13,17 @@ from typing import Any
 from common.errors import UsageError
 from pipeline.fetch.urls import is_web_url
 
-# What the decoder reads, as media types and as the endings that stand for them.
+# Formats of the decoder, as media types and as file extensions.
 _READABLE = ("jpeg", "jpg", "png", "gif", "webp", "bmp", "avif")
 _MAX_TEXT, _MAX_URL = 500, 2000
-_MAX_PARAMETERS = 4000  # characters of what a provider wants to be asked next
+_MAX_PARAMETERS = 4000  # characters of the parameters of the next page
 
 Parameters = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One search result; what the provider does not tell is empty."""
+    """One search result; a field that the provider does not give is empty."""
 
     url: str
     license: str = ""
@@ -34,14 +34,14 @@ class Hit:
 
 @dataclass(frozen=True)
 class ResultPage:
-    """The hits of one page in the provider's order, None for what is no picture we could read; and what to ask next."""
+    """The hits of one page in order, None for unusable ones, and the parameters of the next page."""
 
     hits: list[Hit | None]
     next: Parameters | None
 
 
 class BadAnswerError(Exception):
-    """The provider's answer does not have its documented form."""
+    """The answer of the provider does not have its documented form."""
 
 
 class Provider(ABC):
@@ -49,11 +49,11 @@ class Provider(ABC):
 
     endpoint: str
     pause: float
-    """Seconds between two requests that its terms, or its limits for those without an account, ask for."""
+    """Seconds between two requests, by its terms or its limit for users without an account."""
     required: tuple[str, ...] = ()
-    """Environment variables without which it does not answer."""
+    """Environment variables that must be set."""
     optional: tuple[str, ...] = ()
-    """Environment variables that it also uses."""
+    """Other environment variables that it uses."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         missing = [name for name in self.required if not environment.get(name)]
@@ -70,30 +70,30 @@ class Provider(ABC):
 
     @abstractmethod
     def first(self, query: str) -> Parameters:
-        """The parameters of a query's first page."""
+        """Return the parameters of the first page of a query."""
 
     @abstractmethod
-    def read(self, answer: Any, asked: Parameters) -> ResultPage:
-        """A page from its JSON. Raises BadAnswerError."""
+    def read(self, answer: Any, parameters: Parameters) -> ResultPage:
+        """Return a page, given the JSON of the answer and the parameters of the request. Raises BadAnswerError."""
 
     def headers(self) -> dict[str, str]:
-        """Secrets travel in headers, never in a URL, which ends up in logs and messages."""
+        """Return headers with secrets, which must not be in URLs, since these appear in logs and messages."""
         return {}
 
     def account(self) -> Parameters:
-        """Parameters of every request that are the user's own, and are not kept."""
+        """Return parameters of every request that belong to the account of the user, and are not stored."""
         return {}
 
     def error(self, answer: Any) -> str | None:  # noqa: ARG002 – for those that override it
-        """The code of an error that comes with HTTP status 200, if `answer` is one."""
+        """Return the code of an error that was sent with HTTP status 200, or None."""
         return None
 
 
 class Openverse(Provider):
-    """https://api.openverse.org/v1/images/: openly licensed pictures; no key needed."""
+    """https://api.openverse.org/v1/images/: openly licensed images; no key needed."""
 
     endpoint = "https://api.openverse.org/v1/images/"
-    pause = 3.0  # without an account: 20 requests a minute
+    pause = 3.0  # without an account: 20 requests per minute
     optional = ("OPENVERSE_TOKEN",)
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -102,15 +102,15 @@ class Openverse(Provider):
         self.pause = 0.6 if self._token else Openverse.pause
 
     def headers(self) -> dict[str, str]:
-        """A token, where there is one, allows more requests a minute."""
+        """Return the token, which allows more requests per minute."""
         return {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
     def first(self, query: str) -> Parameters:
-        """Pages of 20, the most that is given without an account."""
+        """Return parameters for pages of 20, the maximum without an account."""
         return {"q": query, "page_size": "20", "page": "1"}
 
-    def read(self, answer: Any, asked: Parameters) -> ResultPage:
-        """Fields: results[].url, license, license_version, license_url, creator, foreign_landing_url, filetype."""
+    def read(self, answer: Any, parameters: Parameters) -> ResultPage:
+        """Read results[].url, license, license_version, license_url, creator, foreign_landing_url, filetype."""
         hits = []
         for result in _items(answer, "results"):
             license_name = " ".join(
@@ -124,9 +124,9 @@ class Openverse(Provider):
                 _text(result, "foreign_landing_url"),
             )
             hits.append(_usable(hit, _text(result, "filetype")))
-        page, pages = int(asked["page"]), answer.get("page_count")
+        page, pages = int(parameters["page"]), answer.get("page_count")
         more = isinstance(pages, int) and page < pages and bool(hits)
-        return ResultPage(hits, {**asked, "page": str(page + 1)} if more else None)
+        return ResultPage(hits, {**parameters, "page": str(page + 1)} if more else None)
 
 
 class Wikimedia(Provider):
@@ -136,7 +136,7 @@ class Wikimedia(Provider):
     pause = 0.5  # requests in series; there is no hard limit
 
     def first(self, query: str) -> Parameters:
-        """Search among files (namespace 6); the picture at 1,280 pixels, for originals are often too large to take."""
+        """Return parameters of a search among files (namespace 6), for images 1,280 pixels wide instead of originals."""
         return {
             "action": "query",
             "format": "json",
@@ -152,19 +152,19 @@ class Wikimedia(Provider):
             "iiextmetadatafilter": "LicenseShortName|LicenseUrl|Artist",
         }
 
-    def read(self, answer: Any, asked: Parameters) -> ResultPage:
-        """Fields: query.pages[].index, imageinfo[0].thumburl or url, descriptionurl, mime, extmetadata; continue.
+    def read(self, answer: Any, parameters: Parameters) -> ResultPage:
+        """Read query.pages[].index, imageinfo[0].thumburl or url, descriptionurl, mime, extmetadata; continue.
 
-        A page of hits may come in several answers, each with the imageinfo of some of them.
+        One page of hits may need several answers, each with the imageinfo of some hits.
         """
-        found = answer.get("query", {}) if isinstance(answer, dict) else answer
+        query = answer.get("query", {}) if isinstance(answer, dict) else answer
         hits = []
-        pages = _items(found, "pages", absent_ok=True)
+        pages = _items(query, "pages", absent_ok=True)
         for page in sorted(pages, key=lambda page: _number(page.get("index"))):
             for info in _items(page, "imageinfo", absent_ok=True)[:1]:
-                known = _inner(info, "extmetadata")
+                metadata = _inner(info, "extmetadata")
                 license_name, license_url, artist = (
-                    _plain(_text(_inner(known, name), "value"))
+                    _plain(_text(_inner(metadata, name), "value"))
                     for name in ("LicenseShortName", "LicenseUrl", "Artist")
                 )
                 hit = Hit(
@@ -178,22 +178,22 @@ class Wikimedia(Provider):
         further = answer.get("continue")
         if not isinstance(further, dict) or not further:
             return ResultPage(hits, None)
-        following = {**asked, **{str(key): str(value) for key, value in further.items()}}
+        following = {**parameters, **{str(key): str(value) for key, value in further.items()}}
         if sum(len(key) + len(value) for key, value in following.items()) > _MAX_PARAMETERS:
             raise BadAnswerError(f"'continue' has more than {_MAX_PARAMETERS} characters")
         return ResultPage(hits, following)
 
     def error(self, answer: Any) -> str | None:
-        """MediaWiki's errors, among them maxlag and ratelimited, come with status 200."""
+        """Return the code of a MediaWiki error, such as maxlag or ratelimited."""
         error = answer.get("error") if isinstance(answer, dict) else None
         return (_text(error, "code") or "unknown error") if isinstance(error, dict) else None
 
 
 class Google(Provider):
-    """https://developers.google.com/custom-search/v1: Programmable Search, pictures only; key and engine needed."""
+    """https://developers.google.com/custom-search/v1: Programmable Search, images only; key and engine needed."""
 
     endpoint = "https://customsearch.googleapis.com/customsearch/v1"
-    pause = 0.6  # 100 requests a minute
+    pause = 0.6  # 100 requests per minute
     required = ("GOOGLE_API_KEY", "GOOGLE_CSE_ID")
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -201,46 +201,46 @@ class Google(Provider):
         self._key, self._engine = environment["GOOGLE_API_KEY"], environment["GOOGLE_CSE_ID"]
 
     def headers(self) -> dict[str, str]:
-        """The key."""
+        """Return the API key."""
         return {"X-Goog-Api-Key": self._key}
 
     def account(self) -> Parameters:
-        """The engine."""
+        """Return the search engine id."""
         return {"cx": self._engine}
 
     def first(self, query: str) -> Parameters:
-        """Pages of 10, numbered from 1; 91 is the last that may be asked for."""
+        """Return parameters for pages of 10, which start at result 1 to 91."""
         return {"q": query, "searchType": "image", "num": "10", "start": "1"}
 
-    def read(self, answer: Any, asked: Parameters) -> ResultPage:
-        """Fields: items[].link, mime, image.contextLink; queries.nextPage[0].startIndex."""
+    def read(self, answer: Any, parameters: Parameters) -> ResultPage:
+        """Read items[].link, mime, image.contextLink; queries.nextPage[0].startIndex."""
         hits = []
         for item in _items(answer, "items", absent_ok=True):
             hit = Hit(_text(item, "link"), landing_url=_text(_inner(item, "image"), "contextLink"))
             hits.append(_usable(hit, _text(item, "mime").removeprefix("image/")))
         following = _items(answer.get("queries", {}), "nextPage", absent_ok=True)
         start = _number(following[0].get("startIndex")) if following else 0
-        more = bool(hits) and int(asked["start"]) < start <= 91
-        return ResultPage(hits, {**asked, "start": str(start)} if more else None)
+        more = bool(hits) and int(parameters["start"]) < start <= 91
+        return ResultPage(hits, {**parameters, "start": str(start)} if more else None)
 
 
 PROVIDERS: dict[str, type[Provider]] = {"openverse": Openverse, "wikimedia": Wikimedia, "google": Google}
 
 
 def _items(answer: Any, name: str, *, absent_ok: bool = False) -> list[dict[str, Any]]:
-    found = answer.get(name, [] if absent_ok else None) if isinstance(answer, dict) else None
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise BadAnswerError(f"{name!r} is no list of objects")
-    return found
+    items = answer.get(name, [] if absent_ok else None) if isinstance(answer, dict) else None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise BadAnswerError(f"{name!r} is not a list of objects")
+    return items
 
 
 def _inner(item: Mapping[str, Any], name: str) -> dict[str, Any]:
-    found = item.get(name)
-    return found if isinstance(found, dict) else {}
+    value = item.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _text(item: Mapping[str, Any], name: str) -> str:
-    """A field as one line of text; empty if it is absent, or something else."""
+    """Return a field as one line of text, empty if it is missing or not text."""
     value = item.get(name)
     if not isinstance(value, str):
         return ""
@@ -251,7 +251,7 @@ def _text(item: Mapping[str, Any], name: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Commons' metadata are HTML."""
+    """Remove HTML markup, which metadata of Wikimedia Commons contain."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
 
 
@@ -259,8 +259,8 @@ def _number(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def _usable(hit: Hit, kind: str) -> Hit | None:
-    """The hit, if its URL is one that can be fetched and its kind, where it is told, one that can be read."""
-    if len(hit.url) > _MAX_URL or (kind and kind.lower() not in _READABLE):
+def _usable(hit: Hit, image_format: str) -> Hit | None:
+    """Return the hit if its URL can be fetched and its format, if given, can be decoded; else None."""
+    if len(hit.url) > _MAX_URL or (image_format and image_format.lower() not in _READABLE):
         return None
     return hit if is_web_url(hit.url) else None

@@ -1,4 +1,4 @@
-"""The search itself: queries of each class, page by page, into one retrieval list; what is there is not asked again."""
+"""Search images of each class, page by page, and write one retrieval list; an interrupted search continues."""
 
 import hashlib
 import json
@@ -17,9 +17,9 @@ from pipeline.retrieve.client import ProviderClient
 from pipeline.retrieve.providers import Hit, Parameters, ResultPage
 from schemas.cells import csv_text
 
-ENDINGS = (".csv", ".jsonl", ".parquet")
+EXTENSIONS = (".csv", ".jsonl", ".parquet")
 MAX_STALE_PAGES = 5
-MAX_PAGES = 1000  # of one query; the providers' own limits are 10 to 200
+MAX_PAGES = 1000  # of one query; the limits of the providers are 10 to 200
 COLUMNS = (
     "image_id",
     "class_name",
@@ -34,7 +34,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """What is wanted: so many pictures of each class, by these queries (class → queries)."""
+    """A search: provider, queries of each class, and number of images per class."""
 
     provider: str
     queries: Mapping[str, Sequence[str]]
@@ -44,13 +44,13 @@ class SearchRequest:
 def class_queries(
     classes: Sequence[str], templates: Sequence[str], synonyms: Mapping[str, Sequence[str]]
 ) -> dict[str, list[str]]:
-    """The queries of each class: every template with every one of its words, which are its name unless told."""
+    """Return the queries of each class: every template with every synonym of the class, or else with its name."""
     for template in templates:
         if "{class}" not in template:
-            raise UsageError(f"--query {template!r}: write {{class}} where the name of the class is to stand")
+            raise UsageError(f"--query {template!r}: write {{class}} in place of the class name")
     for name in synonyms:
         if name not in classes:
-            raise UsageError(f"synonyms are given for {name!r}, which is not among the classes")
+            raise UsageError(f"--synonyms: unknown class {name!r}; the classes are {', '.join(classes)}")
     return {
         name: list(
             dict.fromkeys(
@@ -64,11 +64,10 @@ def class_queries(
 def retrieve(
     request: SearchRequest, client: ProviderClient, output: str, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Search, and write `output` when all is there; says what each class got, returns counts.
+    """Search, report the number of images of each class, write `output`, and return counts.
 
-    Raises UsageError where `output` cannot be a new list, DataError if the provider gives up.
-
-    Every page that came is kept beside `output` until then, so that a stopped search goes on from there.
+    Pages are recorded in a journal beside `output`, from which an interrupted search continues. Raises UsageError unless
+    `output` can be a new list, DataError if the provider fails.
     """
     check_new("--output", output)
     files.make_folder(os.path.dirname(output) or ".")
@@ -79,7 +78,7 @@ def retrieve(
     for name, queries in request.queries.items():
         seen: set[str] = set()
         for i, query in enumerate(queries):
-            # What one query does not yield falls to those behind it.
+            # Later queries make up for images that a query does not find.
             goal = len(seen) - (len(seen) - request.per_class) // (len(queries) - i)
             pages, rank = _pages(journal, client, name, query), 0
             while len(seen) < goal and (hits := next(pages, None)) is not None:
@@ -107,41 +106,41 @@ def _pages(journal: "_Journal", client: ProviderClient, name: str, query: str) -
     a row without a URL that is new to the query, since some providers repeat their last page forever.
     """
     key = f"{name}\n{query}"
-    kept = iter(journal.kept(key))
-    asked: list[Parameters] = []
-    found: set[str] = set()
+    recorded = iter(journal.pages(key))
+    requested: list[Parameters] = []
+    urls: set[str] = set()
     stale = 0
     following: Parameters | None = client.first(query)
     while (
         following is not None
-        and following not in asked
+        and following not in requested
         and stale < MAX_STALE_PAGES
-        and len(asked) < MAX_PAGES
+        and len(requested) < MAX_PAGES
     ):
-        asked.append(following)
-        hits, following = next(kept, None) or journal.keep(key, client.page(following))
+        requested.append(following)
+        hits, following = next(recorded, None) or journal.record(key, client.page(following))
         yield hits
-        new = {hit.url for hit in hits if hit} - found
-        found |= new
+        new = {hit.url for hit in hits if hit} - urls
+        urls |= new
         stale = 0 if new else stale + 1
 
 
 def _row(provider: str, name: str, query: str, rank: int, hit: Hit) -> dict[str, Any]:
-    found = asdict(hit)
+    columns = asdict(hit)
     return {
         "image_id": hashlib.sha256(hit.url.encode()).hexdigest()[:ID_DIGITS],
         "class_name": name,
-        "url": found.pop("url"),
+        "url": columns.pop("url"),
         "method": "text",
         "rank": rank,
         "provider": provider,
         "query": query,
-        **found,
+        **columns,
     }
 
 
 class _Journal:
-    """Pages as they came, a JSON object a line; its first line says for which request."""
+    """A file of received pages, one JSON object per line; the first line is the request."""
 
     def __init__(self, path: str, request: SearchRequest) -> None:
         self.path = path
@@ -154,18 +153,20 @@ class _Journal:
         with open(path, "rb+") as file:
             lines = file.read().split(b"\n")
             if lines[0] != about.encode():
-                raise UsageError(f"{path} belongs to another search; finish that one, or remove the file")
+                raise UsageError(
+                    f"{path} belongs to another search; complete that search, or remove the file"
+                )
             for line in lines[1:-1]:
                 page = json.loads(line)
                 hits = [hit and Hit(**hit) for hit in page["hits"]]
                 self._pages.setdefault(page["key"], []).append((hits, page["next"]))
-            # A line that was being written when the search was stopped.
+            # The last line is incomplete if the search was interrupted while it was written.
             file.truncate(file.tell() - len(lines[-1]))
 
-    def kept(self, key: str) -> list[tuple[list[Hit | None], Parameters | None]]:
+    def pages(self, key: str) -> list[tuple[list[Hit | None], Parameters | None]]:
         return self._pages.get(key, [])
 
-    def keep(self, key: str, page: ResultPage) -> tuple[list[Hit | None], Parameters | None]:
+    def record(self, key: str, page: ResultPage) -> tuple[list[Hit | None], Parameters | None]:
         line = {"key": key, "hits": [hit and asdict(hit) for hit in page.hits], "next": page.next}
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -177,18 +178,18 @@ class _Journal:
 
 def check_new(flag: str, path: str) -> None:
     """Raise UsageError unless `path` can be the file of a new list."""
-    if not path.endswith(ENDINGS) or "://" in path:
-        raise UsageError(f"{flag} {path}: give a local file that ends in {', '.join(ENDINGS)}")
+    if not path.endswith(EXTENSIONS) or "://" in path:
+        raise UsageError(f"{flag} {path}: give a local file that ends in {', '.join(EXTENSIONS)}")
     if os.path.exists(path):
-        raise UsageError(f"{flag} {path} is there already; remove it or give another name")
+        raise UsageError(f"{flag} {path}: the file exists; remove it or choose another name")
 
 
 def write_list(rows: Sequence[Mapping[str, Any]], path: str, columns: Sequence[str]) -> None:
-    """Write rows as the ending of `path` says: CSV, JSON lines or Parquet."""
+    """Write rows as CSV, JSON lines or Parquet, by the extension of `path`."""
     with files.replace(path) as file:
         if path.endswith(".parquet"):
-            kinds = [(name, pa.int32() if name == "rank" else pa.string()) for name in columns]
-            parquet.write_table(pa.Table.from_pylist(list(rows), pa.schema(kinds)), file)
+            fields_of_list = [(name, pa.int32() if name == "rank" else pa.string()) for name in columns]
+            parquet.write_table(pa.Table.from_pylist(list(rows), pa.schema(fields_of_list)), file)
         elif path.endswith(".jsonl"):
             for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")

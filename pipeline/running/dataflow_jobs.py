@@ -104,7 +104,7 @@ def attach(options: PipelineOptions, submission: Submission) -> bool:
         service = _service(record, options)
         state = service.state(record.job_id)
         if state == "CANCELLING" or record.state == "CANCELLING":
-            _print(record.stage, f"waiting for job {record.job_id}, which is being cancelled")
+            _print(record.stage, f"waiting for job {record.job_id}, which is being canceled")
             record.write(output, service.wait(record.job_id, lambda _: None))
         elif record.key == submission.key:
             _print(record.stage, f"attached to job {record.job_id}: {record.console}")
@@ -183,11 +183,11 @@ def _interrupted(record: JobRecord, service: DataflowService, options: PipelineO
     try:
         service.cancel(record.job_id)
         record.write(output, "CANCELLING")
-        _print(record.stage, f"job {record.job_id} is being cancelled: {record.console}")
+        _print(record.stage, f"job {record.job_id} is being canceled: {record.console}")
     except (DataError, UsageError) as error:
         _print(
             record.stage,
-            f"job {record.job_id} could not be cancelled ({error}); cancel it at {record.console}",
+            f"job {record.job_id} could not be canceled ({error}); cancel it at {record.console}",
         )
 
 

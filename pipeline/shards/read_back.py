@@ -10,7 +10,7 @@ from pyarrow import parquet
 from common.errors import DataError
 from pipeline import files
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
-from pipeline.ingest.normalize import open_stored
+from pipeline.ingest.normalize import decode_stored
 from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, TEST_SPLIT, example_schema
 from schemas.manifest import MANIFEST, Manifest
 
@@ -145,7 +145,7 @@ def _take_pictures(table: pa.Table, pictures: Pictures) -> Iterator[str]:
                 yield f"image {image_id} is another picture than in another set"
             continue
         try:
-            new.append(open_stored(image["bytes"]))
+            new.append(decode_stored(image["bytes"]))
         except Exception as error:
             yield f"image {image_id} does not decode ({error})"
             continue

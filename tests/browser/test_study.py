@@ -51,6 +51,6 @@ def test_runs_are_filtered_and_sorted(open_page: Open, report: Path) -> None:
 
 def test_a_number_opens_its_runs(open_page: Open, report: Path) -> None:
     page = open_page(report).page
-    page.get_by_role("region", name="Every cell").locator("button.ids").first.click()
+    page.get_by_role("region", name="All cells").locator("button.ids").first.click()
     expect(page.locator("div.ids:popover-open li").first).to_be_visible()
     expect(page.locator("div.ids:popover-open code")).to_contain_text("FROM 'results.parquet' WHERE")

@@ -160,14 +160,14 @@ def test_ctrl_c_cancels_the_job_and_the_next_command_starts_a_new_one(cloud: Clo
     assert process.returncode == 130
     (job,) = cloud.service.submitted
     assert job.state == "CANCELLING"
-    assert f"job {job.id} is being cancelled: {CONSOLE}{job.id}" in errors
+    assert f"job {job.id} is being canceled: {CONSOLE}{job.id}" in errors
     assert record(cloud, "cancelled", "ingest")["state"] == "CANCELLING"
     assert not cloud.names("cancelled/.lease")
 
     cloud.works()
     done = cloud.run("ingest", "cancelled", IMAGE)
     assert done.returncode == 0, done.stderr
-    assert f"waiting for job {job.id}, which is being cancelled" in done.stderr
+    assert f"waiting for job {job.id}, which is being canceled" in done.stderr
     assert [job.state for job in cloud.service.submitted] == ["CANCELLED", "DONE"]
 
 

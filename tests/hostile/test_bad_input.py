@@ -215,7 +215,7 @@ def test_every_bad_row_and_vote_is_a_counted_rejection_with_its_place(run: Run, 
     assert {row["location"].split(":")[0] for row in found} == {"web.csv"}
     (conflict,) = [row for row in found if row["code"] == "conflicting_id"]
     assert lines[int(conflict["location"].split(":")[1]) - 1][0] == "web-ant-1"
-    assert conflict["detail"] == "the id stands first in web.csv:3"
+    assert conflict["detail"] == "the id was first given in web.csv:3"
     assert all(str(row["image_id"]).isprintable() for row in found)
 
     counts = run("aggregate", "--set", "aggregate.max_rejected_share=0.9").counts("aggregate")

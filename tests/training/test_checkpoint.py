@@ -1,4 +1,4 @@
-"""What a run can go on from, and what it refuses to."""
+"""Checkpoints: saved, restored, and refused if damaged or of another network."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from common.atomic_file import temporary_path
 from common.errors import DataError
 from training import checkpoint
 
@@ -27,23 +28,23 @@ def test_the_newest_checkpoint_comes_back_and_older_ones_go(tmp_path: Path) -> N
     assert sorted(tmp_path.iterdir()) == [tmp_path / checkpoint.FILE_NAME.format(step) for step in (10, 100)]
 
 
-def test_what_a_killed_writer_has_left_goes_with_the_next_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / ".checkpoint.123").write_bytes(b"half of one")
+def test_leftovers_of_a_killed_writer_are_deleted(tmp_path: Path) -> None:
+    temporary_path(tmp_path / checkpoint.FILE_NAME.format(7)).write_bytes(b"half of one")
     checkpoint.save(tmp_path, WEIGHTS, progress(1), 1)
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE_NAME.format(1)]
 
 
 @pytest.mark.parametrize("size", [0, 5, 40, -1])
-def test_a_checkpoint_that_was_cut_off_is_named_and_the_remedy_told(tmp_path: Path, size: int) -> None:
+def test_a_truncated_checkpoint_is_named_with_the_remedy(tmp_path: Path, size: int) -> None:
     checkpoint.save(tmp_path, WEIGHTS, progress(1), 1)
     path = checkpoint.newest(tmp_path)
     assert path is not None
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(DataError, match=rf"{path.name}: damaged .*with the same command and --resume"):
+    with pytest.raises(DataError, match=rf"{path.name}: damaged .*run the same command with --resume"):
         checkpoint.load(tmp_path, CPU)
 
 
-def test_a_safetensors_file_of_somebody_else_is_no_checkpoint(tmp_path: Path) -> None:
+def test_a_safetensors_file_without_progress_is_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(WEIGHTS, tmp_path / checkpoint.FILE_NAME.format(1))  # without our state in its header
@@ -60,8 +61,8 @@ def test_a_folder_without_a_checkpoint_says_how_to_get_one(tmp_path: Path) -> No
     ("saved", "said"),
     [
         ({"weight": torch.zeros(2, 3)}, "another network or method"),
-        ({**WEIGHTS, "bias": torch.zeros(3)}, r"another network or method wrote this checkpoint \(bias"),
-        ({**WEIGHTS, "weight": torch.zeros(3, 2)}, r"weight has shape \[3, 2\], not \[2, 3\]"),
+        ({**WEIGHTS, "bias": torch.zeros(3)}, r"another network or method \(tensor 'bias"),
+        ({**WEIGHTS, "weight": torch.zeros(3, 2)}, r"weight has shape \[3, 2\], expected \[2, 3\]"),
     ],
 )
 def test_weights_of_another_network_are_refused(saved: dict[str, torch.Tensor], said: str) -> None:

@@ -44,11 +44,17 @@ def test_train_then_evaluate_measure_the_same(
 def test_the_resolved_configuration_is_saved(dataset: Path, tmp_path: Path) -> None:
     main(
         train(
-            dataset, tmp_path / "run", "--method", "co_teaching", "--set", "co_teaching.gradual=3", "--json"
+            dataset,
+            tmp_path / "run",
+            "--method",
+            "co_teaching",
+            "--set",
+            "co_teaching.ramp_epochs=3",
+            "--json",
         )
     )
     saved = json.loads((tmp_path / "run/config.json").read_text())
-    assert saved["config"]["co_teaching"] == {"forget_rate": 0.4, "gradual": 3.0}  # by the set's level
+    assert saved["config"]["co_teaching"] == {"forget_rate": 0.4, "ramp_epochs": 3.0}  # by the set's level
     assert "mixup" not in saved["config"]
     assert saved["data"]["train"] == "blue-0.40"
 
@@ -71,7 +77,7 @@ def test_a_second_run_in_the_same_folder_needs_resume(
         (["--set", "epochs"], 2, "key=value"),
         (["--set", "epoch=3"], 2, "did you mean 'epochs'"),
         (["--set", "network.name=resnet"], 2, "unknown network"),
-        (["--set", "augment.size=64"], 2, "augment.size=64 is more than the pictures have, 8×8"),
+        (["--set", "augment.size=64"], 2, "augment.size=64 is larger than the images, 8×8"),
         (["--recipe", "tinny"], 2, "did you mean 'tiny'"),
         (["--test", "tset"], 1, "tset: no such set (did you mean 'test'?)"),
         (["--set", "optimizer.learning_rate=1e30"], 1, "the loss is"),
@@ -182,16 +188,16 @@ def test_a_set_that_does_not_exist_is_no_unfinished_build(tmp_path):
         (tmp_path / "out" / "dataset" / name / MANIFEST).write_text("{}")
     data = tmp_path / "out" / "dataset"
     with pytest.raises(
-        DataError, match=r"red-0\.4: no such set \(did you mean 'red-0\.40'\?\)\. The dataset has blue"
+        DataError, match=r"red-0\.4: no such set \(did you mean 'red-0\.40'\?\); the dataset has blue"
     ):
         read_manifest(data / "red-0.4")
     with pytest.raises(
-        DataError, match=r"no such set\. The dataset has blue-0\.40, red-0\.40, test; build others"
+        DataError, match=r"no such set; the dataset has blue-0\.40, red-0\.40, test\. Add levels"
     ):
         read_manifest(data / "red-0.35")
     with pytest.raises(DataError, match=r"did you mean --data .*out/dataset\?"):
         read_manifest(tmp_path / "out" / "red-0.40")
-    with pytest.raises(DataError, match="no sets in it; give the folder of a dataset"):
+    with pytest.raises(DataError, match="has no sets; give the folder of a dataset"):
         read_manifest(tmp_path / "nosuch" / "red-0.40")
     (data / "half").mkdir()
     (data / "half" / "train-00000-of-00001.parquet").touch()

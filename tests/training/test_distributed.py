@@ -1,4 +1,4 @@
-"""Two processes on one batch are one process on the whole batch, to rounding."""
+"""Two processes compute what one process computes on the whole batch, up to rounding."""
 
 import json
 import os
@@ -42,9 +42,9 @@ def config(method: str) -> TrainConfig:
         method=method,  # type: ignore[arg-type]
         epochs=2, batch_size=32, precision="fp32", average_decay=0.9,
         network=NetworkConfig("small_cnn", 4), augment=AugmentConfig(crop_padding=1), optimizer=OptimizerConfig(learning_rate=0.05),
-        mentornet=MentorNetConfig(loss_percentile="auto", schedule="ramp", balance=True, burn_in=0),
-        mentormix=MentorMixConfig(loss_percentile=0.6, burn_in=0, second_reweight=True),
-        co_teaching=CoTeachingConfig(forget_rate=0.4, gradual=0.5),
+        mentornet=MentorNetConfig(loss_percentile="auto", schedule="ramp", balance=True, burn_in_percent=0),
+        mentormix=MentorMixConfig(loss_percentile=0.6, burn_in_percent=0, second_reweight=True),
+        co_teaching=CoTeachingConfig(forget_rate=0.4, ramp_epochs=0.5),
     )  # fmt: skip
 
 
@@ -110,21 +110,29 @@ class NormAndActivation(nn.BatchNorm2d):
         return super().forward(x).relu()
 
 
-def test_norms_are_shared_or_refused_and_never_replaced_by_others() -> None:
-    def kinds(network: nn.Module) -> set[type]:
+def test_batch_norms_are_synchronized_or_refused() -> None:
+    def module_types(network: nn.Module) -> set[type]:
         return {type(one) for one in network.modules()} - {nn.Sequential}
 
-    both, cpu, gpu = Processes(0, 2), torch.device("cpu"), torch.device("cuda")
-    assert kinds(synchronize_batch_norms(nn.Sequential(nn.BatchNorm2d(3)), both, cpu)) == {CpuSyncBatchNorm}
-    assert kinds(synchronize_batch_norms(nn.Sequential(nn.BatchNorm2d(3)), both, gpu)) == {nn.SyncBatchNorm}
+    two_processes, cpu, gpu = Processes(0, 2), torch.device("cpu"), torch.device("cuda")
+    assert module_types(synchronize_batch_norms(nn.Sequential(nn.BatchNorm2d(3)), two_processes, cpu)) == {
+        CpuSyncBatchNorm
+    }
+    assert module_types(synchronize_batch_norms(nn.Sequential(nn.BatchNorm2d(3)), two_processes, gpu)) == {
+        nn.SyncBatchNorm
+    }
     for device in (cpu, gpu):
-        with pytest.raises(UsageError, match=r"its batch norms \(NormAndActivation\) cannot be shared"):
-            synchronize_batch_norms(nn.Sequential(nn.BatchNorm2d(3), NormAndActivation(3)), both, device)
+        with pytest.raises(
+            UsageError, match=r"batch norms of this network \(NormAndActivation\) cannot be synchronized"
+        ):
+            synchronize_batch_norms(
+                nn.Sequential(nn.BatchNorm2d(3), NormAndActivation(3)), two_processes, device
+            )
 
 
-def test_what_cannot_be_shared_is_refused(dataset: Path) -> None:
+def test_batches_and_methods_that_cannot_be_shared_are_refused(dataset: Path) -> None:
     sets, cpu = load_pair(dataset, "blue-0.40", "test"), torch.device("cpu")
-    with pytest.raises(UsageError, match="32 images at a time cannot be shared by 3 processes"):
+    with pytest.raises(UsageError, match="parts of 32 images cannot be divided evenly among 3 processes"):
         Trainer(config("vanilla"), *sets, cpu, Processes(0, 3))
-    with pytest.raises(UsageError, match="dividemix trains in one process"):
+    with pytest.raises(UsageError, match="dividemix trains in a single process"):
         Trainer(config("dividemix"), *sets, cpu, Processes(0, 2))

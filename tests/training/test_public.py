@@ -51,7 +51,7 @@ def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_importing_the_package_loads_no_torch_and_every_name_is_there() -> None:
     code = "import sys, training; dir(training); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-    assert {name for names in training._WHERE.values() for name in names} == set(training.__all__)
+    assert {name for names in training._NAMES_BY_MODULE.values() for name in names} == set(training.__all__)
     assert all(getattr(training, name).__name__ == name for name in training.__all__)
     with pytest.raises(AttributeError, match="no attribute 'MentorMicks'"):
         training.MentorMicks  # noqa: B018
@@ -94,7 +94,7 @@ def test_a_loss_is_the_methods_step_with_draws_of_seed_and_step() -> None:
     "make",
     [
         lambda: MentorMixLoss(20),
-        lambda: MentorNetLoss(20, burn_in=0),
+        lambda: MentorNetLoss(20, burn_in_percent=0),
         lambda: MixupLoss(20, alpha=2.0),
         lambda: ELRLoss(20, examples=16, classes=3),
     ],
@@ -123,7 +123,7 @@ def test_settings_come_from_the_noise_level_and_from_the_caller() -> None:
         loss(network, *batch(0))
     with pytest.raises(UsageError, match="at least 1"):
         MixupLoss(0)
-    with pytest.raises(UsageError, match="co_teaching: not a loss of one network"):
+    with pytest.raises(UsageError, match="'co_teaching' cannot be used as a loss"):
         RobustLoss(TrainConfig(method="co_teaching"), steps=10)
 
 

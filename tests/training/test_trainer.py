@@ -1,4 +1,4 @@
-"""The run as a whole: it learns, it repeats, it resumes to the bit, and it says what went wrong."""
+"""The training loop: it learns, repeats and resumes bit-identically, and explains failures."""
 
 import copy
 import os
@@ -90,7 +90,7 @@ import sys, torch
 from pathlib import Path
 from tests.training.test_trainer import CPU, LONG, Trainer, configure, load_pair, trainer
 torch.set_num_threads(1)
-trainer.CHECKPOINT_SECONDS, trainer.WRITING = 0, float("inf")
+trainer.CHECKPOINT_SECONDS, trainer.CHECKPOINT_TIME_SHARE = 0, float("inf")
 sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
 Trainer(configure("tiny", 0.4, LONG), *sets, CPU).run(Path(sys.argv[2]))
 """
@@ -118,7 +118,7 @@ def test_a_killed_run_resumes_to_the_bit(
 
 def write_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
-    monkeypatch.setattr(trainer, "WRITING", float("inf"))
+    monkeypatch.setattr(trainer, "CHECKPOINT_TIME_SHARE", float("inf"))
 
 
 @pytest.mark.parametrize("method", ["mentormix", "dividemix"])
@@ -154,7 +154,7 @@ def test_large_checkpoints_come_less_often(
     run, now = Trainer(tiny_config(), *sets, CPU), iter((100.0, 103.0))
     monkeypatch.setattr(trainer.time, "monotonic", lambda: next(now))
     run._save(tmp_path)
-    assert run.due == 103 + 3 / 0.02
+    assert run.next_checkpoint == 103 + 3 / 0.02
 
 
 def test_training_learns_an_easy_set_in_spite_of_wrong_labels(
@@ -215,12 +215,13 @@ def test_without_averaging_both_accuracies_are_the_same(
 
 
 def test_a_finished_run_is_not_trained_again(
-    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
 ) -> None:
     config = tiny_config(epochs=1)
     result = Trainer(config, *sets, CPU).run(tmp_path / "run")
-    monkeypatch.setattr(Trainer, "_epoch", None)
-    assert Trainer(config, *sets, CPU).run(tmp_path / "run", resume=True) == result
+    rows: list[object] = []
+    assert Trainer(config, *sets, CPU).run(tmp_path / "run", resume=True, log=rows.append) == result
+    assert rows == []
 
 
 def test_a_run_folder_is_never_overwritten_or_mixed(

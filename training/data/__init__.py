@@ -1,1 +1,1 @@
-"""Shards to a resident tensor, the order of an epoch, augmentation."""
+"""Reading of sets, order of examples, and augmentation."""

@@ -1,8 +1,8 @@
-"""The color distortion of the MentorMix code, on batches, in one of two orders that is drawn for each image.
+"""Color distortion of the MentorMix code, on batches.
 
-Brightness, saturation, hue, contrast; or brightness, contrast, saturation, hue. As TensorFlow's image operations compute
-them: brightness is added, saturation and hue change in HSV, contrast scales around each channel's mean over the image;
-clipped to [0, 1] at the end alone.
+The order is drawn per image: brightness, saturation, hue, contrast; or brightness, contrast, saturation, hue. The
+operations are TensorFlow's: brightness is added, saturation and hue change in HSV, and contrast scales around the mean of
+each channel of the image. Values are clipped to [0, 1] at the end only.
 """
 
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ BRIGHTNESS, SATURATION, HUE, CONTRAST = 32 / 255, (0.5, 1.5), 0.2, (0.5, 1.5)
 
 @dataclass(frozen=True)
 class ColorDraws:
-    """For each of N images, float32 [N]: what is added to all values, factor, turn of the wheel, factor, and order."""
+    """The color distortion of N images: float32 [N] offsets (brightness, hue) and factors (saturation, contrast)."""
 
     brightness: Tensor
     saturation: Tensor
     hue: Tensor
     contrast: Tensor
     contrast_first: Tensor
-    """bool [N]: whether contrast comes before saturation and hue, or after them."""
+    """bool [N]: whether contrast is changed before saturation and hue, or after them."""
 
-    def at(self, chosen: slice) -> Self:
-        """Return the draws of some pictures, shaped [B, 1, 1]."""
-        return type(self)(*(getattr(self, name)[chosen, None, None] for name in self.__dataclass_fields__))
+    def select(self, rows: slice) -> Self:
+        """Return the draws of some rows, shaped [B, 1, 1]."""
+        return type(self)(*(getattr(self, name)[rows, None, None] for name in self.__dataclass_fields__))
 
 
 def draw_colors(count: int, source: torch.Generator) -> ColorDraws:
-    """Draw uniformly from the ranges of the released code."""
+    """Draw the color distortion of `count` images uniformly from the ranges of the MentorMix code."""
 
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(count, generator=source, device=source.device)
@@ -43,13 +43,13 @@ def draw_colors(count: int, source: torch.Generator) -> ColorDraws:
 
 
 def distort(images: Tensor, draws: ColorDraws) -> Tensor:
-    """Distort pictures float [B, 3, H, W] in [0, 1] by draws [B, 1, 1]; the result stays in [0, 1]."""
+    """Distort images float [B, 3, H, W] in [0, 1] by draws [B, 1, 1]; return images in [0, 1]."""
     before, after = (
         torch.where(first, draws.contrast, 1) for first in (draws.contrast_first, ~draws.contrast_first)
     )
     hue, saturation, value = to_hsv(_contrast(images + draws.brightness[:, None], before))
-    turned = (hue + draws.hue) % 1.0
-    colored = to_rgb(turned, (saturation * draws.saturation).clamp(0, 1), value)
+    shifted = (hue + draws.hue) % 1.0
+    colored = to_rgb(shifted, (saturation * draws.saturation).clamp(0, 1), value)
     return _contrast(colored, after).clamp(0, 1)
 
 
@@ -59,19 +59,19 @@ def _contrast(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def to_hsv(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Hue in [0, 1), saturation and value of pictures [B, 3, H, W], each [B, H, W]."""
-    value, which = rgb.max(dim=1)
+    """Return hue in [0, 1), saturation and value, each [B, H, W], of RGB images [B, 3, H, W]."""
+    value, channel = rgb.max(dim=1)
     chroma = value - rgb.min(dim=1).values
     red, green, blue = rgb.unbind(dim=1)
     divisor = torch.where(chroma > 0, chroma, 1)
     sides = torch.stack(((green - blue) / divisor, 2 + (blue - red) / divisor, 4 + (red - green) / divisor))
-    hue = sides.gather(0, which[None]).squeeze(0) / 6 % 1.0
+    hue = sides.gather(0, channel[None]).squeeze(0) / 6 % 1.0
     saturation = torch.where(value > 0, chroma / torch.where(value > 0, value, 1), 0)
     return torch.where(chroma > 0, hue, 0), saturation, value
 
 
 def to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
-    """Pictures [B, 3, H, W] from hue, saturation and value, each [B, H, W]."""
+    """Return RGB images [B, 3, H, W] of hue, saturation and value, each [B, H, W]."""
     parts = []
     for offset in (5.0, 3.0, 1.0):
         k = (offset + 6 * hue) % 6

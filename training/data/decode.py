@@ -1,4 +1,4 @@
-"""One encoded picture to pixels: JPEG by libjpeg-turbo, what else there may be by Pillow."""
+"""Decode images: JPEG with libjpeg-turbo, PNG and WebP with Pillow."""
 
 import io
 
@@ -11,16 +11,16 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 
 
 def decode(encoded: np.ndarray) -> np.ndarray:
-    """Decode bytes uint8 [L] to RGB pixels uint8 [H, W, 3]; a JPEG to the very pixels that Pillow gives.
+    """Decode an encoded image uint8 [L] to RGB pixels uint8 [H, W, 3], equal to those that Pillow decodes.
 
-    Raises OSError or ValueError for what is no picture.
+    Raises OSError or ValueError if the bytes are not a supported image.
     """
     if encoded[:3].tobytes() == JPEG:
         try:
             pixels: np.ndarray = decode_jpeg(encoded, "RGB", fastdct=False, fastupsample=False)
             return pixels
         except ValueError:
-            pass  # Pillow reads some kinds more, and explains itself better
+            pass  # Pillow reads more variants of JPEG and has clearer messages
     try:
         with Image.open(io.BytesIO(encoded.tobytes()), formats=FORMATS) as image:
             return np.array(image.convert("RGB"))

@@ -1,4 +1,4 @@
-"""The pictures of a set, decoded: resident on the device, or streamed to it by worker threads."""
+"""The decoded images of a set: resident on the device, or streamed to it by threads."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,70 +16,70 @@ from training.data.encoded import EncodedImages
 from training.device import available_cores
 
 CPU = torch.device("cpu")
-AHEAD = 4  # batches that are decoded before they are asked for
-CHUNK = 16  # pictures that a worker decodes at a time
+PREFETCH_BATCHES = 4  # batches decoded in advance
+CHUNK = 16  # images per task of a thread
 
 
 class ImageStore(Protocol):
-    """The pictures of a set, all of one size, by row."""
+    """The images of a set by row, all of one size."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of each."""
+        """Height and width in pixels."""
 
     def __len__(self) -> int: ...
 
     def to(self, device: torch.device) -> Self:
-        """Return the same pictures, whose batches come on `device`."""
+        """Return the same images with batches on `device`."""
 
     def take(self, rows: Tensor) -> Self:
-        """Return some of the pictures, by row, int64 [n]."""
+        """Return the images of some rows, int64 [n]."""
 
     def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Yield for each int64 [B] of `rows` these pictures, uint8 [B, 3, H, W], channels-last."""
+        """Yield the images uint8 [B, 3, H, W], channels-last, for each int64 [B] of `rows`."""
 
 
 @dataclass(frozen=True)
 class ResidentImages:
-    """All pictures as one tensor: uint8 [N, 3, H, W], stored channels-last."""
+    """All images in one tensor uint8 [N, 3, H, W], channels-last."""
 
     images: Tensor
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of each."""
+        """Height and width in pixels."""
         return self.images.shape[2], self.images.shape[3]
 
     def __len__(self) -> int:
         return len(self.images)
 
     def to(self, device: torch.device) -> Self:
-        """Copy them to `device`."""
+        """Copy the images to `device`."""
         return replace(self, images=self.images.to(device))
 
     def take(self, rows: Tensor) -> Self:
-        """Copy some of them."""
-        return replace(self, images=self._pick(rows))
+        """Copy the images of some rows."""
+        return replace(self, images=self._select(rows))
 
     def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Pick each batch on the device; the host does not wait for it."""
+        """Yield each batch, selected on the device without waiting."""
         for index in rows:
-            yield self._pick(index)
+            yield self._select(index)
 
-    def _pick(self, index: Tensor) -> Tensor:
-        here = index.to(self.images.device, non_blocking=True)  # else a batch waits for the one before
-        pixels = self.images.permute(0, 2, 3, 1).index_select(0, here)
+    def _select(self, index: Tensor) -> Tensor:
+        device_index = index.to(self.images.device, non_blocking=True)  # do not wait for the batch before
+        pixels = self.images.permute(0, 2, 3, 1).index_select(0, device_index)
         return pixels.permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
 class StreamedImages:
-    """Encoded pictures on disk, decoded by threads (the decoder releases Python's lock) some batches ahead."""
+    """Encoded images on disk, decoded some batches in advance by threads; the decoder releases the GIL."""
 
     encoded: EncodedImages
     ids: Sequence[str]
     size: tuple[int, int]
-    where: str
+    directory: str
     device: torch.device = CPU
     workers: int = field(default_factory=available_cores)
 
@@ -87,61 +87,62 @@ class StreamedImages:
         return len(self.encoded)
 
     def to(self, device: torch.device) -> Self:
-        """Return the same pictures, for another device."""
+        """Return the same images with batches on `device`."""
         return replace(self, device=device)
 
     def take(self, rows: Tensor) -> Self:
-        """Return some of them; nothing is copied."""
+        """Return the images of some rows without copying."""
         chosen = rows.tolist()
         return replace(self, encoded=self.encoded.take(rows.numpy()), ids=[self.ids[row] for row in chosen])
 
     def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Decode into pinned memory, from where the host need not wait for the copy to a GPU."""
-        waiting: deque[tuple[Tensor, list[Future[None]]]] = deque()
+        """Yield each batch, decoded into pinned memory so that the copy to a GPU is asynchronous."""
+        pending: deque[tuple[Tensor, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(self.workers) as pool:
             try:
                 for index in rows:
-                    waiting.append(self._start(index.tolist(), pool))
-                    if len(waiting) > AHEAD:
-                        yield self._finish(*waiting.popleft())
-                while waiting:
-                    yield self._finish(*waiting.popleft())
+                    pending.append(self._start(index.tolist(), pool))
+                    if len(pending) > PREFETCH_BATCHES:
+                        yield self._finish(*pending.popleft())
+                while pending:
+                    yield self._finish(*pending.popleft())
             finally:
                 pool.shutdown(cancel_futures=True)
 
     def _start(self, rows: list[int], pool: ThreadPoolExecutor) -> tuple[Tensor, list[Future[None]]]:
         pinned = self.device.type == "cuda"
-        into = torch.empty((len(rows), *self.size, 3), dtype=torch.uint8, pin_memory=pinned)
-        pixels, chunks = into.numpy(), range(0, len(rows), CHUNK)
-        return into, [
-            pool.submit(self._fill, pixels[at : at + CHUNK], rows[at : at + CHUNK]) for at in chunks
+        buffer = torch.empty((len(rows), *self.size, 3), dtype=torch.uint8, pin_memory=pinned)
+        pixels, chunks = buffer.numpy(), range(0, len(rows), CHUNK)
+        return buffer, [
+            pool.submit(self._fill, pixels[start : start + CHUNK], rows[start : start + CHUNK])
+            for start in chunks
         ]
 
-    def _finish(self, into: Tensor, work: list[Future[None]]) -> Tensor:
-        for one in work:
-            one.result()
-        return into.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+    def _finish(self, buffer: Tensor, tasks: list[Future[None]]) -> Tensor:
+        for task in tasks:
+            task.result()
+        return buffer.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
 
-    def _fill(self, into: np.ndarray, rows: list[int]) -> None:
-        """Decode pictures into uint8 [B, H, W, 3]. Raises DataError that names the picture."""
-        for place, row in zip(into, rows, strict=True):
+    def _fill(self, buffer: np.ndarray, rows: list[int]) -> None:
+        """Decode images into uint8 [B, H, W, 3]. Raises DataError naming the image if one cannot be decoded."""
+        for target, row in zip(buffer, rows, strict=True):
             try:
                 pixels = decode(self.encoded[row])
             except (OSError, ValueError) as error:
                 raise DataError(
-                    f"{self.where}: image {self.ids[row]!r} cannot be decoded ({error}); build again"
+                    f"{self.directory}: image {self.ids[row]!r} cannot be decoded ({error}); build the set again"
                 ) from error
-            if pixels.shape != place.shape:
+            if pixels.shape != target.shape:
                 raise DataError(
-                    f"{self.where}: image {self.ids[row]!r} is {pixels.shape[1]}×{pixels.shape[0]}, others are "
+                    f"{self.directory}: image {self.ids[row]!r} is {pixels.shape[1]}×{pixels.shape[0]} pixels, others are "
                     f"{self.size[1]}×{self.size[0]}; build the set with one image size"
                 )
-            place[...] = pixels
+            target[...] = pixels
 
     def resident(self) -> ResidentImages:
-        """Decode all of them at once."""
+        """Decode all images into memory."""
         images = torch.empty((len(self), *self.size, 3), dtype=torch.uint8)
         with ThreadPoolExecutor(self.workers) as pool:
-            rows = [list(range(at, min(at + 256, len(self)))) for at in range(0, len(self), 256)]
-            list(pool.map(lambda some: self._fill(images.numpy()[some[0] : some[-1] + 1], some), rows))
+            parts = [list(range(start, min(start + 256, len(self)))) for start in range(0, len(self), 256)]
+            list(pool.map(lambda rows: self._fill(images.numpy()[rows[0] : rows[-1] + 1], rows), parts))
         return ResidentImages(images.permute(0, 3, 1, 2))

@@ -1,11 +1,7 @@
-"""The order of an epoch, and each process's part of it: pure functions of (size, seed, epoch) and (rank, world).
+"""The order of examples in an epoch, and the part of each process: pure functions of (size, seed, epoch) and rank.
 
-Nothing else is remembered between two steps but how many examples of the epoch are done. So a run goes on exactly
-where it was with other numbers of workers or processes, and a Cursor with another batch size, too.
+A resumed run needs no other state than the number of steps done, also with another number of processes.
 """
-
-from dataclasses import asdict, dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -14,35 +10,13 @@ from training.randomness import generator
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
-    """Return a permutation of range(size), int64 [size], the same on every machine."""
+    """Return a permutation of range(size), int64 [size], that is the same on every machine."""
     return torch.randperm(size, generator=generator(seed, epoch, "order"))
 
 
-def share(count: int, rank: int, world: int) -> slice:
-    """Return the part of `count` places that is process `rank`'s of `world`; parts differ in size by at most one."""
-    return slice(count * rank // world, count * (rank + 1) // world)
+def process_slice(count: int, rank: int, size: int) -> slice:
+    """Return the slice of `count` items that belongs to process `rank` of `size`.
 
-
-@dataclass(frozen=True)
-class Cursor:
-    """Where a reader stands in its endless stream of epochs."""
-
-    seed: int
-    epoch: int = 0
-    consumed: int = 0
-    """Examples of this epoch that all processes together have taken."""
-
-    def take(self, size: int, batch: int, rank: int = 0, world: int = 1) -> tuple[Tensor, Self]:
-        """Return the rows of the next batch that are this process's, and the cursor after that batch.
-
-        `batch`: examples over all processes; the last batch of an epoch holds what is left, and every example
-        comes once an epoch.
-        """
-        rest = epoch_order(size, self.seed, self.epoch)[self.consumed : self.consumed + batch]
-        done = self.consumed + len(rest)
-        after = (self.epoch, done) if done < size else (self.epoch + 1, 0)
-        return rest[share(len(rest), rank, world)], type(self)(self.seed, *after)
-
-    def state(self) -> dict[str, int]:
-        """Return what to store, three numbers; Cursor(**state) goes on from it."""
-        return asdict(self)
+    Slices are disjoint, cover all items, and differ in length by at most 1.
+    """
+    return slice(count * rank // size, count * (rank + 1) // size)

@@ -1,6 +1,6 @@
-"""Sets behind an address are copied to a local folder, once, and then read like any others.
+"""Copy sets from a URL to a local folder.
 
-A global shuffle needs each picture at any moment, and the hash of a shard needs all of it; both want a local file.
+A global shuffle reads images in any order, and checking the SHA-256 of a shard reads all of it; both need local files.
 """
 
 import hashlib
@@ -17,20 +17,20 @@ from schemas.manifest import MANIFEST, Manifest, Shard
 
 
 def local_folder(data: str, cache: Path | None) -> Path:
-    """Return where `data` is read: a path itself, an address in its copy. UsageError for one without a cache."""
+    """Return the local folder of `data`: a path itself, or `cache` for a URL. Raises UsageError for a URL without cache."""
     if "://" not in data:
         return Path(data)
     if cache is None:
-        raise UsageError(f"--data {data}: name a folder to copy it to, --cache DIR")
+        raise UsageError(f"--data {data}: a URL needs a local folder for its copy; add --cache DIR")
     return cache
 
 
 def local_copy(data: str, sets: list[str], cache: Path | None) -> Path:
-    """Return the local folder of `data`, a path, or an address (s3://, gs://, hdfs://, file://) copied to `cache`.
+    """Return the local folder of `data`, a path or a URL (s3://, gs://, hdfs://, file://) that is copied to `cache`.
 
-    Of an address the named sets are copied, and the pictures that they share; shards that are there in full are
-    not copied again, and what they hold is checked by their hash when they are opened. Raises UsageError for what
-    is no address or has no cache, DataError for one that cannot be read.
+    Only the named sets and the images that they share are copied. Complete shards are not copied again; their SHA-256
+    is checked when they are opened. Raises UsageError for an invalid URL or a missing cache, DataError if the URL cannot
+    be read.
     """
     folder = local_folder(data, cache)
     if "://" not in data:
@@ -43,39 +43,39 @@ def local_copy(data: str, sets: list[str], cache: Path | None) -> Path:
                 _copy_set(source, f"{root}/{PICTURES}", folder / PICTURES)
     except pa.ArrowException as error:
         raise UsageError(
-            f"--data {data}: {error}; give a folder, or an address such as s3://BUCKET/PATH"
+            f"--data {data}: {error}; give a folder or a URL such as s3://BUCKET/PATH"
         ) from error
     except OSError as error:
-        raise DataError(f"{data}: {error}; check the address and your rights to read it") from error
+        raise DataError(f"{data}: {error}; check the URL and your read permission") from error
     return folder
 
 
-def _copy_set(source: FileSystem, root: str, into: Path) -> dict[str, object]:
-    """Copy one set, its manifest last, and return what the manifest says about it."""
+def _copy_set(source: FileSystem, root: str, target: Path) -> dict[str, object]:
+    """Copy one set, with its manifest last, and return the manifest's `about`."""
     if source.get_file_info(f"{root}/{MANIFEST}").type != FileType.File:
         raise DataError(
-            f"{root}: no such set, or its build was not finished (no {MANIFEST}); check the address, or build again"
+            f"{root}: no {MANIFEST}: the set does not exist or its build was interrupted; check the URL or build the set again"
         )
     with source.open_input_stream(f"{root}/{MANIFEST}") as stream:
         text = stream.read()
     manifest = Manifest.from_json(text, f"{root}/{MANIFEST}")
-    into.mkdir(parents=True, exist_ok=True)
-    here = into / MANIFEST
-    complete = here.is_file() and here.read_bytes() == text
+    target.mkdir(parents=True, exist_ok=True)
+    local_manifest = target / MANIFEST
+    complete = local_manifest.is_file() and local_manifest.read_bytes() == text
     if not complete:
-        here.unlink(missing_ok=True)  # what is copied from here on is not the set that it describes
+        local_manifest.unlink(missing_ok=True)  # the folder is about to change
     for shard in manifest.shards:
-        target = into / shard.file
-        if _has_size(target, shard) and (complete or _has_bytes(target, shard)):
+        path = target / shard.file
+        if _has_size(path, shard) and (complete or _has_digest(path, shard)):
             continue
         with (
-            replacing(target) as temporary,
+            replacing(path) as temporary,
             source.open_input_stream(f"{root}/{shard.file}") as stream,
             temporary.open("wb") as file,
         ):
             shutil.copyfileobj(stream, file, 1 << 20)
     if not complete:
-        write_bytes(here, text)
+        write_bytes(local_manifest, text)
     return manifest.about
 
 
@@ -83,7 +83,7 @@ def _has_size(path: Path, shard: Shard) -> bool:
     return path.is_file() and path.stat().st_size == shard.bytes
 
 
-def _has_bytes(path: Path, shard: Shard) -> bool:
-    """Tell a shard that an interrupted copy has brought from one of the same size and another build."""
+def _has_digest(path: Path, shard: Shard) -> bool:
+    """Return whether a shard of an interrupted copy is of this build and not of another one with the same size."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256

@@ -1,4 +1,4 @@
-"""Open a committed set of Parquet shards; refuse one that is unfinished, altered or inconsistent."""
+"""Open a set of Parquet shards, and check that it is complete, unaltered and consistent."""
 
 import hashlib
 import mmap
@@ -22,17 +22,17 @@ from training.data.decode import decode
 from training.data.encoded import COLUMN, EncodedImages, join, locate_images, open_shard, reading
 from training.data.image_stores import ImageStore, StreamedImages
 
-UNKNOWN = -1  # stands for a true label that the table leaves null
+UNKNOWN = -1  # a true label that is null in the table
 COLUMNS = ["label", "is_clean", "image_id", "true_label"]
-RESIDENT_BYTES = 8 << 30  # decoded pictures up to this size are kept on the device
+RESIDENT_BYTES = 8 << 30  # decoded images up to this size are kept on the device
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A whole set; all but streamed pictures is resident on one device.
+    """A training or test set. Tensors are on one device; images may be streamed.
 
-    image_ids: of the examples, in order; labels: int64 [N], the given ones; is_clean: bool [N];
-    true_labels: int64 [N], −1 where unknown; digest: of the manifest, so it names the bytes of every shard.
+    labels: given labels, int64 [N]. is_clean: bool [N]. true_labels: int64 [N], −1 where unknown. digest: SHA-256 of the
+    manifest, which holds the digests of all shards.
     """
 
     name: str
@@ -48,14 +48,14 @@ class ImageSet:
         return len(self.labels)
 
     def take(self, rows: Tensor) -> Self:
-        """Return some of the examples, by row, int64 [n]."""
+        """Return the examples of some rows, int64 [n]."""
         names = ("labels", "is_clean", "true_labels")
         parts = {name: getattr(self, name)[rows.to(getattr(self, name).device)] for name in names}
         ids = self.image_ids.take(rows.numpy())
         return replace(self, image_ids=ids, images=self.images.take(rows), **parts)
 
     def to(self, device: torch.device) -> Self:
-        """Return the set on `device`."""
+        """Return the set with tensors and batches on `device`."""
         moved = {
             name: getattr(self, name).to(device) for name in ("images", "labels", "is_clean", "true_labels")
         }
@@ -63,26 +63,30 @@ class ImageSet:
 
 
 def read_manifest(directory: Path) -> tuple[Manifest, str]:
-    """Return a set's manifest and its SHA-256. Raises DataError without one: such a set is unfinished."""
+    """Return the manifest of a set and its SHA-256.
+
+    Raises DataError if the manifest is missing, damaged, of another table, or not the one that the dataset lists."""
     path = directory / MANIFEST
     if not path.is_file():
-        raise DataError(_absent(directory))
+        raise DataError(_missing_set_message(directory))
     data = path.read_bytes()
     manifest, digest = Manifest.from_json(data, str(path)), hashlib.sha256(data).hexdigest()
     if manifest.table != EXAMPLE.name:
-        raise DataError(f"{path}: holds a table of {manifest.table!r}, training needs {EXAMPLE.name!r}")
-    for about, check in {"class_names": _is_names, "noise_level": _is_share}.items():
+        raise DataError(
+            f"{path}: the table is {manifest.table!r}, training needs {EXAMPLE.name!r}; give the folder of a set"
+        )
+    for about, check in {"class_names": _is_list_of_names, "noise_level": _is_share}.items():
         if about not in manifest.about:
-            raise DataError(f"{path}: says nothing about {about!r}; build the set again")
+            raise DataError(f"{path}: the key {about!r} is missing; build the set again")
         if not check(manifest.about[about]):
-            raise DataError(f"{path}: {about!r} has no valid value; copy the set again, or build it again")
+            raise DataError(f"{path}: {about!r} has no valid value; copy or build the set again")
     if manifest.rows == 0:
-        raise DataError(f"{path}: the set is empty; look at the counts of the build that made it")
+        raise DataError(f"{path}: the set is empty; check the counts of its build")
     _check_against_root(directory, digest)
     return manifest, digest
 
 
-def _is_names(value: Any) -> bool:
+def _is_list_of_names(value: Any) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(isinstance(name, str) for name in value)
 
 
@@ -91,9 +95,9 @@ def _is_share(value: Any) -> bool:
 
 
 def _check_against_root(directory: Path, digest: str) -> None:
-    """Raise DataError if a dataset's manifest lies beside the folder of a set and has another digest of the set's.
+    """Raise DataError if the manifest of the dataset lists another digest for this set's manifest.
 
-    A set that was copied without the rest of its dataset is not checked.
+    A set that was copied without its dataset is not checked.
     """
     path = directory.resolve().parent / MANIFEST
     if not path.is_file():
@@ -101,17 +105,17 @@ def _check_against_root(directory: Path, digest: str) -> None:
     root = Manifest.from_json(path.read_bytes(), str(path))
     sets = root.about.get("splits")
     if not isinstance(sets, dict):
-        return  # some other table: the set was copied there
+        return  # the folder above is not a dataset
     entry = sets.get(directory.resolve().name)
     if not isinstance(entry, dict) or entry.get("manifest_sha256") != digest:
         raise DataError(
-            f"{directory}: this set is not the one that {path} names: the dataset's build was interrupted, or the set was "
-            "exchanged; run the build again, or copy the whole dataset again"
+            f"{directory}: this set is not the one that {path} names: the build of the dataset was interrupted or the set "
+            "was exchanged; run the build again or copy the whole dataset again"
         )
 
 
-def _absent(directory: Path) -> str:
-    """Why there is no set in a folder, and what to do."""
+def _missing_set_message(directory: Path) -> str:
+    """Return the error message for a folder without a set."""
     data = directory.parent
     sets = sorted(other.parent.name for other in data.glob(f"*/{MANIFEST}"))
     if any(directory.glob("*.parquet")):
@@ -119,25 +123,21 @@ def _absent(directory: Path) -> str:
     if (data / "dataset" / directory.name / MANIFEST).is_file():
         return f"{directory}: no such set; did you mean --data {data / 'dataset'}?"
     if not sets:
-        return f"{data}: no sets in it; give the folder of a dataset, OUTPUT/dataset"
-    words = [
-        name for name in sets if name.isalpha()
-    ]  # the nearest level is no likely mistake, a mistyped word is
-    near = get_close_matches(directory.name, sets, n=1, cutoff=0.9) or get_close_matches(
+        return f"{data}: the folder has no sets; give the folder of a dataset, OUTPUT/dataset"
+    words = [name for name in sets if name.isalpha()]  # suggest mistyped words, but not another noise level
+    nearest = get_close_matches(directory.name, sets, n=1, cutoff=0.9) or get_close_matches(
         directory.name, words, n=1
     )
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return (
-        f"{directory}: no such set{hint}. The dataset has {', '.join(sets)}; build others with noise.levels"
-    )
+    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    return f"{directory}: no such set{hint}; the dataset has {', '.join(sets)}. Add levels with noise.levels and build again"
 
 
 def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
-    """Open and check one set (a folder with a manifest).
+    """Open and check a set, a folder with a manifest.
 
-    Its pictures are decoded onto the CPU if they fit `resident_bytes`, else they will be streamed. Raises
-    DataError, naming file and remedy, for a missing manifest, a missing or altered shard, wrong counts, labels
-    outside the classes, undecodable pictures, and pictures of different sizes.
+    Images are decoded into CPU memory if they fit in `resident_bytes`, else streamed. Raises DataError for a missing
+    manifest, a missing or altered shard, wrong counts, labels outside the classes, and images that cannot be decoded or
+    differ in size.
     """
     manifest, digest = read_manifest(directory)
     shared = manifest.about.get("mode") == "shared"
@@ -146,24 +146,26 @@ def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
         mapped, parquet = open_shard(directory / shard.file, shard)
         tables.append(_read(parquet, COLUMNS, directory / shard.file))
         if not shared:
-            parts.append(_find_pictures(mapped, parquet, directory / shard.file))
+            parts.append(_locate_images(mapped, parquet, directory / shard.file))
     table = pa.concat_tables(tables)
     if table.num_rows != manifest.rows:
-        raise DataError(f"{directory}: shards hold {table.num_rows} rows, the manifest says {manifest.rows}")
+        raise DataError(
+            f"{directory}: shards hold {table.num_rows} rows, but the manifest says {manifest.rows}; build the set again"
+        )
     names = tuple(manifest.about["class_names"])
     labels = table["label"].to_numpy()
     if labels.min() < 0 or labels.max() >= len(names):
         raise DataError(
-            f"{directory}: labels run from {labels.min()} to {labels.max()}, but the manifest has {len(names)} "
+            f"{directory}: labels range from {labels.min()} to {labels.max()}, but the manifest has {len(names)} "
             "class names; build the set again"
         )
     ids = table["image_id"]
-    encoded = _shared_pictures(directory, ids) if shared else join(parts)
+    encoded = _shared_images(directory, ids) if shared else join(parts)
     true_labels = pc.fill_null(table["true_label"], UNKNOWN).to_numpy()
     return ImageSet(
         name=directory.name,
         image_ids=ImageIds(ids),
-        images=_pictures(encoded, ids, str(directory), resident_bytes),
+        images=_open_images(encoded, ids, str(directory), resident_bytes),
         labels=torch.tensor(labels, dtype=torch.int64),
         is_clean=torch.tensor(table["is_clean"].to_numpy(zero_copy_only=False)),
         true_labels=torch.tensor(true_labels, dtype=torch.int64),
@@ -172,19 +174,23 @@ def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
     )
 
 
-def _pictures(encoded: EncodedImages, ids: pa.ChunkedArray, where: str, most: int) -> ImageStore:
-    """Decode one picture, which decides the size, and then all of them if they fit `most` bytes."""
-    known = ImageIds(ids)
+def _open_images(
+    encoded: EncodedImages, ids: pa.ChunkedArray, directory: str, resident_bytes: int
+) -> ImageStore:
+    """Decode the first image to learn the size, and all images if they fit in `resident_bytes`."""
+    image_ids = ImageIds(ids)
     try:
         height, width, _ = decode(encoded[0]).shape
     except (OSError, ValueError) as error:
-        raise DataError(f"{where}: image {known[0]!r} cannot be decoded ({error}); build again") from error
-    streamed = StreamedImages(encoded, known, (height, width), where)
-    return streamed.resident() if len(encoded) * height * width * 3 <= most else streamed
+        raise DataError(
+            f"{directory}: image {image_ids[0]!r} cannot be decoded ({error}); build the set again"
+        ) from error
+    streamed = StreamedImages(encoded, image_ids, (height, width), directory)
+    return streamed.resident() if len(encoded) * height * width * 3 <= resident_bytes else streamed
 
 
 class ImageIds(Sequence[str]):
-    """Image ids by row, kept as Arrow has them."""
+    """Image ids by row, in an Arrow column."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         self.column = column
@@ -203,16 +209,16 @@ class ImageIds(Sequence[str]):
 def load_pair(
     data: Path, train: str, test: str, resident_bytes: int = RESIDENT_BYTES
 ) -> tuple[ImageSet, ImageSet]:
-    """Open a training set and the test set of `data`; DataError if their classes or image sizes differ."""
+    """Open a training set and a test set below `data`. Raises DataError if their classes or image sizes differ."""
     first, second = load(data / train, resident_bytes), load(data / test, resident_bytes)
     if first.class_names != second.class_names:
         raise DataError(
             f"{data}: {train} has the classes {list(first.class_names)}, {test} has {list(second.class_names)}; "
-            "build both from one class list"
+            "build both with one class list"
         )
     if first.images.size != second.images.size:
         raise DataError(
-            f"{data}: images of {train} are {_size(first)}, of {test} {_size(second)}; build both at one size"
+            f"{data}: images of {train} are {_size(first)} pixels, of {test} {_size(second)}; build both with one image size"
         )
     return first, second
 
@@ -221,37 +227,39 @@ def _size(images: ImageSet) -> str:
     return "×".join(map(str, reversed(images.images.size)))
 
 
-def _shared_pictures(directory: Path, ids: pa.ChunkedArray) -> EncodedImages:
-    """The pictures of a shared dataset's set, which is a list of examples, in the order of `ids`."""
+def _shared_images(directory: Path, ids: pa.ChunkedArray) -> EncodedImages:
+    """Return the images of a set of a shared dataset, in the order of `ids`; the set itself holds no images."""
     folder = directory.parent / PICTURES
     path = folder / MANIFEST
     if not path.is_file():
-        raise DataError(f"{directory}: its pictures in {folder} are missing; copy them too, or build again")
+        raise DataError(
+            f"{directory}: the folder of its images, {folder}, is missing; copy it or build the dataset again"
+        )
     data = path.read_bytes()
     _check_against_root(folder, hashlib.sha256(data).hexdigest())
-    there, parts = [], []
+    stored_ids, parts = [], []
     for shard in Manifest.from_json(data, str(path)).shards:
         mapped, parquet = open_shard(folder / shard.file, shard)
-        there.append(_read(parquet, ["image_id"], folder / shard.file)["image_id"])
-        parts.append(_find_pictures(mapped, parquet, folder / shard.file))
-    all_ids = pa.chunked_array([chunk for column in there for chunk in column.chunks], type=ids.type)
+        stored_ids.append(_read(parquet, ["image_id"], folder / shard.file)["image_id"])
+        parts.append(_locate_images(mapped, parquet, folder / shard.file))
+    all_ids = pa.chunked_array([chunk for column in stored_ids for chunk in column.chunks], type=ids.type)
     rows = pc.index_in(ids, value_set=all_ids)
     if rows.null_count:
-        lost = ids.filter(pc.is_null(rows))
+        missing = ids.filter(pc.is_null(rows))
         raise DataError(
-            f"{directory}: {folder} lacks {len(lost)} of its pictures, {lost[0].as_py()!r} for one; build again"
+            f"{directory}: {len(missing)} images are missing in {folder}, for example {missing[0].as_py()!r}; build the dataset again"
         )
     return join(parts).take(rows.to_numpy())
 
 
-def _find_pictures(mapped: mmap.mmap, parquet: pq.ParquetFile, path: Path) -> EncodedImages:
+def _locate_images(mapped: mmap.mmap, parquet: pq.ParquetFile, path: Path) -> EncodedImages:
     _require_columns(parquet, [COLUMN], path)
     with reading(path):
         return locate_images(mapped, parquet)
 
 
 def _read(parquet: pq.ParquetFile, columns: Sequence[str], path: Path) -> pa.Table:
-    """The columns with the types that the table has them with."""
+    """Read columns with the types of the table's schema."""
     _require_columns(parquet, columns, path)
     with reading(path):
         table = parquet.read(columns).cast(pa.schema([EXAMPLE.schema.field(name) for name in columns]))
@@ -260,7 +268,7 @@ def _read(parquet: pq.ParquetFile, columns: Sequence[str], path: Path) -> pa.Tab
 
 
 def _require_columns(parquet: pq.ParquetFile, columns: Sequence[str], path: Path) -> None:
-    there = {parquet.schema.column(number).path for number in range(len(parquet.schema))}
+    present = {parquet.schema.column(number).path for number in range(len(parquet.schema))}
     for column in columns:
-        if column not in there:
-            raise DataError(f"{path}: lacks the column {column!r}; build the set again")
+        if column not in present:
+            raise DataError(f"{path}: the column {column!r} is missing; build the set again")

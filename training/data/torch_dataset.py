@@ -1,4 +1,4 @@
-"""A built set as a torch Dataset, for a DataLoader and a training loop of one's own."""
+"""A built set as a map-style torch Dataset, for custom training loops."""
 
 import operator
 import os
@@ -17,16 +17,16 @@ from training.data.shards import ImageSet, load
 
 
 class ImageDataset(Dataset[tuple[Any, int, int]]):
-    """A set of pictures by row: (image, given label, row).
+    """A built set; items are (image, given label, row).
 
-    Pictures stay encoded on disk until they are asked for. A pickled dataset holds its folder alone, and opens it again
-    where it is unpickled, in the workers of a DataLoader for instance.
+    Images are decoded when an item is read. A pickled dataset stores only its folder and opens it again when unpickled,
+    for example in the workers of a DataLoader.
     """
 
     labels: Tensor
     """Given labels, int64 [N]."""
     is_clean: Tensor
-    """Whether each label is right, bool [N]: to measure with, not to train with."""
+    """Whether each label is right, bool [N]; for measurements, not for training."""
     class_names: tuple[str, ...]
 
     def __init__(self, directory: str | os.PathLike[str], transform: Callable[[Tensor], Any] | None) -> None:
@@ -45,10 +45,10 @@ class ImageDataset(Dataset[tuple[Any, int, int]]):
         return len(self.labels)
 
     def __getitem__(self, row: int) -> tuple[Any, int, int]:
-        """Decode one picture. Raises IndexError for a row outside of the set."""
+        """Decode one image. Raises IndexError for a row outside the set."""
         row = operator.index(row)
         if not -len(self) <= row < len(self):
-            raise IndexError(f"row {row} of {self.directory}, which has {len(self)}")
+            raise IndexError(f"{self.directory}: row {row} is out of range for {len(self)} examples")
         row %= len(self)
         pixels = torch.from_numpy(decode(self._encoded[row])).permute(2, 0, 1)
         image = to_float(pixels) if self.transform is None else self.transform(pixels)
@@ -67,8 +67,7 @@ def open_set(
 ) -> ImageDataset:
     """Open a built set, such as `dataset/red-0.40`.
 
-    `transform` gets each picture as uint8 [3, H, W] (as torchvision.transforms.v2 takes it); without one, images are
-    float32 [3, H, W] in [−1, 1], which the networks of this package take. Raises DataError for a set that is unfinished
-    or altered.
+    `transform` receives each image as uint8 [3, H, W], as torchvision.transforms.v2 does. Without it, images are float32
+    [3, H, W] in [−1, 1], the input of the networks of this package. Raises DataError for an unfinished or altered set.
     """
     return ImageDataset(directory, transform)

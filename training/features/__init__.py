@@ -1,1 +1,1 @@
-"""Features of pretrained networks, computed once for each picture (docs/explanation/methods.md, Linear probes)."""
+"""Features of frozen pretrained networks, computed once per image (docs/explanation/methods.md, Linear probes)."""

@@ -1,4 +1,4 @@
-"""The features of a set's pictures: the inputs of a pretrained network's last dense layer."""
+"""Extract the features of images: the inputs of the last dense layer of a pretrained network."""
 
 import hashlib
 import json
@@ -20,22 +20,24 @@ from training.features.store import FeatureStore
 from training.features.vectors import FeatureVectors
 from training.models.registry import make_network
 
-FEATURES = "features"  # folder of a study, or beside a run, for the features of frozen networks
-BATCH = 32  # always: kernels differ between batch sizes, so a picture's last bits would depend on its company
-PART = 32  # batches of a part of the store
+FEATURES = "features"  # name of the folder with features, in a study or next to a run
+BATCH = 32  # fixed, because the last bits of features depend on the batch size
+PART = 32  # batches per part of the store
 
 
 def backbone(config: NetworkConfig) -> nn.Module:
-    """Return a pretrained network without its last dense layer: images float [B, 3, H, W] to features [B, C].
+    """Return a pretrained network without its last dense layer, from images float [B, 3, H, W] to features [B, C].
 
     Raises UsageError without weights, or for a network without a dense layer.
     """
     if not config.weights:
-        raise UsageError("network.frozen: name the pretrained weights, network.weights=FILE")
+        raise UsageError("network.frozen=true needs pretrained weights; set network.weights=FILE")
     network = make_network(replace(config, frozen=False), classes=2, seed=0)
     dense = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not dense:
-        raise UsageError(f"network.frozen: {config.name} has no dense layer to replace; take another network")
+        raise UsageError(
+            f"network.frozen=true needs a network with a dense layer, which {config.name} does not have; set network.name"
+        )
     parent, _, name = dense[-1].rpartition(".")
     setattr(network.get_submodule(parent), name, nn.Identity())
     return network.eval().requires_grad_(False)
@@ -50,22 +52,22 @@ def with_features(
     progress: bool = False,
     stop: Callable[[], bool] = bool,
 ) -> tuple[ImageSet, ...]:
-    """Return the sets with feature vectors in the place of pictures; what is not in `folder` is computed.
+    """Return the sets with feature vectors instead of images; features that are not in `folder` are computed and stored.
 
-    Raises KeyboardInterrupt when stopped, UsageError for a network that gives no features.
+    Raises KeyboardInterrupt if `stop()` returns true, UsageError for a network without a dense layer or weights.
     """
     network, bf16 = backbone(config.network).to(device), use_bf16(config.precision, device)
     store = FeatureStore(folder / _key(config, network, bf16))
-    found = []
-    for one in sets:
-        digests = _digests(one.images)
-        _compute(network, one, digests, store, config, device, bf16, progress, stop)
-        found.append(replace(one, images=FeatureVectors(store.get(digests))))
-    return tuple(found)
+    result = []
+    for data in sets:
+        digests = _digests(data.images)
+        _compute(network, data, digests, store, config, device, bf16, progress, stop)
+        result.append(replace(data, images=FeatureVectors(store.get(digests))))
+    return tuple(result)
 
 
 def _key(config: TrainConfig, network: nn.Module, bf16: bool) -> str:
-    """Name what decides the features of a picture: the network, its weights, the input size and the precision."""
+    """Return the name of the store for a network, its weights, the input size and the precision."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -74,12 +76,12 @@ def _key(config: TrainConfig, network: nn.Module, bf16: bool) -> str:
     return f"{config.network.name.replace('/', '-')}-{digest.hexdigest()[:16]}"
 
 
-def _digests(pictures: ImageStore) -> list[bytes]:
-    """SHA-256 of each picture: of its encoded bytes, or of its pixels if only these are there."""
-    if isinstance(pictures, StreamedImages):
-        return [hashlib.sha256(pictures.encoded[row].data).digest() for row in range(len(pictures))]
-    pixels = pictures.batches(torch.arange(len(pictures)).split(1))
-    return [hashlib.sha256(one.cpu().contiguous().numpy().data).digest() for one in pixels]
+def _digests(images: ImageStore) -> list[bytes]:
+    """Return the SHA-256 of each image: of the encoded image if available, else of its pixels."""
+    if isinstance(images, StreamedImages):
+        return [hashlib.sha256(images.encoded[row].data).digest() for row in range(len(images))]
+    batches = images.batches(torch.arange(len(images)).split(1))
+    return [hashlib.sha256(pixels.cpu().contiguous().numpy().data).digest() for pixels in batches]
 
 
 @torch.inference_mode()
@@ -94,10 +96,10 @@ def _compute(
     progress: bool,
     stop: Callable[[], bool],
 ) -> None:
-    """Compute and store the features that are missing, a part at a time."""
+    """Compute and store missing features, one part at a time."""
     missing = store.missing(digests)
     augmenter = Augmenter(config.augment, *data.images.size, device)
-    pictures = data.images.to(device).batches(torch.tensor(missing, dtype=torch.int64).split(BATCH))
+    batches = data.images.to(device).batches(torch.tensor(missing, dtype=torch.int64).split(BATCH))
     bar = tqdm(
         total=len(missing),
         desc=f"features of {data.name}",
@@ -108,14 +110,14 @@ def _compute(
     features: list[Tensor] = []
     done = 0
     with bar:
-        for images in pictures if missing else ():
+        for images in batches if missing else ():
             if stop():
                 raise KeyboardInterrupt
             x = augmenter.evaluate(images)
             x = torch.cat([x, x.new_zeros(BATCH - len(x), *x.shape[1:])])
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                found = network(x.contiguous(memory_format=torch.channels_last))
-            features.append(found[: len(images)].flatten(1).float().cpu())
+                outputs = network(x.contiguous(memory_format=torch.channels_last))
+            features.append(outputs[: len(images)].flatten(1).float().cpu())
             bar.update(len(images))
             count = sum(map(len, features))
             if len(features) == PART or done + count == len(missing):

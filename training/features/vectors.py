@@ -1,4 +1,4 @@
-"""Feature vectors in the place of pictures: what a linear head is trained on."""
+"""Feature vectors as a substitute for images, to train a linear head."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -14,32 +14,32 @@ from training.data.shards import ImageSet
 
 @dataclass(frozen=True)
 class FeatureVectors:
-    """The features of a set, float32 [N, C], on one device."""
+    """The features of a set, float32 [N, C], on one device; an ImageStore."""
 
     vectors: Tensor
 
     size = (1, 1)
-    """Of each, as an image of C channels: a method sees features as images, and mixes them as it mixes images."""
+    """Height and width: features are passed to methods as images of C channels, and mixed like images."""
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def to(self, device: torch.device) -> Self:
-        """Copy them to `device`."""
+        """Copy the features to `device`."""
         return replace(self, vectors=self.vectors.to(device))
 
     def take(self, rows: Tensor) -> Self:
-        """Copy some of them."""
+        """Copy the features of some rows."""
         return replace(self, vectors=self.vectors[rows.to(self.vectors.device)])
 
     def batches(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Yield for each int64 [B] of `rows` these features, float32 [B, C, 1, 1]."""
+        """Yield the features float32 [B, C, 1, 1] for each int64 [B] of `rows`."""
         for index in rows:
             yield self.vectors[index.to(self.vectors.device)][:, :, None, None]
 
 
 class NoAugmentation(Augmenter):
-    """The augmentation of feature vectors: none."""
+    """An augmenter that returns feature vectors unchanged."""
 
     def __init__(self) -> None:
         pass
@@ -47,9 +47,9 @@ class NoAugmentation(Augmenter):
     def draw(
         self, _count: int, _seed: int, _epoch: int, device: torch.device, _view: int = 0
     ) -> AugmentDraws:
-        """Draw nothing."""
-        nothing = torch.zeros(0, dtype=torch.int64, device=device)
-        return AugmentDraws(nothing, nothing, nothing.bool())
+        """Return empty draws."""
+        empty = torch.zeros(0, dtype=torch.int64, device=device)
+        return AugmentDraws(empty, empty, empty.bool())
 
     def train(self, images: Tensor, _draws: AugmentDraws, _chosen: slice) -> Tensor:
         """Return the features [B, C, 1, 1]."""
@@ -61,9 +61,9 @@ class NoAugmentation(Augmenter):
 
 
 def make_augmenter(config: TrainConfig, data: ImageSet, device: torch.device) -> Augmenter:
-    """Return what changes the pictures of a set before a network sees them; features stay as they are.
+    """Return the augmenter of a set; features are not augmented.
 
-    Raises UsageError if the pictures are too small for the configured crop.
+    Raises UsageError if the images are smaller than the configured crop.
     """
     if isinstance(data.images, FeatureVectors):
         return NoAugmentation()

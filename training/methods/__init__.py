@@ -1,1 +1,1 @@
-"""Robust-learning methods: a few dozen lines of loss and weights each."""
+"""Robust-learning methods, one module per method."""

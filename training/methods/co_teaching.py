@@ -1,4 +1,4 @@
-"""Co-teaching (Han et al., NeurIPS 2018, Algorithm 1): each network learns from what the other finds easy."""
+"""Co-teaching (Han et al., NeurIPS 2018, Algorithm 1): each network is trained on the small-loss images of the other."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,7 +12,7 @@ from training.methods.interface import Batch, ForwardPasses, Method, StepOutcome
 
 
 class CoTeaching(Method):
-    """Two networks; the first is evaluated, as the paper reports single networks."""
+    """Co-teaching of two networks. Only the first is evaluated, as in the paper."""
 
     networks = 2
 
@@ -21,25 +21,25 @@ class CoTeaching(Method):
         self.config = config
 
     def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
-        """Sum of both networks' mean losses over the R(T)·B images of smallest loss to the other."""
-        one, other = (cross_entropy(s(batch.images), batch.labels, reduction="none") for s in students)
-        picks_of_one, picks_of_other = self._easy(one, batch), self._easy(other, batch)
-        loss = self._mean(one, picks_of_other, batch) + self._mean(other, picks_of_one, batch)
-        return StepOutcome(loss, picks_of_one, one)
+        """Return the sum of both networks' mean losses over the R(T)·B images with the smallest loss of the other network."""
+        first, second = (cross_entropy(s(batch.images), batch.labels, reduction="none") for s in students)
+        first_picks, second_picks = self._small_loss(first, batch), self._small_loss(second, batch)
+        loss = self._mean(first, second_picks, batch) + self._mean(second, first_picks, batch)
+        return StepOutcome(loss, first_picks, first)
 
-    def _easy(self, losses: Tensor, batch: Batch) -> Tensor:
-        """1 for the R(T)·B images of smallest loss in the whole batch, R(T) = 1 − τ·min(T/T_k, 1), else 0."""
-        everyone = batch.gather(losses.detach())
-        threshold = everyone.sort().values[self.remembered(batch.epoch, len(everyone)) - 1]
+    def _small_loss(self, losses: Tensor, batch: Batch) -> Tensor:
+        """Return 1 for the R(T)·B images of smallest loss in the whole batch, R(T) = 1 − τ·min(T/T_k, 1), else 0."""
+        all_losses = batch.gather(losses.detach())
+        threshold = all_losses.sort().values[self.kept_count(batch.epoch, len(all_losses)) - 1]
         return (losses.detach() <= threshold).to(losses.dtype)
 
-    def remembered(self, epoch: int, size: int) -> int:
-        """Return how many images of a batch of `size` are learned from: the whole part of R(T)·B, at least 1."""
-        risen = min(epoch / exact_fraction(self.config.gradual), Fraction(1))
-        left_out = exact_fraction(self.config.forget_rate) * risen
+    def kept_count(self, epoch: int, size: int) -> int:
+        """Return the number of images of a batch of `size` that are trained on: the integer part of R(T)·B, at least 1."""
+        ramp = min(epoch / exact_fraction(self.config.ramp_epochs), Fraction(1))
+        left_out = exact_fraction(self.config.forget_rate) * ramp
         return max(1, int((1 - left_out) * size))
 
     @staticmethod
     def _mean(losses: Tensor, picks: Tensor, batch: Batch) -> Tensor:
-        """Mean over what was picked in the whole batch (this process's part of it, times their number)."""
+        """Return the mean loss over the picked images of the whole batch, as this process's part of it."""
         return (losses * picks).mean() / batch.gather(picks).mean()

@@ -1,8 +1,8 @@
 """DivideMix (Li et al., ICLR 2020, Algorithm 1, and its released code for CIFAR).
 
-After a warm-up each epoch first fits, for each network, a mixture to its losses on the whole set. Then each
-network in turn is trained on the division that the *other* one made: the probably clean keep their labels,
-refined; the others get the guess of both networks; and all are mixed (MixMatch).
+After a warm-up, each epoch first fits a Gaussian mixture to each network's losses on the whole set. Then each network is
+trained on the division made by the other network: images with probably clean labels keep refined labels, the others get
+the mean prediction of both networks as label, and all are mixed (MixMatch).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from training.randomness import draw_beta
 
 
 class DivideMix(Method):
-    """Two networks, two views, and two phases an epoch. The logits of both are added up for evaluation."""
+    """DivideMix with two networks, two views and two phases per epoch. Evaluation adds the logits of both networks."""
 
     networks = evaluated = views = phases = 2
     shares_batches = False
@@ -30,17 +30,17 @@ class DivideMix(Method):
         self.state = {"clean": self.clean}
 
     def begin_epoch(
-        self, epoch: int, students: Sequence[ForwardPasses], survey: Callable[[ForwardPasses], Tensor], /
+        self, epoch: int, students: Sequence[ForwardPasses], losses_of: Callable[[ForwardPasses], Tensor], /
     ) -> None:
-        """Divide: the probability of each label to be clean, as each network sees it."""
+        """Compute the probability that each label is clean, for each network."""
         if epoch >= self.config.warmup_epochs:
-            for mine, student in zip(self.clean, students, strict=True):
-                mine.copy_(clean_probability(survey(student)))
+            for probability, student in zip(self.clean, students, strict=True):
+                probability.copy_(clean_probability(losses_of(student)))
 
     def plan(self, epoch: int, order: Tensor, size: int, /) -> list[Tensor]:
-        """In the warm-up as plain training; then for each network steps of B labeled and B unlabeled images.
+        """Plan plain training in the warm-up, then for each network steps of B labeled and B unlabeled images.
 
-        There is at least one batch of each: where fewer are above the threshold, the most probable join them.
+        There is at least one batch of each: if too few probabilities exceed the threshold, the largest are added.
         """
         if epoch < self.config.warmup_epochs:
             return super().plan(epoch, order, size)
@@ -50,22 +50,23 @@ class DivideMix(Method):
             count = int((probable > self.config.threshold).sum())
             count = max(min(count, len(order) - size), size)
             ranked = probable.argsort(descending=True, stable=True)
-            kept = torch.zeros(len(order), dtype=torch.bool).index_fill_(0, ranked[:count].cpu(), True)
-            labeled, unlabeled = mixed[kept.to(order.device)], mixed[~kept.to(order.device)]
+            labeled, unlabeled = (
+                mixed[part.sort().values] for part in ranked.split([count, len(order) - count])
+            )
             steps = count // size
-            again = unlabeled.repeat(-(-steps * size // len(unlabeled)))
-            pair = (labeled[: steps * size].view(steps, size), again[: steps * size].view(steps, size))
+            repeated = unlabeled.repeat(-(-steps * size // len(unlabeled)))
+            pair = (labeled[: steps * size].view(steps, size), repeated[: steps * size].view(steps, size))
             phases.append(torch.cat(pair, dim=1))
         return phases
 
     def draw(self, shape: tuple[int, int], source: torch.Generator, /) -> dict[str, Tensor]:
-        """One λ ~ Beta(α, α) a step, and a partner for each of the two views of each image."""
+        """Draw one λ ~ Beta(α, α) per step, and a partner for both views of each image."""
         steps, size = shape
         partner = torch.rand(steps, 2 * size, generator=source, device=source.device).argsort(dim=1)
         return {"lam": draw_beta(self.config.alpha, (steps,), source), "partner": partner}
 
     def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
-        """One step of the warm-up, or of the phase's network on its mixed batch."""
+        """Return the loss of the warm-up, or of the network of the phase on its mixed batch."""
         if batch.epoch < self.config.warmup_epochs:
             return self._warm_up(students, batch)
         student, peer = students[batch.phase], students[1 - batch.phase]
@@ -90,7 +91,7 @@ class DivideMix(Method):
         return StepOutcome(self._loss(logits, targets, batch))
 
     def _warm_up(self, students: Sequence[ForwardPasses], batch: Batch) -> StepOutcome:
-        """Cross-entropy of both networks, with −H(p) for asymmetric noise."""
+        """Return the cross-entropy of both networks, plus −H(p) with the confidence penalty."""
         loss, first = torch.zeros((), device=batch.labels.device), None
         for student in students:
             logits = student(batch.images)
@@ -102,14 +103,14 @@ class DivideMix(Method):
         return StepOutcome(loss, losses=first)
 
     def _sharpen(self, p: Tensor) -> Tensor:
-        """p^(1/T), normalized again, [B, classes]."""
+        """Return p^(1/T), normalized, [B, classes]."""
         power = p ** (1 / self.config.temperature)
         return power / power.sum(dim=1, keepdim=True)
 
     def _loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
-        """L_x + λ_u·L_u + L_reg: cross-entropy, squared error of probabilities, and Σ π·log(π/p̄), π uniform.
+        """Return L_x + λ_u·L_u + L_reg: cross-entropy, squared error of probabilities, and Σ π·log(π/p̄) with uniform π.
 
-        Rows: the first view of the B labeled images and of the B others, then the second view of both.
+        Rows are the first view of B labeled and B unlabeled images, then the second view of both.
         """
         log_p = logits.log_softmax(dim=1)
         parts = (2, 2, -1, self.classes)  # view, labeled or not, image, class

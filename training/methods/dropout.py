@@ -11,21 +11,21 @@ from training.methods.vanilla import Vanilla
 
 
 class Dropout(Vanilla):
-    """Vanilla, with features dropped at random. The trainer seeds torch's generator before each step."""
+    """Plain training with random dropout of features. The trainer seeds torch's generator before each step."""
 
     def __init__(self, config: DropoutConfig) -> None:
         super().__init__()
         self.config = config
 
     def prepare(self, network: nn.Module) -> None:
-        """Drop among the inputs of the last dense layer, in training mode only; no parameter is added.
+        """Add dropout to the inputs of the last dense layer, active in training mode only.
 
         Raises UsageError for a network without a dense layer.
         """
         dense = [module for module in network.modules() if isinstance(module, nn.Linear)]
         if not dense:
             raise UsageError(
-                "method: dropout goes before a dense layer, and the network has none; take another"
+                "method: dropout needs a network with a dense layer; choose another network.name"
             )
 
         def drop(layer: nn.Module, inputs: tuple[Tensor, ...]) -> Any:

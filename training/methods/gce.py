@@ -9,14 +9,14 @@ from training.methods.interface import Batch, ForwardPasses, Method, StepOutcome
 
 
 class GCE(Method):
-    """Between cross-entropy and mean absolute error. Without the truncation of section 3.3."""
+    """Generalized cross-entropy without the truncation of section 3.3."""
 
     def __init__(self, config: GCEConfig) -> None:
         super().__init__()
         self.config = config
 
     def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
-        """Mean of (1 − p_y^q)/q, where p_y^q = exp(−q·ℓ)."""
+        """Return the mean of (1 − p_y^q)/q, where p_y^q = exp(−q·ℓ)."""
         [student] = students
         losses = cross_entropy(student(batch.images), batch.labels, reduction="none")
         return StepOutcome((-(-self.config.q * losses).expm1() / self.config.q).mean(), losses=losses)

@@ -1,4 +1,4 @@
-"""What a robust-learning method is to the trainer: how an epoch goes, what one step gives, what is kept."""
+"""The interface between robust-learning methods and the trainer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,37 +9,37 @@ from torch import Tensor, nn
 
 
 class ForwardPasses(Protocol):
-    """The passes through a network (training.models.student.Student); logits float32 [B, classes]."""
+    """The forward passes of a network (training.models.student.Student). Logits are float32 [B, classes]."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Pass with gradient: images [B, C, H, W] to logits [B, classes]."""
+        """Return logits with gradient for images [B, C, H, W], in training mode."""
 
     def preview(self, images: Tensor) -> Tensor:
-        """Pass in training mode without gradient or trace."""
+        """Return logits in training mode without gradient, leaving running statistics unchanged."""
 
     def infer(self, images: Tensor) -> Tensor:
-        """Pass in evaluation mode, without gradient or trace."""
+        """Return logits in evaluation mode without gradient."""
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a method may know of its run before it begins."""
+    """Properties of a run that methods need when they are built."""
 
     classes: int
     examples: int
     device: torch.device
     epochs: int = 1
     steps: int = 1000
-    """Steps of the whole run."""
+    """Optimizer steps of the whole run."""
 
 
-def _alone(tensor: Tensor) -> Tensor:
+def _no_gather(tensor: Tensor) -> Tensor:
     return tensor
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step gets."""
+    """Inputs of one step."""
 
     images: Tensor
     """Augmented, float32 [B, C, H, W]."""
@@ -48,93 +48,94 @@ class Batch:
     """Given labels, int64 [B]."""
 
     percent: int
-    """Share of training done, floor(100·step/steps), 0…99; the MentorMix code calls it the epoch."""
+    """Percentage of training done, floor(100·step/steps), 0 to 99. The MentorMix code calls it the epoch."""
 
     draws: Mapping[str, Tensor]
-    """This step's random numbers, as the method drew them; [B] each where processes share batches."""
+    """Random numbers of this step, from `Method.draw`; [B] each for methods that share batches between processes."""
 
     index: Tensor | None = None
-    """Which examples of the training set these are, int64 [B]."""
+    """Rows of these examples in the training set, int64 [B]."""
 
     epoch: int = 0
-    """Whole epochs done."""
+    """Number of completed epochs."""
 
     phase: int = 0
-    """Which part of the epoch's plan this step belongs to."""
+    """Phase of the epoch that this step belongs to; see `Method.plan`."""
 
     phase_done: float = 0.0
-    """Share of that part that is done, in [0, 1)."""
+    """Share of the phase that is done, from 0 to less than 1."""
 
     second_view: Tensor | None = None
-    """The same images augmented anew, [B, C, H, W], for methods with two views."""
+    """The same images with another augmentation, [B, C, H, W], for methods with two views."""
 
     progress: float = 0.0
-    """Share of training done, step/steps, in [0, 1)."""
+    """Share of training done, step/steps, from 0 to less than 1."""
 
-    gather: Callable[[Tensor], Tensor] = _alone
-    """Joins a tensor [B, …] with those of the other processes to that of the whole batch; no gradient flows.
+    gather: Callable[[Tensor], Tensor] = _no_gather
+    """Concatenate a tensor [B, …] of all processes to that of the whole batch, without gradient.
 
-    Where several processes share a batch, every other tensor here is this process's part of it.
+    If several processes share a batch, all other tensors of this class are this process's part of it.
     """
 
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What one step gives."""
+    """Result of one step."""
 
     loss: Tensor
-    """Scalar with gradient."""
+    """Loss, a scalar with gradient."""
 
     weights: Tensor | None = None
-    """Trust in each given label, [B] in [0, 1], where the method has such a thing."""
+    """Weight of each given label, [B], from 0 to 1; None for methods without weights."""
 
     losses: Tensor | None = None
-    """Cross-entropy of each image as it is against its given label, [B], where the method computes it."""
+    """Cross-entropy of each unmixed image with its given label, [B]; None if the method does not compute it."""
 
     differences: Tensor | None = None
-    """What the weights go by: those losses less the moving average of their percentile, [B]."""
+    """Losses minus the moving average of their percentile, [B], from which the weights are computed."""
 
 
 class Method:
-    """A robust-learning method. Only `step` must be written; the rest is that of plain training."""
+    """A robust-learning method. Subclasses must implement `step`; the other defaults are those of plain training."""
 
     networks = 1
-    """How many networks are trained."""
+    """Number of networks that are trained."""
 
     evaluated = 1
-    """The logits of how many of them are added up for evaluation."""
+    """Number of networks whose logits are added for evaluation."""
 
     views = 1
-    """Independent augmentations of each image that a step sees."""
+    """Number of independent augmentations of each image per step."""
 
     phases = 1
-    """The most passes over the set that make up an epoch."""
+    """Maximum number of phases per epoch."""
 
     shares_batches = True
-    """Whether several processes can each compute a part of a batch."""
+    """Whether several processes can share a batch."""
 
     def __init__(self) -> None:
         self.state: dict[str, Tensor] = {}
-        """What must survive a restart, apart from the parameters; changed in place."""
+        """Tensors to store in a checkpoint in addition to `parameters`; updated in place."""
         self.parameters: dict[str, nn.Parameter] = {}
-        """What is trained beside the networks; it does not decay."""
+        """Parameters trained in addition to the networks, without weight decay."""
 
     def weight_decay(self, configured: float) -> float:
-        """Return the strength of weight decay, given that of the optimizer's configuration."""
+        """Return the weight decay to use, given the configured `optimizer.weight_decay`."""
         return configured
 
     def prepare(self, network: nn.Module) -> None:
-        """Change a new network before its training."""
+        """Modify a new network before training."""
 
     def begin_epoch(
-        self, epoch: int, students: Sequence[ForwardPasses], survey: Callable[[ForwardPasses], Tensor], /
+        self, epoch: int, students: Sequence[ForwardPasses], losses_of: Callable[[ForwardPasses], Tensor], /
     ) -> None:
-        """Look at the whole set before an epoch; `survey` gives a student's cross-entropy [N], unaugmented."""
+        """Prepare an epoch. `losses_of` returns a student's cross-entropy [N] on the training set without augmentation."""
 
     def plan(self, _epoch: int, order: Tensor, size: int, /) -> list[Tensor]:
-        """Lay out an epoch: for each phase the examples of each step, int64 [steps, B].
+        """Return the examples of each step, int64 [steps, B], for each phase of an epoch.
 
-        `order` is a random permutation of the set. A pure function of its arguments and `state`.
+        `order` is a random permutation of the set, `size` the batch size. The result depends only on the arguments and
+        on `state`.
         """
         steps = len(order) // size
         return [order[: steps * size].view(steps, size)]
@@ -142,27 +143,27 @@ class Method:
     def draw(self, _shape: tuple[int, int], _source: torch.Generator, /) -> dict[str, Tensor]:
         """Draw the random numbers of a whole epoch, each [steps, …].
 
-        [steps, B] where processes share batches, so that each takes its columns.
+        Methods that share batches between processes draw [steps, B], of which each process uses its columns.
         """
         return {}
 
     def report(self) -> dict[str, float]:
-        """Return what the method tells of the epoch that has ended, for its row of metrics.jsonl."""
+        """Return metrics of the epoch that has ended, for its row of metrics.jsonl."""
         return {}
 
     def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
-        """Compute the loss of one batch."""
+        """Return the loss of one batch."""
         raise NotImplementedError
 
 
-def mixed_cross_entropy(logits: Tensor, one: Tensor, other: Tensor, share: Tensor) -> Tensor:
-    """Cross-entropy against share·onehot(one) + (1−share)·onehot(other), [B], from logits [B, classes]."""
+def mixed_cross_entropy(logits: Tensor, labels: Tensor, partner_labels: Tensor, share: Tensor) -> Tensor:
+    """Return the cross-entropy [B] of logits [B, classes] with share·onehot(labels) + (1−share)·onehot(partner_labels)."""
     log_p = logits.log_softmax(dim=1)
-    first = log_p.gather(1, one[:, None]).squeeze(1)
-    second = log_p.gather(1, other[:, None]).squeeze(1)
+    first = log_p.gather(1, labels[:, None]).squeeze(1)
+    second = log_p.gather(1, partner_labels[:, None]).squeeze(1)
     return -(share * first + (1 - share) * second)
 
 
-def mix_images(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
-    """Return share·one + (1−share)·other for images [B, C, H, W] and share [B]."""
-    return torch.lerp(other, one, share[:, None, None, None])
+def mix_images(images: Tensor, partners: Tensor, share: Tensor) -> Tensor:
+    """Return share·images + (1−share)·partners for images [B, C, H, W] and share [B]."""
+    return torch.lerp(partners, images, share[:, None, None, None])

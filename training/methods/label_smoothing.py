@@ -16,7 +16,7 @@ class LabelSmoothing(Method):
         self.config = config
 
     def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
-        """Mean over the batch."""
+        """Return the mean loss of the batch."""
         [student] = students
         log_p = student(batch.images).log_softmax(dim=1)
         losses = nll_loss(log_p, batch.labels, reduction="none")

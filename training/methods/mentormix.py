@@ -1,7 +1,7 @@
 """MentorMix (Jiang et al., ICML 2020, Algorithm 1) as the released code computes it.
 
-google-research/mentormix/code/cifar_train_mentormix.py and utils.py; where the code departs from the paper
-(the hard switch of λ, no weight decay with the second weighting) the code is the default.
+Source: google-research/mentormix/code/cifar_train_mentormix.py and utils.py. Where the code differs from the paper (the hard
+switch of λ, no weight decay with the second weighting), the code is the default.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,21 +23,21 @@ from training.methods.interface import (
 from training.methods.mentornet import Mentor
 from training.randomness import draw_beta
 
-FINE = 2.0**48  # steps into which probability one is divided
+RESOLUTION = 2.0**48  # units of probability 1
 
 
 def draw_partners(weights: Tensor, uniform: Tensor) -> Tensor:
-    """Draw j ~ Categorical(softmax(v)) for each uniform number in [0, 1), by inverting the distribution.
+    """Draw j ~ Categorical(softmax(v)) with replacement, by inverting the distribution.
 
-    weights [B], uniform [B] to indices int64 [B], with replacement.
+    Takes weights v [B] and uniform numbers [B] in [0, 1); returns indices int64 [B].
     """
-    # in whole numbers, since a GPU adds up floats in no fixed order
-    edges = (weights.double().softmax(dim=0) * FINE).round().long().cumsum(dim=0)
+    # integers, since the sum of floats on a GPU is not deterministic
+    edges = (weights.double().softmax(dim=0) * RESOLUTION).round().long().cumsum(dim=0)
     return torch.searchsorted(edges, (uniform.double() * edges[-1]).long(), right=True)
 
 
 def mixing_share(lam: Tensor, weights: Tensor, mixing: str) -> Tensor:
-    """Return the share [B] of each image in its mixture: large where it is trusted, small where not."""
+    """Return the share [B] of each image in its mixture: at least 0.5 for trusted labels (`mixing=hard`)."""
     large = torch.maximum(lam, 1 - lam)
     if mixing == "hard":
         return torch.where(weights >= 0.5, large, 1 - large)
@@ -45,7 +45,7 @@ def mixing_share(lam: Tensor, weights: Tensor, mixing: str) -> Tensor:
 
 
 class MentorMix(Method):
-    """Weigh, draw trusted partners, mix, and perhaps weigh again."""
+    """MentorMix: weigh examples, draw trusted partners, mix, and optionally weigh again."""
 
     def __init__(self, config: MentorMixConfig, facts: RunFacts) -> None:
         super().__init__()
@@ -57,18 +57,22 @@ class MentorMix(Method):
             self.state["second_average"] = self.second_mentor.average
 
     def weight_decay(self, configured: float) -> float:
-        """None with the second weighting, as in the released code."""
+        """Return 0 with the second weighting, as in the released code, else `configured`."""
         return 0.0 if self.config.second_reweight else configured
 
     def draw(self, shape: tuple[int, int], source: torch.Generator, /) -> dict[str, Tensor]:
-        """λ ~ Beta(α, α) and uniform numbers for the partners."""
+        """Draw λ ~ Beta(α, α), and uniform numbers for the partners."""
         lam = draw_beta(self.config.alpha, shape, source)
         return {"lam": lam, "uniform": torch.rand(shape, generator=source, device=source.device)}
 
     def begin_epoch(
-        self, _epoch: int, _students: Sequence[ForwardPasses], _survey: Callable[[ForwardPasses], Tensor], /
+        self,
+        _epoch: int,
+        _students: Sequence[ForwardPasses],
+        _losses_of: Callable[[ForwardPasses], Tensor],
+        /,
     ) -> None:
-        """Renew the estimate of the share of clean labels, if there is one."""
+        """Update the estimate of the share of clean labels, if it is estimated."""
         self.mentor.clean_share.begin_epoch()
 
     def report(self) -> dict[str, float]:
@@ -76,19 +80,19 @@ class MentorMix(Method):
         return self.mentor.report()
 
     def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
-        """Mean loss of the mixed batch, over B also when it is weighed again."""
+        """Return the mean loss of the mixed batch; with the second weighting also divided by B."""
         [student] = students
         logits = student.preview(batch.images)
         losses = cross_entropy(logits, batch.labels, reduction="none")
-        self.mentor.clean_share.watch(logits, batch)
+        self.mentor.clean_share.update(logits, batch)
         weights, differences = self.mentor.weigh(losses, batch)
         partner = draw_partners(batch.gather(weights), batch.draws["uniform"])
         share = mixing_share(batch.draws["lam"], weights, self.config.mixing)
 
         mixed = mix_images(batch.images, batch.gather(batch.images)[partner], share)
-        other = batch.gather(batch.labels)[partner]
-        mixed_losses = mixed_cross_entropy(student(mixed), batch.labels, other, share)
+        partner_labels = batch.gather(batch.labels)[partner]
+        mixed_losses = mixed_cross_entropy(student(mixed), batch.labels, partner_labels, share)
         if self.second_mentor:
-            again, _ = self.second_mentor.weigh(mixed_losses, batch)
-            mixed_losses = mixed_losses * again
+            second_weights, _ = self.second_mentor.weigh(mixed_losses, batch)
+            mixed_losses = mixed_losses * second_weights
         return StepOutcome(mixed_losses.mean(), weights, losses, differences)

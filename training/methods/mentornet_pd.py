@@ -1,7 +1,7 @@
-"""MentorNet-PD, the authors' trained mentor (Jiang et al., ICML 2018), as their TensorFlow code computes it.
+"""MentorNet-PD, the trained mentor of Jiang et al. (ICML 2018), as in the released TensorFlow graph.
 
-One step of a bidirectional LSTM with one unit each way over [ℓ, ℓ − average], from a zero state. What goes on
-is the cell state c, not h. The last bias is added to the weight matrix, as in the released graph.
+A bidirectional LSTM with one unit per direction takes one step over [ℓ, ℓ − average] from a zero state. Its output is the
+cell state c, not h. The last bias is added to the weight matrix, as in the released graph.
 """
 
 import zipfile
@@ -25,18 +25,18 @@ SHAPES = {
     "mentornet__Variable_2": (20, 1),
     "mentornet__Variable_3": (1,),
 }
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 
 
 EARLY = 0.058  # ℓ − average below which the trained mentor trusts a label
-LATE = 80  # percentage of training from which it weighs by the loss
+LATE = 80  # percentage of training from which weights depend on the loss
 
 
 def closed_form(distances: Tensor, percent: int) -> Tensor:
-    """Return v [B] in [0, 1] as MentorNet-PD does, without its weights, from the distances ℓ − average [B].
+    """Return an approximation of MentorNet-PD's v [B], from 0 to 1, for distances ℓ − average [B].
 
-    A step at 0.058 up to 79 % of training, clip(1 − (ℓ − average), 0, 1) from 80 % on. Against the released weights
-    the mean |difference| of v is 0.0033, and 0.5 % of the decisions v ≥ ½ differ.
+    v is a step at 0.058 up to 79 % of training, and clip(1 − (ℓ − average), 0, 1) from 80 % on. Compared with the
+    released weights, the mean absolute difference of v is 0.0033, and 0.5 % of the decisions v ≥ 0.5 differ.
     """
     if percent < LATE:
         return (distances <= EARLY).to(distances.dtype)
@@ -52,12 +52,12 @@ class MentorNetPD:
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> Self:
-        """Read the variables from an .npz of plain arrays. Raises DataError for anything else."""
+        """Read the variables from an .npz file. Raises DataError for missing, invalid or too large arrays."""
         variables = {}
         try:
             with zipfile.ZipFile(path) as archive:
                 for name, shape in SHAPES.items():
-                    if archive.getinfo(f"{name}.npy").file_size > MOST_BYTES:
+                    if archive.getinfo(f"{name}.npy").file_size > MAX_BYTES:
                         raise ValueError(f"{name} is larger than 1 MiB")
                     with archive.open(f"{name}.npy") as file:
                         array = read_array(file, allow_pickle=False)
@@ -66,12 +66,12 @@ class MentorNetPD:
                     variables[name] = torch.tensor(array, device=device)
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise DataError(
-                f"{path}: no weights of MentorNet-PD ({error}); give the .npz of the released variables"
+                f"{path}: not the weights of MentorNet-PD ({error}); give the .npz file of the released variables"
             ) from error
         return cls(variables)
 
     def weigh(self, losses: Tensor, distances: Tensor, percent: int, label: int = 0) -> Tensor:
-        """Return v [B] in [0, 1] for losses [B], their distances to the average [B], and the percentage done."""
+        """Return v [B], from 0 to 1, for losses [B], their distances to the average [B], and the percentage of training done."""
         v = self.variables
         inputs = torch.stack((losses, distances), dim=1)
         features = [
@@ -84,8 +84,8 @@ class MentorNetPD:
         output = hidden @ (v["mentornet__Variable_2"] + v["mentornet__Variable_3"])
         return output.squeeze(1).sigmoid()
 
-    def _cell(self, way: str, inputs: Tensor) -> Tensor:
-        """c [B, 1] after one step from zero: σ(i)·tanh(j); the forget gate has nothing to forget."""
-        kernel, bias = (self.variables[CELL.format(way, part)] for part in ("kernel", "bias"))
+    def _cell(self, direction: str, inputs: Tensor) -> Tensor:
+        """Return the cell state [B, 1] after one step from zero, σ(i)·tanh(j); the forget gate has no effect."""
+        kernel, bias = (self.variables[CELL.format(direction, part)] for part in ("kernel", "bias"))
         i, j, _forget, _output = (inputs @ kernel[:2] + bias).split(1, dim=1)
         return i.sigmoid() * j.tanh()

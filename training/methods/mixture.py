@@ -1,17 +1,16 @@
-"""A mixture of two Gaussians on a line, by expectation-maximization: which losses are those of clean labels."""
+"""Two-component Gaussian mixture of losses, fitted by expectation-maximization."""
 
 import torch
 from torch import Tensor
 
 ROUNDS = 50
-LEAST_VARIANCE = 5e-4  # added to each variance, as the DivideMix code has its library do
+VARIANCE_FLOOR = 5e-4  # added to each variance; reg_covar of the DivideMix code
 
 
 def clean_probability(losses: Tensor) -> Tensor:
-    """Return the probability [N], float64, that each loss belongs to the component of smaller mean.
+    """Return the probability [N], float64, that each loss [N] belongs to the component with the smaller mean.
 
-    The losses [N] are scaled to [0, 1] first; where all are equal, everything counts as clean. Starts from a
-    split at the middle of the range.
+    Losses are scaled to [0, 1], and the fit starts from a split at 0.5. If all losses are equal, all probabilities are 1.
     """
     x = losses.double()
     span = x.max() - x.min()
@@ -19,11 +18,11 @@ def clean_probability(losses: Tensor) -> Tensor:
         return torch.ones_like(x)
     x = (x - x.min()) / span
     high = (x > 0.5).double()
-    share_of = torch.stack((1 - high, high))  # [2, N]
+    responsibilities = torch.stack((1 - high, high))  # [2, N]
     for _ in range(ROUNDS):
-        count = share_of.sum(dim=1)
-        mean = (share_of @ x) / count
-        variance = (share_of * (x - mean[:, None]) ** 2).sum(dim=1) / count + LEAST_VARIANCE
+        count = responsibilities.sum(dim=1)
+        mean = (responsibilities @ x) / count
+        variance = (responsibilities * (x - mean[:, None]) ** 2).sum(dim=1) / count + VARIANCE_FLOOR
         log_density = -0.5 * ((x - mean[:, None]) ** 2 / variance[:, None] + variance.log()[:, None])
-        share_of = (log_density + (count / len(x)).log()[:, None]).softmax(dim=0)
-    return share_of[mean.argmin()]
+        responsibilities = (log_density + (count / len(x)).log()[:, None]).softmax(dim=0)
+    return responsibilities[mean.argmin()]

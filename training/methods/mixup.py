@@ -1,4 +1,4 @@
-"""mixup (Zhang et al., ICLR 2018, equation 2), with its own λ for each image."""
+"""mixup (Zhang et al., ICLR 2018, equation 2), with one λ per image."""
 
 from collections.abc import Sequence
 
@@ -18,22 +18,22 @@ from training.randomness import draw_beta
 
 
 class Mixup(Method):
-    """Train on convex combinations of random pairs of a batch."""
+    """mixup: training on convex combinations of random pairs of a batch."""
 
     def __init__(self, config: MixupConfig) -> None:
         super().__init__()
         self.config = config
 
     def draw(self, shape: tuple[int, int], source: torch.Generator, /) -> dict[str, Tensor]:
-        """λ ~ Beta(α, α), and a partner: the order of uniform numbers is a random permutation."""
+        """Draw λ ~ Beta(α, α), and partners as a random permutation: the order of uniform numbers."""
         lam = draw_beta(self.config.alpha, shape, source)
         partner = torch.rand(shape, generator=source, device=source.device).argsort(dim=1)
         return {"lam": lam, "partner": partner}
 
     def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
-        """Mean cross-entropy of the mixed batch against the mixed labels."""
+        """Return the mean cross-entropy of the mixed batch with the mixed labels."""
         [student] = students
         lam, partner = batch.draws["lam"], batch.draws["partner"]
         mixed = mix_images(batch.images, batch.gather(batch.images)[partner], lam)
-        other = batch.gather(batch.labels)[partner]
-        return StepOutcome(mixed_cross_entropy(student(mixed), batch.labels, other, lam).mean())
+        partner_labels = batch.gather(batch.labels)[partner]
+        return StepOutcome(mixed_cross_entropy(student(mixed), batch.labels, partner_labels, lam).mean())

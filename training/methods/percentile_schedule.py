@@ -1,32 +1,34 @@
-"""The percentile of the loss that a mentor's threshold follows, as a function of the progress of training."""
+"""Burn-in and loss percentile of a mentor as functions of training progress."""
 
 from training.method_config import MentorNetConfig
 from training.methods.interface import Batch, RunFacts
 
 
 class PercentileSchedule:
-    """Burn-in, then the schedule of the percentile."""
+    """The end of burn-in, and the loss percentile of each step."""
 
     def __init__(self, config: MentorNetConfig, facts: RunFacts) -> None:
         self.config = config
-        released = max(0, config.burn_in - 1) / 100
+        released = max(0, config.burn_in_percent - 1) / 100
         self.start = min(1.0, max(released, config.burn_in_epochs / facts.epochs))
-        """Share of training at which burn-in ends; what is left of it is halved for the ramp."""
+        """Share of training at which burn-in ends. The ramp takes half of the rest."""
         self.midway = self.start + (1 - self.start) / 4
         """Share of training at which half of the ramp is done."""
 
     def burning_in(self, batch: Batch) -> bool:
-        """Tell whether all weights are 1 still."""
-        return batch.percent < self.config.burn_in - 1 or batch.epoch < self.config.burn_in_epochs
+        """Return whether the step is in burn-in, in which all weights are 1."""
+        return batch.percent < self.config.burn_in_percent - 1 or batch.epoch < self.config.burn_in_epochs
 
-    def share(self, batch: Batch, clean_share: float) -> float:
-        """Return the percentile of a step, in [0, 1], whose final value is p, the share of clean labels.
+    def percentile(self, batch: Batch, clean_share: float) -> float:
+        """Return the loss percentile of a step, from 0 to 1, given the share p of clean labels.
 
-        released: p. ramp: 1 during burn-in, then down to p in a straight line over half of the steps that remain
-        (R(T) of Co-teaching). self_paced: p during burn-in, then up to 1 at the end of training.
+        released: p. ramp: 1 during burn-in, then linearly down to p over half of the remaining steps (R(T) of
+        Co-teaching). self_paced: p during burn-in, then linearly up to 1 at the end of training.
         """
         if self.config.mentor == "self_paced":
-            done = max(0, batch.percent - self.config.burn_in) / max(1, 99 - self.config.burn_in)
+            done = max(0, batch.percent - self.config.burn_in_percent) / max(
+                1, 99 - self.config.burn_in_percent
+            )
             return clean_share + (1 - clean_share) * done
         if self.config.schedule == "released":
             return clean_share

@@ -12,18 +12,18 @@ from training.methods.interface import Batch, ForwardPasses, Method, StepOutcome
 
 
 class Reed(Method):
-    """A target between the given label and the network's own prediction."""
+    """Cross-entropy against a mixture of the given label and the network's prediction."""
 
     def __init__(self, config: ReedConfig) -> None:
         super().__init__()
         self.config = config
 
     def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
-        """Mean of equation 6 or 7; as in the paper, gradient flows through q (minimum entropy)."""
+        """Return the mean of equation 6 or 7. As in the paper, gradient flows through q."""
         [student] = students
         log_q = student(batch.images).log_softmax(dim=1)
         given = nll_loss(log_q, batch.labels, reduction="none")
-        soft = self.config.kind == "soft"
+        soft = self.config.variant == "soft"
         own = -(log_q.exp() * log_q).sum(dim=1) if soft else -log_q.max(dim=1).values
         beta = self.config.beta
         return StepOutcome((beta * given + (1 - beta) * own).mean(), losses=given)

@@ -37,5 +37,5 @@ METHOD_FACTORIES: dict[MethodName, Callable[[TrainConfig, RunFacts], Method]] = 
 
 
 def make_method(config: TrainConfig, facts: RunFacts) -> Method:
-    """Return the method that the configuration names, with its state on the facts' device."""
+    """Return the configured method, with its state on the device of `facts`."""
     return METHOD_FACTORIES[config.method](config, facts)

@@ -1,7 +1,7 @@
 """S-model: a noise adaptation layer on top of the network (Goldberger & Ben-Reuven, ICLR 2017, section 3).
 
-p(label = j | x) = Σ_i θ_ij · p(class = i | x), where row i of θ is softmax(b_i): the "simple" model, whose noise
-depends on the true class alone. The network under the layer is what is evaluated.
+p(label = j | x) = Σ_i θ_ij · p(class = i | x), where row i of θ is softmax(b_i). In this "simple" model the
+noise depends only on the true class. Evaluation uses the network without the layer.
 """
 
 import math
@@ -16,10 +16,11 @@ from training.methods.interface import Batch, ForwardPasses, Method, RunFacts, S
 
 
 class SModel(Method):
-    """Cross-entropy after a learned transition matrix."""
+    """Cross-entropy after a learned label transition matrix."""
 
     def __init__(self, config: SModelConfig, facts: RunFacts) -> None:
-        """b_ij = log((1 − ε)·1[i = j] + ε/(classes − 1)·1[i ≠ j]), the paper's start without a first network."""
+        """Initialize b_ij = log((1 − ε)·1[i = j] + ε/(classes − 1)·1[i ≠ j]), the paper's initialization without a first
+        network."""
         super().__init__()
         noise, classes = config.initial_noise, facts.classes
         start = torch.full((classes, classes), math.log(noise / max(1, classes - 1)), device=facts.device)
@@ -28,7 +29,7 @@ class SModel(Method):
         self.parameters = {"transition": self.transition}
 
     def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
-        """Mean −log Σ_i θ_{i,label}·p_i, in logarithms."""
+        """Return the mean of −log Σ_i θ_{i,label}·p_i, computed in log space."""
         [student] = students
         log_p = student(batch.images).log_softmax(dim=1)
         log_theta = self.transition.log_softmax(dim=1)

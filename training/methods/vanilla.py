@@ -1,4 +1,4 @@
-"""Plain cross-entropy on the given labels: the baseline that memorizes."""
+"""Plain training with cross-entropy on the given labels, the baseline."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ class Vanilla(Method):
     """Empirical risk minimization."""
 
     def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
-        """Mean cross-entropy."""
+        """Return the mean cross-entropy."""
         [student] = students
         losses = cross_entropy(student(batch.images), batch.labels, reduction="none")
         return StepOutcome(losses.mean(), losses=losses)

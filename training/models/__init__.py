@@ -1,1 +1,1 @@
-"""The networks."""
+"""Networks, and loading of weights."""

@@ -1,7 +1,7 @@
 """EfficientNet-Lite 0 to 2, with the tensor names of timm's `tf_efficientnet_lite0` to `2`.
 
 EfficientNet (Tan & Le, ICML 2019, table 1) without squeeze-and-excitation, with ReLU6, and with stem and head of fixed
-size (the EfficientNet-Lite release of tensorflow/tpu). The released weights were trained on pixels in [−1, 1].
+size (the EfficientNet-Lite release in tensorflow/tpu). The released weights expect pixels in [−1, 1].
 """
 
 import math
@@ -30,10 +30,10 @@ STEM, HEAD = 32, 1280
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution with TensorFlow's "same" padding: the output has ⌈size/stride⌉ pixels, an odd border goes last."""
+    """Convolution with TensorFlow's "same" padding: ⌈size/stride⌉ output pixels; an odd border pixel is added at the end."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W] to [B, C', ⌈H/stride⌉, ⌈W/stride⌉]."""
+        """Return [B, C', ⌈H/stride⌉, ⌈W/stride⌉] for images [B, C, H, W]."""
         borders = []
         for size, kernel, stride in zip(images.shape[:1:-1], self.kernel_size, self.stride, strict=True):
             border = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
@@ -42,7 +42,7 @@ class SameConv2d(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """Inverted residual: expand, filter each channel, project; without expansion the first part is absent."""
+    """Inverted residual block: expansion (if any), depthwise convolution, projection."""
 
     def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Block(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W] to [B, C', ⌈H/stride⌉, ⌈W/stride⌉]."""
+        """Return [B, C', ⌈H/stride⌉, ⌈W/stride⌉] for images [B, C, H, W]."""
         out = images
         for layer in self.children():
             out = layer(out)
@@ -72,7 +72,7 @@ class Block(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """One variant; 1,280 features go into the classifier."""
+    """A variant of EfficientNet-Lite with 1,280 features before the classifier."""
 
     def __init__(self, name: str, classes: int) -> None:
         """`name`: a key of VARIANTS."""
@@ -82,9 +82,9 @@ class EfficientNetLite(nn.Module):
         self.bn1 = _norm(STEM)
         stages, channels = [], STEM
         for number, (expansion, outputs, kernel, stride, count) in enumerate(STAGES):
-            inside = 0 < number < len(STAGES) - 1  # the depth of the first and the last stage is fixed
+            scaled = 0 < number < len(STAGES) - 1  # the depth of the first and last stage is fixed
             blocks = []
-            for block in range(math.ceil(depth * count) if inside else count):
+            for block in range(math.ceil(depth * count) if scaled else count):
                 blocks.append(
                     Block(channels, _rounded(outputs * width), expansion, kernel, 1 if block else stride)
                 )
@@ -98,13 +98,13 @@ class EfficientNetLite(nn.Module):
         self._initialize()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images float [B, 3, H, W] in [−1, 1] to logits [B, classes]."""
+        """Return logits [B, classes] for images float [B, 3, H, W] in [−1, 1]."""
         out = self.blocks(self.bn1(self.conv_stem(images)).clamp(0, 6))
         logits: Tensor = self.classifier(self.rest(self.bn2(self.conv_head(out))).flatten(1))
         return logits
 
     def _initialize(self) -> None:
-        """Draw kernels as the release does: normal, with variance 2/(kernel area · output channels of a group)."""
+        """Draw kernels as the release does: normal with variance 2/(kernel area · output channels per group)."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 fan = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
@@ -112,7 +112,7 @@ class EfficientNetLite(nn.Module):
 
 
 def _rounded(channels: float) -> int:
-    """The nearest multiple of 8, at least 8, and not below nine tenths of `channels`."""
+    """Return the nearest multiple of 8 that is at least 8 and at least 90 % of `channels`."""
     nearest = max(8, int(channels + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * channels else nearest
 

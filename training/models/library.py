@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm by name, from scratch or from weights: theirs, or a local file."""
+"""Networks of torchvision and timm, with random, downloaded or local weights."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -13,22 +13,22 @@ from training.models.efficientnet_lite import VARIANTS
 from training.models.rescaled import DEVIATION, MEAN, Rescaled
 from training.models.weights import PRETRAINED, fill_network, load_weights
 
-AUXILIARY = ("inception_v3", "googlenet")  # have a second head for training, which is left out here
-OWN_SCALE = ("inception_v3", "googlenet")  # torchvision's weights of these were trained on pixels in [−1, 1]
+AUXILIARY = ("inception_v3", "googlenet")  # built without their auxiliary head
+OWN_SCALE = ("inception_v3", "googlenet")  # torchvision's weights expect pixels in [−1, 1]
 
 
 def library_network(name: str, weights: str, classes: int) -> nn.Module:
     """Build `torchvision/NAME` or `timm/NAME` with `classes` outputs.
 
-    `weights`: empty, "pretrained", or the path of a file; a head for other classes is drawn anew. Raises
-    UsageError for an unknown name or a library that is not installed, DataError for weights that do not fit.
+    `weights`: empty, "pretrained", or the path of a file. A head for another number of classes keeps its random weights.
+    Raises UsageError for an unknown name or a missing library, DataError for weights that do not fit.
     """
     library, _, model = name.partition("/")
     return (_torchvision if library == "torchvision" else _timm)(model, weights, classes)
 
 
 def imagenet_accuracy(name: str) -> float | None:
-    """Return the ImageNet top-1 that is published for a network's weights; None where none is known here."""
+    """Return the published ImageNet top-1 accuracy of a network's weights, 0 to 1, or None if unknown."""
     if name in VARIANTS:
         return VARIANTS[name][2]
     library, _, model = name.partition("/")
@@ -39,15 +39,15 @@ def imagenet_accuracy(name: str) -> float | None:
 
 
 def _torchvision(name: str, weights: str, classes: int) -> nn.Module:
-    known = torchvision.models.list_models(module=torchvision.models)
-    _check_name(name, known, "torchvision")
-    more: dict[str, Any] = {"aux_logits": False, "init_weights": True} if name in AUXILIARY else {}
-    network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **more)
+    names = torchvision.models.list_models(module=torchvision.models)
+    _check_name(name, names, "torchvision")
+    options: dict[str, Any] = {"aux_logits": False, "init_weights": True} if name in AUXILIARY else {}
+    network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
     if not weights:
         return network
     if weights == PRETRAINED:
-        offered = torchvision.models.get_model_weights(name).DEFAULT
-        tensors = offered.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        pretrained = torchvision.models.get_model_weights(name).DEFAULT
+        tensors = pretrained.get_state_dict(progress=True, check_hash=True, weights_only=True)
     else:
         tensors = load_weights(weights, name)
     fill_network(network, tensors, weights)
@@ -69,8 +69,8 @@ def _timm(name: str, weights: str, classes: int) -> nn.Module:
     return Rescaled(network, tuple(expects["mean"]), tuple(expects["std"]))
 
 
-def _check_name(name: str, known: list[str], library: str) -> None:
-    if name not in known:
-        near = get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else f"see {library}.list_models()"
-        raise UsageError(f"network.name: {library} has no {name!r}; {hint}")
+def _check_name(name: str, names: list[str], library: str) -> None:
+    if name not in names:
+        nearest = get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(nearest)}?" if nearest else f"see {library}.list_models()"
+        raise UsageError(f"network.name: {library} has no network {name!r}; {hint}")

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class LinearHead(nn.Module):
-    """Features, scaled to mean 0 and variance 1 over the training set, to logits."""
+    """A linear layer on features that are standardized by their mean and deviation over the training set."""
 
     mean: Tensor
     scale: Tensor
@@ -18,12 +18,12 @@ class LinearHead(nn.Module):
 
     @torch.no_grad()
     def fit_scale(self, vectors: Tensor) -> None:
-        """Take mean and deviation from features float32 [N, C]; a feature that never varies is only centered."""
+        """Compute mean and deviation of features float32 [N, C]; constant features are only centered."""
         deviation, mean = torch.std_mean(vectors.double(), dim=0, correction=0)
         self.mean.copy_(mean)
         self.scale.copy_(1 / torch.where(deviation > 1e-6, deviation, 1.0))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features float [B, C] or [B, C, 1, 1] to logits [B, classes]."""
+        """Return logits [B, classes] for features float [B, C] or [B, C, 1, 1]."""
         logits: Tensor = self.linear((features.flatten(1) - self.mean) * self.scale)
         return logits

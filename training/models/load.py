@@ -1,4 +1,4 @@
-"""Networks for use outside of the trainer: by name, or from the folder that `export` has written."""
+"""Load a network by name, or from a folder written by `export`."""
 
 import json
 import os
@@ -24,18 +24,19 @@ def load_network(
     width: int = 64,
     seed: int = 0,
 ) -> nn.Module:
-    """Return a network that takes images float [B, 3, H, W] in [−1, 1] and gives logits [B, classes].
+    """Return a network from images float [B, 3, H, W] in [−1, 1] to logits [B, classes].
 
-    `name`: as network.name (docs/reference/config.md), with the number of `classes` and perhaps a file of `weights`, whose head is
-    drawn anew for other classes; or a folder written by `export`, which says all of this itself; its network comes in
-    evaluation mode, with the attribute `class_names`. Raises UsageError for an unknown name, DataError for weights that
+    `name`: as network.name (docs/reference/config.md), with the number of `classes` and optionally a file of `weights`; or a folder
+    written by `export`, whose network is returned in evaluation mode, with the attribute `class_names`. Raises UsageError for an unknown name, DataError for weights that
     do not fit.
     """
     folder = Path(name)
     if (folder / CONFIG).is_file():
         return _exported(folder)
     if classes is None:
-        raise DataError(f"{name}: no exported network in this folder; give `classes` to build one by name")
+        raise DataError(
+            f"{name}: not a folder of an exported network; give `classes` to build a network by name"
+        )
     return make_network(NetworkConfig(str(name), width, weights), classes, seed)
 
 

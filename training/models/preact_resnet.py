@@ -6,7 +6,7 @@ from torch.nn.functional import relu
 
 
 class PreActBlock(nn.Module):
-    """Batch norm, ReLU, 3×3 convolution, twice; a 1×1 convolution on the shortcut where the shape changes."""
+    """Twice batch norm, ReLU and 3×3 convolution, with a 1×1 convolution on the shortcut if the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -18,14 +18,14 @@ class PreActBlock(nn.Module):
         self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H/stride, W/stride]."""
+        """Return [B, outputs, H/stride, W/stride] for x [B, inputs, H, W]."""
         active = relu(self.norm1(x))
-        kept = x if self.shortcut is None else self.shortcut(active)
-        return torch.add(kept, self.conv2(relu(self.norm2(self.conv1(active)))))
+        shortcut = x if self.shortcut is None else self.shortcut(active)
+        return torch.add(shortcut, self.conv2(relu(self.norm2(self.conv1(active)))))
 
 
 class PreActResNet18(nn.Module):
-    """Four stages of two blocks, `width`, 2, 4 and 8 times `width` channels; 11.2 M parameters at width 64."""
+    """Four stages of two blocks with `width`, 2, 4 and 8 times `width` channels; 11.2 M parameters at width 64."""
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class PreActResNet18(nn.Module):
         self.head = nn.Linear(inputs, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images float [B, 3, H, W] to logits [B, classes]."""
+        """Return logits [B, classes] for images float [B, 3, H, W]."""
         features = relu(self.norm(self.blocks(self.stem(images))))
         logits: Tensor = self.head(features.mean(dim=(2, 3)))
         return logits

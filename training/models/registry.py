@@ -20,13 +20,13 @@ NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     "preact_resnet18": PreActResNet18,
     "wide_resnet32": WideResNet32,
     "small_cnn": SmallCNN,
-    # their width is part of the name
+    # the name determines the width
     **{name: lambda _width, classes, name=name: EfficientNetLite(name, classes) for name in VARIANTS},  # type: ignore[misc]
 }
 
 
 def make_head(vectors: Tensor, classes: int, seed: int, number: int = 0) -> LinearHead:
-    """Build a linear head for features float32 [N, C] of a training set, with a start as that of `make_network`."""
+    """Build a linear head for features float32 [N, C] of a training set; initial weights depend on `seed` and `number`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, number, "weights"))
         head = LinearHead(vectors.shape[1], classes)
@@ -35,22 +35,23 @@ def make_head(vectors: Tensor, classes: int, seed: int, number: int = 0) -> Line
 
 
 def make_network(config: NetworkConfig, classes: int, seed: int, number: int = 0) -> nn.Module:
-    """Build the network with initial weights that depend on `seed` and `number` alone, on the CPU, channels-last.
+    """Build a network on the CPU, channels-last, with initial weights that depend only on `seed` and `number`.
 
-    Raises UsageError for a name that is not known, DataError for weights that do not fit.
+    `number` counts the networks of a method. Raises UsageError for an unknown name, DataError for weights that do not
+    fit.
     """
     from_library = config.name.startswith(("torchvision/", "timm/"))
     if config.weights == PRETRAINED and not from_library:
         raise UsageError(
-            f"network.weights: {config.name} starts from scratch or from a file; name the file, or a torchvision/ or "
-            "timm/ network"
+            f"network.weights: {config.name} has no pretrained weights to download; give a file of weights, or a "
+            "torchvision/ or timm/ network"
         )
     if config.name not in NETWORKS and not from_library:
-        near = get_close_matches(config.name, NETWORKS, n=1, cutoff=0.3)
+        nearest = get_close_matches(config.name, NETWORKS, n=1, cutoff=0.3)
         hint = (
-            f"did you mean {near[0]!r}?"
-            if near
-            else f"known: {', '.join(NETWORKS)}, torchvision/NAME, timm/NAME"
+            f"did you mean {nearest[0]!r}?"
+            if nearest
+            else f"known networks: {', '.join(NETWORKS)}, torchvision/NAME, timm/NAME"
         )
         raise UsageError(f"network.name: unknown network {config.name!r}; {hint}")
     with torch.random.fork_rng(devices=[]):

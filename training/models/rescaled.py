@@ -1,14 +1,14 @@
-"""Networks whose weights expect pixels of another scale than [−1, 1]."""
+"""Networks whose weights expect another pixel scale than [−1, 1]."""
 
 import torch
 from torch import Tensor, nn
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels in [0, 1]
-HALF = (0.5, 0.5, 0.5)  # the mean and the deviation of which the inputs are pixels in [−1, 1]
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet pixels in [0, 1]
+HALF = (0.5, 0.5, 0.5)  # mean and deviation of inputs in [−1, 1]
 
 
 class Rescaled(nn.Module):
-    """A network whose weights expect pixels normalized by ImageNet's mean and deviation, fed with [−1, 1]."""
+    """A network whose weights expect pixels normalized by `mean` and `deviation`; its inputs are in [−1, 1]."""
 
     factor: Tensor
     offset: Tensor
@@ -22,6 +22,6 @@ class Rescaled(nn.Module):
         self.register_buffer("offset", (0.5 - middle) / spread, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images float [B, 3, H, W] in [−1, 1] to logits [B, classes]."""
+        """Return logits [B, classes] for images float [B, 3, H, W] in [−1, 1]."""
         logits: Tensor = self.network(images * self.factor + self.offset)
         return logits

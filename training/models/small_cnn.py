@@ -4,10 +4,10 @@ from torch import Tensor, nn
 
 
 class SmallCNN(nn.Module):
-    """Five 3×3 convolutions: width, 2·width, 4·width, 4·width, 8·width channels; 0.54 M parameters at 32.
+    """Five 3×3 convolutions with 1, 2, 4, 4 and 8 times `width` channels; 0.54 M parameters at width 32.
 
-    The first halves the resolution and pooling comes before batch norm: on a CPU the passes over large
-    activations cost more than the convolutions themselves.
+    The first convolution has stride 2 and pooling precedes batch norm, since on a CPU operations on large activations cost
+    more than the convolutions.
     """
 
     def __init__(self, width: int, classes: int) -> None:
@@ -25,13 +25,13 @@ class SmallCNN(nn.Module):
         self.head = nn.Linear(8 * w, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images float [B, 3, H, W], at least 8×8, to logits [B, classes]."""
+        """Return logits [B, classes] for images float [B, 3, H, W] of at least 8×8 pixels."""
         logits: Tensor = self.head(self.features(images))
         return logits
 
 
 def _block(inputs: int, outputs: int, stride: int = 1, pool: bool = False) -> list[nn.Module]:
-    """Convolution, pooling perhaps, batch norm, ReLU."""
+    """Return convolution, optional pooling, batch norm and ReLU."""
     convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
     pooling = [nn.MaxPool2d(2)] if pool else []
     return [convolution, *pooling, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]

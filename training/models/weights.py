@@ -14,7 +14,9 @@ SUFFIXES = (".safetensors", ".pth")
 
 
 def load_weights(weights: str, network: str) -> dict[str, Tensor]:
-    """Read the weights of `network` from a file, or from the file of that name in a folder. Raises DataError."""
+    """Read the weights of `network` from a file, or from the file named after it in a folder.
+
+    Raises DataError if there is no such file or it cannot be read."""
     path, name = Path(weights), network.rpartition("/")[2]
     if not path.is_dir():
         return read_weights(path)
@@ -22,32 +24,42 @@ def load_weights(weights: str, network: str) -> dict[str, Tensor]:
     for file in files:
         if file.is_file():
             return read_weights(file)
-    raise DataError(f"network.weights: no {' or '.join(file.name for file in files)} in {path}; name a file")
+    raise DataError(
+        f"network.weights: {path} has no {' or '.join(file.name for file in files)}; give the path of a file"
+    )
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a .safetensors file, or tensors (and nothing else) that torch saved. Raises DataError."""
+    """Read a .safetensors file, or a state dictionary saved by torch, without running code. Raises DataError."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-        if not (isinstance(content, Mapping) and all(isinstance(one, Tensor) for one in content.values())):
-            raise ValueError("it holds no plain state dictionary")
+        if not (
+            isinstance(content, Mapping) and all(isinstance(value, Tensor) for value in content.values())
+        ):
+            raise ValueError("it is not a state dictionary of tensors")
         return dict(content)
-    except Exception as error:  # the readers raise whatever a damaged or hostile file makes them stumble over
-        raise DataError(f"{path}: no readable weights ({error}); give a .safetensors or .pth file") from error
+    except Exception as error:  # a damaged or hostile file can raise any exception
+        raise DataError(
+            f"{path}: not a readable file of weights ({error}); give a .safetensors or .pth file"
+        ) from error
 
 
-def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Copy weights into a network; the head stays as drawn if it is for another number of classes.
+def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copy weights into a network; a head for another number of classes keeps its initial weights.
 
-    Heads of training alone (AuxLogits, aux1, aux2) are passed over. Raises DataError if anything else differs.
+    Auxiliary heads (AuxLogits, aux1, aux2) are ignored. Raises DataError if other names or shapes differ.
     """
-    mine = network.state_dict()
-    given = {name: one for name, one in tensors.items() if not name.lower().startswith("aux")}
-    heads = {name for name in mine.keys() & given.keys() if mine[name].shape != given[name].shape}
-    odd = sorted(mine.keys() ^ given.keys())
-    odd += sorted(n for n in heads if mine[n].shape[1:] != given[n].shape[1:] or len(heads) > 2)
+    current = network.state_dict()
+    given = {name: tensor for name, tensor in tensors.items() if not name.lower().startswith("aux")}
+    heads = {name for name in current.keys() & given.keys() if current[name].shape != given[name].shape}
+    odd = sorted(current.keys() ^ given.keys())
+    odd += sorted(n for n in heads if current[n].shape[1:] != given[n].shape[1:] or len(heads) > 2)
     if odd:
-        raise DataError(f"{where}: weights of another network ({odd[0]}, …); give those of network.name")
-    network.load_state_dict({name: mine[name] if name in heads else one for name, one in given.items()})
+        raise DataError(
+            f"{source}: weights of another network (tensor {odd[0]!r} differs); give the weights of network.name"
+        )
+    network.load_state_dict(
+        {name: current[name] if name in heads else tensor for name, tensor in given.items()}
+    )

@@ -1,8 +1,8 @@
 """The "ResNet-32" of the MentorMix code: a wide pre-activation residual network for small images.
 
-google-research/mentormix/code/resnet_model.py: the first unit has leaky ReLU before batch norm and takes its shortcut
-after both, shortcuts have no parameters, leaky ReLU of 0.1, batch norm with momentum 0.9 and eps 1e-3, convolutions
-drawn from N(0, 2/(9·outputs)), the head from U(±√(3/inputs)) with bias 0.
+Source: google-research/mentormix/code/resnet_model.py. The first unit applies leaky ReLU before batch norm and takes its
+shortcut after both. Shortcuts have no parameters. Leaky ReLU has slope 0.1, batch norm momentum 0.9 and eps 1e-3.
+Convolutions are drawn from N(0, 2/(9·outputs)), the head from U(±√(3/inputs)) with bias 0.
 """
 
 import math
@@ -20,31 +20,37 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class WideUnit(nn.Module):
-    """Batch norm, leaky ReLU, 3×3 convolution, twice; average-pool and zero-pad on the shortcut.
+    """Twice batch norm, leaky ReLU and 3×3 convolution, with average pooling and zero padding on the shortcut.
 
-    The first unit of the network begins with leaky ReLU, batch norm, and takes its shortcut from there.
+    The first unit of the network starts with leaky ReLU and batch norm and takes its shortcut from there.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, first: bool) -> None:
         super().__init__()
-        self.stride, self.more, self.first = stride, outputs - inputs, first
+        self.stride, self.extra_channels, self.first = stride, outputs - inputs, first
         self.norm1, self.norm2 = _norm(inputs), _norm(outputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H/stride, W/stride]."""
+        """Return [B, outputs, H/stride, W/stride] for x [B, inputs, H, W]."""
         active = self.norm1(leaky_relu(x, LEAK)) if self.first else leaky_relu(self.norm1(x), LEAK)
-        kept = active if self.first else x
+        shortcut = active if self.first else x
         if self.stride > 1:
-            kept = avg_pool2d(kept, self.stride)
-        if self.more:
-            kept = pad(kept, (0, 0, 0, 0, self.more // 2, self.more - self.more // 2))
-        return torch.add(kept, self.conv2(leaky_relu(self.norm2(self.conv1(active)), LEAK)))
+            shortcut = avg_pool2d(shortcut, self.stride)
+        if self.extra_channels:
+            shortcut = pad(
+                shortcut,
+                (0, 0, 0, 0, self.extra_channels // 2, self.extra_channels - self.extra_channels // 2),
+            )
+        return torch.add(shortcut, self.conv2(leaky_relu(self.norm2(self.conv1(active)), LEAK)))
 
 
 class WideResNet32(nn.Module):
-    """Stem of `width`, three stages of five units of 2, 4 and 8 times that; 29,442,378 parameters at 64 and 10."""
+    """Stem of `width` channels, three stages of five units with 2, 4 and 8 times as many.
+
+    29,442,378 parameters at width 64 and 10 classes.
+    """
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
@@ -68,7 +74,7 @@ class WideResNet32(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images float [B, 3, H, W] to logits [B, classes]."""
+        """Return logits [B, classes] for images float [B, 3, H, W]."""
         features = leaky_relu(self.norm(self.units(self.stem(images))), LEAK)
         logits: Tensor = self.head(features.mean(dim=(2, 3)))
         return logits

@@ -1,4 +1,4 @@
-"""The figures of what a method's mentor did: which weights it gave to which losses, and how much of the data it used."""
+"""Figures of mentors: weights against losses, and data utilization."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from training.study.plot_panels import MARKERS, SHOWN_LEVEL, FigureData, MissingDataError, legend, panels
-from training.study.plot_style import noise_look
+from training.study.plot_style import noise_style
 from training.study.significance import mean_interval
 from training.study.summary_tables import Row, grouped
 
 
 def mentor(data: FigureData) -> Canvas:
-    """Weights against loss less its moving average in the last epoch, over where clean and wrong labels lie."""
+    """Draw weights against loss minus its moving average in the last epoch, and the losses of clean and wrong labels."""
     weighted = {
         row["run"] for row in data.rows if any(e["mentor_weights"] for e in data.curves.get(row["run"], []))
     }
@@ -23,16 +23,18 @@ def mentor(data: FigureData) -> Canvas:
         {row["noise_level"] for row in data.rows if row["run"] in weighted and row["noise_level"] > 0}
     )
     if not levels:
-        raise MissingDataError("no run of a method with a mentor on a noisy set")
-    level = min(levels, key=lambda one: abs(one - SHOWN_LEVEL))
+        raise MissingDataError("needs a run of a method with a mentor on a noisy set")
+    level = min(levels, key=lambda level: abs(level - SHOWN_LEVEL))
     canvas, grid = panels(len(data.colors()), len(methods), beside=1.8)
     for axes, color in zip(grid, data.colors(), strict=True):
         for axis, method in zip(axes, methods, strict=True):
             rows = data.select(color=color, method=method, noise_level=level)
-            told = [data.curves[row["run"]][-1]["mentor_weights"] for row in rows if row["run"] in weighted]
+            histograms = [
+                data.curves[row["run"]][-1]["mentor_weights"] for row in rows if row["run"] in weighted
+            ]
             axis.set_title(f"{method}, {color} {100 * level:g} %")
-            if told:
-                _mentor_panel(axis, told, noise_look(color)[0])
+            if histograms:
+                _mentor_panel(axis, histograms, noise_style(color)[0])
     for axis in grid[-1]:
         axis.set_xlabel("loss − its moving average")
     for axes in grid:
@@ -41,20 +43,25 @@ def mentor(data: FigureData) -> Canvas:
     return canvas
 
 
-def _mentor_panel(axis: Axes, told: list[Row], paint: str) -> None:
-    first = told[0]
-    count = {kind: [sum(n) for n in zip(*(one[kind] for one in told), strict=True)] for kind in first if kind != "start" and kind != "bin"}  # fmt: skip
+def _mentor_panel(axis: Axes, histograms: list[Row], paint: str) -> None:
+    """Draw the sum of the mentor histograms of several runs."""
+    first = histograms[0]
+    count = {
+        name: [sum(n) for n in zip(*(histogram[name] for histogram in histograms), strict=True)]
+        for name in first
+        if name not in ("start", "bin")
+    }
     bins = len(count["clean"])
-    edges = [first["start"] + first["bin"] * place for place in range(bins + 1)]
+    edges = [first["start"] + first["bin"] * index for index in range(bins + 1)]
     middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
-    inner = slice(1, bins - 1)  # the outer bins hold all that is beyond, and may tower above the others
-    highest = max(max(_shares(count[kind])[inner]) for kind in ("clean", "noisy")) or 1.0
-    for kind, color, hatch, name in (
-        ("clean", "#777777", None, "right labels"),
+    inner = slice(1, bins - 1)  # the outer bins have all values beyond, and may be far higher
+    highest = max(max(_shares(count[name])[inner]) for name in ("clean", "noisy")) or 1.0
+    for name, color, hatch, label in (
+        ("clean", "#777777", None, "clean labels"),
         ("noisy", paint, "///", "wrong labels"),
     ):
-        heights = [min(1.0, share / highest) for share in _shares(count[kind])]
-        axis.stairs(heights, edges, fill=True, alpha=0.35, color=color, hatch=hatch, label=name)
+        heights = [min(1.0, share / highest) for share in _shares(count[name])]
+        axis.stairs(heights, edges, fill=True, alpha=0.35, color=color, hatch=hatch, label=label)
     seen = [c + n for c, n in zip(count["clean"], count["noisy"], strict=True)]
     weight = [c + n for c, n in zip(count["clean_sum"], count["noisy_sum"], strict=True)]
     points = [(x, w / n) for x, w, n in zip(middles, weight, seen, strict=True) if n]
@@ -69,18 +76,18 @@ def _mentor_panel(axis: Axes, told: list[Row], paint: str) -> None:
 
 
 def _shares(counts: Sequence[float]) -> list[float]:
-    return [one / (sum(counts) or 1) for one in counts]
+    return [count / (sum(counts) or 1) for count in counts]
 
 
 def utilization(data: FigureData) -> Canvas:
-    """Mean weight over training, a line per noise level; dotted: the share of right labels."""
+    """Draw the mean weight over training, a line per noise level; dotted: the share of clean labels."""
     used = {
         row["run"] for row in data.rows
         if any(e["data_utilization"] is not None for e in data.curves.get(row["run"], []))
     }  # fmt: skip
     methods = [m for m in data.methods() if any(row["run"] in used for row in data.select(method=m))]
     if not methods:
-        raise MissingDataError("no run of a method that weighs examples")
+        raise MissingDataError("needs a run of a method that weights examples")
     canvas, grid = panels(len(data.colors()), len(methods))
     levels = sorted({row["noise_level"] for row in data.rows})
     for axes, color in zip(grid, data.colors(), strict=True):
@@ -92,7 +99,7 @@ def utilization(data: FigureData) -> Canvas:
                     mean_interval([e["data_utilization"] for e in same]).mean
                     for same in zip(*lines, strict=False)
                 ]
-                paint, marker = noise_look(color)[0], MARKERS[levels.index(level) % 10]
+                paint, marker = noise_style(color)[0], MARKERS[levels.index(level) % 10]
                 x = [epoch["epoch"] for epoch in lines[0]][: len(means)] if lines else []
                 axis.plot(x, [100 * m for m in means], color=paint, alpha=shade, marker=marker, markersize=4,
                           markevery=max(1, len(x) // 6))  # fmt: skip
@@ -107,6 +114,6 @@ def utilization(data: FigureData) -> Canvas:
         shade = 0.25 + 0.75 * (number + 1) / len(levels)
         grid[0][0].plot([], [], color="0.2", alpha=shade, marker=MARKERS[number % 10], markersize=4,
                         label=f"{100 * level:g} % wrong")  # fmt: skip
-    grid[0][0].plot([], [], color="0.2", linestyle=":", label="right labels")
+    grid[0][0].plot([], [], color="0.2", linestyle=":", label="clean labels")
     legend(canvas, [grid[0][0]])
     return canvas

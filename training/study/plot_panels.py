@@ -1,4 +1,4 @@
-"""What the figures of a study are drawn from and on: its finished runs, and panels with one legend."""
+"""Shared parts of the figures of a study: their data, panels, legends and interval bands."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from training.study.summary_tables import Row
 
 PANEL = (3.4, 3.0)  # inches
 MARKERS = "os^Dv<>ph*"
-SHOWN_LEVEL = 0.4  # the figures of one level take the nearest to it
+SHOWN_LEVEL = 0.4  # figures of a single level show the nearest level
 
 
 class MissingDataError(Exception):
-    """The study has not what a figure shows; the text says what is missing."""
+    """The study lacks the data of a figure; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class FigureData:
     curves: dict[str, list[Row]]
 
     def colors(self) -> list[str]:
-        """Kinds of noise, in the order of the rows."""
+        """Return the colors of noise, in the order of the rows."""
         return list(dict.fromkeys(row["color"] for row in self.rows))
 
     def methods(self) -> list[str]:
-        """Methods in their usual order."""
+        """Return the methods, in the order of METHODS."""
         return [method for method in METHODS if any(row["method"] == method for row in self.rows)]
 
     def select(self, **values: Any) -> list[Row]:
@@ -43,22 +43,22 @@ class FigureData:
 def panels(
     rows: int, columns: int, *, beside: float = 1.3, sharex: bool = True
 ) -> tuple[Canvas, list[list[Axes]]]:
-    """A canvas with rows of axes that share their scales, and `beside` inches for the legend."""
+    """Return a canvas, and its rows of axes with shared scales; `beside`: width for the legend, in inches."""
     size = (PANEL[0] * columns + 0.3 + beside, PANEL[1] * rows + 0.3)
     canvas = Canvas(figsize=size, layout="constrained")
     return canvas, canvas.subplots(rows, columns, sharey=True, sharex=sharex, squeeze=False).tolist()
 
 
 def legend(canvas: Canvas, axes: Sequence[Axes]) -> None:
-    """One legend for all panels, beside them, each name once."""
-    named: dict[str, Any] = {}
+    """Draw one legend beside all panels, with each name once."""
+    handles: dict[str, Any] = {}
     for axis in axes:
-        named |= {text: handle for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}
-    canvas.legend(list(named.values()), list(named), loc="outside right center")
+        handles |= {text: handle for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+    canvas.legend(list(handles.values()), list(handles), loc="outside right center")
 
 
-def band(axis: Axes, x: Sequence[float], found: Sequence[MeanInterval], paint: str) -> None:
-    """Fill between the ends of the intervals, in percent, where there are any."""
-    if all(one.half is not None for one in found):
-        low, high = ([100 * (one.mean + sign * (one.half or 0)) for one in found] for sign in (-1, 1))
+def band(axis: Axes, x: Sequence[float], intervals: Sequence[MeanInterval], paint: str) -> None:
+    """Fill the area between the ends of intervals, in percent, if all of them have ends."""
+    if all(interval.half is not None for interval in intervals):
+        low, high = ([100 * (i.mean + sign * (i.half or 0)) for i in intervals] for sign in (-1, 1))
         axis.fill_between(x, low, high, color=paint, alpha=0.18, linewidth=0)

@@ -1,13 +1,13 @@
-"""How figures look: colors that color-blind readers can tell apart, and a line style or marker beside each."""
+"""Style of the figures: colors that color-blind readers can distinguish, each with a line style or marker."""
 
 from typing import Any
 
-# Red and blue noise are red and blue (Okabe and Ito's vermilion and blue), and differ in the style of line, too.
+# Red and blue noise have vermilion and blue of Okabe and Ito, and different line styles.
 NOISE = {
     "red": ("#D55E00", "-"), "blue": ("#0072B2", "--"), "red-text": ("#CC7755", "-."), "blue-asymmetric": ("#5599CC", ":"),
 }  # fmt: skip
 
-# Methods keep away from these two.
+# Colors of methods differ from these.
 METHOD = {
     "vanilla": ("#000000", "o"), "mixup": ("#E69F00", "s"), "mentornet": ("#CC79A7", "^"),
     "mentormix": ("#009E73", "D"), "weight_decay": ("#999999", "v"), "dropout": ("#BBCC33", "<"),
@@ -22,6 +22,6 @@ STYLE: Any = {
 }  # fmt: skip
 
 
-def noise_look(color: str) -> tuple[str, str]:
-    """Return paint and line style of a kind of noise."""
+def noise_style(color: str) -> tuple[str, str]:
+    """Return color and line style of a color of noise."""
     return NOISE.get(color, ("#666666", "-."))

@@ -1,4 +1,4 @@
-"""The report of a study: one HTML page of its figures, its tables, and every run behind them."""
+"""The report of a study: an HTML page with its figures, its tables, and all runs."""
 
 import argparse
 import base64
@@ -19,17 +19,24 @@ from training.study.summary_tables import SummaryTable
 
 RESULTS = f"{FILES[RESULT.name]}.parquet"
 
-RUNS_TOLD = 12  # names of runs behind a row; the query gives all
-# The columns of a table that say which runs a row is of, and what they are called in the results.
-PLACES = {
+LISTED_RUNS = 12  # run names in the list behind a number; the query returns all
+# Columns of summary tables that select the runs of a row, and their names in the results.
+SELECTING_COLUMNS = {
     "setting": "setting", "network": "network", "color": "color", "noise, %": "noise_level", "method": "method",
     "device": "device",
 }  # fmt: skip
-EVERY = [
+RUN_COLUMNS = [
     "run", "status", "setting", "network", "color", "noise_level", "method", "seed", "final_accuracy",
     "best_accuracy", "best_epoch", "selected_accuracy", "memorized", "recovered", "epochs", "seconds", "error",
 ]  # fmt: skip
-SHARES = {"noise_level", "final_accuracy", "best_accuracy", "selected_accuracy", "memorized", "recovered"}
+SHARE_COLUMNS = {
+    "noise_level",
+    "final_accuracy",
+    "best_accuracy",
+    "selected_accuracy",
+    "memorized",
+    "recovered",
+}
 
 
 def write_report(studies: Sequence[Path], output: Path | None = None) -> Path:
@@ -64,36 +71,40 @@ def render_page(studies: Sequence[Path], output: Path) -> str:
 
 
 def _inlined(figure: StudyFigure) -> str:
-    """The SVG as an image: it has a document of its own, where nothing runs and nothing is fetched."""
+    """Return the SVG as the address of an image, in which no script runs and nothing is fetched."""
     return f"data:image/svg+xml;base64,{base64.b64encode(figure.svg.read_bytes()).decode()}"
 
 
 def _page_table(table: SummaryTable, results: Sequence[Mapping[str, Any]]) -> PageTable:
-    """A table for people with a column more: the runs that each row is of."""
-    places = {place: column for place, column in enumerate(table.columns) if column in PLACES}
-    columns = [_column(name, [row[place] for row in table.rows]) for place, name in enumerate(table.columns)]
+    """Return a summary table with another column: the runs of each row."""
+    selecting = {index: column for index, column in enumerate(table.columns) if column in SELECTING_COLUMNS}
+    columns = [_column(name, [row[index] for row in table.rows]) for index, name in enumerate(table.columns)]
     if "run" in table.columns or "method" not in table.columns:
         return PageTable(table.title, columns, table.rows, table.note, filterable=len(table.rows) > 5)
     finished = [row for row in results if row["status"] == "finished"]
     rows = []
     for row in table.rows:
         wanted: dict[str, Any] = {"status": "finished"}
-        for place, column in places.items():
-            value = row[place]
+        for index, column in selecting.items():
+            value = row[index]
             if column == "noise, %":
                 value = float(value or 0) / 100
             if (column, value) != ("color", "all"):
-                wanted[PLACES[column]] = value
-        if "less" in table.columns:  # two methods are compared
-            wanted["method"] = (row[table.columns.index("method")], row[table.columns.index("less")])
-        behind = [one for one in finished if all(_is(one[name], value) for name, value in wanted.items())]
-        rows.append((*row, _listing(behind, wanted)))
+                wanted[SELECTING_COLUMNS[column]] = value
+        if "other" in table.columns:  # two methods are compared
+            wanted["method"] = (row[table.columns.index("method")], row[table.columns.index("other")])
+        matching = [
+            result
+            for result in finished
+            if all(_matches(result[name], value) for name, value in wanted.items())
+        ]
+        rows.append((*row, _listing(matching, wanted)))
     return PageTable(
         table.title, [*columns, Column("results", "count")], rows, table.note, filterable=len(rows) > 5
     )
 
 
-def _is(value: Any, wanted: Any) -> bool:
+def _matches(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, tuple):
         return value in wanted
     return abs(value - wanted) < 1e-9 if isinstance(wanted, float) else bool(value == wanted)
@@ -103,7 +114,7 @@ def _listing(rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]) -> Li
     names = sorted({row["run"] for row in rows})
     conditions = " AND ".join(_condition(name, value) for name, value in wanted.items())
     query = f"SELECT run, seed, final_accuracy FROM '{RESULTS}' WHERE {conditions}"  # noqa: S608  shown, not run
-    return Listing(len(rows), tuple(names[:RUNS_TOLD]), query)
+    return Listing(len(rows), tuple(names[:LISTED_RUNS]), query)
 
 
 def _condition(name: str, value: Any) -> str:
@@ -127,15 +138,16 @@ def _column(name: str, cells: Sequence[Any]) -> Column:
 
 def _runs_table(results: pa.Table) -> PageTable:
     """Return the table of all rows of the results, with the folders of their runs."""
-    rows = results.select(EVERY).to_pylist()
+    rows = results.select(RUN_COLUMNS).to_pylist()
     columns = []
-    for name in EVERY:
+    for name in RUN_COLUMNS:
         column = _column(name.replace("_", " "), [row[name] for row in rows])
-        columns.append(Column(column.title, "share") if name in SHARES else column)
+        columns.append(Column(column.title, "share") if name in SHARE_COLUMNS else column)
     cells = [
-        tuple("" if row[name] is None and name == "error" else row[name] for name in EVERY) for row in rows
+        tuple("" if row[name] is None and name == "error" else row[name] for name in RUN_COLUMNS)
+        for row in rows
     ]
-    return PageTable("Every run: its folder, and what it measured", columns, cells, filterable=True)
+    return PageTable("Every run: folder and results", columns, cells, filterable=True)
 
 
 def verb(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The tables of a study for people: as Markdown, LaTeX and CSV."""
+"""Summary tables of a study, as Markdown, LaTeX and CSV."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\p
 
 @dataclass(frozen=True)
 class SummaryTable:
-    """Rows to be read; a cell is a text or a number, None where there is nothing to say."""
+    """A table for readers; a cell is a text, a number, or None for an empty cell."""
 
     name: str
     title: str
@@ -27,29 +27,29 @@ class SummaryTable:
     rows: Sequence[tuple[str | float | None, ...]]
 
     def markdown(self) -> str:
-        """Render for Markdown, without the title."""
+        """Render as Markdown, without the title."""
         rows = [[_text(cell).replace("|", r"\|").replace("\n", " ") for cell in row] for row in self.rows]
         lines = [self.columns, ("---",) * len(self.columns), *rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
     def latex(self) -> str:
-        """Render for LaTeX with booktabs."""
+        """Render as LaTeX with booktabs."""
 
         def line(cells: Sequence[str]) -> str:
             return " & ".join("".join(LATEX.get(c, c) for c in cell) for cell in cells) + r" \\"
 
-        kinds = "".join(
-            "r" if any(isinstance(row[place], int | float) for row in self.rows) else "l"
-            for place in range(len(self.columns))
+        alignment = "".join(
+            "r" if any(isinstance(row[index], int | float) for row in self.rows) else "l"
+            for index in range(len(self.columns))
         )
         body = [line(list(map(_text, row))) for row in self.rows]
-        head = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", line(self.columns), r"\midrule"]
+        head = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", line(self.columns), r"\midrule"]
         return (
             "\n".join([f"% {self.title}. {self.note}", *head, *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
         )
 
     def csv(self) -> str:
-        """Render as CSV, numbers in full."""
+        """Render as CSV, with unrounded numbers."""
         return csv_text(self.columns, self.rows)
 
     def write(self, folder: Path) -> None:
@@ -66,7 +66,7 @@ def _text(cell: str | float | None) -> str:
 
 
 def finished(results: pa.Table) -> list[Row]:
-    """Return the rows of finished runs, methods in their usual order."""
+    """Return the rows of finished runs, ordered by setting, network, color, level, method and seed."""
     rows = [row for row in results.to_pylist() if row["status"] == "finished"]
     return sorted(rows, key=lambda row: (row["setting"], row["network"], row["color"] != "red", row["color"],
                                          row["noise_level"], METHODS.index(row["method"]), row["seed"]))  # fmt: skip
@@ -81,47 +81,48 @@ def grouped(rows: list[Row], *names: str) -> Iterator[tuple[Any, list[Row]]]:
 
 
 def per_cent(rows: list[Row], name: str) -> tuple[float | None, float | None]:
-    """Return mean and half of the 95 % interval, in percent, of what the rows have of a measure."""
+    """Return mean and half of the 95 % interval of a column, in percent, over the rows that have a value."""
     values = [100 * row[name] for row in rows if row[name] is not None]
     if not values:
         return None, None
-    found = mean_interval(values)
-    return found.mean, found.half
+    interval = mean_interval(values)
+    return interval.mean, interval.half
 
 
 def cells(results: pa.Table) -> SummaryTable:
-    """Every cell of the grid: means over its seeds."""
+    """Return the table of all cells of the grid, with means over the seeds."""
     lines = []
     for key, rows in grouped(finished(results), "setting", "network", "color", "noise_level", "method"):
         setting, network, color, level, method = key
-        final, peak = per_cent(rows, "final_accuracy"), per_cent(rows, "best_accuracy")
+        final, best = per_cent(rows, "final_accuracy"), per_cent(rows, "best_accuracy")
         drop = mean_interval([100 * (row["best_accuracy"] - row["final_accuracy"]) for row in rows])
         selected, memorized = per_cent(rows, "selected_accuracy")[0], per_cent(rows, "memorized")[0]
-        place = (setting, network, color, 100 * level, method, len(rows))
-        lines.append((*place, *final, *peak, drop.mean, selected, memorized))
+        cell = (setting, network, color, 100 * level, method, len(rows))
+        lines.append((*cell, *final, *best, drop.mean, selected, memorized))
     return SummaryTable(
         "cells",
-        "Every cell of the grid",
-        "Test accuracy in percent: mean over the seeds, and half of its 95 % interval by Student's t (±). final: after "
-        "the last epoch; peak: the best epoch's, which nobody could choose; drop: peak less final; selected: of the "
-        "epoch that is best on held-out training images; memorized: share of the wrong labels predicted at the end.",
-        ("setting", "network", "color", "noise, %", "method", "seeds", "final", "±", "peak", "±", "drop",
+        "All cells of the grid",
+        "Test accuracy in percent: mean over the seeds ± half of its 95 % interval (Student's t). final: after the last "
+        "epoch; best: of the best epoch, which is not known without the test set; drop: best minus final; selected: of "
+        "the epoch that is best on held-out training images; memorized: share of the wrong labels that are predicted "
+        "after the last epoch.",
+        ("setting", "network", "color", "noise, %", "method", "seeds", "final", "±", "best", "±", "drop",
          "selected", "memorized"),
         lines,
     )  # fmt: skip
 
 
 def by_level(results: pa.Table, measure: str, name: str) -> SummaryTable:
-    """Method × level × color × setting, as the paper prints it: `measure` with its interval over the seeds."""
+    """Return a table with a column per noise level, as in the paper: `measure` with its interval over the seeds."""
     rows = finished(results)
     levels = sorted({row["noise_level"] for row in rows})
     lines = []
     for key, group in grouped(rows, "setting", "network", "color", "method"):
-        found = {
+        intervals = {
             level: mean_interval([row[measure] for row in part])
             for level, part in grouped(group, "noise_level")
         }
-        lines.append((*key, *(str(found[level]) if level in found else None for level in levels)))
+        lines.append((*key, *(str(intervals[level]) if level in intervals else None for level in levels)))
     title = f"{name.capitalize()} test accuracy by noise level"
     note = "Percent: mean over the seeds ± half of its 95 % interval."
     return SummaryTable(
@@ -134,28 +135,28 @@ def by_level(results: pa.Table, measure: str, name: str) -> SummaryTable:
 
 
 def over_levels(results: pa.Table) -> SummaryTable:
-    """Mean and standard deviation over the noise levels, of the means over the seeds."""
+    """Return the table of means and standard deviations over the noise levels."""
     lines = []
     for key, rows in grouped(finished(results), "setting", "network", "color", "method"):
-        by = dict(grouped(rows, "noise_level"))
+        parts = dict(grouped(rows, "noise_level"))
         cells: list[float | None] = []
         for measure in ("final_accuracy", "best_accuracy"):
-            means = [100 * mean_interval([row[measure] for row in part]).mean for part in by.values()]
+            means = [100 * mean_interval([row[measure] for row in part]).mean for part in parts.values()]
             cells += [mean_interval(means).mean, deviation(means)]
-        finals = [mean_interval([row["final_accuracy"] for row in part]).mean for part in by.values()]
-        lines.append((*key, len(by), *cells, 100 * (max(finals) - min(finals))))
+        finals = [mean_interval([row["final_accuracy"] for row in part]).mean for part in parts.values()]
+        lines.append((*key, len(parts), *cells, 100 * (max(finals) - min(finals))))
     return SummaryTable(
         "levels",
         "Mean and spread over the noise levels",
-        "Test accuracy in percent: mean of the levels' means, their standard deviation (±), and the range from the "
-        "best to the worst level's final accuracy.",
-        ("setting", "network", "color", "method", "levels", "final", "±", "peak", "±", "range of final"),
+        "Test accuracy in percent: mean ± standard deviation over the levels (each the mean over its seeds), and the "
+        "range of the final accuracy from the lowest to the highest level.",
+        ("setting", "network", "color", "method", "levels", "final", "±", "best", "±", "range of final"),
         lines,
     )
 
 
 def comparisons(results: pa.Table) -> SummaryTable:
-    """Every two methods over the same noise level, seed and color; a run that serves several colors counts once."""
+    """Return the table of paired comparisons; a run without noise that several colors share counts once."""
     lines = []
     every = finished(results)
     for (setting, network), rows in grouped(every, "setting", "network"):
@@ -168,57 +169,63 @@ def comparisons(results: pa.Table) -> SummaryTable:
                 values[row["method"]][row["color"], row["noise_level"], row["seed"]] = (
                     100 * row["final_accuracy"]
                 )
-            for found in compare({method: values[method] for method in METHODS if method in values}):
-                gap = found.difference
-                p = None if found.p is None else "< 0.001" if found.p < 0.001 else f"{found.p:.3f}"
-                verdict = "yes" if found.is_significant else "no"
-                lines.append((setting, network, color, found.first, found.second, gap.count, gap.mean, gap.low,
-                              gap.high, p, verdict))  # fmt: skip
+            for comparison in compare({method: values[method] for method in METHODS if method in values}):
+                gap = comparison.difference
+                p = (
+                    None
+                    if comparison.p is None
+                    else "< 0.001"
+                    if comparison.p < 0.001
+                    else f"{comparison.p:.3f}"
+                )
+                significant = "yes" if comparison.is_significant else "no"
+                lines.append((setting, network, color, comparison.first, comparison.second, gap.count, gap.mean, gap.low,
+                              gap.high, p, significant))  # fmt: skip
     return SummaryTable(
         "comparisons",
-        "Methods compared in pairs",
-        "Final test accuracy of the first less that of the second, in points, paired over noise level, seed (and "
-        "color); 95 % interval; p of the paired t test with Holm's correction over the pairs of a color. The mean "
-        "is over the levels of this study: at a single level it may be otherwise.",
+        "Paired comparisons of methods",
+        "Difference of final test accuracy, method minus the other, in percentage points: mean over cells (level, seed, "
+        "color) that both have, its 95 % interval, and p of the paired t test with Holm's correction over the pairs "
+        "of a color. At a single level the difference may be another.",
         (
             "setting",
             "network",
             "color",
             "method",
-            "less",
+            "other",
             "pairs",
             "difference",
-            "from",
-            "to",
+            "low",
+            "high",
             "p",
-            "told apart",
+            "significant",
         ),
         lines,
     )
 
 
 def mentors(results: pa.Table) -> SummaryTable:
-    """How well the trusted labels are the right ones, for methods that weigh examples."""
+    """Return the table of the weights of methods that weight examples, against the truth."""
     lines = []
     for key, rows in grouped(finished(results), "setting", "network", "color", "noise_level", "method"):
         if any(row["data_utilization"] is not None for row in rows):
             setting, network, color, level, method = key
-            told = (
+            shares = (
                 per_cent(rows, name)[0] for name in ("data_utilization", "mentor_precision", "mentor_recall")
             )
-            lines.append((setting, network, color, 100 * level, method, *told))
+            lines.append((setting, network, color, 100 * level, method, *shares))
     return SummaryTable(
         "mentors",
-        "What the weights are worth in the last epoch",
-        "Percent. data used: mean weight; precision: share of the trusted labels (weight at least one half) that are "
-        "right; recall: share of the right labels that are trusted.",
+        "Quality of the mentor's weights in the last epoch",
+        "Percent. data used: mean weight; precision: share of the trusted labels (weight of at least 0.5) that are "
+        "clean; recall: share of the clean labels that are trusted.",
         ("setting", "network", "color", "noise, %", "method", "data used", "precision", "recall"),
         lines,
     )
 
 
 def costs(results: pa.Table) -> SummaryTable:
-    """What a run took, and on what; each run once."""
+    """Return the table of the time of runs by method and hardware; each run counts once."""
     rows = list({row["run"]: row for row in finished(results)}.values())
     lines = []
     for key, group in grouped(rows, "network", "method", "device", "cpu", "gpu"):
@@ -228,7 +235,7 @@ def costs(results: pa.Table) -> SummaryTable:
         lines.append((network, method, gpu or cpu or device, len(group), float(seconds), float(speed)))
     return SummaryTable(
         "costs",
-        "What the runs took",
+        "Time of the runs",
         "Means over the runs. images/s: training alone, without evaluation.",
         ("network", "method", "hardware", "runs", "seconds", "images/s"),
         lines,
@@ -236,21 +243,25 @@ def costs(results: pa.Table) -> SummaryTable:
 
 
 def unfinished(results: pa.Table) -> SummaryTable:
-    """Runs that failed or are missing, with the reason."""
+    """Return the table of runs that failed or have not been trained."""
     lines = list(
         {row["run"]: (row["run"], row["status"], row["error"]) for row in results.to_pylist()
          if row["status"] != "finished"}.values()
     )  # fmt: skip
     return SummaryTable(
-        "unfinished", "Not in the tables", "Runs without a result.", ("run", "status", "reason"), lines
+        "unfinished",
+        "Runs without a result",
+        "These runs are not in the other tables.",
+        ("run", "status", "reason"),
+        lines,
     )
 
 
 def all_tables(results: pa.Table) -> list[SummaryTable]:
-    """Return every table that has something to say."""
-    found = [
-        by_level(results, "final_accuracy", "final"), by_level(results, "best_accuracy", "peak"),
+    """Return all tables that have rows."""
+    tables = [
+        by_level(results, "final_accuracy", "final"), by_level(results, "best_accuracy", "best"),
         over_levels(results), comparisons(results), mentors(results), costs(results), cells(results),
         unfinished(results),
     ]  # fmt: skip
-    return [table for table in found if table.rows]
+    return [table for table in tables if table.rows]

@@ -105,7 +105,7 @@ class Fetched:
 
     data: bytes
     sha256: str
-    asked: RequestStats
+    stats: RequestStats
 
 
 @dataclass

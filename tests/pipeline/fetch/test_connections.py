@@ -68,7 +68,7 @@ def test_nobody_listening_is_a_failed_connection(get: Get) -> None:
     with socket.socket() as taken:  # bound, but it does not listen
         taken.bind(("127.0.0.1", 0))
         found = refused(get(f"http://127.0.0.1:{taken.getsockname()[1]}/"))
-    assert (found.code, found.asked and found.asked.attempts) == ("connection_failed", 1)
+    assert (found.code, found.stats and found.stats.attempts) == ("connection_failed", 1)
 
 
 # TLS

@@ -36,8 +36,8 @@ def test_shares_together_keep_the_limits_of_the_host(urls: int, rate: int, fetch
     config = FetchConfig(host_requests_per_second=rate, host_concurrency=fetches)
     for count in {1, share_count(urls * 1000, config), share_count(urls * 1000, config, crawl_delay=0.5)}:
         shares = [HostLimits.from_config(config, index, count) for index in range(count)]
-        assert sum(share.fetches for share in shares) == fetches
-        assert all(share.fetches >= 1 for share in shares)
+        assert sum(share.concurrency for share in shares) == fetches
+        assert all(share.concurrency >= 1 for share in shares)
         if rate:
             assert sum(1 / share.interval for share in shares) == pytest.approx(rate)
 
@@ -62,7 +62,7 @@ def test_groups_are_a_power_of_two_that_grows_with_the_urls_up_to_a_limit() -> N
 
 def terms(folder: Path, groups: int, **more: object) -> RunTerms:
     config = FetchConfig(**(FETCHING | {"max_attempts": 2} | more))  # type: ignore[arg-type]
-    return RunTerms(config, 1000, str(folder), 1, "", groups, cut=True)
+    return RunTerms(config, 1000, str(folder), 1, "", groups, cut_hosts=True)
 
 
 def wanted(*urls: str) -> dict[str, list[pa.Table]]:

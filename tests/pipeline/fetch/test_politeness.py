@@ -38,7 +38,7 @@ def after(web: Web, path: str, *statuses: tuple[int, dict[str, str]]) -> str:
 
 def test_what_may_pass_is_tried_again_so_often_and_no_more(get: Get, web: Web) -> None:
     found = get(after(web, "/a", (503, {}), (429, {})))
-    assert (body(found), found.asked and found.asked.attempts) == (b"picture", 3)
+    assert (body(found), found.stats and found.stats.attempts) == (b"picture", 3)
     found = refused(get(after(web, "/b", (503, {}), (500, {}), (429, {}))))
     assert (found.code, web.asked.count("/b")) == ("rate_limited", 3)
     assert refused(get(after(web, "/c", (503, {})), max_attempts=1)).code == "server_error"
@@ -195,7 +195,7 @@ def test_a_robots_txt_of_any_length_is_read_to_its_limit(get: Get, web: Web) -> 
 def test_a_robots_txt_of_many_robots_costs_what_one_of_few_costs() -> None:
     """Protego keeps each rule once for each robot of its group."""
     agents = "".join(f"User-agent: bot{i}\n" for i in range(500))
-    seen = set(robots._others_as_one(agents).splitlines())
+    seen = set(robots._normalize_groups(agents).splitlines())
     assert len(seen) == 1
     assert not PathRules(f"{agents}User-agent: *\nDisallow: /a\n".encode()).allow("http://x.test/a")
 

@@ -134,7 +134,7 @@ def test_a_server_that_closes_unused_connections_costs_no_attempt(get: Get, serv
     for config in ({}, {"host_requests_per_second": 20}):
         found = get.all(urls(server), retry=("x",), again=True, max_attempts=1, **(ONE_BY_ONE | config))
         assert [body(result) for result in found] == [b"/%d" % i for i in range(10)]
-        assert all(result.asked.attempts == 1 for result in found if result.asked)
+        assert all(result.stats.attempts == 1 for result in found if result.stats)
     assert len(server.asked) == 20
 
 

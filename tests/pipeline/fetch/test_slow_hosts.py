@@ -119,13 +119,13 @@ def test_answers_give_time_back_up_to_what_there_was(clock: Clock) -> None:
     with budget.running():
         for _ in range(1000):
             clock.now += 1.0
-            budget.give_back()
+            budget.return_time()
         assert budget.left == pytest.approx(10, abs=1)
         for _ in range(30):
-            budget.give_back()
+            budget.return_time()
         assert budget.left == 10
         clock.now += 10
-        budget.give_back()
+        budget.return_time()
         assert budget.left == 0  # used up is used up
 
 
@@ -136,7 +136,7 @@ def test_a_slow_limit_of_ours_uses_nothing_up(clock: Clock) -> None:
     with budget.running():
         for _ in range(1000):
             clock.now += 5
-            budget.give_back()
+            budget.return_time()
     assert budget.left == 60
 
 
@@ -171,7 +171,7 @@ def test_a_host_that_waits_for_others_uses_nothing_up(
 def test_slow_hosts_are_named_while_the_task_runs(
     web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch_all_module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(fetch_all_module, "SLOW_HOST_SECONDS", 0.05)
     urls = [web.serve(f"/{i}", status=429, Retry_After="1") for i in range(5)]
     config = FetchConfig(**(FETCHING | {"host_budget_seconds": 2, "max_attempts": 1, "host_concurrency": 1}))  # type: ignore[arg-type]
     told: list[list[str]] = []

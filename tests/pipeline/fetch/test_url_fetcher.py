@@ -18,7 +18,7 @@ from tests.pipeline.fetch.conftest import Get, Web, body, refused
 def test_the_body_of_a_200_is_fetched_and_how_is_told(get: Get, web: Web) -> None:
     found = get(web.serve("/a", b"picture"))
     assert body(found) == b"picture"
-    asked = found.asked
+    asked = found.stats
     assert asked is not None
     assert (asked.host, asked.status, asked.bytes_seen, asked.attempts) == ("127.0.0.1", 200, 7, 1)
     assert 0 < asked.seconds < 1
@@ -38,8 +38,8 @@ def test_other_answers_are_rejections_that_tell_the_status(
 ) -> None:
     found = refused(get(web.serve("/a", status=status)))
     assert (found.code, f"HTTP {status}" in found.detail) == (code, True)
-    assert found.asked is not None
-    assert (found.asked.status, found.asked.attempts) == (status, attempts)
+    assert found.stats is not None
+    assert (found.stats.status, found.stats.attempts) == (status, attempts)
     assert len(web.asked) == attempts
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 from common.errors import DataError
 from pipeline.config import IngestConfig
 from pipeline.ingest import bucket_images
-from pipeline.ingest.bucket_images import BucketTools, ingest_images
+from pipeline.ingest.bucket_images import BucketContext, ingest_images
 from pipeline.ingest.decode_pool import DecodePool
-from pipeline.ingest.normalize import open_stored
+from pipeline.ingest.normalize import decode_stored
 from pipeline.ingest.rows import OUTCOME
 from pipeline.keyed_hash import shard_key
 from pipeline.rejections import Rejected, RequestStats
@@ -36,7 +36,7 @@ def ingest(tmp_path: Path) -> Iterator[Ingest]:
         config, rejected = IngestConfig(**{"size": 32, **values}), dict[str, Rejected]()
         pool = pools.setdefault(config, DecodePool(str(tmp_path), config, 1))
         done: list[int] = []
-        tools = BucketTools(pool, config, str(tmp_path), str(tmp_path / "bodies"), done.append)
+        tools = BucketContext(pool, config, str(tmp_path), str(tmp_path / "bodies"), done.append)
         tables = list(ingest_images(table_of(lines), tools, rejected))
         assert sum(done) == len(lines)
         return pa.concat_tables([IMAGES.schema.empty_table(), *tables]), rejected
@@ -83,7 +83,7 @@ def test_the_fingerprint_is_that_of_the_stored_picture(
     smooth(0, 60, 40).save(tmp_path / "a.bmp")
     table, rejected = ingest([file("a", "a.bmp")], format=kind)
     (row,) = table.to_pylist()
-    stored = open_stored(row["image"]["bytes"])
+    stored = decode_stored(row["image"]["bytes"])
     data = (tmp_path / "a.bmp").read_bytes()
     assert not rejected
     assert f"{row['phash']:016x}" == str(imagehash.phash(stored))
@@ -108,9 +108,9 @@ def test_every_image_is_a_row_or_a_rejection_in_the_order_of_the_shard_key(
     ids = table["image_id"].to_pylist()
     codes = {image_id: rejection.code for image_id, rejection in rejected.items()}
     assert codes == {"page": "not_an_image", "gone": "not_found", "no": "not_found"}
-    assert rejected["gone"].asked == RequestStats("x.test", 404, 0, 0.1, 1)
-    assert rejected["page"].asked == RequestStats("x.test", 200, 6, 0.5, 2)
-    assert rejected["no"].asked is None
+    assert rejected["gone"].stats == RequestStats("x.test", 404, 0, 0.1, 1)
+    assert rejected["page"].stats == RequestStats("x.test", 200, 6, 0.5, 2)
+    assert rejected["no"].stats is None
     assert sorted([*ids, *rejected]) == sorted(line["image_id"] for line in lines)
     assert (np.diff(shard_key(ids).astype(object)) >= 0).all()
     assert table.schema == IMAGES.schema

@@ -16,7 +16,7 @@ CONFIG = IngestConfig(scaled_decoding=False)
 
 
 def pixels(data: bytes) -> np.ndarray:
-    picture = decode(data, CONFIG).picture
+    picture = decode(data, CONFIG).image
     assert picture.mode == "RGB"
     return np.asarray(picture)
 

@@ -39,7 +39,7 @@ def pixels(data: bytes) -> np.ndarray:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_accepted_format_is_told_by_its_content(smooth: Draw, encoded: Encode, kind: str) -> None:
     found = decode(encoded(smooth(0, 20, 10), kind), CONFIG)
-    assert (found.format, found.width, found.height, found.picture.size) == (kind, 20, 10, (20, 10))
+    assert (found.format, found.width, found.height, found.image.size) == (kind, 20, 10, (20, 10))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP"])
@@ -85,7 +85,7 @@ def test_of_an_animation_the_first_frame_is_taken_and_flagged(encoded: Encode, k
 def test_a_jpeg_with_more_pictures_behind_it_is_a_jpeg(smooth: Draw, encoded: Encode) -> None:
     data = encoded(smooth(4, 20, 10), "MPO", save_all=True, append_images=[smooth(5, 20, 10)])
     found = decode(data, CONFIG)
-    assert (found.format, found.picture.size, found.animated) == ("JPEG", (20, 10), False)
+    assert (found.format, found.image.size, found.animated) == ("JPEG", (20, 10), False)
 
 
 def test_rubbish_behind_the_picture_does_no_harm(smooth: Draw, encoded: Encode) -> None:
@@ -119,7 +119,7 @@ def test_damage_in_the_middle_of_a_png_is_told(smooth: Draw, encoded: Encode) ->
 def test_what_is_no_image_is_told_with_its_first_bytes(data: bytes) -> None:
     found = refused(data)
     assert found.code == "not_an_image"
-    assert found.detail.startswith("begins with ")
+    assert found.detail.startswith("the file begins with ")
     assert found.detail.isprintable()
 
 
@@ -137,7 +137,7 @@ def test_images_of_other_formats_are_named_and_refused(
     smooth: Draw, encoded: Encode, kind: str, name: str
 ) -> None:
     found = refused(encoded(smooth(8, 32, 32), kind))
-    assert (found.code, found.detail.startswith(f"{name}, not JPEG")) == ("bad_format", True)
+    assert (found.code, found.detail.startswith(f"{name}; give a JPEG")) == ("bad_format", True)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_gif_whose_frame_is_larger_than_its_screen_is_refused(encoded: Encode)
 
 def test_the_limits_are_those_of_the_configuration(smooth: Draw, encoded: Encode) -> None:
     config = IngestConfig(max_pixels=200, min_side=10, size=10)
-    assert decode(encoded(smooth(0, 20, 10), "PNG"), config).picture.size == (20, 10)
+    assert decode(encoded(smooth(0, 20, 10), "PNG"), config).image.size == (20, 10)
     assert refused(encoded(smooth(0, 21, 10), "PNG"), config).code == "too_many_pixels"
     assert refused(encoded(smooth(0, 20, 9), "PNG"), config).code == "too_small"
     assert refused(encoded(smooth(0, 9, 20), "PNG"), config).detail == "9×20"

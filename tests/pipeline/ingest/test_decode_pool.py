@@ -133,7 +133,7 @@ def test_a_picture_larger_inside_than_its_header_costs_itself_and_little_memory(
 
 def test_the_memory_limit_grows_with_the_size_of_a_picture() -> None:
     program = """
-from pipeline.ingest.memory_limit import BASE_BYTES, BYTES_A_PIXEL, limit_memory
+from pipeline.ingest.memory_limit import BASE_BYTES, BYTES_PER_PIXEL, limit_memory
 
 def fits(count):
     try:
@@ -143,7 +143,7 @@ def fits(count):
 
 for pixels in (0, 10_000_000, 0):
     limit_memory(pixels, 0)
-    allowed = BASE_BYTES + BYTES_A_PIXEL * pixels
+    allowed = BASE_BYTES + BYTES_PER_PIXEL * pixels
     assert fits(allowed * 9 // 10), pixels
     assert not fits(allowed * 11 // 10), pixels
 """

@@ -12,9 +12,9 @@ from PIL import Image, ImageOps
 
 from pipeline.config import PRESETS, IngestConfig
 from pipeline.ingest import area_resize
-from pipeline.ingest.decode import Decoded, decode
+from pipeline.ingest.decode import DecodedImage, decode
 from pipeline.ingest.fingerprint import fingerprint
-from pipeline.ingest.geometry import plan, reduction
+from pipeline.ingest.geometry import crop_and_size, jpeg_reduction
 from pipeline.ingest.normalize import encode, normalize
 
 Draw = Callable[[int, int, int], Image.Image]
@@ -22,7 +22,7 @@ Encode = Callable[..., bytes]
 
 
 def normalized(picture: Image.Image, config: IngestConfig) -> Image.Image:
-    return normalize(Decoded(picture, "PNG", *picture.size, 1, 1, False), config)
+    return normalize(DecodedImage(picture, "PNG", *picture.size, 1, 1, False), config)
 
 
 def stripes() -> Image.Image:
@@ -172,15 +172,15 @@ def exif(values: dict[int, int]) -> Image.Exif:
 def test_a_jpeg_is_never_decoded_below_twice_what_is_needed(shape: tuple[int, int], resize: str) -> None:
     for size in (8, 31, 84):
         config = IngestConfig(size=size, resize=resize)  # type: ignore[arg-type]
-        (left, top, right, bottom), wanted = plan(*shape, config)
-        part = reduction(*shape, config)
+        (left, top, right, bottom), wanted = crop_and_size(*shape, config)
+        part = jpeg_reduction(*shape, config)
         assert part == 1 or min((right - left) / part / wanted[0], (bottom - top) / part / wanted[1]) >= 2
 
 
 def test_a_large_jpeg_is_decoded_at_an_eighth(encoded: Encode) -> None:
     data = encoded(photo(0, 1600, 1201), "JPEG")
     found = decode(data, IngestConfig(size=32))
-    assert (found.reduction, found.picture.size, found.width, found.height) == (8, (200, 151), 1600, 1201)
+    assert (found.reduction, found.image.size, found.width, found.height) == (8, (200, 151), 1600, 1201)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

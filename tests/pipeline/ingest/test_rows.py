@@ -247,7 +247,7 @@ def test_a_rejected_row_does_not_make_a_later_one_a_duplicate(retrieval: Row) ->
 
 def test_the_rejection_names_the_row_that_stands_first(retrieval: Row) -> None:
     _, bad = resolve_rows(RETRIEVAL.from_rows([retrieval("w:2"), retrieval("w:3")]))
-    assert bad["detail"].to_pylist() == ["the id stands first in w:2"]
+    assert bad["detail"].to_pylist() == ["the id was first given in w:2"]
 
 
 RETRIEVALS = st.lists(

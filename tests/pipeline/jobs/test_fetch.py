@@ -11,7 +11,7 @@ import pytest
 from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.config import load_config
-from pipeline.fetch import groups
+from pipeline.fetch import host_groups
 from pipeline.jobs import ingest
 from pipeline.layout import Layout
 from pipeline.shards import directory
@@ -35,9 +35,9 @@ def fetched(output: Path) -> list[dict]:
 def test_the_limits_of_a_host_hold_for_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], hosts: int
 ) -> None:
-    monkeypatch.setattr(groups, "URLS_PER_GROUP", 10)
-    monkeypatch.setattr(groups, "URLS_PER_SHARE", 20)
-    monkeypatch.setattr(groups, "TASK_RATE", 10.0)
+    monkeypatch.setattr(host_groups, "URLS_PER_GROUP", 10)
+    monkeypatch.setattr(host_groups, "URLS_PER_SHARE", 20)
+    monkeypatch.setattr(host_groups, "TASK_RATE", 10.0)
     rate, fetches, each = (20, 2, 20) if hosts > 1 else (40, 4, 80)
     with counting_server() as (port, counts):
         names = [f"127.0.0.{1 + i}" for i in range(hosts)]

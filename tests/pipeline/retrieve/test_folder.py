@@ -97,13 +97,13 @@ def test_all_problems_are_told_in_one_run(photos: Path) -> None:
     with pytest.raises(DataError) as caught:
         list_folder(str(photos), str(output), None, 0.2, 0)
     text = str(caught.value)
-    assert "5 names cannot be listed; rename these:" in text
+    assert "5 invalid names; rename these:" in text
     for part in (
         "'photos/ant/line\\nbreak.jpg': the name has control characters",
         "longer than 200 bytes",
         "backslash",
-        "folder 'nan' is no name of a class: stands for a missing value",
-        "'photos/u-v/w.jpg' and 'photos/u/v-w.jpg' would both be called 'photos-u-v-w.jpg'",
+        "folder 'nan' is not a valid class name: means a missing value",
+        "'photos/u-v/w.jpg' and 'photos/u/v-w.jpg' would both have the id 'photos-u-v-w.jpg'",
     ):
         assert part in text
     assert not output.exists()
@@ -127,8 +127,8 @@ def links(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("follow", "listed", "passed_over"),
     [
-        (False, {"1", "inside", "4"}, {"broken links": 1, "links that lead out of the folder": 2, "links to folders": 2}),
-        (True, {"1", "inside", "4", "out", "3"}, {"broken links": 1, "links that lead out of the folder": 1}),
+        (False, {"1", "inside", "4"}, {"broken links": 1, "links out of the folder": 2, "links to folders": 2}),
+        (True, {"1", "inside", "4", "out", "3"}, {"broken links": 1, "links out of the folder": 1}),
     ],
 )  # fmt: skip
 def test_links_are_followed_within_the_folder_or_if_asked_to_the_folder_of_the_lists(
@@ -190,11 +190,11 @@ def test_the_printed_configuration_can_be_pasted(tmp_path: Path, names: tuple[st
 @pytest.mark.parametrize(
     ("output", "test", "share", "told"),
     [
-        ("../elsewhere/clean.csv", None, 0.2, "beside or above the pictures"),
+        ("../elsewhere/clean.csv", None, 0.2, "beside or above the images"),
         ("clean.txt", None, 0.2, "ends in .csv"),
-        ("clean.csv", "other/test.csv", 0.2, "both lists must be in one folder"),
+        ("clean.csv", "other/test.csv", 0.2, "write both lists to one folder"),
         ("clean.csv", "test.csv", 1.0, "between 0 and 1"),
-        ("there.csv", None, 0.2, "is there already"),
+        ("there.csv", None, 0.2, "the file exists"),
     ],
 )
 def test_wrong_usage_is_told(photos: Path, output: str, test: str | None, share: float, told: str) -> None:
@@ -210,7 +210,7 @@ def test_bad_names_and_folders_are_told(photos: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         list_folder(str(photos / "none"), output, None, 0.2, 0)
     (photos.parent / "empty").mkdir()
-    with pytest.raises(DataError, match="a class is a subfolder"):
+    with pytest.raises(DataError, match="no images in subfolders"):
         list_folder(str(photos.parent / "empty"), output, None, 0.2, 0)
 
 

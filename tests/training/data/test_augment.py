@@ -57,7 +57,7 @@ def test_evaluation_cuts_the_middle_and_resizes_first() -> None:
     large = Augmenter(AugmentConfig(resize=342, size=299, crop_padding=0), 84, 84, CPU)
     assert large.evaluate(flat).shape == (1, 3, 299, 299)
     assert large.evaluate(flat).mean().item() == pytest.approx(200 / 127.5 - 1, abs=1e-5)
-    with pytest.raises(UsageError, match=r"augment.size=12 is more than the pictures have, 10×10"):
+    with pytest.raises(UsageError, match=r"augment.size=12 is larger than the images, 10×10"):
         Augmenter(AugmentConfig(size=12, crop_padding=0), 10, 10, CPU)
 
 
@@ -66,7 +66,7 @@ def test_color_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
     images[3] = images[3, :1]  # gray
     draws = draw_colors(8, generator(0, 0, "test"))
     assert set(draws.contrast_first.tolist()) == {False, True}
-    found = distort(images, draws.at(slice(0, 8)))
+    found = distort(images, draws.select(slice(0, 8)))
 
     def contrast(image: np.ndarray, factor: float) -> np.ndarray:
         mean = image.mean(axis=(1, 2), keepdims=True)
@@ -95,7 +95,7 @@ def test_no_distortion_leaves_the_picture_and_draws_stay_in_range() -> None:
     none = ColorDraws(
         torch.zeros(2), torch.ones(2), torch.zeros(2), torch.ones(2), torch.tensor([False, True])
     )
-    assert torch.allclose(distort(images, none.at(slice(0, 2))), images, atol=1e-5)
+    assert torch.allclose(distort(images, none.select(slice(0, 2))), images, atol=1e-5)
     draws = draw_colors(2000, generator(0, 0, "test"))
     assert draws.brightness.abs().max().item() <= 32 / 255
     assert 0.5 <= draws.saturation.min().item() < 0.51 < 1.49 < draws.saturation.max().item() <= 1.5

@@ -1,4 +1,4 @@
-"""Pictures out of shards: found in the file as they are, decoded as Pillow does, streamed or resident alike."""
+"""Images of shards: located in the file, decoded as Pillow does, streamed or resident."""
 
 import io
 import threading
@@ -46,7 +46,7 @@ def test_decoding_gives_pillows_pixels(mode: str, options: dict[str, Any]) -> No
     assert np.array_equal(decode(array(data)), expected)
 
 
-def test_png_is_decoded_too_and_what_is_no_picture_is_an_error() -> None:
+def test_png_is_decoded_and_invalid_images_raise() -> None:
     pixels = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
     assert np.array_equal(decode(array(png(pixels))), pixels)
     for data in (b"\xff\xd8\xff garbage", b"GIF89a", jpeg(8, 8)[:-100]):
@@ -60,7 +60,7 @@ def write_plain(path: Path, rows: list[dict[str, Any]], **options: Any) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=example_schema(NAMES)), path, **options)
 
 
-def open_pictures(path: Path) -> encoded.EncodedImages:
+def open_images(path: Path) -> encoded.EncodedImages:
     import mmap
 
     with path.open("rb") as file:
@@ -69,7 +69,7 @@ def open_pictures(path: Path) -> encoded.EncodedImages:
 
 
 @pytest.mark.parametrize("plain", [True, False])
-def test_each_picture_is_found_where_it_lies_over_pages_and_row_groups(tmp_path: Path, plain: bool) -> None:
+def test_images_are_located_over_pages_and_row_groups(tmp_path: Path, plain: bool) -> None:
     rows = [example(i, bytes(RNG.integers(0, 256, int(n), dtype=np.uint8)), 0, 0, True)
             for i, n in enumerate(RNG.integers(0, 900, 300))]  # fmt: skip
     for one in rows[::7]:
@@ -78,7 +78,7 @@ def test_each_picture_is_found_where_it_lies_over_pages_and_row_groups(tmp_path:
     write_plain(
         tmp_path / "a.parquet", rows, row_group_size=70, data_page_size=2000, **(stored if plain else {})
     )
-    found = open_pictures(tmp_path / "a.parquet")
+    found = open_images(tmp_path / "a.parquet")
     assert [bytes(found[i]) for i in range(300)] == [row["image"]["bytes"] for row in rows]
     sizes = {len(buffer) for buffer in found.buffers}
     assert (sizes == {(tmp_path / "a.parquet").stat().st_size}) is plain  # in the file, or held in memory
@@ -90,7 +90,7 @@ def pair(tmp_path: Path) -> tuple[Path, list[dict[str, Any]]]:
     return write_set(tmp_path / "blue-0.00", rows, shards=3), rows
 
 
-def test_streamed_pictures_are_the_resident_ones_in_any_order(pair: tuple[Path, Any]) -> None:
+def test_streamed_and_resident_images_are_equal_in_any_order(pair: tuple[Path, Any]) -> None:
     resident, streamed = load(pair[0]), load(pair[0], resident_bytes=0)
     assert isinstance(streamed.images, StreamedImages)
     assert resident.images.size == streamed.images.size == (12, 10)
@@ -112,12 +112,12 @@ def test_a_stream_that_is_left_early_leaves_no_thread(pair: tuple[Path, Any]) ->
     assert threading.active_count() == before
 
 
-def test_a_bad_picture_in_a_stream_is_named(tmp_path: Path) -> None:
+def test_an_invalid_image_in_a_stream_is_named(tmp_path: Path) -> None:
     rows = [example(i, jpeg(12, 10), 0, 0, True) for i in range(3)]
     rows[1]["image"]["bytes"] = jpeg(12, 10)[:80]
     rows[2]["image"]["bytes"] = jpeg(12, 11)
     data = load(write_set(tmp_path / "set", rows, shards=1), resident_bytes=0)
     with pytest.raises(DataError, match="'id-00001' cannot be decoded"):
         list(data.images.batches([torch.tensor([0, 1])]))
-    with pytest.raises(DataError, match="'id-00002' is 11×12, others are 10×12"):
+    with pytest.raises(DataError, match="'id-00002' is 11×12 pixels, others are 10×12"):
         list(data.images.batches([torch.tensor([0, 2])]))

@@ -1,4 +1,4 @@
-"""Sets behind an address: what is copied, what is not copied again, and what is no address."""
+"""Copies of sets from URLs: complete, resumed and refused."""
 
 from pathlib import Path
 
@@ -25,6 +25,6 @@ def test_an_interrupted_copy_goes_on_and_keeps_no_shard_of_another_build(
 
 
 @pytest.mark.parametrize("data", ["http://example.org/data", "s4://bucket/data", "file://relative/data"])
-def test_what_is_no_address_of_data_is_the_users_to_mend(tmp_path: Path, data: str) -> None:
-    with pytest.raises(UsageError, match="give a folder, or an address such as s3://"):
+def test_an_invalid_url_is_a_usage_error(tmp_path: Path, data: str) -> None:
+    with pytest.raises(UsageError, match="give a folder or a URL such as s3://"):
         local_copy(data, ["test"], tmp_path)

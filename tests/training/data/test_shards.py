@@ -1,4 +1,4 @@
-"""Reading shards: what is in them arrives, and what is broken is refused with file and remedy."""
+"""Reading of sets: contents, and errors for damaged sets."""
 
 import hashlib
 import json
@@ -77,7 +77,7 @@ def test_a_missing_shard_is_refused(dataset: Path) -> None:
 
 def test_a_wrong_row_count_is_refused(dataset: Path) -> None:
     change_manifest(dataset / "test", rows=61)
-    with pytest.raises(DataError, match="60 rows, the manifest says 61"):
+    with pytest.raises(DataError, match="60 rows, but the manifest says 61"):
         load(dataset / "test")
 
 
@@ -99,14 +99,14 @@ def test_a_label_outside_the_classes_is_refused(tmp_path: Path, label: int) -> N
         load(write_set(tmp_path / "set", rows))
 
 
-def test_images_of_different_sizes_are_refused_by_name(tmp_path: Path) -> None:
+def test_an_image_of_another_size_is_refused_by_id(tmp_path: Path) -> None:
     rows = [example(0, png(pixels()), 0, 0, True), example(1, png(pixels(8, 9)), 0, 0, True)]
-    with pytest.raises(DataError, match="'id-00001' is 9×8, others are 8×8"):
+    with pytest.raises(DataError, match="'id-00001' is 9×8 pixels, others are 8×8"):
         load(write_set(tmp_path / "set", rows, shards=1))
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>not found</html>", png(pixels())[:120]])
-def test_what_is_no_image_is_refused_by_name(tmp_path: Path, data: bytes) -> None:
+def test_an_invalid_image_is_refused_by_id(tmp_path: Path, data: bytes) -> None:
     rows = [example(0, png(pixels()), 0, 0, True), example(1, data, 0, 0, True)]
     with pytest.raises(DataError, match="'id-00001' cannot be decoded"):
         load(write_set(tmp_path / "set", rows, shards=1))
@@ -124,15 +124,18 @@ def replaced(column: str, values: pa.Array) -> Callable[[bytes], bytes]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda _: b"", "no readable Parquet file .*empty"),
-        (lambda data: data[:4] + bytes(400) + data[404:], "no readable Parquet file"),
-        (replaced("label", pa.array(["circle"] * 30)), "no readable Parquet file .*circle"),
-        (replaced("image_id", pa.array([b"\xff"] * 30).view(pa.string())), "no readable Parquet file .*UTF"),
-        (replaced("is_clean", pa.nulls(30, pa.bool_())), "no readable Parquet file .*is_clean"),
-        (replaced("image", pa.array(["a.png"] * 30)), "lacks the column 'image.bytes'"),
+        (lambda _: b"", "not a readable Parquet file .*empty"),
+        (lambda data: data[:4] + bytes(400) + data[404:], "not a readable Parquet file"),
+        (replaced("label", pa.array(["circle"] * 30)), "not a readable Parquet file .*circle"),
+        (
+            replaced("image_id", pa.array([b"\xff"] * 30).view(pa.string())),
+            "not a readable Parquet file .*UTF",
+        ),
+        (replaced("is_clean", pa.nulls(30, pa.bool_())), "not a readable Parquet file .*is_clean"),
+        (replaced("image", pa.array(["a.png"] * 30)), "the column 'image.bytes' is missing"),
     ],
 )
-def test_a_shard_that_is_what_its_manifest_says_and_no_example_is_refused(
+def test_a_shard_with_invalid_content_is_refused(
     dataset: Path, change: Callable[[bytes], bytes], message: str
 ) -> None:
     shards = json.loads((dataset / "test" / MANIFEST).read_text())["shards"]
@@ -154,7 +157,7 @@ def test_training_and_test_set_must_have_the_same_classes(dataset: Path) -> None
 
 def test_training_and_test_images_must_be_of_one_size(dataset: Path) -> None:
     write_set(dataset / "large", [example(0, png(pixels(9, 9)), 0, 0, True)])
-    with pytest.raises(DataError, match="8×8, of large 9×9"):
+    with pytest.raises(DataError, match="8×8 pixels, of large 9×9"):
         load_pair(dataset, "blue-0.40", "large")
 
 
@@ -198,7 +201,7 @@ def test_exchanged_sets_are_refused(dataset: Path) -> None:
 @pytest.mark.parametrize(
     "splits", [None, [], "blue-0.40", {"blue-0.40": None}, {"blue-0.40": {"manifest_sha256": 1}}]
 )
-def test_a_root_manifest_of_other_types_ends_in_no_traceback(dataset: Path, splits: object) -> None:
+def test_a_root_manifest_of_other_types_raises_data_error(dataset: Path, splits: object) -> None:
     text = Manifest("dataset", 0, (), {"splits": splits}).to_json()
     (dataset / MANIFEST).write_text(text)
     if isinstance(splits, dict):

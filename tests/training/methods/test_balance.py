@@ -29,7 +29,7 @@ def test_the_mean_of_a_class_is_over_decayed_sums() -> None:
 
 @given(offsets=st.lists(st.floats(-3, 3), min_size=CLASSES, max_size=CLASSES), steps=st.integers(1, 4))
 def test_what_a_whole_class_has_in_common_changes_no_weight(offsets: list[float], steps: int) -> None:
-    config = MentorNetConfig(loss_percentile=0.5, average_decay=0.0, burn_in=0, balance=True)
+    config = MentorNetConfig(loss_percentile=0.5, average_decay=0.0, burn_in_percent=0, balance=True)
     plain, shifted = Mentor(config, FACTS), Mentor(config, FACTS)
     for step in range(steps):
         one = batch(50, {}, seed=step)
@@ -44,7 +44,7 @@ def test_a_favored_class_does_not_take_all_trust() -> None:
     favored = one.labels == one.labels[0]
     losses = torch.where(favored, 0.0, 10.0) + torch.rand(B, generator=torch.Generator().manual_seed(0))
     for balance in (False, True):
-        config = MentorNetConfig(loss_percentile=0.5, average_decay=0.0, burn_in=0, balance=balance)
+        config = MentorNetConfig(loss_percentile=0.5, average_decay=0.0, burn_in_percent=0, balance=balance)
         weights, _ = Mentor(config, FACTS).weigh(losses, one)
         assert bool(weights[favored].all()) is not balance
         assert 0.4 * B <= weights.sum().item() <= 0.6 * B

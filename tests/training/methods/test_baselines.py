@@ -138,7 +138,7 @@ def test_dropout_drops_features_in_training_alone_and_as_the_seed_says() -> None
 
 def test_dropout_wants_a_dense_layer() -> None:
     method = make_method(TrainConfig(method="dropout"), FACTS)
-    with pytest.raises(UsageError, match="the network has none"):
+    with pytest.raises(UsageError, match="needs a network with a dense layer"):
         method.prepare(nn.Conv2d(3, CLASSES, 1))
 
 

@@ -33,7 +33,7 @@ def known(count: int, flipped: float, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def give(share: CleanShareEstimate, logits: Tensor, labels: Tensor, progress: float) -> None:
-    share.watch(logits, Batch(labels.float(), labels, int(100 * progress), {}, progress=progress))
+    share.update(logits, Batch(labels.float(), labels, int(100 * progress), {}, progress=progress))
 
 
 @settings(max_examples=25)

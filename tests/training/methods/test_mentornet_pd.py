@@ -79,7 +79,7 @@ def test_it_is_a_step_early_and_a_slope_at_the_end() -> None:
 @needs_weights
 def test_the_mentor_gives_it_the_distance_to_the_moving_average_and_trusts_all_in_burn_in() -> None:
     mentor = Mentor(
-        MentorNetConfig(loss_percentile=1.0, burn_in=10, mentor="pd", weights=str(WEIGHTS)), FACTS
+        MentorNetConfig(loss_percentile=1.0, burn_in_percent=10, mentor="pd", weights=str(WEIGHTS)), FACTS
     )
     assert mentor.weigh(LOSSES, batch(8, {}))[0].tolist() == [1.0] * 7  # average 4 from here
     found, _ = mentor.weigh(LOSSES, batch(60, {}))
@@ -128,7 +128,7 @@ def test_the_forward_pass_equals_the_plain_one(tmp_path: Path) -> None:
 
 def test_what_are_no_weights_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.npz"
-    with pytest.raises(DataError, match="no weights of MentorNet-PD"):
+    with pytest.raises(DataError, match="not the weights of MentorNet-PD"):
         MentorNetPD.load(path, CPU)
     path.write_bytes(b"not a zip")
     with pytest.raises(DataError, match="zip"):

@@ -30,8 +30,8 @@ def np_percentile(losses: list[float], p: float) -> float:
     return sorted(losses, reverse=True)[int(np.round((len(losses) - 1) * (1 - p)))]
 
 
-def np_weights(losses: list[float], average: float, percent: int, burn_in: int) -> list[float]:
-    return [1.0 if percent < burn_in - 1 or one <= average else 0.0 for one in losses]
+def np_weights(losses: list[float], average: float, percent: int, burn_in_percent: int) -> list[float]:
+    return [1.0 if percent < burn_in_percent - 1 or one <= average else 0.0 for one in losses]
 
 
 def np_mentormix(
@@ -43,7 +43,7 @@ def np_mentormix(
         x, y = one.images.double().numpy(), np.eye(CLASSES)[one.labels.numpy()]
         losses = [np_cross_entropy(x[i], y[i], kernel) for i in range(B)]
         first = 0.5 * first + 0.5 * np_percentile(losses, config.loss_percentile)
-        v = np_weights(losses, first, one.percent, config.burn_in)
+        v = np_weights(losses, first, one.percent, config.burn_in_percent)
         p = np.exp(v) / np.exp(v).sum()
         mixed = []
         for i in range(B):
@@ -60,7 +60,7 @@ def np_mentormix(
         loss = sum(mixed) / B
         if config.second_reweight:
             second = 0.5 * second + 0.5 * np_percentile(mixed, config.loss_percentile)
-            again = np_weights(mixed, second, one.percent, config.burn_in)
+            again = np_weights(mixed, second, one.percent, config.burn_in_percent)
             loss = sum(m * w for m, w in zip(mixed, again, strict=True)) / B
         result.append((loss, v))
     return result
@@ -100,7 +100,7 @@ def test_mixup_equals_the_equation_with_a_partner_for_each() -> None:
 
 
 def test_mentornet_weighs_by_threshold_and_divides_by_the_batch_size() -> None:
-    config = MentorNetConfig(loss_percentile=0.5, burn_in=0)
+    config = MentorNetConfig(loss_percentile=0.5, burn_in_percent=0)
     method, student = MentorNet(config, FACTS), Linear()
     one = batch(50, {})
     kernel = student.kernel.detach().double().numpy()
@@ -140,14 +140,14 @@ def test_percentile_is_the_nearest_rank_counted_from_the_largest(share: float, e
 
 @pytest.mark.parametrize(("percent", "all_trusted"), [(0, True), (8, True), (9, False), (99, False)])
 def test_burn_in_of_ten_trusts_everything_in_the_first_nine_per_cent(percent: int, all_trusted: bool) -> None:
-    mentor = Mentor(MentorNetConfig(loss_percentile=0.5, burn_in=10), FACTS)
+    mentor = Mentor(MentorNetConfig(loss_percentile=0.5, burn_in_percent=10), FACTS)
     weights, _ = mentor.weigh(torch.arange(1.0, 11.0), batch(percent, {}))
     assert (weights.min().item() == 1.0) is all_trusted
     assert mentor.average.item() == 3.0  # half of the percentile 6: the average moves during burn-in too
 
 
 def test_a_loss_equal_to_the_average_is_trusted() -> None:
-    mentor = Mentor(MentorNetConfig(loss_percentile=1.0, average_decay=0.0, burn_in=0), FACTS)
+    mentor = Mentor(MentorNetConfig(loss_percentile=1.0, average_decay=0.0, burn_in_percent=0), FACTS)
     weights, differences = mentor.weigh(torch.tensor([1.0, 2.0, 2.0]), batch(50, {}))
     assert weights.tolist() == [1.0, 1.0, 1.0]
     assert differences.tolist() == [-1.0, 0.0, 0.0]

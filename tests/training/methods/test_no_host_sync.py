@@ -1,7 +1,7 @@
-"""A step waits for no value, and calls nothing that has no deterministic kernel, as far as a CPU can show it.
+"""Training steps need no value on the host and call only functions with deterministic GPU kernels.
 
-On meta tensors, which have no values, whatever asks for one raises: `.item()`, a Boolean mask, `if tensor:`. On a GPU
-each of these would wait for all work before it.
+The steps run on meta tensors, which have no values: `.item()`, Boolean masks and `if tensor:` raise. On a GPU each of these
+would wait for all earlier work. Tensors on another device raise, too.
 """
 
 from typing import Any
@@ -93,9 +93,7 @@ def batch(epoch: int, draws: dict[str, Tensor]) -> Batch:
 
 @pytest.mark.parametrize(("name", "section"), CASES)
 @pytest.mark.parametrize("epoch", [0, 60])
-def test_a_step_asks_for_no_value_and_repeats_to_the_bit(
-    name: str, section: dict[str, Any], epoch: int
-) -> None:
+def test_a_step_needs_no_value_and_is_deterministic(name: str, section: dict[str, Any], epoch: int) -> None:
     config = TrainConfig(method=name, **section)  # type: ignore[arg-type]
     method = make_method(config, RunFacts(CLASSES, 40, META, 100))
     drawn = method.draw((1, B), torch.Generator().manual_seed(0))
@@ -112,11 +110,11 @@ def test_a_step_asks_for_no_value_and_repeats_to_the_bit(
     EpochTally(META).add(outcome.weights, outcome.losses, outcome.differences, one.labels > 0)
 
 
-def test_watching_for_the_clean_share_asks_for_no_value() -> None:
-    CleanShareEstimate(None, 0.9, META).watch(torch.empty(B, CLASSES, device=META), batch(0, {}))
+def test_estimating_the_clean_share_needs_no_value() -> None:
+    CleanShareEstimate(None, 0.9, META).update(torch.empty(B, CLASSES, device=META), batch(0, {}))
 
 
-def test_augmentation_asks_for_no_value() -> None:
+def test_augmentation_needs_no_value() -> None:
     augmenter = Augmenter(AugmentConfig(crop_padding=1, flip=True, resize=8, size=6, color=True), 9, 9, CPU)
     draws = augmenter.draw(B, 0, 0, CPU)
     moved = Augmenter(augmenter.config, 9, 9, META)
@@ -133,7 +131,7 @@ def test_augmentation_asks_for_no_value() -> None:
 @pytest.mark.parametrize(
     "ask", [Tensor.item, Tensor.tolist, bool, lambda t: torch.ones(1, device=META)[t > 0]]
 )
-def test_questions_for_a_value_do_raise(ask: Any) -> None:
+def test_reading_a_value_raises(ask: Any) -> None:
     with pytest.raises((RuntimeError, NotImplementedError)):
         ask(torch.ones(1, device=META))
 

@@ -7,7 +7,7 @@ import torch
 from tests.training.methods.linear_student import CLASSES, CPU, B, Linear, batch, probabilities
 from training.config import TrainConfig
 from training.method_config import CoTeachingConfig, DivideMixConfig
-from training.methods.co_teaching import CoTeachingConfig as CoTeachingMethod
+from training.methods.co_teaching import CoTeaching
 from training.methods.dividemix import DivideMix
 from training.methods.interface import Batch, RunFacts
 from training.methods.mixture import clean_probability
@@ -26,7 +26,7 @@ def test_each_network_learns_from_what_the_other_finds_easy(epoch: int) -> None:
         losses.append([-np.log(p[i][y[i]]) for i in range(B)])
     easy = [sorted(range(B), key=lambda i, of=of: of[i])[:keep] for of in losses]
     expected = np.mean([losses[0][i] for i in easy[1]]) + np.mean([losses[1][i] for i in easy[0]])
-    outcome = CoTeachingMethod(CoTeachingConfig(forget_rate=0.4, gradual=8)).step(students, one)
+    outcome = CoTeaching(CoTeachingConfig(forget_rate=0.4, ramp_epochs=8)).step(students, one)
     assert outcome.loss.item() == pytest.approx(expected, rel=1e-5)
     assert outcome.weights is not None
     assert outcome.weights.nonzero().flatten().tolist() == sorted(easy[0])

@@ -82,7 +82,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
     assert "1.bias" in refused({name: one for name, one in state.items() if name != "1.bias"})
     assert "0.weight" in refused(state | {"0.weight": torch.zeros(4, 7)})
-    with pytest.raises(UsageError, match="starts from scratch"):
+    with pytest.raises(UsageError, match="has no pretrained weights"):
         make_network(NetworkConfig("small_cnn", weights="pretrained"), 3, 0)
 
 
@@ -94,12 +94,12 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save({"weight": Evil()}, tmp_path / "evil.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     for name in ("evil.pth", "list.pth", "missing.pth"):
-        with pytest.raises(DataError, match="no readable weights"):
+        with pytest.raises(DataError, match="not a readable file of weights"):
             read_weights(tmp_path / name)
 
 
 def test_unknown_library_networks_are_answered_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match=r"torchvision has no 'resnet5'; did you mean .*resnet50"):
+    with pytest.raises(UsageError, match=r"torchvision has no network 'resnet5'; did you mean .*resnet50"):
         make_network(NetworkConfig("torchvision/resnet5"), 3, 0)
 
 

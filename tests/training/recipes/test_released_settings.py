@@ -15,7 +15,7 @@ def test_published_runs_used_the_trained_mentor_with_a_constant_percentile(recip
     config = configure(recipe, level, {})
     for section in (config.mentornet, config.mentormix):
         assert (section.mentor, section.schedule, section.balance) == ("pd-closed", "released", False)
-        assert (section.burn_in, section.burn_in_epochs) == (10, 0)
+        assert (section.burn_in_percent, section.burn_in_epochs) == (10, 0)
     assert config.network.name == "wide_resnet32"
 
 

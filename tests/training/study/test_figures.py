@@ -19,7 +19,7 @@ def test_a_study_has_every_figure_but_that_of_networks(tmp_path: Path) -> None:
     figures = plots.figures
     names = ["accuracy", "belts", "drop", "spread", "mentor", "utilization"]
     assert [figure.name for figure in figures] == names
-    assert plots.missing == ["transfer: takes three networks"]
+    assert plots.missing == ["transfer: needs three networks"]
     for figure in figures:
         assert figure.png.read_bytes().startswith(b"\x89PNG")
         assert "<svg" in figure.svg.read_text()[:2000]
