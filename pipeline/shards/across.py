@@ -8,7 +8,7 @@ from pyarrow import compute as pc
 
 from pipeline.noise.training_sets import set_name
 from pipeline.shards.read_back import ReadSet
-from schemas.example import TEST_SPLIT
+from schemas.example import TEST_SET
 
 # What the manifests of all sets have in common, and what those of training sets that were not given by a list have.
 _OF_ALL_SETS = ("class_names", "seed", "mode", "pictures", "versions")
@@ -23,7 +23,7 @@ def check_name(name: str, about: Mapping[str, Any], rows: int, entry: Mapping[st
     """
     if about["set_name"] != name:
         yield f"{name}: the folder holds the set {about['set_name']!r}; copy the dataset again, or run split again"
-    if name != TEST_SPLIT and not about.get("fixed_set"):
+    if name != TEST_SET and not about.get("fixed_set"):
         expected = set_name(about["color"], about["noise_level"], about["trial"])
         if expected != name:
             yield f"{name}: by color, noise level and trial its manifest is that of {expected}"
@@ -60,11 +60,9 @@ def _check_sources(sets: Mapping[str, ReadSet]) -> Iterator[str]:
     """The test set has test images with their right labels, and nothing else; training sets have none."""
     for name, one in sets.items():
         tests = pc.equal(one.examples["source"], "test")
-        right = pc.and_(tests, one.examples["is_clean"]) if name == TEST_SPLIT else pc.invert(tests)
+        right = pc.and_(tests, one.examples["is_clean"]) if name == TEST_SET else pc.invert(tests)
         if wrong := len(right) - (pc.sum(right).as_py() or 0):
-            kind = (
-                "are not right examples of the test lists" if name == TEST_SPLIT else "are of the test lists"
-            )
+            kind = "are not right examples of the test lists" if name == TEST_SET else "are of the test lists"
             yield f"{name}: {wrong} of its examples {kind}"
 
 

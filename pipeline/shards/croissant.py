@@ -85,7 +85,7 @@ def croissant(name: str, sets: Mapping[str, Manifest], class_names: Sequence[str
                 "includes": f"{split}/*.parquet",
             }
         )
-        fields = [_field(split, field) for field in example_schema(class_names, pictures=pictures)]
+        fields = [_field(split, field) for field in example_schema(class_names, with_images=pictures)]
         record_sets.append({"@type": "cr:RecordSet", "@id": split, "name": split, "field": fields})
     description = {
         "@context": _CONTEXT,

@@ -25,7 +25,7 @@ from pipeline.keyed_hash import bucket, shard_key
 from pipeline.shards import directory
 from pipeline.shards.facts import read_root, read_set_manifest
 from schemas.cells import csv_text
-from schemas.example import PICTURE_SCHEMA, PICTURES
+from schemas.example import SHARED_IMAGE_SCHEMA, SHARED_IMAGES
 from schemas.manifest import MANIFEST, Manifest
 
 Format = Literal["webdataset", "folder"]
@@ -49,7 +49,7 @@ def export(dataset: str, split: str, kind: Format, output: str) -> dict[str, Any
     Works on self-contained and shared datasets. Raises UsageError for a set that the dataset does not have, DataError
     where a shard is not as it was built, or `output` holds something already.
     """
-    sets = [name for name in read_root(dataset)[1] if name != PICTURES]
+    sets = [name for name in read_root(dataset)[1] if name != SHARED_IMAGES]
     if split not in sets:
         near = get_close_matches(split, sets, n=1, cutoff=0.9)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -97,7 +97,7 @@ def _shards(dataset: str, split: str, manifest: Manifest) -> Iterator[pa.Table]:
         if "image" in table.column_names:
             yield table
         else:
-            yield from _with_shared(table, files.join(dataset, PICTURES))
+            yield from _with_shared(table, files.join(dataset, SHARED_IMAGES))
 
 
 def _with_shared(table: pa.Table, folder: str) -> Iterator[pa.Table]:
@@ -108,7 +108,7 @@ def _with_shared(table: pa.Table, folder: str) -> Iterator[pa.Table]:
     edges = np.searchsorted(bucket(shard_key(table["image_id"].to_pylist()), count), np.arange(count + 1))
     for index, (start, end) in enumerate(pairwise(edges.tolist())):
         part = table.slice(start, end - start)
-        pictures = directory.read_bucket(folder, shards.get(index, []), PICTURE_SCHEMA)
+        pictures = directory.read_bucket(folder, shards.get(index, []), SHARED_IMAGE_SCHEMA)
         at = pc.index_in(part["image_id"], pictures["image_id"])
         missing = part["image_id"].filter(at.is_null())
         if len(missing):

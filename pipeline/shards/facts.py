@@ -6,7 +6,7 @@ from typing import Any
 from common.errors import DataError
 from pipeline import files
 from pipeline.shards import directory
-from schemas.example import PICTURES, TEST_SPLIT
+from schemas.example import SHARED_IMAGES, TEST_SET
 from schemas.manifest import MANIFEST, Manifest, is_plain_name
 
 _Check = Callable[[Any], bool]
@@ -72,9 +72,9 @@ _OF_TRAINING_SETS: dict[str, _Check] = {
 def invalid_facts(name: str, about: Mapping[str, Any]) -> list[str]:
     """Return the keys that the manifest of the set `name` lacks, or whose values are not valid."""
     checks = dict(_OF_EVERY_TABLE)
-    if name != PICTURES:
+    if name != SHARED_IMAGES:
         checks |= _OF_EVERY_SET
-    if name not in (PICTURES, TEST_SPLIT):
+    if name not in (SHARED_IMAGES, TEST_SET):
         checks |= _OF_TRAINING_SETS
     wrong = [key for key, check in checks.items() if not check(about.get(key))]
     if "classes" in checks and not {"classes", "class_names"} & set(wrong):

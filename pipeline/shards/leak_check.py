@@ -13,7 +13,7 @@ from pipeline.config import DedupeConfig
 from pipeline.dedupe.leaks import find_leaks
 from pipeline.ingest.fingerprint import Fingerprints
 from pipeline.shards.read_back import Pictures, ReadSet
-from schemas.example import TEST_SPLIT
+from schemas.example import TEST_SET
 
 _SHOWN = 10
 
@@ -45,13 +45,13 @@ def check_leaks(
 
     Yields a problem for each leak that is not allowed, up to a number.
     """
-    if TEST_SPLIT not in sets:
+    if TEST_SET not in sets:
         yield "there is no readable test set, so leaks cannot be excluded"
         return
     if not pictures.prints:
         return
-    test = set(sets[TEST_SPLIT].ids())
-    training = {image_id for name, one in sets.items() if name != TEST_SPLIT for image_id in one.ids()}
+    test = set(sets[TEST_SET].ids())
+    training = {image_id for name, one in sets.items() if name != TEST_SET for image_id in one.ids()}
     both = sorted(test & training)
     if both:
         yield f"{len(both)} test images are also training images, {both[0]} for one"

@@ -11,7 +11,7 @@ from common.errors import DataError
 from pipeline import files
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
 from pipeline.ingest.normalize import decode_stored
-from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, TEST_SPLIT, example_schema
+from schemas.example import EXAMPLE, SHARED_IMAGE_SCHEMA, SHARED_IMAGES, TEST_SET, example_schema
 from schemas.manifest import MANIFEST, Manifest
 
 HASH_BATCH = 512
@@ -32,7 +32,7 @@ class ReadSet:
     @property
     def is_drawn(self) -> bool:
         """Whether it is a training set that was drawn, not one that a list gives."""
-        return self.name != TEST_SPLIT and not self.manifest.about.get("fixed_set")
+        return self.name != TEST_SET and not self.manifest.about.get("fixed_set")
 
     def kept(self) -> set[str]:
         """Clean images that are there with their right label."""
@@ -82,9 +82,9 @@ def read_set(
     """Read a set without its pictures, which go to `pictures`; what is wrong goes to `problems`. None: unreadable."""
     shared = manifest.about.get("mode") == "shared"
     schema = (
-        PICTURE_SCHEMA
-        if name == PICTURES
-        else example_schema(manifest.about["class_names"], pictures=not shared)
+        SHARED_IMAGE_SCHEMA
+        if name == SHARED_IMAGES
+        else example_schema(manifest.about["class_names"], with_images=not shared)
     )
     listed = [column for column in schema.names if column != "image"]
     tables = [schema.empty_table().select(listed)]

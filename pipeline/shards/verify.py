@@ -14,7 +14,7 @@ from pipeline.shards.across import check_across, check_name
 from pipeline.shards.facts import invalid_facts, read_root
 from pipeline.shards.leak_check import changed_rules, check_leaks, leak_rules
 from pipeline.shards.read_back import Pictures, ReadSet, read_set
-from schemas.example import PICTURES
+from schemas.example import SHARED_IMAGES
 from schemas.manifest import CARD, CROISSANT, MANIFEST, Manifest
 
 
@@ -50,12 +50,12 @@ def verify(dataset: str) -> Verification:
     pictures = Pictures()
     sets: dict[str, ReadSet] = {}
     # The pictures of a shared dataset first: they are what its sets' ids stand for.
-    for name, entry in sorted(entries.items(), key=lambda item: item[0] != PICTURES):
+    for name, entry in sorted(entries.items(), key=lambda item: item[0] != SHARED_IMAGES):
         manifest = _read_manifest(dataset, name, entry, result.problems)
         if manifest is None:
             continue
         read = read_set(files.join(dataset, name), name, manifest, pictures, result.problems)
-        if read is None or name == PICTURES:
+        if read is None or name == SHARED_IMAGES:
             continue
         sets[name] = read
         result.problems += _check_set(read)
@@ -114,7 +114,7 @@ def _read_manifest(dataset: str, name: str, entry: Mapping[str, Any], problems: 
             f"{name}: {MANIFEST} does not say {', '.join(wrong)}, or not as a valid value, so nothing is proved of it"
         )
         return None
-    if name != PICTURES:
+    if name != SHARED_IMAGES:
         problems += check_name(name, manifest.about, manifest.rows, entry)
     return manifest
 

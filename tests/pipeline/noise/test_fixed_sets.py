@@ -78,14 +78,14 @@ def test_without_a_claim_the_level_is_the_measured_one():
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        (rows(("c0", "dog")), "l.csv:2 .*not among the classes"),
+        (rows(("c0", "dog")), "l.csv:2 .*class is not in 'classes'"),
         (rows(("c0", "ant"), ("c0", "bee")), "l.csv:3 .*earlier row"),
         (rows(("c0", "ant"), ("t0", "ant")), "l.csv:3: 't0' is a test image"),
-        (rows(("c0", "ant"), name="../x"), "no name of a folder"),
-        (rows(("c0", "ant"), name="test"), "taken"),
-        (rows(("c0", "ant"), name="README.md"), "taken"),
-        (rows(("c0", "ant"), name="_manifest.json"), "taken"),
-        (rows(("c0", None)), "are needed"),
+        (rows(("c0", "ant"), name="../x"), "not a valid folder name"),
+        (rows(("c0", "ant"), name="test"), "reserved"),
+        (rows(("c0", "ant"), name="README.md"), "reserved"),
+        (rows(("c0", "ant"), name="_manifest.json"), "reserved"),
+        (rows(("c0", None)), "is missing"),
         (rows(("c0", "ant"), level="40"), "share from 0 to 1"),
     ],
 )

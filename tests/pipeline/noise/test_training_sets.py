@@ -156,7 +156,7 @@ def test_without_levels_those_of_the_paper_are_made_as_far_as_the_wrong_images_r
 
 
 def test_without_levels_and_without_wrong_images_the_reason_is_told():
-    with pytest.raises(DataError, match=r"too few verified wrong images for noise level 0\.05"):
+    with pytest.raises(DataError, match=r"too few verified-wrong images for noise level 0\.05"):
         made(NoiseConfig(), wrong_each=1, clean_each=40)
 
 
