@@ -174,7 +174,7 @@ def main() -> None:
 
 
 def count(short: np.ndarray, long: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """DuplicatePairs (transform, distance of 64 bits, distance of 256 bits) that are right, and false; false ones among the
+    """Pairs (transform, distance of 64 bits, distance of 256 bits) that are right, and false; false ones among the
     originals: (distance, distance)."""
     n, copies = len(short), len(TRANSFORMS)
     words, longs = short.view(np.uint64)[..., 0], np.ascontiguousarray(long).view(np.uint64)

@@ -5,12 +5,14 @@
 
 Each stage runs as a command of its own on tables that are made up: ingest reads a list whose files are missing, so every
 row goes all the way and ends as a rejection; label has four votes a question; dedupe has random fingerprints; split has
-pictures of one byte. For each size it prints CPU seconds a million rows, bytes shuffled a row, and the peak memory of the
+pictures of one byte; verify reads red and blue sets at ten levels with random images of 32×32 pixels, as one process
+(verify) and as a job (verify-job). For each size it prints CPU seconds a million rows, bytes shuffled a row, and the peak memory of the
 process that submits (on one machine it also runs the tasks). The exponent is that of the CPU time between the first and
 the last size, less what the stage costs with 4,000 rows: 1 is linear.
 """
 
 import argparse
+import io
 import json
 import math
 import os
@@ -24,10 +26,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import yaml
+from PIL import Image
 
 from benchmarks.aggregate_stage import image_ids, write_input
 from benchmarks.rows import processor
-from pipeline.config import load_config
+from common.config import output_values
+from pipeline.config import DedupeConfig, load_config
 from pipeline.jobs.split import make_plan
 from pipeline.keyed_hash import bucket, bucket_count, shard_key
 from pipeline.layout import Layout
@@ -60,6 +64,9 @@ def measure(stage: str, folder: Path) -> Cost:
     command = [sys.executable, "-m", "pipeline", stage, *inputs]
     if stage == PLAN:
         command = [sys.executable, "-m", "benchmarks.scale", "--plan", str(folder)]
+    if stage.startswith("verify"):
+        command = [sys.executable, "-m", "pipeline", "verify", f"{folder}/out/dataset"]
+        command += ["--direct_num_workers=1"] if stage == "verify-job" else []
     code = (
         "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL);"
         "used = resource.getrusage(resource.RUSAGE_CHILDREN);"
@@ -69,7 +76,7 @@ def measure(stage: str, folder: Path) -> Cost:
         [sys.executable, "-c", code, *command], check=True, stdout=subprocess.PIPE, text=True
     )
     cpu, peak = map(float, done.stdout.split())
-    if stage == PLAN:
+    if stage == PLAN or stage.startswith("verify"):
         return Cost(cpu, peak, 0)
     metrics = json.loads(Path(Layout(str(folder / "out")).metrics(stage)).read_text())
     return Cost(cpu, peak, metrics["counters"].get("shuffled_bytes", 0))
@@ -102,6 +109,14 @@ def sets(folder: Path, rows: int) -> None:
     write_config(folder, noise={"colors": ["red", "blue"]})
 
 
+def dataset(folder: Path, rows: int) -> None:
+    """The sets of `sets` as the split stage writes them, with images that decode."""
+    write_tables(folder, rows, {"images", "retrievals", "verdicts", "duplicates"}, encoded_images)
+    write_config(folder, noise={"colors": ["red", "blue"]})
+    command = ["split", "--config", f"{folder}/build.yaml", "--output", f"{folder}/out"]
+    subprocess.run([sys.executable, "-m", "pipeline", *command], check=True, stdout=subprocess.DEVNULL)
+
+
 def write_config(folder: Path, **values: object) -> None:
     """Write the configuration of a build of tables that are there already."""
     lists = ["web.csv"] if (folder / "web.csv").exists() else ["-"]
@@ -117,7 +132,25 @@ def write_config(folder: Path, **values: object) -> None:
     (folder / "build.yaml").write_text(yaml.safe_dump(config))
 
 
-def write_tables(folder: Path, rows: int, names: set[str]) -> None:
+def one_byte(numbers: np.ndarray) -> list[bytes]:
+    """An image of one byte, which does not decode, for each number."""
+    return [b"x"] * len(numbers)
+
+
+def encoded_images(numbers: np.ndarray) -> list[bytes]:
+    """A different JPEG image of 32×32 pixels for each number."""
+    images = []
+    for number in numbers.tolist():
+        blocks = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(blocks).resize((32, 32)).save(buffer, "JPEG", quality=72)
+        images.append(buffer.getvalue())
+    return images
+
+
+def write_tables(
+    folder: Path, rows: int, names: set[str], images: Callable[[np.ndarray], list[bytes]] = one_byte
+) -> None:
     """Write what earlier stages would have written, bucket by bucket."""
     layout = Layout(str(folder / "out"))
     keys = np.concatenate(
@@ -130,7 +163,7 @@ def write_tables(folder: Path, rows: int, names: set[str]) -> None:
     buckets = bucket_count(rows, 2048, 8)
     edges = np.searchsorted(bucket(keys[order], buckets), np.arange(buckets + 1))
     tables: dict[str, tuple[str, Table, Callable[[np.ndarray], pa.Table]]] = {
-        "images": (layout.images, IMAGES, image_rows),
+        "images": (layout.images, IMAGES, lambda numbers: image_rows(numbers, images(numbers))),
         "retrievals": (layout.retrievals, RETRIEVAL, retrieval_rows),
         "verdicts": (layout.verdicts, VERDICT, verdict_rows),
     }
@@ -146,7 +179,7 @@ def write_tables(folder: Path, rows: int, names: set[str]) -> None:
         about = {"buckets": buckets, "counts": {}, "config": {"ingest": INGEST}}
         commit.commit(path, table.name, [shard for shard in shards if shard], about)
     if "duplicates" in names:
-        about = {"counts": {}, "config": {"dedupe": {"radius": 8, "confirm_radius": 64}}}
+        about = {"counts": {}, "config": {"dedupe": output_values(DedupeConfig())}}
         commit.commit(layout.duplicates, DUPLICATE.name, [], about)
 
 
@@ -155,13 +188,15 @@ def sources_of(numbers: np.ndarray) -> np.ndarray:
     return np.array(["test", *["clean"] * 10, *["web"] * 9], object)[numbers % 20]
 
 
-def image_rows(numbers: np.ndarray) -> pa.Table:
+def image_rows(numbers: np.ndarray, encoded: list[bytes]) -> pa.Table:
     """Rows of the table of images."""
     n = len(numbers)
     hashes = np.random.default_rng(numbers[:1].tolist()).integers(0, 1 << 64, n, np.uint64)
     known = {
         "image_id": image_ids(numbers),
-        "image": pa.array([{"bytes": b"x", "path": None}] * n, IMAGES.schema.field("image").type),
+        "image": pa.array(
+            [{"bytes": data, "path": None} for data in encoded], IMAGES.schema.field("image").type
+        ),
         "source": sources_of(numbers),
         "format": ["JPEG"] * n,
         "width": np.full(n, 500),
@@ -230,6 +265,8 @@ STAGES: dict[str, Callable[[Path, int], None]] = {
     "dedupe": fingerprints,
     "split": sets,
     PLAN: sets,
+    "verify": dataset,
+    "verify-job": dataset,
 }
 
 

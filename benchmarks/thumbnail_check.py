@@ -1,4 +1,4 @@
-"""HashPairs-duplicates by hashes alone, beside colorhash, and with the thumbnails of the pipeline: precision and recall.
+"""Precision and recall of near-duplicates: by hashes alone, with colorhash, and with the thumbnail check.
 
     python -m benchmarks.thumbnail_check
     python -m benchmarks.thumbnail_check --pictures clothing=DIR cifar=DIR --size clothing=224 cifar=32 --count 300
@@ -25,20 +25,20 @@ from pipeline.dedupe.confirm import confirm_pairs
 from pipeline.dedupe.neighbors import HashPairs, distinct_hashes, near_pairs
 from pipeline.dedupe.thumbnail_check import ThumbnailCheck
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
-from tests.pipeline.dedupe import drawn_images as drawn
+from tests.pipeline.dedupe import drawn_images
 
 COPIES = (
     "JPEG 75", "JPEG 30", "WebP 75", "scaled ×½", "scaled ×2", "text over it", "gamma 0.7", "gray", "cropped 5 %",
 )  # fmt: skip
 COLORHASH_BITS = 8  # of 42: what photographs differ by when they are saved again as JPEG 30
 DRAWN: dict[str, Callable[[], list[Image.Image]]] = {
-    "flags": drawn.flags,
-    "large letters": lambda: drawn.letters(90, corner=False),
-    "small letters": lambda: drawn.letters(20, corner=False),
-    "small letters in a corner": lambda: drawn.letters(20, corner=True),
-    "icons": drawn.icons,
-    "line drawings": drawn.drawings,
-    "one form in many colors": drawn.shirts,
+    "flags": drawn_images.flags,
+    "large letters": lambda: drawn_images.letters(90, corner=False),
+    "small letters": lambda: drawn_images.letters(20, corner=False),
+    "small letters in a corner": lambda: drawn_images.letters(20, corner=True),
+    "icons": drawn_images.icons,
+    "line drawings": drawn_images.drawings,
+    "one form in many colors": drawn_images.shirts,
 }
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

@@ -74,23 +74,28 @@ def _dry_run(arguments: argparse.Namespace, beam: list[str], chosen: Sequence[st
     return OK
 
 
-def verify(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
-    """Prove a dataset; FAILED, with the reasons, if it is not what it claims to be."""
+def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
+    """Verify a dataset, in this process or, with flags of Beam, as a job; FAILED if a rule is broken."""
     import sys
 
     from pipeline.layout import Layout
     from pipeline.report.freshness import outdated
-    from pipeline.shards.verify import verify
+    from pipeline.verify.dataset import verify
 
     start = time.monotonic()
     dataset = arguments.dataset.rstrip("/")
-    found = verify(dataset)
+    if beam:
+        from pipeline.jobs import verify as job
+
+        found = job.run(dataset, beam)
+    else:
+        found = verify(dataset)
     build = dataset.rpartition("/")[0]
     notes = outdated(build) if Layout(build).dataset == dataset else []
     result = {
         "ok": not found.problems,
         "problems": found.problems,
-        **found.facts,
+        **found.counts,
         "manifest_sha256": found.root_sha256,
         "leak_rules": found.leak_rules,
         "notes": notes,
@@ -98,7 +103,7 @@ def verify(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
     show_json(arguments, result)
     for problem in found.problems:
         print(f"error: {problem}", file=sys.stderr)
-    facts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found.facts.items())
+    facts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found.counts.items())
     say(f"{'FAILED' if found.problems else 'ok'}: {facts} ({time.monotonic() - start:.1f} s)")
     say(f"dataset manifest sha256 {found.root_sha256}")
     changed = {name: f" (default: {value})" for name, value in found.changed_rules.items()}

@@ -1,1 +1,1 @@
-"""HashPairs-duplicates: who looks alike, who stays, what leaked."""
+"""Near-duplicate search, the choice of keepers, and leaks between training and test images."""

@@ -1,10 +1,10 @@
 """Masks for multi-index hashing: two hashes within the radius agree on all bits of at least one mask.
 
-The 64 bits are dealt to three bands. If r bits differ, the bands cannot all have more than their share of them
-(pigeonhole). Within a band, a covering design (v points; blocks of which one holds any t points) gives the masks: each
-keeps the bits outside of one block, so wherever at most t bits differ, some mask keeps none of them. The usual way is
-to drop every choice of r of m parts, which is the trivial design; good designs have fewer masks that keep as many
-bits: for r = 8, 63 masks of 16 bits, where m = 11 needs 165 of 17.
+The 64 bits are divided among three bands. If r bits differ, at least one band has no more than its share of them
+(pigeonhole). Within a band, a covering design (v points, and blocks such that any t points are in one block) gives the
+masks: each keeps the bits outside of one block, so if at most t bits differ, some mask keeps none of them. The usual
+method drops every choice of r of m parts, which is the trivial design; better designs have fewer masks that keep as many
+bits: for r = 8, 63 masks of 16 bits, while m = 11 needs 165 masks of 17 bits.
 
 Multi-index hashing: Norouzi, Punjani and Fleet, CVPR 2012. Designs: La Jolla covering repository.
 """
@@ -16,7 +16,7 @@ import numpy as np
 BITS, BANDS = 64, 3
 MAX_RADIUS = 11
 
-# t → (v, base blocks): all shifts modulo v of the base blocks hold every t of the v points.
+# t → (v, base blocks): any t of the v points are in one of the base blocks shifted modulo v.
 DESIGNS: dict[int, tuple[int, tuple[tuple[int, ...], ...]]] = {
     0: (1, ((),)),
     1: (7, ((0,),)),
@@ -30,9 +30,9 @@ DESIGNS: dict[int, tuple[int, tuple[tuple[int, ...], ...]]] = {
 
 @cache
 def bit_masks(radius: int) -> np.ndarray:
-    """The masks for all pairs of 64-bit hashes within `radius` (0 to 11), as uint64 (masks,)."""
+    """Return the masks for all pairs of 64-bit hashes within `radius` (0 to 11), uint64 (masks,)."""
     assert 0 <= radius <= MAX_RADIUS
-    spare = max(0, radius + 1 - BANDS)  # the bands' shares t, each + 1, add up to radius + 1
+    spare = max(0, radius + 1 - BANDS)  # the values t + 1 of the bands add up to radius + 1
     masks = []
     for band in range(BANDS):
         points, blocks = DESIGNS[(spare + band) // BANDS]
@@ -41,6 +41,6 @@ def bit_masks(radius: int) -> np.ndarray:
                 dropped = {(point + shift) % points for point in block}
                 kept = [i for i in range(band, BITS, BANDS) if i // BANDS % points not in dropped]
                 masks.append(sum(1 << i for i in kept))
-    found = np.array(masks, np.uint64)
-    found.flags.writeable = False  # it is handed out again
-    return found
+    result = np.array(masks, np.uint64)
+    result.flags.writeable = False  # the cache returns the same array again
+    return result

@@ -1,5 +1,4 @@
-"""Confirmation: of the images whose 64-bit hashes are near, those whose 256-bit hashes are near as well,
-and whose small pictures agree."""
+"""Confirm pairs of near 64-bit hashes by the 256-bit hashes and a predicate on the images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -9,12 +8,12 @@ import numpy as np
 from pipeline.dedupe.neighbors import HashPairs
 from pipeline.dedupe.thumbnail_check import PairPredicate
 
-AT_ONCE = 1 << 20  # pairs held at once: however many images share one hash, memory stays bounded
+PAIRS_PER_BATCH = 1 << 20  # bounds the memory, however many images share one hash
 
 
 @dataclass(frozen=True)
 class DuplicatePairs:
-    """HashPairs-duplicates: positions `a` < `b`, int64 (pairs,), and in how many bits their hashes differ."""
+    """Near-duplicates: row indices `a` < `b`, int64 (pairs,), and the numbers of differing bits of their hashes."""
 
     a: np.ndarray
     b: np.ndarray
@@ -32,30 +31,29 @@ class DuplicatePairs:
 def confirm_pairs(
     short: np.ndarray, long: np.ndarray, near: HashPairs, radius: int, agree: PairPredicate
 ) -> tuple[DuplicatePairs, int]:
-    """Find the rows that `near` speaks of, and keep the pairs that differ in at most `radius` of 256 bits and agree.
+    """Return the pairs of rows that differ in at most `radius` of 256 bits and satisfy `agree`, and how many were compared.
 
-    short: uint64 (n,); long: uint8 (n, 32); a pair (u, u) of `near` stands for all rows with this hash; agree: tells of
-    pairs of rows whether what is seen beside the hashes agrees. Returns (pairs in the order of (a, b), number of pairs
-    that were compared).
+    short: uint64 (n,), the 64-bit hashes. long: uint8 (n, 32), the 256-bit hashes. near: pairs of near 64-bit hashes; a
+    pair (u, u) stands for all rows with this hash. The pairs are in the order of (a, b).
     """
     words = np.ascontiguousarray(long).view(np.uint64)
     parts, compared = [np.empty((0, 5), np.int64)], 0
-    for a, b in _rows(short, near):
+    for a, b in _pairs_of_rows(short, near):
         compared += len(a)
         distance = np.bitwise_count(words[a] ^ words[b]).sum(axis=1, dtype=np.int64)
-        sure = distance <= radius
-        a, b, distance = a[sure], b[sure], distance[sure]
-        same = agree(a, b)
-        a, b, distance = a[same], b[same], distance[same]
+        is_near = distance <= radius
+        a, b, distance = a[is_near], b[is_near], distance[is_near]
+        agrees = agree(a, b)
+        a, b, distance = a[agrees], b[agrees], distance[agrees]
         bits = np.bitwise_count(short[a] ^ short[b])
         parts.append(np.stack([np.minimum(a, b), np.maximum(a, b), bits, distance, 0 * a], axis=1))
-    found = np.concatenate(parts)
-    found = found[np.lexsort((found[:, 1], found[:, 0]))]
-    return DuplicatePairs(*found.T), compared
+    pairs = np.concatenate(parts)
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    return DuplicatePairs(*pairs.T), compared
 
 
-def _rows(short: np.ndarray, near: HashPairs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The pairs of rows behind pairs of values, a limited number at a time."""
+def _pairs_of_rows(short: np.ndarray, near: HashPairs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the pairs of rows with the hashes of `near`, in batches."""
     order = np.argsort(short, kind="stable")
     values = short[order]
     first, second = (np.searchsorted(values, side, "left") for side in (near.u, near.v))
@@ -63,11 +61,11 @@ def _rows(short: np.ndarray, near: HashPairs) -> Iterator[tuple[np.ndarray, np.n
         np.searchsorted(values, side, "right") - start for side, start in ((near.u, first), (near.v, second))
     )
     ends = np.cumsum(rows * columns)
-    for start in range(0, int(ends[-1]) if len(ends) else 0, AT_ONCE):
-        number = np.arange(start, min(start + AT_ONCE, int(ends[-1])))
+    for start in range(0, int(ends[-1]) if len(ends) else 0, PAIRS_PER_BATCH):
+        number = np.arange(start, min(start + PAIRS_PER_BATCH, int(ends[-1])))
         pair = np.searchsorted(ends, number, "right")
         number -= (ends - rows * columns)[pair]
         i = first[pair] + number // columns[pair]
         j = second[pair] + number % columns[pair]
-        once = i < j  # of (u, u) each two rows once; of other pairs u comes before v
-        yield order[i[once]], order[j[once]]
+        is_ordered = i < j  # for (u, u): every two rows once; for other pairs u is sorted before v
+        yield order[i[is_ordered]], order[j[is_ordered]]

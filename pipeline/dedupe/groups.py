@@ -1,10 +1,10 @@
-"""Who stays for whom: leaks first, then one keeper for each group of near-duplicates.
+"""Choose what is removed: leaks first, then all but one keeper of each group of near-duplicates.
 
-A keeper stands only for its own neighbors, so a chain a ~ b ~ c does not pull unlike pictures together: whatever
-goes is within the radius of what stays for it. The result is a function of the set of images and pairs.
+A keeper removes only its own neighbors, so a chain a ~ b ~ c does not remove unlike images: whatever is removed is
+within the radius of its keeper. The result is a function of the sets of images and pairs.
 
 Images of one source with the same thumbnail have the same hashes and neighbors, so they are one node here: ten thousand
-copies of a picture cost no more than one.
+copies of an image cost no more than one.
 """
 
 from collections import defaultdict
@@ -23,27 +23,22 @@ from schemas.duplicate import DUPLICATE, ORIENTATIONS
 from schemas.retrieval import SOURCES
 
 TEST, CLEAN = SOURCES.index("test"), SOURCES.index("clean")
-RULES = (
-    "source",
-    "pixels",
-    "sharpness",
-    "bytes",
-    "id",
-)  # who is the better keeper, by the first that differs
+RULES = ("source", "pixels", "sharpness", "bytes", "id")
+"""Criteria of the better keeper; the first that differs decides."""
 
 
 @dataclass(frozen=True)
-class _Gone:
-    """Why a node goes, or is reported: the node that stays for it, and the pair that says so (None: a copy)."""
+class _Removal:
+    """Why a node is removed or reported: the node that stays for it, and the distances of the pair (0: a copy)."""
 
     keeper: int
     distance: tuple[int, int]
     orientation: int = 0
-    leak: bool = False
+    is_leak: bool = False
 
 
 def keeper_keys(images: pd.DataFrame) -> pd.DataFrame:
-    """What keepers are chosen by, smaller is better: test, clean, web; pixels; sharpness; bytes; the id."""
+    """Return the sort keys of RULES, smaller is better: test, clean, web; more pixels; sharper; more bytes; the id."""
     return pd.DataFrame(
         {
             "source": images["source"].map({name: i for i, name in enumerate(SOURCES)}),
@@ -58,50 +53,53 @@ def keeper_keys(images: pd.DataFrame) -> pd.DataFrame:
 def find_duplicates(
     images: pd.DataFrame, near: HashPairs, config: DedupeConfig
 ) -> tuple[pa.Table, dict[str, int]]:
-    """The duplicate table, sorted by image_id, and counts of the pairs of fingerprints behind it.
+    """Return the duplicate table, sorted by image_id, and counts of the compared pairs of fingerprints.
 
-    `images` has the fingerprints, and what `keeper_keys` asks for, of at least all images whose 64-bit hash is in
-    `near`, which holds (u, u) for a hash that several images have. Images of less contrast than the configured one
-    are duplicates only of files with the same bytes. Every web image near a test image is a leak and is removed, and
-    so is every clean one unless the configuration keeps them; of the others, the best keeper removes its neighbors,
-    then the next one of those left, and so on. Test images are never removed, only reported.
+    images: the fingerprints and the columns of `keeper_keys`, of at least all images whose 64-bit hash is in `near`. near:
+    pairs of near hashes, with (u, u) for a hash of several images. Images with less than the configured contrast are
+    duplicates only of files with the same bytes. Every web image near a test image is a leak and is removed, and so is
+    every clean one unless the configuration keeps them. Of the others, the best keeper removes its neighbors, then the
+    best remaining one, and so on. Test images are never removed, only reported.
     """
-    # From here on a position is the rank of an image as a keeper, and so is a node's number: that of its best image.
+    # Rows are sorted by their rank as a keeper; a node has the row number of its best image.
     keys = keeper_keys(images).sort_values(list(RULES), kind="stable")
     images = images.loc[keys.index].reset_index(drop=True)
     source = keys["source"].to_numpy()
     node = _nodes(images, config.min_contrast)
     pairs, compared = _node_pairs(images, node, near, config)
-    gone = _gone(pairs, source, config.clean_leaks == "keep")
+    keep_clean = config.clean_leaks == "keep"
+    removals = _removals(pairs, source, keep_clean)
 
     rows = []
     digests = images["sha256"].tolist()
     columns = [keys[rule].to_numpy() for rule in RULES]
     for image, best in enumerate(node.tolist()):
-        why = gone.get(best)
-        if why is None:
+        removal = removals.get(best)
+        if removal is None:
             if image == best:
                 continue
-            why = _Gone(best, (0, 0))
-        reported = source[image] == TEST
-        if why.leak and source[image] == CLEAN and config.clean_leaks == "keep":
-            # The best of its copies is only reported, the others go for it.
-            reported = image == best
-            why = why if reported else _Gone(best, (0, 0))
-        keeper = why.keeper
-        copy = not why.leak and digests[image] == digests[keeper]
+            removal = _Removal(best, (0, 0))
+        is_reported = source[image] == TEST
+        if removal.is_leak and source[image] == CLEAN and keep_clean:
+            # The best of its copies is only reported; the others are removed as its copies.
+            is_reported = image == best
+            removal = removal if is_reported else _Removal(best, (0, 0))
+        keeper = removal.keeper
+        is_copy = not removal.is_leak and digests[image] == digests[keeper]
         rows.append(
             {
                 "image_id": images["image_id"][image],
                 "source": images["source"][image],
                 "keeper_id": images["image_id"][keeper],
                 "keeper_source": images["source"][keeper],
-                "distance": why.distance[0],
-                "distance_256": why.distance[1],
-                "orientation": ORIENTATIONS[why.orientation],
-                "reason": "leak" if why.leak else "exact" if copy else "near",
-                "rule": next(r for r, key in zip(RULES, columns, strict=True) if key[image] != key[keeper]),
-                "removed": not reported,
+                "distance": removal.distance[0],
+                "distance_256": removal.distance[1],
+                "orientation": ORIENTATIONS[removal.orientation],
+                "reason": "leak" if removal.is_leak else "exact" if is_copy else "near",
+                "rule": next(
+                    rule for rule, key in zip(RULES, columns, strict=True) if key[image] != key[keeper]
+                ),
+                "removed": not is_reported,
             }
         )
     table = DUPLICATE.from_rows(sorted(rows, key=lambda row: row["image_id"]))
@@ -109,65 +107,67 @@ def find_duplicates(
 
 
 def _nodes(images: pd.DataFrame, min_contrast: float) -> np.ndarray:
-    """For each image the first one of its source with the same thumbnail, or bytes where it is flat."""
-    flat = images["contrast"] < min_contrast
+    """Return for each image the first row of its source with the same thumbnail, or the same bytes if it is flat."""
+    is_flat = images["contrast"] < min_contrast
     thumbnail = images["thumbnail"].map(bytes.hex)
-    name = images["source"].str.cat(thumbnail.where(~flat, images["sha256"]), sep=" ")
-    first = ~name.duplicated()
-    return name.map(pd.Series(np.flatnonzero(first), name[first])).to_numpy(np.int64)
+    name = images["source"].str.cat(thumbnail.where(~is_flat, images["sha256"]), sep=" ")
+    is_first = ~name.duplicated()
+    return name.map(pd.Series(np.flatnonzero(is_first), name[is_first])).to_numpy(np.int64)
 
 
 def _node_pairs(
     images: pd.DataFrame, node: np.ndarray, near: HashPairs, config: DedupeConfig
 ) -> tuple[DuplicatePairs, int]:
+    """Return the near-duplicate pairs of nodes, and how many pairs were compared."""
     is_node = node == np.arange(len(node))
-    flat = (images["contrast"] < config.min_contrast).to_numpy()
-    at = np.flatnonzero(is_node & ~flat)
-    short = images["phash"].to_numpy()[at]
-    long = np.frombuffer(b"".join(images["phash_256"].iloc[at]), np.uint8).reshape(-1, 32)
-    thumbnails = ThumbnailCheck.of(images["thumbnail"].iloc[at].tolist())
+    is_flat = (images["contrast"] < config.min_contrast).to_numpy()
+    rows = np.flatnonzero(is_node & ~is_flat)
+    short = images["phash"].to_numpy()[rows]
+    long = np.frombuffer(b"".join(images["phash_256"].iloc[rows]), np.uint8).reshape(-1, 32)
+    thumbnails = ThumbnailCheck.of(images["thumbnail"].iloc[rows].tolist())
     if config.orientations:
-        turned = np.array(images["phash_orientations"].iloc[at].tolist(), np.uint64).reshape(-1, 3)
-        pairs, compared = confirm_oriented(short, turned, long, near, config.confirm_radius, thumbnails)
+        mirrored = np.array(images["phash_orientations"].iloc[rows].tolist(), np.uint64).reshape(-1, 3)
+        pairs, compared = confirm_oriented(short, mirrored, long, near, config.confirm_radius, thumbnails)
     else:
         pairs, compared = confirm_pairs(short, long, near, config.confirm_radius, thumbnails.agree)
-    # Flat pictures: the same bytes in two sources.
-    copies = images.loc[is_node & flat, ["sha256"]].reset_index()
+    # Flat images are paired if they have the same bytes in two sources.
+    copies = images.loc[is_node & is_flat, ["sha256"]].reset_index()
     copies = copies.merge(copies, on="sha256")[["index_x", "index_y"]].to_numpy()
     copies = copies[copies[:, 0] < copies[:, 1]]
-    none = np.zeros(len(copies), np.int64)
+    zeros = np.zeros(len(copies), np.int64)
     return (
         DuplicatePairs(
-            np.concatenate([at[pairs.a], copies[:, 0]]),
-            np.concatenate([at[pairs.b], copies[:, 1]]),
-            np.concatenate([pairs.distance, none]),
-            np.concatenate([pairs.distance_256, none]),
-            np.concatenate([pairs.orientation, none]),
+            np.concatenate([rows[pairs.a], copies[:, 0]]),
+            np.concatenate([rows[pairs.b], copies[:, 1]]),
+            np.concatenate([pairs.distance, zeros]),
+            np.concatenate([pairs.distance_256, zeros]),
+            np.concatenate([pairs.orientation, zeros]),
         ),
         compared,
     )
 
 
-def _gone(pairs: DuplicatePairs, source: np.ndarray, keep_clean: bool) -> dict[int, _Gone]:
-    """Which nodes go, or are only reported."""
-    # Node → (distance of 256 bits, of 64, other node, orientation).
+def _removals(pairs: DuplicatePairs, source: np.ndarray, keep_clean: bool) -> dict[int, _Removal]:
+    """Return the nodes that are removed, or only reported."""
+    # Node → (distance of 256 bits, distance of 64 bits, other node, orientation).
     neighbors: dict[int, list[tuple[int, int, int, int]]] = defaultdict(list)
     columns = (pairs.a, pairs.b, pairs.distance, pairs.distance_256, pairs.orientation)
     for a, b, short, long, orientation in zip(*(column.tolist() for column in columns), strict=True):
         neighbors[a].append((long, short, b, orientation))
         neighbors[b].append((long, short, a, orientation))
-    gone: dict[int, _Gone] = {}
-    kept_leaks: dict[int, _Gone] = {}
+    removals: dict[int, _Removal] = {}
+    kept_leaks: dict[int, _Removal] = {}
     for node, near in neighbors.items():
-        tests = [one for one in near if source[one[2]] == TEST]
+        tests = [neighbor for neighbor in near if source[neighbor[2]] == TEST]
         if tests and source[node] != TEST:
             long, short, keeper, orientation = min(tests)
-            leak = _Gone(keeper, (short, long), orientation, leak=True)
-            (kept_leaks if keep_clean and source[node] == CLEAN else gone)[node] = leak
+            leak = _Removal(keeper, (short, long), orientation, is_leak=True)
+            (kept_leaks if keep_clean and source[node] == CLEAN else removals)[node] = leak
     for keeper in sorted(neighbors):
-        if keeper in gone:
+        if keeper in removals:
             continue
         for long, short, other, orientation in neighbors[keeper]:
-            if other > keeper and other not in gone and (source[keeper] == TEST) == (source[other] == TEST):
-                gone[other] = _Gone(keeper, (short, long), orientation)
-    return kept_leaks | gone
+            same_side = (source[keeper] == TEST) == (source[other] == TEST)
+            if other > keeper and other not in removals and same_side:
+                removals[other] = _Removal(keeper, (short, long), orientation)
+    return kept_leaks | removals

@@ -1,8 +1,8 @@
 """Exact search for near hashes: all pairs of distinct 64-bit hashes within a radius, by multi-index hashing.
 
-For each mask of `coverings.bit_masks` the hashes are sorted by the bits that it keeps, and every two that agree on
-them are compared with `bitwise_count`. A pair is given only by the first mask that brings it together, so masks can
-be searched apart, and what they give adds up.
+For each of the `bit_masks` the hashes are sorted by the bits that it keeps, and every two that agree on these bits are
+compared. A pair is returned only for the first mask on which it agrees, so masks can be searched separately, and their
+results are disjoint.
 """
 
 import os
@@ -14,14 +14,14 @@ import numpy as np
 
 from pipeline.dedupe.bit_masks import bit_masks
 
-AT_ONCE = 1 << 16  # hashes compared in one step: half a MiB, which stays in a core's cache
+HASHES_PER_STEP = 1 << 16  # 512 KiB, which fits into the cache of a core
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd; the top half of a product with it depends on all bits
 _TOP, _HALF = np.uint64(0xFFFFFFFF00000000), np.uint64(32)
 
 
 @dataclass(frozen=True)
 class HashPairs:
-    """DuplicatePairs of hash values, u < v, uint64 (pairs,) each, and how many comparisons have found them."""
+    """DuplicatePairs of hash values, u < v, uint64 (pairs,) each, and the number of comparisons of the search."""
 
     u: np.ndarray
     v: np.ndarray
@@ -29,7 +29,7 @@ class HashPairs:
 
     @classmethod
     def join(cls, parts: Sequence["HashPairs"]) -> "HashPairs":
-        """What several searches have found, in the order of (u, v)."""
+        """Concatenate the results of several searches, in the order of (u, v)."""
         none = np.empty(0, np.uint64)
         u = np.concatenate([none, *(part.u for part in parts)])
         v = np.concatenate([none, *(part.v for part in parts)])
@@ -38,10 +38,9 @@ class HashPairs:
 
 
 def near_pairs(hashes: np.ndarray, radius: int, threads: int | None = None) -> HashPairs:
-    """All pairs of distinct hashes that differ in at most `radius` bits (0 to 11).
+    """Return all pairs of distinct hashes that differ in at most `radius` bits (0 to 11).
 
-    hashes: uint64 (n,), n < 2³², without repeats. Takes about 50 bytes a hash for each of `threads` (None: one a
-    core).
+    hashes: uint64 (n,), n < 2³², without repeats. threads: None means one per core; each takes about 50 bytes per hash.
     """
     masks = bit_masks(radius)
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
@@ -51,22 +50,22 @@ def near_pairs(hashes: np.ndarray, radius: int, threads: int | None = None) -> H
 
 
 def near_pairs_on_mask(hashes: np.ndarray, radius: int, masks: np.ndarray, index: int) -> HashPairs:
-    """The part of `near_pairs` that belongs to one mask: what agrees on it, and on none of the masks before."""
+    """Return the near pairs that agree on one mask and on none of the masks before it."""
     assert len(hashes) < 1 << 32
-    # Sorted are (bits of the mask, hashed to 32 bits; position), packed into one number: NumPy sorts these with SIMD
-    # instructions, and there are no indices to move along. Bits that clash by chance cost a comparison, no more.
+    # Sort numbers that pack (kept bits, hashed to 32 bits; index): NumPy sorts them with SIMD instructions, and there is
+    # no separate index array. Collisions of the hashed bits only cost comparisons.
     packed = hashes & masks[index]
     packed *= _SPREAD
     packed &= _TOP
     packed |= np.arange(len(hashes), dtype=np.uint64)
     packed.sort()
-    position = packed.astype(np.uint32)
+    indices = packed.astype(np.uint32)
     key = (packed >> _HALF).astype(np.uint32)
     del packed
     starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1]))) if len(key) else np.empty(0, int)
     sizes = np.diff(starts, append=len(key))
     starts, sizes = starts[sizes > 1], sizes[sizes > 1]
-    # Groups of one size are compared together: as columns of a table, whose rows are then shifted against each other.
+    # Groups of equal size are compared together: they are the columns of a table, whose rows are shifted against each other.
     order = np.argsort(sizes, kind="stable")
     starts, sizes = starts[order], sizes[order]
     ends = np.flatnonzero(np.diff(sizes, append=0)) + 1
@@ -75,16 +74,16 @@ def near_pairs_on_mask(hashes: np.ndarray, radius: int, masks: np.ndarray, index
     for end in ends.tolist():
         size = int(sizes[begin])
         comparisons += (end - begin) * (size * (size - 1) // 2)
-        columns = max(1, AT_ONCE // size)
+        columns = max(1, HASHES_PER_STEP // size)
         for left in range(begin, end, columns):
-            table = position[starts[left : min(left + columns, end)] + np.arange(size)[:, None]]
+            table = indices[starts[left : min(left + columns, end)] + np.arange(size)[:, None]]
             values = hashes[table]
             for shift in range(1, size):
                 differing = np.bitwise_count(values[shift:] ^ values[:-shift]).reshape(-1)
                 if differing.min() <= radius:
-                    hit = np.flatnonzero(differing <= radius)
-                    first.append(table[:-shift].reshape(-1)[hit])
-                    second.append(table[shift:].reshape(-1)[hit])
+                    cells = np.flatnonzero(differing <= radius)
+                    first.append(table[:-shift].reshape(-1)[cells])
+                    second.append(table[shift:].reshape(-1)[cells])
         begin = end
     a, b = hashes[np.concatenate(first)], hashes[np.concatenate(second)]
     for mask in masks[:index]:
@@ -94,7 +93,7 @@ def near_pairs_on_mask(hashes: np.ndarray, radius: int, masks: np.ndarray, index
 
 
 def distinct_hashes(column: np.ndarray) -> tuple[np.ndarray, HashPairs]:
-    """The distinct hashes of a column, and (u, u) for each that stands in it more than once."""
-    hashes, found = np.unique(column, return_counts=True)
-    repeated = hashes[found > 1]
+    """Return the distinct hashes of a column, and (u, u) for each hash that occurs more than once."""
+    hashes, counts = np.unique(column, return_counts=True)
+    repeated = hashes[counts > 1]
     return hashes, HashPairs(repeated, repeated, 0)

@@ -1,7 +1,7 @@
-"""Hashes of mirrored and turned pictures, from the hashes in the image table.
+"""Hashes of mirrored and rotated images, computed from the hashes in the image table.
 
-A mirror image has the same frequencies but for the signs of the odd ones, a transposed picture has them transposed.
-So a pair of turned copies is found among the hashes of all orientations, without opening a picture.
+Mirroring changes the signs of the odd frequencies, transposing transposes the frequencies. So copies in any orientation
+are found among the hashes of all orientations, without decoding an image.
 """
 
 import numpy as np
@@ -14,61 +14,67 @@ from schemas.duplicate import ORIENTATIONS
 _ODD = np.arange(16) % 2 == 1
 
 
-def oriented_hashes(short: np.ndarray, turned: np.ndarray) -> np.ndarray:
-    """The 64-bit hashes of the picture in all ORIENTATIONS: uint64 (n, 7), from (n,) and the table's phash_orientations (n, 3).
+def oriented_hashes(short: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    """Return the 64-bit hashes of images in all ORIENTATIONS, uint64 (n, 7).
 
-    Of the two orientations by 90° one is enough: a copy turned to the left is a picture whose copy is turned to the right.
+    short: uint64 (n,), column phash. mirrored: uint64 (n, 3), column phash_orientations. One of the two rotations by 90°
+    is enough: if a copy is the image rotated to the left, the image is the copy rotated to the right.
     """
-    upright = np.column_stack([short, turned])
+    upright = np.column_stack([short, mirrored])
     bits = np.unpackbits(upright.astype(">u8").view(np.uint8).reshape(-1, 4, 8), axis=2).reshape(-1, 4, 8, 8)
-    flat = np.packbits(bits.swapaxes(2, 3).reshape(-1, 4, 64), axis=2)
-    across = flat.view(">u8").astype(np.uint64).reshape(-1, 4)
-    return np.column_stack([upright, across[:, [0, 1, 3]]])
+    packed = np.packbits(bits.swapaxes(2, 3).reshape(-1, 4, 64), axis=2)
+    transposed = packed.view(">u8").astype(np.uint64).reshape(-1, 4)
+    return np.column_stack([upright, transposed[:, [0, 1, 3]]])
 
 
 def oriented_long_hashes(long: np.ndarray) -> np.ndarray:
-    """The 256-bit hashes in all ORIENTATIONS, uint8 (n, 7, 32) from (n, 32), as if their median were 0.
+    """Return the 256-bit hashes in all ORIENTATIONS, uint8 (n, 7, 32) from (n, 32), as if their median were 0.
 
-    It is nearly: this costs some 7 of the 256 bits, which the radius has to spare.
+    The median is nearly 0; the approximation costs about 7 of the 256 bits, which the radius can spare.
     """
     bits = np.unpackbits(long, axis=1).reshape(-1, 16, 16)
     mirrored, flipped = bits ^ _ODD, bits ^ _ODD[:, None]
     upright = [bits, mirrored, flipped, mirrored ^ _ODD[:, None]]
-    across = [upright[i].swapaxes(1, 2) for i in (0, 1, 3)]
-    stacked = np.stack([*upright, *across], axis=1)
+    transposed = [upright[i].swapaxes(1, 2) for i in (0, 1, 3)]
+    stacked = np.stack([*upright, *transposed], axis=1)
     assert stacked.shape[1] == len(ORIENTATIONS)
     return np.packbits(stacked.reshape(-1, len(ORIENTATIONS), 256), axis=2)
 
 
 def confirm_oriented(
     short: np.ndarray,
-    turned: np.ndarray,
+    mirrored: np.ndarray,
     long: np.ndarray,
     near: HashPairs,
     radius: int,
     thumbnails: ThumbnailCheck,
 ) -> tuple[DuplicatePairs, int]:
-    """As `confirm`, with one picture of a pair in any orientation; of several orientations the nearest counts.
+    """Confirm pairs as `confirm_pairs` does, with one image of a pair in any orientation; the nearest one counts.
 
-    turned: uint64 (n, 3), the table's phash_orientations; `near` is of the hashes in all orientations.
+    mirrored: uint64 (n, 3), column phash_orientations. near: pairs among the hashes in all orientations.
     """
-    every = oriented_hashes(short, turned).reshape(-1)
+    hashes = oriented_hashes(short, mirrored).reshape(-1)
 
     def agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         (image_a, orientation_a), (image_b, orientation_b) = (
-            divmod(a, len(ORIENTATIONS)),
-            divmod(b, len(ORIENTATIONS)),
+            divmod(rows, len(ORIENTATIONS)) for rows in (a, b)
         )
         return thumbnails.agree_oriented(image_a, image_b, orientation_a, orientation_b)
 
-    found, compared = confirm_pairs(every, oriented_long_hashes(long).reshape(-1, 32), near, radius, agree)
-    a, b = found.a // len(ORIENTATIONS), found.b // len(ORIENTATIONS)
-    orientations = found.a % len(ORIENTATIONS), found.b % len(ORIENTATIONS)
-    useful = (a != b) & (np.minimum(*orientations) == 0)
-    pairs = DuplicatePairs(
-        np.minimum(a, b), np.maximum(a, b), found.distance, found.distance_256, np.maximum(*orientations)
+    confirmed, compared = confirm_pairs(
+        hashes, oriented_long_hashes(long).reshape(-1, 32), near, radius, agree
     )
-    pairs = pairs[useful]
+    (a, orientation_a), (b, orientation_b) = (
+        divmod(rows, len(ORIENTATIONS)) for rows in (confirmed.a, confirmed.b)
+    )
+    pairs = DuplicatePairs(
+        np.minimum(a, b),
+        np.maximum(a, b),
+        confirmed.distance,
+        confirmed.distance_256,
+        np.maximum(orientation_a, orientation_b),
+    )
+    pairs = pairs[(a != b) & (np.minimum(orientation_a, orientation_b) == 0)]
     pairs = pairs[np.lexsort((pairs.orientation, pairs.distance, pairs.distance_256, pairs.b, pairs.a))]
-    first = (np.diff(pairs.a, prepend=-1) != 0) | (np.diff(pairs.b, prepend=-1) != 0)
-    return pairs[first], compared
+    is_first = (np.diff(pairs.a, prepend=-1) != 0) | (np.diff(pairs.b, prepend=-1) != 0)
+    return pairs[is_first], compared

@@ -1,10 +1,10 @@
-"""A second opinion on pictures whose hashes are near: the small gray picture behind the hashes, and a smaller one in color.
+"""Check pairs of near hashes by the thumbnails: a gray one, and a smaller one in color.
 
-A perceptual hash sees signs of frequencies, and no color. Where frequencies vanish (stripes, symmetric letters), or a
-small figure stands on a plain ground, quite different pictures have one hash. So a pair of near hashes is a pair of
-near-duplicates at once if both pictures are full of detail, as photographs are. Of plain pictures the colors must agree
-as well, and of weak ones, whose hash says little, the small gray pictures must be nearly the same, too. The limits were
-set by measurement: docs/explanation/duplicates.md.
+A perceptual hash sees the signs of frequencies, and no color. If frequencies vanish (stripes, symmetric letters), or a
+small figure is on a plain background, different images can have the same hash. So near hashes are near-duplicates
+without further checks only if both images are detailed, as photographs are. For plain images the colors must agree as
+well; for weak ones, whose hash carries little information, the gray thumbnails must also be nearly equal. The limits were
+set by measurement (docs/results/duplicates.md).
 """
 
 from collections.abc import Callable
@@ -16,134 +16,138 @@ import numpy as np
 from pipeline.ingest.fingerprint import frequencies
 from pipeline.ingest.thumbnail import COLOR_SIDE, SIDE, THUMBNAIL_BYTES
 
-AT_ONCE = 1 << 14  # pairs compared at once
+PAIRS_PER_BATCH = 1 << 14
 
-FEWEST_FREQUENCIES = 40
-"""Of the 63 frequencies behind the 64-bit hash, so many must be there for it to decide; photographs have 50 or more."""
-LEAST_AMPLITUDE = 0.1
-"""Gray levels (root mean square) below which a frequency is not there."""
-LEAST_FIGURE = 0.25
-"""BucketPart of the small gray picture that must differ from its most frequent level for the hash to decide."""
-LEAST_DETAIL = 0.16
-"""BucketPart of it that differs from its three most frequent levels; a picture with less is plain. Photographs have more."""
-LEVEL = 2
-"""Gray levels by which one level may vary."""
+MIN_FREQUENCIES = 40
+"""Frequencies, of the 63 behind the 64-bit hash, that must be present in an image that is not weak; photographs have 50
+or more."""
+MIN_AMPLITUDE = 0.1
+"""Amplitude of a frequency that is present, in gray levels (root mean square)."""
+MIN_FIGURE = 0.25
+"""Share of the gray thumbnail that must differ from its most frequent level in an image that is not weak."""
+MIN_DETAIL = 0.16
+"""Share of the gray thumbnail that must differ from its three most frequent levels in an image that is not plain;
+photographs have more."""
+LEVEL_TOLERANCE = 2
+"""Gray levels by which pixels of one level may vary."""
 
-MOST_COLOR_PLAIN, MOST_COLOR_WEAK, MOST_COLOR_SHARE = 8.0, 3.0, 0.05
-"""Colors of plain and of weak pictures differ by at most so many levels, or this share of their contrasts."""
-MOST_APART = 0.02
-"""1 − the correlation of the gray levels of weak pictures is at most this."""
+MAX_COLOR_PLAIN, MAX_COLOR_WEAK, MAX_COLOR_SHARE = 8.0, 3.0, 0.05
+"""Largest color difference of plain and of weak images in levels, or as a share of their contrasts."""
+MAX_DECORRELATION = 0.02
+"""Largest value of 1 − the correlation of the gray levels of weak images."""
+
 PairPredicate = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Which of the pairs (a, b) of positions, int64 (pairs,) each, agree: bool (pairs,)."""
+"""Function of row indices a and b, int64 (pairs,) each, that returns whether each pair may be copies, bool (pairs,)."""
 
 
 @dataclass(frozen=True)
 class ThumbnailCheck:
-    """The thumbnails of n pictures, uint8 (n, bytes), as the image table has them."""
+    """Comparison of n images by their thumbnails, uint8 (n, bytes), as stored in the image table."""
 
     thumbnails: np.ndarray
 
     @classmethod
     def of(cls, column: list[bytes]) -> "ThumbnailCheck":
-        """The thumbnails for a column of the image table."""
+        """Return the check for a column of the image table."""
         return cls(np.frombuffer(b"".join(column), np.uint8).reshape(len(column), THUMBNAIL_BYTES))
 
     @property
     def is_weak(self) -> np.ndarray:
-        """Whether the hash of each picture decides nothing by itself, bool (n,)."""
-        return self._kinds[0]
+        """Whether the hash of each image carries too little information to decide alone, bool (n,)."""
+        return self._weak_and_plain[0]
 
     @property
     def is_plain(self) -> np.ndarray:
-        """Whether each picture consists of a few even areas, bool (n,); weak ones count as plain."""
-        return self._kinds[1]
+        """Whether each image consists of a few even areas, bool (n,); weak images count as plain."""
+        return self._weak_and_plain[1]
 
     @cached_property
-    def _kinds(self) -> np.ndarray:
-        kinds = np.zeros((2, len(self.thumbnails)), bool)
-        for start in range(0, kinds.shape[1], AT_ONCE):
-            gray = self.thumbnails[start : start + AT_ONCE, : SIDE * SIDE]
-            there = np.abs(frequencies(gray.reshape(-1, SIDE, SIDE))) >= LEAST_AMPLITUDE
-            count = there.sum(axis=(1, 2)) - there[:, 0, 0]
+    def _weak_and_plain(self) -> np.ndarray:
+        result = np.zeros((2, len(self.thumbnails)), bool)
+        for start in range(0, result.shape[1], PAIRS_PER_BATCH):
+            gray = self.thumbnails[start : start + PAIRS_PER_BATCH, : SIDE * SIDE]
+            is_present = np.abs(frequencies(gray.reshape(-1, SIDE, SIDE))) >= MIN_AMPLITUDE
+            count = is_present.sum(axis=(1, 2)) - is_present[:, 0, 0]
             figure, detail = _figure_and_detail(gray)
-            weak = (count < FEWEST_FREQUENCIES) | (figure < LEAST_FIGURE)
-            kinds[:, start : start + AT_ONCE] = weak, weak | (detail < LEAST_DETAIL)
-        return kinds
+            weak = (count < MIN_FREQUENCIES) | (figure < MIN_FIGURE)
+            result[:, start : start + PAIRS_PER_BATCH] = weak, weak | (detail < MIN_DETAIL)
+        return result
 
     def agree(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Whether the pictures at positions `a` and `b` may be copies of each other, bool (pairs,)."""
+        """Return whether the images at indices `a` and `b` may be copies of each other, bool (pairs,)."""
         none = np.zeros(len(a), np.int64)
         return self.agree_oriented(a, b, none, none)
 
     def agree_oriented(
         self, a: np.ndarray, b: np.ndarray, orientation_a: np.ndarray, orientation_b: np.ndarray
     ) -> np.ndarray:
-        """As `agree`, with each picture turned (indices into schemas.duplicate.ORIENTATIONS)."""
-        found = np.zeros(len(a), bool)
-        for start in range(0, len(a), AT_ONCE):
-            part = slice(start, start + AT_ONCE)
-            found[part] = self._agree(a[part], b[part], orientation_a[part], orientation_b[part])
-        return found
+        """Compare as `agree` does, with each image in an orientation (indices into ORIENTATIONS)."""
+        result = np.zeros(len(a), bool)
+        for start in range(0, len(a), PAIRS_PER_BATCH):
+            part = slice(start, start + PAIRS_PER_BATCH)
+            result[part] = self._agree(a[part], b[part], orientation_a[part], orientation_b[part])
+        return result
 
     def _agree(
         self, a: np.ndarray, b: np.ndarray, orientation_a: np.ndarray, orientation_b: np.ndarray
     ) -> np.ndarray:
-        found = np.ones(len(a), bool)
+        result = np.ones(len(a), bool)
         weak = self.is_weak[a] | self.is_weak[b]
         rows = np.flatnonzero(self.is_plain[a] | self.is_plain[b])
         colors = self._colors(a[rows], orientation_a[rows]), self._colors(b[rows], orientation_b[rows])
-        found[rows] = _colors_agree(*colors, np.where(weak[rows], MOST_COLOR_WEAK, MOST_COLOR_PLAIN))
-        rows = np.flatnonzero(found & weak)
+        result[rows] = _colors_agree(*colors, np.where(weak[rows], MAX_COLOR_WEAK, MAX_COLOR_PLAIN))
+        rows = np.flatnonzero(result & weak)
         gray = self._gray(a[rows], orientation_a[rows]), self._gray(b[rows], orientation_b[rows])
-        found[rows] = 1 - _correlation(*gray) <= MOST_APART
-        return found
+        result[rows] = 1 - _correlation(*gray) <= MAX_DECORRELATION
+        return result
 
     def _gray(self, rows: np.ndarray, orientations: np.ndarray) -> np.ndarray:
-        pictures = self.thumbnails[rows, : SIDE * SIDE].reshape(len(rows), SIDE, SIDE, 1)
-        return _oriented(pictures, orientations).reshape(len(rows), SIDE * SIDE).astype(np.float64)
+        images = self.thumbnails[rows, : SIDE * SIDE].reshape(len(rows), SIDE, SIDE, 1)
+        return _oriented(images, orientations).reshape(len(rows), SIDE * SIDE).astype(np.float64)
 
     def _colors(self, rows: np.ndarray, orientations: np.ndarray) -> np.ndarray:
-        pictures = self.thumbnails[rows, SIDE * SIDE :].reshape(len(rows), COLOR_SIDE, COLOR_SIDE, 3)
+        images = self.thumbnails[rows, SIDE * SIDE :].reshape(len(rows), COLOR_SIDE, COLOR_SIDE, 3)
         return (
-            _oriented(pictures, orientations)
-            .reshape(len(rows), COLOR_SIDE * COLOR_SIDE, 3)
-            .astype(np.float64)
+            _oriented(images, orientations).reshape(len(rows), COLOR_SIDE * COLOR_SIDE, 3).astype(np.float64)
         )
 
 
-def _oriented(pictures: np.ndarray, orientations: np.ndarray) -> np.ndarray:
-    """Pictures (n, side, side, channels), each turned by its index into schemas.duplicate.ORIENTATIONS."""
-    result = pictures.copy()
+def _oriented(images: np.ndarray, orientations: np.ndarray) -> np.ndarray:
+    """Return images (n, side, side, channels), each in an orientation (indices into ORIENTATIONS)."""
+    result = images.copy()
     for orientation in np.unique(orientations[orientations > 0]):
-        here = orientations == orientation
-        part = pictures[here]
+        rows = orientations == orientation
+        part = images[rows]
         if orientation in (1, 3, 5, 6):
             part = part[:, :, ::-1]
         if orientation in (2, 3, 6):
             part = part[:, ::-1]
-        result[here] = part.swapaxes(1, 2) if orientation >= 4 else part
+        result[rows] = part.swapaxes(1, 2) if orientation >= 4 else part
     return result
 
 
 def _figure_and_detail(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The shares of pixels outside of the most frequent gray level, and of the three most frequent; uint8 (n, pixels)."""
+    """Return the shares of pixels outside the most frequent gray level, and outside the three most frequent ones.
+
+    gray: uint8 (n, pixels).
+    """
     n, pixels = gray.shape
     codes = gray.astype(np.int64) + 256 * np.arange(n)[:, None]
-    left = np.bincount(codes.reshape(-1), minlength=256 * n).reshape(n, 256)
-    every = np.arange(256)
-    low, high = (every - LEVEL).clip(0), (every + LEVEL + 1).clip(None, 256)
+    histogram = np.bincount(codes.reshape(-1), minlength=256 * n).reshape(n, 256)
+    levels = np.arange(256)
+    low, high = (levels - LEVEL_TOLERANCE).clip(0), (levels + LEVEL_TOLERANCE + 1).clip(None, 256)
     shares = []
     for _ in range(3):
-        sums = np.pad(left.cumsum(axis=1), ((0, 0), (1, 0)))
+        sums = np.pad(histogram.cumsum(axis=1), ((0, 0), (1, 0)))
         most = (sums[:, high] - sums[:, low]).argmax(axis=1)
-        left[np.abs(every - most[:, None]) <= LEVEL] = 0
-        shares.append(left.sum(axis=1) / pixels)
+        histogram[np.abs(levels - most[:, None]) <= LEVEL_TOLERANCE] = 0
+        shares.append(histogram.sum(axis=1) / pixels)
     return shares[0], shares[2]
 
 
-def _colors_agree(one: np.ndarray, other: np.ndarray, most: np.ndarray) -> np.ndarray:
+def _colors_agree(one: np.ndarray, other: np.ndarray, limit: np.ndarray) -> np.ndarray:
     contrast = sum(_rms(colors - colors.mean(axis=1, keepdims=True)) for colors in (one, other))
-    return _rms(one - other) <= np.maximum(most, MOST_COLOR_SHARE * contrast)
+    return _rms(one - other) <= np.maximum(limit, MAX_COLOR_SHARE * contrast)
 
 
 def _rms(values: np.ndarray) -> np.ndarray:
@@ -152,7 +156,7 @@ def _rms(values: np.ndarray) -> np.ndarray:
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Correlation of the gray levels of each pair, float64 (pairs,); 0 where a picture is flat."""
+    """Return the correlation of the gray levels of each pair, float64 (pairs,); 0 if an image is flat."""
     one, other = (gray - gray.mean(axis=1, keepdims=True) for gray in (one, other))
     scale = np.sqrt((one * one).sum(axis=1) * (other * other).sum(axis=1))
     return np.divide((one * other).sum(axis=1), scale, out=np.zeros(len(scale)), where=scale > 0)

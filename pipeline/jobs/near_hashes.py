@@ -1,4 +1,4 @@
-"""HashPairs pairs of all 64-bit hashes of a table, on a runner: each mask apart in memory, or joined beyond it."""
+"""Find all pairs of near 64-bit hashes of a table: mask by mask in memory, or by a distributed join."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.dedupe.bit_masks import bit_masks
-from pipeline.dedupe.hash_buckets import BucketPart, bucket_of, bucket_sizes, cut, near_in_part
+from pipeline.dedupe.hash_buckets import BucketPart, bucket_of, bucket_sizes, cut_into_parts, near_in_part
 from pipeline.dedupe.neighbors import HashPairs, distinct_hashes, near_pairs_on_mask
 from pipeline.dedupe.orientations import oriented_hashes
 from pipeline.keyed_hash import bucket_count
@@ -23,7 +23,7 @@ HASHES_PER_BUCKET = 1 << 20
 
 
 class SearchInMemory(beam.PTransform):
-    """Every worker reads all hashes, 8 bytes each, and searches some of the masks."""
+    """Search in memory: every worker process reads all hashes, 8 bytes each, and searches some of the masks."""
 
     def __init__(self, images: str, radius: int, orientations: bool = False) -> None:
         super().__init__()
@@ -58,18 +58,28 @@ class _SearchMask(beam.DoFn):
 
 
 class SearchDistributed(beam.PTransform):
-    """The same by a join: a worker holds the hashes of one bucket of one mask at a time.
+    """Search by a distributed join: a task holds the hashes of one bucket of one mask.
 
-    Buckets are shares of the hashes by the bits that the mask keeps. What few hashes share may come together in one:
-    a bucket of more than `most` hashes is cut into blocks, of which every two are compared.
+    Buckets divide the hashes by the bits that the mask keeps. A bucket of more than `max_hashes` hashes is cut into blocks,
+    and every two of its blocks are compared.
     """
 
     def __init__(
-        self, images: str, rows: int, radius: int, orientations: bool = False, most: int = HASHES_PER_BUCKET
+        self,
+        images: str,
+        rows: int,
+        radius: int,
+        orientations: bool = False,
+        max_hashes: int = HASHES_PER_BUCKET,
     ) -> None:
         super().__init__()
-        self.images, self.radius, self.orientations, self.most = images, radius, orientations, most
-        self.buckets = bucket_count(2 * rows * (len(ORIENTATIONS) if orientations else 1), most)
+        self.images, self.radius, self.orientations, self.max_hashes = (
+            images,
+            radius,
+            orientations,
+            max_hashes,
+        )
+        self.buckets = bucket_count(2 * rows * (len(ORIENTATIONS) if orientations else 1), max_hashes)
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Shards → distinct hashes → sizes of buckets → buckets, or blocks of them → PCollection[HashPairs]."""
@@ -87,36 +97,37 @@ class SearchDistributed(beam.PTransform):
             | "Sizes" >> beam.Map(bucket_sizes, self.radius, self.buckets)
             | "SumSizes" >> beam.CombineGlobally(_sum)
         )
-        found = (
+        pairs = (
             hashes
-            | "Cut" >> beam.FlatMap(cut, self.radius, beam.pvalue.AsSingleton(sizes), self.most)
-            | "GatherShare" >> beam.GroupByKey()
-            | "SearchShare" >> beam.Map(_search, self.radius)
+            | "Cut"
+            >> beam.FlatMap(cut_into_parts, self.radius, beam.pvalue.AsSingleton(sizes), self.max_hashes)
+            | "GatherPart" >> beam.GroupByKey()
+            | "SearchPart" >> beam.Map(_search, self.radius)
         )
-        return (found, repeats) | "Both" >> beam.Flatten()
+        return (pairs, repeats) | "Both" >> beam.Flatten()
 
 
 def hash_columns(orientations: bool) -> list[str]:
-    """The columns that `hashes_of` needs."""
+    """Return the columns that `hashes_of` needs."""
     return ["phash", "phash_orientations"] if orientations else ["phash"]
 
 
 def hashes_of(images: pa.Table) -> np.ndarray:
-    """The 64-bit hashes of images, uint64 (n, 1), or in all orientations (n, 7) if these are among the columns."""
+    """Return the 64-bit hashes of images, uint64 (n, 1), or in all orientations (n, 7) if `phash_orientations` is a column."""
     short = images["phash"].to_numpy()
     if "phash_orientations" not in images.column_names:
         return short[:, None]
-    turned = images["phash_orientations"].combine_chunks().flatten().to_numpy()
-    return oriented_hashes(short, turned.reshape(-1, 3))
+    mirrored = images["phash_orientations"].combine_chunks().flatten().to_numpy()
+    return oriented_hashes(short, mirrored.reshape(-1, 3))
 
 
 def _read_hashes(
     shard: Shard, folder: str, orientations: bool, buckets: int
 ) -> Iterator[tuple[int, np.ndarray]]:
     column = hashes_of(directory.read_shard(folder, shard, hash_columns(orientations))).reshape(-1)
-    own = bucket_of(column, buckets)
-    for bucket in np.unique(own).tolist():
-        yield bucket, column[own == bucket]
+    bucket_of_hash = bucket_of(column, buckets)
+    for bucket in np.unique(bucket_of_hash).tolist():
+        yield bucket, column[bucket_of_hash == bucket]
 
 
 def _distinct(element: tuple[int, Iterable[np.ndarray]]) -> Iterator[Any]:
@@ -130,5 +141,5 @@ def _sum(sizes: Iterable[Any]) -> Any:
 
 
 def _search(element: tuple[BucketPart, Iterable[np.ndarray]], radius: int) -> HashPairs:
-    share, parts = element
-    return near_in_part(np.concatenate(list(parts)), radius, share)
+    part, hashes = element
+    return near_in_part(np.concatenate(list(hashes)), radius, part)

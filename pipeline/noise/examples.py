@@ -140,18 +140,24 @@ def noise_of_set(
 
 
 def noise_by_class(examples: pa.Table, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return rows and wrong ones for each class; `examples` needs the columns COUNTED.
+    """Return rows and wrong ones for each class; `examples` needs the columns COUNTED."""
+    counts = count_classes(examples, len(class_names))
+    return class_noise(counts[0], counts[1], class_names)
 
-    A blue example was taken from its true class, a web image stands in the class of its label: noise is counted in
-    the class whose clean images were replaced.
+
+def count_classes(examples: pa.Table, classes: int) -> np.ndarray:
+    """Count examples by class, int64 (3, classes): rows, wrong rows, and right rows that have the class as their label.
+
+    A blue example was taken from its true class, a web image stands in the class of its label: rows and wrong rows are
+    counted in the class whose clean images were replaced. `examples` needs the columns COUNTED. Counts of parts add up.
     """
-    labels = examples["label"].to_numpy()
+    given = examples["label"].to_numpy()
     red = pc.equal(examples["source"], "web").to_numpy()
     true = examples["true_label"].fill_null(-1).to_numpy()
-    labels = np.where(~red & (true >= 0), true, labels)
-    noisy = ~examples["is_clean"].to_numpy(zero_copy_only=False).astype(bool)
-    rows = np.bincount(labels, minlength=len(class_names))
-    return class_noise(rows, np.bincount(labels[noisy], minlength=len(class_names)), class_names)
+    labels = np.where(~red & (true >= 0), true, given)
+    clean = examples["is_clean"].to_numpy(zero_copy_only=False).astype(bool)
+    parts = (labels, labels[~clean], given[clean])
+    return np.stack([np.bincount(part, minlength=classes) for part in parts])
 
 
 def class_noise(rows: np.ndarray, noisy: np.ndarray, class_names: Sequence[str]) -> list[dict[str, Any]]:
@@ -164,6 +170,5 @@ def class_noise(rows: np.ndarray, noisy: np.ndarray, class_names: Sequence[str])
 
 def classes_without_clean(examples: pa.Table, class_names: Sequence[str]) -> list[str]:
     """Return the classes that no right example of `examples` has as its label; columns as COUNTED."""
-    right = examples.filter(examples["is_clean"])["label"].to_numpy()
-    counts = np.bincount(right, minlength=len(class_names))
-    return [class_names[i] for i in np.flatnonzero(counts == 0).tolist()]
+    right = count_classes(examples, len(class_names))[2]
+    return [class_names[i] for i in np.flatnonzero(right == 0).tolist()]

@@ -5,7 +5,7 @@ from typing import Any
 from page.table import Column, PageTable
 from pipeline.layout import Layout
 from pipeline.report.tables import BuildTables, share_with_interval, sql_literal
-from pipeline.shards.facts import read_root, read_set_manifest
+from pipeline.shards.dataset_manifests import read_root, read_set_manifest
 from schemas.example import SHARED_IMAGES
 
 

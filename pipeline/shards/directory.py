@@ -148,12 +148,35 @@ def by_bucket(shards: Iterable[Shard], count: int) -> dict[int, list[Shard]]:
     """
     found: dict[int, list[Shard]] = {}
     for shard in shards:
-        match = _NUMBERED.search(shard.file)
-        assert match, shard.file
-        number, total = int(match[1]), int(match[2])
+        number, total = shard_position(shard.file)
         assert total % count == 0
         found.setdefault(number // (total // count), []).append(shard)
     return found
+
+
+def shard_position(file: str) -> tuple[int, int]:
+    """Return the index of a shard and the number of shards, which its name states. Raises DataError if it does not."""
+    match = _NUMBERED.search(file)
+    number, total = (int(match[1]), int(match[2])) if match else (0, 0)
+    if number >= total or total & (total - 1):
+        raise DataError(
+            f"the name of shard {file} does not state an index and a power of two as the number of shards, as "
+            f"{shard_stem('train', 0, 8)} does"
+        )
+    return number, total
+
+
+def bucket_total(shards: Sequence[Shard]) -> int:
+    """Return the number of buckets that the shards of a table are named by, 1 without shards.
+
+    Raises DataError if their names differ in it.
+    """
+    totals = {shard_position(shard.file)[1] for shard in shards} or {1}
+    if len(totals) > 1:
+        raise DataError(
+            f"the names of the shards state different numbers of shards ({min(totals)}, {max(totals)})"
+        )
+    return totals.pop()
 
 
 def read_bucket(

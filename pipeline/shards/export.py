@@ -23,7 +23,7 @@ from common.errors import DataError, UsageError
 from pipeline import files
 from pipeline.keyed_hash import bucket, shard_key
 from pipeline.shards import directory
-from pipeline.shards.facts import read_root, read_set_manifest
+from pipeline.shards.dataset_manifests import read_root, read_set_manifest
 from schemas.cells import csv_text
 from schemas.example import SHARED_IMAGE_SCHEMA, SHARED_IMAGES
 from schemas.manifest import MANIFEST, Manifest

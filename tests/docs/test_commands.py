@@ -13,7 +13,7 @@ from tests.docs.commands import PAGES, ROOT, commands
 from tests.pipeline.small_world import write_world
 from training.__main__ import parser as training_parser
 
-TO_BEAM = ("ingest", "aggregate", "dedupe", "split", "build")
+TO_BEAM = ("ingest", "aggregate", "dedupe", "split", "build", "verify")
 COMMANDS = [(page.name, command) for page in PAGES for command in commands(page)]
 
 

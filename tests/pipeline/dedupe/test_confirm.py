@@ -10,13 +10,12 @@ from pipeline.dedupe.confirm import confirm_pairs
 from pipeline.dedupe.leaks import find_leaks
 from pipeline.dedupe.neighbors import HashPairs, distinct_hashes, near_pairs
 from pipeline.ingest.fingerprint import Fingerprints
-from tests.pipeline.dedupe.test_groups import NOISE
-from tests.pipeline.dedupe.test_neighbors import planted
+from tests.pipeline.dedupe.samples import NOISE, planted_hashes
 
 
 def fingerprints(rng, n):
-    """Short hashes that often repeat, and long ones of which half are near the one before."""
-    short = rng.choice(planted(rng, n // 2), n)
+    """Short hashes that often repeat, and long hashes of which half are near another one."""
+    short = rng.choice(planted_hashes(rng, n // 2), n)
     long = rng.integers(0, 256, (n, 32), np.uint8)
     for i in range(0, n, 2):
         long[i] = long[rng.integers(n)]
@@ -34,7 +33,7 @@ def bits(a, b):
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32), st.sampled_from([0, 64, 128]))
-def test_confirmed_is_what_comparing_all_with_all_confirms(seed, radius):
+def test_confirmed_pairs_equal_a_comparison_of_all_pairs(seed, radius):
     short, long = fingerprints(np.random.default_rng(seed), 60)
     hashes, repeats = distinct_hashes(short)
     near = HashPairs.join([near_pairs(hashes, 8), repeats])
@@ -47,19 +46,19 @@ def test_confirmed_is_what_comparing_all_with_all_confirms(seed, radius):
     assert pairs.distance_256.tolist() == [bits(long[a], long[b]) for a, b in expected]
 
 
-def test_many_images_of_one_hash_are_confirmed_a_few_at_a_time(monkeypatch):
+def test_many_images_with_one_hash_are_confirmed_in_batches(monkeypatch):
     short, long = np.zeros(300, np.uint64), np.zeros((300, 32), np.uint8)
     long[::3] = 255
     _, repeats = distinct_hashes(short)
     whole = confirm_pairs(short, long, repeats, 0, always)
-    monkeypatch.setattr(module, "AT_ONCE", 1000)
+    monkeypatch.setattr(module, "PAIRS_PER_BATCH", 1000)
     parts = confirm_pairs(short, long, repeats, 0, always)
     assert parts[0].a.tolist() == whole[0].a.tolist()
     assert len(parts[0]) == 100 * 99 // 2 + 200 * 199 // 2
     assert parts[1] == 300 * 299 // 2
 
 
-def test_pairs_that_do_not_agree_are_left_out():
+def test_pairs_that_do_not_satisfy_the_predicate_are_dropped():
     short, long = fingerprints(np.random.default_rng(1), 60)
     near = distinct_hashes(short)[1]
     whole, compared = confirm_pairs(short, long, near, 128, always)
@@ -70,7 +69,7 @@ def test_pairs_that_do_not_agree_are_left_out():
     assert (part.a.tolist(), part.b.tolist()) == (whole.a[even].tolist(), whole.b[even].tolist())
 
 
-def test_leaks_are_near_pairs_across_the_border_of_the_test_set():
+def test_leaks_are_near_pairs_of_a_test_image_and_another_image():
     short, long = fingerprints(np.random.default_rng(3), 80)
     contrast = np.where(np.arange(80) % 5, 50, 1).astype(np.float32)
     is_test = np.arange(80) % 3 == 0

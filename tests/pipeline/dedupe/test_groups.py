@@ -9,23 +9,20 @@ from hypothesis import strategies as st
 from pipeline.config import DedupeConfig
 from pipeline.dedupe.groups import RULES, find_duplicates
 from pipeline.dedupe.neighbors import HashPairs, distinct_hashes, near_pairs
-from pipeline.ingest.thumbnail import THUMBNAIL_BYTES
+from tests.pipeline.dedupe.samples import NOISE
 
 CONFIG = DedupeConfig(radius=8, confirm_radius=8)
 
 
-NOISE = np.random.default_rng(0).integers(0, 256, THUMBNAIL_BYTES, np.uint8)
-
-
 def thumbnail(short, long):
-    """That of a picture full of detail, with the hashes in the last bits of its gray levels."""
+    """Thumbnail of a detailed image, with the hashes in the lowest bits of its gray levels."""
     hashes = np.frombuffer(short.to_bytes(8, "big") + long.to_bytes(32, "big"), np.uint8)
     bits = np.unpackbits(hashes)
     return np.concatenate([NOISE[: len(bits)] & 0xFE | bits, NOISE[len(bits) :]]).tobytes()
 
 
 def image(image_id, source, short, side=10, sharpness=1.0, size=1, sha256=None, contrast=50.0, long=None):
-    """An image whose 256-bit hash is the short one and zeros, if nothing else is said."""
+    """An image row; by default the 256-bit hash is the short one padded with zeros."""
     return {
         "image_id": image_id,
         "source": source,
@@ -48,7 +45,7 @@ def duplicates(*rows, config=CONFIG):
     return {row["image_id"]: row for row in find_duplicates(frame, near, config)[0].to_pylist()}
 
 
-def told(found):
+def summary(found):
     return {name: (row["keeper_id"], row["reason"], row["removed"]) for name, row in found.items()}
 
 
@@ -63,7 +60,7 @@ def told(found):
     ],
 )
 @pytest.mark.parametrize("distance", [0, 1])
-def test_the_keeper_is_the_better_one_by_the_first_rule_that_tells_them_apart(rule, better, worse, distance):
+def test_the_first_rule_that_differs_decides_the_keeper(rule, better, worse, distance):
     worse = image(**{"short": distance} | {
         key: worse[column]
         for key, column in [("image_id", "image_id"), ("source", "source"), ("side", "width"),
@@ -75,46 +72,46 @@ def test_the_keeper_is_the_better_one_by_the_first_rule_that_tells_them_apart(ru
         assert (row["distance"], row["distance_256"], row["removed"]) == (distance, distance, True)
 
 
-def test_copies_of_a_file_are_told_from_pictures_that_look_alike():
+def test_copies_of_a_file_are_exact_and_similar_images_are_near():
     found = duplicates(
         image("a", "web", 5, sha256="x"), image("b", "web", 5, sha256="x"), image("c", "web", 5)
     )
-    assert told(found) == {"b": ("a", "exact", True), "c": ("a", "near", True)}
+    assert summary(found) == {"b": ("a", "exact", True), "c": ("a", "near", True)}
 
 
-def test_what_the_short_hash_finds_the_long_one_must_confirm():
+def test_the_long_hash_must_confirm_a_pair():
     assert duplicates(image("a", "web", 5, long=0), image("b", "web", 5, long=2**9 - 1)) == {}
-    assert told(duplicates(image("a", "web", 5, long=0), image("b", "web", 5, long=2**8 - 1))) == {
+    assert summary(duplicates(image("a", "web", 5, long=0), image("b", "web", 5, long=2**8 - 1))) == {
         "b": ("a", "near", True)
     }
 
 
-def test_everything_near_a_test_image_goes_whatever_else_it_is_near():
+def test_every_image_near_a_test_image_is_removed_as_a_leak():
     found = duplicates(
         image("t", "test", 0), image("c", "clean", 1), image("w", "web", 3), image("x", "web", 0)
     )
-    assert told(found) == dict.fromkeys("cwx", ("t", "leak", True))
+    assert summary(found) == dict.fromkeys("cwx", ("t", "leak", True))
 
 
 def test_a_leak_is_shown_beside_the_nearest_test_image():
     found = duplicates(image("s", "test", 0), image("t", "test", 0b0111), image("w", "web", 0b1111))
-    assert told(found)["w"] == ("t", "leak", True)
+    assert summary(found)["w"] == ("t", "leak", True)
 
 
 def test_test_images_are_reported_and_kept():
-    assert told(duplicates(image("s", "test", 0), image("t", "test", 0))) == {"t": ("s", "near", False)}
+    assert summary(duplicates(image("s", "test", 0), image("t", "test", 0))) == {"t": ("s", "near", False)}
 
 
 def test_clean_leaks_are_kept_where_the_configuration_says_so_and_web_leaks_never():
     rows = [image("t", "test", 0), image("c", "clean", 0), image("d", "clean", 0), image("w", "web", 0)]
-    found = told(duplicates(*rows, config=replace(CONFIG, clean_leaks="keep")))
+    found = summary(duplicates(*rows, config=replace(CONFIG, clean_leaks="keep")))
     assert found == {"c": ("t", "leak", False), "d": ("c", "near", True), "w": ("t", "leak", True)}
 
 
 def test_a_chain_does_not_pull_unlike_pictures_together():
     # a ~ b ~ c, but a and c are unlike: b goes for a, and c stays.
     chain = image("a", "web", 0, 30), image("b", "web", 2**6 - 1, 20), image("c", "web", 2**12 - 1, 10)
-    assert told(duplicates(*chain)) == {"b": ("a", "near", True)}
+    assert summary(duplicates(*chain)) == {"b": ("a", "near", True)}
 
 
 def test_flat_pictures_are_duplicates_only_of_the_same_bytes():
@@ -126,7 +123,7 @@ def test_flat_pictures_are_duplicates_only_of_the_same_bytes():
         image("y", "web", 1, contrast=0.5),
         image("z", "web", 1),
     ]
-    assert told(duplicates(*flat)) == {"c": ("t", "leak", True), "x": ("w", "exact", True)}
+    assert summary(duplicates(*flat)) == {"c": ("t", "leak", True), "x": ("w", "exact", True)}
 
 
 IMAGES = st.lists(
@@ -148,7 +145,7 @@ IMAGES = st.lists(
 def test_the_order_does_not_matter_and_nothing_near_is_left(drawn, clean_leaks, radius, random):
     config = DedupeConfig(radius=radius, confirm_radius=radius, clean_leaks=clean_leaks)
     rows = [
-        # Files with the same bytes are one picture, so the copy's letter stands for its hash as well.
+        # Files with the same bytes have the same hash, so the digest contains the hash bits.
         image(f"i{i}", source, bits, side, sha256=f"{copy}{bits}{contrast}", contrast=contrast)
         for i, (source, bits, side, contrast, copy) in enumerate(drawn)
     ]

@@ -3,21 +3,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dedupe.hash_buckets import bucket_sizes, cut, near_in_part
+from pipeline.dedupe.hash_buckets import bucket_sizes, cut_into_parts, near_in_part
 from pipeline.dedupe.neighbors import HashPairs, near_pairs
-from tests.pipeline.dedupe.test_neighbors import listed, planted
+from tests.pipeline.dedupe.samples import pair_list, planted_hashes
 
 
-def in_shares(hashes, radius, buckets, most, batches=3):
-    """Cut in batches, gathered by share, searched share by share; also the hashes of the largest share."""
-    parts = np.array_split(hashes, batches)
-    sizes = sum(bucket_sizes(part, radius, buckets) for part in parts)
-    shares = {}
-    for part in parts:
-        for share, some in cut(part, radius, sizes, most):
-            shares.setdefault(share, []).append(some)
-    found = [near_in_part(np.concatenate(some), radius, share) for share, some in shares.items()]
-    return HashPairs.join(found), max(sum(map(len, some)) for some in shares.values())
+def search_by_part(hashes, radius, buckets, max_hashes, batches=3):
+    """Cut batches into parts, gather and search each part; return the pairs and the size of the largest part."""
+    arrays = np.array_split(hashes, batches)
+    sizes = sum(bucket_sizes(array, radius, buckets) for array in arrays)
+    gathered = {}
+    for array in arrays:
+        for part, members in cut_into_parts(array, radius, sizes, max_hashes):
+            gathered.setdefault(part, []).append(members)
+    pairs = [near_in_part(np.concatenate(members), radius, part) for part, members in gathered.items()]
+    return HashPairs.join(pairs), max(sum(map(len, members)) for members in gathered.values())
 
 
 @settings(deadline=None, max_examples=5)
@@ -27,14 +27,16 @@ def in_shares(hashes, radius, buckets, most, batches=3):
     st.sampled_from([64, 12]),
     st.sampled_from([8, 32, 999]),
 )
-def test_shares_give_what_one_search_gives_and_each_pair_once(seed, radius, spread, most):
-    hashes = planted(np.random.default_rng(seed), 120, spread)
-    assert listed(in_shares(hashes, radius, 2, most)[0]) == listed(near_pairs(hashes, radius))
+def test_parts_give_the_pairs_of_one_search_each_once(seed, radius, spread, max_hashes):
+    hashes = planted_hashes(np.random.default_rng(seed), 120, spread)
+    assert pair_list(search_by_part(hashes, radius, 2, max_hashes)[0]) == pair_list(
+        near_pairs(hashes, radius)
+    )
 
 
-@pytest.mark.parametrize("most", [200, 300])
-def test_a_bucket_that_most_hashes_fall_into_is_cut_into_blocks(most):
-    hashes = np.arange(1500, dtype=np.uint64) * np.uint64(3)  # the upper bits are all the same
-    found, largest = in_shares(hashes, 5, 4, most)
-    assert listed(found) == listed(near_pairs(hashes, 5))
-    assert largest < 1.5 * most
+@pytest.mark.parametrize("max_hashes", [200, 300])
+def test_a_bucket_with_most_hashes_is_cut_into_blocks(max_hashes):
+    hashes = np.arange(1500, dtype=np.uint64) * np.uint64(3)  # the upper bits are equal
+    pairs, largest = search_by_part(hashes, 5, 4, max_hashes)
+    assert pair_list(pairs) == pair_list(near_pairs(hashes, 5))
+    assert largest < 1.5 * max_hashes

@@ -1,4 +1,4 @@
-"""Pictures that only their hashes take for copies are told apart; real copies are still found."""
+"""Different images with near hashes are not near-duplicates; real copies are still found."""
 
 import io
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from pipeline.dedupe.thumbnail_check import ThumbnailCheck
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
 from pipeline.ingest.process_image import process_image
 from schemas.duplicate import ORIENTATIONS
-from tests.pipeline.dedupe import drawn_images as drawn
-from tests.pipeline.dedupe.test_orientations import BY_PILLOW
+from tests.pipeline.dedupe import drawn_images
+from tests.pipeline.dedupe.samples import PILLOW_TRANSPOSES
 
 
-def saved(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -45,45 +45,45 @@ def pairs(prints: Fingerprints, orientations: bool = False) -> list[tuple[str, s
 
 
 UNLIKE: dict[str, Callable[[], list[Image.Image]]] = {
-    "flags": drawn.flags,
-    "large letters": lambda: drawn.letters(90, corner=False),
-    "small letters": lambda: drawn.letters(20, corner=False),
-    "icons": drawn.icons,
-    "line drawings": drawn.drawings,
-    "one form in many colors": drawn.shirts,
+    "flags": drawn_images.flags,
+    "large letters": lambda: drawn_images.letters(90, corner=False),
+    "small letters": lambda: drawn_images.letters(20, corner=False),
+    "icons": drawn_images.icons,
+    "line drawings": drawn_images.drawings,
+    "one form in many colors": drawn_images.shirts,
 }
 
 
 @pytest.mark.parametrize("name", UNLIKE)
 @pytest.mark.parametrize(("size", "kind"), [(32, "png"), (64, "jpeg")])
-def test_pictures_that_only_look_alike_to_the_hash_are_no_duplicates(name: str, size: int, kind: str) -> None:
-    prints = prints_of([saved(picture) for picture in UNLIKE[name]()], size, kind)
+def test_different_images_with_near_hashes_are_not_duplicates(name: str, size: int, kind: str) -> None:
+    prints = prints_of([saved(image) for image in UNLIKE[name]()], size, kind)
     assert pairs(prints) == []
     assert len(find_leaks(prints, np.arange(len(prints.short)) % 2 == 0, DedupeConfig())) == 0
 
 
-def test_small_letters_near_a_corner_are_told_apart_but_for_those_that_a_few_pixels_make_one() -> None:
-    prints = prints_of([saved(picture) for picture in drawn.letters(20, corner=True)], 64)
+def test_small_letters_in_a_corner_are_distinguished_except_for_one_pair() -> None:
+    prints = prints_of([saved(image) for image in drawn_images.letters(20, corner=True)], 64)
     i, j = np.triu_indices(26, 1)
     assert (np.bitwise_count(prints.short[i] ^ prints.short[j]) <= 8).sum() > 100
     assert len(pairs(prints)) <= 1  # O and Q
 
 
 COPIES: dict[str, Callable[[Image.Image], bytes]] = {
-    "JPEG 50": lambda picture: saved(picture, "JPEG", quality=50),
-    "WebP": lambda picture: saved(picture, "WEBP", quality=75),
-    "half the size": lambda picture: saved(picture.resize((picture.width // 2, picture.height // 2))),
-    "twice the size": lambda picture: saved(picture.resize((picture.width * 2, picture.height * 2))),
+    "JPEG 50": lambda image: saved(image, "JPEG", quality=50),
+    "WebP": lambda image: saved(image, "WEBP", quality=75),
+    "half the size": lambda image: saved(image.resize((image.width // 2, image.height // 2))),
+    "twice the size": lambda image: saved(image.resize((image.width * 2, image.height * 2))),
 }
 
 
 @pytest.mark.parametrize("copy", COPIES)
-@pytest.mark.parametrize("draw", [drawn.icons, drawn.drawings])
-def test_altered_copies_of_drawn_pictures_are_still_found(
+@pytest.mark.parametrize("draw", [drawn_images.icons, drawn_images.drawings])
+def test_altered_copies_of_drawn_images_are_found(
     draw: Callable[[int], list[Image.Image]], copy: str
 ) -> None:
-    pictures = draw(20)
-    prints = prints_of([*map(saved, pictures), *map(COPIES[copy], pictures)], 64)
+    images = draw(20)
+    prints = prints_of([*map(saved, images), *map(COPIES[copy], images)], 64)
     found = {tuple(sorted(pair)) for pair in pairs(prints)}
     assert found == {(f"{i:03d}", f"{i + 20:03d}") for i in range(20)}
 
@@ -94,30 +94,35 @@ def photo(seed: int) -> Image.Image:
 
 
 @pytest.mark.parametrize(("gamma", "gray"), [(0.7, False), (1.4, False), (1.0, True)])
-def test_copies_in_gray_or_of_another_gamma_are_still_found(gamma: float, gray: bool) -> None:
-    pictures = [photo(seed) for seed in range(12)]
+def test_gray_copies_and_copies_with_another_gamma_are_found(gamma: float, gray: bool) -> None:
+    images = [photo(seed) for seed in range(12)]
     levels = [round(255 * (i / 255) ** gamma) for i in range(256)]
-    copies = [picture.convert("L") if gray else picture for picture in pictures]
+    copies = [image.convert("L") if gray else image for image in images]
     copies = [copy.point(levels * len(copy.getbands())) for copy in copies]
-    assert len(pairs(prints_of([saved(picture) for picture in [*pictures, *copies]], 64))) == 12
+    assert len(pairs(prints_of([saved(image) for image in [*images, *copies]], 64))) == 12
 
 
-def test_agreement_is_mutual_and_every_picture_agrees_with_itself() -> None:
-    pictures = [*drawn.flags(), *drawn.icons(20), *drawn.letters(40, False), *(photo(i) for i in range(20))]
-    thumbnails = ThumbnailCheck(fingerprint(pictures).thumbnails)
-    every = np.arange(len(pictures))
+def test_agreement_is_symmetric_and_reflexive() -> None:
+    images = [
+        *drawn_images.flags(),
+        *drawn_images.icons(20),
+        *drawn_images.letters(40, False),
+        *(photo(i) for i in range(20)),
+    ]
+    thumbnails = ThumbnailCheck(fingerprint(images).thumbnails)
+    every = np.arange(len(images))
     assert thumbnails.agree(every, every).all()
-    i, j = np.triu_indices(len(pictures), 1)
+    i, j = np.triu_indices(len(images), 1)
     assert (thumbnails.agree(i, j) == thumbnails.agree(j, i)).all()
     assert not thumbnails.is_weak[-20:].any()
-    assert thumbnails.is_weak[: len(drawn.flags())].all()
+    assert thumbnails.is_weak[: len(drawn_images.flags())].all()
 
 
-@pytest.mark.parametrize("orientation", BY_PILLOW)
-def test_a_turned_copy_agrees_with_the_picture_turned_so_and_in_no_other_way(orientation: str) -> None:
-    pictures = [*drawn.letters(90, corner=True)[:12], *(photo(i) for i in range(12))]
-    turned = [picture.transpose(BY_PILLOW[orientation]) for picture in pictures]
-    thumbnails = ThumbnailCheck(fingerprint([*pictures, *turned]).thumbnails)
+@pytest.mark.parametrize("orientation", PILLOW_TRANSPOSES)
+def test_an_oriented_copy_agrees_in_its_orientation_only(orientation: str) -> None:
+    images = [*drawn_images.letters(90, corner=True)[:12], *(photo(i) for i in range(12))]
+    copies = [image.transpose(PILLOW_TRANSPOSES[orientation]) for image in images]
+    thumbnails = ThumbnailCheck(fingerprint([*images, *copies]).thumbnails)
     every, none = np.arange(24), np.zeros(24, np.int64)
     for i, name in enumerate(ORIENTATIONS):
         found = thumbnails.agree_oriented(every, every + 24, none + i, none)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.shards.verify import verify
+from pipeline.verify.dataset import verify
 from tests.pipeline.fetch.conftest import Web, web  # noqa: F401  fixture
 from tests.pipeline.ingest.conftest import encoded, smooth  # noqa: F401  fixtures
 from tests.pipeline.jobs.attempts import MAKERS, MODES, repeat_everything
@@ -66,7 +66,7 @@ def test_attempts_that_do_not_count_leave_no_trace(
     command = ["build", "--config", str(world.config), "--output", str(output), ONE]
     assert main([*command, *flags, "--set=noise.levels=[0.2]"]) == 0
     assert files_of(output) == expected
-    assert verify(str(output / "dataset")).problems == []
+    assert verify(str(output / "dataset")).problems == ()
 
 
 @pytest.mark.parametrize("mode", MODES)

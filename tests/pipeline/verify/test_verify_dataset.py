@@ -13,8 +13,8 @@ from PIL import Image
 from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.shards.export import export
-from pipeline.shards.verify import verify
-from tests.pipeline.shards.test_verify import agree, problems, replaced, rewrite
+from pipeline.verify.dataset import verify
+from tests.pipeline.dataset_forgery import agree, problems, replaced, rewrite
 
 
 def change(path, edit):
@@ -46,18 +46,18 @@ def test_exchanged_folders_are_reported(dataset, pair, careful):
     text = problems(dataset)
     assert (
         f"{pair[0]}: the folder holds the set '{pair[1]}'" in text
-        or f"{pair[0]}: _manifest.json does not say" in text
+        or f"{pair[0]}: _manifest.json has missing or invalid values" in text
     )
-    assert ("has been changed" in text) == (not careful)
+    assert ("was changed" in text) == (not careful)
 
 
 @pytest.mark.parametrize("change_of", [{"noise_level": 0.5}, {"color": "blue"}, {"trial": 1}])
 def test_a_set_whose_manifest_is_that_of_another_name_is_reported(dataset, change_of):
     change_set(dataset, "red-0.20", **change_of)
     text = problems(dataset)
-    assert "red-0.20: by color, noise level and trial its manifest is that of" in text
+    assert "red-0.20: color, noise level and trial in its manifest are those of" in text
     key, value = next(iter(change_of.items()))
-    assert f"red-0.20: its manifest says {key} {value!r}, the dataset's manifest says" in text
+    assert f"red-0.20: {key} is {value!r} in its manifest and" in text
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_what_the_manifests_do_not_name_is_reported(dataset):
     (dataset / ".DS_Store").write_text("")
     (dataset / "red-0.20" / ".DS_Store").write_text("")
     assert [problem.partition(";")[0] for problem in verify(str(dataset)).problems] == [
-        f"{dataset}/notes.txt: not part of the dataset, its manifest does not name it",
-        f"{dataset}/red-0.30: not part of the dataset, its manifest does not name it",
-        "red-0.20: more is not of this set, but may be read with it by its folder",
+        f"{dataset}/notes.txt: not part of the dataset (not in its manifest)",
+        f"{dataset}/red-0.30: not part of the dataset (not in its manifest)",
+        "red-0.20: more is not part of this set, but readers of the folder may load it",
     ]
 
 
@@ -104,7 +104,7 @@ def test_a_picture_of_another_size_is_reported(dataset):
         return pa.Table.from_pylist(rows, table.schema)
 
     rewrite(dataset, "test", enlarge)
-    assert "pictures are 48×40" in problems(dataset)
+    assert "images that are 48×40 instead of 32×32" in problems(dataset)
 
 
 @pytest.mark.parametrize(
@@ -120,22 +120,22 @@ def test_a_picture_of_another_size_is_reported(dataset):
 def test_sets_of_two_datasets_are_reported(dataset, name, about):
     change_set(dataset, name, **about)
     [key] = about
-    assert f"{key} is not that of" in problems(dataset)
+    assert f"{key} differs from that of" in problems(dataset)
 
 
 def test_a_set_of_other_clean_images_is_reported(dataset):
     rewrite(dataset, "red-0.00", lambda table: table.slice(1))
     text = problems(dataset)
     assert "is not made of the clean images of" in text
-    assert "differ)" in text
+    assert "(4, for example clean-ant-13)" in text
 
 
 def test_training_examples_in_the_test_set_and_the_other_way_round_are_reported(dataset):
     rewrite(dataset, "test", lambda table: replaced(table, "source", ["clean"] * table.num_rows))
     rewrite(dataset, "red-0.00", lambda table: replaced(table, "source", ["test"] * table.num_rows))
     text = problems(dataset)
-    assert "test: 18 of its examples are not right examples of the test lists" in text
-    assert "red-0.00: 60 of its examples are of the test lists" in text
+    assert "test: rows that are not right examples of the test lists (18" in text
+    assert "red-0.00: rows from the test lists in a training set (60" in text
 
 
 def test_colors_that_hit_other_clean_images_are_reported_for_every_kind_of_noise(dataset):
@@ -149,7 +149,7 @@ def test_colors_that_hit_other_clean_images_are_reported_for_every_kind_of_noise
         return pa.Table.from_pylist(rows, table.schema)
 
     rewrite(dataset, "red-text-0.50", move)
-    assert "red-0.50 and red-text-0.50 do not hit the same clean images" in problems(dataset)
+    assert "red-0.50 and red-text-0.50 do not replace or relabel the same clean images" in problems(dataset)
 
 
 def test_two_examples_in_the_place_of_one_are_reported(dataset):
@@ -160,8 +160,9 @@ def test_two_examples_in_the_place_of_one_are_reported(dataset):
         return pa.Table.from_pylist(rows, table.schema)
 
     rewrite(dataset, "red-0.50", repeat)
-    assert "red-0.50: an example takes the place of a clean image that another example has" in problems(
-        dataset
+    assert (
+        "red-0.50: rows that replace or relabel a clean image that another row of the set uses (4)"
+        in problems(dataset)
     )
 
 
@@ -219,7 +220,7 @@ def test_no_value_of_the_root_manifest_is_trusted(dataset, key, value):
 
 def test_a_contrast_that_is_not_a_number_does_not_switch_off_the_search_for_leaks(dataset):
     change_root(dataset, lambda about: about["leaks"].update(min_contrast="nan"))
-    assert "by which rules leaks were searched" in problems(dataset)
+    assert "the leak rules ('leaks') are missing or invalid" in problems(dataset)
     change_root(dataset, lambda about: about["leaks"].update(min_contrast=math.nan))
     with pytest.raises(DataError, match="NaN is no number in JSON"):
         problems(dataset)

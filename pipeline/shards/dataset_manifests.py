@@ -69,7 +69,7 @@ _OF_TRAINING_SETS: dict[str, _Check] = {
 }
 
 
-def invalid_facts(name: str, about: Mapping[str, Any]) -> list[str]:
+def invalid_values(name: str, about: Mapping[str, Any]) -> list[str]:
     """Return the keys that the manifest of the set `name` lacks, or whose values are not valid."""
     checks = dict(_OF_EVERY_TABLE)
     if name != SHARED_IMAGES:
@@ -90,7 +90,7 @@ def read_set_manifest(dataset: str, name: str) -> Manifest:
     """Return the manifest of a set. Raises DataError if there is none, or if it says something that is not valid."""
     folder = files.join(dataset, name)
     manifest = directory.read_manifest(folder)
-    if wrong := invalid_facts(name, manifest.about):
+    if wrong := invalid_values(name, manifest.about):
         raise DataError(
             f"{files.join(folder, MANIFEST)}: missing or invalid: {', '.join(wrong)}; run split again, or restore the file"
         )

@@ -1,0 +1,1 @@
+"""Verification of a finished dataset from its files alone (docs/explanation/security.md)."""
