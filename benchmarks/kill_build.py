@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 from schemas.manifest import MANIFEST
+from tests.pipeline.built_files import digests
 from tests.pipeline.small_world import write_world
-from tests.pipeline.test_build import digests
 from training.data.shards import load
 
 IMPORTS = 0.25  # of the time of a small build, in which nothing can be spoilt

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from schemas.manifest import MANIFEST
-from tests.pipeline.test_build import digests
+from tests.pipeline.built_files import digests
 from training.data.shards import load
 
 KILLS = 4

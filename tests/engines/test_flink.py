@@ -10,8 +10,8 @@ import pytest
 
 from tests.engines import flink
 from tests.engines.conftest import ROOT, digests, run
+from tests.pipeline.built_files import read
 from tests.pipeline.poison import POISON, write_poisoned_world
-from tests.pipeline.test_build import read
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("java") or not list(flink.JARS.glob("beam-runners-flink-*.jar")),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipeline.built_files import read
 from tests.pipeline.poison import POISON, write_poisoned_world
 from tests.pipeline.small_world import World
-from tests.pipeline.test_build import read
 
 
 @pytest.fixture(scope="module")

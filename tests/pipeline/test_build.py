@@ -1,35 +1,14 @@
-import hashlib
 import json
 import shutil
-from pathlib import Path
 
-import pyarrow as pa
 import yaml
-from pyarrow import parquet
 
 from pipeline.__main__ import main
 from pipeline.shards.card import card
 from schemas.example import EXAMPLE
+from tests.pipeline.built_files import digests, read, rows
 from tests.pipeline.conftest import build
 from tests.pipeline.small_world import CLASSES, CLEAN, TEST, WEB, write_csv
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """Digests of all files, but for the metrics: they tell times."""
-    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return {
-        str(path): hashlib.sha256((folder / path).read_bytes()).hexdigest()
-        for path in files
-        if path.parts[0] != "metrics"
-    }
-
-
-def read(folder: Path) -> pa.Table:
-    return pa.concat_tables(parquet.read_table(path) for path in sorted(folder.glob("*.parquet")))
-
-
-def rows(folder: Path) -> dict[str, dict]:
-    return {row["image_id"]: row for row in read(folder).drop_columns(["image"]).to_pylist()}
 
 
 def test_another_runner_writes_the_same_bytes(world, built, tmp_path):
