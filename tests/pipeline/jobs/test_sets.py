@@ -47,7 +47,7 @@ def test_an_image_missing_from_a_shared_dataset_is_reported(shared, tmp_path, ca
     shutil.copytree(shared / "dataset", dataset)
     rewrite(dataset, "images", lambda table: table.slice(1))
     assert main(["verify", str(dataset)]) == 1
-    assert "have no readable picture" in capsys.readouterr().err
+    assert "whose image is missing" in capsys.readouterr().err
 
 
 def test_more_votes_rewrite_only_what_they_touch_as_if_built_at_once(world, tmp_path):
