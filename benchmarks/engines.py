@@ -1,13 +1,12 @@
-"""What Beam costs: ingest as a plain loop over a pool of processes, through the local runner, and on Prism if it is there.
+"""The cost of Beam: ingest as a plain loop over a process pool, with the local runner, and on Prism if it is installed.
 
-    python -m benchmarks.engines                                  # 1,000, 10,000 and 100,000 pictures; some 35 minutes
-    python -m benchmarks.engines --sizes 1000 5000 --repeats 2    # a look: two minutes
+    python -m benchmarks.engines                                  # 1,000, 10,000 and 100,000 images; about 35 minutes
+    python -m benchmarks.engines --sizes 1000 5000 --repeats 2    # two minutes
 
-All call the same functions for a bucket of the list (settle, read, decode, normalize, fingerprint, write) and use a
-process a core; time and CPU include their start and all their processes. The loop is what one would write without
-Beam: the list is cut into buckets in the calling process, which a ProcessPoolExecutor works on. Its shards must be
-those of the job, byte by byte. Memory is the sum of the resident sets of all processes, at its peak. The pictures are
-JPEGs of 300 × 225, which are drawn first.
+All variants call the same functions for each bucket and use one process per core; time and CPU include startup and all
+processes. The plain loop is the obvious program without Beam: it divides the list into buckets for a ProcessPoolExecutor.
+Its shards must equal those of the job byte for byte. Memory is the peak sum of the resident sets of all processes. The
+images are JPEG files of 300 × 225 pixels, which are drawn first.
 """
 
 import argparse
@@ -43,11 +42,11 @@ from schemas.image import IMAGES
 from schemas.retrieval import RETRIEVAL, RETRIEVAL_LIST
 
 CORES = os.cpu_count() or 1
-DIFFERENT = 500  # pictures; more names than that lead to the same files
+DIFFERENT = 500  # distinct image files; larger lists repeat them under other ids
 
 
 def draw(folder: Path, most: int) -> None:
-    """Draw the pictures, and a list for each size."""
+    """Draw the images, and write a list for each size."""
     (folder / "images").mkdir()
     rng = np.random.default_rng(0)
     for i in range(DIFFERENT):
@@ -70,19 +69,19 @@ def configure(folder: Path, count: int) -> Path:
 
 
 class InThisProcess:
-    """In the place of the decode pool: what one writes who does not mind that one picture may end them all."""
+    """Replacement of the decode pool that decodes in the calling process, without protection against crashes."""
 
     def __init__(self, config: BuildConfig) -> None:
         self.config, self.source = config.ingest, SourceFolder(config.source, config.ingest.max_bytes)
 
     def process_all(self, requests: Iterable[tuple[int, ImageRequest]]) -> Iterator[tuple[int, ImageResult]]:
-        """Make pictures one after the other."""
+        """Process images one after the other."""
         for key, request in requests:
             yield key, read_and_process(request, self.source, self.config)
 
 
 def work_on(bucket: tuple[int, list[pa.Table]], config: BuildConfig, output: str, buckets: int) -> int:
-    """One bucket, from rows to its shards; returns its images."""
+    """Process one bucket from rows to shards, and return the number of images."""
     index, parts = bucket
     stem = directory.shard_stem("part", index, buckets)
     rows, _ = resolve_rows(pa.concat_tables([RETRIEVAL.schema.empty_table(), *parts]))
@@ -120,7 +119,7 @@ def images(folder: Path) -> dict[str, bytes]:
 def ways(
     config: str, loop: Path, job: Path, other: str | None
 ) -> dict[str, tuple[list[str], dict[str, object]]]:
-    """The commands to measure, by name, each with its working directory and environment."""
+    """Return the commands to measure by name, each with its working directory and environment."""
     python = [sys.executable, "-m"]
     ingest = [*python, "pipeline", "ingest", "--config", config, "--output", str(job)]
     here: dict[str, object] = {}
@@ -137,14 +136,16 @@ def ways(
 
 
 def main() -> None:
-    """Ingest in a plain loop over processes, beside the same through Beam's local runner and Prism."""
+    """Compare ingest in a plain loop with Beam's local runner and Prism."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--repeats", type=int, default=1, help="in turns; the fastest of them counts")
     parser.add_argument(
-        "--other", metavar="CHECKOUT", help="measure the local runner of another version, too"
+        "--repeats", type=int, default=1, help="runs per variant, interleaved; the fastest counts"
+    )
+    parser.add_argument(
+        "--other", metavar="CHECKOUT", help="also measure the local runner of another version"
     )
     parser.add_argument("--loop", nargs=2, metavar=("CONFIG", "OUTPUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -168,10 +169,10 @@ def main() -> None:
                 ).items():
                     shutil.rmtree(loop if way == "plain loop" else job, ignore_errors=True)
                     runs.setdefault(way, []).append(measure(command, **where))
-                    # Another version may name or fill its shards in another way.
+                    # Shards of another version may differ.
                     ours = way not in ("plain loop", "local runner, other checkout")
                     if ours and images(job / "ingest") != images(loop):
-                        sys.exit(f"{way}: other shards than the plain loop")
+                        sys.exit(f"{way}: the shards differ from those of the plain loop")
             best = {way: min(found, key=lambda run: run["seconds"]) for way, found in runs.items()}
             first = best["plain loop"]
             for way, found in best.items():

@@ -1,10 +1,10 @@
-"""Kills a build with SIGKILL at random points, again and again, then lets it end and compares.
+"""Kill a build with SIGKILL at random points, let the last run finish, and compare with an uninterrupted build.
 
     python -m benchmarks.kill_build [--kills 20] [--config FILE --source DIR]
 
-Without --config, the small set of the tests is built. After every kill each set that has a manifest is read and
-checked by the trainer's reader; in the end the output must be, to the byte, that of a build that nobody disturbed.
-Moments are spread over the time that the undisturbed build took; every second kill starts from nothing.
+Without --config, the small dataset of the tests is built. After every kill, the trainer's reader checks each set that has a
+manifest. At the end, the dataset must equal that of an uninterrupted build byte for byte. The kills are spread over the
+duration of the uninterrupted build; every second one starts from an empty folder.
 """
 
 import argparse
@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 
 from schemas.manifest import MANIFEST
-from tests.pipeline.built_files import digests
+from tests.pipeline.built_tables import digests
 from tests.pipeline.small_world import write_world
 from training.data.shards import load
 
-IMPORTS = 0.25  # of the time of a small build, in which nothing can be spoilt
+IMPORTS = 0.25  # share of a small build's time that is spent on imports, before any file is written
 
 
 def start(config: Path, source: Path, output: Path) -> subprocess.Popen:
@@ -35,12 +35,12 @@ def start(config: Path, source: Path, output: Path) -> subprocess.Popen:
 
 
 def dataset_digests(output: Path) -> dict[str, str]:
-    """Of the dataset; split/changes.json and the metrics tell of one run, and runs differ."""
+    """Return the digests of the dataset's files; other outputs, such as metrics, differ between runs."""
     return digests(output / "dataset")
 
 
 def main() -> None:
-    """The dataset of a build that is killed and begun again, beside that of an undisturbed one."""
+    """Compare the dataset of a repeatedly killed build with that of an uninterrupted one."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -55,34 +55,35 @@ def main() -> None:
         if config is None:
             world = write_world(Path(folder) / "set")
             config, source = world.config, world.folder
-        begun = time.monotonic()
+        started = time.monotonic()
         if start(config, source, Path(folder) / "whole").wait():
-            sys.exit("the undisturbed build failed")
-        took = time.monotonic() - begun
+            sys.exit("the uninterrupted build failed")
+        seconds = time.monotonic() - started
         expected = dataset_digests(Path(folder) / "whole")
-        output, seen = Path(folder) / "killed", 0
+        output, sets_read = Path(folder) / "killed", 0
         for kill in range(arguments.kills):
             if kill % 2 == 0:
                 shutil.rmtree(output, ignore_errors=True)
             running = start(config, source, output)
-            time.sleep(took * (IMPORTS + (1 - IMPORTS) * (kill + moments.random()) / arguments.kills))
+            time.sleep(seconds * (IMPORTS + (1 - IMPORTS) * (kill + moments.random()) / arguments.kills))
             running.send_signal(signal.SIGKILL)
             running.wait()
             committed = [path.parent for path in (output / "dataset").glob(f"*/{MANIFEST}")]
-            for one in committed:
-                if one.name != "images":
-                    load(one)  # raises if the set is not whole
-            seen += len(committed)
+            for set_folder in committed:
+                if set_folder.name != "images":
+                    load(set_folder)  # raises if the set is incomplete
+            sets_read += len(committed)
             stages = sorted(path.name for path in output.iterdir()) if output.exists() else []
             print(
-                f"kill {kill + 1}: {', '.join(stages) or 'nothing'}; {len(committed)} whole sets", flush=True
+                f"kill {kill + 1}: {', '.join(stages) or 'nothing'}; {len(committed)} complete sets",
+                flush=True,
             )
         if start(config, source, output).wait():
             sys.exit("the last build failed")
         if dataset_digests(output) != expected:
-            sys.exit("FAILED: the dataset is not that of an undisturbed build")
+            sys.exit("FAILED: the dataset differs from that of an uninterrupted build")
     print(
-        f"{arguments.kills} kills, {seen} sets read in between, all whole; {len(expected)} files as undisturbed"
+        f"{arguments.kills} kills: {sets_read} sets read in between, all complete; {len(expected)} files identical"
     )
 
 

@@ -1,8 +1,8 @@
-"""SIGKILL a training run at random moments, resume it each time, and compare the weights with an unbroken run's.
+"""Kill a training run at random times with SIGKILL, resume it each time, and compare the weights with an uninterrupted run.
 
     python -m benchmarks.kill_train --kills 5 --method dividemix
 
-Some minutes, for each start loads torch; exit code 1 if a bit differs.
+Takes some minutes, since each start imports torch. The exit code is 1 if a bit differs.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def config(method: str) -> TrainConfig:
 
 
 def main() -> int:
-    """The weights of a run that is killed and resumed, beside those of an unbroken one; 1 if a bit differs."""
+    """Compare the weights of a killed and resumed run with those of an uninterrupted one; return 1 if a bit differs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -55,31 +55,31 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as place:
-        data, killed, whole = (Path(place) / name for name in ("data", "killed", "whole"))
+    with tempfile.TemporaryDirectory() as temporary:
+        data, killed, whole = (Path(temporary) / name for name in ("data", "killed", "whole"))
         write_set(data / "blue-0.40", striped(320, 0.4, seed=1), noise_level=0.4)
         write_set(data / "test", striped(60, 0.0, seed=2), color=None)
         sets = load_pair(data, "blue-0.40", "test")
         Trainer(config(arguments.method), *sets, torch.device("cpu")).run(whole)
-        chance, done = random.Random(arguments.seed), 0
-        while done < arguments.kills and read_result(killed) is None:
+        generator, kills = random.Random(arguments.seed), 0
+        while kills < arguments.kills and read_result(killed) is None:
             process = subprocess.Popen(
                 [sys.executable, "-c", VICTIM, str(data), str(killed), arguments.method]
             )
             before = checkpoint.newest(killed)
             while checkpoint.newest(killed) == before and process.poll() is None:
                 time.sleep(0.01)
-            time.sleep(chance.uniform(0, 0.3))
+            time.sleep(generator.uniform(0, 0.3))
             if process.poll() is None:
                 process.kill()
-                done += 1
+                kills += 1
             process.wait()
-            print(f"kill {done}: newest checkpoint {getattr(checkpoint.newest(killed), 'name', None)}")
+            print(f"kill {kills}: newest checkpoint {getattr(checkpoint.newest(killed), 'name', None)}")
         Trainer(config(arguments.method), *sets, torch.device("cpu")).run(killed, resume=True)
         one, other = (load_file(checkpoint.newest(folder) or "") for folder in (whole, killed))
-    odd = [name for name in one if not torch.equal(one[name], other[name])]
-    print(f"{arguments.method}: {len(one)} tensors, {len(odd)} differ after {done} kills")
-    return 1 if odd or done < arguments.kills else 0
+    differing = [name for name in one if not torch.equal(one[name], other[name])]
+    print(f"{arguments.method}: {len(one)} tensors, {len(differing)} differ after {kills} kills")
+    return 1 if differing or kills < arguments.kills else 0
 
 
 if __name__ == "__main__":

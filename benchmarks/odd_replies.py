@@ -1,9 +1,10 @@
-"""Which odd replies of web servers ours and four other clients accept: a Markdown table, as in docs/results/odd-replies.md.
+"""Compare which odd replies of web servers our client and five others accept: the table of docs/results/odd-replies.md.
 
     python -m benchmarks.odd_replies
 
-The replies are those of tests/pipeline/fetch/odd_replies.py, sent by a socket on loopback as they are. A client accepts
-one if it gives its body, unpacked, or as it came from the wire where the client unpacks nothing (urllib, curl). Clients that are not installed are left out.
+A server on loopback sends the replies of tests/pipeline/fetch/odd_replies.py. A client accepts a reply if it returns the
+decompressed body, or the body as sent if the client does not decompress (urllib, curl). Clients that are not installed
+are omitted.
 """
 
 import importlib.util
@@ -22,13 +23,13 @@ from pipeline.fetch.url_fetcher import FetchRequest
 from tests.pipeline.fetch.odd_replies import BODY, REPLIES, serving
 
 SECONDS = 3
-MOST = 10_000_000
+MAX_BYTES = 10_000_000
 
 
 def by_urllib(url: str) -> bytes:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=SECONDS) as response:
-        return response.read(MOST)
+        return response.read(MAX_BYTES)
 
 
 def by_requests(url: str) -> bytes:
@@ -97,11 +98,11 @@ CLIENTS: dict[str, Callable[[str], bytes]] = {
 
 def accepts(client: Callable[[str], bytes], url: str, sent: bytes) -> bool:
     try:
-        found = client(url)
+        body = client(url)
     except Exception:
         return False
-    packed = b"\r\nContent-Encoding:" in sent and BODY not in sent and client in (by_urllib, by_curl)
-    return found == BODY or (packed and sent.endswith(found) and bool(found))
+    is_compressed = b"\r\nContent-Encoding:" in sent and BODY not in sent and client in (by_urllib, by_curl)
+    return body == BODY or (is_compressed and sent.endswith(body) and bool(body))
 
 
 def main() -> None:
@@ -120,13 +121,15 @@ def main() -> None:
     all_peers = ours_of_them = 0
     with serving() as urls:
         for name, url in urls.items():
-            found = {each: accepts(client, url, REPLIES[name][0]) for each, client in clients.items()}
-            for each, accepted in found.items():
-                counts[each] += accepted
-            if all(accepted for each, accepted in found.items() if each not in ("ours", "aiohttp")):
+            accepted = {peer: accepts(client, url, REPLIES[name][0]) for peer, client in clients.items()}
+            for peer, is_accepted in accepted.items():
+                counts[peer] += is_accepted
+            if all(yes for peer, yes in accepted.items() if peer not in ("ours", "aiohttp")):
                 all_peers += 1
-                ours_of_them += found["ours"]
-            print(f"| {name} | {' | '.join('yes' if accepted else '–' for accepted in found.values())} |")
+                ours_of_them += accepted["ours"]
+            print(
+                f"| {name} | {' | '.join('yes' if is_accepted else '–' for is_accepted in accepted.values())} |"
+            )
     print(f"| **of {len(REPLIES)}** | {' | '.join(f'**{count}**' for count in counts.values())} |")
     print(
         f"\nAccepted by all of urllib, requests, httpx and curl: {all_peers}, of these by ours: {ours_of_them}"

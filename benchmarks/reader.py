@@ -1,11 +1,11 @@
-"""Rows per second of the same 84×84 JPEG pictures, in random order, from disk to uint8 arrays, one core each.
+"""Rows per second when reading the same 84×84 JPEG images in random order, from disk to uint8 arrays, on one core.
 
-Ours streams from Parquet shards with an exact global shuffle; beside it the bare decoder (libjpeg-turbo on bytes in
-memory: nobody can be faster with it), Hugging Face datasets (streaming, and map-style), WebDataset and torchvision's
-ImageFolder, each as its documentation has it, without worker processes.
+Compared are this project's streaming from Parquet shards with an exact global shuffle, the bare decoder (libjpeg-turbo on
+bytes in memory, an upper bound), Hugging Face datasets (streaming and map-style), WebDataset and torchvision's
+ImageFolder, each used as documented, without worker processes.
 
     pip install -e '.[dev]'                 # datasets and webdataset
-    python -m benchmarks.reader             # 20,000 pictures, 3 rounds; --quick: 2,000
+    python -m benchmarks.reader             # 20,000 images, 3 rounds; --quick: 2,000
 """
 
 import argparse
@@ -36,7 +36,7 @@ SIDE, CLASSES, BATCH, SHARD = 84, 100, 128, 5000
 
 
 def jpegs(count: int) -> list[bytes]:
-    """Made-up photographs of about 3 kB: smooth shapes with some grain, at the quality of the published set."""
+    """Return synthetic photographs of about 3 kB: smooth shapes with grain, at the JPEG quality of the published set."""
     rng = np.random.default_rng(0)
     result = []
     for _ in range(count):
@@ -50,7 +50,7 @@ def jpegs(count: int) -> list[bytes]:
 
 
 def write_shards(folder: Path, data: list[bytes]) -> None:
-    """Our set, written as the pipeline writes it: pictures plain, row groups of 1,024."""
+    """Write a set as the pipeline does: uncompressed images, row groups of 1,024."""
     names = [str(number) for number in range(CLASSES)]
     schema, shards = example_schema(names), []
     folder.mkdir()
@@ -74,7 +74,7 @@ def write_shards(folder: Path, data: list[bytes]) -> None:
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
-    """The paths of a schema's columns, a struct's fields among them."""
+    """Return the paths of the leaf columns of a schema."""
     leaves = []
     for field in schema:
         inner = [child.name for child in field.type] if pa.types.is_struct(field.type) else []
@@ -84,9 +84,9 @@ def _leaves(schema: pa.Schema) -> list[str]:
 
 def write_folders(folder: Path, data: list[bytes]) -> None:
     for n, one in enumerate(data):
-        place = folder / f"{n % CLASSES:03d}"
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f"{n:06d}.jpg").write_bytes(one)
+        class_folder = folder / f"{n % CLASSES:03d}"
+        class_folder.mkdir(parents=True, exist_ok=True)
+        (class_folder / f"{n:06d}.jpg").write_bytes(one)
 
 
 def write_tars(folder: Path, data: list[bytes]) -> list[str]:
@@ -106,9 +106,9 @@ def write_tars(folder: Path, data: list[bytes]) -> list[str]:
 def ours(folder: Path) -> Callable[[], int]:
     data = load(folder, resident_bytes=0)
     assert isinstance(data.images, StreamedImages)
-    pictures = StreamedImages(data.images.encoded, data.images.ids, data.images.size, "", workers=1)
+    images = StreamedImages(data.images.encoded, data.images.ids, data.images.size, "", workers=1)
     rows = epoch_order(len(data), 0, 0).split(BATCH)
-    return lambda: sum(len(batch) for batch in pictures.batches(rows))
+    return lambda: sum(len(batch) for batch in images.batches(rows))
 
 
 def bare(data: list[bytes]) -> Callable[[], int]:
@@ -145,7 +145,7 @@ def image_folder(folder: Path) -> Callable[[], int]:
 
 
 def main() -> None:
-    """Rows per CPU second in random order: ours beside datasets, WebDataset, ImageFolder and the bare decoder."""
+    """Print rows per CPU second in random order, of this reader and of its peers."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -155,8 +155,8 @@ def main() -> None:
     arguments = parser.parse_args()
     count, rounds = (2000, 1) if arguments.quick else (arguments.rows, arguments.rounds)
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as place:
-        folder, data = Path(place), jpegs(count)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, data = Path(temporary), jpegs(count)
         write_shards(folder / "ours", data)
         write_folders(folder / "folders", data)
         readers = {
@@ -168,7 +168,7 @@ def main() -> None:
             "ImageFolder": image_folder(folder / "folders"),
         }
         speeds: dict[str, list[float]] = {name: [] for name in readers}
-        for _ in range(rounds):  # in turns, so that a busy machine is unfair to all alike
+        for _ in range(rounds):  # interleaved, so that other load affects all equally
             for name, read in readers.items():
                 began = time.process_time()
                 assert read() == count, name
@@ -176,12 +176,18 @@ def main() -> None:
     print(
         f"{count:,} JPEG of {SIDE} px, {sum(map(len, data)) / count:.0f} bytes on average; rows per CPU second"
     )
-    best = {name: statistics.median(all_of) for name, all_of in speeds.items()}
-    mine = best["ours, global shuffle"]
+    best = {name: statistics.median(samples) for name, samples in speeds.items()}
+    own_speed = best["ours, global shuffle"]
     for name, speed in best.items():
-        print(f"{name:>22} {speed:8,.0f}   ours is {mine / speed:5.2f} times that")
+        print(f"{name:>22} {speed:8,.0f}   ours is {own_speed / speed:5.2f} times as fast")
         if not name.startswith("ours"):
-            tell("84 px JPEG from disk to arrays, in random order", "rows per CPU second", mine, name, speed)
+            tell(
+                "84 px JPEG from disk to arrays, in random order",
+                "rows per CPU second",
+                own_speed,
+                name,
+                speed,
+            )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""Training throughput on made-up 32×32 images: our loop against the textbook loop, same network, same machine.
+"""Training throughput on synthetic 32×32 images: this trainer and a textbook loop, with the same network and machine.
 
-The textbook loop is what most published code does: a Dataset of Pillow images, torchvision's RandomCrop,
-RandomHorizontalFlip and ToTensor in a DataLoader, torch.optim.SGD, float32, default memory format.
+The textbook loop is a Dataset of Pillow images with torchvision's RandomCrop, RandomHorizontalFlip and ToTensor in a
+DataLoader, torch.optim.SGD, float32, and the default memory format.
 
     python -m benchmarks.step --network small_cnn --width 32 --threads 1
-    python -m benchmarks.step --gpu     # PreAct-ResNet18, 50,000 images, CUDA graphs; some 10 minutes, most of them
-                                        # the textbook loop's and torch.compile's
+    python -m benchmarks.step --gpu     # PreAct-ResNet18, 50,000 images, CUDA graphs; about 10 minutes, most of
+                                        # them for the textbook loop and torch.compile
 
-On a GPU it also tells, for vanilla and MentorMix, the seconds of an epoch of 50,000 images, the share of the card's
-bf16 peak that their forward and backward passes are (Tensor Core work alone counts), and the share of the time in
-which no kernel ran, by torch.profiler.
+On a GPU it also prints, for vanilla and MentorMix, the seconds per epoch of 50,000 images, the share of the GPU's bf16 peak
+that the forward and backward passes reach (convolutions and dense layers only), and the share of time without a
+running kernel according to torch.profiler.
 """
 
 import argparse
@@ -43,8 +43,8 @@ from training.trainer import Trainer
 CLASSES, BATCH = 10, 128
 
 
-class Pictures(Dataset[Any]):
-    """The made-up images as most published code holds them."""
+class TextbookDataset(Dataset[Any]):
+    """The made-up images as Pillow images with torchvision transforms."""
 
     def __init__(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         self.images = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
@@ -60,7 +60,7 @@ class Pictures(Dataset[Any]):
         return self.transform(self.images[index]), self.labels[index]
 
 
-def made_up(size: int) -> ImageSet:
+def synthetic_set(size: int) -> ImageSet:
     rng = torch.Generator().manual_seed(0)
     images = torch.randint(256, (size, 32, 32, 3), dtype=torch.uint8, generator=rng).permute(0, 3, 1, 2)
     labels = torch.randint(CLASSES, (size,), generator=rng)
@@ -77,13 +77,13 @@ def made_up(size: int) -> ImageSet:
     )
 
 
-def textbook(data: ImageSet, network: NetworkConfig, device: torch.device) -> float:
+def textbook_speed(data: ImageSet, network: NetworkConfig, device: torch.device) -> float:
     model = make_network(network, CLASSES, 0).to(memory_format=torch.contiguous_format).to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=2e-4)
-    loader = DataLoader(Pictures(data.images.images, data.labels), BATCH, shuffle=True, drop_last=True)
-    began = 0.0
+    loader = DataLoader(TextbookDataset(data.images.images, data.labels), BATCH, shuffle=True, drop_last=True)
+    started = 0.0
     for epoch in range(2):  # the first warms up
-        began = time.perf_counter()
+        started = time.perf_counter()
         for images, labels in loader:
             loss = cross_entropy(model(images.to(device)), labels.to(device))
             optimizer.zero_grad()
@@ -91,11 +91,13 @@ def textbook(data: ImageSet, network: NetworkConfig, device: torch.device) -> fl
             optimizer.step()
             loss.item()
         del epoch
-    return len(loader) * BATCH / (time.perf_counter() - began)
+    return len(loader) * BATCH / (time.perf_counter() - started)
 
 
-def ours(data: ImageSet, network: NetworkConfig, method: str, compiled: str, device: torch.device) -> float:
-    """Images a second of the last of three epochs."""
+def trainer_speed(
+    data: ImageSet, network: NetworkConfig, method: str, compiled: str, device: torch.device
+) -> float:
+    """Return the images per second of the last of three epochs."""
     config = TrainConfig(
         method=method,  # type: ignore[arg-type]
         epochs=3,
@@ -107,14 +109,14 @@ def ours(data: ImageSet, network: NetworkConfig, method: str, compiled: str, dev
         augment=AugmentConfig(4, flip=True),
         dividemix=DivideMixConfig(warmup_epochs=1),
     )
-    few = data.take(torch.arange(BATCH))
+    test_set = data.take(torch.arange(BATCH))
     with tempfile.TemporaryDirectory() as folder:
-        result = Trainer(config, data, few, device).run(Path(folder) / "run")
+        result = Trainer(config, data, test_set, device).run(Path(folder) / "run")
     return float(result["images_per_second"])
 
 
 def multiplications(network: NetworkConfig, device: torch.device) -> float:
-    """Multiply-adds of one image's forward pass."""
+    """Return the multiply-adds of the forward pass of one image."""
     model = make_network(network, CLASSES, 0).to(device)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.zeros(1, 3, 32, 32, device=device))
@@ -122,7 +124,7 @@ def multiplications(network: NetworkConfig, device: torch.device) -> float:
 
 
 def share_idle(run: Callable[[], object]) -> float:
-    """Share of the time in which no kernel ran, in the second half of a run: compiling is over by then."""
+    """Return the share of time without a running kernel in the second half of a run, after compiling."""
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         run()
     spans = sorted(
@@ -138,7 +140,7 @@ def share_idle(run: Callable[[], object]) -> float:
     return 1 - busy / (end - begin)
 
 
-def tell_gpu(
+def print_gpu(
     speeds: dict[str, float],
     network: NetworkConfig,
     data: ImageSet,
@@ -146,16 +148,16 @@ def tell_gpu(
     device: torch.device,
     peak: float,
 ) -> None:
-    """Tell what only a GPU is measured by."""
+    """Print the measurements that are made only on a GPU."""
     forward = 2 * multiplications(network, device)
-    # Forward, and back, which costs two; MentorMix looks at each image first.
+    # forward passes per step; a backward pass costs two, and MentorMix has a second forward pass
     passes = {"vanilla": 3, "mentormix": 4}
-    few = data.take(torch.arange(min(len(data), 50 * BATCH)))
+    subset = data.take(torch.arange(min(len(data), 50 * BATCH)))
     for method, count in passes.items():
         if method not in speeds:
             continue
         achieved = count * forward * speeds[method]
-        idle = share_idle(partial(ours, few, network, method, compiled, device))
+        idle = share_idle(partial(trainer_speed, subset, network, method, compiled, device))
         print(
             f"{method}: an epoch of 50,000 images {50_000 / speeds[method]:.2f} s, {achieved / 1e12:.0f} TFLOP/s, "
             f"{achieved / peak:.1%} of {peak:.3g}, no kernel runs in {idle:.1%} of the time"
@@ -163,7 +165,7 @@ def tell_gpu(
 
 
 def main() -> None:
-    """Images per second in training: each method of ours beside the textbook loop with plain cross-entropy."""
+    """Print images per second in training: each method next to the textbook loop with plain cross-entropy."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -172,7 +174,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2560)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument(
-        "--rounds", type=int, default=3, help="how often all take their turn; the best of each counts"
+        "--rounds", type=int, default=3, help="number of rounds; the best speed of each counts"
     )
     parser.add_argument("--compile", choices=("off", "default", "reduce-overhead"), default="off")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -182,11 +184,11 @@ def main() -> None:
         default=989e12,
         help="dense bf16 FLOP/s of the GPU (default: that of an H100 or H200)",
     )
-    parser.add_argument("--gpu", action="store_true", help="the settings for a GPU, above")
+    parser.add_argument("--gpu", action="store_true", help="use the settings for a GPU described above")
     arguments = parser.parse_args()
     if arguments.gpu:
         if not torch.cuda.is_available():
-            parser.error("--gpu: torch finds no GPU")
+            parser.error("--gpu: no GPU is available to torch")
         parser.set_defaults(
             network="preact_resnet18", width=64, images=50_000, compile="reduce-overhead", rounds=1
         )
@@ -194,32 +196,34 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     network, data, device = (
         NetworkConfig(arguments.network, arguments.width),
-        made_up(arguments.images),
+        synthetic_set(arguments.images),
         choose_device(),
     )
     methods = list(dict.fromkeys(("vanilla", *arguments.methods)))
-    peer, turns = 0.0, []
-    # In turn, so that what else the machine does hits none more than the others.
+    peer, rounds = 0.0, []
+    # interleaved, so that other load affects all equally
     for _ in range(arguments.rounds):
-        peer = max(peer, textbook(data, network, device))
-        turns.append({method: ours(data, network, method, arguments.compile, device) for method in methods})
-    speeds = {method: max(turn[method] for turn in turns) for method in methods}
+        peer = max(peer, textbook_speed(data, network, device))
+        rounds.append(
+            {method: trainer_speed(data, network, method, arguments.compile, device) for method in methods}
+        )
+    speeds = {method: max(speed[method] for speed in rounds) for method in methods}
     print(
         f"{arguments.network} width {arguments.width}, {device.type}, {arguments.threads} threads, images/s, "
-        f"best of {arguments.rounds}; steps: median of the turns"
+        f"best of {arguments.rounds}; steps: median of the rounds"
     )
     print(f"{'textbook loop':>16} {peer:8.0f}")
     for method in methods:
-        # of the same turn: a clock that drifts hits both
-        step = median(turn["vanilla"] / turn[method] for turn in turns)
+        # compared within a round, in case the clock speed drifts
+        step = median(speed["vanilla"] / speed[method] for speed in rounds)
         times = speeds[method] / peer
         print(
-            f"{method:>16} {speeds[method]:8.0f}   {times:5.2f} times the textbook, step {step:4.2f} of vanilla's"
+            f"{method:>16} {speeds[method]:8.0f}   {times:5.2f} times the textbook loop, step {step:4.2f} of vanilla's"
         )
-        what = f"training, {arguments.network}, width {arguments.width}, {device.type}: {method}"
-        tell(what, "images/s", speeds[method], "textbook loop, plain cross-entropy", peer)
+        name = f"training, {arguments.network}, width {arguments.width}, {device.type}: {method}"
+        tell(name, "images/s", speeds[method], "textbook loop, plain cross-entropy", peer)
     if device.type == "cuda":
-        tell_gpu(speeds, network, data, arguments.compile, device, arguments.peak)
+        print_gpu(speeds, network, data, arguments.compile, device, arguments.peak)
 
 
 if __name__ == "__main__":

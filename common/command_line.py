@@ -1,4 +1,4 @@
-"""What both command lines share: how a verb is declared, and which exit code a fault becomes."""
+"""Shared parts of both command lines: declaring verbs, suggesting corrections, and mapping errors to exit codes."""
 
 import argparse
 import errno
@@ -15,30 +15,30 @@ from common.extras import install_command, project_version
 
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
-_SPACE = "free disk space, or write to another disk (--output, and TMPDIR for temporary files), and run the command again"
-_FILES = "allow more open files (ulimit -n 4096), or use fewer processes, and run the command again"
-_REMEDIES = {  # faults of the machine that may come up wherever files are written
+_SPACE = "free disk space or use another disk (--output, and TMPDIR for temporary files), then run the command again"
+_FILES = "allow more open files (ulimit -n 4096) or use fewer processes, then run the command again"
+_REMEDIES = {  # errors of the machine that may occur wherever files are written
     errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE, errno.EFBIG: _SPACE, errno.EMFILE: _FILES, errno.ENFILE: _FILES,
-    errno.EROFS: "choose a folder that can be written", errno.EACCES: "change the permissions, or choose another path",
+    errno.EROFS: "choose a writable folder", errno.EACCES: "change the permissions or choose another path",
 }  # fmt: skip
 RENAMED = {"--split": "--set-name", "--colour": "--color", "--colours": "--colors", "label": "aggregate"}
-"""Flags and verbs of version 0.1 and their present names."""
-UNREAD = 141  # what a shell says of a program that SIGPIPE ended
+"""Flags and verbs of version 0.1 and their current names."""
+BROKEN_PIPE = 141  # the exit code that shells report for SIGPIPE
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors suggest the nearest verb, choice or flag."""
+    """Argument parser whose errors suggest the nearest verb, choice or flag."""
 
     given: Sequence[str] = ()
     verbs: Any = None
 
     def add_subparsers(self, **options: Any) -> Any:
-        """Add subparsers as usual, and remember them."""
+        """Add subparsers, and keep them for suggestions."""
         self.verbs = super().add_subparsers(**options)
         return self.verbs
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse as usual, and remember what was given."""
+        """Parse arguments, and keep them for suggestions."""
         self.given = sys.argv[1:] if args is None else list(args)
         return super().parse_known_args(args, namespace)
 
@@ -54,7 +54,7 @@ class Parser(argparse.ArgumentParser):
         super().error(message)
 
     def suggestions(self, words: Sequence[str]) -> str:
-        """Return '; did you mean --output instead of --outptu?' for flags that are not known and close to one that is."""
+        """Return '; did you mean --output instead of --outptu?' for unknown flags that resemble a known one."""
         verbs = self.verbs.choices if self.verbs else {}
         usages = [self.format_usage(), *(verbs[word].format_usage() for word in words if word in verbs)]
         known = re.findall(r"--[a-z][a-z-]*", " ".join(usages))
@@ -70,7 +70,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(module: str, command: str, description: str) -> Parser:
-    """Return the parser of a command line, to which verbs are added; `command` is its name in the shell."""
+    """Return the parser of a command line without verbs; `command` is the name of its installed script."""
     is_command = os.path.basename(sys.argv[0]) == command
     prog = command if is_command else f"python -m {module}"
     top = Parser(prog=prog, description=description, allow_abbrev=False)
@@ -81,8 +81,8 @@ def make_parser(module: str, command: str, description: str) -> Parser:
 
 
 def add_verb(verbs: Any, name: str, about: str, example: str, more: str = "") -> argparse.ArgumentParser:
-    """Add a verb to the subparsers `verbs`: `example` is a whole command, `more` stands above it in --help."""
-    one: argparse.ArgumentParser = verbs.add_parser(
+    """Add a verb to the subparsers `verbs`; --help ends with the text `more` and `example`, a complete command."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
         name,
         help=about,
         description=about,
@@ -90,24 +90,24 @@ def add_verb(verbs: Any, name: str, about: str, example: str, more: str = "") ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    one.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
-    return one
+    parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+    return parser
 
 
 def run_verb(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
-    """Call `verb` and return its exit code, or that of what it raises, having said on standard error what it was.
+    """Call `verb` and return its exit code; print errors meant for users on standard error.
 
-    `extras` names the extra of the package that brings a module. Whatever is no fault of the user's is raised.
+    `extras` maps optional modules to the extra that installs them. Exceptions that indicate a bug propagate.
     """
     try:
         code = verb()
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        if not _unread():
+        if not _stdout_is_closed():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's last flush fails, too
-        return UNREAD
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python's final flush fails
+        return BROKEN_PIPE
     except UsageError as error:
         return _end(WRONG_USAGE, f"error: {error}")
     except DataError as error:
@@ -118,20 +118,20 @@ def run_verb(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
             raise
         return _end(FAILED, f"error: {error.name} is not installed; {install_command(extra)}")
     except KeyboardInterrupt:
-        return _end(INTERRUPTED, "stopped; what is finished is kept, and the same command goes on from there")
+        return _end(INTERRUPTED, "interrupted; finished work is kept, run the same command to continue")
     except Exception as error:
-        if told := _machine_fault(error):
-            return _end(FAILED, f"error: {told}")
+        if message := _machine_error(error):
+            return _end(FAILED, f"error: {message}")
         raise
 
 
-def _machine_fault(error: BaseException | None) -> str | None:
-    """Describe an error that comes of a full disk and the like, also where Beam has wrapped it; None if none does."""
+def _machine_error(error: BaseException | None) -> str | None:
+    """Describe an error caused by a full disk or similar, also if Beam wrapped it; None for other errors."""
     while error:
         if isinstance(error, OSError):
             remedy = _REMEDIES.get(error.errno or 0)
             if "No usable temporary directory" in str(error):
-                remedy = "free disk space there, or set TMPDIR to a folder on another disk"
+                remedy = "free disk space, or set TMPDIR to a folder on another disk"
             if remedy:
                 return f"{error.filename or 'a file'}: {error.strerror or error}; {remedy}"
         error = error.__cause__ or error.__context__
@@ -143,8 +143,8 @@ def _end(code: int, text: str) -> int:
     return code
 
 
-def _unread() -> bool:
-    """Whether whoever read our standard output has left, as `head` does."""
-    asked = select.poll()
-    asked.register(sys.stdout.fileno(), 0)
-    return any(event & select.POLLERR for _, event in asked.poll(0))
+def _stdout_is_closed() -> bool:
+    """Whether the reader of standard output has closed it, as `head` does."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))

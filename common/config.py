@@ -16,26 +16,30 @@ import yaml
 from common.errors import UsageError
 
 _BOOL, _TEXT, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("bool", "str", "merge"))
-_WORDS = {"yes": True, "on": True, "no": False, "off": False}  # bools of YAML 1.1
+_WORDS = {"yes": True, "on": True, "no": False, "off": False}  # booleans of YAML 1.1
 
 T = TypeVar("T")
-Condition = Callable[[Any], bool]  # of a whole configuration
+Condition = Callable[[Any], bool]  # a predicate of a whole configuration
+
+
+def _always(_config: Any) -> bool:
+    return True
 
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """What a configuration field affects; declared with the field by `output`, `fetching` or `operational`."""
+    """What a configuration field affects; set by declaring the field with `output`, `fetching` or `operational`."""
 
     output: bool = False
     """A changed value changes what a stage writes, so the stage runs again."""
     fetching: bool = False
     """A changed value changes which fetches fail, so failed URLs are fetched again."""
     stages: Mapping[str, Condition] = dataclasses.field(default_factory=dict)
-    """Of a field or section at the top: the stages whose output it affects, each under a condition."""
+    """For a top-level field or section: the stages whose output it affects, each with a condition."""
 
     @property
     def kinds(self) -> list[str]:
-        """Names of what the field affects; a field that affects nothing is operational."""
+        """Names of what the field affects; ["operational"] if it affects no result."""
         names = {"output": self.output, "fetch": self.fetching}
         return [name for name, affected in names.items() if affected] or ["operational"]
 
@@ -47,22 +51,22 @@ def output(
     stages: Sequence[str] | Mapping[str, Condition] = (),
     fetching: bool = False,
 ) -> Any:
-    """Declare a field that affects what a stage writes; without a default it is required.
+    """Declare a field that affects the output of a stage; without a default, the field is required.
 
-    `stages` names the stages of a field or section at the top, or maps each to the condition under which the field
-    affects it. `fetching` says that the field also affects which fetches fail.
+    `stages` lists the stages of a top-level field or section, or maps each to the condition under which the field
+    affects it. With `fetching`, the field also affects which fetches fail.
     """
-    conditions = stages if isinstance(stages, Mapping) else dict.fromkeys(stages, lambda _: True)
+    conditions = stages if isinstance(stages, Mapping) else dict.fromkeys(stages, _always)
     return _marked(Mark(True, fetching, conditions), default, default_factory)
 
 
 def fetching(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
-    """Declare a field that affects which fetches fail, and nothing of what they give."""
+    """Declare a field that affects which fetches fail but not the results of successful fetches."""
     return _marked(Mark(fetching=True), default, default_factory)
 
 
 def operational(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
-    """Declare a field that affects no result: speed, memory, a limit that stops the build, where inputs are read from."""
+    """Declare a field that affects no result, such as speed, memory, a limit that stops the build, or an input path."""
     return _marked(Mark(), default, default_factory)
 
 
@@ -71,13 +75,13 @@ def _marked(mark: Mark, default: Any, default_factory: Any) -> Any:
 
 
 def mark_of(field: dataclasses.Field[Any]) -> Mark:
-    """The mark of a field. Raises KeyError if it has none."""
+    """Return the mark of a field. Raises KeyError if it has none."""
     mark: Mark = field.metadata["mark"]
     return mark
 
 
 def stage_values(config: Any, stage: str) -> dict[str, Any]:
-    """The values of a configuration that affect what a stage writes, as JSON has them; sections are nested."""
+    """Return the values of a configuration that affect the output of a stage, in JSON types; sections are nested."""
     result = {}
     for field in dataclasses.fields(config):
         affects = mark_of(field).stages.get(stage)
@@ -88,30 +92,30 @@ def stage_values(config: Any, stage: str) -> dict[str, Any]:
 
 
 def output_values(section: Any) -> dict[str, Any]:
-    """The values of a section that affect what its stage writes, as JSON has them."""
+    """Return the values of a section that affect the output of its stage, in JSON types."""
     return {name: plain(getattr(section, name)) for name in output_names(type(section))}
 
 
 def output_names(section: type) -> list[str]:
-    """The names of the fields of a section that affect what its stage writes."""
+    """Return the names of the fields of a section that affect the output of its stage."""
     return [field.name for field in dataclasses.fields(section) if mark_of(field).output]
 
 
 def fetching_values(section: Any) -> dict[str, Any]:
-    """The values of a section that affect which fetches fail, as JSON has them."""
+    """Return the values of a section that affect which fetches fail, in JSON types."""
     marked = [field for field in dataclasses.fields(section) if mark_of(field).fetching]
     return {field.name: plain(getattr(section, field.name)) for field in marked}
 
 
 def plain(value: Any) -> Any:
-    """A value of a configuration as JSON has it."""
+    """Return a configuration value in JSON types."""
     if isinstance(value, Mapping):
-        return {key: plain(one) for key, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def percent_hint(value: float) -> str:
-    """Return '; 30 % is 0.3' for a number that looks like a percentage and should be a share, or an empty text."""
+    """Return '; 30 % is 0.3' for a number that looks like a percentage where a share is expected, else ''."""
     return f"; {value:g} % is {value / 100:g}" if 1 <= value <= 100 else ""
 
 
@@ -121,22 +125,24 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise UsageError(f"--set {text!r}: write it as key=value")
+            raise UsageError(f"--set {text!r}: expected KEY=VALUE; write it as --set KEY=VALUE")
         node = result
         *parents, last = key.strip().split(".")
         for parent in parents:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
-                raise UsageError(f"--set {text!r}: {parent!r} has been set to {node!r} already")
+                raise UsageError(
+                    f"--set {text!r}: {parent!r} is already set to {node!r}; remove one of the two"
+                )
         try:
             node[last] = _load(value)
         except yaml.YAMLError as error:
-            raise UsageError(f"--set {text!r}: the value is no YAML") from error
+            raise UsageError(f"--set {text!r}: the value is not valid YAML; put text in quotes") from error
     return result
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with `over` laid on it, dictionary by dictionary; neither is changed."""
+    """Return `base` overridden by `over`, recursively; neither is changed."""
     result = dict(base)
     for key, value in over.items():
         both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
@@ -151,12 +157,12 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise UsageError(f"{where}: {error}") from error
     if not isinstance(raw, Mapping):
-        raise UsageError(f"{where}: expected keys and values at the top")
+        raise UsageError(f"{where}: expected keys and values at the top level, got {type(raw).__name__}")
     return dict(raw)
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads yes, no, on and off as text, as YAML 1.2 does; `_value` takes them for a bool where one is expected."""
+    """Loader that reads yes, no, on and off as text, like YAML 1.2; `_value` converts them where a bool is expected."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  (the class attribute that yaml documents)
         first: [
@@ -168,20 +174,20 @@ class _Loader(yaml.SafeLoader):
 
 
 def _load(text: str) -> Any:
-    """Read YAML. Keys are text as they stand; a key that stands twice is an error, as is whatever the parser raises."""
+    """Parse YAML. Keys are read as text, and duplicate keys are errors. Raises yaml.YAMLError."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
         _check_keys(node, set())
         return None if node is None else loader.construct_document(node)
     except ValueError as error:
-        raise yaml.YAMLError(f"{error}; put what looks like a date and is none in quotes") from error
+        raise yaml.YAMLError(f"{error}; put text that looks like a date in quotes") from error
     except RecursionError as error:
-        raise yaml.YAMLError("nested too deep") from error
+        raise yaml.YAMLError("nested too deeply") from error
 
 
 def _check_keys(node: yaml.Node | None, checked: set[int]) -> None:
-    """YAML forbids a key to stand twice; its parser would keep the last one and say nothing."""
+    """Raise MarkedYAMLError for a duplicate key, which the parser would silently accept."""
     if id(node) in checked:  # an alias
         return
     checked.add(id(node))
@@ -190,22 +196,23 @@ def _check_keys(node: yaml.Node | None, checked: set[int]) -> None:
         for key, value in node.value:
             _check_keys(value, checked)
             if isinstance(key, yaml.ScalarNode) and key.value in names:
-                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"duplicate key {key.value!r}", problem_mark=key.start_mark
+                )
             names.add(str(key.value))
             if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
-                key.tag = _TEXT  # 1, 010, yes and null are names here, and no values
+                key.tag = _TEXT  # keys such as 1, 010, yes and null are names, not values
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             _check_keys(value, checked)
 
 
 def build(kind: type[T], raw: Mapping[str, Any], where: str = "config") -> T:
-    """Make the dataclass `kind` from `raw`, recursively.
+    """Construct the dataclass `kind` from `raw`, recursively.
 
-    Raises UsageError that names the key for unknown keys (with the nearest known one), missing keys and
-    values of a wrong type; what `__post_init__` raises as ValueError is passed on with the place. A dataclass may list
-    former names of its keys as `RENAMED`, a class variable: the error for one of them gives the present name, with its
-    section where it has moved.
+    Raises UsageError for unknown keys (with the nearest known key), missing keys, values of a wrong type, and
+    ValueErrors of `__post_init__`; the message names the key. A dataclass may list former names of its keys in the class
+    variable `RENAMED`; the error for such a key gives the current name, with its section if it moved.
     """
     assert dataclasses.is_dataclass(kind)
     hints = _hints(kind)
@@ -238,12 +245,12 @@ def build(kind: type[T], raw: Mapping[str, Any], where: str = "config") -> T:
 
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
-    """Evaluated once: a manifest of many shards would ask for those of a shard again and again."""
+    """Return the type hints of a class; cached, because a manifest needs those of a shard many times."""
     return typing.get_type_hints(kind)
 
 
 def _value(kind: Any, raw: Any, where: str) -> Any:
-    """Check one value against its annotation, and convert it where YAML has no such type (tuples, floats)."""
+    """Check a value against its annotation, and convert it to types that YAML lacks (tuples, floats)."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         if not isinstance(raw, Mapping):
@@ -281,7 +288,7 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
     if isinstance(raw, float) and not math.isfinite(raw) and kind is float:
         raise UsageError(f"{where}: expected a finite number, got {raw}")
     if isinstance(raw, int) and kind is int and not -(2**63) <= raw < 2**63:
-        raise UsageError(f"{where}: expected a whole number of 64 bits, got {_short(raw)}")
+        raise UsageError(f"{where}: expected a 64-bit integer, got {_short(raw)}")
     if kind is bool and isinstance(raw, str) and raw.lower() in _WORDS:
         return _WORDS[raw.lower()]
     if kind is Any or (isinstance(raw, kind) and not (kind is int and isinstance(raw, bool))):
@@ -289,11 +296,11 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
     hint = ""
     if kind is str and not isinstance(raw, list | Mapping):
         written = str(raw).lower() if isinstance(raw, bool) else "null" if raw is None else str(raw)
-        hint = f"; YAML reads {written} as {type(raw).__name__}, so put it in quotes: '{written}'"
+        hint = f"; YAML reads {written} as {type(raw).__name__}, so quote it: '{written}'"
     raise UsageError(f"{where}: expected {kind.__name__}, got {_short(raw)}{hint}")
 
 
 def _short(value: Any) -> str:
-    """Write a value for an error message: all of an ordinary one, both ends of a very long one."""
+    """Return the repr of a value for an error message; of a very long one, only both ends."""
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:60]}…{text[-20:]}"

@@ -1,12 +1,12 @@
-"""The two faults that a user can mend. Anything else that is raised is a fault of ours."""
+"""The two error types meant for users. Any other exception is a bug."""
 
 
 class UsageError(ValueError):
-    """The command line or the configuration is wrong: exit code 2."""
+    """An error in the command line or the configuration: exit code 2."""
 
 
 class UnknownFlagError(UsageError):
-    """A flag that neither we nor Beam know; `hint` is what to do."""
+    """A flag that neither this project nor Beam knows; `hint` says how to fix it."""
 
     def __init__(self, flag: str, hint: str) -> None:
         super().__init__(f"unknown flag {flag}; {hint}")
@@ -14,4 +14,4 @@ class UnknownFlagError(UsageError):
 
 
 class DataError(ValueError):
-    """The input or a stored dataset breaks a rule: exit code 1. The text names the place, the rule, the remedy."""
+    """An error in the input or in stored data: exit code 1. The message says what is wrong, where, and how to fix it."""

@@ -1,4 +1,4 @@
-"""Which packages an optional part of the project needs."""
+"""Optional dependencies (extras) of the project."""
 
 from importlib.metadata import PackageNotFoundError, requires, version
 
@@ -6,10 +6,10 @@ PROJECT = "controlled-noise"
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs what an extra needs: the packages by name, since the project is on no index."""
+    """Return the command that installs the packages of an extra, by name because the project is on no package index."""
     try:
         needed = requires(PROJECT) or []
-    except PackageNotFoundError:  # run from a checkout that is not installed
+    except PackageNotFoundError:  # running from a checkout that is not installed
         needed = []
     parts = (requirement.partition(";") for requirement in needed)
     names = [

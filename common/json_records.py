@@ -1,4 +1,4 @@
-"""JSON files of state: parsed strictly, by a dataclass, where they are read."""
+"""Strict parsing of JSON state files into dataclasses."""
 
 import json
 import math
@@ -11,30 +11,30 @@ from common.config import build
 from common.errors import DataError
 
 T = TypeVar("T")
-_FILE = "the file"  # what `build` calls what it parses
+_FILE = "the file"  # the name that `build` uses in messages
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON as RFC 8259 has it. Raises ValueError for anything else, such as NaN, Infinity and 1e999."""
+    """Parse JSON according to RFC 8259. Raises ValueError for extensions such as NaN, Infinity and 1e999."""
     try:
         return json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except RecursionError as error:
-        raise ValueError("nested too deep") from error
+        raise ValueError("nested too deeply") from error
 
 
 def parse_stored(kind: type[T], text: str | bytes, where: str, remedy: str) -> T:
     """Parse the JSON object of a state file into the dataclass `kind`.
 
-    Raises DataError that names the file (`where`), what is wrong, and `remedy`.
+    Raises DataError with the file (`where`), the problem and `remedy`.
     """
     with _named(where, remedy):
         return build(kind, _parse_object(text), _FILE)
 
 
 def parse_given(kind: type[Any], text: str | bytes, where: str, remedy: str) -> dict[str, Any]:
-    """Parse like `parse_stored`, and return the values of those keys that the file has.
+    """Parse like `parse_stored`, but return a dictionary of the keys in the file.
 
-    Keys that `kind` has not are returned as they are: a file may have more of them.
+    Keys that `kind` does not declare are returned unchanged.
     """
     with _named(where, remedy):
         raw = _parse_object(text)
@@ -62,12 +62,12 @@ def _named(where: str, remedy: str) -> Iterator[None]:
 
 
 def to_json(content: Mapping[str, Any], indent: int | None = None) -> str:
-    """Serialize as JSON. Raises ValueError for NaN and infinity, which JSON has no words for."""
+    """Serialize as JSON. Raises ValueError for NaN and infinity, which JSON cannot represent."""
     return json.dumps(content, indent=indent, allow_nan=False)
 
 
 def _refuse(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number in JSON")
+    raise ValueError(f"{word} is not a number in JSON")
 
 
 def _finite(text: str) -> float:

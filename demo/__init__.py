@@ -1,1 +1,1 @@
-"""The small world behind `make demo`: pictures, a web that serves them, workers who judge them."""
+"""Synthetic data for `make demo`: drawn images, a web server for them, and simulated workers."""

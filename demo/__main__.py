@@ -1,4 +1,4 @@
-"""`make demo`: draw a small world, and run the real commands on it, from web images and votes to a plot."""
+"""`make demo`: draw a small synthetic dataset and run the real commands on it, from web images and votes to a plot."""
 
 import argparse
 import json
@@ -25,11 +25,11 @@ class StepFailedError(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; returns the exit code: 0 ok, 1 failed."""
+    """Run the demo and return the exit code: 0 success, 1 failure."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder for everything that is made")
+    parser.add_argument("--output", type=Path, required=True, help="output folder of the demo")
     parser.add_argument(
-        "--quick", action="store_true", help="a far smaller world, to see that all parts work"
+        "--quick", action="store_true", help="use a much smaller dataset, to check that all parts work"
     )
     arguments = parser.parse_args(argv)
     set_up_logging()
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(output: Path, *, quick: bool) -> None:
-    """Make the world and everything after it below `output`."""
+    """Draw the data and run all commands below `output`."""
     size = QUICK if quick else FULL
     world = _draw(size, output / "world")
     with serve(world.pages) as base_url:
@@ -57,7 +57,7 @@ def run(output: Path, *, quick: bool) -> None:
     rows: list[dict[str, Any]] = json.loads(text)
     _command("training", "plot", str(output / "study"))
 
-    # It reads tables as the pipeline does, which imports Beam: not before its logs are set.
+    # Imported late, because it imports Beam, whose logging must be set up before.
     from demo.evaluation import evaluate
 
     page = summary.write(output, size, evaluate(world.candidates, output), rows)
@@ -73,14 +73,14 @@ def _draw(size: Size, folder: Path) -> DemoWorld:
     world = make(size, folder)
     seconds = time.monotonic() - began
     print(
-        f"$ drew the world: {len(world.candidates):,} web candidates and more, in {folder} ({seconds:.1f} s)",
+        f"$ drew the world: {len(world.candidates):,} web candidates, clean and test images in {folder} ({seconds:.1f} s)",
         flush=True,
     )
     return world
 
 
 def _command(module: str, *arguments: str) -> str:
-    """Run `python -m MODULE ARGUMENTS` as a user would; show what it prints, unless that is JSON, and return it."""
+    """Run `python -m MODULE ARGUMENTS` and return its output, which is printed unless it is JSON."""
     print(f"$ python -m {module} {' '.join(arguments)}", flush=True)
     began = time.monotonic()
     command = [sys.executable, "-m", module, *arguments]

@@ -1,4 +1,4 @@
-"""What the pipeline made of the small world, held against the truth that only the demo knows."""
+"""Comparison of a build with the ground truth, which only the demo knows."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -17,28 +17,28 @@ from schemas.verdict import VERDICT
 class Evaluation:
     """Counts of one build.
 
-    `caught` holds (caught, planted) by kind of problem. `alarms` are pictures removed as duplicates though they are
-    copies of nothing. `verdicts` counts (truth, verdict).
+    caught: (caught, planted) by kind of problem. false_duplicates: images removed as near-duplicates that are not copies.
+    verdicts: counts by (truth, verdict).
     """
 
     caught: dict[str, tuple[int, int]]
-    alarms: int
+    false_duplicates: int
     verdicts: dict[tuple[bool, str], int]
 
     @property
     def verdict_accuracy(self) -> float:
-        """Share of the yes and no verdicts that are true."""
+        """Share of correct yes and no verdicts."""
         right = self.verdicts[True, "yes"] + self.verdicts[False, "no"]
         return right / sum(count for (_, verdict), count in self.verdicts.items() if verdict != "undecided")
 
     @property
     def noise_precision(self) -> float:
-        """Share of the verdicts "no", from which red noise is made, that are true."""
+        """Share of correct verdicts "no", the source of red noise."""
         return self.verdicts[False, "no"] / (self.verdicts[False, "no"] + self.verdicts[True, "no"])
 
 
 def evaluate(candidates: tuple[Candidate, ...], build: Path) -> Evaluation:
-    """Hold the tables of a build (the folder that `pipeline build` wrote) against the truth."""
+    """Compare the tables in the output folder of a build with the truth."""
     layout = Layout(str(build))
     rejected = directory.read_table(layout.rejections, REJECTION).to_pandas()
     duplicates = directory.read_table(layout.duplicates, DUPLICATE).to_pandas()
@@ -54,8 +54,8 @@ def evaluate(candidates: tuple[Candidate, ...], build: Path) -> Evaluation:
         if candidate.planted in FAULTS:
             caught[candidate.planted] += FAULTS[candidate.planted] in codes[candidate.image_id]
         elif candidate.planted in COPIES:
-            # Of a picture and its copy one must go: both then have one keeper, or one of them is it.
-            pair = {keepers.get(one, one) for one in (candidate.image_id, candidate.original)}
+            # One of the two images must be removed, so both have the same keeper, or one is the keeper.
+            pair = {keepers.get(image_id, image_id) for image_id in (candidate.image_id, candidate.original)}
             caught[candidate.planted] += len(pair) == 1
 
     copied = {

@@ -1,4 +1,4 @@
-"""Draws pictures of the small world: one thing among clutter on a background, each from its own seed."""
+"""Drawing of synthetic images: one object among clutter on a background, each from its own seed."""
 
 import colorsys
 import io
@@ -16,12 +16,12 @@ ENCODINGS = {"jpg": ("JPEG", 0.8), "png": ("PNG", 0.1), "webp": ("WEBP", 0.1)}
 
 @dataclass(frozen=True)
 class Style:
-    """How hard the pictures are; each number makes one thing vary more.
+    """Difficulty of the images.
 
-    `clutter` is the most small things behind it, half as many before it; `hue_bias` the share of things in the
-    color that their kind often has; `contrast` the least distance between thing and background in brightness;
-    `noise` the most standard deviation of the grain, in [0, 1]; `size` the least and the most of half the picture
-    that it reaches; `turn` the most that it is turned, in radians.
+    clutter: maximum number of small objects behind the main one, and twice the maximum in front. hue_bias: share of
+    objects in their typical color. contrast: minimum brightness difference between object and background. noise: maximum
+    standard deviation of the grain, in [0, 1]. size: minimum and maximum radius as a share of half the image. turn: maximum
+    rotation in radians.
     """
 
     clutter: int
@@ -38,12 +38,12 @@ def _color(rng: np.random.Generator, hue: float | None, value: float) -> np.ndar
 
 
 def _paint(canvas: np.ndarray, place: tuple[float, float, float, float], paint: tuple) -> None:
-    """Lay one thing on `canvas` (height, width, 3): place = (center x, center y, size, angle)."""
+    """Draw one object on `canvas` (height, width, 3); `place` is (center x, center y, size, angle)."""
     outline, texture, first, second = paint
     center_x, center_y, size, angle = place
     height, width = canvas.shape[:2]
     half = min(height, width) / 2
-    # Only the square that the thing can reach is touched: most things are small.
+    # Compute only the square around the object, because most objects are small.
     reach = half * size * 1.15
     across, down = half * center_x + (width - 1) / 2, half * center_y + (height - 1) / 2
     left, top = max(int(across - reach), 0), max(int(down - reach), 0)
@@ -61,7 +61,7 @@ def _paint(canvas: np.ndarray, place: tuple[float, float, float, float], paint: 
 
 
 def _background(rng: np.random.Generator, x: Plane, y: Plane, value: float) -> np.ndarray:
-    """A gradient between two colors, with a soft wave or stripes over it: (height, width, 3)."""
+    """Return a gradient between two colors with a soft wave or stripes: (height, width, 3)."""
     first, second = _color(rng, None, value), _color(rng, None, np.clip(value + rng.normal(0, 0.15), 0, 1))
     angle, pace = rng.uniform(0, 2 * np.pi), float(rng.choice([0.8, 2.0, 6.0, 11.0]))
     along = math.cos(angle) * x + math.sin(angle) * y
@@ -71,7 +71,7 @@ def _background(rng: np.random.Generator, x: Plane, y: Plane, value: float) -> n
 
 
 def draw(kind: str, seed: tuple[int, ...], style: Style) -> Image.Image:
-    """Draw one picture of `kind` (a key of KINDS), 48 to 88 pixels a side; the same seed, the same picture."""
+    """Draw one image of `kind` (a key of KINDS), 48 to 88 pixels per side, deterministically from `seed`."""
     rng = np.random.default_rng(seed)
     thing = KINDS[kind]
     side = int(rng.integers(48, 89))
@@ -84,7 +84,7 @@ def draw(kind: str, seed: tuple[int, ...], style: Style) -> Image.Image:
 
     value = rng.uniform(0.15, 0.9)
     canvas = _background(rng, x, y, value)
-    # The thing is darker or lighter than what is behind it, and its texture differs from both.
+    # The object is darker or lighter than the background, and its texture differs from both.
     gap = rng.uniform(style.contrast, 0.5)
     bright = (
         value + gap if value + gap < 1 and (rng.random() < 0.5 or value < gap) else max(value - gap, 0.02)
@@ -112,18 +112,18 @@ def draw(kind: str, seed: tuple[int, ...], style: Style) -> Image.Image:
     return Image.fromarray((np.clip(canvas, 0, 1) * 255).astype(np.uint8))
 
 
-def encode(picture: Image.Image, suffix: str, quality: int = 88) -> bytes:
-    """The bytes of the picture as a `jpg`, `png` or `webp` file."""
+def encode(image: Image.Image, suffix: str, quality: int = 88) -> bytes:
+    """Return an image as the bytes of a `jpg`, `png` or `webp` file."""
     buffer = io.BytesIO()
-    picture.save(buffer, ENCODINGS[suffix][0], **({} if suffix == "png" else {"quality": quality}))
+    image.save(buffer, ENCODINGS[suffix][0], **({} if suffix == "png" else {"quality": quality}))
     return buffer.getvalue()
 
 
 def pick_suffix(seed: tuple[int, ...]) -> str:
-    """Choose the file format of the picture with this seed."""
+    """Return the file format of the image with this seed."""
     shares = [share for _, share in ENCODINGS.values()]
     return str(np.random.default_rng((*seed, 1)).choice(list(ENCODINGS), p=shares))
 
 
 CLEAN = Style(clutter=3, hue_bias=0.75, contrast=0.25, noise=0.04, size=(0.65, 0.95), turn=0.4)
-WEB = replace(CLEAN, clutter=4)  # web pictures are busier
+WEB = replace(CLEAN, clutter=4)  # web images have more clutter

@@ -1,4 +1,4 @@
-"""Plants the web's usual problems among the candidates: copies of other pictures, and rows that give no picture."""
+"""Planted problems that are common on the web: copies of other images, and rows without a usable image."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from PIL import Image
 from demo.images import encode
 from demo.search import Candidate, web_id
 
-# What is planted, and the rejection code that says it was caught.
+# Planted fault → expected rejection code.
 FAULTS = {
     "gone": "not_found",
     "forbidden": "http_status",
@@ -27,7 +27,7 @@ COPIES = ("copy of web", "near web", "near clean", "near test")
 
 
 def faults(candidates: Sequence[Candidate], each: int, seed: int) -> list[Candidate]:
-    """Return `each` rows of every kind of FAULTS, made from as many of `candidates`."""
+    """Return `each` faulty candidates of every kind in FAULTS, derived from some of `candidates`."""
     rng = np.random.default_rng((seed, 5))
     chosen = iter(rng.choice(len(candidates), each * len(FAULTS), replace=False))
     faulty = []
@@ -66,7 +66,7 @@ def _broken(candidate: Candidate, model: Candidate) -> Candidate:
             return replace(candidate, body=encode(_open(candidate.body).resize((1, 1)), "png"), suffix="png")
         case "unknown class":
             return replace(candidate, class_name=f"{candidate.class_name}s")
-        case _:  # the very row again
+        case _:  # an exact repetition of the row
             return replace(model, planted="repeated row")
 
 
@@ -74,10 +74,10 @@ def copies(
     candidates: Sequence[Candidate], clean: Mapping[str, tuple[str, bytes]], test: Mapping[str, tuple[str, bytes]],
     each: int, seed: int,
 ) -> list[Candidate]:  # fmt: skip
-    """Return `each` candidates of every kind of COPIES.
+    """Return `each` copies of every kind in COPIES.
 
-    `clean` and `test` hold (class name, file) by image id. Near copies are resized, encoded anew, and brightened a
-    little, as sites do with pictures that they take from each other.
+    `clean` and `test` map image ids to (class name, file bytes). Near copies are resized, re-encoded and slightly
+    brightened, as websites do with images.
     """
     rng = np.random.default_rng((seed, 6))
     copied = []
@@ -102,13 +102,11 @@ def copies(
 
 
 def _re_encode(body: bytes, rng: np.random.Generator) -> bytes:
-    picture = _open(body)
+    image = _open(body)
     scale = rng.uniform(0.8, 1.6)
-    picture = picture.resize(
-        (round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC
-    )
+    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
     bright = rng.uniform(0.94, 1.06)
-    return encode(picture.point(lambda value: value * bright), "jpg", quality=int(rng.integers(60, 85)))
+    return encode(image.point(lambda value: value * bright), "jpg", quality=int(rng.integers(60, 85)))
 
 
 def _open(body: bytes) -> Image.Image:
@@ -116,5 +114,5 @@ def _open(body: bytes) -> Image.Image:
 
 
 def originals(folder: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, bytes]]:
-    """Read what `copies` needs of a list with paths: (class name, file) by image id."""
+    """Return (class name, file bytes) by image id for the rows of a list with paths."""
     return {row["image_id"]: (row["class_name"], (folder / row["path"]).read_bytes()) for row in rows}

@@ -1,4 +1,4 @@
-"""The search engine of the small world: what a class name brings up, right pictures and wrong ones."""
+"""Simulated image search: right and wrong candidates for each class name."""
 
 import multiprocessing
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ from demo.shapes import CLASSES, OTHERS
 
 # Of the wrong candidates: the share that shows another class, and the share of near things among those found by words.
 OF_OTHER_CLASSES, NEAR = 0.4, 0.5
-# The share of candidates found by a picture, as in the paper; all wrong ones among them are near things.
+# The share of candidates from search by image, as in the paper; all wrong ones among them resemble the class.
 BY_IMAGE = 0.18
-FEW = 500  # pictures that one process has drawn before another has started
+FEW = 500  # images below which starting further processes takes longer than drawing
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Candidate:
 
     @property
     def address(self) -> str:
-        """The place on the server, without a leading slash."""
+        """Path on the server, without a leading slash."""
         return f"photos/{self.image_id}.{self.suffix}"
 
 
@@ -47,7 +47,7 @@ Job = tuple[str, tuple[int, ...], Style]  # kind, seed, style
 
 
 def draw_files(jobs: Sequence[Job]) -> list[tuple[str, bytes]]:
-    """Draw many pictures, on all cores where they are many: (suffix, bytes) for each job, in order."""
+    """Draw images, in parallel if there are at least FEW, and return (suffix, bytes) for each job in order."""
     if len(jobs) < FEW:
         return [_draw_file(job) for job in jobs]
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("forkserver")) as pool:
@@ -61,7 +61,7 @@ def _draw_file(job: Job) -> tuple[str, bytes]:
 
 
 def web_id(*parts: int) -> str:
-    """Name a web image by 16 hex digits, as in the published sets."""
+    """Return an image id of 16 hex digits, as in the published sets."""
     return f"{np.random.SeedSequence(parts).generate_state(1, np.uint64)[0]:016x}"
 
 

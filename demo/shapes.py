@@ -1,4 +1,4 @@
-"""What can be drawn: outlines and textures as functions of place, and which pair of them is which class."""
+"""Outlines and textures as functions of position, and the classes that combine them."""
 
 import math
 from collections.abc import Callable
@@ -11,9 +11,9 @@ Plane = np.ndarray  # float32 (height, width)
 
 @dataclass(frozen=True)
 class Kind:
-    """A thing that can be drawn.
+    """A kind of object.
 
-    `hue` in [0, 1) is the color it often has, `near` the classes that it is easily taken for.
+    hue: typical hue in [0, 1). near: classes that it resembles.
     """
 
     outline: str
@@ -35,7 +35,7 @@ CLASSES: dict[str, Kind] = {
     "flower": Kind("petals", "plain", 0.85, ("star", "moon")),
 }
 
-# What a search also brings up: things of none of the classes, each near some of them.
+# Further search results: objects of no class, each similar to some classes.
 OTHERS: dict[str, Kind] = {
     "moon": Kind("crescent", "plain", 0.15, ("button", "star")),
     "coin": Kind("disk", "plain", 0.12, ("button", "ball", "ladybird")),
@@ -60,7 +60,7 @@ KINDS = CLASSES | OTHERS
 
 
 def _polygon(x: Plane, y: Plane, corners: int) -> Plane:
-    """Signed distance to a regular polygon whose inner radius is 0.75: negative inside."""
+    """Return the signed distance to a regular polygon with inner radius 0.75: negative inside."""
     step = 2 * np.pi / corners
     angle = (np.arctan2(x, y) + step / 2) % step - step / 2
     return np.hypot(x, y) * np.cos(angle) - (0.5 if corners == 3 else 0.75)
@@ -71,7 +71,7 @@ def _lobes(x: Plane, y: Plane, count: int, depth: float) -> Plane:
 
 
 def _star(x: Plane, y: Plane) -> Plane:
-    """Five points at radius 0.95, the corners between them at 0.42."""
+    """Return the signed distance to a star with outer radius 0.95 and inner radius 0.42."""
     step = 2 * np.pi / 5
     angle = np.abs((np.arctan2(x, y) + step / 2) % step - step / 2)
     radius = np.hypot(x, y)
@@ -98,7 +98,7 @@ OUTLINES: dict[str, Callable[[Plane, Plane], Plane]] = {
     "nothing": lambda x, y: np.ones_like(x + y),
 }
 
-# Where the second color goes: positive there.
+# Positive where the second color is drawn.
 TEXTURES: dict[str, Callable[[Plane, Plane], Plane]] = {
     "plain": lambda x, y: -np.ones_like(x + y),
     "stripes": lambda x, y: np.sin(7.5 * y) + 0 * x,

@@ -1,4 +1,4 @@
-"""The page that says what the demo saw: what was planted and caught, and accuracy against noise."""
+"""Summary of the demo: planted and caught problems, verdicts, and accuracy against noise."""
 
 import statistics
 from collections import defaultdict
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.text_table import markdown
 from demo.shapes import CLASSES
 from demo.world import Size
 
@@ -18,7 +19,7 @@ Means = dict[tuple[str, str, float], float]  # (color, method, noise level) to a
 
 @dataclass(frozen=True)
 class SummaryPage:
-    """The summary as Markdown, and where it was written."""
+    """The summary as Markdown, and its path."""
 
     path: Path
     text: str
@@ -28,11 +29,11 @@ def write(output: Path, size: Size, found: "Evaluation", rows: Sequence[dict[str
     """Write summary.md below `output`; `rows` are what `training study --json` prints."""
     n = len(CLASSES)
     intro = (
-        f"{n} classes, {n * size.clean:,} clean and {n * size.test:,} test pictures; each class name brings up "
-        f"{size.right} right and {size.wrong} wrong web pictures; {size.workers} simulated workers."
+        f"{n} classes, {n * size.clean:,} clean and {n * size.test:,} test images; {size.right} right and {size.wrong} "
+        f"wrong web images per class; {size.workers} simulated workers."
     )
     parts = [
-        "# The small world",
+        "# Demo",
         intro,
         _caught(found),
         _verdicts(found),
@@ -46,15 +47,10 @@ def write(output: Path, size: Size, found: "Evaluation", rows: Sequence[dict[str
     return SummaryPage(path, text)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
 def _caught(found: "Evaluation") -> str:
     rows = [(kind, planted, caught) for kind, (caught, planted) in found.caught.items()]
-    note = f"Removed as duplicates although they are copies of nothing: {found.alarms}."
-    return "## Planted problems\n\n" + _table(("problem", "planted", "caught"), rows) + "\n\n" + note
+    note = f"Images removed as near-duplicates that are not copies: {found.false_duplicates}."
+    return "## Planted problems\n\n" + markdown(("problem", "planted", "caught"), rows) + "\n\n" + note
 
 
 def _verdicts(found: "Evaluation") -> str:
@@ -64,10 +60,10 @@ def _verdicts(found: "Evaluation") -> str:
         for truth in (True, False)
     ]
     note = (
-        f"{100 * found.verdict_accuracy:.1f} % of the yes and no verdicts are true; of the pictures that may become "
-        f"red noise, {100 * found.noise_precision:.1f} % are really wrong."
+        f"{100 * found.verdict_accuracy:.1f} % of the yes and no verdicts are correct; {100 * found.noise_precision:.1f} % "
+        "of the images with verdict no, the source of red noise, are really wrong."
     )
-    return "## Verdicts\n\n" + _table(("the picture is", *answers), rows) + "\n\n" + note
+    return "## Verdicts\n\n" + markdown(("truth", *answers), rows) + "\n\n" + note
 
 
 def _means(rows: Sequence[dict[str, Any]], measure: str) -> Means:
@@ -96,14 +92,14 @@ def _accuracy(rows: Sequence[dict[str, Any]]) -> str:
     head = ("wrong labels", *(f"{color}, {method}" for color, method in columns))
     seeds = len({row["seed"] for row in rows})
     note = (
-        "Test accuracy after the last epoch / of the best epoch / share of the wrong labels memorized, in percent; "
+        "Test accuracy of the last epoch / of the best epoch / share of wrong labels memorized, in percent; "
         f"{seeds} seed{'s' if seeds > 1 else ''}."
     )
-    return "## Accuracy\n\n" + _table(head, table) + "\n\n" + note
+    return "## Accuracy\n\n" + markdown(head, table) + "\n\n" + note
 
 
 def _seen(rows: Sequence[dict[str, Any]]) -> str:
-    """Say in words what the numbers show, for or against the paper."""
+    """Compare the numbers with the findings of the paper."""
     final = _means(rows, "final_accuracy")
     levels = sorted({level for _, _, level in final})
     low, high = levels[0], levels[-1]
@@ -125,14 +121,14 @@ def _seen(rows: Sequence[dict[str, Any]]) -> str:
             else "hurts no less than blue, unlike the paper"
         )
         lines.append(f"- red {word}: vanilla is at {gap:+.1f} points with it, against blue.")
-    return "## What is seen\n\n" + "\n".join(lines)
+    return "## Findings\n\n" + "\n".join(lines)
 
 
 def _files() -> str:
     files = {
         "dataset/": "the training sets, the test set, and the card",
         "study/summary.md": "figures and tables of the study (study/figures, study/tables), drawn from its two Parquet tables",
-        "ingest/, labels/, dedupe/": "the tables between the stages",
-        "world/": "what went in: the lists, the votes, the clean and the test pictures; truth.csv",
+        "ingest/, aggregate/, dedupe/": "tables of the intermediate stages",
+        "world/": "the input: lists, votes, clean and test images; and the ground truth in truth.csv",
     }
     return "## Files\n\n" + "\n".join(f"- `{name}`: {what}" for name, what in files.items())

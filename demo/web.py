@@ -1,4 +1,4 @@
-"""A local web: serves pictures over HTTP as strangers' servers would, bad answers included."""
+"""Local web server for the images of the demo, including faulty responses."""
 
 import contextlib
 import mimetypes
@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass(frozen=True)
 class WebResponse:
-    """What the server answers at one path; `headers` come on top of the content type, which the name gives."""
+    """The response for one path; `headers` add to the content type, which is guessed from the path."""
 
     body: bytes
     status: int = 200
@@ -20,14 +20,14 @@ class WebResponse:
 
 @contextlib.contextmanager
 def serve(pages: Mapping[str, WebResponse]) -> Iterator[str]:
-    """Serve pages by path (without a leading slash), and give the base URL, without a last slash.
+    """Serve responses by path (without a leading slash) on a free port of 127.0.0.1, and yield the base URL.
 
-    On 127.0.0.1, at a port that the system chooses; every request has a thread, connections are kept alive.
+    Each connection has a thread and is kept alive. The base URL has no trailing slash.
     """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # headers and body go out at once; waiting costs 40 ms a picture
+        disable_nagle_algorithm = True  # otherwise the body waits up to 40 ms after the headers
 
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path).lstrip("/")
@@ -38,7 +38,7 @@ def serve(pages: Mapping[str, WebResponse]) -> Iterator[str]:
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            # A client may hang up early: it has seen enough of a page that is too long.
+            # A client may close the connection early if the body is too long.
             with contextlib.suppress(ConnectionError):
                 self.wfile.write(page.body)
 
@@ -56,7 +56,7 @@ def serve(pages: Mapping[str, WebResponse]) -> Iterator[str]:
 
 
 class Server(ThreadingHTTPServer):
-    """Does not wait at its end for clients that keep their connections open."""
+    """HTTP server that does not wait for open connections when it closes."""
 
     daemon_threads = True
     block_on_close = False

@@ -1,20 +1,19 @@
-"""Simulated workers of differing skill, and the questions they answer: is this image a CLASS?"""
+"""Simulated workers of different skills, who answer questions: is this image a CLASS?"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-FIRST, MOST = 3, 5  # answers to a question; more only where the first ones disagree
+FIRST, MOST = 3, 5  # answers per question: the minimum, and the maximum if answers disagree
 
 
 @dataclass(frozen=True)
 class Worker:
-    """How one worker answers.
+    """Answering behavior of one worker.
 
-    `right` is the chance of the right answer to an easy question, `fooled` what is taken off it where a wrong
-    image looks like the class, `unsure` the chance of saying so. `says` is the answer of one who does not look
-    (always yes, or a coin).
+    right: probability of the right answer to an easy question. fooled: its reduction if a wrong image resembles the class.
+    unsure: probability of the answer unsure. says: answer independent of the image, "yes" or "coin" (random).
     """
 
     worker_id: str
@@ -28,7 +27,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class Question:
-    """One image and class, with the truth; `near` where a wrong image is easily taken for the class."""
+    """One image and class with the truth; `near` if the image is wrong but resembles the class."""
 
     image_id: str
     class_name: str
@@ -36,7 +35,7 @@ class Question:
     near: bool = False
 
 
-SKILLS: dict[str, tuple[float, Worker]] = {  # share of the workers, and what such a one is like
+SKILLS: dict[str, tuple[float, Worker]] = {  # share of the workers, and their behavior
     "careless": (0.2, Worker("", "careless", right=0.82, fooled=0.2, unsure=0.06, seconds=1.8)),
     "always-yes": (0.07, Worker("", "always-yes", says="yes", seconds=0.9)),
     "spammer": (0.07, Worker("", "spammer", says="coin", seconds=0.6)),
@@ -44,14 +43,14 @@ SKILLS: dict[str, tuple[float, Worker]] = {  # share of the workers, and what su
 
 
 def hire(count: int) -> list[Worker]:
-    """Return `count` (at least 4) workers, `w00` on: at least one of each of SKILLS, all others good."""
+    """Return `count` (at least 4) workers `w00`, `w01`, …: at least one for each of SKILLS, all others good."""
     crowd = [worker for share, worker in SKILLS.values() for _ in range(max(1, round(share * count)))]
     crowd += [Worker("", "good")] * (count - len(crowd))
     return [replace(worker, worker_id=f"w{i:02d}") for i, worker in enumerate(crowd)]
 
 
 def answer(worker: Worker, question: Question, rng: np.random.Generator) -> str:
-    """One worker's answer: yes, no or unsure."""
+    """Return the answer of one worker: yes, no or unsure."""
     if worker.says == "yes":
         return "yes"
     if worker.says == "coin":
@@ -62,22 +61,22 @@ def answer(worker: Worker, question: Question, rng: np.random.Generator) -> str:
     return "yes" if question.truth == right else "no"
 
 
-def _settled(answers: list[str]) -> bool:
-    """The first three must all agree; with a fourth, more than half."""
+def _is_decided(answers: list[str]) -> bool:
+    """Whether the first three answers agree or, with more answers, more than half of them."""
     most = max(answers.count("yes"), answers.count("no"))
     return most == FIRST if len(answers) == FIRST else 2 * most > len(answers)
 
 
 def ask(questions: Iterable[Question], workers: list[Worker], seed: int) -> Iterator[dict[str, str]]:
-    """Ask each question three different workers, and up to five until more than half agree on yes or no.
+    """Ask three workers each question, and up to five until more than half agree; yield rows of a vote file.
 
-    Yields rows of a vote file. A question's answers depend on the seed and its place in the list alone.
+    The answers to a question depend only on the seed and its index in the list.
     """
-    for place, question in enumerate(questions):
-        rng = np.random.default_rng((seed, place))
+    for question_index, question in enumerate(questions):
+        rng = np.random.default_rng((seed, question_index))
         answers: list[str] = []
         for index in rng.permutation(len(workers))[:MOST]:
-            if len(answers) >= FIRST and _settled(answers):
+            if len(answers) >= FIRST and _is_decided(answers):
                 break
             worker = workers[index]
             answers.append(answer(worker, question, rng))

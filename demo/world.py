@@ -1,4 +1,4 @@
-"""Writes the small world: clean and test pictures, the lists, the workers' votes, and the truth about all."""
+"""Writer of the demo's input: clean and test images, lists, votes, and the ground truth."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from demo.workers import Question, ask, hire
 
 @dataclass(frozen=True)
 class Size:
-    """Pictures of each class, workers, and rows of each planted problem."""
+    """Images per class, number of workers, and rows per planted problem."""
 
     clean: int = 160
     test: int = 100
@@ -31,14 +31,14 @@ QUICK = Size(clean=24, test=20, right=8, wrong=36, workers=12, planted=2)
 
 @dataclass(frozen=True)
 class DemoWorld:
-    """A written world: where its lists are, and the candidates, of which the web serves the pages."""
+    """The input of the demo: the folder of the lists, and the candidates that the web server serves."""
 
     folder: Path
     candidates: tuple[Candidate, ...]
 
     @property
     def pages(self) -> dict[str, WebResponse]:
-        """What the web answers, by address."""
+        """Responses of the web server by path."""
         return {
             candidate.address: WebResponse(candidate.body, candidate.status, candidate.headers)
             for candidate in self.candidates
@@ -46,9 +46,9 @@ class DemoWorld:
 
 
 def make(size: Size, folder: Path, seed: int = 0) -> DemoWorld:
-    """Draw a world; clean and test pictures go below `folder`, the web's stay in memory to be served."""
+    """Draw the input; write clean and test images below `folder`, and keep web images in memory for the server."""
     lists = {
-        source: _write_pictures(source, count, folder, seed)
+        source: _write_images(source, count, folder, seed)
         for source, count in (("clean", size.clean), ("test", size.test))
     }
     candidates = search(size.right, size.wrong, seed)
@@ -59,7 +59,7 @@ def make(size: Size, folder: Path, seed: int = 0) -> DemoWorld:
 
 
 def write_lists(world: DemoWorld, base_url: str, workers: int, seed: int = 0) -> None:
-    """Write retrieval.csv, with addresses below `base_url`, votes.csv, and truth.csv, which is ours alone."""
+    """Write retrieval.csv, with URLs below `base_url`, votes.csv, and truth.csv, which the pipeline does not read."""
     rows = [
         {
             "image_id": candidate.image_id,
@@ -76,7 +76,7 @@ def write_lists(world: DemoWorld, base_url: str, workers: int, seed: int = 0) ->
             candidate.image_id, candidate.class_name, candidate.shows == candidate.class_name, candidate.near
         )
         for candidate in world.candidates
-        if candidate.planted not in FAULTS  # nobody can judge a picture that does not show
+        if candidate.planted not in FAULTS  # an image that cannot be displayed gets no votes
     ]
     _write_csv(world.folder / "votes.csv", ask(questions, hire(workers), seed))
     truth = [
@@ -87,8 +87,8 @@ def write_lists(world: DemoWorld, base_url: str, workers: int, seed: int = 0) ->
     _write_csv(world.folder / "truth.csv", truth)
 
 
-def _write_pictures(source: str, count: int, folder: Path, seed: int) -> list[dict[str, str]]:
-    """Draw `count` pictures of each class and write them with their list; returns the rows of the list."""
+def _write_images(source: str, count: int, folder: Path, seed: int) -> list[dict[str, str]]:
+    """Draw `count` images per class, write them with their list, and return the rows of the list."""
     number = {"clean": 1, "test": 2}[source]
     jobs = [(name, (seed, number, i, j), CLEAN) for i, name in enumerate(CLASSES) for j in range(count)]
     rows = []

@@ -1,1 +1,1 @@
-"""What the HTML pages of the project share: skeleton, looks, tables, and the showing of strangers' text."""
+"""Shared parts of the HTML pages: template, style, script, tables, and safe display of untrusted text."""

@@ -3,7 +3,7 @@
 (() => {
   const number = new Intl.NumberFormat("en");
 
-  // Tables: a button in each head sorts, and a field above filters; without this script they are plain tables.
+  // Tables: a button in each header cell sorts, and a field above the table filters. Tables work without this script.
   const key = (row, column) => {
     const cell = row.cells[column];
     return "v" in cell.dataset ? Number(cell.dataset.v) : cell.textContent.trim();
@@ -19,13 +19,13 @@
     const head = heads[column];
     const isNumber = head.classList.contains("n");
     const was = head.getAttribute("aria-sort");
-    const down = was ? was === "ascending" : isNumber; // numbers begin with the largest
+    const down = was ? was === "ascending" : isNumber; // numbers are sorted in descending order first
     for (const other of heads) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
     const body = table.tBodies[0];
     const rows = [...body.rows].map((row) => [key(row, column), row]);
     rows.sort(([a], [b]) => {
-      if (isNumber && typeof a !== typeof b) return compare(a, b); // what is not known stays last
+      if (isNumber && typeof a !== typeof b) return compare(a, b); // missing values stay last
       return down ? compare(b, a) : compare(a, b);
     });
     body.append(...rows.map(([, row]) => row));
@@ -43,14 +43,14 @@
     const row = document.createElement("div");
     const label = document.createElement("label");
     const field = document.createElement("input");
-    const told = document.createElement("span");
+    const status = document.createElement("span");
     row.className = "filter";
     field.type = "search";
-    told.setAttribute("role", "status");
+    status.setAttribute("role", "status");
     label.append("Filter: ", field);
-    row.append(label, told);
+    row.append(label, status);
     const rows = [...table.tBodies[0].rows];
-    const texts = rows.map((one) => [...one.cells].map((cell) => cell.firstElementChild?.matches("button.ids") ? cell.firstElementChild.textContent : cell.textContent).join(" ").toLowerCase());
+    const texts = rows.map((row) => [...row.cells].map((cell) => cell.firstElementChild?.matches("button.ids") ? cell.firstElementChild.textContent : cell.textContent).join(" ").toLowerCase());
     field.addEventListener("input", () => {
       const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
       let left = 0;
@@ -58,12 +58,12 @@
         one.hidden = !words.every((word) => texts[i].includes(word));
         left += !one.hidden;
       });
-      told.textContent = words.length ? `${number.format(left)} of ${number.format(rows.length)} rows` : "";
+      status.textContent = words.length ? `${number.format(left)} of ${number.format(rows.length)} rows` : "";
     });
     table.closest(".scroll").before(row);
   }
 
-  // Pictures: a click opens them larger, with what is known of them.
+  // Images: a click opens a larger view with the facts about the image.
   const dialog = document.getElementById("zoom");
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button.zoom");
@@ -75,7 +75,6 @@
     images.className = "images";
     for (const image of button.querySelectorAll("img")) {
       const larger = image.cloneNode();
-      if (image.dataset.full) larger.src = image.dataset.full;
       images.append(larger);
     }
     const facts = button.parentElement.querySelector("dl").cloneNode(true);
@@ -86,7 +85,7 @@
     dialog.showModal();
   });
 
-  // Paper has no closed details.
+  // Open all details for printing.
   let closed = [];
   addEventListener("beforeprint", () => {
     closed = [...document.querySelectorAll("details:not([open])")];

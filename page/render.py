@@ -1,4 +1,4 @@
-"""One self-contained HTML page from a template: nothing in it is fetched, and nothing but our script runs."""
+"""Rendering of self-contained HTML pages: they load nothing, and only the script of this package runs."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ def _asset(name: str) -> str:
 
 
 def content_security_policy(images: str = "data:", form: str = "'none'") -> str:
-    """The Content-Security-Policy of a page: style and script by their digests, pictures as told, nothing else."""
+    """Return the Content-Security-Policy of a page: style and script by digest, the given images, nothing else."""
     style, script = _digest(_asset("page.css")), _digest(_asset("page.js"))
     return (
         f"default-src 'none'; img-src {images}; style-src {style}; script-src {script}; "
@@ -46,16 +46,16 @@ def _environment(package: str) -> Environment:
 
 
 def render(package: str, template: str, csp: str, **values: Any) -> str:
-    """Fill a template of `package`, which extends page.html. Equal values give equal bytes.
+    """Fill a template of `package` that extends page.html. Equal values give equal bytes.
 
-    Whatever is put in is escaped, and a name that is not given is an error.
+    All values are escaped. A missing value raises jinja2.UndefinedError.
     """
     numbers = count(1)
     text = _environment(package).get_template(template).render(
         page_policy=csp,
         page_style=_asset("page.css"),
         page_script=_asset("page.js"),
-        number=lambda: next(numbers),  # of elements that others refer to
+        number=lambda: next(numbers),  # for unique ids of elements
         **values,
     )  # fmt: skip
     return text + "\n"

@@ -1,4 +1,4 @@
-"""Tables as the pages have them: typed columns, and numbers that lead to what they count."""
+"""HTML tables with typed columns, and counts that link to the items they count."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from page.text import visible_text
 
 @dataclass(frozen=True)
 class Listing:
-    """A number, the first few of what it counts, and the query that gives all of them."""
+    """A count, the first few counted items, and the SQL query that returns all of them."""
 
     count: int
     head: tuple[str, ...]
@@ -18,7 +18,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class IntervalCell:
-    """A value with its 95 % interval; none of them is known of nothing."""
+    """A value with its 95 % interval; None if there are no data."""
 
     value: float | None
     low: float | None = None
@@ -27,19 +27,19 @@ class IntervalCell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: what its cells are decides how they are format_cell, aligned and sorted.
+    """A column; `kind` determines how its cells are formatted, aligned and sorted.
 
-    text: strings; count: whole numbers and listings; share: in percent; number: any other.
+    text: strings; count: integers and listings; share: shares, displayed in percent; number: any other number.
     """
 
     title: str
     kind: Literal["text", "count", "share", "number"] = "text"
-    digits: int = 1  # after the point, of shares and numbers
+    digits: int = 1  # decimals of shares and numbers
 
 
 @dataclass(frozen=True)
 class PageTable:
-    """A table; `note` says what is not in it. It can be sorted, unless its order is what it tells, and filtered."""
+    """A table; `note` describes omitted rows. Readers can sort it unless it is `ordered`, and filter it if `filterable`."""
 
     caption: str
     columns: Sequence[Column]
@@ -50,7 +50,7 @@ class PageTable:
 
 
 def format_cell(value: Any, column: Column) -> str:
-    """The text of a cell."""
+    """Return the text of a cell."""
     if isinstance(value, Listing):
         return f"{value.count:,}"
     if isinstance(value, IntervalCell):
@@ -70,7 +70,7 @@ def format_cell(value: Any, column: Column) -> str:
 
 
 def sort_key(value: Any) -> float | None:
-    """What a cell is sorted by, where that is a number."""
+    """Return the number by which a cell is sorted, or None for text."""
     if isinstance(value, Listing):
         return value.count
     if isinstance(value, IntervalCell):

@@ -1,4 +1,4 @@
-"""Strangers' text, such as ids, URLs and names of workers, as it can be shown without harm."""
+"""Safe display of untrusted text, such as ids, URLs and names of workers."""
 
 import unicodedata
 from urllib.parse import urlsplit
@@ -9,9 +9,9 @@ _UNSEEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
 
 
 def visible_text(value: object, longest: int = LONGEST) -> str:
-    r"""The text of a value with what cannot be seen as escapes (\u202e turns the reading direction), cut if long.
+    r"""Return the text of a value with invisible characters as escapes (\u202e reverses text), truncated if long.
 
-    It is not escaped for HTML: the templates do that with whatever they are given.
+    The result is not escaped for HTML; templates escape all values.
     """
     text = str(value)
     seen = "".join(map(_visible, text[:longest]))
@@ -19,7 +19,7 @@ def visible_text(value: object, longest: int = LONGEST) -> str:
 
 
 def is_unseen(character: str) -> bool:
-    """Whether a character shows nothing by itself, and may change how others are shown."""
+    """Whether a character is invisible and may change how others are displayed."""
     return character not in _JOINERS and unicodedata.category(character) in _UNSEEN
 
 
@@ -28,7 +28,7 @@ def _visible(character: str) -> str:
 
 
 def is_link(url: str) -> bool:
-    """Whether a browser may be led there: http or https, with a host, and nothing unseen or blank in it."""
+    """Whether a URL is safe to link: http or https, with a host, without invisible characters or spaces."""
     try:
         parts = urlsplit(url)
         host = parts.hostname

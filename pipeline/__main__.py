@@ -14,16 +14,16 @@ from pipeline.retrieve import verbs as retrieve
 from pipeline.verbs import STAGES, VERBS
 
 EXTRAS = {"duckdb": "report", "jinja2": "report", "markupsafe": "report", "matplotlib": "report"}
-BEAM = """The configuration is one YAML file; --set source=… and other --set KEY=VALUE lay values over it. Flags that are not
-listed here go to Beam: --runner, --direct_num_workers, --project, …"""
+BEAM = """The configuration is one YAML file; --set KEY=VALUE overrides a value of it and may be repeated. Flags that are not
+listed here are passed to Beam: --runner, --direct_num_workers, --project, …"""
 
 
 def parser() -> Parser:
-    """All verbs and their flags."""
+    """Return the parser with all verbs and their flags."""
     top = make_parser(
         "pipeline",
         "noise-pipeline",
-        "From web images and worker votes to training sets with exactly known label noise.",
+        "Build training sets with exactly known label noise from web images and worker votes.",
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_stages(verbs)
@@ -40,12 +40,12 @@ def parser() -> Parser:
 
 def _add_stages(verbs: Any) -> None:
     for verb, about in {
-        "fetch": "fetch what the URLs of the lists point to",
-        "ingest": "check, normalize and fingerprint the images of the lists, after fetching them",
-        "aggregate": "resolve votes into verdicts",
-        "dedupe": "find near-duplicates, and leaks to the test set",
-        "split": "choose the noise and write the training and test sets",
-        "build": "all five, each only if its inputs have changed",
+        "fetch": "download the URLs of the lists",
+        "ingest": "download, check, normalize and fingerprint the images of the lists",
+        "aggregate": "combine votes into verdicts",
+        "dedupe": "find near-duplicates and leaks of test images",
+        "split": "select the noise and write the training and test sets",
+        "build": "run all five stages, each only if its inputs have changed",
     }.items():
         example = f"python -m pipeline {verb} --config configs/cifar10n.yaml --set source=data/cifar10n --output out/cifar10n"
         sub = add_verb(verbs, verb, about, example, BEAM)
@@ -53,45 +53,53 @@ def _add_stages(verbs: Any) -> None:
             "--config", required=True, metavar="FILE", help="YAML file (docs/reference/config.md)"
         )
         sub.add_argument(
-            "--set", action="append", default=[], metavar="KEY=VALUE", help="lay a value over the file"
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="override a value of the configuration, such as ingest.size=84; may be repeated",
         )
         sub.add_argument(
-            "--output", required=True, metavar="DIR", help="where all stages write; local, gs://, s3://"
+            "--output",
+            required=True,
+            metavar="DIR",
+            help="folder of the build: local, gs://, s3:// or hdfs://",
         )
-        sub.add_argument("--force", action="store_true", help="run even what is up to date")
+        sub.add_argument("--force", action="store_true", help="run stages that are up to date, too")
         sub.add_argument(
             "--dry-run",
             "--dry_run",
             action="store_true",
-            help="check everything and show what would be submitted; write nothing",
+            help="check the launch and print what each stage would do, without writing anything",
         )
         sub.add_argument(
             "--on-interrupt",
             "--on_interrupt",
             choices=("cancel", "detach"),
             default="cancel",
-            help="what Ctrl-C does to a job on Dataflow: cancel it, or leave it running for a later command to attach to "
-            "(default: %(default)s)",
+            help="effect of Ctrl-C on a Dataflow job: cancel it, or leave it running so that the same command can attach "
+            "to it later (default: %(default)s)",
         )
         if verb in ("fetch", "ingest", "build"):
             sub.add_argument(
                 "--retry",
                 default="",
                 metavar="CODE,…",
-                help="fetch URLs again whose rows were rejected with these codes: timeout,server_error",
+                help="fetch URLs again whose rows were rejected with one of these codes, such as timeout,server_error",
             )
         if verb == "aggregate":
             sub.add_argument(
                 "--next-questions",
                 type=int,
                 metavar="N",
-                help="then list what still needs a vote, the most telling first, for at most N answers",
+                help="after aggregation, list the questions that need more votes, most informative first, for at most N "
+                "answers",
             )
             sub.add_argument(
                 "--format",
                 choices=("csv", "label-studio", "ground-truth"),
                 default="csv",
-                help="form of that list, in OUTPUT/labels (default: %(default)s)",
+                help="format of the list of next questions in OUTPUT/aggregate (default: %(default)s)",
             )
 
 
@@ -99,11 +107,11 @@ def _add_verify(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "verify",
-        "check every file, row and image of a dataset; exit code 1 if a rule is broken",
+        "check every file, row and image of a dataset; on failure, print the problems and exit with code 1",
         "python -m pipeline verify out/cifar10n/dataset",
-        "Without more flags, the dataset is verified in this process, in memory that does not grow with the number of\n"
-        "images. With flags of Beam (--runner, --direct_num_workers, …), it is verified by a job with a task for each\n"
-        "bucket; on a cluster, give --temp_location a folder that all machines share. The results are the same.",
+        "By default, the dataset is verified in this process, with memory that does not grow with the number of\n"
+        "images. With flags of Beam (--runner, --direct_num_workers, …), it is verified by a job with one task per\n"
+        "bucket; on a cluster, set --temp_location to a folder that all machines share. The results are the same.",
     )
     sub.add_argument("dataset", metavar="DATASET", help="folder of a dataset (OUTPUT/dataset)")
 
@@ -112,27 +120,27 @@ def _add_report(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "report",
-        "one HTML page of what came of a build: numbers, pictures, workers, hosts",
+        "write one HTML page about a build: numbers, images, workers, hosts",
         "python -m pipeline report out/cifar10n",
     )
-    sub.add_argument("build", metavar="OUTPUT", help="folder that `build --output` wrote")
-    sub.add_argument("--output", metavar="DIR", help="where to write report.html (default: OUTPUT)")
+    sub.add_argument("build", metavar="OUTPUT", help="output folder of a build")
+    sub.add_argument("--output", metavar="DIR", help="folder for report.html (default: OUTPUT)")
 
 
 def _add_view(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "view",
-        "leaf through the pictures of a build in a browser, on this machine alone",
+        "browse the images of a build on a local web server",
         "python -m pipeline view out/cifar10n",
     )
-    sub.add_argument("build", metavar="OUTPUT", help="folder that `build --output` wrote")
+    sub.add_argument("build", metavar="OUTPUT", help="output folder of a build")
     sub.add_argument(
         "--port",
         type=int,
         default=8765,
         metavar="N",
-        help="of 127.0.0.1; 0: any that is free (default: %(default)s)",
+        help="port on 127.0.0.1; 0 means any free port (default: %(default)s)",
     )
 
 
@@ -140,18 +148,20 @@ def _add_export(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "export",
-        "write a set as WebDataset shards or as a folder of images",
+        "export a set as WebDataset shards or as a folder of images",
         "python -m pipeline export out/cifar10n/dataset --set-name red-0.40 --format webdataset --output out/red-0.40",
     )
     sub.add_argument("dataset", metavar="DATASET", help="folder of a dataset (OUTPUT/dataset)")
-    sub.add_argument("--set-name", required=True, metavar="SET", help="which set: red-0.40, test, …")
-    sub.add_argument("--format", required=True, choices=("webdataset", "folder"), help="what to write")
-    sub.add_argument("--output", required=True, metavar="DIR", help="an empty folder, or a new one")
+    sub.add_argument(
+        "--set-name", required=True, metavar="SET", help="name of a set, such as red-0.40 or test"
+    )
+    sub.add_argument("--format", required=True, choices=("webdataset", "folder"), help="output format")
+    sub.add_argument("--output", required=True, metavar="DIR", help="new or empty folder")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb; returns the exit code: 0 ok, 1 failed, 2 bad usage, 130 interrupted."""
-    if argv is None:  # a process of its own
+    """Run a verb and return the exit code: 0 success, 1 failure, 2 wrong usage, 130 interrupted."""
+    if argv is None:  # started as a program
         use_process_folder()
     top = parser()
     arguments, others = top.parse_known_args(argv)
@@ -162,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, others: list[str], near: str) -> int:
     if arguments.verb not in (*STAGES, "build", "verify") and others:
-        raise UsageError(f"{arguments.verb} does not know {others[0]}{near}; see --help")
+        raise UsageError(f"{arguments.verb}: unknown argument {others[0]}{near}; see --help")
 
     def say(line: str) -> None:
         if not arguments.json:
@@ -173,7 +183,9 @@ def _run(arguments: argparse.Namespace, others: list[str], near: str) -> int:
     except UnknownFlagError as error:
         if not near:
             raise
-        raise UsageError(f"unknown flag {error.flag}{near}") from error  # ours is nearer than one of Beam's
+        raise UsageError(
+            f"unknown flag {error.flag}{near}"
+        ) from error  # prefer this project's flags to Beam's
 
 
 if __name__ == "__main__":

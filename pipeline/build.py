@@ -1,4 +1,4 @@
-"""Run the stages of a build in order, each only if what it is made from has changed."""
+"""Run the stages of a build in order, each only if its inputs or its configuration changed."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,8 +16,9 @@ from pipeline.running.dataflow_jobs import Submission, attach, refuse_conflictin
 from pipeline.running.lock import build_lock
 from pipeline.running.options import is_dataflow
 from pipeline.running.preflight import checked_options
+from pipeline.running.progress import stage_line
 from pipeline.running.stage import StageResult
-from pipeline.running.summary import sets_without_clean, stage_counts, stage_line, stage_sentence
+from pipeline.running.summary import sets_without_clean, stage_counts, stage_sentence
 from pipeline.shards.commit import check_dataset_owned, check_owned
 
 
@@ -30,11 +31,10 @@ def run(
     say: Callable[[str], None],
     retry: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Run `stages` in order; pass one line for each to `say`, and return by stage `up_to_date` and its counts.
+    """Run `stages` in order, pass a line about each to `say`, and return `up_to_date` and the counts of each stage.
 
-    `retry` names rejection codes: URLs whose rows were rejected with one of them are fetched again. Raises UsageError
-    while another process builds in the same folder, and for everything that can be seen to be wrong with the launch
-    before a file is touched.
+    `retry` lists rejection codes: URLs whose rows were rejected with one of them are fetched again. Raises UsageError if
+    another process builds in the same folder or the launch is wrong; these checks precede any change of a file.
     """
     options = check(config, output, beam_arguments, stages)
     jobs: dict[str, Callable[..., StageResult | None]] = {
@@ -70,7 +70,7 @@ def run(
 
 
 def _check_owned(output: str, stages: Sequence[str]) -> None:
-    """Raise DataError if a folder that a stage is going to write holds files that no build has written."""
+    """Raise DataError if a folder that a stage writes contains files that no build has written."""
     for name in stages:
         if name == "split":
             check_owned(Layout(output).examples)
@@ -83,9 +83,9 @@ def _check_owned(output: str, stages: Sequence[str]) -> None:
 def check(
     config: BuildConfig, output: str, beam_arguments: list[str], stages: Sequence[str]
 ) -> PipelineOptions:
-    """Check a launch without writing or submitting anything, and return Beam's options, resolved.
+    """Check a launch without writing or submitting anything, and return Beam's resolved options.
 
-    Raises UsageError for the flags, and DataError for the files that the stages read.
+    Raises UsageError for wrong flags and DataError for missing or unreadable input files.
     """
     options = checked_options(beam_arguments, output, {"source": config.source})
     plan.check_inputs(config, stages)
@@ -96,14 +96,14 @@ def check(
 def _launch(
     name: str, config: BuildConfig, output: str, options: PipelineOptions, beam_arguments: list[str]
 ) -> tuple[list[str], bool]:
-    """Make sure that no job which an earlier command left running is disturbed, and attach to that of this stage.
+    """Refuse to disturb a job that an earlier command left running, and attach to a running job of this stage.
 
-    Return the flags of this stage's job, and whether an earlier job has just written what the stage would write.
+    Return the flags of this stage's job, and whether a job that was attached to has written the output of the stage.
     """
     if name == "fetch" and not has_urls(config):
         return beam_arguments, False
     if unfinished_jobs(output) and not plan.is_up_to_date(name, config, output):
-        refuse_conflicting_job(name, output, beside_own=not is_dataflow(options))
+        refuse_conflicting_job(name, output, include_own=not is_dataflow(options))
     if not is_dataflow(options) or options.view_as(GoogleCloudOptions).template_location:
         return beam_arguments, False
     key = plan.job_key(name, config, output)
@@ -112,5 +112,5 @@ def _launch(
 
 
 def _bodies_needed(config: BuildConfig, output: str, stages: Sequence[str]) -> bool:
-    """Whether stored bodies are going to be read: by the ingest stage now, or after a run of fetch alone."""
+    """Whether stored bodies will be read: by the ingest stage now, or after a run of fetch alone."""
     return "ingest" not in stages or not ingest.is_up_to_date(config, output)

@@ -1,4 +1,4 @@
-"""Files on local paths, gs://, s3://, hdfs:// and webhdfs://: one way to read and one way to replace a file."""
+"""Reading and atomic replacement of files on local paths, gs://, s3://, hdfs:// and webhdfs://."""
 
 import errno
 import fnmatch
@@ -21,7 +21,7 @@ _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EAC
 
 
 def join(base: str, *names: str) -> str:
-    """Join names to a folder of any file system."""
+    """Join names to a folder on any file system."""
     if not _is_remote(base):
         return os.path.join(base, *names)
     for name in names:
@@ -30,7 +30,7 @@ def join(base: str, *names: str) -> str:
 
 
 def open_read(path: str) -> IO[bytes]:
-    """Open a file for reading bytes. Raises DataError if it is missing or may not be read."""
+    """Open a file for reading bytes. Raises DataError if it is missing or not readable."""
     if _is_remote(path):
         return remote.open_read(path)
     with _explained(path):
@@ -47,16 +47,16 @@ def read_text(path: str) -> str:
 
 
 def read_lines(path: str) -> list[str]:
-    """Read the lines of a UTF-8 text file, which end in a line feed, with or without a carriage return before it.
+    """Read the lines of a UTF-8 text file, which end in LF or CR LF.
 
-    str.splitlines would also split at U+2028 and others, which stand within lines of JSON.
+    str.splitlines would also split at U+2028 and similar characters, which may occur within lines of JSON.
     """
     lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
     return lines if lines[-1] else lines[:-1]
 
 
 def open_append(path: str) -> IO[bytes]:
-    """Open a new file for writing. Locally each write is visible at once; on object stores the whole file at close."""
+    """Open a new file for writing. Locally each write is visible at once; in object stores the file appears at close."""
     if _is_remote(path):
         return remote.open_write(path)
     make_folder(os.path.dirname(path))
@@ -64,7 +64,7 @@ def open_append(path: str) -> IO[bytes]:
 
 
 def names(folder: str, pattern: str) -> list[str]:
-    """List the names in a folder that match a pattern such as *.csv; none if there is no such folder."""
+    """List the names in a folder that match a pattern such as *.csv; an absent folder has none."""
     if _is_remote(folder):
         return fnmatch.filter(_remote_files(folder), pattern)
     with suppress(*remote.NOT_THERE):
@@ -73,7 +73,7 @@ def names(folder: str, pattern: str) -> list[str]:
 
 
 def entries(folder: str) -> dict[str, int | None]:
-    """Return the size in bytes of each file in a folder, by name, and None for each folder in it; {} if there is none."""
+    """Return the sizes in bytes of the files in a folder by name, with None for subfolders; {} for an absent folder."""
     if _is_remote(folder):
         found = remote.entries(folder).items()
         return {name: int(facts["size"]) if facts["type"] == "file" else None for name, facts in found}
@@ -85,12 +85,12 @@ def entries(folder: str) -> dict[str, int | None]:
 def _size_of(entry: os.DirEntry[str]) -> int:
     try:
         return entry.stat().st_size
-    except FileNotFoundError:  # a link that leads nowhere
+    except FileNotFoundError:  # a broken link
         return 0
 
 
 def folders_with(folder: str, name: str) -> list[str]:
-    """List the names of the folders in a folder that contain a file of this name."""
+    """List the subfolders that contain a file of this name."""
     if _is_remote(folder):
         folders = [each for each, facts in remote.entries(folder).items() if facts["type"] == "directory"]
         return [each for each in sorted(folders) if exists(join(folder, each, name))]
@@ -98,9 +98,9 @@ def folders_with(folder: str, name: str) -> list[str]:
 
 
 def check_output(path: str) -> None:
-    """Raise UsageError for a remote folder whose name many tools, such as gsutil, would take as a pattern."""
+    """Raise UsageError for a remote folder whose name tools such as gsutil would interpret as a pattern."""
     if _is_remote(path) and any(character in path for character in "*?["):
-        raise UsageError(f"--output {path}: * ? and [ are patterns in a URL; choose another name")
+        raise UsageError(f"--output {path}: a URL must not contain *, ? or [; choose another name")
 
 
 def exists(path: str) -> bool:
@@ -109,7 +109,7 @@ def exists(path: str) -> bool:
 
 
 def size(path: str) -> int | None:
-    """Return the number of bytes of a file, or None where there is none."""
+    """Return the size of a file in bytes, or None if it does not exist."""
     if _is_remote(path):
         facts = remote.info(path)
         return int(facts["size"]) if facts else None
@@ -154,7 +154,7 @@ def sha256(path: str) -> str:
 
 
 def read_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes | None]:
-    """Read byte ranges (path, offset, length); None for a range that is short or whose file is missing.
+    """Read byte ranges (path, offset, length); None for a range beyond the end of its file or of a missing file.
 
     Each local file is opened once; remote ranges are read concurrently.
     """
@@ -175,25 +175,25 @@ def read_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes | None]:
 
 def _read_range(descriptor: int, offset: int, length: int) -> bytes | None:
     data = os.pread(descriptor, length, offset)
-    while data and len(data) < length:  # the system may return less than asked for
+    while data and len(data) < length:  # pread may return fewer bytes than requested
         more = os.pread(descriptor, length - len(data), offset + len(data))
         data = data + more if more else b""
     return data if len(data) == length else None
 
 
 def make_folder(path: str) -> None:
-    """Make a folder where the file system has folders. Raises DataError where that is not possible."""
+    """Create a folder and its parents, if the file system has folders. Raises DataError if that fails."""
     if _is_remote(path):
         return
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}"
-        raise DataError(f"{path}: the folder cannot be made ({reason}); choose another --output") from error
+        raise DataError(f"{path}: cannot create the folder ({reason}); choose another --output") from error
 
 
 def remove(path: str) -> None:
-    """Remove a file, if it is there."""
+    """Remove a file if it exists."""
     if _is_remote(path):
         remote.remove(path)
     else:
@@ -202,7 +202,7 @@ def remove(path: str) -> None:
 
 
 def remove_all(paths: Sequence[str]) -> None:
-    """Remove files, those that are there; remote ones concurrently."""
+    """Remove files that exist; remote files concurrently."""
     far = [path for path in paths if _is_remote(path)]
     remote.remove_all(far)
     for path in paths:
@@ -211,16 +211,16 @@ def remove_all(paths: Sequence[str]) -> None:
 
 
 def remove_empty_folder(path: str) -> None:
-    """Remove a folder, if it is there and empty. Object stores have no folders to remove."""
+    """Remove a folder if it exists and is empty. Object stores have no folders."""
     if not _is_remote(path):
         with suppress(OSError):
             os.rmdir(path)
 
 
 def move(pairs: Sequence[tuple[str, str]]) -> None:
-    """Move files, given as pairs (from, to) on one file system, over whatever is there; remote ones concurrently.
+    """Move files, given as pairs (from, to) on one file system, replacing existing files; remote files concurrently.
 
-    Raises DataError if a file to be moved is missing.
+    Raises DataError if a source file is missing.
     """
     remote.move([pair for pair in pairs if _is_remote(pair[0])])
     for source, target in pairs:
@@ -230,7 +230,7 @@ def move(pairs: Sequence[tuple[str, str]]) -> None:
 
 
 def remove_folder(path: str) -> None:
-    """Remove a folder with everything in it, if it is there."""
+    """Remove a folder and its content, if it exists."""
     if _is_remote(path):
         remote.remove_folder(path)
     else:
@@ -246,7 +246,7 @@ def remove_temporaries(folder: str) -> None:
 
 @contextmanager
 def replace(path: str) -> Iterator[IO[bytes]]:
-    """Write a file that appears whole or not at all; an exception in the block leaves the old file as it was."""
+    """Replace a file atomically at the end of the block; an exception leaves the old file unchanged."""
     try:
         with remote.replace(path) if _is_remote(path) else _replace_local(path) as file:
             yield file
@@ -256,7 +256,7 @@ def replace(path: str) -> Iterator[IO[bytes]]:
         remedy = "free disk space or choose another --output"
         if _is_remote(path):
             remedy = f"free space in {tempfile.gettempdir()} or set TMPDIR to a folder on another disk"
-        raise DataError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
+        raise DataError(f"{path}: cannot write the file ({error.strerror}); {remedy}") from error
 
 
 @contextmanager
@@ -267,7 +267,7 @@ def _replace_local(path: str) -> Iterator[IO[bytes]]:
 
 
 def create(path: str, text: str) -> bool:
-    """Write a new UTF-8 text file; False if there is one. Exclusive on local disks, gs:// and s3://, not on HDFS."""
+    """Create a UTF-8 text file; return False if it exists. Atomic on local disks, gs:// and s3://, not on HDFS."""
     if _is_remote(path):
         return remote.create(path, text.encode())
     make_folder(os.path.dirname(os.path.abspath(path)))
@@ -275,7 +275,7 @@ def create(path: str, text: str) -> bool:
     try:
         with open(temporary, "xb") as file:
             file.write(text.encode())
-        os.link(temporary, path)  # appears whole, and never over another file
+        os.link(temporary, path)  # atomic, and fails if the file exists
     except FileExistsError:
         return False
     finally:
@@ -284,7 +284,7 @@ def create(path: str, text: str) -> bool:
 
 
 def write_text(path: str, text: str) -> None:
-    """Write a UTF-8 text file that appears whole or not at all."""
+    """Replace a file atomically by UTF-8 text."""
     with replace(path) as file:
         file.write(text.encode())
 

@@ -1,4 +1,4 @@
-"""The folders and files of a build, all below its output folder."""
+"""Folders and files of a build, all below its output folder."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,14 @@ _WRITERS = {
 
 
 def stage_of(folder: str) -> str | None:
-    """Return the stage that writes a folder of a build, or None if its name says nothing."""
+    """Return the stage that writes a folder of a build, or None for other folders."""
     parts = folder.rstrip("/").split("/")
     return _WRITERS.get(parts[-2]) if len(parts) > 1 else None
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of a build. `Layout("")` gives them relative to the output folder.
+    """Paths of a build; `Layout("")` gives paths relative to the output folder.
 
     The names inside a dataset are part of its format: see `schemas/example.py` and `schemas/manifest.py`.
     """
@@ -30,17 +30,17 @@ class Layout:
 
     @property
     def fetched(self) -> str:
-        """Table of the outcome of each URL of the lists."""
+        """Table of the result for each URL of the lists."""
         return self._path("fetch", "fetched")
 
     @property
     def bodies(self) -> str:
-        """Folder of the journals of fetching, and of the stored bodies."""
+        """Folder of the journals of fetching and of the stored bodies."""
         return self._path("fetch", "bodies")
 
     @property
     def images(self) -> str:
-        """Table of the images of all lists, each with its encoded picture."""
+        """Table of the images of all lists, with their encoded bytes."""
         return self._path("ingest", "images")
 
     @property
@@ -50,7 +50,7 @@ class Layout:
 
     @property
     def rejections(self) -> str:
-        """Table of the list rows that have none, with the reason."""
+        """Table of the list rows without an image, with the reason."""
         return self._path("ingest", "rejections")
 
     @property
@@ -60,7 +60,7 @@ class Layout:
 
     @property
     def source_versions(self) -> str:
-        """JSON file with a digest of the versions of all files that ingest has read."""
+        """JSON file with a digest of the versions of all files that ingest read."""
         return self._path("ingest", "versions.json")
 
     @property
@@ -85,7 +85,7 @@ class Layout:
 
     @property
     def vote_rejections(self) -> str:
-        """Table of the votes that do not count, with the reason."""
+        """Table of rejected votes, with the reason."""
         return self._path("aggregate", "rejections")
 
     @property
@@ -105,7 +105,7 @@ class Layout:
         return self._path("aggregate", "distributed_em")
 
     def next_questions(self, ending: str) -> str:
-        """File of the questions of the next round; `ending` begins with a dot."""
+        """File of the questions of the next round; `ending` is a suffix such as .csv."""
         return self._path("aggregate", f"next_questions{ending}")
 
     @property
@@ -115,17 +115,17 @@ class Layout:
 
     @property
     def split(self) -> str:
-        """Folder of what the split stage writes beside the dataset."""
+        """Folder of the split stage's output other than the dataset."""
         return self._path("split")
 
     @property
     def examples(self) -> str:
-        """Table of the examples of all sets, without pictures."""
+        """Table of the examples of all sets, without images."""
         return self._path("split", "examples")
 
     @property
     def changes(self) -> str:
-        """JSON file that counts how the sets differ from those of the build before."""
+        """JSON file with counts of the differences between these sets and those of the previous build."""
         return self._path("split", "changes.json")
 
     @property
@@ -134,7 +134,7 @@ class Layout:
         return self._path("dataset")
 
     def metrics(self, stage: str) -> str:
-        """JSON file of the metrics of a stage's last run."""
+        """JSON file with the metrics of a stage's last run."""
         return self._path("metrics", f"{stage}.json")
 
     @property
@@ -143,7 +143,7 @@ class Layout:
         return self._path("jobs")
 
     def job(self, stage: str) -> str:
-        """JSON file of the stage's last job that was submitted to a service, with its id."""
+        """JSON file with the record of a stage's last job that was submitted to a service."""
         return self._path("jobs", f"{stage}.json")
 
     @property
@@ -153,12 +153,12 @@ class Layout:
 
     @property
     def lock(self) -> str:
-        """Empty file that a running build holds a lock on."""
+        """Empty file that a running build locks."""
         return self._path(".lock")
 
     @property
     def leases(self) -> str:
-        """Folder of the leases that stand for the lock in buckets."""
+        """Folder of the leases that replace the lock in object stores."""
         return self._path(".lease")
 
     def _path(self, *names: str) -> str:

@@ -1,4 +1,4 @@
-"""What each stage of a build reads and writes, whether it is up to date, and what a launch would do (`--dry-run`)."""
+"""Inputs and outputs of each stage, whether it is up to date, and the dry run."""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -28,14 +28,14 @@ AFTER = {
 UP_TO_DATE, RUNS, DEPENDS = (
     "up to date",
     "would run",
-    "would run unless the stages before leave its inputs as they are",
+    "would run unless the earlier stages leave its inputs unchanged",
 )
 _CHANGING = (RUNS, DEPENDS)
 _SECRET = ("secret", "password", "token", "access_key")
 
 
 def check_inputs(config: BuildConfig, stages: Sequence[str]) -> None:
-    """Read the beginning of all files that the stages read from `source`. Raises DataError for the first bad one."""
+    """Read the beginning of all input files of the stages. Raises DataError for the first one that is not valid."""
     if {"fetch", "ingest"} & set(stages):
         for path in list_paths(config).values():
             check_readable(path, RETRIEVAL_LIST)
@@ -47,7 +47,7 @@ def check_inputs(config: BuildConfig, stages: Sequence[str]) -> None:
 
 
 def inputs(stage: str, config: BuildConfig, output: str) -> list[str]:
-    """Return the files below `source` whose rows a stage reads, and the folders of the tables that it reads."""
+    """Return the input files and the folders of the tables that a stage reads."""
     layout, lists = Layout(output), list(list_paths(config).values())
     labels = [*config.votes, *([config.aggregate.gold] if config.aggregate.gold else [])]
     named = {"aggregate": labels, "split": config.noise.fixed_sets}.get(stage, ())
@@ -62,7 +62,7 @@ def inputs(stage: str, config: BuildConfig, output: str) -> list[str]:
 
 
 def outputs(stage: str, output: str) -> list[str]:
-    """Return the folders of the tables that a stage writes; of the split stage, the dataset."""
+    """Return the folders of the tables that a stage writes; for the split stage, the dataset."""
     layout = Layout(output)
     return {
         "fetch": [layout.fetched],
@@ -74,7 +74,7 @@ def outputs(stage: str, output: str) -> list[str]:
 
 
 def is_up_to_date(stage: str, config: BuildConfig, output: str) -> bool:
-    """Whether the tables of a stage are what it would write now. Raises DataError if it lacks the tables it reads."""
+    """Whether the tables of a stage are up to date. Raises DataError if the tables that it reads are missing."""
     if stage == "ingest":
         return ingest.is_up_to_date(config, output)
     done = bool(JOBS[stage].stage_of(config, output).is_done(*outputs(stage, output)))
@@ -82,7 +82,7 @@ def is_up_to_date(stage: str, config: BuildConfig, output: str) -> bool:
 
 
 def job_key(stage: str, config: BuildConfig, output: str) -> str:
-    """Return the digest of what the job of a stage writes; that of ingest covers the files that the lists name."""
+    """Return the digest of a stage's output; for ingest, it covers the files that the lists name."""
     key = str(JOBS[stage].stage_of(config, output).about["made_from"])
     return f"{key}-{ingest.versions_digest(config)}" if stage == "ingest" else key
 
@@ -90,9 +90,9 @@ def job_key(stage: str, config: BuildConfig, output: str) -> str:
 def dry_run(
     config: BuildConfig, output: str, options: PipelineOptions, stages: Sequence[str], force: bool
 ) -> dict[str, Any]:
-    """Return what a build would do: runner, Beam's options that are not defaults, and of each stage what it touches.
+    """Describe what a build would do: the runner, Beam's options that are not defaults, and the state of each stage.
 
-    A stage that reads the tables of one that would run depends on it: its inputs are not known yet.
+    The state of a stage that reads tables of a stage that would run is open, because its inputs are not known yet.
     """
     result: dict[str, Any] = {
         "runner": options.view_as(StandardOptions).runner or "FnApiRunner",
@@ -116,7 +116,7 @@ def dry_run(
 
 
 def _shown(options: PipelineOptions) -> dict[str, Any]:
-    """Return the options that are not defaults, without secrets."""
+    """Return the options that are not defaults, with secrets masked."""
     given = options.get_all_options(drop_default=True)
     return {
         name: "***" if any(word in name for word in _SECRET) else value

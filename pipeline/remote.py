@@ -1,7 +1,7 @@
-"""Files behind URLs through fsspec: gs://, s3://, hdfs:// and webhdfs://. `pipeline.files` is the interface.
+"""Remote files through fsspec: gs://, s3://, hdfs:// and webhdfs://. Other modules use them through `pipeline.files`.
 
-fsspec and the library of a scheme are imported when the first URL of that scheme is used. Credentials and endpoints
-are those of the library (docs/how-to/dataflow.md).
+fsspec and the library of a scheme are imported at the first use of the scheme. Credentials and endpoints are those of the
+library (docs/how-to/dataflow.md).
 """
 
 import io
@@ -17,20 +17,20 @@ from common.atomic_file import TEMPORARY_PREFIX
 from common.errors import DataError, UsageError
 from common.extras import install_command
 
-EXTRAS = {"gs": "gcp", "s3": "aws", "hdfs": "", "webhdfs": ""}  # scheme → the extra that brings its library
+EXTRAS = {"gs": "gcp", "s3": "aws", "hdfs": "", "webhdfs": ""}  # scheme → extra with its library
 OBJECT_STORES = {"gs", "s3"}
-RENAMING = {"hdfs", "webhdfs"}  # an upload is visible before it is complete, but a rename is atomic
+RENAMING = {"hdfs", "webhdfs"}  # incomplete uploads are visible, but renames are atomic
 NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-_READ_BYTES = 5 << 20  # about what a store sends in the time that one request takes
+_READ_BYTES = 5 << 20  # roughly what a store sends in the latency of one request
 _BUFFER_BYTES = 1 << 18
 _PART_BYTES = 16 << 20
-_REQUESTS = 16  # at a time
+_REQUESTS = 16  # concurrent requests
 _CHECKSUMS = ("ETag", "md5Hash", "crc32c")  # S3, Cloud Storage, Cloud Storage for composite objects
 _TIMES = ("mtime", "modificationTime")  # hdfs, webhdfs
 
 
 def locate(path: str) -> tuple[Any, str]:
-    """Return this process's client for a URL's file system, and the path within it."""
+    """Return the file system client for a URL, and the path within that file system."""
     scheme = path.partition("://")[0]
     if scheme not in EXTRAS:
         raise UsageError(
@@ -38,19 +38,17 @@ def locate(path: str) -> tuple[Any, str]:
         )
     try:
         with explained(path):
-            # Other processes write files, too: a listing that was kept would not show them.
+            # Other processes write files as well, which a cached listing would miss.
             if scheme not in OBJECT_STORES:
                 return _url_to_fs(path)
-            # Whatever characters the name of an object holds, they are its name.
+            # All characters are part of an object's name, including those that url_to_fs would interpret.
             return _object_store(scheme)(use_listings_cache=False), path.partition("://")[2].rstrip("/")
     except DataError as refusal:
         if not isinstance(error := refusal.__cause__, ImportError):
             raise
         extra = EXTRAS[scheme]
-        remedy = install_command(extra) if extra else "install that library"
-        raise UsageError(
-            f"{path}: {scheme}:// needs a library that is missing ({error}); {remedy}"
-        ) from error
+        remedy = install_command(extra) if extra else "install the library"
+        raise UsageError(f"{path}: {scheme}:// needs a missing library ({error}); {remedy}") from error
 
 
 def _url_to_fs(path: str) -> tuple[Any, str]:
@@ -62,11 +60,11 @@ def _url_to_fs(path: str) -> tuple[Any, str]:
 
 def _object_store(scheme: str) -> Any:
     if scheme == "gs":
-        # Not the default class of gcsfs, which asks for a bucket's type by gRPC: no emulator answers that.
+        # The default class of gcsfs requests the bucket type by gRPC, which emulators do not support.
         from gcsfs.core import GCSFileSystem
 
         if (log := logging.getLogger("gcsfs")).level == logging.NOTSET:
-            log.setLevel(logging.CRITICAL)  # what it raises it also logs, with the traceback
+            log.setLevel(logging.CRITICAL)  # it logs every exception that it raises
         return GCSFileSystem
     import fsspec
 
@@ -75,7 +73,7 @@ def _object_store(scheme: str) -> Any:
 
 @contextmanager
 def explained(path: str) -> Iterator[None]:
-    """Raise the exceptions of a file system's library as a DataError that names the path and the remedy."""
+    """Convert exceptions of a file system library to DataErrors with the path and the remedy."""
     try:
         yield
     except Exception as error:
@@ -83,7 +81,7 @@ def explained(path: str) -> Iterator[None]:
 
 
 def explanation(path: str, error: Exception) -> DataError:
-    """Return the DataError for an exception of a file system's library."""
+    """Return the DataError for an exception of a file system library."""
     if isinstance(error, NOT_THERE):
         text = "no such file or bucket; check the path, and 'source' in the configuration"
     elif _is_denied(error):
@@ -105,7 +103,7 @@ def _is_denied(error: Exception) -> bool:
 
 
 class _Reader(io.RawIOBase):
-    """A remote file, open for reading, whose exceptions are DataErrors."""
+    """A remote file opened for reading that raises DataErrors."""
 
     def __init__(self, path: str, file: Any) -> None:
         self._path, self._file = path, file
@@ -138,7 +136,7 @@ class _Reader(io.RawIOBase):
 
 
 def open_read(path: str) -> IO[bytes]:
-    """Open a file for reading. A request fetches what is asked for, and 5 MiB after it."""
+    """Open a file for reading. Each request reads 5 MiB ahead."""
     fs, key = locate(path)
     with explained(path):
         file = fs.open(key, "rb", block_size=_READ_BYTES, cache_type="readahead")
@@ -149,7 +147,7 @@ def open_read(path: str) -> IO[bytes]:
 
 
 def open_write(path: str) -> IO[bytes]:
-    """Open a file for writing. On object stores it appears when it is closed."""
+    """Open a file for writing. In object stores it appears when it is closed."""
     fs, key = locate(path)
     with explained(path):
         file: IO[bytes] = fs.open(key, "wb", block_size=_PART_BYTES)
@@ -158,9 +156,9 @@ def open_write(path: str) -> IO[bytes]:
 
 @contextmanager
 def replace(path: str) -> Iterator[IO[bytes]]:
-    """Write a local copy, and upload it when the block ends without an exception.
+    """Yield a local temporary file and upload it if the block ends without an exception.
 
-    Uploads to object stores are atomic: the object appears, or replaces the old one, when its last byte is stored.
+    Uploads to object stores are atomic: the object appears when its last byte is stored.
     """
     fs, key = locate(path)
     with tempfile.NamedTemporaryFile() as file:
@@ -174,7 +172,7 @@ def replace(path: str) -> Iterator[IO[bytes]]:
 
 
 def create(path: str, data: bytes) -> bool:
-    """Write a new file; False if there is one. gs:// and s3:// refuse to replace it, HDFS is asked first."""
+    """Create a file; return False if it exists. Atomic on gs:// and s3://; on HDFS existence is checked first."""
     fs, key = locate(path)
     with explained(path):
         try:
@@ -184,7 +182,7 @@ def create(path: str, data: bytes) -> bool:
         except OSError as error:
             if not fs.exists(key):
                 raise
-            logging.getLogger(__name__).debug("%s: %s", path, error)  # the store's own words for "exists"
+            logging.getLogger(__name__).debug("%s: %s", path, error)  # the store's error for an existing file
             return False
     return True
 
@@ -194,7 +192,7 @@ def _put_and_rename(fs: Any, local: str, key: str) -> None:
     temporary = f"{folder}/{TEMPORARY_PREFIX}{secrets.token_hex(8)}-{name}"
     try:
         fs.put_file(local, temporary)
-        _remove(fs, key)  # webhdfs renames over no file
+        _remove(fs, key)  # webhdfs does not replace files in a rename
         fs.mv(temporary, key)
     except BaseException:
         _remove(fs, temporary)
@@ -202,7 +200,7 @@ def _put_and_rename(fs: Any, local: str, key: str) -> None:
 
 
 def info(path: str) -> Mapping[str, Any] | None:
-    """Return what the file system knows of a file or folder; None where there is none."""
+    """Return the metadata of a file or folder, or None if it does not exist."""
     fs, key = locate(path)
     with explained(path):
         try:
@@ -212,7 +210,7 @@ def info(path: str) -> Mapping[str, Any] | None:
 
 
 def entries(folder: str) -> dict[str, Mapping[str, Any]]:
-    """Return what is directly in a folder: the name and facts of each file and folder, from one listing."""
+    """Return the metadata of the files and subfolders of a folder by name, from one listing."""
     fs, key = locate(folder)
     with explained(folder):
         try:
@@ -223,26 +221,25 @@ def entries(folder: str) -> dict[str, Mapping[str, Any]]:
     return {
         entry["name"].removeprefix(base).rstrip("/"): entry
         for entry in found
-        if entry["name"].startswith(base)
-        and entry["name"] != base  # a file lists itself; a marker is no file
+        if entry["name"].startswith(base) and entry["name"] != base  # skip the marker object of the folder
     }
 
 
 def remove(path: str) -> None:
-    """Remove a file, if it is there."""
+    """Remove a file if it exists."""
     fs, key = locate(path)
     with explained(path):
         _remove(fs, key)
 
 
 def remove_all(paths: Sequence[str]) -> None:
-    """Remove files, those that are there, many at a time."""
+    """Remove files that exist, concurrently."""
     with ThreadPoolExecutor(_REQUESTS) as pool:
         list(pool.map(remove, paths))
 
 
 def move(pairs: Sequence[tuple[str, str]]) -> None:
-    """Move files, given as pairs (from, to), many at a time. Object stores copy them without sending the bytes here."""
+    """Move files, given as pairs (from, to), concurrently. Object stores copy them on the server."""
     with ThreadPoolExecutor(_REQUESTS) as pool:
         list(pool.map(lambda pair: _move(*pair), pairs))
 
@@ -251,7 +248,7 @@ def _move(source: str, target: str) -> None:
     (fs, old), (_, new) = locate(source), locate(target)
     with explained(source):
         if source.partition("://")[0] in RENAMING:
-            _remove(fs, new)  # webhdfs renames over no file
+            _remove(fs, new)  # webhdfs does not replace files in a rename
             fs.mv(old, new)
         else:
             fs.cp_file(old, new)
@@ -259,14 +256,14 @@ def _move(source: str, target: str) -> None:
 
 
 def remove_folder(path: str) -> None:
-    """Remove all objects whose names begin with the folder's and a slash, or the folder where there are folders."""
+    """Remove a folder; in object stores, all objects whose names begin with the folder's name and a slash."""
     fs, key = locate(path)
     with explained(path):
         if path.partition("://")[0] in RENAMING:
             if fs.isdir(key):
                 fs.rm(key, recursive=True)
             return
-        # Not fs.rm, which takes * ? and [ in names as patterns, and on S3 passes over what it may not delete.
+        # fs.rm would treat *, ? and [ in names as patterns, and on S3 ignore objects that it may not delete.
         with suppress(FileNotFoundError), ThreadPoolExecutor(_REQUESTS) as pool:
             base = key.rstrip("/") + "/"
             names = [name for name in fs.find(key) if name.startswith(base)]
@@ -279,13 +276,13 @@ def _remove(fs: Any, key: str) -> None:
 
 
 def version(facts: Mapping[str, Any]) -> str:
-    """Return a string that changes with the content: size and checksum, or size and time where there is no checksum."""
+    """Return a string that changes with the content: the size, and the checksum or else the modification time."""
     mark = next((facts[key] for key in (*_CHECKSUMS, *_TIMES) if facts.get(key)), "")
     return f"{facts['size']}-{str(mark).strip(chr(34))}"
 
 
 def read_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes | None]:
-    """Read byte ranges, many at a time; None for one that is short or whose file is missing."""
+    """Read byte ranges concurrently; None for a range beyond the end of its file or of a missing file."""
     found: list[bytes | None] = [None if length else b"" for _, _, length in ranges]
     located = [locate(path) for path, _, _ in ranges]
     by_client: dict[Any, list[int]] = {}
@@ -310,7 +307,7 @@ def read_ranges(ranges: Sequence[tuple[str, int, int]]) -> list[bytes | None]:
 
 
 def _is_past_end(error: Exception) -> bool:
-    """Whether a range starts after the end of its file, or the file is missing."""
+    """Whether an error means that a range starts after the end of its file or that the file is missing."""
     return (
         isinstance(error, NOT_THERE)
         or str(getattr(error, "code", "")) == "416"

@@ -1,4 +1,4 @@
-"""What each verb does, given its parsed arguments; `beam` are the flags that are not ours."""
+"""Implementation of each verb, given its parsed arguments; `beam` holds the flags for Beam."""
 
 import argparse
 import json
@@ -11,6 +11,7 @@ from common.command_line import FAILED, OK
 from common.errors import UsageError
 from pipeline.published.verbs import run_from_cifar_n, run_import_cnwl
 from pipeline.retrieve.verbs import run_list_folder, run_retrieve
+from pipeline.running.progress import stage_line
 from schemas.rejection import CODES
 
 STAGES = ("fetch", "ingest", "aggregate", "dedupe", "split")
@@ -18,8 +19,8 @@ Say = Callable[[str], None]
 Verb = Callable[[argparse.Namespace, list[str], Say], int]
 
 
-def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
-    """Run one stage, or all of them."""
+def run_stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
+    """Run one stage or all of them."""
     from pipeline import build
     from pipeline.config import load_config
     from pipeline.running.dataflow_jobs import TemplateStaged
@@ -30,12 +31,13 @@ def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         chosen = (arguments.verb,)  # a template is one job
     budget = getattr(arguments, "next_questions", None)
     if budget is not None and budget < 1:
-        raise UsageError(f"--next-questions is a budget of 1 answer or more, got {budget}")
+        raise UsageError(f"--next-questions {budget}: expected a budget of at least 1 answer")
     retry = [code.strip() for code in getattr(arguments, "retry", "").split(",") if code.strip()]
     for code in retry:
         if code not in CODES:
             near = get_close_matches(code, CODES, n=1)
-            raise UsageError(f"--retry: there is no code {code!r}" + (f"; {near[0]}?" if near else ""))
+            hint = f"did you mean {near[0]}?" if near else "see docs/reference/rejections.md"
+            raise UsageError(f"--retry: unknown rejection code {code!r}; {hint}")
     if arguments.on_interrupt != "cancel":
         beam = [*beam, f"--on_interrupt={arguments.on_interrupt}"]
     if arguments.dry_run:
@@ -43,7 +45,9 @@ def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     try:
         result = build.run(config, arguments.output, beam, chosen, arguments.force, say, retry)
     except TemplateStaged as staged:
-        say(f"staged    {chosen[0]} is written to {staged}, and not started")
+        say(
+            stage_line("staged", f"the template of stage {chosen[0]} is in {staged}; the job was not started")
+        )
         return OK
     if budget is not None:
         from pipeline.aggregate.question_files import write_next_questions
@@ -51,31 +55,37 @@ def stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         written, questions = write_next_questions(config, arguments.output, budget, arguments.format)
         answers = sum(questions["votes_wanted"].to_pylist())
         result["next_questions"] = {"files": written, "questions": questions.num_rows, "answers": answers}
-        say(f"next      {questions.num_rows:,} questions for {answers:,} answers: {', '.join(written)}")
-    show_json(arguments, result)
+        say(
+            stage_line(
+                "next", f"{questions.num_rows:,} questions for {answers:,} answers: {', '.join(written)}"
+            )
+        )
+    print_json(arguments, result)
     return OK
 
 
 def _dry_run(arguments: argparse.Namespace, beam: list[str], chosen: Sequence[str], say: Say) -> int:
-    """Show what the stages would do, after all checks."""
+    """Check the launch and print what the stages would do."""
     from pipeline import build, plan
     from pipeline.config import load_config
 
     config = load_config(arguments.config, arguments.set)
     options = build.check(config, arguments.output, beam, chosen)
-    found = plan.dry_run(config, arguments.output, options, chosen, arguments.force)
-    say(f"dry run: nothing is written or submitted\nrunner    {found['runner']}")
-    for name, value in found["options"].items():
-        say(f"          {name}={value}")
-    for name, stage in found["stages"].items():
-        say(f"{name:<9} {stage['state']}")
-        say("\n".join(f"          {what:<6} {path}" for what in ("reads", "writes") for path in stage[what]))
-    show_json(arguments, found)
+    result = plan.dry_run(config, arguments.output, options, chosen, arguments.force)
+    say("dry run: nothing is written or submitted")
+    say(stage_line("runner", result["runner"]))
+    for name, value in result["options"].items():
+        say(stage_line("", f"{name}={value}"))
+    for name, stage in result["stages"].items():
+        say(stage_line(name, stage["state"]))
+        for access in ("reads", "writes"):
+            say("\n".join(stage_line("", f"{access:<6} {path}") for path in stage[access]))
+    print_json(arguments, result)
     return OK
 
 
 def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
-    """Verify a dataset, in this process or, with flags of Beam, as a job; FAILED if a rule is broken."""
+    """Verify a dataset, in this process or, with flags of Beam, as a job; print problems and return FAILED if there are any."""
     import sys
 
     from pipeline.layout import Layout
@@ -87,35 +97,37 @@ def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     if beam:
         from pipeline.jobs import verify as job
 
-        found = job.run(dataset, beam)
+        verification = job.run(dataset, beam)
     else:
-        found = verify(dataset)
+        verification = verify(dataset)
     build = dataset.rpartition("/")[0]
     notes = outdated(build) if Layout(build).dataset == dataset else []
     result = {
-        "ok": not found.problems,
-        "problems": found.problems,
-        **found.counts,
-        "manifest_sha256": found.root_sha256,
-        "leak_rules": found.leak_rules,
+        "ok": not verification.problems,
+        "problems": verification.problems,
+        **verification.counts,
+        "manifest_sha256": verification.root_sha256,
+        "leak_rules": verification.leak_rules,
         "notes": notes,
     }
-    show_json(arguments, result)
-    for problem in found.problems:
+    print_json(arguments, result)
+    for problem in verification.problems:
         print(f"error: {problem}", file=sys.stderr)
-    facts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found.counts.items())
-    say(f"{'FAILED' if found.problems else 'ok'}: {facts} ({time.monotonic() - start:.1f} s)")
-    say(f"dataset manifest sha256 {found.root_sha256}")
-    changed = {name: f" (default: {value})" for name, value in found.changed_rules.items()}
-    rules = ", ".join(f"{name} {value}{changed.get(name, '')}" for name, value in found.leak_rules.items())
+    facts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in verification.counts.items())
+    say(f"{'FAILED' if verification.problems else 'ok'}: {facts} ({time.monotonic() - start:.1f} s)")
+    say(f"dataset manifest sha256 {verification.root_sha256}")
+    changed = {name: f" (default: {value})" for name, value in verification.changed_rules.items()}
+    rules = ", ".join(
+        f"{name} {value}{changed.get(name, '')}" for name, value in verification.leak_rules.items()
+    )
     say(f"leak rules: {rules or 'none'}")
     for note in notes:
         say(f"note: {note}")
-    return FAILED if found.problems else OK
+    return FAILED if verification.problems else OK
 
 
 def report(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
-    """Write the page of what became of everything."""
+    """Write the report of a build."""
     from pipeline.report.freshness import outdated
     from pipeline.report.html import write_report
 
@@ -123,53 +135,53 @@ def report(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
     say(written)
     for note in notes:
         say(f"note: {note}")
-    show_json(arguments, {"file": written, "notes": notes})
+    print_json(arguments, {"file": written, "notes": notes})
     return OK
 
 
 def view(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
-    """Serve the pictures of a build until interrupted."""
+    """Serve the images of a build until interrupted."""
     from pipeline.report.freshness import outdated
     from pipeline.view.server import serve
 
-    def tell(url: str) -> None:
+    def announce(url: str) -> None:
         notes = outdated(arguments.build)
         say("\n".join([url, *(f"note: {note}" for note in notes)]))
-        show_json(arguments, {"url": url, "notes": notes})
+        print_json(arguments, {"url": url, "notes": notes})
 
-    serve(arguments.build, arguments.port, tell)
+    serve(arguments.build, arguments.port, announce)
     return OK
 
 
 def export(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
-    """Write a set in a form of others."""
+    """Export a set for other tools."""
     from pipeline.shards.export import export
 
-    told = export(arguments.dataset, arguments.set_name, arguments.format, arguments.output)
-    say(f"{told['rows']:,} examples in {len(told['files'])} files below {arguments.output}")
-    show_json(arguments, told)
+    result = export(arguments.dataset, arguments.set_name, arguments.format, arguments.output)
+    say(f"{result['rows']:,} examples in {len(result['files'])} files in {arguments.output}")
+    print_json(arguments, result)
     return OK
 
 
-def telling(run: Callable[[argparse.Namespace, Say], dict[str, Any]]) -> Verb:
-    """A verb that only has something to tell when it is done."""
+def with_json(run: Callable[[argparse.Namespace, Say], dict[str, Any]]) -> Verb:
+    """Return a verb that calls `run` and prints its result if --json is given."""
 
     def verb(arguments: argparse.Namespace, _beam: list[str], say: Say) -> int:
-        show_json(arguments, run(arguments, say))
+        print_json(arguments, run(arguments, say))
         return OK
 
     return verb
 
 
-def show_json(arguments: argparse.Namespace, result: Any) -> None:
-    """Print the result, if it is wanted as JSON."""
+def print_json(arguments: argparse.Namespace, result: Any) -> None:
+    """Print the result as JSON if --json is given."""
     if arguments.json:
         print(json.dumps(result, ensure_ascii=False))
 
 
 VERBS: dict[str, Verb] = {
-    **dict.fromkeys((*STAGES, "build"), stages),
+    **dict.fromkeys((*STAGES, "build"), run_stages),
     "verify": verify, "report": report, "view": view, "export": export,
-    "retrieve": telling(run_retrieve), "list-folder": telling(run_list_folder),
-    "import-cnwl": telling(run_import_cnwl), "from-cifar-n": telling(run_from_cifar_n),
+    "retrieve": with_json(run_retrieve), "list-folder": with_json(run_list_folder),
+    "import-cnwl": with_json(run_import_cnwl), "from-cifar-n": with_json(run_from_cifar_n),
 }  # fmt: skip

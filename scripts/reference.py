@@ -101,7 +101,11 @@ def config() -> str:
             lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         lines += ["| " + " | ".join(cells) + " |" for cells in _keys(kind)]
         if kind is BuildConfig:
-            lines += ["", "`ingest.preset` stands for several values, which others beside it change:", ""]
+            lines += [
+                "",
+                "`ingest.preset` sets several values, which other keys of the section override:",
+                "",
+            ]
             lines += ["| preset | values |", "|---|---|"]
             lines += [
                 f"| {name} | {', '.join(f'{key}: {_yaml(value)}' for key, value in values.items())} |"
@@ -116,8 +120,8 @@ def tables() -> str:
         "# Tables",
         "",
         MADE,
-        "All are Parquet, in folders committed by `_manifest.json`. A column that may be empty says so; the meaning stands in",
-        "the files, too, as the field's metadata.",
+        "All tables are Parquet files in folders committed by `_manifest.json`. The files contain the meaning of each column as",
+        "metadata of its field.",
     ]
     for name, table in sorted(_all_tables()):
         lines += ["", f"## {name}", "", f"Key: {', '.join(table.key)}.", ""]

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Builds the wheel and uses it as a stranger would: in empty environments, outside of the checkout, without git. The
-# small set of the tests goes through every stage; with [training] a network is trained; with [report], too, all is shown.
+# Builds the wheel and tests it in empty environments, outside the checkout and without git. The small dataset of the tests
+# runs through every stage; with [training] a network is trained; with [report] the pages are written as well.
 set -eu
-: "${PYTHONS:=python3 python3 python3}"  # of the base, the [training] and the whole installation
-UV=$(command -v uv || echo "$PWD/.venv-uv/bin/uv")  # where setup.sh has put it
+: "${PYTHONS:=python3 python3 python3}"  # for the base, the [training] and the full installation
+UV=$(command -v uv || echo "$PWD/.venv-uv/bin/uv")  # installed by setup.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -13,7 +13,7 @@ trap 'rm -rf "$work"' EXIT
 from tests.pipeline.small_world import write_world; write_world(Path(sys.argv[1]))" "$work/mine"
 wheel=$(ls "$work"/dist/*.whl)
 
-try() { # NAME PYTHON EXTRAS: a new environment, and nothing else on the path but the system's own programs
+try() { # NAME PYTHON EXTRAS: create an environment, with only it and a few system programs on the PATH
     "$UV" venv --quiet --python "$2" "$work/$1"
     "$UV" pip install --quiet --python "$work/$1" "$wheel$3"
     cd "$work"
@@ -21,7 +21,7 @@ try() { # NAME PYTHON EXTRAS: a new environment, and nothing else on the path bu
     python --version
     set -x
 }
-# What a shell needs and no more: no git, no compiler.
+# Only what a shell needs: no git and no compiler.
 mkdir "$work/bin"
 for name in sh env rm grep; do ln -s "$(command -v $name)" "$work/bin/$name"; done
 
@@ -30,7 +30,7 @@ for name in sh env rm grep; do ln -s "$(command -v $name)" "$work/bin/$name"; do
     noise-pipeline build --config mine/build.yaml --output out
     python -m pipeline verify out/dataset
     python -m pipeline export out/dataset --set-name red-0.20 --format folder --output pictures
-    # What is not there is said, with what to install.
+    # Missing extras are reported with the command that installs them.
     python -m pipeline report out 2>&1 | grep -F "pip install 'duckdb"
     python -m training train --data out/dataset --set-name red-0.20 --output runs/one 2>&1 | grep -F "pip install 'safetensors"
 )

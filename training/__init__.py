@@ -29,7 +29,8 @@ _NAMES_BY_MODULE = {
     "training.loggers": ("Logger",),
     "training.models.load": ("load_network",),
     "training.robust_loss": (
-        "ELRLoss", "GCELoss", "LabelSmoothingLoss", "MentorMixLoss", "MentorNetLoss", "MixupLoss", "ReedLoss", "RobustLoss",
+        "ELRLoss", "GCELoss", "LabelSmoothingLoss", "MentorMixLoss", "MentorNetLoss", "MixupLoss", "ReedLoss",
+        "RobustLoss",
     ),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}

@@ -1,4 +1,7 @@
-"""Checkpoints as safetensors files. Each is written under a temporary name and renamed, so a kill leaves no partial file."""
+"""Checkpoints as safetensors files.
+
+Each is written under a temporary name and renamed, so a kill leaves no partial file.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -29,7 +32,8 @@ def save(
 ) -> None:
     """Write tensors, and `state` as JSON in the file's header, then delete all but the newest `keep` checkpoints.
 
-    Raises DataError if the file cannot be written."""
+    Raises DataError if the file cannot be written.
+    """
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     path = directory / FILE_NAME.format(step)
     try:
@@ -76,7 +80,8 @@ def restore(targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor], direct
     if targets.keys() != tensors.keys():
         odd = sorted(targets.keys() ^ tensors.keys())
         raise DataError(
-            f"{directory}: the checkpoint is of another network or method (tensor {odd[0]!r}); delete the folder and train again"
+            f"{directory}: the checkpoint is of another network or method (tensor {odd[0]!r}); delete the folder and "
+            "train again"
         )
     with torch.no_grad():
         for name, tensor in targets.items():

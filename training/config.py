@@ -18,15 +18,16 @@ class NetworkConfig:
     of torchvision or timm as `torchvision/NAME` or `timm/NAME`."""
 
     width: int = 64
-    """Channels of the stem of `preact_resnet18`, `wide_resnet32` and `small_cnn`, 1 to 65,536; other networks ignore it."""
+    """Channels of the stem of `preact_resnet18`, `wide_resnet32` and `small_cnn`, 1 to 65,536; other networks ignore
+    it."""
 
     weights: str = ""
-    """Initial weights. Empty: random. `pretrained`: the default weights of torchvision or timm, downloaded on first use.
-    Otherwise the path of a .safetensors or .pth file, or of a folder that holds a file named after the network."""
+    """Initial weights. Empty: random. `pretrained`: the default weights of torchvision or timm, downloaded on first
+    use. Otherwise the path of a .safetensors or .pth file, or of a folder that holds a file named after the network."""
 
     frozen: bool = False
-    """Train only a linear head, on features of the pretrained network that are computed once and not augmented. Requires
-    `weights`."""
+    """Train only a linear head, on features of the pretrained network that are computed once and not augmented.
+    Requires `weights`."""
 
     def __post_init__(self) -> None:
         require(1 <= self.width <= 65_536, f"network.width must be 1 to 65,536, got {self.width}")
@@ -55,6 +56,10 @@ class AugmentConfig:
     """Side in pixels of the crop, 0 to 65,536: random in training, central in evaluation; 0: the size of the (resized)
     image."""
 
+    random_resized_crop: bool = False
+    """Crop each training image to a random 8 to 100 % of its area with aspect ratio 3/4 to 4/3 and resize the crop to
+    `size`, as torchvision's RandomResizedCrop; requires `crop_padding: 0`."""
+
     color: bool = False
     """Distort brightness, saturation, hue and contrast of training images as the MentorMix code does."""
 
@@ -64,6 +69,10 @@ class AugmentConfig:
                 0 <= getattr(self, name) <= 65_536,
                 f"augment.{name} must be 0 to 65,536, got {getattr(self, name)}",
             )
+        require(
+            not (self.random_resized_crop and self.crop_padding),
+            f"augment.random_resized_crop=true needs augment.crop_padding=0, got {self.crop_padding}",
+        )
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,8 @@ class OptimizerConfig:
     """The optimizer and its learning-rate schedule."""
 
     name: Literal["sgd", "adamw"] = "sgd"
-    """Optimizer. `sgd`: SGD with heavy-ball momentum, as in the MentorMix code. `adamw`: torch.optim.AdamW with betas 0.9
-    and 0.999; its usual weight decay is 0.01 to 0.1."""
+    """Optimizer. `sgd`: SGD with heavy-ball momentum, as in the MentorMix code. `adamw`: torch.optim.AdamW with betas
+    0.9 and 0.999; its usual weight decay is 0.01 to 0.1."""
 
     layer_decay: float = 1.0
     """Factor of the learning rate between each stage of the network and the stage after it, above 0 and up to 1; 1: the
@@ -85,8 +94,8 @@ class OptimizerConfig:
     """Momentum of `sgd`, from 0 to less than 1; `adamw` ignores it."""
 
     weight_decay: float = 2e-4
-    """Weight decay of convolution and dense kernels, at least 0: the coefficient of ½‖W‖² for `sgd`, the decoupled decay
-    per step and unit of learning rate for `adamw`. Biases and batch norm never decay."""
+    """Weight decay of convolution and dense kernels, at least 0: the coefficient of ½‖W‖² for `sgd`, the decoupled
+    decay per step and unit of learning rate for `adamw`. Biases and batch norm never decay."""
 
     weight_decays: tuple[float, ...] = ()
     """Candidate values of `weight_decay`. If not empty, each is trained once on part of the training set (90 %, or 1 −
@@ -154,8 +163,8 @@ class TrainConfig:
     """Passes over the training set, 1 to 10,000,000."""
 
     batch_size: int = 128
-    """Images per optimizer step over all processes, 1 to 10,000,000. Images that do not fill a last batch are left out of
-    the epoch; each epoch leaves out others."""
+    """Images per optimizer step over all processes, 1 to 10,000,000. Images that do not fill a last batch are left out
+    of the epoch; each epoch leaves out others."""
 
     accumulate: int = 1
     """Equal parts into which each batch is split to save memory; gradients are averaged over the parts. It must divide

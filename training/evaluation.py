@@ -51,7 +51,7 @@ def memorization(predicted: Tensor, data: ImageSet) -> dict[str, float | None]:
     """
     right = predicted == data.labels
     wrong_label = ~data.is_clean
-    known = wrong_label & (data.true_labels != UNKNOWN)
+    known_truth = wrong_label & (data.true_labels != UNKNOWN)
 
     def share(hits: Tensor, among: Tensor) -> float | None:
         count = int(among.sum())
@@ -61,5 +61,5 @@ def memorization(predicted: Tensor, data: ImageSet) -> dict[str, float | None]:
         "train_accuracy": right.double().mean().item(),
         "clean_accuracy": share(right, data.is_clean),
         "memorized": share(right, wrong_label),
-        "recovered": share(predicted == data.true_labels, known),
+        "recovered": share(predicted == data.true_labels, known_truth),
     }

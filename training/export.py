@@ -1,4 +1,4 @@
-"""The network of a finished run as a folder for others: weights, class names, preprocessing, a model card.
+"""Export the network of a finished run: weights, class names, preprocessing, model card.
 
 The layout is that of image models on the Hugging Face hub: `model.safetensors` with the tensor names of torchvision or
 timm, `config.json` as timm writes it, `README.md`. `training.load_network(folder)` reads it.
@@ -29,40 +29,40 @@ CARD = "README.md"
 
 
 def export_run(run: Path, output: Path) -> Path:
-    """Write the network of a finished run into the folder `output`, and return it.
+    """Write the network of a finished run to the folder `output`, and return the folder.
 
-    A linear head is joined to its frozen network. Raises DataError for a run that has not finished, UsageError for a
-    method that needs two networks to predict, and for a folder that is not empty.
+    A linear head is merged with its frozen network. Raises DataError for an unfinished run; UsageError for a method
+    that predicts with two networks, and for a folder that is not empty.
     """
     result, data = read_result(run), read_data(run)
     if result is None:
-        raise DataError(f"{run}: the run has not finished; train it to the end first")
+        raise DataError(f"{run}: the run has not finished; train it to the end (--resume)")
     trained = load_trained_networks(run, len(data["class_names"]), torch.device("cpu"))
     config = trained.config
     if len(trained.networks) > 1:
         raise UsageError(
-            f"{run}: {config.method} adds the logits of two networks; export another method's run"
+            f"{run}: {config.method} predicts with two networks, which cannot be exported; export a run of another method"
         )
     if output.is_dir() and any(output.iterdir()):
-        raise UsageError(f"{output}: not empty; give an empty or new folder")
+        raise UsageError(f"{output}: the folder is not empty; give an empty or new folder")
     [network] = trained.networks
     if isinstance(network, LinearHead):
-        network = join(network, config, len(data["class_names"]))
+        network = merge_head(network, config, len(data["class_names"]))
     scale: tuple[tuple[float, ...], tuple[float, ...]] = (HALF, HALF)
     if isinstance(network, Rescaled):
         scale, network = (network.pixel_mean, network.pixel_deviation), network.network
     output.mkdir(parents=True, exist_ok=True)
-    about = _about(config, data, *scale)
+    config_json = _config_json(config, data, *scale)
     write_text(output / CARD, _card(config, data, result))
-    # save_file makes files that their owner alone may read
-    tensors = {name: one.contiguous() for name, one in network.state_dict().items()}
+    # save_file would write a file that only its owner can read
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     (output / WEIGHTS).write_bytes(save(tensors))
-    write_text(output / CONFIG, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    write_text(output / CONFIG, json.dumps(config_json, indent=1, ensure_ascii=False) + "\n")
     return output
 
 
-def join(head: LinearHead, config: TrainConfig, classes: int) -> nn.Module:
-    """Return the frozen network with a linear head, its scaling included, as the last dense layer."""
+def merge_head(head: LinearHead, config: TrainConfig, classes: int) -> nn.Module:
+    """Return the frozen network with a linear head and its scaling as the last dense layer."""
     network = make_network(replace(config.network, frozen=False), classes, config.seed)
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():
@@ -71,11 +71,11 @@ def join(head: LinearHead, config: TrainConfig, classes: int) -> nn.Module:
     return network
 
 
-def _about(
+def _config_json(
     config: TrainConfig, data: dict[str, Any], mean: tuple[float, ...], deviation: tuple[float, ...]
 ) -> dict[str, Any]:
-    """What config.json holds: architecture, classes and preprocessing as timm names them, and our own network section."""
-    height, width = data["picture_size"]
+    """Return config.json: architecture, classes and preprocessing as in timm, and the section `network`."""
+    height, width = data["image_size"]
     scaled = (config.augment.resize or height, config.augment.resize or width)
     size = (config.augment.size or scaled[0], config.augment.size or scaled[1])
     names = data["class_names"]
@@ -86,7 +86,7 @@ def _about(
         "pretrained_cfg": {
             "input_size": [3, *size],
             "crop_pct": size[0] / scaled[0],
-            "crop_mode": "squash",  # pictures are stretched to a square, if they are none
+            "crop_mode": "squash",  # images that are not square are stretched
             "interpolation": "bilinear",
             "mean": list(mean),
             "std": list(deviation),
@@ -123,7 +123,7 @@ network = load_network("FOLDER")  # images float [B, 3, H, W] in [−1, 1], of t
 
 
 def verb(arguments: argparse.Namespace) -> int:
-    """Write the folder, and print where it is."""
+    """Export the network, and print the folder."""
     folder = export_run(arguments.run, arguments.output)
     print_result({"folder": str(folder), "files": ", ".join((WEIGHTS, CONFIG, CARD))}, arguments.json)
     return 0

@@ -1,4 +1,5 @@
-"""The settings of each method: one section of the configuration per method, under its name (docs/explanation/methods.md)."""
+"""The settings of each method: one section of the configuration per method, under its name
+(docs/explanation/methods.md)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -48,7 +49,8 @@ class SModelConfig:
     """The simple noise adaptation layer (Goldberger & Ben-Reuven, ICLR 2017)."""
 
     initial_noise: float = 0.1
-    """Initial share of wrong labels in the noise adaptation layer, between 0 and 1, spread evenly over the other classes."""
+    """Initial share of wrong labels in the noise adaptation layer, between 0 and 1, spread evenly over the other
+    classes."""
 
     def __post_init__(self) -> None:
         require(
@@ -95,8 +97,8 @@ class MentorNetConfig:
     labels, estimated during the first half of the ramp. `auto` requires `schedule: ramp`."""
 
     schedule: Literal["released", "ramp"] = "released"
-    """`released`: use `loss_percentile` throughout, as in the released code. `ramp`: 1 during burn-in, then linearly down to
-    `loss_percentile` over half of the remaining steps; intended for runs of a few thousand steps."""
+    """`released`: use `loss_percentile` throughout, as in the released code. `ramp`: 1 during burn-in, then linearly
+    down to `loss_percentile` over half of the remaining steps; intended for runs of a few thousand steps."""
 
     balance: bool = False
     """Subtract the running mean loss of each given class before the threshold is applied."""
@@ -113,8 +115,8 @@ class MentorNetConfig:
     """Minimum length of burn-in in epochs, at least 0; the longer of the two burn-ins applies."""
 
     mentor: MentorName = "threshold"
-    """Weighting rule. `threshold`: v = 1 if ℓ ≤ threshold, else 0. `self_paced`: the same with a percentile that rises to 1
-    by the end of training. `pd`: the trained MentorNet-PD, read from `weights`. `pd-closed`: its closed form."""
+    """Weighting rule. `threshold`: v = 1 if ℓ ≤ threshold, else 0. `self_paced`: the same with a percentile that rises
+    to 1 by the end of training. `pd`: the trained MentorNet-PD, read from `weights`. `pd-closed`: its closed form."""
 
     weights: str = ""
     """Path of the .npz file with the variables of the released MentorNet-PD checkpoint; required by `mentor: pd` only."""
@@ -222,8 +224,8 @@ class ELRConfig:
     """Weight λ of the regularization, at least 0; the paper uses 3 for CIFAR-10 and 7 for CIFAR-100."""
 
     memory: float = 0.7
-    """Decay β of the running average of each image's predictions, from 0 to less than 1; the paper uses 0.7 for CIFAR-10
-    and 0.9 for CIFAR-100."""
+    """Decay β of the running average of each image's predictions, from 0 to less than 1; the paper uses 0.7 for
+    CIFAR-10 and 0.9 for CIFAR-100."""
 
     def __post_init__(self) -> None:
         require(self.strength >= 0, f"elr.strength must be at least 0, got {self.strength}")
@@ -237,8 +239,8 @@ class DivideMixConfig:
     RENAMED: ClassVar = {"unlabelled_weight": "unlabeled_weight"}
 
     warmup_epochs: int = 10
-    """Epochs of plain training of both networks before the first division, at least 1; the paper uses 10 for CIFAR-10 and
-    30 for CIFAR-100."""
+    """Epochs of plain training of both networks before the first division, at least 1; the paper uses 10 for CIFAR-10
+    and 30 for CIFAR-100."""
 
     threshold: float = 0.5
     """Probability τ of a clean label, between 0 and 1, above which an image keeps its label."""
@@ -250,8 +252,8 @@ class DivideMixConfig:
     """Parameter of λ ~ Beta(alpha, alpha), drawn per step, above 0."""
 
     unlabeled_weight: float = 25.0
-    """Weight λ_u of the unlabeled loss, at least 0; for symmetric noise of 20, 50, 80 and 90 % the paper uses 0, 25, 25 and
-    50 on CIFAR-10, and 25, 150, 150 and 150 on CIFAR-100."""
+    """Weight λ_u of the unlabeled loss, at least 0; for symmetric noise of 20, 50, 80 and 90 % the paper uses 0, 25, 25
+    and 50 on CIFAR-10, and 25, 150, 150 and 150 on CIFAR-100."""
 
     ramp_epochs: float = 16.0
     """Epochs after the warm-up over which λ_u rises from 0 to `unlabeled_weight`, above 0."""

@@ -169,7 +169,7 @@ def learning_rate(config: OptimizerConfig, step: int, steps_per_epoch: int, epoc
 
 def make_optimizer(config: OptimizerConfig, method: Method, networks: Sequence[nn.Module]) -> StepOptimizer:
     """Return the optimizer of all networks and of the parameters of the method, which do not decay."""
-    own = {f"method.{name}": parameter for name, parameter in method.parameters.items()}
+    method_parameters = {f"method.{name}": parameter for name, parameter in method.parameters.items()}
     parameters: dict[str, nn.Parameter] = {}
     factors: dict[str, float] = {}
     for number, network in enumerate(networks):
@@ -179,5 +179,7 @@ def make_optimizer(config: OptimizerConfig, method: Method, networks: Sequence[n
         factors |= {f"network{number}.{name}": factor for name, factor in stage_factors.items()}
     decay = method.weight_decay(config.weight_decay)
     if config.name == "adamw":
-        return AdamW(parameters | own, decay, own.keys(), factors)
-    return MomentumSGD(parameters | own, config.momentum, decay, own.keys(), factors)
+        return AdamW(parameters | method_parameters, decay, method_parameters.keys(), factors)
+    return MomentumSGD(
+        parameters | method_parameters, config.momentum, decay, method_parameters.keys(), factors
+    )

@@ -41,9 +41,11 @@ class RobustLoss:
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
-        """`config`: only `method` and the section of that name are used. `steps`: calls in the whole training. `device`:
-        device of the batches. `classes`, `examples`: sizes of the training set, for methods with state per class or
-        example. Raises UsageError for steps below 1, and for methods that need the trainer.
+        """`config`: only `method` and the section of that name are used.
+
+        `steps`: calls in the whole training. `device`: device of the batches. `classes`, `examples`: sizes of the
+        training set, for methods with state per class or example. Raises UsageError for steps below 1, and for methods
+        that need the trainer.
         """  # fmt: skip
         if steps < 1:
             raise UsageError(f"steps must be at least 1, got {steps}")

@@ -27,7 +27,7 @@ def describe(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, 
         "test": test.name,
         "test_digest": test.digest,
         "class_names": list(train.class_names),
-        "picture_size": list(train.images.size),
+        "image_size": list(train.images.size),
     }
     return {"digest": config.digest(train.digest, test.digest), "data": data, "config": config.resolved()}
 
@@ -123,6 +123,8 @@ def read_data(directory: Path) -> dict[str, Any]:
     """Return the description of a run's sets. Raises DataError if there is no run, or one of version 0.1."""
     read_config(directory)
     data: dict[str, Any] = read_description(directory)["data"]
+    if "picture_size" in data:  # version 0.1
+        data["image_size"] = data.pop("picture_size")
     if "class_names" not in data:
         raise DataError(
             f"{directory / CONFIG}: 'class_names' is missing, as in runs of version 0.1; train the run again"

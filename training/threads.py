@@ -1,4 +1,7 @@
-"""Number of CPU threads of a run. It is part of the run's description, since the last bits of results may depend on it."""
+"""Number of CPU threads of a run.
+
+It is part of the run's description, since the last bits of results may depend on it.
+"""
 
 import contextlib
 from collections.abc import Iterator

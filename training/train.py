@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from training.callbacks import ignore_row, never_stop
 from training.config import TrainConfig
 from training.data.shards import ImageSet
 from training.distributed import Processes
@@ -28,8 +29,8 @@ def run_training(
     processes: Processes | None = None,
     resume: bool = False,
     progress: bool = False,
-    stop: Callable[[], bool] = bool,
-    log: Callable[[Mapping[str, Any]], object] = dict,
+    stop: Callable[[], bool] = never_stop,
+    log: Callable[[Mapping[str, Any]], object] = ignore_row,
     loggers: Loggers | None = None,
 ) -> dict[str, Any]:
     """Train `config` in `directory` and return the content of result.json, as `Trainer.run` does.

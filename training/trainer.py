@@ -14,6 +14,7 @@ from tqdm import tqdm
 from common.errors import DataError, UsageError
 from training import checkpoint, label_trust, metrics
 from training.averaging import AveragedWeights
+from training.callbacks import ignore_row, never_stop
 from training.config import TrainConfig
 from training.data.epoch_plan import EpochPlan
 from training.data.shards import ImageSet
@@ -108,8 +109,8 @@ class Trainer:
         *,
         resume: bool = False,
         progress: bool = False,
-        stop: Callable[[], bool] = bool,
-        log: Callable[[Mapping[str, Any]], object] = dict,
+        stop: Callable[[], bool] = never_stop,
+        log: Callable[[Mapping[str, Any]], object] = ignore_row,
     ) -> dict[str, Any]:
         """Train in `directory` and return the content of result.json; `log` receives the row of each epoch.
 
@@ -240,7 +241,7 @@ class Trainer:
 
     def _losses_of(self, student: ForwardPasses) -> Tensor:
         """Return the cross-entropy [N] of a student on the training set without augmentation."""
-        network = next(known.network for known in self.students if known is student)
+        network = next(candidate.network for candidate in self.students if candidate is student)
         logits = torch.cat(list(summed_logits([network], self.train, self.augmenter, self.bf16)))
         return cross_entropy(logits, self.train.labels, reduction="none")
 
@@ -290,7 +291,8 @@ class Trainer:
         size, part = self.processes.size, self.config.batch_size // self.config.accumulate
         if part % size:
             raise UsageError(
-                f"batch_size: parts of {part} images cannot be divided evenly among {size} processes; change batch_size or accumulate"
+                f"batch_size: parts of {part} images cannot be divided evenly among {size} processes; "
+                "change batch_size or accumulate"
             )
         if size > 1 and not self.method.shares_batches:
             raise UsageError(
@@ -340,7 +342,7 @@ class Trainer:
 
 
 def hold_out(train: ImageSet, config: TrainConfig) -> tuple[ImageSet | None, ImageSet]:
-    """Split a training set into held-out images, the share `config.validation`, and the rest; the seed decides which."""
+    """Split a training set into held-out images, the share `config.validation`, and the rest."""
     count = round(exact_fraction(config.validation) * len(train))
     if count == 0:
         return None, train

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from training.callbacks import never_stop
 from training.config import TrainConfig
 from training.data.shards import ImageSet
 from training.trainer import Trainer, hold_out
@@ -15,7 +16,7 @@ HELD_OUT = 0.1  # share of the training set if `validation` is 0
 
 
 def validation_accuracies(
-    config: TrainConfig, train: ImageSet, device: torch.device, stop: Callable[[], bool] = bool
+    config: TrainConfig, train: ImageSet, device: torch.device, stop: Callable[[], bool] = never_stop
 ) -> dict[float, float]:
     """Return the accuracy of each of `optimizer.weight_decays` on held-out images with their given labels.
 

@@ -1,7 +1,7 @@
-"""What the template's launcher runs: `launch.py --stage=ingest --config=gs://… --output=gs://… …`.
+"""Entry point of the template: `launch.py --stage=ingest --config=gs://… --output=gs://… …`.
 
-A launcher starts one job, and a stage is one job, so the stage is a parameter. The flags are those of
-`python -m pipeline STAGE`, and Beam's.
+The launcher starts one job, and a stage is one job, so the stage is a parameter. All other flags are those of
+`python -m pipeline STAGE` and of Beam.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pipeline.__main__ import STAGES, main
 
 
 def launch(argv: list[str]) -> int:
-    """Run the stage that `argv` names, as the command line does; returns its exit code."""
+    """Run the stage given by --stage and return the exit code."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--stage", required=True, choices=STAGES)
     known, others = parser.parse_known_args(argv)

@@ -1,1 +1,1 @@
-"""What others have published, read as it was released, and written as our lists and votes."""
+"""Importers of published datasets: Controlled Noisy Web Labels and CIFAR-N, converted to lists and votes."""

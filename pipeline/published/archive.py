@@ -1,7 +1,7 @@
-"""The released archive `dataset_no_images`, zipped or unpacked: texts found by name and read up to a limit.
+"""Reader of the released archive `dataset_no_images`, zipped or unpacked.
 
-Nothing is ever extracted, so no member can lead out of a folder. What a member claims of its size is not trusted: how
-much is read depends on the size of the archive itself.
+Nothing is extracted, so no member can escape a folder. Declared sizes of members are not trusted: the number of bytes read
+is limited by the size of the archive.
 """
 
 import os
@@ -15,9 +15,9 @@ from common.errors import DataError, UsageError
 
 MAX_MEMBERS = 100_000
 MAX_ARCHIVE = 1 << 28  # bytes of a zip file
-MAX_BYTES = 1 << 27  # of one member; the real annotations have some 50 MB
-MAX_RATIO = 100  # bytes of all texts for each byte of the zip file; its texts are a tenth in size when packed
-MIN_READ = 1 << 20  # bytes of texts that even the smallest archive may hold
+MAX_BYTES = 1 << 27  # of one member; the released annotations have about 50 MB
+MAX_RATIO = 100  # bytes of text per byte of the zip file; the release has about 10
+MIN_READ = 1 << 20  # bytes of text that an archive of any size may contain
 
 
 class Archive:
@@ -29,12 +29,12 @@ class Archive:
 
     @classmethod
     def open(cls, path: str, marker: str) -> Self:
-        """Open a zip file or a folder and go to the folder that holds the file `marker`.
+        """Open a zip file or folder, and use the folder in it that contains the file `marker`.
 
-        Raises UsageError for a path that is not local, DataError where there is no archive, or no `marker` in it.
+        Raises UsageError for a path that is not local, DataError if there is no archive or no `marker` in it.
         """
         if "://" in path:
-            raise UsageError(f"{path}: give a local file or folder; copy the archive here first")
+            raise UsageError(f"{path}: expected a local file or folder; copy the archive to this machine")
         if os.path.isdir(path):
             members: dict[str, zipfile.ZipInfo | Path] = {
                 file.relative_to(path).as_posix(): file
@@ -46,37 +46,39 @@ class Archive:
         roots = [name.removesuffix(marker) for name in members if name.split("/")[-1] == marker]
         if not roots:
             raise DataError(
-                f"{path}: no {marker} in it; give dataset_no_images.zip as it was released, or the folder it unpacks to, "
-                "and with --set-name the set that it holds"
+                f"{path}: contains no {marker}; give the released dataset_no_images.zip or the unpacked folder, and check "
+                "--set-name"
             )
         root = min(roots, key=lambda name: (name.count("/"), name))
         below = {n.removeprefix(root): member for n, member in members.items() if n.startswith(root)}
         return cls(path, below, not os.path.isdir(path))
 
     def names(self, folder: str) -> list[str]:
-        """The names of the files directly in `folder`, sorted."""
+        """Return the sorted names of the files directly in `folder`."""
         inside = [name.removeprefix(f"{folder}/") for name in self._members if name.startswith(f"{folder}/")]
         return sorted(name for name in inside if "/" not in name)
 
-    def place(self, name: str) -> str:
-        """How messages call a file of the archive."""
+    def location(self, name: str) -> str:
+        """Return the name of a file of the archive for messages."""
         return f"{self.where}:{name}" if self._zipped else os.path.join(self.where, name)
 
     def read(self, name: str) -> str:
-        """The text of a file. Raises DataError where it is missing, damaged, too large, or not UTF-8."""
+        """Return the text of a file. Raises DataError if it is missing, damaged, too large or not UTF-8."""
         limit = min(MAX_BYTES, self._left)
         member = self._members.get(name)
         if member is None:
-            raise DataError(f"{self.place(name)}: no such file in the archive; get the release again")
+            raise DataError(f"{self.location(name)}: no such file in the archive; download the release again")
         try:
             data = self._bytes(member, limit + 1)
         except (OSError, EOFError, RuntimeError, ValueError, zlib.error, zipfile.BadZipFile) as error:
             # RuntimeError: encrypted; its subclass NotImplementedError: an unknown compression
-            raise DataError(f"{self.place(name)}: cannot be read ({error}); get the release again") from error
+            raise DataError(
+                f"{self.location(name)}: cannot be read ({error}); download the release again"
+            ) from error
         if len(data) > limit:
             raise DataError(
-                f"{self.place(name)}: more than {limit} bytes, which no file of the release has in an archive of this "
-                "size; get the release again"
+                f"{self.location(name)}: more than {limit} bytes, which is too much for an archive of this size; download "
+                "the release again"
             )
         self._left -= len(data)
         try:
@@ -84,11 +86,11 @@ class Archive:
         except UnicodeDecodeError as error:
             line = 1 + data.count(b"\n", 0, error.start)
             raise DataError(
-                f"{self.place(name)}, line {line}: no UTF-8 text ({error.reason}); get the release again"
+                f"{self.location(name)}, line {line}: not UTF-8 text ({error.reason}); download the release again"
             ) from error
 
     def _bytes(self, member: zipfile.ZipInfo | Path, count: int) -> bytes:
-        """At most so many bytes of a member."""
+        """Return at most `count` bytes of a member."""
         if isinstance(member, Path):
             with member.open("rb") as file:
                 return file.read(count)
@@ -100,7 +102,7 @@ def _zip_members(path: str) -> dict[str, zipfile.ZipInfo]:
     try:
         if os.path.getsize(path) > MAX_ARCHIVE:
             raise DataError(
-                f"{path}: more than {MAX_ARCHIVE} bytes; dataset_no_images.zip, without images, has less"
+                f"{path}: more than {MAX_ARCHIVE} bytes; give dataset_no_images.zip, which is smaller"
             )
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
@@ -109,16 +111,14 @@ def _zip_members(path: str) -> dict[str, zipfile.ZipInfo]:
     except DataError:
         raise
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: no zip file ({error}); get dataset_no_images.zip again") from error
+        raise DataError(f"{path}: not a zip file ({error}); download dataset_no_images.zip again") from error
     if len(infos) > MAX_MEMBERS:
         raise DataError(
-            f"{path}: {len(infos)} members; the release has some fifty, so this is something else"
+            f"{path}: {len(infos)} members, but the release has about 50; give dataset_no_images.zip"
         )
     members: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         if info.filename in members:
-            raise DataError(
-                f"{path}: two members are called {info.filename!r}, so it is open which counts; get the release again"
-            )
+            raise DataError(f"{path}: two members are named {info.filename!r}; download the release again")
         members[info.filename] = info
     return members

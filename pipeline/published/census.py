@@ -1,17 +1,18 @@
-"""What each released split really holds: its lines, looked up in the annotations and among the clean images."""
+"""Realized noise of each released split: its lines, compared with the annotations and the clean images."""
 
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
 
-from pipeline.published.problems import Problems, table
+from common.text_table import aligned
+from pipeline.published.problems import Problems
 from pipeline.published.release import Annotation, Release, ReleasedSplit
 
-TOLERANCE = 0.01  # a split whose realized noise is further from its name is marked
+TOLERANCE = 0.01  # largest accepted difference between realized noise and the level in the split's name
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the release says of images: the class of each clean one, the verdicts on each web one by class."""
+class KnownLabels:
+    """Labels in the release: the class of each clean image, and the annotations of each web image by class."""
 
     clean: Mapping[str, int]
     web: Mapping[str, Mapping[int, Annotation]]
@@ -19,7 +20,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Census:
-    """The counts of one split. Wrong are flipped clean images, wrong web images, and web images not annotated so."""
+    """Counts of one split. Flipped clean images, wrong web images and web images without annotation count as wrong."""
 
     split: str
     lines: int
@@ -34,27 +35,27 @@ class Census:
 
     @property
     def is_off(self) -> bool:
-        """Whether the noise is not what the name says."""
+        """Whether the realized noise differs from the level in the split's name."""
         return abs(self.realized - self.nominal) > TOLERANCE
 
 
-def what_is_known(release: Release, problems: Problems) -> Known:
-    """Gather verdicts, and the classes of clean images: those of the splits without noise.
+def known_labels(release: Release, problems: Problems) -> KnownLabels:
+    """Collect the annotations of web images and the classes of clean images, which are those of splits without noise.
 
-    Images that are annotated more than once, or in two classes without noise, keep what was said first.
+    Of contradicting annotations or classes, the first counts.
     """
     web: dict[str, dict[int, Annotation]] = {}
     for annotation in release.annotations:
         others = web.setdefault(annotation.image_id, {})
-        place = f"annotation of class {annotation.label}"
+        location = f"annotation of class {annotation.label}"
         first = next(iter(others.values()), annotation)
         if first.uri != annotation.uri:
-            problems.add("another_uri", place, annotation.image_id, annotation.uri)
+            problems.add("another_uri", location, annotation.image_id, annotation.uri)
         before = others.setdefault(annotation.label, annotation)
         if before is not annotation:
             same = before.is_clean == annotation.is_clean
             problems.add(
-                "duplicate_annotation" if same else "contradicting_annotation", place, annotation.image_id
+                "duplicate_annotation" if same else "contradicting_annotation", location, annotation.image_id
             )
     clean: dict[str, int] = {}
     for split in release.splits:
@@ -62,12 +63,14 @@ def what_is_known(release: Release, problems: Problems) -> Known:
             continue
         for image_id, label in zip(split.ids, split.labels, strict=True):
             if image_id not in web and clean.setdefault(image_id, label) != label:
-                problems.add("contradicting_class", split.place, image_id, f"class {label}")
-    return Known(clean, web)
+                problems.add("contradicting_class", split.location, image_id, f"class {label}")
+    return KnownLabels(clean, web)
 
 
-def usable(split: ReleasedSplit, known: Known, problems: Problems) -> tuple[list[tuple[str, int]], Census]:
-    """The (image, class) pairs of a split of which something is known, and its counts."""
+def usable(
+    split: ReleasedSplit, known: KnownLabels, problems: Problems
+) -> tuple[list[tuple[str, int]], Census]:
+    """Return the (image, class) pairs of a split with a known label, and the counts of the split."""
     pairs: list[tuple[str, int]] = []
     clean = flipped = wrong = right = not_annotated = unknown = 0
     for image_id, label in zip(split.ids, split.labels, strict=True):
@@ -75,7 +78,7 @@ def usable(split: ReleasedSplit, known: Known, problems: Problems) -> tuple[list
             annotation = known.web[image_id].get(label)
             if annotation is None:
                 not_annotated += 1
-                problems.add("label_not_annotated", split.place, image_id, f"class {label}")
+                problems.add("label_not_annotated", split.location, image_id, f"class {label}")
             elif annotation.is_clean:
                 right += 1
             else:
@@ -86,7 +89,7 @@ def usable(split: ReleasedSplit, known: Known, problems: Problems) -> tuple[list
             flipped += not is_right
         else:
             unknown += 1
-            problems.add("id_without_annotation", split.place, image_id, f"class {label}")
+            problems.add("id_without_annotation", split.location, image_id, f"class {label}")
             continue
         pairs.append((image_id, label))
     noisy = flipped + wrong + not_annotated
@@ -96,10 +99,10 @@ def usable(split: ReleasedSplit, known: Known, problems: Problems) -> tuple[list
 
 
 def census_table(censuses: list[Census]) -> list[str]:
-    """The counts of all splits as lines of text."""
+    """Return the counts of all splits as lines of an aligned text table."""
     rows = [[*(field.name.replace("_", " ") for field in fields(Census)), ""]]
-    for one in censuses:
-        name, *counts, nominal, realized = astuple(one)
-        told = "not what the name says" if one.is_off else ""
-        rows.append([name, *(f"{count:,}" for count in counts), f"{nominal:.2%}", f"{realized:.2%}", told])
-    return table(rows)
+    for census in censuses:
+        name, *counts, nominal, realized = astuple(census)
+        note = "differs from the name" if census.is_off else ""
+        rows.append([name, *(f"{count:,}" for count in counts), f"{nominal:.2%}", f"{realized:.2%}", note])
+    return aligned(rows)

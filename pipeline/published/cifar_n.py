@@ -1,7 +1,7 @@
-"""Turns the human labels of CIFAR-10N and CIFAR-100N (Wei et al., ICLR 2022) into votes.
+"""Conversion of the human labels of CIFAR-10N and CIFAR-100N (Wei et al., ICLR 2022) to votes.
 
-A worker chose one of the classes; a vote answers "is this image a CLASS?". So for each image and each class that at least
-one worker chose (or each pair of a given list), every worker of the image answers yes or no.
+Each worker chose one class per image; a vote answers "is this image a CLASS?". So for each class that at least one worker
+of an image chose (or each pair of a given list), every worker of the image votes yes or no.
 """
 
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ _PAIRS = Table("pair", pa.schema([column(n, pa.string(), "") for n in ("image_id
 
 
 def batch_excess(errors: np.ndarray, batch: np.ndarray) -> float:
-    """How much more the errors of a worker vary between batches than independent ones would; 1 is not at all.
+    """Return the variance of errors per batch relative to independent errors.
 
-    errors: bool (images, workers), batch: int (images,). A careless worker errs on whole batches; an excess of 1 says
-    that batches and labels do not belong together.
+    errors: bool (images, workers), batch: int (images,). Workers err on whole batches, so the ratio is above 1; a ratio
+    near 1 indicates that batches and labels do not belong together.
     """
     _, position, sizes = np.unique(batch, return_inverse=True, return_counts=True)
     sums = np.stack([np.bincount(position, column) for column in errors.T.astype(float)], axis=1)
@@ -48,27 +48,30 @@ def import_cifar_n(
     image_id: str = "{index}",
     pairs: str | None = None,
 ) -> dict[str, Any]:
-    """Write `votes.parquet` and `pairs.parquet` to the folder `output`; returns what was counted.
+    """Write `votes.parquet` and `pairs.parquet` to the folder `output`, and return counts.
 
-    Images are called by `image_id`, with their number in torchvision's training set (five digits) for {index}. `pairs`
-    is a list with the columns image_id and class_name that are asked about instead of all that were chosen; pairs about
-    other images are counted. `order` leads from the order of TFDS, in which `side_info` is, and with `tfds_order` the
-    labels, to that of torchvision. Without `side_info` the workers are called by their column. Raises UsageError and
-    DataError that tell what to give instead.
+    image_id: template of image ids, where {index} is the five-digit index in torchvision's training set.
+    pairs: list with the columns image_id and class_name to vote on instead of all chosen classes; pairs of other images are
+    counted. order: file that maps the order of TFDS to that of torchvision; needed for `side_info` and `tfds_order`.
+    Without `side_info`, workers are named by their column. Raises UsageError and DataError.
     """
     choices, truth, classes = read_choices(labels)
     images, workers = choices.shape
     names = list(class_names or (CIFAR_10 if classes == 10 else []))
     if len(names) != classes:
-        raise UsageError(f"--classes: {len(names)} names, but the labels have {classes} classes; one a line")
+        raise UsageError(
+            f"--classes: {len(names)} names, but the labels have {classes} classes; give one name per line"
+        )
     if len(set(names)) < len(names):
-        raise UsageError("--classes: two classes have one name; rename one")
+        raise UsageError("--classes: two classes have the same name; rename one of them")
     if "{index}" not in image_id:
-        raise UsageError(f"--image-id {image_id!r}: it must have {{index}} where the number goes")
+        raise UsageError(
+            f"--image-id {image_id!r}: no {{index}} in it; add {{index}} for the number of the image"
+        )
     if (side_info or tfds_order) and not order:
         raise UsageError(
-            "--side-info and --tfds-order need --image-order: what is in the order of TFDS does not belong to the images "
-            "of torchvision line by line; give image_order_c10.npy (or c100) of the release"
+            "--side-info and --tfds-order need --image-order, because TFDS and torchvision order the images differently; "
+            "give image_order_c10.npy (or c100) of the release"
         )
     torchvision = read_order(order, images) if order else np.arange(images)
     if tfds_order:
@@ -76,18 +79,18 @@ def import_cifar_n(
             _reordered(choices, torchvision),
             None if truth is None else _reordered(truth, torchvision),
         )
-    told: dict[str, Any] = {"images": images, "workers": workers, "classes": classes}
+    counts: dict[str, Any] = {"images": images, "workers": workers, "classes": classes}
     who: np.ndarray = np.broadcast_to(np.arange(workers), choices.shape)
     seconds = np.full(choices.shape, np.nan)
     if side_info:
         answered = read_side_info(side_info, images, workers)
         who, seconds, batch = (_reordered(values, torchvision) for values in answered)
-        told["workers"] = len(np.unique(who))
+        counts["workers"] = len(np.unique(who))
         if truth is not None:
-            told["batch_excess"] = round(batch_excess(choices != truth[:, None], batch), 3)
+            counts["batch_excess"] = round(batch_excess(choices != truth[:, None], batch), 3)
     ids = [image_id.replace("{index}", f"{index:05d}") for index in range(images)]
     if pairs:
-        asked, told["pairs_of_other_images"] = _listed_pairs(pairs, ids, names)
+        asked, counts["pairs_of_other_images"] = _listed_pairs(pairs, ids, names)
     else:
         asked = np.unique(np.stack([np.repeat(np.arange(images), workers), choices.ravel()], axis=1), axis=0)
     votes = _votes(asked, choices, who, seconds, ids, names, "worker-" if side_info else "annotator-")
@@ -96,8 +99,8 @@ def import_cifar_n(
         with files.replace(files.join(output, f"{name}.parquet")) as file:
             parquet.write_table(table, file, compression="zstd")
     yes = pc.sum(pc.equal(votes["answer"], "yes")).as_py()
-    told |= {"pairs": len(asked), "votes": votes.num_rows, "votes_yes": yes}
-    return told
+    counts |= {"pairs": len(asked), "votes": votes.num_rows, "votes_yes": yes}
+    return counts
 
 
 def _votes(
@@ -109,7 +112,7 @@ def _votes(
     names: Sequence[str],
     prefix: str,
 ) -> pa.Table:
-    """The answers of each image's workers to the questions `asked`, int64 (questions, 2) of image and class."""
+    """Return the votes of each image's workers on the questions `asked`, int64 (questions, 2) of image and class."""
     workers = choices.shape[1]
     image, label = np.repeat(asked, workers, axis=0).T
     worker = np.tile(np.arange(workers), len(asked))
@@ -119,26 +122,26 @@ def _votes(
         "worker_id": [f"{prefix}{number}" for number in who[image, worker]],
         "answer": np.where(choices[image, worker] == label, "yes", "no"),
         "seconds": seconds[image, worker],
-        "time": [None] * len(image),  # the files tell no time
+        "time": [None] * len(image),  # not in the release
     }
     arrays = [pa.array(columns[f.name], f.type, from_pandas=True) for f in VOTE.schema]
     return pa.table(arrays, schema=VOTE.schema)
 
 
 def _reordered(values: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Put row i where `order` says that it belongs."""
+    """Return the rows in another order: row i moves to index order[i]."""
     result = np.empty_like(values)
     result[order] = values
     return result
 
 
 def _listed_pairs(path: str, ids: Sequence[str], names: Sequence[str]) -> tuple[np.ndarray, int]:
-    """The pairs of a list as (image, class) numbers, sorted, each once; and how many are about other images."""
+    """Return the distinct pairs of a list as sorted (image, class) indices, and the number of pairs of other images."""
     image, label = ({name: i for i, name in enumerate(known)} for known in (ids, names))
     found, others = set(), 0
     for records in read_records(path, _PAIRS):
         if records.malformed:
-            raise DataError(f"{': '.join(records.malformed[0])}; mend the line")
+            raise DataError(f"{': '.join(records.malformed[0])}; correct the line")
         for one, name, row in zip(
             *(records.rows[c].to_pylist() for c in ("image_id", "class_name", "location")), strict=True
         ):
@@ -149,7 +152,5 @@ def _listed_pairs(path: str, ids: Sequence[str], names: Sequence[str]) -> tuple[
             else:
                 others += 1
     if not found:
-        raise DataError(
-            f"{path}: none of its images is one of the labels; --image-id says how they are called"
-        )
+        raise DataError(f"{path}: no image of the list has a label; check the ids of the list and --image-id")
     return np.array(sorted(found), np.int64), others

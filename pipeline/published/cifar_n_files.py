@@ -1,8 +1,8 @@
-"""Reads the files of CIFAR-10N and CIFAR-100N (github.com/UCSC-REAL/cifar-10-100n), those that are no programs.
+"""Readers of the files of CIFAR-10N and CIFAR-100N (github.com/UCSC-REAL/cifar-10-100n) other than pickles.
 
-The labels are released as pickles, which are never opened here; the CSV that the TFDS builder `cifar10_n` asks for, or an
-.npz of plain arrays, has the same columns. The side information has a line for each batch of ten (CIFAR-100N: five)
-images, in the order of TFDS; `image_order_c10.npy` leads from there to the order of torchvision.
+The labels are released as pickles, which are never opened; a CSV file, as for the TFDS builder `cifar10_n`, or an .npz of
+plain arrays has the same columns. The side information has a line per batch of ten (CIFAR-100N: five) images in the order
+of TFDS; `image_order_c10.npy` maps it to the order of torchvision.
 """
 
 import io
@@ -26,14 +26,14 @@ MAX_ITEM_BYTES = 64
 MAX_ARRAYS = 1000
 MAX_CSV_BYTES = 1 << 25
 MAX_HEADER_BYTES = 1 << 12
-_UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)  # what NumPy and pandas raise
+_UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)  # raised by NumPy and pandas
 _BATCH = re.compile(r"([0-9]{1,9})--([0-9]{1,9})")
 
 
 def read_choices(path: str) -> tuple[np.ndarray, np.ndarray | None, int]:
-    """The choices of the workers: int64 (images, workers), the true classes (images,) where given, and how many classes.
+    """Return the workers' choices, int64 (images, workers), the true classes (images,) if given, and the class count.
 
-    Raises UsageError, with the way to convert them, for pickles; DataError for other things that are no labels.
+    Raises UsageError with instructions for pickles, and DataError for other files without labels.
     """
     ending = path.rsplit(".", 1)[-1].lower()
     if ending in ("npy", "pt", "pth", "pkl"):
@@ -54,16 +54,16 @@ def read_choices(path: str) -> tuple[np.ndarray, np.ndarray | None, int]:
             truth = columns.get(TRUTH)
             known = None if truth is None else _classes(truth, classes, f"{path}: {TRUTH}")
             if len({len(one) for one in [*found, *([] if known is None else [known])]}) > 1:
-                raise DataError(f"{path}: its columns have different lengths; convert the release again")
+                raise DataError(f"{path}: the columns have different lengths; convert the release again")
             return np.stack(found, axis=1), known, classes
     shown = ", ".join(printable(name)[:40] for name in names_found[:10])
-    raise DataError(f"{path}: it has the columns {shown}.\n{CONVERT}")
+    raise DataError(f"{path}: no columns of labels; it has the columns {shown}.\n{CONVERT}")
 
 
 def _npz_columns(file: IO[bytes]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays of labels of an .npz, and the names of all. Raises ValueError for one that is too large.
+    """Return the label arrays of an .npz file, and the names of all arrays. Raises ValueError for an oversized array.
 
-    An array of zeros packs a thousandfold: what its header says of its size is read before anything else.
+    Sizes are checked in the array headers first, because an array of zeros is compressed a thousandfold.
     """
     wanted = [name for names in (*LABELS.values(), (TRUTH,)) for name in names]
     with zipfile.ZipFile(file) as archive:
@@ -82,7 +82,9 @@ def _check_size(file: IO[bytes], name: str) -> None:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
     if len(shape) != 1 or shape[0] > MAX_IMAGES or dtype.itemsize > MAX_ITEM_BYTES or dtype.hasobject:
-        raise ValueError(f"{name} is {dtype} of shape {shape}, and no column of up to {MAX_IMAGES} labels")
+        raise ValueError(
+            f"{name} is {dtype} of shape {shape}, expected a column of at most {MAX_IMAGES} labels"
+        )
 
 
 def _read_csv(file: IO[bytes]) -> pd.DataFrame:
@@ -94,9 +96,9 @@ def _read_csv(file: IO[bytes]) -> pd.DataFrame:
 
 
 def read_side_info(path: str, images: int, workers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Who answered, in how many seconds an image, in which batch: (images, workers) twice, and (images,).
+    """Return worker ids and seconds per image, both (images, workers), and batch indices (images,), in the order of TFDS.
 
-    Rows are in the order of TFDS. Raises DataError where the batches are not the images, each once.
+    Raises DataError unless the batches cover each image once.
     """
     with files.open_read(path) as file:
         try:
@@ -111,7 +113,7 @@ def read_side_info(path: str, images: int, workers: int) -> tuple[np.ndarray, np
     missing = {"Image-batch", *names, *times} - set(frame.columns)
     if missing:
         raise DataError(
-            f"{path}: no column {', '.join(sorted(missing))}; it has {', '.join(map(str, frame))}"
+            f"{path}: missing column {', '.join(sorted(missing))}; it has {', '.join(map(str, frame))}"
         )
     who = np.full((images, workers), -1, np.int64)
     seconds = np.full((images, workers), np.nan)
@@ -123,22 +125,28 @@ def read_side_info(path: str, images: int, workers: int) -> tuple[np.ndarray, np
         parts = _BATCH.fullmatch(text.strip())
         first, last = (int(parts[1]), int(parts[2])) if parts else (0, -1)
         if not first <= last < images or (batch[first : last + 1] >= 0).any():
-            raise DataError(f"{path}, line {line}: batch {text!r} is no new range of the {images} images")
+            raise DataError(
+                f"{path}, line {line}: batch {text!r} is not a new range of the {images} images; download the file again"
+            )
         try:
             if not np.isfinite(worker.astype(float)).all():
                 raise ValueError("a worker is missing")
             who[first : last + 1] = worker.astype(np.int64)
             seconds[first : last + 1] = time.astype(float) / (last + 1 - first)
         except ValueError as error:
-            raise DataError(f"{path}, line {line}: workers and seconds are numbers ({error})") from error
+            raise DataError(
+                f"{path}, line {line}: expected numbers for workers and seconds ({error})"
+            ) from error
         batch[first : last + 1] = line
     if (batch < 0).any():
-        raise DataError(f"{path}: no batch has image {int(np.argmax(batch < 0))}; get the file again")
+        raise DataError(
+            f"{path}: no batch contains image {int(np.argmax(batch < 0))}; download the file again"
+        )
     return who, seconds, batch
 
 
 def read_order(path: str, images: int) -> np.ndarray:
-    """For each image in the order of TFDS its number in the order of torchvision, int64 (images,)."""
+    """Return for each image in the order of TFDS its index in the order of torchvision, int64 (images,)."""
     try:
         with files.open_read(path) as file:
             _check_size(file, "the order")
@@ -147,10 +155,10 @@ def read_order(path: str, images: int) -> np.ndarray:
         if not isinstance(order, np.ndarray):
             raise ValueError("an archive of arrays")
     except _UNREADABLE as error:
-        raise DataError(f"{path}: no plain array ({error}); get image_order_c10.npy again") from error
+        raise DataError(f"{path}: not a plain array ({error}); download image_order_c10.npy again") from error
     if order.shape != (images,) or not np.array_equal(np.sort(order), np.arange(images)):
         raise DataError(
-            f"{path}: it does not list the numbers 0 to {images - 1} once each; is it the other set's?"
+            f"{path}: expected each number from 0 to {images - 1} once; use the file of the same dataset"
         )
     return order.astype(np.int64)
 
@@ -160,5 +168,7 @@ def _classes(values: np.ndarray, classes: int, where: str) -> np.ndarray:
     bad = ~((numbers >= 0) & (numbers < classes) & (numbers == np.floor(numbers)))
     if bad.any():
         row = int(np.argmax(bad))
-        raise DataError(f"{where}, row {row}: {np.ravel(values)[row]} is no class id from 0 to {classes - 1}")
+        raise DataError(
+            f"{where}, row {row}: {np.ravel(values)[row]} is not a class id from 0 to {classes - 1}; convert the release again"
+        )
     return numbers.astype(np.int64)

@@ -1,7 +1,7 @@
-"""Imports Controlled Noisy Web Labels (Jiang et al., ICML 2020): the released archive and images → our lists.
+"""Import of Controlled Noisy Web Labels (Jiang et al., ICML 2020): from the released archive and images to lists.
 
-What comes out is what any user brings (docs/how-to/published-benchmark.md): lists, votes, sets to be made exactly as listed, and a
-configuration that builds them. The published result of the votes, 0 or 1, becomes one vote of the worker `published`.
+The output is the input of a build: lists, votes, fixed sets, and a configuration. The published verdict of each annotation,
+0 or 1, becomes one vote of the worker `published`.
 """
 
 import os
@@ -14,12 +14,13 @@ import yaml
 from pyarrow import parquet
 
 from common.errors import DataError
+from common.text_table import aligned
 from pipeline import files
 from pipeline.config import PAPER_LEVELS
 from pipeline.noise.training_sets import level_text
-from pipeline.published.census import Census, Known, census_table, usable, what_is_known
+from pipeline.published.census import Census, KnownLabels, census_table, known_labels, usable
 from pipeline.published.image_files import ImageFiles
-from pipeline.published.problems import KINDS, Problems, table
+from pipeline.published.problems import KINDS, Problems
 from pipeline.published.release import Release, read_release
 from schemas.fixed_set import FIXED_SET
 from schemas.retrieval import RETRIEVAL
@@ -28,52 +29,54 @@ from schemas.vote import VOTE
 WORKER = "published"
 CLEAN_PER_CLASS = {"mini-imagenet": 500}  # the published red sets have 500 of the 600
 INGEST = {"mini-imagenet": {"preset": "tfds"}}  # as the TFDS builder stores them
-MAX_REJECTED_SHARE = 0.9  # the addresses are of 2019, and most of them may be dead
-TEST_PREFIX = "validation-"  # where a test image has the id of a training image
+MAX_REJECTED_SHARE = 0.9  # the URLs are from 2019, and most may be dead
+TEST_PREFIX = "validation-"  # for test images with the id of a training image
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import has found and written."""
+    """Results of an import: counts, problems and written files."""
 
     set_name: str
     counts: dict[str, int]
     splits: list[Census]
     problems: dict[str, int]
-    examples: dict[str, str]  # by kind of problem, the place and image of the first
+    examples: dict[str, str]  # the first problem of each kind
     written: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
-        return {**asdict(self), "splits": [{**asdict(one), "is_off": one.is_off} for one in self.splits]}
+        """Return the results in JSON types."""
+        splits = [{**asdict(census), "is_off": census.is_off} for census in self.splits]
+        return {**asdict(self), "splits": splits}
 
     def text(self) -> list[str]:
-        """All of it as lines to be read."""
+        """Return the results as lines of text."""
         counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in self.counts.items())
         lines = [f"{self.set_name}: {counts}", "", *census_table(self.splits), ""]
         if self.problems:
-            rows = [["does not match", "count", ""]]
+            rows = [["problem", "count", ""]]
             rows += [[kind, f"{count:,}", ""] for kind, count in self.problems.items()]
-            told = [f"  {KINDS[kind]}; first: {self.examples[kind]}" for kind in self.problems]
-            counted = table(rows)
-            lines += [counted[0], *(row + text for row, text in zip(counted[1:], told, strict=True)), ""]
+            meanings = [f"  {KINDS[kind]}; first: {self.examples[kind]}" for kind in self.problems]
+            counted = aligned(rows)
+            lines += [counted[0], *(row + text for row, text in zip(counted[1:], meanings, strict=True)), ""]
         return [*lines, *self.written, *self.notes]
 
 
 def import_cnwl(
     archive: str, images: Sequence[str], output: str, set_name: str, contact: str = ""
 ) -> Imported:
-    """Read the release at `archive` and the images below the folders `images`; write lists to the folder `output`.
+    """Read the release at `archive` and the images below the folders `images`, and write lists to the folder `output`.
 
-    Written are clean, test, web, votes and listed sets as Parquet, `problems.csv` with all that does not match, and
-    `build.yaml`. Web images without a file are fetched by the build, for which `contact` is written down. Raises DataError where a file of the release, or all images of the clean or test list, are missing.
+    The output is clean, test, web, votes and fixed sets as Parquet, `problems.csv`, and `build.yaml`. The build fetches web
+    images without a file, with `contact` in the user agent. Raises DataError if a file of the release, or all images of the
+    clean or test list, are missing.
     """
     problems = Problems()
     release = read_release(archive, set_name, problems)
-    known = what_is_known(release, problems)
+    known = known_labels(release, problems)
     found = ImageFiles(images, output)
     test_ids = set(release.validation.ids)
     ambiguous = test_ids & known.clean.keys()
@@ -83,8 +86,8 @@ def import_cnwl(
     for name, rows in (("clean", clean), ("test", test)):
         if not rows:
             raise DataError(
-                f"{', '.join(images)}: none of the {name} images is here ({found.count} files were found); they are called "
-                "by their id, and come with mini-ImageNet or Stanford Cars, not with the archive (docs/how-to/published-benchmark.md)"
+                f"{', '.join(images)}: no {name} image found among {found.count} files; add the folders of "
+                "mini-ImageNet or Stanford Cars to --images, with files named by image id"
             )
     web = _web(release, known, found, problems)
     listed, censuses = _listed(release, known, problems)
@@ -110,13 +113,12 @@ def import_cnwl(
     written = _write(tables, problems, release, found.base, output, contact, bool(without_file))
     kinds = problems.counts()
     first = {kind: problems.first(kind) for kind in kinds}
-    examples = {kind: f"{one.place} {one.image_id} {one.detail}".strip() for kind, one in first.items()}
+    examples = {kind: " ".join(filter(None, problem[1:])) for kind, problem in first.items()}
     notes = []
     if without_file and not contact:
         notes.append(
-            f"{without_file:,} web images have no file here and are fetched from their addresses, for which servers are "
-            "told a contact: import again with --contact you@lab.example, or build with --set "
-            "fetch.contact=you@lab.example"
+            f"{without_file:,} web images have no file and must be fetched, which needs a contact: "
+            "import again with --contact you@lab.example, or build with --set fetch.contact=you@lab.example"
         )
     return Imported(set_name, counts, censuses, kinds, examples, written, notes)
 
@@ -129,7 +131,7 @@ def _placed(
     ambiguous: set[str],
     problems: Problems,
 ) -> list[Row]:
-    """Rows of the clean or the test list, of those (image, class) pairs whose image has a file."""
+    """Return rows of the clean or the test list for the (image, class) pairs whose image has a file."""
     rows = []
     for image_id, label in pairs:
         path = found.find(image_id, is_test, image_id in ambiguous)
@@ -141,8 +143,8 @@ def _placed(
     return rows
 
 
-def _web(release: Release, known: Known, found: ImageFiles, problems: Problems) -> list[Row]:
-    """A row for each annotated pair: with its file where there is one, and always with the address of the image."""
+def _web(release: Release, known: KnownLabels, found: ImageFiles, problems: Problems) -> list[Row]:
+    """Return a row for each annotated pair, with the URL of the image, and its file if there is one."""
     rows = []
     for image_id, annotations in known.web.items():
         path = found.find(image_id, is_test=False, ambiguous=False)
@@ -161,7 +163,7 @@ def _web(release: Release, known: Known, found: ImageFiles, problems: Problems) 
     return rows
 
 
-def _votes(known: Known, class_names: Sequence[str]) -> list[Row]:
+def _votes(known: KnownLabels, class_names: Sequence[str]) -> list[Row]:
     return [
         {
             "image_id": image_id,
@@ -174,8 +176,8 @@ def _votes(known: Known, class_names: Sequence[str]) -> list[Row]:
     ]
 
 
-def _listed(release: Release, known: Known, problems: Problems) -> tuple[pa.Table, list[Census]]:
-    """All splits as sets to be made exactly as listed, and the counts of each."""
+def _listed(release: Release, known: KnownLabels, problems: Problems) -> tuple[pa.Table, list[Census]]:
+    """Return all splits as fixed sets, and the counts of each split."""
     tables, censuses = [FIXED_SET.schema.empty_table()], []
     for split in release.splits:
         pairs, census = usable(split, known, problems)
@@ -202,7 +204,7 @@ def _write(
     contact: str,
     has_addresses: bool,
 ) -> list[str]:
-    """Write lists, problems and configuration; the lists' names are relative to `base`, the source of the build."""
+    """Write lists, problems and configuration; names of lists are relative to `base`, the source of the build."""
     files.make_folder(output)
     names = {}
     for name, rows in tables.items():

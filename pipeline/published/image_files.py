@@ -1,8 +1,8 @@
-"""Where the images of the benchmark lie, in the layouts in which they circulate.
+"""Finding the image files of the benchmark by id, in all folder layouts in circulation.
 
-`all_images/<id>.jpg`, `noisy_images/<id>.jpg` (as the TFDS builder wants them), `validation/<class>/<id>.jpg`,
-`training/red_noise_nl_X/<class>/<id>.jpg`, `cars_train/`, `cars_test/`: whatever the folders, the file is called by the id.
-Only ImageNet's own training folders call their files otherwise, and are understood, too.
+Examples: `all_images/<id>.jpg`, `noisy_images/<id>.jpg` (TFDS builder), `validation/<class>/<id>.jpg`,
+`training/red_noise_nl_X/<class>/<id>.jpg`, `cars_train/`, `cars_test/`. Files are named by image id, except in ImageNet's
+training folders, which are also supported.
 """
 
 import os
@@ -18,22 +18,22 @@ _IMAGENET_FILE = re.compile(r"(n[0-9]{8})_([0-9]+)")
 
 
 class ImageFiles:
-    """The images below some folders, by id; paths are relative to `base`, the folder that holds them all."""
+    """Image files below some folders by id; paths are relative to `base`, the common parent folder."""
 
     def __init__(self, folders: Sequence[str], output: str) -> None:
-        """Walk the folders; links are not followed.
+        """Search the folders without following links.
 
-        `base` is also above `output`, so that one `source` in a configuration reaches lists and images. Raises
-        UsageError where only the root is above both.
+        `base` is also a parent of `output`, so that one `source` contains lists and images. Raises UsageError if the only
+        common parent is the root folder.
         """
         for folder in [*folders, output]:
             if "://" in folder:
-                raise UsageError(f"{folder}: give a local folder; the import reads and writes here")
+                raise UsageError(f"{folder}: expected a local folder; copy the files to this machine")
         real = [os.path.realpath(folder) for folder in folders]
         self.base = os.path.commonpath([*real, os.path.realpath(output)])
         if self.base == os.path.realpath(os.sep):
             raise UsageError(
-                f"--output {output}: choose a folder beside the images; a build reads both from one source folder"
+                f"--output {output}: no common parent folder with the images; choose a folder next to the images"
             )
         self._train: dict[str, str] = {}
         self._test: dict[str, str] = {}
@@ -42,34 +42,36 @@ class ImageFiles:
             self._walk(folder)
 
     def find(self, image_id: str, is_test: bool, ambiguous: bool) -> str | None:
-        """The path of an image, or None.
+        """Return the path of an image, or None.
 
-        In Stanford Cars the training and the test images have the same numbers (`ambiguous`): then only folders whose
-        name says which they are count as a test folder, and only others as training.
+        With `ambiguous` ids, which training and test images of Stanford Cars share, test images are searched only in
+        folders named as test folders, and training images only in others.
         """
         own, other = (self._test, self._train) if is_test else (self._train, self._test)
         return own.get(image_id) or (None if ambiguous else other.get(image_id))
 
     def _walk(self, folder: str) -> None:
         if not os.path.isdir(folder):
-            raise DataError(f"{folder}: no such folder; --images names the folders that hold the images")
+            raise DataError(f"{folder}: no such folder; correct --images")
         start = os.path.dirname(folder)
-        for place, below, names in os.walk(folder):
-            below.sort(key=lambda name: (name != "all_images", name))  # the first copy of an image counts
-            is_test = bool(_TEST_FOLDER.search(os.path.relpath(place, start).replace(os.sep, "//")))
+        for current, subfolders, names in os.walk(folder):
+            subfolders.sort(
+                key=lambda name: (name != "all_images", name)
+            )  # the first copy of an image counts
+            is_test = bool(_TEST_FOLDER.search(os.path.relpath(current, start).replace(os.sep, "//")))
             images = [name for name in sorted(names) if os.path.splitext(name)[1].lower() in ENDINGS]
             self.count += len(images)
-            path = PurePosixPath(os.path.relpath(place, self.base)).as_posix()
+            path = PurePosixPath(os.path.relpath(current, self.base)).as_posix()
             prefix = "" if path == "." else f"{path}/"
             for image_id, name in zip(_ids(images), images, strict=True):
                 (self._test if is_test else self._train).setdefault(image_id, prefix + name)
 
 
 def _ids(names: list[str]) -> list[str]:
-    """The id of each file of one folder.
+    """Return the image id of each file in one folder.
 
-    ImageNet's `n01532829/n01532829_42.JPEG` is called `n0153282900000005` in mini-ImageNet, if its number is the fifth
-    smallest of the whole folder: the rule of the TFDS builder `controlled_noisy_web_labels`.
+    ImageNet's `n01532829/n01532829_42.JPEG` has the id `n0153282900000005` in mini-ImageNet if its number is the fifth
+    smallest of the folder; this is the rule of the TFDS builder `controlled_noisy_web_labels`.
     """
     stems = [os.path.splitext(name)[0] for name in names]
     found = [_IMAGENET_FILE.fullmatch(stem) for stem in stems]

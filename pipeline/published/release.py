@@ -1,7 +1,7 @@
-"""The released files of Controlled Noisy Web Labels (Jiang et al., ICML 2020), parsed as they are.
+"""Parser of the released files of Controlled Noisy Web Labels (Jiang et al., ICML 2020).
 
-Class id is line number − 1 of `class_names.txt`; a split has lines `<image id>.jpg <class id>`, and the level in its
-file name is `str(percent / 100)`; the annotations are `{"data": [[{…}], …]}`, ids there without `.jpg`.
+A class id is a line number of `class_names.txt` minus 1. A split has lines `<image id>.jpg <class id>`; the level in its
+file name is `str(percent / 100)`. The annotations are `{"data": [[{…}], …]}`, with ids without `.jpg`.
 """
 
 import json
@@ -27,7 +27,7 @@ _LINE = re.compile(r"([^ ]+?)(?:\.(?:jpg|jpeg))? ([0-9]{1,6})", re.IGNORECASE | 
 
 @dataclass(frozen=True)
 class Annotation:
-    """One question that was answered: does the image at `uri` show class `label`?"""
+    """One answered question: does the image at `uri` show class `label`?"""
 
     image_id: str
     label: int
@@ -37,19 +37,19 @@ class Annotation:
 
 @dataclass(frozen=True)
 class ReleasedSplit:
-    """One split file: image ids and class ids line by line, and where it stands."""
+    """One split file: image ids and class ids line by line, and the location of the file."""
 
     name: str
     color: str
     noise_level: float
     ids: list[str]
     labels: list[int]
-    place: str
+    location: str
 
 
 @dataclass(frozen=True)
 class Release:
-    """All that the release says of one of its two sets."""
+    """Content of the release for one of its two datasets."""
 
     set_name: str
     class_names: list[str]
@@ -59,9 +59,9 @@ class Release:
 
 
 def read_release(path: str, set_name: str, problems: Problems) -> Release:
-    """Read one set of the release at `path`.
+    """Read one dataset of the release at `path`.
 
-    Lines and items that cannot be used go to `problems`. Raises DataError where a whole file cannot be.
+    Unusable lines and items are added to `problems`. Raises DataError for an unusable file.
     """
     archive = Archive.open(path, ANNOTATIONS[set_name])
     class_names = _class_names(archive, f"{set_name}/class_names.txt")
@@ -74,11 +74,11 @@ def read_release(path: str, set_name: str, problems: Problems) -> Release:
             color, level = named.groups()
             splits.append(_split(archive, folder, name, color, float(level), len(class_names), problems))
         elif name != VALIDATION:
-            problems.add("unknown_file", archive.place(f"{folder}/{name}"))
+            problems.add("unknown_file", archive.location(f"{folder}/{name}"))
     for name in sorted(wanted):
-        problems.add("missing_split", archive.place(f"{folder}/{name}"))
+        problems.add("missing_split", archive.location(f"{folder}/{name}"))
     if not splits:
-        raise DataError(f"{archive.place(folder)}: no split file in it; get the release again")
+        raise DataError(f"{archive.location(folder)}: no split file in it; download the release again")
     splits.sort(key=lambda split: (split.color != "red", split.noise_level))
     validation = _split(archive, folder, VALIDATION, "", 0.0, len(class_names), problems)
     return Release(set_name, class_names, annotations, splits, validation)
@@ -88,55 +88,61 @@ def _class_names(archive: Archive, name: str) -> list[str]:
     names = [line.strip() for line in archive.read(name).split("\n")]
     while names and not names[-1]:
         names.pop()
-    place = archive.place(name)
+    location = archive.location(name)
     if len(names) < 2:
-        raise DataError(f"{place}: {len(names)} class names; one a line is needed, of two classes at least")
+        raise DataError(
+            f"{location}: {len(names)} class names, expected one per line for at least two classes; download the release again"
+        )
     lines: dict[str, int] = {}
     for number, class_name in enumerate(names, 1):
         if not class_name or not class_name.isprintable():
-            raise DataError(f"{place}, line {number}: {class_name!r} is no class name; mend the line")
+            raise DataError(
+                f"{location}, line {number}: {class_name!r} is not a class name; correct the line"
+            )
         if (first := lines.setdefault(class_name, number)) < number:
-            raise DataError(f"{place}, line {number}: {class_name!r} stands in line {first} too; rename one")
+            raise DataError(
+                f"{location}, line {number}: {class_name!r} is also in line {first}; rename one of them"
+            )
     return names
 
 
 def _annotations(archive: Archive, name: str, classes: int, problems: Problems) -> Iterator[Annotation]:
-    place = archive.place(name)
+    location = archive.location(name)
     text = archive.read(name)
     try:
         _check_density(text)
         items = json.loads(text)["data"]
         if not isinstance(items, list):
-            raise TypeError("'data' is no list")
+            raise TypeError("'data' is not a list")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(
-            f"{place}: no annotations ({type(error).__name__}: {error}); get the release again"
+            f"{location}: no annotations ({type(error).__name__}: {error}); download the release again"
         ) from error
     for number, item in enumerate(items):
         for entry in item if isinstance(item, list) and item else [item]:
             try:
                 yield _annotation(entry, classes)
             except (KeyError, TypeError, ValueError) as error:
-                told = f"{type(error).__name__}: {error}"
-                problems.add("malformed_annotation", f"{place}: data[{number}]", detail=told)
+                detail = f"{type(error).__name__}: {error}"
+                problems.add("malformed_annotation", f"{location}: data[{number}]", detail=detail)
 
 
 def _check_density(text: str) -> None:
-    """Raise ValueError for JSON of so many small values that it would take many times its size in memory.
+    """Raise ValueError for JSON with so many small values that it would take many times its size in memory.
 
-    An annotation has some 200 characters, four values and one or two brackets.
+    An annotation has about 200 characters, four values and one or two brackets.
     """
     brackets, commas = text.count("[") + text.count("{"), text.count(",")
     if brackets > 1000 + len(text) / 30 or commas > 1000 + len(text) / 10:
         raise ValueError(
-            f"{brackets} brackets and {commas} commas in {len(text)} characters are no annotations"
+            f"{brackets} brackets and {commas} commas in {len(text)} characters are too many for annotations"
         )
 
 
 def _annotation(entry: Any, classes: int) -> Annotation:
-    """One object of the JSON. Raises KeyError, TypeError or ValueError that tells what is wrong with it."""
+    """Parse one object of the JSON. Raises KeyError, TypeError or ValueError with the problem."""
     if not isinstance(entry, dict):
-        raise TypeError("no object")
+        raise TypeError("not an object")
     image_id, uri = entry["image/id"], entry["image/uri"]
     label, is_clean = entry["image/class/label"], entry["image/class/label/is_clean"]
     if not isinstance(image_id, str) or not _ID.fullmatch(image_id):
@@ -153,19 +159,19 @@ def _annotation(entry: Any, classes: int) -> Annotation:
 def _split(
     archive: Archive, folder: str, name: str, color: str, level: float, classes: int, problems: Problems
 ) -> ReleasedSplit:
-    place = archive.place(f"{folder}/{name}")
+    location = archive.location(f"{folder}/{name}")
     lines = archive.read(f"{folder}/{name}").split("\n")
     if not lines[-1]:
-        lines.pop()  # the last newline, which may be missing
+        lines.pop()  # the final newline is optional
     first: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         parts = _LINE.fullmatch(line.removesuffix("\r"))
         if not parts or not _ID.fullmatch(parts[1]):
-            problems.add("malformed_line", f"{place}:{number}", detail=line)
+            problems.add("malformed_line", f"{location}:{number}", detail=line)
         elif int(parts[2]) >= classes:
-            problems.add("unknown_class_id", f"{place}:{number}", parts[1], f"{parts[2]} of {classes}")
+            problems.add("unknown_class_id", f"{location}:{number}", parts[1], f"{parts[2]} of {classes}")
         elif parts[1] in first:
-            problems.add("duplicate_id", f"{place}:{number}", parts[1])
+            problems.add("duplicate_id", f"{location}:{number}", parts[1])
         else:
             first[parts[1]] = int(parts[2])
-    return ReleasedSplit(name, color, level, list(first), list(first.values()), place)
+    return ReleasedSplit(name, color, level, list(first), list(first.values()), location)

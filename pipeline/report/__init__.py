@@ -1,1 +1,1 @@
-"""The report of a build: one HTML page that shows what came of what went in."""
+"""Report of a build: one HTML page that shows how inputs became sets."""

@@ -1,4 +1,4 @@
-"""From the rows of the lists to the pictures of the sets: what each step has left, and what it has lost."""
+"""The funnel from list rows to the images of the sets: counts kept and lost at each step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ WIDTH, HEIGHT = 220, 12
 
 @dataclass(frozen=True)
 class FunnelStep:
-    """One step of a funnel: what is left after it, what it has lost, and why."""
+    """One step of a funnel: what is left after it, what it removed, and why."""
 
     name: str
     left: Listing
     lost: Listing | None = None
-    because: str = ""
+    reason: str = ""
 
 
 def funnels(tables: BuildTables, min_confidence: float) -> dict[str, list[FunnelStep]]:
-    """The steps of web, clean and test rows, as far as the build has gone."""
+    """Return the steps for web, clean and test rows, for the finished stages of the build."""
     return {
         "web": _steps(tables, "web", _web_rules(tables, min_confidence)),
         "clean": _steps(tables, "clean", _dedupe_rules(tables)),
@@ -31,20 +31,20 @@ def funnels(tables: BuildTables, min_confidence: float) -> dict[str, list[Funnel
     }
 
 
-Rule = tuple[str, str, str, str]  # name, what stays (SQL), what goes (SQL), why
+Rule = tuple[str, str, str, str]  # name, SQL condition of kept rows, SQL condition of removed rows, reason
 
 
 def _web_rules(tables: BuildTables, min_confidence: float) -> list[Rule]:
     rules: list[Rule] = []
     if tables.has("aggregate"):
         rules += [
-            ("with votes", "verdict <> 'no votes'", "verdict = 'no votes'", "nobody was asked"),
-            ("with a verdict", "verdict <> 'undecided'", "verdict = 'undecided'", "a tie, or too few votes"),
-            ("wrong: not its class", "verdict = 'no'", "verdict = 'yes'", "right, which makes no noise"),
+            ("with votes", "verdict <> 'no votes'", "verdict = 'no votes'", "no votes"),
+            ("decided", "verdict <> 'undecided'", "verdict = 'undecided'", "a tie or too few votes"),
+            ("verified wrong", "verdict = 'no'", "verdict = 'yes'", "right for the class, so not noise"),
         ]
         if min_confidence > 0:
             least = f"confidence >= {min_confidence}::FLOAT"
-            rules.append(("wrong for sure", least, f"NOT {least}", f"confidence below {min_confidence}"))
+            rules.append(("confidently wrong", least, f"NOT {least}", f"confidence below {min_confidence}"))
     return rules + _dedupe_rules(tables)
 
 
@@ -53,8 +53,13 @@ def _dedupe_rules(tables: BuildTables) -> list[Rule]:
         return []
     copies, leaks = "removed IN ('near', 'exact')", "removed = 'leak'"
     return [
-        ("without copies", f"(removed IS NULL OR {leaks})", copies, "like another picture that stays"),
-        ("leak-free", "removed IS NULL", leaks, "like a test picture"),
+        (
+            "without near-duplicates",
+            f"(removed IS NULL OR {leaks})",
+            copies,
+            "near-duplicate of a kept image",
+        ),
+        ("without leaks", "removed IS NULL", leaks, "near-duplicate of a test image"),
     ]
 
 
@@ -68,12 +73,12 @@ def _steps(tables: BuildTables, source: str, rules: Sequence[Rule]) -> list[Funn
     )
     select = "SELECT image_id, class_name FROM pairs WHERE "
     steps = [
-        FunnelStep("rows of the lists", tables.listing(rows)),
+        FunnelStep("list rows", tables.listing(rows)),
         FunnelStep(
-            "with a picture",
+            "with an image",
             tables.listing(select + where),
             tables.listing(rejected),
-            "rejected, by code below",
+            "rejected (see Rejections)",
         ),
     ]
     for name, stays, goes, why in rules:
@@ -83,25 +88,25 @@ def _steps(tables: BuildTables, source: str, rules: Sequence[Rule]) -> list[Funn
     if source == "web" and rules:
         steps.append(
             FunnelStep(
-                "different pictures",
+                "distinct images",
                 tables.listing(f"SELECT DISTINCT image_id FROM pairs WHERE {where}"),
                 None,
-                "one picture serves one class",
+                "an image is used for one class only",
             )
         )
     return steps + _levels(tables, source)
 
 
 def _levels(tables: BuildTables, source: str) -> list[FunnelStep]:
-    """What the sets of red noise have of the source: wrong web pictures, and clean ones that stay."""
-    names = [name for name, one in manifests(tables).items() if one.about.get("color") == "red"]
+    """Return the number of images of a source in each set with red noise."""
+    names = [name for name, manifest in manifests(tables).items() if manifest.about.get("color") == "red"]
     query = "SELECT image_id, url FROM examples WHERE source = {} AND list_contains(sets, {})"
     within = ((name, tables.listing(query.format(sql_literal(source), sql_literal(name)))) for name in names)
     return [FunnelStep(f"in {name}", listing) for name, listing in within] if source != "test" else []
 
 
 def _from_lists(tables: BuildTables, source: str) -> str:
-    """The condition on rejections that they come from the lists of `source`."""
+    """Return the SQL condition for rejections of rows from the lists of `source`."""
     inputs = tables.lists.inputs
     names = [name.removeprefix(f"{source}/") for name in inputs if name.startswith(f"{source}/")]
     return (
@@ -112,7 +117,7 @@ def _from_lists(tables: BuildTables, source: str) -> str:
 
 
 def table(source: str, steps: Sequence[FunnelStep]) -> PageTable:
-    """The funnel as a table with bars."""
+    """Return the funnel as a table with bars."""
     whole = max(1, steps[0].left.count)
     rows = []
     for before, step in zip([None, *steps], steps, strict=False):
@@ -123,18 +128,18 @@ def table(source: str, steps: Sequence[FunnelStep]) -> PageTable:
                 _bar(step.left.count / whole, before.left.count / whole if before else 0),
                 step.left.count / whole,
                 step.lost,
-                step.because,
+                step.reason,
             )
         )
     columns = [
         Column("step"),
         Column("left", "count"),
-        Column("as a bar"),
-        Column("of the rows", "share"),
-        Column("lost here", "count"),
-        Column("because"),
+        Column("bar"),
+        Column("share of rows", "share"),
+        Column("removed", "count"),
+        Column("reason"),
     ]
-    return PageTable(f"From the {source} lists", columns, rows, ordered=True)
+    return PageTable(f"Rows of the {source} lists", columns, rows, ordered=True)
 
 
 def _bar(share: float, before: float) -> Markup:

@@ -1,4 +1,4 @@
-"""Puts the report of a build together: one page, the same for the same build."""
+"""The report of a build as one HTML page; equal builds give equal pages."""
 
 import json
 from typing import Any
@@ -17,10 +17,9 @@ _LEAK_FACTS = ("image_pairs", "radius", "confirm_radius")
 
 
 def write_report(build: str, output: str | None = None) -> str:
-    """Write the page `report.html` into `output` [`build`] and return its path.
+    """Write `report.html` into `output` (default: `build`) and return its path.
 
-    `build` is the folder that `build --output` wrote; what it has not got to is left out. Raises DataError if there
-    is not even a list of images.
+    `build` is the output folder of a build; unfinished stages are left out. Raises DataError if ingest has not finished.
     """
     path = Layout(output or build).report
     files.write_text(path, page(build))
@@ -28,7 +27,7 @@ def write_report(build: str, output: str | None = None) -> str:
 
 
 def page(build: str) -> str:
-    """The HTML of the report."""
+    """Return the HTML of the report."""
     tables, layout = BuildTables(build), Layout(build)
     about = directory.read_manifest(layout.dataset).about if tables.has("split") else {}
     config, class_names = about.get("config", {}), tables.lists.classes
@@ -38,12 +37,12 @@ def page(build: str) -> str:
         leaks = {key: int(about["leaks"][key]) for key in _LEAK_FACTS} if about else {}
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise DataError(
-            f"{files.join(layout.dataset, MANIFEST)}: its configuration is not valid ({error}); run split again, or "
-            "restore the file"
+            f"{files.join(layout.dataset, MANIFEST)}: the stored configuration is not valid ({error}); run split again "
+            "or restore the file"
         ) from error
     steps = funnel.funnels(tables, min_confidence)
     has = {stage: tables.has(stage) for stage in ("aggregate", "dedupe", "split")}
-    found = sheets(tables, class_names)
+
     values: dict[str, Any] = {
         "name": str(about.get("name") or config.get("name") or "a build"),
         "has": has,
@@ -54,7 +53,7 @@ def page(build: str) -> str:
         "class_names": class_names,
         "sets": sets.set_table(tables) if has["split"] else None,
         "leaks": leaks,
-        "sheets": found,
+        "sheets": sheets(tables, class_names),
         "kinds": {kind: title for kind, (title, _) in KINDS.items()},
         "duplicates": near_duplicates.duplicate_table(tables),
         "several": near_duplicates.several_table(tables),
@@ -64,8 +63,8 @@ def page(build: str) -> str:
         "workers": workers.worker_table(tables),
         "worker_chart": workers.worker_chart(tables),
         "precision": workers.precision_table(tables),
-        "rejections": web.rejection_table(tables, "rejections", "Rows of the lists that gave no picture"),
-        "vote_rejections": web.rejection_table(tables, "vote_rejections", "Votes that do not count"),
+        "rejections": web.rejection_table(tables, "rejections", "Rejected list rows"),
+        "vote_rejections": web.rejection_table(tables, "vote_rejections", "Rejected votes"),
         "hosts": web.host_table(tables),
         "speed": web.speed_table(build),
         "settings": settings,
@@ -75,29 +74,35 @@ def page(build: str) -> str:
 
 
 def _tiles(tables: BuildTables, steps: dict[str, list[funnel.FunnelStep]]) -> list[tuple[str, Any, str]]:
-    """The few numbers to begin with: name, number, what it is out of."""
+    """Return the key numbers at the top of the page: name, number, explanation."""
     rows = sum(of[0].left.count for of in steps.values())
     rejected = tables.listing('SELECT "location", image_id, code FROM rejections')
     tiles: list[tuple[str, Any, str]] = [
-        ("pictures", tables.listing("SELECT image_id, source FROM images"), f"{rows:,} rows of the lists"),
-        ("rows rejected", rejected, f"{100 * rejected.count / max(1, rows):.1f} % of the rows"),
+        ("images", tables.listing("SELECT image_id, source FROM images"), f"from {rows:,} list rows"),
+        ("rejected rows", rejected, f"{100 * rejected.count / max(1, rows):.1f} % of the rows"),
     ]
     if tables.has("aggregate"):
         wrong = tables.listing(
             "SELECT image_id, class_name, yes, no, unsure FROM verdicts WHERE verdict = 'no'"
         )
-        [(judged, workers)] = tables.rows(
+        [(questions, workers)] = tables.rows(
             "SELECT (SELECT count(*) FROM verdicts), (SELECT count(*) FROM workers)"
         )
-        tiles.append(("found wrong", wrong, f"of {judged:,} questions to {workers:,} workers"))
+        tiles.append(("verified wrong", wrong, f"of {questions:,} questions to {workers:,} workers"))
     if tables.has("dedupe"):
         removed = "SELECT image_id, source, keeper_id, distance_256 FROM duplicates WHERE removed AND reason "
-        tiles.append(("leaks removed", tables.listing(removed + "= 'leak'"), "they look like a test picture"))
         tiles.append(
-            ("copies removed", tables.listing(removed + "<> 'leak'"), "they look like another picture")
+            ("leaks removed", tables.listing(removed + "= 'leak'"), "near-duplicates of test images")
+        )
+        tiles.append(
+            (
+                "near-duplicates removed",
+                tables.listing(removed + "<> 'leak'"),
+                "of other images that are kept",
+            )
         )
     if tables.has("split"):
-        found = sets.manifests(tables)
-        examples = sum(manifest.rows for manifest in found.values())
-        tiles.append(("sets", len(found), f"with {examples:,} examples"))
+        manifests = sets.manifests(tables)
+        examples = sum(manifest.rows for manifest in manifests.values())
+        tiles.append(("sets", len(manifests), f"with {examples:,} examples"))
     return tiles

@@ -1,4 +1,4 @@
-"""StoredImages of a build by their position, read a row group at a time."""
+"""Encoded images of a build by position, read one row group at a time."""
 
 from bisect import bisect_right
 from functools import lru_cache
@@ -13,18 +13,18 @@ from pipeline.ingest.normalize import decode_stored
 from pipeline.layout import Layout
 from pipeline.shards import directory
 
-GROUPS_HELD = 4  # row groups of pictures in memory, of 1,024 each
+GROUPS_HELD = 4  # cached row groups, of 1,024 images each
 
-_KINDS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
+_MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
 
 
 class StoredImages:
-    """The pictures of the ingest stage. Positions count through its shards; neighbors share a row group."""
+    """The encoded images of the ingest stage, by position in its shards; neighbors share a row group."""
 
     def __init__(self, build: str) -> None:
         folder = Layout(build).images
         self.paths: list[str] = []
-        self.starts: list[int] = []  # the position of each shard's first picture
+        self.starts: list[int] = []  # position of the first image of each shard
         total = 0
         for shard in directory.read_manifest(folder).shards:
             self.paths.append(files.join(folder, shard.file))
@@ -35,7 +35,7 @@ class StoredImages:
         self._firsts = lru_cache(None)(self._read_firsts)
 
     def read(self, position: int) -> bytes:
-        """The picture at a position, encoded. Raises IndexError if there is none."""
+        """Return the encoded image at a position. Raises IndexError for a position out of range."""
         if not 0 <= position < self.count:
             raise IndexError(position)
         shard = bisect_right(self.starts, position) - 1
@@ -45,7 +45,7 @@ class StoredImages:
         return bytes(self._group(shard, group)[row - firsts[group]].as_py())
 
     def _read_firsts(self, shard: int) -> list[int]:
-        """The first row of each row group of a shard."""
+        """Return the first row of each row group of a shard."""
         with files.open_read(self.paths[shard]) as file:
             metadata = parquet.ParquetFile(file).metadata
         firsts, row = [], 0
@@ -61,22 +61,21 @@ class StoredImages:
                 table = parquet.ParquetFile(file).read_row_group(group, columns=["image.bytes"])
             return pa.compute.struct_field(table["image"], "bytes")
         except (pa.ArrowException, KeyError, OSError) as error:
-            raise DataError(
-                f"{path}: no readable pictures ({error}); run ingest again with --force"
-            ) from error
+            raise DataError(f"{path}: cannot read images ({error}); run ingest again with --force") from error
 
 
-def kind(encoded: bytes) -> str:
-    """The media type of a stored picture, told by its first bytes."""
+def media_type(encoded: bytes) -> str:
+    """Return the media type of an encoded image, from its first bytes."""
     return next(
-        (name for start, name in _KINDS.items() if encoded.startswith(start)), "application/octet-stream"
+        (name for start, name in _MEDIA_TYPES.items() if encoded.startswith(start)),
+        "application/octet-stream",
     )
 
 
 def thumbnail(encoded: bytes, side: int, quality: int = 75) -> bytes:
-    """A picture at most `side` pixels wide and high, as WebP; a smaller one keeps its size."""
+    """Return an image as WebP, scaled down to at most `side` pixels in width and height."""
     with decode_stored(encoded) as image:
         image.thumbnail((side, side))
-        held = BytesIO()
-        image.save(held, "WEBP", quality=quality, method=4)
-    return held.getvalue()
+        buffer = BytesIO()
+        image.save(buffer, "WEBP", quality=quality, method=4)
+    return buffer.getvalue()

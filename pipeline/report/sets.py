@@ -1,4 +1,4 @@
-"""Classes and sets: what each class has to give, and whether each set has the noise that it was asked for."""
+"""Tables of classes with their pools of images, and of sets with their nominal and realized noise."""
 
 from typing import Any
 
@@ -10,27 +10,27 @@ from schemas.example import SHARED_IMAGES
 
 
 def manifests(tables: BuildTables) -> dict[str, Any]:
-    """The manifests of all sets by name, ordered by color and level; the test set last.
+    """Return the manifests of all sets by name, ordered by color and level, the test set last.
 
-    Raises DataError if one of them is damaged.
+    Raises DataError for a damaged manifest.
     """
     if not tables.has("split"):
         return {}
     dataset = Layout(tables.build).dataset
     names = [name for name in read_root(dataset)[1] if name != SHARED_IMAGES]
-    found = {name: read_set_manifest(dataset, name) for name in names}
+    by_name = {name: read_set_manifest(dataset, name) for name in names}
     order = {"red": 0, "red-text": 1, "blue": 2}
 
-    def place(item: tuple[str, Any]) -> tuple[Any, ...]:
+    def sort_key(item: tuple[str, Any]) -> tuple[Any, ...]:
         about = item[1].about
         color = about.get("color")
         return color is None, order.get(color, 3), color or "", about.get("noise_level") or 0, item[0]
 
-    return dict(sorted(found.items(), key=place))
+    return dict(sorted(by_name.items(), key=sort_key))
 
 
 def set_table(tables: BuildTables) -> PageTable:
-    """Rows, nominal and realized noise, and the class that is farthest from the nominal level."""
+    """Return size, nominal and realized noise of each set, and the class that deviates most from the nominal level."""
     rows = []
     for name, manifest in manifests(tables).items():
         about, level = manifest.about, manifest.about.get("noise_level")
@@ -39,10 +39,10 @@ def set_table(tables: BuildTables) -> PageTable:
         noise: tuple[Any, ...] = (None,) * 6
         if about.get("color") and level is not None:
             wrong = tables.listing(f"SELECT image_id, source, url {within} AND NOT is_clean")
-            known = [one for one in about["classes"] if one["rows"]]
-            farthest = max(known, key=lambda one: abs(one["noise"] - level))
+            nonempty = [entry for entry in about["classes"] if entry["rows"]]
+            farthest = max(nonempty, key=lambda entry: abs(entry["noise"] - level))
             label = about["class_names"].index(farthest["class"])
-            # as noise_by_class counts: a blue example in the class that it was taken from
+            # Same rule as noise_by_class: a blue example counts in its true class.
             of_class = "CASE WHEN source = 'web' THEN label ELSE coalesce(true_label, label) END"
             its = tables.listing(
                 f"SELECT image_id, source, url {within} AND NOT is_clean AND {of_class} = {label}"
@@ -52,23 +52,23 @@ def set_table(tables: BuildTables) -> PageTable:
         rows.append((name, examples, *noise, sum(shard.bytes for shard in manifest.shards) / 1e6))
     columns = [
         Column("set"),
-        Column("pictures", "count"),
+        Column("examples", "count"),
         Column("nominal noise", "share"),
-        Column("realized", "share", 3),
-        Column("wrong", "count"),
+        Column("realized noise", "share", 3),
+        Column("wrong labels", "count"),
         Column("farthest class"),
         Column("its noise", "share", 2),
-        Column("its wrong", "count"),
+        Column("its wrong labels", "count"),
         Column("MB", "number"),
     ]
     return PageTable(
-        "Every set: its size, the noise it was asked for and has, and the class that is farthest from it",
+        "Sets: size, nominal and realized noise, and the class with the largest deviation",
         columns, rows, filterable=True,
     )  # fmt: skip
 
 
 def class_table(tables: BuildTables, class_names: list[str]) -> PageTable:
-    """What each class has: clean pictures, verdicts, and wrong pictures to give."""
+    """Return the number of clean, test and web images of each class, by verdict."""
     pools = {
         "clean": "source = 'clean' AND removed IS NULL",
         "test": "source = 'test'",
@@ -78,13 +78,13 @@ def class_table(tables: BuildTables, class_names: list[str]) -> PageTable:
         "undecided": "source = 'web' AND verdict = 'undecided'",
         "wrong": "source = 'web' AND verdict = 'no' AND removed IS NULL",
     }
-    found = {
+    listings_by_pool = {
         name: tables.grouped(f"SELECT class_name, image_id, url FROM pairs WHERE {where}", "class_name")
         for name, where in pools.items()
     }
     rows = []
     for name in class_names:
-        cells = {pool: listings.get(name) for pool, listings in found.items()}
+        cells = {pool: listings.get(name) for pool, listings in listings_by_pool.items()}
         yes, no, wrong, clean = (c.count if (c := cells[k]) else 0 for k in ("yes", "no", "wrong", "clean"))
         right = share_with_interval(yes, yes + no)
         most = wrong / clean if clean else None
@@ -93,15 +93,15 @@ def class_table(tables: BuildTables, class_names: list[str]) -> PageTable:
         Column("class"),
         Column("clean, kept", "count"),
         Column("test", "count"),
-        Column("web", "count"),
-        Column("found right", "count"),
-        Column("found wrong", "count"),
+        Column("web candidates", "count"),
+        Column("verified right", "count"),
+        Column("verified wrong", "count"),
         Column("undecided", "count"),
         Column("wrong, kept", "count"),
-        Column("right of the decided", "share"),
-        Column("wrong to clean", "share", 0),
+        Column("precision", "share"),
+        Column("wrong per clean", "share", 0),
     ]
     return PageTable(
-        "Every class: its pictures, what the workers found, and how many wrong ones there are for each clean one",
+        "Classes: images, verdicts, retrieval precision, and the ratio of kept wrong to clean images",
         columns, rows, filterable=True,
     )  # fmt: skip

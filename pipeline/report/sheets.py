@@ -1,4 +1,4 @@
-"""Contact sheets: some pictures of each class, chosen by a keyed hash, by what became of them."""
+"""Contact sheets: sample images of each class by outcome, selected by a keyed hash."""
 
 import base64
 from collections import defaultdict
@@ -10,9 +10,9 @@ from pipeline.keyed_hash import keyed_hash
 from pipeline.report.images import StoredImages, thumbnail
 from pipeline.report.tables import BuildTables
 
-SIDE = 112  # pixels; of smaller pictures their own
-EACH, PAIRS_EACH = 10, 6  # pictures of a class and kind
-BYTES = 2_400_000  # of all pictures together, encoded: a third more in the page
+SIDE = 112  # pixels; smaller images keep their size
+EACH, PAIRS_EACH = 10, 6  # images per class and outcome
+BYTES = 2_400_000  # of all encoded images; base64 makes this a third larger in the page
 
 SINGLE = "SELECT class_name, image_id, source, url, method, rank, verdict, yes, no, unsure, confidence FROM pairs WHERE "
 PAIR = (
@@ -22,11 +22,11 @@ PAIR = (
 )
 KINDS = {
     "clean": ("Clean, kept", SINGLE + "source = 'clean' AND removed IS NULL"),
-    "wrong": ("Wrong, kept", SINGLE + "source = 'web' AND verdict = 'no' AND removed IS NULL"),
+    "wrong": ("Verified wrong, kept", SINGLE + "source = 'web' AND verdict = 'no' AND removed IS NULL"),
     "undecided": ("Undecided", SINGLE + "source = 'web' AND verdict = 'undecided'"),
-    "right": ("Found right", SINGLE + "source = 'web' AND verdict = 'yes' AND removed IS NULL"),
-    "copy": ("Removed as copy, beside what stays", PAIR + "removed AND reason <> 'leak'"),
-    "leak": ("Removed as leak, beside the test picture", PAIR + "removed AND reason = 'leak'"),
+    "right": ("Verified right", SINGLE + "source = 'web' AND verdict = 'yes' AND removed IS NULL"),
+    "copy": ("Removed near-duplicates, next to the kept image", PAIR + "removed AND reason <> 'leak'"),
+    "leak": ("Removed leaks, next to the test image", PAIR + "removed AND reason = 'leak'"),
 }
 NAMES = {
     "url": "URL",
@@ -38,7 +38,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class ImageFigure:
-    """A picture as the page shows it; `beside` is the one that it was compared with."""
+    """An image to display; `beside` is the image that it was compared with."""
 
     name: str
     source: str
@@ -49,7 +49,7 @@ class ImageFigure:
 
 
 def sheets(tables: BuildTables, class_names: Sequence[str]) -> dict[str, dict[str, list[ImageFigure]]]:
-    """StoredImages by class and kind. What is shown fits into BYTES: with very many classes each has fewer."""
+    """Return images by class and outcome, at most BYTES in all: with many classes, each class gets fewer."""
     chosen: list[tuple[int, str, str, dict[str, Any]]] = []
     for kind, (_, query) in KINDS.items():
         names, rows = _rows(tables, query)
@@ -58,18 +58,17 @@ def sheets(tables: BuildTables, class_names: Sequence[str]) -> dict[str, dict[st
         limit = PAIRS_EACH if kind in ("copy", "leak") else EACH
         for index in order:
             row = dict(zip(names, rows[index], strict=True))
-            turn = counts[row["class_name"]]
-            if turn < limit:
+            index_in_class = counts[row["class_name"]]
+            if index_in_class < limit:
                 counts[row["class_name"]] += 1
-                chosen.append((turn, row["class_name"], kind, row))
-    chosen.sort(
-        key=lambda one: (one[0], one[1], one[2], one[3]["image_id"])
-    )  # the first of all, then the second
-    found: dict[str, dict[str, list[ImageFigure]]] = {name: defaultdict(list) for name in class_names}
-    for (_, name, kind, row), picture in zip(chosen, _encoded(tables, chosen), strict=False):
-        if name in found:
-            found[name][kind].append(_described(kind, row, *picture))
-    return {name: {kind: kinds[kind] for kind in KINDS if kinds.get(kind)} for name, kinds in found.items()}
+                chosen.append((index_in_class, row["class_name"], kind, row))
+    # The first image of every class and outcome, then the second of each, and so on.
+    chosen.sort(key=lambda choice: (*choice[:3], choice[3]["image_id"]))
+    figures: dict[str, dict[str, list[ImageFigure]]] = {name: defaultdict(list) for name in class_names}
+    for (_, name, kind, row), uris in zip(chosen, _encoded(tables, chosen), strict=False):
+        if name in figures:
+            figures[name][kind].append(_described(kind, row, *uris))
+    return {name: {kind: kinds[kind] for kind in KINDS if kinds.get(kind)} for name, kinds in figures.items()}
 
 
 def _rows(tables: BuildTables, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -80,20 +79,20 @@ def _rows(tables: BuildTables, query: str) -> tuple[list[str], list[tuple[Any, .
 def _encoded(
     tables: BuildTables, chosen: Sequence[tuple[int, str, str, dict[str, Any]]]
 ) -> list[tuple[str, str | None]]:
-    """Data URIs of the pictures of a row, and of the one beside it, until the room for them is used up."""
-    at = dict(tables.rows("SELECT image_id, position FROM images"))
+    """Return data URIs of each chosen image and the image beside it, until BYTES are used up."""
+    positions = dict(tables.rows("SELECT image_id, position FROM images"))
     wanted = {row[key] for *_, row in chosen for key in ("image_id", "keeper_id") if row.get(key)}
-    pictures, small = StoredImages(tables.build), dict[str | None, bytes]()
-    for image_id in sorted(wanted, key=lambda one: at[one]):  # as they lie: each row group is read once
-        small[image_id] = thumbnail(pictures.read(at[image_id]), SIDE)
-    shown, room = [], BYTES
+    images, thumbnails = StoredImages(tables.build), dict[str | None, bytes]()
+    for image_id in sorted(wanted, key=positions.__getitem__):  # reads each row group once
+        thumbnails[image_id] = thumbnail(images.read(positions[image_id]), SIDE)
+    uris, bytes_left = [], BYTES
     for *_, row in chosen:
-        first, second = small[row["image_id"]], small.get(row.get("keeper_id"))
-        room -= len(first) + len(second or b"")
-        if room < 0:
+        first, second = thumbnails[row["image_id"]], thumbnails.get(row.get("keeper_id"))
+        bytes_left -= len(first) + len(second or b"")
+        if bytes_left < 0:
             break
-        shown.append((_uri(first), _uri(second) if second else None))
-    return shown
+        uris.append((_uri(first), _uri(second) if second else None))
+    return uris
 
 
 def _uri(encoded: bytes) -> str:
@@ -106,8 +105,8 @@ def _described(kind: str, row: dict[str, Any], source: str, beside: str | None) 
         votes = f"{row['yes']} yes, {row['no']} no" + (f", {row['unsure']} unsure" if row["unsure"] else "")
     caption = {
         "wrong": votes, "undecided": votes, "right": votes,
-        "copy": f"{row.get('keeper_source')} stays, {row.get('distance_256')} bits",
-        "leak": f"{row['source']}, {row.get('distance_256')} bits",
+        "copy": f"{row.get('keeper_source')} image kept, {row.get('distance_256')} bits differ",
+        "leak": f"{row['source']}, {row.get('distance_256')} bits differ",
     }.get(kind, "")  # fmt: skip
     facts = {
         NAMES.get(name, name.replace("_", " ")): value

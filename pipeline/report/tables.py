@@ -1,4 +1,4 @@
-"""The tables of a build, asked in SQL: each number of the report is the count of a query that the report shows."""
+"""SQL access to the tables of a build: each number of the report is the count of a query that the report shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,17 +27,15 @@ from schemas.retrieval_precision import RETRIEVAL_PRECISION
 from schemas.verdict import VERDICT
 from schemas.worker import WORKER
 
-HEAD = 8  # of what a number counts, told in the page
-HEADS_AT_MOST = (
-    3000  # numbers that tell it; of a build with thousands of classes the others have their query alone
-)
+HEAD = 8  # counted items shown for a number
+HEADS_AT_MOST = 3000  # numbers with shown items; further numbers have only their query
 
 _IMAGE_COLUMNS = ["image_id", "source", "width", "height", "format", "bytes_in", "sha256"]
 _IMAGE_SCHEMA = pa.schema([IMAGES.schema.field(name) for name in _IMAGE_COLUMNS])
 
 
 class TableSource(NamedTuple):
-    """A table of a build: the stage that writes it, its folder below the output folder, the columns that are read."""
+    """A table of a build: the stage that writes it, its folder relative to the output folder, and the columns read."""
 
     stage: str
     folder: str
@@ -58,7 +56,7 @@ TABLES = {
     "examples": TableSource("split", _HERE.examples, PLANNED_SCHEMA),
 }
 VIEWS = {
-    # Every image that is there, under every class that a list has it for, and what became of it.
+    # Every image under every class of the lists, with its verdict and removal.
     "pairs": """
 SELECT retrievals.*,
   CASE WHEN source = 'web' THEN coalesce(verdict, 'no votes') ELSE 'given' END AS verdict,
@@ -66,26 +64,26 @@ SELECT retrievals.*,
 FROM retrievals
 LEFT JOIN verdicts USING (image_id, class_name)
 LEFT JOIN (SELECT image_id, reason, keeper_id FROM duplicates WHERE removed) USING (image_id)""",
-    # Every row of the lists with a URL: its host, and 'image' or the code of its rejection.
+    # Every list row with a URL: its host, and 'image' or the rejection code.
     "asked": r"""
 SELECT image_id, lower(regexp_extract(url, '^(?i:https?)://(?:[^/@]*@)?(\[[^\]]*\]|[^:/?#]*)', 1)) AS host,
   'image' AS outcome FROM retrievals WHERE url <> '' AND coalesce(path, '') = ''
 UNION ALL SELECT coalesce(image_id, "location"), host, code FROM rejections WHERE host <> ''""",
-    # One picture (near-duplicates are one) under several classes: at most one of them is right.
+    # Images (with near-duplicates merged) listed under several classes: at most one class is right.
     "several_classes": """
-WITH keepers AS (SELECT image_id, keeper_id FROM duplicates), -- what stays may itself be reported: hence twice
-named AS (SELECT DISTINCT image_id, class_name, source, coalesce(b.keeper_id, a.keeper_id, image_id) AS picture_id
+WITH keepers AS (SELECT image_id, keeper_id FROM duplicates), -- a keeper may itself be reported, so joined twice
+named AS (SELECT DISTINCT image_id, class_name, source, coalesce(b.keeper_id, a.keeper_id, image_id) AS group_id
   FROM retrievals LEFT JOIN keepers AS a USING (image_id) LEFT JOIN keepers AS b ON b.image_id = a.keeper_id)
-SELECT picture_id, class_name, image_id, source,
+SELECT group_id, class_name, image_id, source,
   coalesce(verdict, CASE WHEN source = 'web' THEN 'no votes' ELSE 'given' END) AS verdict
 FROM named LEFT JOIN verdicts USING (image_id, class_name)
-WHERE picture_id IN (SELECT picture_id FROM named GROUP BY picture_id HAVING count(DISTINCT class_name) > 1)""",
+WHERE group_id IN (SELECT group_id FROM named GROUP BY group_id HAVING count(DISTINCT class_name) > 1)""",
 }
 
 
 @dataclass(frozen=True)
 class Lists:
-    """What the manifest of the list of images says: the classes, the digests of the inputs, and the configuration."""
+    """Content of the manifest of retrievals: class names, digests of the inputs, and configuration."""
 
     classes: list[str]
     inputs: dict[str, Any]
@@ -100,16 +98,16 @@ def _lists(folder: str) -> Lists:
         if isinstance(classes, list) and all(isinstance(name, str) for name in classes):
             return Lists(classes, inputs, config)
     raise DataError(
-        f"{files.join(folder, MANIFEST)}: its classes, inputs or configuration are missing or invalid; run ingest again "
+        f"{files.join(folder, MANIFEST)}: classes, inputs or configuration are missing or not valid; run ingest again "
         "with --force, or restore the file"
     )
 
 
 class BuildTables:
-    """The committed tables of a build in memory, without pictures; what has not been built is empty.
+    """The committed tables of a build in an in-memory database, without image bytes.
 
-    So are tables that a stage has made from others than are there: their images may be gone, or have other rows.
-    Nothing but these tables can be reached by a query. Raises DataError if there is not even a list of images.
+    Tables of unfinished stages are empty, and so are tables made from older versions of their inputs. Queries cannot
+    access files. Raises DataError if ingest has not finished.
     """
 
     def __init__(self, build: str) -> None:
@@ -139,29 +137,29 @@ class BuildTables:
         return finished and directory.find_manifest(self._folder(source)) is not None
 
     def _load(self, name: str, table: pa.Table) -> None:
-        if name == "images":  # where each picture lies
+        if name == "images":  # position of the image for StoredImages
             table = table.append_column("position", pa.array(range(table.num_rows), pa.int64()))
-        self.connection.register("arrived", table)
-        self.connection.execute(f"CREATE TABLE {name} AS SELECT * FROM arrived")
-        self.connection.unregister("arrived")
+        self.connection.register("loaded", table)
+        self.connection.execute(f"CREATE TABLE {name} AS SELECT * FROM loaded")
+        self.connection.unregister("loaded")
 
     def has(self, stage: str) -> bool:
-        """Whether a stage (label, dedupe, split) has been finished."""
+        """Whether a stage (aggregate, dedupe, split) has finished."""
         return stage in self.finished
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
+        """Return all rows of a query."""
         return self.connection.execute(query, list(parameters)).fetchall()
 
     def listing(self, query: str) -> Listing:
-        """The count of a query, and its first rows in the order of its columns."""
+        """Return the count of a query, and its first rows ordered by its columns."""
         [(count,)] = self.rows(f"SELECT count(*) FROM ({query})")
         size = self._head_size()
         head = self.rows(f"SELECT * FROM ({query}) ORDER BY ALL LIMIT {size}") if size and count else []
         return Listing(count, tuple(map(_line, head)), query)
 
     def grouped(self, query: str, by: str) -> dict[Any, Listing]:
-        """A listing for each value of the column `by`, which is the first of the query; the others are told."""
+        """Return a listing for each value of the column `by`, the first of the query; items show the other columns."""
         others = [column[0] for column in self.connection.execute(f"DESCRIBE {query}").fetchall()][1:]
         order = ", ".join(f'"{name}"' for name in others)
         counts = dict(self.rows(f"SELECT {by}, count(*) FROM ({query}) GROUP BY ALL ORDER BY ALL"))
@@ -183,22 +181,22 @@ class BuildTables:
         return HEAD if self._heads <= HEADS_AT_MOST else 0
 
     def script(self) -> str:
-        """What DuckDB must be told first, in the folder of the build, so that the queries of the report work."""
+        """Return the SQL that defines the tables and views in DuckDB, run in the output folder of the build."""
         lines = []
         for name, source in TABLES.items():
             if self._is_there(source) and directory.read_manifest(self._folder(source)).shards:
                 lines.append(f"CREATE VIEW {name} AS FROM '{source.folder}/*.parquet';")
             else:
                 columns = self.rows(f"DESCRIBE {name}")
-                kinds = ", ".join(
+                types = ", ".join(
                     f'"{column[0]}" {column[1]}' for column in columns if column[0] != "position"
                 )
-                lines.append(f"CREATE TABLE {name} ({kinds}); -- empty")
+                lines.append(f"CREATE TABLE {name} ({types}); -- empty")
         return "\n".join([*lines, *(f"CREATE VIEW {name} AS{text};" for name, text in VIEWS.items())])
 
 
 def sql_literal(value: Any) -> str:
-    """A value as SQL has it; characters that are not seen by their number, so that a query can be read and copied."""
+    """Return an SQL literal; invisible characters are written by number, so that the query can be read and copied."""
     if isinstance(value, int | float):
         return str(value)
     text = str(value).replace("'", "''")
@@ -206,7 +204,7 @@ def sql_literal(value: Any) -> str:
 
 
 def share_with_interval(part: int, whole: int) -> IntervalCell:
-    """A share with its 95 % interval; none of them where the whole is 0."""
+    """Return a share with its 95 % interval; all None if `whole` is 0."""
     bounds = wilson_interval(np.array([part]), np.array([whole]))
     return IntervalCell(*(None if np.isnan(bound[0]) else float(bound[0]) for bound in bounds))
 

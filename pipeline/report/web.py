@@ -1,4 +1,4 @@
-"""What was rejected and why, what became of the hosts, and how fast it all went."""
+"""Tables of rejections, hosts, and the speed of each stage."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ GONE = ("connection_failed", "not_found", "unknown_host")  # link rot
 
 
 def rejection_table(tables: BuildTables, name: str, caption: str) -> PageTable:
-    """Rejections of a stage by their code, the most frequent first."""
+    """Return the rejections of a stage by code, most frequent first."""
     found = tables.grouped(f'SELECT code, image_id, class_name, "location", detail FROM {name}', "code")
     rows = [(code, rows, CODES[code].cause if code in CODES else "") for code, rows in found.items()]
     rows.sort(key=lambda row: (-row[1].count, row[0]))
@@ -20,7 +20,7 @@ def rejection_table(tables: BuildTables, name: str, caption: str) -> PageTable:
 
 
 def host_table(tables: BuildTables) -> PageTable | None:
-    """The hosts with the most URLs; None where nothing was asked for by URL."""
+    """Return the hosts with the most URLs, or None if no list has URLs."""
     gone = ", ".join(f"'{code}'" for code in GONE)
     everything = tables.grouped("SELECT host, image_id, outcome FROM asked", "host")
     if not everything:
@@ -38,34 +38,34 @@ def host_table(tables: BuildTables) -> PageTable | None:
     rows = []
     for host in hosts[:HOSTS]:
         lost = parts["gone"].get(host)
-        rotten = share_with_interval(lost.count if lost else 0, everything[host].count)
-        rows.append((host, everything[host], *(parts[k].get(host, 0) for k in parts), rotten))
+        gone_share = share_with_interval(lost.count if lost else 0, everything[host].count)
+        rows.append((host, everything[host], *(parts[k].get(host, 0) for k in parts), gone_share))
     columns = [
-        Column("host"), Column("URLs", "count"), Column("pictures", "count"), Column("gone", "count"),
+        Column("host"), Column("URLs", "count"), Column("images", "count"), Column("gone", "count"),
         Column("otherwise rejected", "count"), Column("gone [95 %]", "share"),
     ]  # fmt: skip
     more = f"{len(hosts) - HOSTS:,} more hosts: SELECT host, count(*) FROM asked GROUP BY host"
     return PageTable(
-        "Hosts. Gone: the picture is not found, or the host does not answer",
+        "Hosts. Gone: the image is not found or the host does not answer",
         columns, rows, more if len(hosts) > HOSTS else "", filterable=True,
     )  # fmt: skip
 
 
 def speed_table(build: str) -> PageTable:
-    """What the last run of each stage took."""
+    """Return the time and throughput of the last run of each stage."""
     rows = []
     for stage, counted in {
         "fetch": ("url.asked", "URLs"),
         "ingest": ("retrieval.rows_in", "rows"),
         "aggregate": ("verdict.votes_in", "votes"),
-        "dedupe": ("duplicate.image_pairs", "pairs of pictures"),
+        "dedupe": ("duplicate.image_pairs", "image pairs"),
         "split": (".rows", "examples"),
     }.items():
-        told = metrics_file.read(build, stage)
-        if not told or told["seconds"] is None:
+        metrics = metrics_file.read(build, stage)
+        if not metrics or metrics["seconds"] is None:
             continue
-        counters: dict[str, Any] = told.get("counters", {})
-        name, what = counted
+        counters: dict[str, Any] = metrics.get("counters", {})
+        name, unit = counted
         work = sum(
             n for key, n in counters.items() if key == name or (name == ".rows" and key.endswith(name))
         )
@@ -76,12 +76,18 @@ def speed_table(build: str) -> PageTable:
             else ""
         )
         rows.append(
-            (stage, told["runner"], told["seconds"], work, what, work / max(told["seconds"], 1e-9), web)
+            (
+                stage,
+                metrics["runner"],
+                metrics["seconds"],
+                work,
+                unit,
+                work / max(metrics["seconds"], 1e-9),
+                web,
+            )
         )
     columns = [
-        Column("stage"), Column("engine"), Column("seconds", "number"), Column("work", "count"), Column("of"),
-        Column("a second", "count"), Column("from the web"),
+        Column("stage"), Column("runner"), Column("seconds", "number"), Column("processed", "count"), Column("unit"),
+        Column("per second", "count"), Column("downloads"),
     ]  # fmt: skip
-    return PageTable(
-        "The last run of each stage", columns, [(*row[:5], round(row[5]), row[6]) for row in rows]
-    )
+    return PageTable("Last run of each stage", columns, [(*row[:5], round(row[5]), row[6]) for row in rows])

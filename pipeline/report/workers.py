@@ -1,4 +1,4 @@
-"""Who judged, how far they agree, whose answers deserve a look, and how well the search found."""
+"""Tables of workers, their agreement and suspicious answers, and of retrieval precision."""
 
 from math import log10
 
@@ -11,10 +11,10 @@ from pipeline.report.tables import BuildTables, sql_literal
 WORKERS_SHOWN = 400
 CLASSES_SHOWN = 100
 REASONS = {
-    "contrary": "answers the opposite of the others, more often than by chance",
-    "one answer": "nearly always the same answer, whatever is asked",
-    "chance": "the answers hardly depend on the question",
-    "hurry": "a quarter of the usual time for an answer, or less",
+    "contrary": "contradicts the other workers more often than chance would",
+    "one answer": "gives nearly always the same answer",
+    "chance": "answers hardly depend on the question",
+    "hurry": "takes at most a quarter of the usual time per answer",
 }
 MEASURES = {
     "krippendorff_alpha": "Krippendorff’s α",
@@ -25,21 +25,22 @@ MEASURES = {
 
 
 def suspected_table(tables: BuildTables) -> PageTable:
-    """How many workers were flagged, by reason."""
+    """Return the number of suspicious workers by reason."""
     query = "SELECT suspicion, worker_id, answers FROM workers WHERE suspicion IS NOT NULL"
     rows = [
-        (reason, who, REASONS.get(reason, "")) for reason, who in tables.grouped(query, "suspicion").items()
+        (reason, workers, REASONS.get(reason, ""))
+        for reason, workers in tables.grouped(query, "suspicion").items()
     ]
     return PageTable(
-        "Workers whose answers deserve a look",
-        [Column("reason"), Column("workers", "count"), Column("it means")],
+        "Workers with suspicious answers",
+        [Column("reason"), Column("workers", "count"), Column("meaning")],
         rows,
     )
 
 
 def worker_table(tables: BuildTables) -> PageTable:
-    """Each worker; those worth a look first, then those with the most answers."""
-    found = tables.rows(
+    """Return one row per worker: suspicious workers first, then by number of answers."""
+    workers = tables.rows(
         "SELECT worker_id, suspicion, answers, agreement, agreement_low, agreement_high, yes_when_yes, no_when_no, "
         "yes_share, unsure_share, seconds, skill, drift_z FROM workers "
         f"ORDER BY suspicion IS NULL, answers DESC, worker_id LIMIT {WORKERS_SHOWN}"
@@ -47,61 +48,59 @@ def worker_table(tables: BuildTables) -> PageTable:
     [(count,)] = tables.rows("SELECT count(*) FROM workers")
     columns = [
         Column("worker"),
-        Column("worth a look"),
+        Column("suspicion"),
         Column("answers", "count"),
-        Column("agrees [95 %]", "share"),
-        Column("yes when yes", "share"),
-        Column("no when no", "share"),
-        Column("says yes", "share"),
+        Column("agreement [95 %]", "share"),
+        Column("yes if yes", "share"),
+        Column("no if no", "share"),
+        Column("yes", "share"),
         Column("unsure", "share"),
-        Column("seconds", "number"),
+        Column("seconds per answer", "number"),
         Column("skill", "share"),
         Column("drift z", "number"),
     ]
-    rows = [(row[0], row[1] or "", row[2], IntervalCell(*row[3:6]), *row[6:]) for row in found]
-    note = f"{count - len(found):,} more: SELECT * FROM workers" if count > len(found) else ""
+    rows = [(row[0], row[1] or "", row[2], IntervalCell(*row[3:6]), *row[6:]) for row in workers]
+    note = f"{count - len(workers):,} more: SELECT * FROM workers" if count > len(workers) else ""
     return PageTable(
-        "Workers. Agreement is with the majority of the others, ties left out, with the 95 % interval of Wilson; yes when "
-        "yes: share of yes where the others lean to yes",
+        "Workers. Agreement: with the majority of the other workers, without ties, with a 95 % Wilson interval. Yes if yes: "
+        "share of yes answers where the majority of the others says yes",
         columns, rows, note, filterable=True,
     )  # fmt: skip
 
 
 def agreement_table(tables: BuildTables) -> PageTable:
-    """Agreement beyond chance with its bootstrap intervals, overall and by class."""
-    found = tables.rows("SELECT class_name, measure, value, low, high, votes FROM agreement")
-    names = [name for name in MEASURES if any(row[1] == name for row in found)]
-    measured = {(row[0], row[1]): IntervalCell(*row[2:5]) for row in found}
-    votes = {row[0]: row[5] for row in found}
-    asked = "SELECT class_name, image_id, yes, no, unsure FROM verdicts"
-    questions = {None: tables.listing(asked), **tables.grouped(asked, "class_name")}
+    """Return agreement beyond chance with bootstrap intervals, overall and by class."""
+    measures = tables.rows("SELECT class_name, measure, value, low, high, votes FROM agreement")
+    names = [name for name in MEASURES if any(row[1] == name for row in measures)]
+    values = {(row[0], row[1]): IntervalCell(*row[2:5]) for row in measures}
+    votes = {row[0]: row[5] for row in measures}
+    query = "SELECT class_name, image_id, yes, no, unsure FROM verdicts"
+    questions = {None: tables.listing(query), **tables.grouped(query, "class_name")}
     rows = [
         (
             "all classes" if name is None else name,
-            *(measured.get((name, measure)) for measure in names),
+            *(values.get((name, measure)) for measure in names),
             questions.get(name),
             votes[name],
         )
-        for name in sorted(votes, key=lambda one: (one is not None, one))[: CLASSES_SHOWN + 1]
+        for name in sorted(votes, key=lambda name: (name is not None, name))[: CLASSES_SHOWN + 1]
     ]
     columns = [
         Column("class"), *(Column(f"{MEASURES[name]} [95 %]", "number", 2) for name in names),
         Column("questions", "count"), Column("votes", "count"),
     ]  # fmt: skip
-    return PageTable("Agreement beyond chance: 1 is full, 0 is chance", columns, rows, filterable=True)
+    return PageTable("Agreement beyond chance (1: full, 0: chance)", columns, rows, filterable=True)
 
 
 def precision_table(tables: BuildTables) -> PageTable:
-    """How often the search found what it was asked for, by kind of search and rank, of all classes together."""
-    found = tables.rows(
+    """Return retrieval precision over all classes, by search method and rank."""
+    groups = tables.rows(
         "SELECT method, rank_from, rank_to, yes, no, undecided, precision, low, high FROM search_precision "
         "WHERE class_name IS NULL ORDER BY method, rank_from"
     )
     rows = []
-    for method, first, last, _, _, _, *bounds in found:
-        ranks = (
-            "no rank" if first is None else f"{first:,} and on" if last is None else f"{first:,} to {last:,}"
-        )
+    for method, first, last, _, _, _, *bounds in groups:
+        ranks = "no rank" if first is None else f"{first:,}+" if last is None else f"{first:,} to {last:,}"
         where = "source = 'web'"
         where += f" AND method = {sql_literal(method)}" if method else " AND method IS NULL"
         where += " AND rank IS NULL" if first is None else f" AND rank >= {first}"
@@ -110,24 +109,26 @@ def precision_table(tables: BuildTables) -> PageTable:
             tables.listing(f"SELECT image_id, class_name FROM pairs WHERE {where} AND verdict {verdict}")
             for verdict in ("= 'yes'", "= 'no'", "IN ('undecided', 'no votes')")
         ]
-        rows.append((method or "not told", ranks, *cells, IntervalCell(*bounds)))
+        rows.append((method or "unknown", ranks, *cells, IntervalCell(*bounds)))
     columns = [
-        Column("search by"), Column("rank"), Column("right", "count"), Column("wrong", "count"),
-        Column("undecided", "count"), Column("right of the decided [95 %]", "share"),
+        Column("search method"), Column("rank"), Column("right", "count"), Column("wrong", "count"),
+        Column("undecided", "count"), Column("precision [95 %]", "share"),
     ]  # fmt: skip
-    return PageTable("What the search found, by rank of the hit", columns, rows)
+    return PageTable(
+        "Retrieval precision by rank: share of right images among decided candidates", columns, rows
+    )
 
 
 def worker_chart(tables: BuildTables) -> Markup:
-    """Each worker as a dot: answers against agreement; those worth a look stand out."""
-    found = tables.rows(
+    """Return an SVG scatter plot of workers: agreement against number of answers, with suspicious workers highlighted."""
+    workers = tables.rows(
         "SELECT worker_id, answers, agreement, agreement_low, agreement_high, suspicion FROM workers WHERE agreement IS NOT NULL "
         "ORDER BY suspicion IS NOT NULL, answers DESC, worker_id LIMIT 2000"
     )
-    if len(found) < 2:
+    if len(workers) < 2:
         return Markup("")
     width, height, left, bottom = 560, 260, 46, 36
-    most = max(row[1] for row in found)
+    most = max(row[1] for row in workers)
 
     def x(answers: int) -> float:
         return left + (width - left - 12) * log10(answers) / max(0.3, log10(most))
@@ -136,7 +137,7 @@ def worker_chart(tables: BuildTables) -> Markup:
         return 10 + (height - bottom - 10) * (1 - share)
 
     parts = [Markup('<svg class="chart" viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">').format(
-        width, height, width, height, "Workers: share of answers that agree with the others, against number of answers"
+        width, height, width, height, "Workers: agreement with the other workers against number of answers"
     )]  # fmt: skip
     for share in (0, 0.25, 0.5, 0.75, 1):
         parts.append(
@@ -153,11 +154,9 @@ def worker_chart(tables: BuildTables) -> Markup:
         )
         tick *= 10
     parts.append(
-        Markup('<text class="quiet" x="{}" y="{}" text-anchor="end">answers given</text>').format(
-            width, height - 3
-        )
+        Markup('<text class="quiet" x="{}" y="{}" text-anchor="end">answers</text>').format(width, height - 3)
     )
-    for name, answers, agreement, low, high, suspicion in found:
+    for name, answers, agreement, low, high, suspicion in workers:
         parts.append(
             Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>').format(
                 "flagged" if suspicion else "dot", x(answers), y(agreement), 4.5 if suspicion else 3,

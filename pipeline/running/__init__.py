@@ -1,1 +1,1 @@
-"""How a job is started, watched and judged: runners and their options, progress, metrics, cache keys, the lock."""
+"""Starting and watching jobs: runners and their options, progress, metrics, stage keys, locks, rejection limits."""

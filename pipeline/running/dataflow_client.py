@@ -1,4 +1,4 @@
-"""Jobs of Google Cloud Dataflow by Google's public client: their state, errors, metrics and end."""
+"""Client of Google Cloud Dataflow: state, errors and metrics of jobs, through Google's public library."""
 
 import re
 import time
@@ -17,14 +17,14 @@ from pipeline.running.metrics import NAMESPACE
 
 ENDED = {"DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED", "FORGOTTEN"}
 REQUEST_SECONDS = 30.0
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 20.0  # seconds between two looks at a job
-GIVE_UP_SECONDS = 30 * 60.0  # of a service that does not answer
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 20.0  # seconds between two polls of a job
+GIVE_UP_SECONDS = 30 * 60.0  # without an answer of the service
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 @dataclass(frozen=True)
 class DataflowService:
-    """The jobs of a project in a region. `endpoint` is Beam's --dataflow_endpoint."""
+    """The Dataflow jobs of a project in a region; `endpoint` is Beam's --dataflow_endpoint."""
 
     project: str
     region: str
@@ -33,58 +33,58 @@ class DataflowService:
 
     @classmethod
     def of(cls, options: PipelineOptions) -> "DataflowService":
-        """Return the service that Beam's flags name."""
+        """Return the service for Beam's flags."""
         google = options.view_as(GoogleCloudOptions)
         return cls(google.project, google.region, google.dataflow_endpoint, bool(google.no_auth))
 
     def console(self, job_id: str) -> str:
-        """Return the address of a job's page in Google's console."""
+        """Return the URL of a job's page in Google's console."""
         return f"https://console.cloud.google.com/dataflow/jobs/{self.region}/{job_id}?project={self.project}"
 
     def state(self, job_id: str) -> str:
-        """Return the state of a job, such as RUNNING or DONE; FORGOTTEN if the service does not know it any more."""
+        """Return the state of a job, such as RUNNING or DONE; FORGOTTEN if the service no longer knows the job."""
         job = self._call(self._client("Jobs").get_job, "GetJobRequest", job_id=job_id)
         if job is None:
             return "FORGOTTEN"
         return str(job.current_state.name).removeprefix("JOB_STATE_")
 
     def seconds(self, job_id: str) -> float:
-        """Return how long a job has been in the service, from its creation to its last change of state."""
+        """Return the seconds from the creation of a job to its last change of state."""
         job = self._call(self._client("Jobs").get_job, "GetJobRequest", job_id=job_id)
         return float((job.current_state_time - job.create_time).total_seconds()) if job else 0.0
 
     def active(self, name: str) -> str | None:
-        """Return the id of the job of this name that has not ended, if there is one."""
-        kind = self._api.ListJobsRequest.Filter.ACTIVE
+        """Return the id of the running job of this name, or None."""
         client = self._client("Jobs")
 
-        def find(**given: Any) -> str | None:  # further pages are requested while the jobs are read
-            return next((str(job.id) for job in client.list_jobs(**given) if job.name == name), None)
+        def find(**request: Any) -> str | None:  # iterating requests further pages
+            return next((str(job.id) for job in client.list_jobs(**request) if job.name == name), None)
 
-        found: str | None = self._call(find, "ListJobsRequest", filter=kind)
-        return found
+        active = self._api.ListJobsRequest.Filter.ACTIVE
+        job_id: str | None = self._call(find, "ListJobsRequest", filter=active)
+        return job_id
 
     def cancel(self, job_id: str) -> None:
-        """Ask the service to cancel a job. It is CANCELLING for some minutes before it is CANCELLED."""
+        """Request the cancellation of a job; its state is CANCELLING for some minutes, then CANCELLED."""
         job = self._api.Job(requested_state=self._api.JobState.JOB_STATE_CANCELLED)
         self._call(self._client("Jobs").update_job, "UpdateJobRequest", job_id=job_id, job=job)
 
     def errors(self, job_id: str) -> list[str]:
         """Return the error messages of a job, oldest first."""
-        least = self._api.JobMessageImportance.JOB_MESSAGE_ERROR
+        importance = self._api.JobMessageImportance.JOB_MESSAGE_ERROR
         client = self._client("Messages")
 
-        def read(**given: Any) -> list[str]:
-            return [str(message.message_text) for message in client.list_job_messages(**given)]
+        def read(**request: Any) -> list[str]:
+            return [str(message.message_text) for message in client.list_job_messages(**request)]
 
-        return self._call(read, "ListJobMessagesRequest", job_id=job_id, minimum_importance=least) or []
+        return self._call(read, "ListJobMessagesRequest", job_id=job_id, minimum_importance=importance) or []
 
     def metrics(self, job_id: str) -> dict[str, Any]:
-        """Return our counters and distributions of a job, summed over its steps."""
-        found = self._call(self._client("Metrics").get_job_metrics, "GetJobMetricsRequest", job_id=job_id)
+        """Return this project's counters and distributions of a job, summed over its steps."""
+        response = self._call(self._client("Metrics").get_job_metrics, "GetJobMetricsRequest", job_id=job_id)
         counters: Counter[str] = Counter()
         distributions: dict[str, dict[str, int]] = {}
-        for metric in found.metrics if found else ():
+        for metric in response.metrics if response else ():
             context, name = dict(metric.name.context), str(metric.name.name)
             if context.get("namespace") != NAMESPACE or context.get("tentative") == "true":
                 continue
@@ -102,10 +102,10 @@ class DataflowService:
             "distributions": dict(sorted(distributions.items())),
         }
 
-    def wait(self, job_id: str, tell: Callable[[str], None]) -> str:
-        """Return the state in which a job ends; `tell` gets a line for each new state.
+    def wait(self, job_id: str, report: Callable[[str], None]) -> str:
+        """Wait until a job ends and return its final state; call `report` with a line for each new state.
 
-        A service that does not answer does not end the job, so it is asked again. Raises DataError after half an hour.
+        While the service does not answer, keep polling. Raises DataError after half an hour without an answer.
         """
         pause, last, silent_since = FIRST_PAUSE, "", 0.0
         while True:
@@ -114,19 +114,19 @@ class DataflowService:
             except DataError as error:
                 now = time.monotonic()
                 if not silent_since:
-                    tell(f"{error}; the job goes on, asking again")
+                    report(f"{error}; the job continues, retrying")
                 silent_since = silent_since or now
                 if now - silent_since > GIVE_UP_SECONDS:
                     raise DataError(
-                        f"{error}, for half an hour; the job may still run: see {self.console(job_id)}; "
-                        "the same command attaches to it"
+                        f"{error} for half an hour, and job {job_id} may still be running; check it at "
+                        f"{self.console(job_id)}, then run the same command again to attach to it"
                     ) from error
             else:
                 if silent_since:
-                    tell("Dataflow answers again")
+                    report("Dataflow answers again")
                 silent_since = 0.0
                 if state != last:
-                    tell(f"job {job_id} is {state.lower().replace('_', ' ')}")
+                    report(f"job {job_id} is {state.lower().replace('_', ' ')}")
                 if state in ENDED:
                     return state
                 last = state
@@ -141,40 +141,42 @@ class DataflowService:
 
     @cached_property
     def _clients(self) -> dict[str, Any]:
-        return {}  # a client asks for a token of its own
+        return {}  # cached, because each new client requests a token
 
-    def _client(self, kind: str) -> Any:
-        if kind not in self._clients:
-            self._clients[kind] = self._new_client(kind)
-        return self._clients[kind]
+    def _client(self, api_name: str) -> Any:
+        if api_name not in self._clients:
+            self._clients[api_name] = self._new_client(api_name)
+        return self._clients[api_name]
 
-    def _new_client(self, kind: str) -> Any:
+    def _new_client(self, api_name: str) -> Any:
         from google.api_core.client_options import ClientOptions
         from google.auth.credentials import AnonymousCredentials
 
-        local = "localhost" in self.endpoint  # as Beam chooses between gRPC and HTTP
+        local = "localhost" in self.endpoint  # Beam's own rule for HTTP instead of gRPC
         address = self.endpoint if local else re.sub("^https?://", "", self.endpoint).rstrip("/")
-        return getattr(self._api, f"{kind}V1Beta3Client")(
-            credentials=AnonymousCredentials() if self.no_auth else None,  # None: the default ones
+        return getattr(self._api, f"{api_name}V1Beta3Client")(
+            credentials=AnonymousCredentials() if self.no_auth else None,  # None: default credentials
             client_options=ClientOptions(api_endpoint=address),
             transport="rest" if local else None,
         )
 
     def _call(self, method: Callable[..., Any], request: str, **fields: Any) -> Any:
-        """Send a request; None for a job that is not known.
+        """Send a request and return the response, or None for an unknown job.
 
-        Raises UsageError if the request is refused, and DataError if it is not answered.
+        Raises UsageError if the service refuses the request, DataError if it does not answer.
         """
         from google.api_core import exceptions
         from google.auth.exceptions import GoogleAuthError
 
-        where = {"project_id": self.project, "location": self.region}
+        scope = {"project_id": self.project, "location": self.region}
         try:
-            return method(request=getattr(self._api, request)(**where, **fields), timeout=REQUEST_SECONDS)
+            return method(request=getattr(self._api, request)(**scope, **fields), timeout=REQUEST_SECONDS)
         except (exceptions.ServerError, exceptions.TooManyRequests, exceptions.RetryError, OSError) as error:
             raise DataError(f"Dataflow does not answer ({_short(error)})") from error
         except GoogleAuthError as error:
-            raise DataError(f"Google does not accept the credentials ({_short(error)})") from error
+            raise DataError(
+                f"Google rejects the credentials ({_short(error)}); run `gcloud auth application-default login`"
+            ) from error
         except exceptions.ClientError as error:
             if isinstance(error, exceptions.NotFound) and "job_id" in fields:
                 return None
@@ -185,7 +187,7 @@ class DataflowService:
 
 
 def check_credentials(options: PipelineOptions) -> None:
-    """Raise UsageError unless there are Google credentials that give a token."""
+    """Raise UsageError unless Google credentials exist and give a token."""
     if options.view_as(GoogleCloudOptions).no_auth:
         return
     with _library():
@@ -208,7 +210,7 @@ def _library() -> Iterator[None]:
         yield
     except ImportError as error:
         raise UsageError(
-            f"DataflowRunner needs a library that is missing ({error}); {install_command('gcp')}"
+            f"DataflowRunner needs a missing library ({error}); {install_command('gcp')}"
         ) from error
 
 

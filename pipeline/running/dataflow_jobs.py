@@ -1,4 +1,4 @@
-"""Jobs that run on a service and may outlive the command: submit, record, follow, cancel, and attach again."""
+"""Dataflow jobs, which may outlive the command: submit, record, follow, cancel and attach."""
 
 import hashlib
 import re
@@ -16,16 +16,16 @@ from pipeline.running import metrics_file
 from pipeline.running.dataflow_client import ENDED, DataflowService
 from pipeline.running.job_record import JobRecord, read_records
 from pipeline.running.options import LaunchOptions
-from pipeline.running.summary import stage_line
+from pipeline.running.progress import stage_line
 
 
 class TemplateStaged(Exception):
-    """The job was not run but written to the location that it names, for a Flex Template's launcher to start."""
+    """The job was not run but written as a template to the location in the message."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """The stage of a build that a job belongs to, and the digest of what it writes (`--job_key STAGE:DIGEST`)."""
+    """The stage that a job belongs to, and the digest of its output (`--job_key STAGE:DIGEST`)."""
 
     stage: str
     key: str
@@ -33,18 +33,18 @@ class Submission:
 
     @classmethod
     def of(cls, options: PipelineOptions, output: str, default: str) -> "Submission":
-        """Return what --job_key says; without it the stage is `default`, and no later command attaches to the job."""
+        """Parse --job_key; without it, the stage is `default` and no later command attaches to the job."""
         name, _, key = options.view_as(LaunchOptions).job_key.partition(":")
         return cls(name or default, key, output)
 
     @property
     def job_name(self) -> str:
-        """A name of its own for each stage and output: the service runs only one job of a name at a time."""
+        """Name of the job, unique per stage and output: the service runs only one job of a name at a time."""
         return f"controlled-noise-{self.stage}-{hashlib.sha256(self.output.encode()).hexdigest()[:12]}"
 
 
 def name_job(options: PipelineOptions, submission: Submission) -> None:
-    """Give the job its name, unless the user has named it."""
+    """Set the name of the job, unless the user set one."""
     google = options.view_as(GoogleCloudOptions)
     google.job_name = google.job_name or submission.job_name
 
@@ -52,7 +52,7 @@ def name_job(options: PipelineOptions, submission: Submission) -> None:
 def run_submitted(pipeline: beam.Pipeline, submission: Submission) -> dict[str, Any]:
     """Submit a job, write its record, wait for its end, and return its metrics.
 
-    Raises TemplateStaged for a template, UsageError if the service refuses the job, and DataError if it does not end well.
+    Raises TemplateStaged for a template, UsageError if the service refuses the job, and DataError if the job fails.
     """
     options = pipeline.options
     google, service = options.view_as(GoogleCloudOptions), DataflowService.of(options)
@@ -62,7 +62,9 @@ def run_submitted(pipeline: beam.Pipeline, submission: Submission) -> dict[str, 
     try:
         job_id = pipeline.run().job_id()
     except KeyboardInterrupt:
-        with suppress(DataError, UsageError):  # it may have been submitted, but its id has not arrived
+        with suppress(
+            DataError, UsageError
+        ):  # the job may have been submitted although its id did not arrive
             if job_id := service.active(google.job_name):
                 _interrupted(_record(service, submission, job_id), service, options, submission.output)
         raise
@@ -76,7 +78,7 @@ def run_submitted(pipeline: beam.Pipeline, submission: Submission) -> dict[str, 
 def follow(
     record: JobRecord, service: DataflowService, options: PipelineOptions, output: str
 ) -> dict[str, Any]:
-    """Wait for the end of a job and return its metrics. Ctrl-C cancels it, or leaves it where --on_interrupt says so."""
+    """Wait for the end of a job and return its metrics. Ctrl-C cancels it, or leaves it running (--on_interrupt)."""
     try:
         state = service.wait(record.job_id, lambda line: _print(record.stage, f"{line}"))
     except KeyboardInterrupt:
@@ -87,15 +89,15 @@ def follow(
         raise DataError(_reason(record, service, state))
     try:
         return service.metrics(record.job_id)
-    except DataError as error:  # the tables are there, and nothing depends on metrics
+    except DataError as error:  # the tables exist, and nothing depends on metrics
         _print(record.stage, f"the metrics of job {record.job_id} are missing: {error}")
         return {"counters": {}, "distributions": {}}
 
 
 def attach(options: PipelineOptions, submission: Submission) -> bool:
-    """Wait for the job that an earlier command has left running; return whether it has written what is wanted now.
+    """Wait for a job that an earlier command left running; return whether its output is the one needed now.
 
-    Raises UsageError for a running job that writes something else, and for one of the same name without a record.
+    Raises UsageError for a running job with another output, and for a running job of the same name without a record.
     """
     output = submission.output
     for record in unfinished_jobs(output):
@@ -116,7 +118,7 @@ def attach(options: PipelineOptions, submission: Submission) -> bool:
         elif state in ENDED:
             record.write(output, state)
         else:
-            raise UsageError(_busy(record, "its inputs or its configuration were others than now"))
+            raise UsageError(_busy(record, "it was started with other inputs or another configuration"))
     service = DataflowService.of(options)
     name = options.view_as(GoogleCloudOptions).job_name or submission.job_name
     if job_id := service.active(name):
@@ -125,21 +127,21 @@ def attach(options: PipelineOptions, submission: Submission) -> bool:
 
 
 def unfinished_jobs(output: str) -> list[JobRecord]:
-    """Return the records of jobs whose end no command has seen."""
+    """Return the records of jobs that have not ended as far as their records say."""
     return [record for record in read_records(output) if record.state not in ENDED]
 
 
-def refuse_conflicting_job(stage: str, output: str, beside_own: bool) -> None:
-    """Raise UsageError if the job of another stage is running in this folder, or that of this one if `beside_own`."""
+def refuse_conflicting_job(stage: str, output: str, include_own: bool) -> None:
+    """Raise UsageError if a job of another stage, or with `include_own` of this stage, is running in this folder."""
     for record in unfinished_jobs(output):
-        if record.stage == stage and not beside_own:
+        if record.stage == stage and not include_own:
             continue
         try:
             state = _service(record).state(record.job_id)
         except (DataError, UsageError) as error:
             raise UsageError(
-                f"job {record.job_id} of stage {record.stage} may still be running ({error}); see {record.console}, and "
-                f"remove {Layout(output).job(record.stage)} if it has ended"
+                f"job {record.job_id} of stage {record.stage} may still be running ({error}); check {record.console}, "
+                f"and delete {Layout(output).job(record.stage)} if the job has ended"
             ) from error
         if state not in ENDED:
             raise UsageError(_busy(record, f"stage {stage} would change what it reads or writes"))
@@ -147,14 +149,14 @@ def refuse_conflicting_job(stage: str, output: str, beside_own: bool) -> None:
 
 def _name_taken(name: str, job_id: str, service: DataflowService) -> str:
     return (
-        f"job {job_id} of the name {name} is running; wait until it has ended ({service.console(job_id)}), or cancel "
+        f"job {job_id} with the name {name} is running; wait until it ends ({service.console(job_id)}), or cancel "
         f"it: gcloud dataflow jobs cancel {job_id} --project={service.project} --region={service.region}"
     )
 
 
 def _busy(record: JobRecord, reason: str) -> str:
     return (
-        f"job {record.job_id} of stage {record.stage} is running, and {reason}; wait until it has ended "
+        f"job {record.job_id} of stage {record.stage} is running, and {reason}; wait until it ends "
         f"({record.console}), or cancel it: gcloud dataflow jobs cancel {record.job_id} "
         f"--project={record.project} --region={record.region}"
     )
@@ -192,30 +194,35 @@ def _interrupted(record: JobRecord, service: DataflowService, options: PipelineO
 
 
 def _reason(record: JobRecord, service: DataflowService, state: str) -> str:
-    """Return what a job has failed of: the DataError of a task, or the last line of its last error."""
+    """Return why a job failed: the DataError of a task, or the last line of the last error message."""
     try:
         errors = service.errors(record.job_id)
     except (DataError, UsageError) as error:
         errors = [f"its messages cannot be read: {error}"]
-    told = re.findall(r"^common\.errors\.DataError: (.*)", "\n".join(errors), re.MULTILINE)
-    if told:
-        return re.sub(r" \[while running '[^']*'\]", "", told[-1])
+    if messages := data_errors("\n".join(errors)):
+        return messages[-1]
     last = (
         errors[-1].strip().split("\n")[-1] if errors and errors[-1].strip() else "the service gives no reason"
     )
-    remedy = "the same command starts it again" if state == "CANCELLED" else f"see {record.console}"
+    remedy = "run the same command to start it again" if state == "CANCELLED" else f"see {record.console}"
     return f"stage {record.stage}: job {record.job_id} ended as {state} ({last}); {remedy}"
 
 
+def data_errors(text: str) -> list[str]:
+    """Return the messages of all DataErrors in the text of tracebacks."""
+    messages = re.findall(r"^common\.errors\.DataError: (.*)", text, re.MULTILINE)
+    return [re.sub(r" \[while running '[^']*'\]", "", message) for message in messages]
+
+
 def _refusal(error: Exception, service: DataflowService) -> Exception:
-    """Return the error of the user's that lies behind a failed submission, or the error itself."""
+    """Return the UsageError or DataError that explains a failed submission, or the error itself."""
     from google.api_core.exceptions import GoogleAPICallError
 
     text = " ".join(str(error).split())[:300]
     if found := re.search(r"already active job named (\S+) with id: (\S+?)\.? ", text):
         return UsageError(_name_taken(found.group(1), found.group(2), service))
     if isinstance(error, GoogleAPICallError):
-        return DataError(f"Dataflow did not take the job ({text}); run the same command again")
+        return DataError(f"Dataflow did not accept the job ({text}); run the same command again")
     return error
 
 

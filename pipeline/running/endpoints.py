@@ -1,4 +1,4 @@
-"""Check quickly that the services which a runner's flags name answer; Beam itself waits minutes for one that does not."""
+"""Check within seconds that the services named by a runner's flags answer; Beam would wait minutes."""
 
 import http.client
 import socket
@@ -23,12 +23,12 @@ _LOCAL_FLINK = ("[local]", "[auto]")
 
 
 def check_endpoints(options: PipelineOptions) -> None:
-    """Raise UsageError if a job server or a cluster is missing, or does not answer within a few seconds."""
+    """Raise UsageError if a job server or cluster is not given or does not answer within ANSWER_SECONDS."""
     portable, name = options.view_as(PortableOptions), runner_name(options)
     if name == "portable" and not portable.job_endpoint:
         raise UsageError(
-            "PortableRunner: there is no job server; give --job_endpoint HOST:PORT, or choose a runner that starts "
-            "one, such as --runner FlinkRunner"
+            "PortableRunner: no job server is given; add --job_endpoint HOST:PORT, or use a runner that starts one, "
+            "such as --runner FlinkRunner"
         )
     if not is_portable(options):
         return
@@ -49,7 +49,7 @@ def check_endpoints(options: PipelineOptions) -> None:
 def _check(flag: str, address: str, ask: Callable[[str, str, int], None]) -> None:
     scheme, host, port = split_address(address)
     if not host or not port:
-        raise UsageError(f"{flag} {address}: no address of a service; give HOST:PORT")
+        raise UsageError(f"{flag} {address}: expected HOST:PORT; correct the address")
     try:
         ask(scheme, host, port)
     except (OSError, http.client.HTTPException, grpc.FutureTimeoutError) as error:
@@ -60,13 +60,13 @@ def _check(flag: str, address: str, ask: Callable[[str, str, int], None]) -> Non
 
 
 def split_address(address: str) -> tuple[str, str | None, int | None]:
-    """Return scheme (http by default), host and port of an address such as HOST:PORT; None for what it lacks."""
+    """Return scheme (default: http), host and port of an address such as HOST:PORT; None for missing parts."""
     text = address.strip()
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
-        usual = {"https": 443, "http": 80}.get(parts.scheme) if "://" in text else None
-        return parts.scheme, parts.hostname, parts.port or usual
-    except ValueError:  # such as [auto], or a port that is no number
+        default_port = {"https": 443, "http": 80}.get(parts.scheme) if "://" in text else None
+        return parts.scheme, parts.hostname, parts.port or default_port
+    except ValueError:  # for example [auto], or a port that is not a number
         return "http", None, None
 
 

@@ -1,4 +1,4 @@
-"""The record of a submitted job in the output folder, by which a later command finds the job again."""
+"""Record of a submitted job in the output folder, so that a later command can attach to the job."""
 
 import json
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from pipeline.layout import Layout
 
 @dataclass(frozen=True)
 class JobRecord:
-    """A job of a stage.
+    """A submitted job of a stage.
 
-    key: digest of what it writes. state: as last seen, in the words of the service. console: address of its page.
+    key: digest of the job's output. state: last known state, as the service spells it. console: URL of the job's page.
     """
 
     stage: str
@@ -26,16 +26,16 @@ class JobRecord:
     state: str
 
     def write(self, output: str, state: str | None = None) -> None:
-        """Write the record, with a new state where one is given."""
+        """Write the record, with `state` if it is given."""
         record = replace(self, state=state) if state else self
         files.write_text(Layout(output).job(self.stage), json.dumps(asdict(record), indent=2) + "\n")
 
 
 def read_records(output: str) -> Iterator[JobRecord]:
-    """Yield the record of each stage whose last job was submitted to a service."""
+    """Yield the records of all stages whose last job was submitted to a service."""
     folder = Layout(output).jobs
     for name in sorted(files.names(folder, "*.json")):
         path = files.join(folder, name)
         yield parse_stored(
-            JobRecord, files.read_text(path), path, f"delete the file if no job of {output} is running"
+            JobRecord, files.read_text(path), path, f"delete the file unless a job of {output} is running"
         )

@@ -1,10 +1,11 @@
-"""A lease on an output folder in a bucket, which has no locks: one file for each owner, numbered and created exclusively.
+"""Lease on an output folder in an object store: exclusive access where there are no locks.
 
-The owner of the highest number holds the folder until its lease expires or is removed. Two commands that find an expired
-lease both try to create the next number, and the store lets one of them. gs:// and s3:// refuse to create an object that
-exists; hdfs:// and webhdfs:// are asked first and then written, so there two commands that start within one request
-may both get the folder, until the first extension ends one of them. Extending is reading and then writing: a process that
-stood still between the two, for longer than its lease, writes one lease more. Clocks of machines may differ by less than half of LEASE_SECONDS.
+Each owner creates a numbered file exclusively. The highest number owns the folder until its lease expires or is removed;
+if two commands find an expired lease, both try to create the next number and one succeeds. gs:// and s3:// guarantee
+exclusive creation. On hdfs:// and webhdfs://, existence is checked before writing, so two commands that start at the same
+moment may both own the folder until the first renewal stops one. A renewal reads and then writes, so a process suspended
+in between for longer than its lease writes one renewal too many. The clocks of machines must agree within half of
+LEASE_SECONDS.
 """
 
 import json
@@ -32,7 +33,7 @@ _LOST = signal.SIGUSR1
 
 @dataclass(frozen=True)
 class Lease:
-    """Who holds a folder, and until when (seconds since 1970). `token` tells two owners of one number apart."""
+    """Owner of a folder and expiry of the lease (Unix time); `token` distinguishes owners with the same number."""
 
     host: str
     pid: int
@@ -42,22 +43,22 @@ class Lease:
 
     @property
     def text(self) -> str:
-        """The content of the lease's file."""
+        """Content of the lease file."""
         return json.dumps(asdict(self)) + "\n"
 
 
 @contextmanager
 def hold_lease(output: str) -> Iterator[None]:
-    """Hold a folder in a bucket until the end of the block. Raises UsageError if another process does.
+    """Hold the lease on a folder during the block. Raises UsageError if another process holds it.
 
-    A thread extends the lease. If it finds that another process has taken the folder over, because this one stood still
-    for longer than the lease lasts, UsageError is raised within the block.
+    A thread renews the lease. If another process took the folder over because this process was suspended for longer than
+    LEASE_SECONDS, UsageError is raised inside the block.
     """
     command = " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:3]])
     mine = Lease(socket.gethostname(), os.getpid(), command, secrets.token_hex(8), _expiry())
     path = _take(output, mine)
     ended, lost = threading.Event(), threading.Event()
-    thread = threading.Thread(target=_extend, args=(output, path, mine, ended, lost), daemon=True)
+    thread = threading.Thread(target=_renew, args=(output, path, mine, ended, lost), daemon=True)
     try:
         with _raised_when_lost(output):
             thread.start()
@@ -73,16 +74,16 @@ def hold_lease(output: str) -> Iterator[None]:
 
 @contextmanager
 def _raised_when_lost(output: str) -> Iterator[None]:
-    """Raise UsageError in the main thread, wherever it is in the block, when `_extend` sends _LOST."""
+    """Raise UsageError in the main thread, anywhere in the block, when `_renew` sends _LOST."""
 
     def handler(*_: object) -> None:
         raise UsageError(
-            f"{output}: this process stood still for longer than its lease of {LEASE_SECONDS:.0f} s, and another build "
-            "has taken the folder over; wait until that has ended, and run the same command again"
+            f"{output}: this process was suspended for longer than its lease of {LEASE_SECONDS:.0f} s and another build "
+            "took over the folder; wait until that build ends, then run the same command again"
         )
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python allows handlers only there; whoever calls from elsewhere sees nothing
+        yield  # Python allows signal handlers only in the main thread
         return
     before = signal.signal(_LOST, handler)
     try:
@@ -97,17 +98,17 @@ def _take(output: str, mine: Lease) -> str:
     if names and (holder := _read(_path(output, names[-1]))) and holder.expires > time.time():
         until = datetime.fromtimestamp(holder.expires, UTC).strftime("%H:%M:%S UTC")
         raise UsageError(
-            f"{output}: another build is at work in this folder ({holder.command!r}, process {holder.pid} on "
-            f"{holder.host}); wait until it has ended, or give another --output; if it was killed, its lease expires "
+            f"{output}: another build is running in this folder ({holder.command!r}, process {holder.pid} on "
+            f"{holder.host}); wait until it ends, or choose another --output; if it was killed, its lease expires "
             f"at {until}"
         )
     number = names[-1] + 1 if names else 1
     path = _path(output, number)
     files.create(path, mine.text)
-    holder = _read(path)  # a store may have created the file and its answer be lost
+    holder = _read(path)  # the store may have created the file although its answer was lost
     if holder is None or holder.token != mine.token:
         raise UsageError(_just_started(output))
-    # A listing that was made while another command took the folder may have shown neither its lease nor the one before.
+    # A listing made while another command took the folder may show neither the new lease nor the previous one.
     for other in set(_numbers(output)) - {number}:
         if (holder := _read(_path(output, other))) and holder.expires > time.time():
             files.remove(path)
@@ -118,26 +119,28 @@ def _take(output: str, mine: Lease) -> str:
 
 
 def _just_started(output: str) -> str:
-    return f"{output}: another build has just started in this folder; wait until it has ended, or give another --output"
+    return f"{output}: another build has just started in this folder; wait until it ends, or choose another --output"
 
 
-def _extend(output: str, path: str, mine: Lease, ended: threading.Event, lost: threading.Event) -> None:
+def _renew(output: str, path: str, mine: Lease, ended: threading.Event, lost: threading.Event) -> None:
     while not ended.wait(REFRESH_SECONDS):
         try:
             holder = _read(path)
             if holder is None or holder.token != mine.token or _path(output, _numbers(output)[-1]) != path:
                 lost.set()
                 main = threading.main_thread().ident
-                if main and callable(signal.getsignal(_LOST)):  # without a handler it would end the process
+                if main and callable(
+                    signal.getsignal(_LOST)
+                ):  # without a handler, the signal ends the process
                     signal.pthread_kill(main, _LOST)
                 return
             files.write_text(path, replace(mine, expires=_expiry()).text)
         except (DataError, IndexError):
-            continue  # the store does not answer; there are several more tries before the lease expires
+            continue  # the store did not answer; several more attempts follow before the lease expires
 
 
 def _read(path: str) -> Lease | None:
-    """Return a lease; None if it has just been removed, or is not one. Raises DataError if it cannot be read."""
+    """Return a lease, or None if the file was removed or is not a lease. Raises DataError if it cannot be read."""
     try:
         text = files.read_text(path)
     except DataError:

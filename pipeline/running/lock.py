@@ -1,4 +1,4 @@
-"""One build at a time in a folder: two would take each other's tables away."""
+"""Lock on an output folder: two builds in one folder would remove each other's tables."""
 
 import fcntl
 import os
@@ -13,11 +13,10 @@ from pipeline.running.lease import hold_lease
 
 @contextmanager
 def build_lock(output: str) -> Iterator[None]:
-    """Hold a folder until the end. Raises UsageError if another process does.
+    """Lock a folder during the block. Raises UsageError if another process holds the lock.
 
-    The lock is one of POSIX's on an empty file: it ends with the process, and workers that were forked from it do not
-    hold it on. In buckets, which know no locks, a lease stands for it (lease.py). Some file systems have none; there it
-    is up to the user.
+    The lock is a POSIX lock on an empty file: it ends with the process, and forked workers do not inherit it. In object
+    stores, a lease replaces it (lease.py). On file systems without locks, nothing prevents two builds.
     """
     if "://" in output:
         with hold_lease(output):
@@ -26,9 +25,7 @@ def build_lock(output: str) -> Iterator[None]:
     files.make_folder(output)
     try:
         file = os.open(Layout(output).lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except (
-        OSError
-    ):  # not ours to write in: a build that has nothing left to do may go on, and others will say so
+    except OSError:  # read-only folder: a build with nothing to write may still run
         yield
         return
     try:
@@ -42,7 +39,7 @@ def build_lock(output: str) -> Iterator[None]:
 def _take(file: int, output: str) -> None:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:  # which of the two is up to the system
+    except (BlockingIOError, PermissionError) as error:  # systems differ in which one they raise
         raise UsageError(
-            f"{output}: another build is at work in this folder; wait until it has ended, or give another --output"
+            f"{output}: another build is running in this folder; wait until it ends, or choose another --output"
         ) from error

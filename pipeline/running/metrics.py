@@ -1,4 +1,4 @@
-"""The metrics of a job: Beam's counters and distributions, which every engine shows."""
+"""Metrics of a job: Beam counters and distributions, which every engine displays."""
 
 import functools
 import time
@@ -12,12 +12,12 @@ NAMESPACE = "controlled-noise"
 
 
 def count(name: str, amount: int = 1) -> None:
-    """Add to a counter, from within a task."""
+    """Increment a counter from within a task."""
     Metrics.counter(NAMESPACE, name).inc(amount)
 
 
 def timed(process: Callable[[Any, Any], Iterator[Any]]) -> Callable[[Any, Any], Iterator[Any]]:
-    """Decorate `process` of a DoFn: the milliseconds that each element takes become a distribution."""
+    """Decorate the `process` method of a DoFn to record the milliseconds per element as a distribution."""
 
     @functools.wraps(process)
     def measured(self: Any, element: Any) -> Iterator[Any]:
@@ -30,11 +30,11 @@ def timed(process: Callable[[Any, Any], Iterator[Any]]) -> Callable[[Any, Any], 
 
 
 def collect(result: PipelineResult) -> dict[str, Any]:
-    """All counters and distributions of a finished job, by name."""
-    found = result.metrics().query()
+    """Return all counters and distributions of a finished job, by name."""
+    metrics = result.metrics().query()
     counters = {
         metric.key.metric.name: metric.result
-        for metric in found["counters"]
+        for metric in metrics["counters"]
         if metric.key.metric.namespace == NAMESPACE
     }
     distributions = {
@@ -44,7 +44,7 @@ def collect(result: PipelineResult) -> dict[str, Any]:
             "min": metric.result.min,
             "max": metric.result.max,
         }
-        for metric in found["distributions"]
+        for metric in metrics["distributions"]
         if metric.key.metric.namespace == NAMESPACE
     }
     return {"counters": dict(sorted(counters.items())), "distributions": dict(sorted(distributions.items()))}

@@ -1,4 +1,4 @@
-"""The JSON file with the metrics of a stage's last run."""
+"""JSON file with the metrics of a stage's last run."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from pipeline.layout import Layout
 
 @dataclass(frozen=True)
 class StageMetrics:
-    """What the file holds; `seconds` is None for a job that another command had submitted (`attached`)."""
+    """Content of the file; `seconds` is None for a job that an earlier command submitted (`attached`)."""
 
     stage: str
     runner: str
@@ -23,14 +23,14 @@ class StageMetrics:
 
 
 def write(output: str, stage: str, metrics: Mapping[str, Any]) -> None:
-    """Write the metrics of a stage. They hold times, so nothing else may depend on them."""
+    """Write the metrics of a stage. They contain times, so no other output may depend on them."""
     files.write_text(Layout(output).metrics(stage), json.dumps({"stage": stage, **metrics}, indent=2) + "\n")
 
 
 def read(output: str, stage: str) -> dict[str, Any]:
-    """Read the metrics of a stage's last run; empty if there are none. Raises DataError if the file is damaged."""
+    """Return the metrics of a stage's last run, or {} if there are none. Raises DataError if the file is damaged."""
     path = Layout(output).metrics(stage)
     if not files.exists(path):
         return {}
-    remedy = "delete it: it holds nothing but counts and times of the last run"
+    remedy = "delete the file: it contains only counts and times of the last run"
     return asdict(parse_stored(StageMetrics, files.read_text(path), path, remedy))

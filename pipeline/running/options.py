@@ -1,4 +1,4 @@
-"""Parse Beam's flags, and choose the runner that they ask for: by default a local one that uses the machine's cores."""
+"""Parse Beam's flags and choose the runner; the default is a local runner that uses the machine's cores."""
 
 import argparse
 import logging
@@ -25,29 +25,29 @@ from apache_beam.runners.runner import PipelineRunner
 
 from common.errors import UnknownFlagError, UsageError
 
-WORTH_A_WORKER_SECONDS = 1.0  # CPU time that pays for one more thread or process
+WORTH_A_WORKER_SECONDS = 1.0  # CPU time that justifies one more thread or process
 KEEP_WORKERS_MILLISECONDS = 60_000
 LOCAL_RUNNERS = ("", "direct", "switchingdirect", "fnapi")  # Beam's first two try to download Prism
 
 
 class LaunchOptions(PipelineOptions):
-    """Our own options of a job, declared to Beam so that they travel with its flags."""
+    """Launch options of this project, declared to Beam so that they travel with its flags."""
 
     @classmethod
-    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:  # the hook that Beam documents
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:  # a hook documented by Beam
         parser.add_argument(
             "--on_interrupt",
             choices=("cancel", "detach"),
             default="cancel",
-            help="what Ctrl-C does to a job of a service: cancel it, or leave it running",
+            help="effect of Ctrl-C on a job of a service: cancel it, or leave it running",
         )
-        parser.add_argument("--job_key", default="", help="digest of what the job writes, set by the build")
+        parser.add_argument("--job_key", default="", help="digest of the job's output, set by the build")
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:
-    """Parse Beam's flags. Raises UsageError for what Beam would ignore, for wrong values, and for unknown runners.
+    """Parse Beam's flags. Raises UsageError for flags that Beam would ignore, wrong values and unknown runners.
 
-    `--runner` is given its full name, because Beam compares it in several ways.
+    The value of `--runner` is replaced by the full name, because Beam compares it in several ways.
     """
     options = PipelineOptions(list(arguments))
     options.get_all_options(add_extra_args_fn=partial(_check_flags, arguments))
@@ -57,19 +57,19 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
 
 
 def _check_flags(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Raise UsageError for the first argument that Beam's own parser does not accept."""
+    """Raise UsageError for the first argument that Beam's parser does not accept."""
 
     def refuse(message: str) -> NoReturn:
         raise UsageError(f"{message}; correct the flag")
 
-    parser.error = refuse  # type: ignore[method-assign]  # its own prints all of Beam's flags and exits
+    parser.error = refuse  # type: ignore[method-assign]  # the default prints all of Beam's flags and exits
     try:
         _, unknown = parser.parse_known_args(list(arguments))
     except UsageError:
         raise
-    except (TypeError, ValueError) as error:  # of Beam's own conversions, which name no flag
+    except (TypeError, ValueError) as error:  # Beam's conversions do not name the flag
         raise UsageError(
-            f"{' '.join(arguments)}: one of these values has the wrong form ({error})"
+            f"{' '.join(arguments)}: one of these values is not valid ({error}); correct it"
         ) from error
     for argument in unknown:
         if not argument.startswith("-"):
@@ -81,15 +81,15 @@ def _check_flags(arguments: Sequence[str], parser: argparse.ArgumentParser) -> N
         hint = (
             f"did you mean {near[0]}?"
             if near
-            else "--help lists ours, Beam's documentation those of a runner"
+            else "see --help for the flags of this command and Beam's documentation for those of a runner"
         )
         raise UnknownFlagError(flag, hint)
 
 
 def full_runner_name(name: str) -> str:
-    """Return the name of one of Beam's runners for any spelling that Beam accepts, such as prism or flinkrunner.
+    """Return the full name of a Beam runner for any accepted spelling, such as prism or flinkrunner.
 
-    The path of a class outside Beam is returned unchanged. Raises UsageError for an unknown name.
+    A path of a class outside Beam is returned unchanged. Raises UsageError for an unknown name.
     """
     known = {each.lower(): each for each in StandardOptions.KNOWN_RUNNER_NAMES}
     module, _, last = name.rpartition(".")
@@ -106,18 +106,18 @@ def full_runner_name(name: str) -> str:
         if near
         else f"choose one of {', '.join(sorted(known.values()))}"
     )
-    raise UsageError(f"--runner: there is no runner {name!r}; {hint}")
+    raise UsageError(f"--runner: unknown runner {name!r}; {hint}")
 
 
 def requested_workers(arguments: Sequence[str]) -> int | None:
-    """Return the --direct_num_workers that the user asks for (0: one per core), or None where it is not given."""
+    """Return the value of --direct_num_workers (0 means one per core), or None if the flag is not given."""
     direct = PipelineOptions(list(arguments)).view_as(DirectOptions)
     given = any(flag.startswith("--direct_num_workers") for flag in arguments)
     return direct.direct_num_workers or os.cpu_count() or 1 if given else None
 
 
 def runner_name(options: PipelineOptions) -> str:
-    """Return the name of the runner in lower case and without its ending: prism, flink; empty by default."""
+    """Return the name of the runner in lower case without the suffix "runner", such as flink; empty by default."""
     return (options.view_as(StandardOptions).runner or "").lower().removesuffix("runner")
 
 
@@ -127,7 +127,7 @@ def is_dataflow(options: PipelineOptions) -> bool:
 
 
 def is_portable(options: PipelineOptions) -> bool:
-    """Whether jobs are given to a job server, of a cluster or on this machine."""
+    """Whether jobs are submitted to a job server, of a cluster or on this machine."""
     return runner_name(options) in ("portable", "flink", "spark", "prism", "kafkastreams")
 
 
@@ -140,38 +140,38 @@ def is_local(arguments: Sequence[str]) -> bool:
 
 
 def runs_in_this_process(arguments: Sequence[str]) -> bool:
-    """Whether the tasks of jobs with these flags run in this process, if only on behalf of another one (Prism)."""
+    """Whether the tasks of jobs with these flags run in this process, possibly driven by another one (Prism)."""
     environment = PipelineOptions(list(arguments)).view_as(PortableOptions).environment_type
     is_prism = runner_name(beam_options(arguments)) == "prism"
     return is_local(arguments) or (is_prism and environment in (None, "LOOPBACK"))
 
 
 def running_mode(arguments: Sequence[str]) -> str | None:
-    """Return the --direct_running_mode that the user asks for, or None where it is not given."""
+    """Return the value of --direct_running_mode, or None if the flag is not given."""
     mode = PipelineOptions(list(arguments)).view_as(DirectOptions).direct_running_mode
     return str(mode) if any(flag.startswith("--direct_running_mode") for flag in arguments) else None
 
 
 def local_worker_count(arguments: Sequence[str], cpu_seconds: float) -> int:
-    """Return how many cores a local job uses: as asked for, or as many as its estimated work is worth."""
+    """Return the number of cores for a local job: the requested number, or as many as the estimated work justifies."""
     return requested_workers(arguments) or min(
         os.cpu_count() or 1, 1 + int(cpu_seconds / WORTH_A_WORKER_SECONDS)
     )
 
 
 def decoder_count(arguments: Sequence[str], cpu_seconds: float) -> int:
-    """Return how many processes decode pictures for each process that runs tasks.
+    """Return the number of decoder processes for each process that runs tasks.
 
-    A cluster starts a process for each core, or several threads for all of them; one decoder keeps up with a core.
+    On a cluster it is 1: workers run one process per core, and one decoder keeps up with a core.
     """
     return local_worker_count(arguments, cpu_seconds) if runs_in_this_process(arguments) else 1
 
 
 def local_runner(options: PipelineOptions, threads: int, mode: str | None = None) -> PipelineRunner | None:
-    """Return the runner for this machine, unless another one is asked for.
+    """Return the local runner, or None if the flags name another runner.
 
-    It is made here, because Beam's default local runner first tries to download another one. Where the user asks for a
-    `mode` of it, Beam's flags hold as they are.
+    It is created explicitly because Beam's default local runner first tries to download another one. If `mode` is given,
+    Beam's flags apply unchanged.
     """
     if (name := runner_name(options)) not in LOCAL_RUNNERS:
         _prepare(name, options)
@@ -184,44 +184,46 @@ def local_runner(options: PipelineOptions, threads: int, mode: str | None = None
 
 
 def _prepare(runner: str, options: PipelineOptions) -> None:
-    """Mend defaults of Beam's that serve nobody here, and tell what is downloaded: Beam does it without a word."""
+    """Replace unsuitable defaults of Beam, and warn about downloads that Beam makes silently."""
     portable = options.view_as(PortableOptions)
     if runner == "prism":
         prism = options.view_as(PrismRunnerOptions)
         prism.prism_location = prism.prism_location or shutil.which("prism")
         if not prism.prism_location:
             raise UsageError(
-                "PrismRunner: there is no program prism on the PATH; build it with "
+                "PrismRunner: no program prism on the PATH; build it with "
                 f"`go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{beam.__version__}`, "
-                "or name one with --prism_location"
+                "or give its path with --prism_location"
             )
         if "://" not in prism.prism_location and not os.path.isfile(prism.prism_location):
             raise UsageError(f"--prism_location {prism.prism_location}: no such file; correct the path")
-        portable.environment_type = portable.environment_type or "LOOPBACK"  # its default is a Docker image
+        portable.environment_type = (
+            portable.environment_type or "LOOPBACK"
+        )  # Beam's default is a Docker image
     elif runner == "flink":
-        # By default each step of a job starts Python anew, which takes longer than most steps.
+        # By default each step of a job starts a new Python, which takes longer than most steps.
         portable.environment_cache_millis = portable.environment_cache_millis or KEEP_WORKERS_MILLISECONDS
         flink = options.view_as(FlinkRunnerOptions)
         if not flink.flink_job_server_jar:
             logging.warning(
-                "FlinkRunner: Beam downloads its job server for Flink %s from Maven Central, unless it is cached; "
-                "--flink_job_server_jar names one that is here",
+                "FlinkRunner: Beam downloads its job server for Flink %s from Maven Central unless it is cached; "
+                "give a local file with --flink_job_server_jar to avoid this",
                 flink.flink_version,
             )
 
 
 def validated_pipeline(runner: PipelineRunner | None, options: PipelineOptions) -> beam.Pipeline:
-    """Return an empty pipeline, whose constructor is Beam's validator. Raises UsageError for what that finds."""
+    """Return an empty pipeline; its constructor validates the options. Raises UsageError if they are not valid."""
     google = options.view_as(GoogleCloudOptions)
     if is_dataflow(options) and not (google.temp_location or google.staging_location):
-        # Beam would make a bucket of its own.
-        raise UsageError("DataflowRunner: give --temp_location gs://BUCKET/temp (temp_location is missing)")
+        # Without it, Beam would create a bucket.
+        raise UsageError("DataflowRunner: --temp_location is missing; add --temp_location gs://BUCKET/temp")
     try:
         return beam.Pipeline(runner=runner, options=options)
-    except ValueError as error:  # a list of what a runner's options lack, or have wrong
+    except ValueError as error:  # a list of missing or wrong options
         raise UsageError(" ".join(str(error).split())) from error
     except (ImportError, AttributeError, TypeError) as error:
         name = options.view_as(StandardOptions).runner
         raise UsageError(
-            f"--runner {name}: cannot be loaded ({error}); install it, or choose another"
+            f"--runner {name}: cannot be loaded ({error}); install it, or choose another runner"
         ) from error

@@ -1,4 +1,4 @@
-"""Check everything that can be checked about a launch before a stage touches a file or a job is submitted."""
+"""Check a launch before any stage writes a file or submits a job."""
 
 import logging
 import shutil
@@ -31,27 +31,27 @@ _THIS_MACHINE = {None, "embed", "local", "localhost", "127.0.0.1", "::1"}
 
 
 def checked_options(arguments: list[str], output: str, sources: Mapping[str, str]) -> PipelineOptions:
-    """Return Beam's options, resolved, after all checks of a launch: flags, runner, paths, services, credentials.
+    """Check flags, runner, paths, services and credentials, and return Beam's resolved options.
 
-    `sources` are the paths that tasks read, by config key or flag. Raises UsageError for the first check that fails.
+    `sources` maps config keys or flags to the paths that tasks read. Raises UsageError for the first failed check.
     Nothing is written or submitted.
     """
     files.check_output(output)
     options = beam_options(arguments)
-    runner = local_runner(options, 1, running_mode(arguments))  # prepares the options of the others
+    runner = local_runner(options, 1, running_mode(arguments))  # also prepares the options of other runners
     google, paths = options.view_as(GoogleCloudOptions), {"--output": output, **sources}
     if not is_dataflow(options):
         if google.template_location:
             raise UsageError(
-                "--template_location: only Dataflow starts templates; add --runner DataflowRunner"
+                "--template_location: only Dataflow supports templates; add --runner DataflowRunner"
             )
         if options.view_as(LaunchOptions).on_interrupt == "detach":
             raise UsageError(
-                "--on-interrupt detach: only a job on Dataflow goes on without this command; leave the flag out"
+                "--on-interrupt detach: only jobs on Dataflow continue without this command; remove the flag"
             )
     check_endpoints(options)
     check_workers(options, paths)
-    _warn_of_unshared(options, paths)
+    _warn_about_local_paths(options, paths)
     if is_dataflow(options):
         check_credentials(options)
     pipeline = validated_pipeline(runner, options)
@@ -60,8 +60,8 @@ def checked_options(arguments: list[str], output: str, sources: Mapping[str, str
     return resolved
 
 
-def _warn_of_unshared(options: PipelineOptions, paths: Mapping[str, str]) -> None:
-    """Warn of paths of this machine where tasks run on others, which may or may not share a file system with it."""
+def _warn_about_local_paths(options: PipelineOptions, paths: Mapping[str, str]) -> None:
+    """Warn about local paths if tasks run on other machines, which may not share a file system with this one."""
     if not is_portable(options) or worker_environment(options) not in ("EXTERNAL", "PROCESS"):
         return
     addresses = [

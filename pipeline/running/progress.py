@@ -1,7 +1,7 @@
-"""Show how far a job on this machine is: tasks count what they have done, a thread shows the count.
+"""Progress of a local job: tasks increment a counter, and a thread displays it.
 
-Beam's local runner reports nothing until it has ended. Its tasks run in this process, so a counter is enough; on a
-cluster the count is not shown, because a cluster shows progress itself.
+Beam's local runner reports nothing until a job ends. Its tasks run in this process, so a counter is enough. Clusters
+display progress themselves.
 """
 
 import sys
@@ -12,9 +12,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from pipeline.running.summary import stage_line
-
-LINE_SECONDS = 30.0  # between two lines where the output is no terminal
+LINE_SECONDS = 30.0  # between two lines if stderr is not a terminal
 BAR_SECONDS = 0.5
 
 
@@ -33,18 +31,23 @@ _done = _Counter()
 
 
 def advance(count: int) -> None:
-    """Count more units as done."""
+    """Add `count` finished units to the progress."""
     _done.add(count)
 
 
-def set_waiting_for(what: list[str]) -> None:
-    """Set what the work waits for, to be shown beside the count; an empty list clears it."""
-    _done.waiting_for = what
+def set_waiting_for(reasons: list[str]) -> None:
+    """Set what the tasks wait for, such as slow hosts, to be displayed after the count."""
+    _done.waiting_for = reasons
+
+
+def stage_line(stage: str, text: str) -> str:
+    """Return a line of output that begins with the name of a stage."""
+    return f"{stage:<9} {text}"
 
 
 @contextmanager
 def show_progress(stage: str, unit: str, total: int) -> Iterator[None]:
-    """Show on stderr how many of `total` units are done: a bar on a terminal, a line now and then in a pipe."""
+    """Display on stderr how many of `total` units are done: a bar on a terminal, else a line every LINE_SECONDS."""
     global _done
     _done = _Counter()
     ended = threading.Event()
@@ -64,7 +67,7 @@ def _show_bar(done: _Counter, ended: threading.Event, stage: str, unit: str, tot
     ) as bar:
         while not ended.wait(BAR_SECONDS):
             bar.set_postfix_str(_waiting(done), refresh=False)
-            bar.update(min(done.value, total) - bar.n)  # a task that runs again counts its work again
+            bar.update(min(done.value, total) - bar.n)  # a repeated task counts its units twice
 
 
 def _print_lines(done: _Counter, ended: threading.Event, stage: str, unit: str, total: int) -> None:
@@ -74,7 +77,7 @@ def _print_lines(done: _Counter, ended: threading.Event, stage: str, unit: str, 
         parts = [stage_line(stage, f"{count:,} of {total:,} {unit}")]
         if count:
             rate = count / (time.monotonic() - start)
-            parts.append(f"{rate:,.0f}/s, {(total - count) / rate:,.0f} s to go")
+            parts.append(f"{rate:,.0f}/s, {(total - count) / rate:,.0f} s left")
         if waiting:
             parts.append(waiting)
         if len(parts) > 1:
@@ -82,5 +85,5 @@ def _print_lines(done: _Counter, ended: threading.Event, stage: str, unit: str, 
 
 
 def _waiting(done: _Counter) -> str:
-    what = done.waiting_for
-    return f"waiting for {', '.join(what)}" if what else ""
+    reasons = done.waiting_for
+    return f"waiting for {', '.join(reasons)}" if reasons else ""

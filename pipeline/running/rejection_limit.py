@@ -12,16 +12,16 @@ from pipeline.running.stage import counts
 from pipeline.shards import directory
 from schemas.manifest import Manifest
 
-BY_CLASS = ("clean", "test")  # lists of which each class has a limit of its own
+BY_CLASS = ("clean", "test")  # sources for which the limit also applies to each class
 _COLUMNS = ["location", "image_id", "class_name", "code", "detail"]
 
 
 def check_share(
     manifest: Manifest, folder: str, rows: int, limit: float, what: str, expected: Collection[str] = ()
 ) -> None:
-    """Raise DataError if more than `limit` of the `rows` were rejected; it names the most frequent codes and one row.
+    """Raise DataError if more than the share `limit` of `rows` was rejected, with the most frequent codes and an example.
 
-    Rows with the codes `expected` are left out by a rule of the configuration and no sign of a fault: they do not count.
+    Codes in `expected` do not count: the configuration asks for these rejections.
     """
     rejected = Counter({code: n for code, n in counts(manifest).items() if code not in expected})
     if rejected.total() > limit * rows:
@@ -33,9 +33,9 @@ def check_lists(
 ) -> None:
     """Raise DataError if more than `limit` of the rows of a list, or of a class of clean or test images, were rejected.
 
-    rejections, retrievals: folders of the tables; sources: clean, test or web by the name of each list; expected: as in
-    `check_share`. A list may be small beside the others, and a class beside its list, so that a limit over all rows
-    would not notice that it is lost.
+    rejections, retrievals: folders of the tables; sources: clean, test or web by name of list; expected: as in
+    `check_share`. The limit applies to each list and class because a limit over all rows would not notice the loss of a
+    small one.
     """
     rows = pd.concat([_by_list(rejections, ["code"]), _by_list(retrievals, [])], ignore_index=True)
     rows["source"] = rows["list"].map(dict(sources))
@@ -80,13 +80,13 @@ def _message(
     example = pc.field("code") == rejected.most_common(1)[0][0]
     return (
         f"{rejected.total()} of {rows} {what} were rejected ({codes}), more than max_rejected_share = {limit}; "
-        f"look at {folder} (pandas.read_parquet opens it), mend the input or raise the limit.\n"
-        f"For one, {_example(folder, example if within is None else example & within)}"
+        f"inspect {folder} (pandas.read_parquet opens it), then correct the input or raise the limit.\n"
+        f"Example: {_example(folder, example if within is None else example & within)}"
     )
 
 
 def _example(folder: str, condition: pc.Expression) -> str:
-    """Describe a row with this condition. There is one: a table is committed as a whole."""
+    """Describe the first row that fulfills the condition; at least one exists."""
     for table in directory.read_shards(folder, _COLUMNS):
         for row in table.filter(condition).slice(0, 1).to_pylist():
             named = [
@@ -94,4 +94,4 @@ def _example(folder: str, condition: pc.Expression) -> str:
                 *(row[name] for name in ("image_id", "class_name") if row[name] is not None),
             ]
             return f"{', '.join(named)}: {row['detail']}"
-    raise AssertionError(f"{folder} counts rejections and has none")
+    raise AssertionError(f"{folder} counts rejections but contains none")

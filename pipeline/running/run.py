@@ -1,6 +1,5 @@
-"""Run one job to its end: show its progress, write its metrics, and raise its error in the words of the task."""
+"""Run one job: display its progress, write its metrics, and raise the error of a failed task."""
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
@@ -13,7 +12,7 @@ from apache_beam.runners.runner import PipelineState
 
 from common.errors import DataError, UsageError
 from pipeline.running import metrics, metrics_file, progress
-from pipeline.running.dataflow_jobs import Submission, TemplateStaged, name_job, run_submitted
+from pipeline.running.dataflow_jobs import Submission, TemplateStaged, data_errors, name_job, run_submitted
 from pipeline.running.options import (
     beam_options,
     is_dataflow,
@@ -28,9 +27,9 @@ Construct = Callable[[beam.Pipeline], object]
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What a job is about to do: `total` units of a stage that writes below `output`.
+    """Size of a job: `total` units of a stage that writes below `output`.
 
-    cpu_seconds: estimated CPU time that a local run may spread over threads; 0 where tasks use all cores by themselves.
+    cpu_seconds: estimated CPU time that a local run may spread over threads; 0 if tasks use all cores by themselves.
     """
 
     stage: str
@@ -41,11 +40,10 @@ class JobSpec:
 
 
 def run_job(construct: Construct, arguments: Sequence[str], spec: JobSpec) -> None:
-    """Build a Beam pipeline with `construct`, run it, wait for its end, and write what it counted.
+    """Build a Beam pipeline with `construct`, run it, wait for its end, and write its metrics.
 
-    `arguments` are the flags that a verb did not know itself. Without `--runner` a job runs in this process, in as many
-    threads as its estimated work is worth, up to one per core; `--direct_num_workers N` sets another number. Raises
-    UsageError for unknown flags, and the DataError of a task.
+    `arguments` are Beam's flags. Without `--runner`, the job runs in this process with up to one thread per core, or
+    `--direct_num_workers N` threads. Raises UsageError for unknown flags, and the DataError of a task.
     """
     options = beam_options(arguments)
     threads = local_worker_count(arguments, spec.cpu_seconds) if spec.cpu_seconds else 1
@@ -64,34 +62,34 @@ def run_job(construct: Construct, arguments: Sequence[str], spec: JobSpec) -> No
     except Exception as error:
         if _interrupted(error):
             raise KeyboardInterrupt from error
-        # A worker in another process sends its traceback as text; what the user can mend is in its last line.
-        told = re.findall(r"^common\.errors\.DataError: (.*)", str(error), re.MULTILINE)
-        if isinstance(error, DataError):
-            told = [str(error)]
-        if not told:
+        # A worker in another process sends its traceback as text.
+        messages = [str(error)] if isinstance(error, DataError) else data_errors(str(error))
+        if not messages:
             raise
-        raise DataError(re.sub(r" \[while running '[^']*'\]", "", told[-1])) from error
+        raise DataError(messages[-1]) from error
     seconds = round(time.monotonic() - start, 3)
     name = options.view_as(StandardOptions).runner or "FnApiRunner"
     metrics_file.write(spec.output, spec.stage, {"runner": name, "seconds": seconds, **counted})
 
 
 def _run(pipeline: beam.Pipeline, spec: JobSpec) -> dict[str, Any]:
-    """Run a job that ends with this command. Raises DataError if somebody else has ended it."""
+    """Run a job that ends with this command. Raises DataError if the job does not end successfully."""
     result = pipeline.run()
     try:
         state = result.wait_until_finish()
     except KeyboardInterrupt:
-        with suppress(Exception):  # a job server that is gone has nothing to cancel
+        with suppress(Exception):  # the job server may be gone
             result.cancel()
         raise
     if state not in (None, PipelineState.DONE):
-        raise DataError(f"stage {spec.stage}: the job ended as {state}; the same command starts it again")
+        raise DataError(
+            f"stage {spec.stage}: the job ended as {state}; run the same command to start it again"
+        )
     return metrics.collect(result)
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C lies behind an error: where Beam runs our code in this process, it wraps whatever is raised."""
+    """Whether an error was caused by Ctrl-C; Beam wraps exceptions raised in this process."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None

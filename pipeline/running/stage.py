@@ -1,4 +1,4 @@
-"""The stages of a build: what each was made from, and whether its tables are up to date."""
+"""Stages of a build: the key of inputs and configuration that decides whether a stage's tables are up to date."""
 
 import hashlib
 import json
@@ -17,22 +17,22 @@ from schemas.manifest import MANIFEST, Manifest
 # Libraries whose versions may change the bytes of a table.
 LIBRARIES = ("numpy", "pandas", "pillow", "pyarrow")
 
-# Raise a version if the stage writes something else for the same input: tables of an older version are made again.
+# Increment a version if the stage writes something else for the same input: tables of older versions are rebuilt.
 STAGE_VERSIONS = {"fetch": 3, "ingest": 11, "aggregate": 10, "dedupe": 6, "split": 7}
 
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that the bytes of tables depend on, as installed in this process."""
+    """Return the installed versions of LIBRARIES."""
     return {name: version(name) for name in LIBRARIES}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of a build with the inputs and the configuration that decide what it writes.
+    """A step of a build with the inputs and configuration that determine its output.
 
-    `inputs` are digests of what it reads, by name. Of `config` only the fields count that are marked as affecting the
-    output of this stage (pipeline/config.py).
+    `inputs` maps names to digests. Of `config`, only fields marked as affecting the output of this stage matter
+    (pipeline/config.py).
     """
 
     name: str
@@ -41,7 +41,7 @@ class Stage:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the manifests of the stage say about it; `made_from` is the digest of the rest and of the version."""
+        """Description of the stage for its manifests; `made_from` is the digest of all of it and the stage version."""
         config = stage_values(self.config, self.name)
         libraries = library_versions()
         text = json.dumps([STAGE_VERSIONS[self.name], self.inputs, config, libraries], sort_keys=True)
@@ -54,9 +54,9 @@ class Stage:
         }
 
     def is_done(self, *folders: str) -> bool:
-        """Return whether all folders hold whole tables of this stage, made from the same inputs and configuration.
+        """Return whether all folders hold complete tables of this stage, made from the same inputs and configuration.
 
-        A damaged manifest, and a shard that is missing or has another size, make a table one that is not there.
+        A table with a damaged manifest, a missing shard or a shard of another size counts as missing.
         """
         return all(self._is_whole(folder) for folder in folders)
 
@@ -69,7 +69,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class StageResult:
-    """The manifests of the tables of a stage, by name, whether they were up to date before it ran, and lines to print."""
+    """Manifests of a stage's tables by name, whether they were up to date before the run, and lines to print."""
 
     manifests: Mapping[str, Manifest]
     up_to_date: bool
@@ -77,11 +77,11 @@ class StageResult:
 
 
 def manifest_digest(folder: str) -> str:
-    """Digest of a committed directory: its manifest holds the digests of all its shards."""
+    """Return the digest of a table's manifest, which holds the digests of all shards."""
     directory.read_manifest(folder)
     return files.sha256(files.join(folder, MANIFEST))
 
 
 def counts(manifest: Manifest) -> dict[str, int]:
-    """The counts that a stage's tasks have summed up."""
+    """Return the counts of a stage, summed over its tasks."""
     return dict(manifest.about.get("counts", {}))

@@ -12,11 +12,6 @@ Counts = dict[str, int]
 _CANDIDATES = {"no": "wrong", "yes": "right", "undecided": "undecided"}  # verdict → count of the split stage
 
 
-def stage_line(stage: str, text: str) -> str:
-    """Return a line of output that begins with the name of a stage."""
-    return f"{stage:<9} {text}"
-
-
 def stage_counts(stage: str, tables: Tables) -> Counts:
     """Return the counts of a stage by name, from the manifests of its tables."""
     return _COUNTS[stage](tables)

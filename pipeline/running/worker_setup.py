@@ -1,4 +1,4 @@
-"""Check that workers on other machines can do a job: they need this package, and paths that they can reach."""
+"""Check that worker processes on other machines have this package and can reach all paths."""
 
 import os
 import re
@@ -17,40 +17,40 @@ from common.errors import UsageError
 from pipeline.running.options import is_dataflow, is_portable, runner_name
 
 PACKAGE = "controlled-noise"
-LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}  # what the base package lacks to read a scheme
+LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}  # needed for a scheme and not part of the base package
 _LOCAL_FLINK = ("[local]", "[auto]")
 _LOCAL_SPARK = re.compile(r"local(\[.+\])?")
 
 
 def worker_environment(options: PipelineOptions) -> str:
-    """Return Beam's name of where a portable runner runs our code, with the defaults of each runner."""
+    """Return Beam's name of the environment in which a portable runner executes tasks, with the runner's defaults."""
     name = runner_name(options)
     if given := options.view_as(PortableOptions).environment_type:
         return str(given).upper()
     if name == "flink":
-        here = options.view_as(FlinkRunnerOptions).flink_master.strip() in _LOCAL_FLINK
+        is_local = options.view_as(FlinkRunnerOptions).flink_master.strip() in _LOCAL_FLINK
     elif name == "spark":
-        here = bool(_LOCAL_SPARK.fullmatch(options.view_as(SparkRunnerOptions).spark_master_url))
+        is_local = bool(_LOCAL_SPARK.fullmatch(options.view_as(SparkRunnerOptions).spark_master_url))
     else:
-        here = name != "portable"
-    return "LOOPBACK" if here else "DOCKER"
+        is_local = name != "portable"
+    return "LOOPBACK" if is_local else "DOCKER"
 
 
 def runs_in_containers(options: PipelineOptions) -> bool:
-    """Whether tasks run in containers, which see no files of this machine."""
+    """Whether tasks run in containers, which cannot read files of this machine."""
     return is_dataflow(options) or (is_portable(options) and worker_environment(options) == "DOCKER")
 
 
 def check_workers(options: PipelineOptions, paths: Mapping[str, str]) -> None:
-    """Raise UsageError if workers could not reach one of `paths` (by flag or key), or would lack this package."""
+    """Raise UsageError if worker processes could not reach one of `paths` (by flag or key) or would lack this package."""
     _check_given_files(options)
     if not runs_in_containers(options):
         return
     for what, path in paths.items():
         if "://" not in path:
             raise UsageError(
-                f"{what} {path}: a path of this machine, which the workers of this runner cannot reach; "
-                "copy the files to a bucket and give its URL, such as gs://BUCKET/FOLDER"
+                f"{what} {path}: the workers of this runner cannot reach a local path; copy the files to a bucket and "
+                "give its URL, such as gs://BUCKET/FOLDER"
             )
     if _image(options):
         return
@@ -59,18 +59,16 @@ def check_workers(options: PipelineOptions, paths: Mapping[str, str]) -> None:
         _distribution(each) for each in setup.extra_packages or ()
     }
     if not (_is_ours(setup.setup_file) or PACKAGE in named):
-        given = (
-            f"{setup.setup_file} packages another project" if setup.setup_file else "no flag brings it there"
-        )
+        given = f"{setup.setup_file} packages another project" if setup.setup_file else "no flag installs it"
         raise UsageError(
-            f"the workers would lack the package {PACKAGE}, since {given}; from a checkout give --setup_file ./setup.py, "
-            "else --extra_package WHEEL, or --sdk_container_image IMAGE if the image has it"
+            f"the workers would lack the package {PACKAGE}, because {given}; from a checkout add --setup_file ./setup.py, "
+            "otherwise --extra_package WHEEL, or --sdk_container_image IMAGE if the image contains it"
         )
     schemes = {path.partition("://")[0] for path in paths.values()}
     for library in sorted({LIBRARIES[scheme] for scheme in schemes & LIBRARIES.keys()} - named):
         raise UsageError(
-            f"the workers would lack {library}, without which they cannot open {', '.join(paths.values())}; "
-            "give --requirements_file requirements-dataflow.txt, or a file that names it"
+            f"the workers would lack {library}, which they need to open {', '.join(paths.values())}; add "
+            "--requirements_file requirements-dataflow.txt, or another file that names it"
         )
 
 
@@ -86,7 +84,7 @@ def _check_given_files(options: PipelineOptions) -> None:
 
 
 def _image(options: PipelineOptions) -> bool:
-    """Whether the user names a container image; what it holds cannot be seen from here."""
+    """Whether the user names a container image, whose content cannot be checked."""
     workers, portable = options.view_as(WorkerOptions), options.view_as(PortableOptions)
     return bool(
         workers.sdk_container_image
@@ -109,7 +107,7 @@ def _requirements(path: str | None) -> set[str]:
 
 
 def _distribution(requirement: str) -> str:
-    """Return the normalized name of a requirement or of an archive, such as dist/controlled_noise-0.1.0.tar.gz."""
+    """Return the normalized project name of a requirement or of an archive like dist/controlled_noise-0.1.0.tar.gz."""
     name = re.match(r"[A-Za-z0-9._-]*[A-Za-z0-9]", os.path.basename(requirement.strip()))
     text = name.group() if name else ""
     text = re.split(r"-\d", text, maxsplit=1)[0]

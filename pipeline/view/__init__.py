@@ -1,1 +1,1 @@
-"""A browser for the pictures of a build, on this machine alone."""
+"""Local web server for browsing the images of a build."""

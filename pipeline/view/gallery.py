@@ -1,4 +1,4 @@
-"""Which pictures a page of the browser shows: filters of a closed list, turned into one query."""
+"""Filtering and paging of the images of a build, as one SQL query with a closed list of filters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from typing import Any
 
 from pipeline.report.tables import BuildTables
 
-PAGE = 60  # pictures at once
+PAGE = 60  # images per page
 
-# Every image under every class of the lists, or the examples of one set under the class of their label.
+# Every image under every class of the lists, or the examples of one set under their given label.
 LISTED = """
 SELECT image_id, class_name, source, verdict, yes, no, unsure, confidence, url, method, rank,
   coalesce(removed, 'kept') AS fate, keeper_id, NULL AS label, NULL AS true_class, NULL AS replaced_image_id FROM pairs"""
@@ -35,8 +35,8 @@ CONDITIONS = {
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """One page of the pictures that were asked for: how many there are in all, and the rows of this page."""
+class GalleryPage:
+    """One page of the filtered images: the total count, the page number, and the rows of the page."""
 
     count: int
     page: int
@@ -44,12 +44,12 @@ class Chosen:
 
     @property
     def pages(self) -> int:
-        """How many pages there are, at least one."""
+        """Number of pages, at least 1."""
         return max(1, -(-self.count // PAGE))
 
 
 class Gallery:
-    """StoredImages by class, source, verdict, fate and set, as they lie: neighbors are read together."""
+    """Images of a build, filtered by class, source, verdict, fate, set, label and id, in the order of storage."""
 
     def __init__(self, tables: BuildTables, class_names: Sequence[str], sets: Sequence[str]) -> None:
         self.tables = tables
@@ -64,23 +64,23 @@ class Gallery:
             "label": ("right", "wrong"),
         }
 
-    def choose(self, asked: Mapping[str, str]) -> Chosen:
-        """The page that a query string asks for; what it has besides the known names is passed over."""
+    def select(self, parameters: Mapping[str, str]) -> GalleryPage:
+        """Return the page for the parameters of a query string; unknown parameters are ignored."""
         base, values = LISTED, []
-        if name := asked.get("set"):
+        if name := parameters.get("set"):
             base, values = IN_SET, [name]
-        wanted = [name for name in CONDITIONS if asked.get(name)]
-        values += [asked[name] for name in wanted]
-        where = " AND ".join(["true", *(CONDITIONS[name] for name in wanted)])
+        filters = [name for name in CONDITIONS if parameters.get(name)]
+        values += [parameters[name] for name in filters]
+        where = " AND ".join(["true", *(CONDITIONS[name] for name in filters)])
         found = f"WITH found AS (SELECT * FROM ({base}) WHERE {where})"
         [(count,)] = self.tables.rows(f"{found} SELECT count(*) FROM found", values)
-        page = min(_number(asked.get("page", "")), max(1, -(-count // PAGE)))
+        page = min(_page_number(parameters.get("page", "")), max(1, -(-count // PAGE)))
         window = f"ORDER BY images.position, class_name LIMIT {PAGE} OFFSET {(page - 1) * PAGE}"
         cursor = self.tables.connection.execute(f"{found} {FACTS} {window}", values)
         names = [column[0] for column in cursor.description]
-        return Chosen(count, page, [dict(zip(names, row, strict=True)) for row in cursor.fetchall()])
+        return GalleryPage(count, page, [dict(zip(names, row, strict=True)) for row in cursor.fetchall()])
 
 
-def _number(text: str) -> int:
-    """A page number; whatever is none is the first."""
+def _page_number(text: str) -> int:
+    """Parse a page number; anything else gives 1."""
     return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 10 else 1

@@ -1,4 +1,4 @@
-"""The local server of the browser: reads alone, on 127.0.0.1 alone, and answers nobody who came by another name."""
+"""Read-only web server on 127.0.0.1 that refuses requests for other host names."""
 
 import socket
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ from aiohttp import web
 
 from common.errors import UsageError
 from page.render import content_security_policy, render
-from pipeline.report.images import StoredImages, kind
+from pipeline.report.images import StoredImages, media_type
 from pipeline.report.sets import manifests
 from pipeline.report.sheets import ImageFigure
 from pipeline.report.tables import BuildTables
@@ -26,19 +26,19 @@ HEADERS = {
 }
 FACTS = {
     "image_id": "id", "class_name": "class", "source": "source", "label": "label", "true_class": "true class",
-    "replaced_image_id": "takes the place of", "verdict": "verdict", "votes": "votes", "confidence": "confidence",
-    "fate": "fate", "keeper_id": "stays for it", "keeper_source": "which is", "distance_256": "of 256 bits differ",
-    "orientation": "orientation", "url": "URL", "method": "search by", "rank": "rank", "width": "width", "height": "height",
+    "replaced_image_id": "replaces", "verdict": "verdict", "votes": "votes", "confidence": "confidence",
+    "fate": "kept or removed", "keeper_id": "keeper", "keeper_source": "source of the keeper", "distance_256": "of 256 bits differ",
+    "orientation": "orientation", "url": "URL", "method": "search method", "rank": "rank", "width": "width", "height": "height",
     "format": "format", "bytes_in": "bytes",
 }  # fmt: skip
 
 
 def serve(build: str, port: int, say: Callable[[str], None]) -> None:
-    """Serve a build until interrupted; `say` is told the address. Raises UsageError if the port is taken."""
+    """Serve a build until interrupted, and pass the URL to `say`. Raises UsageError if the port is in use."""
     try:
         listener = socket.create_server((HOST, port))
     except (OSError, OverflowError) as error:
-        raise UsageError(f"--port {port}: {error}; give another one, or 0 for any that is free") from error
+        raise UsageError(f"--port {port}: {error}; choose another port, or 0 for any free port") from error
     port = listener.getsockname()[1]
     app = application(build, port)
     say(f"http://{HOST}:{port}/")
@@ -46,23 +46,24 @@ def serve(build: str, port: int, say: Callable[[str], None]) -> None:
 
 
 def application(build: str, port: int) -> web.Application:
-    """The server of a build at a port. Raises DataError if there is no build."""
-    tables, pictures = BuildTables(build), StoredImages(build)
+    """Return the web application for a build and a port. Raises DataError if ingest has not finished."""
+    tables, images = BuildTables(build), StoredImages(build)
     gallery = Gallery(tables, tables.lists.classes, list(manifests(tables)))
 
-    async def leaf(request: web.Request) -> web.Response:
-        asked = {key: request.query[key] for key in request.query}
-        return web.Response(text=leaf_page(build, gallery, asked), content_type="text/html")
+    async def page(request: web.Request) -> web.Response:
+        parameters = {key: request.query[key] for key in request.query}
+        return web.Response(text=gallery_html(build, gallery, parameters), content_type="text/html")
 
-    async def picture(request: web.Request) -> web.Response:
-        at = request.query.get("at", "")
-        if not (at.isascii() and at.isdigit() and len(at) < 19 and int(at) < pictures.count):
+    async def image(request: web.Request) -> web.Response:
+        position = request.query.get("position", "")
+        valid = position.isascii() and position.isdigit() and len(position) < 19
+        if not valid or int(position) >= images.count:
             raise web.HTTPNotFound
-        encoded = pictures.read(int(at))
-        return web.Response(body=encoded, content_type=kind(encoded))
+        encoded = images.read(int(position))
+        return web.Response(body=encoded, content_type=media_type(encoded))
 
     app = web.Application(middlewares=[_guard({f"{HOST}:{port}", f"localhost:{port}"})])
-    app.add_routes([web.get("/", leaf), web.get("/picture", picture)])
+    app.add_routes([web.get("/", page), web.get("/image", image)])
     return app
 
 
@@ -72,9 +73,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def _guard(hosts: set[str]) -> Any:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """A name of another's that leads to this address (DNS rebinding) is refused; all answers get HEADERS."""
+        """Refuse other host names, which prevents DNS rebinding, and add HEADERS to all responses."""
         if request.headers.getall("Host", []) not in [[host] for host in hosts]:
-            response: web.StreamResponse = web.Response(status=421, text="This server has another name.\n")
+            response: web.StreamResponse = web.Response(status=421, text="Wrong host name.\n")
         else:
             try:
                 response = await handler(request)
@@ -92,22 +93,22 @@ def _allowed(error: web.HTTPException) -> dict[str, str]:
     return {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
 
 
-def leaf_page(build: str, gallery: Gallery, asked: dict[str, str]) -> str:
-    """The HTML of one page of pictures."""
-    chosen = gallery.choose(asked)
-    known = {name: asked[name] for name in (*gallery.choices, "id") if asked.get(name)}
+def gallery_html(build: str, gallery: Gallery, parameters: dict[str, str]) -> str:
+    """Return the HTML of one page of images."""
+    page = gallery.select(parameters)
+    filters = {name: parameters[name] for name in (*gallery.choices, "id") if parameters.get(name)}
 
-    def address(page: int) -> str:
-        return "?" + urlencode({**known, "page": page})
+    def page_url(number: int) -> str:
+        return "?" + urlencode({**filters, "page": number})
 
     return render(
         "pipeline.view", "view.html", CSP,
-        build=build, choices=gallery.choices, asked=known, chosen=chosen, address=address,
-        pictures=[_picture(row) for row in chosen.rows],
+        build=build, choices=gallery.choices, filters=filters, page=page, page_url=page_url,
+        figures=[_figure(row) for row in page.rows],
     )  # fmt: skip
 
 
-def _picture(row: dict[str, Any]) -> ImageFigure:
+def _figure(row: dict[str, Any]) -> ImageFigure:
     if row["yes"] is not None:
         row["votes"] = f"{row['yes']} yes, {row['no']} no, {row['unsure']} unsure"
     if row["confidence"] is not None:
@@ -117,9 +118,9 @@ def _picture(row: dict[str, Any]) -> ImageFigure:
     caption = [row["class_name"], row["label"] and f"{row['label']} label", row["verdict"], fate]
     return ImageFigure(
         row["image_id"],
-        f"/picture?at={row['position']}",
+        f"/image?position={row['position']}",
         ", ".join(part for part in caption if part),
         facts,
-        f"/picture?at={row['keeper_position']}" if row["keeper_position"] is not None else None,
+        f"/image?position={row['keeper_position']}" if row["keeper_position"] is not None else None,
         row["keeper_id"] or "",
     )

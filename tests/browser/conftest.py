@@ -1,4 +1,4 @@
-"""The pages in a real Chromium without a screen: run by `make test-browser`; skipped where there is none."""
+"""HTML pages in headless Chromium: run by `make test-browser`; skipped if Chromium is not installed."""
 
 import os
 import shutil

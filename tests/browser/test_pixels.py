@@ -1,4 +1,4 @@
-"""What a real browser shows of a file on a white page is what the ingest tests take for right."""
+"""The expected pixels of the ingest tests are those that a browser displays on a white page."""
 
 import base64
 

@@ -39,7 +39,7 @@ def test_axe_finds_nothing_serious(open_page: Open, report: Path) -> None:
 
 def test_a_column_sorts_up_and_down(open_page: Open, report: Path) -> None:
     page = open_page(report).page
-    table = page.locator("table", has=page.locator("caption", has_text="Every set"))
+    table = page.locator("table", has=page.locator("caption", has_text="Sets: size"))
     head = table.locator("th", has_text="wrong").first
     wrong = "rows => rows.map(row => Number(row.cells[4].dataset.v ?? -1))"
     head.get_by_role("button").click()
@@ -51,7 +51,7 @@ def test_a_column_sorts_up_and_down(open_page: Open, report: Path) -> None:
     assert head.get_attribute("aria-sort") == "ascending"
     up = table.locator("tbody tr").evaluate_all(wrong)
     assert [n for n in up if n >= 0] == sorted(n for n in up if n >= 0)
-    assert up[-1] == -1  # the test set has no noise: what is not known stays last
+    assert up[-1] == -1  # the test set has no noise: missing values stay last
     table.locator("th", has_text="set").first.get_by_role("button").click()
     assert head.get_attribute("aria-sort") is None
     assert page.locator("[aria-sort]").count() == 1
@@ -59,7 +59,7 @@ def test_a_column_sorts_up_and_down(open_page: Open, report: Path) -> None:
 
 def test_a_table_is_filtered_by_words(open_page: Open, report: Path) -> None:
     page = open_page(report).page
-    region = page.get_by_role("region", name="Every set")
+    region = page.get_by_role("region", name="Sets: size")
     row = region.locator("xpath=preceding-sibling::div[1]")
     row.get_by_role("searchbox").fill("RED 0.50")
     expect(row.get_by_role("status")).to_have_text("2 of 13 rows")
@@ -69,7 +69,7 @@ def test_a_table_is_filtered_by_words(open_page: Open, report: Path) -> None:
     assert region.locator("tbody tr:visible").count() == 13
 
 
-def test_a_picture_opens_with_what_is_known_of_it(open_page: Open, report: Path) -> None:
+def test_an_enlarged_image_has_its_facts(open_page: Open, report: Path) -> None:
     page = open_page(report).page
     leak = page.locator("figure", has=page.get_by_alt_text("web-ant-0", exact=True)).last
     leak.get_by_role("button").click()

@@ -1,4 +1,4 @@
-"""What a fault becomes: an exit code, and a line that says what to do."""
+"""Mapping of errors to exit codes and messages."""
 
 import contextlib
 import resource
@@ -32,7 +32,7 @@ def failing(error: BaseException) -> Callable[[], int]:
             1,
             "error: duckdb is not installed; pip install 'duckdb>=",
         ),
-        (KeyboardInterrupt(), 130, "stopped; what is finished is kept"),
+        (KeyboardInterrupt(), 130, "interrupted; finished work is kept"),
     ],
 )
 def test_a_fault_of_the_users_is_told_without_a_traceback(

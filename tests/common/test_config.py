@@ -68,19 +68,19 @@ def made(text: str, *overrides: str) -> Outer:
             "a.yaml.start: expected int, got 'soon'; or 'soon' is not one of first, last",
         ),
         ("{source: x, inner: {share: 2}}", "a.yaml.inner: share is at most 1, got 2"),
-        ("[source]", "a.yaml: expected keys and values at the top"),
+        ("[source]", "a.yaml: expected keys and values at the top level"),
         ("{source: x", "a.yaml: while parsing a flow mapping"),
-        ("", "a.yaml: expected keys and values at the top"),
+        ("", "a.yaml: expected keys and values at the top level"),
         (
             "source: 2020-13-45",
-            "a.yaml: month must be in 1..12; put what looks like a date and is none in quotes",
+            "a.yaml: month must be in 1..12; put text that looks like a date in quotes",
         ),
-        ("source: " + "[" * 500, "a.yaml: nested too deep"),
+        ("source: " + "[" * 500, "a.yaml: nested too deeply"),
         (
             "source: x\nrows: 2\nrows: 3",
-            "a.yaml: 'rows' stands twice\n  in \"<unicode string>\", line 3, column 1",
+            "a.yaml: duplicate key 'rows'\n  in \"<unicode string>\", line 3, column 1",
         ),
-        ("{source: x, inner: {share: 1, share: 1}}", "a.yaml: 'share' stands twice"),
+        ("{source: x, inner: {share: 1, share: 1}}", "a.yaml: duplicate key 'share'"),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_remedy(text: str, message: str) -> None:
@@ -118,11 +118,11 @@ def test_an_override_may_be_a_list_or_hold_an_equals_sign() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["rows"], "--set 'rows': write it as key=value"),
-        (["=3"], "--set '=3': write it as key=value"),
-        (["a=[1"], "--set 'a=[1': the value is no YAML"),
-        (["a=2020-13-45"], "--set 'a=2020-13-45': the value is no YAML"),
-        (["a=1", "a.b=2"], "--set 'a.b=2': 'a' has been set to 1 already"),
+        (["rows"], "--set 'rows': expected KEY=VALUE"),
+        (["=3"], "--set '=3': expected KEY=VALUE"),
+        (["a=[1"], "--set 'a=[1': the value is not valid YAML"),
+        (["a=2020-13-45"], "--set 'a=2020-13-45': the value is not valid YAML"),
+        (["a=1", "a.b=2"], "--set 'a.b=2': 'a' is already set to 1"),
     ],
 )
 def test_a_wrong_override_is_a_usage_error(overrides: list[str], message: str) -> None:
@@ -207,7 +207,7 @@ def test_they_are_still_bools_where_a_bool_is_expected(word: str, value: bool) -
     ("value", "quoted"), [("true", "true"), ("1", "1"), ("1.5", "1.5"), ("null", "null")]
 )
 def test_a_value_that_is_no_text_is_told_how_to_become_one(value: str, quoted: str) -> None:
-    with pytest.raises(UsageError, match=rf"expected str, .* so put it in quotes: '{quoted}'"):
+    with pytest.raises(UsageError, match=rf"expected str, .* so quote it: '{quoted}'"):
         made(f"source: {value}")
 
 

@@ -1,4 +1,4 @@
-"""What is stored as JSON is read by a schema, and what is damaged is named with a remedy."""
+"""JSON state files are parsed strictly, and errors name the file and a remedy."""
 
 from dataclasses import dataclass
 
@@ -29,12 +29,12 @@ def test_a_record_comes_back_and_only_the_keys_that_it_had() -> None:
         (b"\0" * 40, "Expecting value"),
         (b'{"name": "a', "Unterminated string"),
         (b'{"name": "\xff"}', "invalid start byte"),
-        (b'{"name": "a", "share": NaN}', "NaN is no number"),
-        (b'{"name": "a", "share": -Infinity}', "-Infinity is no number"),
+        (b'{"name": "a", "share": NaN}', "NaN is not a number"),
+        (b'{"name": "a", "share": -Infinity}', "-Infinity is not a number"),
         (b'{"name": "a", "share": 1e999}', "1e999 is too large"),
         (b'{"name": "a", "counts": [1' + b"0" * 5000 + b"]}", "Exceeds the limit"),
-        (b'{"name": "a", "counts": [1' + b"0" * 400 + b"]}", "whole number of 64 bits"),
-        (b"[" * 100_000, "nested too deep"),
+        (b'{"name": "a", "counts": [1' + b"0" * 400 + b"]}", "64-bit integer"),
+        (b"[" * 100_000, "nested too deeply"),
         (b"[]", "expected keys and values, got list"),
         (b"3", "expected keys and values, got int"),
         (b"{}", "the key 'name' is missing"),
@@ -42,7 +42,7 @@ def test_a_record_comes_back_and_only_the_keys_that_it_had() -> None:
         (b'{"name": "a", "nmae": "b"}', "unknown key 'nmae'"),
     ],
 )
-def test_what_is_damaged_is_named_with_the_problem_and_the_remedy(text: bytes, problem: str) -> None:
+def test_errors_name_the_problem_and_the_remedy(text: bytes, problem: str) -> None:
     with pytest.raises(DataError) as caught:
         parse_stored(Kept, text, "a.json", "delete it")
     message = str(caught.value)

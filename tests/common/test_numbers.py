@@ -1,4 +1,4 @@
-"""No number in a configuration gets past the checks that the code behind it cannot work with."""
+"""Numbers in a configuration that the code cannot work with are rejected."""
 
 import dataclasses
 import types

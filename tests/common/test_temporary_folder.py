@@ -1,4 +1,4 @@
-"""Temporary files of a killed process go with the next one; those of living processes and of others stay."""
+"""Temporary folders of killed processes are removed by the next process; those of running processes stay."""
 
 import os
 import signal

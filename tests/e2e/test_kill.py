@@ -1,4 +1,4 @@
-"""A build that is killed again and again ends as if nothing had happened."""
+"""A repeatedly killed build gives the same dataset as an uninterrupted one."""
 
 import os
 import random
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from schemas.manifest import MANIFEST
-from tests.pipeline.built_files import digests
+from tests.pipeline.built_tables import digests
 from training.data.shards import load
 
 KILLS = 4
@@ -68,7 +68,7 @@ def test_ctrl_c_leaves_no_process_no_rubbish_and_what_the_next_run_goes_on_with(
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all of them
     _, errors = running.communicate()
     assert running.returncode == 130, errors.decode()
-    assert errors.decode().startswith("stopped; what is finished is kept")
+    assert errors.decode().startswith("interrupted; finished work is kept")
     with pytest.raises(ProcessLookupError):
         os.killpg(running.pid, 0)
     assert not list(temporary.iterdir())

@@ -1,4 +1,4 @@
-"""What the pipeline writes is what the trainer sees, in both forms of a dataset."""
+"""The trainer reads exactly what the pipeline writes, in both forms of a dataset."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Stand-ins for Cloud Storage and Dataflow on this machine, and how a command reaches them."""
+"""Local emulations of Cloud Storage and Dataflow, and commands that use them."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Engines that are no part of the development environment: run by `make test-engines`."""
+"""Tests with engines outside the development environment: run by `make test-engines`."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""A Flink cluster on this machine: a job manager, two task managers, and the pool that starts Python for them."""
+"""A local Flink cluster: a job manager, two task managers, and their pool of Python workers."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A stand-in for the services that a Dataflow submission talks to, on this machine: Google's tokens and Dataflow."""
+"""Local emulation of the services that a Dataflow submission uses: Google's tokens and Dataflow."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""gs:// and s3:// by their real protocols: the files module against emulators of both stores on this machine."""
+"""The files module with gs:// and s3://, against local emulators of both stores."""
 
 import hashlib
 import json
@@ -196,7 +196,7 @@ def test_a_folder_in_a_bucket_is_held_by_a_lease(store):
     with build_lock(output):
         (name,) = store.all()
         assert name == "out/.lease/00000001.json"
-        with pytest.raises(UsageError, match="another build is at work in this folder"), build_lock(output):
+        with pytest.raises(UsageError, match="another build is running in this folder"), build_lock(output):
             pass
         held_by = json.loads(files.read_text(f"{store.bucket}/{name}"))
         store.put(name, json.dumps({**held_by, "expires": 0}).encode())

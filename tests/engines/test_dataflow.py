@@ -1,4 +1,4 @@
-"""A submission to Dataflow, by the real client, to stand-ins for Google's services on this machine."""
+"""Submission to Dataflow by the real client, against local emulations of Google's services."""
 
 import json
 import os

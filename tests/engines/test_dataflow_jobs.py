@@ -1,4 +1,4 @@
-"""Jobs on Dataflow from their submission to their end: the real clients, and a service that does or fails the work."""
+"""Dataflow jobs from submission to end, with the real clients and an emulated service that runs or fails the job."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def built(world_cloud) -> Cloud:
     return world_cloud
 
 
-FAULT = 'Traceback (most recent call last):\nschemas.errors.DataError: votes.csv, line 3: wrong; correct it [while running "Label"]'
+FAULT = 'Traceback (most recent call last):\ncommon.errors.DataError: votes.csv, line 3: wrong; correct it [while running "Aggregate"]'
 
 
 def committed(cloud: Cloud) -> dict[str, bytes]:
@@ -282,8 +282,8 @@ OTHER_PROJECT = ("--dataflow_endpoint=https://dataflow.googleapis.com", IMAGE)
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("--output", "out", IMAGE), "error: --output out: a path of this machine"),
-        (("--set", "source=/tmp", IMAGE), "error: source /tmp: a path of this machine"),
+        (("--output", "out", IMAGE), "cannot reach a local path"),
+        (("--set", "source=/tmp", IMAGE), "cannot reach a local path"),
         ((), "the workers would lack the package controlled-noise"),
         (("--setup_file=./setup.py",), "the workers would lack gcsfs"),
         (("--setup_file=./no.py",), "--setup_file ./no.py: no such file"),

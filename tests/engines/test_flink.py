@@ -10,7 +10,7 @@ import pytest
 
 from tests.engines import flink
 from tests.engines.conftest import ROOT, digests, run
-from tests.pipeline.built_files import read
+from tests.pipeline.built_tables import read
 from tests.pipeline.poison import POISON, write_poisoned_world
 
 pytestmark = pytest.mark.skipif(

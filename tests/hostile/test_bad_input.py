@@ -32,7 +32,7 @@ from tests.hostile.conftest import Run, Tiny
         (["--set", "fetch.concurrency=0"], "fetch: concurrency must be more than 0, got 0"),
         (["--set", "ingest.preset=tdfs"], "ingest.preset: 'tdfs' is not one of tfds, follow-ups"),
         (["--set", "ingest.max_rejected_share=40"], "ingest: max_rejected_share is a share from 0 to 1, got 40"),
-        (["--set", "seed"], "--set 'seed': write it as key=value"),
+        (["--set", "seed"], "--set 'seed': expected KEY=VALUE"),
         (["--levels", "0.2"], "unknown flag --levels; did you mean --"),
         (["--forse"], "unknown flag --forse"),
     ],
@@ -56,8 +56,8 @@ def test_a_missing_key_is_told_with_the_remedy(run: Run, tiny: Tiny) -> None:
     ("text", "code", "message"),
     [
         (b"classes: [ant, bee", 2, "bad.yaml: while parsing a flow sequence"),
-        (b"just words", 2, "bad.yaml: expected keys and values at the top"),
-        (b"", 2, "bad.yaml: expected keys and values at the top"),
+        (b"just words", 2, "bad.yaml: expected keys and values at the top level"),
+        (b"", 2, "bad.yaml: expected keys and values at the top level"),
         (b"name: \xe9", 1, "bad.yaml: not UTF-8 text"),
         (b"!!python/object/apply:os.system [echo]", 2, "could not determine a constructor"),
         (None, 1, "bad.yaml: no such file; check the path"),
@@ -235,11 +235,11 @@ def test_too_many_bad_rows_stop_the_build_and_are_kept_to_be_looked_at(run: Run,
     assert found.code == 1
     out = tiny.folder.parent / "out"
     assert (
-        "6 of 15 rows were rejected (6 unknown_class), more than max_rejected_share = 0.2; look at"
+        "6 of 15 rows were rejected (6 unknown_class), more than max_rejected_share = 0.2; inspect"
         in found.error
     )
-    assert "mend the input or raise the limit" in found.error
-    assert re.search(r"For one, web\.csv:\d, web-\S+, dragon: ", found.error)
+    assert "correct the input or raise the limit" in found.error
+    assert re.search(r"Example: web\.csv:\d, web-\S+, dragon: ", found.error)
     assert len(rejections(out / "ingest" / "rejections")) == 6
     assert not (out / "labels").exists()
 
@@ -268,7 +268,7 @@ def test_a_class_whose_images_are_all_rejected_stops_the_build(run: Run, tiny: T
         f"{count} of {count} {name} rows of class bee were rejected ({count} not_found), more than "
         "max_rejected_share = 0.5; look at"
     ) in found.error
-    assert re.search(rf"For one, {name}\.csv:\d+, {name}-bee-\d, bee: ", found.error)
+    assert re.search(rf"Example: {name}\.csv:\d+, {name}-bee-\d, bee: ", found.error)
 
 
 @pytest.fixture
@@ -319,7 +319,7 @@ def test_an_output_folder_that_is_a_file_is_told(run: Run, tiny: Tiny) -> None:
     (tiny.folder.parent / "out").write_text("I am a file")
     found = run("ingest")
     assert found.code == 1
-    assert "the folder cannot be made" in found.error
+    assert "cannot create the folder" in found.error
     assert "Traceback" not in found.error
 
 

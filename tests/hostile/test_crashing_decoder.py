@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.built_files import read
+from tests.pipeline.built_tables import read
 from tests.pipeline.poison import POISON, write_poisoned_world
 from tests.pipeline.small_world import World
 

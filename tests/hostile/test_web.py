@@ -1,4 +1,4 @@
-"""Whatever a list or a server says, each URL ends with a body or a code, and the run goes on."""
+"""Whatever a list or a server contains, each URL gives a body or a code, and the run continues."""
 
 # ruff: noqa: F811  fixtures of other folders are imported by name
 
@@ -15,8 +15,8 @@ from pipeline.rejections import Rejected
 from schemas.rejection import CODES
 from tests.pipeline.fetch import conftest as fetching
 from tests.pipeline.fetch.conftest import Get, Web, get, names, web  # noqa: F401  fixtures
+from tests.pipeline.fetch.hostile_urls import HOSTILE_URLS, hostile_urls
 from tests.pipeline.fetch.odd_replies import REPLIES
-from tests.pipeline.fetch.test_urls import HOSTILE
 
 PATIENCE = {"timeout_seconds": 2, "deadline_seconds": 4, "max_attempts": 1, "max_bytes": 100_000}
 
@@ -29,7 +29,7 @@ def settled(results: list[fetching.Fetched | Rejected], count: int) -> list[str]
     for result in results:
         if isinstance(result, Rejected):
             assert result.detail.isprintable()
-            assert ": unexpected " not in result.detail  # the net below all that is foreseen
+            assert ": unexpected " not in result.detail  # a bug that is caught last
     return codes
 
 
@@ -44,25 +44,9 @@ def no_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
 
-def hostile_urls() -> list[str]:
-    """URLs that a list can hold, which is UTF-8."""
-    draw = random.Random(0)
-    alphabet = "ab1.:@/\\?#[]%0-_xn\t é©ß①。\u200d\u2028\x00漢🦊"
-    made = [
-        draw.choice(["", "http://", "https://", "//", "http://xn--", "http://[", "http://127.0.0.1:1/"])
-        + "".join(draw.choice(alphabet) for _ in range(draw.randrange(20)))
-        for _ in range(400)
-    ]
-    return [
-        url
-        for url in dict.fromkeys([*HOSTILE, *made])
-        if url.isascii() or url.encode(errors="ignore").decode() == url
-    ]
-
-
 @pytest.mark.usefixtures("no_names")
 @pytest.mark.parametrize("private", [False, True])
-def test_hostile_urls_of_a_list_cost_their_rows_alone(get: Get, web: Web, private: bool) -> None:
+def test_hostile_urls_of_a_list_affect_only_their_rows(get: Get, web: Web, private: bool) -> None:
     urls = [*hostile_urls(), web.serve("/good", b"picture")]
     results = get.all(urls, allow_private_hosts=private, **PATIENCE)
     settled(results, len(urls))
@@ -71,9 +55,9 @@ def test_hostile_urls_of_a_list_cost_their_rows_alone(get: Get, web: Web, privat
 
 
 @pytest.mark.usefixtures("no_names")
-def test_hostile_locations_cost_their_rows_alone(get: Get, web: Web) -> None:
+def test_hostile_locations_affect_only_their_rows(get: Get, web: Web) -> None:
     draw = random.Random(1)
-    locations = [url.encode(errors="surrogatepass")[:5000] for url in HOSTILE]
+    locations = [url.encode(errors="surrogatepass")[:5000] for url in HOSTILE_URLS]
     locations += [bytes(draw.choices(range(256), k=draw.randrange(30))) for _ in range(200)]
     locations = [location.translate(None, b"\r\n") for location in locations]
     locations += [b"//" + location for location in locations[-100:]]
@@ -87,7 +71,7 @@ def test_hostile_locations_cost_their_rows_alone(get: Get, web: Web) -> None:
     assert len(codes) <= len(urls)
 
 
-def test_damaged_answers_cost_their_rows_alone(get: Get, web: Web) -> None:
+def test_damaged_responses_affect_only_their_rows(get: Get, web: Web) -> None:
     draw = random.Random(2)
     words = [
         b"\r\n",
@@ -117,7 +101,7 @@ def test_damaged_answers_cost_their_rows_alone(get: Get, web: Web) -> None:
 @pytest.mark.parametrize(
     "name", ["Link", "X-Robots-Tag", "TDM-Reservation", "TDM-Policy", "Retry-After", "Content-Range"]
 )
-def test_headers_that_are_read_may_say_anything(get: Get, web: Web, name: str) -> None:
+def test_headers_may_contain_anything(get: Get, web: Web, name: str) -> None:
     draw = random.Random(name)
     values = [
         b"",
@@ -165,7 +149,7 @@ TEXTS = st.one_of(
     TEXTS,
     st.sampled_from(["http://x.test/", "http://x.test/a/b?c=%zz", "http://[::1]/%", "http://x.test//[?#"]),
 )
-def test_policy_files_may_say_anything(text: bytes, url: str) -> None:
+def test_policy_files_may_contain_anything(text: bytes, url: str) -> None:
     for rules in (PathRules(text), reservations(text), reservations(b'[{"location": "' + text + b'"}]')):
         assert rules.allow(url) in (True, False)
         assert 0 <= rules.delay < float("inf")
@@ -177,7 +161,7 @@ def test_policy_files_may_say_anything(text: bytes, url: str) -> None:
         st.text(max_size=40), st.from_regex(r"\w{3}, \d{1,2} \w{3} \d{1,6} \d\d:\d\d:\d\d( [-+]?\w{1,9})?")
     )
 )
-def test_waits_and_tags_may_say_anything(text: str) -> None:
+def test_retry_after_and_x_robots_tag_may_contain_anything(text: str) -> None:
     wait = retry_after(text)
     assert wait is None or wait >= 0
     forbidding_tag([text, text])

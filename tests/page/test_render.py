@@ -61,7 +61,7 @@ def test_a_value_that_is_forgotten_is_an_error(template: str) -> None:
         ("a\u202eb", Column(""), "a\\u202eb", None),
     ],
 )
-def test_cells_are_written_by_the_kind_of_their_column(
+def test_cells_are_formatted_by_the_kind_of_their_column(
     value: object, column: Column, text: str, by: object
 ) -> None:
     assert (format_cell(value, column), sort_key(value)) == (text, by)

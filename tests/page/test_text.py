@@ -16,12 +16,12 @@ from page.text import is_link, visible_text
         ("x" * 10_000, "x" * 120 + "… (10,000 characters)"),
     ],
 )
-def test_what_cannot_be_seen_is_shown_as_escape_and_long_text_is_cut(text: str, seen: str) -> None:
+def test_invisible_characters_are_escaped_and_long_text_is_truncated(text: str, seen: str) -> None:
     assert visible_text(text) == seen
 
 
 @given(st.text())
-def test_shown_text_has_no_control_characters_and_a_bound(text: str) -> None:
+def test_visible_text_has_no_control_characters_and_a_limited_length(text: str) -> None:
     seen = visible_text(text)
     assert not any(c in seen for c in "\x00\n\r\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
     assert len(seen) <= 120 * len("\\U0010ffff") + 30

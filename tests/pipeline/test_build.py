@@ -6,7 +6,7 @@ import yaml
 from pipeline.__main__ import main
 from pipeline.shards.card import card
 from schemas.example import EXAMPLE
-from tests.pipeline.built_files import digests, read, rows
+from tests.pipeline.built_tables import digests, read, rows
 from tests.pipeline.conftest import build
 from tests.pipeline.small_world import CLASSES, CLEAN, TEST, WEB, write_csv
 
@@ -22,7 +22,7 @@ def test_two_processes_write_the_same_bytes_as_one(world, built, tmp_path):
     assert digests(tmp_path / "two") == digests(built)
 
 
-def test_whom_web_pictures_are_owed_to_reaches_the_examples_and_the_card(built):
+def test_licenses_and_creators_of_web_images_are_in_the_examples_and_the_card(built):
     found = rows(built / "dataset" / "red-0.50")
     web = {image: row for image, row in found.items() if row["source"] == "web"}
     assert len(web) == 30
@@ -101,7 +101,7 @@ def test_every_row_is_an_image_or_a_rejection(built):
     assert manifest("retrievals")["rows"] + manifest("rejections")["rows"] == rows_in
 
 
-def test_what_was_planted_is_found(world, built):
+def test_planted_near_duplicates_are_found(world, built):
     duplicates = {row["image_id"]: row for row in read(built / "dedupe" / "duplicates").to_pylist()}
     assert duplicates[world.leak]["reason"] == "leak"
     assert duplicates[world.leak]["keeper_id"] == "test-ant-0"
@@ -114,7 +114,7 @@ def test_what_was_planted_is_found(world, built):
         assert not {world.leak, world.double, world.tie} & rows(built / "dataset" / name).keys()
 
 
-def test_red_replaces_pictures_and_keeps_labels(built):
+def test_red_replaces_images_and_keeps_labels(built):
     clean, red = rows(built / "dataset" / "red-0.00"), rows(built / "dataset" / "red-0.50")
     assert len(red) == len(clean) == 3 * CLEAN
     noisy = [row for row in red.values() if not row["is_clean"]]
@@ -128,7 +128,7 @@ def test_red_replaces_pictures_and_keeps_labels(built):
         assert sum(row["label"] == name for row in noisy) == 10
 
 
-def test_blue_keeps_pictures_and_flips_labels(built):
+def test_blue_keeps_images_and_flips_labels(built):
     clean, blue = rows(built / "dataset" / "blue-0.00"), rows(built / "dataset" / "blue-0.50")
     assert blue.keys() == clean.keys()
     for image_id, row in blue.items():
@@ -152,7 +152,7 @@ def test_the_test_set_is_whole_and_of_the_same_form(built):
         assert read(built / "dataset" / name).schema.names == EXAMPLE.schema.names
 
 
-def test_what_is_up_to_date_is_not_made_again(world, tmp_path, monkeypatch):
+def test_stages_that_are_up_to_date_do_not_run(world, tmp_path, monkeypatch):
     output = tmp_path / "out"
     assert build(world, output) == 0
     times = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}

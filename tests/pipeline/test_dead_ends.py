@@ -48,7 +48,7 @@ def test_a_misspelled_word_suggests_the_nearest(capsys, command: str, told: str)
         ("aggregate.answer_words={None: no}", "marks a missing value in vote files"),
         ("classes=[ant, nan]", "'nan' stands for a missing value in lists"),
         ("classes=[ant, 'a\\u200bb']", "classes: "),
-        ("classes=[1, 2]", "YAML reads 1 as int, so put it in quotes: '1'"),
+        ("classes=[1, 2]", "YAML reads 1 as int, so quote it: '1'"),
     ],
 )
 def test_a_wrong_value_names_the_right_form(world: World, tmp_path, capsys, value: str, told: str) -> None:

@@ -69,7 +69,7 @@ def test_what_is_no_file_is_told(tmp_path: Path, path: str) -> None:
 @pytest.mark.parametrize("path", ["a.txt", "a.txt/folder"])
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, path: str) -> None:
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(DataError, match=r"the folder cannot be made .* choose another --output"):
+    with pytest.raises(DataError, match=r"cannot create the folder .* choose another --output"):
         files.make_folder(str(tmp_path / path))
 
 

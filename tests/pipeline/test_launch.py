@@ -1,4 +1,4 @@
-"""Launches: what is wrong with one is found before a file is touched, and a dry run touches none at all."""
+"""A wrong launch is refused before any file changes, and a dry run changes no file."""
 
 import json
 import shutil
@@ -16,11 +16,11 @@ DEAD = "127.0.0.1:1"
 
 WRONG = [
     (["--runner=DirctRunner"], 2, "did you mean DirectRunner?"),
-    (["--runner=PortableRunner"], 2, "give --job_endpoint"),
+    (["--runner=PortableRunner"], 2, "add --job_endpoint"),
     (["--runner=PortableRunner", f"--job_endpoint={DEAD}"], 2, "no answer within"),
     (["--runner=FlinkRunner", f"--flink_master={DEAD}"], 2, "no answer within"),
-    (["--runner=FlinkRunner", "--environment_type=DOCKER"], 2, "a path of this machine"),
-    (["--runner=DataflowRunner", "--project=p"], 2, "a path of this machine"),
+    (["--runner=FlinkRunner", "--environment_type=DOCKER"], 2, "cannot reach a local path"),
+    (["--runner=DataflowRunner", "--project=p"], 2, "cannot reach a local path"),
     (["--runner=PrismRunner", "--prism_location=none"], 2, "no such file"),
     (["--runner=no.such.Runner"], 2, "cannot be loaded"),
     (["--runner=json.JSONDecoder"], 2, "cannot be loaded"),
@@ -28,8 +28,8 @@ WRONG = [
     (["--direct_num_workers=x"], 2, "invalid int value: 'x'"),
     (["--levls=3"], 2, "unknown flag --levls"),
     (["b=2"], 2, "unexpected argument 'b=2'"),
-    (["--template_location=t.json"], 2, "only Dataflow starts templates"),
-    (["--on-interrupt=detach"], 2, "only a job on Dataflow"),
+    (["--template_location=t.json"], 2, "only Dataflow supports templates"),
+    (["--on-interrupt=detach"], 2, "only jobs on Dataflow"),
     (["--setup_file=none/setup.py"], 2, "no such file"),
 ]
 
@@ -48,7 +48,7 @@ def command(world, built, tmp_path_factory):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_nothing_is_touched_by_a_launch_that_is_wrong(verb, command, monkeypatch, capsys):
+def test_a_wrong_launch_changes_no_file(verb, command, monkeypatch, capsys):
     monkeypatch.setattr("pipeline.running.endpoints.ANSWER_SECONDS", 0.3)
     output, flags = command
     before = snapshot(output)
@@ -66,7 +66,7 @@ def test_nothing_is_touched_by_a_launch_that_is_wrong(verb, command, monkeypatch
         ("noise.fixed_sets=[absent.csv]", "absent.csv"),
     ],
 )
-def test_a_missing_list_of_any_stage_is_found_before_the_first_one_runs(command, value, words, capsys):
+def test_a_missing_list_of_any_stage_is_an_error_before_the_first_stage_runs(command, value, words, capsys):
     output, flags = command
     before = snapshot(output)
     assert main(["build", *flags, "--force", "--set", value]) == 1
@@ -89,7 +89,7 @@ def test_a_dry_run_of_a_new_build_writes_nothing(world, tmp_path, spelling, caps
     assert not output.exists()
 
 
-def test_a_dry_run_tells_what_is_up_to_date_and_what_follows_from_what(command, capsys):
+def test_a_dry_run_shows_which_stages_are_up_to_date(command, capsys):
     output, flags = command
     before = snapshot(output)
 
@@ -100,7 +100,7 @@ def test_a_dry_run_tells_what_is_up_to_date_and_what_follows_from_what(command, 
     done = "up to date"
     assert states("build", *flags) == dict.fromkeys(("ingest", "aggregate", "dedupe", "split"), done)
     changed = states("build", *flags, "--set", "aggregate.min_votes=2")
-    follows = "would run unless the stages before leave its inputs as they are"
+    follows = "would run unless the earlier stages leave its inputs unchanged"
     assert changed == {"ingest": done, "aggregate": "would run", "dedupe": done, "split": follows}
     assert states("build", *flags, "--force") == dict.fromkeys(
         ("ingest", "aggregate", "dedupe", "split"), "would run"

@@ -1,4 +1,4 @@
-"""Made-up sets in the contract's format, and a configuration that trains on them in a blink."""
+"""Small synthetic sets, and a configuration that trains on them within a second."""
 
 import hashlib
 import io

@@ -83,7 +83,7 @@ def test_a_second_run_in_the_same_folder_needs_resume(
         (["--set", "optimizer.learning_rate=1e30"], 1, "the loss is"),
     ],
 )
-def test_mistakes_give_a_message_and_the_exit_code(
+def test_invalid_arguments_give_a_message_and_an_exit_code(
     dataset: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -107,7 +107,7 @@ def test_bad_usage_exits_with_two(argv: list[str]) -> None:
     assert error.value.code == 2
 
 
-def test_help_comes_without_loading_torch() -> None:
+def test_help_does_not_import_torch() -> None:
     code = (
         "import sys, contextlib, training.__main__ as m\n"
         "with contextlib.suppress(SystemExit): m.main(['train', '--help'])\n"
@@ -119,7 +119,7 @@ def test_help_comes_without_loading_torch() -> None:
     assert "example:" in done.stdout
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(
+def test_ctrl_c_saves_a_checkpoint_and_explains_how_to_resume(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
@@ -141,7 +141,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     assert json.loads(capsys.readouterr().out)["epochs"] == 2
 
 
-def test_a_set_behind_an_address_streamed_trains_as_a_local_resident_one(
+def test_streaming_from_an_address_gives_the_result_of_a_local_resident_set(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(train(dataset, tmp_path / "one", "--json")) == 0
@@ -163,7 +163,7 @@ def test_a_set_behind_an_address_streamed_trains_as_a_local_resident_one(
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         ("evaluat", "did you mean 'evaluate'?"),
         ("train --data d --set-name red-0.40 --method mentormixx --output r", "did you mean 'mentormix'?"),
@@ -176,13 +176,13 @@ def test_a_set_behind_an_address_streamed_trains_as_a_local_resident_one(
         ("study --data d --output s --levels 0.2 --methods mentormixx", "did you mean 'mentormix'?"),
     ],
 )
-def test_a_misspelled_word_suggests_the_nearest(command, told, capsys):
+def test_a_misspelled_argument_suggests_the_nearest_one(command, message, capsys):
     with suppress(SystemExit):
         main(command.split())
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_a_set_that_does_not_exist_is_no_unfinished_build(tmp_path):
+def test_a_missing_set_is_distinguished_from_an_interrupted_build(tmp_path):
     for name in ("red-0.40", "blue-0.40", "test"):
         (tmp_path / "out" / "dataset" / name).mkdir(parents=True)
         (tmp_path / "out" / "dataset" / name / MANIFEST).write_text("{}")

@@ -1,4 +1,4 @@
-"""Where a run computes: the settings for a GPU can be made without one."""
+"""Kernel settings, which can be tested without a GPU."""
 
 import torch
 

@@ -18,18 +18,22 @@ from training.train import run_training
 CPU = torch.device("cpu")
 
 
-def test_the_machine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_has_cpu_gpu_and_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor\t: 0\nmodel name\t: Some CPU @ 3: GHz\n\nmodel name\t: Other\n")
     monkeypatch.setattr(hardware, "CPUINFO", cpuinfo)
-    told = describe_environment(CPU)
-    assert (told["cpu"], told["gpu"], told["device"]) == ("Some CPU @ 3: GHz", None, "cpu")
-    assert told["torch"] == torch.__version__
+    environment = describe_environment(CPU)
+    assert (environment["cpu"], environment["gpu"], environment["device"]) == (
+        "Some CPU @ 3: GHz",
+        None,
+        "cpu",
+    )
+    assert environment["torch"] == torch.__version__
     monkeypatch.setattr(hardware, "CPUINFO", tmp_path / "none")
     assert describe_environment(CPU)["cpu"]
 
 
-def test_small_networks_take_one_thread_and_a_run_keeps_its_number(dataset: Path, tmp_path: Path) -> None:
+def test_small_networks_use_one_thread_and_a_run_keeps_its_number(dataset: Path, tmp_path: Path) -> None:
     sets = load_pair(dataset, "blue-0.40", "test")
     small = configure("tiny", 0.4, {"network": {"width": 2}, "epochs": 1, "batch_size": 32})
     large = configure("tiny", 0.4, {"network": {"name": "preact_resnet18"}, "augment": {"resize": 32}})
@@ -47,7 +51,7 @@ def test_small_networks_take_one_thread_and_a_run_keeps_its_number(dataset: Path
     assert choose_threads(small, sets[0], tmp_path / "run", cpu) == 2
 
 
-def test_the_operations_of_a_step_are_those_of_its_convolutions(dataset: Path) -> None:
+def test_the_operations_of_a_step_are_counted(dataset: Path) -> None:
     """PreAct-ResNet18 at 32 pixels: 0.56 G multiply-adds an image (kuangliu/pytorch-cifar's network), two operations each."""
     sets = load_pair(dataset, "blue-0.40", "test")
     config = configure(

@@ -1,4 +1,4 @@
-"""The labels that a run distrusts: the formula, the quality of the verdict, the table, and the verb that shows it."""
+"""Label trust: formula, quality, table, and the verb `distrusted`."""
 
 import json
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def sets(dataset: Path) -> tuple[ImageSet, ImageSet]:
     return load_pair(dataset, "blue-0.40", "test")
 
 
-def test_trust_is_the_mean_share_of_the_label_against_its_likeliest_rival(
+def test_trust_is_the_mean_of_the_label_probability_against_the_next_class(
     sets: tuple[ImageSet, ImageSet],
 ) -> None:
     data = sets[0].take(torch.arange(2))
@@ -52,7 +52,7 @@ def test_trust_is_the_mean_share_of_the_label_against_its_likeliest_rival(
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=30))
-def test_auroc_is_that_of_scipys_u_statistic(examples: list[tuple[int, bool]]) -> None:
+def test_auroc_equals_the_u_statistic_of_scipy(examples: list[tuple[int, bool]]) -> None:
     trust = np.array([value / 4 for value, _ in examples], np.float32)
     clean = np.array([is_clean for _, is_clean in examples])
     found = quality(pa.table({"trust": trust}), clean)
@@ -70,7 +70,7 @@ def test_precision_and_recall_count_wrong_labels_below_one_half() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_writes_a_row_for_each_label_and_finds_wrong_ones(
+def test_every_method_writes_a_row_for_each_label(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, method: str
 ) -> None:
     result = Trainer(tiny_config(method=method), *sets, CPU).run(tmp_path / "run")
@@ -112,7 +112,7 @@ def test_a_resumed_run_writes_the_same_bytes(
     assert pq.read_metadata(tmp_path / "whole" / FILE).num_rows == 86  # the ten held out have no row
 
 
-def test_the_verb_lists_the_least_trusted_labels_first(
+def test_the_verb_lists_the_least_trusted_labels(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Trainer(tiny_config(), *sets, CPU).run(tmp_path / "run")

@@ -194,7 +194,7 @@ def test_an_exported_network_predicts_as_the_run_does(
 def test_what_is_no_export_is_refused(dataset: Path, tiny_config: Make, tmp_path: Path) -> None:
     sets = load_pair(dataset, "blue-0.40", "test")
     Trainer(tiny_config(method="dividemix"), *sets, CPU).run(tmp_path / "two")
-    with pytest.raises(UsageError, match="adds the logits of two networks"):
+    with pytest.raises(UsageError, match="predicts with two networks"):
         export_run(tmp_path / "two", tmp_path / "model")
     run = Trainer(tiny_config(), *sets, CPU)
     with pytest.raises(KeyboardInterrupt):

@@ -1,7 +1,7 @@
 """Augmentation of batches as tensor operations on the CPU or a GPU. The draws of a whole epoch are made at once.
 
-Training images are resized, padded, randomly cropped, mirrored and color-distorted as in the MentorMix code. Images for
-evaluation are resized and center-cropped. Pixels end in [−1, 1].
+Training images are resized, padded, randomly cropped, mirrored and color-distorted as in the MentorMix code; crops may be
+random resized crops instead. Images for evaluation are resized and center-cropped. Pixels end in [−1, 1].
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate, pad
 from common.errors import UsageError
 from training.config import AugmentConfig
 from training.data.color import ColorDraws, distort, draw_colors
+from training.data.resized_crop import CropBoxes, draw_boxes, resized_crop
 from training.randomness import generator
 
 
@@ -23,12 +24,13 @@ def to_float(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class AugmentDraws:
-    """The random draws of one epoch: crop offsets int64 [N], mirroring bool [N], and color distortion if configured."""
+    """The random draws of one epoch: crop offsets int64 [N], mirroring bool [N], and what is configured beyond these."""
 
     top: Tensor
     left: Tensor
     flip: Tensor
     colors: ColorDraws | None = None
+    boxes: CropBoxes | None = None
 
 
 class Augmenter:
@@ -45,24 +47,29 @@ class Augmenter:
         ]
         if min(self.spans) < 1:
             raise UsageError(
-                f"augment.size={config.size} is larger than the images, {self.resized_size[1]}×{self.resized_size[0]} pixels; "
-                "set augment.resize or build the set with larger images"
+                f"augment.size={config.size} is larger than the images, {self.resized_size[1]}×{self.resized_size[0]} "
+                "pixels; set augment.resize or build the set with larger images"
             )
         self.rows = torch.arange(self.output_size[0], device=device)
         self.columns = torch.arange(self.output_size[1], device=device)
 
     def draw(self, count: int, seed: int, epoch: int, device: torch.device, view: int = 0) -> AugmentDraws:
-        """Draw the augmentation of `count` images of one epoch; each `view` is an independent augmentation of the same images."""
+        """Draw the augmentation of `count` images of one epoch; each `view` is an independent augmentation of the same
+        images."""
         source = generator(seed, epoch, f"augment{view or ''}", device)
         top, left = (torch.randint(span, (count,), generator=source, device=device) for span in self.spans)
         flip = torch.rand(count, generator=source, device=device) < (0.5 if self.config.flip else 0.0)
         colors = draw_colors(count, source) if self.config.color else None
-        return AugmentDraws(top, left, flip, colors)
+        boxes = draw_boxes(count, *self.resized_size, source) if self.config.random_resized_crop else None
+        return AugmentDraws(top, left, flip, colors, boxes)
 
     def train(self, images: Tensor, draws: AugmentDraws, rows: slice) -> Tensor:
         """Augment uint8 images [B, C, H, W] by rows `rows` of `draws`; return float32 [B, C, H', W'], channels-last."""
         images = self._resize(images)
-        if min(self.spans) > 1 or max(self.spans) > 1 or self.config.flip:
+        if draws.boxes is not None:
+            images = resized_crop(images, draws.boxes.select(rows), self.output_size)
+            images = torch.where(draws.flip[rows, None, None, None], images.flip(3), images)
+        elif min(self.spans) > 1 or max(self.spans) > 1 or self.config.flip:
             images = self._crop(images, draws, rows)
         if draws.colors is None:
             return to_float(images)

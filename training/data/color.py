@@ -1,8 +1,8 @@
 """Color distortion of the MentorMix code, on batches.
 
 The order is drawn per image: brightness, saturation, hue, contrast; or brightness, contrast, saturation, hue. The
-operations are TensorFlow's: brightness is added, saturation and hue change in HSV, and contrast scales around the mean of
-each channel of the image. Values are clipped to [0, 1] at the end only.
+operations are TensorFlow's: brightness is added, saturation and hue change in HSV, and contrast scales around the mean
+of each channel of the image. Values are clipped to [0, 1] at the end only.
 """
 
 from dataclasses import dataclass

@@ -17,7 +17,10 @@ from schemas.manifest import MANIFEST, Manifest, Shard
 
 
 def local_folder(data: str, cache: Path | None) -> Path:
-    """Return the local folder of `data`: a path itself, or `cache` for a URL. Raises UsageError for a URL without cache."""
+    """Return the local folder of `data`: a path itself, or `cache` for a URL.
+
+    Raises UsageError for a URL without cache.
+    """
     if "://" not in data:
         return Path(data)
     if cache is None:
@@ -29,8 +32,8 @@ def local_copy(data: str, sets: list[str], cache: Path | None) -> Path:
     """Return the local folder of `data`, a path or a URL (s3://, gs://, hdfs://, file://) that is copied to `cache`.
 
     Only the named sets and the images that they share are copied. Complete shards are not copied again; their SHA-256
-    is checked when they are opened. Raises UsageError for an invalid URL or a missing cache, DataError if the URL cannot
-    be read.
+    is checked when they are opened. Raises UsageError for an invalid URL or a missing cache, DataError if the URL
+    cannot be read.
     """
     folder = local_folder(data, cache)
     if "://" not in data:
@@ -54,7 +57,8 @@ def _copy_set(source: FileSystem, root: str, target: Path) -> dict[str, object]:
     """Copy one set, with its manifest last, and return the manifest's `about`."""
     if source.get_file_info(f"{root}/{MANIFEST}").type != FileType.File:
         raise DataError(
-            f"{root}: no {MANIFEST}: the set does not exist or its build was interrupted; check the URL or build the set again"
+            f"{root}: no {MANIFEST}: the set does not exist or its build was interrupted; check the URL or build the "
+            "set again"
         )
     with source.open_input_stream(f"{root}/{MANIFEST}") as stream:
         text = stream.read()

@@ -31,8 +31,8 @@ RESIDENT_BYTES = 8 << 30  # decoded images up to this size are kept on the devic
 class ImageSet:
     """A training or test set. Tensors are on one device; images may be streamed.
 
-    labels: given labels, int64 [N]. is_clean: bool [N]. true_labels: int64 [N], −1 where unknown. digest: SHA-256 of the
-    manifest, which holds the digests of all shards.
+    labels: given labels, int64 [N]. is_clean: bool [N]. true_labels: int64 [N], −1 where unknown. digest: SHA-256 of
+    the manifest, which holds the digests of all shards.
     """
 
     name: str
@@ -65,7 +65,8 @@ class ImageSet:
 def read_manifest(directory: Path) -> tuple[Manifest, str]:
     """Return the manifest of a set and its SHA-256.
 
-    Raises DataError if the manifest is missing, damaged, of another table, or not the one that the dataset lists."""
+    Raises DataError if the manifest is missing, damaged, of another table, or not the one that the dataset lists.
+    """
     path = directory / MANIFEST
     if not path.is_file():
         raise DataError(_missing_set_message(directory))
@@ -109,8 +110,8 @@ def _check_against_root(directory: Path, digest: str) -> None:
     entry = sets.get(directory.resolve().name)
     if not isinstance(entry, dict) or entry.get("manifest_sha256") != digest:
         raise DataError(
-            f"{directory}: this set is not the one that {path} names: the build of the dataset was interrupted or the set "
-            "was exchanged; run the build again or copy the whole dataset again"
+            f"{directory}: this set is not the one that {path} names: the build of the dataset was interrupted or "
+            "the set was exchanged; run the build again or copy the whole dataset again"
         )
 
 
@@ -218,7 +219,8 @@ def load_pair(
         )
     if first.images.size != second.images.size:
         raise DataError(
-            f"{data}: images of {train} are {_size(first)} pixels, of {test} {_size(second)}; build both with one image size"
+            f"{data}: images of {train} are {_size(first)} pixels, of {test} {_size(second)}; "
+            "build both with one image size"
         )
     return first, second
 
@@ -247,7 +249,8 @@ def _shared_images(directory: Path, ids: pa.ChunkedArray) -> EncodedImages:
     if rows.null_count:
         missing = ids.filter(pc.is_null(rows))
         raise DataError(
-            f"{directory}: {len(missing)} images are missing in {folder}, for example {missing[0].as_py()!r}; build the dataset again"
+            f"{directory}: {len(missing)} images are missing in {folder}, for example {missing[0].as_py()!r}; "
+            "build the dataset again"
         )
     return join(parts).take(rows.to_numpy())
 

@@ -67,7 +67,8 @@ def open_set(
 ) -> ImageDataset:
     """Open a built set, such as `dataset/red-0.40`.
 
-    `transform` receives each image as uint8 [3, H, W], as torchvision.transforms.v2 does. Without it, images are float32
-    [3, H, W] in [−1, 1], the input of the networks of this package. Raises DataError for an unfinished or altered set.
+    `transform` receives each image as uint8 [3, H, W], as torchvision.transforms.v2 does. Without it, images are
+    float32 [3, H, W] in [−1, 1], the input of the networks of this package. Raises DataError for an unfinished or
+    altered set.
     """
     return ImageDataset(directory, transform)

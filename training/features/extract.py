@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from common.errors import UsageError
+from training.callbacks import never_stop
 from training.config import NetworkConfig, TrainConfig
 from training.data.augment import Augmenter
 from training.data.image_stores import ImageStore, StreamedImages
@@ -50,9 +51,10 @@ def with_features(
     device: torch.device,
     *,
     progress: bool = False,
-    stop: Callable[[], bool] = bool,
+    stop: Callable[[], bool] = never_stop,
 ) -> tuple[ImageSet, ...]:
-    """Return the sets with feature vectors instead of images; features that are not in `folder` are computed and stored.
+    """Return the sets with feature vectors instead of images; features that are not in `folder` are computed and
+    stored.
 
     Raises KeyboardInterrupt if `stop()` returns true, UsageError for a network without a dense layer or weights.
     """

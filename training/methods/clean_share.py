@@ -1,8 +1,9 @@
 """The share of clean labels in the training set: configured, or estimated during the first part of training.
 
-The estimate uses anchor points (Liu & Tao, IEEE TPAMI 2016; Patrini et al., CVPR 2017): if the network is right about the
-images for which its probability is largest, the share of their labels that agree with it is the share of right labels.
-In each batch, the tenth of the images with the largest probability counts, before the network is trained on the batch.
+The estimate uses anchor points (Liu & Tao, IEEE TPAMI 2016; Patrini et al., CVPR 2017): if the network is right about
+the images for which its probability is largest, the share of their labels that agree with it is the share of right
+labels. In each batch, the tenth of the images with the largest probability counts, before the network is trained on the
+batch.
 """
 
 import torch
@@ -17,12 +18,15 @@ EPOCH_DECAY = 0.5  # weight of earlier epochs relative to the latest
 class CleanShareEstimate:
     """The configured share of clean labels, or its estimate.
 
-    State of an estimate: float64 [2, 2], number of anchor images that agree with their label and number of anchor images,
-    in the current epoch and in earlier epochs.
+    State of an estimate: float64 [2, 2], number of anchor images that agree with their label and number of anchor
+    images, in the current epoch and in earlier epochs.
     """
 
     def __init__(self, given: float | None, until: float, device: torch.device) -> None:
-        """`given`: the share, or None to estimate it. `until`: progress of training, 0 to 1, at which the estimate is frozen."""
+        """`given`: the share, or None to estimate it.
+
+        `until`: progress of training, 0 to 1, at which the estimate is frozen.
+        """
         self.given, self.until = given, until
         self.counts = torch.zeros(2, 2, dtype=torch.float64, device=device)
         self.state = {} if given is not None else {"surest": self.counts}

@@ -21,7 +21,8 @@ class CoTeaching(Method):
         self.config = config
 
     def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
-        """Return the sum of both networks' mean losses over the R(T)·B images with the smallest loss of the other network."""
+        """Return the sum of both networks' mean losses over the R(T)·B images with the smallest loss of the other
+        network."""
         first, second = (cross_entropy(s(batch.images), batch.labels, reduction="none") for s in students)
         first_picks, second_picks = self._small_loss(first, batch), self._small_loss(second, batch)
         loss = self._mean(first, second_picks, batch) + self._mean(second, first_picks, batch)

@@ -1,8 +1,8 @@
 """DivideMix (Li et al., ICLR 2020, Algorithm 1, and its released code for CIFAR).
 
-After a warm-up, each epoch first fits a Gaussian mixture to each network's losses on the whole set. Then each network is
-trained on the division made by the other network: images with probably clean labels keep refined labels, the others get
-the mean prediction of both networks as label, and all are mixed (MixMatch).
+After a warm-up, each epoch first fits a Gaussian mixture to each network's losses on the whole set. Then each network
+is trained on the division made by the other network: images with probably clean labels keep refined labels, the others
+get the mean prediction of both networks as label, and all are mixed (MixMatch).
 """
 
 from collections.abc import Callable, Sequence
@@ -108,7 +108,8 @@ class DivideMix(Method):
         return power / power.sum(dim=1, keepdim=True)
 
     def _loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> Tensor:
-        """Return L_x + λ_u·L_u + L_reg: cross-entropy, squared error of probabilities, and Σ π·log(π/p̄) with uniform π.
+        """Return L_x + λ_u·L_u + L_reg: cross-entropy, squared error of probabilities, and Σ π·log(π/p̄) with uniform
+        π.
 
         Rows are the first view of B labeled and B unlabeled images, then the second view of both.
         """

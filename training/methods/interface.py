@@ -129,7 +129,10 @@ class Method:
     def begin_epoch(
         self, epoch: int, students: Sequence[ForwardPasses], losses_of: Callable[[ForwardPasses], Tensor], /
     ) -> None:
-        """Prepare an epoch. `losses_of` returns a student's cross-entropy [N] on the training set without augmentation."""
+        """Prepare an epoch.
+
+        `losses_of` returns a student's cross-entropy [N] on the training set without augmentation.
+        """
 
     def plan(self, _epoch: int, order: Tensor, size: int, /) -> list[Tensor]:
         """Return the examples of each step, int64 [steps, B], for each phase of an epoch.

@@ -1,7 +1,7 @@
 """MentorMix (Jiang et al., ICML 2020, Algorithm 1) as the released code computes it.
 
-Source: google-research/mentormix/code/cifar_train_mentormix.py and utils.py. Where the code differs from the paper (the hard
-switch of λ, no weight decay with the second weighting), the code is the default.
+Source: google-research/mentormix/code/cifar_train_mentormix.py and utils.py. Where the code differs from the paper (the
+hard switch of λ, no weight decay with the second weighting), the code is the default.
 """
 
 from collections.abc import Callable, Sequence

@@ -55,7 +55,8 @@ class Mentor:
             self.state |= self.balance.state
 
     def weigh(self, losses: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Update the average with the losses [B] of a batch; return weights and differences, both [B], without gradient.
+        """Update the average with the losses [B] of a batch; return weights and differences, both [B], without
+        gradient.
 
         A difference is the loss, minus the mean loss of its class if classes are balanced, minus the moving average.
         """

@@ -1,7 +1,7 @@
 """MentorNet-PD, the trained mentor of Jiang et al. (ICML 2018), as in the released TensorFlow graph.
 
-A bidirectional LSTM with one unit per direction takes one step over [ℓ, ℓ − average] from a zero state. Its output is the
-cell state c, not h. The last bias is added to the weight matrix, as in the released graph.
+A bidirectional LSTM with one unit per direction takes one step over [ℓ, ℓ − average] from a zero state. Its output is
+the cell state c, not h. The last bias is added to the weight matrix, as in the released graph.
 """
 
 import zipfile
@@ -71,7 +71,8 @@ class MentorNetPD:
         return cls(variables)
 
     def weigh(self, losses: Tensor, distances: Tensor, percent: int, label: int = 0) -> Tensor:
-        """Return v [B], from 0 to 1, for losses [B], their distances to the average [B], and the percentage of training done."""
+        """Return v [B], from 0 to 1, for losses [B], their distances to the average [B], and the percentage of training
+        done."""
         v = self.variables
         inputs = torch.stack((losses, distances), dim=1)
         features = [

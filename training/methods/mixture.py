@@ -10,7 +10,8 @@ VARIANCE_FLOOR = 5e-4  # added to each variance; reg_covar of the DivideMix code
 def clean_probability(losses: Tensor) -> Tensor:
     """Return the probability [N], float64, that each loss [N] belongs to the component with the smaller mean.
 
-    Losses are scaled to [0, 1], and the fit starts from a split at 0.5. If all losses are equal, all probabilities are 1.
+    Losses are scaled to [0, 1], and the fit starts from a split at 0.5. If all losses are equal, all probabilities are
+    1.
     """
     x = losses.double()
     span = x.max() - x.min()

@@ -19,8 +19,8 @@ class SModel(Method):
     """Cross-entropy after a learned label transition matrix."""
 
     def __init__(self, config: SModelConfig, facts: RunFacts) -> None:
-        """Initialize b_ij = log((1 − ε)·1[i = j] + ε/(classes − 1)·1[i ≠ j]), the paper's initialization without a first
-        network."""
+        """Initialize b_ij = log((1 − ε)·1[i = j] + ε/(classes − 1)·1[i ≠ j]), the paper's initialization without a
+        first network."""
         super().__init__()
         noise, classes = config.initial_noise, facts.classes
         start = torch.full((classes, classes), math.log(noise / max(1, classes - 1)), device=facts.device)

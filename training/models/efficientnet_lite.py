@@ -30,7 +30,8 @@ STEM, HEAD = 32, 1280
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution with TensorFlow's "same" padding: ⌈size/stride⌉ output pixels; an odd border pixel is added at the end."""
+    """Convolution with TensorFlow's "same" padding: ⌈size/stride⌉ output pixels; an odd border pixel is added at the
+    end."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Return [B, C', ⌈H/stride⌉, ⌈W/stride⌉] for images [B, C, H, W]."""

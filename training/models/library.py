@@ -20,8 +20,8 @@ OWN_SCALE = ("inception_v3", "googlenet")  # torchvision's weights expect pixels
 def library_network(name: str, weights: str, classes: int) -> nn.Module:
     """Build `torchvision/NAME` or `timm/NAME` with `classes` outputs.
 
-    `weights`: empty, "pretrained", or the path of a file. A head for another number of classes keeps its random weights.
-    Raises UsageError for an unknown name or a missing library, DataError for weights that do not fit.
+    `weights`: empty, "pretrained", or the path of a file. A head for another number of classes keeps its random
+    weights. Raises UsageError for an unknown name or a missing library, DataError for weights that do not fit.
     """
     library, _, model = name.partition("/")
     return (_torchvision if library == "torchvision" else _timm)(model, weights, classes)

@@ -26,9 +26,9 @@ def load_network(
 ) -> nn.Module:
     """Return a network from images float [B, 3, H, W] in [−1, 1] to logits [B, classes].
 
-    `name`: as network.name (docs/reference/config.md), with the number of `classes` and optionally a file of `weights`; or a folder
-    written by `export`, whose network is returned in evaluation mode, with the attribute `class_names`. Raises UsageError for an unknown name, DataError for weights that
-    do not fit.
+    `name`: as network.name (docs/reference/config.md), with the number of `classes` and optionally a file of `weights`;
+    or a folder written by `export`, whose network is returned in evaluation mode, with the attribute `class_names`.
+    Raises UsageError for an unknown name, DataError for weights that do not fit.
     """
     folder = Path(name)
     if (folder / CONFIG).is_file():

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 class SmallCNN(nn.Module):
     """Five 3×3 convolutions with 1, 2, 4, 4 and 8 times `width` channels; 0.54 M parameters at width 32.
 
-    The first convolution has stride 2 and pooling precedes batch norm, since on a CPU operations on large activations cost
-    more than the convolutions.
+    The first convolution has stride 2 and pooling precedes batch norm, since on a CPU operations on large activations
+    cost more than the convolutions.
     """
 
     def __init__(self, width: int, classes: int) -> None:

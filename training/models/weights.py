@@ -16,7 +16,8 @@ SUFFIXES = (".safetensors", ".pth")
 def load_weights(weights: str, network: str) -> dict[str, Tensor]:
     """Read the weights of `network` from a file, or from the file named after it in a folder.
 
-    Raises DataError if there is no such file or it cannot be read."""
+    Raises DataError if there is no such file or it cannot be read.
+    """
     path, name = Path(weights), network.rpartition("/")[2]
     if not path.is_dir():
         return read_weights(path)

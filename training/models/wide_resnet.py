@@ -1,7 +1,7 @@
 """The "ResNet-32" of the MentorMix code: a wide pre-activation residual network for small images.
 
-Source: google-research/mentormix/code/resnet_model.py. The first unit applies leaky ReLU before batch norm and takes its
-shortcut after both. Shortcuts have no parameters. Leaky ReLU has slope 0.1, batch norm momentum 0.9 and eps 1e-3.
+Source: google-research/mentormix/code/resnet_model.py. The first unit applies leaky ReLU before batch norm and takes
+its shortcut after both. Shortcuts have no parameters. Leaky ReLU has slope 0.1, batch norm momentum 0.9 and eps 1e-3.
 Convolutions are drawn from N(0, 2/(9·outputs)), the head from U(±√(3/inputs)) with bias 0.
 """
 

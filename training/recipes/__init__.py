@@ -1,1 +1,1 @@
-"""Functions that return a configuration, with what to expect from it."""
+"""Recipes: functions from a noise level to a training configuration, with the expected accuracy and time."""

@@ -8,11 +8,11 @@ from training.recipes.short_run_settings import short_methods
 
 
 def cifar10n_cpu(noise_level: float) -> TrainConfig:
-    """Small CNN of 0.54 M parameters, 30 epochs, flips only: little enough help that plain training memorizes.
+    """Small CNN of 0.54 M parameters, 30 epochs, flips only, so that vanilla training memorizes wrong labels.
 
     On blue-0.40 (symmetric), three seeds: vanilla ends at 43.2 % test accuracy with 97 % of the wrong labels
     memorized, MentorMix with the released settings at 63.9 % with 8 %; with these settings at 65.8 % (one seed).
-    One core with bf16 units trains about 1,300 images/s, so a run takes 5 to 8 minutes when the core is its own. See
+    One core with bf16 units trains about 1,300 images/s: a run takes 5 to 8 minutes of one core. See
     docs/explanation/methods.md and docs/results/builds.md.
 
         python -m training train --data dataset --set-name blue-0.40 --method mentormix --recipe cifar10n_cpu \\
@@ -32,8 +32,8 @@ def cifar10n_cpu(noise_level: float) -> TrainConfig:
 
 
 def cifar10n_cpu_released(noise_level: float) -> TrainConfig:
-    """The same with the released settings of MentorNet and MentorMix for each noise level, and the threshold as mentor.
+    """The same with the released settings of MentorNet and MentorMix for each noise level, and the threshold mentor.
 
-    They are made for 200,000 steps: at 80 % noise both end below plain training here (docs/results/study.md).
+    These settings are for 200,000 steps: at 80 % noise both methods end below vanilla here (docs/results/study.md).
     """
     return replace(cifar10n_cpu(noise_level), **methods_for(CIFAR10, noise_level, many_classes=False))

@@ -7,12 +7,12 @@ from training.recipes.released_settings import CIFAR10, methods_for
 
 
 def linear_probe(noise_level: float) -> TrainConfig:
-    """Features of EfficientNet-Lite0 at 96 pixels, 6 epochs of SGD for the head; weight decay by held-out labels.
+    """Features of EfficientNet-Lite0 at 96 pixels, 6 epochs of SGD for the head, weight decay chosen on held-out labels.
 
-    Give the weights with --set network.weights=FILE. docs/results/study.md has measured accuracies.
+    Requires --set network.weights=FILE. Measured accuracies: docs/results/study.md.
     """
     methods = methods_for(CIFAR10, noise_level, many_classes=False)
-    # the second weighting goes without weight decay, and a probe needs that
+    # the second weighting excludes weight decay, which a probe needs
     methods["mentormix"] = replace(methods["mentormix"], second_reweight=False)
     return TrainConfig(
         epochs=6,

@@ -1,4 +1,4 @@
-"""Recipes by name, and the way from a recipe and overrides to one run's configuration."""
+"""Recipes by name, and the configuration of a run from a recipe and overrides."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -27,9 +27,9 @@ RECIPES: dict[str, Callable[[float], TrainConfig]] = {
 
 
 def configure(recipe: str, noise_level: float, overrides: Mapping[str, Any]) -> TrainConfig:
-    """Return the recipe for a noise level with `overrides` laid on it; UsageError for unknown names."""
+    """Return the recipe for a noise level, changed by `overrides`. Raises UsageError for unknown names."""
     if recipe not in RECIPES:
         near = get_close_matches(recipe, RECIPES, n=1, cutoff=0.3)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(RECIPES)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"recipes: {', '.join(RECIPES)}"
         raise UsageError(f"--recipe: unknown recipe {recipe!r}; {hint}")
     return build(TrainConfig, merge(asdict(RECIPES[recipe](noise_level)), overrides), "config")

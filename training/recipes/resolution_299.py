@@ -1,8 +1,8 @@
 """Mini-ImageNet, Stanford Cars and WebVision at 299 pixels, from scratch and fine-tuned (MentorMix paper, section 5).
 
-The paper's Inception-ResNet-v2 is timm's (pip install timm). Build the sets with pictures of
-342 pixels (299 = 87.5 % of it); others are resized. Schedules and learning rates are ours, in the manner of the
-published ones: the paper does not print them all. None of these has been run by us.
+The network is Inception-ResNet-v2 of timm (extra `timm`). Build the sets at 342 pixels (299 is 87.5 % of it); other
+sizes are resized. The paper does not print all schedules and learning rates; these are similar to the published ones.
+None of these recipes has been run yet.
 """
 
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
@@ -15,7 +15,7 @@ def mini_imagenet_scratch(noise_level: float) -> TrainConfig:
     """100 classes, 50,000–60,000 images, from scratch, 200 epochs.
 
     Published, blue, mean ± deviation over ten levels: vanilla 58.3±10.3, MentorNet 61.8±10.3, mixup 60.7±9.8,
-    MentorMix 70.9±3.4. 13 G multiply-adds·2·3 an image: 10¹⁸ operations, several hours of a data-center GPU.
+    MentorMix 70.9±3.4. 10¹⁸ operations (13 G multiply-adds · 2 · 3 per image): several hours of a data-center GPU.
     """
     return _at_299(noise_level, epochs=200, learning_rate=0.1, pretrained=False)
 
@@ -24,7 +24,7 @@ def mini_imagenet_fine_tuned(noise_level: float) -> TrainConfig:
     """The same from ImageNet weights, 20 epochs.
 
     Published, blue: vanilla 82.3±1.9, MentorNet 82.9±1.7, mixup 81.7±1.8, MentorMix 84.2±0.7. A tenth of the
-    time from scratch. The test classes are among those that the weights were trained on.
+    time from scratch. The ImageNet weights were trained on the test classes too.
     """
     return _at_299(noise_level, epochs=20, learning_rate=0.01, pretrained=True)
 
@@ -32,7 +32,7 @@ def mini_imagenet_fine_tuned(noise_level: float) -> TrainConfig:
 def cars_scratch(noise_level: float) -> TrainConfig:
     """196 classes, 8,144 images, from scratch, 400 epochs. A third of the time of Mini-ImageNet.
 
-    Published: no mean; final accuracy spreads over the levels by .347 (blue) and .146 (red).
+    Published: no mean; the range of final accuracy over the levels is .347 (blue) and .146 (red).
     """
     return _at_299(noise_level, epochs=400, learning_rate=0.1, pretrained=False)
 
@@ -46,10 +46,10 @@ def cars_fine_tuned(noise_level: float) -> TrainConfig:
 
 
 def webvision(noise_level: float) -> TrainConfig:
-    """WebVision 1.0: 1,000 classes, 2.4 M images with the noise they came with, from scratch, 50 epochs.
+    """WebVision 1.0: 1,000 classes, 2.4 M images with their original noise, from scratch, 50 epochs.
 
     Published top-1 (top-5): MentorMix 74.3 (90.5), on ILSVRC12 67.5 (87.2). Over 10¹⁹ operations: days of a
-    data-center GPU; use several (torchrun). The level decides the mentor's percentile alone: say 0.2.
+    data-center GPU; use several (torchrun). The noise level only sets the mentor's percentile; 0.2 is typical.
     """
     return _at_299(noise_level, epochs=50, learning_rate=0.1, pretrained=False)
 

@@ -1,4 +1,4 @@
-"""Settings of the methods for runs of some thousand steps: one for all noise levels, which nobody has to know."""
+"""Settings of methods for runs of a few thousand steps, the same for all noise levels."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ RAMP: dict[str, Any] = {"loss_percentile": "auto", "schedule": "ramp", "balance"
 
 
 def short_methods(noise_level: float, *, many_classes: bool) -> dict[str, Any]:
-    """Return the sections of the methods; `noise_level` is used by those without a mentor alone.
+    """Return the configuration sections of methods; only those without a mentor use `noise_level`.
 
-    Chosen with seed 100 on the demo's sets and on cifar10n; docs/explanation/methods.md has the measurements.
+    Chosen with seed 100 on the sets of the demo and on cifar10n (docs/explanation/methods.md).
     """
     return {
         "mentornet": MentorNetConfig(**RAMP),

@@ -1,4 +1,4 @@
-"""A few thousand small images in seconds: for demonstrations and tests."""
+"""A recipe for a few thousand small images, for demonstrations and tests."""
 
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.recipes.short_run_settings import short_methods

@@ -1,4 +1,4 @@
-"""A real web server on the loopback, whose answers a test chooses path by path, and fetchers to meet it with."""
+"""Fixtures: a web server on loopback with a response for each path, and a fetcher that runs one task."""
 
 import socket
 import threading

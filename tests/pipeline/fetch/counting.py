@@ -1,14 +1,16 @@
-"""A server on loopback that counts the requests to each host name: in a second, at once, and for policy files."""
+"""A server on loopback that counts the requests to each host name: per second, in progress, and for policy files."""
 
 import asyncio
 import json
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.pipeline.fetch.conftest import Web
 
 LATENCY = 0.02
 POLICIES = (b"/robots.txt", b"/.well-known/tdmrep.json")
@@ -16,7 +18,7 @@ POLICIES = (b"/robots.txt", b"/.well-known/tdmrep.json")
 
 @dataclass
 class Counts:
-    """What a server has seen, by host name."""
+    """Numbers of requests, by host name."""
 
     times: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     now: Counter[str] = field(default_factory=Counter)
@@ -25,7 +27,7 @@ class Counts:
     bodies: Counter[str] = field(default_factory=Counter)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Reset all counts."""
         for part in (self.times, self.now, self.most, self.policies, self.bodies):
             part.clear()
 
@@ -79,7 +81,7 @@ class _Answers(asyncio.Protocol):
 
 @contextmanager
 def counting_server() -> Iterator[tuple[int, Counts]]:
-    """Serve on all loopback addresses, from a thread; gives the port and the counts."""
+    """Serve on all loopback addresses from a thread; yield the port and the counts."""
     counts, loop = Counts(), asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -96,13 +98,26 @@ def counting_server() -> Iterator[tuple[int, Counts]]:
         thread.join()
 
 
-def write_world(folder: Path, urls: list[str], fetches: int, rate: float) -> Path:
+def write_world(folder: Path, urls: list[str], host_concurrency: int, rate: float) -> Path:
     """Write a list of URLs and a configuration with these limits; return the configuration's path."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "web.csv").write_text("class_name,url\n" + "".join(f"a,{url}\n" for url in urls))
     config = {
         "source": str(folder), "classes": ["a", "b"], "clean": [], "test": [], "web": ["web.csv"], "votes": [],
-        "fetch": {"allow_private_hosts": True, "host_concurrency": fetches, "host_requests_per_second": rate},
+        "fetch": {"allow_private_hosts": True, "host_concurrency": host_concurrency, "host_requests_per_second": rate},
     }  # fmt: skip
     (folder / "build.yaml").write_text(json.dumps(config))
     return folder / "build.yaml"
+
+
+def image_list(tmp_path: Path, web: Web, smooth: Callable, encoded: Callable, **fetch: object) -> Path:
+    """Write a list of five images on a server, one of them with two ids, and a missing one; return the configuration."""
+    urls = [web.serve(f"/{i}", encoded(smooth(i, 40, 40), "PNG")) for i in range(5)] + [web.url("/gone")]
+    config = write_world(tmp_path / "lists", urls, 4, 0)
+    lines = "".join(f"id-{i},a,{url}\n" for i, url in enumerate([*urls, urls[0]]))
+    (config.parent / "web.csv").write_text("image_id,class_name,url\n" + lines)
+    values = json.loads(config.read_text())
+    values["fetch"] |= fetch
+    values["ingest"] = {"size": 16, "format": "png", "max_rejected_share": 1}
+    config.write_text(json.dumps(values))
+    return config

@@ -1,4 +1,4 @@
-"""Odd replies of web servers, as bytes: what breaks the rules of HTTP, or only looks as if it did.
+"""Odd replies of web servers, as bytes: replies that break the rules of HTTP, or only seem to.
 
 Each has a body of BODY where it is one at all. `OURS` says what the project makes of it: None for the body, or a code.
 benchmarks/odd_replies.py sends the same bytes to other clients.

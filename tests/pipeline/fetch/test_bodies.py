@@ -1,4 +1,4 @@
-"""Bodies that are too large, too long, broken, late or packed: the right code for each, before the deadline."""
+"""Bodies that are too large, damaged, slow or compressed get the right code before the deadline."""
 
 import gzip
 import socket
@@ -20,7 +20,7 @@ from tests.pipeline.fetch.conftest import IMPATIENT, OK, Get, Request, Web, body
 # Bodies
 
 
-def test_a_body_over_the_limit_is_rejected_whether_or_not_its_length_is_told(get: Get, web: Web) -> None:
+def test_a_body_over_the_limit_is_rejected_with_and_without_content_length(get: Get, web: Web) -> None:
     chunks = (b"64\r\n" + b"x" * 100 + b"\r\n" for _ in range(100_000))
     endless = raw(web, "/endless", OK + b"Transfer-Encoding: chunked\r\n\r\n", *chunks)
     told, just = web.serve("/told", b"x" * 1001), web.serve("/just", b"x" * 1000)
@@ -29,7 +29,7 @@ def test_a_body_over_the_limit_is_rejected_whether_or_not_its_length_is_told(get
     assert len(body(found[2])) == 1000
 
 
-def test_a_length_that_is_wrong(get: Get, web: Web) -> None:
+def test_a_wrong_content_length(get: Get, web: Web) -> None:
     short, long, bad, two = get.all(
         [
             web.serve("/short", b"x" * 10, Content_Length="500"),
@@ -45,7 +45,7 @@ def test_a_length_that_is_wrong(get: Get, web: Web) -> None:
     assert refused(two).code == "bad_response"
 
 
-def test_a_connection_that_is_reset_in_the_middle(get: Get, web: Web) -> None:
+def test_a_connection_reset_within_the_body(get: Get, web: Web) -> None:
     def reset(request: Request) -> None:
         request.wfile.write(OK + b"Content-Length: 500\r\n\r\n" + b"x" * 10)
         time.sleep(0.05)
@@ -76,12 +76,12 @@ def test_a_connection_that_is_closed_without_an_answer(get: Get, web: Web) -> No
         OK + b"Content-Length: 2\r\nX: \x00\r\n\r\nxx",
     ],
 )  # fmt: skip
-def test_what_http_does_not_allow_is_a_bad_response(get: Get, web: Web, answer: bytes) -> None:
+def test_invalid_http_is_a_bad_response(get: Get, web: Web, answer: bytes) -> None:
     assert refused(get(raw(web, "/a", answer))).code == "bad_response"
 
 
 @pytest.mark.parametrize("wrong", [b"zz\r\nxx\r\n", b"-5\r\nxxxxx\r\n", b"2\r\nxxxxxxx\r\n"])
-def test_wrong_chunks_behind_good_ones_are_a_bad_response_at_once(get: Get, web: Web, wrong: bytes) -> None:
+def test_an_invalid_chunk_is_a_bad_response_without_a_retry(get: Get, web: Web, wrong: bytes) -> None:
     first = OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nxxxxx\r\n"
     found = refused(
         get(raw(web, "/a", first, wrong, pause=0.1, hold=1), deadline_seconds=60, timeout_seconds=60)
@@ -91,13 +91,13 @@ def test_wrong_chunks_behind_good_ones_are_a_bad_response_at_once(get: Get, web:
     assert found.stats.attempts == 1
 
 
-def test_chunks_that_break_off_are_incomplete(get: Get, web: Web) -> None:
+def test_missing_chunks_are_incomplete(get: Get, web: Web) -> None:
     assert (
         refused(get(raw(web, "/a", OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nxx"))).code == "incomplete"
     )
 
 
-def test_chunks_that_are_shorter_than_the_lines_between_them_have_an_end(get: Get, web: Web) -> None:
+def test_tiny_chunks_are_limited(get: Get, web: Web) -> None:
     few, many = (
         OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"1;xx\r\nx\r\n" * count for count in (1000, 90_000)
     )
@@ -107,7 +107,7 @@ def test_chunks_that_are_shorter_than_the_lines_between_them_have_an_end(get: Ge
     assert (found.code, "between the chunks" in found.detail) == ("bad_response", True)
 
 
-def test_informational_answers_come_before_the_real_one(get: Get, web: Web) -> None:
+def test_interim_responses_are_skipped(get: Get, web: Web) -> None:
     answer = b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK + b"Content-Length: 1\r\n\r\nx"
     assert body(get(raw(web, "/a", answer))) == b"x"
 
@@ -115,7 +115,7 @@ def test_informational_answers_come_before_the_real_one(get: Get, web: Web) -> N
 # Deadlines
 
 
-def test_servers_that_are_slow_are_given_up_at_the_deadline(get: Get, web: Web) -> None:
+def test_slow_servers_time_out_at_the_deadline(get: Get, web: Web) -> None:
     release = threading.Event()
     silent = web.raw("/silent", lambda _: bool(release.wait(20)) and None)
     body_drip = raw(web, "/body", OK + b"Content-Length: 500\r\n\r\n", *[b"x"] * 400, pause=0.05)
@@ -135,7 +135,7 @@ def test_servers_that_are_slow_are_given_up_at_the_deadline(get: Get, web: Web) 
     assert found[1].stats.bytes_seen > 0
 
 
-def test_a_server_that_accepts_no_connection_is_given_up(get: Get) -> None:
+def test_a_server_that_accepts_no_connection_times_out(get: Get) -> None:
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -153,15 +153,13 @@ def test_a_server_that_accepts_no_connection_is_given_up(get: Get) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "GZIP"])
-def test_packed_bodies_are_not_asked_for_but_unpacked_where_they_come(
-    get: Get, web: Web, encoding: str
-) -> None:
+def test_unrequested_compression_is_decompressed(get: Get, web: Web, encoding: str) -> None:
     data = zlib.compress(b"picture") if encoding == "deflate" else gzip.compress(b"picture")
     assert body(get(web.serve("/a", data, Content_Encoding=encoding))) == b"picture"
     assert web.headers[0]["Accept-Encoding"] == "identity"
 
 
-def test_a_bomb_is_rejected_before_it_has_unfolded(get: Get, web: Web) -> None:
+def test_a_compression_bomb_is_rejected_early(get: Get, web: Web) -> None:
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
     found = refused(get(web.serve("/a", bomb, Content_Encoding="gzip"), max_bytes=1_000_000))
@@ -171,7 +169,7 @@ def test_a_bomb_is_rejected_before_it_has_unfolded(get: Get, web: Web) -> None:
     )
 
 
-def test_packed_bodies_that_are_damaged(get: Get, web: Web) -> None:
+def test_damaged_compressed_bodies(get: Get, web: Web) -> None:
     packed = gzip.compress(b"picture" * 10)
     cut = raw(web, "/cut", OK + b"Content-Encoding: gzip\r\n\r\n" + packed[:-9])
     junk = web.serve("/junk", b"junk", Content_Encoding="gzip")
@@ -181,12 +179,12 @@ def test_packed_bodies_that_are_damaged(get: Get, web: Web) -> None:
 @pytest.mark.parametrize(
     "encoding", ["", "identity", "none", "aws-chunked", "utf-8", "binary", "br", "zstd", "nonsense, , 7bit"]
 )
-def test_names_of_codings_that_are_not_undone_are_passed_over(get: Get, web: Web, encoding: str) -> None:
+def test_unknown_content_codings_are_ignored(get: Get, web: Web, encoding: str) -> None:
     assert body(get(web.serve("/a", b"picture", Content_Encoding=encoding))) == b"picture"
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress"])
-def test_rules_that_cannot_be_unpacked_allow_nothing(get: Get, web: Web, encoding: str) -> None:
+def test_rules_with_an_unsupported_coding_allow_nothing(get: Get, web: Web, encoding: str) -> None:
     web.serve("/robots.txt", b"packed rules", Content_Encoding=encoding)
     found = refused(get(web.serve("/a", b"x")))
     assert (found.code, encoding in found.detail) == ("robots_disallowed", True)
@@ -211,7 +209,7 @@ def raw_deflate(data: bytes) -> bytes:
         ("deflate", lambda data: zlib.compress(data) + b"tail"),
     ],
 )  # fmt: skip
-def test_what_is_packed_in_other_ways_is_unpacked(encoding: str, pack: Callable, length: int) -> None:
+def test_variants_of_compression_are_decompressed(encoding: str, pack: Callable, length: int) -> None:
     data = bytes(length)
     for size in (1, 1000, 1 << 20) if length < 300 else (1000, 1 << 20):
         decompressor = Decompressor([word.strip() for word in encoding.split(",")], length + 100)
@@ -221,7 +219,7 @@ def test_what_is_packed_in_other_ways_is_unpacked(encoding: str, pack: Callable,
         assert decompressor.complete
 
 
-def test_what_follows_a_packed_body_is_neither_kept_nor_waited_for() -> None:
+def test_bytes_after_a_compressed_body_are_dropped() -> None:
     decompressor = Decompressor(["gzip"], 1000)
     tracemalloc.start()
     steps = list(decompressor.decompress(gzip.compress(b"picture")))
@@ -233,7 +231,7 @@ def test_what_follows_a_packed_body_is_neither_kept_nor_waited_for() -> None:
     assert most < 1_000_000
 
 
-def test_a_tail_without_end_costs_no_time(get: Get, web: Web) -> None:
+def test_an_endless_tail_is_not_awaited(get: Get, web: Web) -> None:
     packed = OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"picture")
     found = get(raw(web, "/a", packed, *[b"tail" * 10] * 400, pause=0.05), deadline_seconds=5)
     assert body(found) == b"picture"
@@ -242,7 +240,7 @@ def test_a_tail_without_end_costs_no_time(get: Get, web: Web) -> None:
 
 
 @pytest.mark.parametrize("codings", [["gzip", "gzip"], ["gzip"] * 5])
-def test_a_bomb_in_a_bomb_is_rejected_before_it_has_unfolded(codings: list[str]) -> None:
+def test_a_nested_compression_bomb_is_rejected_early(codings: list[str]) -> None:
     """A coding that gives nothing may still take all that the one around it unfolds to."""
     bomb = gzip.compress(b"", mtime=0)[:10] + b"\x00\x00\x00\xff\xff" * 400_000  # empty stored blocks
     for _ in codings[1:]:
@@ -252,21 +250,19 @@ def test_a_bomb_in_a_bomb_is_rejected_before_it_has_unfolded(codings: list[str])
         list(decompressor.decompress(bomb))
 
 
-def test_a_thousand_members_are_unpacked_and_a_million_are_not() -> None:
+def test_a_thousand_gzip_members_are_accepted_and_a_million_are_not() -> None:
     member = gzip.compress(b"x")
     assert b"".join(Decompressor(["gzip"], 10_000).decompress(member * 1000)) == b"x" * 1000
     with pytest.raises(Rejected, match="bad_response"):
         list(Decompressor(["gzip"], 10_000_000).decompress(member * 100_000))
 
 
-def test_six_codings_in_each_other_are_refused(get: Get, web: Web) -> None:
+def test_six_nested_codings_are_rejected(get: Get, web: Web) -> None:
     found = refused(get(web.serve("/a", b"x", Content_Encoding=", ".join(["gzip"] * 6))))
     assert (found.code, "6 nested content codings" in found.detail) == ("bad_response", True)
 
 
-def test_a_full_disk_is_not_the_fault_of_a_server(
-    get: Get, web: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_a_data_error(get: Get, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_module, "IN_MEMORY", 10)
     monkeypatch.setattr("tempfile.tempdir", "/dev/full/none")
     with pytest.raises(DataError, match=r"cannot write a temporary file.*free space there"):

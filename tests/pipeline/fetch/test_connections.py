@@ -1,4 +1,4 @@
-"""Whom a connection is made to: no private address, no name that changes its mind, nobody without a certificate."""
+"""Connections: private addresses, names that resolve differently, and TLS certificates."""
 
 import datetime
 import socket
@@ -42,9 +42,7 @@ def test_a_redirect_to_a_private_address_is_refused(
 
 
 @pytest.mark.usefixtures("as_public")
-def test_an_answer_of_the_name_server_that_changes_leads_nowhere(
-    get: Get, web: Web, names: dict[str, list[str]]
-) -> None:
+def test_dns_rebinding_is_rejected(get: Get, web: Web, names: dict[str, list[str]]) -> None:
     """The address that was checked is the one that is connected to: there is no second look-up in between."""
     port = web.address.rsplit(":", 1)[1]
     web.serve("/a", b"picture")
@@ -55,7 +53,7 @@ def test_an_answer_of_the_name_server_that_changes_leads_nowhere(
     assert found.code == "private_address"
 
 
-def test_a_name_that_does_not_resolve_is_told_apart(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_has_its_own_code(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> list:
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -64,7 +62,7 @@ def test_a_name_that_does_not_resolve_is_told_apart(get: Get, monkeypatch: pytes
     assert refused(get(f"http://{'x' * 70}.test/a.jpg")).code in ("unknown_host", "bad_location")
 
 
-def test_nobody_listening_is_a_failed_connection(get: Get) -> None:
+def test_a_closed_port_is_a_failed_connection(get: Get) -> None:
     with socket.socket() as taken:  # bound, but it does not listen
         taken.bind(("127.0.0.1", 0))
         found = refused(get(f"http://127.0.0.1:{taken.getsockname()[1]}/"))
@@ -132,6 +130,6 @@ def test_tls_is_verified_against_the_name_of_the_host(
     assert refused(get(f"https://127.0.0.1:{port}/a")).code == "tls_failed"
 
 
-def test_a_server_without_tls_is_told_from_one_with_a_bad_certificate(get: Get, web: Web) -> None:
+def test_a_server_without_tls_and_a_bad_certificate_have_different_details(get: Get, web: Web) -> None:
     found = refused(get(web.serve("/a", b"x").replace("http:", "https:")))
     assert found.code in ("tls_failed", "connection_failed")

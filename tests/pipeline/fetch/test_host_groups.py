@@ -1,4 +1,4 @@
-"""Who asks which host: groups, shares, and redirects that lead from one to another."""
+"""Groups and shares of hosts, and redirects between them."""
 
 import math
 from collections import Counter
@@ -17,7 +17,7 @@ from pipeline.fetch.host_limits import HostLimits
 from tests.pipeline.fetch.conftest import FETCHING, Request, Web
 
 
-def test_the_spelling_of_a_host_does_not_change_who_asks_it() -> None:
+def test_the_spelling_of_a_host_does_not_change_its_group() -> None:
     same = [
         "http://images.example/a",
         "https://IMAGES.example:8443/b",
@@ -42,7 +42,7 @@ def test_shares_together_keep_the_limits_of_the_host(urls: int, rate: int, fetch
             assert sum(1 / share.interval for share in shares) == pytest.approx(rate)
 
 
-def test_a_host_is_cut_only_where_one_task_is_too_slow_for_its_limits() -> None:
+def test_a_host_is_cut_only_if_one_task_is_too_slow_for_its_limits() -> None:
     assert share_count(10_000_000, FetchConfig()) == 1  # 10 requests a second are nothing
     fast = FetchConfig(host_requests_per_second=4 * TASK_RATE, host_concurrency=64)
     assert share_count(1_000_000, fast) == 4
@@ -121,7 +121,7 @@ def test_redirects_between_groups_have_the_same_limit_as_others(
     assert not later
 
 
-def test_a_large_host_is_cut_and_its_policies_are_asked_for_once(
+def test_a_large_host_is_cut_and_its_policies_are_requested_once(
     web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pipeline.fetch import host_groups

@@ -1,4 +1,4 @@
-"""Journals of what was fetched: torn by a kill, damaged, rotated, and what the next run makes of them."""
+"""Journals: incomplete after a kill, damaged, rotated, and their use in the next run."""
 
 import hashlib
 import io
@@ -52,7 +52,7 @@ def bodies(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def test_a_journal_gives_back_what_was_put(tmp_path: Path) -> None:
+def test_a_journal_returns_its_rows(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     rows = [put(journal, "u1", b"one"), fail(journal, "u2", "not_found"), put(journal, "u3", b"three")]
     journal.close()
@@ -69,7 +69,7 @@ def test_run_numbers_rise() -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 20, 10_000])
-def test_a_line_torn_by_a_kill_is_skipped(tmp_path: Path, cut: int) -> None:
+def test_an_incomplete_last_line_is_skipped(tmp_path: Path, cut: int) -> None:
     journal = opened(tmp_path)
     put(journal, "u1", b"one")
     put(journal, "u2", b"two")  # no close: the files are as a kill leaves them
@@ -88,7 +88,7 @@ def test_a_journal_without_a_complete_line_is_empty(tmp_path: Path) -> None:
     assert known(tmp_path) == {}
 
 
-def test_a_journal_that_is_damaged_within_is_named(tmp_path: Path) -> None:
+def test_a_damaged_journal_is_an_error(tmp_path: Path) -> None:
     put(opened(tmp_path), "u1", b"one")
     (path,) = tmp_path.glob("*.jsonl")
     path.write_bytes(b'{"url": "u0", "sh' + path.read_bytes())
@@ -103,7 +103,7 @@ def test_a_line_longer_than_a_block_of_the_reader_is_read(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_a_body_that_is_not_there_in_full_has_no_position(tmp_path: Path, damage: str) -> None:
+def test_a_truncated_body_has_no_offset(tmp_path: Path, damage: str) -> None:
     journal = opened(tmp_path)
     put(journal, "u1", b"one")
     put(journal, "u2", b"two")
@@ -116,7 +116,7 @@ def test_a_body_that_is_not_there_in_full_has_no_position(tmp_path: Path, damage
     assert known(tmp_path)["u2"]["sha256"] == hashlib.sha256(b"two").hexdigest()
 
 
-def test_the_last_success_counts_and_else_the_last_failure(tmp_path: Path) -> None:
+def test_the_last_success_counts_or_else_the_last_failure(tmp_path: Path) -> None:
     fail(opened(tmp_path, 1), "u", "timeout")
     fail(opened(tmp_path, 2), "u", "server_error")
     assert known(tmp_path)["u"]["code"] == "server_error"
@@ -144,9 +144,7 @@ def test_the_same_bytes_are_stored_once(tmp_path: Path) -> None:
     assert bodies(tmp_path) == {"u1": b"same", "u2": b"same", "u3": b"other"}
 
 
-def test_on_an_object_store_full_files_are_closed_and_new_ones_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_on_object_stores_are_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There a file is visible when it is closed, so its size bounds what a kill may lose."""
     begun: list[IO[bytes]] = []
 
@@ -172,7 +170,7 @@ def test_on_an_object_store_full_files_are_closed_and_new_ones_begun(
 # What a task makes of its journals
 
 
-def test_a_known_url_is_not_asked_again(get: Get, web: Web) -> None:
+def test_a_recorded_url_is_not_requested_again(get: Get, web: Web) -> None:
     url, gone = web.serve("/a", b"x"), web.url("/gone")
     for _ in range(2):
         assert body(get(url)) == b"x"
@@ -186,7 +184,7 @@ def test_a_known_url_is_not_asked_again(get: Get, web: Web) -> None:
     assert web.asked == ["/a", "/gone", "/gone"]
 
 
-def test_a_failure_is_asked_again_under_other_rules_and_a_success_is_not(get: Get, web: Web) -> None:
+def test_a_changed_fetch_key_repeats_failures_and_keeps_successes(get: Get, web: Web) -> None:
     url, gone = web.serve("/a", b"x"), web.url("/gone")
     get.all([url, gone])
     get.all([url, gone], timeout_seconds=7)
@@ -195,7 +193,7 @@ def test_a_failure_is_asked_again_under_other_rules_and_a_success_is_not(get: Ge
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
-def test_a_stored_body_that_is_not_intact_is_fetched_again(get: Get, web: Web, damage: str) -> None:
+def test_a_damaged_body_is_fetched_again(get: Get, web: Web, damage: str) -> None:
     urls = [web.serve("/a", b"one"), web.serve("/b", b"two")]
     get.all(urls)
     (path,) = get.folder.glob("*.bodies")
@@ -207,7 +205,7 @@ def test_a_stored_body_that_is_not_intact_is_fetched_again(get: Get, web: Web, d
     assert len(web.asked) == (4 if damage == "gone" else 3)
 
 
-def test_other_bytes_than_before_are_a_rejection_unless_something_is_retried(get: Get, web: Web) -> None:
+def test_changed_content_is_rejected_unless_retried(get: Get, web: Web) -> None:
     url = web.serve("/a", b"old")
     assert body(get(url)) == b"old"
     for path in get.folder.glob("*.bodies"):
@@ -218,7 +216,7 @@ def test_other_bytes_than_before_are_a_rejection_unless_something_is_retried(get
     assert body(get(url)) == b"new"
 
 
-def test_a_url_may_be_asked_again_by_name(get: Get, web: Web) -> None:
+def test_a_url_can_be_fetched_again_explicitly(get: Get, web: Web) -> None:
     url = web.serve("/a", b"old")
     get(url)
     web.serve("/a", b"new")
@@ -239,7 +237,7 @@ def test_an_earlier_attempt_at_the_same_task_is_not_repeated(get: Get, web: Web)
     assert web.asked == ["/a"]
 
 
-def test_what_an_answer_says_about_use_is_kept(get: Get, web: Web) -> None:
+def test_headers_about_use_are_recorded(get: Get, web: Web) -> None:
     link = '<https://creativecommons.org/licenses/by/4.0/>; rel="license"'
     told = {"X_Robots_Tag": "nofollow", "TDM_Reservation": "0", "TDM_Policy": "https://x.test/policy"}
     web.serve("/end", b"x", Link=link, **told)

@@ -1,4 +1,4 @@
-"""Some ninety odd replies: what the clients of others accept is accepted, and the rest has its code."""
+"""Odd replies that other clients accept are accepted; the others have a code."""
 
 from tests.pipeline.fetch.conftest import Fetched, Get
 from tests.pipeline.fetch.odd_replies import BODY, REPLIES, serving

@@ -1,4 +1,4 @@
-"""What servers ask of us: to come again later, not too often, or not at all."""
+"""Retry-After, limits per host, robots.txt, and opt-outs."""
 
 import asyncio
 import datetime
@@ -36,7 +36,7 @@ def after(web: Web, path: str, *statuses: tuple[int, dict[str, str]]) -> str:
     return web.raw(path, answer)
 
 
-def test_what_may_pass_is_tried_again_so_often_and_no_more(get: Get, web: Web) -> None:
+def test_temporary_failures_are_retried_up_to_max_attempts(get: Get, web: Web) -> None:
     found = get(after(web, "/a", (503, {}), (429, {})))
     assert (body(found), found.stats and found.stats.attempts) == (b"picture", 3)
     found = refused(get(after(web, "/b", (503, {}), (500, {}), (429, {}))))
@@ -44,7 +44,7 @@ def test_what_may_pass_is_tried_again_so_often_and_no_more(get: Get, web: Web) -
     assert refused(get(after(web, "/c", (503, {})), max_attempts=1)).code == "server_error"
 
 
-def test_a_wait_that_the_server_asks_for_is_kept_by_all_who_ask_the_host(get: Get, web: Web) -> None:
+def test_retry_after_pauses_all_requests_to_the_host(get: Get, web: Web) -> None:
     times: list[float] = []
     first = after(web, "/a", (429, {"Retry-After": "1"}))
 
@@ -62,7 +62,7 @@ def test_a_wait_that_the_server_asks_for_is_kept_by_all_who_ask_the_host(get: Ge
 
 
 @pytest.mark.parametrize("far", [True, False])
-def test_a_date_to_wait_for_is_understood_and_one_too_far_away_ends_it(get: Get, web: Web, far: bool) -> None:
+def test_retry_after_dates_are_read_and_long_waits_end_the_retries(get: Get, web: Web, far: bool) -> None:
     when = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=3600 if far else -5)
     found = get(after(web, "/a", (503, {"Retry-After": format_datetime(when, usegmt=True)})))
     assert len(web.asked) == (1 if far else 2)
@@ -70,14 +70,14 @@ def test_a_date_to_wait_for_is_understood_and_one_too_far_away_ends_it(get: Get,
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "1e9", "", "Mon, 99 Foo 2020"])
-def test_a_wait_that_makes_no_sense_is_none(get: Get, web: Web, text: str) -> None:
+def test_an_invalid_retry_after_is_ignored(get: Get, web: Web, text: str) -> None:
     assert body(get(after(web, "/a", (503, {"Retry-After": text})))) == b"picture"
 
 
 # What hosts wish
 
 
-def test_robots_txt_is_asked_for_once_and_obeyed(get: Get, web: Web) -> None:
+def test_robots_txt_is_requested_once_and_obeyed(get: Get, web: Web) -> None:
     rules = b"User-agent: *\nDisallow: /\n\nUser-agent: controlled-noise\nDisallow: /no\n"
     count = []
 
@@ -97,7 +97,7 @@ def test_robots_txt_is_asked_for_once_and_obeyed(get: Get, web: Web) -> None:
     assert len(count) == 1
 
 
-def test_the_robots_txt_of_the_place_that_a_redirect_leads_to_counts_too(
+def test_the_robots_txt_of_a_redirect_target_is_obeyed(
     get: Get, web: Web, names: dict[str, list[str]]
 ) -> None:
     port = web.address.rsplit(":", 1)[1]
@@ -118,7 +118,7 @@ def test_the_robots_txt_of_the_place_that_a_redirect_leads_to_counts_too(
 @pytest.mark.parametrize(
     ("status", "allowed"), [(404, True), (403, True), (401, True), (500, False), (503, False), (429, False)]
 )
-def test_a_robots_txt_that_is_not_there_allows_and_one_that_cannot_be_had_does_not(
+def test_a_missing_robots_txt_allows_and_an_unavailable_one_does_not(
     get: Get, web: Web, status: int, allowed: bool
 ) -> None:
     web.serve("/robots.txt", status=status)
@@ -132,13 +132,13 @@ def test_a_robots_txt_that_is_not_there_allows_and_one_that_cannot_be_had_does_n
 @pytest.mark.parametrize(
     "text", [b"", b"\xff\xfe\x00", b"<html>", b"Disallow /", b"User-agent: *\nCrawl-delay: x"]
 )
-def test_a_robots_txt_of_nonsense_allows(get: Get, web: Web, text: bytes) -> None:
+def test_an_invalid_robots_txt_allows(get: Get, web: Web, text: bytes) -> None:
     web.serve("/robots.txt", text)
     assert body(get(web.serve("/a", b"x"))) == b"x"
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 203, 206, 226])
-def test_rules_behind_any_success_hold(get: Get, web: Web, status: int) -> None:
+def test_rules_with_any_success_status_hold(get: Get, web: Web, status: int) -> None:
     web.serve("/robots.txt", b"User-agent: *\nDisallow: /\n", status)
     assert refused(get(web.serve("/a", b"x"))).code == "robots_disallowed"
 
@@ -156,7 +156,7 @@ WRITTEN = ["User-agent: {}", " user agent {}", "USERAGENT:{}", "user-agent\t{}",
 
 
 @pytest.mark.parametrize("written", WRITTEN)
-def test_a_group_is_ours_by_our_whole_product_token(written: str) -> None:
+def test_a_group_is_matched_by_the_whole_product_token(written: str) -> None:
     """RFC 9309, section 2.2.1; the groups that name us together outweigh the one for everybody."""
     for name in OURS:
         for everybody in ("*", "* # all"):
@@ -179,7 +179,7 @@ def test_several_groups_for_us_are_one() -> None:
     assert [rules.allow(f"http://x.test/{path}") for path in "abc"] == [False, False, True]
 
 
-def test_rules_end_where_lines_end_and_nowhere_else() -> None:
+def test_only_line_ends_end_a_rule() -> None:
     for cut in ("\u2028", "\x0b", "\x1c", "\x85"):
         rules = PathRules(f"User-agent: *\rDisallow: /a{cut}b\r\nDisallow: /c".encode())
         assert [rules.allow(f"http://x.test/{path}") for path in ("a", "ax", "c")] == [True, True, False]
@@ -192,7 +192,7 @@ def test_a_robots_txt_of_any_length_is_read_to_its_limit(get: Get, web: Web) -> 
     assert (refused(found[0]).code, body(found[1])) == ("robots_disallowed", b"x")
 
 
-def test_a_robots_txt_of_many_robots_costs_what_one_of_few_costs() -> None:
+def test_a_robots_txt_with_many_robots_is_fast() -> None:
     """Protego keeps each rule once for each robot of its group."""
     agents = "".join(f"User-agent: bot{i}\n" for i in range(500))
     seen = set(robots._normalize_groups(agents).splitlines())
@@ -210,7 +210,7 @@ def test_a_robots_txt_of_many_robots_costs_what_one_of_few_costs() -> None:
         ("TDM_Reservation", "1", "tdm_reservation"),
     ],
 )  # fmt: skip
-def test_who_opts_out_is_heard_unless_that_is_switched_off(
+def test_opt_outs_are_obeyed_unless_disabled(
     get: Get, web: Web, header: str, value: str, switch: str
 ) -> None:
     url = web.serve("/a", b"x", **{header: value})
@@ -219,7 +219,7 @@ def test_who_opts_out_is_heard_unless_that_is_switched_off(
     assert body(get(url, **{switch: False})) == b"x"
 
 
-def test_what_a_host_reserves_by_a_file_is_asked_for_once_and_obeyed(get: Get, web: Web) -> None:
+def test_tdmrep_json_is_requested_once_and_obeyed(get: Get, web: Web) -> None:
     rules = [
         {"location": "/art/*", "tdm-reservation": 1, "tdm-policy": "https://example.org/policy.json"},
         {"location": "/art/free/", "tdm-reservation": 0},
@@ -249,7 +249,7 @@ def test_what_a_host_reserves_by_a_file_is_asked_for_once_and_obeyed(get: Get, w
 @pytest.mark.parametrize(
     "text", [b"", b"<html>", b"{}", b"[[1]]", b"[" * 100_000, b"\xff\xfe", b'[{"location": "/"}]']
 )
-def test_a_tdmrep_json_of_nonsense_reserves_nothing(get: Get, web: Web, text: bytes) -> None:
+def test_an_invalid_tdmrep_json_reserves_nothing(get: Get, web: Web, text: bytes) -> None:
     web.serve(TDM_FILE, text)
     assert body(get(web.serve("/a", b"x"))) == b"x"
 
@@ -271,7 +271,7 @@ def cut_off(request: Request) -> None:
 
 
 @pytest.mark.parametrize("answer", [hang_up, hang, damage, cut_off])
-def test_a_tdmrep_json_that_nobody_answers_for_reserves_nothing(
+def test_a_tdmrep_json_that_times_out_reserves_nothing(
     get: Get, web: Web, answer: Callable[[Request], None]
 ) -> None:
     web.raw(TDM_FILE, answer)
@@ -282,14 +282,14 @@ def test_a_tdmrep_json_that_nobody_answers_for_reserves_nothing(
 @pytest.mark.parametrize(
     "to", ["http://10.0.0.1/", "http://nobody.invalid/", "http://[", "//127.0.0.1:1/", TDM_FILE]
 )
-def test_a_tdmrep_json_that_is_elsewhere_and_not_there_reserves_nothing(get: Get, web: Web, to: str) -> None:
+def test_a_tdmrep_json_that_redirects_to_a_missing_page_reserves_nothing(get: Get, web: Web, to: str) -> None:
     web.redirect(TDM_FILE, to)
     found = get(web.serve("/a", b"x"), timeout_seconds=0.3, max_attempts=1)
     assert body(found) == b"x"
 
 
 @pytest.mark.parametrize("status", [403, 410, 429, 503])
-def test_a_tdmrep_json_that_cannot_be_had_reserves_nothing(get: Get, web: Web, status: int) -> None:
+def test_an_unavailable_tdmrep_json_reserves_nothing(get: Get, web: Web, status: int) -> None:
     web.serve(TDM_FILE, status=status)
     assert body(get(web.serve("/a", b"x"))) == b"x"
 
@@ -301,11 +301,11 @@ def test_a_tdmrep_json_that_cannot_be_had_reserves_nothing(get: Get, web: Web, s
         ("X_Robots_Tag", "unavailable_after: 25 Jun 2030 15:00:00 PST"), ("X_Robots_Tag", "max-snippet: 0"),
     ],
 )  # fmt: skip
-def test_other_wishes_are_not_about_us(get: Get, web: Web, header: str, value: str) -> None:
+def test_headers_for_other_robots_are_ignored(get: Get, web: Web, header: str, value: str) -> None:
     assert body(get(web.serve("/a", b"x", **{header: value}))) == b"x"
 
 
-def test_a_host_is_asked_by_few_at_once_and_not_too_often(get: Get, web: Web) -> None:
+def test_limits_per_host_hold(get: Get, web: Web) -> None:
     lock, now, most, times = threading.Lock(), [0], [0], []
 
     def answer(request: Request) -> None:

@@ -33,7 +33,7 @@ def test_only_http_urls_with_a_host_are_fetched(url: str) -> None:
     assert code_of(url) == "bad_location"
 
 
-def test_a_place_is_relative_to_the_url_that_told_it() -> None:
+def test_a_location_is_relative_to_its_url() -> None:
     assert str(parse_url("b?c=d", parse_url("http://x.test/a/"))) == "http://x.test/a/b?c=d"
     assert code_of("file:///etc/passwd", "http://x.test/") == "bad_location"
 
@@ -94,13 +94,13 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("host", PRIVATE)
-def test_no_socket_is_made_for_an_address_that_is_not_public(host: str, connected: list[str]) -> None:
+def test_no_socket_is_created_for_a_private_address(host: str, connected: list[str]) -> None:
     for url in (f"http://{host}/latest/meta-data/", f"https://user:word@{host}:8080/"):
         assert isinstance(connect(url), PrivateAddress | Rejected | OSError)
     assert connected == []
 
 
-def test_one_is_made_for_a_public_address(connected: list[str]) -> None:
+def test_a_socket_is_created_for_a_public_address(connected: list[str]) -> None:
     assert isinstance(connect("http://93.184.215.14/"), OSError)
     assert connected == ["93.184.215.14"]
 
@@ -150,7 +150,7 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
 
 
 @pytest.mark.parametrize("addresses", [["10.0.0.1"], ["8.8.8.8", "10.0.0.1"], ["fe80::1%eth0"]])
-def test_a_name_is_refused_if_any_of_its_addresses_is_private(
+def test_a_name_is_rejected_if_any_of_its_addresses_is_private(
     monkeypatch: pytest.MonkeyPatch, connected: list[str], addresses: list[str]
 ) -> None:
     resolve_to(monkeypatch, *addresses)
@@ -170,7 +170,7 @@ HOSTS = st.text(st.sampled_from("ab1.:@/\\?#[]%0\t\n éⅡ\x00-"), max_size=20)
 @example("127.0.0.1\\@public.test")
 @example("public.test#@127.0.0.1")
 @example("[::ffff:7f00:1%25eth0]")
-def test_whatever_a_url_looks_like_a_socket_is_made_for_public_addresses_only(text: str) -> None:
+def test_any_url_leads_to_sockets_of_public_addresses_only(text: str) -> None:
     """Parsers disagree about odd URLs; what counts is the address at the end, whoever has parsed it."""
     with pytest.MonkeyPatch.context() as patch:
         made: list[str] = []

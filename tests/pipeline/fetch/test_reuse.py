@@ -1,4 +1,4 @@
-"""Connections are used again, and no answer is ever taken for that of another request."""
+"""Connections are reused, and a response never counts for another request."""
 
 import socket
 import threading
@@ -95,7 +95,7 @@ ANSWERS: dict[str, tuple[Callable[[bytes], bytes], int]] = {
 
 
 @pytest.mark.parametrize("kind", ANSWERS)
-def test_a_connection_serves_many_requests_where_it_is_certain_that_it_can(
+def test_a_connection_is_reused_only_if_the_response_has_a_certain_end(
     get: Get, server: Server, kind: str
 ) -> None:
     answer, connections = ANSWERS[kind]
@@ -110,7 +110,7 @@ def test_a_connection_serves_many_requests_where_it_is_certain_that_it_can(
     assert server.connections == connections
 
 
-def test_what_comes_without_a_request_answers_none(get: Get, server: Server) -> None:
+def test_unexpected_bytes_close_the_connection(get: Get, server: Server) -> None:
     """The second answer comes while the connection is unused."""
 
     def behave(connection: socket.socket, path: bytes) -> bool:
@@ -125,7 +125,7 @@ def test_what_comes_without_a_request_answers_none(get: Get, server: Server) -> 
     assert server.connections == 10
 
 
-def test_a_server_that_closes_unused_connections_costs_no_attempt(get: Get, server: Server) -> None:
+def test_a_connection_closed_while_unused_costs_no_attempt(get: Get, server: Server) -> None:
     def behave(connection: socket.socket, path: bytes) -> bool:
         connection.sendall(sized(path))
         return False
@@ -138,7 +138,7 @@ def test_a_server_that_closes_unused_connections_costs_no_attempt(get: Get, serv
     assert len(server.asked) == 20
 
 
-def test_a_server_that_answers_no_second_request_is_asked_anew(get: Get, server: Server) -> None:
+def test_a_connection_without_a_second_response_is_replaced(get: Get, server: Server) -> None:
     """It reads the request, and closes: RFC 9112, section 9.3.1.1, has clients repeat it on a new connection."""
     first = threading.local()
 
@@ -154,7 +154,7 @@ def test_a_server_that_answers_no_second_request_is_asked_anew(get: Get, server:
     assert [body(result) for result in found] == [b"/%d" % i for i in range(10)]
 
 
-def test_pages_of_errors_do_not_cost_the_connection(get: Get, server: Server) -> None:
+def test_error_pages_keep_the_connection(get: Get, server: Server) -> None:
     def behave(connection: socket.socket, path: bytes) -> bool:
         connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 500\r\n\r\n" + bytes(500))
         return True

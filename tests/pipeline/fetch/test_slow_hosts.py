@@ -1,4 +1,4 @@
-"""A host that is slow, pauses us or answers nothing costs its own URLs a stated time, and the others nothing."""
+"""The time budget of a slow host limits the time of its own URLs and does not delay other hosts."""
 
 import threading
 import time
@@ -21,9 +21,7 @@ def codes(results: list[Fetched | Rejected]) -> list[str]:
     return [result.code if isinstance(result, Rejected) else "" for result in results]
 
 
-def test_a_host_that_tells_everybody_to_come_later_is_left_after_its_time(
-    get: Get, web: Web, names: dict[str, list[str]]
-) -> None:
+def test_a_host_that_answers_429_uses_up_its_budget(get: Get, web: Web, names: dict[str, list[str]]) -> None:
     names["second.test"] = ["127.0.0.1"]
     slow = [web.serve(f"/{i}", status=429, Retry_After="1") for i in range(300)]
     quick = [web.serve(f"/x{i}", b"x").replace("127.0.0.1", "second.test") for i in range(20)]
@@ -36,7 +34,7 @@ def test_a_host_that_tells_everybody_to_come_later_is_left_after_its_time(
     assert len(web.asked) < 100
 
 
-def test_what_was_left_is_asked_again_on_request(get: Get, web: Web) -> None:
+def test_host_too_slow_can_be_retried(get: Get, web: Web) -> None:
     urls = [web.serve(f"/{i}", status=429, Retry_After="1") for i in range(20)]
     first = get.all(urls, max_attempts=1, host_budget_seconds=0.5, host_concurrency=1)
     left = [url for url, code in zip(urls, codes(first), strict=True) if code == "host_too_slow"]
@@ -56,7 +54,7 @@ def test_what_was_left_is_asked_again_on_request(get: Get, web: Web) -> None:
     assert sorted(web.asked) == sorted(url.removeprefix(web.address) for url in left)
 
 
-def test_a_host_whose_bodies_stall_is_left_after_its_time(get: Get, web: Web) -> None:
+def test_stalled_bodies_use_up_the_budget(get: Get, web: Web) -> None:
     release = threading.Event()
 
     def stall(request: object) -> None:
@@ -70,7 +68,7 @@ def test_a_host_whose_bodies_stall_is_left_after_its_time(get: Get, web: Web) ->
     assert found.count("host_too_slow") > 70
 
 
-def test_a_crawl_delay_that_takes_too_long_ends_after_some_pictures(get: Get, web: Web) -> None:
+def test_a_long_crawl_delay_uses_up_the_budget(get: Get, web: Web) -> None:
     web.serve("/robots.txt", b"User-agent: *\nCrawl-delay: 2\n")
     found = codes(
         get.all([web.serve(f"/{i}", b"x") for i in range(30)], host_budget_seconds=3, tdm_reservation=False)
@@ -79,7 +77,7 @@ def test_a_crawl_delay_that_takes_too_long_ends_after_some_pictures(get: Get, we
     assert set(found) == {"", "host_too_slow"}
 
 
-def test_policy_files_that_stall_count_as_well(get: Get, web: Web) -> None:
+def test_stalled_policy_files_use_up_the_budget(get: Get, web: Web) -> None:
     raw(web, "/robots.txt", hold=2)
     found = codes(
         get.all([web.serve(f"/{i}", b"x") for i in range(30)], timeout_seconds=0.5, host_budget_seconds=0.2)
@@ -98,7 +96,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def test_time_passes_while_a_request_is_with_the_host(clock: Clock) -> None:
+def test_the_budget_decreases_while_a_request_runs(clock: Clock) -> None:
     budget = HostBudget(10, 1)
     clock.now += 50
     assert budget.left == 10
@@ -114,7 +112,7 @@ def test_time_passes_while_a_request_is_with_the_host(clock: Clock) -> None:
     assert budget.left == 0
 
 
-def test_answers_give_time_back_up_to_what_there_was(clock: Clock) -> None:
+def test_answers_return_time_up_to_the_budget(clock: Clock) -> None:
     budget = HostBudget(10, 1)
     with budget.running():
         for _ in range(1000):
@@ -129,7 +127,7 @@ def test_answers_give_time_back_up_to_what_there_was(clock: Clock) -> None:
         assert budget.left == 0  # used up is used up
 
 
-def test_a_slow_limit_of_ours_uses_nothing_up(clock: Clock) -> None:
+def test_a_low_request_rate_does_not_use_up_the_budget(clock: Clock) -> None:
     budget = host_limits.Host(
         "x.test", HostLimits.from_config(FetchConfig(host_requests_per_second=0.2, host_budget_seconds=60))
     ).budget
@@ -140,7 +138,7 @@ def test_a_slow_limit_of_ours_uses_nothing_up(clock: Clock) -> None:
     assert budget.left == 60
 
 
-def test_many_slow_hosts_use_up_their_time_though_they_wait_for_each_other(
+def test_slow_hosts_use_up_their_budgets_while_they_share_slots(
     get: Get, web: Web, names: dict[str, list[str]]
 ) -> None:
     """With places for two requests and five hosts that stall, each host always has requests that wait for a place."""
@@ -158,9 +156,7 @@ def test_many_slow_hosts_use_up_their_time_though_they_wait_for_each_other(
     assert found.count("host_too_slow") > 50
 
 
-def test_a_host_that_waits_for_others_uses_nothing_up(
-    get: Get, web: Web, names: dict[str, list[str]]
-) -> None:
+def test_waiting_for_slots_does_not_use_the_budget(get: Get, web: Web, names: dict[str, list[str]]) -> None:
     names["quick.test"] = ["127.0.0.1"]
     slow = [raw(web, f"/slow/{i}", OK + b"\r\nx", pause=0.1) for i in range(20)]
     quick = [web.serve(f"/{i}", b"x").replace("127.0.0.1", "quick.test") for i in range(20)]
@@ -168,7 +164,7 @@ def test_a_host_that_waits_for_others_uses_nothing_up(
     assert found == [""] * 40
 
 
-def test_slow_hosts_are_named_while_the_task_runs(
+def test_slow_hosts_are_reported_while_the_task_runs(
     web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch_all_module, "SLOW_HOST_SECONDS", 0.05)

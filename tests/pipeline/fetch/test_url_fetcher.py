@@ -1,4 +1,4 @@
-"""Servers of all kinds: no crash, no hang, the right code for each; here what they answer, and where they send us."""
+"""Statuses, redirects and request headers of one URL."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.pipeline.fetch.conftest import Get, Web, body, refused
 # Answers
 
 
-def test_the_body_of_a_200_is_fetched_and_how_is_told(get: Get, web: Web) -> None:
+def test_a_200_gives_a_body_and_metrics(get: Get, web: Web) -> None:
     found = get(web.serve("/a", b"picture"))
     assert body(found) == b"picture"
     asked = found.stats
@@ -33,7 +33,7 @@ def test_the_body_of_a_200_is_fetched_and_how_is_told(get: Get, web: Web) -> Non
         (599, "server_error", 3),
     ],
 )  # fmt: skip
-def test_other_answers_are_rejections_that_tell_the_status(
+def test_other_statuses_are_rejections_with_the_status(
     get: Get, web: Web, status: int, code: str, attempts: int
 ) -> None:
     found = refused(get(web.serve("/a", status=status)))
@@ -44,7 +44,7 @@ def test_other_answers_are_rejections_that_tell_the_status(
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 203, 226])
-def test_every_success_with_a_whole_body_is_one(get: Get, web: Web, status: int) -> None:
+def test_every_2xx_with_a_whole_body_is_a_success(get: Get, web: Web, status: int) -> None:
     assert body(get(web.serve("/a", b"picture", status))) == b"picture"
 
 
@@ -58,7 +58,7 @@ def test_every_success_with_a_whole_body_is_one(get: Get, web: Web, status: int)
         ("7", False),
     ],
 )
-def test_a_part_is_taken_if_it_is_the_whole(get: Get, web: Web, part: str, whole: bool) -> None:
+def test_a_206_is_accepted_if_it_is_the_whole_body(get: Get, web: Web, part: str, whole: bool) -> None:
     found = get(web.serve("/a", b"picture", 206, Content_Range=part))
     assert (body(found) if whole else refused(found).code) == (b"picture" if whole else "http_status")
 
@@ -67,11 +67,11 @@ def test_an_empty_200_is_empty(get: Get, web: Web) -> None:
     assert refused(get(web.serve("/a"))).code == "empty"
 
 
-def test_a_page_and_a_drawing_are_bytes_whose_kind_is_told_by_decoding(get: Get, web: Web) -> None:
+def test_html_and_svg_are_fetched_like_any_bytes(get: Get, web: Web) -> None:
     assert body(get(web.serve("/a", b"<html>", Content_Type="image/jpeg"))) == b"<html>"
 
 
-def test_who_asks_is_told_and_how_to_reach_them(get: Get, web: Web) -> None:
+def test_the_user_agent_has_the_contact(get: Get, web: Web) -> None:
     get(web.serve("/a", b"x"))
     sent = web.headers[0]
     assert sent["User-Agent"].startswith("controlled-noise/")
@@ -79,7 +79,7 @@ def test_who_asks_is_told_and_how_to_reach_them(get: Get, web: Web) -> None:
     assert not {"Cookie", "Authorization", "Referer"} & set(sent)
 
 
-def test_without_a_contact_no_url_is_asked(tmp_path: Path) -> None:
+def test_without_a_contact_no_url_is_requested(tmp_path: Path) -> None:
     config = FetchConfig()
     with pytest.raises(DataError, match=r"fetch\.contact is empty; set it to a mail address or web page"):
         fetch_all(
@@ -101,7 +101,7 @@ def test_cookies_are_not_kept(get: Get, web: Web) -> None:
     assert all("Cookie" not in headers for headers in web.headers)
 
 
-def test_the_environment_names_no_proxy(get: Get, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_are_ignored(get: Get, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
@@ -138,7 +138,7 @@ def test_a_loop_of_redirects_ends(get: Get, web: Web) -> None:
     assert len(web.asked) == 6
 
 
-def test_a_redirect_without_a_place_is_a_status(get: Get, web: Web) -> None:
+def test_a_redirect_without_a_location_is_rejected_by_its_status(get: Get, web: Web) -> None:
     assert refused(get(web.serve("/a", status=302))).code == "http_status"
 
 
@@ -150,5 +150,5 @@ def test_a_redirect_without_a_place_is_a_status(get: Get, web: Web) -> None:
         "javascript:alert(1)", "http://a b/",
     ],
 )  # fmt: skip
-def test_a_redirect_to_what_is_not_http_or_is_nonsense_is_refused(get: Get, web: Web, to: str) -> None:
+def test_a_redirect_to_an_invalid_url_is_rejected(get: Get, web: Web, to: str) -> None:
     assert refused(get(web.redirect("/a", to))).code == "bad_location"

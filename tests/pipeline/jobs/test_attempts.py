@@ -10,9 +10,9 @@ import pytest
 from pipeline.__main__ import main
 from pipeline.verify.dataset import verify
 from tests.pipeline.fetch.conftest import Web, web  # noqa: F401  fixture
+from tests.pipeline.fetch.counting import image_list
 from tests.pipeline.ingest.conftest import encoded, smooth  # noqa: F401  fixtures
 from tests.pipeline.jobs.attempts import MAKERS, MODES, repeat_everything
-from tests.pipeline.jobs.test_fetch import picture_list
 from tests.pipeline.small_world import World
 
 # ruff: noqa: F811  fixtures of other folders are imported by name
@@ -73,7 +73,7 @@ def test_attempts_that_do_not_count_leave_no_trace(
 def test_a_task_that_fetches_may_run_more_than_once(
     tmp_path: Path, web: Web, smooth: Callable, encoded: Callable, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    config = picture_list(tmp_path, web, smooth, encoded)
+    config = image_list(tmp_path, web, smooth, encoded)
     command = ["ingest", "--config", str(config), ONE, "--output"]
     assert main([*command, str(tmp_path / "expected")]) == 0
     repeat_everything(monkeypatch, mode)

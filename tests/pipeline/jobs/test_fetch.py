@@ -1,8 +1,7 @@
-"""The fetch stage as a whole: each URL once, limits for the run, and what happens to bodies that nobody needs."""
+"""The fetch stage as a whole: each URL once, limits of the run, and removed bodies."""
 
 # ruff: noqa: F811  fixtures of other folders are imported by name
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from schemas.fetched import FETCHED
 from schemas.image import IMAGES
 from schemas.rejection import REJECTION
 from tests.pipeline.fetch.conftest import Web, web  # noqa: F401  fixture
-from tests.pipeline.fetch.counting import counting_server, write_world
+from tests.pipeline.fetch.counting import counting_server, image_list, write_world
 from tests.pipeline.ingest.conftest import encoded, smooth  # noqa: F401  fixtures
 
 ONE = "--direct_num_workers=1"
@@ -55,40 +54,27 @@ def test_the_limits_of_a_host_hold_for_the_run(
     assert {row["code"] for row in rows} == {None}
 
 
-def picture_list(tmp_path: Path, web: Web, smooth: Callable, encoded: Callable, **fetch: object) -> Path:
-    """A list of pictures on a server, one of them under two ids, and one that is gone."""
-    urls = [web.serve(f"/{i}", encoded(smooth(i, 40, 40), "PNG")) for i in range(5)] + [web.url("/gone")]
-    config = write_world(tmp_path / "lists", urls, 4, 0)
-    lines = "".join(f"id-{i},a,{url}\n" for i, url in enumerate([*urls, urls[0]]))
-    (config.parent / "web.csv").write_text("image_id,class_name,url\n" + lines)
-    values = json.loads(config.read_text())
-    values["fetch"] |= fetch
-    values["ingest"] = {"size": 16, "format": "png", "max_rejected_share": 1}
-    config.write_text(json.dumps(values))
-    return config
-
-
 def test_a_url_under_two_ids_is_fetched_once(
     tmp_path: Path,
     web: Web,
     smooth: Callable,
     encoded: Callable,
 ) -> None:
-    config, output = picture_list(tmp_path, web, smooth, encoded), tmp_path / "out"
+    config, output = image_list(tmp_path, web, smooth, encoded), tmp_path / "out"
     assert main(["ingest", "--config", str(config), "--output", str(output), ONE]) == 0
     assert sorted(web.asked) == ["/0", "/1", "/2", "/3", "/4", "/gone"]
     images = directory.read_manifest(Layout(str(output)).images)
     assert images.rows == 6
 
 
-def test_what_is_fetched_again_changes_nothing_behind_it(
+def test_fetching_again_changes_no_later_stage(
     tmp_path: Path,
     web: Web,
     smooth: Callable,
     encoded: Callable,
 ) -> None:
     """Times and positions differ from run to run; what was found does not, and only that is part of later keys."""
-    config = picture_list(tmp_path, web, smooth, encoded)
+    config = image_list(tmp_path, web, smooth, encoded)
     manifests = []
     for name in ("one", "two"):
         output = tmp_path / name
@@ -100,14 +86,14 @@ def test_what_is_fetched_again_changes_nothing_behind_it(
     assert manifests[0] == manifests[1]
 
 
-def test_bodies_that_are_not_kept_go_after_ingest_and_are_fetched_again_when_they_are_needed(
+def test_without_keep_bodies_they_are_removed_and_fetched_again_when_needed(
     tmp_path: Path,
     web: Web,
     smooth: Callable,
     encoded: Callable,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    config, output = picture_list(tmp_path, web, smooth, encoded, keep_bodies=False), tmp_path / "out"
+    config, output = image_list(tmp_path, web, smooth, encoded, keep_bodies=False), tmp_path / "out"
     command = ["ingest", "--config", str(config), "--output", str(output), ONE]
     assert main(command) == 0
     assert not list(Path(Layout(str(output)).bodies).glob("*.bodies"))
@@ -128,7 +114,7 @@ def test_ingest_without_its_fetched_rows_names_the_stage_to_run(
     encoded: Callable,
 ) -> None:
     """As a template does, which is one job: ingest alone."""
-    config = load_config(str(picture_list(tmp_path, web, smooth, encoded)), [])
+    config = load_config(str(image_list(tmp_path, web, smooth, encoded)), [])
     with pytest.raises(DataError, match="fetch"):
         ingest.run(config, str(tmp_path / "out"), [ONE])
 
@@ -175,10 +161,10 @@ def test_a_changed_or_deleted_file_is_ingested_again(
     assert images().keys() == {"i0", "i1"}
 
 
-def test_hostile_urls_and_locations_cost_their_rows_alone(
+def test_hostile_urls_and_locations_affect_only_their_rows(
     tmp_path: Path, web: Web, smooth: Callable, encoded: Callable
 ) -> None:
-    config = picture_list(tmp_path, web, smooth, encoded, max_attempts=1, timeout_seconds=5)
+    config = image_list(tmp_path, web, smooth, encoded, max_attempts=1, timeout_seconds=5)
     hostile = [
         "http://xn--a.example/x.jpg",
         "https://[v1.a]*:1@",

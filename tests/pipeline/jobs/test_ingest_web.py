@@ -1,4 +1,4 @@
-"""Ingest from the web as a whole: killed, repeated, grown; a real server counts what is asked of it."""
+"""Ingest from a web server as a whole: killed, repeated, with a longer list; the server counts the requests."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def recorded(output: Path) -> set[str]:
     return found
 
 
-def test_a_killed_run_goes_on_and_asks_for_nothing_twice(site: Path, web: Web, tmp_path: Path) -> None:  # noqa: F811
+def test_a_killed_run_continues_without_repeated_requests(site: Path, web: Web, tmp_path: Path) -> None:  # noqa: F811
     assert main(arguments(site, tmp_path / "whole")) == 0
     assert Counter(web.asked) == Counter(dict.fromkeys(web.asked, 1))
     output, moments = tmp_path / "killed", random.Random(0)
@@ -105,7 +105,7 @@ def test_a_killed_run_goes_on_and_asks_for_nothing_twice(site: Path, web: Web, t
     assert set(rejections["status"].to_pylist()) == {404}
 
 
-def test_a_longer_list_fetches_what_is_new_and_retry_what_failed(
+def test_a_longer_list_fetches_new_urls_and_retry_fetches_failures(
     site: Path,
     web: Web,  # noqa: F811
     tmp_path: Path,
@@ -131,7 +131,7 @@ def test_a_longer_list_fetches_what_is_new_and_retry_what_failed(
     assert set(rejections["host"].to_pylist()) == {"127.0.0.1"}
 
 
-def test_other_rules_for_fetching_ask_for_failures_again_and_change_nothing_else(
+def test_a_changed_fetch_key_fetches_failures_again(
     site: Path,
     web: Web,  # noqa: F811
     tmp_path: Path,
@@ -156,7 +156,7 @@ def test_other_rules_for_fetching_ask_for_failures_again_and_change_nothing_else
     assert directory.read_manifest(str(output / "ingest" / "retrievals")).rows == IMAGES + 1
 
 
-def test_a_code_that_does_not_exist_is_no_code_to_retry(
+def test_an_unknown_code_cannot_be_retried(
     site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments(site, tmp_path / "out", "--retry", "time_out")) == 2

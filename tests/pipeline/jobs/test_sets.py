@@ -8,7 +8,7 @@ from pyarrow import parquet
 
 from pipeline.__main__ import main
 from pipeline.layout import Layout
-from tests.pipeline.built_files import digests, rows
+from tests.pipeline.built_tables import digests, rows
 from tests.pipeline.conftest import ONE_PROCESS, build
 from tests.pipeline.dataset_forgery import rewrite
 

@@ -1,4 +1,4 @@
-"""A small benchmark in the released format, with images in the layouts in which it circulates."""
+"""A small benchmark in the released format, with images in the folder layouts in circulation."""
 
 import json
 import zipfile

@@ -1,4 +1,4 @@
-"""Human labels as votes: a choice among classes answers yes to the chosen class and no to the others asked."""
+"""Conversion of human labels to votes: a choice is a yes for the chosen class and a no for other asked classes."""
 
 import json
 import os
@@ -129,7 +129,7 @@ def test_a_pickle_within_an_npz_or_an_order_is_refused(files, capsys, monkeypatc
     assert run(files, "evil.npz") == 1
     np.save(files / "evil.npy", np.array([Explosive()], object))
     assert run(files, "labels.csv", "--image-order", files / "evil.npy") == 1
-    assert "no plain array" in capsys.readouterr().err
+    assert "not a plain array" in capsys.readouterr().err
     assert not (files / "exploded").exists()
 
 
@@ -142,7 +142,7 @@ def test_damaged_arrays_are_told(files, capsys):
     for data in (whole, whole[:-40]):
         (files / "order.npy").write_bytes(data)
         assert run(files, "labels.csv", "--image-order", files / "order.npy") == 1
-        assert "order.npy: no plain array" in capsys.readouterr().err
+        assert "order.npy: not a plain array" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -150,11 +150,11 @@ def test_damaged_arrays_are_told(files, capsys):
     [
         (["--side-info", "side.csv"], 2, "need --image-order"),
         (["--tfds-order"], 2, "need --image-order"),
-        (["--image-id", "x"], 2, "must have {index}"),
+        (["--image-id", "x"], 2, "no {index} in it"),
         (["--classes", "side.csv"], 2, "3 names, but the labels have 10"),
-        (["--classes", "twice.txt"], 2, "two classes have one name"),
-        (["--image-order", "side.csv"], 1, "no plain array"),
-        (["--side-info", "labels.csv", "--image-order", "order.npy"], 1, "no column Image-batch"),
+        (["--classes", "twice.txt"], 2, "two classes have the same name"),
+        (["--image-order", "side.csv"], 1, "not a plain array"),
+        (["--side-info", "labels.csv", "--image-order", "order.npy"], 1, "missing column Image-batch"),
     ],
 )
 def test_bad_usage_is_told(files, monkeypatch, capsys, arguments, code, told):
@@ -166,12 +166,12 @@ def test_bad_usage_is_told(files, monkeypatch, capsys, arguments, code, told):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("2--3", "1--3", "line 3: batch '1--3' is no new range"),
+        ("2--3", "1--3", "line 3: batch '1--3' is not a new range"),
         ("2--3", "2--99999999", "line 3"),
         ("2--3", "2", "line 3"),
-        ("2--3", "3--3", "no batch has image 2"),
-        (",22,", ",x,", "line 3: workers and seconds are numbers"),
-        (",22,", ",,", "line 3: workers and seconds are numbers (a worker is missing)"),
+        ("2--3", "3--3", "no batch contains image 2"),
+        (",22,", ",x,", "line 3: expected numbers for workers and seconds"),
+        (",22,", ",,", "line 3: expected numbers for workers and seconds (a worker is missing)"),
     ],
 )
 def test_side_information_that_does_not_fit_is_told_with_its_line(files, capsys, old, new, told):
@@ -186,7 +186,7 @@ def test_side_information_that_does_not_fit_is_told_with_its_line(files, capsys,
 def test_labels_beyond_the_classes_are_told_with_their_row(files, capsys):
     pd.DataFrame({**columns(), "random_label2": [1, 2, 10, 3]}).to_csv(files / "labels.csv", index=False)
     assert run(files) == 1
-    assert "random_label2, row 2: 10 is no class id from 0 to 9" in capsys.readouterr().err
+    assert "random_label2, row 2: 10 is not a class id from 0 to 9" in capsys.readouterr().err
 
 
 def test_careless_workers_show_only_where_batches_belong_to_the_labels():
@@ -228,4 +228,4 @@ def test_a_csv_of_too_many_columns_or_bytes_is_refused(files, capsys, text):
 def test_an_order_that_unpacks_to_too_much_is_refused(files, capsys):
     np.save(files / "order.npy", np.zeros(1 << 21, np.int8))
     assert run(files, "ordered.csv", "--tfds-order", "--image-order", files / "order.npy") == 1
-    assert "no column of up to 1000000 labels" in capsys.readouterr().err
+    assert "expected a column of at most 1000000 labels" in capsys.readouterr().err

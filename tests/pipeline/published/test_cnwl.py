@@ -1,4 +1,4 @@
-"""From the released archive to sets, end to end: what the release lists is what comes out."""
+"""Import of the released archive and build of its sets, which must equal the released splits."""
 
 import dataclasses
 import functools
@@ -118,7 +118,7 @@ def run_import_into(archive, place):
     )
 
 
-def test_nothing_does_not_match_in_a_good_release(place, capsys):
+def test_a_good_release_has_no_problems(place, capsys):
     assert run_import(place, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["problems"] == {}
@@ -197,7 +197,7 @@ def test_contradictions_keep_what_was_said_first(damaged, capsys):
     assert told["counts"]["web_pairs"] == 34
 
 
-def test_an_image_without_a_file_is_told_and_a_web_image_keeps_its_address(place, made, tmp_path, capsys):
+def test_an_image_without_a_file_is_reported_and_a_web_image_keeps_its_url(place, made, tmp_path, capsys):
     import shutil
 
     shutil.copytree(place / "mini-imagenet", tmp_path / "mini-imagenet")
@@ -281,7 +281,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 def test_web_images_without_a_file_are_fetched_and_dead_addresses_stop_no_build(web, capsys):
     assert run_import(web) == 0
-    assert "33 web images have no file here and are fetched" in capsys.readouterr().out
+    assert "33 web images have no file and must be fetched" in capsys.readouterr().out
     assert run_import(web, "--contact", "you@lab.example") == 0
     assert "web images have no file here" not in capsys.readouterr().out
     local = ("--set", "fetch.allow_private_hosts=true", "--set", "fetch.host_requests_per_second=0")

@@ -1,4 +1,4 @@
-"""A release is a stranger's file: what is wrong with it is told with its place, and nothing leads out of it."""
+"""Malformed and malicious archives: errors name the location, and no member escapes the archive."""
 
 import csv
 import json
@@ -42,16 +42,16 @@ SPLIT = "mini-imagenet/split/red_noise_nl_0.2"
     ("changes", "told"),
     [
         ({ANNOTATIONS: b"[1, 2]"}, "no annotations"),
-        ({ANNOTATIONS: b'{"data": 3}'}, "'data' is no list"),
+        ({ANNOTATIONS: b'{"data": 3}'}, "'data' is not a list"),
         ({ANNOTATIONS: b'{"data": ' + (b"[" + b" " * 40) * 5_000}, "no annotations (RecursionError"),
         ({ANNOTATIONS: b'{"data": [' + b"[]," * 100_000 + b"[]]}"}, "brackets and 100000 commas"),
         ({ANNOTATIONS: b'{"data": ["' + b'a","' * 100_000 + b'"]}'}, "100000 commas in 400014 characters"),
         ({ANNOTATIONS: b" " * (8 << 20)}, "mini-imagenet-annotations.json: more than 1"),
         ({SPLIT: b"\n" * (8 << 20)}, "red_noise_nl_0.2: more than 1"),
-        ({ANNOTATIONS: None}, "no mini-imagenet-annotations.json in it"),
-        ({SPLIT: b"a.jpg 0\nb.jpg 1\n\xff\xfe.jpg 2"}, "red_noise_nl_0.2, line 3: no UTF-8 text"),
-        ({"mini-imagenet/class_names.txt": b"ant\nbee\nant\n"}, "line 3: 'ant' stands in line 1 too"),
-        ({"mini-imagenet/class_names.txt": b"ant\n\nbee\n"}, "line 2: '' is no class name"),
+        ({ANNOTATIONS: None}, "contains no mini-imagenet-annotations.json"),
+        ({SPLIT: b"a.jpg 0\nb.jpg 1\n\xff\xfe.jpg 2"}, "red_noise_nl_0.2, line 3: not UTF-8 text"),
+        ({"mini-imagenet/class_names.txt": b"ant\nbee\nant\n"}, "line 3: 'ant' is also in line 1"),
+        ({"mini-imagenet/class_names.txt": b"ant\n\nbee\n"}, "line 2: '' is not a class name"),
         ({"mini-imagenet/class_names.txt": None}, "class_names.txt: no such file in the archive"),
         ({"mini-imagenet/split/clean_validation": None}, "clean_validation: no such file"),
     ],
@@ -66,7 +66,7 @@ def test_a_file_that_cannot_be_used_is_named(imported, changes, told):
 def test_members_that_lead_out_are_never_followed(imported, tmp_path):
     outside = [("dataset_no_images/../../escaped.txt", b"x"), ("/tmp/escaped-absolute.txt", b"x")]
     code, text = imported({}, outside)
-    assert "none of the clean images is here (0 files were found)" in text
+    assert "no clean image found among 0 files" in text
     assert code == 1
     assert not list(tmp_path.parent.glob("escaped*"))
 
@@ -83,7 +83,7 @@ def test_many_small_members_are_read_up_to_a_limit_in_all(imported):
         {f"mini-imagenet/split/red_noise_nl_0.{n:04d}": b"\n" * (1 << 19) for n in range(9)}
     )
     assert code == 1
-    assert "which no file of the release has in an archive of this size" in text
+    assert "which is too much for an archive of this size" in text
 
 
 def test_of_each_kind_of_problem_the_first_are_kept_and_all_are_counted(
@@ -106,12 +106,12 @@ def test_two_members_of_one_name_are_refused(imported):
     with pytest.warns(UserWarning, match="Duplicate name"):
         code, text = imported({}, [(f"dataset_no_images/{SPLIT}", b"a.jpg 0")])
     assert code == 1
-    assert "two members are called" in text
+    assert "two members are named" in text
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"not a zip", "no zip file"), (b"", "no zip file"), (None, "no such file or folder")],
+    [(b"not a zip", "not a zip file"), (b"", "not a zip file"), (None, "no such file or folder")],
 )
 def test_what_is_no_archive_is_told(tmp_path, capsys, content, told):
     if content is not None:

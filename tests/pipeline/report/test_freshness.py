@@ -35,7 +35,7 @@ def change(path: Path, **about: object) -> None:
     path.write_text(json.dumps(manifest))
 
 
-def test_of_a_fresh_build_and_of_a_dataset_alone_nothing_is_said(built: Path, tmp_path: Path) -> None:
+def test_a_fresh_build_and_a_dataset_alone_give_no_notes(built: Path, tmp_path: Path) -> None:
     assert outdated(str(built)) == []
     assert finished_stages(str(built)) == {"aggregate", "dedupe", "split"}
     shutil.copytree(built / "dataset", tmp_path / "dataset")

@@ -31,8 +31,8 @@ def asked() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def test_a_picture_under_two_classes_is_told_with_both_verdicts(asked: duckdb.DuckDBPyConnection) -> None:
-    rows = asked.execute("SELECT picture_id, class_name, image_id, verdict FROM several_classes ORDER BY ALL")
+def test_an_image_listed_under_two_classes_has_both_verdicts(asked: duckdb.DuckDBPyConnection) -> None:
+    rows = asked.execute("SELECT group_id, class_name, image_id, verdict FROM several_classes ORDER BY ALL")
     assert rows.fetchall() == [
         ("a", "cat", "a", "yes"),
         ("a", "dog", "b", "yes"),
@@ -47,6 +47,6 @@ def test_a_picture_under_two_classes_is_told_with_both_verdicts(asked: duckdb.Du
     ]
 
 
-def test_nothing_under_two_classes(asked: duckdb.DuckDBPyConnection) -> None:
+def test_without_images_listed_under_two_classes_the_view_is_empty(asked: duckdb.DuckDBPyConnection) -> None:
     asked.execute("DELETE FROM retrievals WHERE image_id NOT IN ('d', 'e', 'h')")
     assert asked.execute("SELECT * FROM several_classes").fetchall() == []

@@ -1,4 +1,4 @@
-"""Answers in the forms that the providers document, with made-up pictures."""
+"""Answers in the documented forms of the providers, with invented images."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A real HTTP server that answers as the providers document it and keeps what it was asked, and a search of it."""
+"""Fixtures: an HTTP server that answers like a provider and records the requests, and a search with it."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Trouble with a provider: what passes is waited out, all else is told in one line, and no secret with it."""
+"""Failures of a provider: temporary ones are retried, others reported in one line without secrets."""
 
 import email.utils
 import gzip
@@ -36,14 +36,14 @@ BUSY: Answer = (429, {"Retry-After": "0"}, {"detail": "Request was throttled."})
     ],
     ids=["429", "503", "hangs up", "a date", "four times"],
 )
-def test_passing_trouble_is_waited_out(search: Search, replay: Replay, trouble: list[Answer]) -> None:
+def test_temporary_failures_are_retried(search: Search, replay: Replay, trouble: list[Answer]) -> None:
     replay.in_turn(*trouble, openverse([openverse_image("a")]))
     assert search("openverse", 1) == 0
     assert (len(search.rows()), len(replay.asked)) == (1, len(trouble) + 1)
 
 
 @pytest.mark.parametrize("code", ["maxlag", "ratelimited"])
-def test_wikimedias_passing_errors_are_waited_out_too(search: Search, replay: Replay, code: str) -> None:
+def test_temporary_errors_of_mediawiki_are_retried(search: Search, replay: Replay, code: str) -> None:
     replay.in_turn(wikimedia_error(code), wikimedia([wikimedia_page("a", 1)]))
     assert search("wikimedia", 1) == 0
 
@@ -55,14 +55,14 @@ def test_retry_after_is_obeyed(search: Search, replay: Replay) -> None:
     assert time.monotonic() - start >= 1
 
 
-def test_attempts_have_an_end(search: Search, replay: Replay) -> None:
+def test_attempts_are_limited(search: Search, replay: Replay) -> None:
     replay.in_turn(BUSY)
     assert search("openverse", 1) == 1
     assert len(replay.asked) == client.MAX_ATTEMPTS
     assert "HTTP 429: Request was throttled., after 5 attempts; run the same command later" in search.told.err
 
 
-def test_whoever_is_to_wait_for_hours_is_told_so_at_once(search: Search, replay: Replay) -> None:
+def test_a_long_retry_after_ends_the_search(search: Search, replay: Replay) -> None:
     replay.in_turn((429, {"Retry-After": "86400"}, {"detail": "Daily limit."}))
     assert search("openverse", 1) == 1
     assert len(replay.asked) == 1
@@ -89,7 +89,7 @@ def test_whoever_is_to_wait_for_hours_is_told_so_at_once(search: Search, replay:
         ("google", google_error(403, "Requests to this API are blocked.", "PERMISSION_DENIED"), "HTTP 403: Requests to"),
     ],
 )  # fmt: skip
-def test_what_does_not_pass_is_told_in_one_line(
+def test_permanent_failures_are_reported_in_one_line(
     search: Search,
     replay: Replay,
     provider: str,
@@ -120,7 +120,7 @@ def test_what_does_not_pass_is_told_in_one_line(
         "",
     ],
 )
-def test_where_a_redirect_leads_is_nobodys_business(search: Search, replay: Replay, location: str) -> None:
+def test_redirects_are_not_followed(search: Search, replay: Replay, location: str) -> None:
     replay.in_turn((302, {"Location": location}, {}))
     assert search("openverse", 1) == 1
     assert search.told.err.startswith(f"error: {replay.endpoint}: ")
@@ -130,7 +130,7 @@ def test_where_a_redirect_leads_is_nobodys_business(search: Search, replay: Repl
 @pytest.mark.parametrize(
     "endpoint", ["http://xn--a.example/", "http://nobody.invalid/", "http://127.0.0.1:1/"]
 )
-def test_an_address_that_cannot_be_asked_is_told(
+def test_an_unreachable_endpoint_is_reported(
     search: Search, replay: Replay, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "MAX_ATTEMPTS", 1)
@@ -148,7 +148,9 @@ def test_an_address_that_cannot_be_asked_is_told(
         ("utf-8", bytes),
     ],
 )
-def test_packed_answers_are_unpacked(search: Search, replay: Replay, encoding: str, pack: Callable) -> None:
+def test_compressed_answers_are_decompressed(
+    search: Search, replay: Replay, encoding: str, pack: Callable
+) -> None:
     answer = json.dumps(openverse([openverse_image("a")])[2]).encode()
     replay.in_turn((200, {"Content-Encoding": encoding}, pack(answer)))
     assert search("openverse", 1) == 0
@@ -156,7 +158,7 @@ def test_packed_answers_are_unpacked(search: Search, replay: Replay, encoding: s
 
 
 @pytest.mark.parametrize("layers", [1, 2, 5])
-def test_a_packed_answer_without_end_is_given_up(search: Search, replay: Replay, layers: int) -> None:
+def test_a_compression_bomb_is_rejected(search: Search, replay: Replay, layers: int) -> None:
     data = bytes(50_000_000)
     for _ in range(layers):
         data = gzip.compress(data, 1)
@@ -168,7 +170,7 @@ def test_a_packed_answer_without_end_is_given_up(search: Search, replay: Replay,
 @pytest.mark.parametrize(
     ("encoding", "data"), [("gzip", b"junk"), (", ".join(["gzip"] * 6), b"x"), ("deflate", b"\xff" * 99)]
 )
-def test_an_answer_that_cannot_be_unpacked_is_told(
+def test_a_damaged_compressed_answer_is_reported(
     search: Search, replay: Replay, encoding: str, data: bytes
 ) -> None:
     replay.in_turn((200, {"Content-Encoding": encoding}, data))
@@ -176,9 +178,7 @@ def test_an_answer_that_cannot_be_unpacked_is_told(
     assert "the answer cannot be read" in search.told.err
 
 
-def test_an_answer_that_never_ends_is_given_up(
-    search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_answer_times_out(search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(client, "MAX_ATTEMPTS", 2)
 
@@ -191,7 +191,7 @@ def test_an_answer_that_never_ends_is_given_up(
     assert "TimeoutError, after 2 attempts; run the same command later" in search.told.err
 
 
-def test_waits_have_an_end_in_a_whole_search(
+def test_the_total_wait_of_a_search_is_limited(
     search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One wait for each page is no more than any provider may ask for; a thousand pages would make it a day."""
@@ -204,7 +204,7 @@ def test_waits_have_an_end_in_a_whole_search(
     assert len(replay.asked) == 7  # the fourth wait is one too many
 
 
-def test_fields_of_other_kinds_are_empty(search: Search, replay: Replay) -> None:
+def test_fields_of_other_types_are_empty(search: Search, replay: Replay) -> None:
     odd: dict[str, Any] = {
         "license": 7,
         "creator": {"name": "x"},
@@ -217,7 +217,7 @@ def test_fields_of_other_kinds_are_empty(search: Search, replay: Replay) -> None
     assert [row[name] for name in ("license", "creator", "landing_url", "license_url")] == [""] * 4
 
 
-def test_a_provider_that_promises_pages_for_ever_comes_to_an_end(search: Search, replay: Replay) -> None:
+def test_an_empty_page_ends_a_query(search: Search, replay: Replay) -> None:
     replay.answer = lambda asked: openverse([], int(asked["page"]), 10**9)
     assert search("openverse", 5) == 0
     assert len(replay.asked) == 1
@@ -233,7 +233,7 @@ def test_a_key_that_no_header_can_carry_is_a_usage_error(
     assert replay.asked == []
 
 
-def test_no_key_is_said_written_or_put_into_a_url(
+def test_no_key_is_printed_written_or_put_into_a_url(
     search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")

@@ -1,4 +1,4 @@
-"""Whatever a provider says, a search ends, and what it holds is bounded."""
+"""A search ends, and its memory is bounded, whatever a provider answers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from pipeline.retrieve import search as search_module
 from pipeline.retrieve.providers import PROVIDERS, BadAnswerError, Provider
 from pipeline.retrieve.search import MAX_STALE_PAGES
-from tests.hostile.test_web import hostile_urls
-from tests.pipeline.fetch.test_urls import HOSTILE
+from tests.pipeline.fetch.hostile_urls import HOSTILE_URLS, hostile_urls
 from tests.pipeline.retrieve.answers import (
     openverse,
     openverse_image,
@@ -21,7 +20,7 @@ from tests.pipeline.retrieve.answers import (
 from tests.pipeline.retrieve.conftest import KEYS, Replay, Search
 
 
-def test_a_provider_that_repeats_a_page_is_left(search: Search, replay: Replay) -> None:
+def test_a_repeated_page_ends_a_query(search: Search, replay: Replay) -> None:
     images = [openverse_image(str(i)) for i in range(20)]
     replay.answer = lambda asked: openverse(images, int(asked["page"]), 10**9)
     assert search("openverse", 50) == 0
@@ -29,7 +28,7 @@ def test_a_provider_that_repeats_a_page_is_left(search: Search, replay: Replay) 
     assert search.counts()["short"] == ["crane"]
 
 
-def test_a_provider_that_alternates_between_pages_is_left(search: Search, replay: Replay) -> None:
+def test_alternating_pages_end_a_query(search: Search, replay: Replay) -> None:
     def answer(asked: Mapping[str, str]) -> Any:
         return openverse([openverse_image(str(int(asked["page"]) % 3))], int(asked["page"]), 10**9)
 
@@ -38,7 +37,7 @@ def test_a_provider_that_alternates_between_pages_is_left(search: Search, replay
     assert (len(search.rows()), len(replay.asked)) == (3, 3 + MAX_STALE_PAGES)
 
 
-def test_a_provider_that_has_nothing_we_can_use_is_left(search: Search, replay: Replay) -> None:
+def test_unusable_pages_end_a_query(search: Search, replay: Replay) -> None:
     def answer(asked: Mapping[str, str]) -> Any:
         page = int(asked["page"])
         return openverse([openverse_image(str(page), filetype="svg")], page, 10**9)
@@ -48,7 +47,7 @@ def test_a_provider_that_has_nothing_we_can_use_is_left(search: Search, replay: 
     assert (search.rows(), len(replay.asked)) == ([], MAX_STALE_PAGES)
 
 
-def test_a_provider_that_wants_to_be_asked_the_same_again_is_not(search: Search, replay: Replay) -> None:
+def test_a_repeated_request_ends_a_query(search: Search, replay: Replay) -> None:
     numbers = iter(range(10**9))
     replay.answer = lambda _: wikimedia(
         [wikimedia_page(str(next(numbers)), 1)], {"gsroffset": 50, "continue": "x"}
@@ -57,7 +56,7 @@ def test_a_provider_that_wants_to_be_asked_the_same_again_is_not(search: Search,
     assert len(replay.asked) == 2
 
 
-def test_results_that_another_query_has_found_are_no_repetition(search: Search, replay: Replay) -> None:
+def test_results_of_another_query_do_not_count_as_repeated(search: Search, replay: Replay) -> None:
     """The second query begins with seven pages of what the first one found, and has more behind them."""
 
     def answer(asked: Mapping[str, str]) -> Any:
@@ -71,14 +70,14 @@ def test_results_that_another_query_has_found_are_no_repetition(search: Search, 
     assert len(search.rows()) == 20
 
 
-def test_pages_have_an_end(search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_are_limited(search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_module, "MAX_PAGES", 12)
     replay.answer = lambda asked: openverse([openverse_image(asked["page"])], int(asked["page"]), 10**9)
     assert search("openverse", 50) == 0
     assert len(search.rows()) == 12
 
 
-def test_a_stopped_search_ends_where_an_undisturbed_one_does(search: Search, replay: Replay) -> None:
+def test_an_interrupted_search_ends_like_a_complete_one(search: Search, replay: Replay) -> None:
     images = [openverse_image(str(i)) for i in range(20)]
     for stop in range(1, 1 + MAX_STALE_PAGES):
         replay.asked.clear()
@@ -92,21 +91,21 @@ def test_a_stopped_search_ends_where_an_undisturbed_one_does(search: Search, rep
         search.output.unlink()
 
 
-def test_what_is_to_be_asked_next_has_a_length(search: Search, replay: Replay) -> None:
+def test_parameters_of_the_next_page_have_a_limit(search: Search, replay: Replay) -> None:
     replay.in_turn(wikimedia([wikimedia_page("a", 1)], {"continue": "x" * 5000}))
     assert search("wikimedia", 5) == 1
     assert "'continue' has more than 4000 characters" in search.told.err
 
 
-def test_addresses_have_a_length(search: Search, replay: Replay) -> None:
+def test_urls_have_a_limit(search: Search, replay: Replay) -> None:
     long = "https://photos.test/" + "a" * 5000
     replay.in_turn(openverse([openverse_image("a", license_url=long, foreign_landing_url=long)]))
     assert search("openverse", 1) == 0
     assert [search.rows()[0][name] for name in ("license_url", "landing_url")] == ["", ""]
 
 
-def test_hostile_urls_of_a_provider_cost_their_rows_alone(search: Search, replay: Replay) -> None:
-    urls = [*HOSTILE, *hostile_urls()]
+def test_hostile_urls_of_a_provider_affect_only_their_rows(search: Search, replay: Replay) -> None:
+    urls = [*HOSTILE_URLS, *hostile_urls()]
     images = [openverse_image("x", url=url) for url in urls] + [openverse_image("good")]
     replay.in_turn(openverse(images))
     assert search("openverse", 2000) == 0

@@ -1,4 +1,4 @@
-"""Lists of pictures that one has: every file once, classes by folder, a held-out share that does not move."""
+"""Lists of the images of a folder: each file once, classes by folder, and a stable test share."""
 
 import csv
 import subprocess
@@ -30,7 +30,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def test_every_file_stands_in_one_of_the_lists(photos: Path) -> None:
+def test_every_file_is_in_one_list(photos: Path) -> None:
     output, test = photos.parent / "clean.csv", photos.parent / "test.csv"
     told = list_folder(str(photos), str(output), str(test), 0.3, 0)
     clean, held = rows(output), rows(test)
@@ -45,7 +45,7 @@ def test_every_file_stands_in_one_of_the_lists(photos: Path) -> None:
     assert counts == {"ant": 3, "bee": 2, "sea cow": 0}  # a class keeps at least one picture
 
 
-def test_what_is_held_out_stays_so_when_pictures_are_added(photos: Path) -> None:
+def test_the_test_share_is_stable_when_images_are_added(photos: Path) -> None:
     def held(name: str, seed: int = 0) -> set[str]:
         output, test = photos.parent / f"{name}.csv", photos.parent / f"{name}-test.csv"
         list_folder(str(photos), str(output), str(test), 0.5, seed)
@@ -72,9 +72,7 @@ def test_what_is_held_out_stays_so_when_pictures_are_added(photos: Path) -> None
         (["ant/e\u0301.jpg"], {"p-ant-é"}),
     ],
 )
-def test_each_picture_is_listed_once_with_an_id_of_its_own(
-    tmp_path: Path, files: list[str], ids: set[str]
-) -> None:
+def test_each_image_is_listed_once_with_its_own_id(tmp_path: Path, files: list[str], ids: set[str]) -> None:
     for file in files:
         (tmp_path / "p" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "p" / file).write_bytes(b"\xff\xd8\xff" if "." not in file.split("/")[1] else b"x")
@@ -84,7 +82,7 @@ def test_each_picture_is_listed_once_with_an_id_of_its_own(
     assert told["rows"] + sum(told["passed_over"].values()) == len(visible)
 
 
-def test_all_problems_are_told_in_one_run(photos: Path) -> None:
+def test_all_problems_are_reported_in_one_run(photos: Path) -> None:
     output = photos.parent / "clean.csv"
     (photos / "ant" / "line\nbreak.jpg").touch()
     (photos / "ant" / f"{'x' * 210}.jpg").touch()
@@ -197,7 +195,9 @@ def test_the_printed_configuration_can_be_pasted(tmp_path: Path, names: tuple[st
         ("there.csv", None, 0.2, "the file exists"),
     ],
 )
-def test_wrong_usage_is_told(photos: Path, output: str, test: str | None, share: float, told: str) -> None:
+def test_wrong_usage_is_reported(
+    photos: Path, output: str, test: str | None, share: float, told: str
+) -> None:
     base = photos.parent
     (base / "there.csv").touch()
     with pytest.raises(UsageError, match=told):
@@ -205,7 +205,7 @@ def test_wrong_usage_is_told(photos: Path, output: str, test: str | None, share:
     assert not (base / "clean.csv").exists()
 
 
-def test_bad_names_and_folders_are_told(photos: Path) -> None:
+def test_missing_and_empty_folders_are_reported(photos: Path) -> None:
     output = str(photos.parent / "clean.csv")
     with pytest.raises(DataError, match="No such file"):
         list_folder(str(photos / "none"), output, None, 0.2, 0)
@@ -214,7 +214,7 @@ def test_bad_names_and_folders_are_told(photos: Path) -> None:
         list_folder(str(photos.parent / "empty"), output, None, 0.2, 0)
 
 
-def test_the_verb_says_what_it_wrote(photos: Path) -> None:
+def test_the_verb_reports_the_lists(photos: Path) -> None:
     done = subprocess.run(
         [
             sys.executable,

@@ -1,4 +1,4 @@
-"""What the three providers return becomes rows."""
+"""Answers of the three providers become rows."""
 
 import pytest
 
@@ -79,7 +79,7 @@ def test_wikimedia_may_give_a_page_in_two_answers(search: Search, replay: Replay
     assert search.counts()["repeated"] == 0
 
 
-def test_google_is_read_up_to_its_hundred(
+def test_google_is_read_up_to_100_results(
     search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in KEYS.items():
@@ -108,7 +108,7 @@ def test_google_is_read_up_to_its_hundred(
     ("provider", "answer"),
     [("openverse", openverse([])), ("wikimedia", (200, {}, {"batchcomplete": True})), ("google", google([]))],
 )
-def test_nothing_found_is_a_short_class(
+def test_a_class_without_results_is_reported(
     search: Search, replay: Replay, provider: str, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in KEYS.items():

@@ -1,4 +1,4 @@
-"""The list that a search writes, and how a search that was stopped goes on."""
+"""The list of a search, and how an interrupted search continues."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +15,7 @@ from tests.pipeline.retrieve.conftest import Answer, Replay, Search
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
-def test_the_list_is_one_that_the_build_takes(search: Search, replay: Replay, ending: str) -> None:
+def test_the_list_is_accepted_by_a_build(search: Search, replay: Replay, ending: str) -> None:
     odd = {"creator": 'Quote " comma,\nline é =1+1', "license": None, "license_version": None}
     replay.in_turn(openverse([openverse_image("a", **odd), openverse_image("b")]))
     search.output = search.folder / f"list.{ending}"
@@ -35,9 +35,7 @@ def test_the_list_is_one_that_the_build_takes(search: Search, replay: Replay, en
         assert pq.read_table(search.output)["creator"][0].as_py() == 'Quote " comma, line é =1+1'
 
 
-def test_what_cannot_be_fetched_or_read_is_left_out_but_keeps_its_rank(
-    search: Search, replay: Replay
-) -> None:
+def test_unusable_hits_are_skipped_and_ranks_are_kept(search: Search, replay: Replay) -> None:
     images = [
         openverse_image("drawing", filetype="svg"),
         openverse_image("ftp", url="ftp://photos.test/a.jpg"),
@@ -91,7 +89,7 @@ def test_classes_and_contact_come_from_a_configuration_or_a_list(search: Search,
     assert [row["class_name"] for row in search.rows()] == ["ant", "cow"]
 
 
-def test_a_stopped_search_goes_on_and_asks_nothing_twice(search: Search, replay: Replay) -> None:
+def test_an_interrupted_search_continues_without_repeated_requests(search: Search, replay: Replay) -> None:
     def page(asked: dict[str, str]) -> Answer:
         return openverse(
             [openverse_image(f"{asked['q']}-{asked['page']}-{i}") for i in range(20)], int(asked["page"]), 3
@@ -117,7 +115,7 @@ def test_a_stopped_search_goes_on_and_asks_nothing_twice(search: Search, replay:
         search.output.unlink()
 
 
-def test_what_another_search_left_is_not_mixed_in(search: Search, replay: Replay) -> None:
+def test_the_journal_of_another_search_is_an_error(search: Search, replay: Replay) -> None:
     replay.in_turn((400, {}, {}))
     assert search("openverse", 5) == 1
     assert search("openverse", 6) == 2
@@ -147,13 +145,13 @@ def test_a_wrong_flag_is_a_usage_error(
     assert not replay.asked
 
 
-def test_a_list_that_is_there_is_not_written_over(search: Search, replay: Replay) -> None:
+def test_an_existing_list_is_not_overwritten(search: Search, replay: Replay) -> None:
     search.output.write_text("mine")
     assert search("openverse", 5) == 2
     assert (search.output.read_text(), replay.asked) == ("mine", [])
 
 
-def test_synonyms_of_an_unknown_class_are_told(search: Search) -> None:
+def test_synonyms_of_an_unknown_class_are_an_error(search: Search) -> None:
     words = search.folder / "words.yaml"
     words.write_text("crow: [raven]")
     assert search("openverse", 5, "--synonyms", str(words)) == 2

@@ -1,4 +1,4 @@
-"""Services that a runner needs: missing, dead, deaf, or of another kind, they are told within seconds."""
+"""Missing, unreachable and unresponsive services of a runner are reported within seconds."""
 
 import socket
 import threading
@@ -87,14 +87,14 @@ def test_a_spark_master_is_connected_to(dead, deaf):
 
 
 def test_a_portable_runner_needs_a_job_server():
-    with pytest.raises(UsageError, match="give --job_endpoint HOST:PORT"):
+    with pytest.raises(UsageError, match="add --job_endpoint HOST:PORT"):
         check_endpoints(beam_options(["--runner=PortableRunner"]))
     check_endpoints(beam_options(["--runner=PortableRunner", "--job_endpoint=embed"]))
 
 
 @pytest.mark.parametrize("address", ["localhost", "localhost:http", "http://[::1", ":80"])
 def test_what_is_no_address_is_told(address):
-    with pytest.raises(UsageError, match="give HOST:PORT"):
+    with pytest.raises(UsageError, match="expected HOST:PORT"):
         check_endpoints(beam_options(["--runner=PortableRunner", f"--job_endpoint={address}"]))
 
 

@@ -1,4 +1,4 @@
-"""Beam's flags: whatever spelling Beam's own parser accepts, in whatever form, is accepted here, and nothing else."""
+"""Beam's flags are accepted in exactly the spellings that Beam's parser accepts."""
 
 import argparse
 import re
@@ -79,10 +79,10 @@ def test_every_spelling_of_beams_is_accepted_in_every_form_in_which_beam_accepts
         (["--worker_machine_type"], "argument --worker_machine_type/--machine_type: expected one argument"),
         (["--sdk_harness_log_level_overrides=1"], "--sdk_harness_log_level_overrides=1: one of these values"),
         (["-x"], "unknown flag -x"),
-        (["--xyzzy"], "unknown flag --xyzzy; --help lists ours"),
+        (["--xyzzy"], "unknown flag --xyzzy; see --help for the flags of this command"),
     ],
 )
-def test_what_beam_would_ignore_or_refuse_is_a_usage_error_with_a_suggestion(given, words):
+def test_flags_that_beam_would_ignore_or_refuse_are_usage_errors_with_suggestions(given, words):
     with pytest.raises(UsageError, match=words):
         beam_options(given)
 
@@ -107,6 +107,6 @@ def test_runners_have_one_name_whatever_the_spelling(name, full):
     ],
 )  # fmt: skip
 def test_an_unknown_runner_is_a_usage_error_with_a_suggestion(name, hint):
-    with pytest.raises(UsageError, match=f"there is no runner '{name}'") as caught:
+    with pytest.raises(UsageError, match=f"unknown runner '{name}'") as caught:
         full_runner_name(name)
     assert hint in str(caught.value)

@@ -1,4 +1,4 @@
-"""The lease that stands for a lock in buckets. A local folder has the same interface, and creates files exclusively."""
+"""The lease that replaces the lock in object stores, tested in a local folder, which has the same interface."""
 
 import json
 import threading
@@ -33,7 +33,7 @@ def test_one_holds_and_the_other_is_told_who(output):
         with (
             pytest.raises(
                 UsageError,
-                match=r"another build is at work in this folder \('.*', process \d+ on .*expires at",
+                match=r"another build is running in this folder \('.*', process \d+ on .*expires at",
             ),
             hold_lease(output),
         ):
@@ -122,6 +122,6 @@ def test_whoever_has_lost_the_folder_is_stopped(output, monkeypatch, how):
             path.with_name("00000002.json").write_text(path.read_text())
         time.sleep(10)
 
-    with pytest.raises(UsageError, match="another build has taken the folder over"), hold_lease(output):
+    with pytest.raises(UsageError, match="another build took over the folder"), hold_lease(output):
         lose()
     assert leases(output), "the other one's lease stays"

@@ -31,7 +31,7 @@ def test_a_folder_is_one_builds_until_it_ends_or_is_killed_though_a_worker_lives
         worker = int(holder.stdout.readline())
         try:
             assert build(world, output) == 2
-            assert "another build is at work in this folder" in capsys.readouterr().err
+            assert "another build is running in this folder" in capsys.readouterr().err
             assert [path.name for path in output.iterdir()] == [".lock"]
             holder.kill()
             holder.wait()

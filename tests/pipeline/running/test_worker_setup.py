@@ -1,4 +1,4 @@
-"""What workers on other machines lack is told before a job is submitted."""
+"""Missing packages and unreachable paths of workers are reported before a job is submitted."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def test_where_tasks_run_follows_from_the_flags_and_the_defaults_of_each_runner(
 @pytest.mark.parametrize("key", list(CLOUD))
 @pytest.mark.parametrize("path", ["/data/x", "x", ""])
 def test_a_path_of_this_machine_is_refused_where_tasks_cannot_reach_it(runner, key, path):
-    with pytest.raises(UsageError, match=rf"^{key} {path}: a path of this machine.*gs://"):
+    with pytest.raises(UsageError, match=rf"^{key} {path}: .*cannot reach a local path.*gs://"):
         check_workers(beam_options([runner, IMAGE]), {**CLOUD, key: path})
 
 
@@ -65,7 +65,7 @@ def test_our_package_reaches_the_workers_in_several_ways(flags, tmp_path):
     [
         (
             [],
-            "lack the package controlled-noise, since no flag brings it there; from a checkout give --setup_file",
+            "lack the package controlled-noise, because no flag installs it; from a checkout add --setup_file",
         ),
         ([PACKAGED[1]], "lack the package controlled-noise"),
         (["--setup_file={other}"], "other/setup.py packages another project"),

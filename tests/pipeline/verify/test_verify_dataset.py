@@ -212,7 +212,7 @@ def test_no_value_of_a_manifest_is_trusted(dataset):
 def test_no_value_of_the_root_manifest_is_trusted(dataset, key, value):
     change_root(dataset, lambda about: about.update({key: value}))
     if isinstance(value, float) and not math.isfinite(value):
-        with pytest.raises(DataError, match="is no number in JSON"):
+        with pytest.raises(DataError, match="is not a number in JSON"):
             problems(dataset)
     else:
         assert problems(dataset)
@@ -222,7 +222,7 @@ def test_a_contrast_that_is_not_a_number_does_not_switch_off_the_search_for_leak
     change_root(dataset, lambda about: about["leaks"].update(min_contrast="nan"))
     assert "the leak rules ('leaks') are missing or invalid" in problems(dataset)
     change_root(dataset, lambda about: about["leaks"].update(min_contrast=math.nan))
-    with pytest.raises(DataError, match="NaN is no number in JSON"):
+    with pytest.raises(DataError, match="NaN is not a number in JSON"):
         problems(dataset)
 
 

@@ -67,28 +67,28 @@ def gallery(built: Path) -> Gallery:
         ({"nonsense": "x"}, 213),
     ],
 )
-def test_filters_choose(gallery: Gallery, asked: dict[str, str], count: int) -> None:
-    assert gallery.choose(asked).count == count
+def test_filters_select_images(gallery: Gallery, asked: dict[str, str], count: int) -> None:
+    assert gallery.select(asked).count == count
 
 
-def test_the_pages_have_every_picture_once_and_in_the_order_in_which_they_lie(gallery: Gallery) -> None:
-    pages = [gallery.choose({"page": str(number + 1)}) for number in range(-(-213 // PAGE))]
+def test_the_pages_contain_every_image_once_in_storage_order(gallery: Gallery) -> None:
+    pages = [gallery.select({"page": str(number + 1)}) for number in range(-(-213 // PAGE))]
     positions = [row["position"] for one in pages for row in one.rows]
     assert positions == sorted(positions)
     assert len({row["image_id"] for one in pages for row in one.rows}) == 213
     for text in ("0", "-3", "nonsense", "١", "99999999999999999999"):
-        assert gallery.choose({"page": text}).page == 1
-    assert gallery.choose({"page": "777"}).page == 4
+        assert gallery.select({"page": text}).page == 1
+    assert gallery.select({"page": "777"}).page == 4
 
 
-def test_a_duplicate_comes_with_what_stays_for_it(gallery: Gallery, built: Path) -> None:
-    [row] = gallery.choose({"fate": "leak"}).rows
+def test_a_near_duplicate_has_its_keeper(gallery: Gallery, built: Path) -> None:
+    [row] = gallery.select({"fate": "leak"}).rows
     assert (row["image_id"], row["keeper_id"], row["keeper_source"]) == ("web-ant-0", "test-ant-0", "test")
     pictures = StoredImages(str(built))
     assert pictures.read(row["position"]) == pictures.read(row["keeper_position"])
 
 
-def test_every_picture_is_the_one_that_is_stored_there(built: Path) -> None:
+def test_every_position_gives_the_stored_image(built: Path) -> None:
     folder = built / "ingest" / "images"
     stored = [
         row["image"]["bytes"]
@@ -102,14 +102,14 @@ def test_every_picture_is_the_one_that_is_stored_there(built: Path) -> None:
             pictures.read(position)
 
 
-def test_pages_and_pictures_are_served_with_a_policy(built: Path) -> None:
+def test_pages_and_images_are_served_with_a_security_policy(built: Path) -> None:
     async def talk(ask: Ask, port: int) -> None:
         status, headers, body = await ask("/?class=ant&fate=leak")
         assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
         assert "default-src 'none'; img-src 'self' data:;" in headers["Content-Security-Policy"]
         assert headers["Content-Security-Policy"].endswith("frame-ancestors 'none'")
-        assert b"1 picture<" in body
-        status, headers, body = await ask("/picture?at=0")
+        assert b"1 image<" in body
+        status, headers, body = await ask("/image?position=0")
         assert (status, headers["Content-Type"], body[:4]) == (200, "image/png", b"\x89PNG")
         assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
         assert headers["X-Content-Type-Options"] == "nosniff"
@@ -120,7 +120,7 @@ def test_pages_and_pictures_are_served_with_a_policy(built: Path) -> None:
     served(built, talk)
 
 
-def test_nothing_else_is_answered(built: Path) -> None:
+def test_other_requests_are_refused(built: Path) -> None:
     async def talk(ask: Ask, port: int) -> None:
         for host in (
             "evil.example",
@@ -129,10 +129,10 @@ def test_nothing_else_is_answered(built: Path) -> None:
             "127.0.0.1",
             "",
         ):
-            status, _, body = await ask("/picture?at=0", Host=host)
+            status, _, body = await ask("/image?position=0", Host=host)
             assert (status, b"PNG" in body) == (421, False), host
-        for path in ("/picture", "/picture?at=", "/picture?at=-1", "/picture?at=213", "/picture?at=1e1", "/picture?at=" + "9" * 30,
-                     "/picture?at=../../etc/passwd", "/etc/passwd", "/..%2f..%2fetc/passwd", "/picture/0", "/static/page.js"):  # fmt: skip
+        for path in ("/image", "/image?position=", "/image?position=-1", "/image?position=213", "/image?position=1e1", "/image?position=" + "9" * 30,
+                     "/image?position=../../etc/passwd", "/etc/passwd", "/..%2f..%2fetc/passwd", "/image/0", "/static/page.js"):  # fmt: skip
             assert (await ask(path))[0] == 404, path
         for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
             assert (await ask("/", method))[0] == 405
@@ -140,8 +140,8 @@ def test_nothing_else_is_answered(built: Path) -> None:
     served(built, talk)
 
 
-def test_a_port_that_is_taken_is_a_usage_error(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_a_usage_error(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server((HOST, 0)) as taken:
         assert main(["view", str(built), "--port", str(taken.getsockname()[1])]) == 2
-    assert "or 0 for any that is free" in capsys.readouterr().err
+    assert "or 0 for any free port" in capsys.readouterr().err
     assert main(["view", str(built), "--port", "99999"]) == 2

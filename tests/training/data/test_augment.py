@@ -1,4 +1,4 @@
-"""Augmentation and color, each against a plain rendering of one picture at a time."""
+"""Augmentation and color distortion, compared with a plain implementation for one image at a time."""
 
 import colorsys
 
@@ -48,7 +48,7 @@ def test_augmentation_draws_cover_their_range_and_differ_between_views() -> None
     assert not plain.draw(1000, 0, 0, CPU).flip.any()
 
 
-def test_evaluation_cuts_the_middle_and_resizes_first() -> None:
+def test_evaluation_resizes_and_crops_the_center() -> None:
     images = random_images(2, 10, 10)
     middle = Augmenter(AugmentConfig(size=6), 10, 10, CPU).evaluate(images)
     assert torch.allclose(middle, images[:, :, 2:8, 2:8].float() / 127.5 - 1, atol=1e-6)
@@ -90,7 +90,7 @@ def test_color_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
         assert found[i].numpy() == pytest.approx(colored.clip(0, 1), abs=1e-4)
 
 
-def test_no_distortion_leaves_the_picture_and_draws_stay_in_range() -> None:
+def test_neutral_draws_leave_the_image_unchanged_and_draws_stay_in_range() -> None:
     images = random_images(2, 4, 4).float() / 255
     none = ColorDraws(
         torch.zeros(2), torch.ones(2), torch.zeros(2), torch.ones(2), torch.tensor([False, True])

@@ -1,4 +1,4 @@
-"""Features of frozen networks: right, computed once, the same whoever computes them; and heads trained on them."""
+"""Features of frozen networks: correct, computed once, reproducible; and heads trained on them."""
 
 import io
 import tarfile

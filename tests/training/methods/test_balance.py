@@ -1,4 +1,4 @@
-"""Losses less the running mean of their class."""
+"""Losses centered by the running mean of their class."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_the_mean_of_a_class_is_over_decayed_sums() -> None:
 
 
 @given(offsets=st.lists(st.floats(-3, 3), min_size=CLASSES, max_size=CLASSES), steps=st.integers(1, 4))
-def test_what_a_whole_class_has_in_common_changes_no_weight(offsets: list[float], steps: int) -> None:
+def test_an_offset_common_to_a_class_changes_no_weight(offsets: list[float], steps: int) -> None:
     config = MentorNetConfig(loss_percentile=0.5, average_decay=0.0, burn_in_percent=0, balance=True)
     plain, shifted = Mentor(config, FACTS), Mentor(config, FACTS)
     for step in range(steps):

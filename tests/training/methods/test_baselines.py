@@ -1,4 +1,4 @@
-"""One-network methods beside mixup and the mentors, each against a slow plain NumPy rendering of its equations."""
+"""The other methods of one network, compared with slow NumPy implementations of their equations."""
 
 import numpy as np
 import pytest
@@ -136,7 +136,7 @@ def test_dropout_drops_features_in_training_alone_and_as_the_seed_says() -> None
     assert torch.allclose(student.infer(images), images.flatten(1) @ kernel.T, atol=1e-6)
 
 
-def test_dropout_wants_a_dense_layer() -> None:
+def test_dropout_needs_a_dense_layer() -> None:
     method = make_method(TrainConfig(method="dropout"), FACTS)
     with pytest.raises(UsageError, match="needs a network with a dense layer"):
         method.prepare(nn.Conv2d(3, CLASSES, 1))

@@ -1,4 +1,4 @@
-"""The share of clean labels, as it is estimated from the images that a network is most sure of."""
+"""The estimated share of clean labels."""
 
 from pathlib import Path
 

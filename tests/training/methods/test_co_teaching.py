@@ -1,4 +1,4 @@
-"""How many images of a batch Co-teaching learns from: exact, whatever the rounding of floats."""
+"""The number of images of a batch that Co-teaching is trained on, computed exactly."""
 
 from fractions import Fraction
 from math import floor

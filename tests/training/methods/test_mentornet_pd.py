@@ -1,4 +1,4 @@
-"""The authors' trained mentor: golden values of its released weights, and what is refused as weights."""
+"""MentorNet-PD: golden values of the released weights, and errors for invalid weights."""
 
 import zipfile
 from pathlib import Path
@@ -126,7 +126,7 @@ def test_the_forward_pass_equals_the_plain_one(tmp_path: Path) -> None:
         )
 
 
-def test_what_are_no_weights_is_refused(tmp_path: Path) -> None:
+def test_invalid_weights_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.npz"
     with pytest.raises(DataError, match="not the weights of MentorNet-PD"):
         MentorNetPD.load(path, CPU)

@@ -1,4 +1,4 @@
-"""Each method against a slow plain NumPy rendering of its equations."""
+"""MentorMix, MentorNet, mixup and plain training, compared with slow NumPy implementations of their equations."""
 
 import numpy as np
 import pytest
@@ -139,7 +139,7 @@ def test_percentile_is_the_nearest_rank_counted_from_the_largest(share: float, e
 
 
 @pytest.mark.parametrize(("percent", "all_trusted"), [(0, True), (8, True), (9, False), (99, False)])
-def test_burn_in_of_ten_trusts_everything_in_the_first_nine_per_cent(percent: int, all_trusted: bool) -> None:
+def test_burn_in_of_ten_trusts_everything_in_the_first_nine_percent(percent: int, all_trusted: bool) -> None:
     mentor = Mentor(MentorNetConfig(loss_percentile=0.5, burn_in_percent=10), FACTS)
     weights, _ = mentor.weigh(torch.arange(1.0, 11.0), batch(percent, {}))
     assert (weights.min().item() == 1.0) is all_trusted

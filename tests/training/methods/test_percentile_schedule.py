@@ -1,4 +1,4 @@
-"""Burn-in, and the percentile that falls after it."""
+"""Burn-in and the percentile schedule."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Co-teaching and DivideMix against slow plain NumPy renderings of their algorithms."""
+"""Co-teaching and DivideMix, compared with slow NumPy implementations of their algorithms."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def test_the_plan_takes_each_networks_division_from_the_other() -> None:
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])
-def test_there_is_always_a_batch_of_each_kind(probability: float) -> None:
+def test_there_is_always_a_labeled_and_an_unlabeled_batch(probability: float) -> None:
     method = DivideMix(CONFIG, FACTS)
     method.state["clean"].fill_(probability)
     for phase in method.plan(5, torch.arange(64), 8):

@@ -1,4 +1,4 @@
-"""The networks: their published sizes, their start, and weights from elsewhere."""
+"""Networks: published sizes, initial weights, and weights from files."""
 
 from pathlib import Path
 

@@ -51,11 +51,11 @@ def _run(color: str, level: float, method: str, network: str, setting: str, seed
     epochs = []
     for epoch in EPOCHS:
         test = peak * (1 - math.exp(-epoch / 3)) if epoch <= 10 else peak + (final - peak) * (epoch - 10) / 10
-        told: dict[str, Any] = {"run": run, "epoch": epoch, "step": 10 * epoch, "test_accuracy": test}
+        epoch_row: dict[str, Any] = {"run": run, "epoch": epoch, "step": 10 * epoch, "test_accuracy": test}
         if weighs:
-            told["data_utilization"] = 1 - level * min(1, epoch / 8)
-            told["mentor_weights"] = _weights(level)
-        epochs.append(told)
+            epoch_row["data_utilization"] = 1 - level * min(1, epoch / 8)
+            epoch_row["mentor_weights"] = _weights(level)
+        epochs.append(epoch_row)
     return row, epochs
 
 

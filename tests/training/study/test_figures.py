@@ -1,4 +1,4 @@
-"""Figures and tables of a made-up study: what is drawn, what is left out with a word, and what the tables say."""
+"""Figures and tables of synthetic results."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from training.study.figures import draw_all
 from training.study.plot import plot
 
 
-def test_a_study_has_every_figure_but_that_of_networks(tmp_path: Path) -> None:
+def test_a_study_of_one_network_has_all_figures_but_transfer(tmp_path: Path) -> None:
     study_results.write(synthetic_results(), tmp_path)
     plots = plot([tmp_path], tmp_path)
     figures = plots.figures
@@ -29,7 +29,7 @@ def test_a_study_has_every_figure_but_that_of_networks(tmp_path: Path) -> None:
     }
 
 
-def test_what_the_data_do_not_allow_is_left_out_with_a_word(tmp_path: Path) -> None:
+def test_figures_without_data_are_listed_as_missing(tmp_path: Path) -> None:
     figures, missing = draw_all(*synthetic_results(levels=(0.4,), methods=("vanilla",), seeds=(0,)), tmp_path)
     assert [figure.name for figure in figures] == ["accuracy", "drop"]
     assert [line.partition(":")[0] for line in missing] == [
@@ -49,7 +49,7 @@ def test_networks_are_correlated_and_settings_have_their_own_figures(tmp_path: P
     assert "r = " in next(figure for figure in figures if figure.name == "transfer").svg.read_text()
 
 
-def test_tables_round_for_people_and_not_for_machines() -> None:
+def test_only_markdown_and_latex_are_rounded() -> None:
     results, _ = synthetic_results()
     cells = summary_tables.cells(results)
     [row] = [
@@ -74,7 +74,7 @@ def test_spread_over_levels_is_larger_on_blue() -> None:
     assert rows["blue", "vanilla"][4] == 4
 
 
-def test_runs_that_serve_two_colors_are_compared_once() -> None:
+def test_runs_that_two_colors_share_are_compared_once() -> None:
     results, _ = synthetic_results(methods=("vanilla", "mixup"))
     rows = results.to_pylist()
     for row in rows:  # without noise red and blue are one set

@@ -1,4 +1,4 @@
-"""The page of a study: every number of runs is what its query gives on the results."""
+"""The page of a study: each count of runs equals the number of rows that its query returns."""
 
 import html
 import re
@@ -34,7 +34,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_page_shows_what_was_drawn_and_leads_to_the_runs(
+def test_the_page_has_the_figures_and_the_queries_return_the_runs(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = render_page([study], study)
@@ -52,7 +52,7 @@ def test_the_page_shows_what_was_drawn_and_leads_to_the_runs(
     assert len(text) < 5_000_000
 
 
-def test_the_command_writes_it(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_the_page(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(study), "--output", str(tmp_path / "there"), "--json"]) == 0
     assert str(tmp_path / "there" / "report.html") in capsys.readouterr().out
     assert (tmp_path / "there" / "report.html").read_text().startswith("<!doctype html>")

@@ -12,7 +12,7 @@ FIRST = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
 SECOND = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 
 
-def test_students_sleep_data_give_the_published_test_and_interval() -> None:
+def test_students_sleep_data_give_the_published_p_and_interval() -> None:
     """R's t.test(sleep): p = 0.002833, 95 % interval −2.4598858 to −0.7001142."""
     values = {"first": dict(enumerate(FIRST)), "second": dict(enumerate(SECOND))}
     [found] = compare(values)
@@ -21,7 +21,7 @@ def test_students_sleep_data_give_the_published_test_and_interval() -> None:
     assert found.is_significant
 
 
-def test_three_seeds_take_the_quantile_of_two_degrees_of_freedom() -> None:
+def test_three_seeds_use_the_t_quantile_of_two_degrees_of_freedom() -> None:
     """4.303 in every printed table."""
     found = mean_interval([0.1, 0.2, 0.3])
     assert found.half == pytest.approx(4.303 * 0.1 / 3**0.5, abs=1e-4)

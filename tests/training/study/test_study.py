@@ -19,7 +19,7 @@ from training.run_directory import read_result
 from training.study import grid, plan, plot_style, results, runner, summary_tables
 
 
-def test_without_noise_the_colors_share_their_runs(dataset: Path) -> None:
+def test_colors_share_the_runs_without_noise(dataset: Path) -> None:
     write_set(dataset / "red-0.40", striped(96, 0.4, seed=3), noise_level=0.4, color="red")
     cells = grid.make_cells(small_study(colors=("red", "blue")), dataset)
     assert len(cells) == 8
@@ -29,7 +29,7 @@ def test_without_noise_the_colors_share_their_runs(dataset: Path) -> None:
     assert len(set(noisy)) == 4
 
 
-def test_a_run_has_another_name_if_its_data_or_configuration_differ(dataset: Path) -> None:
+def test_run_names_depend_on_data_and_configuration(dataset: Path) -> None:
     names = {cell.run.name for cell in grid.make_cells(small_study(), dataset)}
     changed = {
         cell.run.name for cell in grid.make_cells(small_study(overrides=QUICK | {"batch_size": 16}), dataset)
@@ -52,23 +52,23 @@ def test_a_run_has_another_name_if_its_data_or_configuration_differ(dataset: Pat
         ({"overrides": {"seed": 3}}, "overrides.seed: the study varies this key"),
     ],
 )
-def test_mistakes_in_a_study_are_named(changes: dict[str, Any], message: str) -> None:
+def test_invalid_values_of_a_study_are_errors(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small_study(**changes)
 
 
-def test_a_missing_set_is_refused_before_anything_is_trained(dataset: Path) -> None:
+def test_a_missing_set_is_an_error_before_training(dataset: Path) -> None:
     with pytest.raises(DataError, match=r"red-0\.40: no such set"):
         grid.make_cells(small_study(levels=(0.4,), colors=("red",)), dataset)
 
 
-def test_a_folder_whose_manifest_says_another_level_is_refused(dataset: Path) -> None:
+def test_a_folder_whose_manifest_has_another_level_is_an_error(dataset: Path) -> None:
     (dataset / "blue-0.40").rename(dataset / "blue-0.60")
     with pytest.raises(DataError, match=r"the manifest has noise level 0\.4"):
         grid.make_cells(small_study(levels=(0.6,)), dataset)
 
 
-def test_finished_runs_are_skipped_and_failing_ones_recorded_and_tried_again(
+def test_finished_runs_are_skipped_and_failed_runs_are_recorded_and_tried_again(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "study"
@@ -110,9 +110,7 @@ def test_finished_runs_are_skipped_and_failing_ones_recorded_and_tried_again(
     assert "| scratch | small_cnn | blue | 40.0 | mixup | 1 |" in (out / "summary.md").read_text()
 
 
-def test_a_set_that_is_built_anew_meanwhile_is_not_taken_for_the_planned_one(
-    dataset: Path, tmp_path: Path
-) -> None:
+def test_a_set_that_was_built_again_after_planning_is_a_failure(dataset: Path, tmp_path: Path) -> None:
     cells = grid.make_cells(small_study(levels=(0.4,), seeds=(0,)), dataset)
     shutil.rmtree(dataset / "blue-0.40")
     write_set(dataset / "blue-0.40", striped(96, 0.4, seed=9), noise_level=0.4)
@@ -125,7 +123,7 @@ def test_a_set_that_is_built_anew_meanwhile_is_not_taken_for_the_planned_one(
     )
 
 
-def test_parallel_runs_give_what_sequential_ones_give(dataset: Path, tmp_path: Path) -> None:
+def test_parallel_and_sequential_runs_give_equal_results(dataset: Path, tmp_path: Path) -> None:
     plain, parallel = tmp_path / "plain", tmp_path / "parallel"
     more = ["--levels", "0.4", "--colors", "blue", "--methods", "mentormix", "--seeds", "0", "1"]
     assert main(arguments(dataset, plain, *more)) == 0
@@ -134,7 +132,7 @@ def test_parallel_runs_give_what_sequential_ones_give(dataset: Path, tmp_path: P
     assert one == other
 
 
-def test_the_plan_times_what_has_never_been_trained_and_trains_nothing(
+def test_the_plan_times_untrained_configurations_and_trains_no_run(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "study"
@@ -162,10 +160,8 @@ def test_the_plan_times_what_has_never_been_trained_and_trains_nothing(
     assert "4 runs: 2 finished, 2 waiting; about" in capsys.readouterr().out
 
 
-def test_measured_steps_count_what_measuring_accuracy_takes(
-    dataset: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Epochs that end at 5, 7 and 12: two for training, three more for looking at 8 batches three times over."""
+def test_the_time_estimate_includes_evaluation(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Epochs end at 5, 7 and 12 s: training takes 2 s, and three evaluations of 8 batches another 3 s."""
     ends = iter((5.0, 7.0, 12.0))
     monkeypatch.setattr(plan.time, "monotonic", lambda: next(ends))
     monkeypatch.setattr(train.Trainer, "run", lambda _self, _folder, *, log, **_: [log({}) for _ in range(3)])
@@ -179,7 +175,7 @@ def test_measured_steps_count_what_measuring_accuracy_takes(
     )
 
 
-def test_a_study_can_come_from_a_file_and_the_command_line_wins(dataset: Path, tmp_path: Path) -> None:
+def test_flags_replace_values_of_the_study_file(dataset: Path, tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(
         "levels: [0.4]\ncolors: [blue]\nmethods: [vanilla, mixup]\nseeds: [5, 6]\noverrides: {epochs: 2}\n"
@@ -201,7 +197,7 @@ def test_an_unknown_key_of_a_study_file_is_a_usage_error(
     assert "did you mean 'levels'" in capsys.readouterr().err
 
 
-def test_every_method_has_its_own_look() -> None:
+def test_every_method_has_its_own_color_and_marker() -> None:
     assert plot_style.METHOD.keys() == set(METHODS)
     assert (
         len({paint for paint, _ in plot_style.METHOD.values()})
@@ -210,7 +206,7 @@ def test_every_method_has_its_own_look() -> None:
     )
 
 
-def test_nothing_to_plot_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_results_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no results; run the study first"):
         results.read(tmp_path)
     with pytest.raises(UsageError, match="unknown recipe"):
@@ -218,7 +214,7 @@ def test_nothing_to_plot_is_said(tmp_path: Path) -> None:
     assert read_result(tmp_path) is None
 
 
-def test_drawing_a_study_does_not_load_torch(dataset: Path, tmp_path: Path) -> None:
+def test_plot_does_not_import_torch(dataset: Path, tmp_path: Path) -> None:
     cells = grid.make_cells(small_study(levels=(0.4,), seeds=(0,)), dataset)
     results.write(results.collect(cells, tmp_path), tmp_path)
     code = (

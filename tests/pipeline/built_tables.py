@@ -1,14 +1,15 @@
-"""Read what a build has written, to compare builds."""
+"""Helpers that read what a build wrote."""
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Digests of all files by path, without the metrics, which hold times."""
+    """Return the digests of all files by path, except the metrics, which contain times."""
     files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return {
         str(path): hashlib.sha256((folder / path).read_bytes()).hexdigest()
@@ -18,10 +19,10 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def read(folder: Path) -> pa.Table:
-    """All shards of a table."""
+    """Return all shards of a table as one table."""
     return pa.concat_tables(parquet.read_table(path) for path in sorted(folder.glob("*.parquet")))
 
 
-def rows(folder: Path) -> dict[str, dict]:
-    """The examples of a set by image_id, without their images."""
+def rows(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the rows of a set by image id, without the images."""
     return {row["image_id"]: row for row in read(folder).drop_columns(["image"]).to_pylist()}
