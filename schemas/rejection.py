@@ -117,7 +117,7 @@ CODES: dict[str, RejectionCode] = {
         "Correct the path, or the permissions of the file.",
     ),
     "sha256_mismatch": RejectionCode(
-        "The bytes of the file are not those that the sha256 of the row stands for.",
+        "The bytes of the file do not have the sha256 of the row.",
         "Restore the file, or correct the sha256.",
     ),
     "content_changed": RejectionCode(

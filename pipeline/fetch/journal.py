@@ -61,13 +61,13 @@ def read_journal(folder: str, name: str) -> pa.Table:
     path = files.join(folder, name)
     with files.open_read(path) as file:
         data = file.read()
-    whole = data[: data.rfind(b"\n") + 1]
-    if not whole:
+    complete = data[: data.rfind(b"\n") + 1]
+    if not complete:
         return RECORDED.empty_table()
     options = arrow_json.ParseOptions(explicit_schema=_LINE, unexpected_field_behavior="ignore")
-    one_block = arrow_json.ReadOptions(block_size=len(whole))  # a line must fit into a block
+    read_options = arrow_json.ReadOptions(block_size=len(complete))  # a line must fit into a block
     try:
-        rows = arrow_json.read_json(pa.BufferReader(whole), one_block, options).select(_LINE.names)
+        rows = arrow_json.read_json(pa.BufferReader(complete), read_options, options).select(_LINE.names)
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: damaged journal ({error}); delete it to fetch its URLs again") from error
     bodies = name.removesuffix(JOURNAL) + BODIES

@@ -219,7 +219,7 @@ async def _read_policy(response: Response, stats: RequestStats) -> IO[bytes]:
 
 
 def _rejection(url: Url, error: Exception, stats: RequestStats) -> Rejected:
-    """Return the rejection that stands for an exception."""
+    """Map an exception of a request to a rejection."""
     text = f"{url}: {str(error) or type(error).__name__}"
     match error:
         case PrivateAddress():

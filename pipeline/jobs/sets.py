@@ -20,8 +20,8 @@ from pipeline import files
 from pipeline.jobs.tables import Written, check_libraries, count_written
 from pipeline.running.progress import advance
 from pipeline.shards import commit, directory
-from pipeline.shards.card import card
-from pipeline.shards.croissant import croissant
+from pipeline.shards.card import dataset_card
+from pipeline.shards.croissant import croissant_json
 from pipeline.shards.parquet import ROW_GROUP_ROWS, StagedShard, write_shard
 from pipeline.shards.plan import PLANNED_SCHEMA, rows_of_sets
 from schemas.example import EXAMPLE, SHARED_IMAGE_SCHEMA, SHARED_IMAGES, TEST_SET, example_schema
@@ -192,8 +192,8 @@ def commit_dataset(published: list[tuple[str, Manifest]], job: DatasetJob) -> No
     sets = {name: entry for name, entry in entries.items() if name != SHARED_IMAGES}
     described = {name: manifests[name] for name in sets}
     texts = {
-        CARD: card(about["name"], sets, facts, about),
-        CROISSANT: croissant(about["name"], described, job.class_names),
+        CARD: dataset_card(about["name"], sets, facts, about),
+        CROISSANT: croissant_json(about["name"], described, job.class_names),
     }
     for name, text in texts.items():
         files.write_text(files.join(job.dataset, name), text)

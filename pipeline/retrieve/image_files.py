@@ -50,7 +50,7 @@ def find_images(folder: str, base: str, follow_links: bool) -> FolderFiles:
     `follow_links`, also links out of it and the contents of linked folders, but never files outside of `base`, which a
     build cannot read. Raises DataError if the folder does not exist.
     """
-    found = FolderFiles()
+    listing = FolderFiles()
     top = os.path.realpath(folder)
     allowed = os.path.realpath(base) if follow_links else top
     try:
@@ -64,21 +64,21 @@ def find_images(folder: str, base: str, follow_links: bool) -> FolderFiles:
         if name[0] == ".":
             continue
         if os.path.isdir(path):
-            for file in _walk(path, allowed, follow_links, found):
-                _add(file, folder, base, allowed, found)
+            for file in _walk(path, allowed, follow_links, listing):
+                _add(file, folder, base, allowed, listing)
         else:
-            found.pass_over(LOOSE, path)
-    return found
+            listing.pass_over(LOOSE, path)
+    return listing
 
 
-def _walk(folder: str, allowed: str, follow_links: bool, found: FolderFiles) -> Iterator[str]:
+def _walk(folder: str, allowed: str, follow_links: bool, listing: FolderFiles) -> Iterator[str]:
     """Yield the files below a folder, sorted by name; each real folder once."""
     seen: set[str] = set()
     pending = [folder]
     while pending:
         path = pending.pop()
         if os.path.islink(path) and not (follow_links and _is_inside(path, allowed)):
-            found.pass_over(LINK_OUT if follow_links else FOLDER_LINK, path)
+            listing.pass_over(LINK_OUT if follow_links else FOLDER_LINK, path)
             continue
         if (real := os.path.realpath(path)) in seen:
             continue
@@ -86,28 +86,28 @@ def _walk(folder: str, allowed: str, follow_links: bool, found: FolderFiles) -> 
         try:
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
         except OSError:
-            found.pass_over(UNREADABLE, path)
+            listing.pass_over(UNREADABLE, path)
             continue
         visible = [entry for entry in entries if entry.name[0] != "."]
         yield from (entry.path for entry in visible if not entry.is_dir())
         pending += [entry.path for entry in reversed(visible) if entry.is_dir()]
 
 
-def _add(file: str, folder: str, base: str, allowed: str, found: FolderFiles) -> None:
+def _add(file: str, folder: str, base: str, allowed: str, listing: FolderFiles) -> None:
     """Add a file to the images, or count why it is not listed."""
     if os.path.islink(file):
         if not os.path.exists(file):
-            return found.pass_over(BROKEN, file)
+            return listing.pass_over(BROKEN, file)
         if not _is_inside(file, allowed):
-            return found.pass_over(LINK_OUT, file)
+            return listing.pass_over(LINK_OUT, file)
     try:
         is_image = os.path.isfile(file) and _is_image(file)
     except OSError:
-        return found.pass_over(UNREADABLE, file)
+        return listing.pass_over(UNREADABLE, file)
     if not is_image:
-        return found.pass_over(NO_IMAGE, file)
+        return listing.pass_over(NO_IMAGE, file)
     folders = os.path.relpath(os.path.dirname(file), folder).split(os.sep)
-    found.images.append(ImageFile(os.path.relpath(file, base).replace(os.sep, "/"), tuple(folders)))
+    listing.images.append(ImageFile(os.path.relpath(file, base).replace(os.sep, "/"), tuple(folders)))
 
 
 def _is_inside(path: str, folder: str) -> bool:

@@ -4,7 +4,7 @@ import shutil
 import yaml
 
 from pipeline.__main__ import main
-from pipeline.shards.card import card
+from pipeline.shards.card import dataset_card
 from schemas.example import EXAMPLE
 from tests.pipeline.built_tables import digests, read, rows
 from tests.pipeline.conftest import build
@@ -39,11 +39,11 @@ def test_licenses_and_creators_of_web_images_are_in_the_examples_and_the_card(bu
     licensed = sum(int(image.rsplit("-", 1)[1]) % 2 for image in used)
     text = (built / "dataset" / "README.md").read_text()
     assert f"| CC BY 4.0 | {licensed} |" in text
-    assert f"| not told | {len(used) - licensed} |" in text
+    assert f"| unknown | {len(used) - licensed} |" in text
 
 
 def test_names_of_licenses_cannot_break_the_card():
-    text = card("set", {}, {}, {"funnel": {}, "licenses": {"<b>|[x](http://y)\n": 3, "": 1}})
+    text = dataset_card("set", {}, {}, {"funnel": {}, "licenses": {"<b>|[x](http://y)\n": 3, "": 1}})
     assert "| \\<b\\>\\|\\[x\\](http://y)� | 3 |" in text
 
 
