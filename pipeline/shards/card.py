@@ -80,7 +80,7 @@ def _without_clean(set_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _fixed_sets(set_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    fixed = {name: values["listed"] for name, values in set_values.items() if values.get("listed")}
+    fixed = {name: values["fixed_set"] for name, values in set_values.items() if values.get("fixed_set")}
     if not fixed:
         return []
     lines = [
