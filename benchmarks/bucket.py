@@ -28,7 +28,7 @@ OPTIONS = [
     "--set",
     "noise.colors=[red, blue]",
     "--set",
-    "shards.rows=4096",
+    "shards.max_rows=4096",
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from pipeline.rejections import printable
-from schemas.example import TEST_SPLIT
+from schemas.example import TEST_SET
 
 ABOUT = """# {name}
 A benchmark of controlled label noise. Each training set is a *config* with a known share of wrong labels; all configs have
@@ -50,7 +50,7 @@ def _header(title: str, sets: Mapping[str, Mapping[str, Any]]) -> str:
             ],
         }
         for name in sets
-        if name != TEST_SPLIT
+        if name != TEST_SET
     ]
     header = {"pretty_name": title, "task_categories": ["image-classification"], "configs": configs}
     return f"---\n{yaml.safe_dump(header, sort_keys=False)}---"
@@ -80,7 +80,7 @@ def _without_clean(set_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _fixed_sets(set_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    fixed = {name: values["listed"] for name, values in set_values.items() if values.get("listed")}
+    fixed = {name: values["fixed_set"] for name, values in set_values.items() if values.get("fixed_set")}
     if not fixed:
         return []
     lines = [

@@ -85,7 +85,7 @@ def croissant_json(name: str, sets: Mapping[str, Manifest], class_names: Sequenc
                 "includes": f"{set_name}/*.parquet",
             }
         )
-        fields = [_field(set_name, field) for field in example_schema(class_names, pictures=has_images)]
+        fields = [_field(set_name, field) for field in example_schema(class_names, with_images=has_images)]
         record_sets.append({"@type": "cr:RecordSet", "@id": set_name, "name": set_name, "field": fields})
     description = {
         "@context": _CONTEXT,

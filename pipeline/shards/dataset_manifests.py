@@ -6,7 +6,7 @@ from typing import Any
 from common.errors import DataError
 from pipeline import files
 from pipeline.shards import directory
-from schemas.example import PICTURES, TEST_SPLIT
+from schemas.example import SHARED_IMAGES, TEST_SET
 from schemas.manifest import MANIFEST, Manifest, is_plain_name
 
 _Check = Callable[[Any], bool]
@@ -54,11 +54,11 @@ def _is_ingest_config(value: Any) -> bool:
 
 _OF_EVERY_TABLE: dict[str, _Check] = {"pictures": _is_ingest_config}
 _OF_EVERY_SET: dict[str, _Check] = {
-    "split": _is_text,
+    "set_name": _is_text,
     "class_names": _is_list_of_names,
     "classes": _is_noise_by_class,
     "noise_level": _is_share,
-    "listed": _is_fixed_set_or_none,
+    "fixed_set": _is_fixed_set_or_none,
 }
 _OF_TRAINING_SETS: dict[str, _Check] = {
     "color": _is_text,
@@ -72,9 +72,9 @@ _OF_TRAINING_SETS: dict[str, _Check] = {
 def invalid_values(name: str, about: Mapping[str, Any]) -> list[str]:
     """Return the keys of the manifest of a set that are missing or invalid."""
     checks = dict(_OF_EVERY_TABLE)
-    if name != PICTURES:
+    if name != SHARED_IMAGES:
         checks |= _OF_EVERY_SET
-    if name not in (PICTURES, TEST_SPLIT):
+    if name not in (SHARED_IMAGES, TEST_SET):
         checks |= _OF_TRAINING_SETS
     wrong = [key for key, check in checks.items() if not check(about.get(key))]
     if "classes" in checks and not {"classes", "class_names"} & set(wrong):

@@ -25,7 +25,7 @@ from pipeline.keyed_hash import bucket, shard_key
 from pipeline.shards import directory
 from pipeline.shards.dataset_manifests import read_root, read_set_manifest
 from schemas.cells import csv_text
-from schemas.example import PICTURE_SCHEMA, PICTURES
+from schemas.example import SHARED_IMAGE_SCHEMA, SHARED_IMAGES
 from schemas.manifest import MANIFEST, Manifest
 
 Format = Literal["webdataset", "folder"]
@@ -48,7 +48,7 @@ def export(dataset: str, set_name: str, kind: Format, output: str) -> dict[str, 
 
     Raises UsageError for an unknown set, and DataError if a shard was changed or `output` is not empty.
     """
-    sets = [name for name in read_root(dataset)[1] if name != PICTURES]
+    sets = [name for name in read_root(dataset)[1] if name != SHARED_IMAGES]
     if set_name not in sets:
         near = get_close_matches(set_name, sets, n=1, cutoff=0.9)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -98,7 +98,7 @@ def _shards(dataset: str, set_name: str, manifest: Manifest) -> Iterator[pa.Tabl
         if "image" in table.column_names:
             yield table
         else:
-            yield from _with_shared(table, files.join(dataset, PICTURES))
+            yield from _with_shared(table, files.join(dataset, SHARED_IMAGES))
 
 
 def _with_shared(table: pa.Table, folder: str) -> Iterator[pa.Table]:
@@ -109,7 +109,7 @@ def _with_shared(table: pa.Table, folder: str) -> Iterator[pa.Table]:
     edges = np.searchsorted(bucket(shard_key(table["image_id"].to_pylist()), count), np.arange(count + 1))
     for index, (start, end) in enumerate(pairwise(edges.tolist())):
         part = table.slice(start, end - start)
-        images = directory.read_bucket(folder, shards.get(index, []), PICTURE_SCHEMA)
+        images = directory.read_bucket(folder, shards.get(index, []), SHARED_IMAGE_SCHEMA)
         indices = pc.index_in(part["image_id"], images["image_id"])
         missing = part["image_id"].filter(indices.is_null())
         if len(missing):

@@ -18,13 +18,13 @@ from tests.hostile.conftest import Run, Tiny
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--set", "noise.levels=[0, 1.2]"], "noise: noise level 1.2 is not a share from 0 up to less than 1"),
+        (["--set", "noise.levels=[0, 1.2]"], "noise: levels must be shares from 0 up to less than 1, got 1.2"),
         (["--set", "noise.levels=[40]"], "40 % is 0.4"),
         (["--set", "noise.level=[0]"], "noise: unknown key 'level'; did you mean 'levels'?"),
         (["--set", "noise.colors=[green]"], "colors[0]: 'green' is not one of red, red-text, blue"),
         (["--set", "noise.class_map=vots"], "or 'vots' is not one of next, votes"),
-        (["--set", "noise.trials=0"], "noise: trials is 1 to 10,000, and clean_per_class 1 or more"),
-        (["--set", "shards.rows=0"], "shards: rows is 1 to 10,000,000 and megabytes 1 to 1,000,000"),
+        (["--set", "noise.trials=0"], "noise: trials must be 1 to 10,000, got 0"),
+        (["--set", "shards.max_rows=0"], "shards: max_rows must be 1 to 10,000,000, got 0"),
         (["--set", "noise.class_map={ant: dog}"], "class_map names 'dog', which is not in classes"),
         (["--set", "classes=[ant]"], "classes are two or more, each named once"),
         (["--set", "clean=clean.csv"], "clean: expected a list, got 'clean.csv'"),
@@ -266,7 +266,7 @@ def test_a_class_with_all_images_rejected_fails_the_build(run: Run, tiny: Tiny, 
     count = len(lost)
     assert (
         f"{count} of {count} {name} rows of class bee were rejected ({count} not_found), more than "
-        "max_rejected_share = 0.5; look at"
+        "max_rejected_share = 0.5; inspect"
     ) in found.error
     assert re.search(rf"Example: {name}\.csv:\d+, {name}-bee-\d, bee: ", found.error)
 

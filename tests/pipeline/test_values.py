@@ -197,7 +197,7 @@ def test_words_of_any_script_are_identifiers(good: str) -> None:
 def test_normalizing_again_changes_nothing_and_columns_agree_with_single_values(text: str) -> None:
     once = normalize_identifier(text)
     assert normalize_identifier(once) == once
-    (value,) = normalize_column("set", column(text)).to_pylist()
+    (value,) = normalize_column("set_name", column(text)).to_pylist()
     assert value is None or value == once or value.lstrip("-").isdigit()
     if value is not None:
         assert is_bad_identifier(column(value)).to_pylist() == [identifier_fault(value) is not None]

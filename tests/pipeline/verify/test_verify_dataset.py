@@ -144,7 +144,7 @@ def test_colors_that_hit_other_clean_images_are_reported_for_every_kind_of_noise
         rows = table.to_pylist()
         wrong = next(row for row in rows if not row["is_clean"])
         right = next(row for row in rows if row["is_clean"] and row["label"] == wrong["label"])
-        wrong["replaced"], kept = right["image_id"], wrong["replaced"]
+        wrong["replaced_image_id"], kept = right["image_id"], wrong["replaced_image_id"]
         right["image_id"] = kept
         return pa.Table.from_pylist(rows, table.schema)
 
@@ -156,7 +156,7 @@ def test_two_examples_in_the_place_of_one_are_reported(dataset):
     def repeat(table):
         rows = table.to_pylist()
         first, second = [row for row in rows if not row["is_clean"]][:2]
-        second["replaced"] = first["replaced"]
+        second["replaced_image_id"] = first["replaced_image_id"]
         return pa.Table.from_pylist(rows, table.schema)
 
     rewrite(dataset, "red-0.50", repeat)
@@ -166,7 +166,7 @@ def test_two_examples_in_the_place_of_one_are_reported(dataset):
     )
 
 
-@pytest.mark.parametrize("column", ["image_id", "source", "url", "replaced"])
+@pytest.mark.parametrize("column", ["image_id", "source", "url", "replaced_image_id"])
 def test_text_that_is_not_utf8_is_an_error_and_no_traceback(dataset, column):
     def spoil(table):
         values = pa.array([b"\xff\xfe"] * table.num_rows, pa.binary()).view(pa.string())
