@@ -1,10 +1,10 @@
-"""A whole build from a bucket into a bucket, proved there, and compared with a local one byte by byte.
+"""Build and verify from a bucket to a bucket, and compare every byte with a local build.
 
     pip install 'moto[server]' s3fs
     python -m benchmarks.bucket
 
-Starts a local S3 server (moto), puts the small set of the tests into a bucket, and runs build and verify on s3://
-alone. Prints the seconds of each, most of which are the emulator's.
+Starts a local S3 server (moto), uploads the small set of the tests, and runs build and verify on s3://. Prints the seconds
+of each, most of which the emulator takes.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ OPTIONS = [
     "--set",
     "noise.colors=[red, blue]",
     "--set",
-    "shards.rows=4096",
+    "shards.max_rows=4096",
 ]
 
 
@@ -41,8 +41,8 @@ def build(config: Path | str, source: Path | str, output: Path | str) -> float:
 
 
 def main() -> None:
-    """A build in a bucket (S3 by moto) beside one on the local disk: the seconds of each, and equal bytes."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every request
+    """Compare a build in a bucket (S3 by moto) with one on the local disk: seconds, and equal bytes."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs every request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
@@ -72,11 +72,13 @@ def main() -> None:
             key = str(path.relative_to(folder))
             stored = s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
             if hashlib.sha256(stored).digest() != hashlib.sha256(path.read_bytes()).digest():
-                sys.exit(f"{key}: other bytes in the bucket than here")
+                sys.exit(f"{key}: the bytes in the bucket differ from the local ones")
     left = [o["Key"] for o in s3.list_objects_v2(Bucket=BUCKET)["Contents"] if ".writing-" in o["Key"]]
-    print(f"\n{len(shards)} shards, the same bytes in the bucket as here; {len(left)} temporary objects left")
     print(
-        f"local build {local:.1f} s, in the bucket {remote:.1f} s, again {again:.1f} s, verify {verified:.1f} s"
+        f"\n{len(shards)} shards have the same bytes in the bucket and locally; {len(left)} temporary objects are left"
+    )
+    print(
+        f"local build {local:.1f} s, in the bucket {remote:.1f} s, repeated {again:.1f} s, verify {verified:.1f} s"
     )
     server.stop()
 

@@ -1,14 +1,14 @@
-"""Download, decode, resize and store: img2dataset and ours, beside each other on the same cores and the same server.
+"""Download, decode, resize and store: img2dataset and this pipeline on the same cores and the same server.
 
     uv venv .venv-img2dataset --python 3.11
     uv pip install --python .venv-img2dataset/bin/python img2dataset
     python -m benchmarks.ingest --img2dataset .venv-img2dataset/bin/python            the comparison, about 5 minutes
     python -m benchmarks.ingest --memory                                              1,000 to 100,000 URLs, about 10
 
-The server is another process and answers after 5 ms. Both write 224 × 224 JPEGs of quality 90 (shorter side scaled,
-middle cut out, area filter) as Parquet; ours also fingerprints every picture, and keeps what it fetched. Both are run
-as they are from the command line, with a process a core; time includes their start. Memory is the sum of the resident
-set sizes of all their processes, at its peak.
+The server is a separate process and responds after 5 ms. Both write 224×224 JPEGs of quality 90 (shorter side scaled,
+center cropped, area filter) as Parquet; this pipeline also computes fingerprints and keeps the downloaded bodies. Both
+run from the command line with one process per core; time includes their start. Memory is the peak of the summed resident
+set sizes of all their processes.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def server(width: int = 500, height: int = 375, latency: float = 0.005) -> Itera
 
 
 def measure(command: list[str], **more: Any) -> dict[str, float]:
-    """Run a command; its seconds, CPU seconds with all children, and peak memory in MB."""
+    """Run a command; return seconds, CPU seconds with all children, and peak memory in MB."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
     with subprocess.Popen(
@@ -65,14 +65,14 @@ def measure(command: list[str], **more: Any) -> dict[str, float]:
 
 
 def watch(running: subprocess.Popen[str], peak: list[float]) -> None:
-    """Peak of the sum over the process and all below it, and of the largest one below it, from /proc."""
+    """Record the peak memory of the process with all its descendants, and of the largest descendant, from /proc."""
     while running.poll() is None:
-        sizes = [resident(pid) for pid in [running.pid, *below(running.pid)]]
+        sizes = [resident(pid) for pid in [running.pid, *descendants(running.pid)]]
         peak[:] = [max(peak[0], sum(sizes)), max(peak[1], 0.0, *sizes[1:])]
         time.sleep(0.1)
 
 
-def below(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     try:
         found = [
             int(child)
@@ -81,7 +81,7 @@ def below(pid: int) -> list[int]:
         ]
     except OSError:
         return []
-    return found + [each for child in found for each in below(child)]
+    return found + [each for child in found for each in descendants(child)]
 
 
 def resident(pid: int) -> float:
@@ -133,8 +133,8 @@ def img2dataset(folder: Path, python: str, url: str, count: int) -> dict[str, fl
 
 def row(name: str, count: int, found: dict[str, float]) -> str:
     return (
-        f"{name:<22} {count / found['seconds']:7.0f} images/s  {1e3 * found['cpu'] / count:6.2f} ms CPU an image  "
-        f"{found['peak']:6.0f} MB in all, {found['worker']:5.0f} MB the largest worker"
+        f"{name:<22} {count / found['seconds']:7.0f} images/s  {1e3 * found['cpu'] / count:6.2f} ms CPU per image  "
+        f"{found['peak']:6.0f} MB in total, {found['worker']:5.0f} MB in the largest worker process"
     )
 
 
@@ -149,9 +149,9 @@ def compare(folder: Path, count: int, python: str, repeats: int) -> None:
     what = f"{count:,} URLs to stored 224 px JPEGs, {CORES} cores"
     tell(what, "images/s", count / mine["seconds"], "img2dataset", count / theirs["seconds"])
     tell(
-        what, "CPU ms an image", 1e3 * mine["cpu"] / count, "img2dataset", 1e3 * theirs["cpu"] / count, False
+        what, "CPU ms per image", 1e3 * mine["cpu"] / count, "img2dataset", 1e3 * theirs["cpu"] / count, False
     )
-    print(f"ours / img2dataset: {speed:.2f} times the images a second, 1/{cpu:.2f} of the CPU")
+    print(f"ours / img2dataset: {speed:.2f} times the images per second, 1/{cpu:.2f} of the CPU time")
 
 
 def memory(folder: Path, counts: list[int]) -> None:
@@ -162,13 +162,13 @@ def memory(folder: Path, counts: list[int]) -> None:
 
 
 def main() -> None:
-    """From URLs to stored pictures: ours beside img2dataset; without it ours alone, with --memory by size."""
+    """Compare with img2dataset, measure memory by number of URLs (--memory), or measure this pipeline alone."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--img2dataset", metavar="PYTHON", help="compare with the img2dataset of this Python")
     parser.add_argument("--memory", action="store_true", help="peak memory by number of URLs")
-    parser.add_argument("--size", type=int, help="images, or the most URLs")
+    parser.add_argument("--size", type=int, help="number of images, or largest number of URLs")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ingest-") as name:
@@ -180,7 +180,7 @@ def main() -> None:
         else:
             with server() as url:
                 print(row("ours", arguments.size or 10_000, ours(Path(name), url, arguments.size or 10_000)))
-                print(sum(json.loads(urlopen(f"{url}/count").read()).values()), "asked for")
+                print(sum(json.loads(urlopen(f"{url}/count").read()).values()), "requests")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""What a stage costs a row, and how that grows: metadata of 10⁴ to 10⁷ rows, without pictures to decode.
+"""Cost of a stage per row, and its growth: metadata of 10⁴ to 10⁷ rows, without images to decode.
 
-    python -m benchmarks.scale --sizes 10000 100000 1000000          some 10 minutes
-    python -m benchmarks.scale --sizes 1000000 10000000              some hours; 60 GB of disk
+    python -m benchmarks.scale --sizes 10000 100000 1000000          about 10 minutes
+    python -m benchmarks.scale --sizes 1000000 10000000              several hours; 60 GB of disk
 
-Each stage runs as a command of its own on tables that are made up: ingest reads a list whose files are missing, so every
-row goes all the way and ends as a rejection; label has four votes a question; dedupe has random fingerprints; split has
-pictures of one byte; verify reads red and blue sets at ten levels with random images of 32×32 pixels, as one process
-(verify) and as a job (verify-job). For each size it prints CPU seconds a million rows, bytes shuffled a row, and the peak memory of the
-process that submits (on one machine it also runs the tasks). The exponent is that of the CPU time between the first and
-the last size, less what the stage costs with 4,000 rows: 1 is linear.
+Each stage runs as a separate command on synthetic tables: ingest reads a list whose files are missing, so that every row
+passes all steps and is rejected; aggregate has four votes per question; dedupe has random fingerprints; split has images
+of one byte; split-plan is the part of split that runs on the submitting machine; verify reads red and blue sets at ten levels with random images of 32×32 pixels, as one process
+(verify) and as a job (verify-job). For each size it prints the CPU time and the bytes shuffled per row, and the peak memory of the
+submitting process, which also runs the tasks on one machine. CPU time and memory are less those for 4,000 rows. The
+exponent is that of the CPU time between the first and the last size: 1 is linear.
 """
 
 import argparse
@@ -45,13 +45,13 @@ from schemas.verdict import VERDICT
 
 CLASSES = [f"class-{i:02d}" for i in range(100)]
 INGEST = {"size": 84, "format": "jpeg", "quality": 72, "resize": "exact", "resample": "area"}
-PLAN = "split-plan"  # what the submitting machine does in the split stage, without the tasks
-NOTHING = 4_000  # rows, whose cost is that of starting a job
+PLAN = "split-plan"  # the part of the split stage that runs on the submitting machine
+BASE_ROWS = 4_000  # their cost is that of starting a job
 
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds of a command with its children, peak MB of its largest process, and bytes that it shuffled."""
+    """CPU seconds of a command and its children, peak MB of its largest process, and shuffled bytes."""
 
     cpu: float
     peak: float
@@ -59,7 +59,7 @@ class Cost:
 
 
 def measure(stage: str, folder: Path) -> Cost:
-    """Run a stage and return what it cost."""
+    """Run a stage and return its cost."""
     inputs = ["--config", f"{folder}/build.yaml", "--output", f"{folder}/out"]
     command = [sys.executable, "-m", "pipeline", stage, *inputs]
     if stage == PLAN:
@@ -83,7 +83,7 @@ def measure(stage: str, folder: Path) -> Cost:
 
 
 def missing_files(folder: Path, rows: int) -> None:
-    """A list of files that are not there."""
+    """Write a list of missing files."""
     with open(folder / "web.csv", "w") as file:
         file.write("image_id,class_name,path,method,rank\n")
         for number in range(rows):
@@ -93,18 +93,18 @@ def missing_files(folder: Path, rows: int) -> None:
 
 
 def votes(folder: Path, rows: int) -> None:
-    """Questions with four votes each."""
+    """Write questions with four votes each."""
     write_input(folder, 4 * rows)
 
 
 def fingerprints(folder: Path, rows: int) -> None:
-    """Images without near-duplicates."""
+    """Write images without near-duplicates."""
     write_tables(folder, rows, {"images"})
     write_config(folder)
 
 
 def sets(folder: Path, rows: int) -> None:
-    """Half the images clean, nearly half wrong web images, and a test set; red and blue at ten levels."""
+    """Write tables of which half the images are clean, 45 % wrong web images and 5 % test images, for 20 sets."""
     write_tables(folder, rows, {"images", "retrievals", "verdicts", "duplicates"})
     write_config(folder, noise={"colors": ["red", "blue"]})
 
@@ -117,8 +117,8 @@ def dataset(folder: Path, rows: int) -> None:
     subprocess.run([sys.executable, "-m", "pipeline", *command], check=True, stdout=subprocess.DEVNULL)
 
 
-def write_config(folder: Path, **values: object) -> None:
-    """Write the configuration of a build of tables that are there already."""
+def write_config(folder: Path, **overrides: object) -> None:
+    """Write the configuration of a build whose tables exist."""
     lists = ["web.csv"] if (folder / "web.csv").exists() else ["-"]
     config = {
         "source": str(folder),
@@ -127,7 +127,7 @@ def write_config(folder: Path, **values: object) -> None:
         "test": [],
         "web": lists,
         "votes": [],
-        **values,
+        **overrides,
     }
     (folder / "build.yaml").write_text(yaml.safe_dump(config))
 
@@ -151,7 +151,7 @@ def encoded_images(numbers: np.ndarray) -> list[bytes]:
 def write_tables(
     folder: Path, rows: int, names: set[str], images: Callable[[np.ndarray], list[bytes]] = one_byte
 ) -> None:
-    """Write what earlier stages would have written, bucket by bucket."""
+    """Write the tables of the earlier stages, bucket by bucket."""
     layout = Layout(str(folder / "out"))
     keys = np.concatenate(
         [
@@ -184,15 +184,15 @@ def write_tables(
 
 
 def sources_of(numbers: np.ndarray) -> np.ndarray:
-    """Of twenty images one is a test image, ten are clean, and nine are from the web."""
+    """Return the sources of images: of twenty, one is a test image, ten are clean, and nine are from the web."""
     return np.array(["test", *["clean"] * 10, *["web"] * 9], object)[numbers % 20]
 
 
 def image_rows(numbers: np.ndarray, encoded: list[bytes]) -> pa.Table:
-    """Rows of the table of images."""
+    """Return rows of the table of images."""
     n = len(numbers)
     hashes = np.random.default_rng(numbers[:1].tolist()).integers(0, 1 << 64, n, np.uint64)
-    known = {
+    values = {
         "image_id": image_ids(numbers),
         "image": pa.array(
             [{"bytes": data, "path": None} for data in encoded], IMAGES.schema.field("image").type
@@ -211,13 +211,13 @@ def image_rows(numbers: np.ndarray, encoded: list[bytes]) -> pa.Table:
         "sharpness": np.full(n, 50.0),
         "thumbnail": [bytes(1216)] * n,
     }
-    return as_table(known, IMAGES, n)
+    return as_table(values, IMAGES, n)
 
 
 def retrieval_rows(numbers: np.ndarray) -> pa.Table:
-    """Rows of the retrieval table."""
+    """Return rows of the retrieval table."""
     n = len(numbers)
-    known = {
+    values = {
         "image_id": image_ids(numbers),
         "class_name": np.array(CLASSES, object)[numbers // 20 % 100],
         "source": sources_of(numbers),
@@ -226,14 +226,14 @@ def retrieval_rows(numbers: np.ndarray) -> pa.Table:
         "rank": numbers,
         "path": [f"{number}.jpg" for number in numbers.tolist()],
     }
-    return as_table(known, RETRIEVAL, n)
+    return as_table(values, RETRIEVAL, n)
 
 
 def verdict_rows(numbers: np.ndarray) -> pa.Table:
-    """Verdicts of all web images: no."""
+    """Return verdicts of all web images: no."""
     numbers = numbers[sources_of(numbers) == "web"]
     n = len(numbers)
-    known = {
+    values = {
         "image_id": image_ids(numbers),
         "class_name": np.array(CLASSES, object)[numbers // 20 % 100],
         "verdict": ["no"] * n,
@@ -243,16 +243,17 @@ def verdict_rows(numbers: np.ndarray) -> pa.Table:
         "confidence": np.ones(n),
         "posterior": np.zeros(n),
     }
-    return as_table(known, VERDICT, n)
+    return as_table(values, VERDICT, n)
 
 
-def as_table(known: dict[str, object], table: Table, rows: int) -> pa.Table:
-    """Columns that are not known are null."""
+def as_table(values: dict[str, object], table: Table, rows: int) -> pa.Table:
+    """Return a table of the given columns; all others are null."""
     columns = [
-        pa.array(known[field.name]).cast(field.type)
-        if field.name in known and field.name not in ("image", "phash_orientations", "phash_256", "thumbnail")
-        else pa.array(known[field.name], field.type)
-        if field.name in known
+        pa.array(values[field.name]).cast(field.type)
+        if field.name in values
+        and field.name not in ("image", "phash_orientations", "phash_256", "thumbnail")
+        else pa.array(values[field.name], field.type)
+        if field.name in values
         else pa.nulls(rows, field.type)
         for field in table.schema
     ]
@@ -271,7 +272,7 @@ STAGES: dict[str, Callable[[Path, int], None]] = {
 
 
 def run(stage: str, rows: int, scratch: str | None) -> Cost:
-    """Make the input of a stage in a process of its own, and measure the stage."""
+    """Make the input of a stage in a separate process, and measure the stage."""
     with tempfile.TemporaryDirectory(dir=scratch) as name:
         make = [sys.executable, "-m", "benchmarks.scale", "--make", stage, name, str(rows)]
         subprocess.run(make, check=True)
@@ -279,13 +280,15 @@ def run(stage: str, rows: int, scratch: str | None) -> Cost:
 
 
 def main() -> None:
-    """Print a table of cost by stage and size."""
+    """Print a table of costs by stage and size."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
-    parser.add_argument("--scratch", help="folder for the tables, on a disk that is large enough")
+    parser.add_argument(
+        "--scratch", help="folder for the tables (default: that of temporary files); 6 kB per row"
+    )
     parser.add_argument("--make", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--plan", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -302,7 +305,7 @@ def main() -> None:
     )
     print("|---|---:|---:|---:|---:|---:|---:|")
     for stage in arguments.stages:
-        start = run(stage, NOTHING, arguments.scratch)
+        start = run(stage, BASE_ROWS, arguments.scratch)
         costs: list[tuple[int, float]] = []
         for rows in arguments.sizes:
             cost = run(stage, rows, arguments.scratch)

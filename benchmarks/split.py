@@ -1,10 +1,10 @@
-"""What twenty training sets cost beside one, self-contained and shared.
+"""Cost of twenty training sets compared with one, self-contained and shared.
 
     python -m benchmarks.split --output DIR [--clean 50000] [--wrong 45000] [--test 5000]
 
-Makes the tables of the earlier stages at the size of Mini-ImageNet (100 classes, JPEG of 84×84; ids are real rows, the
-pictures repeat), then runs the split stage for one set and for twenty (red and blue at ten levels), self-contained and in
-shared mode, each in a process of its own. Prints wall time, bytes written and peak memory.
+Writes tables of the earlier stages at the size of Mini-ImageNet (100 classes, JPEG of 84×84; 500 different images
+repeat), then runs the split stage for one set and for twenty (red and blue at ten levels), self-contained and shared,
+each in a separate process. Prints wall time, bytes written and peak memory.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from schemas.verdict import VERDICT
 
 CLASSES = [f"class-{i:02d}" for i in range(100)]
 LEVELS = [0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8]
-PICTURES = 500
+SAMPLES = 500
 ONE = {"noise.levels": [0.4], "noise.colors": ["red"]}
 RUNS = {
     "one set": ONE,
@@ -44,32 +44,32 @@ RUNS = {
 }
 
 
-def pictures() -> list[bytes]:
-    """Some JPEGs of 84×84 with the size of real ones."""
+def sample_images() -> list[bytes]:
+    """Return JPEGs of 84×84 of about the size of real ones."""
     rng = np.random.default_rng(0)
-    found = []
-    for _ in range(PICTURES):
+    images = []
+    for _ in range(SAMPLES):
         blobs = Image.fromarray(rng.integers(0, 256, (21, 21, 3), np.uint8).astype(np.uint8))
         buffer = io.BytesIO()
         blobs.resize((84, 84), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=72)
-        found.append(buffer.getvalue())
-    return found
+        images.append(buffer.getvalue())
+    return images
 
 
 def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
-    """Write what ingest, label and dedupe would have written."""
+    """Write the tables of the earlier stages."""
     sources = np.repeat(["clean", "web", "test"], [clean, wrong, test])
     number = np.concatenate([np.arange(clean), np.arange(wrong), np.arange(test)])
     ids = np.array([f"{s}-{i:06d}" for s, i in zip(sources, number, strict=True)], object)
     images = pd.DataFrame(
         {"image_id": ids, "source": sources, "class_name": np.array(CLASSES, object)[number % 100]}
     )
-    images["place"] = shard_key(ids)
-    images = images.sort_values("place", ignore_index=True)
+    images["shard_key"] = shard_key(ids)
+    images = images.sort_values("shard_key", ignore_index=True)
     buckets = bucket_count(len(images), 2048)
-    parts = [part for _, part in images.groupby(bucket(images["place"].to_numpy(), buckets))]
+    parts = [part for _, part in images.groupby(bucket(images["shard_key"].to_numpy(), buckets))]
     ingest = {"size": 84, "format": "jpeg", "quality": 72, "resize": "exact", "resample": "area"}
-    encoded = pictures()
+    encoded = sample_images()
     for folder, kind, rows, about in (
         ("ingest/images", IMAGES, lambda part: image_rows(part, encoded), {"ingest": ingest}),
         ("ingest/retrievals", RETRIEVAL, retrieval_rows, {"ingest": ingest}),
@@ -99,21 +99,21 @@ def image_rows(images: pd.DataFrame, encoded: list[bytes]) -> Iterator[dict]:
     for i, image_id, source in zip(images.index, images["image_id"], images["source"], strict=True):
         yield {
             "image_id": image_id, "source": source, "width": 500, "height": 375, "format": "JPEG",
-            "image": {"bytes": encoded[i % PICTURES], "path": f"{image_id}.jpeg"}, "animated": False, "bytes_in": 1,
+            "image": {"bytes": encoded[i % SAMPLES], "path": f"{image_id}.jpeg"}, "animated": False, "bytes_in": 1,
             "sha256": f"{i:064x}", "phash": i, "phash_orientations": [0, 0, 0], "phash_256": i.to_bytes(32, "big"),
-            "contrast": 50.0, "sharpness": 50.0,
+            "contrast": 50.0, "sharpness": 50.0, "thumbnail": bytes(1216),
         }  # fmt: skip
 
 
 def retrieval_rows(images: pd.DataFrame) -> Iterator[dict]:
-    for i, row in zip(images.index, images.drop(columns="place").to_dict("records"), strict=True):
+    for i, row in zip(images.index, images.drop(columns="shard_key").to_dict("records"), strict=True):
         yield {**row, "method": "text", "location": f"l:{i}"}
 
 
 def verdict_rows(images: pd.DataFrame) -> Iterator[dict]:
-    judged = {"verdict": "no", "yes": 0, "no": 3, "unsure": 0, "confidence": 1.0, "posterior": 0.0}
+    verdict = {"verdict": "no", "yes": 0, "no": 3, "unsure": 0, "confidence": 1.0, "posterior": 0.0}
     for row in images[images["source"] == "web"][["image_id", "class_name"]].to_dict("records"):
-        yield {**row, **judged}
+        yield {**row, **verdict}
 
 
 def measure(output: Path, overrides: dict[str, object]) -> tuple[float, int, float]:
@@ -133,7 +133,7 @@ def measure(output: Path, overrides: dict[str, object]) -> tuple[float, int, flo
     for key, value in overrides.items():
         command += ["--set", f"{key}={json.dumps(value)}"]
     code = "import resource,subprocess,sys; r = subprocess.run(sys.argv[1:]); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(r.returncode)"
-    # As an installed program runs, its modules are compiled already, whatever this shell is set to.
+    # Compiled modules, as of an installed program, whatever this shell is set to.
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(output / "compiled")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.monotonic()
@@ -150,7 +150,7 @@ def measure(output: Path, overrides: dict[str, object]) -> tuple[float, int, flo
 
 
 def main() -> None:
-    """The split stage for twenty sets, beside twenty times that for one: time, bytes, memory."""
+    """Measure the split stage for one set and for twenty: time, bytes, memory."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -161,7 +161,7 @@ def main() -> None:
     arguments = parser.parse_args()
     shutil.rmtree(arguments.output, ignore_errors=True)
     write_tables(arguments.output, arguments.clean, arguments.wrong, arguments.test)
-    measure(arguments.output, ONE)  # compiles, and reads the images into the system's memory
+    measure(arguments.output, ONE)  # compiles modules and fills the page cache
     rows = {name: measure(arguments.output, overrides) for name, overrides in RUNS.items()}
     one = rows["one set"][0]
     shared = rows["one set, shared"][0]

@@ -303,65 +303,81 @@ class DedupeConfig:
 class NoiseConfig:
     """Which training sets are made."""
 
-    RENAMED: ClassVar = {"colours": "colors"}
+    RENAMED: ClassVar = {
+        "colours": "colors",
+        "listed": "fixed_sets",
+        "may_vanish": "allow_empty_classes",
+    }
 
     levels: tuple[float, ...] | None = output(None)
-    """Shares of wrong labels, each from 0 up to less than 1. None: 0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6 and 0.8, as
-    in the paper, as far as all classes have enough wrong images."""
+    """Noise levels: shares of wrong labels, each from 0 up to less than 1. Default: those of 0, 0.05, 0.1, 0.15, 0.2, 0.3,
+    0.4, 0.5, 0.6 and 0.8 (the levels of the paper) for which every class has enough verified-wrong images."""
     colors: tuple[Color, ...] = output(("red", "blue"))
-    """red: wrong web images; red-text: only those whose row has the method text; blue: flipped labels, to all other
-    classes alike; blue-asymmetric: flipped by `class_map`."""
+    """Kinds of noise. red: verified-wrong web images replace clean images. red-text: the same, with web images whose
+    `method` is text. blue: labels are flipped uniformly to the other classes. blue-asymmetric: labels are flipped
+    by `class_map`."""
     on_shortage: Literal["error", "shrink", "cap"] = output("error")
-    """Where a class has too few wrong images: stop; take fewer clean images too, so that the level holds
-    (as the published sets do); or take what there is, so that the level is missed."""
-    may_vanish: tuple[str, ...] = output(())
-    """Classes of which on_shortage: shrink may leave no clean image in a set; it is an error if another class has none."""
+    """What to do when a class has too few verified-wrong images for a level. error: stop. shrink: use fewer clean images of
+    the class, so that the level holds (as the published sets do). cap: replace fewer images, so that the level is missed."""
+    allow_empty_classes: tuple[str, ...] = output(())
+    """Classes that may have no clean image in a set when `on_shortage` is shrink (default: none). An error names every
+    other class without one."""
     class_map: dict[str, str] | Literal["next", "votes"] = output("next")
-    """blue-asymmetric: class to wrong class. "next": each class goes to the next one of the list, as do classes that
-    a map leaves out; "votes": to the class that the wrong web images found for it most often show, by their verdicts."""
+    """Wrong class for each class, for blue-asymmetric noise. A map of names: from a class to its wrong class; classes that
+    it leaves out get the next class of `classes`. next: every class gets the next class. votes: every class gets the
+    class that its verified-wrong web images show most often, by their verdicts."""
     clean_per_class: int | None = output(None)
-    """Use only so many clean images of each class (the published red sets use 500 of 600); None: all."""
+    """Number of clean images per class in red sets, 1 or more, drawn by a keyed hash (default: all). The published red sets
+    use 500 of 600."""
     blue_size: Literal["same", "all"] = output("same")
-    """same: blue sets have the clean images of the red ones; all: every clean image (as the published ones)."""
+    """Clean images of blue sets. same: those of the red sets. all: every clean image (as in the published sets)."""
     min_confidence: float = output(0.0)
-    """A web image counts as wrong if its verdict is no with at least this confidence."""
+    """Lowest confidence, from 0 to 1, at which a web image with the verdict no counts as wrong."""
     trials: int = output(1)
-    """So many independent draws of every set; trial t is what a build with seed + t would draw."""
+    """Number of independent draws of every set, from 1 to 10,000. Trial t equals a build with seed + t."""
     nested: bool = output(True)
-    """Whether a higher level keeps the wrong labels of the lower ones. False draws each level on its own."""
-    listed: tuple[str, ...] = output(())
-    """Files (set, image_id, class_name, and perhaps color and noise_level) of sets to be made exactly as they are
-    listed, such as released ones; their noise is measured, and may be another than they claim."""
+    """Keep the wrong labels of lower levels in the higher ones (default: true). If false, every level is drawn on its own."""
+    fixed_sets: tuple[str, ...] = output(())
+    """Files with sets that are made exactly as given, such as released ones: columns set_name, image_id, class_name, and
+    optionally color and noise_level. Their noise is measured, and may differ from the level that they claim."""
 
     def __post_init__(self) -> None:
         levels = self.levels or ()
         for level in levels:
             if not 0 <= level < 1:
                 raise ValueError(
-                    f"noise level {level:g} is not a share from 0 up to less than 1{percent_hint(level)}"
+                    f"levels must be shares from 0 up to less than 1, got {level:g}{percent_hint(level)}"
                 )
-        if not 1 <= self.trials <= 10_000 or (self.clean_per_class is not None and self.clean_per_class < 1):
-            raise ValueError("trials is 1 to 10,000, and clean_per_class 1 or more")
+        if not 1 <= self.trials <= 10_000:
+            raise ValueError(f"trials must be 1 to 10,000, got {self.trials}")
+        if self.clean_per_class is not None and self.clean_per_class < 1:
+            raise ValueError(f"clean_per_class must be 1 or more, got {self.clean_per_class}")
         _share("min_confidence", self.min_confidence)
-        if len(set(levels)) < len(levels) or len(set(self.colors)) < len(self.colors):
-            raise ValueError("levels and colors are each listed once")
+        for name, values in (("levels", levels), ("colors", self.colors)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} must not repeat a value, got {', '.join(map(str, values))}")
 
 
 @dataclass(frozen=True)
 class ShardsConfig:
     """How the sets are written."""
 
+    RENAMED: ClassVar = {"rows": "max_rows", "megabytes": "max_megabytes"}
+
     mode: Literal["self-contained", "shared"] = output("self-contained")
-    """self-contained: every set has its own pictures, and stands alone; shared: one table of pictures, and a list of
-    examples for each set, for those with many sets or large pictures."""
-    rows: int = output(4096)
-    """Rows in a shard, at most about so many."""
-    megabytes: int = output(256)
-    """Pictures that one task holds at once; more make more and smaller shards."""
+    """self-contained: every set holds its images. shared: one table holds all images, and every set is a list of examples,
+    which saves space with many sets or large images."""
+    max_rows: int = output(4096)
+    """Number of clean images in one shard of a set, approximately at most; 1 to 10,000,000."""
+    max_megabytes: int = output(256)
+    """Encoded images that one task holds in memory, in MiB, approximately at most; 1 to 1,000,000. A lower limit gives more
+    and smaller shards."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rows <= 10_000_000 or not 1 <= self.megabytes <= 1_000_000:
-            raise ValueError("rows is 1 to 10,000,000 and megabytes 1 to 1,000,000")
+        if not 1 <= self.max_rows <= 10_000_000:
+            raise ValueError(f"max_rows must be 1 to 10,000,000, got {self.max_rows}")
+        if not 1 <= self.max_megabytes <= 1_000_000:
+            raise ValueError(f"max_megabytes must be 1 to 1,000,000, got {self.max_megabytes}")
 
 
 @dataclass(frozen=True)
@@ -412,9 +428,9 @@ class BuildConfig:
         for name in [*chosen, *chosen.values()]:
             if name not in self.classes:
                 raise ValueError(f"class_map names {name!r}, which is not in classes")
-        for name in self.noise.may_vanish:
+        for name in self.noise.allow_empty_classes:
             if name not in self.classes:
-                raise ValueError(f"may_vanish names {name!r}, which is not in classes")
+                raise ValueError(f"allow_empty_classes names {name!r}, which is not in classes")
         for name, other in chosen.items():
             if name == other:
                 raise ValueError(f"class_map maps {name!r} to itself, which is no noise")

@@ -40,17 +40,17 @@ def _pieces(ids: Ids) -> Iterator[list[str]]:
 
 
 def shard_key(ids: Ids) -> np.ndarray:
-    """The place of an image in every sharded table, uint64 (n,): rows are sorted by it, shards are ranges of it.
+    """Return the shard keys of images, uint64 (n,): tables are sorted by them, and shards are ranges of them.
 
-    It takes no seed: tables of different stages and builds line up shard by shard.
+    They do not depend on a seed, so that tables of different stages and builds line up shard by shard.
     """
     return keyed_hash(ids, 0, "place")
 
 
 def bucket(shard_keys: np.ndarray, buckets: int) -> np.ndarray:
-    """The bucket of each place, int64 (n,), of `buckets` equal ranges; `buckets` is a power of two.
+    """Return the bucket of each shard key, int64 (n,): one of `buckets` equal ranges; `buckets` is a power of two.
 
-    Fewer buckets are unions of neighboring ones: a coarser table concatenates a finer one.
+    With fewer buckets, each is a union of neighboring ones.
     """
     bits = buckets.bit_length() - 1
     assert buckets == 1 << bits
@@ -60,7 +60,7 @@ def bucket(shard_keys: np.ndarray, buckets: int) -> np.ndarray:
 
 
 def bucket_count(rows: int, rows_each: int, at_least: int = 1) -> int:
-    """The power of two of buckets that holds `rows` at no more than about `rows_each` a bucket."""
+    """Return the smallest power of two of buckets, at least `at_least`, with about `rows_each` of `rows` rows or fewer each."""
     count = 1
     while count < at_least or count * rows_each < rows:
         count *= 2
@@ -70,9 +70,9 @@ def bucket_count(rows: int, rows_each: int, at_least: int = 1) -> int:
 def by_bucket(
     rows: pa.Table, buckets: int, shard_keys: np.ndarray | None = None
 ) -> Iterator[tuple[int, pa.Table]]:
-    """Cut rows by the bucket of their image_id; the order within a bucket stays.
+    """Yield (bucket, its rows), by the bucket of each image_id; the order within a bucket stays.
 
-    shard_keys: uint64 (rows,), where the caller has them already.
+    shard_keys: uint64 (rows,), computed from image_id by default.
     """
     if shard_keys is None:
         shard_keys = shard_key(rows["image_id"].to_pylist())
@@ -80,9 +80,9 @@ def by_bucket(
 
 
 def by_key(rows: pa.Table, keys: np.ndarray) -> Iterator[tuple[int, pa.Table]]:
-    """Cut rows by a key each, int64 (rows,); yield (key, its rows), keys ascending; the order within a key stays."""
+    """Yield (key, its rows) for keys, int64 (rows,), ascending; the order within a key stays."""
     order = np.argsort(keys, kind="stable")
-    found, starts = np.unique(keys[order], return_index=True)
+    distinct, starts = np.unique(keys[order], return_index=True)
     rows = rows.combine_chunks()  # taking from many chunks is slow
-    for key, part in zip(found, np.split(order, starts[1:]), strict=False):
+    for key, part in zip(distinct, np.split(order, starts[1:]), strict=False):
         yield int(key), rows.take(pa.array(part))

@@ -42,7 +42,7 @@ def check_inputs(config: BuildConfig, stages: Sequence[str]) -> None:
     if "aggregate" in stages:
         aggregate.check_inputs(config)
     if "split" in stages:
-        for name in config.noise.listed:
+        for name in config.noise.fixed_sets:
             check_readable(files.join(config.source, name), FIXED_SET)
 
 
@@ -50,7 +50,7 @@ def inputs(stage: str, config: BuildConfig, output: str) -> list[str]:
     """Return the input files and the folders of the tables that a stage reads."""
     layout, lists = Layout(output), list(list_paths(config).values())
     labels = [*config.votes, *([config.aggregate.gold] if config.aggregate.gold else [])]
-    named = {"aggregate": labels, "split": config.noise.listed}.get(stage, ())
+    named = {"aggregate": labels, "split": config.noise.fixed_sets}.get(stage, ())
     tables = {
         "fetch": lists,
         "ingest": [*lists, *([layout.fetched] if has_urls(config) else [])],

@@ -1,7 +1,7 @@
-"""Cells of CSV files that people open in a spreadsheet: text that would be taken for a formula is escaped.
+"""Escape cells of CSV files that a spreadsheet would evaluate as a formula.
 
-A spreadsheet evaluates a cell that begins with =, +, -, @, a tab or a line break, whoever wrote it (OWASP, "CSV
-Injection"). An apostrophe in front makes the cell text.
+Spreadsheets evaluate cells that begin with =, +, -, @, a tab or a line break (OWASP, "CSV Injection"). A leading
+apostrophe makes the cell text.
 """
 
 import csv
@@ -11,21 +11,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 ESCAPED = r"^'+[=+\-@\t\r\n＝＋－＠]"
-"""An escaped cell, as a pattern for both `re` and Arrow (RE2)."""
+"""Pattern of an escaped cell, for both `re` and Arrow (RE2)."""
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 
 
 def escape_cell(value: Any) -> Any:
-    """Return the value with an apostrophe in front if it is text that a spreadsheet would evaluate.
+    """Prefix text that a spreadsheet would evaluate with an apostrophe; return other values unchanged.
 
-    Text that already has apostrophes there gets one more, so that removing one from every cell that matches `ESCAPED`
-    gives back any text.
+    Text that already begins with apostrophes gets one more, so that `unescape_cell` restores any text.
     """
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def unescape_cell(text: str) -> str:
-    """Return text as it was before `escape_cell`."""
+    """Undo `escape_cell`."""
     return text[1:] if re.match(ESCAPED, text) else text
 
 
@@ -37,7 +36,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     plain.writerow(columns)
     for row in rows:
         cells = [escape_cell(value) for value in row]
-        # Python leaves a carriage return outside quotes if lines end otherwise; readers end the line there.
+        # Python does not quote a carriage return if lines end in \n, but readers end the line there.
         has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
         (quoted if has_return else plain).writerow(cells)
     return stream.getvalue()

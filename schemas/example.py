@@ -1,4 +1,4 @@
-"""example: one row of a training or test set: picture, label, whether it is right, and where it came from."""
+"""example: one row of a training or test set: image, label, whether the label is right, and the origin of the image."""
 
 import json
 from collections.abc import Sequence
@@ -8,32 +8,35 @@ import pyarrow as pa
 from schemas.retrieval import ATTRIBUTION
 from schemas.table import IMAGE, Table, column
 
-TEST_SPLIT = "test"
+TEST_SET = "test"
 """Name of the test set, and of its folder in a dataset."""
 
-PICTURES = "images"
-"""Folder of the pictures that all sets of a shared dataset use; the sets beside it are lists of examples then."""
+SHARED_IMAGES = "images"
+"""Name of the table, and its folder, of the images of a shared dataset, whose sets are lists of examples."""
 
 EXAMPLE = Table(
     "example",
     pa.schema(
         [
-            column("image", IMAGE, "the encoded picture"),
-            column("label", pa.int64(), "class id to train on, noisy or not"),
+            column("image", IMAGE, "the encoded image"),
+            column("label", pa.int64(), "given label: the class id to train on"),
             column("is_clean", pa.bool_(), "whether the label is right"),
-            column("image_id", pa.string(), "the image"),
+            column("image_id", pa.string(), "id of the image"),
             column("source", pa.string(), "clean, test or web"),
-            column("true_label", pa.int64(), "class id where the true one is known", required=False),
+            column("true_label", pa.int64(), "true label, a class id, where it is known", required=False),
             column(
-                "replaced", pa.string(), "red noise: the clean image whose place it takes", required=False
+                "replaced_image_id",
+                pa.string(),
+                "red noise: the clean image that it replaces",
+                required=False,
             ),
-            column("url", pa.string(), "where it was fetched from", required=False),
+            column("url", pa.string(), "URL that the image was fetched from", required=False),
             *ATTRIBUTION,
             column("method", pa.string(), "web: text or image search", required=False),
             column("rank", pa.int32(), "web: position among the search results", required=False),
-            column("votes_yes", pa.int16(), "web: votes that it shows the class", required=False),
-            column("votes_no", pa.int16(), "web: votes that it does not", required=False),
-            column("votes_unsure", pa.int16(), "web: votes unsure", required=False),
+            column("votes_yes", pa.int16(), "web: number of votes yes", required=False),
+            column("votes_no", pa.int16(), "web: number of votes no", required=False),
+            column("votes_unsure", pa.int16(), "web: number of votes unsure", required=False),
             column("confidence", pa.float32(), "web: confidence of the verdict", required=False),
         ]
     ),
@@ -50,18 +53,18 @@ _HF_SCALARS = {
 }
 
 
-# One picture of a shared dataset, whose sets are lists of examples.
-PICTURE_SCHEMA = pa.schema([pa.field("image_id", pa.string()), pa.field("image", IMAGE)])
+# One image of a shared dataset, whose sets are lists of examples.
+SHARED_IMAGE_SCHEMA = pa.schema([pa.field("image_id", pa.string()), pa.field("image", IMAGE)])
 
 
-def example_schema(class_names: Sequence[str], *, pictures: bool = True) -> pa.Schema:
-    """The example schema with Hugging Face feature metadata, so `datasets` shows pictures and class names.
+def example_schema(class_names: Sequence[str], *, with_images: bool = True) -> pa.Schema:
+    """Return the schema of examples with Hugging Face metadata, so that `datasets` shows images and class names.
 
-    Without `pictures`, the schema of the sets of a shared dataset.
+    Without images, it is the schema of the sets of a shared dataset.
     """
     features: dict[str, dict[str, object]] = {}
-    # `datasets` takes its features from the metadata only where the column is nullable, as its own files have it.
-    fields = [field.with_nullable(True) for field in EXAMPLE.schema if pictures or field.name != "image"]
+    # `datasets` reads features from the metadata of nullable columns only.
+    fields = [field.with_nullable(True) for field in EXAMPLE.schema if with_images or field.name != "image"]
     for field in fields:
         if field.name == "image":
             features[field.name] = {"_type": "Image"}

@@ -1,4 +1,4 @@
-"""gold: a question whose answer is known, hidden among the others to learn who is right."""
+"""gold: a question with a known answer, asked among the others to estimate the skill of workers."""
 
 import pyarrow as pa
 
@@ -8,9 +8,9 @@ GOLD = Table(
     "gold",
     pa.schema(
         [
-            column("image_id", pa.string(), "the image that was shown"),
-            column("class_name", pa.string(), "the class that was asked for"),
-            column("answer", pa.string(), "the known answer: yes or no"),
+            column("image_id", pa.string(), "id of the image that was shown"),
+            column("class_name", pa.string(), "class that was asked about"),
+            column("answer", pa.string(), "known answer: yes or no"),
         ]
     ),
     key=("image_id", "class_name"),

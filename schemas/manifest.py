@@ -1,4 +1,4 @@
-"""manifest: what a directory of shards holds. Written last: without a manifest there is no table, no set."""
+"""manifest: the file that commits a table. It is written last; a folder without a manifest is not a table."""
 
 import json
 import re
@@ -9,20 +9,20 @@ from common.config import build
 from common.errors import DataError
 from common.json_records import parse_json
 
-MANIFEST = "_manifest.json"  # readers of whole folders (Arrow, pandas, Spark) pass over what begins with _
+MANIFEST = "_manifest.json"  # Arrow, pandas and Spark skip names that begin with _
 CARD, CROISSANT = "README.md", "croissant.json"  # of a whole dataset, beside its manifest
 FORMAT_VERSION = 1
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def is_plain_name(name: object) -> bool:
-    """Return whether `name` is the name of a file or folder that leads out of no folder."""
+    """Return whether `name` is a file or folder name without separators that stays in its folder."""
     return isinstance(name, str) and _PLAIN_NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One Parquet file of a directory."""
+    """One Parquet file of a table."""
 
     file: str
     rows: int
@@ -32,10 +32,10 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The contents of one directory of Parquet shards.
+    """The shards of a table, and facts about it.
 
-    `about` holds what the writing stage has to say (counts, realized noise, configuration, digests of its
-    inputs); nothing in it depends on clock, host or number of workers.
+    `about` has what the writing stage states: counts, realized noise, configuration, digests of its inputs. It does not
+    depend on the time, the host or the number of workers.
     """
 
     table: str
@@ -50,12 +50,12 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> Self:
-        """Parse a manifest, text or its UTF-8 bytes. Raises DataError, naming `where`, if it is not one of a version known here."""
+        """Parse a manifest from text or UTF-8 bytes. Raises DataError that names `where` if it is invalid or of another version."""
         try:
             raw = parse_json(text if isinstance(text, str) else text.decode("utf-8"))
             if raw["version"] != FORMAT_VERSION:
                 raise DataError(
-                    f"{where}: manifest version {raw['version']}, this code reads {FORMAT_VERSION}"
+                    f"{where}: manifest version {raw['version']!r} instead of {FORMAT_VERSION}; run the stage that writes it again"
                 )
             manifest = build(cls, raw, "manifest")
         except DataError:
@@ -67,6 +67,6 @@ class Manifest:
         for shard in manifest.shards:
             if not is_plain_name(shard.file):
                 raise DataError(
-                    f"{where}: shard name {shard.file!r} leads out of the directory; do not use this set"
+                    f"{where}: shard name {shard.file!r} is a path out of its folder; do not use this table"
                 )
         return manifest

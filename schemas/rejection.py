@@ -151,7 +151,7 @@ CODES: dict[str, RejectionCode] = {
         "Correct image_id and class_name of the vote, or add the list that has them.",
     ),
     "unknown_answer": RejectionCode(
-        "The answer is neither yes, no nor unsure.", "Map the word in the key `aggregate.answers`."
+        "The answer is neither yes, no nor unsure.", "Map the word in the key `aggregate.answer_words`."
     ),
     "image_rejected": RejectionCode(
         "The ingest stage rejected the image of the vote.",
@@ -163,7 +163,7 @@ CODES: dict[str, RejectionCode] = {
     ),
     "duplicate_vote": RejectionCode(
         "Another row has an answer of the same worker to the same question.",
-        "Choose with `aggregate.duplicates` which of the answers counts.",
+        "Choose with `aggregate.repeated_votes` which of the answers counts.",
     ),
 }
 

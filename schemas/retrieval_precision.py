@@ -1,4 +1,4 @@
-"""retrieval_precision: how often a search finds what it was asked for, by class, method and rank."""
+"""retrieval_precision: share of right images among candidates, by class, search method and rank."""
 
 import pyarrow as pa
 
@@ -11,18 +11,25 @@ RETRIEVAL_PRECISION = Table(
             column(
                 "class_name",
                 pa.string(),
-                "the class that was searched for; none: all classes",
+                "class that was searched for; null: all classes",
                 required=False,
             ),
-            column("method", pa.string(), "text or image search; none: not told", required=False),
-            column("rank_from", pa.int32(), "first rank of the band; none: not told", required=False),
-            column("rank_to", pa.int32(), "last rank of the band; none: not told, or no end", required=False),
-            column("yes", pa.int64(), "verdicts yes"),
-            column("no", pa.int64(), "verdicts no"),
-            column("undecided", pa.int64(), "undecided, or without votes"),
-            column("precision", pa.float64(), "share of yes among yes and no", required=False),
-            column("low", pa.float64(), "95 % interval of Wilson", required=False),
-            column("high", pa.float64(), "95 % interval of Wilson", required=False),
+            column("method", pa.string(), "search method: text or image; null if not given", required=False),
+            column(
+                "rank_from", pa.int32(), "first rank of the band; null if ranks are not given", required=False
+            ),
+            column(
+                "rank_to",
+                pa.int32(),
+                "last rank of the band; null for the last band, or if ranks are not given",
+                required=False,
+            ),
+            column("yes", pa.int64(), "number of yes verdicts"),
+            column("no", pa.int64(), "number of no verdicts"),
+            column("undecided", pa.int64(), "number of undecided candidates, including those without votes"),
+            column("precision", pa.float64(), "share of yes among yes and no verdicts", required=False),
+            column("low", pa.float64(), "lower bound of the 95 % Wilson interval", required=False),
+            column("high", pa.float64(), "upper bound of the 95 % Wilson interval", required=False),
         ]
     ),
     key=("class_name", "method", "rank_from"),

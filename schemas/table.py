@@ -1,4 +1,4 @@
-"""A table: its columns, its key, and the check that input really has them."""
+"""The schema of a table: columns, key, and checks of input against them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,7 @@ from common.errors import DataError
 
 @dataclass(frozen=True)
 class Table:
-    """The columns of one kind of Parquet table.
-
-    A column that is not nullable is required; `key` is what makes a row unique.
-    """
+    """Name, columns and key of a table. Columns that are not nullable are required; `key` names the columns that identify a row."""
 
     name: str
     schema: pa.Schema
@@ -23,11 +20,11 @@ class Table:
 
     @property
     def required(self) -> list[str]:
-        """Names of the columns without which a table of this kind is refused."""
+        """Names of the required columns."""
         return [field.name for field in self.schema if not field.nullable]
 
     def check_columns(self, columns: Sequence[str], where: str) -> None:
-        """Raise DataError if a required column is missing; the message suggests the nearest name."""
+        """Raise DataError if a required column is missing; suggest the nearest name."""
         for name in self.required:
             if name in columns:
                 continue
@@ -38,13 +35,13 @@ class Table:
             )
 
     def from_rows(self, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-        """Build a table from dictionaries; absent nullable columns become null."""
+        """Build a table from dictionaries; missing nullable columns become null."""
         return pa.Table.from_pylist([dict(row) for row in rows], schema=self.schema)
 
     def conform(self, table: pa.Table, where: str) -> pa.Table:
-        """Return `table` with exactly this schema: columns ordered and cast, absent nullable ones null.
+        """Return `table` with this schema: columns ordered and cast, missing nullable columns null.
 
-        Raises DataError, naming the column, where a required one is missing or a cast loses something.
+        Raises DataError that names the column if a required one is missing or a cast loses values.
         """
         self.check_columns(table.column_names, where)
         columns = []
@@ -59,10 +56,10 @@ class Table:
         return pa.table(columns, schema=self.schema)
 
 
-def column(name: str, kind: pa.DataType, about: str, *, required: bool = True) -> pa.Field:
-    """One column with its meaning, which travels in the file as field metadata."""
-    return pa.field(name, kind, nullable=not required, metadata={"about": about})
+def column(name: str, data_type: pa.DataType, about: str, *, required: bool = True) -> pa.Field:
+    """Return a column whose description is stored in the file as field metadata."""
+    return pa.field(name, data_type, nullable=not required, metadata={"about": about})
 
 
-# An image as Hugging Face datasets stores it, so that its viewers show pictures by themselves.
+# The struct in which Hugging Face datasets stores an encoded image.
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])

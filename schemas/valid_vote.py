@@ -1,4 +1,4 @@
-"""valid_vote: a vote that counts, as Dawid-Skene reads it again and again where it works in passes."""
+"""valid_vote: a vote that passed validation, stored for the iterations of distributed Dawid-Skene."""
 
 import pyarrow as pa
 
@@ -9,28 +9,28 @@ VALID_VOTE = Table(
     pa.schema(
         [
             column("question", pa.int32(), "number of the question within its shard; rows are sorted by it"),
-            column("image_id", pa.string(), "the image"),
-            column("class_name", pa.string(), "the class that was asked for"),
-            column("known", pa.int8(), "the answer of a gold question: 0 yes, 1 no; -1: not known"),
-            column("worker_id", pa.string(), "who answered"),
+            column("image_id", pa.string(), "id of the image"),
+            column("class_name", pa.string(), "class that was asked about"),
+            column("known", pa.int8(), "answer of a gold question: 0 yes, 1 no; -1 for other questions"),
+            column("worker_id", pa.string(), "id of the worker who answered"),
             column("answer", pa.int8(), "0 yes, 1 no, 2 unsure"),
-            column("seconds", pa.float32(), "time the worker took, NaN where not known"),
-            column("days", pa.float64(), "when the answer was given, since 1970, NaN where not known"),
+            column("seconds", pa.float32(), "time that the worker took, in seconds; NaN if not given"),
+            column("days", pa.float64(), "time of the answer, in days since 1970; NaN if not given"),
         ]
     ),
     key=("image_id", "class_name", "worker_id"),
 )
 
-# What an iteration hands on to the next: sums by worker.
+# Result of an EM iteration, from which the next model is estimated.
 EXPECTED_COUNTS = Table(
     "expected_counts",
     pa.schema(
         [
-            column("worker_id", pa.string(), "who answered"),
+            column("worker_id", pa.string(), "id of the worker who answered"),
             column(
                 "counts",
                 pa.list_(pa.float64(), 6),
-                "posteriors of yes and no of the questions answered yes, no, unsure, summed up",
+                "sums of the posteriors of yes and no over the questions that the worker answered yes, no and unsure",
             ),
         ]
     ),

@@ -1,4 +1,4 @@
-"""verdict: the resolved answer to "is this image a CLASS?", with the votes behind it."""
+"""verdict: the aggregated answer to the question "Does this image show this class?", with the votes behind it."""
 
 import pyarrow as pa
 
@@ -10,21 +10,21 @@ VERDICT = Table(
     "verdict",
     pa.schema(
         [
-            column("image_id", pa.string(), "the image"),
-            column("class_name", pa.string(), "the class that was asked for"),
+            column("image_id", pa.string(), "id of the image"),
+            column("class_name", pa.string(), "class that was asked about"),
             column("verdict", pa.string(), "yes, no, or undecided (a tie, or too few votes)"),
-            column("yes", pa.int16(), "votes yes"),
-            column("no", pa.int16(), "votes no"),
-            column("unsure", pa.int16(), "votes unsure"),
+            column("yes", pa.int16(), "number of yes votes"),
+            column("no", pa.int16(), "number of no votes"),
+            column("unsure", pa.int16(), "number of unsure votes"),
             column(
                 "confidence",
                 pa.float32(),
-                "of the verdict; majority: share of all votes that agree; undecided: of the larger side",
+                "probability of the verdict by the method; majority: share of all votes that agree; undecided: the larger side",
             ),
             column(
                 "posterior",
                 pa.float32(),
-                "probability of yes, by the method; majority: share of the votes, unsure halved",
+                "probability of yes by the method; majority: share of yes votes plus half the share of unsure votes",
             ),
         ]
     ),

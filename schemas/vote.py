@@ -1,4 +1,4 @@
-"""vote: one worker's answer to "is this image a CLASS?"."""
+"""vote: one worker's answer to the question "Does this image show this class?"."""
 
 import pyarrow as pa
 
@@ -10,15 +10,15 @@ VOTE = Table(
     "vote",
     pa.schema(
         [
-            column("image_id", pa.string(), "the image that was shown"),
-            column("class_name", pa.string(), "the class that was asked for"),
-            column("worker_id", pa.string(), "who answered"),
+            column("image_id", pa.string(), "id of the image that was shown"),
+            column("class_name", pa.string(), "class that was asked about"),
+            column("worker_id", pa.string(), "id of the worker who answered"),
             column("answer", pa.string(), "yes, no or unsure"),
-            column("seconds", pa.float32(), "time the worker took", required=False),
+            column("seconds", pa.float32(), "time that the worker took, in seconds", required=False),
             column(
                 "time",
                 pa.timestamp("ms", "UTC"),
-                "when the answer was given: ISO 8601, or seconds since 1970",
+                "time of the answer: ISO 8601, or seconds since 1970",
                 required=False,
             ),
         ]

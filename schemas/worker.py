@@ -1,4 +1,4 @@
-"""worker: what is known of one worker from the votes alone."""
+"""worker: statistics of one worker's votes."""
 
 import pyarrow as pa
 
@@ -8,53 +8,53 @@ WORKER = Table(
     "worker",
     pa.schema(
         [
-            column("worker_id", pa.string(), "who answered"),
-            column("answers", pa.int64(), "votes counted"),
-            column("yes_share", pa.float64(), "share of them that say yes"),
+            column("worker_id", pa.string(), "id of the worker"),
+            column("answers", pa.int64(), "number of valid votes"),
+            column("yes_share", pa.float64(), "share of yes votes"),
             column(
                 "agreement",
                 pa.float64(),
-                "share that agree with the majority of the other workers, ties left out",
+                "share of votes that agree with the majority of the other workers; ties are ignored",
                 required=False,
             ),
-            column("agreement_low", pa.float64(), "95 % interval of Wilson", required=False),
-            column("agreement_high", pa.float64(), "95 % interval of Wilson", required=False),
-            column("seconds", pa.float64(), "mean time per answer", required=False),
-            column("unsure_share", pa.float64(), "share of the answers that say unsure"),
+            column("agreement_low", pa.float64(), "lower bound of the 95 % Wilson interval", required=False),
+            column("agreement_high", pa.float64(), "upper bound of the 95 % Wilson interval", required=False),
+            column("seconds", pa.float64(), "mean time per answer, in seconds", required=False),
+            column("unsure_share", pa.float64(), "share of unsure votes"),
             column(
                 "yes_when_yes",
                 pa.float64(),
-                "share of yes, where the other workers have a majority of yes",
+                "share of yes votes where the majority of the other workers says yes",
                 required=False,
             ),
             column(
                 "no_when_no",
                 pa.float64(),
-                "share of no, where the other workers have a majority of no",
+                "share of no votes where the majority of the other workers says no",
                 required=False,
             ),
             column(
                 "skill",
                 pa.float64(),
-                "probability of a right answer, by the consensus method; majority gives none",
+                "probability of a right answer by the aggregation method; null for majority",
                 required=False,
             ),
             column(
                 "suspicion",
                 pa.string(),
-                "why the answers are worth a look (docs/explanation/aggregation.md), none where they are not",
+                "reason to review the answers (docs/explanation/aggregation.md); null if there is none",
                 required=False,
             ),
             column(
                 "drift",
                 pa.float64(),
-                "change of the agreement from the first to the last answer, by a straight line",
+                "change of the agreement from the first to the last answer, by linear regression",
                 required=False,
             ),
             column(
                 "drift_z",
                 pa.float64(),
-                "of the test for such a trend (Cochran-Armitage); beyond ±1.96 is 5 % by chance",
+                "statistic of the Cochran-Armitage test for this trend; by chance, 5 % of the workers are beyond ±1.96",
                 required=False,
             ),
         ]

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from training.loggers import Logger
     from training.models.load import load_network
     from training.robust_loss import (
-        ELRLoss,
-        GCELoss,
-        LabelSmoothingLoss,
-        MentorMixLoss,
-        MentorNetLoss,
-        MixupLoss,
-        ReedLoss,
+        ELR,
+        GCE,
+        LabelSmoothing,
+        MentorMix,
+        MentorNet,
+        Mixup,
+        Reed,
         RobustLoss,
     )
 
@@ -29,22 +29,22 @@ _NAMES_BY_MODULE = {
     "training.loggers": ("Logger",),
     "training.models.load": ("load_network",),
     "training.robust_loss": (
-        "ELRLoss", "GCELoss", "LabelSmoothingLoss", "MentorMixLoss", "MentorNetLoss", "MixupLoss", "ReedLoss",
+        "ELR", "GCE", "LabelSmoothing", "MentorMix", "MentorNet", "Mixup", "Reed",
         "RobustLoss",
     ),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 __all__ = [
-    "ELRLoss",
-    "GCELoss",
+    "ELR",
+    "GCE",
     "ImageDataset",
-    "LabelSmoothingLoss",
+    "LabelSmoothing",
     "Logger",
-    "MentorMixLoss",
-    "MentorNetLoss",
-    "MixupLoss",
-    "ReedLoss",
+    "MentorMix",
+    "MentorNet",
+    "Mixup",
+    "Reed",
     "RobustLoss",
     "export_run",
     "load_network",

@@ -111,7 +111,7 @@ class RobustLoss:
         return student
 
 
-class MentorMixLoss(RobustLoss):
+class MentorMix(RobustLoss):
     """MentorMix (Jiang et al., ICML 2020)."""
 
     def __init__(
@@ -131,7 +131,7 @@ class MentorMixLoss(RobustLoss):
         super().__init__(config, steps=steps, seed=seed, device=device)
 
 
-class MentorNetLoss(RobustLoss):
+class MentorNet(RobustLoss):
     """MentorNet (Jiang et al., ICML 2018) with a threshold at a moving percentile of the loss."""
 
     def __init__(self, steps: int, *, seed: int = 0, device: str = "cpu", **settings: Any) -> None:
@@ -140,7 +140,7 @@ class MentorNetLoss(RobustLoss):
         super().__init__(config, steps=steps, seed=seed, device=device)
 
 
-class MixupLoss(RobustLoss):
+class Mixup(RobustLoss):
     """mixup (Zhang et al., ICLR 2018)."""
 
     def __init__(self, steps: int, *, alpha: float = 1.0, seed: int = 0, device: str = "cpu") -> None:
@@ -148,7 +148,7 @@ class MixupLoss(RobustLoss):
         super().__init__(config, steps=steps, seed=seed, device=device)
 
 
-class ELRLoss(RobustLoss):
+class ELR(RobustLoss):
     """Early-learning regularization (Liu et al., NeurIPS 2020). Calls need the index of each example."""
 
     def __init__(
@@ -161,14 +161,14 @@ class ELRLoss(RobustLoss):
         super().__init__(config, steps=steps, classes=classes, examples=examples, device=device)
 
 
-class GCELoss(RobustLoss):
+class GCE(RobustLoss):
     """Generalized cross-entropy (Zhang & Sabuncu, NeurIPS 2018)."""
 
     def __init__(self, steps: int, *, q: float = 0.7) -> None:
         super().__init__(TrainConfig(method="gce", gce=method_config.GCEConfig(q)), steps=steps)
 
 
-class LabelSmoothingLoss(RobustLoss):
+class LabelSmoothing(RobustLoss):
     """Label smoothing (Szegedy et al., CVPR 2016)."""
 
     def __init__(self, steps: int, *, epsilon: float = 0.1) -> None:
@@ -176,7 +176,7 @@ class LabelSmoothingLoss(RobustLoss):
         super().__init__(TrainConfig(method="label_smoothing", label_smoothing=smoothing), steps=steps)
 
 
-class ReedLoss(RobustLoss):
+class Reed(RobustLoss):
     """Bootstrapping (Reed et al., ICLR workshop 2015)."""
 
     def __init__(self, steps: int, **settings: Any) -> None:

@@ -1,7 +1,7 @@
-"""The writing half of the split job: lists of examples and images → shards, manifests, card, and the dataset.
+"""Write the planned sets: lists of examples and images → shards, manifests, card, and the manifest of the dataset.
 
-Every bucket of images is read once, and writes its part of all sets: images cross no shuffle, and twenty training
-sets do not cost twenty readings.
+A task reads one bucket of images once and writes its shard of every set: images cross no shuffle, and twenty training
+sets do not read the images twenty times.
 """
 
 import hashlib
@@ -20,18 +20,18 @@ from pipeline import files
 from pipeline.jobs.tables import Written, check_libraries, count_written
 from pipeline.running.progress import advance
 from pipeline.shards import commit, directory
-from pipeline.shards.card import card
-from pipeline.shards.croissant import croissant
+from pipeline.shards.card import dataset_card
+from pipeline.shards.croissant import croissant_json
 from pipeline.shards.parquet import ROW_GROUP_ROWS, StagedShard, write_shard
 from pipeline.shards.plan import PLANNED_SCHEMA, rows_of_sets
-from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, TEST_SPLIT, example_schema
+from schemas.example import EXAMPLE, SHARED_IMAGE_SCHEMA, SHARED_IMAGES, TEST_SET, example_schema
 from schemas.image import IMAGES
 from schemas.manifest import CARD, CROISSANT, MANIFEST, Manifest, Shard
 
 
 @dataclass(frozen=True)
-class Part:
-    """One task: bucket `index` of `count`, with the shards that hold its lists of examples and its pictures."""
+class BucketTask:
+    """One task: bucket `index` of `count`, with the shards of its lists of examples and of its images."""
 
     index: int
     count: int
@@ -40,13 +40,13 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Task:
-    """What all tasks of the job know: where lists and images are, where sets go, and what is said of them.
+class DatasetJob:
+    """What all tasks of the job share: folders of lists, images and sets, and the contents of manifests.
 
-    lists: folder of the lists of examples; staged: their shards, which are committed with the dataset, with the facts
-    `lists_about`. names: the sets that are to be written. facts: what the manifest of each set of the dataset says; about:
-    that of the dataset itself. changes: path and text of the report on what changes. (Beam would look for the type of
-    every single value, were they not in here.)
+    lists: folder of the lists of examples; staged: their shards, which are committed with the dataset; lists_about: the
+    contents of their manifest. names: the sets to write. shared: whether the dataset keeps all images in one table.
+    facts: contents of the manifest of each set of the dataset; about: those of the dataset. changes: path and text of
+    the report on changed sets.
     """
 
     lists: str
@@ -61,25 +61,25 @@ class Task:
     about: dict[str, Any]
     changes: tuple[str, str]
 
-    def parts(self) -> list[Part]:
-        """Return the tasks. Lists without pictures have fewer and longer shards."""
-        images = directory.read_manifest(self.images).shards
-        found = []
+    def tasks(self) -> list[BucketTask]:
+        """Return the tasks. Lists without images have fewer and longer shards."""
+        image_shards = directory.read_manifest(self.images).shards
+        tasks = []
         for count in sorted({self.facts[name]["buckets"] for name in self.names}):
             by_name = {each.shard.file: each.before_commit() for each in self.staged}
             lists = directory.by_bucket([each.shard for each in self.staged], count)
             names = [name for name in self.names if self.facts[name]["buckets"] == count]
-            with_pictures = any(self.has_pictures(name) for name in names)
-            pictures = directory.by_bucket(images, count) if with_pictures else {}
-            found += [
-                Part(index, count, [by_name[shard.file] for shard in shards], pictures.get(index, []))
+            with_images = any(self.has_images(name) for name in names)
+            images = directory.by_bucket(image_shards, count) if with_images else {}
+            tasks += [
+                BucketTask(index, count, [by_name[shard.file] for shard in shards], images.get(index, []))
                 for index, shards in lists.items()
             ]
-        return found
+        return tasks
 
-    def has_pictures(self, name: str) -> bool:
-        """Return whether the shards of a set hold pictures."""
-        return name == PICTURES or not self.shared
+    def has_images(self, name: str) -> bool:
+        """Return whether the shards of a set hold images."""
+        return name == SHARED_IMAGES or not self.shared
 
     def folder(self, name: str) -> str:
         """Return the folder of a set."""
@@ -87,66 +87,64 @@ class Task:
 
 
 class WriteSets(beam.PTransform):
-    """The lists of examples and the images → shards, manifests, card, and last the dataset's manifest."""
+    """Lists of examples and images → shards, manifests, card, and last the manifest of the dataset."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, job: DatasetJob) -> None:
         super().__init__()
-        self.task = task
+        self.job = job
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Buckets → a shard of each set → the manifest of each set → the dataset."""
         written = (
             pipeline
-            | "Buckets" >> beam.Create(self.task.parts())
+            | "Buckets" >> beam.Create(self.job.tasks())
             | "SpreadBuckets" >> beam.Reshuffle()
-            | "WriteBucket" >> beam.FlatMap(write_bucket, self.task)
+            | "WriteBucket" >> beam.FlatMap(write_bucket, self.job)
         )
-        # A set that has no shard is committed, too.
-        names = pipeline | "Sets" >> beam.Create([(name, Written()) for name in sorted(self.task.names)])
+        # Sets without a shard are committed, too.
+        names = pipeline | "Sets" >> beam.Create([(name, Written()) for name in sorted(self.job.names)])
         return (
             (written, names)
             | "Written" >> beam.Flatten()
             | "GatherSet" >> beam.GroupByKey()
-            | "PublishSet" >> beam.Map(publish_set, self.task)
+            | "PublishSet" >> beam.Map(publish_set, self.job)
             | "GatherSets" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "CommitDataset" >> beam.Map(commit_dataset, self.task)
+            | "CommitDataset" >> beam.Map(commit_dataset, self.job)
         )
 
 
-def write_bucket(part: Part, task: Task) -> Iterator[tuple[str, Written]]:
-    """Read the images of one bucket, and write its shard of every set of so many buckets that has examples in it.
+def write_bucket(task: BucketTask, job: DatasetJob) -> Iterator[tuple[str, Written]]:
+    """Read the images of one bucket, and write its shard of every set that has as many buckets as the task.
 
-    Raises DataError if an example has no picture.
+    Raises DataError if an example has no image.
     """
-    listed = directory.read_bucket(task.lists, part.lists, PLANNED_SCHEMA, check_digests=True)
+    planned = directory.read_bucket(job.lists, task.lists, PLANNED_SCHEMA, check_digests=True)
     wanted = {
         name: rows
-        for name, rows in rows_of_sets(listed).items()
-        if name in task.names and task.facts[name]["buckets"] == part.count
+        for name, rows in rows_of_sets(planned).items()
+        if name in job.names and job.facts[name]["buckets"] == task.count
     }
-    if any(task.has_pictures(name) for name in wanted):
-        pictures = directory.read_bucket(task.images, part.images, PICTURE_SCHEMA, check_digests=True)
-        at = pc.index_in(listed["image_id"], pictures["image_id"]).combine_chunks()
+    if any(job.has_images(name) for name in wanted):
+        images = directory.read_bucket(job.images, task.images, SHARED_IMAGE_SCHEMA, check_digests=True)
+        image_rows = pc.index_in(planned["image_id"], images["image_id"]).combine_chunks()
 
-    def with_pictures(group: pa.Array) -> pa.Table:
-        """Return some of the examples with their pictures."""
-        rows, indices = listed.take(group), at.take(group)
+    def with_images(group: pa.Array) -> pa.Table:
+        """Return some of the examples with their images."""
+        rows, indices = planned.take(group), image_rows.take(group)
         if indices.null_count:
             image_id = rows.filter(pc.is_null(indices))["image_id"][0].as_py()
-            raise DataError(
-                f"{task.images}: no picture of image {image_id!r}, which a set needs; run ingest with --force"
-            )
-        return rows.append_column("image", pictures["image"].take(indices))
+            raise DataError(f"{job.images}: image {image_id!r} of a set is missing; run ingest with --force")
+        return rows.append_column("image", images["image"].take(indices))
 
     def write(name: str, rows: pa.Array) -> StagedShard | None:
-        prefix = "test" if name == TEST_SPLIT else "part" if name == PICTURES else "train"
-        schema = _schema(name, task)
-        # A row group at a time, since pictures are copied.
+        prefix = "test" if name == TEST_SET else "part" if name == SHARED_IMAGES else "train"
+        schema = _schema(name, job)
+        # One row group at a time, since images are copied.
         groups = (rows.slice(start, ROW_GROUP_ROWS) for start in range(0, len(rows), ROW_GROUP_ROWS))
-        tables = map(with_pictures, groups) if task.has_pictures(name) else iter([listed.take(rows)])
+        tables = map(with_images, groups) if job.has_images(name) else iter([planned.take(rows)])
         exact = (table.select(schema.names).cast(schema) for table in tables)
-        stem = directory.shard_stem(prefix, part.index, part.count)
-        return write_shard(task.folder(name), stem, schema, exact)
+        stem = directory.shard_stem(prefix, task.index, task.count)
+        return write_shard(job.folder(name), stem, schema, exact)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # encoding and hashing leave the interpreter free
         for name, shard in zip(wanted, threads.map(write, wanted, wanted.values()), strict=True):
@@ -154,33 +152,33 @@ def write_bucket(part: Part, task: Task) -> Iterator[tuple[str, Written]]:
             yield count_written(name, Written(shard), name)
 
 
-def _schema(name: str, task: Task) -> pa.Schema:
-    if name == PICTURES:
-        return PICTURE_SCHEMA
-    return example_schema(task.class_names, pictures=not task.shared)
+def _schema(name: str, job: DatasetJob) -> pa.Schema:
+    if name == SHARED_IMAGES:
+        return SHARED_IMAGE_SCHEMA
+    return example_schema(job.class_names, with_images=not job.shared)
 
 
-def publish_set(name_and_written: tuple[str, Iterable[Written]], task: Task) -> tuple[str, Manifest]:
-    """Move the shards of a set into place, and return its manifest, which `commit_dataset` writes."""
+def publish_set(name_and_written: tuple[str, Iterable[Written]], job: DatasetJob) -> tuple[str, Manifest]:
+    """Move the shards of a set to their final names, and return its manifest, which `commit_dataset` writes."""
     name, parts = name_and_written[0], list(name_and_written[1])
     for part in parts:
-        check_libraries(part, task.about)
+        check_libraries(part, job.about)
     shards = [part.shard for part in parts if part.shard]
-    table = "image" if name == PICTURES else EXAMPLE.name
-    return name, commit.publish(task.folder(name), table, shards, task.facts[name])
+    table = "image" if name == SHARED_IMAGES else EXAMPLE.name
+    return name, commit.publish(job.folder(name), table, shards, job.facts[name])
 
 
-def commit_dataset(published: list[tuple[str, Manifest]], task: Task) -> None:
-    """Replace the dataset: the manifests of its sets one right after the other, then its own; and then remove what is old."""
-    facts, about = task.facts, task.about
+def commit_dataset(published: list[tuple[str, Manifest]], job: DatasetJob) -> None:
+    """Replace the dataset: swap the manifests of all sets, then its own, and then remove the old shards."""
+    facts, about = job.facts, job.about
     new = dict(published)
-    before = {name: directory.valid_manifest(task.folder(name)) for name in new}
+    before = {name: directory.valid_manifest(job.folder(name)) for name in new}
     for name, manifest in new.items():
-        commit.swap(task.folder(name), manifest)
-    manifests = {name: new.get(name) or directory.read_manifest(task.folder(name)) for name in sorted(facts)}
-    splits = {}
+        commit.swap(job.folder(name), manifest)
+    manifests = {name: new.get(name) or directory.read_manifest(job.folder(name)) for name in sorted(facts)}
+    entries = {}
     for name, manifest in manifests.items():
-        splits[name] = {
+        entries[name] = {
             "rows": manifest.rows,
             "color": facts[name].get("color"),
             "noise_level": facts[name].get("noise_level"),
@@ -188,32 +186,32 @@ def commit_dataset(published: list[tuple[str, Manifest]], task: Task) -> None:
             "manifest_sha256": hashlib.sha256(manifest.to_json().encode()).hexdigest(),
         }
         if lacking := facts[name].get("classes_without_clean"):
-            splits[name]["classes_without_clean"] = lacking
-        if listed := facts[name].get("listed"):
-            splits[name]["not_ingested"] = listed["not_ingested"]
-    sets = {name: entry for name, entry in splits.items() if name != PICTURES}
+            entries[name]["classes_without_clean"] = lacking
+        if measured := facts[name].get("fixed_set"):
+            entries[name]["not_ingested"] = measured["not_ingested"]
+    sets = {name: entry for name, entry in entries.items() if name != SHARED_IMAGES}
     described = {name: manifests[name] for name in sets}
     texts = {
-        CARD: card(about["name"], sets, facts, about),
-        CROISSANT: croissant(about["name"], described, task.class_names),
+        CARD: dataset_card(about["name"], sets, facts, about),
+        CROISSANT: croissant_json(about["name"], described, job.class_names),
     }
     for name, text in texts.items():
-        files.write_text(files.join(task.dataset, name), text)
+        files.write_text(files.join(job.dataset, name), text)
     digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
-    commit.swap(task.dataset, Manifest("dataset", 0, (), {**about, "splits": splits, "files": digests}))
+    commit.swap(job.dataset, Manifest("dataset", 0, (), {**about, "splits": entries, "files": digests}))
     for name, manifest in new.items():
-        commit.clean(task.folder(name), manifest, before[name])
-    remove_dropped_sets(task.dataset)
-    commit.commit(task.lists, EXAMPLE.name, task.staged, task.lists_about)
-    files.write_text(*task.changes)
+        commit.clean(job.folder(name), manifest, before[name])
+    remove_dropped_sets(job.dataset)
+    commit.commit(job.lists, EXAMPLE.name, job.staged, job.lists_about)
+    files.write_text(*job.changes)
 
 
 def is_whole(dataset: str) -> bool:
-    """Return whether all sets and files that the manifest of a dataset names are there, with its digests and whole."""
-    about, there = directory.read_manifest(dataset).about, files.entries(dataset)
+    """Return whether a dataset has all sets and files of its manifest, complete and with the digests that it states."""
+    about, entries = directory.read_manifest(dataset).about, files.entries(dataset)
     for name in (CARD, CROISSANT):
         path = files.join(dataset, name)
-        if name not in there or files.sha256(path) != about.get("files", {}).get(name):
+        if name not in entries or files.sha256(path) != about.get("files", {}).get(name):
             return False
     for name, entry in about["splits"].items():
         folder = files.join(dataset, name)
@@ -226,7 +224,7 @@ def is_whole(dataset: str) -> bool:
 
 
 def remove_dropped_sets(dataset: str) -> None:
-    """Remove the sets of earlier builds that the dataset does not have any more, and what interrupted ones have left."""
+    """Remove sets that the dataset no longer has, and files of interrupted builds."""
     kept, sets = directory.read_manifest(dataset).about["splits"], set_names(dataset)
     for name in commit.folders_of(dataset):
         folder = files.join(dataset, name)
@@ -235,11 +233,11 @@ def remove_dropped_sets(dataset: str) -> None:
 
 
 def set_names(dataset: str) -> list[str]:
-    """Return the names of the sets in the folder of a dataset, those that builds have written."""
-    found = []
+    """Return the names of the sets in the folder of a dataset that builds have written."""
+    names = []
     for name in files.folders_with(dataset, MANIFEST):
         manifest = directory.valid_manifest(files.join(dataset, name))
-        table = (IMAGES if name == PICTURES else EXAMPLE).name
-        if manifest and manifest.table == table and manifest.about.get("split", PICTURES) == name:
-            found.append(name)
-    return found
+        table = (IMAGES if name == SHARED_IMAGES else EXAMPLE).name
+        if manifest and manifest.table == table and manifest.about.get("set_name", SHARED_IMAGES) == name:
+            names.append(name)
+    return names

@@ -1,6 +1,6 @@
-"""The split job: pools and noise levels → training and test sets as shards.
+"""The split job: tables of the earlier stages and noise levels → training and test sets as shards.
 
-Which example goes where is decided here, on columns, without images; pipeline/jobs/sets.py then writes the sets.
+The submitting machine plans the sets here, without images; the tasks of pipeline/jobs/sets.py write them.
 """
 
 import json
@@ -18,7 +18,7 @@ from pyarrow import compute as pc
 from common.errors import DataError
 from pipeline import files
 from pipeline.config import PAPER_LEVELS, BuildConfig
-from pipeline.jobs.sets import Task, WriteSets, is_whole, remove_dropped_sets, set_names
+from pipeline.jobs.sets import DatasetJob, WriteSets, is_whole, remove_dropped_sets, set_names
 from pipeline.keyed_hash import bucket, bucket_count, by_bucket, shard_key
 from pipeline.layout import Layout
 from pipeline.noise.examples import (
@@ -62,7 +62,7 @@ from pipeline.shards.plan import (
     used_images,
 )
 from pipeline.shards.split_inputs import SplitInputs
-from schemas.example import PICTURES, TEST_SPLIT
+from schemas.example import SHARED_IMAGES, TEST_SET
 from schemas.fixed_set import FIXED_SET
 
 SECONDS_PER_EXAMPLE = 2e-6  # of a core, beside the threads of a worker
@@ -80,24 +80,24 @@ def tables_of(output: str) -> dict[str, str]:
 
 
 def stage_of(config: BuildConfig, output: str) -> Stage:
-    """Return the stage as its inputs and its configuration make it now. Raises DataError without the tables."""
+    """Return the stage with its present inputs and configuration. Raises DataError if a table is missing."""
     tables = {name: manifest_digest(path) for name, path in tables_of(output).items()}
-    listed = {name: files.sha256(files.join(config.source, name)) for name in config.noise.listed}
-    return Stage("split", {**tables, **listed}, config)
+    lists = {name: files.sha256(files.join(config.source, name)) for name in config.noise.fixed_sets}
+    return Stage("split", {**tables, **lists}, config)
 
 
 def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
     """Run the stage unless it is up to date.
 
-    Sets that would come out as they are already there are left alone. Raises DataError where a class has too few
-    clean or wrong images and the configuration says to stop.
+    Sets whose content would not change are not written again. Raises DataError if a class has too few clean images, or
+    too few wrong ones and `on_shortage` is error.
     """
     layout = Layout(output)
     stage = stage_of(config, output)
     up_to_date = not force and stage.is_done(layout.dataset) and is_whole(layout.dataset)
     notes: tuple[str, ...] = ()
     if up_to_date:
-        remove_dropped_sets(layout.dataset)  # an interrupted build may have left them
+        remove_dropped_sets(layout.dataset)  # left by an interrupted build
     else:
         plan = make_plan(config, output)
         about = {
@@ -114,9 +114,9 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
 
 @dataclass(frozen=True)
 class Plan:
-    """The sets that are to be written, with their lists of examples, which are staged in `buckets` buckets.
+    """The sets of the dataset, and the staged lists of their examples, in `buckets` buckets.
 
-    funnel: the rows that each step has left, in order. licenses: web images of all sets by license.
+    funnel: rows left by each step, in order. licenses: number of web images of all sets by license.
     """
 
     sets: list[SetPlan]
@@ -129,7 +129,7 @@ class Plan:
 def make_plan(config: BuildConfig, output: str) -> Plan:
     """Draw the sets, and stage the lists of their examples.
 
-    Memory holds a few dozen bytes an image, and the rows of one part of the tables.
+    Memory holds some hundred bytes per image, and the rows of one part of the tables.
     """
     layout = Layout(output)
     inputs = SplitInputs(
@@ -149,7 +149,7 @@ def make_plan(config: BuildConfig, output: str) -> Plan:
     def planned() -> Iterator[tuple[int, pa.Table]]:
         for index in parts:
             examples = _examples(inputs, pools, drawn, fixed, index)
-            if PICTURES in facts:
+            if SHARED_IMAGES in facts:
                 examples.append(used_images(examples))
             originals = inputs.read("images", index, ["image_id", "sha256"])
             for pool in examples:
@@ -179,9 +179,9 @@ def _examples(
     fixed: Sequence[FixedSet],
     index: int,
 ) -> list[ExamplePool]:
-    """The examples of one part: those of the test set, of the drawn sets of each trial, and of each fixed set."""
+    """Return the examples of one part: of the test set, of the drawn sets of each trial, and of each fixed set."""
     part = inputs.part(index, EXAMPLE_COLUMNS)
-    examples = [test_examples(TEST_SPLIT, part, shard_key(part.test["image_id"]))]
+    examples = [test_examples(TEST_SET, part, shard_key(part.test["image_id"]))]
     for _, trial in groupby(drawn, key=lambda each: each.trial):
         examples.append(training_examples(list(trial), pools, part, index))
     for each in fixed:
@@ -192,13 +192,13 @@ def _examples(
 
 
 def _fixed_sets(config: BuildConfig, inputs: SplitInputs) -> list[FixedSet]:
-    """The sets that are given by lists."""
+    """Read the lists of `noise.fixed_sets`, and make their sets."""
     lists = []
-    for name in config.noise.listed:
+    for name in config.noise.fixed_sets:
         for records in read_records(files.join(config.source, name), FIXED_SET, name):
             if records.malformed:
                 raise DataError(
-                    f"{': '.join(records.malformed[0])}; mend the line, a listed set is exact or nothing"
+                    f"{': '.join(records.malformed[0])}; correct the line: a fixed set needs all its rows"
                 )
             lists.append(records.rows)
     if not lists:
@@ -230,7 +230,7 @@ def _write(
     beam_arguments: list[str],
     force: bool,
 ) -> tuple[str, ...]:
-    """Write the sets that differ from the present ones; return lines for the user."""
+    """Write the sets whose content differs from the present dataset; return lines for the user."""
     dataset = layout.dataset
     stale = [each for each in plan.sets if force or not each.is_written(dataset)]
     names = {each.name for each in plan.sets}
@@ -242,7 +242,7 @@ def _write(
         "removed": dropped,
         "changed": _changes(layout.examples, plan),
     }
-    task = Task(
+    job = DatasetJob(
         layout.examples,
         plan.lists,
         {"buckets": plan.buckets, "version": STAGE_VERSIONS["split"]},
@@ -257,11 +257,13 @@ def _write(
     )
     rows = sum(each.rows for each in stale)
     work = JobSpec("split", layout.output, "examples", rows, rows * SECONDS_PER_EXAMPLE)
-    run_job(lambda pipeline: pipeline | "Split" >> WriteSets(task), beam_arguments, work)
+    run_job(lambda pipeline: pipeline | "Split" >> WriteSets(job), beam_arguments, work)
     notes = []
     if dropped:
-        notes.append(f"sets that the configuration no longer has were removed: {', '.join(dropped)}")
-    made = {each.facts.get("noise_level") for each in plan.sets}  # a table of images has none
+        notes.append(f"removed sets that are no longer in the configuration: {', '.join(dropped)}")
+    made = {
+        each.facts.get("noise_level") for each in plan.sets
+    }  # the table of images of a shared dataset has none
     absent = [level for level in PAPER_LEVELS if level not in made] if config.noise.levels is None else []
     if absent:
         shown = ", ".join(map(str, absent))
@@ -272,15 +274,15 @@ def _write(
 
 
 def _buckets(config: BuildConfig, clean_images: int, images: str) -> int:
-    """The number of buckets: neither rows nor encoded images of one are too many; never more than the images have."""
+    """Return the number of buckets that respects max_rows and max_megabytes, at most that of the table of images."""
     manifest = directory.read_manifest(images)
-    by_rows = bucket_count(clean_images, config.shards.rows)
-    by_size = bucket_count(sum(shard.bytes for shard in manifest.shards), config.shards.megabytes << 20)
+    by_rows = bucket_count(clean_images, config.shards.max_rows)
+    by_size = bucket_count(sum(shard.bytes for shard in manifest.shards), config.shards.max_megabytes << 20)
     return int(min(max(by_rows, by_size), manifest.about["buckets"]))
 
 
 def _written_as(config: BuildConfig, images: str) -> dict[str, Any]:
-    """What decides the bytes of a set besides its examples."""
+    """Return what decides the bytes of a set besides its examples."""
     return {
         "mode": config.shards.mode,
         "versions": {stage: STAGE_VERSIONS[stage] for stage in ("ingest", "split")} | library_versions(),
@@ -295,7 +297,7 @@ def _facts(
     fixed: Sequence[FixedSet],
     buckets: int,
 ) -> dict[str, dict[str, Any]]:
-    """What the manifests of all sets say, by name; in a shared dataset, also that of the table of images."""
+    """Return the contents of the manifests of all sets by name; of a shared dataset also those of its table of images."""
     is_shared = config.shards.mode == "shared"
     fewer = min(buckets, bucket_count(len(pools.clean), LIST_ROW_GROUP_ROWS))
     common = {
@@ -306,9 +308,9 @@ def _facts(
     names = config.classes
     right = np.zeros_like(pools.test_sizes)
     facts: dict[str, dict[str, Any]] = {
-        TEST_SPLIT: {
+        TEST_SET: {
             **common,
-            "split": TEST_SPLIT,
+            "set_name": TEST_SET,
             "color": None,
             "noise_level": 0.0,
             "classes": class_noise(pools.test_sizes, right, names),
@@ -317,14 +319,16 @@ def _facts(
     sets: list[TrainingSet | FixedSet] = [*drawn, *fixed]
     for each in sets:
         if each.name in facts:
-            raise DataError(f"two sets are called {each.name}; rename the listed one")
+            raise DataError(
+                f"two sets are called {each.name!r}; rename the one in the files of noise.fixed_sets"
+            )
         if not len(each):
             raise DataError(
-                f"{each.name} would have no examples; drop this level or color from the configuration"
+                f"set {each.name!r} would have no examples; remove its level, color or file from the noise section"
             )
         about = {
             **common,
-            "split": each.name,
+            "set_name": each.name,
             "color": each.color,
             "noise_level": each.noise_level,
             "trial": each.trial if isinstance(each, TrainingSet) else 0,
@@ -340,17 +344,17 @@ def _facts(
                 noise_by_class(examples, names),
                 classes_without_clean(examples, names),
             )
-            about |= {"nested": False, "listed": each.measured}
+            about |= {"nested": False, "fixed_set": each.measured}
         if lacking:
             about["classes_without_clean"] = lacking
         facts[each.name] = about
     if is_shared:
-        facts[PICTURES] = {"buckets": buckets}
+        facts[SHARED_IMAGES] = {"buckets": buckets}
     return facts
 
 
 def _changes(lists: str, plan: Plan) -> dict[str, dict[str, int]]:
-    """How the sets differ from those of the build before; nothing if its lists are damaged, or of another version."""
+    """Return how the sets differ from the previous build; nothing if its lists are damaged, or of another version."""
     try:
         before = directory.read_manifest(lists)
         if before.about.get("version") != STAGE_VERSIONS["split"]:

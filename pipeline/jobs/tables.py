@@ -1,4 +1,4 @@
-"""Transforms that all jobs share: pack rows for a shuffle, and commit tables."""
+"""Transforms shared by all jobs: pack rows for a shuffle, add up counts, commit tables."""
 
 import hashlib
 from collections import Counter
@@ -13,19 +13,19 @@ import pyarrow as pa
 from common.errors import DataError
 from pipeline.running import metrics
 from pipeline.running.stage import library_versions
-from pipeline.shards import commit, directory
+from pipeline.shards import commit, directory, packing
 from pipeline.shards.parquet import StagedShard
 from schemas.manifest import Manifest
 
-_FRAMES = 64  # that are added up at once
+_FRAMES = 64  # data frames added up at once
 
 
 @dataclass(frozen=True)
 class Written:
-    """What one task has written of one table: a staged shard, unless it had no rows, and what it counted.
+    """The output of one task for one table.
 
-    content: digest of what matters in the shard, where its bytes differ from run to run. libraries: the versions that
-    the task ran with.
+    shard: the staged shard, None if there are no rows. counts: metrics of the task. content: digest of the part of the
+    shard that does not differ between runs, empty if that is all of it. libraries: versions of the libraries of the task.
     """
 
     shard: StagedShard | None = None
@@ -38,8 +38,8 @@ class Written:
 class Commit:
     """Tables that are committed together.
 
-    tables: name → (folder, name of the table's schema). about: what all manifests say. finish: called with the manifests
-    once they are written; it checks them and writes reports, and may run more than once.
+    tables: name → (folder, name of the schema). about: values for all manifests. finish: called with the manifests after
+    they are written, to check them and write reports; it may run more than once.
     """
 
     tables: Mapping[str, tuple[str, str]]
@@ -48,26 +48,20 @@ class Commit:
 
 
 def pack(rows: pa.Table) -> bytes:
-    """Compress rows for a shuffle, and count their bytes as a metric of the job."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(rows)
-    data = sink.getvalue().to_pybytes()
+    """Serialize rows for a shuffle, and count rows and bytes as metrics of the job."""
+    data = packing.pack(rows)
     metrics.count("shuffled_rows", rows.num_rows)
     metrics.count("shuffled_bytes", len(data))
     return data
 
 
-def unpack(data: bytes) -> pa.Table:
-    """What `pack` has packed."""
-    return pa.ipc.open_stream(data).read_all()
+unpack = packing.unpack
 
 
 class AddCounts(beam.CombineFn):
-    """Add up integer counts in data frames (or series) with equal levels of their index; None where there are none.
+    """Add up integer counts in data frames or series with equal index levels; the result without any is None.
 
-    Sums of integers do not depend on the order in which an engine adds them. Sums of floats do, so they are gathered
-    and added up in a fixed order instead.
+    Only sums of integers do not depend on the order of addition.
     """
 
     def create_accumulator(self) -> list[Any]:
@@ -75,12 +69,12 @@ class AddCounts(beam.CombineFn):
         return []
 
     def add_input(self, accumulator: list[Any], counts: Any) -> list[Any]:
-        """Hold a frame, and add up when there are many."""
+        """Keep a frame, and add up when there are many."""
         accumulator.append(counts)
         return accumulator if len(accumulator) < _FRAMES else self.compact(accumulator)
 
     def merge_accumulators(self, accumulators: Iterable[list[Any]]) -> list[Any]:
-        """Hold the frames of all."""
+        """Keep the frames of all accumulators."""
         return self.compact([counts for accumulator in accumulators for counts in accumulator])
 
     def compact(self, accumulator: list[Any]) -> list[Any]:
@@ -92,15 +86,15 @@ class AddCounts(beam.CombineFn):
 
     def extract_output(self, accumulator: list[Any]) -> Any:
         """Return the sum."""
-        found = self.compact(accumulator)
-        return found[0] if found else None
+        sums = self.compact(accumulator)
+        return sums[0] if sums else None
 
 
 class CommitTables(beam.PTransform):
-    """PCollection[(name of a table, Written)] → the manifests of all tables, written by one task when all shards are there.
+    """PCollection[(name of a table, Written)] → the manifests of all tables, written by one task after all shards.
 
-    The counts of the tasks are summed into `about["counts"]`; digests of their contents, if they give any, are joined
-    into `about["content"]`.
+    `about["counts"]` is the sum of the counts of the tasks; `about["content"]` the digest of their content digests, if
+    there are any.
     """
 
     def __init__(self, commit: Commit) -> None:
@@ -119,7 +113,7 @@ class CommitTables(beam.PTransform):
 
 
 def count_written(name: str, written: Written, prefix: str) -> tuple[str, Written]:
-    """Count the shard of a task and what the task has counted, as metrics of the job that begin with `prefix`."""
+    """Add the shard and the counts of a task to the metrics of the job, whose names begin with `prefix`."""
     if written.shard:
         metrics.count(f"{prefix}.shards")
         metrics.count(f"{prefix}.rows", written.shard.shard.rows)
@@ -130,7 +124,7 @@ def count_written(name: str, written: Written, prefix: str) -> tuple[str, Writte
 
 
 def commit_tables(gathered: Iterable[tuple[str, Written]], work: Commit) -> None:
-    """Publish the shards of all tables, then swap the manifests one right after the other, and clean up.
+    """Publish the shards of all tables, then replace the manifests one after the other, and clean up.
 
     Raises DataError if a shard is missing or a task ran with other libraries, and what `work.finish` raises.
     """
@@ -154,12 +148,12 @@ def commit_tables(gathered: Iterable[tuple[str, Written]], work: Commit) -> None
 
 
 def check_libraries(written: Written, about: Mapping[str, Any]) -> None:
-    """Raise DataError if a task ran with other versions than those that the job was submitted with."""
-    here = about.get("libraries", {})
+    """Raise DataError if a task ran with other library versions than the submitting process."""
+    expected = about.get("libraries", {})
     for name, version in written.libraries:
-        if name in here and here[name] != version:
+        if name in expected and expected[name] != version:
             raise DataError(
-                f"a worker has {name} {version}, and the job was submitted with {name} {here[name]}: the bytes of tables "
+                f"a worker has {name} {version}, and the job was submitted with {name} {expected[name]}: the bytes of tables "
                 "depend on the version; install the locked versions on both (docs/how-to/dataflow.md)"
             )
 

@@ -32,6 +32,7 @@ class ExamplePool:
 
 def as_examples(rows: pa.Table, **values: Any) -> pa.Table:
     """Return rows as a table of LIST_SCHEMA; `values` replace columns, and columns that neither has are null."""
+    assert set(values) <= set(LIST_SCHEMA.names)
     columns = []
     for field in LIST_SCHEMA:
         value = values.get(field.name, rows[field.name] if field.name in rows.column_names else None)
@@ -101,7 +102,7 @@ def training_examples(sets: Sequence[TrainingSet], pools: Pools, part: PoolPart,
         base.combine_chunks().take(pa.array(rows)),
         label=labels,
         is_clean=order < len(kept),
-        replaced=clean.ids.take(pa.array(slots, mask=~is_red[order])),
+        replaced_image_id=clean.ids.take(pa.array(slots, mask=~is_red[order])),
     )
     found = {}
     for each, keep, noisy in zip(sets, kept_keys, noisy_keys, strict=True):

@@ -1,4 +1,4 @@
-"""Fixed sets: made exactly as a list says, such as released ones. Their noise is measured, not promised."""
+"""Fixed sets: training sets whose examples are given by a list, such as released ones. Their noise is measured."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,13 +15,13 @@ from pipeline.keyed_hash import shard_key
 from pipeline.noise.examples import LIST_SCHEMA
 from pipeline.noise.pools import class_ids, join_verdicts
 from pipeline.values import match_names
-from schemas.example import PICTURES, TEST_SPLIT
+from schemas.example import SHARED_IMAGES, TEST_SET
 from schemas.manifest import CARD, CROISSANT, MANIFEST
 from schemas.retrieval import ATTRIBUTION
 
 _SET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-RESERVED = [TEST_SPLIT, PICTURES, MANIFEST, CARD, CROISSANT]  # what a dataset has besides its training sets
-COLOR = "listed"  # where the list names none
+RESERVED = [TEST_SET, SHARED_IMAGES, MANIFEST, CARD, CROISSANT]  # other names in the folder of a dataset
+COLOR = "fixed"  # of a set without one
 _OF_IMAGE = ["url", *(field.name for field in ATTRIBUTION)]
 _OF_PAIR = ["method", "rank", "votes_yes", "votes_no", "votes_unsure", "confidence"]
 
@@ -30,7 +30,7 @@ _OF_PAIR = ["method", "rank", "votes_yes", "votes_no", "votes_unsure", "confiden
 class FixedSet:
     """A set given by a list: its examples, a table of LIST_SCHEMA, with their shard keys, uint64 (n,), ascending.
 
-    measured: what its manifest says of its noise, and of images that are missing.
+    measured: its noise and its missing images, for its manifest.
     """
 
     name: str
@@ -47,13 +47,13 @@ class FixedSet:
 def fixed_sets(
     rows: pa.Table, retrievals: pa.Table, verdicts: pa.Table, class_names: Sequence[str]
 ) -> Iterator[FixedSet]:
-    """Make every set of the list `rows`: strings, with the `location` of each, as `read_records` gives them.
+    """Make all sets of a list.
 
-    retrievals and verdicts hold at least the rows of the images in the list. Images that dedupe has removed are used all
-    the same, since the list asks for them; images that were not ingested cannot be, and are counted. `is_clean` is whether
-    the label is the class of the clean list, or whether the verdict on the web image and this class is yes; without a
-    verdict it is false, and counted. Raises DataError, naming the row, for names of sets that cannot be folders, unknown
-    classes, test images, and images that appear twice in a set.
+    rows: the list as strings, each with its `location`, as `read_records` returns them. retrievals, verdicts: at least the
+    rows of the images in the list. Images that dedupe has removed are used; images that were not ingested are left out
+    and counted. A clean image is a right example if its label is the class of the clean list; a web image if its verdict
+    for the label is yes. Web images without a verdict count as wrong, and are counted separately. Raises DataError, naming
+    the row, for a set name that cannot be a folder, an unknown class, a test image, and a repeated image of a set.
     """
     frame = rows.to_pandas()
     frame["class_name"] = match_names(rows["class_name"], class_names).to_pandas()
@@ -89,27 +89,29 @@ def fixed_sets(
     frame["true_label"] = frame["true_label"].where(~frame["is_clean"], frame["label"])
     codes, ids = pd.factorize(frame["image_id"])
     frame["shard_key"] = shard_key(ids)[codes]
-    for name, of_set in frame.groupby("set", sort=True):
+    for name, of_set in frame.groupby("set_name", sort=True):
         yield _fixed_set(str(name), of_set)
 
 
 def _check(frame: pd.DataFrame, class_names: Sequence[str]) -> None:
     """Raise DataError for the first row that breaks a rule."""
-    missing = frame[["set", "image_id", "class_name"]].isna().any(axis=1)
-    bad_name = ~frame["set"].fillna("").str.fullmatch(_SET_NAME) | frame["set"].isin(RESERVED)
+    missing = frame[["set_name", "image_id", "class_name"]].isna().any(axis=1)
+    bad_name = ~frame["set_name"].fillna("").str.fullmatch(_SET_NAME) | frame["set_name"].isin(RESERVED)
     level = pd.to_numeric(frame["noise_level"], errors="coerce")
     rules = {
-        "set, image_id and class_name are needed": missing,
-        "the set's name is taken, or no name of a folder; use letters, digits, _ . -": bad_name,
-        "the class is not among the classes of the configuration": ~frame["class_name"].isin(class_names),
-        "the image stands in an earlier row of the set; take one out": frame.duplicated(["set", "image_id"]),
-        "noise_level is a share from 0 to 1": frame["noise_level"].notna() & ~level.between(0, 1),
+        "a value of set_name, image_id or class_name is missing; fill it in": missing,
+        "the set name is reserved, or not a valid folder name; use up to 100 letters, digits, _ . -": bad_name,
+        "the class is not in 'classes'; correct it": ~frame["class_name"].isin(class_names),
+        "an earlier row of the set has the same image; remove one of them": frame.duplicated(
+            ["set_name", "image_id"]
+        ),
+        "noise_level must be a share from 0 to 1": frame["noise_level"].notna() & ~level.between(0, 1),
     }
     for rule, broken in rules.items():
         if broken.any():
             row = frame[broken].iloc[0]
             raise DataError(
-                f"{row['location']} ({row['set']}, {row['image_id']}, {row['class_name']}): {rule} "
+                f"{row['location']} (set {row['set_name']!r}, image {row['image_id']!r}, class {row['class_name']!r}): {rule} "
                 f"({int(broken.sum())} such rows)"
             )
 
@@ -117,7 +119,9 @@ def _check(frame: pd.DataFrame, class_names: Sequence[str]) -> None:
 def _fixed_set(name: str, rows: pd.DataFrame) -> FixedSet:
     for column in ("color", "noise_level"):
         if rows[column].nunique(dropna=False) > 1:
-            raise DataError(f"{name}: its rows have more than one {column}; give all the same")
+            raise DataError(
+                f"set {name!r}: its rows have more than one {column}; give all rows the same value"
+            )
     ingested = rows[rows["source"].notna()].sort_values("shard_key", kind="stable")
     color, level = rows["color"].iloc[0], rows["noise_level"].iloc[0]
     wrong = int((~ingested["is_clean"].astype(bool)).sum())
@@ -128,10 +132,10 @@ def _fixed_set(name: str, rows: pd.DataFrame) -> FixedSet:
         "noise": "measured",
         "realized_noise": round(realized, 6),
         "claimed_noise": None if pd.isna(level) else float(level),
-        "rows_listed": len(rows),
+        "rows_in_list": len(rows),
         "not_ingested": len(absent),
         "not_ingested_first": absent.head(10).to_list(),
-        "not_judged": int(without_verdict.sum()),
+        "without_verdict": int(without_verdict.sum()),
     }
     columns = [
         pa.array(ingested[field.name], field.type, from_pandas=True)

@@ -1,4 +1,4 @@
-"""How many images of each class give way, and how many stay where too few can."""
+"""Compute how many images of each class become noisy, and class sizes that hold a level despite a shortage."""
 
 from heapq import heappop, heappush
 
@@ -6,12 +6,12 @@ import numpy as np
 
 
 def class_sequence(sizes: np.ndarray, length: int) -> np.ndarray:
-    """The classes of the images that give way, one after the other: int32 (length,).
+    """Return the classes of the images that become noisy, one after the other: int32 (length,).
 
-    Of its first h entries, class c has floor(q) or ceil(q) with q = h·sizes[c]/sum(sizes), for every h: any
-    noise level is a prefix, its total is exact, each class is within one image of its share, and a higher level
-    keeps the counts of a lower one. Rounding every level by itself (largest remainder) cannot promise the last;
-    the quota method of Balinski and Young ("The quota method of apportionment", 1975) does.
+    Among its first h entries, class c has floor(q) or ceil(q) with q = h·sizes[c]/sum(sizes), for every h. So any
+    noise level is a prefix, its total is exact, each class is within one image of its share, and a higher level keeps
+    the counts of a lower one. Rounding every level by itself (largest remainder) does not guarantee the last; the quota
+    method of Balinski and Young ("The quota method of apportionment", 1975) does.
 
     sizes: int (classes,), positive. length: at most sum(sizes). Ties go to the class of lower id.
     """
@@ -22,7 +22,7 @@ def class_sequence(sizes: np.ndarray, length: int) -> np.ndarray:
     sequence = np.empty(length, np.int32)
     counts = sizes.tolist()
     given = [0] * len(counts)
-    # A class may be next from the step on at which that does not take it beyond its upper quota.
+    # A class is eligible from the step at which one more image does not exceed its upper quota.
     waiting = [(1, c) for c in range(len(counts))]  # (step, class)
     ready: list[tuple[float, int]] = []  # (-images for each one given and the next, class)
     for h in range(1, length + 1):
@@ -37,7 +37,7 @@ def class_sequence(sizes: np.ndarray, length: int) -> np.ndarray:
 
 
 def shrunk_sizes(level: float, sizes: np.ndarray, wrong: np.ndarray, is_short: np.ndarray) -> np.ndarray:
-    """How many images each class keeps in all, so that the level holds with fewer wrong ones: int64 (classes,).
+    """Return the size of each class at which the level holds with fewer wrong images: int64 (classes,).
 
     sizes: int (classes,), images of each class; wrong: int (classes,), how many of them are wrong; is_short: bool
     (classes,), the classes with fewer wrong images than the level needs, of which there is at least one. Short classes
@@ -50,14 +50,14 @@ def shrunk_sizes(level: float, sizes: np.ndarray, wrong: np.ndarray, is_short: n
     fewest, most = int(np.ceil((total - 0.5) / level - 1e-9)), int((total + 0.5) / level + 1e-9)
     rows = min(max(round(float(ideal.sum())) + whole, fewest), most)
     result = sizes.copy()
-    result[is_short] = nearest_whole(ideal, wrong[is_short], sizes[is_short], rows - whole)
+    result[is_short] = round_to_total(ideal, wrong[is_short], sizes[is_short], rows - whole)
     if result.sum() == rows and (abs(wrong - level * result) <= 1).all():
         return result
-    return nearest_whole(wrong / level, wrong, sizes, min(round(total / level), int(sizes.sum())))
+    return round_to_total(wrong / level, wrong, sizes, min(round(total / level), int(sizes.sum())))
 
 
-def nearest_whole(ideal: np.ndarray, least: np.ndarray, most: np.ndarray, total: int) -> np.ndarray:
-    """Whole numbers near `ideal`, from `least` to `most`, that add up to `total` or as nearly as these allow.
+def round_to_total(ideal: np.ndarray, least: np.ndarray, most: np.ndarray, total: int) -> np.ndarray:
+    """Round `ideal` to integers from `least` to `most` whose sum is `total`, or as near to it as these bounds allow.
 
     All (n,). The largest remainders are rounded up; ties go to the lower index.
     """

@@ -1,4 +1,4 @@
-"""Which clean images give way at which level. Red and blue share the answer: they hit the same images."""
+"""Select the clean images that become noisy at a level. Red and blue noise select the same images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ SHOWN = 20  # classes in one message
 
 @dataclass(frozen=True)
 class Selection:
-    """The clean images at one noise level, as positions in the clean set.
+    """The clean images at one noise level, as indices into the clean images, all int32.
 
-    `noisy` give way; the k-th of a class to that class's k-th candidate, which `rank` (k from 0) tells. `kept` stay
-    as they are. Images in neither are left out of the set.
+    noisy: images that become noisy. rank: for each of them k, from 0, if it is the k-th of its class; red noise replaces
+    it by the k-th candidate of the class. kept: images that stay. Images in neither are not in the set.
     """
 
     noisy: np.ndarray
@@ -27,7 +27,7 @@ class Selection:
 
 
 class NoiseOrder:
-    """The order in which the images of a clean set give way, from which every level is cut.
+    """The order in which clean images become noisy; every level is a prefix of it.
 
     image_ids: (n,), labels: int (n,), all classes non-empty. Unless `nested`, every level has an order of its own.
     """
@@ -41,14 +41,14 @@ class NoiseOrder:
         self._by_class = self._order("give-way") if nested else []
 
     def wanted(self, level: float) -> np.ndarray:
-        """How many images of each class give way: int (classes,), in all the rounded level · n."""
+        """Return the number of noisy images of each class: int (classes,), with the sum round(level · n)."""
         return np.bincount(self._sequence[: self._total(level)], minlength=len(self.sizes))
 
     def select(self, level: float, available: np.ndarray | None, on_shortage: str) -> Selection:
-        """Choose the images that give way at a noise level that is not above `highest_level`.
+        """Select the noisy images of a level, at most `highest_level`.
 
-        available: int (classes,), how many can be replaced in each class, or None for no limit; where that is too
-        few, `on_shortage` decides: "shrink" leaves clean images out so that the level holds (`quota.shrunk_sizes`), "cap"
+        available: int (classes,), the images that can be replaced in each class, or None for no limit. on_shortage decides
+        where these are too few: "shrink" leaves clean images out so that the level holds (`quota.shrunk_sizes`), "cap"
         replaces fewer.
         """
         by_class = self._by_class if self.nested else self._order(f"give-way/{level!r}")
@@ -67,26 +67,26 @@ class NoiseOrder:
         return round(level * len(self.labels))
 
     def _order(self, purpose: str) -> list[np.ndarray]:
-        """Positions class by class, each class in its keyed order."""
+        """Return the indices of each class in their keyed order."""
         hashes = keyed_hash(self.image_ids, self.seed, purpose)
         order = np.lexsort((hashes, self.labels)).astype(np.int32)
         return np.split(order, np.cumsum(self.sizes)[:-1])
 
 
 def check_clean_left(
-    name: str, class_names: Sequence[str], labels: np.ndarray, may_vanish: Sequence[str]
+    name: str, class_names: Sequence[str], labels: np.ndarray, allow_empty: Sequence[str]
 ) -> None:
-    """Raise DataError where a class that may not vanish has no clean image left in a set.
+    """Raise DataError if a class that is not in `allow_empty` has no clean image left in a set.
 
     name: of the set; labels: int (n,), of the clean images that stay in it.
     """
     left = np.bincount(labels, minlength=len(class_names))
-    gone = [class_names[i] for i in np.flatnonzero(left == 0).tolist() if class_names[i] not in may_vanish]
-    if gone:
+    empty = [class_names[i] for i in np.flatnonzero(left == 0).tolist() if class_names[i] not in allow_empty]
+    if empty:
         raise DataError(
-            f"{name} would have no clean image of {', '.join(gone)}: too few images, or too few verified wrong images, for "
-            "this noise level. Find more web images for these classes, drop the level from noise.levels, or name the "
-            f"classes in noise.may_vanish to accept it: noise.may_vanish=[{', '.join(gone)}]"
+            f"{name} would have no clean image of {', '.join(empty)}: too few images, or too few verified-wrong images, for "
+            "this noise level. Find more web images for these classes, drop the level from noise.levels, or accept "
+            f"it with noise.allow_empty_classes=[{', '.join(empty)}]"
         )
 
 
@@ -98,10 +98,10 @@ def check_supply(
     levels: Sequence[float],
     supply: Supply | None = None,
 ) -> None:
-    """Raise DataError where a class has fewer wrong images than the highest level needs.
+    """Raise DataError if a class has fewer wrong images than the highest level needs.
 
-    It names each class with what it has, what it needs and why, the largest level that all classes allow, and the
-    remedies.
+    The message names each class with the wrong images that it has and needs, the reasons, the largest level that all
+    classes allow, and the remedies.
     """
     top = max(levels, default=0.0)
     needed = order.wanted(top)
@@ -117,7 +117,7 @@ def check_supply(
     largest = float(np.min(available / order.sizes))
     fitting = [level for level in levels if (order.wanted(level) <= available).all()]
     raise DataError(
-        f"{color}: too few verified wrong images for noise level {top}:\n" + "\n".join(lines) + "\n"
+        f"{color}: too few verified-wrong images for noise level {top}:\n" + "\n".join(lines) + "\n"
         f"All classes allow levels up to {int(largest * 1000) / 1000} (of those asked for: up to {max(fitting, default=0)}). "
         + (supply.hint(color) if supply else "")
         + "Find more web images for these classes, drop the higher levels from noise.levels, or set noise.on_shortage "

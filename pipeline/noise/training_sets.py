@@ -145,7 +145,7 @@ class _Trial:
         base, labels = self.bases[hue], self.pools.clean.labels
         noisy, kept = (rows if base is None else base[rows] for rows in (selection.noisy, selection.kept))
         if available is not None and self.config.on_shortage == "shrink":
-            name, allowed = set_name(color, level, self.trial), self.config.may_vanish
+            name, allowed = set_name(color, level, self.trial), self.config.allow_empty_classes
             check_clean_left(name, self.class_names, labels[kept], allowed)
         kept = np.sort(kept.astype(np.int32))
         if hue == "red":

@@ -229,7 +229,7 @@ def _write(
             "colors": ["red", "blue"],
             "on_shortage": "shrink",
             "blue_size": "all",
-            "listed": [names["published_sets"]],
+            "fixed_sets": [names["published_sets"]],
             **({"clean_per_class": n} if (n := CLEAN_PER_CLASS.get(release.set_name)) else {}),
         },
     }

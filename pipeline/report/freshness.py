@@ -1,4 +1,4 @@
-"""Whether the tables of a build were made from the tables that are there now."""
+"""Compare the tables of a build with the inputs that they were made from, and report outdated ones."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ from pipeline.shards import directory
 from schemas.manifest import Manifest
 
 
-class Derived(NamedTuple):
-    """A table that a stage makes from others: what it is called in messages, its folder, and those of its inputs."""
+class DerivedTable(NamedTuple):
+    """A table that a stage makes from other tables: its name in messages, its folder, and the folders of its inputs."""
 
     title: str
     folder: str
@@ -22,8 +22,8 @@ _TITLES = {
 }  # fmt: skip
 
 
-def derived_tables(build: str) -> dict[str, Derived]:
-    """Return what the stages after ingest write, and the tables of earlier stages that they read, by stage."""
+def derived_tables(build: str) -> dict[str, DerivedTable]:
+    """Return the table that each stage after ingest writes, with the tables that it reads, by stage."""
     layout = Layout(build)
     tables = {
         "retrievals": layout.retrievals,
@@ -32,42 +32,42 @@ def derived_tables(build: str) -> dict[str, Derived]:
         "duplicates": layout.duplicates,
     }
     return {
-        "aggregate": Derived(_TITLES["verdicts"], layout.verdicts, {"retrievals": layout.retrievals}),
-        "dedupe": Derived(_TITLES["duplicates"], layout.duplicates, {"images": layout.images}),
-        "split": Derived("the sets", layout.dataset, tables),
+        "aggregate": DerivedTable(_TITLES["verdicts"], layout.verdicts, {"retrievals": layout.retrievals}),
+        "dedupe": DerivedTable(_TITLES["duplicates"], layout.duplicates, {"images": layout.images}),
+        "split": DerivedTable("the sets", layout.dataset, tables),
     }
 
 
 def finished_stages(build: str) -> set[str]:
-    """Return the stages after ingest whose tables are there, and made from the tables that are there.
+    """Return the stages after ingest whose tables exist and were made from the present tables.
 
     Raises DataError if a manifest is damaged.
     """
     finished = set[str]()
     for stage, derived in derived_tables(build).items():
         manifest = directory.find_manifest(derived.folder)
-        there = {name: directory.find_manifest(folder) for name, folder in derived.inputs.items()}
-        if manifest and all(there.values()) and not _newer(manifest, derived):
+        inputs = {name: directory.find_manifest(folder) for name, folder in derived.inputs.items()}
+        if manifest and all(inputs.values()) and not _newer_inputs(manifest, derived):
             finished.add(stage)
     return finished
 
 
 def outdated(build: str) -> list[str]:
-    """Return a sentence, with the remedy, for each table that was made from others than are there now.
+    """Return one sentence, with the remedy, for each table that is older than one of its inputs.
 
-    Tables that are missing or damaged are passed over, so nothing is said of a dataset without its build.
+    Missing and damaged tables are skipped, so a dataset without its build gives no sentence.
     """
-    found = []
+    sentences = []
     for stage, derived in derived_tables(build).items():
         manifest = directory.valid_manifest(derived.folder)
-        if manifest and (names := _newer(manifest, derived)):
+        if manifest and (names := _newer_inputs(manifest, derived)):
             newer = " and ".join(_TITLES[name] for name in names)
-            found.append(f"{derived.title} are older than {newer}; run {stage}")
-    return found
+            sentences.append(f"{derived.title} are older than {newer}; run {stage}")
+    return sentences
 
 
-def _newer(manifest: Manifest, derived: Derived) -> list[str]:
-    """The inputs that are there and are not those that the table was made from."""
+def _newer_inputs(manifest: Manifest, derived: DerivedTable) -> list[str]:
+    """Return the names of the existing inputs that differ from those that the table was made from."""
     stated = manifest.about.get("inputs")
     known = stated if isinstance(stated, dict) else {}
     return [

@@ -6,7 +6,7 @@ from page.table import Column, PageTable
 from pipeline.layout import Layout
 from pipeline.report.tables import BuildTables, share_with_interval, sql_literal
 from pipeline.shards.dataset_manifests import read_root, read_set_manifest
-from schemas.example import PICTURES
+from schemas.example import SHARED_IMAGES
 
 
 def manifests(tables: BuildTables) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def manifests(tables: BuildTables) -> dict[str, Any]:
     if not tables.has("split"):
         return {}
     dataset = Layout(tables.build).dataset
-    names = [name for name in read_root(dataset)[1] if name != PICTURES]
+    names = [name for name in read_root(dataset)[1] if name != SHARED_IMAGES]
     by_name = {name: read_set_manifest(dataset, name) for name in names}
     order = {"red": 0, "red-text": 1, "blue": 2}
 

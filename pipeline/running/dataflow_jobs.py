@@ -211,7 +211,12 @@ def _reason(record: JobRecord, service: DataflowService, state: str) -> str:
 def data_errors(text: str) -> list[str]:
     """Return the messages of all DataErrors in the text of tracebacks."""
     messages = re.findall(r"^common\.errors\.DataError: (.*)", text, re.MULTILINE)
-    return [re.sub(r" \[while running '[^']*'\]", "", message) for message in messages]
+    return [without_step(message) for message in messages]
+
+
+def without_step(message: str) -> str:
+    """Return an error message without the name of the step, which Beam appends."""
+    return re.sub(r" \[while running '[^']*'\]", "", message)
 
 
 def _refusal(error: Exception, service: DataflowService) -> Exception:

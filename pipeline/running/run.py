@@ -12,7 +12,14 @@ from apache_beam.runners.runner import PipelineState
 
 from common.errors import DataError, UsageError
 from pipeline.running import metrics, metrics_file, progress
-from pipeline.running.dataflow_jobs import Submission, TemplateStaged, data_errors, name_job, run_submitted
+from pipeline.running.dataflow_jobs import (
+    Submission,
+    TemplateStaged,
+    data_errors,
+    name_job,
+    run_submitted,
+    without_step,
+)
 from pipeline.running.options import (
     beam_options,
     is_dataflow,
@@ -63,7 +70,7 @@ def run_job(construct: Construct, arguments: Sequence[str], spec: JobSpec) -> No
         if _interrupted(error):
             raise KeyboardInterrupt from error
         # A worker in another process sends its traceback as text.
-        messages = [str(error)] if isinstance(error, DataError) else data_errors(str(error))
+        messages = [without_step(str(error))] if isinstance(error, DataError) else data_errors(str(error))
         if not messages:
             raise
         raise DataError(messages[-1]) from error

@@ -65,7 +65,7 @@ def _split_counts(tables: Tables) -> Counts:
         **about["funnel"],
         "sets": len(sets),
         "examples": sum(entry["rows"] for entry in sets),
-        "listed_examples_without_image": sum(entry.get("not_ingested", 0) for entry in sets),
+        "fixed_set_examples_without_image": sum(entry.get("not_ingested", 0) for entry in sets),
     }
 
 
@@ -113,8 +113,8 @@ def _split_sentence(found: Counts) -> str:
     text = f"{shape} with {_number(found['examples'], 'example')}: {_verdicts(counted)}"
     if found["candidates_without_votes"]:
         text += f", {found['candidates_without_votes']:,} without votes"
-    if found["listed_examples_without_image"]:
-        text += f"; {_number(found['listed_examples_without_image'], 'listed example')} without an image"
+    if found["fixed_set_examples_without_image"]:
+        text += f"; {_number(found['fixed_set_examples_without_image'], 'example')} of fixed sets without an image"
     return text
 
 

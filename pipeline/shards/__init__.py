@@ -1,1 +1,1 @@
-"""Deterministic Parquet shards, their manifest, their card, and the verifier."""
+"""Tables as deterministic Parquet shards with a manifest; the card, Croissant file and export of a dataset."""

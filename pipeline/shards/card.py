@@ -1,4 +1,4 @@
-"""The dataset card: README.md with the metadata by which Hugging Face's hub and library find every set."""
+"""Write the dataset card: README.md with the metadata that Hugging Face's hub and library read."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,86 +7,91 @@ from typing import Any
 import yaml
 
 from pipeline.rejections import printable
+from schemas.example import TEST_SET
 
 ABOUT = """# {name}
-A benchmark of controlled label noise. In *red* sets, verified wrong web images stand in the places of clean
-ones and keep their labels; in *blue* sets, clean images have other labels. `is_clean` tells the right ones.
+A benchmark of controlled label noise. Each training set is a *config* with a known share of wrong labels; all configs have
+the same test split. In *red* configs, web images that were verified as wrong replace clean images, and the labels stay.
+In *blue* configs, clean images stay and their labels are flipped. The column `is_clean` states whether a label is right.
 """
 
 
-def card(
+def dataset_card(
     name: str,
-    splits: Mapping[str, Mapping[str, Any]],
-    facts: Mapping[str, Mapping[str, Any]],
+    sets: Mapping[str, Mapping[str, Any]],
+    set_values: Mapping[str, Mapping[str, Any]],
     about: Mapping[str, Any],
 ) -> str:
-    """The text of the card.
+    """Return the text of the card.
 
-    `splits` has rows, color and noise_level of each set, `facts` its counts by class, `about` the funnel, and the `licenses` of web images.
+    `sets` has rows, color and noise level of each set; `set_values` has what the manifest of each set states; `about` has
+    the funnel and the `licenses` of web images.
     """
     parts = [
-        _header(name, splits),
+        _header(name, sets),
         ABOUT.format(name=name),
-        *_sets(splits, facts),
-        *_without_clean(facts),
-        *_listed(facts),
+        *_table_of_sets(sets, set_values),
+        *_without_clean(set_values),
+        *_fixed_sets(set_values),
     ]
     parts += ["", "## How it was made", "", "| step | count |", "|---|---:|"]
     parts += [f"| {step.replace('_', ' ')} | {count:,} |" for step, count in about["funnel"].items()]
     return "\n".join([*parts, *_licenses(about["licenses"])]) + "\n"
 
 
-def _header(name: str, splits: Mapping[str, Mapping[str, Any]]) -> str:
-    """The YAML in front by which a library finds the files of each set."""
+def _header(title: str, sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the YAML header, in which Hugging Face's hub and library find the files of each config."""
     configs = [
         {
-            "config_name": split,
+            "config_name": name,
             "data_files": [
-                {"split": "train", "path": f"{split}/train-*.parquet"},
+                {"split": "train", "path": f"{name}/train-*.parquet"},
                 {"split": "test", "path": "test/test-*.parquet"},
             ],
         }
-        for split in splits
-        if split != "test"
+        for name in sets
+        if name != TEST_SET
     ]
-    header = {"pretty_name": name, "task_categories": ["image-classification"], "configs": configs}
+    header = {"pretty_name": title, "task_categories": ["image-classification"], "configs": configs}
     return f"---\n{yaml.safe_dump(header, sort_keys=False)}---"
 
 
-def _sets(splits: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _table_of_sets(
+    sets: Mapping[str, Mapping[str, Any]], set_values: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
     yield "| set | examples | nominal noise | realized noise |"
     yield "|---|---:|---:|---:|"
-    for split, entry in splits.items():
-        wrong = sum(row["noisy"] for row in facts[split]["classes"])
+    for name, entry in sets.items():
+        wrong = sum(row["noisy"] for row in set_values[name]["classes"])
         share = wrong / entry["rows"] if entry["rows"] else 0.0
-        yield f"| {split} | {entry['rows']:,} | {entry['noise_level']:.1%} | {share:.2%} |"
+        yield f"| {name} | {entry['rows']:,} | {entry['noise_level']:.1%} | {share:.2%} |"
 
 
-def _without_clean(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    lacking = {
-        split: fact["classes_without_clean"]
-        for split, fact in facts.items()
-        if "classes_without_clean" in fact
+def _without_clean(set_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    classes = {
+        name: values["classes_without_clean"]
+        for name, values in set_values.items()
+        if "classes_without_clean" in values
     }
-    if not lacking:
+    if not classes:
         return []
-    lines = [f"- {split}: {', '.join(map(_cell, names))}" for split, names in lacking.items()]
+    lines = [f"- {name}: {', '.join(map(_cell, names))}" for name, names in classes.items()]
+    return ["", "These sets have no right example of some classes:", "", *lines]
+
+
+def _fixed_sets(set_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    fixed = {name: values["fixed_set"] for name, values in set_values.items() if values.get("fixed_set")}
+    if not fixed:
+        return []
+    lines = [
+        f"- {name} ({values['not_ingested']:,} of its images are missing)" for name, values in fixed.items()
+    ]
     return [
         "",
-        "Sets without a clean image of some classes, which have wrong images only, or none:",
+        "The examples of these sets were given by a list. The realized noise above was measured; the nominal noise is the "
+        "claim of the list:",
         "",
         *lines,
-    ]
-
-
-def _listed(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    listed = {split: fact["listed"] for split, fact in facts.items() if fact.get("listed")}
-    if not listed:
-        return []
-    told = [f"{split} ({fact['not_ingested']:,} of its images missing)" for split, fact in listed.items()]
-    return [
-        "",
-        f"Made exactly as listed, with the noise that they have and not the one that they claim: {', '.join(told)}.",
     ]
 
 
@@ -95,16 +100,17 @@ def _licenses(counts: Mapping[str, int]) -> list[str]:
         return []
     return [
         "",
-        "## Licenses of the web pictures",
+        "## Licenses of the web images",
         "",
-        "As their search providers tell them: `license`, `license_url`, `creator` and `landing_url` of each example.",
+        "As stated by the search providers, not verified. Each example has `license`, `license_url`, `creator` and "
+        "`landing_url`.",
         "",
-        "| license | pictures |",
+        "| license | images |",
         "|---|---:|",
-        *(f"| {_cell(name) or 'not told'} | {count:,} |" for name, count in counts.items()),
+        *(f"| {_cell(name) or 'unknown'} | {count:,} |" for name, count in counts.items()),
     ]
 
 
 def _cell(text: str) -> str:
-    """Text of a stranger, as a cell of a table: it neither ends it nor is read as HTML or as a link."""
+    """Escape untrusted text for a cell of a Markdown table."""
     return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", " ".join(printable(text).split()))

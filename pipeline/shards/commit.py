@@ -1,12 +1,12 @@
-"""Commit a table: replace one generation of its shards by the next, so that readers see either of them, whole.
+"""Commit a table: replace its shards so that readers see either the old or the new table.
 
-A table is a folder of shards and a manifest that names them. The shards of the next generation are staged beside those
-of the present one (parquet.py). A commit moves the staged shards to their names, which differ from those of other shards
-with other content; replaces the manifest, which is the moment at which the table changes; and removes what the new
-manifest does not name. Every step may be repeated, so a commit may be run again, or be finished by the next one.
+A table is a folder of shards and a manifest that names them. New shards are staged beside the present ones (parquet.py).
+A commit moves the staged shards to their final names, which contain their digest; replaces the manifest, which is the
+moment at which the table changes; and removes shards that the new manifest does not name. Every step can be repeated, so
+an interrupted commit can be run again or is completed by the next one.
 
-Only files that a build has written are ever removed: those that a manifest names, staged shards, and shards whose name
-holds their own digest.
+Only files written by a build are removed: those that a manifest names, staged shards, and shards whose name contains
+their own digest.
 """
 
 import re
@@ -24,9 +24,9 @@ _SHARD_NAME = re.compile(rf"[a-z]+-\d{{5,}}-of-\d{{5,}}-([0-9a-f]{{{DIGEST_DIGIT
 
 
 def prepare(folder: str) -> None:
-    """Make a folder ready for the next generation of its table; the present one stays readable.
+    """Create the folder of a table and remove leftovers of interrupted attempts; the present table stays readable.
 
-    Removes what interrupted attempts have left. Raises DataError if the folder holds files that no build has written.
+    Raises DataError if the folder contains files that no build has written.
     """
     check_owned(folder)
     files.make_folder(folder)
@@ -34,17 +34,17 @@ def prepare(folder: str) -> None:
 
 
 def check_owned(folder: str, inside: Iterable[str] = ()) -> None:
-    """Raise DataError if a folder of a table holds anything that no build has written.
+    """Raise DataError if the folder of a table contains anything that no build has written.
 
-    `inside` names what may be there beside the table. Hidden files, such as .DS_Store, are left alone.
+    `inside` names other entries that are allowed. Hidden files such as .DS_Store are ignored.
     """
-    there = files.entries(folder)
+    present = files.entries(folder)
     known = {MANIFEST, STAGED, *inside}
     if manifest := directory.valid_manifest(folder):
         known |= {shard.file for shard in manifest.shards}
     foreign = sorted(
         name
-        for name in there
+        for name in present
         if not name.startswith(".") and name not in known and not _SHARD_NAME.fullmatch(name)
     )
     if foreign:
@@ -85,7 +85,7 @@ def publish(folder: str, table: str, staged: Sequence[StagedShard], about: Mappi
 
 
 def swap(folder: str, manifest: Manifest) -> None:
-    """Write the manifest of a folder, whose shards must be there: from now on it is what readers see."""
+    """Write the manifest of a folder, whose shards must exist. From now on readers see the new table."""
     files.write_text(files.join(folder, MANIFEST), manifest.to_json())
 
 

@@ -1,4 +1,4 @@
-"""The Croissant description of a dataset (https://mlcommons.org/croissant, version 1.0): croissant.json."""
+"""Write croissant.json, the Croissant 1.0 description of a dataset (https://mlcommons.org/croissant)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -57,13 +57,13 @@ _TYPES = {
 }
 
 
-def croissant(name: str, sets: Mapping[str, Manifest], class_names: Sequence[str]) -> str:
-    """The text of croissant.json: every shard with its digest, and a record set for each set."""
+def croissant_json(name: str, sets: Mapping[str, Manifest], class_names: Sequence[str]) -> str:
+    """Return the text of croissant.json: every shard with its digest, and one record set per set."""
     distribution: list[dict[str, Any]] = []
     record_sets: list[dict[str, Any]] = []
-    for split, manifest in sets.items():
+    for set_name, manifest in sets.items():
         for shard in manifest.shards:
-            path = f"{split}/{shard.file}"
+            path = f"{set_name}/{shard.file}"
             distribution.append(
                 {
                     "@type": "cr:FileObject",
@@ -75,38 +75,40 @@ def croissant(name: str, sets: Mapping[str, Manifest], class_names: Sequence[str
                     "sha256": shard.sha256,
                 }
             )
-        pictures = manifest.about.get("mode") != "shared"
+        has_images = manifest.about.get("mode") != "shared"
         distribution.append(
             {
                 "@type": "cr:FileSet",
-                "@id": f"{split}-shards",
-                "name": f"{split}-shards",
+                "@id": f"{set_name}-shards",
+                "name": f"{set_name}-shards",
                 "encodingFormat": "application/x-parquet",
-                "includes": f"{split}/*.parquet",
+                "includes": f"{set_name}/*.parquet",
             }
         )
-        fields = [_field(split, field) for field in example_schema(class_names, pictures=pictures)]
-        record_sets.append({"@type": "cr:RecordSet", "@id": split, "name": split, "field": fields})
+        fields = [_field(set_name, field) for field in example_schema(class_names, with_images=has_images)]
+        record_sets.append({"@type": "cr:RecordSet", "@id": set_name, "name": set_name, "field": fields})
     description = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": name,
-        "description": "Training sets with exactly known label noise: red (wrong web images) and blue (flipped labels).",
+        "description": "Training sets with a known share of wrong labels, and one test set. Red sets: web images that were "
+        "verified as wrong replace clean images. Blue sets: labels of clean images are flipped. The field is_clean states "
+        "whether a label is right.",
         "distribution": distribution,
         "recordSet": record_sets,
     }
     return json.dumps(description, indent=1, ensure_ascii=False) + "\n"
 
 
-def _field(split: str, field: pa.Field) -> dict[str, Any]:
-    source: dict[str, Any] = {"fileSet": {"@id": f"{split}-shards"}, "extract": {"column": field.name}}
+def _field(set_name: str, field: pa.Field) -> dict[str, Any]:
+    source: dict[str, Any] = {"fileSet": {"@id": f"{set_name}-shards"}, "extract": {"column": field.name}}
     if field.name == "image":
         source["transform"] = {"jsonPath": "bytes"}
     return {
         "@type": "cr:Field",
-        "@id": f"{split}/{field.name}",
-        "name": f"{split}/{field.name}",
+        "@id": f"{set_name}/{field.name}",
+        "name": f"{set_name}/{field.name}",
         "description": (field.metadata or {}).get(b"about", b"").decode(),
         "dataType": "sc:ImageObject" if field.name == "image" else _TYPES[field.type],
         "source": source,

@@ -1,4 +1,4 @@
-"""Check the types of what the manifests of a dataset say, before anything relies on it."""
+"""Read the manifests of a dataset, and check the types of their values."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from common.errors import DataError
 from pipeline import files
 from pipeline.shards import directory
-from schemas.example import PICTURES, TEST_SPLIT
+from schemas.example import SHARED_IMAGES, TEST_SET
 from schemas.manifest import MANIFEST, Manifest, is_plain_name
 
 _Check = Callable[[Any], bool]
@@ -29,7 +29,7 @@ def _is_share(value: Any) -> bool:
     return number and 0 <= value <= 1  # false for NaN
 
 
-def _is_names(value: Any) -> bool:
+def _is_list_of_names(value: Any) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(map(_is_text, value))
 
 
@@ -44,21 +44,21 @@ def _is_noise_by_class(value: Any) -> bool:
     )
 
 
-def _is_listed(value: Any) -> bool:
+def _is_fixed_set_or_none(value: Any) -> bool:
     return value is None or (isinstance(value, dict) and _is_share(value.get("realized_noise")))
 
 
-def _is_picture_rules(value: Any) -> bool:
+def _is_ingest_config(value: Any) -> bool:
     return isinstance(value, dict) and _is_text(value.get("resize"))
 
 
-_OF_EVERY_TABLE: dict[str, _Check] = {"pictures": _is_picture_rules}
+_OF_EVERY_TABLE: dict[str, _Check] = {"pictures": _is_ingest_config}
 _OF_EVERY_SET: dict[str, _Check] = {
-    "split": _is_text,
-    "class_names": _is_names,
+    "set_name": _is_text,
+    "class_names": _is_list_of_names,
     "classes": _is_noise_by_class,
     "noise_level": _is_share,
-    "listed": _is_listed,
+    "fixed_set": _is_fixed_set_or_none,
 }
 _OF_TRAINING_SETS: dict[str, _Check] = {
     "color": _is_text,
@@ -70,11 +70,11 @@ _OF_TRAINING_SETS: dict[str, _Check] = {
 
 
 def invalid_values(name: str, about: Mapping[str, Any]) -> list[str]:
-    """Return the keys that the manifest of the set `name` lacks, or whose values are not valid."""
+    """Return the keys of the manifest of a set that are missing or invalid."""
     checks = dict(_OF_EVERY_TABLE)
-    if name != PICTURES:
+    if name != SHARED_IMAGES:
         checks |= _OF_EVERY_SET
-    if name not in (PICTURES, TEST_SPLIT):
+    if name not in (SHARED_IMAGES, TEST_SET):
         checks |= _OF_TRAINING_SETS
     wrong = [key for key, check in checks.items() if not check(about.get(key))]
     if "classes" in checks and not {"classes", "class_names"} & set(wrong):
@@ -87,20 +87,20 @@ def invalid_values(name: str, about: Mapping[str, Any]) -> list[str]:
 
 
 def read_set_manifest(dataset: str, name: str) -> Manifest:
-    """Return the manifest of a set. Raises DataError if there is none, or if it says something that is not valid."""
+    """Return the manifest of a set. Raises DataError if it is missing or has invalid values."""
     folder = files.join(dataset, name)
     manifest = directory.read_manifest(folder)
     if wrong := invalid_values(name, manifest.about):
         raise DataError(
-            f"{files.join(folder, MANIFEST)}: missing or invalid: {', '.join(wrong)}; run split again, or restore the file"
+            f"{files.join(folder, MANIFEST)}: missing or invalid values ({', '.join(wrong)}); run split again, or restore the file"
         )
     return manifest
 
 
 def read_root(dataset: str) -> tuple[Manifest, dict[str, dict[str, Any]]]:
-    """Return the root manifest of a dataset, and what it says of each set, by name.
+    """Return the root manifest of a dataset, and its entry for each set, by name.
 
-    Raises DataError if the folder is no dataset, or if the name of a set is not that of a folder within it.
+    Raises DataError if the folder is not a dataset, or if a set name is not a plain folder name.
     """
     root = directory.read_manifest(dataset)
     sets = root.about.get("splits")
@@ -115,6 +115,6 @@ def read_root(dataset: str) -> tuple[Manifest, dict[str, dict[str, Any]]]:
     for name in sets:
         if not is_plain_name(name):
             raise DataError(
-                f"{files.join(dataset, MANIFEST)}: the set name {name!r} leads out of the dataset; do not use it"
+                f"{files.join(dataset, MANIFEST)}: the set name {name!r} is a path out of the dataset; do not use this dataset"
             )
     return root, sets

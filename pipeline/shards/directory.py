@@ -1,4 +1,4 @@
-"""Read a table: a folder of Parquet shards and a manifest that names them. `commit.py` writes it."""
+"""Read a table: a folder of Parquet shards and a manifest that names them (written by `commit.py`)."""
 
 import hashlib
 import re
@@ -25,13 +25,13 @@ def shard_stem(prefix: str, index: int, count: int) -> str:
 
 
 def find_manifest(folder: str) -> Manifest | None:
-    """The manifest of a directory, or None where there is none."""
+    """Return the manifest of a folder, or None if it has none."""
     path = files.join(folder, MANIFEST)
     return Manifest.from_json(files.read_text(path), path) if files.exists(path) else None
 
 
 def valid_manifest(folder: str) -> Manifest | None:
-    """Return the manifest of a folder; None where there is none, or where it is damaged and names nothing."""
+    """Return the manifest of a folder, or None if it has none or a damaged one."""
     try:
         return find_manifest(folder)
     except DataError:
@@ -39,18 +39,18 @@ def valid_manifest(folder: str) -> Manifest | None:
 
 
 def read_manifest(folder: str) -> Manifest:
-    """The manifest of a directory. Raises DataError where it has not been committed."""
+    """Return the manifest of a folder. Raises DataError if it has none."""
     manifest = find_manifest(folder)
     if manifest is None:
-        raise DataError(_absent(folder))
+        raise DataError(_missing_table(folder))
     return manifest
 
 
-def _absent(folder: str) -> str:
-    """Why there is no table in a folder, and what to do."""
-    here = folder.rstrip("/")
-    if stage := stage_of(here):
-        output = here.rsplit("/", 2)[0] if here.count("/") > 1 else "."
+def _missing_table(folder: str) -> str:
+    """Return the message that a folder is not a table, with a remedy that fits the folder."""
+    path = folder.rstrip("/")
+    if stage := stage_of(path):
+        output = path.rsplit("/", 2)[0] if path.count("/") > 1 else "."
         if files.exists(files.join(output, MANIFEST)):  # a dataset, and no folder of a build
             return f"{output}: holds no build; did you mean {output.rpartition('/')[0] or '.'}?"
         if not files.exists(output):
@@ -59,34 +59,34 @@ def _absent(folder: str) -> str:
             f"{folder}: the {stage} stage has not finished here; run `python -m pipeline {stage}` (or build) with "
             f"--output {output} first"
         )
-    for other in (files.join(here, "dataset"), here.rpartition("/")[0] or "."):
+    for other in (files.join(path, "dataset"), path.rpartition("/")[0] or "."):
         if files.exists(files.join(other, MANIFEST)):
             return f"{folder}: no {MANIFEST} in it; did you mean {other}?"
-    state = f"no {MANIFEST} in it: nothing was finished here" if files.exists(here) else "no such folder"
+    state = f"no {MANIFEST} in it, so no build has finished here" if files.exists(path) else "no such folder"
     return f"{folder}: {state}; give the folder of a dataset, OUTPUT/dataset, or run `python -m pipeline build` again"
 
 
 def check_sizes(folder: str, manifest: Manifest) -> None:
-    """Raise DataError unless all shards of a committed folder are there with the sizes that the manifest states."""
+    """Raise DataError unless all shards of a table exist with the sizes that the manifest states."""
     if problem := size_problem(folder, manifest):
         raise DataError(problem)
 
 
 def size_problem(folder: str, manifest: Manifest) -> str | None:
-    """Describe the first shard that is missing or has another size than the manifest states; None if there is none."""
-    there = files.entries(folder)
+    """Describe the first shard that is missing or has a wrong size; return None if there is none."""
+    present = files.entries(folder)
     for shard in manifest.shards:
-        size = there.get(shard.file)
+        size = present.get(shard.file)
         if size != shard.bytes:
             state = "is missing" if size is None else f"has {size} bytes instead of {shard.bytes}"
             return f"{files.join(folder, shard.file)}: {state}; {_REMEDY}"
-        if problem := _unfinished(files.join(folder, shard.file)):
+        if problem := _missing_end(files.join(folder, shard.file)):
             return problem
     return None
 
 
-def _unfinished(path: str) -> str | None:
-    """Describe a local file that does not end as Parquet files do: after a power failure, its bytes may be zeros."""
+def _missing_end(path: str) -> str | None:
+    """Describe a local file without the end mark of Parquet, such as one of zeros after a power failure."""
     if "://" in path:
         return None
     with open(path, "rb") as file:
@@ -97,28 +97,27 @@ def _unfinished(path: str) -> str | None:
 def read_shards(
     folder: str, columns: Sequence[str] | None = None, check_digests: bool = False
 ) -> Iterator[pa.Table]:
-    """Yield the shards of a committed folder one by one, in the order of their shard keys.
+    """Yield the shards of a table one by one, in the order of their shard keys.
 
-    Raises DataError if a shard is missing or has another size than the manifest states, or, with `check_digests`, other
-    bytes.
+    Raises DataError if a shard is missing or has a wrong size or, with `check_digests`, a wrong digest.
     """
     for shard in read_manifest(folder).shards:
         yield read_shard(folder, shard, columns, check_digests)
 
 
 def read_table(
-    folder: str, kind: Table, columns: Sequence[str] | None = None, check_digests: bool = False
+    folder: str, table: Table, columns: Sequence[str] | None = None, check_digests: bool = False
 ) -> pa.Table:
-    """Return a whole committed folder as one table, without the pictures unless `columns` names them.
+    """Return all shards as one Arrow table, without images unless `columns` names them.
 
     Raises DataError like `read_shards`.
     """
-    names = list(columns or [name for name in kind.schema.names if name != "image"])
-    return read_all(folder, pa.schema([kind.schema.field(name) for name in names]), check_digests)
+    names = list(columns or [name for name in table.schema.names if name != "image"])
+    return read_all(folder, pa.schema([table.schema.field(name) for name in names]), check_digests)
 
 
 def read_all(folder: str, schema: pa.Schema, check_digests: bool = False) -> pa.Table:
-    """Return the columns of `schema` of a whole committed folder. Raises DataError like `read_shards` and `with_schema`."""
+    """Return the columns of `schema` of all shards. Raises DataError like `read_shards` and `with_schema`."""
     parts = [
         with_schema(
             read_shard(folder, shard, schema.names, check_digests), schema, files.join(folder, shard.file)
@@ -142,9 +141,9 @@ def with_schema(table: pa.Table, schema: pa.Schema, path: str) -> pa.Table:
 
 
 def by_bucket(shards: Iterable[Shard], count: int) -> dict[int, list[Shard]]:
-    """Return the shards of each of `count` buckets that has any; `count` divides the table's own number of buckets.
+    """Group shards into `count` buckets by their index; `count` divides the number of shards in their names.
 
-    Shards without rows are never written.
+    Buckets without rows have no shard and are left out.
     """
     found: dict[int, list[Shard]] = {}
     for shard in shards:
@@ -215,9 +214,9 @@ def read_shard(
             table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
             return table
         except (pa.ArrowException, OSError, ValueError) as error:
-            seen = str(error).partition("\n")[0]
+            reason = str(error).partition("\n")[0]
             raise DataError(
-                f"{path}: no table of this version ({seen}); run the stage that writes it again"
+                f"{path}: cannot be read as a table of this version ({reason}); run the stage that writes it again"
             ) from error
 
 
@@ -229,14 +228,14 @@ def check_digest(folder: str, shard: Shard) -> None:
 
 
 def _open(path: str) -> Any:
-    """Open a shard for reading; a local one as a file of Arrow's own.
+    """Open a shard for reading, a local one with Arrow's own file class.
 
-    Arrow's threads give a file of Python's back when they have read it. If the process ends at that moment, the thread
-    that waits for the interpreter ends the process with an abort.
+    Arrow's threads release a Python file after reading it. If the interpreter exits at that moment, the waiting thread
+    aborts the process.
     """
     if "://" in path:
         return files.open_read(path)
     try:
         return pa.OSFile(path)
     except OSError:
-        return files.open_read(path)  # which says what is wrong
+        return files.open_read(path)  # whose error explains the cause

@@ -1,7 +1,7 @@
-"""Write one Parquet file with pinned settings, so that equal rows give equal bytes on any machine.
+"""Write one Parquet shard with pinned settings, so that equal rows give equal bytes on any machine.
 
-A task may run more than once, at the same time even, and any of its attempts may be the one that counts. So each attempt
-stages its shard under a name of its own; the commit of the table (commit.py) moves the shards of the attempts that count.
+A task may run more than once, even at the same time, and the result of any attempt may be used. So each attempt stages
+its shard under a unique name, and the commit of the table (commit.py) moves the shards of the attempts that were used.
 """
 
 import hashlib
@@ -17,16 +17,16 @@ from pyarrow import parquet
 from pipeline import files
 from schemas.manifest import Shard
 
-ROW_GROUP_ROWS = 1024  # of tables with pictures
-BUFFER = 1 << 20  # bytes; Parquet writes many small pieces
-LIST_ROW_GROUP_ROWS = 65_536  # of all others
-STAGED = "_staged"  # folder, within that of the table; readers of whole folders skip names that begin with _
-DIGEST_DIGITS = 16  # of the SHA-256 of a shard, at the end of its name
+ROW_GROUP_ROWS = 1024  # in tables with images
+BUFFER = 1 << 20  # bytes, since Parquet writes many small pieces
+LIST_ROW_GROUP_ROWS = 65_536  # in tables without images
+STAGED = "_staged"  # subfolder of the table; readers of folders skip names that begin with _
+DIGEST_DIGITS = 16  # digits of the SHA-256 at the end of the name of a shard
 
 
 @dataclass(frozen=True)
 class StagedShard:
-    """A shard that an attempt has written: what it will be in the table, and its file in the folder `STAGED`."""
+    """A shard before the commit of its table: its entry for the manifest, and its file in the folder `STAGED`."""
 
     shard: Shard
     file: str
@@ -36,8 +36,8 @@ class StagedShard:
         return replace(self.shard, file=f"{STAGED}/{self.file}")
 
 
-class _Digesting:
-    """A binary file that hashes and counts what goes through it."""
+class _HashingFile:
+    """Binary file object that hashes and counts the bytes written to it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -68,13 +68,12 @@ class _Digesting:
 
 
 def write_shard(folder: str, stem: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> StagedShard | None:
-    """Stage one shard of the table in `folder`: the rows of `tables`, in order, as one Parquet file.
+    """Stage the rows of `tables`, in order, as one shard of the table in `folder`.
 
-    The shard will be called `stem` and the first digits of its SHA-256, so shards of two generations of a table lie side
-    by side, and a shard is recognized by its own content. Row groups have ROW_GROUP_ROWS rows, or LIST_ROW_GROUP_ROWS
-    where there are no pictures, however the tables were cut. Encoded pictures are stored plain, because they do not
-    compress; all other columns are dictionary-encoded and compressed with zstd. Returns None, and writes nothing, for
-    no rows. Raises DataError where the file cannot be written.
+    The committed name is `stem` plus the first digits of the SHA-256, so shards of two generations of a table can be in
+    one folder. Row groups have ROW_GROUP_ROWS rows (LIST_ROW_GROUP_ROWS without images), however the input is cut.
+    Encoded images are stored uncompressed; other columns are dictionary-encoded and compressed with zstd. Returns None
+    and writes nothing if there are no rows. Raises DataError if the file cannot be written.
     """
     row_group = ROW_GROUP_ROWS if "image" in schema.names else LIST_ROW_GROUP_ROWS
     groups = _regroup(tables, row_group)
@@ -84,7 +83,7 @@ def write_shard(folder: str, stem: str, schema: pa.Schema, tables: Iterable[pa.T
     rows = 0
     staged = f"{secrets.token_hex(16)}.parquet"
     with files.replace(files.join(folder, STAGED, staged)) as file:
-        sink = _Digesting(file)
+        sink = _HashingFile(file)
         paths = _leaf_paths(schema)
         coded = [path for path in paths if path != "image.bytes"]
         with (
@@ -95,7 +94,7 @@ def write_shard(folder: str, stem: str, schema: pa.Schema, tables: Iterable[pa.T
                 version="2.6",
                 compression={path: "zstd" if path in coded else "none" for path in paths},
                 use_dictionary=coded,
-                write_statistics=coded,  # the minimum of encoded pictures is of no use
+                write_statistics=coded,  # no minimum and maximum of encoded images
                 write_page_index=True,
             ) as writer,
         ):
@@ -120,17 +119,17 @@ def _leaf_paths(schema: pa.Schema) -> list[str]:
 
 
 def _regroup(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """Cut a stream of tables anew into tables of exactly `rows` rows (the last may have fewer)."""
-    held: list[pa.Table] = []
+    """Yield the rows of `tables` as tables of exactly `rows` rows each; the last may have fewer."""
+    pending: list[pa.Table] = []
     count = 0
     for table in tables:
         while table.num_rows:
             taken = table.slice(0, rows - count)
             table = table.slice(taken.num_rows)
-            held.append(taken)
+            pending.append(taken)
             count += taken.num_rows
             if count == rows:
-                yield pa.concat_tables(held).combine_chunks()
-                held, count = [], 0
+                yield pa.concat_tables(pending).combine_chunks()
+                pending, count = [], 0
     if count:
-        yield pa.concat_tables(held).combine_chunks()
+        yield pa.concat_tables(pending).combine_chunks()

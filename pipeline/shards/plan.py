@@ -20,7 +20,7 @@ from pipeline.keyed_hash import bucket
 from pipeline.noise.examples import LIST_SCHEMA, ExamplePool, whole_pool
 from pipeline.shards import directory
 from pipeline.shards.parquet import StagedShard
-from schemas.example import PICTURES
+from schemas.example import SHARED_IMAGES
 from schemas.manifest import Manifest
 
 _DIGEST_BYTES = 16
@@ -114,14 +114,14 @@ def _texts(table: pa.Table, originals: pa.Table) -> pa.Array:
 
 
 def used_images(pools: Sequence[ExamplePool]) -> ExamplePool:
-    """Return the images of all pools, once each, as examples of which only the ids are known: the set PICTURES."""
+    """Return the images of all pools, once each, as examples of which only the ids are known: the set SHARED_IMAGES."""
     parts = [pa.table({"image_id": pool.table["image_id"], "shard_key": pool.shard_keys}) for pool in pools]
     found = pa.concat_tables(parts).group_by("image_id", use_threads=False).aggregate([("shard_key", "min")])
     columns = [
         found["image_id"] if field.name == "image_id" else pa.nulls(found.num_rows, field.type)
         for field in LIST_SCHEMA
     ]
-    return whole_pool(PICTURES, pa.table(columns, schema=LIST_SCHEMA), found["shard_key_min"].to_numpy())
+    return whole_pool(SHARED_IMAGES, pa.table(columns, schema=LIST_SCHEMA), found["shard_key_min"].to_numpy())
 
 
 def planned_examples(

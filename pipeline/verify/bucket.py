@@ -18,10 +18,10 @@ from pipeline.verify.clean_images import CleanImages, group_clean_images
 from pipeline.verify.images import BucketImages
 from pipeline.verify.plan import Bucket, PlannedSet, VerificationPlan
 from pipeline.verify.tally import Tally
-from schemas.example import EXAMPLE, PICTURE_SCHEMA, PICTURES, TEST_SPLIT, example_schema
+from schemas.example import EXAMPLE, SHARED_IMAGE_SCHEMA, SHARED_IMAGES, TEST_SET, example_schema
 
 ROWS_AT_ONCE = 512
-_COLUMNS = ("image_id", "label", "is_clean", "source", "true_label", "replaced")
+_COLUMNS = ("image_id", "label", "is_clean", "source", "true_label", "replaced_image_id")
 
 
 @dataclass
@@ -59,9 +59,11 @@ def check_bucket(part: Bucket, plan: VerificationPlan) -> BucketResult:
     result = BucketResult(part.index * plan.training_groups // plan.buckets)
     images = BucketImages(result.tally, plan.resize, plan.rules)
     tables = {}
-    for name in sorted(part.shards, key=lambda name: (name != PICTURES, name)):  # sets refer to shared images
+    for name in sorted(
+        part.shards, key=lambda name: (name != SHARED_IMAGES, name)
+    ):  # sets refer to shared images
         table = _read_set(part, plan, name, images, result.tally)
-        if table is not None and name != PICTURES:
+        if table is not None and name != SHARED_IMAGES:
             tables[name] = table
     empty = pa.table({"image_id": pa.array([], pa.string())})
     ids = pa.concat_tables([empty, *(table.select(["image_id"]) for table in tables.values())])["image_id"]
@@ -75,8 +77,8 @@ def check_bucket(part: Bucket, plan: VerificationPlan) -> BucketResult:
         valid = _check_rows(planned, table, images, result.tally)
         sets[name] = SetRows(planned, table.filter(pa.array(valid)), index[valid])
     _check_nesting(sets, plan, ids, result.tally)
-    test = sets[TEST_SPLIT].images if TEST_SPLIT in sets else np.empty(0, np.int64)
-    training = {name: each for name, each in sets.items() if name != TEST_SPLIT}
+    test = sets[TEST_SET].images if TEST_SET in sets else np.empty(0, np.int64)
+    training = {name: each for name, each in sets.items() if name != TEST_SET}
     both = np.intersect1d(
         test, np.concatenate([np.empty(0, np.int64), *(s.images for s in training.values())])
     )
@@ -119,10 +121,10 @@ def _read_set(
 
 def schema_of(plan: VerificationPlan, name: str) -> pa.Schema:
     """Return the schema that the shards of a set must have."""
-    if name == PICTURES:
-        return PICTURE_SCHEMA
+    if name == SHARED_IMAGES:
+        return SHARED_IMAGE_SCHEMA
     about = plan.sets[name].about
-    return example_schema(about["class_names"], pictures=about.get("mode") != "shared")
+    return example_schema(about["class_names"], with_images=about.get("mode") != "shared")
 
 
 def _batches(path: str, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
@@ -169,7 +171,7 @@ def _check_rows(planned: PlannedSet, table: pa.Table, images: BucketImages, tall
     report("label", ~valid)
     report("is_clean", (true_labels >= 0) & (is_clean != (true_labels == labels)))
     is_from_test = _flags(pc.equal(source, "test"))
-    report("source", ~(is_from_test & is_clean) if name == TEST_SPLIT else is_from_test)
+    report("source", ~(is_from_test & is_clean) if name == TEST_SET else is_from_test)
     counts = ids.value_counts()
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     tally.add_finding(("repeated", name), repeated.field("values").to_pylist())
@@ -208,7 +210,9 @@ def _clean_images(sets: Mapping[str, SetRows], planned: PlannedSet) -> CleanImag
     rows = sets[planned.name].rows
     noisy = rows.filter(pc.invert(rows["is_clean"]))
     kept = rows["image_id"].filter(rows["is_clean"])
-    changed = pc.coalesce(noisy["replaced"], noisy["image_id"])  # red noise: replaced; blue noise: relabeled
+    changed = pc.coalesce(
+        noisy["replaced_image_id"], noisy["image_id"]
+    )  # red noise: replaced; blue noise: relabeled
     return CleanImages(kept.combine_chunks(), changed.combine_chunks())
 
 

@@ -15,7 +15,7 @@ from pipeline.verify.clean_images import check_clean_images, same_clean_images, 
 from pipeline.verify.leaks import SHOWN_LEAKS, Leaks, find_near_leaks, join_hashes, near_keys, read_near
 from pipeline.verify.plan import PlannedSet, VerificationPlan, plan_verification
 from pipeline.verify.tally import Finding, Tally
-from schemas.example import PICTURES, TEST_SPLIT
+from schemas.example import SHARED_IMAGES, TEST_SET
 
 # Broken rules of the rows and images of a set. Each is followed by the number of cases and an example.
 _RULES_OF_A_SET = {
@@ -87,7 +87,9 @@ def verify(dataset: str) -> Verification:
 def conclude(plan: VerificationPlan, tally: Tally, leaks: Leaks) -> Verification:
     """Return the result, from the sums over all buckets and the leaks."""
     unreadable = {name for name in plan.sets if ("unreadable", name) in tally.findings}
-    sets = [each for name, each in sorted(plan.sets.items()) if name != PICTURES and name not in unreadable]
+    sets = [
+        each for name, each in sorted(plan.sets.items()) if name != SHARED_IMAGES and name not in unreadable
+    ]
     problems = list(plan.problems)
     for _, each in sorted(plan.sets.items()):
         problems += _problems_of_set(each, tally)
@@ -118,11 +120,11 @@ def _problems_of_set(planned: PlannedSet, tally: Tally) -> Iterator[str]:
         yield unreadable.example + (f" ({more:,} more shards of {name} are unreadable)" if more else "")
     for rule in _RULES_OF_IMAGES if unreadable else _RULES_OF_A_SET:
         text = _RULES_OF_A_SET[rule]
-        if rule == "source" and name == TEST_SPLIT:
+        if rule == "source" and name == TEST_SET:
             text = "rows that are not right examples of the test lists"
         if finding := tally.findings.get((rule, name)):
             yield f"{name}: {_counted(text, finding)}"
-    if name == PICTURES or unreadable:
+    if name == SHARED_IMAGES or unreadable:
         return
     rows = tally.counts[("rows", name)]
     if rows != planned.rows:
@@ -146,7 +148,10 @@ def _noise_problems(planned: PlannedSet, tally: Tally, rows: int) -> Iterator[st
     if without != about.get("classes_without_clean", []):
         yield f"{name}: the classes without a clean image ({', '.join(without) or 'none'}) are not those of the manifest"
     if planned.is_fixed:
-        share, stated = round(int(counts[1].sum()) / max(1, rows), 6), about["listed"].get("realized_noise")
+        share, stated = (
+            round(int(counts[1].sum()) / max(1, rows), 6),
+            about["fixed_set"].get("realized_noise"),
+        )
         if share != stated:
             yield f"{name}: the share {share} of its labels is wrong, the manifest says {stated}"
     elif about.get("on_shortage") != "cap":  # which promises no noise level
@@ -204,7 +209,7 @@ def _leak_problems(
     plan: VerificationPlan, tally: Tally, leaks: Leaks, unreadable: set[str], counts: dict[str, int]
 ) -> Iterator[str]:
     """Report leaks, and add to `counts` what was compared."""
-    if TEST_SPLIT not in plan.sets or TEST_SPLIT in unreadable:
+    if TEST_SET not in plan.sets or TEST_SET in unreadable:
         yield "there is no readable test set, so leaks cannot be excluded"
         return
     if both := tally.findings.get(("both",)):

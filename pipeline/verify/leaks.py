@@ -23,7 +23,7 @@ from pipeline.ingest.normalize import decode_stored
 from pipeline.keyed_hash import bucket, shard_key
 from pipeline.shards.packing import pack, unpack
 from pipeline.verify.plan import Bucket, VerificationPlan
-from schemas.example import PICTURES, TEST_SPLIT
+from schemas.example import SHARED_IMAGES, TEST_SET
 from schemas.image import IMAGES
 
 SHOWN_LEAKS = 10
@@ -95,15 +95,15 @@ def read_near(part: Bucket, plan: VerificationPlan, keys: np.ndarray) -> bytes |
     members: dict[str, set[str]] = {}  # set → its ids
     clean: set[str] = set()
     for name in part.shards:
-        if name == PICTURES:
+        if name == SHARED_IMAGES:
             continue
         for table in _read(part, plan, name, ["image_id", "source"], own):
             members.setdefault(name, set()).update(table["image_id"].to_pylist())
             clean.update(table.filter(pc.field("source") == "clean")["image_id"].to_pylist())
-    test = members.get(TEST_SPLIT, set())
+    test = members.get(TEST_SET, set())
     promised = set[str]().union(*(ids for name, ids in members.items() if not plan.sets[name].is_fixed))
     rows: dict[str, dict[str, object]] = {}
-    for name in [PICTURES] if plan.is_shared else sorted(part.shards):
+    for name in [SHARED_IMAGES] if plan.is_shared else sorted(part.shards):
         for table in _read(part, plan, name, ["image_id", "image"], own):
             for image_id, image in zip(
                 table["image_id"].to_pylist(), table["image"].to_pylist(), strict=True

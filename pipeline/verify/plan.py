@@ -13,7 +13,7 @@ from pipeline.keyed_hash import bucket_count
 from pipeline.noise.training_sets import set_name
 from pipeline.shards import directory
 from pipeline.shards.dataset_manifests import invalid_values, read_root
-from schemas.example import PICTURES, TEST_SPLIT
+from schemas.example import SHARED_IMAGES, TEST_SET
 from schemas.manifest import CARD, CROISSANT, MANIFEST, Manifest, Shard
 
 CLEAN_IMAGES_PER_GROUP = 1 << 18
@@ -37,12 +37,12 @@ class PlannedSet:
     @property
     def is_fixed(self) -> bool:
         """Whether a list gives the examples of the set, so that its noise is not promised."""
-        return bool(self.about.get("listed"))
+        return bool(self.about.get("fixed_set"))
 
     @property
     def is_drawn(self) -> bool:
         """Whether it is a training set whose examples were drawn."""
-        return self.name not in (PICTURES, TEST_SPLIT) and not self.is_fixed
+        return self.name not in (SHARED_IMAGES, TEST_SET) and not self.is_fixed
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class VerificationPlan:
     @property
     def is_shared(self) -> bool:
         """Whether the sets are lists of examples, whose images are stored once."""
-        return PICTURES in self.sets
+        return SHARED_IMAGES in self.sets
 
     @property
     def resize(self) -> str:
@@ -110,7 +110,9 @@ def plan_verification(dataset: str) -> tuple[VerificationPlan, list[Bucket]]:
         rules = leak_rules(root.about)
     except DataError as error:
         problems.append(str(error))
-    problems += _check_common([each for name, each in sorted(sets.items()) if name != PICTURES], _OF_ALL_SETS)
+    problems += _check_common(
+        [each for name, each in sorted(sets.items()) if name != SHARED_IMAGES], _OF_ALL_SETS
+    )
     problems += _check_common(drawn_sets(sets), _OF_DRAWN_SETS)
     total = min((each.buckets for name, each in sets.items() if shards[name]), default=1)
     rows = max((each.rows for each in sets.values()), default=0)
@@ -191,16 +193,16 @@ def _read_manifest(dataset: str, name: str, entry: Mapping[str, Any], problems: 
             f"{name}: {MANIFEST} has missing or invalid values ({', '.join(wrong)}), so the set is not verified"
         )
         return None
-    if name != PICTURES:
+    if name != SHARED_IMAGES:
         problems += _check_name(name, manifest.about, manifest.rows, entry)
     return manifest
 
 
 def _check_name(name: str, about: Mapping[str, Any], rows: int, entry: Mapping[str, Any]) -> Iterator[str]:
     """Compare the manifest of a set with the name of its folder and with its entry in the root manifest."""
-    if about["split"] != name:
-        yield f"{name}: the folder holds the set {about['split']!r}; copy the dataset again, or run split again"
-    if name != TEST_SPLIT and not about.get("listed"):
+    if about["set_name"] != name:
+        yield f"{name}: the folder holds the set {about['set_name']!r}; copy the dataset again, or run split again"
+    if name != TEST_SET and not about.get("fixed_set"):
         expected = set_name(about["color"], about["noise_level"], about["trial"])
         if expected != name:
             yield f"{name}: color, noise level and trial in its manifest are those of {expected}"

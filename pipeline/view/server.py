@@ -26,7 +26,7 @@ HEADERS = {
 }
 FACTS = {
     "image_id": "id", "class_name": "class", "source": "source", "label": "label", "true_class": "true class",
-    "replaced": "replaces", "verdict": "verdict", "votes": "votes", "confidence": "confidence",
+    "replaced_image_id": "replaces", "verdict": "verdict", "votes": "votes", "confidence": "confidence",
     "fate": "kept or removed", "keeper_id": "keeper", "keeper_source": "source of the keeper", "distance_256": "of 256 bits differ",
     "orientation": "orientation", "url": "URL", "method": "search method", "rank": "rank", "width": "width", "height": "height",
     "format": "format", "bytes_in": "bytes",

@@ -72,3 +72,15 @@ def test_paths_in_the_help_of_code_are_there() -> None:
     ]:
         for target in re.findall(r"\bdocs/[a-z_/-]+\.md\b", file.read_text(encoding="utf-8")):
             assert (root / target).exists(), f"{file} names {target}"
+
+
+def test_configuration_keys_in_the_docs_exist() -> None:
+    rows = re.findall(r"^\| ([a-z_0-9.*]+) \|", reference.config(), re.MULTILINE)
+    keys = {row.strip("*") for row in rows}
+    sections = {key.partition(".")[0] for key in keys if "." in key}
+    for page in [reference.DOCS.parent / "README.md", *reference.DOCS.rglob("*.md")]:
+        for section, key in re.findall(r"`([a-z_]+)\.([a-z_0-9]+)[:`]", page.read_text(encoding="utf-8")):
+            if section in sections and (section, key) != ("ingest", "preset"):
+                assert f"{section}.{key}" in keys, (
+                    f"{page.name} names the key {section}.{key}, which does not exist"
+                )

@@ -1,4 +1,4 @@
-"""A tiny set in the form that users bring, which a test may damage, and the command line that meets it."""
+"""A tiny build that a test may damage, and a function that runs commands on it."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ CLASSES = ("ant", "bee", "cow")
 
 @dataclass
 class Tiny:
-    """Lists and votes as rows, to be changed before `write`."""
+    """Lists and votes as rows, which a test changes before `write`."""
 
     folder: Path
     lists: dict[str, list[dict[str, object]]]
@@ -36,7 +36,7 @@ class Tiny:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Tiny:
-    """Three classes with two clean, one test and two web images each, and three votes a web image."""
+    """Return three classes with two clean, one test and two web images each, and three votes per web image."""
     folder = tmp_path / "set"
     folder.mkdir()
     lists: dict[str, list[dict[str, object]]] = {"clean": [], "test": [], "web": [], "votes": []}
@@ -68,7 +68,7 @@ def tiny(tmp_path: Path) -> Tiny:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command came to."""
+    """The outcome of a command."""
 
     code: int
     output: str
@@ -83,7 +83,7 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture
 def run(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Write the set, and run a verb over it in this process."""
+    """Return a function that writes the build and runs a verb on it in this process."""
 
     def command(verb: str, *more: str) -> Outcome:
         tiny.write()

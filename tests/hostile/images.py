@@ -1,4 +1,4 @@
-"""Files that a stranger may send in place of a picture, made here, each with what must become of it."""
+"""Hostile and odd files in place of images, each with the expected result."""
 
 import base64
 import gzip
@@ -15,14 +15,21 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from tests.pipeline.ingest.png import chunk, png
+from pipeline.config import IngestConfig
+from pipeline.ingest.decode import decode
+from pipeline.ingest.normalize import encode, normalize
+from pipeline.rejections import Rejected
+from tests.pipeline.ingest.png_files import chunk, png
 
-PICTURE = "a picture"
+IMAGE = "an image"
+
+
+CONFIG = IngestConfig(size=16)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A file, and the code of its rejection, or PICTURE with what is known of it."""
+    """A file, and the code of its rejection, or IMAGE with its size and whether it is animated."""
 
     make: Callable[[], bytes]
     expected: str
@@ -86,39 +93,39 @@ PNG = {
     "as wide as a header can say": Case(lambda: png(2**31 - 1, 8, 8, 2, b""), "too_many_pixels"),
     "wider than a header may say": Case(lambda: png(2**32 - 1, 8, 8, 2, b""), "too_many_pixels"),
     "1 × 10,000": Case(lambda: png(1, 10_000, 8, 2, lines(1, 10_000)), "too_small"),
-    "10,000 × 8": Case(lambda: png(10_000, 8, 8, 2, lines(10_000, 8)), PICTURE, (10_000, 8)),
+    "10,000 × 8": Case(lambda: png(10_000, 8, 8, 2, lines(10_000, 8)), IMAGE, (10_000, 8)),
     "1 × 1": Case(lambda: png(1, 1, 8, 2, lines(1, 1)), "too_small"),
     "no width": Case(lambda: png(0, 24, 8, 2, b""), "truncated"),
     "more lines promised than there": Case(lambda: png(32, 240, 8, 2, GOOD), "truncated"),
     "the same, in seven passes": Case(lambda: changed_header(png(32, 240, 8, 2, GOOD), 28, 1), "truncated"),
-    "black to its last line": Case(lambda: saved("PNG", Image.new("RGB", (32, 24))), PICTURE),
-    "fewer lines promised than there": Case(lambda: png(32, 24, 8, 2, lines(32, 240)), PICTURE),
-    "data that inflate to 40 MB": Case(lambda: inflating(32, 24, 40), PICTURE),
+    "black to its last line": Case(lambda: saved("PNG", Image.new("RGB", (32, 24))), IMAGE),
+    "fewer lines promised than there": Case(lambda: png(32, 24, 8, 2, lines(32, 240)), IMAGE),
+    "data that inflate to 40 MB": Case(lambda: inflating(32, 24, 40), IMAGE),
     "three bits a pixel": Case(lambda: png(32, 24, 3, 2, GOOD), "truncated"),
-    "palette without colors": Case(lambda: png(32, 24, 8, 3, (b"\x00" + b"\x05" * 32) * 24), PICTURE),
+    "palette without colors": Case(lambda: png(32, 24, 8, 3, (b"\x00" + b"\x05" * 32) * 24), IMAGE),
     "unknown filter of lines": Case(lambda: png(32, 24, 8, 2, (b"\x09" + b"\x80" * 96) * 24), "truncated"),
     "data that are no deflate": Case(lambda: changed(png_with(), 41, b"\xff\xff\xff"), "truncated"),
     "wrong checksum of the header": Case(lambda: changed(png_with(), 29, b"\x00\x00"), "truncated"),
     "wrong checksum of the data": Case(lambda: changed(png_with(), len(png_with()) - 16, b"\x00"), "truncated"),
-    "wrong checksum of a comment": Case(lambda: png_with(chunk(b"tEXt", b"a\x00b")[:-1] + b"\x00"), PICTURE),
+    "wrong checksum of a comment": Case(lambda: png_with(chunk(b"tEXt", b"a\x00b")[:-1] + b"\x00"), IMAGE),
     "no data": Case(lambda: png_without(b"IDAT"), "truncated"),
     "no header": Case(lambda: png_without(b"IHDR"), "truncated"),
-    "no end": Case(lambda: png_without(b"IEND"), PICTURE),
-    "two headers": Case(lambda: png_with(png(32, 24, 8, 2, b"")[8:33]), PICTURE),
+    "no end": Case(lambda: png_without(b"IEND"), IMAGE),
+    "two headers": Case(lambda: png_with(png(32, 24, 8, 2, b"")[8:33]), IMAGE),
     "a second, huge header": Case(lambda: png_with(png(60_000, 60_000, 8, 2, b"")[8:33]), "too_many_pixels"),
     "a chunk longer than any file": Case(lambda: png_with(b"\x7f\xff\xff\xfftEXt"), "truncated"),
     "more chunks than any picture": Case(lambda: png_with(chunk(b"tEXt", b"") * 110_000), "truncated"),
-    "a zTXt bomb": Case(lambda: png_with(text_bomb(b"zTXt", b"a\x00\x00")), PICTURE),
-    "an iTXt bomb": Case(lambda: png_with(text_bomb(b"iTXt", b"a\x00\x01\x00\x00\x00")), PICTURE),
-    "an iCCP bomb": Case(lambda: png_with(text_bomb(b"iCCP", b"a\x00\x00")), PICTURE),
-    "a profile that is none": Case(lambda: png_with(chunk(b"iCCP", b"a\x00\x00rubbish")), PICTURE),
-    "an EXIF bomb": Case(lambda: png_with(chunk(b"eXIf", exif_bomb(8 << 20))), PICTURE),
-    "EXIF that points to itself": Case(lambda: png_with(chunk(b"eXIf", exif_loop())), PICTURE),
-    "with a ZIP archive behind it": Case(lambda: saved("PNG") + archive(), PICTURE),
-    "with a script behind it": Case(lambda: saved("PNG") + b"<script>alert(1)</script>", PICTURE),
+    "a zTXt bomb": Case(lambda: png_with(text_bomb(b"zTXt", b"a\x00\x00")), IMAGE),
+    "an iTXt bomb": Case(lambda: png_with(text_bomb(b"iTXt", b"a\x00\x01\x00\x00\x00")), IMAGE),
+    "an iCCP bomb": Case(lambda: png_with(text_bomb(b"iCCP", b"a\x00\x00")), IMAGE),
+    "a profile that is none": Case(lambda: png_with(chunk(b"iCCP", b"a\x00\x00rubbish")), IMAGE),
+    "an EXIF bomb": Case(lambda: png_with(chunk(b"eXIf", exif_bomb(8 << 20))), IMAGE),
+    "EXIF that points to itself": Case(lambda: png_with(chunk(b"eXIf", exif_loop())), IMAGE),
+    "with a ZIP archive behind it": Case(lambda: saved("PNG") + archive(), IMAGE),
+    "with a script behind it": Case(lambda: saved("PNG") + b"<script>alert(1)</script>", IMAGE),
     "of an iPhone's program": Case(lambda: changed(png_with(), 8, chunk(b"CgBI", b"\x50\x00\x20\x02")), "truncated"),
     "an APNG of a thousand frames": Case(
-        lambda: png_with(chunk(b"acTL", struct.pack(">II", 1000, 0))), PICTURE, animated=True
+        lambda: png_with(chunk(b"acTL", struct.pack(">II", 1000, 0))), IMAGE, animated=True
     ),
 }  # fmt: skip
 
@@ -136,12 +143,12 @@ def jpeg_with(*segments: bytes, **options: object) -> bytes:
 
 
 def frame(data: bytes) -> int:
-    """Where the frame header of a JPEG begins."""
+    """Return the offset of the frame header of a JPEG."""
     return next(i for i in range(len(data)) if data[i] == 0xFF and data[i + 1] in (0xC0, 0xC2))
 
 
 def reframed(marker: int = 0xC0, **new: int) -> bytes:
-    """A JPEG with another frame header: bits, height, width, components."""
+    """Return a JPEG with another frame header."""
     data = saved("JPEG")
     at = frame(data)
     bits, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
@@ -160,7 +167,7 @@ def without(marker: int) -> bytes:
 
 
 def exif_bomb(size: int) -> bytes:
-    """A directory of which every entry claims a megabyte of the block."""
+    """Return a directory whose entries each claim a megabyte of the block."""
     count = min(65_535, size // 12 - 1)
     entries = b"".join(
         struct.pack("<HHII", i + 1, 7, min(size, 1 << 20), 0) for i in range(count) if i + 1 != 0x0112
@@ -169,12 +176,12 @@ def exif_bomb(size: int) -> bytes:
 
 
 def exif_loop() -> bytes:
-    entry = struct.pack("<HHII", 0x8769, 4, 1, 8)  # a further directory, which is this one
+    entry = struct.pack("<HHII", 0x8769, 4, 1, 8)  # a further directory, which is this one again
     return b"II*\x00\x08\x00\x00\x00" + struct.pack("<H", 1) + entry + struct.pack("<I", 8)
 
 
 def many_scans(count: int) -> bytes:
-    """A progressive JPEG whose last scan is repeated."""
+    """Return a progressive JPEG whose last scan is repeated."""
     data = saved("JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * count + b"\xff\xd9"
@@ -209,7 +216,7 @@ MPF = (
 
 JPEG = {
     "a frame of 65,500 × 65,500": Case(lambda: reframed(height=65_500, width=65_500), "too_many_pixels"),
-    "a frame of 65,500 × 8": Case(lambda: reframed(width=65_500, height=8), PICTURE, (65_500, 8)),
+    "a frame of 65,500 × 8": Case(lambda: reframed(width=65_500, height=8), IMAGE, (65_500, 8)),
     "no height": Case(lambda: reframed(height=0), "truncated"),
     "lossless": Case(lambda: reframed(0xC3), "bad_format"),
     "hierarchical": Case(lambda: reframed(0xC5), "bad_format"),
@@ -222,24 +229,24 @@ JPEG = {
     "only its first bytes": Case(lambda: b"\xff\xd8\xff\xe0", "truncated"),
     "only fill bytes": Case(lambda: b"\xff\xd8" + b"\xff" * 5_000_000, "truncated"),
     "1,000 scans": Case(lambda: many_scans(1000), "bad_format"),
-    "50 scans": Case(lambda: many_scans(50), PICTURE),
+    "50 scans": Case(lambda: many_scans(50), IMAGE),
     "more segments than any picture": Case(lambda: jpeg_with(segment(0xFE, b"") * 110_000), "truncated"),
-    "an EXIF bomb": Case(lambda: jpeg_with(segment(0xE1, b"Exif\x00\x00" + exif_bomb(65_000)) * 40), PICTURE),
-    "EXIF that points to itself": Case(lambda: jpeg_with(segment(0xE1, b"Exif\x00\x00" + exif_loop())), PICTURE),
-    "EXIF that is cut": Case(lambda: jpeg_with(segment(0xE1, b"Exif\x00\x00II*\x00\xff\xff\xff\xff")), PICTURE),
-    "an index that promises four billion pictures": Case(lambda: jpeg_with(segment(0xE2, MPF)), PICTURE),
+    "an EXIF bomb": Case(lambda: jpeg_with(segment(0xE1, b"Exif\x00\x00" + exif_bomb(65_000)) * 40), IMAGE),
+    "EXIF that points to itself": Case(lambda: jpeg_with(segment(0xE1, b"Exif\x00\x00" + exif_loop())), IMAGE),
+    "EXIF that is cut": Case(lambda: jpeg_with(segment(0xE1, b"Exif\x00\x00II*\x00\xff\xff\xff\xff")), IMAGE),
+    "an index that promises four billion pictures": Case(lambda: jpeg_with(segment(0xE2, MPF)), IMAGE),
     "a profile of 255 parts, of which one is there": Case(
-        lambda: jpeg_with(segment(0xE2, b"ICC_PROFILE\x00\x01\xffrubbish")), PICTURE
+        lambda: jpeg_with(segment(0xE2, b"ICC_PROFILE\x00\x01\xffrubbish")), IMAGE
     ),
-    "a profile that is none": Case(lambda: saved("JPEG", icc_profile=b"rubbish" * 100), PICTURE),
-    "a page in its comment": Case(lambda: jpeg_with(segment(0xFE, b"<html><script>alert(1)</script>")), PICTURE),
+    "a profile that is none": Case(lambda: saved("JPEG", icc_profile=b"rubbish" * 100), IMAGE),
+    "a page in its comment": Case(lambda: jpeg_with(segment(0xFE, b"<html><script>alert(1)</script>")), IMAGE),
     "with a program in front": Case(lambda: b"MZ" + saved("JPEG"), "not_an_image"),
-    "with a film behind it": Case(lambda: saved("JPEG") + b"\x00\x00\x00\x18ftypmp42" + random.Random(0).randbytes(200_000), PICTURE),
-    "restart markers out of order": Case(restarts_damaged, PICTURE),
-    "four inks with Adobe's mark": Case(lambda: saved("JPEG", plain().convert("CMYK")), PICTURE),
-    "four inks without": Case(without_adobe, PICTURE),
+    "with a film behind it": Case(lambda: saved("JPEG") + b"\x00\x00\x00\x18ftypmp42" + random.Random(0).randbytes(200_000), IMAGE),
+    "restart markers out of order": Case(restarts_damaged, IMAGE),
+    "four inks with Adobe's mark": Case(lambda: saved("JPEG", plain().convert("CMYK")), IMAGE),
+    "four inks without": Case(without_adobe, IMAGE),
     "without its last bytes": Case(lambda: saved("JPEG")[:-2], "truncated"),
-    "arithmetic, of Huffman's data": Case(lambda: reframed(0xC9), PICTURE),
+    "arithmetic, of Huffman's data": Case(lambda: reframed(0xC9), IMAGE),
 }  # fmt: skip
 
 
@@ -295,13 +302,13 @@ def bmp(**fields: int) -> bytes:
 
 
 def avif_exif(data: bytes) -> bytes:
-    """An AVIF with this EXIF, which Pillow would read, and choke on, while it writes it."""
+    """Return an AVIF with this EXIF block, which Pillow could not write itself."""
     blank = b"II*\x00\x08\x00\x00\x00".ljust(len(data), b"\x00")
     found = saved("AVIF", exif=blank)
     return changed(found, found.index(blank), data)
 
 
-# One gray frame of 16,384×16,384, as libaom has encoded it, in a file that says 64×64 of it.
+# One gray frame of 16,384×16,384, encoded by libaom, in a file that declares 64×64.
 LARGE_INSIDE = zlib.decompress(base64.b64decode(
     "eNpjYGCQSSupLEgsy0xjAAIQnZuZZpibmQjiv8xNLUlkgADFjJScIiiboSAzuYQBDfAVZJbkglmMQCyXmZOfDOK4gPiMEFFGXgYG"
     "dmkgWyMzMy8NrlYKyEllgvISywwMnfNz8sF2ZWQWFBUAac/MguR8IC2SWVyQCrXPAYqB9lZkgjVzAAmexDJD50Z5GZCAcHJ+TlFe"
@@ -315,33 +322,33 @@ OTHERS = {
     "GIF: a frame beside the screen": Case(lambda: gif_frame(60_000, 60_000, 32, 24), "too_many_pixels"),
     "GIF: no pixels": Case(lambda: changed(gif_frame(0, 0, 0, 0), 6, b"\x00\x00\x00\x00"), "truncated"),
     "GIF: no picture": Case(lambda: saved("GIF")[:13] + b";", "truncated"),
-    "GIF: a thousand frames": Case(lambda: with_frames("GIF", 1000), PICTURE, animated=True),
-    "GIF: 90,000 comments": Case(lambda: gif_comments(90_000), PICTURE),
+    "GIF: a thousand frames": Case(lambda: with_frames("GIF", 1000), IMAGE, animated=True),
+    "GIF: 90,000 comments": Case(lambda: gif_comments(90_000), IMAGE),
     "GIF: 3 million comments": Case(lambda: gif_comments(3_000_000), "truncated"),
     "GIF: rubbish for data": Case(lambda: saved("GIF")[:-60] + b"\xff" * 60, "truncated"),
     "WebP: a canvas of 16,383 × 16,383": Case(lambda: webp_canvas(16_383, 16_383), "too_many_pixels"),
-    "WebP: three frames": Case(lambda: with_frames("WEBP", 3), PICTURE, animated=True),
-    "WebP: longer than it says": Case(lambda: saved("WEBP") + b"x" * 1000, PICTURE),
+    "WebP: three frames": Case(lambda: with_frames("WEBP", 3), IMAGE, animated=True),
+    "WebP: longer than it says": Case(lambda: saved("WEBP") + b"x" * 1000, IMAGE),
     "WebP: shorter than it says": Case(lambda: changed(saved("WEBP"), 4, b"\xff\xff\xff\x7f"), "truncated"),
-    "WebP: an EXIF bomb": Case(lambda: webp_exif(exif_bomb(8 << 20)), PICTURE),
+    "WebP: an EXIF bomb": Case(lambda: webp_exif(exif_bomb(8 << 20)), IMAGE),
     "WebP: rubbish for data": Case(lambda: saved("WEBP")[:30] + b"\xff" * 200, "truncated"),
     "BMP: 60,000 × 60,000": Case(lambda: bmp(width=60_000, height=60_000), "too_many_pixels"),
-    "BMP: upside down": Case(lambda: bmp(height=-24), PICTURE),
+    "BMP: upside down": Case(lambda: bmp(height=-24), IMAGE),
     "BMP: less than no width": Case(lambda: bmp(width=-32), "too_many_pixels"),
     "BMP: data outside the file": Case(lambda: bmp(offset=2**31), "truncated"),
     "BMP: seven bits": Case(lambda: bmp(bits=7), "truncated"),
     "BMP: packed as nothing known": Case(lambda: bmp(packing=77), "truncated"),
     "BMP: four billion colors": Case(lambda: bmp(bits=8, colors=2**32 - 1), "truncated"),
-    "AVIF: as it should be": Case(lambda: saved("AVIF"), PICTURE),
-    "AVIF: an EXIF bomb": Case(lambda: avif_exif(exif_bomb(8 << 20)), PICTURE),
+    "AVIF: as it should be": Case(lambda: saved("AVIF"), IMAGE),
+    "AVIF: an EXIF bomb": Case(lambda: avif_exif(exif_bomb(8 << 20)), IMAGE),
     "AVIF: no description": Case(lambda: saved("AVIF")[:32], "truncated"),
-    "AVIF: a description that ends with the file": Case(lambda: changed(saved("AVIF"), 32, b"\x00\x00\x00\x00"), PICTURE),
+    "AVIF: a description that ends with the file": Case(lambda: changed(saved("AVIF"), 32, b"\x00\x00\x00\x00"), IMAGE),
     "AVIF: a frame of 16,384 × 16,384 behind a header of 64 × 64": Case(lambda: LARGE_INSIDE, "too_many_pixels"),
-    "AVIF: rubbish for data": Case(lambda: saved("AVIF")[:-100] + b"\xff" * 100, PICTURE),
+    "AVIF: rubbish for data": Case(lambda: saved("AVIF")[:-100] + b"\xff" * 100, IMAGE),
 }  # fmt: skip
 
 
-# What is no picture, or none that is asked for
+# Files that are not images, or not of an accepted format
 
 
 def archive() -> bytes:
@@ -388,3 +395,15 @@ CASES = {
     **OTHERS,
     **NO_PICTURES,
 }
+
+
+def outcome(data: bytes) -> tuple[str, tuple[int, int], bool]:
+    """What becomes of a file, all the way to the stored picture: code or IMAGE, size of the file, animated."""
+    try:
+        decoded = decode(data, CONFIG)
+    except Rejected as rejected:
+        return rejected.code, (0, 0), False
+    stored = encode(normalize(decoded, CONFIG), CONFIG)
+    with Image.open(io.BytesIO(stored)) as opened:
+        assert (opened.size, opened.mode) == ((16, 16), "RGB")
+    return IMAGE, (decoded.width, decoded.height), decoded.animated

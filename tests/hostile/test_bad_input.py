@@ -1,4 +1,4 @@
-"""Whatever a user brings by mistake, or a stranger on purpose: a message that helps, or a counted rejection."""
+"""Invalid input, by mistake or on purpose, gives a helpful message or a counted rejection."""
 
 import csv
 import re
@@ -18,13 +18,13 @@ from tests.hostile.conftest import Run, Tiny
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--set", "noise.levels=[0, 1.2]"], "noise: noise level 1.2 is not a share from 0 up to less than 1"),
+        (["--set", "noise.levels=[0, 1.2]"], "noise: levels must be shares from 0 up to less than 1, got 1.2"),
         (["--set", "noise.levels=[40]"], "40 % is 0.4"),
         (["--set", "noise.level=[0]"], "noise: unknown key 'level'; did you mean 'levels'?"),
         (["--set", "noise.colors=[green]"], "colors[0]: 'green' is not one of red, red-text, blue"),
         (["--set", "noise.class_map=vots"], "or 'vots' is not one of next, votes"),
-        (["--set", "noise.trials=0"], "noise: trials is 1 to 10,000, and clean_per_class 1 or more"),
-        (["--set", "shards.rows=0"], "shards: rows is 1 to 10,000,000 and megabytes 1 to 1,000,000"),
+        (["--set", "noise.trials=0"], "noise: trials must be 1 to 10,000, got 0"),
+        (["--set", "shards.max_rows=0"], "shards: max_rows must be 1 to 10,000,000, got 0"),
         (["--set", "noise.class_map={ant: dog}"], "class_map names 'dog', which is not in classes"),
         (["--set", "classes=[ant]"], "classes are two or more, each named once"),
         (["--set", "clean=clean.csv"], "clean: expected a list, got 'clean.csv'"),
@@ -45,7 +45,7 @@ def test_a_wrong_setting_is_a_usage_error(run: Run, tiny: Tiny, flags: list[str]
     assert not (tiny.folder.parent / "out").exists()
 
 
-def test_a_missing_key_is_told_with_the_remedy(run: Run, tiny: Tiny) -> None:
+def test_a_missing_key_is_reported_with_the_remedy(run: Run, tiny: Tiny) -> None:
     del tiny.config["votes"]
     found = run("build")
     assert found.code == 2
@@ -63,7 +63,7 @@ def test_a_missing_key_is_told_with_the_remedy(run: Run, tiny: Tiny) -> None:
         (None, 1, "bad.yaml: no such file; check the path"),
     ],
 )
-def test_a_configuration_that_is_none_is_told(
+def test_an_invalid_configuration_file_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes | None, code: int, message: str
 ) -> None:
     if text is not None:
@@ -89,23 +89,23 @@ def test_an_incomplete_command_is_a_usage_error(
 
 @pytest.mark.parametrize(
     ("verb", "told"),
-    [("verify", "nothing was finished here"), ("report", "the ingest stage has not finished here")],
+    [("verify", "no build has finished here"), ("report", "the ingest stage has not finished here")],
 )
-def test_a_folder_that_holds_nothing_is_told(
+def test_an_empty_folder_is_reported(
     verb: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([verb, str(tmp_path)]) == 1
     assert told in capsys.readouterr().err
 
 
-# Files that make no table: exit code 1, before a job starts
+# Unreadable files: exit code 1, before a job starts
 
 
 def rename_column(tiny: Tiny, name: str, old: str, new: str) -> None:
     tiny.lists[name] = [{new if key == old else key: v for key, v in row.items()} for row in tiny.lists[name]]
 
 
-def test_a_missing_column_is_told_with_the_nearest_name(run: Run, tiny: Tiny) -> None:
+def test_a_missing_column_is_reported_with_the_nearest_name(run: Run, tiny: Tiny) -> None:
     rename_column(tiny, "web", "class_name", "class_nmae")
     found = run("ingest")
     assert found.code == 1
@@ -116,14 +116,14 @@ def test_a_missing_column_is_told_with_the_nearest_name(run: Run, tiny: Tiny) ->
     assert "Traceback" not in found.error
 
 
-def test_a_missing_list_is_told(run: Run, tiny: Tiny) -> None:
+def test_a_missing_list_is_reported(run: Run, tiny: Tiny) -> None:
     tiny.config["web"] = ["wbe.csv"]
     found = run("ingest")
     assert found.code == 1
     assert "wbe.csv: no such file; check the path, and 'source' in the configuration" in found.error
 
 
-def test_a_list_without_rows_is_told(run: Run, tiny: Tiny) -> None:
+def test_a_list_without_rows_is_reported(run: Run, tiny: Tiny) -> None:
     tiny.config["web"] = ["empty.csv"]
     (tiny.folder / "empty.csv").write_text("")
     assert "empty.csv: the file is empty" in run("ingest").error
@@ -133,17 +133,17 @@ def test_a_list_without_rows_is_told(run: Run, tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("verb", ["aggregate", "dedupe", "split"])
-def test_a_stage_whose_input_is_not_there_yet_says_so(run: Run, verb: str) -> None:
+def test_a_stage_without_its_input_names_the_stage_to_run(run: Run, verb: str) -> None:
     found = run(verb)
     assert found.code == 1
     assert "the ingest stage has not finished here; run `python -m pipeline ingest` (or build)" in found.error
 
 
-# Bad rows: counted rejections, or exit code 1 where there are too many
+# Bad rows: counted rejections, or exit code 1 if there are too many
 
 
 def damage_the_web_list(tiny: Tiny) -> Counter[str]:
-    """Add one bad row of each kind; returns how many of each code are to be expected."""
+    """Add one bad row of each sort; return the expected count of each code."""
     folder, rows = tiny.folder, tiny.lists["web"]
     picture = (folder / "web-ant-0.png").read_bytes()
     noise = np.random.default_rng(0).bytes(100)
@@ -178,7 +178,7 @@ def damage_the_web_list(tiny: Tiny) -> Counter[str]:
 
 
 def damage_the_votes(tiny: Tiny) -> Counter[str]:
-    """Add one bad vote of each kind; returns how many of each code are to be expected."""
+    """Add one bad vote of each sort; return the expected count of each code."""
     good = tiny.lists["votes"][0]
     tiny.lists["votes"] += [
         good | {"image_id": "nobody-knows"},
@@ -198,7 +198,7 @@ def rejections(folder: Path) -> list[dict[str, str]]:
     return [row for file in sorted(folder.glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
 
 
-def test_every_bad_row_and_vote_is_a_counted_rejection_with_its_place(run: Run, tiny: Tiny) -> None:
+def test_every_bad_row_and_vote_is_a_counted_rejection_with_its_location(run: Run, tiny: Tiny) -> None:
     good_rows = sum(len(tiny.lists[name]) for name in ("clean", "test", "web"))
     good_votes = len(tiny.lists["votes"])
     expected, expected_votes = damage_the_web_list(tiny), damage_the_votes(tiny)
@@ -228,7 +228,7 @@ def test_every_bad_row_and_vote_is_a_counted_rejection_with_its_place(run: Run, 
     assert {row["location"] for row in found} == {f"votes.csv:{good_votes + 2 + i}" for i in range(5)}
 
 
-def test_too_many_bad_rows_stop_the_build_and_are_kept_to_be_looked_at(run: Run, tiny: Tiny) -> None:
+def test_too_many_bad_rows_fail_the_build_and_keep_the_rejections(run: Run, tiny: Tiny) -> None:
     for row in tiny.lists["web"]:
         row["class_name"] = "dragon"
     found = run("build", "--set", "ingest.max_rejected_share=0.2")
@@ -248,25 +248,25 @@ def test_too_many_bad_rows_stop_the_build_and_are_kept_to_be_looked_at(run: Run,
 
     before = times()
     found = run("ingest", "--set", "ingest.max_rejected_share=0.5")
-    assert found.code == 1  # of all rows it is 40 %, but this list is lost
+    assert found.code == 1  # 40 % of all rows, but all rows of this list
     assert "6 of 6 rows of web.csv were rejected (6 unknown_class)" in found.error
     assert run("ingest", "--set", "ingest.max_rejected_share=1").code == 0
     assert times() == before  # nothing is fetched or decoded again
 
 
 @pytest.mark.parametrize("name", ["clean", "test"])
-def test_a_class_whose_images_are_all_rejected_stops_the_build(run: Run, tiny: Tiny, name: str) -> None:
+def test_a_class_with_all_images_rejected_fails_the_build(run: Run, tiny: Tiny, name: str) -> None:
     lost = [row for row in tiny.lists[name] if row["class_name"] == "bee"]
     for row in lost:
         row["path"] = "nowhere.png"
     others = [row | {"image_id": f"more-{name}-{i}"} for i in range(9) for row in tiny.lists[name][:1]]
-    tiny.lists[name] += others  # so that the list as a whole is well within the limit
+    tiny.lists[name] += others  # keep the list as a whole within the limit
     found = run("ingest")
     assert found.code == 1
     count = len(lost)
     assert (
         f"{count} of {count} {name} rows of class bee were rejected ({count} not_found), more than "
-        "max_rejected_share = 0.5; look at"
+        "max_rejected_share = 0.5; inspect"
     ) in found.error
     assert re.search(rf"Example: {name}\.csv:\d+, {name}-bee-\d, bee: ", found.error)
 
@@ -277,7 +277,7 @@ def ingested(run: Run, tiny: Tiny) -> Tiny:
     return tiny
 
 
-def test_bad_votes_stop_the_build_with_a_message(run: Run, ingested: Tiny) -> None:
+def test_too_many_bad_votes_fail_the_build(run: Run, ingested: Tiny) -> None:
     votes = ingested.folder / "votes.csv"
     header = "image_id,class_name,worker_id,answer\n"
 
@@ -299,7 +299,7 @@ def test_bad_votes_stop_the_build_with_a_message(run: Run, ingested: Tiny) -> No
     assert "For one, votes.csv:2, web-ant-0, ant: answer 'perhaps'; use yes, no or unsure" in message
 
 
-def test_a_wrong_vote_file_is_told_before_anything_is_fetched(run: Run, tiny: Tiny) -> None:
+def test_an_invalid_vote_file_is_reported_before_fetching(run: Run, tiny: Tiny) -> None:
     tiny.lists.pop("votes", None)
     (tiny.folder / "votes.csv").write_text("image,label,worker,answer\n")
     found = run("build")
@@ -307,7 +307,7 @@ def test_a_wrong_vote_file_is_told_before_anything_is_fetched(run: Run, tiny: Ti
     assert not (tiny.folder.parent / "out").exists()
 
 
-def test_a_shard_that_went_missing_is_told(run: Run, ingested: Tiny) -> None:
+def test_a_missing_shard_is_reported(run: Run, ingested: Tiny) -> None:
     for shard in (ingested.folder.parent / "out" / "ingest" / "images").glob("*.parquet"):
         shard.unlink()
     found = run("dedupe")
@@ -315,7 +315,7 @@ def test_a_shard_that_went_missing_is_told(run: Run, ingested: Tiny) -> None:
     assert "no such file" in found.error
 
 
-def test_an_output_folder_that_is_a_file_is_told(run: Run, tiny: Tiny) -> None:
+def test_an_output_folder_that_is_a_file_is_reported(run: Run, tiny: Tiny) -> None:
     (tiny.folder.parent / "out").write_text("I am a file")
     found = run("ingest")
     assert found.code == 1
@@ -323,7 +323,7 @@ def test_an_output_folder_that_is_a_file_is_told(run: Run, tiny: Tiny) -> None:
     assert "Traceback" not in found.error
 
 
-def test_a_source_that_is_gone_is_told(run: Run, tiny: Tiny) -> None:
+def test_a_missing_source_folder_is_reported(run: Run, tiny: Tiny) -> None:
     tiny.config["source"] = str(tiny.folder / "nowhere")
     found = run("ingest")
     assert (found.code, "no such file; check the path, and 'source'" in found.error) == (1, True)

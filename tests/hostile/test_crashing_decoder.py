@@ -1,4 +1,4 @@
-"""A file that crashes its decoder, and with it the process, becomes a rejection; nothing else is lost."""
+"""A file that crashes its decoding process is rejected; all other images are kept."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def ingest(world: World, output: Path, *more: str) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_crashes_cost_their_rows_and_no_others(poisoned: World, tmp_path: Path, workers: int) -> None:
+def test_crashes_reject_only_their_own_rows(poisoned: World, tmp_path: Path, workers: int) -> None:
     output = tmp_path / "out"
     done = ingest(poisoned, output, f"--direct_num_workers={workers}")
     assert done.returncode == 0, done.stderr

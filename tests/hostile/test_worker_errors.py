@@ -1,4 +1,4 @@
-"""What a worker of Beam finds reaches the user as a message, wherever the worker runs."""
+"""Errors in a Beam worker process reach the user as a message on every runner."""
 
 import apache_beam as beam
 import pytest
@@ -12,10 +12,10 @@ FROM_ANOTHER_PROCESS = """Error received from SDK harness for instruction 3: Tra
 common.errors.DataError: web.csv, line 7: no UTF-8; save it as UTF-8 text [while running 'Ingest/CheckRows']
 """
 ONE_PROCESS = ["--direct_num_workers=1"]
-WORK = JobSpec("test", "", "things", 1, 0)  # nothing is written by a job that fails
+WORK = JobSpec("test", "", "things", 1, 0)  # a failed job writes nothing
 
 
-def test_the_message_of_a_worker_process_is_found_in_its_traceback() -> None:
+def test_the_message_of_a_worker_process_is_extracted_from_its_traceback() -> None:
     def fail(_: beam.Pipeline) -> None:
         raise RuntimeError(FROM_ANOTHER_PROCESS)
 
@@ -33,7 +33,7 @@ def test_the_message_of_a_worker_thread_loses_what_beam_adds() -> None:
     assert str(caught.value) == "web.csv: bad"
 
 
-def test_a_fault_of_ours_stays_what_it_is() -> None:
+def test_other_exceptions_are_raised_unchanged() -> None:
     def fail(_: beam.Pipeline) -> None:
         raise KeyError("common.errors.DataError is not at the start of a line")
 

@@ -73,7 +73,7 @@ def write_world(folder: Path) -> World:
         "votes": ["votes.csv"],
         "ingest": {"size": 32, "format": "png"},
         "noise": {"levels": [0, 0.2, 0.5], "colors": ["red", "red-text", "blue", "blue-asymmetric"]},
-        "shards": {"rows": 16},
+        "shards": {"max_rows": 16},
     }
     world.config.write_text(yaml.safe_dump(config))
     return world

@@ -4,7 +4,7 @@ import shutil
 import yaml
 
 from pipeline.__main__ import main
-from pipeline.shards.card import card
+from pipeline.shards.card import dataset_card
 from schemas.example import EXAMPLE
 from tests.pipeline.built_tables import digests, read, rows
 from tests.pipeline.conftest import build
@@ -39,11 +39,11 @@ def test_licenses_and_creators_of_web_images_are_in_the_examples_and_the_card(bu
     licensed = sum(int(image.rsplit("-", 1)[1]) % 2 for image in used)
     text = (built / "dataset" / "README.md").read_text()
     assert f"| CC BY 4.0 | {licensed} |" in text
-    assert f"| not told | {len(used) - licensed} |" in text
+    assert f"| unknown | {len(used) - licensed} |" in text
 
 
 def test_names_of_licenses_cannot_break_the_card():
-    text = card("set", {}, {}, {"funnel": {}, "licenses": {"<b>|[x](http://y)\n": 3, "": 1}})
+    text = dataset_card("set", {}, {}, {"funnel": {}, "licenses": {"<b>|[x](http://y)\n": 3, "": 1}})
     assert "| \\<b\\>\\|\\[x\\](http://y)� | 3 |" in text
 
 
@@ -122,8 +122,8 @@ def test_red_replaces_images_and_keeps_labels(built):
     for row in noisy:
         assert row["source"] == "web"
         assert row["votes_no"] > row["votes_yes"]
-        assert clean[row["replaced"]]["label"] == row["label"]
-        assert row["replaced"] not in red
+        assert clean[row["replaced_image_id"]]["label"] == row["label"]
+        assert row["replaced_image_id"] not in red
     for name in range(len(CLASSES)):
         assert sum(row["label"] == name for row in noisy) == 10
 
@@ -136,7 +136,7 @@ def test_blue_keeps_images_and_flips_labels(built):
         assert row["is_clean"] == (row["label"] == row["true_label"])
     red = rows(built / "dataset" / "red-0.50")
     assert {i for i, row in blue.items() if not row["is_clean"]} == {
-        row["replaced"] for row in red.values()
+        row["replaced_image_id"] for row in red.values()
     } - {None}
 
 
@@ -205,7 +205,7 @@ def test_a_shortage_stops_the_build_and_names_the_class(world, tmp_path, capsys)
     shrink = [*arguments, "--set", "noise.on_shortage=shrink"]
     assert build(world, tmp_path / "b", *shrink) == 1
     assert "red-0.20 would have no clean image of cow" in capsys.readouterr().err
-    assert build(world, tmp_path / "b", *shrink, "--set", "noise.may_vanish=[cow]") == 0
+    assert build(world, tmp_path / "b", *shrink, "--set", "noise.allow_empty_classes=[cow]") == 0
     assert "warning: red-0.50 has no clean image of cow" in capsys.readouterr().out
     dataset = tmp_path / "b" / "dataset"
     assert "- red-0.50: cow" in (dataset / "README.md").read_text()

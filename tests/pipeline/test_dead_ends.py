@@ -43,7 +43,7 @@ def test_a_misspelled_word_suggests_the_nearest(capsys, command: str, told: str)
     [
         ("aggregate.method=majorty", "did you mean 'majority'?"),
         ("noise.colors=[redd]", "did you mean 'red'?"),
-        ("noise.levels=[20]", "noise level 20 is not a share from 0 up to less than 1; 20 % is 0.2"),
+        ("noise.levels=[20]", "levels must be shares from 0 up to less than 1, got 20; 20 % is 0.2"),
         ("aggregate.max_rejected_share=10", "max_rejected_share is a share from 0 to 1, got 10; 10 % is 0.1"),
         ("aggregate.answer_words={None: no}", "marks a missing value in vote files"),
         ("classes=[ant, nan]", "'nan' stands for a missing value in lists"),

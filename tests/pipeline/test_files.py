@@ -46,7 +46,9 @@ def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
     old, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))  # bytes of a file
     try:
-        with pytest.raises(DataError, match=r"a\.txt: cannot be written \(File too large\); free disk space"):
+        with pytest.raises(
+            DataError, match=r"a\.txt: cannot write the file \(File too large\); free disk space"
+        ):
             files.write_text(str(tmp_path / "a.txt"), "x" * 100_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (old, most))

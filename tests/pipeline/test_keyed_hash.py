@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pipeline.keyed_hash import bucket, bucket_count, keyed_hash, shard_key
 
 
-def test_the_hash_is_what_it_was_in_every_earlier_release():
+def test_the_hash_is_the_same_as_in_every_earlier_release():
     # Shards written by different releases must line up: these values never change.
     assert [hex(v) for v in keyed_hash(["a", "b"], 0, "place").tolist()] == [
         "0x2bc3d8c7515f0cb1",
@@ -15,12 +15,12 @@ def test_the_hash_is_what_it_was_in_every_earlier_release():
 
 
 @given(st.lists(st.text(), unique=True, min_size=2, max_size=50), st.integers(0, 9))
-def test_an_id_hashes_the_same_wherever_it_stands(ids, seed):
+def test_the_hash_of_an_id_does_not_depend_on_its_index(ids, seed):
     forward, backward = keyed_hash(ids, seed, "x"), keyed_hash(ids[::-1], seed, "x")
     assert (forward == backward[::-1]).all()
 
 
-def test_seed_and_purpose_draw_anew():
+def test_another_seed_or_purpose_gives_independent_hashes():
     ids = [str(i) for i in range(1000)]
     base = keyed_hash(ids, 0, "x")
     for other in (keyed_hash(ids, 1, "x"), keyed_hash(ids, 0, "y")):
@@ -39,6 +39,6 @@ def test_buckets_are_ranges_of_the_shard_key():
     assert (np.diff(bucket(shard_keys, 16)) >= 0).all()
 
 
-def test_bucket_count_is_a_power_of_two_that_suffices():
+def test_bucket_count_is_the_smallest_sufficient_power_of_two():
     assert [bucket_count(rows, 10) for rows in (0, 10, 11, 40, 41)] == [1, 1, 2, 4, 8]
     assert bucket_count(1, 10, at_least=5) == 8

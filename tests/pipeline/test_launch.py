@@ -63,7 +63,7 @@ def test_a_wrong_launch_changes_no_file(verb, command, monkeypatch, capsys):
     [
         ("web=[absent.csv]", "absent.csv"),
         ("votes=[absent.csv]", "absent.csv"),
-        ("noise.listed=[absent.csv]", "absent.csv"),
+        ("noise.fixed_sets=[absent.csv]", "absent.csv"),
     ],
 )
 def test_a_missing_list_of_any_stage_is_an_error_before_the_first_stage_runs(command, value, words, capsys):

@@ -24,7 +24,7 @@ Write = Callable[[str, "str | bytes"], str]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Write a file and return its path."""
+    """Return a function that writes a file and returns its path."""
 
     def to_file(name: str, data: str | bytes) -> str:
         path = tmp_path / name
@@ -35,7 +35,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def rows_of(path: str) -> dict[str, str | None]:
-    """Place → image id of all rows that a file has."""
+    """Return location → image id of all rows of a file."""
     found: dict[str, str | None] = {}
     for part in read_records(path, VOTE):
         found |= dict(zip(part.rows["location"].to_pylist(), part.rows["image_id"].to_pylist(), strict=True))
@@ -46,7 +46,7 @@ def malformed_of(path: str) -> dict[str, str]:
     return {row: text for part in read_records(path, VOTE) for row, text in part.malformed}
 
 
-def test_rows_have_all_columns_of_the_table_as_strings_and_their_place(write: Write) -> None:
+def test_rows_have_all_columns_of_the_table_as_strings_and_their_location(write: Write) -> None:
     (part,) = read_records(write("v.csv", HEADER + 'a,c,w,yes\nb,"c, d",007,\n'), VOTE)
     assert part.rows.to_pylist() == [
         {"image_id": "a", "class_name": "c", "worker_id": "w", "answer": "yes", "seconds": None, "time": None, "location": "v.csv:2"},
@@ -67,12 +67,12 @@ def test_rows_have_all_columns_of_the_table_as_strings_and_their_place(write: Wr
     ],
     ids=["plain", "no last line end", "windows", "byte order mark", "quoted header", "other columns"],
 )
-def test_every_usual_csv_dialect_reads_the_same(write: Write, text: str) -> None:
+def test_common_csv_dialects_read_the_same(write: Write, text: str) -> None:
     assert rows_of(write("v.csv", text)) == {"v.csv:2": "a", "v.csv:3": "b"}
 
 
 @pytest.mark.parametrize("block_bytes", [8 << 20, 64])
-def test_malformed_lines_are_told_and_the_others_keep_their_numbers(
+def test_malformed_lines_are_reported_and_the_others_keep_their_numbers(
     write: Write, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
     monkeypatch.setattr(delimited, "BLOCK_BYTES", block_bytes)
@@ -83,31 +83,31 @@ def test_malformed_lines_are_told_and_the_others_keep_their_numbers(
     assert rows_of(path) == {f"v.csv:{n}": f"i{n}" for n in range(2, 25) if n not in bad}
 
 
-def test_a_file_of_malformed_lines_alone_loses_none(write: Write) -> None:
+def test_a_file_of_malformed_lines_only_reports_all_of_them(write: Write) -> None:
     assert list(malformed_of(write("v.csv", HEADER + "a\nb,c,w,yes,no\n"))) == ["v.csv:2", "v.csv:3"]
 
 
 @pytest.mark.parametrize("blank", ["\n", "  \n", "\t\n", ",,,\n", ",\n", '"",,,\n', " , ,\n", "\r\n"])
-def test_a_blank_line_is_no_row_and_counts_as_a_line(write: Write, blank: str) -> None:
+def test_blank_lines_are_skipped_but_counted(write: Write, blank: str) -> None:
     path = write("v.csv", HEADER + "a,c,w,yes\n" + blank + "b,c,w,no\n" + blank)
     assert rows_of(path) == {"v.csv:2": "a", "v.csv:4": "b"}
     assert not malformed_of(path)
 
 
 @pytest.mark.parametrize("blank", ["", "\n\n", ",,,\n"])
-def test_blank_lines_before_the_header_count_as_lines(write: Write, blank: str) -> None:
+def test_blank_lines_before_the_header_are_counted(write: Write, blank: str) -> None:
     assert rows_of(write("v.csv", "\n \r\n" + HEADER + blank + "a,c,w,yes\n")).popitem()[1] == "a"
     assert rows_of(write("v.csv", "\n \r\n" + HEADER + "a,c,w,yes\n")) == {"v.csv:4": "a"}
 
 
 @pytest.mark.parametrize("blank", ["", "\n\n", ",,,\n"])
-def test_a_file_of_blank_lines_alone_is_an_error(write: Write, blank: str) -> None:
+def test_a_file_of_blank_lines_only_is_an_error(write: Write, blank: str) -> None:
     with pytest.raises(DataError, match="a header line but no rows"):
         rows_of(write("v.csv", HEADER + blank))
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
-def test_a_line_that_names_the_delimiter_is_read(write: Write, delimiter: str) -> None:
+def test_a_sep_line_sets_the_delimiter(write: Write, delimiter: str) -> None:
     path = write(
         "v.csv", f"\ufeffsep={delimiter}\r\n" + (HEADER + "a,c,w,yes\nb,c\n").replace(",", delimiter)
     )
@@ -122,13 +122,13 @@ def test_other_delimiters_are_recognized_by_the_header(write: Write, delimiter: 
     assert [part.rows[name][0].as_py() for name in VOTE.required] == ["a", "c,d;e", "w", "yes"]
 
 
-def test_a_line_break_in_quotes_belongs_to_the_value_and_moves_the_numbers(write: Write) -> None:
+def test_line_breaks_in_quotes_belong_to_the_value_and_count_as_lines(write: Write) -> None:
     path = write("v.csv", "note," + HEADER + '"two\nlines",a,c,w,yes\n"x\n\ny",b\n,c,c,w,no\n')
     assert rows_of(path) == {"v.csv:2": "a", "v.csv:7": "c"}
     assert list(malformed_of(path)) == ["v.csv:4", "v.csv:5", "v.csv:6"]
 
 
-def test_a_quote_that_is_never_closed_rejects_every_line_that_it_swallows(write: Write) -> None:
+def test_an_unclosed_quote_rejects_every_line_after_it(write: Write) -> None:
     path = write("v.csv", HEADER + 'a,c,w,yes\n"b,c,w,yes\nc,c,w,yes\nd,c,w,yes\n')
     assert rows_of(path) == {"v.csv:2": "a"}
     assert malformed_of(path).keys() == {"v.csv:3", "v.csv:4", "v.csv:5"}
@@ -152,10 +152,10 @@ def test_what_pythons_own_csv_writer_writes_is_read_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, ...]], block_bytes: int
 ) -> None:
     monkeypatch.setattr(delimited, "BLOCK_BYTES", block_bytes)
-    text, places = io.StringIO(HEADER), []
+    text, locations = io.StringIO(HEADER), []
     text.seek(0, io.SEEK_END)
     for row in rows:
-        places.append(f"v.csv:{text.getvalue().count(chr(10)) + 1}")
+        locations.append(f"v.csv:{text.getvalue().count(chr(10)) + 1}")
         csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(row)
     (tmp_path / "v.csv").write_text(text.getvalue(), newline="")
     rows = [tuple(value.strip() for value in row) for row in rows]
@@ -165,8 +165,8 @@ def test_what_pythons_own_csv_writer_writes_is_read_back(
         return
     parts = list(read_records(str(tmp_path / "v.csv"), VOTE))
     got = pa.concat_tables(part.rows for part in parts).to_pylist()
-    expected = [(place, row) for place, row in zip(places, rows, strict=True) if any(row)]
-    assert [row["location"] for row in got] == [place for place, _ in expected]
+    expected = [(location, row) for location, row in zip(locations, rows, strict=True) if any(row)]
+    assert [row["location"] for row in got] == [location for location, _ in expected]
     assert [tuple(row[name] or "" for name in VOTE.required) for row in got] == [row for _, row in expected]
 
 
@@ -201,7 +201,7 @@ def test_any_bytes_are_rows_or_a_data_error(tmp_path: Path, data: bytes) -> None
         ("votes", HEADER, "give a .csv, .jsonl or .parquet file"),
     ],
 )
-def test_an_unreadable_file_is_told_with_its_name_and_the_remedy(
+def test_an_unreadable_file_is_reported_with_its_path_and_the_remedy(
     write: Write, name: str, data: str, message: str
 ) -> None:
     path = write(name, data.encode("latin-1"))
@@ -212,18 +212,18 @@ def test_an_unreadable_file_is_told_with_its_name_and_the_remedy(
 
 
 @pytest.mark.parametrize("line", ["é,c,w,yes", "é", "a,c,w,yes,é"])
-def test_the_line_that_is_not_utf_8_is_told_even_if_it_is_malformed(write: Write, line: str) -> None:
+def test_the_line_that_is_not_utf_8_is_named_even_if_it_is_malformed(write: Write, line: str) -> None:
     data = (HEADER + "a,c,w,yes\n" + line + "\nb,c,w,yes\n").encode("latin-1")
     with pytest.raises(DataError, match=r"v\.csv, line 3: .*; save the file as UTF-8 text"):
         list(read_records(write("v.csv", data), VOTE))
 
 
-def test_utf_16_is_told(write: Write) -> None:
+def test_utf_16_is_reported(write: Write) -> None:
     with pytest.raises(DataError, match="save the file as UTF-8 text"):
         list(read_records(write("v.csv", (HEADER + "a,c,w,yes\n").encode("utf-16")), VOTE))
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"v\.csv: no such file; check the path"):
         list(read_records(str(tmp_path / "v.csv"), VOTE))
 
@@ -232,7 +232,7 @@ def vote(**values: object) -> str:
     return json.dumps({"image_id": "a", "class_name": "c", "worker_id": "w", "answer": "yes"} | values) + "\n"
 
 
-def test_json_lines_keep_numbers_and_ids_as_they_stand(write: Write) -> None:
+def test_json_lines_keep_numbers_and_ids_as_written(write: Write) -> None:
     ids = [7, 7.0, 7.5, "007", "2020-01-01", "7.00", "1.10", "", None, "é\n"]
     text = "".join(vote(image_id=value) for value in ids)
     shown = ["7", "7", "7.5", "007", "2020-01-01", "7", "1.10", None, None, "é"]
@@ -275,26 +275,26 @@ def test_parquet_columns_of_any_plain_type_are_read(write: Write, monkeypatch: p
 
 
 @pytest.mark.parametrize("damage", [slice(0, -20), slice(0, 30)], ids=["cut", "start only"])
-def test_a_damaged_parquet_file_is_told(write: Write, damage: slice) -> None:
+def test_a_damaged_parquet_file_is_reported(write: Write, damage: slice) -> None:
     path = write("v.parquet", "")
     parquet.write_table(pa.table({name: ["a"] for name in VOTE.required}), path)
     with pytest.raises(DataError, match="write it again as Parquet"):
         list(read_records(write("w.parquet", Path(path).read_bytes()[damage]), VOTE))
 
 
-def test_a_parquet_column_of_lists_is_told(write: Write) -> None:
+def test_a_parquet_column_of_lists_is_reported(write: Write) -> None:
     path = write("v.parquet", "")
     parquet.write_table(pa.table({name: [["a"]] for name in VOTE.required}), path)
     with pytest.raises(DataError, match="columns of text or numbers"):
         list(read_records(path, VOTE))
 
 
-def test_places_take_the_name_that_the_caller_gives(write: Write) -> None:
+def test_locations_use_the_given_name(write: Write) -> None:
     (part,) = read_records(write("v.csv", HEADER + "a,c,w,yes\n"), VOTE, "2020/v.csv")
     assert part.rows["location"].to_pylist() == ["2020/v.csv:2"]
 
 
-def test_two_parquet_columns_of_one_name_are_told(write: Write) -> None:
+def test_two_parquet_columns_of_one_name_are_reported(write: Write) -> None:
     path = write("v.parquet", "")
     columns = [*VOTE.required, VOTE.required[0]]
     parquet.write_table(pa.table([["a"]] * len(columns), names=columns), path)

@@ -1,4 +1,4 @@
-"""The same table reads the same in every format, and an identifier has one form."""
+"""A table reads the same in every file format, and identifiers are normalized."""
 
 import json
 import unicodedata
@@ -79,7 +79,7 @@ def test_a_frame_reads_the_same_from_each_format_that_pandas_writes(
         }
     )
     escaped = frame.map(lambda value: isinstance(value, str) and value.lstrip().startswith("'"))
-    frame = frame.mask(escaped, None)  # an apostrophe means something in CSV alone
+    frame = frame.mask(escaped, None)  # an apostrophe has a meaning only in CSV
     first = {
         name: [1 if kind != "object" else "x"] for name, (kind, _) in zip(VOTE.required, columns, strict=True)
     }
@@ -89,7 +89,7 @@ def test_a_frame_reads_the_same_from_each_format_that_pandas_writes(
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_integers_with_a_gap_stay_integers(tmp_path: Path, kind: str) -> None:
+def test_integer_columns_with_missing_values_stay_integers(tmp_path: Path, kind: str) -> None:
     frame = pd.DataFrame(
         {"image_id": [7, None, 1e16], "class_name": ["c", "c", np.nan], "path": "p", "rank": [3, np.nan, 0]}
     )
@@ -103,13 +103,13 @@ def test_integers_with_a_gap_stay_integers(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("nothing", [*MISSING, " ", " nan "])
-def test_what_stands_for_nothing_is_nothing_in_every_format(tmp_path: Path, nothing: str) -> None:
+def test_missing_values_are_null_in_every_format(tmp_path: Path, nothing: str) -> None:
     frame = pd.DataFrame({name: ["a", nothing] for name in VOTE.required} | {"answer": ["yes", "no"]})
     for kind in FORMATS:
         assert [row["worker_id"] for row in rows_of(write(frame, tmp_path / f"v.{kind}"))] == ["a", None]
 
 
-def test_nan_as_python_writes_it_into_json_is_nothing(tmp_path: Path) -> None:
+def test_nan_in_json_is_null(tmp_path: Path) -> None:
     vote = {"image_id": "a", "class_name": "c", "worker_id": "w", "answer": True, "seconds": float("nan")}
     (tmp_path / "v.jsonl").write_text(json.dumps(vote) + "\n")
     (row,) = rows_of(str(tmp_path / "v.jsonl"))
@@ -117,7 +117,7 @@ def test_nan_as_python_writes_it_into_json_is_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_categories_booleans_and_times_read_alike(tmp_path: Path, kind: str) -> None:
+def test_categories_booleans_and_times_read_the_same_in_every_format(tmp_path: Path, kind: str) -> None:
     frame = pd.DataFrame(
         {
             "image_id": pd.Categorical([7.0, 8.0]),
@@ -149,11 +149,11 @@ def column(*values: str | None) -> pa.Array:
     "written",
     ["w0", "w0 ", " w0", "\tw0\n", "w0\u200b", "\ufeffw0", "w0\u00a0", "\u2060 w0 \u200d", "\u202ew0"],
 )
-def test_blanks_and_invisible_characters_at_the_ends_make_no_other_worker(written: str) -> None:
+def test_blanks_and_invisible_characters_at_the_ends_are_stripped(written: str) -> None:
     assert normalize_column("worker_id", column(written)).to_pylist() == ["w0"]
 
 
-def test_composed_and_decomposed_letters_are_one_identifier() -> None:
+def test_composed_and_decomposed_letters_give_one_identifier() -> None:
     composed, decomposed = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
     assert composed != decomposed
     assert normalize_column("class_name", column(composed, decomposed)).to_pylist() == [composed] * 2
@@ -178,7 +178,7 @@ def test_composed_and_decomposed_letters_are_one_identifier() -> None:
         "é" * MAX_ID_BYTES,
     ],
 )
-def test_control_and_invisible_characters_and_long_texts_are_no_identifiers(bad: str) -> None:
+def test_control_and_invisible_characters_and_long_texts_are_bad_identifiers(bad: str) -> None:
     assert identifier_fault(normalize_identifier(bad))
     assert is_bad_identifier(normalize_column("worker_id", column(bad))).to_pylist() == [True]
 
@@ -197,7 +197,7 @@ def test_words_of_any_script_are_identifiers(good: str) -> None:
 def test_normalizing_again_changes_nothing_and_columns_agree_with_single_values(text: str) -> None:
     once = normalize_identifier(text)
     assert normalize_identifier(once) == once
-    (value,) = normalize_column("set", column(text)).to_pylist()
+    (value,) = normalize_column("set_name", column(text)).to_pylist()
     assert value is None or value == once or value.lstrip("-").isdigit()
     if value is not None:
         assert is_bad_identifier(column(value)).to_pylist() == [identifier_fault(value) is not None]

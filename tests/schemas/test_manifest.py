@@ -34,12 +34,12 @@ def test_equal_manifests_are_equal_bytes_however_their_facts_were_gathered(about
 )
 def test_a_shard_that_leads_out_of_its_folder_is_refused(name: str) -> None:
     shard = {"file": name, "rows": 1, "bytes": 1, "sha256": "ab"}
-    with pytest.raises(DataError, match=r"here: shard name .* do not use this set"):
+    with pytest.raises(DataError, match=r"here: shard name .* do not use this table"):
         Manifest.from_json(changed(shards=[shard]), "here")
 
 
 def test_another_version_is_told() -> None:
-    with pytest.raises(DataError, match="here: manifest version 99, this code reads 1"):
+    with pytest.raises(DataError, match="here: manifest version 99 instead of 1"):
         Manifest.from_json(changed(version=99), "here")
 
 

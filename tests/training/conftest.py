@@ -57,7 +57,7 @@ def write_set(
         data = (directory / file).read_bytes()
         written.append(Shard(file, len(part), len(data), hashlib.sha256(data).hexdigest()))
     about = {
-        "split": directory.name, "color": color, "noise_level": noise_level, "class_names": names, "trial": 0,
+        "set_name": directory.name, "color": color, "noise_level": noise_level, "class_names": names, "trial": 0,
     }  # fmt: skip
     text = Manifest("example", len(rows), tuple(written), about).to_json()
     (directory / MANIFEST).write_text(text)

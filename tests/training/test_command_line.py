@@ -74,7 +74,7 @@ def test_a_second_run_in_the_same_folder_needs_resume(
 @pytest.mark.parametrize(
     ("more", "code", "message"),
     [
-        (["--set", "epochs"], 2, "key=value"),
+        (["--set", "epochs"], 2, "KEY=VALUE"),
         (["--set", "epoch=3"], 2, "did you mean 'epochs'"),
         (["--set", "network.name=resnet"], 2, "unknown network"),
         (["--set", "augment.size=64"], 2, "augment.size=64 is larger than the images, 8×8"),

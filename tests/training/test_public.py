@@ -18,10 +18,10 @@ import training
 from common.errors import DataError, UsageError
 from tests.training.conftest import striped, write_set
 from training import (
-    ELRLoss,
-    MentorMixLoss,
-    MentorNetLoss,
-    MixupLoss,
+    ELR,
+    MentorMix,
+    MentorNet,
+    Mixup,
     RobustLoss,
     export_run,
     load_network,
@@ -73,10 +73,10 @@ def test_the_documented_example_runs_and_is_short(tmp_path: Path) -> None:
 
 def test_a_loss_is_the_methods_step_with_draws_of_seed_and_step() -> None:
     loss, network = (
-        MentorMixLoss(steps=50, noise_level=0.4, seed=7),
+        MentorMix(steps=50, noise_level=0.4, seed=7),
         make_network(NetworkConfig("small_cnn", 4), 3, 0),
     )
-    peer = MentorMixLoss(steps=50, noise_level=0.4).method
+    peer = MentorMix(steps=50, noise_level=0.4).method
     for step in range(20):
         images, labels = batch(step)
         draws = peer.draw((1, 16), generator(7, step, "MentorMix"))
@@ -93,10 +93,10 @@ def test_a_loss_is_the_methods_step_with_draws_of_seed_and_step() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: MentorMixLoss(20),
-        lambda: MentorNetLoss(20, burn_in_percent=0),
-        lambda: MixupLoss(20, alpha=2.0),
-        lambda: ELRLoss(20, examples=16, classes=3),
+        lambda: MentorMix(20),
+        lambda: MentorNet(20, burn_in_percent=0),
+        lambda: Mixup(20, alpha=2.0),
+        lambda: ELR(20, examples=16, classes=3),
     ],
 )
 def test_a_loss_goes_on_from_its_state(make: Callable[[], Any]) -> None:
@@ -112,17 +112,17 @@ def test_a_loss_goes_on_from_its_state(make: Callable[[], Any]) -> None:
 
 
 def test_settings_come_from_the_noise_level_and_from_the_caller() -> None:
-    config = MentorMixLoss(10, noise_level=0.8, alpha=3.0).method.config  # type: ignore[attr-defined]
+    config = MentorMix(10, noise_level=0.8, alpha=3.0).method.config  # type: ignore[attr-defined]
     assert (config.loss_percentile, config.alpha, config.second_reweight) == (0.2, 3.0, True)
-    assert MentorMixLoss(10, noise_level=0.8).weight_decay(0.1) == 0
+    assert MentorMix(10, noise_level=0.8).weight_decay(0.1) == 0
     with pytest.raises(TypeError, match="alfa"):
-        MentorMixLoss(10, alfa=3.0)
-    loss, network = MixupLoss(1), make_network(NetworkConfig("small_cnn", 4), 3, 0)
+        MentorMix(10, alfa=3.0)
+    loss, network = Mixup(1), make_network(NetworkConfig("small_cnn", 4), 3, 0)
     loss(network, *batch(0))
     with pytest.raises(UsageError, match="all 1 steps are done"):
         loss(network, *batch(0))
     with pytest.raises(UsageError, match="at least 1"):
-        MixupLoss(0)
+        Mixup(0)
     with pytest.raises(UsageError, match="'co_teaching' cannot be used as a loss"):
         RobustLoss(TrainConfig(method="co_teaching"), steps=10)
 

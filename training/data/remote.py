@@ -12,7 +12,7 @@ from pyarrow.fs import FileSystem, FileType
 
 from common.atomic_file import replacing, write_bytes
 from common.errors import DataError, UsageError
-from schemas.example import PICTURES
+from schemas.example import SHARED_IMAGES
 from schemas.manifest import MANIFEST, Manifest, Shard
 
 
@@ -43,7 +43,7 @@ def local_copy(data: str, sets: list[str], cache: Path | None) -> Path:
         for name in sets:
             about = _copy_set(source, f"{root}/{name}", folder / name)
             if about.get("mode") == "shared":
-                _copy_set(source, f"{root}/{PICTURES}", folder / PICTURES)
+                _copy_set(source, f"{root}/{SHARED_IMAGES}", folder / SHARED_IMAGES)
     except pa.ArrowException as error:
         raise UsageError(
             f"--data {data}: {error}; give a folder or a URL such as s3://BUCKET/PATH"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from common.errors import DataError
-from schemas.example import EXAMPLE, PICTURES
+from schemas.example import EXAMPLE, SHARED_IMAGES
 from schemas.manifest import MANIFEST, Manifest
 from training.data.decode import decode
 from training.data.encoded import COLUMN, EncodedImages, join, locate_images, open_shard, reading
@@ -231,7 +231,7 @@ def _size(images: ImageSet) -> str:
 
 def _shared_images(directory: Path, ids: pa.ChunkedArray) -> EncodedImages:
     """Return the images of a set of a shared dataset, in the order of `ids`; the set itself holds no images."""
-    folder = directory.parent / PICTURES
+    folder = directory.parent / SHARED_IMAGES
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(

@@ -1,4 +1,4 @@
-"""Files by hand, and what a browser shows of them on a white page, computed from the specifications."""
+"""Hand-made image files, and the pixels that a browser shows on a white page, computed from the specifications."""
 
 import io
 import struct
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from tests.pipeline.ingest import icc
-from tests.pipeline.ingest.png import ADAM7, chunk
+from tests.pipeline.ingest import icc_profiles
+from tests.pipeline.ingest.png_files import ADAM7, chunk
 
 SIDE = 16
 RANDOM = np.random.default_rng(0)
@@ -17,7 +17,7 @@ RANDOM = np.random.default_rng(0)
 
 @dataclass(frozen=True)
 class Shown:
-    """A file, its pixels on white (rows, columns, 3), and by how many levels a decoder may be off."""
+    """A file, its pixels on white (rows, columns, 3), and the tolerance of a decoder in levels."""
 
     data: bytes
     pixels: np.ndarray
@@ -64,7 +64,7 @@ def draw(levels: int, channels: int) -> np.ndarray:
 
 
 def on_white(colors: np.ndarray, alpha: np.ndarray | float = 1.0) -> np.ndarray:
-    """Colors and alpha from 0 to 1."""
+    """Return colors and alpha from 0 to 1."""
     return 255 * np.broadcast_to(colors * alpha + 1 - alpha, (*colors.shape[:2], 3))
 
 
@@ -91,7 +91,7 @@ def transparency() -> dict[str, Shown]:
             )
         if depth >= 8:
             rgb = draw(top + 1, 3)
-            rgb[:4], rgb[4:6] = rgb[0, 0], rgb[0, 0] ^ 1  # the same but for the last bit
+            rgb[:4], rgb[4:6] = rgb[0, 0], rgb[0, 0] ^ 1  # equal except for the last bit
             alpha = (rgb != rgb[0, 0]).any(axis=2, keepdims=True).astype(float)
             before = (chunk(b"tRNS", struct.pack(">3H", *rgb[0, 0])),)
             found[f"RGB of {depth} bits, one transparent"] = Shown(
@@ -152,8 +152,8 @@ def colors() -> dict[str, Shown]:
     plain = LEVELS.reshape(SIDE, SIDE, 3)
     share = LEVELS / 255
     linear, gamma22 = encoded(share), encoded(share**2.2)
-    adobe = icc.to_srgb(LEVELS, 2.2, icc.ADOBE_RGB).reshape(SIDE, SIDE, 3)
-    straight = iccp(icc.profile(1.0, icc.SRGB))
+    adobe = icc_profiles.to_srgb(LEVELS, 2.2, icc_profiles.ADOBE_RGB).reshape(SIDE, SIDE, 3)
+    straight = iccp(icc_profiles.profile(1.0, icc_profiles.SRGB))
     srgb = chunk(b"sRGB", b"\x00")
     cases: dict[str, tuple[list[bytes], np.ndarray]] = {
         "nothing": ([], plain),
@@ -178,7 +178,7 @@ def colors() -> dict[str, Shown]:
     found |= {
         "gray with a gamma of 1": Shown(png(ramp, 8, 0, gama(1)), shades, 2),
         "16-bit gray with a gamma of 1": Shown(png(ramp * 257, 16, 0, gama(1)), shades, 2),
-        "gray with a profile": Shown(png(ramp, 8, 0, iccp(icc.profile(1.0))), shades, 2),
+        "gray with a profile": Shown(png(ramp, 8, 0, iccp(icc_profiles.profile(1.0))), shades, 2),
         "gray with a profile for color": Shown(png(ramp, 8, 0, straight), shades, 2),
         "a palette with a gamma of 1": Shown(
             png(ramp, 8, 3, gama(1), chunk(b"PLTE", LEVELS.astype(np.uint8).tobytes())), linear, 2
@@ -260,7 +260,7 @@ def gif(
 
 
 def webp(picture: Image.Image, at: tuple[int, int], alpha: bool) -> bytes:
-    """An animation of 16×16 whose first frame lies inside of it; its background is blue, which browsers ignore."""
+    """Return an animation of 16×16 whose first frame covers a part of it; browsers ignore its blue background."""
     buffer = io.BytesIO()
     picture.save(buffer, "WEBP", lossless=True)
 
@@ -307,7 +307,7 @@ def frames() -> dict[str, Shown]:
 
 
 def avif(primaries: int = 1, transfer: int = 13) -> bytes:
-    """A picture of 64×64 in four colors; one code point for another."""
+    """Return an image of 64×64 in four colors, with one code point replaced."""
     blocks = Image.fromarray(
         np.array([[(160, 110, 100), (100, 150, 110)], [(100, 110, 160), (128, 128, 128)]], np.uint8)
     )
@@ -319,7 +319,7 @@ def avif(primaries: int = 1, transfer: int = 13) -> bytes:
 
 
 def moved(meta: bytes, distance: int) -> bytes:
-    """A description whose picture has moved (Pillow's files: version 0, offsets and lengths of four bytes)."""
+    """Return metadata with shifted offsets of the image data (Pillow's files: version 0, offsets of four bytes)."""
     at = meta.index(b"iloc") + 4
     (count,) = struct.unpack_from(">H", meta, at + 6)
     changed = bytearray(meta)
@@ -330,7 +330,7 @@ def moved(meta: bytes, distance: int) -> bytes:
 
 
 def avif_layouts() -> dict[str, bytes]:
-    """The same picture in boxes of all kinds: ISO/IEC 14496-12, 4.2."""
+    """Return the same image in boxes of all header forms (ISO/IEC 14496-12, 4.2)."""
     data = avif()
     kinds, at = dict[bytes, bytes](), 0
     while at < len(data):

@@ -1,4 +1,4 @@
-"""Pictures to ingest."""
+"""Images to ingest."""
 
 import io
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from PIL import Image
 
 @pytest.fixture
 def smooth() -> Callable[[int, int, int], Image.Image]:
-    """Pictures like photos: a few soft blobs, drawn from a seed, `width` × `height`."""
+    """Return a function that draws photo-like images of soft blobs: (seed, width, height)."""
 
     def draw(seed: int, width: int, height: int) -> Image.Image:
         blobs = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), np.uint8).astype(np.uint8)
@@ -20,16 +20,16 @@ def smooth() -> Callable[[int, int, int], Image.Image]:
 
 
 Encode = Callable[..., bytes]
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")  # those that are accepted, as Pillow names them
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")  # accepted formats, by their names in Pillow
 
 
 @pytest.fixture
 def encoded() -> Encode:
-    """The bytes of a picture in a format of Pillow."""
+    """Return a function that encodes an image in a format of Pillow."""
 
-    def encode(picture: Image.Image, kind: str, **options: object) -> bytes:
+    def encode(image: Image.Image, kind: str, **options: object) -> bytes:
         buffer = io.BytesIO()
-        picture.save(buffer, kind, **options)
+        image.save(buffer, kind, **options)
         return buffer.getvalue()
 
     return encode

@@ -1,4 +1,4 @@
-"""Pixels are those that browsers show; tests/browser/test_pixels.py asks a real one."""
+"""Decoded pixels are those that browsers show; tests/browser/test_pixels.py checks Chromium."""
 
 import numpy as np
 import pytest

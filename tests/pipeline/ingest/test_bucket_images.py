@@ -29,7 +29,7 @@ Ingest = Callable[..., tuple[pa.Table, dict[str, Rejected]]]
 
 @pytest.fixture
 def ingest(tmp_path: Path) -> Iterator[Ingest]:
-    """Ingest lines below the test's folder, in processes of their own."""
+    """Return a function that ingests rows below the test's folder with decoding processes."""
     pools: dict[IngestConfig, DecodePool] = {}
 
     def run(lines: list[dict[str, Any]], **values: Any) -> tuple[pa.Table, dict[str, Rejected]]:
@@ -55,7 +55,7 @@ def file(image_id: str, path: str, sha256: str | None = None) -> dict[str, Any]:
 
 
 def fetched(image_id: str, data: bytes, folder: Path, sha256: str | None = None) -> dict[str, Any]:
-    """A line of an image whose body is stored behind those of others."""
+    """Return a row of an image whose body is stored after others."""
     path = folder / "bodies" / "1.bodies"
     path.parent.mkdir(exist_ok=True)
     with path.open("ab") as bodies:
@@ -77,7 +77,7 @@ def failed(image_id: str, code: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
-def test_the_fingerprint_is_that_of_the_stored_picture(
+def test_fingerprints_are_those_of_the_stored_image(
     smooth: Draw, tmp_path: Path, ingest: Ingest, kind: str
 ) -> None:
     smooth(0, 60, 40).save(tmp_path / "a.bmp")
@@ -93,7 +93,7 @@ def test_the_fingerprint_is_that_of_the_stored_picture(
     assert (row["image"]["path"], stored.size) == (f"a.{kind}", (32, 32))
 
 
-def test_every_image_is_a_row_or_a_rejection_in_the_order_of_the_shard_key(
+def test_every_image_gives_a_row_or_a_rejection_ordered_by_shard_key(
     smooth: Draw, encoded: Encode, tmp_path: Path, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bucket_images, "BATCH", 4)
@@ -117,17 +117,17 @@ def test_every_image_is_a_row_or_a_rejection_in_the_order_of_the_shard_key(
     assert ingest(lines[::-1])[0] == table
 
 
-def test_a_batch_of_rejections_alone_is_no_special_case(ingest: Ingest) -> None:
+def test_a_batch_may_consist_of_rejections_only(ingest: Ingest) -> None:
     table, rejected = ingest([file("a", "a.png"), failed("b", "timeout")])
     assert (table.num_rows, set(rejected)) == (0, {"a", "b"})
 
 
-def test_no_lines_are_no_images(ingest: Ingest) -> None:
+def test_no_rows_give_no_images(ingest: Ingest) -> None:
     table, rejected = ingest([])
     assert (table.num_rows, rejected) == (0, {})
 
 
-def test_other_bytes_than_the_list_says_are_a_rejection(
+def test_a_file_with_another_digest_than_listed_is_rejected(
     smooth: Draw, encoded: Encode, tmp_path: Path, ingest: Ingest
 ) -> None:
     data = encoded(smooth(0, 40, 40), "PNG")
@@ -143,7 +143,7 @@ def test_other_bytes_than_the_list_says_are_a_rejection(
     }
 
 
-def test_a_body_fetched_under_a_higher_limit_is_too_large(
+def test_a_body_fetched_under_a_higher_limit_is_rejected_as_too_large(
     smooth: Draw, encoded: Encode, tmp_path: Path, ingest: Ingest
 ) -> None:
     line = fetched("a", encoded(smooth(0, 40, 40), "PNG"), tmp_path)
@@ -151,7 +151,7 @@ def test_a_body_fetched_under_a_higher_limit_is_too_large(
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
-def test_a_stored_body_that_is_damaged_stops_the_stage_and_names_the_remedy(
+def test_a_damaged_stored_body_fails_the_stage_with_a_remedy(
     smooth: Draw, encoded: Encode, tmp_path: Path, ingest: Ingest, damage: str
 ) -> None:
     line = fetched("a", encoded(smooth(0, 40, 40), "PNG"), tmp_path)

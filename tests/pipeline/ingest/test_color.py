@@ -7,8 +7,8 @@ from PIL import Image, ImageCms
 
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
-from tests.pipeline.ingest import icc
-from tests.pipeline.ingest.png import chunk, png
+from tests.pipeline.ingest import icc_profiles
+from tests.pipeline.ingest.png_files import chunk, png
 
 Draw = Callable[[int, int, int], Image.Image]
 Encode = Callable[..., bytes]
@@ -23,14 +23,14 @@ def pixels(data: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("mode", ["L", "1", "P"])
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP"])
-def test_gray_bilevel_and_palette_pictures_become_rgb(
+def test_gray_bilevel_and_palette_images_become_rgb(
     smooth: Draw, encoded: Encode, mode: str, kind: str
 ) -> None:
     picture = smooth(2, 20, 10).convert(mode)
     assert (pixels(encoded(picture, kind)) == np.asarray(picture.convert("RGB"))).all()
 
 
-def test_16_bit_gray_is_scaled_not_cut(encoded: Encode) -> None:
+def test_16_bit_gray_is_scaled_not_truncated(encoded: Encode) -> None:
     ramp = np.arange(256, dtype=np.uint16).reshape(16, 16)
     found = pixels(encoded(Image.fromarray(ramp * 257), "PNG"))
     assert (found == ramp[..., None]).all()
@@ -44,7 +44,7 @@ def test_16_bit_gray_with_a_transparent_value_is_accepted() -> None:
     lines = b"".join(b"\x00" + line.tobytes() for line in gray)
     found = pixels(png(8, 8, 16, 0, lines, chunk(b"tRNS", b"\xff\xfe")))
     assert (found[1:] == 0x80).all()
-    assert (found[0] >= 0xFE).all()  # white, by its own color as by what lies behind
+    assert (found[0] >= 0xFE).all()  # white, both as its own color and as the background
 
 
 def test_16_bit_color_is_accepted() -> None:
@@ -82,12 +82,12 @@ def test_cmyk_jpegs_show_their_colors(encoded: Encode) -> None:
     assert abs(pixels(encoded(cyan, "JPEG", quality=95))[8, 8].astype(int) - [0, 255, 255]).max() <= 6
 
 
-def test_inks_without_a_word_of_adobe_are_taken_as_they_are_stored(encoded: Encode) -> None:
+def test_cmyk_values_without_an_adobe_marker_are_not_inverted(encoded: Encode) -> None:
     cyan = encoded(Image.new("CMYK", (16, 16), (255, 0, 0, 0)), "JPEG", quality=95)
     at = cyan.index(b"\xff\xee")
     (length,) = struct.unpack_from(">H", cyan, at + 2)
     plain = cyan[:at] + cyan[at + 2 + length :]
-    # Adobe's are stored upside down, so that without the mark the same bytes are the other inks: magenta, yellow, key.
+    # Adobe stores inverted values; without the marker the same bytes are the complementary inks: magenta, yellow, key.
     assert pixels(plain)[8, 8].max() <= 6
 
 
@@ -104,59 +104,62 @@ def swatches(found: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("PNG", 2), ("WEBP", 2), ("JPEG", 8)])
-def test_colors_of_a_profile_are_brought_to_srgb(encoded: Encode, kind: str, tolerance: int) -> None:
+def test_colors_with_a_profile_are_converted_to_srgb(encoded: Encode, kind: str, tolerance: int) -> None:
     options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}.get(kind, {})
-    data = encoded(SWATCHES, kind, icc_profile=icc.profile(2.2, icc.ADOBE_RGB), **options)
-    expected = icc.to_srgb(LEVELS, 563 / 256, icc.ADOBE_RGB)
+    data = encoded(SWATCHES, kind, icc_profile=icc_profiles.profile(2.2, icc_profiles.ADOBE_RGB), **options)
+    expected = icc_profiles.to_srgb(LEVELS, 563 / 256, icc_profiles.ADOBE_RGB)
     assert abs(swatches(pixels(data)) - expected).max() <= tolerance
     assert abs(LEVELS - expected).max() > 30
 
 
-def test_gray_with_a_profile_is_brought_to_srgb(encoded: Encode) -> None:
+def test_gray_with_a_profile_is_converted_to_srgb(encoded: Encode) -> None:
     ramp = Image.linear_gradient("L").resize((16, 256))
-    found = pixels(encoded(ramp, "PNG", icc_profile=icc.profile(1.0)))
+    found = pixels(encoded(ramp, "PNG", icc_profile=icc_profiles.profile(1.0)))
     assert (np.diff(found[:, 8, 0].astype(int)) >= 0).all()
-    assert abs(int(found[128, 8, 0]) - 188) <= 2  # half of the light
+    assert abs(int(found[128, 8, 0]) - 188) <= 2  # half of the light intensity
 
 
-def test_the_profile_of_srgb_changes_nothing(encoded: Encode, smooth: Draw) -> None:
+def test_an_srgb_profile_changes_nothing(encoded: Encode, smooth: Draw) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert (
         pixels(encoded(smooth(0, 40, 40), "PNG", icc_profile=profile)) == np.asarray(smooth(0, 40, 40))
     ).all()
 
 
-def test_transparent_pictures_have_their_profile_applied_before_white_is_laid_under(encoded: Encode) -> None:
+def test_the_profile_is_applied_before_transparency_is_laid_on_white(encoded: Encode) -> None:
     picture = SWATCHES.convert("RGBA")
     picture.paste((0, 0, 0, 0), (0, 0, 8, 8))
-    found = swatches(pixels(encoded(picture, "PNG", icc_profile=icc.profile(2.2, icc.ADOBE_RGB))))
+    found = swatches(
+        pixels(encoded(picture, "PNG", icc_profile=icc_profiles.profile(2.2, icc_profiles.ADOBE_RGB)))
+    )
     assert (found[0] == 255).all()
-    assert abs(found - icc.to_srgb(LEVELS, 563 / 256, icc.ADOBE_RGB))[1:].max() <= 2
+    assert abs(found - icc_profiles.to_srgb(LEVELS, 563 / 256, icc_profiles.ADOBE_RGB))[1:].max() <= 2
 
 
 BROKEN = {
     "empty": b"",
     "rubbish": b"MyProfile" * 40,
-    "cut": icc.profile(2.2, icc.ADOBE_RGB)[:200],
-    "a table that leads out of the file": icc.profile(2.2, icc.ADOBE_RGB)[:132] + b"\xff" * 400,
-    "for gray": icc.profile(1.0),
-    "too large": icc.profile(2.2, icc.ADOBE_RGB) + b"\x00" * (5 << 20),
+    "cut": icc_profiles.profile(2.2, icc_profiles.ADOBE_RGB)[:200],
+    "a table that leads out of the file": icc_profiles.profile(2.2, icc_profiles.ADOBE_RGB)[:132]
+    + b"\xff" * 400,
+    "for gray": icc_profiles.profile(1.0),
+    "too large": icc_profiles.profile(2.2, icc_profiles.ADOBE_RGB) + b"\x00" * (5 << 20),
 }
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    # Pillow splits no profile of such a size into segments of a JPEG.
+    # Pillow does not split a profile of this size into JPEG segments.
     [(n, k) for n in BROKEN for k in ("PNG", "WEBP", "JPEG") if (n, k) != ("too large", "JPEG")],
 )
-def test_a_profile_that_does_not_serve_is_left_aside(
-    encoded: Encode, smooth: Draw, name: str, kind: str
-) -> None:
+def test_an_unusable_profile_is_ignored(encoded: Encode, smooth: Draw, name: str, kind: str) -> None:
     plain = pixels(encoded(smooth(1, 40, 40), kind))
     assert (pixels(encoded(smooth(1, 40, 40), kind, icc_profile=BROKEN[name])) == plain).all()
 
 
-def test_the_profile_of_other_inks_is_left_aside(encoded: Encode) -> None:
+def test_a_profile_of_another_color_space_is_ignored(encoded: Encode) -> None:
     cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
     plain = pixels(encoded(cyan, "JPEG"))
-    assert (pixels(encoded(cyan, "JPEG", icc_profile=icc.profile(2.2, icc.ADOBE_RGB))) == plain).all()
+    assert (
+        pixels(encoded(cyan, "JPEG", icc_profile=icc_profiles.profile(2.2, icc_profiles.ADOBE_RGB))) == plain
+    ).all()

@@ -13,7 +13,7 @@ from pipeline.ingest.decode import decode
 from pipeline.ingest.normalize import normalize
 from pipeline.rejections import Rejected
 from tests.pipeline.ingest.conftest import FORMATS
-from tests.pipeline.ingest.png import png
+from tests.pipeline.ingest.png_files import png
 
 Draw = Callable[[int, int, int], Image.Image]
 Encode = Callable[..., bytes]
@@ -33,17 +33,17 @@ def pixels(data: bytes) -> np.ndarray:
     return np.asarray(picture)
 
 
-# What is accepted
+# Accepted files
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_every_accepted_format_is_told_by_its_content(smooth: Draw, encoded: Encode, kind: str) -> None:
+def test_accepted_formats_are_recognized_by_content(smooth: Draw, encoded: Encode, kind: str) -> None:
     found = decode(encoded(smooth(0, 20, 10), kind), CONFIG)
     assert (found.format, found.width, found.height, found.image.size) == (kind, 20, 10, (20, 10))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP"])
-def test_lossless_formats_give_back_their_pixels(smooth: Draw, encoded: Encode, kind: str) -> None:
+def test_lossless_formats_keep_their_pixels(smooth: Draw, encoded: Encode, kind: str) -> None:
     assert (pixels(encoded(smooth(1, 20, 10), kind)) == np.asarray(smooth(1, 20, 10))).all()
 
 
@@ -64,7 +64,7 @@ def test_exif_orientation_is_applied(
     assert (pixels(encoded(picture, "PNG", exif=exif)) == np.asarray(upright)).all()
 
 
-def test_the_size_told_is_that_of_the_file_not_of_the_upright_picture(smooth: Draw, encoded: Encode) -> None:
+def test_width_and_height_are_those_before_the_orientation_is_applied(smooth: Draw, encoded: Encode) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     found = decode(encoded(smooth(3, 20, 10), "JPEG", exif=exif), CONFIG)
@@ -73,7 +73,7 @@ def test_the_size_told_is_that_of_the_file_not_of_the_upright_picture(smooth: Dr
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
-def test_of_an_animation_the_first_frame_is_taken_and_flagged(encoded: Encode, kind: str) -> None:
+def test_the_first_frame_of_an_animation_is_used_and_flagged(encoded: Encode, kind: str) -> None:
     frames = [Image.new("RGB", (10, 10), color) for color in ("red", "lime", "blue")]
     options = {"WEBP": {"lossless": True}, "AVIF": {"quality": 100}}.get(kind, {})
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
@@ -82,28 +82,28 @@ def test_of_an_animation_the_first_frame_is_taken_and_flagged(encoded: Encode, k
     assert not decode(encoded(frames[0], kind), CONFIG).animated
 
 
-def test_a_jpeg_with_more_pictures_behind_it_is_a_jpeg(smooth: Draw, encoded: Encode) -> None:
+def test_a_jpeg_followed_by_more_images_is_decoded(smooth: Draw, encoded: Encode) -> None:
     data = encoded(smooth(4, 20, 10), "MPO", save_all=True, append_images=[smooth(5, 20, 10)])
     found = decode(data, CONFIG)
     assert (found.format, found.image.size, found.animated) == ("JPEG", (20, 10), False)
 
 
-def test_rubbish_behind_the_picture_does_no_harm(smooth: Draw, encoded: Encode) -> None:
+def test_data_after_the_image_is_ignored(smooth: Draw, encoded: Encode) -> None:
     data = encoded(smooth(6, 20, 10), "PNG")
     assert (pixels(data + b"<script>") == pixels(data)).all()
 
 
-# What is refused
+# Rejected files
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_picture_that_ends_early_is_truncated(encoded: Encode, kind: str) -> None:
+def test_a_file_that_ends_early_is_truncated(encoded: Encode, kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8).astype(np.uint8)
     data = encoded(Image.fromarray(noise), kind)
     assert refused(data[: len(data) // 2]).code == "truncated"
 
 
-def test_damage_in_the_middle_of_a_png_is_told(smooth: Draw, encoded: Encode) -> None:
+def test_damage_in_the_middle_of_a_png_is_truncated(smooth: Draw, encoded: Encode) -> None:
     data = bytearray(encoded(smooth(7, 64, 64), "PNG"))
     data[len(data) // 2] ^= 0xFF
     assert refused(bytes(data)).code == "truncated"
@@ -116,7 +116,7 @@ def test_damage_in_the_middle_of_a_png_is_told(smooth: Draw, encoded: Encode) ->
         b"PK\x03\x04", b"II+\x00" + b"\x00" * 20, b"\xff\xd8", b"RIFF\x00\x00\x00\x00WAVE",
     ],
 )  # fmt: skip
-def test_what_is_no_image_is_told_with_its_first_bytes(data: bytes) -> None:
+def test_the_rejection_of_other_files_quotes_their_first_bytes(data: bytes) -> None:
     found = refused(data)
     assert found.code == "not_an_image"
     assert found.detail.startswith("the file begins with ")
@@ -126,14 +126,14 @@ def test_what_is_no_image_is_told_with_its_first_bytes(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data", [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\x00\x00\x00\x00WEBP", b"BM" + b"\x00" * 12 + b"\x28\0\0\0"]
 )  # fmt: skip
-def test_what_begins_as_an_image_and_is_none_is_truncated(data: bytes) -> None:
+def test_a_file_with_only_the_start_of_an_image_is_truncated(data: bytes) -> None:
     assert refused(data).code == "truncated"
 
 
 @pytest.mark.parametrize(
     ("kind", "name"), [("TIFF", "TIFF"), ("ICO", "ICO"), ("JPEG2000", "JPEG 2000"), ("PDF", "PDF")]
 )
-def test_images_of_other_formats_are_named_and_refused(
+def test_the_rejection_of_other_image_formats_names_them(
     smooth: Draw, encoded: Encode, kind: str, name: str
 ) -> None:
     found = refused(encoded(smooth(8, 32, 32), kind))
@@ -145,33 +145,33 @@ def test_images_of_other_formats_are_named_and_refused(
     [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<?xml version='1.0'?>\n<svg/>", b"%PDF-1.7", b"%!PS-Adobe-3.0 EPSF", b"8BPS\x00\x01",
      b"\x00\x00\x00\x18ftypheic", b"\x00\x00\x00\x20ftypisom", b"MM\x00*"],
 )  # fmt: skip
-def test_formats_that_run_programs_or_open_large_decoders_are_refused_by_their_first_bytes(
+def test_documents_and_vector_graphics_are_rejected_by_their_first_bytes(
     data: bytes,
 ) -> None:
     assert refused(data + b"\x00" * 32).code == "bad_format"
 
 
 @pytest.mark.parametrize("kind", ["PPM", "PCX", "TGA", "SGI", "DDS"])
-def test_formats_that_nobody_sends_are_not_even_tried(smooth: Draw, encoded: Encode, kind: str) -> None:
+def test_rare_formats_of_pillow_are_not_tried(smooth: Draw, encoded: Encode, kind: str) -> None:
     assert refused(encoded(smooth(9, 32, 32), kind)).code == "not_an_image"
 
 
 @pytest.mark.parametrize("side", [60_000, 10_000])
-def test_a_bomb_is_refused_by_its_header_in_no_time(side: int) -> None:
+def test_a_decompression_bomb_is_rejected_by_its_header(side: int) -> None:
     data = png(side, side, 8, 2, b"\x00" * 1000)
     start = time.monotonic()
     assert refused(data).code == "too_many_pixels"
     assert time.monotonic() - start < 1
 
 
-def test_a_gif_whose_frame_is_larger_than_its_screen_is_refused(encoded: Encode) -> None:
+def test_a_gif_with_a_frame_above_the_pixel_limit_is_rejected(encoded: Encode) -> None:
     data = bytearray(encoded(Image.new("P", (10, 10)), "GIF"))
     frame = data.index(b",\x00\x00\x00\x00") + 5
     data[frame : frame + 4] = struct.pack("<HH", 60_000, 60_000)
     assert refused(bytes(data)).code == "too_many_pixels"
 
 
-def test_the_limits_are_those_of_the_configuration(smooth: Draw, encoded: Encode) -> None:
+def test_limits_come_from_the_configuration(smooth: Draw, encoded: Encode) -> None:
     config = IngestConfig(max_pixels=200, min_side=10, size=10)
     assert decode(encoded(smooth(0, 20, 10), "PNG"), config).image.size == (20, 10)
     assert refused(encoded(smooth(0, 21, 10), "PNG"), config).code == "too_many_pixels"
@@ -181,7 +181,7 @@ def test_the_limits_are_those_of_the_configuration(smooth: Draw, encoded: Encode
 
 
 @pytest.mark.parametrize("animated", [False, True])
-def test_the_frames_inside_an_avif_are_measured_not_its_header(encoded: Encode, animated: bool) -> None:
+def test_avif_frames_are_measured_not_the_header(encoded: Encode, animated: bool) -> None:
     more = {"save_all": True, "append_images": [Image.new("RGB", (200, 100))]} if animated else {}
     data = encoded(Image.new("RGB", (200, 100), "red"), "AVIF", **more)
     small = data.replace(struct.pack(">II", 200, 100), struct.pack(">II", 20, 10))

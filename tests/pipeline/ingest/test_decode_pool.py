@@ -1,4 +1,4 @@
-"""The decode pool: what crashes, hangs or is killed costs its own picture; nothing is decoded twice; nobody is left."""
+"""The decode pool: a crash, a hang or a kill affects one image; nothing is decoded twice; no process is left."""
 
 import os
 import re
@@ -23,8 +23,8 @@ from pipeline.ingest.process_image import ImageRejection, ImageRequest, Processe
 from tests.hostile.images import LARGE_INSIDE
 
 COUNT = 40
-# Python runs this at the start of every process whose path holds it. The width of a picture says what it does to its
-# decoder; each opening is written down.
+# Python runs this at the start of every process that has it on its path. The width of an image decides what it does to
+# its decoder; each opening of an image is recorded.
 FAULT = """
 import os, signal, time
 from PIL import Image
@@ -62,7 +62,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def draw(folder: Path, widths: dict[int, int]) -> list[tuple[int, ImageRequest]]:
-    """Write COUNT pictures, each with a height of its own; `widths` has those with a fault, by number."""
+    """Write COUNT images, each of another height; `widths` are those of faulty images, by number."""
     requests = []
     for number in range(COUNT):
         Image.new("RGB", (widths.get(number, 40), 100 + number)).save(folder / f"{number}.png")
@@ -71,7 +71,7 @@ def draw(folder: Path, widths: dict[int, int]) -> list[tuple[int, ImageRequest]]
 
 
 def opened(folder: Path) -> Counter[int]:
-    """How often each picture was opened, by number."""
+    """Return how often each image was opened, by number."""
     return Counter(int(line) - 100 for line in (folder / "opened").read_text().split())
 
 
@@ -90,7 +90,7 @@ def make(folder: Path, requests: list[tuple[int, ImageRequest]], processes: int 
         (HANG, "decoder_timeout", "not decoded after 1 s"),
     ],
 )
-def test_a_fault_costs_its_own_picture_and_no_other_is_decoded_twice(
+def test_a_faulty_image_is_rejected_and_no_other_is_decoded_twice(
     folder: Path, width: int, code: str, detail: str, processes: int
 ) -> None:
     faulty = [0, 7, 8, COUNT - 1] if width != HANG else [7]
@@ -101,13 +101,13 @@ def test_a_fault_costs_its_own_picture_and_no_other_is_decoded_twice(
     assert opened(folder) == dict.fromkeys(range(COUNT), 1)
 
 
-def test_a_process_killed_from_outside_costs_nothing_the_first_time(folder: Path) -> None:
+def test_the_image_of_a_killed_process_is_tried_again(folder: Path) -> None:
     found = make(folder, draw(folder, {9: KILLED_ONCE}))
     assert all(isinstance(answer, ProcessedImage) for answer in found.values())
     assert opened(folder)[9] == 2
 
 
-def test_a_picture_whose_process_is_killed_again_is_a_rejection(folder: Path) -> None:
+def test_an_image_whose_process_is_killed_twice_is_rejected(folder: Path) -> None:
     found = make(folder, draw(folder, {9: KILLED}))
     assert found[9] == ImageRejection(
         "decoder_crashed", "the process that decoded it ended by SIGKILL, 2 times"
@@ -115,15 +115,15 @@ def test_a_picture_whose_process_is_killed_again_is_a_rejection(folder: Path) ->
     assert opened(folder) == dict.fromkeys(range(COUNT), 1) | {9: 2}
 
 
-def test_a_picture_larger_inside_than_its_header_costs_itself_and_little_memory(folder: Path) -> None:
+def test_an_image_larger_than_its_header_is_rejected_by_the_memory_limit(folder: Path) -> None:
     requests = draw(folder, {})
     (folder / "7.png").write_bytes(LARGE_INSIDE)
-    config = IngestConfig(size=16, format="png", max_pixels=300_000_000)  # its frame has fewer
+    config = IngestConfig(size=16, format="png", max_pixels=300_000_000)  # more than its frame has
     with closing(DecodePool(str(folder), config, 1)) as pool:
         pool.start()
         (decoder,) = pool._decoders
         found = dict(pool.process_all(requests))
-        assert pool._decoders == [decoder]  # the same process did them all
+        assert pool._decoders == [decoder]  # one process decoded all of them
         (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{decoder.pid}/status").read_text())
     assert isinstance(found.pop(7), ImageRejection)
     assert len(found) == COUNT - 1
@@ -131,7 +131,7 @@ def test_a_picture_larger_inside_than_its_header_costs_itself_and_little_memory(
     assert int(peak) < 300_000
 
 
-def test_the_memory_limit_grows_with_the_size_of_a_picture() -> None:
+def test_the_memory_limit_grows_with_the_image_size() -> None:
     program = """
 from pipeline.ingest.memory_limit import BASE_BYTES, BYTES_PER_PIXEL, limit_memory
 
@@ -150,7 +150,7 @@ for pixels in (0, 10_000_000, 0):
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_a_picture_that_hangs_is_ended_while_others_keep_the_pool_busy(folder: Path) -> None:
+def test_a_hanging_image_times_out_while_other_processes_work(folder: Path) -> None:
     requests = draw(folder, {1: HANG})
 
     def endless() -> Iterator[tuple[int, ImageRequest]]:
@@ -190,7 +190,7 @@ def test_threads_share_a_pool(folder: Path) -> None:
     assert not decode_pool._shared
 
 
-def test_a_caller_that_stops_in_the_middle_leaves_a_pool_that_works(folder: Path) -> None:
+def test_the_pool_works_after_a_caller_stops_early(folder: Path) -> None:
     requests = draw(folder, {})
     with closing(DecodePool(str(folder), IngestConfig(size=16, format="png"), 2)) as pool:
         with closing(pool.process_all(requests)) as answers:  # type: ignore[type-var]
@@ -198,9 +198,7 @@ def test_a_caller_that_stops_in_the_middle_leaves_a_pool_that_works(folder: Path
         assert len(dict(pool.process_all(requests))) == COUNT
 
 
-def test_a_process_that_cannot_start_is_an_error_and_not_a_loop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_cannot_start_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(7)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(DataError, match=r"a decoding process did not start \(exit code 7\)"):
@@ -246,7 +244,7 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.05)
 
 
-def test_ctrl_c_is_for_the_parent(folder: Path) -> None:
+def test_ctrl_c_reaches_only_the_parent(folder: Path) -> None:
     with closing(DecodePool(str(folder), IngestConfig(size=16, format="png"), 1)) as pool:
         requests = draw(folder, {})
         answers = pool.process_all(requests)
@@ -255,14 +253,14 @@ def test_ctrl_c_is_for_the_parent(folder: Path) -> None:
         assert len(list(answers)) == COUNT - 1
 
 
-def test_ctrl_c_that_another_thread_receives_while_a_process_starts_comes_after_it(
+def test_ctrl_c_received_by_another_thread_is_delayed_until_a_process_has_started(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = subprocess.Popen
 
     def start(*args: object, **kwargs: object) -> subprocess.Popen:
         thread = threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # which the thread inherits
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # inherited by the thread
         thread.start()
         thread.join()
         process = real(*args, **kwargs)  # type: ignore[call-overload]

@@ -34,7 +34,7 @@ def pictures(smooth: Draw) -> list[Image.Image]:
     return found
 
 
-def test_every_bit_is_that_of_imagehash(pictures: list[Image.Image]) -> None:
+def test_hashes_equal_those_of_imagehash(pictures: list[Image.Image]) -> None:
     prints = fingerprint(pictures)
     assert [f"{value:016x}" for value in prints.short.tolist()] == [str(imagehash.phash(p)) for p in pictures]
     assert [row.tobytes().hex() for row in prints.long] == [
@@ -42,7 +42,7 @@ def test_every_bit_is_that_of_imagehash(pictures: list[Image.Image]) -> None:
     ]
 
 
-def test_a_batch_equals_one_by_one(pictures: list[Image.Image]) -> None:
+def test_a_batch_equals_single_images(pictures: list[Image.Image]) -> None:
     whole = fingerprint(pictures)
     single = Fingerprints.join([fingerprint([picture]) for picture in pictures])
     assert [whole.columns(i) for i in range(len(pictures))] == [
@@ -50,7 +50,7 @@ def test_a_batch_equals_one_by_one(pictures: list[Image.Image]) -> None:
     ]
 
 
-def test_no_pictures_have_no_fingerprints() -> None:
+def test_no_images_give_no_fingerprints() -> None:
     none = fingerprint([])
     assert (none.short.shape, none.long.shape, none.contrast.shape, none.sharpness.shape) == (
         (0,), (0, 32), (0,), (0,),
@@ -68,7 +68,7 @@ def test_columns_are_those_of_the_image_table(pictures: list[Image.Image]) -> No
         )
 
 
-def test_contrast_is_the_deviation_of_what_the_low_frequencies_draw() -> None:
+def test_contrast_is_the_deviation_of_the_low_frequencies() -> None:
     gray = np.random.default_rng(0).integers(0, 256, (32, 32), np.uint8)
     low = fft.dctn(gray.astype(float), norm="ortho")
     low[8:], low[:, 8:] = 0, 0

@@ -26,14 +26,14 @@ def normalized(picture: Image.Image, config: IngestConfig) -> Image.Image:
 
 
 def stripes() -> Image.Image:
-    """30 × 10: the left third red, the middle green, the right blue."""
+    """Return an image of 30×10: left third red, middle green, right blue."""
     picture = Image.new("RGB", (30, 10))
     for i, color in enumerate(("red", "lime", "blue")):
         picture.paste(color, (10 * i, 0, 10 * i + 10, 10))
     return picture
 
 
-def test_crop_takes_the_middle() -> None:
+def test_crop_keeps_the_center() -> None:
     config = IngestConfig(size=10, resize="crop")
     assert (np.asarray(normalized(stripes(), config)) == [0, 255, 0]).all()
     assert (
@@ -41,7 +41,7 @@ def test_crop_takes_the_middle() -> None:
     ).all()
 
 
-def test_exact_squeezes_the_whole_picture() -> None:
+def test_exact_scales_the_whole_image() -> None:
     found = np.asarray(normalized(stripes(), IngestConfig(size=9, min_side=3, resize="exact")))
     assert [tuple(found[4, x]) for x in (1, 4, 7)] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
 
@@ -61,7 +61,7 @@ def test_sizes_follow_the_rule(smooth: Draw, size: tuple[int, int], resample: st
     assert sized("fit") == tuple(max(1, round(side * 32 / max(size))) for side in size)
 
 
-def test_a_picture_of_the_right_size_keeps_its_pixels(smooth: Draw) -> None:
+def test_an_image_of_the_configured_size_keeps_its_pixels(smooth: Draw) -> None:
     for rule in ("exact", "crop", "fit", "none"):
         found = normalized(smooth(0, 32, 32), IngestConfig(size=32, resize=rule))  # type: ignore[arg-type]
         assert (np.asarray(found) == np.asarray(smooth(0, 32, 32))).all()
@@ -75,7 +75,7 @@ def test_the_area_filter_averages(smooth: Draw) -> None:
 
 
 def covered(pixels: np.ndarray, first: Fraction, last: Fraction, count: int) -> np.ndarray:
-    """The means of `count` equal parts of first…last along the first axis, by their definition, in fractions."""
+    """Return the means of `count` equal parts of first…last along the first axis, computed with fractions."""
     step, means = (last - first) / count, []
     for i in range(count):
         low, high = first + i * step, first + (i + 1) * step
@@ -98,7 +98,7 @@ def test_the_area_filter_counts_parts_of_pixels(width: int, height: int, size: i
     assert np.asarray(found).tolist() == [[[round(v) for v in p] for p in line] for line in columns]
 
 
-def test_the_area_filter_is_opencvs() -> None:
+def test_the_area_filter_equals_opencv() -> None:
     y, x, c = np.indices((375, 500, 3))
     pixels = ((x * x * 7 + 13 * x * y + 31 * c * y + y * y) // 5 % 256).astype(np.uint8)
     found = normalized(Image.fromarray(pixels), IngestConfig(**PRESETS["tfds"]))
@@ -108,16 +108,14 @@ def test_the_area_filter_is_opencvs() -> None:
     )
 
 
-def test_strips_of_a_large_picture_make_the_same_as_the_whole(
-    smooth: Draw, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processing_in_strips_gives_the_same_pixels(smooth: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
     config = IngestConfig(size=32)
     whole = normalized(smooth(0, 301, 203), config)
     monkeypatch.setattr(area_resize, "_STRIP", 1)
     assert normalized(smooth(0, 301, 203), config) == whole
 
 
-def test_sums_of_a_huge_picture_do_not_overflow() -> None:
+def test_sums_of_a_huge_image_do_not_overflow() -> None:
     assert set(normalized(Image.new("RGB", (5000, 4000), "white"), IngestConfig(size=64)).tobytes()) == {255}
 
 
@@ -125,7 +123,7 @@ def test_sums_of_a_huge_picture_do_not_overflow() -> None:
 
 
 def photo(seed: int, width: int, height: int) -> Image.Image:
-    """Blobs with finer and finer detail on them, as photographs have."""
+    """Return blobs with finer and finer detail, like photographs."""
     rng, sum_ = np.random.default_rng(seed), np.zeros((height, width, 3))
     for cells, strength in ((4, 70), (16, 40), (60, 20), (200, 8)):
         detail = Image.fromarray(rng.integers(0, 256, (cells, cells, 3)).astype(np.uint8))
@@ -139,7 +137,7 @@ def photo(seed: int, width: int, height: int) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def photos() -> list[bytes]:
-    """JPEGs of four shapes and all orientations, some of them progressive."""
+    """Return JPEGs of four shapes and all orientations, some of them progressive."""
     files = []
     for seed in range(20):
         file, shape = io.BytesIO(), [(500, 375), (375, 500), (801, 667), (640, 123)][seed % 4]
@@ -150,7 +148,9 @@ def photos() -> list[bytes]:
 
 
 @pytest.mark.parametrize(("size", "resample"), [(32, "area"), (84, "area"), (84, "lanczos"), (224, "area")])
-def test_scaled_decoding_is_hardly_to_be_seen(photos: list[bytes], size: int, resample: str) -> None:
+def test_scaled_decoding_changes_pixels_by_less_than_40_db(
+    photos: list[bytes], size: int, resample: str
+) -> None:
     exact = IngestConfig(size=size, resample=resample, scaled_decoding=False)  # type: ignore[arg-type]
     scaled = dataclasses.replace(exact, scaled_decoding=True)
     there = [normalize(decode(data, exact), exact) for data in photos]
@@ -169,7 +169,7 @@ def exif(values: dict[int, int]) -> Image.Exif:
 
 @pytest.mark.parametrize("resize", ["exact", "crop", "fit", "none"])
 @pytest.mark.parametrize("shape", [(16, 16), (500, 375), (63, 1000), (4000, 9)])
-def test_a_jpeg_is_never_decoded_below_twice_what_is_needed(shape: tuple[int, int], resize: str) -> None:
+def test_a_jpeg_is_decoded_at_twice_the_needed_size_or_more(shape: tuple[int, int], resize: str) -> None:
     for size in (8, 31, 84):
         config = IngestConfig(size=size, resize=resize)  # type: ignore[arg-type]
         (left, top, right, bottom), wanted = crop_and_size(*shape, config)
@@ -184,7 +184,7 @@ def test_a_large_jpeg_is_decoded_at_an_eighth(encoded: Encode) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_turning_the_result_is_turning_the_picture(encoded: Encode, orientation: int) -> None:
+def test_orienting_the_result_equals_orienting_the_image(encoded: Encode, orientation: int) -> None:
     data = encoded(photo(1, 99, 70), "JPEG", exif=exif({0x0112: orientation}))
     with Image.open(io.BytesIO(data)) as opened:
         upright = ImageOps.exif_transpose(opened).convert("RGB")
@@ -197,7 +197,7 @@ def test_turning_the_result_is_turning_the_picture(encoded: Encode, orientation:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("jpeg", "JPEG"), ("png", "PNG"), ("webp", "WEBP")])
-def test_pictures_are_encoded_as_configured(smooth: Draw, name: str, kind: str) -> None:
+def test_images_are_encoded_as_configured(smooth: Draw, name: str, kind: str) -> None:
     data = encode(smooth(0, 32, 32), IngestConfig(format=name))  # type: ignore[arg-type]
     found = Image.open(io.BytesIO(data))
     assert (found.format, found.size) == (kind, (32, 32))

@@ -44,7 +44,7 @@ def test_a_good_row_becomes_a_retrieval_of_its_source() -> None:
 @pytest.mark.parametrize(
     ("code", "values"),
     [
-        ("missing_value", {"image_id": None}),  # a path alone gives no id
+        ("missing_value", {"image_id": None}),  # no id can be made from a path
         ("bad_sha256", {"sha256": "f" * 63}),
         ("bad_sha256", {"sha256": "g" * 64}),
         ("missing_value", {"class_name": None}),
@@ -90,7 +90,7 @@ def test_each_rule_has_its_code(code: str, values: dict[str, str | None]) -> Non
         {"sha256": "0" * 64},
     ],
 )
-def test_what_no_rule_forbids_is_good(values: dict[str, str | None]) -> None:
+def test_unusual_but_valid_rows_are_good(values: dict[str, str | None]) -> None:
     good, bad = checked(GOOD | values)
     assert (good.num_rows, bad.num_rows) == (1, 0)
 
@@ -110,7 +110,7 @@ def test_the_first_rule_that_a_row_breaks_gives_the_code() -> None:
         assert bad["code"].to_pylist() == [wrong[first][0]]
 
 
-def test_an_absent_id_is_made_from_the_url() -> None:
+def test_a_missing_id_is_made_from_the_url() -> None:
     rows = [
         {"class_name": "cat", "url": url, "location": "w:2"}
         for url in ("http://x/1", "http://x/2", "http://x/1")
@@ -121,12 +121,12 @@ def test_an_absent_id_is_made_from_the_url() -> None:
     assert (ids[0], ids[2], ids[3], ids[0] != ids[1]) == (digest[:16], digest[:16], "a", True)
 
 
-def test_a_digest_is_kept_in_small_letters() -> None:
+def test_digests_are_converted_to_lower_case() -> None:
     good, _ = checked(GOOD | {"sha256": "AB" * 32})
     assert good["sha256"].to_pylist() == ["ab" * 32]
 
 
-def test_the_detail_shows_what_was_wrong_and_what_to_do() -> None:
+def test_the_detail_quotes_the_value_and_the_remedy() -> None:
     _, bad = checked(GOOD | {"rank": "first\n"}, GOOD | {"method": "video"}, GOOD | {"class_name": "cow"})
     rank, method, class_name = bad["detail"].to_pylist()
     assert rank == "rank 'first�': give a whole number from 0, or nothing"
@@ -141,7 +141,7 @@ def test_an_unknown_class_suggests_the_nearest() -> None:
     ]
 
 
-def test_what_is_missing_or_no_id_is_told_too() -> None:
+def test_the_detail_names_missing_values_and_bad_ids() -> None:
     wrong: list[dict[str, str | None]] = [
         {"image_id": None},
         {"path": None},
@@ -157,14 +157,14 @@ def test_what_is_missing_or_no_id_is_told_too() -> None:
     ]
 
 
-def test_no_rows_are_no_rows() -> None:
+def test_an_empty_table_gives_empty_tables() -> None:
     good, bad = checked()
     assert (good.num_rows, bad.num_rows) == (0, 0)
     kept, rejected = resolve_rows(good)
     assert (kept.num_rows, rejected.num_rows, distinct_images(kept).num_rows) == (0, 0, 0)
 
 
-def test_a_rejection_is_printable_though_its_row_is_not() -> None:
+def test_rejections_are_printable_even_if_the_row_is_not() -> None:
     _, bad = checked(GOOD | {"image_id": "a\nb\x1b[31m" + "x" * 500})
     shown = bad["image_id"].to_pylist()[0]
     assert shown.startswith("a�b�[31m")
@@ -185,7 +185,7 @@ def test_every_row_is_good_or_rejected(rows: list[dict[str, str | None]]) -> Non
     assert set(bad["code"].to_pylist()) <= set(CODES)
 
 
-# Settling rows that speak of the same image
+# Resolving rows about the same image
 
 
 @pytest.fixture
@@ -200,40 +200,40 @@ def retrieval() -> Callable[..., dict[str, object]]:
 Row = Callable[..., dict[str, object]]
 
 
-def settled(*rows: dict[str, object]) -> tuple[list[str], dict[str, str]]:
-    """(places kept, place → code of the rejected)."""
+def resolved(*rows: dict[str, object]) -> tuple[list[str], dict[str, str]]:
+    """Return (locations kept, location → rejection code)."""
     kept, bad = resolve_rows(RETRIEVAL.from_rows(rows))
     return kept["location"].to_pylist(), dict(
         zip(bad["location"].to_pylist(), bad["code"].to_pylist(), strict=True)
     )
 
 
-def test_a_web_image_may_stand_for_several_classes_but_once_for_each(retrieval: Row) -> None:
+def test_a_web_image_may_have_several_classes_once_each(retrieval: Row) -> None:
     rows = [retrieval("w:2"), retrieval("w:3", class_name="dog"), retrieval("w:4"), retrieval("w:5", "b")]
-    assert settled(*rows) == (["w:2", "w:3", "w:5"], {"w:4": "duplicate_row"})
+    assert resolved(*rows) == (["w:2", "w:3", "w:5"], {"w:4": "duplicate_row"})
 
 
 def test_a_clean_image_has_one_class(retrieval: Row) -> None:
     rows = [retrieval("c:2", source="clean"), retrieval("c:3", class_name="dog", source="clean")]
-    assert settled(*rows) == (["c:2"], {"c:3": "duplicate_row"})
+    assert resolved(*rows) == (["c:2"], {"c:3": "duplicate_row"})
 
 
-def test_one_id_means_one_picture(retrieval: Row) -> None:
+def test_rows_with_the_same_id_and_another_origin_conflict(retrieval: Row) -> None:
     rows = [
         retrieval("w:2"),
         retrieval("w:3", path="other.jpg"),
         retrieval("w:4", class_name="dog", path=None, url="http://x"),
     ]
-    assert settled(*rows) == (["w:2"], {"w:3": "conflicting_id", "w:4": "conflicting_id"})
+    assert resolved(*rows) == (["w:2"], {"w:3": "conflicting_id", "w:4": "conflicting_id"})
 
 
-def test_test_comes_before_clean_before_web_whatever_the_file(retrieval: Row) -> None:
+def test_test_rows_win_over_clean_rows_and_these_over_web_rows(retrieval: Row) -> None:
     rows = [retrieval("a:2"), retrieval("b:2", source="clean"), retrieval("c:2", source="test")]
-    assert settled(*rows) == (["c:2"], {"b:2": "conflicting_id", "a:2": "conflicting_id"})
+    assert resolved(*rows) == (["c:2"], {"b:2": "conflicting_id", "a:2": "conflicting_id"})
 
 
-def test_lines_are_ordered_as_numbers(retrieval: Row) -> None:
-    assert settled(retrieval("w:10"), retrieval("w:9")) == (["w:9"], {"w:10": "duplicate_row"})
+def test_lines_are_ordered_numerically(retrieval: Row) -> None:
+    assert resolved(retrieval("w:10"), retrieval("w:9")) == (["w:9"], {"w:10": "duplicate_row"})
 
 
 def test_a_rejected_row_does_not_make_a_later_one_a_duplicate(retrieval: Row) -> None:
@@ -242,10 +242,10 @@ def test_a_rejected_row_does_not_make_a_later_one_a_duplicate(retrieval: Row) ->
         retrieval("w:3", class_name="dog", path="x.jpg"),
         retrieval("w:4", class_name="dog"),
     ]
-    assert settled(*rows) == (["w:2", "w:4"], {"w:3": "conflicting_id"})
+    assert resolved(*rows) == (["w:2", "w:4"], {"w:3": "conflicting_id"})
 
 
-def test_the_rejection_names_the_row_that_stands_first(retrieval: Row) -> None:
+def test_the_rejection_names_the_first_row_of_the_id(retrieval: Row) -> None:
     _, bad = resolve_rows(RETRIEVAL.from_rows([retrieval("w:2"), retrieval("w:3")]))
     assert bad["detail"].to_pylist() == ["the id was first given in w:2"]
 
@@ -270,8 +270,8 @@ def test_settling_is_independent_of_the_order_and_loses_nothing(
     rows: list[dict[str, object]], dice: random.Random
 ) -> None:
     rows = [row | {"location": f"{row['source']}.csv:{i + 2}"} for i, row in enumerate(rows)]
-    kept, bad = settled(*rows)
-    assert settled(*dice.sample(rows, len(rows))) == (kept, bad)
+    kept, bad = resolved(*rows)
+    assert resolved(*dice.sample(rows, len(rows))) == (kept, bad)
     assert sorted([*kept, *bad]) == sorted(str(row["location"]) for row in rows)
 
     by_place = {str(row["location"]): row for row in rows}
@@ -288,7 +288,7 @@ def test_settling_is_independent_of_the_order_and_loses_nothing(
     assert len(pairs) == len(set(pairs))
 
 
-def test_distinct_images_have_a_line_each_with_none_for_what_is_absent(retrieval: Row) -> None:
+def test_distinct_images_have_one_row_each_with_null_for_missing_values(retrieval: Row) -> None:
     rows = RETRIEVAL.from_rows([retrieval("w:2"), retrieval("w:3", class_name="dog"), retrieval("w:4", "b")])
     lines = distinct_images(rows).to_pylist()
     assert lines == [

@@ -1,4 +1,4 @@
-"""Files below the base folder."""
+"""Reading files below the base folder."""
 
 import os
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ LIMIT = 1000
 
 @dataclass
 class Get:
-    """Reads a file below `base`."""
+    """A function that reads a file below `base`."""
 
     base: Path
 
@@ -53,7 +53,7 @@ def test_the_base_folder_may_be_the_root(get: Get) -> None:
 
 
 @pytest.mark.parametrize("path", ["missing.jpg", "a.txt/b.jpg"])
-def test_what_is_not_there_is_not_found(get: Get, path: str) -> None:
+def test_missing_files_are_not_found(get: Get, path: str) -> None:
     (get.base / "a.txt").write_bytes(b"x")
     assert refused(get(path=path)).code == "not_found"
 
@@ -67,17 +67,17 @@ def test_an_empty_file_and_a_large_one_are_rejected(get: Get) -> None:
     assert refused(get(path="large")).code == "too_large"
 
 
-def test_folders_pipes_devices_and_sockets_are_no_files(get: Get) -> None:
-    os.mkfifo(get.base / "pipe")  # to open it for reading would wait for a writer
+def test_folders_pipes_devices_and_sockets_are_rejected(get: Get) -> None:
+    os.mkfifo(get.base / "pipe")  # opening it for reading would wait for a writer
     for name in ("zero", "tty"):
         os.symlink(f"/dev/{name}", get.base / name)
     assert refused(get(path="sub")).code == "unreadable_file"
     assert refused(get(path="pipe")).code == "unreadable_file"
-    assert refused(get(path="zero")).code == "bad_location"  # it leads out of the folder, too
+    assert refused(get(path="zero")).code == "bad_location"  # it also leads out of the folder
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")
-def test_a_device_within_the_folder_is_no_file(get: Get) -> None:
+def test_a_device_in_the_folder_is_rejected(get: Get) -> None:
     try:
         os.mknod(get.base / "zero", 0o600 | 0o020000, os.makedev(1, 5))
     except PermissionError:
@@ -85,18 +85,18 @@ def test_a_device_within_the_folder_is_no_file(get: Get) -> None:
     assert refused(get(path="zero")).code == "unreadable_file"
 
 
-def test_a_path_that_is_too_long_for_the_system_is_a_rejection(get: Get) -> None:
+def test_a_path_too_long_for_the_system_is_rejected(get: Get) -> None:
     assert refused(get(path="x" * 5000)).code == "unreadable_file"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_a_rejection(get: Get) -> None:
+def test_a_file_without_read_permission_is_rejected(get: Get) -> None:
     (get.base / "a").write_bytes(b"x")
     (get.base / "a").chmod(0)
     assert refused(get(path="a")).code == "unreadable_file"
 
 
-def test_links_out_of_the_base_folder_are_refused_and_links_within_are_not(get: Get) -> None:
+def test_links_out_of_the_base_folder_are_rejected(get: Get) -> None:
     secret = get.base.parent / "secret"
     secret.write_bytes(b"secret")
     (get.base / "real").write_bytes(b"picture")
@@ -110,7 +110,7 @@ def test_links_out_of_the_base_folder_are_refused_and_links_within_are_not(get: 
     assert refused(get(path="loop")).code == "unreadable_file"
 
 
-def test_a_folder_whose_name_begins_like_the_base_is_not_below_it(get: Get) -> None:
+def test_a_folder_with_the_base_as_name_prefix_is_outside_it(get: Get) -> None:
     (get.base.parent / "source-secret").mkdir()
     (get.base.parent / "source-secret" / "a").write_bytes(b"secret")
     (get.base / "out").symlink_to(get.base.parent / "source-secret")
@@ -124,7 +124,7 @@ def test_a_folder_whose_name_begins_like_the_base_is_not_below_it(get: Get) -> N
         "C:/windows", "c:secret", "file:///etc/passwd", "gs://bucket/a", "a\x00.jpg",
     ],
 )  # fmt: skip
-def test_paths_that_lead_out_of_the_base_folder_are_refused(path: str) -> None:
+def test_paths_out_of_the_base_folder_are_rejected(path: str) -> None:
     with pytest.raises(Rejected) as caught:
         check_path(path)
     assert caught.value.code == "bad_location"
@@ -132,11 +132,11 @@ def test_paths_that_lead_out_of_the_base_folder_are_refused(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["a.jpg", "sub/a b.jpg", "sub/.hidden/é.jpg", "a..b/c...jpg", "x/12:30.jpg"])
-def test_paths_below_the_base_folder_are_taken_apart(path: str) -> None:
+def test_paths_below_the_base_folder_are_split(path: str) -> None:
     assert check_path(path) == path.split("/")
 
 
-def test_a_store_that_cannot_be_reached_is_not_the_fault_of_an_image(
+def test_an_unreachable_store_is_an_error_not_a_rejection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(path: str) -> None:

@@ -15,7 +15,7 @@ MODES = ("keep the last", "keep the first", "saw less", "died")
 
 # What another attempt of a task sees can differ only in what comes from outside of the engine, so a step that commits what
 # it is told of sees the same each time.
-COMMITS = ("commit_tables", "publish_set", "commit_dataset", "write_sums")
+COMMITS = ("commit_tables", "publish_set", "commit_dataset", "write_counts")
 
 
 class Died(BaseException):

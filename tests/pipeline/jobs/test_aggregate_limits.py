@@ -1,4 +1,4 @@
-"""Which rejected votes stop the aggregate stage: faults, and not what a rule of the configuration leaves out."""
+"""Rejected votes stop the aggregate stage if they are faults, not if the configuration excludes them."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def write(path: Path, rows: list[dict[str, str]]) -> None:
         writer.writerows(rows)
 
 
-def label(mine: Path, *settings: str) -> int:
+def run_aggregate(mine: Path, *settings: str) -> int:
     overrides = [part for setting in (f"source={mine}", *settings) for part in ("--set", setting)]
     output = str(mine.parent / "out")
     return main(
@@ -47,19 +47,19 @@ def label(mine: Path, *settings: str) -> int:
     )
 
 
-def test_votes_that_were_given_twice_stop_no_build_unless_none_of_them_counts(
+def test_repeated_votes_stop_the_stage_only_if_all_are_rejected(
     mine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     votes = rows_of(mine / "votes.csv")
     again = [row | {"answer": "unsure"} for row in votes[: len(votes) // 2]]
     write(mine / "votes.csv", votes + again)
-    assert label(mine) == 0
+    assert run_aggregate(mine) == 0
     assert codes_of(mine.parent / "out" / "aggregate" / "rejections") == {"duplicate_vote": len(again)}
-    assert label(mine, "aggregate.repeated_votes=reject") == 1
+    assert run_aggregate(mine, "aggregate.repeated_votes=reject") == 1
     assert "duplicate_vote), more than max_rejected_share" in capsys.readouterr().err
 
 
-def test_skipped_tasks_stop_no_build(mine: Path) -> None:
+def test_skipped_tasks_do_not_stop_the_stage(mine: Path) -> None:
     tasks = [
         {
             "data": {"image_id": row["image_id"], "class_name": row["class_name"]},
@@ -71,13 +71,13 @@ def test_skipped_tasks_stop_no_build(mine: Path) -> None:
         for number, row in enumerate(rows_of(mine / "web.csv"))
     ]  # fmt: skip
     (mine / "round-2.json").write_text(json.dumps(tasks))
-    assert label(mine, "votes=[round-2.json]") == 0
+    assert run_aggregate(mine, "votes=[round-2.json]") == 0
     assert codes_of(mine.parent / "out" / "aggregate" / "rejections") == {
         "skipped_answer": len(tasks) // 2 + 1
     }
 
 
-def test_answers_in_other_words_stop_with_the_cure_and_it_works(
+def test_unknown_answers_stop_with_a_remedy_that_works(
     mine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = {"yes": "1", "no": "0", "unsure": "?"}
@@ -86,20 +86,20 @@ def test_answers_in_other_words_stop_with_the_cure_and_it_works(
         row | {"answer": words[row["answer"]], "class_name": row["class_name"].upper()} for row in votes
     ]
     write(mine / "votes.csv", changed)
-    assert label(mine) == 1
+    assert run_aggregate(mine) == 1
     assert "set aggregate.answer_words: {'0': 'no'}" in capsys.readouterr().err
     config = (mine / "build.yaml").read_text()
     (mine / "build.yaml").write_text(config + "aggregate:\n  answer_words: {1: yes, 0: no, '?': unsure}\n")
-    assert label(mine) == 0
+    assert run_aggregate(mine) == 0
     assert not codes_of(mine.parent / "out" / "aggregate" / "rejections")
 
 
-def test_votes_about_images_that_ingest_rejected_stop_no_build(tmp_path: Path) -> None:
+def test_votes_about_images_that_ingest_rejected_do_not_stop_the_stage(tmp_path: Path) -> None:
     world = write_world(tmp_path / "mine")
-    gone = [f"web-{name}-{number}" for name in CLASSES for number in range(0, WEB, 4)]
-    for image_id in gone:
+    missing = [f"web-{name}-{number}" for name in CLASSES for number in range(0, WEB, 4)]
+    for image_id in missing:
         (world.folder / "images" / f"{image_id}.png").unlink()
     arguments = ["--config", str(world.config), "--output", str(tmp_path / "out"), ONE_PROCESS]
     assert main(["ingest", *arguments]) == 0
     assert main(["aggregate", *arguments]) == 0
-    assert codes_of(tmp_path / "out" / "aggregate" / "rejections") == {"image_rejected": 3 * len(gone)}
+    assert codes_of(tmp_path / "out" / "aggregate" / "rejections") == {"image_rejected": 3 * len(missing)}

@@ -2,55 +2,39 @@
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import pyarrow as pa
-import pytest
-from pyarrow import parquet
 
-from pipeline.__main__ import main
 from tests.pipeline.conftest import ONE_PROCESS
+from tests.pipeline.jobs.aggregate_stage import ingested, read_table, run_aggregate  # noqa: F401  fixture
 from tests.pipeline.small_world import CLASSES, WEB
 
-
-def read(folder: Path) -> pa.Table:
-    return pa.concat_tables(parquet.read_table(path) for path in sorted(folder.glob("*.parquet")))
+# ruff: noqa: F811  the fixture is imported by name
 
 
-@pytest.fixture
-def ingested(built, tmp_path) -> Path:
-    shutil.copytree(built / "ingest", tmp_path / "out" / "ingest")
-    return tmp_path / "out"
-
-
-def label(world, output: Path, *settings: str, more: tuple[str, ...] = (ONE_PROCESS,)) -> int:
-    overrides = [part for setting in settings for part in ("--set", f"aggregate.{setting}")]
-    return main(["aggregate", "--config", str(world.config), "--output", str(output), *overrides, *more])
-
-
-def test_gathered_methods_write_the_same_tables_with_one_process_and_two(world, built, ingested):
+def test_joint_methods_write_the_same_tables_with_one_process_and_two(world, built, ingested):
     # w2 says no to everything: majority follows w0 and w1, and so does Dawid-Skene, which says by how much.
-    assert label(world, ingested, "method=dawid-skene", "smoothing=0.1") == 0
+    assert run_aggregate(world, ingested, "method=dawid-skene", "smoothing=0.1") == 0
     one = {
         path.relative_to(ingested): path.read_bytes() for path in (ingested / "aggregate").rglob("*.parquet")
     }
-    verdicts = read(ingested / "aggregate" / "verdicts")
+    verdicts = read_table(ingested / "aggregate" / "verdicts")
     assert verdicts.num_rows == len(CLASSES) * WEB
-    by_majority = read(built / "aggregate" / "verdicts")
+    by_majority = read_table(built / "aggregate" / "verdicts")
     assert verdicts["image_id"].equals(by_majority["image_id"])
     same = pa.compute.equal(verdicts["verdict"], by_majority["verdict"])
     assert pa.compute.sum(pa.compute.invert(same)).as_py() <= 1  # the planted tie
-    workers = {row["worker_id"]: row for row in read(ingested / "aggregate" / "workers").to_pylist()}
+    workers = {row["worker_id"]: row for row in read_table(ingested / "aggregate" / "workers").to_pylist()}
     assert workers["w0"]["skill"] > 0.95
     assert workers["w2"]["yes_when_yes"] == 0
     agreement = {
         (row["class_name"], row["measure"]): row
-        for row in read(ingested / "aggregate" / "agreement").to_pylist()
+        for row in read_table(ingested / "aggregate" / "agreement").to_pylist()
     }
     assert {name for name, _ in agreement} == {None, *CLASSES}
     assert agreement[None, "mean_cohen_kappa"]["value"] > 0
-    precision = read(ingested / "aggregate" / "retrieval_precision").to_pylist()
+    precision = read_table(ingested / "aggregate" / "retrieval_precision").to_pylist()
     assert (
         sum(row["yes"] + row["no"] + row["undecided"] for row in precision if not row["class_name"])
         == len(CLASSES) * WEB
@@ -58,7 +42,7 @@ def test_gathered_methods_write_the_same_tables_with_one_process_and_two(world, 
     first = next(row for row in precision if (row["method"], row["rank_from"]) == ("text", 0))
     assert first["precision"] > 0.9  # the first ranks of the small world are right
     two = ("--direct_num_workers=2", "--force")
-    assert label(world, ingested, "method=dawid-skene", "smoothing=0.1", more=two) == 0
+    assert run_aggregate(world, ingested, "method=dawid-skene", "smoothing=0.1", flags=two) == 0
     assert {
         path.relative_to(ingested): path.read_bytes() for path in (ingested / "aggregate").rglob("*.parquet")
     } == one
@@ -66,37 +50,37 @@ def test_gathered_methods_write_the_same_tables_with_one_process_and_two(world, 
 
 def test_policies_and_gold_reach_the_verdicts(world, ingested):
     def verdict(image: str) -> str:
-        rows = read(ingested / "aggregate" / "verdicts").to_pylist()
+        rows = read_table(ingested / "aggregate" / "verdicts").to_pylist()
         return next(row["verdict"] for row in rows if row["image_id"] == image)
 
-    assert label(world, ingested, "ties=seeded") == 0
+    assert run_aggregate(world, ingested, "ties=seeded") == 0
     assert verdict(world.tie) in ("yes", "no")
     gold = world.folder / "gold.csv"
     gold.write_text(f"image_id,class_name,answer\n{world.tie},cow,yes\n")
-    assert label(world, ingested, "method=one-coin", "gold=gold.csv") == 0
+    assert run_aggregate(world, ingested, "method=one-coin", "gold=gold.csv") == 0
     assert verdict(world.tie) == "yes"
-    assert label(world, ingested, "repeated_votes=last", "ties=posterior") == 0
+    assert run_aggregate(world, ingested, "repeated_votes=last", "ties=posterior") == 0
 
 
-def test_wrong_settings_are_told(world, ingested, capsys):
-    assert label(world, ingested, "method=dawid_skene") == 2
+def test_wrong_settings_are_errors(world, ingested, capsys):
+    assert run_aggregate(world, ingested, "method=dawid_skene") == 2
     assert "'dawid_skene' is not one of majority, weighted-majority" in capsys.readouterr().err
-    assert label(world, ingested, "gold=gold.csv") == 2
+    assert run_aggregate(world, ingested, "gold=gold.csv") == 2
     assert "method: majority ignores gold" in capsys.readouterr().err
-    assert label(world, ingested, "max_votes=2") == 2
+    assert run_aggregate(world, ingested, "max_votes=2") == 2
     assert "max_votes 2 is below min_votes 3" in capsys.readouterr().err
 
 
-def test_the_next_round_is_listed_in_the_form_of_a_tool(world, ingested, capsys):
+def test_the_next_questions_are_written_in_the_format_of_a_tool(world, ingested, capsys):
     capsys.readouterr()
-    assert label(world, ingested, more=(ONE_PROCESS, "--next-questions", "10", "--json")) == 0
-    told = json.loads(capsys.readouterr().out)["next_questions"]
-    assert (told["questions"], told["answers"]) == (1, 1)
-    (row,) = csv.DictReader(Path(told["files"][0]).read_text().splitlines())
+    assert run_aggregate(world, ingested, flags=(ONE_PROCESS, "--next-questions", "10", "--json")) == 0
+    result = json.loads(capsys.readouterr().out)["next_questions"]
+    assert (result["questions"], result["answers"]) == (1, 1)
+    (row,) = csv.DictReader(Path(result["files"][0]).read_text().splitlines())
     assert (row["image_id"], row["votes_wanted"], row["path"]) == (world.tie, "1", f"images/{world.tie}.png")
-    more = (ONE_PROCESS, "--next-questions", "500", "--format", "label-studio")
-    assert label(world, ingested, "min_votes=4", more=more) == 0
+    flags = (ONE_PROCESS, "--next-questions", "500", "--format", "label-studio")
+    assert run_aggregate(world, ingested, "min_votes=4", flags=flags) == 0
     tasks = json.loads((ingested / "aggregate" / "next_questions.label-studio.json").read_text())
     assert len(tasks) == len(CLASSES) * WEB
-    assert label(world, ingested, more=("--next-questions", "0")) == 2
+    assert run_aggregate(world, ingested, flags=("--next-questions", "0")) == 2
     assert "a budget of 1 answer or more" in capsys.readouterr().err

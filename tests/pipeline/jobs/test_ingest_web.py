@@ -160,4 +160,4 @@ def test_an_unknown_code_cannot_be_retried(
     site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments(site, tmp_path / "out", "--retry", "time_out")) == 2
-    assert "there is no code 'time_out'; timeout?" in capsys.readouterr().err
+    assert "unknown rejection code 'time_out'; did you mean timeout?" in capsys.readouterr().err

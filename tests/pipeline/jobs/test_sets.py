@@ -1,4 +1,4 @@
-"""Shared datasets, and builds after builds: what is written again, and what is told of it."""
+"""Shared datasets, and repeated builds: which sets are written again, and the report on changes."""
 
 import json
 import shutil
@@ -10,11 +10,12 @@ from pipeline.__main__ import main
 from pipeline.layout import Layout
 from tests.pipeline.built_tables import digests, rows
 from tests.pipeline.conftest import ONE_PROCESS, build
+from tests.pipeline.dataset_forgery import rewrite
 
 QUICK = ("--set", "noise.levels=[0, 0.2]", "--set", "noise.colors=[red, blue]")
 
 
-def changed(output):
+def changes_of(output):
     return json.loads(open(Layout(str(output)).changes).read())
 
 
@@ -25,7 +26,7 @@ def shared(world, tmp_path_factory):
     return output
 
 
-def test_a_shared_dataset_has_each_picture_once_and_is_proved(shared, built):
+def test_a_shared_dataset_has_each_image_once_and_is_verified(shared, built):
     stored = [
         i
         for p in (shared / "dataset" / "images").glob("*.parquet")
@@ -41,16 +42,12 @@ def test_a_shared_dataset_has_each_picture_once_and_is_proved(shared, built):
     assert main(["verify", str(shared / "dataset")]) == 0
 
 
-def test_a_picture_missing_from_a_shared_dataset_is_told(shared, tmp_path, capsys):
-    import shutil
-
-    from tests.pipeline.shards.test_verify import rewrite
-
+def test_an_image_missing_from_a_shared_dataset_is_reported(shared, tmp_path, capsys):
     dataset = tmp_path / "dataset"
     shutil.copytree(shared / "dataset", dataset)
     rewrite(dataset, "images", lambda table: table.slice(1))
     assert main(["verify", str(dataset)]) == 1
-    assert "have no readable picture" in capsys.readouterr().err
+    assert "whose image is missing" in capsys.readouterr().err
 
 
 def test_more_votes_rewrite_only_what_they_touch_as_if_built_at_once(world, tmp_path):
@@ -59,7 +56,7 @@ def test_more_votes_rewrite_only_what_they_touch_as_if_built_at_once(world, tmp_
     arguments = ("--set", f"source={source}", *QUICK)
     assert build(world, output, *arguments) == 0
     first = digests(output / "dataset")
-    # Overturn the verdict of one wrong image that red-0.20 uses.
+    # Overturn the verdict of a wrong image of red-0.20.
     used = next(
         row["image_id"] for row in rows(output / "dataset" / "red-0.20").values() if row["source"] == "web"
     )
@@ -68,9 +65,9 @@ def test_more_votes_rewrite_only_what_they_touch_as_if_built_at_once(world, tmp_
         votes.writelines(f"{used},{name},late{k},yes,1\n" for k in range(9))
     assert build(world, output, *arguments) == 0
 
-    told = changed(output)
-    assert told["written"] == ["red-0.20"]
-    assert told["changed"] == {"red-0.20": {"added": 1, "removed": 1, "relabeled": 0}}
+    report = changes_of(output)
+    assert report["written"] == ["red-0.20"]
+    assert report["changed"] == {"red-0.20": {"added": 1, "removed": 1, "relabeled": 0}}
     second = digests(output / "dataset")
     same = {path for path in first if path in second and first[path] == second[path]}
     assert all(path.startswith("red-0.20/") or "/" not in path for path in set(first) - same)
@@ -82,27 +79,27 @@ def test_more_votes_rewrite_only_what_they_touch_as_if_built_at_once(world, tmp_
 def test_a_new_level_leaves_the_others_alone(world, tmp_path):
     output = tmp_path / "out"
     assert build(world, output, *QUICK) == 0
-    (output / "dataset" / "_manifest.json").unlink()  # as if killed before what is unwanted was removed
+    (output / "dataset" / "_manifest.json").unlink()  # as if killed before old sets were removed
     shutil.copytree(output / "dataset" / "red-0.00", output / "dataset" / "mine")
     assert build(world, output, *QUICK, "--set", "noise.levels=[0.2, 0.4]") == 0
     assert (output / "dataset" / "mine").exists()
-    told = changed(output)
-    assert told["written"] == ["blue-0.40", "red-0.40"]
-    assert told["changed"].keys() == {"blue-0.00", "red-0.00", "blue-0.40", "red-0.40"}
+    report = changes_of(output)
+    assert report["written"] == ["blue-0.40", "red-0.40"]
+    assert report["changed"].keys() == {"blue-0.00", "red-0.00", "blue-0.40", "red-0.40"}
     assert not (output / "dataset" / "red-0.00").exists()
     assert main(["verify", str(output / "dataset")]) == 1  # "mine" is not part of the dataset
     shutil.rmtree(output / "dataset" / "mine")
     assert main(["verify", str(output / "dataset")]) == 0
 
 
-def test_other_classes_than_those_of_ingest_are_told(world, built, tmp_path, capsys):
+def test_other_classes_than_those_of_ingest_are_an_error(world, built, tmp_path, capsys):
     shutil.copytree(built, tmp_path / "out", ignore=shutil.ignore_patterns("dataset", "split"))
     command = ["split", "--config", str(world.config), "--output", str(tmp_path / "out"), ONE_PROCESS]
     assert main([*command, "--set", "classes=[ant, bee, dog]"]) == 1
     assert "class 'cow' of the ingested images is not in 'classes'" in capsys.readouterr().err
 
 
-def test_force_makes_damaged_manifests_anew(world, shared, tmp_path):
+def test_force_replaces_damaged_manifests(world, shared, tmp_path):
     shutil.copytree(shared, tmp_path / "out")
     for folder in ("dataset", "dataset/red-0.20", "split/examples"):
         (tmp_path / "out" / folder / "_manifest.json").write_text("damaged")

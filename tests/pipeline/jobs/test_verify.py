@@ -30,7 +30,7 @@ def damage(dataset):
     def exchange(table):
         rows = table.to_pylist()
         wrong = [row for row in rows if not row["is_clean"]]
-        wrong[0]["replaced"] = wrong[1]["replaced"]
+        wrong[0]["replaced_image_id"] = wrong[1]["replaced_image_id"]
         return pa.Table.from_pylist(rows, table.schema)
 
     rewrite(dataset, "red-0.00", wrong_rows)

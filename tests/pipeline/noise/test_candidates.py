@@ -16,7 +16,7 @@ def run(pairs, sizes=(10, 10, 10, 10), seed=0):
 
 @settings(deadline=None)
 @given(PAIRS)
-def test_each_wrong_image_stands_ready_for_exactly_one_of_its_classes(pairs):
+def test_each_wrong_image_is_a_candidate_of_exactly_one_of_its_classes(pairs):
     pools = run(sorted(pairs))
     used = [image for pool in pools for image, _ in pool]
     assert sorted(used) == sorted({image for image, _ in pairs})
@@ -31,7 +31,7 @@ def test_the_order_of_rows_does_not_matter(pairs, random):
     assert run(shuffled) == run(sorted(pairs))
 
 
-def test_a_scarce_class_is_served_first():
+def test_a_scarce_class_gets_candidates_first():
     # Class 0 has 10 images of its own; class 1 has none but the 10 that it shares with class 0.
     pairs = [(i, 0) for i in range(20)] + [(i, 1) for i in range(10, 20)]
     pools = run(pairs, (10, 10))
@@ -44,7 +44,7 @@ def test_supply_follows_the_sizes_of_the_classes():
     assert [len(pool) for pool in pools] == [20, 10]
 
 
-def test_another_seed_uses_them_in_another_order():
+def test_another_seed_uses_candidates_in_another_order():
     pairs = [(i, 0) for i in range(30)]
     assert run(pairs, (10,), seed=0) != run(pairs, (10,), seed=1)
 

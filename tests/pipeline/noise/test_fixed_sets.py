@@ -28,10 +28,13 @@ VERDICTS = VERDICT.from_rows(
 
 def rows(*pairs, name="mine", color=None, level=None):
     frame = pd.DataFrame(pairs, columns=["image_id", "class_name"], dtype=object).assign(
-        set=name, color=color, noise_level=level, location=[f"l.csv:{i}" for i in range(2, len(pairs) + 2)]
+        set_name=name,
+        color=color,
+        noise_level=level,
+        location=[f"l.csv:{i}" for i in range(2, len(pairs) + 2)],
     )
     schema = pa.schema(
-        [(n, pa.string()) for n in ("set", "image_id", "class_name", "color", "noise_level", "location")]
+        [(n, pa.string()) for n in ("set_name", "image_id", "class_name", "color", "noise_level", "location")]
     )
     return pa.Table.from_pandas(frame, schema, preserve_index=False)
 
@@ -48,46 +51,46 @@ def facts(split):
     }
 
 
-def test_what_is_clean_follows_from_the_clean_list_and_the_verdicts():
+def test_is_clean_follows_from_the_clean_list_and_the_verdicts():
     assert facts(made(("c0", "ant"), ("c1", "cow"), ("w0", "ant"), ("w1", "ant"))) == {
         "c0": (0, True, 0, "clean", None),
         "c1": (2, False, 1, "clean", None),
         "w0": (0, False, 2, "web", 2),
-        "w1": (0, False, None, "web", None),  # nobody has judged it
+        "w1": (0, False, None, "web", None),  # without a verdict
     }
     assert facts(made(("w0", "cow"))) == {"w0": (2, True, 2, "web", 0)}
 
 
-def test_what_was_measured_is_told():
+def test_measured_noise_and_missing_images_are_reported():
     split = made(("c0", "ant"), ("w0", "ant"), ("w1", "ant"), ("gone", "bee"), color="red", level="0.5")
     assert (split.name, split.color, split.noise_level) == ("mine", "red", 0.5)
     assert split.measured == {
-        "noise": "measured", "realized_noise": 0.666667, "claimed_noise": 0.5, "rows_listed": 4,
-        "not_ingested": 1, "not_ingested_first": ["gone"], "not_judged": 1,
+        "noise": "measured", "realized_noise": 0.666667, "claimed_noise": 0.5, "rows_in_list": 4,
+        "not_ingested": 1, "not_ingested_first": ["gone"], "without_verdict": 1,
     }  # fmt: skip
 
 
-def test_without_a_claim_the_level_is_the_measured_one():
+def test_without_a_claimed_level_the_level_is_measured():
     split = made(("c0", "ant"), ("c1", "ant"))
-    assert (split.color, split.noise_level) == ("listed", 0.5)
+    assert (split.color, split.noise_level) == ("fixed", 0.5)
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
-        (rows(("c0", "dog")), "l.csv:2 .*not among the classes"),
+        (rows(("c0", "dog")), "l.csv:2 .*class is not in 'classes'"),
         (rows(("c0", "ant"), ("c0", "bee")), "l.csv:3 .*earlier row"),
         (rows(("c0", "ant"), ("t0", "ant")), "l.csv:3: 't0' is a test image"),
-        (rows(("c0", "ant"), name="../x"), "no name of a folder"),
-        (rows(("c0", "ant"), name="test"), "taken"),
-        (rows(("c0", "ant"), name="README.md"), "taken"),
-        (rows(("c0", "ant"), name="_manifest.json"), "taken"),
-        (rows(("c0", None)), "are needed"),
+        (rows(("c0", "ant"), name="../x"), "not a valid folder name"),
+        (rows(("c0", "ant"), name="test"), "reserved"),
+        (rows(("c0", "ant"), name="README.md"), "reserved"),
+        (rows(("c0", "ant"), name="_manifest.json"), "reserved"),
+        (rows(("c0", None)), "is missing"),
         (rows(("c0", "ant"), level="40"), "share from 0 to 1"),
     ],
 )
-def test_rows_that_break_a_rule_are_named(table, told):
-    with pytest.raises(DataError, match=told):
+def test_rows_that_break_a_rule_are_named(table, message):
+    with pytest.raises(DataError, match=message):
         list(fixed_sets(table, RETRIEVALS, VERDICTS, NAMES))
 
 

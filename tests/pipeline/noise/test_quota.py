@@ -21,7 +21,7 @@ def test_every_prefix_is_within_one_image_of_each_class_share(sizes):
 
 @settings(deadline=None)
 @given(SIZES)
-def test_in_the_end_every_image_has_given_way(sizes):
+def test_the_whole_sequence_has_every_image(sizes):
     assert np.bincount(class_sequence(np.array(sizes), sum(sizes)), minlength=len(sizes)).tolist() == sizes
 
 
@@ -29,7 +29,7 @@ def test_equal_classes_take_turns():
     assert class_sequence(np.array([5, 5, 5]), 7).tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
-def test_rounding_each_level_by_itself_would_take_an_image_back():
+def test_a_longer_prefix_never_has_fewer_images_of_a_class():
     # Largest remainder gives the first class 1 of 2 and 0 of 3 here (the Alabama paradox); the quota method cannot.
     sizes = np.array([1, 3, 3])
     sequence = class_sequence(sizes, 7)
@@ -37,6 +37,6 @@ def test_rounding_each_level_by_itself_would_take_an_image_back():
         assert (np.bincount(sequence[: h + 1], minlength=3) >= np.bincount(sequence[:h], minlength=3)).all()
 
 
-def test_the_published_sizes_at_forty_per_cent():
+def test_the_published_sizes_at_40_percent():
     counts = np.bincount(class_sequence(np.full(100, 600), 24_000))
     assert (counts == 240).all()

@@ -21,7 +21,7 @@ def pick(labels, level, nested=True, available=None, on_shortage="error", seed=0
 
 @settings(deadline=None)
 @given(LABELS, LEVELS, st.booleans())
-def test_the_noise_is_exact_in_all_and_within_one_image_in_each_class(labels, level, nested):
+def test_the_noise_is_exact_in_total_and_within_one_image_in_each_class(labels, level, nested):
     chosen = pick(labels, level, nested)
     assert len(chosen.noisy) == round(level * len(labels))
     sizes = np.bincount(labels)
@@ -35,7 +35,7 @@ def test_the_noise_is_exact_in_all_and_within_one_image_in_each_class(labels, le
 def test_any_two_levels_nest(labels, one, other):
     low, high = (pick(labels, level) for level in sorted((one, other)))
     assert set(low.noisy) <= set(high.noisy)
-    # … and the images that take their places are the same, too.
+    # … and are replaced by the same images.
     rank = dict(zip(high.noisy.tolist(), high.rank.tolist(), strict=True))
     assert all(rank[image] == t for image, t in zip(low.noisy.tolist(), low.rank.tolist(), strict=True))
 
@@ -92,7 +92,7 @@ def test_a_class_shrinks_to_the_nearest_size(level, sizes, available, expected):
     st.lists(st.tuples(st.integers(1, 60), st.integers(0, 60)), min_size=1, max_size=12),
     st.floats(0.01, 0.99),
 )
-def test_a_shrunk_set_has_its_level_in_all_and_each_class_nearly(classes, level):
+def test_a_shrunk_set_has_its_level_in_total_and_nearly_in_each_class(classes, level):
     sizes, available = np.array(classes).T
     labels = np.repeat(np.arange(len(sizes)), sizes)
     order = NoiseOrder(ids(labels), labels, level, 0, True)
@@ -117,22 +117,22 @@ def test_rounding_favors_no_direction(classes, wrong, level):
     assert abs(sizes.sum() - classes * wrong / level) <= max(1, 0.5 / level)
 
 
-def test_a_class_without_a_clean_image_is_an_error_unless_it_is_named():
+def test_a_class_without_a_clean_image_is_an_error_unless_allowed():
     names, labels = ["ant", "bee", "cow"], np.array([1, 1, 1])
     with pytest.raises(DataError) as caught:
         check_clean_left("red-0.80", names, labels, ["ant"])
     assert str(caught.value).startswith("red-0.80 would have no clean image of cow: ")
-    assert "noise.may_vanish=[cow]" in str(caught.value)
+    assert "noise.allow_empty_classes=[cow]" in str(caught.value)
     check_clean_left("red-0.80", names, labels, ["cow", "ant"])
 
 
-def test_cap_replaces_what_it_can():
+def test_cap_replaces_as_many_images_as_available():
     chosen = pick([0] * 100 + [1] * 100, 0.5, available=np.array([10, 99]), on_shortage="cap")
     assert len(chosen.noisy) == 60
     assert len(chosen.kept) == 140
 
 
-def test_a_shortage_names_the_class_its_need_and_the_largest_level_that_works():
+def test_the_error_of_a_shortage_names_the_class_its_need_and_the_largest_possible_level():
     labels, available = [0, 1] * 100, np.array([25, 90])
     order = NoiseOrder(ids(labels), np.array(labels), 0.4, 0, True)
     with pytest.raises(DataError) as caught:

@@ -1,4 +1,4 @@
-"""An error about a shortage of wrong images says why there are so few."""
+"""The error about a shortage of wrong images gives the reasons."""
 
 from collections.abc import Sequence
 
@@ -44,16 +44,18 @@ def shortage(
 
 
 def test_questions_with_too_few_votes_are_counted_with_the_limit() -> None:
-    told = shortage(
+    message = shortage(
         {f"w{i}": ("undecided", 2) for i in range(4)} | {"n": ("no", 3), "y": ("yes", 3)}, ("red",)
     )
-    assert "ant: has 1 wrong images, 4 are needed (6 questions: 1 yes, 1 no, " in told
-    assert "4 undecided with 2 votes or fewer (aggregate.min_votes is 3))" in told
-    assert "4 of 6 questions are undecided because they have fewer votes than aggregate.min_votes = 3" in told
+    assert "ant: has 1 wrong images, 4 are needed (6 questions: 1 yes, 1 no, " in message
+    assert "4 undecided with 2 votes or fewer (aggregate.min_votes is 3))" in message
+    assert (
+        "4 of 6 questions are undecided because they have fewer votes than aggregate.min_votes = 3" in message
+    )
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "more", "told"),
+    ("verdicts", "options", "reason"),
     [
         ({"a": ("undecided", 4)}, {}, "1 questions: 1 undecided with 3 votes or more"),
         ({"a": ("", 0)}, {}, "1 questions: 1 without votes"),
@@ -62,14 +64,15 @@ def test_questions_with_too_few_votes_are_counted_with_the_limit() -> None:
         ({}, {}, "bee: has 0 wrong images, 4 are needed (no web image with this class was ingested)"),
     ],
 )
-def test_other_reasons_are_told_too(verdicts, more, told) -> None:
-    assert told in shortage(verdicts, ("red",), **more)
+def test_other_reasons_are_counted(verdicts, options, reason) -> None:
+    assert reason in shortage(verdicts, ("red",), **options)
 
 
 def test_a_list_without_methods_has_no_red_text() -> None:
-    told = shortage({f"w{i}": ("no", 3) for i in range(9)}, ("red-text",))
-    assert "0 of the wrong images have the method text" in told
+    message = shortage({f"w{i}": ("no", 3) for i in range(9)}, ("red-text",))
+    assert "0 of the wrong images have the method text" in message
     assert (
-        "No row of the web lists has the method text: fill the column method, or leave red-text out" in told
+        "No row of the web lists has the method text: fill the column method, or leave red-text out"
+        in message
     )
     assert "No row" not in shortage({"a": ("no", 3)}, ("red-text",), "text")

@@ -113,7 +113,7 @@ def test_another_list_of_levels_changes_no_set():
         assert base[name] == other[name]
 
 
-def test_trials_are_independent_draws_and_the_first_is_the_plain_build():
+def test_trials_are_independent_draws_and_the_first_equals_a_build_without_trials():
     base, more = made(), made(dataclasses.replace(CONFIG, trials=2))
     assert {name: rows for name, rows in more.items() if "trial" not in name} == base
     assert noisy(more["red-0.50-trial-1"]) != noisy(more["red-0.50"])
@@ -124,19 +124,19 @@ def test_the_published_sizes_red_is_a_part_and_blue_is_all():
     sets = made(dataclasses.replace(CONFIG, clean_per_class=12, blue_size="all"))
     assert len(sets["red-0.25"]) == 36
     assert len(sets["blue-0.25"]) == 60
-    assert {r["replaced"] or r["image_id"] for r in sets["red-0.25"]} <= {
+    assert {r["replaced_image_id"] or r["image_id"] for r in sets["red-0.25"]} <= {
         r["image_id"] for r in sets["blue-0.00"]
     }
 
 
-def test_asymmetric_by_votes_goes_where_the_wrong_images_come_from():
+def test_asymmetric_flips_by_votes_follow_the_true_labels_of_wrong_images():
     sets = made(dataclasses.replace(CONFIG, class_map="votes", colors=("blue-asymmetric",)))
     assert {(r["true_label"], r["label"]) for r in sets["blue-asymmetric-0.50"] if not r["is_clean"]} == {
         (0, 1), (1, 2), (2, 0),
     }  # fmt: skip
 
 
-def test_red_text_takes_its_shortage_from_the_images_found_by_text():
+def test_a_shortage_of_red_text_counts_only_images_found_by_text():
     with pytest.raises(DataError, match="red-text: too few"):
         made(
             dataclasses.replace(CONFIG, colors=("red", "red-text")), wrong_each=11
@@ -145,7 +145,7 @@ def test_red_text_takes_its_shortage_from_the_images_found_by_text():
 
 
 @pytest.mark.parametrize("wrong_each", [2, 11, 17])
-def test_without_levels_those_of_the_paper_are_made_as_far_as_the_wrong_images_reach(wrong_each: int):
+def test_without_levels_those_of_the_paper_are_made_that_have_enough_wrong_images(wrong_each: int):
     config = NoiseConfig(colors=("red", "blue"))
     found = {name.partition("-")[2] for name in made(config, wrong_each=wrong_each)}
     expected = {f"{level:.2f}" for level in PAPER_LEVELS if level * 20 <= wrong_each}
@@ -155,8 +155,8 @@ def test_without_levels_those_of_the_paper_are_made_as_far_as_the_wrong_images_r
     }
 
 
-def test_without_levels_and_without_wrong_images_the_reason_is_told():
-    with pytest.raises(DataError, match=r"too few verified wrong images for noise level 0\.05"):
+def test_without_levels_and_without_wrong_images_the_error_gives_the_reason():
+    with pytest.raises(DataError, match=r"too few verified-wrong images for noise level 0\.05"):
         made(NoiseConfig(), wrong_each=1, clean_each=40)
 
 
@@ -171,7 +171,7 @@ def test_a_class_without_clean_images_is_named():
         drawn_sets(part_of(without, verdicts, NAMES), NAMES, CONFIG, 0)
 
 
-def test_it_makes_the_published_benchmark_at_true_scale():
+def test_the_published_benchmark_has_its_sizes_at_true_scale():
     # 100 classes of 600, red with 500 of each: the published sizes wherever there are enough wrong images.
     names = [f"c{i}" for i in range(100)]
     rng = np.random.default_rng(0)

@@ -16,7 +16,7 @@ from tests.pipeline.conftest import ONE_PROCESS
 from tests.pipeline.published import released as release
 from tests.pipeline.small_world import CLASSES
 
-QUICK = ("--set", "noise.levels=[0, 0.4]", "--set", "noise.clean_per_class=5", "--set", "shards.rows=16")
+QUICK = ("--set", "noise.levels=[0, 0.4]", "--set", "noise.clean_per_class=5", "--set", "shards.max_rows=16")
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +70,9 @@ def test_they_are_proved_and_the_manifest_says_that_their_noise_is_measured(data
     assert main(["verify", str(dataset), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["leaks_only_in_listed_sets"] == 0
     about = json.loads((dataset / "published-red-0.40" / "_manifest.json").read_text())["about"]
-    assert about["listed"] == {
-        "noise": "measured", "realized_noise": 0.4, "claimed_noise": 0.4, "rows_listed": 30,
-        "not_ingested": 0, "not_ingested_first": [], "not_judged": 0,
+    assert about["fixed_set"] == {
+        "noise": "measured", "realized_noise": 0.4, "claimed_noise": 0.4, "rows_in_list": 30,
+        "not_ingested": 0, "not_ingested_first": [], "without_verdict": 0,
     }  # fmt: skip
     assert (about["color"], about["noise_level"]) == ("red", 0.4)
 

@@ -134,7 +134,7 @@ def test_the_journal_of_another_search_is_an_error(search: Search, replay: Repla
         (["--endpoint", "ftp://x.test/"], "--endpoint ftp://x.test/: give an http or https URL"),
         (["--output", "gs://bucket/list.csv"], "give a local file that ends in .csv, .jsonl, .parquet"),
         (["--output", "list.txt"], "give a local file that ends in"),
-        (["--surprise"], "retrieve does not know --surprise"),
+        (["--surprise"], "retrieve: unknown argument --surprise"),
     ],
 )
 def test_a_wrong_flag_is_a_usage_error(

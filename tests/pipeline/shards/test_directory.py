@@ -33,7 +33,8 @@ def test_a_table_of_an_older_version_is_told_with_the_remedy(tmp_path):
     manifest = commit(folder, "verdict", [write_shard(folder, "part-00000-of-00001", older, [rows])], {})
     assert parquet.read_table(tmp_path / "verdicts" / manifest.shards[0].file).num_rows == 1
     with pytest.raises(
-        DataError, match=r"no table of this version .*posterior.*; run the stage that writes it again"
+        DataError,
+        match=r"cannot be read as a table of this version .*posterior.*; run the stage that writes it again",
     ):
         directory.read_table(folder, VERDICT)
 

@@ -103,7 +103,7 @@ def test_what_cannot_be_exported_is_told(dataset, tmp_path, capsys):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
     assert export(dataset, tmp_path / "full", "folder") == 1
-    assert "there is something already" in capsys.readouterr().err
+    assert "the folder is not empty" in capsys.readouterr().err
     shard = next((dataset / "red-0.20").glob("*.parquet"))
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
     assert export(dataset, tmp_path / "y", "webdataset") == 1

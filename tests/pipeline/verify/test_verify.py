@@ -179,4 +179,4 @@ def test_a_test_image_among_the_training_images_is_told(dataset, same_id):
 
 def test_no_dataset_is_an_error_with_a_remedy(tmp_path, capsys):
     assert main(["verify", str(tmp_path)]) == 1
-    assert "no _manifest.json in it: nothing was finished here" in capsys.readouterr().err
+    assert "no _manifest.json in it, so no build has finished here" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""PNG files by hand, for what Pillow does not write."""
+"""Hand-made PNG files of forms that Pillow does not write."""
 
 import struct
 import zlib
@@ -13,7 +13,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, depth: int, color: int, data: bytes, *more: bytes) -> bytes:
-    """One with these values in its header, and `data` as its lines; `more` are chunks before them."""
+    """Return a PNG with these header values and `data` as its lines, preceded by the chunks `more`."""
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     body = b"".join([chunk(b"IHDR", header), *more, chunk(b"IDAT", zlib.compress(data)), chunk(b"IEND", b"")])
     return b"\x89PNG\r\n\x1a\n" + body

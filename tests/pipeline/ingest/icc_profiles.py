@@ -1,4 +1,4 @@
-"""ICC profiles by hand: a matrix and one gamma for three channels, or a gamma for gray (ICC.1:2010, version 2)."""
+"""Hand-made ICC profiles: a matrix and a gamma for RGB, or a gamma for gray (ICC.1:2010, version 2)."""
 
 import struct
 
@@ -19,7 +19,7 @@ def _curve(gamma: float) -> bytes:
 
 
 def profile(gamma: float, colorants: np.ndarray | None = None) -> bytes:
-    """A display profile: RGB with these colorants, gray without."""
+    """Return a display profile: RGB with colorants, gray without."""
     text = b"made by hand\x00"
     tags = {
         b"desc": b"desc\x00\x00\x00\x00" + struct.pack(">I", len(text)) + text + b"\x00" * 78,
@@ -44,7 +44,7 @@ def profile(gamma: float, colorants: np.ndarray | None = None) -> bytes:
 
 
 def to_srgb(levels: np.ndarray, gamma: float, colorants: np.ndarray) -> np.ndarray:
-    """What 8-bit `levels` (n, 3) of such a profile are in sRGB, by the formulas: float (n, 3), cut at 0 and 255."""
+    """Convert 8-bit `levels` (n, 3) of such a profile to sRGB by the formulas: float (n, 3), clipped to 0 and 255."""
     linear = (levels / 255.0) ** gamma @ colorants.T @ np.linalg.inv(SRGB).T
     linear = linear.clip(0, 1)
     return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
