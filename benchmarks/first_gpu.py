@@ -159,7 +159,7 @@ def part_2(output: Path, seconds: float, dry_run: bool) -> int:
     code = run_logged(command, output / "study.txt", left)
     rows = summarize(study, data, output / "study")
     write_json(output / "part2.json", {"exit_code": code, "rows": rows})
-    text = "\n".join(summary_lines(rows))
+    text = "\n".join([*summary_lines(rows), *idle_lines(output)])
     (output / "part2.md").write_text(text + "\n", encoding="utf-8")
     print(text)
     return 0 if code in (0, 75) else 1  # 75: the budget is used up
@@ -235,6 +235,15 @@ def summary_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
             f"{verdict}).",
         ]
     return lines
+
+
+def idle_lines(output: Path) -> list[str]:
+    """Return the lines of part 1 about the time without a running kernel, if part 1 has been run."""
+    path = output / "part1.json"
+    if not path.is_file():
+        return []
+    lines = json.loads(path.read_text(encoding="utf-8"))["step"]["lines"]
+    return [f"\n{line}" for line in lines if "no kernel runs" in line]
 
 
 def write_dataset(data: Path, sizes: Sizes) -> None:

@@ -21,13 +21,17 @@ def test_part_1_runs_the_tests_and_the_benchmark_of_steps(tmp_path: Path) -> Non
 
 
 def test_part_2_trains_a_study_and_summarizes_it(tmp_path: Path) -> None:
+    line = "vanilla: an epoch of 50,000 images 2.00 s, no kernel runs in 12.5% of the time"
+    (tmp_path / "part1.json").write_text(json.dumps({"step": {"lines": ["vanilla 25000", line]}}))
     assert first_gpu.main(["--part", "2", "--dry-run", "--output", str(tmp_path)]) == 0
     rows = json.loads((tmp_path / "part2.json").read_text())["rows"]
     methods = ["vanilla", "mixup", "mentormix, ramp", "mentormix, pd-closed"]
     assert [row["method"] for row in rows] == methods * 4
     assert [row["noise_level"] for row in rows[::4]] == [0.4, 0.8, 0.6, 0.2]
     assert all(0 <= row["test_accuracy"] <= 1 and row["time_ratio"] > 0 for row in rows)
-    assert "MentorMix takes" in (tmp_path / "part2.md").read_text()
+    text = (tmp_path / "part2.md").read_text()
+    assert "MentorMix takes" in text
+    assert text.endswith(f"\n{line}\n")
 
 
 def test_the_study_has_four_runs_per_level_and_seed_and_takes_40_and_80_percent_first(tmp_path: Path) -> None:
