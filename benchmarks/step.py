@@ -4,19 +4,19 @@ The textbook loop is a Dataset of Pillow images with torchvision's RandomCrop, R
 DataLoader, torch.optim.SGD, float32, and the default memory format.
 
     python -m benchmarks.step --network small_cnn --width 32 --threads 1
-    python -m benchmarks.step --gpu     # PreAct-ResNet18, 50,000 images, CUDA graphs; about 10 minutes, most of
-                                        # them for the textbook loop and torch.compile
+    python -m benchmarks.step --gpu     # PreAct-ResNet18, batch 512, 50,000 images, CUDA graphs, vanilla and MentorMix;
+                                        # at most 150 s, most of them for torch.compile
 
-On a GPU it also prints, for vanilla and MentorMix, the seconds per epoch of 50,000 images, the share of the GPU's bf16 peak
-that the forward and backward passes reach (convolutions and dense layers only), and the share of time without a
-running kernel according to torch.profiler.
+Only steady steps count: the first epochs, which compile and warm up, are not timed. On a GPU it also prints the seconds per
+epoch of 50,000 images, the share of the GPU's bf16 peak that the forward and backward passes reach (convolutions and
+dense layers only), and the share of time without a running kernel, from torch.profiler in an epoch that is not timed.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -40,7 +40,12 @@ from training.method_config import DivideMixConfig
 from training.models.registry import make_network
 from training.trainer import Trainer
 
-CLASSES, BATCH = 10, 128
+CLASSES = 10
+WARM_UP_EPOCHS = 2  # compile, and fill the caches of kernels
+GPU_METHODS = ("vanilla", "mentormix")
+TEXTBOOK_SECONDS = 10.0  # maximum duration of the timed epoch of the textbook loop
+FORWARD_PASSES = {"vanilla": 3, "mentormix": 4}
+"""Cost of a step in forward passes: a backward pass costs two, and MentorMix has a second forward pass."""
 
 
 class TextbookDataset(Dataset[Any]):
@@ -77,42 +82,88 @@ def synthetic_set(size: int) -> ImageSet:
     )
 
 
-def textbook_speed(data: ImageSet, network: NetworkConfig, device: torch.device) -> float:
+def textbook_speed(data: ImageSet, network: NetworkConfig, batch_size: int, device: torch.device) -> float:
+    """Return the images per second of the textbook loop after one warm-up step."""
     model = make_network(network, CLASSES, 0).to(memory_format=torch.contiguous_format).to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=2e-4)
-    loader = DataLoader(TextbookDataset(data.images.images, data.labels), BATCH, shuffle=True, drop_last=True)
-    started = 0.0
-    for epoch in range(2):  # the first warms up
-        started = time.perf_counter()
-        for images, labels in loader:
-            loss = cross_entropy(model(images.to(device)), labels.to(device))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            loss.item()
-        del epoch
-    return len(loader) * BATCH / (time.perf_counter() - started)
+    dataset = TextbookDataset(data.images.images, data.labels)
+    loader = DataLoader(dataset, batch_size, shuffle=True, drop_last=True)
+    started, seconds, steps = 0.0, 0.0, -1
+    for images, labels in loader:
+        loss = cross_entropy(model(images.to(device)), labels.to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        steps += 1
+        if steps == 0:  # the first step warms up
+            started = time.perf_counter()
+        seconds = time.perf_counter() - started
+        if steps and seconds > TEXTBOOK_SECONDS:
+            break
+    return steps * batch_size / seconds
 
 
-def trainer_speed(
-    data: ImageSet, network: NetworkConfig, method: str, compiled: str, device: torch.device
-) -> float:
-    """Return the images per second of the last of three epochs."""
+@dataclass(frozen=True)
+class Measurement:
+    """Images per second in steady steps, and the share of time without a running kernel (None on a CPU)."""
+
+    images_per_second: float
+    idle_share: float | None
+
+
+def measure(
+    data: ImageSet, network: NetworkConfig, method: str, compiled: str, batch_size: int, device: torch.device
+) -> Measurement:
+    """Train the warm-up epochs and one timed epoch; on a GPU also one profiled epoch, and one that ends the run.
+
+    The last epoch of a run measures accuracies, which must not be in the profile.
+    """
+    on_gpu = device.type == "cuda"
+    epochs = WARM_UP_EPOCHS + (3 if on_gpu else 1)
     config = TrainConfig(
         method=method,  # type: ignore[arg-type]
-        epochs=3,
-        batch_size=BATCH,
+        epochs=epochs,
+        batch_size=batch_size,
         compile=compiled,  # type: ignore[arg-type]
-        evaluate_every=3,
-        memorized_every=3,
+        evaluate_every=epochs,
+        memorized_every=epochs,
         network=network,
         augment=AugmentConfig(4, flip=True),
         dividemix=DivideMixConfig(warmup_epochs=1),
     )
-    test_set = data.take(torch.arange(BATCH))
+    rows: list[Mapping[str, Any]] = []
+    profiler = profile(activities=[ProfilerActivity.CUDA]) if on_gpu else None
+
+    def keep_row(row: Mapping[str, Any]) -> None:
+        rows.append(row)
+        if profiler and len(rows) == WARM_UP_EPOCHS + 1:
+            profiler.start()
+        elif profiler and len(rows) == WARM_UP_EPOCHS + 2:
+            profiler.stop()
+
+    test_set = data.take(torch.arange(batch_size))
     with tempfile.TemporaryDirectory() as folder:
-        result = Trainer(config, data, test_set, device).run(Path(folder) / "run")
-    return float(result["images_per_second"])
+        Trainer(config, data, test_set, device).run(Path(folder) / "run", log=keep_row)
+    idle = None
+    if profiler:
+        spans = [
+            (event.time_range.start, event.time_range.end)
+            for event in profiler.events() or ()
+            if event.device_type == DeviceType.CUDA
+        ]
+        idle = idle_share(spans) if spans else None
+    return Measurement(rows[WARM_UP_EPOCHS]["images_per_second"], idle)
+
+
+def idle_share(spans: Iterable[tuple[float, float]]) -> float:
+    """Return the share of time that no span (start, end) covers, from the first start to the last end."""
+    spans = sorted(spans)
+    busy, covered_until = 0.0, spans[0][0]
+    for start, end in spans:
+        busy += max(0.0, end - max(start, covered_until))
+        covered_until = max(covered_until, end)
+    return 1 - busy / (covered_until - spans[0][0])
 
 
 def multiplications(network: NetworkConfig, device: torch.device) -> float:
@@ -123,56 +174,33 @@ def multiplications(network: NetworkConfig, device: torch.device) -> float:
     return counter.get_total_flops() / 2
 
 
-def share_idle(run: Callable[[], object]) -> float:
-    """Return the share of time without a running kernel in the second half of a run, after compiling."""
-    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        run()
-    spans = sorted(
-        (event.time_range.start, event.time_range.end)
-        for event in profiler.events() or ()
-        if event.device_type == DeviceType.CUDA
-    )
-    begin, end = (spans[0][0] + spans[-1][1]) / 2, spans[-1][1]
-    busy, reached = 0.0, begin
-    for first, last in spans:
-        busy += max(0.0, last - max(first, reached))
-        reached = max(reached, last)
-    return 1 - busy / (end - begin)
+def gpu_line(method: str, measured: Measurement, forward_flops: float, peak: float) -> str:
+    """Return the line of measurements that are made only on a GPU."""
+    speed = measured.images_per_second
+    parts = [f"{method}: an epoch of 50,000 images {50_000 / speed:.2f} s"]
+    if method in FORWARD_PASSES:
+        achieved = FORWARD_PASSES[method] * forward_flops * speed
+        parts.append(f"{achieved / 1e12:.0f} TFLOP/s, {achieved / peak:.1%} of {peak:.3g}")
+    if measured.idle_share is not None:
+        parts.append(f"no kernel runs in {measured.idle_share:.1%} of the time")
+    return ", ".join(parts)
 
 
-def print_gpu(
-    speeds: dict[str, float],
-    network: NetworkConfig,
-    data: ImageSet,
-    compiled: str,
-    device: torch.device,
-    peak: float,
-) -> None:
-    """Print the measurements that are made only on a GPU."""
-    forward = 2 * multiplications(network, device)
-    # forward passes per step; a backward pass costs two, and MentorMix has a second forward pass
-    passes = {"vanilla": 3, "mentormix": 4}
-    subset = data.take(torch.arange(min(len(data), 50 * BATCH)))
-    for method, count in passes.items():
-        if method not in speeds:
-            continue
-        achieved = count * forward * speeds[method]
-        idle = share_idle(partial(trainer_speed, subset, network, method, compiled, device))
-        print(
-            f"{method}: an epoch of 50,000 images {50_000 / speeds[method]:.2f} s, {achieved / 1e12:.0f} TFLOP/s, "
-            f"{achieved / peak:.1%} of {peak:.3g}, no kernel runs in {idle:.1%} of the time"
-        )
-
-
-def main() -> None:
-    """Print images per second in training: each method next to the textbook loop with plain cross-entropy."""
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--network", default="small_cnn")
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--images", type=int, default=2560)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=METHODS,
+        default=METHODS,
+        help="default: all; with --gpu: vanilla mentormix",
+    )
     parser.add_argument(
         "--rounds", type=int, default=3, help="number of rounds; the best speed of each counts"
     )
@@ -185,13 +213,20 @@ def main() -> None:
         help="dense bf16 FLOP/s of the GPU (default: that of an H100 or H200)",
     )
     parser.add_argument("--gpu", action="store_true", help="use the settings for a GPU described above")
+    return parser
+
+
+def main() -> None:
+    """Print images per second in training: each method next to the textbook loop with plain cross-entropy."""
+    parser = make_parser()
     arguments = parser.parse_args()
     if arguments.gpu:
         if not torch.cuda.is_available():
-            parser.error("--gpu: no GPU is available to torch")
+            parser.error("--gpu: torch sees no GPU; check the driver with nvidia-smi")
         parser.set_defaults(
-            network="preact_resnet18", width=64, images=50_000, compile="reduce-overhead", rounds=1
-        )
+            network="preact_resnet18", width=64, images=50_000, batch_size=512, compile="reduce-overhead",
+            rounds=1, methods=GPU_METHODS,
+        )  # fmt: skip
         arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     network, data, device = (
@@ -200,30 +235,37 @@ def main() -> None:
         choose_device(),
     )
     methods = list(dict.fromkeys(("vanilla", *arguments.methods)))
+    batch_size, last_round = arguments.batch_size, arguments.rounds - 1
+    forward_flops = 2 * multiplications(network, device)
+    print(
+        f"{arguments.network} width {arguments.width}, batch {batch_size}, {device.type}, {arguments.threads} threads, "
+        f"images/s, best of {arguments.rounds}; time of a step: median of the rounds",
+        flush=True,
+    )
     peer, rounds = 0.0, []
     # interleaved, so that other load affects all equally
-    for _ in range(arguments.rounds):
-        peer = max(peer, textbook_speed(data, network, device))
-        rounds.append(
-            {method: trainer_speed(data, network, method, arguments.compile, device) for method in methods}
-        )
-    speeds = {method: max(speed[method] for speed in rounds) for method in methods}
-    print(
-        f"{arguments.network} width {arguments.width}, {device.type}, {arguments.threads} threads, images/s, "
-        f"best of {arguments.rounds}; steps: median of the rounds"
-    )
-    print(f"{'textbook loop':>16} {peer:8.0f}")
-    for method in methods:
-        # compared within a round, in case the clock speed drifts
-        step = median(speed["vanilla"] / speed[method] for speed in rounds)
-        times = speeds[method] / peer
-        print(
-            f"{method:>16} {speeds[method]:8.0f}   {times:5.2f} times the textbook loop, step {step:4.2f} of vanilla's"
-        )
-        name = f"training, {arguments.network}, width {arguments.width}, {device.type}: {method}"
-        tell(name, "images/s", speeds[method], "textbook loop, plain cross-entropy", peer)
-    if device.type == "cuda":
-        print_gpu(speeds, network, data, arguments.compile, device, arguments.peak)
+    for number in range(arguments.rounds):
+        peer = max(peer, textbook_speed(data, network, batch_size, device))
+        if number == last_round:
+            print(f"{'textbook loop':>16} {peer:8.0f}", flush=True)
+        speeds: dict[str, float] = {}
+        rounds.append(speeds)
+        for method in methods:
+            measured = measure(data, network, method, arguments.compile, batch_size, device)
+            speeds[method] = measured.images_per_second
+            if number < last_round:
+                continue
+            best = max(speed[method] for speed in rounds)
+            # compared within a round, in case the clock speed drifts
+            step = median(speed["vanilla"] / speed[method] for speed in rounds)
+            print(
+                f"{method:>16} {best:8.0f}   {best / peer:5.2f} times the textbook loop, step {step:4.2f} of vanilla's",
+                flush=True,
+            )
+            name = f"training, {arguments.network}, width {arguments.width}, {device.type}: {method}"
+            tell(name, "images/s", best, "textbook loop, plain cross-entropy", peer)
+            if device.type == "cuda":
+                print(gpu_line(method, measured, forward_flops, arguments.peak), flush=True)
 
 
 if __name__ == "__main__":

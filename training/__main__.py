@@ -192,8 +192,8 @@ def _add_study(verbs: Any) -> None:
         "--order",
         choices=("grid", "priority"),
         default="grid",
-        help="grid: set by set; priority: the first seed of every cell, then the second seeds, and so on "
-        "(default: %(default)s)",
+        help="grid: set by set; priority: the first seed of every cell in the order of --levels, then the second "
+        "seeds, and so on (default: %(default)s)",
     )
     sub.add_argument(
         "--budget",

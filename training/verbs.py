@@ -114,7 +114,7 @@ def study(arguments: argparse.Namespace) -> int:
         names = {run.name for run in selected}
         cells = [cell for cell in cells if cell.run.name in names]
     if arguments.order == "priority":
-        selected = grid.order_by_priority(selected, config.seeds)
+        selected = grid.order_by_priority(selected, config)
     run_state.reject_old_layout(output)
     remaining = plan.make_plan(selected, output, data, config.test, measure=arguments.plan)
     if arguments.plan:

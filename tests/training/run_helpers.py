@@ -17,9 +17,15 @@ CPU = torch.device("cpu")
 Make = Callable[..., TrainConfig]
 
 
-def run_until(step: int, config: TrainConfig, sets: tuple[ImageSet, ImageSet], directory: Path) -> None:
+def run_until(
+    step: int,
+    config: TrainConfig,
+    sets: tuple[ImageSet, ImageSet],
+    directory: Path,
+    device: torch.device = CPU,
+) -> None:
     """Train, or go on, until `step` steps are done; then stop as Ctrl-C does."""
-    run = Trainer(config, *sets, CPU)
+    run = Trainer(config, *sets, device)
     with pytest.raises(KeyboardInterrupt):
         run.run(directory, resume=True, stop=lambda: run.step >= step)
     assert run.step == step

@@ -1,7 +1,7 @@
 """The grid of a study: one cell per color, noise level, method, network, setting and seed, and the runs behind them."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -143,9 +143,17 @@ def select_shard(runs: Iterable[Run], shard: ShardOfRuns) -> list[Run]:
     return [run for run in runs if run.name in selected]
 
 
-def order_by_priority(runs: Iterable[Run], seeds: Sequence[int]) -> list[Run]:
-    """Return the runs ordered so that the first seed of every cell comes first, then the second seeds, and so on."""
-    return sorted(runs, key=lambda run: seeds.index(run.config.seed))
+def order_by_priority(runs: Iterable[Run], study: StudyConfig) -> list[Run]:
+    """Return the runs ordered so that the first seed of every cell comes first, then the second seeds, and so on.
+
+    Runs of one seed are in the order of the study's levels.
+    """
+    levels = [f"{level:.2f}" for level in study.levels]
+
+    def rank(run: Run) -> tuple[int, int]:
+        return study.seeds.index(run.config.seed), levels.index(run.set_name.rpartition("-")[2])
+
+    return sorted(runs, key=rank)
 
 
 def _configurations(study: StudyConfig, level: float) -> Iterator[tuple[str, TrainConfig]]:

@@ -1,37 +1,32 @@
 """Training steps need no value on the host and call only functions with deterministic GPU kernels.
 
 The steps run on meta tensors, which have no values: `.item()`, Boolean masks and `if tensor:` raise. On a GPU each of these
-would wait for all earlier work. Tensors on another device raise, too.
+would wait for all earlier work. Tensors on another device raise, too. Both precisions are tested; torch.autocast rejects
+meta tensors, so Bf16Autocast casts the inputs of the layers that it casts.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
+from tests.training.method_cases import METHOD_CASES
 from tests.training.methods.linear_student import CLASSES, B
 from training.averaging import AveragedWeights
-from training.config import METHODS, AugmentConfig, TrainConfig
+from training.config import AugmentConfig, TrainConfig
 from training.data.augment import Augmenter
-from training.method_config import MentorMixConfig, MentorNetConfig
 from training.methods.clean_share import CleanShareEstimate
 from training.methods.interface import Batch, RunFacts
 from training.methods.registry import make_method
 from training.metrics import EpochTally
+from training.models.student import Student
 from training.optimizer import MomentumSGD
 
 META, CPU = torch.device("meta"), torch.device("cpu")
-RAMP: dict[str, Any] = {"schedule": "ramp", "balance": True}
-CASES = [
-    *((name, {}) for name in METHODS),
-    ("mentornet", {"mentornet": MentorNetConfig(**RAMP)}),
-    ("mentormix", {"mentormix": MentorMixConfig(**RAMP)}),
-    ("mentormix", {"mentormix": MentorMixConfig(mentor="pd-closed", second_reweight=True)}),
-    ("mentormix", {"mentormix": MentorMixConfig(mixing="blend", mentor="self_paced")}),
-]
-
 REFUSED = {
     "histc",
     "kthvalue",
@@ -41,21 +36,23 @@ REFUSED = {
 }  # on a GPU, if kernels have to be deterministic
 
 
-class Plain:
-    """The passes of a network without autocast, which knows no meta tensors."""
+class Bf16Autocast(TorchFunctionMode):
+    """Run convolutions and dense layers in bf16, as torch.autocast does."""
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.conv2d, linear):
+            args = [arg.bfloat16() if isinstance(arg, Tensor) else arg for arg in args]
+        return func(*args, **(kwargs or {}))
+
+
+class MetaStudent(Student):
+    """A student for meta tensors, which torch.autocast rejects."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(images)
-        return logits
-
-    @torch.no_grad()
-    def preview(self, images: Tensor) -> Tensor:
-        return self(images)
-
-    infer = preview
+        with Bf16Autocast() if self.bf16 else nullcontext():
+            logits: Tensor = self.network(images)
+        assert logits.dtype == (torch.bfloat16 if self.bf16 else torch.float32)
+        return logits.float()
 
 
 class Deterministic(TorchFunctionMode):
@@ -91,19 +88,25 @@ def batch(epoch: int, draws: dict[str, Tensor]) -> Batch:
     )
 
 
-@pytest.mark.parametrize(("name", "section"), CASES)
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize(("name", "section"), METHOD_CASES)
 @pytest.mark.parametrize("epoch", [0, 60])
-def test_a_step_needs_no_value_and_is_deterministic(name: str, section: dict[str, Any], epoch: int) -> None:
+def test_a_step_needs_no_value_and_is_deterministic(
+    name: str, section: dict[str, Any], epoch: int, bf16: bool
+) -> None:
     config = TrainConfig(method=name, **section)  # type: ignore[arg-type]
     method = make_method(config, RunFacts(CLASSES, 40, META, 100))
     drawn = method.draw((1, B), torch.Generator().manual_seed(0))
     networks = [network() for _ in range(method.networks)]
-    students = [Plain(one) for one in networks]
+    for one in networks:
+        method.prepare(one)
+    students = [MetaStudent(one, bf16) for one in networks]
     one = batch(epoch, {key: values[0].to(META) for key, values in drawn.items()})
     with Deterministic():
         outcome = method.step(students, one)
         outcome.loss.backward()
     parameters = dict(networks[0].named_parameters())
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in parameters.values())
     average = AveragedWeights(networks[0], 0.9)
     MomentumSGD(parameters, 0.9, 1e-4).step(0.1)
     average.update(3)

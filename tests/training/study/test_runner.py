@@ -202,13 +202,12 @@ def test_shards_have_every_run_once_and_share_each_method_evenly(dataset: Path, 
 
 
 def test_priority_takes_the_first_seed_of_every_cell_first(dataset: Path) -> None:
-    study = small_study(methods=("vanilla", "mixup"), seeds=(7, 3, 5))
+    study = small_study(methods=("vanilla", "mixup"), seeds=(7, 3, 5), levels=(0.4, 0.0))
     runs = grid.unique_runs(grid.make_cells(study, dataset))
-    ordered = grid.order_by_priority(runs, study.seeds)
+    ordered = grid.order_by_priority(runs, study)
     assert [run.config.seed for run in ordered] == [7] * 4 + [3] * 4 + [5] * 4
-    first = [(run.set_name, run.config.method) for run in ordered[:4]]
-    assert len(set(first)) == 4
-    assert sorted(set_name for set_name, _ in first) == [set_name for set_name, _ in first]
+    assert [run.set_name for run in ordered] == ["blue-0.40", "blue-0.40", "blue-0.00", "blue-0.00"] * 3
+    assert len({(run.set_name, run.config.method) for run in ordered[:4]}) == 4
 
 
 @pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "a/b", "1/0", "-1/2"])
