@@ -295,5 +295,5 @@ def test_web_images_without_a_file_are_fetched_and_dead_addresses_stop_no_build(
     ]
     assert main([*build, *local, *QUICK]) == 0
     out = capsys.readouterr().out
-    assert "rejected image rejected" in out
+    assert "image_rejected" in out
     assert main(["verify", str(web / "out" / "dataset")]) == 0
