@@ -34,7 +34,7 @@ import torch
 from PIL import Image
 
 from common.config import build
-from schemas.example import EXAMPLE, TEST_SPLIT, example_schema
+from schemas.example import EXAMPLE, TEST_SET, example_schema
 from schemas.manifest import MANIFEST, Manifest, Shard
 from training.metrics import read_rows
 from training.run_directory import read_result
@@ -242,7 +242,7 @@ def write_dataset(data: Path, sizes: Sizes) -> None:
 
     An image is a random crop of one of the smooth patterns of its class, under another smooth pattern and noise.
     """
-    if all((data / name / MANIFEST).is_file() for name in (TEST_SPLIT, *map(set_name, LEVELS))):
+    if all((data / name / MANIFEST).is_file() for name in (TEST_SET, *map(set_name, LEVELS))):
         return
     rng = np.random.default_rng(0)
     side = SIDE + 8
@@ -250,11 +250,11 @@ def write_dataset(data: Path, sizes: Sizes) -> None:
         CLASSES + 1, PROTOTYPES, side, side, 3
     )
     sets: dict[str, tuple[np.ndarray, list[bytes]]] = {}
-    for name, count in (("train", sizes.train), (TEST_SPLIT, sizes.test)):
+    for name, count in (("train", sizes.train), (TEST_SET, sizes.test)):
         labels = np.arange(count) % CLASSES
         sets[name] = labels, draw_images(rng, patterns, labels)
     labels, images = sets["train"]
-    write_set(data / TEST_SPLIT, *sets[TEST_SPLIT], sets[TEST_SPLIT][0], 0.0)
+    write_set(data / TEST_SET, *sets[TEST_SET], sets[TEST_SET][0], 0.0)
     order, offsets = rng.permutation(sizes.train), rng.integers(1, CLASSES, sizes.train)
     for level in LEVELS:
         noisy = labels.copy()
@@ -315,7 +315,7 @@ def write_set(
         "label": labels,
         "is_clean": labels == true_labels,
         "image_id": [f"id-{number:06d}" for number in range(count)],
-        "source": ["test" if folder.name == TEST_SPLIT else "clean"] * count,
+        "source": ["test" if folder.name == TEST_SET else "clean"] * count,
         "true_label": true_labels,
     }
     arrays = [
@@ -331,7 +331,7 @@ def write_set(
     )  # fmt: skip
     content = path.read_bytes()
     shard = Shard(path.name, count, len(content), hashlib.sha256(content).hexdigest())
-    about = {"split": folder.name, "noise_level": noise_level, "class_names": names, "trial": 0}
+    about = {"set_name": folder.name, "noise_level": noise_level, "class_names": names, "trial": 0}
     (folder / MANIFEST).write_text(Manifest("example", count, (shard,), about).to_json(), encoding="utf-8")
 
 

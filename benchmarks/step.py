@@ -106,21 +106,27 @@ def textbook_speed(data: ImageSet, network: NetworkConfig, batch_size: int, devi
 
 @dataclass(frozen=True)
 class Measurement:
-    """Images per second in steady steps, and the share of time without a running kernel (None on a CPU)."""
+    """Images per second in steady steps, and the share of time without a running kernel (None if not profiled)."""
 
     images_per_second: float
     idle_share: float | None
 
 
 def measure(
-    data: ImageSet, network: NetworkConfig, method: str, compiled: str, batch_size: int, device: torch.device
+    data: ImageSet,
+    network: NetworkConfig,
+    method: str,
+    compiled: str,
+    batch_size: int,
+    device: torch.device,
+    *,
+    profiled: bool,
 ) -> Measurement:
-    """Train the warm-up epochs and one timed epoch; on a GPU also one profiled epoch, and one that ends the run.
+    """Train the warm-up epochs and one timed epoch; if `profiled`, also one profiled epoch, and one that ends the run.
 
     The last epoch of a run measures accuracies, which must not be in the profile.
     """
-    on_gpu = device.type == "cuda"
-    epochs = WARM_UP_EPOCHS + (3 if on_gpu else 1)
+    epochs = WARM_UP_EPOCHS + (3 if profiled else 1)
     config = TrainConfig(
         method=method,  # type: ignore[arg-type]
         epochs=epochs,
@@ -133,7 +139,9 @@ def measure(
         dividemix=DivideMixConfig(warmup_epochs=1),
     )
     rows: list[Mapping[str, Any]] = []
-    profiler = profile(activities=[ProfilerActivity.CUDA]) if on_gpu else None
+    on_gpu = device.type == "cuda"
+    activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
+    profiler = profile(activities=[activity]) if profiled else None
 
     def keep_row(row: Mapping[str, Any]) -> None:
         rows.append(row)
@@ -150,7 +158,7 @@ def measure(
         spans = [
             (event.time_range.start, event.time_range.end)
             for event in profiler.events() or ()
-            if event.device_type == DeviceType.CUDA
+            if event.device_type == (DeviceType.CUDA if on_gpu else DeviceType.CPU)
         ]
         idle = idle_share(spans) if spans else None
     return Measurement(rows[WARM_UP_EPOCHS]["images_per_second"], idle)
@@ -235,6 +243,7 @@ def main() -> None:
         choose_device(),
     )
     methods = list(dict.fromkeys(("vanilla", *arguments.methods)))
+    on_gpu = device.type == "cuda"
     batch_size, last_round = arguments.batch_size, arguments.rounds - 1
     forward_flops = 2 * multiplications(network, device)
     print(
@@ -251,7 +260,7 @@ def main() -> None:
         speeds: dict[str, float] = {}
         rounds.append(speeds)
         for method in methods:
-            measured = measure(data, network, method, arguments.compile, batch_size, device)
+            measured = measure(data, network, method, arguments.compile, batch_size, device, profiled=on_gpu)
             speeds[method] = measured.images_per_second
             if number < last_round:
                 continue
@@ -264,7 +273,7 @@ def main() -> None:
             )
             name = f"training, {arguments.network}, width {arguments.width}, {device.type}: {method}"
             tell(name, "images/s", best, "textbook loop, plain cross-entropy", peer)
-            if device.type == "cuda":
+            if on_gpu:
                 print(gpu_line(method, measured, forward_flops, arguments.peak), flush=True)
 
 

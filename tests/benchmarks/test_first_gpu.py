@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import first_gpu, step
 from common.config import build
+from training.config import NetworkConfig
 from training.study import grid
 
 
@@ -52,3 +54,19 @@ def test_a_command_that_exceeds_its_time_is_ended_and_its_output_kept(tmp_path: 
 def test_the_idle_share_counts_the_gaps_between_kernels() -> None:
     assert step.idle_share([(0, 2), (1, 3), (5, 6), (5, 10)]) == pytest.approx(0.2)
     assert step.idle_share([(1, 2)]) == 0
+
+
+def test_an_epoch_is_profiled_after_the_timed_one() -> None:
+    network, data = NetworkConfig("small_cnn", 2), step.synthetic_set(64)
+    cpu = torch.device("cpu")
+    measured = step.measure(data, network, "mentormix", "off", 32, cpu, profiled=True)
+    assert measured.idle_share is not None
+    assert 0 <= measured.idle_share < 1
+    assert step.measure(data, network, "vanilla", "off", 32, cpu, profiled=False).idle_share is None
+
+
+def test_a_line_of_a_gpu_has_time_share_of_the_peak_and_idle_share() -> None:
+    line = step.gpu_line("mentormix", step.Measurement(25_000.0, 0.125), forward_flops=1e9, peak=1e15)
+    assert line == (
+        "mentormix: an epoch of 50,000 images 2.00 s, 100 TFLOP/s, 10.0% of 1e+15, no kernel runs in 12.5% of the time"
+    )
