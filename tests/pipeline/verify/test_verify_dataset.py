@@ -195,9 +195,7 @@ BAD = [None, "", "0.2", [], {}, [None], [{}], {"a": 1}, math.nan, math.inf, -1, 
 
 def test_no_value_of_a_manifest_is_trusted(dataset):
     """Whatever stands for a fact of a set, verify ends with problems."""
-    change_root(
-        dataset, lambda about: about.update(sets={n: about["sets"][n] for n in ("red-0.20", "test")})
-    )
+    change_root(dataset, lambda about: about.update(sets={n: about["sets"][n] for n in ("red-0.20", "test")}))
     path = dataset / "red-0.20" / "_manifest.json"
     before = json.loads(path.read_text())
     for key, right in before["about"].items():
