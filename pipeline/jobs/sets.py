@@ -198,7 +198,7 @@ def commit_dataset(published: list[tuple[str, Manifest]], job: DatasetJob) -> No
     for name, text in texts.items():
         files.write_text(files.join(job.dataset, name), text)
     digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
-    commit.swap(job.dataset, Manifest("dataset", 0, (), {**about, "splits": entries, "files": digests}))
+    commit.swap(job.dataset, Manifest("dataset", 0, (), {**about, "sets": entries, "files": digests}))
     for name, manifest in new.items():
         commit.clean(job.folder(name), manifest, before[name])
     remove_dropped_sets(job.dataset)
@@ -213,7 +213,7 @@ def is_whole(dataset: str) -> bool:
         path = files.join(dataset, name)
         if name not in entries or files.sha256(path) != about.get("files", {}).get(name):
             return False
-    for name, entry in about["splits"].items():
+    for name, entry in about["sets"].items():
         folder = files.join(dataset, name)
         manifest = directory.valid_manifest(folder)
         if manifest is None or directory.size_problem(folder, manifest):
@@ -225,7 +225,7 @@ def is_whole(dataset: str) -> bool:
 
 def remove_dropped_sets(dataset: str) -> None:
     """Remove sets that the dataset no longer has, and files of interrupted builds."""
-    kept, sets = directory.read_manifest(dataset).about["splits"], set_names(dataset)
+    kept, sets = directory.read_manifest(dataset).about["sets"], set_names(dataset)
     for name in commit.folders_of(dataset):
         folder = files.join(dataset, name)
         if name not in kept and (name in sets or not files.exists(files.join(folder, MANIFEST))):

@@ -24,7 +24,7 @@ def stage_sentence(stage: str, found: Counts) -> str:
 
 def sets_without_clean(dataset: Manifest) -> Iterator[str]:
     """Yield a warning for each set that has no clean image of some classes."""
-    for name, entry in dataset.about["splits"].items():
+    for name, entry in dataset.about["sets"].items():
         if lacking := entry.get("classes_without_clean"):
             yield f"warning: {name} has no clean image of {', '.join(lacking)}"
 
@@ -59,7 +59,7 @@ def _dedupe_counts(tables: Tables) -> Counts:
 
 def _split_counts(tables: Tables) -> Counts:
     about: Mapping[str, Any] = tables["dataset"].about
-    sets = [entry for entry in about["splits"].values() if entry["noise_level"] is not None]
+    sets = [entry for entry in about["sets"].values() if entry["noise_level"] is not None]
     return {
         "classes": len(about["config"]["classes"]),
         **about["funnel"],

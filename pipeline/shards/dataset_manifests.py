@@ -103,7 +103,7 @@ def read_root(dataset: str) -> tuple[Manifest, dict[str, dict[str, Any]]]:
     Raises DataError if the folder is not a dataset, or if a set name is not a plain folder name.
     """
     root = directory.read_manifest(dataset)
-    sets = root.about.get("splits")
+    sets = root.about.get("sets")
     if not isinstance(sets, dict) or not all(
         isinstance(entry, dict) and _is_text(entry.get("manifest_sha256")) for entry in sets.values()
     ):

@@ -217,7 +217,7 @@ def _leak_problems(
     test = tally.counts[("test_images",)]
     counts |= {"leak_comparisons": test * (tally.counts[("images",)] - test), "leaks": 0}
     if any(each.is_fixed for each in plan.sets.values()):
-        counts["leaks_only_in_listed_sets"] = 0
+        counts["leaks_only_in_fixed_sets"] = 0
     counts["flat_images"] = tally.counts[("flat",)]
     counts |= leaks.counts
     yield from leaks.examples

@@ -153,7 +153,7 @@ def find_near_leaks(parts: Iterable[bytes], plan: VerificationPlan) -> Leaks:
     pairs = find_leaks(_prints(rows), is_test, plan.rules)
     for test, training, bits in zip(pairs.a, pairs.b, pairs.distance_256, strict=True):
         if not promised[training]:
-            kind = "leaks_only_in_listed_sets"
+            kind = "leaks_only_in_fixed_sets"
         elif plan.rules.clean_leaks == "keep" and clean[training]:
             kind = "clean_leaks_kept"
         else:

@@ -30,13 +30,13 @@ def test_the_trainer_sees_the_pixels_and_labels_of_the_table(built):
     assert loaded.labels.tolist() == [row["label"] for row in rows]
     assert loaded.is_clean.tolist() == [row["is_clean"] for row in rows]
     picture = np.asarray(Image.open(io.BytesIO(rows[5]["image"]["bytes"])).convert("RGB"))
-    assert (loaded.pictures.images[5].permute(1, 2, 0).numpy() == picture).all()
+    assert (loaded.images.images[5].permute(1, 2, 0).numpy() == picture).all()
 
 
 def test_a_shared_set_is_the_same_set(built, shared):
     for name in ("red-0.50", "test"):
         one, other = load(built / "dataset" / name), load(shared / name)
-        assert torch.equal(one.pictures.images, other.pictures.images)
+        assert torch.equal(one.images.images, other.images.images)
         assert torch.equal(one.labels, other.labels)
         assert torch.equal(one.true_labels, other.true_labels)
 
@@ -45,5 +45,5 @@ def test_a_shared_set_without_its_pictures_is_refused(shared, tmp_path):
     import shutil
 
     shutil.copytree(shared / "red-0.50", tmp_path / "red-0.50")
-    with pytest.raises(DataError, match="are missing; copy them too"):
+    with pytest.raises(DataError, match="is missing; copy it"):
         load(tmp_path / "red-0.50")

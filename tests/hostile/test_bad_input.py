@@ -296,7 +296,7 @@ def test_too_many_bad_votes_fail_the_build(run: Run, ingested: Tiny) -> None:
     )
     message = error(header + "web-ant-0,ant,w1,perhaps\nweb-ant-0,ant,w2,no\n")
     assert "1 of 2 votes were rejected (1 unknown_answer), more than max_rejected_share = 0.1" in message
-    assert "For one, votes.csv:2, web-ant-0, ant: answer 'perhaps'; use yes, no or unsure" in message
+    assert "votes.csv:2, web-ant-0, ant: answer 'perhaps'; use yes, no or unsure" in message
 
 
 def test_an_invalid_vote_file_is_reported_before_fetching(run: Run, tiny: Tiny) -> None:

@@ -33,7 +33,7 @@ def agree(dataset, name):
     """Write the digest of the manifest of a set into the root manifest."""
     root = json.loads((dataset / "_manifest.json").read_text())
     digest = hashlib.sha256((dataset / name / "_manifest.json").read_bytes()).hexdigest()
-    root["about"]["splits"][name]["manifest_sha256"] = digest
+    root["about"]["sets"][name]["manifest_sha256"] = digest
     (dataset / "_manifest.json").write_text(json.dumps(root))
 
 

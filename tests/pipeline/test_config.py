@@ -28,8 +28,8 @@ def test_what_stands_beside_a_preset_changes_it(tmp_path: Path) -> None:
         ("ingest.preset=[tfds]", "is not one of tfds"),
         ("ingest.contact=a@example.org", r"ingest\.contact is now fetch\.contact; move it"),
         ("ingest.tries=2", r"ingest\.tries is now fetch\.max_attempts; move it"),
-        (f"seed={2**63}", "64 bits"),
-        (f"seed=-{10**60}", "64 bits"),
+        (f"seed={2**63}", "64-bit"),
+        (f"seed=-{10**60}", "64-bit"),
     ],
 )
 def test_values_that_nothing_can_be_made_of_are_told(tmp_path: Path, value: str, told: str) -> None:

@@ -37,6 +37,6 @@ def test_damaged_metrics_are_named_and_the_remedy_works(
     path = next((output / "metrics").glob("*.json"))
     path.write_bytes(damage)
     assert main(["report", str(output)]) == 1
-    assert re.search(rf"{path}: .*; (delete it|save the file as UTF-8)", capsys.readouterr().err)
+    assert re.search(rf"{path}: .*; (delete the file|save the file as UTF-8)", capsys.readouterr().err)
     path.unlink()
     assert main(["report", str(output)]) == 0

@@ -71,7 +71,10 @@ def test_sets_that_are_dropped_are_named_and_vanish_when_the_new_dataset_is_ther
     world: World, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert build(world, output, "--set=noise.levels=[0.2]") == 0
-    assert "removed: blue-0.00, blue-0.50" in capsys.readouterr().out
+    assert (
+        "removed sets that are no longer in the configuration: blue-0.00, blue-0.50"
+        in capsys.readouterr().out
+    )
     assert not list((output / "dataset").glob("*-0.50"))
     assert main(["verify", str(output / "dataset")]) == 0
 

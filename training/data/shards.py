@@ -104,7 +104,7 @@ def _check_against_root(directory: Path, digest: str) -> None:
     if not path.is_file():
         return
     root = Manifest.from_json(path.read_bytes(), str(path))
-    sets = root.about.get("splits")
+    sets = root.about.get("sets")
     if not isinstance(sets, dict):
         return  # the folder above is not a dataset
     entry = sets.get(directory.resolve().name)

@@ -83,4 +83,4 @@ def test_the_next_questions_are_written_in_the_format_of_a_tool(world, ingested,
     tasks = json.loads((ingested / "aggregate" / "next_questions.label-studio.json").read_text())
     assert len(tasks) == len(CLASSES) * WEB
     assert run_aggregate(world, ingested, flags=("--next-questions", "0")) == 2
-    assert "a budget of 1 answer or more" in capsys.readouterr().err
+    assert "a budget of at least 1 answer" in capsys.readouterr().err

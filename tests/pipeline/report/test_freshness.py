@@ -74,7 +74,7 @@ BAD = [None, "x", [], {}, {"a": 1}, math.nan, 10**400]
     [
         ("ingest/retrievals", ("config", "inputs")),
         ("aggregate/verdicts", ("inputs",)),
-        ("dataset", ("config", "splits", "leaks")),
+        ("dataset", ("config", "sets", "leaks")),
         ("dataset/red-0.20", ("classes", "class_names", "noise_level", "color")),
     ],
 )

@@ -132,7 +132,7 @@ def test_a_manifest_that_does_not_say_what_it_should_is_told(dataset, split, key
 @pytest.mark.parametrize("sets", [None, "red", {"red-0.20": 1}, {"red-0.20": {}}])
 def test_a_manifest_that_lists_no_sets_is_none_of_a_dataset(dataset, sets):
     root = json.loads((dataset / "_manifest.json").read_text())
-    root["about"]["splits"] = sets
+    root["about"]["sets"] = sets
     (dataset / "_manifest.json").write_text(json.dumps(root))
     with pytest.raises(DataError, match="lists no sets"):
         verify(str(dataset))

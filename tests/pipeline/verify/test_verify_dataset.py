@@ -65,7 +65,7 @@ def test_a_set_whose_manifest_is_that_of_another_name_is_reported(dataset, chang
 )
 def test_sets_outside_of_the_dataset_are_not_read(dataset, name, tmp_path):
     shutil.copytree(dataset / "red-0.20", dataset.parent / "outside")
-    change_root(dataset, lambda about: about["splits"].update({name: about["splits"]["red-0.20"]}))
+    change_root(dataset, lambda about: about["sets"].update({name: about["sets"]["red-0.20"]}))
     with pytest.raises(DataError, match="is a path out of the dataset"):
         verify(str(dataset))
     with pytest.raises(DataError, match="is a path out of the dataset"):
@@ -195,9 +195,7 @@ BAD = [None, "", "0.2", [], {}, [None], [{}], {"a": 1}, math.nan, math.inf, -1, 
 
 def test_no_value_of_a_manifest_is_trusted(dataset):
     """Whatever stands for a fact of a set, verify ends with problems."""
-    change_root(
-        dataset, lambda about: about.update(splits={n: about["splits"][n] for n in ("red-0.20", "test")})
-    )
+    change_root(dataset, lambda about: about.update(sets={n: about["sets"][n] for n in ("red-0.20", "test")}))
     path = dataset / "red-0.20" / "_manifest.json"
     before = json.loads(path.read_text())
     for key, right in before["about"].items():

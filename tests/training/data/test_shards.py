@@ -167,8 +167,8 @@ def write_root(dataset: Path, **digests: str) -> None:
         path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in dataset.glob(f"*/{MANIFEST}")
     }
-    splits = {name: {"manifest_sha256": digest} for name, digest in (sets | digests).items() if digest}
-    (dataset / MANIFEST).write_text(Manifest("dataset", 0, (), {"splits": splits}).to_json())
+    sets = {name: {"manifest_sha256": digest} for name, digest in (sets | digests).items() if digest}
+    (dataset / MANIFEST).write_text(Manifest("dataset", 0, (), {"sets": sets}).to_json())
 
 
 def test_a_set_is_opened_in_its_dataset_and_copied_alone(dataset: Path, tmp_path: Path) -> None:
@@ -199,12 +199,12 @@ def test_exchanged_sets_are_refused(dataset: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "splits", [None, [], "blue-0.40", {"blue-0.40": None}, {"blue-0.40": {"manifest_sha256": 1}}]
+    "sets", [None, [], "blue-0.40", {"blue-0.40": None}, {"blue-0.40": {"manifest_sha256": 1}}]
 )
-def test_a_root_manifest_of_other_types_raises_data_error(dataset: Path, splits: object) -> None:
-    text = Manifest("dataset", 0, (), {"splits": splits}).to_json()
+def test_a_root_manifest_of_other_types_raises_data_error(dataset: Path, sets: object) -> None:
+    text = Manifest("dataset", 0, (), {"sets": sets}).to_json()
     (dataset / MANIFEST).write_text(text)
-    if isinstance(splits, dict):
+    if isinstance(sets, dict):
         with pytest.raises(DataError, match="not the one that"):
             load(dataset / "blue-0.40")
     else:
