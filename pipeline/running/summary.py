@@ -79,7 +79,7 @@ def _fetch_sentence(found: Counts) -> str:
 
 
 def _ingest_sentence(found: Counts) -> str:
-    text = f"{_number(found['rows_in'], 'row')}: {found['rows']:,} accepted with {_number(found['images'], 'image')}"
+    text = f"{_number(found['rows_in'], 'row')}: {_number(found['images'], 'image')}"
     return text + _by_code(found, "rejected_", "rejected")
 
 
@@ -104,7 +104,7 @@ def _dedupe_sentence(found: Counts) -> str:
     parts = [_number(n, *reasons[reason]) for reason, n in totals.items() if n]
     removed = f"; {_number(found['removed'], 'image')} removed" if parts else ""
     pairs = _number(found["image_pairs"], "image pair")
-    return f"{pairs} compared: {', '.join(parts) or 'no near-duplicates and no leaks'}{removed}"
+    return f"{pairs} compared: {', '.join(parts) or 'none are alike'}{removed}"
 
 
 def _split_sentence(found: Counts) -> str:
