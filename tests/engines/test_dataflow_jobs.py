@@ -183,7 +183,7 @@ def test_ctrl_c_detaches_where_asked_and_the_same_command_attaches_again(cloud: 
 
     other = cloud.run("ingest", "detached", IMAGE, "--set", "ingest.size=16")
     assert other.returncode == 2, other.stderr
-    assert f"job {job.id} of stage ingest is running, and its inputs or its configuration" in other.stderr
+    assert f"job {job.id} of stage ingest is running, and it was started with other inputs or another configuration" in other.stderr
     assert f"gcloud dataflow jobs cancel {job.id}" in other.stderr
     here = ["--config", "gs://bucket/set/build.yaml", "--set", "source=gs://bucket/set"]
     beside = run("ingest", *here, "--output", "gs://bucket/detached", **cloud.environment)
@@ -252,7 +252,7 @@ def test_urls_are_fetched_by_a_job_of_their_own(cloud: Cloud, world):
     done = cloud.run("ingest", "fetched", IMAGE, *(part for value in values for part in ("--set", value)))
     server.shutdown()
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("fetch     8 urls, 8 bodies"), done.stdout
+    assert done.stdout.startswith("fetch     8 URLs: 8 fetched"), done.stdout
     assert [job.name.split("-")[2] for job in cloud.service.submitted] == ["fetch", "ingest"]
 
 
@@ -282,8 +282,8 @@ OTHER_PROJECT = ("--dataflow_endpoint=https://dataflow.googleapis.com", IMAGE)
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("--output", "out", IMAGE), "cannot reach a local path"),
-        (("--set", "source=/tmp", IMAGE), "cannot reach a local path"),
+        (("--output", "out", IMAGE), "error: --output out: the workers of this runner cannot reach a local path"),
+        (("--set", "source=/tmp", IMAGE), "error: source /tmp: the workers of this runner cannot reach a local path"),
         ((), "the workers would lack the package controlled-noise"),
         (("--setup_file=./setup.py",), "the workers would lack gcsfs"),
         (("--setup_file=./no.py",), "--setup_file ./no.py: no such file"),
