@@ -183,7 +183,10 @@ def test_ctrl_c_detaches_where_asked_and_the_same_command_attaches_again(cloud: 
 
     other = cloud.run("ingest", "detached", IMAGE, "--set", "ingest.size=16")
     assert other.returncode == 2, other.stderr
-    assert f"job {job.id} of stage ingest is running, and it was started with other inputs or another configuration" in other.stderr
+    assert (
+        f"job {job.id} of stage ingest is running, and it was started with other inputs or another configuration"
+        in other.stderr
+    )
     assert f"gcloud dataflow jobs cancel {job.id}" in other.stderr
     here = ["--config", "gs://bucket/set/build.yaml", "--set", "source=gs://bucket/set"]
     beside = run("ingest", *here, "--output", "gs://bucket/detached", **cloud.environment)
