@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.aggregate.agreement import MEASURES, mean_cohen_kappa, with_intervals
 from pipeline.aggregate.wilson import wilson_interval
-from tests.pipeline.aggregate.test_agreement import asked, patterns, population
+from tests.pipeline.aggregate.agreement_simulation import asked, patterns, population
 
 DESIGNS = [  # workers, questions, shares of the answers
     (10, 60, (0.5, 0.5)),
