@@ -1,6 +1,5 @@
 """Simulated answers of workers with known skill, and what agreement measures of them converge to."""
 
-
 import numpy as np
 
 from pipeline.aggregate.methods.vote_matrix import VoteMatrix
