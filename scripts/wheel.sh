@@ -32,7 +32,7 @@ for name in sh env rm grep; do ln -s "$(command -v $name)" "$work/bin/$name"; do
     python -m pipeline export out/dataset --set-name red-0.20 --format folder --output pictures
     # Missing extras are reported with the command that installs them.
     python -m pipeline report out 2>&1 | grep -F "pip install 'duckdb"
-    python -m training train --data out/dataset --set-name red-0.20 --output runs/one 2>&1 | grep -F "pip install 'safetensors"
+    python -m training train --data out/dataset --set-name red-0.20 --output runs/one 2>&1 | grep -F "'safetensors"
 )
 (
     try training "$(echo $PYTHONS | cut -d' ' -f2)" "[training]"
