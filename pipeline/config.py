@@ -47,7 +47,7 @@ _FETCH_LIMITS = {
     "host_requests_per_second": 1_000_000, "host_budget_seconds": _DAYS, "max_attempts": 1000,
     "max_retry_after_seconds": _DAYS,
 }  # fmt: skip
-"""Upper limits of FetchConfig, beyond which the libraries below fail, or nobody means the number."""
+"""Upper limits of FetchConfig: the libraries fail beyond them, or the value is a mistake."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class FetchConfig:
     """How URLs of retrieval lists are downloaded (docs/explanation/fetching.md)."""
 
     contact: str = fetching("")
-    """Mail address or web page of whoever runs the build, sent to servers in the User-Agent header; required if a list
+    """Your mail address or web page, sent to servers in the User-Agent header; required if a list
     has URLs."""
     timeout_seconds: float = fetching(20.0)
     """Limit in seconds for connecting, and for each wait for more bytes of a response."""
@@ -104,10 +104,10 @@ class FetchConfig:
 
 
 _SIDE = 16_383  # the largest side that WebP has
-_MOST = {
+_INGEST_LIMITS = {
     "size": _SIDE, "min_side": _SIDE, "max_bytes": 2**40, "max_pixels": 2**40, "decode_seconds": _DAYS,
 }  # fmt: skip
-"""Upper limits of IngestConfig, beyond which the libraries below fail, or nobody means the number."""
+"""Upper limits of IngestConfig: the libraries fail beyond them, or the value is a mistake."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class IngestConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
             raise ValueError(f"quality is 1 to 100, got {self.quality}")
-        for name, most in _MOST.items():
+        for name, most in _INGEST_LIMITS.items():
             if getattr(self, name) > most:
                 raise ValueError(f"{name} is at most {most:,}, got {getattr(self, name):,}")
         if self.size < self.min_side:
