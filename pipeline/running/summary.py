@@ -120,7 +120,7 @@ def _split_sentence(found: Counts) -> str:
 
 def _verdicts(found: Counts) -> str:
     wrong, right, undecided = (found.get(name, 0) for name in ("no", "yes", "undecided"))
-    return f"{_number(wrong, 'verified-wrong image')}, {right:,} right, {undecided:,} undecided"
+    return f"{_number(wrong, 'verified-wrong candidate')}, {right:,} right, {undecided:,} undecided"
 
 
 def _by_code(found: Counts, prefix: str, label: str, separator: str = ", ") -> str:
