@@ -4,7 +4,7 @@ Source: google-research/mentormix/code/cifar_train_mentormix.py and utils.py. Wh
 hard switch of λ, no weight decay with the second weighting), the code is the default.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,13 +14,12 @@ from training.method_config import MentorMixConfig
 from training.methods.interface import (
     Batch,
     ForwardPasses,
-    Method,
     RunFacts,
     StepOutcome,
     mix_images,
     mixed_cross_entropy,
 )
-from training.methods.mentornet import Mentor
+from training.methods.mentornet import Mentor, MentoredMethod
 from training.randomness import draw_beta
 
 RESOLUTION = 2.0**48  # units of probability 1
@@ -44,15 +43,13 @@ def mixing_share(lam: Tensor, weights: Tensor, mixing: str) -> Tensor:
     return weights * large + (1 - weights) * (1 - large)
 
 
-class MentorMix(Method):
+class MentorMix(MentoredMethod):
     """MentorMix: weigh examples, draw trusted partners, mix, and optionally weigh again."""
 
     def __init__(self, config: MentorMixConfig, facts: RunFacts) -> None:
-        super().__init__()
+        super().__init__(config, facts)
         self.config = config
-        self.mentor = Mentor(config, facts)
         self.second_mentor = Mentor(config, facts) if config.second_reweight else None
-        self.state = dict(self.mentor.state)
         if self.second_mentor:
             self.state["second_average"] = self.second_mentor.average
 
@@ -64,20 +61,6 @@ class MentorMix(Method):
         """Draw λ ~ Beta(α, α), and uniform numbers for the partners."""
         lam = draw_beta(self.config.alpha, shape, source)
         return {"lam": lam, "uniform": torch.rand(shape, generator=source, device=source.device)}
-
-    def begin_epoch(
-        self,
-        _epoch: int,
-        _students: Sequence[ForwardPasses],
-        _losses_of: Callable[[ForwardPasses], Tensor],
-        /,
-    ) -> None:
-        """Update the estimate of the share of clean labels, if it is estimated."""
-        self.mentor.clean_share.begin_epoch()
-
-    def report(self) -> dict[str, float]:
-        """Return the estimated share of clean labels, if it is estimated."""
-        return self.mentor.report()
 
     def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
         """Return the mean loss of the mixed batch; with the second weighting also divided by B."""

@@ -81,13 +81,13 @@ class Mentor:
         return {} if self.clean_share.given is not None else {"clean_share": self.clean_share.value}
 
 
-class MentorNet(Method):
-    """MentorNet: cross-entropy weighted by the mentor."""
+class MentoredMethod(Method):
+    """A method whose examples are weighted by a mentor."""
 
     def __init__(self, config: MentorNetConfig, facts: RunFacts) -> None:
         super().__init__()
         self.mentor = Mentor(config, facts)
-        self.state = self.mentor.state
+        self.state = dict(self.mentor.state)
 
     def begin_epoch(
         self,
@@ -102,6 +102,10 @@ class MentorNet(Method):
     def report(self) -> dict[str, float]:
         """Return the estimated share of clean labels, if it is estimated."""
         return self.mentor.report()
+
+
+class MentorNet(MentoredMethod):
+    """MentorNet: cross-entropy weighted by the mentor."""
 
     def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
         """Return Σ ℓ·v / B. It is not divided by Σ v, so few trusted labels make a small step."""
