@@ -201,22 +201,18 @@ def test_a_robots_txt_with_many_robots_is_fast() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "value", "switch"),
+    ("header", "value"),
     [
-        ("X_Robots_Tag", "noai", "x_robots_tag"), ("X_Robots_Tag", "nofollow, NoImageAI", "x_robots_tag"),
-        ("X_Robots_Tag", "noindex", "x_robots_tag"), ("X_Robots_Tag", "noimageindex", "x_robots_tag"),
-        ("X_Robots_Tag", "none", "x_robots_tag"), ("X_Robots_Tag", "controlled-noise: noai", "x_robots_tag"),
-        ("X_Robots_Tag", "otherbot: nofollow, controlled-noise: noai", "x_robots_tag"),
-        ("TDM_Reservation", "1", "tdm_reservation"),
+        ("X_Robots_Tag", "noai"), ("X_Robots_Tag", "nofollow, NoImageAI"), ("X_Robots_Tag", "noindex"),
+        ("X_Robots_Tag", "noimageindex"), ("X_Robots_Tag", "none"), ("X_Robots_Tag", "controlled-noise: noai"),
+        ("X_Robots_Tag", "otherbot: nofollow, controlled-noise: noai"), ("TDM_Reservation", "1"),
     ],
 )  # fmt: skip
-def test_opt_outs_are_obeyed_unless_disabled(
-    get: Get, web: Web, header: str, value: str, switch: str
-) -> None:
+def test_opt_outs_are_obeyed_unless_disabled(get: Get, web: Web, header: str, value: str) -> None:
     url = web.serve("/a", b"x", **{header: value})
     found = refused(get(url))
     assert (found.code, header.replace("_", "-") in found.detail) == ("opted_out", True)
-    assert body(get(url, **{switch: False})) == b"x"
+    assert body(get(url, opt_outs=False)) == b"x"
 
 
 def test_tdmrep_json_is_requested_once_and_obeyed(get: Get, web: Web) -> None:
@@ -243,7 +239,7 @@ def test_tdmrep_json_is_requested_once_and_obeyed(get: Get, web: Web) -> None:
     for result in found[len(free) :]:
         assert (refused(result).code, TDM_FILE in refused(result).detail) == ("opted_out", True)
     assert len(count) == 1
-    assert body(get(taken[0], tdm_reservation=False)) == b"x"
+    assert body(get(taken[0], opt_outs=False)) == b"x"
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def server() -> Iterator[Server]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-ONE_BY_ONE = {"host_concurrency": 1, "robots_txt": False, "tdm_reservation": False}
+ONE_BY_ONE = {"host_concurrency": 1, "robots_txt": False, "opt_outs": False}
 
 
 def sized(data: bytes, *lines: bytes) -> bytes:

@@ -71,7 +71,7 @@ def test_stalled_bodies_use_up_the_budget(get: Get, web: Web) -> None:
 def test_a_long_crawl_delay_uses_up_the_budget(get: Get, web: Web) -> None:
     web.serve("/robots.txt", b"User-agent: *\nCrawl-delay: 2\n")
     found = codes(
-        get.all([web.serve(f"/{i}", b"x") for i in range(30)], host_budget_seconds=3, tdm_reservation=False)
+        get.all([web.serve(f"/{i}", b"x") for i in range(30)], host_budget_seconds=3, opt_outs=False)
     )
     assert found.count("") in (1, 2, 3)
     assert set(found) == {"", "host_too_slow"}
@@ -150,7 +150,7 @@ def test_slow_hosts_use_up_their_budgets_while_they_share_slots(
             url = web.raw(f"/{host}/{i}", lambda _: bool(release.wait(20)) and None)
             urls.append(url.replace("127.0.0.1", host))
     limits = {"concurrency": 2, "host_concurrency": 2, "host_budget_seconds": 0.3, "timeout_seconds": 0.1}
-    found = codes(get.all(urls, robots_txt=False, tdm_reservation=False, **limits))
+    found = codes(get.all(urls, robots_txt=False, opt_outs=False, **limits))
     release.set()
     assert set(found) == {"timeout", "host_too_slow"}
     assert found.count("host_too_slow") > 50
