@@ -56,7 +56,7 @@ def damaged(request, world, dataset, tmp_path):
         damage(dataset)
         return dataset
     assert (
-        build(world, tmp_path / "shared", "--set=shards.mode=shared", "--set=dedupe.orientations=true") == 0
+        build(world, tmp_path / "shared", "--set=shards.mode=shared", "--set=dedupe.orientations=all") == 0
     )
     folder = tmp_path / "shared" / "dataset"
 
