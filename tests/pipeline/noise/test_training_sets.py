@@ -100,6 +100,18 @@ def test_a_class_map_decides_every_asymmetric_label(order):
         assert NAMES[row["label"]] == expected
 
 
+def test_noise_type_says_whether_the_image_of_a_wrong_label_shows_another_class():
+    for name, rows in made().items():
+        for row in rows:
+            if row["is_clean"]:
+                expected = None
+            elif name.startswith("blue"):
+                expected = "closed"
+            else:  # every other wrong image shows the next class
+                expected = "closed" if int(row["image_id"].partition("-")[2]) % 2 else "open"
+            assert row["noise_type"] == expected
+
+
 def test_levels_nest_in_every_color():
     sets = made()
     for color in CONFIG.colors:

@@ -138,6 +138,25 @@ def test_a_manifest_that_lists_no_sets_is_none_of_a_dataset(dataset, sets):
         verify(str(dataset))
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("red-0.20", [None] * 60),
+        ("red-0.20", ["open"] * 60),
+        ("blue-0.20", ["open"] * 60),
+        ("red-0.20", ["odd"] * 60),
+    ],
+)
+def test_a_noise_type_that_contradicts_the_labels_is_reported(dataset, name, values):
+    rewrite(dataset, name, lambda table: replaced(table, "noise_type", values[: table.num_rows]))
+    assert f"{name}: rows whose noise_type contradicts is_clean or true_label" in problems(dataset)
+
+
+def test_a_p_wrong_that_is_no_probability_is_reported(dataset):
+    rewrite(dataset, "red-0.20", lambda table: replaced(table, "p_wrong", [float("nan")] * table.num_rows))
+    assert "red-0.20: rows whose p_wrong is not a probability (60" in problems(dataset)
+
+
 def test_is_clean_that_contradicts_the_labels_is_reported(dataset):
     rewrite(dataset, "blue-0.20", lambda table: replaced(table, "is_clean", [True] * table.num_rows))
     assert "rows whose is_clean contradicts" in problems(dataset)
