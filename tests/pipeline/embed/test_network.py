@@ -186,8 +186,7 @@ def test_features_beyond_float16_are_an_error(tmp_path: Path) -> None:
     tensors = save_weights(path)
     save_file({name: tensor * (1e6 if "bn" in name else 1) for name, tensor in tensors.items()}, path)
     with pytest.raises(DataError, match="float16"):
-        opened = open_network(spec_of(path))
-        opened.features(np.full((1, 160, 160, 3), 200, np.uint8))
+        open_network(spec_of(path)).features(np.full((1, 160, 160, 3), 200, np.uint8))
 
 
 def test_a_damaged_image_is_named() -> None:
