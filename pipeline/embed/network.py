@@ -36,7 +36,7 @@ class Network:
         model = _make_model(spec)
         self.preprocessing = _preprocessing(model, spec)
         _fill(model, _read_weights(spec), spec)
-        self.model = model.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        self.model = model.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
         self.bf16 = _uses_bf16(spec.precision, self.device)
         self._settings = (
             torch.get_num_threads(),
