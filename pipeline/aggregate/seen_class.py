@@ -46,7 +46,9 @@ def add_seen_class(table: pa.Table, named: pa.ChunkedArray) -> pa.Table:
     rounded = np.rint(table["posterior"].to_numpy()[yes].astype(np.float64) * 1e6)
     order = yes[np.lexsort((classes[yes], -rounded, images[yes]))]
     shown = np.full(images.max(initial=-1) + 1, -1)
-    shown[images[order][::-1]] = classes[order][::-1]  # of several assignments the last remains: the first of `order`
+    shown[images[order][::-1]] = classes[order][
+        ::-1
+    ]  # of several assignments the last remains: the first of `order`
     of_image = shown[images]
     is_no = verdict == "no"
     by_verdict = names.cast(pa.string()).take(pa.array(of_image, mask=(of_image < 0) | ~is_no))

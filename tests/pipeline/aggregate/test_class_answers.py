@@ -15,10 +15,18 @@ ASKED = RETRIEVAL.from_rows(
 def checked(*rows: tuple[str | None, ...]) -> tuple[pa.Table, pa.Table]:
     names = ("image_id", "class_name", "worker_id", "answer")
     made = [
-        {**dict(zip(names, row, strict=True)), "seconds": "2", "time": None, "seen_class": None, "location": f"f.csv:{n}"}
+        {
+            **dict(zip(names, row, strict=True)),
+            "seconds": "2",
+            "time": None,
+            "seen_class": None,
+            "location": f"f.csv:{n}",
+        }
         for n, row in enumerate(rows, 2)
     ]
-    schema = pa.schema([(name, pa.string()) for name in (*names, "seconds", "time", "seen_class", "location")])
+    schema = pa.schema(
+        [(name, pa.string()) for name in (*names, "seconds", "time", "seen_class", "location")]
+    )
     return check_vote_rows(pa.Table.from_pylist(made, schema), answer_classes=("Cat", "dog", "emu"))
 
 
