@@ -83,7 +83,7 @@ def test_a_later_round_asks_what_next_questions_names_most_informative_first(
     assert asked.tolist() == list(range(expected.num_rows))
     names = loaded.service.questions.pairs["image_id"].to_pylist()
     assert sorted(names[: len(asked)]) == sorted(expected["image_id"].to_pylist()) == [world.tie]
-    with pytest.raises(UsageError, match="votes from votes.csv; add --config"):
+    with pytest.raises(UsageError, match=r"votes from votes\.csv; add --config"):
         opened(built)
 
 
@@ -169,7 +169,7 @@ def test_descriptions_are_those_of_known_classes(unvoted: Path, opened, tmp_path
     texts.write_text('class_name,description\nant,"Six legs, no wings."\n')
     assert opened(unvoted, descriptions=str(texts)).classes[0].description == "Six legs, no wings."
     texts.write_text("class_name,description\nnat,x\n")
-    with pytest.raises(DataError, match='texts.csv:2: unknown class .nat. .did you mean "ant"'):
+    with pytest.raises(DataError, match=r'texts\.csv:2: unknown class .nat. .did you mean "ant"'):
         load(VoteOptions(str(unvoted), str(tmp_path / "other.csv"), descriptions=str(texts)))
 
 

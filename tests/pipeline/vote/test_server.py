@@ -142,7 +142,7 @@ def test_requests_of_other_pages_are_refused(loaded: LoadedVote, built: Path, tm
             )
         for method in ("GET", "PUT", "DELETE", "OPTIONS"):
             assert (await ask("/api/answer", method))[0] == 405
-        status, headers, _ = await ask("/api/answer", "OPTIONS", Origin="http://evil.example")
+        _, headers, _ = await ask("/api/answer", "OPTIONS", Origin="http://evil.example")
         assert not [name for name in headers if name.lower().startswith("access-control")]
 
     served(loaded, built, talk)
