@@ -132,7 +132,10 @@ def test_repeated_requests_store_one_vote_and_an_undone_vote_stays_undone(tmp_pa
 def test_the_class_that_was_seen_instead_is_stored(tmp_path: Path) -> None:
     desk = Desk(tmp_path, 3)
     desk.answer("anna", desk.key(0), "no", "bee")
-    assert desk.path.read_text().splitlines()[0] == "image_id,class_name,worker_id,answer,seconds,seen_class,time"
+    assert (
+        desk.path.read_text().splitlines()[0]
+        == "image_id,class_name,worker_id,answer,seconds,seen_class,time"
+    )
     assert "image-0,ant,anna,no,1.200,bee," in desk.path.read_text()
     desk.restart()
     assert desk.service.undo("anna", desk.key(0))["undone"]["seen_class"] == "bee"
