@@ -90,7 +90,9 @@ def read_candidates(shard: Shard, folder: str, orientations: int, near: HashPair
     columns = [*CANDIDATE_COLUMNS, *hash_columns(orientations)]
     images = directory.read_shard(folder, shard, columns, check_digests=True)
     hashes = np.unique(np.concatenate([near.u, near.v]))
-    return shard.file, pack(images.filter(pa.array(np.isin(hashes_of(images, orientations), hashes).any(axis=1))))
+    return shard.file, pack(
+        images.filter(pa.array(np.isin(hashes_of(images, orientations), hashes).any(axis=1)))
+    )
 
 
 def write_duplicates(
