@@ -23,6 +23,7 @@ class IntervalCell:
     value: float | None
     low: float | None = None
     high: float | None = None
+    symmetric: bool = False  # displayed as value ± half of the interval
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ def format_cell(value: Any, column: Column) -> str:
             return "–"
         if value.low is None or value.high is None:
             return format_cell(value.value, column)
+        if value.symmetric:
+            half = format_cell((value.high - value.low) / 2, column).removesuffix(" %")
+            return f"{format_cell(value.value, column)} ± {half}"
         low, high = (format_cell(bound, column).removesuffix(" %") for bound in (value.low, value.high))
         return f"{format_cell(value.value, column)} [{low}, {high}]"
     if value is None:

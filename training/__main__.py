@@ -35,6 +35,7 @@ def parser() -> Parser:
     _add_study(verbs)
     _add_plot(verbs)
     _add_report(verbs)
+    _add_power(verbs)
     return top
 
 
@@ -239,6 +240,66 @@ def _add_report(verbs: Any) -> None:
     _add_finished_study(sub)
 
 
+def _add_power(verbs: Any) -> None:
+    sub = add_verb(
+        verbs,
+        "power",
+        "compute how many test images, seeds and votes a question needs",
+        "python -m training power --accuracy 0.7 --test-images 1000 --difference 0.02 --seeds 3 --deviation 0.01",
+        "Formulas, sources and limits: docs/explanation/power.md. Each part needs its own flags, and is left out without.",
+    )
+    sub.add_argument("--accuracy", type=inner_share, metavar="P", help="expected test accuracy, such as 0.7")
+    sub.add_argument("--test-images", type=positive, metavar="N", help="number of test images")
+    sub.add_argument(
+        "--difference", type=inner_share, metavar="D", help="difference of accuracy to be found, such as 0.02"
+    )
+    sub.add_argument(
+        "--disagreement",
+        type=inner_share,
+        metavar="D",
+        help="share of test images that exactly one of the two networks gets right (default: that of independent errors)",
+    )
+    sub.add_argument("--seeds", type=positive, metavar="N", help="number of seeds, with a run of each method per seed")
+    sub.add_argument(
+        "--deviation",
+        type=inner_share,
+        metavar="S",
+        help="standard deviation over seeds of the difference of two methods, such as 0.01",
+    )
+    sub.add_argument(
+        "--study",
+        type=Path,
+        metavar="STUDY",
+        help="folder of a study that gives accuracy, test images and deviation where these flags are missing",
+    )
+    sub.add_argument(
+        "--power",
+        type=inner_share,
+        default=0.8,
+        metavar="P",
+        help="probability with which the difference should be found (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--agreement",
+        type=inner_share,
+        metavar="P",
+        help="share of pairs of votes on one image that agree in a pilot, from 0.5 to less than 1",
+    )
+    sub.add_argument(
+        "--noise-level", type=inner_share, default=0.4, metavar="P", help="noise level to measure (default: %(default)s)"
+    )
+    sub.add_argument(
+        "--half-width",
+        type=inner_share,
+        default=0.02,
+        metavar="X",
+        help="half of the 95%% interval of the noise level (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--votes", type=positive, nargs="+", metavar="N", help="votes per image, odd (default: 1 3 5 7)"
+    )
+
+
 def _add_data(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--data", required=True, metavar="DIR", help="folder or address (s3://, gs://, …) of the dataset"
@@ -289,6 +350,15 @@ def finite(text: str) -> float:
     return number
 
 
+def inner_share(text: str) -> float:
+    """Parse a share above 0 and below 1."""
+    number = finite(text)
+    if not 0 < number < 1:
+        hint = f"; for {text} % give {number / 100:g}" if 1 <= number < 100 else ""
+        raise argparse.ArgumentTypeError(f"must be above 0 and below 1, got {text}{hint}")
+    return number
+
+
 def positive_seconds(text: str) -> float:
     """Parse a positive number of seconds."""
     seconds = finite(text)
@@ -314,6 +384,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from training.study import report
 
         return report.verb(arguments)
+    if arguments.verb == "power":
+        from training.study import power_verb  # without torch
+
+        return power_verb.verb(arguments)
     if arguments.verb == "distrusted":
         from training import distrusted  # without torch
 

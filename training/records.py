@@ -86,6 +86,8 @@ class RunResult:
     seconds: float
     train_loss: float
     images_per_second: float
+    test_images: int | None = None
+    predicted_seconds: OptionalNumber = None
     selected_accuracy: OptionalNumber = None
     selected_epoch: int | None = None
     train_accuracy: OptionalNumber = None

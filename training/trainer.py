@@ -147,7 +147,7 @@ class Trainer:
                     raise KeyboardInterrupt
         if leader:
             result = metrics.summarize(metrics.read_rows(directory)) | self._write_label_trust(directory)
-            result |= self._environment()
+            result |= {"test_images": len(self.test), **self._environment()}
             write_json(directory / RESULT, result)
         self.processes.barrier()
         return read_result(directory) or {}

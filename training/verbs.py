@@ -28,6 +28,8 @@ from training.state_files import write_json
 from training.stop_signal import StopSignal
 from training.study import grid, plan, results, run_state, runner, summary_tables
 from training.study.conclusions import best_method_sentences
+from training.study.power import wilson
+from training.study.resolution import resolution_sentences, run_sentence
 from training.study.shard import parse_shard
 from training.train import run_training
 from training.trained_networks import load_trained_networks
@@ -74,8 +76,17 @@ def train(arguments: argparse.Namespace) -> int:
         )
         return 130
     if leader:
-        print_result(result, arguments.json)
+        _print_accuracies(result, result.get("test_images"), "final_accuracy", arguments.json)
     return 0
+
+
+def _print_accuracies(result: dict[str, Any], images: int | None, main: str, as_json: bool) -> None:
+    """Print a result with the intervals of its test accuracies, and a sentence on what they can show."""
+    names = ("accuracy", "final_accuracy", "final_accuracy_raw", "best_accuracy", "selected_accuracy")
+    measured = {name: result[name] for name in names if result.get(name) is not None} if images else {}
+    print_result(result, as_json, {name: wilson(value, images or 0) for name, value in measured.items()})
+    if images and not as_json:
+        print(run_sentence(result[main], images))
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -94,7 +105,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     result["accuracy"] = accuracy(predicted, data.labels)
     if not bool(data.is_clean.all()):
         result |= memorization(predicted, data)
-    print_result(result, arguments.json)
+    _print_accuracies(result, len(data), "accuracy", arguments.json)
     return 0
 
 
@@ -153,7 +164,8 @@ def study(arguments: argparse.Namespace) -> int:
     else:
         summaries = [summary_tables.cells(tables[0]), summary_tables.unfinished(tables[0])]
         parts = [summary.markdown() for summary in summaries if summary.rows]
-        print("\n".join([*parts, *best_method_sentences(tables[0])]))
+        sentences = [*best_method_sentences(tables[0]), *resolution_sentences(tables[0])]
+        print("\n".join([*parts, *sentences]))
     all_finished = all(status == "finished" for status in tables[0]["status"].to_pylist())
     return code or (0 if all_finished else 1)
 
@@ -186,8 +198,10 @@ def _outcome(output: Path, name: str) -> str:
     result = read_result(run_state.run_folder(output, name))
     if result is None:
         return f"{name} failed: {run_state.read_failure(output, name)}"
+    final, images = result["final_accuracy"], result.get("test_images")
+    interval = " [{:.1f}, {:.1f}]".format(*(100 * bound for bound in wilson(final, images))) if images else ""
     return (
-        f"{name} finished after {plan.duration(result['seconds'])}: test accuracy {result['final_accuracy']:.1%}, "
+        f"{name} finished after {plan.duration(result['seconds'])}: test accuracy {final:.1%}{interval}, "
         f"best epoch {result['best_accuracy']:.1%}"
     )
 

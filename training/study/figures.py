@@ -10,10 +10,12 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from training.study.estimates import accuracy_estimate
+from training.study.figure_captions import CAPTIONS
 from training.study.mentor_figures import mentor, utilization
 from training.study.plot_panels import MARKERS, PANEL, FigureData, MissingDataError, band, legend, panels
 from training.study.plot_style import METHOD, STYLE, noise_style
-from training.study.significance import correlation, deviation, mean_interval
+from training.study.significance import MeanInterval, correlation, deviation, mean_interval
 from training.study.summary_tables import Row, finished, grouped
 
 
@@ -41,17 +43,21 @@ def draw_all(results: pa.Table, curves: pa.Table, folder: Path) -> tuple[list[St
     for (setting, network), part in parts:
         several = len(parts) > 1
         suffix = f"-{setting}-{network}".replace("/", "-") if several else ""
-        for name, (title, caption, draw) in FIGURES.items():
+        data = FigureData(part, by_run)
+        for name, draw in FIGURES.items():
+            title, caption = CAPTIONS[name]
             try:
                 with matplotlib.rc_context(STYLE):
-                    canvas = draw(FigureData(part, by_run))
+                    canvas = draw(data)
                     title = f"{title} ({network}, {setting})" if several else title
-                    drawn.append(_save(canvas, folder, f"{name}{suffix}", title, caption))
+                    drawn.append(_save(canvas, folder, f"{name}{suffix}", title, caption(data)))
             except MissingDataError as reason:
                 missing.append(f"{name}{suffix}: {reason}")
     try:
         with matplotlib.rc_context(STYLE):
-            drawn.append(_save(transfer(FigureData(rows, by_run)), folder, "transfer", *TRANSFER))
+            data = FigureData(rows, by_run)
+            title, caption = CAPTIONS["transfer"]
+            drawn.append(_save(transfer(data), folder, "transfer", title, caption(data)))
     except MissingDataError as reason:
         missing.append(f"transfer: {reason}")
     return drawn, missing
@@ -74,12 +80,10 @@ def accuracy(data: FigureData) -> Canvas:
             if not levels:
                 continue
             x, (paint, marker) = [100 * level for level, _ in levels], METHOD[method]
-            final = [mean_interval([row["final_accuracy"] for row in rows]) for _, rows in levels]
+            final = [e for _, rows in levels if (e := accuracy_estimate(rows, "final_accuracy"))]
             best = [100 * mean_interval([row["best_accuracy"] for row in rows]).mean for _, rows in levels]
-            axis.plot(
-                x, [100 * interval.mean for interval in final], color=paint, marker=marker, label=method
-            )
-            band(axis, x, final, paint)
+            axis.plot(x, [estimate.mean for estimate in final], color=paint, marker=marker, label=method)
+            band(axis, x, [(estimate.low, estimate.high) for estimate in final], paint)
             axis.plot(x, best, color=paint, linestyle=":", marker=marker, markerfacecolor="none", alpha=0.8)
         axis.set_title(f"{color} noise")
         axis.set_xlabel("wrong labels, %")
@@ -91,15 +95,18 @@ def accuracy(data: FigureData) -> Canvas:
 
 
 def belts(data: FigureData) -> Canvas:
-    """Draw test accuracy over training: per color the mean over the noise levels and its 95 % interval."""
-    methods, drawn = data.methods(), False
+    """Draw test accuracy over training: per color the mean over the noise levels and its interval or range."""
+    methods, drawn, one_epoch = data.methods(), False, False
     canvas, [axes] = panels(1, len(methods))
     for axis, method in zip(axes, methods, strict=True):
         for color in data.colors():
             noisy = [row for row in data.select(color=color, method=method) if row["noise_level"] > 0]
             per_level = [_mean_curve(data, rows) for _, rows in grouped(noisy, "noise_level")]
-            shared = sorted(set.intersection(*map(set, per_level))) if len(per_level) > 2 else []
+            shared = sorted(set.intersection(*map(set, per_level))) if len(per_level) > 1 else []
             if not shared:
+                continue
+            if len(shared) < 2:
+                one_epoch = True
                 continue
             drawn, (paint, style) = True, noise_style(color)
             intervals = [mean_interval([curve[epoch] for curve in per_level]) for epoch in shared]
@@ -110,16 +117,34 @@ def belts(data: FigureData) -> Canvas:
                 linestyle=style,
                 label=color,
             )
-            band(axis, shared, intervals, paint)
+            band(axis, shared, [_belt([curve[epoch] for curve in per_level]) for epoch in shared], paint)
         axis.set_title(method)
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if not drawn:
-        raise MissingDataError("needs three noise levels above 0 of one color and method")
+        raise MissingDataError(
+            "test accuracy was measured at a single epoch; measure it more often (evaluate_every)"
+            if one_epoch
+            else "needs two noise levels above 0 of one color and method"
+        )
     axes[0].set_ylabel("test accuracy, %")
     axes[0].set_ylim(max(0.0, axes[0].get_ylim()[0]), min(100.0, axes[0].get_ylim()[1]))
     legend(canvas, axes)
     return canvas
+
+
+def _belt(values: list[float]) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of the mean over at least three levels, or the range of two, in percent."""
+    if len(values) < 3:
+        return 100 * min(values), 100 * max(values)
+    return _ends(mean_interval(values))
+
+
+def _ends(interval: MeanInterval) -> tuple[float | None, float | None]:
+    """Return the ends of an interval in percent."""
+    if interval.half is None:
+        return None, None
+    return 100 * (interval.mean - interval.half), 100 * (interval.mean + interval.half)
 
 
 def _mean_curve(data: FigureData, rows: list[Row]) -> dict[int, float]:
@@ -152,7 +177,7 @@ def drop(data: FigureData) -> Canvas:
                 marker="o",
                 label=color,
             )
-            band(axis, x, intervals, paint)
+            band(axis, x, [_ends(interval) for interval in intervals], paint)
         axis.set_title(method)
         axis.set_xlabel("wrong labels, %")
     axes[0].set_ylabel("best − final accuracy, points")
@@ -234,36 +259,6 @@ def _transfer_points(rows: list[Row], color: str, published: bool) -> dict[str, 
     return points
 
 
-FIGURES: dict[str, tuple[str, str, Callable[[FigureData], Canvas]]] = {
-    "accuracy": (
-        "Test accuracy against noise level",
-        "Solid: after the last epoch, with the 95 % interval over the seeds. Dotted: of the best epoch.", accuracy,
-    ),
-    "belts": (
-        "Test accuracy over training",
-        "Mean over the noise levels above 0 and its 95 % interval, which reflects the differences between the levels.",
-        belts,
-    ),
-    "drop": (
-        "Loss of accuracy from the best to the last epoch",
-        "Best minus final test accuracy, with the 95 % interval over the seeds.", drop,
-    ),
-    "spread": (
-        "Mean and standard deviation over the noise levels",
-        "Final test accuracy: mean ± standard deviation over the levels. Dots: the levels.", spread,
-    ),
-    "mentor": (
-        "Mentor weights against loss difference",
-        "Last epoch, all seeds: the distributions of loss minus its moving average for clean and wrong labels, and the "
-        "mean weight. Both densities are divided by their common maximum. The outer bins have all values beyond, and "
-        "are cut off at 1.", mentor,
-    ),
-    "utilization": (
-        "Data utilization", "Mean weight of the examples in each epoch. Dotted: the share of clean labels.", utilization,
-    ),
+FIGURES: dict[str, Callable[[FigureData], Canvas]] = {
+    "accuracy": accuracy, "belts": belts, "drop": drop, "spread": spread, "mentor": mentor, "utilization": utilization,
 }  # fmt: skip
-TRANSFER = (
-    "Accuracy on noisy sets against accuracy on ImageNet",
-    "A point per network: mean final accuracy over the noisy sets against ImageNet accuracy (accuracy without noise if "
-    "that is unknown), with Pearson's r and its 95 % interval.",
-)

@@ -83,6 +83,7 @@ class Run:
     config: TrainConfig
     name: str
     images: int
+    test_images: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def make_cells(study: StudyConfig, data: Path) -> list[Cell]:
 
     Without noise all colors have the same set, so its runs are shared. Raises DataError for a missing set.
     """
-    _, test_digest = read_manifest(data / study.test)
+    test_manifest, test_digest = read_manifest(data / study.test)
     cells = []
     for level in study.levels:
         for color in study.colors:
@@ -116,7 +117,7 @@ def make_cells(study: StudyConfig, data: Path) -> list[Cell]:
                 )
             for setting, config in _configurations(study, level):
                 name = f"{set_name}-{config.method}-{config.seed}-{config.digest(digest, test_digest)}"
-                run = Run(set_name, config, name, manifest.rows)
+                run = Run(set_name, config, name, manifest.rows, test_manifest.rows)
                 cells.append(
                     Cell(color, level, config.method, config.network.name, setting, config.seed, run)
                 )

@@ -11,6 +11,7 @@ from common.errors import DataError
 from training.printing import print_result
 from training.study.conclusions import best_method_sentences
 from training.study.figures import StudyFigure, draw_all
+from training.study.resolution import resolution_sentences
 from training.study.results import CURVE, merge_into
 from training.study.summary_tables import SummaryTable, all_tables, finished
 
@@ -39,7 +40,8 @@ def plot(studies: Sequence[Path], output: Path) -> StudyPlots:
     tables = all_tables(results)
     for table in tables:
         table.write(output / "tables")
-    plots = StudyPlots(results, best_method_sentences(results), figures, tables, missing)
+    sentences = [*best_method_sentences(results), *resolution_sentences(results)]
+    plots = StudyPlots(results, sentences, figures, tables, missing)
     (output / "summary.md").write_text(_summary_page(plots, output), encoding="utf-8")
     return plots
 

@@ -1,5 +1,6 @@
 """Shared parts of the figures of a study: their data, panels, legends and interval bands."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from training.config import METHODS
-from training.study.significance import MeanInterval
 from training.study.summary_tables import Row
 
 PANEL = (3.4, 3.0)  # inches
@@ -57,8 +57,9 @@ def legend(canvas: Canvas, axes: Sequence[Axes]) -> None:
     canvas.legend(list(handles.values()), list(handles), loc="outside right center")
 
 
-def band(axis: Axes, x: Sequence[float], intervals: Sequence[MeanInterval], paint: str) -> None:
-    """Fill the area between the ends of intervals, in percent, if all of them have ends."""
-    if all(interval.half is not None for interval in intervals):
-        low, high = ([100 * (i.mean + sign * (i.half or 0)) for i in intervals] for sign in (-1, 1))
-        axis.fill_between(x, low, high, color=paint, alpha=0.18, linewidth=0)
+def band(
+    axis: Axes, x: Sequence[float], ends: Sequence[tuple[float | None, float | None]], paint: str
+) -> None:
+    """Fill the area between the ends of intervals; where one has no ends, the area has a gap."""
+    low, high = ([math.nan if pair[i] is None else pair[i] for pair in ends] for i in (0, 1))
+    axis.fill_between(x, low, high, color=paint, alpha=0.18, linewidth=0)

@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from common.atomic_file import write_text
 from page.render import content_security_policy, render
-from page.table import Column, Listing, PageTable
+from page.table import Column, IntervalCell, Listing, PageTable
 from training.printing import print_result
+from training.study.estimates import Estimate
 from training.study.figures import StudyFigure
 from training.study.plot import plot
 from training.study.results import FILES, RESULT, STATUSES
@@ -98,10 +99,16 @@ def _page_table(table: SummaryTable, results: Sequence[Mapping[str, Any]]) -> Pa
             for result in finished
             if all(_matches(result[name], value) for name, value in wanted.items())
         ]
-        rows.append((*row, _listing(matching, wanted)))
+        rows.append((*map(_page_cell, row), _listing(matching, wanted)))
     return PageTable(
         table.title, [*columns, Column("results", "count")], rows, table.note, filterable=len(rows) > 5
     )
+
+
+def _page_cell(cell: Any) -> Any:
+    if not isinstance(cell, Estimate):
+        return cell
+    return IntervalCell(cell.mean, cell.low, cell.high, symmetric=cell.source == "seeds")
 
 
 def _matches(value: Any, wanted: Any) -> bool:
@@ -130,7 +137,7 @@ def _literal(value: Any) -> str:
 
 
 def _column(name: str, cells: Sequence[Any]) -> Column:
-    numbers = [cell for cell in cells if isinstance(cell, int | float)]
+    numbers = [cell for cell in cells if isinstance(cell, int | float | Estimate)]
     if not numbers:
         return Column(name)
     return Column(name, "count" if all(isinstance(cell, int) for cell in numbers) else "number")

@@ -58,6 +58,9 @@ RESULT = Table(
             _number(
                 "best_accuracy", "test accuracy of the best epoch, which is not known without the test set"
             ),
+            _count(
+                "test_images", "number of test images, on which accuracies are measured; null in old results"
+            ),
             _count("best_epoch", "the best epoch, counted from 1"),
             _number(
                 "selected_accuracy", "test accuracy of the epoch that is best on the held-out training images"
@@ -86,6 +89,9 @@ RESULT = Table(
             _count("epochs", "number of epochs"),
             _count("steps", "number of steps"),
             _number("seconds", "seconds of training and evaluation"),
+            _number(
+                "predicted_seconds", "seconds of the run as predicted after its first steps; null in old results"
+            ),
             _number("images_per_second", "images per second of training alone, median over the epochs"),
             _count("parameters", "number of parameters of the network"),
             _number("imagenet_accuracy", "published ImageNet top-1 accuracy of the network"),
@@ -174,7 +180,8 @@ def collect(cells: Iterable["Cell"], output: Path) -> tuple[pa.Table, pa.Table]:
                 result, failure = None, str(error)
         last_row = epochs[cell.run.name][-1] if result else {}
         key = {name: getattr(cell, name) for name in RESULT.key}
-        row = {**{name: last_row.get(name) for name in LAST_EPOCH}, **(result or {}), **key}
+        known = {"test_images": cell.run.test_images, **{name: last_row.get(name) for name in LAST_EPOCH}}
+        row = {**known, **{k: v for k, v in (result or {}).items() if v is not None}, **key}
         row |= {"run": cell.run.name, "imagenet_accuracy": imagenet_accuracy(cell.network)}
         row |= {"status": "finished" if result else "failed" if failure else "missing"}
         rows.append({**row, "error": None if result else failure})

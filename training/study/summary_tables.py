@@ -11,21 +11,23 @@ import pyarrow as pa
 from common import text_table
 from schemas.cells import csv_text
 from training.config import METHODS
+from training.study.estimates import Estimate, accuracy_estimate, interval_note, sizes
 from training.study.significance import compare, deviation, mean_interval
 
 Row = dict[str, Any]
+Cell = str | float | Estimate | None
 LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$", "−": "$-$", "–": "--"}
 
 
 @dataclass(frozen=True)
 class SummaryTable:
-    """A table for readers; a cell is a text, a number, or None for an empty cell."""
+    """A table for readers; a cell is a text, a number, an estimate, or None for an empty cell."""
 
     name: str
     title: str
     note: str
     columns: tuple[str, ...]
-    rows: Sequence[tuple[str | float | None, ...]]
+    rows: Sequence[tuple[Cell, ...]]
 
     def markdown(self) -> str:
         """Render as Markdown, without the title."""
@@ -38,7 +40,7 @@ class SummaryTable:
             return " & ".join("".join(LATEX.get(c, c) for c in cell) for cell in cells) + r" \\"
 
         alignment = "".join(
-            "r" if any(isinstance(row[index], int | float) for row in self.rows) else "l"
+            "r" if any(isinstance(row[index], int | float | Estimate) for row in self.rows) else "l"
             for index in range(len(self.columns))
         )
         body = [line(list(map(_text, row))) for row in self.rows]
@@ -48,8 +50,21 @@ class SummaryTable:
         )
 
     def csv(self) -> str:
-        """Render as CSV, with unrounded numbers."""
-        return csv_text(self.columns, self.rows)
+        """Render as CSV, with unrounded numbers; an estimate has four columns: mean, low, high, source of the interval."""
+        wide = [any(isinstance(row[i], Estimate) for row in self.rows) for i in range(len(self.columns))]
+        columns: list[str] = []
+        for name, is_wide in zip(self.columns, wide, strict=True):
+            columns += [name, f"{name} low", f"{name} high", f"{name} interval"] if is_wide else [name]
+        rows: list[list[str | float | None]] = []
+        for row in self.rows:
+            line: list[str | float | None] = []
+            for cell, is_wide in zip(row, wide, strict=True):
+                if isinstance(cell, Estimate):
+                    line += [cell.mean, cell.low, cell.high, cell.source]
+                else:
+                    line += [cell, None, None, None] if is_wide else [cell]
+            rows.append(line)
+        return csv_text(columns, rows)
 
     def write(self, folder: Path) -> None:
         """Write NAME.md, NAME.tex and NAME.csv."""
@@ -58,7 +73,7 @@ class SummaryTable:
             (folder / f"{self.name}.{ending}").write_text(text, encoding="utf-8")
 
 
-def _text(cell: str | float | None) -> str:
+def _text(cell: Cell) -> str:
     if isinstance(cell, float):
         return f"{cell:.1f}".replace("-", "−")
     return "–" if cell is None else str(cell)
@@ -80,7 +95,7 @@ def grouped(rows: list[Row], *names: str) -> Iterator[tuple[Any, list[Row]]]:
 
 
 def per_cent(rows: list[Row], name: str) -> tuple[float | None, float | None]:
-    """Return mean and half of the 95 % interval of a column, in percent, over the rows that have a value."""
+    """Return mean and half of the 95 % interval over the seeds of a column, in percent, over the rows that have a value."""
     values = [100 * row[name] for row in rows if row[name] is not None]
     if not values:
         return None, None
@@ -90,40 +105,46 @@ def per_cent(rows: list[Row], name: str) -> tuple[float | None, float | None]:
 
 def cells(results: pa.Table) -> SummaryTable:
     """Return the table of all cells of the grid, with means over the seeds."""
-    lines = []
+    lines, estimates = [], []
     for key, rows in grouped(finished(results), "setting", "network", "color", "noise_level", "method"):
         setting, network, color, level, method = key
-        final, best = per_cent(rows, "final_accuracy"), per_cent(rows, "best_accuracy")
+        final, best = (accuracy_estimate(rows, name) for name in ("final_accuracy", "best_accuracy"))
         drop = mean_interval([100 * (row["best_accuracy"] - row["final_accuracy"]) for row in rows])
-        selected, memorized = per_cent(rows, "selected_accuracy")[0], per_cent(rows, "memorized")[0]
+        selected, memorized = accuracy_estimate(rows, "selected_accuracy"), per_cent(rows, "memorized")[0]
         cell = (setting, network, color, 100 * level, method, len(rows))
-        lines.append((*cell, *final, *best, drop.mean, selected, memorized))
+        estimates.append(final)
+        lines.append((*cell, final, best, drop.mean, selected, memorized))
     return SummaryTable(
         "cells",
         "All cells of the grid",
-        "Test accuracy in percent: mean over the seeds ± half of its 95 % interval (Student's t). final: after the last "
+        f"Test accuracy in percent{_size_note(results)}. {interval_note(estimates)} final: after the last "
         "epoch; best: of the best epoch, which is not known without the test set; drop: best minus final; selected: of "
         "the epoch that is best on held-out training images; memorized: share of the wrong labels that are predicted "
         "after the last epoch.",
-        ("setting", "network", "color", "noise, %", "method", "seeds", "final", "±", "best", "±", "drop",
+        ("setting", "network", "color", "noise, %", "method", "seeds", "final", "best", "drop",
          "selected", "memorized"),
         lines,
     )  # fmt: skip
 
 
+def _size_note(results: pa.Table) -> str:
+    known = sizes(finished(results))
+    return f" of {' or '.join(f'{size:,}' for size in known)} test images" if known else ""
+
+
 def by_level(results: pa.Table, measure: str, name: str) -> SummaryTable:
-    """Return a table with a column per noise level, as in the paper: `measure` with its interval over the seeds."""
+    """Return a table with a column per noise level, as in the paper: `measure` with its interval."""
     rows = finished(results)
     levels = sorted({row["noise_level"] for row in rows})
-    lines = []
+    lines, estimates = [], list[Estimate | None]()
     for key, group in grouped(rows, "setting", "network", "color", "method"):
-        intervals = {
-            level: mean_interval([row[measure] for row in part])
-            for level, part in grouped(group, "noise_level")
+        by_its_level = {
+            level: accuracy_estimate(part, measure) for level, part in grouped(group, "noise_level")
         }
-        lines.append((*key, *(str(intervals[level]) if level in intervals else None for level in levels)))
+        estimates += by_its_level.values()
+        lines.append((*key, *(by_its_level.get(level) for level in levels)))
     title = f"{name.capitalize()} test accuracy by noise level"
-    note = "Percent: mean over the seeds ± half of its 95 % interval."
+    note = f"Percent{_size_note(results)}. {interval_note(estimates)}"
     return SummaryTable(
         name,
         title,

@@ -61,7 +61,7 @@ def test_only_markdown_and_latex_are_rounded() -> None:
         if (r["color"], r["noise_level"], r["method"]) == ("blue", 0.4, "vanilla")
     ]
     assert float(row[6]) == pytest.approx(100 * sum(r["final_accuracy"] for r in runs) / 3)
-    assert f"| blue | 40.0 | vanilla | 3 | {float(row[6]):.1f} |" in cells.markdown()
+    assert f"| blue | 40.0 | vanilla | 3 | {float(row[6]):.1f} ± " in cells.markdown()
     tex = summary_tables.by_level(results, "final_accuracy", "final").latex()
     assert r"small\_cnn & blue & vanilla" in tex
     assert r"$\pm$" in tex

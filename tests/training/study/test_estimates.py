@@ -1,0 +1,70 @@
+"""Each accuracy has the interval that its runs allow, and captions promise no other."""
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tests.training.study.synthetic_results import synthetic_results
+from training.study.estimates import accuracy_estimate
+from training.study.figure_captions import CAPTIONS
+from training.study.plot_panels import FigureData
+from training.study.power import independent_disagreement, power_of_images
+from training.study.resolution import resolution_sentences, run_sentence
+from training.study.results import RESULT
+from training.study.summary_tables import all_tables, finished, grouped
+
+
+def made(images: int | None, **axes: Any) -> tuple[pa.Table, pa.Table]:
+    results, curves = synthetic_results(**axes)
+    return RESULT.from_rows(row | {"test_images": images} for row in results.to_pylist()), curves
+
+
+def captions(images: int | None, seeds: tuple[int, ...]) -> str:
+    """The notes of all tables and the captions of all figures."""
+    results, curves = made(images, seeds=seeds)
+    data = FigureData(finished(results), dict(grouped(curves.to_pylist(), "run")))
+    notes = [table.note for table in all_tables(results)]
+    return "\n".join([*notes, *(caption(data) for _, caption in CAPTIONS.values())])
+
+
+def test_one_seed_has_the_interval_of_the_test_images_and_several_that_of_the_seeds() -> None:
+    one = accuracy_estimate([{"a": 0.7, "test_images": 1000}], "a")
+    assert str(one) == "70.0 [67.1, 72.8]"
+    assert str(accuracy_estimate([{"a": 0.7}], "a")) == "70.0"
+    several = accuracy_estimate([{"a": 0.69, "test_images": 9}, {"a": 0.71, "test_images": 9}], "a")
+    assert str(several) == "70.0 ± 12.7"
+    assert accuracy_estimate([{"a": None}], "a") is None
+
+
+def test_captions_of_one_seed_promise_no_interval_over_seeds() -> None:
+    text = captions(1000, (0,))
+    assert "over the seeds" not in text
+    assert "interval of the test images (Wilson), which does not contain the variation between seeds" in text
+    assert "the 95 % interval of the 1,000 test images" in text
+    unknown = captions(None, (0,))
+    assert "over the seeds" not in unknown
+    assert "no interval" in unknown
+    several = captions(1000, (0, 1))
+    assert "95 % interval over the seeds (Student's t)" in several
+    assert "Wilson" not in several
+
+
+def test_a_study_that_is_too_small_says_what_it_could_show() -> None:
+    [first, _] = resolution_sentences(made(1000, seeds=(0,))[0])
+    assert first.startswith("red noise: one seed per cell, so the methods cannot be compared")
+    assert "1,000 test images show differences from 5." in first
+    close, _ = made(1000, methods=("vanilla", "mixup"), levels=(0.2,), colors=("red",))
+    [sentence] = resolution_sentences(close)
+    assert "too few seeds or test images to place mixup above all others" in sentence
+    assert "3 pairs of runs (level and seed)" in sentence
+
+
+def test_a_study_that_is_large_enough_says_nothing() -> None:
+    large, _ = made(1_000_000, methods=("vanilla", "mentormix"), levels=(0.4, 0.8), colors=("blue",))
+    assert resolution_sentences(large) == []
+
+
+def test_the_difference_of_the_sentence_has_the_power_that_it_names() -> None:
+    assert "Differences below 5.8 points" in run_sentence(0.7, 1000)
+    assert power_of_images(1000, 0.0574, independent_disagreement(0.7)) == pytest.approx(0.8, abs=0.01)

@@ -1,0 +1,79 @@
+"""Titles and captions of the figures of a study. A caption promises only the intervals that the data allow."""
+
+from collections.abc import Callable, Sequence
+
+from training.study.estimates import sizes
+from training.study.plot_panels import FigureData
+from training.study.summary_tables import Row, grouped
+
+CELL = ("setting", "network", "color", "noise_level", "method")
+
+
+def _seeds(rows: Sequence[Row]) -> set[int]:
+    """Return the numbers of seeds that cells have."""
+    return {len(part) for _, part in grouped(list(rows), *CELL)}
+
+
+def _accuracy(data: FigureData) -> str:
+    known = sizes(data.rows)
+    size = " or ".join(f"{number:,}" for number in known)
+    seeds, band = _seeds(data.rows), []
+    if max(seeds) > 1:
+        band.append("the 95 % interval over the seeds")
+    if min(seeds) == 1 and known:
+        band.append(
+            f"{'where there is one seed, ' if band else ''}the 95 % interval of the {size} test images, which does not "
+            "contain the variation between seeds"
+        )
+    shown = f" Band: {'; '.join(band)}." if band else " One seed per cell, so there is no interval."
+    return f"Solid: after the last epoch.{shown} Dotted: of the best epoch."
+
+
+def _belts(data: FigureData) -> str:
+    levels = {row["noise_level"] for row in data.rows if row["noise_level"] > 0}
+    band = (
+        "its 95 % interval, which reflects the differences between the levels"
+        if len(levels) > 2
+        else "the range of the two levels"
+    )
+    return f"Mean over the noise levels above 0 and {band}."
+
+
+def _drop(data: FigureData) -> str:
+    several = max(_seeds(data.rows)) > 1
+    interval = ", with the 95 % interval over the seeds" if several else "; one seed per cell, so there is no interval"
+    return f"Best minus final test accuracy{interval}."
+
+
+def _fixed(text: str) -> Callable[[FigureData], str]:
+    return lambda _data: text
+
+
+CAPTIONS: dict[str, tuple[str, Callable[[FigureData], str]]] = {
+    "accuracy": ("Test accuracy against noise level", _accuracy),
+    "belts": ("Test accuracy over training", _belts),
+    "drop": ("Loss of accuracy from the best to the last epoch", _drop),
+    "spread": (
+        "Mean and standard deviation over the noise levels",
+        _fixed("Final test accuracy: mean ± standard deviation over the levels. Dots: the levels."),
+    ),
+    "mentor": (
+        "Mentor weights against loss difference",
+        _fixed(
+            "Last epoch, all seeds: the distributions of loss minus its moving average for clean and wrong labels, and the "
+            "mean weight. Both densities are divided by their common maximum. The outer bins have all values beyond, and "
+            "are cut off at 1."
+        ),
+    ),
+    "utilization": (
+        "Data utilization",
+        _fixed("Mean weight of the examples in each epoch. Dotted: the share of clean labels."),
+    ),
+    "transfer": (
+        "Accuracy on noisy sets against accuracy on ImageNet",
+        _fixed(
+            "A point per network: mean final accuracy over the noisy sets against ImageNet accuracy (accuracy without noise "
+            "if that is unknown), with Pearson's r and its 95 % interval, for which the networks are the sample."
+        ),
+    ),
+}
