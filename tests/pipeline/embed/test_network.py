@@ -198,8 +198,10 @@ def test_a_damaged_image_is_named() -> None:
 def test_remote_weights_are_copied_to_a_temporary_file(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    content = weights.read_bytes()
     monkeypatch.setattr(
-        "pipeline.files.open_read", lambda path: Path(weights if "://" in path else path).open("rb")
+        "pipeline.files.open_read",
+        lambda path: io.BytesIO(content if "://" in path else Path(path).read_bytes()),
     )
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     spec = spec_of(weights)
