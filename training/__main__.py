@@ -259,7 +259,9 @@ def _add_power(verbs: Any) -> None:
         metavar="D",
         help="share of test images that exactly one of the two networks gets right (default: that of independent errors)",
     )
-    sub.add_argument("--seeds", type=positive, metavar="N", help="number of seeds, with a run of each method per seed")
+    sub.add_argument(
+        "--seeds", type=positive, metavar="N", help="number of seeds, with a run of each method per seed"
+    )
     sub.add_argument(
         "--deviation",
         type=inner_share,
@@ -286,7 +288,11 @@ def _add_power(verbs: Any) -> None:
         help="share of pairs of votes on one image that agree in a pilot, from 0.5 to less than 1",
     )
     sub.add_argument(
-        "--noise-level", type=inner_share, default=0.4, metavar="P", help="noise level to measure (default: %(default)s)"
+        "--noise-level",
+        type=inner_share,
+        default=0.4,
+        metavar="P",
+        help="noise level to measure (default: %(default)s)",
     )
     sub.add_argument(
         "--half-width",

@@ -41,7 +41,11 @@ def _belts(data: FigureData) -> str:
 
 def _drop(data: FigureData) -> str:
     several = max(_seeds(data.rows)) > 1
-    interval = ", with the 95 % interval over the seeds" if several else "; one seed per cell, so there is no interval"
+    interval = (
+        ", with the 95 % interval over the seeds"
+        if several
+        else "; one seed per cell, so there is no interval"
+    )
     return f"Best minus final test accuracy{interval}."
 
 

@@ -122,7 +122,9 @@ def _votes(arguments: argparse.Namespace) -> list[dict[str, Any]] | None:
 def _images_text(answer: dict[str, Any], arguments: argparse.Namespace) -> str:
     lines = ["Test images, for two networks tested on the same images (McNemar's test):"]
     origin = "given" if arguments.disagreement is not None else "independent errors; real ones disagree less"
-    lines.append(f"  assumed: exactly one is right on {100 * answer['disagreement']:.1f} % of them ({origin})")
+    lines.append(
+        f"  assumed: exactly one is right on {100 * answer['disagreement']:.1f} % of them ({origin})"
+    )
     if "images" in answer:
         low, high = answer["interval"]
         lines += [
@@ -133,7 +135,9 @@ def _images_text(answer: dict[str, Any], arguments: argparse.Namespace) -> str:
         ]
     if "power" in answer:
         difference = 100 * arguments.difference
-        lines.append(f"  a difference of {difference:g} points is found with a probability of {answer['power']:.0%}")
+        lines.append(
+            f"  a difference of {difference:g} points is found with a probability of {answer['power']:.0%}"
+        )
     if "images_needed" in answer:
         lines.append(
             f"  images needed for {100 * arguments.difference:g} points: {answer['images_needed']:,}"
@@ -157,9 +161,7 @@ def _seeds_text(answer: dict[str, Any], arguments: argparse.Namespace) -> str:
             f"  a difference of {100 * arguments.difference:g} points is found with a probability of {answer['power']:.0%}"
         )
     if "seeds_needed" in answer:
-        lines.append(
-            f"  seeds needed for {100 * arguments.difference:g} points: {answer['seeds_needed']:,}"
-        )
+        lines.append(f"  seeds needed for {100 * arguments.difference:g} points: {answer['seeds_needed']:,}")
     return "\n".join(lines)
 
 

@@ -60,7 +60,9 @@ def _resolution(rows: list[Row]) -> str | None:
         return None
     gaps = ", ".join(f"{method} by {100 * (means[best] - means[method]):.1f}" for method in close)
     reasons = ". ".join(filter(None, (by_seeds[1], by_images and by_images[1])))
-    return f"too few seeds or test images to place {best} above all others (it leads {gaps} points). {reasons}."
+    return (
+        f"too few seeds or test images to place {best} above all others (it leads {gaps} points). {reasons}."
+    )
 
 
 def _by_seeds(

@@ -90,7 +90,8 @@ RESULT = Table(
             _count("steps", "number of steps"),
             _number("seconds", "seconds of training and evaluation"),
             _number(
-                "predicted_seconds", "seconds of the run as predicted after its first steps; null in old results"
+                "predicted_seconds",
+                "seconds of the run as predicted after its first steps; null in old results",
             ),
             _number("images_per_second", "images per second of training alone, median over the epochs"),
             _count("parameters", "number of parameters of the network"),
