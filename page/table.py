@@ -1,7 +1,7 @@
 """HTML tables with typed columns, and counts that link to the items they count."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from page.text import visible_text
@@ -23,7 +23,7 @@ class IntervalCell:
     value: float | None
     low: float | None = None
     high: float | None = None
-    symmetric: bool = False  # displayed as value ± half of the interval
+    symmetric: bool = field(default=False, kw_only=True)  # displayed as value ± half of the interval
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def run_training(
         train, test = with_features(config, (train, test), features, device, progress=progress, stop=stop)
     with cpu_threads(threads):
         if config.optimizer.weight_decays:
-            accuracies = validation_accuracies(config, train, device, stop)
+            accuracies = validation_accuracies(config, train, device, stop, progress=progress)
             best = max(accuracies, key=lambda decay: (accuracies[decay], decay))
             config = with_weight_decay(config, best)
             about["weight_decay_accuracies"] = {f"{decay:g}": share for decay, share in accuracies.items()}

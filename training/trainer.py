@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 
 from common.errors import DataError, UsageError
 from training import checkpoint, label_trust, metrics
@@ -31,6 +30,7 @@ from training.methods.registry import make_method
 from training.models.registry import make_head, make_network
 from training.models.student import Student
 from training.optimizer import learning_rate, make_optimizer
+from training.progress import RunProgress
 from training.randomness import derive_seed, generator
 from training.run_directory import RESULT, describe, open_run, read_result
 from training.state_files import write_json
@@ -111,9 +111,11 @@ class Trainer:
         progress: bool = False,
         stop: Callable[[], bool] = never_stop,
         log: Callable[[Mapping[str, Any]], object] = ignore_row,
+        title: str = "",
     ) -> dict[str, Any]:
         """Train in `directory` and return the content of result.json; `log` receives the row of each epoch.
 
+        If `progress`, stderr says how far the run is and how long it takes, under `title` (default: the folder's name).
         A finished run is not trained again. Raises KeyboardInterrupt after a checkpoint if `stop()` returns true,
         DivergedError if a loss is not finite, UsageError if the folder holds another run or other files.
         """
@@ -131,7 +133,8 @@ class Trainer:
             self.next_checkpoint = self.counted_until + CHECKPOINT_SECONDS
         gpus = [self.device] if self.device.type == "cuda" else []
         kernels = kernel_settings(self.device, self.config.deterministic)
-        with self._progress_bar(progress and leader) as bar, kernels, torch.random.fork_rng(devices=gpus):
+        shown = self._progress(title or directory.name, progress and leader)
+        with shown as bar, kernels, torch.random.fork_rng(devices=gpus):
             while self.epoch < epochs:
                 row = self._train_epoch(directory, bar, stop)
                 self._count_time()
@@ -139,7 +142,6 @@ class Trainer:
                     row["seconds"] = round(self.seconds, 2)
                     metrics.append_row(directory, row)
                     log(row)
-                    bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "test_accuracy") if k in row})
                 stopped = self.processes.any(stop(), self.device) and self.epoch < epochs
                 if leader and (stopped or self.epoch == epochs or time.monotonic() > self.next_checkpoint):
                     self._save(directory)
@@ -148,20 +150,35 @@ class Trainer:
         if leader:
             result = metrics.summarize(metrics.read_rows(directory)) | self._write_label_trust(directory)
             result |= {"test_images": len(self.test), **self._environment()}
+            result["predicted_seconds"] = bar.predicted_seconds and round(bar.predicted_seconds, 2)
             write_json(directory / RESULT, result)
+            bar.finished(self.seconds)
         self.processes.barrier()
         return read_result(directory) or {}
 
-    def _progress_bar(self, shown: bool) -> tqdm:
-        return tqdm(
-            total=self.config.epochs * len(self.losses) * (self.config.batch_size // self.config.accumulate),
-            initial=self.step * self.config.batch_size,
-            desc=self.config.method,
-            unit="image",
-            unit_scale=True,
-            disable=None if shown else True,
-            leave=False,
-        )
+    def _progress(self, title: str, shown: bool) -> RunProgress:
+        config = self.config
+        steps = config.epochs * len(self.losses) // config.accumulate
+        left = range(self.epoch + 1, config.epochs + 1)
+        return RunProgress(
+            title=title, shown=shown, steps=(self.step, steps), epochs=config.epochs, images_per_step=config.batch_size,
+            evaluation_images={epoch: self._evaluation_images(epoch) for epoch in left},
+            earlier_seconds=self.seconds, synchronize=self._synchronize,
+        )  # fmt: skip
+
+    def _synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def _evaluation_images(self, epoch: int) -> int:
+        """Return the number of images that `_measure` evaluates after an epoch."""
+        config, last, count = self.config, epoch == self.config.epochs, 0
+        if last or epoch % config.evaluation_interval == 0:
+            count += len(self.test) * (2 if last and self.averages else 1)
+            count += len(self.held_out) if self.held_out else 0
+        if last or epoch % config.memorized_every == 0:
+            count += len(self.train)
+        return count
 
     def _count_time(self) -> None:
         """Add the seconds since the last call."""
@@ -169,7 +186,9 @@ class Trainer:
         self.seconds += now - self.counted_until
         self.counted_until = now
 
-    def _train_epoch(self, directory: Path, bar: tqdm, stop: Callable[[], bool]) -> dict[str, Any] | None:
+    def _train_epoch(
+        self, directory: Path, bar: RunProgress, stop: Callable[[], bool]
+    ) -> dict[str, Any] | None:
         """Run the remaining steps of the current epoch and return its row of metrics, or None if stopped within it."""
         config, number, parts = self.config, self.epoch, self.config.accumulate
         if self.position == 0:
@@ -188,7 +207,6 @@ class Trainer:
             self.losses[self.position] = outcome.loss.detach()
             self._count(outcome, batch)
             self.position += 1
-            bar.update(epoch.rows.shape[1])
             if self.position % parts:
                 continue
             rate = learning_rate(
@@ -204,6 +222,7 @@ class Trainer:
             for average in self.averages:
                 average.update(self.step)
             self.step += 1
+            bar.step_done()
             inside = self.position < len(epoch)
             if self._must_stop(stop) and inside:
                 return None
@@ -214,7 +233,10 @@ class Trainer:
         row["train_loss"] = self._mean_loss(len(epoch))  # waits for the GPU, so that the speed below is right
         speed = (len(epoch) - first) * epoch.rows.shape[1] / (time.monotonic() - started)
         row["images_per_second"] = round(speed, 1)
-        return row | self.tally.summary() | self.method.report() | self._measure()
+        bar.epoch_trained()
+        row |= self.tally.summary() | self.method.report() | self._measure()
+        bar.epoch_evaluated(row)
+        return row
 
     @property
     def _dropout_purpose(self) -> str:

@@ -22,6 +22,7 @@ from training.features.extract import FEATURES, with_features
 from training.features.vectors import make_augmenter
 from training.loggers import Loggers
 from training.printing import print_result
+from training.progress import duration
 from training.recipes.registry import configure
 from training.run_directory import read_config, read_result
 from training.state_files import write_json
@@ -127,11 +128,11 @@ def study(arguments: argparse.Namespace) -> int:
     if arguments.order == "priority":
         selected = grid.order_by_priority(selected, config)
     run_state.reject_old_layout(output)
-    remaining = plan.make_plan(selected, output, data, config.test, measure=arguments.plan)
+    remaining = plan.make_plan(selected, output, data, config.test, measure=True)
     if arguments.plan:
-        print(json.dumps(asdict(remaining)) if arguments.json else remaining)
+        print(json.dumps(asdict(remaining)) if arguments.json else remaining.details())
         return 0
-    print(remaining, file=sys.stderr)
+    print(remaining.details(), file=sys.stderr)
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "study.json", asdict(config))
 
@@ -201,7 +202,7 @@ def _outcome(output: Path, name: str) -> str:
     final, images = result["final_accuracy"], result.get("test_images")
     interval = " [{:.1f}, {:.1f}]".format(*(100 * bound for bound in wilson(final, images))) if images else ""
     return (
-        f"{name} finished after {plan.duration(result['seconds'])}: test accuracy {final:.1%}{interval}, "
+        f"{name} finished after {duration(result['seconds'])}: test accuracy {final:.1%}{interval}, "
         f"best epoch {result['best_accuracy']:.1%}"
     )
 

@@ -16,7 +16,12 @@ HELD_OUT = 0.1  # share of the training set if `validation` is 0
 
 
 def validation_accuracies(
-    config: TrainConfig, train: ImageSet, device: torch.device, stop: Callable[[], bool] = never_stop
+    config: TrainConfig,
+    train: ImageSet,
+    device: torch.device,
+    stop: Callable[[], bool] = never_stop,
+    *,
+    progress: bool = False,
 ) -> dict[float, float]:
     """Return the accuracy of each of `optimizer.weight_decays` on held-out images with their given labels.
 
@@ -29,7 +34,9 @@ def validation_accuracies(
     for decay in config.optimizer.weight_decays:
         trial = replace(with_weight_decay(config, decay), validation=0.0, evaluate_every=config.epochs)
         with tempfile.TemporaryDirectory() as folder:
-            result = Trainer(trial, rest, held_out, device).run(Path(folder), stop=stop)
+            result = Trainer(trial, rest, held_out, device).run(
+                Path(folder), stop=stop, progress=progress, title=f"trial of weight decay {decay:g}"
+            )
         accuracies[decay] = result["final_accuracy"]
     return accuracies
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from common.errors import UsageError
 from training.callbacks import never_stop
@@ -20,6 +19,7 @@ from training.device import use_bf16
 from training.features.store import FeatureStore
 from training.features.vectors import FeatureVectors
 from training.models.registry import make_network
+from training.progress import ItemProgress
 
 FEATURES = "features"  # name of the folder with features, in a study or next to a run
 BATCH = 32  # fixed, because the last bits of features depend on the batch size
@@ -102,13 +102,7 @@ def _compute(
     missing = store.missing(digests)
     augmenter = Augmenter(config.augment, *data.images.size, device)
     batches = data.images.to(device).batches(torch.tensor(missing, dtype=torch.int64).split(BATCH))
-    bar = tqdm(
-        total=len(missing),
-        desc=f"features of {data.name}",
-        unit="image",
-        disable=None if progress else True,
-        leave=False,
-    )
+    bar = ItemProgress(f"features of {data.name}", len(missing), progress)
     features: list[Tensor] = []
     done = 0
     with bar:

@@ -8,12 +8,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from training.config import AugmentConfig, NetworkConfig
+from common.errors import DataError
+from training import metrics
 from training.data.shards import ImageSet, load_pair
 from training.device import choose_device
+from training.progress import duration
 from training.run_directory import read_result
 from training.study.grid import Run
 from training.study.run_state import FINISHED, STATES, read_state, run_folder
@@ -22,7 +25,26 @@ from training.weight_decay_selection import with_weight_decay
 
 MEASURED_STEPS = 8  # of each epoch that is timed
 
-CostKey = tuple[str, NetworkConfig, AugmentConfig, int]  # method, network, augmentation and batch size
+CostKey = tuple[Any, ...]  # see cost_key
+
+
+@dataclass(frozen=True)
+class ConfigurationCost:
+    """The cost of the unfinished runs of one configuration: their mean seconds, and what that was estimated from.
+
+    seconds_per_run: None if unknown. basis: "5 finished runs", "measured steps", or why there is no estimate.
+    """
+
+    method: str
+    network: str
+    epochs: int
+    unfinished: int
+    seconds_per_run: float | None
+    basis: str
+
+    def __str__(self) -> str:
+        cost = "?" if self.seconds_per_run is None else duration(self.seconds_per_run)
+        return f"{self.method}, {self.network}, {self.epochs} epochs: {self.unfinished} runs of about {cost} ({self.basis})"
 
 
 @dataclass(frozen=True)
@@ -32,11 +54,16 @@ class Plan:
     runs: int
     states: dict[str, int]
     seconds_left: float | None
+    configurations: tuple[ConfigurationCost, ...] = ()
 
     @property
     def unfinished(self) -> int:
         """Number of runs that have not finished."""
         return self.runs - self.states[FINISHED]
+
+    def details(self) -> str:
+        """Return the counts and a line per configuration that has unfinished runs."""
+        return "\n".join([str(self), *(f"  {configuration}" for configuration in self.configurations)])
 
     def __str__(self) -> str:
         states = ", ".join(f"{count} {state}" for state, count in self.states.items() if count)
@@ -44,45 +71,90 @@ class Plan:
         return f"{self.runs} runs: {states}{left}"
 
 
-def duration(seconds: float) -> str:
-    """Format a duration in seconds, minutes or hours."""
-    minutes, hours = seconds / 60, seconds / 3600
-    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes:.0f} min" if minutes < 90 else f"{hours:.1f} h"
-
-
 def make_plan(runs: Iterable[Run], output: Path, data: Path, test: str, *, measure: bool) -> Plan:
     """Count the runs by state, and estimate the time left from finished runs of equal cost.
 
     If `measure`, a few steps are timed where no run of equal cost has finished; otherwise there is no estimate then.
-    A run with a checkpoint counts in full.
+    Of a run that has begun, the epochs that are left count.
     """
     unique = {run.name: run for run in runs}
     states = {name: read_state(output, name) for name in unique}
-    seconds_per_image: dict[CostKey, list[float]] = defaultdict(list)
-    for name, run in unique.items():
-        if result := read_result(run_folder(output, name)):
-            seconds_per_image[cost_key(run)].append(result["seconds"] / (run.images * run.config.epochs))
     unfinished = [run for name, run in unique.items() if states[name] != FINISHED]
+    costs = _costs_of_finished([run for name, run in unique.items() if states[name] == FINISHED], output)
+    if measure:
+        _measure_missing(costs, unfinished, data, test)
+    left = None
+    if all(costs.get(cost_key(run), _UNKNOWN)[0] is not None for run in unfinished):
+        left = sum(_seconds(run, costs) * (1 - _share_done(run, output)) for run in unfinished)
+    counts = Counter(states.values())
+    return Plan(
+        len(unique), {state: counts[state] for state in STATES}, left, _by_configuration(unfinished, costs)
+    )
+
+
+Costs = dict[CostKey, tuple[float | None, str]]  # seconds per image and epoch, and what they come from
+_UNKNOWN = (None, "no run has finished")
+
+
+def _costs_of_finished(runs: Iterable[Run], output: Path) -> Costs:
+    """Return the median cost of finished runs."""
+    seconds: dict[CostKey, list[float]] = defaultdict(list)
+    for run in runs:
+        if result := read_result(run_folder(output, run.name)):
+            seconds[cost_key(run)].append(result["seconds"] / (run.images * run.config.epochs))
+    return {
+        key: (statistics.median(values), f"{len(values)} finished run{'s' if len(values) > 1 else ''}")
+        for key, values in seconds.items()
+    }
+
+
+def _measure_missing(costs: Costs, unfinished: Iterable[Run], data: Path, test: str) -> None:
+    """Add the costs of configurations without a finished run, from a few steps of each."""
     sets: dict[str, tuple[ImageSet, ImageSet]] = {}
-    for run in unfinished if measure else ():
-        if cost_key(run) not in seconds_per_image:
+    for run in unfinished:
+        if cost_key(run) in costs:
+            continue
+        try:
             if run.set_name not in sets:
                 sets = {run.set_name: load_pair(data, run.set_name, test)}
-            seconds_per_image[cost_key(run)] = [_measure_seconds_per_image(run, sets[run.set_name])]
-    left = None
-    if all(cost_key(run) in seconds_per_image for run in unfinished):
-        left = sum(
-            statistics.median(seconds_per_image[cost_key(run)]) * run.images * run.config.epochs
-            for run in unfinished
-        )
-    counts = Counter(states.values())
-    return Plan(len(unique), {state: counts[state] for state in STATES}, left)
+            costs[cost_key(run)] = _measure_seconds_per_image(run, sets[run.set_name]), "measured steps"
+        except Exception as error:  # training such a run reports it; here it only has no estimate
+            costs[cost_key(run)] = None, f"no estimate: {type(error).__name__}: {error}"
+
+
+def _seconds(run: Run, costs: Costs) -> float:
+    return (costs[cost_key(run)][0] or 0.0) * run.images * run.config.epochs
+
+
+def _share_done(run: Run, output: Path) -> float:
+    """Return the share of the epochs of an unfinished run that are done."""
+    try:
+        rows = metrics.read_rows(run_folder(output, run.name))
+    except DataError:
+        return 0.0
+    return min(1.0, rows[-1]["epoch"] / run.config.epochs) if rows else 0.0
+
+
+def _by_configuration(unfinished: Iterable[Run], costs: Costs) -> tuple[ConfigurationCost, ...]:
+    groups: dict[tuple[CostKey, int], list[Run]] = defaultdict(list)
+    for run in unfinished:
+        groups[cost_key(run), run.config.epochs].append(run)
+    result = []
+    for (key, epochs), runs in groups.items():
+        cost, basis = costs.get(key, _UNKNOWN)
+        mean = None if cost is None else statistics.fmean(_seconds(run, costs) for run in runs)
+        config = runs[0].config
+        result.append(ConfigurationCost(config.method, config.network.name, epochs, len(runs), mean, basis))
+    return tuple(result)
 
 
 def cost_key(run: Run) -> CostKey:
-    """Return what decides the cost of a step of a run."""
+    """Return what decides the cost of an image in an epoch of a run."""
     config = run.config
-    return config.method, config.network, config.augment, config.batch_size
+    return (
+        config.method, config.network, config.augment, config.batch_size, config.precision, config.compile,
+        config.evaluation_interval, config.memorized_every, len(config.optimizer.weight_decays),
+    )  # fmt: skip
 
 
 def _measure_seconds_per_image(run: Run, sets: tuple[ImageSet, ImageSet]) -> float:

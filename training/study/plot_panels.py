@@ -61,5 +61,5 @@ def band(
     axis: Axes, x: Sequence[float], ends: Sequence[tuple[float | None, float | None]], paint: str
 ) -> None:
     """Fill the area between the ends of intervals; where one has no ends, the area has a gap."""
-    low, high = ([math.nan if pair[i] is None else pair[i] for pair in ends] for i in (0, 1))
+    low, high = ([math.nan if end is None else end for end in side] for side in zip(*ends, strict=True))
     axis.fill_between(x, low, high, color=paint, alpha=0.18, linewidth=0)

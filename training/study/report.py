@@ -89,7 +89,7 @@ def _page_table(table: SummaryTable, results: Sequence[Mapping[str, Any]]) -> Pa
         for index, column in selecting.items():
             value = row[index]
             if column == "noise, %":
-                value = float(value or 0) / 100
+                value = float(str(value or 0)) / 100
             if (column, value) != ("color", "all"):
                 wanted[SELECTING_COLUMNS[column]] = value
         if "other" in table.columns:  # two methods are compared

@@ -2,6 +2,7 @@
 
 import functools
 import multiprocessing
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -158,7 +159,10 @@ def _train_in_worker(run: Run, folders: StudyFolders, threads: int, stopping: Ev
     parent = multiprocessing.parent_process()
     assert parent is not None
     with StopSignal() as signal, suppress(KeyboardInterrupt):
-        train_run(run, folders, lambda: signal() or stopping.is_set() or not parent.is_alive())
+        lines = not sys.stderr.isatty()  # bars of several processes would overwrite each other
+        train_run(
+            run, folders, lambda: signal() or stopping.is_set() or not parent.is_alive(), progress=lines
+        )
 
 
 def train_run(run: Run, folders: StudyFolders, stop: Callable[[], bool], *, progress: bool = False) -> bool:

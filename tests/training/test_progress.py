@@ -1,0 +1,133 @@
+"""Progress lines, and the time estimate on recorded times of steps and evaluations; no real time passes."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training.run_helpers import CPU, Make
+from training.data.shards import load_pair
+from training.progress import FIRST_SECONDS, LINE_SECONDS, ItemProgress, RunProgress, TimeEstimate
+from training.trainer import Trainer
+
+# Seconds of the steps of three real runs on two CPU cores (first epoch, recipe tiny, batches of 64), with the seconds of
+# its evaluation of 2,000 test images; the first steps are slower.
+RECORDED = {
+    "vanilla": ([0.301, 0.064, 0.058, 0.056, 0.057, 0.061, 0.055, 0.056, 0.071, 0.056] * 4, 0.55),
+    "mentormix": ([0.422, 0.139, 0.131, 0.128, 0.135, 0.131, 0.150, 0.129, 0.133, 0.130] * 4, 0.57),
+    "busy machine": ([0.5, 0.2, 0.06, 0.25, 0.06, 0.07, 0.22, 0.06, 0.06, 0.19] * 4, 1.1),
+}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def replay(
+    steps: list[float], evaluation: float, epochs: int = 5, shown: bool = False, batch: int = 64
+) -> tuple[RunProgress, float]:
+    """Replay a run with the given seconds per step of each epoch; return its progress and its real duration."""
+    clock = Clock()
+    progress = RunProgress(
+        title="run", shown=shown, steps=(0, epochs * len(steps)), epochs=epochs, images_per_step=batch,
+        evaluation_images=dict.fromkeys(range(1, epochs + 1), 2000), clock=clock,
+    )  # fmt: skip
+    for epoch in range(epochs):
+        for number, seconds in enumerate(steps):
+            clock.now += seconds if epoch == 0 or number else steps[-1]  # only the first step of all is slow
+            progress.step_done()
+        progress.epoch_trained()
+        clock.now += evaluation
+        progress.epoch_evaluated({"train_loss": 1.0, "test_accuracy": 0.5 + epoch / 100})
+    progress.finished(clock.now - 100)
+    return progress, clock.now - 100
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_the_first_estimate_is_right_within_a_factor_of_two(name: str) -> None:
+    progress, real = replay(*RECORDED[name])
+    assert progress.predicted_seconds
+    assert 0.5 < progress.predicted_seconds / real < 2
+    assert progress.seconds_left() == 0
+
+
+@given(
+    st.lists(st.floats(0.02, 0.03), min_size=1, max_size=300),
+    st.floats(0.0, 0.05),
+    st.integers(2, 6),
+)
+def test_steady_steps_are_estimated_within_a_factor_of_two(
+    steps: list[float], share: float, epochs: int
+) -> None:
+    """An evaluated image costs between nothing and more than twice what is assumed before the first evaluation."""
+    steps = [3 * steps[0], *steps]
+    evaluation = share * sum(steps)
+    progress, real = replay(steps, evaluation, epochs, batch=2000 * 2)
+    assert progress.predicted_seconds
+    assert 0.4 < progress.predicted_seconds / real < 2.6
+
+
+def test_a_line_every_thirty_seconds_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    _, real = replay([0.5] * 100, 5.0, epochs=3, shown=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("run: about ")
+    assert "for 294 steps and 3 evaluations, at 128 images/s" in lines[0]
+    assert lines[-1].startswith("run: took 2 min; predicted ") or lines[-1].startswith(
+        "run: took 3 min; predicted "
+    )
+    inner = lines[1:-1]
+    assert real / LINE_SECONDS - 2 < len(inner) <= real / LINE_SECONDS
+    assert inner[2].startswith("run: 1 of 3 epochs, ")
+    assert inner[2].endswith(" left, test accuracy 50.0%")
+
+
+def test_nothing_is_printed_unless_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    progress, _ = replay([0.5] * 10, 1.0)
+    assert progress.predicted_seconds
+    assert capsys.readouterr() == ("", "")
+
+
+def test_evaluations_are_estimated_from_a_forward_pass_until_one_is_measured() -> None:
+    estimate = TimeEstimate()
+    assert estimate.left(100, 100) is None
+    estimate.add_training(10.0, 100)
+    assert estimate.left(100, 30) == pytest.approx(10 + 30 * 0.1 / 3)
+    estimate.add_evaluation(2.0, 100)
+    assert estimate.left(100, 30) == pytest.approx(10 + 30 * 0.02)
+
+
+def test_features_are_counted_by_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    with ItemProgress("features of test", 1000, True, clock) as progress:
+        for _ in range(10):
+            clock.now += FIRST_SECONDS
+            progress.update(100)
+    assert "features of test: 100 of 1,000 images, 50/s, about 18 s left" in capsys.readouterr().err
+
+
+def test_a_run_records_what_it_predicted(
+    dataset: Path, tmp_path: Path, tiny_config: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = load_pair(dataset, "blue-0.40", "test")
+    result = Trainer(tiny_config(), *sets, CPU).run(tmp_path / "run", progress=True)
+    assert result["predicted_seconds"] > 0
+    assert result["test_images"] == 60
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("run: about ")
+    assert "for 9 steps and 4 evaluations" in lines[0]
+    assert lines[-1].startswith("run: took ")
+
+
+def test_a_resumed_run_counts_what_is_left(dataset: Path, tmp_path: Path, tiny_config: Make) -> None:
+    sets = load_pair(dataset, "blue-0.40", "test")
+    first = Trainer(tiny_config(), *sets, CPU)
+    with pytest.raises(KeyboardInterrupt):
+        first.run(tmp_path / "run", stop=lambda: first.step >= 6)
+    again = Trainer(tiny_config(), *sets, CPU)
+    result = again.run(tmp_path / "run", resume=True)
+    assert result["predicted_seconds"] >= first.seconds
