@@ -10,6 +10,7 @@ from tqdm import tqdm
 LINE_SECONDS = 30.0  # between two lines if stderr is not a terminal
 WARM_UP_STEPS = 3  # not timed: memory is allocated and kernels are chosen in the first steps
 FIRST_SECONDS = 2.0  # of timed steps before the first estimate
+QUIET_SECONDS = 5.0  # a shorter run says nothing about its time
 FORWARD_SHARE = (
     1 / 3
 )  # of the time of a training step, for an image that is only evaluated; until one was measured
@@ -140,7 +141,7 @@ class RunProgress:
 
     def finished(self, seconds: float) -> None:
         """Print how long the run took, and what was predicted."""
-        if self.predicted_seconds is not None:
+        if self.predicted_seconds is not None and max(seconds, self.predicted_seconds) >= QUIET_SECONDS:
             self._write(
                 f"{self.title}: took {duration(seconds)}; predicted {duration(self.predicted_seconds)}"
             )
@@ -160,6 +161,8 @@ class RunProgress:
         if left is None:
             return
         self.predicted_seconds = self._earlier_seconds + self.clock() - self._started + left
+        if self.predicted_seconds < QUIET_SECONDS:
+            return
         evaluations = sum(1 for images in self.evaluation_images.values() if images)
         self._write(
             f"{self.title}: about {duration(left)} for {self.steps - self.step:,} steps and {evaluations:,} evaluations, "

@@ -128,7 +128,8 @@ def study(arguments: argparse.Namespace) -> int:
     if arguments.order == "priority":
         selected = grid.order_by_priority(selected, config)
     run_state.reject_old_layout(output)
-    remaining = plan.make_plan(selected, output, data, config.test, measure=True)
+    costs: plan.Costs = {}
+    remaining = plan.make_plan(selected, output, data, config.test, measure=True, costs=costs)
     if arguments.plan:
         print(json.dumps(asdict(remaining)) if arguments.json else remaining.details())
         return 0
@@ -144,7 +145,7 @@ def study(arguments: argparse.Namespace) -> int:
         folders = runner.StudyFolders(data, config.test, output)
         for run in runner.run_all(selected, folders, arguments.jobs, budget_used_up):
             results.write(results.collect(cells, output), output, shard)
-            remaining = plan.make_plan(selected, output, data, config.test, measure=False)
+            remaining = plan.make_plan(selected, output, data, config.test, measure=False, costs=costs)
             tqdm.write(f"{_outcome(output, run.name)} ({remaining})", file=sys.stderr)
     except KeyboardInterrupt:
         print("stopped; run the same command again to resume", file=sys.stderr)

@@ -32,7 +32,10 @@ def run_until(
 
 
 def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k not in ("images_per_second", "seconds")} for row in rows]
+    return [
+        {k: v for k, v in row.items() if k not in ("images_per_second", "seconds", "predicted_seconds")}
+        for row in rows
+    ]
 
 
 def equal(one: Path, other: Path) -> bool:

@@ -11,13 +11,22 @@ from training.data.shards import load_pair
 from training.progress import FIRST_SECONDS, LINE_SECONDS, ItemProgress, RunProgress, TimeEstimate
 from training.trainer import Trainer
 
-# Seconds of the steps of three real runs on two CPU cores (first epoch, recipe tiny, batches of 64), with the seconds of
-# its evaluation of 2,000 test images; the first steps are slower.
+# Recorded from runs of the recipe tiny on red-0.40 of CIFAR-10N, on a shared machine: the seconds of the first 40 steps,
+# and of the evaluation of 2,000 test images. (Machines that do other work vary by as much from step to step.)
 RECORDED = {
-    "vanilla": ([0.301, 0.064, 0.058, 0.056, 0.057, 0.061, 0.055, 0.056, 0.071, 0.056] * 4, 0.55),
-    "mentormix": ([0.422, 0.139, 0.131, 0.128, 0.135, 0.131, 0.150, 0.129, 0.133, 0.130] * 4, 0.57),
-    "busy machine": ([0.5, 0.2, 0.06, 0.25, 0.06, 0.07, 0.22, 0.06, 0.06, 0.19] * 4, 1.1),
-}
+    "vanilla": (
+        [0.62, 0.348, 0.33, 0.418, 0.391, 0.352, 0.388, 0.43, 0.369, 0.335, 0.291, 0.38, 0.351, 0.302, 0.304, 0.272, 0.274,
+         0.347, 0.295, 0.248, 0.267, 0.282, 0.312, 0.276, 0.315, 0.357, 0.262, 0.253, 0.277, 0.268, 0.577, 0.498, 0.324,
+         0.279, 0.318, 0.323, 0.278, 0.365, 0.365, 0.326],
+        3.093,
+    ),
+    "mentormix": (
+        [0.602, 0.344, 0.406, 0.438, 0.394, 0.337, 0.317, 0.298, 0.319, 0.306, 0.396, 0.337, 0.403, 0.647, 0.534, 0.494,
+         0.571, 0.48, 0.386, 0.377, 0.262, 0.442, 0.352, 0.28, 0.354, 0.388, 0.391, 0.372, 0.402, 0.343, 0.35, 0.378, 0.455,
+         0.328, 0.415, 0.198, 0.355, 0.334, 0.38, 0.384],
+        2.692,
+    ),
+}  # fmt: skip
 
 
 class Clock:
@@ -117,10 +126,7 @@ def test_a_run_records_what_it_predicted(
     result = Trainer(tiny_config(), *sets, CPU).run(tmp_path / "run", progress=True)
     assert result["predicted_seconds"] > 0
     assert result["test_images"] == 60
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("run: about ")
-    assert "for 9 steps and 4 evaluations" in lines[0]
-    assert lines[-1].startswith("run: took ")
+    assert capsys.readouterr().err == ""  # a run of less than five seconds
 
 
 def test_a_resumed_run_counts_what_is_left(dataset: Path, tmp_path: Path, tiny_config: Make) -> None:

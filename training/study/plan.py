@@ -26,6 +26,7 @@ from training.weight_decay_selection import with_weight_decay
 MEASURED_STEPS = 8  # of each epoch that is timed
 
 CostKey = tuple[Any, ...]  # see cost_key
+Costs = dict[CostKey, tuple[float | None, str]]  # seconds per image and epoch, and what they come from
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ class ConfigurationCost:
 
     def __str__(self) -> str:
         cost = "?" if self.seconds_per_run is None else duration(self.seconds_per_run)
-        return f"{self.method}, {self.network}, {self.epochs} epochs: {self.unfinished} runs of about {cost} ({self.basis})"
+        return (
+            f"{self.method}, {self.network}, {self.epochs} epoch{'s' * (self.epochs > 1)}: {self.unfinished} "
+            f"run{'s' * (self.unfinished > 1)} of about {cost} ({self.basis})"
+        )
 
 
 @dataclass(frozen=True)
@@ -67,20 +71,27 @@ class Plan:
 
     def __str__(self) -> str:
         states = ", ".join(f"{count} {state}" for state, count in self.states.items() if count)
-        left = "" if self.seconds_left is None else f"; about {duration(self.seconds_left)} left for one job"
+        left = (
+            ""
+            if self.seconds_left is None or not self.unfinished
+            else f"; about {duration(self.seconds_left)} left for one job"
+        )
         return f"{self.runs} runs: {states}{left}"
 
 
-def make_plan(runs: Iterable[Run], output: Path, data: Path, test: str, *, measure: bool) -> Plan:
+def make_plan(
+    runs: Iterable[Run], output: Path, data: Path, test: str, *, measure: bool, costs: Costs | None = None
+) -> Plan:
     """Count the runs by state, and estimate the time left from finished runs of equal cost.
 
     If `measure`, a few steps are timed where no run of equal cost has finished; otherwise there is no estimate then.
-    Of a run that has begun, the epochs that are left count.
+    `costs`: costs that an earlier call has measured, to which this one adds. Of a run that has begun, the epochs that are left count.
     """
     unique = {run.name: run for run in runs}
     states = {name: read_state(output, name) for name in unique}
     unfinished = [run for name, run in unique.items() if states[name] != FINISHED]
-    costs = _costs_of_finished([run for name, run in unique.items() if states[name] == FINISHED], output)
+    costs = {} if costs is None else costs
+    costs |= _costs_of_finished([run for name, run in unique.items() if states[name] == FINISHED], output)
     if measure:
         _measure_missing(costs, unfinished, data, test)
     left = None
@@ -92,7 +103,6 @@ def make_plan(runs: Iterable[Run], output: Path, data: Path, test: str, *, measu
     )
 
 
-Costs = dict[CostKey, tuple[float | None, str]]  # seconds per image and epoch, and what they come from
 _UNKNOWN = (None, "no run has finished")
 
 

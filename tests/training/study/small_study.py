@@ -33,6 +33,6 @@ def arguments(dataset: Path, out: Path, *more: str) -> list[str]:
 
 def without_times(*studies: Path) -> list[pa.Table]:
     """Both tables of a study, without what another run of it would measure differently."""
-    timed = {"seconds", "images_per_second", "threads"}
+    timed = {"seconds", "images_per_second", "predicted_seconds", "threads"}
     tables = [results.read(*studies, schema=schema) for schema in (results.RESULT, results.CURVE)]
     return [table.drop_columns(sorted(timed & set(table.column_names))) for table in tables]

@@ -259,7 +259,7 @@ def test_ctrl_c_ends_a_study_with_a_checkpoint(
     real = train.Trainer._measure
 
     def measure_and_press(self: Any) -> Any:
-        if self.epoch == 1:
+        if self.epoch == 1 and self.config.epochs == 2:  # not in the three epochs that are timed before
             signal.raise_signal(signal.SIGINT)
         return real(self)
 

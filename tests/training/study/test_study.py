@@ -80,6 +80,8 @@ def test_finished_runs_are_skipped_and_failed_runs_are_recorded_and_tried_again(
     real = train.Trainer.run
 
     def run(self: Any, directory: Path, **options: Any) -> Any:
+        if not directory.name.startswith("blue-"):  # the steps that are timed before
+            return real(self, directory, **options)
         trained.append(directory.name)
         if "blue-0.40-mixup" in directory.name and len(trained) <= 4:
             raise RuntimeError("out of luck")
