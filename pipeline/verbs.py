@@ -113,6 +113,7 @@ def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         **verification.counts,
         "manifest_sha256": verification.root_sha256,
         "leak_rules": verification.leak_rules,
+        "leak_search": verification.leak_search,
         "notes": notes,
     }
     print_json(arguments, result)
@@ -126,6 +127,7 @@ def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         f"{name} {value}{changed.get(name, '')}" for name, value in verification.leak_rules.items()
     )
     say(f"leak rules: {rules or 'none'}")
+    say(f"leak search: {verification.leak_search}")
     for note in notes:
         say(f"note: {note}")
     return FAILED if verification.problems else OK

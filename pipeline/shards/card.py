@@ -27,7 +27,7 @@ def dataset_card(
     """Return the text of the card.
 
     `sets` has rows, color and noise level of each set; `set_values` has what the manifest of each set states; `about` has
-    the funnel and the `licenses` of web images.
+    the funnel, the search of `leaks` and the `licenses` of web images.
     """
     parts = [
         _header(name, sets),
@@ -38,7 +38,7 @@ def dataset_card(
     ]
     parts += ["", "## How it was made", "", "| step | count |", "|---|---:|"]
     parts += [f"| {step.replace('_', ' ')} | {count:,} |" for step, count in about["funnel"].items()]
-    return "\n".join([*parts, *_licenses(about["licenses"])]) + "\n"
+    return "\n".join([*parts, *_leaks(about["leaks"]), *_licenses(about["licenses"])]) + "\n"
 
 
 def _header(title: str, sets: Mapping[str, Mapping[str, Any]]) -> str:
@@ -95,6 +95,13 @@ def _fixed_sets(set_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "",
         *lines,
     ]
+
+
+def _leaks(leaks: Mapping[str, Any]) -> list[str]:
+    found = {source: leaks.get(f"leak_{source}", 0) for source in ("web", "clean")}
+    kept = " (kept: dedupe.clean_leaks)" if leaks["clean_leaks"] == "keep" and found["clean"] else ""
+    counted = f"{found['web']:,} web and {found['clean']:,} clean images{kept} were near a test image."
+    return ["", "## Leaks of test images", "", f"{counted} {_cell(leaks['search'])}"]
 
 
 def _licenses(counts: Mapping[str, int]) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from common.config import output_values
 from pipeline.config import DedupeConfig
+from pipeline.dedupe.leak_search import hash_search, unseen_by_hashes
 from pipeline.noise.examples import class_noise
 from pipeline.shards.packing import GroupedFile
 from pipeline.verify.bucket import check_bucket, nested_pairs
@@ -48,6 +49,8 @@ class Verification:
     counts: dict[str, int] = field(default_factory=dict)
     leak_rules: dict[str, Any] = field(default_factory=dict)
     changed_rules: dict[str, Any] = field(default_factory=dict)
+    leak_search: str = ""
+    """What was looked for, and what was not."""
 
 
 def verify(dataset: str) -> Verification:
@@ -105,7 +108,18 @@ def conclude(plan: VerificationPlan, tally: Tally, leaks: Leaks) -> Verification
     if plan.rules:
         problems += _leak_problems(plan, tally, leaks, unreadable, counts)
     rules = (output_values(plan.rules), changed_rules(plan.rules)) if plan.rules else ({}, {})
-    return Verification(plan.root_sha256, tuple(problems), counts, *rules)
+    return Verification(plan.root_sha256, tuple(problems), counts, *rules, _leak_search(plan, counts))
+
+
+def _leak_search(plan: VerificationPlan, counts: Mapping[str, int]) -> str:
+    """State the result of the search in one sentence that names its limits."""
+    if not plan.rules or "leaks" not in counts:
+        return "leaks were not searched"
+    text = f"{counts['leaks']:,} leaks {hash_search(plan.rules)}; {unseen_by_hashes(plan.rules)} were not looked for"
+    if plan.altered is None:
+        return text
+    found = f"{plan.altered:,} altered copies of test images by features"
+    return f"{text} here; the build found {found}, which verify cannot repeat without the network"
 
 
 def changed_rules(rules: DedupeConfig) -> dict[str, Any]:
