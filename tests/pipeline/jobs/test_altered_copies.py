@@ -12,7 +12,7 @@ from pipeline.__main__ import main
 from tests.pipeline.dedupe.samples import photograph
 
 pytest.importorskip("timm")
-from tests.pipeline.embed.conftest import NETWORK, save_weights  # noqa: E402
+from tests.pipeline.embed.conftest import NETWORK, save_weights
 
 CLASSES = ("ant", "bee")
 CLEAN, TEST = 10, 4  # images of each class
