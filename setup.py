@@ -32,6 +32,7 @@ TRAINING = [
     "torchvision>=0.29.1",
 ]
 REPORT = ["duckdb>=1.3", "jinja2>=3.1", "matplotlib>=3.10"]
+PUBLISH = ["huggingface-hub>=1"]
 AWS = ["s3fs>=2026.4"]
 # Submitting a job makes a package of this project for the workers, which needs setuptools.
 GCP = ["apache-beam[gcp]>=2.77,<3", "gcsfs>=2026.4", "setuptools>=77"]
@@ -45,7 +46,8 @@ DEV = [
     "httpx>=0.28,<1",
     "hypothesis>=6.100",
     "import-linter>=2.1",
-    "mlcroissant>=1.0.17",
+    "jsonschema>=4.20",
+    "mlcroissant>=1.1",
     "mypy>=1.15",
     "myst-parser>=4",
     "playwright>=1.50",
@@ -88,12 +90,13 @@ setup(
     extras_require={
         "training": TRAINING,
         "report": REPORT,
+        "publish": PUBLISH,
         "aws": AWS,
         "gcp": GCP,
         "engines": ENGINES,
         "timm": ["timm>=1.0.12"],
         "tensorboard": ["tensorboard>=2.18"],
-        "dev": TRAINING + REPORT + DEV,
+        "dev": TRAINING + REPORT + PUBLISH + DEV,
     },
     entry_points={
         "console_scripts": [
