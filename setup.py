@@ -31,6 +31,7 @@ TRAINING = [
     "torch>=2.14",
     "torchvision>=0.29.1",
 ]
+EMBED = ["safetensors>=0.5", "timm>=1.0.12", "torch>=2.14", "torchvision>=0.29.1"]
 REPORT = ["duckdb>=1.3", "jinja2>=3.1", "matplotlib>=3.10"]
 PUBLISH = ["huggingface-hub>=1"]
 AWS = ["s3fs>=2026.4"]
@@ -89,6 +90,7 @@ setup(
     install_requires=PIPELINE,
     extras_require={
         "training": TRAINING,
+        "embed": EMBED,
         "report": REPORT,
         "publish": PUBLISH,
         "aws": AWS,
@@ -96,7 +98,7 @@ setup(
         "engines": ENGINES,
         "timm": ["timm>=1.0.12"],
         "tensorboard": ["tensorboard>=2.18"],
-        "dev": TRAINING + REPORT + PUBLISH + DEV,
+        "dev": TRAINING + EMBED + REPORT + PUBLISH + DEV,
     },
     entry_points={
         "console_scripts": [

@@ -55,6 +55,8 @@ _FETCH_LIMITS = {
 class FetchConfig:
     """How URLs of retrieval lists are downloaded (docs/explanation/fetching.md)."""
 
+    RENAMED: ClassVar = {"x_robots_tag": "opt_outs", "tdm_reservation": "opt_outs"}
+
     contact: str = fetching("")
     """Your mail address or web page, sent to servers in the User-Agent header; required if a list
     has URLs."""
@@ -78,11 +80,9 @@ class FetchConfig:
     """Longest wait in seconds before another attempt; a URL whose server asks for a longer one (Retry-After) is rejected."""
     robots_txt: bool = fetching(True)
     """Reject URLs that the robots.txt of their host disallows."""
-    x_robots_tag: bool = fetching(True)
-    """Reject images sent with X-Robots-Tag noai, noimageai, noindex, noimageindex or none."""
-    tdm_reservation: bool = fetching(True)
-    """Reject images sent with TDM-Reservation: 1, and images that the host's /.well-known/tdmrep.json reserves unless
-    they are sent with TDM-Reservation: 0."""
+    opt_outs: bool = fetching(True)
+    """Reject images whose server reserves them: sent with X-Robots-Tag noai, noimageai, noindex, noimageindex or none, or
+    with TDM-Reservation: 1, or reserved by the host's /.well-known/tdmrep.json and not sent with TDM-Reservation: 0."""
     keep_bodies: bool = operational(True)
     """Keep downloaded files after ingest. If false, a later run that needs them downloads them again."""
     allow_private_hosts: bool = fetching(False)
@@ -126,8 +126,8 @@ class IngestConfig:
         "tries": "fetch.max_attempts",
         "max_wait_seconds": "fetch.max_retry_after_seconds",
         "robots_txt": "fetch.robots_txt",
-        "x_robots_tag": "fetch.x_robots_tag",
-        "tdm_reservation": "fetch.tdm_reservation",
+        "x_robots_tag": "fetch.opt_outs",
+        "tdm_reservation": "fetch.opt_outs",
         "keep_fetched": "fetch.keep_bodies",
         "allow_private_hosts": "fetch.allow_private_hosts",
     }
@@ -220,8 +220,6 @@ class AggregateConfig:
     """File of questions with known answers (image_id, class_name, answer), for all methods but majority; none by default."""
     max_iterations: int = output(100)
     """Maximum number of iterations of an iterative method, 1 to 1,000,000."""
-    tolerance: float = output(1e-6)
-    """Smallest rise of the log-likelihood per vote that continues the iterations, 0 or more."""
     smoothing: float = output(0.0)
     """Pseudo-count added to each count of the Dawid-Skene and one-coin estimates, 0 or more; 0 is maximum likelihood."""
     distribute_above: int = output(2_500_000)
@@ -236,8 +234,6 @@ class AggregateConfig:
         for name in ("min_votes", "max_iterations"):
             if not 1 <= getattr(self, name) <= 1_000_000:
                 raise ValueError(f"{name} must be 1 to 1,000,000, got {getattr(self, name)}")
-        if self.tolerance < 0:
-            raise ValueError(f"tolerance must be 0 or more, got {self.tolerance}")
         if self.max_votes < self.min_votes:
             raise ValueError(
                 f"max_votes {self.max_votes} is below min_votes {self.min_votes}; raise max_votes or lower min_votes"
@@ -267,6 +263,55 @@ class AggregateConfig:
             self.method == "majority" and self.ties == "posterior"
         )
         return uses_dawid_skene and questions > self.distribute_above
+
+
+_EMBED_LIMITS = {"size": 8192, "batch_size": 65_536}
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """Features of all images by a frozen network of timm (docs/how-to/embed.md); off unless `weights` is set."""
+
+    weights: str = operational("")
+    """File with the weights of `network`, in safetensors format with timm's names: a local path (a relative one starts at the
+    working folder), gs://, s3:// or hdfs://. Its content, not its path, decides whether features are up to date. Default:
+    none, and no features are computed."""
+    network: str = output("")
+    """Name of a network in timm, such as tf_efficientnet_lite0 or vit_base_patch16_224.augreg_in21k; required with
+    `weights`."""
+    size: int | None = output(None)
+    """Side of the network's input in pixels, 8 to 8,192 (default: that of the network in timm)."""
+    resize: Literal["network", "exact"] = output("network")
+    """network: scale and crop as timm's evaluation transform of the network does, which may cut off the border. exact: scale
+    both sides to `size`, so that the network sees the whole image."""
+    interpolation: Literal["bilinear", "bicubic", "lanczos"] | None = output(None)
+    """Filter of the scaling (default: that of the network in timm)."""
+    mean: tuple[float, ...] | None = output(None)
+    """Mean of red, green and blue, each 0 to 1, that is subtracted from pixels (default: that of the network in timm)."""
+    std: tuple[float, ...] | None = output(None)
+    """Standard deviation of red, green and blue, each above 0, that pixels are divided by (default: that of the network in
+    timm)."""
+    precision: Literal["auto", "float32", "bfloat16"] = output("float32")
+    """Numbers that the network computes with. auto: bfloat16 where the hardware has units for it (GPUs since Ampere, CPUs with
+    AMX), else float32. Features are stored as float16."""
+    batch_size: int = output(32)
+    """Images that the network gets at once, 1 to 65,536; incomplete batches are filled up."""
+
+    def __post_init__(self) -> None:
+        for name, most in _EMBED_LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not (8 if name == "size" else 1) <= value <= most:
+                raise ValueError(f"{name} must be {8 if name == 'size' else 1} to {most:,}, got {value:,}")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if len(values) != 3 or not all(0 <= value <= 1 for value in values):
+                raise ValueError(
+                    f"{name} must be three numbers from 0 to 1 (red, green, blue), got {list(values)}"
+                )
+            if name == "std" and not all(values):
+                raise ValueError(f"std must be above 0, got {list(values)}")
 
 
 @dataclass(frozen=True)
@@ -409,6 +454,7 @@ class BuildConfig:
     fetch: FetchConfig = operational(default_factory=FetchConfig)
     ingest: IngestConfig = output(default_factory=IngestConfig, stages=("ingest",))
     aggregate: AggregateConfig = output(default_factory=AggregateConfig, stages=("aggregate",))
+    embed: EmbedConfig = output(default_factory=EmbedConfig, stages=("embed",))
     dedupe: DedupeConfig = output(default_factory=DedupeConfig, stages=("dedupe",))
     noise: NoiseConfig = output(default_factory=NoiseConfig, stages=("split",))
     shards: ShardsConfig = output(default_factory=ShardsConfig, stages=("split",))

@@ -16,13 +16,14 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from common.errors import UsageError
 from pipeline import files
-from pipeline.aggregate.methods.convergence import ConvergenceMonitor
+from pipeline.aggregate.methods.convergence import ConvergenceMonitor, MethodSettings
 from pipeline.aggregate.methods.distributed_em import (
     DawidSkeneModel,
     ExpectedCounts,
     expected_counts,
     initial_posterior,
 )
+from pipeline.aggregate.seen_class import add_seen_class
 from pipeline.aggregate.verdicts import (
     gold_codes,
     majority_with_posterior,
@@ -117,7 +118,7 @@ class DistributedDawidSkene:
             tables.remove()
             self._run_job("validate-votes", StoreValidVotes(tables), 20)
         votes = counts(directory.read_manifest(tables.table("votes"))).get("votes", 0)
-        monitor = ConvergenceMonitor(votes, config.tolerance)
+        monitor = ConvergenceMonitor(votes, MethodSettings().tolerance)
         for iteration in range(1, config.max_iterations + 1):
             following = tables.counts(iteration + 1)
             if not self.stage.is_done(following):
@@ -234,6 +235,7 @@ class DecideByModel(ReadStoredVotes):
             else:
                 table = verdicts_of_posterior(votes, posterior, config.min_votes, config.min_confidence, gold)
             table = resolve_ties(table, config.ties, config.min_votes, setup.seed)
+            table = add_seen_class(table, votes.questions["seen_class"])
             yield from write_verdicts(table, setup, index)
             yield beam.pvalue.TaggedOutput("workers", (index, worker_sums(votes)))
 

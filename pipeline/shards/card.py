@@ -14,7 +14,11 @@ ABOUT = Paragraph(
     "have the same test split. In red configs, web images that were verified as wrong replace clean images, and the labels "
     "stay. In blue configs, clean images stay and their labels are flipped. The column ",
     Code("is_clean"),
-    " states whether a label is right.",
+    " states whether a label is right. Of a wrong label, ",
+    Code("noise_type"),
+    " states whether the image shows another of the classes (closed) or none that is known (open). ",
+    Code("p_wrong"),
+    " is the estimated probability that the label of a web image is wrong, given the votes.",
 )
 """What the sets are, in the card and wherever else a dataset is described."""
 
