@@ -13,6 +13,7 @@ from pipeline.publish.verbs import add_publish
 from pipeline.published import verbs as published
 from pipeline.retrieve import verbs as retrieve
 from pipeline.verbs import STAGES, VERBS
+from pipeline.vote import verbs as vote
 
 EXTRAS = {
     "duckdb": "report",
@@ -37,6 +38,7 @@ def parser() -> Parser:
     _add_verify(verbs)
     _add_report(verbs)
     _add_view(verbs)
+    vote.add_vote(verbs)
     _add_export(verbs)
     add_publish(verbs)
     retrieve.add_retrieve(verbs)
