@@ -48,6 +48,7 @@ DEV = [
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "jsonschema>=4.20",
+    "markdown-it-py>=3",
     "mlcroissant>=1.1",
     "mypy>=1.15",
     "myst-parser>=4",

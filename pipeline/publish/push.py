@@ -19,25 +19,25 @@ def check_repository(repository: str, folder: str) -> None:
     if not _REPOSITORY.fullmatch(repository):
         raise UsageError(f"--push {repository!r}: expected USER/NAME, the name of a dataset repository")
     if "://" in folder:
-        raise UsageError(
-            f"--to {folder}: --push uploads a local folder; give one, or upload in a second step"
-        )
+        raise UsageError(f"--to {folder}: --push uploads a local folder; give one, or upload in a second step")
 
 
 def repository_url(repository: str) -> str:
     """Return the web page of a dataset repository."""
-    return f"{os.environ.get('HF_ENDPOINT', HUB).rstrip('/')}/datasets/{repository}"
+    return f"{HUB}/datasets/{repository}"
 
 
 def push(folder: str, repository: str, version: str, *, private: bool) -> str:
-    """Create the repository unless it exists, upload the folder in one commit, and return the URL of the commit.
+    """Create the repository unless it exists, upload the folder, and return the URL of the last commit.
 
     Files that the repository has and the folder lacks are deleted, but for .gitattributes, so that the repository is the
-    folder. Raises DataError if the hub refuses.
+    folder. Raises DataError if the hub refuses or cannot be reached.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError
 
+    # Its bases are the error of the HTTP library, which differs between versions of huggingface_hub, and OSError.
+    of_network = HfHubHTTPError.__bases__
     api = HfApi()
     try:
         api.create_repo(repository, repo_type="dataset", private=private or None, exist_ok=True)
@@ -49,11 +49,21 @@ def push(folder: str, repository: str, version: str, *, private: bool) -> str:
             delete_patterns="*",
             ignore_patterns=[".*", "**/.*"],
         )
-    except LocalTokenNotFoundError as error:
-        raise DataError(f"--push {repository}: no token; set HF_TOKEN or run `hf auth login`") from error
-    except HfHubHTTPError as error:
-        reason = " ".join(str(error.server_message or error).split())
-        status = getattr(error.response, "status_code", "")
-        hint = "check HF_TOKEN: it needs write access" if status in (401, 403) else "run the command again"
-        raise DataError(f"--push {repository}: the hub answered {status} ({reason[:300]}); {hint}") from error
+    except (*of_network, RuntimeError) as error:
+        answer: BaseException | None = error
+        while answer and not isinstance(answer, of_network):  # the library wraps errors of single files
+            answer = answer.__cause__
+        if answer is None:
+            raise
+        if not isinstance(answer, HfHubHTTPError):
+            raise DataError(
+                f"--push {repository}: the hub cannot be reached ({error}); check the connection and HF_ENDPOINT "
+                f"({os.environ.get('HF_ENDPOINT', HUB)}), then run the command again"
+            ) from error
+        status = answer.response.status_code
+        reason = " ".join(str(answer.server_message or answer).split())[:300]
+        hint = "run the command again"
+        if status in (401, 403):
+            hint = "set HF_TOKEN to a token with write access, or run `hf auth login`"
+        raise DataError(f"--push {repository}: the hub answered {status} ({reason}); {hint}") from error
     return str(commit.commit_url)
