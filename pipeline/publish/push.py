@@ -19,7 +19,9 @@ def check_repository(repository: str, folder: str) -> None:
     if not _REPOSITORY.fullmatch(repository):
         raise UsageError(f"--push {repository!r}: expected USER/NAME, the name of a dataset repository")
     if "://" in folder:
-        raise UsageError(f"--to {folder}: --push uploads a local folder; give one, or upload in a second step")
+        raise UsageError(
+            f"--to {folder}: --push uploads a local folder; give one, or upload in a second step"
+        )
 
 
 def repository_url(repository: str) -> str:

@@ -46,5 +46,3 @@ def published(publish: Publish, tmp_path: Path) -> Path:
     """The folder of a publication that a test may change."""
     assert publish() == 0
     return tmp_path / "published"
-
-

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 REPOSITORY = "ada/ants"
-TOKEN = "hf_of_ada"  # noqa: S105
+TOKEN = "hf_of_ada"
 
 
 @dataclass
@@ -57,7 +57,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") == f"Bearer {TOKEN}":
             return True
         self.body()
-        self.answer(401, {"error": "Invalid username or password."}, X_Error_Message="Invalid username or password.")
+        self.answer(
+            401, {"error": "Invalid username or password."}, X_Error_Message="Invalid username or password."
+        )
         return False
 
     def do_GET(self) -> None:

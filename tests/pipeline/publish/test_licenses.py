@@ -70,13 +70,20 @@ def test_text_without_the_word_by_is_never_a_license_with_attribution(name):
 
 
 def test_the_column_of_classes_equals_the_classes_one_by_one():
-    values = [("web", "by 2.0", None), ("clean", None, None), ("web", None, None), ("web", " ", DEED + "by/4.0/")]
+    values = [
+        ("web", "by 2.0", None),
+        ("clean", None, None),
+        ("web", None, None),
+        ("web", " ", DEED + "by/4.0/"),
+    ]
     table = pa.table(dict(zip(("source", "license", "license_url"), zip(*values, strict=True), strict=True)))
     policy = LicensePolicy.of(PublicationConfig(image_licenses={"clean": "cc0"}), ids_only=False)
     assert policy.classes(table).to_pylist() == ["cc-by", "cc0", "unknown", "cc-by"]
 
 
-def test_images_of_forbidden_licenses_stop_the_publication_with_counts_and_remedies(publish, tmp_path, capsys):
+def test_images_of_forbidden_licenses_stop_the_publication_with_counts_and_remedies(
+    publish, tmp_path, capsys
+):
     assert publish(image_licenses={"clean": "cc-by-nc", "test": "cc0"}) == 1
     said = capsys.readouterr().err
     assert "60 clean images of class cc-by-nc" in said
@@ -108,7 +115,9 @@ def test_withheld_images_are_rows_without_bytes_and_all_others_stay(without_unkn
     sources = before["source"].to_pylist()
     expected = [s == "web" and not name for s, name in zip(sources, licenses, strict=True)]
     assert 0 < sum(expected) < 30
-    for old, new, withheld in zip(before["image"].to_pylist(), after["image"].to_pylist(), expected, strict=True):
+    for old, new, withheld in zip(
+        before["image"].to_pylist(), after["image"].to_pylist(), expected, strict=True
+    ):
         assert new == (None if withheld else old)
 
 
@@ -121,7 +130,10 @@ def test_verify_accepts_withheld_images_and_counts_them(without_unknown):
 def test_verify_notices_more_withheld_rows_than_stated(without_unknown):
     path = without_unknown / "red-0.50" / "_manifest.json"
     path.write_text(path.read_text().replace('"withheld": ', '"withheld": 1'))
-    assert any("rows have no image, the manifest says 1" in problem for problem in verify(str(without_unknown)).problems)
+    assert any(
+        "rows have no image, the manifest says 1" in problem
+        for problem in verify(str(without_unknown)).problems
+    )
 
 
 def test_withheld_images_are_a_retrieval_list_with_digests(without_unknown, built):
@@ -139,7 +151,9 @@ def test_withheld_images_are_a_retrieval_list_with_digests(without_unknown, buil
 
 
 def test_datasets_loads_withheld_images_as_none(without_unknown, tmp_path):
-    loaded = datasets.load_dataset(str(without_unknown), "red-0.50", cache_dir=str(tmp_path / "cache"))["train"]
+    loaded = datasets.load_dataset(str(without_unknown), "red-0.50", cache_dir=str(tmp_path / "cache"))[
+        "train"
+    ]
     none = [row["image"] is None for row in loaded]
     assert 0 < sum(none) < 30
 
@@ -147,7 +161,15 @@ def test_datasets_loads_withheld_images_as_none(without_unknown, tmp_path):
 def test_a_shared_dataset_withholds_images_too(publish, world, tmp_path):
     build = tmp_path / "shared"
     flags = ["--set", "shards.mode=shared", "--set", "noise.colors=[red]"]
-    command = ["build", "--config", str(world.config), "--output", str(build), "--direct_num_workers=1", *flags]
+    command = [
+        "build",
+        "--config",
+        str(world.config),
+        "--output",
+        str(build),
+        "--direct_num_workers=1",
+        *flags,
+    ]
     assert main(command) == 0
     assert publish(*flags, build=build) == 0
     assert verify(str(tmp_path / "published")).problems == ()
@@ -162,7 +184,9 @@ def test_a_shared_dataset_withholds_images_too(publish, world, tmp_path):
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"))))
 def test_csv_gives_back_every_text_and_no_cell_is_a_formula(texts):
     file = io.BytesIO()
-    write_csv(pa.table({"a": pa.array(texts, pa.string()), "b": pa.array(["x"] * len(texts), pa.string())}), file)
+    write_csv(
+        pa.table({"a": pa.array(texts, pa.string()), "b": pa.array(["x"] * len(texts), pa.string())}), file
+    )
     found = pd.read_csv(io.BytesIO(file.getvalue()), keep_default_na=False, dtype=str, lineterminator="\n")
     for text, cell in zip(texts, found["a"], strict=True):
         assert cell in (text, f"'{text}")

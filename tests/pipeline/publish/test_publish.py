@@ -14,7 +14,6 @@ import pytest
 import yaml
 from absl import logging as absl_logging
 
-from pipeline.__main__ import main
 from pipeline.verify.dataset import verify
 from tests.pipeline.built_tables import digests
 
@@ -75,7 +74,17 @@ def test_croissant_has_the_properties_of_version_1_1_and_of_responsible_ai(publi
         "http://mlcommons.org/croissant/1.1",
         "http://mlcommons.org/croissant/RAI/1.0",
     ]
-    for name in ("description", "license", "name", "url", "creator", "datePublished", "version", "keywords", "citeAs"):
+    for name in (
+        "description",
+        "license",
+        "name",
+        "url",
+        "creator",
+        "datePublished",
+        "version",
+        "keywords",
+        "citeAs",
+    ):
         assert described[name], name  # required or recommended by the specification
     for name in RAI:
         assert described[f"rai:{name}"], name
@@ -112,7 +121,9 @@ def test_the_card_states_what_the_build_knows(published):
 
 def test_the_citation_file_is_valid(published):
     cited = yaml.safe_load((published / "CITATION.cff").read_text(encoding="utf-8"))
-    jsonschema.Draft7Validator(json.loads(SCHEMA.read_text()), format_checker=jsonschema.FormatChecker()).validate(cited)
+    jsonschema.Draft7Validator(
+        json.loads(SCHEMA.read_text()), format_checker=jsonschema.FormatChecker()
+    ).validate(cited)
     assert cited["authors"][0] == {
         "family-names": "Lovelace",
         "given-names": "Ada",
@@ -242,5 +253,3 @@ def test_the_line_to_upload_is_printed(publish, tmp_path, capsys):
     assert f"upload: hf upload USER/NAME {tmp_path}/published --repo-type dataset" in capsys.readouterr().out
     assert publish("--json") == 0
     assert json.loads(capsys.readouterr().out)["examples"] == 12 * 60 + 18
-
-

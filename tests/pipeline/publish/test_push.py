@@ -36,7 +36,14 @@ def push(world, built, tmp_path):
             "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONPATH": str(ROOT),
         }  # fmt: skip
         command = [
-            *("publish", str(built), "--config", str(tmp_path / "build.yaml"), "--to", str(tmp_path / "published")),
+            *(
+                "publish",
+                str(built),
+                "--config",
+                str(tmp_path / "build.yaml"),
+                "--to",
+                str(tmp_path / "published"),
+            ),
             *("--set-name", "red-0.50", *flags),
         ]
         return subprocess.run(
