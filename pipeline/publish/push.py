@@ -39,7 +39,7 @@ def push(folder: str, repository: str, version: str, *, private: bool) -> str:
     from huggingface_hub.errors import HfHubHTTPError
 
     # Its bases are the error of the HTTP library, which differs between versions of huggingface_hub, and OSError.
-    of_network = HfHubHTTPError.__bases__
+    of_network: tuple[type[BaseException], ...] = HfHubHTTPError.__bases__
     api = HfApi()
     try:
         api.create_repo(repository, repo_type="dataset", private=private or None, exist_ok=True)
