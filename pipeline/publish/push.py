@@ -40,6 +40,7 @@ def push(folder: str, repository: str, version: str, *, private: bool) -> str:
 
     # Its bases are the error of the HTTP library, which differs between versions of huggingface_hub, and OSError.
     of_network: tuple[type[BaseException], ...] = HfHubHTTPError.__bases__
+    caught = (*of_network, RuntimeError)
     api = HfApi()
     try:
         api.create_repo(repository, repo_type="dataset", private=private or None, exist_ok=True)
@@ -51,7 +52,7 @@ def push(folder: str, repository: str, version: str, *, private: bool) -> str:
             delete_patterns="*",
             ignore_patterns=[".*", "**/.*"],
         )
-    except (*of_network, RuntimeError) as error:
+    except caught as error:
         answer: BaseException | None = error
         while answer and not isinstance(answer, of_network):  # the library wraps errors of single files
             answer = answer.__cause__
