@@ -5,6 +5,7 @@ The token is read by the library, from the environment variable HF_TOKEN or from
 
 import os
 import re
+from typing import cast
 
 from common.errors import DataError, UsageError
 
@@ -39,7 +40,7 @@ def push(folder: str, repository: str, version: str, *, private: bool) -> str:
     from huggingface_hub.errors import HfHubHTTPError
 
     # Its bases are the error of the HTTP library, which differs between versions of huggingface_hub, and OSError.
-    of_network: tuple[type[BaseException], ...] = HfHubHTTPError.__bases__
+    of_network = cast(tuple[type[BaseException], ...], HfHubHTTPError.__bases__)
     caught = (*of_network, RuntimeError)
     api = HfApi()
     try:
