@@ -5,7 +5,6 @@ The token is read by the library, from the environment variable HF_TOKEN or from
 
 import os
 import re
-from typing import cast
 
 from common.errors import DataError, UsageError
 
@@ -40,8 +39,7 @@ def push(folder: str, repository: str, version: str, *, private: bool) -> str:
     from huggingface_hub.errors import HfHubHTTPError
 
     # Its bases are the error of the HTTP library, which differs between versions of huggingface_hub, and OSError.
-    of_network = cast(tuple[type[BaseException], ...], HfHubHTTPError.__bases__)
-    caught = (*of_network, RuntimeError)
+    of_network = HfHubHTTPError.__bases__
     api = HfApi()
     try:
         api.create_repo(repository, repo_type="dataset", private=private or None, exist_ok=True)
@@ -53,7 +51,7 @@ def push(folder: str, repository: str, version: str, *, private: bool) -> str:
             delete_patterns="*",
             ignore_patterns=[".*", "**/.*"],
         )
-    except caught as error:
+    except Exception as error:
         answer: BaseException | None = error
         while answer and not isinstance(answer, of_network):  # the library wraps errors of single files
             answer = answer.__cause__
