@@ -15,10 +15,18 @@ ASKED = RETRIEVAL.from_rows(
 def checked(*rows: tuple[str | None, ...]) -> tuple[pa.Table, pa.Table]:
     names = ("image_id", "class_name", "worker_id", "answer")
     made = [
-        {**dict(zip(names, row, strict=True)), "seconds": "2", "time": None, "location": f"f.csv:{n}"}
+        {
+            **dict(zip(names, row, strict=True)),
+            "seconds": "2",
+            "time": None,
+            "seen_class": None,
+            "location": f"f.csv:{n}",
+        }
         for n, row in enumerate(rows, 2)
     ]
-    schema = pa.schema([(name, pa.string()) for name in (*names, "seconds", "time", "location")])
+    schema = pa.schema(
+        [(name, pa.string()) for name in (*names, "seconds", "time", "seen_class", "location")]
+    )
     return check_vote_rows(pa.Table.from_pylist(made, schema), answer_classes=("Cat", "dog", "emu"))
 
 
@@ -34,8 +42,8 @@ def test_a_choice_answers_each_question_about_its_image():
     assert rejected.num_rows == 0
     images, classes = (kept.questions[name].to_pylist() for name in ("image_id", "class_name"))
     columns = zip(kept.items, kept.voters, kept.answers, kept.seconds, strict=True)
-    found = [(images[i], classes[i], kept.workers[w], ANSWERS[a], seconds) for i, w, a, seconds in columns]
-    assert found == [
+    result = [(images[i], classes[i], kept.workers[w], ANSWERS[a], seconds) for i, w, a, seconds in columns]
+    assert result == [
         ("a", "Cat", "w1", "yes", 2.0),
         ("a", "Cat", "w2", "no", 2.0),
         ("a", "Cat", "w3", "unsure", 2.0),
@@ -44,6 +52,7 @@ def test_a_choice_answers_each_question_about_its_image():
         ("a", "dog", "w3", "unsure", 2.0),
         ("b", "dog", "w1", "yes", 2.0),
     ]
+    assert kept.questions["seen_class"].to_pylist() == ["emu", None, None]  # on a: Cat 1, emu 1 for dog
 
 
 def test_what_is_no_choice_is_rejected():
@@ -79,6 +88,7 @@ def test_without_choices_a_vote_needs_its_class():
         "answer": "Cat",
         "seconds": None,
         "time": None,
+        "seen_class": None,
         "location": "f:1",
     }
     schema = pa.schema([(name, pa.string()) for name in row])

@@ -214,9 +214,9 @@ def test_a_shortage_of_red_text_counts_only_images_found_by_text():
 @pytest.mark.parametrize("wrong_each", [2, 11, 17])
 def test_without_levels_those_of_the_paper_are_made_that_have_enough_wrong_images(wrong_each: int):
     config = NoiseConfig(colors=("red", "blue"))
-    found = {name.partition("-")[2] for name in made(config, wrong_each=wrong_each)}
+    result = {name.partition("-")[2] for name in made(config, wrong_each=wrong_each)}
     expected = {f"{level:.2f}" for level in PAPER_LEVELS if level * 20 <= wrong_each}
-    assert found == expected
+    assert result == expected
     assert made(config, wrong_each=wrong_each).keys() == {
         f"{c}-{level}" for c in ("red", "blue") for level in expected
     }

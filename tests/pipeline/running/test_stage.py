@@ -55,10 +55,8 @@ def others(hint: Any, value: Any) -> Iterator[Any]:
         candidates = list(arguments)
     elif origin is tuple:
         items = [one for item in ([*value[:1]] or [""]) for one in others(arguments[0], item)]
-        candidates = [(*value, item) for item in items] + [
-            value[:-1],
-            ("ant",),
-        ]  # a class, where one is asked for
+        candidates = [(*value, item) for item in items] + [(item,) * 3 for item in items]
+        candidates += [value[:-1], ("ant",)]  # a class, where one is asked for
     elif origin is dict:
         candidates = [{}, {"one": "yes"}]
     elif arguments:  # of a union
@@ -66,7 +64,7 @@ def others(hint: Any, value: Any) -> Iterator[Any]:
     else:
         candidates = {
             bool: [not value],
-            int: [value + 1, value - 1] if isinstance(value, int) else [1],
+            int: [value + 1, value - 1] if isinstance(value, int) else [1, 64],
             float: [value / 2, value + 0.125] if isinstance(value, float) else [0.125],
             str: [f"{value}x"],
             type(None): [None],
@@ -157,14 +155,14 @@ def test_a_build_with_other_operational_values_makes_nothing_again(
     ]  # fmt: skip
     assert build(world, output, *(part for value in values for part in ("--set", value))) == 0
     assert times() == before
-    told = capsys.readouterr().out.splitlines()
-    assert told == [
+    reported = capsys.readouterr().out.splitlines()
+    assert reported == [
         "ingest    up to date", "aggregate up to date", "dedupe    up to date", "split     up to date",
         f"dataset   {output}/dataset",
     ]  # fmt: skip
     assert build(world, output, "--set", "noise.levels=[0, 0.3]", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert {name: told[name]["up_to_date"] for name in told if name != "dataset"} == {
+    reported = json.loads(capsys.readouterr().out)
+    assert {name: reported[name]["up_to_date"] for name in reported if name != "dataset"} == {
         "ingest": True, "aggregate": True, "dedupe": True, "split": False,
     }  # fmt: skip
-    assert told["ingest"]["images"] == 213
+    assert reported["ingest"]["images"] == 213
