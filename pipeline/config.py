@@ -490,6 +490,11 @@ class BuildConfig:
         for name in self.noise.allow_empty_classes:
             if name not in self.classes:
                 raise ValueError(f"allow_empty_classes names {name!r}, which is not in classes")
+        if "blue-instance" in self.noise.colors and not self.embed.weights:
+            raise ValueError(
+                "noise.colors has blue-instance, which needs features of the images; set embed.weights and embed.network, or "
+                "remove it"
+            )
         for name, other in chosen.items():
             if name == other:
                 raise ValueError(f"class_map maps {name!r} to itself, which is no noise")

@@ -17,13 +17,21 @@ from pipeline.keyed_hash import shard_key
 from pipeline.noise.candidates import evidence_tiers
 from pipeline.noise.supply import Supply
 from schemas.retrieval import ATTRIBUTION
-from schemas.verdict import VERDICT
 
 _FROM_RETRIEVALS = ("url", *(field.name for field in ATTRIBUTION), "method", "rank")
 DRAW_COLUMNS = ("image_id", "class_name", "source", "method")  # of retrievals, for `collect_pools`
 EXAMPLE_COLUMNS = ("image_id", "class_name", "source", *_FROM_RETRIEVALS)  # of retrievals, for examples
-_ESTIMATES = tuple(name for name in ("p_wrong", "seen_class") if name in VERDICT.schema.names)
-VERDICT_COLUMNS = ("image_id", "class_name", "verdict", "yes", "no", "unsure", "confidence", *_ESTIMATES)
+VERDICT_COLUMNS = (
+    "image_id",
+    "class_name",
+    "verdict",
+    "yes",
+    "no",
+    "unsure",
+    "confidence",
+    "p_wrong",
+    "seen_class",
+)
 NO_VOTES = "no votes"
 # Names of the counts of kept candidates, and the verdict that each counts.
 CANDIDATE_COUNTS = (
@@ -251,8 +259,8 @@ def join_verdicts(
     right = np.bincount(codes[is_right], minlength=len(ids.dictionary))[codes]
     shown = np.zeros(len(ids.dictionary), np.int64)
     shown[codes[is_right]] = labels[is_right]
-    seen = _column_or_null(known, "seen_class", pa.string())
-    seen_ids = pc.index_in(seen, pa.array(class_names, pa.string())).fill_null(-1).to_numpy().astype(np.int64)
+    listed = pa.array(class_names, pa.string())
+    seen_ids = pc.index_in(known["seen_class"], listed).fill_null(-1).to_numpy().astype(np.int64)
     seen_ids[seen_ids == labels] = -1
     true = np.where(right == 0, seen_ids, np.where(right == 1, shown[codes], -1))
     is_closed = (right > 0) | (seen_ids >= 0)
@@ -263,15 +271,11 @@ def join_verdicts(
         "verdict": known["verdict"].fill_null(NO_VOTES),
         **{f"votes_{name}": known[name] for name in _VOTES},
         "confidence": known["confidence"],
-        "p_wrong": _column_or_null(known, "p_wrong", pa.float32()),
+        "p_wrong": known["p_wrong"],
     }
     for name, column in added.items():
         web = web.append_column(name, column)
     return web
-
-
-def _column_or_null(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray | pa.Array:
-    return table[name] if name in table.column_names else pa.nulls(table.num_rows, kind)
 
 
 def _given(rows: pa.Table, labels: np.ndarray, chosen: np.ndarray) -> pa.Table:
