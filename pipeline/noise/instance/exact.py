@@ -77,7 +77,7 @@ def softmax_weights(scores: np.ndarray) -> np.ndarray:
 @cache
 def _exponentials(bits: int) -> np.ndarray:
     """2**bits · exp(−i / UNIT) for i = 0, 1, …, rounded, int64; the last is 0. Decimal rounds correctly everywhere."""
-    values = []
+    values: list[int] = []
     with localcontext() as context:
         context.prec = 30
         while not values or values[-1]:
