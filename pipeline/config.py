@@ -15,6 +15,7 @@ from common.config import (
 )
 from common.errors import UsageError
 from pipeline import files
+from pipeline.publication import PublicationConfig
 from pipeline.rejections import printable
 from pipeline.values import MISSING, identifier_fault, normalize_name
 
@@ -470,6 +471,7 @@ class BuildConfig:
     dedupe: DedupeConfig = output(default_factory=DedupeConfig, stages=("dedupe",))
     noise: NoiseConfig = output(default_factory=NoiseConfig, stages=("split",))
     shards: ShardsConfig = output(default_factory=ShardsConfig, stages=("split",))
+    publication: PublicationConfig = operational(default_factory=PublicationConfig)
 
     def __post_init__(self) -> None:
         if not -(2**63) <= self.seed < 2**63:
