@@ -141,7 +141,7 @@ def summary(loaded: Any) -> list[str]:
         questions = np.array(list(worker.answers), np.int64)
         answers = np.array([code for code, _ in worker.answers.values()], np.int64)
         known = service.questions.known[questions]
-        line = f"{visible_text(worker.name)}: {len(questions):,} votes"
+        line = f"{visible_text(worker.name)}: {len(questions):,} vote{'' if len(questions) == 1 else 's'}"
         if (known >= 0).any():
             right = int((answers == known)[known >= 0].sum())
             line += f", right on {right} of {int((known >= 0).sum())} gold questions"
