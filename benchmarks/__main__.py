@@ -76,8 +76,8 @@ def plan(peers: str, votes: str | None, work: str) -> dict[str, list[str]]:
 def machine() -> str:
     """What the numbers were made on."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
-    return f"{os.cpu_count()} cores of {processor()}, {memory:.0f} GiB, Python {platform.python_version()}; {found}"
+    result = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
+    return f"{os.cpu_count()} cores of {processor()}, {memory:.0f} GiB, Python {platform.python_version()}; {result}"
 
 
 def peers_of(python: str) -> str:

@@ -98,7 +98,7 @@ def difference(config: IngestConfig, files: Sequence[bytes]) -> str:
     """Scaled against full decoding, over the files that are decoded at a part of their size."""
     exact = dataclasses.replace(config, scaled_decoding=False)
     decoded = [decode(data, config) for data in files]
-    here = [normalize(found, config) for found in decoded if found.reduction > 1]
+    here = [normalize(result, config) for result in decoded if result.reduction > 1]
     there = [
         normalize(decode(d, exact), exact) for d, f in zip(files, decoded, strict=True) if f.reduction > 1
     ]
@@ -127,7 +127,7 @@ def equal_to_tfds(files: Sequence[bytes]) -> int:
 
 
 def main() -> None:
-    """Images per CPU second from JPEG to stored picture and hashes: ours beside plain Pillow and imagehash."""
+    """Images per CPU second from JPEG to stored image and hashes: ours beside plain Pillow and imagehash."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -155,13 +155,13 @@ def main() -> None:
                 "same": plain(config, usual=False),
                 "usual": plain(config, usual=True),
             }
-            found = rates(sides, files, rounds)
-            ratios = [found["ours"] / found[name] for name in ("same", "usual")]
-            numbers = " | ".join(f"{rate:,.0f}/s" for rate in found.values())
+            result = rates(sides, files, rounds)
+            ratios = [result["ours"] / result[name] for name in ("same", "usual")]
+            numbers = " | ".join(f"{rate:,.0f}/s" for rate in result.values())
             print(f"| {size} | {resample} | {numbers} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True)
             what = f"500×375 JPEG to stored {size} px ({resample}) and hashes"
-            tell(what, "per CPU second", found["ours"], "Pillow + imagehash, the usual way", found["usual"])
-            tell(what, "per CPU second", found["ours"], "Pillow + imagehash, the same work", found["same"])
+            tell(what, "per CPU second", result["ours"], "Pillow + imagehash, the usual way", result["usual"])
+            tell(what, "per CPU second", result["ours"], "Pillow + imagehash, the same work", result["same"])
 
     shapes = [(500, 375), (375, 500), (640, 480), (801, 667), (1600, 1201), (90, 1000), (84, 84)]
     files = [photo(seed, *shapes[seed % len(shapes)]) for seed in range(count)]

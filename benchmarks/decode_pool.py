@@ -63,7 +63,7 @@ def pebble(requests: list[ImageRequest], folder: str, config: IngestConfig) -> N
 
 
 def milliseconds(run: Callable[[list[ImageRequest]], None], requests: list[ImageRequest]) -> float:
-    """CPU time of a picture: of a long run less that of a short one, so that starting processes does not count."""
+    """CPU time of an image: of a long run less that of a short one, so that starting processes does not count."""
     few = requests[: len(requests) // 10]
     begun = cpu()
     run(few)
@@ -73,7 +73,7 @@ def milliseconds(run: Callable[[list[ImageRequest]], None], requests: list[Image
 
 
 def main() -> None:
-    """CPU milliseconds per picture, in this process and in two others, by ours and by pebble."""
+    """CPU milliseconds per image, in this process and in two others, by ours and by pebble."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

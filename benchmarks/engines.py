@@ -123,16 +123,16 @@ def ways(
     python = [sys.executable, "-m"]
     ingest = [*python, "pipeline", "ingest", "--config", config, "--output", str(job)]
     here: dict[str, object] = {}
-    found = {
+    result = {
         "plain loop": ([*python, "benchmarks.engines", "--loop", config, str(loop)], here),
         "local runner": ([*ingest, f"--direct_num_workers={CORES}"], here),
     }
     if other:
         there = {"cwd": other, "env": {**os.environ, "PYTHONPATH": other}}
-        found["local runner, other checkout"] = ([*ingest, f"--direct_num_workers={CORES}"], there)
+        result["local runner, other checkout"] = ([*ingest, f"--direct_num_workers={CORES}"], there)
     if shutil.which("prism"):
-        found["Prism"] = ([*ingest, "--runner=PrismRunner"], here)
-    return found
+        result["Prism"] = ([*ingest, "--runner=PrismRunner"], here)
+    return result
 
 
 def main() -> None:
@@ -173,13 +173,13 @@ def main() -> None:
                     ours = way not in ("plain loop", "local runner, other checkout")
                     if ours and images(job / "ingest") != images(loop):
                         sys.exit(f"{way}: the shards differ from those of the plain loop")
-            best = {way: min(found, key=lambda run: run["seconds"]) for way, found in runs.items()}
+            best = {way: min(result, key=lambda run: run["seconds"]) for way, result in runs.items()}
             first = best["plain loop"]
-            for way, found in best.items():
+            for way, result in best.items():
                 print(
-                    f"| {count:,} | {way} | {found['seconds']:.1f} | {count / found['seconds']:.0f} "
-                    f"| {1e3 * found['cpu'] / count:.2f} | {found['seconds'] / first['seconds']:.2f} "
-                    f"| {found['cpu'] / first['cpu']:.2f} | {found['peak']:.0f} |",
+                    f"| {count:,} | {way} | {result['seconds']:.1f} | {count / result['seconds']:.0f} "
+                    f"| {1e3 * result['cpu'] / count:.2f} | {result['seconds'] / first['seconds']:.2f} "
+                    f"| {result['cpu'] / first['cpu']:.2f} | {result['peak']:.0f} |",
                     flush=True,
                 )
 

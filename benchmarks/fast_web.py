@@ -1,4 +1,4 @@
-"""A web server for benchmarks: pictures from memory, after a latency, at little cost. Run by benchmarks/ingest.py."""
+"""A web server for benchmarks: images from memory, after a latency, at little cost. Run by benchmarks/ingest.py."""
 
 import argparse
 import asyncio
@@ -10,12 +10,12 @@ from collections import Counter
 import numpy as np
 from PIL import Image
 
-VARIETY = 200  # different pictures; a client cannot tell that the others repeat them
+VARIETY = 200  # different images; a client cannot tell that the others repeat them
 
 
 def photos(count: int, width: int, height: int) -> list[bytes]:
     """JPEGs that look and compress like photographs: soft shapes under grain."""
-    found = []
+    result = []
     for seed in range(count):
         rng = np.random.default_rng(seed)
         soft = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8).astype(np.uint8))
@@ -23,12 +23,12 @@ def photos(count: int, width: int, height: int) -> list[bytes]:
         grain = rng.normal(0, 6, (height, width, 1))
         buffer = io.BytesIO()
         Image.fromarray(np.clip(large + grain, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
-        found.append(buffer.getvalue())
-    return found
+        result.append(buffer.getvalue())
+    return result
 
 
 class Answers(asyncio.Protocol):
-    """HTTP/1.1, kept alive: /N.jpg is picture N, robots.txt and tdmrep.json are not there, /count says how often each was asked for."""
+    """HTTP/1.1, kept alive: /N.jpg is image N, robots.txt and tdmrep.json are not there, /count says how often each was asked for."""
 
     def __init__(self, bodies: list[bytes], latency: float, counter: Counter[str]) -> None:
         self.bodies, self.latency, self.counter = bodies, latency, counter

@@ -74,14 +74,14 @@ def watch(running: subprocess.Popen[str], peak: list[float]) -> None:
 
 def descendants(pid: int) -> list[int]:
     try:
-        found = [
+        result = [
             int(child)
             for task in Path(f"/proc/{pid}/task").iterdir()
             for child in (task / "children").read_text().split()
         ]
     except OSError:
         return []
-    return found + [each for child in found for each in descendants(child)]
+    return result + [each for child in result for each in descendants(child)]
 
 
 def resident(pid: int) -> float:
@@ -107,10 +107,10 @@ def ours(folder: Path, url: str, count: int, **values: object) -> dict[str, floa
     (folder / "build.yaml").write_text(json.dumps(config))
     shutil.rmtree(folder / "out", ignore_errors=True)
     command = [sys.executable, "-m", "pipeline", "ingest", "--config", f"{folder}/build.yaml"]
-    found = measure([*command, "--output", f"{folder}/out", f"--direct_num_workers={CORES}"])
+    result = measure([*command, "--output", f"{folder}/out", f"--direct_num_workers={CORES}"])
     manifest = json.loads((folder / "out" / "ingest" / "images" / MANIFEST).read_text())
     assert manifest["rows"] == count, manifest["rows"]
-    return found
+    return result
 
 
 def img2dataset(folder: Path, python: str, url: str, count: int) -> dict[str, float]:
@@ -125,16 +125,16 @@ def img2dataset(folder: Path, python: str, url: str, count: int) -> dict[str, fl
         "        encode_format='jpg', number_sample_per_shard=1000, retries=0, enable_wandb=False)\n"
     )
     (folder / "theirs.py").write_text(program)
-    found = measure([python, str(folder / "theirs.py")], env=os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1"})
+    result = measure([python, str(folder / "theirs.py")], env=os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1"})
     done = sum(json.loads(file.read_text())["successes"] for file in (folder / "theirs").glob("*_stats.json"))
     assert done == count, f"img2dataset downloaded {done} of {count}"
-    return found
+    return result
 
 
-def row(name: str, count: int, found: dict[str, float]) -> str:
+def row(name: str, count: int, result: dict[str, float]) -> str:
     return (
-        f"{name:<22} {count / found['seconds']:7.0f} images/s  {1e3 * found['cpu'] / count:6.2f} ms CPU per image  "
-        f"{found['peak']:6.0f} MB in total, {found['worker']:5.0f} MB in the largest worker process"
+        f"{name:<22} {count / result['seconds']:7.0f} images/s  {1e3 * result['cpu'] / count:6.2f} ms CPU per image  "
+        f"{result['peak']:6.0f} MB in total, {result['worker']:5.0f} MB in the largest worker process"
     )
 
 
@@ -142,7 +142,7 @@ def compare(folder: Path, count: int, python: str, repeats: int) -> None:
     with server() as url:
         print(f"{count} images, {CORES} cores, best of {repeats}")
         runs = [(img2dataset(folder, python, url, count), ours(folder, url, count)) for _ in range(repeats)]
-    theirs, mine = (min(found, key=lambda run: run["seconds"]) for found in zip(*runs, strict=True))
+    theirs, mine = (min(result, key=lambda run: run["seconds"]) for result in zip(*runs, strict=True))
     print(row("img2dataset", count, theirs))
     print(row("ours", count, mine))
     speed, cpu = theirs["seconds"] / mine["seconds"], theirs["cpu"] / mine["cpu"]

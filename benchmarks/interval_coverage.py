@@ -35,8 +35,8 @@ def measure(workers: int, items: int, prior: tuple[float, ...], runs: int) -> di
     held = dict.fromkeys(truths, 0)
     for _ in range(runs):
         votes = asked(rng, skill, shares, items)
-        found = with_intervals(*patterns(votes)) | {"mean_cohen_kappa": mean_cohen_kappa(votes)}
-        for name, interval in found.items():
+        result = with_intervals(*patterns(votes)) | {"mean_cohen_kappa": mean_cohen_kappa(votes)}
+        for name, interval in result.items():
             held[name] += interval.low <= truths[name] <= interval.high
     return {name: count / runs for name, count in held.items()}
 
@@ -52,8 +52,8 @@ def main() -> None:
     print("| workers | questions | answers | " + " | ".join(names) + " |")
     print("|---:|---:|---|" + "---:|" * len(names))
     for workers, items, prior in DESIGNS:
-        found = measure(workers, items, prior, runs)
-        numbers = " | ".join(f"{100 * found[name]:.1f}" for name in names)
+        result = measure(workers, items, prior, runs)
+        numbers = " | ".join(f"{100 * result[name]:.1f}" for name in names)
         print(f"| {workers} | {items} | {', '.join(map(str, prior))} | {numbers} |", flush=True)
     rng = np.random.default_rng(0)
     for share, n in ((0.5, 20), (0.9, 50), (0.98, 200)):

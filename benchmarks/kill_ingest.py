@@ -44,11 +44,11 @@ def asked(url: str) -> dict[str, int]:
 
 def recorded(output: Path) -> set[str]:
     """The paths of which a journal has a complete line."""
-    found = set()
+    result = set()
     for log in (output / "fetch" / "bodies").glob("*.jsonl"):
         for line in log.read_bytes().split(b"\n")[:-1]:
-            found.add("/" + json.loads(line)["url"].rsplit("/", 1)[1])
-    return found
+            result.add("/" + json.loads(line)["url"].rsplit("/", 1)[1])
+    return result
 
 
 def table(output: Path) -> dict[str, bytes]:

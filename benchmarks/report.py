@@ -49,22 +49,26 @@ def measure_report(build: str) -> None:
                 page.goto(path.as_uri())
                 loads.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
                 page.close()
-            told = ", ".join(f"{one:.0f}" for one in loads)
-            print(f"load in Chromium {browser.version}: median {statistics.median(loads):.0f} ms of {told}")
+            reported = ", ".join(f"{one:.0f}" for one in loads)
+            print(
+                f"load in Chromium {browser.version}: median {statistics.median(loads):.0f} ms of {reported}"
+            )
             for scheme in ("light", "dark"):
                 page = browser.new_context(color_scheme=scheme).new_page()
                 page.goto(path.as_uri())
-                found = Axe().run(page).response
-                grave = [one["id"] for one in found["violations"] if one["impact"] in ("serious", "critical")]
-                others = [one["id"] for one in found["violations"] if one["id"] not in grave]
+                result = Axe().run(page).response
+                grave = [
+                    one["id"] for one in result["violations"] if one["impact"] in ("serious", "critical")
+                ]
+                others = [one["id"] for one in result["violations"] if one["id"] not in grave]
                 print(
-                    f"axe, {scheme}: {len(found['passes'])} rules passed, serious: {grave}, others: {others}"
+                    f"axe, {scheme}: {len(result['passes'])} rules passed, serious: {grave}, others: {others}"
                 )
             browser.close()
 
 
 def make_build(folder: Path, count: int, picture_bytes: int = 8000) -> None:
-    """Write the tables of an ingest stage with `count` pictures that are noise, of one size each."""
+    """Write the tables of an ingest stage with `count` images that are noise, of one size each."""
     rng = np.random.default_rng(0)
     shards: dict[str, list] = {"images": [], "retrievals": []}
     total = -(-count // SHARD)
@@ -93,7 +97,7 @@ def make_build(folder: Path, count: int, picture_bytes: int = 8000) -> None:
 
 
 def measure_view(count: int) -> None:
-    """Open a build of `count` pictures, and turn pages of it with their sixty pictures."""
+    """Open a build of `count` images, and turn pages of it with their sixty images."""
     with tempfile.TemporaryDirectory() as folder:
         make_build(Path(folder), count)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -118,7 +122,7 @@ def measure_view(count: int) -> None:
 
 
 def main() -> None:
-    """The report of a build, and the browser of pictures on a made-up one: ours alone, there is no peer."""
+    """The report of a build, and the browser of images on a made-up one: ours alone, there is no peer."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -56,12 +56,12 @@ def found(prints: Fingerprints, rule: Rule) -> set[tuple[int, int]]:
 
 
 def measure(name: str, pictures: list[Image.Image], size: int) -> None:
-    """Print the lines of one set of pictures, by rule."""
+    """Print the lines of one set of images, by rule."""
     config = IngestConfig(size=size, resize="exact", format="png" if size == 32 else "jpeg")
-    stored = [as_stored(picture, config) for picture in pictures]
-    copies = [as_stored(TRANSFORMS[copy](picture), config) for copy in COPIES for picture in pictures]
+    stored = [as_stored(image, config) for image in pictures]
+    copies = [as_stored(TRANSFORMS[copy](image), config) for copy in COPIES for image in pictures]
     prints, n = fingerprint([*stored, *copies]), len(pictures)
-    colors = np.stack([imagehash.colorhash(picture).hash.ravel() for picture in [*stored, *copies]])
+    colors = np.stack([imagehash.colorhash(image).hash.ravel() for image in [*stored, *copies]])
     rules: dict[str, Rule] = {
         "hashes alone": lambda a, _: np.ones(len(a), bool),
         "colorhash": lambda a, b: (colors[a] != colors[b]).sum(axis=1) <= COLORHASH_BITS,

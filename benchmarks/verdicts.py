@@ -43,9 +43,9 @@ def choices(votes: pd.DataFrame, truth: pd.Series) -> None:
     matrix = VoteMatrix.of(items, pd.factorize(chosen["worker_id"])[0], answers, len(classes))
     right = pd.Index(classes).get_indexer(pd.Index(truth.reindex(images)))
     for method in METHODS:
-        found = estimate_posterior(matrix, method, MethodSettings(smoothing=0.1)).verdicts(0)
-        undecided = (found < 0).mean()
-        print(f"choices, {method}: {(found == right).mean():.1%} right, {undecided:.1%} undecided")
+        result = estimate_posterior(matrix, method, MethodSettings(smoothing=0.1)).verdicts(0)
+        undecided = (result < 0).mean()
+        print(f"choices, {method}: {(result == right).mean():.1%} right, {undecided:.1%} undecided")
 
 
 def main() -> None:

@@ -54,6 +54,8 @@ _FETCH_LIMITS = {
 class FetchConfig:
     """How URLs of retrieval lists are downloaded (docs/explanation/fetching.md)."""
 
+    RENAMED: ClassVar = {"x_robots_tag": "opt_outs", "tdm_reservation": "opt_outs"}
+
     contact: str = fetching("")
     """Your mail address or web page, sent to servers in the User-Agent header; required if a list
     has URLs."""
@@ -77,11 +79,9 @@ class FetchConfig:
     """Longest wait in seconds before another attempt; a URL whose server asks for a longer one (Retry-After) is rejected."""
     robots_txt: bool = fetching(True)
     """Reject URLs that the robots.txt of their host disallows."""
-    x_robots_tag: bool = fetching(True)
-    """Reject images sent with X-Robots-Tag noai, noimageai, noindex, noimageindex or none."""
-    tdm_reservation: bool = fetching(True)
-    """Reject images sent with TDM-Reservation: 1, and images that the host's /.well-known/tdmrep.json reserves unless
-    they are sent with TDM-Reservation: 0."""
+    opt_outs: bool = fetching(True)
+    """Reject images whose server reserves them: sent with X-Robots-Tag noai, noimageai, noindex, noimageindex or none, or
+    with TDM-Reservation: 1, or reserved by the host's /.well-known/tdmrep.json and not sent with TDM-Reservation: 0."""
     keep_bodies: bool = operational(True)
     """Keep downloaded files after ingest. If false, a later run that needs them downloads them again."""
     allow_private_hosts: bool = fetching(False)
@@ -125,8 +125,8 @@ class IngestConfig:
         "tries": "fetch.max_attempts",
         "max_wait_seconds": "fetch.max_retry_after_seconds",
         "robots_txt": "fetch.robots_txt",
-        "x_robots_tag": "fetch.x_robots_tag",
-        "tdm_reservation": "fetch.tdm_reservation",
+        "x_robots_tag": "fetch.opt_outs",
+        "tdm_reservation": "fetch.opt_outs",
         "keep_fetched": "fetch.keep_bodies",
         "allow_private_hosts": "fetch.allow_private_hosts",
     }
@@ -219,8 +219,6 @@ class AggregateConfig:
     """File of questions with known answers (image_id, class_name, answer), for all methods but majority; none by default."""
     max_iterations: int = output(100)
     """Maximum number of iterations of an iterative method, 1 to 1,000,000."""
-    tolerance: float = output(1e-6)
-    """Smallest rise of the log-likelihood per vote that continues the iterations, 0 or more."""
     smoothing: float = output(0.0)
     """Pseudo-count added to each count of the Dawid-Skene and one-coin estimates, 0 or more; 0 is maximum likelihood."""
     distribute_above: int = output(2_500_000)
@@ -235,8 +233,6 @@ class AggregateConfig:
         for name in ("min_votes", "max_iterations"):
             if not 1 <= getattr(self, name) <= 1_000_000:
                 raise ValueError(f"{name} must be 1 to 1,000,000, got {getattr(self, name)}")
-        if self.tolerance < 0:
-            raise ValueError(f"tolerance must be 0 or more, got {self.tolerance}")
         if self.max_votes < self.min_votes:
             raise ValueError(
                 f"max_votes {self.max_votes} is below min_votes {self.min_votes}; raise max_votes or lower min_votes"

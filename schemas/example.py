@@ -8,6 +8,9 @@ import pyarrow as pa
 from schemas.retrieval import ATTRIBUTION
 from schemas.table import IMAGE, Table, column
 
+NOISE_TYPES = ("closed", "open")
+"""Values of the column noise_type; null for a right label."""
+
 TEST_SET = "test"
 """Name of the test set, and of its folder in a dataset."""
 
@@ -25,6 +28,13 @@ EXAMPLE = Table(
             column("source", pa.string(), "clean, test or web"),
             column("true_label", pa.int64(), "true label, a class id, where it is known", required=False),
             column(
+                "noise_type",
+                pa.string(),
+                "wrong label: closed (the image shows another listed class) or open (none of the listed classes is "
+                "known to be shown); right label: null",
+                required=False,
+            ),
+            column(
                 "replaced_image_id",
                 pa.string(),
                 "red noise: the clean image that it replaces",
@@ -38,6 +48,12 @@ EXAMPLE = Table(
             column("votes_no", pa.int16(), "web: number of votes no", required=False),
             column("votes_unsure", pa.int16(), "web: number of votes unsure", required=False),
             column("confidence", pa.float32(), "web: confidence of the verdict", required=False),
+            column(
+                "p_wrong",
+                pa.float32(),
+                "web: probability that the given label is wrong, estimated from the votes",
+                required=False,
+            ),
         ]
     ),
     key=("image_id",),

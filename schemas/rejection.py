@@ -107,7 +107,7 @@ CODES: dict[str, RejectionCode] = {
     ),
     "opted_out": RejectionCode(
         "X-Robots-Tag, TDM-Reservation or the tdmrep.json of the host reserves the image.",
-        "Remove the row, or ask the host for permission and set fetch.x_robots_tag or fetch.tdm_reservation to false.",
+        "Remove the row, or ask the host for permission and set fetch.opt_outs to false.",
     ),
     "incomplete": RejectionCode("The body ended early in every attempt.", _RETRY.format("incomplete")),
     "too_large": RejectionCode("The file has more bytes than ingest.max_bytes.", "Raise ingest.max_bytes."),

@@ -48,7 +48,7 @@ class Policies:
 
     async def may_be_mined(self, url: Url) -> bool:
         """Whether tdmrep.json does not reserve a URL, or is ignored."""
-        if not self._config.tdm_reservation:
+        if not self._config.opt_outs:
             return True
         return (await self._rules(url, TDM_FILE, self._read_reservations)).allow(str(url))
 

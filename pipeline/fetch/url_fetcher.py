@@ -198,10 +198,12 @@ class UrlFetcher:
 
     def _check_reservations(self, headers: Headers, reserved: bool) -> None:
         """Raise Rejected if the headers, or the file of the host unless a header overrides it, reserve the image."""
-        if self._config.x_robots_tag and (word := forbidding_tag(headers.all("X-Robots-Tag"))):
+        if not self._config.opt_outs:
+            return
+        if word := forbidding_tag(headers.all("X-Robots-Tag")):
             raise Rejected("opted_out", f"X-Robots-Tag: {word}")
         header = headers.get("TDM-Reservation")
-        if self._config.tdm_reservation and (header == "1" or (reserved and header != "0")):
+        if header == "1" or (reserved and header != "0"):
             raise Rejected("opted_out", "TDM-Reservation: 1" if header else f"reserved by {TDM_FILE}")
 
     async def _read_file(self, url: Url) -> bytes:

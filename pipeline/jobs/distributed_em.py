@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from common.errors import UsageError
 from pipeline import files
-from pipeline.aggregate.methods.convergence import ConvergenceMonitor
+from pipeline.aggregate.methods.convergence import ConvergenceMonitor, MethodSettings
 from pipeline.aggregate.methods.distributed_em import (
     DawidSkeneModel,
     ExpectedCounts,
@@ -117,7 +117,7 @@ class DistributedDawidSkene:
             tables.remove()
             self._run_job("validate-votes", StoreValidVotes(tables), 20)
         votes = counts(directory.read_manifest(tables.table("votes"))).get("votes", 0)
-        monitor = ConvergenceMonitor(votes, config.tolerance)
+        monitor = ConvergenceMonitor(votes, MethodSettings().tolerance)
         for iteration in range(1, config.max_iterations + 1):
             following = tables.counts(iteration + 1)
             if not self.stage.is_done(following):

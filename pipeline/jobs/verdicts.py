@@ -68,7 +68,7 @@ class DecideJointly(beam.DoFn):
         """Write all shards of verdicts; output JointResults as the side output "joint"."""
         setup, config = self.aggregate_setup, self.aggregate_setup.config
         votes = join_columns([columns for _, columns in sorted(buckets, key=lambda bucket: bucket[0])])
-        settings = MethodSettings(config.max_iterations, config.tolerance, config.smoothing)
+        settings = MethodSettings(config.max_iterations, smoothing=config.smoothing)
         skill: dict[str, float] = {}
         if config.method == "majority":
             posterior = estimate_posterior(votes.matrix(), "dawid-skene", settings)

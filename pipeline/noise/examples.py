@@ -98,10 +98,14 @@ def training_examples(sets: Sequence[TrainingSet], pools: Pools, part: PoolPart,
     )[order]
     labels = np.concatenate([clean.labels[kept], wrong.labels[red_rows], blue_labels])[order]
     slots = np.concatenate([kept, red_slots, blue_rows])[order]
+    table = base.combine_chunks().take(pa.array(rows))
+    is_blue = pa.array(order >= len(kept) + len(red))
     table = as_examples(
-        base.combine_chunks().take(pa.array(rows)),
+        table,
         label=labels,
         is_clean=order < len(kept),
+        # The image of a flipped label shows its true class, which is listed.
+        noise_type=pc.if_else(is_blue, "closed", table["noise_type"]),
         replaced_image_id=clean.ids.take(pa.array(slots, mask=~is_red[order])),
     )
     found = {}

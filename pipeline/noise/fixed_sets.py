@@ -23,7 +23,7 @@ _SET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 RESERVED = [TEST_SET, SHARED_IMAGES, MANIFEST, CARD, CROISSANT]  # other names in the folder of a dataset
 COLOR = "fixed"  # of a set without one
 _OF_IMAGE = ["url", *(field.name for field in ATTRIBUTION)]
-_OF_PAIR = ["method", "rank", "votes_yes", "votes_no", "votes_unsure", "confidence"]
+_OF_PAIR = ["method", "rank", "votes_yes", "votes_no", "votes_unsure", "confidence", "p_wrong", "noise_type"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ def fixed_sets(
     frame["true_label"] = frame["clean_label"].where(~is_web, frame["image_id"].map(true)).astype("Int64")
     frame["is_clean"] = (frame["clean_label"] == frame["label"]).where(~is_web, frame["verdict"] == "yes")
     frame["true_label"] = frame["true_label"].where(~frame["is_clean"], frame["label"])
+    other = pd.Series(np.where(frame["true_label"].notna(), "closed", "open"), frame.index)
+    frame["noise_type"] = frame["noise_type"].fillna(other).where(~frame["is_clean"], None)
     codes, ids = pd.factorize(frame["image_id"])
     frame["shard_key"] = shard_key(ids)[codes]
     for name, of_set in frame.groupby("set_name", sort=True):

@@ -16,11 +16,13 @@ from common.errors import DataError
 from pipeline.keyed_hash import shard_key
 from pipeline.noise.supply import Supply
 from schemas.retrieval import ATTRIBUTION
+from schemas.verdict import VERDICT
 
 _FROM_RETRIEVALS = ("url", *(field.name for field in ATTRIBUTION), "method", "rank")
 DRAW_COLUMNS = ("image_id", "class_name", "source", "method")  # of retrievals, for `collect_pools`
 EXAMPLE_COLUMNS = ("image_id", "class_name", "source", *_FROM_RETRIEVALS)  # of retrievals, for examples
-VERDICT_COLUMNS = ("image_id", "class_name", "verdict", "yes", "no", "unsure", "confidence")
+_ESTIMATES = tuple(name for name in ("p_wrong", "seen_class") if name in VERDICT.schema.names)
+VERDICT_COLUMNS = ("image_id", "class_name", "verdict", "yes", "no", "unsure", "confidence", *_ESTIMATES)
 NO_VOTES = "no votes"
 # Names of the counts of kept candidates, and the verdict that each counts.
 CANDIDATE_COUNTS = (
@@ -202,8 +204,11 @@ def join_verdicts(
 ) -> pa.Table:
     """Add to web rows what is known of them.
 
-    Appends label, verdict (NO_VOTES without one), votes_yes, votes_no, votes_unsure, confidence, and true_label: the
-    class for which the image has the verdict yes, if there is exactly one.
+    Appends label, verdict (NO_VOTES without one), votes_yes, votes_no, votes_unsure, confidence, p_wrong, and
+
+    - true_label: the class that the image shows. It is the one for which it has the verdict yes, if there is exactly one;
+      without any, the one that the voters saw instead (`seen_class`).
+    - noise_type: null for the verdict yes; else closed if the image shows another listed class, or open.
     """
     ids = web["image_id"].combine_chunks().dictionary_encode()
     codes, classes = ids.indices.to_numpy().astype(np.int64), len(class_names)
@@ -226,19 +231,30 @@ def join_verdicts(
     known = verdicts.take(pa.array(row, mask=~found)).combine_chunks()
 
     is_right = found & _mask(pc.equal(known["verdict"], "yes"))
-    right = np.bincount(codes[is_right], minlength=len(ids.dictionary))
-    true = np.zeros(len(ids.dictionary), np.int64)
-    true[codes[is_right]] = labels[is_right]
+    right = np.bincount(codes[is_right], minlength=len(ids.dictionary))[codes]
+    shown = np.zeros(len(ids.dictionary), np.int64)
+    shown[codes[is_right]] = labels[is_right]
+    seen = _column_or_null(known, "seen_class", pa.string())
+    seen_ids = pc.index_in(seen, pa.array(class_names, pa.string())).fill_null(-1).to_numpy().astype(np.int64)
+    seen_ids[seen_ids == labels] = -1
+    true = np.where(right == 0, seen_ids, np.where(right == 1, shown[codes], -1))
+    is_closed = (right > 0) | (seen_ids >= 0)
     added = {
         "label": pa.array(labels),
-        "true_label": pa.array(true[codes], mask=right[codes] != 1),
+        "true_label": pa.array(true, mask=true < 0),
+        "noise_type": pa.array(np.where(is_closed, "closed", "open"), pa.string(), mask=is_right),
         "verdict": known["verdict"].fill_null(NO_VOTES),
         **{f"votes_{name}": known[name] for name in _VOTES},
         "confidence": known["confidence"],
+        "p_wrong": _column_or_null(known, "p_wrong", pa.float32()),
     }
     for name, column in added.items():
         web = web.append_column(name, column)
     return web
+
+
+def _column_or_null(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray | pa.Array:
+    return table[name] if name in table.column_names else pa.nulls(table.num_rows, kind)
 
 
 def _given(rows: pa.Table, labels: np.ndarray, chosen: np.ndarray) -> pa.Table:

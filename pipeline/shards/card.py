@@ -13,6 +13,8 @@ ABOUT = """# {name}
 A benchmark of controlled label noise. Each training set is a *config* with a known share of wrong labels; all configs have
 the same test split. In *red* configs, web images that were verified as wrong replace clean images, and the labels stay.
 In *blue* configs, clean images stay and their labels are flipped. The column `is_clean` states whether a label is right.
+Of a wrong label, `noise_type` states whether the image shows another of the classes (closed) or none that is known (open).
+`p_wrong` is the estimated probability that the label of a web image is wrong, given the votes.
 """
 
 

@@ -21,7 +21,16 @@ from pipeline.verify.tally import Tally
 from schemas.example import EXAMPLE, SHARED_IMAGE_SCHEMA, SHARED_IMAGES, TEST_SET, example_schema
 
 ROWS_AT_ONCE = 512
-_COLUMNS = ("image_id", "label", "is_clean", "source", "true_label", "replaced_image_id")
+_COLUMNS = (
+    "image_id",
+    "label",
+    "is_clean",
+    "source",
+    "true_label",
+    "noise_type",
+    "p_wrong",
+    "replaced_image_id",
+)
 
 
 @dataclass
@@ -170,6 +179,13 @@ def _check_rows(planned: PlannedSet, table: pa.Table, images: BucketImages, tall
     valid = (labels >= 0) & (labels < classes) & (true_labels >= -1) & (true_labels < classes)
     report("label", ~valid)
     report("is_clean", (true_labels >= 0) & (is_clean != (true_labels == labels)))
+    noise_type = table["noise_type"].fill_null("")
+    is_closed = _flags(pc.equal(noise_type, "closed"))
+    is_named = is_closed | _flags(pc.equal(noise_type, "open"))
+    is_clear = _flags(pc.equal(noise_type, ""))
+    report("noise_type", np.where(is_clean, ~is_clear, ~is_named | (true_labels >= 0) & ~is_closed))
+    p_wrong = table["p_wrong"].fill_null(0).to_numpy()
+    report("p_wrong", ~((p_wrong >= 0) & (p_wrong <= 1)))
     is_from_test = _flags(pc.equal(source, "test"))
     report("source", ~(is_from_test & is_clean) if name == TEST_SET else is_from_test)
     counts = ids.value_counts()

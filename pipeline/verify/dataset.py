@@ -26,6 +26,8 @@ _RULES_OF_A_SET = {
     "order": "rows that are not in the order of their shard keys, or not in the shard of their key",
     "label": "rows with a label or true_label that is not the number of a class",
     "is_clean": "rows whose is_clean contradicts label and true_label",
+    "noise_type": "rows whose noise_type contradicts is_clean or true_label, or is neither closed nor open",
+    "p_wrong": "rows whose p_wrong is not a probability",
     "clean_repeated": "rows that replace or relabel a clean image that another row of the set uses",
     "source": "rows from the test lists in a training set",
 }

@@ -11,11 +11,12 @@ PAGE = 60  # images per page
 # Every image under every class of the lists, or the examples of one set under their given label.
 LISTED = """
 SELECT image_id, class_name, source, verdict, yes, no, unsure, confidence, url, method, rank,
-  coalesce(removed, 'kept') AS fate, keeper_id, NULL AS label, NULL AS true_class, NULL AS replaced_image_id FROM pairs"""
+  coalesce(removed, 'kept') AS fate, keeper_id, NULL AS label, NULL AS noise_type, NULL AS p_wrong,
+  NULL AS true_class, NULL AS replaced_image_id FROM pairs"""
 IN_SET = """
 SELECT image_id, given.name AS class_name, source, NULL AS verdict, votes_yes AS yes, votes_no AS no,
   votes_unsure AS unsure, confidence, url, method, rank, 'kept' AS fate, NULL AS keeper_id,
-  CASE WHEN is_clean THEN 'right' ELSE 'wrong' END AS label, truly.name AS true_class, replaced_image_id
+  CASE WHEN is_clean THEN 'right' ELSE 'wrong' END AS label, noise_type, p_wrong, truly.name AS true_class, replaced_image_id
 FROM examples JOIN class_names AS given ON given.id = label LEFT JOIN class_names AS truly ON truly.id = true_label
 WHERE list_contains(sets, ?)"""
 FACTS = """

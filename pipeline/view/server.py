@@ -25,8 +25,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 FACTS = {
-    "image_id": "id", "class_name": "class", "source": "source", "label": "label", "true_class": "true class",
-    "replaced_image_id": "replaces", "verdict": "verdict", "votes": "votes", "confidence": "confidence",
+    "image_id": "id", "class_name": "class", "source": "source", "label": "label", "noise_type": "noise type", "true_class": "true class",
+    "p_wrong": "P(label is wrong)", "replaced_image_id": "replaces", "verdict": "verdict", "votes": "votes", "confidence": "confidence",
     "fate": "kept or removed", "keeper_id": "keeper", "keeper_source": "source of the keeper", "distance_256": "of 256 bits differ",
     "orientation": "orientation", "url": "URL", "method": "search method", "rank": "rank", "width": "width", "height": "height",
     "format": "format", "bytes_in": "bytes",
@@ -111,8 +111,9 @@ def gallery_html(build: str, gallery: Gallery, parameters: dict[str, str]) -> st
 def _figure(row: dict[str, Any]) -> ImageFigure:
     if row["yes"] is not None:
         row["votes"] = f"{row['yes']} yes, {row['no']} no, {row['unsure']} unsure"
-    if row["confidence"] is not None:
-        row["confidence"] = f"{row['confidence']:.2f}"
+    for name in ("confidence", "p_wrong"):
+        if row[name] is not None:
+            row[name] = f"{row[name]:.2f}"
     facts = tuple((title, row.get(name)) for name, title in FACTS.items())
     fate = row["fate"] if row["fate"] != "kept" else None
     caption = [row["class_name"], row["label"] and f"{row['label']} label", row["verdict"], fate]

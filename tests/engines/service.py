@@ -198,11 +198,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing is logged."""
 
 
-def _metrics(found: dict) -> list[dict]:
+def _metrics(result: dict) -> list[dict]:
     """Metrics as Dataflow gives them: each once as committed and once as tentative."""
     answers = []
     for kind, key in (("counters", "scalar"), ("distributions", "distribution")):
-        for name, value in found[kind].items():
+        for name, value in result[kind].items():
             for context in ({}, {"tentative": "true"}):
                 structured = {
                     "origin": "user",

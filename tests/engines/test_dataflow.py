@@ -84,11 +84,11 @@ def test_the_staged_package_runs_in_an_empty_environment_without_torch(cloud, su
         "assert importlib.util.find_spec('torch') is None\n"
         "print(pipeline.__file__)"
     )
-    told = subprocess.run(
+    reported = subprocess.run(
         [python, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}, capture_output=True, text=True,
         check=True,
     )  # fmt: skip
-    assert told.stdout.startswith(str(environment))
+    assert reported.stdout.startswith(str(environment))
 
 
 def _without_hashes(folder: Path) -> Path:
@@ -110,7 +110,7 @@ def test_a_flex_template_s_launcher_gets_the_job_and_submits_nothing(cloud: Clou
 
 
 def test_a_build_from_a_bucket_into_a_bucket(cloud, local):
-    """Lists, pictures and votes lie in it, too; the bytes are those of a build on a disk."""
+    """Lists, images and votes lie in it, too; the bytes are those of a build on a disk."""
     done = run("build", "--config", "gs://bucket/set/build.yaml", "--set", "source=gs://bucket/set",
                "--output", "gs://bucket/build", "--direct_num_workers=1", **cloud.environment)  # fmt: skip
     assert done.returncode == 0, done.stderr

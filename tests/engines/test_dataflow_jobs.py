@@ -316,11 +316,11 @@ def test_a_dry_run_shows_what_would_be_submitted_and_writes_nothing(cloud, built
     done = run("build", *WHERE, "--force", "--dry_run", "--json", *cloud.flags(), "--worker_machine_type=n2", IMAGE,
                **cloud.environment)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["runner"] == "DataflowRunner"
-    assert (told["options"]["project"], told["options"]["machine_type"]) == ("my-project", "n2")
-    assert list(told["stages"]) == ["ingest", "aggregate", "dedupe", "split"]
-    assert told["stages"]["ingest"]["reads"][0] == "gs://bucket/set/clean.csv"
-    assert told["stages"]["split"]["writes"] == ["gs://bucket/built/dataset"]
+    reported = json.loads(done.stdout)
+    assert reported["runner"] == "DataflowRunner"
+    assert (reported["options"]["project"], reported["options"]["machine_type"]) == ("my-project", "n2")
+    assert list(reported["stages"]) == ["ingest", "aggregate", "dedupe", "split"]
+    assert reported["stages"]["ingest"]["reads"][0] == "gs://bucket/set/clean.csv"
+    assert reported["stages"]["split"]["writes"] == ["gs://bucket/built/dataset"]
     assert {name: cloud.read(name) for name in cloud.names()} == before
     assert not cloud.service.submitted

@@ -14,10 +14,10 @@ def test_prism_writes_the_same_bytes_as_the_local_runner(world, local, tmp_path)
     done = run("build", "--config", str(world.config), "--output", str(tmp_path), "--runner=PrismRunner")
     assert done.returncode == 0, done.stderr
     assert digests(tmp_path / "dataset") == digests(local / "dataset")
-    told = json.loads((tmp_path / "metrics" / "ingest.json").read_text())
+    reported = json.loads((tmp_path / "metrics" / "ingest.json").read_text())
     here = json.loads((local / "metrics" / "ingest.json").read_text())
-    assert told["runner"] == "PrismRunner"
-    assert told["counters"] == here["counters"]
+    assert reported["runner"] == "PrismRunner"
+    assert reported["counters"] == here["counters"]
 
 
 def test_any_spelling_of_the_name_starts_the_installed_prism(world, local, tmp_path):

@@ -43,9 +43,9 @@ def plain() -> Image.Image:
     return Image.fromarray(blobs).resize((32, 24), Image.Resampling.BICUBIC)
 
 
-def saved(kind: str, picture: Image.Image | None = None, **options: object) -> bytes:
+def saved(kind: str, image: Image.Image | None = None, **options: object) -> bytes:
     file = io.BytesIO()
-    (picture or plain()).save(file, kind, **options)
+    (image or plain()).save(file, kind, **options)
     return file.getvalue()
 
 
@@ -280,9 +280,9 @@ def webp_canvas(width: int, height: int) -> bytes:
 
 
 def webp_exif(data: bytes) -> bytes:
-    found = saved("WEBP", exif=b"Exif\x00\x00" + data)
-    assert b"EXIF" in found
-    return found
+    result = saved("WEBP", exif=b"Exif\x00\x00" + data)
+    assert b"EXIF" in result
+    return result
 
 
 def bmp(**fields: int) -> bytes:
@@ -304,8 +304,8 @@ def bmp(**fields: int) -> bytes:
 def avif_exif(data: bytes) -> bytes:
     """Return an AVIF with this EXIF block, which Pillow could not write itself."""
     blank = b"II*\x00\x08\x00\x00\x00".ljust(len(data), b"\x00")
-    found = saved("AVIF", exif=blank)
-    return changed(found, found.index(blank), data)
+    result = saved("AVIF", exif=blank)
+    return changed(result, result.index(blank), data)
 
 
 # One gray frame of 16,384×16,384, encoded by libaom, in a file that declares 64×64.
@@ -398,7 +398,7 @@ CASES = {
 
 
 def outcome(data: bytes) -> tuple[str, tuple[int, int], bool]:
-    """What becomes of a file, all the way to the stored picture: code or IMAGE, size of the file, animated."""
+    """What becomes of a file, all the way to the stored image: code or IMAGE, size of the file, animated."""
     try:
         decoded = decode(data, CONFIG)
     except Rejected as rejected:

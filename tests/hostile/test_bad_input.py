@@ -38,18 +38,18 @@ from tests.hostile.conftest import Run, Tiny
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_a_usage_error(run: Run, tiny: Tiny, flags: list[str], message: str) -> None:
-    found = run("build", *flags)
-    assert found.code == 2
-    assert message in found.error
-    assert "Traceback" not in found.error
+    result = run("build", *flags)
+    assert result.code == 2
+    assert message in result.error
+    assert "Traceback" not in result.error
     assert not (tiny.folder.parent / "out").exists()
 
 
 def test_a_missing_key_is_reported_with_the_remedy(run: Run, tiny: Tiny) -> None:
     del tiny.config["votes"]
-    found = run("build")
-    assert found.code == 2
-    assert "build.yaml: the key 'votes' is missing; give it in the file or with --set votes=…" in found.error
+    result = run("build")
+    assert result.code == 2
+    assert "build.yaml: the key 'votes' is missing; give it in the file or with --set votes=…" in result.error
 
 
 @pytest.mark.parametrize(
@@ -88,14 +88,14 @@ def test_an_incomplete_command_is_a_usage_error(
 
 
 @pytest.mark.parametrize(
-    ("verb", "told"),
+    ("verb", "reported"),
     [("verify", "no build has finished here"), ("report", "the ingest stage has not finished here")],
 )
 def test_an_empty_folder_is_reported(
-    verb: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    verb: str, reported: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([verb, str(tmp_path)]) == 1
-    assert told in capsys.readouterr().err
+    assert reported in capsys.readouterr().err
 
 
 # Unreadable files: exit code 1, before a job starts
@@ -107,20 +107,20 @@ def rename_column(tiny: Tiny, name: str, old: str, new: str) -> None:
 
 def test_a_missing_column_is_reported_with_the_nearest_name(run: Run, tiny: Tiny) -> None:
     rename_column(tiny, "web", "class_name", "class_nmae")
-    found = run("ingest")
-    assert found.code == 1
+    result = run("ingest")
+    assert result.code == 1
     assert (
         "web.csv: a retrieval table needs the column 'class_name' (did you mean 'class_nmae'? rename it)"
-        in found.error
+        in result.error
     )
-    assert "Traceback" not in found.error
+    assert "Traceback" not in result.error
 
 
 def test_a_missing_list_is_reported(run: Run, tiny: Tiny) -> None:
     tiny.config["web"] = ["wbe.csv"]
-    found = run("ingest")
-    assert found.code == 1
-    assert "wbe.csv: no such file; check the path, and 'source' in the configuration" in found.error
+    result = run("ingest")
+    assert result.code == 1
+    assert "wbe.csv: no such file; check the path, and 'source' in the configuration" in result.error
 
 
 def test_a_list_without_rows_is_reported(run: Run, tiny: Tiny) -> None:
@@ -128,15 +128,17 @@ def test_a_list_without_rows_is_reported(run: Run, tiny: Tiny) -> None:
     (tiny.folder / "empty.csv").write_text("")
     assert "empty.csv: the file is empty" in run("ingest").error
     (tiny.folder / "empty.csv").write_text("image_id,class_name,path\n")
-    found = run("ingest")
-    assert (found.code, "the file has a header line but no rows" in found.error) == (1, True)
+    result = run("ingest")
+    assert (result.code, "the file has a header line but no rows" in result.error) == (1, True)
 
 
 @pytest.mark.parametrize("verb", ["aggregate", "dedupe", "split"])
 def test_a_stage_without_its_input_names_the_stage_to_run(run: Run, verb: str) -> None:
-    found = run(verb)
-    assert found.code == 1
-    assert "the ingest stage has not finished here; run `python -m pipeline ingest` (or build)" in found.error
+    result = run(verb)
+    assert result.code == 1
+    assert (
+        "the ingest stage has not finished here; run `python -m pipeline ingest` (or build)" in result.error
+    )
 
 
 # Bad rows: counted rejections, or exit code 1 if there are too many
@@ -145,13 +147,13 @@ def test_a_stage_without_its_input_names_the_stage_to_run(run: Run, verb: str) -
 def damage_the_web_list(tiny: Tiny) -> Counter[str]:
     """Add one bad row of each sort; return the expected count of each code."""
     folder, rows = tiny.folder, tiny.lists["web"]
-    picture = (folder / "web-ant-0.png").read_bytes()
+    image = (folder / "web-ant-0.png").read_bytes()
     noise = np.random.default_rng(0).bytes(100)
-    (folder / "cut.png").write_bytes(picture[: len(picture) // 2])
+    (folder / "cut.png").write_bytes(image[: len(image) // 2])
     (folder / "page.jpg").write_bytes(b"<!DOCTYPE html><title>404</title>")
     (folder / "random.png").write_bytes(noise)
     (folder / "empty.png").write_bytes(b"")
-    (folder.parent / "secret.png").write_bytes(picture)
+    (folder.parent / "secret.png").write_bytes(image)
     expected: Counter[str] = Counter()
 
     def bad(code: str, **values: object) -> None:
@@ -208,15 +210,15 @@ def test_every_bad_row_and_vote_is_a_counted_rejection_with_its_location(run: Ru
     assert counts["rows"] == counts["images"] == good_rows
     assert counts["rows_in"] == counts["rows"] + expected.total()
 
-    found = rejections(tiny.folder.parent / "out" / "ingest" / "rejections")
+    result = rejections(tiny.folder.parent / "out" / "ingest" / "rejections")
     with (tiny.folder / "web.csv").open(newline="") as file:
         lines = list(csv.reader(file))
-    assert len(found) == expected.total()
-    assert {row["location"].split(":")[0] for row in found} == {"web.csv"}
-    (conflict,) = [row for row in found if row["code"] == "conflicting_id"]
+    assert len(result) == expected.total()
+    assert {row["location"].split(":")[0] for row in result} == {"web.csv"}
+    (conflict,) = [row for row in result if row["code"] == "conflicting_id"]
     assert lines[int(conflict["location"].split(":")[1]) - 1][0] == "web-ant-1"
     assert conflict["detail"] == "the id was first given in web.csv:3"
-    assert all(str(row["image_id"]).isprintable() for row in found)
+    assert all(str(row["image_id"]).isprintable() for row in result)
 
     counts = run("aggregate", "--set", "aggregate.max_rejected_share=0.9").counts("aggregate")
     assert rejected(counts) == expected_votes
@@ -224,22 +226,22 @@ def test_every_bad_row_and_vote_is_a_counted_rejection_with_its_location(run: Ru
     assert counts["no"] == len(tiny.lists["votes"][:good_votes]) / 3
     assert counts["workers"] == 3
 
-    found = rejections(tiny.folder.parent / "out" / "aggregate" / "rejections")
-    assert {row["location"] for row in found} == {f"votes.csv:{good_votes + 2 + i}" for i in range(5)}
+    result = rejections(tiny.folder.parent / "out" / "aggregate" / "rejections")
+    assert {row["location"] for row in result} == {f"votes.csv:{good_votes + 2 + i}" for i in range(5)}
 
 
 def test_too_many_bad_rows_fail_the_build_and_keep_the_rejections(run: Run, tiny: Tiny) -> None:
     for row in tiny.lists["web"]:
         row["class_name"] = "dragon"
-    found = run("build", "--set", "ingest.max_rejected_share=0.2")
-    assert found.code == 1
+    result = run("build", "--set", "ingest.max_rejected_share=0.2")
+    assert result.code == 1
     out = tiny.folder.parent / "out"
     assert (
         "6 of 15 rows were rejected (6 unknown_class), more than max_rejected_share = 0.2; inspect"
-        in found.error
+        in result.error
     )
-    assert "correct the input or raise the limit" in found.error
-    assert re.search(r"Example: web\.csv:\d, web-\S+, dragon: ", found.error)
+    assert "correct the input or raise the limit" in result.error
+    assert re.search(r"Example: web\.csv:\d, web-\S+, dragon: ", result.error)
     assert len(rejections(out / "ingest" / "rejections")) == 6
     assert not (out / "labels").exists()
 
@@ -247,9 +249,9 @@ def test_too_many_bad_rows_fail_the_build_and_keep_the_rejections(run: Run, tiny
         return {path: path.stat().st_mtime_ns for path in (out / "ingest").rglob("*.*")}
 
     before = times()
-    found = run("ingest", "--set", "ingest.max_rejected_share=0.5")
-    assert found.code == 1  # 40 % of all rows, but all rows of this list
-    assert "6 of 6 rows of web.csv were rejected (6 unknown_class)" in found.error
+    result = run("ingest", "--set", "ingest.max_rejected_share=0.5")
+    assert result.code == 1  # 40 % of all rows, but all rows of this list
+    assert "6 of 6 rows of web.csv were rejected (6 unknown_class)" in result.error
     assert run("ingest", "--set", "ingest.max_rejected_share=1").code == 0
     assert times() == before  # nothing is fetched or decoded again
 
@@ -261,14 +263,14 @@ def test_a_class_with_all_images_rejected_fails_the_build(run: Run, tiny: Tiny, 
         row["path"] = "nowhere.png"
     others = [row | {"image_id": f"more-{name}-{i}"} for i in range(9) for row in tiny.lists[name][:1]]
     tiny.lists[name] += others  # keep the list as a whole within the limit
-    found = run("ingest")
-    assert found.code == 1
+    result = run("ingest")
+    assert result.code == 1
     count = len(lost)
     assert (
         f"{count} of {count} {name} rows of class bee were rejected ({count} not_found), more than "
         "max_rejected_share = 0.5; inspect"
-    ) in found.error
-    assert re.search(rf"Example: {name}\.csv:\d+, {name}-bee-\d, bee: ", found.error)
+    ) in result.error
+    assert re.search(rf"Example: {name}\.csv:\d+, {name}-bee-\d, bee: ", result.error)
 
 
 @pytest.fixture
@@ -284,10 +286,10 @@ def test_too_many_bad_votes_fail_the_build(run: Run, ingested: Tiny) -> None:
     def error(text: str) -> str:
         ingested.lists.pop("votes", None)
         votes.write_text(text)
-        found = run("aggregate")
-        assert found.code == 1
-        assert "Traceback" not in found.error
-        return found.error
+        result = run("aggregate")
+        assert result.code == 1
+        assert "Traceback" not in result.error
+        return result.error
 
     assert "votes.csv: the file is empty" in error("")
     assert "votes.csv: the file has a header line but no rows" in error(header)
@@ -302,28 +304,28 @@ def test_too_many_bad_votes_fail_the_build(run: Run, ingested: Tiny) -> None:
 def test_an_invalid_vote_file_is_reported_before_fetching(run: Run, tiny: Tiny) -> None:
     tiny.lists.pop("votes", None)
     (tiny.folder / "votes.csv").write_text("image,label,worker,answer\n")
-    found = run("build")
-    assert (found.code, "a vote table needs the column 'image_id'" in found.error) == (1, True)
+    result = run("build")
+    assert (result.code, "a vote table needs the column 'image_id'" in result.error) == (1, True)
     assert not (tiny.folder.parent / "out").exists()
 
 
 def test_a_missing_shard_is_reported(run: Run, ingested: Tiny) -> None:
     for shard in (ingested.folder.parent / "out" / "ingest" / "images").glob("*.parquet"):
         shard.unlink()
-    found = run("dedupe")
-    assert found.code == 1
-    assert "no such file" in found.error
+    result = run("dedupe")
+    assert result.code == 1
+    assert "no such file" in result.error
 
 
 def test_an_output_folder_that_is_a_file_is_reported(run: Run, tiny: Tiny) -> None:
     (tiny.folder.parent / "out").write_text("I am a file")
-    found = run("ingest")
-    assert found.code == 1
-    assert "cannot create the folder" in found.error
-    assert "Traceback" not in found.error
+    result = run("ingest")
+    assert result.code == 1
+    assert "cannot create the folder" in result.error
+    assert "Traceback" not in result.error
 
 
 def test_a_missing_source_folder_is_reported(run: Run, tiny: Tiny) -> None:
     tiny.config["source"] = str(tiny.folder / "nowhere")
-    found = run("ingest")
-    assert (found.code, "no such file; check the path, and 'source'" in found.error) == (1, True)
+    result = run("ingest")
+    assert (result.code, "no such file; check the path, and 'source'" in result.error) == (1, True)

@@ -66,12 +66,12 @@ def breaches(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 def test_no_source_does_what_is_banned() -> None:
     assert len(SOURCES) > 150
-    found = [
+    result = [
         f"{file.relative_to(ROOT)}:{line}: {what}"
         for file in SOURCES
         for line, what in breaches(ast.parse(file.read_text(encoding="utf-8")))
     ]
-    assert not found
+    assert not result
 
 
 @pytest.mark.parametrize(

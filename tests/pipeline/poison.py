@@ -1,4 +1,4 @@
-"""A small world with pictures that crash their decoder, and with it the process, where Python finds the world's folder."""
+"""A small world with images that crash their decoder, and with it the process, where Python finds the world's folder."""
 
 from pathlib import Path
 

@@ -23,10 +23,10 @@ def test_two_processes_write_the_same_bytes_as_one(world, built, tmp_path):
 
 
 def test_licenses_and_creators_of_web_images_are_in_the_examples_and_the_card(built):
-    found = rows(built / "dataset" / "red-0.50")
-    web = {image: row for image, row in found.items() if row["source"] == "web"}
+    result = rows(built / "dataset" / "red-0.50")
+    web = {image: row for image, row in result.items() if row["source"] == "web"}
     assert len(web) == 30
-    for image, row in found.items():
+    for image, row in result.items():
         number = int(image.rsplit("-", 1)[1])
         expected = ("CC BY 4.0" if number % 2 else None, f"artist {number}") if image in web else (None, None)
         assert (row["license"], row["creator"]) == expected
@@ -60,16 +60,16 @@ def test_flipped_labels_need_neither_web_images_nor_votes(world, tmp_path):
 
 
 def test_the_metrics_of_every_stage_agree_with_what_it_wrote(built):
-    told = {
+    reported = {
         name: json.loads((built / "metrics" / f"{name}.json").read_text())
         for name in ("ingest", "aggregate", "dedupe", "split")
     }
     manifest = json.loads((built / "ingest" / "images" / "_manifest.json").read_text())
-    counters = told["ingest"]["counters"]
+    counters = reported["ingest"]["counters"]
     assert counters["image.rows"] == manifest["rows"]
     assert counters["image.bytes"] == sum(shard["bytes"] for shard in manifest["shards"])
-    assert told["ingest"]["distributions"]["IngestBucket.milliseconds"]["count"] > 1
-    assert told["aggregate"]["counters"]["verdict.votes_in"] == 405
+    assert reported["ingest"]["distributions"]["IngestBucket.milliseconds"]["count"] > 1
+    assert reported["aggregate"]["counters"]["verdict.votes_in"] == 405
 
 
 def test_the_order_of_rows_and_lists_changes_no_shard(world, built, tmp_path):

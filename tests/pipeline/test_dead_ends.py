@@ -23,7 +23,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "reported"),
     [
         ("buidl", "did you mean 'build'?"),
         ("list-foler x", "did you mean 'list-folder'?"),
@@ -34,12 +34,12 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         ("build --config x --output o --set aggregate.method=majorty", "no such file"),
     ],
 )
-def test_a_misspelled_word_suggests_the_nearest(capsys, command: str, told: str) -> None:
-    assert told in said(capsys, *command.split())
+def test_a_misspelled_word_suggests_the_nearest(capsys, command: str, reported: str) -> None:
+    assert reported in said(capsys, *command.split())
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "reported"),
     [
         ("aggregate.method=majorty", "did you mean 'majority'?"),
         ("noise.colors=[redd]", "did you mean 'red'?"),
@@ -51,33 +51,39 @@ def test_a_misspelled_word_suggests_the_nearest(capsys, command: str, told: str)
         ("classes=[1, 2]", "YAML reads 1 as int, so quote it: '1'"),
     ],
 )
-def test_a_wrong_value_names_the_right_form(world: World, tmp_path, capsys, value: str, told: str) -> None:
+def test_a_wrong_value_names_the_right_form(
+    world: World, tmp_path, capsys, value: str, reported: str
+) -> None:
     value = value.encode().decode("unicode_escape")
-    assert told in said(capsys, "build", "--config", world.config, "--output", tmp_path / "o", "--set", value)
+    assert reported in said(
+        capsys, "build", "--config", world.config, "--output", tmp_path / "o", "--set", value
+    )
 
 
 def test_a_misspelled_flag_beside_those_of_beam_is_suggested(world: World, tmp_path, capsys) -> None:
-    told = said(capsys, "build", "--config", world.config, "--output", tmp_path / "o", "--forse")
-    assert "unknown flag --forse" in told
-    assert "did you mean --force instead of --forse?" in told
+    reported = said(capsys, "build", "--config", world.config, "--output", tmp_path / "o", "--forse")
+    assert "unknown flag --forse" in reported
+    assert "did you mean --force instead of --forse?" in reported
 
 
 @pytest.mark.parametrize(
     ("stage", "needed"), [("aggregate", "ingest"), ("dedupe", "ingest"), ("split", "ingest")]
 )
 def test_a_stage_that_is_run_too_early_names_the_one_before(world, tmp_path, capsys, stage, needed) -> None:
-    told = said(capsys, stage, "--config", world.config, "--output", tmp_path / "o")
-    assert f"the {needed} stage has not finished here; run `python -m pipeline {needed}` (or build)" in told
+    reported = said(capsys, stage, "--config", world.config, "--output", tmp_path / "o")
+    assert (
+        f"the {needed} stage has not finished here; run `python -m pipeline {needed}` (or build)" in reported
+    )
 
 
 def test_a_stage_between_is_named_too(world: World, built: Path, tmp_path: Path, capsys) -> None:
     shutil.copytree(built / "ingest", tmp_path / "o" / "ingest")
-    told = said(capsys, "split", "--config", world.config, "--output", tmp_path / "o")
-    assert "the aggregate stage has not finished here" in told
+    reported = said(capsys, "split", "--config", world.config, "--output", tmp_path / "o")
+    assert "the aggregate stage has not finished here" in reported
 
 
 @pytest.mark.parametrize(
-    ("verb", "folder", "told"),
+    ("verb", "folder", "reported"),
     [
         ("verify", ".", "did you mean {built}/dataset?"),
         ("verify", "dataset/red-0.20", "did you mean {built}/dataset?"),
@@ -86,13 +92,13 @@ def test_a_stage_between_is_named_too(world: World, built: Path, tmp_path: Path,
         ("report", "nosuch", "no such folder; give the folder that `build --output` wrote"),
     ],
 )
-def test_a_folder_beside_the_right_one_names_that(built: Path, capsys, verb, folder, told) -> None:
+def test_a_folder_beside_the_right_one_names_that(built: Path, capsys, verb, folder, reported) -> None:
     path = str(built) if folder == "." else str(built / folder)
-    assert told.format(built=built) in said(capsys, verb, path)
+    assert reported.format(built=built) in said(capsys, verb, path)
 
 
 def test_a_set_with_fewer_digits_suggests_the_one_that_there_is(built: Path, tmp_path: Path, capsys) -> None:
-    told = said(
+    reported = said(
         capsys,
         "export",
         built / "dataset",
@@ -103,7 +109,7 @@ def test_a_set_with_fewer_digits_suggests_the_one_that_there_is(built: Path, tmp
         "--output",
         tmp_path / "x",
     )
-    assert "did you mean red-0.20?" in told
+    assert "did you mean red-0.20?" in reported
 
 
 @pytest.mark.parametrize("module", ["pipeline", "training"])

@@ -42,7 +42,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> No
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_is_reported(tmp_path: Path) -> None:
     old, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))  # bytes of a file
     try:
@@ -55,21 +55,21 @@ def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_text_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+def test_text_that_is_not_utf_8_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"name: \xe9")
     with pytest.raises(DataError, match=r"a\.yaml: not UTF-8 text"):
         files.read_text(str(tmp_path / "a.yaml"))
 
 
 @pytest.mark.parametrize("path", ["missing.csv", ".", "a.txt/b.csv"])
-def test_what_is_no_file_is_told(tmp_path: Path, path: str) -> None:
+def test_what_is_no_file_is_reported(tmp_path: Path, path: str) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(DataError, match="no such file; check the path"):
         files.open_read(str(tmp_path / path))
 
 
 @pytest.mark.parametrize("path", ["a.txt", "a.txt/folder"])
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, path: str) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path, path: str) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(DataError, match=r"cannot create the folder .* choose another --output"):
         files.make_folder(str(tmp_path / path))
@@ -124,9 +124,9 @@ def test_versions_of_many_files_are_a_stream_in_the_given_order(tmp_path: Path) 
     for name in ("a b*?[1]#.jpg", "sub/b.jpg"):
         files.write_text(str(tmp_path / name), name)
     paths = iter(["sub/b.jpg", "missing", "sub", "a\0b", "sub/b.jpg/c", "a b*?[1]#.jpg", "never asked"])
-    found = list(itertools.islice(files.versions(str(tmp_path), paths), 6))
-    assert [version is not None for version in found] == [True, False, False, False, False, True]
-    assert found[0] != found[5]
+    result = list(itertools.islice(files.versions(str(tmp_path), paths), 6))
+    assert [version is not None for version in result] == [True, False, False, False, False, True]
+    assert result[0] != result[5]
     assert next(paths) == "never asked"
 
 
@@ -247,10 +247,10 @@ def test_versions_in_a_bucket_take_one_listing_a_folder(bucket: str, monkeypatch
     listed = []
     entries = remote.entries
     monkeypatch.setattr(remote, "entries", lambda folder: listed.append(folder) or entries(folder))
-    found = list(files.versions(bucket, [*names, "x", "x/missing", "none/e"]))
-    assert found[:4] == [next(files.versions(bucket, [name])) for name in names]
-    assert None not in found[:4]
-    assert found[4:] == [None, None, None]
+    result = list(files.versions(bucket, [*names, "x", "x/missing", "none/e"]))
+    assert result[:4] == [next(files.versions(bucket, [name])) for name in names]
+    assert None not in result[:4]
+    assert result[4:] == [None, None, None]
     assert listed[:4] == [f"{bucket}/x", f"{bucket}/y", bucket, f"{bucket}/none"]
 
 

@@ -81,11 +81,11 @@ def test_a_dry_run_of_a_new_build_writes_nothing(world, tmp_path, spelling, caps
         main(["build", "--config", str(world.config), "--output", str(output), spelling, "--experiment=a"])
         == 0
     )
-    told = capsys.readouterr().out
-    assert told.startswith("dry run: nothing is written or submitted\nrunner    FnApiRunner\n")
-    assert "experiments=['a'" in told
-    assert f"writes {output}/ingest/images" in told
-    assert f"reads  {world.folder}/votes.csv" in told
+    reported = capsys.readouterr().out
+    assert reported.startswith("dry run: nothing is written or submitted\nrunner    FnApiRunner\n")
+    assert "experiments=['a'" in reported
+    assert f"writes {output}/ingest/images" in reported
+    assert f"reads  {world.folder}/votes.csv" in reported
     assert not output.exists()
 
 
@@ -114,9 +114,9 @@ def test_a_dry_run_shows_which_stages_are_up_to_date(command, capsys):
 def test_a_dry_run_shows_no_secrets(command, capsys):
     _, flags = command
     assert main(["build", *flags, "--dry-run", "--s3_secret_access_key=hush", "--s3_session_token=hush"]) == 0
-    told = capsys.readouterr().out
-    assert "s3_secret_access_key=***" in told
-    assert "hush" not in told
+    reported = capsys.readouterr().out
+    assert "s3_secret_access_key=***" in reported
+    assert "hush" not in reported
 
 
 def test_records_of_jobs_are_read_as_they_were_written(tmp_path):

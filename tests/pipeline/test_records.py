@@ -36,10 +36,10 @@ def write(tmp_path: Path) -> Write:
 
 def rows_of(path: str) -> dict[str, str | None]:
     """Return location → image id of all rows of a file."""
-    found: dict[str, str | None] = {}
+    result: dict[str, str | None] = {}
     for part in read_records(path, VOTE):
-        found |= dict(zip(part.rows["location"].to_pylist(), part.rows["image_id"].to_pylist(), strict=True))
-    return found
+        result |= dict(zip(part.rows["location"].to_pylist(), part.rows["image_id"].to_pylist(), strict=True))
+    return result
 
 
 def malformed_of(path: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The way of the README with nothing but two folders of pictures and votes, and every setting at its default."""
+"""The way of the README with nothing but two folders of images and votes, and every setting at its default."""
 
 import csv
 from pathlib import Path

@@ -76,13 +76,13 @@ def test_patterns_are_the_questions_they_stand_for():
 
 def test_the_interval_is_that_of_a_bootstrap_over_questions():
     counts, often = np.array([[3, 0], [2, 1], [1, 2], [0, 3]]), np.array([60, 20, 15, 55])
-    found = with_intervals(counts, often)["fleiss_kappa"]
+    result = with_intervals(counts, often)["fleiss_kappa"]
     rng = np.random.default_rng(1)
     rows = np.repeat(counts, often, axis=0)
     drawn = [fleiss_kappa(*one_sample(rows[rng.integers(0, 150, 150)]))[0] for _ in range(2000)]
-    assert found.low == pytest.approx(np.quantile(drawn, 0.025), abs=0.02)
-    assert found.high == pytest.approx(np.quantile(drawn, 0.975), abs=0.02)
-    assert found.low < found.value < found.high
+    assert result.low == pytest.approx(np.quantile(drawn, 0.025), abs=0.02)
+    assert result.high == pytest.approx(np.quantile(drawn, 0.975), abs=0.02)
+    assert result.low < result.value < result.high
     assert with_intervals(counts, often) == with_intervals(counts, often)
 
 
@@ -125,13 +125,13 @@ def test_the_table_has_all_classes_and_each():
     halves = [coded([vote for vote in votes if (vote[0] < "i4") == first]) for first in (True, False)]
     table = agreement_table([vote_patterns(half) for half in halves], cohen_by_class(rows))
     assert table.equals(agreement_table([vote_patterns(rows)], cohen_by_class(rows)))
-    found = {(row["class_name"], row["measure"]): row for row in table.to_pylist()}
-    assert {name for name, _ in found} == {None, "cat", "dog"}
-    whole, cat = found[None, "krippendorff_alpha"], found["cat", "krippendorff_alpha"]
+    result = {(row["class_name"], row["measure"]): row for row in table.to_pylist()}
+    assert {name for name, _ in result} == {None, "cat", "dog"}
+    whole, cat = result[None, "krippendorff_alpha"], result["cat", "krippendorff_alpha"]
     assert (whole["questions"], whole["votes"]) == (18, 54)
     assert whole["low"] <= whole["value"] <= whole["high"]
     assert cat["low"] < whole["low"]
-    assert found[None, "mean_cohen_kappa"]["value"] == pytest.approx(whole["value"], abs=0.2)
+    assert result[None, "mean_cohen_kappa"]["value"] == pytest.approx(whole["value"], abs=0.2)
     assert agreement_table([]).num_rows == 0
 
 
@@ -151,12 +151,12 @@ def test_the_interval_of_cohens_mean_is_that_of_a_bootstrap_over_questions():
         return np.average((observed - chance) / (1 - chance), weights=[len(pair) for pair in pairs])
 
     votes = random_votes(4, items=150, workers=5, classes=2, share=1)
-    found, table = mean_cohen_kappa(votes), grid(votes)
-    assert found.value == pytest.approx(mean_kappa(table))
+    result, table = mean_cohen_kappa(votes), grid(votes)
+    assert result.value == pytest.approx(mean_kappa(table))
     rng = np.random.default_rng(1)
     drawn = [mean_kappa(table[rng.integers(0, 150, 150)]) for _ in range(200)]
-    assert found.low == pytest.approx(np.quantile(drawn, 0.025), abs=0.03)
-    assert found.high == pytest.approx(np.quantile(drawn, 0.975), abs=0.03)
+    assert result.low == pytest.approx(np.quantile(drawn, 0.025), abs=0.03)
+    assert result.high == pytest.approx(np.quantile(drawn, 0.975), abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_the_intervals_hold_the_value_of_the_population_as_often_as_they_say(wor
     held = dict.fromkeys(truths, 0)
     for _ in range(60):
         votes = asked(rng, skill, prior, items)
-        found = with_intervals(*patterns(votes)) | {"mean_cohen_kappa": mean_cohen_kappa(votes)}
-        for name, interval in found.items():
+        result = with_intervals(*patterns(votes)) | {"mean_cohen_kappa": mean_cohen_kappa(votes)}
+        for name, interval in result.items():
             held[name] += interval.low <= truths[name] <= interval.high
     # Of 60 intervals that hold it in 95 % of all cases, fewer than 51 do so once in two hundred runs.
     assert {name: count for name, count in held.items() if count < 51} == {}
@@ -205,8 +205,8 @@ def test_ac1_counts_the_answers_that_were_offered():
 def test_cohen_of_a_class_is_that_of_its_questions_alone():
     votes = [(f"i{k}", name, f"w{w}", "yes" if (k + (w if name == "dog" else 0)) % 2 else "no", None)
              for name in ("cat", "dog") for k in range(9) for w in range(3)]  # fmt: skip
-    found = cohen_by_class(coded(votes))
-    assert found["cat"].value == 1
-    assert found["dog"].value < 0
-    assert found["dog"].value < found[None].value < 1
+    result = cohen_by_class(coded(votes))
+    assert result["cat"].value == 1
+    assert result["dog"].value < 0
+    assert result["dog"].value < result[None].value < 1
     assert np.isnan(cohen_by_class(coded([]))[None].value)

@@ -34,8 +34,8 @@ def test_a_choice_answers_each_question_about_its_image():
     assert rejected.num_rows == 0
     images, classes = (kept.questions[name].to_pylist() for name in ("image_id", "class_name"))
     columns = zip(kept.items, kept.voters, kept.answers, kept.seconds, strict=True)
-    found = [(images[i], classes[i], kept.workers[w], ANSWERS[a], seconds) for i, w, a, seconds in columns]
-    assert found == [
+    result = [(images[i], classes[i], kept.workers[w], ANSWERS[a], seconds) for i, w, a, seconds in columns]
+    assert result == [
         ("a", "Cat", "w1", "yes", 2.0),
         ("a", "Cat", "w2", "no", 2.0),
         ("a", "Cat", "w3", "unsure", 2.0),

@@ -153,8 +153,8 @@ def test_the_round_trip(
     votes, bad = check_vote_rows(records.rows)
     assert bad.num_rows == 0
     classes = dict(zip(QUESTIONS["image_id"], QUESTIONS["class_name"], strict=True))
-    found = sorted(tuple(row.values())[:5] for row in votes.to_pylist())
-    assert found == sorted(
+    actual = sorted(tuple(row.values())[:5] for row in votes.to_pylist())
+    assert actual == sorted(
         (image, classes[image], workers[k], answer, 2.5 + k)
         for image, answers in ANSWERS.items()
         for k, answer in enumerate(answers)

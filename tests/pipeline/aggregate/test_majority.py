@@ -80,10 +80,10 @@ def naive(votes: list[Vote], min_votes: int) -> list[tuple]:
 def test_it_equals_counting_by_hand(votes: list[Vote], min_votes: int) -> None:
     table = majority_verdicts(coded(votes), min_votes)
     assert table.schema == VERDICT.schema
-    found = [tuple(row.values()) for row in table.to_pylist()]
+    result = [tuple(row.values()) for row in table.to_pylist()]
     expected = [row[: len(VERDICT.schema)] for row in naive(votes, min_votes)]
-    assert [row[:6] for row in found] == [row[:6] for row in expected]
-    for counted, by_hand in zip(found, expected, strict=True):
+    assert [row[:6] for row in result] == [row[:6] for row in expected]
+    for counted, by_hand in zip(result, expected, strict=True):
         assert counted[6:] == pytest.approx(by_hand[6:])
 
 

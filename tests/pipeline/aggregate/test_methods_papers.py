@@ -59,8 +59,8 @@ def test_zero_based_skill(case):
             rate *= 0.5
         agreed = agreement(votes, shares(votes, skill))
         skill = [s + rate * (a - s) for s, a in zip(skill, agreed, strict=True)]
-    found = estimate_posterior(votes, "zero-based-skill", MethodSettings(tolerance=-1)).probabilities
-    np.testing.assert_allclose(found, shares(votes, skill), atol=1e-9)
+    actual = estimate_posterior(votes, "zero-based-skill", MethodSettings(tolerance=-1)).probabilities
+    np.testing.assert_allclose(actual, shares(votes, skill), atol=1e-9)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -73,9 +73,9 @@ def test_weighted_majority_and_agreement_with_the_others(case):
         if a < votes.classes and tally[0][0] > tally[1][0]:
             judged[w] += 1
             agreed[w] += a == tally[0][1]
-    found = agreement_with_others(votes)
-    assert found[0].tolist() == agreed
-    assert found[1].tolist() == judged
+    actual = agreement_with_others(votes)
+    assert actual[0].tolist() == agreed
+    assert actual[1].tolist() == judged
     skill = [(a + 1) / (j + 2) for a, j in zip(agreed, judged, strict=True)]
     weight = [max(0.0, math.log((votes.classes - 1) * p / (1 - p))) for p in skill]
     with np.errstate(invalid="ignore"):
@@ -105,10 +105,10 @@ def test_dawid_skene_and_its_likelihood(case):
         evidence[3] = joint[3, 1]
         posterior = joint / joint.sum(axis=1, keepdims=True)
         posterior[3] = np.eye(votes.classes)[1]
-    found = estimate_posterior(votes, "dawid-skene", MethodSettings(4, -np.inf, 0.1), gold)
-    np.testing.assert_allclose(found.probabilities, posterior, atol=1e-9)
-    np.testing.assert_allclose(found.confusion, pi, atol=1e-9)
-    assert found.log_likelihood[-1] == pytest.approx(np.log(evidence).sum() / len(votes.items))
+    actual = estimate_posterior(votes, "dawid-skene", MethodSettings(4, -np.inf, 0.1), gold)
+    np.testing.assert_allclose(actual.probabilities, posterior, atol=1e-9)
+    np.testing.assert_allclose(actual.confusion, pi, atol=1e-9)
+    assert actual.log_likelihood[-1] == pytest.approx(np.log(evidence).sum() / len(votes.items))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -127,9 +127,9 @@ def test_one_coin(case):
                 skill[w] if c == a else (1 - skill[w]) / (votes.classes - 1) for c in range(votes.classes)
             ]
         posterior = joint / joint.sum(axis=1, keepdims=True)
-    found = estimate_posterior(votes, "one-coin", MethodSettings(4, -np.inf))
-    np.testing.assert_allclose(found.probabilities, posterior, atol=1e-9)
-    np.testing.assert_allclose(found.skill, skill, atol=1e-9)
+    actual = estimate_posterior(votes, "one-coin", MethodSettings(4, -np.inf))
+    np.testing.assert_allclose(actual.probabilities, posterior, atol=1e-9)
+    np.testing.assert_allclose(actual.skill, skill, atol=1e-9)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -153,9 +153,9 @@ def test_mace(case):
             habit[w, a] += 1 - p
         theta = np.exp(digamma(knows + 0.5) - digamma((knows + 0.5).sum(axis=1, keepdims=True)))
         xi = np.exp(digamma(habit + 10) - digamma((habit + 10).sum(axis=1, keepdims=True)))
-    found = estimate_posterior(votes, "mace", MethodSettings(6, -np.inf))
-    np.testing.assert_allclose(found.probabilities, posterior, atol=1e-9)
-    np.testing.assert_allclose(found.skill, theta[:, 0] / theta.sum(axis=1), atol=1e-9)
+    actual = estimate_posterior(votes, "mace", MethodSettings(6, -np.inf))
+    np.testing.assert_allclose(actual.probabilities, posterior, atol=1e-9)
+    np.testing.assert_allclose(actual.skill, theta[:, 0] / theta.sum(axis=1), atol=1e-9)
 
 
 @pytest.mark.parametrize(("seed", "classes", "unsure"), [(0, 2, False), (1, 2, True), (2, 3, False)])
@@ -182,8 +182,8 @@ def test_glad(seed, classes, unsure):
             joint[i] *= [s if c == a else (1 - s) / (classes - 1) for c in range(classes)]
         posterior = joint / joint.sum(axis=1, keepdims=True)
         x = minimize(minus_q, x, method="L-BFGS-B").x
-    found = estimate_posterior(votes, "glad", MethodSettings(2000, 1e-12))
-    assert found.converged
-    np.testing.assert_allclose(found.probabilities, posterior, atol=1e-3)
-    np.testing.assert_allclose(found.difficulty, np.exp(-x[votes.n_workers :]), rtol=2e-2)
-    assert all(np.diff(found.log_likelihood) >= 0)
+    actual = estimate_posterior(votes, "glad", MethodSettings(2000, 1e-12))
+    assert actual.converged
+    np.testing.assert_allclose(actual.probabilities, posterior, atol=1e-3)
+    np.testing.assert_allclose(actual.difficulty, np.exp(-x[votes.n_workers :]), rtol=2e-2)
+    assert all(np.diff(actual.log_likelihood) >= 0)

@@ -22,8 +22,8 @@ def frame(votes: VoteMatrix) -> pd.DataFrame:
 
 
 def probabilities(peer: object, votes: VoteMatrix, *more: object) -> np.ndarray:
-    found = peer.fit_predict_proba(frame(votes), *more)  # type: ignore[attr-defined]
-    return found.sort_index().reindex(columns=range(votes.classes), fill_value=0.0).to_numpy()
+    result = peer.fit_predict_proba(frame(votes), *more)  # type: ignore[attr-defined]
+    return result.sort_index().reindex(columns=range(votes.classes), fill_value=0.0).to_numpy()
 
 
 def ours(votes: VoteMatrix, method: str, iterations: int, gold: np.ndarray | None = None) -> np.ndarray:
@@ -38,8 +38,8 @@ def test_dawid_skene_after_the_same_number_of_iterations(classes, iterations):
     for seed in SEEDS:
         votes = random_votes(seed, classes=classes)
         peer = peers.DawidSkene(n_iter=iterations, tol=-np.inf)
-        found = ours(votes, "dawid-skene", iterations)
-        np.testing.assert_allclose(found, probabilities(peer, votes), atol=1e-6)
+        result = ours(votes, "dawid-skene", iterations)
+        np.testing.assert_allclose(result, probabilities(peer, votes), atol=1e-6)
 
 
 def test_dawid_skene_where_workers_know_one_answer_only():

@@ -61,10 +61,10 @@ def test_rows_are_distributions_and_gold_stands(method, case):
     votes = random_votes(case[0], classes=case[1], unsure=case[2])
     gold = np.full(votes.n_items, -1)
     gold[:4] = [0, 1, 1, 0]
-    found = estimate_posterior(votes, method, FEW, gold)
-    assert np.isfinite(found.probabilities).all()
-    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
-    np.testing.assert_array_equal(found.verdicts()[:4], gold[:4])
+    result = estimate_posterior(votes, method, FEW, gold)
+    assert np.isfinite(result.probabilities).all()
+    np.testing.assert_allclose(result.probabilities.sum(axis=1), 1)
+    np.testing.assert_array_equal(result.verdicts()[:4], gold[:4])
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -74,9 +74,9 @@ def test_thousands_of_votes_on_one_item_do_not_underflow(method):
     truth = np.array([0, 1, 1, 0])
     items, workers = np.repeat(np.arange(4), n), np.tile(np.arange(n), 4)
     answers = np.where(rng.random(4 * n) < 0.55, truth[items], 1 - truth[items])
-    found = estimate_posterior(VoteMatrix.of(items, workers, answers, 2), method, MethodSettings(20))
-    assert np.isfinite(found.probabilities).all()
-    np.testing.assert_array_equal(found.verdicts(), truth)
+    result = estimate_posterior(VoteMatrix.of(items, workers, answers, 2), method, MethodSettings(20))
+    assert np.isfinite(result.probabilities).all()
+    np.testing.assert_array_equal(result.verdicts(), truth)
 
 
 @pytest.mark.parametrize("method", ["dawid-skene", "one-coin", "glad"])
@@ -84,16 +84,16 @@ def test_thousands_of_votes_on_one_item_do_not_underflow(method):
 @given(case=cases)
 def test_the_likelihood_never_falls(method, case):
     votes = random_votes(case[0], classes=case[1], unsure=case[2])
-    found = estimate_posterior(votes, method, MethodSettings(60, -np.inf))
-    assert min(np.diff(found.log_likelihood)) > -1e-9
+    result = estimate_posterior(votes, method, MethodSettings(60, -np.inf))
+    assert min(np.diff(result.log_likelihood)) > -1e-9
 
 
 @pytest.mark.parametrize("method", ITERATIVE)
 def test_iterations_end_by_the_tolerance_or_say_that_they_did_not(method):
     votes = random_votes(3, items=200, workers=15)
-    found = estimate_posterior(votes, method, MethodSettings(2000, 1e-7))
-    assert found.converged
-    assert len(found.log_likelihood) < 2000
+    result = estimate_posterior(votes, method, MethodSettings(2000, 1e-7))
+    assert result.converged
+    assert len(result.log_likelihood) < 2000
     assert not estimate_posterior(votes, method, MethodSettings(2, 1e-12)).converged
 
 
@@ -106,9 +106,9 @@ def test_a_tie_among_equals_is_undecided(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_items_without_votes_and_unsure_votes_alone_are_undecided(method):
     votes = VoteMatrix.of(np.array([0]), np.array([0]), np.array([2]), 2, n_answers=3, n_items=2)
-    found = estimate_posterior(votes, method)
-    np.testing.assert_allclose(found.probabilities, 0.5)
-    assert found.verdicts().tolist() == [UNDECIDED, UNDECIDED]
+    result = estimate_posterior(votes, method)
+    np.testing.assert_allclose(result.probabilities, 0.5)
+    assert result.verdicts().tolist() == [UNDECIDED, UNDECIDED]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -138,12 +138,12 @@ def test_unsure_tells_the_class_where_a_worker_is_unsure_of_one_class_alone():
         ({"method": "glad", "gold": np.full(30, 3)}, "class below 3"),
     ],
 )
-def test_wrong_arguments_are_told(wrong, told):
-    with pytest.raises(ValueError, match=told):
+def test_wrong_arguments_are_reported(wrong, reported):
+    with pytest.raises(ValueError, match=reported):
         estimate_posterior(random_votes(0), **wrong)
 
 
-def test_codes_out_of_range_are_told():
+def test_codes_out_of_range_are_reported():
     one = np.array([1])
     with pytest.raises(ValueError, match="answers must be codes from 0 to 1, got 2 to 2"):
         VoteMatrix.of(one, one, np.array([2]), 2)

@@ -12,46 +12,46 @@ MIXED = {"skilled": 10, "careless": 6, "spammer": 6, "adversarial": 4}
 
 
 def accuracies(methods: tuple[str, ...], settings: MethodSettings | None = None, **world) -> dict[str, float]:
-    found: dict[str, list[float]] = {method: [] for method in methods}
+    result: dict[str, list[float]] = {method: [] for method in methods}
     for seed in SEEDS:
         made = crowd(seed, **world)
         for method in methods:
             verdicts = estimate_posterior(made.votes, method, settings).verdicts(min_confidence=0)
-            found[method].append(made.accuracy(verdicts))
-    return {method: float(np.mean(values)) for method, values in found.items()}
+            result[method].append(made.accuracy(verdicts))
+    return {method: float(np.mean(values)) for method, values in result.items()}
 
 
 def test_dawid_skene_beats_majority_by_eight_points_on_a_mixed_crowd():
-    found = accuracies(("majority", "dawid-skene", "one-coin", "mace"), kinds=MIXED)
-    assert found["dawid-skene"] > found["majority"] + 0.08, found
-    assert found["one-coin"] > found["majority"] + 0.08, found
-    assert found["mace"] > found["majority"] + 0.05, found
+    result = accuracies(("majority", "dawid-skene", "one-coin", "mace"), kinds=MIXED)
+    assert result["dawid-skene"] > result["majority"] + 0.08, result
+    assert result["one-coin"] > result["majority"] + 0.08, result
+    assert result["mace"] > result["majority"] + 0.05, result
 
 
 def test_dawid_skene_beats_majority_by_eight_points_with_four_classes():
     kinds = {**MIXED, "biased": 6}
-    found = accuracies(
+    result = accuracies(
         ("majority", "dawid-skene"), MethodSettings(smoothing=0.1), kinds=kinds, items=600, classes=4
     )
-    assert found["dawid-skene"] > found["majority"] + 0.08, found
+    assert result["dawid-skene"] > result["majority"] + 0.08, result
 
 
 def test_only_a_confusion_matrix_sees_workers_who_mistake_one_class_for_another():
-    found = accuracies(
+    result = accuracies(
         ("majority", "dawid-skene", "one-coin"), kinds={"skilled": 8, "biased": 12}, items=600, classes=3
     )
-    assert found["dawid-skene"] > found["majority"] + 0.05, found
-    assert found["dawid-skene"] > found["one-coin"] + 0.03, found
+    assert result["dawid-skene"] > result["majority"] + 0.05, result
+    assert result["dawid-skene"] > result["one-coin"] + 0.03, result
 
 
 def test_glad_beats_majority_and_dawid_skene_where_items_differ_in_difficulty():
     world = {"kinds": {"skilled": 8, "careless": 22}, "items": 600, "votes_each": 7, "difficulty": True}
-    found = accuracies(("majority", "dawid-skene", "glad"), **world)
-    assert found["glad"] > found["majority"] + 0.01, found
-    assert found["glad"] > found["dawid-skene"], found
+    result = accuracies(("majority", "dawid-skene", "glad"), **world)
+    assert result["glad"] > result["majority"] + 0.01, result
+    assert result["glad"] > result["dawid-skene"], result
 
 
 @pytest.mark.parametrize("method", ["weighted-majority", "wawa", "zero-based-skill"])
 def test_weights_settle_ties(method):
-    found = accuracies(("majority", method), kinds={"skilled": 8, "careless": 8, "spammer": 8}, votes_each=4)
-    assert found[method] > found["majority"] + 0.05, found
+    result = accuracies(("majority", method), kinds={"skilled": 8, "careless": 8, "spammer": 8}, votes_each=4)
+    assert result[method] > result["majority"] + 0.05, result

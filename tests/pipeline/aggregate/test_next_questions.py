@@ -86,9 +86,9 @@ def test_memory_does_not_grow_with_the_number_of_questions(monkeypatch: pytest.M
     def peak(count: int) -> int:
         tracemalloc.start()
         assert next_questions(batches(count), 500, 3, 5).num_rows == 166
-        found = tracemalloc.get_traced_memory()[1]
+        result = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return found
+        return result
 
     peak(1)  # imports
     assert peak(64) < 2 * peak(8)
@@ -101,9 +101,9 @@ def test_no_questions_give_an_empty_table() -> None:
 
 def test_equal_questions_come_in_an_order_of_their_own():
     votes = {f"i{k}": "ynu" for k in range(20)}
-    found = asked(votes, 100)
-    assert found == asked(dict(reversed(votes.items())), 100)
-    assert found != sorted(found)
+    result = asked(votes, 100)
+    assert result == asked(dict(reversed(votes.items())), 100)
+    assert result != sorted(result)
 
 
 def test_the_gain_is_the_expected_fall_of_entropy():

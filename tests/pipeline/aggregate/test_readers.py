@@ -57,14 +57,14 @@ def exported(form: str) -> dict[str, str]:
 
 def votes_of(path: Path, time: str | None = None) -> list[tuple]:
     """All columns but the time, which is the same for all votes."""
-    found = []
+    result = []
     for records in read_votes(str(path)):
         assert not records.malformed
         good, bad = check_vote_rows(records.rows)
         assert bad.num_rows == 0
-        found += [tuple(row.values())[:5] for row in good.to_pylist()]
+        result += [tuple(row.values())[:5] for row in good.to_pylist()]
         assert {at and at.isoformat() for at in good["time"].to_pylist()} == {time}
-    return sorted(found)
+    return sorted(result)
 
 
 def expected(seconds: float | None) -> list[tuple]:
@@ -157,9 +157,9 @@ def test_damaged_lines_and_answers_of_ground_truth_are_told_and_counted(tmp_path
         (responses / str(number)).mkdir(parents=True)
         (responses / str(number) / "time.json").write_text(json.dumps(said))
     (records,) = read_votes(str(manifest), "votes")
-    told = [reason for _, reason in records.malformed]
-    assert told[0].startswith("line 1 of the manifest: Expecting property name")
-    assert told[1:] == [
+    reported = [reason for _, reason in records.malformed]
+    assert reported[0].startswith("line 1 of the manifest: Expecting property name")
+    assert reported[1:] == [
         "line 2 of the manifest is not a JSON object",
         "iteration-1/3/time.json: no answers (ValueError: answers is not a list)",
         "iteration-1/4/time.json: an answer is not an object",
@@ -189,9 +189,9 @@ def jsonl(path: Path, *lines: object) -> Path:
     return path
 
 
-def vertex(uri: str, answer: str, labels: dict[str, str], **told: str) -> dict[str, object]:
+def vertex(uri: str, answer: str, labels: dict[str, str], **reported: str) -> dict[str, object]:
     name = {"aiplatform.googleapis.com/annotation_set_name": "8066716590760001536"}
-    annotation = {"displayName": answer, "annotationResourceLabels": name | told}
+    annotation = {"displayName": answer, "annotationResourceLabels": name | reported}
     ml_use = {"aiplatform.googleapis.com/ml_use": "training"}
     return {
         "imageGcsUri": uri,
@@ -358,10 +358,10 @@ def test_rejected_assignments_and_ticked_radios_of_mechanical_turk(tmp_path):
         ("a.xls", "", ".csv, .jsonl or .parquet"),
     ],
 )
-def test_files_of_no_known_form_are_told(tmp_path, name, content, told):
+def test_files_of_no_known_form_are_reported(tmp_path, name, content, reported):
     path = tmp_path / name
     path.write_text(content)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=reported):
         check_votes_readable(str(path))
 
 

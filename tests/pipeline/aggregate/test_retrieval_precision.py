@@ -21,8 +21,8 @@ def world() -> tuple[pd.DataFrame, pd.DataFrame]:
 def test_precision_by_class_method_and_rank():
     table = precision_table([precision_counts(*world())])
     assert table.schema == RETRIEVAL_PRECISION.schema
-    found = {(r["class_name"], r["method"], r["rank_from"], r["rank_to"]): r for r in table.to_pylist()}
-    counts = {key: (row["yes"], row["no"], row["undecided"]) for key, row in found.items()}
+    result = {(r["class_name"], r["method"], r["rank_from"], r["rank_to"]): r for r in table.to_pylist()}
+    counts = {key: (row["yes"], row["no"], row["undecided"]) for key, row in result.items()}
     assert counts == {
         (None, "text", 0, 9): (19, 0, 1),
         (None, "text", 10, 19): (0, 20, 0),
@@ -38,11 +38,11 @@ def test_precision_by_class_method_and_rank():
         ("dog", "text", 10, 19): (0, 10, 0),
         ("dog", "text", 20, 49): (0, 5, 0),
     }
-    assert found["dog", "text", 0, 9]["precision"] == 1
-    assert found["cat", "image", 0, 9]["precision"] is None
+    assert result["dog", "text", 0, 9]["precision"] == 1
+    assert result["cat", "image", 0, 9]["precision"] is None
     # Wilson's interval of 10 out of 10 begins at 1 / (1 + z² / 10).
-    assert found["dog", "text", 0, 9]["low"] == pytest.approx(1 / (1 + 1.959964**2 / 10))
-    assert found["dog", "text", 0, 9]["high"] == pytest.approx(1)
+    assert result["dog", "text", 0, 9]["low"] == pytest.approx(1 / (1 + 1.959964**2 / 10))
+    assert result["dog", "text", 0, 9]["high"] == pytest.approx(1)
 
 
 def test_buckets_add_up():

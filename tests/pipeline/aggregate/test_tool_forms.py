@@ -114,11 +114,11 @@ def test_every_vote_stays_with_its_line_whatever_a_title_holds(tmp_path: Path, s
     path = job(tmp_path, lines, {n: {"answer": ("yes", "no")[n % 2]} for n in range(5)})
     path.write_text(path.read_text(encoding="utf-8").replace("a b", f"a{separator}b"), encoding="utf-8")
     rows = [part.rows.to_pylist() for part in read_votes(str(path))]
-    found = {row["image_id"]: row["answer"] for part in rows for row in part}
+    actual = {row["image_id"]: row["answer"] for part in rows for row in part}
     if separator >= "\x80":  # the others are not allowed within a JSON string
-        assert found == {f"i{n}": ("yes", "no")[n % 2] for n in range(5)}
+        assert actual == {f"i{n}": ("yes", "no")[n % 2] for n in range(5)}
     else:
-        assert found == {}
+        assert actual == {}
 
 
 def test_responses_to_more_lines_than_the_manifest_has_are_of_another_job(tmp_path: Path) -> None:

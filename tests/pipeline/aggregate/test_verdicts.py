@@ -44,12 +44,12 @@ def verdicts(table: pa.Table) -> dict[str, str]:
 def test_dawid_skene_settles_what_majority_cannot():
     votes = coded(crowd())
     assert verdicts(majority_verdicts(coded(crowd()), 3))["d0"] == "undecided"
-    table, found = verdicts_by_method(votes, "dawid-skene", MethodSettings(smoothing=0.1), 3)
+    table, result = verdicts_by_method(votes, "dawid-skene", MethodSettings(smoothing=0.1), 3)
     assert verdicts(table) == {f"{image}{k}": right for image, right in TRUTH.items() for k in range(8)}
     assert min(table["confidence"].to_pylist()) > 0.9
     posterior = dict(zip(table["image_id"].to_pylist(), table["posterior"].to_pylist(), strict=True))
     assert posterior["d0"] < 0.1
-    skill = dict(zip(votes.workers, found.skill, strict=True))
+    skill = dict(zip(votes.workers, result.skill, strict=True))
     assert skill["w1"] > 0.95
     assert skill["w3"] < 0.1
 
@@ -86,8 +86,8 @@ def test_policies_for_ties():
     table = majority_verdicts(rows, 3)
     assert resolve_ties(table, "drop", 3, 0) is table
     assert resolve_ties(table, "ask", 3, 0) is table
-    found = estimate_posterior(rows.matrix(), "dawid-skene", MethodSettings(smoothing=0.1))
-    by_posterior = majority_with_posterior(rows, found.probabilities, 3)
+    result = estimate_posterior(rows.matrix(), "dawid-skene", MethodSettings(smoothing=0.1))
+    by_posterior = majority_with_posterior(rows, result.probabilities, 3)
     assert by_posterior["verdict"].equals(table["verdict"])
     settled = verdicts(resolve_ties(by_posterior, "posterior", 3, 0))
     assert {settled[f"d{k}"] for k in range(8)} == {"no"}
@@ -116,13 +116,13 @@ def test_workers_carry_confusion_skill_and_a_reason_to_look():
     ]
     rows = coded([*crowd(12), *good, *((f"a{k}", "cat", "w6", "yes", 0.2) for k in range(12))])
     table = worker_table(worker_sums(rows), {"w1": 0.75})
-    found = {row["worker_id"]: row for row in table.to_pylist()}
-    assert found["w1"]["skill"] == 0.75
-    assert found["w2"]["skill"] is None
-    assert found["w3"]["yes_when_yes"] == 0
-    assert found["w4"]["yes_when_yes"] == 1
-    assert found["w4"]["no_when_no"] == 0
-    reasons = {worker: row["suspicion"] for worker, row in found.items()}
+    result = {row["worker_id"]: row for row in table.to_pylist()}
+    assert result["w1"]["skill"] == 0.75
+    assert result["w2"]["skill"] is None
+    assert result["w3"]["yes_when_yes"] == 0
+    assert result["w4"]["yes_when_yes"] == 1
+    assert result["w4"]["no_when_no"] == 0
+    reasons = {worker: row["suspicion"] for worker, row in result.items()}
     assert reasons == {
         "w1": None, "w2": None, "w3": "contrary", "w4": "one answer", "w5": None, "w6": "hurry",
         "w7": None, "w8": None,
@@ -158,14 +158,14 @@ def test_questions_chosen_by_their_answers_make_nobody_suspicious():
         ("a,cat\n", "gold.csv:2: 2 fields instead of 3"),
     ],
 )
-def test_gold_must_be_right(tmp_path, text, told):
+def test_gold_must_be_right(tmp_path, text, reported):
     path = tmp_path / "gold.csv"
     path.write_text("image_id,class_name,answer\n" + text)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=reported):
         read_gold(str(path))
 
 
-def test_a_gold_list_without_rows_is_told(tmp_path):
+def test_a_gold_list_without_rows_is_reported(tmp_path):
     parquet.write_table(GOLD.schema.empty_table(), tmp_path / "gold.parquet")
     with pytest.raises(DataError, match=r"gold.parquet: the file has no gold question"):
         read_gold(str(tmp_path / "gold.parquet"))

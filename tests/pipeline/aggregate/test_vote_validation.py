@@ -65,8 +65,8 @@ def test_an_unreadable_time_loses_no_vote(given: str | None, read: float | None)
     ],
 )  # fmt: skip
 def test_times_are_iso_8601_or_seconds_since_1970(given: str | None, read: str | None) -> None:
-    (found,) = checked(GOOD | {"time": given})[0]["time"].to_pylist()
-    assert (found and found.isoformat()) == read
+    (result,) = checked(GOOD | {"time": given})[0]["time"].to_pylist()
+    assert (result and result.isoformat()) == read
 
 
 @pytest.mark.parametrize(
@@ -289,5 +289,5 @@ def test_votes_about_images_that_ingest_rejected_have_their_own_code(
 
 @pytest.mark.parametrize("scale", [1, 10**3, 10**6, 10**9])
 def test_times_are_seconds_or_parts_of_them(scale: int) -> None:
-    (found,) = checked(GOOD | {"time": str(1795363200 * scale)})[0]["time"].to_pylist()
-    assert found == datetime(2026, 11, 22, 16, tzinfo=UTC)
+    (result,) = checked(GOOD | {"time": str(1795363200 * scale)})[0]["time"].to_pylist()
+    assert result == datetime(2026, 11, 22, 16, tzinfo=UTC)

@@ -28,20 +28,20 @@ def table_of(*buckets: list[Vote]) -> dict[str, dict]:
 
 def test_a_worker_is_compared_with_the_others_alone() -> None:
     """With their own vote w1 would stand on the side of a tie; without it, against two."""
-    found = table_of(
+    result = table_of(
         [("a", "cat", "w1", "yes", 2.0), ("a", "cat", "w2", "no", 4.0), ("a", "cat", "w3", "no", None)]
     )
-    assert found["w1"]["agreement"] == 0
-    assert found["w2"]["agreement"] is None  # yes and no of the others are level
-    assert [found[w]["seconds"] for w in ("w1", "w2", "w3")] == [2, 4, None]
-    assert [found[w]["yes_share"] for w in ("w1", "w2", "w3")] == [1, 0, 0]
+    assert result["w1"]["agreement"] == 0
+    assert result["w2"]["agreement"] is None  # yes and no of the others are level
+    assert [result[w]["seconds"] for w in ("w1", "w2", "w3")] == [2, 4, None]
+    assert [result[w]["yes_share"] for w in ("w1", "w2", "w3")] == [1, 0, 0]
 
 
 def test_nobody_is_judged_alone_or_for_being_unsure() -> None:
-    found = table_of(
+    result = table_of(
         [("a", "cat", "w1", "yes", None), ("b", "cat", "w2", "unsure", None), ("b", "cat", "w3", "no", None)]
     )
-    assert [row["agreement"] for row in found.values()] == [None, None, None]
+    assert [row["agreement"] for row in result.values()] == [None, None, None]
 
 
 def over_time(right: Callable[[int], bool], days: Callable[[int], float | None]) -> dict[str, dict]:
@@ -63,14 +63,14 @@ def over_time(right: Callable[[int], bool], days: Callable[[int], float | None])
 
 def test_who_becomes_careless_drifts():
     """Right at the first 40 questions, at every other one of the next 40."""
-    found = over_time(lambda k: k < 40 or k % 2 == 0, float)["w0"]
+    result = over_time(lambda k: k < 40 or k % 2 == 0, float)["w0"]
     days, right = np.arange(80), np.array([k < 40 or k % 2 == 0 for k in range(80)])
     slope, _ = np.polyfit(days, right, 1)
-    assert found["drift"] == pytest.approx(slope * np.std(days) * np.sqrt(12))
+    assert result["drift"] == pytest.approx(slope * np.std(days) * np.sqrt(12))
     # Cochran-Armitage: chi-square is n times the squared correlation.
-    assert found["drift_z"] == pytest.approx(np.sqrt(80) * np.corrcoef(days, right)[0, 1])
-    assert found["drift"] < -0.6
-    assert found["drift_z"] < -4
+    assert result["drift_z"] == pytest.approx(np.sqrt(80) * np.corrcoef(days, right)[0, 1])
+    assert result["drift"] < -0.6
+    assert result["drift_z"] < -4
 
 
 def test_no_trend_no_spread_or_few_votes_are_no_drift():
@@ -117,15 +117,15 @@ def naive(votes: list[Vote]) -> dict[str, dict]:
 @FEW
 @given(VOTES)
 def test_it_equals_counting_by_hand(votes: list[Vote]) -> None:
-    found, expected = table_of(votes), naive(votes)
-    assert found.keys() == expected.keys()
+    result, expected = table_of(votes), naive(votes)
+    assert result.keys() == expected.keys()
     for worker, row in expected.items():
         shares = [row["yes"] / row["answers"]]
         shares += [sum(some) / len(some) if some else None for some in (row["agreed"], row["seconds"])]
-        got = [found[worker][name] for name in ("yes_share", "agreement", "seconds")]
-        assert found[worker]["answers"] == row["answers"]
+        got = [result[worker][name] for name in ("yes_share", "agreement", "seconds")]
+        assert result[worker]["answers"] == row["answers"]
         assert got == pytest.approx(shares)
-        share, low, high = (found[worker][f"agreement{end}"] for end in ("", "_low", "_high"))
+        share, low, high = (result[worker][f"agreement{end}"] for end in ("", "_low", "_high"))
         if not (n := len(row["agreed"])):
             assert (low, high) == (None, None)
             continue

@@ -1,4 +1,4 @@
-"""Pictures that perceptual hashes take for each other: flags, letters, icons, line drawings, one form in several colors."""
+"""Images that perceptual hashes take for each other: flags, letters, icons, line drawings, one form in several colors."""
 
 import random
 import string
@@ -18,12 +18,12 @@ TRICOLORS = {
 
 
 def flag(colors: list[str], horizontal: bool = False) -> Image.Image:
-    picture = Image.new("RGB", (96, 64))
+    image = Image.new("RGB", (96, 64))
     for i, color in enumerate(colors):
         whole = 64 if horizontal else 96
         low, high = whole * i // len(colors), whole * (i + 1) // len(colors)
-        picture.paste(color, (0, low, 96, high) if horizontal else (low, 0, high, 64))
-    return picture
+        image.paste(color, (0, low, 96, high) if horizontal else (low, 0, high, 64))
+    return image
 
 
 def flags() -> list[Image.Image]:
@@ -38,12 +38,12 @@ def letters(size: int, corner: bool, side: int = 128) -> list[Image.Image]:
     """The alphabet in black, in the middle or near a corner."""
     font, made = ImageFont.load_default(size), []
     for letter in string.ascii_uppercase:
-        picture = Image.new("RGB", (side, side), "white")
-        draw = ImageDraw.Draw(picture)
+        image = Image.new("RGB", (side, side), "white")
+        draw = ImageDraw.Draw(image)
         left, top, right, bottom = draw.textbbox((0, 0), letter, font=font)
         middle = (side - left - right) / 2, (side - top - bottom) / 2
         draw.text((side // 8, side // 8) if corner else middle, letter, fill="black", font=font)
-        made.append(picture)
+        made.append(image)
     return made
 
 
@@ -52,8 +52,8 @@ def icons(count: int = 120) -> list[Image.Image]:
     made = []
     for seed in range(count):
         rng = random.Random(seed)
-        picture = Image.new("RGB", (128, 128), "white")
-        draw = ImageDraw.Draw(picture)
+        image = Image.new("RGB", (128, 128), "white")
+        draw = ImageDraw.Draw(image)
         for _ in range(rng.randint(1, 3)):
             x, y, w, h = (rng.randint(*limits) for limits in ((16, 64), (16, 64), (24, 60), (24, 60)))
             color = rng.choice(COLORS[:11])
@@ -66,7 +66,7 @@ def icons(count: int = 120) -> list[Image.Image]:
                 draw.polygon((x, y + h, x + w, y + h, x + w // 2, y), fill=color)
             else:
                 draw.line((x, y, x + w, y + h), fill=color, width=10)
-        made.append(picture)
+        made.append(image)
     return made
 
 
@@ -75,12 +75,12 @@ def drawings(count: int = 120) -> list[Image.Image]:
     made = []
     for seed in range(count):
         rng = random.Random(seed)
-        picture = Image.new("RGB", (160, 160), "white")
-        draw = ImageDraw.Draw(picture)
+        image = Image.new("RGB", (160, 160), "white")
+        draw = ImageDraw.Draw(image)
         for _ in range(rng.randint(2, 7)):
             points = [(rng.randint(10, 150), rng.randint(10, 150)) for _ in range(rng.randint(2, 6))]
             draw.line(points, fill="black", width=rng.randint(1, 3), joint="curve")
-        made.append(picture)
+        made.append(image)
     return made
 
 
@@ -92,7 +92,7 @@ def shirts() -> list[Image.Image]:
     for scale in (1.0, 0.3):
         for color in COLORS:
             if color != "#FFFFFF":
-                picture = Image.new("RGB", (160, 160), "white")
-                ImageDraw.Draw(picture).polygon([(scale * x, scale * y) for x, y in form], fill=color)
-                made.append(picture)
+                image = Image.new("RGB", (160, 160), "white")
+                ImageDraw.Draw(image).polygon([(scale * x, scale * y) for x, y in form], fill=color)
+                made.append(image)
     return made

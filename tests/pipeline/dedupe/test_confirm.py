@@ -73,16 +73,16 @@ def test_leaks_are_near_pairs_of_a_test_image_and_another_image():
     short, long = fingerprints(np.random.default_rng(3), 80)
     contrast = np.where(np.arange(80) % 5, 50, 1).astype(np.float32)
     is_test = np.arange(80) % 3 == 0
-    found = find_leaks(
+    result = find_leaks(
         Fingerprints(short, long, np.zeros((80, 3), np.uint64), contrast, contrast, np.tile(NOISE, (80, 1))),
         is_test,
         DedupeConfig(confirm_radius=128),
     )
-    assert set(zip(found.a.tolist(), found.b.tolist(), strict=True)) == {
+    assert set(zip(result.a.tolist(), result.b.tolist(), strict=True)) == {
         (a, b)
         for a in range(80)
         for b in range(80)
         if is_test[a] and not is_test[b] and min(contrast[a], contrast[b]) >= 2
         and bits(short[a], short[b]) <= 8 and bits(long[a], long[b]) <= 128
     }  # fmt: skip
-    assert len(found) > 0
+    assert len(result) > 0

@@ -45,8 +45,8 @@ def duplicates(*rows, config=CONFIG):
     return {row["image_id"]: row for row in find_duplicates(frame, near, config)[0].to_pylist()}
 
 
-def summary(found):
-    return {name: (row["keeper_id"], row["reason"], row["removed"]) for name, row in found.items()}
+def summary(result):
+    return {name: (row["keeper_id"], row["reason"], row["removed"]) for name, row in result.items()}
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_the_first_rule_that_differs_decides_the_keeper(rule, better, worse, dis
 
 
 def test_copies_of_a_file_are_exact_and_similar_images_are_near():
-    found = duplicates(
+    result = duplicates(
         image("a", "web", 5, sha256="x"), image("b", "web", 5, sha256="x"), image("c", "web", 5)
     )
-    assert summary(found) == {"b": ("a", "exact", True), "c": ("a", "near", True)}
+    assert summary(result) == {"b": ("a", "exact", True), "c": ("a", "near", True)}
 
 
 def test_the_long_hash_must_confirm_a_pair():
@@ -87,15 +87,15 @@ def test_the_long_hash_must_confirm_a_pair():
 
 
 def test_every_image_near_a_test_image_is_removed_as_a_leak():
-    found = duplicates(
+    result = duplicates(
         image("t", "test", 0), image("c", "clean", 1), image("w", "web", 3), image("x", "web", 0)
     )
-    assert summary(found) == dict.fromkeys("cwx", ("t", "leak", True))
+    assert summary(result) == dict.fromkeys("cwx", ("t", "leak", True))
 
 
 def test_a_leak_is_shown_beside_the_nearest_test_image():
-    found = duplicates(image("s", "test", 0), image("t", "test", 0b0111), image("w", "web", 0b1111))
-    assert summary(found)["w"] == ("t", "leak", True)
+    result = duplicates(image("s", "test", 0), image("t", "test", 0b0111), image("w", "web", 0b1111))
+    assert summary(result)["w"] == ("t", "leak", True)
 
 
 def test_test_images_are_reported_and_kept():
@@ -104,8 +104,8 @@ def test_test_images_are_reported_and_kept():
 
 def test_clean_leaks_are_kept_where_the_configuration_says_so_and_web_leaks_never():
     rows = [image("t", "test", 0), image("c", "clean", 0), image("d", "clean", 0), image("w", "web", 0)]
-    found = summary(duplicates(*rows, config=replace(CONFIG, clean_leaks="keep")))
-    assert found == {"c": ("t", "leak", False), "d": ("c", "near", True), "w": ("t", "leak", True)}
+    result = summary(duplicates(*rows, config=replace(CONFIG, clean_leaks="keep")))
+    assert result == {"c": ("t", "leak", False), "d": ("c", "near", True), "w": ("t", "leak", True)}
 
 
 def test_a_chain_does_not_pull_unlike_pictures_together():
@@ -149,9 +149,9 @@ def test_the_order_does_not_matter_and_nothing_near_is_left(drawn, clean_leaks, 
         image(f"i{i}", source, bits, side, sha256=f"{copy}{bits}{contrast}", contrast=contrast)
         for i, (source, bits, side, contrast, copy) in enumerate(drawn)
     ]
-    found = duplicates(*rows, config=config)
+    result = duplicates(*rows, config=config)
     mixed = random.sample(rows, len(rows))
-    assert duplicates(*mixed, config=config) == found
+    assert duplicates(*mixed, config=config) == result
 
     def near(a, b):
         if a["sha256"] == b["sha256"]:
@@ -160,14 +160,14 @@ def test_the_order_does_not_matter_and_nothing_near_is_left(drawn, clean_leaks, 
         return not flat and (a["phash"] ^ b["phash"]).bit_count() <= radius
 
     by_id = {row["image_id"]: row for row in rows}
-    removed = {name for name, row in found.items() if row["removed"]}
+    removed = {name for name, row in result.items() if row["removed"]}
     left = [row for row in rows if row["image_id"] not in removed]
     for i, a in enumerate(left):
         for b in left[:i]:
             kinds = {a["source"], b["source"]}
             allowed = kinds == {"test"} or (clean_leaks == "keep" and kinds == {"test", "clean"})
             assert allowed or not near(a, b), "two near images are never both left"
-    for name, row in found.items():
+    for name, row in result.items():
         assert near(by_id[name], by_id[row["keeper_id"]]), "whatever goes is near what stays for it"
         assert row["keeper_id"] not in removed
         assert by_id[name]["source"] != "test" or not row["removed"]

@@ -48,26 +48,26 @@ def test_neighbors_at_every_distance_are_found_among_many_hashes(radius):
     for i in range(0, 3000, 2):
         hashes[i + 1] = flip_bits(rng, hashes[i], 1 + i // 2 % 13)
         pairs[tuple(sorted(hashes[i : i + 2].tolist()))] = 1 + i // 2 % 13
-    found = set(pair_list(near_pairs(np.unique(hashes), radius)))
-    assert found >= {pair for pair, bits in pairs.items() if bits <= radius}
-    assert not found & {pair for pair, bits in pairs.items() if bits > radius}
+    result = set(pair_list(near_pairs(np.unique(hashes), radius)))
+    assert result >= {pair for pair, bits in pairs.items() if bits <= radius}
+    assert not result & {pair for pair, bits in pairs.items() if bits > radius}
 
 
 def test_thousands_in_one_bucket_are_all_compared():
     # They agree on 52 bits, and so on every mask of two bands: each pair must be returned for the first mask only.
     hashes = np.arange(4096, dtype=np.uint64)
-    found = near_pairs(hashes, 2)
+    result = near_pairs(hashes, 2)
     u, v = np.nonzero(np.triu(np.bitwise_count(hashes[:, None] ^ hashes) <= 2, 1))
-    assert pair_list(found) == list(zip(u.tolist(), v.tolist(), strict=True))
+    assert pair_list(result) == list(zip(u.tolist(), v.tolist(), strict=True))
 
 
 def test_the_order_of_hashes_and_the_number_of_threads_do_not_matter():
     rng = np.random.default_rng(0)
     hashes = planted_hashes(rng, 3000)
-    found = near_pairs(hashes, 8, threads=1)
+    result = near_pairs(hashes, 8, threads=1)
     again = near_pairs(rng.permutation(hashes), 8, threads=3)
-    assert pair_list(again) == pair_list(found)
-    assert again.comparisons == found.comparisons > 0
+    assert pair_list(again) == pair_list(result)
+    assert again.comparisons == result.comparisons > 0
 
 
 def test_results_of_single_masks_are_disjoint_and_complete():
@@ -80,8 +80,8 @@ def test_results_of_single_masks_are_disjoint_and_complete():
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_nothing_to_compare(count):
-    found = near_pairs(np.arange(count, dtype=np.uint64), 8)
-    assert (len(found.u), found.comparisons) == (0, 0)
+    result = near_pairs(np.arange(count, dtype=np.uint64), 8)
+    assert (len(result.u), result.comparisons) == (0, 0)
 
 
 def test_radius_8_needs_63_masks_of_at_least_16_bits():

@@ -55,9 +55,9 @@ def test_a_rotated_copy_is_removed_only_with_orientations(orientation):
         )
         hashes, repeats = distinct_hashes(column)
         near = HashPairs.join([near_pairs(hashes, 8), repeats])
-        found = find_duplicates(frame, near, DedupeConfig(orientations=orientations))[0].to_pylist()
-        assert [(row["image_id"], row["keeper_id"]) for row in found] == [("i8", "i3")] * orientations
+        result = find_duplicates(frame, near, DedupeConfig(orientations=orientations))[0].to_pylist()
+        assert [(row["image_id"], row["keeper_id"]) for row in result] == [("i8", "i3")] * orientations
         is_test = np.arange(9) == 8
         leaks = find_leaks(prints, is_test, DedupeConfig(orientations=orientations))
         assert (leaks.a.tolist(), leaks.b.tolist()) == (([8], [3]) if orientations else ([], []))
-    assert found[0]["orientation"] == orientation
+    assert result[0]["orientation"] == orientation

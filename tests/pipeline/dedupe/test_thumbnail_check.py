@@ -40,8 +40,8 @@ def pairs(prints: Fingerprints, orientations: bool = False) -> list[tuple[str, s
     ).astype({"phash": np.uint64})
     hashes, repeats = distinct_hashes(prints.short)
     near = HashPairs.join([near_pairs(hashes, 8), repeats])
-    found = find_duplicates(frame, near, DedupeConfig(orientations=orientations))[0].to_pylist()
-    return [(row["image_id"], row["keeper_id"]) for row in found]
+    result = find_duplicates(frame, near, DedupeConfig(orientations=orientations))[0].to_pylist()
+    return [(row["image_id"], row["keeper_id"]) for row in result]
 
 
 UNLIKE: dict[str, Callable[[], list[Image.Image]]] = {
@@ -84,8 +84,8 @@ def test_altered_copies_of_drawn_images_are_found(
 ) -> None:
     images = draw(20)
     prints = prints_of([*map(saved, images), *map(COPIES[copy], images)], 64)
-    found = {tuple(sorted(pair)) for pair in pairs(prints)}
-    assert found == {(f"{i:03d}", f"{i + 20:03d}") for i in range(20)}
+    result = {tuple(sorted(pair)) for pair in pairs(prints)}
+    assert result == {(f"{i:03d}", f"{i + 20:03d}") for i in range(20)}
 
 
 def photo(seed: int) -> Image.Image:
@@ -125,5 +125,5 @@ def test_an_oriented_copy_agrees_in_its_orientation_only(orientation: str) -> No
     thumbnails = ThumbnailCheck(fingerprint([*images, *copies]).thumbnails)
     every, none = np.arange(24), np.zeros(24, np.int64)
     for i, name in enumerate(ORIENTATIONS):
-        found = thumbnails.agree_oriented(every, every + 24, none + i, none)
-        assert found.all() == (name == orientation)
+        result = thumbnails.agree_oriented(every, every + 24, none + i, none)
+        assert result.all() == (name == orientation)

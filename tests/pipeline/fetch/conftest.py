@@ -41,8 +41,8 @@ class Web:
 
         def answer(request: Request) -> None:
             request.send_response(status)
-            told = {name.replace("_", "-"): value for name, value in headers.items()}
-            for name, value in {"Content-Length": str(len(body)), **told}.items():
+            reported = {name.replace("_", "-"): value for name, value in headers.items()}
+            for name, value in {"Content-Length": str(len(body)), **reported}.items():
                 request.send_header(name, value)
             request.end_headers()
             request.wfile.write(body)
@@ -64,9 +64,9 @@ def web() -> Iterator[Web]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path not in ("/robots.txt", TDM_FILE):
-                found.asked.append(self.path)
-                found.headers.append(dict(self.headers))
-            found.answers.get(self.path, lambda request: request.send_error(404))(self)
+                actual.asked.append(self.path)
+                actual.headers.append(dict(self.headers))
+            actual.answers.get(self.path, lambda request: request.send_error(404))(self)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -79,10 +79,10 @@ def web() -> Iterator[Web]:
             pass  # clients hang up as they like
 
     server = Server(("127.0.0.1", 0), Handler)
-    found = Web(f"http://127.0.0.1:{server.server_port}")
+    actual = Web(f"http://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    yield found
+    yield actual
     server.shutdown()
     server.server_close()
 
@@ -124,8 +124,8 @@ class Get:
         self, urls: list[str], retry: tuple[str, ...] = (), again: bool = False, **config: object
     ) -> list[Fetched | Rejected]:
         """Return the results in the order of `urls`."""
-        found = {row["url"]: row for row in self.rows(urls, retry, again, **config).to_pylist()}
-        return [self._result(found[url]) for url in urls]
+        actual = {row["url"]: row for row in self.rows(urls, retry, again, **config).to_pylist()}
+        return [self._result(actual[url]) for url in urls]
 
     def rows(
         self, urls: list[str], retry: tuple[str, ...] = (), again: bool = False, **config: object

@@ -23,10 +23,10 @@ from tests.pipeline.fetch.conftest import IMPATIENT, OK, Get, Request, Web, body
 def test_a_body_over_the_limit_is_rejected_with_and_without_content_length(get: Get, web: Web) -> None:
     chunks = (b"64\r\n" + b"x" * 100 + b"\r\n" for _ in range(100_000))
     endless = raw(web, "/endless", OK + b"Transfer-Encoding: chunked\r\n\r\n", *chunks)
-    told, just = web.serve("/told", b"x" * 1001), web.serve("/just", b"x" * 1000)
-    found = get.all([endless, told, just, raw(web, "/until-close", OK + b"\r\n", b"x" * 2000)])
-    assert [refused(found[i]).code for i in (0, 1, 3)] == ["too_large"] * 3
-    assert len(body(found[2])) == 1000
+    reported, just = web.serve("/told", b"x" * 1001), web.serve("/just", b"x" * 1000)
+    actual = get.all([endless, reported, just, raw(web, "/until-close", OK + b"\r\n", b"x" * 2000)])
+    assert [refused(actual[i]).code for i in (0, 1, 3)] == ["too_large"] * 3
+    assert len(body(actual[2])) == 1000
 
 
 def test_a_wrong_content_length(get: Get, web: Web) -> None:
@@ -52,13 +52,13 @@ def test_a_connection_reset_within_the_body(get: Get, web: Web) -> None:
         request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.connection.close()
 
-    found = refused(get(web.raw("/a", reset)))
-    assert (found.code, found.stats and found.stats.attempts) == ("incomplete", 3)
+    actual = refused(get(web.raw("/a", reset)))
+    assert (actual.code, actual.stats and actual.stats.attempts) == ("incomplete", 3)
 
 
 def test_a_connection_that_is_closed_without_an_answer(get: Get, web: Web) -> None:
-    found = refused(get(raw(web, "/a")))
-    assert (found.code, found.stats and found.stats.attempts) == ("connection_failed", 3)
+    actual = refused(get(raw(web, "/a")))
+    assert (actual.code, actual.stats and actual.stats.attempts) == ("connection_failed", 3)
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_invalid_http_is_a_bad_response(get: Get, web: Web, answer: bytes) -> No
 @pytest.mark.parametrize("wrong", [b"zz\r\nxx\r\n", b"-5\r\nxxxxx\r\n", b"2\r\nxxxxxxx\r\n"])
 def test_an_invalid_chunk_is_a_bad_response_without_a_retry(get: Get, web: Web, wrong: bytes) -> None:
     first = OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nxxxxx\r\n"
-    found = refused(
+    actual = refused(
         get(raw(web, "/a", first, wrong, pause=0.1, hold=1), deadline_seconds=60, timeout_seconds=60)
     )
-    assert found.code == "bad_response"
-    assert found.stats
-    assert found.stats.attempts == 1
+    assert actual.code == "bad_response"
+    assert actual.stats
+    assert actual.stats.attempts == 1
 
 
 def test_missing_chunks_are_incomplete(get: Get, web: Web) -> None:
@@ -103,8 +103,8 @@ def test_tiny_chunks_are_limited(get: Get, web: Web) -> None:
     )
     limits = {"max_bytes": 1_000_000}
     assert body(get(raw(web, "/few", few + b"0\r\n\r\n"), **limits)) == b"x" * 1000
-    found = refused(get(raw(web, "/many", many + b"0\r\n\r\n"), **limits))
-    assert (found.code, "between the chunks" in found.detail) == ("bad_response", True)
+    actual = refused(get(raw(web, "/many", many + b"0\r\n\r\n"), **limits))
+    assert (actual.code, "between the chunks" in actual.detail) == ("bad_response", True)
 
 
 def test_interim_responses_are_skipped(get: Get, web: Web) -> None:
@@ -125,14 +125,14 @@ def test_slow_servers_time_out_at_the_deadline(get: Get, web: Web) -> None:
     hints = raw(web, "/hints", *[b"HTTP/1.1 102 Wait\r\n\r\n"] * 400, pause=0.05)
     start = time.monotonic()
     urls = [silent, body_drip, head_drip, line_drip, endless, hints]
-    found = [refused(result) for result in get.all(urls, robots_txt=False, **IMPATIENT)]
+    actual = [refused(result) for result in get.all(urls, robots_txt=False, **IMPATIENT)]
     release.set()
     assert time.monotonic() - start < 15  # they would take 20
-    codes = [result.code for result in found]
+    codes = [result.code for result in actual]
     assert codes[:3] + codes[4:] == ["timeout"] * 5
     assert codes[3] in ("timeout", "bad_response")  # HHH is no way to begin
-    assert found[1].stats is not None
-    assert found[1].stats.bytes_seen > 0
+    assert actual[1].stats is not None
+    assert actual[1].stats.bytes_seen > 0
 
 
 def test_a_server_that_accepts_no_connection_times_out(get: Get) -> None:
@@ -143,10 +143,10 @@ def test_a_server_that_accepts_no_connection_times_out(get: Get) -> None:
         for one in waiting:  # the queue of the listener is full then: further ones wait for ever
             one.setblocking(False)
             one.connect_ex(full.getsockname())
-        found = refused(get(f"http://127.0.0.1:{full.getsockname()[1]}/", robots_txt=False, **IMPATIENT))
+        actual = refused(get(f"http://127.0.0.1:{full.getsockname()[1]}/", robots_txt=False, **IMPATIENT))
         for one in waiting:
             one.close()
-    assert found.code == "timeout"
+    assert actual.code == "timeout"
 
 
 # Packed bodies
@@ -162,8 +162,8 @@ def test_unrequested_compression_is_decompressed(get: Get, web: Web, encoding: s
 def test_a_compression_bomb_is_rejected_early(get: Get, web: Web) -> None:
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
-    found = refused(get(web.serve("/a", bomb, Content_Encoding="gzip"), max_bytes=1_000_000))
-    assert (found.code, len(bomb) < 100_000) == ("too_large", True)
+    actual = refused(get(web.serve("/a", bomb, Content_Encoding="gzip"), max_bytes=1_000_000))
+    assert (actual.code, len(bomb) < 100_000) == ("too_large", True)
     assert (
         refused(get(web.serve("/b", gzip.compress(bytes(1001)), Content_Encoding="gzip"))).code == "too_large"
     )
@@ -173,7 +173,7 @@ def test_damaged_compressed_bodies(get: Get, web: Web) -> None:
     packed = gzip.compress(b"picture" * 10)
     cut = raw(web, "/cut", OK + b"Content-Encoding: gzip\r\n\r\n" + packed[:-9])
     junk = web.serve("/junk", b"junk", Content_Encoding="gzip")
-    assert [refused(found).code for found in get.all([cut, junk])] == ["incomplete", "bad_response"]
+    assert [refused(actual).code for actual in get.all([cut, junk])] == ["incomplete", "bad_response"]
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,8 @@ def test_unknown_content_codings_are_ignored(get: Get, web: Web, encoding: str) 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress"])
 def test_rules_with_an_unsupported_coding_allow_nothing(get: Get, web: Web, encoding: str) -> None:
     web.serve("/robots.txt", b"packed rules", Content_Encoding=encoding)
-    found = refused(get(web.serve("/a", b"x")))
-    assert (found.code, encoding in found.detail) == ("robots_disallowed", True)
+    actual = refused(get(web.serve("/a", b"x")))
+    assert (actual.code, encoding in actual.detail) == ("robots_disallowed", True)
 
 
 def raw_deflate(data: bytes) -> bytes:
@@ -233,10 +233,10 @@ def test_bytes_after_a_compressed_body_are_dropped() -> None:
 
 def test_an_endless_tail_is_not_awaited(get: Get, web: Web) -> None:
     packed = OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"picture")
-    found = get(raw(web, "/a", packed, *[b"tail" * 10] * 400, pause=0.05), deadline_seconds=5)
-    assert body(found) == b"picture"
-    assert found.stats is not None
-    assert found.stats.bytes_seen < 200
+    actual = get(raw(web, "/a", packed, *[b"tail" * 10] * 400, pause=0.05), deadline_seconds=5)
+    assert body(actual) == b"picture"
+    assert actual.stats is not None
+    assert actual.stats.bytes_seen < 200
 
 
 @pytest.mark.parametrize("codings", [["gzip", "gzip"], ["gzip"] * 5])
@@ -258,8 +258,8 @@ def test_a_thousand_gzip_members_are_accepted_and_a_million_are_not() -> None:
 
 
 def test_six_nested_codings_are_rejected(get: Get, web: Web) -> None:
-    found = refused(get(web.serve("/a", b"x", Content_Encoding=", ".join(["gzip"] * 6))))
-    assert (found.code, "6 nested content codings" in found.detail) == ("bad_response", True)
+    actual = refused(get(web.serve("/a", b"x", Content_Encoding=", ".join(["gzip"] * 6))))
+    assert (actual.code, "6 nested content codings" in actual.detail) == ("bad_response", True)
 
 
 def test_a_full_disk_is_a_data_error(get: Get, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ from tests.pipeline.fetch.conftest import Get, Web, body, refused
 
 
 def test_a_private_host_is_not_even_connected_to(get: Get, web: Web) -> None:
-    found = refused(get(web.serve("/a", b"secret"), allow_private_hosts=False))
-    assert (found.code, "127.0.0.1 is not a public address" in found.detail) == ("private_address", True)
+    result = refused(get(web.serve("/a", b"secret"), allow_private_hosts=False))
+    assert (result.code, "127.0.0.1 is not a public address" in result.detail) == ("private_address", True)
     assert web.asked == []
 
 
@@ -37,8 +37,8 @@ def test_a_redirect_to_a_private_address_is_refused(
     get: Get, web: Web, names: dict[str, list[str]], to: str
 ) -> None:
     names["inside.test"] = ["192.168.0.1"]
-    found = refused(get(web.redirect("/a", to), allow_private_hosts=False))
-    assert (found.code, web.asked) == ("private_address", ["/a"])
+    result = refused(get(web.redirect("/a", to), allow_private_hosts=False))
+    assert (result.code, web.asked) == ("private_address", ["/a"])
 
 
 @pytest.mark.usefixtures("as_public")
@@ -49,8 +49,8 @@ def test_dns_rebinding_is_rejected(get: Get, web: Web, names: dict[str, list[str
     names["rebinding.test"] = ["127.0.0.1", "10.0.0.1"]
     assert body(get(f"http://rebinding.test:{port}/a", allow_private_hosts=False)) == b"picture"
     assert names["rebinding.test"] == ["10.0.0.1"]
-    found = refused(get(f"http://rebinding.test:{port}/b", allow_private_hosts=False))
-    assert found.code == "private_address"
+    result = refused(get(f"http://rebinding.test:{port}/b", allow_private_hosts=False))
+    assert result.code == "private_address"
 
 
 def test_an_unknown_host_has_its_own_code(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +65,8 @@ def test_an_unknown_host_has_its_own_code(get: Get, monkeypatch: pytest.MonkeyPa
 def test_a_closed_port_is_a_failed_connection(get: Get) -> None:
     with socket.socket() as taken:  # bound, but it does not listen
         taken.bind(("127.0.0.1", 0))
-        found = refused(get(f"http://127.0.0.1:{taken.getsockname()[1]}/"))
-    assert (found.code, found.stats and found.stats.attempts) == ("connection_failed", 1)
+        result = refused(get(f"http://127.0.0.1:{taken.getsockname()[1]}/"))
+    assert (result.code, result.stats and result.stats.attempts) == ("connection_failed", 1)
 
 
 # TLS
@@ -131,5 +131,5 @@ def test_tls_is_verified_against_the_name_of_the_host(
 
 
 def test_a_server_without_tls_and_a_bad_certificate_have_different_details(get: Get, web: Web) -> None:
-    found = refused(get(web.serve("/a", b"x").replace("http:", "https:")))
-    assert found.code in ("tls_failed", "connection_failed")
+    result = refused(get(web.serve("/a", b"x").replace("http:", "https:")))
+    assert result.code in ("tls_failed", "connection_failed")

@@ -55,9 +55,9 @@ def test_groups_are_a_power_of_two_that_grows_with_the_urls_up_to_a_limit() -> N
     counts = [group_count(n) for n in (0, 1, 2_000, 2_001, 100_000, 10**9)]
     assert counts == [1, 1, 1, 2, 64, 256]
     assert all(math.log2(count).is_integer() for count in counts)
-    found = Counter(groups_of([f"host-{i}.example" for i in range(64_000)], 64))
-    assert len(found) == 64
-    assert max(found.values()) < 1.2 * 1000
+    result = Counter(groups_of([f"host-{i}.example" for i in range(64_000)], 64))
+    assert len(result) == 64
+    assert max(result.values()) < 1.2 * 1000
 
 
 def terms(folder: Path, groups: int, **more: object) -> RunTerms:
@@ -142,7 +142,7 @@ def test_a_large_host_is_cut_and_its_policies_are_requested_once(
     assert (rows, web.asked) == ([], [])
     keys = sorted({key for key, _, _ in later})
     assert keys == [(0, "127.0.0.1", index, 3) for index in range(3)]
-    found = []
+    result = []
     for key in keys:
         parts: dict[str, list[pa.Table]] = {}
         for other, kind, table in later:
@@ -150,8 +150,8 @@ def test_a_large_host_is_cut_and_its_policies_are_requested_once(
                 parts.setdefault(kind, []).append(table)
         rows, more = work(key, parts, given_, OTHER)
         assert not more
-        found += rows
-    assert {row["url"]: row["code"] for row in found} == {
+        result += rows
+    assert {row["url"]: row["code"] for row in result} == {
         url: "robots_disallowed" if url.endswith("/no") else None for url in urls
     }
     assert sorted(web.asked) == sorted(f"/{i}" for i in range(14))

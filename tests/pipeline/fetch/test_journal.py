@@ -44,12 +44,12 @@ def known(folder: Path) -> dict[str, dict]:
 
 def bodies(folder: Path) -> dict[str, bytes]:
     """The stored bodies of all URLs that have one."""
-    found = {}
+    actual = {}
     for url, row in known(folder).items():
         if row["offset"] is not None:
             data = (folder / row["body_file"]).read_bytes()
-            found[url] = data[row["offset"] : row["offset"] + row["length"]]
-    return found
+            actual[url] = data[row["offset"] : row["offset"] + row["length"]]
+    return actual
 
 
 def test_a_journal_returns_its_rows(tmp_path: Path) -> None:
@@ -239,8 +239,8 @@ def test_an_earlier_attempt_at_the_same_task_is_not_repeated(get: Get, web: Web)
 
 def test_headers_about_use_are_recorded(get: Get, web: Web) -> None:
     link = '<https://creativecommons.org/licenses/by/4.0/>; rel="license"'
-    told = {"X_Robots_Tag": "nofollow", "TDM_Reservation": "0", "TDM_Policy": "https://x.test/policy"}
-    web.serve("/end", b"x", Link=link, **told)
+    reported = {"X_Robots_Tag": "nofollow", "TDM_Reservation": "0", "TDM_Policy": "https://x.test/policy"}
+    web.serve("/end", b"x", Link=link, **reported)
     odd = web.serve("/odd", b"x", Link="<<;;,rel=license")
     (row, other) = (
         get.rows([web.redirect("/start", "/end"), odd]).sort_by([("url", "descending")]).to_pylist()

@@ -6,8 +6,8 @@ from tests.pipeline.fetch.odd_replies import BODY, REPLIES, serving
 
 def test_odd_replies_give_the_body_or_their_code(get: Get) -> None:
     with serving() as urls:
-        found = get.all(list(urls.values()), max_attempts=1)
-    for name, result in zip(urls, found, strict=True):
+        actual = get.all(list(urls.values()), max_attempts=1)
+    for name, result in zip(urls, actual, strict=True):
         code = REPLIES[name][1]
         if code is None:
             assert isinstance(result, Fetched), (name, result)

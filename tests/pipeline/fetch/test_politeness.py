@@ -22,7 +22,7 @@ from tests.pipeline.fetch.conftest import Get, Request, Web, body, refused
 
 
 def after(web: Web, path: str, *statuses: tuple[int, dict[str, str]]) -> str:
-    """Answer with these statuses, one after the other, then with a picture."""
+    """Answer with these statuses, one after the other, then with an image."""
     left = list(statuses)
 
     def answer(request: Request) -> None:
@@ -37,10 +37,10 @@ def after(web: Web, path: str, *statuses: tuple[int, dict[str, str]]) -> str:
 
 
 def test_temporary_failures_are_retried_up_to_max_attempts(get: Get, web: Web) -> None:
-    found = get(after(web, "/a", (503, {}), (429, {})))
-    assert (body(found), found.stats and found.stats.attempts) == (b"picture", 3)
-    found = refused(get(after(web, "/b", (503, {}), (500, {}), (429, {}))))
-    assert (found.code, web.asked.count("/b")) == ("rate_limited", 3)
+    actual = get(after(web, "/a", (503, {}), (429, {})))
+    assert (body(actual), actual.stats and actual.stats.attempts) == (b"picture", 3)
+    actual = refused(get(after(web, "/b", (503, {}), (500, {}), (429, {}))))
+    assert (actual.code, web.asked.count("/b")) == ("rate_limited", 3)
     assert refused(get(after(web, "/c", (503, {})), max_attempts=1)).code == "server_error"
 
 
@@ -55,8 +55,8 @@ def test_retry_after_pauses_all_requests_to_the_host(get: Get, web: Web) -> None
         request.wfile.write(b"x")
 
     start = time.monotonic()
-    found = get.all([first, web.raw("/b", answer)], host_concurrency=1)
-    assert [body(result) for result in found] == [b"picture", b"x"]
+    actual = get.all([first, web.raw("/b", answer)], host_concurrency=1)
+    assert [body(result) for result in actual] == [b"picture", b"x"]
     assert times[0] - start > 0.9
     assert time.monotonic() - start < 4
 
@@ -64,9 +64,9 @@ def test_retry_after_pauses_all_requests_to_the_host(get: Get, web: Web) -> None
 @pytest.mark.parametrize("far", [True, False])
 def test_retry_after_dates_are_read_and_long_waits_end_the_retries(get: Get, web: Web, far: bool) -> None:
     when = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=3600 if far else -5)
-    found = get(after(web, "/a", (503, {"Retry-After": format_datetime(when, usegmt=True)})))
+    actual = get(after(web, "/a", (503, {"Retry-After": format_datetime(when, usegmt=True)})))
     assert len(web.asked) == (1 if far else 2)
-    assert (refused(found).code if far else body(found)) == ("server_error" if far else b"picture")
+    assert (refused(actual).code if far else body(actual)) == ("server_error" if far else b"picture")
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "1e9", "", "Mon, 99 Foo 2020"])
@@ -89,9 +89,9 @@ def test_robots_txt_is_requested_once_and_obeyed(get: Get, web: Web) -> None:
 
     web.raw("/robots.txt", robots)
     urls = [web.serve(f"/{name}", b"x") for name in ("yes", "yes2", "no/a")]
-    found = get.all(urls)
-    assert [body(result) for result in found[:2]] == [b"x", b"x"]
-    assert refused(found[2]).code == "robots_disallowed"
+    actual = get.all(urls)
+    assert [body(result) for result in actual[:2]] == [b"x", b"x"]
+    assert refused(actual[2]).code == "robots_disallowed"
     assert (len(count), sorted(web.asked)) == (1, ["/yes", "/yes2"])
     assert body(get(urls[2], robots_txt=False)) == b"x"
     assert len(count) == 1
@@ -111,8 +111,8 @@ def test_the_robots_txt_of_a_redirect_target_is_obeyed(
         )
 
     web.raw("/robots.txt", robots)
-    found = refused(get(web.redirect("/a", f"http://other.test:{port}/b")))
-    assert (found.code, web.asked) == ("robots_disallowed", ["/a"])
+    actual = refused(get(web.redirect("/a", f"http://other.test:{port}/b")))
+    assert (actual.code, web.asked) == ("robots_disallowed", ["/a"])
 
 
 @pytest.mark.parametrize(
@@ -122,11 +122,11 @@ def test_a_missing_robots_txt_allows_and_an_unavailable_one_does_not(
     get: Get, web: Web, status: int, allowed: bool
 ) -> None:
     web.serve("/robots.txt", status=status)
-    found = get(web.serve("/a", b"x"))
+    actual = get(web.serve("/a", b"x"))
     if allowed:
-        assert body(found) == b"x"
+        assert body(actual) == b"x"
     else:
-        assert refused(found).code == "robots_disallowed"
+        assert refused(actual).code == "robots_disallowed"
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_only_line_ends_end_a_rule() -> None:
 def test_a_robots_txt_of_any_length_is_read_to_its_limit(get: Get, web: Web) -> None:
     rules = b"User-agent: *\nDisallow: /no\n"
     web.serve("/robots.txt", rules + b"# comment\n" * 100_000 + b"Disallow: /late\n")
-    found = get.all([web.serve("/no", b"x"), web.serve("/late", b"x")], max_bytes=100)
-    assert (refused(found[0]).code, body(found[1])) == ("robots_disallowed", b"x")
+    actual = get.all([web.serve("/no", b"x"), web.serve("/late", b"x")], max_bytes=100)
+    assert (refused(actual[0]).code, body(actual[1])) == ("robots_disallowed", b"x")
 
 
 def test_a_robots_txt_with_many_robots_is_fast() -> None:
@@ -201,22 +201,18 @@ def test_a_robots_txt_with_many_robots_is_fast() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "value", "switch"),
+    ("header", "value"),
     [
-        ("X_Robots_Tag", "noai", "x_robots_tag"), ("X_Robots_Tag", "nofollow, NoImageAI", "x_robots_tag"),
-        ("X_Robots_Tag", "noindex", "x_robots_tag"), ("X_Robots_Tag", "noimageindex", "x_robots_tag"),
-        ("X_Robots_Tag", "none", "x_robots_tag"), ("X_Robots_Tag", "controlled-noise: noai", "x_robots_tag"),
-        ("X_Robots_Tag", "otherbot: nofollow, controlled-noise: noai", "x_robots_tag"),
-        ("TDM_Reservation", "1", "tdm_reservation"),
+        ("X_Robots_Tag", "noai"), ("X_Robots_Tag", "nofollow, NoImageAI"), ("X_Robots_Tag", "noindex"),
+        ("X_Robots_Tag", "noimageindex"), ("X_Robots_Tag", "none"), ("X_Robots_Tag", "controlled-noise: noai"),
+        ("X_Robots_Tag", "otherbot: nofollow, controlled-noise: noai"), ("TDM_Reservation", "1"),
     ],
 )  # fmt: skip
-def test_opt_outs_are_obeyed_unless_disabled(
-    get: Get, web: Web, header: str, value: str, switch: str
-) -> None:
+def test_opt_outs_are_obeyed_unless_disabled(get: Get, web: Web, header: str, value: str) -> None:
     url = web.serve("/a", b"x", **{header: value})
-    found = refused(get(url))
-    assert (found.code, header.replace("_", "-") in found.detail) == ("opted_out", True)
-    assert body(get(url, **{switch: False})) == b"x"
+    actual = refused(get(url))
+    assert (actual.code, header.replace("_", "-") in actual.detail) == ("opted_out", True)
+    assert body(get(url, opt_outs=False)) == b"x"
 
 
 def test_tdmrep_json_is_requested_once_and_obeyed(get: Get, web: Web) -> None:
@@ -238,12 +234,12 @@ def test_tdmrep_json_is_requested_once_and_obeyed(get: Get, web: Web) -> None:
     free = [web.serve(path, b"x") for path in ("/a", "/art/free/b", "/c.png.jpg", "/line")]
     free.append(web.serve("/art/d", b"x", TDM_Reservation="0"))  # an answer's own word is the last one
     taken = [web.serve(path, b"x") for path in ("/art/e", "/f.png")]
-    found = get.all([*free, *taken])
-    assert [body(result) for result in found[: len(free)]] == [b"x"] * len(free)
-    for result in found[len(free) :]:
+    actual = get.all([*free, *taken])
+    assert [body(result) for result in actual[: len(free)]] == [b"x"] * len(free)
+    for result in actual[len(free) :]:
         assert (refused(result).code, TDM_FILE in refused(result).detail) == ("opted_out", True)
     assert len(count) == 1
-    assert body(get(taken[0], tdm_reservation=False)) == b"x"
+    assert body(get(taken[0], opt_outs=False)) == b"x"
 
 
 @pytest.mark.parametrize(
@@ -275,8 +271,8 @@ def test_a_tdmrep_json_that_times_out_reserves_nothing(
     get: Get, web: Web, answer: Callable[[Request], None]
 ) -> None:
     web.raw(TDM_FILE, answer)
-    found = get.all([web.serve(f"/{i}", b"x") for i in range(3)], timeout_seconds=0.3, max_attempts=1)
-    assert [body(result) for result in found] == [b"x"] * 3
+    actual = get.all([web.serve(f"/{i}", b"x") for i in range(3)], timeout_seconds=0.3, max_attempts=1)
+    assert [body(result) for result in actual] == [b"x"] * 3
 
 
 @pytest.mark.parametrize(
@@ -284,8 +280,8 @@ def test_a_tdmrep_json_that_times_out_reserves_nothing(
 )
 def test_a_tdmrep_json_that_redirects_to_a_missing_page_reserves_nothing(get: Get, web: Web, to: str) -> None:
     web.redirect(TDM_FILE, to)
-    found = get(web.serve("/a", b"x"), timeout_seconds=0.3, max_attempts=1)
-    assert body(found) == b"x"
+    actual = get(web.serve("/a", b"x"), timeout_seconds=0.3, max_attempts=1)
+    assert body(actual) == b"x"
 
 
 @pytest.mark.parametrize("status", [403, 410, 429, 503])

@@ -66,7 +66,7 @@ def server() -> Iterator[Server]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-ONE_BY_ONE = {"host_concurrency": 1, "robots_txt": False, "tdm_reservation": False}
+ONE_BY_ONE = {"host_concurrency": 1, "robots_txt": False, "opt_outs": False}
 
 
 def sized(data: bytes, *lines: bytes) -> bytes:
@@ -105,8 +105,8 @@ def test_a_connection_is_reused_only_if_the_response_has_a_certain_end(
         return True
 
     server.behavior = behave
-    found = get.all(urls(server), **ONE_BY_ONE)
-    assert [body(result) for result in found] == [b"/%d" % i for i in range(10)]
+    actual = get.all(urls(server), **ONE_BY_ONE)
+    assert [body(result) for result in actual] == [b"/%d" % i for i in range(10)]
     assert server.connections == connections
 
 
@@ -120,8 +120,8 @@ def test_unexpected_bytes_close_the_connection(get: Get, server: Server) -> None
         return True
 
     server.behavior = behave
-    found = get.all(urls(server), host_requests_per_second=8, **ONE_BY_ONE)
-    assert [body(result) for result in found] == [b"/%d" % i for i in range(10)]
+    actual = get.all(urls(server), host_requests_per_second=8, **ONE_BY_ONE)
+    assert [body(result) for result in actual] == [b"/%d" % i for i in range(10)]
     assert server.connections == 10
 
 
@@ -132,9 +132,9 @@ def test_a_connection_closed_while_unused_costs_no_attempt(get: Get, server: Ser
 
     server.behavior = behave
     for config in ({}, {"host_requests_per_second": 20}):
-        found = get.all(urls(server), retry=("x",), again=True, max_attempts=1, **(ONE_BY_ONE | config))
-        assert [body(result) for result in found] == [b"/%d" % i for i in range(10)]
-        assert all(result.stats.attempts == 1 for result in found if result.stats)
+        actual = get.all(urls(server), retry=("x",), again=True, max_attempts=1, **(ONE_BY_ONE | config))
+        assert [body(result) for result in actual] == [b"/%d" % i for i in range(10)]
+        assert all(result.stats.attempts == 1 for result in actual if result.stats)
     assert len(server.asked) == 20
 
 
@@ -150,8 +150,8 @@ def test_a_connection_without_a_second_response_is_replaced(get: Get, server: Se
         return True
 
     server.behavior = behave
-    found = get.all(urls(server), max_attempts=1, **ONE_BY_ONE)
-    assert [body(result) for result in found] == [b"/%d" % i for i in range(10)]
+    actual = get.all(urls(server), max_attempts=1, **ONE_BY_ONE)
+    assert [body(result) for result in actual] == [b"/%d" % i for i in range(10)]
 
 
 def test_error_pages_keep_the_connection(get: Get, server: Server) -> None:

@@ -26,11 +26,11 @@ def test_a_host_that_answers_429_uses_up_its_budget(get: Get, web: Web, names: d
     slow = [web.serve(f"/{i}", status=429, Retry_After="1") for i in range(300)]
     quick = [web.serve(f"/x{i}", b"x").replace("127.0.0.1", "second.test") for i in range(20)]
     start = time.monotonic()
-    found = codes(get.all([*slow, *quick], max_attempts=2, host_budget_seconds=3, host_concurrency=4))
+    actual = codes(get.all([*slow, *quick], max_attempts=2, host_budget_seconds=3, host_concurrency=4))
     assert time.monotonic() - start < 30  # 300 and more at a second each
-    assert set(found[:300]) <= {"rate_limited", "host_too_slow"}
-    assert found.count("host_too_slow") > 250
-    assert found[300:] == [""] * 20
+    assert set(actual[:300]) <= {"rate_limited", "host_too_slow"}
+    assert actual.count("host_too_slow") > 250
+    assert actual[300:] == [""] * 20
     assert len(web.asked) < 100
 
 
@@ -39,7 +39,9 @@ def test_host_too_slow_can_be_retried(get: Get, web: Web) -> None:
     first = get.all(urls, max_attempts=1, host_budget_seconds=0.5, host_concurrency=1)
     left = [url for url, code in zip(urls, codes(first), strict=True) if code == "host_too_slow"]
     assert left
-    assert all("--retry host_too_slow" in found.detail for found in first[-1:] if isinstance(found, Rejected))
+    assert all(
+        "--retry host_too_slow" in actual.detail for actual in first[-1:] if isinstance(actual, Rejected)
+    )
     for i in range(20):
         web.serve(f"/{i}", b"picture")
     web.asked.clear()
@@ -48,9 +50,9 @@ def test_host_too_slow_can_be_retried(get: Get, web: Web) -> None:
     again = get.all(
         urls, retry=("host_too_slow",), max_attempts=1, host_budget_seconds=0.5, host_concurrency=1
     )
-    assert [body(found) for found, url in zip(again, urls, strict=True) if url in left] == [b"picture"] * len(
-        left
-    )
+    assert [body(actual) for actual, url in zip(again, urls, strict=True) if url in left] == [
+        b"picture"
+    ] * len(left)
     assert sorted(web.asked) == sorted(url.removeprefix(web.address) for url in left)
 
 
@@ -62,27 +64,27 @@ def test_stalled_bodies_use_up_the_budget(get: Get, web: Web) -> None:
         release.wait(20)
 
     urls = [web.raw(f"/{i}", stall) for i in range(100)]
-    found = codes(get.all(urls, timeout_seconds=0.2, host_concurrency=2, host_budget_seconds=1))
+    actual = codes(get.all(urls, timeout_seconds=0.2, host_concurrency=2, host_budget_seconds=1))
     release.set()
-    assert set(found) == {"timeout", "host_too_slow"}
-    assert found.count("host_too_slow") > 70
+    assert set(actual) == {"timeout", "host_too_slow"}
+    assert actual.count("host_too_slow") > 70
 
 
 def test_a_long_crawl_delay_uses_up_the_budget(get: Get, web: Web) -> None:
     web.serve("/robots.txt", b"User-agent: *\nCrawl-delay: 2\n")
-    found = codes(
-        get.all([web.serve(f"/{i}", b"x") for i in range(30)], host_budget_seconds=3, tdm_reservation=False)
+    actual = codes(
+        get.all([web.serve(f"/{i}", b"x") for i in range(30)], host_budget_seconds=3, opt_outs=False)
     )
-    assert found.count("") in (1, 2, 3)
-    assert set(found) == {"", "host_too_slow"}
+    assert actual.count("") in (1, 2, 3)
+    assert set(actual) == {"", "host_too_slow"}
 
 
 def test_stalled_policy_files_use_up_the_budget(get: Get, web: Web) -> None:
     raw(web, "/robots.txt", hold=2)
-    found = codes(
+    actual = codes(
         get.all([web.serve(f"/{i}", b"x") for i in range(30)], timeout_seconds=0.5, host_budget_seconds=0.2)
     )
-    assert set(found) <= {"timeout", "host_too_slow"}
+    assert set(actual) <= {"timeout", "host_too_slow"}
 
 
 class Clock:
@@ -150,18 +152,18 @@ def test_slow_hosts_use_up_their_budgets_while_they_share_slots(
             url = web.raw(f"/{host}/{i}", lambda _: bool(release.wait(20)) and None)
             urls.append(url.replace("127.0.0.1", host))
     limits = {"concurrency": 2, "host_concurrency": 2, "host_budget_seconds": 0.3, "timeout_seconds": 0.1}
-    found = codes(get.all(urls, robots_txt=False, tdm_reservation=False, **limits))
+    actual = codes(get.all(urls, robots_txt=False, opt_outs=False, **limits))
     release.set()
-    assert set(found) == {"timeout", "host_too_slow"}
-    assert found.count("host_too_slow") > 50
+    assert set(actual) == {"timeout", "host_too_slow"}
+    assert actual.count("host_too_slow") > 50
 
 
 def test_waiting_for_slots_does_not_use_the_budget(get: Get, web: Web, names: dict[str, list[str]]) -> None:
     names["quick.test"] = ["127.0.0.1"]
     slow = [raw(web, f"/slow/{i}", OK + b"\r\nx", pause=0.1) for i in range(20)]
     quick = [web.serve(f"/{i}", b"x").replace("127.0.0.1", "quick.test") for i in range(20)]
-    found = codes(get.all([*slow, *quick], concurrency=1, host_budget_seconds=0.5))
-    assert found == [""] * 40
+    actual = codes(get.all([*slow, *quick], concurrency=1, host_budget_seconds=0.5))
+    assert actual == [""] * 40
 
 
 def test_slow_hosts_are_reported_while_the_task_runs(
@@ -170,13 +172,13 @@ def test_slow_hosts_are_reported_while_the_task_runs(
     monkeypatch.setattr(fetch_all_module, "SLOW_HOST_SECONDS", 0.05)
     urls = [web.serve(f"/{i}", status=429, Retry_After="1") for i in range(5)]
     config = FetchConfig(**(FETCHING | {"host_budget_seconds": 2, "max_attempts": 1, "host_concurrency": 1}))  # type: ignore[arg-type]
-    told: list[list[str]] = []
+    reported: list[list[str]] = []
     journal = Journal(str(tmp_path), "1", "")
     fetch_all(
         map(FetchRequest, urls),
-        FetchPlan(config, 1000, HostLimits.from_config(config), slow=told.append),
+        FetchPlan(config, 1000, HostLimits.from_config(config), slow=reported.append),
         journal,
     )
     journal.close()
-    assert any(names and names[0].startswith("127.0.0.1 (1 of 2 s)") for names in told), told
-    assert told[-1] == []
+    assert any(names and names[0].startswith("127.0.0.1 (1 of 2 s)") for names in reported), reported
+    assert reported[-1] == []

@@ -16,9 +16,9 @@ from tests.pipeline.fetch.conftest import Get, Web, body, refused
 
 
 def test_a_200_gives_a_body_and_metrics(get: Get, web: Web) -> None:
-    found = get(web.serve("/a", b"picture"))
-    assert body(found) == b"picture"
-    asked = found.stats
+    result = get(web.serve("/a", b"picture"))
+    assert body(result) == b"picture"
+    asked = result.stats
     assert asked is not None
     assert (asked.host, asked.status, asked.bytes_seen, asked.attempts) == ("127.0.0.1", 200, 7, 1)
     assert 0 < asked.seconds < 1
@@ -36,10 +36,10 @@ def test_a_200_gives_a_body_and_metrics(get: Get, web: Web) -> None:
 def test_other_statuses_are_rejections_with_the_status(
     get: Get, web: Web, status: int, code: str, attempts: int
 ) -> None:
-    found = refused(get(web.serve("/a", status=status)))
-    assert (found.code, f"HTTP {status}" in found.detail) == (code, True)
-    assert found.stats is not None
-    assert (found.stats.status, found.stats.attempts) == (status, attempts)
+    result = refused(get(web.serve("/a", status=status)))
+    assert (result.code, f"HTTP {status}" in result.detail) == (code, True)
+    assert result.stats is not None
+    assert (result.stats.status, result.stats.attempts) == (status, attempts)
     assert len(web.asked) == attempts
 
 
@@ -59,8 +59,8 @@ def test_every_2xx_with_a_whole_body_is_a_success(get: Get, web: Web, status: in
     ],
 )
 def test_a_206_is_accepted_if_it_is_the_whole_body(get: Get, web: Web, part: str, whole: bool) -> None:
-    found = get(web.serve("/a", b"picture", 206, Content_Range=part))
-    assert (body(found) if whole else refused(found).code) == (b"picture" if whole else "http_status")
+    result = get(web.serve("/a", b"picture", 206, Content_Range=part))
+    assert (body(result) if whole else refused(result).code) == (b"picture" if whole else "http_status")
 
 
 def test_an_empty_200_is_empty(get: Get, web: Web) -> None:
@@ -127,8 +127,8 @@ def chain(web: Web, length: int) -> str:
 
 def test_five_redirects_are_followed_and_six_are_not(get: Get, web: Web) -> None:
     start = chain(web, 6)
-    found = refused(get(start))
-    assert (found.code, "more than 5 redirects" in found.detail) == ("too_many_redirects", True)
+    result = refused(get(start))
+    assert (result.code, "more than 5 redirects" in result.detail) == ("too_many_redirects", True)
     assert body(get(start.replace("/0", "/1"))) == b"picture"
 
 

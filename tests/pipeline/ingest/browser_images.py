@@ -69,7 +69,7 @@ def on_white(colors: np.ndarray, alpha: np.ndarray | float = 1.0) -> np.ndarray:
 
 
 def transparency() -> dict[str, Shown]:
-    found = {}
+    result = {}
     for depth in (1, 2, 4, 8, 16):
         top = (1 << depth) - 1
         gray, key = draw(top + 1, 1), top // 3
@@ -77,16 +77,16 @@ def transparency() -> dict[str, Shown]:
         alpha = (gray != key).astype(float)
         for passes in (False, True):
             name = f"gray of {depth} bits" + " in seven passes" * passes
-            found[name] = Shown(png(gray, depth, 0, interlaced=passes), on_white(gray / top))
+            result[name] = Shown(png(gray, depth, 0, interlaced=passes), on_white(gray / top))
             data = png(gray, depth, 0, chunk(b"tRNS", struct.pack(">H", key)), interlaced=passes)
-            found[f"{name}, one transparent"] = Shown(data, on_white(gray / top, alpha))
+            result[f"{name}, one transparent"] = Shown(data, on_white(gray / top, alpha))
         if depth <= 8:
             index, palette = draw(top + 1, 1), RANDOM.integers(0, 256, (top + 1, 3))
             opacity = np.full(top + 1, 255)
             opacity[:2] = 0, 128
             before = chunk(b"PLTE", palette.astype(np.uint8).tobytes()), chunk(b"tRNS", b"\x00\x80")
             colors, alpha = palette[index[..., 0]] / 255, opacity[index] / 255
-            found[f"palette of {depth} bits, partly transparent"] = Shown(
+            result[f"palette of {depth} bits, partly transparent"] = Shown(
                 png(index, depth, 3, *before), on_white(colors, alpha)
             )
         if depth >= 8:
@@ -94,19 +94,19 @@ def transparency() -> dict[str, Shown]:
             rgb[:4], rgb[4:6] = rgb[0, 0], rgb[0, 0] ^ 1  # equal except for the last bit
             alpha = (rgb != rgb[0, 0]).any(axis=2, keepdims=True).astype(float)
             before = (chunk(b"tRNS", struct.pack(">3H", *rgb[0, 0])),)
-            found[f"RGB of {depth} bits, one transparent"] = Shown(
+            result[f"RGB of {depth} bits, one transparent"] = Shown(
                 png(rgb, depth, 2, *before), on_white(rgb / top, alpha)
             )
             for color, name in ((4, "gray"), (6, "RGB")):
                 deep = draw(top + 1, 2 if color == 4 else 4)
-                found[f"{name} and alpha of {depth} bits"] = Shown(
+                result[f"{name} and alpha of {depth} bits"] = Shown(
                     png(deep, depth, color, interlaced=True),
                     on_white(deep[..., :-1] / top, deep[..., -1:] / top),
                     2,
                 )
     data = png(draw(256, 3), 8, 2, chunk(b"bKGD", b"\x00\xff\x00\x00\x00\x00"))
-    found["a background color"] = Shown(data, np.asarray(Image.open(io.BytesIO(data))))
-    return found
+    result["a background color"] = Shown(data, np.asarray(Image.open(io.BytesIO(data))))
+    return result
 
 
 # Colors
@@ -172,10 +172,10 @@ def colors() -> dict[str, Shown]:
         "a gamma of 0": ([gama(0)], plain),
         "primaries at 0": ([gama(1), chrm((0,) * 8)], plain),
     }  # fmt: skip
-    found = {name: Shown(png(plain, 8, 2, *more), pixels, 2) for name, (more, pixels) in cases.items()}
+    result = {name: Shown(png(plain, 8, 2, *more), pixels, 2) for name, (more, pixels) in cases.items()}
     ramp = np.arange(256).reshape(SIDE, SIDE, 1)
     shades = encoded(np.repeat(ramp.reshape(-1, 1) / 255, 3, axis=1))
-    found |= {
+    result |= {
         "gray with a gamma of 1": Shown(png(ramp, 8, 0, gama(1)), shades, 2),
         "16-bit gray with a gamma of 1": Shown(png(ramp * 257, 16, 0, gama(1)), shades, 2),
         "gray with a profile": Shown(png(ramp, 8, 0, iccp(icc_profiles.profile(1.0))), shades, 2),
@@ -184,7 +184,7 @@ def colors() -> dict[str, Shown]:
             png(ramp, 8, 3, gama(1), chunk(b"PLTE", LEVELS.astype(np.uint8).tobytes())), linear, 2
         ),
     }
-    return found
+    return result
 
 
 # Animations
@@ -246,9 +246,9 @@ def gif(
 ) -> bytes:
     height, width = index.shape
     buffer = io.BytesIO()
-    picture = Image.frombytes("P", (width, height), index.astype(np.uint8).tobytes())
-    picture.putpalette(bytes(range(256)) * 3)
-    picture.save(buffer, "GIF", interlace=0, optimize=False)
+    image = Image.frombytes("P", (width, height), index.astype(np.uint8).tobytes())
+    image.putpalette(bytes(range(256)) * 3)
+    image.save(buffer, "GIF", interlace=0, optimize=False)
     plain = buffer.getvalue()
     start = plain.index(b"," + struct.pack("<HHHH", 0, 0, width, height))
     colors = 3 << (plain[start + 9] & 7) + 1 if plain[start + 9] & 0x80 else 0
@@ -259,10 +259,10 @@ def gif(
     return made + b"," + struct.pack("<HHHHB", *at, width, height, 0x87 * own) + table * own + data
 
 
-def webp(picture: Image.Image, at: tuple[int, int], alpha: bool) -> bytes:
+def webp(image: Image.Image, at: tuple[int, int], alpha: bool) -> bytes:
     """Return an animation of 16×16 whose first frame covers a part of it; browsers ignore its blue background."""
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", lossless=True)
+    image.save(buffer, "WEBP", lossless=True)
 
     def short(value: int) -> bytes:
         return value.to_bytes(3, "little")
@@ -270,7 +270,7 @@ def webp(picture: Image.Image, at: tuple[int, int], alpha: bool) -> bytes:
     def part(name: bytes, body: bytes) -> bytes:
         return name + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
 
-    place = b"".join(map(short, (at[0] // 2, at[1] // 2, picture.width - 1, picture.height - 1, 100)))
+    place = b"".join(map(short, (at[0] // 2, at[1] // 2, image.width - 1, image.height - 1, 100)))
     body = part(b"VP8X", bytes([0x02 | 0x10 * alpha, 0, 0, 0]) + short(SIDE - 1) * 2)
     body += part(b"ANIM", struct.pack("<IH", 0xFF0000FF, 0)) + part(
         b"ANMF", place + b"\x00" + buffer.getvalue()[12:]
@@ -294,13 +294,13 @@ def frames() -> dict[str, Shown]:
         "beside the screen": (gif(small, (8, 8), (12, 12)), inside(part, 12, 12, 20)),
         "without colors": (gif(INDEX, (16, 16), (0, 0), shared=False), 0 * whole),
     }  # fmt: skip
-    found = {f"GIF: {name}": Shown(data, pixels) for name, (data, pixels) in cases.items()}
+    result = {f"GIF: {name}": Shown(data, pixels) for name, (data, pixels) in cases.items()}
     for alpha in (False, True):
-        picture = Image.new("RGBA" if alpha else "RGB", (8, 8), (10, 90, 200))
-        found[f"WebP: in the middle, alpha {alpha}"] = Shown(
-            webp(picture, (4, 6), alpha), inside(np.full((8, 8, 3), (10, 90, 200)), 4, 6)
+        image = Image.new("RGBA" if alpha else "RGB", (8, 8), (10, 90, 200))
+        result[f"WebP: in the middle, alpha {alpha}"] = Shown(
+            webp(image, (4, 6), alpha), inside(np.full((8, 8, 3), (10, 90, 200)), 4, 6)
         )
-    return found
+    return result
 
 
 # AVIF
@@ -363,8 +363,8 @@ def avifs() -> dict[str, Shown]:
         linear = linear.clip(0, 1)
         return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
-    found = {f"AVIF: {name}": Shown(data, plain, 3) for name, data in avif_layouts().items()}
-    return found | {
+    result = {f"AVIF: {name}": Shown(data, plain, 3) for name, data in avif_layouts().items()}
+    return result | {
         "AVIF: television": Shown(avif(1, 1), plain, 3),
         "AVIF: nothing said of its colors": Shown(avif(2, 2), plain, 3),
         "AVIF: linear": Shown(avif(1, 8), shown(plain / 255), 3),

@@ -13,6 +13,6 @@ CONFIG = IngestConfig(scaled_decoding=False)
 @pytest.mark.parametrize("name", CASES)
 def test_a_file_has_the_pixels_that_its_specification_gives(name: str) -> None:
     case = CASES[name]
-    found = np.asarray(decode(case.data, CONFIG).image, float)
-    assert found.shape == case.pixels.shape
-    assert abs(found - case.pixels).max() <= case.tolerance
+    result = np.asarray(decode(case.data, CONFIG).image, float)
+    assert result.shape == case.pixels.shape
+    assert abs(result - case.pixels).max() <= case.tolerance

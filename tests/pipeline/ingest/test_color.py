@@ -32,8 +32,8 @@ def test_gray_bilevel_and_palette_images_become_rgb(
 
 def test_16_bit_gray_is_scaled_not_truncated(encoded: Encode) -> None:
     ramp = np.arange(256, dtype=np.uint16).reshape(16, 16)
-    found = pixels(encoded(Image.fromarray(ramp * 257), "PNG"))
-    assert (found == ramp[..., None]).all()
+    result = pixels(encoded(Image.fromarray(ramp * 257), "PNG"))
+    assert (result == ramp[..., None]).all()
     deep = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16) // 3 * 3
     assert abs(pixels(encoded(Image.fromarray(deep), "PNG"))[..., 0] - deep / 257).max() < 1
 
@@ -42,9 +42,9 @@ def test_16_bit_gray_with_a_transparent_value_is_accepted() -> None:
     gray = np.full((8, 8), 0x8080, ">u2")
     gray[0] = 0xFFFE
     lines = b"".join(b"\x00" + line.tobytes() for line in gray)
-    found = pixels(png(8, 8, 16, 0, lines, chunk(b"tRNS", b"\xff\xfe")))
-    assert (found[1:] == 0x80).all()
-    assert (found[0] >= 0xFE).all()  # white, both as its own color and as the background
+    result = pixels(png(8, 8, 16, 0, lines, chunk(b"tRNS", b"\xff\xfe")))
+    assert (result[1:] == 0x80).all()
+    assert (result[0] >= 0xFE).all()  # white, both as its own color and as the background
 
 
 def test_16_bit_color_is_accepted() -> None:
@@ -56,9 +56,9 @@ def test_16_bit_color_is_accepted() -> None:
 def test_transparency_is_laid_on_white(encoded: Encode, mode: str) -> None:
     picture = Image.new(mode, (10, 10), (0,) * len(mode))
     picture.paste((0,) * (len(mode) - 1) + (255,), (0, 0, 5, 10))
-    found = pixels(encoded(picture, "PNG"))
-    assert (found[:, :5] == 0).all()
-    assert (found[:, 5:] == 255).all()
+    result = pixels(encoded(picture, "PNG"))
+    assert (result[:, :5] == 0).all()
+    assert (result[:, 5:] == 255).all()
 
 
 def test_a_half_transparent_pixel_is_mixed_with_white(encoded: Encode) -> None:
@@ -72,9 +72,9 @@ def test_a_transparent_palette_color_becomes_white(encoded: Encode, kind: str) -
     picture = Image.new("P", (10, 10), 0)
     picture.putpalette([200, 0, 0, 0, 0, 200])
     picture.paste(1, (0, 0, 5, 10))
-    found = pixels(encoded(picture, kind, transparency=0))
-    assert (found[:, :5] == [0, 0, 200]).all()
-    assert (found[:, 5:] == 255).all()
+    result = pixels(encoded(picture, kind, transparency=0))
+    assert (result[:, :5] == [0, 0, 200]).all()
+    assert (result[:, 5:] == 255).all()
 
 
 def test_cmyk_jpegs_show_their_colors(encoded: Encode) -> None:
@@ -99,8 +99,8 @@ SWATCHES = Image.fromarray(LEVELS.astype(np.uint8).reshape(5, 9, 3)).resize(
 )
 
 
-def swatches(found: np.ndarray) -> np.ndarray:
-    return found[4::8, 4::8].reshape(-1, 3).astype(float)
+def swatches(result: np.ndarray) -> np.ndarray:
+    return result[4::8, 4::8].reshape(-1, 3).astype(float)
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("PNG", 2), ("WEBP", 2), ("JPEG", 8)])
@@ -114,9 +114,9 @@ def test_colors_with_a_profile_are_converted_to_srgb(encoded: Encode, kind: str,
 
 def test_gray_with_a_profile_is_converted_to_srgb(encoded: Encode) -> None:
     ramp = Image.linear_gradient("L").resize((16, 256))
-    found = pixels(encoded(ramp, "PNG", icc_profile=icc_profiles.profile(1.0)))
-    assert (np.diff(found[:, 8, 0].astype(int)) >= 0).all()
-    assert abs(int(found[128, 8, 0]) - 188) <= 2  # half of the light intensity
+    result = pixels(encoded(ramp, "PNG", icc_profile=icc_profiles.profile(1.0)))
+    assert (np.diff(result[:, 8, 0].astype(int)) >= 0).all()
+    assert abs(int(result[128, 8, 0]) - 188) <= 2  # half of the light intensity
 
 
 def test_an_srgb_profile_changes_nothing(encoded: Encode, smooth: Draw) -> None:
@@ -129,11 +129,11 @@ def test_an_srgb_profile_changes_nothing(encoded: Encode, smooth: Draw) -> None:
 def test_the_profile_is_applied_before_transparency_is_laid_on_white(encoded: Encode) -> None:
     picture = SWATCHES.convert("RGBA")
     picture.paste((0, 0, 0, 0), (0, 0, 8, 8))
-    found = swatches(
+    result = swatches(
         pixels(encoded(picture, "PNG", icc_profile=icc_profiles.profile(2.2, icc_profiles.ADOBE_RGB)))
     )
-    assert (found[0] == 255).all()
-    assert abs(found - icc_profiles.to_srgb(LEVELS, 563 / 256, icc_profiles.ADOBE_RGB))[1:].max() <= 2
+    assert (result[0] == 255).all()
+    assert abs(result - icc_profiles.to_srgb(LEVELS, 563 / 256, icc_profiles.ADOBE_RGB))[1:].max() <= 2
 
 
 BROKEN = {

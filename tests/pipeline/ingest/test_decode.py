@@ -38,8 +38,8 @@ def pixels(data: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_accepted_formats_are_recognized_by_content(smooth: Draw, encoded: Encode, kind: str) -> None:
-    found = decode(encoded(smooth(0, 20, 10), kind), CONFIG)
-    assert (found.format, found.width, found.height, found.image.size) == (kind, 20, 10, (20, 10))
+    result = decode(encoded(smooth(0, 20, 10), kind), CONFIG)
+    assert (result.format, result.width, result.height, result.image.size) == (kind, 20, 10, (20, 10))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP"])
@@ -67,9 +67,9 @@ def test_exif_orientation_is_applied(
 def test_width_and_height_are_those_before_the_orientation_is_applied(smooth: Draw, encoded: Encode) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    found = decode(encoded(smooth(3, 20, 10), "JPEG", exif=exif), CONFIG)
-    assert (found.width, found.height, found.orientation) == (20, 10, 6)
-    assert normalize(found, UNSIZED).size == (10, 20)
+    result = decode(encoded(smooth(3, 20, 10), "JPEG", exif=exif), CONFIG)
+    assert (result.width, result.height, result.orientation) == (20, 10, 6)
+    assert normalize(result, UNSIZED).size == (10, 20)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
@@ -84,8 +84,8 @@ def test_the_first_frame_of_an_animation_is_used_and_flagged(encoded: Encode, ki
 
 def test_a_jpeg_followed_by_more_images_is_decoded(smooth: Draw, encoded: Encode) -> None:
     data = encoded(smooth(4, 20, 10), "MPO", save_all=True, append_images=[smooth(5, 20, 10)])
-    found = decode(data, CONFIG)
-    assert (found.format, found.image.size, found.animated) == ("JPEG", (20, 10), False)
+    result = decode(data, CONFIG)
+    assert (result.format, result.image.size, result.animated) == ("JPEG", (20, 10), False)
 
 
 def test_data_after_the_image_is_ignored(smooth: Draw, encoded: Encode) -> None:
@@ -117,10 +117,10 @@ def test_damage_in_the_middle_of_a_png_is_truncated(smooth: Draw, encoded: Encod
     ],
 )  # fmt: skip
 def test_the_rejection_of_other_files_quotes_their_first_bytes(data: bytes) -> None:
-    found = refused(data)
-    assert found.code == "not_an_image"
-    assert found.detail.startswith("the file begins with ")
-    assert found.detail.isprintable()
+    result = refused(data)
+    assert result.code == "not_an_image"
+    assert result.detail.startswith("the file begins with ")
+    assert result.detail.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_a_file_with_only_the_start_of_an_image_is_truncated(data: bytes) -> Non
 def test_the_rejection_of_other_image_formats_names_them(
     smooth: Draw, encoded: Encode, kind: str, name: str
 ) -> None:
-    found = refused(encoded(smooth(8, 32, 32), kind))
-    assert (found.code, found.detail.startswith(f"{name}; give a JPEG")) == ("bad_format", True)
+    result = refused(encoded(smooth(8, 32, 32), kind))
+    assert (result.code, result.detail.startswith(f"{name}; give a JPEG")) == ("bad_format", True)
 
 
 @pytest.mark.parametrize(

@@ -94,22 +94,22 @@ def test_a_faulty_image_is_rejected_and_no_other_is_decoded_twice(
     folder: Path, width: int, code: str, detail: str, processes: int
 ) -> None:
     faulty = [0, 7, 8, COUNT - 1] if width != HANG else [7]
-    found = make(folder, draw(folder, dict.fromkeys(faulty, width)), processes, decode_seconds=1)
-    assert found.keys() == set(range(COUNT))
-    refused = {number: answer for number, answer in found.items() if isinstance(answer, ImageRejection)}
+    result = make(folder, draw(folder, dict.fromkeys(faulty, width)), processes, decode_seconds=1)
+    assert result.keys() == set(range(COUNT))
+    refused = {number: answer for number, answer in result.items() if isinstance(answer, ImageRejection)}
     assert refused == dict.fromkeys(faulty, ImageRejection(code, detail))
     assert opened(folder) == dict.fromkeys(range(COUNT), 1)
 
 
 def test_the_image_of_a_killed_process_is_tried_again(folder: Path) -> None:
-    found = make(folder, draw(folder, {9: KILLED_ONCE}))
-    assert all(isinstance(answer, ProcessedImage) for answer in found.values())
+    result = make(folder, draw(folder, {9: KILLED_ONCE}))
+    assert all(isinstance(answer, ProcessedImage) for answer in result.values())
     assert opened(folder)[9] == 2
 
 
 def test_an_image_whose_process_is_killed_twice_is_rejected(folder: Path) -> None:
-    found = make(folder, draw(folder, {9: KILLED}))
-    assert found[9] == ImageRejection(
+    result = make(folder, draw(folder, {9: KILLED}))
+    assert result[9] == ImageRejection(
         "decoder_crashed", "the process that decoded it ended by SIGKILL, 2 times"
     )
     assert opened(folder) == dict.fromkeys(range(COUNT), 1) | {9: 2}
@@ -122,12 +122,12 @@ def test_an_image_larger_than_its_header_is_rejected_by_the_memory_limit(folder:
     with closing(DecodePool(str(folder), config, 1)) as pool:
         pool.start()
         (decoder,) = pool._decoders
-        found = dict(pool.process_all(requests))
+        result = dict(pool.process_all(requests))
         assert pool._decoders == [decoder]  # one process decoded all of them
         (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{decoder.pid}/status").read_text())
-    assert isinstance(found.pop(7), ImageRejection)
-    assert len(found) == COUNT - 1
-    assert all(isinstance(answer, ProcessedImage) for answer in found.values())
+    assert isinstance(result.pop(7), ImageRejection)
+    assert len(result) == COUNT - 1
+    assert all(isinstance(answer, ProcessedImage) for answer in result.values())
     assert int(peak) < 300_000
 
 
@@ -172,12 +172,12 @@ def test_a_hanging_image_times_out_while_other_processes_work(folder: Path) -> N
 
 
 def test_threads_share_a_pool(folder: Path) -> None:
-    requests, found = draw(folder, {5: CRASH}), list[dict]()
+    requests, result = draw(folder, {5: CRASH}), list[dict]()
     config = IngestConfig(size=16, format="png")
 
     def work() -> None:
         pool = acquire(str(folder), config, 2)
-        found.append(dict(pool.process_all(requests)))
+        result.append(dict(pool.process_all(requests)))
         release(pool)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -185,8 +185,8 @@ def test_threads_share_a_pool(folder: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 4
-    assert all(answers == found[0] and len(answers) == COUNT for answers in found)
+    assert len(result) == 4
+    assert all(answers == result[0] and len(answers) == COUNT for answers in result)
     assert not decode_pool._shared
 
 

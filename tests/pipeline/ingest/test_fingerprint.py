@@ -16,22 +16,22 @@ Draw = Callable[[int, int, int], Image.Image]
 @pytest.fixture
 def pictures(smooth: Draw) -> list[Image.Image]:
     rng = np.random.default_rng(0)
-    found = [smooth(seed, 32 + seed, 64 - seed) for seed in range(30)]
-    found += [
+    result = [smooth(seed, 32 + seed, 64 - seed) for seed in range(30)]
+    result += [
         Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8).astype(np.uint8)) for _ in range(10)
     ]
     ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
-    found += [Image.fromarray(ramp), Image.fromarray(ramp.T.copy()), Image.linear_gradient("L")]
-    found += [
+    result += [Image.fromarray(ramp), Image.fromarray(ramp.T.copy()), Image.linear_gradient("L")]
+    result += [
         Image.radial_gradient("L"),
         Image.radial_gradient("L").convert("RGBA"),
         Image.effect_noise((99, 7), 50),
     ]
-    found += [
+    result += [
         Image.new("RGB", (size, 20), color) for size in (8, 20, 400) for color in ("black", "white", "#123")
     ]
-    found += [Image.fromarray(np.indices((64, 64)).sum(axis=0).astype(np.uint8) % 2 * 255)]
-    return found
+    result += [Image.fromarray(np.indices((64, 64)).sum(axis=0).astype(np.uint8) % 2 * 255)]
+    return result
 
 
 def test_hashes_equal_those_of_imagehash(pictures: list[Image.Image]) -> None:

@@ -42,8 +42,8 @@ def test_crop_keeps_the_center() -> None:
 
 
 def test_exact_scales_the_whole_image() -> None:
-    found = np.asarray(normalized(stripes(), IngestConfig(size=9, min_side=3, resize="exact")))
-    assert [tuple(found[4, x]) for x in (1, 4, 7)] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    result = np.asarray(normalized(stripes(), IngestConfig(size=9, min_side=3, resize="exact")))
+    assert [tuple(result[4, x]) for x in (1, 4, 7)] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
 
 
 SIZES = [(64, 64), (100, 50), (50, 100), (20, 10), (10, 20), (32, 32), (8, 500), (33, 31)]
@@ -63,15 +63,15 @@ def test_sizes_follow_the_rule(smooth: Draw, size: tuple[int, int], resample: st
 
 def test_an_image_of_the_configured_size_keeps_its_pixels(smooth: Draw) -> None:
     for rule in ("exact", "crop", "fit", "none"):
-        found = normalized(smooth(0, 32, 32), IngestConfig(size=32, resize=rule))  # type: ignore[arg-type]
-        assert (np.asarray(found) == np.asarray(smooth(0, 32, 32))).all()
+        result = normalized(smooth(0, 32, 32), IngestConfig(size=32, resize=rule))  # type: ignore[arg-type]
+        assert (np.asarray(result) == np.asarray(smooth(0, 32, 32))).all()
 
 
 def test_the_area_filter_averages(smooth: Draw) -> None:
     picture = smooth(0, 64, 64)
     means = np.asarray(picture, float).reshape(16, 4, 16, 4, 3).mean(axis=(1, 3))
-    found = np.asarray(normalized(picture, IngestConfig(size=16, resize="exact")), float)
-    assert abs(found - means).max() <= 1
+    result = np.asarray(normalized(picture, IngestConfig(size=16, resize="exact")), float)
+    assert abs(result - means).max() <= 1
 
 
 def covered(pixels: np.ndarray, first: Fraction, last: Fraction, count: int) -> np.ndarray:
@@ -89,21 +89,21 @@ def covered(pixels: np.ndarray, first: Fraction, last: Fraction, count: int) -> 
 def test_the_area_filter_counts_parts_of_pixels(width: int, height: int, size: int, rule: str) -> None:
     pixels = np.random.default_rng(width * height).integers(0, 256, (height, width, 3))
     config = IngestConfig(size=size, min_side=1, resize=rule)  # type: ignore[arg-type]
-    found = normalized(Image.fromarray(pixels.astype(np.uint8)), config)
+    result = normalized(Image.fromarray(pixels.astype(np.uint8)), config)
     side = min(width, height) if rule == "crop" else None
     x, y = (Fraction(whole - (side or whole), 2) for whole in (width, height))
     exact = pixels.astype(object)
-    rows = covered(exact, y, y + (side or height), found.height)
-    columns = covered(rows.transpose(1, 0, 2), x, x + (side or width), found.width).transpose(1, 0, 2)
-    assert np.asarray(found).tolist() == [[[round(v) for v in p] for p in line] for line in columns]
+    rows = covered(exact, y, y + (side or height), result.height)
+    columns = covered(rows.transpose(1, 0, 2), x, x + (side or width), result.width).transpose(1, 0, 2)
+    assert np.asarray(result).tolist() == [[[round(v) for v in p] for p in line] for line in columns]
 
 
 def test_the_area_filter_equals_opencv() -> None:
     y, x, c = np.indices((375, 500, 3))
     pixels = ((x * x * 7 + 13 * x * y + 31 * c * y + y * y) // 5 % 256).astype(np.uint8)
-    found = normalized(Image.fromarray(pixels), IngestConfig(**PRESETS["tfds"]))
+    result = normalized(Image.fromarray(pixels), IngestConfig(**PRESETS["tfds"]))
     # cv2.resize(pixels, (84, 84), interpolation=cv2.INTER_AREA) of OpenCV 5.0.0
-    assert sha256(found.tobytes()).hexdigest() == (
+    assert sha256(result.tobytes()).hexdigest() == (
         "a3df822cba6c494ac486632ff849ca5c97bc0e4f6e07e99449ee9e1414e6572d"
     )
 
@@ -179,8 +179,8 @@ def test_a_jpeg_is_decoded_at_twice_the_needed_size_or_more(shape: tuple[int, in
 
 def test_a_large_jpeg_is_decoded_at_an_eighth(encoded: Encode) -> None:
     data = encoded(photo(0, 1600, 1201), "JPEG")
-    found = decode(data, IngestConfig(size=32))
-    assert (found.reduction, found.image.size, found.width, found.height) == (8, (200, 151), 1600, 1201)
+    result = decode(data, IngestConfig(size=32))
+    assert (result.reduction, result.image.size, result.width, result.height) == (8, (200, 151), 1600, 1201)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -199,9 +199,9 @@ def test_orienting_the_result_equals_orienting_the_image(encoded: Encode, orient
 @pytest.mark.parametrize(("name", "kind"), [("jpeg", "JPEG"), ("png", "PNG"), ("webp", "WEBP")])
 def test_images_are_encoded_as_configured(smooth: Draw, name: str, kind: str) -> None:
     data = encode(smooth(0, 32, 32), IngestConfig(format=name))  # type: ignore[arg-type]
-    found = Image.open(io.BytesIO(data))
-    assert (found.format, found.size) == (kind, (32, 32))
-    error = abs(np.asarray(found.convert("RGB"), float) - np.asarray(smooth(0, 32, 32), float))
+    result = Image.open(io.BytesIO(data))
+    assert (result.format, result.size) == (kind, (32, 32))
+    error = abs(np.asarray(result.convert("RGB"), float) - np.asarray(smooth(0, 32, 32), float))
     assert error.mean() <= (0 if name == "png" else 6)
     assert encode(smooth(0, 32, 32), IngestConfig(format=name)) == data  # type: ignore[arg-type]
 

@@ -32,14 +32,14 @@ def get(tmp_path: Path) -> Get:
     return Get(tmp_path / "source")
 
 
-def body(found: bytes | Rejected) -> bytes:
-    assert isinstance(found, bytes), found
-    return found
+def body(result: bytes | Rejected) -> bytes:
+    assert isinstance(result, bytes), result
+    return result
 
 
-def refused(found: bytes | Rejected) -> Rejected:
-    assert isinstance(found, Rejected), found
-    return found
+def refused(result: bytes | Rejected) -> Rejected:
+    assert isinstance(result, Rejected), result
+    return result
 
 
 def test_a_file_below_the_base_folder_is_read(get: Get) -> None:

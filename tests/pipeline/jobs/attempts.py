@@ -43,10 +43,10 @@ def dying(after: int) -> Iterator[None]:
 
 def outcome(call: Callable[..., Any], arguments: tuple, keywords: dict) -> tuple[Any, bool]:
     """Run an attempt to its end; return its outputs, and whether they are several."""
-    found = call(*arguments, **keywords)
-    if inspect.isgenerator(found) or isinstance(found, Iterator):
-        return list(found), True
-    return found, False
+    result = call(*arguments, **keywords)
+    if inspect.isgenerator(result) or isinstance(result, Iterator):
+        return list(result), True
+    return result, False
 
 
 def shortened(element: Any) -> Any:
@@ -88,8 +88,8 @@ def repeated(call: Callable[..., Any], mode: str, flat: bool) -> Callable[..., A
 
     @functools.wraps(call)
     def attempts(*arguments: Any, **keywords: Any) -> Any:
-        found = repeatedly(call, mode, arguments, keywords)
-        return [] if found is None and flat else found
+        result = repeatedly(call, mode, arguments, keywords)
+        return [] if result is None and flat else result
 
     return attempts
 

@@ -28,7 +28,7 @@ IMAGES = 60
 
 @pytest.fixture
 def site(web: Web, smooth: Callable, encoded: Callable, tmp_path: Path) -> Path:  # noqa: F811
-    """A list of pictures on a slow server, with some that are gone; the configuration file."""
+    """A list of images on a slow server, with some that are gone; the configuration file."""
     rows = []
     for i in range(IMAGES):
         data = encoded(smooth(i, 40, 30), "PNG")
@@ -65,11 +65,11 @@ def tables(output: Path) -> dict[str, bytes]:
 
 def recorded(output: Path) -> set[str]:
     """Paths that a journal has a complete line of."""
-    found = set()
+    result = set()
     for log in (output / "fetch" / "bodies").glob("*.jsonl"):
         for line in log.read_bytes().split(b"\n")[:-1]:
-            found.add("/" + json.loads(line)["url"].rsplit("/", 1)[1])
-    return found
+            result.add("/" + json.loads(line)["url"].rsplit("/", 1)[1])
+    return result
 
 
 def test_a_killed_run_continues_without_repeated_requests(site: Path, web: Web, tmp_path: Path) -> None:  # noqa: F811
@@ -112,8 +112,8 @@ def test_a_longer_list_fetches_new_urls_and_retry_fetches_failures(
 ) -> None:
     output = tmp_path / "out"
     assert main(arguments(site, output)) == 0
-    told = json.loads((output / "metrics" / "fetch.json").read_text())["counters"]
-    assert (told["url.asked"], told["url.failed"], told["url.known"]) == (IMAGES + 6, 6, 0)
+    reported = json.loads((output / "metrics" / "fetch.json").read_text())["counters"]
+    assert (reported["url.asked"], reported["url.failed"], reported["url.known"]) == (IMAGES + 6, 6, 0)
     web.asked.clear()
     with (tmp_path / "web.csv").open("a") as file:
         file.write(f"bee,{web.url('/new')}\n")

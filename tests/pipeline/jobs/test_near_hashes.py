@@ -45,8 +45,8 @@ def test_both_searches_find_the_pairs_of_a_search_in_one_process(table, tmp_path
     output = tmp_path / "found"
 
     def construct(pipeline):
-        found = pipeline | search | beam.CombineGlobally(beam.combiners.ToListCombineFn())
-        _ = found | beam.Map(lambda parts: np.save(output, np.stack([(n := HashPairs.join(parts)).u, n.v])))
+        result = pipeline | search | beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        _ = result | beam.Map(lambda parts: np.save(output, np.stack([(n := HashPairs.join(parts)).u, n.v])))
 
     run_job(construct, [ONE_PROCESS], JobSpec("dedupe", str(tmp_path), "masks", 1, 0))
     hashes, repeats = distinct_hashes(column)

@@ -61,6 +61,16 @@ def test_is_clean_follows_from_the_clean_list_and_the_verdicts():
     assert facts(made(("w0", "cow"))) == {"w0": (2, True, 2, "web", 0)}
 
 
+def test_a_wrong_label_is_closed_where_the_image_is_known_to_show_another_class():
+    found = made(("c0", "ant"), ("c1", "cow"), ("w0", "ant"), ("w1", "ant"))
+    types = dict(
+        zip(found.examples["image_id"].to_pylist(), found.examples["noise_type"].to_pylist(), strict=True)
+    )
+    assert types == {"c0": None, "c1": "closed", "w0": "closed", "w1": "open"}
+    assert made(("w0", "bee")).examples["noise_type"].to_pylist() == ["closed"]  # no search found it as a bee
+    assert made(("w0", "cow")).examples["noise_type"].to_pylist() == [None]
+
+
 def test_measured_noise_and_missing_images_are_reported():
     split = made(("c0", "ant"), ("w0", "ant"), ("w1", "ant"), ("gone", "bee"), color="red", level="0.5")
     assert (split.name, split.color, split.noise_level) == ("mine", "red", 0.5)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from common.errors import DataError
 from pipeline.noise.selection import NoiseOrder, check_clean_left, check_supply
 
-LABELS = st.lists(st.integers(0, 4), min_size=5, max_size=150).map(lambda found: [0, 1, 2, 3, 4, *found])
+LABELS = st.lists(st.integers(0, 4), min_size=5, max_size=150).map(lambda result: [0, 1, 2, 3, 4, *result])
 LEVELS = st.floats(0, 0.99)
 
 

@@ -100,6 +100,18 @@ def test_a_class_map_decides_every_asymmetric_label(order):
         assert NAMES[row["label"]] == expected
 
 
+def test_noise_type_says_whether_the_image_of_a_wrong_label_shows_another_class():
+    for name, rows in made().items():
+        for row in rows:
+            if row["is_clean"]:
+                expected = None
+            elif name.startswith("blue"):
+                expected = "closed"
+            else:  # every other wrong image shows the next class
+                expected = "closed" if int(row["image_id"].partition("-")[2]) % 2 else "open"
+            assert row["noise_type"] == expected
+
+
 def test_levels_nest_in_every_color():
     sets = made()
     for color in CONFIG.colors:
@@ -147,9 +159,9 @@ def test_a_shortage_of_red_text_counts_only_images_found_by_text():
 @pytest.mark.parametrize("wrong_each", [2, 11, 17])
 def test_without_levels_those_of_the_paper_are_made_that_have_enough_wrong_images(wrong_each: int):
     config = NoiseConfig(colors=("red", "blue"))
-    found = {name.partition("-")[2] for name in made(config, wrong_each=wrong_each)}
+    result = {name.partition("-")[2] for name in made(config, wrong_each=wrong_each)}
     expected = {f"{level:.2f}" for level in PAPER_LEVELS if level * 20 <= wrong_each}
-    assert found == expected
+    assert result == expected
     assert made(config, wrong_each=wrong_each).keys() == {
         f"{c}-{level}" for c in ("red", "blue") for level in expected
     }

@@ -71,11 +71,11 @@ def test_workers_and_times_are_those_of_the_batch_in_the_order_of_tfds(files):
     assert (
         run(files, "labels.csv", "--side-info", files / "side.csv", "--image-order", files / "order.npy") == 0
     )
-    found = votes(files).groupby("image_id")
+    result = votes(files).groupby("image_id")
     # torchvision's images 2 and 0 are the first batch of TFDS, 3 and 1 the second
-    assert set(found.get_group("00002").worker_id) == {"worker-11", "worker-12", "worker-13"}
-    assert set(found.get_group("00001").worker_id) == {"worker-21", "worker-22", "worker-11"}
-    assert set(found.get_group("00001").seconds) == {1, 2, 3}
+    assert set(result.get_group("00002").worker_id) == {"worker-11", "worker-12", "worker-13"}
+    assert set(result.get_group("00001").worker_id) == {"worker-21", "worker-22", "worker-11"}
+    assert set(result.get_group("00001").seconds) == {1, 2, 3}
 
 
 def test_labels_in_the_order_of_tfds_give_the_same_votes(files):
@@ -91,8 +91,8 @@ def test_pairs_of_one_s_own_are_asked_instead(files, capsys):
     assert (
         run(files, "labels.csv", "--pairs", files / "pairs.csv", "--image-id", "web-{index}", "--json") == 0
     )
-    told = json.loads(capsys.readouterr().out)
-    assert (told["pairs"], told["pairs_of_other_images"], told["votes_yes"]) == (2, 1, 3)
+    reported = json.loads(capsys.readouterr().out)
+    assert (reported["pairs"], reported["pairs_of_other_images"], reported["votes_yes"]) == (2, 1, 3)
     assert set(votes(files).image_id) == {"web-00003"}
 
 
@@ -115,7 +115,7 @@ class Explosive:
 
 
 @pytest.mark.parametrize("name", ["CIFAR-10_human.npy", "CIFAR-10_human.pt", "labels.pkl"])
-def test_pickles_are_never_opened_and_the_way_out_is_told(files, name, capsys, monkeypatch):
+def test_pickles_are_never_opened_and_the_way_out_is_reported(files, name, capsys, monkeypatch):
     monkeypatch.chdir(files)
     (files / name).write_bytes(pickle.dumps(Explosive()))
     assert run(files, name) == 2
@@ -133,7 +133,7 @@ def test_a_pickle_within_an_npz_or_an_order_is_refused(files, capsys, monkeypatc
     assert not (files / "exploded").exists()
 
 
-def test_damaged_arrays_are_told(files, capsys):
+def test_damaged_arrays_are_reported(files, capsys):
     whole = (files / "labels.npz").read_bytes()
     for data in (whole[:-40], whole[:60] + b"damage" + whole[66:]):
         (files / "damaged.npz").write_bytes(data)
@@ -146,7 +146,7 @@ def test_damaged_arrays_are_told(files, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "reported"),
     [
         (["--side-info", "side.csv"], 2, "need --image-order"),
         (["--tfds-order"], 2, "need --image-order"),
@@ -157,14 +157,14 @@ def test_damaged_arrays_are_told(files, capsys):
         (["--side-info", "labels.csv", "--image-order", "order.npy"], 1, "missing column Image-batch"),
     ],
 )
-def test_bad_usage_is_told(files, monkeypatch, capsys, arguments, code, told):
+def test_bad_usage_is_reported(files, monkeypatch, capsys, arguments, code, reported):
     monkeypatch.chdir(files)
     assert run(files, "labels.csv", *arguments) == code
-    assert told in capsys.readouterr().err
+    assert reported in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "reported"),
     [
         ("2--3", "1--3", "line 3: batch '1--3' is not a new range"),
         ("2--3", "2--99999999", "line 3"),
@@ -174,13 +174,13 @@ def test_bad_usage_is_told(files, monkeypatch, capsys, arguments, code, told):
         (",22,", ",,", "line 3: expected numbers for workers and seconds (a worker is missing)"),
     ],
 )
-def test_side_information_that_does_not_fit_is_told_with_its_line(files, capsys, old, new, told):
+def test_side_information_that_does_not_fit_is_told_with_its_line(files, capsys, old, new, reported):
     text = (files / "side.csv").read_text()
     (files / "side.csv").write_text(text.replace(old, new))
     assert (
         run(files, "labels.csv", "--side-info", files / "side.csv", "--image-order", files / "order.npy") == 1
     )
-    assert told in capsys.readouterr().err
+    assert reported in capsys.readouterr().err
 
 
 def test_labels_beyond_the_classes_are_told_with_their_row(files, capsys):
@@ -199,7 +199,7 @@ def test_careless_workers_show_only_where_batches_belong_to_the_labels():
 
 
 @pytest.mark.parametrize(
-    ("arrays", "told"),
+    ("arrays", "reported"),
     [
         ({"random_label1": np.zeros(1 << 21, np.int8)}, "random_label1 is int8 of shape (2097152,)"),
         ({"random_label2": np.zeros((4, 4), np.int64)}, "random_label2 is int64 of shape (4, 4)"),
@@ -207,10 +207,10 @@ def test_careless_workers_show_only_where_batches_belong_to_the_labels():
         ({"clean_label": np.zeros(1 << 21, np.int8)}, "clean_label is int8 of shape (2097152,)"),
     ],
 )
-def test_an_array_that_unpacks_to_too_much_is_refused_by_its_header(files, capsys, arrays, told):
+def test_an_array_that_unpacks_to_too_much_is_refused_by_its_header(files, capsys, arrays, reported):
     np.savez_compressed(files / "bomb.npz", **{**columns(), **arrays})
     assert run(files, "bomb.npz") == 1
-    assert told in capsys.readouterr().err
+    assert reported in capsys.readouterr().err
 
 
 def test_arrays_that_are_not_needed_are_not_read(files):

@@ -120,10 +120,10 @@ def run_import_into(archive, place):
 
 def test_a_good_release_has_no_problems(place, capsys):
     assert run_import(place, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["problems"] == {}
-    assert told["counts"]["web_pairs_wrong"] == 27
-    assert not any(split["is_off"] for split in told["splits"] if split["nominal"] not in (0.05, 0.15))
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["problems"] == {}
+    assert reported["counts"]["web_pairs_wrong"] == 27
+    assert not any(split["is_off"] for split in reported["splits"] if split["nominal"] not in (0.05, 0.15))
 
 
 @pytest.fixture
@@ -158,15 +158,15 @@ def test_a_split_whose_noise_is_not_what_its_name_says_is_marked(damaged, made, 
     pairs = made.splits["blue_noise_nl_0.4"]
     quiet = made.splits["blue_noise_nl_0.2"]
     text = "\n".join(f"{i}.jpg {label}" for i, label in quiet)
-    told, _ = damaged(capsys, **{"blue_noise_nl_0.4": lambda _: text})
-    split = next(one for one in told["splits"] if one["split"] == "blue_noise_nl_0.4")
+    reported, _ = damaged(capsys, **{"blue_noise_nl_0.4": lambda _: text})
+    split = next(one for one in reported["splits"] if one["split"] == "blue_noise_nl_0.4")
     assert (split["nominal"], split["realized"], split["flipped"], split["is_off"]) == (0.4, 0.2, 6, True)
     assert len(pairs) == split["lines"]
 
 
 def test_what_does_not_match_is_counted_and_told_with_its_line(damaged, capsys):
     bad = "\nghost0000000000a.jpg 1\nno class id\nn0000000000000000.jpg 0\nn0000000000000001.jpg 9\n"
-    told, problems = damaged(
+    reported, problems = damaged(
         capsys,
         **{
             "red_noise_nl_0.2": lambda text: text + bad,
@@ -175,7 +175,7 @@ def test_what_does_not_match_is_counted_and_told_with_its_line(damaged, capsys):
             "json": lambda text: text.replace('"image/class/label": 2', '"image/class/label": "two"', 1),
         },
     )
-    assert told["problems"] == {
+    assert reported["problems"] == {
         "malformed_annotation": 1, "malformed_line": 1, "unknown_class_id": 1, "duplicate_id": 1,
         "unknown_file": 1, "id_without_annotation": 1,
     }  # fmt: skip
@@ -192,9 +192,13 @@ def test_contradictions_keep_what_was_said_first(damaged, capsys):
         release_["data"] += [[other], [dict(first)], [{**first, "image/class/label": 1}]]
         return json.dumps(release_)
 
-    told, _ = damaged(capsys, json=say_otherwise)
-    assert told["problems"] == {"duplicate_annotation": 1, "contradicting_annotation": 1, "another_uri": 1}
-    assert told["counts"]["web_pairs"] == 34
+    reported, _ = damaged(capsys, json=say_otherwise)
+    assert reported["problems"] == {
+        "duplicate_annotation": 1,
+        "contradicting_annotation": 1,
+        "another_uri": 1,
+    }
+    assert reported["counts"]["web_pairs"] == 34
 
 
 def test_an_image_without_a_file_is_reported_and_a_web_image_keeps_its_url(place, made, tmp_path, capsys):
@@ -206,9 +210,9 @@ def test_an_image_without_a_file_is_reported_and_a_web_image_keeps_its_url(place
     for image_id in gone:
         next((tmp_path / "mini-imagenet").rglob(f"{image_id}.jpg")).unlink()
     assert run_import(tmp_path, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["problems"] == {"image_missing": 3}
-    assert told["counts"]["clean_images_found"] == 29
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["problems"] == {"image_missing": 3}
+    assert reported["counts"]["clean_images_found"] == 29
     web = {row["image_id"]: row for row in parquet.read_table(tmp_path / "lists" / "web.parquet").to_pylist()}
     assert web[gone[2]]["path"] is None
     assert web[gone[2]]["url"] == f"https://example.org/{gone[2]}.jpg"

@@ -39,7 +39,7 @@ SPLIT = "mini-imagenet/split/red_noise_nl_0.2"
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         ({ANNOTATIONS: b"[1, 2]"}, "no annotations"),
         ({ANNOTATIONS: b'{"data": 3}'}, "'data' is not a list"),
@@ -56,10 +56,10 @@ SPLIT = "mini-imagenet/split/red_noise_nl_0.2"
         ({"mini-imagenet/split/clean_validation": None}, "clean_validation: no such file"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(imported, changes, told):
+def test_a_file_that_cannot_be_used_is_named(imported, changes, reported):
     code, text = imported(changes)
     assert code == 1
-    assert told in text
+    assert reported in text
     assert "Traceback" not in text
 
 
@@ -110,20 +110,20 @@ def test_two_members_of_one_name_are_refused(imported):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [(b"not a zip", "not a zip file"), (b"", "not a zip file"), (None, "no such file or folder")],
 )
-def test_what_is_no_archive_is_told(tmp_path, capsys, content, told):
+def test_what_is_no_archive_is_reported(tmp_path, capsys, content, reported):
     if content is not None:
         (tmp_path / "a.zip").write_bytes(content)
     code = main(
         ["import-cnwl", str(tmp_path / "a.zip"), "--images", str(tmp_path), "--output", str(tmp_path / "o")]
     )
     assert code == 1
-    assert told in capsys.readouterr().err
+    assert reported in capsys.readouterr().err
 
 
-def test_a_damaged_member_is_told(imported, tmp_path, capsys):
+def test_a_damaged_member_is_reported(imported, tmp_path, capsys):
     imported({})
     data = bytearray((tmp_path / "a.zip").read_bytes())
     data[data.index(b"mini-imagenet-annotations.json") + 60] ^= 0xFF

@@ -83,7 +83,7 @@ def test_manifests_with_invalid_values_end_in_an_error_and_no_traceback(
 ) -> None:
     monkeypatch.setattr(
         "pipeline.report.html.sheets", lambda *_: {}
-    )  # pictures are slow, and not of interest here
+    )  # images are slow, and not of interest here
     path = copy / folder / MANIFEST
     before = path.read_text()
     for key in keys:

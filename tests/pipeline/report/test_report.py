@@ -58,15 +58,15 @@ def test_every_number_equals_the_count_of_its_query(
 
 
 def test_the_funnel_equals_the_counts_of_the_split_stage(built: Path) -> None:
-    told = json.loads((built / "dataset" / "_manifest.json").read_text())["about"]["funnel"]
+    reported = json.loads((built / "dataset" / "_manifest.json").read_text())["about"]["funnel"]
     found = funnels(BuildTables(str(built)), 0.0)
     left = {source: {step.name: step.left.count for step in steps} for source, steps in found.items()}
     lost = {step.name: step.lost.count for step in found["web"] if step.lost}
-    assert left["clean"]["with an image"] == told["clean_images"]
-    assert left["clean"]["without leaks"] == told["clean_images_kept"]
-    assert left["test"]["with an image"] == told["test_images"]
-    assert left["web"]["with an image"] == told["candidates"]
-    assert left["web"]["distinct images"] == told["wrong_images"]
+    assert left["clean"]["with an image"] == reported["clean_images"]
+    assert left["clean"]["without leaks"] == reported["clean_images_kept"]
+    assert left["test"]["with an image"] == reported["test_images"]
+    assert left["web"]["with an image"] == reported["candidates"]
+    assert left["web"]["distinct images"] == reported["wrong_images"]
     assert lost["decided"] == 1
     assert left["web"]["in red-0.50"] == left["clean"]["in red-0.50"] == 30
     for steps in found.values():
@@ -105,7 +105,7 @@ def test_unfinished_stages_are_left_out(built: Path, tmp_path: Path, stages: tup
 
 
 def test_outdated_tables_are_left_out(world: World, built: Path, tmp_path: Path) -> None:
-    """The keeper of a leak is not in the lists any more: its picture is gone, the row of the duplicates is not."""
+    """The keeper of a leak is not in the lists any more: its image is gone, the row of the duplicates is not."""
     copy = Path(shutil.copytree(built, tmp_path / "copy"))
     lines = (world.folder / "test.csv").read_text().splitlines(keepends=True)
     (tmp_path / "test.csv").write_text("".join(line for line in lines if not line.startswith("test-ant-0,")))

@@ -4,10 +4,10 @@ import pytest
 from pipeline.report.tables import VIEWS
 
 RETRIEVALS = [
-    ("a", "web", "cat"), ("b", "web", "dog"),  # the same picture
+    ("a", "web", "cat"), ("b", "web", "dog"),  # the same image
     ("c", "web", "cat"), ("c", "web", "dog"), ("c", "web", "cow"),  # one image, three classes
-    ("d", "web", "cat"), ("e", "web", "cat"),  # the same picture, one class
-    ("f", "clean", "cow"), ("g", "web", "cat"),  # the same picture
+    ("d", "web", "cat"), ("e", "web", "cat"),  # the same image, one class
+    ("f", "clean", "cow"), ("g", "web", "cat"),  # the same image
     ("h", "web", "dog"), ("i", "web", "cat"), ("j", "web", "dog"),  # j is like i, which is reported as like h
 ]  # fmt: skip
 VERDICTS = [

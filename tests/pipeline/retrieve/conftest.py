@@ -38,9 +38,9 @@ def replay() -> Iterator[Replay]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parameters = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
-            found.asked.append(parameters)
-            found.headers.append({name.lower(): value for name, value in self.headers.items()})
-            status, headers, body = found.answer(parameters)
+            result.asked.append(parameters)
+            result.headers.append({name.lower(): value for name, value in self.headers.items()})
+            status, headers, body = result.answer(parameters)
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
             if status == 0:  # hang up
                 return
@@ -60,9 +60,9 @@ def replay() -> Iterator[Replay]:
             pass  # the client may close a connection early
 
     server = Server(("127.0.0.1", 0), Handler)
-    found = Replay(f"http://127.0.0.1:{server.server_port}/api")
+    result = Replay(f"http://127.0.0.1:{server.server_port}/api")
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    yield found
+    yield result
     server.shutdown()
     server.server_close()
 

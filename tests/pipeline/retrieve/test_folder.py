@@ -32,17 +32,17 @@ def photos(tmp_path: Path) -> Path:
 
 def test_every_file_is_in_one_list(photos: Path) -> None:
     output, test = photos.parent / "clean.csv", photos.parent / "test.csv"
-    told = list_folder(str(photos), str(output), str(test), 0.3, 0)
+    reported = list_folder(str(photos), str(output), str(test), 0.3, 0)
     clean, held = rows(output), rows(test)
-    assert told["classes"] == ["ant", "bee", "sea cow"]
-    assert (told["rows"], told["test_rows"], told["passed_over"]) == (len(clean), len(held), {})
+    assert reported["classes"] == ["ant", "bee", "sea cow"]
+    assert (reported["rows"], reported["test_rows"], reported["passed_over"]) == (len(clean), len(held), {})
     paths = [row["path"] for row in clean + held]
     there = {str(p.relative_to(photos.parent)) for p in photos.rglob("*.jpg")}
     assert len(paths) == len(set(paths)) == 16
     assert set(paths) == there
     assert {row["image_id"]: row["class_name"] for row in clean + held}["photos-sea cow-0"] == "sea cow"
-    counts = {name: sum(row["class_name"] == name for row in held) for name in told["classes"]}
-    assert counts == {"ant": 3, "bee": 2, "sea cow": 0}  # a class keeps at least one picture
+    counts = {name: sum(row["class_name"] == name for row in held) for name in reported["classes"]}
+    assert counts == {"ant": 3, "bee": 2, "sea cow": 0}  # a class keeps at least one image
 
 
 def test_the_test_share_is_stable_when_images_are_added(photos: Path) -> None:
@@ -76,10 +76,10 @@ def test_each_image_is_listed_once_with_its_own_id(tmp_path: Path, files: list[s
     for file in files:
         (tmp_path / "p" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "p" / file).write_bytes(b"\xff\xd8\xff" if "." not in file.split("/")[1] else b"x")
-    told = list_folder(str(tmp_path / "p"), str(tmp_path / "clean.csv"), None, 0.2, 0)
+    reported = list_folder(str(tmp_path / "p"), str(tmp_path / "clean.csv"), None, 0.2, 0)
     assert {row["image_id"] for row in rows(tmp_path / "clean.csv")} == ids
     visible = [file for file in files if "/." not in file]
-    assert told["rows"] + sum(told["passed_over"].values()) == len(visible)
+    assert reported["rows"] + sum(reported["passed_over"].values()) == len(visible)
 
 
 def test_all_problems_are_reported_in_one_run(photos: Path) -> None:
@@ -133,10 +133,10 @@ def test_links_are_followed_within_the_folder_or_if_asked_to_the_folder_of_the_l
     tmp_path: Path, follow: bool, listed: set[str], passed_over: dict[str, int]
 ) -> None:
     mine = links(tmp_path)
-    told = list_folder(str(mine / "photos"), str(mine / "clean.csv"), None, 0.2, 0, follow)
+    reported = list_folder(str(mine / "photos"), str(mine / "clean.csv"), None, 0.2, 0, follow)
     assert listed <= {Path(row["path"]).stem for row in rows(mine / "clean.csv")}
     assert {Path(row["path"]).stem for row in rows(mine / "clean.csv")}.isdisjoint({"far", "broken"})
-    assert told["passed_over"] == passed_over
+    assert reported["passed_over"] == passed_over
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_folders_of_train_and_test_hold_the_classes(
                 path = tmp_path / "p" / name / class_name / f"{i}.jpg"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch()
-    told = list_folder(str(tmp_path / "p"), str(tmp_path / "c.csv"), str(tmp_path / "t.csv"), 0.2, 0)
-    assert told["classes"] == ["ant", "bee"]
+    reported = list_folder(str(tmp_path / "p"), str(tmp_path / "c.csv"), str(tmp_path / "t.csv"), 0.2, 0)
+    assert reported["classes"] == ["ant", "bee"]
     for file, expected in (("c.csv", clean), ("t.csv", test)):
         assert {row["path"].split("/")[1] for row in rows(tmp_path / file)} == expected
 
@@ -166,8 +166,8 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     for name in ("train", "car"):
         (tmp_path / "p" / name / "x").mkdir(parents=True)
         (tmp_path / "p" / name / "x" / "1.jpg").touch()
-    told = list_folder(str(tmp_path / "p"), str(tmp_path / "c.csv"), None, 0.2, 0)
-    assert told["classes"] == ["car", "train"]
+    reported = list_folder(str(tmp_path / "p"), str(tmp_path / "c.csv"), None, 0.2, 0)
+    assert reported["classes"] == ["car", "train"]
 
 
 @pytest.mark.parametrize("names", [("yes", "no"), ("1", "2"), ("a, b", "c: d"), ("#x", "é'\""), ("-", "[x]")])
@@ -177,11 +177,11 @@ def test_the_printed_configuration_can_be_pasted(tmp_path: Path, names: tuple[st
         for i in range(2):
             (tmp_path / "mine" / "p" / name / f"{i}.jpg").touch()
     output, test = str(tmp_path / "mine" / "clean.csv"), str(tmp_path / "mine" / "test.csv")
-    told = list_folder(str(tmp_path / "mine" / "p"), output, test, 0.5, 0)
-    text = build_yaml(told["classes"], output, test)
+    reported = list_folder(str(tmp_path / "mine" / "p"), output, test, 0.5, 0)
+    text = build_yaml(reported["classes"], output, test)
     (tmp_path / "build.yaml").write_text(text + "web: [web.csv]\nvotes: [votes.csv]\n", encoding="utf-8")
     config = load_config(str(tmp_path / "build.yaml"), [])
-    assert (config.source, list(config.classes)) == (str(tmp_path / "mine"), told["classes"])
+    assert (config.source, list(config.classes)) == (str(tmp_path / "mine"), reported["classes"])
     assert (config.clean, config.test) == (("clean.csv",), ("test.csv",))
 
 
@@ -196,11 +196,11 @@ def test_the_printed_configuration_can_be_pasted(tmp_path: Path, names: tuple[st
     ],
 )
 def test_wrong_usage_is_reported(
-    photos: Path, output: str, test: str | None, share: float, told: str
+    photos: Path, output: str, test: str | None, share: float, reported: str
 ) -> None:
     base = photos.parent
     (base / "there.csv").touch()
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=reported):
         list_folder(str(photos), str(base / output), str(base / test) if test else None, share, 0)
     assert not (base / "clean.csv").exists()
 

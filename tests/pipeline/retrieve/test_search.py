@@ -30,7 +30,7 @@ def test_the_list_is_accepted_by_a_build(search: Search, replay: Replay, ending:
     assert (
         check_rows(bare, ["crane", "bee"], "web")[0]["image_id"].to_pylist() == ids
     )  # as the build would make them
-    assert ids[:2] == ids[2:]  # the same picture for two classes is one picture
+    assert ids[:2] == ids[2:]  # the same image for two classes is one image
     if ending == "parquet":
         assert pq.read_table(search.output)["creator"][0].as_py() == 'Quote " comma, line é =1+1'
 

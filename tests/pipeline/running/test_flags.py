@@ -16,9 +16,9 @@ OURS = {"--help", "--dry_run", "--on_interrupt"}  # Beam's parser has them, too
 
 def beams_parser() -> argparse.ArgumentParser:
     """The parser to which all option classes of Beam have added their flags."""
-    found: list[argparse.ArgumentParser] = []
-    PipelineOptions([]).get_all_options(add_extra_args_fn=found.append)
-    return found[0]
+    result: list[argparse.ArgumentParser] = []
+    PipelineOptions([]).get_all_options(add_extra_args_fn=result.append)
+    return result[0]
 
 
 PARSER = beams_parser()

@@ -93,11 +93,11 @@ def test_prism_that_is_there_is_used_without_docker(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     options = beam_options(["--runner=PrismRunner"])
     assert local_runner(options, 1) is None
-    told = options.get_all_options()
-    assert (told["prism_location"], told["environment_type"]) == (str(program), "LOOPBACK")
+    reported = options.get_all_options()
+    assert (reported["prism_location"], reported["environment_type"]) == (str(program), "LOOPBACK")
 
 
-def test_flink_s_download_is_told(caplog):
+def test_flink_s_download_is_reported(caplog):
     local_runner(beam_options(["--runner=FlinkRunner", "--flink_version=1.20"]), 1)
     assert "Flink 1.20" in caplog.text
     caplog.clear()

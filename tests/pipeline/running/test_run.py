@@ -29,10 +29,10 @@ def test_what_all_tasks_have_done_is_shown_and_what_they_count_is_written(tmp_pa
     monkeypatch.setattr(progress, "_print_lines", lambda *a: (shown(*a), seen.append(a[0].value)))
     run(tmp_path, *arguments)
     assert seen == [10]
-    told = json.loads((tmp_path / "metrics" / "counting.json").read_text())
-    assert told["counters"] == {"seen": 10}
-    assert told["distributions"]["Count.milliseconds"]["count"] == 4
-    assert (told["stage"], told["runner"]) == ("counting", "FnApiRunner")
+    reported = json.loads((tmp_path / "metrics" / "counting.json").read_text())
+    assert reported["counters"] == {"seen": 10}
+    assert reported["distributions"]["Count.milliseconds"]["count"] == 4
+    assert (reported["stage"], reported["runner"]) == ("counting", "FnApiRunner")
 
 
 def test_lines_tell_how_far_it_is(monkeypatch, capsys):

@@ -157,14 +157,14 @@ def test_a_build_with_other_operational_values_makes_nothing_again(
     ]  # fmt: skip
     assert build(world, output, *(part for value in values for part in ("--set", value))) == 0
     assert times() == before
-    told = capsys.readouterr().out.splitlines()
-    assert told == [
+    reported = capsys.readouterr().out.splitlines()
+    assert reported == [
         "ingest    up to date", "aggregate up to date", "dedupe    up to date", "split     up to date",
         f"dataset   {output}/dataset",
     ]  # fmt: skip
     assert build(world, output, "--set", "noise.levels=[0, 0.3]", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert {name: told[name]["up_to_date"] for name in told if name != "dataset"} == {
+    reported = json.loads(capsys.readouterr().out)
+    assert {name: reported[name]["up_to_date"] for name in reported if name != "dataset"} == {
         "ingest": True, "aggregate": True, "dedupe": True, "split": False,
     }  # fmt: skip
-    assert told["ingest"]["images"] == 213
+    assert reported["ingest"]["images"] == 213

@@ -92,12 +92,12 @@ def test_torchvision_opens_the_folder_and_the_table_beside_it_says_the_rest(buil
 
 def test_the_test_set_is_exported_too_and_told_as_json(built, tmp_path, capsys):
     assert export(built / "dataset", tmp_path / "t", "webdataset", "test", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["rows"] == 18
-    assert json.loads((tmp_path / "t" / "export.json").read_text()) == told
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["rows"] == 18
+    assert json.loads((tmp_path / "t" / "export.json").read_text()) == reported
 
 
-def test_what_cannot_be_exported_is_told(dataset, tmp_path, capsys):
+def test_what_cannot_be_exported_is_reported(dataset, tmp_path, capsys):
     assert export(dataset, tmp_path / "x", "folder", "red-0.21") == 2
     assert "has blue-0.00" in capsys.readouterr().err
     (tmp_path / "full").mkdir()

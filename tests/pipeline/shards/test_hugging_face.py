@@ -1,4 +1,4 @@
-"""The real `datasets` library opens what we write, and shows pictures and class names by itself."""
+"""The real `datasets` library opens what we write, and shows images and class names by itself."""
 
 import io
 import json

@@ -51,13 +51,13 @@ def test_each_attempt_has_a_file_of_its_own(tmp_path):
 
 def test_row_groups_are_sized_for_reading_and_pictures_are_stored_plain(tmp_path):
     staged = write_shard(str(tmp_path), "a", SCHEMA, [rows(2500)])
-    found = parquet.ParquetFile(tmp_path / STAGED / staged.file).metadata
-    assert [found.row_group(i).num_rows for i in range(found.num_row_groups)] == [
+    result = parquet.ParquetFile(tmp_path / STAGED / staged.file).metadata
+    assert [result.row_group(i).num_rows for i in range(result.num_row_groups)] == [
         ROW_GROUP_ROWS,
         ROW_GROUP_ROWS,
         452,
     ]
-    by_path = {found.row_group(0).column(i).path_in_schema: found.row_group(0).column(i) for i in range(3)}
+    by_path = {result.row_group(0).column(i).path_in_schema: result.row_group(0).column(i) for i in range(3)}
     assert by_path["image.bytes"].compression == "UNCOMPRESSED"
     assert by_path["id"].compression == "ZSTD"
 

@@ -15,8 +15,8 @@ def test_pandas_reads_the_folder_of_a_set(built):
 
 
 def test_arrow_reads_the_folder_of_a_set(built):
-    found = dataset.dataset(built / "dataset" / "red-0.50")
-    assert found.count_rows(filter=~dataset.field("is_clean")) == 30
+    result = dataset.dataset(built / "dataset" / "red-0.50")
+    assert result.count_rows(filter=~dataset.field("is_clean")) == 30
 
 
 def test_duckdb_counts_the_noise_of_every_set_in_one_query(built):
@@ -24,10 +24,10 @@ def test_duckdb_counts_the_noise_of_every_set_in_one_query(built):
         select split_part(filename, '/', -2) as set, avg((not is_clean)::int) as noise
         from read_parquet(?, filename = true) group by 1 order by 1
     """
-    found = dict(duckdb.execute(query, [str(built / "dataset" / "*" / "t*.parquet")]).fetchall())
-    assert found["test"] == 0
-    assert found["blue-0.20"] == found["red-text-0.20"] == 0.2
-    assert len(found) == 13
+    result = dict(duckdb.execute(query, [str(built / "dataset" / "*" / "t*.parquet")]).fetchall())
+    assert result["test"] == 0
+    assert result["blue-0.20"] == result["red-text-0.20"] == 0.2
+    assert len(result) == 13
 
 
 def test_croissant_is_valid_and_opens_every_record_set(built):

@@ -16,10 +16,10 @@ from tests.pipeline.dataset_forgery import agree, problems, replaced, rewrite
 
 
 def test_a_fresh_build_is_proved(built):
-    found = verify(str(built / "dataset"))
-    assert found.problems == ()
-    assert found.counts["leaks"] == 0
-    assert found.counts["leak_comparisons"] > 0
+    result = verify(str(built / "dataset"))
+    assert result.problems == ()
+    assert result.counts["leaks"] == 0
+    assert result.counts["leak_comparisons"] > 0
 
 
 def test_a_changed_byte_fails_with_the_file_and_exit_code_1(dataset, capsys):
@@ -33,7 +33,7 @@ def test_a_changed_byte_fails_with_the_file_and_exit_code_1(dataset, capsys):
     assert "sha256" in printed.err
 
 
-def test_a_missing_shard_or_manifest_is_told(dataset):
+def test_a_missing_shard_or_manifest_is_reported(dataset):
     next((dataset / "red-0.20").glob("*.parquet")).unlink()
     (dataset / "blue-0.20" / "_manifest.json").unlink()
     text = problems(dataset)
@@ -41,13 +41,13 @@ def test_a_missing_shard_or_manifest_is_told(dataset):
     assert "blue-0.20" in text
 
 
-def test_a_shard_that_is_not_of_the_set_is_told(dataset):
+def test_a_shard_that_is_not_of_the_set_is_reported(dataset):
     shard = next((dataset / "red-0.20").glob("*.parquet"))
     shard.with_name("train-00009-of-00010.parquet").write_bytes(shard.read_bytes())
     assert "red-0.20: train-00009-of-00010.parquet is not part of this set" in problems(dataset)
 
 
-def test_a_changed_manifest_is_told(dataset):
+def test_a_changed_manifest_is_reported(dataset):
     path = dataset / "red-0.20" / "_manifest.json"
     path.write_text(path.read_text().replace('"trial": 0', '"trial": 1'))
     assert "red-0.20: _manifest.json was changed" in problems(dataset)
@@ -89,7 +89,7 @@ def test_the_noise_of_a_set_is_told_wrong_only_if_it_is(sizes, level, available,
 
 
 @pytest.mark.parametrize("column", ["image", "image_id", "label", "is_clean", "source"])
-def test_rows_without_a_value_are_told(dataset, column):
+def test_rows_without_a_value_are_reported(dataset, column):
     rewrite(
         dataset, "red-0.20", lambda table: replaced(table, column, [None, *table[column].to_pylist()[1:]])
     )
@@ -116,7 +116,7 @@ def test_a_shard_that_is_no_parquet_is_told_even_if_its_digest_is_right(dataset)
     + [("test", "classes"), ("", "leaks")],
 )
 @pytest.mark.parametrize("value", [None, {"other": "kind"}])
-def test_a_manifest_that_does_not_say_what_it_should_is_told(dataset, split, key, value):
+def test_a_manifest_that_does_not_say_what_it_should_is_reported(dataset, split, key, value):
     path = dataset / split / "_manifest.json"
     manifest = json.loads(path.read_text())
     manifest["about"][key] = value
@@ -138,23 +138,42 @@ def test_a_manifest_that_lists_no_sets_is_none_of_a_dataset(dataset, sets):
         verify(str(dataset))
 
 
-def test_is_clean_that_contradicts_the_labels_is_told(dataset):
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("red-0.20", [None] * 60),
+        ("red-0.20", ["open"] * 60),
+        ("blue-0.20", ["open"] * 60),
+        ("red-0.20", ["odd"] * 60),
+    ],
+)
+def test_a_noise_type_that_contradicts_the_labels_is_reported(dataset, name, values):
+    rewrite(dataset, name, lambda table: replaced(table, "noise_type", values[: table.num_rows]))
+    assert f"{name}: rows whose noise_type contradicts is_clean or true_label" in problems(dataset)
+
+
+def test_a_p_wrong_that_is_no_probability_is_reported(dataset):
+    rewrite(dataset, "red-0.20", lambda table: replaced(table, "p_wrong", [float("nan")] * table.num_rows))
+    assert "red-0.20: rows whose p_wrong is not a probability (60" in problems(dataset)
+
+
+def test_is_clean_that_contradicts_the_labels_is_reported(dataset):
     rewrite(dataset, "blue-0.20", lambda table: replaced(table, "is_clean", [True] * table.num_rows))
     assert "rows whose is_clean contradicts" in problems(dataset)
 
 
-def test_an_image_in_two_rows_is_told(dataset):
+def test_an_image_in_two_rows_is_reported(dataset):
     rewrite(dataset, "red-0.00", lambda table: pa.concat_tables([table, table.slice(0, 1)]))
     assert "images that occur in more than one row" in problems(dataset)
 
 
-def test_rows_in_another_order_are_told(dataset):
+def test_rows_in_another_order_are_reported(dataset):
     rewrite(dataset, "red-0.00", lambda table: table.take(list(range(table.num_rows))[::-1]))
     assert "rows that are not in the order of their shard keys" in problems(dataset)
 
 
 @pytest.mark.parametrize("same_id", [True, False])
-def test_a_test_image_among_the_training_images_is_told(dataset, same_id):
+def test_a_test_image_among_the_training_images_is_reported(dataset, same_id):
     tests = pa.concat_tables(
         parquet.read_table(path) for path in sorted((dataset / "test").glob("*.parquet"))
     )

@@ -227,12 +227,14 @@ def test_a_contrast_that_is_not_a_number_does_not_switch_off_the_search_for_leak
 def test_the_digest_and_the_leak_rules_are_printed(dataset, capsys):
     change_root(dataset, lambda about: about["leaks"].update(radius=0))
     assert main(["verify", str(dataset), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["leak_rules"] == {
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["leak_rules"] == {
         "radius": 0, "confirm_radius": 64, "min_contrast": 2.0, "clean_leaks": "remove", "orientations": False,
     }  # fmt: skip
-    assert told["manifest_sha256"] == hashlib.sha256((dataset / "_manifest.json").read_bytes()).hexdigest()
+    assert (
+        reported["manifest_sha256"] == hashlib.sha256((dataset / "_manifest.json").read_bytes()).hexdigest()
+    )
     assert main(["verify", str(dataset)]) == 0
     printed = "".join(capsys.readouterr())
-    assert f"dataset manifest sha256 {told['manifest_sha256']}" in printed
+    assert f"dataset manifest sha256 {reported['manifest_sha256']}" in printed
     assert "leak rules: radius 0 (default: 8), confirm_radius 64," in printed

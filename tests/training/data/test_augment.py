@@ -66,7 +66,7 @@ def test_color_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
     images[3] = images[3, :1]  # gray
     draws = draw_colors(8, generator(0, 0, "test"))
     assert set(draws.contrast_first.tolist()) == {False, True}
-    found = distort(images, draws.select(slice(0, 8)))
+    result = distort(images, draws.select(slice(0, 8)))
 
     def contrast(image: np.ndarray, factor: float) -> np.ndarray:
         mean = image.mean(axis=(1, 2), keepdims=True)
@@ -87,7 +87,7 @@ def test_color_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
             colored[:, y, x] = colorsys.hsv_to_rgb((h + float(draws.hue[i])) % 1.0, s, top)
         if not draws.contrast_first[i]:
             colored = contrast(colored, float(draws.contrast[i]))
-        assert found[i].numpy() == pytest.approx(colored.clip(0, 1), abs=1e-4)
+        assert result[i].numpy() == pytest.approx(colored.clip(0, 1), abs=1e-4)
 
 
 def test_neutral_draws_leave_the_image_unchanged_and_draws_stay_in_range() -> None:

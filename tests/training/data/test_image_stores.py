@@ -78,9 +78,9 @@ def test_images_are_located_over_pages_and_row_groups(tmp_path: Path, plain: boo
     write_plain(
         tmp_path / "a.parquet", rows, row_group_size=70, data_page_size=2000, **(stored if plain else {})
     )
-    found = open_images(tmp_path / "a.parquet")
-    assert [bytes(found[i]) for i in range(300)] == [row["image"]["bytes"] for row in rows]
-    sizes = {len(buffer) for buffer in found.buffers}
+    result = open_images(tmp_path / "a.parquet")
+    assert [bytes(result[i]) for i in range(300)] == [row["image"]["bytes"] for row in rows]
+    sizes = {len(buffer) for buffer in result.buffers}
     assert (sizes == {(tmp_path / "a.parquet").stat().st_size}) is plain  # in the file, or held in memory
 
 

@@ -57,7 +57,7 @@ def probe(tiny_config: Make, weights: Path) -> Make:
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of pictures in each part that is stored."""
+    """The number of images in each part that is stored."""
     counts: list[int] = []
     add = FeatureStore.add
 
@@ -105,16 +105,16 @@ def test_features_are_what_goes_into_the_last_dense_layer(
     dataset: Path, probe: Make, weights: Path, tmp_path: Path
 ) -> None:
     config, data = probe(), load(dataset / "test", 0)
-    [found] = with_features(config, (data,), tmp_path / "features", CPU)
-    assert isinstance(found.images, FeatureVectors)
+    [actual] = with_features(config, (data,), tmp_path / "features", CPU)
+    assert isinstance(actual.images, FeatureVectors)
     network = make_network(replace(config.network, frozen=False), 5, seed=0).eval()
     inputs: list[torch.Tensor] = []
     network.classifier.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))  # type: ignore[union-attr]
     images = next(data.images.batches([torch.arange(4)]))
     with torch.inference_mode():
         network(extract.Augmenter(config.augment, 8, 8, CPU).evaluate(images))
-    assert torch.allclose(found.images.vectors[:4], inputs[0], atol=1e-5)
-    assert torch.equal(found.labels, data.labels)
+    assert torch.allclose(actual.images.vectors[:4], inputs[0], atol=1e-5)
+    assert torch.equal(actual.labels, data.labels)
 
 
 def test_a_picture_is_computed_once_and_its_bits_do_not_depend_on_its_company(
@@ -133,7 +133,7 @@ def test_a_picture_is_computed_once_and_its_bits_do_not_depend_on_its_company(
         6,
         96,
         96,
-    ]  # decoded pictures have no encoded bytes left: they are stored by their pixels
+    ]  # decoded images have no encoded bytes left: they are stored by their pixels
     other = probe(augment=AugmentConfig(0, flip=False, resize=24))
     with_features(other, (blue,), tmp_path / "features", CPU)
     assert computed == [6, 96, 96, 96]

@@ -23,8 +23,8 @@ def test_the_mean_of_a_class_is_over_decayed_sums() -> None:
             counts[label] += 0.1
         balance.update(torch.tensor(losses), torch.tensor(labels))
         expected = [loss - sums[k] / counts[k] for loss, k in zip(losses, labels, strict=True)]
-        found = balance.center(torch.tensor(losses), torch.tensor(labels))
-        assert found.tolist() == pytest.approx(expected, abs=1e-6)
+        result = balance.center(torch.tensor(losses), torch.tensor(labels))
+        assert result.tolist() == pytest.approx(expected, abs=1e-6)
 
 
 @given(offsets=st.lists(st.floats(-3, 3), min_size=CLASSES, max_size=CLASSES), steps=st.integers(1, 4))

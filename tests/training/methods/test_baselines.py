@@ -93,8 +93,8 @@ def test_gce_equals_equation_6(q: float) -> None:
     student, one = Linear(), batch(0, {})
     p, y = probabilities(one, student)
     expected = np.mean([(1 - p[i][y[i]] ** q) / q for i in range(B)])
-    found = loss_of(make_method(TrainConfig(method="gce", gce=GCEConfig(q)), FACTS), one, student)
-    assert found == pytest.approx(expected, rel=1e-5)
+    result = loss_of(make_method(TrainConfig(method="gce", gce=GCEConfig(q)), FACTS), one, student)
+    assert result == pytest.approx(expected, rel=1e-5)
 
 
 def test_elr_equals_its_equations_over_repeated_visits() -> None:
@@ -146,6 +146,6 @@ def test_dropout_needs_a_dense_layer() -> None:
 def test_self_paced_learning_admits_more_until_it_admits_all(percent: int, share: float) -> None:
     mentor = Mentor(MentorNetConfig(loss_percentile=0.5, average_decay=0.0, mentor="self_paced"), FACTS)
     losses = torch.arange(1000.0)
-    found, _ = mentor.weigh(losses, batch(percent, {}))
-    assert found.tolist() == (losses <= percentile(losses, share)).float().tolist()
-    assert found.mean().item() == pytest.approx(share, abs=0.002)
+    result, _ = mentor.weigh(losses, batch(percent, {}))
+    assert result.tolist() == (losses <= percentile(losses, share)).float().tolist()
+    assert result.mean().item() == pytest.approx(share, abs=0.002)

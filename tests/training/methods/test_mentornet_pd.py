@@ -35,16 +35,16 @@ RELEASED = [
 def test_the_released_weights_give_the_values_of_the_tensorflow_graph(
     percent: int, expected: list[float]
 ) -> None:
-    found = MentorNetPD.load(WEIGHTS, CPU).weigh(LOSSES, DISTANCES, percent)
-    assert found.tolist() == pytest.approx(expected, abs=1.5e-6)
+    result = MentorNetPD.load(WEIGHTS, CPU).weigh(LOSSES, DISTANCES, percent)
+    assert result.tolist() == pytest.approx(expected, abs=1.5e-6)
 
 
 @pytest.mark.parametrize(("percent", "expected"), RELEASED)
 def test_the_closed_form_decides_as_the_tensorflow_graph(percent: int, expected: list[float]) -> None:
-    found = closed_form(DISTANCES, percent)
-    assert found.round().tolist() == np.round(expected).tolist()
+    result = closed_form(DISTANCES, percent)
+    assert result.round().tolist() == np.round(expected).tolist()
     if percent >= 80:
-        assert found.tolist() == pytest.approx(expected, abs=0.031)
+        assert result.tolist() == pytest.approx(expected, abs=0.031)
 
 
 def test_the_closed_form_is_a_step_and_then_a_slope() -> None:
@@ -82,9 +82,9 @@ def test_the_mentor_gives_it_the_distance_to_the_moving_average_and_trusts_all_i
         MentorNetConfig(loss_percentile=1.0, burn_in_percent=10, mentor="pd", weights=str(WEIGHTS)), FACTS
     )
     assert mentor.weigh(LOSSES, batch(8, {}))[0].tolist() == [1.0] * 7  # average 4 from here
-    found, _ = mentor.weigh(LOSSES, batch(60, {}))
+    result, _ = mentor.weigh(LOSSES, batch(60, {}))
     assert mentor.average.item() == 6.0
-    assert torch.equal(found, MentorNetPD.load(WEIGHTS, CPU).weigh(LOSSES, LOSSES - 6, 60))
+    assert torch.equal(result, MentorNetPD.load(WEIGHTS, CPU).weigh(LOSSES, LOSSES - 6, 60))
 
 
 def np_forward(v: dict[str, np.ndarray], loss: float, distance: float, percent: int) -> float:

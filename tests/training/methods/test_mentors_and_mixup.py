@@ -155,8 +155,8 @@ def test_a_loss_equal_to_the_average_is_trusted() -> None:
 
 def test_no_gradient_flows_through_the_weights() -> None:
     losses = torch.ones(4, requires_grad=True)
-    found = Mentor(MentorNetConfig(), FACTS).weigh(losses, batch(50, {}))
-    assert not any(one.requires_grad for one in found)
+    actual = Mentor(MentorNetConfig(), FACTS).weigh(losses, batch(50, {}))
+    assert not any(one.requires_grad for one in actual)
 
 
 def test_the_two_averages_of_mentormix_are_independent() -> None:

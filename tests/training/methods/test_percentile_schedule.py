@@ -38,11 +38,11 @@ def test_the_released_percentile_never_changes() -> None:
 
 
 def test_the_ramp_falls_from_one_to_the_clean_share_over_half_of_what_burn_in_leaves() -> None:
-    burning, found = shares(MentorNetConfig(schedule="ramp", burn_in_percent=21), 0.4, 10)
+    burning, result = shares(MentorNetConfig(schedule="ramp", burn_in_percent=21), 0.4, 10)
     assert burning == [True] * 20 + [False] * 80
-    assert found[:20] == [1.0] * 20
-    assert found[20:60] == pytest.approx([1 - 0.6 * k / 40 for k in range(40)])
-    assert found[60:] == pytest.approx([0.4] * 40)
+    assert result[:20] == [1.0] * 20
+    assert result[20:60] == pytest.approx([1 - 0.6 * k / 40 for k in range(40)])
+    assert result[60:] == pytest.approx([0.4] * 40)
 
 
 @given(
@@ -55,10 +55,10 @@ def test_the_ramp_never_rises_and_burn_in_is_the_longer_of_two(
     clean_share: float, epochs: int, burn_in_percent: int, at_least: int
 ) -> None:
     config = MentorNetConfig(schedule="ramp", burn_in_percent=burn_in_percent, burn_in_epochs=at_least)
-    burning, found = shares(config, clean_share, epochs)
-    assert found == sorted(found, reverse=True)
-    assert all(clean_share - 1e-12 <= share <= 1 for share in found)
-    assert all(share == 1.0 for share, first in zip(found, burning, strict=True) if first)
+    burning, result = shares(config, clean_share, epochs)
+    assert result == sorted(result, reverse=True)
+    assert all(clean_share - 1e-12 <= share <= 1 for share in result)
+    assert all(share == 1.0 for share, first in zip(result, burning, strict=True) if first)
     released, epoch = (replace(config, burn_in_epochs=0), replace(config, burn_in_percent=0))
     assert sum(burning) == max(sum(shares(one, clean_share, epochs)[0]) for one in (released, epoch))
 

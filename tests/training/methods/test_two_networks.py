@@ -35,9 +35,9 @@ def test_each_network_learns_from_what_the_other_finds_easy(epoch: int) -> None:
 def test_the_mixture_finds_the_component_of_smaller_mean() -> None:
     rng = np.random.default_rng(0)
     low, high = rng.normal(0.3, 0.1, 3000), rng.normal(3.0, 0.5, 1000)
-    found = clean_probability(torch.tensor(np.concatenate([low, high])))
-    assert found[:3000].mean().item() > 0.99
-    assert found[3000:].mean().item() < 0.01
+    result = clean_probability(torch.tensor(np.concatenate([low, high])))
+    assert result[:3000].mean().item() > 0.99
+    assert result[3000:].mean().item() < 0.01
     assert clean_probability(torch.ones(5)).tolist() == [1.0] * 5
 
 
@@ -88,7 +88,7 @@ def test_dividemix_equals_the_algorithm(phase: int) -> None:
     method.state["clean"].copy_(torch.rand(2, 4 * B, generator=torch.Generator().manual_seed(2)))
     draws = {k: d[0] for k, d in method.draw((1, B), torch.Generator().manual_seed(3)).items()}
     one = Batch(views[0], labels, 0, draws, index, 3, phase, 0.5, views[1])
-    found = method.step(students, one).loss.item()
+    result = method.step(students, one).loss.item()
 
     def softmax(x: np.ndarray, student: Linear) -> np.ndarray:
         z = x.reshape(-1) @ student.kernel.detach().double().numpy()
@@ -121,7 +121,7 @@ def test_dividemix_equals_the_algorithm(phase: int) -> None:
     pi = 1 / CLASSES
     regular = (pi * np.log(pi / np.mean(predicted, axis=0))).sum()
     ramp = (3 + 0.5 - 2) / 4
-    assert found == pytest.approx(supervised + 25 * ramp * squared + regular, rel=1e-4)
+    assert result == pytest.approx(supervised + 25 * ramp * squared + regular, rel=1e-4)
 
 
 @pytest.mark.parametrize("penalty", [False, True])

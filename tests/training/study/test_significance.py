@@ -15,17 +15,17 @@ SECOND = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 def test_students_sleep_data_give_the_published_p_and_interval() -> None:
     """R's t.test(sleep): p = 0.002833, 95 % interval −2.4598858 to −0.7001142."""
     values = {"first": dict(enumerate(FIRST)), "second": dict(enumerate(SECOND))}
-    [found] = compare(values)
-    assert found.p == pytest.approx(0.002833, abs=5e-7)
-    assert (found.difference.low, found.difference.high) == pytest.approx((-2.4598858, -0.7001142))
-    assert found.is_significant
+    [result] = compare(values)
+    assert result.p == pytest.approx(0.002833, abs=5e-7)
+    assert (result.difference.low, result.difference.high) == pytest.approx((-2.4598858, -0.7001142))
+    assert result.is_significant
 
 
 def test_three_seeds_use_the_t_quantile_of_two_degrees_of_freedom() -> None:
     """4.303 in every printed table."""
-    found = mean_interval([0.1, 0.2, 0.3])
-    assert found.half == pytest.approx(4.303 * 0.1 / 3**0.5, abs=1e-4)
-    assert str(found) == "20.0 ± 24.8"
+    result = mean_interval([0.1, 0.2, 0.3])
+    assert result.half == pytest.approx(4.303 * 0.1 / 3**0.5, abs=1e-4)
+    assert str(result) == "20.0 ± 24.8"
     assert str(mean_interval([0.5])) == "50.0"
     assert mean_interval([0.5]).low is None
 
@@ -55,12 +55,12 @@ numbers = st.lists(st.floats(-10, 10).map(lambda x: round(x, 3)), min_size=4, ma
 
 @given(numbers)
 def test_p_is_that_of_a_paired_t_test(differences: list[float]) -> None:
-    [found] = compare({"a": dict(enumerate(differences)), "b": dict.fromkeys(range(len(differences)), 0.0)})
+    [result] = compare({"a": dict(enumerate(differences)), "b": dict.fromkeys(range(len(differences)), 0.0)})
     if len(set(differences)) == 1:
-        assert found.p == (0.0 if any(differences) else None)
+        assert result.p == (0.0 if any(differences) else None)
     else:
         expected = stats.ttest_rel(differences, [0.0] * len(differences)).pvalue
-        assert found.p == pytest.approx(expected, abs=1e-9)
+        assert result.p == pytest.approx(expected, abs=1e-9)
 
 
 def test_pearsons_r_and_its_interval() -> None:
@@ -69,9 +69,11 @@ def test_pearsons_r_and_its_interval() -> None:
            33.9, 21.5, 15.5, 15.2, 13.3, 19.2, 27.3, 26, 30.4, 15.8, 19.7, 15, 21.4]  # fmt: skip
     weight = [2.62, 2.875, 2.32, 3.215, 3.44, 3.46, 3.57, 3.19, 3.15, 3.44, 3.44, 4.07, 3.73, 3.78, 5.25, 5.424, 5.345,
               2.2, 1.615, 1.835, 2.465, 3.52, 3.435, 3.84, 3.845, 1.935, 2.14, 1.513, 3.17, 2.77, 3.57, 2.78]  # fmt: skip
-    found = correlation(mpg, weight)
-    assert found
-    assert (found.r, found.low, found.high) == pytest.approx((-0.8676594, -0.9338264, -0.7440872), abs=1e-6)
+    result = correlation(mpg, weight)
+    assert result
+    assert (result.r, result.low, result.high) == pytest.approx(
+        (-0.8676594, -0.9338264, -0.7440872), abs=1e-6
+    )
 
 
 def test_too_few_points_have_no_correlation_or_no_interval() -> None:
@@ -85,10 +87,10 @@ def test_methods_are_compared_over_the_cells_that_both_have() -> None:
     values: dict[str, dict[object, float]] = {
         "a": {0: 1.0, 1: 2.0, 2: 3.0}, "b": {1: 1.0, 2: 2.5}, "c": {2: 0.0}, "d": {7: 1.0},
     }  # fmt: skip
-    found = {(c.first, c.second): c for c in compare(values)}
-    assert {pair: c.difference.count for pair, c in found.items()} == {
+    result = {(c.first, c.second): c for c in compare(values)}
+    assert {pair: c.difference.count for pair, c in result.items()} == {
         ("a", "b"): 2, ("a", "c"): 1, ("b", "c"): 1,
     }  # fmt: skip
-    assert found["a", "c"].p is None
-    assert not found["a", "c"].is_significant
+    assert result["a", "c"].p is None
+    assert not result["a", "c"].is_significant
     assert {c.second for c in compare(values, reference="b")} == {"a", "c"}

@@ -141,8 +141,8 @@ def test_the_plan_times_untrained_configurations_and_trains_no_run(
     def planned(*methods: str) -> dict[str, Any]:
         capsys.readouterr()
         assert main([*call, "--methods", *methods, "--plan"]) == 0
-        found: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return found
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return result
 
     first = planned("vanilla", "mentormix", "dividemix")
     assert (first["runs"], first["states"]["waiting"]) == (6, 6)
@@ -167,10 +167,10 @@ def test_the_time_estimate_includes_evaluation(dataset: Path, monkeypatch: pytes
     monkeypatch.setattr(train.Trainer, "run", lambda _self, _folder, *, log, **_: [log({}) for _ in range(3)])
     rhythm = {"epochs": 4, "evaluate_every": 2, "memorized_every": 4}
     [cell] = grid.make_cells(small_study(levels=(0.4,), seeds=(0,), overrides=QUICK | rhythm), dataset)
-    found = plan.make_plan([cell.run], dataset / "none", dataset, "test", measure=True)
+    result = plan.make_plan([cell.run], dataset / "none", dataset, "test", measure=True)
     images, test = cell.run.images, 60
     shown = 8 * 32  # in each epoch, and in each of the three looks of the last
-    assert found.seconds_left == pytest.approx(
+    assert result.seconds_left == pytest.approx(
         4 * images * 2 / shown + ((2 + 1) * test + images) * 3 / (3 * shown)
     )
 
