@@ -43,9 +43,10 @@ def _add_stages(verbs: Any) -> None:
         "fetch": "download the URLs of the lists",
         "ingest": "download, check, normalize and fingerprint the images of the lists",
         "aggregate": "combine votes into verdicts",
+        "embed": "compute features of the images with a frozen network, if embed.weights is set",
         "dedupe": "find near-duplicates and leaks of test images",
         "split": "select the noise and write the training and test sets",
-        "build": "run all five stages, each only if its inputs have changed",
+        "build": "run all stages, each only if its inputs have changed",
     }.items():
         example = f"python -m pipeline {verb} --config configs/cifar10n.yaml --set source=data/cifar10n --output out/cifar10n"
         sub = add_verb(verbs, verb, about, example, BEAM)

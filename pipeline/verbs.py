@@ -14,7 +14,7 @@ from pipeline.retrieve.verbs import run_list_folder, run_retrieve
 from pipeline.running.progress import stage_line
 from schemas.rejection import CODES
 
-STAGES = ("fetch", "ingest", "aggregate", "dedupe", "split")
+STAGES = ("fetch", "ingest", "aggregate", "embed", "dedupe", "split")
 Say = Callable[[str], None]
 Verb = Callable[[argparse.Namespace, list[str], Say], int]
 
@@ -29,6 +29,10 @@ def run_stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     chosen = {"build": STAGES, "ingest": ("fetch", "ingest")}.get(arguments.verb, (arguments.verb,))
     if any(flag.startswith("--template_location") for flag in beam):
         chosen = (arguments.verb,)  # a template is one job
+    if arguments.verb == "embed" and not config.embed.weights:
+        raise UsageError(
+            "embed.weights is not set; name a .safetensors file and its network with embed.network"
+        )
     budget = getattr(arguments, "next_questions", None)
     if budget is not None and budget < 1:
         raise UsageError(f"--next-questions {budget}: expected a budget of at least 1 answer")
