@@ -10,6 +10,7 @@ _WRITERS = {
     "aggregate": "aggregate",
     "embed": "embed",
     "dedupe": "dedupe",
+    "audit": "audit",
     "split": "split",
 }
 
@@ -123,6 +124,15 @@ class Layout:
     def duplicates(self) -> str:
         """Table of near-duplicates and leaks."""
         return self._path("dedupe", "duplicates")
+
+    @property
+    def suspects(self) -> str:
+        """Table of how probably each verdict and each given label is wrong; written by `audit`."""
+        return self._path("audit", "suspects")
+
+    def audit_questions(self, ending: str) -> str:
+        """File of the questions whose verdicts are most probably wrong; `ending` is a suffix such as .csv."""
+        return self._path("audit", f"next_questions{ending}")
 
     @property
     def split(self) -> str:

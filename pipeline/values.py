@@ -12,7 +12,7 @@ from pyarrow import compute as pc
 
 MISSING = ("", "nan", "NaN", "NAN", "-nan", "null", "NULL", "None", "NaT", "<NA>", "#N/A")
 """Texts that mean a missing value, as pandas, NumPy, JSON, SQL and Excel write it."""
-IDENTIFIERS = ("image_id", "class_name", "worker_id", "set_name")
+IDENTIFIERS = ("image_id", "class_name", "worker_id", "set_name", "seen_class")
 """Columns of identifiers, which are normalized and then compared by code point."""
 NUMBERS = (*IDENTIFIERS, "answer", "rank")
 """Columns in which 3.0 means 3: pandas converts a column of integers with a missing value to floats."""

@@ -11,6 +11,12 @@ VALID_VOTE = Table(
             column("question", pa.int32(), "number of the question within its shard; rows are sorted by it"),
             column("image_id", pa.string(), "id of the image"),
             column("class_name", pa.string(), "class that was asked about"),
+            column(
+                "seen_class",
+                pa.string(),
+                "class that most of the workers with the answer no saw instead; equal for all votes on a question",
+                required=False,
+            ),
             column("known", pa.int8(), "answer of a gold question: 0 yes, 1 no; -1 for other questions"),
             column("worker_id", pa.string(), "id of the worker who answered"),
             column("answer", pa.int8(), "0 yes, 1 no, 2 unsure"),

@@ -26,6 +26,19 @@ VERDICT = Table(
                 pa.float32(),
                 "probability of yes by the method; majority: share of yes votes plus half the share of unsure votes",
             ),
+            column(
+                "p_wrong",
+                pa.float32(),
+                "estimated probability that the image does not show the class; null if there is nothing to estimate it from",
+                required=False,
+            ),
+            column(
+                "seen_class",
+                pa.string(),
+                "verdict no: the listed class that the image shows instead, by a verdict yes or by most of the workers who named "
+                "one; null if none is known",
+                required=False,
+            ),
         ]
     ),
     key=("image_id", "class_name"),

@@ -21,6 +21,12 @@ VOTE = Table(
                 "time of the answer: ISO 8601, or seconds since 1970",
                 required=False,
             ),
+            column(
+                "seen_class",
+                pa.string(),
+                "with the answer no: the listed class that the worker saw instead",
+                required=False,
+            ),
         ]
     ),
     key=("image_id", "class_name", "worker_id"),

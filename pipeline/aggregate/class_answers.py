@@ -9,7 +9,8 @@ from pipeline.aggregate.vote_validation import VOTE_ROWS
 def expand_class_answers(votes: pa.Table, questions: pa.Table) -> pa.Table:
     """Replace each vote that names a class by one vote per class asked about its image.
 
-    The vote is yes for the class that it names and no for the others; unsure stays unsure for all. `questions` has
+    The vote is yes for the class that it names and no, with this class as `seen_class`, for the others; unsure stays
+    unsure for all. `questions` has
     image_id and class_name, each pair once. A vote about an image without questions is left unchanged, so that it is
     rejected later. Votes made this way are not independent of each other (docs/explanation/aggregation.md).
     """
@@ -22,5 +23,8 @@ def expand_class_answers(votes: pa.Table, questions: pa.Table) -> pa.Table:
     )
     answer = pc.if_else(pc.fill_null(pc.equal(pairs["answer"], pairs["class_name"]), False), "yes", "no")
     answer = pc.if_else(pc.equal(pairs["answer"], "unsure"), "unsure", answer)
-    pairs = pairs.set_column(pairs.column_names.index("answer"), "answer", answer).select(VOTE_ROWS.names)
+    seen = pc.if_else(pc.equal(answer, "no"), pairs["answer"], None)
+    for name, values in {"seen_class": seen, "answer": answer}.items():
+        pairs = pairs.set_column(pairs.column_names.index(name), name, values)
+    pairs = pairs.select(VOTE_ROWS.names)
     return pa.concat_tables([votes.filter(pc.invert(names_class)), pa.table(pairs.columns, schema=VOTE_ROWS)])

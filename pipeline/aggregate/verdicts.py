@@ -36,7 +36,8 @@ def majority_of_counts(questions: pa.Table, counts: np.ndarray, min_votes: int) 
     verdict = np.select([enough & (2 * yes > total), enough & (2 * no > total)], ["yes", "no"], "undecided")
     confidence = np.maximum(yes, no) / np.maximum(total, 1)
     posterior = (yes + unsure / 2) / np.maximum(total, 1)
-    return verdict_table(questions, verdict, counts, confidence, posterior)
+    p_wrong = (no + unsure / 2 + 0.5) / (total + 1)
+    return verdict_table(questions, verdict, counts, confidence, posterior, p_wrong)
 
 
 def majority_with_posterior(votes: VoteColumns, posterior: np.ndarray, min_votes: int) -> pa.Table:
@@ -77,7 +78,8 @@ def verdicts_of_posterior(
     enough = counts.sum(axis=1) >= min_votes
     verdict = np.where(enough | (gold_classes != UNKNOWN), verdict, UNDECIDED)
     confidence = posterior.max(axis=1)
-    return verdict_table(votes.questions, VERDICT_NAMES[verdict], counts, confidence, posterior[:, YES])
+    p_yes = posterior[:, YES]
+    return verdict_table(votes.questions, VERDICT_NAMES[verdict], counts, confidence, p_yes, 1 - p_yes)
 
 
 def verdict_table(
@@ -86,8 +88,9 @@ def verdict_table(
     counts: np.ndarray,
     confidence: np.ndarray,
     posterior: np.ndarray,
+    p_wrong: np.ndarray,
 ) -> pa.Table:
-    """Assemble the verdict table from columns of n rows; `counts` is (n, 3)."""
+    """Assemble the verdict table from columns of n rows; `counts` is (n, 3). `seen_class` is null (`add_seen_class`)."""
     columns = [
         questions["image_id"],
         questions["class_name"],
@@ -95,6 +98,8 @@ def verdict_table(
         *counts.T,
         confidence,
         posterior,
+        p_wrong,
+        np.full(len(verdict), None),
     ]
     arrays = [
         column.cast(field.type) if isinstance(column, pa.ChunkedArray) else pa.array(column, field.type)

@@ -12,6 +12,7 @@ from schemas.valid_vote import VALID_VOTE
 from schemas.vote import ANSWERS
 
 QUESTION = ["image_id", "class_name"]
+QUESTION_COLUMNS = [*QUESTION, "seen_class"]
 DAY = 86_400_000.0  # milliseconds
 
 
@@ -19,7 +20,7 @@ DAY = 86_400_000.0  # milliseconds
 class VoteColumns:
     """V votes on n questions, sorted by question and worker.
 
-    questions: image_id and class_name, sorted within a bucket. workers: names, sorted. items, voters: int32 (V,), codes
+    questions: image_id, class_name and seen_class (see `most_named_class`), sorted within a bucket. workers: names, sorted. items, voters: int32 (V,), codes
     into questions and workers. answers: int8 (V,), codes into ANSWERS. seconds: float32 (V,), time the worker took. days:
     float64 (V,), time of the answer in days since 1970. Both are NaN if not given, and None if the buckets are joined.
     """
@@ -48,7 +49,7 @@ class VoteColumns:
         rows = pa.array(self.items)
         columns = {
             "question": rows,
-            **{name: self.questions[name].combine_chunks().take(rows) for name in QUESTION},
+            **{name: self.questions[name].combine_chunks().take(rows) for name in QUESTION_COLUMNS},
             "known": gold.astype(np.int8)[self.items],
             "worker_id": pa.array(self.workers, pa.string()).take(pa.array(self.voters)),
             "answer": self.answers,
@@ -86,11 +87,13 @@ def encode_votes(votes: pa.Table) -> VoteColumns:
         class_names.take(pa.array(asked % max(len(class_names), 1))),
     ]
     answers = pc.index_in(votes["answer"], pa.array(ANSWERS)).to_numpy()
+    items = (np.cumsum(is_first) - 1).astype(np.int32)
+    names.append(most_named_class(items, votes["seen_class"].take(pa.array(order)), len(asked)))
     days = votes["time"].cast(pa.int64()).to_numpy() / DAY
     return VoteColumns(
-        pa.table(names, names=QUESTION),
+        pa.table(names, names=QUESTION_COLUMNS),
         workers.to_numpy(zero_copy_only=False),
-        (np.cumsum(is_first) - 1).astype(np.int32),
+        items,
         voters[order].astype(np.int32),
         answers[order].astype(np.int8),
         votes["seconds"].to_numpy()[order],
@@ -98,15 +101,32 @@ def encode_votes(votes: pa.Table) -> VoteColumns:
     )
 
 
+def most_named_class(items: np.ndarray, seen: pa.ChunkedArray, questions: int) -> pa.Array:
+    """Return, for each question, the class that more than half of the votes with a `seen_class` name; null without one.
+
+    items: int (V,), ascending codes of the questions. seen: class names (V,), null where a vote names none.
+    """
+    rows = np.flatnonzero(pc.is_valid(seen).to_numpy())
+    codes, names = codes_of(seen.take(pa.array(rows)))
+    keys = items[rows].astype(np.int64) * max(len(names), 1) + codes
+    named = np.bincount(items[rows], minlength=questions)
+    pairs, counts = np.unique(keys, return_counts=True)
+    owners, classes = np.divmod(pairs, max(len(names), 1))
+    is_most = 2 * counts > named[owners]
+    chosen = np.full(questions, -1)
+    chosen[owners[is_most]] = classes[is_most]
+    return names.cast(pa.string()).take(pa.array(chosen, mask=chosen < 0))
+
+
 def decode_valid_votes(rows: pa.Table) -> tuple[VoteColumns, np.ndarray]:
     """Decode a shard of VALID_VOTE; return its votes and the gold answers of its questions, int (n,).
 
-    The columns seconds, days, image_id and class_name may be missing; the result lacks them too.
+    The columns seconds, days, image_id, class_name and seen_class may be missing; the result lacks them too.
     """
     items, answers = rows["question"].to_numpy(), rows["answer"].to_numpy()
     voters, workers = codes_of(rows["worker_id"])
     first = pa.array(np.flatnonzero(np.diff(items, prepend=-1)))
-    named = [name for name in rows.column_names if name in QUESTION]
+    named = [name for name in QUESTION_COLUMNS if name in rows.column_names]
     times = [rows[name].to_numpy() if name in rows.column_names else None for name in ("seconds", "days")]
     votes = VoteColumns(
         rows.select(["question", *named]).take(first),
@@ -126,7 +146,7 @@ def join_columns(parts: Sequence[VoteColumns]) -> VoteColumns:
     no_codes = np.empty(0, np.int32)
     items = [part.items + np.int32(start) for part, start in zip(parts, starts, strict=False)]
     voters = [np.searchsorted(workers, part.workers).astype(np.int32)[part.voters] for part in parts]
-    empty = pa.schema([(name, pa.string()) for name in QUESTION]).empty_table()
+    empty = pa.schema([(name, pa.string()) for name in QUESTION_COLUMNS]).empty_table()
     return VoteColumns(
         pa.concat_tables([empty, *(part.questions for part in parts)]),
         workers,

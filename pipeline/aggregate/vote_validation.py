@@ -45,7 +45,8 @@ def check_vote_rows(
     (see `expand_class_answers`). classes: names that match in any case and with surrounding white space.
 
     Returns (votes with their `location`, rejections). Unreadable `seconds` or `time` become null and do not reject a vote. `time`
-    is ISO 8601, in UTC by default, or seconds, milliseconds, microseconds or nanoseconds since 1970.
+    is ISO 8601, in UTC by default, or seconds, milliseconds, microseconds or nanoseconds since 1970. `seen_class` is not
+    checked here (see `drop_unusable_seen_classes`).
     """
     names = match_names(rows["class_name"], classes)
     rows = rows.set_column(rows.column_names.index("class_name"), "class_name", names)
@@ -74,6 +75,7 @@ def check_vote_rows(
             answers,
             pa.array(seconds.astype(np.float32), pa.float32(), from_pandas=True),
             _times(rows["time"]),
+            match_names(rows["seen_class"], classes),
             rows["location"],
         ],
         schema=VOTE_ROWS,

@@ -23,6 +23,7 @@ from pipeline.aggregate.methods.distributed_em import (
     expected_counts,
     initial_posterior,
 )
+from pipeline.aggregate.seen_class import add_seen_class
 from pipeline.aggregate.verdicts import (
     gold_codes,
     majority_with_posterior,
@@ -234,6 +235,7 @@ class DecideByModel(ReadStoredVotes):
             else:
                 table = verdicts_of_posterior(votes, posterior, config.min_votes, config.min_confidence, gold)
             table = resolve_ties(table, config.ties, config.min_votes, setup.seed)
+            table = add_seen_class(table, votes.questions["seen_class"])
             yield from write_verdicts(table, setup, index)
             yield beam.pvalue.TaggedOutput("workers", (index, worker_sums(votes)))
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipeline.aggregate.agreement_table import vote_patterns
 from pipeline.aggregate.class_answers import expand_class_answers
 from pipeline.aggregate.readers.votes import read_votes
+from pipeline.aggregate.seen_class import drop_unusable_seen_classes
 from pipeline.aggregate.vote_columns import codes_of
 from pipeline.aggregate.vote_validation import VOTE_ROWS, check_vote_rows, select_valid_votes
 from pipeline.aggregate.workers import worker_sums
@@ -128,6 +129,7 @@ class ValidateBucket(beam.DoFn):
         without_image = without_image.drop_null().group_by(_QUESTION.names).aggregate([])
         if setup.config.class_answers:
             votes = expand_class_answers(votes, questions)
+        votes, dropped = drop_unusable_seen_classes(votes, setup.classes)
         valid, invalid = select_valid_votes(votes, questions, setup.config.repeated_votes, without_image)
         rejected = pa.concat_tables([REJECTION.schema.empty_table(), *parts["rejections"], invalid])
         rejected = rejected.sort_by([("location", "ascending"), ("code", "ascending")])
@@ -139,6 +141,8 @@ class ValidateBucket(beam.DoFn):
         yield beam.pvalue.TaggedOutput("workers", (index, worker_sums(valid)))
         yield beam.pvalue.TaggedOutput("patterns", vote_patterns(valid))
         votes_in = Counter(votes=len(valid.items), votes_in=len(valid.items) + rejected.num_rows)
+        if dropped:
+            votes_in["unusable_seen_class"] = dropped
         yield beam.pvalue.TaggedOutput("written", ("verdicts", Written(None, votes_in)))
         advance(1)
         yield index, valid

@@ -14,6 +14,7 @@ from pipeline.aggregate.agreement import AgreementEstimate
 from pipeline.aggregate.agreement_table import agreement_table, cohen_by_class
 from pipeline.aggregate.methods.convergence import MethodSettings
 from pipeline.aggregate.methods.registry import estimate_posterior
+from pipeline.aggregate.seen_class import add_seen_class
 from pipeline.aggregate.verdicts import (
     majority_verdicts,
     majority_with_posterior,
@@ -55,7 +56,7 @@ class DecideByMajority(beam.DoFn):
         setup, config = self.aggregate_setup, self.aggregate_setup.config
         table = majority_verdicts(votes, config.min_votes)
         table = resolve_ties(table, config.ties, config.min_votes, setup.seed)
-        yield from write_verdicts(table, setup, index)
+        yield from write_verdicts(add_seen_class(table, votes.questions["seen_class"]), setup, index)
 
 
 class DecideJointly(beam.DoFn):
@@ -80,6 +81,7 @@ class DecideJointly(beam.DoFn):
             defined = ~np.isnan(posterior.skill)
             skill = dict(zip(votes.workers[defined], posterior.skill[defined].tolist(), strict=True))
         table = resolve_ties(table, config.ties, config.min_votes, setup.seed)
+        table = add_seen_class(table, votes.questions["seen_class"])
         yield beam.pvalue.TaggedOutput("joint", JointResults(skill, cohen_by_class(votes)))
         for index, rows in by_bucket(table, setup.buckets):
             yield from write_verdicts(rows, setup, index)

@@ -95,7 +95,10 @@ def _aggregate_sentence(found: Counts) -> str:
     text = (
         f"{_number(found['votes_in'], 'vote')} by {_number(found['workers'], 'worker')}: {_verdicts(found)}"
     )
-    return text + _by_code(found, "rejected_", "votes rejected", separator="; ")
+    text += _by_code(found, "rejected_", "votes rejected", separator="; ")
+    if ignored := found.get("unusable_seen_class"):
+        text += f"; seen_class ignored in {_number(ignored, 'vote')} (not another listed class, or the answer is not no)"
+    return text
 
 
 def _embed_sentence(found: Counts) -> str:

@@ -138,6 +138,7 @@ def test_categories_booleans_and_times_read_the_same_in_every_format(tmp_path: P
         "answer": "yes",
         "seconds": None,
         "time": datetime(2026, 11, 22, 16, 0, 0, 250_000, tzinfo=UTC),
+        "seen_class": None,
     }
 
 

@@ -33,9 +33,10 @@ def read_google(path: str) -> Iterator[VoteRow]:
 
     The image id is the file name without its extension. An answer yes, no or unsure is about the class that the folder is
     named after; any other answer is a class. Vertex AI: the labels image_id and class_name of the data item take
-    precedence, and the worker is the annotation's label worker_id, or its annotation set. The Data Labeling Service names
-    no workers: each vote gets a worker of its own, and votes counted for an unnamed other label become unsure. Raises
-    DataError if a line is not UTF-8.
+    precedence, and the worker is the annotation's label worker_id, or its annotation set; the annotation's label
+    seen_class is the class that the worker saw instead. The Data Labeling Service names no workers: each vote gets a
+    worker of its own, and votes counted for an unnamed other label become unsure. Raises DataError if a line is not
+    UTF-8.
     """
     with files.open_read(path) as file:
         for number, line in enumerate(file, 1):
@@ -64,6 +65,7 @@ def _vertex(item: dict[str, Any]) -> Iterator[VoteRow]:
             text(labels.get("class_name")) or name,
             text(labels_of_annotation.get("worker_id")) or text(labels_of_annotation.get(ANNOTATION_SET)),
             answer,
+            seen_class=text(labels_of_annotation.get("seen_class")),
         )
 
 

@@ -13,11 +13,14 @@ from common.errors import DataError
 from pipeline import files
 from pipeline.aggregate.readers.row import VoteRow, chosen, text
 
+SEEN_CLASS_ELEMENT = "seen_class"
+"""Name of the form element with the class that the worker saw instead."""
+
 
 def read_ground_truth(path: str) -> Iterator[VoteRow]:
     """Yield one row per answer of a worker; the manifest's lines have `image_id` and `class_name`.
 
-    Raises DataError if there are no responses: the manifest alone has the tool's verdicts but no votes.
+    The element `seen_class` of the form is the class that the worker saw instead. Raises DataError if there are no responses: the manifest alone has the tool's verdicts but no votes.
     """
     folders = _responses(path)
     lines = files.read_lines(path)
@@ -62,7 +65,12 @@ def _answers(response: Path, item: dict[str, Any], where: str) -> Iterator[VoteR
         if not isinstance(answer, dict):
             yield VoteRow(problem=f"{where}: an answer is not an object")
             continue
-        label, problem = _label(answer.get("answerContent"))
+        content = answer.get("answerContent")
+        seen = None
+        if isinstance(content, dict):
+            seen = chosen(content.get(SEEN_CLASS_ELEMENT))
+            content = {name: value for name, value in content.items() if name != SEEN_CLASS_ELEMENT}
+        label, problem = _label(content)
         if problem:
             yield VoteRow(problem=f"{where}: {problem}")
             continue
@@ -73,6 +81,7 @@ def _answers(response: Path, item: dict[str, Any], where: str) -> Iterator[VoteR
             label,
             text(answer.get("timeSpentInSeconds")),
             text(answer.get("submissionTime")),
+            seen,
         )
 
 

@@ -14,11 +14,15 @@ from pipeline.aggregate.readers.row import VoteRow, text
 VOTE_CONTROL = "answer"
 """Name of the control with the vote, as `exports` writes it."""
 
+SEEN_CLASS_CONTROL = "seen_class"
+"""Name of the control with the class that the worker saw instead."""
+
 
 def read_label_studio(path: str) -> Iterator[VoteRow]:
     """Yield one row per annotation; `image_id` and `class_name` are fields of the task's data, as `exports` writes them.
 
-    The vote is the choice in the control `answer`, or in the only control with choices. The worker is the number or
+    The vote is the choice in the control `answer`, or in the only control with choices besides `seen_class`, whose choice is
+    the class that the worker saw instead. The worker is the number or
     e-mail address of the user who completed the task, `seconds` the lead time, `time` when it was first saved. A skipped
     task has no answer. Raises DataError if the file is not such an export.
     """
@@ -51,6 +55,7 @@ def _annotation(data: dict[str, Any], annotation: object, number: int) -> VoteRo
     if annotation.get("was_cancelled"):
         return VoteRow(problem=f"task {number}: skipped by worker {text(worker)}", skipped=True)
     controls = _choices(annotation.get("result"))
+    seen = controls.pop(SEEN_CLASS_CONTROL, [])
     if len(controls) > 1 and VOTE_CONTROL not in controls:
         names = ", ".join(map(repr, controls))
         return VoteRow(
@@ -69,6 +74,7 @@ def _annotation(data: dict[str, Any], annotation: object, number: int) -> VoteRo
         text(chosen[0]) if chosen else None,
         text(annotation.get("lead_time")),
         text(annotation.get("created_at")),
+        text(seen[0]) if len(seen) == 1 else None,
     )
 
 

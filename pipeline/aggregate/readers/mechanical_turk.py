@@ -30,7 +30,7 @@ def read_mechanical_turk(path: str) -> Iterator[VoteRow]:
     """Yield one row per assignment; the batch must have the input columns image_id and class_name.
 
     The answer is the field Answer.answer, Answer.category.label or Answer.answer.label, or one of the fields
-    Answer.answer.yes, .no and .unsure is true (crowd-radio-group). Assignments that the requester rejected are skipped.
+    Answer.answer.yes, .no and .unsure is true (crowd-radio-group). Answer.seen_class is the class that a worker saw instead. Assignments that the requester rejected are skipped.
     Raises DataError if a column is missing or the file is not CSV.
     """
     text = files.read_text(path)
@@ -74,6 +74,7 @@ def _assignments(path: str, reader: "csv.DictReader[str]") -> Iterator[VoteRow]:
             row[named] if named else (ticked[0] if len(ticked) == 1 else None),
             row.get("WorkTimeInSeconds"),
             _time(row.get("SubmitTime", "")),
+            unescape_cell(row.get("Answer.seen_class") or ""),
         )
 
 

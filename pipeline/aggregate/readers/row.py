@@ -18,12 +18,13 @@ class VoteRow:
     answer: str | None = None
     seconds: str | None = None
     time: str | None = None
+    seen_class: str | None = None
     problem: str | None = None
     skipped: bool = False
 
     def values(self) -> dict[str, str | None]:
         """Return the columns of a vote; an empty text becomes None."""
-        names = ("image_id", "class_name", "worker_id", "answer", "seconds", "time")
+        names = ("image_id", "class_name", "worker_id", "answer", "seconds", "time", "seen_class")
         return {name: getattr(self, name) or None for name in names}
 
 

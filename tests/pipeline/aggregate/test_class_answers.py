@@ -15,10 +15,18 @@ ASKED = RETRIEVAL.from_rows(
 def checked(*rows: tuple[str | None, ...]) -> tuple[pa.Table, pa.Table]:
     names = ("image_id", "class_name", "worker_id", "answer")
     made = [
-        {**dict(zip(names, row, strict=True)), "seconds": "2", "time": None, "location": f"f.csv:{n}"}
+        {
+            **dict(zip(names, row, strict=True)),
+            "seconds": "2",
+            "time": None,
+            "seen_class": None,
+            "location": f"f.csv:{n}",
+        }
         for n, row in enumerate(rows, 2)
     ]
-    schema = pa.schema([(name, pa.string()) for name in (*names, "seconds", "time", "location")])
+    schema = pa.schema(
+        [(name, pa.string()) for name in (*names, "seconds", "time", "seen_class", "location")]
+    )
     return check_vote_rows(pa.Table.from_pylist(made, schema), answer_classes=("Cat", "dog", "emu"))
 
 
@@ -44,6 +52,7 @@ def test_a_choice_answers_each_question_about_its_image():
         ("a", "dog", "w3", "unsure", 2.0),
         ("b", "dog", "w1", "yes", 2.0),
     ]
+    assert kept.questions["seen_class"].to_pylist() == ["emu", None, None]  # on a: Cat 1, emu 1 for dog
 
 
 def test_what_is_no_choice_is_rejected():
@@ -79,6 +88,7 @@ def test_without_choices_a_vote_needs_its_class():
         "answer": "Cat",
         "seconds": None,
         "time": None,
+        "seen_class": None,
         "location": "f:1",
     }
     schema = pa.schema([(name, pa.string()) for name in row])

@@ -374,9 +374,12 @@ def test_words_for_answers():
         "worker_id": "w",
         "seconds": None,
         "time": None,
+        "seen_class": None,
         "location": "f:1",
     }
-    rows = pa.Table.from_pylist([{**columns, "answer": answer} for answer in ("Maybe", "ja", "yes", "hm")])
+    schema = pa.schema([(name, pa.string()) for name in (*columns, "answer")])
+    answers = ("Maybe", "ja", "yes", "hm")
+    rows = pa.Table.from_pylist([{**columns, "answer": answer} for answer in answers], schema)
     good, bad = check_vote_rows(rows, {"maybe": "unsure", "JA": "yes"})
     assert good["answer"].to_pylist() == ["unsure", "yes", "yes"]
     assert bad["code"].to_pylist() == ["unknown_answer"]

@@ -21,6 +21,7 @@ GOOD = {
     "answer": "yes",
     "seconds": "3.5",
     "time": "2026-11-22T16:00:00Z",
+    "seen_class": None,
     "location": "v.csv:2",
 }
 AS_READ = pa.schema([(name, pa.string()) for name in [*VOTE.schema.names, "location"]])
