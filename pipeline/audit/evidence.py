@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.audit.inputs import AuditInputs
-from pipeline.audit.neighbors import class_share, neighbor_labels
-from pipeline.audit.probe import UNLABELED, Blocks, Probe, fit_probe
+from pipeline.audit.neighbors import TILE_ROWS, class_share, nearest_labels
+from pipeline.audit.probe import UNLABELED, Blocks, Probe, fit_probe, tiles
 
 NEIGHBORS = 50
 REFERENCES = 20_000  # labeled images, drawn by a keyed hash, among which neighbors are searched
@@ -34,21 +34,15 @@ def collect_evidence(blocks: Blocks, inputs: AuditInputs, sampled: np.ndarray) -
     """Fit the probe, then apply it and search neighbors. `sampled`: ascending indices of questions; see Evidence."""
     classes, count = len(inputs.class_names), len(inputs.question_images)
     probe = fit_probe(blocks, inputs.labels, inputs.folds, inputs.order, classes)
-    references = _references(inputs)
-    nearest = neighbor_labels(
-        blocks(),
-        inputs.groups,
-        _rows(blocks, references),
-        inputs.labels[references],
-        inputs.groups[references],
-        NEIGHBORS,
-    )
+    chosen = _references(inputs)
+    references = _rows(blocks, chosen), inputs.labels[chosen], inputs.groups[chosen]
     own, share, guess_share = (np.empty(count) for _ in range(3))
     guess = np.empty(count, np.int32)
     kept = np.empty((len(sampled), classes), np.float32)
     first = 0
-    for tile, labels in zip(_tiles(blocks), nearest, strict=True):
+    for tile in tiles(blocks, TILE_ROWS):
         last = first + len(tile)
+        labels = nearest_labels(tile, inputs.groups[first:last], *references, NEIGHBORS)
         probabilities = probe.probabilities(tile, inputs.folds[first:last])
         lo, hi = np.searchsorted(inputs.question_images, [first, last])
         rows, asked = inputs.question_images[lo:hi] - first, inputs.question_classes[lo:hi]

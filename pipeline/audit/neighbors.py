@@ -1,41 +1,34 @@
-"""The share of a class among the nearest labeled images: exact search by cosine, in tiles of bounded memory."""
-
-from collections.abc import Iterable, Iterator
+"""The nearest labeled images by cosine: exact search, in tiles of bounded memory."""
 
 import numpy as np
 
-_TILE_ROWS = 1024
+TILE_ROWS = 1024
 
 
-def neighbor_labels(
-    blocks: Iterable[np.ndarray],
+def nearest_labels(
+    tile: np.ndarray,
     groups: np.ndarray,
     references: np.ndarray,
     reference_labels: np.ndarray,
     reference_groups: np.ndarray,
     neighbors: int,
-) -> Iterator[np.ndarray]:
-    """Yield the labels of the nearest references of all images, int32 (rows, k), tile by tile, nearest set, in no order.
+) -> np.ndarray:
+    """Return the labels of the nearest references of each image of a tile, int32 (rows, k), in no order.
 
-    blocks: features (rows, d) on the grid (`exact.py`), of n images; references: (r, d) likewise. groups: int (n,) and
-    reference_groups: int (r,); an image is not compared with references of its own group (itself and its near-duplicates).
-    k is `neighbors`, or r if that is less; an image with fewer references outside of its group gets labels -1. Equal
-    similarities are decided by the order of the references. n·r·d multiplications; memory is a few tiles of 1,024 × r.
+    tile: features (rows, d) on the grid (`exact.py`); references: (r, d) likewise. groups: int (rows,) and
+    reference_groups: int (r,); an image is not compared with references of its own group (itself and its near-duplicates),
+    and gets the label -1 where the others are fewer than k. k is `neighbors`, or r if that is less. Equal similarities are
+    decided by the order of the references. Memory: 40 bytes per row and reference.
     """
-    count, first = min(neighbors, len(references)), 0
-    ranks = np.arange(len(references), dtype=np.int64)
-    for block in blocks:
-        for start in range(0, len(block), _TILE_ROWS):
-            tile = block[start : start + _TILE_ROWS]
-            # Similarities are multiples of 2⁻²⁴ within ±1: as integers with the rank they are unique.
-            keys = (tile @ references.T * 2**24).astype(np.int64) * (len(references) + 1) - ranks
-            same = groups[first : first + len(tile), None] == reference_groups
-            keys[same] = np.iinfo(np.int64).min
-            first += len(tile)
-            nearest = np.argpartition(~keys, count - 1, axis=1)[:, :count]
-            labels = reference_labels[nearest].astype(np.int32)
-            labels[np.take_along_axis(same, nearest, axis=1)] = -1
-            yield labels
+    count, total = min(neighbors, len(references)), len(references)
+    # Similarities are multiples of 2⁻²⁴ within ±1: as integers that contain the rank of the reference they are unique.
+    keys = (tile @ references.T * 2**24).astype(np.int64) * (total + 1) - np.arange(total)
+    same = groups[:, None] == reference_groups
+    keys[same] = np.iinfo(np.int64).min
+    nearest = np.argpartition(~keys, count - 1, axis=1)[:, :count]
+    labels = reference_labels[nearest].astype(np.int32)
+    labels[np.take_along_axis(same, nearest, axis=1)] = -1
+    return labels
 
 
 def class_share(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ penalty and the temperature of the probabilities are chosen by the log loss of t
 that neither needs to know how many labels are wrong.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +75,7 @@ def _sums(
     images, and the features of the images `chosen`."""
     squares = products = np.zeros(0)
     kept, first = [], 0
-    for block in _small(blocks()):
+    for block in tiles(blocks, _BLOCK_ROWS):
         rows = slice(first, first + len(block))
         first += len(block)
         if not squares.size:
@@ -94,11 +94,11 @@ def _sums(
     return squares, products, np.concatenate(kept)
 
 
-def _small(blocks: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
-    """Yield the rows of blocks in blocks of at most _BLOCK_ROWS."""
-    for block in blocks:
-        for start in range(0, len(block), _BLOCK_ROWS):
-            yield block[start : start + _BLOCK_ROWS]
+def tiles(blocks: Blocks, rows: int) -> Iterator[np.ndarray]:
+    """Yield the rows of all blocks in tiles of at most `rows`."""
+    for block in blocks():
+        for start in range(0, len(block), rows):
+            yield block[start : start + rows]
 
 
 def _solve(squares: np.ndarray, products: np.ndarray, penalty: float) -> np.ndarray:
