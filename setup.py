@@ -80,6 +80,8 @@ setup(
         "pipeline": [
             "py.typed",
             "*/templates/*.html",
+            "vote/templates/*.css",
+            "vote/templates/*.js",
             "flex_template/Dockerfile",
             "flex_template/metadata.json",
         ],

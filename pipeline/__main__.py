@@ -12,6 +12,7 @@ from pipeline.logging_setup import set_up_logging
 from pipeline.published import verbs as published
 from pipeline.retrieve import verbs as retrieve
 from pipeline.verbs import STAGES, VERBS
+from pipeline.vote import verbs as vote
 
 EXTRAS = {"duckdb": "report", "jinja2": "report", "markupsafe": "report", "matplotlib": "report"}
 BEAM = """The configuration is one YAML file; --set KEY=VALUE overrides a value of it and may be repeated. Flags that are not
@@ -30,6 +31,7 @@ def parser() -> Parser:
     _add_verify(verbs)
     _add_report(verbs)
     _add_view(verbs)
+    vote.add_vote(verbs)
     _add_export(verbs)
     retrieve.add_retrieve(verbs)
     retrieve.add_list_folder(verbs)

@@ -318,6 +318,7 @@ class DedupeConfig:
     """When two images are near-duplicates (docs/explanation/duplicates.md)."""
 
     RENAMED: ClassVar = {"turns": "orientations", "join_above": "distribute_above"}
+    RENAMED_VALUES: ClassVar = {"orientations": {True: "all", False: "none"}}
 
     radius: int = output(8)
     """Maximum number of differing bits of the 64-bit hashes of two near-duplicates, 0 to 10."""
@@ -328,8 +329,9 @@ class DedupeConfig:
     since all flat images hash alike; 0 or more."""
     clean_leaks: Literal["remove", "keep"] = output("remove")
     """Remove or keep clean training images that are near-duplicates of test images; web images are always removed."""
-    orientations: bool = output(False)
-    """Also find mirrored copies and copies rotated by 90° or 180°, which takes seven times the work (default: false)."""
+    orientations: Literal["none", "mirrored", "all"] = output("mirrored")
+    """Orientations in which copies are found. none: only as they are; mirrored: mirrored left to right, too, which takes
+    twice the work, since trainers mirror images; all: also flipped and rotated by 90° or 180°, seven times the work."""
     distribute_above: int = operational(30_000_000)
     """Number of images above which the search is a distributed join. Up to this number each worker process holds all
     hashes: 8 bytes per image, and 50 bytes per image during the search."""

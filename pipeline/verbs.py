@@ -12,6 +12,7 @@ from common.errors import UsageError
 from pipeline.published.verbs import run_from_cifar_n, run_import_cnwl
 from pipeline.retrieve.verbs import run_list_folder, run_retrieve
 from pipeline.running.progress import stage_line
+from pipeline.vote.verbs import run_vote
 from schemas.rejection import CODES
 
 STAGES = ("fetch", "ingest", "aggregate", "embed", "dedupe", "split")
@@ -185,7 +186,7 @@ def print_json(arguments: argparse.Namespace, result: Any) -> None:
 
 VERBS: dict[str, Verb] = {
     **dict.fromkeys((*STAGES, "build"), run_stages),
-    "verify": verify, "report": report, "view": view, "export": export,
+    "verify": verify, "report": report, "view": view, "vote": run_vote, "export": export,
     "retrieve": with_json(run_retrieve), "list-folder": with_json(run_list_folder),
     "import-cnwl": with_json(run_import_cnwl), "from-cifar-n": with_json(run_from_cifar_n),
 }  # fmt: skip
