@@ -8,6 +8,7 @@ from typing import Any
 from common.command_line import Parser, add_verb, make_parser, run_verb
 from common.errors import UnknownFlagError, UsageError
 from common.temporary_folder import use_process_folder
+from pipeline.audit import verbs as audit
 from pipeline.logging_setup import set_up_logging
 from pipeline.published import verbs as published
 from pipeline.retrieve import verbs as retrieve
@@ -32,6 +33,7 @@ def parser() -> Parser:
     _add_report(verbs)
     _add_view(verbs)
     vote.add_vote(verbs)
+    audit.add_audit(verbs)
     _add_export(verbs)
     retrieve.add_retrieve(verbs)
     retrieve.add_list_folder(verbs)

@@ -10,7 +10,6 @@ _WRITERS = {
     "aggregate": "aggregate",
     "embed": "embed",
     "dedupe": "dedupe",
-    "audit": "audit",
     "split": "split",
 }
 

@@ -15,7 +15,11 @@ SUSPECT = Table(
     pa.schema(
         [
             column("image_id", pa.string(), "id of the image"),
-            column("class_name", pa.string(), "clean and test: the given label; web: the class that was asked about"),
+            column(
+                "class_name",
+                pa.string(),
+                "clean and test: the given label; web: the class that was asked about",
+            ),
             column("source", pa.string(), "clean, test or web"),
             column("verdict", pa.string(), f"yes, no, undecided, {NO_VOTES}, or {GIVEN} (clean and test)"),
             column(
@@ -24,7 +28,9 @@ SUSPECT = Table(
                 "probability that the verdict, or the given label, is wrong; null for undecided questions and those without votes",
                 required=False,
             ),
-            column("p_wrong", pa.float32(), "probability that the image does not show the class, by all evidence"),
+            column(
+                "p_wrong", pa.float32(), "probability that the image does not show the class, by all evidence"
+            ),
             column(
                 "p_wrong_votes",
                 pa.float32(),
@@ -38,7 +44,9 @@ SUSPECT = Table(
                 "share of the nearest labeled images that have the class; null without any",
                 required=False,
             ),
-            column("probable_class", pa.string(), "class that the image shows most probably, by the features"),
+            column(
+                "probable_class", pa.string(), "class that the image shows most probably, by the features"
+            ),
             column("probable_share", pa.float32(), "probability of `probable_class`, by the features"),
         ]
     ),

@@ -80,7 +80,9 @@ def _given_labels(
     sampled = evidence.sampled[of_source]
     labels = inputs.question_classes[sampled]
     # By image, not by fold, which is the remainder of the same hash by another number.
-    groups = (inputs.order[inputs.question_images[sampled]] // np.uint64(5) % np.uint64(GROUPS)).astype(np.int64)
+    groups = (inputs.order[inputs.question_images[sampled]] // np.uint64(5) % np.uint64(GROUPS)).astype(
+        np.int64
+    )
     planted = plant_errors(probabilities, labels)
     visible = visible_errors(evidence.own[sampled], planted)
     transition = estimate_transition(probabilities, labels, groups)

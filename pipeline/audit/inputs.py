@@ -88,7 +88,13 @@ def read_inputs(output: str) -> AuditInputs:
     order = keyed_hash(image_ids, 0, "audit")
     labels = _labels(len(image_ids), questions)
     return AuditInputs(
-        class_names, image_ids, order, groups, (order[groups] % np.uint64(FOLDS)).astype(np.int64), labels, **questions
+        class_names,
+        image_ids,
+        order,
+        groups,
+        (order[groups] % np.uint64(FOLDS)).astype(np.int64),
+        labels,
+        **questions,
     )
 
 
@@ -96,7 +102,9 @@ def _class_names(folder: str) -> list[str]:
     config = directory.read_manifest(folder).about.get("config")
     names = config.get("classes") if isinstance(config, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DataError(f"{files.join(folder, MANIFEST)}: the classes are missing; run ingest again with --force")
+        raise DataError(
+            f"{files.join(folder, MANIFEST)}: the classes are missing; run ingest again with --force"
+        )
     return names
 
 

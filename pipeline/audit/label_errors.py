@@ -36,7 +36,7 @@ class PlantedErrors:
 
     def quantile(self, share: float) -> float:
         """Return the probability below which `share` of the planted labels are."""
-        index = np.searchsorted(self.cumulative, share * (1 - 1e-9))
+        index = int(np.searchsorted(self.cumulative, share * (1 - 1e-9)))
         return float(self.values[min(index, len(self.values) - 1)])
 
     def below(self, values: np.ndarray) -> np.ndarray:
@@ -52,8 +52,8 @@ def plant_errors(probabilities: np.ndarray, labels: np.ndarray) -> PlantedErrors
     """
     classes = probabilities.shape[1]
     sizes = np.maximum(np.bincount(labels, minlength=classes), 1)
-    confusion = np.stack([np.bincount(labels, column, classes) for column in probabilities.T], axis=1)
-    confusion = confusion / sizes[:, None] + 1e-9
+    sums = np.stack([np.bincount(labels, column, classes) for column in probabilities.T], axis=1)
+    confusion = sums / sizes[:, None] + 1e-9
     np.fill_diagonal(confusion, 0)
     confusion /= confusion.sum(axis=1, keepdims=True)
     values, weights = probabilities.ravel(), confusion[labels].ravel()

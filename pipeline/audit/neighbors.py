@@ -3,6 +3,7 @@
 import numpy as np
 
 TILE_ROWS = 1024
+_EXCLUDED = -2.0  # below every cosine
 
 
 def nearest_labels(
@@ -18,16 +19,20 @@ def nearest_labels(
     tile: features (rows, d) on the grid (`exact.py`); references: (r, d) likewise. groups: int (rows,) and
     reference_groups: int (r,); an image is not compared with references of its own group (itself and its near-duplicates),
     and gets the label -1 where the others are fewer than k. k is `neighbors`, or r if that is less. Equal similarities are
-    decided by the order of the references. Memory: 40 bytes per row and reference.
+    decided by the order of the references. Similarities are exact, and so is the
+    result; memory is 10 bytes per row and reference.
     """
-    count, total = min(neighbors, len(references)), len(references)
-    # Similarities are multiples of 2⁻²⁴ within ±1: as integers that contain the rank of the reference they are unique.
-    keys = (tile @ references.T * 2**24).astype(np.int64) * (total + 1) - np.arange(total)
-    same = groups[:, None] == reference_groups
-    keys[same] = np.iinfo(np.int64).min
-    nearest = np.argpartition(~keys, count - 1, axis=1)[:, :count]
-    labels = reference_labels[nearest].astype(np.int32)
-    labels[np.take_along_axis(same, nearest, axis=1)] = -1
+    count = min(neighbors, len(references))
+    similarity = tile @ references.T
+    similarity[groups[:, None] == reference_groups] = _EXCLUDED
+    least = np.partition(similarity, len(references) - count, axis=1)[:, len(references) - count, None]
+    nearest = similarity >= least
+    for row in np.flatnonzero(nearest.sum(axis=1) > count):
+        ties = np.flatnonzero(similarity[row] == least[row])
+        nearest[row, ties[count - int((similarity[row] > least[row]).sum()) :]] = False
+    found = np.nonzero(nearest)[1].reshape(len(tile), count)
+    labels = reference_labels[found].astype(np.int32)
+    labels[np.take_along_axis(similarity, found, axis=1) == _EXCLUDED] = -1
     return labels
 
 

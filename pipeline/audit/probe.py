@@ -43,7 +43,9 @@ class Probe:
         return softmax(_scores(features, folds, self.weights))
 
 
-def fit_probe(blocks: Blocks, labels: np.ndarray, folds: np.ndarray, order: np.ndarray, classes: int) -> Probe:
+def fit_probe(
+    blocks: Blocks, labels: np.ndarray, folds: np.ndarray, order: np.ndarray, classes: int
+) -> Probe:
     """Fit a probe for each fold.
 
     labels: int (n,), UNLABELED for images that are not to be learned from. folds: int (n,), below FOLDS; near-duplicates

@@ -32,7 +32,7 @@ _LIBRARIES = ("numpy", "pyarrow", "scipy")
 _DIGITS = 4  # of probabilities, so that the last bits of exp and log leave no trace
 
 
-def run_audit(output: str, force: bool = False) -> tuple[Manifest, bool]:
+def audit_build(output: str, force: bool = False) -> tuple[Manifest, bool]:
     """Audit the build in `output` unless its audit is up to date; return the manifest of the table and whether it was.
 
     Raises DataError if the build has no features, or if they or other tables are missing or older than the images.
@@ -40,9 +40,9 @@ def run_audit(output: str, force: bool = False) -> tuple[Manifest, bool]:
     folder = Layout(output).suspects
     about = _about(output)
     present = directory.valid_manifest(folder)
-    if present and not force and present.about.get("made_from") == about["made_from"]:
-        if directory.size_problem(folder, present) is None:
-            return present, True
+    is_current = present is not None and present.about.get("made_from") == about["made_from"]
+    if present and is_current and not force and directory.size_problem(folder, present) is None:
+        return present, True
     commit.prepare(folder)
     inputs = read_inputs(output)
     try:
