@@ -61,6 +61,7 @@ class Build:
         self.truth = _truth(truth, self.inputs)
 
     def labeled(self, name: str) -> LabeledSet:
+        """Return a set of the dataset."""
         columns = ["image_id", "label", "is_clean"]
         rows = directory.read_table(f"{Layout(self.output).dataset}/{name}", EXAMPLE, columns)
         images = np.array([self.index[image] for image in rows["image_id"].to_pylist()])
@@ -77,8 +78,7 @@ class Build:
 def _truth(path: str | None, inputs: AuditInputs) -> np.ndarray:
     truth = np.full(len(inputs.image_ids), -1)
     if path:
-        opened = gzip.open(path, "rt") if path.endswith(".gz") else open(path)
-        with opened as file:
+        with gzip.open(path, "rt") if path.endswith(".gz") else open(path) as file:
             classes = {row["image_id"]: row["class_name"] for row in csv.DictReader(file)}
         names = {name: i for i, name in enumerate(inputs.class_names)}
         truth = np.array([names.get(classes.get(each, ""), -1) for each in inputs.image_ids.to_pylist()])

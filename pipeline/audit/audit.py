@@ -9,7 +9,7 @@ from pipeline.audit.confident import confident_joint, joint_distribution
 from pipeline.audit.consensus import combine, votes_from_patterns
 from pipeline.audit.evidence import Evidence, collect_evidence
 from pipeline.audit.inputs import NO, SOURCES, STATES, UNDECIDED, YES, AuditInputs
-from pipeline.audit.label_errors import Estimate, error_probabilities, plant_errors, visible_errors
+from pipeline.audit.label_errors import QUANTILES, Estimate, error_probabilities, plant_errors, visible_errors
 from pipeline.audit.probe import UNLABELED, Blocks
 from pipeline.audit.transition import GROUPS, Transition, estimate_transition
 
@@ -44,7 +44,6 @@ def audit(blocks: Blocks, inputs: AuditInputs) -> Audit:
         rows = np.flatnonzero(inputs.sources == SOURCES.index(source))
         if len(rows):
             p_wrong[rows], facts["labels"][source] = _given_labels(rows, inputs, evidence)
-            p_features[rows] = p_wrong[rows]
     voted = np.flatnonzero(inputs.counts.sum(axis=1) > 0)
     if len(voted):
         yes = 1 - p_votes[voted]
@@ -96,7 +95,9 @@ def _given_labels(
         "by_confident_learning": round(float(1 - np.trace(joint)), 6),
         "confusions": _confusions(transition, inputs.class_names),
     }
-    return error_probabilities(evidence.own[rows], planted, estimate.share), facts
+    # Even if no label is visibly wrong, the order of the labels is kept: one more may be.
+    share = max(visible.share, 1 / (QUANTILES[0] * len(sampled)))
+    return error_probabilities(evidence.own[rows], planted, share), facts
 
 
 def combine_estimates(visible: Estimate, modeled: Estimate) -> Estimate:

@@ -72,8 +72,9 @@ def visible_errors(own: np.ndarray, planted: PlantedErrors) -> Estimate:
     expected = planted.below(thresholds)
     counts = np.array([(own <= threshold).sum() for threshold in thresholds])
     share, low, high = wilson_interval(counts, np.full(len(counts), len(own)))
-    ratios, lows, highs = (np.minimum(each / expected, 1.0) for each in (share, low, high))
-    return Estimate(float(ratios.min()), float(lows.min()), float(highs.max()))
+    ratios, lows, highs = (np.clip(each / expected, 0.0, 1.0) for each in (share, low, high))
+    best = float(ratios.min())
+    return Estimate(best, min(best, float(lows.min())), max(best, float(highs.max())))
 
 
 def error_probabilities(own: np.ndarray, planted: PlantedErrors, share: float) -> np.ndarray:

@@ -80,6 +80,8 @@ def _sums(
     for block in tiles(blocks, _BLOCK_ROWS):
         rows = slice(first, first + len(block))
         first += len(block)
+        if first > len(labels):
+            break
         if not squares.size:
             squares = np.zeros((FOLDS, block.shape[1] + 1, block.shape[1] + 1))
             products = np.zeros((FOLDS, block.shape[1] + 1, classes))
@@ -92,7 +94,7 @@ def _sums(
             one_hot = csr_array((np.ones(len(own)), (own, np.arange(len(own)))), (classes, len(own)))
             products[fold] += (one_hot @ features).T
     if first != len(labels):
-        raise ValueError(f"there are features of {first} images and labels of {len(labels)}")
+        raise ValueError(f"there are features of another number of images than {len(labels)}")
     return squares, products, np.concatenate(kept)
 
 

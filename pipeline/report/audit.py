@@ -11,14 +11,14 @@ from pipeline.shards import directory
 
 EACH = 18  # images of each kind
 KINDS = {
-    "Verdict no, probably wrong": "source = 'web' AND verdict = 'no'",
-    "Verdict yes, probably wrong": "source = 'web' AND verdict = 'yes'",
-    "Clean label, probably wrong": "source = 'clean'",
-    "Test label, probably wrong": "source = 'test'",
+    "Verdict no, most probably wrong": "source = 'web' AND verdict = 'no'",
+    "Verdict yes, most probably wrong": "source = 'web' AND verdict = 'yes'",
+    "Clean labels, most probably wrong": "source = 'clean'",
+    "Test labels, most probably wrong": "source = 'test'",
 }
 _QUERY = (
     "SELECT image_id, class_name, verdict, p_error, p_wrong_votes, p_wrong_features, neighbor_share, probable_class, "
-    "probable_share FROM suspects WHERE {} AND p_error > 0.5 ORDER BY p_error DESC, p_wrong_features, image_id, class_name"
+    "probable_share FROM suspects WHERE {} ORDER BY p_error DESC, CASE WHEN verdict = 'no' THEN p_wrong_features ELSE -p_wrong_features END, image_id, class_name"
 )
 _TITLES = {
     "class_name": "class", "p_error": "P(wrong)", "p_wrong_votes": "P(not this class), by votes",
