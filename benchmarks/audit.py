@@ -13,6 +13,7 @@ minutes on two cores for CIFAR-10N.
 import argparse
 import csv
 import gzip
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,7 +33,8 @@ from schemas.example import EXAMPLE
 from schemas.suspect import SUSPECT
 
 LEVELS = (0.2, 0.4, 0.8)
-RESAMPLES = 200
+COLORS = ("red", "blue")
+RESAMPLES = 60
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,14 @@ def probabilities_of(of: LabeledSet, classes: int) -> np.ndarray:
     return probe.probabilities(of.features, of.folds)
 
 
-def scores(of: LabeledSet, probabilities: np.ndarray) -> Scores:
+def our_scores(of: LabeledSet, probabilities: np.ndarray) -> Scores:
+    return {"probe (ours)": -probabilities[np.arange(len(of.labels)), of.labels]}
+
+
+def peer_scores(of: LabeledSet, probabilities: np.ndarray) -> Scores:
     from cleanlab.rank import get_label_quality_scores
 
-    own = probabilities[np.arange(len(of.labels)), of.labels]
-    found = {"probe (ours)": -own, "neighbors (ours)": -neighbor_shares(of)}
+    found = {"neighbors (ours)": -neighbor_shares(of)}
     for method in ("normalized_margin", "confidence_weighted_entropy"):
         quality = get_label_quality_scores(of.labels, probabilities, method=method)
         found[f"cleanlab {method.replace('_', ' ')}, our probabilities"] = -quality
@@ -152,59 +157,52 @@ def resampled(measure: Callable[..., float], score: np.ndarray, wrong: np.ndarra
 
 
 def interval(values: np.ndarray, digits: int = 3) -> str:
-    low, high = np.percentile(values[1:], [2.5, 97.5])
-    return f"{values[0]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    """Format a value with its 95 % interval by the standard deviation of its bootstrap samples."""
+    margin = 1.96 * values[1:].std(ddof=1)
+    return f"{values[0]:.{digits}f} ± {margin:.{digits}f}"
 
 
-def detection(build: Build, trials: int) -> list[list[str]]:
-    """Print a table for each truth, and return rows of estimated shares."""
+Found = dict[tuple[str, str, str, float, str], np.ndarray]  # by measure, truth, color, level, method
+
+
+def detection(build: Build, trials: int, peer_trials: int) -> tuple[Found, list[list[str]]]:
+    """Return bootstrap samples of each measure, averaged over trials, and rows of estimated shares."""
     classes, shares = len(build.inputs.class_names), []
-    found: dict[tuple[str, str, float, str, str], list[np.ndarray]] = {}
-    for color in ("red", "blue"):
+    found: dict[tuple[str, str, str, float, str], list[np.ndarray]] = {}
+    for color in COLORS:
         for level in LEVELS:
             for trial in range(trials):
                 of = build.labeled(f"{color}-{level:.2f}" + (f"-trial-{trial}" if trial else ""))
                 probabilities = probabilities_of(of, classes)
                 shares.append([color, f"{level:.0%}", str(trial), *share_row(of, probabilities)])
-                for method, score in scores(of, probabilities).items():
+                scores = our_scores(of, probabilities)
+                if trial < peer_trials:
+                    scores |= peer_scores(of, probabilities)
+                for method, score in scores.items():
                     for truth, wrong in (("votes", of.by_votes), ("truth", of.by_truth)):
                         for name, measure in (("AUROC", auroc), ("precision", precision)):
                             values = resampled(measure, score, wrong, trial)
-                            found.setdefault((method, color, level, truth, name), []).append(values)
-    mean = {key: np.mean(values, axis=0) for key, values in found.items()}
-    methods = list(dict.fromkeys(key[0] for key in mean))
-    for truth in ("votes", "truth"):
-        for name in ("AUROC", "precision"):
-            heads = ["method", *(f"{color} {level:.0%}" for color in ("red", "blue") for level in LEVELS)]
+                            found.setdefault((name, truth, color, level, method), []).append(values)
+                print(f"{color} {level} {trial}", file=sys.stderr, flush=True)
+    return {key: np.mean(values, axis=0) for key, values in found.items()}, shares
+
+
+def print_detection(found: Found) -> None:
+    """Print a table for each measure and truth, and how much easier blue noise is."""
+    methods = list(dict.fromkeys(key[-1] for key in found))
+    for name in ("AUROC", "precision"):
+        for truth in ("votes", "truth"):
+            of = {key[2:]: values for key, values in found.items() if key[:2] == (name, truth)}
+            heads = ["method", *(f"{color} {level:.0%}" for color in COLORS for level in LEVELS)]
             rows = [
-                [
-                    method,
-                    *(
-                        interval(mean[method, color, level, truth, name])
-                        for color in ("red", "blue")
-                        for level in LEVELS
-                    ),
-                ]
+                [method, *(interval(of[color, level, method]) for color in COLORS for level in LEVELS)]
                 for method in methods
             ]
-            rows.append(
-                [
-                    "blue − red, probe",
-                    *(
-                        interval(
-                            mean[methods[0], "blue", level, truth, name]
-                            - mean[methods[0], "red", level, truth, name]
-                        )
-                        for level in LEVELS
-                    ),
-                    "",
-                    "",
-                    "",
-                ]
-            )
             print(f"\n{name}, wrong by {truth}:\n")
-            print(markdown(heads, rows), flush=True)
-    return shares
+            print(markdown(heads, rows))
+            for level in LEVELS:
+                easier = of["blue", level, methods[0]] - of["red", level, methods[0]]
+                print(f"\nblue − red at {level:.0%}, probe: {interval(easier)}", flush=True)
 
 
 def share_row(of: LabeledSet, probabilities: np.ndarray) -> list[str]:
@@ -283,14 +281,18 @@ def main() -> None:
     parser.add_argument("build")
     parser.add_argument("--truth")
     parser.add_argument("--trials", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument(
+        "--peer-trials", type=int, default=1, help="trials on which the peers are measured, too"
+    )
+    parser.add_argument("--repeats", type=int, default=10)
     arguments = parser.parse_args()
     build = Build(arguments.build.rstrip("/"), arguments.truth)
     if arguments.truth and directory.find_manifest(Layout(build.output).suspects):
         heads = ["by", "AUROC", "Brier", "no: estimated", "true", "AUROC", "yes: estimated", "true", "AUROC"]
         print("\nVerdicts of web images:\n")
         print(markdown(heads, verdicts(build)), flush=True)
-    shares = detection(build, arguments.trials)
+    found, shares = detection(build, arguments.trials, arguments.peer_trials)
+    print_detection(found)
     heads = [
         "color",
         "level",
