@@ -10,12 +10,19 @@ from common.errors import UnknownFlagError, UsageError
 from common.temporary_folder import use_process_folder
 from pipeline.audit import verbs as audit
 from pipeline.logging_setup import set_up_logging
+from pipeline.publish.verbs import add_publish
 from pipeline.published import verbs as published
 from pipeline.retrieve import verbs as retrieve
 from pipeline.verbs import STAGES, VERBS
 from pipeline.vote import verbs as vote
 
-EXTRAS = {"duckdb": "report", "jinja2": "report", "markupsafe": "report", "matplotlib": "report"}
+EXTRAS = {
+    "duckdb": "report",
+    "jinja2": "report",
+    "markupsafe": "report",
+    "matplotlib": "report",
+    "huggingface_hub": "publish",
+}
 BEAM = """The configuration is one YAML file; --set KEY=VALUE overrides a value of it and may be repeated. Flags that are not
 listed here are passed to Beam: --runner, --direct_num_workers, --project, …"""
 
@@ -35,6 +42,7 @@ def parser() -> Parser:
     vote.add_vote(verbs)
     audit.add_audit(verbs)
     _add_export(verbs)
+    add_publish(verbs)
     retrieve.add_retrieve(verbs)
     retrieve.add_list_folder(verbs)
     published.add_import_cnwl(verbs)
