@@ -37,7 +37,11 @@ SUSPECT = Table(
                 "the same by the votes alone; null for clean and test images and without votes",
                 required=False,
             ),
-            column("p_wrong_features", pa.float32(), "the same by the features alone; clean and test: not calibrated"),
+            column(
+                "p_wrong_features",
+                pa.float32(),
+                "the same by the features alone; clean and test: not calibrated",
+            ),
             column(
                 "neighbor_share",
                 pa.float32(),

@@ -20,7 +20,7 @@ def test_a_probe_is_the_ridge_regression_of_the_other_folds():
     probe = fitted(TRUTH)
     design = np.hstack([FEATURES, np.ones((COUNT, 1))]).astype(np.float64)
     for fold in range(FOLDS):
-        rest = FOLD != fold
+        rest = fold != FOLD
         x, y = design[rest], np.eye(CLASSES)[TRUTH[rest]]
         ridge = probe.penalty * np.trace(x.T @ x) / x.shape[1]
         padded = np.vstack([x, np.sqrt(ridge) * np.eye(x.shape[1])])  # ridge regression as least squares

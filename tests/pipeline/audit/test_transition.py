@@ -14,7 +14,7 @@ def test_the_intervals_hold_the_matrix_and_the_noise_in_simulated_worlds():
         rng = np.random.default_rng(1000 + seed)
         labels = draw(MATRIX[truth], rng)
         found = estimate_transition(probabilities, labels, rng.integers(0, GROUPS, len(labels)))
-        inside = (found.low - 1e-3 <= MATRIX) & (MATRIX <= found.high + 1e-3)
+        inside = (found.low - 1e-3 <= MATRIX) & (found.high + 1e-3 >= MATRIX)
         held, entries = held + int(inside.sum()), entries + inside.size
         noise += found.noise.low <= (labels != truth).mean() <= found.noise.high
     assert held / entries >= 0.9
