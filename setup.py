@@ -31,6 +31,7 @@ TRAINING = [
     "torch>=2.14",
     "torchvision>=0.29.1",
 ]
+EMBED = ["safetensors>=0.5", "timm>=1.0.12", "torch>=2.14", "torchvision>=0.29.1"]
 REPORT = ["duckdb>=1.3", "jinja2>=3.1", "matplotlib>=3.10"]
 AWS = ["s3fs>=2026.4"]
 # Submitting a job makes a package of this project for the workers, which needs setuptools.
@@ -79,6 +80,8 @@ setup(
         "pipeline": [
             "py.typed",
             "*/templates/*.html",
+            "vote/templates/*.css",
+            "vote/templates/*.js",
             "flex_template/Dockerfile",
             "flex_template/metadata.json",
         ],
@@ -87,13 +90,14 @@ setup(
     install_requires=PIPELINE,
     extras_require={
         "training": TRAINING,
+        "embed": EMBED,
         "report": REPORT,
         "aws": AWS,
         "gcp": GCP,
         "engines": ENGINES,
         "timm": ["timm>=1.0.12"],
         "tensorboard": ["tensorboard>=2.18"],
-        "dev": TRAINING + REPORT + DEV,
+        "dev": TRAINING + EMBED + REPORT + DEV,
     },
     entry_points={
         "console_scripts": [

@@ -212,7 +212,8 @@ def build(kind: type[T], raw: Mapping[str, Any], where: str = "config") -> T:
 
     Raises UsageError for unknown keys (with the nearest known key), missing keys, values of a wrong type, and
     ValueErrors of `__post_init__`; the message names the key. A dataclass may list former names of its keys in the class
-    variable `RENAMED`; the error for such a key gives the current name, with its section if it moved.
+    variable `RENAMED`; the error for such a key gives the current name, with its section if it moved. `RENAMED_VALUES`
+    does the same for former values of a key.
     """
     assert dataclasses.is_dataclass(kind)
     hints = _hints(kind)
@@ -228,6 +229,12 @@ def build(kind: type[T], raw: Mapping[str, Any], where: str = "config") -> T:
             near = get_close_matches(str(key), known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
             raise UsageError(f"{where}: unknown key {key!r}; {hint}")
+    for name, renamed in getattr(kind, "RENAMED_VALUES", {}).items():
+        if isinstance(raw.get(name), bool | str) and raw[name] in renamed:
+            new, names = renamed[raw[name]], ", ".join(typing.get_args(hints[name]))
+            raise UsageError(
+                f"{where}.{name}: {str(raw[name]).lower()} is now {new} (one of {names}); write that"
+            )
     values = {name: _value(hints[name], raw[name], f"{where}.{name}") for name in known if name in raw}
     for name, field in known.items():
         optional = (

@@ -16,6 +16,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def markdown(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table whose columns, except the first, are aligned to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    """Return a Markdown table whose columns, except the first, are aligned to the right; bars in cells are escaped."""
+    cells = [[str(cell).replace("|", r"\|").replace("\n", " ") for cell in row] for row in [head, *rows]]
+    lines = [cells[0], ["---", *["---:"] * (len(head) - 1)], *cells[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -22,11 +22,20 @@ def _asset(name: str) -> str:
     return resources.files("page").joinpath(name).read_text(encoding="utf-8")
 
 
-def content_security_policy(images: str = "data:", form: str = "'none'") -> str:
-    """Return the Content-Security-Policy of a page: style and script by digest, the given images, nothing else."""
-    style, script = _digest(_asset("page.css")), _digest(_asset("page.js"))
+def content_security_policy(
+    images: str = "data:", form: str = "'none'", connect: str = "", style: str = "", script: str = ""
+) -> str:
+    """Return the Content-Security-Policy of a page: style and script by digest, the given images, nothing else.
+
+    connect: where the script may send requests to. style, script: texts of the page besides those of all pages.
+    """
+    styles, scripts = (
+        " ".join(map(_digest, filter(None, texts)))
+        for texts in ((_asset("page.css"), style), (_asset("page.js"), script))
+    )
+    connected = f"connect-src {connect}; " if connect else ""
     return (
-        f"default-src 'none'; img-src {images}; style-src {style}; script-src {script}; "
+        f"default-src 'none'; img-src {images}; style-src {styles}; script-src {scripts}; {connected}"
         f"base-uri 'none'; form-action {form}"
     )
 

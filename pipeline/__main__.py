@@ -12,6 +12,7 @@ from pipeline.logging_setup import set_up_logging
 from pipeline.published import verbs as published
 from pipeline.retrieve import verbs as retrieve
 from pipeline.verbs import STAGES, VERBS
+from pipeline.vote import verbs as vote
 
 EXTRAS = {"duckdb": "report", "jinja2": "report", "markupsafe": "report", "matplotlib": "report"}
 BEAM = """The configuration is one YAML file; --set KEY=VALUE overrides a value of it and may be repeated. Flags that are not
@@ -30,6 +31,7 @@ def parser() -> Parser:
     _add_verify(verbs)
     _add_report(verbs)
     _add_view(verbs)
+    vote.add_vote(verbs)
     _add_export(verbs)
     retrieve.add_retrieve(verbs)
     retrieve.add_list_folder(verbs)
@@ -43,9 +45,10 @@ def _add_stages(verbs: Any) -> None:
         "fetch": "download the URLs of the lists",
         "ingest": "download, check, normalize and fingerprint the images of the lists",
         "aggregate": "combine votes into verdicts",
+        "embed": "compute features of the images with a frozen network, if embed.weights is set",
         "dedupe": "find near-duplicates and leaks of test images",
         "split": "select the noise and write the training and test sets",
-        "build": "run all five stages, each only if its inputs have changed",
+        "build": "run all stages, each only if its inputs have changed",
     }.items():
         example = f"python -m pipeline {verb} --config configs/cifar10n.yaml --set source=data/cifar10n --output out/cifar10n"
         sub = add_verb(verbs, verb, about, example, BEAM)

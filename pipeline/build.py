@@ -9,8 +9,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from pipeline import plan
 from pipeline.config import BuildConfig
-from pipeline.ingest.lists import has_urls
-from pipeline.jobs import aggregate, dedupe, fetch, ingest, split
+from pipeline.jobs import aggregate, dedupe, embed, fetch, ingest, split
 from pipeline.layout import Layout
 from pipeline.running.dataflow_jobs import Submission, attach, refuse_conflicting_job, unfinished_jobs
 from pipeline.running.lock import build_lock
@@ -43,6 +42,7 @@ def run(
         ),
         "ingest": ingest.run,
         "aggregate": aggregate.run,
+        "embed": embed.run,
         "dedupe": dedupe.run,
         "split": split.run,
     }
@@ -52,7 +52,7 @@ def run(
             start = time.monotonic()
             arguments, is_written = _launch(name, config, output, options, beam_arguments)
             done = jobs[name](config, output, arguments, force and not is_written)
-            if done is None:  # nothing to fetch
+            if done is None:  # the build has no such stage
                 continue
             counts = stage_counts(name, done.manifests)
             result[name] = {"up_to_date": done.up_to_date, **counts}
@@ -87,8 +87,13 @@ def check(
 
     Raises UsageError for wrong flags and DataError for missing or unreadable input files.
     """
-    options = checked_options(beam_arguments, output, {"source": config.source})
+    paths = {"source": config.source}
+    if "embed" in stages and plan.applies("embed", config):
+        paths["embed.weights"] = config.embed.weights
+    options = checked_options(beam_arguments, output, paths)
     plan.check_inputs(config, stages)
+    if "embed" in stages:
+        embed.check(config, output, beam_arguments)
     _check_owned(output, stages)
     return options
 
@@ -100,7 +105,7 @@ def _launch(
 
     Return the flags of this stage's job, and whether a job that was attached to has written the output of the stage.
     """
-    if name == "fetch" and not has_urls(config):
+    if not plan.applies(name, config):
         return beam_arguments, False
     if unfinished_jobs(output) and not plan.is_up_to_date(name, config, output):
         refuse_conflicting_job(name, output, include_own=not is_dataflow(options))

@@ -264,11 +264,61 @@ class AggregateConfig:
         return uses_dawid_skene and questions > self.distribute_above
 
 
+_EMBED_LIMITS = {"size": 8192, "batch_size": 65_536}
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """Features of all images by a frozen network of timm (docs/how-to/embed.md); off unless `weights` is set."""
+
+    weights: str = operational("")
+    """File with the weights of `network`, in safetensors format with timm's names: a local path (a relative one starts at the
+    working folder), gs://, s3:// or hdfs://. Its content, not its path, decides whether features are up to date. Default:
+    none, and no features are computed."""
+    network: str = output("")
+    """Name of a network in timm, such as tf_efficientnet_lite0 or vit_base_patch16_224.augreg_in21k; required with
+    `weights`."""
+    size: int | None = output(None)
+    """Side of the network's input in pixels, 8 to 8,192 (default: that of the network in timm)."""
+    resize: Literal["network", "exact"] = output("network")
+    """network: scale and crop as timm's evaluation transform of the network does, which may cut off the border. exact: scale
+    both sides to `size`, so that the network sees the whole image."""
+    interpolation: Literal["bilinear", "bicubic", "lanczos"] | None = output(None)
+    """Filter of the scaling (default: that of the network in timm)."""
+    mean: tuple[float, ...] | None = output(None)
+    """Mean of red, green and blue, each 0 to 1, that is subtracted from pixels (default: that of the network in timm)."""
+    std: tuple[float, ...] | None = output(None)
+    """Standard deviation of red, green and blue, each above 0, that pixels are divided by (default: that of the network in
+    timm)."""
+    precision: Literal["auto", "float32", "bfloat16"] = output("float32")
+    """Numbers that the network computes with. auto: bfloat16 where the hardware has units for it (GPUs since Ampere, CPUs with
+    AMX), else float32. Features are stored as float16."""
+    batch_size: int = output(32)
+    """Images that the network gets at once, 1 to 65,536; incomplete batches are filled up."""
+
+    def __post_init__(self) -> None:
+        for name, most in _EMBED_LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not (8 if name == "size" else 1) <= value <= most:
+                raise ValueError(f"{name} must be {8 if name == 'size' else 1} to {most:,}, got {value:,}")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if len(values) != 3 or not all(0 <= value <= 1 for value in values):
+                raise ValueError(
+                    f"{name} must be three numbers from 0 to 1 (red, green, blue), got {list(values)}"
+                )
+            if name == "std" and not all(values):
+                raise ValueError(f"std must be above 0, got {list(values)}")
+
+
 @dataclass(frozen=True)
 class DedupeConfig:
     """When two images are near-duplicates (docs/explanation/duplicates.md)."""
 
     RENAMED: ClassVar = {"turns": "orientations", "join_above": "distribute_above"}
+    RENAMED_VALUES: ClassVar = {"orientations": {True: "all", False: "none"}}
 
     radius: int = output(8)
     """Maximum number of differing bits of the 64-bit hashes of two near-duplicates, 0 to 10."""
@@ -279,8 +329,9 @@ class DedupeConfig:
     since all flat images hash alike; 0 or more."""
     clean_leaks: Literal["remove", "keep"] = output("remove")
     """Remove or keep clean training images that are near-duplicates of test images; web images are always removed."""
-    orientations: bool = output(False)
-    """Also find mirrored copies and copies rotated by 90° or 180°, which takes seven times the work (default: false)."""
+    orientations: Literal["none", "mirrored", "all"] = output("mirrored")
+    """Orientations in which copies are found. none: only as they are; mirrored: mirrored left to right, too, which takes
+    twice the work, since trainers mirror images; all: also flipped and rotated by 90° or 180°, seven times the work."""
     distribute_above: int = operational(30_000_000)
     """Number of images above which the search is a distributed join. Up to this number each worker process holds all
     hashes: 8 bytes per image, and 50 bytes per image during the search."""
@@ -404,6 +455,7 @@ class BuildConfig:
     fetch: FetchConfig = operational(default_factory=FetchConfig)
     ingest: IngestConfig = output(default_factory=IngestConfig, stages=("ingest",))
     aggregate: AggregateConfig = output(default_factory=AggregateConfig, stages=("aggregate",))
+    embed: EmbedConfig = output(default_factory=EmbedConfig, stages=("embed",))
     dedupe: DedupeConfig = output(default_factory=DedupeConfig, stages=("dedupe",))
     noise: NoiseConfig = output(default_factory=NoiseConfig, stages=("split",))
     shards: ShardsConfig = output(default_factory=ShardsConfig, stages=("split",))

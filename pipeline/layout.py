@@ -8,6 +8,7 @@ _WRITERS = {
     "fetch": "fetch",
     "ingest": "ingest",
     "aggregate": "aggregate",
+    "embed": "embed",
     "dedupe": "dedupe",
     "split": "split",
 }
@@ -107,6 +108,16 @@ class Layout:
     def next_questions(self, ending: str) -> str:
         """File of the questions of the next round; `ending` is a suffix such as .csv."""
         return self._path("aggregate", f"next_questions{ending}")
+
+    @property
+    def features(self) -> str:
+        """Table of the features of all images; written only if `embed.weights` is set."""
+        return self._path("embed", "features")
+
+    @property
+    def partial_features(self) -> str:
+        """Folder of the finished buckets of an embed stage that is running or was interrupted."""
+        return self._path("embed", "partial")
 
     @property
     def duplicates(self) -> str:

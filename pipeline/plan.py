@@ -9,7 +9,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.ingest.lists import has_urls, list_paths
-from pipeline.jobs import aggregate, dedupe, fetch, ingest, split
+from pipeline.jobs import aggregate, dedupe, embed, fetch, ingest, split
 from pipeline.jobs.sets import is_whole
 from pipeline.layout import Layout
 from pipeline.records import check_readable
@@ -17,11 +17,13 @@ from schemas.fixed_set import FIXED_SET
 from schemas.retrieval import RETRIEVAL_LIST
 
 JOBS: dict[str, ModuleType] = {
-    "fetch": fetch, "ingest": ingest, "aggregate": aggregate, "dedupe": dedupe, "split": split,
+    "fetch": fetch, "ingest": ingest, "aggregate": aggregate, "embed": embed, "dedupe": dedupe,
+    "split": split,
 }  # fmt: skip
 AFTER = {
     "ingest": ("fetch",),
     "aggregate": ("ingest",),
+    "embed": ("ingest",),
     "dedupe": ("ingest",),
     "split": ("ingest", "aggregate", "dedupe"),
 }
@@ -32,6 +34,13 @@ UP_TO_DATE, RUNS, DEPENDS = (
 )
 _CHANGING = (RUNS, DEPENDS)
 _SECRET = ("secret", "password", "token", "access_key")
+
+
+def applies(stage: str, config: BuildConfig) -> bool:
+    """Whether a build with this configuration has the stage: fetch needs URLs in the lists, embed needs weights."""
+    if stage == "fetch":
+        return has_urls(config)
+    return stage != "embed" or bool(config.embed.weights)
 
 
 def check_inputs(config: BuildConfig, stages: Sequence[str]) -> None:
@@ -55,6 +64,7 @@ def inputs(stage: str, config: BuildConfig, output: str) -> list[str]:
         "fetch": lists,
         "ingest": [*lists, *([layout.fetched] if has_urls(config) else [])],
         "aggregate": [layout.retrievals, layout.rejections],
+        "embed": [config.embed.weights, layout.images],
         "dedupe": [layout.images],
         "split": list(split.tables_of(output).values()),
     }
@@ -68,6 +78,7 @@ def outputs(stage: str, output: str) -> list[str]:
         "fetch": [layout.fetched],
         "ingest": list(layout.ingest_tables.values()),
         "aggregate": list(layout.aggregate_tables.values()),
+        "embed": [layout.features],
         "dedupe": [layout.duplicates],
         "split": [layout.dataset],
     }[stage]
@@ -100,7 +111,7 @@ def dry_run(
         "stages": {},
     }
     for name in stages:
-        if name == "fetch" and not has_urls(config):
+        if not applies(name, config):
             continue
         depends = any(
             result["stages"].get(each, {}).get("state") in _CHANGING for each in AFTER.get(name, ())

@@ -12,9 +12,10 @@ from common.errors import UsageError
 from pipeline.published.verbs import run_from_cifar_n, run_import_cnwl
 from pipeline.retrieve.verbs import run_list_folder, run_retrieve
 from pipeline.running.progress import stage_line
+from pipeline.vote.verbs import run_vote
 from schemas.rejection import CODES
 
-STAGES = ("fetch", "ingest", "aggregate", "dedupe", "split")
+STAGES = ("fetch", "ingest", "aggregate", "embed", "dedupe", "split")
 Say = Callable[[str], None]
 Verb = Callable[[argparse.Namespace, list[str], Say], int]
 
@@ -29,6 +30,10 @@ def run_stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     chosen = {"build": STAGES, "ingest": ("fetch", "ingest")}.get(arguments.verb, (arguments.verb,))
     if any(flag.startswith("--template_location") for flag in beam):
         chosen = (arguments.verb,)  # a template is one job
+    if arguments.verb == "embed" and not config.embed.weights:
+        raise UsageError(
+            "embed.weights is not set; name a .safetensors file and its network with embed.network"
+        )
     budget = getattr(arguments, "next_questions", None)
     if budget is not None and budget < 1:
         raise UsageError(f"--next-questions {budget}: expected a budget of at least 1 answer")
@@ -181,7 +186,7 @@ def print_json(arguments: argparse.Namespace, result: Any) -> None:
 
 VERBS: dict[str, Verb] = {
     **dict.fromkeys((*STAGES, "build"), run_stages),
-    "verify": verify, "report": report, "view": view, "export": export,
+    "verify": verify, "report": report, "view": view, "vote": run_vote, "export": export,
     "retrieve": with_json(run_retrieve), "list-folder": with_json(run_list_folder),
     "import-cnwl": with_json(run_import_cnwl), "from-cifar-n": with_json(run_from_cifar_n),
 }  # fmt: skip

@@ -6,6 +6,12 @@ from schemas.table import Table, column
 
 # Orientations of a copy. The hashes of an oriented image are computed from its own (dedupe/orientations.py).
 ORIENTATIONS = ("none", "mirrored", "flipped", "rotated 180°", "transposed", "rotated 90°", "transverse")
+# Number of ORIENTATIONS that are searched, from the first, by the configuration key dedupe.orientations.
+SEARCHED_ORIENTATIONS = {"none": 1, "mirrored": 2, "all": len(ORIENTATIONS)}
+
+# hash: both perceptual hashes are near. crop: the hash of a crop is near, and the aligned images agree. embedding: the
+# features are near, and the aligned images agree.
+WITNESSES = ("hash", "crop", "embedding")
 
 DUPLICATE = Table(
     "duplicate",
@@ -21,6 +27,18 @@ DUPLICATE = Table(
                 "orientation",
                 pa.string(),
                 f"orientation of the image relative to the keeper: {', '.join(ORIENTATIONS)}",
+            ),
+            column(
+                "witness",
+                pa.string(),
+                f"how the pair was found: {', '.join(WITNESSES)} (docs/explanation/duplicates.md)",
+            ),
+            column(
+                "match",
+                pa.float32(),
+                "share of the detailed blocks of the keeper that the image agrees with after alignment, 0 to 1; null for "
+                "witness hash",
+                required=False,
             ),
             column(
                 "reason",

@@ -1,6 +1,7 @@
 """The import graph of our packages: no circle anywhere, and no Beam in the core."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -97,6 +98,20 @@ def test_imports_are_found_wherever_they_stand(text, expected):
 def test_the_core_can_be_imported_without_beam():
     lines = [f"import {name}" for name in core()]
     check = "import sys; assert 'apache_beam' not in sys.modules, 'Beam was imported'"
+    subprocess.run([sys.executable, "-c", "\n".join([*lines, check])], cwd=ROOT, check=True)
+
+
+def test_torch_is_imported_by_one_module_of_the_pipeline_and_not_before_it_is_needed():
+    lazy = "pipeline.embed.network"
+    users = {
+        name
+        for name, path in modules().items()
+        if is_in(name, ("pipeline",))
+        and re.search(r"^\s*(import|from) (torch|timm|safetensors)\b", path.read_text(), re.M)
+    }
+    assert users == {lazy}
+    lines = [f"import {name}" for name in sorted(modules()) if is_in(name, ("pipeline",)) and name != lazy]
+    check = "import sys; assert not {'torch', 'timm', 'safetensors'} & set(sys.modules), 'torch was imported'"
     subprocess.run([sys.executable, "-c", "\n".join([*lines, check])], cwd=ROOT, check=True)
 
 

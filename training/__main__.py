@@ -151,6 +151,12 @@ def _add_study(verbs: Any) -> None:
         metavar="FILE",
         help="YAML file of a study (docs/reference/config.md); flags replace its values",
     )
+    _add_grid(sub)
+    _add_scheduling(sub)
+
+
+def _add_grid(sub: argparse.ArgumentParser) -> None:
+    """Add the flags that say which runs there are."""
     sub.add_argument(
         "--levels",
         type=finite,
@@ -175,6 +181,10 @@ def _add_study(verbs: Any) -> None:
         metavar="KEY=VALUE",
         help="change a key of the recipe in all runs",
     )
+
+
+def _add_scheduling(sub: argparse.ArgumentParser) -> None:
+    """Add the flags that say which runs are trained when, and how many at a time."""
     sub.add_argument(
         "--jobs",
         type=positive,

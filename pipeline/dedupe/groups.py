@@ -15,11 +15,11 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.config import DedupeConfig
-from pipeline.dedupe.confirm import DuplicatePairs, confirm_pairs
+from pipeline.dedupe.confirm import DuplicatePairs
 from pipeline.dedupe.neighbors import HashPairs
 from pipeline.dedupe.orientations import confirm_oriented
 from pipeline.dedupe.thumbnail_check import ThumbnailCheck
-from schemas.duplicate import DUPLICATE, ORIENTATIONS
+from schemas.duplicate import DUPLICATE, ORIENTATIONS, SEARCHED_ORIENTATIONS
 from schemas.retrieval import SOURCES
 
 TEST, CLEAN = SOURCES.index("test"), SOURCES.index("clean")
@@ -95,6 +95,8 @@ def find_duplicates(
                 "distance": removal.distance[0],
                 "distance_256": removal.distance[1],
                 "orientation": ORIENTATIONS[removal.orientation],
+                "witness": "hash",
+                "match": None,
                 "reason": "leak" if removal.is_leak else "exact" if is_copy else "near",
                 "rule": next(
                     rule for rule, key in zip(RULES, columns, strict=True) if key[image] != key[keeper]
@@ -125,11 +127,11 @@ def _node_pairs(
     short = images["phash"].to_numpy()[rows]
     long = np.frombuffer(b"".join(images["phash_256"].iloc[rows]), np.uint8).reshape(-1, 32)
     thumbnails = ThumbnailCheck.of(images["thumbnail"].iloc[rows].tolist())
-    if config.orientations:
+    count = SEARCHED_ORIENTATIONS[config.orientations]
+    mirrored = np.empty((len(rows), 0), np.uint64)
+    if count > 1:
         mirrored = np.array(images["phash_orientations"].iloc[rows].tolist(), np.uint64).reshape(-1, 3)
-        pairs, compared = confirm_oriented(short, mirrored, long, near, config.confirm_radius, thumbnails)
-    else:
-        pairs, compared = confirm_pairs(short, long, near, config.confirm_radius, thumbnails.agree)
+    pairs, compared = confirm_oriented(short, mirrored, long, near, config.confirm_radius, thumbnails, count)
     # Flat images are paired if they have the same bytes in two sources.
     copies = images.loc[is_node & is_flat, ["sha256"]].reset_index()
     copies = copies.merge(copies, on="sha256")[["index_x", "index_y"]].to_numpy()

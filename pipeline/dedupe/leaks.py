@@ -3,11 +3,12 @@
 import numpy as np
 
 from pipeline.config import DedupeConfig
-from pipeline.dedupe.confirm import DuplicatePairs, confirm_pairs
+from pipeline.dedupe.confirm import DuplicatePairs
 from pipeline.dedupe.neighbors import HashPairs, distinct_hashes, near_pairs
 from pipeline.dedupe.orientations import confirm_oriented, oriented_hashes
 from pipeline.dedupe.thumbnail_check import ThumbnailCheck
 from pipeline.ingest.fingerprint import Fingerprints
+from schemas.duplicate import SEARCHED_ORIENTATIONS
 
 
 def find_leaks(prints: Fingerprints, is_test: np.ndarray, config: DedupeConfig) -> DuplicatePairs:
@@ -17,15 +18,11 @@ def find_leaks(prints: Fingerprints, is_test: np.ndarray, config: DedupeConfig) 
     """
     indices = np.flatnonzero(prints.contrast >= config.min_contrast)
     short, long, turned = prints.short[indices], prints.long[indices], prints.orientations[indices]
-    hashes, repeats = distinct_hashes(
-        oriented_hashes(short, turned).reshape(-1) if config.orientations else short
-    )
+    count = SEARCHED_ORIENTATIONS[config.orientations]
+    hashes, repeats = distinct_hashes(oriented_hashes(short, turned, count).reshape(-1))
     near = HashPairs.join([near_pairs(hashes, config.radius), repeats])
     thumbnails = ThumbnailCheck(prints.thumbnails[indices])
-    if config.orientations:
-        pairs, _ = confirm_oriented(short, turned, long, near, config.confirm_radius, thumbnails)
-    else:
-        pairs, _ = confirm_pairs(short, long, near, config.confirm_radius, thumbnails.agree)
+    pairs, _ = confirm_oriented(short, turned, long, near, config.confirm_radius, thumbnails, count)
     a, b = indices[pairs.a], indices[pairs.b]
     leak = is_test[a] != is_test[b]
     test, other = np.where(is_test[a], a, b), np.where(is_test[a], b, a)

@@ -18,7 +18,7 @@ from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import Stage, StageResult, manifest_digest
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
-from schemas.duplicate import DUPLICATE, ORIENTATIONS
+from schemas.duplicate import DUPLICATE, SEARCHED_ORIENTATIONS
 from schemas.image import IMAGES
 from schemas.manifest import Shard
 
@@ -42,7 +42,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         commit.prepare(folder)
         rows = directory.read_manifest(images).rows
         job = FindDuplicates(images, rows, config.dedupe, folder, stage.about)
-        hashes = rows * (len(ORIENTATIONS) if config.dedupe.orientations else 1)
+        hashes = rows * SEARCHED_ORIENTATIONS[config.dedupe.orientations]
         seconds = 4e-6 * hashes + 2e-12 * hashes * hashes  # CPU seconds for sorting and comparing
         work = JobSpec("dedupe", output, "masks", len(bit_masks(config.dedupe.radius)), seconds)
         run_job(lambda pipeline: pipeline | "Dedupe" >> job, beam_arguments, work)
@@ -60,12 +60,11 @@ class FindDuplicates(beam.PTransform):
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Search near hashes, read the images that have them, then group these and write the table."""
+        radius, orientations = self.config.radius, SEARCHED_ORIENTATIONS[self.config.orientations]
         if self.rows > self.config.distribute_above:
-            search: beam.PTransform = SearchDistributed(
-                self.images, self.rows, self.config.radius, self.config.orientations
-            )
+            search: beam.PTransform = SearchDistributed(self.images, self.rows, radius, orientations)
         else:
-            search = SearchInMemory(self.images, self.config.radius, self.config.orientations)
+            search = SearchInMemory(self.images, radius, orientations)
         near = (
             pipeline
             | "Search" >> search
@@ -77,7 +76,7 @@ class FindDuplicates(beam.PTransform):
             | "ImageShards" >> beam.Create(directory.read_manifest(self.images).shards)
             | "SpreadShards" >> beam.Reshuffle()
             | "ReadCandidates"
-            >> beam.Map(read_candidates, self.images, self.config.orientations, beam.pvalue.AsSingleton(near))
+            >> beam.Map(read_candidates, self.images, orientations, beam.pvalue.AsSingleton(near))
             | "GatherCandidates" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
         )
         written = candidates | "Group" >> beam.Map(
@@ -86,19 +85,21 @@ class FindDuplicates(beam.PTransform):
         return written | CommitTables(Commit({DUPLICATE.name: (self.folder, DUPLICATE.name)}, self.about))
 
 
-def read_candidates(shard: Shard, folder: str, orientations: bool, near: HashPairs) -> tuple[str, bytes]:
+def read_candidates(shard: Shard, folder: str, orientations: int, near: HashPairs) -> tuple[str, bytes]:
     """Check the digest of a shard of images and read those whose hash is in `near`; the others have no duplicates."""
     columns = [*CANDIDATE_COLUMNS, *hash_columns(orientations)]
     images = directory.read_shard(folder, shard, columns, check_digests=True)
     hashes = np.unique(np.concatenate([near.u, near.v]))
-    return shard.file, pack(images.filter(pa.array(np.isin(hashes_of(images), hashes).any(axis=1))))
+    return shard.file, pack(
+        images.filter(pa.array(np.isin(hashes_of(images, orientations), hashes).any(axis=1)))
+    )
 
 
 def write_duplicates(
     candidates: list[tuple[str, bytes]], rows: int, config: DedupeConfig, folder: str, near: HashPairs
 ) -> tuple[str, Written]:
     """Group near-duplicates and write the table; its counts state how many pairs were compared."""
-    columns = [*CANDIDATE_COLUMNS, *hash_columns(config.orientations)]
+    columns = [*CANDIDATE_COLUMNS, *hash_columns(SEARCHED_ORIENTATIONS[config.orientations])]
     empty = IMAGES.schema.empty_table().select(columns)
     images = pa.concat_tables([empty, *(unpack(part) for _, part in sorted(candidates))]).to_pandas()
     table, pairs = find_duplicates(images, near, config)

@@ -15,7 +15,6 @@ from pipeline.keyed_hash import bucket_count
 from pipeline.running.metrics import timed
 from pipeline.running.progress import advance
 from pipeline.shards import directory
-from schemas.duplicate import ORIENTATIONS
 from schemas.image import IMAGES
 from schemas.manifest import Shard
 
@@ -25,7 +24,7 @@ HASHES_PER_BUCKET = 1 << 20
 class SearchInMemory(beam.PTransform):
     """Search in memory: every worker process reads all hashes, 8 bytes each, and searches some of the masks."""
 
-    def __init__(self, images: str, radius: int, orientations: bool = False) -> None:
+    def __init__(self, images: str, radius: int, orientations: int = 1) -> None:
         super().__init__()
         self.images, self.radius, self.orientations = images, radius, orientations
 
@@ -40,12 +39,12 @@ class SearchInMemory(beam.PTransform):
 
 
 class _SearchMask(beam.DoFn):
-    def __init__(self, images: str, radius: int, orientations: bool) -> None:
+    def __init__(self, images: str, radius: int, orientations: int) -> None:
         self.images, self.radius, self.orientations = images, radius, orientations
 
     def setup(self) -> None:
         columns = directory.read_table(self.images, IMAGES, hash_columns(self.orientations))
-        column = hashes_of(columns).reshape(-1)
+        column = hashes_of(columns, self.orientations).reshape(-1)
         self.hashes, self.repeats = distinct_hashes(column)
         self.masks = bit_masks(self.radius)
 
@@ -69,7 +68,7 @@ class SearchDistributed(beam.PTransform):
         images: str,
         rows: int,
         radius: int,
-        orientations: bool = False,
+        orientations: int = 1,
         max_hashes: int = HASHES_PER_BUCKET,
     ) -> None:
         super().__init__()
@@ -79,7 +78,7 @@ class SearchDistributed(beam.PTransform):
             orientations,
             max_hashes,
         )
-        self.buckets = bucket_count(2 * rows * (len(ORIENTATIONS) if orientations else 1), max_hashes)
+        self.buckets = bucket_count(2 * rows * orientations, max_hashes)
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Shards → distinct hashes → sizes of buckets → buckets, or blocks of them → PCollection[HashPairs]."""
@@ -107,24 +106,25 @@ class SearchDistributed(beam.PTransform):
         return (pairs, repeats) | "Both" >> beam.Flatten()
 
 
-def hash_columns(orientations: bool) -> list[str]:
-    """Return the columns that `hashes_of` needs."""
-    return ["phash", "phash_orientations"] if orientations else ["phash"]
+def hash_columns(orientations: int) -> list[str]:
+    """Return the columns that `hashes_of` needs for the first `orientations` of ORIENTATIONS."""
+    return ["phash", "phash_orientations"] if orientations > 1 else ["phash"]
 
 
-def hashes_of(images: pa.Table) -> np.ndarray:
-    """Return the 64-bit hashes of images, uint64 (n, 1), or in all orientations (n, 7) if `phash_orientations` is a column."""
+def hashes_of(images: pa.Table, orientations: int) -> np.ndarray:
+    """Return the 64-bit hashes of images in the first `orientations` of ORIENTATIONS, uint64 (n, orientations)."""
     short = images["phash"].to_numpy()
-    if "phash_orientations" not in images.column_names:
+    if orientations == 1:
         return short[:, None]
     mirrored = images["phash_orientations"].combine_chunks().flatten().to_numpy()
-    return oriented_hashes(short, mirrored.reshape(-1, 3))
+    return oriented_hashes(short, mirrored.reshape(-1, 3), orientations)
 
 
 def _read_hashes(
-    shard: Shard, folder: str, orientations: bool, buckets: int
+    shard: Shard, folder: str, orientations: int, buckets: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    column = hashes_of(directory.read_shard(folder, shard, hash_columns(orientations))).reshape(-1)
+    images = directory.read_shard(folder, shard, hash_columns(orientations))
+    column = hashes_of(images, orientations).reshape(-1)
     bucket_of_hash = bucket_of(column, buckets)
     for bucket in np.unique(bucket_of_hash).tolist():
         yield bucket, column[bucket_of_hash == bucket]

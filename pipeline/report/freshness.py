@@ -33,6 +33,7 @@ def derived_tables(build: str) -> dict[str, DerivedTable]:
     }
     return {
         "aggregate": DerivedTable(_TITLES["verdicts"], layout.verdicts, {"retrievals": layout.retrievals}),
+        "embed": DerivedTable("the features", layout.features, {"images": layout.images}),
         "dedupe": DerivedTable(_TITLES["duplicates"], layout.duplicates, {"images": layout.images}),
         "split": DerivedTable("the sets", layout.dataset, tables),
     }

@@ -53,6 +53,12 @@ def _aggregate_counts(tables: Tables) -> Counts:
     return {"votes_in": votes_in, **verdicts, "workers": workers, **_rejected(tables["rejections"])}
 
 
+def _embed_counts(tables: Tables) -> Counts:
+    features = tables["features"]
+    values = counts(features).get("values", 0)
+    return {"images": features.rows, "dimension": values // features.rows if features.rows else 0}
+
+
 def _dedupe_counts(tables: Tables) -> Counts:
     return counts(tables["duplicates"])
 
@@ -93,6 +99,10 @@ def _aggregate_sentence(found: Counts) -> str:
     if ignored := found.get("unusable_seen_class"):
         text += f"; seen_class ignored in {_number(ignored, 'vote')} (not another listed class, or the answer is not no)"
     return text
+
+
+def _embed_sentence(found: Counts) -> str:
+    return f"{_number(found['images'], 'image')}: {found['dimension']:,} features each"
 
 
 def _dedupe_sentence(found: Counts) -> str:
@@ -145,6 +155,7 @@ _COUNTS: dict[str, Callable[[Tables], Counts]] = {
     "fetch": _fetch_counts,
     "ingest": _ingest_counts,
     "aggregate": _aggregate_counts,
+    "embed": _embed_counts,
     "dedupe": _dedupe_counts,
     "split": _split_counts,
 }
@@ -152,6 +163,7 @@ _SENTENCES: dict[str, Callable[[Counts], str]] = {
     "fetch": _fetch_sentence,
     "ingest": _ingest_sentence,
     "aggregate": _aggregate_sentence,
+    "embed": _embed_sentence,
     "dedupe": _dedupe_sentence,
     "split": _split_sentence,
 }

@@ -23,6 +23,7 @@ from pipeline.ingest.normalize import decode_stored
 from pipeline.keyed_hash import bucket, shard_key
 from pipeline.shards.packing import pack, unpack
 from pipeline.verify.plan import Bucket, VerificationPlan
+from schemas.duplicate import SEARCHED_ORIENTATIONS
 from schemas.example import SHARED_IMAGES, TEST_SET
 from schemas.image import IMAGES
 
@@ -50,10 +51,10 @@ class Leaks:
 def pack_hashes(
     ids: Sequence[str], short: np.ndarray, turned: np.ndarray, rules: DedupeConfig
 ) -> bytes | None:
-    """Pack the shard keys and the 64-bit hashes of images, in all orientations if the rules ask for it; None for none."""
+    """Pack the shard keys and the 64-bit hashes of images, in the orientations that the rules name; None for none."""
     if not ids:
         return None
-    hashes = oriented_hashes(short, turned) if rules.orientations else short[:, None]
+    hashes = oriented_hashes(short, turned, SEARCHED_ORIENTATIONS[rules.orientations])
     column = pa.FixedSizeListArray.from_arrays(pa.array(hashes.reshape(-1)), hashes.shape[1])
     return pack(pa.table({"key": pa.array(shard_key(ids)), "hashes": column}))
 

@@ -1,29 +1,21 @@
 """Read-only web server on 127.0.0.1 that refuses requests for other host names."""
 
-import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from common.errors import UsageError
 from page.render import content_security_policy, render
+from pipeline import local_server
+from pipeline.local_server import LOOPBACK, guard, listen, loopback_hosts, response_headers
 from pipeline.report.images import StoredImages, media_type
 from pipeline.report.sets import manifests
 from pipeline.report.sheets import ImageFigure
 from pipeline.report.tables import BuildTables
 from pipeline.view.gallery import Gallery
 
-HOST = "127.0.0.1"
 CSP = content_security_policy(images="'self' data:", form="'self'")
-HEADERS = {
-    "Content-Security-Policy": f"{CSP}; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
 FACTS = {
     "image_id": "id", "class_name": "class", "source": "source", "label": "label", "noise_type": "noise type", "true_class": "true class",
     "p_wrong": "P(label is wrong)", "replaced_image_id": "replaces", "verdict": "verdict", "votes": "votes", "confidence": "confidence",
@@ -35,14 +27,11 @@ FACTS = {
 
 def serve(build: str, port: int, say: Callable[[str], None]) -> None:
     """Serve a build until interrupted, and pass the URL to `say`. Raises UsageError if the port is in use."""
-    try:
-        listener = socket.create_server((HOST, port))
-    except (OSError, OverflowError) as error:
-        raise UsageError(f"--port {port}: {error}; choose another port, or 0 for any free port") from error
+    listener = listen(LOOPBACK, port)
     port = listener.getsockname()[1]
     app = application(build, port)
-    say(f"http://{HOST}:{port}/")
-    web.run_app(app, sock=listener, print=lambda _: None, access_log=None)
+    say(f"http://{LOOPBACK}:{port}/")
+    local_server.serve(app, listener)
 
 
 def application(build: str, port: int) -> web.Application:
@@ -62,35 +51,9 @@ def application(build: str, port: int) -> web.Application:
         encoded = images.read(int(position))
         return web.Response(body=encoded, content_type=media_type(encoded))
 
-    app = web.Application(middlewares=[_guard({f"{HOST}:{port}", f"localhost:{port}"})])
+    app = web.Application(middlewares=[guard(loopback_hosts(port), response_headers(CSP))])
     app.add_routes([web.get("/", page), web.get("/image", image)])
     return app
-
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def _guard(hosts: set[str]) -> Any:
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse other host names, which prevents DNS rebinding, and add HEADERS to all responses."""
-        if request.headers.getall("Host", []) not in [[host] for host in hosts]:
-            response: web.StreamResponse = web.Response(status=421, text="Wrong host name.\n")
-        else:
-            try:
-                response = await handler(request)
-            except web.HTTPException as error:
-                response = web.Response(
-                    status=error.status, text=f"{error.reason}\n", headers=_allowed(error)
-                )
-        response.headers.update(HEADERS)
-        return response
-
-    return guard
-
-
-def _allowed(error: web.HTTPException) -> dict[str, str]:
-    return {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
 
 
 def gallery_html(build: str, gallery: Gallery, parameters: dict[str, str]) -> str:

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from common.config import build
+from common.config import build, parse_overrides
 from common.errors import UsageError
-from pipeline.config import PRESETS, BuildConfig, IngestConfig, load_config
+from pipeline.config import PRESETS, BuildConfig, DedupeConfig, IngestConfig, load_config
 
 BUILD = "{source: ., classes: [ant, bee], clean: [c.csv], test: [t.csv], web: [w.csv], votes: [v.csv], ingest: %s}"
 
@@ -42,3 +42,10 @@ def test_every_default_has_the_type_of_its_field(tmp_path: Path) -> None:
     (tmp_path / "build.yaml").write_text(BUILD % "{}")
     config = load_config(str(tmp_path / "build.yaml"), [])
     assert build(BuildConfig, asdict(config)) == config
+
+
+@pytest.mark.parametrize(("old", "new"), [("true", "all"), ("false", "none")])
+def test_the_former_values_of_orientations_name_the_new_ones(old, new):
+    with pytest.raises(UsageError, match=f"orientations: {old} is now {new} "):
+        build(DedupeConfig, parse_overrides([f"orientations={old}"]), "dedupe")
+    assert build(DedupeConfig, parse_overrides(["orientations=mirrored"])).orientations == "mirrored"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from common import text_table
 from schemas.cells import csv_text
 from training.config import METHODS
 from training.study.significance import compare, deviation, mean_interval
@@ -28,9 +29,7 @@ class SummaryTable:
 
     def markdown(self) -> str:
         """Render as Markdown, without the title."""
-        rows = [[_text(cell).replace("|", r"\|").replace("\n", " ") for cell in row] for row in self.rows]
-        lines = [self.columns, ("---",) * len(self.columns), *rows]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        return text_table.markdown(self.columns, [[_text(cell) for cell in row] for row in self.rows]) + "\n"
 
     def latex(self) -> str:
         """Render as LaTeX with booktabs."""

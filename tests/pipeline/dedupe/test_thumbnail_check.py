@@ -32,7 +32,7 @@ def prints_of(files: list[bytes], size: int, kind: str = "jpeg") -> Fingerprints
     return fingerprint(stored)
 
 
-def pairs(prints: Fingerprints, orientations: bool = False) -> list[tuple[str, str]]:
+def pairs(prints: Fingerprints, orientations: str = "none") -> list[tuple[str, str]]:
     frame = pd.DataFrame(
         {"image_id": f"{i:03d}", "source": "web", "width": 60, "height": 60, "bytes_in": 9, "sha256": str(i)}
         | prints.columns(i)

@@ -55,9 +55,7 @@ def damaged(request, world, dataset, tmp_path):
     if request.param == "self-contained":
         damage(dataset)
         return dataset
-    assert (
-        build(world, tmp_path / "shared", "--set=shards.mode=shared", "--set=dedupe.orientations=true") == 0
-    )
+    assert build(world, tmp_path / "shared", "--set=shards.mode=shared", "--set=dedupe.orientations=all") == 0
     folder = tmp_path / "shared" / "dataset"
 
     tests = [path.read_bytes() for path in sorted((world.folder / "images").glob("test-*.png"))]

@@ -55,10 +55,8 @@ def others(hint: Any, value: Any) -> Iterator[Any]:
         candidates = list(arguments)
     elif origin is tuple:
         items = [one for item in ([*value[:1]] or [""]) for one in others(arguments[0], item)]
-        candidates = [(*value, item) for item in items] + [
-            value[:-1],
-            ("ant",),
-        ]  # a class, where one is asked for
+        candidates = [(*value, item) for item in items] + [(item,) * 3 for item in items]
+        candidates += [value[:-1], ("ant",)]  # a class, where one is asked for
     elif origin is dict:
         candidates = [{}, {"one": "yes"}]
     elif arguments:  # of a union
@@ -66,7 +64,7 @@ def others(hint: Any, value: Any) -> Iterator[Any]:
     else:
         candidates = {
             bool: [not value],
-            int: [value + 1, value - 1] if isinstance(value, int) else [1],
+            int: [value + 1, value - 1] if isinstance(value, int) else [1, 64],
             float: [value / 2, value + 0.125] if isinstance(value, float) else [0.125],
             str: [f"{value}x"],
             type(None): [None],

@@ -229,7 +229,7 @@ def test_the_digest_and_the_leak_rules_are_printed(dataset, capsys):
     assert main(["verify", str(dataset), "--json"]) == 0
     reported = json.loads(capsys.readouterr().out)
     assert reported["leak_rules"] == {
-        "radius": 0, "confirm_radius": 64, "min_contrast": 2.0, "clean_leaks": "remove", "orientations": False,
+        "radius": 0, "confirm_radius": 64, "min_contrast": 2.0, "clean_leaks": "remove", "orientations": "mirrored",
     }  # fmt: skip
     assert (
         reported["manifest_sha256"] == hashlib.sha256((dataset / "_manifest.json").read_bytes()).hexdigest()

@@ -11,11 +11,12 @@ import pytest
 from aiohttp import web
 
 from pipeline.__main__ import main
+from pipeline.local_server import LOOPBACK as HOST
 from pipeline.report.images import StoredImages
 from pipeline.report.tables import BuildTables
 from pipeline.shards import directory
 from pipeline.view.gallery import PAGE, Gallery
-from pipeline.view.server import HOST, application
+from pipeline.view.server import application
 from tests.pipeline.small_world import CLASSES, WEB
 
 Ask = Callable[..., Coroutine[Any, Any, tuple[int, Any, bytes]]]

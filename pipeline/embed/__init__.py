@@ -1,0 +1,1 @@
+"""Features of images by a frozen network; only `network.py` imports torch (docs/how-to/embed.md)."""

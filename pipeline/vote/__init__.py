@@ -1,0 +1,1 @@
+"""Local web page on which several workers answer questions; each answer is appended to a vote file at once."""

@@ -1,0 +1,189 @@
+"""Read a build, its votes and its gold questions, and make the service of a voting page from them."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from common.errors import DataError, UsageError
+from pipeline import files
+from pipeline.aggregate.gold import read_gold
+from pipeline.config import BuildConfig
+from pipeline.records import read_records
+from pipeline.values import match_names, suggestion
+from pipeline.vote.build_images import KeyIndex, ListedPairs, image_keys, read_pairs
+from pipeline.vote.earlier_votes import AnswersByWorker, read_rows, valid_votes, vote_files
+from pipeline.vote.gold_questions import by_class, clean_gold, with_gold
+from pipeline.vote.journal import VoteJournal
+from pipeline.vote.questions import Questions, ask_in_order
+from pipeline.vote.service import EarlierAnswers, VoteService
+from schemas.class_description import CLASS_DESCRIPTION
+from schemas.gold import GOLD
+
+DEFAULT_LIMITS = (3, 5)
+
+
+@dataclass(frozen=True)
+class VoteOptions:
+    """What the flags of `vote` say; `limits` are the least and most workers per question."""
+
+    build: str
+    votes: str
+    config: BuildConfig | None = None
+    limits: tuple[int, int] | None = None
+    gold: str | None = None
+    clean_gold: bool = False
+    gold_share: float = 0.1
+    descriptions: str | None = None
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """A class as the page shows it: name, description, keys of example images."""
+
+    name: str
+    description: str
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoadedVote:
+    """The service of a voting page, the classes that it shows, its open files, and lines for the operator."""
+
+    service: VoteService
+    classes: tuple[ClassInfo, ...]
+    journals: tuple[VoteJournal, ...]
+    notes: tuple[str, ...]
+
+    def close(self) -> None:
+        """Close the vote files."""
+        for journal in self.journals:
+            journal.close()
+
+
+def load(options: VoteOptions, clock: Callable[[], float] = time.monotonic) -> LoadedVote:
+    """Open the vote file and prepare all questions. Raises UsageError or DataError that names the remedy."""
+    _check_vote_path(options.votes)
+    listed = read_pairs(options.build)
+    rules = vote_files(options.build, options.votes, options.config)
+    examples, other_clean = by_class(listed)
+    gold = _gold(options, listed, other_clean)
+    descriptions = _descriptions(options.descriptions, listed.classes)
+    journals = [VoteJournal(options.votes)]
+    own_rows = read_rows([] if journals[0].is_empty else [options.votes], listed.classes, listed.web)
+    other_rows = read_rows(rules.paths, listed.classes, listed.web, rules)
+    all_rows = pa.concat_tables([other_rows, own_rows])
+    least, most = _limits(options)
+    questions = ask_in_order(options.build, listed, valid_votes(all_rows, listed.web), least, most)
+    questions = with_gold(questions, gold, listed.classes)
+    if not questions.of_build.all():
+        journals.append(VoteJournal(gold_path(options.votes)))
+        if not journals[1].is_empty:
+            gold_rows = read_rows([journals[1].path], listed.classes, listed.web)
+            own_rows, all_rows = (pa.concat_tables([rows, gold_rows]) for rows in (own_rows, all_rows))
+    index = KeyIndex(questions.keys)
+    own_rows = own_rows.take(
+        pa.array(np.argsort(own_rows["time"].cast(pa.int64()).to_numpy(), kind="stable"))
+    )
+    earlier = EarlierAnswers(AnswersByWorker(all_rows, index), AnswersByWorker(own_rows, index))
+    service = VoteService(
+        questions, listed.classes, (least, most), earlier, journals[0], (*journals[1:], None)[0],
+        options.gold_share, clock,
+    )  # fmt: skip
+    classes = tuple(
+        ClassInfo(name, descriptions.get(name, ""), _keys(examples[name])) for name in listed.classes
+    )
+    return LoadedVote(service, classes, tuple(journals), _notes(options, questions, journals, gold))
+
+
+def gold_path(votes: str) -> str:
+    """Return the path of the file for votes on gold questions about clean images, beside the vote file."""
+    path = Path(votes)
+    return str(path.with_name(f"{path.stem}-gold{path.suffix}"))
+
+
+def _check_vote_path(path: str) -> None:
+    if "://" in path or not path.endswith(".csv"):
+        raise UsageError(f"--votes {path}: expected a local .csv file; it is created if it does not exist")
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise UsageError(f"--votes {path}: there is no folder {folder}; create it or choose another file")
+
+
+def _limits(options: VoteOptions) -> tuple[int, int]:
+    if options.limits:
+        return options.limits
+    if options.config:
+        return options.config.aggregate.min_votes, options.config.aggregate.max_votes
+    return DEFAULT_LIMITS
+
+
+def _gold(options: VoteOptions, listed: ListedPairs, images: list[str]) -> pa.Table:
+    """Return all gold questions that can be asked (GOLD)."""
+    config, path = options.config, options.gold
+    if path is None and config and config.aggregate.gold:
+        path = files.join(config.source, config.aggregate.gold)
+    parts = [GOLD.schema.empty_table()]
+    if path:
+        rows = read_gold(path, config.aggregate.answer_words if config else None, listed.classes)
+        asked = pa.compute.is_in(rows["class_name"], pa.array(listed.classes, pa.string()))
+        there = [
+            pa.compute.is_in(rows["image_id"], table["image_id"]) for table in (listed.web, listed.clean)
+        ]
+        usable = rows.filter(pa.compute.and_(asked, pa.compute.or_(*there)))
+        if not usable.num_rows:
+            raise DataError(
+                f"{path}: none of its images is a candidate or a clean image of the build; compare the ids"
+            )
+        parts.append(usable)
+    if options.clean_gold:
+        parts.append(clean_gold(listed, images))
+    return pa.concat_tables(parts)
+
+
+def _descriptions(path: str | None, classes: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for records in read_records(path, CLASS_DESCRIPTION) if path else ():
+        if records.malformed:
+            raise DataError("{}: {}; fix this line".format(*records.malformed[0]))
+        names = match_names(records.rows["class_name"], classes).to_pylist()
+        texts, rows = (records.rows[name].to_pylist() for name in ("description", "location"))
+        for name, text, row in zip(names, texts, rows, strict=True):
+            if name not in classes:
+                raise DataError(
+                    f"{row}: unknown class {name!r}{suggestion(name or '', classes)}; fix the line"
+                )
+            found[name] = text or ""
+    return found
+
+
+def _keys(image_ids: list[str]) -> tuple[str, ...]:
+    return tuple(f"{key:016x}" for key in image_keys(pa.array(image_ids, pa.string())).tolist())
+
+
+def _notes(
+    options: VoteOptions, questions: Questions, journals: list[VoteJournal], gold: pa.Table
+) -> tuple[str, ...]:
+    notes = [
+        f"removed an unfinished line of {journal.removed_bytes} bytes from {journal.path}"
+        for journal in journals
+        if journal.removed_bytes
+    ]
+    if gold.num_rows:
+        notes.append(
+            f"{int((questions.known >= 0).sum()):,} gold questions, {options.gold_share:.0%} of those asked"
+        )
+    if len(journals) > 1:
+        notes.append(f"votes on clean images are appended to {journals[1].path}, which is not for 'votes'")
+    config = options.config
+    named = [files.join(config.source, name) for name in config.votes] if config else []
+    if options.votes not in named and os.path.realpath(options.votes) not in map(os.path.realpath, named):
+        notes.append(
+            f"after the first votes, add {os.path.basename(options.votes)} to 'votes' of the configuration (paths start at "
+            "its source folder)"
+        )
+    return tuple(notes)
