@@ -6,7 +6,6 @@ there are some, calibrate it. The uncertainty of all three is carried by DRAWS d
 approximation), which are the same for every question.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +20,7 @@ BINS = 100  # p_wrong is grouped by 1/BINS where its uncertainty is looked up
 # The model is not exact, so more images than this do not make its parameters more certain. J. Miller, D. Dunson: Robust
 # Bayesian Inference via Coarsening (2019), section 2: the likelihood to the power of 1 / (1 + images / COARSENING).
 COARSENING = 1000
-CLASS_DEVIATION = 0.5  # prior standard deviation of the log odds of a class
+CLASS_DEVIATION = 0.4  # prior standard deviation of the log odds of a class
 # Prior of the calibration logit(p) → shift + slope · logit(p). It acts only where gold questions are given.
 CALIBRATION_MEAN = np.array([0.0, 1.0])
 CALIBRATION_DEVIATION = np.array([1.0, 0.4])
@@ -91,6 +90,10 @@ def fit(votes: ImageVotes, classes: np.ndarray, gold: np.ndarray) -> ErrorModel:
         calibration, calibration_root = _calibrate(log_odds, gold[known] == YES_CODE)
         # Gold says how far the fitted probabilities are off, whatever the reason, so it replaces the other uncertainty.
         parameter_draws = np.tile(parameters, (DRAWS, 1))
+        log_odds = calibration[0] + calibration[1] * log_odds
+        shown_in_class = _shifts(log_odds, gold[known] == YES_CODE, classes[known], votes.classes)
+        shifts, deviations = shifts + shown_in_class[0] / calibration[1], shown_in_class[1] / calibration[1]
+        class_draws = shifts + deviations * random.standard_normal((DRAWS, votes.classes))
     calibration_draws = calibration + random.standard_normal((DRAWS, 2)) @ calibration_root.T
     return ErrorModel(
         votes.is_choice,
@@ -149,6 +152,19 @@ def _fit_class_shifts(
     return shift, 1 / np.sqrt(curvature)
 
 
+def _shifts(
+    log_odds: np.ndarray, shown: np.ndarray, labels: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the log odds by which gold questions of each class are yes more often than `log_odds` say, and deviations."""
+    shift = np.zeros(classes)
+    for _ in range(30):
+        p = expit(log_odds + shift[labels])
+        surplus = np.bincount(labels, shown - p, classes) - shift / CLASS_DEVIATION**2
+        curvature = np.bincount(labels, p * (1 - p), classes) + 1 / CLASS_DEVIATION**2
+        shift = shift + np.clip(surplus / curvature, -1, 1)
+    return shift, 1 / np.sqrt(curvature)
+
+
 def _calibrate(log_odds: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fit shift and slope of a logistic calibration to gold questions; return them and a root of their covariance.
 
@@ -164,14 +180,3 @@ def _calibrate(log_odds: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.
         found = found + np.clip(np.linalg.solve(hessian, slope), -0.5, 0.5)
     values, vectors = np.linalg.eigh(hessian)
     return found, vectors / np.sqrt(values)
-
-
-def is_worth_fitting(votes: ImageVotes) -> bool:
-    """Return whether there is a vote to fit the model to."""
-    return bool(votes.counts.any())
-
-
-def class_ids(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """Return the ids of class names, int64 (n,)."""
-    index = {name: number for number, name in enumerate(classes)}
-    return np.array([index[name] for name in names], np.int64)

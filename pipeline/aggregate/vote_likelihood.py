@@ -33,8 +33,12 @@ BINARY = {
     "unsure_if_not": (-3.0, 1.5),
     "correlation_unsure": (-1.4, 0.7),
     **{f"none_of_{k}": (0.0, 1.5) for k in range(1, GROUPS + 1)},
-    **{f"separate_of_{k}": (-2.0, 1.5) for k in range(2, GROUPS + 1)},  # images whose classes do not exclude each other
-    **{f"shown_of_{k}": (-1.0, 1.0) for k in range(2, GROUPS + 1)},  # share of the classes that such an image shows
+    **{
+        f"separate_of_{k}": (-2.0, 1.5) for k in range(2, GROUPS + 1)
+    },  # images whose classes do not exclude each other
+    **{
+        f"shown_of_{k}": (-1.0, 1.0) for k in range(2, GROUPS + 1)
+    },  # share of the classes that such an image shows
 }
 CHOICE = {
     "right_choice": (1.7, 0.7),
@@ -117,7 +121,9 @@ def priors(votes: ImageVotes) -> tuple[np.ndarray, np.ndarray]:
     return mean, deviation
 
 
-def shown_probabilities(parameters: np.ndarray, votes: ImageVotes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def shown_probabilities(
+    parameters: np.ndarray, votes: ImageVotes
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (log-likelihood (i,), posterior P(the class is shown) (n,), the same before the votes (n,))."""
     model = _choice if votes.is_choice else _binary
     return model(parameters, votes)
@@ -130,9 +136,7 @@ def _beta_binomial(k: np.ndarray, n: np.ndarray, mean: float, correlation: float
     return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) + betaln(k + a, n - k + b) - betaln(a, b)
 
 
-def _binary(
-    parameters: np.ndarray, votes: ImageVotes
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _binary(parameters: np.ndarray, votes: ImageVotes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     p = dict(zip(BINARY, parameters, strict=True))
     rows, index = votes.combinations
     yes, no, unsure = rows.T
@@ -162,9 +166,7 @@ def _binary(
     return np.add.reduceat(if_not, votes.starts) + np.log(evidence), np.clip(shown, 0, 1), before
 
 
-def _choice(
-    parameters: np.ndarray, votes: ImageVotes
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _choice(parameters: np.ndarray, votes: ImageVotes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Choices: the true class gets a beta-binomial number of votes, the others share the rest (Dirichlet-multinomial)."""
     p = dict(zip(CHOICE, parameters, strict=True))
     right, correlation, spread = expit(p["right_choice"]), expit(p["correlation"]), np.exp(p["log_spread"])
@@ -181,7 +183,9 @@ def _choice(
         return gammaln(k + 1) + gammaln(others * spread) - gammaln(others * spread + k)
 
     wrong = part(yes, spread)
-    unlisted = np.maximum(number - np.add.reduceat(yes, votes.starts), 0)  # votes for classes that were not asked about
+    unlisted = np.maximum(
+        number - np.add.reduceat(yes, votes.starts), 0
+    )  # votes for classes that were not asked about
     left = np.maximum(votes.classes - size, 0)
     base = np.add.reduceat(wrong, votes.starts)
     shown = _beta_binomial(yes, total, right, correlation) + whole(total - yes) - wrong
