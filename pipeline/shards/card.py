@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.noise.true_level import describe
 from pipeline.rejections import printable
 from schemas.example import TEST_SET
 
@@ -16,6 +17,11 @@ In *blue* configs, clean images stay and their labels are flipped. The column `i
 Of a wrong label, `noise_type` states whether the image shows another of the classes (closed) or none that is known (open).
 `p_wrong` is the estimated probability that the label of a web image is wrong, given the votes.
 """
+
+TRUE_NOISE = """
+Nominal and realized noise count labels that the votes call wrong. Some of these verdicts are mistaken: the estimated true
+noise counts each wrong label with `p_wrong`. Its interval assumes that the error model of the votes holds; mistakes that
+most workers share are seen only with gold questions. Labels of clean and test images are taken as right."""
 
 
 def dataset_card(
@@ -61,12 +67,16 @@ def _header(title: str, sets: Mapping[str, Mapping[str, Any]]) -> str:
 def _table_of_sets(
     sets: Mapping[str, Mapping[str, Any]], set_values: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[str]:
-    yield "| set | examples | nominal noise | realized noise |"
-    yield "|---|---:|---:|---:|"
+    yield "| set | examples | nominal noise | realized noise | estimated true noise (95 % interval) |"
+    yield "|---|---:|---:|---:|---:|"
     for name, entry in sets.items():
         wrong = sum(row["noisy"] for row in set_values[name]["classes"])
         share = wrong / entry["rows"] if entry["rows"] else 0.0
-        yield f"| {name} | {entry['rows']:,} | {entry['noise_level']:.1%} | {share:.2%} |"
+        estimated = set_values[name].get("estimated_noise")
+        text = describe(None, estimated).removeprefix("estimated ") if estimated else ""
+        yield f"| {name} | {entry['rows']:,} | {entry['noise_level']:.1%} | {share:.2%} | {text} |"
+    if any(values.get("estimated_noise") for values in set_values.values()):
+        yield TRUE_NOISE
 
 
 def _without_clean(set_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
