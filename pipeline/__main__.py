@@ -9,12 +9,19 @@ from common.command_line import Parser, add_verb, make_parser, run_verb
 from common.errors import UnknownFlagError, UsageError
 from common.temporary_folder import use_process_folder
 from pipeline.logging_setup import set_up_logging
+from pipeline.publish.verbs import add_publish
 from pipeline.published import verbs as published
 from pipeline.retrieve import verbs as retrieve
 from pipeline.verbs import STAGES, VERBS
 from pipeline.vote import verbs as vote
 
-EXTRAS = {"duckdb": "report", "jinja2": "report", "markupsafe": "report", "matplotlib": "report"}
+EXTRAS = {
+    "duckdb": "report",
+    "jinja2": "report",
+    "markupsafe": "report",
+    "matplotlib": "report",
+    "huggingface_hub": "publish",
+}
 BEAM = """The configuration is one YAML file; --set KEY=VALUE overrides a value of it and may be repeated. Flags that are not
 listed here are passed to Beam: --runner, --direct_num_workers, --project, …"""
 
@@ -33,6 +40,7 @@ def parser() -> Parser:
     _add_view(verbs)
     vote.add_vote(verbs)
     _add_export(verbs)
+    add_publish(verbs)
     retrieve.add_retrieve(verbs)
     retrieve.add_list_folder(verbs)
     published.add_import_cnwl(verbs)

@@ -15,10 +15,11 @@ from common.config import (
 )
 from common.errors import UsageError
 from pipeline import files
+from pipeline.publication import PublicationConfig
 from pipeline.rejections import printable
 from pipeline.values import MISSING, identifier_fault, normalize_name
 
-Color = Literal["red", "red-text", "blue", "blue-asymmetric"]
+Color = Literal["red", "red-text", "red-closed", "red-open", "blue", "blue-asymmetric", "blue-instance"]
 PAPER_LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
 
@@ -360,8 +361,19 @@ class NoiseConfig:
     0.4, 0.5, 0.6 and 0.8 (the levels of the paper) for which every class has enough verified-wrong images."""
     colors: tuple[Color, ...] = output(("red", "blue"))
     """Kinds of noise. red: verified-wrong web images replace clean images. red-text: the same, with web images whose
-    `method` is text. blue: labels are flipped uniformly to the other classes. blue-asymmetric: labels are flipped
-    by `class_map`."""
+    `method` is text. red-closed: the same, with images that show another listed class, by the votes. red-open: the same, with
+    the other wrong images, which show no listed class as far as the votes say. blue: labels are flipped uniformly to the
+    other classes. blue-asymmetric: labels are flipped by `class_map`. blue-instance: labels are flipped by what the image
+    looks like (`instance`), which needs the stage embed (`embed.weights`)."""
+    instance: Literal["part-dependent", "margin", "cluster", "votes"] = output("part-dependent")
+    """How blue-instance noise chooses the wrong label of an image, from its features. part-dependent: drawn by random
+    directions of each class (Xia et al., 2020). margin: the most probable other class (Zhang et al., 2021). cluster: one
+    wrong label for the images of a class that look alike (Lim et al., 2024). votes: the label that workers gave to the most
+    similar web image of the class."""
+    candidate_order: Literal["evidence", "hash"] = output("evidence")
+    """Order in which the verified-wrong web images of a class are used. evidence: the better supported first, by P(wrong)
+    in steps of 0.05, then images that show another listed class; equally supported ones by a keyed hash. The nominal level
+    is then closer to the true one, but higher levels have less certain images. hash: by a keyed hash alone."""
     on_shortage: Literal["error", "shrink", "cap"] = output("error")
     """What to do when a class has too few verified-wrong images for a level. error: stop. shrink: use fewer clean images of
     the class, so that the level holds (as the published sets do). cap: replace fewer images, so that the level is missed."""
@@ -458,6 +470,7 @@ class BuildConfig:
     dedupe: DedupeConfig = output(default_factory=DedupeConfig, stages=("dedupe",))
     noise: NoiseConfig = output(default_factory=NoiseConfig, stages=("split",))
     shards: ShardsConfig = output(default_factory=ShardsConfig, stages=("split",))
+    publication: PublicationConfig = operational(default_factory=PublicationConfig)
 
     def __post_init__(self) -> None:
         if not -(2**63) <= self.seed < 2**63:
@@ -478,6 +491,11 @@ class BuildConfig:
         for name in self.noise.allow_empty_classes:
             if name not in self.classes:
                 raise ValueError(f"allow_empty_classes names {name!r}, which is not in classes")
+        if "blue-instance" in self.noise.colors and not self.embed.weights:
+            raise ValueError(
+                "noise.colors has blue-instance, which needs features of the images; set embed.weights and embed.network, or "
+                "remove it"
+            )
         for name, other in chosen.items():
             if name == other:
                 raise ValueError(f"class_map maps {name!r} to itself, which is no noise")

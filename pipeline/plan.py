@@ -25,7 +25,7 @@ AFTER = {
     "aggregate": ("ingest",),
     "embed": ("ingest",),
     "dedupe": ("ingest",),
-    "split": ("ingest", "aggregate", "dedupe"),
+    "split": ("ingest", "aggregate", "embed", "dedupe"),
 }
 UP_TO_DATE, RUNS, DEPENDS = (
     "up to date",
@@ -66,7 +66,7 @@ def inputs(stage: str, config: BuildConfig, output: str) -> list[str]:
         "aggregate": [layout.retrievals, layout.rejections],
         "embed": [config.embed.weights, layout.images],
         "dedupe": [layout.images],
-        "split": list(split.tables_of(output).values()),
+        "split": list(split.tables_of(config, output).values()),
     }
     return [*(files.join(config.source, name) for name in named), *tables[stage]]
 

@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from common.config import build, merge, parse_overrides, parse_yaml
 from common.errors import UsageError
 from training.data.remote import local_copy, local_folder
 from training.data.shards import load, load_pair, read_manifest
-from training.device import choose_device, use_bf16
+from training.device import choose_device
 from training.distributed import join_processes
 from training.evaluation import accuracy, memorization, predict
 from training.features.extract import FEATURES, with_features
 from training.features.vectors import make_augmenter
 from training.loggers import Loggers
+from training.precision import choose_precision
 from training.printing import print_result
 from training.recipes.registry import configure
 from training.run_directory import read_config, read_result
@@ -82,14 +83,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Evaluate the averaged weights of a run (its last weights if it does not average) on one set."""
     folder = local_copy(arguments.data, [arguments.set_name], arguments.cache)
     config, data, device = read_config(arguments.run), load(folder / arguments.set_name), choose_device()
+    precision = choose_precision(config, data, arguments.run, device)
+    config = replace(config, precision=precision)
     if config.network.frozen:
         cache = arguments.features or arguments.run.parent / FEATURES
         [data] = with_features(config, (data,), cache, device, progress=not arguments.json)
     trained = load_trained_networks(arguments.run, len(data.class_names), device)
     data = data.to(device)
-    predicted = predict(
-        trained.networks, data, make_augmenter(config, data, device), use_bf16(config.precision, device)
-    )
+    predicted = predict(trained.networks, data, make_augmenter(config, data, device), precision == "bf16")
     result: dict[str, Any] = {"set_name": arguments.set_name, "step": trained.step, "images": len(data)}
     result["accuracy"] = accuracy(predicted, data.labels)
     if not bool(data.is_clean.all()):

@@ -25,7 +25,7 @@ from pipeline.embed.loading import close_network, open_network
 from pipeline.embed.spec import NetworkSpec, check_weights
 from pipeline.jobs.tables import Commit, CommitTables, Written
 from pipeline.layout import Layout
-from pipeline.running import metrics
+from pipeline.running import metrics, metrics_file
 from pipeline.running.metrics import timed
 from pipeline.running.options import runs_in_this_process
 from pipeline.running.progress import advance
@@ -96,7 +96,10 @@ def check(config: BuildConfig, output: str, beam_arguments: list[str]) -> None:
         return
     spec = network_spec(config)
     if runs_in_this_process(beam_arguments) and not _is_done(config, output):
-        open_network(spec)
+        try:
+            open_network(spec)
+        finally:
+            close_network()
 
 
 def _is_done(config: BuildConfig, output: str) -> bool:
@@ -117,7 +120,7 @@ def run(
         return None
     layout, stage = Layout(output), stage_of(config, output)
     up_to_date = not force and stage.is_done(layout.features)
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
     if not up_to_date:
         spec = network_spec(config)
         setup = EmbedSetup(layout, spec, spec.key(STAGE_VERSIONS["embed"], library_versions()))
@@ -130,6 +133,8 @@ def run(
             run_job(lambda pipeline: pipeline | "Embed" >> job, beam_arguments, work)
         finally:
             close_network()
+        if reused := metrics_file.read(output, "embed").get("counters", {}).get("embed.reused"):
+            notes = [f"features of {reused:,} unchanged images were reused"]
     return StageResult({"features": directory.read_manifest(layout.features)}, up_to_date, notes)
 
 

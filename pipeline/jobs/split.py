@@ -33,6 +33,7 @@ from pipeline.noise.examples import (
     training_examples,
 )
 from pipeline.noise.fixed_sets import FixedSet, fixed_sets
+from pipeline.noise.instance.flips import instance_flips
 from pipeline.noise.pools import (
     DRAW_COLUMNS,
     EXAMPLE_COLUMNS,
@@ -53,6 +54,7 @@ from pipeline.running.stage import (
     manifest_digest,
 )
 from pipeline.shards import commit, directory
+from pipeline.shards.feature_parts import FeatureParts
 from pipeline.shards.parquet import LIST_ROW_GROUP_ROWS, StagedShard, write_shard
 from pipeline.shards.plan import (
     PLANNED_SCHEMA,
@@ -70,20 +72,21 @@ from schemas.fixed_set import FIXED_SET
 SECONDS_PER_EXAMPLE = 2e-6  # of a core, beside the threads of a worker
 
 
-def tables_of(output: str) -> dict[str, str]:
+def tables_of(config: BuildConfig, output: str) -> dict[str, str]:
     """Return the folders of the tables that the stage reads, by name."""
     layout = Layout(output)
-    return {
+    tables = {
         "retrievals": layout.retrievals,
         "images": layout.images,
         "verdicts": layout.verdicts,
         "duplicates": layout.duplicates,
     }
+    return tables | ({"features": layout.features} if "blue-instance" in config.noise.colors else {})
 
 
 def stage_of(config: BuildConfig, output: str) -> Stage:
     """Return the stage with its present inputs and configuration. Raises DataError if a table is missing."""
-    tables = {name: manifest_digest(path) for name, path in tables_of(output).items()}
+    tables = {name: manifest_digest(path) for name, path in tables_of(config, output).items()}
     lists = {name: files.sha256(files.join(config.source, name)) for name in config.noise.fixed_sets}
     return Stage("split", {**tables, **lists}, config)
 
@@ -135,13 +138,13 @@ def make_plan(config: BuildConfig, output: str) -> Plan:
     """
     layout = Layout(output)
     inputs = SplitInputs(
-        tables_of(output), config.classes, config.noise.min_confidence, config.aggregate.min_votes
+        tables_of(config, output), config.classes, config.noise.min_confidence, config.aggregate.min_votes
     )
     parts = range(inputs.parts)
     pools = collect_pools(inputs.part(index, DRAW_COLUMNS, check_digests=True) for index in parts)
     if not pools.test_sizes.sum():
         raise DataError("no test image is left; check the 'test' lists and the rejections of ingest")
-    drawn = list(training_sets(pools, config.classes, config.noise, config.seed))
+    drawn = list(_drawn_sets(config, pools, layout, inputs.parts))
     fixed = _fixed_sets(config, inputs)
     buckets = _buckets(config, len(pools.clean), layout.images)
     facts = _facts(config, pools, drawn, fixed, buckets)
@@ -175,6 +178,16 @@ def make_plan(config: BuildConfig, output: str) -> Plan:
     staged = tuple(shard for shard in shards if shard)
     measured = {name: {"estimated_noise": found} for name in facts if (found := levels.estimate(name))}
     return Plan(digests.plans(measured), staged, buckets, pools.funnel, dict(by_frequency))
+
+
+def _drawn_sets(config: BuildConfig, pools: Pools, layout: Layout, parts: int) -> Iterator[TrainingSet]:
+    """Draw the training sets, with features where a color needs them."""
+
+    def flips(seed: int) -> np.ndarray:
+        features = FeatureParts(layout.features, parts)
+        return instance_flips(config.noise.instance, pools, config.classes, seed, features)
+
+    return training_sets(pools, config.classes, config.noise, config.seed, flips)
 
 
 def _examples(
@@ -349,6 +362,10 @@ def _facts(
             "blue_size": config.noise.blue_size,
         }
         if isinstance(each, TrainingSet):
+            if each.wrong is not None:
+                about["candidate_order"] = config.noise.candidate_order
+            elif each.color == "blue-instance":
+                about["instance"] = config.noise.instance
             about["classes"], lacking = noise_of_set(each, pools.clean.labels, names)
         else:
             examples = each.examples.select(COUNTED)

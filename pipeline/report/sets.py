@@ -1,8 +1,9 @@
 """Tables of classes with their pools of images, and of sets with their nominal and realized noise."""
 
-from typing import Any
+from typing import Any, get_args
 
 from page.table import Column, PageTable
+from pipeline.config import Color
 from pipeline.layout import Layout
 from pipeline.noise.true_level import describe
 from pipeline.report.tables import BuildTables, share_with_interval, sql_literal
@@ -20,12 +21,18 @@ def manifests(tables: BuildTables) -> dict[str, Any]:
     dataset = Layout(tables.build).dataset
     names = [name for name in read_root(dataset)[1] if name != SHARED_IMAGES]
     by_name = {name: read_set_manifest(dataset, name) for name in names}
-    order = {"red": 0, "red-text": 1, "blue": 2}
+    order = {color: index for index, color in enumerate(get_args(Color))}
 
     def sort_key(item: tuple[str, Any]) -> tuple[Any, ...]:
         about = item[1].about
         color = about.get("color")
-        return color is None, order.get(color, 3), color or "", about.get("noise_level") or 0, item[0]
+        return (
+            color is None,
+            order.get(color, len(order)),
+            color or "",
+            about.get("noise_level") or 0,
+            item[0],
+        )
 
     return dict(sorted(by_name.items(), key=sort_key))
 

@@ -21,7 +21,10 @@ def add_retrieve(verbs: Any) -> None:
         "--contact you@lab.example --output mine/web.csv",
     )
     sub.add_argument(
-        "--provider", required=True, choices=PROVIDERS, help="search provider (docs/how-to/web-images.md)"
+        "--provider",
+        required=True,
+        choices=PROVIDERS,
+        help="search provider (docs/how-to/web-images.md); google accepts no new customers and ends on 2027-01-01",
     )
     names = sub.add_mutually_exclusive_group(required=True)
     names.add_argument("--classes", nargs="+", metavar="CLASS", help="names of the classes")
@@ -128,6 +131,8 @@ def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> d
         raise UsageError(f"--endpoint {arguments.endpoint}: give an http or https URL")
     queries = class_queries(classes, arguments.query or ["{class}"], _synonyms(arguments.synonyms))
     provider = PROVIDERS[arguments.provider](os.environ)
+    if provider.notice:
+        say(f"note: {provider.notice}")
     client = ProviderClient(provider, contact, arguments.endpoint, arguments.pause)
     try:
         counts = retrieve(

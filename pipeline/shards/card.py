@@ -1,27 +1,43 @@
 """Write the dataset card: README.md with the metadata that Hugging Face's hub and library read."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from pipeline.noise.true_level import describe
 from pipeline.rejections import printable
+from pipeline.shards.document import Block, Code, Grid, Heading, Items, Paragraph, items, markdown, one_line
 from schemas.example import TEST_SET
 
-ABOUT = """# {name}
-A benchmark of controlled label noise. Each training set is a *config* with a known share of wrong labels; all configs have
-the same test split. In *red* configs, web images that were verified as wrong replace clean images, and the labels stay.
-In *blue* configs, clean images stay and their labels are flipped. The column `is_clean` states whether a label is right.
-Of a wrong label, `noise_type` states whether the image shows another of the classes (closed) or none that is known (open).
-`p_wrong` is the estimated probability that the label of a web image is wrong, given the votes.
-"""
+ABOUT = Paragraph(
+    "A benchmark of controlled label noise. Each training set is a config with a known share of wrong labels; all configs "
+    "have the same test split. In red configs, web images that were verified as wrong replace clean images, and the labels "
+    "stay. In blue configs, clean images stay and their labels are flipped. The column ",
+    Code("is_clean"),
+    " states whether a label is right. Of a wrong label, ",
+    Code("noise_type"),
+    " states whether the image shows another of the classes (closed) or none that is known (open). ",
+    Code("p_wrong"),
+    " is the estimated probability that the label of a web image is wrong, given the votes.",
+)
+"""What the sets are, in the card and wherever else a dataset is described."""
 
-TRUE_NOISE = """
-Nominal and realized noise count labels that the votes call wrong. Some of these verdicts are mistaken: the estimated true
-noise counts each wrong label with `p_wrong`. Its interval assumes that the error model of the votes holds; mistakes that
-most workers share are seen only with gold questions. Labels of clean and test images are taken as right."""
+_STEPS = (
+    "clean_images", "clean_images_kept", "test_images", "candidates", "candidates_kept", "candidates_without_votes",
+    "candidates_undecided", "candidates_right", "candidates_wrong", "wrong_images",
+)  # fmt: skip
+
+
+_NO_FOLDING = 1 << 20  # characters; a folded line could begin with the marks that end the header
+
+TRUE_NOISE = Paragraph(
+    "Nominal and realized noise count labels that the votes call wrong. Some of these verdicts are mistaken: the estimated "
+    "true noise counts each wrong label with ",
+    Code("p_wrong"),
+    ". Its 95 % interval assumes that the error model of the votes holds; mistakes that most workers share are seen only with "
+    "gold questions. Labels of clean and test images are taken as right.",
+)
 
 
 def dataset_card(
@@ -35,20 +51,27 @@ def dataset_card(
     `sets` has rows, color and noise level of each set; `set_values` has what the manifest of each set states; `about` has
     the funnel and the `licenses` of web images.
     """
-    parts = [
-        _header(name, sets),
-        ABOUT.format(name=name),
-        *_table_of_sets(sets, set_values),
-        *_without_clean(set_values),
-        *_fixed_sets(set_values),
+    blocks = [
+        Heading(name, 1),
+        ABOUT,
+        *set_blocks(sets, set_values),
+        Heading("How it was made"),
+        funnel_table(about["funnel"]),
+        *_licenses(about["licenses"]),
     ]
-    parts += ["", "## How it was made", "", "| step | count |", "|---|---:|"]
-    parts += [f"| {step.replace('_', ' ')} | {count:,} |" for step, count in about["funnel"].items()]
-    return "\n".join([*parts, *_licenses(about["licenses"])]) + "\n"
+    return card_text({"pretty_name": one_line(name)}, sets, blocks)
 
 
-def _header(title: str, sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the YAML header, in which Hugging Face's hub and library find the files of each config."""
+def card_text(
+    about: Mapping[str, Any],
+    sets: Mapping[str, Any],
+    blocks: list[Block],
+    more_configs: tuple[Any, ...] = (),
+) -> str:
+    """Return a card: the YAML header with `about` and the files of each config, and the document.
+
+    Hugging Face's hub and library find the files of each config in the header; more_configs: entries of other tables.
+    """
     configs = [
         {
             "config_name": name,
@@ -60,26 +83,36 @@ def _header(title: str, sets: Mapping[str, Mapping[str, Any]]) -> str:
         for name in sets
         if name != TEST_SET
     ]
-    header = {"pretty_name": title, "task_categories": ["image-classification"], "configs": configs}
-    return f"---\n{yaml.safe_dump(header, sort_keys=False)}---"
+    header = {**about, "task_categories": ["image-classification"], "configs": [*configs, *more_configs]}
+    metadata = yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=_NO_FOLDING)
+    return f"---\n{metadata}---\n{markdown(blocks)}"
 
 
-def _table_of_sets(
+def set_blocks(
     sets: Mapping[str, Mapping[str, Any]], set_values: Mapping[str, Mapping[str, Any]]
-) -> Iterator[str]:
-    yield "| set | examples | nominal noise | realized noise | estimated true noise (95 % interval) |"
-    yield "|---|---:|---:|---:|---:|"
+) -> list[Block]:
+    """Return the table of sets with nominal and realized noise, and what is special about some of them."""
+    rows = []
     for name, entry in sets.items():
         wrong = sum(row["noisy"] for row in set_values[name]["classes"])
         share = wrong / entry["rows"] if entry["rows"] else 0.0
         estimated = set_values[name].get("estimated_noise")
         text = describe(None, estimated).removeprefix("estimated ") if estimated else ""
-        yield f"| {name} | {entry['rows']:,} | {entry['noise_level']:.1%} | {share:.2%} | {text} |"
-    if any(values.get("estimated_noise") for values in set_values.values()):
-        yield TRUE_NOISE
+        rows.append((name, f"{entry['rows']:,}", f"{entry['noise_level']:.1%}", f"{share:.2%}", text))
+    heads = ("set", "examples", "nominal noise", "realized noise", "estimated true noise")
+    has_estimates = any(row[-1] for row in rows)
+    grid = Grid(heads, rows) if has_estimates else Grid(heads[:-1], [row[:-1] for row in rows])
+    notes: list[Block] = [TRUE_NOISE] if has_estimates else []
+    return [grid, *notes, *_without_clean(set_values), *_fixed_sets(set_values)]
 
 
-def _without_clean(set_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def funnel_table(funnel: Mapping[str, int]) -> Grid:
+    """Return the number of rows left by each step of the build, in the order of the steps."""
+    steps = sorted(funnel, key=lambda step: (_STEPS.index(step) if step in _STEPS else len(_STEPS), step))
+    return Grid(("step", "count"), [(step.replace("_", " "), f"{funnel[step]:,}") for step in steps])
+
+
+def _without_clean(set_values: Mapping[str, Mapping[str, Any]]) -> list[Block]:
     classes = {
         name: values["classes_without_clean"]
         for name, values in set_values.items()
@@ -87,42 +120,36 @@ def _without_clean(set_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
     }
     if not classes:
         return []
-    lines = [f"- {name}: {', '.join(map(_cell, names))}" for name, names in classes.items()]
-    return ["", "These sets have no right example of some classes:", "", *lines]
+    lines = items(f"{name}: {', '.join(names)}" for name, names in classes.items())
+    return [Paragraph("These sets have no right example of some classes:"), lines]
 
 
-def _fixed_sets(set_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _fixed_sets(set_values: Mapping[str, Mapping[str, Any]]) -> list[Block]:
     fixed = {name: values["fixed_set"] for name, values in set_values.items() if values.get("fixed_set")}
     if not fixed:
         return []
-    lines = [
-        f"- {name} ({values['not_ingested']:,} of its images are missing)" for name, values in fixed.items()
-    ]
+    lines: Items = items(
+        f"{name} ({values['not_ingested']:,} of its images are missing)" for name, values in fixed.items()
+    )
     return [
-        "",
-        "The examples of these sets were given by a list. The realized noise above was measured; the nominal noise is the "
-        "claim of the list:",
-        "",
-        *lines,
+        Paragraph(
+            "The examples of these sets were given by a list. The realized noise above was measured; the nominal noise is "
+            "the claim of the list:"
+        ),
+        lines,
     ]
 
 
-def _licenses(counts: Mapping[str, int]) -> list[str]:
+def _licenses(counts: Mapping[str, int]) -> list[Block]:
     if not any(counts):
         return []
+    columns = ("license", "license_url", "creator", "landing_url")
+    names = [part for name in columns for part in (Code(name), ", ")][:-1]
     return [
-        "",
-        "## Licenses of the web images",
-        "",
-        "As stated by the search providers, not verified. Each example has `license`, `license_url`, `creator` and "
-        "`landing_url`.",
-        "",
-        "| license | images |",
-        "|---|---:|",
-        *(f"| {_cell(name) or 'unknown'} | {count:,} |" for name, count in counts.items()),
+        Heading("Licenses of the web images"),
+        Paragraph("As stated by the search providers, not verified. Each example has ", *names, "."),
+        Grid(
+            ("license", "images"),
+            [(printable(name) or "unknown", f"{count:,}") for name, count in counts.items()],
+        ),
     ]
-
-
-def _cell(text: str) -> str:
-    """Escape untrusted text for a cell of a Markdown table."""
-    return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", " ".join(printable(text).split()))

@@ -1,6 +1,6 @@
 """Check the rows and images of all sets in one bucket: what one task does."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -118,7 +118,7 @@ def _read_set(
                 raise DataError(
                     f"{path}: the bytes are not those that were written (sha256 differs); copy the file again"
                 )
-            for table in _batches(path, schema, shard.rows):
+            for table in _batches(path, schema, shard.rows, _required(plan.sets[name])):
                 tables.append(table.select(columns))
                 if "image" in schema.names:
                     images.add(name, table)
@@ -137,7 +137,12 @@ def schema_of(plan: VerificationPlan, name: str) -> pa.Schema:
     return example_schema(about["class_names"], with_images=about.get("mode") != "shared")
 
 
-def _batches(path: str, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+def _required(planned: PlannedSet) -> list[str]:
+    """Return the columns that no row may lack: not the image, if the set states that some are withheld."""
+    return [name for name in EXAMPLE.required if not (name == "image" and planned.withheld)]
+
+
+def _batches(path: str, schema: pa.Schema, rows: int, required: Sequence[str]) -> Iterator[pa.Table]:
     """Yield the rows of a shard. Raises DataError if they do not match the schema and the manifest."""
     with files.open_read(path) as file:
         reader = parquet.ParquetFile(file)
@@ -148,7 +153,7 @@ def _batches(path: str, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
         for batch in reader.iter_batches(batch_size=ROWS_AT_ONCE):
             table = pa.Table.from_batches([batch])
             table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
-            for column in EXAMPLE.required:
+            for column in required:
                 if column in schema.names and table[column].null_count:
                     raise DataError(f"{path}: {column} is missing in some rows")
             yield table

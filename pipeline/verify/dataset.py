@@ -105,6 +105,8 @@ def conclude(plan: VerificationPlan, tally: Tally, leaks: Leaks) -> Verification
         "examples": sum(tally.counts[("rows", each.name)] for each in sets),
         "images": tally.counts[("images",)],
     }
+    if withheld := sum(each.withheld for each in sets):
+        counts["withheld_rows"] = withheld
     if plan.rules:
         problems += _leak_problems(plan, tally, leaks, unreadable, counts)
     rules = (output_values(plan.rules), changed_rules(plan.rules)) if plan.rules else ({}, {})
@@ -132,7 +134,12 @@ def _problems_of_set(planned: PlannedSet, tally: Tally) -> Iterator[str]:
         text = _RULES_OF_A_SET[rule]
         if rule == "source" and name == TEST_SET:
             text = "rows that are not right examples of the test lists"
-        if finding := tally.findings.get((rule, name)):
+        finding = tally.findings.get((rule, name))
+        if rule == "no_image" and planned.withheld:
+            missing = finding.count if finding else 0
+            if missing != planned.withheld:
+                yield f"{name}: {missing:,} rows have no image, the manifest says {planned.withheld:,}"
+        elif finding:
             yield f"{name}: {_counted(text, finding)}"
     if name == SHARED_IMAGES or unreadable:
         return

@@ -14,7 +14,7 @@ from pipeline.noise.training_sets import set_name
 from pipeline.shards import directory
 from pipeline.shards.dataset_manifests import invalid_values, read_root
 from schemas.example import SHARED_IMAGES, TEST_SET
-from schemas.manifest import CARD, CROISSANT, MANIFEST, Manifest, Shard
+from schemas.manifest import CARD, CROISSANT, MANIFEST, PUBLICATION_FILES, Manifest, Shard
 
 CLEAN_IMAGES_PER_GROUP = 1 << 18
 TRAINING_IMAGES_PER_GROUP = 1 << 16
@@ -38,6 +38,12 @@ class PlannedSet:
     def is_fixed(self) -> bool:
         """Whether a list gives the examples of the set, so that its noise is not promised."""
         return bool(self.about.get("fixed_set"))
+
+    @property
+    def withheld(self) -> int:
+        """Number of rows that have no image, since it may not be given away (pipeline/publish)."""
+        stated = self.about.get("withheld", 0)
+        return stated if isinstance(stated, int) and self.name != SHARED_IMAGES else 0
 
     @property
     def is_drawn(self) -> bool:
@@ -151,10 +157,12 @@ def leak_rules(about: Mapping[str, Any]) -> DedupeConfig:
 
 def _check_files(dataset: str, root: Manifest, sets: Mapping[str, Any]) -> Iterator[str]:
     """Compare the files in the folder of a dataset with those that its manifest names; hidden files are ignored."""
-    digests = root.about.get("files")
+    stated = root.about.get("files")
+    allowed = (CARD, CROISSANT, *PUBLICATION_FILES)
+    digests = {name: stated[name] for name in allowed if name in stated} if isinstance(stated, dict) else {}
     present = files.entries(dataset)
-    for name in (CARD, CROISSANT):
-        expected = digests.get(name) if isinstance(digests, dict) else None
+    for name in sorted({CARD, CROISSANT, *digests}):
+        expected = digests.get(name)
         if expected is None:
             yield f"{dataset}: {MANIFEST} has no digest of {name}; run split again"
         elif present.get(name) is None:
@@ -164,7 +172,7 @@ def _check_files(dataset: str, root: Manifest, sets: Mapping[str, Any]) -> Itera
                 f"{files.join(dataset, name)}: changed since the dataset was built; run split again, or copy the file "
                 "again"
             )
-    expected_names = {MANIFEST, CARD, CROISSANT, *sets}
+    expected_names = {MANIFEST, CARD, CROISSANT, *digests, *sets}
     for name in sorted(present.keys() - expected_names):
         if not name.startswith("."):
             yield f"{files.join(dataset, name)}: not part of the dataset (not in its manifest); remove it"

@@ -40,7 +40,6 @@
     }
     return images.get(key);
   };
-  const article = (name) => (/^[aeiou]/i.test(name) ? "an" : "a");
   function show(next) {
     state = next;
     worker = next.worker;
@@ -61,7 +60,6 @@
   }
   function showQuestion(current, others) {
     const about = classes[current.class];
-    $("article").textContent = article(about.name);
     $("class").textContent = about.name;
     if (last !== current.id) {
       last = current.id;

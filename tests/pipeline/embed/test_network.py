@@ -2,6 +2,7 @@
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +193,17 @@ def test_features_beyond_float16_are_an_error(tmp_path: Path) -> None:
 def test_a_damaged_image_is_named() -> None:
     with pytest.raises(DataError, match="'web-1' cannot be decoded"):
         read_pixels(b"no image", "web-1", Preprocessing(8, 8, "both", "bilinear", (0, 0, 0), (1, 1, 1)))
+
+
+def test_remote_weights_are_copied_to_a_temporary_file(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = weights.read_bytes()
+    monkeypatch.setattr(
+        "pipeline.files.open_read",
+        lambda path: io.BytesIO(content if "://" in path else Path(path).read_bytes()),
+    )
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    spec = spec_of(weights)
+    assert open_network(replace(spec, weights="gs://bucket/w.safetensors")).dimension == 256
+    assert list(tmp_path.iterdir()) == []
