@@ -2,6 +2,7 @@
 
     python -m benchmarks.true_noise --runs 50            # simulated worlds: bias and coverage, with and without gold
     python -m benchmarks.true_noise --runs 50 --worlds skilled shared --gold 0 200
+    python -m benchmarks.true_noise --ask 10             # votes that --next-questions --for-noise saves
     python -m benchmarks.true_noise --dataset OUTPUT/dataset --truth TRUTH.csv --source SOURCE    # sets of a build
 
 A world is a crowd that votes on web images, from which the images with the verdict no, by majority, become the wrong images
@@ -10,7 +11,7 @@ of a set with two clean images for each. SOURCE holds the web list (image_id, pa
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.aggregate.error_estimates import fit_error_model, p_wrong_of_votes, sample_images
-from pipeline.aggregate.verdicts import majority_verdicts
+from pipeline.aggregate.noise_questions import noise_questions
+from pipeline.aggregate.verdicts import majority_verdicts, set_p_wrong
 from pipeline.aggregate.vote_columns import QUESTION_COLUMNS, VoteColumns
 from pipeline.noise.examples import ExamplePool, as_examples
 from pipeline.noise.true_level import TrueLevels, describe
@@ -35,7 +37,8 @@ class World:
     images: number of web images; asked: classes asked about each, at most; precision: share of images that show one of
     these. votes: per question. skills: share of right answers of the workers, drawn from these. difficulty: intraclass
     correlation of the errors on a question. spammers: share of workers who answer at random. unsure: share of unsure votes.
-    shared: share of the images that show none of the classes but look to 80 % of the workers as if they did. confused:
+    shared: share of the questions whose image does not show the class, but looks to everybody as if it did. hidden: the
+    reverse, a share of the questions whose image shows the class. confused:
     whether the last class is taken for the first by half of the workers.
     """
 
@@ -48,6 +51,7 @@ class World:
     spammers: float = 0.0
     unsure: float = 0.0
     shared: float = 0.0
+    hidden: float = 0.0
     confused: bool = False
 
 
@@ -65,6 +69,7 @@ WORLDS = {
     "few images": World(images=400),
     "confused classes": World(asked=2, confused=True),
     "shared mistakes": World(shared=0.1),
+    "hidden classes": World(hidden=0.1),
 }
 
 
@@ -96,6 +101,8 @@ def vote(world: World, seed: int) -> tuple[VoteColumns, np.ndarray]:
     chosen = random.integers(0, sizes)  # the question whose class an image shows
     shows = (position == chosen[image]) & (random.random(world.images) < world.precision)[image]
     looks = shows | (~shows & (random.random(number) < world.shared))
+    if world.hidden:
+        looks &= ~(shows & (random.random(number) < world.hidden))
     if world.confused:
         looks |= (label == len(CLASSES) - 1) & (random.random(number) < 0.2)
     workers = random.choice(world.skills, 60)
@@ -171,6 +178,71 @@ def simulate(names: list[str], runs: int, golds: list[int]) -> None:
             print(f"| {name} | {gold} | {true:.1%} | {value:.1%} | {width:.1%} | {covered:.0%} |", flush=True)
 
 
+def ask(
+    world: World, seed: int, tolerance: float, level: float = 0.8
+) -> tuple[float, dict[str, tuple[int, float]]]:
+    """Return the error of the level after three votes, and (votes, error) after more votes, by the way of asking.
+
+    The error is the true share of right images among those with the verdict no, times the level.
+    """
+    columns, shows = vote(replace(world, votes=9), seed)
+    answers = columns.answers.reshape(len(shows), -1)
+    gold = np.full(len(shows), -1)
+
+    def verdicts(number: np.ndarray) -> tuple[VoteColumns, pa.Table]:
+        used = (np.arange(answers.shape[1]) < number[:, None]).ravel()
+        votes = replace(
+            columns, items=columns.items[used], voters=columns.voters[used], answers=columns.answers[used]
+        )
+        return votes, majority_verdicts(votes, 3)
+
+    def error(table: pa.Table) -> float:
+        is_no = np.array(table["verdict"].to_pylist()) == "no"
+        return level * float(shows[is_no].mean())
+
+    def reveal(number: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+        votes, table = verdicts(number)
+        estimates = fit_error_model([sample_images(votes, gold, len(shows))], CLASSES)
+        table = set_p_wrong(table, p_wrong_of_votes(estimates, votes, gold, CLASSES))
+        frame = table.to_pandas()
+        return frame[["image_id", "class_name"]].assign(path="", url=None), frame, error(table)
+
+    number = np.full(len(shows), 3)
+    *batch, before = reveal(number)
+    results = {"every question once more": (len(shows), error(verdicts(number + 1)[1]))}
+    is_no = (batch[1]["verdict"] == "no").to_numpy()
+    results["every verdict no once more"] = (int(is_no.sum()), error(verdicts(number + is_no)[1]))
+    for more in range(1, answers.shape[1] - 2):
+        results["every question as often as needed"] = (more * len(shows), error(verdicts(number + more)[1]))
+        if results["every question as often as needed"][1] <= tolerance:
+            break
+    cost = 0
+    for _ in range(3):
+        plan = noise_questions([(batch[0], batch[1])], tolerance, level, None)
+        asked = plan.questions.select(["image_id", "class_name", "votes_wanted"]).to_pandas()
+        wanted = batch[0].merge(asked, on=["image_id", "class_name"], how="left")["votes_wanted"]
+        more = np.minimum(wanted.fillna(0).to_numpy(int), answers.shape[1] - number)
+        if not more.any():
+            break
+        cost, number = cost + int(more.sum()), number + more
+        *batch, after = reveal(number)
+        results["--for-noise, up to three rounds"] = (cost, after)
+    return before, results
+
+
+def show_asking(runs: int, tolerance: float) -> None:
+    """Print the votes and the remaining error of each way of asking, means over simulated worlds."""
+    print(f"tolerance {tolerance:.0%} at the level 80 %")
+    print("| world | way of asking | votes | error before | error after |")
+    print("|---|---|---:|---:|---:|")
+    for name in ("average", "mixed skills"):
+        outcomes = [ask(WORLDS[name], seed, tolerance) for seed in range(runs)]
+        before = np.mean([each for each, _ in outcomes])
+        for way in outcomes[0][1]:
+            votes, after = np.mean([results[way] for _, results in outcomes if way in results], axis=0)
+            print(f"| {name} | {way} | {votes:,.0f} | {before:.1%} | {after:.1%} |", flush=True)
+
+
 def compare(dataset: str, truth: str, source: str) -> Iterator[str]:
     """Yield nominal, estimated and true noise of each red set of a build, as the rows of a table."""
     known = pd.read_csv(truth).set_index("path")["class_name"]
@@ -203,8 +275,12 @@ def main() -> None:
     parser.add_argument("--dataset", help="folder of a dataset whose truth is known")
     parser.add_argument("--truth", help="CSV file with path and class_name")
     parser.add_argument("--source", help="folder with the web list retrieval.csv")
+    parser.add_argument("--ask", type=int, metavar="RUNS", help="simulate more votes for the noise level")
+    parser.add_argument("--tolerance", type=float, default=0.02, help="of --ask [0.02]")
     arguments = parser.parse_args()
-    if arguments.dataset:
+    if arguments.ask:
+        show_asking(arguments.ask, arguments.tolerance)
+    elif arguments.dataset:
         print("\n".join(compare(arguments.dataset, arguments.truth, arguments.source)))
     else:
         simulate(arguments.worlds, arguments.runs, arguments.gold)
