@@ -8,6 +8,7 @@ from typing import Any
 from common.command_line import Parser, add_verb, make_parser, run_verb
 from common.errors import UnknownFlagError, UsageError
 from common.temporary_folder import use_process_folder
+from pipeline.audit import verbs as audit
 from pipeline.logging_setup import set_up_logging
 from pipeline.publish.verbs import add_publish
 from pipeline.published import verbs as published
@@ -39,6 +40,7 @@ def parser() -> Parser:
     _add_report(verbs)
     _add_view(verbs)
     vote.add_vote(verbs)
+    audit.add_audit(verbs)
     _add_export(verbs)
     add_publish(verbs)
     retrieve.add_retrieve(verbs)

@@ -125,6 +125,15 @@ class Layout:
         return self._path("dedupe", "duplicates")
 
     @property
+    def suspects(self) -> str:
+        """Table of how probably each verdict and each given label is wrong; written by `audit`."""
+        return self._path("audit", "suspects")
+
+    def audit_questions(self, ending: str) -> str:
+        """File of the questions whose verdicts are most probably wrong; `ending` is a suffix such as .csv."""
+        return self._path("audit", f"next_questions{ending}")
+
+    @property
     def split(self) -> str:
         """Folder of the split stage's output other than the dataset."""
         return self._path("split")

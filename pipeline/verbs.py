@@ -9,6 +9,7 @@ from typing import Any
 
 from common.command_line import FAILED, OK
 from common.errors import UsageError
+from pipeline.audit.verbs import run_audit
 from pipeline.publish.verbs import run_publish
 from pipeline.published.verbs import run_from_cifar_n, run_import_cnwl
 from pipeline.retrieve.verbs import run_list_folder, run_retrieve
@@ -187,7 +188,7 @@ def print_json(arguments: argparse.Namespace, result: Any) -> None:
 
 VERBS: dict[str, Verb] = {
     **dict.fromkeys((*STAGES, "build"), run_stages),
-    "verify": verify, "report": report, "view": view, "vote": run_vote, "export": export,
+    "verify": verify, "report": report, "view": view, "vote": run_vote, "audit": run_audit, "export": export,
     "retrieve": with_json(run_retrieve), "list-folder": with_json(run_list_folder),
     "publish": with_json(run_publish),
     "import-cnwl": with_json(run_import_cnwl), "from-cifar-n": with_json(run_from_cifar_n),
