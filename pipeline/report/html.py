@@ -7,7 +7,7 @@ from common.errors import DataError
 from page.render import content_security_policy, render
 from pipeline import files
 from pipeline.layout import Layout
-from pipeline.report import funnel, near_duplicates, sets, web, workers
+from pipeline.report import audit, funnel, near_duplicates, sets, web, workers
 from pipeline.report.sheets import KINDS, sheets
 from pipeline.report.tables import BuildTables
 from pipeline.report.wrong_images import wrong_table
@@ -42,7 +42,7 @@ def page(build: str) -> str:
             "or restore the file"
         ) from error
     steps = funnel.funnels(tables, min_confidence)
-    has = {stage: tables.has(stage) for stage in ("aggregate", "dedupe", "split")}
+    has = {stage: tables.has(stage) for stage in ("aggregate", "audit", "dedupe", "split")}
 
     values: dict[str, Any] = {
         "name": str(about.get("name") or config.get("name") or "a build"),
@@ -57,6 +57,8 @@ def page(build: str) -> str:
         "leaks": leaks,
         "sheets": sheets(tables, class_names),
         "kinds": {kind: title for kind, (title, _) in KINDS.items()},
+        "audit_tables": audit.audit_tables(tables),
+        "suspects": audit.suspect_figures(tables),
         "duplicates": near_duplicates.duplicate_table(tables),
         "several": near_duplicates.several_table(tables),
         "several_rows": near_duplicates.several_rows(tables),
