@@ -8,6 +8,7 @@ from typing import Any
 from common.command_line import Parser, add_verb, make_parser, run_verb
 from common.errors import UnknownFlagError, UsageError
 from common.temporary_folder import use_process_folder
+from pipeline.audit import verbs as audit
 from pipeline.leaks import verbs as leaks
 from pipeline.logging_setup import set_up_logging
 from pipeline.publish.verbs import add_publish
@@ -40,9 +41,11 @@ def parser() -> Parser:
     _add_report(verbs)
     _add_view(verbs)
     vote.add_vote(verbs)
+    audit.add_audit(verbs)
     _add_export(verbs)
     add_publish(verbs)
     retrieve.add_retrieve(verbs)
+    retrieve.add_retrieve_similar(verbs)
     retrieve.add_list_folder(verbs)
     leaks.add_leaks(verbs)
     published.add_import_cnwl(verbs)
@@ -104,9 +107,18 @@ def _add_stages(verbs: Any) -> None:
             sub.add_argument(
                 "--next-questions",
                 type=int,
+                nargs="?",
+                const=0,
                 metavar="N",
                 help="after aggregation, list the questions that need more votes, most informative first, for at most N "
                 "answers",
+            )
+            sub.add_argument(
+                "--for-noise",
+                type=float,
+                metavar="SHARE",
+                help="with --next-questions: list the votes that bring the expected true noise within this share of the "
+                "highest noise level, such as 0.02, at the lowest cost; N is then optional",
             )
             sub.add_argument(
                 "--format",

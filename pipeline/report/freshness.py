@@ -18,7 +18,7 @@ class DerivedTable(NamedTuple):
 
 _TITLES = {
     "retrievals": "the list of images", "images": "the images", "verdicts": "the verdicts",
-    "duplicates": "the duplicates",
+    "duplicates": "the duplicates", "features": "the features",
 }  # fmt: skip
 
 
@@ -35,6 +35,7 @@ def derived_tables(build: str) -> dict[str, DerivedTable]:
         "aggregate": DerivedTable(_TITLES["verdicts"], layout.verdicts, {"retrievals": layout.retrievals}),
         "embed": DerivedTable("the features", layout.features, {"images": layout.images}),
         "dedupe": DerivedTable(_TITLES["duplicates"], layout.duplicates, {"images": layout.images}),
+        "audit": DerivedTable("the suspects", layout.suspects, {**tables, "features": layout.features}),
         "split": DerivedTable("the sets", layout.dataset, tables),
     }
 

@@ -7,9 +7,10 @@ from common.errors import DataError
 from page.render import content_security_policy, render
 from pipeline import files
 from pipeline.layout import Layout
-from pipeline.report import funnel, near_duplicates, sets, web, workers
+from pipeline.report import audit, funnel, near_duplicates, sets, web, workers
 from pipeline.report.sheets import KINDS, sheets
 from pipeline.report.tables import BuildTables
+from pipeline.report.wrong_images import wrong_table
 from pipeline.shards import directory
 from schemas.manifest import MANIFEST
 
@@ -42,7 +43,7 @@ def page(build: str) -> str:
             "or restore the file"
         ) from error
     steps = funnel.funnels(tables, min_confidence)
-    has = {stage: tables.has(stage) for stage in ("aggregate", "dedupe", "split")}
+    has = {stage: tables.has(stage) for stage in ("aggregate", "audit", "dedupe", "split")}
 
     values: dict[str, Any] = {
         "name": str(about.get("name") or config.get("name") or "a build"),
@@ -51,12 +52,15 @@ def page(build: str) -> str:
         "tiles": _tiles(tables, steps),
         "funnels": [funnel.table(source, of) for source, of in steps.items() if of[0].left.count],
         "classes": sets.class_table(tables, class_names),
+        "wrong_images": wrong_table(tables, class_names) if has["aggregate"] else None,
         "class_names": class_names,
         "sets": sets.set_table(tables) if has["split"] else None,
         "leaks": leaks,
         "leak_search": leak_search,
         "sheets": sheets(tables, class_names),
         "kinds": {kind: title for kind, (title, _) in KINDS.items()},
+        "audit_tables": audit.audit_tables(tables),
+        "suspects": audit.suspect_figures(tables),
         "duplicates": near_duplicates.duplicate_table(tables),
         "several": near_duplicates.several_table(tables),
         "several_rows": near_duplicates.several_rows(tables),
