@@ -44,6 +44,7 @@ def parser() -> Parser:
     _add_export(verbs)
     add_publish(verbs)
     retrieve.add_retrieve(verbs)
+    retrieve.add_retrieve_similar(verbs)
     retrieve.add_list_folder(verbs)
     published.add_import_cnwl(verbs)
     published.add_from_cifar_n(verbs)

@@ -12,7 +12,7 @@ from common.errors import UsageError
 from pipeline.audit.verbs import run_audit
 from pipeline.publish.verbs import run_publish
 from pipeline.published.verbs import run_from_cifar_n, run_import_cnwl
-from pipeline.retrieve.verbs import run_list_folder, run_retrieve
+from pipeline.retrieve.verbs import run_list_folder, run_retrieve, run_retrieve_similar
 from pipeline.running.progress import stage_line
 from pipeline.vote.verbs import run_vote
 from schemas.rejection import CODES
@@ -227,7 +227,8 @@ def print_json(arguments: argparse.Namespace, result: Any) -> None:
 VERBS: dict[str, Verb] = {
     **dict.fromkeys((*STAGES, "build"), run_stages),
     "verify": verify, "report": report, "view": view, "vote": run_vote, "audit": run_audit, "export": export,
-    "retrieve": with_json(run_retrieve), "list-folder": with_json(run_list_folder),
+    "retrieve": with_json(run_retrieve), "retrieve-similar": with_json(run_retrieve_similar),
+    "list-folder": with_json(run_list_folder),
     "publish": with_json(run_publish),
     "import-cnwl": with_json(run_import_cnwl), "from-cifar-n": with_json(run_from_cifar_n),
 }  # fmt: skip
