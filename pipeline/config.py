@@ -217,7 +217,8 @@ class AggregateConfig:
     unsure_offered: bool | None = output(None)
     """Whether workers could answer unsure, which Gwet's AC1 depends on; null: true if any worker did."""
     gold: str | None = output(None)
-    """File of questions with known answers (image_id, class_name, answer), for all methods but majority; none by default."""
+    """File of questions with known answers (image_id, class_name, answer); none by default. Majority uses them only to
+    calibrate `p_wrong`, which needs a random sample of the questions."""
     max_iterations: int = output(100)
     """Maximum number of iterations of an iterative method, 1 to 1,000,000."""
     smoothing: float = output(0.0)
@@ -240,8 +241,6 @@ class AggregateConfig:
             )
         if self.smoothing < 0:
             raise ValueError(f"smoothing must be 0 or more, got {self.smoothing}")
-        if self.gold and self.method == "majority":
-            raise ValueError("method: majority ignores gold questions; choose another method or remove gold")
         for word, answer in (self.answer_words or {}).items():
             if word.strip() in MISSING:
                 raise ValueError(

@@ -5,7 +5,7 @@ from typing import Any
 from pipeline.publish import statements as say
 from pipeline.publish.citation import bibtex
 from pipeline.publish.release import Release
-from pipeline.publish.tables import rejection_table, true_noise_table
+from pipeline.publish.tables import rejection_table
 from pipeline.rejections import printable
 from pipeline.shards.card import ABOUT, card_text, funnel_table, set_blocks
 from pipeline.shards.document import Block, Code, Grid, Heading, Items, Paragraph, Verbatim, items, one_line
@@ -61,7 +61,6 @@ def published_card(release: Release) -> str:
         *_votes(release),
         Heading("Verified noise"),
         items(say.noise(release)),
-        *true_noise_table(release),
         Heading("Intended uses"),
         items(say.uses(release)),
         Heading("Limits"),

@@ -5,7 +5,7 @@ import yaml
 from pipeline.publish import statements as say
 from pipeline.publish.facts import OVERALL_MEASURES
 from pipeline.publish.release import Release
-from pipeline.publish.tables import rejection_table, true_noise_table
+from pipeline.publish.tables import rejection_table
 from pipeline.shards.card import funnel_table, set_blocks
 from pipeline.shards.document import Block, Grid, Heading, Paragraph, Verbatim, items, one_line
 
@@ -25,7 +25,6 @@ def methods(release: Release) -> list[Block]:
         Heading("Appendix: construction of the dataset", 1),
         Heading("Sets"),
         *set_blocks(facts.entries, values),
-        *true_noise_table(release),
         Heading("Wrong labels by class"),
         *_classes(release),
         Heading("Rows left by each step"),

@@ -1,12 +1,12 @@
 """Sentences about a dataset, made from the facts of its build; the card, the metadata and the methods share them."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from pipeline.publish.facts import OVERALL_MEASURES, Estimate
 from pipeline.publish.release import Release
+from pipeline.shards.card import estimate_text
 from schemas.example import TEST_SET
 
 NOT_STATED = "The authors do not state it."
@@ -100,10 +100,13 @@ def duplicates(release: Release) -> str:
     leaks = release.facts.root["leaks"]
     removed = sum(int(leaks.get(name, 0)) for name in ("near_clean", "near_web"))
     clean = leaks.get("leak_clean", 0)
+    turned = {"mirrored": ", also mirrored", "all": ", also mirrored and rotated"}.get(
+        leaks.get("orientations"), ""
+    )
     fate = "removed" if leaks.get("clean_leaks") == "remove" else "reported and kept"
     return (
         f"Near-duplicates were found by perceptual hashes, at most {leaks['radius']} of 64 and {leaks['confirm_radius']} of "
-        f"256 bits apart, among {leaks.get('image_pairs', 0):,} pairs of images: {removed:,} near-duplicates of other kept "
+        f"256 bits apart{turned}, among {leaks.get('image_pairs', 0):,} pairs of images: {removed:,} near-duplicates of other kept "
         f"training images were removed, {leaks.get('leak_web', 0):,} web images that are near-duplicates of test images were "
         f"removed, and {clean:,} such clean images were {fate}. Copies that differ more than that, such as strong crops, are "
         "not found."
@@ -159,37 +162,17 @@ def agreement(release: Release) -> list[str]:
 
 def noise(release: Release) -> list[str]:
     """Return what the noise levels mean, and what is known about the true share of wrong labels."""
-    texts = [
-        "The nominal noise of a red set is exact in verdicts: every wrong example is an image that the workers' votes call "
-        "wrong. The share of labels that are truly wrong differs as far as the votes err."
+    estimates = [
+        f"{name} {text}" for name, each in release.facts.sets.items() if (text := estimate_text(each.about))
     ]
-    if true_noise(release):
-        texts.append(
-            "The table states the estimated true share of wrong labels of each set with its interval."
-        )
-    else:
-        texts.append("This build has no estimate of the true share.")
-    texts.append("The noise of a blue set is exact as far as the clean labels are right.")
-    return texts
-
-
-def true_noise(release: Release) -> dict[str, Estimate]:
-    """Return the estimated true share of wrong labels of each set whose manifest states it."""
-    return {
-        name: estimate
-        for name, manifest in release.facts.sets.items()
-        if (estimate := _true_noise(manifest.about)) is not None
-    }
-
-
-def _true_noise(about: Mapping[str, Any]) -> Estimate | None:
-    stated = about.get("true_noise")
-    if not isinstance(stated, dict):
-        return None
-    values = [stated.get(name) for name in ("value", "low", "high")]
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return None
-    return Estimate(*map(float, values))  # type: ignore[arg-type]
+    return [
+        "The nominal noise of a red set is exact in verdicts: every wrong example is an image that the workers' votes call "
+        "wrong. The share of labels that are truly wrong differs as far as the votes err.",
+        f"Estimated true noise with 95 % intervals: {listed(estimates)}."
+        if estimates
+        else "This build has no estimate of the true share.",
+        "The noise of a blue set is exact as far as the clean labels are right.",
+    ]
 
 
 def uses(release: Release) -> list[str]:

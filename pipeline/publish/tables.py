@@ -1,6 +1,5 @@
-"""Tables that the card and the methods of a dataset share."""
+"""The table of rejections, which the card and the methods of a dataset share."""
 
-from pipeline.publish import statements as say
 from pipeline.publish.release import Release
 from pipeline.shards.document import Block, Grid, Paragraph
 
@@ -12,12 +11,3 @@ def rejection_table(release: Release) -> Block:
     if not rows:
         return Paragraph("No list row and no vote was rejected.")
     return Grid(("input", "code", "count"), rows, numeric_from=2)
-
-
-def true_noise_table(release: Release) -> list[Block]:
-    """Return the estimated true share of wrong labels of each set, if the build states any."""
-    rows = [
-        (name, f"{release.facts.entries[name]['noise_level']:.1%}", say.percent(each))
-        for name, each in say.true_noise(release).items()
-    ]
-    return [Grid(("set", "nominal noise", "estimated true noise"), rows)] if rows else []

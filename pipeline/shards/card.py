@@ -22,6 +22,14 @@ ABOUT = Paragraph(
 )
 """What the sets are, in the card and wherever else a dataset is described."""
 
+TRUE_NOISE = Paragraph(
+    "Nominal and realized noise count labels that the votes call wrong. Some of these verdicts are mistaken: the estimated "
+    "true noise counts each wrong label with ",
+    Code("p_wrong"),
+    ". Its interval assumes that the error model of the votes holds; mistakes that most workers share are seen only with gold "
+    "questions. Labels of clean and test images are taken as right.",
+)
+
 _STEPS = (
     "clean_images", "clean_images_kept", "test_images", "candidates", "candidates_kept", "candidates_without_votes",
     "candidates_undecided", "candidates_right", "candidates_wrong", "wrong_images",
@@ -82,14 +90,28 @@ def card_text(
 def set_blocks(
     sets: Mapping[str, Mapping[str, Any]], set_values: Mapping[str, Mapping[str, Any]]
 ) -> list[Block]:
-    """Return the table of sets with nominal and realized noise, and what is special about some of them."""
+    """Return the table of sets with nominal, realized and estimated noise, and what is special about some of them."""
+    header = ["set", "examples", "nominal noise", "realized noise"]
+    estimated = any(values.get("estimated_noise") for values in set_values.values())
+    if estimated:
+        header.append("estimated true noise (95 % interval)")
     rows = []
     for name, entry in sets.items():
         wrong = sum(row["noisy"] for row in set_values[name]["classes"])
         share = wrong / entry["rows"] if entry["rows"] else 0.0
-        rows.append((name, f"{entry['rows']:,}", f"{entry['noise_level']:.1%}", f"{share:.2%}"))
-    table = Grid(("set", "examples", "nominal noise", "realized noise"), rows)
-    return [table, *_without_clean(set_values), *_fixed_sets(set_values)]
+        row = [name, f"{entry['rows']:,}", f"{entry['noise_level']:.1%}", f"{share:.2%}"]
+        rows.append([*row, estimate_text(set_values[name])] if estimated else row)
+    notes = [TRUE_NOISE] if estimated else []
+    return [Grid(header, rows), *notes, *_without_clean(set_values), *_fixed_sets(set_values)]
+
+
+def estimate_text(values: Mapping[str, Any]) -> str:
+    """Return the estimated true noise of a set as '35.1 % (33.9 to 36.4)', or nothing if its manifest has none."""
+    estimated = values.get("estimated_noise")
+    if not estimated:
+        return ""
+    value, low, high = (100 * estimated[name] for name in ("value", "low", "high"))
+    return f"{value:.1f} % ({low:.1f} to {high:.1f})"
 
 
 def funnel_table(funnel: Mapping[str, int]) -> Grid:

@@ -5,18 +5,29 @@ import html
 import json
 import re
 import shutil
+import subprocess
 
 import pyarrow as pa
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from pyarrow import parquet
 
 from pipeline.__main__ import main
 from pipeline.publish.votes import pseudonyms
-from pipeline.shards.document import Grid, Items, Paragraph, latex, latex_text, markdown, one_line
+from pipeline.shards.document import (
+    Grid,
+    Heading,
+    Items,
+    Paragraph,
+    Verbatim,
+    latex,
+    latex_text,
+    markdown,
+    one_line,
+)
 from pipeline.verify.dataset import verify
 from tests.pipeline.built_tables import read
 
@@ -163,3 +174,30 @@ def test_other_vote_files_than_those_of_the_build_are_an_error(publish, world, m
 
 def test_the_shards_name_no_worker(built):
     assert "worker_id" not in read(built / "dataset" / "red-0.50").column_names
+
+
+LETTERS = st.text(alphabet=st.characters(max_codepoint=0x7F) | st.sampled_from("éüßñçø×≤ακ–’“…"), max_size=40)
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
+def test_latex_compiles_with_any_text(hostile, tmp_path):
+    texts: list[str] = [HOSTILE, "?`!`--''``,,<<>>", "*", "[x]", "-- ---", "~^\\"]
+
+    @settings(max_examples=60, database=None)
+    @given(LETTERS)
+    def collect(text):
+        texts.append(text)
+
+    collect()
+    blocks = [Grid(("a", "b"), [(text, text) for text in texts]), Items([Paragraph(text) for text in texts])]
+    document = [*blocks, Verbatim("\n".join(texts)), *(Heading(text, 3) for text in texts if one_line(text))]
+    (tmp_path / "any.tex").write_text(latex(document), encoding="utf-8")
+    shutil.copy(hostile / "methods.tex", tmp_path / "methods.tex")
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\n\\usepackage{longtable}\n\\begin{document}\n\\input{methods}\n\\input{any}\n\\end{document}\n"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"],
+        cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
