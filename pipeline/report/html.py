@@ -10,6 +10,7 @@ from pipeline.layout import Layout
 from pipeline.report import audit, funnel, near_duplicates, sets, web, workers
 from pipeline.report.sheets import KINDS, sheets
 from pipeline.report.tables import BuildTables
+from pipeline.report.wrong_images import wrong_table
 from pipeline.shards import directory
 from schemas.manifest import MANIFEST
 
@@ -50,6 +51,7 @@ def page(build: str) -> str:
         "tiles": _tiles(tables, steps),
         "funnels": [funnel.table(source, of) for source, of in steps.items() if of[0].left.count],
         "classes": sets.class_table(tables, class_names),
+        "wrong_images": wrong_table(tables, class_names) if has["aggregate"] else None,
         "class_names": class_names,
         "sets": sets.set_table(tables) if has["split"] else None,
         "leaks": leaks,
