@@ -44,6 +44,7 @@ def parser() -> Parser:
     _add_export(verbs)
     add_publish(verbs)
     retrieve.add_retrieve(verbs)
+    retrieve.add_retrieve_similar(verbs)
     retrieve.add_list_folder(verbs)
     published.add_import_cnwl(verbs)
     published.add_from_cifar_n(verbs)
@@ -104,9 +105,18 @@ def _add_stages(verbs: Any) -> None:
             sub.add_argument(
                 "--next-questions",
                 type=int,
+                nargs="?",
+                const=0,
                 metavar="N",
                 help="after aggregation, list the questions that need more votes, most informative first, for at most N "
                 "answers",
+            )
+            sub.add_argument(
+                "--for-noise",
+                type=float,
+                metavar="SHARE",
+                help="with --next-questions: list the votes that bring the expected true noise within this share of the "
+                "highest noise level, such as 0.02, at the lowest cost; N is then optional",
             )
             sub.add_argument(
                 "--format",

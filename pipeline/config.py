@@ -217,7 +217,8 @@ class AggregateConfig:
     unsure_offered: bool | None = output(None)
     """Whether workers could answer unsure, which Gwet's AC1 depends on; null: true if any worker did."""
     gold: str | None = output(None)
-    """File of questions with known answers (image_id, class_name, answer), for all methods but majority; none by default."""
+    """File of questions with known answers (image_id, class_name, answer); none by default. Majority uses them only to
+    calibrate `p_wrong`, which needs a random sample of the questions."""
     max_iterations: int = output(100)
     """Maximum number of iterations of an iterative method, 1 to 1,000,000."""
     smoothing: float = output(0.0)
@@ -240,8 +241,6 @@ class AggregateConfig:
             )
         if self.smoothing < 0:
             raise ValueError(f"smoothing must be 0 or more, got {self.smoothing}")
-        if self.gold and self.method == "majority":
-            raise ValueError("method: majority ignores gold questions; choose another method or remove gold")
         for word, answer in (self.answer_words or {}).items():
             if word.strip() in MISSING:
                 raise ValueError(
@@ -373,8 +372,8 @@ class NoiseConfig:
     similar web image of the class."""
     candidate_order: Literal["evidence", "hash"] = output("evidence")
     """Order in which the verified-wrong web images of a class are used. evidence: the better supported first, by P(wrong)
-    in steps of 0.05, then images that show another listed class; equally supported ones by a keyed hash. The nominal level
-    is then closer to the true one, but higher levels have less certain images. hash: by a keyed hash alone."""
+    in steps of 0.05, equally supported ones by a keyed hash. The true level is then closer to the nominal one, but higher
+    levels have less certain images. hash: by a keyed hash alone."""
     on_shortage: Literal["error", "shrink", "cap"] = output("error")
     """What to do when a class has too few verified-wrong images for a level. error: stop. shrink: use fewer clean images of
     the class, so that the level holds (as the published sets do). cap: replace fewer images, so that the level is missed."""

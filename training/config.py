@@ -60,6 +60,10 @@ class AugmentConfig:
     """Crop each training image to a random 8 to 100 % of its area with aspect ratio 3/4 to 4/3 and resize the crop to
     `size`, as torchvision's RandomResizedCrop; requires `crop_padding: 0`."""
 
+    rand_augment: int = 0
+    """Magnitude of RandAugment, 1 to 30, usually 9: two random operations of torchvision's RandAugment per training
+    image, after the crop; 0: none. It runs image by image on the CPU or GPU."""
+
     color: bool = False
     """Distort brightness, saturation, hue and contrast of training images as the MentorMix code does."""
 
@@ -72,6 +76,9 @@ class AugmentConfig:
         require(
             not (self.random_resized_crop and self.crop_padding),
             f"augment.random_resized_crop=true needs augment.crop_padding=0, got {self.crop_padding}",
+        )
+        require(
+            0 <= self.rand_augment <= 30, f"augment.rand_augment must be 0 to 30, got {self.rand_augment}"
         )
 
     def input_size(self, stored: tuple[int, int]) -> tuple[int, int]:

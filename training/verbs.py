@@ -9,10 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from common.config import build, merge, parse_overrides, parse_yaml
 from common.errors import UsageError
+from schemas.manifest import Manifest
 from training.data.remote import local_copy, local_folder
 from training.data.shards import load, load_pair, read_manifest
 from training.device import choose_device
@@ -23,6 +25,7 @@ from training.features.vectors import make_augmenter
 from training.loggers import Loggers
 from training.precision import choose_precision
 from training.printing import print_result
+from training.recipes.default import AUTO, default_recipe
 from training.recipes.registry import configure
 from training.run_directory import read_config, read_result
 from training.state_files import write_json
@@ -52,7 +55,8 @@ def train(arguments: argparse.Namespace) -> int:
             processes.barrier()
             data = local_folder(arguments.data, arguments.cache)
             manifest, _ = read_manifest(data / arguments.set_name)
-            config = configure(arguments.recipe, manifest.about["noise_level"], overrides)
+            recipe = _recipe(arguments.recipe, manifest, device)
+            config = configure(recipe, manifest.about["noise_level"], overrides)
             # a frozen network reads each image only once
             resident_bytes = 0 if config.network.frozen else int(arguments.resident_gb * 2**30)
             sets = load_pair(data, arguments.set_name, arguments.test, resident_bytes)
@@ -108,6 +112,8 @@ def study(arguments: argparse.Namespace) -> int:
     config, output = _study_config(arguments), arguments.output
     shard = parse_shard(arguments.shard) if arguments.shard else None
     data = local_copy(arguments.data, grid.set_names(config), arguments.cache)
+    manifest, _ = read_manifest(data / grid.set_names(config)[0])
+    config = replace(config, recipe=_recipe(config.recipe, manifest, choose_device()))
     cells = grid.make_cells(config, data)
     selected = grid.unique_runs(cells)
     if shard:
@@ -157,6 +163,15 @@ def study(arguments: argparse.Namespace) -> int:
         print("\n".join([*parts, *best_method_sentences(tables[0])]))
     all_finished = all(status == "finished" for status in tables[0]["status"].to_pylist())
     return code or (0 if all_finished else 1)
+
+
+def _recipe(name: str, manifest: Manifest, device: torch.device) -> str:
+    """Return the name of a recipe; for `auto`, choose it by the device and the images of a set, and say why."""
+    if name != AUTO:
+        return name
+    chosen, reason = default_recipe(manifest.about, manifest.rows, gpu=device.type == "cuda")
+    print(f"recipe {chosen} ({reason}); choose another with --recipe", file=sys.stderr)
+    return chosen
 
 
 def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:

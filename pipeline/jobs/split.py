@@ -42,6 +42,7 @@ from pipeline.noise.pools import (
     collect_pools,
 )
 from pipeline.noise.training_sets import TrainingSet, training_sets
+from pipeline.noise.true_level import TrueLevels
 from pipeline.records import read_records
 from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import (
@@ -64,6 +65,7 @@ from pipeline.shards.plan import (
     used_images,
 )
 from pipeline.shards.split_inputs import SplitInputs
+from schemas.error_model import ERROR_MODEL
 from schemas.example import SHARED_IMAGES, TEST_SET
 from schemas.fixed_set import FIXED_SET
 
@@ -147,6 +149,7 @@ def make_plan(config: BuildConfig, output: str) -> Plan:
     buckets = _buckets(config, len(pools.clean), layout.images)
     facts = _facts(config, pools, drawn, fixed, buckets)
     digests = ContentDigests(facts, _written_as(config, layout.images))
+    levels = TrueLevels(_read_error_model(layout), config.classes)
     licenses: Counter[str] = Counter()
 
     def planned() -> Iterator[tuple[int, pa.Table]]:
@@ -157,6 +160,7 @@ def make_plan(config: BuildConfig, output: str) -> Plan:
             originals = inputs.read("images", index, ["image_id", "sha256"])
             for pool in examples:
                 digests.add(pool, originals)
+                levels.add(pool)
             licenses.update(count_licenses(examples))
             yield from planned_examples(examples, index, inputs.parts, buckets)
 
@@ -172,7 +176,8 @@ def make_plan(config: BuildConfig, output: str) -> Plan:
     ]
     by_frequency = sorted(licenses.items(), key=lambda item: (-item[1], item[0]))
     staged = tuple(shard for shard in shards if shard)
-    return Plan(digests.plans(), staged, buckets, pools.funnel, dict(by_frequency))
+    measured = {name: {"estimated_noise": found} for name in facts if (found := levels.estimate(name))}
+    return Plan(digests.plans(measured), staged, buckets, pools.funnel, dict(by_frequency))
 
 
 def _drawn_sets(config: BuildConfig, pools: Pools, layout: Layout, parts: int) -> Iterator[TrainingSet]:
@@ -228,6 +233,13 @@ def _fixed_sets(config: BuildConfig, inputs: SplitInputs) -> list[FixedSet]:
             table = inputs.read(name, index, columns)
             found.append(table.filter(pc.is_in(table["image_id"], wanted["image_id"].combine_chunks())))
     return list(fixed_sets(rows, pa.concat_tables(retrievals), pa.concat_tables(verdicts), config.classes))
+
+
+def _read_error_model(layout: Layout) -> pa.Table:
+    """Return the table of the error model; empty without one."""
+    if directory.valid_manifest(layout.error_model) is None:
+        return ERROR_MODEL.schema.empty_table()
+    return directory.read_table(layout.error_model, ERROR_MODEL, check_digests=True)
 
 
 def _leak_proof(duplicates: str) -> dict[str, Any]:

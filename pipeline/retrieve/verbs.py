@@ -59,6 +59,36 @@ def add_retrieve(verbs: Any) -> None:
     sub.add_argument("--endpoint", metavar="URL", help="another URL with the same interface")
 
 
+def add_retrieve_similar(verbs: Any) -> None:
+    """Add the verb, and its flags."""
+    sub = add_verb(
+        verbs,
+        "retrieve-similar",
+        "list the web images of a build that look most like its clean images of each class (image-to-image search)",
+        "python -m pipeline retrieve-similar out --per-class 100 --output mine/similar.csv",
+    )
+    sub.add_argument(
+        "build", metavar="OUTPUT", help="output folder of a build with features (docs/how-to/embed.md)"
+    )
+    sub.add_argument(
+        "--per-class", type=int, required=True, metavar="N", help="number of images per class, at most"
+    )
+    sub.add_argument("--output", required=True, metavar="FILE", help="new .csv, .jsonl or .parquet file")
+
+
+def run_retrieve_similar(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run retrieve-similar, report the list, and return the counts."""
+    from pipeline.retrieve.similar import retrieve_similar
+
+    counts = retrieve_similar(arguments.build, arguments.per_class, arguments.output)
+    say(f"{counts['rows']:,} rows in {arguments.output}, from {counts['pool']:,} web images")
+    if short := [name for name, count in counts["classes"].items() if count < arguments.per_class]:
+        say(
+            f"fewer images than --per-class: {', '.join(short)}; all other web images are listed for them already"
+        )
+    return counts
+
+
 def add_list_folder(verbs: Any) -> None:
     """Add the verb, and its flags."""
     sub = add_verb(

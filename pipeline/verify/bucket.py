@@ -13,6 +13,7 @@ from common.errors import DataError
 from pipeline import files
 from pipeline.keyed_hash import bucket, shard_key
 from pipeline.noise.examples import count_classes
+from pipeline.noise.true_level import millionths_wrong
 from pipeline.shards.directory import shard_position
 from pipeline.verify.clean_images import CleanImages, group_clean_images
 from pipeline.verify.images import BucketImages
@@ -189,6 +190,7 @@ def _check_rows(planned: PlannedSet, table: pa.Table, images: BucketImages, tall
     is_named = is_closed | _flags(pc.equal(noise_type, "open"))
     is_clear = _flags(pc.equal(noise_type, ""))
     report("noise_type", np.where(is_clean, ~is_clear, ~is_named | (true_labels >= 0) & ~is_closed))
+    tally.counts[("p_wrong", name)] += millionths_wrong(table)
     p_wrong = table["p_wrong"].fill_null(0).to_numpy()
     report("p_wrong", ~((p_wrong >= 0) & (p_wrong <= 1)))
     is_from_test = _flags(pc.equal(source, "test"))

@@ -9,6 +9,7 @@ import numpy as np
 from common.config import output_values
 from pipeline.config import DedupeConfig
 from pipeline.noise.examples import class_noise
+from pipeline.noise.true_level import MILLION, ROUNDING
 from pipeline.shards.packing import GroupedFile
 from pipeline.verify.bucket import check_bucket, nested_pairs
 from pipeline.verify.clean_images import check_clean_images, same_clean_images, same_noisy_images
@@ -40,7 +41,8 @@ class Verification:
 
     problems: the rules that are broken, with the file or set and the values. counts: numbers of what was checked.
     root_sha256: digest of the dataset's manifest, which holds the digests of everything else. leak_rules: the rules by
-    which leaks were searched. changed_rules: the defaults of those rules that differ from them.
+    which leaks were searched. changed_rules: the defaults of those rules that differ from them. estimated_noise: nominal level and
+    estimate, with its interval, of each set that has one.
     """
 
     root_sha256: str
@@ -48,6 +50,7 @@ class Verification:
     counts: dict[str, int] = field(default_factory=dict)
     leak_rules: dict[str, Any] = field(default_factory=dict)
     changed_rules: dict[str, Any] = field(default_factory=dict)
+    estimated_noise: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def verify(dataset: str) -> Verification:
@@ -107,7 +110,12 @@ def conclude(plan: VerificationPlan, tally: Tally, leaks: Leaks) -> Verification
     if plan.rules:
         problems += _leak_problems(plan, tally, leaks, unreadable, counts)
     rules = (output_values(plan.rules), changed_rules(plan.rules)) if plan.rules else ({}, {})
-    return Verification(plan.root_sha256, tuple(problems), counts, *rules)
+    estimates = {
+        each.name: {"noise_level": each.about.get("noise_level"), "estimated_noise": found}
+        for each in sets
+        if isinstance(found := each.about.get("estimated_noise"), dict)
+    }
+    return Verification(plan.root_sha256, tuple(problems), counts, *rules, estimates)
 
 
 def changed_rules(rules: DedupeConfig) -> dict[str, Any]:
@@ -156,6 +164,10 @@ def _noise_problems(planned: PlannedSet, tally: Tally, rows: int) -> Iterator[st
     without = [about["class_names"][i] for i in np.flatnonzero(counts[2] == 0)] if about["color"] else []
     if without != about.get("classes_without_clean", []):
         yield f"{name}: the classes without a clean image ({', '.join(without) or 'none'}) are not those of the manifest"
+    if estimated := about.get("estimated_noise"):
+        share = tally.counts[("p_wrong", name)] / MILLION / max(1, rows)
+        if not isinstance(estimated, dict) or abs(share - estimated.get("value", -1)) > ROUNDING:
+            yield f"{name}: the sum of p_wrong ({share:.2%} of the labels) is not the estimated noise of the manifest"
     if planned.is_fixed:
         share, stated = (
             round(int(counts[1].sum()) / max(1, rows), 6),
