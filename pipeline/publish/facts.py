@@ -150,7 +150,9 @@ def _check_version(layout: Layout) -> None:
     """Raise DataError if the sets were written by another version of this project, whose columns may differ."""
     written = read_set_manifest(layout.dataset, TEST_SET).about.get("versions")
     if not isinstance(written, dict) or written.get("split") != STAGE_VERSIONS["split"]:
-        raise DataError(f"{layout.dataset}: built by another version of this project; run build again, then publish")
+        raise DataError(
+            f"{layout.dataset}: built by another version of this project; run build again, then publish"
+        )
 
 
 def _check_config(root: Manifest, config: BuildConfig, dataset: str) -> None:
