@@ -244,6 +244,7 @@ def test_attributions_list_every_image_that_has_one(published):
     rows = pd.read_csv(published / "ATTRIBUTION.csv", keep_default_na=False)
     assert set(rows["source"]) == {"web"}
     assert rows["creator"].str.startswith("artist ").all()
+    assert rows["title"].str.startswith("No. ").all()
     assert rows["image_id"].is_unique
     assert set(rows["license"]) == {"CC BY 4.0", ""}
 
