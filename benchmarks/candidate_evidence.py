@@ -6,12 +6,15 @@ Three of the five raters of each question, chosen by a hash, give the verdict an
 """
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.aggregate.error_estimates import fit_error_model, p_wrong_of_votes, sample_images
+from pipeline.aggregate.methods.posterior import UNKNOWN
 from pipeline.aggregate.verdicts import majority_verdicts
 from pipeline.aggregate.vote_columns import encode_votes
 from pipeline.keyed_hash import keyed_hash
@@ -19,6 +22,16 @@ from pipeline.noise.candidates import EVIDENCE_STEPS, evidence_tiers
 from schemas.vote import VOTE
 
 RATERS, VOTING = 5, 3
+
+
+def estimated_verdicts(votes: pa.Table, classes: Sequence[str]) -> pa.Table:
+    """Return the verdicts by majority of three votes or more, with `p_wrong` by the error model."""
+    columns = encode_votes(VOTE.conform(votes, "votes"))
+    verdicts = majority_verdicts(columns, VOTING)
+    unknown = np.full(verdicts.num_rows, UNKNOWN)
+    estimates = fit_error_model([sample_images(columns, unknown, verdicts.num_rows)], classes)
+    p_wrong = pa.array(p_wrong_of_votes(estimates, columns, unknown, classes), pa.float32())
+    return verdicts.set_column(verdicts.column_names.index("p_wrong"), "p_wrong", p_wrong)
 
 
 def main() -> None:
@@ -43,27 +56,20 @@ def main() -> None:
     assert (np.bincount(numbers) == RATERS).all()
     voting = order.reshape(-1, RATERS)[:, :VOTING].ravel()
     checking = order.reshape(-1, RATERS)[:, VOTING:]
-    verdicts = majority_verdicts(
-        encode_votes(VOTE.conform(votes.take(pa.array(np.sort(voting))), "votes")), VOTING
-    )
+    classes = pc.unique(votes["class_name"]).to_pylist()
+    verdicts = estimated_verdicts(votes.take(pa.array(np.sort(voting))), classes)
     names = pc.binary_join_element_wise(verdicts["image_id"], verdicts["class_name"], "/")
     rows = pc.index_in(names, codes.dictionary).to_numpy()
-    is_yes, is_no = (
-        np.asarray(pc.equal(verdicts["verdict"], word).to_numpy(), bool) for word in ("yes", "no")
-    )
-    images = verdicts["image_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-    is_closed = np.bincount(images, is_yes)[images] - is_yes > 0
+    is_no = np.asarray(pc.equal(verdicts["verdict"], "no").to_numpy(), bool)
     answers = votes["answer"].to_numpy()[checking[rows]]
     agrees, contradicts = (answers == "no").mean(axis=1), (answers == "yes").mean(axis=1)
-    tiers = evidence_tiers(verdicts["p_wrong"].to_numpy(), is_closed)
-    print("| P(wrong), rounded | shows another class | verdicts no | other raters: no | other raters: yes |")
-    print("|---:|---|---:|---:|---:|")
+    tiers = evidence_tiers(verdicts["p_wrong"].to_numpy())
+    print("| P(wrong), rounded | verdicts no | other raters: no | other raters: yes |")
+    print("|---:|---:|---:|---:|")
     for tier in np.unique(tiers[is_no])[::-1].tolist():
         own = is_no & (tiers == tier)
-        p_wrong, closed = tier // 2 / EVIDENCE_STEPS, "yes" if tier % 2 else "no"
-        print(
-            f"| {p_wrong:.2f} | {closed} | {own.sum():,} | {agrees[own].mean():.1%} | {contradicts[own].mean():.1%} |"
-        )
+        shares = f"{agrees[own].mean():.1%} | {contradicts[own].mean():.1%}"
+        print(f"| {tier / EVIDENCE_STEPS:.2f} | {own.sum():,} | {shares} |")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from common.config import build
 from pipeline.config import PAPER_LEVELS, NoiseConfig
 from pipeline.embed.features import read_features
 from pipeline.layout import Layout
+from pipeline.noise.candidates import EVIDENCE_STEPS
 from pipeline.noise.pools import DRAW_COLUMNS, Pools, collect_pools
 from pipeline.noise.training_sets import TrainingSet, training_sets
 from pipeline.shards import directory
@@ -118,20 +119,19 @@ def print_tiers(pools: Pools, shown: np.ndarray, truly_wrong: np.ndarray, probe:
     print(
         "the classifier columns: share of the truly wrong candidates for which it predicts the true class, or the given label"
     )
-    print("| P(wrong), rounded | shows another class | candidates | truly wrong | true class | given label |")
-    print("|---:|---|---:|---:|---:|---:|")
+    print("| P(wrong), rounded | candidates | shows another class | truly wrong | true class | given label |")
+    print("|---:|---:|---:|---:|---:|---:|")
     for tier in np.unique(pools.wrong.evidence)[::-1].tolist():
         own = pools.wrong.evidence == tier
+        both = own & truly_wrong
         values = [
+            pools.wrong.is_closed[own].mean(),
             truly_wrong[own].mean(),
-            easy[own & truly_wrong].mean(),
-            plausible[own & truly_wrong].mean(),
+            easy[both].mean(),
+            plausible[both].mean(),
         ]
-        print(
-            f"| {tier // 2 / 20:.2f} | {'yes' if tier % 2 else 'no'} | {own.sum():,} | "
-            + " | ".join(f"{v:.1%}" for v in values)
-            + " |"
-        )
+        cells = [f"{tier / EVIDENCE_STEPS:.2f}", f"{own.sum():,}", *(f"{value:.1%}" for value in values)]
+        print(f"| {' | '.join(cells)} |")
 
 
 def print_levels(
@@ -140,7 +140,7 @@ def print_levels(
     """Print true noise, share of closed noise and accuracy of each level, in both orders."""
     print(f"\nmeans of {trials} trials; ± standard deviation of the trials")
     print("| level | order | true noise | shows another class | shared by two trials | ridge accuracy |")
-    print("|---:|---|---:|---:|---:|---:|")
+    print("|---:|---:|---:|---:|---:|---:|")
     sets: dict[tuple[float, str], list[TrainingSet]] = {}
     for order in ("hash", "evidence"):
         config = build(

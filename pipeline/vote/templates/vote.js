@@ -106,7 +106,7 @@
     $("rest-title").textContent = next.waiting ? "Others have the last questions" : "No more questions for you";
     $("rest-text").textContent = next.waiting
       ? "All remaining questions are being answered by others right now. This page looks again every few seconds."
-      : "Every question that you can answer has its votes. Thank you! You can close this page.";
+      : `You have answered every question that needs you. Thank you! You can close this page.${next.progress.done < next.progress.total ? " Some questions still need other people." : ""}`;
     $("again").hidden = !next.skipped;
     $("again").textContent = `Show the ${number.format(next.skipped)} skipped question${next.skipped === 1 ? "" : "s"}`;
     if (next.waiting) poll = setTimeout(() => act("start"), 1000 * WAIT_SECONDS);
