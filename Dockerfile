@@ -11,7 +11,7 @@ COPY schemas schemas
 COPY training training
 
 # The lock has the packages of the tests, too: as constraints it gives versions without installing them.
-RUN sed -n 's/^\([A-Za-z0-9_.-]*==[^ ;\\]*\).*/\1/p' requirements.lock > constraints.txt \
+RUN sed -n 's/^\([A-Za-z0-9_.-]*==[^\\]*\).*/\1/p' requirements.lock > constraints.txt \
     && pip install --no-cache-dir --constraint constraints.txt '.[report,publish]' \
     && useradd --create-home --uid 10001 noise
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.audit out/cifar10n --truth truth.csv
 
-Needs a build with features and with red and blue sets, and cleanlab (extra `dev`). `--truth` is a table with the columns
+Needs a build with features and with red and blue sets, and cleanlab (`pip install cleanlab`). `--truth` is a table with the columns
 image_id and class_name: the class that each image shows; without it, verdicts count as the truth. Beside our probe stand
 the neighbors, cleanlab's scores of our probabilities, cleanlab by itself (CleanLearning with scikit-learn's logistic
 regression), and SelfClean's score (F. Gröger et al.: Intrinsic Self-Supervision for Data Quality Audits, NeurIPS 2024,

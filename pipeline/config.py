@@ -372,8 +372,8 @@ class NoiseConfig:
     similar web image of the class."""
     candidate_order: Literal["evidence", "hash"] = output("evidence")
     """Order in which the verified-wrong web images of a class are used. evidence: the better supported first, by P(wrong)
-    in steps of 0.05, then images that show another listed class; equally supported ones by a keyed hash. The nominal level
-    is then closer to the true one, but higher levels have less certain images. hash: by a keyed hash alone."""
+    in steps of 0.05, equally supported ones by a keyed hash. The true level is then closer to the nominal one, but higher
+    levels have less certain images. hash: by a keyed hash alone."""
     on_shortage: Literal["error", "shrink", "cap"] = output("error")
     """What to do when a class has too few verified-wrong images for a level. error: stop. shrink: use fewer clean images of
     the class, so that the level holds (as the published sets do). cap: replace fewer images, so that the level is missed."""

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 MILLION = 1_000_000  # sums of probabilities are counted in millionths, since sums of integers do not depend on their order
-MAX_OVERTURNED = 0.05  # a method that corrects careless workers overturns 1 to 3 % of the majorities
+MAX_OVERTURNED = 0.05  # of 170,737 on rater votes dawid-skene, the most accurate, overturns 2.6 %, mace, the least, 9.5 % of the majorities
 MIN_VERDICTS = 100
 MAX_DISAGREEMENT = 0.1  # between the probability of a method and that of the error model
 

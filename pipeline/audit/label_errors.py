@@ -96,7 +96,8 @@ def error_probabilities(own: np.ndarray, planted: PlantedErrors, share: float) -
     # Mass of bins without given labels goes to the next bin with some.
     target = np.searchsorted(np.flatnonzero(filled), np.arange(len(given)))
     mass = np.bincount(np.minimum(target, filled.sum() - 1), wrong, filled.sum())
-    rate = np.minimum(mass / given[filled], 1.0)
+    # One more label in each bin, so that a single implausible label is not certainly wrong.
+    rate = np.minimum(mass / (given[filled] + 1), 1.0)
     fitted = isotonic_regression(rate, weights=given[filled], increasing=False).x
     result: np.ndarray = fitted[(np.cumsum(filled) - 1)[bins]]
     return result

@@ -13,7 +13,7 @@ from pipeline.audit.label_errors import Estimate
 from pipeline.audit.probe import softmax
 
 GROUPS = 20  # of the jackknife
-Z = 1.959964  # the 97.5 % quantile of the normal distribution
+QUANTILE = 2.093  # 97.5 % of the t distribution with GROUPS − 1 degrees of freedom
 _MAX_STEPS, _TOLERANCE = 200, 1e-6
 _PRIOR = 0.5  # pseudo-count of each transition
 
@@ -49,8 +49,8 @@ def estimate_transition(probabilities: np.ndarray, labels: np.ndarray, groups: n
     scale = np.sqrt((GROUPS - 1) / GROUPS)
     deviation = scale * np.sqrt(sum((each[0] - whole[0]) ** 2 for each in replicates))
     noise_deviation = scale * float(np.sqrt(sum((each[2] - whole[2]) ** 2 for each in replicates)))
-    bounds = [np.clip(whole[0] + sign * Z * deviation, 0, 1) for sign in (-1, 1)]
-    low, high = (min(max(whole[2] + sign * Z * noise_deviation, 0.0), 1.0) for sign in (-1, 1))
+    bounds = [np.clip(whole[0] + sign * QUANTILE * deviation, 0, 1) for sign in (-1, 1)]
+    low, high = (min(max(whole[2] + sign * QUANTILE * noise_deviation, 0.0), 1.0) for sign in (-1, 1))
     return Transition(whole[0], bounds[0], bounds[1], Estimate(whole[2], low, high), whole[1])
 
 

@@ -9,16 +9,15 @@ MAX_ROUNDS = 50
 EVIDENCE_STEPS = 20  # P(wrong) is rounded to steps of 1/20
 
 
-def evidence_tiers(p_wrong: np.ndarray, is_closed: np.ndarray) -> np.ndarray:
+def evidence_tiers(p_wrong: np.ndarray) -> np.ndarray:
     """Return how well it is supported that images are wrong, uint8 (n,); higher is better.
 
-    p_wrong: float (n,), the probability that an image does not show the class, NaN where it is not estimated; is_closed:
-    bool (n,), whether the image is known to show another class. The tier is p_wrong in steps of 1/20, and within a step
-    the images that show another class come first. Coarse steps leave the choice among equally supported images to a hash,
-    so that trials differ, and no last bit of an estimate decides.
+    p_wrong: float (n,), the probability that an image does not show the class, NaN where it is not estimated. The tier is
+    p_wrong in steps of 1/20. Coarse steps leave the choice among about equally supported images to a hash, so that trials
+    differ, and no last bit of an estimate decides. Whether an image shows another class counts as far as p_wrong accounts
+    for it: by itself it would fill all levels with images that show listed classes.
     """
-    steps = np.rint(np.nan_to_num(p_wrong.astype(np.float64)).clip(0, 1) * EVIDENCE_STEPS)
-    return (2 * steps + is_closed).astype(np.uint8)
+    return np.rint(np.nan_to_num(p_wrong.astype(np.float64)).clip(0, 1) * EVIDENCE_STEPS).astype(np.uint8)
 
 
 def assign(

@@ -207,7 +207,7 @@ def _facts_of_wrong(wrong: pa.Table) -> tuple[np.ndarray, ...]:
         wrong["true_label"].fill_null(-1).to_numpy().astype(np.int32),
         _mask(pc.equal(wrong["method"], "text")),
         is_closed,
-        evidence_tiers(wrong["p_wrong"].to_numpy(), is_closed),
+        evidence_tiers(wrong["p_wrong"].to_numpy()),
         wrong["votes_yes"].fill_null(0).to_numpy() > 0,
     )
 

@@ -70,13 +70,14 @@ class TrueLevels:
         mean = np.einsum("cb,cbd->cd", histogram[:, :_NOT_ESTIMATED], self._draws_of(levels))
         mean = mean + histogram[:, _NOT_ESTIMATED, None]
         variance = histogram[:, :_NOT_ESTIMATED] @ (levels * (1 - levels))
+        most = histogram.sum(axis=1)
         value, rows = self._millionths[name] / MILLION, self._rows[name]
         classes = {
-            each: _interval(value[i], mean[i], variance[i], rows[i])
+            each: _interval(value[i], mean[i], variance[i], rows[i], most[i])
             for i, each in enumerate(self.class_names)
             if rows[i]
         }
-        whole = _interval(value.sum(), mean.sum(axis=0), variance.sum(), rows.sum())
+        whole = _interval(value.sum(), mean.sum(axis=0), variance.sum(), rows.sum(), most.sum())
         return {**whole, "classes": classes}
 
     def _draws_of(self, levels: np.ndarray) -> np.ndarray:
@@ -86,15 +87,15 @@ class TrueLevels:
         return self._draws
 
 
-def _interval(value: float, draws: np.ndarray, variance: float, rows: int) -> dict[str, float]:
-    """Return the expected share, and the 95 % interval of a sum that is normal given each of the `draws`."""
+def _interval(value: float, draws: np.ndarray, variance: float, rows: int, most: int) -> dict[str, float]:
+    """Return the expected share, and the 95 % interval of a sum up to `most` that is normal given each of the `draws`."""
     low, high = np.quantile(draws[:, None] + np.sqrt(variance) * _QUANTILES, INTERVAL)
     share = float(value) / float(rows)
     bounds = min(low / rows, share), max(high / rows, share)
     return {
         "value": round(share, 4),
         "low": round(max(bounds[0], 0.0), 4),
-        "high": round(min(bounds[1], 1.0), 4),
+        "high": round(max(min(bounds[1], most / rows), share), 4),
     }
 
 

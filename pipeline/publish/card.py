@@ -156,7 +156,9 @@ def _images(release: Release) -> list[Block]:
     ]
     if release.images.attributed:
         found.append(
-            Paragraph(Code(ATTRIBUTIONS), " has author, license and addresses of each image, where known.")
+            Paragraph(
+                Code(ATTRIBUTIONS), " has author, title, license and addresses of each image, where known."
+            )
         )
     if release.images.withheld_images:
         found.append(

@@ -16,6 +16,7 @@ from pipeline.aggregate.wilson import wilson_interval
 from pipeline.config import BuildConfig
 from pipeline.layout import Layout
 from pipeline.report.freshness import outdated
+from pipeline.running.stage import STAGE_VERSIONS
 from pipeline.shards import directory
 from pipeline.shards.dataset_manifests import read_root, read_set_manifest
 from schemas.example import SHARED_IMAGES, TEST_SET
@@ -111,6 +112,7 @@ def read_facts(build: str, config: BuildConfig, names: Sequence[str] = ()) -> Bu
     if old := outdated(build):
         raise DataError(f"{build}: {'; '.join(old)} (or build), then publish")
     root, entries = read_root(layout.dataset)
+    _check_version(layout)
     _check_config(root, config, layout.dataset)
     if unknown := sorted(set(names) - set(entries)):
         raise DataError(
@@ -142,6 +144,15 @@ def read_facts(build: str, config: BuildConfig, names: Sequence[str] = ()) -> Bu
         with_url,
         _precision(layout.retrieval_precision),
     )
+
+
+def _check_version(layout: Layout) -> None:
+    """Raise DataError if the sets were written by another version of this project, whose columns may differ."""
+    written = read_set_manifest(layout.dataset, TEST_SET).about.get("versions")
+    if not isinstance(written, dict) or written.get("split") != STAGE_VERSIONS["split"]:
+        raise DataError(
+            f"{layout.dataset}: built by another version of this project; run build again, then publish"
+        )
 
 
 def _check_config(root: Manifest, config: BuildConfig, dataset: str) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 from common.errors import DataError
 from page.render import content_security_policy, render
 from pipeline import files
+from pipeline.aggregate.verdict_checks import warnings
 from pipeline.layout import Layout
 from pipeline.report import audit, funnel, near_duplicates, sets, web, workers
 from pipeline.report.sheets import KINDS, sheets
 from pipeline.report.tables import BuildTables
+from pipeline.report.wrong_images import wrong_table
 from pipeline.shards import directory
 from schemas.manifest import MANIFEST
 
@@ -47,9 +49,11 @@ def page(build: str) -> str:
         "name": str(about.get("name") or config.get("name") or "a build"),
         "has": has,
         "outdated": tables.outdated,
+        "method_warnings": _method_warnings(build) if has["aggregate"] else [],
         "tiles": _tiles(tables, steps),
         "funnels": [funnel.table(source, of) for source, of in steps.items() if of[0].left.count],
         "classes": sets.class_table(tables, class_names),
+        "wrong_images": wrong_table(tables, class_names) if has["aggregate"] else None,
         "class_names": class_names,
         "sets": sets.set_table(tables) if has["split"] else None,
         "leaks": leaks,
@@ -73,6 +77,15 @@ def page(build: str) -> str:
         "views": tables.script(),
     }
     return render("pipeline.report", "report.html", content_security_policy(), **values)
+
+
+def _method_warnings(build: str) -> list[str]:
+    """Return the warnings about the aggregation method, from the manifest of the verdicts."""
+    about = directory.read_manifest(Layout(build).verdicts).about
+    config, counts = about.get("config", {}), about.get("counts", {})
+    method = config.get("aggregate", {}).get("method", "") if isinstance(config, dict) else ""
+    is_counted = isinstance(counts, dict) and all(isinstance(number, int) for number in counts.values())
+    return list(warnings(counts, str(method))) if is_counted else []
 
 
 def _tiles(tables: BuildTables, steps: dict[str, list[funnel.FunnelStep]]) -> list[tuple[str, Any, str]]:

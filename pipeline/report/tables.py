@@ -62,7 +62,7 @@ VIEWS = {
     "pairs": """
 SELECT retrievals.*,
   CASE WHEN source = 'web' THEN coalesce(verdict, 'no votes') ELSE 'given' END AS verdict,
-  yes, no, unsure, confidence, reason AS removed, keeper_id
+  yes, no, unsure, confidence, p_wrong, seen_class, reason AS removed, keeper_id
 FROM retrievals
 LEFT JOIN verdicts USING (image_id, class_name)
 LEFT JOIN (SELECT image_id, reason, keeper_id FROM duplicates WHERE removed) USING (image_id)""",

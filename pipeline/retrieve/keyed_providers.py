@@ -89,9 +89,16 @@ class Brave(Provider):
         return {"q": query, "count": "200", "country": "ALL", "safesearch": "strict", "spellcheck": "false"}
 
     def read(self, answer: Any, parameters: Parameters) -> ResultPage:  # noqa: ARG002  there is one page
-        """Read results[].properties.url (the image) and url (its page)."""
+        """Read results[].properties.url (the image), url and title (of its page)."""
         hits = [
-            usable(Hit(text_of(inner(result, "properties"), "url"), landing_url=text_of(result, "url")), "")
+            usable(
+                Hit(
+                    text_of(inner(result, "properties"), "url"),
+                    landing_url=text_of(result, "url"),
+                    title=text_of(result, "title"),
+                ),
+                "",
+            )
             for result in items(answer, "results")
         ]
         return ResultPage(hits, None)
@@ -156,4 +163,4 @@ def _flickr_hit(photo: dict[str, Any]) -> Hit | None:
     name, license_url = FLICKR_LICENSES.get(code, (f"Flickr license {code}" if code.isdigit() else "", ""))
     owner, photo_id = text_of(photo, "owner"), text_of(photo, "id")
     page = f"https://www.flickr.com/photos/{owner}/{photo_id}" if owner and photo_id.isdigit() else ""
-    return usable(Hit(url, name, license_url, text_of(photo, "ownername"), page), "")
+    return usable(Hit(url, name, license_url, text_of(photo, "ownername"), page, text_of(photo, "title")), "")

@@ -30,6 +30,7 @@ class Hit:
     license_url: str = ""
     creator: str = ""
     landing_url: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True)

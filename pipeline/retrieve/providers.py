@@ -41,7 +41,7 @@ class Openverse(Provider):
         return {"q": query, "page_size": "20", "page": "1"}
 
     def read(self, answer: Any, parameters: Parameters) -> ResultPage:
-        """Read results[].url, license, license_version, license_url, creator, foreign_landing_url, filetype."""
+        """Read results[].url, license, license_version, license_url, creator, foreign_landing_url, title, filetype."""
         hits = []
         for result in items(answer, "results"):
             license_name = " ".join(
@@ -53,6 +53,7 @@ class Openverse(Provider):
                 text_of(result, "license_url"),
                 text_of(result, "creator"),
                 text_of(result, "foreign_landing_url"),
+                text_of(result, "title"),
             )
             hits.append(usable(hit, text_of(result, "filetype")))
         page, pages = int(parameters["page"]), answer.get("page_count")
@@ -105,6 +106,7 @@ class Wikimedia(Provider):
                     license_url,
                     artist,
                     text_of(info, "descriptionurl"),
+                    text_of(page, "title").removeprefix("File:"),
                 )
                 hits.append(usable(hit, text_of(info, "mime").removeprefix("image/")))
         further = answer.get("continue")

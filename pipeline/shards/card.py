@@ -8,6 +8,7 @@ import yaml
 from pipeline.rejections import printable
 from pipeline.shards.document import Block, Code, Grid, Heading, Items, Paragraph, items, markdown, one_line
 from schemas.example import TEST_SET
+from schemas.retrieval import ATTRIBUTION
 
 ABOUT = Paragraph(
     "A benchmark of controlled label noise. Each training set is a config with a known share of wrong labels; all configs "
@@ -151,8 +152,7 @@ def _fixed_sets(set_values: Mapping[str, Mapping[str, Any]]) -> list[Block]:
 def _licenses(counts: Mapping[str, int]) -> list[Block]:
     if not any(counts):
         return []
-    columns = ("license", "license_url", "creator", "landing_url")
-    names = [part for name in columns for part in (Code(name), ", ")][:-1]
+    names = [part for field in ATTRIBUTION for part in (Code(field.name), ", ")][:-1]
     return [
         Heading("Licenses of the web images"),
         Paragraph("As stated by the search providers, not verified. Each example has ", *names, "."),

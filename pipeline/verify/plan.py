@@ -214,7 +214,13 @@ def _check_name(name: str, about: Mapping[str, Any], rows: int, entry: Mapping[s
         expected = set_name(about["color"], about["noise_level"], about["trial"])
         if expected != name:
             yield f"{name}: color, noise level and trial in its manifest are those of {expected}"
-    for key, value in {**{key: about.get(key) for key in _OF_ROOT_ENTRY}, "rows": rows}.items():
+    estimated = about.get("estimated_noise")
+    repeated = {
+        **{key: about.get(key) for key in _OF_ROOT_ENTRY},
+        "estimated_noise": estimated and {key: estimated[key] for key in ("value", "low", "high")},
+        "rows": rows,
+    }
+    for key, value in repeated.items():
         if entry.get(key) != value:
             yield f"{name}: {key} is {value!r} in its manifest and {entry.get(key)!r} in the dataset's manifest"
 

@@ -11,7 +11,7 @@ PAGE = 60  # images per page
 # Every image under every class of the lists, or the examples of one set under their given label.
 LISTED = """
 SELECT image_id, class_name, source, verdict, yes, no, unsure, confidence, url, method, rank,
-  coalesce(removed, 'kept') AS fate, keeper_id, NULL AS label, NULL AS noise_type, NULL AS p_wrong,
+  coalesce(removed, 'kept') AS fate, keeper_id, NULL AS label, NULL AS noise_type, p_wrong,
   NULL AS true_class, NULL AS replaced_image_id FROM pairs"""
 IN_SET = """
 SELECT image_id, given.name AS class_name, source, NULL AS verdict, votes_yes AS yes, votes_no AS no,

@@ -286,6 +286,21 @@ def test_every_vote_that_was_acknowledged_survives_repeated_kills(open_page: Ope
     assert len({row["image_id"] for row in rows}) == 6
 
 
+def test_an_image_that_cannot_be_loaded_is_loaded_later(open_page: Open, serve: Serve) -> None:
+    page = open_page(serve().url).page
+    page.route("**/image/*", lambda route: route.abort())
+    page.get_by_label("Name or pseudonym").fill("anna")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("could not be loaded")).to_be_visible()
+    page.keyboard.press("y")  # nobody can answer about an image that is not there
+    page.unroute("**/image/*")
+    ready(page)
+    expect(page.get_by_text("could not be loaded")).to_be_hidden()
+    assert own(page) == 0
+    press(page, "y")
+    assert own(page) == 1
+
+
 def test_images_of_the_next_questions_are_loaded_in_advance(open_page: Open, serve: Serve) -> None:
     watched = open_page(serve().url)
     page = watched.page

@@ -25,7 +25,7 @@ class StudyConfig:
     two decimals, for each level and color."""
 
     colors: tuple[str, ...] = ("red", "blue")
-    """Colors of noise: red, red-text, blue, blue-asymmetric."""
+    """Colors of noise: red, red-text, red-closed, red-open, blue, blue-asymmetric, blue-instance."""
 
     methods: tuple[MethodName, ...] = ("vanilla", "mixup", "mentornet", "mentormix")
     """Training methods to compare."""

@@ -83,7 +83,7 @@ def test_every_question_about_a_kept_image_has_a_row(audited):
 def test_the_planted_mistakes_are_the_most_suspect(audited):
     rows = suspects(audited)
     ranked = sorted(rows, key=lambda pair: (-(rows[pair]["p_error"] or 0), -rows[pair]["p_wrong_features"]))
-    assert (OVERTURNED, "ant") in ranked[:3]
+    assert next(pair for pair in ranked if rows[pair]["source"] == "web") == (OVERTURNED, "ant")
     clean = [pair for pair in ranked if rows[pair]["source"] == "clean"]
     assert clean[0] == (MISLABELED, "bee")
     assert rows[OVERTURNED, "ant"]["probable_class"] == "cow"

@@ -129,13 +129,10 @@ def test_closed_and_open_red_noise_have_images_of_one_kind(color, rest):
         assert replaced[0] == replaced[1]
 
 
-def test_red_noise_without_evidence_is_in_the_order_of_a_hash():
+def test_without_evidence_or_without_estimates_red_noise_is_in_the_order_of_a_hash():
     by_hash = made(dataclasses.replace(CONFIG, candidate_order="hash"))
-    kinds = {int(i.partition("-")[2]) % 2 for i, _ in noisy(by_hash["red-0.25"])}
-    assert kinds == {0, 1}
-    by_evidence = made()
-    assert all(int(i.partition("-")[2]) % 2 for i, _ in noisy(by_evidence["red-0.25"]))
-    assert by_evidence["blue-0.25"] == by_hash["blue-0.25"]
+    assert {int(i.partition("-")[2]) % 2 for i, _ in noisy(by_hash["red-0.25"])} == {0, 1}
+    assert made() == by_hash  # the verdicts have no p_wrong
 
 
 @settings(deadline=None, max_examples=10)

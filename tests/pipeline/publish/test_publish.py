@@ -115,7 +115,7 @@ def test_the_card_states_what_the_build_knows(published):
     assert "Krippendorff's α: " in body
     assert "| web | cc-by | CC BY 4.0 |" in body
     assert "1 web images that are near-duplicates of test images were removed" in body
-    assert "This build has no estimate of the true share." in body
+    assert "Estimated true noise with 95 % intervals: red-" in body
     assert "The authors do not state it." in body  # demographics
 
 
@@ -244,6 +244,7 @@ def test_attributions_list_every_image_that_has_one(published):
     rows = pd.read_csv(published / "ATTRIBUTION.csv", keep_default_na=False)
     assert set(rows["source"]) == {"web"}
     assert rows["creator"].str.startswith("artist ").all()
+    assert rows["title"].str.startswith("No. ").all()
     assert rows["image_id"].is_unique
     assert set(rows["license"]) == {"CC BY 4.0", ""}
 

@@ -37,6 +37,7 @@ def test_openverse_is_read_page_by_page(search: Search, replay: Replay) -> None:
         "license_url": "https://creativecommons.org/licenses/by/2.0/",
         "creator": "Ann Example",
         "landing_url": "https://photos.test/page/1-0",
+        "title": "1-0",
     }
     assert [asked["page"] for asked in replay.asked] == ["1", "2", "3"]
     assert replay.asked[0] == {"q": "crane", "page_size": "20", "page": "1"}
