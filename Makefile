@@ -5,7 +5,7 @@ ENGINES := .venv-engines
 PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test docs coverage wheel test-engines test-flink test-browser bench check format audit lock clean
+.PHONY: demo test docs coverage wheel docker test-engines test-flink test-browser bench check format audit lock clean
 
 demo: $(VENV)/ready
 	$(RUN) -m demo --output out/demo
@@ -61,6 +61,11 @@ $(ENGINES)/ready: requirements-engines.lock setup.py
 # Builds the wheel, and uses it in empty environments as base, with [training] and with all.
 wheel: $(VENV)/ready
 	sh scripts/wheel.sh
+
+# The image of the pipeline, and its version as the user of the image sees it.
+docker:
+	docker build -t controlled-noise .
+	docker run --rm controlled-noise --version
 
 # Peers need an environment of their own: their requirements and ours exclude each other.
 bench: $(VENV)/ready

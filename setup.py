@@ -33,6 +33,7 @@ TRAINING = [
 ]
 EMBED = ["safetensors>=0.5", "timm>=1.0.12", "torch>=2.14", "torchvision>=0.29.1"]
 REPORT = ["duckdb>=1.3", "jinja2>=3.1", "matplotlib>=3.10"]
+PUBLISH = ["huggingface-hub>=1"]
 AWS = ["s3fs>=2026.4"]
 # Submitting a job makes a package of this project for the workers, which needs setuptools.
 GCP = ["apache-beam[gcp]>=2.77,<3", "gcsfs>=2026.4", "setuptools>=77"]
@@ -46,7 +47,9 @@ DEV = [
     "httpx>=0.28,<1",
     "hypothesis>=6.100",
     "import-linter>=2.1",
-    "mlcroissant>=1.0.17",
+    "jsonschema>=4.20",
+    "markdown-it-py>=3",
+    "mlcroissant>=1.1",
     "mypy>=1.15",
     "myst-parser>=4",
     "playwright>=1.50",
@@ -92,12 +95,13 @@ setup(
         "training": TRAINING,
         "embed": EMBED,
         "report": REPORT,
+        "publish": PUBLISH,
         "aws": AWS,
         "gcp": GCP,
         "engines": ENGINES,
         "timm": ["timm>=1.0.12"],
         "tensorboard": ["tensorboard>=2.18"],
-        "dev": TRAINING + EMBED + REPORT + DEV,
+        "dev": TRAINING + EMBED + REPORT + PUBLISH + DEV,
     },
     entry_points={
         "console_scripts": [

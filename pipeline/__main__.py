@@ -8,13 +8,22 @@ from typing import Any
 from common.command_line import Parser, add_verb, make_parser, run_verb
 from common.errors import UnknownFlagError, UsageError
 from common.temporary_folder import use_process_folder
+from pipeline.audit import verbs as audit
+from pipeline.leaks import verbs as leaks
 from pipeline.logging_setup import set_up_logging
+from pipeline.publish.verbs import add_publish
 from pipeline.published import verbs as published
 from pipeline.retrieve import verbs as retrieve
 from pipeline.verbs import STAGES, VERBS
 from pipeline.vote import verbs as vote
 
-EXTRAS = {"duckdb": "report", "jinja2": "report", "markupsafe": "report", "matplotlib": "report"}
+EXTRAS = {
+    "duckdb": "report",
+    "jinja2": "report",
+    "markupsafe": "report",
+    "matplotlib": "report",
+    "huggingface_hub": "publish",
+}
 BEAM = """The configuration is one YAML file; --set KEY=VALUE overrides a value of it and may be repeated. Flags that are not
 listed here are passed to Beam: --runner, --direct_num_workers, --project, …"""
 
@@ -32,9 +41,13 @@ def parser() -> Parser:
     _add_report(verbs)
     _add_view(verbs)
     vote.add_vote(verbs)
+    audit.add_audit(verbs)
     _add_export(verbs)
+    add_publish(verbs)
     retrieve.add_retrieve(verbs)
+    retrieve.add_retrieve_similar(verbs)
     retrieve.add_list_folder(verbs)
+    leaks.add_leaks(verbs)
     published.add_import_cnwl(verbs)
     published.add_from_cifar_n(verbs)
     return top
@@ -94,9 +107,18 @@ def _add_stages(verbs: Any) -> None:
             sub.add_argument(
                 "--next-questions",
                 type=int,
+                nargs="?",
+                const=0,
                 metavar="N",
                 help="after aggregation, list the questions that need more votes, most informative first, for at most N "
                 "answers",
+            )
+            sub.add_argument(
+                "--for-noise",
+                type=float,
+                metavar="SHARE",
+                help="with --next-questions: list the votes that bring the expected true noise within this share of the "
+                "highest noise level, such as 0.02, at the lowest cost; N is then optional",
             )
             sub.add_argument(
                 "--format",

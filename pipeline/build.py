@@ -17,7 +17,7 @@ from pipeline.running.options import is_dataflow
 from pipeline.running.preflight import checked_options
 from pipeline.running.progress import stage_line
 from pipeline.running.stage import StageResult
-from pipeline.running.summary import sets_without_clean, stage_counts, stage_sentence
+from pipeline.running.summary import result_notes, stage_counts, stage_sentence
 from pipeline.shards.commit import check_dataset_owned, check_owned
 
 
@@ -60,7 +60,7 @@ def run(
             say(stage_line(name, "up to date" if done.up_to_date else sentence))
             for note in done.notes:
                 say(stage_line("", note))
-            for line in sets_without_clean(done.manifests["dataset"]) if name == "split" else ():
+            for line in result_notes(name, config, done.manifests):
                 say(line)
     if "split" in stages:
         dataset = Layout(output).dataset

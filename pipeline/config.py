@@ -15,10 +15,11 @@ from common.config import (
 )
 from common.errors import UsageError
 from pipeline import files
+from pipeline.publication import PublicationConfig
 from pipeline.rejections import printable
 from pipeline.values import MISSING, identifier_fault, normalize_name
 
-Color = Literal["red", "red-text", "blue", "blue-asymmetric"]
+Color = Literal["red", "red-text", "red-closed", "red-open", "blue", "blue-asymmetric", "blue-instance"]
 PAPER_LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
 
@@ -216,7 +217,8 @@ class AggregateConfig:
     unsure_offered: bool | None = output(None)
     """Whether workers could answer unsure, which Gwet's AC1 depends on; null: true if any worker did."""
     gold: str | None = output(None)
-    """File of questions with known answers (image_id, class_name, answer), for all methods but majority; none by default."""
+    """File of questions with known answers (image_id, class_name, answer); none by default. Majority uses them only to
+    calibrate `p_wrong`, which needs a random sample of the questions."""
     max_iterations: int = output(100)
     """Maximum number of iterations of an iterative method, 1 to 1,000,000."""
     smoothing: float = output(0.0)
@@ -239,8 +241,6 @@ class AggregateConfig:
             )
         if self.smoothing < 0:
             raise ValueError(f"smoothing must be 0 or more, got {self.smoothing}")
-        if self.gold and self.method == "majority":
-            raise ValueError("method: majority ignores gold questions; choose another method or remove gold")
         for word, answer in (self.answer_words or {}).items():
             if word.strip() in MISSING:
                 raise ValueError(
@@ -332,6 +332,14 @@ class DedupeConfig:
     orientations: Literal["none", "mirrored", "all"] = output("mirrored")
     """Orientations in which copies are found. none: only as they are; mirrored: mirrored left to right, too, which takes
     twice the work, since trainers mirror images; all: also flipped and rotated by 90° or 180°, seven times the work."""
+    neighbors: int = output(5)
+    """Number of test images, nearest by features, that each training image is compared with in detail, 0 to 1,000. Finds
+    copies that are cropped by up to 12 %, or have a border or text over them. 0: not at all. Ignored unless `embed.weights`
+    is set."""
+    min_similarity: float = output(0.5)
+    """Lowest cosine similarity of the features of two images that are compared in detail, −1 to 1."""
+    min_match: float = output(0.75)
+    """Lowest share of detailed blocks that must agree in two images that are compared in detail, above 0 to 1."""
     distribute_above: int = operational(30_000_000)
     """Number of images above which the search is a distributed join. Up to this number each worker process holds all
     hashes: 8 bytes per image, and 50 bytes per image during the search."""
@@ -344,6 +352,12 @@ class DedupeConfig:
         for name in ("min_contrast", "distribute_above"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not 0 <= self.neighbors <= 1000:
+            raise ValueError(f"neighbors must be 0 to 1,000, got {self.neighbors:,}")
+        if not -1 <= self.min_similarity <= 1:
+            raise ValueError(f"min_similarity must be -1 to 1, got {self.min_similarity:g}")
+        if not 0 < self.min_match <= 1:
+            raise ValueError(f"min_match must be above 0 and at most 1, got {self.min_match:g}")
 
 
 @dataclass(frozen=True)
@@ -361,8 +375,19 @@ class NoiseConfig:
     0.4, 0.5, 0.6 and 0.8 (the levels of the paper) for which every class has enough verified-wrong images."""
     colors: tuple[Color, ...] = output(("red", "blue"))
     """Kinds of noise. red: verified-wrong web images replace clean images. red-text: the same, with web images whose
-    `method` is text. blue: labels are flipped uniformly to the other classes. blue-asymmetric: labels are flipped
-    by `class_map`."""
+    `method` is text. red-closed: the same, with images that show another listed class, by the votes. red-open: the same, with
+    the other wrong images, which show no listed class as far as the votes say. blue: labels are flipped uniformly to the
+    other classes. blue-asymmetric: labels are flipped by `class_map`. blue-instance: labels are flipped by what the image
+    looks like (`instance`), which needs the stage embed (`embed.weights`)."""
+    instance: Literal["part-dependent", "margin", "cluster", "votes"] = output("part-dependent")
+    """How blue-instance noise chooses the wrong label of an image, from its features. part-dependent: drawn by random
+    directions of each class (Xia et al., 2020). margin: the most probable other class (Zhang et al., 2021). cluster: one
+    wrong label for the images of a class that look alike (Lim et al., 2024). votes: the label that workers gave to the most
+    similar web image of the class."""
+    candidate_order: Literal["evidence", "hash"] = output("evidence")
+    """Order in which the verified-wrong web images of a class are used. evidence: the better supported first, by P(wrong)
+    in steps of 0.05, equally supported ones by a keyed hash. The true level is then closer to the nominal one, but higher
+    levels have less certain images. hash: by a keyed hash alone."""
     on_shortage: Literal["error", "shrink", "cap"] = output("error")
     """What to do when a class has too few verified-wrong images for a level. error: stop. shrink: use fewer clean images of
     the class, so that the level holds (as the published sets do). cap: replace fewer images, so that the level is missed."""
@@ -459,6 +484,7 @@ class BuildConfig:
     dedupe: DedupeConfig = output(default_factory=DedupeConfig, stages=("dedupe",))
     noise: NoiseConfig = output(default_factory=NoiseConfig, stages=("split",))
     shards: ShardsConfig = output(default_factory=ShardsConfig, stages=("split",))
+    publication: PublicationConfig = operational(default_factory=PublicationConfig)
 
     def __post_init__(self) -> None:
         if not -(2**63) <= self.seed < 2**63:
@@ -479,6 +505,11 @@ class BuildConfig:
         for name in self.noise.allow_empty_classes:
             if name not in self.classes:
                 raise ValueError(f"allow_empty_classes names {name!r}, which is not in classes")
+        if "blue-instance" in self.noise.colors and not self.embed.weights:
+            raise ValueError(
+                "noise.colors has blue-instance, which needs features of the images; set embed.weights and embed.network, or "
+                "remove it"
+            )
         for name, other in chosen.items():
             if name == other:
                 raise ValueError(f"class_map maps {name!r} to itself, which is no noise")

@@ -85,6 +85,11 @@ class Layout:
         return self._path("aggregate", "retrieval_precision")
 
     @property
+    def error_model(self) -> str:
+        """Table of the uncertainty of the probabilities that verdicts are wrong."""
+        return self._path("aggregate", "error_model")
+
+    @property
     def vote_rejections(self) -> str:
         """Table of rejected votes, with the reason."""
         return self._path("aggregate", "rejections")
@@ -97,6 +102,7 @@ class Layout:
             "workers": self.workers,
             "agreement": self.agreement,
             "retrieval_precision": self.retrieval_precision,
+            "error_model": self.error_model,
             "rejections": self.vote_rejections,
         }
 
@@ -123,6 +129,15 @@ class Layout:
     def duplicates(self) -> str:
         """Table of near-duplicates and leaks."""
         return self._path("dedupe", "duplicates")
+
+    @property
+    def suspects(self) -> str:
+        """Table of how probably each verdict and each given label is wrong; written by `audit`."""
+        return self._path("audit", "suspects")
+
+    def audit_questions(self, ending: str) -> str:
+        """File of the questions whose verdicts are most probably wrong; `ending` is a suffix such as .csv."""
+        return self._path("audit", f"next_questions{ending}")
 
     @property
     def split(self) -> str:

@@ -9,8 +9,11 @@ from typing import Any
 
 from common.command_line import FAILED, OK
 from common.errors import UsageError
+from pipeline.audit.verbs import run_audit
+from pipeline.leaks.verbs import run_leaks
+from pipeline.publish.verbs import run_publish
 from pipeline.published.verbs import run_from_cifar_n, run_import_cnwl
-from pipeline.retrieve.verbs import run_list_folder, run_retrieve
+from pipeline.retrieve.verbs import run_list_folder, run_retrieve, run_retrieve_similar
 from pipeline.running.progress import stage_line
 from pipeline.vote.verbs import run_vote
 from schemas.rejection import CODES
@@ -35,8 +38,8 @@ def run_stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
             "embed.weights is not set; name a .safetensors file and its network with embed.network"
         )
     budget = getattr(arguments, "next_questions", None)
-    if budget is not None and budget < 1:
-        raise UsageError(f"--next-questions {budget}: expected a budget of at least 1 answer")
+    tolerance = getattr(arguments, "for_noise", None)
+    _check_question_flags(budget, tolerance)
     retry = [code.strip() for code in getattr(arguments, "retry", "").split(",") if code.strip()]
     for code in retry:
         if code not in CODES:
@@ -54,7 +57,25 @@ def run_stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
             stage_line("staged", f"the template of stage {chosen[0]} is in {staged}; the job was not started")
         )
         return OK
-    if budget is not None:
+    if tolerance is not None:
+        from pipeline.aggregate.question_files import write_noise_questions
+
+        written, noise_plan = write_noise_questions(
+            config, arguments.output, tolerance, budget or None, arguments.format
+        )
+        answers = sum(noise_plan.questions["votes_wanted"].to_pylist())
+        before, after = (round(share, 4) for share in (noise_plan.before, noise_plan.after))
+        questions_asked = noise_plan.questions.num_rows
+        result["next_questions"] = {
+            "files": written, "questions": questions_asked, "answers": answers,
+            "noise_error_before": before, "noise_error_after": after,
+        }  # fmt: skip
+        text = (
+            f"{questions_asked:,} questions for {answers:,} answers: the expected true level is {100 * before:.1f} points below "
+            f"the highest nominal one, and {100 * after:.1f} after them: {', '.join(written)}"
+        )
+        say(stage_line("next", text))
+    elif budget is not None:
         from pipeline.aggregate.question_files import write_next_questions
 
         written, questions = write_next_questions(config, arguments.output, budget, arguments.format)
@@ -67,6 +88,22 @@ def run_stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         )
     print_json(arguments, result)
     return OK
+
+
+def _check_question_flags(budget: int | None, tolerance: float | None) -> None:
+    """Raise UsageError for wrong values of --next-questions and --for-noise."""
+    if tolerance is None:
+        if budget is not None and budget < 1:
+            raise UsageError(f"--next-questions {budget or ''}: expected a budget of at least 1 answer")
+        return
+    if budget is None:
+        raise UsageError("--for-noise needs --next-questions; add it, with or without a number of answers")
+    if budget < 0:
+        raise UsageError(f"--next-questions {budget}: expected a budget of at least 1 answer")
+    if not 0 < tolerance < 1:
+        raise UsageError(
+            f"--for-noise {tolerance:g}: expected a share of all labels between 0 and 1, such as 0.02"
+        )
 
 
 def _dry_run(arguments: argparse.Namespace, beam: list[str], chosen: Sequence[str], say: Say) -> int:
@@ -94,6 +131,7 @@ def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     import sys
 
     from pipeline.layout import Layout
+    from pipeline.noise.true_level import describe_sets
     from pipeline.report.freshness import outdated
     from pipeline.verify.dataset import verify
 
@@ -113,6 +151,8 @@ def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         **verification.counts,
         "manifest_sha256": verification.root_sha256,
         "leak_rules": verification.leak_rules,
+        "leak_search": verification.leak_search,
+        "estimated_noise": verification.estimated_noise,
         "notes": notes,
     }
     print_json(arguments, result)
@@ -126,6 +166,9 @@ def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         f"{name} {value}{changed.get(name, '')}" for name, value in verification.leak_rules.items()
     )
     say(f"leak rules: {rules or 'none'}")
+    say(f"leak search: {verification.leak_search}")
+    for line in describe_sets(verification.estimated_noise):
+        say(line)
     for note in notes:
         say(f"note: {note}")
     return FAILED if verification.problems else OK
@@ -186,7 +229,10 @@ def print_json(arguments: argparse.Namespace, result: Any) -> None:
 
 VERBS: dict[str, Verb] = {
     **dict.fromkeys((*STAGES, "build"), run_stages),
-    "verify": verify, "report": report, "view": view, "vote": run_vote, "export": export,
-    "retrieve": with_json(run_retrieve), "list-folder": with_json(run_list_folder),
+    "verify": verify, "report": report, "view": view, "vote": run_vote, "audit": run_audit, "export": export,
+    "retrieve": with_json(run_retrieve), "retrieve-similar": with_json(run_retrieve_similar),
+    "list-folder": with_json(run_list_folder),
+    "leaks": with_json(run_leaks),
+    "publish": with_json(run_publish),
     "import-cnwl": with_json(run_import_cnwl), "from-cifar-n": with_json(run_from_cifar_n),
 }  # fmt: skip

@@ -11,6 +11,11 @@ from common.json_records import parse_json
 
 MANIFEST = "_manifest.json"  # Arrow, pandas and Spark skip names that begin with _
 CARD, CROISSANT = "README.md", "croissant.json"  # of a whole dataset, beside its manifest
+ATTRIBUTIONS, WITHHELD, VOTES = "ATTRIBUTION.csv", "withheld.csv", "votes.parquet"
+PUBLICATION_FILES = (
+    ATTRIBUTIONS, WITHHELD, VOTES, "CITATION.bib", "CITATION.cff", "methods.md", "methods.tex",
+)  # fmt: skip
+"""Files that a published dataset has beside the card. The list is closed, so that no program travels with a dataset."""
 FORMAT_VERSION = 1
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 

@@ -13,6 +13,7 @@ ATTRIBUTION = [
     column("license_url", pa.string(), "URL of the license", required=False),
     column("creator", pa.string(), "author of the image", required=False),
     column("landing_url", pa.string(), "web page that shows the image", required=False),
+    column("title", pa.string(), "title of the image", required=False),
 ]
 
 RETRIEVAL = Table(

@@ -59,9 +59,10 @@ def _add_train(verbs: Any) -> None:
     sub.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder of the run")
     sub.add_argument(
         "--recipe",
-        default="mini_imagenet_32",
+        default="auto",
         metavar="NAME",
-        help="network, schedule and augmentation; see docs/explanation/methods.md (default: %(default)s)",
+        help="network, schedule and augmentation; see docs/explanation/methods.md. auto: the recipe that suits the "
+        "machine and the images (default: %(default)s)",
     )
     sub.add_argument(
         "--set",
@@ -174,7 +175,7 @@ def _add_grid(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--networks", nargs="+", metavar="NAME", help="networks (default: that of the recipe)")
     sub.add_argument("--seeds", type=int, nargs="+", metavar="N", help="seeds (default: 0 1 2)")
-    sub.add_argument("--recipe", metavar="NAME", help="recipe of all runs (default: cifar10n_cpu)")
+    sub.add_argument("--recipe", metavar="NAME", help="recipe of all runs (default: auto)")
     sub.add_argument(
         "--set",
         action="append",

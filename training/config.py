@@ -60,6 +60,10 @@ class AugmentConfig:
     """Crop each training image to a random 8 to 100 % of its area with aspect ratio 3/4 to 4/3 and resize the crop to
     `size`, as torchvision's RandomResizedCrop; requires `crop_padding: 0`."""
 
+    rand_augment: int = 0
+    """Magnitude of RandAugment, 1 to 30, usually 9: two random operations of torchvision's RandAugment per training
+    image, after the crop; 0: none. It runs image by image on the CPU or GPU."""
+
     color: bool = False
     """Distort brightness, saturation, hue and contrast of training images as the MentorMix code does."""
 
@@ -73,6 +77,14 @@ class AugmentConfig:
             not (self.random_resized_crop and self.crop_padding),
             f"augment.random_resized_crop=true needs augment.crop_padding=0, got {self.crop_padding}",
         )
+        require(
+            0 <= self.rand_augment <= 30, f"augment.rand_augment must be 0 to 30, got {self.rand_augment}"
+        )
+
+    def input_size(self, stored: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width of the network's inputs, given those of the stored images."""
+        height, width = stored
+        return (self.size or self.resize or height, self.size or self.resize or width)
 
 
 @dataclass(frozen=True)
@@ -174,7 +186,8 @@ class TrainConfig:
     """Share of the training set, from 0 to less than 1, held out with its given labels to select an epoch; 0: none."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`fp32`, `bf16` (autocast), or `auto`: bf16 where the hardware multiplies bf16 matrices, else fp32."""
+    """`fp32`, `bf16` (autocast), or `auto`: bf16 on GPUs with bf16 units, and on CPUs with bf16 instructions if a few
+    timed steps, of at least 10 ms, are 1.1 times as fast. A resumed run keeps its precision."""
 
     threads: int = 0
     """CPU threads; 0: 1 for a small network, else as many as the process may use. A resumed run keeps the number it

@@ -20,12 +20,13 @@ def available_cores() -> int:
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:
-    """Return whether to autocast to bf16; `auto` does on hardware with bf16 matrix units."""
+    """Return whether to autocast to bf16; `auto` does on GPUs with bf16 units (compute capability 8.0 and later).
+
+    On CPUs the choice needs a measurement: `precision.choose_precision` replaces `auto` before a run starts.
+    """
     if precision != "auto":
         return precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return bool(torch.cpu.get_capabilities().get("amx_tile", False))
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ class RunDescription:
     data: dict[str, Any]
     config: dict[str, Any]
     threads: int | None = None
+    precision: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,6 +102,11 @@ def _count_rows(directory: Path) -> int:
         return 0
 
 
+def recorded(directory: Path, key: str) -> Any:
+    """Return a value of config.json, or None if there is no run or it lacks the key."""
+    return read_description(directory).get(key) if (directory / CONFIG).is_file() else None
+
+
 def read_description(directory: Path) -> dict[str, Any]:
     """Return the content of config.json. Raises DataError if it is damaged."""
     path = directory / CONFIG

@@ -16,7 +16,7 @@ from training.config import TrainConfig
 from training.data.shards import ImageSet
 from training.device import available_cores
 from training.models.registry import make_network
-from training.run_directory import CONFIG, read_description
+from training.run_directory import recorded
 
 # Forward operations per batch below which one thread is used: about 50 ms per step. Idle threads spin on a busy
 # machine: a step of the small CNN took 6 to 57 times the CPU time with two threads (docs/explanation/methods.md).
@@ -28,8 +28,8 @@ def choose_threads(config: TrainConfig, train: ImageSet, directory: Path, device
 
     The default is 1 for small networks, else torch's current number (OMP_NUM_THREADS), at most the available cores.
     """
-    if recorded := _recorded(directory):
-        return recorded
+    if earlier := recorded(directory, "threads"):
+        return int(earlier)
     maximum = min(torch.get_num_threads(), available_cores())
     if config.threads or device.type != "cpu":
         return config.threads or maximum
@@ -38,9 +38,7 @@ def choose_threads(config: TrainConfig, train: ImageSet, directory: Path, device
 
 def step_flops(config: TrainConfig, train: ImageSet) -> int:
     """Return the floating-point operations of convolutions and dense layers in the forward pass of one batch."""
-    height, width = train.images.size
-    augment = config.augment
-    size = (augment.size or augment.resize or height, augment.size or augment.resize or width)
+    size = config.augment.input_size(train.images.size)
     counts: list[int] = []
 
     def count(layer: nn.Module, _inputs: Any, out: Tensor) -> None:
@@ -66,12 +64,3 @@ def cpu_threads(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _recorded(directory: Path) -> int | None:
-    """Return the recorded number of threads of the run in a folder, or None."""
-    path = directory / CONFIG
-    if not path.is_file():
-        return None
-    threads = read_description(directory).get("threads")
-    return int(threads) if threads else None

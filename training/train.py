@@ -1,6 +1,7 @@
 """Train one configuration: compute features if frozen, select the weight decay, then run the trainer."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from training.data.shards import ImageSet
 from training.distributed import Processes
 from training.features.extract import with_features
 from training.loggers import Loggers
+from training.precision import choose_precision
 from training.run_directory import describe, open_run, read_result
 from training.threads import choose_threads, cpu_threads
 from training.trainer import Trainer
@@ -32,18 +34,24 @@ def run_training(
     stop: Callable[[], bool] = never_stop,
     log: Callable[[Mapping[str, Any]], object] = ignore_row,
     loggers: Loggers | None = None,
+    shared_choices: Path | None = None,
 ) -> dict[str, Any]:
     """Train `config` in `directory` and return the content of result.json, as `Trainer.run` does.
 
     `features`: folder for the features of frozen networks. `loggers` receive the metrics of each epoch, as `log` does,
-    and the result. Raises the exceptions of `Trainer` and `with_features`.
+    and the result. `shared_choices`: file of the precision that runs with the same network share (`choose_precision`). Raises the exceptions of `Trainer` and `with_features`.
     """
     description, about = describe(config, train, test), dict[str, Any]()
     if finished := read_result(directory):
         open_run(directory, description, resume)
         return finished
     threads = choose_threads(config, train, directory, device)
-    description |= {"threads": threads}
+    with cpu_threads(threads):
+        precision = choose_precision(config, train, directory, device, shared_choices)
+    if processes and processes.size > 1:  # each has measured for itself
+        precision = "bf16" if processes.any(precision == "bf16" and processes.rank == 0, device) else "fp32"
+    config = replace(config, precision=precision)
+    description |= {"threads": threads, "precision": precision}
     if config.network.frozen:  # on all threads, since features do not depend on their number
         train, test = with_features(config, (train, test), features, device, progress=progress, stop=stop)
     with cpu_threads(threads):

@@ -5,24 +5,28 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from common.config import build, merge, parse_overrides, parse_yaml
 from common.errors import UsageError
+from schemas.manifest import Manifest
 from training.data.remote import local_copy, local_folder
 from training.data.shards import load, load_pair, read_manifest
-from training.device import choose_device, use_bf16
+from training.device import choose_device
 from training.distributed import join_processes
 from training.evaluation import accuracy, memorization, predict
 from training.features.extract import FEATURES, with_features
 from training.features.vectors import make_augmenter
 from training.loggers import Loggers
+from training.precision import choose_precision
 from training.printing import print_result
 from training.progress import duration
+from training.recipes.default import AUTO, default_recipe
 from training.recipes.registry import configure
 from training.run_directory import read_config, read_result
 from training.state_files import write_json
@@ -54,7 +58,8 @@ def train(arguments: argparse.Namespace) -> int:
             processes.barrier()
             data = local_folder(arguments.data, arguments.cache)
             manifest, _ = read_manifest(data / arguments.set_name)
-            config = configure(arguments.recipe, manifest.about["noise_level"], overrides)
+            recipe = _recipe(arguments.recipe, manifest, device)
+            config = configure(recipe, manifest.about["noise_level"], overrides)
             # a frozen network reads each image only once
             resident_bytes = 0 if config.network.frozen else int(arguments.resident_gb * 2**30)
             sets = load_pair(data, arguments.set_name, arguments.test, resident_bytes)
@@ -94,14 +99,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Evaluate the averaged weights of a run (its last weights if it does not average) on one set."""
     folder = local_copy(arguments.data, [arguments.set_name], arguments.cache)
     config, data, device = read_config(arguments.run), load(folder / arguments.set_name), choose_device()
+    precision = choose_precision(config, data, arguments.run, device)
+    config = replace(config, precision=precision)
     if config.network.frozen:
         cache = arguments.features or arguments.run.parent / FEATURES
         [data] = with_features(config, (data,), cache, device, progress=not arguments.json)
     trained = load_trained_networks(arguments.run, len(data.class_names), device)
     data = data.to(device)
-    predicted = predict(
-        trained.networks, data, make_augmenter(config, data, device), use_bf16(config.precision, device)
-    )
+    predicted = predict(trained.networks, data, make_augmenter(config, data, device), precision == "bf16")
     result: dict[str, Any] = {"set_name": arguments.set_name, "step": trained.step, "images": len(data)}
     result["accuracy"] = accuracy(predicted, data.labels)
     if not bool(data.is_clean.all()):
@@ -119,6 +124,8 @@ def study(arguments: argparse.Namespace) -> int:
     config, output = _study_config(arguments), arguments.output
     shard = parse_shard(arguments.shard) if arguments.shard else None
     data = local_copy(arguments.data, grid.set_names(config), arguments.cache)
+    manifest, _ = read_manifest(data / grid.set_names(config)[0])
+    config = replace(config, recipe=_recipe(config.recipe, manifest, choose_device()))
     cells = grid.make_cells(config, data)
     selected = grid.unique_runs(cells)
     if shard:
@@ -170,6 +177,15 @@ def study(arguments: argparse.Namespace) -> int:
         print("\n".join([*parts, *sentences]))
     all_finished = all(status == "finished" for status in tables[0]["status"].to_pylist())
     return code or (0 if all_finished else 1)
+
+
+def _recipe(name: str, manifest: Manifest, device: torch.device) -> str:
+    """Return the name of a recipe; for `auto`, choose it by the device and the images of a set, and say why."""
+    if name != AUTO:
+        return name
+    chosen, reason = default_recipe(manifest.about, manifest.rows, gpu=device.type == "cuda")
+    print(f"recipe {chosen} ({reason}); choose another with --recipe", file=sys.stderr)
+    return chosen
 
 
 def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:

@@ -9,7 +9,8 @@ from pyarrow import compute as pc
 from pipeline import files
 from pipeline.aggregate.exports import EXPORTS
 from pipeline.aggregate.next_questions import next_questions
-from pipeline.config import BuildConfig
+from pipeline.aggregate.noise_questions import NoisePlan, noise_questions
+from pipeline.config import PAPER_LEVELS, BuildConfig
 from pipeline.layout import Layout
 from pipeline.shards import directory
 from schemas.retrieval import RETRIEVAL
@@ -31,12 +32,28 @@ def write_next_questions(
     questions = next_questions(
         _buckets(layout), budget, settings.min_votes, settings.max_votes, settings.ties == "ask"
     )
+    return _write(layout, questions, form), questions
+
+
+def write_noise_questions(
+    config: BuildConfig, output: str, tolerance: float, budget: int | None, form: str
+) -> tuple[list[str], NoisePlan]:
+    """Write the questions that bring the highest noise level within `tolerance`; return the file paths and the plan.
+
+    Raises DataError if the aggregate stage has not been run.
+    """
+    layout, levels = Layout(output), config.noise.levels or PAPER_LEVELS
+    plan = noise_questions(_buckets(layout), tolerance, max(levels), budget)
+    return _write(layout, plan.questions, form), plan
+
+
+def _write(layout: Layout, questions: pa.Table, form: str) -> list[str]:
     written = []
     for ending, text in EXPORTS[form](questions).items():
         path = layout.next_questions(ending)
         files.write_text(path, text)
         written.append(path)
-    return written, questions
+    return written
 
 
 def _buckets(layout: Layout) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:

@@ -36,8 +36,7 @@ def majority_of_counts(questions: pa.Table, counts: np.ndarray, min_votes: int) 
     verdict = np.select([enough & (2 * yes > total), enough & (2 * no > total)], ["yes", "no"], "undecided")
     confidence = np.maximum(yes, no) / np.maximum(total, 1)
     posterior = (yes + unsure / 2) / np.maximum(total, 1)
-    p_wrong = (no + unsure / 2 + 0.5) / (total + 1)
-    return verdict_table(questions, verdict, counts, confidence, posterior, p_wrong)
+    return verdict_table(questions, verdict, counts, confidence, posterior, None)
 
 
 def majority_with_posterior(votes: VoteColumns, posterior: np.ndarray, min_votes: int) -> pa.Table:
@@ -88,9 +87,12 @@ def verdict_table(
     counts: np.ndarray,
     confidence: np.ndarray,
     posterior: np.ndarray,
-    p_wrong: np.ndarray,
+    p_wrong: np.ndarray | None,
 ) -> pa.Table:
-    """Assemble the verdict table from columns of n rows; `counts` is (n, 3). `seen_class` is null (`add_seen_class`)."""
+    """Assemble the verdict table from columns of n rows; `counts` is (n, 3).
+
+    `seen_class` is null (see `add_seen_class`), and so is a `p_wrong` of None (see `set_p_wrong`).
+    """
     columns = [
         questions["image_id"],
         questions["class_name"],
@@ -98,7 +100,7 @@ def verdict_table(
         *counts.T,
         confidence,
         posterior,
-        p_wrong,
+        np.full(len(verdict), None) if p_wrong is None else p_wrong,
         np.full(len(verdict), None),
     ]
     arrays = [
@@ -132,6 +134,11 @@ def resolve_ties(table: pa.Table, policy: str, min_votes: int, seed: int) -> pa.
     verdict = np.where(is_resolved, VERDICT_NAMES[np.where(yes, YES, NO)], table["verdict"].to_numpy())
     confidence = np.where(is_resolved, np.where(yes, p_yes, 1 - p_yes), table["confidence"].to_numpy())
     return _replace_column(_replace_column(table, "verdict", verdict), "confidence", confidence)
+
+
+def set_p_wrong(table: pa.Table, p_wrong: np.ndarray) -> pa.Table:
+    """Set the column `p_wrong` (n,) of a verdict table; NaN becomes null."""
+    return _replace_column(table, "p_wrong", np.ma.masked_invalid(p_wrong).astype(np.float32))
 
 
 def gold_codes(questions: pa.Table, gold: pa.Table | None) -> np.ndarray:

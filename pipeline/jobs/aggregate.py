@@ -21,8 +21,11 @@ from pipeline.jobs.validate_votes import TABLES, AggregateSetup, ValidateVotes, 
 from pipeline.jobs.verdicts import (
     DecideByMajority,
     DecideJointly,
+    FitErrorModel,
+    SampleImages,
     without_times,
     write_agreement,
+    write_error_model,
     write_workers,
 )
 from pipeline.keyed_hash import bucket_count
@@ -92,6 +95,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             _read_gold(config),
             folders,
             buckets,
+            asked.rows,
             {**stage.about, "buckets": buckets},
         )
         for folder in folders.values():
@@ -111,7 +115,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
 
 
 class AggregateVotes(beam.PTransform):
-    """The whole stage as one transform, from a pipeline to five committed tables."""
+    """The whole stage as one transform, from a pipeline to its committed tables."""
 
     def __init__(self, setup: AggregateSetup, finish: Callable[[dict[str, Manifest]], object]) -> None:
         super().__init__()
@@ -122,8 +126,13 @@ class AggregateVotes(beam.PTransform):
         setup, folders = self.setup, self.setup.folders
         questions = shards_by_bucket(pipeline, setup.retrievals, setup.buckets)
         validated = pipeline | "Validate" >> ValidateVotes(setup, questions)
+        samples = validated.valid | "SampleImages" >> beam.ParDo(SampleImages(setup))
+        estimates = samples | "ErrorModel" >> FitErrorModel(setup)
+        fitted = beam.pvalue.AsSingleton(estimates)
         if setup.config.needs_all_votes:
-            decide = beam.ParDo(DecideJointly(setup)).with_outputs("verdicts", "joint", main="written")
+            decide = beam.ParDo(DecideJointly(setup), fitted).with_outputs(
+                "verdicts", "joint", main="written"
+            )
             decided = (
                 validated.valid
                 | "DropTimes" >> beam.Map(without_times)
@@ -132,7 +141,7 @@ class AggregateVotes(beam.PTransform):
             )
             joint = [beam.pvalue.AsSingleton(decided.joint)]
         else:
-            decide = beam.ParDo(DecideByMajority(setup)).with_outputs("verdicts", main="written")
+            decide = beam.ParDo(DecideByMajority(setup), fitted).with_outputs("verdicts", main="written")
             decided, joint = validated.valid | "DecideByMajority" >> decide, []
         workers = (
             validated.workers
@@ -147,8 +156,10 @@ class AggregateVotes(beam.PTransform):
         )
         measure = MeasureRetrievalPrecision(setup.retrievals, folders["retrieval_precision"])
         precision = {"verdicts": decided.verdicts, "shards": questions} | "RetrievalPrecision" >> measure
+        error_model = estimates | "WriteErrorModel" >> beam.Map(write_error_model, folders["error_model"])
         written = (
             decided.written,
+            error_model,
             validated.written,
             workers,
             agreement,

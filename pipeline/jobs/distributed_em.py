@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from common.errors import UsageError
 from pipeline import files
+from pipeline.aggregate.error_estimates import ErrorEstimates
 from pipeline.aggregate.methods.convergence import ConvergenceMonitor, MethodSettings
 from pipeline.aggregate.methods.distributed_em import (
     DawidSkeneModel,
@@ -23,21 +24,28 @@ from pipeline.aggregate.methods.distributed_em import (
     expected_counts,
     initial_posterior,
 )
-from pipeline.aggregate.seen_class import add_seen_class
 from pipeline.aggregate.verdicts import (
     gold_codes,
     majority_with_posterior,
-    resolve_ties,
     verdicts_of_posterior,
 )
-from pipeline.aggregate.vote_columns import VoteColumns, decode_valid_votes
+from pipeline.aggregate.vote_columns import QUESTION, VoteColumns, decode_valid_votes
 from pipeline.aggregate.workers import add_worker_sums, worker_sums
 from pipeline.jobs.expected_counts import StoreExpectedCounts, read_counts
 from pipeline.jobs.ordered_sums import AddInOrder
 from pipeline.jobs.retrieval_precision import MeasureRetrievalPrecision
 from pipeline.jobs.tables import AddCounts, Commit, CommitTables, Written
 from pipeline.jobs.validate_votes import TABLES, AggregateSetup, ValidateVotes, shards_by_bucket
-from pipeline.jobs.verdicts import JointResults, write_agreement, write_verdicts, write_workers
+from pipeline.jobs.verdicts import (
+    FitErrorModel,
+    JointResults,
+    SampleImages,
+    complete_verdicts,
+    write_agreement,
+    write_error_model,
+    write_verdicts,
+    write_workers,
+)
 from pipeline.layout import Layout
 from pipeline.running.options import beam_options
 from pipeline.running.progress import advance
@@ -224,7 +232,7 @@ class EStepBucket(ReadStoredVotes):
 class DecideByModel(ReadStoredVotes):
     """Verdicts of a bucket by the model of the last iteration, and its worker sums."""
 
-    def process(self, element: tuple[int, list[Shard]]) -> Iterator[Any]:
+    def process(self, element: tuple[int, list[Shard]], estimates: ErrorEstimates) -> Iterator[Any]:
         """Write one shard of verdicts."""
         index, shards = element
         setup, config = self.tables.setup, self.tables.setup.config
@@ -234,10 +242,25 @@ class DecideByModel(ReadStoredVotes):
                 table = majority_with_posterior(votes, posterior, config.min_votes)
             else:
                 table = verdicts_of_posterior(votes, posterior, config.min_votes, config.min_confidence, gold)
-            table = resolve_ties(table, config.ties, config.min_votes, setup.seed)
-            table = add_seen_class(table, votes.questions["seen_class"])
+            table, metrics = complete_verdicts(table, votes, setup, estimates)
+            yield "verdicts", metrics
             yield from write_verdicts(table, setup, index)
             yield beam.pvalue.TaggedOutput("workers", (index, worker_sums(votes)))
+
+
+class SampleStoredVotes(ReadStoredVotes):
+    """The questions of a bucket that the error model is fitted to."""
+
+    def setup(self) -> None:
+        """Load no model."""
+
+    def process(self, element: tuple[int, list[Shard]]) -> Iterator[bytes]:
+        """Output a packed table."""
+        index, shards = element
+        sample = SampleImages(self.tables.setup)
+        columns = ["question", *QUESTION, "known", "worker_id", "answer"]
+        for votes, _ in self.read(shards, columns):
+            yield from sample.process((index, votes))
 
 
 class EmIteration(beam.PTransform):
@@ -260,7 +283,7 @@ class EmIteration(beam.PTransform):
 
 
 class WriteResults(beam.PTransform):
-    """The model of the last iteration and the intermediate tables → the five tables of the stage, committed."""
+    """The model of the last iteration and the intermediate tables → the tables of the stage, committed."""
 
     def __init__(
         self, tables: IntermediateTables, iteration: int, finish: Callable[[dict[str, Manifest]], object]
@@ -271,13 +294,14 @@ class WriteResults(beam.PTransform):
     def expand(self, pipeline: beam.Pipeline) -> None:
         """Decide verdicts by bucket; copy rejections and agreement."""
         tables, setup = self.tables, self.tables.setup
-        decide = beam.ParDo(DecideByModel(tables, self.iteration))
-        decided = (
-            pipeline
-            | "Buckets" >> beam.Create(tables.shards("votes"))
-            | "Spread" >> beam.Reshuffle()
-            | "DecideByModel" >> decide.with_outputs("workers", "verdicts", main="written")
+        stored = pipeline | "Buckets" >> beam.Create(tables.shards("votes")) | "Spread" >> beam.Reshuffle()
+        samples = stored | "SampleImages" >> beam.ParDo(SampleStoredVotes(tables, self.iteration))
+        estimates = samples | "ErrorModel" >> FitErrorModel(setup)
+        error_model = estimates | "WriteErrorModel" >> beam.Map(
+            write_error_model, setup.folders["error_model"]
         )
+        decide = beam.ParDo(DecideByModel(tables, self.iteration), beam.pvalue.AsSingleton(estimates))
+        decided = stored | "DecideByModel" >> decide.with_outputs("workers", "verdicts", main="written")
         has_skill = setup.config.method == "dawid-skene"
         joint = JointResults(tables.model(self.iteration).skill() if has_skill else {})
         workers = (
@@ -297,6 +321,7 @@ class WriteResults(beam.PTransform):
         counted_before = pipeline | "CountedBefore" >> beam.Create(counted)
         written = (
             decided.written,
+            error_model,
             workers,
             precision,
             copied,

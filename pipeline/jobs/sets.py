@@ -187,6 +187,8 @@ def commit_dataset(published: list[tuple[str, Manifest]], job: DatasetJob) -> No
         }
         if lacking := facts[name].get("classes_without_clean"):
             entries[name]["classes_without_clean"] = lacking
+        if estimated := facts[name].get("estimated_noise"):
+            entries[name]["estimated_noise"] = {key: estimated[key] for key in ("value", "low", "high")}
         if measured := facts[name].get("fixed_set"):
             entries[name]["not_ingested"] = measured["not_ingested"]
     sets = {name: entry for name, entry in entries.items() if name != SHARED_IMAGES}

@@ -17,7 +17,8 @@ from pyarrow import compute as pc
 
 from common.errors import DataError
 from pipeline import files
-from pipeline.config import PAPER_LEVELS, BuildConfig
+from pipeline.config import PAPER_LEVELS, BuildConfig, DedupeConfig
+from pipeline.dedupe.leak_search import leak_search
 from pipeline.jobs.sets import DatasetJob, WriteSets, is_whole, remove_dropped_sets, set_names
 from pipeline.keyed_hash import bucket, bucket_count, by_bucket, shard_key
 from pipeline.layout import Layout
@@ -33,6 +34,7 @@ from pipeline.noise.examples import (
     training_examples,
 )
 from pipeline.noise.fixed_sets import FixedSet, fixed_sets
+from pipeline.noise.instance.flips import instance_flips
 from pipeline.noise.pools import (
     DRAW_COLUMNS,
     EXAMPLE_COLUMNS,
@@ -41,6 +43,7 @@ from pipeline.noise.pools import (
     collect_pools,
 )
 from pipeline.noise.training_sets import TrainingSet, training_sets
+from pipeline.noise.true_level import TrueLevels
 from pipeline.records import read_records
 from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import (
@@ -52,6 +55,7 @@ from pipeline.running.stage import (
     manifest_digest,
 )
 from pipeline.shards import commit, directory
+from pipeline.shards.feature_parts import FeatureParts
 from pipeline.shards.parquet import LIST_ROW_GROUP_ROWS, StagedShard, write_shard
 from pipeline.shards.plan import (
     PLANNED_SCHEMA,
@@ -62,26 +66,28 @@ from pipeline.shards.plan import (
     used_images,
 )
 from pipeline.shards.split_inputs import SplitInputs
+from schemas.error_model import ERROR_MODEL
 from schemas.example import SHARED_IMAGES, TEST_SET
 from schemas.fixed_set import FIXED_SET
 
 SECONDS_PER_EXAMPLE = 2e-6  # of a core, beside the threads of a worker
 
 
-def tables_of(output: str) -> dict[str, str]:
+def tables_of(config: BuildConfig, output: str) -> dict[str, str]:
     """Return the folders of the tables that the stage reads, by name."""
     layout = Layout(output)
-    return {
+    tables = {
         "retrievals": layout.retrievals,
         "images": layout.images,
         "verdicts": layout.verdicts,
         "duplicates": layout.duplicates,
     }
+    return tables | ({"features": layout.features} if "blue-instance" in config.noise.colors else {})
 
 
 def stage_of(config: BuildConfig, output: str) -> Stage:
     """Return the stage with its present inputs and configuration. Raises DataError if a table is missing."""
-    tables = {name: manifest_digest(path) for name, path in tables_of(output).items()}
+    tables = {name: manifest_digest(path) for name, path in tables_of(config, output).items()}
     lists = {name: files.sha256(files.join(config.source, name)) for name in config.noise.fixed_sets}
     return Stage("split", {**tables, **lists}, config)
 
@@ -105,7 +111,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             "name": config.name,
             "code_version": version("controlled-noise"),
             "funnel": plan.funnel,
-            "leaks": _leak_proof(layout.duplicates),
+            "leaks": _leak_proof(layout.duplicates, config.dedupe),
             "licenses": plan.licenses,
         }
         notes = _write(config, plan, layout, about, beam_arguments, force)
@@ -133,17 +139,18 @@ def make_plan(config: BuildConfig, output: str) -> Plan:
     """
     layout = Layout(output)
     inputs = SplitInputs(
-        tables_of(output), config.classes, config.noise.min_confidence, config.aggregate.min_votes
+        tables_of(config, output), config.classes, config.noise.min_confidence, config.aggregate.min_votes
     )
     parts = range(inputs.parts)
     pools = collect_pools(inputs.part(index, DRAW_COLUMNS, check_digests=True) for index in parts)
     if not pools.test_sizes.sum():
         raise DataError("no test image is left; check the 'test' lists and the rejections of ingest")
-    drawn = list(training_sets(pools, config.classes, config.noise, config.seed))
+    drawn = list(_drawn_sets(config, pools, layout, inputs.parts))
     fixed = _fixed_sets(config, inputs)
     buckets = _buckets(config, len(pools.clean), layout.images)
     facts = _facts(config, pools, drawn, fixed, buckets)
     digests = ContentDigests(facts, _written_as(config, layout.images))
+    levels = TrueLevels(_read_error_model(layout), config.classes)
     licenses: Counter[str] = Counter()
 
     def planned() -> Iterator[tuple[int, pa.Table]]:
@@ -154,6 +161,7 @@ def make_plan(config: BuildConfig, output: str) -> Plan:
             originals = inputs.read("images", index, ["image_id", "sha256"])
             for pool in examples:
                 digests.add(pool, originals)
+                levels.add(pool)
             licenses.update(count_licenses(examples))
             yield from planned_examples(examples, index, inputs.parts, buckets)
 
@@ -169,7 +177,18 @@ def make_plan(config: BuildConfig, output: str) -> Plan:
     ]
     by_frequency = sorted(licenses.items(), key=lambda item: (-item[1], item[0]))
     staged = tuple(shard for shard in shards if shard)
-    return Plan(digests.plans(), staged, buckets, pools.funnel, dict(by_frequency))
+    measured = {name: {"estimated_noise": found} for name in facts if (found := levels.estimate(name))}
+    return Plan(digests.plans(measured), staged, buckets, pools.funnel, dict(by_frequency))
+
+
+def _drawn_sets(config: BuildConfig, pools: Pools, layout: Layout, parts: int) -> Iterator[TrainingSet]:
+    """Draw the training sets, with features where a color needs them."""
+
+    def flips(seed: int) -> np.ndarray:
+        features = FeatureParts(layout.features, parts)
+        return instance_flips(config.noise.instance, pools, config.classes, seed, features)
+
+    return training_sets(pools, config.classes, config.noise, config.seed, flips)
 
 
 def _examples(
@@ -217,9 +236,19 @@ def _fixed_sets(config: BuildConfig, inputs: SplitInputs) -> list[FixedSet]:
     return list(fixed_sets(rows, pa.concat_tables(retrievals), pa.concat_tables(verdicts), config.classes))
 
 
-def _leak_proof(duplicates: str) -> dict[str, Any]:
+def _read_error_model(layout: Layout) -> pa.Table:
+    """Return the table of the error model; empty without one."""
+    if directory.valid_manifest(layout.error_model) is None:
+        return ERROR_MODEL.schema.empty_table()
+    return directory.read_table(layout.error_model, ERROR_MODEL, check_digests=True)
+
+
+def _leak_proof(duplicates: str, rules: DedupeConfig) -> dict[str, Any]:
+    """Return how leaks were searched, as values and as a sentence, and how many were found."""
     manifest = directory.read_manifest(duplicates)
-    return {**manifest.about["config"]["dedupe"], **counts(manifest)}
+    features = manifest.about.get("features")
+    search = {"features": features, "search": leak_search(rules, features)}
+    return {**manifest.about["config"]["dedupe"], **counts(manifest), **search}
 
 
 def _write(
@@ -337,6 +366,10 @@ def _facts(
             "blue_size": config.noise.blue_size,
         }
         if isinstance(each, TrainingSet):
+            if each.wrong is not None:
+                about["candidate_order"] = config.noise.candidate_order
+            elif each.color == "blue-instance":
+                about["instance"] = config.noise.instance
             about["classes"], lacking = noise_of_set(each, pools.clean.labels, names)
         else:
             examples = each.examples.select(COUNTED)

@@ -25,6 +25,7 @@ from pipeline.running.progress import advance
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.agreement import AGREEMENT
+from schemas.error_model import ERROR_MODEL
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL
 from schemas.retrieval_precision import RETRIEVAL_PRECISION
@@ -37,6 +38,7 @@ TABLES = {  # tables of the aggregate stage, by their name in Layout.aggregate_t
     "workers": WORKER,
     "agreement": AGREEMENT,
     "retrieval_precision": RETRIEVAL_PRECISION,
+    "error_model": ERROR_MODEL,
     "rejections": REJECTION,
 }
 _QUESTION = pa.schema([REJECTION.schema.field(name) for name in ("image_id", "class_name")])
@@ -51,7 +53,7 @@ class AggregateSetup:
 
     paths: (name, path) of the vote files. retrievals: folder of the retrieval table, which has the questions.
     answer_classes: classes that a vote without a class may name. classes: all classes. ingest_rejections: folder of the
-    list rows without an image. folders: output folder of each of TABLES. about: facts for their manifests.
+    list rows without an image. questions: number of all questions, about. folders: output folder of each of TABLES. about: facts for their manifests.
     """
 
     paths: tuple[tuple[str, str], ...]
@@ -64,6 +66,7 @@ class AggregateSetup:
     gold: pa.Table | None
     folders: dict[str, str]
     buckets: int
+    questions: int
     about: dict[str, Any]
 
 

@@ -12,23 +12,33 @@ import pyarrow as pa
 
 from pipeline.aggregate.agreement import AgreementEstimate
 from pipeline.aggregate.agreement_table import agreement_table, cohen_by_class
+from pipeline.aggregate.error_estimates import (
+    ErrorEstimates,
+    fit_error_model,
+    p_wrong_of_votes,
+    sample_images,
+)
 from pipeline.aggregate.methods.convergence import MethodSettings
 from pipeline.aggregate.methods.registry import estimate_posterior
 from pipeline.aggregate.seen_class import add_seen_class
+from pipeline.aggregate.verdict_checks import verdict_metrics
 from pipeline.aggregate.verdicts import (
+    gold_codes,
     majority_verdicts,
     majority_with_posterior,
     resolve_ties,
+    set_p_wrong,
     verdicts_by_method,
 )
 from pipeline.aggregate.vote_columns import QUESTION, VoteColumns, join_columns
 from pipeline.aggregate.workers import worker_table
-from pipeline.jobs.tables import Written, pack
+from pipeline.jobs.tables import Written, pack, unpack
 from pipeline.jobs.validate_votes import AggregateSetup
 from pipeline.keyed_hash import by_bucket, shard_key
 from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.agreement import AGREEMENT
+from schemas.error_model import ERROR_MODEL
 from schemas.verdict import VERDICT
 from schemas.worker import WORKER
 
@@ -50,13 +60,14 @@ class DecideByMajority(beam.DoFn):
     def __init__(self, setup: AggregateSetup) -> None:
         self.aggregate_setup = setup
 
-    def process(self, element: tuple[int, VoteColumns]) -> Iterator[Any]:
+    def process(self, element: tuple[int, VoteColumns], estimates: ErrorEstimates) -> Iterator[Any]:
         """Write one shard of verdicts."""
         index, votes = element
         setup, config = self.aggregate_setup, self.aggregate_setup.config
         table = majority_verdicts(votes, config.min_votes)
-        table = resolve_ties(table, config.ties, config.min_votes, setup.seed)
-        yield from write_verdicts(add_seen_class(table, votes.questions["seen_class"]), setup, index)
+        table, metrics = complete_verdicts(table, votes, setup, estimates)
+        yield "verdicts", metrics
+        yield from write_verdicts(table, setup, index)
 
 
 class DecideJointly(beam.DoFn):
@@ -65,7 +76,7 @@ class DecideJointly(beam.DoFn):
     def __init__(self, setup: AggregateSetup) -> None:
         self.aggregate_setup = setup
 
-    def process(self, buckets: list[tuple[int, VoteColumns]]) -> Iterator[Any]:
+    def process(self, buckets: list[tuple[int, VoteColumns]], estimates: ErrorEstimates) -> Iterator[Any]:
         """Write all shards of verdicts; output JointResults as the side output "joint"."""
         setup, config = self.aggregate_setup, self.aggregate_setup.config
         votes = join_columns([columns for _, columns in sorted(buckets, key=lambda bucket: bucket[0])])
@@ -80,8 +91,8 @@ class DecideJointly(beam.DoFn):
             )
             defined = ~np.isnan(posterior.skill)
             skill = dict(zip(votes.workers[defined], posterior.skill[defined].tolist(), strict=True))
-        table = resolve_ties(table, config.ties, config.min_votes, setup.seed)
-        table = add_seen_class(table, votes.questions["seen_class"])
+        table, metrics = complete_verdicts(table, votes, setup, estimates)
+        yield "verdicts", metrics
         yield beam.pvalue.TaggedOutput("joint", JointResults(skill, cohen_by_class(votes)))
         for index, rows in by_bucket(table, setup.buckets):
             yield from write_verdicts(rows, setup, index)
@@ -91,6 +102,60 @@ def without_times(element: tuple[int, VoteColumns]) -> tuple[int, VoteColumns]:
     """Drop the columns that `DecideJointly` does not need."""
     index, votes = element
     return index, votes.without_times()
+
+
+class SampleImages(beam.DoFn):
+    """Votes of one bucket → the questions about its images that the error model is fitted to."""
+
+    def __init__(self, setup: AggregateSetup) -> None:
+        self.aggregate_setup = setup
+
+    def process(self, element: tuple[int, VoteColumns]) -> Iterator[bytes]:
+        """Output a packed table, nothing for a bucket without votes."""
+        setup, (_, votes) = self.aggregate_setup, element
+        if votes.questions.num_rows:
+            gold = gold_codes(votes.questions, setup.gold)
+            yield pack(sample_images(votes, gold, setup.questions))
+
+
+class FitErrorModel(beam.PTransform):
+    """PCollection[packed samples] → ErrorEstimates, one element."""
+
+    def __init__(self, setup: AggregateSetup) -> None:
+        super().__init__()
+        self.setup = setup
+
+    def expand(self, samples: beam.PCollection) -> beam.PCollection:
+        """Gather all samples, and fit."""
+        classes = self.setup.classes
+        return (
+            samples
+            | "GatherSamples" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "Fit" >> beam.Map(lambda parts: fit_error_model([unpack(part) for part in parts], classes))
+        )
+
+
+def complete_verdicts(
+    table: pa.Table, votes: VoteColumns, setup: AggregateSetup, estimates: ErrorEstimates
+) -> tuple[pa.Table, Written]:
+    """Resolve ties, and fill `seen_class` and, for majority, `p_wrong`; return metrics for warnings, too.
+
+    `table` has the questions of `votes` in their order.
+    """
+    config = setup.config
+    table = resolve_ties(table, config.ties, config.min_votes, setup.seed)
+    table = add_seen_class(table, votes.questions["seen_class"])
+    gold = gold_codes(votes.questions, setup.gold)
+    p_wrong = p_wrong_of_votes(estimates, votes, gold, setup.classes)
+    if config.method == "majority":
+        table = set_p_wrong(table, p_wrong)
+    return table, Written(None, verdict_metrics(table, p_wrong))
+
+
+def write_error_model(estimates: ErrorEstimates, folder: str) -> tuple[str, Written]:
+    """Write the table of the error model."""
+    stem = directory.shard_stem("part", 0, 1)
+    return "error_model", Written(write_shard(folder, stem, ERROR_MODEL.schema, [estimates.table]))
 
 
 def write_verdicts(table: pa.Table, setup: AggregateSetup, index: int) -> Iterator[Any]:

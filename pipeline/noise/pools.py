@@ -14,15 +14,24 @@ from pyarrow import compute as pc
 
 from common.errors import DataError
 from pipeline.keyed_hash import shard_key
+from pipeline.noise.candidates import evidence_tiers
 from pipeline.noise.supply import Supply
 from schemas.retrieval import ATTRIBUTION
-from schemas.verdict import VERDICT
 
 _FROM_RETRIEVALS = ("url", *(field.name for field in ATTRIBUTION), "method", "rank")
 DRAW_COLUMNS = ("image_id", "class_name", "source", "method")  # of retrievals, for `collect_pools`
 EXAMPLE_COLUMNS = ("image_id", "class_name", "source", *_FROM_RETRIEVALS)  # of retrievals, for examples
-_ESTIMATES = tuple(name for name in ("p_wrong", "seen_class") if name in VERDICT.schema.names)
-VERDICT_COLUMNS = ("image_id", "class_name", "verdict", "yes", "no", "unsure", "confidence", *_ESTIMATES)
+VERDICT_COLUMNS = (
+    "image_id",
+    "class_name",
+    "verdict",
+    "yes",
+    "no",
+    "unsure",
+    "confidence",
+    "p_wrong",
+    "seen_class",
+)
 NO_VOTES = "no votes"
 # Names of the counts of kept candidates, and the verdict that each counts.
 CANDIDATE_COUNTS = (
@@ -75,7 +84,9 @@ class WrongImages:
     """Pairs of a web image and a class that it verifiably does not show, ordered by part.
 
     ids; images: int32 (n,), equal for equal ids; shard_keys: uint64 (n,); labels: int32 (n,), that class; true_labels:
-    int32 (n,), the class that the image shows, or -1 where it is unknown; by_text: bool (n,), found by a text search.
+    int32 (n,), the class that the image shows, or -1 where it is unknown; by_text: bool (n,), found by a text search;
+    is_closed: bool (n,), known to show another class; evidence: uint8 (n,), see `evidence_tiers`; confused: bool (n,),
+    whether a worker took the image for the class.
     """
 
     ids: pa.LargeStringArray
@@ -84,6 +95,9 @@ class WrongImages:
     labels: np.ndarray
     true_labels: np.ndarray
     by_text: np.ndarray
+    is_closed: np.ndarray
+    evidence: np.ndarray
+    confused: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -151,6 +165,7 @@ def read_part(
         np.asarray(votes),
         confidence,
         _mask(pc.equal(judged["method"], "text")),
+        _mask(pc.equal(judged["noise_type"], "closed")),
         web_removed,
         len(class_names),
         min_votes,
@@ -168,9 +183,7 @@ def collect_pools(parts: Iterable[PoolPart]) -> Pools:
         clean.append(_keys_and_labels(part.clean))
         ids, keys, labels = _keys_and_labels(part.wrong)
         images = counts["wrong_images"] + ids.dictionary_encode().indices.to_numpy()
-        true_labels = part.wrong["true_label"].fill_null(-1).to_numpy().astype(np.int32)
-        by_text = _mask(pc.equal(part.wrong["method"], "text"))
-        wrong.append((ids, images.astype(np.int32), keys, labels, true_labels, by_text))
+        wrong.append((ids, images.astype(np.int32), keys, labels, *_facts_of_wrong(part.wrong)))
         clean_starts.append(clean_starts[-1] + part.clean.num_rows)
         wrong_starts.append(wrong_starts[-1] + part.wrong.num_rows)
         tests.append(np.bincount(part.test["label"].to_numpy(), minlength=part.supply.classes))
@@ -184,6 +197,18 @@ def collect_pools(parts: Iterable[PoolPart]) -> Pools:
         np.array(wrong_starts),
         {name: counts[name] for name in _FUNNEL},
         Supply.sum(supplies),
+    )
+
+
+def _facts_of_wrong(wrong: pa.Table) -> tuple[np.ndarray, ...]:
+    """Columns of WrongImages from true_labels on."""
+    is_closed = _mask(pc.equal(wrong["noise_type"], "closed"))
+    return (
+        wrong["true_label"].fill_null(-1).to_numpy().astype(np.int32),
+        _mask(pc.equal(wrong["method"], "text")),
+        is_closed,
+        evidence_tiers(wrong["p_wrong"].to_numpy()),
+        wrong["votes_yes"].fill_null(0).to_numpy() > 0,
     )
 
 
@@ -234,8 +259,8 @@ def join_verdicts(
     right = np.bincount(codes[is_right], minlength=len(ids.dictionary))[codes]
     shown = np.zeros(len(ids.dictionary), np.int64)
     shown[codes[is_right]] = labels[is_right]
-    seen = _column_or_null(known, "seen_class", pa.string())
-    seen_ids = pc.index_in(seen, pa.array(class_names, pa.string())).fill_null(-1).to_numpy().astype(np.int64)
+    listed = pa.array(class_names, pa.string())
+    seen_ids = pc.index_in(known["seen_class"], listed).fill_null(-1).to_numpy().astype(np.int64)
     seen_ids[seen_ids == labels] = -1
     true = np.where(right == 0, seen_ids, np.where(right == 1, shown[codes], -1))
     is_closed = (right > 0) | (seen_ids >= 0)
@@ -246,15 +271,11 @@ def join_verdicts(
         "verdict": known["verdict"].fill_null(NO_VOTES),
         **{f"votes_{name}": known[name] for name in _VOTES},
         "confidence": known["confidence"],
-        "p_wrong": _column_or_null(known, "p_wrong", pa.float32()),
+        "p_wrong": known["p_wrong"],
     }
     for name, column in added.items():
         web = web.append_column(name, column)
     return web
-
-
-def _column_or_null(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray | pa.Array:
-    return table[name] if name in table.column_names else pa.nulls(table.num_rows, kind)
 
 
 def _given(rows: pa.Table, labels: np.ndarray, chosen: np.ndarray) -> pa.Table:

@@ -7,7 +7,15 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute as pc
 
-_OUTCOMES = ("all", "yes", "no", "no_by_text", "unsure_no", "undecided", "few_votes", "no_votes", "removed")
+_OUTCOMES = (
+    "all", "yes", "no", "no_by_text", "no_closed", "no_open", "unsure_no", "undecided", "few_votes", "no_votes", "removed",
+)  # fmt: skip
+# Of the wrong images, those that a color uses: the name of their count, and what they have in common.
+_USED_BY = {
+    "red-text": ("no_by_text", "have the method text"),
+    "red-closed": ("no_closed", "are known to show another class"),
+    "red-open": ("no_open", "are not known to show another class"),
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Supply:
         votes: np.ndarray,
         confidence: np.ndarray,
         by_text: np.ndarray,
+        is_closed: np.ndarray,
         removed: np.ndarray,
         classes: int,
         min_votes: int,
@@ -54,6 +63,8 @@ class Supply:
             "yes": yes,
             "no": no,
             "no_by_text": no & by_text,
+            "no_closed": no & is_closed,
+            "no_open": no & ~is_closed,
             "unsure_no": no & (confidence < min_confidence),
             "undecided": undecided,
             "few_votes": few,
@@ -96,8 +107,9 @@ class Supply:
         text = f"{counts['all']} questions: " + ", ".join(
             f"{count} {outcome}" for outcome, count in parts.items() if count
         )
-        if color == "red-text":
-            text += f"; {counts['no_by_text']} of the wrong images have the method text"
+        if color in _USED_BY:
+            name, common = _USED_BY[color]
+            text += f"; {counts[name]} of the wrong images {common}"
         return text
 
     def hint(self, color: str) -> str:
@@ -106,6 +118,11 @@ class Supply:
             return (
                 "No row of the web lists has the method text: fill the column method, or leave red-text out of "
                 "noise.colors. "
+            )
+        if color == "red-closed" and not self.counts["no_closed"].any():
+            return (
+                "No wrong image is known to show another class: ask about more classes of each image, fill the column "
+                "seen_class of the votes, or leave red-closed out of noise.colors. "
             )
         if self.few_votes:
             return (

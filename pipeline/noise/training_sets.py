@@ -1,6 +1,6 @@
 """Draw the training sets of a dataset: which clean images stay, which become noisy, and what stands instead."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,10 +52,16 @@ def level_text(level: float) -> str:
 
 
 def training_sets(
-    pools: Pools, class_names: Sequence[str], config: NoiseConfig, seed: int
+    pools: Pools,
+    class_names: Sequence[str],
+    config: NoiseConfig,
+    seed: int,
+    instance_flips: Callable[[int], np.ndarray] | None = None,
 ) -> Iterator[TrainingSet]:
     """Draw the set of every trial, color and level.
 
+    instance_flips: returns the wrong labels of all clean images, int32 (n,), for the seed of a trial; needed for the color
+    blue-instance.
     Without `config.levels`, draw the levels of the paper for which all classes have enough wrong images. Raises DataError,
     with the reasons, where a class has no clean image, or too few wrong images and the policy is to stop.
     """
@@ -70,7 +76,7 @@ def training_sets(
     levels = PAPER_LEVELS if config.levels is None else config.levels
 
     def trial(number: int) -> _Trial:
-        return _Trial(class_names, config, levels, seed, number, pools, part, targets)
+        return _Trial(class_names, config, levels, seed, number, pools, part, targets, instance_flips)
 
     first = None
     if config.levels is None and config.on_shortage == "error":
@@ -105,6 +111,7 @@ class _Trial:
         pools: Pools,
         part: np.ndarray | None,
         targets: np.ndarray,
+        instance_flips: Callable[[int], np.ndarray] | None,
     ) -> None:
         self.config, self.seed, self.trial, self.pools = config, seed + trial, trial, pools
         self.class_names, self.top = class_names, max(levels, default=0.0)
@@ -121,6 +128,7 @@ class _Trial:
             self.flipped["blue"] = flips.astype(np.int32)
         if "blue-asymmetric" in config.colors:
             self.flipped["blue-asymmetric"] = asymmetric(clean.labels, targets).astype(np.int32)
+        self._instance_flips = instance_flips
 
     def has_enough(self, level: float) -> bool:
         """Return whether every class has enough wrong images for a level, in all colors."""
@@ -139,8 +147,11 @@ class _Trial:
         limited_by = color
         if hue == "blue":
             # Blue takes over red's limits, so that the colors differ in nothing but the kind of noise.
-            limited_by = "red" if self.config.blue_size == "same" else ""
-        available = self._available(limited_by) if limited_by in self.candidates else None
+            reds = sorted(
+                self.candidates, key=lambda name: name != "red"
+            )  # stable: without red, the first of its kinds
+            limited_by = reds[0] if reds and self.config.blue_size == "same" else ""
+        available = self._available(limited_by) if limited_by else None
         selection = self.orders[hue].select(level, available, self.config.on_shortage)
         base, labels = self.bases[hue], self.pools.clean.labels
         noisy, kept = (rows if base is None else base[rows] for rows in (selection.noisy, selection.kept))
@@ -155,6 +166,9 @@ class _Trial:
             replaced, wrong = noisy[order].astype(np.int32), wrong[order].astype(np.int32)
             return TrainingSet(color, level, self.trial, kept, replaced, wrong=wrong)
         replaced = np.sort(noisy.astype(np.int32))
+        if color == "blue-instance" and color not in self.flipped:
+            assert self._instance_flips is not None
+            self.flipped[color] = self._instance_flips(self.seed)
         flipped = self.flipped[color][replaced]
         return TrainingSet(color, level, self.trial, kept, replaced, flipped=flipped)
 
@@ -172,14 +186,25 @@ class _Trial:
             return found
         wrong = self.pools.wrong
         hashes = keyed_hash(wrong.ids, self.seed, "candidate")
+        evidence = (
+            wrong.evidence if self.config.candidate_order == "evidence" else np.zeros_like(wrong.evidence)
+        )
         for color in colors:
-            usable = np.flatnonzero(wrong.by_text) if color == "red-text" else np.arange(len(wrong))
-            pools = assign(hashes[usable], wrong.images[usable], wrong.labels[usable], sizes)
+            usable = np.flatnonzero(_is_usable(wrong, color))
+            pools = assign(
+                hashes[usable], evidence[usable], wrong.images[usable], wrong.labels[usable], sizes
+            )
             found[color] = [usable[pool].astype(np.int32) for pool in pools]
         return found
 
     def _available(self, color: str) -> np.ndarray:
         return np.array([len(pool) for pool in self.candidates[color]])
+
+
+def _is_usable(wrong: WrongImages, color: str) -> np.ndarray:
+    """Which wrong images are candidates of a red color, bool (n,)."""
+    kinds = {"red-text": wrong.by_text, "red-closed": wrong.is_closed, "red-open": ~wrong.is_closed}
+    return kinds.get(color, np.ones(len(wrong), bool))
 
 
 def _first_of_each_class(clean: CleanImages, count: int | None, seed: int) -> np.ndarray | None:

@@ -18,7 +18,7 @@ class DerivedTable(NamedTuple):
 
 _TITLES = {
     "retrievals": "the list of images", "images": "the images", "verdicts": "the verdicts",
-    "duplicates": "the duplicates",
+    "duplicates": "the duplicates", "features": "the features",
 }  # fmt: skip
 
 
@@ -35,8 +35,16 @@ def derived_tables(build: str) -> dict[str, DerivedTable]:
         "aggregate": DerivedTable(_TITLES["verdicts"], layout.verdicts, {"retrievals": layout.retrievals}),
         "embed": DerivedTable("the features", layout.features, {"images": layout.images}),
         "dedupe": DerivedTable(_TITLES["duplicates"], layout.duplicates, {"images": layout.images}),
-        "split": DerivedTable("the sets", layout.dataset, tables),
+        "audit": DerivedTable("the suspects", layout.suspects, {**tables, "features": layout.features}),
+        "split": DerivedTable("the sets", layout.dataset, tables | _features_of_sets(layout)),
     }
+
+
+def _features_of_sets(layout: Layout) -> dict[str, str]:
+    """Return the folder of the features if the sets were made from them (color blue-instance)."""
+    dataset = directory.valid_manifest(layout.dataset)
+    stated = dataset.about.get("inputs") if dataset else None
+    return {"features": layout.features} if isinstance(stated, dict) and "features" in stated else {}
 
 
 def finished_stages(build: str) -> set[str]:

@@ -6,10 +6,12 @@ from typing import Any
 from common.errors import DataError
 from page.render import content_security_policy, render
 from pipeline import files
+from pipeline.aggregate.verdict_checks import warnings
 from pipeline.layout import Layout
-from pipeline.report import funnel, near_duplicates, sets, web, workers
+from pipeline.report import audit, funnel, near_duplicates, sets, web, workers
 from pipeline.report.sheets import KINDS, sheets
 from pipeline.report.tables import BuildTables
+from pipeline.report.wrong_images import wrong_table
 from pipeline.shards import directory
 from schemas.manifest import MANIFEST
 
@@ -35,26 +37,32 @@ def page(build: str) -> str:
         min_confidence = float(config.get("noise", {}).get("min_confidence", 0.0))
         settings = json.dumps({**tables.lists.config, **config}, indent=1, ensure_ascii=False)
         leaks = {key: int(about["leaks"][key]) for key in _LEAK_FACTS} if about else {}
+        leak_search = str(about["leaks"].get("search", "")) if about else ""
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise DataError(
             f"{files.join(layout.dataset, MANIFEST)}: the stored configuration is not valid ({error}); run split again "
             "or restore the file"
         ) from error
     steps = funnel.funnels(tables, min_confidence)
-    has = {stage: tables.has(stage) for stage in ("aggregate", "dedupe", "split")}
+    has = {stage: tables.has(stage) for stage in ("aggregate", "audit", "dedupe", "split")}
 
     values: dict[str, Any] = {
         "name": str(about.get("name") or config.get("name") or "a build"),
         "has": has,
         "outdated": tables.outdated,
+        "method_warnings": _method_warnings(build) if has["aggregate"] else [],
         "tiles": _tiles(tables, steps),
         "funnels": [funnel.table(source, of) for source, of in steps.items() if of[0].left.count],
         "classes": sets.class_table(tables, class_names),
+        "wrong_images": wrong_table(tables, class_names) if has["aggregate"] else None,
         "class_names": class_names,
         "sets": sets.set_table(tables) if has["split"] else None,
         "leaks": leaks,
+        "leak_search": leak_search,
         "sheets": sheets(tables, class_names),
         "kinds": {kind: title for kind, (title, _) in KINDS.items()},
+        "audit_tables": audit.audit_tables(tables),
+        "suspects": audit.suspect_figures(tables),
         "duplicates": near_duplicates.duplicate_table(tables),
         "several": near_duplicates.several_table(tables),
         "several_rows": near_duplicates.several_rows(tables),
@@ -71,6 +79,15 @@ def page(build: str) -> str:
         "views": tables.script(),
     }
     return render("pipeline.report", "report.html", content_security_policy(), **values)
+
+
+def _method_warnings(build: str) -> list[str]:
+    """Return the warnings about the aggregation method, from the manifest of the verdicts."""
+    about = directory.read_manifest(Layout(build).verdicts).about
+    config, counts = about.get("config", {}), about.get("counts", {})
+    method = config.get("aggregate", {}).get("method", "") if isinstance(config, dict) else ""
+    is_counted = isinstance(counts, dict) and all(isinstance(number, int) for number in counts.values())
+    return list(warnings(counts, str(method))) if is_counted else []
 
 
 def _tiles(tables: BuildTables, steps: dict[str, list[funnel.FunnelStep]]) -> list[tuple[str, Any, str]]:

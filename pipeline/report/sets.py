@@ -1,9 +1,11 @@
 """Tables of classes with their pools of images, and of sets with their nominal and realized noise."""
 
-from typing import Any
+from typing import Any, get_args
 
 from page.table import Column, PageTable
+from pipeline.config import Color
 from pipeline.layout import Layout
+from pipeline.noise.true_level import describe
 from pipeline.report.tables import BuildTables, share_with_interval, sql_literal
 from pipeline.shards.dataset_manifests import read_root, read_set_manifest
 from schemas.example import SHARED_IMAGES
@@ -19,12 +21,18 @@ def manifests(tables: BuildTables) -> dict[str, Any]:
     dataset = Layout(tables.build).dataset
     names = [name for name in read_root(dataset)[1] if name != SHARED_IMAGES]
     by_name = {name: read_set_manifest(dataset, name) for name in names}
-    order = {"red": 0, "red-text": 1, "blue": 2}
+    order = {color: index for index, color in enumerate(get_args(Color))}
 
     def sort_key(item: tuple[str, Any]) -> tuple[Any, ...]:
         about = item[1].about
         color = about.get("color")
-        return color is None, order.get(color, 3), color or "", about.get("noise_level") or 0, item[0]
+        return (
+            color is None,
+            order.get(color, len(order)),
+            color or "",
+            about.get("noise_level") or 0,
+            item[0],
+        )
 
     return dict(sorted(by_name.items(), key=sort_key))
 
@@ -36,7 +44,7 @@ def set_table(tables: BuildTables) -> PageTable:
         about, level = manifest.about, manifest.about.get("noise_level")
         within = f"FROM examples WHERE list_contains(sets, {sql_literal(name)})"
         examples = tables.listing(f"SELECT image_id {within}")
-        noise: tuple[Any, ...] = (None,) * 6
+        noise: tuple[Any, ...] = (None,) * 7
         if about.get("color") and level is not None:
             wrong = tables.listing(f"SELECT image_id, source, url {within} AND NOT is_clean")
             nonempty = [entry for entry in about["classes"] if entry["rows"]]
@@ -48,13 +56,16 @@ def set_table(tables: BuildTables) -> PageTable:
                 f"SELECT image_id, source, url {within} AND NOT is_clean AND {of_class} = {label}"
             )
             realized = wrong.count / max(1, examples.count)
-            noise = (level, realized, wrong, farthest["class"], farthest["noise"], its)
+            estimated = about.get("estimated_noise")
+            text = describe(None, estimated).removeprefix("estimated ") if estimated else None
+            noise = (level, realized, text, wrong, farthest["class"], farthest["noise"], its)
         rows.append((name, examples, *noise, sum(shard.bytes for shard in manifest.shards) / 1e6))
     columns = [
         Column("set"),
         Column("examples", "count"),
         Column("nominal noise", "share"),
         Column("realized noise", "share", 3),
+        Column("estimated true noise"),
         Column("wrong labels", "count"),
         Column("farthest class"),
         Column("its noise", "share", 2),
@@ -62,7 +73,8 @@ def set_table(tables: BuildTables) -> PageTable:
         Column("MB", "number"),
     ]
     return PageTable(
-        "Sets: size, nominal and realized noise, and the class with the largest deviation",
+        "Sets: size, nominal, realized and estimated true noise (95 % interval; clean labels are taken as right), and the class "
+        "with the largest deviation",
         columns, rows, filterable=True,
     )  # fmt: skip
 

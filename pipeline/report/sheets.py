@@ -91,11 +91,12 @@ def _encoded(
         bytes_left -= len(first) + len(second or b"")
         if bytes_left < 0:
             break
-        uris.append((_uri(first), _uri(second) if second else None))
+        uris.append((data_uri(first), data_uri(second) if second else None))
     return uris
 
 
-def _uri(encoded: bytes) -> str:
+def data_uri(encoded: bytes) -> str:
+    """Return a data URI of a WebP image."""
     return f"data:image/webp;base64,{base64.b64encode(encoded).decode()}"
 
 

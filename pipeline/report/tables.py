@@ -24,6 +24,7 @@ from schemas.manifest import MANIFEST
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL
 from schemas.retrieval_precision import RETRIEVAL_PRECISION
+from schemas.suspect import SUSPECT
 from schemas.verdict import VERDICT
 from schemas.worker import WORKER
 
@@ -53,6 +54,7 @@ TABLES = {
     "search_precision": TableSource("aggregate", _HERE.retrieval_precision, RETRIEVAL_PRECISION.schema),
     "vote_rejections": TableSource("aggregate", _HERE.vote_rejections, REJECTION.schema),
     "duplicates": TableSource("dedupe", _HERE.duplicates, DUPLICATE.schema),
+    "suspects": TableSource("audit", _HERE.suspects, SUSPECT.schema),
     "examples": TableSource("split", _HERE.examples, PLANNED_SCHEMA),
 }
 VIEWS = {
@@ -60,7 +62,7 @@ VIEWS = {
     "pairs": """
 SELECT retrievals.*,
   CASE WHEN source = 'web' THEN coalesce(verdict, 'no votes') ELSE 'given' END AS verdict,
-  yes, no, unsure, confidence, reason AS removed, keeper_id
+  yes, no, unsure, confidence, p_wrong, seen_class, reason AS removed, keeper_id
 FROM retrievals
 LEFT JOIN verdicts USING (image_id, class_name)
 LEFT JOIN (SELECT image_id, reason, keeper_id FROM duplicates WHERE removed) USING (image_id)""",

@@ -15,7 +15,7 @@ from pipeline.fetch.http1 import Headers
 from pipeline.fetch.retries import RetryPolicy, is_temporary, retry_after
 from pipeline.fetch.urls import parse_url
 from pipeline.rejections import Rejected, RequestStats, printable
-from pipeline.retrieve.providers import BadAnswerError, Parameters, Provider, ResultPage
+from pipeline.retrieve.provider import BadAnswerError, Parameters, Provider, ResultPage
 
 MAX_ATTEMPTS = 5  # per page
 MAX_WAIT_SECONDS = 120.0  # a longer wait that the provider asks for ends the search
@@ -23,12 +23,6 @@ MAX_TOTAL_WAIT_SECONDS = 1800.0  # all waits of a search together
 TIMEOUT_SECONDS = 30.0  # for connecting, and for each wait for more bytes
 ANSWER_SECONDS = 60.0  # for one answer as a whole
 MAX_BYTES = 10_000_000
-_TEMPORARY = (
-    "maxlag",
-    "ratelimited",
-    "internal_api_error_DBQueryError",
-    "readonly",
-)  # error codes of MediaWiki
 
 
 class ProviderClient:
@@ -86,8 +80,12 @@ class ProviderClient:
                 if status == 200 and code is None:
                     self._next_request = time.monotonic() + self._pause
                     return self._read(answer, parameters)
-                problem = code or f"HTTP {status}: {self._without_secrets(_error_message(body))}"
-                if not (is_temporary(status) or code in _TEMPORARY):
+                problem = (
+                    self._without_secrets(code or "")
+                    or f"HTTP {status}: {self._without_secrets(_error_message(body))}"
+                )
+                may_pass = code is not None and code.partition(" ")[0] in self._provider.temporary_errors
+                if not (is_temporary(status) or may_pass):
                     raise DataError(
                         f"{self._endpoint}: {problem}; check the key, the query and the terms of the provider"
                     )
@@ -148,10 +146,13 @@ def _parse(body: bytes) -> Any:
 
 
 def _error_message(body: bytes) -> str:
-    """Return the message of an error, in the forms of the three providers."""
+    """Return the message of an error, in the forms of the providers."""
     answer = _parse(body)
     if not isinstance(answer, dict):
         return "no JSON"
     error = answer.get("error")
-    message = error.get("message") if isinstance(error, dict) else answer.get("detail") or error
+    if isinstance(error, dict):
+        message = error.get("message") or error.get("detail")
+    else:
+        message = answer.get("detail") or error
     return printable(str(message))

@@ -14,7 +14,7 @@ from common.errors import UsageError
 from pipeline import files
 from pipeline.ingest.rows import ID_DIGITS
 from pipeline.retrieve.client import ProviderClient
-from pipeline.retrieve.providers import Hit, Parameters, ResultPage
+from pipeline.retrieve.provider import Hit, Parameters, ResultPage
 from schemas.cells import csv_text
 
 EXTENSIONS = (".csv", ".jsonl", ".parquet")

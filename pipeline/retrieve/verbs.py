@@ -21,7 +21,10 @@ def add_retrieve(verbs: Any) -> None:
         "--contact you@lab.example --output mine/web.csv",
     )
     sub.add_argument(
-        "--provider", required=True, choices=PROVIDERS, help="search provider (docs/how-to/web-images.md)"
+        "--provider",
+        required=True,
+        choices=PROVIDERS,
+        help="search provider (docs/how-to/web-images.md); google accepts no new customers and ends on 2027-01-01",
     )
     names = sub.add_mutually_exclusive_group(required=True)
     names.add_argument("--classes", nargs="+", metavar="CLASS", help="names of the classes")
@@ -54,6 +57,36 @@ def add_retrieve(verbs: Any) -> None:
         help="pause between two requests (default: the limit of the provider)",
     )
     sub.add_argument("--endpoint", metavar="URL", help="another URL with the same interface")
+
+
+def add_retrieve_similar(verbs: Any) -> None:
+    """Add the verb, and its flags."""
+    sub = add_verb(
+        verbs,
+        "retrieve-similar",
+        "list the web images of a build that look most like its clean images of each class (image-to-image search)",
+        "python -m pipeline retrieve-similar out --per-class 100 --output mine/similar.csv",
+    )
+    sub.add_argument(
+        "build", metavar="OUTPUT", help="output folder of a build with features (docs/how-to/embed.md)"
+    )
+    sub.add_argument(
+        "--per-class", type=int, required=True, metavar="N", help="number of images per class, at most"
+    )
+    sub.add_argument("--output", required=True, metavar="FILE", help="new .csv, .jsonl or .parquet file")
+
+
+def run_retrieve_similar(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run retrieve-similar, report the list, and return the counts."""
+    from pipeline.retrieve.similar import retrieve_similar
+
+    counts = retrieve_similar(arguments.build, arguments.per_class, arguments.output)
+    say(f"{counts['rows']:,} rows in {arguments.output}, from {counts['pool']:,} web images")
+    if short := [name for name, count in counts["classes"].items() if count < arguments.per_class]:
+        say(
+            f"fewer images than --per-class: {', '.join(short)}; all other web images are listed for them already"
+        )
+    return counts
 
 
 def add_list_folder(verbs: Any) -> None:
@@ -128,6 +161,8 @@ def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> d
         raise UsageError(f"--endpoint {arguments.endpoint}: give an http or https URL")
     queries = class_queries(classes, arguments.query or ["{class}"], _synonyms(arguments.synonyms))
     provider = PROVIDERS[arguments.provider](os.environ)
+    if provider.notice:
+        say(f"note: {provider.notice}")
     client = ProviderClient(provider, contact, arguments.endpoint, arguments.pause)
     try:
         counts = retrieve(

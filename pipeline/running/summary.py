@@ -3,6 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from pipeline.aggregate.verdict_checks import METRICS, warnings
+from pipeline.config import BuildConfig
+from pipeline.noise.true_level import describe_sets
+from pipeline.running.progress import stage_line
 from pipeline.running.stage import counts
 from schemas.manifest import Manifest
 
@@ -29,6 +33,17 @@ def sets_without_clean(dataset: Manifest) -> Iterator[str]:
             yield f"warning: {name} has no clean image of {', '.join(lacking)}"
 
 
+def result_notes(stage: str, config: BuildConfig, tables: Tables) -> Iterator[str]:
+    """Yield the lines that follow the sentence of a stage: warnings, and the estimated true noise of the sets."""
+    if stage == "aggregate":
+        for warning in warnings(counts(tables["verdicts"]), config.aggregate.method):
+            yield f"warning: {warning}"
+    if stage == "split":
+        for line in describe_sets(tables["dataset"].about["sets"]):
+            yield stage_line("", line)
+        yield from sets_without_clean(tables["dataset"])
+
+
 def _fetch_counts(tables: Tables) -> Counts:
     found = counts(tables["fetched"])
     failed = {f"failed_{code}": n for code, n in found.items() if code != "bodies"}
@@ -46,7 +61,9 @@ def _ingest_counts(tables: Tables) -> Counts:
 
 def _aggregate_counts(tables: Tables) -> Counts:
     verdicts = {
-        name: n for name, n in counts(tables["verdicts"]).items() if name not in ("votes", "votes_in")
+        name: n
+        for name, n in counts(tables["verdicts"]).items()
+        if name not in ("votes", "votes_in", *METRICS)
     }
     votes_in = counts(tables["verdicts"]).get("votes_in", 0)  # a build of blue sets alone needs no votes
     workers = tables["workers"].rows
@@ -116,6 +133,8 @@ def _dedupe_sentence(found: Counts) -> str:
     }
     parts = [_number(n, *reasons[reason]) for reason, n in totals.items() if n]
     removed = f"; {_number(found['removed'], 'image')} removed" if parts else ""
+    if altered := found.get("embedding", 0):
+        parts[-1] += f" ({_number(altered, 'altered copy', 'altered copies')})"
     pairs = _number(found["image_pairs"], "image pair")
     return f"{pairs} compared: {', '.join(parts) or 'none are alike'}{removed}"
 

@@ -1,21 +1,43 @@
 """Write the dataset card: README.md with the metadata that Hugging Face's hub and library read."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from pipeline.rejections import printable
+from pipeline.shards.document import Block, Code, Grid, Heading, Items, Paragraph, items, markdown, one_line
 from schemas.example import TEST_SET
+from schemas.retrieval import ATTRIBUTION
 
-ABOUT = """# {name}
-A benchmark of controlled label noise. Each training set is a *config* with a known share of wrong labels; all configs have
-the same test split. In *red* configs, web images that were verified as wrong replace clean images, and the labels stay.
-In *blue* configs, clean images stay and their labels are flipped. The column `is_clean` states whether a label is right.
-Of a wrong label, `noise_type` states whether the image shows another of the classes (closed) or none that is known (open).
-`p_wrong` is the estimated probability that the label of a web image is wrong, given the votes.
-"""
+ABOUT = Paragraph(
+    "A benchmark of controlled label noise. Each training set is a config with a known share of wrong labels; all configs "
+    "have the same test split. In red configs, web images that were verified as wrong replace clean images, and the labels "
+    "stay. In blue configs, clean images stay and their labels are flipped. The column ",
+    Code("is_clean"),
+    " states whether a label is right. Of a wrong label, ",
+    Code("noise_type"),
+    " states whether the image shows another of the classes (closed) or none that is known (open). ",
+    Code("p_wrong"),
+    " is the estimated probability that the label of a web image is wrong, given the votes.",
+)
+"""What the sets are, in the card and wherever else a dataset is described."""
+
+TRUE_NOISE = Paragraph(
+    "Nominal and realized noise count labels that the votes call wrong. Some of these verdicts are mistaken: the estimated "
+    "true noise counts each wrong label with ",
+    Code("p_wrong"),
+    ". Its interval assumes that the error model of the votes holds; mistakes that most workers share are seen only with gold "
+    "questions. Labels of clean and test images are taken as right.",
+)
+
+_STEPS = (
+    "clean_images", "clean_images_kept", "test_images", "candidates", "candidates_kept", "candidates_without_votes",
+    "candidates_undecided", "candidates_right", "candidates_wrong", "wrong_images",
+)  # fmt: skip
+
+
+_NO_FOLDING = 1 << 20  # characters; a folded line could begin with the marks that end the header
 
 
 def dataset_card(
@@ -27,22 +49,31 @@ def dataset_card(
     """Return the text of the card.
 
     `sets` has rows, color and noise level of each set; `set_values` has what the manifest of each set states; `about` has
-    the funnel and the `licenses` of web images.
+    the funnel, the search of `leaks` and the `licenses` of web images.
     """
-    parts = [
-        _header(name, sets),
-        ABOUT.format(name=name),
-        *_table_of_sets(sets, set_values),
-        *_without_clean(set_values),
-        *_fixed_sets(set_values),
+    blocks = [
+        Heading(name, 1),
+        ABOUT,
+        *set_blocks(sets, set_values),
+        Heading("How it was made"),
+        funnel_table(about["funnel"]),
+        Heading("Leaks of test images"),
+        _leaks(about["leaks"]),
+        *_licenses(about["licenses"]),
     ]
-    parts += ["", "## How it was made", "", "| step | count |", "|---|---:|"]
-    parts += [f"| {step.replace('_', ' ')} | {count:,} |" for step, count in about["funnel"].items()]
-    return "\n".join([*parts, *_licenses(about["licenses"])]) + "\n"
+    return card_text({"pretty_name": one_line(name)}, sets, blocks)
 
 
-def _header(title: str, sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the YAML header, in which Hugging Face's hub and library find the files of each config."""
+def card_text(
+    about: Mapping[str, Any],
+    sets: Mapping[str, Any],
+    blocks: list[Block],
+    more_configs: tuple[Any, ...] = (),
+) -> str:
+    """Return a card: the YAML header with `about` and the files of each config, and the document.
+
+    Hugging Face's hub and library find the files of each config in the header; more_configs: entries of other tables.
+    """
     configs = [
         {
             "config_name": name,
@@ -54,22 +85,45 @@ def _header(title: str, sets: Mapping[str, Mapping[str, Any]]) -> str:
         for name in sets
         if name != TEST_SET
     ]
-    header = {"pretty_name": title, "task_categories": ["image-classification"], "configs": configs}
-    return f"---\n{yaml.safe_dump(header, sort_keys=False)}---"
+    header = {**about, "task_categories": ["image-classification"], "configs": [*configs, *more_configs]}
+    metadata = yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=_NO_FOLDING)
+    return f"---\n{metadata}---\n{markdown(blocks)}"
 
 
-def _table_of_sets(
+def set_blocks(
     sets: Mapping[str, Mapping[str, Any]], set_values: Mapping[str, Mapping[str, Any]]
-) -> Iterator[str]:
-    yield "| set | examples | nominal noise | realized noise |"
-    yield "|---|---:|---:|---:|"
+) -> list[Block]:
+    """Return the table of sets with nominal, realized and estimated noise, and what is special about some of them."""
+    header = ["set", "examples", "nominal noise", "realized noise"]
+    estimated = any(values.get("estimated_noise") for values in set_values.values())
+    if estimated:
+        header.append("estimated true noise (95 % interval)")
+    rows = []
     for name, entry in sets.items():
         wrong = sum(row["noisy"] for row in set_values[name]["classes"])
         share = wrong / entry["rows"] if entry["rows"] else 0.0
-        yield f"| {name} | {entry['rows']:,} | {entry['noise_level']:.1%} | {share:.2%} |"
+        row = [name, f"{entry['rows']:,}", f"{entry['noise_level']:.1%}", f"{share:.2%}"]
+        rows.append([*row, estimate_text(set_values[name])] if estimated else row)
+    notes = [TRUE_NOISE] if estimated else []
+    return [Grid(header, rows), *notes, *_without_clean(set_values), *_fixed_sets(set_values)]
 
 
-def _without_clean(set_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def estimate_text(values: Mapping[str, Any]) -> str:
+    """Return the estimated true noise of a set as '35.1 % (33.9 to 36.4)', or nothing if its manifest has none."""
+    estimated = values.get("estimated_noise")
+    if not estimated:
+        return ""
+    value, low, high = (100 * estimated[name] for name in ("value", "low", "high"))
+    return f"{value:.1f} % ({low:.1f} to {high:.1f})"
+
+
+def funnel_table(funnel: Mapping[str, int]) -> Grid:
+    """Return the number of rows left by each step of the build, in the order of the steps."""
+    steps = sorted(funnel, key=lambda step: (_STEPS.index(step) if step in _STEPS else len(_STEPS), step))
+    return Grid(("step", "count"), [(step.replace("_", " "), f"{funnel[step]:,}") for step in steps])
+
+
+def _without_clean(set_values: Mapping[str, Mapping[str, Any]]) -> list[Block]:
     classes = {
         name: values["classes_without_clean"]
         for name, values in set_values.items()
@@ -77,42 +131,43 @@ def _without_clean(set_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
     }
     if not classes:
         return []
-    lines = [f"- {name}: {', '.join(map(_cell, names))}" for name, names in classes.items()]
-    return ["", "These sets have no right example of some classes:", "", *lines]
+    lines = items(f"{name}: {', '.join(names)}" for name, names in classes.items())
+    return [Paragraph("These sets have no right example of some classes:"), lines]
 
 
-def _fixed_sets(set_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _fixed_sets(set_values: Mapping[str, Mapping[str, Any]]) -> list[Block]:
     fixed = {name: values["fixed_set"] for name, values in set_values.items() if values.get("fixed_set")}
     if not fixed:
         return []
-    lines = [
-        f"- {name} ({values['not_ingested']:,} of its images are missing)" for name, values in fixed.items()
-    ]
+    lines: Items = items(
+        f"{name} ({values['not_ingested']:,} of its images are missing)" for name, values in fixed.items()
+    )
     return [
-        "",
-        "The examples of these sets were given by a list. The realized noise above was measured; the nominal noise is the "
-        "claim of the list:",
-        "",
-        *lines,
+        Paragraph(
+            "The examples of these sets were given by a list. The realized noise above was measured; the nominal noise is "
+            "the claim of the list:"
+        ),
+        lines,
     ]
 
 
-def _licenses(counts: Mapping[str, int]) -> list[str]:
+def _leaks(leaks: Mapping[str, Any]) -> Paragraph:
+    found = {source: leaks.get(f"leak_{source}", 0) for source in ("web", "clean")}
+    kept = " (kept: dedupe.clean_leaks)" if leaks["clean_leaks"] == "keep" and found["clean"] else ""
+    return Paragraph(
+        f"{found['web']:,} web and {found['clean']:,} clean images{kept} were near a test image. {leaks['search']}"
+    )
+
+
+def _licenses(counts: Mapping[str, int]) -> list[Block]:
     if not any(counts):
         return []
+    names = [part for field in ATTRIBUTION for part in (Code(field.name), ", ")][:-1]
     return [
-        "",
-        "## Licenses of the web images",
-        "",
-        "As stated by the search providers, not verified. Each example has `license`, `license_url`, `creator` and "
-        "`landing_url`.",
-        "",
-        "| license | images |",
-        "|---|---:|",
-        *(f"| {_cell(name) or 'unknown'} | {count:,} |" for name, count in counts.items()),
+        Heading("Licenses of the web images"),
+        Paragraph("As stated by the search providers, not verified. Each example has ", *names, "."),
+        Grid(
+            ("license", "images"),
+            [(printable(name) or "unknown", f"{count:,}") for name, count in counts.items()],
+        ),
     ]
-
-
-def _cell(text: str) -> str:
-    """Escape untrusted text for a cell of a Markdown table."""
-    return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", " ".join(printable(text).split()))

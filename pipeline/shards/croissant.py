@@ -1,7 +1,8 @@
-"""Write croissant.json, the Croissant 1.0 description of a dataset (https://mlcommons.org/croissant)."""
+"""Write croissant.json, the Croissant 1.1 description of a dataset (http://mlcommons.org/croissant/1.1)."""
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -9,44 +10,35 @@ import pyarrow as pa
 from schemas.example import example_schema
 from schemas.manifest import Manifest
 
+CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
+_TERMS = (
+    "annotation", "arrayShape", "citeAs", "column", "containedIn", "equivalentProperty", "excludes", "extract", "field",
+    "fileProperty", "fileObject", "fileSet", "format", "includes", "isArray", "isLiveDataset", "jsonPath", "key", "md5",
+    "parentField", "path", "readLines", "recordSet", "references", "regex", "repeated", "replace", "samplingRate",
+    "sdVersion", "separator", "source", "subField", "transform", "unArchive", "value",
+)  # fmt: skip
+# Appendix 1 of the specification, and the terms of version 1.0 that mlcroissant asks for.
 _CONTEXT = {
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
+    **{term: f"cr:{term}" for term in _TERMS},
     "conformsTo": "dct:conformsTo",
     "cr": "http://mlcommons.org/croissant/",
-    "rai": "http://mlcommons.org/croissant/RAI/",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
-    "equivalentProperty": "cr:equivalentProperty",
+    "description": {"@container": "@language"},
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileProperty": "cr:fileProperty",
-    "fileObject": "cr:fileObject",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
+    "name": {"@container": "@language"},
+    "prov": "http://www.w3.org/ns/prov#",
+    "rai": "http://mlcommons.org/croissant/RAI/",
     "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
 }
+DESCRIPTION = (
+    "Training sets with a known share of wrong labels, and one test set. Red sets: web images that were verified as wrong "
+    "replace clean images. Blue sets: labels of clean images are flipped. The field is_clean states whether a label is right."
+)
+PARQUET = "application/x-parquet"
 _TYPES = {
     pa.int64(): "sc:Integer",
     pa.int32(): "sc:Integer",
@@ -57,59 +49,93 @@ _TYPES = {
 }
 
 
-def croissant_json(name: str, sets: Mapping[str, Manifest], class_names: Sequence[str]) -> str:
-    """Return the text of croissant.json: every shard with its digest, and one record set per set."""
+@dataclass(frozen=True)
+class TableFile:
+    """A Parquet file beside the sets: its path, size in bytes, SHA-256, schema, and what it holds."""
+
+    path: str
+    size: int
+    sha256: str
+    schema: pa.Schema
+    about: str
+
+
+def croissant_json(
+    name: str,
+    sets: Mapping[str, Manifest],
+    class_names: Sequence[str],
+    about: Mapping[str, Any] | None = None,
+    tables: Sequence[TableFile] = (),
+) -> str:
+    """Return the text of croissant.json: every shard with its digest, and one record set per set.
+
+    about: properties of the dataset, which replace those that are made here. tables: files with a record set of their own.
+    """
     distribution: list[dict[str, Any]] = []
     record_sets: list[dict[str, Any]] = []
     for set_name, manifest in sets.items():
         for shard in manifest.shards:
-            path = f"{set_name}/{shard.file}"
-            distribution.append(
-                {
-                    "@type": "cr:FileObject",
-                    "@id": path,
-                    "name": path,
-                    "contentUrl": path,
-                    "contentSize": f"{shard.bytes} B",
-                    "encodingFormat": "application/x-parquet",
-                    "sha256": shard.sha256,
-                }
-            )
+            distribution.append(_file(f"{set_name}/{shard.file}", shard.bytes, shard.sha256))
         has_images = manifest.about.get("mode") != "shared"
         distribution.append(
             {
                 "@type": "cr:FileSet",
                 "@id": f"{set_name}-shards",
                 "name": f"{set_name}-shards",
-                "encodingFormat": "application/x-parquet",
+                "encodingFormat": PARQUET,
                 "includes": f"{set_name}/*.parquet",
             }
         )
-        fields = [_field(set_name, field) for field in example_schema(class_names, with_images=has_images)]
-        record_sets.append({"@type": "cr:RecordSet", "@id": set_name, "name": set_name, "field": fields})
+        source = {"fileSet": {"@id": f"{set_name}-shards"}}
+        schema = example_schema(class_names, with_images=has_images)
+        record_sets.append(_record_set(set_name, "", schema, source))
+    for table in tables:
+        distribution.append(_file(table.path, table.size, table.sha256))
+        stem = table.path.removesuffix(".parquet")
+        record_sets.append(_record_set(stem, table.about, table.schema, {"fileObject": {"@id": table.path}}))
     description = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "conformsTo": CONFORMS_TO,
         "name": name,
-        "description": "Training sets with a known share of wrong labels, and one test set. Red sets: web images that were "
-        "verified as wrong replace clean images. Blue sets: labels of clean images are flipped. The field is_clean states "
-        "whether a label is right.",
+        "description": DESCRIPTION,
+        **(about or {}),
         "distribution": distribution,
         "recordSet": record_sets,
     }
     return json.dumps(description, indent=1, ensure_ascii=False) + "\n"
 
 
-def _field(set_name: str, field: pa.Field) -> dict[str, Any]:
-    source: dict[str, Any] = {"fileSet": {"@id": f"{set_name}-shards"}, "extract": {"column": field.name}}
+def _file(path: str, size: int, sha256: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": path,
+        "name": path,
+        "contentUrl": path,
+        "contentSize": f"{size} B",
+        "encodingFormat": PARQUET,
+        "sha256": sha256,
+    }
+
+
+def _record_set(name: str, about: str, schema: pa.Schema, source: Mapping[str, Any]) -> dict[str, Any]:
+    described = {"description": about} if about else {}
+    fields = [_field(name, field, source) for field in schema]
+    return {"@type": "cr:RecordSet", "@id": name, "name": name, **described, "field": fields}
+
+
+def _field(set_name: str, field: pa.Field, files: Mapping[str, Any]) -> dict[str, Any]:
+    source: dict[str, Any] = {**files, "extract": {"column": field.name}}
     if field.name == "image":
         source["transform"] = {"jsonPath": "bytes"}
+    kind: str | list[str] = "sc:ImageObject" if field.name == "image" else _TYPES[field.type]
+    if field.name == "label":
+        kind = [str(kind), "cr:Label"]
     return {
         "@type": "cr:Field",
         "@id": f"{set_name}/{field.name}",
         "name": f"{set_name}/{field.name}",
         "description": (field.metadata or {}).get(b"about", b"").decode(),
-        "dataType": "sc:ImageObject" if field.name == "image" else _TYPES[field.type],
+        "dataType": kind,
         "source": source,
     }

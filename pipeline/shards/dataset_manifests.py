@@ -48,6 +48,16 @@ def _is_fixed_set_or_none(value: Any) -> bool:
     return value is None or (isinstance(value, dict) and _is_share(value.get("realized_noise")))
 
 
+def _is_estimate_or_none(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and all(
+            isinstance(number := value.get(key), int | float) and 0 <= number <= 1
+            for key in ("value", "low", "high")
+        )
+    )
+
+
 def _is_ingest_config(value: Any) -> bool:
     return isinstance(value, dict) and _is_text(value.get("resize"))
 
@@ -59,6 +69,7 @@ _OF_EVERY_SET: dict[str, _Check] = {
     "classes": _is_noise_by_class,
     "noise_level": _is_share,
     "fixed_set": _is_fixed_set_or_none,
+    "estimated_noise": _is_estimate_or_none,
 }
 _OF_TRAINING_SETS: dict[str, _Check] = {
     "color": _is_text,

@@ -69,12 +69,15 @@ class ContentDigests:
             self._digests[name].update(digests[rows].tobytes())
             self.rows[name] += len(rows)
 
-    def plans(self) -> list[SetPlan]:
-        """Return the plan of each set, once all parts are added."""
-        return [
-            SetPlan(name, self.rows[name], {**facts, **self.written_as, "content_sha256": digest.hexdigest()})
-            for (name, facts), digest in zip(self.facts.items(), self._digests.values(), strict=True)
-        ]
+    def plans(self, measured: Mapping[str, Mapping[str, Any]]) -> list[SetPlan]:
+        """Return the plan of each set, once all parts are added; `measured` has more facts of some sets."""
+        plans = []
+        for name, facts in self.facts.items():
+            digest, more = self._digests[name], measured.get(name, {})
+            digest.update(json.dumps(more, sort_keys=True).encode())
+            values = {**facts, **more, **self.written_as, "content_sha256": digest.hexdigest()}
+            plans.append(SetPlan(name, self.rows[name], values))
+        return plans
 
 
 def _row_digests(table: pa.Table, originals: pa.Table) -> np.ndarray:

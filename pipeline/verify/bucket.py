@@ -1,6 +1,6 @@
 """Check the rows and images of all sets in one bucket: what one task does."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -13,6 +13,7 @@ from common.errors import DataError
 from pipeline import files
 from pipeline.keyed_hash import bucket, shard_key
 from pipeline.noise.examples import count_classes
+from pipeline.noise.true_level import millionths_wrong
 from pipeline.shards.directory import shard_position
 from pipeline.verify.clean_images import CleanImages, group_clean_images
 from pipeline.verify.images import BucketImages
@@ -117,7 +118,7 @@ def _read_set(
                 raise DataError(
                     f"{path}: the bytes are not those that were written (sha256 differs); copy the file again"
                 )
-            for table in _batches(path, schema, shard.rows):
+            for table in _batches(path, schema, shard.rows, _required(plan.sets[name])):
                 tables.append(table.select(columns))
                 if "image" in schema.names:
                     images.add(name, table)
@@ -136,7 +137,12 @@ def schema_of(plan: VerificationPlan, name: str) -> pa.Schema:
     return example_schema(about["class_names"], with_images=about.get("mode") != "shared")
 
 
-def _batches(path: str, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+def _required(planned: PlannedSet) -> list[str]:
+    """Return the columns that no row may lack: not the image, if the set states that some are withheld."""
+    return [name for name in EXAMPLE.required if not (name == "image" and planned.withheld)]
+
+
+def _batches(path: str, schema: pa.Schema, rows: int, required: Sequence[str]) -> Iterator[pa.Table]:
     """Yield the rows of a shard. Raises DataError if they do not match the schema and the manifest."""
     with files.open_read(path) as file:
         reader = parquet.ParquetFile(file)
@@ -147,7 +153,7 @@ def _batches(path: str, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
         for batch in reader.iter_batches(batch_size=ROWS_AT_ONCE):
             table = pa.Table.from_batches([batch])
             table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
-            for column in EXAMPLE.required:
+            for column in required:
                 if column in schema.names and table[column].null_count:
                     raise DataError(f"{path}: {column} is missing in some rows")
             yield table
@@ -184,6 +190,7 @@ def _check_rows(planned: PlannedSet, table: pa.Table, images: BucketImages, tall
     is_named = is_closed | _flags(pc.equal(noise_type, "open"))
     is_clear = _flags(pc.equal(noise_type, ""))
     report("noise_type", np.where(is_clean, ~is_clear, ~is_named | (true_labels >= 0) & ~is_closed))
+    tally.counts[("p_wrong", name)] += millionths_wrong(table)
     p_wrong = table["p_wrong"].fill_null(0).to_numpy()
     report("p_wrong", ~((p_wrong >= 0) & (p_wrong <= 1)))
     is_from_test = _flags(pc.equal(source, "test"))

@@ -90,8 +90,8 @@ def same_noisy_images(drawn: Sequence[PlannedSet]) -> Iterator[tuple[PlannedSet,
     for each in drawn:
         about = each.about
         group = "blue" if _is_larger_blue(each) else "all"
-        if about["on_shortage"] != "error" and about["color"] == "red-text":
-            group = "red-text"
+        if about["on_shortage"] != "error" and about["color"].startswith("red-"):
+            group = about["color"]  # limited by a supply of its own
         other = first.setdefault((group, about["trial"], about["noise_level"]), each)
         if other is not each:
             yield other, each

@@ -8,7 +8,9 @@ import numpy as np
 
 from common.config import output_values
 from pipeline.config import DedupeConfig
+from pipeline.dedupe.leak_search import hash_search, unseen_by_hashes
 from pipeline.noise.examples import class_noise
+from pipeline.noise.true_level import MILLION, ROUNDING
 from pipeline.shards.packing import GroupedFile
 from pipeline.verify.bucket import check_bucket, nested_pairs
 from pipeline.verify.clean_images import check_clean_images, same_clean_images, same_noisy_images
@@ -40,7 +42,8 @@ class Verification:
 
     problems: the rules that are broken, with the file or set and the values. counts: numbers of what was checked.
     root_sha256: digest of the dataset's manifest, which holds the digests of everything else. leak_rules: the rules by
-    which leaks were searched. changed_rules: the defaults of those rules that differ from them.
+    which leaks were searched. changed_rules: the defaults of those rules that differ from them. estimated_noise: nominal level and
+    estimate, with its interval, of each set that has one.
     """
 
     root_sha256: str
@@ -48,6 +51,9 @@ class Verification:
     counts: dict[str, int] = field(default_factory=dict)
     leak_rules: dict[str, Any] = field(default_factory=dict)
     changed_rules: dict[str, Any] = field(default_factory=dict)
+    leak_search: str = ""
+    """What was looked for, and what was not."""
+    estimated_noise: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def verify(dataset: str) -> Verification:
@@ -102,10 +108,29 @@ def conclude(plan: VerificationPlan, tally: Tally, leaks: Leaks) -> Verification
         "examples": sum(tally.counts[("rows", each.name)] for each in sets),
         "images": tally.counts[("images",)],
     }
+    if withheld := sum(each.withheld for each in sets):
+        counts["withheld_rows"] = withheld
     if plan.rules:
         problems += _leak_problems(plan, tally, leaks, unreadable, counts)
     rules = (output_values(plan.rules), changed_rules(plan.rules)) if plan.rules else ({}, {})
-    return Verification(plan.root_sha256, tuple(problems), counts, *rules)
+    estimates = {
+        each.name: {"noise_level": each.about.get("noise_level"), "estimated_noise": found}
+        for each in sets
+        if isinstance(found := each.about.get("estimated_noise"), dict)
+    }
+    search = _leak_search(plan, counts)
+    return Verification(plan.root_sha256, tuple(problems), counts, *rules, search, estimates)
+
+
+def _leak_search(plan: VerificationPlan, counts: Mapping[str, int]) -> str:
+    """State the result of the search in one sentence that names its limits."""
+    if not plan.rules or "leaks" not in counts:
+        return "leaks were not searched"
+    text = f"{counts['leaks']:,} leaks {hash_search(plan.rules)}; {unseen_by_hashes(plan.rules)} were not looked for"
+    if plan.altered is None:
+        return text
+    found = f"{plan.altered:,} altered copies of test images by features"
+    return f"{text} here; the build found {found}, which verify cannot repeat without the network"
 
 
 def changed_rules(rules: DedupeConfig) -> dict[str, Any]:
@@ -124,7 +149,12 @@ def _problems_of_set(planned: PlannedSet, tally: Tally) -> Iterator[str]:
         text = _RULES_OF_A_SET[rule]
         if rule == "source" and name == TEST_SET:
             text = "rows that are not right examples of the test lists"
-        if finding := tally.findings.get((rule, name)):
+        finding = tally.findings.get((rule, name))
+        if rule == "no_image" and planned.withheld:
+            missing = finding.count if finding else 0
+            if missing != planned.withheld:
+                yield f"{name}: {missing:,} rows have no image, the manifest says {planned.withheld:,}"
+        elif finding:
             yield f"{name}: {_counted(text, finding)}"
     if name == SHARED_IMAGES or unreadable:
         return
@@ -149,6 +179,10 @@ def _noise_problems(planned: PlannedSet, tally: Tally, rows: int) -> Iterator[st
     without = [about["class_names"][i] for i in np.flatnonzero(counts[2] == 0)] if about["color"] else []
     if without != about.get("classes_without_clean", []):
         yield f"{name}: the classes without a clean image ({', '.join(without) or 'none'}) are not those of the manifest"
+    if estimated := about.get("estimated_noise"):
+        share = tally.counts[("p_wrong", name)] / MILLION / max(1, rows)
+        if not isinstance(estimated, dict) or abs(share - estimated.get("value", -1)) > ROUNDING:
+            yield f"{name}: the sum of p_wrong ({share:.2%} of the labels) is not the estimated noise of the manifest"
     if planned.is_fixed:
         share, stated = (
             round(int(counts[1].sum()) / max(1, rows), 6),

@@ -25,6 +25,8 @@ class BucketImages:
         """Check the images of some rows of a set; those that another set has are only compared."""
         ids, decoded = [], []
         for image_id, image in zip(rows["image_id"].to_pylist(), rows["image"].to_pylist(), strict=True):
+            if image is None:  # withheld, or a row without image
+                continue
             data = image["bytes"] or b""
             digest = hashlib.sha256(data).digest()
             if image_id in self.digests:

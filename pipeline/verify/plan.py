@@ -14,7 +14,7 @@ from pipeline.noise.training_sets import set_name
 from pipeline.shards import directory
 from pipeline.shards.dataset_manifests import invalid_values, read_root
 from schemas.example import SHARED_IMAGES, TEST_SET
-from schemas.manifest import CARD, CROISSANT, MANIFEST, Manifest, Shard
+from schemas.manifest import CARD, CROISSANT, MANIFEST, PUBLICATION_FILES, Manifest, Shard
 
 CLEAN_IMAGES_PER_GROUP = 1 << 18
 TRAINING_IMAGES_PER_GROUP = 1 << 16
@@ -40,6 +40,12 @@ class PlannedSet:
         return bool(self.about.get("fixed_set"))
 
     @property
+    def withheld(self) -> int:
+        """Number of rows that have no image, since it may not be given away (pipeline/publish)."""
+        stated = self.about.get("withheld", 0)
+        return stated if isinstance(stated, int) and self.name != SHARED_IMAGES else 0
+
+    @property
     def is_drawn(self) -> bool:
         """Whether it is a training set whose examples were drawn."""
         return self.name not in (SHARED_IMAGES, TEST_SET) and not self.is_fixed
@@ -59,7 +65,8 @@ class VerificationPlan:
 
     sets: those with a valid manifest; a shared dataset has its images among them. buckets: number of ranges of shard
     keys. clean_groups, training_groups: number of coarser ranges, by which clean images are compared and leaks searched.
-    rules: those by which leaks are searched, None if the manifest has none. problems: broken rules that need no shard.
+    rules: those by which leaks are searched, None if the manifest has none. altered: number of altered copies of test images
+    that the build states to have found by features, None if it did not search them. problems: broken rules that need no shard.
     root_sha256: digest of the dataset's manifest.
     """
 
@@ -69,6 +76,7 @@ class VerificationPlan:
     clean_groups: int
     training_groups: int
     rules: DedupeConfig | None
+    altered: int | None
     problems: tuple[str, ...]
     root_sha256: str
 
@@ -124,7 +132,15 @@ def plan_verification(dataset: str) -> tuple[VerificationPlan, list[Bucket]]:
             by_bucket.setdefault(index, {})[name] = some
     digest = files.sha256(files.join(dataset, MANIFEST))
     plan = VerificationPlan(
-        dataset, sets, total, clean_groups, training_groups, rules, tuple(problems), digest
+        dataset,
+        sets,
+        total,
+        clean_groups,
+        training_groups,
+        rules,
+        _altered(root.about),
+        tuple(problems),
+        digest,
     )
     return plan, [Bucket(index, by_bucket[index]) for index in sorted(by_bucket)]
 
@@ -149,12 +165,23 @@ def leak_rules(about: Mapping[str, Any]) -> DedupeConfig:
         ) from error
 
 
+def _altered(about: Mapping[str, Any]) -> int | None:
+    """Return the number of altered copies that a root manifest states, None if they were not searched."""
+    leaks = about.get("leaks")
+    if not isinstance(leaks, dict) or not isinstance(leaks.get("features"), dict):
+        return None
+    found = leaks.get("embedding")
+    return found if isinstance(found, int) else None
+
+
 def _check_files(dataset: str, root: Manifest, sets: Mapping[str, Any]) -> Iterator[str]:
     """Compare the files in the folder of a dataset with those that its manifest names; hidden files are ignored."""
-    digests = root.about.get("files")
+    stated = root.about.get("files")
+    allowed = (CARD, CROISSANT, *PUBLICATION_FILES)
+    digests = {name: stated[name] for name in allowed if name in stated} if isinstance(stated, dict) else {}
     present = files.entries(dataset)
-    for name in (CARD, CROISSANT):
-        expected = digests.get(name) if isinstance(digests, dict) else None
+    for name in sorted({CARD, CROISSANT, *digests}):
+        expected = digests.get(name)
         if expected is None:
             yield f"{dataset}: {MANIFEST} has no digest of {name}; run split again"
         elif present.get(name) is None:
@@ -164,7 +191,7 @@ def _check_files(dataset: str, root: Manifest, sets: Mapping[str, Any]) -> Itera
                 f"{files.join(dataset, name)}: changed since the dataset was built; run split again, or copy the file "
                 "again"
             )
-    expected_names = {MANIFEST, CARD, CROISSANT, *sets}
+    expected_names = {MANIFEST, CARD, CROISSANT, *digests, *sets}
     for name in sorted(present.keys() - expected_names):
         if not name.startswith("."):
             yield f"{files.join(dataset, name)}: not part of the dataset (not in its manifest); remove it"
@@ -206,7 +233,13 @@ def _check_name(name: str, about: Mapping[str, Any], rows: int, entry: Mapping[s
         expected = set_name(about["color"], about["noise_level"], about["trial"])
         if expected != name:
             yield f"{name}: color, noise level and trial in its manifest are those of {expected}"
-    for key, value in {**{key: about.get(key) for key in _OF_ROOT_ENTRY}, "rows": rows}.items():
+    estimated = about.get("estimated_noise")
+    repeated = {
+        **{key: about.get(key) for key in _OF_ROOT_ENTRY},
+        "estimated_noise": estimated and {key: estimated[key] for key in ("value", "low", "high")},
+        "rows": rows,
+    }
+    for key, value in repeated.items():
         if entry.get(key) != value:
             yield f"{name}: {key} is {value!r} in its manifest and {entry.get(key)!r} in the dataset's manifest"
 

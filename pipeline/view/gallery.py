@@ -11,7 +11,7 @@ PAGE = 60  # images per page
 # Every image under every class of the lists, or the examples of one set under their given label.
 LISTED = """
 SELECT image_id, class_name, source, verdict, yes, no, unsure, confidence, url, method, rank,
-  coalesce(removed, 'kept') AS fate, keeper_id, NULL AS label, NULL AS noise_type, NULL AS p_wrong,
+  coalesce(removed, 'kept') AS fate, keeper_id, NULL AS label, NULL AS noise_type, p_wrong,
   NULL AS true_class, NULL AS replaced_image_id FROM pairs"""
 IN_SET = """
 SELECT image_id, given.name AS class_name, source, NULL AS verdict, votes_yes AS yes, votes_no AS no,
@@ -19,6 +19,10 @@ SELECT image_id, given.name AS class_name, source, NULL AS verdict, votes_yes AS
   CASE WHEN is_clean THEN 'right' ELSE 'wrong' END AS label, noise_type, p_wrong, truly.name AS true_class, replaced_image_id
 FROM examples JOIN class_names AS given ON given.id = label LEFT JOIN class_names AS truly ON truly.id = true_label
 WHERE list_contains(sets, ?)"""
+# The verdict or the label of an image is a suspect if the audit gives it an even chance or more of being wrong.
+AUDITED = """
+SELECT listed.*, p_error, probable_class FROM ({}) AS listed
+LEFT JOIN (SELECT image_id, class_name, p_error, probable_class FROM suspects) USING (image_id, class_name)"""
 FACTS = """
 SELECT found.*, images.* EXCLUDE (image_id, source, sha256), keepers.source AS keeper_source,
   keepers.position AS keeper_position, distance_256, orientation
@@ -31,6 +35,7 @@ CONDITIONS = {
     "verdict": "verdict = ?",
     "fate": "fate = ?",
     "label": "label = ?",
+    "suspect": "coalesce(p_error >= 0.5, false) = (? = 'yes')",
     "id": "contains(image_id, ?)",
 }
 
@@ -63,6 +68,7 @@ class Gallery:
             "fate": ("kept", "leak", "near", "exact"),
             "set": tuple(sets),
             "label": ("right", "wrong"),
+            "suspect": ("yes", "no") if tables.has("audit") else (),
         }
 
     def select(self, parameters: Mapping[str, str]) -> GalleryPage:
@@ -73,7 +79,7 @@ class Gallery:
         filters = [name for name in CONDITIONS if parameters.get(name)]
         values += [parameters[name] for name in filters]
         where = " AND ".join(["true", *(CONDITIONS[name] for name in filters)])
-        found = f"WITH found AS (SELECT * FROM ({base}) WHERE {where})"
+        found = f"WITH found AS (SELECT * FROM ({AUDITED.format(base)}) WHERE {where})"
         [(count,)] = self.tables.rows(f"{found} SELECT count(*) FROM found", values)
         page = min(_page_number(parameters.get("page", "")), max(1, -(-count // PAGE)))
         window = f"ORDER BY images.position, class_name LIMIT {PAGE} OFFSET {(page - 1) * PAGE}"

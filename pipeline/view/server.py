@@ -18,7 +18,8 @@ from pipeline.view.gallery import Gallery
 CSP = content_security_policy(images="'self' data:", form="'self'")
 FACTS = {
     "image_id": "id", "class_name": "class", "source": "source", "label": "label", "noise_type": "noise type", "true_class": "true class",
-    "p_wrong": "P(label is wrong)", "replaced_image_id": "replaces", "verdict": "verdict", "votes": "votes", "confidence": "confidence",
+    "p_error": "P(verdict or label is wrong)",
+    "probable_class": "probable class", "p_wrong": "P(label is wrong)", "replaced_image_id": "replaces", "verdict": "verdict", "votes": "votes", "confidence": "confidence",
     "fate": "kept or removed", "keeper_id": "keeper", "keeper_source": "source of the keeper", "distance_256": "of 256 bits differ",
     "orientation": "orientation", "url": "URL", "method": "search method", "rank": "rank", "width": "width", "height": "height",
     "format": "format", "bytes_in": "bytes",
@@ -74,7 +75,7 @@ def gallery_html(build: str, gallery: Gallery, parameters: dict[str, str]) -> st
 def _figure(row: dict[str, Any]) -> ImageFigure:
     if row["yes"] is not None:
         row["votes"] = f"{row['yes']} yes, {row['no']} no, {row['unsure']} unsure"
-    for name in ("confidence", "p_wrong"):
+    for name in ("confidence", "p_wrong", "p_error"):
         if row[name] is not None:
             row[name] = f"{row[name]:.2f}"
     facts = tuple((title, row.get(name)) for name, title in FACTS.items())

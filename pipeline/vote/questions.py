@@ -69,7 +69,9 @@ def ask_in_order(build: str, listed: ListedPairs, votes: VoteColumns, least: int
     class_codes = pd.Index(listed.classes).get_indexer(web["class_name"])
     has_least = sum(asked[name].to_numpy().astype(np.int64) for name in ANSWERS) >= least
     informative = np.stack([has_least, asked["expected_bits"].to_numpy()], axis=1)
-    rest = np.setdiff1d(np.arange(len(keys)), order)
+    is_asked = np.zeros(len(keys), bool)
+    is_asked[order] = True
+    rest = np.flatnonzero(~is_asked)
     order, runs = _in_runs(order, class_codes[order], informative, listed.classes)
     order = np.concatenate([order, rest])
     runs = np.concatenate([runs, np.full(len(rest), runs.max(initial=-1) + 1)])
@@ -110,10 +112,14 @@ def _in_runs(
     first = np.searchsorted(sorted_group, sorted_group)  # first row of each group
     part = np.empty(n, np.int64)
     part[by_group] = (np.arange(n) - first) // RUN
-    distinct, run = np.unique(np.stack([group, part], axis=1), axis=0, return_inverse=True)
-    hashes = keyed_hash((f"{names[g % len(names)]}\n{p}" for g, p in distinct.tolist()), 0, "vote runs")
+    parts = int(part.max()) + 1
+    distinct, run = np.unique(group * parts + part, return_inverse=True)
+    groups, part_numbers = np.divmod(distinct, parts)
+    levels, codes = np.divmod(groups, len(names))
+    runs_named = zip(codes.tolist(), part_numbers.tolist(), strict=True)
+    hashes = keyed_hash((f"{names[code]}\n{number}" for code, number in runs_named), 0, "vote runs")
     rank = np.empty(len(distinct), np.int64)
-    rank[np.lexsort([hashes, distinct[:, 0] // len(names)])] = np.arange(len(distinct))
-    runs = rank[run.ravel()]
+    rank[np.lexsort([hashes, levels])] = np.arange(len(distinct))
+    runs = rank[run]
     new_order = np.argsort(runs, kind="stable")
     return order[new_order], runs[new_order]

@@ -61,7 +61,7 @@ def application(
         resources.files("pipeline.vote").joinpath("templates", name).read_text(encoding="utf-8")
         for name in ("vote.css", "vote.js")
     )
-    csp = content_security_policy("'self'", "'self'", "'self'", style, script)
+    csp = content_security_policy("'self' data:", "'self'", "'self'", style, script)
     html = render("pipeline.vote", "vote.html", csp, own_style=style, own_script=script)
     interface = _Interface(loaded, images)
 

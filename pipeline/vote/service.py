@@ -160,11 +160,12 @@ class VoteService:
         return self.gold.share if self.gold.count else 0.0
 
     def _worker(self, text: str) -> WorkerState:
-        known = dict.fromkeys([*self._earlier.all.workers, *self.workers])
-        try:
-            name = text if text in self.workers else check_worker_name(text, known)
-        except ValueError as error:
-            raise Refusal(400, str(error)) from error
+        name = text
+        if name not in self.workers:
+            try:
+                name = check_worker_name(text, [*self._earlier.all.workers, *self.workers])
+            except ValueError as error:
+                raise Refusal(400, str(error)) from error
         if name not in self.workers:
             if len(self.workers) >= MAX_WORKERS:
                 raise Refusal(503, f"More than {MAX_WORKERS} names have started; start `vote` again.")

@@ -97,7 +97,7 @@ def run_vote(arguments: argparse.Namespace, _beam: list[str], say: Callable[[str
     )  # fmt: skip
     loaded = load(options)
     service = loaded.service
-    left = int((service.assignment.class_wanted - service.assignment.class_votes).sum())
+    left = answers_left(service)
 
     def announce(url: str) -> None:
         asked = int(service.assignment.open.sum())
@@ -135,15 +135,23 @@ def parse_limits(text: str | None) -> tuple[int, int] | None:
 
 
 def summary(loaded: Any) -> list[str]:
-    """Return one line per worker of this run: the votes, and the right answers to gold questions."""
+    """Return one line per worker of this run, with votes and right answers to gold questions, and the answers left."""
     service, lines = loaded.service, []
     for worker in service.workers.values():
         questions = np.array(list(worker.answers), np.int64)
         answers = np.array([code for code, _ in worker.answers.values()], np.int64)
         known = service.questions.known[questions]
-        line = f"{visible_text(worker.name)}: {len(questions):,} votes"
+        line = f"{visible_text(worker.name)}: {len(questions):,} vote{'' if len(questions) == 1 else 's'}"
         if (known >= 0).any():
             right = int((answers == known)[known >= 0].sum())
             line += f", right on {right} of {int((known >= 0).sum())} gold questions"
         lines.append(line)
+    left = answers_left(service)
+    if lines and left:
+        lines.append(f"{left:,} answers are still wanted, from workers who have not answered these questions")
     return lines
+
+
+def answers_left(service: Any) -> int:
+    """Return the number of answers that candidates still need."""
+    return int((service.assignment.class_wanted - service.assignment.class_votes).sum())

@@ -47,7 +47,11 @@ def write_world(folder: Path) -> World:
                 row = {"image_id": image_id, "class_name": name, "path": f"images/{image_id}.png"}
                 if source == "web":
                     row |= {"method": "image" if i % 5 == 0 else "text", "rank": i}
-                    row |= {"license": "CC BY 4.0" if i % 2 else "", "creator": f"artist {i}"}
+                    row |= {
+                        "license": "CC BY 4.0" if i % 2 else "",
+                        "creator": f"artist {i}",
+                        "title": f"No. {i}",
+                    }
                     right = "yes" if i < RIGHT else "no"
                     answers = ["yes", "no", "unsure"] if image_id == world.tie else [right, right, "no"]
                     votes += [

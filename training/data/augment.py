@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate, pad
 from common.errors import UsageError
 from training.config import AugmentConfig
 from training.data.color import ColorDraws, distort, draw_colors
+from training.data.rand_augment import rand_augment
 from training.data.resized_crop import CropBoxes, draw_boxes, resized_crop
 from training.randomness import generator
 
@@ -31,6 +32,7 @@ class AugmentDraws:
     flip: Tensor
     colors: ColorDraws | None = None
     boxes: CropBoxes | None = None
+    operations: Tensor | None = None  # int64 [N] on the CPU: seeds of RandAugment
 
 
 class Augmenter:
@@ -61,7 +63,11 @@ class Augmenter:
         flip = torch.rand(count, generator=source, device=device) < (0.5 if self.config.flip else 0.0)
         colors = draw_colors(count, source) if self.config.color else None
         boxes = draw_boxes(count, *self.resized_size, source) if self.config.random_resized_crop else None
-        return AugmentDraws(top, left, flip, colors, boxes)
+        operations = None
+        if self.config.rand_augment:
+            source = generator(seed, epoch, f"rand-augment{view or ''}", torch.device("cpu"))
+            operations = torch.randint(2**62, (count,), generator=source)
+        return AugmentDraws(top, left, flip, colors, boxes, operations)
 
     def train(self, images: Tensor, draws: AugmentDraws, rows: slice) -> Tensor:
         """Augment uint8 images [B, C, H, W] by rows `rows` of `draws`; return float32 [B, C, H', W'], channels-last."""
@@ -71,6 +77,8 @@ class Augmenter:
             images = torch.where(draws.flip[rows, None, None, None], images.flip(3), images)
         elif min(self.spans) > 1 or max(self.spans) > 1 or self.config.flip:
             images = self._crop(images, draws, rows)
+        if draws.operations is not None:
+            images = rand_augment(images, draws.operations[rows].tolist(), self.config.rand_augment)
         if draws.colors is None:
             return to_float(images)
         return distort(images.float() / 255, draws.colors.select(rows)).mul_(2).sub_(1)

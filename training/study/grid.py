@@ -25,7 +25,7 @@ class StudyConfig:
     two decimals, for each level and color."""
 
     colors: tuple[str, ...] = ("red", "blue")
-    """Colors of noise: red, red-text, blue, blue-asymmetric."""
+    """Colors of noise: red, red-text, red-closed, red-open, blue, blue-asymmetric, blue-instance."""
 
     methods: tuple[MethodName, ...] = ("vanilla", "mixup", "mentornet", "mentormix")
     """Training methods to compare."""
@@ -41,8 +41,8 @@ class StudyConfig:
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds. Each cell is trained once per seed; means and intervals are taken over the seeds."""
 
-    recipe: str = "cifar10n_cpu"
-    """Recipe of all runs: network, schedule and augmentation."""
+    recipe: str = "auto"
+    """Recipe of all runs: network, schedule and augmentation. auto: the recipe that suits the machine and the images."""
 
     overrides: dict[str, Any] = field(default_factory=dict)
     """Keys of the training configuration (nested) and their values, which replace those of the recipe in all runs."""

@@ -5,6 +5,7 @@ from typing import Any
 # Red and blue noise have vermilion and blue of Okabe and Ito, and different line styles.
 NOISE = {
     "red": ("#D55E00", "-"), "blue": ("#0072B2", "--"), "red-text": ("#CC7755", "-."), "blue-asymmetric": ("#5599CC", ":"),
+    "red-closed": ("#8C3B00", ":"), "red-open": ("#E8925A", "--"), "blue-instance": ("#003F66", "-."),
 }  # fmt: skip
 
 # Colors of methods differ from these.

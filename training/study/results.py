@@ -34,7 +34,7 @@ RESULT = Table(
     "result",
     pa.schema(
         [
-            column("color", pa.string(), "color of noise: red, red-text, blue or blue-asymmetric"),
+            column("color", pa.string(), "color of noise, such as red, red-closed, blue or blue-instance"),
             column("noise_level", pa.float64(), "share of wrong labels"),
             column("method", pa.string(), "training method"),
             column("network", pa.string(), "name of the network"),

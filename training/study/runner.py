@@ -25,6 +25,7 @@ from training.study import run_state
 from training.study.grid import Run
 from training.train import run_training
 
+PRECISION = "precision.json"  # name of the file of a study with the precision for each network
 POLL_SECONDS = 0.5  # between two looks at worker processes, and at runs that another command trains
 
 
@@ -188,6 +189,7 @@ def train_run(run: Run, folders: StudyFolders, stop: Callable[[], bool], *, prog
                 folder,
                 device=choose_device(),
                 features=output / FEATURES,
+                shared_choices=output / PRECISION,
                 resume=True,
                 progress=progress,
                 stop=stop,

@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const MIN_MILLISECONDS = 150; // a quicker answer was meant for the image before
+  const RETRY_SECONDS = 2; // between two attempts to load an image
   const WAIT_SECONDS = 10; // between two looks for questions that others have reserved
   const $ = (id) => document.getElementById(id);
   const number = new Intl.NumberFormat("en");
@@ -32,15 +33,14 @@
   }
 
   // Showing questions.
-  const picture = (key) => {
-    if (!images.has(key)) {
-      const image = new Image();
-      image.src = `/image/${key}`;
-      images.set(key, image);
-    }
-    return images.get(key);
+  const address = (key) => `/image/${key}`;
+  const load = (image, key) => { // again after a failure, such as a restart of the server
+    image.addEventListener("error", () => setTimeout(() => {
+      if (image.isConnected || images.get(key) === image) image.src = address(key);
+    }, 1000 * RETRY_SECONDS));
+    image.src = address(key);
+    return image;
   };
-  const article = (name) => (/^[aeiou]/i.test(name) ? "an" : "a");
   function show(next) {
     state = next;
     worker = next.worker;
@@ -61,7 +61,6 @@
   }
   function showQuestion(current, others) {
     const about = classes[current.class];
-    $("article").textContent = article(about.name);
     $("class").textContent = about.name;
     if (last !== current.id) {
       last = current.id;
@@ -70,22 +69,22 @@
     }
     const keep = new Set([current, ...others].map((one) => one.image));
     for (const key of images.keys()) if (!keep.has(key)) images.delete(key);
-    for (const one of others) picture(one.image);
+    for (const one of others) if (!images.has(one.image)) images.set(one.image, load(new Image(), one.image));
     if ($("examples").dataset.class !== String(current.class)) showClass(about, current.class);
   }
   async function showPicture(current) {
     const target = $("picture");
     shown = 0;
-    $("no-picture").hidden = true;
     target.classList.add("loading");
-    target.src = picture(current.image).src;
-    try {
-      await target.decode();
-    } catch {
-      if (last === current.id && state.questions[0]?.id === current.id && !target.naturalWidth) $("no-picture").hidden = false;
-      if (!target.naturalWidth) return;
+    for (let isFirst = true; last === current.id; isFirst = false) {
+      if (!isFirst) await pause(RETRY_SECONDS);
+      if (last !== current.id) return;
+      target.src = address(current.image);
+      await target.decode().catch(() => null);
+      if (last !== current.id) return;
+      $("no-picture").hidden = target.naturalWidth > 0;
+      if (target.naturalWidth) break;
     }
-    if (last !== current.id) return;
     target.classList.remove("loading");
     shown = performance.now();
   }
@@ -96,8 +95,7 @@
     $("description").hidden = !about.description;
     $("examples").hidden = !about.examples.length;
     $("example-list").replaceChildren(...about.examples.map((key, i) => {
-      const item = document.createElement("li"), image = document.createElement("img");
-      image.src = `/image/${key}`;
+      const item = document.createElement("li"), image = load(document.createElement("img"), key);
       image.alt = `Example ${i + 1} of ${about.name}`;
       item.append(image);
       return item;
@@ -108,7 +106,7 @@
     $("rest-title").textContent = next.waiting ? "Others have the last questions" : "No more questions for you";
     $("rest-text").textContent = next.waiting
       ? "All remaining questions are being answered by others right now. This page looks again every few seconds."
-      : "Every question that you can answer has its votes. Thank you! You can close this page.";
+      : `You have answered every question that needs you. Thank you! You can close this page.${next.progress.done < next.progress.total ? " Some questions still need other people." : ""}`;
     $("again").hidden = !next.skipped;
     $("again").textContent = `Show the ${number.format(next.skipped)} skipped question${next.skipped === 1 ? "" : "s"}`;
     if (next.waiting) poll = setTimeout(() => act("start"), 1000 * WAIT_SECONDS);
@@ -238,7 +236,6 @@
   for (const id of ["undo", "rest-undo"]) $(id).addEventListener("click", undo);
   $("again").addEventListener("click", () => act("skipped"));
   $("more").addEventListener("click", about);
-  $("reload").addEventListener("click", () => { images.clear(); last = null; show(state); });
   $("leave").addEventListener("click", async () => {
     await act("leave");
     $("about").close();

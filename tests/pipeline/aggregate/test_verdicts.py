@@ -150,7 +150,7 @@ def test_questions_chosen_by_their_answers_make_nobody_suspicious():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("a,cat,maybe\n", "gold.csv:2: a gold question needs"),
         ("a,,yes\n", "gold.csv:2: a gold question needs"),

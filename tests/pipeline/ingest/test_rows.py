@@ -34,6 +34,7 @@ def test_a_good_row_becomes_a_retrieval_of_its_source() -> None:
         "license_url": "https://l",
         "creator": "Ann, Bo",
         "landing_url": "https://p",
+        "title": "A cat",
     }
     good, bad = checked(GOOD | owed)
     assert good.schema == RETRIEVAL.schema

@@ -62,11 +62,31 @@ def test_policies_and_gold_reach_the_verdicts(world, ingested):
     assert run_aggregate(world, ingested, "repeated_votes=last", "ties=posterior") == 0
 
 
+def test_majority_uses_gold_for_the_probability_alone(world, ingested):
+    gold = world.folder / "gold.csv"
+    gold.write_text(f"image_id,class_name,answer\n{world.tie},cow,yes\n")
+    assert run_aggregate(world, ingested, "gold=gold.csv") == 0
+    rows = read_table(ingested / "aggregate" / "verdicts").to_pylist()
+    (tie,) = (row for row in rows if row["image_id"] == world.tie)
+    assert (tie["verdict"], tie["p_wrong"]) == ("undecided", 0.0)
+    assert all(0 <= row["p_wrong"] <= 1 for row in rows)
+    assert read_table(ingested / "aggregate" / "error_model").num_rows > 0
+
+
+def test_votes_for_a_noise_level_are_listed(world, ingested, capsys):
+    flags = ("--next-questions", "--for-noise", "0.001", ONE_PROCESS)
+    assert run_aggregate(world, ingested, flags=flags) == 0
+    assert "points below the highest nominal one" in capsys.readouterr().out
+    lines = (ingested / "aggregate" / "next_questions.csv").read_text().splitlines()
+    assert lines[0].startswith("image_id,class_name")
+    assert len(lines) > 1
+    for wrong in (("--for-noise", "0.02"), ("--next-questions", "--for-noise", "2"), ("--next-questions",)):
+        assert run_aggregate(world, ingested, flags=(*wrong, ONE_PROCESS)) == 2
+
+
 def test_wrong_settings_are_errors(world, ingested, capsys):
     assert run_aggregate(world, ingested, "method=dawid_skene") == 2
     assert "'dawid_skene' is not one of majority, weighted-majority" in capsys.readouterr().err
-    assert run_aggregate(world, ingested, "gold=gold.csv") == 2
-    assert "method: majority ignores gold" in capsys.readouterr().err
     assert run_aggregate(world, ingested, "max_votes=2") == 2
     assert "max_votes 2 is below min_votes 3" in capsys.readouterr().err
 

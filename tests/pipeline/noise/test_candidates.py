@@ -3,15 +3,57 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.keyed_hash import keyed_hash
-from pipeline.noise.candidates import assign
+from pipeline.noise.candidates import assign, evidence_tiers
 
 PAIRS = st.sets(st.tuples(st.integers(0, 40), st.integers(0, 3)), min_size=1, max_size=80)
 
 
-def run(pairs, sizes=(10, 10, 10, 10), seed=0):
+def run(pairs, sizes=(10, 10, 10, 10), seed=0, evidence=None):
     images, labels = np.array(pairs).T
     hashes = keyed_hash([f"i{i}" for i in images], seed, "candidate")
-    return [[pairs[p] for p in pool] for pool in assign(hashes, images, labels, np.array(sizes))]
+    tiers = np.array([(evidence or {}).get(pair, 0) for pair in pairs], np.uint8)
+    return [[pairs[p] for p in pool] for pool in assign(hashes, tiers, images, labels, np.array(sizes))]
+
+
+TIERS = st.dictionaries(st.tuples(st.integers(0, 40), st.integers(0, 3)), st.integers(0, 3))
+
+
+@settings(deadline=None)
+@given(PAIRS, TIERS, st.randoms())
+def test_candidates_with_more_evidence_come_first_in_the_order_of_their_hashes(pairs, tiers, random):
+    shuffled = sorted(pairs)
+    random.shuffle(shuffled)
+    pools = run(sorted(pairs), evidence=tiers)
+    assert run(shuffled, evidence=tiers) == pools
+    for pool in pools:
+        if pool:
+            hashes = keyed_hash([f"i{i}" for i, _ in pool], 0, "candidate")
+            keys = [(-tiers.get(pair, 0), h) for pair, h in zip(pool, hashes.tolist(), strict=True)]
+            assert keys == sorted(keys)
+
+
+@settings(deadline=None)
+@given(PAIRS, TIERS)
+def test_evidence_changes_which_class_an_image_gets_but_not_how_many_images_a_class_has(pairs, tiers):
+    without, pools = run(sorted(pairs)), run(sorted(pairs), evidence=tiers)
+    assert [len(pool) for pool in pools] == [len(pool) for pool in without]
+
+    def total(found):
+        return sum(tiers.get(pair, 0) for pool in found for pair in pool)
+
+    assert total(pools) >= total(without)
+    # No two images could exchange their classes for more evidence.
+    given_class = {image: label for pool in pools for image, label in pool}
+    for one, a in given_class.items():
+        for other, b in given_class.items():
+            if a != b and {(one, b), (other, a)} <= pairs:
+                now = tiers.get((one, a), 0) + tiers.get((other, b), 0)
+                assert now >= tiers.get((one, b), 0) + tiers.get((other, a), 0)
+
+
+def test_the_tiers_are_steps_of_p_wrong():
+    p_wrong = np.array([0.951, 0.926, 0.924, np.nan, 1.0, 0.0], np.float32)
+    assert evidence_tiers(p_wrong).tolist() == [19, 19, 18, 0, 20, 0]
 
 
 @settings(deadline=None)
@@ -50,5 +92,8 @@ def test_another_seed_uses_candidates_in_another_order():
 
 
 def test_two_images_with_the_same_hash_are_two_candidates():
-    pools = assign(np.zeros(4, np.uint64), np.array([7, 8, 7, 8]), np.array([0, 0, 1, 1]), np.array([10, 10]))
+    nothing = np.zeros(4, np.uint8)
+    pools = assign(
+        np.zeros(4, np.uint64), nothing, np.array([7, 8, 7, 8]), np.array([0, 0, 1, 1]), np.array([10, 10])
+    )
     assert sorted(len(pool) for pool in pools) == [1, 1]

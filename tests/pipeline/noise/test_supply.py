@@ -75,4 +75,10 @@ def test_a_list_without_methods_has_no_red_text() -> None:
         "No row of the web lists has the method text: fill the column method, or leave red-text out"
         in message
     )
+    assert "No wrong image is known to show another class: ask about more classes" in shortage(
+        {"a": ("no", 3)}, ("red-closed",)
+    )
+    assert "1 of the wrong images are not known to show another class" in shortage(
+        {"a": ("no", 3)}, ("red-open",)
+    )
     assert "No row" not in shortage({"a": ("no", 3)}, ("red-text",), "text")

@@ -40,9 +40,16 @@ def pools(clean_each=20, wrong_each=30, names=NAMES):
     return retrievals, verdicts
 
 
-def verdict(image_id, class_name, answer):
+def verdict(image_id, class_name, answer, p_wrong=None):
     yes, no = (2, 1) if answer == "yes" else (1, 2)
-    counts = {"yes": yes, "no": no, "unsure": 0, "confidence": 2 / 3, "posterior": yes / 3}
+    counts = {
+        "yes": yes,
+        "no": no,
+        "unsure": 0,
+        "confidence": 2 / 3,
+        "posterior": yes / 3,
+        "p_wrong": p_wrong,
+    }
     return {"image_id": image_id, "class_name": class_name, "verdict": answer, **counts}
 
 
@@ -110,6 +117,51 @@ def test_noise_type_says_whether_the_image_of_a_wrong_label_shows_another_class(
             else:  # every other wrong image shows the next class
                 expected = "closed" if int(row["image_id"].partition("-")[2]) % 2 else "open"
             assert row["noise_type"] == expected
+
+
+@pytest.mark.parametrize(("color", "rest"), [("red-closed", 1), ("red-open", 0)])
+def test_closed_and_open_red_noise_have_images_of_one_kind(color, rest):
+    found = made(dataclasses.replace(CONFIG, colors=("red", color, "blue")))
+    for level in CONFIG.levels:
+        red, own = found[f"red-{level:.2f}"], found[f"{color}-{level:.2f}"]
+        assert all(int(image_id.partition("-")[2]) % 2 == rest for image_id, _ in noisy(own))
+        replaced = [{r["replaced_image_id"] for r in rows} for rows in (red, own)]
+        assert replaced[0] == replaced[1]
+
+
+def test_without_evidence_or_without_estimates_red_noise_is_in_the_order_of_a_hash():
+    by_hash = made(dataclasses.replace(CONFIG, candidate_order="hash"))
+    assert {int(i.partition("-")[2]) % 2 for i, _ in noisy(by_hash["red-0.25"])} == {0, 1}
+    assert made() == by_hash  # the verdicts have no p_wrong
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.randoms(use_true_random=False), st.integers(0, 3))
+def test_lower_levels_have_the_better_supported_images(random, seed):
+    retrievals, verdicts = pools()
+    for row in verdicts:
+        if row["verdict"] == "no":
+            row["p_wrong"] = random.choice([None, 0.5, 0.8, 0.97])
+    p_wrong = {(row["image_id"], NAMES.index(row["class_name"])): row["p_wrong"] or 0 for row in verdicts}
+    config = dataclasses.replace(CONFIG, colors=("red",))
+    sets = {
+        each.name: noisy(examples.to_pylist())
+        for each, examples in drawn_sets(part_of(retrievals, verdicts, NAMES), NAMES, config, seed)
+    }
+    for level in (0.1, 0.25):
+        used = sets[f"red-{level:.2f}"]
+        for label in range(3):
+            rest = [p for key, p in p_wrong.items() if key[1] == label and key not in used]
+            assert min(p_wrong[key] for key in used if key[1] == label) >= max(rest)
+
+
+def test_without_red_blue_follows_the_first_kind_of_red():
+    config = NoiseConfig(levels=(0.5,), colors=("red-open", "blue"), on_shortage="shrink")
+    sets = made(config, wrong_each=12)  # 6 of each class are open, 10 are wanted
+    assert len(sets["red-open-0.50"]) == len(sets["blue-0.50"]) == 36
+    assert {r["replaced_image_id"] or r["image_id"] for r in sets["red-open-0.50"]} == {
+        r["image_id"] for r in sets["blue-0.50"]
+    }
 
 
 def test_levels_nest_in_every_color():

@@ -14,6 +14,7 @@ from pipeline.__main__ import main
 from pipeline.report.funnel import funnels
 from pipeline.report.html import page, write_report
 from pipeline.report.tables import BuildTables
+from pipeline.report.wrong_images import VIEW, wrong_table
 from tests.pipeline.conftest import ONE_PROCESS
 from tests.pipeline.report.planted import HOSTILE, plant
 from tests.pipeline.small_world import World
@@ -154,3 +155,21 @@ def test_a_query_cannot_reach_files(built: Path) -> None:
 def test_a_folder_without_a_build_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the ingest stage has not finished here"):
         page(str(tmp_path))
+
+
+def test_wrong_images_are_divided_by_what_they_show(built: Path) -> None:
+    tables = BuildTables(str(built))
+    names = tables.lists.classes
+    rows = {row[0]: row for row in wrong_table(tables, names).rows}
+    kept = tables.rows(
+        "SELECT class_name, count(*) FROM pairs WHERE source = 'web' AND verdict = 'no' AND removed IS NULL GROUP BY ALL"
+    )
+    assert {name: sum(cell.count for cell in rows[name][1:3] if cell) for name, _ in kept} == dict(kept)
+    closed = tables.rows(
+        "SELECT DISTINCT image_id FROM examples WHERE source = 'web' AND noise_type = 'closed'"
+    )
+    known = {
+        image_id
+        for (image_id,) in tables.rows(f"SELECT image_id FROM ({VIEW}) WHERE shown_class IS NOT NULL")
+    }
+    assert {image_id for (image_id,) in closed} <= known

@@ -119,3 +119,71 @@ def google(items: list[dict[str, Any]], following: int | None = None) -> Answer:
 def google_error(code: int, message: str, status: str) -> Answer:
     reason = [{"message": message, "domain": "global", "reason": "rateLimitExceeded"}]
     return code, {}, {"error": {"code": code, "message": message, "errors": reason, "status": status}}
+
+
+# https://api-dashboard.search.brave.com/app/documentation/image-search/responses
+
+
+def brave_result(name: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "type": "image_result",
+        "title": name,
+        "url": f"https://pages.test/{name}.html",
+        "source": "pages.test",
+        "page_fetched": "2026-11-02T10:00:00Z",
+        "thumbnail": {"src": f"https://imgs.search.brave.test/{name}", "width": 200, "height": 150},
+        "properties": {
+            "url": f"https://pages.test/{name}.jpg",
+            "placeholder": "x",
+            "width": 640,
+            "height": 480,
+        },
+        "meta_url": {"scheme": "https", "netloc": "pages.test", "hostname": "pages.test", "path": "x"},
+        "confidence": "high",
+    } | changes
+
+
+def brave(results: list[dict[str, Any]]) -> Answer:
+    query = {"original": "crane", "spellcheck_off": True, "show_strict_warning": False}
+    return (
+        200,
+        {},
+        {"type": "images", "query": query, "results": results, "extra": {"might_be_offensive": False}},
+    )
+
+
+def brave_error(status: int, detail: str, code: str) -> Answer:
+    error = {"id": "1", "status": status, "code": code, "detail": detail, "meta": {}}
+    return status, {}, {"type": "ErrorResponse", "error": error, "time": 1}
+
+
+# https://www.flickr.com/services/api/flickr.photos.search.html, format=json
+
+
+def flickr_photo(number: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": str(number),
+        "owner": "51035734193@N01",
+        "secret": "653a19d017",
+        "server": "3059",
+        "farm": 4,
+        "title": f"photo {number}",
+        "ispublic": 1,
+        "isfriend": 0,
+        "isfamily": 0,
+        "license": "4",
+        "ownername": "Ann Example",
+        "url_l": f"https://live.test/{number}_b.jpg",
+        "height_l": 683,
+        "width_l": 1024,
+        "url_m": f"https://live.test/{number}.jpg",
+    } | changes
+
+
+def flickr(photos: list[dict[str, Any]], page: int = 1, pages: int = 1) -> Answer:
+    facts = {"page": page, "pages": pages, "perpage": 100, "total": 100 * pages, "photo": photos}
+    return 200, {}, {"photos": facts, "stat": "ok"}
+
+
+def flickr_error(code: int, message: str) -> Answer:
+    return 200, {}, {"stat": "fail", "code": code, "message": message}

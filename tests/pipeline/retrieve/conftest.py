@@ -71,6 +71,8 @@ KEYS = {
     "GOOGLE_API_KEY": "AIza-very-secret",
     "GOOGLE_CSE_ID": "0123-engine",
     "OPENVERSE_TOKEN": "token-secret",
+    "BRAVE_API_KEY": "BSA-very-secret",
+    "FLICKR_API_KEY": "f11c-very-secret",
 }
 
 

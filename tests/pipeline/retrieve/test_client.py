@@ -11,6 +11,10 @@ import pytest
 
 from pipeline.retrieve import client
 from tests.pipeline.retrieve.answers import (
+    brave_error,
+    flickr,
+    flickr_error,
+    flickr_photo,
     google,
     google_error,
     google_item,
@@ -87,6 +91,10 @@ def test_a_long_retry_after_ends_the_search(search: Search, replay: Replay) -> N
         ("google", (200, {}, {"items": {"link": "x"}}), "'items' is not a list of objects"),
         ("google", (200, {}, {"items": [{}], "queries": 7}), "not in its documented form"),
         ("google", google_error(403, "Requests to this API are blocked.", "PERMISSION_DENIED"), "HTTP 403: Requests to"),
+        ("brave", brave_error(422, "The provided subscription token is invalid.", "SUBSCRIPTION_TOKEN_INVALID"), "HTTP 422: The provided"),
+        ("brave", (200, {}, {"results": {}}), "'results' is not a list of objects"),
+        ("flickr", flickr_error(100, "Invalid API Key (Key has invalid format)"), "100 Invalid API Key"),
+        ("flickr", (200, {}, {"stat": "ok"}), "'photo' is not a list of objects"),
     ],
 )  # fmt: skip
 def test_permanent_failures_are_reported_in_one_line(
@@ -250,3 +258,15 @@ def test_no_key_is_printed_written_or_put_into_a_url(
     search.output = search.folder / "other.csv"
     search("openverse", 5)
     assert replay.headers[-1]["authorization"] == "Bearer token-secret"
+
+
+def test_an_unavailable_flickr_is_asked_again_and_its_key_appears_nowhere(
+    search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLICKR_API_KEY", KEYS["FLICKR_API_KEY"])
+    unavailable = flickr_error(105, f"Service currently unavailable for {KEYS['FLICKR_API_KEY']}")
+    replay.in_turn(unavailable, flickr([flickr_photo(1)], 1, 2), unavailable)
+    assert search("flickr", 5) == 1
+    assert "105 Service currently unavailable for …" in search.told.err
+    kept = "".join(path.read_text() for path in search.folder.iterdir())
+    assert KEYS["FLICKR_API_KEY"] not in kept + search.told.err + search.told.out

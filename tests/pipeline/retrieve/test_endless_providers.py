@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.retrieve import search as search_module
-from pipeline.retrieve.providers import PROVIDERS, BadAnswerError, Provider
+from pipeline.retrieve.provider import BadAnswerError, Provider
+from pipeline.retrieve.providers import PROVIDERS
 from pipeline.retrieve.search import MAX_STALE_PAGES
 from tests.pipeline.fetch.hostile_urls import HOSTILE_URLS, hostile_urls
 from tests.pipeline.retrieve.answers import (
@@ -116,7 +117,7 @@ def test_hostile_urls_of_a_provider_affect_only_their_rows(search: Search, repla
 
 NAMES = st.sampled_from(
     ["results", "url", "page_count", "filetype", "license", "query", "pages", "imageinfo", "index", "extmetadata", "continue",
-     "error", "code", "value", "items", "link", "image", "queries", "nextPage", "startIndex", "mime", "Artist", "detail"]
+     "error", "code", "value", "items", "link", "image", "photos", "photo", "owner", "id", "url_l", "stat", "properties", "queries", "nextPage", "startIndex", "mime", "Artist", "detail"]
 )  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats() | st.text(max_size=5) | st.just("http://x.test/a"),

@@ -186,7 +186,7 @@ def test_the_printed_configuration_can_be_pasted(tmp_path: Path, names: tuple[st
 
 
 @pytest.mark.parametrize(
-    ("output", "test", "share", "told"),
+    ("output", "test", "share", "reported"),
     [
         ("../elsewhere/clean.csv", None, 0.2, "beside or above the images"),
         ("clean.txt", None, 0.2, "ends in .csv"),

@@ -1,8 +1,13 @@
-"""Answers of the three providers become rows."""
+"""Answers of the providers become rows."""
 
 import pytest
 
+from pipeline.__main__ import main
 from tests.pipeline.retrieve.answers import (
+    brave,
+    brave_result,
+    flickr,
+    flickr_photo,
     google,
     google_item,
     openverse,
@@ -32,6 +37,7 @@ def test_openverse_is_read_page_by_page(search: Search, replay: Replay) -> None:
         "license_url": "https://creativecommons.org/licenses/by/2.0/",
         "creator": "Ann Example",
         "landing_url": "https://photos.test/page/1-0",
+        "title": "1-0",
     }
     assert [asked["page"] for asked in replay.asked] == ["1", "2", "3"]
     assert replay.asked[0] == {"q": "crane", "page_size": "20", "page": "1"}
@@ -104,9 +110,104 @@ def test_google_is_read_up_to_100_results(
     assert replay.headers[0]["x-goog-api-key"] == KEYS["GOOGLE_API_KEY"]
 
 
+def test_google_is_said_to_end(
+    search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    replay.in_turn(google([google_item("a")]))
+    command = [
+        "retrieve",
+        "--provider",
+        "google",
+        "--classes",
+        "crane",
+        "--per-class",
+        "1",
+        "--contact",
+        "me@lab.test",
+    ]
+    assert main([*command, "--endpoint", replay.endpoint, "--output", str(search.output)]) == 0
+    assert (
+        "note: Google's Custom Search accepts no new customers and ends on 2027-01-01"
+        in capsys.readouterr().out
+    )
+
+
+def test_brave_gives_one_page(search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAVE_API_KEY", KEYS["BRAVE_API_KEY"])
+    results = [brave_result(str(i)) for i in range(200)]
+    results[1] = brave_result("1", properties={})
+    results[2] = brave_result("2", properties=None)
+    replay.in_turn(brave(results))
+    assert search("brave", 500) == 0
+    rows = search.rows()
+    assert (len(rows), len(replay.asked), search.counts()["skipped"]) == (198, 1, 2)
+    assert rows[0]["url"] == "https://pages.test/0.jpg"
+    assert rows[0]["landing_url"] == "https://pages.test/0.html"
+    assert (rows[0]["license"], rows[0]["method"], rows[1]["rank"]) == ("", "text", "3")
+    assert replay.asked == [
+        {"q": "crane", "count": "200", "country": "ALL", "safesearch": "strict", "spellcheck": "false"}
+    ]
+    assert replay.headers[0]["x-subscription-token"] == KEYS["BRAVE_API_KEY"]
+
+
+def test_flickr_is_read_page_by_page_up_to_its_limit(
+    search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLICKR_API_KEY", KEYS["FLICKR_API_KEY"])
+
+    def answer(asked: dict[str, str]) -> Answer:
+        page = int(asked["page"])
+        return flickr([flickr_photo(100 * page + i) for i in range(100)], page, 100)
+
+    replay.answer = answer
+    assert search("flickr", 5000) == 0
+    assert [asked["page"] for asked in replay.asked] == [str(page) for page in range(1, 41)]
+    assert len(search.rows()) == 4000
+    asked = replay.asked[0]
+    assert (asked["method"], asked["text"], asked["format"], asked["media"]) == (
+        "flickr.photos.search", "crane", "json", "photos",
+    )  # fmt: skip
+    assert asked["api_key"] == KEYS["FLICKR_API_KEY"]
+
+
+@pytest.mark.parametrize(
+    ("photo", "expected"),
+    [
+        (flickr_photo(7), ("https://live.test/7_b.jpg", "CC BY 2.0", "https://creativecommons.org/licenses/by/2.0/")),
+        (flickr_photo(7, url_l=None, license=9), ("https://live.test/7.jpg", "CC0 1.0", "https://creativecommons.org/publicdomain/zero/1.0/")),
+        (flickr_photo(7, license="0"), ("https://live.test/7_b.jpg", "All rights reserved", "")),
+        (flickr_photo(7, license="99"), ("https://live.test/7_b.jpg", "Flickr license 99", "")),
+        (flickr_photo(7, license={"x": 1}), ("https://live.test/7_b.jpg", "", "")),
+    ],
+)  # fmt: skip
+def test_flickr_gives_the_largest_size_and_the_license(
+    search: Search,
+    replay: Replay,
+    photo: dict,
+    expected: tuple[str, str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FLICKR_API_KEY", KEYS["FLICKR_API_KEY"])
+    replay.in_turn(flickr([photo, flickr_photo(8, url_l=None, url_m=None)]))
+    assert search("flickr", 2) == 0
+    (row,) = search.rows()
+    assert (row["url"], row["license"], row["license_url"]) == expected
+    assert (row["creator"], row["landing_url"]) == (
+        "Ann Example", "https://www.flickr.com/photos/51035734193@N01/7",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("provider", "answer"),
-    [("openverse", openverse([])), ("wikimedia", (200, {}, {"batchcomplete": True})), ("google", google([]))],
+    [
+        ("openverse", openverse([])),
+        ("wikimedia", (200, {}, {"batchcomplete": True})),
+        ("google", google([])),
+        ("brave", brave([])),
+        ("flickr", flickr([])),
+    ],
 )
 def test_a_class_without_results_is_reported(
     search: Search, replay: Replay, provider: str, answer: Answer, monkeypatch: pytest.MonkeyPatch

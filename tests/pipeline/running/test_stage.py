@@ -58,7 +58,9 @@ def others(hint: Any, value: Any) -> Iterator[Any]:
         candidates = [(*value, item) for item in items] + [(item,) * 3 for item in items]
         candidates += [value[:-1], ("ant",)]  # a class, where one is asked for
     elif origin is dict:
-        candidates = [{}, {"one": "yes"}]
+        candidates = [{}, {"one": "yes"}, {"clean": "cc-by"}]
+    elif dataclasses.is_dataclass(hint):
+        candidates = [typing.cast(Any, hint)("Ada Lovelace")]
     elif arguments:  # of a union
         candidates = [one for kind in arguments for one in others(kind, value if value is not None else "")]
     else:
@@ -66,7 +68,7 @@ def others(hint: Any, value: Any) -> Iterator[Any]:
             bool: [not value],
             int: [value + 1, value - 1] if isinstance(value, int) else [1, 64],
             float: [value / 2, value + 0.125] if isinstance(value, float) else [0.125],
-            str: [f"{value}x"],
+            str: [f"{value}x", "2026-12-01", "https://example.org/", "10.5281/zenodo.1", "1.0.1"],
             type(None): [None],
         }[hint]
     yield from (one for one in candidates if one != value)

@@ -37,6 +37,6 @@ def test_the_number_of_parts_changes_no_byte(
     expected = split(world, built, tmp_path / "one", *flags)
     monkeypatch.setattr(split_inputs, "ROWS_TOGETHER", 40)
     config = load_config(str(world.config), [])
-    inputs = split_inputs.SplitInputs(tables_of(str(built)), config.classes, 0.0, 1)
+    inputs = split_inputs.SplitInputs(tables_of(config, str(built)), config.classes, 0.0, 1)
     assert inputs.parts > 1
     assert split(world, built, tmp_path / "many", *flags) == expected

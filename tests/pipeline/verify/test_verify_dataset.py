@@ -224,12 +224,27 @@ def test_a_contrast_that_is_not_a_number_does_not_switch_off_the_search_for_leak
         problems(dataset)
 
 
+def test_an_estimated_noise_that_is_not_the_sum_of_p_wrong_is_reported(dataset, capsys):
+    name = "red-0.50"
+    estimated = json.loads((dataset / name / "_manifest.json").read_text())["about"]["estimated_noise"]
+    assert 0 < estimated["low"] <= estimated["value"] <= estimated["high"] <= 0.5
+    assert main(["verify", str(dataset)]) == 0
+    assert f"{name}: nominal 50.0 %, estimated" in capsys.readouterr().out
+    forged = {**estimated, "value": round(estimated["value"] - 0.01, 4)}
+    change_set(dataset, name, estimated_noise=forged)
+    assert f"{name}: estimated_noise is" in problems(dataset)  # not what the root manifest says
+    entry = {key: forged[key] for key in ("value", "low", "high")}
+    change_root(dataset, lambda about: about["sets"][name].update(estimated_noise=entry))
+    assert f"{name}: the sum of p_wrong" in problems(dataset)
+
+
 def test_the_digest_and_the_leak_rules_are_printed(dataset, capsys):
     change_root(dataset, lambda about: about["leaks"].update(radius=0))
     assert main(["verify", str(dataset), "--json"]) == 0
     reported = json.loads(capsys.readouterr().out)
     assert reported["leak_rules"] == {
         "radius": 0, "confirm_radius": 64, "min_contrast": 2.0, "clean_leaks": "remove", "orientations": "mirrored",
+        "neighbors": 5, "min_similarity": 0.5, "min_match": 0.75,
     }  # fmt: skip
     assert (
         reported["manifest_sha256"] == hashlib.sha256((dataset / "_manifest.json").read_bytes()).hexdigest()

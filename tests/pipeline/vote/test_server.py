@@ -74,7 +74,7 @@ def test_a_vote_by_http(loaded: LoadedVote, built: Path, tmp_path: Path) -> None
         status, headers, page = await ask("/")
         assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
         policy = headers["Content-Security-Policy"]
-        assert "default-src 'none'; img-src 'self';" in policy
+        assert "default-src 'none'; img-src 'self' data:;" in policy
         assert "connect-src 'self'" in policy
         assert "unsafe" not in policy
         assert policy.endswith("frame-ancestors 'none'")

@@ -3,12 +3,14 @@ from contextlib import nullcontext, suppress
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.vote.service import AHEAD, Refusal
 from pipeline.vote.worker_state import BURST, RESERVED_SECONDS
+from schemas.vote import ANSWERS
 from tests.pipeline.vote.desk import Desk, wanted
 
 steps = st.lists(
@@ -21,6 +23,18 @@ steps = st.lists(
     ),
     max_size=60,
 )
+
+
+def check_counts(desk: Desk) -> None:
+    """What is in memory must be what is in the file."""
+    assignment, expected = desk.service.assignment, np.zeros((desk.count, 3), int)
+    for image, _, answer in desk.stored():
+        expected[int(image.removeprefix("image-")), ANSWERS.index(answer)] += 1
+    assert (assignment.counts == expected).all()
+    held = [question for worker in desk.service.workers.values() for question in worker.held]
+    assert (assignment.load == expected.sum(axis=1) + np.bincount(held, minlength=desk.count)).all()
+    assert assignment.class_votes.sum() == expected.sum()
+    assert assignment.class_wanted.sum() == assignment.wanted.sum()
 
 
 @settings(max_examples=40, deadline=None)
@@ -61,7 +75,12 @@ def test_every_question_ends_with_its_votes_from_different_workers(
                 desk.answer(worker, current, answer, request=request)
                 if step == "repeat":
                     service.answer(worker, current, answer, None, 5.0, request)
-    desk.restart()
+    check_counts(desk)
+    if steps and steps[0][1] % 2:
+        desk.restart()
+    for worker in workers:
+        desk.service.show_skipped(worker)
+        desk.service.leave(worker)
     for _ in range(count * 5):
         for worker in workers:
             state = desk.service.start(worker)

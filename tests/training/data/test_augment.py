@@ -5,6 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from common.errors import UsageError
 from training.config import AugmentConfig
@@ -46,6 +47,27 @@ def test_augmentation_draws_cover_their_range_and_differ_between_views() -> None
     assert not torch.equal(draws.top, augmenter.draw(1000, 0, 0, CPU, view=1).top)
     plain = Augmenter(AugmentConfig(crop_padding=1, flip=False), 8, 8, CPU)
     assert not plain.draw(1000, 0, 0, CPU).flip.any()
+
+
+def test_rand_augment_equals_torchvision_and_depends_on_the_image_alone() -> None:
+    images = random_images(6, 16, 16)
+    augmenter = Augmenter(AugmentConfig(crop_padding=0, flip=False, rand_augment=9), 16, 16, CPU)
+    draws = augmenter.draw(6, seed=2, epoch=1, device=CPU)
+    assert draws.operations is not None
+    torch.manual_seed(5)
+    batch = augmenter.train(images, draws, slice(0, 6))
+    state = torch.random.get_rng_state()
+    for row, seed in enumerate(draws.operations.tolist()):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            expected = v2.RandAugment(num_ops=2, magnitude=9)(images[row])
+        assert torch.equal(batch[row], expected.float() * (2 / 255) - 1)
+    assert torch.equal(augmenter.train(images[4:], draws, slice(4, 6)), batch[4:])
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert not torch.equal(
+        batch,
+        Augmenter(AugmentConfig(crop_padding=0, flip=False), 16, 16, CPU).train(images, draws, slice(0, 6)),
+    )
 
 
 def test_evaluation_resizes_and_crops_the_center() -> None:

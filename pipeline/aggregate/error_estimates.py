@@ -1,0 +1,129 @@
+"""Apply the error model to tables of votes: the sample that it is fitted to, `p_wrong` of verdicts, and their uncertainty."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute as pc
+
+from pipeline.aggregate.error_model import BINS, ErrorModel, fit
+from pipeline.aggregate.methods.posterior import UNKNOWN
+from pipeline.aggregate.vote_columns import QUESTION, VoteColumns, codes_of
+from pipeline.aggregate.vote_likelihood import ImageVotes
+from pipeline.keyed_hash import keyed_hash
+from schemas.error_model import ERROR_MODEL
+from schemas.vote import ANSWERS
+
+SAMPLE_QUESTIONS = 1 << 17  # questions about the images that the model is fitted to, about at most
+SAMPLE = pa.schema(
+    [
+        *((name, pa.string()) for name in QUESTION),
+        *((name, pa.int32()) for name in ANSWERS),
+        ("known", pa.int8()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ErrorEstimates:
+    """A fitted model and its ERROR_MODEL table; `model` is None if there are no votes."""
+
+    model: ErrorModel | None
+    table: pa.Table
+
+
+def sample_images(votes: VoteColumns, gold: np.ndarray, questions: int) -> pa.Table:
+    """Return the questions about a sample of images, a table of SAMPLE.
+
+    gold: int (n,), `gold_codes` of the questions; images with gold questions are always in the sample. questions: number of
+    all questions of the build. The sample depends on the image ids only.
+    """
+    share = min(1.0, SAMPLE_QUESTIONS / max(questions, 1))
+    images, ids = codes_of(votes.questions["image_id"])
+    chosen = keyed_hash(ids.to_pylist(), 0, "error-model") <= np.uint64(share * (2**64 - 2**11))
+    chosen[images[gold != UNKNOWN]] = True
+    counts = votes.counts()
+    columns = [
+        *(votes.questions[name].cast(pa.string()) for name in QUESTION),
+        *(counts[:, code] for code in range(len(ANSWERS))),
+        gold,
+    ]
+    rows = pa.table(
+        [
+            column.combine_chunks() if isinstance(column, pa.ChunkedArray) else pa.array(column)
+            for column in columns
+        ],
+        names=SAMPLE.names,
+    )
+    return rows.cast(SAMPLE).filter(pa.array(chosen[images]))
+
+
+def fit_error_model(parts: Sequence[pa.Table], classes: Sequence[str]) -> ErrorEstimates:
+    """Fit the model to the samples of all buckets, in any order, and tabulate its draws by class and p_wrong."""
+    sample = pa.concat_tables([SAMPLE.empty_table(), *parts])
+    sample = sample.sort_by([(name, "ascending") for name in QUESTION]).combine_chunks()
+    if not sample.num_rows:
+        return ErrorEstimates(None, ERROR_MODEL.schema.empty_table())
+    votes, labels, gold = _decode(sample, classes)
+    model = fit(votes, labels, gold)
+    asked = gold == UNKNOWN
+    percent = np.rint(model.p_wrong(votes, labels, gold) * BINS).astype(np.int64)
+    draws = model.draws(votes, labels)
+    whole = _mean_draws(np.zeros_like(labels), percent, draws, asked, [None])
+    return ErrorEstimates(
+        model, pa.concat_tables([whole, _mean_draws(labels, percent, draws, asked, list(classes))])
+    )
+
+
+def p_wrong_of_votes(
+    estimates: ErrorEstimates, votes: VoteColumns, gold: np.ndarray, classes: Sequence[str]
+) -> np.ndarray:
+    """Return `p_wrong` of the questions of `votes`, float64 (n,); NaN without a model."""
+    if estimates.model is None or not votes.questions.num_rows:
+        return np.full(votes.questions.num_rows, np.nan)
+    counts = votes.counts()
+    images, _ = codes_of(votes.questions["image_id"])
+    order = np.argsort(images, kind="stable")
+    labels = _labels(votes.questions["class_name"], classes)[order]
+    grouped = ImageVotes.of(counts[order], images[order], len(classes), estimates.model.is_choice)
+    result = np.empty(len(order))
+    result[order] = estimates.model.p_wrong(grouped, labels, gold[order])
+    return result
+
+
+def _decode(sample: pa.Table, classes: Sequence[str]) -> tuple[ImageVotes, np.ndarray, np.ndarray]:
+    counts = np.stack([sample[name].to_numpy() for name in ANSWERS], axis=1)
+    images, _ = codes_of(sample["image_id"])
+    votes = ImageVotes.of(counts, images, len(classes))
+    return votes, _labels(sample["class_name"], classes), sample["known"].to_numpy().astype(np.int64)
+
+
+def _labels(names: pa.ChunkedArray, classes: Sequence[str]) -> np.ndarray:
+    return np.asarray(pc.index_in(names, pa.array(classes, pa.string())).to_numpy(), np.int64)
+
+
+def _mean_draws(
+    labels: np.ndarray,
+    percent: np.ndarray,
+    draws: np.ndarray,
+    asked: np.ndarray,
+    names: list[str] | list[None],
+) -> pa.Table:
+    """Return the mean of the draws for each (class, p_wrong in percent), a table of ERROR_MODEL."""
+    keys = (labels * (BINS + 1) + percent)[asked]
+    order = np.argsort(keys, kind="stable")
+    distinct, starts, counts = np.unique(keys[order], return_index=True, return_counts=True)
+    if not len(distinct):
+        return ERROR_MODEL.schema.empty_table()
+    means = np.add.reduceat(draws[asked][order], starts, axis=0) / counts[:, None]
+    columns = [
+        pa.array([names[key] for key in (distinct // (BINS + 1)).tolist()], pa.string()),
+        distinct % (BINS + 1),
+        counts,
+        pa.array(list(np.round(means, 6).astype(np.float32)), pa.list_(pa.float32())),
+    ]
+    return pa.table(
+        [pa.array(column) if isinstance(column, np.ndarray) else column for column in columns],
+        names=ERROR_MODEL.schema.names,
+    ).cast(ERROR_MODEL.schema)

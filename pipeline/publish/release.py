@@ -1,0 +1,59 @@
+"""What a publication consists of: the facts of the build, the statements of its authors, and what happens to the images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.publication import LICENSES, PublicationConfig
+from pipeline.publish.facts import BuildFacts
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """The licenses of the published images, and the images that stay out of the publication.
+
+    by_license: number of images by source, then by (license class, license as stated). withheld: number of images of each
+    set whose bytes are left out. withheld_images, images: numbers of different images. attributed: whether the file of
+    attributions exists.
+    """
+
+    by_license: Mapping[str, Mapping[tuple[str, str], int]] = field(default_factory=dict)
+    withheld: Mapping[str, int] = field(default_factory=dict)
+    withheld_images: int = 0
+    images: int = 0
+    attributed: bool = False
+
+
+@dataclass(frozen=True)
+class Release:
+    """Facts, statements of the authors, images, and the address of the dataset. votes: number of published votes."""
+
+    facts: BuildFacts
+    config: PublicationConfig
+    images: ImageFacts
+    url: str
+    votes: int = 0
+
+    @property
+    def title(self) -> str:
+        """Title of the dataset."""
+        return self.config.title or self.facts.name
+
+    @property
+    def contact(self) -> str:
+        """Where to send questions."""
+        return self.config.contact or self.url
+
+    @property
+    def license_url(self) -> str:
+        """URL of the text of the license."""
+        return LICENSES.get(self.config.license, self.config.license)
+
+    @property
+    def license_name(self) -> str:
+        """Identifier or URL of the license."""
+        return self.config.license
+
+    @property
+    def examples(self) -> int:
+        """Number of rows of all published sets."""
+        return sum(manifest.rows for manifest in self.facts.sets.values())

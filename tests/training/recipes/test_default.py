@@ -1,0 +1,25 @@
+"""The recipe that is chosen by the machine and the images."""
+
+import pytest
+
+from training.recipes.default import default_recipe
+from training.recipes.registry import configure
+
+
+@pytest.mark.parametrize(
+    ("settings", "images", "gpu", "name"),
+    [
+        ({"size": 32, "resize": "exact"}, 10_000, False, "cifar10n_cpu"),
+        ({"size": 32, "resize": "exact"}, 900, False, "tiny"),
+        ({"size": 32, "resize": "exact"}, 900, True, "mini_imagenet_32"),
+        ({"size": 224, "resize": "crop"}, 900, False, "linear_probe"),
+        ({"size": 224, "resize": "crop"}, 900, True, "fine_tune"),
+        ({"size": 224, "resize": "none"}, 900, True, "fine_tune"),
+        ({}, 900, False, "linear_probe"),
+    ],
+)
+def test_the_recipe_suits_machine_and_images(settings, images, gpu, name):
+    chosen, reason = default_recipe({"pictures": settings}, images, gpu=gpu)
+    assert chosen == name
+    assert ("no GPU" in reason) is not gpu
+    configure(chosen, 0.4, {})
