@@ -332,6 +332,14 @@ class DedupeConfig:
     orientations: Literal["none", "mirrored", "all"] = output("mirrored")
     """Orientations in which copies are found. none: only as they are; mirrored: mirrored left to right, too, which takes
     twice the work, since trainers mirror images; all: also flipped and rotated by 90° or 180°, seven times the work."""
+    neighbors: int = output(5)
+    """Number of test images, nearest by features, that each training image is compared with in detail, 0 to 1,000. Finds
+    copies that are cropped by up to 12 %, or have a border or text over them. 0: not at all. Ignored unless `embed.weights`
+    is set."""
+    min_similarity: float = output(0.5)
+    """Lowest cosine similarity of the features of two images that are compared in detail, −1 to 1."""
+    min_match: float = output(0.75)
+    """Lowest share of detailed blocks that must agree in two images that are compared in detail, above 0 to 1."""
     distribute_above: int = operational(30_000_000)
     """Number of images above which the search is a distributed join. Up to this number each worker process holds all
     hashes: 8 bytes per image, and 50 bytes per image during the search."""
@@ -344,6 +352,12 @@ class DedupeConfig:
         for name in ("min_contrast", "distribute_above"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not 0 <= self.neighbors <= 1000:
+            raise ValueError(f"neighbors must be 0 to 1,000, got {self.neighbors:,}")
+        if not -1 <= self.min_similarity <= 1:
+            raise ValueError(f"min_similarity must be -1 to 1, got {self.min_similarity:g}")
+        if not 0 < self.min_match <= 1:
+            raise ValueError(f"min_match must be above 0 and at most 1, got {self.min_match:g}")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ AFTER = {
     "ingest": ("fetch",),
     "aggregate": ("ingest",),
     "embed": ("ingest",),
-    "dedupe": ("ingest",),
+    "dedupe": ("ingest", "embed"),
     "split": ("ingest", "aggregate", "embed", "dedupe"),
 }
 UP_TO_DATE, RUNS, DEPENDS = (
@@ -65,7 +65,7 @@ def inputs(stage: str, config: BuildConfig, output: str) -> list[str]:
         "ingest": [*lists, *([layout.fetched] if has_urls(config) else [])],
         "aggregate": [layout.retrievals, layout.rejections],
         "embed": [config.embed.weights, layout.images],
-        "dedupe": [layout.images],
+        "dedupe": [layout.images, *([layout.features] if dedupe.uses_features(config) else [])],
         "split": list(split.tables_of(config, output).values()),
     }
     return [*(files.join(config.source, name) for name in named), *tables[stage]]

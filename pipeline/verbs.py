@@ -10,6 +10,7 @@ from typing import Any
 from common.command_line import FAILED, OK
 from common.errors import UsageError
 from pipeline.audit.verbs import run_audit
+from pipeline.leaks.verbs import run_leaks
 from pipeline.publish.verbs import run_publish
 from pipeline.published.verbs import run_from_cifar_n, run_import_cnwl
 from pipeline.retrieve.verbs import run_list_folder, run_retrieve, run_retrieve_similar
@@ -150,6 +151,7 @@ def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         **verification.counts,
         "manifest_sha256": verification.root_sha256,
         "leak_rules": verification.leak_rules,
+        "leak_search": verification.leak_search,
         "estimated_noise": verification.estimated_noise,
         "notes": notes,
     }
@@ -164,6 +166,7 @@ def verify(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         f"{name} {value}{changed.get(name, '')}" for name, value in verification.leak_rules.items()
     )
     say(f"leak rules: {rules or 'none'}")
+    say(f"leak search: {verification.leak_search}")
     for line in describe_sets(verification.estimated_noise):
         say(line)
     for note in notes:
@@ -229,6 +232,7 @@ VERBS: dict[str, Verb] = {
     "verify": verify, "report": report, "view": view, "vote": run_vote, "audit": run_audit, "export": export,
     "retrieve": with_json(run_retrieve), "retrieve-similar": with_json(run_retrieve_similar),
     "list-folder": with_json(run_list_folder),
+    "leaks": with_json(run_leaks),
     "publish": with_json(run_publish),
     "import-cnwl": with_json(run_import_cnwl), "from-cifar-n": with_json(run_from_cifar_n),
 }  # fmt: skip

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipeline.config import DedupeConfig
 from pipeline.dedupe.confirm import DuplicatePairs
 from pipeline.dedupe.neighbors import HashPairs
-from pipeline.dedupe.orientations import confirm_oriented
+from pipeline.dedupe.orientations import confirm_oriented, oriented_long_hashes
 from pipeline.dedupe.thumbnail_check import ThumbnailCheck
 from schemas.duplicate import DUPLICATE, ORIENTATIONS, SEARCHED_ORIENTATIONS
 from schemas.retrieval import SOURCES
@@ -29,12 +29,16 @@ RULES = ("source", "pixels", "sharpness", "bytes", "id")
 
 @dataclass(frozen=True)
 class _Removal:
-    """Why a node is removed or reported: the node that stays for it, and the distances of the pair (0: a copy)."""
+    """Why a node is removed or reported: the node that stays for it, and the distances of the pair (0: a copy).
+
+    match: that of altered copies, None for near hashes.
+    """
 
     keeper: int
     distance: tuple[int, int]
     orientation: int = 0
     is_leak: bool = False
+    match: float | None = None
 
 
 def keeper_keys(images: pd.DataFrame) -> pd.DataFrame:
@@ -51,13 +55,14 @@ def keeper_keys(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_duplicates(
-    images: pd.DataFrame, near: HashPairs, config: DedupeConfig
+    images: pd.DataFrame, near: HashPairs, config: DedupeConfig, copies: pa.Table | None = None
 ) -> tuple[pa.Table, dict[str, int]]:
     """Return the duplicate table, sorted by image_id, and counts of the compared pairs of fingerprints.
 
     images: the fingerprints and the columns of `keeper_keys`, of at least all images whose 64-bit hash is in `near`. near:
-    pairs of near hashes, with (u, u) for a hash of several images. Images with less than the configured contrast are
-    duplicates only of files with the same bytes. Every web image near a test image is a leak and is removed, and so is
+    pairs of near hashes, with (u, u) for a hash of several images. copies: altered copies of test images (MATCHED of
+    `altered_copies`), whose images are in `images`, too. Images with less than the configured contrast are
+    duplicates only of files with the same bytes. Every web image near a test image, or an altered copy of one, is a leak and is removed, and so is
     every clean one unless the configuration keeps them. Of the others, the best keeper removes its neighbors, then the
     best remaining one, and so on. Test images are never removed, only reported.
     """
@@ -68,7 +73,8 @@ def find_duplicates(
     node = _nodes(images, config.min_contrast)
     pairs, compared = _node_pairs(images, node, near, config)
     keep_clean = config.clean_leaks == "keep"
-    removals = _removals(pairs, source, keep_clean)
+    altered = _altered(copies, images, node) if copies else {}
+    removals = _removals(pairs, source, keep_clean, altered)
 
     rows = []
     digests = images["sha256"].tolist()
@@ -95,8 +101,8 @@ def find_duplicates(
                 "distance": removal.distance[0],
                 "distance_256": removal.distance[1],
                 "orientation": ORIENTATIONS[removal.orientation],
-                "witness": "hash",
-                "match": None,
+                "witness": "hash" if removal.match is None else "embedding",
+                "match": removal.match,
                 "reason": "leak" if removal.is_leak else "exact" if is_copy else "near",
                 "rule": next(
                     rule for rule, key in zip(RULES, columns, strict=True) if key[image] != key[keeper]
@@ -125,7 +131,7 @@ def _node_pairs(
     is_flat = (images["contrast"] < config.min_contrast).to_numpy()
     rows = np.flatnonzero(is_node & ~is_flat)
     short = images["phash"].to_numpy()[rows]
-    long = np.frombuffer(b"".join(images["phash_256"].iloc[rows]), np.uint8).reshape(-1, 32)
+    long = _long_hashes(images.iloc[rows])
     thumbnails = ThumbnailCheck.of(images["thumbnail"].iloc[rows].tolist())
     count = SEARCHED_ORIENTATIONS[config.orientations]
     mirrored = np.empty((len(rows), 0), np.uint64)
@@ -149,8 +155,34 @@ def _node_pairs(
     )
 
 
-def _removals(pairs: DuplicatePairs, source: np.ndarray, keep_clean: bool) -> dict[int, _Removal]:
-    """Return the nodes that are removed, or only reported."""
+def _altered(copies: pa.Table, images: pd.DataFrame, node: np.ndarray) -> dict[int, _Removal]:
+    """Return the nodes with an altered copy of a test image; of several, the one with the highest match counts."""
+    row_of = pd.Series(np.arange(len(images)), images["image_id"])
+    found: dict[int, _Removal] = {}
+    ranked = copies.sort_by([("match", "descending"), ("image_id", "ascending")]).to_pylist()
+    for each in ranked:
+        row, test = int(row_of[each["image_id"]]), int(row_of[each["test_id"]])
+        orientation = int(each["is_mirrored"])
+        short = _oriented_phash(images, test, orientation) ^ int(images["phash"][row])
+        long = oriented_long_hashes(_long_hashes(images.iloc[[test]]), 2)[0, orientation]
+        bits = np.bitwise_count(long ^ _long_hashes(images.iloc[[row]])[0]).sum()
+        removal = _Removal(int(node[test]), (short.bit_count(), int(bits)), orientation, True, each["match"])
+        found.setdefault(int(node[row]), removal)
+    return found
+
+
+def _oriented_phash(images: pd.DataFrame, row: int, orientation: int) -> int:
+    return int(images["phash_orientations"][row][orientation - 1] if orientation else images["phash"][row])
+
+
+def _long_hashes(images: pd.DataFrame) -> np.ndarray:
+    return np.frombuffer(b"".join(images["phash_256"]), np.uint8).reshape(-1, 32)
+
+
+def _removals(
+    pairs: DuplicatePairs, source: np.ndarray, keep_clean: bool, altered: dict[int, _Removal]
+) -> dict[int, _Removal]:
+    """Return the nodes that are removed, or only reported. altered: leaks that are no near hashes of a test image."""
     # Node → (distance of 256 bits, distance of 64 bits, other node, orientation).
     neighbors: dict[int, list[tuple[int, int, int, int]]] = defaultdict(list)
     columns = (pairs.a, pairs.b, pairs.distance, pairs.distance_256, pairs.orientation)
@@ -159,6 +191,8 @@ def _removals(pairs: DuplicatePairs, source: np.ndarray, keep_clean: bool) -> di
         neighbors[b].append((long, short, a, orientation))
     removals: dict[int, _Removal] = {}
     kept_leaks: dict[int, _Removal] = {}
+    for node, leak in altered.items():
+        (kept_leaks if keep_clean and source[node] == CLEAN else removals)[node] = leak
     for node, near in neighbors.items():
         tests = [neighbor for neighbor in near if source[neighbor[2]] == TEST]
         if tests and source[node] != TEST:

@@ -17,7 +17,8 @@ from pyarrow import compute as pc
 
 from common.errors import DataError
 from pipeline import files
-from pipeline.config import PAPER_LEVELS, BuildConfig
+from pipeline.config import PAPER_LEVELS, BuildConfig, DedupeConfig
+from pipeline.dedupe.leak_search import leak_search
 from pipeline.jobs.sets import DatasetJob, WriteSets, is_whole, remove_dropped_sets, set_names
 from pipeline.keyed_hash import bucket, bucket_count, by_bucket, shard_key
 from pipeline.layout import Layout
@@ -110,7 +111,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             "name": config.name,
             "code_version": version("controlled-noise"),
             "funnel": plan.funnel,
-            "leaks": _leak_proof(layout.duplicates),
+            "leaks": _leak_proof(layout.duplicates, config.dedupe),
             "licenses": plan.licenses,
         }
         notes = _write(config, plan, layout, about, beam_arguments, force)
@@ -242,9 +243,12 @@ def _read_error_model(layout: Layout) -> pa.Table:
     return directory.read_table(layout.error_model, ERROR_MODEL, check_digests=True)
 
 
-def _leak_proof(duplicates: str) -> dict[str, Any]:
+def _leak_proof(duplicates: str, rules: DedupeConfig) -> dict[str, Any]:
+    """Return how leaks were searched, as values and as a sentence, and how many were found."""
     manifest = directory.read_manifest(duplicates)
-    return {**manifest.about["config"]["dedupe"], **counts(manifest)}
+    features = manifest.about.get("features")
+    search = {"features": features, "search": leak_search(rules, features)}
+    return {**manifest.about["config"]["dedupe"], **counts(manifest), **search}
 
 
 def _write(

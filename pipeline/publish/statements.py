@@ -108,8 +108,7 @@ def duplicates(release: Release) -> str:
         f"Near-duplicates were found by perceptual hashes, at most {leaks['radius']} of 64 and {leaks['confirm_radius']} of "
         f"256 bits apart{turned}, among {leaks.get('image_pairs', 0):,} pairs of images: {removed:,} near-duplicates of other kept "
         f"training images were removed, {leaks.get('leak_web', 0):,} web images that are near-duplicates of test images were "
-        f"removed, and {clean:,} such clean images were {fate}. Copies that differ more than that, such as strong crops, are "
-        "not found."
+        f"removed, and {clean:,} such clean images were {fate}. {leaks.get('search', '')}".strip()
     )
 
 

@@ -36,8 +36,15 @@ def derived_tables(build: str) -> dict[str, DerivedTable]:
         "embed": DerivedTable("the features", layout.features, {"images": layout.images}),
         "dedupe": DerivedTable(_TITLES["duplicates"], layout.duplicates, {"images": layout.images}),
         "audit": DerivedTable("the suspects", layout.suspects, {**tables, "features": layout.features}),
-        "split": DerivedTable("the sets", layout.dataset, tables),
+        "split": DerivedTable("the sets", layout.dataset, tables | _features_of_sets(layout)),
     }
+
+
+def _features_of_sets(layout: Layout) -> dict[str, str]:
+    """Return the folder of the features if the sets were made from them (color blue-instance)."""
+    dataset = directory.valid_manifest(layout.dataset)
+    stated = dataset.about.get("inputs") if dataset else None
+    return {"features": layout.features} if isinstance(stated, dict) and "features" in stated else {}
 
 
 def finished_stages(build: str) -> set[str]:

@@ -37,6 +37,7 @@ def page(build: str) -> str:
         min_confidence = float(config.get("noise", {}).get("min_confidence", 0.0))
         settings = json.dumps({**tables.lists.config, **config}, indent=1, ensure_ascii=False)
         leaks = {key: int(about["leaks"][key]) for key in _LEAK_FACTS} if about else {}
+        leak_search = str(about["leaks"].get("search", "")) if about else ""
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise DataError(
             f"{files.join(layout.dataset, MANIFEST)}: the stored configuration is not valid ({error}); run split again "
@@ -57,6 +58,7 @@ def page(build: str) -> str:
         "class_names": class_names,
         "sets": sets.set_table(tables) if has["split"] else None,
         "leaks": leaks,
+        "leak_search": leak_search,
         "sheets": sheets(tables, class_names),
         "kinds": {kind: title for kind, (title, _) in KINDS.items()},
         "audit_tables": audit.audit_tables(tables),

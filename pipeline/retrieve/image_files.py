@@ -71,6 +71,19 @@ def find_images(folder: str, base: str, follow_links: bool) -> FolderFiles:
     return listing
 
 
+def find_all_images(folder: str) -> FolderFiles:
+    """Find the images in `folder` and below it, with paths relative to it; links out of it are not followed.
+
+    Raises DataError if the folder does not exist.
+    """
+    listing, top = FolderFiles(), os.path.realpath(folder)
+    if not os.path.isdir(top):
+        raise DataError(f"{folder}: no such folder; give a folder of images")
+    for file in _walk(top, top, False, listing):
+        _add(file, top, top, top, listing)
+    return listing
+
+
 def _walk(folder: str, allowed: str, follow_links: bool, listing: FolderFiles) -> Iterator[str]:
     """Yield the files below a folder, sorted by name; each real folder once."""
     seen: set[str] = set()

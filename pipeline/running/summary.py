@@ -133,6 +133,8 @@ def _dedupe_sentence(found: Counts) -> str:
     }
     parts = [_number(n, *reasons[reason]) for reason, n in totals.items() if n]
     removed = f"; {_number(found['removed'], 'image')} removed" if parts else ""
+    if altered := found.get("embedding", 0):
+        parts[-1] += f" ({_number(altered, 'altered copy', 'altered copies')})"
     pairs = _number(found["image_pairs"], "image pair")
     return f"{pairs} compared: {', '.join(parts) or 'none are alike'}{removed}"
 

@@ -49,7 +49,7 @@ def dataset_card(
     """Return the text of the card.
 
     `sets` has rows, color and noise level of each set; `set_values` has what the manifest of each set states; `about` has
-    the funnel and the `licenses` of web images.
+    the funnel, the search of `leaks` and the `licenses` of web images.
     """
     blocks = [
         Heading(name, 1),
@@ -57,6 +57,8 @@ def dataset_card(
         *set_blocks(sets, set_values),
         Heading("How it was made"),
         funnel_table(about["funnel"]),
+        Heading("Leaks of test images"),
+        _leaks(about["leaks"]),
         *_licenses(about["licenses"]),
     ]
     return card_text({"pretty_name": one_line(name)}, sets, blocks)
@@ -147,6 +149,14 @@ def _fixed_sets(set_values: Mapping[str, Mapping[str, Any]]) -> list[Block]:
         ),
         lines,
     ]
+
+
+def _leaks(leaks: Mapping[str, Any]) -> Paragraph:
+    found = {source: leaks.get(f"leak_{source}", 0) for source in ("web", "clean")}
+    kept = " (kept: dedupe.clean_leaks)" if leaks["clean_leaks"] == "keep" and found["clean"] else ""
+    return Paragraph(
+        f"{found['web']:,} web and {found['clean']:,} clean images{kept} were near a test image. {leaks['search']}"
+    )
 
 
 def _licenses(counts: Mapping[str, int]) -> list[Block]:

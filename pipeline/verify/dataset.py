@@ -8,6 +8,7 @@ import numpy as np
 
 from common.config import output_values
 from pipeline.config import DedupeConfig
+from pipeline.dedupe.leak_search import hash_search, unseen_by_hashes
 from pipeline.noise.examples import class_noise
 from pipeline.noise.true_level import MILLION, ROUNDING
 from pipeline.shards.packing import GroupedFile
@@ -50,6 +51,8 @@ class Verification:
     counts: dict[str, int] = field(default_factory=dict)
     leak_rules: dict[str, Any] = field(default_factory=dict)
     changed_rules: dict[str, Any] = field(default_factory=dict)
+    leak_search: str = ""
+    """What was looked for, and what was not."""
     estimated_noise: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -115,7 +118,19 @@ def conclude(plan: VerificationPlan, tally: Tally, leaks: Leaks) -> Verification
         for each in sets
         if isinstance(found := each.about.get("estimated_noise"), dict)
     }
-    return Verification(plan.root_sha256, tuple(problems), counts, *rules, estimates)
+    search = _leak_search(plan, counts)
+    return Verification(plan.root_sha256, tuple(problems), counts, *rules, search, estimates)
+
+
+def _leak_search(plan: VerificationPlan, counts: Mapping[str, int]) -> str:
+    """State the result of the search in one sentence that names its limits."""
+    if not plan.rules or "leaks" not in counts:
+        return "leaks were not searched"
+    text = f"{counts['leaks']:,} leaks {hash_search(plan.rules)}; {unseen_by_hashes(plan.rules)} were not looked for"
+    if plan.altered is None:
+        return text
+    found = f"{plan.altered:,} altered copies of test images by features"
+    return f"{text} here; the build found {found}, which verify cannot repeat without the network"
 
 
 def changed_rules(rules: DedupeConfig) -> dict[str, Any]:

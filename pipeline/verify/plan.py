@@ -65,7 +65,8 @@ class VerificationPlan:
 
     sets: those with a valid manifest; a shared dataset has its images among them. buckets: number of ranges of shard
     keys. clean_groups, training_groups: number of coarser ranges, by which clean images are compared and leaks searched.
-    rules: those by which leaks are searched, None if the manifest has none. problems: broken rules that need no shard.
+    rules: those by which leaks are searched, None if the manifest has none. altered: number of altered copies of test images
+    that the build states to have found by features, None if it did not search them. problems: broken rules that need no shard.
     root_sha256: digest of the dataset's manifest.
     """
 
@@ -75,6 +76,7 @@ class VerificationPlan:
     clean_groups: int
     training_groups: int
     rules: DedupeConfig | None
+    altered: int | None
     problems: tuple[str, ...]
     root_sha256: str
 
@@ -130,7 +132,15 @@ def plan_verification(dataset: str) -> tuple[VerificationPlan, list[Bucket]]:
             by_bucket.setdefault(index, {})[name] = some
     digest = files.sha256(files.join(dataset, MANIFEST))
     plan = VerificationPlan(
-        dataset, sets, total, clean_groups, training_groups, rules, tuple(problems), digest
+        dataset,
+        sets,
+        total,
+        clean_groups,
+        training_groups,
+        rules,
+        _altered(root.about),
+        tuple(problems),
+        digest,
     )
     return plan, [Bucket(index, by_bucket[index]) for index in sorted(by_bucket)]
 
@@ -153,6 +163,15 @@ def leak_rules(about: Mapping[str, Any]) -> DedupeConfig:
         raise DataError(
             f"{MANIFEST}: the leak rules ('leaks') are missing or invalid ({error}), so leaks cannot be excluded"
         ) from error
+
+
+def _altered(about: Mapping[str, Any]) -> int | None:
+    """Return the number of altered copies that a root manifest states, None if they were not searched."""
+    leaks = about.get("leaks")
+    if not isinstance(leaks, dict) or not isinstance(leaks.get("features"), dict):
+        return None
+    found = leaks.get("embedding")
+    return found if isinstance(found, int) else None
 
 
 def _check_files(dataset: str, root: Manifest, sets: Mapping[str, Any]) -> Iterator[str]:

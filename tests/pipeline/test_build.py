@@ -43,7 +43,16 @@ def test_licenses_and_creators_of_web_images_are_in_the_examples_and_the_card(bu
 
 
 def test_names_of_licenses_cannot_break_the_card():
-    text = dataset_card("set", {}, {}, {"funnel": {}, "licenses": {"<b>|[x](http://y)\n": 3, "": 1}})
+    text = dataset_card(
+        "set",
+        {},
+        {},
+        {
+            "funnel": {},
+            "licenses": {"<b>|[x](http://y)\n": 3, "": 1},
+            "leaks": {"clean_leaks": "remove", "search": ""},
+        },
+    )
     assert "| \\<b\\>\\|\\[x\\](http://y)� | 3 |" in text
 
 

@@ -1,7 +1,7 @@
 """Hashes and thumbnails that several test modules use."""
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from pipeline.dedupe.neighbors import HashPairs
 from pipeline.ingest.thumbnail import THUMBNAIL_BYTES
@@ -17,6 +17,21 @@ PILLOW_TRANSPOSES = {
     "rotated 90°": Image.Transpose.ROTATE_90,
     "transverse": Image.Transpose.TRANSVERSE,
 }
+
+
+def photograph(seed: int) -> Image.Image:
+    """Return discs that hide each other, of sizes that follow a power law, with grain: edges and spectrum of photographs
+    (the dead leaves model of Lee, Mumford and Huang, 2001)."""
+    rng = np.random.default_rng([seed, 20011])
+    image = Image.new("RGB", (224, 224), tuple(rng.integers(0, 256, 3).tolist()))
+    draw = ImageDraw.Draw(image)
+    for _ in range(150):
+        radius, x, y = min(70, 8 * rng.random() ** -0.7), *(224 * rng.random(2))
+        draw.ellipse(
+            (x - radius, y - radius, x + radius, y + radius), tuple(rng.integers(0, 256, 3).tolist())
+        )
+    grain = rng.normal(0, 6, (224, 224, 3))
+    return Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
 
 
 def pair_list(pairs: HashPairs) -> list[tuple[int, int]]:

@@ -244,6 +244,7 @@ def test_the_digest_and_the_leak_rules_are_printed(dataset, capsys):
     reported = json.loads(capsys.readouterr().out)
     assert reported["leak_rules"] == {
         "radius": 0, "confirm_radius": 64, "min_contrast": 2.0, "clean_leaks": "remove", "orientations": "mirrored",
+        "neighbors": 5, "min_similarity": 0.5, "min_match": 0.75,
     }  # fmt: skip
     assert (
         reported["manifest_sha256"] == hashlib.sha256((dataset / "_manifest.json").read_bytes()).hexdigest()

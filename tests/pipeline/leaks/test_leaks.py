@@ -1,0 +1,147 @@
+"""The verb `leaks`: collections in all forms, rejections, the cache, and pairs as the search finds them."""
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image, ImageOps
+
+from common.errors import DataError
+from pipeline.__main__ import main
+from pipeline.leaks.inputs import read_images
+from tests.pipeline.dedupe.samples import photograph
+
+
+def encoded(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return A and B: B has photographs 0 to 3; A has 2 mirrored, 3 saved again, 3 itself, others, and a broken file."""
+    top = tmp_path_factory.mktemp("leaks")
+    train, test = top / "A", top / "B"
+    for folder in (train / "deep", test):
+        folder.mkdir(parents=True)
+    for i in range(4):
+        (test / f"{i}.jpg").write_bytes(encoded(photograph(i)))
+    (train / "mirror.jpg").write_bytes(encoded(ImageOps.mirror(photograph(2))))
+    (train / "deep" / "again.png").write_bytes(encoded(photograph(3).resize((150, 150))))
+    (train / "same.jpg").write_bytes(encoded(photograph(3)))
+    for i in range(4, 9):
+        (train / f"{i}.jpg").write_bytes(encoded(photograph(i)))
+    (train / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
+    os.symlink("/etc/hostname", train / "link.jpg")
+    return train, test
+
+
+EXPECTED = {
+    ("mirror.jpg", "2.jpg", "mirrored"),
+    ("deep/again.png", "3.jpg", "none"),
+    ("same.jpg", "3.jpg", "none"),
+}
+
+
+def leaks(capsys: pytest.CaptureFixture, *arguments: object) -> dict:
+    capsys.readouterr()
+    assert main(["leaks", *map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_copies_are_found_and_broken_files_are_rejected_with_a_code(folders, tmp_path, capsys):
+    train, test = folders
+    output, rejected = tmp_path / "pairs.csv", tmp_path / "rejected.csv"
+    counts = leaks(capsys, train, test, "--output", output, "--rejected", rejected)
+    with output.open() as file:
+        pairs = {(row["train_id"], row["test_id"], row["orientation"]) for row in csv.DictReader(file)}
+    assert pairs == EXPECTED
+    assert (counts["train_images"], counts["test_images"], counts["pairs"]) == (8, 4, 3)
+    assert (counts["leaked_train_images"], counts["leaked_test_images"]) == (3, 2)
+    assert sum(counts["rejected"]["A"].values()) == 1
+    assert "broken.jpg" in rejected.read_text()
+    assert "crops, borders and rotated copies were not looked for" in counts["search"]
+
+
+def test_a_second_run_decodes_only_new_images_and_finds_the_same(folders, tmp_path, capsys):
+    train, test = folders
+    cache = tmp_path / "prints.parquet"
+    outputs = [tmp_path / "one.parquet", tmp_path / "two.parquet"]
+    first = leaks(capsys, train, test, "--cache", cache, "--output", outputs[0])
+    written = cache.read_bytes()
+    second = leaks(capsys, train, test, "--cache", cache, "--output", outputs[1])
+    assert (first["decoded"], second["decoded"]) == (
+        12,
+        1,
+    )  # 11 different images; the broken one is tried again
+    assert pq.read_table(outputs[0]) == pq.read_table(outputs[1])
+    assert pq.read_table(cache).equals(pq.read_table(pa.BufferReader(written)))
+    cache.write_bytes(b"not Parquet")
+    assert main(["leaks", str(train), str(test), "--cache", str(cache)]) == 1
+    assert "not a cache of `leaks`" in capsys.readouterr().err
+
+
+def test_a_folder_parquet_files_and_a_saved_dataset_hold_the_same_images(folders, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    _, test = folders
+    data = [(test / f"{i}.jpg").read_bytes() for i in range(4)]
+    structs = pa.array([{"bytes": each, "path": "x"} for each in data])
+    pq.write_table(pa.table({"image": structs, "image_id": list("abcd")}), tmp_path / "train-0.parquet")
+    pq.write_table(pa.table({"n": [1, 2, 3, 4], "jpeg": data}), tmp_path / "plain.parquet")
+    rows = {"image": [{"bytes": each, "path": None} for each in data]}
+    features = datasets.Features({"image": datasets.Image()})
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "saved"))
+    (tmp_path / "set").mkdir()
+    os.rename(tmp_path / "train-0.parquet", tmp_path / "set" / "train-0.parquet")
+    for path in (test, tmp_path / "set", tmp_path / "plain.parquet", tmp_path / "saved"):
+        assert [each.data for each in read_images(str(path))] == data
+    assert [each.image_id for each in read_images(str(tmp_path / "set"))] == list("abcd")
+
+
+def test_what_is_no_collection_of_images_is_named(tmp_path):
+    pq.write_table(pa.table({"n": [1]}), tmp_path / "numbers.parquet")
+    (tmp_path / "empty").mkdir()
+    for name, message in (
+        ("numbers.parquet", "no column of encoded images"),
+        ("empty", "no images in it"),
+        ("missing", "no such file or folder"),
+    ):
+        with pytest.raises(DataError, match=message):
+            list(read_images(str(tmp_path / name)))
+
+
+def test_weights_and_network_belong_together(folders, capsys):
+    train, test = folders
+    assert main(["leaks", str(train), str(test), "--network", "x"]) == 2
+    assert "--weights and --network belong together" in capsys.readouterr().err
+
+
+def test_altered_copies_are_found_with_a_network(tmp_path, capsys):
+    pytest.importorskip("timm")
+    from tests.pipeline.embed.conftest import NETWORK, save_weights
+
+    weights = tmp_path / "tiny.safetensors"
+    save_weights(weights)
+    for name in ("A", "B"):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            image = photograph(i) if name == "B" else ImageOps.expand(photograph(i), 9, "white")
+            image.save(tmp_path / name / f"{i}.png")
+    arguments = [
+        tmp_path / "A", tmp_path / "B", "--network", NETWORK, "--weights", weights, "--cache", tmp_path / "c.parquet",
+        "--set", "min_similarity=-1", "--set", "neighbors=4",
+    ]  # fmt: skip
+    counts = leaks(capsys, *arguments, "--output", tmp_path / "pairs.parquet")
+    pairs = pq.read_table(tmp_path / "pairs.parquet").to_pylist()
+    assert {(row["train_id"], row["test_id"]) for row in pairs} == {
+        (f"{i}.png", f"{i}.png") for i in range(4)
+    }
+    assert "embedding" in {row["witness"] for row in pairs}
+    assert "features of" in counts["search"]
+    assert leaks(capsys, *arguments)["decoded"] == 0
