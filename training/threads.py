@@ -46,7 +46,9 @@ def step_flops(config: TrainConfig, train: ImageSet) -> int:
         counts.append(2 * out.numel() * layer.weight[0].numel())
 
     # torch.utils.flop_counter and the meta device take a second to import
-    network = make_network(replace(config.network, weights=""), len(train.class_names), seed=0).eval()
+    network = make_network(
+        replace(config.network, weights="", frozen=False), len(train.class_names), seed=0
+    ).eval()
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(count)

@@ -94,3 +94,11 @@ def test_the_gain_is_measured_without_touching_random_state(config):
         bf16_gain(replace(config, network=replace(config.network, weights="w", frozen=True)), (8, 8), 3) > 0
     )
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_a_frozen_network_is_measured_by_inference(sets, config, tmp_path, monkeypatch):
+    network = replace(config.network, name="tf_efficientnet_lite0", weights="file", frozen=True)
+    frozen = replace(config, network=network, augment=replace(config.augment, resize=32))
+    monkeypatch.setattr(precision, "has_bf16", lambda _: True)
+    monkeypatch.setattr(precision, "bf16_gain", lambda *_: 2.0)
+    assert choose_precision(frozen, sets[0], tmp_path, CPU) == "bf16"
