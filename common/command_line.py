@@ -6,6 +6,7 @@ import os
 import re
 import select
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
@@ -99,6 +100,7 @@ def run_verb(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
 
     `extras` maps optional modules to the extra that installs them. Exceptions that indicate a bug propagate.
     """
+    warnings.formatwarning = _format_warning
     try:
         code = verb()
         sys.stdout.flush()
@@ -123,6 +125,14 @@ def run_verb(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
         if message := _machine_error(error):
             return _end(FAILED, f"error: {message}")
         raise
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Return a warning that is meant for users without the line of code that raised it."""
+    where = "" if category is UserWarning else f"{filename}:{lineno}: {category.__name__}: "
+    return f"warning: {where}{message}\n"
 
 
 def _machine_error(error: BaseException | None) -> str | None:

@@ -15,4 +15,11 @@ def print_result(
         return
     for name, value in result.items():
         interval = "  [{:.4f}, {:.4f}]".format(*bounds[name]) if name in bounds else ""
-        print(f"{name:>20}  {value:.4f}{interval}" if isinstance(value, float) else f"{name:>20}  {value}")
+        print(f"{name:>23}  {_shown(value)}{interval}")
+
+
+def _shown(value: Any) -> str:
+    """Return a value as text, floats with four decimals."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_shown(one)}" for name, one in value.items())
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -26,7 +26,7 @@ from training.loggers import Loggers
 from training.precision import choose_precision
 from training.printing import print_result
 from training.progress import duration
-from training.recipes.default import AUTO, default_recipe
+from training.recipes.default import AUTO, default_recipe, small_set_overrides
 from training.recipes.registry import configure
 from training.run_directory import read_config, read_result
 from training.state_files import write_json
@@ -58,8 +58,8 @@ def train(arguments: argparse.Namespace) -> int:
             processes.barrier()
             data = local_folder(arguments.data, arguments.cache)
             manifest, _ = read_manifest(data / arguments.set_name)
-            recipe = _recipe(arguments.recipe, manifest, device)
-            config = configure(recipe, manifest.about["noise_level"], overrides)
+            recipe, fitted = _recipe(arguments.recipe, manifest, device)
+            config = configure(recipe, manifest.about["noise_level"], merge(fitted, overrides))
             # a frozen network reads each image only once
             resident_bytes = 0 if config.network.frozen else int(arguments.resident_gb * 2**30)
             sets = load_pair(data, arguments.set_name, arguments.test, resident_bytes)
@@ -125,7 +125,8 @@ def study(arguments: argparse.Namespace) -> int:
     shard = parse_shard(arguments.shard) if arguments.shard else None
     data = local_copy(arguments.data, grid.set_names(config), arguments.cache)
     manifest, _ = read_manifest(data / grid.set_names(config)[0])
-    config = replace(config, recipe=_recipe(config.recipe, manifest, choose_device()))
+    recipe, fitted = _recipe(config.recipe, manifest, choose_device())
+    config = replace(config, recipe=recipe, overrides=merge(fitted, config.overrides))
     cells = grid.make_cells(config, data)
     selected = grid.unique_runs(cells)
     if shard:
@@ -179,13 +180,15 @@ def study(arguments: argparse.Namespace) -> int:
     return code or (0 if all_finished else 1)
 
 
-def _recipe(name: str, manifest: Manifest, device: torch.device) -> str:
-    """Return the name of a recipe; for `auto`, choose it by the device and the images of a set, and say why."""
+def _recipe(name: str, manifest: Manifest, device: torch.device) -> tuple[str, dict[str, Any]]:
+    """Return the name of a recipe and keys to change; for `auto`, choose both by device and images, and say why."""
     if name != AUTO:
-        return name
+        return name, {}
     chosen, reason = default_recipe(manifest.about, manifest.rows, gpu=device.type == "cuda")
-    print(f"recipe {chosen} ({reason}); choose another with --recipe", file=sys.stderr)
-    return chosen
+    fitted = small_set_overrides(chosen, manifest.rows)
+    changed = "".join(f" with {key} {value}" for key, value in fitted.items())
+    print(f"recipe {chosen}{changed} ({reason}); choose another with --recipe", file=sys.stderr)
+    return chosen, fitted
 
 
 def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:

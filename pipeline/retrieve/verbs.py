@@ -144,8 +144,10 @@ def run_list_folder(arguments: argparse.Namespace, say: Callable[[str], None]) -
     if counts["layout"]:
         say(f"the classes are the subfolders of {counts['layout']}")
     for reason, count in counts["passed_over"].items():
-        say(f"not listed: {count:,} {reason}, such as {counts['examples'][reason]!r}")
+        say(f"not listed: {reason}: {count:,}, such as {counts['examples'][reason]!r}")
     say(f"\nfor build.yaml:\n{build_yaml(counts['classes'], arguments.output, arguments.test)}".rstrip())
+    if not arguments.test:
+        say("if these are candidates, whose classes workers check: 'web' instead of 'clean'")
     return counts
 
 

@@ -4,6 +4,7 @@ import contextlib
 import resource
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,3 +113,10 @@ def test_a_fault_of_the_machine_is_found_where_another_error_has_wrapped_it(
 
     assert run_verb(verb, {}) == 1
     assert capsys.readouterr().err.startswith("error: /x: No space left on device; free disk space")
+
+
+def test_a_warning_for_users_shows_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # restored afterwards
+    run_verb(lambda: 0, {})
+    assert warnings.formatwarning("few steps", UserWarning, "a.py", 3, "x = 1") == "warning: few steps\n"
+    assert "a.py:3: DeprecationWarning" in warnings.formatwarning("old", DeprecationWarning, "a.py", 3)

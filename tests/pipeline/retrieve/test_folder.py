@@ -232,4 +232,5 @@ def test_the_verb_reports_the_lists(photos: Path) -> None:
     assert done.stdout == (
         f"16 rows in {photos.parent}/clean.csv\n\nfor build.yaml:\nsource: {photos.parent}\n"
         "classes: [ant, bee, sea cow]\nclean: [clean.csv]\n"
+        "if these are candidates, whose classes workers check: 'web' instead of 'clean'\n"
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.recipes.default import default_recipe
+from training.recipes.default import default_recipe, small_set_overrides
 from training.recipes.registry import configure
 
 
@@ -23,3 +23,11 @@ def test_the_recipe_suits_machine_and_images(settings, images, gpu, name):
     assert chosen == name
     assert ("no GPU" in reason) is not gpu
     configure(chosen, 0.4, {})
+
+
+@pytest.mark.parametrize(("recipe", "images", "batch"), [("linear_probe", 552, 32), ("linear_probe", 28_000, 256)])
+def test_a_probe_of_few_photographs_has_enough_steps(recipe, images, batch):
+    config = configure(recipe, 0.2, small_set_overrides(recipe, images))
+    assert config.batch_size == batch
+    assert config.epochs * (images // batch) >= 100
+    assert small_set_overrides("fine_tune", images) == {}
