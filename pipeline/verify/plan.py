@@ -88,7 +88,9 @@ class VerificationPlan:
     @property
     def resize(self) -> str:
         """The rule by which images were resized (`ingest.resize`)."""
-        return min((str(each.about["image_settings"]["resize"]) for each in self.sets.values()), default="none")
+        return min(
+            (str(each.about["image_settings"]["resize"]) for each in self.sets.values()), default="none"
+        )
 
     def drawn(self) -> list[PlannedSet]:
         """Return the drawn training sets, red ones first."""
