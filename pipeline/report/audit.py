@@ -3,6 +3,7 @@
 from typing import Any
 
 from page.table import Column, IntervalCell, PageTable
+from pipeline.audit.facts import levels_with_label_errors
 from pipeline.layout import Layout
 from pipeline.report.sheets import SIDE, ImageFigure
 from pipeline.report.tables import BuildTables
@@ -57,7 +58,19 @@ def audit_tables(tables: BuildTables) -> list[PageTable]:
             [Column("verdict"), Column("questions", "count"), Column("by votes alone", "share"), share],
             verdicts,
         ),
+        *_levels(tables.build),
     ]
+
+
+def _levels(build: str) -> list[PageTable]:
+    """Return the table of the sets' true noise with wrong clean labels."""
+    levels = levels_with_label_errors(build)
+    if not levels:
+        return []
+    rows = [[name, IntervalCell(level.share, level.low, level.high)] for name, level in levels.items()]
+    note = "Wrong verdicts and wrong clean labels together; the bounds of both are added, which covers at least 90 %."
+    columns = [Column("set"), Column("wrong", "share")]
+    return [PageTable("True noise with the errors of clean labels", columns, rows, note)]
 
 
 def suspect_figures(tables: BuildTables) -> dict[str, list[ImageFigure]]:
