@@ -77,7 +77,7 @@ def several_figures(tables: BuildTables) -> list[ImageFigure]:
         f"LIMIT {FIGURES_SHOWN}"
     )
     images = thumbnails(tables, {name for row in rows for name in row[:2] if name}, SIDE)
-    return [_several_figure(*row, images) for row in rows if row[0] in images]
+    return [_several_figure(row[0], row[1], row[2], images) for row in rows if row[0] in images]
 
 
 def _several_figure(
