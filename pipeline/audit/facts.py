@@ -18,6 +18,33 @@ def label_noise(output: str) -> dict[str, Estimate]:
     return {source: Estimate(**facts["wrong"]) for source, facts in sorted(labels.items())}
 
 
+def levels_with_label_errors(output: str) -> dict[str, Estimate]:
+    """Return the true noise of each training set with the errors of its clean labels, by set; {} without an audit.
+
+    A set with the nominal level p and the share q of wrong clean labels has the noise estimated from the votes (p, for
+    flipped labels) and (1 − p)·q more. Bounds are added, so an interval of two 95 % intervals covers at least 90 %.
+    Raises DataError if a manifest is damaged.
+    """
+    layout = Layout(output)
+    clean, root = label_noise(output).get("clean"), directory.find_manifest(layout.dataset)
+    if clean is None or root is None:
+        return {}
+    levels = {}
+    for name, entry in root.about["sets"].items():
+        nominal = entry.get("noise_level")
+        if nominal is None or not entry.get("color"):
+            continue
+        votes = entry.get("estimated_noise") or dict.fromkeys(("value", "low", "high"), nominal)
+        kept = 1 - nominal
+        levels[name] = Estimate(
+            *(
+                min(1.0, votes[key] + kept * getattr(clean, of))
+                for key, of in (("value", "share"), ("low", "low"), ("high", "high"))
+            )
+        )
+    return levels
+
+
 def sentences(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (name, sentence) for the terminal, from what the manifest of the table states."""
     for source, of in facts["labels"].items():

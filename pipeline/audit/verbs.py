@@ -4,11 +4,13 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from common.command_line import OK, add_verb
 from common.errors import UsageError
 
+SHOWN_SETS = 12  # in the terminal
 MORE = """The build needs features of its images (stage embed). The result is the table OUTPUT/audit/suspects, a section of the
 report, and a filter of `view`; no other stage removes or changes anything because of it."""
 
@@ -40,7 +42,7 @@ def add_audit(verbs: Any) -> None:
 
 def run_audit(arguments: argparse.Namespace, _beam: list[str], say: Callable[[str], None]) -> int:
     """Audit a build, and print the estimates."""
-    from pipeline.audit.facts import sentences
+    from pipeline.audit.facts import levels_with_label_errors, sentences
     from pipeline.audit.questions import write_audit_questions
     from pipeline.audit.table import audit_build
     from pipeline.layout import Layout
@@ -60,6 +62,16 @@ def run_audit(arguments: argparse.Namespace, _beam: list[str], say: Callable[[st
         result |= {name: facts[name] for name in ("labels", "verdicts", "probe")}
         for name, sentence in sentences(facts):
             say(stage_line(name, sentence))
+        levels = levels_with_label_errors(output)
+        result["levels"] = {name: asdict(level) for name, level in levels.items()}
+        for name, level in list(levels.items())[:SHOWN_SETS]:
+            say(
+                stage_line(
+                    "", f"{name}: {100 * level.low:.1f} to {100 * level.high:.1f} % wrong, with clean labels"
+                )
+            )
+        if len(levels) > SHOWN_SETS:
+            say(stage_line("", f"and {len(levels) - SHOWN_SETS} more sets, on the report page"))
         if budget is not None:
             written, questions = write_audit_questions(output, budget, arguments.format)
             answers = sum(questions["votes_wanted"].to_pylist())

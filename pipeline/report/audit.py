@@ -3,10 +3,11 @@
 from typing import Any
 
 from page.table import Column, IntervalCell, PageTable
+from pipeline.audit.facts import levels_with_label_errors
 from pipeline.layout import Layout
-from pipeline.report.images import StoredImages, thumbnail
-from pipeline.report.sheets import SIDE, ImageFigure, data_uri
+from pipeline.report.sheets import SIDE, ImageFigure
 from pipeline.report.tables import BuildTables
+from pipeline.report.thumbnails import data_uri, thumbnails
 from pipeline.shards import directory
 
 EACH = 18  # images of each kind
@@ -57,7 +58,19 @@ def audit_tables(tables: BuildTables) -> list[PageTable]:
             [Column("verdict"), Column("questions", "count"), Column("by votes alone", "share"), share],
             verdicts,
         ),
+        *_levels(tables.build),
     ]
+
+
+def _levels(build: str) -> list[PageTable]:
+    """Return the table of the sets' true noise with wrong clean labels."""
+    levels = levels_with_label_errors(build)
+    if not levels:
+        return []
+    rows = [[name, IntervalCell(level.share, level.low, level.high)] for name, level in levels.items()]
+    note = "Wrong verdicts and wrong clean labels together; the bounds of both are added, which covers at least 90 %."
+    columns = [Column("set"), Column("wrong", "share")]
+    return [PageTable("True noise with the errors of clean labels", columns, rows, note)]
 
 
 def suspect_figures(tables: BuildTables) -> dict[str, list[ImageFigure]]:
@@ -67,13 +80,8 @@ def suspect_figures(tables: BuildTables) -> dict[str, list[ImageFigure]]:
     rows = {
         kind: tables.rows(f"{_QUERY.format(condition)} LIMIT {EACH}") for kind, condition in KINDS.items()
     }
-    positions = dict(tables.rows("SELECT image_id, position FROM images"))
     wanted = {row[0] for of_kind in rows.values() for row in of_kind}
-    images = StoredImages(tables.build)
-    uris = {
-        image_id: data_uri(thumbnail(images.read(positions[image_id]), SIDE))
-        for image_id in sorted(wanted, key=positions.__getitem__)
-    }
+    uris = {image_id: data_uri(image) for image_id, image in thumbnails(tables, wanted, SIDE).items()}
     return {
         kind: [_figure(row, uris[row[0]]) for row in of_kind] for kind, of_kind in rows.items() if of_kind
     }

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.audit.facts import label_noise
+from pipeline.audit.facts import label_noise, levels_with_label_errors
 from pipeline.embed.bucket import feature_rows
 from pipeline.layout import Layout
 from pipeline.report.html import page
@@ -102,6 +102,24 @@ def test_facts_and_label_noise_are_stated(audited, capsys):
         assert result["labels"][source]["wrong"]["share"] == estimate.share
         assert 0 <= estimate.low <= estimate.share <= estimate.high <= 1
     assert label_noise(str(audited / "nothing")) == {}
+
+
+def test_the_true_noise_of_sets_counts_wrong_clean_labels(audited, capsys):
+    assert main(["audit", str(audited)]) == 0
+    printed = capsys.readouterr().out
+    clean = label_noise(str(audited))["clean"]
+    sets = directory.read_manifest(Layout(str(audited)).dataset).about["sets"]
+    levels = levels_with_label_errors(str(audited))
+    assert set(levels) == {name for name, entry in sets.items() if entry.get("color")}
+    for name, level in levels.items():
+        nominal = sets[name]["noise_level"]
+        votes = sets[name].get("estimated_noise") or dict.fromkeys(("value", "low", "high"), nominal)
+        assert level.share == pytest.approx(votes["value"] + (1 - nominal) * clean.share)
+        assert level.low == pytest.approx(votes["low"] + (1 - nominal) * clean.low)
+        assert level.low <= level.share <= level.high <= 1
+        assert f"{name}: {100 * level.low:.1f} to {100 * level.high:.1f} %" in printed
+    assert "True noise with the errors of clean labels" in page(str(audited))
+    assert levels_with_label_errors(str(audited / "nothing")) == {}
 
 
 def test_the_same_bytes_come_from_any_number_of_threads(audited, tmp_path):
