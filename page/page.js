@@ -85,6 +85,17 @@
     dialog.showModal();
   });
 
+  // Lists of counted items: a thumbnail before each image that the page has one of.
+  const thumbnails = new Map();
+  for (const image of document.querySelectorAll("#thumbnails img")) thumbnails.set(image.dataset.image, image);
+  document.addEventListener("beforetoggle", (event) => {
+    if (event.newState !== "open" || !event.target.matches("div.ids")) return;
+    for (const line of event.target.querySelectorAll("li[data-image]")) {
+      const image = thumbnails.get(line.dataset.image);
+      if (image && !line.querySelector("img")) line.prepend(image.cloneNode());
+    }
+  }, true); // the event does not bubble
+
   // Open all details for printing.
   let closed = [];
   addEventListener("beforeprint", () => {

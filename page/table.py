@@ -9,11 +9,15 @@ from page.text import visible_text
 
 @dataclass(frozen=True)
 class Listing:
-    """A count, the first few counted items, and the SQL query that returns all of them."""
+    """A count, the first few counted items, and the SQL query that returns all of them.
+
+    images: the image id of each of the first items, or () if the items are no images.
+    """
 
     count: int
     head: tuple[str, ...]
     query: str
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from typing import Any
 from page.table import Column, IntervalCell, PageTable
 from pipeline.audit.facts import levels_with_label_errors
 from pipeline.layout import Layout
-from pipeline.report.images import StoredImages, thumbnail
-from pipeline.report.sheets import SIDE, ImageFigure, data_uri
+from pipeline.report.sheets import SIDE, ImageFigure
 from pipeline.report.tables import BuildTables
+from pipeline.report.thumbnails import data_uri, thumbnails
 from pipeline.shards import directory
 
 EACH = 18  # images of each kind
@@ -80,13 +80,8 @@ def suspect_figures(tables: BuildTables) -> dict[str, list[ImageFigure]]:
     rows = {
         kind: tables.rows(f"{_QUERY.format(condition)} LIMIT {EACH}") for kind, condition in KINDS.items()
     }
-    positions = dict(tables.rows("SELECT image_id, position FROM images"))
     wanted = {row[0] for of_kind in rows.values() for row in of_kind}
-    images = StoredImages(tables.build)
-    uris = {
-        image_id: data_uri(thumbnail(images.read(positions[image_id]), SIDE))
-        for image_id in sorted(wanted, key=positions.__getitem__)
-    }
+    uris = {image_id: data_uri(image) for image_id, image in thumbnails(tables, wanted, SIDE).items()}
     return {
         kind: [_figure(row, uris[row[0]]) for row in of_kind] for kind, of_kind in rows.items() if of_kind
     }

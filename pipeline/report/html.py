@@ -11,6 +11,7 @@ from pipeline.layout import Layout
 from pipeline.report import audit, funnel, near_duplicates, sets, web, workers
 from pipeline.report.sheets import KINDS, sheets
 from pipeline.report.tables import BuildTables
+from pipeline.report.thumbnails import listed_thumbnails
 from pipeline.report.wrong_images import wrong_table
 from pipeline.shards import directory
 from schemas.manifest import MANIFEST
@@ -65,6 +66,7 @@ def page(build: str) -> str:
         "suspects": audit.suspect_figures(tables),
         "duplicates": near_duplicates.duplicate_table(tables),
         "several": near_duplicates.several_table(tables),
+        "several_figures": near_duplicates.several_figures(tables),
         "several_rows": near_duplicates.several_rows(tables),
         "agreement": workers.agreement_table(tables),
         "suspected": workers.suspected_table(tables),
@@ -78,6 +80,7 @@ def page(build: str) -> str:
         "settings": settings,
         "views": tables.script(),
     }
+    values["thumbnails"] = listed_thumbnails(tables)  # of the images that the tables above list
     return render("pipeline.report", "report.html", content_security_policy(), **values)
 
 

@@ -1,9 +1,14 @@
 """Tables of near-duplicates, and of images listed under several classes."""
 
+from typing import Any
+
 from page.table import Column, PageTable
+from pipeline.report.sheets import SIDE, ImageFigure
 from pipeline.report.tables import BuildTables, sql_literal
+from pipeline.report.thumbnails import data_uri, thumbnails
 
 ROWS_SHOWN = 200
+FIGURES_SHOWN = 24
 REASONS = {
     "exact": "same bytes as another image",
     "near": "near-duplicate of another image",
@@ -57,3 +62,39 @@ def several_rows(tables: BuildTables) -> PageTable:
     note = f"{count - len(rows):,} more: {query} ORDER BY ALL" if count > len(rows) else ""
     columns = [Column(name) for name in ("keeper", "class", "image", "source", "verdict")]
     return PageTable("Images listed under several classes, by class", columns, rows, note, filterable=True)
+
+
+def several_figures(tables: BuildTables) -> list[ImageFigure]:
+    """Return images listed under several classes with the verdict for each class; contradictions come first.
+
+    The kept image is displayed, beside it a near-duplicate listed under another class, if there is one.
+    """
+    rows = tables.rows(
+        "SELECT group_id, min(image_id) FILTER (image_id <> group_id) AS other, "
+        "list((class_name, verdict, source, image_id) ORDER BY class_name, image_id, source) AS entries "
+        "FROM several_classes GROUP BY group_id "
+        "ORDER BY count(DISTINCT class_name) FILTER (verdict IN ('yes', 'given')) DESC, group_id "
+        f"LIMIT {FIGURES_SHOWN}"
+    )
+    images = thumbnails(tables, {name for row in rows for name in row[:2] if name}, SIDE)
+    return [_several_figure(row[0], row[1], row[2], images) for row in rows if row[0] in images]
+
+
+def _several_figure(
+    image_id: str, other: str | None, entries: list[tuple[str, str, str, str]], images: dict[str, bytes]
+) -> ImageFigure:
+    verdicts: dict[str, set[str]] = {}
+    facts: list[tuple[str, Any]] = []
+    for class_name, verdict, source, listed in entries:
+        verdicts.setdefault(class_name, set()).add(verdict)
+        facts.append((class_name, f"{verdict} ({source}, {listed})"))
+    caption = "; ".join(f"{name}: {' and '.join(sorted(found))}" for name, found in verdicts.items())
+    beside = images.get(other or "")
+    return ImageFigure(
+        image_id,
+        data_uri(images[image_id]),
+        caption,
+        tuple(facts),
+        data_uri(beside) if beside else None,
+        other or "",
+    )

@@ -1,14 +1,13 @@
 """Contact sheets: sample images of each class by outcome, selected by a keyed hash."""
 
-import base64
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.keyed_hash import keyed_hash
-from pipeline.report.images import StoredImages, thumbnail
 from pipeline.report.tables import BuildTables
+from pipeline.report.thumbnails import data_uri, thumbnails
 
 SIDE = 112  # pixels; smaller images keep their size
 EACH, PAIRS_EACH = 10, 6  # images per class and outcome
@@ -80,24 +79,16 @@ def _encoded(
     tables: BuildTables, chosen: Sequence[tuple[int, str, str, dict[str, Any]]]
 ) -> list[tuple[str, str | None]]:
     """Return data URIs of each chosen image and the image beside it, until BYTES are used up."""
-    positions = dict(tables.rows("SELECT image_id, position FROM images"))
     wanted = {row[key] for *_, row in chosen for key in ("image_id", "keeper_id") if row.get(key)}
-    images, thumbnails = StoredImages(tables.build), dict[str | None, bytes]()
-    for image_id in sorted(wanted, key=positions.__getitem__):  # reads each row group once
-        thumbnails[image_id] = thumbnail(images.read(positions[image_id]), SIDE)
+    encoded = thumbnails(tables, wanted, SIDE)
     uris, bytes_left = [], BYTES
     for *_, row in chosen:
-        first, second = thumbnails[row["image_id"]], thumbnails.get(row.get("keeper_id"))
+        first, second = encoded[row["image_id"]], encoded.get(row.get("keeper_id") or "")
         bytes_left -= len(first) + len(second or b"")
         if bytes_left < 0:
             break
         uris.append((data_uri(first), data_uri(second) if second else None))
     return uris
-
-
-def data_uri(encoded: bytes) -> str:
-    """Return a data URI of a WebP image."""
-    return f"data:image/webp;base64,{base64.b64encode(encoded).decode()}"
 
 
 def _described(kind: str, row: dict[str, Any], source: str, beside: str | None) -> ImageFigure:

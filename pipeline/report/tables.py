@@ -29,6 +29,7 @@ from schemas.verdict import VERDICT
 from schemas.worker import WORKER
 
 HEAD = 8  # counted items shown for a number
+IMAGE_COLUMNS = ("image_id", "group_id")  # columns with the id of an image, the first present one is used
 HEADS_AT_MOST = 3000  # numbers with shown items; further numbers have only their query
 
 _IMAGE_COLUMNS = ["image_id", "source", "width", "height", "format", "bytes_in", "sha256"]
@@ -125,6 +126,7 @@ class BuildTables:
         self.connection.execute("SET enable_external_access = false")
         self.connection.execute("SET lock_configuration = true")
         self._heads = 0
+        self.listed: list[tuple[int, str]] = []  # image ids in listings, with their positions there
 
     def _read(self, source: TableSource) -> pa.Table:
         if not self._is_there(source):
@@ -157,26 +159,41 @@ class BuildTables:
         """Return the count of a query, and its first rows ordered by its columns."""
         [(count,)] = self.rows(f"SELECT count(*) FROM ({query})")
         size = self._head_size()
-        head = self.rows(f"SELECT * FROM ({query}) ORDER BY ALL LIMIT {size}") if size and count else []
-        return Listing(count, tuple(map(_line, head)), query)
+        if not (size and count):
+            return Listing(count, (), query)
+        cursor = self.connection.execute(f"SELECT * FROM ({query}) ORDER BY ALL LIMIT {size}")
+        names, head = [column[0] for column in cursor.description or ()], cursor.fetchall()
+        return Listing(count, tuple(map(_line, head)), query, self._images(names, head))
+
+    def _images(self, names: Sequence[str], head: Sequence[Sequence[Any]]) -> tuple[str, ...]:
+        """Return the image ids of the first items of a listing, and remember them; () if the items have none."""
+        column = next((names.index(name) for name in IMAGE_COLUMNS if name in names), None)
+        if column is None:
+            return ()
+        image_ids = tuple(str(row[column] or "") for row in head)
+        self.listed += enumerate(image_ids)
+        return image_ids
 
     def grouped(self, query: str, by: str) -> dict[Any, Listing]:
         """Return a listing for each value of the column `by`, the first of the query; items show the other columns."""
         others = [column[0] for column in self.connection.execute(f"DESCRIBE {query}").fetchall()][1:]
         order = ", ".join(f'"{name}"' for name in others)
         counts = dict(self.rows(f"SELECT {by}, count(*) FROM ({query}) GROUP BY ALL ORDER BY ALL"))
-        heads: dict[Any, list[str]] = {key: [] for key in counts}
+        heads: dict[Any, list[list[Any]]] = {key: [] for key in counts}
         sizes = {key: self._head_size() for key in counts}
         for key, *rest in self.rows(
             f"SELECT * FROM ({query}) QUALIFY row_number() OVER (PARTITION BY {by} ORDER BY {order}) <= {HEAD} "
             "ORDER BY ALL"
         ):
             if len(heads[key]) < sizes[key]:
-                heads[key].append(_line(rest))
+                heads[key].append(rest)
         return {
-            key: Listing(count, tuple(heads[key]), f"SELECT * FROM ({query}) WHERE {by} = {sql_literal(key)}")
+            key: Listing(
+                count, tuple(map(_line, heads[key])), f"SELECT * FROM ({query}) WHERE {by} = {sql_literal(key)}",
+                self._images(others, heads[key]),
+            )
             for key, count in counts.items()
-        }
+        }  # fmt: skip
 
     def _head_size(self) -> int:
         self._heads += 1

@@ -41,7 +41,7 @@ def test_a_column_sorts_up_and_down(open_page: Open, report: Path) -> None:
     page = open_page(report).page
     table = page.locator("table", has=page.locator("caption", has_text="Sets: size"))
     head = table.locator("th", has_text="wrong").first
-    wrong = "rows => rows.map(row => Number(row.cells[4].dataset.v ?? -1))"
+    wrong = "rows => rows.map(row => Number(row.cells[5].dataset.v ?? -1))"
     head.get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "descending"
     down = table.locator("tbody tr").evaluate_all(wrong)
@@ -130,9 +130,39 @@ def test_what_strangers_planted_does_nothing(open_page: Open, built: Path, tmp_p
     assert watched.findings() == []
 
 
+CUT = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.querySelector('caption').textContent)"
+
+
+def test_no_column_is_cut_on_a_laptop(open_page: Open, report: Path) -> None:
+    page = open_page(report, width=1280).page
+    assert page.locator(".scroll").evaluate_all(CUT) == []
+
+
 def test_a_narrow_screen_scrolls_tables_and_not_the_page(open_page: Open, report: Path) -> None:
     page = open_page(report, width=390).page
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    region = page.get_by_role("region", name="Sets: size")
+    assert region.evaluate("one => one.scrollWidth > one.clientWidth")
+    region.evaluate("one => { one.scrollLeft = 200 }")
+    left = "one => Math.round(one.getBoundingClientRect().left)"
+    for fixed in ("caption", "tbody th"):  # they stay in sight
+        assert region.locator(fixed).first.evaluate(left) == region.evaluate(left)
+
+
+def test_a_list_of_counted_images_has_their_thumbnails(open_page: Open, report: Path) -> None:
+    watched = open_page(report)
+    page = watched.page
+    page.get_by_role("region", name="Classes: images").locator("button.ids").first.click()
+    lines = page.locator("div.ids:popover-open li")
+    images = lines.locator("img")
+    assert images.count() == lines.count() > 0
+    page.wait_for_function(
+        "[...document.querySelectorAll('div.ids:popover-open img')].every(one => one.naturalWidth)"
+    )
+    page.keyboard.press("Escape")
+    page.get_by_role("region", name="Classes: images").locator("button.ids").first.click()
+    assert images.count() == lines.count()  # not added twice
+    assert watched.said == []
 
 
 def test_it_prints_with_all_classes_open(open_page: Open, report: Path) -> None:

@@ -84,6 +84,7 @@ def test_manifests_with_invalid_values_end_in_an_error_and_no_traceback(
     monkeypatch.setattr(
         "pipeline.report.html.sheets", lambda *_: {}
     )  # images are slow, and not of interest here
+    monkeypatch.setattr("pipeline.report.html.listed_thumbnails", lambda _: {})
     path = copy / folder / MANIFEST
     before = path.read_text()
     for key in keys:

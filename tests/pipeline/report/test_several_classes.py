@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import duckdb
 import pytest
 
-from pipeline.report.tables import VIEWS
+from pipeline.report.near_duplicates import several_figures
+from pipeline.report.tables import VIEWS, BuildTables
 
 RETRIEVALS = [
     ("a", "web", "cat"), ("b", "web", "dog"),  # the same image
@@ -50,3 +53,23 @@ def test_an_image_listed_under_two_classes_has_both_verdicts(asked: duckdb.DuckD
 def test_without_images_listed_under_two_classes_the_view_is_empty(asked: duckdb.DuckDBPyConnection) -> None:
     asked.execute("DELETE FROM retrievals WHERE image_id NOT IN ('d', 'e', 'h')")
     assert asked.execute("SELECT * FROM several_classes").fetchall() == []
+
+
+def test_images_of_several_classes_are_shown_contradictions_first(built: Path) -> None:
+    tables = BuildTables(str(built))
+    assert several_figures(tables) == []
+    for row in [
+        ("web-ant-9", "ant", "web-ant-9", "web", "no"), ("web-ant-9", "bee", "web-ant-9", "web", "yes"),
+        ("web-bee-9", "bee", "web-bee-9", "web", "yes"), ("web-bee-9", "cow", "clean-cow-3", "clean", "given"),
+        ("gone", "bee", "gone", "web", "yes"), ("gone", "cow", "gone", "web", "yes"),  # its image is not there
+    ]:  # fmt: skip
+        tables.connection.execute("INSERT INTO several_classes VALUES (?, ?, ?, ?, ?)", row)
+    first, second = several_figures(tables)
+    assert (first.name, first.beside_name, first.caption) == (
+        "web-bee-9",
+        "clean-cow-3",
+        "bee: yes; cow: given",
+    )
+    assert first.facts == (("bee", "yes (web, web-bee-9)"), ("cow", "given (clean, clean-cow-3)"))
+    assert first.beside
+    assert (second.name, second.beside, second.caption) == ("web-ant-9", None, "ant: no; bee: yes")
