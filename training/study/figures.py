@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib
 import pyarrow as pa
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -71,6 +72,12 @@ def _save(canvas: Canvas, folder: Path, name: str, title: str, caption: str) -> 
     return StudyFigure(name, title, caption, svg, png)
 
 
+def _clip_to_percent(axis: Axes) -> None:
+    """Keep the accuracy axis within 0 to 100: t intervals of few seeds are wider."""
+    low, high = axis.get_ylim()
+    axis.set_ylim(max(0.0, low), min(100.0, high))
+
+
 def accuracy(data: FigureData) -> Canvas:
     """Draw final and best accuracy against noise level: a panel per color, a line per method."""
     canvas, [axes] = panels(1, len(data.colors()), beside=1.6)
@@ -88,6 +95,7 @@ def accuracy(data: FigureData) -> Canvas:
         axis.set_title(f"{color} noise")
         axis.set_xlabel("wrong labels, %")
     axes[0].set_ylabel("test accuracy, %")
+    _clip_to_percent(axes[0])
     axes[-1].plot([], [], color="0.3", label="last epoch")
     axes[-1].plot([], [], color="0.3", linestyle=":", label="best epoch")
     legend(canvas, axes)
@@ -128,7 +136,7 @@ def belts(data: FigureData) -> Canvas:
             else "needs two noise levels above 0 of one color and method"
         )
     axes[0].set_ylabel("test accuracy, %")
-    axes[0].set_ylim(max(0.0, axes[0].get_ylim()[0]), min(100.0, axes[0].get_ylim()[1]))
+    _clip_to_percent(axes[0])
     legend(canvas, axes)
     return canvas
 

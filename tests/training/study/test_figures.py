@@ -9,8 +9,9 @@ import pytest
 from tests.training.study.synthetic_results import synthetic_results
 from training.study import results as study_results
 from training.study import summary_tables
-from training.study.figures import draw_all
+from training.study.figures import accuracy, draw_all
 from training.study.plot import plot
+from training.study.plot_panels import FigureData
 
 
 def test_a_study_of_one_network_has_all_figures_but_transfer(tmp_path: Path) -> None:
@@ -91,3 +92,11 @@ def test_failed_runs_are_listed_and_not_averaged() -> None:
     results = study_results.RESULT.from_rows(rows)
     assert len(summary_tables.finished(results)) == len(rows) - 1
     assert r"out \| of luck" in summary_tables.unfinished(results).markdown()
+
+
+def test_wide_intervals_of_two_seeds_stay_within_100_percent() -> None:
+    results, _ = synthetic_results(levels=(0.0, 0.4), methods=("vanilla",), seeds=(0, 1))
+    rows = [row | {"final_accuracy": 0.6 + 0.3 * row["seed"]} for row in results.to_pylist()]
+    canvas = accuracy(FigureData(rows, {}))
+    low, high = canvas.axes[0].get_ylim()
+    assert 0 <= low < high <= 100
