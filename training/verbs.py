@@ -124,7 +124,7 @@ def study(arguments: argparse.Namespace) -> int:
     config, output = _study_config(arguments), arguments.output
     shard = parse_shard(arguments.shard) if arguments.shard else None
     data = local_copy(arguments.data, grid.set_names(config), arguments.cache)
-    manifest, _ = read_manifest(data / grid.set_names(config)[0])
+    manifest, _ = read_manifest(data / grid.set_names(config)[1])  # a training set; the first is the test set
     recipe, fitted = _recipe(config.recipe, manifest, choose_device())
     config = replace(config, recipe=recipe, overrides=merge(fitted, config.overrides))
     cells = grid.make_cells(config, data)
