@@ -337,7 +337,7 @@ class DedupeConfig:
     copies that are cropped by up to 12 %, or have a border or text over them. 0: not at all. Ignored unless `embed.weights`
     is set."""
     min_similarity: float = output(0.5)
-    """Lowest cosine similarity of the features of two images that are compared in detail, −1 to 1."""
+    """Lowest cosine similarity of the features of two images that are compared in detail, 0 to 1."""
     min_match: float = output(0.75)
     """Lowest share of detailed blocks that must agree in two images that are compared in detail, above 0 to 1."""
     distribute_above: int = operational(30_000_000)
@@ -354,8 +354,8 @@ class DedupeConfig:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if not 0 <= self.neighbors <= 1000:
             raise ValueError(f"neighbors must be 0 to 1,000, got {self.neighbors:,}")
-        if not -1 <= self.min_similarity <= 1:
-            raise ValueError(f"min_similarity must be -1 to 1, got {self.min_similarity:g}")
+        if not 0 <= self.min_similarity <= 1:
+            raise ValueError(f"min_similarity must be 0 to 1, got {self.min_similarity:g}")
         if not 0 < self.min_match <= 1:
             raise ValueError(f"min_match must be above 0 and at most 1, got {self.min_match:g}")
 

@@ -21,7 +21,7 @@ from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.embed.bucket import embed_images
 from pipeline.embed.features import is_feature_table
-from pipeline.embed.loading import close_network, open_network
+from pipeline.embed.loading import close_network, network_libraries, open_network
 from pipeline.embed.spec import NetworkSpec, check_weights
 from pipeline.jobs.tables import Commit, CommitTables, Written
 from pipeline.layout import Layout
@@ -123,7 +123,8 @@ def run(
     notes: list[str] = []
     if not up_to_date:
         spec = network_spec(config)
-        setup = EmbedSetup(layout, spec, spec.key(STAGE_VERSIONS["embed"], library_versions()))
+        key = spec.key(STAGE_VERSIONS["embed"], library_versions(), network_libraries())
+        setup = EmbedSetup(layout, spec, key)
         _remove_partial(setup, everything=force)
         commit.prepare(layout.features)
         images = directory.read_manifest(layout.images)

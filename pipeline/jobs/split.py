@@ -315,7 +315,7 @@ def _written_as(config: BuildConfig, images: str) -> dict[str, Any]:
     return {
         "mode": config.shards.mode,
         "versions": {stage: STAGE_VERSIONS[stage] for stage in ("ingest", "split")} | library_versions(),
-        "pictures": directory.read_manifest(images).about["config"]["ingest"],
+        "image_settings": directory.read_manifest(images).about["config"]["ingest"],
     }
 
 

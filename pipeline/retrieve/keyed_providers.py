@@ -28,9 +28,15 @@ FLICKR_LICENSES = {
     "8": ("United States Government Work", "https://www.usa.gov/government-copyright"),
     "9": ("CC0 1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
     "10": ("Public Domain Mark", "https://creativecommons.org/publicdomain/mark/1.0/"),
+    "11": ("CC BY 4.0", "https://creativecommons.org/licenses/by/4.0/"),
+    "12": ("CC BY-SA 4.0", "https://creativecommons.org/licenses/by-sa/4.0/"),
+    "13": ("CC BY-ND 4.0", "https://creativecommons.org/licenses/by-nd/4.0/"),
+    "14": ("CC BY-NC 4.0", "https://creativecommons.org/licenses/by-nc/4.0/"),
+    "15": ("CC BY-NC-SA 4.0", "https://creativecommons.org/licenses/by-nc-sa/4.0/"),
+    "16": ("CC BY-NC-ND 4.0", "https://creativecommons.org/licenses/by-nc-nd/4.0/"),
 }
 FLICKR_SIZES = ("url_l", "url_c", "url_z", "url_m")  # 1,024, 800, 640 and 500 pixels along the longer side
-FLICKR_RESULTS = 4000  # of one query; the pages beyond repeat earlier ones
+FLICKR_RESULTS = 4000  # of one query, by the documentation of flickr.photos.search
 
 
 class Google(Provider):
@@ -73,7 +79,7 @@ class Brave(Provider):
     """https://api-dashboard.search.brave.com/api-reference/images/image_search: an independent index; key needed."""
 
     endpoint = "https://api.search.brave.com/res/v1/images/search"
-    pause = 1.0  # one request per second
+    pause = 1.0  # a choice: the limit depends on the plan
     required = ("BRAVE_API_KEY",)
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -111,7 +117,7 @@ class Flickr(Provider):
     """
 
     endpoint = "https://api.flickr.com/services/rest/"
-    pause = 1.0  # 3,600 requests per hour
+    pause = 1.0  # the documentation asks for less than 3,600 requests per hour and key
     required = ("FLICKR_API_KEY",)
     temporary_errors = ("105", "106")  # the service is unavailable; the operation failed
 
@@ -124,7 +130,7 @@ class Flickr(Provider):
         return {"api_key": self._key}
 
     def first(self, query: str) -> Parameters:
-        """Return parameters for pages of 100 photos, by relevance, of content that is safe for all."""
+        """Return parameters for pages of 100 photos, by relevance, of content that is safe for all; no screenshots."""
         return {
             "method": "flickr.photos.search",
             "format": "json",

@@ -62,7 +62,7 @@ def _is_ingest_config(value: Any) -> bool:
     return isinstance(value, dict) and _is_text(value.get("resize"))
 
 
-_OF_EVERY_TABLE: dict[str, _Check] = {"pictures": _is_ingest_config}
+_OF_EVERY_TABLE: dict[str, _Check] = {"image_settings": _is_ingest_config}
 _OF_EVERY_SET: dict[str, _Check] = {
     "set_name": _is_text,
     "class_names": _is_list_of_names,

@@ -20,7 +20,7 @@ CLEAN_IMAGES_PER_GROUP = 1 << 18
 TRAINING_IMAGES_PER_GROUP = 1 << 16
 
 # Values that the manifests of all sets have in common, those of drawn training sets, and those that the root manifest repeats.
-_OF_ALL_SETS = ("class_names", "seed", "mode", "pictures", "versions")
+_OF_ALL_SETS = ("class_names", "seed", "mode", "image_settings", "versions")
 _OF_DRAWN_SETS = ("nested", "on_shortage", "blue_size")
 _OF_ROOT_ENTRY = ("color", "noise_level", "trial")
 
@@ -88,7 +88,9 @@ class VerificationPlan:
     @property
     def resize(self) -> str:
         """The rule by which images were resized (`ingest.resize`)."""
-        return min((str(each.about["pictures"]["resize"]) for each in self.sets.values()), default="none")
+        return min(
+            (str(each.about["image_settings"]["resize"]) for each in self.sets.values()), default="none"
+        )
 
     def drawn(self) -> list[PlannedSet]:
         """Return the drawn training sets, red ones first."""

@@ -11,10 +11,10 @@ FEW_IMAGES = 5_000
 def default_recipe(about: Mapping[str, Any], images: int, *, gpu: bool) -> tuple[str, str]:
     """Return the name of a recipe, and the reason in words.
 
-    about: content of the set's manifest, whose `pictures.size` is the side of its images in pixels. images: number of
+    about: content of the set's manifest, whose `image_settings.size` is the side of its images in pixels. images: number of
     training images.
     """
-    settings = about.get("pictures") or {}
+    settings = about.get("image_settings") or {}
     side = settings.get("size") if settings.get("resize") != "none" else None
     machine = "a GPU" if gpu else "no GPU"
     if side is None or side >= PHOTO_SIDE:

@@ -149,6 +149,21 @@ def test_only_changed_images_are_computed_and_the_result_is_that_of_a_fresh_stag
     assert digests(output / "embed") == digests(tmp_path / "fresh" / "embed")
 
 
+def test_features_of_another_version_of_torch_are_not_reused(
+    world: World, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, output = tmp_path / "set", tmp_path / "out"
+    shutil.copytree(world.folder, folder)
+    changed = [*flags, f"--set=source={folder}"]
+    for verb in ("ingest", "embed"):
+        assert main([verb, *changed, "--output", str(output), ONE_PROCESS]) == 0
+    picture("another image").save(folder / "images" / "clean-ant-3.png")
+    assert main(["ingest", *changed, "--output", str(output), ONE_PROCESS]) == 0
+    monkeypatch.setattr("pipeline.jobs.embed.network_libraries", lambda: {"torch": "9.9", "timm": None})
+    assert embed(changed, output) == 0
+    assert counter(output, "reused") == 0
+
+
 def test_the_stage_is_up_to_date_until_weights_or_configuration_change(
     expected: tuple[Path, dict[str, str]],
     flags: list[str],

@@ -16,7 +16,8 @@ from pipeline.embed.loading import close_network, open_network
 from pipeline.embed.preprocess import FILTERS, Preprocessing, read_pixels
 from tests.pipeline.embed.conftest import NETWORK, save_weights, spec_of, timm
 
-REAL_WEIGHTS = os.environ.get("EFFICIENTNET_LITE", "/work/shared/data/efficientnet-lite")
+DEFAULT_WEIGHTS = Path(__file__).parents[4] / "shared" / "data" / "efficientnet-lite"
+REAL_WEIGHTS = Path(os.environ.get("EFFICIENTNET_LITE", DEFAULT_WEIGHTS))
 
 
 def encoded(width: int, height: int, seed: int = 0, mode: str = "RGB") -> bytes:
@@ -65,9 +66,9 @@ def test_features_equal_those_of_timm(network: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(features.astype(np.float32), expected, rtol=2e-3, atol=2e-3)
 
 
-@pytest.mark.skipif(not Path(REAL_WEIGHTS).is_dir(), reason="no weights; set EFFICIENTNET_LITE")
+@pytest.mark.skipif(not REAL_WEIGHTS.is_dir(), reason="no weights; set EFFICIENTNET_LITE")
 def test_features_of_trained_weights_equal_those_of_timm() -> None:
-    weights = Path(REAL_WEIGHTS) / "tf_efficientnet_lite0.safetensors"
+    weights = REAL_WEIGHTS / "tf_efficientnet_lite0.safetensors"
     opened = open_network(spec_of(weights, network="tf_efficientnet_lite0"))
     pixels = np.stack([read_pixels(image, "x", opened.preprocessing) for image in IMAGES])
     expected, _ = of_timm(IMAGES, "tf_efficientnet_lite0", weights)

@@ -177,6 +177,7 @@ def test_flickr_is_read_page_by_page_up_to_its_limit(
     [
         (flickr_photo(7), ("https://live.test/7_b.jpg", "CC BY 2.0", "https://creativecommons.org/licenses/by/2.0/")),
         (flickr_photo(7, url_l=None, license=9), ("https://live.test/7.jpg", "CC0 1.0", "https://creativecommons.org/publicdomain/zero/1.0/")),
+        (flickr_photo(7, license="15"), ("https://live.test/7_b.jpg", "CC BY-NC-SA 4.0", "https://creativecommons.org/licenses/by-nc-sa/4.0/")),
         (flickr_photo(7, license="0"), ("https://live.test/7_b.jpg", "All rights reserved", "")),
         (flickr_photo(7, license="99"), ("https://live.test/7_b.jpg", "Flickr license 99", "")),
         (flickr_photo(7, license={"x": 1}), ("https://live.test/7_b.jpg", "", "")),

@@ -111,7 +111,7 @@ def test_a_picture_of_another_size_is_reported(dataset):
     ("name", "about"),
     [
         ("test", {"seed": 1}),
-        ("red-0.20", {"pictures": {"resize": "crop", "size": 1}}),
+        ("red-0.20", {"image_settings": {"resize": "crop", "size": 1}}),
         ("blue-0.20", {"nested": False}),
         ("blue-0.20", {"blue_size": "all"}),
         ("blue-0.20", {"on_shortage": "cap"}),

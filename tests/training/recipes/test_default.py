@@ -19,7 +19,7 @@ from training.recipes.registry import configure
     ],
 )
 def test_the_recipe_suits_machine_and_images(settings, images, gpu, name):
-    chosen, reason = default_recipe({"pictures": settings}, images, gpu=gpu)
+    chosen, reason = default_recipe({"image_settings": settings}, images, gpu=gpu)
     assert chosen == name
     assert ("no GPU" in reason) is not gpu
     configure(chosen, 0.4, {})
