@@ -16,7 +16,7 @@ from common.config import build, merge, parse_overrides, parse_yaml
 from common.errors import UsageError
 from schemas.manifest import Manifest
 from training.data.remote import local_copy, local_folder
-from training.data.shards import load, load_pair, read_manifest
+from training.data.shards import dataset_name, load, load_pair, read_manifest
 from training.device import choose_device
 from training.distributed import join_processes
 from training.evaluation import accuracy, memorization, predict
@@ -36,6 +36,7 @@ from training.study.conclusions import best_method_sentences
 from training.study.power import wilson
 from training.study.resolution import resolution_sentences, run_sentence
 from training.study.shard import parse_shard
+from training.study.study_facts import STUDY_FILE
 from training.train import run_training
 from training.trained_networks import load_trained_networks
 
@@ -143,7 +144,7 @@ def study(arguments: argparse.Namespace) -> int:
         return 0
     print(remaining.details(), file=sys.stderr)
     output.mkdir(parents=True, exist_ok=True)
-    write_json(output / "study.json", asdict(config))
+    write_json(output / STUDY_FILE, {"dataset": dataset_name(data), **asdict(config)})
 
     def budget_used_up() -> bool:
         return arguments.budget is not None and time.monotonic() - started > arguments.budget

@@ -54,3 +54,15 @@ def test_a_number_opens_its_runs(open_page: Open, report: Path) -> None:
     page.get_by_role("region", name="All cells").locator("button.ids").first.click()
     expect(page.locator("div.ids:popover-open li").first).to_be_visible()
     expect(page.locator("div.ids:popover-open code")).to_contain_text("FROM 'results.parquet' WHERE")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_itself_does_not_scroll_sideways(open_page: Open, report: Path, width: int) -> None:
+    page = open_page(report, width=width).page
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.locator("header dl.facts dt").all_inner_texts() == [
+        "grid"
+    ]  # nothing else is known of these results
+    if width == 1280:
+        cut = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent.trim().slice(0, 40))"
+        assert page.locator(".scroll").evaluate_all(cut) == []

@@ -33,7 +33,7 @@ ABSURD = [
     [],
     {},
 ]
-NEGATIVE = {"seed", "seeds"}
+NEGATIVE = {"seed", "seeds", "min_similarity"}
 
 
 def numbers(kind: Any) -> Iterator[tuple[tuple[str, ...], bool, type]]:

@@ -21,7 +21,7 @@ from tests.hostile.conftest import Run, Tiny
         (["--set", "noise.levels=[0, 1.2]"], "noise: levels must be shares from 0 up to less than 1, got 1.2"),
         (["--set", "noise.levels=[40]"], "40 % is 0.4"),
         (["--set", "noise.level=[0]"], "noise: unknown key 'level'; did you mean 'levels'?"),
-        (["--set", "noise.colors=[green]"], "colors[0]: 'green' is not one of red, red-text, blue"),
+        (["--set", "noise.colors=[green]"], "colors[0]: 'green' is not one of red, red-text, red-closed"),
         (["--set", "noise.class_map=vots"], "or 'vots' is not one of next, votes"),
         (["--set", "noise.trials=0"], "noise: trials must be 1 to 10,000, got 0"),
         (["--set", "shards.max_rows=0"], "shards: max_rows must be 1 to 10,000,000, got 0"),

@@ -87,6 +87,16 @@ def read_manifest(directory: Path) -> tuple[Manifest, str]:
     return manifest, digest
 
 
+def dataset_name(directory: Path) -> str | None:
+    """Return the name of a dataset; None if its manifest is missing or damaged, or has no name."""
+    try:
+        path = directory / MANIFEST
+        name = Manifest.from_json(path.read_bytes(), str(path)).about.get("name")
+    except (DataError, OSError):
+        return None
+    return name if isinstance(name, str) else None
+
+
 def _is_list_of_names(value: Any) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(isinstance(name, str) for name in value)
 

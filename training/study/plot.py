@@ -8,11 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from common.errors import DataError
+from page.text import visible_text
 from training.printing import print_result
 from training.study.conclusions import best_method_sentences
 from training.study.figures import StudyFigure, draw_all
 from training.study.resolution import resolution_sentences
 from training.study.results import CURVE, merge_into
+from training.study.study_facts import study_facts
 from training.study.summary_tables import SummaryTable, all_tables, finished
 
 
@@ -21,6 +23,7 @@ class StudyPlots:
     """What was drawn of a study; `missing`: the figures that were not, with the reasons."""
 
     results: pa.Table
+    facts: list[tuple[str, str]]
     sentences: list[str]
     figures: list[StudyFigure]
     tables: list[SummaryTable]
@@ -41,14 +44,14 @@ def plot(studies: Sequence[Path], output: Path) -> StudyPlots:
     for table in tables:
         table.write(output / "tables")
     sentences = [*best_method_sentences(results), *resolution_sentences(results)]
-    plots = StudyPlots(results, sentences, figures, tables, missing)
+    plots = StudyPlots(results, study_facts(results, studies), sentences, figures, tables, missing)
     (output / "summary.md").write_text(_summary_page(plots, output), encoding="utf-8")
     return plots
 
 
 def _summary_page(plots: StudyPlots, output: Path) -> str:
     """Return the summary as Markdown."""
-    parts = ["# Study\n"]
+    parts = ["# Study\n", "".join(f"- {title}: {visible_text(text, 1000)}\n" for title, text in plots.facts)]
     if plots.sentences:
         parts.append("".join(f"- {sentence}\n" for sentence in plots.sentences))
     for figure in plots.figures:

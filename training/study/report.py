@@ -60,6 +60,7 @@ def render_page(studies: Sequence[Path], output: Path) -> str:
     return render(
         "training.study", "study.html", content_security_policy(),
         name=output.resolve().name,
+        facts=plots.facts,
         counts={status: listing for status, listing in counts.items() if listing.count},
         sentences=plots.sentences,
         figures=[(figure, _inlined(figure)) for figure in plots.figures],
@@ -144,15 +145,15 @@ def _column(name: str, cells: Sequence[Any]) -> Column:
 
 
 def _runs_table(results: pa.Table) -> PageTable:
-    """Return the table of all rows of the results, with the folders of their runs."""
-    rows = results.select(RUN_COLUMNS).to_pylist()
+    """Return the table of all rows of the results, with the folders of their runs, without columns that are empty."""
+    names = [name for name in RUN_COLUMNS if results[name].null_count < results.num_rows]
+    rows = results.select(names).to_pylist()
     columns = []
-    for name in RUN_COLUMNS:
+    for name in names:
         column = _column(name.replace("_", " "), [row[name] for row in rows])
         columns.append(Column(column.title, "share") if name in SHARE_COLUMNS else column)
     cells = [
-        tuple("" if row[name] is None and name == "error" else row[name] for name in RUN_COLUMNS)
-        for row in rows
+        tuple("" if row[name] is None and name == "error" else row[name] for name in names) for row in rows
     ]
     return PageTable("Every run: folder and results", columns, cells, filterable=True)
 
