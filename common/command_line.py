@@ -18,6 +18,7 @@ OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 _SPACE = "free disk space or use another disk (--output, and TMPDIR for temporary files), then run the command again"
 _FILES = "allow more open files (ulimit -n 4096) or use fewer processes, then run the command again"
+_PYTHON_FORMAT = warnings.formatwarning
 _REMEDIES = {  # errors of the machine that may occur wherever files are written
     errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE, errno.EFBIG: _SPACE, errno.EMFILE: _FILES, errno.ENFILE: _FILES,
     errno.EROFS: "choose a writable folder", errno.EACCES: "change the permissions or choose another path",
@@ -130,9 +131,10 @@ def run_verb(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
 def _format_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
-    """Return a warning that is meant for users without the line of code that raised it."""
-    where = "" if category is UserWarning else f"{filename}:{lineno}: {category.__name__}: "
-    return f"warning: {where}{message}\n"
+    """Return a warning; one that is meant for users without the line of code that raised it."""
+    if category is not UserWarning:
+        return _PYTHON_FORMAT(message, category, filename, lineno, line)
+    return f"warning: {message}\n"
 
 
 def _machine_error(error: BaseException | None) -> str | None:

@@ -25,7 +25,9 @@ def test_the_recipe_suits_machine_and_images(settings, images, gpu, name):
     configure(chosen, 0.4, {})
 
 
-@pytest.mark.parametrize(("recipe", "images", "batch"), [("linear_probe", 552, 32), ("linear_probe", 28_000, 256)])
+@pytest.mark.parametrize(
+    ("recipe", "images", "batch"), [("linear_probe", 552, 32), ("linear_probe", 28_000, 256)]
+)
 def test_a_probe_of_few_photographs_has_enough_steps(recipe, images, batch):
     config = configure(recipe, 0.2, small_set_overrides(recipe, images))
     assert config.batch_size == batch
