@@ -132,13 +132,13 @@ def _refuse(forbidden: pa.Table | None, policy: LicensePolicy) -> None:
     )
     groups.sort(key=lambda entry: (-entry["count_all"], entry["source"], entry["license_class"]))
     counts = ", ".join(
-        f"{e['count_all']:,} {e['source']} images of class {e['license_class']}" for e in groups
+        f"{e['count_all']:,} {e['source']} images with license {e['license_class']}" for e in groups
     )
     examples = ", ".join(map(repr, forbidden["image_id"].slice(0, SHOWN).to_pylist()))
     remedies = ["--ids-only publishes their rows without the images"]
     if any(entry["license_class"] == UNKNOWN for entry in groups):
         remedies.append("publication.image_licenses states the license of images whose lists state none")
-    remedies.append("publication.allow_licenses lists the classes that may be given away")
+    remedies.append("publication.allow_licenses lists the licenses that may be given away")
     raise DataError(
         f"{forbidden.num_rows:,} images may not be given away by publication.allow_licenses "
         f"({', '.join(sorted(policy.allowed)) or 'none'}): {counts} (for example {examples}); {'; '.join(remedies)}"

@@ -86,8 +86,8 @@ def test_images_of_forbidden_licenses_stop_the_publication_with_counts_and_remed
 ):
     assert publish(image_licenses={"clean": "cc-by-nc", "test": "cc0"}) == 1
     said = capsys.readouterr().err
-    assert "60 clean images of class cc-by-nc" in said
-    assert "web images of class unknown" in said
+    assert "60 clean images with license cc-by-nc" in said
+    assert "web images with license unknown" in said
     for remedy in ("--ids-only", "publication.image_licenses", "publication.allow_licenses"):
         assert remedy in said
     assert not (tmp_path / "published").exists()
@@ -96,7 +96,7 @@ def test_images_of_forbidden_licenses_stop_the_publication_with_counts_and_remed
 def test_unknown_licenses_may_go_out_without_images_and_others_still_stop(publish, capsys):
     assert publish(image_licenses={"clean": "cc-by-nc", "test": "cc0"}, unknown_licenses="ids-only") == 1
     said = capsys.readouterr().err
-    assert "60 clean images of class cc-by-nc" in said
+    assert "60 clean images with license cc-by-nc" in said
     assert "unknown (" not in said
     assert publish(image_licenses={"clean": "cc-by", "test": "cc0"}, unknown_licenses="ids-only") == 0
 
