@@ -116,13 +116,15 @@ def _votes(
     workers = choices.shape[1]
     image, label = np.repeat(asked, workers, axis=0).T
     worker = np.tile(np.arange(workers), len(asked))
+    chosen = choices[image, worker]
     columns = {
         "image_id": np.array(ids, object)[image],
         "class_name": np.array(names, object)[label],
         "worker_id": [f"{prefix}{number}" for number in who[image, worker]],
-        "answer": np.where(choices[image, worker] == label, "yes", "no"),
+        "answer": np.where(chosen == label, "yes", "no"),
         "seconds": seconds[image, worker],
         "time": [None] * len(image),  # not in the release
+        "seen_class": np.where(chosen == label, None, np.array(names, object)[chosen]),
     }
     arrays = [pa.array(columns[f.name], f.type, from_pandas=True) for f in VOTE.schema]
     return pa.table(arrays, schema=VOTE.schema)

@@ -49,8 +49,8 @@ def malformed_of(path: str) -> dict[str, str]:
 def test_rows_have_all_columns_of_the_table_as_strings_and_their_location(write: Write) -> None:
     (part,) = read_records(write("v.csv", HEADER + 'a,c,w,yes\nb,"c, d",007,\n'), VOTE)
     assert part.rows.to_pylist() == [
-        {"image_id": "a", "class_name": "c", "worker_id": "w", "answer": "yes", "seconds": None, "time": None, "location": "v.csv:2"},
-        {"image_id": "b", "class_name": "c, d", "worker_id": "007", "answer": None, "seconds": None, "time": None, "location": "v.csv:3"},
+        {"image_id": "a", "class_name": "c", "worker_id": "w", "answer": "yes", "seconds": None, "time": None, "seen_class": None, "location": "v.csv:2"},
+        {"image_id": "b", "class_name": "c, d", "worker_id": "007", "answer": None, "seconds": None, "time": None, "seen_class": None, "location": "v.csv:3"},
     ]  # fmt: skip
     assert not part.malformed
 
@@ -267,8 +267,8 @@ def test_parquet_columns_of_any_plain_type_are_read(write: Write, monkeypatch: p
     parquet.write_table(pa.table(columns), path)
     first, second = read_records(path, VOTE)
     assert first.rows.to_pylist() == [
-        {"image_id": "1", "class_name": "c", "worker_id": "w", "answer": "yes", "seconds": "1.5", "time": None, "location": "v.parquet:1"},
-        {"image_id": "2", "class_name": None, "worker_id": "w", "answer": "no", "seconds": None, "time": None, "location": "v.parquet:2"},
+        {"image_id": "1", "class_name": "c", "worker_id": "w", "answer": "yes", "seconds": "1.5", "time": None, "seen_class": None, "location": "v.parquet:1"},
+        {"image_id": "2", "class_name": None, "worker_id": "w", "answer": "no", "seconds": None, "time": None, "seen_class": None, "location": "v.parquet:2"},
     ]  # fmt: skip
     assert second.rows["location"].to_pylist() == ["v.parquet:3"]
     assert second.rows["seconds"].to_pylist() == ["3"]

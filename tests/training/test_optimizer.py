@@ -106,7 +106,7 @@ def test_step_schedule_and_warmup() -> None:
 def test_recipes_configure_every_method(recipe: str, method: str) -> None:
     config = configure(recipe, 0.4, {"method": method, "seed": 3})
     assert (config.method, config.seed) == (method, 3)
-    estimated = (2.0, "auto") if recipe in ("tiny", "cifar10n_cpu") else None
+    estimated = (2.0, "auto") if recipe in ("tiny", "cifar10n_cpu", "fine_tune") else None
     assert (config.mentormix.alpha, config.mentormix.loss_percentile) in (estimated, (8.0, 0.5), (8.0, 0.6))
     assert not config.mentormix.second_reweight
 

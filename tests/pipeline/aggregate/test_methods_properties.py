@@ -131,7 +131,7 @@ def test_unsure_tells_the_class_where_a_worker_is_unsure_of_one_class_alone():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         ({"method": "best"}, "unknown method 'best'; use one of"),
         ({"method": "glad", "gold": np.zeros(2, int)}, "each of 30 items"),

@@ -340,7 +340,7 @@ def test_rejected_assignments_and_ticked_radios_of_mechanical_turk(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "reported"),
     [
         ("a.json", "{}", "not a list of tasks"),
         ("a.json", "[", "not JSON"),

@@ -60,6 +60,16 @@ def test_every_chosen_class_is_asked_and_every_worker_answers(files):
     assert {(p["image_id"], p["class_name"]) for p in pairs} == {(f"{i:05d}", CIFAR_10[c]) for i, c in chosen}
 
 
+def test_a_no_says_which_class_the_worker_chose_instead(files):
+    assert run(files) == 0
+    rows = votes(files)
+    chosen = rows[rows.answer == "yes"].groupby(["image_id", "worker_id"]).class_name.first()
+    no = rows[rows.answer == "no"]
+    assert len(no)
+    assert all(chosen[row.image_id, row.worker_id] == row.seen_class for row in no.itertuples())
+    assert rows[rows.answer == "yes"].seen_class.isna().all()
+
+
 def test_arrays_give_the_same_votes_as_the_csv(files):
     assert run(files) == 0
     first = votes(files)
@@ -103,7 +113,7 @@ def test_cifar_100n_has_one_answer_an_image(files):
     np.save(files / "order.npy", np.array([1, 0]))
     more = ("--side-info", files / "side.csv", "--image-order", files / "order.npy")
     assert run(files, "c100.csv", "--classes", files / "names.txt", *more) == 0
-    assert votes(files).drop(columns="time").values.tolist() == [
+    assert votes(files).drop(columns=["time", "seen_class"]).values.tolist() == [
         ["00000", "class 1", "worker-5", "yes", 5.0],
         ["00001", "class 99", "worker-5", "yes", 5.0],
     ]
