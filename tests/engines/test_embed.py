@@ -1,8 +1,9 @@
-"""The stage embed writes the same bytes in worker processes and on Prism as in one process."""
+"""Features, and the leaks that they find, are the same bytes in worker processes and on Prism as in one process."""
 
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.engines.conftest import digests, run
@@ -16,16 +17,30 @@ def flags(world, tmp_path_factory) -> list[str]:
     weights = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_weights(weights)
     keys = {"weights": weights, "network": NETWORK, "size": 64, "batch_size": 8}
-    return ["--config", str(world.config), *(f"--set=embed.{key}={value}" for key, value in keys.items())]
+    limits = {"neighbors": 4, "min_similarity": -1, "min_match": 0.01}  # so that many pairs are compared, and some kept
+    return [
+        "--config",
+        str(world.config),
+        *(f"--set=embed.{key}={value}" for key, value in keys.items()),
+        *(f"--set=dedupe.{key}={value}" for key, value in limits.items()),
+    ]
+
+
+def features_and_leaks(output: Path, flags: list[str], *workers: str) -> dict[str, str]:
+    """Run the stages embed and dedupe, and return the digests of their files."""
+    for verb in ("embed", "dedupe"):
+        done = run(verb, *flags, "--output", str(output), *workers)
+        assert done.returncode == 0, done.stderr
+    return digests(output / "embed") | digests(output / "dedupe")
 
 
 @pytest.fixture(scope="module")
 def expected(local, flags, tmp_path_factory) -> dict[str, str]:
     output = tmp_path_factory.mktemp("expected") / "out"
     shutil.copytree(local, output)
-    done = run("embed", *flags, "--output", str(output), "--direct_num_workers=1")
-    assert done.returncode == 0, done.stderr
-    return digests(output / "embed")
+    result = features_and_leaks(output, flags, "--direct_num_workers=1")
+    assert "embedding" in pq.read_table(output / "dedupe" / "duplicates")["witness"].to_pylist()
+    return result
 
 
 @pytest.mark.parametrize("workers", [PROCESSES, ("--runner=PrismRunner",)], ids=["processes", "prism"])
@@ -35,6 +50,4 @@ def test_other_worker_processes_write_the_same_bytes(
     if workers != PROCESSES and not shutil.which("prism"):
         pytest.skip("no program prism on the PATH (make test-engines builds it with Go)")
     shutil.copytree(local, tmp_path / "out")
-    done = run("embed", *flags, "--output", str(tmp_path / "out"), *workers)
-    assert done.returncode == 0, done.stderr
-    assert digests(tmp_path / "out" / "embed") == expected
+    assert features_and_leaks(tmp_path / "out", flags, *workers) == expected
