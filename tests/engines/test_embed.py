@@ -17,7 +17,11 @@ def flags(world, tmp_path_factory) -> list[str]:
     weights = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_weights(weights)
     keys = {"weights": weights, "network": NETWORK, "size": 64, "batch_size": 8}
-    limits = {"neighbors": 4, "min_similarity": -1, "min_match": 0.01}  # so that many pairs are compared, and some kept
+    limits = {
+        "neighbors": 4,
+        "min_similarity": -1,
+        "min_match": 0.01,
+    }  # so that many pairs are compared, and some kept
     return [
         "--config",
         str(world.config),
