@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines.emulators import emulator  # noqa: F401  a fixture
 from tests.pipeline.small_world import World, write_world
 
 ROOT = Path(__file__).parents[2]

@@ -156,7 +156,7 @@ def test_ctrl_c_cancels_the_job_and_the_next_command_starts_a_new_one(cloud: Clo
     cloud.service.behavior = becomes("DONE", after=10**6)
     process = start(cloud, "ingest", "cancelled")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     assert process.returncode == 130
     (job,) = cloud.service.submitted
     assert job.state == "CANCELLING"
@@ -175,7 +175,7 @@ def test_ctrl_c_detaches_where_asked_and_the_same_command_attaches_again(cloud: 
     cloud.service.behavior = becomes("DONE", after=10**6)
     process = start(cloud, "ingest", "detached", "--on-interrupt=detach")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     assert process.returncode == 130
     (job,) = cloud.service.submitted
     assert job.state == "RUNNING"

@@ -7,11 +7,10 @@ import yaml
 from pipeline import files
 from pipeline.__main__ import main
 from pipeline.verify.dataset import verify
-from tests.engines.test_buckets import emulator  # noqa: F401  a fixture
 from tests.pipeline.small_world import write_world
 
 
-def test_a_build_in_a_bucket_is_published(emulator, tmp_path: Path):  # noqa: F811
+def test_a_build_in_a_bucket_is_published(emulator, tmp_path: Path):
     world = write_world(tmp_path / "set")
     config = yaml.safe_load(world.config.read_text())
     config["publication"] = {
