@@ -44,7 +44,7 @@ def warnings(counts: Mapping[str, int], method: str) -> Iterator[str]:
     if decided >= MIN_VERDICTS and not (yes and no):
         verdict = "yes" if yes else "no"
         yield (
-            f"all {decided:,} verdicts of {method} are {verdict}: the method has not told right from wrong; use another "
+            f"all {decided:,} verdicts of {method} are {verdict}: the method does not distinguish right from wrong images; use another "
             "aggregate.method, or add gold questions"
         )
     majorities = counts.get("majority_yes", 0) + counts.get("majority_no", 0)

@@ -1,7 +1,7 @@
 """Likelihoods of the votes on an image, given which of the classes that were asked about it shows.
 
 Workers err independently only given how difficult a question is, so the share of right answers differs from question to
-question: it has a beta distribution, whose intraclass correlation is a parameter. Two kinds of votes are told apart.
+question: it has a beta distribution, whose intraclass correlation is a parameter. The model distinguishes two kinds of votes.
 Binary votes are answers to separate questions. Choices are votes of workers who each chose one class of an image (as in
 CIFAR-10N), so the questions about an image share their votes.
 

@@ -34,7 +34,9 @@ from pipeline.vote.service import Refusal, Reply
 MAX_BODY = 4096  # bytes of a request
 MAX_TEXT = 1000  # characters of one value
 _CACHED_IMAGES = 512
-_LINK_NEEDED = "This page needs the complete link with its token; ask whoever started it for the link.\n"
+_LINK_NEEDED = (
+    "This page needs the complete link with its token; ask the person who started it for the link.\n"
+)
 
 
 def serve(loaded: LoadedVote, build: str, host: str | None, port: int, say: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""The rules of voting: who is asked what, what a vote changes, and what the page is told. No HTTP here."""
+"""The rules of voting: which question a worker gets, what a vote changes, and what the page shows. No HTTP here."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ Reply = dict[str, Any]
 
 
 class Refusal(Exception):
-    """A request that changes nothing: HTTP status, and what the worker is told."""
+    """A request that changes nothing: HTTP status, and the message for the worker."""
 
     def __init__(self, status: int, message: str, **more: Any) -> None:
         super().__init__(message)

@@ -82,13 +82,13 @@ def test_a_file_cut_anywhere_keeps_every_complete_vote(
     whole = HEADER + b"".join(lines)
     cut = data.draw(st.integers(0, len(whole)))
     tail = data.draw(st.sampled_from([b"", b"\0" * 37]))  # blocks that were never written are zeros
-    mended = repaired(whole[:cut] + tail if cut > len(HEADER) else whole[:cut], "votes.csv")
-    assert mended.startswith(HEADER)
-    assert mended.endswith(b"\n")
+    restored = repaired(whole[:cut] + tail if cut > len(HEADER) else whole[:cut], "votes.csv")
+    assert restored.startswith(HEADER)
+    assert restored.endswith(b"\n")
     complete = [line for i, line in enumerate(lines) if cut >= len(HEADER) + sum(map(len, lines[: i + 1]))]
-    assert mended.startswith(HEADER + b"".join(complete))
+    assert restored.startswith(HEADER + b"".join(complete))
     # Where the last line was cut inside of its time, all of the vote is there, and it may stay.
-    rows = list(csv.reader(mended.decode().splitlines()))[1:]
+    rows = list(csv.reader(restored.decode().splitlines()))[1:]
     assert len(rows) in (len(complete), len(complete) + 1)
     for row, one in zip(rows, given_votes, strict=False):
         assert len(row) == len(COLUMNS)
