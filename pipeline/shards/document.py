@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from common.latex import escape
 from page.text import is_link, is_unseen
 
 
@@ -139,18 +140,9 @@ def _edges(text: str) -> str:
     return f"{before}{markdown_text(text)}{after}"
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\char34{}", "`": r"\textasciigrave{}", "[": "{[}", "]": "{]}", "*": "{*}",
-    "\ufffd": "?", "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "α": r"$\alpha$", "κ": r"$\kappa$", "–": "{--}",
-}  # fmt: skip
-_LIGATURES = re.compile(r"([-',?!])(?=[-',])")  # --, '', ,, and the like print other characters
-
-
 def latex_text(text: str) -> str:
     """Escape plain text for LaTeX, in a paragraph or in a cell of a table."""
-    return "".join(_LATEX.get(c, c) for c in _LIGATURES.sub("\\1\0", one_line(text))).replace("\0", "{}")
+    return escape(one_line(text))
 
 
 _SECTIONS = {1: "section", 2: "subsection", 3: "subsubsection"}

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from common import text_table
+from common.latex import escape
 from schemas.cells import csv_text
 from training.config import METHODS
 from training.study.estimates import Estimate, accuracy_estimate, interval_note, sizes
@@ -16,7 +17,6 @@ from training.study.significance import compare, deviation, mean_interval
 
 Row = dict[str, Any]
 Cell = str | float | Estimate | None
-LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$", "−": "$-$", "–": "--"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class SummaryTable:
         """Render as LaTeX with booktabs."""
 
         def line(cells: Sequence[str]) -> str:
-            return " & ".join("".join(LATEX.get(c, c) for c in cell) for cell in cells) + r" \\"
+            return (
+                " & ".join(escape(cell).replace("±", r"$\pm$").replace("−", "$-$") for cell in cells) + r" \\"
+            )
 
         alignment = "".join(
             "r" if any(isinstance(row[index], int | float | Estimate) for row in self.rows) else "l"
