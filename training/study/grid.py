@@ -35,8 +35,9 @@ class StudyConfig:
 
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Ways to train, by name. Each maps keys of the training configuration to values, which are applied after
-    `overrides`; the key `recipe` selects another recipe. Example: {scratch: {}, fine-tuned: {network: {weights:
-    pretrained}, epochs: 20}}. Empty: a single way to train, which `overrides` alone changes."""
+    `overrides`; the key `recipe` selects another recipe, and `methods` those of the study's methods that are trained
+    in this way. Example: {scratch: {}, fine-tuned: {network: {weights: pretrained}, methods: [vanilla]}}. Empty: a
+    single way to train, which `overrides` alone changes."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds. Each cell is trained once per seed; means and intervals are taken over the seeds."""
@@ -73,6 +74,13 @@ class StudyConfig:
                 varied.add("network.name")
             if varied:
                 raise ValueError(f"{key}.{varied.pop()}: the study varies this key; remove it")
+        for name, changes in self.settings.items():
+            methods = changes.get("methods", list(self.methods))
+            if not isinstance(methods, list) or not set(methods) <= set(self.methods):
+                raise ValueError(
+                    f"settings.{name}.methods is {methods!r}; give a list of the study's methods: "
+                    f"{', '.join(self.methods)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -163,10 +171,11 @@ def _configurations(study: StudyConfig, level: float) -> Iterator[tuple[str, Tra
     settings = study.settings or {"": {}}
     axes = itertools.product(settings.items(), networks, study.methods, study.seeds)
     for (setting, changes), network, method, seed in axes:
+        if method not in changes.get("methods", study.methods):
+            continue
         recipe = changes.get("recipe", study.recipe)
-        overrides = merge(
-            merge(study.overrides, {k: v for k, v in changes.items() if k != "recipe"}), network
-        )
+        own = {key: value for key, value in changes.items() if key not in ("recipe", "methods")}
+        overrides = merge(merge(study.overrides, own), network)
         config = configure(recipe, level, {**overrides, "method": method, "seed": seed})
         yield setting or _default_setting(config), config
 

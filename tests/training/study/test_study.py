@@ -57,6 +57,19 @@ def test_invalid_values_of_a_study_are_errors(changes: dict[str, Any], message: 
         small_study(**changes)
 
 
+def test_a_setting_can_have_some_of_the_methods(dataset: Path) -> None:
+    settings = {"short": {"epochs": 2, "methods": ["mixup"]}, "long": {"epochs": 3}}
+    study = small_study(methods=("vanilla", "mixup"), settings=settings, seeds=(0,), levels=(0.4,))
+    cells = {(cell.setting, cell.method, cell.run.config.epochs) for cell in grid.make_cells(study, dataset)}
+    assert cells == {("short", "mixup", 2), ("long", "vanilla", 3), ("long", "mixup", 3)}
+
+
+@pytest.mark.parametrize("methods", ["mixup", ["mixup"], 3])
+def test_methods_of_a_setting_are_those_of_the_study(methods: object) -> None:
+    with pytest.raises(ValueError, match=r"settings\.short\.methods .*; give a list of the study's methods: vanilla"):
+        small_study(settings={"short": {"methods": methods}})
+
+
 def test_a_missing_set_is_an_error_before_training(dataset: Path) -> None:
     with pytest.raises(DataError, match=r"red-0\.40: no such set"):
         grid.make_cells(small_study(levels=(0.4,), colors=("red",)), dataset)
