@@ -22,6 +22,7 @@ from training.methods.registry import make_method
 from training.models.student import Student
 from training.randomness import generator
 from training.recipes.released_settings import CIFAR10, mentormix_for
+from training.run_length import warn_of_few_steps
 
 
 class RobustLoss:
@@ -49,8 +50,9 @@ class RobustLoss:
         """  # fmt: skip
         if steps < 1:
             raise UsageError(f"steps must be at least 1, got {steps}")
+        warn_of_few_steps([(config.method, steps)])
         self.steps, self.seed, self.device = steps, seed, torch.device(device)
-        self.method = make_method(config, RunFacts(classes, examples, self.device, steps=steps))
+        self.method = make_method(config, RunFacts(classes, examples, self.device))
         if self.method.networks > 1 or config.method in ("dropout", "weight_decay"):
             raise UsageError(
                 f"method {config.method!r} cannot be used as a loss; run `python -m training train`"

@@ -21,7 +21,6 @@ from training.device import kernel_settings, use_bf16
 from training.distributed import Processes, synchronize_batch_norms
 from training.errors import DivergedError
 from training.evaluation import accuracy, memorization, predict, summed_logits
-from training.exact import exact_fraction
 from training.features.vectors import FeatureVectors, make_augmenter
 from training.hardware import describe_environment
 from training.label_trust import LabelTrust
@@ -33,6 +32,7 @@ from training.optimizer import learning_rate, make_optimizer
 from training.progress import RunProgress
 from training.randomness import derive_seed, generator
 from training.run_directory import RESULT, describe, open_run, read_result
+from training.run_length import held_out_images
 from training.state_files import write_json
 
 CHECKPOINT_SECONDS = 20.0  # minimum seconds between two checkpoints
@@ -73,8 +73,7 @@ class Trainer:
         self.held_out = held_out.to(device) if held_out else None
         self.bf16 = use_bf16(config.precision, device)
         classes = len(train.class_names)
-        steps = config.epochs * (len(train) // config.batch_size)
-        self.method = make_method(config, RunFacts(classes, len(train), device, config.epochs, steps))
+        self.method = make_method(config, RunFacts(classes, len(train), device, config.epochs))
         self._check_processes()
         vectors = train.images.vectors if isinstance(train.images, FeatureVectors) else None
         networks = [
@@ -365,7 +364,7 @@ class Trainer:
 
 def hold_out(train: ImageSet, config: TrainConfig) -> tuple[ImageSet | None, ImageSet]:
     """Split a training set into held-out images, the share `config.validation`, and the rest."""
-    count = round(exact_fraction(config.validation) * len(train))
+    count = held_out_images(config, len(train))
     if count == 0:
         return None, train
     order = torch.randperm(len(train), generator=generator(config.seed, 0, "validation"))

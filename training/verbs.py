@@ -29,6 +29,7 @@ from training.progress import duration
 from training.recipes.default import AUTO, default_recipe, small_set_overrides
 from training.recipes.registry import configure
 from training.run_directory import read_config, read_result
+from training.run_length import warn_of_short_runs
 from training.state_files import write_json
 from training.stop_signal import StopSignal
 from training.study import grid, plan, results, run_state, runner, summary_tables
@@ -64,6 +65,8 @@ def train(arguments: argparse.Namespace) -> int:
             # a frozen network reads each image only once
             resident_bytes = 0 if config.network.frozen else int(arguments.resident_gb * 2**30)
             sets = load_pair(data, arguments.set_name, arguments.test, resident_bytes)
+            if leader:
+                warn_of_short_runs([(config, len(sets[0]))])
             names = [*arguments.logger, *(["tensorboard"] if arguments.tensorboard else [])]
             result = run_training(
                 config,
@@ -137,6 +140,8 @@ def study(arguments: argparse.Namespace) -> int:
     if arguments.order == "priority":
         selected = grid.order_by_priority(selected, config)
     run_state.reject_old_layout(output)
+    unfinished = [run for run in selected if not run_state.is_finished(output, run.name)]
+    warn_of_short_runs((run.config, run.images) for run in unfinished)
     costs: plan.Costs = {}
     remaining = plan.make_plan(selected, output, data, config.test, measure=True, costs=costs)
     if arguments.plan:

@@ -29,8 +29,6 @@ class RunFacts:
     examples: int
     device: torch.device
     epochs: int = 1
-    steps: int = 1000
-    """Optimizer steps of the whole run."""
 
 
 def _no_gather(tensor: Tensor) -> Tensor:

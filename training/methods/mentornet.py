@@ -4,7 +4,6 @@ Source: Jiang et al., "MentorNet", ICML 2018, and the `mentornet` function of th
 (google-research/mentormix/code/utils.py).
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,8 +18,6 @@ from training.methods.clean_share import CleanShareEstimate
 from training.methods.interface import Batch, ForwardPasses, Method, RunFacts, StepOutcome
 from training.methods.mentornet_pd import MentorNetPD, closed_form
 from training.methods.percentile_schedule import PercentileSchedule
-
-MIN_STEPS = 500  # a mentor learns little in shorter runs
 
 
 def percentile(losses: Tensor, share: float) -> Tensor:
@@ -37,12 +34,6 @@ class Mentor:
 
     def __init__(self, config: MentorNetConfig, facts: RunFacts) -> None:
         """Build the mentor. Raises DataError if the weights of MentorNet-PD cannot be read."""
-        if facts.steps < MIN_STEPS:
-            warnings.warn(
-                f"{facts.steps} steps are few for MentorNet or MentorMix, which need at least {MIN_STEPS} to learn which "
-                "labels to trust; raise epochs or lower batch_size",
-                stacklevel=2,
-            )
         self.config = config
         self.average = torch.zeros((), device=facts.device)
         self.percentile_schedule = PercentileSchedule(config, facts)

@@ -6,7 +6,7 @@ from training.study.estimates import sizes
 from training.study.plot_panels import FigureData
 from training.study.summary_tables import Row, grouped
 
-CELL = ("setting", "network", "color", "noise_level", "method")
+CELL = ("network", "color", "noise_level", "series")
 
 
 def _seeds(rows: Sequence[Row]) -> set[int]:
@@ -15,6 +15,7 @@ def _seeds(rows: Sequence[Row]) -> set[int]:
 
 
 def _accuracy(data: FigureData) -> str:
+    one_level = len({row["noise_level"] for row in data.rows}) == 1
     known = sizes(data.rows)
     size = " or ".join(f"{number:,}" for number in known)
     seeds, band = _seeds(data.rows), []
@@ -25,8 +26,9 @@ def _accuracy(data: FigureData) -> str:
             f"{'where there is one seed, ' if band else ''}the 95 % interval of the {size} test images, which does not "
             "contain the variation between seeds"
         )
-    shown = f" Band: {'; '.join(band)}." if band else " One seed per cell, so there is no interval."
-    return f"Solid: after the last epoch.{shown} Dotted: of the best epoch."
+    shape, final, best = ("Line", "Marker", "Upright stroke") if one_level else ("Band", "Line", "Dotted")
+    shown = f" {shape}: {'; '.join(band)}." if band else " One seed per cell, so there is no interval."
+    return f"{final}: after the last epoch.{shown} {best}: of the best epoch."
 
 
 def _belts(data: FigureData) -> str:
@@ -59,7 +61,7 @@ CAPTIONS: dict[str, tuple[str, Callable[[FigureData], str]]] = {
     "drop": ("Loss of accuracy from the best to the last epoch", _drop),
     "spread": (
         "Mean and standard deviation over the noise levels",
-        _fixed("Final test accuracy: mean ± standard deviation over the levels. Dots: the levels."),
+        _fixed("Final test accuracy: mean ± standard deviation over the levels. Strokes: the levels."),
     ),
     "mentor": (
         "Mentor weights against loss difference",

@@ -11,12 +11,15 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from training.config import METHODS
+from training.study.dot_figures import accuracy_at_one_level, spread
 from training.study.estimates import accuracy_estimate
 from training.study.figure_captions import CAPTIONS
 from training.study.mentor_figures import mentor, utilization
-from training.study.plot_panels import MARKERS, PANEL, FigureData, MissingDataError, band, legend, panels
-from training.study.plot_style import METHOD, STYLE, noise_style
-from training.study.significance import MeanInterval, correlation, deviation, mean_interval
+from training.study.plot_panels import MARKERS, FigureData, MissingDataError, band, legend, panels
+from training.study.plot_style import STYLE, noise_style, series_styles
+from training.study.series import settings_note, with_series
+from training.study.significance import MeanInterval, correlation, mean_interval
 from training.study.summary_tables import Row, finished, grouped
 
 
@@ -34,29 +37,30 @@ class StudyFigure:
 def draw_all(results: pa.Table, curves: pa.Table, folder: Path) -> tuple[list[StudyFigure], list[str]]:
     """Draw all figures for which there are data; return them, and the reasons for the missing ones.
 
-    Each figure is drawn once per setting and network; if there are several, file names and titles contain them.
+    Each figure is drawn once per network; if there are several, file names and titles contain them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     by_run = dict(grouped(curves.to_pylist(), "run"))
-    rows = finished(results)
-    parts = list(grouped(rows, "setting", "network"))
+    rows = with_series(finished(results))
+    parts = list(grouped(rows, "network"))
     drawn, missing = [], []
-    for (setting, network), part in parts:
+    for network, part in parts:
         several = len(parts) > 1
-        suffix = f"-{setting}-{network}".replace("/", "-") if several else ""
+        suffix = f"-{network}".replace("/", "-") if several else ""
         data = FigureData(part, by_run)
         for name, draw in FIGURES.items():
             title, caption = CAPTIONS[name]
             try:
                 with matplotlib.rc_context(STYLE):
                     canvas = draw(data)
-                    title = f"{title} ({network}, {setting})" if several else title
-                    drawn.append(_save(canvas, folder, f"{name}{suffix}", title, caption(data)))
+                    title = f"{title} ({network})" if several else title
+                    text = f"{caption(data)} {settings_note(data.series())}".rstrip()
+                    drawn.append(_save(canvas, folder, f"{name}{suffix}", title, text))
             except MissingDataError as reason:
                 missing.append(f"{name}{suffix}: {reason}")
     try:
         with matplotlib.rc_context(STYLE):
-            data = FigureData(rows, by_run)
+            data = FigureData(finished(results), by_run)  # with all settings of shared runs
             title, caption = CAPTIONS["transfer"]
             drawn.append(_save(transfer(data), folder, "transfer", title, caption(data)))
     except MissingDataError as reason:
@@ -79,19 +83,22 @@ def _clip_to_percent(axis: Axes) -> None:
 
 
 def accuracy(data: FigureData) -> Canvas:
-    """Draw final and best accuracy against noise level: a panel per color, a line per method."""
+    """Draw final and best accuracy against noise level: a panel per color, a line per series."""
+    if len({row["noise_level"] for row in data.rows}) == 1:
+        return accuracy_at_one_level(data)
     canvas, [axes] = panels(1, len(data.colors()), beside=1.6)
+    styles = series_styles(data.series())
     for axis, color in zip(axes, data.colors(), strict=True):
-        for method in data.methods():
-            levels = list(grouped(data.select(color=color, method=method), "noise_level"))
+        for series, style in styles.items():
+            levels = list(grouped(data.select(color=color, series=series), "noise_level"))
             if not levels:
                 continue
-            x, (paint, marker) = [100 * level for level, _ in levels], METHOD[method]
+            x, paint = [100 * level for level, _ in levels], style["color"]
             final = [e for _, rows in levels if (e := accuracy_estimate(rows, "final_accuracy"))]
             best = [100 * mean_interval([row["best_accuracy"] for row in rows]).mean for _, rows in levels]
-            axis.plot(x, [estimate.mean for estimate in final], color=paint, marker=marker, label=method)
+            axis.plot(x, [estimate.mean for estimate in final], label=str(series), **style)
             band(axis, x, [(estimate.low, estimate.high) for estimate in final], paint)
-            axis.plot(x, best, color=paint, linestyle=":", marker=marker, markerfacecolor="none", alpha=0.8)
+            axis.plot(x, best, color=paint, linestyle=":", linewidth=1)
         axis.set_title(f"{color} noise")
         axis.set_xlabel("wrong labels, %")
     axes[0].set_ylabel("test accuracy, %")
@@ -104,11 +111,11 @@ def accuracy(data: FigureData) -> Canvas:
 
 def belts(data: FigureData) -> Canvas:
     """Draw test accuracy over training: per color the mean over the noise levels and its interval or range."""
-    methods, drawn, one_epoch = data.methods(), False, False
-    canvas, [axes] = panels(1, len(methods))
-    for axis, method in zip(axes, methods, strict=True):
+    drawn, one_epoch = False, False
+    canvas, [axes] = panels(1, len(data.series()))
+    for axis, series in zip(axes, data.series(), strict=True):
         for color in data.colors():
-            noisy = [row for row in data.select(color=color, method=method) if row["noise_level"] > 0]
+            noisy = [row for row in data.select(color=color, series=series) if row["noise_level"] > 0]
             per_level = [_mean_curve(data, rows) for _, rows in grouped(noisy, "noise_level")]
             shared = sorted(set.intersection(*map(set, per_level))) if len(per_level) > 1 else []
             if not shared:
@@ -126,7 +133,7 @@ def belts(data: FigureData) -> Canvas:
                 label=color,
             )
             band(axis, shared, [_belt([curve[epoch] for curve in per_level]) for epoch in shared], paint)
-        axis.set_title(method)
+        axis.set_title(str(series))
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if not drawn:
@@ -166,11 +173,11 @@ def _mean_curve(data: FigureData, rows: list[Row]) -> dict[int, float]:
 
 
 def drop(data: FigureData) -> Canvas:
-    """Draw best minus final accuracy against noise level: a panel per method, a line per color."""
-    canvas, [axes] = panels(1, len(data.methods()))
-    for axis, method in zip(axes, data.methods(), strict=True):
+    """Draw best minus final accuracy against noise level: a panel per series, a line per color."""
+    canvas, [axes] = panels(1, len(data.series()))
+    for axis, series in zip(axes, data.series(), strict=True):
         for color in data.colors():
-            levels = list(grouped(data.select(color=color, method=method), "noise_level"))
+            levels = list(grouped(data.select(color=color, series=series), "noise_level"))
             if not levels:
                 continue
             x, (paint, style) = [100 * level for level, _ in levels], noise_style(color)
@@ -186,49 +193,19 @@ def drop(data: FigureData) -> Canvas:
                 label=color,
             )
             band(axis, x, [_ends(interval) for interval in intervals], paint)
-        axis.set_title(method)
+        axis.set_title(str(series))
         axis.set_xlabel("wrong labels, %")
     axes[0].set_ylabel("best − final accuracy, points")
     legend(canvas, axes)
     return canvas
 
 
-def spread(data: FigureData) -> Canvas:
-    """Draw the mean and standard deviation of final accuracy over the noise levels, by method and color."""
-    if len({row["noise_level"] for row in data.rows}) < 2:
-        raise MissingDataError("needs two noise levels")
-    methods = data.methods()
-    canvas, [[axis]] = panels(1, 1)
-    canvas.set_size_inches(1.6 + 1.1 * max(3, len(methods)), 1.15 * PANEL[1])
-    for number, color in enumerate(data.colors()):
-        paint, _ = noise_style(color)
-        shift = 0.16 * (number - (len(data.colors()) - 1) / 2)
-        for position, method in enumerate(methods):
-            levels = grouped(data.select(color=color, method=method), "noise_level")
-            means = [100 * mean_interval([row["final_accuracy"] for row in rows]).mean for _, rows in levels]
-            if not means:
-                continue
-            axis.errorbar(
-                position + shift, mean_interval(means).mean, deviation(means) or 0, color=paint, capsize=4,
-                marker=MARKERS[number], linestyle="none", label=color,
-            )  # fmt: skip
-            axis.plot(
-                [position + shift + 0.06] * len(means), means, ".", color=paint, alpha=0.4, markersize=4
-            )
-    axis.set_xticks(range(len(methods)), methods)
-    axis.set_xlim(-0.5, len(methods) - 0.5)
-    axis.set_ylabel("final test accuracy, %")
-    axis.grid(axis="x", visible=False)
-    legend(canvas, [axis])
-    return canvas
-
-
 def transfer(data: FigureData) -> Canvas:
     """Draw ImageNet accuracy, or accuracy without noise, against accuracy on noisy sets: a point per network."""
-    settings = list(dict.fromkeys(row["setting"] for row in data.rows))
     if len({row["network"] for row in data.rows}) < 3:
         raise MissingDataError("needs three networks")
-    method = data.methods()[0]
+    method = min((row["method"] for row in data.rows), key=METHODS.index)
+    settings = list(dict.fromkeys(row["setting"] for row in data.select(method=method)))
     networks = list(dict.fromkeys(row["network"] for row in data.rows))
     canvas, [axes] = panels(1, len(settings), beside=2.2, sharex=False)
     for axis, setting in zip(axes, settings, strict=True):

@@ -18,21 +18,21 @@ def mentor(data: FigureData) -> Canvas:
     weighted = {
         row["run"] for row in data.rows if any(e["mentor_weights"] for e in data.curves.get(row["run"], []))
     }
-    methods = [m for m in data.methods() if any(row["run"] in weighted for row in data.select(method=m))]
+    all_weighted = [s for s in data.series() if any(row["run"] in weighted for row in data.select(series=s))]
     levels = sorted(
         {row["noise_level"] for row in data.rows if row["run"] in weighted and row["noise_level"] > 0}
     )
     if not levels:
         raise MissingDataError("needs a run of a method with a mentor on a noisy set")
     level = min(levels, key=lambda level: abs(level - SHOWN_LEVEL))
-    canvas, grid = panels(len(data.colors()), len(methods), beside=1.8)
+    canvas, grid = panels(len(data.colors()), len(all_weighted), beside=1.8)
     for axes, color in zip(grid, data.colors(), strict=True):
-        for axis, method in zip(axes, methods, strict=True):
-            rows = data.select(color=color, method=method, noise_level=level)
+        for axis, series in zip(axes, all_weighted, strict=True):
+            rows = data.select(color=color, series=series, noise_level=level)
             histograms = [
                 data.curves[row["run"]][-1]["mentor_weights"] for row in rows if row["run"] in weighted
             ]
-            axis.set_title(f"{method}, {color} {100 * level:g} %")
+            axis.set_title(f"{series}, {color} {100 * level:g} %")
             if histograms:
                 _mentor_panel(axis, histograms, noise_style(color)[0])
     for axis in grid[-1]:
@@ -85,14 +85,14 @@ def utilization(data: FigureData) -> Canvas:
         row["run"] for row in data.rows
         if any(e["data_utilization"] is not None for e in data.curves.get(row["run"], []))
     }  # fmt: skip
-    methods = [m for m in data.methods() if any(row["run"] in used for row in data.select(method=m))]
-    if not methods:
+    all_used = [s for s in data.series() if any(row["run"] in used for row in data.select(series=s))]
+    if not all_used:
         raise MissingDataError("needs a run of a method that weights examples")
-    canvas, grid = panels(len(data.colors()), len(methods))
+    canvas, grid = panels(len(data.colors()), len(all_used))
     levels = sorted({row["noise_level"] for row in data.rows})
     for axes, color in zip(grid, data.colors(), strict=True):
-        for axis, method in zip(axes, methods, strict=True):
-            for level, rows in grouped(data.select(color=color, method=method), "noise_level"):
+        for axis, series in zip(axes, all_used, strict=True):
+            for level, rows in grouped(data.select(color=color, series=series), "noise_level"):
                 shade = 0.25 + 0.75 * (levels.index(level) + 1) / len(levels)
                 lines = [data.curves[row["run"]] for row in rows if row["run"] in used]
                 means = [
@@ -104,7 +104,7 @@ def utilization(data: FigureData) -> Canvas:
                 axis.plot(x, [100 * m for m in means], color=paint, alpha=shade, marker=marker, markersize=4,
                           markevery=max(1, len(x) // 6))  # fmt: skip
                 axis.axhline(100 * (1 - level), color=paint, alpha=shade, linestyle=":", linewidth=1)
-            axis.set_title(f"{method}, {color} noise")
+            axis.set_title(f"{series}, {color} noise")
     for axis in grid[-1]:
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))

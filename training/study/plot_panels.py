@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from training.config import METHODS
+from training.study.series import Series, all_series
 from training.study.summary_tables import Row
 
 PANEL = (3.4, 3.0)  # inches
@@ -22,7 +22,7 @@ class MissingDataError(Exception):
 
 @dataclass(frozen=True)
 class FigureData:
-    """The finished runs of one setting and network, and the epochs of all runs."""
+    """The finished runs of one network with their series, and the epochs of all runs."""
 
     rows: list[Row]
     curves: dict[str, list[Row]]
@@ -31,9 +31,9 @@ class FigureData:
         """Return the colors of noise, in the order of the rows."""
         return list(dict.fromkeys(row["color"] for row in self.rows))
 
-    def methods(self) -> list[str]:
-        """Return the methods, in the order of METHODS."""
-        return [method for method in METHODS if any(row["method"] == method for row in self.rows)]
+    def series(self) -> list[Series]:
+        """Return the series, in the order of METHODS."""
+        return all_series(self.rows)
 
     def select(self, **values: Any) -> list[Row]:
         """Return the rows with these values."""

@@ -16,6 +16,7 @@ from training.study.estimates import Estimate
 from training.study.figures import StudyFigure
 from training.study.plot import plot
 from training.study.results import FILES, RESULT, STATUSES
+from training.study.series import Series
 from training.study.summary_tables import SummaryTable
 
 RESULTS = f"{FILES[RESULT.name]}.parquet"
@@ -91,14 +92,14 @@ def _page_table(table: SummaryTable, results: Sequence[Mapping[str, Any]]) -> Pa
             value = row[index]
             if column == "noise, %":
                 value = float(str(value or 0)) / 100
-            if (column, value) != ("color", "all"):
+            if (column, value) != ("color", "all") and not isinstance(value, Series):
                 wanted[SELECTING_COLUMNS[column]] = value
-        if "other" in table.columns:  # two methods are compared
-            wanted["method"] = (row[table.columns.index("method")], row[table.columns.index("other")])
+        if compared := tuple(cell for cell in row if isinstance(cell, Series)):
+            wanted["method"] = compared
         matching = [
             result
             for result in finished
-            if all(_matches(result[name], value) for name, value in wanted.items())
+            if all(_matches(result, name, value) for name, value in wanted.items())
         ]
         rows.append((*map(_page_cell, row), _listing(matching, wanted)))
     return PageTable(
@@ -108,13 +109,14 @@ def _page_table(table: SummaryTable, results: Sequence[Mapping[str, Any]]) -> Pa
 
 def _page_cell(cell: Any) -> Any:
     if not isinstance(cell, Estimate):
-        return cell
+        return str(cell) if isinstance(cell, Series) else cell
     return IntervalCell(cell.mean, cell.low, cell.high, symmetric=cell.source == "seeds")
 
 
-def _matches(value: Any, wanted: Any) -> bool:
+def _matches(result: Mapping[str, Any], name: str, wanted: Any) -> bool:
     if isinstance(wanted, tuple):
-        return value in wanted
+        return any(series.has(result) for series in wanted)
+    value = result[name]
     return abs(value - wanted) < 1e-9 if isinstance(wanted, float) else bool(value == wanted)
 
 
@@ -127,7 +129,8 @@ def _listing(rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]) -> Li
 
 def _condition(name: str, value: Any) -> str:
     if isinstance(value, tuple):
-        return f"{name} IN ({', '.join(map(_literal, value))})"
+        pairs = [(series.method, setting) for series in value for setting in series.settings]
+        return f"(method, setting) IN ({', '.join(f'({_literal(m)}, {_literal(s)})' for m, s in pairs)})"
     if isinstance(value, float):
         return f"abs({name} - {value:.6g}) < 1e-9"
     return f"{name} = {_literal(value)}" if value is not None else f"{name} IS NULL"

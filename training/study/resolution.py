@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from training.study.estimates import points, sizes
 from training.study.power import independent_disagreement, smallest_of_images, smallest_of_seeds
+from training.study.series import with_series
 from training.study.summary_tables import Row, finished, grouped
 
 CAUTION = "80 % power, two-sided 5 %"
@@ -24,12 +25,12 @@ def run_sentence(accuracy: float, images: int) -> str:
 
 
 def resolution_sentences(results: pa.Table) -> list[str]:
-    """Return a sentence for each setting, network and color whose seeds or test images do not tell methods apart."""
-    groups = list(grouped(finished(results), "setting", "network", "color"))
-    several = len({(setting, network) for (setting, network, _), _ in groups}) > 1
+    """Return a sentence for each network and color whose seeds or test images do not tell series apart."""
+    groups = list(grouped(with_series(finished(results)), "network", "color"))
+    several = len({network for (network, _), _ in groups}) > 1
     sentences = []
-    for (setting, network, color), rows in groups:
-        name = f"{color} noise ({setting}, {network})" if several else f"{color} noise"
+    for (network, color), rows in groups:
+        name = f"{color} noise ({network})" if several else f"{color} noise"
         noisy = [row for row in rows if row["noise_level"]]
         if sentence := _resolution(noisy):
             sentences.append(f"{name}: {sentence}")
@@ -37,16 +38,16 @@ def resolution_sentences(results: pa.Table) -> list[str]:
 
 
 def _resolution(rows: list[Row]) -> str | None:
-    """Return a sentence if the best method is closer to another than could be shown; None otherwise."""
+    """Return a sentence if the best series is closer to another than could be shown; None otherwise."""
     values = {
-        method: {(row["noise_level"], row["seed"]): row["final_accuracy"] for row in part}
-        for method, part in grouped(rows, "method")
+        str(series): {(row["noise_level"], row["seed"]): row["final_accuracy"] for row in part}
+        for series, part in grouped(rows, "series")
     }
     cells = sorted(set.intersection(*map(set, values.values()))) if values else []
     if len(values) < 2 or not cells:
         return None
-    means = {method: float(np.mean([by_cell[cell] for cell in cells])) for method, by_cell in values.items()}
-    best = max(means, key=lambda method: means[method])
+    means = {name: float(np.mean([by_cell[cell] for cell in cells])) for name, by_cell in values.items()}
+    best = max(means, key=lambda name: means[name])
     by_images = _by_images(means[best], rows)
     if len({seed for _, seed in cells}) < 2:
         return (
@@ -55,10 +56,10 @@ def _resolution(rows: list[Row]) -> str | None:
         )
     by_seeds = _by_seeds(best, values, cells)
     limit = max(by_seeds[0], by_images[0] if by_images else 0.0)
-    close = [method for method in means if method != best and means[best] - means[method] < limit]
+    close = [name for name in means if name != best and means[best] - means[name] < limit]
     if not close:
         return None
-    gaps = ", ".join(f"{method} by {100 * (means[best] - means[method]):.1f}" for method in close)
+    gaps = ", ".join(f"{name} by {100 * (means[best] - means[name]):.1f}" for name in close)
     reasons = ". ".join(filter(None, (by_seeds[1], by_images and by_images[1])))
     return (
         f"too few seeds or test images to place {best} above all others (it leads {gaps} points). {reasons}."
@@ -68,7 +69,7 @@ def _resolution(rows: list[Row]) -> str | None:
 def _by_seeds(
     best: str, values: Mapping[str, Mapping[Any, float]], cells: Sequence[Any]
 ) -> tuple[float, str]:
-    """Return the smallest difference from the best method that the paired t test shows, and a sentence on it."""
+    """Return the smallest difference from the best series that the paired t test shows, and a sentence on it."""
     variances = [
         np.var([values[best][cell] - values[other][cell] for cell in cells], ddof=1)
         for other in values

@@ -86,15 +86,16 @@ def _epochs(numbers: set[int]) -> str:
 
 
 def _recipes(plan: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a text for each setting: its recipe, and the keys that it changes."""
+    """Yield a text for each setting: its methods if these are not all, its recipe, and the keys that it changes."""
     recipe, settings = _text(plan.get("recipe")), plan.get("settings")
     if not isinstance(settings, Mapping) or not settings:
         settings = {"": {}}
     for name, changes in settings.items():
         own = dict(changes) if isinstance(changes, Mapping) else {}
-        used = _text(own.pop("recipe", recipe))
+        used, methods = _text(own.pop("recipe", recipe)), own.pop("methods", None)
+        only = f" ({', '.join(map(str, methods))})" if isinstance(methods, list) else ""
         changed = _pairs(own)
-        yield (f"{name}: " if name else "") + used + (f" with {changed}" if changed else "")
+        yield (f"{name}{only}: " if name else "") + used + (f" with {changed}" if changed else "")
 
 
 def _pairs(changes: Any) -> str:

@@ -13,15 +13,16 @@ from common.latex import escape
 from schemas.cells import csv_text
 from training.config import METHODS
 from training.study.estimates import Estimate, accuracy_estimate, interval_note, sizes
+from training.study.series import Series, all_series, settings_note, with_series
 from training.study.significance import compare, deviation, mean_interval
 
 Row = dict[str, Any]
-Cell = str | float | Estimate | None
+Cell = str | float | Estimate | Series | None
 
 
 @dataclass(frozen=True)
 class SummaryTable:
-    """A table for readers; a cell is a text, a number, an estimate, or None for an empty cell."""
+    """A table for readers; a cell is a text, a number, an estimate, a series, or None for an empty cell."""
 
     name: str
     title: str
@@ -64,7 +65,8 @@ class SummaryTable:
                 if isinstance(cell, Estimate):
                     line += [cell.mean, cell.low, cell.high, cell.source]
                 else:
-                    line += [cell, None, None, None] if is_wide else [cell]
+                    plain = str(cell) if isinstance(cell, Series) else cell
+                    line += [plain, None, None, None] if is_wide else [plain]
             rows.append(line)
         return csv_text(columns, rows)
 
@@ -82,10 +84,10 @@ def _text(cell: Cell) -> str:
 
 
 def finished(results: pa.Table) -> list[Row]:
-    """Return the rows of finished runs, ordered by setting, network, color, level, method and seed."""
+    """Return the rows of finished runs, ordered by network, color, level, method, setting and seed."""
     rows = [row for row in results.to_pylist() if row["status"] == "finished"]
-    return sorted(rows, key=lambda row: (row["setting"], row["network"], row["color"] != "red", row["color"],
-                                         row["noise_level"], METHODS.index(row["method"]), row["seed"]))  # fmt: skip
+    return sorted(rows, key=lambda row: (row["network"], row["color"] != "red", row["color"], row["noise_level"],
+                                         METHODS.index(row["method"]), row["setting"], row["seed"]))  # fmt: skip
 
 
 def grouped(rows: list[Row], *names: str) -> Iterator[tuple[Any, list[Row]]]:
@@ -178,52 +180,40 @@ def over_levels(results: pa.Table) -> SummaryTable:
 
 
 def comparisons(results: pa.Table) -> SummaryTable:
-    """Return the table of paired comparisons; a run without noise that several colors share counts once."""
-    lines = []
-    every = finished(results)
-    for (setting, network), rows in grouped(every, "setting", "network"):
+    """Return the table of paired comparisons of all series of a network; runs that colors share count once."""
+    lines: list[tuple[Cell, ...]] = []
+    every = with_series(finished(results))
+    for network, rows in grouped(every, "network"):
         families = [*grouped(rows, "color")]
         if len(families) > 1:
-            families.append(("all", list({(row["run"], row["seed"]): row for row in rows}.values())))
+            families.append(("all", list({(row["run"], row["series"]): row for row in rows}.values())))
         for color, family in families:
-            values: dict[str, dict[object, float]] = defaultdict(dict)
-            for row in family:
-                values[row["method"]][row["color"], row["noise_level"], row["seed"]] = (
-                    100 * row["final_accuracy"]
-                )
-            for comparison in compare({method: values[method] for method in METHODS if method in values}):
-                gap = comparison.difference
-                p = (
-                    None
-                    if comparison.p is None
-                    else "< 0.001"
-                    if comparison.p < 0.001
-                    else f"{comparison.p:.3f}"
-                )
-                significant = "yes" if comparison.is_significant else "no"
-                lines.append((setting, network, color, comparison.first, comparison.second, gap.count, gap.mean, gap.low,
-                              gap.high, p, significant))  # fmt: skip
+            lines += [(network, color, *cells) for cells in _compared(family)]
     return SummaryTable(
         "comparisons",
         "Paired comparisons of methods",
         "Difference of final test accuracy, method minus the other, in percentage points: mean over cells (level, seed, "
         "color) that both have, its 95 % interval, and p of the paired t test with Holm's correction over the pairs "
-        "of a color. At a single level the difference may be another.",
-        (
-            "setting",
-            "network",
-            "color",
-            "method",
-            "other",
-            "pairs",
-            "difference",
-            "low",
-            "high",
-            "p",
-            "significant",
-        ),
+        f"of a color. At a single level the difference may be another. {settings_note(all_series(every))}".rstrip(),
+        ("network", "color", "method", "other", "pairs", "difference", "low", "high", "p", "significant"),
         lines,
     )
+
+
+def _compared(rows: list[Row]) -> Iterator[tuple[Cell, ...]]:
+    """Yield the cells of a line for each pair of series."""
+    by_name = {str(series): series for series in all_series(rows)}
+    values: dict[str, dict[object, float]] = {name: {} for name in by_name}
+    for row in rows:
+        values[str(row["series"])][row["color"], row["noise_level"], row["seed"]] = (
+            100 * row["final_accuracy"]
+        )
+    for comparison in compare(values):
+        gap, p = comparison.difference, comparison.p
+        text = None if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+        significant = "yes" if comparison.is_significant else "no"
+        yield (by_name[comparison.first], by_name[comparison.second], gap.count, gap.mean, gap.low, gap.high, text,
+               significant)  # fmt: skip
 
 
 def mentors(results: pa.Table) -> SummaryTable:

@@ -33,6 +33,14 @@ def synthetic_results(
     return RESULT.from_rows(rows), CURVE.from_rows(curves)
 
 
+def with_a_short_setting(**axes: Any) -> tuple[pa.Table, pa.Table]:
+    """Return results and curves of four methods as released, and of MentorMix with a setting of its own."""
+    results, curves = synthetic_results(**axes, settings=("released", "short"))
+    rows = [r for r in results.to_pylist() if r["setting"] == "released" or r["method"] == "mentormix"]
+    runs = {row["run"] for row in rows}
+    return RESULT.from_rows(rows), CURVE.from_rows(row for row in curves.to_pylist() if row["run"] in runs)
+
+
 def _run(color: str, level: float, method: str, network: str, setting: str, seed: int) -> tuple[Any, Any]:
     chance = random.Random(f"{color} {level} {method} {network} {setting} {seed}")
     harm = STRENGTH[method] * level * (0.35 if color == "red" else 0.8)

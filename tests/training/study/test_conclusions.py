@@ -1,10 +1,11 @@
 """The sentence on the best method of each color of noise."""
 
+import re
 from typing import Any
 
 import pyarrow as pa
 
-from tests.training.study.synthetic_results import synthetic_results
+from tests.training.study.synthetic_results import synthetic_results, with_a_short_setting
 from training.study.conclusions import best_method_sentences
 from training.study.results import RESULT
 
@@ -50,11 +51,17 @@ def test_one_seed_or_one_method_gives_no_sentence() -> None:
     assert best_method_sentences(results(vanilla=VANILLA)) == []
 
 
-def test_each_color_setting_and_network_has_its_sentence() -> None:
+def test_a_method_under_a_setting_is_compared_with_methods_under_another() -> None:
+    red, _ = best_method_sentences(with_a_short_setting()[0])
+    assert "not distinguishable from" in red
+    assert {"vanilla", "mentormix (released)", "mentormix (short)"} <= set(
+        re.findall(r"mentormix \(\w+\)|vanilla", red)
+    )
+
+
+def test_each_color_and_network_has_its_sentence() -> None:
     table, _ = synthetic_results(networks=("small_cnn", "wide"))
     starts = [sentence.partition(":")[0] for sentence in best_method_sentences(table)]
     assert starts == [
-        f"{color} noise (scratch, {network})"
-        for network in ("small_cnn", "wide")
-        for color in ("red", "blue")
+        f"{color} noise ({network})" for network in ("small_cnn", "wide") for color in ("red", "blue")
     ]

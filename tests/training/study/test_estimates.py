@@ -12,6 +12,7 @@ from training.study.plot_panels import FigureData
 from training.study.power import independent_disagreement, power_of_images
 from training.study.resolution import resolution_sentences, run_sentence
 from training.study.results import RESULT
+from training.study.series import with_series
 from training.study.summary_tables import all_tables, finished, grouped
 
 
@@ -23,7 +24,7 @@ def made(images: int | None, **axes: Any) -> tuple[pa.Table, pa.Table]:
 def captions(images: int | None, seeds: tuple[int, ...]) -> str:
     """The notes of all tables and the captions of all figures."""
     results, curves = made(images, seeds=seeds)
-    data = FigureData(finished(results), dict(grouped(curves.to_pylist(), "run")))
+    data = FigureData(with_series(finished(results)), dict(grouped(curves.to_pylist(), "run")))
     notes = [table.note for table in all_tables(results)]
     return "\n".join([*notes, *(caption(data) for _, caption in CAPTIONS.values())])
 

@@ -1,17 +1,19 @@
 """Figures and tables of synthetic results."""
 
 import csv
+import html
 import io
 from pathlib import Path
 
 import pytest
 
-from tests.training.study.synthetic_results import synthetic_results
+from tests.training.study.synthetic_results import synthetic_results, with_a_short_setting
 from training.study import results as study_results
 from training.study import summary_tables
 from training.study.figures import accuracy, draw_all
 from training.study.plot import plot
 from training.study.plot_panels import FigureData
+from training.study.series import with_series
 
 
 def test_a_study_of_one_network_has_all_figures_but_transfer(tmp_path: Path) -> None:
@@ -42,11 +44,29 @@ def test_figures_without_data_are_listed_as_missing(tmp_path: Path) -> None:
     ]
 
 
-def test_networks_are_correlated_and_settings_have_their_own_figures(tmp_path: Path) -> None:
+def test_settings_are_side_by_side_in_one_figure(tmp_path: Path) -> None:
+    figures, _ = draw_all(*with_a_short_setting(levels=(0.0, 0.4)), tmp_path)
+    assert [figure.name for figure in figures].count("accuracy") == 1
+    for figure in figures:
+        text = html.unescape(figure.svg.read_text())
+        assert "mentormix (released)" in text
+        assert "mentormix (short)" in text
+        assert figure.caption.endswith("Setting of vanilla, mixup, mentornet: released.")
+
+
+def test_accuracy_of_a_single_level_has_a_row_per_series() -> None:
+    results, _ = with_a_short_setting(levels=(0.4,))
+    canvas = accuracy(FigureData(with_series(summary_tables.finished(results)), {}))
+    names = [text.get_text() for text in canvas.axes[0].get_yticklabels()]
+    assert names == ["vanilla", "mixup", "mentornet", "mentormix (released)", "mentormix (short)"]
+    assert [axis.get_title() for axis in canvas.axes] == ["red noise, 40 %", "blue noise, 40 %"]
+
+
+def test_networks_are_correlated_and_have_their_own_figures(tmp_path: Path) -> None:
     networks = ("torchvision/resnet50", "timm/inception", "small_cnn", "wide")
     made = synthetic_results(levels=(0.0, 0.4), methods=("vanilla",), seeds=(0,), networks=networks)
     figures, _ = draw_all(*made, tmp_path)
-    assert {figure.name for figure in figures} >= {"transfer", "accuracy-scratch-timm-inception"}
+    assert {figure.name for figure in figures} >= {"transfer", "accuracy-timm-inception"}
     assert "r = " in next(figure for figure in figures if figure.name == "transfer").svg.read_text()
 
 
@@ -81,9 +101,9 @@ def test_runs_that_two_colors_share_are_compared_once() -> None:
     for row in rows:  # without noise red and blue are one set
         if row["noise_level"] == 0:
             row["run"] = row["run"].replace("red", "blue")
-    lines = {line[2]: line for line in summary_tables.comparisons(study_results.RESULT.from_rows(rows)).rows}
-    assert {color: line[5] for color, line in lines.items()} == {"red": 12, "blue": 12, "all": 21}
-    assert lines["all"][10] == "yes"
+    lines = {line[1]: line for line in summary_tables.comparisons(study_results.RESULT.from_rows(rows)).rows}
+    assert {color: line[4] for color, line in lines.items()} == {"red": 12, "blue": 12, "all": 21}
+    assert lines["all"][9] == "yes"
 
 
 def test_failed_runs_are_listed_and_not_averaged() -> None:
@@ -97,6 +117,6 @@ def test_failed_runs_are_listed_and_not_averaged() -> None:
 def test_wide_intervals_of_two_seeds_stay_within_100_percent() -> None:
     results, _ = synthetic_results(levels=(0.0, 0.4), methods=("vanilla",), seeds=(0, 1))
     rows = [row | {"final_accuracy": 0.6 + 0.3 * row["seed"]} for row in results.to_pylist()]
-    canvas = accuracy(FigureData(rows, {}))
+    canvas = accuracy(FigureData(with_series(rows), {}))
     low, high = canvas.axes[0].get_ylim()
     assert 0 <= low < high <= 100

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.training.study.synthetic_results import synthetic_results
+from tests.training.study.synthetic_results import with_a_short_setting
 from training.__main__ import main
 from training.study import results as study_results
 from training.study.report import render_page
@@ -21,7 +21,7 @@ LISTING = re.compile(
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study") / "<made> study"
     folder.mkdir()
-    results, curves = synthetic_results((0.0, 0.4), methods=("vanilla", "mentormix"), seeds=(0, 1))
+    results, curves = with_a_short_setting(levels=(0.0, 0.4), methods=("vanilla", "mentormix"), seeds=(0, 1))
     errors = results["error"].to_pylist()
     place = results.schema.get_field_index("error")
     status = results.schema.get_field_index("status")

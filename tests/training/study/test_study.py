@@ -66,7 +66,9 @@ def test_a_setting_can_have_some_of_the_methods(dataset: Path) -> None:
 
 @pytest.mark.parametrize("methods", ["mixup", ["mixup"], 3])
 def test_methods_of_a_setting_are_those_of_the_study(methods: object) -> None:
-    with pytest.raises(ValueError, match=r"settings\.short\.methods .*; give a list of the study's methods: vanilla"):
+    with pytest.raises(
+        ValueError, match=r"settings\.short\.methods .*; give a list of the study's methods: vanilla"
+    ):
         small_study(settings={"short": {"methods": methods}})
 
 
