@@ -11,6 +11,7 @@ from common.temporary_folder import use_process_folder
 from pipeline.audit import verbs as audit
 from pipeline.layout import STAGES
 from pipeline.leaks import verbs as leaks
+from pipeline.links.verbs import add_check_links
 from pipeline.logging_setup import set_up_logging
 from pipeline.publish.verbs import add_publish
 from pipeline.published import verbs as published
@@ -49,6 +50,7 @@ def parser() -> Parser:
     retrieve.add_retrieve_similar(verbs)
     retrieve.add_list_folder(verbs)
     leaks.add_leaks(verbs)
+    add_check_links(verbs)
     published.add_import_cnwl(verbs)
     published.add_from_cifar_n(verbs)
     return top

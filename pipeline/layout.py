@@ -33,6 +33,11 @@ class Layout:
         return self._path("fetch", "bodies")
 
     @property
+    def links(self) -> str:
+        """Folder of the ledger of link rot, one Parquet file per check; written by `check-links`."""
+        return self._path("links")
+
+    @property
     def images(self) -> str:
         """Table of the images of all lists, with their encoded bytes."""
         return self._path("ingest", "images")

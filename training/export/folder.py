@@ -1,7 +1,7 @@
-"""Export the network of a finished run: weights, class names, preprocessing, model card.
+"""Export the network of a finished run as a folder for the Hugging Face hub, which `hf upload` takes as it is.
 
-The layout is that of image models on the Hugging Face hub: `model.safetensors` with the tensor names of torchvision or
-timm, `config.json` as timm writes it, `README.md`. `training.load_network(folder)` reads it.
+The layout is that of image models on the hub: `model.safetensors` with the tensor names of torchvision or timm,
+`config.json` as timm writes it, `README.md`, and optionally `model.onnx`. `training.load_network(folder)` reads it.
 """
 
 import argparse
@@ -17,48 +17,70 @@ from torch import nn
 from common.atomic_file import write_text
 from common.errors import DataError, UsageError
 from training.config import TrainConfig
+from training.export.card import HubFacts, model_card
 from training.models.linear_head import LinearHead
 from training.models.load import CONFIG, WEIGHTS
 from training.models.registry import make_network
 from training.models.rescaled import HALF, Rescaled
 from training.printing import print_result
+from training.records import RunData
 from training.run_directory import read_data, read_result
 from training.trained_networks import load_trained_networks
 
 CARD = "README.md"
+ONNX = "model.onnx"
 
 
-def export_run(run: Path, output: Path) -> Path:
+def export_run(
+    run: Path, output: Path, *, onnx: bool = False, license: str = "", dataset_repository: str = ""
+) -> Path:
     """Write the network of a finished run to the folder `output`, and return the folder.
 
-    A linear head is merged with its frozen network. Raises DataError for an unfinished run; UsageError for a method
-    that predicts with two networks, and for a folder that is not empty.
+    A linear head is merged with its frozen network. `onnx`: also write model.onnx (needs the extra `onnx`). `license`
+    and `dataset_repository`: identifiers of the hub for the model card, such as `apache-2.0` and `OWNER/NAME`. Raises
+    DataError for an unfinished run; UsageError for a method that predicts with two networks, a folder that is not
+    empty, malformed identifiers, and networks that cannot be written as ONNX.
     """
+    hub = HubFacts(license, dataset_repository)
     result, data = read_result(run), read_data(run)
     if result is None:
         raise DataError(f"{run}: the run has not finished; train it to the end (--resume)")
-    trained = load_trained_networks(run, len(data["class_names"]), torch.device("cpu"))
+    if output.is_dir() and any(output.iterdir()):
+        raise UsageError(f"{output}: the folder is not empty; give an empty or new folder")
+    config, network = _read(run, data)
+    scale: tuple[tuple[float, ...], tuple[float, ...]] = (HALF, HALF)
+    if isinstance(network, Rescaled):
+        scale, network = (network.pixel_mean, network.pixel_deviation), network.network
+    about = _config_json(config, data, *scale)
+    graph = b""
+    if onnx:
+        from training.export.onnx_file import onnx_bytes  # imports an optional package
+
+        graph = onnx_bytes(network, about)
+    output.mkdir(parents=True, exist_ok=True)
+    write_text(output / CARD, model_card(config, data, result, about, hub, onnx=onnx))
+    # save_file would write a file that only its owner can read
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    (output / WEIGHTS).write_bytes(save(tensors))
+    if graph:
+        (output / ONNX).write_bytes(graph)
+    write_text(output / CONFIG, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    return output
+
+
+def _read(run: Path, data: RunData) -> tuple[TrainConfig, nn.Module]:
+    """Return the configuration of a run and its network, with a linear head merged into it."""
+    classes = len(data.class_names)
+    trained = load_trained_networks(run, classes, torch.device("cpu"))
     config = trained.config
     if len(trained.networks) > 1:
         raise UsageError(
             f"{run}: {config.method} predicts with two networks, which cannot be exported; export a run of another method"
         )
-    if output.is_dir() and any(output.iterdir()):
-        raise UsageError(f"{output}: the folder is not empty; give an empty or new folder")
     [network] = trained.networks
     if isinstance(network, LinearHead):
-        network = merge_head(network, config, len(data["class_names"]))
-    scale: tuple[tuple[float, ...], tuple[float, ...]] = (HALF, HALF)
-    if isinstance(network, Rescaled):
-        scale, network = (network.pixel_mean, network.pixel_deviation), network.network
-    output.mkdir(parents=True, exist_ok=True)
-    config_json = _config_json(config, data, *scale)
-    write_text(output / CARD, _card(config, data, result))
-    # save_file would write a file that only its owner can read
-    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    (output / WEIGHTS).write_bytes(save(tensors))
-    write_text(output / CONFIG, json.dumps(config_json, indent=1, ensure_ascii=False) + "\n")
-    return output
+        network = merge_head(network, config, classes)
+    return config, network
 
 
 def merge_head(head: LinearHead, config: TrainConfig, classes: int) -> nn.Module:
@@ -72,17 +94,20 @@ def merge_head(head: LinearHead, config: TrainConfig, classes: int) -> nn.Module
 
 
 def _config_json(
-    config: TrainConfig, data: dict[str, Any], mean: tuple[float, ...], deviation: tuple[float, ...]
+    config: TrainConfig, data: RunData, mean: tuple[float, ...], deviation: tuple[float, ...]
 ) -> dict[str, Any]:
     """Return config.json: architecture, classes and preprocessing as in timm, and the section `network`."""
-    height, width = data["image_size"]
+    height, width = data.image_size
     scaled = (config.augment.resize or height, config.augment.resize or width)
     size = (config.augment.size or scaled[0], config.augment.size or scaled[1])
-    names = data["class_names"]
+    names = data.class_names
+    architecture = config.network.name.rpartition("/")[2]
+    if config.network.name.startswith("timm/"):
+        architecture = architecture.partition(".")[0]  # the rest names pretrained weights
     return {
-        "architecture": config.network.name.rpartition("/")[2],
+        "architecture": architecture,
         "num_classes": len(names),
-        "label_names": names,
+        "label_names": list(names),
         "pretrained_cfg": {
             "input_size": [3, *size],
             "crop_pct": size[0] / scaled[0],
@@ -96,34 +121,15 @@ def _config_json(
     }
 
 
-def _card(config: TrainConfig, data: dict[str, Any], result: dict[str, Any]) -> str:
-    library = "timm" if config.network.name.startswith(("timm/", "tf_")) else "pytorch"
-    names = ", ".join(name.replace("\n", " ") for name in data["class_names"])
-    return f"""---
-library_name: {library}
-pipeline_tag: image-classification
-tags: [image-classification, label-noise]
----
-# {config.network.name.rpartition("/")[2]}, trained with {config.method}
-
-Trained on `{data["train"]}` (SHA-256 of its manifest: `{data["train_digest"]}`), with label noise.
-
-| measured on `{data["test"]}` | |
-|---|---:|
-| accuracy | {result["final_accuracy"]:.2%} |
-
-Classes: {names}.
-
-```python
-from training import load_network
-
-network = load_network("FOLDER")  # images float [B, 3, H, W] in [−1, 1], of the input_size in config.json
-```
-"""
-
-
 def verb(arguments: argparse.Namespace) -> int:
     """Export the network, and print the folder."""
-    folder = export_run(arguments.run, arguments.output)
-    print_result({"folder": str(folder), "files": ", ".join((WEIGHTS, CONFIG, CARD))}, arguments.json)
+    folder = export_run(
+        arguments.run,
+        arguments.output,
+        onnx=arguments.onnx,
+        license=arguments.license,
+        dataset_repository=arguments.dataset_repository,
+    )
+    files = [name for name in (WEIGHTS, CONFIG, CARD, ONNX) if (folder / name).is_file()]
+    print_result({"folder": str(folder), "files": ", ".join(files)}, arguments.json)
     return 0
