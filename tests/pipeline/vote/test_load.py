@@ -276,7 +276,7 @@ def test_the_note_on_the_vote_file_is_a_flag_that_the_build_takes(
     config = load_config(str(world.config), [flag])
     assert [str(Path(config.source, name)) for name in config.votes] == [str(tmp_path / "new.csv")]
     assert notes(flag) == ()
-    assert notes(f"votes=[/elsewhere.csv, {tmp_path / 'new.csv'}]") == ()
+    assert notes(f"votes=[votes.csv, {tmp_path / 'new.csv'}]") == ()
 
 
 @pytest.mark.parametrize(
