@@ -34,6 +34,7 @@ TRAINING = [
 EMBED = ["safetensors>=0.5", "timm>=1.0.12", "torch>=2.14", "torchvision>=0.29.1"]
 REPORT = ["duckdb>=1.3", "jinja2>=3.1", "matplotlib>=3.10"]
 PUBLISH = ["huggingface-hub>=1"]
+ONNX = ["onnx>=1.23", "onnxscript>=0.7"]
 AWS = ["s3fs>=2026.4"]
 # Submitting a job makes a package of this project for the workers, which needs setuptools.
 GCP = ["apache-beam[gcp]>=2.77,<3", "gcsfs>=2026.4", "setuptools>=77"]
@@ -52,6 +53,7 @@ DEV = [
     "mlcroissant>=1.1",
     "mypy>=1.15",
     "myst-parser>=4",
+    "onnxruntime>=1.32",
     "playwright>=1.50",
     "pytest>=8.3",
     "pytest-cov>=6",
@@ -100,8 +102,9 @@ setup(
         "gcp": GCP,
         "engines": ENGINES,
         "timm": ["timm>=1.0.12"],
+        "onnx": ONNX,
         "tensorboard": ["tensorboard>=2.18"],
-        "dev": TRAINING + EMBED + REPORT + PUBLISH + DEV,
+        "dev": TRAINING + EMBED + REPORT + PUBLISH + ONNX + DEV,
     },
     entry_points={
         "console_scripts": [
@@ -117,6 +120,7 @@ setup(
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],

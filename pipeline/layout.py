@@ -4,20 +4,13 @@ from dataclasses import dataclass
 
 from pipeline import files
 
-_WRITERS = {
-    "fetch": "fetch",
-    "ingest": "ingest",
-    "aggregate": "aggregate",
-    "embed": "embed",
-    "dedupe": "dedupe",
-    "split": "split",
-}
+STAGES = ("fetch", "ingest", "aggregate", "embed", "dedupe", "split")
 
 
 def stage_of(folder: str) -> str | None:
     """Return the stage that writes a folder of a build, or None for other folders."""
     parts = folder.rstrip("/").split("/")
-    return _WRITERS.get(parts[-2]) if len(parts) > 1 else None
+    return parts[-2] if len(parts) > 1 and parts[-2] in STAGES else None
 
 
 @dataclass(frozen=True)
@@ -38,6 +31,11 @@ class Layout:
     def bodies(self) -> str:
         """Folder of the journals of fetching and of the stored bodies."""
         return self._path("fetch", "bodies")
+
+    @property
+    def links(self) -> str:
+        """Folder of the ledger of link rot, one Parquet file per check; written by `check-links`."""
+        return self._path("links")
 
     @property
     def images(self) -> str:

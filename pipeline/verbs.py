@@ -10,7 +10,9 @@ from typing import Any
 from common.command_line import FAILED, OK
 from common.errors import UsageError
 from pipeline.audit.verbs import run_audit
+from pipeline.layout import STAGES
 from pipeline.leaks.verbs import run_leaks
+from pipeline.links.verbs import run_check_links
 from pipeline.publish.verbs import run_publish
 from pipeline.published.verbs import run_from_cifar_n, run_import_cnwl
 from pipeline.retrieve.verbs import run_list_folder, run_retrieve, run_retrieve_similar
@@ -18,7 +20,6 @@ from pipeline.running.progress import stage_line
 from pipeline.vote.verbs import run_vote
 from schemas.rejection import CODES
 
-STAGES = ("fetch", "ingest", "aggregate", "embed", "dedupe", "split")
 Say = Callable[[str], None]
 Verb = Callable[[argparse.Namespace, list[str], Say], int]
 
@@ -233,6 +234,7 @@ VERBS: dict[str, Verb] = {
     "retrieve": with_json(run_retrieve), "retrieve-similar": with_json(run_retrieve_similar),
     "list-folder": with_json(run_list_folder),
     "leaks": with_json(run_leaks),
+    "check-links": with_json(run_check_links),
     "publish": with_json(run_publish),
     "import-cnwl": with_json(run_import_cnwl), "from-cifar-n": with_json(run_from_cifar_n),
 }  # fmt: skip

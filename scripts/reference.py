@@ -120,7 +120,8 @@ def tables() -> str:
         "# Tables",
         "",
         MADE,
-        "All tables are Parquet files in folders committed by `_manifest.json`. The files contain the meaning of each column as",
+        "Tables are Parquet files in folders committed by `_manifest.json`; `link_check` has one file per check, and tables that you",
+        "bring may be CSV or JSON lines. The files contain the meaning of each column as",
         "metadata of its field.",
     ]
     for name, table in sorted(_all_tables()):

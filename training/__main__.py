@@ -1,7 +1,6 @@
 """The command line of training: `python -m training VERB` (docs/reference/cli.md)."""
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from common.command_line import Parser, add_verb, make_parser, run_verb
 from common.errors import DataError
 from common.temporary_folder import use_process_folder
+from training.argument_types import finite, inner_share, positive, positive_seconds
 from training.config import METHODS
 
 EXTRAS = {
@@ -126,13 +126,30 @@ def _add_export(verbs: Any) -> None:
     sub = add_verb(
         verbs,
         "export",
-        "export the network of a finished run: weights, class names, preprocessing, model card",
+        "export the network of a finished run as a folder for the Hugging Face hub, and as ONNX",
         "python -m training export runs/one --output model",
         "training.load_network reads the folder (docs/reference/python.md).",
     )
     sub.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
     sub.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder to write to; must be empty or new"
+    )
+    sub.add_argument(
+        "--onnx",
+        action="store_true",
+        help="also write model.onnx, with class names and preprocessing in its metadata; needs the extra onnx",
+    )
+    sub.add_argument(
+        "--license",
+        default="",
+        metavar="ID",
+        help="license of the weights for the model card, as the hub writes it, such as apache-2.0 (default: none is stated)",
+    )
+    sub.add_argument(
+        "--dataset-repository",
+        default="",
+        metavar="OWNER/NAME",
+        help="repository of the dataset on the hub for the model card (default: none is stated)",
     )
 
 
@@ -341,39 +358,6 @@ def _add_finished_study(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def positive(text: str) -> int:
-    """Parse an integer of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return number
-
-
-def finite(text: str) -> float:
-    """Parse a finite number."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"must be a finite number, got {text}")
-    return number
-
-
-def inner_share(text: str) -> float:
-    """Parse a share above 0 and below 1."""
-    number = finite(text)
-    if not 0 < number < 1:
-        hint = f"; for {text} % give {number / 100:g}" if 1 <= number < 100 else ""
-        raise argparse.ArgumentTypeError(f"must be above 0 and below 1, got {text}{hint}")
-    return number
-
-
-def positive_seconds(text: str) -> float:
-    """Parse a positive number of seconds."""
-    seconds = finite(text)
-    if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
-    return seconds
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code (docs/reference/cli.md)."""
     if argv is None:  # not called from Python
@@ -400,9 +384,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
         return distrusted.verb(arguments)
     if arguments.verb == "export":
-        from training import export
+        from training.export import folder
 
-        return export.verb(arguments)
+        return folder.verb(arguments)
     from training.verbs import VERBS  # imports torch, which is slow
 
     try:

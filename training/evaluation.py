@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from training.data.augment import Augmenter
 from training.data.shards import UNKNOWN, ImageSet
+from training.models.freezing import evaluation_mode
 
 BATCH = 500
 
@@ -20,16 +21,12 @@ def summed_logits(
 
     The networks run in evaluation mode, and their previous mode is restored.
     """
-    modes = [network.training for network in networks]
-    for network in networks:
-        network.eval()
-    for images in data.images.batches(torch.arange(len(data)).split(BATCH)):
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-            x = augmenter.evaluate(images)
-            logits = functools.reduce(torch.add, (network(x) for network in networks))
-        yield logits.float()
-    for network, mode in zip(networks, modes, strict=True):
-        network.train(mode)
+    with evaluation_mode(networks):
+        for images in data.images.batches(torch.arange(len(data)).split(BATCH)):
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+                x = augmenter.evaluate(images)
+                logits = functools.reduce(torch.add, (network(x) for network in networks))
+            yield logits.float()
 
 
 def predict(networks: Sequence[nn.Module], data: ImageSet, augmenter: Augmenter, bf16: bool) -> Tensor:

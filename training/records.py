@@ -18,6 +18,27 @@ class RunDescription:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunData:
+    """The sets of a run, in the section `data` of config.json; image_size: height and width in pixels."""
+
+    train: str
+    train_digest: str
+    test: str
+    test_digest: str
+    class_names: tuple[str, ...]
+    image_size: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.image_size) != 2 or not all(1 <= side <= 65_536 for side in self.image_size):
+            raise ValueError(f"image_size must be two numbers of 1 to 65,536, got {self.image_size}")
+        for text in (self.train, self.train_digest, self.test, *self.class_names):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:  # a lone surrogate, which no text file can hold
+                raise ValueError(f"{text!a} is not valid Unicode") from error
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckpointProgress:
     """State in the header of a checkpoint: steps and epochs done, and the position in the current epoch."""
 
@@ -105,3 +126,7 @@ class RunResult:
     version: str | None = None
     python: str | None = None
     torch: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.final_accuracy <= 1 or (self.test_images is not None and self.test_images < 1):
+            raise ValueError("final_accuracy must be 0 to 1, and test_images at least 1")

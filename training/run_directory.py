@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from common.json_records import parse_given
 from training import checkpoint, metrics
 from training.config import TrainConfig
 from training.data.shards import ImageSet
-from training.records import RunDescription, RunResult
+from training.records import RunData, RunDescription, RunResult
 from training.state_files import set_aside, write_json
 
 CONFIG = "config.json"
@@ -124,8 +125,8 @@ def read_config(directory: Path) -> TrainConfig:
     return build(TrainConfig, read_description(directory)["config"], str(path))
 
 
-def read_data(directory: Path) -> dict[str, Any]:
-    """Return the description of a run's sets. Raises DataError if there is no run, or one of version 0.1."""
+def read_data(directory: Path) -> RunData:
+    """Return the description of a run's sets. Raises DataError if there is no run, or if it is damaged or of version 0.1."""
     read_config(directory)
     data: dict[str, Any] = read_description(directory)["data"]
     if "picture_size" in data:  # version 0.1
@@ -134,7 +135,11 @@ def read_data(directory: Path) -> dict[str, Any]:
         raise DataError(
             f"{directory / CONFIG}: 'class_names' is missing, as in runs of version 0.1; train the run again"
         )
-    return data
+    known = {field.name: data[field.name] for field in fields(RunData) if field.name in data}
+    try:
+        return build(RunData, known, f"{directory / CONFIG}: data")
+    except UsageError as error:
+        raise DataError(f"{error}; train the run again") from error
 
 
 def read_result(directory: Path) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ from training.hardware import describe_environment
 from training.label_trust import LabelTrust
 from training.methods.interface import Batch, ForwardPasses, RunFacts, StepOutcome
 from training.methods.registry import make_method
+from training.models.freezing import freeze_before, train_mode
 from training.models.registry import make_head, make_network
 from training.models.student import Student
 from training.optimizer import learning_rate, make_optimizer
@@ -83,11 +84,12 @@ class Trainer:
             for number in range(self.method.networks)
         ]
         self.networks = [
-            synchronize_batch_norms(network.to(device).train(), self.processes, device)
-            for network in networks
+            synchronize_batch_norms(network.to(device), self.processes, device) for network in networks
         ]
         for network in self.networks:
             self.method.prepare(network)
+            freeze_before(network, config.network.train_from)
+            train_mode(network)
         self.students = [Student(network, self.bf16, config.compile) for network in self.networks]
         self.optimizer = make_optimizer(config.optimizer, self.method, self.networks)
         decay, measured = config.average_decay, self.networks[: self.method.evaluated]

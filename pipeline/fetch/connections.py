@@ -66,13 +66,16 @@ class Connections:
         await asyncio.sleep(0)  # let the event loop close the transports
 
     @asynccontextmanager
-    async def get(self, url: Url, accept: str) -> AsyncIterator[Response]:
+    async def get(self, url: Url, accept: str, etag: str = "") -> AsyncIterator[Response]:
         """Send a request for a URL and read the header lines of the response; the caller reads the body.
+
+        etag: of a known version, which the host may confirm with HTTP 304.
 
         Raises public_addresses.PrivateAddress, UnknownHost, ssl.SSLError, TimeoutError, other OSErrors, http1.BadResponse.
         """
+        condition = f"If-None-Match: {etag}\r\n" if etag else ""
         request = (
-            f"GET {url.target} HTTP/1.1\r\nHost: {url.authority}\r\nAccept: {accept}\r\n{self._headers}\r\n"
+            f"GET {url.target} HTTP/1.1\r\nHost: {url.authority}\r\nAccept: {accept}\r\n{condition}{self._headers}\r\n"
         ).encode("ascii")
         connection = await self._take(url) or await self._connect(url)
         response: Response | None = None

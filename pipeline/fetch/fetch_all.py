@@ -5,16 +5,15 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from common.errors import DataError
 from pipeline.config import FetchConfig
 from pipeline.fetch.host_limits import MAX_HOSTS, HostLimits
-from pipeline.fetch.journal import Journal
 from pipeline.fetch.policies import Policy
-from pipeline.fetch.url_fetcher import FetchRequest, RedirectToOtherTask, UrlFetcher
+from pipeline.fetch.url_fetcher import FetchedBody, FetchRequest, RedirectToOtherTask, UrlFetcher
 from pipeline.fetch.urls import host_key, parse_url
 from pipeline.rejections import Rejected
 from schemas.fetched import FETCHED
@@ -23,6 +22,16 @@ RESOLVER_THREADS = 32  # an unresponsive name server blocks one for seconds
 TABLE_ROWS = 8192
 SLOW_HOST_SECONDS = 1.0  # between two reports of slow hosts
 WORKERS_PER_SLOT = 4  # so that a URL that waits for its next attempt does not occupy its host
+
+
+class Recorder(Protocol):
+    """Records each outcome at once, and returns its row of the table `fetched`, or {} if none is wanted."""
+
+    def put(self, url: str, fetched: FetchedBody) -> dict[str, Any]:
+        """Record the body of a URL."""
+
+    def put_failure(self, url: str, rejected: Rejected) -> dict[str, Any]:
+        """Record the rejection of a URL."""
 
 
 @dataclass
@@ -34,8 +43,9 @@ class FetchOutcome:
     _tables: list[pa.Table] = field(default_factory=list)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Add a row. Every TABLE_ROWS rows become a table, which takes a tenth of the memory."""
-        self._rows.append(row)
+        """Add a row, if there is one. Every TABLE_ROWS rows become a table, which takes a tenth of the memory."""
+        if row:
+            self._rows.append(row)
         if len(self._rows) == TABLE_ROWS:
             self._tables.append(FETCHED.from_rows(self._rows))
             self._rows.clear()
@@ -73,7 +83,7 @@ def url_host_key(url: str) -> str:
         return ""
 
 
-def fetch_all(requests: Iterable[FetchRequest], plan: FetchPlan, journal: Journal) -> FetchOutcome:
+def fetch_all(requests: Iterable[FetchRequest], plan: FetchPlan, journal: Recorder) -> FetchOutcome:
     """Fetch all requests in a new event loop.
 
     Raises DataError if there is no contact address, or if the journal cannot be written.
@@ -108,7 +118,7 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _fetch_all(requests: Iterable[FetchRequest], plan: FetchPlan, journal: Journal) -> FetchOutcome:
+async def _fetch_all(requests: Iterable[FetchRequest], plan: FetchPlan, journal: Recorder) -> FetchOutcome:
     with ThreadPoolExecutor(RESOLVER_THREADS) as threads:
         asyncio.get_running_loop().set_default_executor(threads)
         fetcher = UrlFetcher(plan.config, plan.max_bytes, plan.limits, plan.responsible)
@@ -145,7 +155,7 @@ def _by_host(requests: Iterable[FetchRequest]) -> Iterator[deque[FetchRequest]]:
 
 
 async def _drain(
-    queue: deque[FetchRequest], fetcher: UrlFetcher, plan: FetchPlan, journal: Journal, outcome: FetchOutcome
+    queue: deque[FetchRequest], fetcher: UrlFetcher, plan: FetchPlan, journal: Recorder, outcome: FetchOutcome
 ) -> None:
     """Fetch the requests of one host."""
 
@@ -169,7 +179,7 @@ async def _drain(
 
 
 async def _fetch(
-    request: FetchRequest, fetcher: UrlFetcher, plan: FetchPlan, journal: Journal
+    request: FetchRequest, fetcher: UrlFetcher, plan: FetchPlan, journal: Recorder
 ) -> dict[str, Any]:
     try:
         fetched = await fetcher.fetch(request)

@@ -8,6 +8,7 @@ from pipeline.fetch.urls import Url, parse_location
 from pipeline.rejections import Rejected, printable
 
 _LINK = re.compile(r"<([^<>]*)>([^<]*)")
+_STRONG_ETAG = re.compile(r'"[!#-~]{1,200}"')
 _RELATION = re.compile(r";\s*rel\s*=\s*(\"[^\"]*\"|[^\s;,]+)", re.IGNORECASE)
 
 
@@ -17,6 +18,15 @@ def is_whole(response: Response) -> bool:
         part = re.fullmatch(r"bytes 0-([0-9]{1,18})/([0-9]{1,18})", response.headers.get("Content-Range"))
         return part is not None and int(part[1]) + 1 == int(part[2])
     return response.status not in (204, 205)
+
+
+def strong_etag(headers: Headers) -> str | None:
+    """Return the ETag if it is strong (RFC 9110, section 8.8.3), None if it is weak, unusual, or absent.
+
+    Equal strong ETags of a URL promise equal bytes; weak ones only equal meaning.
+    """
+    values = headers.all("ETag")
+    return values[0] if len(values) == 1 and _STRONG_ETAG.fullmatch(values[0]) else None
 
 
 def kept_headers(url: Url, headers: Headers) -> dict[str, str | None]:

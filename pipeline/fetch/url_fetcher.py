@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import IO
 
 from common.errors import DataError
@@ -17,7 +18,7 @@ from pipeline.fetch.host_limits import Host, HostLimits, Hosts
 from pipeline.fetch.http1 import Headers, Response
 from pipeline.fetch.policies import TDM_FILE, Policies
 from pipeline.fetch.public_addresses import PrivateAddress
-from pipeline.fetch.response_headers import is_whole, kept_headers
+from pipeline.fetch.response_headers import is_whole, kept_headers, strong_etag
 from pipeline.fetch.retries import RetryPolicy, is_temporary, retry_after
 from pipeline.fetch.robots import MAX_POLICY_BYTES, PRODUCT, forbidding_tag
 from pipeline.fetch.urls import Url, host_key, parse_location, parse_url
@@ -37,16 +38,33 @@ class FetchedBody:
     sha256: str
     headers: dict[str, str | None]
     """The columns `final_url`, `license`, `x_robots_tag`, `tdm_reservation` and `tdm_policy` of the table `fetched`."""
+    etag: str | None = None
+    """The strong ETag of the body."""
+    not_modified: bool = False
+    """Whether the host confirmed a known version (HTTP 304); `body` is then empty, and `sha256` that of the version."""
+
+
+@dataclass(frozen=True)
+class KnownVersion:
+    """A body that `url`, the end of all redirects, gave before: its strong ETag and its digest."""
+
+    url: str
+    etag: str
+    sha256: str
 
 
 @dataclass(frozen=True)
 class FetchRequest:
-    """A URL to fetch; another task may have followed `hops` redirects of it, to `target`, with these metrics."""
+    """A URL to fetch; another task may have followed `hops` redirects of it, to `target`, with these metrics.
+
+    known: a version that the host may confirm instead of sending it; not handed to other tasks.
+    """
 
     url: str
     target: str = ""
     hops: int = 0
     stats: RequestStats | None = None
+    known: KnownVersion | None = None
 
 
 class RedirectToOtherTask(Exception):
@@ -97,8 +115,8 @@ class UrlFetcher:
             stats.host = url.host
             if request.target:
                 url = parse_url(request.target)
-            answer = await self._retry(url, stats, is_image=True, hops=request.hops)
-            if not stats.bytes_seen:
+            answer = await self._retry(url, stats, request)
+            if not stats.bytes_seen and not answer.not_modified:
                 answer.body.close()
                 raise Rejected("empty", f"{url}: HTTP {stats.status} without a body")
             if answer.headers["final_url"] == str(first):
@@ -113,48 +131,61 @@ class UrlFetcher:
             text = f"{request.url}: unexpected {type(error).__name__}: {error}"
             raise Rejected("bad_response", text, stats) from error
 
-    async def _retry(self, url: Url, stats: RequestStats, is_image: bool, hops: int = 0) -> FetchedBody:
-        """Make attempts until one succeeds, or fails for good, or the retry policy gives up."""
+    async def _retry(self, url: Url, stats: RequestStats, image: FetchRequest | None) -> FetchedBody:
+        """Make attempts until one succeeds, or fails for good, or the retry policy gives up; `image` is None for policies."""
         while True:
             stats.attempts += 1
             try:
-                return await self._follow(url, stats, is_image, hops)
+                return await self._follow(url, stats, image)
             except TemporaryRejection as rejected:
                 wait = self._retries.wait(stats.attempts, rejected.wait)
                 if wait is None:
                     raise
             await asyncio.sleep(wait)
 
-    async def _follow(self, url: Url, stats: RequestStats, is_image: bool, hops: int) -> FetchedBody:
+    async def _follow(self, url: Url, stats: RequestStats, image: FetchRequest | None) -> FetchedBody:
         """Make one attempt, including redirects. Waiting for a slot of the host does not count towards the deadline."""
         until = stats.seconds + self._config.deadline_seconds
-        for hop in range(hops, MAX_REDIRECTS + 1):
-            if is_image and not self._responsible(host_key(url)):
+        for hop in range(image.hops if image else 0, MAX_REDIRECTS + 1):
+            if image and not self._responsible(host_key(url)):
                 raise RedirectToOtherTask(url, hop, stats)
-            if is_image and not await self.policies.may_be_fetched(url):
+            if image and not await self.policies.may_be_fetched(url):
                 raise Rejected("robots_disallowed", f"{url}: forbidden by robots.txt")
-            reserved = is_image and not await self.policies.may_be_mined(url)
+            reserved = image is not None and not await self.policies.may_be_mined(url)
             async with (host := self.hosts.get(url)):
-                result = await self._hop(url, host, stats, until - stats.seconds, is_image, reserved)
+                result = await self._hop(url, host, stats, until - stats.seconds, image, reserved)
             if isinstance(result, FetchedBody):
                 return result
             url = result
         raise Rejected("too_many_redirects", f"{url}: more than {MAX_REDIRECTS} redirects")
 
     async def _hop(
-        self, url: Url, host: Host, stats: RequestStats, seconds: float, is_image: bool, reserved: bool
+        self,
+        url: Url,
+        host: Host,
+        stats: RequestStats,
+        seconds: float,
+        image: FetchRequest | None,
+        reserved: bool,
     ) -> FetchedBody | Url:
         """Send one request; return the body, or the URL that the response redirects to."""
+        accept = "image/*, */*;q=0.1" if image else "*/*"
+        # Another URL may have the same ETag for other bytes, so it is sent to the URL that gave it only.
+        known = image.known if image and image.known and image.known.url == str(url) else None
         async with host.request(self._slots):
             stats.status, stats.bytes_seen = None, 0
             start = time.monotonic()
             try:
                 async with (
                     asyncio.timeout(seconds),
-                    self._connections.get(url, "image/*, */*;q=0.1" if is_image else "*/*") as response,
+                    self._connections.get(url, accept, known.etag if known else "") as response,
                 ):
                     stats.status = response.status
-                    result = await self._read_response(response, url, host, stats, is_image, reserved)
+                    if known and response.status == 304:
+                        result: FetchedBody | Url = self._confirmed(response, url, stats, known, reserved)
+                    else:
+                        is_image = image is not None
+                        result = await self._read_response(response, url, host, stats, is_image, reserved)
                     host.budget.return_time()
                     return result
             except Rejected as rejected:
@@ -167,6 +198,14 @@ class UrlFetcher:
                 raise _rejection(url, error, stats) from error
             finally:
                 stats.seconds = round(stats.seconds + time.monotonic() - start, 3)
+
+    def _confirmed(
+        self, response: Response, url: Url, stats: RequestStats, known: KnownVersion, reserved: bool
+    ) -> FetchedBody:
+        """Return the version that the host confirmed. Raises Rejected if it is reserved now."""
+        self._check_reservations(response.headers, reserved)
+        headers = kept_headers(url, response.headers)
+        return FetchedBody(BytesIO(), stats, known.sha256, headers, known.etag, not_modified=True)
 
     async def _read_response(
         self, response: Response, url: Url, host: Host, stats: RequestStats, is_image: bool, reserved: bool
@@ -194,7 +233,7 @@ class UrlFetcher:
             rejected.detail = printable(f"{url}: {rejected.detail}")
             raise
         digest = hashlib.file_digest(body, "sha256").hexdigest()  # type: ignore[arg-type]  # spooled
-        return FetchedBody(body, stats, digest, kept_headers(url, headers))
+        return FetchedBody(body, stats, digest, kept_headers(url, headers), strong_etag(headers))
 
     def _check_reservations(self, headers: Headers, reserved: bool) -> None:
         """Raise Rejected if the headers, or the file of the host unless a header overrides it, reserve the image."""
@@ -207,7 +246,7 @@ class UrlFetcher:
             raise Rejected("opted_out", "TDM-Reservation: 1" if header else f"reserved by {TDM_FILE}")
 
     async def _read_file(self, url: Url) -> bytes:
-        with (await self._retry(url, RequestStats("", attempts=0), is_image=False)).body as body:
+        with (await self._retry(url, RequestStats("", attempts=0), image=None)).body as body:
             return body.read()
 
 

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from page.markdown import one_line
 from pipeline.publish import statements as say
 from pipeline.publish.citation import bibtex
 from pipeline.publish.release import Release
-from pipeline.publish.tables import rejection_table
+from pipeline.publish.tables import link_rot, rejection_table
 from pipeline.rejections import printable
 from pipeline.shards.card import ABOUT, card_text, funnel_table, set_blocks
-from pipeline.shards.document import Block, Code, Grid, Heading, Items, Paragraph, Verbatim, items, one_line
+from pipeline.shards.document import Block, Code, Grid, Heading, Items, Paragraph, Verbatim, items
 from schemas.manifest import ATTRIBUTIONS, VOTES, WITHHELD
 
 _SIZES = (
@@ -44,6 +45,7 @@ def published_card(release: Release) -> str:
         funnel_table(facts.root["funnel"]),
         Heading("Rejections", 3),
         rejection_table(release),
+        *link_rot(release, 3),
         *_images(release),
         Heading("Annotation"),
         Paragraph(say.annotation(release)),

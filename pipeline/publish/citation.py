@@ -5,10 +5,11 @@ from typing import Any
 
 import yaml
 
+from page.markdown import one_line
 from pipeline.publication import LICENSES, Author
 from pipeline.publish import statements as say
 from pipeline.publish.release import Release
-from pipeline.shards.document import latex_text, one_line
+from pipeline.shards.document import latex_text
 
 MESSAGE = "If you use this dataset, please cite it as below."
 

@@ -2,12 +2,13 @@
 
 import yaml
 
+from page.markdown import one_line
 from pipeline.publish import statements as say
 from pipeline.publish.facts import OVERALL_MEASURES
 from pipeline.publish.release import Release
-from pipeline.publish.tables import rejection_table
+from pipeline.publish.tables import link_rot, rejection_table
 from pipeline.shards.card import funnel_table, set_blocks
-from pipeline.shards.document import Block, Grid, Heading, Paragraph, Verbatim, items, one_line
+from pipeline.shards.document import Block, Grid, Heading, Paragraph, Verbatim, items
 
 
 def methods(release: Release) -> list[Block]:
@@ -31,6 +32,7 @@ def methods(release: Release) -> list[Block]:
         funnel_table(facts.root["funnel"]),
         Heading("Rejections"),
         rejection_table(release),
+        *link_rot(release, 2),
         Heading("Agreement of the workers"),
         *_agreement(release),
         Heading("Configuration"),

@@ -9,6 +9,7 @@ from common.errors import UsageError
 from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.layout import Layout
+from pipeline.links.summary import summarize
 from pipeline.publish import folder as target
 from pipeline.publish.card import published_card
 from pipeline.publish.citation import bibtex, citation_cff
@@ -39,8 +40,8 @@ def publish(
     """Write the publication of a build to `folder`, and return counts, its files and the digest of its manifest.
 
     names: training sets to publish (default: all). ids_only: publish the rows of images that may not be given away without
-    the image. url: address of the dataset, used if the configuration has none. Equal builds and configurations give equal
-    bytes. Raises UsageError for missing statements of the authors, DataError for a build that is not finished, was changed,
+    the image. url: address of the dataset, used if the configuration has none. Equal builds, configurations and ledgers of
+    link rot give equal bytes. Raises UsageError for missing statements of the authors, DataError for a build that is not finished, was changed,
     or has images that may not be given away.
     """
     address = check_statements(config, url)
@@ -53,7 +54,8 @@ def publish(
     manifests = target.write_sets(facts, dataset, folder, images.withheld_ids, images.facts.withheld)
     facts = dataclasses.replace(facts, manifests=manifests)
     votes = pseudonymous_votes(build, config, key) if key else None
-    release = Release(facts, config.publication, images.facts, address, votes.num_rows if votes else 0)
+    links = summarize(Layout(build).links)
+    release = Release(facts, config.publication, images.facts, address, votes.num_rows if votes else 0, links)
     texts = _texts(release, images)
     tables = []
     if votes:

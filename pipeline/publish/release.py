@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline.links.summary import LedgerSummary
 from pipeline.publication import LICENSES, PublicationConfig
 from pipeline.publish.facts import BuildFacts
 
@@ -25,13 +26,17 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class Release:
-    """Facts, statements of the authors, images, and the address of the dataset. votes: number of published votes."""
+    """Facts, statements of the authors, images, and the address of the dataset.
+
+    votes: number of published votes. links: the checks of the URLs of the build.
+    """
 
     facts: BuildFacts
     config: PublicationConfig
     images: ImageFacts
     url: str
     votes: int = 0
+    links: LedgerSummary = field(default_factory=LedgerSummary)
 
     @property
     def title(self) -> str:

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from pipeline.links.summary import share_text
 from pipeline.publish.facts import OVERALL_MEASURES, Estimate
 from pipeline.publish.release import Release
 from pipeline.shards.card import estimate_text
 from schemas.example import TEST_SET
+from schemas.link_check import OUTCOMES
 
 NOT_STATED = "The authors do not state it."
 
@@ -66,6 +68,15 @@ def collection(release: Release) -> str:
 
 def _method(name: str) -> str:
     return {"text": "text search", "image": "image search"}.get(name, "a method that the lists do not state")
+
+
+def link_rot(release: Release) -> str:
+    """Return what the table of link rot shows."""
+    words = [f"{name}, {OUTCOMES[name]}" for name in release.links.checks[-1].shares]
+    return (
+        "The URLs of the lists that gave an image were requested again, with the limits and opt-outs of the first download. "
+        f"Shares of URLs by outcome, with 95 % Wilson intervals; {'; '.join(words)}."
+    )
 
 
 def timeframe(release: Release) -> str:
@@ -201,6 +212,13 @@ def limitations(release: Release) -> list[str]:
         found.append(
             f"{release.images.withheld_images:,} of {release.images.images:,} images are not part of the publication for their "
             "license; withheld.csv lists their URLs and digests, and some may no longer exist."
+        )
+    if release.links.checks:
+        last = release.links.checks[-1]
+        same = last.shares.get("same")
+        found.append(
+            f"Images vanish from the web: on {last.started_at:%Y-%m-%d}, {share_text(same) if same else 'none'} of "
+            f"{last.urls:,} URLs still gave the same bytes."
         )
     return [*found, *release.config.limitations]
 

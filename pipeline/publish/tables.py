@@ -1,7 +1,9 @@
-"""The table of rejections, which the card and the methods of a dataset share."""
+"""Tables that the card and the methods of a dataset share."""
 
+from pipeline.links.summary import check_table
+from pipeline.publish import statements as say
 from pipeline.publish.release import Release
-from pipeline.shards.document import Block, Grid, Paragraph
+from pipeline.shards.document import Block, Grid, Heading, Paragraph
 
 
 def rejection_table(release: Release) -> Block:
@@ -11,3 +13,11 @@ def rejection_table(release: Release) -> Block:
     if not rows:
         return Paragraph("No list row and no vote was rejected.")
     return Grid(("input", "code", "count"), rows, numeric_from=2)
+
+
+def link_rot(release: Release, level: int) -> list[Block]:
+    """Return a section on the checks of the URLs, or nothing if there are none; `level` is that of its heading."""
+    if not release.links.checks:
+        return []
+    header, rows = check_table(release.links)
+    return [Heading("Link rot", level), Paragraph(say.link_rot(release)), Grid(header, rows)]

@@ -10,10 +10,12 @@ from pipeline import files
 from pipeline.layout import Layout
 from pipeline.running.lease import hold_lease
 
+_BUSY = "another build is running in this folder; wait until it ends, or choose another --output"
+
 
 @contextmanager
-def build_lock(output: str) -> Iterator[None]:
-    """Lock a folder during the block. Raises UsageError if another process holds the lock.
+def build_lock(output: str, busy: str = _BUSY) -> Iterator[None]:
+    """Lock a folder during the block. Raises UsageError, which says `busy`, if another process holds the lock.
 
     The lock is a POSIX lock on an empty file: it ends with the process, and forked workers do not inherit it. In object
     stores, a lease replaces it (lease.py). On file systems without locks, nothing prevents two builds.
@@ -30,16 +32,14 @@ def build_lock(output: str) -> Iterator[None]:
         return
     try:
         with suppress(OSError):
-            _take(file, output)
+            _take(file, output, busy)
         yield
     finally:
         os.close(file)
 
 
-def _take(file: int, output: str) -> None:
+def _take(file: int, output: str, busy: str) -> None:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:  # systems differ in which one they raise
-        raise UsageError(
-            f"{output}: another build is running in this folder; wait until it ends, or choose another --output"
-        ) from error
+        raise UsageError(f"{output}: {busy}") from error

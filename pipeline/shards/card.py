@@ -5,8 +5,9 @@ from typing import Any
 
 import yaml
 
+from page.markdown import one_line
 from pipeline.rejections import printable
-from pipeline.shards.document import Block, Code, Grid, Heading, Items, Paragraph, items, markdown, one_line
+from pipeline.shards.document import Block, Code, Grid, Heading, Items, Paragraph, items, markdown
 from schemas.example import TEST_SET
 from schemas.retrieval import ATTRIBUTION
 

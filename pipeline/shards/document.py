@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from common.latex import escape
-from page.text import is_link, is_unseen
+from page.markdown import markdown_text, one_line
+from page.text import is_unseen
 
 
 @dataclass(frozen=True)
@@ -67,29 +68,6 @@ Block = Heading | Paragraph | Items | Grid | Verbatim
 def items(texts: Iterable[str]) -> Items:
     """Return a list of plain texts."""
     return Items([Paragraph(text) for text in texts])
-
-
-def one_line(text: str) -> str:
-    """Return text as one line in which control and invisible characters are visible, as U+FFFD."""
-    visible = "".join("\ufffd" if is_unseen(c) and not c.isspace() else c for c in text)
-    return " ".join(visible.split())
-
-
-# What Markdown (CommonMark, and tables, strikethrough and mathematics of GitHub) interprets within a line and at its start.
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>|&~$])")
-_MARKDOWN_START = re.compile(r"^(?:(#|\+|-|=|:)|(\d{1,9})(?=[.)](?:\s|$)))")
-
-
-def markdown_text(text: str) -> str:
-    """Escape plain text for a line of Markdown or a cell of a table; text that is a web address becomes a link."""
-    line = one_line(text)
-    if is_link(line) and not set(line) & set("<>|\\`"):
-        return f"<{line}>"
-    line = _MARKDOWN.sub(r"\\\1", line)
-    start = _MARKDOWN_START.match(line)
-    if not start:
-        return line
-    return f"{start[2]}\\{line[start.end() :]}" if start[2] else f"\\{line}"
 
 
 def markdown(blocks: Iterable[Block]) -> str:

@@ -39,7 +39,7 @@ def test_a_run_of_version_0_1_can_be_resumed_and_read(
 
     resumed = Trainer(config, *sets, CPU).run(run, resume=True)
     assert resumed["final_accuracy"] == whole["final_accuracy"]
-    assert read_data(run)["image_size"] == [8, 8]
+    assert read_data(run).image_size == (8, 8)
     table = distrusted.read(run)
     old_names = ["set" if name == "set_name" else name for name in table.column_names]
     pq.write_table(table.rename_columns(old_names), run / FILE)

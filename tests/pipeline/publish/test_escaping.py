@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from pyarrow import parquet
 
+from page.markdown import one_line
 from pipeline.__main__ import main
 from pipeline.publish.votes import pseudonyms
 from pipeline.shards.document import (
@@ -26,7 +27,6 @@ from pipeline.shards.document import (
     latex,
     latex_text,
     markdown,
-    one_line,
 )
 from pipeline.verify.dataset import verify
 from tests.pipeline.built_tables import read

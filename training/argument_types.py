@@ -1,0 +1,37 @@
+"""Types of command-line arguments: texts parsed to numbers in a range."""
+
+import argparse
+import math
+
+
+def positive(text: str) -> int:
+    """Parse an integer of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
+
+
+def finite(text: str) -> float:
+    """Parse a finite number."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"must be a finite number, got {text}")
+    return number
+
+
+def inner_share(text: str) -> float:
+    """Parse a share above 0 and below 1."""
+    number = finite(text)
+    if not 0 < number < 1:
+        hint = f"; for {text} % give {number / 100:g}" if 1 <= number < 100 else ""
+        raise argparse.ArgumentTypeError(f"must be above 0 and below 1, got {text}{hint}")
+    return number
+
+
+def positive_seconds(text: str) -> float:
+    """Parse a positive number of seconds."""
+    seconds = finite(text)
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+    return seconds

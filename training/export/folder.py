@@ -1,0 +1,135 @@
+"""Export the network of a finished run as a folder for the Hugging Face hub, which `hf upload` takes as it is.
+
+The layout is that of image models on the hub: `model.safetensors` with the tensor names of torchvision or timm,
+`config.json` as timm writes it, `README.md`, and optionally `model.onnx`. `training.load_network(folder)` reads it.
+"""
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from common.atomic_file import write_text
+from common.errors import DataError, UsageError
+from training.config import TrainConfig
+from training.export.card import HubFacts, model_card
+from training.models.linear_head import LinearHead
+from training.models.load import CONFIG, WEIGHTS
+from training.models.registry import make_network
+from training.models.rescaled import HALF, Rescaled
+from training.printing import print_result
+from training.records import RunData
+from training.run_directory import read_data, read_result
+from training.trained_networks import load_trained_networks
+
+CARD = "README.md"
+ONNX = "model.onnx"
+
+
+def export_run(
+    run: Path, output: Path, *, onnx: bool = False, license: str = "", dataset_repository: str = ""
+) -> Path:
+    """Write the network of a finished run to the folder `output`, and return the folder.
+
+    A linear head is merged with its frozen network. `onnx`: also write model.onnx (needs the extra `onnx`). `license`
+    and `dataset_repository`: identifiers of the hub for the model card, such as `apache-2.0` and `OWNER/NAME`. Raises
+    DataError for an unfinished run; UsageError for a method that predicts with two networks, a folder that is not
+    empty, malformed identifiers, and networks that cannot be written as ONNX.
+    """
+    hub = HubFacts(license, dataset_repository)
+    result, data = read_result(run), read_data(run)
+    if result is None:
+        raise DataError(f"{run}: the run has not finished; train it to the end (--resume)")
+    if output.is_dir() and any(output.iterdir()):
+        raise UsageError(f"{output}: the folder is not empty; give an empty or new folder")
+    config, network = _read(run, data)
+    scale: tuple[tuple[float, ...], tuple[float, ...]] = (HALF, HALF)
+    if isinstance(network, Rescaled):
+        scale, network = (network.pixel_mean, network.pixel_deviation), network.network
+    about = _config_json(config, data, *scale)
+    graph = b""
+    if onnx:
+        from training.export.onnx_file import onnx_bytes  # imports an optional package
+
+        graph = onnx_bytes(network, about)
+    output.mkdir(parents=True, exist_ok=True)
+    write_text(output / CARD, model_card(config, data, result, about, hub, onnx=onnx))
+    # save_file would write a file that only its owner can read
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    (output / WEIGHTS).write_bytes(save(tensors))
+    if graph:
+        (output / ONNX).write_bytes(graph)
+    write_text(output / CONFIG, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    return output
+
+
+def _read(run: Path, data: RunData) -> tuple[TrainConfig, nn.Module]:
+    """Return the configuration of a run and its network, with a linear head merged into it."""
+    classes = len(data.class_names)
+    trained = load_trained_networks(run, classes, torch.device("cpu"))
+    config = trained.config
+    if len(trained.networks) > 1:
+        raise UsageError(
+            f"{run}: {config.method} predicts with two networks, which cannot be exported; export a run of another method"
+        )
+    [network] = trained.networks
+    if isinstance(network, LinearHead):
+        network = merge_head(network, config, classes)
+    return config, network
+
+
+def merge_head(head: LinearHead, config: TrainConfig, classes: int) -> nn.Module:
+    """Return the frozen network with a linear head and its scaling as the last dense layer."""
+    network = make_network(replace(config.network, frozen=False), classes, config.seed)
+    last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    with torch.no_grad():
+        last.weight.copy_(head.linear.weight * head.scale)
+        last.bias.copy_(head.linear.bias - head.linear.weight @ (head.mean * head.scale))
+    return network
+
+
+def _config_json(
+    config: TrainConfig, data: RunData, mean: tuple[float, ...], deviation: tuple[float, ...]
+) -> dict[str, Any]:
+    """Return config.json: architecture, classes and preprocessing as in timm, and the section `network`."""
+    height, width = data.image_size
+    scaled = (config.augment.resize or height, config.augment.resize or width)
+    size = (config.augment.size or scaled[0], config.augment.size or scaled[1])
+    names = data.class_names
+    architecture = config.network.name.rpartition("/")[2]
+    if config.network.name.startswith("timm/"):
+        architecture = architecture.partition(".")[0]  # the rest names pretrained weights
+    return {
+        "architecture": architecture,
+        "num_classes": len(names),
+        "label_names": list(names),
+        "pretrained_cfg": {
+            "input_size": [3, *size],
+            "crop_pct": size[0] / scaled[0],
+            "crop_mode": "squash",  # images that are not square are stretched
+            "interpolation": "bilinear",
+            "mean": list(mean),
+            "std": list(deviation),
+            "num_classes": len(names),
+        },
+        "network": asdict(config.network.untrained()),
+    }
+
+
+def verb(arguments: argparse.Namespace) -> int:
+    """Export the network, and print the folder."""
+    folder = export_run(
+        arguments.run,
+        arguments.output,
+        onnx=arguments.onnx,
+        license=arguments.license,
+        dataset_repository=arguments.dataset_repository,
+    )
+    files = [name for name in (WEIGHTS, CONFIG, CARD, ONNX) if (folder / name).is_file()]
+    print_result({"folder": str(folder), "files": ", ".join(files)}, arguments.json)
+    return 0
