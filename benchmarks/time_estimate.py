@@ -12,14 +12,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-
-from common.text_table import aligned
+from typing import Any
 
 METHODS = ("vanilla", "mentormix", "dividemix")
 
 
 def main() -> None:
-    """Print a line per run, and one for the study."""
+    """Print a line per run, and one for the study, each when it is measured."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,50 +29,30 @@ def main() -> None:
     arguments = parser.parse_args()
     common = ["--data", arguments.data, "--recipe", arguments.recipe, "--set", f"epochs={arguments.epochs}"]
     common += ["--set", f"dividemix.warmup_epochs={max(1, arguments.epochs // 4)}"]
-    rows = [["run", "predicted, s", "real, s", "ratio"]]
+    color, level = arguments.set_name.rsplit("-", 1)
+    print(f"{'':18} {'predicted, s':>12} {'real, s':>8} {'ratio':>6}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for method in METHODS:
-            result = _call(
-                "train",
-                "--set-name",
-                arguments.set_name,
-                "--method",
-                method,
-                "--output",
-                f"{folder}/{method}",
-                *common,
-            )
-            rows.append(_row(method, result["predicted_seconds"], result["seconds"]))
-        color, level = arguments.set_name.rsplit("-", 1)
-        study = [
-            "study",
-            "--levels",
-            level,
-            "--colors",
-            color,
-            "--seeds",
-            "0",
-            "--methods",
-            *METHODS,
-            *common,
-        ]
-        study += ["--output", f"{folder}/study"]
+            words = ["--set-name", arguments.set_name, "--method", method, "--output", f"{folder}/{method}"]
+            result = _call("train", *words, *common)
+            _show(method, result["predicted_seconds"], result["seconds"])
+        grid = ["--levels", level, "--colors", color, "--seeds", "0", "--methods", *METHODS]
+        study = ["study", *grid, *common, "--output", f"{folder}/study"]
         planned = _call(*study, "--plan")["seconds_left"]
-        real = sum(row["seconds"] for row in _call(*study))
-        rows.append(_row(f"study of {len(METHODS)} runs", planned, real))
-    print("\n".join(aligned(rows)))
+        _show(f"study of {len(METHODS)} runs", planned, sum(row["seconds"] for row in _call(*study)))
 
 
-def _call(*words: str) -> dict | list:  # type: ignore[type-arg]
+def _call(*words: str) -> Any:
+    """Run a command of the trainer and return its JSON."""
+    command = [sys.executable, "-m", "training", *words, "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "training", *words, "--json"],
-        check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent,
-    )  # fmt: skip
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+        command, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent
+    )
+    return json.loads(done.stdout)
 
 
-def _row(name: str, predicted: float, real: float) -> list[str]:
-    return [name, f"{predicted:.1f}", f"{real:.1f}", f"{predicted / real:.2f}"]
+def _show(name: str, predicted: float, real: float) -> None:
+    print(f"{name:18} {predicted:12.1f} {real:8.1f} {predicted / real:6.2f}", flush=True)
 
 
 if __name__ == "__main__":

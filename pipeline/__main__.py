@@ -9,13 +9,14 @@ from common.command_line import Parser, add_verb, make_parser, run_verb
 from common.errors import UnknownFlagError, UsageError
 from common.temporary_folder import use_process_folder
 from pipeline.audit import verbs as audit
+from pipeline.layout import STAGES
 from pipeline.leaks import verbs as leaks
 from pipeline.links.verbs import add_check_links
 from pipeline.logging_setup import set_up_logging
 from pipeline.publish.verbs import add_publish
 from pipeline.published import verbs as published
 from pipeline.retrieve import verbs as retrieve
-from pipeline.verbs import STAGES, VERBS
+from pipeline.verbs import VERBS
 from pipeline.vote import verbs as vote
 
 EXTRAS = {

@@ -517,8 +517,12 @@ class BuildConfig:
 
 def load_config(path: str, overrides: list[str]) -> BuildConfig:
     """Read a YAML file and lay `--set` values on it. Raises UsageError that names key and remedy."""
-    raw = merge(parse_yaml(files.read_text(path), path), parse_overrides(overrides))
-    return build(BuildConfig, _normalize_names(_lay_out_preset(raw, path)), path)
+    return make_config(merge(parse_yaml(files.read_text(path), path), parse_overrides(overrides)), path)
+
+
+def make_config(raw: dict[str, Any], where: str = "config") -> BuildConfig:
+    """Return the configuration of nested keys and values. Raises UsageError that names `where`, key and remedy."""
+    return build(BuildConfig, _normalize_names(_lay_out_preset(raw, where)), where)
 
 
 def _normalize_names(raw: dict[str, Any]) -> dict[str, Any]:

@@ -4,20 +4,13 @@ from dataclasses import dataclass
 
 from pipeline import files
 
-_WRITERS = {
-    "fetch": "fetch",
-    "ingest": "ingest",
-    "aggregate": "aggregate",
-    "embed": "embed",
-    "dedupe": "dedupe",
-    "split": "split",
-}
+STAGES = ("fetch", "ingest", "aggregate", "embed", "dedupe", "split")
 
 
 def stage_of(folder: str) -> str | None:
     """Return the stage that writes a folder of a build, or None for other folders."""
     parts = folder.rstrip("/").split("/")
-    return _WRITERS.get(parts[-2]) if len(parts) > 1 else None
+    return parts[-2] if len(parts) > 1 and parts[-2] in STAGES else None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from common.command_line import FAILED, OK
 from common.errors import UsageError
 from pipeline.audit.verbs import run_audit
+from pipeline.layout import STAGES
 from pipeline.leaks.verbs import run_leaks
 from pipeline.links.verbs import run_check_links
 from pipeline.publish.verbs import run_publish
@@ -19,7 +20,6 @@ from pipeline.running.progress import stage_line
 from pipeline.vote.verbs import run_vote
 from schemas.rejection import CODES
 
-STAGES = ("fetch", "ingest", "aggregate", "embed", "dedupe", "split")
 Say = Callable[[str], None]
 Verb = Callable[[argparse.Namespace, list[str], Say], int]
 

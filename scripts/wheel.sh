@@ -48,4 +48,7 @@ for name in sh env rm grep; do ln -s "$(command -v $name)" "$work/bin/$name"; do
     python -m training plot study
     python -m training report study
 )
+# From a checkout, without an installation.
+"$UV" tool run --quiet --from . noise-pipeline --version
+rm -rf build
 echo "the wheel works"

@@ -16,6 +16,7 @@ PACKAGES = ("common", "schemas", "page", "pipeline", "training", "demo")
 # All of pipeline/ that needs Beam: the jobs, and what starts one.
 NEEDS_BEAM = (
     "pipeline.build",
+    "pipeline.interface",
     "pipeline.jobs",
     "pipeline.plan",
     "pipeline.running.dataflow_client",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from training.data.torch_dataset import ImageDataset, open_set
     from training.export.folder import export_run
+    from training.interface import train_network
     from training.loggers import Logger
     from training.models.load import load_network
     from training.robust_loss import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _NAMES_BY_MODULE = {
     "training.data.torch_dataset": ("ImageDataset", "open_set"),
     "training.export.folder": ("export_run",),
+    "training.interface": ("train_network",),
     "training.loggers": ("Logger",),
     "training.models.load": ("load_network",),
     "training.robust_loss": (
@@ -49,6 +51,7 @@ __all__ = [
     "export_run",
     "load_network",
     "open_set",
+    "train_network",
 ]  # fmt: skip
 
 

@@ -11,15 +11,19 @@ class AveragedWeights:
     """Exponential moving average of the parameters, with decay min(decay, (1 + step)/(10 + step)).
 
     Only trainable variables are averaged, as in that code; running statistics of batch norm are copied from the trained
-    network.
+    network, and frozen parameters stay.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
         self.source = network
         self.network = copy.deepcopy(network).requires_grad_(False)
-        self._averages = [parameter.data for parameter in self.network.parameters()]
-        self._parameters = [parameter.data for parameter in network.parameters()]
+        trained = [
+            (average.data, parameter.data)
+            for average, parameter in zip(self.network.parameters(), network.parameters(), strict=True)
+            if parameter.requires_grad
+        ]
+        self._averages, self._parameters = map(list, zip(*trained, strict=True))
 
     @torch.no_grad()
     def update(self, step: int) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from training import method_config
@@ -29,12 +29,28 @@ class NetworkConfig:
     """Train only a linear head, on features of the pretrained network that are computed once and not augmented.
     Requires `weights`."""
 
+    train_from: str = ""
+    """Name of the first module that is trained, such as `layer3` or `blocks.4`; the modules that the network defines
+    before it keep their weights and batch norm statistics. Empty: train all. Requires `weights`."""
+
     def __post_init__(self) -> None:
         require(1 <= self.width <= 65_536, f"network.width must be 1 to 65,536, got {self.width}")
         require(
             not self.frozen or bool(self.weights),
             "network.frozen=true needs pretrained weights; set network.weights",
         )
+        require(
+            not self.train_from or bool(self.weights),
+            f"network.train_from={self.train_from} needs pretrained weights; set network.weights",
+        )
+        require(
+            not (self.train_from and self.frozen),
+            "network.train_from and network.frozen exclude each other; set only one of them",
+        )
+
+    def untrained(self) -> "NetworkConfig":
+        """Return the same architecture with random weights, of which none is frozen."""
+        return replace(self, weights="", frozen=False, train_from="")
 
 
 @dataclass(frozen=True)
@@ -269,7 +285,10 @@ class TrainConfig:
     def resolved(self) -> dict[str, Any]:
         """Return the keys that determine the run, without the sections of other method_config."""
         others = {name for name in METHODS if name != self.method}
-        return {key: value for key, value in asdict(self).items() if key not in others}
+        values = {key: value for key, value in asdict(self).items() if key not in others}
+        if not self.network.train_from:  # runs keep the names that they had before this key
+            del values["network"]["train_from"]
+        return values
 
     def digest(self, *inputs: str) -> str:
         """Return 16 hex digits that identify this configuration together with `inputs`, digests of its sets."""

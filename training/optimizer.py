@@ -13,6 +13,7 @@ from torch.optim.sgd import sgd
 from training.config import OptimizerConfig
 from training.exact import exact_fraction
 from training.methods.interface import Method
+from training.models.rescaled import without_rescaling
 
 
 class StepOptimizer(Protocol):
@@ -168,15 +169,15 @@ def learning_rate(config: OptimizerConfig, step: int, steps_per_epoch: int, epoc
 
 
 def make_optimizer(config: OptimizerConfig, method: Method, networks: Sequence[nn.Module]) -> StepOptimizer:
-    """Return the optimizer of all networks and of the parameters of the method, which do not decay."""
+    """Return the optimizer of all networks, without frozen parameters, and of the method, whose parameters do not decay."""
     method_parameters = {f"method.{name}": parameter for name, parameter in method.parameters.items()}
     parameters: dict[str, nn.Parameter] = {}
     factors: dict[str, float] = {}
     for number, network in enumerate(networks):
-        named = dict(network.named_parameters())
-        parameters |= {f"network{number}.{name}": parameter for name, parameter in named.items()}
-        stage_factors = layer_factors(named, config.layer_decay)
-        factors |= {f"network{number}.{name}": factor for name, factor in stage_factors.items()}
+        named = {f"network{number}.{name}": parameter for name, parameter in network.named_parameters()}
+        parameters |= {name: parameter for name, parameter in named.items() if parameter.requires_grad}
+        own_names = (name for name, _ in without_rescaling(network).named_parameters())
+        factors |= zip(named, layer_factors(own_names, config.layer_decay).values(), strict=True)
     decay = method.weight_decay(config.weight_decay)
     if config.name == "adamw":
         return AdamW(parameters | method_parameters, decay, method_parameters.keys(), factors)

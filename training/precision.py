@@ -8,7 +8,7 @@ description, since it changes results, and all runs of a study with the same net
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -83,8 +83,9 @@ def bf16_gain(config: TrainConfig, size: tuple[int, int], classes: int) -> float
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         # weights are not read: their values do not change the time
-        blank = replace(config.network, weights="", frozen=False)
-        network = make_network(blank, classes, seed=0).to(memory_format=torch.channels_last)
+        network = make_network(config.network.untrained(), classes, seed=0).to(
+            memory_format=torch.channels_last
+        )
         count = min(config.batch_size, MAX_IMAGES)
         images = torch.randn(count, 3, *size).contiguous(memory_format=torch.channels_last)
         labels = torch.randint(0, classes, (count,))

@@ -5,7 +5,6 @@ It is part of the run's description, since the last bits of results may depend o
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +45,7 @@ def step_flops(config: TrainConfig, train: ImageSet) -> int:
         counts.append(2 * out.numel() * layer.weight[0].numel())
 
     # torch.utils.flop_counter and the meta device take a second to import
-    network = make_network(
-        replace(config.network, weights="", frozen=False), len(train.class_names), seed=0
-    ).eval()
+    network = make_network(config.network.untrained(), len(train.class_names), seed=0).eval()
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(count)

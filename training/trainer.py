@@ -26,6 +26,7 @@ from training.hardware import describe_environment
 from training.label_trust import LabelTrust
 from training.methods.interface import Batch, ForwardPasses, RunFacts, StepOutcome
 from training.methods.registry import make_method
+from training.models.freezing import freeze_before, train_mode
 from training.models.registry import make_head, make_network
 from training.models.student import Student
 from training.optimizer import learning_rate, make_optimizer
@@ -83,11 +84,12 @@ class Trainer:
             for number in range(self.method.networks)
         ]
         self.networks = [
-            synchronize_batch_norms(network.to(device).train(), self.processes, device)
-            for network in networks
+            synchronize_batch_norms(network.to(device), self.processes, device) for network in networks
         ]
         for network in self.networks:
             self.method.prepare(network)
+            freeze_before(network, config.network.train_from)
+            train_mode(network)
         self.students = [Student(network, self.bf16, config.compile) for network in self.networks]
         self.optimizer = make_optimizer(config.optimizer, self.method, self.networks)
         decay, measured = config.average_decay, self.networks[: self.method.evaluated]
@@ -286,7 +288,7 @@ class Trainer:
         networks = [average.for_evaluation() for average in self.averages] or raw
 
         def accuracy_of(networks: list[Any], data: ImageSet) -> float:
-            return accuracy(predict(networks, data, self.augmenter, self.bf16), data.labels)
+            return accuracy(predict(networks, data, self.augmenter, self.bf16, self.processes), data.labels)
 
         if last or self.epoch % config.evaluation_interval == 0:
             row["test_accuracy"] = accuracy_of(networks, self.test)
@@ -297,7 +299,7 @@ class Trainer:
             if self.held_out:
                 row["validation_accuracy"] = accuracy_of(networks, self.held_out)
         if last or self.epoch % config.memorized_every == 0:
-            logits = summed_logits(networks, self.train, self.augmenter, self.bf16)
+            logits = summed_logits(networks, self.train, self.augmenter, self.bf16, self.processes)
             predicted = self.trust.add_logits(logits, self.train.labels, self.epoch / config.epochs)
             row |= memorization(predicted, self.train)
         return row

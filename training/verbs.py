@@ -26,7 +26,7 @@ from training.loggers import Loggers
 from training.precision import choose_precision
 from training.printing import print_result
 from training.progress import duration
-from training.recipes.default import AUTO, default_recipe, small_set_overrides
+from training.recipes.default import resolve_recipe
 from training.recipes.registry import configure
 from training.run_directory import read_config, read_result
 from training.run_length import warn_of_short_runs
@@ -188,13 +188,10 @@ def study(arguments: argparse.Namespace) -> int:
 
 def _recipe(name: str, manifest: Manifest, device: torch.device) -> tuple[str, dict[str, Any]]:
     """Return the name of a recipe and keys to change; for `auto`, choose both by device and images, and say why."""
-    if name != AUTO:
-        return name, {}
-    chosen, reason = default_recipe(manifest.about, manifest.rows, gpu=device.type == "cuda")
-    fitted = small_set_overrides(chosen, manifest.rows)
-    changed = "".join(f" with {key} {value}" for key, value in fitted.items())
-    print(f"recipe {chosen}{changed} ({reason}); choose another with --recipe", file=sys.stderr)
-    return chosen, fitted
+    chosen, changes, why = resolve_recipe(name, manifest.about, manifest.rows, gpu=device.type == "cuda")
+    if why:
+        print(f"{why}; choose another with --recipe", file=sys.stderr)
+    return chosen, changes
 
 
 def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:

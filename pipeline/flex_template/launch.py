@@ -7,7 +7,8 @@ The launcher starts one job, and a stage is one job, so the stage is a parameter
 import argparse
 import sys
 
-from pipeline.__main__ import STAGES, main
+from pipeline.__main__ import main
+from pipeline.layout import STAGES
 
 
 def launch(argv: list[str]) -> int:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.__main__ import STAGES
 from pipeline.flex_template import launch
+from pipeline.layout import STAGES
 from schemas.manifest import MANIFEST
 from tests.pipeline.small_world import write_world
 

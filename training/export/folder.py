@@ -117,7 +117,7 @@ def _config_json(
             "std": list(deviation),
             "num_classes": len(names),
         },
-        "network": asdict(replace(config.network, weights="", frozen=False)),
+        "network": asdict(config.network.untrained()),
     }
 
 

@@ -25,3 +25,8 @@ class Rescaled(nn.Module):
         """Return logits [B, classes] for images float [B, 3, H, W] in [−1, 1]."""
         logits: Tensor = self.network(images * self.factor + self.offset)
         return logits
+
+
+def without_rescaling(network: nn.Module) -> nn.Module:
+    """Return the network inside a Rescaled, and any other network itself."""
+    return network.network if isinstance(network, Rescaled) else network

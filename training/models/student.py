@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from training.models.freezing import evaluation_mode
+
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -28,11 +30,8 @@ class Student:
     @torch.no_grad()
     def infer(self, images: Tensor) -> Tensor:
         """Return logits in evaluation mode without gradient; batch norm uses its running statistics."""
-        self.network.eval()
-        try:
+        with evaluation_mode([self.network]):
             return self(images)
-        finally:
-            self.network.train()
 
     @torch.no_grad()
     def preview(self, images: Tensor) -> Tensor:

@@ -9,6 +9,21 @@ FEW_IMAGES = 5_000
 PROBE_BATCH = 32  # 256, the recipe's, would leave a set of 500 photographs 12 steps
 
 
+def resolve_recipe(
+    name: str, about: Mapping[str, Any], images: int, *, gpu: bool
+) -> tuple[str, dict[str, Any], str]:
+    """Return the name of a recipe, the keys of it to change, and for `auto`, why it was chosen.
+
+    The arguments are those of `default_recipe`; another `name` than `auto` is returned as it is.
+    """
+    if name != AUTO:
+        return name, {}, ""
+    chosen, reason = default_recipe(about, images, gpu=gpu)
+    changes = small_set_overrides(chosen, images)
+    changed = "".join(f" with {key} {value}" for key, value in changes.items())
+    return chosen, changes, f"recipe {chosen}{changed} ({reason})"
+
+
 def default_recipe(about: Mapping[str, Any], images: int, *, gpu: bool) -> tuple[str, str]:
     """Return the name of a recipe, and the reason in words.
 

@@ -1,0 +1,53 @@
+"""Training a built set with one call, for notebooks and scripts."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from common.config import merge
+from training.config import TrainConfig
+from training.data.shards import load_pair, read_manifest
+from training.device import choose_device
+from training.features.extract import FEATURES
+from training.recipes.default import AUTO, resolve_recipe
+from training.recipes.registry import configure
+from training.run_length import warn_of_short_runs
+from training.train import run_training
+
+RESIDENT_BYTES = 2**31  # encoded images of larger sets are read from disk in each epoch
+
+
+def train_network(
+    data: str | os.PathLike[str],
+    set_name: str,
+    output: str | os.PathLike[str],
+    *,
+    method: str = TrainConfig.method,
+    recipe: str = AUTO,
+    overrides: Mapping[str, Any] | None = None,
+    test: str = "test",
+    resume: bool = False,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Train on one set and evaluate on `test`, on a GPU if there is one, as `python -m training train` does in one process.
+
+    `data`: folder of the dataset; `output`: folder of the run. `overrides`: nested keys and values of the configuration,
+    such as `{"epochs": 5, "network": {"width": 16}}`, which replace those of the recipe. With `resume` an interrupted
+    run continues; a finished one is returned as it is.
+
+    Returns the content of the run's result.json: `final_accuracy` and `best_accuracy` as shares from 0 to 1, `memorized`
+    and others. Raises DataError for an unreadable set, UsageError for a wrong configuration or a folder of another run.
+    """
+    folder, directory, device = Path(data), Path(output), choose_device()
+    manifest, _ = read_manifest(folder / set_name)
+    name, changes, _why = resolve_recipe(recipe, manifest.about, manifest.rows, gpu=device.type == "cuda")
+    config = configure(
+        name, manifest.about["noise_level"], merge(merge(changes, overrides or {}), {"method": method})
+    )
+    sets = load_pair(folder, set_name, test, 0 if config.network.frozen else RESIDENT_BYTES)
+    warn_of_short_runs([(config, len(sets[0]))])
+    features = directory.parent / FEATURES
+    return run_training(
+        config, *sets, directory, device=device, features=features, resume=resume, progress=progress
+    )
