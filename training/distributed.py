@@ -1,7 +1,8 @@
 """The processes that share a training run, started by torchrun; each computes a part of every batch.
 
 Together they compute what one process computes on the whole batch, up to rounding: tensors are gathered where a method
-compares examples, batch norm uses statistics of the whole batch, and gradients are averaged.
+compares examples, batch norm uses statistics of the whole batch, and gradients are averaged. They share evaluations, too
+(training/evaluation.py).
 """
 
 import contextlib

@@ -8,30 +8,63 @@ from torch import Tensor, nn
 
 from training.data.augment import Augmenter
 from training.data.shards import UNKNOWN, ImageSet
+from training.distributed import Processes
 from training.models.freezing import evaluation_mode
 
 BATCH = 500
 
 
+ONE_PROCESS = Processes()
+
+
 @torch.no_grad()
 def summed_logits(
-    networks: Sequence[nn.Module], data: ImageSet, augmenter: Augmenter, bf16: bool
+    networks: Sequence[nn.Module],
+    data: ImageSet,
+    augmenter: Augmenter,
+    bf16: bool,
+    processes: Processes = ONE_PROCESS,
 ) -> Iterator[Tensor]:
     """Yield the sum of the networks' logits, float32 [B, classes], for each batch of a set without augmentation.
 
+    Each of several processes computes every size-th batch, and all yield all batches, equal to those of one process.
     The networks run in evaluation mode, and their previous mode is restored.
     """
+    rows = torch.arange(len(data)).split(BATCH)
     with evaluation_mode(networks):
-        for images in data.images.batches(torch.arange(len(data)).split(BATCH)):
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-                x = augmenter.evaluate(images)
-                logits = functools.reduce(torch.add, (network(x) for network in networks))
-            yield logits.float()
+        own = _logits(networks, data, rows[processes.rank :: processes.size], augmenter, bf16)
+        if processes.size == 1:
+            yield from own
+            return
+        for first in range(0, len(rows), processes.size):
+            lengths = [len(batch) for batch in rows[first : first + processes.size]]
+            padded = torch.zeros(BATCH, len(data.class_names), device=data.labels.device)
+            if processes.rank < len(lengths):
+                padded[: lengths[processes.rank]] = next(own)
+            gathered = processes.gather(padded).split(BATCH)
+            yield from (logits[:length] for logits, length in zip(gathered, lengths, strict=False))
 
 
-def predict(networks: Sequence[nn.Module], data: ImageSet, augmenter: Augmenter, bf16: bool) -> Tensor:
+def _logits(
+    networks: Sequence[nn.Module], data: ImageSet, rows: Sequence[Tensor], augmenter: Augmenter, bf16: bool
+) -> Iterator[Tensor]:
+    for images in data.images.batches(rows):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+            x = augmenter.evaluate(images)
+            logits = functools.reduce(torch.add, (network(x) for network in networks))
+        yield logits.float()
+
+
+def predict(
+    networks: Sequence[nn.Module],
+    data: ImageSet,
+    augmenter: Augmenter,
+    bf16: bool,
+    processes: Processes = ONE_PROCESS,
+) -> Tensor:
     """Return the predicted classes int64 [N] of a set, by the sum of the networks' logits."""
-    return torch.cat([logits.argmax(dim=1) for logits in summed_logits(networks, data, augmenter, bf16)])
+    logits = summed_logits(networks, data, augmenter, bf16, processes)
+    return torch.cat([batch.argmax(dim=1) for batch in logits])
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:

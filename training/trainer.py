@@ -288,7 +288,7 @@ class Trainer:
         networks = [average.for_evaluation() for average in self.averages] or raw
 
         def accuracy_of(networks: list[Any], data: ImageSet) -> float:
-            return accuracy(predict(networks, data, self.augmenter, self.bf16), data.labels)
+            return accuracy(predict(networks, data, self.augmenter, self.bf16, self.processes), data.labels)
 
         if last or self.epoch % config.evaluation_interval == 0:
             row["test_accuracy"] = accuracy_of(networks, self.test)
@@ -299,7 +299,7 @@ class Trainer:
             if self.held_out:
                 row["validation_accuracy"] = accuracy_of(networks, self.held_out)
         if last or self.epoch % config.memorized_every == 0:
-            logits = summed_logits(networks, self.train, self.augmenter, self.bf16)
+            logits = summed_logits(networks, self.train, self.augmenter, self.bf16, self.processes)
             predicted = self.trust.add_logits(logits, self.train.labels, self.epoch / config.epochs)
             row |= memorization(predicted, self.train)
         return row

@@ -28,12 +28,22 @@ from pathlib import Path
 from tests.training.test_distributed import METHODS, config
 from training.data.shards import load_pair
 from training.trainer import Trainer
-from training.distributed import join_processes
+from training import evaluation
+from training.distributed import Processes, join_processes
+from training.features.vectors import make_augmenter
+from training.models.registry import make_network
 torch.set_num_threads(1)
 with join_processes() as (processes, device):
     sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
     for method in METHODS:
         Trainer(config(method), *sets, device, processes).run(Path(sys.argv[2]) / method)
+    augmenter = make_augmenter(config("vanilla"), sets[1], device)
+    networks = [make_network(config("vanilla").network, 3, seed) for seed in (0, 1)]
+    for size in (1, 7, 11, 16, 100):  # of a batch: several rounds, an incomplete one, one batch for two processes
+        evaluation.BATCH = size
+        shared, alone = (torch.cat(list(evaluation.summed_logits(networks, sets[1], augmenter, False, one)))
+                         for one in (processes, Processes()))
+        assert torch.equal(shared, alone) and len(shared) == 60
 """
 
 
@@ -81,6 +91,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
                 assert torch.allclose(one[name], two[name], rtol=2e-3, atol=2e-4), (method, name)
         for a, b in zip(metrics.read_rows(ours), metrics.read_rows(theirs), strict=True):
             assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-5)
+            assert a["test_accuracy"] == pytest.approx(b["test_accuracy"], abs=0.02)  # of 60 images
     assert json.loads((tmp_path / "two/vanilla/result.json").read_text())["epochs"] == 2
 
 

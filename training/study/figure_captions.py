@@ -15,7 +15,9 @@ def _seeds(rows: Sequence[Row]) -> set[int]:
 
 
 def _accuracy(data: FigureData) -> str:
-    one_level = len({row["noise_level"] for row in data.rows}) == 1
+    one_level = len(data.levels()) == 1
+    if data.is_crowded() and not one_level:
+        return "After the last epoch. The table of all cells has the intervals and the best epochs."
     known = sizes(data.rows)
     size = " or ".join(f"{number:,}" for number in known)
     seeds, band = _seeds(data.rows), []
@@ -73,7 +75,9 @@ CAPTIONS: dict[str, tuple[str, Callable[[FigureData], str]]] = {
     ),
     "utilization": (
         "Data utilization",
-        _fixed("Mean weight of the examples in each epoch. Dotted: the share of clean labels."),
+        _fixed(
+            "Mean weight of the examples in each epoch, by noise level. Dotted: the share of clean labels."
+        ),
     ),
     "transfer": (
         "Accuracy on noisy sets against accuracy on ImageNet",

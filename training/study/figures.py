@@ -1,12 +1,12 @@
-"""The figures of a study, after those of the MentorMix paper, as SVG and PNG."""
+"""The figures of a study, after those of the MentorMix paper, for pages (SVG, PNG) and for papers (PDF)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import matplotlib
+import matplotlib.style
 import pyarrow as pa
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -16,22 +16,42 @@ from training.study.dot_figures import accuracy_at_one_level, spread
 from training.study.estimates import accuracy_estimate
 from training.study.figure_captions import CAPTIONS
 from training.study.mentor_figures import mentor, utilization
-from training.study.plot_panels import MARKERS, FigureData, MissingDataError, band, legend, panels
-from training.study.plot_style import STYLE, noise_style, series_styles
+from training.study.plot_panels import (
+    MARKERS,
+    NARROW,
+    WIDE,
+    FigureData,
+    MissingDataError,
+    band,
+    clip_to_percent,
+    panels,
+)  # fmt: skip
+from training.study.plot_style import COLUMN, PAGE, STYLE, noise_style, series_styles
 from training.study.series import settings_note, with_series
 from training.study.significance import MeanInterval, correlation, mean_interval
 from training.study.summary_tables import Row, finished, grouped
 
+DOTS_PER_INCH = 200  # of PNG files
+# without times and versions, so that equal results give equal files
+METADATA: dict[str, Any] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
 
 @dataclass(frozen=True)
 class StudyFigure:
-    """A figure with the paths of its files."""
+    """A figure, whose files are NAME.svg, .png and .pdf at the width of a page, and NAME-column.svg and .pdf."""
 
     name: str
     title: str
     caption: str
-    svg: Path
-    png: Path
+    folder: Path
+
+    def path(self, ending: str, *, column: bool = False) -> Path:
+        """Return the path of a file."""
+        return self.folder / f"{self.name}{'-column' if column else ''}.{ending}"
 
 
 def draw_all(results: pa.Table, curves: pa.Table, folder: Path) -> tuple[list[StudyFigure], list[str]]:
@@ -41,79 +61,79 @@ def draw_all(results: pa.Table, curves: pa.Table, folder: Path) -> tuple[list[St
     """
     folder.mkdir(parents=True, exist_ok=True)
     by_run = dict(grouped(curves.to_pylist(), "run"))
-    rows = with_series(finished(results))
-    parts = list(grouped(rows, "network"))
+    rows = finished(results)
+    by_network = list(grouped(with_series(rows), "network"))
+    several = len(by_network) > 1
+    wanted = [
+        (name, f"-{network}".replace("/", "-") if several else "", f" ({network})" if several else "", part)
+        for network, part in by_network
+        for name in FIGURES
+    ]
     drawn, missing = [], []
-    for network, part in parts:
-        several = len(parts) > 1
-        suffix = f"-{network}".replace("/", "-") if several else ""
+    for name, suffix, addition, part in [*wanted, ("transfer", "", "", rows)]:
+        title, caption = CAPTIONS[name]
         data = FigureData(part, by_run)
-        for name, draw in FIGURES.items():
-            title, caption = CAPTIONS[name]
-            try:
-                with matplotlib.rc_context(STYLE):
-                    canvas = draw(data)
-                    title = f"{title} ({network})" if several else title
-                    text = f"{caption(data)} {settings_note(data.series())}".rstrip()
-                    drawn.append(_save(canvas, folder, f"{name}{suffix}", title, text))
-            except MissingDataError as reason:
-                missing.append(f"{name}{suffix}: {reason}")
-    try:
-        with matplotlib.rc_context(STYLE):
-            data = FigureData(finished(results), by_run)  # with all settings of shared runs
-            title, caption = CAPTIONS["transfer"]
-            drawn.append(_save(transfer(data), folder, "transfer", title, caption(data)))
-    except MissingDataError as reason:
-        missing.append(f"transfer: {reason}")
+        try:
+            _draw(name, data, folder, f"{name}{suffix}")
+        except MissingDataError as reason:
+            missing.append(f"{name}{suffix}: {reason}")
+            continue
+        text = caption(data) + (f" {settings_note(data.series())}" if name in FIGURES else "")
+        drawn.append(StudyFigure(f"{name}{suffix}", f"{title}{addition}", text.rstrip(), folder))
     return drawn, missing
 
 
-def _save(canvas: Canvas, folder: Path, name: str, title: str, caption: str) -> StudyFigure:
-    svg, png = folder / f"{name}.svg", folder / f"{name}.png"
-    canvas.savefig(png, dpi=150, metadata={"Software": None})
-    canvas.set_layout_engine("none")  # the layout of the first file is kept, which halves the time
-    canvas.savefig(svg, metadata={"Date": None})
-    return StudyFigure(name, title, caption, svg, png)
-
-
-def _clip_to_percent(axis: Axes) -> None:
-    """Keep the accuracy axis within 0 to 100: t intervals of few seeds are wider."""
-    low, high = axis.get_ylim()
-    axis.set_ylim(max(0.0, low), min(100.0, high))
+def _draw(name: str, data: FigureData, folder: Path, file_name: str) -> None:
+    """Write the files of a figure at both widths."""
+    draw = FIGURES.get(name, transfer)
+    with matplotlib.style.context(["default", STYLE]):  # whatever the user's matplotlibrc says
+        for width, suffix, endings in (
+            (PAGE, "", ("png", "svg", "pdf")),
+            (COLUMN, "-column", ("svg", "pdf")),
+        ):
+            canvas = draw(replace(data, width=width))
+            for ending in endings:
+                path = folder / f"{file_name}{suffix}.{ending}"
+                canvas.savefig(path, dpi=DOTS_PER_INCH, metadata=METADATA[ending])
+                canvas.set_layout_engine("none")  # the layout of the first file is kept, which saves time
 
 
 def accuracy(data: FigureData) -> Canvas:
-    """Draw final and best accuracy against noise level: a panel per color, a line per series."""
-    if len({row["noise_level"] for row in data.rows}) == 1:
+    """Draw final and best accuracy against noise level: a panel per color, a line per series.
+
+    With many series only the final accuracy is drawn.
+    """
+    if len(data.levels()) == 1:
         return accuracy_at_one_level(data)
-    canvas, [axes] = panels(1, len(data.colors()), beside=1.6)
-    styles = series_styles(data.series())
-    for axis, color in zip(axes, data.colors(), strict=True):
-        for series, style in styles.items():
+    titles = [f"{color} noise" for color in data.colors()]
+    drawn = panels(data.width, titles, least=WIDE if data.is_crowded() else NARROW, height=2.1)
+    for axis, color in zip(drawn.axes, data.colors(), strict=True):
+        for series, style in series_styles(data.series()).items():
             levels = list(grouped(data.select(color=color, series=series), "noise_level"))
             if not levels:
                 continue
             x, paint = [100 * level for level, _ in levels], style["color"]
             final = [e for _, rows in levels if (e := accuracy_estimate(rows, "final_accuracy"))]
-            best = [100 * mean_interval([row["best_accuracy"] for row in rows]).mean for _, rows in levels]
             axis.plot(x, [estimate.mean for estimate in final], label=str(series), **style)
-            band(axis, x, [(estimate.low, estimate.high) for estimate in final], paint)
-            axis.plot(x, best, color=paint, linestyle=":", linewidth=1)
-        axis.set_title(f"{color} noise")
-        axis.set_xlabel("wrong labels, %")
-    axes[0].set_ylabel("test accuracy, %")
-    _clip_to_percent(axes[0])
-    axes[-1].plot([], [], color="0.3", label="last epoch")
-    axes[-1].plot([], [], color="0.3", linestyle=":", label="best epoch")
-    legend(canvas, axes)
-    return canvas
+            if not data.is_crowded():
+                band(axis, x, [(estimate.low, estimate.high) for estimate in final], paint)
+                best = [
+                    100 * mean_interval([row["best_accuracy"] for row in rows]).mean for _, rows in levels
+                ]
+                axis.plot(x, best, color=paint, linestyle=":", linewidth=0.8)
+    drawn.label("wrong labels, %", "test accuracy, %")
+    clip_to_percent(drawn.axes[0])
+    drawn.legend(
+        [] if data.is_crowded() else [Line2D([], [], color="0.3", linestyle=":", label="best epoch")]
+    )
+    return drawn.canvas
 
 
 def belts(data: FigureData) -> Canvas:
     """Draw test accuracy over training: per color the mean over the noise levels and its interval or range."""
-    drawn, one_epoch = False, False
-    canvas, [axes] = panels(1, len(data.series()))
-    for axis, series in zip(axes, data.series(), strict=True):
+    found, one_epoch = False, False
+    drawn = panels(data.width, list(map(str, data.series())))
+    for axis, series in zip(drawn.axes, data.series(), strict=True):
         for color in data.colors():
             noisy = [row for row in data.select(color=color, series=series) if row["noise_level"] > 0]
             per_level = [_mean_curve(data, rows) for _, rows in grouped(noisy, "noise_level")]
@@ -123,29 +143,22 @@ def belts(data: FigureData) -> Canvas:
             if len(shared) < 2:
                 one_epoch = True
                 continue
-            drawn, (paint, style) = True, noise_style(color)
+            found, (paint, style, _) = True, noise_style(color)
             intervals = [mean_interval([curve[epoch] for curve in per_level]) for epoch in shared]
-            axis.plot(
-                shared,
-                [100 * interval.mean for interval in intervals],
-                color=paint,
-                linestyle=style,
-                label=color,
-            )
+            means = [100 * interval.mean for interval in intervals]
+            axis.plot(shared, means, color=paint, linestyle=style, label=color)
             band(axis, shared, [_belt([curve[epoch] for curve in per_level]) for epoch in shared], paint)
-        axis.set_title(str(series))
-        axis.set_xlabel("epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    if not drawn:
+    drawn.axes[0].xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if not found:
         raise MissingDataError(
             "test accuracy was measured at a single epoch; measure it more often (evaluate_every)"
             if one_epoch
             else "needs two noise levels above 0 of one color and method"
         )
-    axes[0].set_ylabel("test accuracy, %")
-    _clip_to_percent(axes[0])
-    legend(canvas, axes)
-    return canvas
+    drawn.label("epoch", "test accuracy, %")
+    clip_to_percent(drawn.axes[0])
+    drawn.legend()
+    return drawn.canvas
 
 
 def _belt(values: list[float]) -> tuple[float | None, float | None]:
@@ -174,62 +187,61 @@ def _mean_curve(data: FigureData, rows: list[Row]) -> dict[int, float]:
 
 def drop(data: FigureData) -> Canvas:
     """Draw best minus final accuracy against noise level: a panel per series, a line per color."""
-    canvas, [axes] = panels(1, len(data.series()))
-    for axis, series in zip(axes, data.series(), strict=True):
+    if len(data.levels()) < 2:
+        raise MissingDataError("needs two noise levels; the figure of accuracy shows the drop at one")
+    drawn = panels(data.width, list(map(str, data.series())))
+    for axis, series in zip(drawn.axes, data.series(), strict=True):
         for color in data.colors():
             levels = list(grouped(data.select(color=color, series=series), "noise_level"))
             if not levels:
                 continue
-            x, (paint, style) = [100 * level for level, _ in levels], noise_style(color)
+            x, (paint, style, marker) = [100 * level for level, _ in levels], noise_style(color)
             intervals = [
                 mean_interval([r["best_accuracy"] - r["final_accuracy"] for r in rows]) for _, rows in levels
             ]
-            axis.plot(
-                x,
-                [100 * interval.mean for interval in intervals],
-                color=paint,
-                linestyle=style,
-                marker="o",
-                label=color,
-            )
+            means = [100 * interval.mean for interval in intervals]
+            axis.plot(x, means, color=paint, linestyle=style, marker=marker, label=color)
             band(axis, x, [_ends(interval) for interval in intervals], paint)
-        axis.set_title(str(series))
-        axis.set_xlabel("wrong labels, %")
-    axes[0].set_ylabel("best − final accuracy, points")
-    legend(canvas, axes)
-    return canvas
+    drawn.label("wrong labels, %", "drop, points")
+    drawn.legend()
+    return drawn.canvas
 
 
 def transfer(data: FigureData) -> Canvas:
     """Draw ImageNet accuracy, or accuracy without noise, against accuracy on noisy sets: a point per network."""
-    if len({row["network"] for row in data.rows}) < 3:
+    networks = list(dict.fromkeys(row["network"] for row in data.rows))
+    if len(networks) < 3:
         raise MissingDataError("needs three networks")
     method = min((row["method"] for row in data.rows), key=METHODS.index)
-    settings = list(dict.fromkeys(row["setting"] for row in data.select(method=method)))
-    networks = list(dict.fromkeys(row["network"] for row in data.rows))
-    canvas, [axes] = panels(1, len(settings), beside=2.2, sharex=False)
-    for axis, setting in zip(axes, settings, strict=True):
-        rows = [row for row in data.rows if row["setting"] == setting and row["method"] == method]
-        published = all(row["imagenet_accuracy"] is not None for row in rows)
-        entries = []
-        for color in data.colors():
-            points, (paint, _) = _transfer_points(rows, color, published), noise_style(color)
-            for network, (x, y) in points.items():
-                marker = MARKERS[networks.index(network) % len(MARKERS)]
-                axis.plot(x, y, marker, color=paint)
-            correlated = correlation(*zip(*points.values(), strict=True)) if points else None
-            entries.append(
-                Line2D([], [], color=paint, lw=4, label=f"{color}: {correlated or 'too few networks'}")
-            )
-        axis.set_xlabel("ImageNet top-1, %" if published else "test accuracy without noise, %")
-        axis.set_title(f"{method}, {setting}")
-        axis.legend(handles=entries, loc="lower left", bbox_to_anchor=(0, 1.1), fontsize=8, borderaxespad=0)
-    for number, network in enumerate(networks):
-        marker = MARKERS[number % len(MARKERS)]
-        axes[0].plot([], [], marker, color="0.3", label=network.partition("/")[2] or network)
-    axes[0].set_ylabel("mean final accuracy\non noisy sets, %")
-    legend(canvas, axes)
-    return canvas
+    by_setting = dict(grouped(data.select(method=method), "setting"))
+    styles: dict[str, Any] = {}
+    for color in data.colors():  # filled, then hollow, for readers without color
+        paint = noise_style(color)[0]
+        styles[color] = {"color": paint, "linestyle": "none", "markerfacecolor": "white" if styles else paint}
+    titles = {setting: [f"{method}, {setting}"] for setting in by_setting}
+    published = all(row["imagenet_accuracy"] is not None for row in data.select(method=method))
+    points = {
+        (setting, color): _transfer_points(rows, color, published)
+        for setting, rows in by_setting.items()
+        for color in data.colors()
+    }
+    for (setting, color), of in points.items():
+        correlated = correlation(*zip(*of.values(), strict=True)) if of else None
+        titles[setting].append(f"{color}: {correlated or 'too few networks'}")
+    drawn = panels(data.width, ["\n".join(lines) for lines in titles.values()], least=WIDE, height=2.2)
+    for (setting, color), of in points.items():
+        axis = drawn.axes[list(by_setting).index(setting)]
+        for network, (x, y) in of.items():
+            axis.plot(x, y, marker=MARKERS[networks.index(network) % len(MARKERS)], **styles[color])
+    drawn.label(
+        "ImageNet top-1, %" if published else "accuracy without noise, %", "accuracy on noisy sets, %"
+    )
+    drawn.legend([
+        *(Line2D([], [], marker="o", label=color, **style) for color, style in styles.items()),
+        *(Line2D([], [], color="0.3", linestyle="none", marker=MARKERS[number % len(MARKERS)],
+                 label=network.partition("/")[2] or network) for number, network in enumerate(networks)),
+    ])  # fmt: skip
+    return drawn.canvas
 
 
 def _transfer_points(rows: list[Row], color: str, published: bool) -> dict[str, tuple[float, float]]:

@@ -55,8 +55,14 @@ def _summary_page(plots: StudyPlots, output: Path) -> str:
     if plots.sentences:
         parts.append("".join(f"- {sentence}\n" for sentence in plots.sentences))
     for figure in plots.figures:
-        path = figure.png.relative_to(output).as_posix()
-        parts.append(f"## {figure.title}\n\n![{figure.title}]({path})\n\n{figure.caption}\n")
+        png, page, column = (
+            path.relative_to(output).as_posix()
+            for path in (figure.path("png"), figure.path("pdf"), figure.path("pdf", column=True))
+        )
+        parts.append(
+            f"## {figure.title}\n\n![{figure.title}]({png})\n\n{figure.caption}\n\n"
+            f"For papers: [two columns wide]({page}), [one column wide]({column}).\n"
+        )
     parts += [f"## {table.title}\n\n{table.note}\n\n{table.markdown()}" for table in plots.tables]
     if plots.missing:
         parts.append("## Figures without data\n\n" + "".join(f"- {line}\n" for line in plots.missing))
@@ -67,7 +73,7 @@ def verb(arguments: argparse.Namespace) -> int:
     """Draw the study, and print the paths of the files."""
     output = arguments.output or arguments.studies[0]
     plots = plot(arguments.studies, output)
-    paths = {figure.name: str(figure.png) for figure in plots.figures}
+    paths = {figure.name: str(figure.path("png")) for figure in plots.figures}
     paths |= {f"table {table.name}": str(output / "tables" / f"{table.name}.md") for table in plots.tables}
     paths |= {f"no {line.partition(': ')[0]}": line.partition(": ")[2] for line in plots.missing}
     print_result({**paths, "summary": str(output / "summary.md")}, arguments.json)

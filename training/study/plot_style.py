@@ -1,4 +1,7 @@
-"""Style of the figures: colors that color-blind readers can distinguish, each with a line style or marker."""
+"""Style of the figures: fit for print at the width of a paper's column, and for color-blind readers.
+
+Each color has a line style or marker of its own, so figures are readable in gray, too.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,10 +9,13 @@ from typing import Any
 
 from training.study.series import Series
 
-# Red and blue noise have vermilion and blue of Okabe and Ito, and different line styles.
+PAGE, COLUMN = 6.75, 3.25  # inches: text width and column width of ICML's template
+
+# Red and blue noise have vermilion and blue of Okabe and Ito, and different line styles and markers.
 NOISE = {
-    "red": ("#D55E00", "-"), "blue": ("#0072B2", "--"), "red-text": ("#CC7755", "-."), "blue-asymmetric": ("#5599CC", ":"),
-    "red-closed": ("#8C3B00", ":"), "red-open": ("#E8925A", "--"), "blue-instance": ("#003F66", "-."),
+    "red": ("#D55E00", "-", "o"), "blue": ("#0072B2", "--", "s"), "red-text": ("#CC7755", "-.", "^"),
+    "blue-asymmetric": ("#5599CC", ":", "v"), "red-closed": ("#8C3B00", ":", "D"), "red-open": ("#E8925A", "--", "P"),
+    "blue-instance": ("#003F66", "-.", "X"),
 }  # fmt: skip
 
 # Colors of methods differ from these.
@@ -20,18 +26,27 @@ METHOD = {
     "gce": ("#117733", "*"), "co_teaching": ("#332288", "P"), "elr": ("#AA4499", "X"),
     "dividemix": ("#661100", "d"),
 }  # fmt: skip
-
 SETTING_LINES = ("-", "--", "-.")  # of the settings of a method; the best epoch is dotted
 
+TEXT = 8  # points, of all text
+CHARACTER, LINE = 0.066, 0.135  # inches, mean width at this size, rounded up, and height of a line
 STYLE: Any = {
-    "svg.hashsalt": "training", "svg.fonttype": "none", "font.size": 10, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False,
+    "svg.hashsalt": "training", "svg.fonttype": "none", "pdf.fonttype": 42,  # text stays text; TrueType
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize",
+                     "legend.fontsize"), TEXT),
+    "text.parse_math": False,  # names of settings are not formulas
+    "lines.linewidth": 1.0, "lines.markersize": 3.5, "lines.markeredgewidth": 0.8, "hatch.linewidth": 0.4,
+    "axes.linewidth": 0.6, "axes.titlepad": 3, "axes.labelpad": 2, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.alpha": 0.3, "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5, "ytick.major.size": 2.5,
+    "legend.frameon": False, "legend.handlelength": 2.2, "legend.columnspacing": 1.4,
+    "legend.handletextpad": 0.5, "legend.borderaxespad": 0.2, "legend.labelspacing": 0.3,
 }  # fmt: skip
 
 
-def noise_style(color: str) -> tuple[str, str]:
-    """Return color and line style of a color of noise."""
-    return NOISE.get(color, ("#666666", "-."))
+def noise_style(color: str) -> tuple[str, str, str]:
+    """Return color, line style and marker of a color of noise."""
+    return NOISE.get(color, ("#666666", "-.", "*"))
 
 
 def series_styles(series: Sequence[Series]) -> dict[Series, dict[str, Any]]:

@@ -13,7 +13,6 @@ from page.render import content_security_policy, render
 from page.table import Column, IntervalCell, Listing, PageTable
 from training.printing import print_result
 from training.study.estimates import Estimate
-from training.study.figures import StudyFigure
 from training.study.plot import plot
 from training.study.results import FILES, RESULT, STATUSES
 from training.study.series import Series
@@ -64,7 +63,8 @@ def render_page(studies: Sequence[Path], output: Path) -> str:
         facts=plots.facts,
         counts={status: listing for status, listing in counts.items() if listing.count},
         sentences=plots.sentences,
-        figures=[(figure, _inlined(figure)) for figure in plots.figures],
+        figures=[(figure, _inlined(figure.path("svg")), _inlined(figure.path("svg", column=True)))
+                 for figure in plots.figures],
         # unfinished runs are in the table of all runs
         tables=[_page_table(table, rows) for table in plots.tables if table.name != "unfinished"],
         every=_runs_table(plots.results),
@@ -73,9 +73,9 @@ def render_page(studies: Sequence[Path], output: Path) -> str:
     )  # fmt: skip
 
 
-def _inlined(figure: StudyFigure) -> str:
-    """Return the SVG as the address of an image, in which no script runs and nothing is fetched."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(figure.svg.read_bytes()).decode()}"
+def _inlined(svg: Path) -> str:
+    """Return an SVG file as the address of an image, in which no script runs and nothing is fetched."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()}"
 
 
 def _page_table(table: SummaryTable, results: Sequence[Mapping[str, Any]]) -> PageTable:

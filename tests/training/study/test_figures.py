@@ -1,19 +1,29 @@
 """Figures and tables of synthetic results."""
 
+import contextlib
 import csv
 import html
 import io
+import itertools
+import re
 from pathlib import Path
 
+import matplotlib.style
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from tests.training.study.synthetic_results import synthetic_results, with_a_short_setting
 from training.study import results as study_results
 from training.study import summary_tables
-from training.study.figures import accuracy, draw_all
+from training.study.figure_captions import CAPTIONS
+from training.study.figures import FIGURES, accuracy, draw_all, transfer
 from training.study.plot import plot
-from training.study.plot_panels import FigureData
+from training.study.plot_panels import FigureData, MissingDataError
+from training.study.plot_style import COLUMN, PAGE, STYLE
 from training.study.series import with_series
+from training.study.summary_tables import grouped
 
 
 def test_a_study_of_one_network_has_all_figures_but_transfer(tmp_path: Path) -> None:
@@ -24,9 +34,15 @@ def test_a_study_of_one_network_has_all_figures_but_transfer(tmp_path: Path) -> 
     assert [figure.name for figure in figures] == names
     assert plots.missing == ["transfer: needs three networks"]
     for figure in figures:
-        assert figure.png.read_bytes().startswith(b"\x89PNG")
-        assert "<svg" in figure.svg.read_text()[:2000]
+        assert figure.path("png").read_bytes().startswith(b"\x89PNG")
         assert figure.caption in (tmp_path / "summary.md").read_text()
+        for column, inches in ((False, 6.75), (True, 3.25)):
+            pdf = figure.path("pdf", column=column).read_bytes()
+            [width] = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) [\d.]+ \]", pdf)
+            assert float(width) == 72 * inches
+            assert b"/FontFile2" in pdf  # TrueType
+            assert b"/Type3" not in pdf
+            assert "<svg" in figure.path("svg", column=column).read_text()[:2000]
     assert {path.name for path in (tmp_path / "tables").iterdir()} == {
         f"{one.name}.{ending}" for one in plots.tables for ending in ("md", "tex", "csv")
     }
@@ -34,9 +50,10 @@ def test_a_study_of_one_network_has_all_figures_but_transfer(tmp_path: Path) -> 
 
 def test_figures_without_data_are_listed_as_missing(tmp_path: Path) -> None:
     figures, missing = draw_all(*synthetic_results(levels=(0.4,), methods=("vanilla",), seeds=(0,)), tmp_path)
-    assert [figure.name for figure in figures] == ["accuracy", "drop"]
+    assert [figure.name for figure in figures] == ["accuracy"]
     assert [line.partition(":")[0] for line in missing] == [
         "belts",
+        "drop",
         "spread",
         "mentor",
         "utilization",
@@ -48,7 +65,7 @@ def test_settings_are_side_by_side_in_one_figure(tmp_path: Path) -> None:
     figures, _ = draw_all(*with_a_short_setting(levels=(0.0, 0.4)), tmp_path)
     assert [figure.name for figure in figures].count("accuracy") == 1
     for figure in figures:
-        text = html.unescape(figure.svg.read_text())
+        text = html.unescape(figure.path("svg").read_text())
         assert "mentormix (released)" in text
         assert "mentormix (short)" in text
         assert figure.caption.endswith("Setting of vanilla, mixup, mentornet: released.")
@@ -67,7 +84,7 @@ def test_networks_are_correlated_and_have_their_own_figures(tmp_path: Path) -> N
     made = synthetic_results(levels=(0.0, 0.4), methods=("vanilla",), seeds=(0,), networks=networks)
     figures, _ = draw_all(*made, tmp_path)
     assert {figure.name for figure in figures} >= {"transfer", "accuracy-timm-inception"}
-    assert "r = " in next(figure for figure in figures if figure.name == "transfer").svg.read_text()
+    assert "r = " in next(figure for figure in figures if figure.name == "transfer").path("svg").read_text()
 
 
 def test_only_markdown_and_latex_are_rounded() -> None:
@@ -120,3 +137,78 @@ def test_wide_intervals_of_two_seeds_stay_within_100_percent() -> None:
     canvas = accuracy(FigureData(with_series(rows), {}))
     low, high = canvas.axes[0].get_ylim()
     assert 0 <= low < high <= 100
+
+
+LONG = ("fine-tuned", "linear probe of a pretrained network, 96 pixels")
+STUDIES = {
+    "five series at ten levels": with_a_short_setting(
+        levels=(0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8), seeds=(0, 1)
+    ),
+    "long names": synthetic_results(methods=("mentornet", "mentormix"), settings=LONG, seeds=(0,)),
+    "one level": synthetic_results(levels=(0.4,), methods=("vanilla", "mentormix"), settings=LONG),
+    "networks": synthetic_results(
+        levels=(0, 0.4),
+        methods=("vanilla",),
+        seeds=(0,),
+        networks=("small_cnn", "wide", "torchvision/resnet18"),
+    ),
+}
+
+
+def texts(canvas: Figure) -> dict[str, Bbox]:
+    """The visible texts of a figure with their extents, after layout."""
+    canvas.draw_without_rendering()
+    found: list[Text] = [text for legend in canvas.legends for text in legend.get_texts()]
+    for axes in canvas.axes:
+        found += [axes.title, axes.xaxis.label, axes.yaxis.label]
+        for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            ticks = zip(axis.get_majorticklocs(), axis.get_major_ticks(), strict=True)
+            found += [tick.label1 for at, tick in ticks if min(low, high) <= at <= max(low, high)]
+    return {
+        f"{index} {text.get_text()!r}": text.get_window_extent()
+        for index, text in enumerate(found)
+        if text.get_visible() and text.get_text()
+    }
+
+
+@pytest.mark.parametrize("width", [COLUMN, PAGE])
+@pytest.mark.parametrize("study", STUDIES)
+def test_texts_are_inside_the_figure_and_do_not_overlap(study: str, width: float) -> None:
+    results, curves = STUDIES[study]
+    rows, by_run = summary_tables.finished(results), dict(grouped(curves.to_pylist(), "run"))
+    drawn = []
+    for name, draw in [*FIGURES.items(), ("transfer", transfer)]:
+        data = FigureData(rows if name == "transfer" else with_series(rows), by_run, width)
+        with matplotlib.style.context(["default", STYLE]), contextlib.suppress(MissingDataError):
+            canvas = draw(data)
+            boxes = texts(canvas)
+            assert canvas.get_figwidth() == width
+            drawn.append(name)
+        for text, box in boxes.items():
+            assert box.x0 >= -0.5, (name, text)
+            assert box.x1 <= canvas.bbox.x1 + 0.5, (name, text)
+            assert box.y0 >= -0.5, (name, text)
+            assert box.y1 <= canvas.bbox.y1 + 0.5, (name, text)
+        for (first, one), (second, other) in itertools.combinations(boxes.items(), 2):
+            assert not one.padded(-1).overlaps(other.padded(-1)), (name, first, second)
+    assert "accuracy" in drawn
+
+
+def test_equal_results_give_equal_files(tmp_path: Path) -> None:
+    made = synthetic_results(levels=(0.4,), methods=("vanilla",), seeds=(0,))
+    for folder in ("a", "b"):
+        draw_all(*made, tmp_path / folder)
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert {name.partition(".")[2] for name in files} == {"png", "svg", "pdf"}
+    for name in files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_many_series_are_drawn_without_intervals_and_the_caption_promises_none() -> None:
+    results, _ = synthetic_results(settings=("long", "short"), levels=(0.0, 0.4))
+    data = FigureData(with_series(summary_tables.finished(results)), {})
+    assert not any(axes.collections for axes in accuracy(data).axes)
+    assert (
+        CAPTIONS["accuracy"][1](data)
+        == "After the last epoch. The table of all cells has the intervals and the best epochs."
+    )
