@@ -10,6 +10,7 @@ import pyarrow as pa
 from training.study.estimates import points, sizes
 from training.study.power import independent_disagreement, smallest_of_images, smallest_of_seeds
 from training.study.series import with_series
+from training.study.significance import compare
 from training.study.summary_tables import Row, finished, grouped
 
 CAUTION = "80 % power, two-sided 5 %"
@@ -38,7 +39,11 @@ def resolution_sentences(results: pa.Table) -> list[str]:
 
 
 def _resolution(rows: list[Row]) -> str | None:
-    """Return a sentence if the best series is closer to another than could be shown; None otherwise."""
+    """Return what seeds and test images do not show about the lead of the best series; None if they show it.
+
+    Seeds: leads that the paired t test does not call significant. Test images: significant leads that are smaller than
+    what the images show in a single cell, since all runs have the same test images.
+    """
     values = {
         str(series): {(row["noise_level"], row["seed"]): row["final_accuracy"] for row in part}
         for series, part in grouped(rows, "series")
@@ -54,22 +59,29 @@ def _resolution(rows: list[Row]) -> str | None:
             "one seed per cell, so the methods cannot be compared: runs that differ in nothing but the seed differ, too. "
             "Train at least 3 seeds" + (f". {by_images[1]}" if by_images else "") + "."
         )
-    by_seeds = _by_seeds(best, values, cells)
-    limit = max(by_seeds[0], by_images[0] if by_images else 0.0)
-    close = [name for name in means if name != best and means[best] - means[name] < limit]
-    if not close:
-        return None
-    gaps = ", ".join(f"{name} by {100 * (means[best] - means[name]):.1f}" for name in close)
-    reasons = ". ".join(filter(None, (by_seeds[1], by_images and by_images[1])))
-    return (
-        f"too few seeds or test images to place {best} above all others (it leads {gaps} points). {reasons}."
-    )
+    shared = {name: {cell: by_cell[cell] for cell in cells} for name, by_cell in values.items()}
+    leads = {name: means[best] - mean for name, mean in means.items() if name != best}
+    unclear = [one.second for one in compare(shared, reference=best) if not one.is_significant]
+    sentences = []
+    if unclear:
+        sentences.append(
+            f"too few seeds to place {best} above {_with_leads(unclear, leads)}. {_by_seeds(best, values, cells)}"
+        )
+    small = [name for name in leads if name not in unclear and by_images and leads[name] < by_images[0]]
+    if small and by_images:
+        sentences.append(
+            f"{'The' if sentences else 'the'} lead of {best} over {_with_leads(small, leads)} holds for these test images, and may not for others. {by_images[1]}"
+        )
+    return ". ".join([*sentences, ""]).strip() or None
 
 
-def _by_seeds(
-    best: str, values: Mapping[str, Mapping[Any, float]], cells: Sequence[Any]
-) -> tuple[float, str]:
-    """Return the smallest difference from the best series that the paired t test shows, and a sentence on it."""
+def _with_leads(names: Sequence[str], leads: Mapping[str, float]) -> str:
+    """Return names, each with the distance of the best series from it."""
+    return ", ".join(f"{name} (by {100 * leads[name]:.1f} points)" for name in names)
+
+
+def _by_seeds(best: str, values: Mapping[str, Mapping[Any, float]], cells: Sequence[Any]) -> str:
+    """Return a sentence on the smallest difference from the best series that the paired t test shows."""
     variances = [
         np.var([values[best][cell] - values[other][cell] for cell in cells], ddof=1)
         for other in values
@@ -77,7 +89,7 @@ def _by_seeds(
     ]
     deviation = math.sqrt(float(np.mean(variances)))
     smallest = smallest_of_seeds(len(cells), deviation) or 0.0
-    return smallest, (
+    return (
         f"{len(cells)} pairs of runs (level and seed) whose differences vary by {100 * deviation:.1f} points show "
         f"differences from {points(smallest)} points on (paired t test, {CAUTION})"
     )

@@ -57,8 +57,20 @@ def test_a_study_that_is_too_small_says_what_it_could_show() -> None:
     assert "1,000 test images show differences from 5." in first
     close, _ = made(1000, methods=("vanilla", "mixup"), levels=(0.2,), colors=("red",))
     [sentence] = resolution_sentences(close)
-    assert "too few seeds or test images to place mixup above all others" in sentence
-    assert "3 pairs of runs (level and seed)" in sentence
+    assert sentence.startswith(
+        "red noise: the lead of mixup over vanilla (by 1.9 points) holds for these test images"
+    )
+    assert "1,000 test images show differences from 5." in sentence
+    level, gain = 0.7, iter((0.03, 0.03, -0.02))
+    rows = [
+        row | {"final_accuracy": level + (next(gain) if row["method"] == "mixup" else 0)}
+        for row in close.to_pylist()
+    ]
+    [sentence] = resolution_sentences(RESULT.from_rows(rows))
+    assert sentence.startswith(
+        "red noise: too few seeds to place mixup above vanilla (by 1.3 points). 3 pairs of runs"
+    )
+    assert "differences vary by 2.9 points" in sentence
 
 
 def test_a_study_that_is_large_enough_says_nothing() -> None:
