@@ -93,6 +93,11 @@ class Layout:
         return self._path("aggregate", "rejections")
 
     @property
+    def gold_votes(self) -> str:
+        """Table of votes on clean images."""
+        return self._path("aggregate", "gold_votes")
+
+    @property
     def aggregate_tables(self) -> dict[str, str]:
         """Folders of the tables that the aggregate stage writes, by name."""
         return {
@@ -102,6 +107,7 @@ class Layout:
             "retrieval_precision": self.retrieval_precision,
             "error_model": self.error_model,
             "rejections": self.vote_rejections,
+            "gold_votes": self.gold_votes,
         }
 
     @property

@@ -9,8 +9,8 @@ WORKER = Table(
     pa.schema(
         [
             column("worker_id", pa.string(), "id of the worker"),
-            column("answers", pa.int64(), "number of valid votes"),
-            column("yes_share", pa.float64(), "share of yes votes"),
+            column("answers", pa.int64(), "number of valid votes on candidates"),
+            column("yes_share", pa.float64(), "share of yes votes; null without votes", required=False),
             column(
                 "agreement",
                 pa.float64(),
@@ -20,7 +20,7 @@ WORKER = Table(
             column("agreement_low", pa.float64(), "lower bound of the 95 % Wilson interval", required=False),
             column("agreement_high", pa.float64(), "upper bound of the 95 % Wilson interval", required=False),
             column("seconds", pa.float64(), "mean time per answer, in seconds", required=False),
-            column("unsure_share", pa.float64(), "share of unsure votes"),
+            column("unsure_share", pa.float64(), "share of unsure votes; null without votes", required=False),
             column(
                 "yes_when_yes",
                 pa.float64(),
@@ -33,6 +33,14 @@ WORKER = Table(
                 "share of no votes where the majority of the other workers says no",
                 required=False,
             ),
+            column(
+                "gold_answers",
+                pa.int64(),
+                "number of answers yes or no to gold questions: candidates of aggregate.gold, and clean images",
+            ),
+            column("gold_right", pa.float64(), "share of them that are right", required=False),
+            column("gold_low", pa.float64(), "lower bound of its 95 % Wilson interval", required=False),
+            column("gold_high", pa.float64(), "upper bound of its 95 % Wilson interval", required=False),
             column(
                 "skill",
                 pa.float64(),

@@ -1,8 +1,9 @@
 """Export questions in the formats of labeling tools; `readers` reads the answers."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import quote
+from xml.sax.saxutils import quoteattr
 
 import pyarrow as pa
 
@@ -10,14 +11,26 @@ from schemas.cells import csv_text
 from schemas.vote import ANSWERS
 
 # Label Studio's labeling configuration; $class_name is a field of the task.
-LABEL_STUDIO_CONFIG = """<View>
+_LABEL_STUDIO_CONFIG = """<View>
   <Header value="Is this image a $class_name?"/>
   <Image name="image" value="$image"/>
   <Choices name="answer" toName="image" choice="single" required="true" showInLine="true">
-{choices}
+{answers}
+  </Choices>
+  <Choices name="seen_class" toName="image" choice="single" layout="select" visibleWhen="choice-selected" whenTagName="answer" whenChoiceValue="no">
+{classes}
   </Choices>
 </View>
-""".replace("{choices}", "\n".join(f'    <Choice value="{answer}"/>' for answer in ANSWERS))
+"""
+
+
+def label_studio_config(classes: Iterable[str]) -> str:
+    """Return the labeling configuration: yes, no or unsure, and with no the class that the image shows instead."""
+
+    def choices(values: Iterable[str]) -> str:
+        return "\n".join(f"    <Choice value={quoteattr(value)}/>" for value in values)
+
+    return _LABEL_STUDIO_CONFIG.format(answers=choices(ANSWERS), classes=choices(classes))
 
 
 def to_csv(questions: pa.Table) -> dict[str, str]:
@@ -29,6 +42,8 @@ def to_csv(questions: pa.Table) -> dict[str, str]:
 def to_label_studio(questions: pa.Table) -> dict[str, str]:
     """Return the tasks to import, and the labeling configuration of the project.
 
+    The classes that a worker may choose with the answer no are those of the questions.
+
     A path becomes a URL of Label Studio's local files, whose root must be the source folder of the build.
     """
     tasks = []
@@ -36,8 +51,9 @@ def to_label_studio(questions: pa.Table) -> dict[str, str]:
         image = row["url"] or f"/data/local-files/?d={quote(row['path'])}"
         data = {"image": image, **{name: row[name] for name in ("image_id", "class_name", "votes_wanted")}}
         tasks.append({"data": data})
+    classes = sorted(set(questions["class_name"].to_pylist()))
     text = json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"
-    return {".label-studio.json": text, ".label-studio.xml": LABEL_STUDIO_CONFIG}
+    return {".label-studio.json": text, ".label-studio.xml": label_studio_config(classes)}
 
 
 def to_ground_truth(questions: pa.Table) -> dict[str, str]:

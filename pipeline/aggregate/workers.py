@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.aggregate.drift import drifts
+from pipeline.aggregate.methods.posterior import UNKNOWN
 from pipeline.aggregate.suspicion import suspicions
 from pipeline.aggregate.vote_columns import VoteColumns
 from pipeline.aggregate.wilson import wilson_interval
@@ -20,11 +21,18 @@ COMPARED = ["yes_yes", "yes_no", "no_yes", "no_no"]
 # dated: votes with a time on questions where the other workers have a majority; dated_agree: those that agree with it.
 # t, tt and t_agree: sums of times in days since EPOCH, of their squares, and of the times of agreeing votes.
 FLOATS = ["seconds", "t", "tt", "t_agree"]
+SUMS = [
+    "answers", "yes", "no", "unsure", *COMPARED, "timed", "seconds", "dated", "dated_agree", "t", "tt", "t_agree",
+    "gold", "gold_right",
+]  # fmt: skip
+"""The columns of worker sums."""
 EPOCH = 18262.0  # 2020-01-01 in days since 1970: squares of present days lose no digits
 
 
-def worker_sums(votes: VoteColumns) -> pd.DataFrame:
+def worker_sums(votes: VoteColumns, known: np.ndarray | None = None) -> pd.DataFrame:
     """Return sums by worker_id over a bucket, which must hold all votes of its images.
+
+    known: int (n,), `gold_codes` of the questions.
 
     A vote yes or no is compared with the strict majority among the yes and no votes of the *other* workers, if they have
     one; a worker is never compared with a majority that their own vote has decided.
@@ -55,6 +63,7 @@ def worker_sums(votes: VoteColumns) -> pd.DataFrame:
         "t": t,
         "tt": t * t,
         "t_agree": t * agrees,
+        **_gold_columns(votes.answers, known[votes.items] if known is not None else UNKNOWN),
     }
     sums = {
         name: np.bincount(votes.voters, values, len(votes.workers)).astype(
@@ -63,6 +72,19 @@ def worker_sums(votes: VoteColumns) -> pd.DataFrame:
         for name, values in columns.items()
     }
     return pd.DataFrame(sums, index=pd.Index(votes.workers, dtype=object, name="worker_id"))
+
+
+def _gold_columns(answers: np.ndarray, known: np.ndarray | int) -> dict[str, np.ndarray]:
+    """Return which votes (V,) are answers yes or no to gold questions, and which of them are right; `known` are codes."""
+    is_gold = (known != UNKNOWN) & ((answers == YES) | (answers == NO))
+    return {"gold": is_gold, "gold_right": is_gold & (answers == known)}
+
+
+def gold_sums(workers: np.ndarray, answers: np.ndarray, known: np.ndarray) -> pd.DataFrame:
+    """Return sums by worker_id, as `worker_sums` does, of votes (V,) that count as answers to gold questions alone."""
+    index = pd.Index(workers, dtype=object, name="worker_id")
+    sums = pd.DataFrame(_gold_columns(answers, known), index=index).astype(np.int64).groupby(level=0).sum()
+    return sums.reindex(columns=SUMS, fill_value=0).astype(dict.fromkeys(FLOATS, np.float64))
 
 
 def add_worker_sums(parts: list[pd.DataFrame]) -> pd.DataFrame:
@@ -80,12 +102,14 @@ def worker_table(sums: pd.DataFrame, skill: Mapping[str, float] | None = None) -
     columns = [
         sums.index,
         sums["answers"],
-        sums["yes"] / sums["answers"],
+        _ratio(sums["yes"], sums["answers"]),
         *map(pd.Series, wilson_interval(agreed, sums[COMPARED].sum(axis=1).to_numpy())),
         _ratio(sums["seconds"], sums["timed"]),
-        sums["unsure"] / sums["answers"],
+        _ratio(sums["unsure"], sums["answers"]),
         _ratio(sums["yes_yes"], sums["yes_yes"] + sums["yes_no"]),
         _ratio(sums["no_no"], sums["no_yes"] + sums["no_no"]),
+        sums["gold"],
+        *map(pd.Series, wilson_interval(sums["gold_right"].to_numpy(), sums["gold"].to_numpy())),
         [None if skill is None else skill.get(name) for name in sums.index],
         suspicions(sums),
         *drifts(sums),

@@ -42,7 +42,7 @@ RECORDED = pa.schema(
 
 
 def fetch_rules(config: BuildConfig) -> str:
-    """Return a digest of the values that affect which fetches fail: a failure under other rules is stats again."""
+    """Return a digest of the values that affect which fetches fail; a URL that failed under other rules is requested again."""
     values = json.dumps(fetching_values(config.ingest) | fetching_values(config.fetch), sort_keys=True)
     return hashlib.sha256(values.encode()).hexdigest()[:16]
 

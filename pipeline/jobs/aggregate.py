@@ -172,7 +172,8 @@ class AggregateVotes(beam.PTransform):
 def check(config: BuildConfig, rejections: str, manifests: dict[str, Manifest]) -> None:
     """Raise DataError if votes were lost, or if more than `aggregate.max_rejected_share` were rejected."""
     votes_in = counts(manifests["verdicts"]).get("votes_in", 0)
-    votes_out = counts(manifests["verdicts"]).get("votes", 0) + sum(counts(manifests["rejections"]).values())
+    valid = counts(manifests["verdicts"]).get("votes", 0) + manifests["gold_votes"].rows
+    votes_out = valid + sum(counts(manifests["rejections"]).values())
     if votes_out != votes_in:
         raise DataError(
             f"{votes_in} votes were read, but {votes_out} are counted as valid or rejected; run the stage again with --force"

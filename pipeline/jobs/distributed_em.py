@@ -12,11 +12,13 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pandas as pd
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from common.errors import UsageError
 from pipeline import files
 from pipeline.aggregate.error_estimates import ErrorEstimates
+from pipeline.aggregate.gold_votes import gold_vote_sums
 from pipeline.aggregate.methods.convergence import ConvergenceMonitor, MethodSettings
 from pipeline.aggregate.methods.distributed_em import (
     DawidSkeneModel,
@@ -54,6 +56,7 @@ from pipeline.running.stage import Stage, counts
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.agreement import AGREEMENT
+from schemas.gold_vote import GOLD_VOTE
 from schemas.manifest import Manifest, Shard
 from schemas.rejection import REJECTION
 from schemas.valid_vote import VALID_VOTE
@@ -62,6 +65,7 @@ INTERMEDIATE = {  # tables that the first job writes, by name
     "votes": VALID_VOTE,
     "rejections": REJECTION,
     "agreement": AGREEMENT,
+    "gold_votes": GOLD_VOTE,
 }
 SECONDS_PER_QUESTION = 1e-6  # CPU seconds per iteration
 
@@ -245,7 +249,7 @@ class DecideByModel(ReadStoredVotes):
             table, metrics = complete_verdicts(table, votes, setup, estimates)
             yield "verdicts", metrics
             yield from write_verdicts(table, setup, index)
-            yield beam.pvalue.TaggedOutput("workers", (index, worker_sums(votes)))
+            yield beam.pvalue.TaggedOutput("workers", (index, worker_sums(votes, gold)))
 
 
 class SampleStoredVotes(ReadStoredVotes):
@@ -304,15 +308,21 @@ class WriteResults(beam.PTransform):
         decided = stored | "DecideByModel" >> decide.with_outputs("workers", "verdicts", main="written")
         has_skill = setup.config.method == "dawid-skene"
         joint = JointResults(tables.model(self.iteration).skill() if has_skill else {})
+        gold_votes = pipeline | "GoldVotes" >> beam.Create(tables.shards("gold_votes"))
         workers = (
-            decided.workers
+            (decided.workers, gold_votes | "SumGoldVotes" >> beam.FlatMap(read_gold_sums, tables))
+            | "WorkerSums" >> beam.Flatten()
             | "AddWorkers" >> AddInOrder(add_worker_sums)
             | "WriteWorkers" >> beam.Map(write_workers, setup.folders["workers"], joint)
         )
         questions = shards_by_bucket(pipeline, setup.retrievals, setup.buckets)
         measure = MeasureRetrievalPrecision(setup.retrievals, setup.folders["retrieval_precision"])
         precision = {"verdicts": decided.verdicts, "shards": questions} | "RetrievalPrecision" >> measure
-        copies = [(name, *part) for name in ("rejections", "agreement") for part in tables.shards(name)]
+        copies = [
+            (name, *part)
+            for name in ("rejections", "agreement", "gold_votes")
+            for part in tables.shards(name)
+        ]
         copied = pipeline | "Copies" >> beam.Create(copies) | "CopyShard" >> beam.Map(copy_shard, tables)
         counted = [
             (name, Written(None, Counter(counts(directory.read_manifest(tables.table(table))))))
@@ -329,6 +339,15 @@ class WriteResults(beam.PTransform):
         ) | "Written" >> beam.Flatten()
         committed = {name: (setup.folders[name], table.name) for name, table in TABLES.items()}
         _ = written | CommitTables(Commit(committed, setup.about, self.finish))
+
+
+def read_gold_sums(
+    part: tuple[int, list[Shard]], tables: IntermediateTables
+) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Yield the worker sums of the votes on clean images of a bucket."""
+    index, shards = part
+    for shard in shards:
+        yield index, gold_vote_sums(directory.read_shard(tables.table("gold_votes"), shard))
 
 
 def copy_shard(part: tuple[str, int, list[Shard]], tables: IntermediateTables) -> tuple[str, Written]:

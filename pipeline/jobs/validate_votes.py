@@ -11,11 +11,13 @@ import pyarrow as pa
 
 from pipeline.aggregate.agreement_table import vote_patterns
 from pipeline.aggregate.class_answers import expand_class_answers
+from pipeline.aggregate.gold_votes import gold_vote_sums, split_gold_votes
 from pipeline.aggregate.readers.votes import read_votes
 from pipeline.aggregate.seen_class import drop_unusable_seen_classes
+from pipeline.aggregate.verdicts import gold_codes
 from pipeline.aggregate.vote_columns import codes_of
 from pipeline.aggregate.vote_validation import VOTE_ROWS, check_vote_rows, select_valid_votes
-from pipeline.aggregate.workers import worker_sums
+from pipeline.aggregate.workers import add_worker_sums, worker_sums
 from pipeline.config import AggregateConfig
 from pipeline.jobs.tables import Written, pack, unpack
 from pipeline.keyed_hash import by_bucket, keyed_hash, shard_key
@@ -26,6 +28,7 @@ from pipeline.shards import directory
 from pipeline.shards.parquet import write_shard
 from schemas.agreement import AGREEMENT
 from schemas.error_model import ERROR_MODEL
+from schemas.gold_vote import GOLD_VOTE
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL
 from schemas.retrieval_precision import RETRIEVAL_PRECISION
@@ -40,6 +43,7 @@ TABLES = {  # tables of the aggregate stage, by their name in Layout.aggregate_t
     "retrieval_precision": RETRIEVAL_PRECISION,
     "error_model": ERROR_MODEL,
     "rejections": REJECTION,
+    "gold_votes": GOLD_VOTE,
 }
 _QUESTION = pa.schema([REJECTION.schema.field(name) for name in ("image_id", "class_name")])
 _RETRIEVAL_COLUMNS = pa.schema(
@@ -133,17 +137,26 @@ class ValidateBucket(beam.DoFn):
         if setup.config.class_answers:
             votes = expand_class_answers(votes, questions)
         votes, dropped = drop_unusable_seen_classes(votes, setup.classes)
-        valid, invalid = select_valid_votes(votes, questions, setup.config.repeated_votes, without_image)
-        rejected = pa.concat_tables([REJECTION.schema.empty_table(), *parts["rejections"], invalid])
+        repeated_votes = setup.config.repeated_votes
+        clean = asked.filter(pa.compute.equal(asked["source"], "clean"))
+        votes, gold_votes, repeated = split_gold_votes(
+            votes, clean, setup.classes, repeated_votes, setup.gold
+        )
+        valid, invalid = select_valid_votes(votes, questions, repeated_votes, without_image)
+        rejected = pa.concat_tables([REJECTION.schema.empty_table(), *parts["rejections"], repeated, invalid])
         rejected = rejected.sort_by([("location", "ascending"), ("code", "ascending")])
 
         stem = directory.shard_stem("part", index, setup.buckets)
         shard = write_shard(setup.folders["rejections"], stem, REJECTION.schema, [rejected])
         written = Written(shard, Counter(rejected["code"].to_pylist()))
         yield beam.pvalue.TaggedOutput("written", ("rejections", written))
-        yield beam.pvalue.TaggedOutput("workers", (index, worker_sums(valid)))
+        shard = write_shard(setup.folders["gold_votes"], stem, GOLD_VOTE.schema, [gold_votes])
+        yield beam.pvalue.TaggedOutput("written", ("gold_votes", Written(shard)))
+        sums = [worker_sums(valid, gold_codes(valid.questions, setup.gold)), gold_vote_sums(gold_votes)]
+        yield beam.pvalue.TaggedOutput("workers", (index, add_worker_sums(sums)))
         yield beam.pvalue.TaggedOutput("patterns", vote_patterns(valid))
-        votes_in = Counter(votes=len(valid.items), votes_in=len(valid.items) + rejected.num_rows)
+        votes_in = Counter(votes=len(valid.items), gold_votes=gold_votes.num_rows)
+        votes_in["votes_in"] = votes_in.total() + rejected.num_rows
         if dropped:
             votes_in["unusable_seen_class"] = dropped
         yield beam.pvalue.TaggedOutput("written", ("verdicts", Written(None, votes_in)))

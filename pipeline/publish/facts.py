@@ -190,7 +190,8 @@ def _vote_facts(layout: Layout) -> VoteFacts:
             counts, (0, longer - len(counts))
         )
     workers = suspicious = 0
-    for part in _read(layout.workers, ["suspicion"]):
+    for part in _read(layout.workers, ["suspicion", "answers"]):
+        part = part.filter(pc.greater(part["answers"], 0))  # others have answered gold questions only
         workers += part.num_rows
         suspicious += part.num_rows - part["suspicion"].null_count
     agreement: dict[str, Estimate] = {}

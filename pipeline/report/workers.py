@@ -42,7 +42,7 @@ def worker_table(tables: BuildTables) -> PageTable:
     """Return one row per worker: suspicious workers first, then by number of answers."""
     workers = tables.rows(
         "SELECT worker_id, suspicion, answers, agreement, agreement_low, agreement_high, yes_when_yes, no_when_no, "
-        "yes_share, unsure_share, seconds, skill, drift_z FROM workers "
+        "yes_share, unsure_share, seconds, gold_answers, gold_right, gold_low, gold_high, skill, drift_z FROM workers "
         f"ORDER BY suspicion IS NULL, answers DESC, worker_id LIMIT {WORKERS_SHOWN}"
     )
     [(count,)] = tables.rows("SELECT count(*) FROM workers")
@@ -56,10 +56,23 @@ def worker_table(tables: BuildTables) -> PageTable:
         Column("yes", "share"),
         Column("unsure", "share"),
         Column("seconds per answer", "number"),
+        Column("gold answers", "count"),
+        Column("right on gold [95 %]", "share"),
         Column("skill", "share"),
         Column("drift z", "number"),
     ]
-    rows = [(row[0], row[1] or "", row[2], IntervalCell(*row[3:6]), *row[6:]) for row in workers]
+    rows = [
+        (
+            row[0],
+            row[1] or "",
+            row[2],
+            IntervalCell(*row[3:6]),
+            *row[6:12],
+            IntervalCell(*row[12:15]),
+            *row[15:],
+        )
+        for row in workers
+    ]
     note = f"{count - len(workers):,} more: SELECT * FROM workers" if count > len(workers) else ""
     return PageTable(
         "Workers. Agreement: with the majority of the other workers, without ties, with a 95 % Wilson interval. Yes if yes: "

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -40,17 +41,31 @@ def vote_files(build: str, own: str, config: BuildConfig | None) -> VoteFiles:
     """
     if config:
         paths = [files.join(config.source, name) for name in config.votes]
-        others = tuple(path for path in paths if "://" in path or not _is_same_file(path, own))
+        ours = (own, gold_path(own))
+        others = tuple(
+            path for path in paths if "://" in path or not any(_is_same_file(path, each) for each in ours)
+        )
         return VoteFiles(others, config.aggregate.answer_words, config.aggregate.class_answers)
     manifest = directory.valid_manifest(Layout(build).verdicts)
     inputs = manifest.about.get("inputs", {}) if manifest else {}
-    others = tuple(sorted(name for name in inputs if name not in _NO_FILES and not _may_be(name, own)))
+    ours = (own, gold_path(own))
+    others = tuple(
+        sorted(
+            name for name in inputs if name not in _NO_FILES and not any(_may_be(name, each) for each in ours)
+        )
+    )
     if others:
         raise UsageError(
             f"{build} has votes from {', '.join(others)}; add --config with the configuration of the build, so that they "
             "count and nobody is asked again"
         )
     return VoteFiles()
+
+
+def gold_path(votes: str) -> str:
+    """Return the path of the file for votes on gold questions about clean images, beside the vote file."""
+    path = Path(votes)
+    return str(path.with_name(f"{path.stem}-gold{path.suffix}"))
 
 
 def _may_be(name: str, own: str) -> bool:

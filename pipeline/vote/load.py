@@ -1,10 +1,12 @@
 """Read a build, its votes and its gold questions, and make the service of a voting page from them."""
 
+import json
 import os
+import re
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +15,12 @@ from common.errors import DataError, UsageError
 from pipeline import files
 from pipeline.aggregate.gold import read_gold
 from pipeline.config import BuildConfig
+from pipeline.layout import Layout
 from pipeline.records import read_records
+from pipeline.shards import directory
 from pipeline.values import match_names, suggestion
 from pipeline.vote.build_images import KeyIndex, ListedPairs, image_keys, read_pairs
-from pipeline.vote.earlier_votes import AnswersByWorker, read_rows, valid_votes, vote_files
+from pipeline.vote.earlier_votes import AnswersByWorker, gold_path, read_rows, valid_votes, vote_files
 from pipeline.vote.gold_questions import by_class, clean_gold, with_gold
 from pipeline.vote.journal import VoteJournal
 from pipeline.vote.questions import Questions, ask_in_order
@@ -100,12 +104,6 @@ def load(options: VoteOptions, clock: Callable[[], float] = time.monotonic) -> L
     return LoadedVote(service, classes, tuple(journals), _notes(options, questions, journals, gold))
 
 
-def gold_path(votes: str) -> str:
-    """Return the path of the file for votes on gold questions about clean images, beside the vote file."""
-    path = Path(votes)
-    return str(path.with_name(f"{path.stem}-gold{path.suffix}"))
-
-
 def _check_vote_path(path: str) -> None:
     if "://" in path or not path.endswith(".csv"):
         raise UsageError(f"--votes {path}: expected a local .csv file; it is created if it does not exist")
@@ -178,12 +176,39 @@ def _notes(
             f"{int((questions.known >= 0).sum()):,} gold questions, {options.gold_share:.0%} of those asked"
         )
     if len(journals) > 1:
-        notes.append(f"votes on clean images are appended to {journals[1].path}, which is not for 'votes'")
-    config = options.config
-    named = [files.join(config.source, name) for name in config.votes] if config else []
-    if options.votes not in named and os.path.realpath(options.votes) not in map(os.path.realpath, named):
         notes.append(
-            f"after the first votes, add {os.path.basename(options.votes)} to 'votes' of the configuration (paths start at "
-            "its source folder)"
+            f"votes on clean images are appended to {journals[1].path}; in 'votes', they tell how good workers are"
         )
-    return tuple(notes)
+    return (*notes, *_how_to_use(options, [journal.path for journal in journals]))
+
+
+def _how_to_use(options: VoteOptions, paths: list[str]) -> list[str]:
+    """Return a note that says how a build reads the vote files (real paths), unless it is known to do so."""
+    config = options.config
+    if config:
+        named = {os.path.realpath(files.join(config.source, name)) for name in config.votes}
+        source = os.path.realpath(config.source)
+        missing = [
+            os.path.relpath(path, source) if path.startswith(source + os.sep) else path
+            for path in paths
+            if path not in named
+        ]
+        value = flow_list([*config.votes, *missing])
+        note = f"after the first votes, change 'votes' of the configuration to {value}, or {_flag(value)}"
+        return [note] if missing else []
+    made = directory.valid_manifest(Layout(options.build).verdicts)
+    inputs = {os.path.basename(name) for name in made.about.get("inputs", {})} if made else set()
+    if inputs.issuperset(map(os.path.basename, paths)):
+        return []
+    return [f"after the first votes, {_flag(flow_list(paths))}, unless the configuration has them in 'votes'"]
+
+
+def _flag(value: str) -> str:
+    return f"run build with --set {shlex.quote(f'votes={value}')}"
+
+
+def flow_list(names: Sequence[str]) -> str:
+    """Return names as a YAML list on one line, quoted where needed."""
+    plain = re.compile(r"[A-Za-z0-9_/][A-Za-z0-9_./-]*\.(csv|jsonl?|parquet|manifest)")
+    words = [name if plain.fullmatch(name) else json.dumps(name, ensure_ascii=False) for name in names]
+    return f"[{', '.join(words)}]"

@@ -3,12 +3,13 @@
 import csv
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 
 from common.errors import DataError
-from pipeline.aggregate.exports import EXPORTS, LABEL_STUDIO_CONFIG
+from pipeline.aggregate.exports import EXPORTS, label_studio_config
 from pipeline.aggregate.next_questions import next_questions
 from pipeline.aggregate.readers.votes import check_votes_readable, read_votes
 from pipeline.aggregate.vote_validation import check_vote_rows
@@ -91,7 +92,7 @@ def test_round_trip_through_csv(tmp_path):
 
 def test_round_trip_through_label_studio(tmp_path):
     written = exported("label-studio")
-    assert written[".label-studio.xml"] == LABEL_STUDIO_CONFIG
+    assert written[".label-studio.xml"] == label_studio_config(sorted(set(QUESTIONS["class_name"])))
     tasks = json.loads(written[".label-studio.json"])
     assert {task["data"]["image"] for task in tasks} == {
         "/data/local-files/?d=images/a.jpg",
@@ -383,3 +384,13 @@ def test_words_for_answers():
     good, bad = check_vote_rows(rows, {"maybe": "unsure", "JA": "yes"})
     assert good["answer"].to_pylist() == ["unsure", "yes", "yes"]
     assert bad["code"].to_pylist() == ["unknown_answer"]
+
+
+def test_label_studio_offers_the_other_classes_with_the_answer_no():
+    classes = ["cat", 'dog & "wolf" <small>', "{x}"]
+    root = ElementTree.fromstring(label_studio_config(classes))
+    answer, seen = root.findall("Choices")
+    assert [choice.get("value") for choice in answer] == ["yes", "no", "unsure"]
+    assert seen.get("name") == "seen_class"
+    assert (seen.get("whenTagName"), seen.get("whenChoiceValue")) == ("answer", "no")
+    assert [choice.get("value") for choice in seen] == classes
