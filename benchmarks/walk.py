@@ -128,7 +128,7 @@ def _config(walk: Walk) -> dict[str, object]:
         "votes": ["votes.csv"], "ingest": {"size": walk.pixels},
         "noise": {"levels": [0, 0.2, 0.4], "on_shortage": "shrink"},
         "embed": {
-            "network": "timm/tf_efficientnet_lite0", "size": 96,
+            "network": "tf_efficientnet_lite0", "size": 96,
             "weights": str(walk.weights / "tf_efficientnet_lite0.safetensors"),
         },
         "publication": {
