@@ -134,6 +134,7 @@ def _config(walk: Walk) -> dict[str, object]:
         "publication": {
             "authors": [{"name": "A. Author"}], "license": "CC-BY-4.0",
             "derived_from": ["clothing-dataset-small (CC0-1.0)"], "annotation_platform": "the page of `vote`",
+            "image_licenses": {"clean": "cc0", "test": "cc0", "web": "cc0"}, "date": "2026-11-30", "url": "https://example.org/clothing-noise",
         },
     }  # fmt: skip
 

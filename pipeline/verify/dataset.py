@@ -129,7 +129,7 @@ def _leak_search(plan: VerificationPlan, counts: Mapping[str, int]) -> str:
     text = f"{counts['leaks']:,} leaks {hash_search(plan.rules)}; {unseen_by_hashes(plan.rules)} were not looked for"
     if plan.altered is None:
         return text
-    found = f"{plan.altered:,} altered copies of test images by features"
+    found = f"{plan.altered:,} altered cop{'y' if plan.altered == 1 else 'ies'} of test images by features"
     return f"{text} here; the build found {found}, which verify cannot repeat without the network"
 
 

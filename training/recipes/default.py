@@ -3,10 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+from training.recipes.linear_probe import EPOCHS
+
 AUTO = "auto"
 PHOTO_SIDE = 64  # pixels from which pretrained networks are of use
 FEW_IMAGES = 5_000
-PROBE_BATCH = 32  # 256, the recipe's, would leave a set of 500 photographs 12 steps
+PROBE_BATCH, PROBE_STEPS = (
+    32,
+    1000,
+)  # 6 epochs of 256, the recipe's, would leave a set of 500 photographs 12 steps
 
 
 def resolve_recipe(
@@ -43,5 +48,12 @@ def default_recipe(about: Mapping[str, Any], images: int, *, gpu: bool) -> tuple
 
 
 def small_set_overrides(recipe: str, images: int) -> dict[str, Any]:
-    """Return the keys of a recipe chosen by `default_recipe` that a set of `images` training images changes."""
-    return {"batch_size": PROBE_BATCH} if recipe == "linear_probe" and images < FEW_IMAGES else {}
+    """Return the keys of a recipe chosen by `default_recipe` that a set of `images` training images changes.
+
+    A step of a probe takes milliseconds. On 755 photographs with 40 % red noise, MentorMix has 66.8 and 77.6 % after 138
+    steps and 79.6 and 78.6 % after 1,104 (two seeds; vanilla 74.1 and 74.6 %, 76.4 and 78.1 %).
+    """
+    if recipe != "linear_probe" or images >= FEW_IMAGES:
+        return {}
+    steps = max(1, images // PROBE_BATCH)
+    return {"batch_size": PROBE_BATCH, "epochs": max(EPOCHS, -(-PROBE_STEPS // steps))}

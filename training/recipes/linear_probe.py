@@ -5,6 +5,8 @@ from dataclasses import replace
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.recipes.released_settings import CIFAR10, methods_for
 
+EPOCHS = 6
+
 
 def linear_probe(noise_level: float) -> TrainConfig:
     """Features of EfficientNet-Lite0 at 96 pixels, 6 epochs of SGD for the head, weight decay chosen on held-out labels.
@@ -15,7 +17,7 @@ def linear_probe(noise_level: float) -> TrainConfig:
     # the second weighting excludes weight decay, which a probe needs
     methods["mentormix"] = replace(methods["mentormix"], second_reweight=False)
     return TrainConfig(
-        epochs=6,
+        epochs=EPOCHS,
         batch_size=256,
         average_decay=0.99,
         evaluate_every=3,
