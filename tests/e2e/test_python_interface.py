@@ -1,6 +1,7 @@
 """The documented functions: build, verify, open and train without the command line."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,11 +68,11 @@ def test_a_wrong_configuration_is_a_usage_error(tmp_path: Path) -> None:
         build_dataset({"levles": []}, tmp_path)
 
 
-def test_a_damaged_dataset_has_problems(world: World, tmp_path: Path) -> None:
-    dataset = Path(build_dataset(world.config, tmp_path / "out")["dataset"])
-    shard = next((dataset / "red-0.20").glob("*.parquet"))
+def test_a_damaged_dataset_has_problems(dataset: str, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(dataset, tmp_path / "dataset"))
+    shard = next((copy / "red-0.20").glob("*.parquet"))
     shard.write_bytes(shard.read_bytes()[:-1])
-    verification = verify_dataset(dataset)
+    verification = verify_dataset(copy)
     assert isinstance(verification, Verification)
     assert any(shard.name in problem for problem in verification.problems)
 

@@ -41,7 +41,7 @@ def onnx_bytes(network: nn.Module, about: Mapping[str, Any]) -> bytes:
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
-        reason = next(iter(str(error).splitlines()), "")
+        reason = str(error).partition("\n")[0]
         raise UsageError(
             f"--onnx: torch cannot write {about['architecture']} as ONNX ({reason}); leave out --onnx"
         ) from error

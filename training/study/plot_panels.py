@@ -126,7 +126,7 @@ def in_lines(text: str, width: float) -> str:
     """Return text in lines that are at most `width` inches long."""
     return "\n".join(
         textwrap.fill(line, max(8, int(width / CHARACTER)), break_on_hyphens=False)
-        for line in text.splitlines()
+        for line in text.split("\n")
     )
 
 
