@@ -2,11 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from common.errors import UsageError
@@ -59,13 +61,34 @@ def with_features(
     Raises KeyboardInterrupt if `stop()` returns true, UsageError for a network without a dense layer or weights.
     """
     network, bf16 = backbone(config.network).to(device), use_bf16(config.precision, device)
-    store = FeatureStore(folder / _key(config, network, bf16))
+    key = _key(config, network, bf16)
+    store = FeatureStore(folder / key)
     result = []
     for data in sets:
         digests = _digests(data.images)
-        _compute(network, data, digests, store, config, device, bf16, progress, stop)
+        if store.missing(digests):
+            with _lock(folder / f"{key}.lock", stop):
+                store.refresh()
+                _compute(network, data, digests, store, config, device, bf16, progress, stop)
         result.append(replace(data, images=FeatureVectors(store.get(digests))))
     return tuple(result)
+
+
+@contextmanager
+def _lock(path: Path, stop: Callable[[], bool]) -> Iterator[None]:
+    """Wait until no other process computes features of this network, since it may compute the same ones on all cores."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            if stop():
+                raise KeyboardInterrupt from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _key(config: TrainConfig, network: nn.Module, bf16: bool) -> str:

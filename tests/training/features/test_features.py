@@ -1,8 +1,10 @@
 """Features of frozen networks: correct, computed once, reproducible; and heads trained on them."""
 
 import io
+import shutil
 import tarfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -171,6 +174,31 @@ def test_stores_of_two_processes_see_each_others_parts(tmp_path: Path) -> None:
     one.refresh()
     assert one.get(digests[::-1]).tolist() == [[3.0], [2.0], [1.0]]
     assert one.missing([b"x" * 32, digests[0], b"x" * 32]) == [0]
+
+
+def test_features_that_another_process_is_computing_are_waited_for(
+    dataset: Path, probe: Make, tmp_path: Path, computed: list[int]
+) -> None:
+    data = load(dataset / "test", 0)
+    [expected] = with_features(probe(), (data,), tmp_path / "other", CPU)
+    [store] = (tmp_path / "other").glob("*/")
+    with ThreadPoolExecutor(1) as pool, FileLock(tmp_path / "features" / f"{store.name}.lock"):
+        waiting = pool.submit(with_features, probe(), (data,), tmp_path / "features", CPU)
+        with pytest.raises(TimeoutError):
+            waiting.result(2)
+        shutil.copytree(store, tmp_path / "features" / store.name)
+    [result] = waiting.result()
+    assert torch.equal(result.images.vectors, expected.images.vectors)  # type: ignore[attr-defined]
+    assert computed == [60]
+
+
+def test_a_wait_for_another_process_can_be_stopped(dataset: Path, probe: Make, tmp_path: Path) -> None:
+    data = load(dataset / "test", 0)
+    with_features(probe(), (data,), tmp_path / "other", CPU)
+    [store] = (tmp_path / "other").glob("*/")
+    (tmp_path / "features").mkdir()
+    with FileLock(tmp_path / "features" / f"{store.name}.lock"), pytest.raises(KeyboardInterrupt):
+        with_features(probe(), (data,), tmp_path / "features", CPU, stop=lambda: True)
 
 
 def test_a_head_scales_its_features_to_mean_0_and_variance_1() -> None:
