@@ -50,8 +50,8 @@ def default_recipe(about: Mapping[str, Any], images: int, *, gpu: bool) -> tuple
 def small_set_overrides(recipe: str, images: int) -> dict[str, Any]:
     """Return the keys of a recipe chosen by `default_recipe` that a set of `images` training images changes.
 
-    A step of a probe takes milliseconds. On 755 photographs with 40 % red noise, MentorMix has 66.8 and 77.6 % after 138
-    steps and 79.6 and 78.6 % after 1,104 (two seeds; vanilla 74.1 and 74.6 %, 76.4 and 78.1 %).
+    A step of a probe takes milliseconds. On 755 photographs (docs/results/walk.md) with 40 % red and blue noise, vanilla has 77.3
+    and 71.8 % after 1,012 steps, and 74.3 and 68.1 % after 138; MentorMix 74.5 and 69.7 %, 70.5 and 67.8 % (three seeds).
     """
     if recipe != "linear_probe" or images >= FEW_IMAGES:
         return {}
