@@ -12,8 +12,6 @@ from training.distributed import Processes
 from training.models.freezing import evaluation_mode
 
 BATCH = 500
-
-
 ONE_PROCESS = Processes()
 
 

@@ -18,13 +18,15 @@ def freeze_before(network: nn.Module, name: str) -> None:
     if not name:
         return
     parameters = dict(without_rescaling(network).named_parameters())
-    count = next((i for i, full in enumerate(parameters) if full.startswith(f"{name}.")), 0)
-    if not count:
+    count = next((i for i, full in enumerate(parameters) if full.startswith(f"{name}.")), None)
+    if count is None:
         modules = list(dict.fromkeys(".".join(full.split(".")[:-1][:2]) for full in parameters))[1:]
         near = get_close_matches(name, modules, n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else f"give one of {', '.join(modules)}"
+        raise UsageError(f"network.train_from: the network has no module {name!r} with parameters; {hint}")
+    if not count:
         raise UsageError(
-            f"network.train_from: nothing precedes {name!r} in the network, or it does not exist; {hint}"
+            f"network.train_from: {name!r} is the first module of the network, so nothing would be frozen; leave the key out"
         )
     for parameter in list(parameters.values())[:count]:
         parameter.requires_grad_(False)
