@@ -7,13 +7,11 @@ from typing import Any
 
 from common.config import merge
 from training.config import TrainConfig
-from training.data.shards import load_pair, read_manifest
 from training.device import choose_device
 from training.features.extract import FEATURES
-from training.recipes.default import AUTO, resolve_recipe
-from training.recipes.registry import configure
+from training.recipes.default import AUTO
 from training.run_length import warn_of_short_runs
-from training.train import run_training
+from training.train import prepare_run, run_training
 
 RESIDENT_BYTES = 2**31  # encoded images of larger sets are read from disk in each epoch
 
@@ -40,12 +38,8 @@ def train_network(
     and others. Raises DataError for an unreadable set, UsageError for a wrong configuration or a folder of another run.
     """
     folder, directory, device = Path(data), Path(output), choose_device()
-    manifest, _ = read_manifest(folder / set_name)
-    name, changes, _why = resolve_recipe(recipe, manifest.about, manifest.rows, gpu=device.type == "cuda")
-    config = configure(
-        name, manifest.about["noise_level"], merge(merge(changes, overrides or {}), {"method": method})
-    )
-    sets = load_pair(folder, set_name, test, 0 if config.network.frozen else RESIDENT_BYTES)
+    changes = merge(overrides or {}, {"method": method})
+    config, sets, _why = prepare_run(folder, set_name, test, recipe, changes, device, RESIDENT_BYTES)
     warn_of_short_runs([(config, len(sets[0]))])
     features = directory.parent / FEATURES
     return run_training(

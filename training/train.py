@@ -7,17 +7,41 @@ from typing import Any
 
 import torch
 
+from common.config import merge
 from training.callbacks import ignore_row, never_stop
 from training.config import TrainConfig
-from training.data.shards import ImageSet
+from training.data.shards import ImageSet, load_pair, read_manifest
 from training.distributed import Processes
 from training.features.extract import with_features
 from training.loggers import Loggers
 from training.precision import choose_precision
+from training.recipes.default import resolve_recipe
+from training.recipes.registry import configure
 from training.run_directory import describe, open_run, read_result
 from training.threads import choose_threads, cpu_threads
 from training.trainer import Trainer
 from training.weight_decay_selection import validation_accuracies, with_weight_decay
+
+
+def prepare_run(
+    folder: Path,
+    set_name: str,
+    test: str,
+    recipe: str,
+    overrides: Mapping[str, Any],
+    device: torch.device,
+    resident_bytes: int,
+) -> tuple[TrainConfig, tuple[ImageSet, ImageSet], str]:
+    """Return the configuration of a run on a set, its training and test set, and why its recipe was chosen, if it was.
+
+    `overrides` replace values of the recipe. `resident_bytes`: encoded images that are kept in memory. Raises DataError
+    for an unreadable set, UsageError for a wrong configuration.
+    """
+    manifest, _ = read_manifest(folder / set_name)
+    name, changes, why = resolve_recipe(recipe, manifest.about, manifest.rows, gpu=device.type == "cuda")
+    config = configure(name, manifest.about["noise_level"], merge(changes, overrides))
+    # a frozen network reads each image only once
+    return config, load_pair(folder, set_name, test, 0 if config.network.frozen else resident_bytes), why
 
 
 def run_training(

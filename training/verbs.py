@@ -9,14 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from common.config import build, merge, parse_overrides, parse_yaml
 from common.errors import UsageError
-from schemas.manifest import Manifest
 from training.data.remote import local_copy, local_folder
-from training.data.shards import dataset_name, load, load_pair, read_manifest
+from training.data.shards import dataset_name, load, read_manifest
 from training.device import choose_device
 from training.distributed import join_processes
 from training.evaluation import accuracy, memorization, predict
@@ -27,7 +25,6 @@ from training.precision import choose_precision
 from training.printing import print_result
 from training.progress import duration
 from training.recipes.default import resolve_recipe
-from training.recipes.registry import configure
 from training.run_directory import read_config, read_result
 from training.run_length import warn_of_short_runs
 from training.state_files import write_json
@@ -38,7 +35,7 @@ from training.study.power import wilson
 from training.study.resolution import resolution_sentences, run_sentence
 from training.study.shard import parse_shard
 from training.study.study_facts import STUDY_FILE
-from training.train import run_training
+from training.train import prepare_run, run_training
 from training.trained_networks import load_trained_networks
 
 BUDGET_USED_UP = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
@@ -59,13 +56,12 @@ def train(arguments: argparse.Namespace) -> int:
                 local_copy(arguments.data, [arguments.set_name, arguments.test], arguments.cache)
             processes.barrier()
             data = local_folder(arguments.data, arguments.cache)
-            manifest, _ = read_manifest(data / arguments.set_name)
-            recipe, fitted = _recipe(arguments.recipe, manifest, device)
-            config = configure(recipe, manifest.about["noise_level"], merge(fitted, overrides))
-            # a frozen network reads each image only once
-            resident_bytes = 0 if config.network.frozen else int(arguments.resident_gb * 2**30)
-            sets = load_pair(data, arguments.set_name, arguments.test, resident_bytes)
+            resident_bytes = int(arguments.resident_gb * 2**30)
+            config, sets, why = prepare_run(
+                data, arguments.set_name, arguments.test, arguments.recipe, overrides, device, resident_bytes
+            )
             if leader:
+                _print_choice(why)
                 warn_of_short_runs([(config, len(sets[0]))])
             names = [*arguments.logger, *(["tensorboard"] if arguments.tensorboard else [])]
             result = run_training(
@@ -129,7 +125,9 @@ def study(arguments: argparse.Namespace) -> int:
     shard = parse_shard(arguments.shard) if arguments.shard else None
     data = local_copy(arguments.data, grid.set_names(config), arguments.cache)
     manifest, _ = read_manifest(data / grid.set_names(config)[1])  # a training set; the first is the test set
-    recipe, fitted = _recipe(config.recipe, manifest, choose_device())
+    gpu = choose_device().type == "cuda"
+    recipe, fitted, why = resolve_recipe(config.recipe, manifest.about, manifest.rows, gpu=gpu)
+    _print_choice(why)
     config = replace(config, recipe=recipe, overrides=merge(fitted, config.overrides))
     cells = grid.make_cells(config, data)
     selected = grid.unique_runs(cells)
@@ -186,12 +184,10 @@ def study(arguments: argparse.Namespace) -> int:
     return code or (0 if all_finished else 1)
 
 
-def _recipe(name: str, manifest: Manifest, device: torch.device) -> tuple[str, dict[str, Any]]:
-    """Return the name of a recipe and keys to change; for `auto`, choose both by device and images, and say why."""
-    chosen, changes, why = resolve_recipe(name, manifest.about, manifest.rows, gpu=device.type == "cuda")
+def _print_choice(why: str) -> None:
+    """Print which recipe was chosen, and why; nothing if it was named."""
     if why:
         print(f"{why}; choose another with --recipe", file=sys.stderr)
-    return chosen, changes
 
 
 def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
