@@ -64,7 +64,7 @@ class MentorNetPD:
                     if array.shape != shape or array.dtype != "float32":
                         raise ValueError(f"{name} is {array.dtype} {array.shape}, not float32 {shape}")
                     variables[name] = torch.tensor(array, device=device)
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except Exception as error:  # of NumPy, zipfile and each compression
             raise DataError(
                 f"{path}: not the weights of MentorNet-PD ({error}); give the .npz file of the released variables"
             ) from error

@@ -251,3 +251,10 @@ def test_what_cannot_be_frozen_is_refused(tmp_path: Path) -> None:
         backbone(NetworkConfig(LITE, weights=str(tmp_path), frozen=True))
     with pytest.raises(UsageError, match="has no pretrained weights"):
         make_network(NetworkConfig("small_cnn", weights="pretrained"), 3, 0)
+
+
+def test_a_part_whose_digests_and_features_do_not_match_is_removed(tmp_path: Path) -> None:
+    digests = torch.zeros(3, 32, dtype=torch.uint8)
+    save_file({"digests": digests, "features": torch.zeros(2, 4)}, tmp_path / "part-x.safetensors")
+    assert FeatureStore(tmp_path).missing([bytes(32)]) == [0]
+    assert not list(tmp_path.iterdir())
