@@ -177,7 +177,7 @@ def study(arguments: argparse.Namespace) -> int:
         print(json.dumps(tables[0].to_pylist()))
     else:
         summaries = [summary_tables.cells(tables[0]), summary_tables.unfinished(tables[0])]
-        parts = [summary.markdown() for summary in summaries if summary.rows]
+        parts = [summary.text() for summary in summaries if summary.rows]
         sentences = [*best_method_sentences(tables[0]), *resolution_sentences(tables[0])]
         print("\n".join([*parts, *sentences]))
     all_finished = all(status == "finished" for status in tables[0]["status"].to_pylist())
