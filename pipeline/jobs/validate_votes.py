@@ -18,7 +18,7 @@ from pipeline.aggregate.verdicts import gold_codes
 from pipeline.aggregate.vote_columns import codes_of
 from pipeline.aggregate.vote_validation import VOTE_ROWS, check_vote_rows, select_valid_votes
 from pipeline.aggregate.workers import add_worker_sums, worker_sums
-from pipeline.config import AggregateConfig
+from pipeline.aggregate_config import AggregateConfig
 from pipeline.jobs.tables import Written, pack, unpack
 from pipeline.keyed_hash import by_bucket, keyed_hash, shard_key
 from pipeline.rejections import malformed_rows

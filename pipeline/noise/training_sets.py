@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import DataError
-from pipeline.config import PAPER_LEVELS, NoiseConfig
 from pipeline.keyed_hash import keyed_hash
 from pipeline.noise.candidates import assign
 from pipeline.noise.flips import asymmetric, confused_targets, mapped_targets, symmetric
 from pipeline.noise.pools import CleanImages, Pools, WrongImages
 from pipeline.noise.selection import NoiseOrder, check_clean_left, check_supply
+from pipeline.noise_config import PAPER_LEVELS, NoiseConfig
 
 
 @dataclass(frozen=True)
