@@ -57,7 +57,8 @@ class AggregateSetup:
 
     paths: (name, path) of the vote files. retrievals: folder of the retrieval table, which has the questions.
     answer_classes: classes that a vote without a class may name. classes: all classes. ingest_rejections: folder of the
-    list rows without an image. questions: number of all questions, about. folders: output folder of each of TABLES. about: facts for their manifests.
+    list rows without an image. questions: number of all questions, about. folders: output folder of each of TABLES. about:
+    facts for their manifests.
     """
 
     paths: tuple[tuple[str, str], ...]

@@ -61,9 +61,8 @@ def training_sets(
     """Draw the set of every trial, color and level.
 
     instance_flips: returns the wrong labels of all clean images, int32 (n,), for the seed of a trial; needed for the color
-    blue-instance.
-    Without `config.levels`, draw the levels of the paper for which all classes have enough wrong images. Raises DataError,
-    with the reasons, where a class has no clean image, or too few wrong images and the policy is to stop.
+    blue-instance. Without `config.levels`, draw the levels of the paper for which all classes have enough wrong images.
+    Raises DataError, with the reasons, where a class has no clean image, or too few wrong images and the policy is to stop.
     """
     sizes = np.bincount(pools.clean.labels, minlength=len(class_names))
     empty = [class_names[i] for i in np.flatnonzero(sizes == 0).tolist()]
