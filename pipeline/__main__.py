@@ -26,6 +26,7 @@ EXTRAS = {
     "matplotlib": "report",
     "huggingface_hub": "publish",
 }
+BEAM_VERBS = (*STAGES, "build", "verify")  # those that start a job
 BEAM = """The configuration is one YAML file; --set KEY=VALUE overrides a value of it and may be repeated. Flags that are not
 listed here are passed to Beam: --runner, --direct_num_workers, --project, …"""
 
@@ -198,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, others: list[str], near: str) -> int:
-    if arguments.verb not in (*STAGES, "build", "verify") and others:
+    if arguments.verb not in BEAM_VERBS and others:
         raise UsageError(f"{arguments.verb}: unknown argument {others[0]}{near}; see --help")
 
     def say(line: str) -> None:

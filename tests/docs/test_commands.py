@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.__main__ import BEAM_VERBS
 from pipeline.__main__ import main as run_pipeline
 from pipeline.__main__ import parser as pipeline_parser
 from tests.docs.commands import PAGES, ROOT, commands
@@ -13,7 +14,6 @@ from tests.pipeline.small_world import CLASSES, write_world
 from training.__main__ import main as run_training
 from training.__main__ import parser as training_parser
 
-TO_BEAM = ("ingest", "aggregate", "dedupe", "split", "build", "verify")
 COMMANDS = [(page.name, command) for page in PAGES for command in commands(page)]
 
 
@@ -26,7 +26,7 @@ def test_a_command_is_one_that_there_is(page: str, command: str) -> None:
         training_parser().parse_args(words[3:])
     elif words[1:3] == ["-m", "pipeline"]:
         _, others = pipeline_parser().parse_known_args(words[3:])
-        assert not [word for word in others if word.startswith("--") and words[3] not in TO_BEAM], others
+        assert not [word for word in others if word.startswith("--") and words[3] not in BEAM_VERBS], others
     elif words[1] == "-m":
         assert words[2] in ("venv", "demo") or words[2].startswith(("apache_beam.", "benchmarks.", "pytest"))
         if words[2].startswith("benchmarks."):
