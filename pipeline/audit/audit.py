@@ -11,7 +11,7 @@ from pipeline.audit.evidence import Evidence, collect_evidence
 from pipeline.audit.inputs import NO, SOURCES, STATES, UNDECIDED, YES, AuditInputs
 from pipeline.audit.label_errors import (
     QUANTILES,
-    NoiseEstimate,
+    EstimatedShare,
     error_probabilities,
     plant_errors,
     visible_errors,
@@ -106,10 +106,10 @@ def _given_labels(
     return error_probabilities(evidence.own[rows], planted, share), facts
 
 
-def combine_estimates(visible: NoiseEstimate, modeled: NoiseEstimate) -> NoiseEstimate:
+def combine_estimates(visible: EstimatedShare, modeled: EstimatedShare) -> EstimatedShare:
     """Combine the share of visibly wrong labels, which is too low, with that of the transition matrix, which is too high
     for few wrong labels: the share is their mean, the interval covers both."""
-    return NoiseEstimate(
+    return EstimatedShare(
         (visible.share + modeled.share) / 2, min(visible.low, modeled.low), max(visible.high, modeled.high)
     )
 
@@ -157,5 +157,5 @@ def _verdict_facts(inputs: AuditInputs, p_error: np.ndarray, p_votes: np.ndarray
     return facts
 
 
-def _rounded(estimate: NoiseEstimate) -> dict[str, float]:
+def _rounded(estimate: EstimatedShare) -> dict[str, float]:
     return {name: round(float(value), 6) for name, value in vars(estimate).items()}

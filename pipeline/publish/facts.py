@@ -31,7 +31,7 @@ OVERALL_MEASURES = {
 
 
 @dataclass(frozen=True)
-class StatedNumber:
+class MeasuredValue:
     """A number with a 95 % interval; the bounds may be None."""
 
     value: float
@@ -53,8 +53,8 @@ class VoteFacts:
     per_question: Mapping[int, int] = field(default_factory=dict)
     verdicts: Mapping[str, int] = field(default_factory=dict)
     answers: Mapping[str, int] = field(default_factory=dict)
-    agreement: Mapping[str, StatedNumber] = field(default_factory=dict)
-    by_class: Mapping[str, StatedNumber] = field(default_factory=dict)
+    agreement: Mapping[str, MeasuredValue] = field(default_factory=dict)
+    by_class: Mapping[str, MeasuredValue] = field(default_factory=dict)
     rejections: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -79,7 +79,7 @@ class BuildFacts:
     list_rejections: Mapping[str, int]
     methods: Mapping[str, int]
     candidates_with_url: int
-    precision: StatedNumber | None
+    precision: MeasuredValue | None
 
     @property
     def name(self) -> str:
@@ -194,13 +194,13 @@ def _vote_facts(layout: Layout) -> VoteFacts:
         part = part.filter(pc.greater(part["answers"], 0))  # others have answered gold questions only
         workers += part.num_rows
         suspicious += part.num_rows - part["suspicion"].null_count
-    agreement: dict[str, StatedNumber] = {}
-    by_class: dict[str, StatedNumber] = {}
+    agreement: dict[str, MeasuredValue] = {}
+    by_class: dict[str, MeasuredValue] = {}
     for part in directory.read_shards(layout.agreement, ["class_name", "measure", "value", "low", "high"]):
         for row in part.to_pylist():
             if row["value"] is None:
                 continue
-            estimate = StatedNumber(row["value"], row["low"], row["high"])
+            estimate = MeasuredValue(row["value"], row["low"], row["high"])
             if row["class_name"] is None:
                 agreement[row["measure"]] = estimate
             elif row["measure"] == "krippendorff_alpha":
@@ -218,7 +218,7 @@ def _vote_facts(layout: Layout) -> VoteFacts:
     )
 
 
-def _precision(folder: str) -> StatedNumber | None:
+def _precision(folder: str) -> MeasuredValue | None:
     yes = no = 0
     for part in directory.read_shards(folder, ["class_name", "yes", "no"]):
         whole = part.filter(pc.is_null(part["class_name"]))
@@ -227,12 +227,12 @@ def _precision(folder: str) -> StatedNumber | None:
     return share(yes, yes + no)
 
 
-def share(part: int, whole: int) -> StatedNumber | None:
+def share(part: int, whole: int) -> MeasuredValue | None:
     """Return a share with its 95 % Wilson interval, or None if `whole` is 0."""
     if not whole:
         return None
     value, low, high = (float(bound[0]) for bound in wilson_interval(np.array([part]), np.array([whole])))
-    return StatedNumber(value, low, high)
+    return MeasuredValue(value, low, high)
 
 
 def _column_counts(folder: str, column: str) -> Counter[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from pipeline.links.summary import share_text
-from pipeline.publish.facts import OVERALL_MEASURES, StatedNumber
+from pipeline.publish.facts import OVERALL_MEASURES, MeasuredValue
 from pipeline.publish.release import Release
 from pipeline.shards.card import estimate_text
 from schemas.example import TEST_SET
@@ -14,7 +14,7 @@ from schemas.link_check import OUTCOMES
 NOT_STATED = "The authors do not state it."
 
 
-def percent(estimate: StatedNumber, digits: int = 1) -> str:
+def percent(estimate: MeasuredValue, digits: int = 1) -> str:
     """Return '64.7 % (95 % interval 64.3 to 65.1 %)'."""
     text = f"{100 * estimate.value:.{digits}f} %"
     if estimate.low is None or estimate.high is None:
@@ -22,7 +22,7 @@ def percent(estimate: StatedNumber, digits: int = 1) -> str:
     return f"{text} (95 % interval {100 * estimate.low:.{digits}f} to {100 * estimate.high:.{digits}f} %)"
 
 
-def number(estimate: StatedNumber) -> str:
+def number(estimate: MeasuredValue) -> str:
     """Return '0.094 (95 % interval 0.091 to 0.098)'."""
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.3f}"

@@ -11,9 +11,8 @@ from common.errors import DataError
 from page.markdown import markdown_text
 from page.text import visible_text
 from training.printing import print_result
-from training.study.conclusions import best_method_sentences
+from training.study.conclusions import study_sentences
 from training.study.figures import StudyFigure, draw_all
-from training.study.resolution import resolution_sentences
 from training.study.results import CURVE, merge_into
 from training.study.study_facts import study_facts
 from training.study.summary_tables import SummaryTable, all_tables, finished
@@ -46,8 +45,8 @@ def plot(studies: Sequence[Path], output: Path) -> StudyPlots:
     tables = all_tables(results)
     for table in tables:
         table.write(output / "tables")
-    sentences = [*best_method_sentences(results), *resolution_sentences(results)]
-    plots = StudyPlots(results, study_facts(results, studies), sentences, figures, tables, missing)
+    facts, sentences = study_facts(results, studies), study_sentences(results)
+    plots = StudyPlots(results, facts, sentences, figures, tables, missing)
     (output / "summary.md").write_text(_summary_page(plots, output), encoding="utf-8")
     return plots
 

@@ -14,14 +14,14 @@ from page.markdown import markdown_table
 from page.text import visible_text
 from schemas.cells import csv_text
 from training.config import METHODS
-from training.study.estimates import Estimate, accuracy_estimate, interval_note, sizes
+from training.study.estimates import AccuracyEstimate, accuracy_estimate, interval_note, sizes
 from training.study.series import Series, all_series, settings_note, with_series
 from training.study.significance import compare, deviation, mean_interval
 
 LONGEST_CELL = 1000  # characters, on a terminal
 
 Row = dict[str, Any]
-Cell = str | float | Estimate | Series | None
+CellContent = str | float | AccuracyEstimate | Series | None
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SummaryTable:
     title: str
     note: str
     columns: tuple[str, ...]
-    rows: Sequence[tuple[Cell, ...]]
+    rows: Sequence[tuple[CellContent, ...]]
 
     def markdown(self) -> str:
         """Render as Markdown, without the title."""
@@ -52,7 +52,7 @@ class SummaryTable:
             )
 
         alignment = "".join(
-            "r" if any(isinstance(row[index], int | float | Estimate) for row in self.rows) else "l"
+            "r" if any(isinstance(row[index], int | float | AccuracyEstimate) for row in self.rows) else "l"
             for index in range(len(self.columns))
         )
         body = [line(row) for row in self._texts()]
@@ -63,7 +63,9 @@ class SummaryTable:
 
     def csv(self) -> str:
         """Render as CSV, with unrounded numbers; an estimate has four columns: mean, low, high, source of the interval."""
-        wide = [any(isinstance(row[i], Estimate) for row in self.rows) for i in range(len(self.columns))]
+        wide = [
+            any(isinstance(row[i], AccuracyEstimate) for row in self.rows) for i in range(len(self.columns))
+        ]
         columns: list[str] = []
         for name, is_wide in zip(self.columns, wide, strict=True):
             columns += [name, f"{name} low", f"{name} high", f"{name} interval"] if is_wide else [name]
@@ -71,7 +73,7 @@ class SummaryTable:
         for row in self.rows:
             line: list[str | float | None] = []
             for cell, is_wide in zip(row, wide, strict=True):
-                if isinstance(cell, Estimate):
+                if isinstance(cell, AccuracyEstimate):
                     line += [cell.mean, cell.low, cell.high, cell.source]
                 else:
                     plain = str(cell) if isinstance(cell, Series) else cell
@@ -89,7 +91,7 @@ class SummaryTable:
         return [[_text(cell) for cell in row] for row in self.rows]
 
 
-def _text(cell: Cell) -> str:
+def _text(cell: CellContent) -> str:
     if isinstance(cell, float):
         return f"{cell:.1f}".replace("-", "−")
     return "–" if cell is None else str(cell)
@@ -152,7 +154,7 @@ def by_level(results: pa.Table, measure: str, name: str) -> SummaryTable:
     """Return a table with a column per noise level, as in the paper: `measure` with its interval."""
     rows = finished(results)
     levels = sorted({row["noise_level"] for row in rows})
-    lines, estimates = [], list[Estimate | None]()
+    lines, estimates = [], list[AccuracyEstimate | None]()
     for key, group in grouped(rows, "setting", "network", "color", "method"):
         by_its_level = {
             level: accuracy_estimate(part, measure) for level, part in grouped(group, "noise_level")
@@ -193,7 +195,7 @@ def over_levels(results: pa.Table) -> SummaryTable:
 
 def comparisons(results: pa.Table) -> SummaryTable:
     """Return the table of paired comparisons of all series of a network; runs that colors share count once."""
-    lines: list[tuple[Cell, ...]] = []
+    lines: list[tuple[CellContent, ...]] = []
     every = with_series(finished(results))
     for network, rows in grouped(every, "network"):
         families = [*grouped(rows, "color")]
@@ -212,7 +214,7 @@ def comparisons(results: pa.Table) -> SummaryTable:
     )
 
 
-def _compared(rows: list[Row]) -> Iterator[tuple[Cell, ...]]:
+def _compared(rows: list[Row]) -> Iterator[tuple[CellContent, ...]]:
     """Yield the cells of a line for each pair of series."""
     by_name = {str(series): series for series in all_series(rows)}
     values: dict[str, dict[object, float]] = {name: {} for name in by_name}
