@@ -8,6 +8,7 @@ that the configuration states; its fingerprints are finite.
 from collections.abc import Iterator
 
 import numpy as np
+from PIL import Image
 
 from pipeline.config import IngestConfig
 from pipeline.ingest.fingerprint import fingerprint_thumbnails
@@ -18,6 +19,7 @@ from pipeline.rejections import Rejected
 from tests.fuzz.inputs import check_rejection, choice
 from tests.fuzz.png_checksums import with_checksums
 from tests.fuzz.targets import container
+from tests.hostile.images import saved
 
 LIMITS = {"min_side": 8, "max_pixels": 1 << 18}
 CONFIGS = (
@@ -34,6 +36,9 @@ def seeds() -> Iterator[bytes]:
     """Yield the small files of tests/hostile, each under one of the configurations."""
     for number, data in enumerate(container.seeds()):
         yield bytes([number % len(CONFIGS)]) + data
+    yield b"\x03" + saved(
+        "PNG", Image.new("RGB", (20_000, 10))
+    )  # WebP has at most 16,383 pixels along a side
 
 
 def check(data: bytes) -> None:
