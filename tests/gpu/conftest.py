@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests.training.conftest import dataset, tiny_config
+from tests.training.conftest import dataset, tiny_config, unchanged_dataset
 
-__all__ = ["dataset", "tiny_config"]
+__all__ = ["dataset", "tiny_config", "unchanged_dataset"]
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,14 +79,20 @@ def striped(count: int, noise_level: float, seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    """A folder with blue-0.40 (96 images), blue-0.00 and test."""
-    data = tmp_path / "data"
+@pytest.fixture(scope="session")
+def unchanged_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with blue-0.40 (96 images), blue-0.00 and test, which tests only read."""
+    data = tmp_path_factory.mktemp("unchanged") / "data"
     write_set(data / "blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
     write_set(data / "blue-0.00", striped(96, 0.0, seed=1))
     write_set(data / "test", striped(60, 0.0, seed=2), color=None)
     return data
+
+
+@pytest.fixture
+def dataset(unchanged_dataset: Path, tmp_path: Path) -> Path:
+    """A copy of the same folder, which a test may change."""
+    return Path(shutil.copytree(unchanged_dataset, tmp_path / "data"))
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_a_study_warns_once_with_the_steps_of_its_shortest_run(dataset: Path, tm
         *("--set", "optimizer.weight_decays=[0.0, 0.01]", "--set", "epochs=2"),
     ]
     command = arguments(dataset, tmp_path / "study", *options)
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match="is short for") as warned:
         assert main(command) == 0
     assert [str(warning.message) for warning in warned] == [
         "a run of 6 steps is short for mentormix, which needs at least 500 to learn which labels to trust; raise epochs "
