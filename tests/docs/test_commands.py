@@ -63,7 +63,7 @@ def test_the_way_of_the_readme_can_be_gone(tmp_path: Path) -> None:
         done = subprocess.run(
             [sys.executable, *words[1:], *(tiny if words[3] == "study" else [])],
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             timeout=300,

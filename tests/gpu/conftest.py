@@ -10,11 +10,6 @@ __all__ = ["dataset", "tiny_config", "unchanged_dataset"]
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _settings() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
 def device(request: pytest.FixtureRequest) -> torch.device:
     return torch.device(request.param)

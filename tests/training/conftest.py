@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from PIL import Image
 
 from schemas.example import EXAMPLE, example_schema
@@ -20,11 +19,6 @@ from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, Train
 from training.method_config import DivideMixConfig
 
 NAMES = ["circle", "square", "star"]
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def png(pixels: np.ndarray) -> bytes:

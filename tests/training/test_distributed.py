@@ -33,7 +33,6 @@ from training import evaluation
 from training.distributed import Processes, join_processes
 from training.features.vectors import make_augmenter
 from training.models.registry import make_network
-torch.set_num_threads(1)
 with join_processes() as (processes, device):
     sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
     for method in METHODS:
@@ -106,7 +105,7 @@ def test_torchrun_trains_through_the_command_line(dataset: Path, tmp_path: Path)
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
     done = subprocess.run(
         [sys.executable, "-m", *torchrun, "training", *command, "--output", str(tmp_path / "two")],
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

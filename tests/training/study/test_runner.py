@@ -32,10 +32,9 @@ with FileLock(path, timeout=0):
 GRID = ["--levels", "0.0", "0.4", "--colors", "blue", "--methods", "vanilla", "mixup", "--seeds", "0"]
 
 
-def start_study(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+def start_study(*arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "training", *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
