@@ -1,10 +1,10 @@
-"""What holds for all tests: a busy machine is no fault of the code, so properties have no deadline, and a process computes
-in one thread. Idle threads of torch and BLAS spin while they wait for those that other processes keep from running.
-"""
+"""What all tests share: properties without a deadline, since a busy machine is no fault of the code, and one small build."""
 
-import os
+from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before a library reads it; processes that tests start inherit it
+import pytest
+
+from tests.pipeline.small_world import World, build, write_world
 
 try:
     from hypothesis import HealthCheck, settings
@@ -13,3 +13,17 @@ except ModuleNotFoundError:  # the environment of tests/engines has none
 else:
     settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The small set; tests must not change it."""
+    return write_world(tmp_path_factory.mktemp("world") / "set")
+
+
+@pytest.fixture(scope="session")
+def built(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished build of the small set by the local runner, in one process; tests must not change it."""
+    output = tmp_path_factory.mktemp("built") / "out"
+    assert build(world, output) == 0
+    return output

@@ -111,13 +111,13 @@ def duplicates(release: Release) -> str:
     leaks = release.facts.root["leaks"]
     removed = sum(int(leaks.get(name, 0)) for name in ("near_clean", "near_web"))
     clean = leaks.get("leak_clean", 0)
-    turned = {"mirrored": ", also mirrored", "all": ", also mirrored and rotated"}.get(
+    oriented = {"mirrored": ", also mirrored", "all": ", also mirrored and rotated"}.get(
         leaks.get("orientations"), ""
     )
     fate = "removed" if leaks.get("clean_leaks") == "remove" else "reported and kept"
     return (
         f"Near-duplicates were found by perceptual hashes, at most {leaks['radius']} of 64 and {leaks['confirm_radius']} of "
-        f"256 bits apart{turned}, among {leaks.get('image_pairs', 0):,} pairs of images: {removed:,} near-duplicates of other kept "
+        f"256 bits apart{oriented}, among {leaks.get('image_pairs', 0):,} pairs of images: {removed:,} near-duplicates of other kept "
         f"training images were removed, {leaks.get('leak_web', 0):,} web images that are near-duplicates of test images were "
         f"removed, and {clean:,} such clean images were {fate}. {leaks.get('search', '')}".strip()
     )

@@ -106,7 +106,7 @@ def test_torchrun_trains_through_the_command_line(dataset: Path, tmp_path: Path)
     done = subprocess.run(
         [sys.executable, "-m", *torchrun, "training", *command, "--output", str(tmp_path / "two")],
         env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1, "the first process alone tells the result"

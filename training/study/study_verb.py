@@ -142,4 +142,4 @@ def _print_results(table: pa.Table, as_json: bool) -> None:
         print(json.dumps(table.to_pylist()))
         return
     summaries = [summary_tables.cells(table), summary_tables.unfinished(table)]
-    print("\n".join([*(one.markdown() for one in summaries if one.rows), *study_sentences(table)]))
+    print("\n".join([*(one.text() for one in summaries if one.rows), *study_sentences(table)]))

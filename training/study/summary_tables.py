@@ -8,13 +8,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from common import text_table
 from common.latex import escape
+from common.text_table import aligned
+from page.markdown import markdown_table
+from page.text import visible_text
 from schemas.cells import csv_text
 from training.config import METHODS
 from training.study.estimates import AccuracyEstimate, accuracy_estimate, interval_note, sizes
 from training.study.series import Series, all_series, settings_note, with_series
 from training.study.significance import compare, deviation, mean_interval
+
+LONGEST_CELL = 1000  # characters, on a terminal
 
 Row = dict[str, Any]
 CellContent = str | float | AccuracyEstimate | Series | None
@@ -32,7 +36,12 @@ class SummaryTable:
 
     def markdown(self) -> str:
         """Render as Markdown, without the title."""
-        return text_table.markdown(self.columns, [[_text(cell) for cell in row] for row in self.rows]) + "\n"
+        return markdown_table(self.columns, self._texts()) + "\n"
+
+    def text(self) -> str:
+        """Render as plain text with aligned columns, without the title."""
+        rows = [[visible_text(cell, LONGEST_CELL) for cell in row] for row in self._texts()]
+        return "\n".join(aligned([self.columns, *rows])) + "\n"
 
     def latex(self) -> str:
         """Render as LaTeX with booktabs."""
@@ -46,7 +55,7 @@ class SummaryTable:
             "r" if any(isinstance(row[index], int | float | AccuracyEstimate) for row in self.rows) else "l"
             for index in range(len(self.columns))
         )
-        body = [line(list(map(_text, row))) for row in self.rows]
+        body = [line(row) for row in self._texts()]
         head = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", line(self.columns), r"\midrule"]
         return (
             "\n".join([f"% {self.title}. {self.note}", *head, *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
@@ -77,6 +86,9 @@ class SummaryTable:
         folder.mkdir(parents=True, exist_ok=True)
         for ending, text in (("md", self.markdown()), ("tex", self.latex()), ("csv", self.csv())):
             (folder / f"{self.name}.{ending}").write_text(text, encoding="utf-8")
+
+    def _texts(self) -> list[list[str]]:
+        return [[_text(cell) for cell in row] for row in self.rows]
 
 
 def _text(cell: CellContent) -> str:
