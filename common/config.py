@@ -172,7 +172,7 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers = {  # noqa: RUF012  (the class attribute that yaml documents)
         first: [
-            (tag, re.compile("true|false|True|False|TRUE|FALSE") if tag == _BOOL else pattern)
+            (tag, re.compile("(?:true|false|True|False|TRUE|FALSE)$") if tag == _BOOL else pattern)
             for tag, pattern in resolvers
         ]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -186,7 +186,7 @@ def _load(text: str) -> Any:
         node = loader.get_single_node()
         _check_keys(node, set())
         return None if node is None else loader.construct_document(node)
-    except ValueError as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # of dates, and of tags such as !!bool
         raise yaml.YAMLError(f"{error}; put text that looks like a date in quotes") from error
     except RecursionError as error:
         raise yaml.YAMLError("nested too deeply") from error

@@ -189,6 +189,21 @@ def test_keys_are_text_as_they_stand(key: str) -> None:
     assert made(f"{{source: x, class_map: {{{key}: other}}}}").class_map == {key: "other"}
 
 
+@pytest.mark.parametrize("word", ["trueno", "Falsetto", "true-blue", "TRUE1"])
+def test_words_that_begin_like_a_bool_are_text(word: str) -> None:
+    assert made(f"{{source: {word}, class_map: {{right: {word}}}}}").class_map == {"right": word}
+
+
+@pytest.mark.parametrize(
+    "value", ["!!bool x", "!!timestamp x", "!!int x", "!!binary é", "!!set 3", "!!float {}"]
+)
+def test_a_tag_that_does_not_fit_its_value_is_a_usage_error(value: str) -> None:
+    with pytest.raises(UsageError, match=r"x\.yaml"):
+        parse_yaml(f"source: {value}", "x.yaml")
+    with pytest.raises(UsageError, match="not valid YAML"):
+        parse_overrides([f"source={value}"])
+
+
 @pytest.mark.parametrize("word", ["yes", "no", "Yes", "NO", "on", "off", "y", "n"])
 def test_words_that_yaml_1_1_takes_for_bools_are_text_where_text_is_expected(word: str) -> None:
     assert made(f"{{source: {word}, class_map: {{right: {word}}}}}").class_map == {"right": word}

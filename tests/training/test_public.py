@@ -204,9 +204,14 @@ def test_what_is_no_export_is_refused(dataset: Path, tiny_config: Make, tmp_path
     with pytest.raises(DataError, match="give `classes`"):
         load_network("small_cnn")
     (tmp_path / "odd").mkdir()
-    (tmp_path / "odd/config.json").write_text('{"network": {"name": "small_cnn"}, "label_names": 3}')
-    with pytest.raises(DataError, match="not written by `export`"):
-        load_network(tmp_path / "odd")
+    scale = '"pretrained_cfg": {"mean": [0.5], "std": [0.5]}'
+    for text in (
+        '{"network": {"name": "small_cnn"}, "label_names": 3}',
+        f'{{"network": {{"name": "small_cmm"}}, "label_names": ["ant", "bee"], {scale}}}',
+    ):
+        (tmp_path / "odd/config.json").write_text(text)
+        with pytest.raises(DataError, match=r"odd.config\.json: not written by `export`"):
+            load_network(tmp_path / "odd")
 
 
 LOGGER = """

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from common.config import build
-from common.errors import DataError
+from common.errors import DataError, UsageError
 from training.config import NetworkConfig
 from training.models.registry import make_network
 from training.models.rescaled import HALF, Rescaled
@@ -49,7 +49,10 @@ def _exported(folder: Path) -> nn.Module:
         mean, deviation = tuple(map(float, scale["mean"])), tuple(map(float, scale["std"]))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not written by `export` ({error!r}); export the run again") from error
-    network = make_network(config, len(names), seed=0)
+    try:
+        network = make_network(config, len(names), seed=0)
+    except UsageError as error:
+        raise DataError(f"{path}: not written by `export` ({error}); export the run again") from error
     tensors = read_weights(folder / WEIGHTS)
     if tensors.keys() != network.state_dict().keys():
         raise DataError(f"{folder / WEIGHTS}: not the weights of {config.name}; export the run again")

@@ -77,6 +77,8 @@ def seeds() -> Iterator[bytes]:
     yield b"\x02classes: [ant, bee]\nclean: [c.csv]\ntest: [t.csv]\nweb: [w.csv]\nvotes: [v.csv]\nnoise: {levels: [0, 0.4]}\n"
     yield b"\x02a: &a [1, 2]\nb: *a\nc: {<<: {d: 1}}\nyes: 2026-11-30\n? [1]\n: 3\n"
     yield b"\x03epochs: 3\noptimizer: {learning_rate: 1e-3}\nnetwork: {name: small_cnn}\n"
+    yield b"\x02name: trueno\nclasses: [Falsetto, !!bool x]\n"
+    yield b"\x02date: !!timestamp x\nb: !!binary \xc3\xa9\n"
     yield b"\x04noise.levels=[0, 0.2]"
     yield b"\x04a.b={x: [1, 2], y: !!set {a}}"
 

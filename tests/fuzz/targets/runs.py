@@ -91,6 +91,7 @@ def seeds() -> Iterator[bytes]:
     yield b"\x05" + pickled.getvalue()
     yield b"\x05cos\nsystem\n(S'false'\ntR."
     yield b"\x07" + json.dumps(EXPORTED).encode()
+    yield b"\x07" + json.dumps(EXPORTED | {"network": {"name": "small?_cnn"}}).encode()
     yield (
         b"\x07"
         + json.dumps(
