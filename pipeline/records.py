@@ -30,7 +30,7 @@ BLOCK_ROWS = 65536
 class Records:
     """A batch of rows as they are in the file.
 
-    rows: every column of the table and `row`, the location of each row, as strings; missing values are null.
+    rows: every column of the table and `location`, that of each row in the file, as strings; missing values are null.
     malformed: (location, reason) of lines that are not rows.
     skipped: (location, reason) of answers that a labeling tool has marked as not given.
     Blank lines are in none of them.
@@ -193,6 +193,7 @@ def _read_parquet(path: str, table: Table, part: FilePart | None) -> Iterator[Bl
                 filled = filled_rows(texts, batch.num_rows)
                 filled |= bool(unused)
                 batch = pa.RecordBatch.from_arrays(texts, used)
+                batch.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
                 yield batch.filter(pa.array(filled)), lines[filled], []
         except (pa.ArrowException, OSError) as error:
             raise DataError(

@@ -30,8 +30,8 @@ def read_mechanical_turk(path: str) -> Iterator[VoteRow]:
     """Yield one row per assignment; the batch must have the input columns image_id and class_name.
 
     The answer is the field Answer.answer, Answer.category.label or Answer.answer.label, or one of the fields
-    Answer.answer.yes, .no and .unsure is true (crowd-radio-group). Answer.seen_class is the class that a worker saw instead. Assignments that the requester rejected are skipped.
-    Raises DataError if a column is missing or the file is not CSV.
+    Answer.answer.yes, .no and .unsure is true (crowd-radio-group). Answer.seen_class is the class that a worker saw instead.
+    Assignments that the requester rejected are skipped. Raises DataError if a column is missing or the file is not CSV.
     """
     text = files.read_text(path)
     delimiter = delimiter_of(text.split("\n", 1)[0], SIGNATURE)
@@ -44,10 +44,10 @@ def read_mechanical_turk(path: str) -> Iterator[VoteRow]:
 
 
 def _assignments(path: str, reader: "csv.DictReader[str]") -> Iterator[VoteRow]:
-    header = reader.fieldnames or []
+    header = reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
     named = next((name for name in PLAIN if name in header), None)
     ticks = {f"Answer.answer.{answer}": answer for answer in ANSWERS}
-    for name in ("Input.image_id", "Input.class_name"):
+    for name in (*SIGNATURE, "Input.image_id", "Input.class_name"):
         if name not in header:
             raise DataError(
                 f"{path}: column {name!r} is missing; make the batch from an exported question list"
