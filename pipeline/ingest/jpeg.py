@@ -62,7 +62,7 @@ def read_jpeg(data: bytes) -> Container:
 def _scan_count(data: bytes, position: int) -> int:
     """Return the number of scans after the first one, exact only from MAX_SCANS on."""
     bytes_ = np.frombuffer(data, np.uint8)[position:]
-    count = np.count_nonzero((bytes_[:-1] == 0xFF) & (bytes_[1:] == 0xDA))  # faster than bytes.count
+    count = int(np.count_nonzero((bytes_[:-1] == 0xFF) & (bytes_[1:] == 0xDA)))  # faster than bytes.count
     if count < MAX_SCANS:
         return count
     count = 0  # data after the image, such as a video, may contain these two bytes by chance
