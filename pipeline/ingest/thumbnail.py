@@ -44,7 +44,8 @@ def _sharpness(gray: np.ndarray) -> float:
     laplacian = 4 * center[:, 1:-1]
     for neighbor in (center[:, :-2], center[:, 2:], above[:, 1:-1], below[:, 1:-1]):
         laplacian -= neighbor
-    # Sums of integers below 2^53 are exact in floats, in any order: the result is the same on every machine.
-    values = laplacian.astype(np.float64).ravel()
-    count, total, squares = values.size, int(values.sum()), int(values @ values)
+    # Sums of integers below 2^53 are exact in floats, in any order: the result is the same on every machine. A product of
+    # vectors (@) would start the threads of BLAS in every decoding process.
+    values = laplacian.astype(np.float64)
+    count, total, squares = values.size, int(values.sum()), int(np.square(values).sum())
     return (squares - total * total / count) / count
