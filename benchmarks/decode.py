@@ -75,10 +75,10 @@ def plain(config: IngestConfig, *, usual: bool) -> Work:
 
 
 def libjpeg(part: int) -> Work:
-    def one(data: bytes) -> None:
+    def one(data: bytes) -> object:
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
         image.draft("RGB", (image.width // part, image.height // part))
-        image.load()
+        return image.load()
 
     return lambda files: [one(data) for data in files]
 
