@@ -8,6 +8,7 @@
 import argparse
 import time
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
