@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from benchmarks.calibrate import as_stored
-from common.text_table import markdown
+from page.markdown import markdown_table
 from pipeline import files
 from pipeline.config import DedupeConfig, IngestConfig
 from pipeline.dedupe.feature_neighbors import nearest_tests, rounded_vectors
@@ -116,8 +116,7 @@ def embed(stored: list[Image.Image], spec: NetworkSpec, config: IngestConfig) ->
     return rounded_vectors(np.concatenate(parts))
 
 
-def main() -> None:
-    """Recall of each alteration, and false pairs, by method."""
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -136,6 +135,12 @@ def main() -> None:
     given = parser.parse_args()
     if not given.folder and not (given.test and given.train):
         parser.error("give DIR, or --test and --train")
+    return given
+
+
+def main() -> None:
+    """Recall of each alteration, and false pairs, by method."""
+    given = arguments()
     test, train = (images_below(path or given.folder / name)[: given.limit]
                    for path, name in ((given.test, "test"), (given.train, "train")))  # fmt: skip
     config = IngestConfig(size=given.size, format="png" if given.size < 64 else "jpeg")
@@ -175,7 +180,7 @@ def main() -> None:
     print(
         f"{len(test):,} test, {len(train):,} training, {len(copies):,} altered images; {candidates:,} candidate pairs"
     )
-    print(markdown(("alteration", *methods), rows))
+    print(markdown_table(("alteration", *methods), rows))
     count = len(stored)
     for name, seconds in zip(("hashes", "features", "candidates and matching"), np.diff(times), strict=True):
         print(f"{name}: {1000 * seconds / count:.2f} ms of CPU time per image, {seconds:.1f} s")
@@ -200,7 +205,7 @@ def peer(
     candidates = set(zip(i.tolist(), j.tolist(), strict=True))
     false = by_crop_resistant_hash(stored, tests, candidates)
     rows.append(("false pairs", f"{len(false)} of {len(candidates)} candidates"))
-    print(markdown(("alteration", "imagehash.crop_resistant_hash"), rows))
+    print(markdown_table(("alteration", "imagehash.crop_resistant_hash"), rows))
     print(f"{time.process_time() - start:.1f} s of CPU time")
 
 

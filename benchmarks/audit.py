@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from common.text_table import markdown
+from page.markdown import markdown_table
 from pipeline.audit.audit import combine_estimates
 from pipeline.audit.inputs import AuditInputs, feature_blocks, read_inputs
 from pipeline.audit.label_errors import plant_errors, visible_errors
@@ -199,7 +199,7 @@ def print_detection(found: Found) -> None:
                 for method in methods
             ]
             print(f"\n{name}, wrong by {truth}:\n")
-            print(markdown(heads, rows))
+            print(markdown_table(heads, rows))
             for level in LEVELS:
                 easier = of["blue", level, methods[0]] - of["red", level, methods[0]]
                 print(f"\nblue − red at {level:.0%}, probe: {interval(easier)}", flush=True)
@@ -290,7 +290,7 @@ def main() -> None:
     if arguments.truth and directory.find_manifest(Layout(build.output).suspects):
         heads = ["by", "AUROC", "Brier", "no: estimated", "true", "AUROC", "yes: estimated", "true", "AUROC"]
         print("\nVerdicts of web images:\n")
-        print(markdown(heads, verdicts(build)), flush=True)
+        print(markdown_table(heads, verdicts(build)), flush=True)
     found, shares = detection(build, arguments.trials, arguments.peer_trials)
     print_detection(found)
     heads = [
@@ -306,10 +306,10 @@ def main() -> None:
         "cleanlab",
     ]
     print("\nShare of wrong labels:\n")
-    print(markdown(heads, shares), flush=True)
+    print(markdown_table(heads, shares), flush=True)
     print("\nClean labels with planted errors:\n")
     heads = ["errors", "share", "visible", "transition", "interval holds it"]
-    print(markdown(heads, planted(build, arguments.repeats)))
+    print(markdown_table(heads, planted(build, arguments.repeats)))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.candidate_order import Build
-from pipeline.config import NoiseConfig
 from pipeline.noise.instance.flips import instance_flips
 from pipeline.noise.training_sets import training_sets
+from pipeline.noise_config import NoiseConfig
 from pipeline.shards.feature_parts import FeatureParts
 
 KINDS = ("uniform", "part-dependent", "margin", "cluster", "votes")

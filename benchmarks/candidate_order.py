@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from common.config import build
-from pipeline.config import PAPER_LEVELS, NoiseConfig
 from pipeline.embed.features import read_features
 from pipeline.layout import Layout
 from pipeline.noise.candidates import EVIDENCE_STEPS
 from pipeline.noise.pools import DRAW_COLUMNS, Pools, collect_pools
 from pipeline.noise.training_sets import TrainingSet, training_sets
+from pipeline.noise_config import PAPER_LEVELS, NoiseConfig
 from pipeline.shards import directory
 from pipeline.shards.split_inputs import SplitInputs
 

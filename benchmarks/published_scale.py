@@ -19,11 +19,11 @@ from pyarrow import parquet
 
 from pipeline.aggregate.verdicts import majority_verdicts
 from pipeline.aggregate.vote_columns import encode_votes
-from pipeline.config import NoiseConfig
 from pipeline.noise.examples import training_examples
 from pipeline.noise.fixed_sets import fixed_sets
 from pipeline.noise.pools import EXAMPLE_COLUMNS, VERDICT_COLUMNS, collect_pools, read_part
 from pipeline.noise.training_sets import training_sets
+from pipeline.noise_config import NoiseConfig
 from pipeline.published.cnwl import import_cnwl
 from schemas.fixed_set import FIXED_SET
 from schemas.vote import VOTE

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.candidate_evidence import estimated_verdicts
-from pipeline.config import PAPER_LEVELS, NoiseConfig
 from pipeline.noise.pools import EXAMPLE_COLUMNS, VERDICT_COLUMNS, Pools, collect_pools, read_part
 from pipeline.noise.training_sets import training_sets
+from pipeline.noise_config import PAPER_LEVELS, NoiseConfig
 from schemas.retrieval import RETRIEVAL
 
 CLASSES = tuple(f"class-{i}" for i in range(10))

@@ -25,7 +25,7 @@ import yaml
 from PIL import Image, ImageOps
 from playwright.sync_api import Page, sync_playwright
 
-from common.text_table import markdown
+from page.markdown import markdown_table
 from pipeline.vote.build_images import image_keys
 from training import open_set
 
@@ -85,7 +85,7 @@ def main() -> None:
     build(walk)
     train(walk)
     publish(walk)
-    print(markdown(["command", "seconds"], walk.rows))
+    print(markdown_table(["command", "seconds"], walk.rows))
     print(f"{len(walk.rows)} commands, {(time.monotonic() - start) / 60:.0f} minutes")
 
 
@@ -289,7 +289,7 @@ def publish(walk: Walk) -> None:
         given = [data.class_names[label] for label in data.labels]
         wrong = [walk.truth.get(i, label) != label for i, label in zip(data.image_ids, given, strict=True)]
         rows.append((name, f"{len(wrong):,}", f"{100 * float(np.mean(wrong)):.1f}"))
-    print(markdown(["set", "images", "truly wrong, %"], rows))
+    print(markdown_table(["set", "images", "truly wrong, %"], rows))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What all rooms share: configuration, the frame of the command line, errors, JSON records, temporary folders."""
+"""What all packages share: configuration, the frame of the command line, errors, JSON records, temporary folders."""

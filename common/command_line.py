@@ -96,6 +96,17 @@ def add_verb(verbs: Any, name: str, about: str, example: str, more: str = "") ->
     return parser
 
 
+def add_overrides(parser: argparse.ArgumentParser, of: str, example: str) -> None:
+    """Add the flag --set KEY=VALUE, which overrides values of `of`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"override a value of {of}, such as {example}; may be repeated",
+    )
+
+
 def run_verb(verb: Callable[[], int], extras: Mapping[str, str]) -> int:
     """Call `verb` and return its exit code; print errors meant for users on standard error.
 

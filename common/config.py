@@ -119,6 +119,12 @@ def percent_hint(value: float) -> str:
     return f"; {value:g} % is {value / 100:g}" if 1 <= value <= 100 else ""
 
 
+def require_share(name: str, value: float) -> None:
+    """Raise ValueError that names the key unless the value is a share from 0 to 1."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is a share from 0 to 1, got {value:g}{percent_hint(value)}")
+
+
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     """Turn `a.b=1` strings into nested dictionaries; values are read as YAML."""
     result: dict[str, Any] = {}

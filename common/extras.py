@@ -22,7 +22,18 @@ def install_command(extra: str) -> str:
 
 def project_version() -> str:
     """Return the name and version of the project."""
+    return f"{PROJECT} {_version() or '(not installed)'}"
+
+
+def user_agent(purpose: str, contact: str) -> str:
+    """Return the User-Agent header of requests: the project with its version, what it does, and whom to ask."""
+    product = "/".join(filter(None, (PROJECT, _version())))
+    return f"{product} ({purpose}; +{contact})"
+
+
+def _version() -> str:
+    """Return the version of the project, nothing if it runs from a checkout that is not installed."""
     try:
-        return f"{PROJECT} {version(PROJECT)}"
+        return version(PROJECT)
     except PackageNotFoundError:
-        return f"{PROJECT} (not installed)"
+        return ""

@@ -1,4 +1,4 @@
-"""Plain-text and Markdown tables."""
+"""Plain-text tables."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,3 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
-
-
-def markdown(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table whose columns, except the first, are aligned to the right; bars in cells are escaped."""
-    cells = [[str(cell).replace("|", r"\|").replace("\n", " ") for cell in row] for row in [head, *rows]]
-    lines = [cells[0], ["---", *["---:"] * (len(head) - 1)], *cells[1:]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from demo import summary
+from demo.evaluation import evaluate
 from demo.web import serve
 from demo.world import FULL, QUICK, DemoWorld, Size, make, write_lists
-from pipeline.logging_setup import set_up_logging
 
 BUILD = Path("configs/demo.yaml")
 STUDY = Path("demo/study.yaml")
 QUICK_BUILD = ["--set", "noise.levels=[0, 0.4]"]
-QUICK_STUDY = ["--levels", "0", "0.4", "--set", "epochs=1", "--set", "network.width=4"]
+JOBS = ["--jobs", "2"]
+QUICK_STUDY = ["--levels", "0", "0.4", "--set", "epochs=1", "--set", "network.width=4"]  # in one process
 
 
 class StepFailedError(Exception):
@@ -32,7 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--quick", action="store_true", help="use a much smaller dataset, to check that all parts work"
     )
     arguments = parser.parse_args(argv)
-    set_up_logging()
     started = time.monotonic()
     try:
         run(arguments.output, quick=arguments.quick)
@@ -53,12 +53,9 @@ def run(output: Path, *, quick: bool) -> None:
         _command("pipeline", "build", "--config", str(BUILD), *source, "--output", str(output))
     _command("pipeline", "verify", str(output / "dataset"))
     study = ["--data", str(output / "dataset"), "--output", str(output / "study"), "--config", str(STUDY)]
-    text = _command("training", "study", *study, "--jobs", "2", "--json", *(QUICK_STUDY if quick else []))
+    text = _command("training", "study", *study, "--json", *(QUICK_STUDY if quick else JOBS))
     rows: list[dict[str, Any]] = json.loads(text)
     _command("training", "plot", str(output / "study"))
-
-    # Imported late, because it imports Beam, whose logging must be set up before.
-    from demo.evaluation import evaluate
 
     page = summary.write(output, size, evaluate(world.candidates, output), rows)
     print(page.text)

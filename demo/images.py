@@ -20,8 +20,8 @@ class Style:
 
     clutter: maximum number of small objects behind the main one, and twice the maximum in front. hue_bias: share of
     objects in their typical color. contrast: minimum brightness difference between object and background. noise: maximum
-    standard deviation of the grain, in [0, 1]. size: minimum and maximum radius as a share of half the image. turn: maximum
-    rotation in radians.
+    standard deviation of the grain, in [0, 1]. size: minimum and maximum radius as a share of half the image.
+    rotation: maximum, in radians.
     """
 
     clutter: int
@@ -29,7 +29,7 @@ class Style:
     contrast: float
     noise: float
     size: tuple[float, float]
-    turn: float
+    rotation: float
 
 
 def _color(rng: np.random.Generator, hue: float | None, value: float) -> np.ndarray:
@@ -37,10 +37,10 @@ def _color(rng: np.random.Generator, hue: float | None, value: float) -> np.ndar
     return np.array(colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.25, 0.95), value), np.float32)
 
 
-def _paint(canvas: np.ndarray, place: tuple[float, float, float, float], paint: tuple) -> None:
-    """Draw one object on `canvas` (height, width, 3); `place` is (center x, center y, size, angle)."""
+def _paint(canvas: np.ndarray, pose: tuple[float, float, float, float], paint: tuple) -> None:
+    """Draw one object on `canvas` (height, width, 3); `pose` is (center x, center y, size, angle)."""
     outline, texture, first, second = paint
-    center_x, center_y, size, angle = place
+    center_x, center_y, size, angle = pose
     height, width = canvas.shape[:2]
     half = min(height, width) / 2
     # Compute only the square around the object, because most objects are small.
@@ -93,20 +93,20 @@ def draw(kind: str, seed: tuple[int, ...], style: Style) -> Image.Image:
     second = _color(rng, None, float(np.clip(1 - bright + rng.normal(0, 0.15), 0, 1)))
     size = rng.uniform(*style.size)
     reach = max(0.0, 1.05 - size)
-    place = (*rng.uniform(-reach, reach, 2), size, rng.uniform(-style.turn, style.turn))
+    pose = (*rng.uniform(-reach, reach, 2), size, rng.uniform(-style.rotation, style.rotation))
 
     before = rng.integers(0, style.clutter + 1)
     after = rng.integers(0, style.clutter // 2 + 1)
-    for turn in range(before + 1 + after):
-        if turn == before:
-            _paint(canvas, place, (thing.outline, thing.texture, first, second))
+    for layer in range(before + 1 + after):
+        if layer == before:
+            _paint(canvas, pose, (thing.outline, thing.texture, first, second))
             continue
         small = rng.uniform(0.08, 0.26)
         outline = list(OUTLINES)[int(rng.integers(len(OUTLINES) - 1))]
         texture = list(TEXTURES)[int(rng.integers(len(TEXTURES)))]
         colors = _color(rng, None, rng.uniform(0.1, 1)), _color(rng, None, rng.uniform(0.1, 1))
-        where = (*rng.uniform(-1, 1, 2), small, rng.uniform(0, 6.3))
-        _paint(canvas, where, (outline, texture, *colors))
+        small_pose = (*rng.uniform(-1, 1, 2), small, rng.uniform(0, 6.3))
+        _paint(canvas, small_pose, (outline, texture, *colors))
     grain = rng.standard_normal(canvas.shape, dtype=np.float32)
     canvas += grain * np.float32(style.noise * rng.random())
     return Image.fromarray((np.clip(canvas, 0, 1) * 255).astype(np.uint8))
@@ -125,5 +125,5 @@ def pick_suffix(seed: tuple[int, ...]) -> str:
     return str(np.random.default_rng((*seed, 1)).choice(list(ENCODINGS), p=shares))
 
 
-CLEAN = Style(clutter=3, hue_bias=0.75, contrast=0.25, noise=0.04, size=(0.65, 0.95), turn=0.4)
+CLEAN = Style(clutter=3, hue_bias=0.75, contrast=0.25, noise=0.04, size=(0.65, 0.95), rotation=0.4)
 WEB = replace(CLEAN, clutter=4)  # web images have more clutter

@@ -81,7 +81,7 @@ def copies(
     """
     rng = np.random.default_rng((seed, 6))
     copied = []
-    for turn, kind in enumerate(COPIES):
+    for index, kind in enumerate(COPIES):
         pool = {"near clean": clean, "near test": test}.get(kind)
         if pool is None:
             models = [candidates[i] for i in rng.choice(len(candidates), each, replace=False)]
@@ -92,7 +92,7 @@ def copies(
         for number, model in enumerate(models):
             body = model.body if kind == "copy of web" else _re_encode(model.body, rng)
             suffix = model.suffix if kind == "copy of web" else "jpg"
-            fresh = web_id(seed, 6, turn, number)
+            fresh = web_id(seed, 6, index, number)
             copied.append(
                 replace(
                     model, image_id=fresh, body=body, suffix=suffix, planted=kind, original=model.image_id

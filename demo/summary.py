@@ -5,14 +5,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from common.text_table import markdown
+from demo.evaluation import Evaluation
 from demo.shapes import CLASSES
 from demo.world import Size
-
-if TYPE_CHECKING:
-    from demo.evaluation import Evaluation
+from page.markdown import markdown_table
 
 Means = dict[tuple[str, str, float], float]  # (color, method, noise level) to accuracy in percent
 
@@ -25,7 +23,7 @@ class SummaryPage:
     text: str
 
 
-def write(output: Path, size: Size, found: "Evaluation", rows: Sequence[dict[str, Any]]) -> SummaryPage:
+def write(output: Path, size: Size, found: Evaluation, rows: Sequence[dict[str, Any]]) -> SummaryPage:
     """Write summary.md below `output`; `rows` are what `training study --json` prints."""
     n = len(CLASSES)
     intro = (
@@ -47,13 +45,13 @@ def write(output: Path, size: Size, found: "Evaluation", rows: Sequence[dict[str
     return SummaryPage(path, text)
 
 
-def _caught(found: "Evaluation") -> str:
+def _caught(found: Evaluation) -> str:
     rows = [(kind, planted, caught) for kind, (caught, planted) in found.caught.items()]
     note = f"Images removed as near-duplicates that are not copies: {found.false_duplicates}."
-    return "## Planted problems\n\n" + markdown(("problem", "planted", "caught"), rows) + "\n\n" + note
+    return "## Planted problems\n\n" + markdown_table(("problem", "planted", "caught"), rows) + "\n\n" + note
 
 
-def _verdicts(found: "Evaluation") -> str:
+def _verdicts(found: Evaluation) -> str:
     answers = ("yes", "no", "undecided")
     rows = [
         ("right" if truth else "wrong", *(found.verdicts.get((truth, answer), 0) for answer in answers))
@@ -63,7 +61,7 @@ def _verdicts(found: "Evaluation") -> str:
         f"{100 * found.verdict_accuracy:.1f} % of the yes and no verdicts are correct; {100 * found.noise_precision:.1f} % "
         "of the images with verdict no, the source of red noise, are really wrong."
     )
-    return "## Verdicts\n\n" + markdown(("truth", *answers), rows) + "\n\n" + note
+    return "## Verdicts\n\n" + markdown_table(("truth", *answers), rows) + "\n\n" + note
 
 
 def _means(rows: Sequence[dict[str, Any]], measure: str) -> Means:
@@ -95,7 +93,7 @@ def _accuracy(rows: Sequence[dict[str, Any]]) -> str:
         "Test accuracy of the last epoch / of the best epoch / share of wrong labels memorized, in percent; "
         f"{seeds} seed{'s' if seeds > 1 else ''}."
     )
-    return "## Accuracy\n\n" + markdown(head, table) + "\n\n" + note
+    return "## Accuracy\n\n" + markdown_table(head, table) + "\n\n" + note
 
 
 def _seen(rows: Sequence[dict[str, Any]]) -> str:

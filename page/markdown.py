@@ -1,6 +1,7 @@
-"""Escape untrusted text for Markdown."""
+"""Escape untrusted text for Markdown, in a line and in the cells of a table."""
 
 import re
+from collections.abc import Sequence
 
 from page.text import is_link, is_unseen
 
@@ -26,3 +27,10 @@ def markdown_text(text: str) -> str:
     if not start:
         return line
     return f"{start[2]}\\{line[start.end() :]}" if start[2] else f"\\{line}"
+
+
+def markdown_table(head: Sequence[object], rows: Sequence[Sequence[object]], numeric_from: int = 1) -> str:
+    """Return a table of plain text; the columns from `numeric_from` on are aligned to the right."""
+    rule = ["---" if index < numeric_from else "---:" for index in range(len(head))]
+    lines = [f"| {' | '.join(markdown_text(str(cell)) for cell in row)} |" for row in (head, *rows)]
+    return "\n".join([lines[0], f"|{'|'.join(rule)}|", *lines[1:]])

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from common.command_line import Parser, add_verb, make_parser, run_verb
+from common.command_line import Parser, add_overrides, add_verb, make_parser, run_verb
 from common.errors import UnknownFlagError, UsageError
 from common.temporary_folder import use_process_folder
 from pipeline.audit import verbs as audit
@@ -26,6 +26,7 @@ EXTRAS = {
     "matplotlib": "report",
     "huggingface_hub": "publish",
 }
+BEAM_VERBS = (*STAGES, "build", "verify")  # those that start a job
 BEAM = """The configuration is one YAML file; --set KEY=VALUE overrides a value of it and may be repeated. Flags that are not
 listed here are passed to Beam: --runner, --direct_num_workers, --project, …"""
 
@@ -68,37 +69,7 @@ def _add_stages(verbs: Any) -> None:
     }.items():
         example = f"python -m pipeline {verb} --config configs/cifar10n.yaml --set source=data/cifar10n --output out/cifar10n"
         sub = add_verb(verbs, verb, about, example, BEAM)
-        sub.add_argument(
-            "--config", required=True, metavar="FILE", help="YAML file (docs/reference/config.md)"
-        )
-        sub.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="override a value of the configuration, such as ingest.size=84; may be repeated",
-        )
-        sub.add_argument(
-            "--output",
-            required=True,
-            metavar="DIR",
-            help="folder of the build: local, gs://, s3:// or hdfs://",
-        )
-        sub.add_argument("--force", action="store_true", help="run stages that are up to date, too")
-        sub.add_argument(
-            "--dry-run",
-            "--dry_run",
-            action="store_true",
-            help="check the launch and print what each stage would do, without writing anything",
-        )
-        sub.add_argument(
-            "--on-interrupt",
-            "--on_interrupt",
-            choices=("cancel", "detach"),
-            default="cancel",
-            help="effect of Ctrl-C on a Dataflow job: cancel it, or leave it running so that the same command can attach "
-            "to it later (default: %(default)s)",
-        )
+        _add_build_flags(sub)
         if verb in ("fetch", "ingest", "build"):
             sub.add_argument(
                 "--retry",
@@ -107,28 +78,57 @@ def _add_stages(verbs: Any) -> None:
                 help="fetch URLs again whose rows were rejected with one of these codes, such as timeout,server_error",
             )
         if verb == "aggregate":
-            sub.add_argument(
-                "--next-questions",
-                type=int,
-                nargs="?",
-                const=0,
-                metavar="N",
-                help="after aggregation, list the questions that need more votes, most informative first, for at most N "
-                "answers",
-            )
-            sub.add_argument(
-                "--for-noise",
-                type=float,
-                metavar="SHARE",
-                help="with --next-questions: list the votes that bring the expected true noise within this share of the "
-                "highest noise level, such as 0.02, at the lowest cost; N is then optional",
-            )
-            sub.add_argument(
-                "--format",
-                choices=("csv", "label-studio", "ground-truth"),
-                default="csv",
-                help="format of the list of next questions in OUTPUT/aggregate (default: %(default)s)",
-            )
+            _add_question_flags(sub)
+
+
+def _add_build_flags(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--config", required=True, metavar="FILE", help="YAML file (docs/reference/config.md)")
+    add_overrides(sub, "the configuration", "ingest.size=84")
+    sub.add_argument(
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="folder of the build: local, gs://, s3:// or hdfs://",
+    )
+    sub.add_argument("--force", action="store_true", help="run stages that are up to date, too")
+    sub.add_argument(
+        "--dry-run",
+        "--dry_run",
+        action="store_true",
+        help="check the launch and print what each stage would do, without writing anything",
+    )
+    sub.add_argument(
+        "--on-interrupt",
+        "--on_interrupt",
+        choices=("cancel", "detach"),
+        default="cancel",
+        help="effect of Ctrl-C on a Dataflow job: cancel it, or leave it running so that the same command can attach "
+        "to it later (default: %(default)s)",
+    )
+
+
+def _add_question_flags(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--next-questions",
+        type=int,
+        nargs="?",
+        const=0,
+        metavar="N",
+        help="after aggregation, list the questions that need more votes, most informative first, for at most N answers",
+    )
+    sub.add_argument(
+        "--for-noise",
+        type=float,
+        metavar="SHARE",
+        help="with --next-questions: list the votes that bring the expected true noise within this share of the "
+        "highest noise level, such as 0.02, at the lowest cost; N is then optional",
+    )
+    sub.add_argument(
+        "--format",
+        choices=("csv", "label-studio", "ground-truth"),
+        default="csv",
+        help="format of the list of next questions in OUTPUT/aggregate (default: %(default)s)",
+    )
 
 
 def _add_verify(verbs: Any) -> None:
@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, others: list[str], near: str) -> int:
-    if arguments.verb not in (*STAGES, "build", "verify") and others:
+    if arguments.verb not in BEAM_VERBS and others:
         raise UsageError(f"{arguments.verb}: unknown argument {others[0]}{near}; see --help")
 
     def say(line: str) -> None:

@@ -11,17 +11,15 @@ from common.config import (
     output,
     parse_overrides,
     parse_yaml,
-    percent_hint,
+    require_share,
 )
 from common.errors import UsageError
 from pipeline import files
-from pipeline.publication import PublicationConfig
+from pipeline.aggregate_config import AggregateConfig
+from pipeline.noise_config import NoiseConfig
+from pipeline.publication_config import PublicationConfig
 from pipeline.rejections import printable
-from pipeline.values import MISSING, identifier_fault, normalize_name
-
-Color = Literal["red", "red-text", "red-closed", "red-open", "blue", "blue-asymmetric", "blue-instance"]
-PAPER_LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
-
+from pipeline.values import identifier_fault, normalize_name
 
 PRESETS: dict[str, dict[str, Any]] = {
     # What TFDS' controlled_noisy_web_labels stores (docs/explanation/images.md).
@@ -170,98 +168,7 @@ class IngestConfig:
         for name in ("max_bytes", "max_pixels", "min_side", "decode_seconds"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be more than 0, got {getattr(self, name)}")
-        _share("max_rejected_share", self.max_rejected_share)
-
-
-@dataclass(frozen=True)
-class AggregateConfig:
-    """How votes become verdicts (docs/explanation/aggregation.md)."""
-
-    RENAMED: ClassVar = {
-        "duplicates": "repeated_votes",
-        "answers": "answer_words",
-        "choices": "class_answers",
-        "passes_above": "distribute_above",
-    }
-
-    method: Literal[
-        "majority",
-        "weighted-majority",
-        "dawid-skene",
-        "one-coin",
-        "glad",
-        "mace",
-        "wawa",
-        "zero-based-skill",
-    ] = output("majority")
-    """Aggregation method. majority is the paper's rule and has no size limit; the others model the workers and hold all
-    votes in the memory of one worker process (see distribute_above)."""
-    min_votes: int = output(3)
-    """Votes below which a question stays undecided, 1 to 1,000,000."""
-    max_votes: int = operational(5)
-    """Votes after which `--next-questions` no longer asks about an undecided question, min_votes or more; ignored with
-    ties: ask."""
-    min_confidence: float = output(0.5)
-    """Posterior probability that a verdict must exceed, 0 to 1; ignored by method: majority."""
-    ties: Literal["drop", "ask", "posterior", "seeded"] = output("drop")
-    """What happens to an undecided question with min_votes or more votes. drop: the image is not used; ask: the same, and
-    more votes are requested, beyond max_votes if needed; posterior: take the more probable answer (method: majority uses
-    the posterior of Dawid-Skene); seeded: draw yes or no by a keyed hash of the question."""
-    repeated_votes: Literal["first", "last", "reject"] = output("first")
-    """Which vote counts if a worker answers a question more than once, in order of time, file and line. reject: none."""
-    answer_words: dict[str, str] | None = output(None)
-    """Other words for yes, no and unsure in vote files, such as {maybe: unsure, right: yes}; none by default."""
-    class_answers: bool = output(False)
-    """Accept votes with an empty class_name whose answer is a class: yes to that class, and no to the other classes asked
-    about the image."""
-    unsure_offered: bool | None = output(None)
-    """Whether workers could answer unsure, which Gwet's AC1 depends on; null: true if any worker did."""
-    gold: str | None = output(None)
-    """File of questions with known answers (image_id, class_name, answer); none by default. Majority uses them only to
-    calibrate `p_wrong`, which needs a random sample of the questions."""
-    max_iterations: int = output(100)
-    """Maximum number of iterations of an iterative method, 1 to 1,000,000."""
-    smoothing: float = output(0.0)
-    """Pseudo-count added to each count of the Dawid-Skene and one-coin estimates, 0 or more; 0 is maximum likelihood."""
-    distribute_above: int = output(2_500_000)
-    """Number of questions above which Dawid-Skene runs as one Beam job per iteration, bucket by bucket. Up to this number
-    one worker process holds all votes, about 3 GB for ten million votes."""
-    max_rejected_share: float = operational(0.1)
-    """Share of rejected votes above which the stage fails, 0 to 1."""
-
-    def __post_init__(self) -> None:
-        if self.distribute_above < 0:
-            raise ValueError(f"distribute_above must be 0 or more, got {self.distribute_above}")
-        for name in ("min_votes", "max_iterations"):
-            if not 1 <= getattr(self, name) <= 1_000_000:
-                raise ValueError(f"{name} must be 1 to 1,000,000, got {getattr(self, name)}")
-        if self.max_votes < self.min_votes:
-            raise ValueError(
-                f"max_votes {self.max_votes} is below min_votes {self.min_votes}; raise max_votes or lower min_votes"
-            )
-        if self.smoothing < 0:
-            raise ValueError(f"smoothing must be 0 or more, got {self.smoothing}")
-        for word, answer in (self.answer_words or {}).items():
-            if word.strip() in MISSING:
-                raise ValueError(
-                    f"answer_words: {word!r} marks a missing value in vote files, so it cannot be an answer"
-                )
-            if answer not in ("yes", "no", "unsure"):
-                raise ValueError(f"answer_words: {word!r} is mapped to {answer!r}; use yes, no or unsure")
-        _share("min_confidence", self.min_confidence)
-        _share("max_rejected_share", self.max_rejected_share)
-
-    @property
-    def needs_all_votes(self) -> bool:
-        """Whether one worker process must see all votes at once, unless the method is distributed."""
-        return self.method != "majority" or self.ties == "posterior"
-
-    def is_distributed(self, questions: int) -> bool:
-        """Whether the votes on this many questions are aggregated by one Beam job per iteration."""
-        uses_dawid_skene = self.method == "dawid-skene" or (
-            self.method == "majority" and self.ties == "posterior"
-        )
-        return uses_dawid_skene and questions > self.distribute_above
+        require_share("max_rejected_share", self.max_rejected_share)
 
 
 _EMBED_LIMITS = {"size": 8192, "batch_size": 65_536}
@@ -358,76 +265,6 @@ class DedupeConfig:
             raise ValueError(f"min_similarity must be -1 to 1, got {self.min_similarity:g}")
         if not 0 < self.min_match <= 1:
             raise ValueError(f"min_match must be above 0 and at most 1, got {self.min_match:g}")
-
-
-@dataclass(frozen=True)
-class NoiseConfig:
-    """Which training sets are made."""
-
-    RENAMED: ClassVar = {
-        "colours": "colors",
-        "listed": "fixed_sets",
-        "may_vanish": "allow_empty_classes",
-    }
-
-    levels: tuple[float, ...] | None = output(None)
-    """Noise levels: shares of wrong labels, each from 0 up to less than 1. Default: those of 0, 0.05, 0.1, 0.15, 0.2, 0.3,
-    0.4, 0.5, 0.6 and 0.8 (the levels of the paper) for which every class has enough verified-wrong images."""
-    colors: tuple[Color, ...] = output(("red", "blue"))
-    """Kinds of noise. red: verified-wrong web images replace clean images. red-text: the same, with web images whose
-    `method` is text. red-closed: the same, with images that show another listed class, by the votes. red-open: the same, with
-    the other wrong images, which show no listed class as far as the votes say. blue: labels are flipped uniformly to the
-    other classes. blue-asymmetric: labels are flipped by `class_map`. blue-instance: labels are flipped by what the image
-    looks like (`instance`), which needs the stage embed (`embed.weights`)."""
-    instance: Literal["part-dependent", "margin", "cluster", "votes"] = output("part-dependent")
-    """How blue-instance noise chooses the wrong label of an image, from its features. part-dependent: drawn by random
-    directions of each class (Xia et al., 2020). margin: the most probable other class (Zhang et al., 2021). cluster: one
-    wrong label for the images of a class that look alike (Lim et al., 2024). votes: the label that workers gave to the most
-    similar web image of the class."""
-    candidate_order: Literal["evidence", "hash"] = output("evidence")
-    """Order in which the verified-wrong web images of a class are used. evidence: the better supported first, by P(wrong)
-    in steps of 0.05, equally supported ones by a keyed hash. The true level is then closer to the nominal one, but higher
-    levels have less certain images. hash: by a keyed hash alone."""
-    on_shortage: Literal["error", "shrink", "cap"] = output("error")
-    """What to do when a class has too few verified-wrong images for a level. error: stop. shrink: use fewer clean images of
-    the class, so that the level holds (as the published sets do). cap: replace fewer images, so that the level is missed."""
-    allow_empty_classes: tuple[str, ...] = output(())
-    """Classes that may have no clean image in a set when `on_shortage` is shrink (default: none). An error names every
-    other class without one."""
-    class_map: dict[str, str] | Literal["next", "votes"] = output("next")
-    """Wrong class for each class, for blue-asymmetric noise. A map of names: from a class to its wrong class; classes that
-    it leaves out get the next class of `classes`. next: every class gets the next class. votes: every class gets the
-    class that its verified-wrong web images show most often, by their verdicts."""
-    clean_per_class: int | None = output(None)
-    """Number of clean images per class in red sets, 1 or more, drawn by a keyed hash (default: all). The published red sets
-    use 500 of 600."""
-    blue_size: Literal["same", "all"] = output("same")
-    """Clean images of blue sets. same: those of the red sets. all: every clean image (as in the published sets)."""
-    min_confidence: float = output(0.0)
-    """Lowest confidence, from 0 to 1, at which a web image with the verdict no counts as wrong."""
-    trials: int = output(1)
-    """Number of independent draws of every set, from 1 to 10,000. Trial t equals a build with seed + t."""
-    nested: bool = output(True)
-    """Keep the wrong labels of lower levels in the higher ones (default: true). If false, every level is drawn on its own."""
-    fixed_sets: tuple[str, ...] = output(())
-    """Files with sets that are made exactly as given, such as released ones: columns set_name, image_id, class_name, and
-    optionally color and noise_level. Their noise is measured, and may differ from the level that they claim."""
-
-    def __post_init__(self) -> None:
-        levels = self.levels or ()
-        for level in levels:
-            if not 0 <= level < 1:
-                raise ValueError(
-                    f"levels must be shares from 0 up to less than 1, got {level:g}{percent_hint(level)}"
-                )
-        if not 1 <= self.trials <= 10_000:
-            raise ValueError(f"trials must be 1 to 10,000, got {self.trials}")
-        if self.clean_per_class is not None and self.clean_per_class < 1:
-            raise ValueError(f"clean_per_class must be 1 or more, got {self.clean_per_class}")
-        _share("min_confidence", self.min_confidence)
-        for name, values in (("levels", levels), ("colors", self.colors)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{name} must not repeat a value, got {', '.join(map(str, values))}")
 
 
 @dataclass(frozen=True)
@@ -550,8 +387,3 @@ def _lay_out_preset(raw: dict[str, Any], where: str) -> dict[str, Any]:
         raise UsageError(f"{where}.ingest.preset: {name!r} is not one of {', '.join(PRESETS)}")
     given = {key: value for key, value in ingest.items() if key != "preset"}
     return {**raw, "ingest": {**PRESETS[name], **given}}
-
-
-def _share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} is a share from 0 to 1, got {value:g}{percent_hint(value)}")

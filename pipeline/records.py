@@ -30,7 +30,7 @@ BLOCK_ROWS = 65536
 class Records:
     """A batch of rows as they are in the file.
 
-    rows: every column of the table and `row`, the location of each row, as strings; missing values are null.
+    rows: every column of the table and `location`, that of each row in the file, as strings; missing values are null.
     malformed: (location, reason) of lines that are not rows.
     skipped: (location, reason) of answers that a labeling tool has marked as not given.
     Blank lines are in none of them.

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.command_line import FAILED, OK
 from common.errors import UsageError
@@ -19,6 +19,9 @@ from pipeline.retrieve.verbs import run_list_folder, run_retrieve, run_retrieve_
 from pipeline.running.progress import stage_line
 from pipeline.vote.verbs import run_vote
 from schemas.rejection import CODES
+
+if TYPE_CHECKING:
+    from pipeline.config import BuildConfig
 
 Say = Callable[[str], None]
 Verb = Callable[[argparse.Namespace, list[str], Say], int]
@@ -38,15 +41,9 @@ def run_stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
         raise UsageError(
             "embed.weights is not set; name a .safetensors file and its network with embed.network"
         )
-    budget = getattr(arguments, "next_questions", None)
-    tolerance = getattr(arguments, "for_noise", None)
-    _check_question_flags(budget, tolerance)
-    retry = [code.strip() for code in getattr(arguments, "retry", "").split(",") if code.strip()]
-    for code in retry:
-        if code not in CODES:
-            near = get_close_matches(code, CODES, n=1)
-            hint = f"did you mean {near[0]}?" if near else "see docs/reference/rejections.md"
-            raise UsageError(f"--retry: unknown rejection code {code!r}; {hint}")
+    if arguments.verb == "aggregate":
+        _check_question_flags(arguments.next_questions, arguments.for_noise)
+    retry = _rejection_codes(getattr(arguments, "retry", ""))
     if arguments.on_interrupt != "cancel":
         beam = [*beam, f"--on_interrupt={arguments.on_interrupt}"]
     if arguments.dry_run:
@@ -58,37 +55,44 @@ def run_stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
             stage_line("staged", f"the template of stage {chosen[0]} is in {staged}; the job was not started")
         )
         return OK
-    if tolerance is not None:
-        from pipeline.aggregate.question_files import write_noise_questions
-
-        written, noise_plan = write_noise_questions(
-            config, arguments.output, tolerance, budget or None, arguments.format
-        )
-        answers = sum(noise_plan.questions["votes_wanted"].to_pylist())
-        before, after = (round(share, 4) for share in (noise_plan.before, noise_plan.after))
-        questions_asked = noise_plan.questions.num_rows
-        result["next_questions"] = {
-            "files": written, "questions": questions_asked, "answers": answers,
-            "noise_error_before": before, "noise_error_after": after,
-        }  # fmt: skip
-        text = (
-            f"{questions_asked:,} questions for {answers:,} answers: the expected true level is {100 * before:.1f} points below "
-            f"the highest nominal one, and {100 * after:.1f} after them: {', '.join(written)}"
-        )
-        say(stage_line("next", text))
-    elif budget is not None:
-        from pipeline.aggregate.question_files import write_next_questions
-
-        written, questions = write_next_questions(config, arguments.output, budget, arguments.format)
-        answers = sum(questions["votes_wanted"].to_pylist())
-        result["next_questions"] = {"files": written, "questions": questions.num_rows, "answers": answers}
-        say(
-            stage_line(
-                "next", f"{questions.num_rows:,} questions for {answers:,} answers: {', '.join(written)}"
-            )
-        )
+    if arguments.verb == "aggregate" and arguments.next_questions is not None:
+        result["next_questions"] = _list_questions(arguments, config, say)
     print_json(arguments, result)
     return OK
+
+
+def _rejection_codes(listed: str) -> list[str]:
+    """Return the codes of the value of --retry. Raises UsageError for an unknown one."""
+    codes = [code.strip() for code in listed.split(",") if code.strip()]
+    for code in codes:
+        if code not in CODES:
+            near = get_close_matches(code, CODES, n=1)
+            hint = f"did you mean {near[0]}?" if near else "see docs/reference/rejections.md"
+            raise UsageError(f"--retry: unknown rejection code {code!r}; {hint}")
+    return codes
+
+
+def _list_questions(arguments: argparse.Namespace, config: "BuildConfig", say: Say) -> dict[str, Any]:
+    """Write the questions of the next round, report them, and return their counts."""
+    from pipeline.aggregate.question_files import write_next_questions, write_noise_questions
+
+    budget, tolerance, output = arguments.next_questions, arguments.for_noise, arguments.output
+    errors, effect = {}, ""
+    if tolerance is None:
+        written, questions = write_next_questions(config, output, budget, arguments.format)
+    else:
+        written, plan = write_noise_questions(config, output, tolerance, budget or None, arguments.format)
+        questions = plan.questions
+        before, after = (round(share, 4) for share in (plan.before, plan.after))
+        errors = {"noise_error_before": before, "noise_error_after": after}
+        effect = (
+            f" the expected true level is {100 * before:.1f} points below the highest nominal one, and "
+            f"{100 * after:.1f} after them:"
+        )
+    answers = sum(questions["votes_wanted"].to_pylist())
+    counted = f"{questions.num_rows:,} questions for {answers:,} answers:"
+    say(stage_line("next", f"{counted}{effect} {', '.join(written)}"))
+    return {"files": written, "questions": questions.num_rows, "answers": answers, **errors}
 
 
 def _check_question_flags(budget: int | None, tolerance: float | None) -> None:

@@ -1,1 +1,1 @@
-"""What the tables are: one module per table. Everyone reads this room; it imports nothing of ours."""
+"""What the tables are: one module per table. All packages may import it; it imports only `common`."""

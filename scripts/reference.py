@@ -51,11 +51,10 @@ def cli() -> str:
         "# The command line",
         "",
         MADE,
-        "Exit codes of every verb: 0 done, 1 the data or the run failed, 2 wrong usage, 75 the --budget of a study is used up",
-        "and runs are left, 130 interrupted (Ctrl-C; the same",
-        "command goes on where it was), 141 nobody reads the output any more (`| head`). What a verb has to say goes to",
-        "standard output, progress and errors to standard error; `--json` prints one JSON value instead, and `--help` shows",
-        "an example.",
+        "Exit codes of every verb: 0 success, 1 the data or the run failed, 2 wrong usage, 75 the --budget of a study is used",
+        "up and runs are left, 130 interrupted (Ctrl-C; the same command continues), 141 nobody reads the output any more",
+        "(`| head`). Results go to standard output, progress and errors to standard error. `--json` prints the result as one",
+        "JSON value, and `--help` shows an example.",
     ]
     for prog, parser in (
         ("python -m pipeline", pipeline_line.parser()),
@@ -68,9 +67,10 @@ def cli() -> str:
             lines += ["", f"### {prog} {name}", "", f"{_sentence(sub.description or '')}", ""]
             lines += ["| flag | meaning |", "|---|---|"]
             lines += [f"| {_flag(action)} | {_cell(_help(sub, action))} |" for action in flags(sub)]
+    with_beam = ", ".join(f"`{verb}`" for verb in pipeline_line.BEAM_VERBS)
     lines += [
         "",
-        "Flags that `ingest`, `aggregate`, `dedupe`, `split` and `build` do not know go to Beam (docs/how-to/dataflow.md).",
+        f"Flags that these verbs do not know are passed to Beam: {with_beam} (docs/how-to/dataflow.md).",
     ]
     return "\n".join(lines) + "\n"
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("common", "schemas", "page", "pipeline", "training", "demo", "scripts", "benchmarks")
+PACKAGES = ("common", "schemas", "page", "pipeline", "training", "demo", "scripts", "benchmarks")
 ERRORS = ("UsageError", "DataError", "ValueError")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`])")
 
@@ -32,7 +32,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
-    files = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+    files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
     found = {"sentences": [], "errors": []}
     for path in files:
         found["sentences"] += [(path, text) for text in sentences(path)]

@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FILES = [
     path.relative_to(ROOT)
-    for room in ("pipeline", "training", "schemas", "common", "page", "demo")
-    for path in sorted((ROOT / room).rglob("*.py"))
+    for package in ("pipeline", "training", "schemas", "common", "page", "demo")
+    for path in sorted((ROOT / package).rglob("*.py"))
 ]
 
 

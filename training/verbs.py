@@ -30,9 +30,8 @@ from training.run_length import warn_of_short_runs
 from training.state_files import write_json
 from training.stop_signal import StopSignal
 from training.study import grid, plan, results, run_state, runner, summary_tables
-from training.study.conclusions import best_method_sentences
+from training.study.conclusions import run_sentence, study_sentences
 from training.study.power import wilson
-from training.study.resolution import resolution_sentences, run_sentence
 from training.study.shard import parse_shard
 from training.study.study_facts import STUDY_FILE
 from training.train import prepare_run, run_training
@@ -177,9 +176,8 @@ def study(arguments: argparse.Namespace) -> int:
         print(json.dumps(tables[0].to_pylist()))
     else:
         summaries = [summary_tables.cells(tables[0]), summary_tables.unfinished(tables[0])]
-        parts = [summary.markdown() for summary in summaries if summary.rows]
-        sentences = [*best_method_sentences(tables[0]), *resolution_sentences(tables[0])]
-        print("\n".join([*parts, *sentences]))
+        parts = [summary.text() for summary in summaries if summary.rows]
+        print("\n".join([*parts, *study_sentences(tables[0])]))
     all_finished = all(status == "finished" for status in tables[0]["status"].to_pylist())
     return code or (0 if all_finished else 1)
 

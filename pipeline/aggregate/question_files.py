@@ -10,8 +10,9 @@ from pipeline import files
 from pipeline.aggregate.exports import EXPORTS
 from pipeline.aggregate.next_questions import next_questions
 from pipeline.aggregate.noise_questions import NoisePlan, noise_questions
-from pipeline.config import PAPER_LEVELS, BuildConfig
+from pipeline.config import BuildConfig
 from pipeline.layout import Layout
+from pipeline.noise_config import PAPER_LEVELS
 from pipeline.shards import directory
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT

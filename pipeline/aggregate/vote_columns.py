@@ -20,9 +20,10 @@ DAY = 86_400_000.0  # milliseconds
 class VoteColumns:
     """V votes on n questions, sorted by question and worker.
 
-    questions: image_id, class_name and seen_class (see `most_named_class`), sorted within a bucket. workers: names, sorted. items, voters: int32 (V,), codes
-    into questions and workers. answers: int8 (V,), codes into ANSWERS. seconds: float32 (V,), time the worker took. days:
-    float64 (V,), time of the answer in days since 1970. Both are NaN if not given, and None if the buckets are joined.
+    questions: image_id, class_name and seen_class (see `most_named_class`), sorted within a bucket. workers: names, sorted.
+    items, voters: int32 (V,), codes into questions and workers. answers: int8 (V,), codes into ANSWERS. seconds: float32
+    (V,), time the worker took. days: float64 (V,), time of the answer in days since 1970. Both are NaN if not given, and
+    None if the buckets are joined.
     """
 
     questions: pa.Table

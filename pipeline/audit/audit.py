@@ -9,7 +9,13 @@ from pipeline.audit.confident import confident_joint, joint_distribution
 from pipeline.audit.consensus import combine, votes_from_patterns
 from pipeline.audit.evidence import Evidence, collect_evidence
 from pipeline.audit.inputs import NO, SOURCES, STATES, UNDECIDED, YES, AuditInputs
-from pipeline.audit.label_errors import QUANTILES, Estimate, error_probabilities, plant_errors, visible_errors
+from pipeline.audit.label_errors import (
+    QUANTILES,
+    EstimatedShare,
+    error_probabilities,
+    plant_errors,
+    visible_errors,
+)
 from pipeline.audit.probe import UNLABELED, Blocks
 from pipeline.audit.transition import GROUPS, Transition, estimate_transition
 
@@ -100,10 +106,10 @@ def _given_labels(
     return error_probabilities(evidence.own[rows], planted, share), facts
 
 
-def combine_estimates(visible: Estimate, modeled: Estimate) -> Estimate:
+def combine_estimates(visible: EstimatedShare, modeled: EstimatedShare) -> EstimatedShare:
     """Combine the share of visibly wrong labels, which is too low, with that of the transition matrix, which is too high
     for few wrong labels: the share is their mean, the interval covers both."""
-    return Estimate(
+    return EstimatedShare(
         (visible.share + modeled.share) / 2, min(visible.low, modeled.low), max(visible.high, modeled.high)
     )
 
@@ -151,5 +157,5 @@ def _verdict_facts(inputs: AuditInputs, p_error: np.ndarray, p_votes: np.ndarray
     return facts
 
 
-def _rounded(estimate: Estimate) -> dict[str, float]:
+def _rounded(estimate: EstimatedShare) -> dict[str, float]:
     return {name: round(float(value), 6) for name, value in vars(estimate).items()}

@@ -5,7 +5,7 @@ import numpy as np
 
 
 def confident_joint(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the counts of (given label, confident class), int64 (classes, classes): equation 1 and 2 of section 3.1.
+    """Return the counts of (given label, confident class), int64 (classes, classes): equations 1 and 2 of section 3.1.
 
     probabilities: (n, classes), of held-out images; labels: int (n,). An image counts for the most probable of the classes
     whose probability reaches the mean probability of that class among images with that label; for none, if there is none.

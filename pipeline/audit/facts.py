@@ -3,22 +3,22 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.audit.label_errors import Estimate
+from pipeline.audit.label_errors import EstimatedShare
 from pipeline.layout import Layout
 from pipeline.shards import directory
 
 
-def label_noise(output: str) -> dict[str, Estimate]:
+def label_noise(output: str) -> dict[str, EstimatedShare]:
     """Return the estimated share of wrong labels of clean and test images, by source; {} without an audit.
 
     Raises DataError if the manifest of the audit is damaged.
     """
     manifest = directory.find_manifest(Layout(output).suspects)
     labels = manifest.about.get("labels", {}) if manifest else {}
-    return {source: Estimate(**facts["wrong"]) for source, facts in sorted(labels.items())}
+    return {source: EstimatedShare(**facts["wrong"]) for source, facts in sorted(labels.items())}
 
 
-def levels_with_label_errors(output: str) -> dict[str, Estimate]:
+def levels_with_label_errors(output: str) -> dict[str, EstimatedShare]:
     """Return the true noise of each training set with the errors of its clean labels, by set; {} without an audit.
 
     A set with the nominal level p and the share q of wrong clean labels has the noise estimated from the votes (p, for
@@ -36,7 +36,7 @@ def levels_with_label_errors(output: str) -> dict[str, Estimate]:
             continue
         votes = entry.get("estimated_noise") or dict.fromkeys(("value", "low", "high"), nominal)
         kept = 1 - nominal
-        levels[name] = Estimate(
+        levels[name] = EstimatedShare(
             *(
                 min(1.0, votes[key] + kept * getattr(clean, of))
                 for key, of in (("value", "share"), ("low", "low"), ("high", "high"))

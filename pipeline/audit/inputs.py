@@ -8,7 +8,6 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from common.errors import DataError
-from pipeline import files
 from pipeline.audit.exact import on_grid
 from pipeline.audit.probe import FOLDS, UNLABELED
 from pipeline.embed.bucket import feature_matrix
@@ -16,8 +15,8 @@ from pipeline.embed.features import read_feature_shards
 from pipeline.keyed_hash import keyed_hash
 from pipeline.layout import Layout
 from pipeline.shards import directory
+from pipeline.shards.ingested_lists import read_ingested_lists
 from schemas.duplicate import DUPLICATE
-from schemas.manifest import MANIFEST
 from schemas.retrieval import RETRIEVAL
 from schemas.suspect import GIVEN, NO_VOTES
 from schemas.verdict import VERDICT, VERDICTS
@@ -79,7 +78,7 @@ def feature_blocks(output: str) -> Iterable[np.ndarray]:
 def read_inputs(output: str) -> AuditInputs:
     """Read the tables of a build. Raises DataError if one is missing, or if images have no features."""
     folders = input_folders(output)
-    class_names = _class_names(folders["retrievals"])
+    class_names = read_ingested_lists(folders["retrievals"]).classes
     ids = [shard["image_id"] for shard in read_feature_shards(folders["features"])]
     image_ids = pa.chunked_array([chunk for column in ids for chunk in column.chunks], pa.string())
     duplicates = directory.read_table(folders["duplicates"], DUPLICATE, ["image_id", "keeper_id", "removed"])
@@ -96,16 +95,6 @@ def read_inputs(output: str) -> AuditInputs:
         labels,
         **questions,
     )
-
-
-def _class_names(folder: str) -> list[str]:
-    config = directory.read_manifest(folder).about.get("config")
-    names = config.get("classes") if isinstance(config, dict) else None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DataError(
-            f"{files.join(folder, MANIFEST)}: the classes are missing; run ingest again with --force"
-        )
-    return names
 
 
 def _groups(image_ids: pa.ChunkedArray, duplicates: pa.Table) -> np.ndarray:
@@ -172,9 +161,9 @@ def _votes(
     order = np.argsort(keys, kind="stable")
     usable, keys = usable[order], keys[order]
     wanted = images * len(class_names) + classes
-    place = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
-    voted = keys[place] == wanted if len(keys) else np.zeros(len(wanted), bool)
-    row = usable[place[voted]] if len(keys) else usable
+    found = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
+    voted = keys[found] == wanted if len(keys) else np.zeros(len(wanted), bool)
+    row = usable[found[voted]] if len(keys) else usable
     states = np.full(len(wanted), WITHOUT, np.int8)
     counts, p_wrong = np.zeros((len(wanted), 3), np.int64), np.full(len(wanted), np.nan)
     states[voted] = _index(rows["verdict"], pa.chunked_array([VERDICTS]))[row]

@@ -19,7 +19,7 @@ _BINS = 50
 
 
 @dataclass(frozen=True)
-class Estimate:
+class EstimatedShare:
     """A share with its 95 % interval."""
 
     share: float
@@ -63,7 +63,7 @@ def plant_errors(probabilities: np.ndarray, labels: np.ndarray) -> PlantedErrors
     return PlantedErrors(values[order], cumulative / cumulative[-1])
 
 
-def visible_errors(own: np.ndarray, planted: PlantedErrors) -> Estimate:
+def visible_errors(own: np.ndarray, planted: PlantedErrors) -> EstimatedShare:
     """Return the share of given labels that are as implausible as wrong ones; own: probabilities of the given labels, (n,).
 
     The share is the smallest ratio at QUANTILES; its interval covers the 95 % intervals of all of them.
@@ -74,7 +74,7 @@ def visible_errors(own: np.ndarray, planted: PlantedErrors) -> Estimate:
     share, low, high = wilson_interval(counts, np.full(len(counts), len(own)))
     ratios, lows, highs = (np.clip(each / expected, 0.0, 1.0) for each in (share, low, high))
     best = float(ratios.min())
-    return Estimate(best, min(best, float(lows.min())), max(best, float(highs.max())))
+    return EstimatedShare(best, min(best, float(lows.min())), max(best, float(highs.max())))
 
 
 def error_probabilities(own: np.ndarray, planted: PlantedErrors, share: float) -> np.ndarray:

@@ -19,8 +19,8 @@ def nearest_labels(
     tile: features (rows, d) on the grid (`exact.py`); references: (r, d) likewise. groups: int (rows,) and
     reference_groups: int (r,); an image is not compared with references of its own group (itself and its near-duplicates),
     and gets the label -1 where the others are fewer than k. k is `neighbors`, or r if that is less. Equal similarities are
-    decided by the order of the references. Similarities are exact, and so is the
-    result; memory is 10 bytes per row and reference.
+    decided by the order of the references. Similarities are exact, and so is the result; memory is 10 bytes per row and
+    reference.
     """
     count = min(neighbors, len(references))
     similarity = tile @ references.T

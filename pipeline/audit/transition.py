@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.audit.label_errors import Estimate
+from pipeline.audit.label_errors import EstimatedShare
 from pipeline.audit.probe import softmax
 
 GROUPS = 20  # of the jackknife
@@ -28,7 +28,7 @@ class Transition:
     matrix: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    noise: Estimate
+    noise: EstimatedShare
     factor: float
 
 
@@ -51,7 +51,7 @@ def estimate_transition(probabilities: np.ndarray, labels: np.ndarray, groups: n
     noise_deviation = scale * float(np.sqrt(sum((each[2] - whole[2]) ** 2 for each in replicates)))
     bounds = [np.clip(whole[0] + sign * QUANTILE * deviation, 0, 1) for sign in (-1, 1)]
     low, high = (min(max(whole[2] + sign * QUANTILE * noise_deviation, 0.0), 1.0) for sign in (-1, 1))
-    return Transition(whole[0], bounds[0], bounds[1], Estimate(whole[2], low, high), whole[1])
+    return Transition(whole[0], bounds[0], bounds[1], EstimatedShare(whole[2], low, high), whole[1])
 
 
 def _fit(

@@ -61,9 +61,9 @@ def find_duplicates(
 
     images: the fingerprints and the columns of `keeper_keys`, of at least all images whose 64-bit hash is in `near`. near:
     pairs of near hashes, with (u, u) for a hash of several images. copies: altered copies of test images (MATCHED of
-    `altered_copies`), whose images are in `images`, too. Images with less than the configured contrast are
-    duplicates only of files with the same bytes. Every web image near a test image, or an altered copy of one, is a leak and is removed, and so is
-    every clean one unless the configuration keeps them. Of the others, the best keeper removes its neighbors, then the
+    `altered_copies`), whose images are in `images`, too. Images with less than the configured contrast are duplicates only
+    of files with the same bytes. Every web image near a test image, or an altered copy of one, is a leak and is removed, and
+    so is every clean one unless the configuration keeps them. Of the others, the best keeper removes its neighbors, then the
     best remaining one, and so on. Test images are never removed, only reported.
     """
     # Rows are sorted by their rank as a keeper; a node has the row number of its best image.

@@ -17,12 +17,12 @@ def find_leaks(prints: Fingerprints, is_test: np.ndarray, config: DedupeConfig) 
     Images with less than the configured contrast are in no pair: they all hash alike.
     """
     indices = np.flatnonzero(prints.contrast >= config.min_contrast)
-    short, long, turned = prints.short[indices], prints.long[indices], prints.orientations[indices]
+    short, long, oriented = prints.short[indices], prints.long[indices], prints.orientations[indices]
     count = SEARCHED_ORIENTATIONS[config.orientations]
-    hashes, repeats = distinct_hashes(oriented_hashes(short, turned, count).reshape(-1))
+    hashes, repeats = distinct_hashes(oriented_hashes(short, oriented, count).reshape(-1))
     near = HashPairs.join([near_pairs(hashes, config.radius), repeats])
     thumbnails = ThumbnailCheck(prints.thumbnails[indices])
-    pairs, _ = confirm_oriented(short, turned, long, near, config.confirm_radius, thumbnails, count)
+    pairs, _ = confirm_oriented(short, oriented, long, near, config.confirm_radius, thumbnails, count)
     a, b = indices[pairs.a], indices[pairs.b]
     leak = is_test[a] != is_test[b]
     test, other = np.where(is_test[a], a, b), np.where(is_test[a], b, a)

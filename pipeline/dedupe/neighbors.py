@@ -21,7 +21,7 @@ _TOP, _HALF = np.uint64(0xFFFFFFFF00000000), np.uint64(32)
 
 @dataclass(frozen=True)
 class HashPairs:
-    """DuplicatePairs of hash values, u < v, uint64 (pairs,) each, and the number of comparisons of the search."""
+    """Pairs of hash values, u < v, uint64 (pairs,) each, and the number of comparisons of the search."""
 
     u: np.ndarray
     v: np.ndarray

@@ -11,6 +11,7 @@ from pipeline import files
 from pipeline.embed.bucket import feature_matrix
 from pipeline.shards import directory
 from schemas.feature import FEATURE, FEATURES
+from schemas.manifest import Shard
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,17 @@ class Features:
 def read_feature_shards(folder: str, check_digests: bool = False) -> Iterator[pa.Table]:
     """Yield the shards of a feature table. Raises DataError if there is no such table or it is damaged."""
     for shard in directory.read_manifest(folder).shards:
-        table = directory.read_shard(folder, shard, FEATURE.schema.names, check_digests)
-        if not is_feature_table(table):
-            raise DataError(
-                f"{files.join(folder, shard.file)}: not a shard of a feature table; run the embed stage again with --force"
-            )
-        yield table
+        yield read_feature_shard(folder, shard, check_digests)
+
+
+def read_feature_shard(folder: str, shard: Shard, check_digests: bool = False) -> pa.Table:
+    """Read one shard of a feature table. Raises DataError if it is damaged or of another table."""
+    table = directory.read_shard(folder, shard, FEATURE.schema.names, check_digests)
+    if not is_feature_table(table):
+        raise DataError(
+            f"{files.join(folder, shard.file)}: not a shard of a feature table; run the embed stage again with --force"
+        )
+    return table
 
 
 def read_features(folder: str, check_digests: bool = False) -> Features:

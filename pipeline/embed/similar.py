@@ -1,8 +1,7 @@
 """Image-to-image search in one's own pool: the web images whose features are nearest to a clean image of a class.
 
-The similarity is the cosine of two feature vectors. It decides an order, so it is computed without rounding: unit vectors
-are rounded to multiples of 1/2048, and dot products of these whole numbers stay below 2^24, where float32 is exact. Sums in any
-order, with any number of threads, give the same bits.
+The similarity is the cosine of two feature vectors. It decides an order, so it is the same for any number of threads: vectors
+are rounded to whole numbers, whose dot products float32 computes exactly (dedupe/feature_neighbors.py).
 """
 
 from collections.abc import Iterable
@@ -10,7 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-UNIT = 2048
+from pipeline.dedupe.feature_neighbors import SCALE, rounded_vectors
+
 BLOCK = 4096  # images of the pool that are compared at once
 
 
@@ -18,7 +18,7 @@ BLOCK = 4096  # images of the pool that are compared at once
 class Nearest:
     """The best images of the pool for one class so far.
 
-    limit: how many are kept. similarity: int64 (n,), descending, in units of 1/UNIT². keys: shard keys of these images,
+    limit: how many are kept. similarity: int64 (n,), descending, in units of 1/SCALE². keys: shard keys of these images,
     uint64 (n,), which order equal similarities. rows: their indices in the pool, int64 (n,). queries: index of the nearest
     query image of each, int64 (n,).
     """
@@ -41,14 +41,7 @@ class Nearest:
     @property
     def cosines(self) -> np.ndarray:
         """Similarities from −1 to 1, float64 (n,), correct to about 0.001."""
-        return self.similarity / UNIT**2
-
-
-def whole_units(vectors: np.ndarray) -> np.ndarray:
-    """Return unit vectors in units of 1/UNIT, whole numbers as float32 [n, C]; a zero vector stays zero."""
-    values = vectors.astype(np.float64)
-    lengths = np.sqrt((values * values).sum(axis=1, keepdims=True))
-    return np.rint(values / np.where(lengths > 0, lengths, 1) * UNIT).astype(np.float32)
+        return self.similarity / SCALE**2
 
 
 def find_similar(
@@ -62,14 +55,14 @@ def find_similar(
     keys uint64 (m,), and a mask bool (m, classes) of the classes that an image may be found for; rows are counted through
     all blocks. The similarity to a class is that to the nearest of its query images.
     """
-    units = [whole_units(each) for each in queries]
+    rounded = [rounded_vectors(each).astype(np.float32) for each in queries]
     nearest = [Nearest(limit) for _ in queries]
     start = 0
     for vectors, keys, allowed in pool:
         for first in range(0, len(vectors), BLOCK):
             part = slice(first, min(first + BLOCK, len(vectors)))
-            block = whole_units(vectors[part])
-            for number, of_class in enumerate(units):
+            block = rounded_vectors(vectors[part]).astype(np.float32)
+            for number, of_class in enumerate(rounded):
                 chosen = np.flatnonzero(allowed[part, number])
                 if len(of_class) and len(chosen):
                     products = block[chosen] @ of_class.T

@@ -13,7 +13,9 @@ from urllib.parse import quote
 
 from protego import Protego
 
-PRODUCT = "controlled-noise"  # product token of the user agent, by which rules address it
+from common.extras import PROJECT
+
+PRODUCT = PROJECT  # product token of the user agent, by which rules address it
 MAX_POLICY_BYTES = 500 * 1024  # of a policy file; the minimum of RFC 9309, section 2.5
 _ROBOT = re.compile(r"\s*user[-\s]*agent(\s*:|\s)\s*", re.IGNORECASE)  # in all spellings that Protego accepts
 _TOKEN = re.compile(r"([A-Za-z_-]+)(?![\w.-])")  # RFC 9309, section 2.2.1

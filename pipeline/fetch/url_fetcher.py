@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import IO
 
 from common.errors import DataError
+from common.extras import user_agent
 from pipeline.config import FetchConfig
 from pipeline.fetch.body import UNREADABLE, TemporaryRejection, read_body
 from pipeline.fetch.connections import Connections, UnknownHost
@@ -20,7 +21,7 @@ from pipeline.fetch.policies import TDM_FILE, Policies
 from pipeline.fetch.public_addresses import PrivateAddress
 from pipeline.fetch.response_headers import is_whole, kept_headers, strong_etag
 from pipeline.fetch.retries import RetryPolicy, is_temporary, retry_after
-from pipeline.fetch.robots import MAX_POLICY_BYTES, PRODUCT, forbidding_tag
+from pipeline.fetch.robots import MAX_POLICY_BYTES, forbidding_tag
 from pipeline.fetch.urls import Url, host_key, parse_location, parse_url
 from pipeline.rejections import Rejected, RequestStats, printable
 
@@ -96,7 +97,7 @@ class UrlFetcher:
         self.policies = Policies(config, self.hosts, self._read_file)
         self._connections = Connections(
             {
-                "User-Agent": f"{PRODUCT}/0.1 (builds datasets of images for research; +{config.contact})",
+                "User-Agent": user_agent("builds datasets of images for research", config.contact),
                 "Accept-Encoding": "identity",
             },
             config.timeout_seconds,

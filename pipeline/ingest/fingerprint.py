@@ -12,12 +12,21 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 from scipy import fftpack
 
 from pipeline.ingest.thumbnail import SIDE, THUMBNAIL_BYTES, Thumbnail, thumbnail
 
 SHORT, LONG = 8, 16  # low frequencies along each axis
+COLUMNS = (
+    "phash",
+    "phash_orientations",
+    "phash_256",
+    "contrast",
+    "sharpness",
+    "thumbnail",
+)  # of the table `image`
 
 
 @dataclass(frozen=True)
@@ -47,8 +56,25 @@ class Fingerprints:
         """Concatenate the fingerprints of several batches."""
         return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
+    @classmethod
+    def from_table(cls, rows: pa.Table) -> "Fingerprints":
+        """Return the fingerprints in the COLUMNS of a table, in its order."""
+        n = rows.num_rows
+
+        def matrix(name: str, width: int) -> np.ndarray:
+            return np.frombuffer(b"".join(rows[name].to_pylist()), np.uint8).reshape(n, width)
+
+        return cls(
+            rows["phash"].to_numpy(),
+            matrix("phash_256", LONG * LONG // 8),
+            rows["phash_orientations"].combine_chunks().flatten().to_numpy().reshape(n, 3),
+            rows["contrast"].to_numpy(),
+            rows["sharpness"].to_numpy(),
+            matrix("thumbnail", THUMBNAIL_BYTES),
+        )
+
     def columns(self, index: int) -> dict[str, Any]:
-        """Return the columns of the image table for one image."""
+        """Return the COLUMNS of one image."""
         return {
             "phash": int(self.short[index]),
             "phash_orientations": self.orientations[index].tolist(),

@@ -1,1 +1,1 @@
-"""One Beam job per file. The only room, beside a few small transforms, that knows Beam."""
+"""One Beam job per file. Only these and what starts them (tests/test_imports.py) import Beam."""

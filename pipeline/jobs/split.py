@@ -17,7 +17,7 @@ from pyarrow import compute as pc
 
 from common.errors import DataError
 from pipeline import files
-from pipeline.config import PAPER_LEVELS, BuildConfig, DedupeConfig
+from pipeline.config import BuildConfig, DedupeConfig
 from pipeline.dedupe.leak_search import leak_search
 from pipeline.jobs.sets import DatasetJob, WriteSets, is_whole, remove_dropped_sets, set_names
 from pipeline.keyed_hash import bucket, bucket_count, by_bucket, shard_key
@@ -35,15 +35,10 @@ from pipeline.noise.examples import (
 )
 from pipeline.noise.fixed_sets import FixedSet, fixed_sets
 from pipeline.noise.instance.flips import instance_flips
-from pipeline.noise.pools import (
-    DRAW_COLUMNS,
-    EXAMPLE_COLUMNS,
-    VERDICT_COLUMNS,
-    Pools,
-    collect_pools,
-)
+from pipeline.noise.pools import DRAW_COLUMNS, EXAMPLE_COLUMNS, VERDICT_COLUMNS, Pools, collect_pools
 from pipeline.noise.training_sets import TrainingSet, training_sets
 from pipeline.noise.true_level import TrueLevels
+from pipeline.noise_config import PAPER_LEVELS
 from pipeline.records import read_records
 from pipeline.running.run import JobSpec, run_job
 from pipeline.running.stage import (
@@ -355,35 +350,37 @@ def _facts(
             raise DataError(
                 f"set {each.name!r} would have no examples; remove its level, color or file from the noise section"
             )
-        about = {
-            **common,
-            "set_name": each.name,
-            "color": each.color,
-            "noise_level": each.noise_level,
-            "trial": each.trial if isinstance(each, TrainingSet) else 0,
-            "nested": config.noise.nested,
-            "on_shortage": config.noise.on_shortage,
-            "blue_size": config.noise.blue_size,
-        }
-        if isinstance(each, TrainingSet):
-            if each.wrong is not None:
-                about["candidate_order"] = config.noise.candidate_order
-            elif each.color == "blue-instance":
-                about["instance"] = config.noise.instance
-            about["classes"], lacking = noise_of_set(each, pools.clean.labels, names)
-        else:
-            examples = each.examples.select(COUNTED)
-            about["classes"], lacking = (
-                noise_by_class(examples, names),
-                classes_without_clean(examples, names),
-            )
-            about |= {"nested": False, "fixed_set": each.measured}
-        if lacking:
-            about["classes_without_clean"] = lacking
-        facts[each.name] = about
+        facts[each.name] = common | _facts_of_set(config, pools, each)
     if is_shared:
         facts[SHARED_IMAGES] = {"buckets": buckets}
     return facts
+
+
+def _facts_of_set(config: BuildConfig, pools: Pools, each: TrainingSet | FixedSet) -> dict[str, Any]:
+    """Return what the manifest of a training set states besides the facts that all sets have in common."""
+    about: dict[str, Any] = {
+        "set_name": each.name,
+        "color": each.color,
+        "noise_level": each.noise_level,
+        "trial": each.trial if isinstance(each, TrainingSet) else 0,
+        "nested": config.noise.nested,
+        "on_shortage": config.noise.on_shortage,
+        "blue_size": config.noise.blue_size,
+    }
+    if isinstance(each, TrainingSet):
+        if each.wrong is not None:
+            about["candidate_order"] = config.noise.candidate_order
+        elif each.color == "blue-instance":
+            about["instance"] = config.noise.instance
+        about["classes"], lacking = noise_of_set(each, pools.clean.labels, config.classes)
+    else:
+        examples = each.examples.select(COUNTED)
+        about["classes"] = noise_by_class(examples, config.classes)
+        lacking = classes_without_clean(examples, config.classes)
+        about |= {"nested": False, "fixed_set": each.measured}
+    if lacking:
+        about["classes_without_clean"] = lacking
+    return about
 
 
 def _changes(lists: str, plan: Plan) -> dict[str, dict[str, int]]:

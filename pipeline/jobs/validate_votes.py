@@ -18,7 +18,7 @@ from pipeline.aggregate.verdicts import gold_codes
 from pipeline.aggregate.vote_columns import codes_of
 from pipeline.aggregate.vote_validation import VOTE_ROWS, check_vote_rows, select_valid_votes
 from pipeline.aggregate.workers import add_worker_sums, worker_sums
-from pipeline.config import AggregateConfig
+from pipeline.aggregate_config import AggregateConfig
 from pipeline.jobs.tables import Written, pack, unpack
 from pipeline.keyed_hash import by_bucket, keyed_hash, shard_key
 from pipeline.rejections import malformed_rows
@@ -57,7 +57,8 @@ class AggregateSetup:
 
     paths: (name, path) of the vote files. retrievals: folder of the retrieval table, which has the questions.
     answer_classes: classes that a vote without a class may name. classes: all classes. ingest_rejections: folder of the
-    list rows without an image. questions: number of all questions, about. folders: output folder of each of TABLES. about: facts for their manifests.
+    list rows without an image. questions: number of all questions, about. folders: output folder of each of TABLES. about:
+    facts for their manifests.
     """
 
     paths: tuple[tuple[str, str], ...]

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
@@ -43,12 +43,7 @@ class Collection:
         return dict(Counter(code for _, code, _ in self.rejections))
 
 
-def collect(
-    images: Iterable[Encoded],
-    cache: PrintCache,
-    spec: NetworkSpec | None,
-    advance: Callable[[int], object] = lambda _: None,
-) -> Collection:
+def collect(images: Iterable[Encoded], cache: PrintCache, spec: NetworkSpec | None) -> Collection:
     """Return the images of a collection, and add to `cache` those that it lacks, with features of `spec` if there is one."""
     found = Collection()
     pool = DecodePool(".", CONFIG, os.cpu_count() or 1)
@@ -56,7 +51,6 @@ def collect(
         remaining = iter(images)
         while batch := tuple(islice(remaining, IMAGES_AT_ONCE)):
             _add(batch, cache, spec, pool, found)
-            advance(len(batch))
     finally:
         pool.close()
     return found

@@ -3,22 +3,19 @@
 import json
 from hashlib import sha256
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
 from common.errors import DataError
 from pipeline import files
-from pipeline.ingest.fingerprint import Fingerprints
-from pipeline.ingest.thumbnail import THUMBNAIL_BYTES
+from pipeline.ingest.fingerprint import COLUMNS
 from schemas.image import IMAGES
 
-_PRINTS = ("phash", "phash_orientations", "phash_256", "contrast", "sharpness", "thumbnail")
 _KEY = b"made_by"
 SCHEMA = pa.schema(
     [
         pa.field("sha256", pa.string(), nullable=False),
-        *(IMAGES.schema.field(name).remove_metadata() for name in _PRINTS),
+        *(IMAGES.schema.field(name).remove_metadata() for name in COLUMNS),
         pa.field("levels", pa.binary()),  # gray levels that are matched (dedupe/local_match.py)
         pa.field("vector", pa.list_(pa.int16())),  # rounded features
     ]
@@ -72,20 +69,3 @@ class PrintCache:
         """Return the rows of known images."""
         table = pa.concat_tables(self._parts)
         return table.take(pa.array([self._known[d] for d in digests], pa.int64())).combine_chunks()
-
-
-def fingerprints_of(rows: pa.Table) -> Fingerprints:
-    """Return the fingerprints in rows of SCHEMA."""
-    n = rows.num_rows
-
-    def matrix(name: str, width: int) -> np.ndarray:
-        return np.frombuffer(b"".join(rows[name].to_pylist()), np.uint8).reshape(n, width)
-
-    return Fingerprints(
-        rows["phash"].to_numpy(),
-        matrix("phash_256", 32),
-        rows["phash_orientations"].combine_chunks().flatten().to_numpy().reshape(n, -1),
-        rows["contrast"].to_numpy(),
-        rows["sharpness"].to_numpy(),
-        matrix("thumbnail", THUMBNAIL_BYTES),
-    )

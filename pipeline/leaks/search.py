@@ -1,6 +1,6 @@
 """Find the near-duplicates of test images B among training images A."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from pipeline.embed.spec import NetworkSpec
 from pipeline.ingest.fingerprint import Fingerprints
 from pipeline.leaks.collect import CONFIG, Collection, collect
 from pipeline.leaks.inputs import read_images
-from pipeline.leaks.print_cache import PrintCache, fingerprints_of
+from pipeline.leaks.print_cache import PrintCache
 from pipeline.running.stage import STAGE_VERSIONS, library_versions
 from schemas.duplicate import ORIENTATIONS
 
@@ -50,7 +50,6 @@ def search_leaks(
     rules: DedupeConfig,
     cache_file: str | None = None,
     spec: NetworkSpec | None = None,
-    advance: Callable[[int], object] = lambda _: None,
 ) -> LeakSearch:
     """Search the images of collection `train` for near-duplicates of those of `test` (paths, see `read_images`).
 
@@ -62,7 +61,7 @@ def search_leaks(
     collections = []
     try:
         for path in (test, train):
-            collections.append(collect(read_images(path), cache, spec, advance))
+            collections.append(collect(read_images(path), cache, spec))
     finally:
         cache.save()  # also what an interrupted run has done
     tests, trainings = collections
@@ -70,7 +69,7 @@ def search_leaks(
     digests = [sorted(set(each.digests)) for each in (tests, trainings)]
     rows = cache.rows([digest for some in digests for digest in some])
     is_test = np.arange(rows.num_rows) < len(digests[0])
-    found = _by_hash(fingerprints_of(rows), is_test, rules)
+    found = _by_hash(Fingerprints.from_table(rows), is_test, rules)
     if spec:
         found |= _by_features(rows, is_test, rules, found)
     pairs = _spelled_out(found, [d for some in digests for d in some], tests, trainings)
@@ -100,7 +99,7 @@ def _by_hash(prints: Fingerprints, is_test: np.ndarray, rules: DedupeConfig) -> 
 def _by_features(rows: pa.Table, is_test: np.ndarray, rules: DedupeConfig, known: Found) -> Found:
     """Return altered copies that are not near by their hashes."""
     n = rows.num_rows
-    usable = can_match(fingerprints_of(rows).thumbnails) if n else np.zeros(0, bool)
+    usable = can_match(Fingerprints.from_table(rows).thumbnails) if n else np.zeros(0, bool)
     vectors = rows["vector"].combine_chunks().flatten().to_numpy().reshape(n, -1) if n else np.empty((0, 0))
     levels = np.frombuffer(b"".join(rows["levels"].to_pylist()), np.uint8).reshape(n, SIDE, SIDE)
     test, train = np.flatnonzero(is_test & usable), np.flatnonzero(~is_test & usable)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from common.command_line import add_verb
+from common.command_line import add_overrides, add_verb
 from common.errors import UsageError
 
 
@@ -39,13 +39,7 @@ def add_leaks(verbs: Any) -> None:
         "--network", metavar="NAME", help="name of a network in timm, such as tf_efficientnet_lite0"
     )
     sub.add_argument("--network-size", type=int, metavar="N", help="side of the network's input in pixels")
-    sub.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a value of the section dedupe (docs/reference/config.md), such as radius=6; may be repeated",
-    )
+    add_overrides(sub, "the section dedupe (docs/reference/config.md)", "radius=6")
 
 
 def run_leaks(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:

@@ -46,9 +46,7 @@ def check_links(links: Links, ledger: str, terms: CheckTerms, say: Callable[[str
     Raises UsageError if another check of the ledger is running, DataError if there is no contact address, or if a file of
     the ledger is damaged.
     """
-    with build_lock(
-        ledger, "another check is writing to this ledger; wait until it ends, or choose another --ledger"
-    ):
+    with build_lock(ledger, "check-links", "--ledger"):
         files.remove_temporaries(ledger)
         urls = links.table["url"].to_pylist()
         digests = links.table["sha256"].to_pylist()

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from common.command_line import add_verb
+from common.command_line import add_overrides, add_verb
 from common.errors import UsageError
 
 MORE = """SOURCE may also be a retrieval list, such as the withheld.csv of a publication; digests in its column sha256 are
@@ -32,13 +32,7 @@ def add_check_links(verbs: Any) -> None:
         metavar="FILE",
         help="YAML file of a build, for its section fetch and ingest.max_bytes (default: default values)",
     )
-    sub.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a value of --config, such as fetch.host_requests_per_second=1; may be repeated",
-    )
+    add_overrides(sub, "--config", "fetch.host_requests_per_second=1")
     sub.add_argument(
         "--contact",
         metavar="ADDRESS",

@@ -1,11 +1,11 @@
-"""Which wrong web image is a candidate for which class, and in which order: each for one class only, so that no set has it
-twice, and those with the better evidence first."""
+"""Distribute wrong web images among the classes, each to one class only, so that no set has it twice.
+
+The better supported come first.
+"""
 
 import numpy as np
 
 MAX_ROUNDS = 50
-
-
 EVIDENCE_STEPS = 20  # P(wrong) is rounded to steps of 1/20
 
 

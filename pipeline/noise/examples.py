@@ -77,21 +77,15 @@ def training_examples(sets: Sequence[TrainingSet], pools: Pools, part: PoolPart,
             low, high = np.searchsorted(each.replaced, [clean_start, clean_end])
             other = each.flipped
         noisy_keys.append(each.replaced[low:high].astype(np.int64) * span + other[low:high])
-    kept, red, blue = (
-        np.unique(np.concatenate([np.empty(0, np.int64), *keys]))
-        for keys in (
-            kept_keys,
-            [key for key, each in zip(noisy_keys, sets, strict=True) if each.wrong is not None],
-            [key for key, each in zip(noisy_keys, sets, strict=True) if each.wrong is None],
-        )
-    )
+    kept = _distinct(kept_keys)
+    red = _distinct([keys for keys, each in zip(noisy_keys, sets, strict=True) if each.wrong is not None])
+    blue = _distinct([keys for keys, each in zip(noisy_keys, sets, strict=True) if each.wrong is None])
     (red_slots, red_rows), (blue_rows, blue_labels) = np.divmod(red, span), np.divmod(blue, span)
     keys = np.concatenate([clean.shard_keys[kept], wrong.shard_keys[red_rows], clean.shard_keys[blue_rows]])
     order = np.argsort(keys, kind="stable")
     position = np.empty(len(order), np.int64)
     position[order] = np.arange(len(order))
 
-    is_red = (np.arange(len(order)) - len(kept) < len(red)) & (np.arange(len(order)) >= len(kept))
     base = pa.concat_tables([as_examples(part.clean, source="clean"), as_examples(part.wrong, source="web")])
     rows = np.concatenate(
         [kept - clean_start, part.clean.num_rows + red_rows - wrong_start, blue_rows - clean_start]
@@ -99,6 +93,7 @@ def training_examples(sets: Sequence[TrainingSet], pools: Pools, part: PoolPart,
     labels = np.concatenate([clean.labels[kept], wrong.labels[red_rows], blue_labels])[order]
     slots = np.concatenate([kept, red_slots, blue_rows])[order]
     table = base.combine_chunks().take(pa.array(rows))
+    is_red = (order >= len(kept)) & (order < len(kept) + len(red))
     is_blue = pa.array(order >= len(kept) + len(red))
     table = as_examples(
         table,
@@ -106,7 +101,7 @@ def training_examples(sets: Sequence[TrainingSet], pools: Pools, part: PoolPart,
         is_clean=order < len(kept),
         # The image of a flipped label shows its true class, which is listed.
         noise_type=pc.if_else(is_blue, "closed", table["noise_type"]),
-        replaced_image_id=clean.ids.take(pa.array(slots, mask=~is_red[order])),
+        replaced_image_id=clean.ids.take(pa.array(slots, mask=~is_red)),
     )
     found = {}
     for each, keep, noisy in zip(sets, kept_keys, noisy_keys, strict=True):
@@ -118,8 +113,13 @@ def training_examples(sets: Sequence[TrainingSet], pools: Pools, part: PoolPart,
     return ExamplePool(table, keys[order], found)
 
 
+def _distinct(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the distinct keys of all parts, int64, ascending."""
+    return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
+
+
 def _between(values: np.ndarray, low: int, high: int) -> np.ndarray:
-    """The values from `low` up to less than `high` of ascending ones."""
+    """Return the values from `low` up to less than `high` of ascending ones."""
     start, end = np.searchsorted(values, [low, high])
     return values[start:end]
 

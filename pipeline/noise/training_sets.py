@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import DataError
-from pipeline.config import PAPER_LEVELS, NoiseConfig
 from pipeline.keyed_hash import keyed_hash
 from pipeline.noise.candidates import assign
 from pipeline.noise.flips import asymmetric, confused_targets, mapped_targets, symmetric
 from pipeline.noise.pools import CleanImages, Pools, WrongImages
 from pipeline.noise.selection import NoiseOrder, check_clean_left, check_supply
+from pipeline.noise_config import PAPER_LEVELS, NoiseConfig
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,8 @@ def training_sets(
     """Draw the set of every trial, color and level.
 
     instance_flips: returns the wrong labels of all clean images, int32 (n,), for the seed of a trial; needed for the color
-    blue-instance.
-    Without `config.levels`, draw the levels of the paper for which all classes have enough wrong images. Raises DataError,
-    with the reasons, where a class has no clean image, or too few wrong images and the policy is to stop.
+    blue-instance. Without `config.levels`, draw the levels of the paper for which all classes have enough wrong images.
+    Raises DataError, with the reasons, where a class has no clean image, or too few wrong images and the policy is to stop.
     """
     sizes = np.bincount(pools.clean.labels, minlength=len(class_names))
     empty = [class_names[i] for i in np.flatnonzero(sizes == 0).tolist()]

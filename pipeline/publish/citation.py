@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from page.markdown import one_line
-from pipeline.publication import LICENSES, Author
+from pipeline.publication_config import LICENSES, Author
 from pipeline.publish import statements as say
 from pipeline.publish.release import Release
 from pipeline.shards.document import latex_text
@@ -59,7 +59,7 @@ def bibtex(release: Release) -> str:
         "title": f"{{{latex_text(release.title)}}}",
         "year": config.date[:4],
         "version": config.version,
-        "url": release.url,  # verbatim, and without braces (pipeline/publication.py)
+        "url": release.url,  # verbatim, and without braces (pipeline/publication_config.py)
         **({"doi": config.doi} if config.doi else {}),
         "note": f"Dataset, version {config.version}",
     }

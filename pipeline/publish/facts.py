@@ -1,7 +1,7 @@
 """Read from the tables of a build what its publication states: counts, agreement, rejections, licenses."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,7 @@ OVERALL_MEASURES = {
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeasuredValue:
     """A number with a 95 % interval; the bounds may be None."""
 
     value: float
@@ -53,8 +53,8 @@ class VoteFacts:
     per_question: Mapping[int, int] = field(default_factory=dict)
     verdicts: Mapping[str, int] = field(default_factory=dict)
     answers: Mapping[str, int] = field(default_factory=dict)
-    agreement: Mapping[str, Estimate] = field(default_factory=dict)
-    by_class: Mapping[str, Estimate] = field(default_factory=dict)
+    agreement: Mapping[str, MeasuredValue] = field(default_factory=dict)
+    by_class: Mapping[str, MeasuredValue] = field(default_factory=dict)
     rejections: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -79,7 +79,7 @@ class BuildFacts:
     list_rejections: Mapping[str, int]
     methods: Mapping[str, int]
     candidates_with_url: int
-    precision: Estimate | None
+    precision: MeasuredValue | None
 
     @property
     def name(self) -> str:
@@ -130,7 +130,7 @@ def read_facts(build: str, config: BuildConfig, names: Sequence[str] = ()) -> Bu
     }  # fmt: skip
     methods: Counter[str] = Counter()
     with_url = 0
-    for part in _read(layout.retrievals, ["source", "method", "url"]):
+    for part in directory.read_shards(layout.retrievals, ["source", "method", "url"]):
         web = part.filter(pc.equal(part["source"], "web"))
         methods.update(_counts(pc.fill_null(web["method"], "not stated")))
         with_url += pc.sum(pc.not_equal(pc.fill_null(web["url"], ""), "")).as_py() or 0
@@ -180,7 +180,7 @@ def _vote_facts(layout: Layout) -> VoteFacts:
     verdicts: Counter[str] = Counter()
     answers: Counter[str] = Counter()
     per_question = np.zeros(0, np.int64)
-    for part in _read(layout.verdicts, ["verdict", "yes", "no", "unsure"]):
+    for part in directory.read_shards(layout.verdicts, ["verdict", "yes", "no", "unsure"]):
         verdicts.update(_counts(part["verdict"]))
         columns = {name: part[name].to_numpy().astype(np.int64) for name in ("yes", "no", "unsure")}
         answers.update({name: int(values.sum()) for name, values in columns.items()})
@@ -190,17 +190,17 @@ def _vote_facts(layout: Layout) -> VoteFacts:
             counts, (0, longer - len(counts))
         )
     workers = suspicious = 0
-    for part in _read(layout.workers, ["suspicion", "answers"]):
+    for part in directory.read_shards(layout.workers, ["suspicion", "answers"]):
         part = part.filter(pc.greater(part["answers"], 0))  # others have answered gold questions only
         workers += part.num_rows
         suspicious += part.num_rows - part["suspicion"].null_count
-    agreement: dict[str, Estimate] = {}
-    by_class: dict[str, Estimate] = {}
-    for part in _read(layout.agreement, ["class_name", "measure", "value", "low", "high"]):
+    agreement: dict[str, MeasuredValue] = {}
+    by_class: dict[str, MeasuredValue] = {}
+    for part in directory.read_shards(layout.agreement, ["class_name", "measure", "value", "low", "high"]):
         for row in part.to_pylist():
             if row["value"] is None:
                 continue
-            estimate = Estimate(row["value"], row["low"], row["high"])
+            estimate = MeasuredValue(row["value"], row["low"], row["high"])
             if row["class_name"] is None:
                 agreement[row["measure"]] = estimate
             elif row["measure"] == "krippendorff_alpha":
@@ -218,30 +218,26 @@ def _vote_facts(layout: Layout) -> VoteFacts:
     )
 
 
-def _precision(folder: str) -> Estimate | None:
+def _precision(folder: str) -> MeasuredValue | None:
     yes = no = 0
-    for part in _read(folder, ["class_name", "yes", "no"]):
+    for part in directory.read_shards(folder, ["class_name", "yes", "no"]):
         whole = part.filter(pc.is_null(part["class_name"]))
         yes += pc.sum(whole["yes"]).as_py() or 0
         no += pc.sum(whole["no"]).as_py() or 0
     return share(yes, yes + no)
 
 
-def share(part: int, whole: int) -> Estimate | None:
+def share(part: int, whole: int) -> MeasuredValue | None:
     """Return a share with its 95 % Wilson interval, or None if `whole` is 0."""
     if not whole:
         return None
     value, low, high = (float(bound[0]) for bound in wilson_interval(np.array([part]), np.array([whole])))
-    return Estimate(value, low, high)
-
-
-def _read(folder: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-    yield from directory.read_shards(folder, columns)
+    return MeasuredValue(value, low, high)
 
 
 def _column_counts(folder: str, column: str) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for part in _read(folder, [column]):
+    for part in directory.read_shards(folder, [column]):
         counts.update(_counts(part[column]))
     return counts
 

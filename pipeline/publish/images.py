@@ -54,9 +54,7 @@ def check_images(build: str, sets: dict[str, Manifest], policy: LicensePolicy) -
     attributions, withheld, forbidden = [], [], []
     total = 0
     names = pa.array([name for name in sets if name != SHARED_IMAGES], pa.string())
-    classes = (
-        next(iter(sets.values())).about["class_names"] if SHARED_IMAGES not in sets else _class_names(sets)
-    )
+    classes = next(sets[name] for name in names.to_pylist()).about["class_names"]
     for rows in directory.read_shards(layout.examples, [*_COLUMNS, "label", "sets"], check_digests=True):
         rows = _of_sets(rows, names, everything=SHARED_IMAGES in sets)
         if not rows.num_rows:
@@ -98,10 +96,6 @@ def check_images(build: str, sets: dict[str, Manifest], policy: LicensePolicy) -
         credited.num_rows > 0,
     )
     return PublishedImages(facts, credited, left_out)
-
-
-def _class_names(sets: dict[str, Manifest]) -> Sequence[str]:
-    return next(each.about["class_names"] for name, each in sets.items() if name != SHARED_IMAGES)
 
 
 def _of_sets(rows: pa.Table, names: pa.Array, *, everything: bool) -> pa.Table:

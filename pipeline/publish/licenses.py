@@ -12,7 +12,7 @@ from typing import get_args
 import pyarrow as pa
 from pyarrow import compute as pc
 
-from pipeline.publication import LicenseClass, PublicationConfig
+from pipeline.publication_config import LicenseClass, PublicationConfig
 
 CLASSES: tuple[LicenseClass, ...] = get_args(LicenseClass)
 UNKNOWN: LicenseClass = "unknown"

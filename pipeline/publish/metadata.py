@@ -5,7 +5,7 @@ RAI: http://mlcommons.org/croissant/RAI/1.0; provenance: PROV-O, as in section "
 
 from typing import Any
 
-from pipeline.publication import Author
+from pipeline.publication_config import Author
 from pipeline.publish import statements as say
 from pipeline.publish.card import KEYWORDS
 from pipeline.publish.citation import bibtex

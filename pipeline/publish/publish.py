@@ -41,8 +41,8 @@ def publish(
 
     names: training sets to publish (default: all). ids_only: publish the rows of images that may not be given away without
     the image. url: address of the dataset, used if the configuration has none. Equal builds, configurations and ledgers of
-    link rot give equal bytes. Raises UsageError for missing statements of the authors, DataError for a build that is not finished, was changed,
-    or has images that may not be given away.
+    link rot give equal bytes. Raises UsageError for missing statements of the authors, DataError for a build that is not
+    finished, was changed, or has images that may not be given away.
     """
     address = check_statements(config, url)
     key = read_key() if config.publication.votes == "pseudonymous" else b""

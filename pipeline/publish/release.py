@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.links.summary import LedgerSummary
-from pipeline.publication import LICENSES, PublicationConfig
+from pipeline.publication_config import LICENSES, PublicationConfig
 from pipeline.publish.facts import BuildFacts
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from pipeline.links.summary import share_text
-from pipeline.publish.facts import OVERALL_MEASURES, Estimate
+from pipeline.publish.facts import OVERALL_MEASURES, MeasuredValue
 from pipeline.publish.release import Release
 from pipeline.shards.card import estimate_text
 from schemas.example import TEST_SET
@@ -14,7 +14,7 @@ from schemas.link_check import OUTCOMES
 NOT_STATED = "The authors do not state it."
 
 
-def percent(estimate: Estimate, digits: int = 1) -> str:
+def percent(estimate: MeasuredValue, digits: int = 1) -> str:
     """Return '64.7 % (95 % interval 64.3 to 65.1 %)'."""
     text = f"{100 * estimate.value:.{digits}f} %"
     if estimate.low is None or estimate.high is None:
@@ -22,7 +22,7 @@ def percent(estimate: Estimate, digits: int = 1) -> str:
     return f"{text} (95 % interval {100 * estimate.low:.{digits}f} to {100 * estimate.high:.{digits}f} %)"
 
 
-def number(estimate: Estimate) -> str:
+def number(estimate: MeasuredValue) -> str:
     """Return '0.094 (95 % interval 0.091 to 0.098)'."""
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.3f}"
@@ -111,13 +111,13 @@ def duplicates(release: Release) -> str:
     leaks = release.facts.root["leaks"]
     removed = sum(int(leaks.get(name, 0)) for name in ("near_clean", "near_web"))
     clean = leaks.get("leak_clean", 0)
-    turned = {"mirrored": ", also mirrored", "all": ", also mirrored and rotated"}.get(
+    oriented = {"mirrored": ", also mirrored", "all": ", also mirrored and rotated"}.get(
         leaks.get("orientations"), ""
     )
     fate = "removed" if leaks.get("clean_leaks") == "remove" else "reported and kept"
     return (
         f"Near-duplicates were found by perceptual hashes, at most {leaks['radius']} of 64 and {leaks['confirm_radius']} of "
-        f"256 bits apart{turned}, among {leaks.get('image_pairs', 0):,} pairs of images: {removed:,} near-duplicates of other kept "
+        f"256 bits apart{oriented}, among {leaks.get('image_pairs', 0):,} pairs of images: {removed:,} near-duplicates of other kept "
         f"training images were removed, {leaks.get('leak_web', 0):,} web images that are near-duplicates of test images were "
         f"removed, and {clean:,} such clean images were {fate}. {leaks.get('search', '')}".strip()
     )

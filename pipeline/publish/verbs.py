@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from common.command_line import add_verb
+from common.command_line import add_overrides, add_verb
 from common.errors import UsageError
 from pipeline.publish.push import check_repository, push, repository_url
 
@@ -26,13 +26,7 @@ def add_publish(verbs: Any) -> None:
         metavar="FILE",
         help="YAML file of the build, with the section 'publication'",
     )
-    sub.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a value of the configuration, such as publication.version=1.1.0; may be repeated",
-    )
+    add_overrides(sub, "the configuration", "publication.version=1.1.0")
     sub.add_argument(
         "--to", required=True, metavar="FOLDER", help="new folder, or that of an earlier publication"
     )

@@ -57,13 +57,7 @@ def import_cifar_n(
     """
     choices, truth, classes = read_choices(labels)
     images, workers = choices.shape
-    names = list(class_names or (CIFAR_10 if classes == 10 else []))
-    if len(names) != classes:
-        raise UsageError(
-            f"--classes: {len(names)} names, but the labels have {classes} classes; give one name per line"
-        )
-    if len(set(names)) < len(names):
-        raise UsageError("--classes: two classes have the same name; rename one of them")
+    names = _checked_names(class_names, classes)
     if "{index}" not in image_id:
         raise UsageError(
             f"--image-id {image_id!r}: no {{index}} in it; add {{index}} for the number of the image"
@@ -101,6 +95,18 @@ def import_cifar_n(
     yes = pc.sum(pc.equal(votes["answer"], "yes")).as_py()
     counts |= {"pairs": len(asked), "votes": votes.num_rows, "votes_yes": yes}
     return counts
+
+
+def _checked_names(class_names: Sequence[str] | None, classes: int) -> list[str]:
+    """Return the names of the classes, by default those of CIFAR-10. Raises UsageError if they do not fit the labels."""
+    names = list(class_names or (CIFAR_10 if classes == 10 else []))
+    if len(names) != classes:
+        raise UsageError(
+            f"--classes: {len(names)} names, but the labels have {classes} classes; give one name per line"
+        )
+    if len(set(names)) < len(names):
+        raise UsageError("--classes: two classes have the same name; rename one of them")
+    return names
 
 
 def _votes(

@@ -16,8 +16,8 @@ from pyarrow import parquet
 from common.errors import DataError
 from common.text_table import aligned
 from pipeline import files
-from pipeline.config import PAPER_LEVELS
 from pipeline.noise.training_sets import level_text
+from pipeline.noise_config import PAPER_LEVELS
 from pipeline.published.census import Census, KnownLabels, census_table, known_labels, usable
 from pipeline.published.image_files import ImageFiles
 from pipeline.published.problems import KINDS, Problems

@@ -3,9 +3,9 @@
 from typing import Any, get_args
 
 from page.table import Column, PageTable
-from pipeline.config import Color
 from pipeline.layout import Layout
 from pipeline.noise.true_level import describe
+from pipeline.noise_config import Color
 from pipeline.report.tables import BuildTables, share_with_interval, sql_literal
 from pipeline.shards.dataset_manifests import read_root, read_set_manifest
 from schemas.example import SHARED_IMAGES

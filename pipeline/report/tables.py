@@ -1,14 +1,12 @@
 """SQL access to the tables of a build: each number of the report is the count of a query that the report shows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from common.errors import DataError
 from page.table import IntervalCell, Listing
 from page.text import is_unseen
 from pipeline import files
@@ -16,11 +14,11 @@ from pipeline.aggregate.wilson import wilson_interval
 from pipeline.layout import Layout
 from pipeline.report.freshness import finished_stages, outdated
 from pipeline.shards import directory
+from pipeline.shards.ingested_lists import read_ingested_lists
 from pipeline.shards.plan import PLANNED_SCHEMA
 from schemas.agreement import AGREEMENT
 from schemas.duplicate import DUPLICATE
 from schemas.image import IMAGES
-from schemas.manifest import MANIFEST
 from schemas.rejection import REJECTION
 from schemas.retrieval import RETRIEVAL
 from schemas.retrieval_precision import RETRIEVAL_PRECISION
@@ -84,28 +82,6 @@ WHERE group_id IN (SELECT group_id FROM named GROUP BY group_id HAVING count(DIS
 }
 
 
-@dataclass(frozen=True)
-class Lists:
-    """Content of the manifest of retrievals: class names, digests of the inputs, and configuration."""
-
-    classes: list[str]
-    inputs: dict[str, Any]
-    config: dict[str, Any]
-
-
-def _lists(folder: str) -> Lists:
-    about = directory.read_manifest(folder).about
-    config, inputs = about.get("config"), about.get("inputs")
-    if isinstance(config, dict) and isinstance(inputs, dict):
-        classes = config.get("classes")
-        if isinstance(classes, list) and all(isinstance(name, str) for name in classes):
-            return Lists(classes, inputs, config)
-    raise DataError(
-        f"{files.join(folder, MANIFEST)}: classes, inputs or configuration are missing or not valid; run ingest again "
-        "with --force, or restore the file"
-    )
-
-
 class BuildTables:
     """The committed tables of a build in an in-memory database, without image bytes.
 
@@ -115,7 +91,7 @@ class BuildTables:
 
     def __init__(self, build: str) -> None:
         self.build = build
-        self.lists = _lists(Layout(build).retrievals)
+        self.lists = read_ingested_lists(Layout(build).retrievals)
         self.finished = finished_stages(build)
         self.outdated = outdated(build)
         self.connection = duckdb.connect()
@@ -148,7 +124,7 @@ class BuildTables:
         self.connection.unregister("loaded")
 
     def has(self, stage: str) -> bool:
-        """Whether a stage (aggregate, dedupe, split) has finished."""
+        """Whether a stage after ingest has finished."""
         return stage in self.finished
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

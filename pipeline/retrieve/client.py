@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from common.errors import DataError
+from common.extras import user_agent
 from pipeline.fetch.body import TemporaryRejection, read_body
 from pipeline.fetch.connections import Connections
 from pipeline.fetch.http1 import Headers
@@ -46,7 +47,7 @@ class ProviderClient:
         self._connections = Connections(
             {
                 "Accept-Encoding": "gzip",
-                "User-Agent": f"controlled-noise/0.1 (image search for research; +{contact})",
+                "User-Agent": user_agent("image search for research", contact),
                 **provider.headers(),
             },
             TIMEOUT_SECONDS,

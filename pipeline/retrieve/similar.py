@@ -16,6 +16,7 @@ from pipeline.keyed_hash import shard_key
 from pipeline.layout import Layout
 from pipeline.retrieve.search import check_new, write_list
 from pipeline.shards import directory
+from pipeline.shards.ingested_lists import read_ingested_lists
 from schemas.manifest import MANIFEST
 from schemas.retrieval import ATTRIBUTION, RETRIEVAL
 
@@ -77,10 +78,7 @@ def _check_current(layout: Layout) -> None:
 
 def _read_pool(layout: Layout) -> Pool:
     rows = directory.read_table(layout.retrievals, RETRIEVAL)
-    config = directory.read_manifest(layout.retrievals).about.get("config")
-    classes = config.get("classes") if isinstance(config, dict) else None
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise DataError(f"{layout.retrievals}: its manifest states no classes; run the ingest stage again")
+    classes = read_ingested_lists(layout.retrievals).classes
     return Pool(
         classes, rows.filter(pc.equal(rows["source"], "clean")), rows.filter(pc.equal(rows["source"], "web"))
     )
@@ -99,9 +97,9 @@ def _search(pool: Pool, features: Features, per_class: int) -> tuple[list[Neares
     web_ids = ids.take(pa.array(web))
     allowed = np.ones((len(web), len(pool.classes)), bool)
     numbers = pc.index_in(pool.web["class_name"], pa.array(pool.classes)).to_numpy()
-    places = pc.index_in(pool.web["image_id"], web_ids).to_numpy()
-    listed = ~(np.isnan(numbers.astype(float)) | np.isnan(places.astype(float)))
-    allowed[places[listed].astype(np.int64), numbers[listed].astype(np.int64)] = False
+    positions = pc.index_in(pool.web["image_id"], web_ids).to_numpy()
+    listed = ~(np.isnan(numbers.astype(float)) | np.isnan(positions.astype(float)))
+    allowed[positions[listed].astype(np.int64), numbers[listed].astype(np.int64)] = False
     keys = shard_key(web_ids)
     blocks = (
         (features.vectors[web[part]], keys[part], allowed[part])

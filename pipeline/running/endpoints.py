@@ -15,11 +15,10 @@ from apache_beam.options.pipeline_options import (
 )
 
 from common.errors import UsageError
-from pipeline.running.options import is_portable, runner_name
+from pipeline.running.options import LOCAL_FLINK, is_portable, runner_name
 
 ANSWER_SECONDS = 5.0
 EMBEDDED = "embed"  # Beam's name for a job server in this process
-_LOCAL_FLINK = ("[local]", "[auto]")
 
 
 def check_endpoints(options: PipelineOptions) -> None:
@@ -37,7 +36,7 @@ def check_endpoints(options: PipelineOptions) -> None:
         if address and address != EMBEDDED:
             _check(f"--{flag}", address, _answers_grpc)
     master = options.view_as(FlinkRunnerOptions).flink_master
-    if name == "flink" and master.strip() not in _LOCAL_FLINK:
+    if name == "flink" and master.strip() not in LOCAL_FLINK:
         _check("--flink_master", master, _answers_http)
     spark = options.view_as(SparkRunnerOptions)
     if name == "spark" and spark.spark_rest_url:

@@ -48,19 +48,19 @@ class Lease:
 
 
 @contextmanager
-def hold_lease(output: str) -> Iterator[None]:
+def hold_lease(output: str, command: str = "build", flag: str = "--output") -> Iterator[None]:
     """Hold the lease on a folder during the block. Raises UsageError if another process holds it.
 
-    A thread renews the lease. If another process took the folder over because this process was suspended for longer than
+    The error names the kind of command that holds such leases, and the flag that chooses another folder. A thread renews the lease. If another process took the folder over because this process was suspended for longer than
     LEASE_SECONDS, UsageError is raised inside the block.
     """
-    command = " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:3]])
-    mine = Lease(socket.gethostname(), os.getpid(), command, secrets.token_hex(8), _expiry())
-    path = _take(output, mine)
+    started_as = " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:3]])
+    mine = Lease(socket.gethostname(), os.getpid(), started_as, secrets.token_hex(8), _expiry())
+    path = _take(output, mine, command, flag)
     ended, lost = threading.Event(), threading.Event()
     thread = threading.Thread(target=_renew, args=(output, path, mine, ended, lost), daemon=True)
     try:
-        with _raised_when_lost(output):
+        with _raised_when_lost(output, command):
             thread.start()
             try:
                 yield
@@ -73,13 +73,13 @@ def hold_lease(output: str) -> Iterator[None]:
 
 
 @contextmanager
-def _raised_when_lost(output: str) -> Iterator[None]:
+def _raised_when_lost(output: str, command: str) -> Iterator[None]:
     """Raise UsageError in the main thread, anywhere in the block, when `_renew` sends _LOST."""
 
     def handler(*_: object) -> None:
         raise UsageError(
-            f"{output}: this process was suspended for longer than its lease of {LEASE_SECONDS:.0f} s and another build "
-            "took over the folder; wait until that build ends, then run the same command again"
+            f"{output}: this process was suspended for longer than its lease of {LEASE_SECONDS:.0f} s and another "
+            f"{command} took over the folder; wait until that one ends, then run the same command again"
         )
 
     if threading.current_thread() is not threading.main_thread():
@@ -92,14 +92,14 @@ def _raised_when_lost(output: str) -> Iterator[None]:
         signal.signal(_LOST, before)
 
 
-def _take(output: str, mine: Lease) -> str:
+def _take(output: str, mine: Lease, command: str, flag: str) -> str:
     """Create the next lease and return its path. Raises UsageError if the present one has not expired."""
     names = _numbers(output)
     if names and (holder := _read(_path(output, names[-1]))) and holder.expires > time.time():
         until = datetime.fromtimestamp(holder.expires, UTC).strftime("%H:%M:%S UTC")
         raise UsageError(
-            f"{output}: another build is running in this folder ({holder.command!r}, process {holder.pid} on "
-            f"{holder.host}); wait until it ends, or choose another --output; if it was killed, its lease expires "
+            f"{output}: another {command} is running in this folder ({holder.command!r}, process {holder.pid} on "
+            f"{holder.host}); wait until it ends, or choose another {flag}; if it was killed, its lease expires "
             f"at {until}"
         )
     number = names[-1] + 1 if names else 1
@@ -107,19 +107,19 @@ def _take(output: str, mine: Lease) -> str:
     files.create(path, mine.text)
     holder = _read(path)  # the store may have created the file although its answer was lost
     if holder is None or holder.token != mine.token:
-        raise UsageError(_just_started(output))
+        raise UsageError(_just_started(output, command, flag))
     # A listing made while another command took the folder may show neither the new lease nor the previous one.
     for other in set(_numbers(output)) - {number}:
         if (holder := _read(_path(output, other))) and holder.expires > time.time():
             files.remove(path)
-            raise UsageError(_just_started(output))
+            raise UsageError(_just_started(output, command, flag))
     for old in names:
         files.remove(_path(output, old))
     return path
 
 
-def _just_started(output: str) -> str:
-    return f"{output}: another build has just started in this folder; wait until it ends, or choose another --output"
+def _just_started(output: str, command: str, flag: str) -> str:
+    return f"{output}: another {command} has just started in this folder; wait until it ends, or choose another {flag}"
 
 
 def _renew(output: str, path: str, mine: Lease, ended: threading.Event, lost: threading.Event) -> None:

@@ -10,18 +10,18 @@ from pipeline import files
 from pipeline.layout import Layout
 from pipeline.running.lease import hold_lease
 
-_BUSY = "another build is running in this folder; wait until it ends, or choose another --output"
-
 
 @contextmanager
-def build_lock(output: str, busy: str = _BUSY) -> Iterator[None]:
-    """Lock a folder during the block. Raises UsageError, which says `busy`, if another process holds the lock.
+def build_lock(output: str, command: str = "build", flag: str = "--output") -> Iterator[None]:
+    """Lock a folder during the block. Raises UsageError if another process holds the lock.
+
+    The error names the kind of command that locks such folders, and the flag that chooses another one.
 
     The lock is a POSIX lock on an empty file: it ends with the process, and forked workers do not inherit it. In object
     stores, a lease replaces it (lease.py). On file systems without locks, nothing prevents two builds.
     """
     if "://" in output:
-        with hold_lease(output):
+        with hold_lease(output, command, flag):
             yield
         return
     files.make_folder(output)
@@ -32,14 +32,16 @@ def build_lock(output: str, busy: str = _BUSY) -> Iterator[None]:
         return
     try:
         with suppress(OSError):
-            _take(file, output, busy)
+            _take(file, output, command, flag)
         yield
     finally:
         os.close(file)
 
 
-def _take(file: int, output: str, busy: str) -> None:
+def _take(file: int, output: str, command: str, flag: str) -> None:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:  # systems differ in which one they raise
-        raise UsageError(f"{output}: {busy}") from error
+        raise UsageError(
+            f"{output}: another {command} is running in this folder; wait until it ends, or choose another {flag}"
+        ) from error

@@ -27,6 +27,7 @@ from common.errors import UnknownFlagError, UsageError
 
 WORTH_A_WORKER_SECONDS = 1.0  # CPU time that justifies one more thread or process
 KEEP_WORKERS_MILLISECONDS = 60_000
+LOCAL_FLINK = ("[local]", "[auto]")  # values of --flink_master
 LOCAL_RUNNERS = ("", "direct", "switchingdirect", "fnapi")  # Beam's first two try to download Prism
 
 

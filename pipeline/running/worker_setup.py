@@ -14,11 +14,10 @@ from apache_beam.options.pipeline_options import (
 )
 
 from common.errors import UsageError
-from pipeline.running.options import is_dataflow, is_portable, runner_name
+from pipeline.running.options import LOCAL_FLINK, is_dataflow, is_portable, runner_name
 
 PACKAGE = "controlled-noise"
 LIBRARIES = {"gs": "gcsfs", "s3": "s3fs"}  # needed for a scheme and not part of the base package
-_LOCAL_FLINK = ("[local]", "[auto]")
 _LOCAL_SPARK = re.compile(r"local(\[.+\])?")
 
 
@@ -28,7 +27,7 @@ def worker_environment(options: PipelineOptions) -> str:
     if given := options.view_as(PortableOptions).environment_type:
         return str(given).upper()
     if name == "flink":
-        is_local = options.view_as(FlinkRunnerOptions).flink_master.strip() in _LOCAL_FLINK
+        is_local = options.view_as(FlinkRunnerOptions).flink_master.strip() in LOCAL_FLINK
     elif name == "spark":
         is_local = bool(_LOCAL_SPARK.fullmatch(options.view_as(SparkRunnerOptions).spark_master_url))
     else:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from common.latex import escape
-from page.markdown import markdown_text, one_line
+from page.markdown import markdown_table, markdown_text, one_line
 from page.text import is_unseen
 
 
@@ -84,13 +84,7 @@ def _markdown_block(block: Block) -> str:
         return "\n".join(f"- {_markdown_parts(item)}" for item in block.items)
     if isinstance(block, Verbatim):
         return _fenced(block)
-    rule = ["---" if i < block.numeric_from else "---:" for i in range(len(block.header))]
-    lines = [
-        f"| {' | '.join(map(markdown_text, block.header))} |",
-        f"|{'|'.join(rule)}|",
-        *(f"| {' | '.join(map(markdown_text, row))} |" for row in block.rows),
-    ]
-    return "\n".join(lines)
+    return markdown_table(block.header, block.rows, block.numeric_from)
 
 
 def _fenced(block: Verbatim) -> str:

@@ -5,12 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from common.errors import DataError
-from pipeline import files
 from pipeline.embed.bucket import feature_matrix
-from pipeline.embed.features import is_feature_table
+from pipeline.embed.features import read_feature_shard
 from pipeline.shards import directory
-from schemas.feature import FEATURE
 
 
 class FeatureParts:
@@ -21,12 +18,7 @@ class FeatureParts:
         self._shards = directory.by_bucket(directory.read_manifest(folder).shards, parts)
 
     def read(self, index: int) -> Iterator[tuple[pa.Array, np.ndarray]]:
-        """Yield the ids of the images of a shard, and their features, float16 (n, d). Raises DataError like `read_shards`."""
+        """Yield the ids of the images of a shard, and their features, float16 (n, d). Raises DataError like `read_feature_shard`."""
         for shard in self._shards.get(index, []):
-            table = directory.read_shard(self.folder, shard, FEATURE.schema.names, check_digests=True)
-            if not is_feature_table(table):
-                raise DataError(
-                    f"{files.join(self.folder, shard.file)}: not a shard of a feature table; run the embed stage again "
-                    "with --force"
-                )
+            table = read_feature_shard(self.folder, shard, check_digests=True)
             yield table["image_id"].combine_chunks(), feature_matrix(table)

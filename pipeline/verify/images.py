@@ -64,11 +64,14 @@ class BucketImages:
         if not self._hashed or not self._rules:
             return None, None
         ids = [image_id for some, _, _ in self._hashed for image_id in some]
-        short, turned = (np.concatenate([each[i] for each in self._hashed]) for i in (1, 2))
+        short, oriented = (np.concatenate([each[i] for each in self._hashed]) for i in (1, 2))
         is_test = np.array([image_id in test for image_id in ids], bool)
         packed = [
             pack_hashes(
-                [i for i, keep in zip(ids, part, strict=True) if keep], short[part], turned[part], self._rules
+                [i for i, keep in zip(ids, part, strict=True) if keep],
+                short[part],
+                oriented[part],
+                self._rules,
             )
             for part in (is_test, ~is_test)
         ]

@@ -18,7 +18,7 @@ from pipeline.config import DedupeConfig
 from pipeline.dedupe.leaks import find_leaks
 from pipeline.dedupe.neighbors import distinct_hashes, near_pairs
 from pipeline.dedupe.orientations import oriented_hashes
-from pipeline.ingest.fingerprint import Fingerprints, fingerprint
+from pipeline.ingest.fingerprint import COLUMNS, Fingerprints, fingerprint
 from pipeline.ingest.normalize import decode_stored
 from pipeline.keyed_hash import bucket, shard_key
 from pipeline.shards.packing import pack, unpack
@@ -28,14 +28,13 @@ from schemas.example import SHARED_IMAGES, TEST_SET
 from schemas.image import IMAGES
 
 SHOWN_LEAKS = 10
-_PRINTS = ("phash", "phash_orientations", "phash_256", "contrast", "sharpness", "thumbnail")
 NEAR_SCHEMA = pa.schema(
     [
         pa.field("image_id", pa.string()),
         pa.field("is_test", pa.bool_()),
         pa.field("is_promised", pa.bool_()),  # in a set that is not fixed
         pa.field("is_clean", pa.bool_()),  # from the clean lists
-        *(IMAGES.schema.field(name) for name in _PRINTS),
+        *(IMAGES.schema.field(name) for name in COLUMNS),
     ]
 )
 
@@ -49,12 +48,12 @@ class Leaks:
 
 
 def pack_hashes(
-    ids: Sequence[str], short: np.ndarray, turned: np.ndarray, rules: DedupeConfig
+    ids: Sequence[str], short: np.ndarray, oriented: np.ndarray, rules: DedupeConfig
 ) -> bytes | None:
     """Pack the shard keys and the 64-bit hashes of images, in the orientations that the rules name; None for none."""
     if not ids:
         return None
-    hashes = oriented_hashes(short, turned, SEARCHED_ORIENTATIONS[rules.orientations])
+    hashes = oriented_hashes(short, oriented, SEARCHED_ORIENTATIONS[rules.orientations])
     column = pa.FixedSizeListArray.from_arrays(pa.array(hashes.reshape(-1)), hashes.shape[1])
     return pack(pa.table({"key": pa.array(shard_key(ids)), "hashes": column}))
 
@@ -151,7 +150,7 @@ def find_near_leaks(parts: Iterable[bytes], plan: VerificationPlan) -> Leaks:
     rows = pa.concat_tables(tables).sort_by("image_id").combine_chunks()
     ids, is_test = rows["image_id"].to_pylist(), rows["is_test"].to_numpy()
     promised, clean = rows["is_promised"].to_numpy(), rows["is_clean"].to_numpy()
-    pairs = find_leaks(_prints(rows), is_test, plan.rules)
+    pairs = find_leaks(Fingerprints.from_table(rows), is_test, plan.rules)
     for test, training, bits in zip(pairs.a, pairs.b, pairs.distance_256, strict=True):
         if not promised[training]:
             kind = "leaks_only_in_fixed_sets"
@@ -165,20 +164,3 @@ def find_near_leaks(parts: Iterable[bytes], plan: VerificationPlan) -> Leaks:
                 )
         found.counts[kind] = found.counts.get(kind, 0) + 1
     return found
-
-
-def _prints(rows: pa.Table) -> Fingerprints:
-    """Return the fingerprints in rows of NEAR_SCHEMA."""
-    n = rows.num_rows
-
-    def matrix(name: str) -> np.ndarray:
-        return np.frombuffer(b"".join(rows[name].to_pylist()), np.uint8).reshape(n, -1)
-
-    return Fingerprints(
-        rows["phash"].to_numpy(),
-        matrix("phash_256"),
-        rows["phash_orientations"].combine_chunks().flatten().to_numpy().reshape(n, -1),
-        rows["contrast"].to_numpy(),
-        rows["sharpness"].to_numpy(),
-        matrix("thumbnail"),
-    )

@@ -10,6 +10,7 @@ from pipeline.keyed_hash import keyed_hash
 from pipeline.layout import Layout
 from pipeline.report.images import StoredImages
 from pipeline.shards import directory
+from pipeline.shards.ingested_lists import read_ingested_lists
 from schemas.image import IMAGES
 from schemas.retrieval import RETRIEVAL
 
@@ -71,7 +72,7 @@ class ListedPairs:
 def read_pairs(build: str) -> ListedPairs:
     """Read the pairs of a build. Raises DataError if ingest has not finished or there are no candidates."""
     folder = Layout(build).retrievals
-    classes = directory.read_manifest(folder).about.get("config", {}).get("classes", [])
+    classes = read_ingested_lists(folder).classes
     pairs = directory.read_all(folder, _PAIR)
     of = {
         source: pairs.filter(pa.compute.equal(pairs["source"], source))
@@ -81,4 +82,4 @@ def read_pairs(build: str) -> ListedPairs:
     }
     if not of["web"].num_rows:
         raise DataError(f"{folder}: there are no candidates, so there is nothing to ask; add a list to 'web'")
-    return ListedPairs(list(classes), of["web"], of["clean"])
+    return ListedPairs(classes, of["web"], of["clean"])

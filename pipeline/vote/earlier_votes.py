@@ -39,16 +39,15 @@ def vote_files(build: str, own: str, config: BuildConfig | None) -> VoteFiles:
 
     Raises UsageError if the verdicts of the build were made from other files and no configuration names them.
     """
+    ours = (own, gold_path(own))
     if config:
         paths = [files.join(config.source, name) for name in config.votes]
-        ours = (own, gold_path(own))
         others = tuple(
             path for path in paths if "://" in path or not any(_is_same_file(path, each) for each in ours)
         )
         return VoteFiles(others, config.aggregate.answer_words, config.aggregate.class_answers)
     manifest = directory.valid_manifest(Layout(build).verdicts)
     inputs = manifest.about.get("inputs", {}) if manifest else {}
-    ours = (own, gold_path(own))
     others = tuple(
         sorted(
             name for name in inputs if name not in _NO_FILES and not any(_may_be(name, each) for each in ours)

@@ -95,7 +95,7 @@ def load(options: VoteOptions, clock: Callable[[], float] = time.monotonic) -> L
     )
     earlier = EarlierAnswers(AnswersByWorker(all_rows, index), AnswersByWorker(own_rows, index))
     service = VoteService(
-        questions, listed.classes, (least, most), earlier, journals[0], (*journals[1:], None)[0],
+        questions, listed.classes, (least, most), earlier, journals[0], journals[1] if len(journals) > 1 else None,
         options.gold_share, clock,
     )  # fmt: skip
     classes = tuple(

@@ -46,18 +46,7 @@ def add_vote(verbs: Any) -> None:
         help="number of workers who answer each question, or N-M: N, and up to M while no answer has a majority "
         "(default: 3-5)",
     )
-    sub.add_argument("--gold", metavar="FILE", help="gold questions: image_id, class_name, answer")
-    sub.add_argument(
-        "--clean-gold",
-        action="store_true",
-        help="use clean images as gold questions, about their own class and about others",
-    )
-    sub.add_argument(
-        "--gold-share",
-        type=float,
-        metavar="S",
-        help="share of gold questions among those asked, 0 to 0.5 (default: 0.1)",
-    )
+    _add_gold_flags(sub)
     sub.add_argument(
         "--descriptions",
         metavar="FILE",
@@ -75,6 +64,21 @@ def add_vote(verbs: Any) -> None:
         default=8766,
         metavar="N",
         help="port; 0 means any free port (default: %(default)s)",
+    )
+
+
+def _add_gold_flags(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--gold", metavar="FILE", help="gold questions: image_id, class_name, answer")
+    sub.add_argument(
+        "--clean-gold",
+        action="store_true",
+        help="use clean images as gold questions, about their own class and about others",
+    )
+    sub.add_argument(
+        "--gold-share",
+        type=float,
+        metavar="S",
+        help="share of gold questions among those asked, 0 to 0.5 (default: 0.1)",
     )
 
 

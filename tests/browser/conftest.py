@@ -12,8 +12,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.pipeline.conftest import built, world  # noqa: F401  a finished build
-
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SANDBOX = [] if hasattr(os, "geteuid") and os.geteuid() else ["--no-sandbox"]  # root has none
 
@@ -78,7 +76,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
 
 
 @pytest.fixture(scope="session")
-def viewed(built: Path) -> Iterator[str]:  # noqa: F811
+def viewed(built: Path) -> Iterator[str]:
     """The address at which the command shows the small world."""
     command = [sys.executable, "-m", "pipeline", "view", str(built), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:

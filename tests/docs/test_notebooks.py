@@ -11,14 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import built, world  # noqa: F401  fixtures
-
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path, built, tmp_path):  # noqa: F811
+def test_a_notebook_runs(path, built, tmp_path):
     notebook = json.loads(path.read_text(encoding="utf-8"))
     assert notebook["nbformat"] == 4
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]

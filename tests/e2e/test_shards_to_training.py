@@ -9,7 +9,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from common.errors import DataError
-from tests.pipeline.conftest import build
+from tests.pipeline.small_world import build
 from training.data.shards import load
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.engines.emulators import emulator  # noqa: F401  a fixture
-from tests.pipeline.small_world import World, write_world
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,14 +31,6 @@ def digests(dataset: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
-    return write_world(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="session")
-def local(world, tmp_path_factory) -> Path:
+def local(built: Path) -> Path:
     """What the local runner builds, in one process."""
-    output = tmp_path_factory.mktemp("local")
-    done = run("build", "--config", str(world.config), "--output", str(output), "--direct_num_workers=1")
-    assert done.returncode == 0, done.stderr
-    return output
+    return built

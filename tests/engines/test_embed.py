@@ -6,7 +6,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.engines.conftest import digests, run
+from pipeline.__main__ import main
+from tests.engines.conftest import digests
 from tests.pipeline.embed.conftest import NETWORK, save_weights
 
 PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
@@ -17,11 +18,8 @@ def flags(world, tmp_path_factory) -> list[str]:
     weights = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_weights(weights)
     keys = {"weights": weights, "network": NETWORK, "size": 64, "batch_size": 8}
-    limits = {
-        "neighbors": 4,
-        "min_similarity": -1,
-        "min_match": 0.01,
-    }  # so that many pairs are compared, and some kept
+    # So that many pairs are compared, and some kept.
+    limits = {"neighbors": 4, "min_similarity": -1, "min_match": 0.01}
     return [
         "--config",
         str(world.config),
@@ -31,10 +29,9 @@ def flags(world, tmp_path_factory) -> list[str]:
 
 
 def features_and_leaks(output: Path, flags: list[str], *workers: str) -> dict[str, str]:
-    """Run the stages embed and dedupe, and return the digests of their files."""
+    """Run the stages embed and dedupe, started from this process, and return the digests of their files."""
     for verb in ("embed", "dedupe"):
-        done = run(verb, *flags, "--output", str(output), *workers)
-        assert done.returncode == 0, done.stderr
+        assert main([verb, *flags, "--output", str(output), *workers]) == 0
     return digests(output / "embed") | digests(output / "dedupe")
 
 

@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = [
     file
-    for room in ("schemas", "pipeline", "training", "demo", "scripts", "benchmarks")
-    for file in sorted((ROOT / room).rglob("*.py"))
+    for package in ("schemas", "pipeline", "training", "demo", "scripts", "benchmarks")
+    for file in sorted((ROOT / package).rglob("*.py"))
 ] + [ROOT / "setup.py"]
 # modules that run what they read
 MODULES = {

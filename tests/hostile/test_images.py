@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.hostile.images import CASES, IMAGE, outcome, plain, saved
+from tests.hostile.image_case import IMAGE, plain, saved
+from tests.hostile.images import CASES, outcome
 from tests.pipeline.ingest.conftest import FORMATS
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
+ONE_PROCESS = "--direct_num_workers=1"
 CLASSES = ("ant", "bee", "cow")
 CLEAN, TEST, WEB = 20, 6, 45  # of each class
 RIGHT = 15  # of the web images of each class, the rest are wrong
@@ -81,6 +82,13 @@ def write_world(folder: Path) -> World:
     }
     world.config.write_text(yaml.safe_dump(config))
     return world
+
+
+def build(world: World, output: Path, *more: str) -> int:
+    """Build the small set in this process, and return the exit code."""
+    from pipeline.__main__ import main  # not needed by those who only write the set
+
+    return main(["build", "--config", str(world.config), "--output", str(output), ONE_PROCESS, *more])
 
 
 def write_csv(path: Path, rows: list[dict[str, object]]) -> None:

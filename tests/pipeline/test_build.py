@@ -7,8 +7,7 @@ from pipeline.__main__ import main
 from pipeline.shards.card import dataset_card
 from schemas.example import EXAMPLE
 from tests.pipeline.built_tables import digests, read, rows
-from tests.pipeline.conftest import build
-from tests.pipeline.small_world import CLASSES, CLEAN, TEST, WEB, write_csv
+from tests.pipeline.small_world import CLASSES, CLEAN, TEST, WEB, build, write_csv
 
 
 def test_another_runner_writes_the_same_bytes(world, built, tmp_path):

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import main
-from tests.pipeline.conftest import build
-from tests.pipeline.small_world import World
+from tests.pipeline.small_world import World, build
 
 DAMAGES = [b"", b"{", b"[]", b"7", b"null", b'{"a": NaN}', b"\xff\xfe", b"\0" * 50]
 

@@ -11,8 +11,7 @@ from pipeline.__main__ import main
 from pipeline.jobs.tables import Written, check_libraries
 from pipeline.running import stage
 from schemas.manifest import MANIFEST, Manifest
-from tests.pipeline.conftest import build
-from tests.pipeline.small_world import World
+from tests.pipeline.small_world import World, build
 
 FOLDERS = (
     "dataset/test",

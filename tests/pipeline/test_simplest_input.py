@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import main
-from tests.pipeline.conftest import ONE_PROCESS
-from tests.pipeline.small_world import picture
+from tests.pipeline.small_world import ONE_PROCESS, picture
 
 CLASSES = ("ant", "bee")
 

@@ -7,8 +7,7 @@ from typing import Any
 import yaml
 
 from common.errors import UsageError
-from common.text_table import markdown
-from page.markdown import markdown_text, one_line
+from page.markdown import markdown_table, markdown_text, one_line
 from training.config import TrainConfig
 from training.records import RunData
 from training.study.power import wilson
@@ -107,7 +106,9 @@ def _accuracies(data: RunData, result: dict[str, Any]) -> str:
     rows = [("accuracy", f"{result['final_accuracy']:.2%}", _interval(result))]
     if result.get("memorized") is not None:
         rows.append(("wrong labels of the training set that are predicted", f"{result['memorized']:.2%}", ""))
-    return f"Measured on the test set {markdown_text(data.test)}:\n\n{markdown(('', 'value', ''), rows)}"
+    return (
+        f"Measured on the test set {markdown_text(data.test)}:\n\n{markdown_table(('', 'value', ''), rows)}"
+    )
 
 
 def _preprocessing(about: dict[str, Any]) -> str:

@@ -1,52 +1,188 @@
-"""One sentence per color of noise: which method (and setting) is best, and from which it differs significantly."""
+"""Sentences on what a study shows: the best method of each color of noise, and which differences it is too small to show."""
 
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
 import pyarrow as pa
 
+from training.study.estimates import points, sizes
+from training.study.power import independent_disagreement, smallest_of_images, smallest_of_seeds
 from training.study.series import with_series
-from training.study.significance import compare, mean_interval
+from training.study.significance import compare
 from training.study.summary_tables import Row, finished, grouped
+
+CAUTION = "80 % power, two-sided 5 %"
+
+LevelAndSeed = tuple[float, int]
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """The final test accuracy, 0 to 1, of each of at least two series, by noise level and seed.
+
+    Every series has the same levels above 0 and the same seeds at each, and there is at least one.
+    """
+
+    by_series: Mapping[str, Mapping[LevelAndSeed, float]]
+
+    @classmethod
+    def shared(cls, rows: Iterable[Row]) -> "Accuracies | None":
+        """Return the accuracies at the levels and seeds that all series of the rows have; None if these are too few."""
+        values = {
+            str(series): {(row["noise_level"], row["seed"]): row["final_accuracy"] for row in part}
+            for series, part in grouped([row for row in rows if row["noise_level"]], "series")
+        }
+        cells = sorted(set.intersection(*map(set, values.values()))) if values else []
+        if len(values) < 2 or not cells:
+            return None
+        return cls({name: {cell: by_cell[cell] for cell in cells} for name, by_cell in values.items()})
+
+    @property
+    def cells(self) -> Sequence[LevelAndSeed]:
+        """The levels and seeds."""
+        return list(next(iter(self.by_series.values())))
+
+    @property
+    def levels(self) -> list[float]:
+        """The levels in ascending order."""
+        return sorted({level for level, _ in self.cells})
+
+    @property
+    def seeds(self) -> int:
+        """The number of different seeds."""
+        return len({seed for _, seed in self.cells})
+
+    @cached_property
+    def means(self) -> Mapping[str, float]:
+        """The mean accuracy of each series."""
+        return {name: statistics.fmean(by_cell.values()) for name, by_cell in self.by_series.items()}
+
+    @property
+    def best(self) -> str:
+        """The series with the highest mean."""
+        return max(self.means, key=lambda name: self.means[name])
+
+    def others(self, *, significant: bool) -> list[str]:
+        """Return the series that differ from the best significantly, or those that do not."""
+        comparisons = compare(self.by_series, reference=self.best)
+        return [one.second for one in comparisons if one.is_significant == significant]
+
+
+def run_sentence(accuracy: float, images: int) -> str:
+    """Return which difference between two runs the test images of a run cannot show."""
+    smallest = smallest_of_images(images, independent_disagreement(accuracy))
+    return (
+        f"Intervals: 95 %, of the {images:,} test images (Wilson); other seeds vary too. Differences below "
+        f"{points(smallest)} points between two runs may be chance ({CAUTION}, independent errors)."
+    )
+
+
+def study_sentences(results: pa.Table) -> list[str]:
+    """Return the sentences on the best methods, then those on what seeds and test images do not show."""
+    return [*best_method_sentences(results), *resolution_sentences(results)]
 
 
 def best_method_sentences(results: pa.Table) -> list[str]:
     """Return a sentence for each network and color with at least two series and two seeds."""
+    return _by_network_and_color(results, _best_method)
+
+
+def resolution_sentences(results: pa.Table) -> list[str]:
+    """Return a sentence for each network and color whose seeds or test images do not tell series apart."""
+    return _by_network_and_color(results, _resolution)
+
+
+def _by_network_and_color(results: pa.Table, write: Callable[[list[Row]], str | None]) -> list[str]:
+    """Return what `write` returns for the finished runs of each network and color, which it names."""
     groups = list(grouped(with_series(finished(results)), "network", "color"))
     several = len({network for (network, _), _ in groups}) > 1
     sentences = []
     for (network, color), rows in groups:
-        name = f"{color} noise ({network})" if several else f"{color} noise"
-        if sentence := _best_method(rows):
-            sentences.append(f"{name}: {sentence}")
+        if sentence := write(rows):
+            sentences.append(f"{color} noise{f' ({network})' if several else ''}: {sentence}")
     return sentences
 
 
 def _best_method(rows: list[Row]) -> str | None:
-    """Compare the series over the cells (level above 0, seed) that all of them have; None if these are too few."""
-    values = {
-        str(series): {_cell(row): 100 * row["final_accuracy"] for row in part if row["noise_level"]}
-        for series, part in grouped(rows, "series")
-    }
-    cells = set.intersection(*map(set, values.values()))
-    levels, seeds = sorted({level for level, _ in cells}), {seed for _, seed in cells}
-    if len(values) < 2 or len(seeds) < 2:
+    """Return which series is best, and from which it differs; None for too few series or seeds."""
+    accuracies = Accuracies.shared(rows)
+    if accuracies is None or accuracies.seeds < 2:
         return None
-    shared = {name: {cell: by_cell[cell] for cell in cells} for name, by_cell in values.items()}
-    means = {name: mean_interval(list(by_cell.values())).mean for name, by_cell in shared.items()}
-    best = max(means, key=lambda name: means[name])
-    comparisons = compare(shared, reference=best)
-    worse = [comparison.second for comparison in comparisons if comparison.is_significant]
-    close = [comparison.second for comparison in comparisons if not comparison.is_significant]
+    best, worse = accuracies.best, accuracies.others(significant=True)
+    close = accuracies.others(significant=False)
     parts = [f"significantly above {_listed(worse)}"] if worse else []
     parts += [f"not distinguishable from {_listed(close)}"] if close else []
     return (
-        f"{best} has the highest mean final test accuracy, {means[best]:.1f} %, over "
-        f"{_listed([f'{100 * level:g} %' for level in levels])} wrong labels and {len(seeds)} seeds; it is "
-        f"{' and '.join(parts)} (paired t tests over level and seed with Holm's correction, p < 0.05)."
+        f"{best} has the highest mean final test accuracy, {100 * accuracies.means[best]:.1f} %, over "
+        f"{_listed([f'{100 * level:g} %' for level in accuracies.levels])} wrong labels and {accuracies.seeds} seeds; it "
+        f"is {' and '.join(parts)} (paired t tests over level and seed with Holm's correction, p < 0.05)."
     )
-
-
-def _cell(row: Row) -> tuple[float, int]:
-    return row["noise_level"], row["seed"]
 
 
 def _listed(words: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _resolution(rows: list[Row]) -> str | None:
+    """Return what seeds and test images do not show about the lead of the best series; None if they show it.
+
+    Seeds: leads that the paired t test does not call significant. Test images: significant leads that are smaller than
+    what the images show in a single cell, since all runs have the same test images.
+    """
+    accuracies = Accuracies.shared(rows)
+    if accuracies is None:
+        return None
+    best, means = accuracies.best, accuracies.means
+    by_images = _by_images(means[best], rows)
+    if accuracies.seeds < 2:
+        return (
+            "one seed per cell, so the methods cannot be compared: runs that differ in nothing but the seed differ, too. "
+            "Train at least 3 seeds" + (f". {by_images[1]}" if by_images else "") + "."
+        )
+    leads = {name: means[best] - mean for name, mean in means.items() if name != best}
+    unclear, sentences = accuracies.others(significant=False), []
+    if unclear:
+        sentences.append(
+            f"too few seeds to place {best} above {_with_leads(unclear, leads)}. {_by_seeds(accuracies)}"
+        )
+    small = [name for name in leads if name not in unclear and by_images and leads[name] < by_images[0]]
+    if small and by_images:
+        sentences.append(
+            f"{'The' if sentences else 'the'} lead of {best} over {_with_leads(small, leads)} holds for these test images, "
+            f"and may not for others. {by_images[1]}"
+        )
+    return f"{'. '.join(sentences)}." if sentences else None
+
+
+def _with_leads(names: Sequence[str], leads: Mapping[str, float]) -> str:
+    """Return names, each with the distance of the best series from it."""
+    return ", ".join(f"{name} (by {100 * leads[name]:.1f} points)" for name in names)
+
+
+def _by_seeds(accuracies: Accuracies) -> str:
+    """Return a sentence on the smallest difference from the best series that the paired t test shows."""
+    values = {name: np.array(list(by_cell.values())) for name, by_cell in accuracies.by_series.items()}
+    best = values.pop(accuracies.best)
+    deviation = math.sqrt(float(np.mean([np.var(best - other, ddof=1) for other in values.values()])))
+    pairs = len(best)
+    smallest = smallest_of_seeds(pairs, deviation) or 0.0
+    return (
+        f"{pairs} pairs of runs (level and seed) whose differences vary by {100 * deviation:.1f} points show "
+        f"differences from {points(smallest)} points on (paired t test, {CAUTION})"
+    )
+
+
+def _by_images(accuracy: float, rows: list[Row]) -> tuple[float, str] | None:
+    """Return the smallest difference that the test images show in one cell, and a sentence; None if none are known."""
+    known = sizes(rows)
+    if not known:
+        return None
+    smallest = smallest_of_images(known[0], independent_disagreement(accuracy))
+    return smallest, (
+        f"In a single cell, {known[0]:,} test images show differences from {points(smallest)} points on (McNemar's test, "
+        "less if the networks err on the same images)"
+    )

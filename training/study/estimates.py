@@ -12,8 +12,8 @@ Source = Literal["seeds", "test images"]
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean with its interval; `source` says what the interval reflects, None if there is no interval."""
+class AccuracyEstimate:
+    """A mean accuracy in percent with its 95 % interval; `source` says what the interval reflects, None if there is no interval."""
 
     mean: float
     low: float | None
@@ -29,7 +29,7 @@ class Estimate:
         return f"{self.mean:.1f} [{self.low:.1f}, {self.high:.1f}]"
 
 
-def accuracy_estimate(rows: Iterable[Mapping[str, Any]], name: str) -> Estimate | None:
+def accuracy_estimate(rows: Iterable[Mapping[str, Any]], name: str) -> AccuracyEstimate | None:
     """Return the test accuracy `name` of runs that differ in the seed, in percent; None if no run has it.
 
     Several runs: Student's t interval over the seeds. One run: the Wilson interval of its test images, if their number
@@ -40,15 +40,15 @@ def accuracy_estimate(rows: Iterable[Mapping[str, Any]], name: str) -> Estimate 
         return None
     if len(rows) > 1:
         interval = mean_interval([100 * row[name] for row in rows])
-        return Estimate(interval.mean, interval.low, interval.high, "seeds")
+        return AccuracyEstimate(interval.mean, interval.low, interval.high, "seeds")
     value, images = rows[0][name], rows[0].get("test_images")
     if not images:
-        return Estimate(100 * value, None, None, None)
+        return AccuracyEstimate(100 * value, None, None, None)
     low, high = wilson(value, images)
-    return Estimate(100 * value, 100 * low, 100 * high, "test images")
+    return AccuracyEstimate(100 * value, 100 * low, 100 * high, "test images")
 
 
-def interval_note(estimates: Iterable[Estimate | None]) -> str:
+def interval_note(estimates: Iterable[AccuracyEstimate | None]) -> str:
     """Return a sentence that says which intervals the estimates have."""
     sources = {estimate.source for estimate in estimates if estimate}
     parts = []

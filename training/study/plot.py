@@ -8,14 +8,16 @@ from pathlib import Path
 import pyarrow as pa
 
 from common.errors import DataError
+from page.markdown import markdown_text
 from page.text import visible_text
 from training.printing import print_result
-from training.study.conclusions import best_method_sentences
+from training.study.conclusions import study_sentences
 from training.study.figures import StudyFigure, draw_all
-from training.study.resolution import resolution_sentences
 from training.study.results import CURVE, merge_into
 from training.study.study_facts import study_facts
 from training.study.summary_tables import SummaryTable, all_tables, finished
+
+LONGEST_TEXT = 1000  # characters of one fact or sentence
 
 
 @dataclass(frozen=True)
@@ -43,30 +45,36 @@ def plot(studies: Sequence[Path], output: Path) -> StudyPlots:
     tables = all_tables(results)
     for table in tables:
         table.write(output / "tables")
-    sentences = [*best_method_sentences(results), *resolution_sentences(results)]
-    plots = StudyPlots(results, study_facts(results, studies), sentences, figures, tables, missing)
+    facts, sentences = study_facts(results, studies), study_sentences(results)
+    plots = StudyPlots(results, facts, sentences, figures, tables, missing)
     (output / "summary.md").write_text(_summary_page(plots, output), encoding="utf-8")
     return plots
 
 
 def _summary_page(plots: StudyPlots, output: Path) -> str:
     """Return the summary as Markdown."""
-    parts = ["# Study\n", "".join(f"- {title}: {visible_text(text, 1000)}\n" for title, text in plots.facts)]
+    parts = ["# Study\n", "".join(f"- {title}: {_escaped(text)}\n" for title, text in plots.facts)]
     if plots.sentences:
-        parts.append("".join(f"- {sentence}\n" for sentence in plots.sentences))
+        parts.append("".join(f"- {_escaped(sentence)}\n" for sentence in plots.sentences))
     for figure in plots.figures:
         png, page, column = (
             path.relative_to(output).as_posix()
             for path in (figure.path("png"), figure.path("pdf"), figure.path("pdf", column=True))
         )
         parts.append(
-            f"## {figure.title}\n\n![{figure.title}]({png})\n\n{figure.caption}\n\n"
+            f"## {_escaped(figure.title)}\n\n![{_escaped(figure.title)}]({png})\n\n{_escaped(figure.caption)}\n\n"
             f"For papers: [two columns wide]({page}), [one column wide]({column}).\n"
         )
-    parts += [f"## {table.title}\n\n{table.note}\n\n{table.markdown()}" for table in plots.tables]
+    parts += [f"## {table.title}\n\n{_escaped(table.note)}\n\n{table.markdown()}" for table in plots.tables]
     if plots.missing:
-        parts.append("## Figures without data\n\n" + "".join(f"- {line}\n" for line in plots.missing))
+        parts.append(
+            "## Figures without data\n\n" + "".join(f"- {_escaped(line)}\n" for line in plots.missing)
+        )
     return "\n".join(parts)
+
+
+def _escaped(text: str) -> str:
+    return markdown_text(visible_text(text, LONGEST_TEXT))
 
 
 def verb(arguments: argparse.Namespace) -> int:

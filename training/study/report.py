@@ -12,7 +12,7 @@ from common.atomic_file import write_text
 from page.render import content_security_policy, render
 from page.table import Column, IntervalCell, Listing, PageTable
 from training.printing import print_result
-from training.study.estimates import Estimate
+from training.study.estimates import AccuracyEstimate
 from training.study.plot import plot
 from training.study.results import FILES, RESULT, STATUSES
 from training.study.series import Series
@@ -108,7 +108,7 @@ def _page_table(table: SummaryTable, results: Sequence[Mapping[str, Any]]) -> Pa
 
 
 def _page_cell(cell: Any) -> Any:
-    if not isinstance(cell, Estimate):
+    if not isinstance(cell, AccuracyEstimate):
         return str(cell) if isinstance(cell, Series) else cell
     return IntervalCell(cell.mean, cell.low, cell.high, symmetric=cell.source == "seeds")
 
@@ -141,7 +141,7 @@ def _literal(value: Any) -> str:
 
 
 def _column(name: str, cells: Sequence[Any]) -> Column:
-    numbers = [cell for cell in cells if isinstance(cell, int | float | Estimate)]
+    numbers = [cell for cell in cells if isinstance(cell, int | float | AccuracyEstimate)]
     if not numbers:
         return Column(name)
     return Column(name, "count" if all(isinstance(cell, int) for cell in numbers) else "number")

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
-Cell = TypeVar("Cell", bound=Hashable)
+CellKey = TypeVar("CellKey", bound=Hashable)  # such as (level, seed)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Comparison:
         return self.p is not None and self.p < 1 - CONFIDENCE
 
 
-def compare(values: Mapping[str, Mapping[Cell, float]], reference: str | None = None) -> list[Comparison]:
+def compare(values: Mapping[str, Mapping[CellKey, float]], reference: str | None = None) -> list[Comparison]:
     """Compare methods in pairs, or `reference` with all others; Holm's correction is over all comparisons.
 
     `values`: for each method its value in each cell, such as (level, seed).

@@ -8,16 +8,20 @@ from typing import Any
 
 import pyarrow as pa
 
-from common import text_table
 from common.latex import escape
+from common.text_table import aligned
+from page.markdown import markdown_table
+from page.text import visible_text
 from schemas.cells import csv_text
 from training.config import METHODS
-from training.study.estimates import Estimate, accuracy_estimate, interval_note, sizes
+from training.study.estimates import AccuracyEstimate, accuracy_estimate, interval_note, sizes
 from training.study.series import Series, all_series, settings_note, with_series
 from training.study.significance import compare, deviation, mean_interval
 
+LONGEST_CELL = 1000  # characters, on a terminal
+
 Row = dict[str, Any]
-Cell = str | float | Estimate | Series | None
+CellContent = str | float | AccuracyEstimate | Series | None
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,16 @@ class SummaryTable:
     title: str
     note: str
     columns: tuple[str, ...]
-    rows: Sequence[tuple[Cell, ...]]
+    rows: Sequence[tuple[CellContent, ...]]
 
     def markdown(self) -> str:
         """Render as Markdown, without the title."""
-        return text_table.markdown(self.columns, [[_text(cell) for cell in row] for row in self.rows]) + "\n"
+        return markdown_table(self.columns, self._texts()) + "\n"
+
+    def text(self) -> str:
+        """Render as plain text with aligned columns, without the title."""
+        rows = [[visible_text(cell, LONGEST_CELL) for cell in row] for row in self._texts()]
+        return "\n".join(aligned([self.columns, *rows])) + "\n"
 
     def latex(self) -> str:
         """Render as LaTeX with booktabs."""
@@ -43,10 +52,10 @@ class SummaryTable:
             )
 
         alignment = "".join(
-            "r" if any(isinstance(row[index], int | float | Estimate) for row in self.rows) else "l"
+            "r" if any(isinstance(row[index], int | float | AccuracyEstimate) for row in self.rows) else "l"
             for index in range(len(self.columns))
         )
-        body = [line(list(map(_text, row))) for row in self.rows]
+        body = [line(row) for row in self._texts()]
         head = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", line(self.columns), r"\midrule"]
         return (
             "\n".join([f"% {self.title}. {self.note}", *head, *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
@@ -54,7 +63,9 @@ class SummaryTable:
 
     def csv(self) -> str:
         """Render as CSV, with unrounded numbers; an estimate has four columns: mean, low, high, source of the interval."""
-        wide = [any(isinstance(row[i], Estimate) for row in self.rows) for i in range(len(self.columns))]
+        wide = [
+            any(isinstance(row[i], AccuracyEstimate) for row in self.rows) for i in range(len(self.columns))
+        ]
         columns: list[str] = []
         for name, is_wide in zip(self.columns, wide, strict=True):
             columns += [name, f"{name} low", f"{name} high", f"{name} interval"] if is_wide else [name]
@@ -62,7 +73,7 @@ class SummaryTable:
         for row in self.rows:
             line: list[str | float | None] = []
             for cell, is_wide in zip(row, wide, strict=True):
-                if isinstance(cell, Estimate):
+                if isinstance(cell, AccuracyEstimate):
                     line += [cell.mean, cell.low, cell.high, cell.source]
                 else:
                     plain = str(cell) if isinstance(cell, Series) else cell
@@ -76,8 +87,11 @@ class SummaryTable:
         for ending, text in (("md", self.markdown()), ("tex", self.latex()), ("csv", self.csv())):
             (folder / f"{self.name}.{ending}").write_text(text, encoding="utf-8")
 
+    def _texts(self) -> list[list[str]]:
+        return [[_text(cell) for cell in row] for row in self.rows]
 
-def _text(cell: Cell) -> str:
+
+def _text(cell: CellContent) -> str:
     if isinstance(cell, float):
         return f"{cell:.1f}".replace("-", "−")
     return "–" if cell is None else str(cell)
@@ -140,7 +154,7 @@ def by_level(results: pa.Table, measure: str, name: str) -> SummaryTable:
     """Return a table with a column per noise level, as in the paper: `measure` with its interval."""
     rows = finished(results)
     levels = sorted({row["noise_level"] for row in rows})
-    lines, estimates = [], list[Estimate | None]()
+    lines, estimates = [], list[AccuracyEstimate | None]()
     for key, group in grouped(rows, "setting", "network", "color", "method"):
         by_its_level = {
             level: accuracy_estimate(part, measure) for level, part in grouped(group, "noise_level")
@@ -181,7 +195,7 @@ def over_levels(results: pa.Table) -> SummaryTable:
 
 def comparisons(results: pa.Table) -> SummaryTable:
     """Return the table of paired comparisons of all series of a network; runs that colors share count once."""
-    lines: list[tuple[Cell, ...]] = []
+    lines: list[tuple[CellContent, ...]] = []
     every = with_series(finished(results))
     for network, rows in grouped(every, "network"):
         families = [*grouped(rows, "color")]
@@ -200,7 +214,7 @@ def comparisons(results: pa.Table) -> SummaryTable:
     )
 
 
-def _compared(rows: list[Row]) -> Iterator[tuple[Cell, ...]]:
+def _compared(rows: list[Row]) -> Iterator[tuple[CellContent, ...]]:
     """Yield the cells of a line for each pair of series."""
     by_name = {str(series): series for series in all_series(rows)}
     values: dict[str, dict[object, float]] = {name: {} for name in by_name}

@@ -20,7 +20,8 @@ SEEN_CLASS_ELEMENT = "seen_class"
 def read_ground_truth(path: str) -> Iterator[VoteRow]:
     """Yield one row per answer of a worker; the manifest's lines have `image_id` and `class_name`.
 
-    The element `seen_class` of the form is the class that the worker saw instead. Raises DataError if there are no responses: the manifest alone has the tool's verdicts but no votes.
+    The element `seen_class` of the form is the class that the worker saw instead. Raises DataError if there are no responses:
+    the manifest alone has the tool's verdicts but no votes.
     """
     folders = _responses(path)
     lines = files.read_lines(path)

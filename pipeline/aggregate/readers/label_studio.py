@@ -22,9 +22,9 @@ def read_label_studio(path: str) -> Iterator[VoteRow]:
     """Yield one row per annotation; `image_id` and `class_name` are fields of the task's data, as `exports` writes them.
 
     The vote is the choice in the control `answer`, or in the only control with choices besides `seen_class`, whose choice is
-    the class that the worker saw instead. The worker is the number or
-    e-mail address of the user who completed the task, `seconds` the lead time, `time` when it was first saved. A skipped
-    task has no answer. Raises DataError if the file is not such an export.
+    the class that the worker saw instead. The worker is the number or e-mail address of the user who completed the task,
+    `seconds` the lead time, `time` when it was first saved. A skipped task has no answer. Raises DataError if the file is not
+    such an export.
     """
     try:
         tasks = json.loads(files.read_text(path))

@@ -30,8 +30,8 @@ def read_mechanical_turk(path: str) -> Iterator[VoteRow]:
     """Yield one row per assignment; the batch must have the input columns image_id and class_name.
 
     The answer is the field Answer.answer, Answer.category.label or Answer.answer.label, or one of the fields
-    Answer.answer.yes, .no and .unsure is true (crowd-radio-group). Answer.seen_class is the class that a worker saw instead. Assignments that the requester rejected are skipped.
-    Raises DataError if a column is missing or the file is not CSV.
+    Answer.answer.yes, .no and .unsure is true (crowd-radio-group). Answer.seen_class is the class that a worker saw instead.
+    Assignments that the requester rejected are skipped. Raises DataError if a column is missing or the file is not CSV.
     """
     text = files.read_text(path)
     delimiter = delimiter_of(text.split("\n", 1)[0], SIGNATURE)

@@ -19,10 +19,9 @@ from pipeline.shards import directory
 from schemas.image import IMAGES
 from schemas.manifest import MANIFEST
 from tests.pipeline.built_tables import digests
-from tests.pipeline.conftest import ONE_PROCESS
 from tests.pipeline.embed.conftest import NETWORK, save_weights, spec_of
 from tests.pipeline.jobs.attempts import MODES, repeat_everything
-from tests.pipeline.small_world import World, picture
+from tests.pipeline.small_world import ONE_PROCESS, World, picture
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.embed.similar import UNIT, find_similar, whole_units
+from pipeline.dedupe.feature_neighbors import rounded_vectors
+from pipeline.embed.similar import find_similar
 
 
 def drawn(seed: int, classes: int = 3, pool: int = 60, size: int = 16) -> tuple[list[np.ndarray], tuple]:
@@ -27,8 +28,8 @@ def test_the_result_is_that_of_sorting_all_pairs(seed: int, limit: int, cuts: li
         if not len(queries[number]):
             assert len(nearest.rows) == 0
             continue
-        similarity = np.rint(
-            whole_units(vectors).astype(int) @ whole_units(queries[number]).astype(int).T
+        similarity = (
+            rounded_vectors(vectors).astype(int) @ rounded_vectors(queries[number]).astype(int).T
         ).max(1)
         rows = np.flatnonzero(allowed[:, number])
         expected = sorted(rows, key=lambda row: (-similarity[row], keys[row]))[:limit]
@@ -37,14 +38,3 @@ def test_the_result_is_that_of_sorting_all_pairs(seed: int, limit: int, cuts: li
         other = queries[number].astype(float)
         other /= np.linalg.norm(other, axis=1, keepdims=True)
         np.testing.assert_allclose(nearest.cosines, (unit @ other.T).max(1)[nearest.rows], atol=2e-3)
-
-
-def test_dot_products_of_whole_units_are_exact_in_float32() -> None:
-    rng = np.random.default_rng(0)
-    for size in (1, 2, 100, 2048):
-        units = whole_units(np.abs(rng.normal(size=(20, size))))
-        exact = units.astype(np.int64) @ units.astype(np.int64).T
-        assert np.array_equal((units @ units.T).astype(np.int64), exact)
-        assert exact.max() < 2**24
-    assert np.array_equal(whole_units(np.zeros((1, 4))), np.zeros((1, 4)))
-    assert whole_units(np.array([[3.0, 4.0]])).tolist() == [[round(0.6 * UNIT), round(0.8 * UNIT)]]

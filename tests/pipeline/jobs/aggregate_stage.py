@@ -8,8 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from pipeline.__main__ import main
-from tests.pipeline.conftest import ONE_PROCESS
-from tests.pipeline.small_world import World
+from tests.pipeline.small_world import ONE_PROCESS, World
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pipeline.config import load_config
 from pipeline.jobs import aggregate as aggregate_job
 from pipeline.jobs import distributed_em
 from pipeline.running.run import run_job
-from tests.pipeline.conftest import ONE_PROCESS
 from tests.pipeline.jobs.aggregate_stage import ingested, read_table, run_aggregate  # noqa: F401  fixture
+from tests.pipeline.small_world import ONE_PROCESS
 
 # ruff: noqa: F811  the fixture is imported by name
 DISTRIBUTED = ("method=dawid-skene", "smoothing=0.1", "max_iterations=2", "distribute_above=0")

@@ -10,8 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from pipeline.__main__ import main
-from tests.pipeline.conftest import ONE_PROCESS
-from tests.pipeline.small_world import CLASSES, WEB, World, write_world
+from tests.pipeline.small_world import CLASSES, ONE_PROCESS, WEB, World, write_world
 
 
 def codes_of(folder: Path) -> Counter[str]:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tests.pipeline.conftest import ONE_PROCESS
 from tests.pipeline.jobs.aggregate_stage import ingested, read_table, run_aggregate  # noqa: F401  fixture
-from tests.pipeline.small_world import CLASSES, WEB
+from tests.pipeline.small_world import CLASSES, ONE_PROCESS, WEB
 
 # ruff: noqa: F811  the fixture is imported by name
 

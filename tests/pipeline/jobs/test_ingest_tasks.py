@@ -7,8 +7,7 @@ import pytest
 from pipeline import file_parts
 from pipeline.__main__ import main
 from pipeline.jobs import ingest
-from tests.pipeline.conftest import ONE_PROCESS
-from tests.pipeline.small_world import World
+from tests.pipeline.small_world import ONE_PROCESS, World
 
 
 def check_tables(world: World, built: Path, output: Path) -> None:

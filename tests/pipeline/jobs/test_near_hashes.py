@@ -11,8 +11,8 @@ from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE
 from schemas.image import IMAGES
-from tests.pipeline.conftest import ONE_PROCESS, build
 from tests.pipeline.dedupe.samples import pair_list, planted_hashes
+from tests.pipeline.small_world import ONE_PROCESS, build
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.jobs.ordered_sums import GROUP, AddInOrder
 from pipeline.running.run import JobSpec, run_job
-from tests.pipeline.conftest import ONE_PROCESS
+from tests.pipeline.small_world import ONE_PROCESS
 
 
 def add_floats(parts: list[float]) -> float:

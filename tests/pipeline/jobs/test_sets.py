@@ -9,8 +9,8 @@ from pyarrow import parquet
 from pipeline.__main__ import main
 from pipeline.layout import Layout
 from tests.pipeline.built_tables import digests, rows
-from tests.pipeline.conftest import ONE_PROCESS, build
 from tests.pipeline.dataset_forgery import rewrite
+from tests.pipeline.small_world import ONE_PROCESS, build
 
 QUICK = ("--set", "noise.levels=[0, 0.2]", "--set", "noise.colors=[red, blue]")
 

@@ -11,9 +11,9 @@ from pipeline.__main__ import main
 from pipeline.jobs import verify as job
 from pipeline.verify import plan
 from pipeline.verify.dataset import verify
-from tests.pipeline.conftest import build
 from tests.pipeline.dataset_forgery import replaced, rewrite
 from tests.pipeline.jobs.attempts import MODES, repeat_everything
+from tests.pipeline.small_world import build
 
 ONE = ["--direct_num_workers=1"]
 

@@ -168,7 +168,10 @@ def test_two_checks_do_not_write_to_one_ledger(site: Site, capsys: pytest.Captur
     process.stdout.readline()
     try:
         assert main(command(site)) == 2
-        assert "another check is writing to this ledger" in capsys.readouterr().err
+        assert (
+            "another check-links is running in this folder; wait until it ends, or choose another --ledger"
+            in capsys.readouterr().err
+        )
         assert site.web.asked == []
     finally:
         process.kill()

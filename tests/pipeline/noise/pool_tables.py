@@ -5,10 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.config import NoiseConfig
 from pipeline.noise.examples import training_examples
 from pipeline.noise.pools import EXAMPLE_COLUMNS, VERDICT_COLUMNS, PoolPart, collect_pools, read_part
 from pipeline.noise.training_sets import TrainingSet, training_sets
+from pipeline.noise_config import NoiseConfig
 from schemas.retrieval import RETRIEVAL
 from schemas.verdict import VERDICT
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from common.errors import DataError
-from pipeline.config import NoiseConfig
+from pipeline.noise_config import NoiseConfig
 from tests.pipeline.noise.pool_tables import drawn_sets, part_of
 
 NAMES = ["ant", "bee"]

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import DataError
-from pipeline.config import PAPER_LEVELS, NoiseConfig
 from pipeline.noise.examples import noise_by_class
+from pipeline.noise_config import PAPER_LEVELS, NoiseConfig
 from tests.pipeline.noise.pool_tables import drawn_sets, part_of
 
 NAMES = ("ant", "bee", "cow")

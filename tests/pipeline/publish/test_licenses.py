@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.__main__ import main
-from pipeline.publication import PublicationConfig
+from pipeline.publication_config import PublicationConfig
 from pipeline.publish.images import write_csv
 from pipeline.publish.licenses import CLASSES, LicensePolicy, license_class
 from pipeline.records import read_records

@@ -12,9 +12,8 @@ import yaml
 from pyarrow import parquet
 
 from pipeline.__main__ import main
-from tests.pipeline.conftest import ONE_PROCESS
 from tests.pipeline.published import released as release
-from tests.pipeline.small_world import CLASSES
+from tests.pipeline.small_world import CLASSES, ONE_PROCESS
 
 QUICK = ("--set", "noise.levels=[0, 0.4]", "--set", "noise.clean_per_class=5", "--set", "shards.max_rows=16")
 

@@ -18,8 +18,7 @@ from pipeline.running.stage import manifest_digest
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.manifest import MANIFEST
-from tests.pipeline.conftest import ONE_PROCESS
-from tests.pipeline.small_world import World
+from tests.pipeline.small_world import ONE_PROCESS, World
 
 OLDER = "the sets are older than the verdicts; run split"
 

@@ -15,9 +15,8 @@ from pipeline.report.funnel import funnels
 from pipeline.report.html import page, write_report
 from pipeline.report.tables import BuildTables
 from pipeline.report.wrong_images import VIEW, wrong_table
-from tests.pipeline.conftest import ONE_PROCESS
 from tests.pipeline.report.planted import HOSTILE, plant
-from tests.pipeline.small_world import World
+from tests.pipeline.small_world import ONE_PROCESS, World
 
 LISTING = re.compile(
     r'popovertarget="(ids-\d+)">([\d,]+)<span.*?<div id="\1".*?<pre><code>(.*?)</code></pre>', re.DOTALL

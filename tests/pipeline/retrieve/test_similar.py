@@ -17,8 +17,7 @@ from pipeline.shards.parquet import write_shard
 from schemas.feature import FEATURE
 from schemas.image import IMAGES
 from schemas.retrieval import RETRIEVAL
-from tests.pipeline.conftest import ONE_PROCESS
-from tests.pipeline.small_world import CLASSES, World
+from tests.pipeline.small_world import CLASSES, ONE_PROCESS, World
 
 
 def vector(image_id: str) -> np.ndarray:

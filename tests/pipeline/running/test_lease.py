@@ -44,6 +44,13 @@ def test_one_holds_and_the_other_is_told_who(output):
         pass
 
 
+def test_the_error_names_the_command_and_the_flag(output):
+    with hold_lease(output, "check-links", "--ledger"):
+        message = "another check-links is running in this folder .* choose another --ledger"
+        with pytest.raises(UsageError, match=message), hold_lease(output, "check-links", "--ledger"):
+            pass
+
+
 def test_a_block_that_fails_lets_go(output):
     with pytest.raises(KeyboardInterrupt), hold_lease(output):
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import UsageError
 from pipeline.running.lock import build_lock
-from tests.pipeline.conftest import build
+from tests.pipeline.small_world import build
 
 HOLDER = """
 import os, sys, time

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from common.config import Mark, mark_of
-from pipeline.config import AggregateConfig, BuildConfig
+from pipeline.aggregate_config import AggregateConfig
+from pipeline.config import BuildConfig
 from pipeline.fetch.journal import fetch_rules
 from pipeline.running.stage import STAGE_VERSIONS, Stage
-from tests.pipeline.conftest import build
+from tests.pipeline.small_world import build
 
 # Gold questions need another method than majority, and the seed decides ties only where these are broken by it.
 BASE = BuildConfig(

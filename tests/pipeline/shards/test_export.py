@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from pipeline.__main__ import main
 from pipeline.shards.export import safe_name
-from tests.pipeline.conftest import build
+from tests.pipeline.small_world import build
 
 
 @pytest.fixture(scope="module")

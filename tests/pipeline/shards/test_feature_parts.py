@@ -16,8 +16,7 @@ from pipeline.verify.dataset import verify
 from schemas.feature import feature_schema
 from schemas.image import IMAGES
 from tests.pipeline.built_tables import digests, rows
-from tests.pipeline.conftest import ONE_PROCESS
-from tests.pipeline.small_world import World
+from tests.pipeline.small_world import ONE_PROCESS, World
 
 DIMENSION = 8
 FLAGS = [

@@ -10,8 +10,7 @@ from pipeline.config import load_config
 from pipeline.jobs.split import tables_of
 from pipeline.shards import split_inputs
 from tests.pipeline.built_tables import digests
-from tests.pipeline.conftest import ONE_PROCESS
-from tests.pipeline.small_world import World
+from tests.pipeline.small_world import ONE_PROCESS, World
 
 
 def split(world: World, built: Path, output: Path, *flags: str) -> dict[str, str]:

@@ -19,8 +19,7 @@ from pipeline.vote.gold_questions import CLEAN_GOLD, EXAMPLES
 from pipeline.vote.load import LoadedVote, VoteOptions, flow_list, load
 from pipeline.vote.questions import RUN
 from pipeline.vote.verbs import parse_limits, summary
-from tests.pipeline.conftest import ONE_PROCESS
-from tests.pipeline.small_world import CLASSES, CLEAN, WEB, World
+from tests.pipeline.small_world import CLASSES, CLEAN, ONE_PROCESS, WEB, World
 
 COUNT = len(CLASSES) * WEB
 

@@ -6,11 +6,11 @@ import pyarrow as pa
 import pytest
 
 from tests.training.study.synthetic_results import synthetic_results
+from training.study.conclusions import resolution_sentences, run_sentence
 from training.study.estimates import accuracy_estimate
 from training.study.figure_captions import CAPTIONS
 from training.study.plot_panels import FigureData
 from training.study.power import independent_disagreement, power_of_images
-from training.study.resolution import resolution_sentences, run_sentence
 from training.study.results import RESULT
 from training.study.series import with_series
 from training.study.summary_tables import all_tables, finished, grouped

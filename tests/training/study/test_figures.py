@@ -10,10 +10,12 @@ from pathlib import Path
 
 import matplotlib.style
 import pytest
+from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from page.markdown import markdown_text
 from tests.training.study.synthetic_results import synthetic_results, with_a_short_setting
 from training.study import results as study_results
 from training.study import summary_tables
@@ -35,7 +37,7 @@ def test_a_study_of_one_network_has_all_figures_but_transfer(tmp_path: Path) -> 
     assert plots.missing == ["transfer: needs three networks"]
     for figure in figures:
         assert figure.path("png").read_bytes().startswith(b"\x89PNG")
-        assert figure.caption in (tmp_path / "summary.md").read_text()
+        assert markdown_text(figure.caption) in (tmp_path / "summary.md").read_text()
         for column, inches in ((False, 6.75), (True, 3.25)):
             pdf = figure.path("pdf", column=column).read_bytes()
             [width] = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) [\d.]+ \]", pdf)
@@ -125,10 +127,15 @@ def test_runs_that_two_colors_share_are_compared_once() -> None:
 
 def test_failed_runs_are_listed_and_not_averaged() -> None:
     rows = synthetic_results()[0].to_pylist()
-    rows[0] |= {"status": "failed", "error": "out | of luck", "final_accuracy": None}
+    error = "out | of luck <img src=x> `a` [b](javascript:c) *d* _e_"
+    rows[0] |= {"status": "failed", "error": error, "final_accuracy": None}
     results = study_results.RESULT.from_rows(rows)
     assert len(summary_tables.finished(results)) == len(rows) - 1
-    assert r"out \| of luck" in summary_tables.unfinished(results).markdown()
+    table = summary_tables.unfinished(results)
+    rendered = MarkdownIt("commonmark").enable(["table"]).render(table.markdown())
+    assert html.escape(error) in rendered
+    assert set(re.findall(r"<(\w+)", rendered)) <= {"table", "thead", "tbody", "tr", "th", "td"}
+    assert error in table.text()
 
 
 def test_wide_intervals_of_two_seeds_stay_within_100_percent() -> None:

@@ -1,7 +1,7 @@
 """Series: methods, with their settings where a method has several."""
 
 from tests.training.study.synthetic_results import synthetic_results, with_a_short_setting
-from training.study.resolution import resolution_sentences
+from training.study.conclusions import resolution_sentences
 from training.study.results import RESULT
 from training.study.series import all_series, settings_note, with_series
 from training.study.summary_tables import comparisons, finished

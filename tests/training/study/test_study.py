@@ -124,7 +124,7 @@ def test_finished_runs_are_skipped_and_failed_runs_are_recorded_and_tried_again(
     assert main(["plot", str(out), "--json"]) == 0
     assert (out / "figures/accuracy.svg").read_bytes() == first
     assert (out / "figures/accuracy.png").read_bytes().startswith(b"\x89PNG")
-    assert "| scratch | small_cnn | blue | 40.0 | mixup | 1 |" in (out / "summary.md").read_text()
+    assert r"| scratch | small\_cnn | blue | 40.0 | mixup | 1 |" in (out / "summary.md").read_text()
 
 
 def test_a_set_that_was_built_again_after_planning_is_a_failure(dataset: Path, tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 from common.errors import DataError
-from pipeline.config import NoiseConfig
 from pipeline.keyed_hash import keyed_hash
 from pipeline.noise.instance.flips import instance_flips
 from pipeline.noise.pools import Pools, collect_pools
 from pipeline.noise.training_sets import training_sets
+from pipeline.noise_config import NoiseConfig
 from tests.pipeline.noise.pool_tables import part_of
 from tests.pipeline.noise.test_training_sets import NAMES, pools
 
