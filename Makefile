@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 ENGINES := .venv-engines
+FUZZ := .venv-fuzz
 PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test docs coverage wheel docker test-engines test-flink test-browser bench check format audit lock clean
+.PHONY: demo test docs coverage wheel docker test-engines test-flink test-browser fuzz bench check format audit lock clean
 
 demo: $(VENV)/ready
 	$(RUN) -m demo --output out/demo
@@ -38,6 +39,11 @@ test-browser: $(VENV)/ready
 	sh scripts/chromium.sh
 	$(RUN) -m pytest tests/browser -rs
 
+# Coverage-guided fuzzing of what reads strangers' bytes (CONTRIBUTING.md): TARGET is one of tests/fuzz/targets, or all of them.
+SECONDS ?= 60
+fuzz: $(FUZZ)/ready
+	$(FUZZ)/bin/python -m tests.fuzz $(TARGET) --seconds $(SECONDS)
+
 check: $(VENV)/ready
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -56,6 +62,11 @@ $(VENV)/ready: requirements.lock setup.py
 
 $(ENGINES)/ready: requirements-engines.lock setup.py
 	PYTHON=$(PYTHON) VENV=$(ENGINES) LOCK=requirements-engines.lock sh scripts/setup.sh
+	touch $@
+
+# As $(VENV), and atheris, which has wheels for Linux alone.
+$(FUZZ)/ready: requirements.lock requirements-fuzz.lock setup.py
+	PYTHON=$(PYTHON) VENV=$(FUZZ) LOCK="requirements.lock requirements-fuzz.lock" sh scripts/setup.sh
 	touch $@
 
 # Builds the wheel, and uses it in empty environments as base, with [training] and with all.
@@ -86,6 +97,8 @@ lock:
 	  --extra dev --extra training --extra report -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q setup.py \
 	  --extra engines -c requirements.lock -o requirements-engines.lock
+	printf '%s\n' 'atheris<3.1; python_version < "3.12"' 'atheris>=3.1; python_version >= "3.12"' | uv pip compile \
+	  --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q - -o requirements-fuzz.lock
 
 clean:
-	rm -rf $(VENV) $(ENGINES) out
+	rm -rf $(VENV) $(ENGINES) $(FUZZ) out

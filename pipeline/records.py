@@ -193,6 +193,7 @@ def _read_parquet(path: str, table: Table, part: FilePart | None) -> Iterator[Bl
                 filled = filled_rows(texts, batch.num_rows)
                 filled |= bool(unused)
                 batch = pa.RecordBatch.from_arrays(texts, used)
+                batch.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
                 yield batch.filter(pa.array(filled)), lines[filled], []
         except (pa.ArrowException, OSError) as error:
             raise DataError(

@@ -19,6 +19,8 @@ NUMBERS = (*IDENTIFIERS, "answer", "rank")
 VERBATIM = ("path",)
 """Columns in which leading and trailing spaces are kept."""
 MAX_ID_BYTES = 200
+MAX_NUMBER = 1000
+"""Longest number in characters that is rewritten: Python refuses to convert 4,300 digits, and takes quadratic time."""
 
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+([eE][+-][0-9]{1,3})?|[eE][+-][0-9]{1,3})$|^-0$"  # with decimal point or exponent
 _PLAIN = r"^[!-~]([ -~]*[!-~])?$"
@@ -131,6 +133,8 @@ def is_bad_identifier(values: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | p
 
 
 def _number_text(text: str) -> str:
+    if len(text) > MAX_NUMBER:  # neither an id nor a rank
+        return text
     number = Decimal(text)
     if number == number.to_integral_value():
         return str(int(number))

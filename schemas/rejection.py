@@ -136,7 +136,8 @@ CODES: dict[str, RejectionCode] = {
         "The image data end early or are damaged.", "Replace the file, or remove the row."
     ),
     "too_many_pixels": RejectionCode(
-        "The header of the image announces more pixels than ingest.max_pixels.", "Raise ingest.max_pixels."
+        "The header of the image announces more pixels than ingest.max_pixels, or a side is longer than ingest.format allows.",
+        "Raise ingest.max_pixels, or resize the images.",
     ),
     "too_small": RejectionCode(
         "A side of the image is shorter than ingest.min_side.", "Lower ingest.min_side."

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Creates the virtual environment $VENV with the locked versions and this project. Needs Python 3.11 or newer with pip.
+# Creates the virtual environment $VENV with the versions of $LOCK (one file, or several) and this project.
+# Needs Python 3.11 or newer with pip.
 set -eu
 : "${PYTHON:=python3}" "${VENV:=.venv}" "${LOCK:=requirements.lock}"
 
@@ -16,5 +17,7 @@ else
 fi
 "$UV" venv --quiet --clear --python "$PYTHON" "$VENV"
 # Compile bytecode now: worker processes then import Beam seconds faster.
-"$UV" pip install --quiet --compile-bytecode --python "$VENV" --require-hashes -r "$LOCK"
+for lock in $LOCK; do
+    "$UV" pip install --quiet --compile-bytecode --python "$VENV" --require-hashes -r "$lock"
+done
 "$UV" pip install --quiet --python "$VENV" --no-deps -e .

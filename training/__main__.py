@@ -3,14 +3,28 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from common.command_line import Parser, add_verb, make_parser, run_verb
 from common.errors import DataError
 from common.temporary_folder import use_process_folder
-from training.argument_types import finite, inner_share, positive, positive_seconds
 from training.config import METHODS
+from training.flags import add_data, finite, positive
+from training.study.flags import add_study_verbs
+
+MODULES = {
+    "train": "training.train_verb",
+    "evaluate": "training.evaluate_verb",
+    "distrusted": "training.distrusted",
+    "export": "training.export.folder",
+    "study": "training.study.study_verb",
+    "plot": "training.study.plot",
+    "report": "training.study.report",
+    "power": "training.study.power_verb",
+}
+"""The module of each verb; its function `verb` takes the parsed arguments and returns the exit code."""
 
 EXTRAS = {
     "torch": "training",
@@ -32,10 +46,7 @@ def parser() -> Parser:
     _add_evaluate(verbs)
     _add_distrusted(verbs)
     _add_export(verbs)
-    _add_study(verbs)
-    _add_plot(verbs)
-    _add_report(verbs)
-    _add_power(verbs)
+    add_study_verbs(verbs)
     return top
 
 
@@ -46,7 +57,7 @@ def _add_train(verbs: Any) -> None:
         "train one network on one training set and evaluate it on the test set",
         "python -m training train --data dataset --set-name red-0.40 --method mentormix --recipe cifar10n_cpu --output runs/one",
     )
-    _add_data(sub)
+    add_data(sub)
     sub.add_argument(
         "--set-name", required=True, metavar="SET", help="name of the training set, such as red-0.40"
     )
@@ -100,7 +111,7 @@ def _add_evaluate(verbs: Any) -> None:
         "evaluate a trained network on a set",
         "python -m training evaluate --data dataset --run runs/one --set-name test",
     )
-    _add_data(sub)
+    add_data(sub)
     sub.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
     sub.add_argument(
         "--set-name", default="test", metavar="SET", help="name of the set (default: %(default)s)"
@@ -153,208 +164,12 @@ def _add_export(verbs: Any) -> None:
     )
 
 
-def _add_study(verbs: Any) -> None:
-    sub = add_verb(
-        verbs,
-        "study",
-        "train a grid of colors × levels × methods × networks × settings × seeds",
-        "python -m training study --data dataset --output study --levels 0.2 0.4 --colors red blue --seeds 0 1 2 --jobs 2",
-        "Finished runs are skipped, stopped runs are resumed, failed runs are tried again. Several commands on one machine\n"
-        "may share a folder; across machines, give each command its --shard.",
-    )
-    _add_data(sub)
-    sub.add_argument("--output", type=Path, required=True, metavar="STUDY", help="folder of the study")
-    sub.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="YAML file of a study (docs/reference/config.md); flags replace its values",
-    )
-    _add_grid(sub)
-    _add_scheduling(sub)
-
-
-def _add_grid(sub: argparse.ArgumentParser) -> None:
-    """Add the flags that say which runs there are."""
-    sub.add_argument(
-        "--levels",
-        type=finite,
-        nargs="+",
-        metavar="P",
-        help="noise levels from 0 up to less than 1, such as 0.0 0.4",
-    )
-    sub.add_argument("--colors", nargs="+", metavar="NAME", help="colors of noise (default: red blue)")
-    sub.add_argument(
-        "--methods",
-        nargs="+",
-        metavar="NAME",
-        help="training methods (default: vanilla mixup mentornet mentormix)",
-    )
-    sub.add_argument("--networks", nargs="+", metavar="NAME", help="networks (default: that of the recipe)")
-    sub.add_argument("--seeds", type=int, nargs="+", metavar="N", help="seeds (default: 0 1 2)")
-    sub.add_argument("--recipe", metavar="NAME", help="recipe of all runs (default: auto)")
-    sub.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change a key of the recipe in all runs",
-    )
-
-
-def _add_scheduling(sub: argparse.ArgumentParser) -> None:
-    """Add the flags that say which runs are trained when, and how many at a time."""
-    sub.add_argument(
-        "--jobs",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="number of runs at a time, which share the cores, or the GPU (default: %(default)s)",
-    )
-    sub.add_argument(
-        "--shard",
-        metavar="I/N",
-        help="train only part I of N of the runs, numbered from 1: one command per part, in one folder or in several "
-        "that `plot` merges. For a Slurm job array: --array=1-N and --shard $SLURM_ARRAY_TASK_ID/N",
-    )
-    sub.add_argument(
-        "--order",
-        choices=("grid", "priority"),
-        default="grid",
-        help="grid: set by set; priority: the first seed of every cell in the order of --levels, then the second "
-        "seeds, and so on (default: %(default)s)",
-    )
-    sub.add_argument(
-        "--budget",
-        type=positive_seconds,
-        metavar="SECONDS",
-        help="stop after this time, with checkpoints of the runs under way; exit code 75 if runs are left "
-        "(default: no limit)",
-    )
-    sub.add_argument(
-        "--plan",
-        action="store_true",
-        help="train nothing; print the number of runs in each state and the time left",
-    )
-
-
-def _add_plot(verbs: Any) -> None:
-    sub = add_verb(
-        verbs,
-        "plot",
-        "draw the figures and tables of a study, and a Markdown page with them",
-        "python -m training plot study",
-    )
-    _add_finished_study(sub)
-
-
-def _add_report(verbs: Any) -> None:
-    sub = add_verb(
-        verbs,
-        "report",
-        "write an HTML page of a study: figures, tables, and all runs",
-        "python -m training report study",
-    )
-    _add_finished_study(sub)
-
-
-def _add_power(verbs: Any) -> None:
-    sub = add_verb(
-        verbs,
-        "power",
-        "compute how many test images, seeds and votes a question needs",
-        "python -m training power --accuracy 0.7 --test-images 1000 --difference 0.02 --seeds 3 --deviation 0.01",
-        "Formulas, sources and limits: docs/explanation/power.md. Each part needs its own flags, and is left out without.",
-    )
-    sub.add_argument("--accuracy", type=inner_share, metavar="P", help="expected test accuracy, such as 0.7")
-    sub.add_argument("--test-images", type=positive, metavar="N", help="number of test images")
-    sub.add_argument(
-        "--difference", type=inner_share, metavar="D", help="difference of accuracy to be found, such as 0.02"
-    )
-    sub.add_argument(
-        "--disagreement",
-        type=inner_share,
-        metavar="D",
-        help="share of test images that exactly one of the two networks gets right (default: that of independent errors)",
-    )
-    sub.add_argument(
-        "--seeds", type=positive, metavar="N", help="number of seeds, with a run of each method per seed"
-    )
-    sub.add_argument(
-        "--deviation",
-        type=inner_share,
-        metavar="S",
-        help="standard deviation over seeds of the difference of two methods, such as 0.01",
-    )
-    sub.add_argument(
-        "--study",
-        type=Path,
-        metavar="STUDY",
-        help="folder of a study that gives accuracy, test images and deviation where these flags are missing",
-    )
-    sub.add_argument(
-        "--power",
-        type=inner_share,
-        default=0.8,
-        metavar="P",
-        help="probability with which the difference should be found (default: %(default)s)",
-    )
-    sub.add_argument(
-        "--agreement",
-        type=inner_share,
-        metavar="P",
-        help="share of pairs of votes on one image that agree in a pilot, from 0.5 to less than 1",
-    )
-    sub.add_argument(
-        "--noise-level",
-        type=inner_share,
-        default=0.4,
-        metavar="P",
-        help="noise level to measure (default: %(default)s)",
-    )
-    sub.add_argument(
-        "--half-width",
-        type=inner_share,
-        default=0.02,
-        metavar="X",
-        help="half of the 95%% interval of the noise level (default: %(default)s)",
-    )
-    sub.add_argument(
-        "--votes", type=positive, nargs="+", metavar="N", help="votes per image, odd (default: 1 3 5 7)"
-    )
-
-
-def _add_data(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--data", required=True, metavar="DIR", help="folder or address (s3://, gs://, …) of the dataset"
-    )
-    sub.add_argument(
-        "--cache",
-        type=Path,
-        metavar="DIR",
-        help="local folder to which sets at an address are copied; required for an address",
-    )
-
-
 def _add_features(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--features",
         type=Path,
         metavar="DIR",
         help="folder that caches features of frozen networks (default: features/ beside the run)",
-    )
-
-
-def _add_finished_study(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "studies",
-        type=Path,
-        nargs="+",
-        metavar="STUDY",
-        help="folder of the study; several folders if its shards were trained into several",
-    )
-    sub.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder to write to (default: the first STUDY)"
     )
 
 
@@ -367,30 +182,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if arguments.verb == "plot":
-        from training.study import plot  # without torch
-
-        return plot.verb(arguments)
-    if arguments.verb == "report":
-        from training.study import report
-
-        return report.verb(arguments)
-    if arguments.verb == "power":
-        from training.study import power_verb  # without torch
-
-        return power_verb.verb(arguments)
-    if arguments.verb == "distrusted":
-        from training import distrusted  # without torch
-
-        return distrusted.verb(arguments)
-    if arguments.verb == "export":
-        from training.export import folder
-
-        return folder.verb(arguments)
-    from training.verbs import VERBS  # imports torch, which is slow
-
+    module = import_module(
+        MODULES[arguments.verb]
+    )  # imports torch, which is slow, only where the verb needs it
     try:
-        return VERBS[arguments.verb](arguments)
+        code: int = module.verb(arguments)
+        return code
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # compared by name, to avoid importing torch
             raise

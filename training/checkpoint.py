@@ -69,9 +69,8 @@ def read_progress(path: Path) -> CheckpointProgress:
             text = (file.metadata() or {}).get("state", "")
     except SafetensorError as error:
         raise DataError(f"{path}: damaged ({error}); {remedy}") from error
-    values = parse_given(
-        CheckpointProgress, text, str(path), remedy
-    )  # checkpoints of version 0.1 have a key more
+    values = parse_given(CheckpointProgress, text, str(path), remedy)
+    # checkpoints of version 0.1 have one more key
     return CheckpointProgress(**{field.name: values[field.name] for field in fields(CheckpointProgress)})
 
 

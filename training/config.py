@@ -97,10 +97,15 @@ class AugmentConfig:
             0 <= self.rand_augment <= 30, f"augment.rand_augment must be 0 to 30, got {self.rand_augment}"
         )
 
+    def resized_size(self, stored: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width of images before the crop, given those of the stored images."""
+        height, width = stored
+        return (self.resize or height, self.resize or width)
+
     def input_size(self, stored: tuple[int, int]) -> tuple[int, int]:
         """Return height and width of the network's inputs, given those of the stored images."""
-        height, width = stored
-        return (self.size or self.resize or height, self.size or self.resize or width)
+        height, width = self.resized_size(stored)
+        return (self.size or height, self.size or width)
 
 
 @dataclass(frozen=True)
@@ -283,7 +288,7 @@ class TrainConfig:
         return self.evaluate_every or max(1, self.epochs // 50)
 
     def resolved(self) -> dict[str, Any]:
-        """Return the keys that determine the run, without the sections of other method_config."""
+        """Return the keys that determine the run, without the sections of other methods."""
         others = {name for name in METHODS if name != self.method}
         values = {key: value for key, value in asdict(self).items() if key not in others}
         if not self.network.train_from:  # runs keep the names that they had before this key

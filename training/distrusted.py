@@ -21,7 +21,7 @@ def read(run: Path) -> pa.Table:
         table = pq.read_table(path)
         names = ["set_name" if name == "set" else name for name in table.column_names]
         return LABEL_TRUST.conform(table.rename_columns(names), str(path))
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{path}: damaged, not a readable Parquet file ({error}); train the run again"
         ) from error

@@ -13,8 +13,6 @@ from training.recipes.default import AUTO
 from training.run_length import warn_of_short_runs
 from training.train import prepare_run, run_training
 
-RESIDENT_BYTES = 2**31  # encoded images of larger sets are read from disk in each epoch
-
 
 def train_network(
     data: str | os.PathLike[str],
@@ -39,7 +37,7 @@ def train_network(
     """
     folder, directory, device = Path(data), Path(output), choose_device()
     changes = merge(overrides or {}, {"method": method})
-    config, sets, _why = prepare_run(folder, set_name, test, recipe, changes, device, RESIDENT_BYTES)
+    config, sets, _why = prepare_run(folder, set_name, test, recipe, changes, device)
     warn_of_short_runs([(config, len(sets[0]))])
     features = directory.parent / FEATURES
     return run_training(

@@ -16,23 +16,20 @@ from training.records import EpochRow
 
 METRICS_FILE = "metrics.jsonl"
 LOSS_BIN, LOSS_BINS = 0.25, 40  # loss histograms; the last bin holds all losses from 9.75 on
-DIFFERENCE_BIN, DIFFERENCE_BINS = (
-    0.1,
-    60,
-)  # ℓ − moving average, from −3 to 3; the outer bins hold all values beyond
+# histograms of ℓ − moving average, from −3 to 3; the outer bins hold all values beyond
+DIFFERENCE_BIN, DIFFERENCE_BINS = 0.1, 60
 
 
 class EpochTally:
     """Counts over one epoch: weights against clean labels, histograms of losses, and weights by loss difference."""
 
     def __init__(self, device: torch.device) -> None:
-        self.counts = torch.zeros(5, dtype=torch.float64, device=device)  # seen, clean, trusted, both, Σv
-        self.bins = torch.zeros(
-            2 * LOSS_BINS, dtype=torch.int64, device=device
-        )  # clean labels, then wrong labels
-        self.mentor = torch.zeros(
-            2, 2 * DIFFERENCE_BINS, dtype=torch.float64, device=device
-        )  # examples, Σv; bins as above
+        # seen, clean, trusted, both, Σv
+        self.counts = torch.zeros(5, dtype=torch.float64, device=device)
+        # clean labels, then wrong labels
+        self.bins = torch.zeros(2 * LOSS_BINS, dtype=torch.int64, device=device)
+        # rows: examples, Σv; columns: clean labels, then wrong labels
+        self.mentor = torch.zeros(2, 2 * DIFFERENCE_BINS, dtype=torch.float64, device=device)
         self.state = {"counts": self.counts, "bins": self.bins, "mentor": self.mentor}
 
     def add(

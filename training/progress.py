@@ -11,9 +11,8 @@ LINE_SECONDS = 30.0  # between two lines if stderr is not a terminal
 WARM_UP_STEPS = 3  # not timed: memory is allocated and kernels are chosen in the first steps
 FIRST_SECONDS = 2.0  # of timed steps before the first estimate
 QUIET_SECONDS = 5.0  # a shorter run says nothing about its time
-FORWARD_SHARE = (
-    1 / 3
-)  # of the time of a training step, for an image that is only evaluated; until one was measured
+# time of an image that is only evaluated over that of one that is trained on, until it was measured
+FORWARD_SHARE = 1 / 3
 
 
 def duration(seconds: float) -> str:
@@ -119,9 +118,7 @@ class RunProgress:
 
     def epoch_trained(self) -> None:
         """Count the end of the training of an epoch, before its evaluation."""
-        if (
-            self.step <= self._timed_from
-        ):  # an epoch of a few steps: the steps of the warm-up are all there is
+        if self.step <= self._timed_from:  # an epoch of a few steps: those of the warm-up are all there are
             self._mark, self._timed_from = self._started, 0
             self._count_training(self.step)
         else:

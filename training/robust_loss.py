@@ -7,6 +7,7 @@
 Methods that plan whole epochs (DivideMix) or train two networks (co-teaching) need `training.trainer.Trainer`.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,7 @@ from training.methods.registry import make_method
 from training.models.student import Student
 from training.randomness import generator
 from training.recipes.released_settings import CIFAR10, mentormix_for
-from training.run_length import warn_of_few_steps
+from training.run_length import is_short, short_run
 
 
 class RobustLoss:
@@ -50,7 +51,12 @@ class RobustLoss:
         """  # fmt: skip
         if steps < 1:
             raise UsageError(f"steps must be at least 1, got {steps}")
-        warn_of_few_steps([(config.method, steps)])
+        if is_short(config.method, steps):
+            warnings.warn(
+                f"{short_run(config.method, steps)}; train for more epochs or with smaller batches, or use a loss without "
+                "a mentor, such as Mixup or GCE",
+                stacklevel=2 if type(self) is RobustLoss else 3,  # at the caller, also of a subclass
+            )
         self.steps, self.seed, self.device = steps, seed, torch.device(device)
         self.method = make_method(config, RunFacts(classes, examples, self.device))
         if self.method.networks > 1 or config.method in ("dropout", "weight_decay"):

@@ -7,10 +7,8 @@ from training.config import TrainConfig
 from training.exact import exact_fraction
 from training.method_config import MethodName
 
-MIN_STEPS: dict[MethodName, int] = {
-    "mentornet": 500,
-    "mentormix": 500,
-}  # a mentor learns little in shorter runs
+# a mentor learns little in shorter runs
+MIN_STEPS: dict[MethodName, int] = {"mentornet": 500, "mentormix": 500}
 
 
 def held_out_images(config: TrainConfig, images: int) -> int:
@@ -24,17 +22,25 @@ def optimizer_steps(config: TrainConfig, images: int) -> int:
 
 
 def warn_of_short_runs(runs: Iterable[tuple[TrainConfig, int]]) -> None:
-    """Warn once about the shortest of runs that are too short for their method; a run is given with its images."""
-    warn_of_few_steps((config.method, optimizer_steps(config, images)) for config, images in runs)
+    """Warn once about the shortest of runs that are too short for their method; a run is given with its images.
 
-
-def warn_of_few_steps(runs: Iterable[tuple[MethodName, int]]) -> None:
-    """Warn once about the shortest of runs that are too short; a run is given by its method and its steps."""
-    short = [(steps, method) for method, steps in runs if steps < MIN_STEPS.get(method, 0)]
+    The warning points at the caller of the function that calls this one.
+    """
+    lengths = [(optimizer_steps(config, images), config.method) for config, images in runs]
+    short = [(steps, method) for steps, method in lengths if is_short(method, steps)]
     if short:
         steps, method = min(short)
-        warnings.warn(
-            f"a run of {steps} step{'s' * (steps > 1)} is short for {method}, which needs at least {MIN_STEPS[method]} to learn "
-            "which labels to trust; raise epochs or lower batch_size",
-            stacklevel=3,
-        )
+        warnings.warn(f"{short_run(method, steps)}; raise epochs or lower batch_size", stacklevel=3)
+
+
+def is_short(method: MethodName, steps: int) -> bool:
+    """Return whether a training of so many steps is too short for a method."""
+    return steps < MIN_STEPS.get(method, 0)
+
+
+def short_run(method: MethodName, steps: int) -> str:
+    """Return what is wrong with a training that is too short for its method."""
+    return (
+        f"a run of {steps} step{'s' * (steps > 1)} is short for {method}, which needs at least {MIN_STEPS[method]} to learn "
+        "which labels to trust"
+    )

@@ -18,7 +18,7 @@ from training.models.registry import make_network
 from training.run_directory import recorded
 
 # Forward operations per batch below which one thread is used: about 50 ms per step. Idle threads spin on a busy
-# machine: a step of the small CNN took 6 to 57 times the CPU time with two threads (docs/explanation/methods.md).
+# machine: a step of the small CNN took 6 to 57 times the CPU time with two threads.
 ONE_THREAD_FLOPS = 2e9
 
 

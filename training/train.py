@@ -10,9 +10,10 @@ import torch
 from common.config import merge
 from training.callbacks import ignore_row, never_stop
 from training.config import TrainConfig
-from training.data.shards import ImageSet, load_pair, read_manifest
+from training.data.shards import RESIDENT_BYTES, ImageSet, load_pair, read_manifest
 from training.distributed import Processes
 from training.features.extract import with_features
+from training.features.vectors import FeatureVectors
 from training.loggers import Loggers
 from training.precision import choose_precision
 from training.recipes.default import resolve_recipe
@@ -30,18 +31,29 @@ def prepare_run(
     recipe: str,
     overrides: Mapping[str, Any],
     device: torch.device,
-    resident_bytes: int,
+    resident_bytes: int = RESIDENT_BYTES,
 ) -> tuple[TrainConfig, tuple[ImageSet, ImageSet], str]:
     """Return the configuration of a run on a set, its training and test set, and why its recipe was chosen, if it was.
 
-    `overrides` replace values of the recipe. `resident_bytes`: encoded images that are kept in memory. Raises DataError
-    for an unreadable set, UsageError for a wrong configuration.
+    `overrides` replace values of the recipe. `resident_bytes`: as in `load_sets`. Raises DataError for an unreadable set,
+    UsageError for a wrong configuration.
     """
     manifest, _ = read_manifest(folder / set_name)
     name, changes, why = resolve_recipe(recipe, manifest.about, manifest.rows, gpu=device.type == "cuda")
     config = configure(name, manifest.about["noise_level"], merge(changes, overrides))
-    # a frozen network reads each image only once
-    return config, load_pair(folder, set_name, test, 0 if config.network.frozen else resident_bytes), why
+    sets = load_sets(folder, set_name, test, frozen=config.network.frozen, resident_bytes=resident_bytes)
+    return config, sets, why
+
+
+def load_sets(
+    folder: Path, set_name: str, test: str, *, frozen: bool, resident_bytes: int = RESIDENT_BYTES
+) -> tuple[ImageSet, ImageSet]:
+    """Open the training and the test set of a run.
+
+    Images are decoded into memory if a set takes at most `resident_bytes`, but not those of a frozen network, which reads
+    each image only once. Raises DataError for an unreadable set.
+    """
+    return load_pair(folder, set_name, test, 0 if frozen else resident_bytes)
 
 
 def run_training(
@@ -62,8 +74,10 @@ def run_training(
 ) -> dict[str, Any]:
     """Train `config` in `directory` and return the content of result.json, as `Trainer.run` does.
 
-    `features`: folder for the features of frozen networks. `loggers` receive the metrics of each epoch, as `log` does,
-    and the result. `shared_choices`: file of the precision that runs with the same network share (`choose_precision`). Raises the exceptions of `Trainer` and `with_features`.
+    `features`: folder for the features of frozen networks, which are not computed for sets that have feature vectors instead
+    of images. `loggers` receive the metrics of each epoch, as `log` does, and the result. `shared_choices`: file of the
+    precision that runs with the same network share (`choose_precision`). Raises the exceptions of `Trainer` and
+    `with_features`.
     """
     description, about = describe(config, train, test), dict[str, Any]()
     if finished := read_result(directory):
@@ -76,7 +90,9 @@ def run_training(
         precision = "bf16" if processes.any(precision == "bf16" and processes.rank == 0, device) else "fp32"
     config = replace(config, precision=precision)
     description |= {"threads": threads, "precision": precision}
-    if config.network.frozen:  # on all threads, since features do not depend on their number
+    if config.network.frozen and not isinstance(
+        train.images, FeatureVectors
+    ):  # on all threads, since features do not depend on their number
         train, test = with_features(config, (train, test), features, device, progress=progress, stop=stop)
     with cpu_threads(threads):
         if config.optimizer.weight_decays:

@@ -116,7 +116,7 @@ class _Stage:
         self._deflate, self._left = deflate, limit
         self._stream: Any = None
         self._members = 0
-        self._head = b""  # the first byte of a stream, until the second one has come
+        self._head = b""  # the first bytes of a stream, until there are enough to recognize it
         self.complete = self.satisfied = False
 
     def decompress(self, data: bytes) -> Iterator[bytes]:
@@ -124,10 +124,12 @@ class _Stage:
         self._head = b""
         while not self.satisfied:
             if self._stream is None:
-                if len(data) < 2:
+                # A tail may begin with the first two bytes of gzip, but hardly with the method (8), too.
+                needed = 3 if self.complete else 2
+                if len(data) < needed:
                     self._head = data
                     return
-                self._start(data[:2])
+                self._start(data[:needed])
                 continue
             plain, data = self._step(data)
             if plain:
@@ -136,15 +138,18 @@ class _Stage:
                 return
 
     def _start(self, head: bytes) -> None:
-        """Start a stream, unless one is complete and these two bytes are not the start of another member."""
-        is_gzip = head == b"\x1f\x8b"
-        if self.complete and (self._deflate or not is_gzip):
+        """Start a stream, unless one is complete and its next bytes, `head`, do not begin another member.
+
+        What begins like a member is one: if its data are damaged, the bytes before the damage are no whole body.
+        """
+        is_gzip = head.startswith(b"\x1f\x8b")
+        if self.complete and (self._deflate or head != b"\x1f\x8b\x08"):
             self.satisfied = True
             return
         self._members += 1
         if self._members > MAX_MEMBERS:
             raise Rejected("bad_response", f"more than {MAX_MEMBERS} gzip members")
-        has_zlib_header = head[0] & 15 == 8 and int.from_bytes(head, "big") % 31 == 0
+        has_zlib_header = head[0] & 15 == 8 and int.from_bytes(head[:2], "big") % 31 == 0
         # Some servers send deflate without zlib's header.
         is_raw = self._deflate and not has_zlib_header and not is_gzip
         self._stream = zlib.decompressobj(-zlib.MAX_WBITS if is_raw else 32 + zlib.MAX_WBITS)
@@ -152,13 +157,7 @@ class _Stage:
 
     def _step(self, data: bytes) -> tuple[bytes, bytes]:
         """Decompress at most STEP_BYTES; return them and the rest of the data."""
-        try:
-            plain = self._stream.decompress(data, STEP_BYTES)
-        except zlib.error:
-            if self._members == 1:
-                raise
-            self.complete = self.satisfied = True  # not another member
-            return b"", b""
+        plain = self._stream.decompress(data, STEP_BYTES)
         self._left -= len(plain)
         if self._left < 0:
             raise BodyTooLong

@@ -68,7 +68,14 @@ def process_image(data: bytes, config: IngestConfig, limit_memory: LimitMemory =
 
 def _normalize_and_encode(decoded: DecodedImage, config: IngestConfig) -> ProcessedImage:
     image = normalize(decoded, config)
-    encoded = encode(image, config)
+    try:
+        encoded = encode(image, config)
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # without resizing, an image may have a longer side than the format allows
+        size = f"{image.width}×{image.height}"
+        raise Rejected("too_many_pixels", f"{size} cannot be stored as {config.format}: {error}") from error
     columns = {
         "width": decoded.width,
         "height": decoded.height,

@@ -70,6 +70,7 @@ def _parquet_images(paths: list[str]) -> Iterator[Encoded]:
                 names = [column, *[name for name in _ID_COLUMNS if _is_text(schema, name)][:1]]
                 number = 0
                 for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=names):
+                    batch.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
                     ids = batch.column(1).to_pylist() if len(names) > 1 else [None] * batch.num_rows
                     for image_id, image in zip(ids, batch.column(0).to_pylist(), strict=True):
                         number += 1
@@ -96,7 +97,11 @@ def _image_column(schema: pa.Schema, path: str) -> str:
 def _holds_images(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         index = kind.get_field_index("bytes")
-        return index >= 0 and _holds_images(kind.field(index).type)
+        return index >= 0 and _is_binary(kind.field(index).type)
+    return _is_binary(kind)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 

@@ -22,7 +22,8 @@ from schemas.link_check import LINK_CHECK
 
 CHECK, LINES = ".parquet", ".jsonl"
 BLOCK_ROWS = 8192
-_HEAD, _OUTCOME = {"started_at", "urls", "digest"}, {"url", "checked_at", "outcome"}
+_HEAD = {"started_at": str, "urls": int, "digest": str}
+_OUTCOME = {"url": str, "checked_at": str, "outcome": str}
 _REMEDY = "restore the file, or delete it to forget what it says"
 
 
@@ -99,11 +100,12 @@ def commit_check(folder: str, check: Check) -> str:
     shared = {"started_at": check.started_at, "urls": check.urls}
     while block := list(islice(rows, BLOCK_ROWS)):
         times = [datetime.fromisoformat(row["checked_at"]) for row in block]
-        parts.append(
-            LINK_CHECK.from_rows(
-                {**row, **shared, "checked_at": time} for row, time in zip(block, times, strict=True)
-            )
-        )
+        full = ({**row, **shared, "checked_at": time} for row, time in zip(block, times, strict=True))
+        try:
+            parts.append(LINK_CHECK.from_rows(full))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            path = files.join(folder, f"{check.name}-*{LINES}")
+            raise DataError(f"{path}: a value has a wrong type ({error}); {_REMEDY}") from error
     path = files.join(folder, check.name + CHECK)
     with files.replace(path) as file:
         parquet.write_table(pa.concat_tables(parts).sort_by("url"), file, compression="zstd")
@@ -121,10 +123,11 @@ def _lines(folder: str, name: str) -> Iterator[dict[str, Any]]:
             try:
                 row = json.loads(line)
                 is_head = isinstance(row, dict) and "digest" in row
-                if not isinstance(row, dict) or not (_HEAD if is_head else _OUTCOME) <= row.keys():
+                kinds = _HEAD if is_head else _OUTCOME
+                if not isinstance(row, dict) or not all(isinstance(row.get(k), kinds[k]) for k in kinds):
                     raise ValueError("not an outcome of a check")
                 datetime.fromisoformat(row["started_at" if is_head else "checked_at"])
-            except (ValueError, TypeError) as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}, line {number}: damaged ({error}); {_REMEDY}") from error
             yield row
 
@@ -142,6 +145,7 @@ def read_checks(folder: str, columns: list[str] | None = None) -> pa.Table:
         with files.open_read(path) as file:
             try:
                 table = parquet.read_table(file, columns=names)
+                table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
             except (pa.ArrowException, OSError) as error:
                 raise DataError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
         parts.append(with_schema(table, schema, path))

@@ -8,7 +8,6 @@ of TFDS; `image_order_c10.npy` maps it to the order of torchvision.
 import io
 import re
 import zipfile
-import zlib
 from typing import IO
 
 import numpy as np
@@ -26,7 +25,6 @@ MAX_ITEM_BYTES = 64
 MAX_ARRAYS = 1000
 MAX_CSV_BYTES = 1 << 25
 MAX_HEADER_BYTES = 1 << 12
-_UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)  # raised by NumPy and pandas
 _BATCH = re.compile(r"([0-9]{1,9})--([0-9]{1,9})")
 
 
@@ -46,7 +44,7 @@ def read_choices(path: str) -> tuple[np.ndarray, np.ndarray | None, int]:
                 frame = _read_csv(file)
                 columns = {str(name).strip(): frame[name].to_numpy() for name in frame}
                 names_found = list(columns)
-    except _UNREADABLE as error:
+    except Exception as error:  # of NumPy, pandas, zipfile and each compression
         raise DataError(f"{path}: cannot be read ({error}).\n{CONVERT}") from error
     for classes, names in LABELS.items():
         found = [_classes(columns[name], classes, f"{path}: {name}") for name in names if name in columns]
@@ -154,7 +152,7 @@ def read_order(path: str, images: int) -> np.ndarray:
             order = np.load(file, allow_pickle=False)
         if not isinstance(order, np.ndarray):
             raise ValueError("an archive of arrays")
-    except _UNREADABLE as error:
+    except Exception as error:  # a damaged file can make NumPy raise any
         raise DataError(f"{path}: not a plain array ({error}); download image_order_c10.npy again") from error
     if order.shape != (images,) or not np.array_equal(np.sort(order), np.arange(images)):
         raise DataError(

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from common.errors import UsageError
+from common.json_records import parse_stored
 from pipeline import files
 from pipeline.ingest.rows import ID_DIGITS
 from pipeline.retrieve.client import ProviderClient
@@ -139,6 +140,15 @@ def _row(provider: str, name: str, query: str, rank: int, hit: Hit) -> dict[str,
     }
 
 
+@dataclass(frozen=True)
+class _JournalPage:
+    """A received page. key: class and query; next: parameters of the next page."""
+
+    key: str
+    hits: tuple[Hit | None, ...]
+    next: Parameters | None
+
+
 class _Journal:
     """A file of received pages, one JSON object per line; the first line is the request."""
 
@@ -156,10 +166,10 @@ class _Journal:
                 raise UsageError(
                     f"{path} belongs to another search; complete that search, or remove the file"
                 )
-            for line in lines[1:-1]:
-                page = json.loads(line)
-                hits = [hit and Hit(**hit) for hit in page["hits"]]
-                self._pages.setdefault(page["key"], []).append((hits, page["next"]))
+            remedy = "remove the file to search again from the start"
+            for number, line in enumerate(lines[1:-1], 2):
+                page = parse_stored(_JournalPage, line, f"{path}, line {number}", remedy)
+                self._pages.setdefault(page.key, []).append((list(page.hits), page.next))
             # The last line is incomplete if the search was interrupted while it was written.
             file.truncate(file.tell() - len(lines[-1]))
 

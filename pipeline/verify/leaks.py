@@ -128,6 +128,7 @@ def _read(
             with files.open_read(files.join(plan.dataset, name, shard.file)) as file:
                 for batch in parquet.ParquetFile(file).iter_batches(columns=columns, batch_size=512):
                     table = pa.Table.from_batches([batch])
+                    table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
                     wanted = np.isin(shard_key(table["image_id"].to_pylist()), keys)
                     yield table.filter(pa.array(wanted))
         except (DataError, pa.ArrowException, OSError):

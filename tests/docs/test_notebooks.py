@@ -28,7 +28,7 @@ def test_a_notebook_runs(path, built, tmp_path):
     (tmp_path / "cells.py").write_text("\n\n".join(code), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "cells.py"],
-        cwd=tmp_path, env=os.environ | {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path, env=os.environ | {"MPLBACKEND": "agg"},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -3,16 +3,11 @@
 import pytest
 import torch
 
-from tests.training.conftest import dataset, tiny_config
+from tests.training.conftest import dataset, tiny_config, unchanged_dataset
 
-__all__ = ["dataset", "tiny_config"]
+__all__ = ["dataset", "tiny_config", "unchanged_dataset"]
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _settings() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=NEEDS_GPU)])

@@ -314,3 +314,11 @@ def test_cells_escaped_for_spreadsheets_are_read_back_as_they_were(tmp_path: Pat
     assert not [cell for row in written for cell in row if cell.startswith(tuple("=+-@\t\r＝"))]
     read = [part.rows["path"].to_pylist() for part in read_records(str(tmp_path / "l.csv"), RETRIEVAL_LIST)]
     assert [value for part in read for value in part] == values
+
+
+def test_parquet_text_that_is_not_utf_8_is_reported(write: Write) -> None:
+    path = write("v.parquet", "")
+    texts = pa.array([b"a", b"\xff\xfe"]).view(pa.string())
+    parquet.write_table(pa.table({name: ["a", "b"] for name in VOTE.required} | {"seen_class": texts}), path)
+    with pytest.raises(DataError, match=r"v\.parquet: cannot be read .*write it again as Parquet"):
+        list(read_records(path, VOTE))

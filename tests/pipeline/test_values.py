@@ -202,3 +202,9 @@ def test_normalizing_again_changes_nothing_and_columns_agree_with_single_values(
     assert value is None or value == once or value.lstrip("-").isdigit()
     if value is not None:
         assert is_bad_identifier(column(value)).to_pylist() == [identifier_fault(value) is not None]
+
+
+@pytest.mark.parametrize("written", ["1" * 5000 + ".0", "1." + "0" * 5000, "-" + "9" * 1_000_000 + "e9"])
+def test_numbers_with_too_many_digits_stay_as_written(written: str) -> None:
+    assert normalize_column("image_id", column(written)).to_pylist() == [written]
+    assert is_bad_identifier(column(written)).to_pylist() == [True]

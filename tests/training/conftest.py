@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from PIL import Image
 
 from schemas.example import EXAMPLE, example_schema
@@ -19,11 +19,6 @@ from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, Train
 from training.method_config import DivideMixConfig
 
 NAMES = ["circle", "square", "star"]
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -78,14 +73,20 @@ def striped(count: int, noise_level: float, seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    """A folder with blue-0.40 (96 images), blue-0.00 and test."""
-    data = tmp_path / "data"
+@pytest.fixture(scope="session")
+def unchanged_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with blue-0.40 (96 images), blue-0.00 and test, which tests only read."""
+    data = tmp_path_factory.mktemp("unchanged") / "data"
     write_set(data / "blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
     write_set(data / "blue-0.00", striped(96, 0.0, seed=1))
     write_set(data / "test", striped(60, 0.0, seed=2), color=None)
     return data
+
+
+@pytest.fixture
+def dataset(unchanged_dataset: Path, tmp_path: Path) -> Path:
+    """A copy of the same folder, which a test may change."""
+    return Path(shutil.copytree(unchanged_dataset, tmp_path / "data"))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from common.errors import DataError
 from tests.training.study.small_study import arguments, without_times
 from training import checkpoint, metrics
 from training.__main__ import main
-from training.config import TrainConfig
+from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.data.shards import load_pair, read_manifest
 from training.run_directory import read_config, read_result
 from training.study import run_state
@@ -40,16 +40,11 @@ def damage(request: pytest.FixtureRequest) -> Damage:
 
 @pytest.fixture(scope="module")
 def trained(
-    tmp_path_factory: pytest.TempPathFactory,
+    unchanged_dataset: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Callable[[Path], dict[str, Any]]]:
     """A run of two epochs, with a checkpoint of each, and how to resume it."""
-    from tests.training.conftest import striped, write_set
-    from training.config import AugmentConfig, NetworkConfig, OptimizerConfig
-
     folder = tmp_path_factory.mktemp("trained")
-    write_set(folder / "blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
-    write_set(folder / "test", striped(60, 0.0, seed=2), color=None)
-    sets = load_pair(folder, "blue-0.40", "test")
+    sets = load_pair(unchanged_dataset, "blue-0.40", "test")
     config = TrainConfig(
         epochs=2, batch_size=32, precision="fp32", keep_checkpoints=2, network=NetworkConfig("small_cnn", 4),
         augment=AugmentConfig(crop_padding=1), optimizer=OptimizerConfig(learning_rate=0.05),
@@ -128,46 +123,43 @@ def test_a_run_whose_whole_state_is_damaged_starts_again(
     assert have_same_result(run, trained[0])
 
 
+@pytest.fixture(scope="module")
+def finished_study(unchanged_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "study"
+    assert main(three_runs(unchanged_dataset, folder)) == 0
+    return folder
+
+
+@pytest.fixture
+def study(finished_study: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_study, tmp_path / "study"))
+
+
+def three_runs(dataset: Path, study: Path) -> list[str]:
+    """The command that trains the study, which has three runs."""
+    more = ("--levels", "0.4", "--colors", "blue", "--methods", "vanilla", "--seeds", "0", "1", "2")
+    return arguments(dataset, study, *more)
+
+
 def test_only_the_damaged_runs_of_a_study_are_trained_again(
-    dataset: Path, tmp_path: Path, damage: Damage, capsys: pytest.CaptureFixture[str]
+    unchanged_dataset: Path, study: Path, damage: Damage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    study = tmp_path / "study"
-    command = arguments(
-        dataset,
-        study,
-        "--levels",
-        "0.4",
-        "--colors",
-        "blue",
-        "--methods",
-        "vanilla",
-        "--seeds",
-        "0",
-        "1",
-        "2",
-    )
-    assert main(command) == 0
     before = without_times(study)
     files = sorted(study.glob("runs/*/*.json*"))
     untouched = {path: path.stat().st_ino for path in files if "vanilla-2" in str(path)}
     for path in files:
         if "vanilla-0" in str(path) or ("vanilla-1" in str(path) and path.name == "result.json"):
             path.write_bytes(damage(path.read_bytes()))
-    assert main(command) == 0
+    assert main(three_runs(unchanged_dataset, study)) == 0
     assert without_times(study) == before
     assert {path: path.stat().st_ino for path in untouched} == untouched
     assert "Traceback" not in capsys.readouterr().err
 
 
 def test_damaged_metrics_of_a_finished_run_are_a_failure_whose_remedy_works(
-    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    unchanged_dataset: Path, study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    study = tmp_path / "study"
-    command = arguments(
-        dataset, study, "--levels", "0.4", "--colors", "blue", "--methods", "vanilla", "--seeds", "0", "1"
-    )
-    assert main(command) == 0
-    before = without_times(study)
+    command, before = three_runs(unchanged_dataset, study), without_times(study)
     path = next(study.glob("runs/*vanilla-0*/metrics.jsonl"))
     path.write_bytes(b"?\n" + path.read_bytes())
     assert main(command) == 1

@@ -1,8 +1,6 @@
 """The folder for the hub and the ONNX file give the predictions of the run, and hostile names stay text."""
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +42,14 @@ def header(card: str) -> Any:
     return yaml.safe_load(card[4 : card.index("\n---\n") + 1])
 
 
+def describe_sets(run: Path, **changes: Any) -> None:
+    """Change the description of a run's sets."""
+    path = run / "config.json"
+    description = json.loads(path.read_text())
+    description["data"] |= changes
+    path.write_text(json.dumps(description))
+
+
 @pytest.fixture
 def run(dataset: Path, tiny_config: Make, tmp_path: Path) -> Path:
     finished_run(dataset, tmp_path / "run", tiny_config(epochs=1))
@@ -68,6 +74,7 @@ def test_onnx_runtime_computes_the_logits_of_torch(
         augment=AugmentConfig(0, resize=32, size=28),
     )
     finished_run(dataset, tmp_path / "run", config)
+    describe_sets(tmp_path / "run", class_names=[HOSTILE, "../../x", '"'])
     command = ["export", str(tmp_path / "run"), "--output", str(tmp_path / "model"), "--onnx", "--json"]
     assert main(command) == 0
     path = tmp_path / "model/model.onnx"
@@ -76,7 +83,7 @@ def test_onnx_runtime_computes_the_logits_of_torch(
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
     about = json.loads((tmp_path / "model/config.json").read_text())
     stored = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
-    assert stored["class_names"] == ["circle", "square", "star"]
+    assert stored["class_names"] == [HOSTILE, "../../x", '"']
     assert stored["preprocessing"] == {k: v for k, v in about["pretrained_cfg"].items() if k != "num_classes"}
     assert b".py" not in path.read_bytes(), "the file names sources of the machine that wrote it"
 
@@ -138,14 +145,8 @@ def test_a_card_states_no_license_that_was_not_given(run: Path, tmp_path: Path) 
 
 
 def test_names_of_classes_and_sets_remain_text(run: Path, tmp_path: Path) -> None:
-    description = json.loads((run / "config.json").read_text())
-    description["data"] |= {
-        "class_names": [HOSTILE, "../../x", '"'],
-        "test": HOSTILE,
-        "train_digest": HOSTILE,
-    }
-    (run / "config.json").write_text(json.dumps(description))
-    model = export_run(run, tmp_path / "model", onnx=True)
+    describe_sets(run, class_names=[HOSTILE, "../../x", '"'], test=HOSTILE, train_digest=HOSTILE)
+    model = export_run(run, tmp_path / "model")
     card = (model / "README.md").read_text(encoding="utf-8")
     assert header(card).keys() == {"library_name", "pipeline_tag", "tags", "model-index"}
     html = MarkdownIt("commonmark").enable("table").render(card[card.index("\n---\n") + 5 :])
@@ -155,8 +156,6 @@ def test_names_of_classes_and_sets_remain_text(run: Path, tmp_path: Path) -> Non
     assert "\u202e" not in card
     assert "\x00" not in card
     assert load_network(model).class_names == (HOSTILE, "../../x", '"')
-    [stored] = [e.value for e in onnx.load(model / "model.onnx").metadata_props if e.key == "class_names"]
-    assert json.loads(stored) == [HOSTILE, "../../x", '"']
     assert {path.name for path in tmp_path.iterdir()} == {"data", "run", "model"}
 
 
@@ -172,20 +171,16 @@ def test_names_of_classes_and_sets_remain_text(run: Path, tmp_path: Path) -> Non
 def test_a_damaged_description_of_the_sets_is_an_error(
     run: Path, tmp_path: Path, key: str, value: Any, message: str
 ) -> None:
-    description = json.loads((run / "config.json").read_text())
-    description["data"][key] = value
-    (run / "config.json").write_text(json.dumps(description))
+    describe_sets(run, **{key: value})
     with pytest.raises(DataError, match=rf"config.json: data.*{message}.*; train the run again"):
         export_run(run, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
-def test_without_the_packages_of_onnx_the_error_names_the_extra(run: Path, tmp_path: Path) -> None:
-    block = "import sys; sys.modules['onnx'] = None; from training.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    command = ["export", str(run), "--output", str(tmp_path / "model"), "--onnx"]
-    done = subprocess.run(
-        [sys.executable, "-c", block, *command], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "--onnx: onnx is not installed; pip install" in done.stderr
+def test_without_the_packages_of_onnx_the_error_names_the_extra(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert main(["export", str(run), "--output", str(tmp_path / "model"), "--onnx"]) == 2
+    assert "--onnx: onnx is not installed; pip install" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()

@@ -1,14 +1,15 @@
 """The warning about runs that are too short for their method."""
 
-import subprocess
-import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.training.study.small_study import arguments
-from training import MentorMix
+from training import MentorMix, RobustLoss
+from training.__main__ import main
 from training.config import TrainConfig
 from training.run_length import optimizer_steps, warn_of_short_runs
 
@@ -45,32 +46,41 @@ def test_long_runs_and_methods_without_a_mentor_are_not_warned_about(
     assert not recwarn.list
 
 
-def test_a_loss_with_few_steps_warns() -> None:
-    with pytest.warns(UserWarning, match=r"^a run of 20 steps is short for mentormix"):
-        MentorMix(20)
+@pytest.mark.parametrize(
+    "make", [lambda: MentorMix(20), lambda: RobustLoss(TrainConfig(method="mentormix"), steps=20)]
+)
+def test_a_loss_with_few_steps_warns_where_it_is_made_and_says_what_to_do(make: Callable[[], Any]) -> None:
+    message = r"^a run of 20 steps is short for mentormix, .*; train for more epochs or with smaller batches, or use "
+    with pytest.warns(UserWarning, match=message) as warned:
+        make()
+    assert warned[0].filename == __file__
 
 
 def test_a_study_warns_once_with_the_steps_of_its_shortest_run(dataset: Path, tmp_path: Path) -> None:
     """Neither the timing of a few steps nor the trials of the weight decay are runs of the study."""
     options = [
-        "--levels",
-        "0.0",
-        "0.4",
-        "--colors",
-        "blue",
-        "--methods",
-        "vanilla",
-        "mentormix",
-        "--seeds",
-        "0",
-        "1",
+        *(
+            "--levels",
+            "0.0",
+            "0.4",
+            "--colors",
+            "blue",
+            "--methods",
+            "vanilla",
+            "mentormix",
+            "--seeds",
+            "0",
+            "1",
+        ),
+        *("--set", "optimizer.weight_decays=[0.0, 0.01]", "--set", "epochs=2"),
     ]
-    options += ["--set", "optimizer.weight_decays=[0.0, 0.01]", "--set", "epochs=2"]
-    command = [sys.executable, "-m", "training", *arguments(dataset, tmp_path / "study", *options)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    assert [line for line in said.splitlines() if line.startswith("warning:")] == [
-        "warning: a run of 6 steps is short for mentormix, which needs at least 500 to learn which labels to trust; raise epochs "
+    command = arguments(dataset, tmp_path / "study", *options)
+    with pytest.warns(UserWarning, match="is short for") as warned:
+        assert main(command) == 0
+    assert [str(warning.message) for warning in warned] == [
+        "a run of 6 steps is short for mentormix, which needs at least 500 to learn which labels to trust; raise epochs "
         "or lower batch_size"
     ]
-    again = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    assert "is short for" not in again  # all runs have finished
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main(command) == 0  # all runs have finished

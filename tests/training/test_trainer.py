@@ -89,7 +89,6 @@ VICTIM = """
 import sys, torch
 from pathlib import Path
 from tests.training.test_trainer import CPU, LONG, Trainer, configure, load_pair, trainer
-torch.set_num_threads(1)
 trainer.CHECKPOINT_SECONDS, trainer.CHECKPOINT_TIME_SHARE = 0, float("inf")
 sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
 Trainer(configure("tiny", 0.4, LONG), *sets, CPU).run(Path(sys.argv[2]))

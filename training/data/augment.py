@@ -41,8 +41,8 @@ class Augmenter:
     def __init__(self, config: AugmentConfig, height: int, width: int, device: torch.device) -> None:
         """`height`, `width`: size of the stored images. Raises UsageError if they are smaller than the crop."""
         self.config = config
-        self.resized_size = (config.resize or height, config.resize or width)
-        self.output_size = (config.size or self.resized_size[0], config.size or self.resized_size[1])
+        self.resized_size = config.resized_size((height, width))
+        self.output_size = config.input_size((height, width))
         self.spans = [
             a + 2 * config.crop_padding - b + 1
             for a, b in zip(self.resized_size, self.output_size, strict=True)

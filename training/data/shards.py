@@ -24,7 +24,24 @@ from training.data.image_stores import ImageStore, StreamedImages
 
 UNKNOWN = -1  # a true label that is null in the table
 COLUMNS = ["label", "is_clean", "image_id", "true_label"]
-RESIDENT_BYTES = 8 << 30  # decoded images up to this size are kept on the device
+RESIDENT_BYTES = 8 << 30  # sets whose decoded images take at most this are kept in memory
+
+
+class ImageIds(Sequence[str]):
+    """Image ids by row, in an Arrow column."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self.column = column
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self.column[row].as_py()
+
+    def take(self, rows: np.ndarray) -> "ImageIds":
+        """Return the ids of some rows, int64 [n]."""
+        return ImageIds(self.column.take(pa.array(rows)))
 
 
 @dataclass(frozen=True)
@@ -36,7 +53,7 @@ class ImageSet:
     """
 
     name: str
-    image_ids: "ImageIds"
+    image_ids: ImageIds
     images: ImageStore
     labels: Tensor
     is_clean: Tensor
@@ -146,7 +163,7 @@ def _missing_set_message(directory: Path) -> str:
 def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
     """Open and check a set, a folder with a manifest.
 
-    Images are decoded into CPU memory if they fit in `resident_bytes`, else streamed. Raises DataError for a missing
+    Images are decoded into CPU memory if all of them take at most `resident_bytes`, else streamed. Raises DataError for a missing
     manifest, a missing or altered shard, wrong counts, labels outside the classes, and images that cannot be decoded or
     differ in size.
     """
@@ -176,7 +193,7 @@ def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
     return ImageSet(
         name=directory.name,
         image_ids=ImageIds(ids),
-        images=_open_images(encoded, ids, str(directory), resident_bytes),
+        images=_open_images(encoded, ImageIds(ids), str(directory), resident_bytes),
         labels=torch.tensor(labels, dtype=torch.int64),
         is_clean=torch.tensor(table["is_clean"].to_numpy(zero_copy_only=False)),
         true_labels=torch.tensor(true_labels, dtype=torch.int64),
@@ -186,10 +203,9 @@ def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
 
 
 def _open_images(
-    encoded: EncodedImages, ids: pa.ChunkedArray, directory: str, resident_bytes: int
+    encoded: EncodedImages, image_ids: ImageIds, directory: str, resident_bytes: int
 ) -> ImageStore:
     """Decode the first image to learn the size, and all images if they fit in `resident_bytes`."""
-    image_ids = ImageIds(ids)
     try:
         height, width, _ = decode(encoded[0]).shape
     except (OSError, ValueError) as error:
@@ -198,23 +214,6 @@ def _open_images(
         ) from error
     streamed = StreamedImages(encoded, image_ids, (height, width), directory)
     return streamed.resident() if len(encoded) * height * width * 3 <= resident_bytes else streamed
-
-
-class ImageIds(Sequence[str]):
-    """Image ids by row, in an Arrow column."""
-
-    def __init__(self, column: pa.ChunkedArray) -> None:
-        self.column = column
-
-    def __len__(self) -> int:
-        return len(self.column)
-
-    def __getitem__(self, row: Any) -> Any:
-        return self.column[row].as_py()
-
-    def take(self, rows: np.ndarray) -> "ImageIds":
-        """Return the ids of some rows, int64 [n]."""
-        return ImageIds(self.column.take(pa.array(rows)))
 
 
 def load_pair(

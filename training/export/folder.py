@@ -6,7 +6,7 @@ The layout is that of image models on the hub: `model.safetensors` with the tens
 
 import argparse
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def _read(run: Path, data: RunData) -> tuple[TrainConfig, nn.Module]:
 
 def merge_head(head: LinearHead, config: TrainConfig, classes: int) -> nn.Module:
     """Return the frozen network with a linear head and its scaling as the last dense layer."""
-    network = make_network(replace(config.network, frozen=False), classes, config.seed)
+    network = make_network(config.network, classes, config.seed)
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():
         last.weight.copy_(head.linear.weight * head.scale)
@@ -98,8 +98,7 @@ def _config_json(
 ) -> dict[str, Any]:
     """Return config.json: architecture, classes and preprocessing as in timm, and the section `network`."""
     height, width = data.image_size
-    scaled = (config.augment.resize or height, config.augment.resize or width)
-    size = (config.augment.size or scaled[0], config.augment.size or scaled[1])
+    scaled, size = config.augment.resized_size((height, width)), config.augment.input_size((height, width))
     names = data.class_names
     architecture = config.network.name.rpartition("/")[2]
     if config.network.name.startswith("timm/"):

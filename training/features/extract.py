@@ -31,11 +31,9 @@ PART = 32  # batches per part of the store
 def backbone(config: NetworkConfig) -> nn.Module:
     """Return a pretrained network without its last dense layer, from images float [B, 3, H, W] to features [B, C].
 
-    Raises UsageError without weights, or for a network without a dense layer.
+    Raises UsageError for a network without a dense layer.
     """
-    if not config.weights:
-        raise UsageError("network.frozen=true needs pretrained weights; set network.weights=FILE")
-    network = make_network(replace(config, frozen=False), classes=2, seed=0)
+    network = make_network(config, classes=2, seed=0)
     dense = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not dense:
         raise UsageError(
@@ -58,7 +56,7 @@ def with_features(
     """Return the sets with feature vectors instead of images; features that are not in `folder` are computed and
     stored.
 
-    Raises KeyboardInterrupt if `stop()` returns true, UsageError for a network without a dense layer or weights.
+    Raises KeyboardInterrupt if `stop()` returns true, UsageError for a network without a dense layer.
     """
     network, bf16 = backbone(config.network).to(device), use_bf16(config.precision, device)
     key = _key(config, network, bf16)
@@ -72,6 +70,21 @@ def with_features(
                 _compute(network, data, digests, store, config, device, bf16, progress, stop)
         result.append(replace(data, images=FeatureVectors(store.get(digests))))
     return tuple(result)
+
+
+@torch.inference_mode()
+def with_random_features(config: TrainConfig, sets: tuple[ImageSet, ImageSet]) -> tuple[ImageSet, ImageSet]:
+    """Return the sets with random vectors instead of features, on which training takes the same time.
+
+    Raises UsageError for a network without a dense layer.
+    """
+    size = config.augment.input_size(sets[0].images.size)
+    width = backbone(config.network)(torch.zeros(1, 3, *size)).numel()
+    source = torch.Generator().manual_seed(0)
+    train, test = (
+        replace(data, images=FeatureVectors(torch.rand(len(data), width, generator=source))) for data in sets
+    )
+    return train, test
 
 
 @contextmanager

@@ -36,7 +36,10 @@ class FeatureStore:
             self._read_files.add(path.name)
             try:
                 tensors = load_file(path)
-                self._take(tensors["digests"], tensors["features"])
+                digests, features = tensors["digests"], tensors["features"]
+                if digests.shape != (len(features), 32) or digests.dtype != torch.uint8:
+                    raise KeyError("digests")
+                self._take(digests, features)
             except (SafetensorError, KeyError):
                 path.unlink(missing_ok=True)
 

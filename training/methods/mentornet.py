@@ -67,10 +67,6 @@ class Mentor:
             return closed_form(differences, batch.percent), differences
         return (losses <= self.average).to(losses.dtype), differences
 
-    def report(self) -> dict[str, float]:
-        """Return the estimated share of clean labels, if it is estimated."""
-        return {} if self.clean_share.given is not None else {"clean_share": self.clean_share.value}
-
 
 class MentoredMethod(Method):
     """A method whose examples are weighted by a mentor."""
@@ -92,7 +88,8 @@ class MentoredMethod(Method):
 
     def report(self) -> dict[str, float]:
         """Return the estimated share of clean labels, if it is estimated."""
-        return self.mentor.report()
+        clean_share = self.mentor.clean_share
+        return {} if clean_share.given is not None else {"clean_share": clean_share.value}
 
 
 class MentorNet(MentoredMethod):

@@ -25,8 +25,7 @@ SHAPES = {
     "mentornet__Variable_2": (20, 1),
     "mentornet__Variable_3": (1,),
 }
-MAX_BYTES = 1 << 20
-
+MAX_BYTES = 1 << 20  # of a variable
 
 EARLY = 0.058  # ℓ − average below which the trained mentor trusts a label
 LATE = 80  # percentage of training from which weights depend on the loss
@@ -35,8 +34,9 @@ LATE = 80  # percentage of training from which weights depend on the loss
 def closed_form(distances: Tensor, percent: int) -> Tensor:
     """Return an approximation of MentorNet-PD's v [B], from 0 to 1, for distances ℓ − average [B].
 
-    v is a step at 0.058 up to 79 % of training, and clip(1 − (ℓ − average), 0, 1) from 80 % on. Compared with the
-    released weights, the mean absolute difference of v is 0.0033, and 0.5 % of the decisions v ≥ 0.5 differ.
+    v is a step at 0.058 up to 79 % of training, and clip(1 − (ℓ − average), 0, 1) from 80 % on. On a grid of losses up to
+    9 and averages up to 4, it differs from the released weights by 0.0017 on average, and 0.03 % of the decisions
+    v ≥ 0.5 differ.
     """
     if percent < LATE:
         return (distances <= EARLY).to(distances.dtype)
@@ -64,19 +64,19 @@ class MentorNetPD:
                     if array.shape != shape or array.dtype != "float32":
                         raise ValueError(f"{name} is {array.dtype} {array.shape}, not float32 {shape}")
                     variables[name] = torch.tensor(array, device=device)
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except Exception as error:  # of NumPy, zipfile and each compression
             raise DataError(
                 f"{path}: not the weights of MentorNet-PD ({error}); give the .npz file of the released variables"
             ) from error
         return cls(variables)
 
-    def weigh(self, losses: Tensor, distances: Tensor, percent: int, label: int = 0) -> Tensor:
+    def weigh(self, losses: Tensor, distances: Tensor, percent: int) -> Tensor:
         """Return v [B], from 0 to 1, for losses [B], their distances to the average [B], and the percentage of training
         done."""
         v = self.variables
         inputs = torch.stack((losses, distances), dim=1)
-        features = [
-            v["mentornet__label_embedding"][label].expand(len(losses), -1),
+        features = [  # the same label embedding for all examples
+            v["mentornet__label_embedding"][0].expand(len(losses), -1),
             v["mentornet__epoch_embedding"][min(percent, 99)].expand(len(losses), -1),
             self._cell("fw", inputs),
             self._cell("bw", inputs),

@@ -47,7 +47,7 @@ def _exported(folder: Path) -> nn.Module:
         config = build(NetworkConfig, about["network"], str(path))
         names, scale = tuple(map(str, about["label_names"])), about["pretrained_cfg"]
         mean, deviation = tuple(map(float, scale["mean"])), tuple(map(float, scale["std"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not written by `export` ({error!r}); export the run again") from error
     network = make_network(config, len(names), seed=0)
     tensors = read_weights(folder / WEIGHTS)

@@ -13,7 +13,7 @@ def cifar10n_cpu(noise_level: float) -> TrainConfig:
     On blue-0.40 (symmetric), three seeds: vanilla ends at 43.2 % test accuracy with 97 % of the wrong labels
     memorized, MentorMix with the released settings at 63.9 % with 8 %; with these settings at 65.8 % (one seed).
     One core with bf16 units trains about 1,300 images/s: a run takes 5 to 8 minutes of one core. See
-    docs/explanation/methods.md and docs/results/builds.md.
+    docs/results/study.md.
 
         python -m training train --data dataset --set-name blue-0.40 --method mentormix --recipe cifar10n_cpu \\
             --output runs/one

@@ -8,10 +8,8 @@ from training.recipes.linear_probe import EPOCHS
 AUTO = "auto"
 PHOTO_SIDE = 64  # pixels from which pretrained networks are of use
 FEW_IMAGES = 5_000
-PROBE_BATCH, PROBE_STEPS = (
-    32,
-    1000,
-)  # 6 epochs of 256, the recipe's, would leave a set of 500 photographs 12 steps
+# 6 epochs in batches of 256, those of the recipe, would be 6 steps on a set of 500 photographs
+PROBE_BATCH, PROBE_STEPS = 32, 1000
 
 
 def resolve_recipe(

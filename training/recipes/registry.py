@@ -8,21 +8,26 @@ from typing import Any
 from common.config import build, merge
 from common.errors import UsageError
 from training.config import TrainConfig
-from training.recipes import resolution_299
 from training.recipes.cifar import cifar10, cifar100
 from training.recipes.cifar10n_cpu import cifar10n_cpu, cifar10n_cpu_released
 from training.recipes.fine_tune import fine_tune
 from training.recipes.linear_probe import linear_probe
 from training.recipes.mini_imagenet_32 import mini_imagenet_32, mini_imagenet_32_released
+from training.recipes.resolution_299 import (
+    cars_fine_tuned,
+    cars_scratch,
+    mini_imagenet_fine_tuned,
+    mini_imagenet_scratch,
+    webvision,
+)
 from training.recipes.tiny import tiny
 
 RECIPES: dict[str, Callable[[float], TrainConfig]] = {
     recipe.__name__: recipe
     for recipe in (
         cifar10, cifar100, cifar10n_cpu, cifar10n_cpu_released, fine_tune, linear_probe, mini_imagenet_32,
-        mini_imagenet_32_released, tiny,
-        resolution_299.mini_imagenet_scratch, resolution_299.mini_imagenet_fine_tuned, resolution_299.cars_scratch, resolution_299.cars_fine_tuned,
-        resolution_299.webvision,
+        mini_imagenet_32_released, tiny, mini_imagenet_scratch, mini_imagenet_fine_tuned, cars_scratch, cars_fine_tuned,
+        webvision,
     )
 }  # fmt: skip
 

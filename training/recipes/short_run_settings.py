@@ -11,7 +11,7 @@ RAMP: dict[str, Any] = {"loss_percentile": "auto", "schedule": "ramp", "balance"
 def short_methods(noise_level: float, *, many_classes: bool) -> dict[str, Any]:
     """Return the configuration sections of methods; only those without a mentor use `noise_level`.
 
-    Chosen with seed 100 on the sets of the demo and on cifar10n (docs/explanation/methods.md).
+    Chosen with seed 100 on the sets of the demo and on cifar10n (docs/results/study.md).
     """
     return {
         "mentornet": MentorNetConfig(**RAMP),

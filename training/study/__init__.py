@@ -1,1 +1,1 @@
-"""The grid of runs, its table and its plots."""
+"""Studies: grids of runs, their tables, statistics and figures."""

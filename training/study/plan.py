@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -14,13 +15,14 @@ import torch
 
 from common.errors import DataError
 from training import metrics
-from training.data.shards import ImageSet, load_pair
+from training.data.shards import ImageSet
 from training.device import choose_device
+from training.features.extract import with_random_features
 from training.progress import duration
 from training.run_directory import read_result
 from training.study.grid import Run
 from training.study.run_state import FINISHED, STATES, read_state, run_folder
-from training.train import run_training
+from training.train import load_sets, run_training
 from training.weight_decay_selection import with_weight_decay
 
 MEASURED_STEPS = 8  # of each epoch that is timed
@@ -120,16 +122,24 @@ def _costs_of_finished(runs: Iterable[Run], output: Path) -> Costs:
 
 def _measure_missing(costs: Costs, unfinished: Iterable[Run], data: Path, test: str) -> None:
     """Add the costs of configurations without a finished run, from a few steps of each."""
-    sets: dict[str, tuple[ImageSet, ImageSet]] = {}
+    unmeasured: dict[CostKey, Run] = {}
     for run in unfinished:
-        if cost_key(run) in costs:
-            continue
+        if (key := cost_key(run)) not in costs:
+            unmeasured.setdefault(key, run)
+    if unmeasured:
+        number = len(unmeasured)
+        print(
+            f"timing a few steps of {number} configuration{'s' * (number > 1)}", file=sys.stderr, flush=True
+        )
+    sets: dict[tuple[str, bool], tuple[ImageSet, ImageSet]] = {}
+    for key, run in unmeasured.items():
+        opened = run.set_name, run.config.network.frozen
         try:
-            if run.set_name not in sets:
-                sets = {run.set_name: load_pair(data, run.set_name, test)}
-            costs[cost_key(run)] = _measure_seconds_per_image(run, sets[run.set_name]), "measured steps"
+            if opened not in sets:
+                sets = {opened: load_sets(data, run.set_name, test, frozen=run.config.network.frozen)}
+            costs[key] = _measure_seconds_per_image(run, sets[opened]), "measured steps"
         except Exception as error:  # training such a run reports it; here it only has no estimate
-            costs[cost_key(run)] = None, f"no estimate: {type(error).__name__}: {error}"
+            costs[key] = None, f"no estimate: {type(error).__name__}: {error}"
 
 
 def _seconds(run: Run, costs: Costs) -> float:
@@ -170,21 +180,25 @@ def cost_key(run: Run) -> CostKey:
 def _measure_seconds_per_image(run: Run, sets: tuple[ImageSet, ImageSet]) -> float:
     """Return the seconds of a run per image and epoch, from three short epochs in a temporary folder.
 
-    The first epoch warms up, the second trains, the third also measures accuracy, which the run does less often.
+    The first epoch warms up, the second trains, the third also measures accuracy, which the run does less often. A head on
+    a frozen network is timed on random vectors: the time that the features take is not part of the estimate.
     """
     (train, test), config = sets, run.config
     rows = torch.arange(config.batch_size * MEASURED_STEPS)
+    short_sets = train.take(rows % len(train)), test.take(rows % len(test))
     short = replace(
         config, epochs=3, evaluate_every=3, memorized_every=3, validation=0.0,
         dividemix=replace(config.dividemix, warmup_epochs=1),
     )  # fmt: skip
     short = with_weight_decay(short, config.optimizer.weight_decay)
+    if config.network.frozen:
+        short_sets = with_random_features(config, short_sets)
+        short = replace(short, precision="fp32")  # `auto` would time the frozen network
     epoch_ends: list[float] = []
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as features:
         run_training(
             short,
-            train.take(rows % len(train)),
-            test.take(rows % len(test)),
+            *short_sets,
             Path(folder),
             device=choose_device(),
             features=Path(features),

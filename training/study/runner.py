@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 
 from common.errors import DataError
-from training.data.shards import ImageSet, load_pair
 from training.device import available_cores, choose_device
 from training.features.extract import FEATURES
 from training.run_directory import CONFIG, read_description
@@ -23,10 +22,11 @@ from training.state_files import set_aside
 from training.stop_signal import StopSignal
 from training.study import run_state
 from training.study.grid import Run
-from training.train import run_training
+from training.train import load_sets, run_training
 
 PRECISION = "precision.json"  # name of the file of a study with the precision for each network
 POLL_SECONDS = 0.5  # between two looks at worker processes, and at runs that another command trains
+_load_sets = functools.lru_cache(maxsize=1)(load_sets)  # keeps the sets for the next run
 
 
 class BudgetUsedUpError(Exception):
@@ -176,7 +176,7 @@ def train_run(run: Run, folders: StudyFolders, stop: Callable[[], bool], *, prog
         if not locked or run_state.is_finished(output, run.name):
             return locked
         try:
-            sets = _load_sets(folders.data, run.set_name, folders.test, run.config.network.frozen)
+            sets = _load_sets(folders.data, run.set_name, folders.test, frozen=run.config.network.frozen)
             if not run.name.endswith(run.config.digest(*(image_set.digest for image_set in sets))):
                 raise DataError(
                     f"{run.set_name}: the set was built again after this study started; run the study again"
@@ -199,12 +199,6 @@ def train_run(run: Run, folders: StudyFolders, stop: Callable[[], bool], *, prog
             text = f"{type(error).__name__}: {error}"
             run_state.record_failure(output, run.name, text, traceback.format_exc())
     return True
-
-
-@functools.lru_cache(maxsize=1)
-def _load_sets(data: Path, set_name: str, test: str, frozen: bool) -> tuple[ImageSet, ImageSet]:
-    """Load training and test set, and keep them for the next run; a frozen network reads each image only once."""
-    return load_pair(data, set_name, test, 0) if frozen else load_pair(data, set_name, test)
 
 
 def _set_aside_unreadable(folder: Path) -> None:

@@ -112,13 +112,10 @@ def grouped(rows: list[Row], *names: str) -> Iterator[tuple[Any, list[Row]]]:
     yield from groups.items()
 
 
-def per_cent(rows: list[Row], name: str) -> tuple[float | None, float | None]:
-    """Return mean and half of the 95 % interval over the seeds of a column, in percent, over the rows that have a value."""
+def mean_percent(rows: list[Row], name: str) -> float | None:
+    """Return the mean of a column, in percent, over the rows that have a value; None if none has."""
     values = [100 * row[name] for row in rows if row[name] is not None]
-    if not values:
-        return None, None
-    interval = mean_interval(values)
-    return interval.mean, interval.half
+    return mean_interval(values).mean if values else None
 
 
 def cells(results: pa.Table) -> SummaryTable:
@@ -128,7 +125,7 @@ def cells(results: pa.Table) -> SummaryTable:
         setting, network, color, level, method = key
         final, best = (accuracy_estimate(rows, name) for name in ("final_accuracy", "best_accuracy"))
         drop = mean_interval([100 * (row["best_accuracy"] - row["final_accuracy"]) for row in rows])
-        selected, memorized = accuracy_estimate(rows, "selected_accuracy"), per_cent(rows, "memorized")[0]
+        selected, memorized = accuracy_estimate(rows, "selected_accuracy"), mean_percent(rows, "memorized")
         cell = (setting, network, color, 100 * level, method, len(rows))
         estimates.append(final)
         lines.append((*cell, final, best, drop.mean, selected, memorized))
@@ -237,7 +234,7 @@ def mentors(results: pa.Table) -> SummaryTable:
         if any(row["data_utilization"] is not None for row in rows):
             setting, network, color, level, method = key
             shares = (
-                per_cent(rows, name)[0] for name in ("data_utilization", "mentor_precision", "mentor_recall")
+                mean_percent(rows, name) for name in ("data_utilization", "mentor_precision", "mentor_recall")
             )
             lines.append((setting, network, color, 100 * level, method, *shares))
     return SummaryTable(

@@ -44,10 +44,10 @@ def read_mechanical_turk(path: str) -> Iterator[VoteRow]:
 
 
 def _assignments(path: str, reader: "csv.DictReader[str]") -> Iterator[VoteRow]:
-    header = reader.fieldnames or []
+    header = reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
     named = next((name for name in PLAIN if name in header), None)
     ticks = {f"Answer.answer.{answer}": answer for answer in ANSWERS}
-    for name in ("Input.image_id", "Input.class_name"):
+    for name in (*SIGNATURE, "Input.image_id", "Input.class_name"):
         if name not in header:
             raise DataError(
                 f"{path}: column {name!r} is missing; make the batch from an exported question list"

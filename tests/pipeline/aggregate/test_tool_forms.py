@@ -141,3 +141,22 @@ def test_results_of_mechanical_turk_that_a_spreadsheet_has_saved(tmp_path: Path,
     records = read(path)
     assert [(row["image_id"], row["answer"]) for row in records.rows.to_pylist()] == [("-a", "yes")]
     assert not records.malformed
+
+
+def test_blanks_around_the_column_names_of_mechanical_turk_are_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text("HITId, WorkerId , Input.image_id, Input.class_name, Answer.answer\nH, w, a, ant, yes\n")
+    (row,) = read(path).rows.to_pylist()
+    assert [row[name] for name in ("worker_id", "image_id", "class_name", "answer")] == [
+        "w",
+        "a",
+        "ant",
+        "yes",
+    ]
+
+
+def test_a_column_of_mechanical_turk_that_the_header_only_seems_to_have_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text('HITId, "WorkerId",Input.image_id,Input.class_name,Answer.answer\nH,w,a,ant,yes\n')
+    with pytest.raises(DataError, match="column 'WorkerId' is missing"):
+        read(path)

@@ -123,12 +123,13 @@ def test_the_true_noise_of_sets_counts_wrong_clean_labels(audited, capsys):
 
 
 def test_the_same_bytes_come_from_any_number_of_threads(audited, tmp_path):
+    """Of one thread, as all tests use, and of three."""
     threadpoolctl = pytest.importorskip("threadpoolctl")
     before = directory.read_manifest(Layout(str(audited)).suspects)
     copy = tmp_path / "out"
     shutil.copytree(audited, copy)
     shutil.rmtree(copy / "audit")
-    with threadpoolctl.threadpool_limits(1):
+    with threadpoolctl.threadpool_limits(3):
         assert main(["audit", str(copy)]) == 0
     assert directory.read_manifest(Layout(str(copy)).suspects) == before
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +101,15 @@ def test_an_exact_resize_shows_the_whole_image() -> None:
     assert np.array_equal(read_pixels(image, "x", rule), np.asarray(expected))
 
 
+@pytest.fixture
+def _two_threads() -> Iterator[None]:
+    close_network()  # of an earlier test
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.mark.usefixtures("_two_threads")
 def test_torch_settings_are_restored(weights: Path) -> None:
     before = torch.get_num_threads(), torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32
     open_network(spec_of(weights))

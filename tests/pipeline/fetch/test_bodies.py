@@ -257,6 +257,15 @@ def test_a_thousand_gzip_members_are_accepted_and_a_million_are_not() -> None:
         list(Decompressor(["gzip"], 10_000_000).decompress(member * 100_000))
 
 
+@pytest.mark.parametrize("size", [1, 12, 50, 1000])
+def test_a_damaged_second_member_is_an_error_however_the_body_arrives(size: int) -> None:
+    packed = gzip.compress(b"the first half, ") + gzip.compress(b"the second half")[:-1] + b"\xff"
+    decompressor = Decompressor(["gzip"], 10_000)
+    pieces = [packed[start : start + size] for start in range(0, len(packed), size)]
+    with pytest.raises(zlib.error):
+        b"".join(plain for piece in pieces for plain in decompressor.decompress(piece))
+
+
 def test_six_nested_codings_are_rejected(get: Get, web: Web) -> None:
     actual = refused(get(web.serve("/a", b"x", Content_Encoding=", ".join(["gzip"] * 6))))
     assert (actual.code, "6 nested content codings" in actual.detail) == ("bad_response", True)

@@ -16,6 +16,8 @@ from pipeline.ingest.decode import DecodedImage, decode
 from pipeline.ingest.fingerprint import fingerprint
 from pipeline.ingest.geometry import crop_and_size, jpeg_reduction
 from pipeline.ingest.normalize import encode, normalize
+from pipeline.ingest.process_image import process_image
+from pipeline.rejections import Rejected
 
 Draw = Callable[[int, int, int], Image.Image]
 Encode = Callable[..., bytes]
@@ -222,3 +224,12 @@ def test_no_metadata_of_the_original_survives(smooth: Draw, encoded: Encode, nam
 def test_a_lower_quality_makes_a_smaller_file(smooth: Draw) -> None:
     low, high = (len(encode(smooth(0, 64, 64), IngestConfig(quality=q))) for q in (20, 95))
     assert low < high
+
+
+@pytest.mark.parametrize(("width", "kind"), [(16_384, "webp"), (65_501, "jpeg")])
+def test_a_side_longer_than_the_format_allows_is_a_rejection(width: int, kind: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (width, 8)).save(file, "PNG")
+    with pytest.raises(Rejected, match="too_many_pixels") as caught:
+        process_image(file.getvalue(), dataclasses.replace(IngestConfig(resize="none"), format=kind))
+    assert f"{width}×8 cannot be stored as {kind}" in caught.value.detail

@@ -145,3 +145,16 @@ def test_altered_copies_are_found_with_a_network(tmp_path, capsys):
     assert "embedding" in {row["witness"] for row in pairs}
     assert "features of" in counts["search"]
     assert leaks(capsys, *arguments)["decoded"] == 0
+
+
+@pytest.mark.parametrize(
+    ("images", "ids", "message"),
+    [
+        (pa.array([b"x", b"y"]), pa.array([b"a", b"\xff"]).view(pa.string()), "cannot be read as Parquet"),
+        (pa.array([{"bytes": {"bytes": b"x"}}] * 2), pa.array(["a", "b"]), "no column of encoded images"),
+    ],
+)
+def test_a_parquet_file_that_only_seems_to_hold_images_is_named(tmp_path, images, ids, message):
+    pq.write_table(pa.table({"image": images, "image_id": ids}), tmp_path / "images.parquet")
+    with pytest.raises(DataError, match=rf"images\.parquet: {message}"):
+        list(read_images(str(tmp_path / "images.parquet")))

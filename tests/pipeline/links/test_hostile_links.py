@@ -136,7 +136,17 @@ def test_lines_of_a_committed_check_are_removed(site: Site, check: Check) -> Non
 
 
 @pytest.mark.parametrize(
-    "damage", [b"{}\n", b"[]\n", b"\xff\xfe\n", b'{"checked_at": 5, "url": "u"}\n', b"null\n"]
+    "damage",
+    [
+        b"{}\n",
+        b"[]\n",
+        b"\xff\xfe\n",
+        b'{"checked_at": 5, "url": "u"}\n',
+        b"null\n",
+        b'{"checked_at": "2026-11-30", "url": ["u"], "outcome": "same"}\n',
+        b'{"started_at": "2026-11-30", "urls": "x", "digest": "d"}\n',
+        b"[" * 20_000 + b"\n",
+    ],
 )
 def test_damaged_lines_are_named(site: Site, capsys: pytest.CaptureFixture[str], damage: bytes) -> None:
     site.publish({"a": "ant", "b": "ant", "c": "ant"})
@@ -145,6 +155,15 @@ def test_damaged_lines_are_named(site: Site, capsys: pytest.CaptureFixture[str],
     path.write_bytes(path.read_bytes() + damage)
     assert main(command(site)) == 1
     assert f"{path}, line 3: damaged" in capsys.readouterr().err
+
+
+def test_a_value_of_a_wrong_type_is_named(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.publish({"a": "ant", "b": "ant", "c": "ant"})
+    path = Path(lines_path(str(site.ledger), interrupted(site), 0))
+    row = {"checked_at": "2026-11-30T00:00:00+00:00", "url": "u", "outcome": "same", "image_ids": 3}
+    path.write_bytes(path.read_bytes() + json.dumps(row).encode() + b"\n")
+    assert main(command(site)) == 1
+    assert "a value has a wrong type" in capsys.readouterr().err
 
 
 def test_a_damaged_check_is_named(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,14 +2,21 @@
 
 import csv
 import json
+import re
 import zipfile
 
+import numpy as np
 import pytest
+import torch
 
+from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.published import archive as reading
 from pipeline.published import problems
+from pipeline.published.cifar_n_files import read_choices
+from pipeline.published.release import read_release
 from tests.pipeline.published import released as release
+from training.methods.mentornet_pd import SHAPES, MentorNetPD
 
 
 @pytest.fixture
@@ -161,3 +168,29 @@ def test_ids_that_are_paths_never_become_files(imported, tmp_path):
     written = (tmp_path / "lists" / "problems.csv").read_text()
     assert "malformed_annotation" in written
     assert "malformed_line" in written
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_data_of_any_compression_are_named(tmp_path, compression):
+    data = np.random.default_rng(0).bytes(2000)
+    for name, read in (
+        ("a.npz", lambda path: read_choices(str(path))),
+        ("m.npz", lambda path: MentorNetPD.load(path, torch.device("cpu"))),
+        ("r.zip", lambda path: read_release(str(path), "mini-imagenet", problems.Problems())),
+    ):
+        path = tmp_path / name
+        with zipfile.ZipFile(path, "w", compression) as file:
+            for member in (
+                "random_label1.npy",
+                *(f"{shape}.npy" for shape in SHAPES),
+                ANNOTATIONS,
+                "mini-imagenet/class_names.txt",
+            ):
+                file.writestr(member, data)
+        damaged = bytearray(path.read_bytes())
+        for header in re.finditer(rb"PK\x03\x04", bytes(damaged)):
+            start = header.end() + 60
+            damaged[start : start + 400] = bytes(400)
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=re.escape(str(path))):
+            read(path)

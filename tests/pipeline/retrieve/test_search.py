@@ -123,6 +123,19 @@ def test_the_journal_of_another_search_is_an_error(search: Search, replay: Repla
 
 
 @pytest.mark.parametrize(
+    "line", [b"x", b"[]", b'{"key": "a"}', b'{"key": "a", "hits": [{"x": 1}], "next": null}', b"[" * 20_000]
+)
+def test_a_damaged_journal_is_named_with_the_line(search: Search, replay: Replay, line: bytes) -> None:
+    replay.in_turn((400, {}, {}))
+    assert search("openverse", 5) == 1
+    journal = search.folder / "list.csv.searching"
+    journal.write_bytes(journal.read_bytes() + line + b"\n")
+    assert search("openverse", 5) == 1
+    assert "list.csv.searching, line 2: damaged" in search.told.err
+    assert "remove the file to search again from the start" in search.told.err
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--query", "photo"], "--query 'photo': write {class} in place of the class name"),

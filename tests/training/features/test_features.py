@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from common.errors import DataError, UsageError
+from tests.training.study.small_study import QUICK, small_study
 from training import checkpoint
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.data.shards import ImageSet, load, load_pair
@@ -26,6 +27,7 @@ from training.features.store import FeatureStore
 from training.features.vectors import FeatureVectors
 from training.models.efficientnet_lite import VARIANTS, SameConv2d
 from training.models.registry import make_head, make_network
+from training.study import grid, plan
 from training.train import run_training
 
 CPU = torch.device("cpu")
@@ -244,6 +246,21 @@ def test_the_weight_decay_is_chosen_by_given_labels_alone(dataset: Path, probe: 
         run_training(config, train, test, tmp_path / "honest", device=CPU, features=tmp_path / "none")
 
 
+def test_a_plan_of_probes_computes_no_features_and_says_what_it_does(
+    dataset: Path, weights: Path, tmp_path: Path, computed: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    frozen = {"name": LITE, "weights": str(weights), "frozen": True}
+    overrides = QUICK | {"network": frozen, "augment": {"resize": 16}, "precision": "auto"}
+    methods = ("vanilla", "dividemix")
+    study = small_study(levels=(0.4,), seeds=(0,), methods=methods, overrides=overrides)
+    runs = grid.unique_runs(grid.make_cells(study, dataset))
+    planned = plan.make_plan(runs, tmp_path / "study", dataset, "test", measure=True)
+    assert [one.basis for one in planned.configurations] == ["measured steps"] * 2
+    assert planned.seconds_left
+    assert computed == []
+    assert capsys.readouterr().err == "timing a few steps of 2 configurations\n"
+
+
 def test_what_cannot_be_frozen_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs pretrained"):
         NetworkConfig(LITE, frozen=True)
@@ -251,3 +268,10 @@ def test_what_cannot_be_frozen_is_refused(tmp_path: Path) -> None:
         backbone(NetworkConfig(LITE, weights=str(tmp_path), frozen=True))
     with pytest.raises(UsageError, match="has no pretrained weights"):
         make_network(NetworkConfig("small_cnn", weights="pretrained"), 3, 0)
+
+
+def test_a_part_whose_digests_and_features_do_not_match_is_removed(tmp_path: Path) -> None:
+    digests = torch.zeros(3, 32, dtype=torch.uint8)
+    save_file({"digests": digests, "features": torch.zeros(2, 4)}, tmp_path / "part-x.safetensors")
+    assert FeatureStore(tmp_path).missing([bytes(32)]) == [0]
+    assert not list(tmp_path.iterdir())

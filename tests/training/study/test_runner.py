@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from common.errors import UsageError
 from tests.training.study.small_study import arguments, small_study, without_times
 from training import checkpoint, metrics, train
 from training.__main__ import main
-from training.study import grid, results, run_state, runner
+from training.study import grid, results, run_state, runner, study_verb
 from training.study.shard import ShardOfRuns
 
 LOCK_AND_WAIT = """
@@ -31,10 +32,9 @@ with FileLock(path, timeout=0):
 GRID = ["--levels", "0.0", "0.4", "--colors", "blue", "--methods", "vanilla", "mixup", "--seeds", "0"]
 
 
-def start_study(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+def start_study(*arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "training", *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -242,8 +242,18 @@ def test_tables_of_different_studies_are_not_merged(dataset: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_budget_ends_with_checkpoints_and_the_number_of_runs_left(
-    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], jobs: str
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    jobs: str,
 ) -> None:
+    """On the clock of the command, 9 seconds pass when the first runs begin."""
+
+    def seconds() -> float:
+        return 9.0 if len(list(tmp_path.glob("runs/*/metrics.jsonl"))) == int(jobs) else 0.0
+
+    monkeypatch.setattr(study_verb, "time", SimpleNamespace(monotonic=seconds))
     more = ["--levels", "0.4", "--colors", "blue", "--methods", "vanilla", "--seeds", "0", "1", "2"]
     call = [*arguments(dataset, tmp_path, *more), "--jobs", jobs]
     assert main([*call, "--set", "epochs=100000", "--budget", "8"]) == 75

@@ -1,7 +1,8 @@
-"""Types of command-line arguments: texts parsed to numbers in a range."""
+"""Parts of the command line: types of arguments, texts parsed to numbers in a range, and the flags of several verbs."""
 
 import argparse
 import math
+from pathlib import Path
 
 
 def positive(text: str) -> int:
@@ -35,3 +36,16 @@ def positive_seconds(text: str) -> float:
     if seconds <= 0:
         raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
     return seconds
+
+
+def add_data(sub: argparse.ArgumentParser) -> None:
+    """Add the flags that say where the dataset is."""
+    sub.add_argument(
+        "--data", required=True, metavar="DIR", help="folder or address (s3://, gs://, …) of the dataset"
+    )
+    sub.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="local folder to which sets at an address are copied; required for an address",
+    )
