@@ -98,9 +98,11 @@ def difference(config: IngestConfig, files: Sequence[bytes]) -> str:
     """Scaled against full decoding, over the files that are decoded at a part of their size."""
     exact = dataclasses.replace(config, scaled_decoding=False)
     decoded = [decode(data, config) for data in files]
-    here = [normalize(result, config) for result in decoded if result.reduction > 1]
+    here = [normalize(result, config).convert("RGB") for result in decoded if result.reduction > 1]
     there = [
-        normalize(decode(d, exact), exact) for d, f in zip(files, decoded, strict=True) if f.reduction > 1
+        normalize(decode(d, exact), exact).convert("RGB")
+        for d, f in zip(files, decoded, strict=True)
+        if f.reduction > 1
     ]
     if not here:
         return "decoded in full"
