@@ -128,7 +128,7 @@ def ways(
         "local runner": ([*ingest, f"--direct_num_workers={CORES}"], here),
     }
     if other:
-        there = {"cwd": other, "env": {**os.environ, "PYTHONPATH": other}}
+        there: dict[str, object] = {"cwd": other, "env": {**os.environ, "PYTHONPATH": other}}
         result["local runner, other checkout"] = ([*ingest, f"--direct_num_workers={CORES}"], there)
     if shutil.which("prism"):
         result["Prism"] = ([*ingest, "--runner=PrismRunner"], here)
