@@ -78,12 +78,14 @@ docker:
 	docker build -t controlled-noise .
 	docker run --rm controlled-noise --version
 
-# Peers need an environment of their own: their requirements and ours exclude each other.
+# Peers need an environment of their own: their requirements and ours exclude each other. SPDL loads FFmpeg's libraries,
+# such as Debian's libavdevice59.
+PEERS := img2dataset faiss-cpu usearch spdl grain pylance mosaicml-streaming simplejpeg
 bench: $(VENV)/ready
 	$(VENV)/bin/python -m venv .venv-peers 2>/dev/null || uv venv --quiet --clear .venv-peers
 	.venv-peers/bin/python -m pip --version >/dev/null 2>&1 \
-	  && .venv-peers/bin/python -m pip install --quiet img2dataset faiss-cpu \
-	  || uv pip install --quiet --python .venv-peers img2dataset faiss-cpu
+	  && .venv-peers/bin/python -m pip install --quiet $(PEERS) \
+	  || uv pip install --quiet --python .venv-peers $(PEERS)
 	$(RUN) -m benchmarks --peers .venv-peers/bin/python $(if $(VOTES),--votes $(VOTES))
 
 # Asks the advisory databases about the locked versions; needs the network.

@@ -20,6 +20,7 @@ PIPELINE = [
     "pyarrow>=22,<26",
     "pyyaml>=6",
     "scipy>=1.14",
+    "simplejpeg>=1.9",
     "tqdm>=4.66",
     "yarl>=1.17",
 ]

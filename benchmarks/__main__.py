@@ -21,6 +21,7 @@ from pathlib import Path
 from benchmarks.rows import ROWS, processor
 
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "benchmarks.md"
+PEERS = ("img2dataset", "faiss-cpu", "usearch", "spdl", "grain", "pylance", "mosaicml-streaming")
 VERSIONS = (
     "apache-beam",
     "pyarrow",
@@ -62,11 +63,13 @@ def plan(peers: str, votes: str | None, work: str) -> dict[str, list[str]]:
             "ours",
             "faiss flat",
             "faiss multi-hash",
+            "usearch",
             "--threads",
             str(os.cpu_count()),
         ],
         "split": ["--output", f"{work}/split"],
-        "reader": [],
+        "reader": ["--peers", peers],
+        "engines": ["--sizes", "1000", "10000", "--repeats", "2"],
         "embed": ["--images", "512", "--network", "tf_efficientnet_lite0", "--size", "96"],
         "step": [
             *("--network", "small_cnn", "--width", "32", "--threads", "1"),
@@ -84,8 +87,10 @@ def machine() -> str:
 
 def peers_of(python: str) -> str:
     """The versions of the peers that have an environment of their own."""
-    code = "from importlib.metadata import version as v; print(', '.join(f'{n} {v(n)}' for n in ('img2dataset', 'faiss-cpu')))"
-    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    code = "import sys; from importlib.metadata import version as v; print(', '.join(f'{n} {v(n)}' for n in sys.argv[1:]))"
+    return subprocess.run(
+        [python, "-c", code, *PEERS], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def number(value: float) -> str:
@@ -126,9 +131,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--peers", required=True, metavar="PYTHON", help="the Python that has img2dataset and faiss"
-    )
+    parser.add_argument("--peers", required=True, metavar="PYTHON", help="the Python that has the peers")
     parser.add_argument(
         "--votes", metavar="FILE", help="votes of workers, as benchmarks/aggregation.py takes them"
     )

@@ -77,7 +77,7 @@ def write_votes(folder: Path, questions: int) -> list[str]:
     """Files of ten million votes, four on each question; returns their names."""
     rng = np.random.default_rng(0)
     schema = pa.schema([(name, pa.string()) for name in VOTE.required])
-    files = []
+    files: list[str] = []
     for start in range(0, questions, 10 * PIECE):
         files.append(f"votes-{len(files)}.parquet")
         with parquet.ParquetWriter(folder / files[-1], schema) as file:

@@ -90,7 +90,7 @@ def run_ours(method: str, source: dict, iterations: int | None) -> dict:
 def run_crowd_kit(method: str, source: dict, iterations: int | None) -> dict:
     import crowdkit.aggregation as peers
 
-    options = {} if iterations is None else {"n_iter": iterations}
+    options: dict[str, float] = {} if iterations is None else {"n_iter": iterations}
     if iterations is not None and method in ("dawid-skene", "one-coin", "glad"):
         options["tol"] = -np.inf
     if method == "mace":

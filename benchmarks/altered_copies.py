@@ -10,7 +10,6 @@ since folders may hold real copies. CPU times are per training image.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -211,4 +210,4 @@ def peer(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,6 +8,7 @@
 import argparse
 import time
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,9 +38,10 @@ def main() -> None:
     print("| noise | CPU seconds | " + " | ".join(f"{level:.0%}" for level in arguments.levels) + " |")
     print("|---|---:|" + "---:|" * len(arguments.levels))
     for kind in KINDS:
-        color = "blue" if kind == "uniform" else "blue-instance"
+        color: Any = "blue" if kind == "uniform" else "blue-instance"
         config = NoiseConfig(colors=(color,), levels=tuple(arguments.levels), trials=arguments.trials)
-        start, scores = time.process_time(), {level: [] for level in arguments.levels}
+        start = time.process_time()
+        scores: dict[float, list[float]] = {level: [] for level in arguments.levels}
         flips = partial(instance_flips, kind, build.pools, build.names, features=features)
         drawn = list(training_sets(build.pools, build.names, config, 0, flips))
         seconds = (time.process_time() - start) / arguments.trials

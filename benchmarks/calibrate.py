@@ -12,7 +12,6 @@ import argparse
 import io
 import itertools
 import json
-import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -222,4 +221,4 @@ def table(right: np.ndarray, false: np.ndarray, among: np.ndarray, n: int) -> No
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

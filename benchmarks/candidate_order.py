@@ -153,7 +153,10 @@ def print_levels(
             continue
         true = np.array([truly_wrong[each.wrong].sum() / len(each) for each in drawn])
         closed = np.mean([pools.wrong.is_closed[each.wrong].mean() for each in drawn])
-        overlap = len(np.intersect1d(drawn[0].wrong, drawn[-1].wrong)) / max(len(drawn[0].wrong), 1)
+        first, last = drawn[0].wrong, drawn[-1].wrong
+        assert first is not None
+        assert last is not None
+        overlap = len(np.intersect1d(first, last)) / max(len(first), 1)
         scores = (
             np.array([probe.accuracy(*examples(each, pools)) for each in drawn[:3]])
             if probe

@@ -18,6 +18,7 @@ import io
 import os
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -75,10 +76,10 @@ def plain(config: IngestConfig, *, usual: bool) -> Work:
 
 
 def libjpeg(part: int) -> Work:
-    def one(data: bytes) -> None:
+    def one(data: bytes) -> object:
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
         image.draft("RGB", (image.width // part, image.height // part))
-        image.load()
+        return image.load()
 
     return lambda files: [one(data) for data in files]
 
@@ -98,9 +99,11 @@ def difference(config: IngestConfig, files: Sequence[bytes]) -> str:
     """Scaled against full decoding, over the files that are decoded at a part of their size."""
     exact = dataclasses.replace(config, scaled_decoding=False)
     decoded = [decode(data, config) for data in files]
-    here = [normalize(result, config) for result in decoded if result.reduction > 1]
+    here = [normalize(result, config).convert("RGB") for result in decoded if result.reduction > 1]
     there = [
-        normalize(decode(d, exact), exact) for d, f in zip(files, decoded, strict=True) if f.reduction > 1
+        normalize(decode(d, exact), exact).convert("RGB")
+        for d, f in zip(files, decoded, strict=True)
+        if f.reduction > 1
     ]
     if not here:
         return "decoded in full"
@@ -166,7 +169,8 @@ def main() -> None:
     shapes = [(500, 375), (375, 500), (640, 480), (801, 667), (1600, 1201), (90, 1000), (84, 84)]
     files = [photo(seed, *shapes[seed % len(shapes)]) for seed in range(count)]
     print(f"\nscaled against full decoding, {count} JPEGs of {len(shapes)} shapes")
-    for size, resample in ((32, "area"), (84, "area"), (224, "area"), (84, "lanczos")):
+    shown: tuple[tuple[int, Any], ...] = ((32, "area"), (84, "area"), (224, "area"), (84, "lanczos"))
+    for size, resample in shown:
         print(f"{size} {resample}: {difference(IngestConfig(size=size, resample=resample), files)}")
     if importlib.util.find_spec("cv2"):
         print(f"equal to TFDS' calls of OpenCV, to the byte: {equal_to_tfds(files)} of {count}")

@@ -195,14 +195,14 @@ def summarize(study: dict[str, Any], data: Path, output: Path) -> list[dict[str,
         results[cell.noise_level, method][cell.run.name] = (result["final_accuracy"], speed)
     rows: list[dict[str, Any]] = []
     for (level, method), runs in results.items():
-        accuracies, speeds = zip(*runs.values(), strict=True)
+        accuracies, image_rates = zip(*runs.values(), strict=True)
         rows.append(
             {
                 "noise_level": level,
                 "method": method,
                 "seeds": len(runs),
                 "test_accuracy": mean(accuracies),
-                "images_per_second": median(speeds),
+                "images_per_second": median(image_rates),
             }
         )
     vanilla = {row["noise_level"]: row["images_per_second"] for row in rows if row["method"] == "vanilla"}

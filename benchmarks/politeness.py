@@ -45,11 +45,12 @@ def ingest(config: Path, output: Path, checkout: str | None) -> float:
     """Ingest with this version or another checkout; return the seconds."""
     shutil.rmtree(output, ignore_errors=True)
     command = [sys.executable, "-m", "pipeline", "ingest", "--config", str(config), "--output", str(output)]
-    options = {"cwd": checkout, "env": {**os.environ, "PYTHONPATH": checkout}} if checkout else {}
+    environment = {**os.environ, "PYTHONPATH": checkout} if checkout else None
     start = time.monotonic()
     subprocess.run(
-        [*command, "--set", "ingest.max_rejected_share=1"], check=True, capture_output=True, **options
-    )
+        [*command, "--set", "ingest.max_rejected_share=1"],
+        check=True, capture_output=True, cwd=checkout, env=environment,
+    )  # fmt: skip
     return time.monotonic() - start
 
 

@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,12 +57,12 @@ def imported(tmp_path_factory):
           "image/class/label/is_clean": int(i not in is_wrong)}]
         for i, label in zip(web, labels, strict=True)
     ]  # fmt: skip
-    part = [
+    part: list[Any] = [
         p
         for of in pd.DataFrame(clean).groupby(1)[0]
         for p in zip(of[1].iloc[:500], [of[0]] * 500, strict=True)
     ]
-    splits = {}
+    splits: dict[str, list[Any]] = {}
     for name, level in RED_LEVELS.items():
         gone = round(level * 500)
         splits[f"red_noise_nl_{name}"] = [
@@ -179,7 +180,7 @@ def cars(tmp_path_factory):
     ]  # fmt: skip
     wrong = {label: [i for i, of in web if of == label] for label in range(196)}
     by_class = {label: [i for i, of in clean if of == label] for label in range(196)}
-    splits = {"clean_validation": tests}
+    splits: dict[str, list[Any]] = {"clean_validation": tests}
     for level in CAR_LEVELS:
         red = []
         for label, ids in by_class.items():
@@ -197,10 +198,10 @@ def cars(tmp_path_factory):
     (release / "stanford-cars-annotations.json").write_text(json.dumps({"data": items}))
     for name, of in splits.items():
         (release / "stanford_cars" / "split" / name).write_text("\n".join(f"{i}.jpg {c}" for i, c in of))
-    for name, ids in (("cars_train", clean), ("cars_test", tests)):
-        (folder / "images" / name).mkdir(parents=True)
-        for image_id, _ in ids:
-            (folder / "images" / name / f"{image_id}.jpg").touch()
+    for part, images in (("cars_train", clean), ("cars_test", tests)):
+        (folder / "images" / part).mkdir(parents=True)
+        for image_id, _ in images:
+            (folder / "images" / part / f"{image_id}.jpg").touch()
     told = import_cnwl(str(release), [str(folder / "images")], str(folder / "lists"), "stanford_cars")
     return told, folder / "lists", splits
 

@@ -1,17 +1,22 @@
 """Rows per second when reading the same 84×84 JPEG images in random order, from disk to uint8 arrays, on one core.
 
 Compared are this project's streaming from Parquet shards with an exact global shuffle, the bare decoder (libjpeg-turbo on
-bytes in memory, an upper bound), Hugging Face datasets (streaming and map-style), WebDataset and torchvision's
-ImageFolder, each used as documented, without worker processes.
+bytes in memory, an upper bound), and the peers of benchmarks/reader_peers.py, each used as documented, without worker
+processes. Peers that this Python does not have are taken from that of --peers.
 
-    pip install -e '.[dev]'                 # datasets and webdataset
-    python -m benchmarks.reader             # 20,000 images, 3 rounds; --quick: 2,000
+    apt-get install libavdevice59     # or another FFmpeg, whose libraries SPDL loads
+    python -m venv peers && peers/bin/pip install spdl grain pylance mosaicml-streaming simplejpeg
+    python -m benchmarks.reader --peers peers/bin/python     # 20,000 images, 3 rounds; --quick: 2,000
 """
 
 import argparse
 import hashlib
+import importlib.util
 import io
+import json
 import statistics
+import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -25,6 +30,7 @@ import torch
 from PIL import Image
 from simplejpeg import decode_jpeg
 
+from benchmarks.reader_peers import PEERS
 from benchmarks.rows import tell
 from schemas.example import EXAMPLE, example_schema
 from schemas.manifest import MANIFEST, Manifest, Shard
@@ -33,6 +39,8 @@ from training.data.order import epoch_order
 from training.data.shards import load
 
 SIDE, CLASSES, BATCH, SHARD = 84, 100, 128, 5000
+# What a peer imports, where this project's own environment may not have it.
+MODULES = {"SPDL": ["spdl"], "Grain": ["grain"], "Lance": ["lance"], "MosaicML Streaming": ["streaming"]}
 
 
 def jpegs(count: int) -> list[bytes]:
@@ -89,18 +97,15 @@ def write_folders(folder: Path, data: list[bytes]) -> None:
         (class_folder / f"{n:06d}.jpg").write_bytes(one)
 
 
-def write_tars(folder: Path, data: list[bytes]) -> list[str]:
+def write_tars(folder: Path, data: list[bytes]) -> None:
     folder.mkdir()
-    paths = []
     for start in range(0, len(data), SHARD):
-        paths.append(str(folder / f"{start:06d}.tar"))
-        with tarfile.open(paths[-1], "w") as archive:
+        with tarfile.open(folder / f"{start:06d}.tar", "w") as archive:
             for n, one in enumerate(data[start : start + SHARD], start):
                 for suffix, content in (("jpg", one), ("cls", str(n % CLASSES).encode())):
                     info = tarfile.TarInfo(f"{n:06d}.{suffix}")
                     info.size = len(content)
                     archive.addfile(info, io.BytesIO(content))
-    return paths
 
 
 def ours(folder: Path) -> Callable[[], int]:
@@ -116,32 +121,58 @@ def bare(data: list[bytes]) -> Callable[[], int]:
     return lambda: sum(decode_jpeg(one, "RGB").shape[0] == SIDE for one in arrays)
 
 
-def hugging_face(folder: Path, cache: Path, streaming: bool) -> Callable[[], int]:
-    import datasets
+class Peer:
+    """A peer in a process of its own, which reads all rows when told to."""
 
-    datasets.disable_progress_bars()
-    files = sorted(str(path) for path in folder.glob("*.parquet"))
-    data = datasets.load_dataset(
-        "parquet", data_files=files, split="train", streaming=streaming, cache_dir=str(cache)
-    )
-    data = data.select_columns(["image", "label"])
-    data = data.shuffle(seed=0, buffer_size=1000) if streaming else data.shuffle(seed=0)
-    return lambda: sum(np.asarray(row["image"]).shape[0] == SIDE for row in data)
+    def __init__(self, python: str, name: str, folder: Path, count: int) -> None:
+        command = [python, str(Path(__file__).with_name("reader_peers.py")), name, str(folder), str(count)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._line("ready")
+
+    def __call__(self) -> tuple[int, float]:
+        """Return the rows read and the CPU seconds of the process."""
+        assert self.process.stdin
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        told = json.loads(self._line("{"))
+        return told["rows"], told["seconds"]
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.communicate()
+
+    def _line(self, start: str) -> str:
+        assert self.process.stdout
+        for line in self.process.stdout:  # libraries print, too
+            if line.startswith(start):
+                return line
+        raise RuntimeError(f"exit code {self.process.wait()}")
 
 
-def web_dataset(paths: list[str]) -> Callable[[], int]:
-    import webdataset
+def timed(read: Callable[[], int]) -> Callable[[], tuple[int, float]]:
+    """Return a function that returns the rows read and the CPU seconds of this process."""
 
-    data = webdataset.WebDataset(paths, shardshuffle=len(paths), seed=0).shuffle(1000).decode("rgb8")
-    data = data.to_tuple("jpg", "cls")
-    return lambda: sum(image.shape[0] == SIDE for image, _ in data)
+    def run() -> tuple[int, float]:
+        began = time.process_time()
+        rows = read()
+        return rows, time.process_time() - began
+
+    return run
 
 
-def image_folder(folder: Path) -> Callable[[], int]:
-    from torchvision.datasets import ImageFolder
-
-    data = ImageFolder(str(folder), transform=np.asarray)
-    return lambda: sum(data[row][0].shape[0] == SIDE for row in epoch_order(len(data), 0, 0).tolist())
+def start_peers(python: str | None, folder: Path, count: int) -> dict[str, Peer]:
+    """Start the peers that this Python has, and the others with the Python of the peers."""
+    peers = {}
+    for name in PEERS:
+        here = all(importlib.util.find_spec(module) for module in MODULES.get(name, ()))
+        if not here and not python:
+            print(f"{name} is left out: give --peers a Python that has it")
+            continue
+        try:
+            peers[name] = Peer(sys.executable if here else str(python), name, folder, count)
+        except RuntimeError as error:
+            print(f"{name} is left out: it cannot read the images ({error})")
+    return peers
 
 
 def main() -> None:
@@ -151,28 +182,32 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--peers", metavar="PYTHON", help="the Python that has SPDL, Grain, Lance and Streaming"
+    )
     parser.add_argument("--quick", action="store_true", help="2,000 rows, one round")
     arguments = parser.parse_args()
     count, rounds = (2000, 1) if arguments.quick else (arguments.rows, arguments.rounds)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         folder, data = Path(temporary), jpegs(count)
-        write_shards(folder / "ours", data)
+        write_shards(folder / "shards", data)
         write_folders(folder / "folders", data)
-        readers = {
-            "bare libjpeg-turbo": bare(data),
-            "ours, global shuffle": ours(folder / "ours"),
-            "datasets, streaming": hugging_face(folder / "ours", folder / "cache", True),
-            "datasets, map-style": hugging_face(folder / "ours", folder / "cache", False),
-            "WebDataset": web_dataset(write_tars(folder / "tars", data)),
-            "ImageFolder": image_folder(folder / "folders"),
+        write_tars(folder / "tars", data)
+        peers = start_peers(arguments.peers, folder, count)
+        readers: dict[str, Callable[[], tuple[int, float]]] = {
+            "bare libjpeg-turbo": timed(bare(data)),
+            "ours, global shuffle": timed(ours(folder / "shards")),
+            **peers,
         }
         speeds: dict[str, list[float]] = {name: [] for name in readers}
         for _ in range(rounds):  # interleaved, so that other load affects all equally
             for name, read in readers.items():
-                began = time.process_time()
-                assert read() == count, name
-                speeds[name].append(count / (time.process_time() - began))
+                rows, seconds = read()
+                assert rows == count, f"{name}: {rows}"
+                speeds[name].append(count / seconds)
+        for peer in peers.values():
+            peer.close()
     print(
         f"{count:,} JPEG of {SIDE} px, {sum(map(len, data)) / count:.0f} bytes on average; rows per CPU second"
     )

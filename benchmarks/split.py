@@ -35,8 +35,8 @@ from schemas.verdict import VERDICT
 CLASSES = [f"class-{i:02d}" for i in range(100)]
 LEVELS = [0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8]
 SAMPLES = 500
-ONE = {"noise.levels": [0.4], "noise.colors": ["red"]}
-RUNS = {
+ONE: dict[str, object] = {"noise.levels": [0.4], "noise.colors": ["red"]}
+RUNS: dict[str, dict[str, object]] = {
     "one set": ONE,
     "one set, shared": {**ONE, "shards.mode": "shared"},
     "twenty sets": {},

@@ -86,6 +86,7 @@ def textbook_speed(data: ImageSet, network: NetworkConfig, batch_size: int, devi
     """Return the images per second of the textbook loop after one warm-up step."""
     model = make_network(network, CLASSES, 0).to(memory_format=torch.contiguous_format).to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=2e-4)
+    assert isinstance(data.images, ResidentImages)
     dataset = TextbookDataset(data.images.images, data.labels)
     loader = DataLoader(dataset, batch_size, shuffle=True, drop_last=True)
     started, seconds, steps = 0.0, 0.0, -1

@@ -85,7 +85,7 @@ def _step(network: nn.Module, images: Tensor, labels: Tensor, processes: Process
     seconds = time.perf_counter() - started
     with torch.no_grad():
         for parameter, gradient in zip(network.parameters(), gradients, strict=True):
-            parameter -= 0.01 * gradient
+            parameter.sub_(gradient, alpha=0.01)
     network.zero_grad(set_to_none=False)
     return seconds
 

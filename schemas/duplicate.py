@@ -9,9 +9,8 @@ ORIENTATIONS = ("none", "mirrored", "flipped", "rotated 180°", "transposed", "r
 # Number of ORIENTATIONS that are searched, from the first, by the configuration key dedupe.orientations.
 SEARCHED_ORIENTATIONS = {"none": 1, "mirrored": 2, "all": len(ORIENTATIONS)}
 
-# hash: both perceptual hashes are near. crop: the hash of a crop is near, and the aligned images agree. embedding: the
-# features are near, and the aligned images agree.
-WITNESSES = ("hash", "crop", "embedding")
+# hash: both perceptual hashes are near. embedding: the features are near, and the aligned images agree.
+WITNESSES = ("hash", "embedding")
 
 DUPLICATE = Table(
     "duplicate",

@@ -17,12 +17,13 @@ _SAME = 2  # largest change of a color in levels by a profile that counts as sRG
 
 
 def to_srgb(image: Image.Image, profile: bytes, adobe: bool) -> Image.Image:
-    """Convert a loaded image of any mode to RGB: round 16 bits to 8, apply the profile, lay transparency on white.
+    """Convert a loaded image of any mode to RGB (RGBX is kept): round 16 bits to 8, apply the profile, lay transparency on white.
 
     Takes four bytes per pixel besides the image itself.
     """
     profile = profile if len(profile) <= MAX_PROFILE else b""
-    if image.mode == "RGB" and "transparency" not in image.info and not _transform(profile, "RGB"):
+    is_rgb = image.mode in ("RGB", "RGBX") and "transparency" not in image.info
+    if is_rgb and not _transform(profile, "RGB"):
         image.info = {}  # else comments would be encoded again with the pixels
         return image
     width, height = image.size

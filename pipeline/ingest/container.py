@@ -23,6 +23,8 @@ class Container:
     profile: bytes = b""
     adobe: bool = False
     """Whether a JPEG has an Adobe marker: its CMYK values are then stored inverted."""
+    frame: tuple[int, int] | None = None
+    """Width and height of a JPEG of three components with ordinary headers, which libjpeg can be given at once."""
     canvas: tuple[int, int] | None = None
     """Width and height of the image, if `data` covers only a part of it; the rest is transparent."""
     offset: tuple[int, int] = (0, 0)

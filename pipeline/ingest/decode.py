@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.config import IngestConfig
@@ -14,18 +15,20 @@ from pipeline.ingest.color import BACKGROUND, load_16_bit_transparency, to_srgb
 from pipeline.ingest.container import Container
 from pipeline.ingest.formats import open_container
 from pipeline.ingest.geometry import jpeg_reduction
+from pipeline.ingest.pixels import image_of, jpeg_pixels, pixels_of
 from pipeline.ingest.png import is_16_bit_rgb, png_is_short
 from pipeline.rejections import Rejected
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """The first image of a file as RGB, before its EXIF orientation is applied.
+    """The first image of a file in sRGB, before its EXIF orientation is applied.
 
-    width, height: pixels of the original. image: smaller by the factor `reduction` (1, 2, 4 or 8), rounded up.
+    pixels: see pixels.py; width and height are those of the original divided by `reduction` (1, 2, 4 or 8), rounded up.
+    width, height: of the original, in pixels.
     """
 
-    image: Image.Image
+    pixels: np.ndarray
     format: str
     width: int
     height: int
@@ -34,6 +37,8 @@ class DecodedImage:
     """EXIF orientation, 1 to 8."""
     animated: bool
 
+
+_MOST_PLAIN_PIXELS = 100_000_000  # larger images are left to Pillow, which has a limit of its own
 
 LimitMemory = Callable[[int, int], object]
 """Function that is called with the numbers of pixels and bytes of a file before its pixels are decoded."""
@@ -46,6 +51,8 @@ def no_limit(_pixels: int, _file_bytes: int) -> None:
 def decode(data: bytes, config: IngestConfig, limit_memory: LimitMemory = no_limit) -> DecodedImage:
     """Decode a file. The content decides the format. Raises Rejected; exceptions of decoders are converted to it."""
     container = open_container(data)
+    if container.frame and (plain := _decode_plain_jpeg(container, config, limit_memory, len(data))):
+        return plain
     image_format = container.format
     if container.canvas:
         _check_size(*container.canvas, config)
@@ -85,12 +92,40 @@ def decode(data: bytes, config: IngestConfig, limit_memory: LimitMemory = no_lim
                 canvas = Image.new("RGB", container.canvas, BACKGROUND)
                 canvas.paste(decoded, container.offset)
                 decoded = canvas
+            pixels = pixels_of(decoded)
         except MemoryError as error:
             raise Rejected("too_many_pixels", beyond_memory(image_format, width, height)) from error
         except Exception as error:
             # Decoders raise OSError, SyntaxError, ValueError, struct.error and others.
             raise Rejected("truncated", f"{image_format}: {error}") from error
-    return DecodedImage(decoded, image_format, width, height, reduction, orientation, animated)
+    return DecodedImage(pixels, image_format, width, height, reduction, orientation, animated)
+
+
+def _decode_plain_jpeg(
+    container: Container, config: IngestConfig, limit_memory: LimitMemory, file_bytes: int
+) -> DecodedImage | None:
+    """Decode a JPEG of three components by libjpeg-turbo alone: the same pixels as by way of Pillow, in less time.
+
+    Return None for an image that is refused or that libjpeg finds damaged; Pillow's way then decides and gives the reason.
+    """
+    assert container.frame
+    width, height = container.frame
+    if width * height > min(config.max_pixels, _MOST_PLAIN_PIXELS) or min(width, height) < config.min_side:
+        return None
+    limit_memory(width * height, file_bytes)
+    reduction = jpeg_reduction(width, height, config)
+    try:
+        pixels = jpeg_pixels(container.data, (-(-width // reduction), -(-height // reduction)))
+        if pixels is None:
+            return None
+        if container.profile:
+            image = image_of(pixels)
+            converted = to_srgb(image, container.profile, container.adobe)
+            pixels = pixels if converted is image else pixels_of(converted)
+    except Exception:
+        return None
+    orientation = _orientation(container.exif)
+    return DecodedImage(pixels, container.format, width, height, reduction, orientation, False)
 
 
 def beyond_memory(image_format: str, width: int, height: int) -> str:

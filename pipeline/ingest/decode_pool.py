@@ -33,6 +33,8 @@ PIPE_BYTES = 1 << 20  # size of the pipe for results of a process
 TRIES_WHEN_KILLED = 2  # SIGKILL comes from the kernel when memory is short, or from an operator
 # Without these, glibc returns the memory of each image to the system and allocates it again: twice the CPU time.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
+# There is a decoding process per core: threads of BLAS would only spin beside it.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 EXTERNAL = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -69,7 +71,7 @@ class _Decoder:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            env={**MALLOC, **os.environ, "PYTHONPATH": path},
+            env={**MALLOC, **ONE_THREAD, **os.environ, "PYTHONPATH": path},
         )
         assert self._process.stdin
         assert self._process.stdout

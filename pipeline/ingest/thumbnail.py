@@ -29,8 +29,8 @@ def thumbnail(image: Image.Image) -> Thumbnail:
     """Shrink an image of any size and mode (in gray, as `imagehash.phash` does), and measure its sharpness."""
     gray = image.convert("L")
     small = gray.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-    color = image if image.mode == "RGB" else image.convert("RGB")
-    means = color.resize((COLOR_SIDE, COLOR_SIDE), Image.Resampling.BOX)
+    color = image if image.mode in ("RGB", "RGBX") else image.convert("RGB")
+    means = color.resize((COLOR_SIDE, COLOR_SIDE), Image.Resampling.BOX).convert("RGB")
     return Thumbnail(small.tobytes() + means.tobytes(), _sharpness(np.asarray(gray)))
 
 
@@ -40,8 +40,12 @@ def _sharpness(gray: np.ndarray) -> float:
     if min(height, width) < 3:
         return 0.0
     step = max(1, (height - 2) // SHARPNESS_ROWS)
-    above, center, below = (gray[i : height - 2 + i : step].astype(np.int32) for i in range(3))
-    laplacian = 4 * center[:, 1:-1] - center[:, :-2] - center[:, 2:] - above[:, 1:-1] - below[:, 1:-1]
-    # Integers give the same result on every machine.
-    count, total, squares = laplacian.size, int(laplacian.sum()), int((laplacian * laplacian).sum())
+    above, center, below = (gray[i : height - 2 + i : step].astype(np.int16) for i in range(3))
+    laplacian = 4 * center[:, 1:-1]
+    for neighbor in (center[:, :-2], center[:, 2:], above[:, 1:-1], below[:, 1:-1]):
+        laplacian -= neighbor
+    # Sums of integers below 2^53 are exact in floats, in any order: the result is the same on every machine. A product of
+    # vectors (@) would start the threads of BLAS in every decoding process.
+    values = laplacian.astype(np.float64)
+    count, total, squares = values.size, int(values.sum()), int(np.square(values).sum())
     return (squares - total * total / count) / count

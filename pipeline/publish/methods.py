@@ -49,7 +49,8 @@ def _sets(release: Release) -> str:
     return (
         f"Training sets were drawn with seed {release.facts.root['config']['seed']}: {'; '.join(say.levels(release))}. In red "
         "sets, verified-wrong web images replace clean images of the same class, and the label stays; in blue sets, labels of "
-        "clean images are flipped. Counts per class follow the largest-remainder rule, so that the level holds in each class."
+        "clean images are flipped. Counts per class follow the quota method of Balinski and Young (1975): each class is within "
+        "one image of the level, and a higher level contains the noise of a lower one."
     )
 
 

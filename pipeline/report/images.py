@@ -74,8 +74,8 @@ def media_type(encoded: bytes) -> str:
 
 def thumbnail(encoded: bytes, side: int, quality: int = 75) -> bytes:
     """Return an image as WebP, scaled down to at most `side` pixels in width and height."""
-    with decode_stored(encoded) as image:
-        image.thumbnail((side, side))
-        buffer = BytesIO()
-        image.save(buffer, "WEBP", quality=quality, method=4)
+    image = decode_stored(encoded).convert("RGB")
+    image.thumbnail((side, side))
+    buffer = BytesIO()
+    image.save(buffer, "WEBP", quality=quality, method=4)
     return buffer.getvalue()

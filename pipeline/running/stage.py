@@ -15,7 +15,7 @@ from pipeline.shards import directory
 from schemas.manifest import MANIFEST, Manifest
 
 # Libraries whose versions may change the bytes of a table.
-LIBRARIES = ("numpy", "pandas", "pillow", "pyarrow")
+LIBRARIES = ("numpy", "pandas", "pillow", "pyarrow", "simplejpeg")
 
 # Increment a version if the stage writes something else for the same input: tables of older versions are rebuilt.
 STAGE_VERSIONS = {"fetch": 3, "ingest": 12, "aggregate": 12, "embed": 1, "dedupe": 7, "split": 14}

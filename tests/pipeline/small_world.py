@@ -38,14 +38,18 @@ def write_world(folder: Path) -> World:
     images = folder / "images"
     images.mkdir(parents=True)
     lists: dict[str, list[dict[str, object]]] = {"clean": [], "test": [], "web": []}
-    votes = []
+    votes: list[dict[str, object]] = []
     for source, count in (("test", TEST), ("clean", CLEAN), ("web", WEB)):
         for name in CLASSES:
             for i in range(count):
                 image_id = f"{source}-{name}-{i}"
                 shown = {world.leak: "test-ant-0", world.double: "web-bee-0"}.get(image_id, image_id)
                 picture(shown).save(images / f"{image_id}.png")
-                row = {"image_id": image_id, "class_name": name, "path": f"images/{image_id}.png"}
+                row: dict[str, object] = {
+                    "image_id": image_id,
+                    "class_name": name,
+                    "path": f"images/{image_id}.png",
+                }
                 if source == "web":
                     row |= {"method": "image" if i % 5 == 0 else "text", "rank": i}
                     row |= {

@@ -126,7 +126,7 @@ def test_other_versions_of_libraries_make_the_tables_anew(
 ) -> None:
     assert build(world, output) == 0
     assert "split     up to date" in capsys.readouterr().out
-    monkeypatch.setattr(stage, "LIBRARIES", ("numpy", "pandas", "pillow", "pyarrow", "pytest"))
+    monkeypatch.setattr(stage, "LIBRARIES", ("numpy", "pandas", "pillow", "pyarrow", "simplejpeg", "pytest"))
     stage.library_versions.cache_clear()
     try:
         assert build(world, output) == 0

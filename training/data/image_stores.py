@@ -1,5 +1,6 @@
 """The decoded images of a set: resident on the device, or streamed to it by threads."""
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,9 @@ from training.device import available_cores
 
 CPU = torch.device("cpu")
 PREFETCH_BATCHES = 4  # batches decoded in advance
-CHUNK = 16  # images per task of a thread
+MIN_CHUNK = (
+    16  # images per task of a thread, at least: starting a task costs as much as decoding half a small image
+)
 
 
 class ImageStore(Protocol):
@@ -112,10 +115,10 @@ class StreamedImages:
     def _start(self, rows: list[int], pool: ThreadPoolExecutor) -> tuple[Tensor, list[Future[None]]]:
         pinned = self.device.type == "cuda"
         buffer = torch.empty((len(rows), *self.size, 3), dtype=torch.uint8, pin_memory=pinned)
-        pixels, chunks = buffer.numpy(), range(0, len(rows), CHUNK)
+        pixels, size = buffer.numpy(), max(MIN_CHUNK, math.ceil(len(rows) / self.workers))
         return buffer, [
-            pool.submit(self._fill, pixels[start : start + CHUNK], rows[start : start + CHUNK])
-            for start in chunks
+            pool.submit(self._fill, pixels[start : start + size], rows[start : start + size])
+            for start in range(0, len(rows), size)
         ]
 
     def _finish(self, buffer: Tensor, tasks: list[Future[None]]) -> Tensor:

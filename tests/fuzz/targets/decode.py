@@ -58,7 +58,7 @@ def check(data: bytes) -> None:
     assert processed.columns["format"] in container.FORMATS
     stored = decode_stored(processed.encoded)
     expected = crop_and_size(width, height, config)[1]
-    assert stored.mode == "RGB"
+    assert stored.mode in ("RGB", "RGBX")
     assert stored.size in (expected, expected[::-1])  # the EXIF orientation may exchange the sides
     prints = fingerprint_thumbnails([processed.thumbnail])
     assert np.isfinite(prints.contrast).all()

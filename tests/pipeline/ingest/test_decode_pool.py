@@ -279,3 +279,17 @@ def test_ctrl_c_received_by_another_thread_is_delayed_until_a_process_has_starte
         assert started[0].returncode is not None
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="threads are counted in /proc")
+def test_a_decoding_process_has_no_threads_of_blas(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in decode_pool.ONE_THREAD:
+        monkeypatch.delenv(name, raising=False)
+    Image.new("RGB", (400, 300)).save(folder / "a.jpg")
+    config = IngestConfig(size=224)
+    with closing(DecodePool(str(folder), config, 1)) as pool:
+        ((_, result),) = pool.process_all([(0, ImageRequest("a.jpg"))])
+        assert isinstance(result, ProcessedImage)
+        status = Path(f"/proc/{pool._decoders[0].pid}/status").read_text()
+    (threads,) = re.findall(r"Threads:\s+(\d+)", status)
+    assert int(threads) <= 2  # its own and that of pyarrow, which waits

@@ -32,7 +32,7 @@ def test_a_level_opens_with_pictures_and_class_names(built, tmp_path):
 
     config, file = IngestConfig(size=32), io.BytesIO()
     picture(example["image_id"]).save(file, "PNG")
-    expected = normalize(decode(file.getvalue(), config), config)
+    expected = normalize(decode(file.getvalue(), config), config).convert("RGB")
     assert example["image"].convert("RGB").tobytes() == expected.tobytes()
 
 
