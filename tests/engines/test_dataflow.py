@@ -74,11 +74,11 @@ def test_the_staged_package_runs_in_an_empty_environment_without_torch(cloud, su
 
     # As a worker does it: its image has Beam, pip installs the package and what that needs.
     environment = tmp_path / "worker"
-    uv = ["uv"] if not (own := ROOT / ".venv-uv" / "bin" / "uv").exists() else [str(own)]
-    subprocess.run([*uv, "venv", "-q", "--python", sys.executable, environment], check=True)
+    uv = str(next(ROOT.glob(".venv*-uv/bin/uv"), "uv"))  # as scripts/setup.sh has it
+    subprocess.run([uv, "venv", "-q", "--python", sys.executable, environment], check=True)
     python = environment / "bin" / "python"
     locked = ["--constraint", str(_without_hashes(tmp_path))]
-    subprocess.run([*uv, "pip", "install", "-q", "--python", python, *locked, archive], check=True)
+    subprocess.run([uv, "pip", "install", "-q", "--python", python, *locked, archive], check=True)
     code = (
         "import importlib.util, pipeline.build, pipeline.jobs.ingest, pipeline.jobs.sets\n"
         "assert importlib.util.find_spec('torch') is None\n"

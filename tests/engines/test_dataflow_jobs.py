@@ -62,7 +62,7 @@ def test_a_whole_build_on_dataflow_writes_the_bytes_of_the_local_runner(cloud: C
 
 
 @pytest.fixture(scope="module")
-def built(world_cloud) -> Cloud:
+def built_in_bucket(world_cloud) -> Cloud:
     """A build on this machine into the bucket, whose stages can then be run again on Dataflow one by one."""
     where = ["--config", "gs://bucket/set/build.yaml", "--set", "source=gs://bucket/set"]
     done = run("build", *where, "--output", "gs://bucket/built", **world_cloud.environment)
@@ -96,7 +96,7 @@ ENDS = {
         for end in ("FAILED by a task", "CANCELLED")
     ],
 )
-def test_every_stage_tells_how_its_job_ended_and_keeps_its_tables(cloud, built, stage, end):
+def test_every_stage_tells_how_its_job_ended_and_keeps_its_tables(cloud, built_in_bucket, stage, end):
     error, words = ENDS[end]
     tables = committed(cloud)
     cloud.service.behavior = becomes(end.split()[0], after=1, error=error)
@@ -112,7 +112,7 @@ def test_every_stage_tells_how_its_job_ended_and_keeps_its_tables(cloud, built, 
     assert committed(cloud) == tables
 
 
-def test_a_template_that_starts_nothing_leaves_the_tables_as_they_are(cloud, built):
+def test_a_template_that_starts_nothing_leaves_the_tables_as_they_are(cloud, built_in_bucket):
     tables = committed(cloud)
     done = cloud.run("ingest", "built", "--force", "--template_location=gs://bucket/template.json", IMAGE)
     assert done.returncode == 0, done.stderr
@@ -298,11 +298,11 @@ OTHER_PROJECT = ("--dataflow_endpoint=https://dataflow.googleapis.com", IMAGE)
         (("--runner=DataflwRunner", IMAGE), "did you mean DataflowRunner?"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_launch_is_told_before_anything_is_touched(cloud, built, more, words):
+def test_what_is_wrong_with_a_launch_is_told_before_anything_is_touched(cloud, built_in_bucket, more, words):
     assert words in refused(cloud, "build", *WHERE, "--force", *cloud.flags(), *more)
 
 
-def test_credentials_are_checked_before_anything_is_touched(cloud, built, tmp_path):
+def test_credentials_are_checked_before_anything_is_touched(cloud, built_in_bucket, tmp_path):
     key = tmp_path / "key.json"
     key.write_text("{}")
     command = ["build", *WHERE, "--force", *cloud.flags(), IMAGE]
@@ -311,7 +311,7 @@ def test_credentials_are_checked_before_anything_is_touched(cloud, built, tmp_pa
     assert "gcloud auth application-default login" in message
 
 
-def test_a_dry_run_shows_what_would_be_submitted_and_writes_nothing(cloud, built):
+def test_a_dry_run_shows_what_would_be_submitted_and_writes_nothing(cloud, built_in_bucket):
     before = {name: cloud.read(name) for name in cloud.names()}
     done = run("build", *WHERE, "--force", "--dry_run", "--json", *cloud.flags(), "--worker_machine_type=n2", IMAGE,
                **cloud.environment)  # fmt: skip
