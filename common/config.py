@@ -178,6 +178,17 @@ class _Loader(yaml.SafeLoader):
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return the value of a node. Raises MarkedYAMLError where SafeLoader raises others: 2026-13-45, `!!bool x`."""
+        try:
+            return super().construct_object(node, deep)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.MarkedYAMLError(
+                problem=f"{str(node.value)[:80]!r} is not a valid {kind}; correct it, or put text in quotes",
+                problem_mark=node.start_mark,
+            ) from error
+
 
 def _load(text: str) -> Any:
     """Parse YAML. Keys are read as text, and duplicate keys are errors. Raises yaml.YAMLError."""
@@ -186,8 +197,6 @@ def _load(text: str) -> Any:
         node = loader.get_single_node()
         _check_keys(node, set())
         return None if node is None else loader.construct_document(node)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # of dates, and of tags such as !!bool
-        raise yaml.YAMLError(f"{error}; put text that looks like a date in quotes") from error
     except RecursionError as error:
         raise yaml.YAMLError("nested too deeply") from error
 

@@ -73,7 +73,7 @@ def made(text: str, *overrides: str) -> Outer:
         ("", "a.yaml: expected keys and values at the top level"),
         (
             "source: 2020-13-45",
-            "; put text that looks like a date in quotes",
+            "a.yaml: '2020-13-45' is not a valid timestamp; correct it, or put text in quotes\n  in \"<unicode string>\", line 1",
         ),
         ("source: " + "[" * 500, "a.yaml: nested too deeply"),
         (
