@@ -169,6 +169,25 @@ def test_damaged_metrics_of_a_finished_run_are_a_failure_whose_remedy_works(
     assert without_times(study) == before
 
 
+def broken_footer(content: bytes) -> bytes:
+    """Return a Parquet file whose metadata are no Thrift: Arrow raises OSError."""
+    return content[:-200] + b"\xff" * 192 + content[-8:]
+
+
+@pytest.mark.parametrize("change", [lambda _: b"PAR1 no more", broken_footer])
+def test_a_damaged_table_is_an_error_with_its_path(
+    study: Path, change: Damage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = next(study.glob("runs/*vanilla-0*"))
+    for path, command in (
+        (run / "label_trust.parquet", ["distrusted", str(run)]),
+        (study / "results.parquet", ["plot", str(study)]),
+    ):
+        path.write_bytes(change(path.read_bytes()))
+        assert main(command) == 1
+        assert f"{path}: damaged" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"error": 7}', b"\xff"])
 def test_a_damaged_failure_record_is_still_a_failure(tmp_path: Path, content: bytes) -> None:
     run_state.record_failure(tmp_path, "run", "out of luck")

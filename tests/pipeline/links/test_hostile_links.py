@@ -19,6 +19,7 @@ from pipeline.__main__ import main
 from pipeline.links.ledger import Check as CheckHead
 from pipeline.links.ledger import find_unfinished, lines_path, now, read_checks
 from pipeline.links.links import digest_of, read_links
+from schemas.link_check import LINK_CHECK
 from tests.pipeline.fetch.conftest import Request, as_public  # noqa: F401  a fixture
 from tests.pipeline.links.conftest import Check, Site, png
 
@@ -170,6 +171,12 @@ def test_a_damaged_check_is_named(site: Site, capsys: pytest.CaptureFixture[str]
     site.publish({"a": "ant"})
     site.ledger.mkdir()
     (site.ledger / "2026-01-01T00-00-00.000Z.parquet").write_bytes(b"PAR1 no more")
+    assert main(command(site)) == 1
+    assert "2026-01-01T00-00-00.000Z.parquet: cannot be read" in capsys.readouterr().err
+    text = pa.array([b"\xff\xfe"], pa.binary()).view(pa.string())
+    columns = [text if field.type == pa.string() else pa.nulls(1, field.type) for field in LINK_CHECK.schema]
+    check = pa.table(columns, [field.name for field in LINK_CHECK.schema])
+    parquet.write_table(check, site.ledger / "2026-01-01T00-00-00.000Z.parquet")
     assert main(command(site)) == 1
     assert "2026-01-01T00-00-00.000Z.parquet: cannot be read" in capsys.readouterr().err
     parquet.write_table(pa.table({"url": ["u"]}), site.ledger / "2026-01-01T00-00-00.000Z.parquet")

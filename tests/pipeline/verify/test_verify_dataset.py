@@ -6,14 +6,20 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow.parquet import read_table
 
 from common.errors import DataError
 from pipeline.__main__ import main
+from pipeline.keyed_hash import shard_key
 from pipeline.shards.export import export
+from pipeline.shards.packing import unpack
 from pipeline.verify.dataset import verify
+from pipeline.verify.leaks import read_near
+from pipeline.verify.plan import plan_verification
 from tests.pipeline.dataset_forgery import agree, problems, replaced, rewrite
 
 
@@ -166,16 +172,27 @@ def test_two_examples_in_the_place_of_one_are_reported(dataset):
     )
 
 
+def not_utf8(table, column):
+    values = pa.array([b"\xff\xfe"] * table.num_rows, pa.binary()).view(pa.string())
+    return table.set_column(table.schema.get_field_index(column), table.schema.field(column), values)
+
+
 @pytest.mark.parametrize("column", ["image_id", "source", "url", "replaced_image_id"])
 def test_text_that_is_not_utf8_is_an_error_and_no_traceback(dataset, column):
-    def spoil(table):
-        values = pa.array([b"\xff\xfe"] * table.num_rows, pa.binary()).view(pa.string())
-        return table.set_column(table.schema.get_field_index(column), table.schema.field(column), values)
-
-    rewrite(dataset, "red-0.20", spoil)
+    rewrite(dataset, "red-0.20", lambda table: not_utf8(table, column))
     assert "cannot be read" in problems(dataset)
     with pytest.raises(DataError, match="cannot be read as a table of this version"):
         export(str(dataset), "red-0.20", "folder", str(dataset.parent / "exported"))
+
+
+def test_the_search_for_leaks_leaves_out_shards_with_ids_that_are_not_utf8(dataset):
+    ids = read_table(dataset / "red-0.20")["image_id"].to_pylist()
+    rewrite(dataset, "red-0.20", lambda table: not_utf8(table, "image_id"))
+    plan, buckets = plan_verification(str(dataset))
+    found = [rows for each in buckets if (rows := read_near(each, plan, np.sort(shard_key(ids))))]
+    assert found  # the images of other sets
+    for rows in found:
+        assert set(unpack(rows)["image_id"].to_pylist()) <= set(ids)
 
 
 @pytest.mark.parametrize(
