@@ -49,8 +49,7 @@ def _sets(release: Release) -> str:
     return (
         f"Training sets were drawn with seed {release.facts.root['config']['seed']}: {'; '.join(say.levels(release))}. In red "
         "sets, verified-wrong web images replace clean images of the same class, and the label stays; in blue sets, labels of "
-        "clean images are flipped. Counts per class follow the quota method of Balinski and Young (1975): each class is within "
-        "one image of the level, and a higher level contains the noise of a lower one."
+        f"clean images are flipped. {say.class_counts(each.about for each in release.facts.sets.values())}"
     )
 
 

@@ -1,6 +1,7 @@
 """Sentences about a dataset, made from the facts of its build; the card, the metadata and the methods share them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -282,3 +283,24 @@ def levels(release: Release) -> Iterator[str]:
             by_color.setdefault(color, []).append(manifest.about["noise_level"])
     for color, values in by_color.items():
         yield f"{color} ({', '.join(f'{100 * value:g}' for value in sorted(set(values)))} %)"
+
+
+def class_counts(sets: Iterable[Mapping[str, Any]]) -> str:
+    """Say how the wrong labels of drawn sets are divided among the classes, by what the manifests of all sets state."""
+    drawn = [about for about in sets if about.get("color") and not about.get("fixed_set")]
+    if not drawn:
+        return "The sets are exactly as they were listed."
+    shortage = (
+        ", except where a class has too few wrong images for the level"
+        if any(about["on_shortage"] == "cap" for about in drawn)
+        else ""
+    )
+    nesting = (
+        ", and a higher level contains the noise of a lower one"
+        if all(about["nested"] for about in drawn)
+        else "; each level was drawn on its own"
+    )
+    return (
+        "Counts per class follow the quota method of Balinski and Young (1975): each class is within one image of the level"
+        f"{shortage}{nesting}."
+    )

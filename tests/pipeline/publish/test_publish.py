@@ -14,6 +14,7 @@ import pytest
 import yaml
 from absl import logging as absl_logging
 
+from pipeline.publish.statements import class_counts
 from pipeline.verify.dataset import verify
 from tests.pipeline.built_tables import digests
 
@@ -254,3 +255,27 @@ def test_the_line_to_upload_is_printed(publish, tmp_path, capsys):
     assert f"upload: hf upload USER/NAME {tmp_path}/published --repo-type dataset" in capsys.readouterr().out
     assert publish("--json") == 0
     assert json.loads(capsys.readouterr().out)["examples"] == 12 * 60 + 18
+
+
+DRAWN = {"color": "red", "nested": True, "on_shortage": "error"}
+
+
+@pytest.mark.parametrize(
+    ("sets", "end"),
+    [
+        ([DRAWN, {}], "of the level, and a higher level contains the noise of a lower one."),
+        ([DRAWN | {"nested": False}], "of the level; each level was drawn on its own."),
+        (
+            [DRAWN | {"on_shortage": "cap"}],
+            "of the level, except where a class has too few wrong images for the level, and a higher level contains the noise "
+            "of a lower one.",
+        ),
+        ([DRAWN | {"fixed_set": {"n": 1}, "nested": False}], "The sets are exactly as they were listed."),
+    ],
+)
+def test_the_methods_say_how_wrong_labels_are_divided_among_classes(sets, end):
+    assert class_counts(sets).endswith(end)
+
+
+def test_the_methods_of_a_nested_build_say_so(published):
+    assert "a higher level contains the noise of a lower one" in (published / "methods.md").read_text()
