@@ -182,9 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    module = import_module(
-        MODULES[arguments.verb]
-    )  # imports torch, which is slow, only where the verb needs it
+    module = import_module(MODULES[arguments.verb])  # torch, which is slow, only where the verb needs it
     try:
         code: int = module.verb(arguments)
         return code

@@ -90,9 +90,8 @@ def run_training(
         precision = "bf16" if processes.any(precision == "bf16" and processes.rank == 0, device) else "fp32"
     config = replace(config, precision=precision)
     description |= {"threads": threads, "precision": precision}
-    if config.network.frozen and not isinstance(
-        train.images, FeatureVectors
-    ):  # on all threads, since features do not depend on their number
+    if config.network.frozen and not isinstance(train.images, FeatureVectors):
+        # on all threads, since features do not depend on their number
         train, test = with_features(config, (train, test), features, device, progress=progress, stop=stop)
     with cpu_threads(threads):
         if config.optimizer.weight_decays:

@@ -12,9 +12,8 @@ from scipy.sparse import csr_array
 from pipeline.ingest.geometry import Box
 from pipeline.ingest.pixels import CHANNELS
 
-_STRIP = (
-    1 << 16
-)  # values processed at once: with four times as many, they leave the cache, and it takes twice as long
+# values processed at once: four times as many leave the cache, and take twice as long each
+_STRIP = 1 << 16
 
 
 def resize_by_area(pixels: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:

@@ -14,9 +14,8 @@ MAX_SCANS = 100
 _MARKER = re.compile(
     rb"\xff([^\x00\xff])"
 )  # 0xFF is followed by zero in image data; repeated 0xFF are fill bytes
-_SMALLEST_APP = (
-    7  # bytes of a JFIF or Adobe segment; Pillow refuses files with shorter ones, libjpeg ignores the segment
-)
+# bytes of a JFIF or Adobe segment; Pillow refuses files with shorter ones, libjpeg ignores the segment
+_SMALLEST_APP = 7
 
 
 def read_jpeg(data: bytes) -> Container:

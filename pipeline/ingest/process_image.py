@@ -70,10 +70,8 @@ def _normalize_and_encode(decoded: DecodedImage, config: IngestConfig) -> Proces
     image = normalize(decoded, config)
     try:
         encoded = encode(image, config)
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # without resizing, an image may have a longer side than the format allows
+    except (OSError, ValueError) as error:
+        # Without resizing, an image may have a longer side than the format allows.
         size = f"{image.width}×{image.height}"
         raise Rejected("too_many_pixels", f"{size} cannot be stored as {config.format}: {error}") from error
     columns = {

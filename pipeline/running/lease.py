@@ -51,8 +51,9 @@ class Lease:
 def hold_lease(output: str, command: str = "build", flag: str = "--output") -> Iterator[None]:
     """Hold the lease on a folder during the block. Raises UsageError if another process holds it.
 
-    The error names the kind of command that holds such leases, and the flag that chooses another folder. A thread renews the lease. If another process took the folder over because this process was suspended for longer than
-    LEASE_SECONDS, UsageError is raised inside the block.
+    The error names the kind of command that holds such leases, and the flag that chooses another folder. A thread renews
+    the lease. If another process took the folder over because this process was suspended for longer than LEASE_SECONDS,
+    UsageError is raised inside the block.
     """
     started_as = " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:3]])
     mine = Lease(socket.gethostname(), os.getpid(), started_as, secrets.token_hex(8), _expiry())
