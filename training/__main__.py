@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from common.command_line import Parser, add_verb, make_parser, run_verb
+from common.command_line import Parser, add_overrides, add_verb, make_parser, run_verb
 from common.errors import DataError
 from common.temporary_folder import use_process_folder
 from training.config import METHODS
@@ -75,13 +75,7 @@ def _add_train(verbs: Any) -> None:
         help="network, schedule and augmentation; see docs/explanation/methods.md. auto: the recipe that suits the "
         "machine and the images (default: %(default)s)",
     )
-    sub.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change a key of the recipe, such as mentormix.alpha=8; repeat for several",
-    )
+    add_overrides(sub, "the recipe", "mentormix.alpha=8")
     sub.add_argument(
         "--resident-gb",
         type=finite,

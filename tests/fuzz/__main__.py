@@ -72,7 +72,7 @@ def fuzz(name: str, seconds: int, output: Path) -> Result:
     for number, data in enumerate(target.seeds()):
         (seeds / f"{number:03d}").write_bytes(data)
     dictionary = output / "words.txt"
-    dictionary.write_text("".join(f'"{_escaped(word)}"\n' for word in targets.words(target)))
+    dictionary.write_text("".join(f'"{_escaped(word)}"\n' for word in getattr(target, "WORDS", ())))
     flags = (
         f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", f"-timeout={TIMEOUT_SECONDS}", f"-rss_limit_mb={MAX_MEGABYTES}",
         f"-artifact_prefix={output}/", f"-dict={dictionary}", "-print_final_stats=1", "-len_control=0", "-use_value_profile=1",

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from common.command_line import add_verb
+from common.command_line import add_overrides, add_verb
 from training.flags import add_data, finite, inner_share, positive, positive_seconds
 
 
@@ -56,13 +56,7 @@ def _add_grid(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--networks", nargs="+", metavar="NAME", help="networks (default: that of the recipe)")
     sub.add_argument("--seeds", type=int, nargs="+", metavar="N", help="seeds (default: 0 1 2)")
     sub.add_argument("--recipe", metavar="NAME", help="recipe of all runs (default: auto)")
-    sub.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change a key of the recipe in all runs",
-    )
+    add_overrides(sub, "the recipe in all runs", "epochs=10")
 
 
 def _add_scheduling(sub: argparse.ArgumentParser) -> None:
@@ -175,6 +169,11 @@ def _add_power(verbs: Any) -> None:
         metavar="P",
         help="probability with which the difference should be found (default: %(default)s)",
     )
+    _add_noise_measurement(sub)
+
+
+def _add_noise_measurement(sub: argparse.ArgumentParser) -> None:
+    """Add the flags of `power` that say how a noise level is measured by votes."""
     sub.add_argument(
         "--agreement",
         type=inner_share,

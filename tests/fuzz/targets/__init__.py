@@ -6,7 +6,6 @@ the module's docstring states does not hold for some bytes, and perhaps WORDS, w
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
 from typing import Any
 
 NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
@@ -15,8 +14,3 @@ NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 def load(name: str) -> Any:
     """Import a target by its name."""
     return importlib.import_module(f"{__name__}.{name}")
-
-
-def words(target: Any) -> Iterator[bytes]:
-    """Yield the words of a target."""
-    yield from getattr(target, "WORDS", ())

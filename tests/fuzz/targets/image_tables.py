@@ -1,9 +1,8 @@
 """Parquet files of images are opened: sets for training, collections for `leaks` (training/data/shards.py, pipeline/leaks/inputs.py).
 
-The first byte chooses the reader; the rest is a Parquet file, for which a manifest with the right size and digest is
-made, as whoever publishes a dataset can. A file gives images or a `DataError` that names its folder. Of a set, each
-image is the bytes that Arrow reads, labels are class ids, and ids are text. Of a collection, each row gives an image or
-a `Rejected`.
+The first byte chooses the reader; the rest is a Parquet file. The manifest of a set states its true size and digest, as that
+of a hostile publisher would. A file gives images or a `DataError` that names its folder. Of a set, each image is the bytes
+that Arrow reads, labels are class ids, and ids are text. Of a collection, each row gives an image or a `Rejected`.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """URLs of lists and of Location headers are parsed, and addresses are judged (pipeline/fetch/urls.py, public_addresses.py).
 
 A text gives a URL or a `Rejected` bad_location. A URL is http or https, ASCII without blanks, has a host, a port from 1 to
-65535 and a path without `.` and `..`; parsed again, it is the same URL. A public address is none that Python's table calls
-private, loopback, link-local, multicast, reserved or unspecified, and an IPv4 address is judged the same in IPv6.
+65535 and a path without `.` and `..`; parsed again, it is the same URL. No address is public that Python's
+table calls private, loopback, link-local, multicast, reserved or unspecified; an IPv4 address is judged the same in IPv6.
 """
 
 import ipaddress
