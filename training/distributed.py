@@ -10,16 +10,13 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
-from common.errors import UsageError
 from training.data.order import process_slice
 from training.device import choose_device
-from training.models.student import BATCH_NORMS
 
 BARRIER_TIMEOUT = timedelta(days=1)  # the first process may copy a large set while the others wait
 
@@ -92,85 +89,3 @@ def join_processes() -> Iterator[tuple[Processes, torch.device]]:
         yield Processes(dist.get_rank(), dist.get_world_size(), barrier_group), device
     finally:
         dist.destroy_process_group()
-
-
-class _Sum(torch.autograd.Function):
-    """Sum a tensor over the processes; the gradient is the sum of their gradients."""
-
-    @staticmethod
-    def forward(_: Any, tensor: Tensor) -> Tensor:
-        """Sum the tensors of all processes."""
-        total = tensor.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(_: Any, *gradients: Tensor) -> Tensor:
-        """Sum the gradients of all processes."""
-        total = gradients[0].clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
-
-
-class CpuSyncBatchNorm(nn.BatchNorm2d):
-    """Batch norm over the batches of all processes on CPUs, where nn.SyncBatchNorm is not available."""
-
-    @classmethod
-    def convert(cls, norm: nn.BatchNorm2d) -> "CpuSyncBatchNorm":
-        """Return a synchronized batch norm with the parameters, statistics and mode of `norm`."""
-        converted = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-        converted.weight, converted.bias = norm.weight, norm.bias
-        for name, buffer in norm.named_buffers():
-            setattr(converted, name, buffer)
-        return converted.train(norm.training)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalize [B, C, H, W] per channel."""
-        if not self.training:
-            return super().forward(x)
-        full = x.float()
-        count = torch.tensor([float(full.numel() // full.shape[1])])
-        total = _Sum.apply(torch.cat([full.sum(dim=(0, 2, 3)), count]))
-        pixels, mean = total[-1], total[:-1] / total[-1]
-        centered = full - mean[:, None, None]
-        variance = _Sum.apply(centered.square().sum(dim=(0, 2, 3))) / pixels
-        if self.track_running_stats:
-            with torch.no_grad():
-                assert self.running_mean is not None
-                assert self.running_var is not None
-                assert self.num_batches_tracked is not None
-                self.running_mean.lerp_(mean, self.momentum or 0.0)
-                self.running_var.lerp_(variance * pixels / (pixels - 1), self.momentum or 0.0)
-                self.num_batches_tracked += 1
-        scaled = centered * (variance + self.eps).rsqrt()[:, None, None]
-        return (scaled * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
-
-
-def synchronize_batch_norms(network: nn.Module, processes: Processes, device: torch.device) -> nn.Module:
-    """Return the network with batch norms that use the batches of all processes.
-
-    Raises UsageError for subclasses of batch norm that cannot be converted, such as timm's on a CPU, which contain an
-    activation.
-    """
-    if processes.size == 1:
-        return network
-    subclasses = {type(module) for module in network.modules() if isinstance(module, BATCH_NORMS)}
-    subclasses -= {nn.BatchNorm2d}
-    if device.type == "cuda":
-        if not subclasses:
-            return nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        if all(subclass.__module__.startswith("timm.") for subclass in subclasses):
-            from timm.layers import convert_sync_batchnorm  # torch's would drop the activations
-
-            converted: nn.Module = convert_sync_batchnorm(network)
-            return converted
-    if subclasses:
-        names = ", ".join(sorted(subclass.__name__ for subclass in subclasses))
-        raise UsageError(
-            f"network.name: the batch norms of this network ({names}) cannot be synchronized between processes; "
-            "train in one process, without torchrun"
-        )
-    for name, module in list(network.named_modules()):
-        if isinstance(module, nn.BatchNorm2d):
-            network.set_submodule(name, CpuSyncBatchNorm.convert(module))
-    return network

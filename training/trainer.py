@@ -18,7 +18,7 @@ from training.config import TrainConfig
 from training.data.epoch_plan import EpochPlan
 from training.data.shards import ImageSet
 from training.device import kernel_settings, use_bf16
-from training.distributed import Processes, synchronize_batch_norms
+from training.distributed import Processes
 from training.errors import DivergedError
 from training.evaluation import accuracy, memorization, predict, summed_logits
 from training.features.vectors import FeatureVectors, make_augmenter
@@ -29,6 +29,7 @@ from training.methods.registry import make_method
 from training.models.freezing import freeze_before, train_mode
 from training.models.registry import make_head, make_network
 from training.models.student import Student
+from training.models.synchronized_batch_norm import synchronize_batch_norms
 from training.optimizer import learning_rate, make_optimizer
 from training.progress import RunProgress
 from training.randomness import derive_seed, generator
@@ -84,7 +85,7 @@ class Trainer:
             for number in range(self.method.networks)
         ]
         self.networks = [
-            synchronize_batch_norms(network.to(device), self.processes, device) for network in networks
+            synchronize_batch_norms(network.to(device), self.processes.size) for network in networks
         ]
         for network in self.networks:
             self.method.prepare(network)

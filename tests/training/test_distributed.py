@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from timm.layers import BatchNormAct2d
 from torch import nn
 
 from common.errors import UsageError
@@ -18,8 +19,9 @@ from training import checkpoint, metrics
 from training.__main__ import main
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.data.shards import load_pair
-from training.distributed import CpuSyncBatchNorm, Processes, synchronize_batch_norms
+from training.distributed import Processes
 from training.method_config import CoTeachingConfig, MentorMixConfig, MentorNetConfig
+from training.models.synchronized_batch_norm import SynchronizedBatchNorm, synchronize_batch_norms
 from training.trainer import Trainer
 
 METHODS = ("vanilla", "mixup", "mentornet", "mentormix", "co_teaching", "elr")
@@ -58,10 +60,8 @@ def config(method: str) -> TrainConfig:
     )  # fmt: skip
 
 
-def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    write_set(data / "blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
-    write_set(data / "test", striped(60, 0.0, seed=2), color=None)
+def start_two(code: str, *arguments: str) -> list[subprocess.Popen[bytes]]:
+    """Start two processes that can join each other."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -71,13 +71,24 @@ def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
         "MASTER_PORT": str(port),
         "CUDA_VISIBLE_DEVICES": "",
     }
-    both = [
+    return [
         subprocess.Popen(
-            [sys.executable, "-c", RUN, str(data), str(tmp_path / "two")],
+            [sys.executable, "-c", code, *arguments],
             env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
     ]
+
+
+def run_two(code: str, *arguments: str) -> None:
+    assert [process.wait(120) for process in start_two(code, *arguments)] == [0, 0]
+
+
+def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_set(data / "blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
+    write_set(data / "test", striped(60, 0.0, seed=2), color=None)
+    both = start_two(RUN, str(data), str(tmp_path / "two"))
     sets = load_pair(data, "blue-0.40", "test")
     for method in METHODS:
         Trainer(config(method), *sets, torch.device("cpu")).run(tmp_path / "one" / method)
@@ -121,24 +132,81 @@ class NormAndActivation(nn.BatchNorm2d):
         return super().forward(x).relu()
 
 
-def test_batch_norms_are_synchronized_or_refused() -> None:
-    def module_types(network: nn.Module) -> set[type]:
-        return {type(one) for one in network.modules()} - {nn.Sequential}
+def test_other_batch_norms_are_refused() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(3), NormAndActivation(3))
+    with pytest.raises(UsageError, match=r"network \(NormAndActivation\) cannot be synchronized"):
+        synchronize_batch_norms(network, 2)
+    assert synchronize_batch_norms(network, 1) is network
 
-    two_processes, cpu, gpu = Processes(0, 2), torch.device("cpu"), torch.device("cuda")
-    assert module_types(synchronize_batch_norms(nn.Sequential(nn.BatchNorm2d(3)), two_processes, cpu)) == {
-        CpuSyncBatchNorm
-    }
-    assert module_types(synchronize_batch_norms(nn.Sequential(nn.BatchNorm2d(3)), two_processes, gpu)) == {
-        nn.SyncBatchNorm
-    }
-    for device in (cpu, gpu):
-        with pytest.raises(
-            UsageError, match=r"batch norms of this network \(NormAndActivation\) cannot be synchronized"
-        ):
-            synchronize_batch_norms(
-                nn.Sequential(nn.BatchNorm2d(3), NormAndActivation(3)), two_processes, device
-            )
+
+NORMS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+    "2d": (nn.BatchNorm2d(3), (8, 3, 5, 4)),
+    "1d": (nn.BatchNorm1d(3), (8, 3)),
+    "3d": (nn.BatchNorm3d(3, eps=0.1), (8, 3, 2, 2, 2)),
+    "one value per process": (nn.BatchNorm1d(3), (2, 3)),
+    "cumulative": (nn.BatchNorm2d(3, momentum=None), (8, 3, 2, 2)),
+    "without weights": (nn.BatchNorm2d(3, affine=False), (8, 3, 2, 2)),
+    "without statistics": (nn.BatchNorm2d(3, track_running_stats=False), (8, 3, 2, 2)),
+    "of timm": (BatchNormAct2d(3), (8, 3, 2, 2)),
+}
+NORM_RUN = """
+import sys, torch
+from pathlib import Path
+from tests.training.test_distributed import NORMS, norm_steps
+from training.distributed import join_processes
+from training.models.synchronized_batch_norm import synchronize_batch_norms
+torch.manual_seed(0)
+with join_processes() as (processes, _):
+    for name, (norm, shape) in NORMS.items():
+        results = norm_steps(synchronize_batch_norms(norm, 2), shape, processes.part(shape[0]))
+        torch.save(results, Path(sys.argv[1]) / f"{name}-{processes.rank}.pt")
+"""
+
+
+def norm_steps(norm: nn.Module, shape: tuple[int, ...], part: slice) -> dict[str, torch.Tensor]:
+    """Take three steps on a part of batches whose mean is large beside their spread; return all results."""
+    generator, results = torch.Generator().manual_seed(1), {}
+    for step in range(3):
+        x, target = (torch.randn(shape, generator=generator) for _ in range(2))
+        x = (x + 30 + torch.arange(shape[0]).view(-1, *[1] * (len(shape) - 1)))[part].requires_grad_()
+        norm.zero_grad()
+        y = norm(x)
+        (y * target[part]).sum().backward()
+        assert x.grad is not None
+        results |= {f"y{step}": y.detach(), f"dx{step}": x.grad}
+    results["evaluated"] = norm.eval()(x).detach()
+    gradients = {f"d {name}": p.grad for name, p in norm.named_parameters() if p.grad is not None}
+    return results | gradients | dict(norm.named_buffers())
+
+
+def test_two_processes_normalize_as_one_does(tmp_path: Path) -> None:
+    run_two(NORM_RUN, str(tmp_path))
+    for name, (norm, shape) in NORMS.items():
+        whole = norm_steps(norm, shape, slice(None))
+        parts = [torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True) for rank in (0, 1)]
+        assert whole.keys() == parts[0].keys()
+        for key, expected in whole.items():
+            if key[0] in "yde" and key[:2] != "d ":
+                actual = torch.cat([part[key] for part in parts])
+                if key == "evaluated" and not dict(norm.named_buffers()):
+                    continue  # normalized by the batch of each process
+            else:  # gradients of parameters are summed later, statistics are the same in both
+                actual = parts[0][key] + parts[1][key] if key[:2] == "d " else parts[0][key]
+            assert torch.allclose(actual, expected, rtol=1e-4, atol=1e-5), (name, key)
+
+
+def test_a_synchronized_batch_norm_waits_for_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    for collective in ("all_gather_into_tensor", "all_reduce"):
+        monkeypatch.setattr(
+            torch.distributed, collective, lambda *_: None
+        )  # meta tensors have no values to send
+    norm = SynchronizedBatchNorm(nn.BatchNorm2d(3, momentum=None), 2).to("meta")
+    for dtype in (torch.float32, torch.bfloat16):
+        x = torch.empty(4, 3, 2, 2, device="meta", dtype=dtype, requires_grad=True)
+        y = norm(x)
+        y.sum().backward()
+        assert x.grad is not None
+        assert x.grad.dtype == y.dtype == dtype
 
 
 def test_batches_and_methods_that_cannot_be_shared_are_refused(dataset: Path) -> None:

@@ -14,12 +14,12 @@ from tests.training.run_helpers import equal, run_until, timeless
 from training import checkpoint, metrics
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.data.shards import ImageSet, load_pair
-from training.distributed import Processes, synchronize_batch_norms
 from training.methods.interface import RunFacts
 from training.methods.registry import make_method
 from training.models.freezing import evaluation_mode, freeze_before, train_mode
 from training.models.registry import make_network
 from training.models.rescaled import HALF, Rescaled
+from training.models.synchronized_batch_norm import synchronize_batch_norms
 from training.optimizer import make_optimizer
 from training.trainer import Trainer
 
@@ -128,7 +128,7 @@ def test_modes_are_restored_module_by_module() -> None:
     with evaluation_mode([network]):
         assert not any(module.training for module in network.modules())
     assert [module.training for module in network.modules()] == modes
-    synchronized = train_mode(synchronize_batch_norms(network, Processes(0, 2), CPU))
+    synchronized = train_mode(synchronize_batch_norms(network, 2))
     norms = [module.training for module in synchronized.modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms == [False, True, True, True, True]
 
