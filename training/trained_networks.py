@@ -11,7 +11,7 @@ from training.config import TrainConfig
 from training.methods.interface import RunFacts
 from training.methods.registry import make_method
 from training.models.linear_head import LinearHead
-from training.models.registry import make_network
+from training.models.registry import network_with
 from training.run_directory import read_config
 
 
@@ -39,9 +39,8 @@ def load_trained_networks(run: Path, classes: int, device: torch.device) -> Trai
         network: nn.Module
         if config.network.frozen:
             network = LinearHead(len(weights["mean"]), classes)
+            checkpoint.restore(network.state_dict(), weights, run)
         else:
-            network = make_network(config.network, classes, config.seed, number)
-        network = network.to(device)
-        checkpoint.restore(network.state_dict(), weights, run)
-        networks.append(network)
+            network = network_with(config.network, classes, weights, f"{run}, checkpoint")
+        networks.append(network.to(device))
     return TrainedNetworks(config, networks, state["step"])

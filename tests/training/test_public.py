@@ -36,6 +36,7 @@ from training.models.registry import make_network
 from training.models.student import Student
 from training.randomness import generator
 from training.train import run_training
+from training.trained_networks import load_trained_networks
 from training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
@@ -210,8 +211,28 @@ def test_what_is_no_export_is_refused(dataset: Path, tiny_config: Make, tmp_path
         f'{{"network": {{"name": "small_cmm"}}, "label_names": ["ant", "bee"], {scale}}}',
     ):
         (tmp_path / "odd/config.json").write_text(text)
+        save_file({}, tmp_path / "odd/model.safetensors")
         with pytest.raises(DataError, match=r"odd.config\.json: not written by `export`"):
             load_network(tmp_path / "odd")
+
+
+def test_weights_of_another_width_are_refused_before_memory_is_taken(
+    dataset: Path, tiny_config: Make, tmp_path: Path
+) -> None:
+    sets = load_pair(dataset, "blue-0.40", "test")
+    Trainer(tiny_config(), *sets, CPU).run(tmp_path / "run")
+    export_run(tmp_path / "run", tmp_path / "model")
+    for file in (tmp_path / "model/config.json", tmp_path / "run/config.json"):
+        about = json.loads(file.read_text())
+        section = about.get("config", about)["network"]
+        section |= {"width": 65_536, "weights": "pretrained"}  # 300 GB, and nothing that could be downloaded
+        file.write_text(json.dumps(about))
+    with pytest.raises(
+        DataError, match=r"safetensors: not the weights of this network \(tensor .* differs\)"
+    ):
+        load_network(tmp_path / "model")
+    with pytest.raises(DataError, match="checkpoint: not the weights of this network"):
+        load_trained_networks(tmp_path / "run", 3, CPU)
 
 
 LOGGER = """

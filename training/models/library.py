@@ -24,7 +24,17 @@ def library_network(name: str, weights: str, classes: int) -> nn.Module:
     weights. Raises UsageError for an unknown name or a missing library, DataError for weights that do not fit.
     """
     library, _, model = name.partition("/")
-    return (_torchvision if library == "torchvision" else _timm)(model, weights, classes)
+    network = (_torchvision if library == "torchvision" else _timm)(model, weights, classes)
+    return rescaled(network, name) if weights else network
+
+
+def rescaled(network: nn.Module, name: str) -> nn.Module:
+    """Return a network of a library with the scale of pixels that its pretrained weights expect."""
+    library, _, model = name.partition("/")
+    if library == "torchvision":
+        return network if model in OWN_SCALE else Rescaled(network, MEAN, DEVIATION)
+    expects: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]  # set by timm
+    return Rescaled(network, tuple(expects["mean"]), tuple(expects["std"]))
 
 
 def imagenet_accuracy(name: str) -> float | None:
@@ -51,7 +61,7 @@ def _torchvision(name: str, weights: str, classes: int) -> nn.Module:
     else:
         tensors = load_weights(weights, name)
     fill_network(network, tensors, weights)
-    return network if name in OWN_SCALE else Rescaled(network, MEAN, DEVIATION)
+    return network
 
 
 def _timm(name: str, weights: str, classes: int) -> nn.Module:
@@ -61,12 +71,9 @@ def _timm(name: str, weights: str, classes: int) -> nn.Module:
         raise UsageError(f"network.name: timm is not installed; {install_command('timm')}") from error
     _check_name(name.partition(".")[0], timm.list_models(), "timm")
     network: nn.Module = timm.create_model(name, pretrained=weights == PRETRAINED, num_classes=classes)
-    if not weights:
-        return network
-    if weights != PRETRAINED:
+    if weights and weights != PRETRAINED:
         fill_network(network, load_weights(weights, name), weights)
-    expects: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]  # set by timm
-    return Rescaled(network, tuple(expects["mean"]), tuple(expects["std"]))
+    return network
 
 
 def _check_name(name: str, names: list[str], library: str) -> None:

@@ -9,9 +9,9 @@ from torch import nn
 from common.config import build
 from common.errors import DataError, UsageError
 from training.config import NetworkConfig
-from training.models.registry import make_network
+from training.models.registry import make_network, network_with
 from training.models.rescaled import HALF, Rescaled
-from training.models.weights import fill_network, read_weights
+from training.models.weights import read_weights
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -49,14 +49,11 @@ def _exported(folder: Path) -> nn.Module:
         mean, deviation = tuple(map(float, scale["mean"])), tuple(map(float, scale["std"]))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not written by `export` ({error!r}); export the run again") from error
+    tensors = read_weights(folder / WEIGHTS)
     try:
-        network = make_network(config, len(names), seed=0)
+        network = network_with(config, len(names), tensors, str(folder / WEIGHTS))
     except UsageError as error:
         raise DataError(f"{path}: not written by `export` ({error}); export the run again") from error
-    tensors = read_weights(folder / WEIGHTS)
-    if tensors.keys() != network.state_dict().keys():
-        raise DataError(f"{folder / WEIGHTS}: not the weights of {config.name}; export the run again")
-    fill_network(network, tensors, str(folder / WEIGHTS))
     if (mean, deviation) != (HALF, HALF):
         network = Rescaled(network, mean, deviation)
     network.class_names = names  # type: ignore[assignment]

@@ -1,6 +1,6 @@
 """Networks by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 
 import torch
@@ -12,7 +12,7 @@ from training.models.efficientnet_lite import VARIANTS, EfficientNetLite
 from training.models.linear_head import LinearHead
 from training.models.preact_resnet import PreActResNet18
 from training.models.small_cnn import SmallCNN
-from training.models.weights import PRETRAINED, fill_network, load_weights
+from training.models.weights import PRETRAINED, check_shapes, fill_network, load_weights
 from training.models.wide_resnet import WideResNet32
 from training.randomness import derive_seed
 
@@ -65,3 +65,23 @@ def make_network(config: NetworkConfig, classes: int, seed: int, number: int = 0
             if config.weights:
                 fill_network(network, load_weights(config.weights, config.name), config.weights)
     return network.to(memory_format=torch.channels_last)
+
+
+def network_with(
+    config: NetworkConfig, classes: int, tensors: Mapping[str, Tensor], source: str
+) -> nn.Module:
+    """Build a network with all of its `tensors`, which come from `source`, perhaps a stranger's.
+
+    `config.weights`, from which it was trained, are not read or downloaded. Raises UsageError for an unknown name, DataError for tensors that do not fit.
+    """
+    if config.name in NETWORKS:
+        with torch.device("meta"):  # a stranger may give a width that takes all memory
+            check_shapes(make_network(config.untrained(), classes, seed=0), tensors, source)
+    network = make_network(config.untrained(), classes, seed=0)
+    if config.weights and config.name not in NETWORKS:
+        from training.models.library import rescaled
+
+        network = rescaled(network, config.name)
+    check_shapes(network, tensors, source)
+    network.load_state_dict(tensors)
+    return network
