@@ -79,6 +79,7 @@ def synthetic_set(size: int) -> ImageSet:
         labels,
         names,
         "0",
+        "0",
     )
 
 

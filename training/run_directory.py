@@ -21,7 +21,10 @@ RESULT = "result.json"
 
 
 def describe(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, Any]:
-    """Return the content of config.json: configuration, digests of the sets, their classes and image size."""
+    """Return the content of config.json: configuration, digests of the sets, their classes and image size.
+
+    `digest` identifies the run. It depends on the content of the sets, not on the versions of the software that built them.
+    """
     data = {
         "train": train.name,
         "train_digest": train.digest,
@@ -30,7 +33,8 @@ def describe(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, 
         "class_names": list(train.class_names),
         "image_size": list(train.images.size),
     }
-    return {"digest": config.digest(train.digest, test.digest), "data": data, "config": config.resolved()}
+    digest = config.digest(train.content_digest, test.content_digest)
+    return {"digest": digest, "data": data, "config": config.resolved()}
 
 
 def open_run(directory: Path, description: Mapping[str, Any], resume: bool) -> bool:

@@ -14,7 +14,7 @@ import torch
 from common.errors import DataError
 from schemas.manifest import MANIFEST, Manifest
 from tests.training.conftest import example, png, write_set
-from training.data.shards import ImageSet, load, load_pair
+from training.data.shards import ImageSet, content_digest, load, load_pair, read_manifest
 
 RNG = np.random.default_rng(0)
 
@@ -176,6 +176,28 @@ def test_a_set_is_opened_in_its_dataset_and_copied_alone(dataset: Path, tmp_path
     assert load(dataset / "blue-0.40").digest == load(dataset / "blue-0.40" / ".").digest
     (dataset / "test").rename(tmp_path / "test")
     assert len(load(tmp_path / "test")) == 60
+
+
+def change_about(directory: Path, **changes: object) -> None:
+    about = json.loads((directory / MANIFEST).read_text())["about"]
+    change_manifest(directory, about=about | changes)
+
+
+def test_the_content_of_a_set_does_not_depend_on_what_built_it(dataset: Path) -> None:
+    first = load(dataset / "test")
+    change_about(dataset / "test", versions={"pillow": "13.0"})
+    again = load(dataset / "test")
+    assert again.content_digest == first.content_digest
+    assert again.digest != first.digest
+    change_about(dataset / "test", class_names=["disk", "square", "star"])
+    assert load(dataset / "test").content_digest != first.content_digest
+    assert load(dataset / "blue-0.40").content_digest != first.content_digest
+
+
+def test_a_set_whose_images_are_elsewhere_has_the_digest_of_its_manifest(dataset: Path) -> None:
+    change_about(dataset / "test", mode="shared")
+    manifest, digest = read_manifest(dataset / "test")
+    assert content_digest(manifest, digest) == digest
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, ""])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from common.errors import DataError, UsageError
+from schemas.manifest import MANIFEST
 from tests.training.conftest import striped, write_set
 from tests.training.study.small_study import QUICK, arguments, small_study, without_times
 from training import train
@@ -41,6 +42,15 @@ def test_run_names_depend_on_data_and_configuration(dataset: Path) -> None:
     assert {name for name in again if name in names} == {
         name for name in names if name.startswith("blue-0.00")
     }
+
+
+def test_a_study_goes_on_after_another_version_has_built_the_same_images_again(dataset: Path) -> None:
+    names = {cell.run.name for cell in grid.make_cells(small_study(), dataset)}
+    for path in dataset.glob(f"*/{MANIFEST}"):
+        manifest = json.loads(path.read_text())
+        manifest["about"]["versions"] = {"pillow": "13.0"}
+        path.write_text(json.dumps(manifest))
+    assert {cell.run.name for cell in grid.make_cells(small_study(), dataset)} == names
 
 
 @pytest.mark.parametrize(
