@@ -26,10 +26,10 @@ overrides: {epochs: 60, batch_size: 32, precision: fp32, network: {width: 8}}
 """
 START = """
 import sys, torch
-from training import trainer
+from training import run_clock
 from training.__main__ import main
 torch.set_num_threads(1)
-trainer.CHECKPOINT_SECONDS = 0.5
+run_clock.CHECKPOINT_SECONDS = 0.5
 sys.exit(main(sys.argv[1:]))
 """
 

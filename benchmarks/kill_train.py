@@ -28,12 +28,13 @@ VICTIM = """
 import sys, torch
 from pathlib import Path
 from benchmarks.kill_train import config
-from training import trainer
+from training import run_clock
 from training.data.shards import load_pair
+from training.trainer import Trainer
 torch.set_num_threads(1)
-trainer.CHECKPOINT_SECONDS, trainer.CHECKPOINT_TIME_SHARE = 0, float("inf")
+run_clock.CHECKPOINT_SECONDS, run_clock.CHECKPOINT_TIME_SHARE = 0, float("inf")
 sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
-trainer.Trainer(config(sys.argv[3]), *sets, torch.device("cpu")).run(Path(sys.argv[2]), resume=True)
+Trainer(config(sys.argv[3]), *sets, torch.device("cpu")).run(Path(sys.argv[2]), resume=True)
 """
 
 

@@ -1,6 +1,5 @@
 """The training loop: train a configuration on two sets, and write a run folder."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from common.errors import DataError, UsageError
 from training import checkpoint, label_trust, metrics
@@ -20,10 +18,10 @@ from training.data.shards import ImageSet
 from training.device import kernel_settings, use_bf16
 from training.distributed import Processes
 from training.errors import DivergedError
-from training.evaluation import accuracy, memorization, predict, summed_logits
 from training.features.vectors import FeatureVectors, make_augmenter
 from training.hardware import describe_environment
 from training.label_trust import LabelTrust
+from training.measurement import Measurement
 from training.methods.interface import Batch, ForwardPasses, RunFacts, StepOutcome
 from training.methods.registry import make_method
 from training.models.freezing import freeze_before, train_mode
@@ -33,14 +31,13 @@ from training.models.synchronized_batch_norm import synchronize_batch_norms
 from training.optimizer import learning_rate, make_optimizer
 from training.progress import RunProgress
 from training.randomness import derive_seed, generator
+from training.run_clock import RunClock
 from training.run_directory import RESULT, describe, open_run, read_result
 from training.run_length import held_out_images
 from training.state_files import write_json
 
-CHECKPOINT_SECONDS = 20.0  # minimum seconds between two checkpoints
-CHECKPOINT_TIME_SHARE = 0.02  # maximum share of time spent on checkpoints
 STOP_CHECK_STEPS = 20  # steps between two checks of several processes whether to stop
-PROGRESS_FIELDS = ("step", "epoch", "position", "seconds")
+PROGRESS_FIELDS = ("step", "epoch", "position")
 
 
 class Trainer:
@@ -71,8 +68,7 @@ class Trainer:
                 f"{train.name}: {len(train)} images do not fill one batch of {config.batch_size}; "
                 f"set batch_size to at most {len(train)}"
             )
-        self.train, self.test = train.to(device), test.to(device)
-        self.held_out = held_out.to(device) if held_out else None
+        self.train = train.to(device)
         self.bf16 = use_bf16(config.precision, device)
         classes = len(train.class_names)
         self.method = make_method(config, RunFacts(classes, len(train), device, config.epochs))
@@ -93,17 +89,20 @@ class Trainer:
             train_mode(network)
         self.students = [Student(network, self.bf16, config.compile) for network in self.networks]
         self.optimizer = make_optimizer(config.optimizer, self.method, self.networks)
-        decay, measured = config.average_decay, self.networks[: self.method.evaluated]
-        self.averages = [AveragedWeights(network, decay) for network in measured] if decay else []
+        decay, predicting = config.average_decay, self.networks[: self.method.evaluated]
+        self.averages = [AveragedWeights(network, decay) for network in predicting] if decay else []
         self.augmenter = make_augmenter(config, train, device)
         parts = len(train) // config.batch_size * config.accumulate
         self.losses = torch.zeros(self.method.phases * parts, device=device)
         self.tally = metrics.EpochTally(device)
         self.trust = LabelTrust(len(train), device)
+        self.measurement = Measurement(
+            config=config, train=self.train, test=test.to(device), held_out=held_out.to(device) if held_out else None,
+            networks=predicting, averages=self.averages, augmenter=self.augmenter, bf16=self.bf16,
+            processes=self.processes, trust=self.trust,
+        )  # fmt: skip
         self.step = self.epoch = self.position = 0
-        self.seconds = 0.0
-        self.counted_until = 0.0  # time up to which seconds are counted
-        self.next_checkpoint = math.inf  # time of the next checkpoint, in the first process
+        self.clock = RunClock(saves=self.processes.rank == 0)
 
     def run(
         self,
@@ -130,31 +129,30 @@ class Trainer:
             self._load(directory)
         if leader:
             metrics.drop_rows_after(directory, self.step)
-        epochs, self.counted_until = self.config.epochs, time.monotonic()
-        if leader:
-            self.next_checkpoint = self.counted_until + CHECKPOINT_SECONDS
+        epochs = self.config.epochs
+        self.clock.start()
         gpus = [self.device] if self.device.type == "cuda" else []
         kernels = kernel_settings(self.device, self.config.deterministic)
         shown = self._progress(title or directory.name, progress and leader)
         with shown as bar, kernels, torch.random.fork_rng(devices=gpus):
             while self.epoch < epochs:
                 row = self._train_epoch(directory, bar, stop)
-                self._count_time()
+                self.clock.count()
                 if row is not None and leader:
-                    row["seconds"] = round(self.seconds, 2)
+                    row["seconds"] = round(self.clock.seconds, 2)
                     metrics.append_row(directory, row)
                     log(row)
                 stopped = self.processes.any(stop(), self.device) and self.epoch < epochs
-                if leader and (stopped or self.epoch == epochs or time.monotonic() > self.next_checkpoint):
+                if leader and (stopped or self.epoch == epochs or self.clock.checkpoint_is_due):
                     self._save(directory)
                 if stopped:
                     raise KeyboardInterrupt
         if leader:
             result = metrics.summarize(metrics.read_rows(directory)) | self._write_label_trust(directory)
-            result |= {"test_images": len(self.test), **self._environment()}
+            result |= {"test_images": len(self.measurement.test), **self._environment()}
             result["predicted_seconds"] = bar.predicted_seconds and round(bar.predicted_seconds, 2)
             write_json(directory / RESULT, result)
-            bar.finished(self.seconds)
+            bar.finished(self.clock.seconds)
         self.processes.barrier()
         return read_result(directory) or {}
 
@@ -164,29 +162,13 @@ class Trainer:
         left = range(self.epoch + 1, config.epochs + 1)
         return RunProgress(
             title=title, shown=shown, steps=(self.step, steps), epochs=config.epochs, images_per_step=config.batch_size,
-            evaluation_images={epoch: self._evaluation_images(epoch) for epoch in left},
-            earlier_seconds=self.seconds, synchronize=self._synchronize,
+            evaluation_images={epoch: self.measurement.images(epoch) for epoch in left},
+            earlier_seconds=self.clock.seconds, synchronize=self._synchronize,
         )  # fmt: skip
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-    def _evaluation_images(self, epoch: int) -> int:
-        """Return the number of images that `_measure` evaluates after an epoch."""
-        config, last, count = self.config, epoch == self.config.epochs, 0
-        if last or epoch % config.evaluation_interval == 0:
-            count += len(self.test) * (2 if last and self.averages else 1)
-            count += len(self.held_out) if self.held_out else 0
-        if last or epoch % config.memorized_every == 0:
-            count += len(self.train)
-        return count
-
-    def _count_time(self) -> None:
-        """Add the seconds since the last call."""
-        now = time.monotonic()
-        self.seconds += now - self.counted_until
-        self.counted_until = now
 
     def _train_epoch(
         self, directory: Path, bar: RunProgress, stop: Callable[[], bool]
@@ -228,7 +210,7 @@ class Trainer:
             inside = self.position < len(epoch)
             if self._must_stop(stop) and inside:
                 return None
-            if time.monotonic() > self.next_checkpoint and inside:
+            if self.clock.checkpoint_is_due and inside:
                 self._save(directory)
         self.epoch, self.position = number + 1, 0
         row = {"step": self.step, "epoch": self.epoch, "learning_rate": rate}
@@ -236,7 +218,7 @@ class Trainer:
         speed = (len(epoch) - first) * epoch.rows.shape[1] / (time.monotonic() - started)
         row["images_per_second"] = round(speed, 1)
         bar.epoch_trained()
-        row |= self.tally.summary() | self.method.report() | self._measure()
+        row |= self.tally.summary() | self.method.report() | self.measurement.row(self.epoch)
         bar.epoch_evaluated(row)
         return row
 
@@ -265,9 +247,9 @@ class Trainer:
 
     def _losses_of(self, student: ForwardPasses) -> Tensor:
         """Return the cross-entropy [N] of a student on the training set without augmentation."""
-        network = next(candidate.network for candidate in self.students if candidate is student)
-        logits = torch.cat(list(summed_logits([network], self.train, self.augmenter, self.bf16)))
-        return cross_entropy(logits, self.train.labels, reduction="none")
+        return self.measurement.losses(
+            next(candidate.network for candidate in self.students if candidate is student)
+        )
 
     def _mean_loss(self, count: int) -> float:
         """Return the mean loss of the first `count` parts of steps. Raises DivergedError if one is not finite."""
@@ -280,30 +262,6 @@ class Trainer:
                 "optimizer.learning_rate, optimizer.warmup_epochs=1 or precision=fp32"
             )
         return losses.double().mean().item()
-
-    def _measure(self) -> dict[str, Any]:
-        """Measure accuracies after an epoch, as configured, with averaged weights if there are any."""
-        config, last = self.config, self.epoch == self.config.epochs
-        row: dict[str, Any] = {}
-        raw = self.networks[: self.method.evaluated]
-        networks = [average.for_evaluation() for average in self.averages] or raw
-
-        def accuracy_of(networks: list[Any], data: ImageSet) -> float:
-            return accuracy(predict(networks, data, self.augmenter, self.bf16, self.processes), data.labels)
-
-        if last or self.epoch % config.evaluation_interval == 0:
-            row["test_accuracy"] = accuracy_of(networks, self.test)
-            if last or not self.averages:  # raw weights are measured after the last epoch only, to save time
-                row["test_accuracy_raw"] = (
-                    accuracy_of(raw, self.test) if self.averages else row["test_accuracy"]
-                )
-            if self.held_out:
-                row["validation_accuracy"] = accuracy_of(networks, self.held_out)
-        if last or self.epoch % config.memorized_every == 0:
-            logits = summed_logits(networks, self.train, self.augmenter, self.bf16, self.processes)
-            predicted = self.trust.add_logits(logits, self.train.labels, self.epoch / config.epochs)
-            row |= memorization(predicted, self.train)
-        return row
 
     def _write_label_trust(self, directory: Path) -> dict[str, Any]:
         """Write the table of label trust, and return how well it ranks wrong labels."""
@@ -326,7 +284,7 @@ class Trainer:
     def _environment(self) -> dict[str, Any]:
         """Return the fields of the result about time, hardware and software."""
         return {
-            "seconds": round(self.seconds, 2),
+            "seconds": round(self.clock.seconds, 2),
             "parameters": sum(parameter.numel() for parameter in self.networks[0].parameters()),
             "weight_decay": self.method.weight_decay(self.config.optimizer.weight_decay),
             "precision": "bf16" if self.bf16 else "fp32",
@@ -350,17 +308,15 @@ class Trainer:
 
     def _save(self, directory: Path) -> None:
         """Write a checkpoint, and set the time of the next."""
-        self._count_time()
-        state = {name: getattr(self, name) for name in PROGRESS_FIELDS}
+        self.clock.count()
+        state = {name: getattr(self, name) for name in PROGRESS_FIELDS} | {"seconds": self.clock.seconds}
         checkpoint.save(directory, self._tensors(), state, self.step, self.config.keep_checkpoints)
-        started, self.counted_until = self.counted_until, time.monotonic()
-        self.next_checkpoint = self.counted_until + max(
-            CHECKPOINT_SECONDS, (self.counted_until - started) / CHECKPOINT_TIME_SHARE
-        )
+        self.clock.checkpoint_written()
 
     def _load(self, directory: Path) -> None:
         tensors, state = checkpoint.load(directory, self.device)
         checkpoint.restore(self._tensors(), tensors, directory)
+        self.clock.seconds = state["seconds"]
         for name in PROGRESS_FIELDS:
             setattr(self, name, state[name])
 

@@ -136,4 +136,4 @@ def test_a_resumed_run_counts_what_is_left(dataset: Path, tmp_path: Path, tiny_c
         first.run(tmp_path / "run", stop=lambda: first.step >= 6)
     again = Trainer(tiny_config(), *sets, CPU)
     result = again.run(tmp_path / "run", resume=True)
-    assert result["predicted_seconds"] >= first.seconds
+    assert result["predicted_seconds"] >= first.clock.seconds

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from common.errors import DataError, UsageError
 from tests.training.run_helpers import CPU, Make, equal, run_until, timeless
-from training import checkpoint, metrics, trainer
+from training import checkpoint, metrics, run_clock, trainer
 from training.config import METHODS, AugmentConfig, NetworkConfig, OptimizerConfig
 from training.data.shards import ImageSet, load_pair
 from training.errors import DivergedError
@@ -88,8 +88,8 @@ LONG = {
 VICTIM = """
 import sys, torch
 from pathlib import Path
-from tests.training.test_trainer import CPU, LONG, Trainer, configure, load_pair, trainer
-trainer.CHECKPOINT_SECONDS, trainer.CHECKPOINT_TIME_SHARE = 0, float("inf")
+from tests.training.test_trainer import CPU, LONG, Trainer, configure, load_pair, run_clock
+run_clock.CHECKPOINT_SECONDS, run_clock.CHECKPOINT_TIME_SHARE = 0, float("inf")
 sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
 Trainer(configure("tiny", 0.4, LONG), *sets, CPU).run(Path(sys.argv[2]))
 """
@@ -116,8 +116,8 @@ def test_a_killed_run_resumes_to_the_bit(
 
 
 def write_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
-    monkeypatch.setattr(trainer, "CHECKPOINT_TIME_SHARE", float("inf"))
+    monkeypatch.setattr(run_clock, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(run_clock, "CHECKPOINT_TIME_SHARE", float("inf"))
 
 
 @pytest.mark.parametrize("method", ["mentormix", "dividemix"])
@@ -145,15 +145,6 @@ def test_a_run_that_dies_in_a_long_epoch_goes_on_from_within_it(
     Trainer(config, *sets, CPU).run(tmp_path / "parts", resume=True)
     assert equal(tmp_path / "whole", tmp_path / "parts")
     assert timeless(metrics.read_rows(tmp_path / "whole")) == timeless(metrics.read_rows(tmp_path / "parts"))
-
-
-def test_large_checkpoints_come_less_often(
-    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, now = Trainer(tiny_config(), *sets, CPU), iter((100.0, 103.0))
-    monkeypatch.setattr(trainer.time, "monotonic", lambda: next(now))
-    run._save(tmp_path)
-    assert run.next_checkpoint == 103 + 3 / 0.02
 
 
 def test_training_learns_an_easy_set_in_spite_of_wrong_labels(
@@ -289,8 +280,8 @@ def test_held_out_images_choose_an_epoch_and_are_not_trained_on(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
 ) -> None:
     run = Trainer(tiny_config(validation=0.25, method="elr"), *sets, CPU)
-    assert run.held_out
-    assert (len(run.train), len(run.held_out)) == (72, 24)
+    assert run.measurement.held_out
+    assert (len(run.train), len(run.measurement.held_out)) == (72, 24)
     assert run.method.state["targets"].shape == (72, 3)
     result = run.run(tmp_path / "run")
     rows = metrics.read_rows(tmp_path / "run")
