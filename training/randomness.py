@@ -38,3 +38,13 @@ def _draw_gamma(concentration: torch.Tensor, source: torch.Generator) -> torch.T
         ).sample()
         source.set_state(torch.cuda.get_rng_state(source.device) if gpus else torch.get_rng_state())
     return numbers
+
+
+def seed_layers(seed: int, device: torch.device) -> None:
+    """Seed the generators from which layers such as dropout draw on `device`, as torch.manual_seed does.
+
+    torch.manual_seed seeds all kinds of devices, which takes 0.3 to 0.4 ms instead of microseconds, in each step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)

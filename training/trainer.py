@@ -30,7 +30,7 @@ from training.models.student import Student
 from training.models.synchronized_batch_norm import synchronize_batch_norms
 from training.optimizer import learning_rate, make_optimizer
 from training.progress import RunProgress
-from training.randomness import derive_seed, generator
+from training.randomness import derive_seed, generator, seed_layers
 from training.run_clock import RunClock
 from training.run_directory import RESULT, describe, open_run, read_result
 from training.run_length import held_out_images
@@ -180,10 +180,8 @@ class Trainer:
         epoch = EpochPlan.plan(self.method, config, len(self.train), number)
         started, first, rate = time.monotonic(), self.position, 0.0
         for batch in epoch.batches(self.method, config, self.train, self.augmenter, self.processes, first):
-            # dropout draws from torch's global generator
-            torch.manual_seed(
-                derive_seed(config.seed, self.step * parts + self.position % parts, self._dropout_purpose)
-            )
+            part = self.step * parts + self.position % parts
+            seed_layers(derive_seed(config.seed, part, self._dropout_purpose), self.device)
             if config.compile == "reduce-overhead" and self.position % parts == 0:
                 torch.compiler.cudagraph_mark_step_begin()  # once per step: gradients of earlier parts must stay valid
             outcome = self.method.step(self.students, batch)
