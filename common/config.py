@@ -299,6 +299,8 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
     if origin is tuple:
         if not isinstance(raw, list | tuple):
             raise UsageError(f"{where}: expected a list, got {raw!r}")
+        if _are_valid_numbers(arguments[0], raw):
+            return tuple(raw)
         return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(raw))
     if origin is dict:
         if not isinstance(raw, Mapping):
@@ -320,6 +322,15 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
         written = str(raw).lower() if isinstance(raw, bool) else "null" if raw is None else str(raw)
         hint = f"; YAML reads {written} as {type(raw).__name__}, so quote it: '{written}'"
     raise UsageError(f"{where}: expected {kind.__name__}, got {_short(raw)}{hint}")
+
+
+def _are_valid_numbers(kind: Any, values: Sequence[Any]) -> bool:
+    """Return whether all values are valid numbers of type `kind`; much faster than each by itself, of which histograms have many."""
+    if kind not in (int, float) or {type(value) for value in values} != {kind}:
+        return False
+    if kind is float:
+        return all(map(math.isfinite, values))
+    return min(values) >= -(2**63) and max(values) < 2**63
 
 
 def _short(value: Any) -> str:

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields, is_dataclass
 from typing import Any, NoReturn, TypeVar
 
 from common.config import build
@@ -39,8 +39,19 @@ def parse_given(kind: type[Any], text: str | bytes, where: str, remedy: str) -> 
     with _named(where, remedy):
         raw = _parse_object(text)
         known = {field.name for field in fields(kind)} & raw.keys()
-        record = asdict(build(kind, {name: raw[name] for name in known}, _FILE))
-        return {name: record[name] if name in known else value for name, value in raw.items()}
+        record = build(kind, {name: raw[name] for name in known}, _FILE)
+        return {
+            name: _plain(getattr(record, name)) if name in known else value for name, value in raw.items()
+        }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with its dataclasses as dictionaries; unlike dataclasses.asdict, long tuples are not copied by item."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple) and value and is_dataclass(value[0]):
+        return tuple(map(_plain, value))
+    return value
 
 
 def _parse_object(text: str | bytes) -> Mapping[str, Any]:

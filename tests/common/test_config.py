@@ -1,7 +1,10 @@
+import re
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.config import (
     build,
@@ -228,3 +231,37 @@ def test_a_value_that_is_no_text_is_told_how_to_become_one(value: str, quoted: s
 
 def test_a_merge_key_still_merges() -> None:
     assert made("{source: x, inner: {<<: {share: 0.25}}}").inner.share == 0.25
+
+
+@dataclass(frozen=True)
+class Counts:
+    whole: tuple[int, ...] = ()
+    numbers: tuple[float, ...] = ()
+
+
+NUMBERS = (
+    st.lists(
+        st.integers(-(2**64), 2**64) | st.floats() | st.booleans() | st.sampled_from(["1e-3", "x", None])
+    )
+    | st.lists(st.integers(0, 9))
+    | st.lists(st.floats(0, 1))
+)
+
+
+@given(st.sampled_from(["whole", "numbers"]), NUMBERS)
+def test_a_list_of_numbers_is_checked_as_each_of_its_numbers(name: str, values: list[object]) -> None:
+    """Lists of equal type are checked at once."""
+
+    def built(items: list[object]) -> tuple[object, ...] | str:
+        try:
+            return tuple(getattr(build(Counts, {name: items}), name))
+        except UsageError as error:
+            return re.sub(r"\[\d+\]", "", str(error))
+
+    one_by_one = [built([value, "0"] if name == "numbers" else [value]) for value in values]
+    errors = [one for one in one_by_one if isinstance(one, str)]
+    result = built(values)
+    if errors:
+        assert result == errors[0]
+    else:
+        assert list(map(repr, result)) == [repr(one[0]) for one in one_by_one]

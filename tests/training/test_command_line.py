@@ -15,7 +15,7 @@ from schemas.manifest import MANIFEST
 from training import metrics
 from training.__main__ import main
 from training.data.shards import read_manifest
-from training.trainer import Trainer
+from training.measurement import Measurement
 
 SMALL = ["--recipe", "tiny", "--set", "network.width=2", "--set", "batch_size=32", "--set", "epochs=2"]
 
@@ -123,14 +123,14 @@ def test_ctrl_c_saves_a_checkpoint_and_explains_how_to_resume(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    real = Trainer._measure
+    real = Measurement.row
 
-    def measure_and_press(self: Trainer) -> dict[str, Any]:
-        if self.epoch == 1:
+    def measure_and_press(self: Measurement, epoch: int) -> dict[str, Any]:
+        if epoch == 1:
             signal.raise_signal(signal.SIGINT)
-        return real(self)
+        return real(self, epoch)
 
-    monkeypatch.setattr(Trainer, "_measure", measure_and_press)
+    monkeypatch.setattr(Measurement, "row", measure_and_press)
     call = train(dataset, tmp_path / "run", "--json")
     assert main(call) == 130
     assert "--resume" in capsys.readouterr().err

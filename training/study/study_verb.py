@@ -28,6 +28,9 @@ from training.study.power import wilson
 from training.study.shard import parse_shard
 from training.study.study_facts import STUDY_FILE
 
+TABLES_TIME_SHARE = (
+    0.02  # maximum share of time spent on tables before the last run has ended; they read all finished runs
+)
 BUDGET_USED_UP = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
 
 
@@ -70,8 +73,11 @@ def verb(arguments: argparse.Namespace) -> int:
     code = 0
     try:
         folders = runner.StudyFolders(data, config.test, output)
+        next_tables = 0.0
         for run in runner.run_all(runs, folders, arguments.jobs, budget_used_up):
-            results.write(results.collect(cells, output), output, shard)
+            if (began := time.monotonic()) >= next_tables:
+                results.write(results.collect(cells, output), output, shard)
+                next_tables = time.monotonic() + (time.monotonic() - began) / TABLES_TIME_SHARE
             tqdm.write(f"{_outcome(output, run.name)} ({remaining()})", file=sys.stderr)
     except KeyboardInterrupt:
         print("stopped; run the same command again to resume", file=sys.stderr)

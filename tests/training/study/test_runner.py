@@ -15,8 +15,9 @@ import pytest
 from common.atomic_file import temporary_path
 from common.errors import UsageError
 from tests.training.study.small_study import arguments, small_study, without_times
-from training import checkpoint, metrics, train
+from training import checkpoint, metrics
 from training.__main__ import main
+from training.measurement import Measurement
 from training.study import grid, results, run_state, runner, study_verb
 from training.study.shard import ShardOfRuns
 
@@ -266,14 +267,14 @@ def test_a_budget_ends_with_checkpoints_and_the_number_of_runs_left(
 def test_ctrl_c_ends_a_study_with_a_checkpoint(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = train.Trainer._measure
+    real = Measurement.row
 
-    def measure_and_press(self: Any) -> Any:
-        if self.epoch == 1 and self.config.epochs == 2:  # not in the three epochs that are timed before
+    def measure_and_press(self: Measurement, epoch: int) -> Any:
+        if epoch == 1 and self.config.epochs == 2:  # not in the three epochs that are timed before
             signal.raise_signal(signal.SIGINT)
-        return real(self)
+        return real(self, epoch)
 
-    monkeypatch.setattr(train.Trainer, "_measure", measure_and_press)
+    monkeypatch.setattr(Measurement, "row", measure_and_press)
     call = arguments(dataset, tmp_path, *GRID, "--set", "epochs=2")
     assert main(call) == 130
     assert "run the same command again to resume" in capsys.readouterr().err
