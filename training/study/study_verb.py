@@ -121,12 +121,22 @@ def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
 
 
 def _with_chosen_recipe(config: grid.StudyConfig, data: Path) -> grid.StudyConfig:
-    """Return the study with the recipe that `auto` stands for, and print which it is, and why."""
+    """Return the study with the recipe that `auto` stands for, and print which it is, and why.
+
+    Settings that name a recipe keep it, and do not get the keys that come with the chosen one.
+    """
+    others = {name: own for name, own in config.settings.items() if "recipe" not in own}
+    if config.settings and not others:
+        return config
     manifest, _ = read_manifest(data / grid.set_names(config)[1])  # a training set; the first is the test set
     gpu = choose_device().type == "cuda"
     recipe, changes, why = resolve_recipe(config.recipe, manifest.about, manifest.rows, gpu=gpu)
     print_choice(why)
-    return replace(config, recipe=recipe, overrides=merge(changes, config.overrides))
+    overrides = merge(changes, config.overrides)
+    if len(others) == len(config.settings):
+        return replace(config, recipe=recipe, overrides=overrides)
+    changed = {name: merge(overrides, own) for name, own in others.items()}
+    return replace(config, recipe=recipe, settings=config.settings | changed)
 
 
 def _outcome(output: Path, name: str) -> str:

@@ -17,7 +17,7 @@ from training import train
 from training.__main__ import main
 from training.config import METHODS
 from training.run_directory import read_result
-from training.study import grid, plan, plot_style, results, runner, summary_tables
+from training.study import grid, plan, plot_style, results, runner, study_verb, summary_tables
 
 
 def test_colors_share_the_runs_without_noise(dataset: Path) -> None:
@@ -51,6 +51,19 @@ def test_a_study_goes_on_after_another_version_has_built_the_same_images_again(d
         manifest["about"]["versions"] = {"pillow": "13.0"}
         path.write_text(json.dumps(manifest))
     assert {cell.run.name for cell in grid.make_cells(small_study(), dataset)} == names
+
+
+def test_the_recipe_that_suits_the_images_is_not_that_of_settings_which_name_one(
+    dataset: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_verb, "resolve_recipe", lambda *_, **__: ("linear_probe", {"epochs": 7}, "why"))
+    own: dict[str, Any] = {"recipe": "cifar10n_cpu", "methods": ["vanilla"]}
+    for settings in ({"own": own}, {"own": own, "chosen": {"batch_size": 16}}):
+        study = small_study(recipe="auto", overrides={"threads": 1}, settings=settings)
+        chosen = study_verb._with_chosen_recipe(study, dataset)
+        assert (chosen.overrides, chosen.settings["own"]) == ({"threads": 1}, own)
+        assert ("why" in capsys.readouterr().err) == (len(settings) == 2)
+    assert chosen.settings["chosen"] == {"epochs": 7, "threads": 1, "batch_size": 16}
 
 
 @pytest.mark.parametrize(
