@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from timm.layers import BatchNormAct2d
 from torch import nn
 
 from common.errors import UsageError
@@ -28,13 +27,14 @@ METHODS = ("vanilla", "mixup", "mentornet", "mentormix", "co_teaching", "elr")
 RUN = """
 import sys, torch
 from pathlib import Path
-from tests.training.test_distributed import METHODS, config
+from tests.training.test_distributed import METHODS, config, norm_steps, norms
 from training.data.shards import load_pair
 from training.trainer import Trainer
 from training import evaluation
 from training.distributed import Processes, join_processes
 from training.features.vectors import make_augmenter
 from training.models.registry import make_network
+from training.models.synchronized_batch_norm import synchronize_batch_norms
 with join_processes() as (processes, device):
     sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
     for method in METHODS:
@@ -46,6 +46,9 @@ with join_processes() as (processes, device):
         shared, alone = (torch.cat(list(evaluation.summed_logits(networks, sets[1], augmenter, False, one)))
                          for one in (processes, Processes()))
         assert torch.equal(shared, alone) and len(shared) == 60
+    for name, (norm, shape) in norms().items():
+        results = norm_steps(synchronize_batch_norms(norm, 2), shape, processes.part(shape[0]))
+        torch.save(results, Path(sys.argv[2]) / f"{name}-{processes.rank}.pt")
 """
 
 
@@ -60,8 +63,12 @@ def config(method: str) -> TrainConfig:
     )  # fmt: skip
 
 
-def start_two(code: str, *arguments: str) -> list[subprocess.Popen[bytes]]:
-    """Start two processes that can join each other."""
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder in which two processes have run RUN: `data`, and the results in `two`."""
+    folder = tmp_path_factory.mktemp("processes")
+    write_set(folder / "data/blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
+    write_set(folder / "data/test", striped(60, 0.0, seed=2), color=None)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -71,30 +78,24 @@ def start_two(code: str, *arguments: str) -> list[subprocess.Popen[bytes]]:
         "MASTER_PORT": str(port),
         "CUDA_VISIBLE_DEVICES": "",
     }
-    return [
+    both = [
         subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
+            [sys.executable, "-c", RUN, str(folder / "data"), str(folder / "two")],
             env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
     ]
+    assert [process.wait(180) for process in both] == [0, 0]
+    return folder
 
 
-def run_two(code: str, *arguments: str) -> None:
-    assert [process.wait(120) for process in start_two(code, *arguments)] == [0, 0]
-
-
-def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    write_set(data / "blue-0.40", striped(96, 0.4, seed=1), noise_level=0.4)
-    write_set(data / "test", striped(60, 0.0, seed=2), color=None)
-    both = start_two(RUN, str(data), str(tmp_path / "two"))
+def test_two_processes_compute_what_one_does(two_processes: Path) -> None:
+    data = two_processes / "data"
     sets = load_pair(data, "blue-0.40", "test")
     for method in METHODS:
-        Trainer(config(method), *sets, torch.device("cpu")).run(tmp_path / "one" / method)
-    assert [process.wait(120) for process in both] == [0, 0]
+        Trainer(config(method), *sets, torch.device("cpu")).run(two_processes / "one" / method)
     for method in METHODS:
-        ours, theirs = (tmp_path / name / method for name in ("one", "two"))
+        ours, theirs = (two_processes / name / method for name in ("one", "two"))
         one, two = (load_file(checkpoint.newest(folder) or "") for folder in (ours, theirs))
         assert one.keys() == two.keys()
         for name in one:
@@ -103,7 +104,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
         for a, b in zip(metrics.read_rows(ours), metrics.read_rows(theirs), strict=True):
             assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-5)
             assert a["test_accuracy"] == pytest.approx(b["test_accuracy"], abs=0.02)  # of 60 images
-    assert json.loads((tmp_path / "two/vanilla/result.json").read_text())["epochs"] == 2
+    assert json.loads((two_processes / "two/vanilla/result.json").read_text())["epochs"] == 2
 
 
 def test_torchrun_trains_through_the_command_line(dataset: Path, tmp_path: Path) -> None:
@@ -139,28 +140,20 @@ def test_other_batch_norms_are_refused() -> None:
     assert synchronize_batch_norms(network, 1) is network
 
 
-NORMS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
-    "2d": (nn.BatchNorm2d(3), (8, 3, 5, 4)),
-    "1d": (nn.BatchNorm1d(3), (8, 3)),
-    "3d": (nn.BatchNorm3d(3, eps=0.1), (8, 3, 2, 2, 2)),
-    "one value per process": (nn.BatchNorm1d(3), (2, 3)),
-    "cumulative": (nn.BatchNorm2d(3, momentum=None), (8, 3, 2, 2)),
-    "without weights": (nn.BatchNorm2d(3, affine=False), (8, 3, 2, 2)),
-    "without statistics": (nn.BatchNorm2d(3, track_running_stats=False), (8, 3, 2, 2)),
-    "of timm": (BatchNormAct2d(3), (8, 3, 2, 2)),
-}
-NORM_RUN = """
-import sys, torch
-from pathlib import Path
-from tests.training.test_distributed import NORMS, norm_steps
-from training.distributed import join_processes
-from training.models.synchronized_batch_norm import synchronize_batch_norms
-torch.manual_seed(0)
-with join_processes() as (processes, _):
-    for name, (norm, shape) in NORMS.items():
-        results = norm_steps(synchronize_batch_norms(norm, 2), shape, processes.part(shape[0]))
-        torch.save(results, Path(sys.argv[1]) / f"{name}-{processes.rank}.pt")
-"""
+def norms() -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
+    """Return batch norms, and the shapes of their whole batches."""
+    from timm.layers import BatchNormAct2d  # takes seconds to import
+
+    return {
+        "2d": (nn.BatchNorm2d(3), (8, 3, 5, 4)),
+        "1d": (nn.BatchNorm1d(3), (8, 3)),
+        "3d": (nn.BatchNorm3d(3, eps=0.1), (8, 3, 2, 2, 2)),
+        "one value per process": (nn.BatchNorm1d(3), (2, 3)),
+        "cumulative": (nn.BatchNorm2d(3, momentum=None), (8, 3, 2, 2)),
+        "without weights": (nn.BatchNorm2d(3, affine=False), (8, 3, 2, 2)),
+        "without statistics": (nn.BatchNorm2d(3, track_running_stats=False), (8, 3, 2, 2)),
+        "of timm": (BatchNormAct2d(3), (8, 3, 2, 2)),
+    }
 
 
 def norm_steps(norm: nn.Module, shape: tuple[int, ...], part: slice) -> dict[str, torch.Tensor]:
@@ -179,11 +172,10 @@ def norm_steps(norm: nn.Module, shape: tuple[int, ...], part: slice) -> dict[str
     return results | gradients | dict(norm.named_buffers())
 
 
-def test_two_processes_normalize_as_one_does(tmp_path: Path) -> None:
-    run_two(NORM_RUN, str(tmp_path))
-    for name, (norm, shape) in NORMS.items():
+def test_two_processes_normalize_as_one_does(two_processes: Path) -> None:
+    for name, (norm, shape) in norms().items():
         whole = norm_steps(norm, shape, slice(None))
-        parts = [torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True) for rank in (0, 1)]
+        parts = [torch.load(two_processes / f"two/{name}-{rank}.pt", weights_only=True) for rank in (0, 1)]
         assert whole.keys() == parts[0].keys()
         for key, expected in whole.items():
             if key[0] in "yde" and key[:2] != "d ":
