@@ -71,15 +71,15 @@ def synthetic_set(size: int) -> ImageSet:
     labels = torch.randint(CLASSES, (size,), generator=rng)
     names = tuple(map(str, range(CLASSES)))
     return ImageSet(
-        "made-up",
-        ImageIds(pa.chunked_array([list(map(str, range(size)))])),
-        ResidentImages(images),
-        labels,
-        torch.ones(size, dtype=torch.bool),
-        labels,
-        names,
-        "0",
-        "0",
+        name="made-up",
+        image_ids=ImageIds(pa.chunked_array([list(map(str, range(size)))])),
+        images=ResidentImages(images),
+        labels=labels,
+        is_clean=torch.ones(size, dtype=torch.bool),
+        true_labels=labels,
+        class_names=names,
+        digest="0",
+        identity="0",
     )
 
 

@@ -23,7 +23,7 @@ RESULT = "result.json"
 def describe(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, Any]:
     """Return the content of config.json: configuration, digests of the sets, their classes and image size.
 
-    `digest` identifies the run. It depends on the content of the sets, not on the versions of the software that built them.
+    `digest` identifies the run: the configuration, and the sets by their identities.
     """
     data = {
         "train": train.name,
@@ -33,7 +33,7 @@ def describe(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, 
         "class_names": list(train.class_names),
         "image_size": list(train.images.size),
     }
-    digest = config.digest(train.content_digest, test.content_digest)
+    digest = config.digest(train.identity, test.identity)
     return {"digest": digest, "data": data, "config": config.resolved()}
 
 

@@ -50,7 +50,7 @@ class ImageSet:
     """A training or test set. Tensors are on one device; images may be streamed.
 
     labels: given labels, int64 [N]. is_clean: bool [N]. true_labels: int64 [N], −1 where unknown. digest: SHA-256 of
-    the manifest, which holds the digests of all shards. content_digest: as `content_digest` returns it.
+    the manifest, which holds the digests of all shards. identity: see `set_identity`.
     """
 
     name: str
@@ -61,7 +61,7 @@ class ImageSet:
     true_labels: Tensor
     class_names: tuple[str, ...]
     digest: str
-    content_digest: str
+    identity: str
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -106,11 +106,11 @@ def read_manifest(directory: Path) -> tuple[Manifest, str]:
     return manifest, digest
 
 
-def content_digest(manifest: Manifest, digest: str) -> str:
-    """Return the SHA-256 of the classes and shards of a set, or `digest`, that of the manifest, if other files hold its images.
+def set_identity(manifest: Manifest, digest: str) -> str:
+    """Return the SHA-256 of the classes and shards of a set, which identifies the runs that are trained on it.
 
-    A set that is built again has the same if no byte of its shards differs. Its manifest may differ: it has the versions
-    of the software that built it.
+    `digest`, that of the manifest, would change when another version of the software builds the same shards again. It is
+    returned for a set of a shared dataset, whose shards hold no images.
     """
     if manifest.about.get("mode") == "shared":
         return digest
@@ -213,7 +213,7 @@ def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
         true_labels=torch.tensor(true_labels, dtype=torch.int64),
         class_names=names,
         digest=digest,
-        content_digest=content_digest(manifest, digest),
+        identity=set_identity(manifest, digest),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from common.config import merge, percent_hint
 from common.errors import DataError
 from training.config import MethodName, TrainConfig
-from training.data.shards import content_digest, read_manifest
+from training.data.shards import read_manifest, set_identity
 from training.recipes.registry import configure
 from training.study.shard import ShardOfRuns
 
@@ -113,7 +113,7 @@ def make_cells(study: StudyConfig, data: Path) -> list[Cell]:
     Without noise all colors have the same set, so its runs are shared. Raises DataError for a missing set.
     """
     test_manifest, digest = read_manifest(data / study.test)
-    test_content = content_digest(test_manifest, digest)
+    test_identity = set_identity(test_manifest, digest)
     cells = []
     for level in study.levels:
         for color in study.colors:
@@ -124,9 +124,9 @@ def make_cells(study: StudyConfig, data: Path) -> list[Cell]:
                     f"{data / set_name}: the manifest has noise level {manifest.about['noise_level']}, the name "
                     f"{level:g}; rename the folder, or build the set again"
                 )
-            content = content_digest(manifest, digest)
+            identity = set_identity(manifest, digest)
             for setting, config in _configurations(study, level):
-                name = f"{set_name}-{config.method}-{config.seed}-{config.digest(content, test_content)}"
+                name = f"{set_name}-{config.method}-{config.seed}-{config.digest(identity, test_identity)}"
                 run = Run(set_name, config, name, manifest.rows, test_manifest.rows)
                 cells.append(
                     Cell(color, level, config.method, config.network.name, setting, config.seed, run)

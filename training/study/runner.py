@@ -177,7 +177,7 @@ def train_run(run: Run, folders: StudyFolders, stop: Callable[[], bool], *, prog
             return locked
         try:
             sets = _load_sets(folders.data, run.set_name, folders.test, frozen=run.config.network.frozen)
-            if not run.name.endswith(run.config.digest(*(data.content_digest for data in sets))):
+            if not run.name.endswith(run.config.digest(*(data.identity for data in sets))):
                 raise DataError(
                     f"{run.set_name}: the set was built again after this study started; run the study again"
                 )

@@ -14,7 +14,7 @@ import torch
 from common.errors import DataError
 from schemas.manifest import MANIFEST, Manifest
 from tests.training.conftest import example, png, write_set
-from training.data.shards import ImageSet, content_digest, load, load_pair, read_manifest
+from training.data.shards import ImageSet, load, load_pair, read_manifest, set_identity
 
 RNG = np.random.default_rng(0)
 
@@ -183,21 +183,21 @@ def change_about(directory: Path, **changes: object) -> None:
     change_manifest(directory, about=about | changes)
 
 
-def test_the_content_of_a_set_does_not_depend_on_what_built_it(dataset: Path) -> None:
+def test_the_identity_of_a_set_does_not_depend_on_what_built_it(dataset: Path) -> None:
     first = load(dataset / "test")
     change_about(dataset / "test", versions={"pillow": "13.0"})
     again = load(dataset / "test")
-    assert again.content_digest == first.content_digest
+    assert again.identity == first.identity
     assert again.digest != first.digest
     change_about(dataset / "test", class_names=["disk", "square", "star"])
-    assert load(dataset / "test").content_digest != first.content_digest
-    assert load(dataset / "blue-0.40").content_digest != first.content_digest
+    assert load(dataset / "test").identity != first.identity
+    assert load(dataset / "blue-0.40").identity != first.identity
 
 
-def test_a_set_whose_images_are_elsewhere_has_the_digest_of_its_manifest(dataset: Path) -> None:
+def test_a_set_of_a_shared_dataset_is_identified_by_its_manifest(dataset: Path) -> None:
     change_about(dataset / "test", mode="shared")
     manifest, digest = read_manifest(dataset / "test")
-    assert content_digest(manifest, digest) == digest
+    assert set_identity(manifest, digest) == digest
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, ""])
