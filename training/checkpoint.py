@@ -19,6 +19,7 @@ from common.json_records import parse_given, to_json
 from training.records import CheckpointProgress
 
 FILE_NAME = "checkpoint-{:09d}.safetensors"
+TRAIN_AGAIN = "delete the folder and train again"
 FILE_PATTERN = "checkpoint-*.safetensors"
 
 
@@ -74,20 +75,22 @@ def read_progress(path: Path) -> CheckpointProgress:
     return CheckpointProgress(**{field.name: values[field.name] for field in fields(CheckpointProgress)})
 
 
-def restore(targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor], directory: Path) -> None:
-    """Copy `tensors` into `targets` in place. Raises DataError if names or shapes differ."""
+def restore(
+    targets: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    remedy: str = TRAIN_AGAIN,
+) -> None:
+    """Copy `tensors`, read from `path`, into `targets` in place. Raises DataError with `remedy` if names or shapes differ."""
     if targets.keys() != tensors.keys():
         odd = sorted(targets.keys() ^ tensors.keys())
-        raise DataError(
-            f"{directory}: the checkpoint is of another network or method (tensor {odd[0]!r}); delete the folder and "
-            "train again"
-        )
+        raise DataError(f"{path}: tensors of another network or method ({odd[0]!r}); {remedy}")
     with torch.no_grad():
         for name, tensor in targets.items():
             if tensor.shape != tensors[name].shape:
                 raise DataError(
-                    f"{directory}: {name} has shape {list(tensors[name].shape)}, expected {list(tensor.shape)}: the "
-                    "checkpoint is of another network or set; delete the folder and train again"
+                    f"{path}: {name} has shape {list(tensors[name].shape)}, expected {list(tensor.shape)}: tensors of "
+                    f"another network or set; {remedy}"
                 )
             tensor.copy_(tensors[name])
 

@@ -11,7 +11,7 @@ from training.config import TrainConfig
 from training.methods.interface import RunFacts
 from training.methods.registry import make_method
 from training.models.linear_head import LinearHead
-from training.models.registry import network_with
+from training.models.registry import trained_network
 from training.run_directory import read_config
 
 
@@ -41,6 +41,6 @@ def load_trained_networks(run: Path, classes: int, device: torch.device) -> Trai
             network = LinearHead(len(weights["mean"]), classes)
             checkpoint.restore(network.state_dict(), weights, run)
         else:
-            network = network_with(config.network, classes, weights, f"{run}, checkpoint")
+            network = trained_network(config.network, classes, weights, run, checkpoint.TRAIN_AGAIN)
         networks.append(network.to(device))
     return TrainedNetworks(config, networks, state["step"])

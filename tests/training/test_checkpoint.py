@@ -61,7 +61,7 @@ def test_a_folder_without_a_checkpoint_says_how_to_get_one(tmp_path: Path) -> No
     ("saved", "said"),
     [
         ({"weight": torch.zeros(2, 3)}, "another network or method"),
-        ({**WEIGHTS, "bias": torch.zeros(3)}, r"another network or method \(tensor 'bias"),
+        ({**WEIGHTS, "bias": torch.zeros(3)}, r"another network or method \('bias'\)"),
         ({**WEIGHTS, "weight": torch.zeros(3, 2)}, r"weight has shape \[3, 2\], expected \[2, 3\]"),
     ],
 )

@@ -9,7 +9,7 @@ from torch import nn
 from common.config import build
 from common.errors import DataError, UsageError
 from training.config import NetworkConfig
-from training.models.registry import make_network, network_with
+from training.models.registry import make_network, trained_network
 from training.models.rescaled import HALF, Rescaled
 from training.models.weights import read_weights
 
@@ -51,7 +51,7 @@ def _exported(folder: Path) -> nn.Module:
         raise DataError(f"{path}: not written by `export` ({error!r}); export the run again") from error
     tensors = read_weights(folder / WEIGHTS)
     try:
-        network = network_with(config, len(names), tensors, str(folder / WEIGHTS))
+        network = trained_network(config, len(names), tensors, folder / WEIGHTS, "export the run again")
     except UsageError as error:
         raise DataError(f"{path}: not written by `export` ({error}); export the run again") from error
     if (mean, deviation) != (HALF, HALF):

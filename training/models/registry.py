@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from common.errors import UsageError
+from training.checkpoint import restore
 from training.config import NetworkConfig
 from training.models.efficientnet_lite import VARIANTS, EfficientNetLite
 from training.models.linear_head import LinearHead
 from training.models.preact_resnet import PreActResNet18
 from training.models.small_cnn import SmallCNN
-from training.models.weights import PRETRAINED, check_shapes, fill_network, load_weights
+from training.models.weights import PRETRAINED, fill_network, load_weights
 from training.models.wide_resnet import WideResNet32
 from training.randomness import derive_seed
 
@@ -67,21 +69,22 @@ def make_network(config: NetworkConfig, classes: int, seed: int, number: int = 0
     return network.to(memory_format=torch.channels_last)
 
 
-def network_with(
-    config: NetworkConfig, classes: int, tensors: Mapping[str, Tensor], source: str
+def trained_network(
+    config: NetworkConfig, classes: int, tensors: Mapping[str, Tensor], path: Path, remedy: str
 ) -> nn.Module:
-    """Build a network with all of its `tensors`, which come from `source`, perhaps a stranger's.
+    """Build a network whose weights are all in `tensors`, read from `path`; those of `config.weights` are not needed.
 
-    `config.weights`, from which it was trained, are not read or downloaded. Raises UsageError for an unknown name, DataError for tensors that do not fit.
+    Raises UsageError for an unknown name, DataError with `remedy` for tensors that do not fit, before a network of a huge
+    width takes memory.
     """
     if config.name in NETWORKS:
-        with torch.device("meta"):  # a stranger may give a width that takes all memory
-            check_shapes(make_network(config.untrained(), classes, seed=0), tensors, source)
+        with torch.device("meta"):
+            shapes = make_network(config.untrained(), classes, seed=0).state_dict()
+        restore(shapes, tensors, path, remedy)
     network = make_network(config.untrained(), classes, seed=0)
     if config.weights and config.name not in NETWORKS:
         from training.models.library import rescaled
 
         network = rescaled(network, config.name)
-    check_shapes(network, tensors, source)
-    network.load_state_dict(tensors)
+    restore(network.state_dict(), tensors, path, remedy)
     return network

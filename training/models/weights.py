@@ -64,11 +64,3 @@ def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str)
     network.load_state_dict(
         {name: current[name] if name in heads else tensor for name, tensor in given.items()}
     )
-
-
-def check_shapes(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Raise DataError if the names or shapes of `tensors` are not those of the network."""
-    current = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    given = {name: tensor.shape for name, tensor in tensors.items()}
-    if odd := sorted(name for name in current.keys() | given.keys() if current.get(name) != given.get(name)):
-        raise DataError(f"{source}: not the weights of this network (tensor {odd[0]!r} differs)")
