@@ -25,12 +25,10 @@ from training.state_files import write_json
 from training.study import grid, plan, results, run_state, runner, summary_tables
 from training.study.conclusions import study_sentences
 from training.study.power import wilson
-from training.study.shard import parse_shard
+from training.study.shard import ShardOfRuns, parse_shard
 from training.study.study_facts import STUDY_FILE
 
-TABLES_TIME_SHARE = (
-    0.02  # maximum share of time spent on tables before the last run has ended; they read all finished runs
-)
+TABLES_TIME_SHARE = 0.02  # maximum share of time spent on tables while runs are left
 BUDGET_USED_UP = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
 
 
@@ -73,11 +71,9 @@ def verb(arguments: argparse.Namespace) -> int:
     code = 0
     try:
         folders = runner.StudyFolders(data, config.test, output)
-        next_tables = 0.0
+        write_tables = _TableWriter(cells, output, shard)
         for run in runner.run_all(runs, folders, arguments.jobs, budget_used_up):
-            if (began := time.monotonic()) >= next_tables:
-                results.write(results.collect(cells, output), output, shard)
-                next_tables = time.monotonic() + (time.monotonic() - began) / TABLES_TIME_SHARE
+            write_tables()
             tqdm.write(f"{_outcome(output, run.name)} ({remaining()})", file=sys.stderr)
     except KeyboardInterrupt:
         print("stopped; run the same command again to resume", file=sys.stderr)
@@ -95,6 +91,22 @@ def verb(arguments: argparse.Namespace) -> int:
     _print_results(tables[0], arguments.json)
     all_finished = all(status == "finished" for status in tables[0]["status"].to_pylist())
     return code or (0 if all_finished else 1)
+
+
+class _TableWriter:
+    """Writes the tables of the runs so far, unless that would take too large a share of the time: it reads all finished runs."""
+
+    def __init__(self, cells: list[grid.Cell], output: Path, shard: ShardOfRuns | None) -> None:
+        self._cells, self._output, self._shard = cells, output, shard
+        self._next = 0.0  # time before which nothing is written
+
+    def __call__(self) -> None:
+        began = time.monotonic()
+        if began < self._next:
+            return
+        results.write(results.collect(self._cells, self._output), self._output, self._shard)
+        ended = time.monotonic()
+        self._next = ended + (ended - began) / TABLES_TIME_SHARE
 
 
 def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
@@ -123,19 +135,19 @@ def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
 def _with_chosen_recipe(config: grid.StudyConfig, data: Path) -> grid.StudyConfig:
     """Return the study with the recipe that `auto` stands for, and print which it is, and why.
 
-    Settings that name a recipe keep it, and do not get the keys that come with the chosen one.
+    Settings with a recipe of their own keep it, and get none of the keys that come with the chosen recipe.
     """
-    others = {name: own for name, own in config.settings.items() if "recipe" not in own}
-    if config.settings and not others:
+    without_recipe = {name: keys for name, keys in config.settings.items() if "recipe" not in keys}
+    if config.settings and not without_recipe:
         return config
     manifest, _ = read_manifest(data / grid.set_names(config)[1])  # a training set; the first is the test set
     gpu = choose_device().type == "cuda"
     recipe, changes, why = resolve_recipe(config.recipe, manifest.about, manifest.rows, gpu=gpu)
     print_choice(why)
     overrides = merge(changes, config.overrides)
-    if len(others) == len(config.settings):
+    if len(without_recipe) == len(config.settings):
         return replace(config, recipe=recipe, overrides=overrides)
-    changed = {name: merge(overrides, own) for name, own in others.items()}
+    changed = {name: merge(overrides, keys) for name, keys in without_recipe.items()}
     return replace(config, recipe=recipe, settings=config.settings | changed)
 
 

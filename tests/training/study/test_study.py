@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -265,3 +266,23 @@ def test_plot_does_not_import_torch(dataset: Path, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "no run has finished" in done.stderr
+
+
+def test_tables_take_a_small_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collecting takes 2 seconds on a clock that the test sets."""
+    now, written = [0.0], []
+
+    def collect(*_: object) -> str:
+        now[0] += 2
+        return "tables"
+
+    monkeypatch.setattr(study_verb, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(study_verb.results, "collect", collect)
+    monkeypatch.setattr(study_verb.results, "write", lambda *_: written.append(now[0]))
+    write_tables = study_verb._TableWriter([], tmp_path, None)
+    for _ in range(1000):
+        write_tables()
+        now[0] += 1
+    assert written[0] == 2, "those of the first run are written at once"
+    assert 5 <= len(written) <= 10
+    assert 2 * len(written) <= 0.025 * now[0]
