@@ -27,6 +27,7 @@ METHODS = ("vanilla", "mixup", "mentornet", "mentormix", "co_teaching", "elr")
 RUN = """
 import sys, torch
 from pathlib import Path
+from safetensors.torch import save_file
 from tests.training.test_distributed import METHODS, config, norm_steps, norms
 from training.data.shards import load_pair
 from training.trainer import Trainer
@@ -48,7 +49,7 @@ with join_processes() as (processes, device):
         assert torch.equal(shared, alone) and len(shared) == 60
     for name, (norm, shape) in norms().items():
         results = norm_steps(synchronize_batch_norms(norm, 2), shape, processes.part(shape[0]))
-        torch.save(results, Path(sys.argv[2]) / f"{name}-{processes.rank}.pt")
+        save_file(results, Path(sys.argv[2]) / f"{name}-{processes.rank}.safetensors")
 """
 
 
@@ -157,7 +158,11 @@ def norms() -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
 
 
 def norm_steps(norm: nn.Module, shape: tuple[int, ...], part: slice) -> dict[str, torch.Tensor]:
-    """Take three steps on a part of batches whose mean is large beside their spread; return all results."""
+    """Take three steps on a part of batches whose mean is large compared with their spread; return all results.
+
+    Results `of images` belong to the images of the part, those to `sum` are gradients of its own loss, and the others
+    have to be the same in all processes.
+    """
     generator, results = torch.Generator().manual_seed(1), {}
     for step in range(3):
         x, target = (torch.randn(shape, generator=generator) for _ in range(2))
@@ -166,25 +171,34 @@ def norm_steps(norm: nn.Module, shape: tuple[int, ...], part: slice) -> dict[str
         y = norm(x)
         (y * target[part]).sum().backward()
         assert x.grad is not None
-        results |= {f"y{step}": y.detach(), f"dx{step}": x.grad}
-    results["evaluated"] = norm.eval()(x).detach()
-    gradients = {f"d {name}": p.grad for name, p in norm.named_parameters() if p.grad is not None}
-    return results | gradients | dict(norm.named_buffers())
+        results |= {f"of images/y{step}": y.detach(), f"of images/dx{step}": x.grad}
+    if dict(norm.named_buffers()):  # without statistics, each process normalizes by its own images
+        results["of images/evaluated"] = norm.eval()(x).detach()
+    gradients = {f"sum/{name}": p.grad for name, p in norm.named_parameters() if p.grad is not None}
+    return results | gradients | {f"same/{name}": buffer for name, buffer in norm.named_buffers()}
 
 
 def test_two_processes_normalize_as_one_does(two_processes: Path) -> None:
     for name, (norm, shape) in norms().items():
         whole = norm_steps(norm, shape, slice(None))
-        parts = [torch.load(two_processes / f"two/{name}-{rank}.pt", weights_only=True) for rank in (0, 1)]
-        assert whole.keys() == parts[0].keys()
+        parts = [load_file(two_processes / f"two/{name}-{rank}.safetensors") for rank in (0, 1)]
+        assert whole.keys() == parts[0].keys() == parts[1].keys()
         for key, expected in whole.items():
-            if key[0] in "yde" and key[:2] != "d ":
-                actual = torch.cat([part[key] for part in parts])
-                if key == "evaluated" and not dict(norm.named_buffers()):
-                    continue  # normalized by the batch of each process
-            else:  # gradients of parameters are summed later, statistics are the same in both
-                actual = parts[0][key] + parts[1][key] if key[:2] == "d " else parts[0][key]
+            first, second = (part[key] for part in parts)
+            kind = key.partition("/")[0]
+            joined = torch.cat([first, second]) if kind == "of images" else first
+            actual = first + second if kind == "sum" else joined
             assert torch.allclose(actual, expected, rtol=1e-4, atol=1e-5), (name, key)
+            assert kind != "same" or torch.equal(first, second), (name, key)
+
+
+def test_a_batch_norm_with_two_names_stays_one() -> None:
+    norm = nn.BatchNorm2d(3)
+    network = synchronize_batch_norms(nn.Sequential(norm, nn.Sequential(nn.ReLU(), norm)), 2)
+    first, inner = network.children()
+    assert isinstance(first, SynchronizedBatchNorm)
+    assert list(inner.children())[1] is first
+    assert isinstance(synchronize_batch_norms(norm, 2), SynchronizedBatchNorm)
 
 
 def test_a_synchronized_batch_norm_waits_for_no_value(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,13 +63,12 @@ def _all_but_channels(x: Tensor) -> list[int]:
 class SynchronizedBatchNorm(nn.BatchNorm2d):
     """Batch norm of [B, C, …] over the batches of all processes, on CPUs and GPUs; all batches have the same size.
 
-    It replaces nn.SyncBatchNorm, which has no CPU kernels, and which waits for the GPU several times per layer to learn
-    the number of images of each process. One all-gather per layer in the forward pass and one all-reduce in the
-    backward pass; no waiting for the GPU.
+    A layer takes one all-gather in the forward pass and one all-reduce in the backward pass. nn.SyncBatchNorm has no CPU
+    kernels, and its layers wait for the GPU to learn how many images each process has.
     """
 
     def __init__(self, norm: nn.Module, size: int) -> None:
-        """Take over the parameters, statistics and mode of a batch norm, for `size` processes."""
+        """Create a batch norm for `size` processes with the parameters, statistics and mode of `norm`."""
         assert isinstance(norm, BATCH_NORMS)
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
         self.weight, self.bias = norm.weight, norm.bias
@@ -110,22 +109,22 @@ class SynchronizedBatchNorm(nn.BatchNorm2d):
 def synchronize_batch_norms(network: nn.Module, size: int) -> nn.Module:
     """Return the network with batch norms that use the batches of all `size` processes.
 
-    Raises UsageError for batch norms of other libraries than torch and timm, whose forward pass may do more.
+    Raises UsageError for subclasses of batch norm, whose forward pass may do more, other than timm's BatchNormAct2d.
     """
     if size == 1:
         return network
-    norms = {name: module for name, module in network.named_modules() if isinstance(module, BATCH_NORMS)}
-    unknown = {type(norm).__name__ for norm in norms.values() if not _is_known(type(norm))}
+    norms = [module for module in network.modules() if isinstance(module, BATCH_NORMS)]
+    unknown = {type(norm).__name__ for norm in norms if not _is_known(type(norm))}
     if unknown:
         raise UsageError(
             f"network.name: the batch norms of this network ({', '.join(sorted(unknown))}) cannot be synchronized "
             "between processes; train in one process, without torchrun"
         )
-    for name, norm in norms.items():
-        if not name:
-            return SynchronizedBatchNorm(norm, size)
-        network.set_submodule(name, SynchronizedBatchNorm(norm, size))
-    return network
+    synchronized: dict[nn.Module, nn.Module] = {norm: SynchronizedBatchNorm(norm, size) for norm in norms}
+    for name, module in list(network.named_modules(remove_duplicate=False)):  # a norm may have several names
+        if name and module in synchronized:
+            network.set_submodule(name, synchronized[module])
+    return synchronized.get(network, network)
 
 
 def _is_known(norm: type) -> bool:
