@@ -325,7 +325,10 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
 
 
 def _are_valid_numbers(kind: Any, values: Sequence[Any]) -> bool:
-    """Return whether all values are valid numbers of type `kind`; much faster than each by itself, of which histograms have many."""
+    """Return whether all values are valid numbers of type `kind`.
+
+    A histogram has many, and checking them together takes a fraction of the time.
+    """
     if kind not in (int, float) or {type(value) for value in values} != {kind}:
         return False
     if kind is float:

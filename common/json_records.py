@@ -46,7 +46,10 @@ def parse_given(kind: type[Any], text: str | bytes, where: str, remedy: str) -> 
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with its dataclasses as dictionaries; unlike dataclasses.asdict, long tuples are not copied by item."""
+    """Return a value with dictionaries in place of dataclasses.
+
+    dataclasses.asdict would also copy every number of a histogram, which takes most of the time of reading it.
+    """
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple) and value and is_dataclass(value[0]):

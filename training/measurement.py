@@ -21,8 +21,8 @@ from training.label_trust import LabelTrust
 class Measurement:
     """Measures the networks of a run on its sets, in the epochs that the configuration names.
 
-    networks: those that predict. averages: their averaged weights, which are measured instead if there are any; raw weights
-    are then measured after the last epoch only, to save time. trust: receives the logits on the training set.
+    networks: those that predict. averages: their averaged weights. If there are any, they are measured, and the raw weights
+    only after the last epoch, to save time. trust: receives the logits on the training set.
     """
 
     config: TrainConfig
@@ -36,7 +36,7 @@ class Measurement:
     processes: Processes
     trust: LabelTrust
 
-    def images(self, epoch: int) -> int:
+    def image_count(self, epoch: int) -> int:
         """Return the number of images that `row` evaluates after an epoch."""
         count = 0
         if self._tests_in(epoch):

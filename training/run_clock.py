@@ -36,7 +36,7 @@ class RunClock:
         return time.monotonic() > self._next_checkpoint
 
     def checkpoint_written(self) -> None:
-        """Plan the next checkpoint. The one just written began at the last call of `count`, and its time is not counted."""
+        """Plan the next checkpoint. Call `count` before writing one: the time since then was spent on it, and does not count."""
         began, self._counted_until = self._counted_until, time.monotonic()
         took = self._counted_until - began
         self._plan_checkpoint(self._counted_until + max(CHECKPOINT_SECONDS, took / CHECKPOINT_TIME_SHARE))

@@ -162,7 +162,7 @@ class Trainer:
         left = range(self.epoch + 1, config.epochs + 1)
         return RunProgress(
             title=title, shown=shown, steps=(self.step, steps), epochs=config.epochs, images_per_step=config.batch_size,
-            evaluation_images={epoch: self.measurement.images(epoch) for epoch in left},
+            evaluation_images={epoch: self.measurement.image_count(epoch) for epoch in left},
             earlier_seconds=self.clock.seconds, synchronize=self._synchronize,
         )  # fmt: skip
 

@@ -178,7 +178,7 @@ def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
     """Open and check a set, a folder with a manifest.
 
     Images are decoded into CPU memory if all of them take at most `resident_bytes`, else streamed. Each process of a shared
-    run hashes all shards itself, since that takes 1 % of the time of decoding. Raises DataError for a missing manifest, a
+    run hashes all shards, which takes 1 % of the time of decoding them. Raises DataError for a missing manifest, a
     missing or altered shard, wrong counts, labels outside the classes, and images that cannot be decoded or differ in size.
     """
     manifest, digest = read_manifest(directory)

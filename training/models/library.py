@@ -29,7 +29,7 @@ def library_network(name: str, weights: str, classes: int) -> nn.Module:
 
 
 def rescaled(network: nn.Module, name: str) -> nn.Module:
-    """Return a network of a library with the scale of pixels that its pretrained weights expect."""
+    """Return the network `name` of a library with its inputs rescaled as its pretrained weights expect them."""
     library, _, model = name.partition("/")
     if library == "torchvision":
         return network if model in OWN_SCALE else Rescaled(network, MEAN, DEVIATION)
