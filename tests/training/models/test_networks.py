@@ -28,6 +28,18 @@ def test_networks_start_from_their_seed_and_give_one_logit_per_class(name: str) 
     assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_statistics_of_batch_norms_follow_short_runs(name: str) -> None:
+    """After 100 steps, 0.003 % of the initial statistics are left; with a momentum of 0.01, 37 %."""
+    norms = [
+        norm
+        for norm in make_network(NetworkConfig(name, 4), 7, 0).modules()
+        if isinstance(norm, nn.BatchNorm2d)
+    ]
+    assert norms
+    assert all(norm.momentum == 0.1 for norm in norms)
+
+
 def test_the_released_network_has_the_size_of_the_released_network() -> None:
     net = make_network(NetworkConfig("wide_resnet32", 64), 10, seed=0)
     assert sum(parameter.numel() for parameter in net.parameters()) == 29_442_378
