@@ -25,7 +25,8 @@ from training.study.run_state import FINISHED, STATES, read_state, run_folder
 from training.train import load_sets, run_training
 from training.weight_decay_selection import with_weight_decay
 
-MEASURED_STEPS = 8  # of each epoch that is timed
+MEASURED_STEPS = (2, 8)  # in each of three timed epochs; 8 if these take less than SECONDS_TO_MEASURE
+SECONDS_TO_MEASURE = 10.0
 
 CostKey = tuple[Any, ...]  # see cost_key
 Costs = dict[CostKey, tuple[float | None, str]]  # seconds per image and epoch, and what they come from
@@ -171,20 +172,31 @@ def _by_configuration(unfinished: Iterable[Run], costs: Costs) -> tuple[Configur
 def cost_key(run: Run) -> CostKey:
     """Return what decides the cost of an image in an epoch of a run."""
     config = run.config
+    network = config.network
     return (
-        config.method, config.network, config.augment, config.batch_size, config.precision, config.compile,
-        config.evaluation_interval, config.memorized_every, len(config.optimizer.weight_decays),
+        config.method, network.name, network.width, network.frozen, network.train_from,
+        config.augment, config.batch_size, config.precision, config.compile, config.evaluation_interval, config.memorized_every,
+        len(config.optimizer.weight_decays),
     )  # fmt: skip
 
 
 def _measure_seconds_per_image(run: Run, sets: tuple[ImageSet, ImageSet]) -> float:
-    """Return the seconds of a run per image and epoch, from three short epochs in a temporary folder.
+    """Return the seconds of a run per image and epoch; more steps are timed where they are short, since they vary more."""
+    few, more = MEASURED_STEPS
+    seconds = _time_epochs(run, sets, few)
+    if seconds * run.config.batch_size * more * 3 < SECONDS_TO_MEASURE:
+        seconds = _time_epochs(run, sets, more)
+    return seconds
+
+
+def _time_epochs(run: Run, sets: tuple[ImageSet, ImageSet], steps: int) -> float:
+    """Return the seconds of a run per image and epoch, from three epochs of `steps` steps in a temporary folder.
 
     The first epoch warms up, the second trains, the third also measures accuracy, which the run does less often. A head on
     a frozen network is timed on random vectors: the time that the features take is not part of the estimate.
     """
     (train, test), config = sets, run.config
-    rows = torch.arange(config.batch_size * MEASURED_STEPS)
+    rows = torch.arange(config.batch_size * steps)
     short_sets = train.take(rows % len(train)), test.take(rows % len(test))
     short = replace(
         config, epochs=3, evaluate_every=3, memorized_every=3, validation=0.0,

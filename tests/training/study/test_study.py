@@ -202,7 +202,7 @@ def test_the_plan_times_untrained_configurations_and_trains_no_run(
 
 
 def test_the_time_estimate_includes_evaluation(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Epochs end at 5, 7 and 12 s: training takes 2 s, and three evaluations of 8 batches another 3 s."""
+    """Epochs end at 5, 7 and 12 s: training takes 2 s, and three evaluations of two batches another 3 s."""
     ends = iter((5.0, 7.0, 12.0))
     monkeypatch.setattr(plan.time, "monotonic", lambda: next(ends))
     monkeypatch.setattr(train.Trainer, "run", lambda _self, _folder, *, log, **_: [log({}) for _ in range(3)])
@@ -210,7 +210,7 @@ def test_the_time_estimate_includes_evaluation(dataset: Path, monkeypatch: pytes
     [cell] = grid.make_cells(small_study(levels=(0.4,), seeds=(0,), overrides=QUICK | rhythm), dataset)
     result = plan.make_plan([cell.run], dataset / "none", dataset, "test", measure=True)
     images, test = cell.run.images, 60
-    shown = 8 * 32  # in each epoch, and in each of the three looks of the last
+    shown = 2 * 32  # in each epoch, and in each of the three looks of the last
     assert result.seconds_left == pytest.approx(
         4 * images * 2 / shown + ((2 + 1) * test + images) * 3 / (3 * shown)
     )
