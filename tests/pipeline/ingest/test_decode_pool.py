@@ -87,14 +87,14 @@ def make(folder: Path, requests: list[tuple[int, ImageRequest]], processes: int 
     [
         (CRASH, "decoder_crashed", "the process that decoded it ended by SIGSEGV"),
         (EXIT, "decoder_crashed", "the process that decoded it ended by exit code 3"),
-        (HANG, "decoder_timeout", "not decoded after 1 s"),
+        (HANG, "decoder_timeout", "not decoded after 4 s"),
     ],
 )
 def test_a_faulty_image_is_rejected_and_no_other_is_decoded_twice(
     folder: Path, width: int, code: str, detail: str, processes: int
 ) -> None:
     faulty = [0, 7, 8, COUNT - 1] if width != HANG else [7]
-    result = make(folder, draw(folder, dict.fromkeys(faulty, width)), processes, decode_seconds=1)
+    result = make(folder, draw(folder, dict.fromkeys(faulty, width)), processes, decode_seconds=4)
     assert result.keys() == set(range(COUNT))
     refused = {number: answer for number, answer in result.items() if isinstance(answer, ImageRejection)}
     assert refused == dict.fromkeys(faulty, ImageRejection(code, detail))
