@@ -21,7 +21,7 @@ from pipeline import files
 from pipeline.delimited import Block, check_once, cut_csv_file, read_csv
 from pipeline.file_parts import FilePart, cut_lines, cut_parquet
 from pipeline.values import MISSING, filled_rows, normalize_column
-from schemas.table import Table
+from schemas.table import UNREADABLE, Table
 
 BLOCK_ROWS = 65536
 
@@ -195,7 +195,7 @@ def _read_parquet(path: str, table: Table, part: FilePart | None) -> Iterator[Bl
                 batch = pa.RecordBatch.from_arrays(texts, used)
                 batch.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
                 yield batch.filter(pa.array(filled)), lines[filled], []
-        except (pa.ArrowException, OSError) as error:
+        except UNREADABLE as error:
             raise DataError(
                 f"{path}: cannot be read ({error}); write it again as Parquet with columns of text or numbers"
             ) from error

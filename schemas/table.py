@@ -9,6 +9,9 @@ import pyarrow as pa
 
 from common.errors import DataError
 
+UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What pyarrow raises for a file that is not Parquet, or damaged: UnicodeDecodeError for names that are not UTF-8."""
+
 
 @dataclass(frozen=True)
 class Table:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from common.errors import DataError
 from schemas.label_trust import FILE, LABEL_TRUST
+from schemas.table import UNREADABLE
 
 
 def read(run: Path) -> pa.Table:
@@ -21,7 +22,7 @@ def read(run: Path) -> pa.Table:
         table = pq.read_table(path)
         names = ["set_name" if name == "set" else name for name in table.column_names]
         return LABEL_TRUST.conform(table.rename_columns(names), str(path))
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise DataError(
             f"{path}: damaged, not a readable Parquet file ({error}); train the run again"
         ) from error

@@ -12,6 +12,7 @@ from common.errors import DataError, UsageError
 from pipeline.ingest.source_folder import SourceFolder
 from pipeline.rejections import Rejected
 from pipeline.retrieve.image_files import find_all_images
+from schemas.table import UNREADABLE
 
 MAX_BYTES = 20_000_000  # as ingest.max_bytes
 ROWS_AT_ONCE = 256
@@ -75,7 +76,7 @@ def _parquet_images(paths: list[str]) -> Iterator[Encoded]:
                     for image_id, image in zip(ids, batch.column(0).to_pylist(), strict=True):
                         number += 1
                         yield _encoded(image_id or f"{os.path.basename(path)}:{number}", image, path)
-        except (pa.ArrowException, OSError) as error:
+        except UNREADABLE as error:
             reason = str(error).partition("\n")[0]
             raise DataError(f"{path}: cannot be read as Parquet ({reason}); restore the file") from error
 

@@ -10,6 +10,7 @@ from common.errors import DataError
 from pipeline import files
 from pipeline.ingest.fingerprint import COLUMNS
 from schemas.image import IMAGES
+from schemas.table import UNREADABLE
 
 _KEY = b"made_by"
 SCHEMA = pa.schema(
@@ -42,7 +43,7 @@ class PrintCache:
             if table.schema.names != SCHEMA.names:
                 raise pa.ArrowInvalid("other columns")
             table.validate(full=True)
-        except (pa.ArrowException, OSError) as error:
+        except UNREADABLE as error:
             raise DataError(
                 f"{path}: not a cache of `leaks` ({error}); remove it or name another file"
             ) from error

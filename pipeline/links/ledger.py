@@ -19,6 +19,7 @@ from common.errors import DataError
 from pipeline import files
 from pipeline.shards.directory import with_schema
 from schemas.link_check import LINK_CHECK
+from schemas.table import UNREADABLE
 
 CHECK, LINES = ".parquet", ".jsonl"
 BLOCK_ROWS = 8192
@@ -146,7 +147,7 @@ def read_checks(folder: str, columns: list[str] | None = None) -> pa.Table:
             try:
                 table = parquet.read_table(file, columns=names)
                 table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
-            except (pa.ArrowException, OSError) as error:
+            except UNREADABLE as error:
                 raise DataError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
         parts.append(with_schema(table, schema, path))
     return pa.concat_tables(parts)

@@ -1,6 +1,8 @@
 """Encoded images of a build by position, read one row group at a time."""
 
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
 
@@ -12,6 +14,7 @@ from pipeline import files
 from pipeline.ingest.normalize import decode_stored
 from pipeline.layout import Layout
 from pipeline.shards import directory
+from schemas.table import UNREADABLE
 
 GROUPS_HELD = 4  # cached row groups, of 1,024 images each
 
@@ -46,8 +49,8 @@ class StoredImages:
 
     def _read_firsts(self, shard: int) -> list[int]:
         """Return the first row of each row group of a shard."""
-        with files.open_read(self.paths[shard]) as file:
-            metadata = parquet.ParquetFile(file).metadata
+        with self._opened(shard) as file:
+            metadata = file.metadata
         firsts, row = [], 0
         for group in range(metadata.num_row_groups):
             firsts.append(row)
@@ -55,12 +58,17 @@ class StoredImages:
         return firsts
 
     def _read_group(self, shard: int, group: int) -> pa.ChunkedArray:
+        with self._opened(shard) as file:
+            table = file.read_row_group(group, columns=["image.bytes"])
+            return pa.compute.struct_field(table["image"], "bytes")
+
+    @contextmanager
+    def _opened(self, shard: int) -> Iterator[parquet.ParquetFile]:
         path = self.paths[shard]
         try:
             with files.open_read(path) as file:
-                table = parquet.ParquetFile(file).read_row_group(group, columns=["image.bytes"])
-            return pa.compute.struct_field(table["image"], "bytes")
-        except (pa.ArrowException, KeyError, OSError) as error:
+                yield parquet.ParquetFile(file)
+        except (KeyError, *UNREADABLE) as error:
             raise DataError(f"{path}: cannot read images ({error}); run ingest again with --force") from error
 
 

@@ -20,6 +20,7 @@ from pipeline.verify.images import BucketImages
 from pipeline.verify.plan import Bucket, PlannedSet, VerificationPlan
 from pipeline.verify.tally import Tally
 from schemas.example import EXAMPLE, SHARED_IMAGE_SCHEMA, SHARED_IMAGES, TEST_SET, example_schema
+from schemas.table import UNREADABLE
 
 ROWS_AT_ONCE = 512
 _COLUMNS = (
@@ -122,7 +123,7 @@ def _read_set(
                 tables.append(table.select(columns))
                 if "image" in schema.names:
                     images.add(name, table)
-        except (DataError, pa.ArrowException, OSError) as error:
+        except (DataError, *UNREADABLE) as error:
             reason = error if isinstance(error, DataError) else f"{path}: cannot be read ({error})"
             tally.add_finding(("unreadable", name), [str(reason)])
             return None

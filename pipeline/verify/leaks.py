@@ -26,6 +26,7 @@ from pipeline.verify.plan import Bucket, VerificationPlan
 from schemas.duplicate import SEARCHED_ORIENTATIONS
 from schemas.example import SHARED_IMAGES, TEST_SET
 from schemas.image import IMAGES
+from schemas.table import UNREADABLE
 
 SHOWN_LEAKS = 10
 NEAR_SCHEMA = pa.schema(
@@ -131,7 +132,7 @@ def _read(
                     table.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
                     wanted = np.isin(shard_key(table["image_id"].to_pylist()), keys)
                     yield table.filter(pa.array(wanted))
-        except (DataError, pa.ArrowException, OSError):
+        except (DataError, *UNREADABLE):
             return
 
 

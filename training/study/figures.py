@@ -95,7 +95,9 @@ def _draw(name: str, data: FigureData, folder: Path, file_name: str) -> None:
             for ending in endings:
                 path = folder / f"{file_name}{suffix}.{ending}"
                 canvas.savefig(path, dpi=DOTS_PER_INCH, metadata=METADATA[ending])
-                canvas.set_layout_engine(None)  # keeps the layout of the first file; "none" would draw all twice
+                canvas.set_layout_engine(
+                    None
+                )  # keeps the layout of the first file; "none" would draw all twice
 
 
 def accuracy(data: FigureData) -> Canvas:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from common.atomic_file import replacing
 from common.errors import DataError
-from schemas.table import Table, column
+from schemas.table import UNREADABLE, Table, column
 from training.study.shard import ShardOfRuns
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _files(folder: Path, name: str) -> list[Path]:
 def _read_file(path: Path, schema: Table) -> pa.Table:
     try:
         return schema.conform(pq.read_table(path), str(path))
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise DataError(
             f"{path}: damaged ({str(error).partition(chr(10))[0]}); run the study again, which writes it again "
             f"(python -m training study --output {path.parent})"

@@ -92,6 +92,8 @@ def seeds() -> Iterator[bytes]:
     yield b"\x02\x01\x10" + parquet_file(numbers, row_group_size=1, use_dictionary=False, compression="none")
     wrong = pa.array([b"\xff\xfe", b"\xed\xa0\x80"]).view(pa.string())  # text that is not UTF-8
     yield b"\x02\x01\x10" + parquet_file({"image_id": [*"ab"], "class_name": ["ant"] * 2, "path": wrong})
+    named = parquet_file({"image_id": ["a"], "class_name": ["ant"], "path": ["b"]})
+    yield b"\x02\x01\x10" + named.replace(b"path", b"p\xffth")
     yield b"\x02\x01\x10" + parquet_file(
         {"image_id": [[1], [2]], "class_name": [{"a": 1}] * 2, "path": [True, False]}
     )
