@@ -1,5 +1,7 @@
-"""What all tests share: properties without a deadline, since a busy machine is no fault of the code, and one small build."""
+"""What all tests share: properties without a deadline, since a busy machine is no fault of the code, one small build, and a quiet end."""
 
+import atexit
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,12 @@ except ModuleNotFoundError:  # the environment of tests/engines has none
 else:
     settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("untimed")
+
+
+@atexit.register
+def silence_what_follows() -> None:
+    """Close standard error last of all: where a process has used both DuckDB and torch, nanobind then lists what they keep."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 @pytest.fixture(scope="session")
