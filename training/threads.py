@@ -22,6 +22,11 @@ from training.run_directory import recorded
 ONE_THREAD_FLOPS = 2e9
 
 
+def threads_per_job(jobs: int) -> int:
+    """Return the largest number of threads of each of `jobs` runs at once: torch's number, at most its share of the cores."""
+    return max(1, min(torch.get_num_threads(), available_cores() // jobs))
+
+
 def choose_threads(config: TrainConfig, train: ImageSet, directory: Path, device: torch.device) -> int:
     """Return the number of threads of a run: the recorded number of a resumed run, else config.threads, else a default.
 

@@ -15,13 +15,14 @@ from pathlib import Path
 import torch
 
 from common.errors import DataError
-from training.device import available_cores, choose_device
+from training.device import choose_device
 from training.features.extract import FEATURES
 from training.run_directory import CONFIG, read_description
 from training.state_files import set_aside
 from training.stop_signal import StopSignal
 from training.study import run_state
 from training.study.grid import Run
+from training.threads import threads_per_job
 from training.train import load_sets, run_training
 
 PRECISION = "precision.json"  # name of the file of a study with the precision for each network
@@ -123,7 +124,7 @@ def _train_in_processes(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # torch is imported once, not by each process
     stopping = context.Event()
-    threads = max(1, available_cores() // jobs)
+    threads = threads_per_job(jobs)
     processes: dict[str, BaseProcess] = {}
     try:
         while pending.runs:

@@ -27,6 +27,7 @@ from training.study.conclusions import study_sentences
 from training.study.power import wilson
 from training.study.shard import ShardOfRuns, parse_shard
 from training.study.study_facts import STUDY_FILE
+from training.threads import cpu_threads, threads_per_job
 
 TABLES_TIME_SHARE = 0.02  # maximum share of time spent on tables while runs are left
 BUDGET_USED_UP = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
@@ -61,7 +62,8 @@ def verb(arguments: argparse.Namespace) -> int:
     def budget_used_up() -> bool:
         return arguments.budget is not None and time.monotonic() - started > arguments.budget
 
-    at_start = remaining(measure=True)
+    with cpu_threads(threads_per_job(arguments.jobs)):
+        at_start = remaining(measure=True)
     if arguments.plan:
         print(json.dumps(asdict(at_start)) if arguments.json else at_start.details())
         return 0

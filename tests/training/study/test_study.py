@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from common.errors import DataError, UsageError
 from schemas.manifest import MANIFEST
@@ -17,6 +18,7 @@ from tests.training.study.small_study import QUICK, arguments, small_study, with
 from training import train
 from training.__main__ import main
 from training.config import METHODS
+from training.device import available_cores
 from training.run_directory import read_result
 from training.study import grid, plan, plot_style, results, runner, study_verb, summary_tables
 
@@ -199,6 +201,21 @@ def test_the_plan_times_untrained_configurations_and_trains_no_run(
     call.remove("--json")
     assert main([*call, "--methods", "vanilla", "mixup", "--plan"]) == 0
     assert "4 runs: 2 finished, 2 waiting; about" in capsys.readouterr().out
+
+
+def test_the_plan_is_timed_with_the_threads_of_a_job(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(plan, "_time_epochs", lambda *_: threads.append(torch.get_num_threads()) or 0.1)
+    call = arguments(
+        dataset, tmp_path / "study", "--levels", "0.4", "--colors", "blue", "--methods", "mixup", "--plan"
+    )
+    before = torch.get_num_threads()
+    assert main([*call, "--jobs", "1"]) == 0
+    assert main([*call, "--jobs", "1000"]) == 0
+    assert threads == [min(before, available_cores()), 1]
+    assert torch.get_num_threads() == before
 
 
 def test_the_time_estimate_includes_evaluation(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
