@@ -69,7 +69,7 @@ DEV = [
 
 setup(
     name="controlled-noise",
-    version="0.1.0",
+    version="0.2.0",
     description="Controlled real-world label noise: from web images and worker votes to Parquet training sets "
     "at exact noise levels, and the robust training that they are for.",
     long_description=Path("README.md").read_text(encoding="utf-8"),
