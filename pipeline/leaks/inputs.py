@@ -137,11 +137,14 @@ def _saved_images(path: str) -> Iterator[Encoded]:
         raise DataError(f"{path}: no column of type Image; it has {', '.join(loaded.features)}")
     images = loaded.select_columns(names[:1]).cast_column(names[0], datasets.Image(decode=False))
     for number, row in enumerate(images, 1):
-        yield _encoded(f"row {number}", _with_bytes(row[names[0]]), path)
+        try:
+            yield _encoded(f"row {number}", _with_bytes(row[names[0]]), path)
+        except OSError as error:
+            yield Encoded(f"row {number}", b"", Rejected("unreadable_file", f"{path}: {error}"))
 
 
 def _with_bytes(image: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Read the file of an image that is stored by its path, as `datasets` does."""
+    """Read the file of an image that is stored by its path, as `datasets` does. Raises OSError."""
     if image and not image.get("bytes") and image.get("path") and os.path.isfile(image["path"]):
         with open(image["path"], "rb") as file:
             return {"bytes": file.read(MAX_BYTES + 1)}

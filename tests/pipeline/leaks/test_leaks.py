@@ -158,3 +158,20 @@ def test_a_parquet_file_that_only_seems_to_hold_images_is_named(tmp_path, images
     pq.write_table(pa.table({"image": images, "image_id": ids}), tmp_path / "images.parquet")
     with pytest.raises(DataError, match=rf"images\.parquet: {message}"):
         list(read_images(str(tmp_path / "images.parquet")))
+
+
+def test_the_files_that_a_saved_dataset_names_are_read_or_rejected(folders, tmp_path):
+    """`save_to_disk` of today stores all bytes, that of earlier versions the paths of files."""
+    datasets = pytest.importorskip("datasets")
+    good, saved = folders[1] / "0.jpg", tmp_path / "saved"
+    rows = [{"bytes": None, "path": str(path)} for path in (good, "/proc/self/mem", "/none")]
+    fields = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    datasets.Dataset.from_dict({"image": rows}, features=datasets.Features({"image": fields})).save_to_disk(
+        saved
+    )
+    info = json.loads((saved / "dataset_info.json").read_text())
+    info["features"] = {"image": {"_type": "Image"}}
+    (saved / "dataset_info.json").write_text(json.dumps(info))
+    first, unreadable, missing = read_images(str(saved))
+    assert first.data == good.read_bytes()
+    assert [each.rejection.code for each in (unreadable, missing)] == ["unreadable_file", "empty"]
