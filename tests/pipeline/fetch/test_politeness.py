@@ -58,7 +58,6 @@ def test_retry_after_pauses_all_requests_to_the_host(get: Get, web: Web) -> None
     actual = get.all([first, web.raw("/b", answer)], host_concurrency=1)
     assert [body(result) for result in actual] == [b"picture", b"x"]
     assert times[0] - start > 0.9
-    assert time.monotonic() - start < 4
 
 
 @pytest.mark.parametrize("far", [True, False])

@@ -1,5 +1,4 @@
 import struct
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -157,9 +156,7 @@ def test_rare_formats_of_pillow_are_not_tried(smooth: Draw, encoded: Encode, kin
 @pytest.mark.parametrize("side", [60_000, 10_000])
 def test_a_decompression_bomb_is_rejected_by_its_header(side: int) -> None:
     data = png(side, side, 8, 2, b"\x00" * 1000)
-    start = time.monotonic()
-    assert refused(data).code == "too_many_pixels"
-    assert time.monotonic() - start < 1
+    assert refused(data).code == "too_many_pixels"  # its pixels are damaged: reading them gives another code
 
 
 def test_a_gif_with_a_frame_above_the_pixel_limit_is_rejected(encoded: Encode) -> None:
