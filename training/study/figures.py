@@ -95,9 +95,8 @@ def _draw(name: str, data: FigureData, folder: Path, file_name: str) -> None:
             for ending in endings:
                 path = folder / f"{file_name}{suffix}.{ending}"
                 canvas.savefig(path, dpi=DOTS_PER_INCH, metadata=METADATA[ending])
-                canvas.set_layout_engine(
-                    None
-                )  # keeps the layout of the first file; "none" would draw all twice
+                # The other files keep the layout of the first. With "none", matplotlib would draw each of them twice.
+                canvas.set_layout_engine(None)
 
 
 def accuracy(data: FigureData) -> Canvas:
