@@ -23,7 +23,7 @@ ONE_THREAD_FLOPS = 2e9
 
 
 def threads_per_job(jobs: int) -> int:
-    """Return the largest number of threads of each of `jobs` runs at once: torch's number, at most its share of the cores."""
+    """Return the maximum number of threads of a run when `jobs` runs share the cores; never more than torch's number."""
     return max(1, min(torch.get_num_threads(), available_cores() // jobs))
 
 
@@ -34,7 +34,7 @@ def choose_threads(config: TrainConfig, train: ImageSet, directory: Path, device
     """
     if earlier := recorded(directory, "threads"):
         return int(earlier)
-    maximum = min(torch.get_num_threads(), available_cores())
+    maximum = threads_per_job(1)
     if config.threads or device.type != "cpu":
         return config.threads or maximum
     return 1 if config.network.frozen or step_flops(config, train) < ONE_THREAD_FLOPS else maximum
