@@ -175,13 +175,13 @@ def cost_key(run: Run) -> CostKey:
     network = config.network
     return (
         config.method, network.name, network.width, network.frozen, network.train_from,
-        config.augment, config.batch_size, config.precision, config.compile, config.evaluation_interval, config.memorized_every,
-        len(config.optimizer.weight_decays),
+        config.augment, config.batch_size, config.precision, config.compile,
+        config.evaluation_interval, config.memorized_every, len(config.optimizer.weight_decays),
     )  # fmt: skip
 
 
 def _measure_seconds_per_image(run: Run, sets: tuple[ImageSet, ImageSet]) -> float:
-    """Return the seconds of a run per image and epoch; more steps are timed where they are short, since they vary more."""
+    """Return the seconds of a run per image and epoch. Short steps are timed again, in greater number, since they vary more."""
     few, more = MEASURED_STEPS
     seconds = _time_epochs(run, sets, few)
     if seconds * run.config.batch_size * more * 3 < SECONDS_TO_MEASURE:

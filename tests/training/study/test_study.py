@@ -218,6 +218,19 @@ def test_the_plan_is_timed_with_the_threads_of_a_job(
     assert torch.get_num_threads() == before
 
 
+def test_runs_with_other_initial_weights_cost_the_same(dataset: Path) -> None:
+    costs = [
+        plan.cost_key(cell.run)
+        for weights in ("", "pretrained")
+        for cell in grid.make_cells(
+            small_study(levels=(0.4,), seeds=(0,), overrides=QUICK | {"network": {"weights": weights}}),
+            dataset,
+        )
+    ]
+    assert len(costs) == 2
+    assert len(set(costs)) == 1
+
+
 def test_the_time_estimate_includes_evaluation(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Epochs end at 5, 7 and 12 s: training takes 2 s, and three evaluations of two batches another 3 s."""
     ends = iter((5.0, 7.0, 12.0))
