@@ -10,7 +10,7 @@ import pyarrow as pa
 from common.errors import DataError
 
 UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
-"""What pyarrow raises for a file that is not Parquet, or damaged: UnicodeDecodeError for names that are not UTF-8."""
+"""Errors that pyarrow raises for a damaged Parquet file; UnicodeDecodeError if a column name is not UTF-8."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What all tests share: properties without a deadline, since a busy machine is no fault of the code, one small build, and a quiet end."""
+"""What all tests share: properties without a deadline, since a busy machine is no fault of the code, and one small build."""
 
 import atexit
 import os
@@ -18,8 +18,8 @@ else:
 
 
 @atexit.register
-def silence_what_follows() -> None:
-    """Close standard error last of all: where a process has used both DuckDB and torch, nanobind then lists what they keep."""
+def discard_exit_messages() -> None:
+    """Discard standard error at exit: nanobind would list objects that were not freed, in processes that used DuckDB and torch."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 

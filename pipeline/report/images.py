@@ -64,6 +64,7 @@ class StoredImages:
 
     @contextmanager
     def _opened(self, shard: int) -> Iterator[parquet.ParquetFile]:
+        """Open a shard. Raises DataError, also if the block cannot read it."""
         path = self.paths[shard]
         try:
             with files.open_read(path) as file:

@@ -1,8 +1,8 @@
 """Lists of fixed training sets are read, and their sets made (pipeline/records.py, noise/fixed_sets.py).
 
-The first byte chooses the format. A list gives sets or a `DataError` that names it or the set. The name of each set is that of
-a plain folder, and its noise a share; each of its rows is an example, once, or counted as not ingested. No example is a test
-image, and the examples are in the order of their shard keys.
+The first byte chooses the format. A list gives sets or a `DataError` that names the list or the set. Each set has a valid
+folder name and a noise level from 0 to 1. Each row of a set becomes one example or counts as not ingested. No example is a
+test image, and the examples are sorted by shard key.
 """
 
 import json
@@ -93,7 +93,7 @@ def check(data: bytes) -> None:
 
 
 def check_set(made: FixedSet) -> None:
-    """Check that a set keeps what the docstring of this module states."""
+    """Check the properties of a set that the docstring of this module states."""
     assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", made.name)
     assert made.name not in RESERVED
     assert 0 <= made.noise_level <= 1
