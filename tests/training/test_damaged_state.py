@@ -174,7 +174,12 @@ def broken_footer(content: bytes) -> bytes:
     return content[:-200] + b"\xff" * 192 + content[-8:]
 
 
-@pytest.mark.parametrize("change", [lambda _: b"PAR1 no more", broken_footer])
+def name_not_utf8(content: bytes) -> bytes:
+    """Return a Parquet file with a column name that is not UTF-8: pyarrow raises UnicodeDecodeError."""
+    return content.replace(b"image_id", b"image\xffid").replace(b"seed", b"s\xffed")
+
+
+@pytest.mark.parametrize("change", [lambda _: b"PAR1 no more", broken_footer, name_not_utf8])
 def test_a_damaged_table_is_an_error_with_its_path(
     study: Path, change: Damage, capsys: pytest.CaptureFixture[str]
 ) -> None:

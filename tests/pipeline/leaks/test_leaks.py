@@ -160,6 +160,14 @@ def test_a_parquet_file_that_only_seems_to_hold_images_is_named(tmp_path, images
         list(read_images(str(tmp_path / "images.parquet")))
 
 
+def test_a_parquet_file_with_a_column_name_that_is_not_utf8_is_named(tmp_path):
+    file = tmp_path / "images.parquet"
+    pq.write_table(pa.table({"image": [b"x"], "image_id": ["a"]}), file)
+    file.write_bytes(file.read_bytes().replace(b"image_id", b"image\xffid"))
+    with pytest.raises(DataError, match=r"images\.parquet: cannot be read as Parquet"):
+        list(read_images(str(file)))
+
+
 def test_the_files_that_a_saved_dataset_names_are_read_or_rejected(folders, tmp_path):
     """`save_to_disk` of today stores all bytes, that of earlier versions the paths of files."""
     datasets = pytest.importorskip("datasets")
