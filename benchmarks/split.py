@@ -8,6 +8,7 @@ each in a separate process. Prints wall time, bytes written and peak memory.
 """
 
 import argparse
+import dataclasses
 import io
 import json
 import os
@@ -24,6 +25,7 @@ import yaml
 from PIL import Image
 
 from benchmarks.rows import tell
+from pipeline.config import DedupeConfig
 from pipeline.keyed_hash import bucket, bucket_count, shard_key
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
@@ -74,7 +76,7 @@ def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
         ("ingest/images", IMAGES, lambda part: image_rows(part, encoded), {"ingest": ingest}),
         ("ingest/retrievals", RETRIEVAL, retrieval_rows, {"ingest": ingest}),
         ("aggregate/verdicts", VERDICT, verdict_rows, {}),
-        ("dedupe/duplicates", DUPLICATE, lambda _: [], {"dedupe": {"radius": 8, "confirm_radius": 64}}),
+        ("dedupe/duplicates", DUPLICATE, lambda _: [], {"dedupe": dataclasses.asdict(DedupeConfig())}),
     ):
         path = str(output / folder)
         shards = [
@@ -138,12 +140,10 @@ def measure(output: Path, overrides: dict[str, object]) -> tuple[float, int, flo
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", code, *command],
-        check=True,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
+        [sys.executable, "-c", code, *command], stderr=subprocess.PIPE, text=True, env=environment
     )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
     wall = time.monotonic() - start
     size = sum(path.stat().st_size for path in (output / "dataset").rglob("*.parquet"))
     return wall, size, int(done.stderr.split()[-1]) / 1024
