@@ -19,10 +19,10 @@ FEW = 500  # images below which starting further processes takes longer than dra
 
 @dataclass(frozen=True)
 class Candidate:
-    """A line of the retrieval list, what the web answers there, and the truth that only the demo knows.
+    """A line of the retrieval list, the response of the web server, and the truth that only the demo knows.
 
-    `shows` is a kind of KINDS; `near`: it is easily taken for the class; `planted`: which problem this is, if it
-    is one; `original`: the image that it is a copy of.
+    shows: a kind of KINDS. near: whether the image resembles the class. planted: the kind of planted problem, or empty.
+    original: id of the image of which this is a copy.
     """
 
     image_id: str

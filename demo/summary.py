@@ -114,11 +114,11 @@ def _seen(rows: Sequence[dict[str, Any]]) -> str:
     if {"red", "blue"} <= {color for color, _, _ in final}:
         gap = final["red", "vanilla", high] - final["blue", "vanilla", high]
         word = (
-            "hurts less than blue, as in the paper"
+            "noise hurts less than blue noise, as in the paper"
             if gap > 0
-            else "hurts no less than blue, unlike the paper"
+            else "noise hurts no less than blue noise, unlike the paper"
         )
-        lines.append(f"- red {word}: vanilla is at {gap:+.1f} points with it, against blue.")
+        lines.append(f"- red {word}: the accuracy of vanilla is {gap:+.1f} points relative to blue noise.")
     return "## Findings\n\n" + "\n".join(lines)
 
 

@@ -68,7 +68,7 @@ def _is_decided(answers: list[str]) -> bool:
 
 
 def ask(questions: Iterable[Question], workers: list[Worker], seed: int) -> Iterator[dict[str, str]]:
-    """Ask three workers each question, and up to five until more than half agree; yield rows of a vote file.
+    """Ask three workers each question and, unless they agree, up to five until more than half agree; yield rows of a vote file.
 
     The answers to a question depend only on the seed and its index in the list.
     """

@@ -23,7 +23,7 @@ _QUERY = (
 )
 _TITLES = {
     "class_name": "class", "p_error": "P(wrong)", "p_wrong_votes": "P(not this class), by votes",
-    "p_wrong_features": "P(not this class), by features", "neighbor_share": "nearest images of the class",
+    "p_wrong_features": "P(not this class), by features", "neighbor_share": "share of nearest images in this class",
     "probable_class": "probably shows", "probable_share": "with probability",
 }  # fmt: skip
 

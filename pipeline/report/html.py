@@ -48,7 +48,7 @@ def page(build: str) -> str:
     has = {stage: tables.has(stage) for stage in ("aggregate", "audit", "dedupe", "split")}
 
     values: dict[str, Any] = {
-        "name": str(about.get("name") or config.get("name") or "a build"),
+        "name": str(about.get("name") or config.get("name") or "Build report"),
         "has": has,
         "outdated": tables.outdated,
         "method_warnings": _method_warnings(build) if has["aggregate"] else [],
@@ -56,7 +56,6 @@ def page(build: str) -> str:
         "funnels": [funnel.table(source, of) for source, of in steps.items() if of[0].left.count],
         "classes": sets.class_table(tables, class_names),
         "wrong_images": wrong_table(tables, class_names) if has["aggregate"] else None,
-        "class_names": class_names,
         "sets": sets.set_table(tables) if has["split"] else None,
         "leaks": leaks,
         "leak_search": leak_search,

@@ -41,12 +41,12 @@ def host_table(tables: BuildTables) -> PageTable | None:
         gone_share = share_with_interval(lost.count if lost else 0, everything[host].count)
         rows.append((host, everything[host], *(parts[k].get(host, 0) for k in parts), gone_share))
     columns = [
-        Column("host"), Column("URLs", "count"), Column("images", "count"), Column("gone", "count"),
-        Column("otherwise rejected", "count"), Column("gone [95 %]", "share"),
+        Column("host"), Column("URLs", "count"), Column("images", "count"), Column("gone or unreachable", "count"),
+        Column("otherwise rejected", "count"), Column("gone or unreachable [95 %]", "share"),
     ]  # fmt: skip
     more = f"{len(hosts) - HOSTS:,} more hosts: SELECT host, count(*) FROM asked GROUP BY host"
     return PageTable(
-        "Hosts. Gone: the image is not found or the host does not answer",
+        "Hosts. Gone or unreachable: the image is not found, or the host does not answer",
         columns, rows, more if len(hosts) > HOSTS else "", filterable=True,
     )  # fmt: skip
 
@@ -58,6 +58,7 @@ def speed_table(build: str) -> PageTable:
         "fetch": ("url.asked", "URLs"),
         "ingest": ("retrieval.rows_in", "rows"),
         "aggregate": ("verdict.votes_in", "votes"),
+        "embed": ("embed.computed", "images"),
         "dedupe": ("duplicate.image_pairs", "image pairs"),
         "split": (".rows", "examples"),
     }.items():

@@ -102,7 +102,9 @@ def agreement_table(tables: BuildTables) -> PageTable:
         Column("class"), *(Column(f"{MEASURES[name]} [95 %]", "number", 2) for name in names),
         Column("questions", "count"), Column("votes", "count"),
     ]  # fmt: skip
-    return PageTable("Agreement beyond chance (1: full, 0: chance)", columns, rows, filterable=True)
+    more = len(votes) - len(rows)
+    note = f"{more:,} more classes: SELECT * FROM agreement" if more else ""
+    return PageTable("Agreement beyond chance (1: full, 0: chance)", columns, rows, note, filterable=True)
 
 
 def precision_table(tables: BuildTables) -> PageTable:
@@ -125,7 +127,7 @@ def precision_table(tables: BuildTables) -> PageTable:
         rows.append((method or "unknown", ranks, *cells, IntervalCell(*bounds)))
     columns = [
         Column("search method"), Column("rank"), Column("right", "count"), Column("wrong", "count"),
-        Column("undecided", "count"), Column("precision [95 %]", "share"),
+        Column("undecided or no votes", "count"), Column("precision [95 %]", "share"),
     ]  # fmt: skip
     return PageTable(
         "Retrieval precision by rank: share of right images among decided candidates", columns, rows
@@ -135,8 +137,9 @@ def precision_table(tables: BuildTables) -> PageTable:
 def worker_chart(tables: BuildTables) -> Markup:
     """Return an SVG scatter plot of workers: agreement against number of answers, with suspicious workers highlighted."""
     workers = tables.rows(
-        "SELECT worker_id, answers, agreement, agreement_low, agreement_high, suspicion FROM workers WHERE agreement IS NOT NULL "
-        "ORDER BY suspicion IS NOT NULL, answers DESC, worker_id LIMIT 2000"
+        "SELECT * FROM (SELECT worker_id, answers, agreement, agreement_low, agreement_high, suspicion FROM workers "
+        "WHERE agreement IS NOT NULL ORDER BY suspicion IS NULL, answers DESC, worker_id LIMIT 2000) "
+        "ORDER BY suspicion IS NOT NULL, answers DESC, worker_id"  # suspicious workers last, above the others
     )
     if len(workers) < 2:
         return Markup("")

@@ -19,8 +19,8 @@ CSP = content_security_policy(images="'self' data:", form="'self'")
 FACTS = {
     "image_id": "id", "class_name": "class", "source": "source", "label": "label", "noise_type": "noise type", "true_class": "true class",
     "p_error": "P(verdict or label is wrong)",
-    "probable_class": "probable class", "p_wrong": "P(label is wrong)", "replaced_image_id": "replaces", "verdict": "verdict", "votes": "votes", "confidence": "confidence",
-    "fate": "kept or removed", "keeper_id": "keeper", "keeper_source": "source of the keeper", "distance_256": "of 256 bits differ",
+    "probable_class": "probable class", "p_wrong": "P(not this class)", "replaced_image_id": "replaces", "verdict": "verdict", "votes": "votes", "confidence": "confidence",
+    "fate": "kept or removed", "keeper_id": "keeper", "keeper_source": "source of the keeper", "distance_256": "differing bits (of 256)",
     "orientation": "orientation", "url": "URL", "method": "search method", "rank": "rank", "width": "width", "height": "height",
     "format": "format", "bytes_in": "bytes",
 }  # fmt: skip

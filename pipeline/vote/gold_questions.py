@@ -1,6 +1,6 @@
 """Gold questions and example images: known answers from a file, and clean images asked about their own or another class."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,13 +17,16 @@ CLEAN_GOLD = 20  # clean images of a class that are asked about it, and as many 
 _YES, _NO = ANSWERS.index("yes"), ANSWERS.index("no")
 
 
-def by_class(listed: ListedPairs) -> tuple[dict[str, list[str]], list[str]]:
-    """Return example images by class, at most EXAMPLES each, and the other clean images, both in hashed order."""
+def by_class(listed: ListedPairs, gold: Collection[str] = ()) -> tuple[dict[str, list[str]], list[str]]:
+    """Return example images by class, at most EXAMPLES each, and the other clean images, both in hashed order.
+
+    gold: ids of images that are asked as gold questions; an example would give their answer away.
+    """
     clean = listed.clean.take(pa.array(np.argsort(keyed_hash(listed.clean["image_id"], 0, "vote examples"))))
     examples: dict[str, list[str]] = {name: [] for name in listed.classes}
     others: dict[str, None] = {}
     for image_id, name in zip(*(column.to_pylist() for column in clean.columns), strict=True):
-        if len(examples[name]) < EXAMPLES:
+        if image_id not in gold and len(examples[name]) < EXAMPLES:
             examples[name].append(image_id)
         else:
             others[image_id] = None

@@ -27,6 +27,10 @@ class JournalError(Exception):
     """A vote could not be stored; the message is for workers and for the operator."""
 
 
+class VoteNotInFileError(JournalError):
+    """The vote to be removed is not in the file, or is spelled differently there."""
+
+
 def vote_line(vote: Mapping[str, Any]) -> bytes:
     """Return the line of a vote, with its line break."""
     line = _cells([vote.get(name) for name in COLUMNS]) + b"\n"
@@ -113,7 +117,10 @@ class VoteJournal:
         self._size += len(line)
 
     def remove(self, vote: Mapping[str, Any]) -> None:
-        """Remove the vote with this image_id, class_name and worker_id. Raises JournalError if it could not be removed."""
+        """Remove the vote with this image_id, class_name and worker_id.
+
+        Raises VoteNotInFileError if there is none, JournalError if it could not be removed.
+        """
         self._check()
         data = _read(self._file)
         before = len(data)
@@ -121,7 +128,7 @@ class VoteJournal:
         while (start := data.find(beginning) + 1) > 0:
             data = data[:start] + data[data.index(b"\n", start) + 1 :]
         if len(data) == before:
-            raise JournalError("the vote is not in the file; it cannot be undone")
+            raise VoteNotInFileError("the vote is not in the file")
         try:
             self._replace(data)
         except OSError as error:

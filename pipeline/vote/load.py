@@ -21,7 +21,7 @@ from pipeline.shards import directory
 from pipeline.values import match_names, suggestion
 from pipeline.vote.build_images import KeyIndex, ListedPairs, image_keys, read_pairs
 from pipeline.vote.earlier_votes import AnswersByWorker, gold_path, read_rows, valid_votes, vote_files
-from pipeline.vote.gold_questions import by_class, clean_gold, with_gold
+from pipeline.vote.gold_questions import EXAMPLES, by_class, clean_gold, with_gold
 from pipeline.vote.journal import VoteJournal
 from pipeline.vote.questions import Questions, ask_in_order
 from pipeline.vote.service import EarlierAnswers, VoteService
@@ -74,8 +74,9 @@ def load(options: VoteOptions, clock: Callable[[], float] = time.monotonic) -> L
     _check_vote_path(options.votes)
     listed = read_pairs(options.build)
     rules = vote_files(options.build, options.votes, options.config)
-    examples, other_clean = by_class(listed)
-    gold = _gold(options, listed, other_clean)
+    gold_of_file = _gold_of_file(options, listed)
+    examples, other_clean = by_class(listed, set(gold_of_file["image_id"].to_pylist()))
+    gold = pa.concat_tables([gold_of_file, _clean_gold(options, listed, other_clean)])
     descriptions = _descriptions(options.descriptions, listed.classes)
     journals = [VoteJournal(options.votes)]
     own_rows = read_rows([] if journals[0].is_empty else [options.votes], listed.classes, listed.web)
@@ -120,27 +121,34 @@ def _limits(options: VoteOptions) -> tuple[int, int]:
     return DEFAULT_LIMITS
 
 
-def _gold(options: VoteOptions, listed: ListedPairs, images: list[str]) -> pa.Table:
-    """Return all gold questions that can be asked (GOLD)."""
+def _gold_of_file(options: VoteOptions, listed: ListedPairs) -> pa.Table:
+    """Return the gold questions of a file that can be asked (GOLD)."""
     config, path = options.config, options.gold
     if path is None and config and config.aggregate.gold:
         path = files.join(config.source, config.aggregate.gold)
-    parts = [GOLD.schema.empty_table()]
-    if path:
-        rows = read_gold(path, config.aggregate.answer_words if config else None, listed.classes)
-        asked = pa.compute.is_in(rows["class_name"], pa.array(listed.classes, pa.string()))
-        there = [
-            pa.compute.is_in(rows["image_id"], table["image_id"]) for table in (listed.web, listed.clean)
-        ]
-        usable = rows.filter(pa.compute.and_(asked, pa.compute.or_(*there)))
-        if not usable.num_rows:
-            raise DataError(
-                f"{path}: none of its images is a candidate or a clean image of the build; compare the ids"
-            )
-        parts.append(usable)
-    if options.clean_gold:
-        parts.append(clean_gold(listed, images))
-    return pa.concat_tables(parts)
+    if not path:
+        return GOLD.schema.empty_table()
+    rows = read_gold(path, config.aggregate.answer_words if config else None, listed.classes)
+    asked = pa.compute.is_in(rows["class_name"], pa.array(listed.classes, pa.string()))
+    there = [pa.compute.is_in(rows["image_id"], table["image_id"]) for table in (listed.web, listed.clean)]
+    usable = rows.filter(pa.compute.and_(asked, pa.compute.or_(*there)))
+    if not usable.num_rows:
+        raise DataError(
+            f"{path}: none of its images is a candidate or a clean image of the build; compare the ids"
+        )
+    return usable
+
+
+def _clean_gold(options: VoteOptions, listed: ListedPairs, images: list[str]) -> pa.Table:
+    """Return the gold questions about the clean images that are not examples (GOLD)."""
+    if not options.clean_gold:
+        return GOLD.schema.empty_table()
+    if not images:
+        raise DataError(
+            f"{Layout(options.build).retrievals}: no clean images are left for --clean-gold, since {EXAMPLES} of each class "
+            "are shown as examples; add clean images, or use --gold FILE"
+        )
+    return clean_gold(listed, images)
 
 
 def _descriptions(path: str | None, classes: list[str]) -> dict[str, str]:
@@ -177,7 +185,7 @@ def _notes(
         )
     if len(journals) > 1:
         notes.append(
-            f"votes on clean images are appended to {journals[1].path}; in 'votes', they tell how good workers are"
+            f"votes on clean images are appended to {journals[1].path}; add it to 'votes' to measure how often each worker is right"
         )
     return (*notes, *_how_to_use(options, [journal.path for journal in journals]))
 

@@ -12,7 +12,7 @@ from pipeline.vote.assignment import Assignment
 from pipeline.vote.build_images import KeyIndex, image_keys
 from pipeline.vote.earlier_votes import AnswersByWorker
 from pipeline.vote.gold_questions import GoldChooser
-from pipeline.vote.journal import JournalError, VoteJournal
+from pipeline.vote.journal import JournalError, VoteJournal, VoteNotInFileError
 from pipeline.vote.progress import progress_by_class, progress_of
 from pipeline.vote.questions import Questions
 from pipeline.vote.worker_state import RESERVED_SECONDS, WorkerState, check_worker_name
@@ -99,7 +99,9 @@ class VoteService:
         is_gold, is_held = self.questions.known[question] >= 0, question in worker.held
         if not (is_held or is_gold or self.assignment.is_open(question)):
             state = self._state(worker)
-            raise Refusal(409, "Others have answered this question in the meantime.", **state)
+            raise Refusal(
+                409, "This question was given to others in the meantime; your answer is not stored.", **state
+            )
         self._check_speed(worker)
         self._journal(question).append(self._vote(worker, question, answer, given[1], milliseconds))
         self._drop(worker, question)
@@ -116,7 +118,12 @@ class VoteService:
         if question not in worker.answers:
             return self._state(worker)
         self._check_speed(worker)
-        self._journal(question).remove(self._named(worker, question))
+        try:
+            self._journal(question).remove(self._named(worker, question))
+        except VoteNotInFileError as error:  # for example, its class is spelled with other capitals
+            del worker.answers[question]  # the next undo is of the vote before
+            text = "This vote is spelled differently in the vote file and cannot be undone here."
+            raise Refusal(409, text, **self._state(worker)) from error
         code, seen_class = worker.answers.pop(question)
         self.assignment.add(question, code, votes=-1)
         self._mark(worker, question, answered=False)
@@ -168,7 +175,10 @@ class VoteService:
                 raise Refusal(400, str(error)) from error
         if name not in self.workers:
             if len(self.workers) >= MAX_WORKERS:
-                raise Refusal(503, f"More than {MAX_WORKERS} names have started; start `vote` again.")
+                raise Refusal(
+                    409,
+                    f"{MAX_WORKERS} names have started; use one of them, or ask for `vote` to be restarted.",
+                )
             answered = np.zeros(len(self.questions), bool)
             answered[self._earlier.all.questions_of(name)] = True
             answers = self._earlier.own.answers_of(name)

@@ -126,10 +126,10 @@ def run_vote(arguments: argparse.Namespace, _beam: list[str], say: Callable[[str
 
 
 def parse_limits(text: str | None) -> tuple[int, int] | None:
-    """Parse N or N-M (N..M), the least and most workers per question. Raises UsageError."""
+    """Parse N or N-M, the least and most workers per question. Raises UsageError."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d{1,3})(?:(?:-|\.\.)(\d{1,3}))?", text.strip())
+    found = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text.strip())
     least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
     if not 1 <= least <= most:
         raise UsageError(

@@ -268,6 +268,48 @@ def test_a_kill_in_the_middle_loses_nothing(open_page: Open, serve: Serve) -> No
     assert [text for text in watched.said if "ERR_CONNECTION_REFUSED" not in text] == []
 
 
+def test_an_answer_that_is_not_stored_yet_stays_with_its_worker(open_page: Open, serve: Serve) -> None:
+    server = serve()
+    page = open_page(server.url).page
+    join(page, "anna")
+    server.kill()
+    page.keyboard.press("y")
+    expect(page.locator("#alarm")).to_be_visible()
+    page.get_by_role("button", name="Progress").click()
+    page.get_by_role("button", name="Use another name").click()
+    expect(page.locator("#join")).to_be_hidden()  # not before the answer is stored
+    server.start()
+    expect(page.locator("#alarm")).to_be_hidden(timeout=20_000)
+    expect(page.locator("#counts")).to_have_text(re.compile("^1 yours"))
+    page.get_by_role("button", name="Progress").click()
+    page.get_by_role("button", name="Use another name").click()
+    join(page, "bob")
+    press(page, "n")
+    assert [(row["worker_id"], row["answer"]) for row in server.rows()] == [("anna", "yes"), ("bob", "no")]
+
+
+def test_waiting_moves_no_focus_and_ends_with_the_name(open_page: Open, serve: Serve, tmp_path: Path) -> None:
+    all_but(tmp_path / "votes.csv", 1)
+    server = serve("--workers-per-question", "1")
+    first = open_page(server.url).page
+    join(first, "anna")
+    page = open_page(server.url).page
+    page.clock.install()
+    page.get_by_label("Name or pseudonym").fill("ben")
+    page.keyboard.press("Enter")
+    expect(page.locator("#rest-title")).to_have_text("Others have the last questions")
+    expect(page.locator("#rest-title")).to_be_focused()
+    page.get_by_role("button", name="Progress").focus()
+    with page.expect_response("**/api/start"):
+        page.clock.run_for(11_000)
+    expect(page.get_by_role("button", name="Progress")).to_be_focused()
+    page.get_by_role("button", name="Progress").click()
+    page.get_by_role("button", name="Use another name").click()
+    expect(page.locator("#join")).to_be_visible()
+    page.clock.run_for(30_000)
+    expect(page.locator("#join")).to_be_visible()  # the page looks no longer for questions of ben
+
+
 def test_every_vote_that_was_acknowledged_survives_repeated_kills(open_page: Open, serve: Serve) -> None:
     server = serve()
     page = open_page(server.url).page

@@ -14,10 +14,10 @@
   const alarm = (text) => { $("alarm").textContent = text; $("alarm").hidden = !text; };
   const send = (name, body, keepalive = false) => fetch(`/api/${name}`, {
     method: "POST", headers: { "Content-Type": "application/json" }, credentials: "same-origin", keepalive,
-    body: JSON.stringify({ worker, ...body }),
+    body: JSON.stringify(body),
   });
   async function ask(name, body = {}) {
-    const whole = { request: requestId(), ...body };
+    const whole = { worker, request: requestId(), ...body }; // a repeated request keeps its worker
     for (let tries = 0; ; tries += 1) {
       let reply = null, content = {};
       try {
@@ -45,6 +45,7 @@
     state = next;
     worker = next.worker;
     clearTimeout(poll);
+    const wasResting = !$("rest").hidden;
     const current = next.questions[0];
     const { done, total, own } = next.progress;
     $("bar").hidden = false;
@@ -57,7 +58,9 @@
     $("rest-undo").hidden = !next.undo;
     $("ask").hidden = !current;
     $("rest").hidden = !!current;
-    if (current) showQuestion(current, next.questions.slice(1)); else showRest(next);
+    if (!current) { showRest(next, !wasResting); return; }
+    showQuestion(current, next.questions.slice(1));
+    if (wasResting) $("question").focus(); // the element that had the focus is hidden now
   }
   function showQuestion(current, others) {
     const about = classes[current.class];
@@ -101,16 +104,16 @@
       return item;
     }));
   }
-  function showRest(next) {
+  function showRest(next, isNew) {
     last = null;
     $("rest-title").textContent = next.waiting ? "Others have the last questions" : "No more questions for you";
     $("rest-text").textContent = next.waiting
       ? "All remaining questions are being answered by others right now. This page looks again every few seconds."
-      : `You have answered every question that needs you. Thank you! You can close this page.${next.progress.done < next.progress.total ? " Some questions still need other people." : ""}`;
+      : `${next.skipped ? "You have answered all questions but those that you skipped." : "You have answered every question that needs you."} Thank you! You can close this page.${next.progress.done < next.progress.total ? " Some questions still need other people." : ""}`;
     $("again").hidden = !next.skipped;
     $("again").textContent = `Show the ${number.format(next.skipped)} skipped question${next.skipped === 1 ? "" : "s"}`;
     if (next.waiting) poll = setTimeout(() => act("start"), 1000 * WAIT_SECONDS);
-    $("rest-title").focus();
+    if (isNew) $("rest-title").focus();
   }
 
   // Actions.
@@ -145,7 +148,9 @@
   }
   async function skip() {
     const current = state?.questions[0];
-    if (current && !busy && await act("skip", { question: current.id })) $("said").textContent = "Skipped";
+    if (!current || busy) return;
+    const content = await act("skip", { question: current.id });
+    if (content && !content.error) $("said").textContent = "Skipped";
   }
 
   // The picker of another class: a combobox with a list.
@@ -237,8 +242,10 @@
   $("again").addEventListener("click", () => act("skipped"));
   $("more").addEventListener("click", about);
   $("leave").addEventListener("click", async () => {
-    await act("leave");
     $("about").close();
+    if (busy) return; // an answer of this worker is not stored yet; the page says so
+    clearTimeout(poll);
+    await act("leave");
     state = last = null;
     $("ask").hidden = $("rest").hidden = $("bar").hidden = true;
     $("join").hidden = false;
@@ -250,7 +257,7 @@
     if (document.hidden) hiddenSince = performance.now();
     else if (shown) shown += performance.now() - Math.max(hiddenSince, shown);
   });
-  addEventListener("pagehide", () => { if (state) send("leave", {}, true).catch(() => {}); });
+  addEventListener("pagehide", () => { if (state) send("leave", { worker }, true).catch(() => {}); });
   addEventListener("pageshow", (event) => { if (event.persisted && state) act("start"); });
 
   // Joining.
@@ -258,6 +265,7 @@
   $("name").value = remembered("vote-name");
   $("join").addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (busy) return;
     worker = $("name").value;
     $("name-fault").textContent = "";
     const content = await act("start");

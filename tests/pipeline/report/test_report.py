@@ -13,7 +13,10 @@ from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.report.funnel import funnels
 from pipeline.report.html import page, write_report
+from pipeline.report.sheets import sheets
 from pipeline.report.tables import BuildTables
+from pipeline.report.thumbnails import thumbnails
+from pipeline.report.workers import worker_chart
 from pipeline.report.wrong_images import VIEW, wrong_table
 from tests.pipeline.report.planted import HOSTILE, plant
 from tests.pipeline.small_world import ONE_PROCESS, World
@@ -81,6 +84,47 @@ def test_the_agreement_of_each_worker_has_an_interval(built: Path, text: str) ->
     for value, low, high in workers:
         assert 0 <= low <= value <= high <= 1
         assert f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]" in text
+
+
+class ManyWorkers:
+    """2,500 workers, of whom those with the fewest answers are suspicious."""
+
+    def __init__(self) -> None:
+        self.connection = duckdb.connect()
+        self.connection.execute(
+            "CREATE TABLE workers AS SELECT 'w' || i AS worker_id, 3000 - i AS answers, 0.9 AS agreement, "
+            "0.8 AS agreement_low, 0.95 AS agreement_high, CASE WHEN i >= 2460 THEN 'chance' END AS suspicion "
+            "FROM range(2500) AS numbers(i)"
+        )
+
+    def rows(self, query: str) -> list[tuple]:
+        return self.connection.execute(query).fetchall()
+
+
+def test_the_chart_of_many_workers_has_all_suspicious_ones_on_top() -> None:
+    chart = worker_chart(ManyWorkers())  # type: ignore[arg-type]
+    circles = re.findall(r'<circle class="(\w+)"', chart)
+    assert circles == ["dot"] * 1960 + ["flagged"] * 40
+
+
+def test_contact_sheets_do_not_depend_on_how_many_images_are_read_at_once(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = BuildTables(str(built))
+    whole = sheets(tables, tables.lists.classes)
+    monkeypatch.setattr("pipeline.report.sheets.AT_ONCE", 3)
+    assert sheets(tables, tables.lists.classes) == whole
+    monkeypatch.setattr("pipeline.report.sheets.BYTES", 2_000)
+    read: list[int] = []
+    monkeypatch.setattr(
+        "pipeline.report.sheets.thumbnails",
+        lambda tables, ids, side: read.append(len(ids)) or thumbnails(tables, ids, side),
+    )
+    assert (
+        sum(len(each) for kinds in sheets(tables, tables.lists.classes).values() for each in kinds.values())
+        < 30
+    )
+    assert sum(read) < 40, "reading ends when the bytes are used up"
 
 
 def test_the_page_is_deterministic_and_loads_nothing(built: Path, text: str) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 import socket
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from pipeline.report.images import StoredImages
 from pipeline.report.tables import BuildTables
 from pipeline.shards import directory
 from pipeline.view.gallery import PAGE, Gallery
-from pipeline.view.server import application
+from pipeline.view.server import application, gallery_html
 from tests.pipeline.small_world import CLASSES, WEB
 
 Ask = Callable[..., Coroutine[Any, Any, tuple[int, Any, bytes]]]
@@ -119,6 +120,33 @@ def test_pages_and_images_are_served_with_a_security_policy(built: Path) -> None
         assert (await ask("/", Host=f"localhost:{port}"))[0] == 200
 
     served(built, talk)
+
+
+def test_a_build_that_changes_meanwhile_is_an_answer_without_a_traceback(
+    built: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "out"
+    shutil.copytree(built, copy)
+
+    async def talk(ask: Ask, port: int) -> None:
+        for path in (copy / "ingest" / "images").glob("*.parquet"):
+            path.unlink()
+        status, headers, body = await ask("/image?position=0")
+        assert status == 503
+        assert b"must be restarted" in body
+        assert headers["Content-Security-Policy"]
+
+    served(copy, talk)
+    errors = capfd.readouterr().err
+    assert "Traceback" not in errors
+    assert "no such file" in errors
+
+
+def test_verdicts_of_the_images_of_a_set_are_explained(gallery: Gallery) -> None:
+    note = "The images of a set have no verdicts"
+    assert note in gallery_html("out", gallery, {"set": "red-0.50", "verdict": "no"})
+    assert note not in gallery_html("out", gallery, {"verdict": "no"})
+    assert "<label>kept or removed" in gallery_html("out", gallery, {})
 
 
 def test_other_requests_are_refused(built: Path) -> None:

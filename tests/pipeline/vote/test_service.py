@@ -261,3 +261,30 @@ def test_times_that_say_nothing_are_left_out(tmp_path: Path) -> None:
         cells = line.split(",")
         assert cells[-2] == ""
         assert cells[-1].endswith("Z")
+
+
+def test_a_vote_that_is_spelled_differently_in_the_file_blocks_only_its_own_undo(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, 3)
+    desk.answer("ann", desk.key(1), "no")
+    line = b"image-0,Ant,ann,yes,,,\n"  # the class is "ant"
+    desk.path.write_bytes(desk.path.read_bytes() + line)
+    desk.restart()
+    assert desk.service.start("ann")["undo"]["id"] == desk.key(0)
+    with pytest.raises(Refusal, match="spelled differently") as refused:
+        desk.service.undo("ann", desk.key(0))
+    assert refused.value.status == 409
+    assert refused.value.body["undo"]["id"] == desk.key(1), "the vote before can be undone"
+    assert desk.service.undo("ann", desk.key(1))["undone"]["answer"] == "no"
+    assert desk.stored() == [("image-0", "ann", "yes")]
+
+
+def test_too_many_names_are_refused_and_not_asked_to_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.vote.service.MAX_WORKERS", 2)
+    desk = Desk(tmp_path, 3)
+    desk.service.start("a")
+    desk.service.start("b")
+    with pytest.raises(Refusal, match="2 names have started; use one of them") as refused:
+        desk.service.start("c")
+    assert refused.value.status == 409, "the page repeats requests that end with 500 or more"
