@@ -1,4 +1,4 @@
-"""All benchmarks that have a peer, one after the other, and docs/results/benchmarks.md from what they found.
+"""Run the benchmarks that have a peer, and write docs/results/benchmarks.md.
 
     make bench                                  # makes .venv-peers with the peers, and calls
     python -m benchmarks --peers .venv-peers/bin/python [--only dedupe reader] [--votes votes.parquet]
@@ -39,18 +39,18 @@ HEAD = (
     "|---|---|---|---:|---|---:|---:|",
 )
 ABOUT = (
-    "# All benchmarks beside their peers",
+    "# Benchmarks against other tools",
     "",
-    "Made by `make bench`; ours and the peer's are from the same run, and the last column is ours over theirs, or",
-    "theirs over ours where less is better: above 1, ours is ahead. What is measured how is told in the files of",
-    "`benchmarks/` and in [results.md](builds.md).",
+    "Written by `make bench`. Both numbers of a row are from the same run. The last column is ours divided by theirs, or",
+    "theirs divided by ours where less is better; above 1, ours is better. The module of each benchmark describes what it",
+    "measures; [what limits the ratios](#what-limits-the-ratios) is below.",
     "",
 )
 
 
 def plan(peers: str, votes: str | None, work: str) -> dict[str, list[str]]:
     """The command of each benchmark; `work` is a folder for what they write."""
-    # Without GLAD, for which crowd-kit needs a quarter of an hour and more: docs/explanation/aggregation.md.
+    # Without GLAD, for which crowd-kit needs a quarter of an hour and more: docs/results/aggregation.md.
     given_votes = ["--votes", votes] if votes else ["--synthetic", "200000"]
     return {
         "ingest": ["--img2dataset", peers, "--size", "4000", "--repeats", "3"],

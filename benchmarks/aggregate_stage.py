@@ -1,4 +1,4 @@
-"""The aggregate stage as a user runs it, at a size: what ingest would have left is made up, the stage runs in Beam.
+"""Time and memory of the aggregate stage on synthetic votes.
 
 Called by benchmarks.aggregation; `python -m benchmarks.aggregate_stage FOLDER VOTES` writes the input alone.
 """

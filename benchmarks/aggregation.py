@@ -23,7 +23,7 @@ import pandas as pd
 from pyarrow import parquet
 
 from benchmarks.aggregate_stage import measure_stage
-from benchmarks.rows import tell
+from benchmarks.rows import record
 from pipeline.aggregate.methods.convergence import MethodSettings
 from pipeline.aggregate.methods.registry import METHODS, estimate_posterior
 from pipeline.aggregate.methods.vote_matrix import VoteMatrix
@@ -172,7 +172,7 @@ def compare(
     show(table_row(name, ours, peer))
     if "seconds" in ours and "seconds" in peer:
         what = f"{name}, {votes}, file to verdicts"
-        tell(what, "CPU s", ours["seconds"], "crowd-kit", peer["seconds"], more_is_better=False)
+        record(what, "CPU s", ours["seconds"], "crowd-kit", peer["seconds"], more_is_better=False)
 
 
 def compare_on_file(path: str, questions: int | None, methods: list[str], limit: float) -> None:

@@ -1,11 +1,11 @@
 """The build at full size: time, peak memory, and whether every number of processes and every engine writes the same bytes.
 
     python -m benchmarks.build --config configs/cifar10n.yaml --source DIR --output DIR [--as local,1,8,PrismRunner,flink]
-    python -m benchmarks.build --demo --output DIR --as local,PrismRunner,flink       # the world of `make demo`
+    python -m benchmarks.build --demo --output DIR --as local,PrismRunner,flink       # the dataset of `make demo`
 
-Builds the dataset once in each way, verifies it, and prints a table. A way is a number of processes, `local` for what
-a user gets who says nothing, `flink` for a cluster of a job manager and two task managers that is started for it
-(docs/how-to/flink.md), or a runner's name. CPU and memory of a cluster are not those of the command, and are not told.
+Builds the dataset once for each entry of --as, verifies it, and prints a table. An entry is a number of processes, `local`
+(the default runner), `flink` (a cluster that the benchmark starts: docs/how-to/flink.md) or a runner's name. CPU time and
+memory of a cluster are not measured.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def build(way: str, verb: list[str]) -> Measured:
 
 @contextmanager
 def demo_world(folder: Path) -> Iterator[list[str]]:
-    """Draw the world of `make demo` and serve its web; gives what the build has to be told."""
+    """Draw the dataset of `make demo`, serve it, and yield the flags of the build."""
     folder.mkdir(parents=True, exist_ok=True)
     world = make(FULL, folder)
     with serve(world.pages) as url:

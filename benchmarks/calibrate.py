@@ -1,4 +1,4 @@
-"""Which radii tell copies of a picture from other pictures: recall and false positives by transform.
+"""Recall and false pairs of near-duplicate hashes by radius and transform.
 
     python -m benchmarks.calibrate                          # pictures drawn here, 256 to 400 pixels a side
     python -m benchmarks.calibrate --pictures DIR --size 32 # JPEG files of a folder, kept at 32×32
@@ -82,8 +82,8 @@ TRANSFORMS: dict[str, Transform] = {
     **{f"cropped {s} %": partial(_crop, share=s / 100) for s in (5, 10, 20)},
     "border 5 %": lambda p: ImageOps.expand(p, max(1, p.width // 20), "white"),
     "mirrored": ImageOps.mirror,
-    "turned 90°": lambda p: p.transpose(Image.Transpose.ROTATE_90),
-    "turned 3°": lambda p: p.rotate(3, Image.Resampling.BICUBIC),
+    "rotated 90°": lambda p: p.transpose(Image.Transpose.ROTATE_90),
+    "rotated 3°": lambda p: p.rotate(3, Image.Resampling.BICUBIC),
 }
 GEOMETRIC = list(TRANSFORMS)[-7:]
 
@@ -166,10 +166,10 @@ def main() -> None:
         curve(*pair, right, false, int(telling.sum()))
     table(*counts["pHash 64", "pHash 256"], int(telling.sum()))
     if given.json:
-        told = {
+        result = {
             " + ".join(pair): {"right": r.tolist(), "false": f.tolist()} for pair, (r, f, _) in counts.items()
         }
-        Path(given.json).write_text(json.dumps(told))
+        Path(given.json).write_text(json.dumps(result))
 
 
 def count(short: np.ndarray, long: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,10 +5,10 @@
 Both sides make the same things of each file: an upright RGB picture of the configured size, its JPEG, and the 64- and
 256-bit hashes of the picture that this JPEG gives back. "same" resizes with the filter that is nearest to ours,
 "usual" with Lanczos, and hashes the picture before it is resized, as most do. Each round takes all sides in turn over
-the same files; printed are CPU seconds of the fastest round, as images per second, and what libjpeg needs alone.
+the same files; it prints images per CPU second of the fastest round, and those of libjpeg alone.
 
-Then what scaled decoding changes, and, where OpenCV is there (pip install --target DIR --no-deps opencv-python-headless,
-and DIR on PYTHONPATH), whether the preset `tfds` stores the very bytes that the calls of TFDS give.
+It also measures the effect of scaled decoding and, if OpenCV is installed (pip install --target DIR --no-deps
+opencv-python-headless, and DIR on PYTHONPATH), whether the preset `tfds` stores the same bytes as TFDS.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageOps
 
-from benchmarks.rows import tell
+from benchmarks.rows import record
 from pipeline.config import PRESETS, IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fingerprint import fingerprint
@@ -163,8 +163,12 @@ def main() -> None:
             numbers = " | ".join(f"{rate:,.0f}/s" for rate in result.values())
             print(f"| {size} | {resample} | {numbers} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True)
             what = f"500×375 JPEG to stored {size} px ({resample}) and hashes"
-            tell(what, "per CPU second", result["ours"], "Pillow + imagehash, the usual way", result["usual"])
-            tell(what, "per CPU second", result["ours"], "Pillow + imagehash, the same work", result["same"])
+            record(
+                what, "per CPU second", result["ours"], "Pillow + imagehash, the usual way", result["usual"]
+            )
+            record(
+                what, "per CPU second", result["ours"], "Pillow + imagehash, the same work", result["same"]
+            )
 
     shapes = [(500, 375), (375, 500), (640, 480), (801, 667), (1600, 1201), (90, 1000), (84, 84)]
     files = [photo(seed, *shapes[seed % len(shapes)]) for seed in range(count)]

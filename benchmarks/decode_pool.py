@@ -1,11 +1,11 @@
-"""What it costs to decode in other processes: the decode pool beside pebble's pool, and beside no pool at all.
+"""CPU time of decoding in the decode pool, in pebble's pool, and in this process.
 
     uv pip install --python .venv pebble
     python -m benchmarks.decode_pool [--count 4000]
 
-All call the same function for a picture (read, decode, resize, encode) with two processes; pebble is given one task per
-picture, with a deadline, which is what it needs to tell which picture ended its process. CPU time is that of this process
-and its children, without their start.
+All call the same function for an image (read, decode, resize, encode) with two processes. pebble gets one task per image,
+with a deadline, so that it can name the image that ended its process. CPU time is that of this process and its children,
+without their start.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.engines import draw
-from benchmarks.rows import processor, tell
+from benchmarks.rows import processor, record
 from pipeline.config import IngestConfig
 from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.process_image import ImageRequest, ImageResult, read_and_process
@@ -93,7 +93,7 @@ def main() -> None:
             ]
             least = [min(milliseconds(way, requests) for _ in range(3)) for way in ways]
             print(f"| 300×225 to {size} | {' | '.join(f'{value:.2f}' for value in least)} |", flush=True)
-            tell(
+            record(
                 f"decode in 2 processes, 300×225 to {size}",
                 "CPU ms an image",
                 least[1],

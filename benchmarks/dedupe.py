@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.rows import tell
+from benchmarks.rows import record
 
 WEB, CLEAN_AND_TEST = 213_000, 65_000  # about the published set
 PLANTED = 20_000
@@ -137,13 +137,13 @@ def one(method: str, count: int, radius: int, threads: int) -> None:
     keys = np.unique(pairs[:, 0].astype(np.int64) * count + pairs[:, 1])
     near = truth[truth[:, 2] <= radius]
     found = np.isin(near[:, 0] * count + near[:, 1], keys)
-    told = {"seconds": seconds, "pairs": len(keys), "recall": float(found.mean()), "peak_mb": peak / 1024,
+    result = {"seconds": seconds, "pairs": len(keys), "recall": float(found.mean()), "peak_mb": peak / 1024,
             "more_mb": (peak - before) / 1024, "digest": int(np.bitwise_xor.reduce(keys, initial=0))}  # fmt: skip
-    print("\n" + json.dumps(told))
+    print("\n" + json.dumps(result))
 
 
 def run(method: str, count: int, given: argparse.Namespace) -> dict | None:
-    """Run a method in a process of its own; None where it is not to be had, or not to be waited for."""
+    """Run a method in its own process; return None if it is unavailable or too slow for this count."""
     peer = method.startswith(PEERS)
     if (
         (peer and not given.peers)
@@ -222,7 +222,7 @@ def plot(rows: list[tuple[str, int, dict]], path: str) -> None:
 
     figure, axes = pyplot.subplots(figsize=(5, 3.2), layout="constrained")
     for method in dict.fromkeys(row[0] for row in rows):
-        points = [(count, told["seconds"]) for name, count, told in rows if name == method]
+        points = [(count, result["seconds"]) for name, count, result in rows if name == method]
         axes.loglog(*zip(*points, strict=True), "o-", label=method, markersize=3)
     axes.set(xlabel="hashes", ylabel="seconds")
     axes.legend(frameon=False, fontsize=8)
@@ -258,19 +258,19 @@ def main() -> None:
         base: dict | None = None
         digests = set()
         for method in METHODS:
-            told = run(method, count, given)
-            if told is None:
+            result = run(method, count, given)
+            if result is None:
                 continue
-            base = base or told
-            rows.append((method, count, told))
+            base = base or result
+            rows.append((method, count, result))
             if method not in APPROXIMATE:
-                digests.add((told["pairs"], told["digest"]))
-            if told is not base:
+                digests.add((result["pairs"], result["digest"]))
+            if result is not base:
                 what = f"all pairs of {count:,} hashes within {given.radius} bits"
-                recall = f" (recall {told['recall']:.3f})" if method in APPROXIMATE else ""
-                tell(what, "s", base["seconds"], method + recall, told["seconds"], more_is_better=False)
-            print(f"| {count:,} | {method} | {told['seconds']:.2f} | {told['recall']:.4f} | {told['pairs']:,} | "
-                  f"{told['more_mb']:.0f} | {told['seconds'] / base['seconds']:.1f} |", flush=True)  # fmt: skip
+                recall = f" (recall {result['recall']:.3f})" if method in APPROXIMATE else ""
+                record(what, "s", base["seconds"], method + recall, result["seconds"], more_is_better=False)
+            print(f"| {count:,} | {method} | {result['seconds']:.2f} | {result['recall']:.4f} | {result['pairs']:,} | "
+                  f"{result['more_mb']:.0f} | {result['seconds'] / base['seconds']:.1f} |", flush=True)  # fmt: skip
         print(f"all exact methods found the same pairs: {len(digests) == 1}", flush=True)
     if given.plot:
         plot(rows, given.plot)

@@ -22,7 +22,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from benchmarks.rows import tell
+from benchmarks.rows import record
 from pipeline.__main__ import main as pipeline
 from pipeline.embed.features import read_features
 from pipeline.shards import directory
@@ -123,7 +123,7 @@ def main() -> None:
         )
         difference = np.abs(features - expected).max() / np.abs(expected).max()
         print(f"largest difference {difference:.1e} of the largest feature")
-        tell(
+        record(
             f"embed {given.network}, 1 thread", "images per CPU s", count / ours, "timm loop", count / theirs
         )
 

@@ -26,7 +26,7 @@ import yaml
 from PIL import Image
 
 from benchmarks.ingest import measure
-from benchmarks.rows import processor, tell
+from benchmarks.rows import processor, record
 from pipeline.config import BuildConfig, load_config
 from pipeline.ingest.bucket_images import BucketContext, ingest_images
 from pipeline.ingest.decode_pool import DecodePool
@@ -184,7 +184,7 @@ def main() -> None:
                 )
                 if way == "local runner":
                     what = f"{count:,} image files to stored images through Beam"
-                    tell(what, "s", result["seconds"], "plain loop", first["seconds"], more_is_better=False)
+                    record(what, "s", result["seconds"], "plain loop", first["seconds"], more_is_better=False)
 
 
 if __name__ == "__main__":

@@ -28,14 +28,14 @@ def photos(count: int, width: int, height: int) -> list[bytes]:
 
 
 class Answers(asyncio.Protocol):
-    """HTTP/1.1, kept alive: /N.jpg is image N, robots.txt and tdmrep.json are not there, /count says how often each was asked for."""
+    """HTTP/1.1 with keep-alive: /N.jpg is image N, /count returns the requests per path; other paths give 404."""
 
     def __init__(self, bodies: list[bytes], latency: float, counter: Counter[str]) -> None:
         self.bodies, self.latency, self.counter = bodies, latency, counter
         self.waiting = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
+        """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 

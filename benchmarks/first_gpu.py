@@ -1,4 +1,4 @@
-"""The first quarter of an hour on a GPU, in two commands that share a folder of results.
+"""Check training on a GPU, in two commands that share an output folder.
 
     python -m benchmarks.first_gpu --part 1 --output out/gpu    # at most 150 s: tests/gpu, then benchmarks.step --gpu
     python -m benchmarks.first_gpu --part 2 --output out/gpu    # at most 560 s: a study, and its summary
@@ -45,7 +45,6 @@ CLASSES, SIDE = 10, 32
 PROTOTYPES = 8  # smooth patterns per class
 CHUNK = 256  # images drawn at a time by a thread
 LEVELS = (0.4, 0.8, 0.6, 0.2)  # in the order of their priority
-TIME_RATIO_GOAL = 1.45  # time of MentorMix over that of vanilla
 TEST_SECONDS = 90.0  # maximum duration of tests/gpu
 RESERVE_SECONDS = 30.0  # of part 2, for starting the study and for its last checkpoint
 WARM_UP_EPOCHS = 2  # their speed is not reported, because the first one compiles
@@ -228,12 +227,7 @@ def summary_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
         row["time_ratio"] for row in rows if row["method"].startswith("mentormix") and row["time_ratio"]
     ]
     if ratios:
-        verdict = "reached" if median(ratios) <= TIME_RATIO_GOAL else "missed"
-        lines += [
-            "",
-            f"MentorMix takes {median(ratios):.2f} times as long as vanilla (median; goal: at most {TIME_RATIO_GOAL}, "
-            f"{verdict}).",
-        ]
+        lines += ["", f"MentorMix takes {median(ratios):.2f} times as long as vanilla (median)."]
     return lines
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from benchmarks.rows import tell
+from benchmarks.rows import record
 from schemas.manifest import MANIFEST
 
 CORES = os.cpu_count() or 1
@@ -147,8 +147,8 @@ def compare(folder: Path, count: int, python: str, repeats: int) -> None:
     print(row("ours", count, mine))
     speed, cpu = theirs["seconds"] / mine["seconds"], theirs["cpu"] / mine["cpu"]
     what = f"{count:,} URLs to stored 224 px JPEGs, {CORES} cores"
-    tell(what, "images/s", count / mine["seconds"], "img2dataset", count / theirs["seconds"])
-    tell(
+    record(what, "images/s", count / mine["seconds"], "img2dataset", count / theirs["seconds"])
+    record(
         what, "CPU ms per image", 1e3 * mine["cpu"] / count, "img2dataset", 1e3 * theirs["cpu"] / count, False
     )
     print(f"ours / img2dataset: {speed:.2f} times the images per second, 1/{cpu:.2f} of the CPU time")

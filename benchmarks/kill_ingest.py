@@ -1,10 +1,9 @@
-"""Kills an ingest from the web with SIGKILL at random moments, again and again, then lets it end and compares.
+"""Kill an ingest of URLs with SIGKILL at random moments, restart it, and compare with an uninterrupted run.
 
     python -m benchmarks.kill_ingest [--kills 10] [--size 6000]
 
-A server of its own counts how often every URL is asked for. No URL that a killed run had written down may be asked for
-again, and in the end the table of images must be, to the byte, that of a run that nobody disturbed. The processes that decode
-are killed as well. About five minutes.
+A local server counts the requests per URL. No URL that is in a journal may be requested again, and the final table must
+equal that of an uninterrupted run, byte for byte. Decoding processes are killed, too. About five minutes.
 """
 
 import argparse
@@ -98,7 +97,7 @@ def main() -> None:
             lost = sum(now.values()) - sum(counted.values()) - len(recorded(output) - before)
             fetched_again += again
             print(
-                f"kill {kills}: {len(recorded(output)):,} URLs written down, {lost} asked for and lost",
+                f"kill {kills}: {len(recorded(output)):,} URLs in the journal, {lost} requested and lost",
                 flush=True,
             )
         before, counted = recorded(output), asked(url)
@@ -107,8 +106,8 @@ def main() -> None:
         now = asked(url)
         fetched_again += sum(now[path] > counted.get(path, 0) for path in before)
         same = table(output) == expected
-        print(f"{kills} kills; {fetched_again} URLs asked for after they were written down; "
-              f"the table is {'the same to the byte' if same else 'ANOTHER ONE'}")  # fmt: skip
+        print(f"{kills} kills; {fetched_again} URLs requested again that were in a journal; "
+              f"the table is {'the same to the byte' if same else 'DIFFERENT'}")  # fmt: skip
         if fetched_again or not same:
             sys.exit(1)
 

@@ -2,7 +2,7 @@
 
     python -m pytest benchmarks/published_scale.py --durations=0
 
-The real votes and splits are not to be had freely, so web ids, verdicts and splits are drawn; the clean ids, their classes
+The real votes and splits are not freely available, so web ids, verdicts and splits are drawn; the clean ids, their classes
 and the test ids are the published ones. Skipped where these lists are absent (CNWL_IDS names their folder).
 """
 
@@ -32,7 +32,7 @@ from schemas.vote import VOTE
 IDS = Path(os.environ.get("CNWL_IDS", "cnwl"))
 WEB_ROWS, WRONG = 212_588, 54_400
 RED_LEVELS = {"0.0": 0.0, "0.4": 0.4, "0.8": 0.8}
-QUIET_BLUE = 14_457 / 60_000  # what a user counted in the published blue_noise_nl_0.4
+QUIET_BLUE = 14_457 / 60_000  # share of wrong labels in the published blue_noise_nl_0.4
 
 pytestmark = pytest.mark.skipif(not IDS.exists(), reason="the published ids are not here")
 
@@ -44,7 +44,7 @@ def pairs(name):
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory):
-    """The import of a made-up release; returns (what it told, its folder, the splits as they were written)."""
+    """Import a synthetic release; return (result, folder, splits as written)."""
     folder = tmp_path_factory.mktemp("scale")
     rng = np.random.default_rng(0)
     clean, tests = pairs("clean_pool.txt.gz"), pairs("clean_validation.txt.gz")
@@ -124,13 +124,13 @@ def part_of(retrievals, verdicts, names):
 
 
 def test_all_is_counted_and_the_quiet_blue_split_is_marked(imported):
-    told = imported[0]
-    assert told.counts["clean_images_found"] == 60_000
-    assert told.counts["test_images_found"] == 5_000
-    assert told.counts["web_pairs"] == WEB_ROWS
-    assert told.counts["web_pairs_wrong"] == WRONG
-    assert told.problems == {"missing_split": 15, "image_missing": WEB_ROWS}
-    by_name = {split.split: split for split in told.splits}
+    result = imported[0]
+    assert result.counts["clean_images_found"] == 60_000
+    assert result.counts["test_images_found"] == 5_000
+    assert result.counts["web_pairs"] == WEB_ROWS
+    assert result.counts["web_pairs_wrong"] == WRONG
+    assert result.problems == {"missing_split": 15, "image_missing": WEB_ROWS}
+    by_name = {split.split: split for split in result.splits}
     assert [name for name, split in by_name.items() if split.is_off] == ["blue_noise_nl_0.4"]
     assert by_name["blue_noise_nl_0.4"].flipped == 14_457
     assert by_name["red_noise_nl_0.8"].web_wrong == 40_000
@@ -202,17 +202,17 @@ def cars(tmp_path_factory):
         (folder / "images" / part).mkdir(parents=True)
         for image_id, _ in images:
             (folder / "images" / part / f"{image_id}.jpg").touch()
-    told = import_cnwl(str(release), [str(folder / "images")], str(folder / "lists"), "stanford_cars")
-    return told, folder / "lists", splits
+    result = import_cnwl(str(release), [str(folder / "images")], str(folder / "lists"), "stanford_cars")
+    return result, folder / "lists", splits
 
 
 def test_cars_are_counted_and_their_splits_measured(cars):
-    told = cars[0]
-    assert told.counts["clean_images_found"] == CARS
-    assert told.counts["test_images_found"] == CAR_TESTS
-    assert told.problems == {"image_missing": 196 * 61}
-    assert len(told.splits) == 2 * len(CAR_LEVELS)
-    assert not [split.split for split in told.splits if split.is_off]
+    result = cars[0]
+    assert result.counts["clean_images_found"] == CARS
+    assert result.counts["test_images_found"] == CAR_TESTS
+    assert result.problems == {"image_missing": 196 * 61}
+    assert len(result.splits) == 2 * len(CAR_LEVELS)
+    assert not [split.split for split in result.splits if split.is_off]
 
 
 def test_cars_at_ten_levels_have_the_published_size(cars):

@@ -31,7 +31,7 @@ from PIL import Image
 from simplejpeg import decode_jpeg
 
 from benchmarks.reader_peers import PEERS
-from benchmarks.rows import tell
+from benchmarks.rows import record
 from schemas.example import EXAMPLE, example_schema
 from schemas.manifest import MANIFEST, Manifest, Shard
 from training.data.image_stores import StreamedImages
@@ -122,7 +122,7 @@ def bare(data: list[bytes]) -> Callable[[], int]:
 
 
 class Peer:
-    """A peer in a process of its own, which reads all rows when told to."""
+    """A peer in its own process, which reads all rows on request."""
 
     def __init__(self, python: str, name: str, folder: Path, count: int) -> None:
         command = [python, str(Path(__file__).with_name("reader_peers.py")), name, str(folder), str(count)]
@@ -134,8 +134,8 @@ class Peer:
         assert self.process.stdin
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        told = json.loads(self._line("{"))
-        return told["rows"], told["seconds"]
+        result = json.loads(self._line("{"))
+        return result["rows"], result["seconds"]
 
     def close(self) -> None:
         """End the process."""
@@ -216,7 +216,7 @@ def main() -> None:
     for name, speed in best.items():
         print(f"{name:>22} {speed:8,.0f}   ours is {own_speed / speed:5.2f} times as fast")
         if not name.startswith("ours"):
-            tell(
+            record(
                 "84 px JPEG from disk to arrays, in random order",
                 "rows per CPU second",
                 own_speed,

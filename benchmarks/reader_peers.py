@@ -1,4 +1,4 @@
-"""The peers of benchmarks/reader.py, each in a process of its own that reads all rows whenever it is told to.
+"""The peers of benchmarks/reader.py, each in its own process, which reads all rows on request.
 
     PYTHON benchmarks/reader_peers.py NAME FOLDER COUNT    # then one line on standard input per round
 

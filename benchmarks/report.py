@@ -1,7 +1,7 @@
-"""The report and the browser of pictures: size, seconds to make, load time in Chromium, and pages of many pictures.
+"""Size, build time and load time of the report, and page times of the viewer.
 
 python -m benchmarks.report --build out/cifar10n   # the report of a build; needs Chromium
-python -m benchmarks.report --pictures 200000      # a made-up build of so many pictures, to leaf through
+python -m benchmarks.report --images 200000        # the viewer, on a synthetic build of so many images
 """
 
 import argparse
@@ -127,14 +127,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--build", help="folder that `build --output` wrote")
-    parser.add_argument("--pictures", type=int, help="of a made-up build")
+    parser.add_argument("--images", type=int, help="of a synthetic build")
     arguments = parser.parse_args()
-    if not (arguments.build or arguments.pictures):
-        parser.error("give --build, --pictures, or both")
+    if not (arguments.build or arguments.images):
+        parser.error("give --build, --images, or both")
     if arguments.build:
         measure_report(arguments.build)
-    if arguments.pictures:
-        measure_view(arguments.pictures)
+    if arguments.images:
+        measure_view(arguments.images)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a benchmark says what it found, for the table of all of them (benchmarks/__main__.py)."""
+"""Record the results of a benchmark for docs/results/benchmarks.md."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 ROWS = "BENCH_ROWS"  # names the file that the rows are added to
 
 
-def tell(what: str, unit: str, ours: float, peer: str, theirs: float, more_is_better: bool = True) -> None:
+def record(what: str, unit: str, ours: float, peer: str, theirs: float, more_is_better: bool = True) -> None:
     """Add a row: what was measured in which unit, ours, who the peer is, and theirs, from the same run."""
     if path := os.environ.get(ROWS):
         ratio = ours / theirs if more_is_better else theirs / ours

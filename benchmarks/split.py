@@ -24,7 +24,7 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from benchmarks.rows import tell
+from benchmarks.rows import record
 from pipeline.config import DedupeConfig
 from pipeline.keyed_hash import bucket, bucket_count, shard_key
 from pipeline.shards import commit, directory
@@ -167,7 +167,7 @@ def main() -> None:
     shared = rows["one set, shared"][0]
     for name, base in (("twenty sets", "one set"), ("twenty sets, shared", "one set, shared")):
         what = f"{name}, {arguments.clean:,} images"
-        tell(what, "s", rows[name][0], f"twenty times {base}", 20 * rows[base][0], more_is_better=False)
+        record(what, "s", rows[name][0], f"twenty times {base}", 20 * rows[base][0], more_is_better=False)
     print(f"\n{arguments.clean:,} clean, {arguments.wrong:,} wrong, {arguments.test:,} test images\n")
     print(
         "| run | wall s | of one set | of one shared | MiB written | peak MiB, largest process |\n"

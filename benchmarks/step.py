@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
-from benchmarks.rows import tell
+from benchmarks.rows import record
 from training.config import METHODS, AugmentConfig, NetworkConfig, TrainConfig
 from training.data.image_stores import ResidentImages
 from training.data.shards import ImageIds, ImageSet
@@ -274,7 +274,7 @@ def main() -> None:
                 flush=True,
             )
             name = f"training, {arguments.network}, width {arguments.width}, {device.type}: {method}"
-            tell(name, "images/s", best, "textbook loop, plain cross-entropy", peer)
+            record(name, "images/s", best, "textbook loop, plain cross-entropy", peer)
             if on_gpu:
                 print(gpu_line(method, measured, forward_flops, arguments.peak), flush=True)
 

@@ -1,9 +1,9 @@
-"""How right the verdicts are, where the truth is known: CIFAR-10N's answers against CIFAR-10's labels.
+"""Accuracy of verdicts on CIFAR-10N against CIFAR-10's labels.
 
     python -m benchmarks.verdicts DIR TRUTH
 
 DIR has annotations.csv (image_id, class_name, worker_id, answer: three workers a question, each of whom chose one of ten
-classes) and retrieval.csv (image_id, path, …), TRUTH is a CSV of path and class_name. Seconds.
+classes) and retrieval.csv (image_id, path, …), TRUTH is a CSV of path and class_name. Takes a few seconds.
 """
 
 import argparse

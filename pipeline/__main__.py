@@ -67,7 +67,7 @@ def _add_stages(verbs: Any) -> None:
         "split": "select the noise and write the training and test sets",
         "build": "run all stages, each only if its inputs have changed",
     }.items():
-        example = f"python -m pipeline {verb} --config configs/cifar10n.yaml --set source=data/cifar10n --output out/cifar10n"
+        example = f"python -m pipeline {verb} --config mine/build.yaml --output out"
         sub = add_verb(verbs, verb, about, example, BEAM)
         _add_build_flags(sub)
         if verb in ("fetch", "ingest", "build"):
