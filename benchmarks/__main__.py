@@ -113,6 +113,13 @@ def lines_on_page(name: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith(f"| {name} |")]
 
 
+def limits_on_page() -> str:
+    """Return the last section of the page, which is written by hand."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    _, heading, section = text.partition("\n## What limits the ratios\n")
+    return heading + section
+
+
 def run(name: str, arguments: list[str], rows: Path) -> list[dict]:
     """Run one benchmark, show what it prints, and return its rows."""
     rows.unlink(missing_ok=True)
@@ -160,7 +167,7 @@ def main() -> int:
             f"Machine: {machine()}.",
             f"Peers in an environment of their own: {peers_of(given.peers)}.",
         ]
-        PAGE.write_text("\n".join([*page, "", *table, ""]), encoding="utf-8")
+        PAGE.write_text("\n".join([*page, "", *table, ""]) + limits_on_page(), encoding="utf-8")
         print(f"\n{PAGE}")
     return 1 if failed else 0
 
