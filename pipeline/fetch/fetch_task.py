@@ -118,7 +118,7 @@ def run_task(
             HostLimits.from_config(terms.config, key[2], key[3]),
             (lambda _: True) if position == LAST else _responsible(key, terms.groups),
             policies,
-            dict(zip(*digests.to_pydict().values(), strict=True)) if not terms.retry else {},
+            {} if "content_changed" in terms.retry else dict(zip(*digests.to_pydict().values(), strict=True)),
             done,
             slow,
         )
@@ -176,6 +176,8 @@ def _split_wanted(parts: dict[str, list[pa.Table]], terms: RunTerms) -> tuple[pa
         usable = usable.filter(_intact(usable, terms.folder))
     new = wanted.filter(pc.invert(pc.is_in(wanted["url"], usable["url"].combine_chunks())))["url"]
     digests = known["sha256"].take(pc.index_in(new, known["url"].combine_chunks()))
+    # Explicitly fetched again: other bytes are what the user asks for.
+    digests = pc.if_else(pc.is_in(new, again), pa.scalar(None, pa.string()), digests)
     requests = pa.table({"url": new, "digest": digests, "hops": pa.array([0] * len(new), pa.int16())})
     return usable.select(_FETCHED).cast(FETCHED.schema), _conform(requests)
 

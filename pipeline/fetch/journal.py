@@ -29,6 +29,7 @@ from schemas.fetched import FETCHED
 
 ROTATE_BYTES = 64 << 20
 COPY_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 30  # which Arrow parses at once; a line must fit into it, and Arrow has a limit of 2 GiB
 JOURNAL, BODIES = ".jsonl", ".bodies"
 
 # A line of a journal; `rules` is the digest by fetch_rules of the configuration that a failure was recorded with.
@@ -65,7 +66,7 @@ def read_journal(folder: str, name: str) -> pa.Table:
     if not complete:
         return RECORDED.empty_table()
     options = arrow_json.ParseOptions(explicit_schema=_LINE, unexpected_field_behavior="ignore")
-    read_options = arrow_json.ReadOptions(block_size=len(complete))  # a line must fit into a block
+    read_options = arrow_json.ReadOptions(block_size=min(len(complete), BLOCK_BYTES))
     try:
         rows = arrow_json.read_json(pa.BufferReader(complete), read_options, options).select(_LINE.names)
     except pa.ArrowInvalid as error:

@@ -102,6 +102,20 @@ def test_a_line_longer_than_a_block_of_the_reader_is_read(tmp_path: Path) -> Non
     assert known(tmp_path).keys() == {url}
 
 
+def test_a_journal_is_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow's blocks have at most 2 GiB, a journal on one machine has no limit."""
+    journal = opened(tmp_path)
+    for i in range(50):
+        put(journal, f"u{i}", b"%d" % i) if i % 2 else fail(journal, f"u{i}", "timeout")
+    expected = read_journal(str(tmp_path), journals(tmp_path)[0])
+    assert expected["url"].num_chunks == 1
+    monkeypatch.setattr(journal_module, "BLOCK_BYTES", 1000)
+    blocks = read_journal(str(tmp_path), journals(tmp_path)[0])
+    assert blocks["url"].num_chunks > 5
+    assert blocks == expected
+    assert bodies(tmp_path) == {f"u{i}": b"%d" % i for i in range(1, 50, 2)}
+
+
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_truncated_body_has_no_offset(tmp_path: Path, damage: str) -> None:
     journal = opened(tmp_path)
@@ -214,6 +228,15 @@ def test_changed_content_is_rejected_unless_retried(get: Get, web: Web) -> None:
     assert refused(get(url)).code == "content_changed"
     assert body(get(url, retry=("content_changed",))) == b"new"
     assert body(get(url)) == b"new"
+
+
+def test_content_is_checked_when_other_codes_are_retried(get: Get, web: Web) -> None:
+    url = web.serve("/a", b"old")
+    get(url)
+    for path in get.folder.glob("*.bodies"):
+        path.unlink()
+    web.serve("/a", b"new")
+    assert refused(get(url, retry=("timeout",))).code == "content_changed"
 
 
 def test_a_url_can_be_fetched_again_explicitly(get: Get, web: Web) -> None:
