@@ -3,6 +3,7 @@
 import errno
 import fnmatch
 import hashlib
+import io
 import os
 import shutil
 import stat
@@ -56,11 +57,32 @@ def read_lines(path: str) -> list[str]:
 
 
 def open_append(path: str) -> IO[bytes]:
-    """Open a new file for writing. Locally each write is visible at once; in object stores the file appears at close."""
+    """Open a new file for writing. Locally each write is visible at once; in object stores the file appears at close.
+
+    A local write is complete or raises OSError with the path; after an error, every later write raises it again.
+    """
     if _is_remote(path):
         return remote.open_write(path)
     make_folder(os.path.dirname(path))
-    return open(path, "ab", buffering=0)
+    return _AppendedFile(path, "a")
+
+
+class _AppendedFile(io.FileIO):
+    """A file without a buffer that writes all bytes, and nothing behind an incomplete write."""
+
+    _error: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        if self._error:
+            raise self._error
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self._error = OSError(error.errno, error.strerror, self.name)
+            raise self._error from error
+        return memoryview(data).nbytes
 
 
 def names(folder: str, pattern: str) -> list[str]:

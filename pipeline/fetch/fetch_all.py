@@ -86,7 +86,7 @@ def url_host_key(url: str) -> str:
 def fetch_all(requests: Iterable[FetchRequest], plan: FetchPlan, journal: Recorder) -> FetchOutcome:
     """Fetch all requests in a new event loop.
 
-    Raises DataError if there is no contact address, or if the journal cannot be written.
+    Raises DataError if there is no contact address, OSError if the journal cannot be written.
     """
     if not plan.config.contact and not plan.config.allow_private_hosts:
         raise DataError(

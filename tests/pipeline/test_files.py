@@ -155,6 +155,28 @@ def test_appended_writes_are_visible_at_once(tmp_path: Path) -> None:
         assert path.read_bytes() == b"line\n"
 
 
+def test_an_appended_write_is_complete_or_an_error_with_the_path(tmp_path: Path) -> None:
+    """The limit of the file size lets the kernel write a part of the bytes first."""
+    path = str(tmp_path / "log")
+    program = f"""
+import resource, signal
+from pipeline import files
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 200))
+file = files.open_append({path!r})
+assert file.write(bytes(60)) == 60
+for size in (60, 1):
+    try:
+        file.write(bytes(size))
+    except OSError as error:
+        print(error.strerror, error.filename)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == f"File too large {path}\n" * 2
+    assert os.path.getsize(path) == 100
+
+
 def test_an_unknown_scheme_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="http://host/a: unknown scheme 'http'; use a local path, gs://"):
         files.open_read("http://host/a")
