@@ -100,14 +100,16 @@ def entries(folder: str) -> dict[str, int | None]:
         found = remote.entries(folder).items()
         return {name: int(facts["size"]) if facts["type"] == "file" else None for name, facts in found}
     with suppress(*remote.NOT_THERE), os.scandir(folder) as listing:
-        return {entry.name: None if entry.is_dir() else _size_of(entry) for entry in listing}
+        return {entry.name: _size_of(entry) for entry in listing}
     return {}
 
 
-def _size_of(entry: os.DirEntry[str]) -> int:
+def _size_of(entry: os.DirEntry[str]) -> int | None:
     try:
-        return entry.stat().st_size
-    except FileNotFoundError:  # a broken link
+        return None if entry.is_dir() else entry.stat().st_size
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):  # a broken link, or one to itself
+            raise
         return 0
 
 

@@ -47,9 +47,11 @@ def run_leaks(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict
     from common.config import build, parse_overrides
     from pipeline.config import DedupeConfig
     from pipeline.leaks.search import search_leaks
-    from pipeline.retrieve.search import check_new, write_list
+    from pipeline.retrieve.search import check_different, check_new, write_list
 
-    for flag, path in (("--output", arguments.output), ("--rejected", arguments.rejected)):
+    paths = {"--output": arguments.output, "--rejected": arguments.rejected}
+    check_different({**paths, "--cache": arguments.cache})
+    for flag, path in paths.items():
         if path:
             check_new(flag, path)
     rules = build(DedupeConfig, parse_overrides(arguments.set), "dedupe")

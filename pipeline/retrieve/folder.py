@@ -11,7 +11,7 @@ from common.config import percent_hint
 from common.errors import DataError, UsageError
 from pipeline.keyed_hash import keyed_hash
 from pipeline.retrieve.image_files import FolderFiles, find_images
-from pipeline.retrieve.search import check_new, write_list
+from pipeline.retrieve.search import check_different, check_new, write_list
 from pipeline.values import identifier_fault, normalize_identifier, normalize_name
 
 COLUMNS = ("image_id", "class_name", "path")
@@ -66,7 +66,7 @@ def list_folder(
         "classes": sorted({row["class_name"] for row in rows}),
         "rows": len(kept),
         "test_rows": len(held),
-        "passed_over": dict(files_of_folder.passed_over),
+        "not_listed": dict(files_of_folder.not_listed),
         "examples": files_of_folder.examples,
         "layout": "/".join(sorted(trained | held_names)) if trained else "",
     }
@@ -97,7 +97,9 @@ def _base(folder: str, output: str, test: str | None, test_share: float) -> str:
         raise UsageError(
             f"--test-share {test_share:g}: give a share between 0 and 1{percent_hint(test_share)}"
         )
-    for flag, path in (("--output", output), ("--test", test)):
+    paths = {"--output": output, "--test": test}
+    check_different(paths)
+    for flag, path in paths.items():
         if path:
             check_new(flag, path)
     return base

@@ -34,12 +34,12 @@ class FolderFiles:
     """The images sorted by name, and for each reason the number of files that are not listed, with one example."""
 
     images: list[ImageFile] = field(default_factory=list)
-    passed_over: Counter[str] = field(default_factory=Counter)
+    not_listed: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
-    def pass_over(self, reason: str, path: str) -> None:
+    def leave_out(self, reason: str, path: str) -> None:
         """Count a file that is not listed."""
-        self.passed_over[reason] += 1
+        self.not_listed[reason] += 1
         self.examples.setdefault(reason, path)
 
 
@@ -67,7 +67,7 @@ def find_images(folder: str, base: str, follow_links: bool) -> FolderFiles:
             for file in _walk(path, allowed, follow_links, listing):
                 _add(file, folder, base, allowed, listing)
         else:
-            listing.pass_over(LOOSE, path)
+            listing.leave_out(LOOSE, path)
     return listing
 
 
@@ -91,7 +91,7 @@ def _walk(folder: str, allowed: str, follow_links: bool, listing: FolderFiles) -
     while pending:
         path = pending.pop()
         if os.path.islink(path) and not (follow_links and _is_inside(path, allowed)):
-            listing.pass_over(LINK_OUT if follow_links else FOLDER_LINK, path)
+            listing.leave_out(LINK_OUT if follow_links else FOLDER_LINK, path)
             continue
         if (real := os.path.realpath(path)) in seen:
             continue
@@ -99,26 +99,33 @@ def _walk(folder: str, allowed: str, follow_links: bool, listing: FolderFiles) -
         try:
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
         except OSError:
-            listing.pass_over(UNREADABLE, path)
+            listing.leave_out(UNREADABLE, path)
             continue
         visible = [entry for entry in entries if entry.name[0] != "."]
-        yield from (entry.path for entry in visible if not entry.is_dir())
-        pending += [entry.path for entry in reversed(visible) if entry.is_dir()]
+        yield from (entry.path for entry in visible if not _is_folder(entry))
+        pending += [entry.path for entry in reversed(visible) if _is_folder(entry)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link to itself
+        return False
 
 
 def _add(file: str, folder: str, base: str, allowed: str, listing: FolderFiles) -> None:
     """Add a file to the images, or count why it is not listed."""
     if os.path.islink(file):
         if not os.path.exists(file):
-            return listing.pass_over(BROKEN, file)
+            return listing.leave_out(BROKEN, file)
         if not _is_inside(file, allowed):
-            return listing.pass_over(LINK_OUT, file)
+            return listing.leave_out(LINK_OUT, file)
     try:
         is_image = os.path.isfile(file) and _is_image(file)
     except OSError:
-        return listing.pass_over(UNREADABLE, file)
+        return listing.leave_out(UNREADABLE, file)
     if not is_image:
-        return listing.pass_over(NO_IMAGE, file)
+        return listing.leave_out(NO_IMAGE, file)
     folders = os.path.relpath(os.path.dirname(file), folder).split(os.sep)
     listing.images.append(ImageFile(os.path.relpath(file, base).replace(os.sep, "/"), tuple(folders)))
 

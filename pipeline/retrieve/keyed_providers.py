@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.retrieve.provider import (
-    Hit,
+    Candidate,
     Parameters,
     Provider,
     ResultPage,
@@ -65,14 +65,16 @@ class Google(Provider):
 
     def read(self, answer: Any, parameters: Parameters) -> ResultPage:
         """Read items[].link, mime, image.contextLink; queries.nextPage[0].startIndex."""
-        hits = []
+        candidates = []
         for item in items(answer, "items", absent_ok=True):
-            hit = Hit(text_of(item, "link"), landing_url=text_of(inner(item, "image"), "contextLink"))
-            hits.append(usable(hit, text_of(item, "mime").removeprefix("image/")))
+            candidate = Candidate(
+                text_of(item, "link"), landing_url=text_of(inner(item, "image"), "contextLink")
+            )
+            candidates.append(usable(candidate, text_of(item, "mime").removeprefix("image/")))
         following = items(answer.get("queries", {}), "nextPage", absent_ok=True)
         start = number(following[0].get("startIndex")) if following else 0
-        more = bool(hits) and int(parameters["start"]) < start <= 91
-        return ResultPage(hits, {**parameters, "start": str(start)} if more else None)
+        more = bool(candidates) and int(parameters["start"]) < start <= 91
+        return ResultPage(candidates, {**parameters, "start": str(start)} if more else None)
 
 
 class Brave(Provider):
@@ -96,9 +98,9 @@ class Brave(Provider):
 
     def read(self, answer: Any, parameters: Parameters) -> ResultPage:  # noqa: ARG002  there is one page
         """Read results[].properties.url (the image), url and title (of its page)."""
-        hits = [
+        candidates = [
             usable(
-                Hit(
+                Candidate(
                     text_of(inner(result, "properties"), "url"),
                     landing_url=text_of(result, "url"),
                     title=text_of(result, "title"),
@@ -107,7 +109,7 @@ class Brave(Provider):
             )
             for result in items(answer, "results")
         ]
-        return ResultPage(hits, None)
+        return ResultPage(candidates, None)
 
 
 class Flickr(Provider):
@@ -148,12 +150,12 @@ class Flickr(Provider):
     def read(self, answer: Any, parameters: Parameters) -> ResultPage:
         """Read photos.photo[].url_l (or a smaller size), license, ownername, owner, id; photos.pages."""
         photos = answer.get("photos") if isinstance(answer, dict) else None
-        hits = [_flickr_hit(photo) for photo in items(photos, "photo")]
+        candidates = [_flickr_candidate(photo) for photo in items(photos, "photo")]
         assert isinstance(photos, dict)  # or items would have raised
         page = int(parameters["page"])
         pages = min(number(photos.get("pages")), FLICKR_RESULTS // int(parameters["per_page"]))
-        more = bool(hits) and page < pages
-        return ResultPage(hits, {**parameters, "page": str(page + 1)} if more else None)
+        more = bool(candidates) and page < pages
+        return ResultPage(candidates, {**parameters, "page": str(page + 1)} if more else None)
 
     def error(self, answer: Any) -> str | None:
         """Return the code and the message of an answer with stat: fail."""
@@ -162,11 +164,13 @@ class Flickr(Provider):
         return f"{number(answer.get('code'))} {text_of(answer, 'message')}".strip()
 
 
-def _flickr_hit(photo: dict[str, Any]) -> Hit | None:
+def _flickr_candidate(photo: dict[str, Any]) -> Candidate | None:
     """Return the largest of FLICKR_SIZES that the owner offers, with the page of the photo."""
     url = next(filter(None, (text_of(photo, size) for size in FLICKR_SIZES)), "")
     code = str(photo.get("license", ""))[:8]
     name, license_url = FLICKR_LICENSES.get(code, (f"Flickr license {code}" if code.isdigit() else "", ""))
     owner, photo_id = text_of(photo, "owner"), text_of(photo, "id")
     page = f"https://www.flickr.com/photos/{owner}/{photo_id}" if owner and photo_id.isdigit() else ""
-    return usable(Hit(url, name, license_url, text_of(photo, "ownername"), page, text_of(photo, "title")), "")
+    return usable(
+        Candidate(url, name, license_url, text_of(photo, "ownername"), page, text_of(photo, "title")), ""
+    )

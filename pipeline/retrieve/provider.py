@@ -1,6 +1,6 @@
 """What all search providers have in common, and how their answers are read; this module does not use the network.
 
-A provider maps a query to the parameters of its first page, and an answer to hits and the parameters of the next page.
+A provider maps a query to the parameters of its first page, and an answer to candidates and the parameters of the next page.
 """
 
 import html
@@ -22,7 +22,7 @@ Parameters = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Hit:
+class Candidate:
     """One search result; a field that the provider does not give is empty."""
 
     url: str
@@ -35,9 +35,9 @@ class Hit:
 
 @dataclass(frozen=True)
 class ResultPage:
-    """The hits of one page in order, None for unusable ones, and the parameters of the next page."""
+    """The candidates of one page in order, None for unusable ones, and the parameters of the next page."""
 
-    hits: list[Hit | None]
+    candidates: list[Candidate | None]
     next: Parameters | None
 
 
@@ -129,8 +129,8 @@ def number(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def usable(hit: Hit, image_format: str) -> Hit | None:
-    """Return the hit if its URL can be fetched and its format, if given, can be decoded; else None."""
-    if len(hit.url) > _MAX_URL or (image_format and image_format.lower() not in _READABLE):
+def usable(candidate: Candidate, image_format: str) -> Candidate | None:
+    """Return the candidate if its URL can be fetched and its format, if given, can be decoded; else None."""
+    if len(candidate.url) > _MAX_URL or (image_format and image_format.lower() not in _READABLE):
         return None
-    return hit if is_web_url(hit.url) else None
+    return candidate if is_web_url(candidate.url) else None

@@ -7,7 +7,7 @@ from pipeline.retrieve.keyed_providers import Brave, Flickr, Google
 from pipeline.retrieve.provider import (
     MAX_PARAMETERS,
     BadAnswerError,
-    Hit,
+    Candidate,
     Parameters,
     Provider,
     ResultPage,
@@ -42,12 +42,12 @@ class Openverse(Provider):
 
     def read(self, answer: Any, parameters: Parameters) -> ResultPage:
         """Read results[].url, license, license_version, license_url, creator, foreign_landing_url, title, filetype."""
-        hits = []
+        candidates = []
         for result in items(answer, "results"):
             license_name = " ".join(
                 filter(None, (text_of(result, "license"), text_of(result, "license_version")))
             )
-            hit = Hit(
+            candidate = Candidate(
                 text_of(result, "url"),
                 license_name,
                 text_of(result, "license_url"),
@@ -55,10 +55,10 @@ class Openverse(Provider):
                 text_of(result, "foreign_landing_url"),
                 text_of(result, "title"),
             )
-            hits.append(usable(hit, text_of(result, "filetype")))
+            candidates.append(usable(candidate, text_of(result, "filetype")))
         page, pages = int(parameters["page"]), answer.get("page_count")
-        more = isinstance(pages, int) and page < pages and bool(hits)
-        return ResultPage(hits, {**parameters, "page": str(page + 1)} if more else None)
+        more = isinstance(pages, int) and page < pages and bool(candidates)
+        return ResultPage(candidates, {**parameters, "page": str(page + 1)} if more else None)
 
 
 class Wikimedia(Provider):
@@ -88,10 +88,10 @@ class Wikimedia(Provider):
     def read(self, answer: Any, parameters: Parameters) -> ResultPage:
         """Read query.pages[].index, imageinfo[0].thumburl or url, descriptionurl, mime, extmetadata; continue.
 
-        One page of hits may need several answers, each with the imageinfo of some hits.
+        One page of candidates may need several answers, each with the imageinfo of some candidates.
         """
         query = answer.get("query", {}) if isinstance(answer, dict) else answer
-        hits = []
+        candidates = []
         pages = items(query, "pages", absent_ok=True)
         for page in sorted(pages, key=lambda page: number(page.get("index"))):
             for info in items(page, "imageinfo", absent_ok=True)[:1]:
@@ -100,7 +100,7 @@ class Wikimedia(Provider):
                     plain_text(text_of(inner(metadata, name), "value"))
                     for name in ("LicenseShortName", "LicenseUrl", "Artist")
                 )
-                hit = Hit(
+                candidate = Candidate(
                     text_of(info, "thumburl") or text_of(info, "url"),
                     license_name,
                     license_url,
@@ -108,14 +108,14 @@ class Wikimedia(Provider):
                     text_of(info, "descriptionurl"),
                     text_of(page, "title").removeprefix("File:"),
                 )
-                hits.append(usable(hit, text_of(info, "mime").removeprefix("image/")))
+                candidates.append(usable(candidate, text_of(info, "mime").removeprefix("image/")))
         further = answer.get("continue")
         if not isinstance(further, dict) or not further:
-            return ResultPage(hits, None)
+            return ResultPage(candidates, None)
         following = {**parameters, **{str(key): str(value) for key, value in further.items()}}
         if sum(len(key) + len(value) for key, value in following.items()) > MAX_PARAMETERS:
             raise BadAnswerError(f"'continue' has more than {MAX_PARAMETERS} characters")
-        return ResultPage(hits, following)
+        return ResultPage(candidates, following)
 
     def error(self, answer: Any) -> str | None:
         """Return the code of a MediaWiki error, such as maxlag or ratelimited."""

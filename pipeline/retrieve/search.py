@@ -15,7 +15,7 @@ from common.json_records import parse_stored
 from pipeline import files
 from pipeline.ingest.rows import ID_DIGITS
 from pipeline.retrieve.client import ProviderClient
-from pipeline.retrieve.provider import Hit, Parameters, ResultPage
+from pipeline.retrieve.provider import Candidate, Parameters, ResultPage
 from schemas.cells import csv_text
 
 EXTENSIONS = (".csv", ".jsonl", ".parquet")
@@ -29,7 +29,7 @@ COLUMNS = (
     "rank",
     "provider",
     "query",
-    *[f.name for f in fields(Hit)][1:],
+    *[f.name for f in fields(Candidate)][1:],
 )
 
 
@@ -78,20 +78,33 @@ def retrieve(
     short = []
     for name, queries in request.queries.items():
         seen: set[str] = set()
+        surplus: list[dict[str, Any]] = []
         for i, query in enumerate(queries):
             # Later queries make up for images that a query does not find.
             goal = len(seen) - (len(seen) - request.per_class) // (len(queries) - i)
             pages, rank = _pages(journal, client, name, query), 0
-            while len(seen) < goal and (hits := next(pages, None)) is not None:
-                for hit in hits:
-                    if hit is None:
+            while len(seen) < goal and (candidates := next(pages, None)) is not None:
+                for candidate in candidates:
+                    if candidate is None:
                         counts["skipped"] += 1
-                    elif hit.url in seen:
+                    elif candidate.url in seen:
                         counts["repeated"] += 1
-                    elif len(seen) < request.per_class:
-                        seen.add(hit.url)
-                        rows.append(_row(request.provider, name, query, rank, hit))
+                    else:
+                        row = _row(request.provider, name, query, rank, candidate)
+                        if len(seen) < goal:
+                            seen.add(candidate.url)
+                            rows.append(row)
+                        else:
+                            surplus.append(row)
                     rank += 1
+        for row in surplus:  # of the last page of each query
+            if len(seen) == request.per_class:
+                break
+            if row["url"] in seen:
+                counts["repeated"] += 1
+            else:
+                seen.add(row["url"])
+                rows.append(row)
         if len(seen) < request.per_class:
             short.append(name)
         say(f"{name}: {len(seen):,} of {request.per_class:,}")
@@ -100,7 +113,9 @@ def retrieve(
     return {"rows": len(rows), "requests": client.requests, **counts, "short": short}
 
 
-def _pages(journal: "_Journal", client: ProviderClient, name: str, query: str) -> Iterator[list[Hit | None]]:
+def _pages(
+    journal: "_Journal", client: ProviderClient, name: str, query: str
+) -> Iterator[list[Candidate | None]]:
     """Yield the pages of a query: first those in the journal, then those of the provider.
 
     A query ends when the provider has no more pages, asks for the same request again, or returns MAX_STALE_PAGES pages in
@@ -119,17 +134,17 @@ def _pages(journal: "_Journal", client: ProviderClient, name: str, query: str) -
         and len(requested) < MAX_PAGES
     ):
         requested.append(following)
-        hits, following = next(recorded, None) or journal.record(key, client.page(following))
-        yield hits
-        new = {hit.url for hit in hits if hit} - urls
+        candidates, following = next(recorded, None) or journal.record(key, client.page(following))
+        yield candidates
+        new = {candidate.url for candidate in candidates if candidate} - urls
         urls |= new
         stale = 0 if new else stale + 1
 
 
-def _row(provider: str, name: str, query: str, rank: int, hit: Hit) -> dict[str, Any]:
-    columns = asdict(hit)
+def _row(provider: str, name: str, query: str, rank: int, candidate: Candidate) -> dict[str, Any]:
+    columns = asdict(candidate)
     return {
-        "image_id": hashlib.sha256(hit.url.encode()).hexdigest()[:ID_DIGITS],
+        "image_id": hashlib.sha256(candidate.url.encode()).hexdigest()[:ID_DIGITS],
         "class_name": name,
         "url": columns.pop("url"),
         "method": "text",
@@ -145,7 +160,7 @@ class _JournalPage:
     """A received page. key: class and query; next: parameters of the next page."""
 
     key: str
-    hits: tuple[Hit | None, ...]
+    candidates: tuple[Candidate | None, ...]
     next: Parameters | None
 
 
@@ -154,7 +169,7 @@ class _Journal:
 
     def __init__(self, path: str, request: SearchRequest) -> None:
         self.path = path
-        self._pages: dict[str, list[tuple[list[Hit | None], Parameters | None]]] = {}
+        self._pages: dict[str, list[tuple[list[Candidate | None], Parameters | None]]] = {}
         about = json.dumps(asdict(request), sort_keys=True)
         if not os.path.exists(path):
             with open(path, "x", encoding="utf-8") as file:
@@ -169,18 +184,22 @@ class _Journal:
             remedy = "remove the file to search again from the start"
             for number, line in enumerate(lines[1:-1], 2):
                 page = parse_stored(_JournalPage, line, f"{path}, line {number}", remedy)
-                self._pages.setdefault(page.key, []).append((list(page.hits), page.next))
+                self._pages.setdefault(page.key, []).append((list(page.candidates), page.next))
             # The last line is incomplete if the search was interrupted while it was written.
             file.truncate(file.tell() - len(lines[-1]))
 
-    def pages(self, key: str) -> list[tuple[list[Hit | None], Parameters | None]]:
+    def pages(self, key: str) -> list[tuple[list[Candidate | None], Parameters | None]]:
         return self._pages.get(key, [])
 
-    def record(self, key: str, page: ResultPage) -> tuple[list[Hit | None], Parameters | None]:
-        line = {"key": key, "hits": [hit and asdict(hit) for hit in page.hits], "next": page.next}
+    def record(self, key: str, page: ResultPage) -> tuple[list[Candidate | None], Parameters | None]:
+        line = {
+            "key": key,
+            "candidates": [candidate and asdict(candidate) for candidate in page.candidates],
+            "next": page.next,
+        }
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        return page.hits, page.next
+        return page.candidates, page.next
 
     def remove(self) -> None:
         os.remove(self.path)
@@ -192,6 +211,14 @@ def check_new(flag: str, path: str) -> None:
         raise UsageError(f"{flag} {path}: give a local file that ends in {', '.join(EXTENSIONS)}")
     if os.path.exists(path):
         raise UsageError(f"{flag} {path}: the file exists; remove it or choose another name")
+
+
+def check_different(paths: Mapping[str, str | None]) -> None:
+    """Raise UsageError if two flags, given with their paths, name the same file."""
+    flags: dict[str, str] = {}
+    for flag, path in paths.items():
+        if path and (other := flags.setdefault(os.path.realpath(path), flag)) != flag:
+            raise UsageError(f"{flag} {path}: the same file as {other}; choose another name")
 
 
 def write_list(rows: Sequence[Mapping[str, Any]], path: str, columns: Sequence[str]) -> None:

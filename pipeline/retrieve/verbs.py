@@ -84,7 +84,8 @@ def run_retrieve_similar(arguments: argparse.Namespace, say: Callable[[str], Non
     say(f"{counts['rows']:,} rows in {arguments.output}, from {counts['pool']:,} web images")
     if short := [name for name, count in counts["classes"].items() if count < arguments.per_class]:
         say(
-            f"fewer images than --per-class: {', '.join(short)}; all other web images are listed for them already"
+            f"fewer images than --per-class: {', '.join(short)}; these classes have no clean images, "
+            "or all other web images are in their lists already"
         )
     return counts
 
@@ -143,11 +144,11 @@ def run_list_folder(arguments: argparse.Namespace, say: Callable[[str], None]) -
         say(f"{counts['test_rows']:,} rows in {arguments.test}")
     if counts["layout"]:
         say(f"the classes are the subfolders of {counts['layout']}")
-    for reason, count in counts["passed_over"].items():
+    for reason, count in counts["not_listed"].items():
         say(f"not listed: {reason}: {count:,}, such as {counts['examples'][reason]!r}")
     say(f"\nfor build.yaml:\n{build_yaml(counts['classes'], arguments.output, arguments.test)}".rstrip())
     if not arguments.test:
-        say("if these are candidates, whose classes workers check: 'web' instead of 'clean'")
+        say("if workers are to check these images, write 'web' instead of 'clean'")
     return counts
 
 

@@ -1,7 +1,7 @@
 """Replies of search providers are read (pipeline/retrieve).
 
 The first byte chooses the provider, the rest is the body of its reply. A reply gives a page, a `BadAnswerError`, or an
-error of the provider. Each hit has a URL that can be fetched, and texts of one line and limited length; the parameters of
+error of the provider. Each candidate has a URL that can be fetched, and texts of one line and limited length; the parameters of
 the next page are short texts that differ from those of this page.
 """
 
@@ -95,11 +95,11 @@ def check(data: bytes) -> None:
         page = provider.read(answer, parameters)
     except BadAnswerError:
         return
-    for hit in page.hits:
-        if hit is not None:
-            assert is_web_url(hit.url)
-            assert all(len(text) <= LONGEST and "\n" not in text for text in astuple(hit))
-            assert license_class(hit.license, hit.license_url)
+    for candidate in page.candidates:
+        if candidate is not None:
+            assert is_web_url(candidate.url)
+            assert all(len(text) <= LONGEST and "\n" not in text for text in astuple(candidate))
+            assert license_class(candidate.license, candidate.license_url)
     if page.next is not None:
         assert page.next != parameters
         assert all(isinstance(text, str) for pair in page.next.items() for text in pair)

@@ -137,5 +137,5 @@ def test_any_answer_is_a_page_or_a_bad_answer(name: str, answer: Any) -> None:
         page = provider.read(answer, provider.first("crane"))
     except BadAnswerError:
         return
-    assert all(hit is None or hit.url for hit in page.hits)
+    assert all(candidate is None or candidate.url for candidate in page.candidates)
     assert page.next is None or all(isinstance(value, str) for value in page.next.values())

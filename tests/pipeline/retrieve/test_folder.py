@@ -35,7 +35,7 @@ def test_every_file_is_in_one_list(photos: Path) -> None:
     reported = list_folder(str(photos), str(output), str(test), 0.3, 0)
     clean, held = rows(output), rows(test)
     assert reported["classes"] == ["ant", "bee", "sea cow"]
-    assert (reported["rows"], reported["test_rows"], reported["passed_over"]) == (len(clean), len(held), {})
+    assert (reported["rows"], reported["test_rows"], reported["not_listed"]) == (len(clean), len(held), {})
     paths = [row["path"] for row in clean + held]
     there = {str(p.relative_to(photos.parent)) for p in photos.rglob("*.jpg")}
     assert len(paths) == len(set(paths)) == 16
@@ -79,7 +79,7 @@ def test_each_image_is_listed_once_with_its_own_id(tmp_path: Path, files: list[s
     reported = list_folder(str(tmp_path / "p"), str(tmp_path / "clean.csv"), None, 0.2, 0)
     assert {row["image_id"] for row in rows(tmp_path / "clean.csv")} == ids
     visible = [file for file in files if "/." not in file]
-    assert reported["rows"] + sum(reported["passed_over"].values()) == len(visible)
+    assert reported["rows"] + sum(reported["not_listed"].values()) == len(visible)
 
 
 def test_all_problems_are_reported_in_one_run(photos: Path) -> None:
@@ -119,24 +119,25 @@ def links(tmp_path: Path) -> Path:
     (ant / "broken.jpg").symlink_to("nowhere.jpg")
     (ant / "folder").symlink_to("../../more/below")
     (ant / "loop").symlink_to("..")
+    (ant / "itself.jpg").symlink_to("itself.jpg")
     return tmp_path / "mine"
 
 
 @pytest.mark.parametrize(
-    ("follow", "listed", "passed_over"),
+    ("follow", "listed", "not_listed"),
     [
-        (False, {"1", "inside", "4"}, {"broken links": 1, "links out of the folder": 2, "links to folders": 2}),
-        (True, {"1", "inside", "4", "out", "3"}, {"broken links": 1, "links out of the folder": 1}),
+        (False, {"1", "inside", "4"}, {"broken links": 2, "links out of the folder": 2, "links to folders": 2}),
+        (True, {"1", "inside", "4", "out", "3"}, {"broken links": 2, "links out of the folder": 1}),
     ],
 )  # fmt: skip
 def test_links_are_followed_within_the_folder_or_if_asked_to_the_folder_of_the_lists(
-    tmp_path: Path, follow: bool, listed: set[str], passed_over: dict[str, int]
+    tmp_path: Path, follow: bool, listed: set[str], not_listed: dict[str, int]
 ) -> None:
     mine = links(tmp_path)
     reported = list_folder(str(mine / "photos"), str(mine / "clean.csv"), None, 0.2, 0, follow)
     assert listed <= {Path(row["path"]).stem for row in rows(mine / "clean.csv")}
     assert {Path(row["path"]).stem for row in rows(mine / "clean.csv")}.isdisjoint({"far", "broken"})
-    assert reported["passed_over"] == passed_over
+    assert reported["not_listed"] == not_listed
 
 
 @pytest.mark.parametrize(
@@ -193,6 +194,7 @@ def test_the_printed_configuration_can_be_pasted(tmp_path: Path, names: tuple[st
         ("clean.csv", "other/test.csv", 0.2, "write both lists to one folder"),
         ("clean.csv", "test.csv", 1.0, "between 0 and 1"),
         ("there.csv", None, 0.2, "the file exists"),
+        ("clean.csv", "photos/../clean.csv", 0.2, "the same file as --output; choose another name"),
     ],
 )
 def test_wrong_usage_is_reported(
@@ -232,5 +234,5 @@ def test_the_verb_reports_the_lists(photos: Path) -> None:
     assert done.stdout == (
         f"16 rows in {photos.parent}/clean.csv\n\nfor build.yaml:\nsource: {photos.parent}\n"
         "classes: [ant, bee, sea cow]\nclean: [clean.csv]\n"
-        "if these are candidates, whose classes workers check: 'web' instead of 'clean'\n"
+        "if workers are to check these images, write 'web' instead of 'clean'\n"
     )

@@ -1,5 +1,7 @@
 """The list of a search, and how an interrupted search continues."""
 
+from collections import Counter
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -35,7 +37,7 @@ def test_the_list_is_accepted_by_a_build(search: Search, replay: Replay, ending:
         assert pq.read_table(search.output)["creator"][0].as_py() == 'Quote " comma, line é =1+1'
 
 
-def test_unusable_hits_are_skipped_and_ranks_are_kept(search: Search, replay: Replay) -> None:
+def test_unusable_candidates_are_skipped_and_ranks_are_kept(search: Search, replay: Replay) -> None:
     images = [
         openverse_image("drawing", filetype="svg"),
         openverse_image("ftp", url="ftp://photos.test/a.jpg"),
@@ -70,9 +72,11 @@ def test_several_queries_share_a_class(search: Search, replay: Replay) -> None:
     assert queries == [
         "crane bird", "tower crane", "photo of a crane bird", "photo of a tower crane", "bee", "photo of a bee"
     ]  # fmt: skip
-    assert [(row["class_name"], row["query"]) for row in search.rows()][20:22] == [
+    assert [(row["class_name"], row["query"]) for row in search.rows()][15:17] == [
         ("crane", "tower crane")
     ] * 2
+    found = Counter(row["query"] for row in search.rows())
+    assert found["crane bird"] == 15 + 3  # its share, and what the others do not find
     assert search.counts()["short"] == ["bee"]
 
 
@@ -123,7 +127,8 @@ def test_the_journal_of_another_search_is_an_error(search: Search, replay: Repla
 
 
 @pytest.mark.parametrize(
-    "line", [b"x", b"[]", b'{"key": "a"}', b'{"key": "a", "hits": [{"x": 1}], "next": null}', b"[" * 20_000]
+    "line",
+    [b"x", b"[]", b'{"key": "a"}', b'{"key": "a", "candidates": [{"x": 1}], "next": null}', b"[" * 20_000],
 )
 def test_a_damaged_journal_is_named_with_the_line(search: Search, replay: Replay, line: bytes) -> None:
     replay.in_turn((400, {}, {}))
