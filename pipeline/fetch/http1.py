@@ -103,9 +103,6 @@ class Headers:
         words = (word.strip().lower() for value in self.all(name) for word in value.split(","))
         return [word for word in words if word]
 
-    def __contains__(self, name: str) -> bool:
-        return name.lower() in self._values
-
 
 class Response:
     """A response whose body is read piece by piece."""

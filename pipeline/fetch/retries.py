@@ -11,13 +11,11 @@ def is_temporary(status: int) -> bool:
     return status == 429 or 500 <= status < 600
 
 
-def retry_after(value: str | None) -> float | None:
+def retry_after(value: str) -> float | None:
     """Return the seconds that a Retry-After header asks to wait, given as a number or a date (RFC 9110, section 10.2.3).
 
-    None if there is no such header, or if it is unreadable.
+    None if it is empty or unreadable.
     """
-    if value is None:
-        return None
     if value.isdecimal() and value.isascii():
         return float(value)
     try:

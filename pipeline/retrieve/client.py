@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from common.errors import DataError
 from common.extras import user_agent
 from pipeline.fetch.body import TemporaryRejection, read_body
-from pipeline.fetch.connections import Connections
+from pipeline.fetch.connections import Connections, UnknownHost
 from pipeline.fetch.http1 import Headers
 from pipeline.fetch.retries import RetryPolicy, is_temporary, retry_after
 from pipeline.fetch.urls import parse_url
@@ -24,6 +24,7 @@ MAX_TOTAL_WAIT_SECONDS = 1800.0  # all waits of a search together
 TIMEOUT_SECONDS = 30.0  # for connecting, and for each wait for more bytes
 ANSWER_SECONDS = 60.0  # for one answer as a whole
 MAX_BYTES = 10_000_000
+LATER = "run the same command later to continue the search"
 
 
 class ProviderClient:
@@ -70,11 +71,18 @@ class ProviderClient:
             time.sleep(max(0.0, self._next_request - time.monotonic()))
             attempt += 1
             self.requests += 1
-            requested_wait = None
+            requested_wait, remedy = None, LATER
             try:
                 status, headers, body = self._get(parameters)
+            except ssl.SSLCertVerificationError as error:
+                raise DataError(
+                    f"{self._endpoint}: the certificate is refused ({error.verify_message}); check the address, and the "
+                    "clock and certificates of this machine"
+                ) from error
             except (OSError, EOFError, TemporaryRejection) as error:
-                problem = type(error).__name__
+                problem = self._without_secrets(_text(error))
+                if not isinstance(error, TimeoutError | TemporaryRejection):
+                    remedy = f"check the address and the network, then {LATER}"
             else:
                 answer = _parse(body) if status == 200 else None
                 code = self._provider.error(answer)
@@ -98,8 +106,7 @@ class ProviderClient:
             self._next_request = time.monotonic() + max(wait, self._pause)
         asks = f"; the provider asks to wait {requested_wait:.0f} s" if requested_wait else ""
         raise DataError(
-            f"{self._endpoint}: {problem}, after {attempt} attempts{asks}; "
-            "run the same command later to continue the search"
+            f"{self._endpoint}: {problem}, after {attempt} attempt{'s'[: attempt > 1]}{asks}; {remedy}"
         )
 
     def _read(self, answer: Any, parameters: Parameters) -> ResultPage:
@@ -136,6 +143,19 @@ class ProviderClient:
         for secret in " ".join(secrets).split():
             text = text.replace(secret, "…")
         return text
+
+
+def _text(error: Exception) -> str:
+    """Describe an error of the connection."""
+    match error:
+        case UnknownHost():
+            return f"unknown host ({printable(str(error))})"
+        case TimeoutError():
+            return "no complete answer in time"
+        case TemporaryRejection():
+            return error.detail
+        case _:
+            return f"the connection failed ({printable(str(error) or type(error).__name__)})"
 
 
 def _parse(body: bytes) -> Any:

@@ -101,5 +101,5 @@ def check_headers(response: Response) -> None:
     kept = kept_headers(URL, headers)
     assert all(value is None or value.isprintable() for value in kept.values())
     assert kept["license"] is None or is_web_url(kept["license"]) or len(kept["license"]) == 200  # shortened
-    wait = retry_after(headers.get("Retry-After") if "Retry-After" in headers else None)
+    wait = retry_after(headers.get("Retry-After"))
     assert wait is None or wait >= 0

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.__main__ import main
 from pipeline.fetch import retries
+from tests.pipeline.fetch.test_connections import secure  # noqa: F401 – a fixture
 
 Answer = tuple[int, dict[str, str], Any]  # status, headers, JSON or bytes
 

@@ -136,15 +136,42 @@ def test_redirects_are_not_followed(search: Search, replay: Replay, location: st
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["http://xn--a.example/", "http://nobody.invalid/", "http://127.0.0.1:1/"]
+    ("endpoint", "message"),
+    [
+        ("http://xn--a.example/", "unknown host (xn--a.example"),
+        ("http://nobody.invalid/", "unknown host (nobody.invalid"),
+        ("http://127.0.0.1:1/", "the connection failed ("),
+    ],
 )
 def test_an_unreachable_endpoint_is_reported(
-    search: Search, replay: Replay, endpoint: str, monkeypatch: pytest.MonkeyPatch
+    search: Search, replay: Replay, endpoint: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "MAX_ATTEMPTS", 1)
     replay.endpoint = endpoint
     assert search("openverse", 1) == 1
-    assert search.told.err.startswith(f"error: {endpoint}: ")
+    assert search.told.err.startswith(f"error: {endpoint}: {message}")
+    remedy = "check the address and the network, then run the same command later to continue the search"
+    assert search.told.err.endswith(f", after 1 attempt; {remedy}\n")
+
+
+def test_a_refused_certificate_is_reported_at_once(
+    search: Search, replay: Replay, secure: Callable[[bool], int]
+) -> None:
+    replay.endpoint = f"https://127.0.0.1:{secure(False)}/"
+    assert search("openverse", 1) == 1
+    assert search.told.err == (
+        f"error: {replay.endpoint}: the certificate is refused (self-signed certificate); "
+        "check the address, and the clock and certificates of this machine\n"
+    )
+
+
+def test_a_connection_that_is_closed_early_is_reported(
+    search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "MAX_ATTEMPTS", 2)
+    replay.in_turn((200, {"Content-Length": "100"}, b'{"results": '))
+    assert search("openverse", 1) == 1
+    assert "failed (the connection ended within the body), after 2 attempts; check the" in search.told.err
 
 
 @pytest.mark.parametrize(
@@ -196,7 +223,7 @@ def test_a_slow_answer_times_out(search: Search, replay: Replay, monkeypatch: py
 
     replay.answer = slow
     assert search("openverse", 1) == 1
-    assert "TimeoutError, after 2 attempts; run the same command later" in search.told.err
+    assert "no complete answer in time, after 2 attempts; run the same command later" in search.told.err
 
 
 def test_the_total_wait_of_a_search_is_limited(
