@@ -29,16 +29,25 @@ class DuplicatePairs:
 
 
 def confirm_pairs(
-    short: np.ndarray, long: np.ndarray, near: HashPairs, radius: int, agree: PairPredicate
+    short: np.ndarray,
+    long: np.ndarray,
+    near: HashPairs,
+    radius: int,
+    agree: PairPredicate,
+    is_test: np.ndarray | None = None,
 ) -> tuple[DuplicatePairs, int]:
     """Return the pairs of rows that differ in at most `radius` of 256 bits and satisfy `agree`, and how many were compared.
 
     short: uint64 (n,), the 64-bit hashes. long: uint8 (n, 32), the 256-bit hashes. near: pairs of near 64-bit hashes; a
-    pair (u, u) stands for all rows with this hash. The pairs are in the order of (a, b).
+    pair (u, u) stands for all rows with this hash. is_test: bool (n,); if given, only pairs of a test row and another row
+    are compared. The pairs are in the order of (a, b).
     """
     words = np.ascontiguousarray(long).view(np.uint64)
     parts, compared = [np.empty((0, 5), np.int64)], 0
     for a, b in _pairs_of_rows(short, near):
+        if is_test is not None:
+            is_leak = is_test[a] != is_test[b]
+            a, b = a[is_leak], b[is_leak]
         compared += len(a)
         distance = np.bitwise_count(words[a] ^ words[b]).sum(axis=1, dtype=np.int64)
         is_near = distance <= radius

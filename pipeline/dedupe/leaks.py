@@ -22,8 +22,9 @@ def find_leaks(prints: Fingerprints, is_test: np.ndarray, config: DedupeConfig) 
     hashes, repeats = distinct_hashes(oriented_hashes(short, oriented, count).reshape(-1))
     near = HashPairs.join([near_pairs(hashes, config.radius), repeats])
     thumbnails = ThumbnailCheck(prints.thumbnails[indices])
-    pairs, _ = confirm_oriented(short, oriented, long, near, config.confirm_radius, thumbnails, count)
+    pairs, _ = confirm_oriented(
+        short, oriented, long, near, config.confirm_radius, thumbnails, count, is_test[indices]
+    )
     a, b = indices[pairs.a], indices[pairs.b]
-    leak = is_test[a] != is_test[b]
     test, other = np.where(is_test[a], a, b), np.where(is_test[a], b, a)
-    return DuplicatePairs(test, other, pairs.distance, pairs.distance_256, pairs.orientation)[leak]
+    return DuplicatePairs(test, other, pairs.distance, pairs.distance_256, pairs.orientation)

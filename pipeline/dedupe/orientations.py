@@ -51,13 +51,14 @@ def confirm_oriented(
     radius: int,
     thumbnails: ThumbnailCheck,
     count: int = len(ORIENTATIONS),
+    is_test: np.ndarray | None = None,
 ) -> tuple[DuplicatePairs, int]:
     """Confirm pairs as `confirm_pairs` does, with one image of a pair in any orientation; the nearest one counts.
 
     mirrored: uint64 (n, 3), column phash_orientations. near: pairs among the hashes in the first `count` orientations.
     """
     if count == 1:
-        return confirm_pairs(short, long, near, radius, thumbnails.agree)
+        return confirm_pairs(short, long, near, radius, thumbnails.agree, is_test)
     hashes = oriented_hashes(short, mirrored, count).reshape(-1)
 
     def agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -65,7 +66,8 @@ def confirm_oriented(
         return thumbnails.agree_oriented(image_a, image_b, orientation_a, orientation_b)
 
     oriented_long = oriented_long_hashes(long, count).reshape(-1, 32)
-    confirmed, compared = confirm_pairs(hashes, oriented_long, near, radius, agree)
+    is_test = None if is_test is None else is_test.repeat(count)
+    confirmed, compared = confirm_pairs(hashes, oriented_long, near, radius, agree, is_test)
     (a, orientation_a), (b, orientation_b) = (divmod(rows, count) for rows in (confirmed.a, confirmed.b))
     pairs = DuplicatePairs(
         np.minimum(a, b),

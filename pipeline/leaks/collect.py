@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import islice
 from tempfile import NamedTemporaryFile
 from typing import Any
 
@@ -25,7 +24,7 @@ from pipeline.leaks.inputs import Encoded
 from pipeline.leaks.print_cache import PrintCache
 
 CONFIG = IngestConfig(size=224, resize="exact")  # the whole image: a build may cut off other parts of a copy
-IMAGES_AT_ONCE = 256
+IMAGES_AT_ONCE, BYTES_AT_ONCE = 256, 64 << 20  # a batch ends at either
 
 
 @dataclass
@@ -48,16 +47,28 @@ def collect(images: Iterable[Encoded], cache: PrintCache, spec: NetworkSpec | No
     found = Collection()
     pool = DecodePool(".", CONFIG, os.cpu_count() or 1)
     try:
-        remaining = iter(images)
-        while batch := tuple(islice(remaining, IMAGES_AT_ONCE)):
+        for batch in _batches(images):
             _add(batch, cache, spec, pool, found)
     finally:
         pool.close()
     return found
 
 
+def _batches(images: Iterable[Encoded]) -> Iterator[list[Encoded]]:
+    batch: list[Encoded] = []
+    size = 0
+    for image in images:
+        batch.append(image)
+        size += len(image.data)
+        if len(batch) >= IMAGES_AT_ONCE or size >= BYTES_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
 def _add(
-    batch: tuple[Encoded, ...],
+    batch: list[Encoded],
     cache: PrintCache,
     spec: NetworkSpec | None,
     pool: DecodePool,

@@ -15,7 +15,7 @@ from pipeline.retrieve.image_files import find_all_images
 from schemas.table import UNREADABLE
 
 MAX_BYTES = 20_000_000  # as ingest.max_bytes
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 16
 _ID_COLUMNS = ("image_id", "id")
 
 
@@ -29,10 +29,11 @@ class Encoded:
 
 
 def read_images(path: str) -> Iterator[Encoded]:
-    """Yield the images of a collection, in a fixed order, without holding more than some hundred of them.
+    """Yield the images of a collection, in a fixed order, without holding more than ROWS_AT_ONCE of them.
 
     path: a folder of image files, a Parquet file, a folder of Parquet files (such as a set of a dataset), or a folder
-    that `datasets.Dataset.save_to_disk` wrote. Raises DataError if it is none of these.
+    that `datasets.Dataset.save_to_disk` wrote. Raises DataError if it is none of these, UsageError if a folder has both
+    Parquet files and image files.
     """
     path = path.rstrip("/") or path
     if os.path.isfile(path):
@@ -44,6 +45,10 @@ def read_images(path: str) -> Iterator[Encoded]:
     elif shards := sorted(
         name for name in os.listdir(path) if name.endswith(".parquet") and name[0] not in "._"
     ):
+        if find_all_images(path).images:
+            raise UsageError(
+                f"{path}: has image files beside {shards[0]}; move the Parquet files to another folder"
+            )
         yield from _parquet_images([os.path.join(path, name) for name in shards])
     else:
         yield from _folder_images(path)

@@ -1,3 +1,4 @@
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
@@ -86,3 +87,19 @@ def test_leaks_are_near_pairs_of_a_test_image_and_another_image():
         and bits(short[a], short[b]) <= 8 and bits(long[a], long[b]) <= 128
     }  # fmt: skip
     assert len(result) > 0
+
+
+def test_training_images_are_not_compared_with_each_other(monkeypatch):
+    """A fixed camera gives thousands of frames with one hash, and so millions of pairs that are no leaks."""
+    monkeypatch.setattr(module, "PAIRS_PER_BATCH", 1 << 14)
+    n = 1500
+    short, long = np.full(n, 5, np.uint64), np.zeros((n, 32), np.uint8)
+    contrast, is_test = np.full(n, 50, np.float32), np.arange(n) == 700
+    mirrored = np.random.default_rng(4).integers(1 << 40, 1 << 64, (n, 3), np.uint64)
+    prints = Fingerprints(short, long, mirrored, contrast, contrast, np.tile(NOISE, (n, 1)))
+    tracemalloc.start()
+    result = find_leaks(prints, is_test, DedupeConfig())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (set(result.a), len(set(result.b.tolist())), len(result)) == ({700}, n - 1, n - 1)
+    assert peak < 60_000_000  # all pairs would take 180 MB

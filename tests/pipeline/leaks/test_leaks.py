@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from common.errors import DataError
 from pipeline.__main__ import main
+from pipeline.leaks import collect
 from pipeline.leaks.inputs import read_images
 from tests.pipeline.dedupe.samples import photograph
 
@@ -114,6 +115,38 @@ def test_what_is_no_collection_of_images_is_named(tmp_path):
     ):
         with pytest.raises(DataError, match=message):
             list(read_images(str(tmp_path / name)))
+
+
+def test_images_beside_a_parquet_file_are_not_left_out(folders, tmp_path, capsys):
+    """A cache within the folder of the images would otherwise be the whole collection of the next run."""
+    (tmp_path / "A" / "ant").mkdir(parents=True)
+    (tmp_path / "A" / "ant" / "1.jpg").write_bytes((folders[1] / "1.jpg").read_bytes())
+    arguments = ["leaks", str(tmp_path / "A"), str(folders[1])]
+    cache = ["--cache", str(tmp_path / "A" / "prints.parquet")]
+    assert leaks(capsys, *arguments[1:], *cache)["pairs"] == 1
+    assert main([*arguments, *cache]) == 2
+    message = "A: has image files beside prints.parquet; move the Parquet files to another folder"
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [("--output", "--rejected"), ("--output", "--cache")])
+def test_two_files_of_one_name_are_refused(folders, tmp_path, capsys, flags):
+    (tmp_path / "link").symlink_to(tmp_path)
+    paths = [str(tmp_path / "x.parquet"), str(tmp_path / "link" / "x.parquet")]
+    assert main(["leaks", *map(str, folders), flags[0], paths[0], flags[1], paths[1]]) == 2
+    assert f"{flags[1]} {paths[1]}: the same file as --output; choose another name" in capsys.readouterr().err
+    assert not (tmp_path / "x.parquet").exists()
+
+
+def test_few_large_images_are_held_at_once(folders, monkeypatch, capsys):
+    held = []
+    monkeypatch.setattr(collect, "BYTES_AT_ONCE", 20_000)
+    real = collect._add
+    monkeypatch.setattr(collect, "_add", lambda batch, *rest: held.append(len(batch)) or real(batch, *rest))
+    size = min(os.path.getsize(folders[1] / f"{i}.jpg") for i in range(4))
+    counts = leaks(capsys, *folders)
+    assert (counts["train_images"], counts["test_images"], counts["pairs"]) == (8, 4, 3)
+    assert (sum(held), max(held)) == (13, max(1, -(-20_000 // size)))
 
 
 def test_weights_and_network_belong_together(folders, capsys):
