@@ -31,11 +31,15 @@ LEAST_AHEAD, MOST_AHEAD = 2, 64  # bounds of the queue in images
 GATHER_SECONDS = 0.003  # results within this time are read together
 PIPE_BYTES = 1 << 20  # size of the pipe for results of a process
 TRIES_WHEN_KILLED = 2  # SIGKILL comes from the kernel when memory is short, or from an operator
+STOPPED_SECONDS = (
+    5.0  # a deadline that is noticed so late passed while this process was stopped (Ctrl-Z, docker pause)
+)
 # Without these, glibc returns the memory of each image to the system and allocates it again: twice the CPU time.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 # There is a decoding process per core: threads of BLAS would only spin beside it.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-EXTERNAL = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+# SIGALRM ends a process that was stopped for longer than its own deadline (decode_worker.py).
+EXTERNAL = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 
 @contextmanager
@@ -234,6 +238,9 @@ class DecodePool:
             )
             decoder.since = now
         elif decoder.waiting and decoder.is_ready and now - decoder.since >= limit:
+            if now - decoder.since > limit + STOPPED_SECONDS:
+                decoder.since = now
+                return
             code = decoder.close(kill=True)
             yield from self._replace(decoder, retries, code, f"not decoded after {limit:g} s")
 
@@ -252,6 +259,8 @@ class DecodePool:
             )
         self._decoders.remove(decoder)
         self._add()
+        if not decoder.waiting:
+            return
         key, request = decoder.waiting.popleft()
         retries.extendleft(reversed(decoder.waiting))
         if timeout_detail:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -47,11 +47,13 @@ def open_and_obey(*args, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
     if image.size[0] == 61:
         os.kill(os.getpid(), signal.SIGKILL)
+    if image.size[0] == 62:
+        time.sleep(0.5)
     return image
 
 Image.open = open_and_obey
 """
-CRASH, EXIT, HANG, KILLED_ONCE, KILLED = range(57, 62)
+CRASH, EXIT, HANG, KILLED_ONCE, KILLED, SLOW = range(57, 63)
 
 
 @pytest.fixture
@@ -242,6 +244,49 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_a_process_that_ends_behind_its_last_result_is_replaced(folder: Path) -> None:
+    requests = draw(folder, {})[:3]
+    with closing(DecodePool(str(folder), IngestConfig(size=16, format="png"), 1)) as pool:
+        pool.start()
+        (decoder,) = pool._decoders
+        decoder.send(list(requests))
+        decoder._requests.close()  # it ends with its input
+        decoder._process.wait()
+        result = dict(pool._results_of(decoder, deque()))
+        assert list(result) == [0, 1, 2]
+        assert all(isinstance(answer, ProcessedImage) for answer in result.values())
+        assert pool._decoders != [decoder]
+        assert len(dict(pool.process_all(requests))) == 3
+
+
+@pytest.mark.parametrize("seconds", [2.0, 3.3], ids=["one deadline", "two deadlines"])
+def test_a_job_that_is_stopped_and_continued_rejects_no_image(folder: Path, seconds: float) -> None:
+    draw(folder, {0: SLOW})
+    program = (
+        "from pipeline.config import IngestConfig\n"
+        "from pipeline.ingest import decode_pool\n"
+        "from pipeline.ingest.process_image import ImageRequest\n"
+        "decode_pool.STOPPED_SECONDS = 0.2\n"
+        f"pool = decode_pool.DecodePool({str(folder)!r}, IngestConfig(size=16, decode_seconds=1.5), 1)\n"
+        "pool.start()\n"
+        "print(pool._decoders[0].pid, flush=True)\n"
+        "print(dict(pool.process_all([(0, ImageRequest('0.png'))])), flush=True)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as parent:  # fmt: skip
+        assert parent.stdout
+        processes = [int(parent.stdout.readline()), parent.pid]
+        wait_for((folder / "opened").exists, seconds=60)
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+        assert "ProcessedImage" in parent.stdout.read()
 
 
 def test_ctrl_c_reaches_only_the_parent(folder: Path) -> None:
