@@ -7,6 +7,7 @@ the memory limit of the process still applies (memory_limit.py).
 import re
 import struct
 from collections.abc import Iterator
+from itertools import islice
 
 from pipeline.ingest.container import MAX_PARTS
 
@@ -15,28 +16,36 @@ _WORDS = {0: "", 4: "I", 8: "Q"}  # sizes of the fields of an item location box
 
 
 def largest_frame(data: bytes) -> tuple[int, int]:
-    """Return width and height of the largest frame that a sequence header declares; (0, 0) if none is found."""
+    """Return width and height of the largest frame that a sequence header declares; (0, 0) if none is found.
+
+    Reads at most MAX_PARTS boxes, items, extents, chunks and OBUs in total.
+    """
     sizes = [(0, 0)]
-    for stream in _streams(data):
+    parts = iter(range(MAX_PARTS))
+    for stream in _streams(data, parts):
         try:
-            sizes += _frame_sizes(stream)
+            sizes += _frame_sizes(stream, parts)
         except IndexError:
             continue
     return max(sizes, key=lambda size: size[0] * size[1])
 
 
-def _streams(data: bytes) -> Iterator[bytes]:
+def _streams(data: bytes, parts: Iterator[int]) -> Iterator[bytes]:
     """Yield the data of each item and of each chunk of a track, in total at most ten times the bytes of the file."""
     left = 10 * len(data)
-    for box in re.finditer(b"iloc|stco|co64", data):
-        read = _items if box[0] == b"iloc" else _chunks
+    own = data.find(b"idat") + 4
+    for box, _ in zip(re.finditer(b"iloc|stco|co64", data), parts, strict=False):
+        is_items = box[0] == b"iloc"
+        ranges = _items(data, box.start(), own, parts) if is_items else _chunks(data, box.start(), parts)
         try:
-            for ranges in read(data, box.start()):
-                stream = b"".join(data[start : start + min(length, left)] for start, length in ranges)
-                left -= len(stream)
-                if left <= 0:
-                    return
-                yield stream
+            for of_stream in ranges:
+                pieces = []
+                for start, length in of_stream:
+                    pieces.append(data[start : start + min(length, left)])
+                    left -= len(pieces[-1])
+                    if left <= 0:
+                        return
+                yield b"".join(pieces)
         except struct.error:
             continue
 
@@ -45,8 +54,11 @@ Ranges = list[tuple[int, int]]
 """Offset in the file and number of bytes of pieces of data."""
 
 
-def _items(data: bytes, position: int) -> Iterator[Ranges]:
-    """Yield the ranges of each item in an item location box (ISO/IEC 14496-12, 8.11.3)."""
+def _items(data: bytes, position: int, own: int, parts: Iterator[int]) -> Iterator[Ranges]:
+    """Yield the ranges of each item in an item location box (ISO/IEC 14496-12, 8.11.3).
+
+    own: position of the data in the item data box.
+    """
     version, sizes = struct.unpack_from(">B3xH", data, position + 4)
     offset, length, base, index = (_WORDS.get(sizes >> shift & 15) for shift in (12, 8, 4, 0))
     index = index if version in (1, 2) else ""
@@ -55,13 +67,14 @@ def _items(data: bytes, position: int) -> Iterator[Ranges]:
     count, head = ("I", "IHH") if version == 2 else ("H", "HHH" if version == 1 else "HH")
     (items,) = struct.unpack_from(f">{count}", data, position + 10)
     position += 10 + struct.calcsize(f">{count}")
-    own = data.find(b"idat") + 4
-    for _ in range(min(items, MAX_PARTS)):
+    for _ in islice(parts, items):
         fields = struct.unpack_from(f">{head}{base}H", data, position)
         position += struct.calcsize(f">{head}{base}H")
         first = (fields[-2] if base else 0) + (own if len(head) == 3 and fields[1] & 15 == 1 else 0)
+        # Extents without fields would all be the same bytes.
+        extents = fields[-1] if index + offset + length else min(fields[-1], 1)
         ranges = []
-        for _ in range(fields[-1]):
+        for _ in islice(parts, extents):
             extent = struct.unpack_from(f">{index}{offset}{length}", data, position)
             position += struct.calcsize(f">{index}{offset}{length}")
             size = extent[-1] if length else 0
@@ -70,19 +83,19 @@ def _items(data: bytes, position: int) -> Iterator[Ranges]:
         yield ranges
 
 
-def _chunks(data: bytes, position: int) -> Iterator[Ranges]:
+def _chunks(data: bytes, position: int, parts: Iterator[int]) -> Iterator[Ranges]:
     """Yield the range from each chunk offset to the end of the file (ISO/IEC 14496-12, 8.7.5). A chunk begins with a frame."""
     word = "Q" if data[position : position + 4] == b"co64" else "I"
     (count,) = struct.unpack_from(">I", data, position + 8)
-    for i in range(min(count, 16)):
+    for i, _ in zip(range(min(count, 16)), parts, strict=False):
         (begin,) = struct.unpack_from(f">{word}", data, position + 12 + i * struct.calcsize(word))
         yield [(begin, len(data))]
 
 
-def _frame_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
+def _frame_sizes(stream: bytes, parts: Iterator[int]) -> Iterator[tuple[int, int]]:
     """Yield the frame size of each sequence header of an OBU stream (AV1 specification, 5.3 and 5.5). Raises IndexError."""
     position = 0
-    for _ in range(MAX_PARTS):
+    for _ in parts:
         if position >= len(stream) or stream[position] & 0x81:  # the forbidden bit, and the reserved one
             return
         obu_type, has_size = stream[position] >> 3 & 15, stream[position] & 2

@@ -50,14 +50,17 @@ def no_limit(_pixels: int, _file_bytes: int) -> None:
 
 def decode(data: bytes, config: IngestConfig, limit_memory: LimitMemory = no_limit) -> DecodedImage:
     """Decode a file. The content decides the format. Raises Rejected; exceptions of decoders are converted to it."""
-    container = open_container(data)
+    try:
+        container = open_container(data)
+        inner = largest_frame(container.data) if container.format == "AVIF" else (0, 0)
+    except MemoryError as error:
+        raise Rejected("too_many_pixels", "the headers of the file require too much memory") from error
     if container.frame and (plain := _decode_plain_jpeg(container, config, limit_memory, len(data))):
         return plain
     image_format = container.format
     if container.canvas:
         _check_size(*container.canvas, config)
-    if image_format == "AVIF":
-        _check_pixels(*largest_frame(container.data), config)
+    _check_pixels(*inner, config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # problems that matter become rejections
         try:
