@@ -80,7 +80,7 @@ def _profile(points: Chromaticities, curve: Curve) -> bytes:
     # Profiles are relative to D50: linear Bradford adaptation (ICC.1:2022, annex E).
     cones = np.diag(_BRADFORD @ _D50 / (_BRADFORD @ white))
     colorants = np.linalg.inv(_BRADFORD) @ cones @ _BRADFORD @ colorants
-    if abs(colorants).max() > 100:
+    if not abs(colorants).max() <= 100:  # too large, or no number: a cone without an answer to white
         return b""
     tags = {b"wtpt": _fixed(b"XYZ ", *_D50), b"desc": b"desc" + bytes(86), b"cprt": b"text" + bytes(5)}
     for i, name in enumerate((b"r", b"g", b"b")):

@@ -99,6 +99,8 @@ def begins_like_an_image(body: IO[bytes]) -> bool:
         open_container(body.read(HEAD_BYTES))
     except Rejected as rejected:
         return rejected.code != "not_an_image"
+    except Exception:  # a fault in the parser of a format, which reads only files that begin like this format
+        return True
     return True
 
 

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from pipeline.config import IngestConfig
+from pipeline.ingest import color_profiles
 from pipeline.ingest.decode import decode
 from tests.pipeline.ingest import icc_profiles
 from tests.pipeline.ingest.png_files import chunk, png
@@ -17,6 +18,16 @@ CONFIG = IngestConfig(scaled_decoding=False)
 
 def pixels(data: bytes) -> np.ndarray:
     return decode(data, CONFIG).pixels[..., :3]
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_a_white_to_which_a_cone_does_not_answer_gives_no_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real matrix it depends on the rounding of the processor whether such a white exists."""
+    points = (0, 100_000, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)
+    gamma, chromaticities = struct.pack(">I", 45_455), struct.pack(">8i", *points)
+    assert color_profiles.gamma_profile(gamma, chromaticities)
+    monkeypatch.setattr(color_profiles, "_BRADFORD", np.eye(3))
+    assert color_profiles.gamma_profile(gamma, chromaticities) == b""
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P"])

@@ -16,6 +16,7 @@ import pytest
 from pyarrow import parquet
 
 from pipeline.__main__ import main
+from pipeline.links import journal
 from pipeline.links.ledger import Check as CheckHead
 from pipeline.links.ledger import find_unfinished, lines_path, now, read_checks
 from pipeline.links.links import digest_of, read_links
@@ -227,6 +228,18 @@ def test_a_huge_body_is_not_read_to_its_end(site: Site, check: Check) -> None:
     check("--set=ingest.max_bytes=100000")
     assert site.outcomes() == {"a": "changed"}
     assert site.rows()["a"]["code"] == "too_large"
+
+
+def test_a_fault_in_the_parser_of_a_format_does_not_end_the_check(
+    site: Site, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: bytes) -> None:
+        raise ValueError("a fault")
+
+    site.publish({"a": "ant"}, digests=False)
+    monkeypatch.setattr(journal, "open_container", fail)
+    check()
+    assert site.outcomes() == {"a": "first"}
 
 
 def test_a_slow_host_does_not_hold_up_the_check(site: Site, check: Check) -> None:
