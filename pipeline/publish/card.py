@@ -21,8 +21,15 @@ _SIZES = (
 )
 _LARGEST = "10M<n<100M"
 KEYWORDS = ("label noise", "noisy labels", "controlled noise", "image classification", "crowdsourcing")
-# SPDX identifiers whose lower-case form the hub does not list as a license.
-_OTHER_ON_HUB = {"CC-BY-ND-3.0", "CC-BY-ND-2.5", "CC-BY-ND-2.0", "CDLA-Sharing-1.0"}
+# Licenses that the hub calls otherwise than their SPDX identifiers in lower case.
+_HUB_NAME = {"ODbL-1.0": "odbl", "ODC-By-1.0": "odc-by", "PDDL-1.0": "pddl"}
+# Of the licenses of a publication, those that the hub lists (https://huggingface.co/docs/hub/repositories-licenses).
+_ON_HUB = {
+    "apache-2.0", "mit", "cc0-1.0", "cdla-permissive-2.0", "cdla-sharing-1.0", "odbl", "odc-by", "pddl",
+    "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0",
+    "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0",
+    "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0",
+}  # fmt: skip
 
 
 def published_card(release: Release) -> str:
@@ -89,15 +96,10 @@ def published_card(release: Release) -> str:
 
 def _metadata(release: Release) -> dict[str, Any]:
     """Return the YAML metadata of the hub."""
-    rows = release.examples
-    license_id, config = release.config.license, release.config
-    known = not license_id.startswith("http") and license_id not in _OTHER_ON_HUB
-    licensed = {"license": license_id.lower()} if known else {
-        "license": "other", "license_name": _slug(license_id), "license_link": release.license_url,
-    }  # fmt: skip
+    rows, config = release.examples, release.config
     return {
         "pretty_name": one_line(release.title),
-        **licensed,
+        **hub_license(config.license, release.license_url),
         "size_categories": [next((name for limit, name in _SIZES if rows < limit), _LARGEST)],
         "annotations_creators": ["crowdsourced"],
         "source_datasets": ["extended" if config.derived_from else "original"],
@@ -105,8 +107,16 @@ def _metadata(release: Release) -> dict[str, Any]:
     }
 
 
-def _slug(license_id: str) -> str:
-    return "custom" if license_id.startswith("http") else license_id.lower()
+def hub_license(license_id: str, url: str) -> dict[str, str]:
+    """Return the keys of the hub for a license: an SPDX identifier or a URL, and the URL of its text.
+
+    The hub refuses an identifier that it does not list, so such a license is `other`, with its name and link.
+    """
+    name = _HUB_NAME.get(license_id, license_id.lower())
+    if name in _ON_HUB:
+        return {"license": name}
+    name = "custom" if license_id.startswith("http") else name
+    return {"license": "other", "license_name": name, "license_link": url}
 
 
 def _authors(release: Release) -> Items:

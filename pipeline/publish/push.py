@@ -67,5 +67,7 @@ def push(folder: str, repository: str, version: str, *, private: bool) -> str:
         hint = "run the command again"
         if status in (401, 403):
             hint = "set HF_TOKEN to a token with write access, or run `hf auth login`"
+        elif status == 400:  # the same card would be refused again
+            hint = "correct the metadata that the hub names in the section 'publication'"
         raise DataError(f"--push {repository}: the hub answered {status} ({reason}); {hint}") from error
     return str(commit.commit_url)

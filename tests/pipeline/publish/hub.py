@@ -25,6 +25,7 @@ class Hub:
     commits: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     refuse_uploads: bool = False
+    card_errors: list[str] = field(default_factory=list)
     url: str = ""
 
     @property
@@ -96,7 +97,8 @@ class Handler(BaseHTTPRequestHandler):
             self.hub.created = json.loads(body)
             self.answer(200, {"url": self.hub.page, "name": REPOSITORY})
         elif path == "/api/validate-yaml":
-            self.answer(200, {"errors": [], "warnings": []})
+            errors = [{"message": text} for text in self.hub.card_errors]
+            self.answer(400 if errors else 200, {"errors": errors, "warnings": []})
         elif path == f"/api/datasets/{REPOSITORY}/preupload/main":
             found = [
                 {

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.__main__ import main
-from pipeline.publication_config import PublicationConfig
+from pipeline.publication_config import LICENSES, PublicationConfig
+from pipeline.publish.card import hub_license
 from pipeline.publish.images import write_csv
 from pipeline.publish.licenses import CLASSES, LicensePolicy, license_class
 from pipeline.records import read_records
@@ -191,3 +192,21 @@ def test_csv_gives_back_every_text_and_no_cell_is_a_formula(texts):
     for text, cell in zip(texts, found["a"], strict=True):
         assert cell in (text, f"'{text}")
         assert cell[:1] not in ("=", "+", "-", "@", "\t")
+
+
+# Identifiers of https://huggingface.co/docs/hub/repositories-licenses, as of 2026-11, for licenses of LICENSES.
+HUB_LISTS = """apache-2.0 mit cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0
+cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0
+cdla-sharing-1.0 cdla-permissive-2.0 odc-by odbl pddl""".split()
+
+
+def test_a_card_names_a_license_as_the_hub_lists_it_or_as_other():
+    found = {name: hub_license(name, url) for name, url in LICENSES.items()}
+    named = {keys["license"] for keys in found.values()}
+    assert named == {*HUB_LISTS, "other"}
+    assert found["ODbL-1.0"] == {"license": "odbl"}
+    assert found["CC-BY-SA-2.0"] == {
+        "license": "other", "license_name": "cc-by-sa-2.0", "license_link": DEED + "by-sa/2.0/",
+    }  # fmt: skip
+    own = "https://example.org/license"
+    assert hub_license(own, own) == {"license": "other", "license_name": "custom", "license_link": own}

@@ -100,6 +100,17 @@ def test_an_upload_that_the_store_refuses_is_an_error(push, hub):
     assert not hub.commits
 
 
+def test_metadata_that_the_hub_refuses_is_named_with_where_to_correct_it(push, hub):
+    hub.card_errors.append('"license" must be one of [apache-2.0, mit, …]')
+    done = push(hub, "--push", REPOSITORY)
+    assert done.returncode == 1
+    assert "the hub answered 400" in done.stderr
+    assert '"license" must be one of [apache-2.0' in done.stderr
+    assert "correct the metadata that the hub names in the section 'publication'" in done.stderr
+    assert "run the command again" not in done.stderr
+    assert not hub.commits
+
+
 def test_an_unreachable_hub_is_an_error(push, hub):
     done = push(hub, "--push", REPOSITORY, HF_ENDPOINT="http://127.0.0.1:1", HF_HUB_DISABLE_XET="1")
     assert done.returncode == 1, done.stderr
