@@ -1,8 +1,9 @@
 """The expected true noise of each set and class: nominal levels count verdicts, and some verdicts are wrong.
 
-A wrong label is counted with the probability that it is wrong. Its interval has two parts: the uncertainty of the error
+A label with an estimate (`p_wrong`, of a web image) is counted with the probability that it is wrong, whatever its verdict:
+fixed sets also have web images with the verdict yes. Its interval has two parts: the uncertainty of the error
 model, in draws that are shared by all images (schemas/error_model.py), and the chance that is left when the model is known.
-Labels whose error is not estimated (blue noise, clean and test images) are counted as they are stated.
+Labels without an estimate (blue noise, clean and test images) are counted as they are stated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,10 +27,12 @@ ROUNDING = 1e-4  # of the shares in manifests
 
 
 def millionths_wrong(table: pa.Table) -> int:
-    """Return the expected number of wrong labels among examples, in millionths; one without p_wrong counts as stated."""
-    is_wrong = pc.invert(table["is_clean"].fill_null(True))
-    p_wrong = table["p_wrong"].filter(is_wrong).cast(pa.float64()).fill_null(1.0).to_numpy()
-    return int(np.rint(np.nan_to_num(p_wrong) * MILLION).sum())
+    """Return the expected number of wrong labels among examples, in millionths; one without p_wrong counts as stated.
+
+    A p_wrong below 0 or above 1, which only a damaged table has, counts as 0 or 1.
+    """
+    is_wrong, p_wrong = _stated_and_estimated(table)
+    return int(np.rint(np.where(np.isnan(p_wrong), is_wrong, np.clip(p_wrong, 0, 1)) * MILLION).sum())
 
 
 class TrueLevels:
@@ -46,16 +49,16 @@ class TrueLevels:
         """Add the examples of all sets of a pool."""
         classes, table = len(self.class_names), pool.table
         labels = _counted_class(table)
-        is_wrong = ~np.asarray(table["is_clean"].fill_null(True).to_numpy(), bool)
-        p_wrong = table["p_wrong"].cast(pa.float64()).fill_null(np.nan).to_numpy()
+        is_wrong, p_wrong = _stated_and_estimated(table)
+        is_counted = is_wrong | ~np.isnan(p_wrong)
         index = np.where(np.isnan(p_wrong), _NOT_ESTIMATED, np.rint(np.nan_to_num(p_wrong) * PERCENT))
         keys = labels * (PERCENT + 2) + index.astype(np.int64)
         millionths = np.rint(np.where(np.isnan(p_wrong), 1, p_wrong) * MILLION)
         for name, rows in pool.sets.items():
-            wrong = rows[is_wrong[rows]]
+            counted = rows[is_counted[rows]]
             sums = (
-                np.bincount(keys[wrong], minlength=classes * (PERCENT + 2)).reshape(classes, -1),
-                np.bincount(labels[wrong], millionths[wrong], classes).astype(np.int64),
+                np.bincount(keys[counted], minlength=classes * (PERCENT + 2)).reshape(classes, -1),
+                np.bincount(labels[counted], millionths[counted], classes).astype(np.int64),
                 np.bincount(labels[rows], minlength=classes),
             )
             for totals, part in zip((self._histograms, self._millionths, self._rows), sums, strict=True):
@@ -85,6 +88,12 @@ class TrueLevels:
         if self._draws is None:
             return np.broadcast_to(levels[None, :, None], (len(self.class_names), len(levels), 1))
         return self._draws
+
+
+def _stated_and_estimated(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Return whether the label of each example is stated as wrong, bool (n,), and its p_wrong, float64 (n,), NaN without one."""
+    is_wrong = ~np.asarray(table["is_clean"].fill_null(True).to_numpy(), bool)
+    return is_wrong, table["p_wrong"].cast(pa.float64()).fill_null(np.nan).to_numpy()
 
 
 def _interval(value: float, draws: np.ndarray, variance: float, rows: int, most: int) -> dict[str, float]:

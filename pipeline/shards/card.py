@@ -26,7 +26,7 @@ ABOUT = Paragraph(
 
 TRUE_NOISE = Paragraph(
     "Nominal and realized noise count labels that the votes call wrong. Some of these verdicts are mistaken: the estimated "
-    "true noise counts each wrong label with ",
+    "true noise counts each label of a web image with ",
     Code("p_wrong"),
     ". Its interval assumes that the error model of the votes holds; mistakes that most workers share are seen only with gold "
     "questions. Labels of clean and test images are taken as right.",

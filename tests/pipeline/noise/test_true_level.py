@@ -39,11 +39,10 @@ def estimate(*parts, model: pa.Table = NO_MODEL):
 @given(EXAMPLES, st.integers(0, 30))
 def test_it_is_the_sum_of_p_wrong_and_parts_add_up(rows, cut):
     whole = estimate(rows)
-    wrong = [p for _, is_clean, p in rows if not is_clean]
-    if all(p is None for p in wrong):
+    if all(p is None for _, _, p in rows):
         assert whole is None
         return
-    expected = sum(1 if p is None else p / 100 for p in wrong) / len(rows)
+    expected = sum((not is_clean) if p is None else p / 100 for _, is_clean, p in rows) / len(rows)
     assert whole["value"] == pytest.approx(expected, abs=1e-4)
     assert millionths_wrong(pool(rows).table) / 1e6 / len(rows) == pytest.approx(expected, abs=1e-5)
     assert 0 <= whole["low"] <= whole["value"] <= whole["high"] <= 1
@@ -83,6 +82,24 @@ def test_the_uncertainty_of_the_model_is_that_of_all_images_together_and_of_each
         [(0, False, 60)] * 100_000, model=draws
     )  # a percent that the sample lacks: shifted likewise
     assert (other["low"], other["high"]) == pytest.approx((0.5, 0.7), abs=0.01)
+
+
+def test_web_images_of_fixed_sets_with_the_verdict_yes_count_too():
+    """Half of the set is clean images, half web images with the verdict yes, of which a tenth is wrong."""
+    found = estimate([(0, True, None)] * 50 + [(0, True, 10)] * 50)
+    assert found["value"] == 0.05
+    assert found["low"] < 0.05 < found["high"]
+
+
+@pytest.mark.parametrize(
+    ("value", "millionths"),
+    [(np.inf, 3_000_000), (-np.inf, 1_000_000), (1e30, 3_000_000), (np.nan, 2_000_000)],
+)
+def test_a_p_wrong_that_is_no_probability_gives_a_number(value, millionths):
+    table = pool([(0, False, None), (0, False, 0), (1, True, 0)]).table
+    column = pa.array([None, value, value], pa.float32())
+    table = table.set_column(table.column_names.index("p_wrong"), "p_wrong", column)
+    assert millionths_wrong(table) == millionths
 
 
 def test_lines_for_people():

@@ -152,8 +152,9 @@ def test_a_noise_type_that_contradicts_the_labels_is_reported(dataset, name, val
     assert f"{name}: rows whose noise_type contradicts is_clean or true_label" in problems(dataset)
 
 
-def test_a_p_wrong_that_is_no_probability_is_reported(dataset):
-    rewrite(dataset, "red-0.20", lambda table: replaced(table, "p_wrong", [float("nan")] * table.num_rows))
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e30])
+def test_a_p_wrong_that_is_no_probability_is_reported(dataset, value):
+    rewrite(dataset, "red-0.20", lambda table: replaced(table, "p_wrong", [value] * table.num_rows))
     assert "red-0.20: rows whose p_wrong is not a probability (60" in problems(dataset)
 
 
