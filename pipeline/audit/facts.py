@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.audit.label_errors import EstimatedShare
 from pipeline.layout import Layout
 from pipeline.shards import directory
+from pipeline.shards.dataset_manifests import read_set_manifest
 
 
 def label_noise(output: str) -> dict[str, EstimatedShare]:
@@ -21,8 +22,9 @@ def label_noise(output: str) -> dict[str, EstimatedShare]:
 def levels_with_label_errors(output: str) -> dict[str, EstimatedShare]:
     """Return the true noise of each training set with the errors of its clean labels, by set; {} without an audit.
 
-    A set with the nominal level p and the share q of wrong clean labels has the noise estimated from the votes (p, for
-    flipped labels) and (1 − p)·q more. Bounds are added, so an interval of two 95 % intervals covers at least 90 %.
+    A set of which the share p is stated as wrong (the realized noise, which `on_shortage: cap` and fixed sets may keep from
+    the nominal level), and with the share q of wrong clean labels, has the noise estimated from the votes (p, for flipped
+    labels) and (1 − p)·q more. Bounds are added, so an interval of two 95 % intervals covers at least 90 %.
     Raises DataError if a manifest is damaged.
     """
     layout = Layout(output)
@@ -31,11 +33,12 @@ def levels_with_label_errors(output: str) -> dict[str, EstimatedShare]:
         return {}
     levels = {}
     for name, entry in root.about["sets"].items():
-        nominal = entry.get("noise_level")
-        if nominal is None or not entry.get("color"):
+        if not entry.get("color"):
             continue
-        votes = entry.get("estimated_noise") or dict.fromkeys(("value", "low", "high"), nominal)
-        kept = 1 - nominal
+        classes = read_set_manifest(layout.dataset, name).about["classes"]
+        realized = sum(row["noisy"] for row in classes) / sum(row["rows"] for row in classes)
+        votes = entry.get("estimated_noise") or dict.fromkeys(("value", "low", "high"), realized)
+        kept = 1 - realized
         levels[name] = EstimatedShare(
             *(
                 min(1.0, votes[key] + kept * getattr(clean, of))

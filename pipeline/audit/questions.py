@@ -44,14 +44,16 @@ def likely_changes(
 ) -> pa.Table:
     """Return the questions with the most expected corrections per answer, best first (NEXT_QUESTION).
 
-    Each asks for as many votes as overturn a strict majority if all of them contradict it. The expected corrections are
+    Each asks for as many votes as give the other answer a strict majority if all of them give it. Votes "unsure" count
+    against a majority (pipeline/aggregate/verdicts.py). The expected corrections are
     `p_error`; equal ones are ordered by image and class. The first question that does not fit into the budget ends the list.
     """
     decided = suspects[suspects["verdict"].isin(["yes", "no"]) & (suspects["source"] == "web")]
     rows = decided.merge(verdicts, on=_QUESTION)
     votes = rows[list(ANSWERS)].to_numpy(np.int64)
-    agreeing = np.where(rows["verdict"] == "no", votes[:, 1], votes[:, 0])
-    rows["votes_wanted"] = np.maximum(2 * agreeing - votes.sum(axis=1) + 1, 1)
+    yes, no = votes[:, ANSWERS.index("yes")], votes[:, ANSWERS.index("no")]
+    opposing = np.where(rows["verdict"] == "no", yes, no)
+    rows["votes_wanted"] = np.maximum(votes.sum(axis=1) - 2 * opposing + 1, 1)
     rows["corrections"] = rows["p_error"] / rows["votes_wanted"]
     rows = rows.sort_values(["corrections", *_QUESTION], ascending=[False, True, True])
     rows = rows.head(budget)

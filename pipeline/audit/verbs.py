@@ -65,9 +65,11 @@ def run_audit(arguments: argparse.Namespace, _beam: list[str], say: Callable[[st
         levels = levels_with_label_errors(output)
         result["levels"] = {name: asdict(level) for name, level in levels.items()}
         for name, level in list(levels.items())[:SHOWN_SETS]:
+            low, high = 100 * level.low, 100 * level.high
             say(
                 stage_line(
-                    "", f"{name}: {100 * level.low:.1f} to {100 * level.high:.1f} % wrong, with clean labels"
+                    "",
+                    f"{name}: {low:.1f} to {high:.1f} % of the labels are wrong, wrong clean labels included",
                 )
             )
         if len(levels) > SHOWN_SETS:

@@ -6,12 +6,15 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.__main__ import main
+from pipeline.aggregate.verdicts import majority_of_counts
 from pipeline.audit.facts import label_noise, levels_with_label_errors
+from pipeline.audit.questions import likely_changes
 from pipeline.embed.bucket import feature_rows
 from pipeline.layout import Layout
 from pipeline.report.html import page
@@ -112,14 +115,35 @@ def test_the_true_noise_of_sets_counts_wrong_clean_labels(audited, capsys):
     levels = levels_with_label_errors(str(audited))
     assert set(levels) == {name for name, entry in sets.items() if entry.get("color")}
     for name, level in levels.items():
-        nominal = sets[name]["noise_level"]
-        votes = sets[name].get("estimated_noise") or dict.fromkeys(("value", "low", "high"), nominal)
-        assert level.share == pytest.approx(votes["value"] + (1 - nominal) * clean.share)
-        assert level.low == pytest.approx(votes["low"] + (1 - nominal) * clean.low)
+        is_clean = pq.read_table(Path(Layout(str(audited)).dataset) / name, columns=["is_clean"])[
+            "is_clean"
+        ].to_pylist()
+        wrong = is_clean.count(False) / len(is_clean)
+        votes = sets[name].get("estimated_noise") or dict.fromkeys(("value", "low", "high"), wrong)
+        assert level.share == pytest.approx(votes["value"] + (1 - wrong) * clean.share)
+        assert level.low == pytest.approx(votes["low"] + (1 - wrong) * clean.low)
         assert level.low <= level.share <= level.high <= 1
-        assert f"{name}: {100 * level.low:.1f} to {100 * level.high:.1f} %" in printed
+        shown = f"{name}: {100 * level.low:.1f} to {100 * level.high:.1f} % of the labels are wrong"
+        assert f"{shown}, wrong clean labels included" in printed
     assert "True noise with the errors of clean labels" in page(str(audited))
     assert levels_with_label_errors(str(audited / "nothing")) == {}
+
+
+def test_the_true_noise_of_a_set_that_misses_its_level_is_that_of_its_labels(audited, tmp_path):
+    """As under `on_shortage: cap`: the names of the sets claim more noise than their labels have."""
+    copy = tmp_path / "out"
+    shutil.copytree(audited, copy)
+    before = levels_with_label_errors(str(copy))
+    dataset = Layout(str(copy)).dataset
+    root = directory.read_manifest(dataset)
+    for name, entry in root.about["sets"].items():
+        if entry["color"]:
+            entry["noise_level"] = 0.8
+            manifest = directory.read_manifest(f"{dataset}/{name}")
+            manifest.about["noise_level"] = 0.8
+            commit.swap(f"{dataset}/{name}", manifest)
+    commit.swap(dataset, root)
+    assert levels_with_label_errors(str(copy)) == before
 
 
 def test_the_same_bytes_come_from_any_number_of_threads(audited, tmp_path):
@@ -142,6 +166,31 @@ def test_next_questions_are_those_most_likely_to_change(audited):
     assert sum(wanted) <= 4
     yes, no = (int(cell) for cell in lines[1].split(",")[5:7])
     assert 2 * (no + wanted[0]) > yes + no + wanted[0]  # so many votes no would overturn it
+
+
+@pytest.mark.parametrize("verdict", ["yes", "no"])
+@pytest.mark.parametrize(
+    ("votes", "wanted"), [((2, 0, 0), 3), ((2, 1, 0), 2), ((3, 0, 2), 6), ((3, 1, 1), 4), ((2, 0, 1), 4)]
+)
+def test_as_many_votes_are_wanted_as_give_the_other_answer_a_majority(verdict, votes, wanted):
+    """Votes are those that agree, that oppose, and unsure ones, which count against a majority."""
+    agreeing, opposing, unsure = votes
+    yes, no = (agreeing, opposing) if verdict == "yes" else (opposing, agreeing)
+    question = {"image_id": ["a"], "class_name": ["ant"]}
+    suspects = {"source": ["web"], "verdict": [verdict], "p_error": [0.5], "p_wrong": [0.5]}
+    found = likely_changes(
+        pd.DataFrame(question | suspects),
+        pd.DataFrame(question | {"yes": [yes], "no": [no], "unsure": [unsure]}),
+        100,
+        pd.DataFrame(question | {"path": ["a.png"], "url": [None]}),
+    )
+    assert found["votes_wanted"].to_pylist() == [wanted]
+    other = 0 if verdict == "no" else 1
+    for more, expected in ((wanted, ("yes", "no")[other]), (wanted - 1, None)):
+        counts = np.array([[yes, no, unsure]])
+        counts[0, other] += more
+        after = majority_of_counts(pa.table(question), counts, 1)["verdict"][0].as_py()
+        assert (after == expected) if expected else after != ("yes", "no")[other]
 
 
 def test_report_and_view_show_suspects(audited):
