@@ -130,7 +130,10 @@ def _leak_search(plan: VerificationPlan, counts: Mapping[str, int]) -> str:
     if plan.altered is None:
         return text
     found = f"{plan.altered:,} altered cop{'y' if plan.altered == 1 else 'ies'} of test images by features"
-    return f"{text} here; the build found {found}, which verify cannot repeat without the network"
+    return (
+        f"{text} here; the build found {found}; verify cannot repeat this search, since it needs the weights of the embedding "
+        "network (embed.weights)"
+    )
 
 
 def changed_rules(rules: DedupeConfig) -> dict[str, Any]:
@@ -176,7 +179,7 @@ def _noise_problems(planned: PlannedSet, tally: Tally, rows: int) -> Iterator[st
     classes = class_noise(counts[0], counts[1], about["class_names"])
     if classes != about["classes"]:
         yield f"{name}: the rows or the noise of a class differ from those in the manifest"
-    without = [about["class_names"][i] for i in np.flatnonzero(counts[2] == 0)] if about["color"] else []
+    without = [about["class_names"][i] for i in np.flatnonzero(counts[2] == 0)] if about.get("color") else []
     if without != about.get("classes_without_clean", []):
         yield f"{name}: the classes without a clean image ({', '.join(without) or 'none'}) are not those of the manifest"
     if estimated := about.get("estimated_noise"):

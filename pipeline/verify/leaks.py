@@ -109,7 +109,8 @@ def read_near(part: Bucket, plan: VerificationPlan, keys: np.ndarray) -> bytes |
             for image_id, image in zip(
                 table["image_id"].to_pylist(), table["image"].to_pylist(), strict=True
             ):
-                if image_id not in rows and (prints := _fingerprint(image["bytes"])):
+                # A set may lack an image that another one has.
+                if image_id not in rows and image and (prints := _fingerprint(image["bytes"])):
                     rows[image_id] = {
                         "image_id": image_id,
                         "is_test": image_id in test,

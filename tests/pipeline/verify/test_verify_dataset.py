@@ -210,16 +210,57 @@ def test_columns_of_other_types_are_an_error_and_no_traceback(dataset, column, k
 BAD = [None, "", "0.2", [], {}, [None], [{}], {"a": 1}, math.nan, math.inf, -1, 1.5, True, 10**400]
 
 
-def test_no_value_of_a_manifest_is_trusted(dataset):
+@pytest.mark.parametrize("name", ["red-0.20", "test"])
+def test_no_value_of_a_manifest_is_trusted(dataset, name):
     """Whatever stands for a fact of a set, verify ends with problems."""
     change_root(dataset, lambda about: about.update(sets={n: about["sets"][n] for n in ("red-0.20", "test")}))
-    path = dataset / "red-0.20" / "_manifest.json"
+    path = dataset / name / "_manifest.json"
     before = json.loads(path.read_text())
     for key, right in before["about"].items():
         for value in BAD:
             if value != right:
                 path.write_text(json.dumps({**before, "about": {**before["about"], key: value}}))
                 assert verify(str(dataset)).problems, (key, value)
+
+
+@pytest.mark.parametrize("name", ["red-0.20", "test", ""])
+def test_no_key_of_a_manifest_is_needed(dataset, name):
+    """Without any one of the facts of a set or of the dataset, verify ends with a result."""
+    change_root(dataset, lambda about: about.update(sets={n: about["sets"][n] for n in ("red-0.20", "test")}))
+    path = dataset / name / "_manifest.json"
+    before = json.loads(path.read_text())
+    for key in before["about"]:
+        about = {other: value for other, value in before["about"].items() if other != key}
+        path.write_text(json.dumps({**before, "about": about}))
+        if name:
+            agree(dataset, name)
+        if (name, key) == ("", "sets"):
+            with pytest.raises(DataError, match="lists no sets"):
+                verify(str(dataset))
+        else:
+            verify(str(dataset))
+
+
+def test_an_image_that_one_set_lacks_and_another_has_from_the_test_set_is_reported(dataset):
+    names = ("blue-0.00", "red-0.00", "test")
+    change_root(dataset, lambda about: about.update(sets={n: about["sets"][n] for n in names}))
+    leaked = read_table(dataset / "test").slice(0, 1).to_pylist()[0]
+
+    def give(image):
+        def change_image(table):
+            rows = table.to_pylist()
+            for row in rows:
+                if row["image_id"] == "clean-ant-0":
+                    row["image"] = image
+            return pa.Table.from_pylist(rows, table.schema)
+
+        return change_image
+
+    rewrite(dataset, "blue-0.00", give(None))
+    rewrite(dataset, "red-0.00", give(leaked["image"]))
+    text = problems(dataset)
+    assert "image is missing in some rows" in text
+    assert f"training image clean-ant-0 looks like test image {leaked['image_id']}" in text
 
 
 @pytest.mark.parametrize("value", [*BAD, {"radius": 8}])
