@@ -23,8 +23,10 @@ _REMEDIES = {  # errors of the machine that may occur wherever files are written
     errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE, errno.EFBIG: _SPACE, errno.EMFILE: _FILES, errno.ENFILE: _FILES,
     errno.EROFS: "choose a writable folder", errno.EACCES: "change the permissions or choose another path",
 }  # fmt: skip
-RENAMED = {"--split": "--set-name", "--colour": "--color", "--colours": "--colors", "label": "aggregate"}
-"""Flags and verbs of version 0.1 and their current names."""
+RENAMED = {
+    "--split": "--set-name", "--set-name": "--dataset", "--colour": "--color", "--colours": "--colors", "label": "aggregate",
+}  # fmt: skip
+"""Flags and verbs of version 0.1 and their current names; --set-name has its old name but for import-cnwl."""
 BROKEN_PIPE = 141  # the exit code that shells report for SIGPIPE
 
 

@@ -46,7 +46,7 @@ class Archive:
         if not roots:
             raise DataError(
                 f"{path}: contains no {marker}; give the released dataset_no_images.zip or the unpacked folder, and check "
-                "--set-name"
+                "--dataset"
             )
         root = min(roots, key=lambda name: (name.count("/"), name))
         below = {n.removeprefix(root): member for n, member in members.items() if n.startswith(root)}

@@ -7,7 +7,7 @@ from typing import Any
 from common.command_line import add_verb
 from pipeline.published.pickles import CONVERT
 
-SETS = ("mini-imagenet", "stanford_cars")
+DATASETS = ("mini-imagenet", "stanford_cars")
 
 
 def add_import_cnwl(verbs: Any) -> None:
@@ -37,7 +37,10 @@ def add_import_cnwl(verbs: Any) -> None:
         help="mail or web address for the user agent, needed to fetch web images without a file",
     )
     sub.add_argument(
-        "--set-name", choices=SETS, default=SETS[0], help="dataset of the release (default: %(default)s)"
+        "--dataset",
+        choices=DATASETS,
+        default=DATASETS[0],
+        help="dataset of the release (default: %(default)s)",
     )
 
 
@@ -85,7 +88,7 @@ def run_import_cnwl(arguments: argparse.Namespace, say: Callable[[str], None]) -
     from pipeline.published.cnwl import import_cnwl
 
     imported = import_cnwl(
-        arguments.archive, arguments.images, arguments.output, arguments.set_name, arguments.contact
+        arguments.archive, arguments.images, arguments.output, arguments.dataset, arguments.contact
     )
     for line in imported.text():
         say(line)

@@ -29,6 +29,10 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         ("list-foler x", "did you mean 'list-folder'?"),
         ("export d --set-name s --format foldr --output o", "did you mean 'folder'?"),
         ("export d --set-nam s --format folder --output o", "did you mean --set-name instead of --set-nam?"),
+        (
+            "import-cnwl a --images i --output o --set-name mini-imagenet",
+            "did you mean --dataset instead of --set-name?",
+        ),
         ("verify d --jsno", "did you mean --json instead of --jsno?"),
         ("build --confg x --output o", "did you mean --config instead of --confg?"),
         ("build --config x --output o --set aggregate.method=majorty", "no such file"),

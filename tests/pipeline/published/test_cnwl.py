@@ -244,7 +244,7 @@ def test_stanford_cars_has_training_and_test_images_of_the_same_number(tmp_path,
             picture(old).save(tmp_path / "cars" / folder / f"{number[old]}.jpg")
     code = main(
         ["import-cnwl", str(tmp_path / "dataset_no_images.zip"), "--images", str(tmp_path / "cars"),
-         "--output", str(tmp_path / "lists"), "--set-name", "stanford_cars"]
+         "--output", str(tmp_path / "lists"), "--dataset", "stanford_cars"]
     )  # fmt: skip
     assert code == 0
     lists = {

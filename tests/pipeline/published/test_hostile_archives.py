@@ -149,7 +149,7 @@ def test_a_damaged_member_is_reported(imported, tmp_path, capsys):
     assert "cannot be read" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["gs://x/a.zip"], ["A", "--set-name", "imagenet"]])
+@pytest.mark.parametrize("arguments", [["gs://x/a.zip"], ["A", "--dataset", "imagenet"]])
 def test_bad_usage_is_exit_code_2(tmp_path, arguments):
     command = ["import-cnwl", *arguments, "--images", str(tmp_path), "--output", str(tmp_path / "o")]
     try:
