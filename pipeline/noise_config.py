@@ -55,7 +55,8 @@ class NoiseConfig:
     min_confidence: float = output(0.0)
     """Lowest confidence, from 0 to 1, at which a web image with the verdict no counts as wrong."""
     trials: int = output(1)
-    """Number of independent draws of every set, from 1 to 10,000. Trial t equals a build with seed + t."""
+    """Number of independent draws of every set, from 1 to 10,000. Trial t equals a build with seed + t, except that all
+    trials use the clean images that `clean_per_class` draws with `seed`."""
     nested: bool = output(True)
     """Keep the wrong labels of lower levels in the higher ones (default: true). If false, every level is drawn on its own."""
     fixed_sets: tuple[str, ...] = output(())
