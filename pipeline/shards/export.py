@@ -46,7 +46,7 @@ class Sample(NamedTuple):
 def export(dataset: str, set_name: str, kind: Format, output: str) -> dict[str, Any]:
     """Write a set of a self-contained or shared dataset to the folder `output`; return the content of `export.json`.
 
-    Raises UsageError for an unknown set, and DataError if a shard was changed or `output` is not empty.
+    Raises UsageError for an unknown set, and DataError if a shard was changed, rows have no image, or `output` is not empty.
     """
     sets = [name for name in read_root(dataset)[1] if name != SHARED_IMAGES]
     if set_name not in sets:
@@ -58,6 +58,12 @@ def export(dataset: str, set_name: str, kind: Format, output: str) -> dict[str, 
     if files.exists(files.join(output, EXPORT)) or (os.path.isdir(output) and os.listdir(output)):
         raise DataError(f"{output}: the folder is not empty; empty it, or choose another --output")
     manifest = read_set_manifest(dataset, set_name)
+    if withheld := manifest.about.get("withheld"):
+        rows = f"{withheld:,}" if isinstance(withheld, int) else str(withheld)
+        raise DataError(
+            f"{dataset}: {rows} rows of {set_name} have no image, since it may not be given away; export the dataset of the "
+            "build"
+        )
     names = manifest.about["class_names"]
     write = {"webdataset": _write_tars, "folder": _write_folder}[kind]
     files.make_folder(output)
@@ -96,6 +102,10 @@ def _shards(dataset: str, set_name: str, manifest: Manifest) -> Iterator[pa.Tabl
     for shard in manifest.shards:
         table = directory.read_shard(folder, shard, check_digests=True)
         if "image" in table.column_names:
+            if table["image"].null_count:
+                raise DataError(
+                    f"{files.join(folder, shard.file)}: {table['image'].null_count} rows have no image; run build again"
+                )
             yield table
         else:
             yield from _with_shared(table, files.join(dataset, SHARED_IMAGES))
