@@ -192,10 +192,9 @@ def commit_dataset(published: list[tuple[str, Manifest]], job: DatasetJob) -> No
         if measured := facts[name].get("fixed_set"):
             entries[name]["not_ingested"] = measured["not_ingested"]
     sets = {name: entry for name, entry in entries.items() if name != SHARED_IMAGES}
-    described = {name: manifests[name] for name in sets}
     texts = {
         CARD: dataset_card(about["name"], sets, facts, about),
-        CROISSANT: croissant_json(about["name"], described, job.class_names),
+        CROISSANT: croissant_json(about["name"], manifests, job.class_names),
     }
     for name, text in texts.items():
         files.write_text(files.join(job.dataset, name), text)

@@ -65,7 +65,7 @@ def publish(
             TableFile(VOTES, len(texts[VOTES]), target.digest(texts[VOTES]), PUBLISHED_VOTE.schema, about)
         )
     texts[CROISSANT] = croissant_json(
-        release.title, facts.sets, facts.classes, croissant_properties(release), tables
+        release.title, facts.manifests, facts.classes, croissant_properties(release), tables
     ).encode()
     stated = {
         "title": release.title,

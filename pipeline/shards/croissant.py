@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from schemas.example import example_schema
+from schemas.example import EXAMPLE, SHARED_IMAGE_SCHEMA, SHARED_IMAGES, example_schema
 from schemas.manifest import Manifest
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
@@ -49,6 +49,11 @@ _TYPES = {
 }
 
 
+_IMAGES = pa.schema(
+    [EXAMPLE.schema.field(name) for name in SHARED_IMAGE_SCHEMA.names]
+)  # with their descriptions
+
+
 @dataclass(frozen=True)
 class TableFile:
     """A Parquet file beside the sets: its path, size in bytes, SHA-256, schema, and what it holds."""
@@ -69,14 +74,13 @@ def croissant_json(
 ) -> str:
     """Return the text of croissant.json: every shard with its digest, and one record set per set.
 
-    about: properties of the dataset, which replace those that are made here. tables: files with a record set of their own.
+    sets: the manifest of each set, and, of a shared dataset, that of the table of images, which gets a record set, too. about: properties of the dataset, which replace those that are made here. tables: files with a record set of their own.
     """
     distribution: list[dict[str, Any]] = []
     record_sets: list[dict[str, Any]] = []
     for set_name, manifest in sets.items():
         for shard in manifest.shards:
             distribution.append(_file(f"{set_name}/{shard.file}", shard.bytes, shard.sha256))
-        has_images = manifest.about.get("mode") != "shared"
         distribution.append(
             {
                 "@type": "cr:FileSet",
@@ -87,8 +91,12 @@ def croissant_json(
             }
         )
         source = {"fileSet": {"@id": f"{set_name}-shards"}}
-        schema = example_schema(class_names, with_images=has_images)
-        record_sets.append(_record_set(set_name, "", schema, source))
+        if set_name == SHARED_IMAGES:
+            schema, described = _IMAGES, "The images of all sets, by image_id."
+        else:
+            has_images = manifest.about.get("mode") != "shared"
+            schema, described = example_schema(class_names, with_images=has_images), ""
+        record_sets.append(_record_set(set_name, described, schema, source))
     for table in tables:
         distribution.append(_file(table.path, table.size, table.sha256))
         stem = table.path.removesuffix(".parquet")
