@@ -221,6 +221,8 @@ def _fixed_sets(config: BuildConfig, inputs: SplitInputs) -> list[FixedSet]:
     retrievals: list[pa.Table] = []
     verdicts: list[pa.Table] = []
     ids = pa.table({"image_id": rows["image_id"].drop_null().unique()})
+    if not ids.num_rows:
+        raise DataError(f"{rows['location'][0]}: image_id is missing, as in all other rows; fill it in")
     for index, wanted in by_bucket(ids, inputs.parts):
         for name, columns, found in (
             ("retrievals", EXAMPLE_COLUMNS, retrievals),

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import mlcroissant
 import pytest
 from pyarrow import parquet
 
@@ -42,12 +43,41 @@ def test_a_shared_dataset_has_each_image_once_and_is_verified(shared, built):
     assert main(["verify", str(shared / "dataset")]) == 0
 
 
+def test_croissant_of_a_shared_dataset_describes_its_images(shared):
+    folder = shared / "dataset"
+    opened = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"))
+    assert not opened.metadata.ctx.issues.errors
+    records = list(opened.records("images"))
+    stored = {
+        i
+        for p in (folder / "images").glob("*.parquet")
+        for i in parquet.read_table(p)["image_id"].to_pylist()
+    }
+    assert {record["images/image_id"].decode() for record in records} == stored
+    assert records[0]["images/image"].size == (32, 32)
+    assert len(list(opened.records("red-0.20"))) == 60
+    described = json.loads((folder / "croissant.json").read_text())["distribution"]
+    listed = {item["@id"]: item["sha256"] for item in described if item["@type"] == "cr:FileObject"}
+    for name in ("images", "test", "red-0.20"):
+        for shard in json.loads((folder / name / "_manifest.json").read_text())["shards"]:
+            assert listed[f"{name}/{shard['file']}"] == shard["sha256"]
+
+
 def test_an_image_missing_from_a_shared_dataset_is_reported(shared, tmp_path, capsys):
     dataset = tmp_path / "dataset"
     shutil.copytree(shared / "dataset", dataset)
     rewrite(dataset, "images", lambda table: table.slice(1))
     assert main(["verify", str(dataset)]) == 1
     assert "whose image is missing" in capsys.readouterr().err
+
+
+def test_a_fixed_set_without_an_image_id_is_named(world, built, tmp_path, capsys):
+    shutil.copytree(built, tmp_path / "out")
+    (tmp_path / "sets.csv").write_text("set_name,image_id,class_name\nmine,,ant\n")
+    where = ("--config", str(world.config), "--output", str(tmp_path / "out"), ONE_PROCESS)
+    assert main(["split", *where, "--set", f"noise.fixed_sets=[{tmp_path / 'sets.csv'}]"]) == 1
+    error = capsys.readouterr().err
+    assert "sets.csv:2: image_id is missing, as in all other rows; fill it in" in error
 
 
 def test_more_votes_rewrite_only_what_they_touch_as_if_built_at_once(world, tmp_path):
