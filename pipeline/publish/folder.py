@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import parquet
 
+from common import atomic_file
 from common.errors import DataError
 from pipeline import files
 from pipeline.publish.facts import BuildFacts
@@ -89,9 +90,14 @@ def _without_images(
 
 
 def _copy_shard(source: str, target: str, shard: Shard) -> None:
-    """Link or copy a shard unless it is there, and check the digest of what is there then."""
+    """Link or copy a shard unless it is there with its size and digest, and check what was linked or copied.
+
+    So a damaged copy of an earlier publication is replaced, and only a damaged shard of the build is an error.
+    """
     old, new = files.join(source, shard.file), files.join(target, shard.file)
-    if files.size(new) != shard.bytes and not _link(old, new):
+    if files.size(new) == shard.bytes and files.sha256(new) == shard.sha256:
+        return
+    if not _link(old, new):
         with files.open_read(old) as reader, files.replace(new) as writer:
             shutil.copyfileobj(reader, writer, COPY_BYTES)
     try:
@@ -108,8 +114,9 @@ def _link(old: str, new: str) -> bool:
     if "://" in old or "://" in new:
         return False
     with suppress(OSError):  # another disk, or a file system without links
-        files.remove(new)
-        os.link(old, new)
+        with atomic_file.replacing(new) as temporary:
+            os.link(old, temporary)
+        temporary.unlink(missing_ok=True)  # a rename to another link of the same file changes nothing
         return True
     return False
 

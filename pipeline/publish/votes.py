@@ -10,6 +10,7 @@ from hashlib import blake2b
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from common.config import stage_values
 from common.errors import DataError, UsageError
 from pipeline import files
 from pipeline.aggregate.class_answers import expand_class_answers
@@ -52,7 +53,8 @@ def pseudonyms(workers: pa.Array, key: bytes) -> pa.Array:
 def pseudonymous_votes(build: str, config: BuildConfig, key: bytes) -> pa.Table:
     """Return the valid votes of a build, ordered by shard key of the image, class and pseudonym.
 
-    Raises DataError if the vote files are not those that the verdicts were made from.
+    Raises DataError if the vote files, or the values that decide which votes are valid, are not those that the verdicts were
+    made from.
     """
     layout = Layout(build)
     _check_files(layout, config)
@@ -70,7 +72,13 @@ def pseudonymous_votes(build: str, config: BuildConfig, key: bytes) -> pa.Table:
 
 
 def _check_files(layout: Layout, config: BuildConfig) -> None:
-    stated = directory.read_manifest(layout.verdicts).about.get("inputs", {})
+    about = directory.read_manifest(layout.verdicts).about
+    if about.get("config") != stage_values(config, "aggregate"):
+        raise DataError(
+            f"{layout.verdicts}: the verdicts were made with other values of votes or aggregate; give the configuration of the "
+            "build"
+        )
+    stated = about.get("inputs", {})
     for name in config.votes:
         path = files.join(config.source, name)
         if files.sha256(path) not in stated.values():

@@ -172,6 +172,15 @@ def test_other_vote_files_than_those_of_the_build_are_an_error(publish, world, m
     assert "has changed since the verdicts were made" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("value", ["aggregate.min_votes=1", "aggregate.repeated_votes=last", "votes=[]"])
+def test_votes_of_another_configuration_than_that_of_the_build_are_an_error(
+    publish, monkeypatch, capsys, value
+):
+    monkeypatch.setenv("PUBLICATION_KEY", "a secret of the laboratory")
+    assert publish("--set", value, votes="pseudonymous") == 1
+    assert "the verdicts were made with other values of votes or aggregate" in capsys.readouterr().err
+
+
 def test_the_shards_name_no_worker(built):
     assert "worker_id" not in read(built / "dataset" / "red-0.50").column_names
 
