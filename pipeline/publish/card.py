@@ -101,7 +101,7 @@ def _metadata(release: Release) -> dict[str, Any]:
         "pretty_name": one_line(release.title),
         **hub_license(config.license, release.license_url),
         "size_categories": [next((name for limit, name in _SIZES if rows < limit), _LARGEST)],
-        "annotations_creators": ["crowdsourced"],
+        "annotations_creators": ["crowdsourced" if release.facts.votes.questions else "found"],
         "source_datasets": ["extended" if config.derived_from else "original"],
         "tags": [*KEYWORDS, *map(one_line, config.keywords)],
     }

@@ -49,11 +49,12 @@ def _creator(author: Author) -> dict[str, Any]:
 
 
 def _provenance(release: Release) -> dict[str, Any]:
+    sets = [each.about for each in release.facts.sets.values()]
     activities = [
         ("Collection", say.collection(release)),
         ("Annotation", say.annotation(release)),
         ("Removal of near-duplicates and leaks", say.duplicates(release)),
-        ("Controlled noise", f"Training sets: {'; '.join(say.levels(release))}; seed {release.facts.root['config']['seed']}."),
+        ("Controlled noise", say.training_sets(sets, release.facts.root["config"]["seed"])),
     ]  # fmt: skip
     found: dict[str, Any] = {
         "prov:wasGeneratedBy": [
@@ -70,6 +71,7 @@ def _provenance(release: Release) -> dict[str, Any]:
 
 def _responsible(release: Release) -> dict[str, Any]:
     config, facts = release.config, release.facts
+    sets = [each.about for each in facts.sets.values()]
     kinds = ["Web Scraping"] if facts.candidates_with_url else ["Secondary Data analysis"]
     if facts.votes.questions:
         kinds.append("Manual Human Curator")
@@ -85,8 +87,7 @@ def _responsible(release: Release) -> dict[str, Any]:
         ),
         "rai:dataCollectionRawData": _raw_data(release),
         "rai:dataPreprocessingProtocol": say.preprocessing(release),
-        "rai:dataManipulationProtocol": "In red sets, verified-wrong web images replace clean images of the same class. In blue "
-        "sets, labels of clean images are flipped. Both are drawn by keyed hashes of image ids.",
+        "rai:dataManipulationProtocol": " ".join([say.manipulation(sets), say.class_counts(sets)]),
         "rai:dataAnnotationProtocol": say.annotation(release),
         "rai:annotationsPerItem": say.per_item(release),
         "rai:annotatorDemographics": [say.demographics(release)],

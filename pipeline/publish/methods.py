@@ -46,11 +46,9 @@ def methods(release: Release) -> list[Block]:
 
 
 def _sets(release: Release) -> str:
-    return (
-        f"Training sets were drawn with seed {release.facts.root['config']['seed']}: {'; '.join(say.levels(release))}. In red "
-        "sets, verified-wrong web images replace clean images of the same class, and the label stays; in blue sets, labels of "
-        f"clean images are flipped. {say.class_counts(each.about for each in release.facts.sets.values())}"
-    )
+    sets = [each.about for each in release.facts.sets.values()]
+    seed = release.facts.root["config"]["seed"]
+    return " ".join([say.training_sets(sets, seed), say.manipulation(sets), say.class_counts(sets)])
 
 
 def _classes(release: Release) -> list[Block]:
@@ -74,9 +72,7 @@ def _classes(release: Release) -> list[Block]:
         for index, name in enumerate(release.facts.classes)
     ]
     return [
-        Paragraph(
-            "The table has the highest level of each kind of noise; lower levels have their share of it."
-        ),
+        Paragraph("The table has the set with the highest level of each color."),
         Grid(header, rows),
     ]
 

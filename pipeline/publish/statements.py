@@ -1,6 +1,6 @@
 """Sentences about a dataset, made from the facts of its build; the card, the metadata and the methods share them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -177,13 +177,44 @@ def noise(release: Release) -> list[str]:
         f"{name} {text}" for name, each in release.facts.sets.items() if (text := estimate_text(each.about))
     ]
     return [
-        "The nominal noise of a red set is exact in verdicts: every wrong example is an image that the workers' votes call "
-        "wrong. The share of labels that are truly wrong differs as far as the votes err.",
+        *meaning_of_levels(each.about for each in release.facts.sets.values()),
         f"Estimated true noise with 95 % intervals: {listed(estimates)}."
         if estimates
         else "This build has no estimate of the true share.",
-        "The noise of a blue set is exact as far as the clean labels are right.",
     ]
+
+
+def meaning_of_levels(sets: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return what the noise levels of red, blue and fixed sets mean, by what the manifests of all sets state."""
+    drawn, fixed = _drawn_and_fixed(sets)
+    found = []
+    if any(about["color"].startswith("red") for about in drawn):
+        found.append(
+            "The nominal noise of a red set counts verdicts: every wrong example is an image that the workers' votes call "
+            "wrong. The share of labels that are truly wrong differs as far as the votes err."
+        )
+    if any(about["on_shortage"] == "cap" for about in drawn):
+        found.append(
+            "A class with too few wrong images has less noise than the level (see the realized noise)."
+        )
+    if fixed:
+        found.append(
+            "Sets given by a list have the noise that was measured, and web images without a verdict count as wrong in them."
+        )
+    if any(about["color"].startswith("blue") for about in drawn):
+        found.append("The noise of a blue set counts clean labels as right.")
+    return found
+
+
+def _drawn_and_fixed(
+    sets: Iterable[Mapping[str, Any]],
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Return what the manifests of drawn training sets state, and those of sets that a list gives."""
+    training = [about for about in sets if about.get("color")]
+    return (
+        [about for about in training if not about.get("fixed_set")],
+        [about for about in training if about.get("fixed_set")],
+    )
 
 
 def uses(release: Release) -> list[str]:
@@ -200,7 +231,7 @@ def limitations(release: Release) -> list[str]:
     facts = release.facts
     found = [
         "The columns is_clean and true_label are for evaluation; a method that reads them in training has seen the answer.",
-        *noise(release)[:1],
+        *meaning_of_levels(each.about for each in facts.sets.values()),
     ]
     if len(facts.sets) > 2:
         found.append("Training sets share clean images, so that results on two sets are not independent.")
@@ -275,19 +306,40 @@ def demographics(release: Release) -> str:
     return release.config.annotator_demographics or NOT_STATED
 
 
-def levels(release: Release) -> Iterator[str]:
-    """Yield the noise levels of each color among the published sets."""
+def training_sets(sets: Iterable[Mapping[str, Any]], seed: int) -> str:
+    """Say which training sets were drawn, by color and level, and which a list gives; `sets`: what all manifests state."""
+    drawn, fixed = _drawn_and_fixed(sets)
     by_color: dict[str, list[float]] = {}
-    for manifest in release.facts.sets.values():
-        if color := manifest.about.get("color"):
-            by_color.setdefault(color, []).append(manifest.about["noise_level"])
-    for color, values in by_color.items():
-        yield f"{color} ({', '.join(f'{100 * value:g}' for value in sorted(set(values)))} %)"
+    for about in drawn:
+        by_color.setdefault(about["color"], []).append(about["noise_level"])
+    levels = [
+        f"{color} ({', '.join(f'{100 * value:g}' for value in sorted(set(values)))} %)"
+        for color, values in by_color.items()
+    ]
+    found = [f"Training sets were drawn with seed {seed}: {'; '.join(levels)}."] if levels else []
+    if fixed:
+        found.append(f"Training sets given by a list: {listed(about['set_name'] for about in fixed)}.")
+    return " ".join(found)
+
+
+def manipulation(sets: Iterable[Mapping[str, Any]]) -> str:
+    """Say how drawn sets get wrong labels, by what the manifests of all sets state."""
+    drawn, fixed = _drawn_and_fixed(sets)
+    found = []
+    if any(about["color"].startswith("red") for about in drawn):
+        found.append(
+            "In red sets, verified-wrong web images replace clean images of the same class, and the label stays."
+        )
+    if any(about["color"].startswith("blue") for about in drawn):
+        found.append("In blue sets, labels of clean images are flipped.")
+    if fixed:
+        found.append("Sets given by a list have the images and labels of the list.")
+    return " ".join(found)
 
 
 def class_counts(sets: Iterable[Mapping[str, Any]]) -> str:
     """Say how the wrong labels of drawn sets are divided among the classes, by what the manifests of all sets state."""
-    drawn = [about for about in sets if about.get("color") and not about.get("fixed_set")]
+    drawn, _ = _drawn_and_fixed(sets)
     if not drawn:
         return "The sets are exactly as they were listed."
     shortage = (

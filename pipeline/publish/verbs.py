@@ -57,7 +57,7 @@ def run_publish(arguments: argparse.Namespace, say: Callable[[str], None]) -> di
     from pipeline.publish.publish import publish
 
     if arguments.private and not arguments.push:
-        raise UsageError("--private is about a repository; give it with --push USER/NAME")
+        raise UsageError("--private needs --push USER/NAME; add it, or leave --private out")
     if arguments.push:
         check_repository(arguments.push, arguments.to)
     config = load_config(arguments.config, arguments.set)

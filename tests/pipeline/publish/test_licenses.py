@@ -3,6 +3,7 @@
 import io
 
 import datasets
+import mlcroissant
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -151,6 +152,15 @@ def test_withheld_images_are_a_retrieval_list_with_digests(without_unknown, buil
     assert not records.malformed
 
 
+@pytest.mark.parametrize("kind", ["webdataset", "folder"])
+def test_a_set_with_withheld_images_is_not_exported(without_unknown, tmp_path, capsys, kind):
+    where = ["--format", kind, "--output", str(tmp_path / kind)]
+    assert main(["export", str(without_unknown), "--set-name", "red-0.50", *where]) == 1
+    assert "rows of red-0.50 have no image, since it may not be given away" in capsys.readouterr().err
+    assert not (tmp_path / kind).exists()
+    assert main(["export", str(without_unknown), "--set-name", "red-0.00", *where]) == 0
+
+
 def test_datasets_loads_withheld_images_as_none(without_unknown, tmp_path):
     loaded = datasets.load_dataset(str(without_unknown), "red-0.50", cache_dir=str(tmp_path / "cache"))[
         "train"
@@ -159,7 +169,7 @@ def test_datasets_loads_withheld_images_as_none(without_unknown, tmp_path):
     assert 0 < sum(none) < 30
 
 
-def test_a_shared_dataset_withholds_images_too(publish, world, tmp_path):
+def test_a_shared_dataset_withholds_images_too(publish, world, tmp_path, capsys):
     build = tmp_path / "shared"
     flags = ["--set", "shards.mode=shared", "--set", "noise.colors=[red]"]
     command = [
@@ -180,6 +190,13 @@ def test_a_shared_dataset_withholds_images_too(publish, world, tmp_path):
     assert result.counts["withheld_rows"] > 0
     withheld = set(pd.read_csv(tmp_path / "published" / "withheld.csv")["image_id"])
     assert not withheld & set(read(tmp_path / "published" / "images")["image_id"].to_pylist())
+    described = mlcroissant.Dataset(jsonld=str(tmp_path / "published" / "croissant.json"))
+    assert not described.metadata.ctx.issues.errors
+    assert not described.metadata.ctx.issues.warnings
+    assert not withheld & {record["images/image_id"].decode() for record in described.records("images")}
+    where = ["--format", "folder", "--output", str(tmp_path / "exported")]
+    assert main(["export", str(tmp_path / "published"), "--set-name", "red-0.50", *where]) == 1
+    assert "rows of red-0.50 have no image, since it may not be given away" in capsys.readouterr().err
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"))))
@@ -195,9 +212,12 @@ def test_csv_gives_back_every_text_and_no_cell_is_a_formula(texts):
 
 
 # Identifiers of https://huggingface.co/docs/hub/repositories-licenses, as of 2026-11, for licenses of LICENSES.
-HUB_LISTS = """apache-2.0 mit cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0
-cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0
-cdla-sharing-1.0 cdla-permissive-2.0 odc-by odbl pddl""".split()
+HUB_LISTS = [
+    "apache-2.0", "mit", "cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0",
+    "cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0",
+    "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cdla-sharing-1.0",
+    "cdla-permissive-2.0", "odc-by", "odbl", "pddl",
+]  # fmt: skip
 
 
 def test_a_card_names_a_license_as_the_hub_lists_it_or_as_other():

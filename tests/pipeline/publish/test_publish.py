@@ -1,5 +1,6 @@
 """What `publish` writes is a dataset that our own and other tools take, and it changes only with build and statements."""
 
+import dataclasses
 import io
 import json
 import os
@@ -14,7 +15,12 @@ import pytest
 import yaml
 from absl import logging as absl_logging
 
-from pipeline.publish.statements import class_counts
+from pipeline.config import load_config
+from pipeline.publication_config import Author, PublicationConfig
+from pipeline.publish.card import published_card
+from pipeline.publish.facts import VoteFacts, read_facts
+from pipeline.publish.release import ImageFacts, Release
+from pipeline.publish.statements import class_counts, manipulation, meaning_of_levels, training_sets
 from pipeline.verify.dataset import verify
 from tests.pipeline.built_tables import digests
 
@@ -194,6 +200,17 @@ def test_a_damaged_shard_is_not_published(publish, built, tmp_path, capsys):
     assert verify(str(tmp_path / "published")).problems == ()
 
 
+def test_a_damaged_copy_in_a_publication_is_replaced(publish, published, built):
+    shard = next((published / "red-0.50").glob("*.parquet"))
+    data = shard.read_bytes()
+    shard.unlink()  # a link to the shard of the build
+    shard.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    assert verify(str(published)).problems
+    assert publish() == 0
+    assert shard.read_bytes() == data == (built / "dataset" / "red-0.50" / shard.name).read_bytes()
+    assert verify(str(published)).problems == ()
+
+
 def test_a_build_of_another_configuration_is_not_published(publish, capsys):
     assert publish("--set", "noise.trials=2") == 1
     assert "was built with noise.trials: 1, the configuration has 2" in capsys.readouterr().err
@@ -257,7 +274,49 @@ def test_the_line_to_upload_is_printed(publish, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["examples"] == 12 * 60 + 18
 
 
-DRAWN = {"color": "red", "nested": True, "on_shortage": "error"}
+DRAWN = {"color": "red", "nested": True, "on_shortage": "error", "noise_level": 0.4, "set_name": "red-0.40"}
+BLUE = DRAWN | {"color": "blue", "noise_level": 0.2, "set_name": "blue-0.20"}
+FIXED = DRAWN | {"fixed_set": {"realized_noise": 0.3}, "nested": False, "set_name": "mine"}
+VERDICTS = "every wrong example is an image that the workers' votes call wrong"
+SHORTAGE = "A class with too few wrong images has less noise than the level"
+MEASURED = "Sets given by a list have the noise that was measured"
+BY_LABELS = "The noise of a blue set counts clean labels as right."
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        ([DRAWN, {}], {VERDICTS}),
+        ([DRAWN, BLUE], {VERDICTS, BY_LABELS}),
+        ([DRAWN | {"on_shortage": "cap"}, {}], {VERDICTS, SHORTAGE}),
+        ([FIXED, {}], {MEASURED}),
+        ([FIXED, DRAWN], {MEASURED, VERDICTS}),
+    ],
+)
+def test_the_meaning_of_levels_is_that_of_the_published_sets(sets, said):
+    text = " ".join(meaning_of_levels(sets))
+    assert {part for part in (VERDICTS, SHORTAGE, MEASURED, BY_LABELS) if part in text} == said
+
+
+def test_sets_of_a_list_are_not_said_to_be_drawn():
+    assert training_sets([FIXED], 7) == "Training sets given by a list: mine."
+    both = training_sets([DRAWN, FIXED, DRAWN | {"noise_level": 0.2}, {}], 7)
+    assert (
+        both == "Training sets were drawn with seed 7: red (20, 40 %). Training sets given by a list: mine."
+    )
+    assert "are flipped" not in manipulation([DRAWN, FIXED])
+    assert "replace clean images" not in manipulation([BLUE, FIXED])
+    assert manipulation([FIXED]) == "Sets given by a list have the images and labels of the list."
+
+
+def test_without_votes_annotations_are_found(published, built, world):
+    header, _ = card(published)
+    assert header["annotations_creators"] == ["crowdsourced"]
+    facts = read_facts(str(built), load_config(str(world.config), []))
+    config = PublicationConfig(authors=(Author("Ada"),), license="MIT", date="2026-12-01")
+    release = Release(dataclasses.replace(facts, votes=VoteFacts()), config, ImageFacts(), "https://x")
+    text = published_card(release)
+    assert yaml.safe_load(text.split("---\n", 2)[1])["annotations_creators"] == ["found"]
 
 
 @pytest.mark.parametrize(

@@ -126,4 +126,4 @@ def test_a_wrong_repository_is_an_error_before_anything_is_written(publish, caps
 
 def test_private_is_about_a_repository(publish, capsys):
     assert publish("--private") == 2
-    assert "--push USER/NAME" in capsys.readouterr().err
+    assert "--private needs --push USER/NAME; add it, or leave --private out" in capsys.readouterr().err
