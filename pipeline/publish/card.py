@@ -20,7 +20,8 @@ _SIZES = (
     (10_000_000, "1M<n<10M"),
 )
 _LARGEST = "10M<n<100M"
-KEYWORDS = ("label noise", "noisy labels", "controlled noise", "image classification", "crowdsourcing")
+_VOTE_KEYWORD = "crowdsourcing"
+_KEYWORDS = ("label noise", "noisy labels", "controlled noise", "image classification", _VOTE_KEYWORD)
 # Licenses that the hub calls otherwise than their SPDX identifiers in lower case.
 _HUB_NAME = {"ODbL-1.0": "odbl", "ODC-By-1.0": "odc-by", "PDDL-1.0": "pddl"}
 # Of the licenses of a publication, those that the hub lists (https://huggingface.co/docs/hub/repositories-licenses).
@@ -103,8 +104,14 @@ def _metadata(release: Release) -> dict[str, Any]:
         "size_categories": [next((name for limit, name in _SIZES if rows < limit), _LARGEST)],
         "annotations_creators": ["crowdsourced" if release.facts.votes.questions else "found"],
         "source_datasets": ["extended" if config.derived_from else "original"],
-        "tags": [*KEYWORDS, *map(one_line, config.keywords)],
+        "tags": list(map(one_line, keywords(release))),
     }
+
+
+def keywords(release: Release) -> list[str]:
+    """Return the keywords of the dataset: ours, without that of votes if there are none, and those of the authors."""
+    ours = [word for word in _KEYWORDS if word != _VOTE_KEYWORD or release.facts.votes.questions]
+    return [*ours, *release.config.keywords]
 
 
 def hub_license(license_id: str, url: str) -> dict[str, str]:

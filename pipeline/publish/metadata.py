@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.publication_config import Author
 from pipeline.publish import statements as say
-from pipeline.publish.card import KEYWORDS
+from pipeline.publish.card import keywords
 from pipeline.publish.citation import bibtex
 from pipeline.publish.release import Release
 from pipeline.shards.croissant import CONFORMS_TO
@@ -27,7 +27,7 @@ def croissant_properties(release: Release) -> dict[str, Any]:
         "version": config.version,
         "datePublished": config.date,
         "creator": [_creator(author) for author in config.authors],
-        "keywords": [*KEYWORDS, *config.keywords],
+        "keywords": keywords(release),
         "citeAs": bibtex(release),
         "isLiveDataset": False,
         **({"sameAs": f"https://doi.org/{config.doi}"} if config.doi else {}),

@@ -43,8 +43,8 @@ def description(release: Release) -> str:
     sets, classes = release.facts.sets, release.facts.classes
     return (
         f"A benchmark of controlled label noise with {len(sets) - 1:,} training sets and one test set of {len(classes):,} "
-        "classes. Red sets: web images that were verified as wrong replace clean images, and the labels stay. Blue sets: "
-        "clean images stay and their labels are flipped. The share of wrong labels of every set and class is known."
+        f"classes. {manipulation(each.about for each in sets.values())} Every set states its share of wrong labels, in all and "
+        "by class."
     )
 
 

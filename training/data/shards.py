@@ -178,10 +178,14 @@ def load(directory: Path, resident_bytes: int = RESIDENT_BYTES) -> ImageSet:
     """Open and check a set, a folder with a manifest.
 
     Images are decoded into CPU memory if all of them take at most `resident_bytes`, else streamed. Each process of a shared
-    run hashes all shards, which takes 1 % of the time of decoding them. Raises DataError for a missing manifest, a
-    missing or altered shard, wrong counts, labels outside the classes, and images that cannot be decoded or differ in size.
+    run hashes all shards, which takes 1 % of the time of decoding them. Raises DataError for a missing manifest, withheld
+    images, a missing or altered shard, wrong counts, labels outside the classes, and images that cannot be decoded or differ in size.
     """
     manifest, digest = read_manifest(directory)
+    if withheld := manifest.about.get("withheld"):
+        raise DataError(
+            f"{directory}: {withheld} rows have no image, since it may not be given away; use the dataset of the build"
+        )
     shared = manifest.about.get("mode") == "shared"
     tables, parts = [], []
     for shard in manifest.shards:

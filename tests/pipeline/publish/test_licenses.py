@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.publication_config import LICENSES, PublicationConfig
 from pipeline.publish.card import hub_license
@@ -19,6 +20,7 @@ from pipeline.records import read_records
 from pipeline.verify.dataset import verify
 from schemas.retrieval import RETRIEVAL_LIST
 from tests.pipeline.built_tables import read, rows
+from training.data.shards import load
 
 DEED = "https://creativecommons.org/licenses/"
 
@@ -159,6 +161,12 @@ def test_a_set_with_withheld_images_is_not_exported(without_unknown, tmp_path, c
     assert "rows of red-0.50 have no image, since it may not be given away" in capsys.readouterr().err
     assert not (tmp_path / kind).exists()
     assert main(["export", str(without_unknown), "--set-name", "red-0.00", *where]) == 0
+
+
+def test_a_set_with_withheld_images_is_not_trained_on(without_unknown):
+    with pytest.raises(DataError, match="rows have no image, since it may not be given away"):
+        load(without_unknown / "red-0.50")
+    assert len(load(without_unknown / "red-0.00").labels) == 60
 
 
 def test_datasets_loads_withheld_images_as_none(without_unknown, tmp_path):

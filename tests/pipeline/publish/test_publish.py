@@ -316,7 +316,9 @@ def test_without_votes_annotations_are_found(published, built, world):
     config = PublicationConfig(authors=(Author("Ada"),), license="MIT", date="2026-12-01")
     release = Release(dataclasses.replace(facts, votes=VoteFacts()), config, ImageFacts(), "https://x")
     text = published_card(release)
-    assert yaml.safe_load(text.split("---\n", 2)[1])["annotations_creators"] == ["found"]
+    without = yaml.safe_load(text.split("---\n", 2)[1])
+    assert without["annotations_creators"] == ["found"]
+    assert set(header["tags"]) - set(without["tags"]) == {"crowdsourcing"}
 
 
 @pytest.mark.parametrize(
