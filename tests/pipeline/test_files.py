@@ -155,6 +155,14 @@ def test_appended_writes_are_visible_at_once(tmp_path: Path) -> None:
         assert path.read_bytes() == b"line\n"
 
 
+def test_links_that_lead_nowhere_are_files_without_bytes(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "broken").symlink_to("nowhere")
+    (tmp_path / "itself").symlink_to("itself")
+    assert files.entries(str(tmp_path)) == {"file": 3, "folder": None, "broken": 0, "itself": 0}
+
+
 def test_an_appended_write_is_complete_or_an_error_with_the_path(tmp_path: Path) -> None:
     """The limit of the file size lets the kernel write a part of the bytes first."""
     path = str(tmp_path / "log")
