@@ -53,7 +53,7 @@ def plan(peers: str, votes: str | None, work: str) -> dict[str, list[str]]:
     # Without GLAD, for which crowd-kit needs a quarter of an hour and more: docs/results/aggregation.md.
     given_votes = ["--votes", votes] if votes else ["--synthetic", "200000"]
     return {
-        "ingest": ["--img2dataset", peers, "--size", "4000", "--repeats", "3"],
+        "ingest": ["--img2dataset", peers, "--size", "10000", "--repeats", "3"],
         "decode": ["--images", "40", "--rounds", "11"],
         "aggregation": [*given_votes, "--methods", "majority", "dawid-skene", "mace"],
         "dedupe": [
