@@ -18,6 +18,7 @@ PAIR_REPLICATES = 200  # each replicate costs as much as the estimate from all p
 BLOCKS = 10_000
 CELLS_PER_BATCH = 1 << 20  # array elements of the replicates that are computed at once
 MIN_WORKER_VOTES = 5
+MAX_PAIRED_VOTES = 50  # votes on a question that are compared with each other: pairs grow with their square
 LEVEL = 0.95
 
 
@@ -98,10 +99,11 @@ def mean_cohen_kappa(votes: VoteMatrix, seed: int = 0) -> AgreementEstimate:
     J. Cohen: A Coefficient of Agreement for Nominal Scales (1960), equation 1. The observed agreement of a pair is that
     on its common questions, the agreement by chance that of all answers of both workers: with chance from the common
     questions alone, the kappas of pairs with few common questions are biased. Ignored are workers with fewer than
-    MIN_WORKER_VOTES votes, and pairs who give one and the same answer throughout, whose kappa is undefined. The interval
-    is that of a bootstrap over questions, grouped into at most BLOCKS random blocks.
+    MIN_WORKER_VOTES votes, and pairs who give one and the same answer throughout, whose kappa is undefined. Of a question
+    with more than MAX_PAIRED_VOTES votes, a random sample of so many is compared, which `seed` decides. The interval is that
+    of a bootstrap over questions, grouped into at most BLOCKS random blocks.
     """
-    first, second = _vote_pairs(votes)
+    first, second = _vote_pairs(votes, seed)
     enough = np.bincount(votes.workers, minlength=votes.n_workers) >= MIN_WORKER_VOTES
     kept = enough[votes.workers[first]] & enough[votes.workers[second]]
     first, second = first[kept], second[kept]
@@ -153,14 +155,21 @@ def mean_cohen_kappa(votes: VoteMatrix, seed: int = 0) -> AgreementEstimate:
     return AgreementEstimate(float(mean_kappa(np.ones((blocks, 1)))[0]), *_limits(drawn))
 
 
-def _vote_pairs(votes: VoteMatrix) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of every two votes of different workers on an item, the worker with the lower code first."""
+def _vote_pairs(votes: VoteMatrix, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of every two votes of different workers on an item, the worker with the lower code first.
+
+    Of an item with more than MAX_PAIRED_VOTES votes, only a random sample of so many.
+    """
+    rng = np.random.Generator(np.random.PCG64([seed, MAX_PAIRED_VOTES]))
     sizes = np.bincount(votes.items, minlength=votes.n_items)
     starts = np.concatenate([[0], np.cumsum(sizes)])[:-1]
     firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for size in np.unique(sizes[sizes > 1]):
         rows = starts[sizes == size][:, None] + np.arange(size)
-        one, other = np.triu_indices(size, 1)
+        if size > MAX_PAIRED_VOTES:
+            sample = np.sort(rng.random(rows.shape).argsort(axis=1)[:, :MAX_PAIRED_VOTES], axis=1)
+            rows = np.take_along_axis(rows, sample, axis=1)
+        one, other = np.triu_indices(rows.shape[1], 1)
         firsts.append(rows[:, one].ravel())
         seconds.append(rows[:, other].ravel())
     first, second = np.concatenate(firsts), np.concatenate(seconds)

@@ -1,10 +1,12 @@
 """Agreement beside published values, and beside scikit-learn for pairs of workers."""
 
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
 import pytest
 
+from pipeline.aggregate import agreement
 from pipeline.aggregate.agreement import (
     MEASURES,
     fleiss_kappa,
@@ -64,6 +66,26 @@ def test_kappa_falls_where_all_answers_are_the_same_and_ac1_does_not():
     counts, questions = np.array([[0, 3], [1, 2], [3, 0]]), np.array([[970.0, 28, 2]])
     assert fleiss_kappa(counts, questions)[0] < 0.2
     assert gwet_ac1(counts, questions)[0] > 0.95
+
+
+def test_many_votes_on_a_question_are_compared_by_a_sample(monkeypatch):
+    """600 votes on each of 30 questions are 5.4 million pairs."""
+    items, workers = np.repeat(np.arange(30), 600), np.tile(np.arange(600), 30)
+    rng = np.random.default_rng(0)
+    answers = np.where(rng.random(len(items)) < 0.8, items % 2, 1 - items % 2)
+    votes = VoteMatrix.of(items, workers, answers, 2)
+    tracemalloc.start()
+    sampled = mean_cohen_kappa(votes)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 << 20
+    assert mean_cohen_kappa(votes) == sampled
+    assert sampled.low < 0.6**2 < sampled.high  # P(agree) = 0.68, half of it by chance
+
+    some = VoteMatrix.of(items[workers < 50], workers[workers < 50], answers[workers < 50], 2)
+    complete = mean_cohen_kappa(some)
+    monkeypatch.setattr(agreement, "MAX_PAIRED_VOTES", 1000)
+    assert mean_cohen_kappa(some) == complete, "few votes are all compared"
 
 
 def test_patterns_are_the_questions_they_stand_for():
