@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from common.errors import DataError
 from pipeline.aggregate.vote_columns import QUESTION, VoteColumns, codes_of, encode_votes
 from pipeline.records import file_and_line
 from pipeline.rejections import printable, reject
@@ -17,6 +18,7 @@ from schemas.vote import ANSWERS, VOTE
 
 MAX_TIME = 253402300800.0  # seconds since 1970: the year 10000
 MAX_SECONDS = 1e9  # a longer or negative duration is ignored
+MAX_VOTES = np.iinfo(np.int16).max  # valid votes on a question: tables count them as int16
 
 _FILE_NAME = re.compile(r"[/\\]|\.(jpe?g|png|webp|gif|bmp|avif|tiff?|heic)$", re.IGNORECASE)
 
@@ -82,20 +84,24 @@ def check_vote_rows(
     ).filter(pa.array(codes == ""))
     bad = rows.filter(pa.array(codes != ""))
     codes = codes[codes != ""]
-    details = [_detail(code, row, answer_classes) for code, row in zip(codes, bad.to_pylist(), strict=True)]
+    unknown_answers = pc.unique(bad["answer"].filter(pa.array(codes == "unknown_answer"))).to_pylist()
+    near = {
+        answer: suggestion(printable(answer)[:80], answer_classes)
+        for answer in (unknown_answers if answer_classes else ())
+    }
+    details = [_detail(code, row, near) for code, row in zip(codes, bad.to_pylist(), strict=True)]
     return good, reject(bad, codes, details)
 
 
 def read_answers(answers: pa.ChunkedArray, words: Mapping[str, str] | None) -> pa.ChunkedArray:
-    """Return answers in lower case, with `words` replaced by the answers they stand for."""
+    """Return answers in lower case, with each of `words` replaced once by the answer it stands for."""
     answers = pc.utf8_lower(pc.utf8_trim_whitespace(answers))
-    replacements = {}
-    if words:
-        keys = normalize_column("answer", pa.array(words, pa.string())).to_pylist()
-        replacements = {(key or "").lower(): answer for key, answer in zip(keys, words.values(), strict=True)}
-    for word, answer in replacements.items():
-        answers = pc.if_else(pc.equal(answers, word), answer, answers)
-    return answers
+    if not words:
+        return answers
+    keys = normalize_column("answer", pa.array(words, pa.string())).to_pylist()
+    replacements = {(key or "").lower(): answer for key, answer in zip(keys, words.values(), strict=True)}
+    index = pc.index_in(answers, pa.array(list(replacements), pa.string()))
+    return pc.coalesce(pa.array(list(replacements.values()), pa.string()).take(index), answers)
 
 
 def _bad_identifier(rows: pa.Table) -> pa.ChunkedArray:
@@ -106,8 +112,8 @@ def _bad_identifier(rows: pa.Table) -> pa.ChunkedArray:
     return pc.or_(image, pc.or_(name, worker))
 
 
-def _detail(code: str, row: dict[str, str | None], answer_classes: Sequence[str]) -> str:
-    """Describe what is wrong with a rejected vote, and how to fix it."""
+def _detail(code: str, row: dict[str, str | None], near: Mapping[str, str]) -> str:
+    """Describe what is wrong with a rejected vote, and how to fix it; `near`: suggested classes if votes may name one."""
     names = ("image_id", "class_name", "worker_id", "answer")
     if code == "missing_value":
         missing = ", ".join(name for name in names if row[name] is None)
@@ -121,10 +127,8 @@ def _detail(code: str, row: dict[str, str | None], answer_classes: Sequence[str]
     answer = printable(row["answer"] or "")[:80]
     meaning = "no" if answer.lower() in _LIKELY_NO else "yes"
     remedy = f"use yes, no or unsure, or set aggregate.answer_words: {{{answer!r}: {meaning!r}}}"
-    if row["class_name"] is None and answer_classes:
-        return (
-            f"answer {answer!r}{suggestion(answer, answer_classes)} is neither a class nor unsure; {remedy}"
-        )
+    if row["class_name"] is None and row["answer"] in near:
+        return f"answer {answer!r}{near[row['answer']]} is neither a class nor unsure; {remedy}"
     return f"answer {answer!r}; {remedy}"
 
 
@@ -136,7 +140,7 @@ def select_valid_votes(
     questions: retrieval rows of web images; votes on anything else are rejected. repeated_votes: which of several votes
     of a worker on a question is valid: `first`, `last`, or none (`reject`). Votes are ordered by time, those without a
     time last, then by file and line. without_image: list rows that ingest rejected; votes on them get the code
-    image_rejected. Returns (valid votes, rejections).
+    image_rejected. Returns (valid votes, rejections). Raises DataError if a question has more than MAX_VOTES valid votes.
     """
     unknown = ~_is_about(votes, questions)
     repeated = ~unknown & _is_superseded(votes, repeated_votes)
@@ -149,25 +153,40 @@ def select_valid_votes(
         "duplicate_vote": REPEATED_VOTES[repeated_votes],
         "image_rejected": "the image was rejected by ingest; see the rejections of ingest for the reason",
     }
+    names = set(pc.unique(bad["class_name"]).to_pylist()) - {*classes, None}
+    near = {name: suggestion(name, classes) for name in names}
     detail = [
-        details.get(code) or _unknown_question(image, name, classes)
+        details.get(code) or _unknown_question(image, name, near)
         for code, image, name in zip(
             codes[codes != ""], bad["image_id"].to_pylist(), bad["class_name"].to_pylist(), strict=True
         )
     ]
-    return encode_votes(votes.filter(pa.array(codes == ""))), reject(bad, codes[codes != ""], detail)
+    valid = encode_votes(votes.filter(pa.array(codes == "")))
+    _check_votes_per_question(valid)
+    return valid, reject(bad, codes[codes != ""], detail)
 
 
-def _unknown_question(image_id: str, class_name: str | None, classes: Sequence[str]) -> str:
-    """Describe why a vote belongs to no question, and how to fix it."""
+def _check_votes_per_question(votes: VoteColumns) -> None:
+    counts = votes.counts().sum(axis=1)
+    if counts.max(initial=0) > MAX_VOTES:
+        most = int(counts.argmax())
+        image_id, class_name = (votes.questions[name][most].as_py() for name in QUESTION)
+        raise DataError(
+            f"image {image_id!r}, class {class_name!r}: {counts[most]:,} workers have voted on this question, and at most "
+            f"{MAX_VOTES:,} are supported; check whether several images share this image_id, or remove some of these votes"
+        )
+
+
+def _unknown_question(image_id: str, class_name: str | None, near: Mapping[str, str]) -> str:
+    """Describe why a vote belongs to no question, and how to fix it; `near`: suggestions by unknown class."""
     if "://" in image_id:
         return (
             "image_id is a URL; use the image_id of the web list (by default the first 16 hexadecimal digits of the SHA-256 "
             "of the URL)"
         )
-    if class_name is not None and class_name not in classes:
-        near = suggestion(class_name, classes)
-        return f"no such question: no web list has class {printable(class_name)[:80]!r}{near}; fix the class_name"
+    if class_name in near:
+        shown = printable(class_name)[:80]
+        return f"no such question: no web list has class {shown!r}{near[class_name]}; fix the class_name"
     if _FILE_NAME.search(image_id):
         return (
             "no such question: image_id looks like a path; use the image_id of the web list (list-folder names "

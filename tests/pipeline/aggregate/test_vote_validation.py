@@ -1,6 +1,6 @@
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.aggregate.vote_validation import VOTE_ROWS, check_vote_rows, select_valid_votes
+from common.errors import DataError
+from pipeline.aggregate import vote_validation
+from pipeline.aggregate.vote_validation import (
+    MAX_VOTES,
+    VOTE_ROWS,
+    check_vote_rows,
+    read_answers,
+    select_valid_votes,
+)
+from pipeline.values import suggestion
 from schemas.rejection import CODES
 from schemas.retrieval import RETRIEVAL
 from schemas.vote import ANSWERS, VOTE
@@ -43,6 +52,36 @@ def test_a_good_vote_passes() -> None:
 )
 def test_answers_are_read_without_regard_to_case_and_white_space(given: str, read: str) -> None:
     assert checked(GOOD | {"answer": given})[0]["answer"].to_pylist() == [read]
+
+
+def test_each_word_for_an_answer_is_replaced_once() -> None:
+    answers = pa.chunked_array([["yes", "no", "Maybe", "unsure", None, "perhaps"]])
+    swapped = read_answers(answers, {"yes": "no", "no": "yes"})
+    assert swapped.to_pylist() == ["no", "yes", "maybe", "unsure", None, "perhaps"]
+    chained = read_answers(answers, {"maybe": "unsure", "unsure": "no"})
+    assert chained.to_pylist() == ["yes", "no", "unsure", "no", None, "perhaps"]
+
+
+def test_the_nearest_class_is_searched_once_for_each_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = []
+
+    def count(name: str, names: Sequence[str]) -> str:
+        searched.append(name)
+        return suggestion(name, names)
+
+    monkeypatch.setattr(vote_validation, "suggestion", count)
+    rows = [GOOD | {"class_name": None, "answer": f"dog{i % 2}", "location": f"v:{i}"} for i in range(10)]
+    details = checked(*rows, answer_classes=("cat", "dog"))[1]["detail"].to_pylist()
+    assert details[0].startswith("answer 'dog0' (did you mean \"dog\"?) is neither a class nor unsure")
+    assert searched == ["dog0", "dog1"]
+    votes = [
+        GOOD | {"class_name": "cta", "seconds": None, "time": None, "location": f"v:{i}"} for i in range(9)
+    ]
+    _, bad = select_valid_votes(pa.Table.from_pylist(votes, schema=VOTE_ROWS), QUESTIONS)
+    assert set(bad["detail"].to_pylist()) == {
+        "no such question: no web list has class 'cta' (did you mean \"cat\"?); fix the class_name"
+    }
+    assert searched == ["dog0", "dog1", "cta"]
 
 
 @pytest.mark.parametrize(
@@ -198,6 +237,15 @@ def test_first_and_last_are_by_time_where_there_is_one(vote: Vote) -> None:
         "v:3",
         "v:5",
     }  # a vote without a time comes last
+
+
+def test_more_votes_on_a_question_than_tables_can_count_are_an_error(vote: Vote) -> None:
+    votes = [vote(f"v:{i}", worker_id=f"w{i}") for i in range(MAX_VOTES + 1)]
+    assert len(selected(votes[1:])[0]) == MAX_VOTES
+    with pytest.raises(
+        DataError, match=r"image 'a', class 'cat': 32,768 workers .* at most 32,767 .* remove"
+    ):
+        selected(votes)
 
 
 def test_without_votes_or_questions_no_vote_is_valid(vote: Vote) -> None:
