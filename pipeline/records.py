@@ -175,7 +175,7 @@ def _json_value(name: str, value: object) -> str | None:
 
 
 def _read_parquet(path: str, table: Table, part: FilePart | None) -> Iterator[Block]:
-    first = part.first_line if part else 1
+    has_rows, first = False, part.first_line if part else 1
     with files.open_read(path) as file:
         try:
             rows = parquet.ParquetFile(file)
@@ -192,6 +192,7 @@ def _read_parquet(path: str, table: Table, part: FilePart | None) -> Iterator[Bl
                 first += batch.num_rows
                 filled = filled_rows(texts, batch.num_rows)
                 filled |= bool(unused)
+                has_rows |= bool(filled.any())
                 batch = pa.RecordBatch.from_arrays(texts, used)
                 batch.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
                 yield batch.filter(pa.array(filled)), lines[filled], []
@@ -199,6 +200,8 @@ def _read_parquet(path: str, table: Table, part: FilePart | None) -> Iterator[Bl
             raise DataError(
                 f"{path}: cannot be read ({error}); write it again as Parquet with columns of text or numbers"
             ) from error
+    if not (has_rows or part):
+        raise DataError(f"{path}: the file has no rows; add rows, or remove the file from the configuration")
 
 
 def _column_as_text(column: pa.Array) -> pa.Array:

@@ -1,7 +1,7 @@
 """Choose the votes that bring the true noise level close to the nominal one at the lowest cost.
 
 The true level of a set is below the nominal one because some images with the verdict no show the class after all. More
-votes find such images: as soon as as many workers say yes as no, the verdict is no longer no, and the image is not used.
+votes find such images. Once the yes votes equal the no votes, the verdict is undecided and the image is not used.
 """
 
 from collections.abc import Iterable
@@ -40,15 +40,16 @@ def noise_questions(
 ) -> NoisePlan:
     """Return the fewest votes after which the expected true level is within `tolerance` of the nominal `level`.
 
-    Batches as in `next_questions`. Every question with the verdict no may be asked again, once for each yes vote that it
-    lacks to lose the verdict. They are ordered by the expected share of images that this removes, for each vote, then by a
+    Batches as in `next_questions`. Every question with the verdict no may be asked again, with as many votes as it lacks for
+    a tie. They are ordered by the expected share of images that this removes, for each vote, then by a
     keyed hash. The list ends when the tolerance is met, or before the first question that exceeds the `budget` of votes.
 
     Memory is proportional to the number of questions with the verdict no.
     """
-    rows = pd.concat([_wrong_pairs(*batch) for batch in batches], ignore_index=True)
-    if rows.empty:
+    parts = [_wrong_pairs(*batch) for batch in batches]
+    if not any(map(len, parts)):
         return NoisePlan(NEXT_QUESTION.schema.empty_table(), 0.0, 0.0)
+    rows = pd.concat(parts, ignore_index=True)
     right = 1 - rows["p_wrong"].to_numpy(np.float64)
     gain = right * found_share(rows["yes"].to_numpy(), rows["no"].to_numpy(), rows["votes_wanted"].to_numpy())
     names = ("\n".join(pair) for pair in zip(*(rows[name] for name in QUESTION), strict=True))

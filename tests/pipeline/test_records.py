@@ -211,6 +211,15 @@ def test_an_unreadable_file_is_reported_with_its_path_and_the_remedy(
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("rows", [0, 3])
+def test_a_parquet_file_without_rows_is_reported(tmp_path: Path, rows: int) -> None:
+    path = str(tmp_path / "v.parquet")
+    parquet.write_table(pa.table({name: pa.nulls(rows, pa.string()) for name in VOTE.schema.names}), path)
+    for read in (lambda: list(read_records(path, VOTE)), lambda: records.check_readable(path, VOTE)):
+        with pytest.raises(DataError, match=r"v\.parquet: the file has no rows; add rows"):
+            read()
+
+
 @pytest.mark.parametrize("line", ["é,c,w,yes", "é", "a,c,w,yes,é"])
 def test_the_line_that_is_not_utf_8_is_named_even_if_it_is_malformed(write: Write, line: str) -> None:
     data = (HEADER + "a,c,w,yes\n" + line + "\nb,c,w,yes\n").encode("latin-1")

@@ -46,6 +46,7 @@ def test_the_weakest_verdicts_are_asked_first_and_only_as_many_as_needed():
 def test_nothing_is_asked_if_the_level_is_close_enough_and_the_budget_holds():
     assert noise_questions([batch(SURE)], 0.05, 0.8, None).questions.num_rows == 0
     assert noise_questions([batch(OTHER)], 0.05, 0.8, None).before == 0
+    assert noise_questions([], 0.05, 0.8, None).questions.num_rows == 0  # ingest kept no row
     plan = noise_questions([batch(WEAK + SURE)], 0.01, 0.8, 4)
     assert sum(plan.questions["votes_wanted"].to_pylist()) == 4
 
