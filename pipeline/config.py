@@ -1,5 +1,7 @@
 """The configuration of a build: what goes in, what is done to it, in one YAML file."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -324,10 +326,11 @@ class BuildConfig:
     publication: PublicationConfig = operational(default_factory=PublicationConfig)
 
     def __post_init__(self) -> None:
-        if not -(2**63) <= self.seed < 2**63:
-            raise ValueError(f"seed is a whole number of 64 bits, got {self.seed}")
-        if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
-            raise ValueError("classes are two or more, each named once")
+        if len(self.classes) < 2:
+            raise ValueError(f"classes must name two or more classes, got {len(self.classes)}; add one")
+        for name, count in Counter(self.classes).items():
+            if count > 1:
+                raise ValueError(f"classes lists {name!r} twice; remove one")
         for name in self.classes:
             if normalize_name(name) is None:
                 raise ValueError(
@@ -349,11 +352,11 @@ class BuildConfig:
             )
         for name, other in chosen.items():
             if name == other:
-                raise ValueError(f"class_map maps {name!r} to itself, which is no noise")
+                raise ValueError(f"class_map maps {name!r} to itself; give another class or remove the entry")
 
 
 def load_config(path: str, overrides: list[str]) -> BuildConfig:
-    """Read a YAML file and lay `--set` values on it. Raises UsageError that names key and remedy."""
+    """Read a YAML file and apply `--set` overrides. Raises UsageError that names key and remedy."""
     return make_config(merge(parse_yaml(files.read_text(path), path), parse_overrides(overrides)), path)
 
 
@@ -368,19 +371,26 @@ def _normalize_names(raw: dict[str, Any]) -> dict[str, Any]:
     def normal(name: Any) -> Any:
         return (normalize_name(name) or name) if isinstance(name, str) else name
 
-    if isinstance(raw.get("classes"), list):
-        raw = {**raw, "classes": [normal(name) for name in raw["classes"]]}
+    def normal_list(section: Mapping[str, Any], key: str) -> dict[str, Any]:
+        if isinstance(section.get(key), list | tuple):
+            return {**section, key: [normal(name) for name in section[key]]}
+        return dict(section)
+
+    raw = normal_list(raw, "classes")
     noise = raw.get("noise")
-    if isinstance(noise, dict) and isinstance(noise.get("class_map"), dict):
+    if not isinstance(noise, Mapping):
+        return raw
+    noise = normal_list(noise, "allow_empty_classes")
+    if isinstance(noise.get("class_map"), Mapping):
         mapped = {normal(name): normal(other) for name, other in noise["class_map"].items()}
-        raw = {**raw, "noise": {**noise, "class_map": mapped}}
-    return raw
+        noise = {**noise, "class_map": mapped}
+    return {**raw, "noise": noise}
 
 
 def _lay_out_preset(raw: dict[str, Any], where: str) -> dict[str, Any]:
-    """Replace `ingest.preset` by the values that it stands for, which others beside it change."""
+    """Expand `ingest.preset`; keys given explicitly take precedence."""
     ingest = raw.get("ingest")
-    if not isinstance(ingest, dict) or "preset" not in ingest:
+    if not isinstance(ingest, Mapping) or "preset" not in ingest:
         return raw
     name = ingest["preset"]
     if not isinstance(name, str) or name not in PRESETS:

@@ -270,7 +270,10 @@ def remove_temporaries(folder: str) -> None:
 
 @contextmanager
 def replace(path: str) -> Iterator[IO[bytes]]:
-    """Replace a file atomically at the end of the block; an exception leaves the old file unchanged."""
+    """Replace a file at the end of the block; an exception leaves the old file unchanged.
+
+    Atomic except on HDFS, where the path has no file for the moment between two renames (see `remote.replace`).
+    """
     try:
         with remote.replace(path) if _is_remote(path) else _replace_local(path) as file:
             yield file

@@ -99,11 +99,16 @@ def job_key(stage: str, config: BuildConfig, output: str) -> str:
 
 
 def dry_run(
-    config: BuildConfig, output: str, options: PipelineOptions, stages: Sequence[str], force: bool
+    config: BuildConfig,
+    output: str,
+    options: PipelineOptions,
+    stages: Sequence[str],
+    force: bool,
+    retry: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Describe what a build would do: the runner, Beam's options that are not defaults, and the state of each stage.
 
-    The state of a stage that reads tables of a stage that would run is open, because its inputs are not known yet.
+    With rejection codes to `retry`, fetch runs. The state of a stage that reads tables of a stage that would run is open, because its inputs are not known yet.
     """
     result: dict[str, Any] = {
         "runner": options.view_as(StandardOptions).runner or "FnApiRunner",
@@ -117,7 +122,15 @@ def dry_run(
             result["stages"].get(each, {}).get("state") in _CHANGING for each in AFTER.get(name, ())
         )
         done = not depends and is_up_to_date(name, config, output)
-        state = RUNS if force else DEPENDS if depends else UP_TO_DATE if done else RUNS
+        state = (
+            RUNS
+            if force or (retry and name == "fetch")
+            else DEPENDS
+            if depends
+            else UP_TO_DATE
+            if done
+            else RUNS
+        )
         result["stages"][name] = {
             "state": state,
             "reads": inputs(name, config, output),

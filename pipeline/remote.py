@@ -20,6 +20,7 @@ from common.extras import install_command
 EXTRAS = {"gs": "gcp", "s3": "aws", "hdfs": "", "webhdfs": ""}  # scheme → extra with its library
 OBJECT_STORES = {"gs", "s3"}
 RENAMING = {"hdfs", "webhdfs"}  # incomplete uploads are visible, but renames are atomic
+_ASIDE_PREFIX = ".replaced-"  # hidden, and not removed like temporary files: it may be the only copy
 NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _READ_BYTES = 5 << 20  # roughly what a store sends in the latency of one request
 _BUFFER_BYTES = 1 << 18
@@ -158,7 +159,9 @@ def open_write(path: str) -> IO[bytes]:
 def replace(path: str) -> Iterator[IO[bytes]]:
     """Yield a local temporary file and upload it if the block ends without an exception.
 
-    Uploads to object stores are atomic: the object appears when its last byte is stored.
+    Uploads to object stores are atomic: the object appears when its last byte is stored. On HDFS two renames replace a
+    file, and between them the path has no file; if the process is killed there, the old file remains beside it as
+    .replaced-*-NAME.
     """
     fs, key = locate(path)
     with tempfile.NamedTemporaryFile() as file:
@@ -192,11 +195,41 @@ def _put_and_rename(fs: Any, local: str, key: str) -> None:
     temporary = f"{folder}/{TEMPORARY_PREFIX}{secrets.token_hex(8)}-{name}"
     try:
         fs.put_file(local, temporary)
-        _remove(fs, key)  # webhdfs does not replace files in a rename
-        fs.mv(temporary, key)
+        _rename_over(fs, temporary, key)
     except BaseException:
         _remove(fs, temporary)
         raise
+
+
+def _rename_over(fs: Any, source: str, target: str) -> None:
+    """Rename a file on HDFS, which does not replace existing files: the old one is set aside, and restored on failure."""
+    aside = ""
+    if _exists(fs, target):
+        folder, _, name = target.rpartition("/")
+        aside = f"{folder}/{_ASIDE_PREFIX}{secrets.token_hex(8)}-{name}"
+        _rename(fs, target, aside)
+    try:
+        _rename(fs, source, target)
+    except BaseException:
+        if aside:
+            _rename(fs, aside, target)
+        raise
+    if aside:
+        _remove(fs, aside)
+
+
+def _rename(fs: Any, source: str, target: str) -> None:
+    fs.mv(source, target)
+    if _exists(fs, source):  # webhdfs reports a refused rename only in its reply, which fsspec ignores
+        raise OSError(f"{source} was not renamed to {target}")
+
+
+def _exists(fs: Any, key: str) -> bool:
+    try:
+        fs.info(key)
+    except FileNotFoundError:  # fs.exists of webhdfs returns False for any other error, too
+        return False
+    return True
 
 
 def info(path: str) -> Mapping[str, Any] | None:
@@ -248,8 +281,7 @@ def _move(source: str, target: str) -> None:
     (fs, old), (_, new) = locate(source), locate(target)
     with explained(source):
         if source.partition("://")[0] in RENAMING:
-            _remove(fs, new)  # webhdfs does not replace files in a rename
-            fs.mv(old, new)
+            _rename_over(fs, old, new)
         else:
             fs.cp_file(old, new)
             _remove(fs, old)

@@ -36,7 +36,11 @@ def run_stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     config = load_config(arguments.config, arguments.set)
     chosen = {"build": STAGES, "ingest": ("fetch", "ingest")}.get(arguments.verb, (arguments.verb,))
     if any(flag.startswith("--template_location") for flag in beam):
-        chosen = (arguments.verb,)  # a template is one job
+        if arguments.verb == "build":
+            raise UsageError(
+                "--template_location: a template is one job; run a stage, such as ingest, instead of build"
+            )
+        chosen = (arguments.verb,)
     if arguments.verb == "embed" and not config.embed.weights:
         raise UsageError(
             "embed.weights is not set; name a .safetensors file and its network with embed.network"
@@ -47,7 +51,7 @@ def run_stages(arguments: argparse.Namespace, beam: list[str], say: Say) -> int:
     if arguments.on_interrupt != "cancel":
         beam = [*beam, f"--on_interrupt={arguments.on_interrupt}"]
     if arguments.dry_run:
-        return _dry_run(arguments, beam, chosen, say)
+        return _dry_run(arguments, config, beam, chosen, retry, say)
     try:
         result = build.run(config, arguments.output, beam, chosen, arguments.force, say, retry)
     except TemplateStaged as staged:
@@ -86,12 +90,12 @@ def _list_questions(arguments: argparse.Namespace, config: "BuildConfig", say: S
         before, after = (round(share, 4) for share in (plan.before, plan.after))
         errors = {"noise_error_before": before, "noise_error_after": after}
         effect = (
-            f" the expected true level is {100 * before:.1f} points below the highest nominal one, and "
-            f"{100 * after:.1f} after them:"
+            f"; highest noise level: the expected true level is {100 * before:.1f} points below the nominal level now, and "
+            f"{100 * after:.1f} points with these answers"
         )
     answers = sum(questions["votes_wanted"].to_pylist())
-    counted = f"{questions.num_rows:,} questions for {answers:,} answers:"
-    say(stage_line("next", f"{counted}{effect} {', '.join(written)}"))
+    counted = f"{questions.num_rows:,} questions for {answers:,} answers"
+    say(stage_line("next", f"{counted}{effect}: {', '.join(written)}"))
     return {"files": written, "questions": questions.num_rows, "answers": answers, **errors}
 
 
@@ -111,14 +115,19 @@ def _check_question_flags(budget: int | None, tolerance: float | None) -> None:
         )
 
 
-def _dry_run(arguments: argparse.Namespace, beam: list[str], chosen: Sequence[str], say: Say) -> int:
+def _dry_run(
+    arguments: argparse.Namespace,
+    config: "BuildConfig",
+    beam: list[str],
+    chosen: Sequence[str],
+    retry: Sequence[str],
+    say: Say,
+) -> int:
     """Check the launch and print what the stages would do."""
     from pipeline import build, plan
-    from pipeline.config import load_config
 
-    config = load_config(arguments.config, arguments.set)
     options = build.check(config, arguments.output, beam, chosen)
-    result = plan.dry_run(config, arguments.output, options, chosen, arguments.force)
+    result = plan.dry_run(config, arguments.output, options, chosen, arguments.force, retry)
     say("dry run: nothing is written or submitted")
     say(stage_line("runner", result["runner"]))
     for name, value in result["options"].items():

@@ -8,9 +8,6 @@ import pyarrow as pa
 from schemas.retrieval import ATTRIBUTION
 from schemas.table import IMAGE, Table, column
 
-NOISE_TYPES = ("closed", "open")
-"""Values of the column noise_type; null for a right label."""
-
 TEST_SET = "test"
 """Name of the test set, and of its folder in a dataset."""
 

@@ -1,4 +1,4 @@
-"""Votes on clean images: they have a known answer, so they tell how good a worker is, and make no verdict.
+"""Votes on clean images, which have a known answer. They measure workers and give no verdicts.
 
 The error model is not calibrated with them: clean images show their class more clearly than candidates do, so workers are
 right more often about them, and the estimated true noise would come out too low.

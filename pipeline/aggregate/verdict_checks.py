@@ -39,6 +39,11 @@ def verdict_metrics(table: pa.Table, model_p_wrong: np.ndarray) -> Counter[str]:
 
 def warnings(counts: Mapping[str, int], method: str) -> Iterator[str]:
     """Yield a sentence for each sign that the verdicts of a method are wrong; `counts` of the verdict manifest."""
+    if counts.get("gold_questions") == 0:  # absent without a gold list
+        yield (
+            "no gold question matches a candidate or a clean image, so none is used: compare image_id and class_name of "
+            "aggregate.gold with the lists"
+        )
     yes, no = counts.get("yes", 0), counts.get("no", 0)
     decided = yes + no
     if decided >= MIN_VERDICTS and not (yes and no):

@@ -127,8 +127,9 @@ def _detail(code: str, row: dict[str, str | None], near: Mapping[str, str]) -> s
     answer = printable(row["answer"] or "")[:80]
     meaning = "no" if answer.lower() in _LIKELY_NO else "yes"
     remedy = f"use yes, no or unsure, or set aggregate.answer_words: {{{answer!r}: {meaning!r}}}"
-    if row["class_name"] is None and row["answer"] in near:
-        return f"answer {answer!r}{near[row['answer']]} is neither a class nor unsure; {remedy}"
+    given = row["answer"]
+    if row["class_name"] is None and given is not None and given in near:
+        return f"answer {answer!r}{near[given]} is neither a class nor unsure; {remedy}"
     return f"answer {answer!r}; {remedy}"
 
 
@@ -184,7 +185,7 @@ def _unknown_question(image_id: str, class_name: str | None, near: Mapping[str, 
             "image_id is a URL; use the image_id of the web list (by default the first 16 hexadecimal digits of the SHA-256 "
             "of the URL)"
         )
-    if class_name in near:
+    if class_name is not None and class_name in near:
         shown = printable(class_name)[:80]
         return f"no such question: no web list has class {shown!r}{near[class_name]}; fix the class_name"
     if _FILE_NAME.search(image_id):

@@ -5,11 +5,12 @@ from functools import partial
 
 import apache_beam as beam
 import pyarrow as pa
+from pyarrow import compute as pc
 
 from common.errors import DataError
 from pipeline import files
 from pipeline.aggregate.gold import read_gold
-from pipeline.aggregate.readers.votes import check_votes_readable
+from pipeline.aggregate.readers.votes import check_votes_readable, votes_digest
 from pipeline.aggregate.workers import add_worker_sums
 from pipeline.config import BuildConfig
 from pipeline.ingest.rows import SMALLEST_BUCKETS
@@ -60,7 +61,7 @@ def stage_of(config: BuildConfig, output: str) -> Stage:
     names = {name: name for name in config.votes} | (
         {"gold": config.aggregate.gold} if config.aggregate.gold else {}
     )
-    digests = {key: files.sha256(files.join(config.source, name)) for key, name in names.items()}
+    digests = {key: votes_digest(files.join(config.source, name)) for key, name in names.items()}
     tables = {
         "retrievals": manifest_digest(Layout(output).retrievals),
         "without_image": directory.read_manifest(Layout(output).rejections).about.get("content", ""),
@@ -84,6 +85,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         buckets = min(
             bucket_count(asked.rows, QUESTIONS_PER_BUCKET, SMALLEST_BUCKETS), asked.about["buckets"]
         )
+        questions = _count_questions(retrievals)
         setup = AggregateSetup(
             tuple(paths.items()),
             retrievals,
@@ -95,16 +97,16 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             _read_gold(config),
             folders,
             buckets,
-            asked.rows,
+            questions,
             {**stage.about, "buckets": buckets},
         )
         for folder in folders.values():
             commit.prepare(folder)
         finish = partial(check, config, folders["rejections"])
-        if config.aggregate.is_distributed(asked.rows):
-            DistributedDawidSkene(setup, stage, output, asked.rows, beam_arguments, finish).run(force)
+        if config.aggregate.is_distributed(questions):
+            DistributedDawidSkene(setup, stage, output, questions, beam_arguments, finish).run(force)
         else:
-            work = JobSpec("aggregate", output, "buckets", buckets, SECONDS_PER_QUESTION * asked.rows)
+            work = JobSpec("aggregate", output, "buckets", buckets, SECONDS_PER_QUESTION * questions)
             run_job(
                 lambda pipeline: pipeline | "Aggregate" >> AggregateVotes(setup, finish), beam_arguments, work
             )
@@ -112,6 +114,12 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     if up_to_date:
         check(config, folders["rejections"], manifests)
     return StageResult(manifests, up_to_date)
+
+
+def _count_questions(retrievals: str) -> int:
+    """Return the number of web rows of the retrieval table; clean and test images are not asked about."""
+    parts = directory.read_shards(retrievals, ["source"])
+    return sum(pc.sum(pc.equal(part["source"], "web")).as_py() or 0 for part in parts)
 
 
 class AggregateVotes(beam.PTransform):
@@ -171,8 +179,10 @@ class AggregateVotes(beam.PTransform):
 
 def check(config: BuildConfig, rejections: str, manifests: dict[str, Manifest]) -> None:
     """Raise DataError if votes were lost, or if more than `aggregate.max_rejected_share` were rejected."""
-    votes_in = counts(manifests["verdicts"]).get("votes_in", 0)
-    valid = counts(manifests["verdicts"]).get("votes", 0) + manifests["gold_votes"].rows
+    found = counts(manifests["verdicts"])
+    # An answer that names a class becomes one vote for each class asked about.
+    votes_in = found.get("votes_in", 0) + found.get("added_by_class_answers", 0)
+    valid = found.get("votes", 0) + manifests["gold_votes"].rows
     votes_out = valid + sum(counts(manifests["rejections"]).values())
     if votes_out != votes_in:
         raise DataError(
@@ -182,4 +192,4 @@ def check(config: BuildConfig, rejections: str, manifests: dict[str, Manifest]) 
     if config.aggregate.repeated_votes != "reject":
         expected.add("duplicate_vote")
     limit = config.aggregate.max_rejected_share
-    check_share(manifests["rejections"], rejections, votes_in, limit, "votes", expected)
+    check_share("aggregate", manifests["rejections"], rejections, votes_in, limit, "votes", expected)

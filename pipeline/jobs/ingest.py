@@ -161,7 +161,7 @@ def check(config: BuildConfig, layout: Layout, manifests: dict[str, Manifest]) -
     _check_row_count(manifests)
     rows_in, limit = counts(manifests["retrievals"])["rows_in"], config.ingest.max_rejected_share
     expected = {"duplicate_row"}
-    check_share(manifests["rejections"], layout.rejections, rows_in, limit, "rows", expected)
+    check_share("ingest", manifests["rejections"], layout.rejections, rows_in, limit, "rows", expected)
     sources = {name: source for source, name, _ in named_lists(config)}
     check_lists(layout.rejections, layout.retrievals, sources, limit, expected)
 

@@ -234,8 +234,8 @@ def _fixed_sets(config: BuildConfig, inputs: SplitInputs) -> list[FixedSet]:
 
 
 def _read_error_model(layout: Layout) -> pa.Table:
-    """Return the table of the error model; empty without one."""
-    if directory.valid_manifest(layout.error_model) is None:
+    """Return the table of the error model; empty without one. Raises DataError if it is damaged."""
+    if directory.find_manifest(layout.error_model) is None:
         return ERROR_MODEL.schema.empty_table()
     return directory.read_table(layout.error_model, ERROR_MODEL, check_digests=True)
 

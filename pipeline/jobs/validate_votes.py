@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
 
 from pipeline.aggregate.agreement_table import vote_patterns
 from pipeline.aggregate.class_answers import expand_class_answers
+from pipeline.aggregate.gold import count_gold_questions
 from pipeline.aggregate.gold_votes import gold_vote_sums, split_gold_votes
 from pipeline.aggregate.readers.votes import read_votes
 from pipeline.aggregate.seen_class import drop_unusable_seen_classes
@@ -57,8 +58,8 @@ class AggregateSetup:
 
     paths: (name, path) of the vote files. retrievals: folder of the retrieval table, which has the questions.
     answer_classes: classes that a vote without a class may name. classes: all classes. ingest_rejections: folder of the
-    list rows without an image. questions: number of all questions, about. folders: output folder of each of TABLES. about:
-    facts for their manifests.
+    list rows without an image. questions: number of all questions (web rows). folders: output folder of each of TABLES.
+    about: facts for their manifests.
     """
 
     paths: tuple[tuple[str, str], ...]
@@ -75,32 +76,40 @@ class AggregateSetup:
     about: dict[str, Any]
 
 
-class ValidateVotes(beam.PTransform):
-    """Vote files → `valid`: (bucket, VoteColumns); `written`: (table, Written); `workers`: (bucket, worker sums); `patterns`.
+class ValidatedVotes(NamedTuple):
+    """PCollections of valid votes by bucket (bucket, VoteColumns), written tables (table, Written), and sums of the buckets."""
 
-    questions: PCollection[(bucket, shards of the retrieval table)].
-    """
+    valid: beam.PCollection
+    written: beam.PCollection
+    workers: beam.PCollection
+    patterns: beam.PCollection
+
+
+class ValidateVotes(beam.PTransform):
+    """Vote files → ValidatedVotes; `questions` is a PCollection[(bucket, shards of the retrieval table)]."""
 
     def __init__(self, setup: AggregateSetup, questions: beam.PCollection) -> None:
         super().__init__()
         self.setup, self.questions = setup, questions
 
     def expand(self, pipeline: beam.Pipeline) -> Any:
-        """Read each file once, then validate the votes of each bucket together."""
+        """Read each file once, then validate the votes of each bucket together; return ValidatedVotes."""
         setup = self.setup
-        votes = (
+        checked = (
             pipeline
             | "Files" >> beam.Create(setup.paths)
             | "SpreadFiles" >> beam.Reshuffle()
-            | "CheckRows" >> beam.FlatMap(check_file, setup)
+            | "CheckRows" >> beam.FlatMap(check_file, setup).with_outputs("written", main="votes")
         )
         rejected = shards_by_bucket(pipeline, setup.ingest_rejections, setup.buckets, "RejectedShards")
-        return (
-            {"votes": votes, "shards": self.questions, "rejected": rejected}
+        validated = (
+            {"votes": checked.votes, "shards": self.questions, "rejected": rejected}
             | "GatherBucket" >> beam.CoGroupByKey()
             | "ValidateBucket"
             >> beam.ParDo(ValidateBucket(setup)).with_outputs("written", "workers", "patterns", main="valid")
         )
+        written = (checked.written, validated.written) | "ValidationWritten" >> beam.Flatten()
+        return ValidatedVotes(validated.valid, written, validated.workers, validated.patterns)
 
 
 def shards_by_bucket(
@@ -135,8 +144,10 @@ class ValidateBucket(beam.DoFn):
             check_digests=True,
         )
         without_image = without_image.drop_null().group_by(_QUESTION.names).aggregate([])
+        read = votes.num_rows
         if setup.config.class_answers:
             votes = expand_class_answers(votes, questions)
+        expanded = votes.num_rows - read
         votes, dropped = drop_unusable_seen_classes(votes, setup.classes)
         repeated_votes = setup.config.repeated_votes
         clean = asked.filter(pa.compute.equal(asked["source"], "clean"))
@@ -145,7 +156,8 @@ class ValidateBucket(beam.DoFn):
         )
         valid, invalid = select_valid_votes(votes, questions, repeated_votes, without_image)
         rejected = pa.concat_tables([REJECTION.schema.empty_table(), *parts["rejections"], repeated, invalid])
-        rejected = rejected.sort_by([("location", "ascending"), ("code", "ascending")])
+        # Several rejections have one location if a vote was expanded.
+        rejected = rejected.sort_by([(name, "ascending") for name in ("location", "code", *_QUESTION.names)])
 
         stem = directory.shard_stem("part", index, setup.buckets)
         shard = write_shard(setup.folders["rejections"], stem, REJECTION.schema, [rejected])
@@ -153,23 +165,29 @@ class ValidateBucket(beam.DoFn):
         yield beam.pvalue.TaggedOutput("written", ("rejections", written))
         shard = write_shard(setup.folders["gold_votes"], stem, GOLD_VOTE.schema, [gold_votes])
         yield beam.pvalue.TaggedOutput("written", ("gold_votes", Written(shard)))
-        sums = [worker_sums(valid, gold_codes(valid.questions, setup.gold)), gold_vote_sums(gold_votes)]
+        known = gold_codes(valid.questions, setup.gold)
+        sums = [worker_sums(valid, known), gold_vote_sums(gold_votes)]
         yield beam.pvalue.TaggedOutput("workers", (index, add_worker_sums(sums)))
         yield beam.pvalue.TaggedOutput("patterns", vote_patterns(valid))
-        votes_in = Counter(votes=len(valid.items), gold_votes=gold_votes.num_rows)
-        votes_in["votes_in"] = votes_in.total() + rejected.num_rows
+        counted = Counter(votes=len(valid.items), gold_votes=gold_votes.num_rows)
+        if expanded:
+            counted["added_by_class_answers"] = expanded
         if dropped:
-            votes_in["unusable_seen_class"] = dropped
-        yield beam.pvalue.TaggedOutput("written", ("verdicts", Written(None, votes_in)))
+            counted["unusable_seen_class"] = dropped
+        if setup.gold is not None:
+            counted["gold_questions"] = count_gold_questions(setup.gold, questions, clean)
+        yield beam.pvalue.TaggedOutput("written", ("verdicts", Written(None, counted)))
         advance(1)
         yield index, valid
 
 
-def check_file(
-    name_and_path: tuple[str, str], setup: AggregateSetup
-) -> Iterator[tuple[int, tuple[str, bytes]]]:
-    """Read one vote file and check each row; yield (bucket, ("votes" or "rejections", packed rows))."""
+def check_file(name_and_path: tuple[str, str], setup: AggregateSetup) -> Iterator[Any]:
+    """Read one vote file and check each row; yield (bucket, ("votes" or "rejections", packed rows)).
+
+    The number of rows that were read is the side output "written".
+    """
     name, path = name_and_path
+    votes_in = 0
     words, classes, buckets = setup.config.answer_words, setup.classes, setup.buckets
     pending: list[pa.Table] = []
     for records in read_votes(path, name):
@@ -180,12 +198,14 @@ def check_file(
             pending = []
         skipped = malformed_rows(records.skipped, "skipped_answer")
         rejected = pa.concat_tables([bad, malformed_rows(records.malformed), skipped])
+        votes_in += records.rows.num_rows + len(records.malformed) + len(records.skipped)
         if rejected.num_rows:
             # Votes without a usable image belong to no bucket, so their location in the file spreads them.
             hashes = keyed_hash(rejected["location"].to_pylist(), 0, "row")
             for index, rows in by_bucket(rejected, buckets, hashes):
                 yield index, ("rejections", pack(rows))
     yield from cut_votes(pending, buckets)
+    yield beam.pvalue.TaggedOutput("written", ("verdicts", Written(None, Counter(votes_in=votes_in))))
 
 
 def cut_votes(parts: list[pa.Table], buckets: int) -> Iterator[tuple[int, tuple[str, bytes]]]:

@@ -179,7 +179,8 @@ def _record(service: DataflowService, submission: Submission, job_id: str) -> Jo
 def _interrupted(record: JobRecord, service: DataflowService, options: PipelineOptions, output: str) -> None:
     if options.view_as(LaunchOptions).on_interrupt == "detach":
         _print(
-            record.stage, f"job {record.job_id} goes on: {record.console}; the same command attaches to it"
+            record.stage,
+            f"job {record.job_id} continues: {record.console}; run the same command to attach to it",
         )
         return
     try:

@@ -70,7 +70,8 @@ def split_address(address: str) -> tuple[str, str | None, int | None]:
 
 
 def _answers_grpc(_scheme: str, host: str, port: int) -> None:
-    with grpc.insecure_channel(f"{host}:{port}") as channel:
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"  # urlsplit strips the brackets of IPv6
+    with grpc.insecure_channel(target) as channel:
         grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
 
 

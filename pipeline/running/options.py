@@ -54,6 +54,11 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     options.get_all_options(add_extra_args_fn=partial(_check_flags, arguments))
     standard = options.view_as(StandardOptions)
     standard.runner = full_runner_name(standard.runner) if standard.runner else None
+    workers = options.view_as(DirectOptions).direct_num_workers
+    if workers < 0:
+        raise UsageError(
+            f"--direct_num_workers {workers}: expected a positive number, or 0 for one per core; correct the flag"
+        )
     return options
 
 

@@ -17,15 +17,22 @@ _COLUMNS = ["location", "image_id", "class_name", "code", "detail"]
 
 
 def check_share(
-    manifest: Manifest, folder: str, rows: int, limit: float, what: str, expected: Collection[str] = ()
+    stage: str,
+    manifest: Manifest,
+    folder: str,
+    rows: int,
+    limit: float,
+    what: str,
+    expected: Collection[str] = (),
 ) -> None:
     """Raise DataError if more than the share `limit` of `rows` was rejected, with the most frequent codes and an example.
 
-    Codes in `expected` do not count: the configuration asks for these rejections.
+    `stage` is the section of the configuration that has the limit. Codes in `expected` do not count: the configuration asks
+    for these rejections.
     """
     rejected = Counter({code: n for code, n in counts(manifest).items() if code not in expected})
     if rejected.total() > limit * rows:
-        raise DataError(_message(rejected, rows, limit, what, folder))
+        raise DataError(_message(stage, rejected, rows, limit, what, folder))
 
 
 def check_lists(
@@ -49,16 +56,16 @@ def check_lists(
         within = (
             _list_of(pc.field("location")) == keys[0] if len(keys) == 1 else pc.field("class_name") == keys[1]
         )
-        raise DataError(_message(codes, int(group["rows"].sum()), limit, what, rejections, within))
+        raise DataError(_message("ingest", codes, int(group["rows"].sum()), limit, what, rejections, within))
 
 
 def _list_of(row: pc.Expression | pa.Array) -> pc.Expression | pa.Array:
-    """The list of rows that are named by list and line."""
+    """Return the list name of locations `list:line`."""
     return pc.replace_substring_regex(row, pattern=r":[^:]*$", replacement="")
 
 
 def _by_list(folder: str, more: list[str]) -> pd.DataFrame:
-    """How many `rows` of a table each list and class_name has, and each value of the columns `more`."""
+    """Count the `rows` of a table by list, class_name and the columns `more`."""
     parts = [pd.DataFrame(columns=["list", "class_name", "code", "rows"])]
     for table in directory.read_shards(folder, ["location", "class_name", *more]):
         keys = ["list", "class_name", *more]
@@ -69,6 +76,7 @@ def _by_list(folder: str, more: list[str]) -> pd.DataFrame:
 
 
 def _message(
+    stage: str,
     rejected: Counter[str],
     rows: int,
     limit: float,
@@ -79,7 +87,7 @@ def _message(
     codes = ", ".join(f"{count} {code}" for code, count in rejected.most_common(3))
     example = pc.field("code") == rejected.most_common(1)[0][0]
     return (
-        f"{rejected.total()} of {rows} {what} were rejected ({codes}), more than max_rejected_share = {limit}; "
+        f"{rejected.total()} of {rows} {what} were rejected ({codes}), more than {stage}.max_rejected_share = {limit}; "
         f"inspect {folder} (pandas.read_parquet opens it), then correct the input or raise the limit.\n"
         f"Example: {_example(folder, example if within is None else example & within)}"
     )

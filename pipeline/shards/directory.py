@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -31,9 +32,23 @@ def find_manifest(folder: str) -> Manifest | None:
 
 
 def valid_manifest(folder: str) -> Manifest | None:
-    """Return the manifest of a folder, or None if it has none or a damaged one."""
+    """Return the manifest of a folder, or None if it has none or a damaged one.
+
+    Raises DataError if the manifest exists but cannot be read: a table may be complete although its file system does not
+    answer, and callers remove or replace a table without a valid manifest.
+    """
+    path = files.join(folder, MANIFEST)
+    if not files.exists(path):
+        return None
     try:
-        return find_manifest(folder)
+        with files.open_read(path) as file:
+            data = file.read()
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}); check the disk and the permissions, then run the command again"
+        ) from error
+    try:
+        return Manifest.from_json(data.removeprefix(BOM_UTF8), path)
     except DataError:
         return None
 

@@ -26,7 +26,10 @@ from tests.hostile.conftest import Run, Tiny
         (["--set", "noise.trials=0"], "noise: trials must be 1 to 10,000, got 0"),
         (["--set", "shards.max_rows=0"], "shards: max_rows must be 1 to 10,000,000, got 0"),
         (["--set", "noise.class_map={ant: dog}"], "class_map names 'dog', which is not in classes"),
-        (["--set", "classes=[ant]"], "classes are two or more, each named once"),
+        (["--set", "classes=[ant]"], "classes must name two or more classes, got 1; add one"),
+        (["--set", "classes=[ant, bee, ant]"], "classes lists 'ant' twice; remove one"),
+        (["--set", "noise.class_map={ant: ant}"], "class_map maps 'ant' to itself; give another class or remove"),
+        (["--set", "seed=9223372036854775808"], "seed: expected a 64-bit integer"),
         (["--set", "clean=clean.csv"], "clean: expected a list, got 'clean.csv'"),
         (["--set", "ingest.size=big"], "ingest.size: expected int, got 'big'"),
         (["--set", "fetch.concurrency=0"], "fetch: concurrency must be more than 0, got 0"),
@@ -237,7 +240,7 @@ def test_too_many_bad_rows_fail_the_build_and_keep_the_rejections(run: Run, tiny
     assert result.code == 1
     out = tiny.folder.parent / "out"
     assert (
-        "6 of 15 rows were rejected (6 unknown_class), more than max_rejected_share = 0.2; inspect"
+        "6 of 15 rows were rejected (6 unknown_class), more than ingest.max_rejected_share = 0.2; inspect"
         in result.error
     )
     assert "correct the input or raise the limit" in result.error
@@ -268,7 +271,7 @@ def test_a_class_with_all_images_rejected_fails_the_build(run: Run, tiny: Tiny, 
     count = len(lost)
     assert (
         f"{count} of {count} {name} rows of class bee were rejected ({count} not_found), more than "
-        "max_rejected_share = 0.5; inspect"
+        "ingest.max_rejected_share = 0.5; inspect"
     ) in result.error
     assert re.search(rf"Example: {name}\.csv:\d+, {name}-bee-\d, bee: ", result.error)
 
@@ -297,7 +300,10 @@ def test_too_many_bad_votes_fail_the_build(run: Run, ingested: Tiny) -> None:
         header.replace("answer", "anwser") + "web-ant-0,ant,w1,no\n"
     )
     message = error(header + "web-ant-0,ant,w1,perhaps\nweb-ant-0,ant,w2,no\n")
-    assert "1 of 2 votes were rejected (1 unknown_answer), more than max_rejected_share = 0.1" in message
+    assert (
+        "1 of 2 votes were rejected (1 unknown_answer), more than aggregate.max_rejected_share = 0.1"
+        in message
+    )
     assert "votes.csv:2, web-ant-0, ant: answer 'perhaps'; use yes, no or unsure" in message
 
 

@@ -125,8 +125,19 @@ def test_both_command_lines_tell_their_version(module: str) -> None:
 
 
 def test_a_configuration_in_another_normal_form_is_the_same(world: World, tmp_path: Path) -> None:
-    from pipeline.config import load_config
+    from pipeline.config import load_config, make_config
 
-    given = ["classes=" + json.dumps(["cafe\u0301 ", "b\u00a0c"]), 'noise.class_map={"caf\u00e9": "b c"}']
+    given = [
+        "classes=" + json.dumps(["cafe\u0301 ", "b\u00a0c"]),
+        'noise.class_map={"caf\u00e9": "b c"}',
+        'noise.allow_empty_classes=["cafe\u0301"]',
+    ]
     config = load_config(str(world.config), given)
     assert config.classes == ("caf\u00e9", "b c")
+    assert config.noise.allow_empty_classes == ("caf\u00e9",)
+    lists = {"source": ".", "clean": [], "test": [], "web": [], "votes": []}
+    noise = {"allow_empty_classes": ("cafe\u0301",)}
+    assert make_config({**lists, "classes": ("cafe\u0301 ", "b"), "noise": noise}).classes == (
+        "caf\u00e9",
+        "b",
+    )

@@ -270,6 +270,38 @@ def test_a_failed_write_in_a_bucket_leaves_the_old_file(
     assert not files.exists(path)
 
 
+@pytest.mark.parametrize("refusal", ["error", "silent", "second"])
+def test_a_failed_rename_leaves_the_old_file(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    """As on HDFS, where a rename may fail with an error, or (webhdfs) only in a reply that fsspec ignores."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    monkeypatch.setattr(remote, "RENAMING", {"memory"})
+    path, other = f"{bucket}/folder/a.txt", f"{bucket}/folder/b.txt"
+    files.write_text(path, "old")
+    files.write_text(other, "new")
+    move, moves = MemoryFileSystem.mv, []
+
+    def mv(self: MemoryFileSystem, source: str, target: str) -> None:
+        moves.append(source)
+        if len(moves) == (2 if refusal == "second" else 1):
+            if refusal == "silent":
+                return
+            raise RuntimeError("safe mode")
+        move(self, source, target)
+
+    monkeypatch.setattr(MemoryFileSystem, "mv", mv)
+    with pytest.raises(DataError, match="was not renamed" if refusal == "silent" else "safe mode"):
+        files.write_text(path, "new")
+    assert files.read_text(path) == "old"
+    moves.clear()
+    with pytest.raises(DataError):
+        files.move([(other, path)])
+    assert (files.read_text(path), files.read_text(other)) == ("old", "new")
+    assert sorted(files.names(f"{bucket}/folder", "*")) == ["a.txt", "b.txt"]
+
+
 def test_versions_in_a_bucket_take_one_listing_a_folder(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["x/a", "y/b", "x/c", "d"]
     for name in names:

@@ -28,7 +28,7 @@ WRONG = [
     (["--direct_num_workers=x"], 2, "invalid int value: 'x'"),
     (["--levls=3"], 2, "unknown flag --levls"),
     (["b=2"], 2, "unexpected argument 'b=2'"),
-    (["--template_location=t.json"], 2, "only Dataflow supports templates"),
+    (["--template_location=t.json"], 2, "template"),
     (["--on-interrupt=detach"], 2, "only jobs on Dataflow"),
     (["--setup_file=none/setup.py"], 2, "no such file"),
 ]
@@ -56,6 +56,18 @@ def test_a_wrong_launch_changes_no_file(verb, command, monkeypatch, capsys):
         assert main([verb, *flags, "--force", *wrong]) == code, wrong
         assert words in capsys.readouterr().err, wrong
         assert snapshot(output) == before, wrong
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("build", "run a stage, such as ingest, instead of build"),
+        ("ingest", "only Dataflow supports templates"),
+    ],
+)
+def test_a_template_is_one_stage(command, verb, words, capsys):
+    assert main([verb, *command[1], "--template_location=t.json"]) == 2
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

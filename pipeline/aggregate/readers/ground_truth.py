@@ -42,6 +42,15 @@ def read_ground_truth(path: str) -> Iterator[VoteRow]:
                 yield from _answers(response, item, f"{folder.name}/{number}/{response.name}")
 
 
+def response_digests(path: str) -> list[tuple[str, str]]:
+    """Return the name and SHA-256 of each file of responses beside an output manifest. Raises DataError without any folder."""
+    return [
+        (f"{folder.name}/{response.parent.name}/{response.name}", files.sha256(str(response)))
+        for folder in _responses(path)
+        for response in sorted(folder.glob("*/*.json"))
+    ]
+
+
 def _responses(path: str) -> list[Path]:
     parents = [] if "://" in path else list(Path(path).absolute().parents)[:3]
     responses = [parent / "annotations" / "worker-response" for parent in parents]

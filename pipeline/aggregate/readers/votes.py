@@ -1,5 +1,7 @@
 """Read a vote file; its format follows from the file name and the first line."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -8,7 +10,7 @@ import pyarrow as pa
 from common.errors import DataError
 from pipeline import files
 from pipeline.aggregate.readers.google import is_google, read_google
-from pipeline.aggregate.readers.ground_truth import read_ground_truth
+from pipeline.aggregate.readers.ground_truth import read_ground_truth, response_digests
 from pipeline.aggregate.readers.label_studio import read_label_studio
 from pipeline.aggregate.readers.mechanical_turk import is_mechanical_turk, read_mechanical_turk
 from pipeline.aggregate.readers.row import VoteRow
@@ -42,6 +44,14 @@ def read_votes(path: str, name: str | None = None) -> Iterator[Records]:
     if ending == "csv" and is_mechanical_turk(_first_line(path)):
         return _batches(read_mechanical_turk(path), name)
     return read_records(path, VOTE, name)
+
+
+def votes_digest(path: str) -> str:
+    """Return the hex digest of a vote file; that of an output manifest covers the workers' responses beside it."""
+    digest = files.sha256(path)
+    if path.rsplit(".", 1)[-1].lower() != "manifest":
+        return digest
+    return hashlib.sha256(json.dumps([digest, response_digests(path)]).encode()).hexdigest()
 
 
 def check_votes_readable(path: str) -> None:

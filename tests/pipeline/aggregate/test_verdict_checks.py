@@ -25,6 +25,12 @@ def found(rows: list[tuple[str, int, int, float]], model: float = 0.9) -> list[s
 SOUND = [("no", 0, 3, 0.95)] * 60 + [("yes", 3, 0, 0.01)] * 60
 
 
+def test_gold_questions_that_match_nothing_are_reported():
+    assert list(warnings({"gold_questions": 1}, "majority")) == []
+    (line,) = warnings({"gold_questions": 0}, "majority")
+    assert line.startswith("no gold question matches a candidate or a clean image")
+
+
 @pytest.mark.parametrize(
     ("rows", "part"),
     [

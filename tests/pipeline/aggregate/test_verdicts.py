@@ -165,9 +165,19 @@ def test_gold_must_be_right(tmp_path, text, reported):
         read_gold(str(path))
 
 
-def test_a_gold_list_without_rows_is_reported(tmp_path):
-    parquet.write_table(GOLD.schema.empty_table(), tmp_path / "gold.parquet")
-    with pytest.raises(DataError, match=r"gold.parquet: the file has no gold question"):
+def test_gold_names_known_classes(tmp_path):
+    path = tmp_path / "gold.csv"
+    path.write_text("image_id,class_name,answer\na,CAT,yes\nb,dgo,no\n")
+    assert read_gold(str(path)).num_rows == 2
+    with pytest.raises(DataError, match=r'gold.csv:3: unknown class \'dgo\' \(did you mean "dog"\?\); fix'):
+        read_gold(str(path), None, ["cat", "dog"])
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_a_gold_list_without_rows_is_reported(tmp_path, rows):
+    columns = [pa.nulls(rows, pa.string()) for _ in GOLD.schema]
+    parquet.write_table(pa.table(columns, GOLD.schema.names), tmp_path / "gold.parquet")
+    with pytest.raises(DataError, match=r"gold.parquet: the file has no rows"):
         read_gold(str(tmp_path / "gold.parquet"))
 
 

@@ -10,6 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from pipeline.__main__ import main
+from pipeline.jobs import validate_votes
 from tests.pipeline.small_world import CLASSES, ONE_PROCESS, WEB, World, write_world
 
 
@@ -55,7 +56,7 @@ def test_repeated_votes_stop_the_stage_only_if_all_are_rejected(
     assert run_aggregate(mine) == 0
     assert codes_of(mine.parent / "out" / "aggregate" / "rejections") == {"duplicate_vote": len(again)}
     assert run_aggregate(mine, "aggregate.repeated_votes=reject") == 1
-    assert "duplicate_vote), more than max_rejected_share" in capsys.readouterr().err
+    assert "duplicate_vote), more than aggregate.max_rejected_share" in capsys.readouterr().err
 
 
 def test_skipped_tasks_do_not_stop_the_stage(mine: Path) -> None:
@@ -91,6 +92,80 @@ def test_unknown_answers_stop_with_a_remedy_that_works(
     (mine / "build.yaml").write_text(config + "aggregate:\n  answer_words: {1: yes, 0: no, '?': unsure}\n")
     assert run_aggregate(mine) == 0
     assert not codes_of(mine.parent / "out" / "aggregate" / "rejections")
+
+
+def test_a_lost_vote_is_an_error(
+    mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut_votes = validate_votes.cut_votes
+    monkeypatch.setattr(
+        validate_votes,
+        "cut_votes",
+        lambda parts, buckets: cut_votes([part.slice(1) for part in parts], buckets),
+    )
+    assert run_aggregate(mine) == 1
+    assert "405 votes were read, but 404 are counted as valid or rejected" in capsys.readouterr().err
+
+
+def test_answers_that_name_a_class_count_once_and_their_rejections_have_one_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = write_world(tmp_path / "mine")
+    web = rows_of(world.folder / "web.csv")
+    write(
+        world.folder / "web.csv",
+        web + [row | {"class_name": "ant"} for row in web if row["class_name"] == "bee"],
+    )
+    bees = [row["image_id"] for row in web if row["class_name"] == "bee"]
+    votes = [
+        {"image_id": image_id, "class_name": "", "worker_id": f"w{i // 2}", "answer": "bee"}
+        for image_id in bees
+        for i in range(6)
+    ]
+    write(world.folder / "votes.csv", votes)
+    out = tmp_path / "out"
+    arguments = ["--config", str(world.config), "--output", str(out), ONE_PROCESS]
+    assert main(["ingest", *arguments]) == 0
+    assert main(["aggregate", *arguments, "--set", "aggregate.class_answers=true", "--json"]) == 0
+    printed = capsys.readouterr().out
+    counts = json.loads(printed.strip().rpartition("\n")[2])["aggregate"]
+    assert counts["votes_in"] == counts["added_by_class_answers"] == len(votes)
+    for path in (out / "aggregate" / "rejections").glob("*.parquet"):
+        rows = parquet.read_table(path, columns=["location", "code", "image_id", "class_name"]).to_pylist()
+        assert rows == sorted(rows, key=lambda row: tuple(row.values()))
+
+
+def test_distribution_depends_on_the_number_of_web_images(mine: Path) -> None:
+    """Distributed Dawid-Skene computes no Cohen's kappa."""
+    for limit, is_distributed in ((len(CLASSES) * WEB, False), (len(CLASSES) * WEB - 1, True)):
+        method = ("aggregate.method=dawid-skene", "aggregate.smoothing=0.1")
+        assert run_aggregate(mine, *method, f"aggregate.distribute_above={limit}") == 0
+        tables = [
+            parquet.read_table(path)
+            for path in (mine.parent / "out" / "aggregate" / "agreement").glob("*.parquet")
+        ]
+        kappas = [row["value"] for row in tables[0].to_pylist() if row["measure"] == "mean_cohen_kappa"]
+        assert any(kappas) != is_distributed
+
+
+def test_new_responses_of_ground_truth_are_read(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = rows_of(mine / "web.csv")[:2]
+    (mine / "output.manifest").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def respond(line: int, worker: str) -> None:
+        folder = mine / "annotations" / "worker-response" / "iteration-1" / str(line)
+        folder.mkdir(parents=True, exist_ok=True)
+        answer = {"workerId": worker, "answerContent": {"answer": "yes"}}
+        (folder / f"{worker}.json").write_text(json.dumps({"answers": [answer]}))
+
+    respond(0, "a")
+    assert run_aggregate(mine, "votes=[output.manifest]") == 0
+    assert "1 vote by 1 worker" in capsys.readouterr().out
+    assert run_aggregate(mine, "votes=[output.manifest]") == 0
+    assert "up to date" in capsys.readouterr().out
+    respond(1, "b")
+    assert run_aggregate(mine, "votes=[output.manifest]") == 0
+    assert "2 votes by 2 workers" in capsys.readouterr().out
 
 
 def test_votes_about_images_that_ingest_rejected_do_not_stop_the_stage(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: F811  fixtures of other folders are imported by name
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,18 @@ def test_without_keep_bodies_they_are_removed_and_fetched_again_when_needed(
     assert main([*command, "--set", "ingest.size=20"]) == 0
     assert sorted(web.asked) == ["/0", "/1", "/2", "/3", "/4"]
     assert directory.read_manifest(Layout(str(output)).images).rows == 6
+
+
+def test_a_dry_run_shows_that_codes_to_retry_are_fetched(
+    tmp_path: Path, web: Web, smooth: Callable, encoded: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, output = image_list(tmp_path, web, smooth, encoded), tmp_path / "out"
+    command = ["ingest", "--config", str(config), "--output", str(output), ONE]
+    assert main(command) == 0
+    capsys.readouterr()
+    for more, state in (([], "up to date"), (["--retry", "not_found"], "would run")):
+        assert main([*command, "--dry-run", "--json", *more]) == 0
+        assert json.loads(capsys.readouterr().out)["stages"]["fetch"]["state"] == state
 
 
 def test_ingest_without_its_fetched_rows_names_the_stage_to_run(

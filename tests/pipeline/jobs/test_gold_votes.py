@@ -80,6 +80,19 @@ def test_the_gold_file_overrides_the_clean_list(world, ingested):
     assert (workers["w1"]["gold_answers"], workers["w1"]["gold_right"]) == (4, 3 / 4)
 
 
+def test_gold_questions_are_counted_and_a_list_that_matches_nothing_is_reported(world, ingested, capsys):
+    warning = "warning: no gold question matches"
+    gold = world.folder / "gold.csv"
+    gold.write_text("image_id,class_name,answer\nclean-ant-0,bee,no\nweb-bee-0,bee,yes\nnowhere,bee,yes\n")
+    aggregate(world, ingested, "gold=gold.csv")
+    verdicts = str(ingested / "aggregate" / "verdicts")
+    assert directory.read_manifest(verdicts).about["counts"]["gold_questions"] == 2
+    assert warning not in capsys.readouterr().out
+    gold.write_text("image_id,class_name,answer\nweb-bee-0,ant,yes\nnowhere,bee,yes\n")
+    aggregate(world, ingested, "gold=gold.csv")
+    assert warning in capsys.readouterr().out
+
+
 def test_the_distributed_method_has_the_same_gold_votes_and_workers(world, ingested):
     workers = aggregate(world, ingested, "method=dawid-skene", "smoothing=0.1")
     gold_votes = read_table(ingested / "aggregate" / "gold_votes")

@@ -78,6 +78,15 @@ def test_a_job_server_must_speak_grpc_and_a_cluster_http(web, rpc):
     check_endpoints(beam_options(["--runner=spark", f"--spark_rest_url=http://{web}"]))
 
 
+def test_an_ipv6_address_reaches_its_job_server(monkeypatch):
+    asked = []
+    channel = grpc.insecure_channel
+    monkeypatch.setattr(grpc, "insecure_channel", lambda target: asked.append(target) or channel(target))
+    with pytest.raises(UsageError, match="no answer within"):
+        check_endpoints(beam_options(["--runner=portable", "--job_endpoint=[::1]:1"]))
+    assert asked == ["[::1]:1"]
+
+
 def test_a_spark_master_is_connected_to(dead, deaf):
     with pytest.raises(UsageError, match="--spark_master_url"):
         check_endpoints(beam_options(["--runner=spark", f"--spark_master_url=spark://{dead}"]))

@@ -66,6 +66,13 @@ def test_a_flag_that_nobody_knows_is_a_usage_error():
         beam_options(["--levls=3"])
 
 
+def test_a_negative_number_of_workers_is_a_usage_error():
+    with pytest.raises(
+        UsageError, match=r"--direct_num_workers -1: expected a positive number, or 0 for one"
+    ):
+        beam_options(["--direct_num_workers=-1"])
+
+
 @pytest.mark.parametrize(
     "given", [["b=2"], ["--streaming", "--runner=DirectRunner", "b=2"], ["--project", "p", "b=2"]]
 )

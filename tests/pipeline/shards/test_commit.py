@@ -1,5 +1,7 @@
 """Commits: readers see the old table or the new one, and nothing is removed that no build has written."""
 
+import errno
+import io
 import os
 
 import pyarrow as pa
@@ -43,6 +45,39 @@ def test_an_attempt_that_does_not_count_changes_nothing(tmp_path):
     assert numbers(tmp_path) == [1, 2, 3]
     commit.prepare(str(tmp_path))
     assert listing(tmp_path) == sorted([MANIFEST, first.shard.file])
+
+
+def test_a_manifest_that_cannot_be_read_is_an_error_and_costs_no_shard(tmp_path, monkeypatch):
+    first = stage(tmp_path, 1, 2, 3)
+    commit.commit(str(tmp_path), "numbers", [first], {})
+    open_read = files.open_read
+
+    def refuse(path):
+        if path.endswith(MANIFEST):
+            raise DataError(f"{path}: permission denied")
+        return open_read(path)
+
+    monkeypatch.setattr(files, "open_read", refuse)
+    for step in (commit.prepare, commit.remove_table, directory.valid_manifest):
+        with pytest.raises(DataError, match="permission denied"):
+            step(str(tmp_path))
+    monkeypatch.undo()
+    assert numbers(tmp_path) == [1, 2, 3]
+
+    class Failing(io.BytesIO):
+        def read(self, *_):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(files, "open_read", lambda _: Failing())
+    with pytest.raises(
+        DataError, match=r"_manifest.json: cannot be read .*Input/output error.*; check the disk"
+    ):
+        commit.prepare(str(tmp_path))
+    monkeypatch.undo()
+    assert numbers(tmp_path) == [1, 2, 3]
+    for damaged in (b"{", b"\xff", b"[]"):
+        (tmp_path / MANIFEST).write_bytes(damaged)
+        assert directory.valid_manifest(str(tmp_path)) is None
 
 
 def test_a_commit_may_run_twice(tmp_path):
