@@ -46,11 +46,12 @@ class RobustLoss:
         """`config`: only `method` and the section of that name are used.
 
         `steps`: calls in the whole training. `device`: device of the batches. `classes`, `examples`: sizes of the
-        training set, for methods with state per class or example. Raises UsageError for steps below 1, and for methods
-        that need the trainer.
+        training set, for methods with state per class or example. Raises UsageError for steps below 1, for missing
+        sizes, and for methods and settings that need the trainer.
         """  # fmt: skip
         if steps < 1:
             raise UsageError(f"steps must be at least 1, got {steps}")
+        _check_settings(config, classes, examples)
         if is_short(config.method, steps):
             warnings.warn(
                 f"{short_run(config.method, steps)}; train for more epochs or with smaller batches, or use a loss without "
@@ -63,6 +64,7 @@ class RobustLoss:
             raise UsageError(
                 f"method {config.method!r} cannot be used as a loss; run `python -m training train`"
             )
+        self._needs_index = config.method == "elr"
         self.done = 0
         self._student: Student | None = None
 
@@ -72,8 +74,12 @@ class RobustLoss:
         """Return the loss of a batch, a scalar with gradient, with the weight of each label if the method has weights.
 
         images float [B, C, H, W]; labels int64 [B]; index int64 [B]: rows of these examples in the training set
-        (required by ELR). Raises UsageError after `steps` calls.
+        (required by ELR). Raises UsageError after `steps` calls, and for a missing index.
         """
+        if self._needs_index and index is None:
+            raise UsageError(
+                "ELR needs the rows of the examples in the training set; give `index`, int64 [B]"
+            )
         if self.done >= self.steps:
             raise UsageError(
                 f"all {self.steps} steps are done; set steps to the number of steps of the whole training"
@@ -102,14 +108,17 @@ class RobustLoss:
         return self.method.weight_decay(configured)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the tensors to store in a checkpoint, by name."""
-        return {"done": torch.tensor(self.done), **self.method.state}
+        """Return the tensors to store in a checkpoint, by name, with the parameters of the method."""
+        return {"done": torch.tensor(self.done), **self._tensors()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore the state that `state_dict` returned."""
         self.done = int(state["done"])
-        for name, tensor in self.method.state.items():
+        for name, tensor in self._tensors().items():
             tensor.copy_(state[name])
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return self.method.state | {name: one.data for name, one in self.method.parameters.items()}
 
     def _passes(self, network: nn.Module, images: Tensor) -> Student:
         half = torch.is_autocast_enabled(images.device.type)
@@ -117,6 +126,23 @@ class RobustLoss:
         if student is None or student.network is not network or student.bf16 != half:
             student = self._student = Student(network, half)
         return student
+
+
+def _check_settings(config: TrainConfig, classes: int, examples: int) -> None:
+    """Raise UsageError for sizes that the method lacks, and for settings that need the number of the epoch."""
+    section = getattr(config, config.method, None)
+    if isinstance(section, method_config.MentorNetConfig):
+        if section.loss_percentile == "auto" or section.burn_in_epochs:
+            raise UsageError(
+                f"{config.method}: loss_percentile=auto and burn_in_epochs need the number of the epoch, which a loss does "
+                "not know; give loss_percentile as a number and burn_in_percent, or run `python -m training train`"
+            )
+        if section.balance and classes < 1:
+            raise UsageError(f"{config.method}: balance=True needs the number of classes; add classes=N")
+    if config.method in ("s_model", "elr") and classes < 1:
+        raise UsageError(f"{config.method} needs the number of classes; add classes=N")
+    if config.method == "elr" and examples < 1:
+        raise UsageError("elr needs the size of the training set; add examples=N")
 
 
 class MentorMix(RobustLoss):
@@ -127,25 +153,30 @@ class MentorMix(RobustLoss):
         steps: int,
         noise_level: float | None = None,
         *,
+        classes: int = 0,
         seed: int = 0,
         device: str = "cpu",
         **settings: Any,
     ) -> None:
-        """`noise_level`: use the paper's settings for CIFAR-10 at the nearest level. `settings`: keys of
-        training.method_config.MentorMixConfig, such as alpha and loss_percentile.
+        """`noise_level`: use the paper's settings for CIFAR-10 at the nearest level. `classes`: number of classes, for
+        balance=True. `settings`: keys of training.method_config.MentorMixConfig, such as alpha and loss_percentile.
         """  # fmt: skip
         base = method_config.MentorMixConfig() if noise_level is None else mentormix_for(CIFAR10, noise_level)
         config = TrainConfig(method="mentormix", mentormix=replace(base, **settings))
-        super().__init__(config, steps=steps, seed=seed, device=device)
+        super().__init__(config, steps=steps, classes=classes, seed=seed, device=device)
 
 
 class MentorNet(RobustLoss):
     """MentorNet (Jiang et al., ICML 2018) with a threshold at a moving percentile of the loss."""
 
-    def __init__(self, steps: int, *, seed: int = 0, device: str = "cpu", **settings: Any) -> None:
-        """`settings`: keys of training.method_config.MentorNetConfig, such as loss_percentile."""
+    def __init__(
+        self, steps: int, *, classes: int = 0, seed: int = 0, device: str = "cpu", **settings: Any
+    ) -> None:
+        """`classes`: number of classes, for balance=True. `settings`: keys of
+        training.method_config.MentorNetConfig, such as loss_percentile.
+        """
         config = TrainConfig(method="mentornet", mentornet=method_config.MentorNetConfig(**settings))
-        super().__init__(config, steps=steps, seed=seed, device=device)
+        super().__init__(config, steps=steps, classes=classes, seed=seed, device=device)
 
 
 class Mixup(RobustLoss):

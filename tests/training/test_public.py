@@ -98,6 +98,7 @@ def test_a_loss_is_the_methods_step_with_draws_of_seed_and_step() -> None:
         lambda: MentorNet(20, burn_in_percent=0),
         lambda: Mixup(20, alpha=2.0),
         lambda: ELR(20, examples=16, classes=3),
+        lambda: MentorMix(20, classes=3, balance=True, schedule="ramp", burn_in_percent=0),
     ],
 )
 def test_a_loss_goes_on_from_its_state(make: Callable[[], Any]) -> None:
@@ -110,6 +111,37 @@ def test_a_loss_goes_on_from_its_state(make: Callable[[], Any]) -> None:
             second.load_state_dict({name: one.clone() for name, one in first.state_dict().items()})
         found = (first if step < 3 else second)(network, images, labels, rows).loss
         assert torch.equal(found, expected)
+
+
+def test_the_state_of_a_loss_has_the_parameters_of_its_method() -> None:
+    first, second = (RobustLoss(TrainConfig(method="s_model"), steps=9, classes=3) for _ in range(2))
+    [transition] = first.parameters()
+    torch.nn.init.normal_(transition)
+    second.load_state_dict({name: one.clone() for name, one in first.state_dict().items()})
+    [restored] = second.parameters()
+    assert torch.equal(restored, transition)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MentorMix(600, schedule="ramp", burn_in_epochs=2), "burn_in_epochs need the number of the"),
+        (lambda: MentorNet(600, schedule="ramp", loss_percentile="auto"), "give loss_percentile as a number"),
+        (lambda: MentorMix(600, schedule="ramp", balance=True), "balance=True .* add classes=N"),
+        (lambda: MentorNet(600, balance=True), "balance=True .* add classes=N"),
+        (lambda: RobustLoss(TrainConfig(method="s_model"), steps=9), "s_model .* add classes=N"),
+        (lambda: RobustLoss(TrainConfig(method="elr"), steps=9, classes=3), "elr .* add examples=N"),
+    ],
+)
+def test_settings_that_a_loss_cannot_follow_are_refused(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make()
+
+
+def test_elr_without_the_rows_of_the_examples_says_so() -> None:
+    loss, network = ELR(20, examples=16, classes=3), make_network(NetworkConfig("small_cnn", 4), 3, 0)
+    with pytest.raises(UsageError, match="give `index`"):
+        loss(network, *batch(0))
 
 
 def test_settings_come_from_the_noise_level_and_from_the_caller() -> None:
