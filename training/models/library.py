@@ -23,6 +23,7 @@ def library_network(name: str, weights: str, classes: int) -> nn.Module:
     `weights`: empty, "pretrained", or the path of a file. A head for another number of classes keeps its random
     weights. Raises UsageError for an unknown name or a missing library, DataError for weights that do not fit.
     """
+    check_library_name(name)
     library, _, model = name.partition("/")
     network = (_torchvision if library == "torchvision" else _timm)(model, weights, classes)
     return rescaled(network, name) if weights else network
@@ -38,19 +39,17 @@ def rescaled(network: nn.Module, name: str) -> nn.Module:
 
 
 def imagenet_accuracy(name: str) -> float | None:
-    """Return the published ImageNet top-1 accuracy of a network's weights, 0 to 1, or None if unknown."""
+    """Return the published ImageNet top-1 accuracy of a network's weights, 0 to 1; None if it or the name is unknown."""
     if name in VARIANTS:
         return VARIANTS[name][2]
     library, _, model = name.partition("/")
-    if library != "torchvision":
+    if library != "torchvision" or model not in _torchvision_names():
         return None
     measured = torchvision.models.get_model_weights(model).DEFAULT.meta["_metrics"]
     return float(measured["ImageNet-1K"]["acc@1"]) / 100 if "ImageNet-1K" in measured else None
 
 
 def _torchvision(name: str, weights: str, classes: int) -> nn.Module:
-    names = torchvision.models.list_models(module=torchvision.models)
-    _check_name(name, names, "torchvision")
     options: dict[str, Any] = {"aux_logits": False, "init_weights": True} if name in AUXILIARY else {}
     network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
     if not weights:
@@ -65,19 +64,30 @@ def _torchvision(name: str, weights: str, classes: int) -> nn.Module:
 
 
 def _timm(name: str, weights: str, classes: int) -> nn.Module:
-    try:
-        import timm
-    except ModuleNotFoundError as error:
-        raise UsageError(f"network.name: timm is not installed; {install_command('timm')}") from error
-    _check_name(name.partition(".")[0], timm.list_models(), "timm")
+    import timm
+
     network: nn.Module = timm.create_model(name, pretrained=weights == PRETRAINED, num_classes=classes)
     if weights and weights != PRETRAINED:
         fill_network(network, load_weights(weights, name), weights)
     return network
 
 
-def _check_name(name: str, names: list[str], library: str) -> None:
-    if name not in names:
-        nearest = get_close_matches(name, names, n=3, cutoff=0.5)
+def check_library_name(name: str) -> None:
+    """Raise UsageError if the library of `torchvision/NAME` or `timm/NAME` is not installed or has no such network."""
+    library, _, model = name.partition("/")
+    if library == "torchvision":
+        names = _torchvision_names()
+    else:
+        try:
+            import timm
+        except ModuleNotFoundError as error:
+            raise UsageError(f"network.name: timm is not installed; {install_command('timm')}") from error
+        names, model = timm.list_models(), model.partition(".")[0]
+    if model not in names:
+        nearest = get_close_matches(model, names, n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(nearest)}?" if nearest else f"see {library}.list_models()"
-        raise UsageError(f"network.name: {library} has no network {name!r}; {hint}")
+        raise UsageError(f"network.name: {library} has no network {model!r}; {hint}")
+
+
+def _torchvision_names() -> list[str]:
+    return torchvision.models.list_models(module=torchvision.models)

@@ -36,30 +36,43 @@ def make_head(vectors: Tensor, classes: int, seed: int, number: int = 0) -> Line
     return head
 
 
+def check_network_name(name: str) -> None:
+    """Raise UsageError for an unknown name of a network, or if its library is not installed."""
+    if _is_of_library(name):
+        from training.models.library import check_library_name  # torchvision takes a second to import
+
+        check_library_name(name)
+    elif name not in NETWORKS:
+        nearest = get_close_matches(name, NETWORKS, n=1, cutoff=0.3)
+        hint = (
+            f"did you mean {nearest[0]!r}?"
+            if nearest
+            else f"known networks: {', '.join(NETWORKS)}, torchvision/NAME, timm/NAME"
+        )
+        raise UsageError(f"network.name: unknown network {name!r}; {hint}")
+
+
+def _is_of_library(name: str) -> bool:
+    return name.startswith(("torchvision/", "timm/"))
+
+
 def make_network(config: NetworkConfig, classes: int, seed: int, number: int = 0) -> nn.Module:
     """Build a network on the CPU, channels-last, with initial weights that depend only on `seed` and `number`.
 
     `number` counts the networks of a method. Raises UsageError for an unknown name, DataError for weights that do not
     fit.
     """
-    from_library = config.name.startswith(("torchvision/", "timm/"))
+    check_network_name(config.name)
+    from_library = _is_of_library(config.name)
     if config.weights == PRETRAINED and not from_library:
         raise UsageError(
             f"network.weights: {config.name} has no pretrained weights to download; give a file of weights, or a "
             "torchvision/ or timm/ network"
         )
-    if config.name not in NETWORKS and not from_library:
-        nearest = get_close_matches(config.name, NETWORKS, n=1, cutoff=0.3)
-        hint = (
-            f"did you mean {nearest[0]!r}?"
-            if nearest
-            else f"known networks: {', '.join(NETWORKS)}, torchvision/NAME, timm/NAME"
-        )
-        raise UsageError(f"network.name: unknown network {config.name!r}; {hint}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, number, "weights"))
         if from_library:
-            from training.models.library import library_network  # torchvision takes a second to import
+            from training.models.library import library_network
 
             network = library_network(config.name, config.weights, classes)
         else:

@@ -16,6 +16,7 @@ from common.errors import UsageError
 from training.data.remote import local_copy
 from training.data.shards import dataset_name, read_manifest
 from training.device import choose_device
+from training.models.registry import check_network_name
 from training.printing import print_choice
 from training.progress import duration
 from training.recipes.default import resolve_recipe
@@ -53,6 +54,8 @@ def verb(arguments: argparse.Namespace) -> int:
         runs = grid.order_by_priority(runs, config)
     run_state.reject_old_layout(output)
     unfinished = [run for run in runs if not run_state.is_finished(output, run.name)]
+    for name in dict.fromkeys(run.config.network.name for run in unfinished):
+        check_network_name(name)
     warn_of_short_runs((run.config, run.images) for run in unfinished)
     costs: plan.Costs = {}
 

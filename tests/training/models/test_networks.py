@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from common.errors import DataError, UsageError
 from training.config import NetworkConfig
+from training.models.library import imagenet_accuracy
 from training.models.registry import NETWORKS, make_network
 from training.models.weights import fill_network, read_weights
 from training.models.wide_resnet import WideUnit
@@ -113,6 +114,8 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_unknown_library_networks_are_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"torchvision has no network 'resnet5'; did you mean .*resnet50"):
         make_network(NetworkConfig("torchvision/resnet5"), 3, 0)
+    assert imagenet_accuracy("torchvision/resnet5") is None
+    assert imagenet_accuracy("torchvision/resnet18") == pytest.approx(0.69758)
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet101", "mobilenet_v2", "inception_v3", "efficientnet_b5"])

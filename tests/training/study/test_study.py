@@ -103,6 +103,18 @@ def test_a_missing_set_is_an_error_before_training(dataset: Path) -> None:
         grid.make_cells(small_study(levels=(0.4,), colors=("red",)), dataset)
 
 
+def test_an_unknown_network_is_an_error_before_training(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--levels", "0.4", "--colors", "blue", "--methods", "vanilla", "--seeds", "0"]
+    networks = ["--networks", "small_cnn", "torchvision/resnet81"]
+    command = arguments(dataset, tmp_path / "study", *flags, *networks)
+    name = command.index("network.name=small_cnn")
+    assert main(command[: name - 1] + command[name + 1 :]) == 2
+    assert "torchvision has no network 'resnet81'; did you mean resnet1" in capsys.readouterr().err
+    assert not (tmp_path / "study").exists()
+
+
 def test_a_folder_whose_manifest_has_another_level_is_an_error(dataset: Path) -> None:
     (dataset / "blue-0.40").rename(dataset / "blue-0.60")
     with pytest.raises(DataError, match=r"the manifest has noise level 0\.4"):
