@@ -67,17 +67,24 @@ class Accuracies:
         return max(self.means, key=lambda name: self.means[name])
 
     def others(self, *, significant: bool) -> list[str]:
-        """Return the series that differ from the best significantly, or those that do not."""
-        comparisons = compare(self.by_series, reference=self.best)
-        return [one.second for one in comparisons if one.is_significant == significant]
+        """Return the series that differ from the best significantly, or those that do not.
+
+        The correction is over all pairs, since the best is known only from the data.
+        """
+        pairs = [(one, {one.first, one.second}) for one in compare(self.by_series)]
+        return [
+            next(iter(names - {self.best}))
+            for one, names in pairs
+            if self.best in names and one.is_significant == significant
+        ]
 
 
 def run_sentence(accuracy: float, images: int) -> str:
     """Return which difference between two runs the test images of a run cannot show."""
     smallest = smallest_of_images(images, independent_disagreement(accuracy))
     return (
-        f"Intervals: 95 %, of the {images:,} test images (Wilson); other seeds vary too. Differences below "
-        f"{points(smallest)} points between two runs may be chance ({CAUTION}, independent errors)."
+        f"Intervals: 95 %, of the {images:,} test images (Wilson); they do not include the variation between seeds. "
+        f"Differences below {points(smallest)} points between two runs may be chance ({CAUTION}, independent errors)."
     )
 
 
@@ -116,10 +123,16 @@ def _best_method(rows: list[Row]) -> str | None:
     close = accuracies.others(significant=False)
     parts = [f"significantly above {_listed(worse)}"] if worse else []
     parts += [f"not distinguishable from {_listed(close)}"] if close else []
+    without_noise = (
+        "; the table of comparisons also counts runs without noise"
+        if any(not row["noise_level"] for row in rows)
+        else ""
+    )
     return (
         f"{best} has the highest mean final test accuracy, {100 * accuracies.means[best]:.1f} %, over "
         f"{_listed([f'{100 * level:g} %' for level in accuracies.levels])} wrong labels and {accuracies.seeds} seeds; it "
-        f"is {' and '.join(parts)} (paired t tests over level and seed with Holm's correction, p < 0.05)."
+        f"is {' and '.join(parts)} (paired t tests over level and seed with Holm's correction over all pairs, p < 0.05"
+        f"{without_noise})."
     )
 
 

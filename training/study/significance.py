@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+MIN_SPREAD = 1e-9  # of differences, below which they are equal but for rounding
 CellKey = TypeVar("CellKey", bound=Hashable)  # such as (level, seed)
 
 
@@ -59,7 +60,8 @@ def deviation(values: Sequence[float]) -> float | None:
 class Comparison:
     """The difference of two methods over the cells that both have.
 
-    p: of the paired t test, with Holm's correction; None for fewer than two cells, or where all are equal.
+    p: of the paired t test, with Holm's correction; None for fewer than two cells, and for equal differences, without
+    whose spread the test is undefined.
     """
 
     first: str
@@ -73,18 +75,13 @@ class Comparison:
         return self.p is not None and self.p < 1 - CONFIDENCE
 
 
-def compare(values: Mapping[str, Mapping[CellKey, float]], reference: str | None = None) -> list[Comparison]:
-    """Compare methods in pairs, or `reference` with all others; Holm's correction is over all comparisons.
+def compare(values: Mapping[str, Mapping[CellKey, float]]) -> list[Comparison]:
+    """Compare all pairs of methods; Holm's correction is over all of them.
 
     `values`: for each method its value in each cell, such as (level, seed).
     """
-    pairs = (
-        [(reference, other) for other in values if other != reference]
-        if reference
-        else itertools.combinations(values, 2)
-    )
     comparisons = []
-    for first, second in pairs:
+    for first, second in itertools.combinations(values, 2):
         differences = [
             values[first][cell] - values[second][cell] for cell in values[first].keys() & values[second]
         ]
@@ -96,11 +93,9 @@ def compare(values: Mapping[str, Mapping[CellKey, float]], reference: str | None
 
 
 def _paired_p(differences: Sequence[float]) -> float | None:
-    """Return the two-sided p of a paired t test, None where there is nothing to test."""
-    if len(differences) < 2 or not any(differences):
+    """Return the two-sided p of a paired t test; None where it is undefined: for one difference, or equal ones."""
+    if len(differences) < 2 or max(differences) - min(differences) < MIN_SPREAD:
         return None
-    if len(set(differences)) == 1:  # no spread, for which scipy warns
-        return 0.0
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 

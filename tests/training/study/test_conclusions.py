@@ -8,6 +8,7 @@ import pyarrow as pa
 from tests.training.study.synthetic_results import synthetic_results, with_a_short_setting
 from training.study.conclusions import best_method_sentences
 from training.study.results import RESULT
+from training.study.summary_tables import comparisons
 
 
 def results(seeds: int = 3, **accuracy: list[list[float]]) -> pa.Table:
@@ -44,6 +45,26 @@ def test_only_cells_that_all_methods_have_count() -> None:
         "vanilla has the highest mean final test accuracy, 60.3 %, over 20 % wrong labels and 3 seeds"
         in sentence
     )
+
+
+def test_the_sentence_agrees_with_the_table_of_comparisons() -> None:
+    """p of mentormix and mixup is 0.025: below 0.05 among the two pairs of the best method, above it among all three."""
+    table = results(
+        mentormix=[[0.720, 0.740, 0.760]] * 2,
+        mixup=[[0.716, 0.728, 0.759], [0.711, 0.739, 0.752]],
+        vanilla=[[0.709, 0.736, 0.739], [0.716, 0.729, 0.752]],
+    )
+    [sentence] = best_method_sentences(table)
+    assert "significantly above vanilla and not distinguishable from mixup" in sentence
+    verdicts = {tuple(map(str, line[2:4])): line[9] for line in comparisons(table).rows}
+    assert verdicts["vanilla", "mentormix"] == "yes"
+    assert verdicts["mixup", "mentormix"] == "no"
+    assert "without noise" not in sentence
+
+
+def test_the_sentence_says_that_the_table_counts_runs_without_noise() -> None:
+    red, _ = best_method_sentences(synthetic_results()[0])
+    assert "the table of comparisons also counts runs without noise" in red
 
 
 def test_one_seed_or_one_method_gives_no_sentence() -> None:
