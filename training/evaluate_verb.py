@@ -1,25 +1,33 @@
 """The verb evaluate."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from common.errors import DataError
 from training.data.remote import local_copy
-from training.data.shards import load
+from training.data.shards import RESIDENT_BYTES, load
 from training.device import choose_device
 from training.evaluation import accuracy, memorization, predict
 from training.features.extract import FEATURES, with_features
 from training.features.vectors import make_augmenter
+from training.models.forward_cost import check_image_size
 from training.precision import choose_precision
 from training.printing import print_accuracies
-from training.run_directory import read_config
+from training.run_directory import read_config, recorded
 from training.trained_networks import load_trained_networks
 
 
 def verb(arguments: argparse.Namespace) -> int:
     """Evaluate the averaged weights of a run (its last weights if it does not average) on one set."""
     folder = local_copy(arguments.data, [arguments.set_name], arguments.cache)
-    config, data, device = read_config(arguments.run), load(folder / arguments.set_name), choose_device()
+    config, device = read_config(arguments.run), choose_device()
+    # the images of a frozen network stay encoded, as in training, so that its features are found
+    data = load(folder / arguments.set_name, 0 if config.network.frozen else RESIDENT_BYTES)
+    _check_classes(arguments.run, folder / arguments.set_name, data.class_names)
+    check_image_size(config, data)
     precision = choose_precision(config, data, arguments.run, device)
     config = replace(config, precision=precision)
     if config.network.frozen:
@@ -34,3 +42,13 @@ def verb(arguments: argparse.Namespace) -> int:
         result |= memorization(predicted, data)
     print_accuracies(result, len(data), "accuracy", arguments.json)
     return 0
+
+
+def _check_classes(run: Path, folder: Path, class_names: Sequence[str]) -> None:
+    """Raise DataError if the classes of a set are not those of the run, in the same order. Old runs have no record of them."""
+    trained = (recorded(run, "data") or {}).get("class_names")
+    if trained is not None and list(trained) != list(class_names):
+        raise DataError(
+            f"{folder}: the classes {list(class_names)} are not those of the run, {list(trained)} ({run}); give a set with "
+            "the classes of the run, in their order"
+        )

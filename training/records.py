@@ -15,6 +15,7 @@ class RunDescription:
     config: dict[str, Any]
     threads: int | None = None
     precision: str | None = None
+    weight_decay_accuracies: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

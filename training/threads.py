@@ -6,15 +6,13 @@ It is part of the run's description, since the last bits of results may depend o
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from training.config import TrainConfig
 from training.data.shards import ImageSet
 from training.device import available_cores
-from training.models.registry import make_network
+from training.models.forward_cost import forward_flops
 from training.run_directory import recorded
 
 # Forward operations per batch below which one thread is used: about 50 ms per step. Idle threads spin on a busy
@@ -42,21 +40,7 @@ def choose_threads(config: TrainConfig, train: ImageSet, directory: Path, device
 
 def step_flops(config: TrainConfig, train: ImageSet) -> int:
     """Return the floating-point operations of convolutions and dense layers in the forward pass of one batch."""
-    size = config.augment.input_size(train.images.size)
-    counts: list[int] = []
-
-    def count(layer: nn.Module, _inputs: Any, out: Tensor) -> None:
-        assert isinstance(layer.weight, Tensor)
-        counts.append(2 * out.numel() * layer.weight[0].numel())
-
-    # torch.utils.flop_counter and the meta device take a second to import
-    network = make_network(config.network.untrained(), len(train.class_names), seed=0).eval()
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(count)
-    with torch.inference_mode():
-        network(torch.zeros(1, 3, *size))
-    return sum(counts) * config.batch_size
+    return forward_flops(config, train) * config.batch_size
 
 
 @contextlib.contextmanager

@@ -15,13 +15,14 @@ from training.distributed import Processes
 from training.features.extract import with_features
 from training.features.vectors import FeatureVectors
 from training.loggers import Loggers
+from training.models.forward_cost import check_image_size
 from training.precision import choose_precision
 from training.recipes.default import resolve_recipe
 from training.recipes.registry import configure
 from training.run_directory import describe, open_run, read_result
 from training.threads import choose_threads, cpu_threads
 from training.trainer import Trainer
-from training.weight_decay_selection import validation_accuracies, with_weight_decay
+from training.weight_decay_selection import WEIGHT_DECAY_ACCURACIES, select_weight_decay
 
 
 def prepare_run(
@@ -76,13 +77,14 @@ def run_training(
 
     `features`: folder for the features of frozen networks, which are not computed for sets that have feature vectors instead
     of images. `loggers` receive the metrics of each epoch, as `log` does, and the result. `shared_choices`: file of the
-    precision that runs with the same network share (`choose_precision`). Raises the exceptions of `Trainer` and
-    `with_features`.
+    precision that runs with the same network share (`choose_precision`). Raises UsageError for a network that does not take
+    images of this size, and the exceptions of `Trainer` and `with_features`.
     """
     description, about = describe(config, train, test), dict[str, Any]()
     if finished := read_result(directory):
         open_run(directory, description, resume)
         return finished
+    check_image_size(config, train)
     threads = choose_threads(config, train, directory, device)
     with cpu_threads(threads):
         precision = choose_precision(config, train, directory, device, shared_choices)
@@ -95,10 +97,10 @@ def run_training(
         train, test = with_features(config, (train, test), features, device, progress=progress, stop=stop)
     with cpu_threads(threads):
         if config.optimizer.weight_decays:
-            accuracies = validation_accuracies(config, train, device, stop, progress=progress)
-            best = max(accuracies, key=lambda decay: (accuracies[decay], decay))
-            config = with_weight_decay(config, best)
-            about["weight_decay_accuracies"] = {f"{decay:g}": share for decay, share in accuracies.items()}
+            config, accuracies = select_weight_decay(
+                config, train, directory, device, processes or Processes(), stop, progress=progress
+            )
+            about[WEIGHT_DECAY_ACCURACIES] = description[WEIGHT_DECAY_ACCURACIES] = accuracies
         trainer = Trainer(config, train, test, device, processes, description=description, about=about)
         return _train_with_loggers(
             trainer, directory, loggers or Loggers(), log, resume=resume, progress=progress, stop=stop

@@ -57,8 +57,8 @@ class Trainer:
         """Move the sets to `device` and build networks, method and optimizer.
 
         `description`: content of config.json, by default from the configuration and sets. `about`: additional fields of
-        the result. Raises DataError if the training set is smaller than a batch, UsageError if the processes cannot
-        share a batch.
+        the result. Raises DataError if the training set is smaller than a batch (DivideMix: than two batches), UsageError if
+        the processes cannot share a batch.
         """
         self.config, self.device, self.processes = config, device, processes or Processes()
         self.description, self.about = description or describe(config, train, test), about or {}
@@ -71,7 +71,14 @@ class Trainer:
         self.train = train.to(device)
         self.bf16 = use_bf16(config.precision, device)
         classes = len(train.class_names)
-        self.method = make_method(config, RunFacts(classes, len(train), device, config.epochs))
+        self.method = make_method(
+            config, RunFacts(classes, len(train), device, config.epochs, config.accumulate)
+        )
+        if self.method.phases > 1 and len(train) < 2 * config.batch_size:
+            raise DataError(
+                f"{train.name}: {config.method} needs at least two batches, got {len(train)} images for batches of "
+                f"{config.batch_size}; set batch_size to at most {len(train) // 2}"
+            )
         self._check_processes()
         vectors = train.images.vectors if isinstance(train.images, FeatureVectors) else None
         networks = [

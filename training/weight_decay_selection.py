@@ -1,7 +1,7 @@
 """Select the weight decay by accuracy on held-out training images with their given labels."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +10,45 @@ import torch
 from training.callbacks import never_stop
 from training.config import TrainConfig
 from training.data.shards import ImageSet
+from training.distributed import Processes
+from training.run_directory import recorded
 from training.trainer import Trainer, hold_out
 
+WEIGHT_DECAY_ACCURACIES = "weight_decay_accuracies"  # key of config.json and result.json
 HELD_OUT = 0.1  # share of the training set if `validation` is 0
+
+
+def select_weight_decay(
+    config: TrainConfig,
+    train: ImageSet,
+    directory: Path,
+    device: torch.device,
+    processes: Processes,
+    stop: Callable[[], bool] = never_stop,
+    *,
+    progress: bool = False,
+) -> tuple[TrainConfig, dict[str, float]]:
+    """Return the configuration with the weight decay of the best accuracy, and the accuracy of each candidate.
+
+    A resumed run keeps the accuracies that config.json has. Several processes use the choice of the first one: the last
+    bits of their trials may differ.
+    """
+    candidates = config.optimizer.weight_decays
+    accuracies = _recorded_accuracies(directory, candidates)
+    first = processes.rank == 0
+    if not processes.any(first and accuracies is not None, device):
+        accuracies = validation_accuracies(config, train, device, stop, progress=progress)
+    measured = accuracies or dict.fromkeys(candidates, 0.0)  # of another process than the first
+    best = max(measured, key=lambda decay: (measured[decay], decay))
+    chosen = [decay for decay in candidates if processes.any(first and decay == best, device)]
+    return with_weight_decay(config, chosen[0]), {f"{decay:g}": share for decay, share in measured.items()}
+
+
+def _recorded_accuracies(directory: Path, candidates: Sequence[float]) -> dict[float, float] | None:
+    earlier = recorded(directory, WEIGHT_DECAY_ACCURACIES) or {}
+    if {f"{decay:g}" for decay in candidates} != earlier.keys():
+        return None
+    return {decay: earlier[f"{decay:g}"] for decay in candidates}
 
 
 def validation_accuracies(

@@ -12,6 +12,7 @@ import pytest
 
 from common.errors import DataError
 from schemas.manifest import MANIFEST
+from tests.training.conftest import NAMES, striped, write_set
 from training import metrics
 from training.__main__ import main
 from training.data.shards import read_manifest
@@ -77,6 +78,11 @@ def test_a_second_run_in_the_same_folder_needs_resume(
         (["--set", "epochs"], 2, "KEY=VALUE"),
         (["--set", "epoch=3"], 2, "did you mean 'epochs'"),
         (["--set", "network.name=resnet"], 2, "unknown network"),
+        (
+            ["--set", "network.name=torchvision/squeezenet1_0"],
+            2,
+            "squeezenet1_0 does not take images of 8×8 pixels",
+        ),
         (["--set", "augment.size=64"], 2, "augment.size=64 is larger than the images, 8×8"),
         (["--recipe", "tinny"], 2, "did you mean 'tiny'"),
         (["--test", "tset"], 1, "tset: no such set (did you mean 'test'?)"),
@@ -93,6 +99,19 @@ def test_invalid_arguments_give_a_message_and_an_exit_code(
 ) -> None:
     assert main(train(dataset, tmp_path / "run", "--json", *more)) == code
     assert message in capsys.readouterr().err
+
+
+def test_evaluate_refuses_a_set_with_other_classes(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(train(dataset, tmp_path / "run", "--json")) == 0
+    for name, names in (("order", NAMES[::-1]), ("more", [*NAMES, "wave"])):
+        write_set(dataset / name, striped(12, 0.0, seed=2), color=None, names=names)
+        command = ["evaluate", "--data", str(dataset), "--run", str(tmp_path / "run"), "--set-name", name]
+        assert main(command) == 1
+        said = capsys.readouterr().err
+        assert f"{dataset / name}: the classes ['" in said
+        assert "are not those of the run, ['circle', 'square', 'star']" in said
 
 
 def test_evaluate_needs_a_run(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

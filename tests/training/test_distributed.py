@@ -31,7 +31,7 @@ from safetensors.torch import save_file
 from tests.training.test_distributed import METHODS, config, norm_steps, norms
 from training.data.shards import load_pair
 from training.trainer import Trainer
-from training import evaluation
+from training import evaluation, weight_decay_selection
 from training.distributed import Processes, join_processes
 from training.features.vectors import make_augmenter
 from training.models.registry import make_network
@@ -50,14 +50,19 @@ with join_processes() as (processes, device):
     for name, (norm, shape) in norms().items():
         results = norm_steps(synchronize_batch_norms(norm, 2), shape, processes.part(shape[0]))
         save_file(results, Path(sys.argv[2]) / f"{name}-{processes.rank}.safetensors")
+    shares = {1e-4: processes.rank, 1e-3: 1 - processes.rank}  # the processes prefer different values
+    weight_decay_selection.validation_accuracies = lambda *_, **__: shares
+    chosen, _ = weight_decay_selection.select_weight_decay(
+        config("vanilla", weight_decays=tuple(shares)), sets[0], Path(sys.argv[2]) / "new", device, processes)
+    assert chosen.optimizer.weight_decay == 1e-3, "not that of the first process"
 """
 
 
-def config(method: str) -> TrainConfig:
+def config(method: str, weight_decays: tuple[float, ...] = ()) -> TrainConfig:
     return TrainConfig(
         method=method,  # type: ignore[arg-type]
         epochs=2, batch_size=32, precision="fp32", average_decay=0.9,
-        network=NetworkConfig("small_cnn", 4), augment=AugmentConfig(crop_padding=1), optimizer=OptimizerConfig(learning_rate=0.05),
+        network=NetworkConfig("small_cnn", 4), augment=AugmentConfig(crop_padding=1), optimizer=OptimizerConfig(learning_rate=0.05, weight_decays=weight_decays),
         mentornet=MentorNetConfig(loss_percentile="auto", schedule="ramp", balance=True, burn_in_percent=0),
         mentormix=MentorMixConfig(loss_percentile=0.6, burn_in_percent=0, second_reweight=True),
         co_teaching=CoTeachingConfig(forget_rate=0.4, ramp_epochs=0.5),

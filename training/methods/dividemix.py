@@ -25,7 +25,7 @@ class DivideMix(Method):
 
     def __init__(self, config: DivideMixConfig, facts: RunFacts) -> None:
         super().__init__()
-        self.config, self.classes = config, facts.classes
+        self.config, self.classes, self.accumulate = config, facts.classes, facts.accumulate
         self.clean = torch.ones(2, facts.examples, dtype=torch.float64, device=facts.device)
         self.state = {"clean": self.clean}
 
@@ -40,7 +40,8 @@ class DivideMix(Method):
     def plan(self, epoch: int, order: Tensor, size: int, /) -> list[Tensor]:
         """Plan plain training in the warm-up, then for each network steps of B labeled and B unlabeled images.
 
-        There is at least one batch of each: if too few probabilities exceed the threshold, the largest are added.
+        There are at least one step of labeled images and one part of it of unlabeled ones, which takes two batches: if too
+        few probabilities exceed the threshold, the largest are added.
         """
         if epoch < self.config.warmup_epochs:
             return super().plan(epoch, order, size)
@@ -48,7 +49,7 @@ class DivideMix(Method):
         for division, mixed in zip((self.clean[1], self.clean[0]), (order, order.flip(0)), strict=True):
             probable = division.to(order.device)[mixed]
             count = int((probable > self.config.threshold).sum())
-            count = max(min(count, len(order) - size), size)
+            count = max(min(count, len(order) - size), size * self.accumulate)
             ranked = probable.argsort(descending=True, stable=True)
             labeled, unlabeled = (
                 mixed[part.sort().values] for part in ranked.split([count, len(order) - count])

@@ -29,6 +29,8 @@ class RunFacts:
     examples: int
     device: torch.device
     epochs: int = 1
+    accumulate: int = 1
+    """Number of parts of each batch."""
 
 
 def _no_gather(tensor: Tensor) -> Tensor:

@@ -31,7 +31,8 @@ def draw_partners(weights: Tensor, uniform: Tensor) -> Tensor:
     Takes weights v [B] and uniform numbers [B] in [0, 1); returns indices int64 [B].
     """
     # integers, since the sum of floats on a GPU is not deterministic
-    edges = (weights.double().softmax(dim=0) * RESOLUTION).round().long().cumsum(dim=0)
+    # a network that has diverged gives NaN; the end of the epoch reports it
+    edges = (weights.double().nan_to_num(0.0).softmax(dim=0) * RESOLUTION).round().long().cumsum(dim=0)
     return torch.searchsorted(edges, (uniform.double() * edges[-1]).long(), right=True)
 
 
@@ -63,7 +64,8 @@ class MentorMix(MentoredMethod):
         return {"lam": lam, "uniform": torch.rand(shape, generator=source, device=source.device)}
 
     def step(self, students: Sequence[ForwardPasses], batch: Batch, /) -> StepOutcome:
-        """Return the mean loss of the mixed batch; with the second weighting also divided by B."""
+        """Return the mean over the batch of the mixed losses, each times its second weight if there is one (not divided by
+        the sum of weights)."""
         [student] = students
         logits = student.preview(batch.images)
         losses = cross_entropy(logits, batch.labels, reduction="none")

@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from common.errors import DataError, UsageError
 from tests.training.study.small_study import QUICK, small_study
-from training import checkpoint
+from training import checkpoint, weight_decay_selection
+from training.__main__ import main
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.data.shards import ImageSet, load, load_pair
 from training.features import extract
@@ -27,6 +28,7 @@ from training.features.store import FeatureStore
 from training.features.vectors import FeatureVectors
 from training.models.efficientnet_lite import VARIANTS, SameConv2d
 from training.models.registry import make_head, make_network
+from training.run_directory import CONFIG
 from training.study import grid, plan
 from training.train import run_training
 
@@ -244,6 +246,37 @@ def test_the_weight_decay_is_chosen_by_given_labels_alone(dataset: Path, probe: 
     assert again == honest
     with pytest.raises(UsageError, match="--resume"):
         run_training(config, train, test, tmp_path / "honest", device=CPU, features=tmp_path / "none")
+
+
+def test_a_resumed_run_keeps_the_weight_decay_that_it_started_with(
+    dataset: Path, probe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = probe(optimizer=OptimizerConfig(learning_rate=0.02, weight_decays=(0.01, 20.0)))
+    sets, options = load_pair(dataset, "blue-0.00", "test", 0), {"device": CPU, "features": tmp_path / "f"}
+    whole = run_training(config, *sets, tmp_path / "whole", **options)  # type: ignore[arg-type]
+    shutil.copytree(tmp_path / "whole", tmp_path / "run")
+    for path in (tmp_path / "run").iterdir():
+        if path.name != CONFIG:
+            path.unlink()
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("the trials are done")
+
+    monkeypatch.setattr(weight_decay_selection, "validation_accuracies", fail)
+    resumed = run_training(config, *sets, tmp_path / "run", resume=True, **options)  # type: ignore[arg-type]
+    same = ("weight_decay_accuracies", "weight_decay", "final_accuracy", "train_loss")
+    assert {key: resumed[key] for key in same} == {key: whole[key] for key in same}
+
+
+def test_evaluate_takes_the_features_that_the_run_has_computed(
+    dataset: Path, probe: Make, tmp_path: Path, computed: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = load_pair(dataset, "blue-0.00", "test", 0)
+    run_training(probe(), *sets, tmp_path / "run", device=CPU, features=tmp_path / "features")
+    known = list(computed)
+    assert sum(known) == 96 + 60
+    assert main(["evaluate", "--data", str(dataset), "--run", str(tmp_path / "run"), "--json"]) == 0
+    assert computed == known
 
 
 def test_a_plan_of_probes_computes_no_features_and_says_what_it_does(
