@@ -13,18 +13,19 @@ from page.render import content_security_policy, render
 from page.table import Column, IntervalCell, Listing, PageTable
 from training.printing import print_result
 from training.study.estimates import AccuracyEstimate
-from training.study.plot import plot
+from training.study.plot import StudyPlots, plot
 from training.study.results import FILES, RESULT, STATUSES
 from training.study.series import Series
-from training.study.summary_tables import SummaryTable
+from training.study.summary_tables import SummaryTable, hardware
 
 RESULTS = f"{FILES[RESULT.name]}.parquet"
 
 LISTED_RUNS = 12  # run names in the list behind a number; the query returns all
-# Columns of summary tables that select the runs of a row, and their names in the results.
+HARDWARE = "coalesce(gpu, cpu, device)"  # in SQL; `hardware` in Python
+# Columns of summary tables that select the runs of a row, and their names, or an expression, in the results.
 SELECTING_COLUMNS = {
     "setting": "setting", "network": "network", "color": "color", "noise, %": "noise_level", "method": "method",
-    "device": "device",
+    "hardware": HARDWARE,
 }  # fmt: skip
 RUN_COLUMNS = [
     "run", "status", "setting", "network", "color", "noise_level", "method", "seed", "final_accuracy",
@@ -47,13 +48,12 @@ def write_report(studies: Sequence[Path], output: Path | None = None) -> Path:
     """
     folder = output or studies[0]
     path = folder / "report.html"
-    write_text(path, render_page(studies, folder))
+    write_text(path, render_page(plot(studies, folder), folder))
     return path
 
 
-def render_page(studies: Sequence[Path], output: Path) -> str:
-    """Return the HTML of the report; equal results give an equal page."""
-    plots = plot(studies, output)
+def render_page(plots: StudyPlots, output: Path) -> str:
+    """Return the HTML of the report of a study that was drawn in `output`; equal results give an equal page."""
     rows = plots.results.to_pylist()
     counts = {status: _listing([r for r in rows if r["status"] == status], {"status": status})
               for status in STATUSES}  # fmt: skip
@@ -74,7 +74,7 @@ def render_page(studies: Sequence[Path], output: Path) -> str:
 
 
 def _inlined(svg: Path) -> str:
-    """Return an SVG file as the address of an image, in which no script runs and nothing is fetched."""
+    """Return an SVG file as the URL of an image, in which no script runs and nothing is fetched."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()}"
 
 
@@ -116,7 +116,7 @@ def _page_cell(cell: Any) -> Any:
 def _matches(result: Mapping[str, Any], name: str, wanted: Any) -> bool:
     if isinstance(wanted, tuple):
         return any(series.has(result) for series in wanted)
-    value = result[name]
+    value = hardware(result) if name == HARDWARE else result[name]
     return abs(value - wanted) < 1e-9 if isinstance(wanted, float) else bool(value == wanted)
 
 

@@ -1,7 +1,7 @@
 """Summary tables of a study, as Markdown, LaTeX and CSV."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -247,15 +247,22 @@ def mentors(results: pa.Table) -> SummaryTable:
     )
 
 
+def hardware(row: Mapping[str, Any]) -> str | None:
+    """Return the model of the GPU of a run, else that of its CPU, else its device; None if none is known."""
+    return next((row[name] for name in ("gpu", "cpu", "device") if row[name] is not None), None)
+
+
 def costs(results: pa.Table) -> SummaryTable:
     """Return the table of the time of runs by method and hardware; each run counts once."""
     rows = list({row["run"]: row for row in finished(results)}.values())
     lines = []
-    for key, group in grouped(rows, "network", "method", "device", "cpu", "gpu"):
-        network, method, device, cpu, gpu = key
+    for key, group in grouped(
+        [row | {"hardware": hardware(row)} for row in rows], "network", "method", "hardware"
+    ):
+        network, method, used = key
         seconds = mean_interval([row["seconds"] for row in group]).mean
         speed = mean_interval([row["images_per_second"] for row in group]).mean
-        lines.append((network, method, gpu or cpu or device, len(group), float(seconds), float(speed)))
+        lines.append((network, method, used, len(group), float(seconds), float(speed)))
     return SummaryTable(
         "costs",
         "Time of the runs",

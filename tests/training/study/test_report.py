@@ -7,37 +7,22 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.training.study.synthetic_results import with_a_short_setting
+from tests.training.study.synthetic_results import synthetic_results
 from training.__main__ import main
 from training.study import results as study_results
-from training.study.report import render_page
+from training.study.plot import StudyPlots
+from training.study.report import _page_table, render_page
 
 LISTING = re.compile(
     r'popovertarget="(ids-\d+)">([\d,]+)<span.*?<div id="\1".*?<pre><code>(.*?)</code></pre>', re.DOTALL
 )
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("study") / "<made> study"
-    folder.mkdir()
-    results, curves = with_a_short_setting(levels=(0.0, 0.4), methods=("vanilla", "mentormix"), seeds=(0, 1))
-    errors = results["error"].to_pylist()
-    place = results.schema.get_field_index("error")
-    status = results.schema.get_field_index("status")
-    failed = ["failed", *results["status"].to_pylist()[1:]]
-    results = results.set_column(status, results.schema.field(status), [failed])
-    results = results.set_column(
-        place, results.schema.field(place), [["<img src=x>: no memory", *errors[1:]]]
-    )
-    study_results.write((results, curves), folder)
-    return folder
-
-
 def test_the_page_has_the_figures_and_the_queries_return_the_runs(
-    study: Path, monkeypatch: pytest.MonkeyPatch
+    drawn: tuple[Path, StudyPlots], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = render_page([study], study)
+    study, plots = drawn
+    text = render_page(plots, study)
     monkeypatch.chdir(study)
     listings = LISTING.findall(text)
     assert len(listings) > 12
@@ -48,11 +33,24 @@ def test_the_page_has_the_figures_and_the_queries_return_the_runs(
     assert "<h1>&lt;made&gt; study</h1>" in text
     assert "&lt;img src=x&gt;: no memory" in text
     assert "<img src=x" not in text
-    assert render_page([study], study) == text
+    assert render_page(plots, study) == text
     assert len(text) < 5_000_000
 
 
-def test_the_command_writes_the_page(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_runs_of_a_row_of_times_are_those_of_its_hardware(drawn: tuple[Path, StudyPlots]) -> None:
+    _, plots = drawn
+    [costs] = [table for table in plots.tables if table.name == "costs"]
+    page = _page_table(costs, plots.results.to_pylist())
+    kinds = {row[2] for row in page.rows}
+    assert kinds == {"Some CPU", "Other CPU"}
+    for row in page.rows:
+        assert row[-1].count == row[3]
+
+
+def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = tmp_path / "study"
+    study.mkdir()
+    study_results.write(synthetic_results(levels=(0.4,), methods=("vanilla",), seeds=(0,)), study)
     assert main(["report", str(study), "--output", str(tmp_path / "there"), "--json"]) == 0
     assert str(tmp_path / "there" / "report.html") in capsys.readouterr().out
     assert (tmp_path / "there" / "report.html").read_text().startswith("<!doctype html>")

@@ -37,7 +37,7 @@ def test_dataset_classes_test_set_and_recipe_are_named(results: pa.Table, tmp_pa
     assert dict(study_facts(results, [first, second])) == {
         "dataset": "pets",
         "classes": f"14: {', '.join(CLASS_NAMES[:12])} and 2 more",
-        "images": "32 × 48 pixels",
+        "images": "48 × 32 pixels",
         "test set": "test, 7,000 images",
         "recipe": "tiny; scratch: tiny; probe: probe with network.frozen = True",
         "changed keys": "epochs = 3, network.width = 2",
