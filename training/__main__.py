@@ -183,10 +183,12 @@ def _run(arguments: argparse.Namespace) -> int:
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # compared by name, to avoid importing torch
             raise
-        raise DataError(
-            f"the GPU is out of memory ({error}); compute each batch in parts with --set accumulate=2 (or more), or "
-            "stream the images with --resident-gb 0"
-        ) from error
+        remedy = (
+            "compute each batch in parts with --set accumulate=2 (or more), or stream the images with --resident-gb 0"
+            if arguments.verb == "train"
+            else "end other programs that use it, or run on the CPU by setting CUDA_VISIBLE_DEVICES to an empty value"
+        )
+        raise DataError(f"the GPU is out of memory ({error}); {remedy}") from error
 
 
 if __name__ == "__main__":

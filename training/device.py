@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import torch
 
+# For deterministic runs. PyTorch reads it once, at the first call of cuBLAS, which may come before such a run.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 
 def choose_device() -> torch.device:
     """Return the GPU if there is one, else the CPU."""
@@ -43,8 +46,6 @@ def kernel_settings(device: torch.device, deterministic: bool) -> Iterator[None]
         torch.backends.cudnn.benchmark,
         torch.get_float32_matmul_precision(),
     )
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
     torch.set_float32_matmul_precision("high")

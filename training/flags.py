@@ -41,11 +41,11 @@ def positive_seconds(text: str) -> float:
 def add_data(sub: argparse.ArgumentParser) -> None:
     """Add the flags that say where the dataset is."""
     sub.add_argument(
-        "--data", required=True, metavar="DIR", help="folder or address (s3://, gs://, …) of the dataset"
+        "--data", required=True, metavar="DIR", help="folder or URL (s3://, gs://, …) of the dataset"
     )
     sub.add_argument(
         "--cache",
         type=Path,
         metavar="DIR",
-        help="local folder to which sets at an address are copied; required for an address",
+        help="local folder for copies of the sets; required if --data is a URL",
     )

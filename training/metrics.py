@@ -16,7 +16,7 @@ from training.records import EpochRow
 
 METRICS_FILE = "metrics.jsonl"
 LOSS_BIN, LOSS_BINS = 0.25, 40  # loss histograms; the last bin holds all losses from 9.75 on
-# histograms of ℓ − moving average, from −3 to 3; the outer bins hold all values beyond
+# histograms of ℓ − moving average, from −3 to 3; the first and last bin also count all values outside
 DIFFERENCE_BIN, DIFFERENCE_BINS = 0.1, 60
 
 

@@ -88,6 +88,7 @@ class EpochRow:
     clean_accuracy: OptionalNumber = None
     memorized: OptionalNumber = None
     recovered: OptionalNumber = None
+    clean_share: OptionalNumber = None
     trusted: OptionalNumber = None
     data_utilization: OptionalNumber = None
     mentor_precision: OptionalNumber = None

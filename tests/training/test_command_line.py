@@ -5,16 +5,18 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from common.errors import DataError
 from schemas.manifest import MANIFEST
 from tests.training.conftest import NAMES, striped, write_set
 from training import metrics
-from training.__main__ import main
+from training.__main__ import MODULES, main
 from training.data.shards import read_manifest
 from training.measurement import Measurement
 
@@ -117,6 +119,32 @@ def test_evaluate_refuses_a_set_with_other_classes(
 def test_evaluate_needs_a_run(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--data", str(dataset), "--run", str(tmp_path / "nowhere")]) == 1
     assert "this folder has no run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("verb", "remedy"), [("train", "--set accumulate=2"), ("evaluate", "CUDA_VISIBLE_DEVICES")]
+)
+def test_the_remedy_for_too_little_memory_of_the_gpu_is_one_that_the_verb_has(
+    dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    remedy: str,
+) -> None:
+    def fail(_: object) -> int:
+        raise torch.OutOfMemoryError("tried to allocate 3 GiB")
+
+    monkeypatch.setattr(import_module(MODULES[verb]), "verb", fail)
+    commands = {
+        "train": train(dataset, tmp_path / "run"),
+        "evaluate": ["evaluate", "--data", str(dataset), "--run", str(tmp_path / "run")],
+    }
+    assert main(commands[verb]) == 1
+    said = capsys.readouterr().err
+    assert "tried to allocate 3 GiB" in said
+    assert remedy in said
+    assert ("accumulate" in said) == (verb == "train")
 
 
 @pytest.mark.parametrize("argv", [[], ["trian"], ["train", "--method", "sgd"], ["study", "--jobs", "0"]])

@@ -1,5 +1,7 @@
 """Kernel settings, which can be tested without a GPU."""
 
+import os
+
 import torch
 
 from training.device import kernel_settings
@@ -11,6 +13,10 @@ def settings() -> tuple[bool, bool, str]:
         torch.backends.cudnn.benchmark,
         torch.get_float32_matmul_precision(),
     )
+
+
+def test_cublas_gets_the_workspace_of_deterministic_runs_before_its_first_call() -> None:
+    assert "CUBLAS_WORKSPACE_CONFIG" in os.environ
 
 
 def test_a_run_on_a_gpu_leaves_the_callers_settings_as_they_were() -> None:

@@ -27,6 +27,7 @@ from training import (
     load_network,
     metrics,
     open_set,
+    train_network,
 )
 from training.__main__ import main
 from training.config import AugmentConfig, NetworkConfig, TrainConfig
@@ -35,6 +36,7 @@ from training.methods.interface import Batch
 from training.models.registry import make_network
 from training.models.student import Student
 from training.randomness import generator
+from training.run_directory import read_config
 from training.train import run_training
 from training.trained_networks import load_trained_networks
 from training.trainer import Trainer
@@ -70,6 +72,15 @@ def test_the_documented_example_runs_and_is_short(tmp_path: Path) -> None:
         cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     assert float(said.removeprefix("test accuracy ")) > 0.6
+
+
+def test_the_method_of_train_network_may_be_among_the_overrides(dataset: Path, tmp_path: Path) -> None:
+    small = {"epochs": 1, "batch_size": 32, "network": {"width": 2}, "method": "mixup"}
+    for name, method in (("overrides", None), ("argument", "gce")):
+        train_network(
+            dataset, "blue-0.40", tmp_path / name, method=method, recipe="tiny", overrides=small
+        )  # fmt: skip
+        assert read_config(tmp_path / name).method == (method or "mixup")
 
 
 def test_a_loss_is_the_methods_step_with_draws_of_seed_and_step() -> None:

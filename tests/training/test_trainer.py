@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,12 @@ from training import checkpoint, metrics, run_clock, trainer
 from training.config import METHODS, AugmentConfig, NetworkConfig, OptimizerConfig
 from training.data.shards import ImageSet, load_pair
 from training.errors import DivergedError
+from training.method_config import MentorNetConfig
 from training.methods import dividemix
 from training.recipes.registry import configure
+from training.records import EpochRow
 from training.run_directory import read_result
+from training.study.results import CURVE
 from training.tensorboard import TensorBoard
 from training.trainer import Trainer
 
@@ -198,6 +201,20 @@ def test_metrics_hold_what_is_promised(
     assert last["train_accuracy"] == pytest.approx(
         weighed, abs=0.01
     )  # 58 of 96 are right: the level is exact
+
+
+def test_the_curves_of_a_study_have_all_metrics(
+    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
+) -> None:
+    mentor = MentorNetConfig(loss_percentile="auto", schedule="ramp", burn_in_percent=0)
+    Trainer(tiny_config(method="mentornet", mentornet=mentor, validation=0.1), *sets, CPU).run(
+        tmp_path / "run"
+    )
+    last = metrics.read_rows(tmp_path / "run")[-1]
+    known = {field.name for field in fields(EpochRow)}
+    assert 0 < last["clean_share"] <= 1
+    assert last.keys() <= known
+    assert known <= {*CURVE.schema.names}
 
 
 def test_without_averaging_both_accuracies_are_the_same(

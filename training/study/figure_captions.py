@@ -69,8 +69,8 @@ CAPTIONS: dict[str, tuple[str, Callable[[FigureData], str]]] = {
         "Mentor weights against loss difference",
         _fixed(
             "Last epoch, all seeds: the distributions of loss minus its moving average for clean and wrong labels, and the "
-            "mean weight. Both densities are divided by their common maximum. The outer bins have all values beyond, and "
-            "are cut off at 1."
+            "mean weight. Both densities are divided by their common maximum. The first and last "
+            "bin also count all values outside the range; bars are cut off at 1."
         ),
     ),
     "utilization": (

@@ -51,7 +51,7 @@ def _mentor_panel(axis: Axes, histograms: list[Row], color: str) -> None:
     bins = len(count["clean"])
     edges = [first["start"] + first["bin"] * index for index in range(bins + 1)]
     middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
-    inner = slice(1, bins - 1)  # the outer bins have all values beyond, and may be far higher
+    inner = slice(1, bins - 1)  # the first and last bin also count all values outside, and may be far higher
     highest = max(max(_shares(count[name])[inner]) for name in ("clean", "noisy")) or 1.0
     for name, paint, hatch, label in (
         ("clean", "#777777", None, "clean labels"),

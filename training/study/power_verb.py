@@ -152,7 +152,9 @@ def _seeds_text(answer: dict[str, Any], arguments: argparse.Namespace) -> str:
     )
     if "seeds" in answer:
         smallest = answer["smallest_difference"]
-        text = "none: two seeds are the least" if smallest is None else f"{100 * smallest:.2f} points"
+        text = (
+            "none; the test needs at least two seeds" if smallest is None else f"{100 * smallest:.2f} points"
+        )
         lines.append(
             f"  smallest difference found by {answer['seeds']} seeds with a probability of {arguments.power:.0%}: {text}"
         )
@@ -166,7 +168,7 @@ def _seeds_text(answer: dict[str, Any], arguments: argparse.Namespace) -> str:
 
 
 def _votes_text(answer: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
-    head = ["votes per image", "verdicts wrong, %", "images", "votes in all"]
+    head = ["votes per image", "verdicts wrong, %", "images", "total votes"]
     rows = [
         [str(row["votes"]), f"{100 * row['error']:.1f}", f"{row['images']:,}", f"{row['total']:,}"]
         for row in answer

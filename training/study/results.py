@@ -127,6 +127,7 @@ CURVE = Table(
             _number("clean_accuracy", "accuracy on the training set where the label is clean"),
             _number("memorized", "share of wrong labels that are predicted"),
             _number("recovered", "share of examples with a wrong label whose true class is predicted"),
+            _number("clean_share", "estimated share of clean labels; null if it is not estimated"),
             _number("trusted", "share of labels with weight v ≥ 0.5"),
             _number("data_utilization", "mean weight v"),
             _number("mentor_precision", "share of the trusted labels that are clean"),
@@ -144,7 +145,7 @@ CURVE = Table(
                     {"start": pa.float64(), "bin": pa.float64(), "clean": _COUNTS, "clean_sum": _SUMS,
                      "noisy": _COUNTS, "noisy_sum": _SUMS}
                 ),
-                "counts of examples and sums of their weights v, by loss minus its moving average; the outer bins have all beyond",
+                "counts of examples and sums of their weights v, by loss minus its moving average; the first and last bin also count all values outside the range",
                 required=False,
             ),
         ]

@@ -72,7 +72,8 @@ def _classes(names: Any) -> str:
 def _image_size(size: Any) -> str:
     if not isinstance(size, list) or len(size) != 2:
         return ""
-    return f"{size[0]} × {size[1]} pixels"
+    height, width = size
+    return f"{width} × {height} pixels"
 
 
 def _test_set(data: Iterable[Mapping[str, Any]], numbers: Sequence[int]) -> str:
