@@ -116,7 +116,7 @@ def _page_cell(cell: Any) -> Any:
 def _matches(result: Mapping[str, Any], name: str, wanted: Any) -> bool:
     if isinstance(wanted, tuple):
         return any(series.has(result) for series in wanted)
-    value = hardware(result) if name == HARDWARE else result[name]
+    value: Any = hardware(result) if name == HARDWARE else result[name]
     return abs(value - wanted) < 1e-9 if isinstance(wanted, float) else bool(value == wanted)
 
 
