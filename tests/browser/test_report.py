@@ -17,7 +17,7 @@ def report(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(write_report(str(built), str(tmp_path_factory.mktemp("report"))))
 
 
-def test_the_page_asks_for_nothing_and_says_nothing(open_page: Open, report: Path) -> None:
+def test_the_page_loads_nothing_and_logs_nothing(open_page: Open, report: Path) -> None:
     watched = open_page(report)
     expect(watched.page.locator("h1")).to_have_text("controlled-noise")
     assert watched.outside() == [report.as_uri()]

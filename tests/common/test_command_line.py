@@ -36,7 +36,7 @@ def failing(error: BaseException) -> Callable[[], int]:
         (KeyboardInterrupt(), 130, "interrupted; finished work is kept"),
     ],
 )
-def test_a_fault_of_the_users_is_told_without_a_traceback(
+def test_user_errors_have_no_traceback(
     error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_verb(failing(error), EXTRAS) == code

@@ -86,7 +86,7 @@ def made(text: str, *overrides: str) -> Outer:
         ("{source: x, inner: {share: 1, share: 1}}", "a.yaml: duplicate key 'share'"),
     ],
 )
-def test_a_mistake_is_told_with_its_place_and_remedy(text: str, message: str) -> None:
+def test_errors_name_location_and_remedy(text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         made(text)
     assert message in str(caught.value)
@@ -224,7 +224,7 @@ def test_they_are_still_bools_where_a_bool_is_expected(word: str, value: bool) -
 @pytest.mark.parametrize(
     ("value", "quoted"), [("true", "true"), ("1", "1"), ("1.5", "1.5"), ("null", "null")]
 )
-def test_a_value_that_is_no_text_is_told_how_to_become_one(value: str, quoted: str) -> None:
+def test_the_error_for_a_value_that_is_no_text_has_a_remedy(value: str, quoted: str) -> None:
     with pytest.raises(UsageError, match=rf"expected str, .* so quote it: '{quoted}'"):
         made(f"source: {value}")
 

@@ -224,7 +224,7 @@ def test_a_parquet_file_is_read_at_random(store):
 
 
 @pytest.mark.parametrize("path", ["bucket/missing", "bucket/folder", "no-such-bucket/a", "bucket"])
-def test_what_is_no_file_is_told(store, path):
+def test_a_path_that_is_no_file_is_reported(store, path):
     store.put("folder/a", b"x")
     url = f"{store.bucket.partition('://')[0]}://{path}"
     with pytest.raises(DataError, match=f"{url}: ") as caught:
@@ -268,7 +268,7 @@ def test_the_command_line_says_what_is_missing_without_a_traceback(store):
     assert "Traceback" not in done.stderr
 
 
-def test_no_network_is_told_without_a_traceback(tmp_path):
+def test_a_missing_connection_is_reported_without_a_traceback(tmp_path):
     pytest.importorskip("s3fs", reason="needs s3fs (make test-engines installs it)")
     environment = {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
@@ -280,7 +280,7 @@ def test_no_network_is_told_without_a_traceback(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_no_credentials_are_told_without_a_traceback(tmp_path: Path):
+def test_missing_credentials_are_reported_without_a_traceback(tmp_path: Path):
     pytest.importorskip("s3fs", reason="needs s3fs (make test-engines installs it)")
     done = run("verify", "s3://bucket/dataset", AWS_PROFILE="none", AWS_CONFIG_FILE=str(tmp_path / "none"))
     assert done.returncode == 1

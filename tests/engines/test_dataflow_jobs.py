@@ -96,7 +96,7 @@ ENDS = {
         for end in ("FAILED by a task", "CANCELLED")
     ],
 )
-def test_every_stage_tells_how_its_job_ended_and_keeps_its_tables(cloud, built_in_bucket, stage, end):
+def test_every_stage_reports_how_its_job_ended_and_keeps_its_tables(cloud, built_in_bucket, stage, end):
     error, words = ENDS[end]
     tables = committed(cloud)
     cloud.service.behavior = becomes(end.split()[0], after=1, error=error)
@@ -298,7 +298,7 @@ OTHER_PROJECT = ("--dataflow_endpoint=https://dataflow.googleapis.com", IMAGE)
         (("--runner=DataflwRunner", IMAGE), "did you mean DataflowRunner?"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_launch_is_told_before_anything_is_touched(cloud, built_in_bucket, more, words):
+def test_launch_errors_are_reported_before_anything_is_written(cloud, built_in_bucket, more, words):
     assert words in refused(cloud, "build", *WHERE, "--force", *cloud.flags(), *more)
 
 

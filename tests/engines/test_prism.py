@@ -27,7 +27,7 @@ def test_any_spelling_of_the_name_starts_the_installed_prism(world, local, tmp_p
     assert digests(tmp_path / "ingest" / "images") == digests(local / "ingest" / "images")
 
 
-def test_what_a_user_can_mend_is_told_on_prism_too(world, tmp_path):
+def test_user_errors_are_reported_on_prism_too(world, tmp_path):
     web = world.folder / "broken.csv"
     web.write_bytes((world.folder / "web.csv").read_bytes() + b"\xff\xfe,ant,x.png,text,0\n")
     done = run(

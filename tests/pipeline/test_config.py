@@ -32,7 +32,7 @@ def test_what_stands_beside_a_preset_changes_it(tmp_path: Path) -> None:
         (f"seed=-{10**60}", "64-bit"),
     ],
 )
-def test_values_that_nothing_can_be_made_of_are_told(tmp_path: Path, value: str, told: str) -> None:
+def test_invalid_values_are_reported(tmp_path: Path, value: str, told: str) -> None:
     (tmp_path / "build.yaml").write_text(BUILD % "{}")
     with pytest.raises(UsageError, match=told):
         load_config(str(tmp_path / "build.yaml"), [value])

@@ -117,7 +117,7 @@ def test_a_set_with_fewer_digits_suggests_the_one_that_there_is(built: Path, tmp
 
 
 @pytest.mark.parametrize("module", ["pipeline", "training"])
-def test_both_command_lines_tell_their_version(module: str) -> None:
+def test_both_command_lines_print_their_version(module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True
     )

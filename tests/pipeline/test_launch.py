@@ -140,7 +140,7 @@ def test_records_of_jobs_are_read_as_they_were_written(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"stage": 1}'])
-def test_a_damaged_record_is_told_with_the_remedy(tmp_path, text):
+def test_the_error_for_a_damaged_record_has_a_remedy(tmp_path, text):
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs" / "label.json").write_text(text)
     with pytest.raises(DataError, match=r"label.json: damaged .*delete the file"):

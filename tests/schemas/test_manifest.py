@@ -38,7 +38,7 @@ def test_a_shard_that_leads_out_of_its_folder_is_refused(name: str) -> None:
         Manifest.from_json(changed(shards=[shard]), "here")
 
 
-def test_another_version_is_told() -> None:
+def test_another_version_is_reported() -> None:
     with pytest.raises(DataError, match="here: manifest version 99 instead of 1"):
         Manifest.from_json(changed(version=99), "here")
 
@@ -60,6 +60,6 @@ def test_another_version_is_told() -> None:
         changed(rows="many"),
     ],
 )
-def test_what_is_no_manifest_is_told(text: str) -> None:
+def test_an_invalid_manifest_is_reported(text: str) -> None:
     with pytest.raises(DataError, match="here: not a manifest"):
         Manifest.from_json(text, "here")

@@ -6,7 +6,7 @@ from schemas.retrieval import RETRIEVAL
 from schemas.vote import VOTE
 
 
-def test_a_missing_column_is_told_with_the_nearest_name() -> None:
+def test_the_error_for_a_missing_column_names_the_nearest_one() -> None:
     with pytest.raises(DataError) as caught:
         VOTE.check_columns(["image_id", "class", "class_nme", "worker_id", "answer"], "votes.csv")
     assert (

@@ -200,7 +200,5 @@ def test_layer_wise_rates_fall_from_the_head_to_the_stem(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("epochs", "every", "expected"), [(512, 0, 10), (30, 0, 1), (300, 7, 7)])
-def test_accuracy_is_measured_some_fifty_times_unless_told_otherwise(
-    epochs: int, every: int, expected: int
-) -> None:
+def test_accuracy_is_measured_about_fifty_times_by_default(epochs: int, every: int, expected: int) -> None:
     assert TrainConfig(epochs=epochs, evaluate_every=every).evaluation_interval == expected

@@ -390,7 +390,7 @@ def test_the_newest_checkpoints_stay_and_the_one_before_serves_if_the_last_is_lo
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
-def test_each_epoch_tells_the_losses_of_right_and_wrong_labels_apart(
+def test_each_epoch_records_the_losses_of_right_and_wrong_labels(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
 ) -> None:
     Trainer(tiny_config(method="mentornet", epochs=2), *sets, CPU).run(tmp_path / "run")

@@ -40,7 +40,7 @@ def test_ids_that_lead_elsewhere_are_rejected(tmp_path):
     assert codes == {"unknown_image": 3, "bad_id": 3}
 
 
-def test_mixed_encodings_are_told_with_the_line(tmp_path):
+def test_mixed_encodings_are_reported_with_the_line(tmp_path):
     text = HEADER.encode() + "i0,cat,wö,yes\n".encode() + "i1,cat,wö,yes\n".encode("latin-1")
     with pytest.raises(DataError, match=r"v.csv, line 3: .* is not UTF-8"):
         settled(tmp_path / "v.csv", text)

@@ -148,7 +148,7 @@ def test_round_trip_through_ground_truth(tmp_path):
     assert votes_of(path, "2026-11-22T10:00:04+00:00") == expected(3.5)
 
 
-def test_damaged_lines_and_answers_of_ground_truth_are_told_and_counted(tmp_path):
+def test_damaged_lines_and_answers_of_ground_truth_are_reported_and_counted(tmp_path):
     item = json.dumps({"image_id": "a", "class_name": "cat"})
     manifest = tmp_path / "output.manifest"
     manifest.write_text("\n".join(["{", "3", "", item, item]))
@@ -239,7 +239,7 @@ def example(uri: str, *annotations: tuple[str, dict[str, object] | None]) -> dic
     return {"name": name, "imagePayload": {"mimeType": "IMAGE_PNG", "imageUri": uri}, "annotations": made}
 
 
-def test_the_data_labeling_service_tells_how_many_said_what_and_not_who(tmp_path):
+def test_the_data_labeling_service_gives_counts_and_no_workers(tmp_path):
     path = jsonl(
         tmp_path / "export.jsonl",
         example("gs://b/cat/a.png", ("yes", {"score": 0.6, "totalVotes": 3, "labelVotes": 2})),
@@ -260,7 +260,7 @@ def test_the_data_labeling_service_tells_how_many_said_what_and_not_who(tmp_path
     assert len({row["worker_id"] for row in rows}) == len(rows)
 
 
-def test_damaged_lines_of_google_are_told_and_counted(tmp_path):
+def test_damaged_lines_of_google_are_reported_and_counted(tmp_path):
     path = jsonl(
         tmp_path / "export.jsonl",
         example("gs://b/cat/a.png", ("yes", {"totalVotes": 10**9, "labelVotes": 2})),
@@ -292,7 +292,7 @@ def test_an_unknown_time_of_mechanical_turk_loses_no_vote(tmp_path, written):
     assert votes_of(path) == [("a", "cat", "w1", "yes", None)]
 
 
-def test_what_is_no_vote_is_told_and_counted(tmp_path):
+def test_rows_that_are_no_votes_are_reported_and_counted(tmp_path):
     path = tmp_path / "export.json"
     choices = lambda *said: [{"type": "choices", "value": {"choices": list(said)}}]  # noqa: E731
     task = {

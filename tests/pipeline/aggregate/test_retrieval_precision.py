@@ -54,7 +54,7 @@ def test_buckets_add_up():
 
 
 @pytest.mark.parametrize("n", [20, 100, 1000])
-def test_the_interval_of_a_share_holds_it_as_often_as_it_says(n):
+def test_the_interval_of_a_share_has_its_nominal_coverage(n):
     """Over all shares from 5 to 95 % the coverage is 95 % in the mean, and 91 % at the least (Brown, Cai, DasGupta 2001)."""
     counts = np.arange(n + 1)
     _, low, high = wilson_interval(counts, np.full(n + 1, n))

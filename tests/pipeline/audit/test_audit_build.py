@@ -216,7 +216,7 @@ def test_report_and_view_show_suspects(audited):
         (lambda output: shutil.rmtree(output / "dedupe"), "run `python -m pipeline dedupe`"),
     ],
 )
-def test_what_is_missing_is_said_with_a_remedy(audited, tmp_path, capsys, damage, message):
+def test_what_is_missing_is_reported_with_a_remedy(audited, tmp_path, capsys, damage, message):
     copy = tmp_path / "out"
     shutil.copytree(audited, copy)
     damage(copy)

@@ -67,7 +67,7 @@ def duplicates(output: Path) -> list[dict]:
     return pq.read_table(output / "dedupe" / "duplicates").to_pylist()
 
 
-def test_a_set_of_altered_test_images_is_not_said_to_be_free_of_leaks(world, tmp_path, capsys):
+def test_a_set_of_altered_test_images_is_not_called_free_of_leaks(world, tmp_path, capsys):
     assert build(world, tmp_path) == 0
     assert not [row for row in duplicates(tmp_path) if row["reason"] == "leak"]
     about = json.loads((tmp_path / "dataset" / "_manifest.json").read_text())["about"]

@@ -184,7 +184,7 @@ def test_bad_usage_is_reported(files, monkeypatch, capsys, arguments, code, repo
         (",22,", ",,", "line 3: expected numbers for workers and seconds (a worker is missing)"),
     ],
 )
-def test_side_information_that_does_not_fit_is_told_with_its_line(files, capsys, old, new, reported):
+def test_side_information_that_does_not_fit_is_reported_with_its_line(files, capsys, old, new, reported):
     text = (files / "side.csv").read_text()
     (files / "side.csv").write_text(text.replace(old, new))
     assert (
@@ -193,7 +193,7 @@ def test_side_information_that_does_not_fit_is_told_with_its_line(files, capsys,
     assert reported in capsys.readouterr().err
 
 
-def test_labels_beyond_the_classes_are_told_with_their_row(files, capsys):
+def test_labels_beyond_the_classes_are_reported_with_their_row(files, capsys):
     pd.DataFrame({**columns(), "random_label2": [1, 2, 10, 3]}).to_csv(files / "labels.csv", index=False)
     assert run(files) == 1
     assert "random_label2, row 2: 10 is not a class id from 0 to 9" in capsys.readouterr().err

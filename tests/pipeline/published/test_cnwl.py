@@ -65,7 +65,7 @@ def test_the_released_splits_come_out_exactly_as_listed(dataset, made):
             assert (row["url"] or "").endswith(f"{row['image_id']}.jpg") == (truth is None)
 
 
-def test_they_are_proved_and_the_manifest_says_that_their_noise_is_measured(dataset, capsys):
+def test_they_are_verified_and_the_manifest_records_that_their_noise_is_measured(dataset, capsys):
     assert main(["verify", str(dataset), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["leaks_only_in_fixed_sets"] == 0
     about = json.loads((dataset / "published-red-0.40" / "_manifest.json").read_text())["about"]
@@ -163,7 +163,7 @@ def test_a_split_whose_noise_is_not_what_its_name_says_is_marked(damaged, made, 
     assert len(pairs) == split["lines"]
 
 
-def test_what_does_not_match_is_counted_and_told_with_its_line(damaged, capsys):
+def test_what_does_not_match_is_counted_and_reported_with_its_line(damaged, capsys):
     bad = "\nghost0000000000a.jpg 1\nno class id\nn0000000000000000.jpg 0\nn0000000000000001.jpg 9\n"
     reported, problems = damaged(
         capsys,
@@ -183,7 +183,7 @@ def test_what_does_not_match_is_counted_and_told_with_its_line(damaged, capsys):
     assert "data[22]" in problems
 
 
-def test_contradictions_keep_what_was_said_first(damaged, capsys):
+def test_the_first_of_contradictory_votes_is_kept(damaged, capsys):
     def say_otherwise(text):
         release_ = json.loads(text)
         first = release_["data"][0][0]

@@ -102,7 +102,7 @@ def test_a_portable_runner_needs_a_job_server():
 
 
 @pytest.mark.parametrize("address", ["localhost", "localhost:http", "http://[::1", ":80"])
-def test_what_is_no_address_is_told(address):
+def test_an_invalid_url_is_reported(address):
     with pytest.raises(UsageError, match="expected HOST:PORT"):
         check_endpoints(beam_options(["--runner=PortableRunner", f"--job_endpoint={address}"]))
 

@@ -28,7 +28,7 @@ def age(output, **values):
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def test_one_holds_and_the_other_is_told_who(output):
+def test_the_second_owner_gets_the_name_of_the_first(output):
     with hold_lease(output):
         with (
             pytest.raises(
@@ -118,7 +118,7 @@ def test_a_held_lease_is_extended(output, monkeypatch):
 
 
 @pytest.mark.parametrize("how", ["another token", "a higher number"])
-def test_whoever_has_lost_the_folder_is_stopped(output, monkeypatch, how):
+def test_a_process_that_lost_the_lease_stops(output, monkeypatch, how):
     monkeypatch.setattr(lease, "REFRESH_SECONDS", 0.01)
 
     def lose():

@@ -35,7 +35,7 @@ def test_what_all_tasks_have_done_is_shown_and_what_they_count_is_written(tmp_pa
     assert (reported["stage"], reported["runner"]) == ("counting", "FnApiRunner")
 
 
-def test_lines_tell_how_far_it_is(monkeypatch, capsys):
+def test_lines_show_the_progress(monkeypatch, capsys):
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.01)
     with progress.show_progress("outer", "things", 10):
         progress.advance(4)

@@ -77,7 +77,7 @@ def test_our_package_reaches_the_workers_in_several_ways(flags, tmp_path):
         (["--setup_file={folder}"], "no such file"),
     ],
 )
-def test_what_the_workers_would_lack_is_told_with_the_remedy(flags, words, tmp_path):
+def test_what_the_workers_would_lack_is_reported_with_the_remedy(flags, words, tmp_path):
     other, others = tmp_path / "other" / "setup.py", tmp_path / "others.txt"
     other.parent.mkdir()
     other.touch()

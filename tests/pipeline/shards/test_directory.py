@@ -24,7 +24,7 @@ def table(tmp_path):
     return tmp_path / "numbers"
 
 
-def test_a_table_of_an_older_version_is_told_with_the_remedy(tmp_path):
+def test_the_error_for_a_table_of_an_older_version_has_a_remedy(tmp_path):
     folder = str(tmp_path / "verdicts")
     older = VERDICT.schema.remove(VERDICT.schema.get_field_index("posterior"))
     rows = older.empty_table().from_pylist(
@@ -87,7 +87,7 @@ def test_a_shard_of_zeros_is_not_taken_for_a_whole_one(table):
     )
 
 
-def test_a_missing_shard_is_told(table):
+def test_a_shard_that_is_missing_is_reported(table):
     next(table.glob("*.parquet")).unlink()
     with pytest.raises(DataError, match="is missing"):
         directory.check_sizes(str(table), directory.read_manifest(str(table)))

@@ -76,7 +76,7 @@ def test_two_exports_are_the_same_bytes_and_a_shared_dataset_has_the_same_pictur
         }
 
 
-def test_torchvision_opens_the_folder_and_the_table_beside_it_says_the_rest(built, tmp_path):
+def test_torchvision_opens_the_folder_and_the_table_beside_it_has_the_other_columns(built, tmp_path):
     ImageFolder = pytest.importorskip("torchvision.datasets").ImageFolder
     assert export(built / "dataset", tmp_path / "folder", "folder") == 0
     opened = ImageFolder(str(tmp_path / "folder"))
@@ -90,7 +90,7 @@ def test_torchvision_opens_the_folder_and_the_table_beside_it_says_the_rest(buil
         assert facts["is_clean"] == rows[facts["image_id"]]["is_clean"]
 
 
-def test_the_test_set_is_exported_too_and_told_as_json(built, tmp_path, capsys):
+def test_the_test_set_is_exported_too_and_printed_as_json(built, tmp_path, capsys):
     assert export(built / "dataset", tmp_path / "t", "webdataset", "test", "--json") == 0
     reported = json.loads(capsys.readouterr().out)
     assert reported["rows"] == 18
@@ -112,7 +112,7 @@ def test_what_cannot_be_exported_is_reported(dataset, tmp_path, capsys):
 
 
 @given(st.text(min_size=1, max_size=80), st.text(min_size=1, max_size=80))
-def test_names_are_safe_short_and_told_apart(one, other):
+def test_names_are_safe_short_and_distinct(one, other):
     names = [safe_name(text) for text in (one, other)]
     for name in names:
         assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-%")

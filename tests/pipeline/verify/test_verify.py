@@ -71,7 +71,7 @@ SIZES = st.lists(st.integers(1, 60), min_size=2, max_size=5)
 
 @settings(deadline=None)
 @given(SIZES, st.floats(0, 0.99), st.lists(st.integers(0, 60), min_size=5, max_size=5), st.booleans())
-def test_the_noise_of_a_set_is_told_wrong_only_if_it_is(sizes, level, available, enough):
+def test_the_noise_of_a_set_is_called_wrong_only_if_it_is(sizes, level, available, enough):
     """For classes of any sizes: where one has nearly all images, rounding the total may cost it more than one."""
     labels = np.repeat(np.arange(len(sizes)), sizes)
     order = NoiseOrder([f"i{i}" for i in range(len(labels))], labels, level, 0, True)
@@ -96,7 +96,7 @@ def test_rows_without_a_value_are_reported(dataset, column):
     assert f"{column} is missing in some rows" in problems(dataset)
 
 
-def test_a_shard_that_is_no_parquet_is_told_even_if_its_digest_is_right(dataset):
+def test_a_shard_that_is_no_parquet_is_reported_even_if_its_digest_is_right(dataset):
     folder = dataset / "red-0.20"
     manifest = json.loads((folder / "_manifest.json").read_text())
     shard = manifest["shards"][0]

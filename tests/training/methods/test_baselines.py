@@ -122,7 +122,7 @@ def test_weight_decay_is_vanilla_with_its_own_strength() -> None:
     assert loss_of(method, one, student) == loss_of(plain, one, student)
 
 
-def test_dropout_drops_features_in_training_alone_and_as_the_seed_says() -> None:
+def test_dropout_drops_features_in_training_alone_and_depends_on_the_seed() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, CLASSES, bias=False))
     names = list(network.state_dict())
     make_method(TrainConfig(method="dropout", dropout=DropoutConfig(0.5)), FACTS).prepare(network)
