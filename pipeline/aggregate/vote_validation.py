@@ -127,9 +127,9 @@ def _detail(code: str, row: dict[str, str | None], near: Mapping[str, str]) -> s
     answer = printable(row["answer"] or "")[:80]
     meaning = "no" if answer.lower() in _LIKELY_NO else "yes"
     remedy = f"use yes, no or unsure, or set aggregate.answer_words: {{{answer!r}: {meaning!r}}}"
-    given = row["answer"]
-    if row["class_name"] is None and given is not None and given in near:
-        return f"answer {answer!r}{near[given]} is neither a class nor unsure; {remedy}"
+    hint = near.get(row["answer"] or "")
+    if row["class_name"] is None and hint is not None:
+        return f"answer {answer!r}{hint} is neither a class nor unsure; {remedy}"
     return f"answer {answer!r}; {remedy}"
 
 

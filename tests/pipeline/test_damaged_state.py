@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import main
-from tests.pipeline.small_world import World, build
+from tests.pipeline.small_world import ONE_PROCESS, World, build
 
 DAMAGES = [b"", b"{", b"[]", b"7", b"null", b'{"a": NaN}', b"\xff\xfe", b"\0" * 50]
 
@@ -26,6 +26,17 @@ def test_a_build_survives_damage_to_any_of_its_json_files(
     assert build(world, output) == 0, capsys.readouterr().err
     assert {path.relative_to(output): path.read_bytes() for path in output.rglob("*.parquet")} == whole
     assert main(["verify", str(output / "dataset")]) == 0
+
+
+def test_split_does_not_drop_the_noise_estimates_of_a_damaged_error_model(
+    world: World, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = Path(shutil.copytree(built, tmp_path / "out"))
+    manifest = output / "aggregate" / "error_model" / "_manifest.json"
+    manifest.write_text("{")
+    command = ["split", "--config", str(world.config), "--output", str(output), ONE_PROCESS, "--force"]
+    assert main(command) == 1
+    assert f"{manifest}: not a manifest" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
