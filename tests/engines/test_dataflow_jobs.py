@@ -179,7 +179,7 @@ def test_ctrl_c_detaches_where_asked_and_the_same_command_attaches_again(cloud: 
     assert process.returncode == 130
     (job,) = cloud.service.submitted
     assert job.state == "RUNNING"
-    assert f"job {job.id} goes on" in errors
+    assert f"job {job.id} continues" in errors
 
     other = cloud.run("ingest", "detached", IMAGE, "--set", "ingest.size=16")
     assert other.returncode == 2, other.stderr

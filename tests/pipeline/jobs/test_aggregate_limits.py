@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -167,20 +166,6 @@ def test_new_responses_of_ground_truth_are_read(mine: Path, capsys: pytest.Captu
     respond(1, "b")
     assert run_aggregate(mine, "votes=[output.manifest]") == 0
     assert "2 votes by 2 workers" in capsys.readouterr().out
-
-
-def test_the_effect_of_more_votes_on_the_noise_level_is_printed(
-    mine: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    output = mine.parent / "out"
-    command = ["aggregate", "--config", str(mine / "build.yaml"), "--output", str(output), ONE_PROCESS]
-    assert main([*command, "--next-questions", "--for-noise", "0.001"]) == 0
-    line = capsys.readouterr().out.split("\n")[-2]
-    assert re.fullmatch(
-        r"next      \d+ questions for \d+ answers; highest noise level: the expected true level is \d+\.\d points below the "
-        r"nominal level now, and \d+\.\d points with these answers: .*",
-        line,
-    )
 
 
 def test_votes_about_images_that_ingest_rejected_do_not_stop_the_stage(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -75,7 +76,11 @@ def test_majority_uses_gold_for_the_probability_alone(world, ingested):
 def test_votes_for_a_noise_level_are_listed(world, ingested, capsys):
     flags = ("--next-questions", "--for-noise", "0.001", ONE_PROCESS)
     assert run_aggregate(world, ingested, flags=flags) == 0
-    assert "points below the highest nominal one" in capsys.readouterr().out
+    assert re.match(
+        r"next      \d+ questions for \d+ answers; highest noise level: the expected true level is \d+\.\d points below the "
+        r"nominal level now, and \d+\.\d points with these answers: ",
+        capsys.readouterr().out.split("\n")[-2],
+    )
     lines = (ingested / "aggregate" / "next_questions.csv").read_text().splitlines()
     assert lines[0].startswith("image_id,class_name")
     assert len(lines) > 1
