@@ -16,7 +16,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,6 +38,7 @@ from training.data.shards import ImageIds, ImageSet
 from training.device import choose_device
 from training.method_config import DivideMixConfig
 from training.models.registry import make_network
+from training.precision import choose_precision
 from training.trainer import Trainer
 
 CLASSES = 10
@@ -154,6 +155,8 @@ def measure(
 
     test_set = data.take(torch.arange(batch_size))
     with tempfile.TemporaryDirectory() as folder:
+        precision = choose_precision(config, data, Path(folder), device)  # as `python -m training train` does
+        config = replace(config, precision=precision)
         Trainer(config, data, test_set, device).run(Path(folder) / "run", log=keep_row)
     idle = None
     if profiler:
