@@ -101,4 +101,4 @@ lock:
 	  --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q - -o requirements-fuzz.lock
 
 clean:
-	rm -rf $(VENV) $(ENGINES) $(FUZZ) .venv-peers out
+	rm -rf $(VENV) $(ENGINES) $(FUZZ) $(VENV)-uv $(ENGINES)-uv $(FUZZ)-uv .venv-peers out

@@ -16,8 +16,9 @@ def test_images_can_be_filtered_paged_and_enlarged(open_page: Open, viewed: str)
     page.get_by_role("button", name="Show").click()
     expect(page.get_by_role("heading", level=2).first).to_have_text("30 images")
     expect(page.get_by_label("set")).to_have_value("red-0.50")
-    pictures = page.locator("main img")
-    assert all(pictures.evaluate_all("all => all.map(one => one.complete && one.naturalWidth === 32)"))
+    page.wait_for_function(
+        "[...document.querySelectorAll('main img')].every(one => one.complete && one.naturalWidth === 32)"
+    )
     page.locator("button.zoom").first.click()
     expect(page.get_by_role("dialog").locator("dd", has_text="wrong")).to_be_visible()
     page.keyboard.press("Escape")
