@@ -31,6 +31,9 @@ def read_jpeg(data: bytes) -> Container:
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a segment
             continue
         (length,) = struct.unpack_from(">H", data, position)
+        # The length counts its own two bytes. libjpeg refuses a shorter segment too, except comments and APPn.
+        if length < 2 and not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+            raise Rejected("truncated", f"JPEG: a segment of {length} bytes")
         segment, body = data[position - 2 : position + length], data[position + 2 : position + length]
         if marker == 0xDA:
             if _scan_count(data, position + length) >= MAX_SCANS:

@@ -105,6 +105,10 @@ JPEG = {
     "only fill bytes": Case(lambda: b"\xff\xd8" + b"\xff" * 5_000_000, "truncated"),
     "1,000 scans": Case(lambda: many_scans(1000), "bad_format"),
     "50 scans": Case(lambda: many_scans(50), IMAGE),
+    "a table that is shorter than its own length": Case(
+        lambda: jpeg_with(b"\xff\xdb\x00\x01"), "truncated"
+    ),
+    "a comment that is shorter than its own length": Case(lambda: jpeg_with(b"\xff\xfe\x00\x00"), IMAGE),
     "more segments than any picture": Case(lambda: jpeg_with(segment(0xFE, b"") * 110_000), "truncated"),
     "an EXIF bomb": Case(lambda: jpeg_with(segment(0xE1, b"Exif\x00\x00" + exif_bomb(65_000)) * 40), IMAGE),
     "EXIF that points to itself": Case(lambda: jpeg_with(segment(0xE1, b"Exif\x00\x00" + exif_loop())), IMAGE),
