@@ -57,8 +57,10 @@ def gamma_profile(gamma: bytes, chromaticities: bytes) -> bytes:
 
     As in browsers, chromaticities count only together with a gamma; a gamma alone is used with those of sRGB.
     """
+    if len(gamma) != 4:
+        return b""
     value = int.from_bytes(gamma, "big") / 100_000
-    if len(gamma) != 4 or not 0.01 <= value <= 10:
+    if not 0.01 <= value <= 10:
         return b""
     if len(chromaticities) != 32:
         return (

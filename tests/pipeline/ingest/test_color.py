@@ -172,3 +172,8 @@ def test_a_profile_of_another_color_space_is_ignored(encoded: Encode) -> None:
     assert (
         pixels(encoded(cyan, "JPEG", icc_profile=icc_profiles.profile(2.2, icc_profiles.ADOBE_RGB))) == plain
     ).all()
+
+
+@pytest.mark.parametrize("size", [0, 3, 5, 1000])
+def test_a_gamma_of_a_wrong_size_is_ignored(size: int) -> None:
+    assert color_profiles.gamma_profile(b"\x01" * size, b"") == b""
