@@ -108,7 +108,8 @@ def dry_run(
 ) -> dict[str, Any]:
     """Describe what a build would do: the runner, Beam's options that are not defaults, and the state of each stage.
 
-    With rejection codes to `retry`, fetch runs. The state of a stage that reads tables of a stage that would run is open, because its inputs are not known yet.
+    `retry`: rejection codes whose URLs are fetched again, for which the stage fetch always runs. The state of a stage that
+    reads tables of a stage that would run is open, because its inputs are not known yet.
     """
     result: dict[str, Any] = {
         "runner": options.view_as(StandardOptions).runner or "FnApiRunner",
@@ -121,16 +122,12 @@ def dry_run(
         depends = any(
             result["stages"].get(each, {}).get("state") in _CHANGING for each in AFTER.get(name, ())
         )
-        done = not depends and is_up_to_date(name, config, output)
-        state = (
-            RUNS
-            if force or (retry and name == "fetch")
-            else DEPENDS
-            if depends
-            else UP_TO_DATE
-            if done
-            else RUNS
-        )
+        state = RUNS
+        if not force and not (retry and name == "fetch"):
+            if depends:
+                state = DEPENDS
+            elif is_up_to_date(name, config, output):
+                state = UP_TO_DATE
         result["stages"][name] = {
             "state": state,
             "reads": inputs(name, config, output),
