@@ -49,9 +49,8 @@ _TYPES = {
 }
 
 
-_IMAGES = pa.schema(
-    [EXAMPLE.schema.field(name) for name in SHARED_IMAGE_SCHEMA.names]
-)  # with their descriptions
+# The fields of EXAMPLE, unlike those of SHARED_IMAGE_SCHEMA, have descriptions.
+_IMAGES = pa.schema([EXAMPLE.schema.field(name) for name in SHARED_IMAGE_SCHEMA.names])
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,8 @@ def croissant_json(
 ) -> str:
     """Return the text of croissant.json: every shard with its digest, and one record set per set.
 
-    sets: the manifest of each set, and, of a shared dataset, that of the table of images, which gets a record set, too. about: properties of the dataset, which replace those that are made here. tables: files with a record set of their own.
+    sets: the manifest of each set; in a shared dataset also that of the table of images, which gets a record set, too.
+    about: properties of the dataset, which replace those that are made here. tables: files with a record set of their own.
     """
     distribution: list[dict[str, Any]] = []
     record_sets: list[dict[str, Any]] = []
