@@ -31,9 +31,8 @@ LEAST_AHEAD, MOST_AHEAD = 2, 64  # bounds of the queue in images
 GATHER_SECONDS = 0.003  # results within this time are read together
 PIPE_BYTES = 1 << 20  # size of the pipe for results of a process
 TRIES_WHEN_KILLED = 2  # SIGKILL comes from the kernel when memory is short, or from an operator
-STOPPED_SECONDS = (
-    5.0  # a deadline that is noticed so late passed while this process was stopped (Ctrl-Z, docker pause)
-)
+# If a deadline is noticed this much too late, this process was stopped when it passed (Ctrl-Z, docker pause).
+STOPPED_SECONDS = 5.0
 # Without these, glibc returns the memory of each image to the system and allocates it again: twice the CPU time.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 # There is a decoding process per core: threads of BLAS would only spin beside it.
