@@ -26,7 +26,7 @@ _REMEDIES = {  # errors of the machine that may occur wherever files are written
 RENAMED = {
     "--split": "--set-name", "--set-name": "--dataset", "--colour": "--color", "--colours": "--colors", "label": "aggregate",
 }  # fmt: skip
-"""Flags and verbs of version 0.1 and their current names; --set-name has its old name but for import-cnwl."""
+"""Flags and verbs of version 0.1 and their current names; `--set-name` was renamed in import-cnwl alone."""
 BROKEN_PIPE = 141  # the exit code that shells report for SIGPIPE
 
 
