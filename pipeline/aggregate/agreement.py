@@ -99,9 +99,9 @@ def mean_cohen_kappa(votes: VoteMatrix, seed: int = 0) -> AgreementEstimate:
     J. Cohen: A Coefficient of Agreement for Nominal Scales (1960), equation 1. The observed agreement of a pair is that
     on its common questions, the agreement by chance that of all answers of both workers: with chance from the common
     questions alone, the kappas of pairs with few common questions are biased. Ignored are workers with fewer than
-    MIN_WORKER_VOTES votes, and pairs who give one and the same answer throughout, whose kappa is undefined. Of a question
-    with more than MAX_PAIRED_VOTES votes, a random sample of so many is compared, which `seed` decides. The interval is that
-    of a bootstrap over questions, grouped into at most BLOCKS random blocks.
+    MIN_WORKER_VOTES votes, and pairs who give one and the same answer throughout, whose kappa is undefined. If a
+    question has more than MAX_PAIRED_VOTES votes, a random sample of MAX_PAIRED_VOTES of them is compared. The interval is
+    that of a bootstrap over questions, grouped into at most BLOCKS random blocks. `seed` decides sample and bootstrap.
     """
     first, second = _vote_pairs(votes, seed)
     enough = np.bincount(votes.workers, minlength=votes.n_workers) >= MIN_WORKER_VOTES
@@ -158,7 +158,7 @@ def mean_cohen_kappa(votes: VoteMatrix, seed: int = 0) -> AgreementEstimate:
 def _vote_pairs(votes: VoteMatrix, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of every two votes of different workers on an item, the worker with the lower code first.
 
-    Of an item with more than MAX_PAIRED_VOTES votes, only a random sample of so many.
+    If an item has more than MAX_PAIRED_VOTES votes, a random sample of MAX_PAIRED_VOTES of them is used.
     """
     rng = np.random.Generator(np.random.PCG64([seed, MAX_PAIRED_VOTES]))
     sizes = np.bincount(votes.items, minlength=votes.n_items)

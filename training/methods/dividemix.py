@@ -40,8 +40,8 @@ class DivideMix(Method):
     def plan(self, epoch: int, order: Tensor, size: int, /) -> list[Tensor]:
         """Plan plain training in the warm-up, then for each network steps of B labeled and B unlabeled images.
 
-        There are at least one step of labeled images and one part of it of unlabeled ones, which takes two batches: if too
-        few probabilities exceed the threshold, the largest are added.
+        The labeled images are at least one whole step, the unlabeled ones at least one part of a step, so the set must have
+        two batches. If too few probabilities exceed the threshold, the largest are added.
         """
         if epoch < self.config.warmup_epochs:
             return super().plan(epoch, order, size)
