@@ -14,7 +14,7 @@ from pipeline.config import FetchConfig
 from pipeline.fetch.fetch_all import FetchPlan, fetch_all, read_policies, url_host_key
 from pipeline.fetch.host_groups import TaskKey, groups_of, share_count
 from pipeline.fetch.host_limits import HostLimits
-from pipeline.fetch.journal import JOURNAL, RECORDED, Journal, latest, read_journal
+from pipeline.fetch.journal import JOURNAL, RECORDED, Journal, latest, read_journal, urls_with_last_code
 from pipeline.fetch.policies import Policy, crawl_delay
 from pipeline.fetch.url_fetcher import FetchRequest
 from pipeline.rejections import RequestStats
@@ -118,7 +118,7 @@ def run_task(
             HostLimits.from_config(terms.config, key[2], key[3]),
             (lambda _: True) if position == LAST else _responsible(key, terms.groups),
             policies,
-            {} if "content_changed" in terms.retry else dict(zip(*digests.to_pydict().values(), strict=True)),
+            dict(zip(*digests.to_pydict().values(), strict=True)),
             done,
             slow,
         )
@@ -160,7 +160,11 @@ def _split_wanted(parts: dict[str, list[pa.Table]], terms: RunTerms) -> tuple[pa
         return FETCHED.schema.empty_table(), _NO_REQUESTS
     wanted = wanted.group_by("url").aggregate([("again", "max")]).sort_by("url")
     known = pa.concat_tables([RECORDED.empty_table(), *parts["known"]])
-    known = latest(known.filter(pc.is_in(known["url"], wanted["url"].combine_chunks())))
+    known = known.filter(pc.is_in(known["url"], wanted["url"].combine_chunks()))
+    again = wanted.filter(wanted["again_max"])["url"].combine_chunks()
+    if "content_changed" in terms.retry:
+        again = pa.concat_arrays([again, urls_with_last_code(known, "content_changed")])
+    known = latest(known)
     is_valid = pc.if_else(
         pc.is_valid(known["code"]),
         pc.and_(
@@ -169,14 +173,13 @@ def _split_wanted(parts: dict[str, list[pa.Table]], terms: RunTerms) -> tuple[pa
         ),
         pc.is_valid(known["offset"]),
     )
-    again = wanted.filter(wanted["again_max"])["url"].combine_chunks()
     is_valid = pc.and_(is_valid, pc.invert(pc.is_in(known["url"], again)))
     usable = known.filter(is_valid)
     if terms.check_bodies:
         usable = usable.filter(_intact(usable, terms.folder))
     new = wanted.filter(pc.invert(pc.is_in(wanted["url"], usable["url"].combine_chunks())))["url"]
     digests = known["sha256"].take(pc.index_in(new, known["url"].combine_chunks()))
-    # Explicitly fetched again: other bytes are what the user asks for.
+    # Explicitly fetched again, or retried for this reason: other bytes are what the user asks for.
     digests = pc.if_else(pc.is_in(new, again), pa.scalar(None, pa.string()), digests)
     requests = pa.table({"url": new, "digest": digests, "hops": pa.array([0] * len(new), pa.int16())})
     return usable.select(_FETCHED).cast(FETCHED.schema), _conform(requests)

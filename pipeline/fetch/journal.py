@@ -92,13 +92,25 @@ def latest(rows: pa.Table) -> pa.Table:
     rows: of the schema RECORDED, in any order; names of later journals sort later. The result is sorted by URL.
     """
     rows = rows.append_column("failed", pc.is_valid(rows["code"]))
-    rows = rows.sort_by(
-        [("url", "ascending"), ("failed", "ascending"), ("journal", "descending"), ("line", "descending")]
-    )
+    return _first_of_each_url(rows, [("failed", "ascending")]).drop_columns(["failed"])
+
+
+def urls_with_last_code(rows: pa.Table, code: str) -> pa.Array:
+    """Return the URLs whose last outcome is a rejection with this code, also where an earlier run fetched them.
+
+    rows: as for `latest`.
+    """
+    last = _first_of_each_url(rows, [])
+    return last.filter(pc.equal(last["code"], code))["url"].combine_chunks()
+
+
+def _first_of_each_url(rows: pa.Table, order: list[tuple[str, str]]) -> pa.Table:
+    """Sort by URL, `order`, and last lines first, and keep the first row of each URL."""
+    rows = rows.sort_by([("url", "ascending"), *order, ("journal", "descending"), ("line", "descending")])
     urls = rows["url"].combine_chunks()
     if len(urls):
         rows = rows.filter(pa.concat_arrays([pa.array([True]), pc.not_equal(urls[1:], urls[:-1])]))
-    return rows.drop_columns(["failed"])
+    return rows
 
 
 class Journal:

@@ -239,6 +239,21 @@ def test_content_is_checked_when_other_codes_are_retried(get: Get, web: Web) -> 
     assert refused(get(url, retry=("timeout",))).code == "content_changed"
 
 
+def test_changed_content_is_accepted_only_where_it_was_rejected(get: Get, web: Web) -> None:
+    """A second URL whose body is lost in the same run has not been reported yet."""
+    urls = [web.serve("/a", b"old"), web.serve("/b", b"old")]
+    get.all(urls)
+    for path in get.folder.glob("*.bodies"):
+        path.unlink()
+    web.serve("/a", b"new")
+    web.serve("/b", b"new")
+    assert refused(get(urls[0])).code == "content_changed"
+    accepted, rejected = get.all(urls, retry=("content_changed",))
+    assert body(accepted) == b"new"
+    assert refused(rejected).code == "content_changed"
+    assert [body(result) for result in get.all(urls, retry=("content_changed",))] == [b"new", b"new"]
+
+
 def test_a_url_can_be_fetched_again_explicitly(get: Get, web: Web) -> None:
     url = web.serve("/a", b"old")
     get(url)
