@@ -15,6 +15,7 @@ from pipeline.aggregate.workers import add_worker_sums
 from pipeline.config import BuildConfig
 from pipeline.ingest.rows import SMALLEST_BUCKETS
 from pipeline.jobs.distributed_em import DistributedDawidSkene
+from pipeline.jobs.gather import GatherAll
 from pipeline.jobs.ordered_sums import AddInOrder
 from pipeline.jobs.retrieval_precision import MeasureRetrievalPrecision
 from pipeline.jobs.tables import AddCounts, Commit, CommitTables
@@ -144,7 +145,7 @@ class AggregateVotes(beam.PTransform):
             decided = (
                 validated.valid
                 | "DropTimes" >> beam.Map(without_times)
-                | "GatherVotes" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+                | "GatherVotes" >> GatherAll()
                 | "DecideJointly" >> decide
             )
             joint = [beam.pvalue.AsSingleton(decided.joint)]

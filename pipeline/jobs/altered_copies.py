@@ -14,6 +14,7 @@ from pipeline.dedupe.altered_copies import MATCHED, TestImages, find_copies, rea
 from pipeline.dedupe.feature_neighbors import rounded_vectors
 from pipeline.embed.bucket import feature_matrix
 from pipeline.ingest.thumbnail import THUMBNAIL_BYTES
+from pipeline.jobs.gather import GatherAll
 from pipeline.jobs.tables import pack, unpack
 from pipeline.running import metrics
 from pipeline.shards import directory
@@ -54,22 +55,18 @@ class FindAlteredCopies(beam.PTransform):
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Gather the test images, then compare the training images of each shard with them."""
-        shards = (
-            pipeline
-            | "FeatureShards" >> beam.Create(shard_pairs(self.images, self.features))
-            | "SpreadFeatures" >> beam.Reshuffle()
-        )
+        shards = pipeline | "FeatureShards" >> beam.Create(shard_pairs(self.images, self.features))
         test = (
             shards
             | "ReadTest" >> beam.Map(read_test_images, self.images, self.features)
-            | "GatherTest" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "GatherTest" >> GatherAll()
             | "JoinTest" >> beam.Map(TestImages.join)
         )
         return (
             shards
             | "MatchShard"
             >> beam.ParDo(MatchShard(self.images, self.features, self.config), beam.pvalue.AsSingleton(test))
-            | "GatherMatched" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "GatherMatched" >> GatherAll()
             | "JoinMatched" >> beam.Map(join_matched)
         )
 

@@ -14,6 +14,7 @@ from pipeline.dedupe.bit_masks import bit_masks
 from pipeline.dedupe.groups import find_duplicates
 from pipeline.dedupe.neighbors import HashPairs
 from pipeline.jobs.altered_copies import FindAlteredCopies, join_matched
+from pipeline.jobs.gather import GatherAll
 from pipeline.jobs.near_hashes import SearchDistributed, SearchInMemory, hash_columns, hashes_of
 from pipeline.jobs.tables import Commit, CommitTables, Written, pack, unpack
 from pipeline.layout import Layout
@@ -93,7 +94,7 @@ class FindDuplicates(beam.PTransform):
         near = (
             pipeline
             | "Search" >> search
-            | "GatherNear" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "GatherNear" >> GatherAll()
             | "JoinNear" >> beam.Map(HashPairs.join)
         )
         if self.features:
@@ -105,10 +106,9 @@ class FindDuplicates(beam.PTransform):
         candidates = (
             pipeline
             | "ImageShards" >> beam.Create(directory.read_manifest(self.images).shards)
-            | "SpreadShards" >> beam.Reshuffle()
             | "ReadCandidates"
             >> beam.Map(read_candidates, self.images, orientations, beam.pvalue.AsSingleton(near), altered)
-            | "GatherCandidates" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "GatherCandidates" >> GatherAll()
         )
         written = candidates | "Group" >> beam.Map(
             write_duplicates, self.rows, self.config, self.folder, beam.pvalue.AsSingleton(near), altered

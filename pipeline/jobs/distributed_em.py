@@ -280,7 +280,6 @@ class EmIteration(beam.PTransform):
         _ = (
             pipeline
             | "Buckets" >> beam.Create(tables.shards("votes"))
-            | "Spread" >> beam.Reshuffle()
             | "EStepBucket" >> beam.ParDo(EStepBucket(tables, self.iteration))
             | "StoreCounts" >> StoreExpectedCounts(tables.counts(self.iteration + 1), tables.setup.about)
         )
@@ -298,7 +297,7 @@ class WriteResults(beam.PTransform):
     def expand(self, pipeline: beam.Pipeline) -> None:
         """Decide verdicts by bucket; copy rejections and agreement."""
         tables, setup = self.tables, self.tables.setup
-        stored = pipeline | "Buckets" >> beam.Create(tables.shards("votes")) | "Spread" >> beam.Reshuffle()
+        stored = pipeline | "Buckets" >> beam.Create(tables.shards("votes"))
         samples = stored | "SampleImages" >> beam.ParDo(SampleStoredVotes(tables, self.iteration))
         estimates = samples | "ErrorModel" >> FitErrorModel(setup)
         error_model = estimates | "WriteErrorModel" >> beam.Map(

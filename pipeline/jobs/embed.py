@@ -186,7 +186,6 @@ class EmbedImages(beam.PTransform):
         written = (
             pipeline
             | "Buckets" >> beam.Create(self.buckets)
-            | "SpreadBuckets" >> beam.Reshuffle()
             | "EmbedBucket" >> beam.ParDo(EmbedBucket(self.setup))
         )
         tables = {FEATURE.name: (self.setup.layout.features, FEATURE.name)}

@@ -146,13 +146,11 @@ class FetchUrls(beam.PTransform):
         wanted = (
             pipeline
             | "Lists" >> beam.Create(self.lists)
-            | "SpreadLists" >> beam.Reshuffle()
             | "ReadUrls" >> beam.FlatMap(read_urls, self.classes, self.again, groups)
         )
         known = (
             pipeline
             | "Journals" >> beam.Create(self.journals)
-            | "SpreadJournals" >> beam.Reshuffle()
             | "ReadJournal" >> beam.FlatMap(read_known, self.terms.folder, groups)
         )
         work = (wanted, known) | "WantedAndKnown" >> beam.Flatten()

@@ -211,7 +211,6 @@ class IngestLists(beam.PTransform):
         checked = (
             pipeline
             | "Lists" >> beam.Create(self.lists)
-            | "SpreadLists" >> beam.Reshuffle()
             | "CheckRows" >> beam.FlatMap(check_list_part, setup).with_outputs(URL_BUCKET, main=ROWS)
         )
         rows = checked[ROWS]
@@ -220,7 +219,8 @@ class IngestLists(beam.PTransform):
             outcomes = (
                 {
                     "rows": checked[URL_BUCKET],
-                    "shards": pipeline | "FetchedShards" >> beam.Create(list(shards.items())),
+                    "shards": pipeline
+                    | "FetchedShards" >> beam.Create(list(shards.items()), reshuffle=False),
                 }
                 | "GatherUrls" >> beam.CoGroupByKey()
                 | "AttachOutcome" >> beam.FlatMap(attach_outcome, setup)

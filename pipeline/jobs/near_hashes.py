@@ -33,7 +33,6 @@ class SearchInMemory(beam.PTransform):
         return (
             pipeline
             | "Masks" >> beam.Create(list(range(len(bit_masks(self.radius)))))
-            | "SpreadMasks" >> beam.Reshuffle()
             | "SearchMask" >> beam.ParDo(_SearchMask(self.images, self.radius, self.orientations))
         )
 
@@ -86,7 +85,6 @@ class SearchDistributed(beam.PTransform):
         hashes, repeats = (
             pipeline
             | "Shards" >> beam.Create(shards)
-            | "SpreadShards" >> beam.Reshuffle()
             | "ReadHashes" >> beam.FlatMap(_read_hashes, self.images, self.orientations, self.buckets)
             | "GatherEqual" >> beam.GroupByKey()
             | "Distinct" >> beam.FlatMap(_distinct).with_outputs("repeats", main="hashes")

@@ -5,6 +5,8 @@ from typing import Any
 
 import apache_beam as beam
 
+from pipeline.jobs.gather import GatherAll
+
 GROUP = 32  # number of consecutive buckets that one task adds
 
 
@@ -26,7 +28,7 @@ class AddInOrder(beam.PTransform):
             | "KeyByGroup" >> beam.Map(_key_by_group)
             | "GatherGroup" >> beam.GroupByKey()
             | "AddGroup" >> beam.MapTuple(lambda group, parts: (group, _add_sorted(parts, self.add)))
-            | "GatherGroups" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "GatherGroups" >> GatherAll()
             | "AddGroups" >> beam.Map(_add_sorted, self.add)
         )
 

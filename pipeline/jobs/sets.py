@@ -17,6 +17,7 @@ from pyarrow import compute as pc
 
 from common.errors import DataError
 from pipeline import files
+from pipeline.jobs.gather import GatherAll
 from pipeline.jobs.tables import Written, check_libraries, count_written
 from pipeline.running.progress import advance
 from pipeline.shards import commit, directory
@@ -98,17 +99,17 @@ class WriteSets(beam.PTransform):
         written = (
             pipeline
             | "Buckets" >> beam.Create(self.job.tasks())
-            | "SpreadBuckets" >> beam.Reshuffle()
             | "WriteBucket" >> beam.FlatMap(write_bucket, self.job)
         )
         # Sets without a shard are committed, too.
-        names = pipeline | "Sets" >> beam.Create([(name, Written()) for name in sorted(self.job.names)])
+        empty = [(name, Written()) for name in sorted(self.job.names)]
+        names = pipeline | "Sets" >> beam.Create(empty, reshuffle=False)
         return (
             (written, names)
             | "Written" >> beam.Flatten()
             | "GatherSet" >> beam.GroupByKey()
             | "PublishSet" >> beam.Map(publish_set, self.job)
-            | "GatherSets" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "GatherSets" >> GatherAll()
             | "CommitDataset" >> beam.Map(commit_dataset, self.job)
         )
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from common.errors import DataError
+from pipeline.jobs.gather import GatherAll
 from pipeline.running import metrics
 from pipeline.running.stage import library_versions
 from pipeline.shards import commit, directory, packing
@@ -107,7 +108,7 @@ class CommitTables(beam.PTransform):
         return (
             written
             | "Count" >> beam.MapTuple(lambda name, written: count_written(name, written, prefixes[name]))
-            | "Gather" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "Gather" >> GatherAll()
             | "Commit" >> beam.Map(commit_tables, self.commit)
         )
 

@@ -98,7 +98,6 @@ class ValidateVotes(beam.PTransform):
         checked = (
             pipeline
             | "Files" >> beam.Create(setup.paths)
-            | "SpreadFiles" >> beam.Reshuffle()
             | "CheckRows" >> beam.FlatMap(check_file, setup).with_outputs("written", main="votes")
         )
         rejected = shards_by_bucket(pipeline, setup.ingest_rejections, setup.buckets, "RejectedShards")
@@ -117,7 +116,7 @@ def shards_by_bucket(
 ) -> beam.PCollection:
     """Return PCollection[(bucket, its shards of the table in `folder`)]; `label` is the Beam label of the step."""
     shards = directory.by_bucket(directory.read_manifest(folder).shards, buckets)
-    return pipeline | label >> beam.Create(list(shards.items()))
+    return pipeline | label >> beam.Create(list(shards.items()), reshuffle=False)
 
 
 class ValidateBucket(beam.DoFn):

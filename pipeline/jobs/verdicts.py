@@ -32,6 +32,7 @@ from pipeline.aggregate.verdicts import (
 )
 from pipeline.aggregate.vote_columns import QUESTION, VoteColumns, join_columns
 from pipeline.aggregate.workers import worker_table
+from pipeline.jobs.gather import GatherAll
 from pipeline.jobs.tables import Written, pack, unpack
 from pipeline.jobs.validate_votes import AggregateSetup
 from pipeline.keyed_hash import by_bucket, shard_key
@@ -130,7 +131,7 @@ class FitErrorModel(beam.PTransform):
         classes = self.setup.classes
         return (
             samples
-            | "GatherSamples" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "GatherSamples" >> GatherAll()
             | "Fit" >> beam.Map(lambda parts: fit_error_model([unpack(part) for part in parts], classes))
         )
 

@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 from common.errors import UsageError
 from common.json_records import parse_stored
 from pipeline import files
+from pipeline.jobs.gather import GatherAll
 from pipeline.running import metrics
 from pipeline.running.options import runs_in_this_process
 from pipeline.running.preflight import checked_options
@@ -68,7 +69,7 @@ class VerifyDataset(beam.PTransform):
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Check buckets; group what crosses them: clean images, and hashes of training images; then look at near images."""
-        buckets = pipeline | "Buckets" >> beam.Create(self.buckets) | "SpreadBuckets" >> beam.Reshuffle()
+        buckets = pipeline | "Buckets" >> beam.Create(self.buckets)
         checked = buckets | "CheckBucket" >> beam.FlatMap(check, self.plan).with_outputs(
             "clean_images", "test_hashes", "training_hashes", main="tallies"
         )
@@ -82,22 +83,18 @@ class VerifyDataset(beam.PTransform):
             | "Tallies" >> beam.Flatten()
             | "Add" >> beam.CombineGlobally(AddTallies())
         )
-        test = (
-            checked.test_hashes
-            | "GatherTest" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "JoinTest" >> beam.Map(join_hashes)
-        )
+        test = checked.test_hashes | "GatherTest" >> GatherAll() | "JoinTest" >> beam.Map(join_hashes)
         near = (
             checked.training_hashes
             | "GroupTraining" >> beam.GroupByKey()
             | "SearchGroup" >> beam.Map(search_group, self.plan, self.threads, beam.pvalue.AsSingleton(test))
-            | "GatherKeys" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "GatherKeys" >> GatherAll()
             | "JoinKeys" >> beam.Map(join_keys)
         )
         leaks = (
             buckets
             | "ReadNear" >> beam.FlatMap(read_near_images, self.plan, beam.pvalue.AsSingleton(near))
-            | "GatherNear" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "GatherNear" >> GatherAll()
             | "FindLeaks" >> beam.Map(find_near_leaks, self.plan)
         )
         return tally | "WriteResult" >> beam.Map(

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar, cast
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -31,6 +31,9 @@ LOCAL_FLINK = ("[local]", "[auto]")  # values of --flink_master
 LOCAL_RUNNERS = ("", "direct", "switchingdirect", "fnapi")  # Beam's first two try to download Prism
 
 
+Options = TypeVar("Options", bound=PipelineOptions)
+
+
 class LaunchOptions(PipelineOptions):
     """Launch options of this project, declared to Beam so that they travel with its flags."""
 
@@ -45,12 +48,31 @@ class LaunchOptions(PipelineOptions):
         parser.add_argument("--job_key", default="", help="digest of the job's output, set by the build")
 
 
+class OptionsWithViews(PipelineOptions):
+    """Beam's options that make each view once.
+
+    Beam asks for a view several times for each step of a job, and makes a parser of flags each time: a fifth of the CPU time
+    of a small build. Views share the values of their options, so one of a kind is enough.
+    """
+
+    def view_as(self, cls: type[Options]) -> Options:
+        """Return the view of a class of options."""
+        views: dict[type[PipelineOptions], Any] = self.__dict__.setdefault("views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        return cast(Options, views[cls])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave views out of copies: they would share the values of the original."""
+        return {name: value for name, value in super().__getstate__().items() if name != "views"}
+
+
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     """Parse Beam's flags. Raises UsageError for flags that Beam would ignore, wrong values and unknown runners.
 
     The value of `--runner` is replaced by the full name, because Beam compares it in several ways.
     """
-    options = PipelineOptions(list(arguments))
+    options = OptionsWithViews(list(arguments))
     options.get_all_options(add_extra_args_fn=partial(_check_flags, arguments))
     standard = options.view_as(StandardOptions)
     standard.runner = full_runner_name(standard.runner) if standard.runner else None
