@@ -44,7 +44,7 @@ class Table:
     def conform(self, table: pa.Table, where: str) -> pa.Table:
         """Return `table` with this schema: columns ordered and cast, missing nullable columns null.
 
-        Raises DataError that names the column if a required one is missing or a cast loses values.
+        Raises DataError that names the column if a required one is missing or lacks values, or if a cast loses values.
         """
         self.check_columns(table.column_names, where)
         columns = []
@@ -56,6 +56,8 @@ class Table:
                 columns.append(table[field.name].cast(field.type))
             except pa.ArrowInvalid as error:
                 raise DataError(f"{where}: column {field.name!r} must be {field.type}: {error}") from error
+            if not field.nullable and columns[-1].null_count:
+                raise DataError(f"{where}: column {field.name!r} lacks values in some rows; fill them in")
         return pa.table(columns, schema=self.schema)
 
 

@@ -45,7 +45,7 @@ def read_images(path: str) -> Iterator[Encoded]:
     elif shards := sorted(
         name for name in os.listdir(path) if name.endswith(".parquet") and name[0] not in "._"
     ):
-        if find_all_images(path).images:
+        if any(image.path not in shards for image in find_all_images(path).images):
             raise UsageError(
                 f"{path}: has image files beside {shards[0]}; move the Parquet files to another folder"
             )

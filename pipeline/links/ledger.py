@@ -103,10 +103,11 @@ def commit_check(folder: str, check: Check) -> str:
         times = [datetime.fromisoformat(row["checked_at"]) for row in block]
         full = ({**row, **shared, "checked_at": time} for row, time in zip(block, times, strict=True))
         try:
-            parts.append(LINK_CHECK.from_rows(full))
+            # The cast raises ValueError for a missing value of a required column.
+            parts.append(LINK_CHECK.from_rows(full).cast(LINK_CHECK.schema))
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             path = files.join(folder, f"{check.name}-*{LINES}")
-            raise DataError(f"{path}: a value has a wrong type ({error}); {_REMEDY}") from error
+            raise DataError(f"{path}: a value is missing or has a wrong type ({error}); {_REMEDY}") from error
     path = files.join(folder, check.name + CHECK)
     with files.replace(path) as file:
         parquet.write_table(pa.concat_tables(parts).sort_by("url"), file, compression="zstd")

@@ -116,9 +116,8 @@ def read_side_info(path: str, images: int, workers: int) -> tuple[np.ndarray, np
     who = np.full((images, workers), -1, np.int64)
     seconds = np.full((images, workers), np.nan)
     batch = np.full(images, -1, np.int64)
-    rows = zip(
-        frame["Image-batch"].astype(str), frame[names].to_numpy(), frame[times].to_numpy(), strict=True
-    )
+    batches = ["" if pd.isna(text) else str(text) for text in frame["Image-batch"]]
+    rows = zip(batches, frame[names].to_numpy(), frame[times].to_numpy(), strict=True)
     for line, (text, worker, time) in enumerate(rows, 2):
         parts = _BATCH.fullmatch(text.strip())
         first, last = (int(parts[1]), int(parts[2])) if parts else (0, -1)

@@ -45,3 +45,9 @@ def test_conform_names_the_column_whose_cast_would_lose_something() -> None:
 def test_rows_without_nullable_columns_become_a_table() -> None:
     table = RETRIEVAL.from_rows([{"image_id": "a", "class_name": "cat"}])
     assert table["url"].to_pylist() == [None]
+
+
+def test_conform_names_a_required_column_that_lacks_values() -> None:
+    given = pa.table({"image_id": ["a", None], "class_name": ["cat", "cat"]})
+    with pytest.raises(DataError, match="list: column 'image_id' lacks values in some rows"):
+        RETRIEVAL.conform(given, "list")

@@ -105,6 +105,7 @@ def seeds() -> Iterator[bytes]:
     np.save(order, np.arange(IMAGES)[::-1])
     yield b"\x04" + order.getvalue()
     yield b"\x05Image-batch,Worker1-id,Worker2-id,Work-time-in-seconds-1,Work-time-in-seconds-2\n0--1,5,6,7,8.5\n2--3,5,7,,1\n"
+    yield b"\x05Image-batch,Worker1-id,Worker2-id,Work-time-in-seconds-1,Work-time-in-seconds-2\n,5,6,7,8.5\n"
     yield b"\x06" + arrays({name: np.zeros(shape, "float32") for name, shape in SHAPES.items()})
 
 

@@ -74,6 +74,7 @@ def seeds() -> Iterator[bytes]:
     yield b"\x01" + collection(pa.array([{"bytes": b"x", "path": "y"}]), pa.array(["a"]))
     yield b"\x01" + collection(pa.array([{"bytes": {"bytes": b"x"}}]), pa.array(["a"]))
     yield b"\x01" + collection(pa.array(["text"]), pa.array(["a"]))
+    yield b"\x01GIF89a" + made
 
 
 def check(data: bytes) -> None:

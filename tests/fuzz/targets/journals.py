@@ -24,6 +24,7 @@ OUTCOME = {
 }  # fmt: skip
 FETCHED = {
     "url": "https://a.test/",
+    "host": "a.test",
     "sha256": "ab",
     "offset": 0,
     "length": 3,
@@ -61,6 +62,7 @@ def seeds() -> Iterator[bytes]:
     yield b"\x00" + lines(HEAD, OUTCOME)
     yield b"\x00" + lines(HEAD, {**OUTCOME, "url": ["x"]}) + b'{"url'
     yield b"\x00" + lines({**HEAD, "urls": "x"}, {**OUTCOME, "image_ids": 3})
+    yield b"\x00" + lines(HEAD, {name: value for name, value in OUTCOME.items() if name != "not_modified"})
     yield b"\x00" + b"[" * 20_000 + b"\n"
     yield b"\x01" + lines(FETCHED, {**FETCHED, "offset": None, "code": "not_found"}) + b"{"
     yield b"\x01" + lines({**FETCHED, "length": "x"})

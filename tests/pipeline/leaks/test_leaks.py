@@ -129,6 +129,14 @@ def test_images_beside_a_parquet_file_are_not_left_out(folders, tmp_path, capsys
     assert message in capsys.readouterr().err
 
 
+def test_an_image_with_the_name_of_a_parquet_file_is_an_unreadable_parquet_file(folders, tmp_path, capsys):
+    """It is not beside itself."""
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A" / "1.parquet").write_bytes((folders[1] / "1.jpg").read_bytes())
+    assert main(["leaks", str(tmp_path / "A"), str(folders[1])]) == 1
+    assert "1.parquet: cannot be read as Parquet" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flags", [("--output", "--rejected"), ("--output", "--cache")])
 def test_two_files_of_one_name_are_refused(folders, tmp_path, capsys, flags):
     (tmp_path / "link").symlink_to(tmp_path)

@@ -159,13 +159,19 @@ def test_damaged_lines_are_named(site: Site, capsys: pytest.CaptureFixture[str],
     assert f"{path}, line 3: damaged" in capsys.readouterr().err
 
 
-def test_a_value_of_a_wrong_type_is_named(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("wrong", [{"image_ids": 3}, {"not_modified": None}])
+def test_a_value_of_a_wrong_type_is_named(
+    site: Site, capsys: pytest.CaptureFixture[str], wrong: dict[str, object]
+) -> None:
     site.publish({"a": "ant", "b": "ant", "c": "ant"})
     path = Path(lines_path(str(site.ledger), interrupted(site), 0))
-    row = {"checked_at": "2026-11-30T00:00:00+00:00", "url": "u", "outcome": "same", "image_ids": 3}
-    path.write_bytes(path.read_bytes() + json.dumps(row).encode() + b"\n")
+    row = {
+        "checked_at": "2026-11-30T00:00:00+00:00", "url": "u", "outcome": "same", "image_ids": ["a"], "class_names": ["ant"],
+        "not_modified": False,
+    }  # fmt: skip
+    path.write_bytes(path.read_bytes() + json.dumps({**row, **wrong}).encode() + b"\n")
     assert main(command(site)) == 1
-    assert "a value has a wrong type" in capsys.readouterr().err
+    assert "a value is missing or has a wrong type" in capsys.readouterr().err
 
 
 def test_a_damaged_check_is_named(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

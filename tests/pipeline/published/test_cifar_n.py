@@ -179,6 +179,7 @@ def test_bad_usage_is_reported(files, monkeypatch, capsys, arguments, code, repo
         ("2--3", "1--3", "line 3: batch '1--3' is not a new range"),
         ("2--3", "2--99999999", "line 3"),
         ("2--3", "2", "line 3"),
+        ("2--3", "", "line 3: batch '' is not a new range"),
         ("2--3", "3--3", "no batch contains image 2"),
         (",22,", ",x,", "line 3: expected numbers for workers and seconds"),
         (",22,", ",,", "line 3: expected numbers for workers and seconds (a worker is missing)"),
