@@ -22,15 +22,15 @@ def beams_parser() -> argparse.ArgumentParser:
 
 
 PARSER = beams_parser()
-SPELLINGS = sorted(set(re.findall(r"--[\w-]+", PARSER.format_usage())) - OURS)
+USAGE = PARSER.format_usage()
+SPELLINGS = sorted(set(re.findall(r"--[\w-]+", USAGE)) - OURS)
 
 
 def forms(flag: str) -> list[list[str]]:
-    """A flag alone and with values, joined and apart."""
-    values = ["1", "x", "a=b", "{}", '{"a": "b"}', "DirectRunner"]
-    usage = PARSER.format_usage()
-    values += re.findall(r"[\w.-]+", (re.search(rf"{re.escape(flag)} {{([^}}]*)}}", usage) or ["", ""])[1])
-    return [[flag], *([f"{flag}={value}"] for value in values), *([flag, value] for value in values)]
+    """A flag alone and with values, apart; joined with one that most flags accept."""
+    values = ["1", "x", '{"a": "b"}', "DirectRunner"]
+    values += re.findall(r"[\w.-]+", (re.search(rf"{re.escape(flag)} {{([^}}]*)}}", USAGE) or ["", ""])[1])
+    return [[flag], [f"{flag}=1"], [f"{flag}=a=b"], *([flag, value] for value in values)]
 
 
 def accepted(parse: Callable[[list[str]], object], arguments: list[str]) -> bool:
