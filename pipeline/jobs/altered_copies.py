@@ -59,15 +59,13 @@ class FindAlteredCopies(beam.PTransform):
         test = (
             shards
             | "ReadTest" >> beam.Map(read_test_images, self.images, self.features)
-            | "GatherTest" >> GatherAll()
-            | "JoinTest" >> beam.Map(TestImages.join)
+            | "JoinTest" >> GatherAll(TestImages.join)
         )
         return (
             shards
             | "MatchShard"
             >> beam.ParDo(MatchShard(self.images, self.features, self.config), beam.pvalue.AsSingleton(test))
-            | "GatherMatched" >> GatherAll()
-            | "JoinMatched" >> beam.Map(join_matched)
+            | "JoinMatched" >> GatherAll(join_matched)
         )
 
 

@@ -91,11 +91,8 @@ class FindDuplicates(beam.PTransform):
             search: beam.PTransform = SearchDistributed(self.images, self.rows, radius, orientations)
         else:
             search = SearchInMemory(self.images, radius, orientations)
-        near = (
-            pipeline
-            | "Search" >> search
-            | "GatherNear" >> GatherAll()
-            | "JoinNear" >> beam.Map(HashPairs.join)
+        near = beam.pvalue.AsSingleton(
+            pipeline | "Search" >> search | "JoinNear" >> GatherAll(HashPairs.join)
         )
         if self.features:
             search_copies = FindAlteredCopies(self.images, self.features, self.config)
@@ -106,12 +103,10 @@ class FindDuplicates(beam.PTransform):
         candidates = (
             pipeline
             | "ImageShards" >> beam.Create(directory.read_manifest(self.images).shards)
-            | "ReadCandidates"
-            >> beam.Map(read_candidates, self.images, orientations, beam.pvalue.AsSingleton(near), altered)
-            | "GatherCandidates" >> GatherAll()
+            | "ReadCandidates" >> beam.Map(read_candidates, self.images, orientations, near, altered)
         )
-        written = candidates | "Group" >> beam.Map(
-            write_duplicates, self.rows, self.config, self.folder, beam.pvalue.AsSingleton(near), altered
+        written = candidates | "Group" >> GatherAll(
+            write_duplicates, self.rows, self.config, self.folder, near, altered
         )
         return written | CommitTables(Commit({DUPLICATE.name: (self.folder, DUPLICATE.name)}, self.about))
 

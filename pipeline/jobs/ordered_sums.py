@@ -28,8 +28,7 @@ class AddInOrder(beam.PTransform):
             | "KeyByGroup" >> beam.Map(_key_by_group)
             | "GatherGroup" >> beam.GroupByKey()
             | "AddGroup" >> beam.MapTuple(lambda group, parts: (group, _add_sorted(parts, self.add)))
-            | "GatherGroups" >> GatherAll()
-            | "AddGroups" >> beam.Map(_add_sorted, self.add)
+            | "AddGroups" >> GatherAll(_add_sorted, self.add)
         )
 
 

@@ -109,8 +109,7 @@ class WriteSets(beam.PTransform):
             | "Written" >> beam.Flatten()
             | "GatherSet" >> beam.GroupByKey()
             | "PublishSet" >> beam.Map(publish_set, self.job)
-            | "GatherSets" >> GatherAll()
-            | "CommitDataset" >> beam.Map(commit_dataset, self.job)
+            | "CommitDataset" >> GatherAll(commit_dataset, self.job)
         )
 
 

@@ -108,8 +108,7 @@ class CommitTables(beam.PTransform):
         return (
             written
             | "Count" >> beam.MapTuple(lambda name, written: count_written(name, written, prefixes[name]))
-            | "Gather" >> GatherAll()
-            | "Commit" >> beam.Map(commit_tables, self.commit)
+            | "Commit" >> GatherAll(commit_tables, self.commit)
         )
 
 

@@ -129,10 +129,8 @@ class FitErrorModel(beam.PTransform):
     def expand(self, samples: beam.PCollection) -> beam.PCollection:
         """Gather all samples, and fit."""
         classes = self.setup.classes
-        return (
-            samples
-            | "GatherSamples" >> GatherAll()
-            | "Fit" >> beam.Map(lambda parts: fit_error_model([unpack(part) for part in parts], classes))
+        return samples | "Fit" >> GatherAll(
+            lambda parts: fit_error_model([unpack(part) for part in parts], classes)
         )
 
 

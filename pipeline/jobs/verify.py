@@ -83,19 +83,17 @@ class VerifyDataset(beam.PTransform):
             | "Tallies" >> beam.Flatten()
             | "Add" >> beam.CombineGlobally(AddTallies())
         )
-        test = checked.test_hashes | "GatherTest" >> GatherAll() | "JoinTest" >> beam.Map(join_hashes)
+        test = checked.test_hashes | "JoinTest" >> GatherAll(join_hashes)
         near = (
             checked.training_hashes
             | "GroupTraining" >> beam.GroupByKey()
             | "SearchGroup" >> beam.Map(search_group, self.plan, self.threads, beam.pvalue.AsSingleton(test))
-            | "GatherKeys" >> GatherAll()
-            | "JoinKeys" >> beam.Map(join_keys)
+            | "JoinKeys" >> GatherAll(join_keys)
         )
         leaks = (
             buckets
             | "ReadNear" >> beam.FlatMap(read_near_images, self.plan, beam.pvalue.AsSingleton(near))
-            | "GatherNear" >> GatherAll()
-            | "FindLeaks" >> beam.Map(find_near_leaks, self.plan)
+            | "FindLeaks" >> GatherAll(find_near_leaks, self.plan)
         )
         return tally | "WriteResult" >> beam.Map(
             write_result, self.plan, self.result, beam.pvalue.AsSingleton(leaks)
