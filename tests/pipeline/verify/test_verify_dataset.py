@@ -210,14 +210,14 @@ def test_columns_of_other_types_are_an_error_and_no_traceback(dataset, column, k
 BAD = [None, "", "0.2", [], {}, [None], [{}], {"a": 1}, math.nan, math.inf, -1, 1.5, True, 10**400]
 
 
-@pytest.mark.parametrize("name", ["red-0.20", "test"])
-def test_no_value_of_a_manifest_is_trusted(dataset, name):
+@pytest.mark.parametrize(("name", "values"), [("red-0.20", BAD), ("test", BAD[::3])])
+def test_no_value_of_a_manifest_is_trusted(dataset, name, values):
     """Whatever stands for a fact of a set, verify ends with problems."""
     change_root(dataset, lambda about: about.update(sets={n: about["sets"][n] for n in ("red-0.20", "test")}))
     path = dataset / name / "_manifest.json"
     before = json.loads(path.read_text())
     for key, right in before["about"].items():
-        for value in BAD:
+        for value in values:
             if value != right:
                 path.write_text(json.dumps({**before, "about": {**before["about"], key: value}}))
                 assert verify(str(dataset)).problems, (key, value)
