@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageOps
 from benchmarks.calibrate import as_stored
 from page.markdown import markdown_table
 from pipeline import files
-from pipeline.config import DedupeConfig, IngestConfig
+from pipeline.config import DedupeConfig
 from pipeline.dedupe.feature_neighbors import nearest_tests, rounded_vectors
 from pipeline.dedupe.leaks import find_leaks
 from pipeline.dedupe.local_match import can_match, match_image, matches
@@ -30,6 +30,7 @@ from pipeline.embed.preprocess import read_pixels
 from pipeline.embed.spec import NetworkSpec
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
 from pipeline.ingest.normalize import encode
+from pipeline.ingest_config import IngestConfig
 
 Alter = Callable[[Image.Image, np.random.Generator], Image.Image]
 Pairs = set[tuple[int, int]]  # (training image, test image)

@@ -21,10 +21,10 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fingerprint import fingerprint
 from pipeline.ingest.normalize import decode_stored, encode, normalize
+from pipeline.ingest_config import IngestConfig
 
 try:
     import pdqhash

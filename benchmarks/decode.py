@@ -27,10 +27,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from benchmarks.rows import record
-from pipeline.config import PRESETS, IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fingerprint import fingerprint
 from pipeline.ingest.normalize import decode_stored, encode, normalize
+from pipeline.ingest_config import PRESETS, IngestConfig
 
 Work = Callable[[Sequence[bytes]], object]
 

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from benchmarks.engines import draw
 from benchmarks.rows import processor, record
-from pipeline.config import IngestConfig
 from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.process_image import ImageRequest, ImageResult, read_and_process
 from pipeline.ingest.source_folder import SourceFolder
+from pipeline.ingest_config import IngestConfig
 
 PROCESSES = 2
 

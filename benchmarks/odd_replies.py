@@ -15,11 +15,12 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.config import FetchConfig, IngestConfig
+from pipeline.config import FetchConfig
 from pipeline.fetch.fetch_all import FetchPlan, fetch_all
 from pipeline.fetch.host_limits import HostLimits
 from pipeline.fetch.journal import Journal
 from pipeline.fetch.url_fetcher import FetchRequest
+from pipeline.ingest_config import IngestConfig
 from tests.pipeline.fetch.odd_replies import BODY, REPLIES, serving
 
 SECONDS = 3

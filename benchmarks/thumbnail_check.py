@@ -20,11 +20,12 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.calibrate import TRANSFORMS, as_stored
-from pipeline.config import DedupeConfig, IngestConfig
+from pipeline.config import DedupeConfig
 from pipeline.dedupe.confirm import confirm_pairs
 from pipeline.dedupe.neighbors import HashPairs, distinct_hashes, near_pairs
 from pipeline.dedupe.thumbnail_check import ThumbnailCheck
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
+from pipeline.ingest_config import IngestConfig
 from tests.pipeline.dedupe import drawn_images
 
 COPIES = (

@@ -16,7 +16,8 @@ from typing import Any
 import schemas
 from common.config import mark_of
 from pipeline import __main__ as pipeline_line
-from pipeline.config import PRESETS, BuildConfig
+from pipeline.config import BuildConfig
+from pipeline.ingest_config import PRESETS
 from schemas.rejection import CODES
 from schemas.table import Table
 from training import __main__ as training_line

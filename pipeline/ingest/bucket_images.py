@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from common.errors import DataError
 from pipeline import files
-from pipeline.config import IngestConfig
 from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.downloads import Downloads
 from pipeline.ingest.fingerprint import fingerprint_thumbnails
 from pipeline.ingest.process_image import DamagedBody, ImageRejection, ImageRequest, ProcessedImage
+from pipeline.ingest_config import IngestConfig
 from pipeline.keyed_hash import shard_key
 from pipeline.rejections import Rejected, RequestStats
 from schemas.image import IMAGES

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from pipeline.config import IngestConfig
 from pipeline.ingest.av1 import largest_frame
 from pipeline.ingest.color import BACKGROUND, load_16_bit_transparency, to_srgb
 from pipeline.ingest.container import Container
@@ -17,6 +16,7 @@ from pipeline.ingest.formats import open_container
 from pipeline.ingest.geometry import jpeg_reduction
 from pipeline.ingest.pixels import image_of, jpeg_pixels, pixels_of
 from pipeline.ingest.png import is_16_bit_rgb, png_is_short
+from pipeline.ingest_config import IngestConfig
 from pipeline.rejections import Rejected
 
 

@@ -20,9 +20,9 @@ from contextlib import contextmanager, suppress
 from typing import IO, TypeVar
 
 from common.errors import DataError
-from pipeline.config import IngestConfig
 from pipeline.ingest.decode_worker import greeting, request_line, unpack
 from pipeline.ingest.process_image import ImageRejection, ImageRequest, ImageResult
+from pipeline.ingest_config import IngestConfig
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -20,7 +20,6 @@ from typing import IO, Any
 
 from PIL import AvifImagePlugin
 
-from pipeline.config import IngestConfig
 from pipeline.ingest.memory_limit import limit_memory
 from pipeline.ingest.process_image import (
     DamagedBody,
@@ -32,6 +31,7 @@ from pipeline.ingest.process_image import (
 )
 from pipeline.ingest.source_folder import SourceFolder
 from pipeline.ingest.thumbnail import Thumbnail
+from pipeline.ingest_config import IngestConfig
 
 FRAME = struct.Struct("<III")  # header of a result: numbers of bytes of JSON, thumbnail and encoded image
 READY = FRAME.pack(0, 0, 0)

@@ -1,6 +1,6 @@
 """Compute the crop box and the size of the normalized image, and the scale at which a JPEG is decoded."""
 
-from pipeline.config import IngestConfig
+from pipeline.ingest_config import IngestConfig
 
 MARGIN = 2
 """Smallest number of decoded JPEG pixels per pixel of the result, along each side."""

@@ -5,11 +5,11 @@ import io
 import numpy as np
 from PIL import Image
 
-from pipeline.config import IngestConfig
 from pipeline.ingest.area_resize import resize_by_area
 from pipeline.ingest.decode import DecodedImage
 from pipeline.ingest.geometry import Box, crop_and_size
 from pipeline.ingest.pixels import image_of, jpeg_pixels
+from pipeline.ingest_config import IngestConfig
 
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,

@@ -5,11 +5,11 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import IngestConfig
 from pipeline.ingest.decode import DecodedImage, LimitMemory, beyond_memory, decode, no_limit
 from pipeline.ingest.normalize import decode_stored, encode, normalize
 from pipeline.ingest.source_folder import SourceFolder
 from pipeline.ingest.thumbnail import Thumbnail, thumbnail
+from pipeline.ingest_config import IngestConfig
 from pipeline.rejections import Rejected
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import IngestConfig
 from pipeline.dedupe.feature_neighbors import rounded_vectors
 from pipeline.dedupe.local_match import match_image
 from pipeline.embed.loading import open_network
@@ -20,6 +19,7 @@ from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.fingerprint import fingerprint_thumbnails
 from pipeline.ingest.normalize import decode_stored
 from pipeline.ingest.process_image import ImageRejection, ImageRequest, ProcessedImage
+from pipeline.ingest_config import IngestConfig
 from pipeline.leaks.inputs import Encoded
 from pipeline.leaks.print_cache import PrintCache
 

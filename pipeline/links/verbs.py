@@ -56,7 +56,8 @@ def add_check_links(verbs: Any) -> None:
 
 def run_check_links(arguments: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
     """Check the URLs, print the summary of the ledger, and return it."""
-    from pipeline.config import IngestConfig, load_config
+    from pipeline.config import load_config
+    from pipeline.ingest_config import IngestConfig
     from pipeline.layout import Layout
     from pipeline.links.check import CheckTerms, check_links
     from pipeline.links.links import is_list, read_links

@@ -11,9 +11,9 @@ import zlib
 
 from PIL import Image
 
-from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.normalize import encode, normalize
+from pipeline.ingest_config import IngestConfig
 from pipeline.rejections import Rejected
 from tests.hostile.image_case import IMAGE, Case, changed, plain, saved
 from tests.hostile.jpeg_images import JPEG, exif_bomb, exif_loop

@@ -5,7 +5,8 @@ import pytest
 
 from common.config import build, parse_overrides
 from common.errors import UsageError
-from pipeline.config import PRESETS, BuildConfig, DedupeConfig, IngestConfig, load_config
+from pipeline.config import BuildConfig, DedupeConfig, load_config
+from pipeline.ingest_config import PRESETS, IngestConfig
 
 BUILD = "{source: ., classes: [ant, bee], clean: [c.csv], test: [t.csv], web: [w.csv], votes: [v.csv], ingest: %s}"
 

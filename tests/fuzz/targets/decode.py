@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from pipeline.config import IngestConfig
 from pipeline.ingest.fingerprint import fingerprint_thumbnails
 from pipeline.ingest.geometry import crop_and_size
 from pipeline.ingest.normalize import decode_stored
 from pipeline.ingest.process_image import process_image
+from pipeline.ingest_config import IngestConfig
 from pipeline.rejections import Rejected
 from tests.fuzz.inputs import check_rejection, choice
 from tests.fuzz.png_checksums import with_checksums

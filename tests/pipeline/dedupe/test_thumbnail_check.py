@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.config import DedupeConfig, IngestConfig
+from pipeline.config import DedupeConfig
 from pipeline.dedupe.groups import find_duplicates
 from pipeline.dedupe.leaks import find_leaks
 from pipeline.dedupe.neighbors import HashPairs, distinct_hashes, near_pairs
 from pipeline.dedupe.thumbnail_check import ThumbnailCheck
 from pipeline.ingest.fingerprint import Fingerprints, fingerprint
 from pipeline.ingest.process_image import process_image
+from pipeline.ingest_config import IngestConfig
 from schemas.duplicate import ORIENTATIONS
 from tests.pipeline.dedupe import drawn_images
 from tests.pipeline.dedupe.samples import PILLOW_TRANSPOSES

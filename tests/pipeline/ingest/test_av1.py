@@ -48,7 +48,7 @@ def test_headers_that_need_too_much_memory_are_rejected() -> None:
     """One item of nine extents, each of which is the whole file."""
     program = f"""
 import resource, struct, sys
-from pipeline.config import IngestConfig
+from pipeline.ingest_config import IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.rejections import Rejected
 

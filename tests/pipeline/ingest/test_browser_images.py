@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
+from pipeline.ingest_config import IngestConfig
 from tests.pipeline.ingest.browser_images import CASES
 
 CONFIG = IngestConfig(scaled_decoding=False)

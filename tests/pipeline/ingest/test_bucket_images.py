@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from common.errors import DataError
-from pipeline.config import IngestConfig
 from pipeline.ingest import bucket_images
 from pipeline.ingest.bucket_images import BucketContext, ingest_images
 from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.normalize import decode_stored
 from pipeline.ingest.rows import OUTCOME
+from pipeline.ingest_config import IngestConfig
 from pipeline.keyed_hash import shard_key
 from pipeline.rejections import Rejected, RequestStats
 from schemas.image import IMAGES

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from pipeline.config import IngestConfig
 from pipeline.ingest import color_profiles
 from pipeline.ingest.decode import decode
+from pipeline.ingest_config import IngestConfig
 from tests.pipeline.ingest import icc_profiles
 from tests.pipeline.ingest.png_files import chunk, png
 

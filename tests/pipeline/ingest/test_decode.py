@@ -7,9 +7,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.config import IngestConfig
 from pipeline.ingest.decode import decode
 from pipeline.ingest.normalize import normalize
+from pipeline.ingest_config import IngestConfig
 from pipeline.rejections import Rejected
 from tests.pipeline.ingest.conftest import FORMATS
 from tests.pipeline.ingest.png_files import png

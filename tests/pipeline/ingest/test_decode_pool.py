@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from common.errors import DataError
-from pipeline.config import IngestConfig
 from pipeline.ingest import decode_pool
 from pipeline.ingest.decode_pool import DecodePool, acquire, release
 from pipeline.ingest.process_image import ImageRejection, ImageRequest, ProcessedImage
+from pipeline.ingest_config import IngestConfig
 from tests.hostile.images import LARGE_INSIDE
 
 COUNT = 40
@@ -210,7 +210,7 @@ def test_a_process_that_cannot_start_is_an_error(tmp_path: Path, monkeypatch: py
 def test_decoders_import_no_beam_and_end_with_their_parent(folder: Path) -> None:
     draw(folder, {0: HANG})
     program = (
-        "from pipeline.config import IngestConfig\n"
+        "from pipeline.ingest_config import IngestConfig\n"
         "from pipeline.ingest.decode_pool import DecodePool\n"
         "from pipeline.ingest.process_image import ImageRequest\n"
         f"pool = DecodePool({str(folder)!r}, IngestConfig(size=16, decode_seconds=1), 2)\n"
@@ -265,7 +265,7 @@ def test_a_process_that_ends_behind_its_last_result_is_replaced(folder: Path) ->
 def test_a_job_that_is_stopped_and_continued_rejects_no_image(folder: Path, seconds: float) -> None:
     draw(folder, {0: SLOW})
     program = (
-        "from pipeline.config import IngestConfig\n"
+        "from pipeline.ingest_config import IngestConfig\n"
         "from pipeline.ingest import decode_pool\n"
         "from pipeline.ingest.process_image import ImageRequest\n"
         "decode_pool.STOPPED_SECONDS = 0.2\n"

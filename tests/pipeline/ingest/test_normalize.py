@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from pipeline.config import PRESETS, IngestConfig
 from pipeline.ingest import area_resize
 from pipeline.ingest.decode import DecodedImage, decode
 from pipeline.ingest.fingerprint import fingerprint
@@ -18,6 +17,7 @@ from pipeline.ingest.geometry import crop_and_size, jpeg_reduction
 from pipeline.ingest.normalize import encode, normalize
 from pipeline.ingest.pixels import pixels_of
 from pipeline.ingest.process_image import process_image
+from pipeline.ingest_config import PRESETS, IngestConfig
 from pipeline.rejections import Rejected
 
 Draw = Callable[[int, int, int], Image.Image]

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config import IngestConfig
 from pipeline.ingest import decode as decode_module
 from pipeline.ingest.decode import decode
 from pipeline.ingest.normalize import encode, normalize
 from pipeline.ingest.pixels import image_of, jpeg_pixels, pixels_of
 from pipeline.ingest.thumbnail import thumbnail
+from pipeline.ingest_config import IngestConfig
 from pipeline.rejections import Rejected
 from tests.pipeline.ingest import icc_profiles
 

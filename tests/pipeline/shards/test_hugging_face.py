@@ -26,9 +26,9 @@ def test_a_level_opens_with_pictures_and_class_names(built, tmp_path):
     example = next(row for row in loaded if row["source"] == "clean")
     assert example["image"].size == (32, 32)
     # The very pixels that went in, through our normalization and back out of another library.
-    from pipeline.config import IngestConfig
     from pipeline.ingest.decode import decode
     from pipeline.ingest.normalize import normalize
+    from pipeline.ingest_config import IngestConfig
 
     config, file = IngestConfig(size=32), io.BytesIO()
     picture(example["image_id"]).save(file, "PNG")
