@@ -7,7 +7,8 @@ compares examples, batch norm uses statistics of the whole batch, and gradients 
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -27,8 +28,12 @@ class Processes:
 
     rank: int = 0
     size: int = 1
-    barrier_group: dist.ProcessGroup | None = None
-    """Process group of `barrier`. It uses sockets, which fail when a process has died."""
+    barrier_group: Callable[[], dist.ProcessGroup | None] = lambda: None
+    """Weak reference to the process group of `barrier`. It uses sockets, which fail when a process has died.
+
+    A group has threads, which end with its last reference; while Python exits, a thread that needs the interpreter aborts the
+    process. So whoever keeps this object does not keep the group.
+    """
 
     def part(self, count: int) -> slice:
         """Return this process's slice of `count` items."""
@@ -69,7 +74,7 @@ class Processes:
     def barrier(self) -> None:
         """Wait until all processes have called this."""
         if self.size > 1:
-            dist.barrier(self.barrier_group)
+            dist.barrier(self.barrier_group())
 
 
 @contextlib.contextmanager
@@ -86,6 +91,6 @@ def join_processes() -> Iterator[tuple[Processes, torch.device]]:
     barrier_group = dist.new_group(backend="gloo", timeout=BARRIER_TIMEOUT)
     assert isinstance(barrier_group, dist.ProcessGroup)  # every process is a member
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size(), barrier_group), device
+        yield Processes(dist.get_rank(), dist.get_world_size(), weakref.ref(barrier_group)), device
     finally:
         dist.destroy_process_group()

@@ -55,6 +55,7 @@ with join_processes() as (processes, device):
     chosen, _ = weight_decay_selection.select_weight_decay(
         config("vanilla", weight_decays=tuple(shares)), sets[0], Path(sys.argv[2]) / "new", device, processes)
     assert chosen.optimizer.weight_decay == 1e-3, "not that of the first process"
+assert processes.barrier_group() is None, "threads of a process group that is left while Python exits can abort the process"
 """
 
 
