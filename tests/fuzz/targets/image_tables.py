@@ -19,6 +19,7 @@ from pipeline.leaks.inputs import read_images
 from pipeline.shards import directory
 from schemas.example import EXAMPLE, example_schema
 from schemas.manifest import MANIFEST, Manifest, Shard
+from schemas.table import UNREADABLE
 from tests.fuzz.inputs import check_error, check_rejection, choice, written
 from tests.training.conftest import example, png
 from training.data import shards
@@ -90,7 +91,7 @@ def check(data: bytes) -> None:
 def check_set(path: Path, data: bytes) -> None:
     try:
         rows = parquet.ParquetFile(path).metadata.num_rows
-    except (pa.ArrowException, OSError):
+    except UNREADABLE:
         rows = 1
     shard = Shard(FILE, rows, len(data), hashlib.sha256(data).hexdigest())
     about = {"class_names": CLASSES, "noise_level": 0.0, "set_name": path.parent.name}
