@@ -73,16 +73,23 @@ def lines_path(folder: str, check: Check, part: int) -> str:
 
 
 def find_unfinished(folder: str) -> Unfinished | None:
-    """Return the check that was stopped, or None; remove lines whose check is in the ledger already."""
+    """Return the check that was stopped, or None; remove lines whose check is in the ledger already.
+
+    Raises DataError if a line is damaged, or if the name of a file is not that of its check.
+    """
     names = sorted(files.names(folder, f"*{LINES}"))
     committed = {name.removesuffix(CHECK) for name in files.names(folder, f"*{CHECK}")}
     left = [name for name in names if name.rpartition("-")[0] not in committed]
     check, done = None, set()
-    for row in chain.from_iterable(_lines(folder, name) for name in left):
-        if "digest" in row:
+    for name in left:
+        for row in _lines(folder, name):
+            if "digest" not in row:
+                done.add(row["url"])
+                continue
             check = Check(datetime.fromisoformat(row["started_at"]), row["urls"], row["digest"])
-        else:
-            done.add(row["url"])
+            if check.name != name.rpartition("-")[0]:
+                path = files.join(folder, name)
+                raise DataError(f"{path}: damaged (its first line is of another check); {_REMEDY}")
     if check is None:  # none, or killed before the first line was complete
         left = []
     files.remove_all([files.join(folder, name) for name in names if name not in left])

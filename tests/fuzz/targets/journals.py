@@ -63,6 +63,7 @@ def seeds() -> Iterator[bytes]:
     yield b"\x00" + lines(HEAD, {**OUTCOME, "url": ["x"]}) + b'{"url'
     yield b"\x00" + lines({**HEAD, "urls": "x"}, {**OUTCOME, "image_ids": 3})
     yield b"\x00" + lines(HEAD, {name: value for name, value in OUTCOME.items() if name != "not_modified"})
+    yield b"\x00" + lines({**HEAD, "started_at": "2027-11-30T07:00:00.000+00:00"}, OUTCOME)
     yield b"\x00" + b"[" * 20_000 + b"\n"
     yield b"\x01" + lines(FETCHED, {**FETCHED, "offset": None, "code": "not_found"}) + b"{"
     yield b"\x01" + lines({**FETCHED, "length": "x"})

@@ -159,6 +159,17 @@ def test_damaged_lines_are_named(site: Site, capsys: pytest.CaptureFixture[str],
     assert f"{path}, line 3: damaged" in capsys.readouterr().err
 
 
+def test_lines_of_another_check_are_named(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its URLs would not be checked again, and their outcomes would not be in the ledger."""
+    site.publish({"a": "ant", "b": "ant", "c": "ant"})
+    path = Path(lines_path(str(site.ledger), interrupted(site), 0))
+    head, rest = path.read_text().partition("\n")[::2]
+    started = json.loads(head)["started_at"]
+    path.write_text(head.replace(started, f"2{int(started[1]) + 1}{started[2:]}") + "\n" + rest)
+    assert main(command(site)) == 1
+    assert f"{path}: damaged (its first line is of another check)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("wrong", [{"image_ids": 3}, {"not_modified": None}])
 def test_a_value_of_a_wrong_type_is_named(
     site: Site, capsys: pytest.CaptureFixture[str], wrong: dict[str, object]
