@@ -29,13 +29,9 @@ def flags(world, tmp_path_factory) -> list[str]:
 
 
 def features_and_leaks(output: Path, flags: list[str], *workers: str) -> dict[str, str]:
-    """Run the stages embed and dedupe, started from this process, and return the digests of their files.
-
-    Worker processes of the local runner each import all libraries again, so they compute the features alone.
-    """
+    """Run the stages embed and dedupe, started from this process, and return the digests of their files."""
     for verb in ("embed", "dedupe"):
-        where = () if workers == PROCESSES and verb == "dedupe" else workers
-        assert main([verb, *flags, "--output", str(output), *where]) == 0
+        assert main([verb, *flags, "--output", str(output), *workers]) == 0
     return digests(output / "embed") | digests(output / "dedupe")
 
 
