@@ -24,7 +24,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper-299": {"size": 299, "resize": "crop", "resample": "area", "format": "jpeg", "quality": 90},
     "paper-456": {"size": 456, "resize": "crop", "resample": "area", "format": "jpeg", "quality": 90},
 }
-"""Values of IngestConfig by name; `preset: tfds` below `ingest:` is as if they were written there."""
+"""Values of IngestConfig by the name of a preset: `preset: tfds` in the section `ingest` sets those of "tfds"."""
 
 
 _SIDE = 16_383  # the largest side that WebP has

@@ -29,10 +29,10 @@ class Processes:
     rank: int = 0
     size: int = 1
     barrier_group: Callable[[], dist.ProcessGroup | None] = lambda: None
-    """Weak reference to the process group of `barrier`. It uses sockets, which fail when a process has died.
+    """Weak reference to the process group of `barrier`. The group uses sockets, which fail when a process has died.
 
-    A group has threads, which end with its last reference; while Python exits, a thread that needs the interpreter aborts the
-    process. So whoever keeps this object does not keep the group.
+    The reference is weak so that the threads of the group end in `join_processes`. A thread that still runs while Python exits
+    can abort the process.
     """
 
     def part(self, count: int) -> slice:

@@ -7,10 +7,10 @@ import apache_beam as beam
 
 
 class GatherAll(beam.PTransform):
-    """PCollection → one element: `function` of the list of all elements, which has no order, and of further arguments.
+    """Call `function(elements, *arguments)` once, with the list of all elements; output its result.
 
-    The list is empty if there are none. Two steps, against nine and a shuffle of CombineGlobally and Map: Beam's own work for
-    each step is most of the time of a small job.
+    The list is in no particular order, and empty if there are no elements. This takes two steps; CombineGlobally and Map take
+    nine and a shuffle. In a small job, Beam's overhead per step is most of the time.
     """
 
     def __init__(self, function: Callable[..., Any] = list, *arguments: Any) -> None:
@@ -27,5 +27,5 @@ class GatherAll(beam.PTransform):
 
 
 def call_with_all(_: bytes, elements: Iterable[Any], function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call the function of a GatherAll."""
+    """Call `function` with the list of `elements`; the first argument is the only element of Impulse."""
     return function(list(elements), *arguments)
