@@ -48,11 +48,11 @@ class LaunchOptions(PipelineOptions):
         parser.add_argument("--job_key", default="", help="digest of the job's output, set by the build")
 
 
-class OptionsWithViews(PipelineOptions):
-    """Beam's options that make each view once.
+class OptionsWithCachedViews(PipelineOptions):
+    """Beam's options with a cache of views.
 
-    Beam asks for a view several times for each step of a job, and makes a parser of flags each time: a fifth of the CPU time
-    of a small build. Views share the values of their options, so one of a kind is enough.
+    Beam asks for a view several times for each step of a job, and each view parses all flags of its class again. All views
+    read and write the values of the options that they belong to, so one view of each class is enough.
     """
 
     def view_as(self, cls: type[Options]) -> Options:
@@ -63,7 +63,7 @@ class OptionsWithViews(PipelineOptions):
         return cast(Options, views[cls])
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave views out of copies: they would share the values of the original."""
+        """Return the state without the cached views: Beam may give a copy other values, which they would not share."""
         return {name: value for name, value in super().__getstate__().items() if name != "views"}
 
 
@@ -72,7 +72,7 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
 
     The value of `--runner` is replaced by the full name, because Beam compares it in several ways.
     """
-    options = OptionsWithViews(list(arguments))
+    options = OptionsWithCachedViews(list(arguments))
     options.get_all_options(add_extra_args_fn=partial(_check_flags, arguments))
     standard = options.view_as(StandardOptions)
     standard.runner = full_runner_name(standard.runner) if standard.runner else None

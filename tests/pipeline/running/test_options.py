@@ -1,9 +1,11 @@
 import os
 import threading
 import time
+from copy import deepcopy
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import DirectOptions
 
 from common.errors import UsageError
 from pipeline.running.options import beam_options, decoder_count, is_local, local_runner
@@ -25,6 +27,18 @@ def threads_of(tmp_path, cpu_seconds, *arguments):
 
     run_job(construct, list(arguments), JobSpec("test", str(tmp_path), "things", 8, cpu_seconds))
     return set(open(path).read().split())
+
+
+@pytest.mark.parametrize("flags", [[], ["--impersonate_service_account=a@example.org"]])
+def test_views_show_later_changes_and_copies_have_views_of_their_own(flags):
+    """Beam leaves the account out of copies, whose views would then not show the values of the copy."""
+    options = beam_options(["--direct_num_workers=3", *flags])
+    options.view_as(DirectOptions).direct_num_workers = 2
+    assert options.view_as(DirectOptions).direct_num_workers == 2
+    copy = deepcopy(options)
+    copy.view_as(DirectOptions).direct_num_workers = 1
+    assert copy.get_all_options()["direct_num_workers"] == 1
+    assert options.view_as(DirectOptions).direct_num_workers == 2
 
 
 def test_a_small_job_runs_in_one_thread(tmp_path):
