@@ -21,11 +21,8 @@ ONE = "--direct_num_workers=1"
 JOBS = Path(__file__).parents[3] / "pipeline" / "jobs"
 VARIANTS = {
     "all at once": ("build", "--set=aggregate.method=majority"),
-    "together": (
-        "aggregate",
-        "--force",
-        "--set=aggregate.method=dawid-skene",
-    ),  # the other stages are those of "all at once"
+    # The other stages are those of "all at once".
+    "together": ("aggregate", "--force", "--set=aggregate.method=dawid-skene"),
     "in passes": (
         "build",
         "--set=aggregate.method=dawid-skene",
@@ -47,15 +44,11 @@ def files_of(output: Path) -> dict[Path, bytes]:
     }
 
 
-def start(verb: str, built: Path, output: Path) -> None:
-    """Prepare the output folder: one stage is run in a copy of a finished build."""
+def run(command: tuple[str, ...], world: World, built: Path, output: Path) -> None:
+    """Run a verb with its flags: a build, or one stage in a copy of a finished build."""
+    verb, *flags = command
     if verb != "build":
         shutil.copytree(built, output)
-
-
-def run(command: tuple[str, ...], world: World, output: Path) -> None:
-    """Run a verb with its flags."""
-    verb, *flags = command
     levels = "--set=noise.levels=[0.2]"
     assert main([verb, "--config", str(world.config), "--output", str(output), ONE, *flags, levels]) == 0
 
@@ -66,8 +59,7 @@ def undisturbed(
 ) -> tuple[tuple[str, ...], dict[Path, bytes]]:
     """The verb and the flags of a variant, and the files of its build."""
     output, command = tmp_path_factory.mktemp("undisturbed") / "out", VARIANTS[request.param]
-    start(command[0], built, output)
-    run(command, world, output)
+    run(command, world, built, output)
     return command, files_of(output)
 
 
@@ -82,9 +74,8 @@ def test_attempts_that_do_not_count_leave_no_trace(
 ) -> None:
     command, expected = undisturbed
     output = tmp_path / "out"
-    start(command[0], built, output)
     repeat_everything(monkeypatch, mode)
-    run(command, world, output)
+    run(command, world, built, output)
     assert files_of(output) == expected
     if command[0] == "build":
         assert verify(str(output / "dataset")).problems == ()

@@ -210,6 +210,7 @@ def test_columns_of_other_types_are_an_error_and_no_traceback(dataset, column, k
 BAD = [None, "", "0.2", [], {}, [None], [{}], {"a": 1}, math.nan, math.inf, -1, 1.5, True, 10**400]
 
 
+# The same code reads the manifests of both sets, so some of the values are enough for the second.
 @pytest.mark.parametrize(("name", "values"), [("red-0.20", BAD), ("test", BAD[::3])])
 def test_no_value_of_a_manifest_is_trusted(dataset, name, values):
     """Whatever stands for a fact of a set, verify ends with problems."""
