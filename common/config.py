@@ -18,6 +18,9 @@ from common.errors import UsageError
 _BOOL, _TEXT, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("bool", "str", "merge"))
 _WORDS = {"yes": True, "on": True, "no": False, "off": False}  # booleans of YAML 1.1
 
+MAX_SECONDS = 30 * 24 * 3600
+"""Upper limit of durations: beyond it, libraries fail, or the value is a mistake."""
+
 T = TypeVar("T")
 Condition = Callable[[Any], bool]  # a predicate of a whole configuration
 

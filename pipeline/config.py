@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from common.config import (
+    MAX_SECONDS,
     build,
     fetching,
     merge,
@@ -17,7 +18,7 @@ from common.config import (
 from common.errors import UsageError
 from pipeline import files
 from pipeline.aggregate_config import AggregateConfig
-from pipeline.ingest_config import MAX_SECONDS, PRESETS, IngestConfig
+from pipeline.ingest_config import PRESETS, IngestConfig
 from pipeline.noise_config import NoiseConfig
 from pipeline.publication_config import PublicationConfig
 from pipeline.rejections import printable

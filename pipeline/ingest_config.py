@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from common.config import operational, output, require_share
-
-MAX_SECONDS = 30 * 24 * 3600
-"""Upper limit of durations: beyond it, libraries fail, or the value is a mistake."""
+from common.config import MAX_SECONDS, operational, output, require_share
 
 PRESETS: dict[str, dict[str, Any]] = {
     # What TFDS' controlled_noisy_web_labels stores (docs/explanation/images.md).
