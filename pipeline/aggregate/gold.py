@@ -21,7 +21,7 @@ def read_gold(path: str, words: Mapping[str, str] | None = None, classes: Sequen
     two answers: gold questions are never skipped.
     """
     tables = []
-    for records in read_records(path, GOLD):
+    for records in read_records(path, GOLD, path):
         if records.malformed:
             raise DataError("{}: {}; fix this line".format(*records.malformed[0]))
         tables.append(records.rows)

@@ -147,14 +147,16 @@ def _listed_pairs(path: str, ids: Sequence[str], names: Sequence[str]) -> tuple[
     """Return the distinct pairs of a list as sorted (image, class) indices, and the number of pairs of other images."""
     image, label = ({name: i for i, name in enumerate(known)} for known in (ids, names))
     found, others = set(), 0
-    for records in read_records(path, _PAIRS):
+    for records in read_records(path, _PAIRS, path):
         if records.malformed:
             raise DataError(f"{': '.join(records.malformed[0])}; correct the line")
         for one, name, row in zip(
             *(records.rows[c].to_pylist() for c in ("image_id", "class_name", "location")), strict=True
         ):
             if name not in label:
-                raise DataError(f"{row}: class {name!r} is not one of the {len(names)} classes")
+                raise DataError(
+                    f"{row}: class {name!r} is not one of the {len(names)} classes; correct the line"
+                )
             if one in image:
                 found.add((image[one], label[name]))
             else:

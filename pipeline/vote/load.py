@@ -152,7 +152,7 @@ def _clean_gold(options: VoteOptions, listed: ListedPairs, images: list[str]) ->
 
 def _descriptions(path: str | None, classes: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for records in read_records(path, CLASS_DESCRIPTION) if path else ():
+    for records in read_records(path, CLASS_DESCRIPTION, path) if path else ():
         if records.malformed:
             raise DataError("{}: {}; fix this line".format(*records.malformed[0]))
         names = match_names(records.rows["class_name"], classes).to_pylist()

@@ -1,4 +1,4 @@
-"""Archives and arrays of released datasets are read (pipeline/published, training/methods/mentornet_pd.py).
+"""Archives, arrays and lists of released datasets are read (pipeline/published, training/methods/mentornet_pd.py).
 
 The first byte chooses the reader; the rest is the file. Of a zip file, the input is the bytes, or the texts of its members,
 from which an archive is made. A file gives a result or a `DataError` that names it. Results keep what readers promise:
@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pyarrow import parquet
 
 from common.errors import DataError
 from pipeline.published.census import known_labels, usable
+from pipeline.published.cifar_n import import_cifar_n
 from pipeline.published.cifar_n_files import read_choices, read_order, read_side_info
 from pipeline.published.problems import Problems
 from pipeline.published.release import ReleasedSplit, read_release
-from tests.fuzz.inputs import SEPARATOR, check_error, choice, parts, written
+from tests.fuzz.inputs import SEPARATOR, check_error, choice, folder, parts, written
 from training.methods.mentornet_pd import SHAPES, MentorNetPD
 
 SET_NAME = "mini-imagenet"
@@ -106,15 +108,17 @@ def seeds() -> Iterator[bytes]:
     yield b"\x04" + order.getvalue()
     yield b"\x05Image-batch,Worker1-id,Worker2-id,Work-time-in-seconds-1,Work-time-in-seconds-2\n0--1,5,6,7,8.5\n2--3,5,7,,1\n"
     yield b"\x05Image-batch,Worker1-id,Worker2-id,Work-time-in-seconds-1,Work-time-in-seconds-2\n,5,6,7,8.5\n"
+    yield b"\x07image_id,class_name\n00000,cat\n00001,dog\n00001,dog\nx,cat\n"
+    yield b"\x07class_name;image_id\ncat\n"
     yield b"\x06" + arrays({name: np.zeros(shape, "float32") for name, shape in SHAPES.items()})
 
 
 def check(data: bytes) -> None:
     """Read a file."""
-    number, data = choice(data, 7)
+    number, data = choice(data, 8)
     if number == 0:
         data = archive(dict(zip(MEMBERS, parts(data, len(MEMBERS)), strict=True)), zipfile.ZIP_STORED)
-    ending = ("zip", "zip", "npz", "csv", "npy", "csv", "npz")[number]
+    ending = ("zip", "zip", "npz", "csv", "npy", "csv", "npz", "csv")[number]
     path = written(f"file.{ending}", data)
     readers = (
         check_release,
@@ -124,6 +128,7 @@ def check(data: bytes) -> None:
         check_order,
         check_side_info,
         check_mentor,
+        check_pairs,
     )
     try:
         readers[number](path)
@@ -168,6 +173,14 @@ def check_side_info(path: str) -> None:
     who, _, batch = read_side_info(path, IMAGES, 2)
     assert who.shape == (IMAGES, 2)
     assert (batch >= 2).all()
+
+
+def check_pairs(path: str) -> None:
+    labels = written("labels.csv", b"random_label1,random_label2,random_label3\n0,1,2\n3,3,3\n")
+    counts = import_cifar_n(labels, str(folder("votes")), pairs=path)
+    votes = parquet.read_table(folder("votes") / "votes.parquet")
+    assert votes.num_rows == counts["votes"] == 3 * counts["pairs"]
+    assert set(votes["image_id"].to_pylist()) <= {"00000", "00001"}
 
 
 def check_mentor(path: str) -> None:

@@ -182,7 +182,21 @@ def test_bad_usage_is_reported(files, monkeypatch, capsys, arguments, code, repo
         ("2--3", "", "line 3: batch '' is not a new range"),
         ("2--3", "3--3", "no batch contains image 2"),
         (",22,", ",x,", "line 3: expected numbers for workers and seconds"),
-        (",22,", ",,", "line 3: expected numbers for workers and seconds (a worker is missing)"),
+        (
+            ",22,",
+            ",,",
+            "line 3: expected numbers for workers and seconds (a worker is missing or not a whole number)",
+        ),
+        (
+            ",22,",
+            ",22.5,",
+            "line 3: expected numbers for workers and seconds (a worker is missing or not a whole number)",
+        ),
+        (
+            ",22,",
+            ",1e300,",
+            "line 3: expected numbers for workers and seconds (a worker is missing or not a whole number)",
+        ),
     ],
 )
 def test_side_information_that_does_not_fit_is_reported_with_its_line(files, capsys, old, new, reported):

@@ -1,18 +1,30 @@
-"""A voting service over a few questions without a build, and a clock that tests move."""
+"""A voting service over a few questions without a build, a clock that tests move, and the server of a voting page."""
 
+import asyncio
+import json
+import socket
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import numpy as np
 import pyarrow as pa
+from aiohttp import web
 
-from pipeline.vote.build_images import KeyIndex
+from pipeline.local_server import LOOPBACK
+from pipeline.vote.build_images import BuildImages, KeyIndex
 from pipeline.vote.earlier_votes import AnswersByWorker, read_rows, valid_votes
 from pipeline.vote.journal import VoteJournal
+from pipeline.vote.load import LoadedVote
 from pipeline.vote.questions import Questions, question_keys
+from pipeline.vote.server import application
 from pipeline.vote.service import EarlierAnswers, Reply, VoteService
 from schemas.vote import ANSWERS
 
 CLASSES = ["ant", "bee", "cow"]
+Ask = Callable[..., Coroutine[Any, Any, tuple[int, Any, bytes]]]
 
 
 class Clock:
@@ -96,3 +108,44 @@ def wanted(answers: list[str], least: int, most: int) -> int:
         return least
     majority = any(2 * answers.count(one) > total for one in ANSWERS[:2])
     return total if majority or total >= most else total + 1
+
+
+def served(
+    loaded: LoadedVote,
+    build: Path,
+    talk: Callable[[Ask, int], Coroutine[Any, Any, None]],
+    token: str | None = None,
+) -> None:
+    """Run the real server, and `talk` to it: ask(path, method, body, headers) gives status, headers and body."""
+
+    async def run() -> None:
+        listener = socket.create_server((LOOPBACK, 0))
+        port = listener.getsockname()[1]
+        host = LOOPBACK if token else None
+        runner = web.AppRunner(application(loaded, BuildImages(str(build)), host, port, token))
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+
+            async def ask(
+                path: str, method: str = "GET", body: Any = None, **headers: str
+            ) -> tuple[int, Any, bytes]:
+                headers = {name.replace("_", "-"): value for name, value in headers.items()}
+                data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+                if method == "POST":
+                    headers = {
+                        "Content-Type": "application/json",
+                        "Origin": f"http://{LOOPBACK}:{port}",
+                    } | headers
+                url = f"http://{LOOPBACK}:{port}{path}"
+                async with session.request(
+                    method, url, data=data, headers=headers, allow_redirects=False
+                ) as answer:
+                    return answer.status, answer.headers, await answer.read()
+
+            await talk(ask, port)
+        await runner.cleanup()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(run())).result()
+    loaded.close()

@@ -1,23 +1,15 @@
-import asyncio
 import json
-import socket
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
-from aiohttp import web
 
-from pipeline.local_server import LOOPBACK
-from pipeline.vote.build_images import BuildImages
 from pipeline.vote.load import LoadedVote, VoteOptions, load
-from pipeline.vote.server import MAX_BODY, application
+from pipeline.vote.server import MAX_BODY
 from tests.pipeline.small_world import World
+from tests.pipeline.vote.desk import Ask, served
 
 TOKEN = "t0ken-of-this-run"
-Ask = Callable[..., Coroutine[Any, Any, tuple[int, Any, bytes]]]
 
 
 @pytest.fixture
@@ -26,47 +18,6 @@ def loaded(built: Path, world: World, tmp_path: Path) -> LoadedVote:
 
     config = load_config(str(world.config), ["votes=[]"])
     return load(VoteOptions(str(built), str(tmp_path / "new.csv"), config))
-
-
-def served(
-    loaded: LoadedVote,
-    build: Path,
-    talk: Callable[[Ask, int], Coroutine[Any, Any, None]],
-    token: str | None = None,
-) -> None:
-    """Run the real server, and `talk` to it: ask(path, method, body, headers) gives status, headers and body."""
-
-    async def run() -> None:
-        listener = socket.create_server((LOOPBACK, 0))
-        port = listener.getsockname()[1]
-        host = LOOPBACK if token else None
-        runner = web.AppRunner(application(loaded, BuildImages(str(build)), host, port, token))
-        await runner.setup()
-        await web.SockSite(runner, listener).start()
-        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-
-            async def ask(
-                path: str, method: str = "GET", body: Any = None, **headers: str
-            ) -> tuple[int, Any, bytes]:
-                headers = {name.replace("_", "-"): value for name, value in headers.items()}
-                data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-                if method == "POST":
-                    headers = {
-                        "Content-Type": "application/json",
-                        "Origin": f"http://{LOOPBACK}:{port}",
-                    } | headers
-                url = f"http://{LOOPBACK}:{port}{path}"
-                async with session.request(
-                    method, url, data=data, headers=headers, allow_redirects=False
-                ) as answer:
-                    return answer.status, answer.headers, await answer.read()
-
-            await talk(ask, port)
-        await runner.cleanup()
-
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(lambda: asyncio.run(run())).result()
-    loaded.close()
 
 
 def test_a_vote_by_http(loaded: LoadedVote, built: Path, tmp_path: Path) -> None:
