@@ -22,6 +22,7 @@ _REFUSED = {
     b"%!PS": "PostScript", b"<svg": "SVG", b"\xff\x0a": "JPEG XL", b"\x00\x00\x00\x0cJXL": "JPEG XL",
     b"\x00\x00\x00\x0cjP": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000",
 }  # fmt: skip
+_JPEG = b"\xff\xd8\xff"
 MAX_BRANDS = 4096
 """Largest number of bytes that are searched for the brands of an AVIF file."""
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
@@ -34,18 +35,20 @@ def open_container(data: bytes) -> Container:
         rb"\s*(<\?xml[^>]*>\s*)?(<!DOCTYPE svg|<svg)", data[:1024], re.IGNORECASE
     ):
         refused = "SVG"
-    if data[4:8] == b"ftyp" and not (_brands(data) & {b"avif", b"avis"} and features.check("avif")):
+    # Of a JPEG, these four bytes are a length and the beginning of a segment.
+    has_brands = data[4:8] == b"ftyp" and not data.startswith(_JPEG)
+    if has_brands and not (_brands(data) & {b"avif", b"avis"} and features.check("avif")):
         refused = "HEIF or video"
     if refused:
         raise Rejected("bad_format", f"{refused}; give a JPEG, PNG, WebP, GIF, BMP or AVIF file")
     try:
-        if data.startswith(b"\xff\xd8\xff"):
+        if data.startswith(_JPEG):
             return read_jpeg(data)
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
             return read_png(data)
         if data.startswith((b"GIF87a", b"GIF89a")):
             return read_gif(data)
-        if data[4:8] == b"ftyp":
+        if has_brands:
             return _avif(data)
     except (IndexError, struct.error) as error:
         raise Rejected("truncated", "the file ends before the image begins") from error

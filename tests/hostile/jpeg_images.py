@@ -102,6 +102,10 @@ JPEG = {
     "no quantization": Case(lambda: without(0xDB), "truncated"),
     "no scan": Case(lambda: saved("JPEG")[: saved("JPEG").index(b"\xff\xda")] + b"\xff\xd9", "truncated"),
     "only its first bytes": Case(lambda: b"\xff\xd8\xff\xe0", "truncated"),
+    "a scan that begins like the box of an AVIF": Case(lambda: b"\xff\xd8\xff\xdaftyp", "truncated"),
+    "a comment that begins like the box of an AVIF": Case(
+        lambda: jpeg_with(segment(0xFE, b"yp" + b" " * (0x6674 - 4))), IMAGE
+    ),
     "only fill bytes": Case(lambda: b"\xff\xd8" + b"\xff" * 5_000_000, "truncated"),
     "1,000 scans": Case(lambda: many_scans(1000), "bad_format"),
     "50 scans": Case(lambda: many_scans(50), IMAGE),
