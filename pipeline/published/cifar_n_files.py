@@ -126,10 +126,10 @@ def read_side_info(path: str, images: int, workers: int) -> tuple[np.ndarray, np
                 f"{path}, line {line}: batch {text!r} is not a new range of the {images} images; download the file again"
             )
         try:
-            numbers = worker.astype(float)
-            if not ((np.abs(numbers) < 2**53) & (numbers == np.floor(numbers))).all():
+            ids = worker.astype(float)
+            if not ((np.abs(ids) < 2**53) & (ids == np.floor(ids))).all():
                 raise ValueError("a worker is missing or not a whole number")
-            who[first : last + 1] = numbers.astype(np.int64)
+            who[first : last + 1] = ids.astype(np.int64)
             seconds[first : last + 1] = time.astype(float) / (last + 1 - first)
         except ValueError as error:
             raise DataError(
