@@ -63,37 +63,15 @@ class Trainer:
         self.config, self.device, self.processes = config, device, processes or Processes()
         self.description, self.about = description or describe(config, train, test), about or {}
         held_out, train = hold_out(train, config)
-        if len(train) < config.batch_size:
-            raise DataError(
-                f"{train.name}: {len(train)} images do not fill one batch of {config.batch_size}; "
-                f"set batch_size to at most {len(train)}"
-            )
         self.train = train.to(device)
         self.bf16 = use_bf16(config.precision, device)
         classes = len(train.class_names)
         self.method = make_method(
             config, RunFacts(classes, len(train), device, config.epochs, config.accumulate)
         )
-        if self.method.phases > 1 and len(train) < 2 * config.batch_size:
-            raise DataError(
-                f"{train.name}: {config.method} needs at least two batches, got {len(train)} images for batches of "
-                f"{config.batch_size}; set batch_size to at most {len(train) // 2}"
-            )
+        self._check_size(train)
         self._check_processes()
-        vectors = train.images.vectors if isinstance(train.images, FeatureVectors) else None
-        networks = [
-            make_network(config.network, classes, config.seed, number)
-            if vectors is None
-            else make_head(vectors, classes, config.seed, number)
-            for number in range(self.method.networks)
-        ]
-        self.networks = [
-            synchronize_batch_norms(network.to(device), self.processes.size) for network in networks
-        ]
-        for network in self.networks:
-            self.method.prepare(network)
-            freeze_before(network, config.network.train_from)
-            train_mode(network)
+        self.networks = self._make_networks(train)
         self.students = [Student(network, self.bf16, config.compile) for network in self.networks]
         self.optimizer = make_optimizer(config.optimizer, self.method, self.networks)
         decay, predicting = config.average_decay, self.networks[: self.method.evaluated]
@@ -273,6 +251,36 @@ class Trainer:
         table = self.trust.table(self.train)
         label_trust.write(table, directory)
         return label_trust.quality(table, self.train.is_clean.cpu().numpy())
+
+    def _make_networks(self, train: ImageSet) -> list[torch.nn.Module]:
+        """Return the networks of the method on the device, in training mode; for features, heads."""
+        config, classes = self.config, len(train.class_names)
+        vectors = train.images.vectors if isinstance(train.images, FeatureVectors) else None
+        networks = []
+        for number in range(self.method.networks):
+            network = (
+                make_network(config.network, classes, config.seed, number)
+                if vectors is None
+                else make_head(vectors, classes, config.seed, number)
+            )
+            network = synchronize_batch_norms(network.to(self.device), self.processes.size)
+            self.method.prepare(network)
+            freeze_before(network, config.network.train_from)
+            train_mode(network)
+            networks.append(network)
+        return networks
+
+    def _check_size(self, train: ImageSet) -> None:
+        images, size = len(train), self.config.batch_size
+        if images < size:
+            raise DataError(
+                f"{train.name}: {images} images do not fill one batch of {size}; set batch_size to at most {images}"
+            )
+        if self.method.phases > 1 and images < 2 * size:
+            raise DataError(
+                f"{train.name}: {self.config.method} needs at least two batches, got {images} images for batches of "
+                f"{size}; set batch_size to at most {images // 2}"
+            )
 
     def _check_processes(self) -> None:
         size, part = self.processes.size, self.config.batch_size // self.config.accumulate

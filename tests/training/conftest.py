@@ -16,6 +16,7 @@ from PIL import Image
 from schemas.example import EXAMPLE, example_schema
 from schemas.manifest import MANIFEST, Manifest, Shard
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
+from training.data.shards import ImageSet, load_pair
 from training.method_config import DivideMixConfig
 
 NAMES = ["circle", "square", "star"]
@@ -87,6 +88,12 @@ def unchanged_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dataset(unchanged_dataset: Path, tmp_path: Path) -> Path:
     """A copy of the same folder, which a test may change."""
     return Path(shutil.copytree(unchanged_dataset, tmp_path / "data"))
+
+
+@pytest.fixture
+def sets(dataset: Path) -> tuple[ImageSet, ImageSet]:
+    """The training set of 40 % flipped labels, and the test set."""
+    return load_pair(dataset, "blue-0.40", "test")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Checkpoints: saved, restored, and refused if damaged or of another network."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,17 @@ def test_weights_of_another_network_are_refused(saved: dict[str, torch.Tensor], 
     into = {name: tensor.clone() for name, tensor in WEIGHTS.items()}
     with pytest.raises(DataError, match=said):
         checkpoint.restore(into, saved, Path("run"))
+
+
+def test_a_failed_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {"step": 1, "epoch": 0, "position": 1, "seconds": 1.0}
+    checkpoint.save(tmp_path, {"a": torch.ones(2)}, before, 1)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        checkpoint.save(tmp_path, {"a": torch.zeros(2)}, {**before, "step": 2}, 2)
+    tensors, state = checkpoint.load(tmp_path, CPU)
+    assert (tensors["a"].tolist(), state) == ([1.0, 1.0], before)

@@ -18,17 +18,12 @@ from schemas.label_trust import FILE, LABEL_TRUST
 from training import distrusted
 from training.__main__ import main
 from training.config import METHODS, TrainConfig
-from training.data.shards import ImageSet, load_pair
+from training.data.shards import ImageSet
 from training.label_trust import LabelTrust, quality
 from training.trainer import Trainer
 
 CPU = torch.device("cpu")
 Make = Callable[..., TrainConfig]
-
-
-@pytest.fixture
-def sets(dataset: Path) -> tuple[ImageSet, ImageSet]:
-    return load_pair(dataset, "blue-0.40", "test")
 
 
 def test_trust_is_the_mean_of_the_label_probability_against_the_next_class(

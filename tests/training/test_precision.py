@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,18 +9,12 @@ import torch
 from common.errors import DataError
 from training import precision
 from training.config import TrainConfig
-from training.data.shards import ImageSet, load_pair
 from training.precision import bf16_gain, choose_precision, has_bf16
 from training.recipes.registry import configure
 from training.train import run_training
 
 CPU = torch.device("cpu")
 SMALL = {"network": {"width": 2}, "epochs": 1, "batch_size": 32, "precision": "auto"}
-
-
-@pytest.fixture
-def sets(dataset: Path) -> tuple[ImageSet, ImageSet]:
-    return load_pair(dataset, "blue-0.40", "test")
 
 
 @pytest.fixture

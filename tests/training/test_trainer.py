@@ -1,11 +1,6 @@
-"""The training loop: it learns, repeats and resumes bit-identically, and explains failures."""
+"""The training loop: it learns, repeats bit-identically, and explains failures."""
 
 import copy
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,26 +9,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from common.errors import DataError, UsageError
+from common.errors import DataError
 from tests.training.method_cases import METHOD_CASES
-from tests.training.run_helpers import CPU, Make, equal, run_until, timeless
-from training import checkpoint, metrics, run_clock, trainer
+from tests.training.run_helpers import CPU, Make, equal, timeless
+from training import checkpoint, metrics, trainer
 from training.config import METHODS, AugmentConfig, NetworkConfig, OptimizerConfig
-from training.data.shards import ImageSet, load_pair
+from training.data.shards import ImageSet
 from training.errors import DivergedError
 from training.method_config import MentorNetConfig
 from training.methods import dividemix
-from training.recipes.registry import configure
 from training.records import EpochRow
-from training.run_directory import read_result
 from training.study.results import CURVE
 from training.tensorboard import TensorBoard
 from training.trainer import Trainer
-
-
-@pytest.fixture
-def sets(dataset: Path) -> tuple[ImageSet, ImageSet]:
-    return load_pair(dataset, "blue-0.40", "test")
 
 
 @pytest.mark.parametrize(
@@ -51,107 +39,6 @@ def test_the_same_configuration_gives_the_same_bits(
     assert equal(tmp_path / "one", tmp_path / "other")
     assert timeless(metrics.read_rows(tmp_path / "one")) == timeless(metrics.read_rows(tmp_path / "other"))
     assert not equal(tmp_path / "one", tmp_path / "third")
-
-
-@pytest.mark.parametrize(
-    ("method", "steps"),
-    [*((method, 4) for method in METHODS), *((m, s) for m in ("mentormix", "dividemix") for s in (2, 3))],
-)
-def test_a_stopped_run_resumes_to_the_bit(
-    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, method: str, steps: int
-) -> None:
-    config = tiny_config(method=method)
-    whole = Trainer(config, *sets, CPU).run(tmp_path / "whole")
-    run_until(steps, config, sets, tmp_path / "parts")
-    assert read_result(tmp_path / "parts") is None
-    parts = Trainer(config, *sets, CPU).run(tmp_path / "parts", resume=True)
-    assert equal(tmp_path / "whole", tmp_path / "parts")
-    assert timeless(metrics.read_rows(tmp_path / "whole")) == timeless(metrics.read_rows(tmp_path / "parts"))
-    timed = {"seconds", "images_per_second", "predicted_seconds"}
-    assert {k: v for k, v in whole.items() if k not in timed} == {
-        k: v for k, v in parts.items() if k not in timed
-    }
-
-
-def test_a_run_with_adamw_resumes_to_the_bit(
-    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
-) -> None:
-    config = tiny_config(
-        optimizer=OptimizerConfig("adamw", layer_decay=0.7, learning_rate=0.01, weight_decay=0.05)
-    )
-    Trainer(config, *sets, CPU).run(tmp_path / "whole")
-    run_until(5, config, sets, tmp_path / "parts")
-    Trainer(config, *sets, CPU).run(tmp_path / "parts", resume=True)
-    assert equal(tmp_path / "whole", tmp_path / "parts")
-
-
-LONG = {
-    "epochs": 2000,
-    "network": {"width": 2},
-    "batch_size": 32,
-    "memorized_every": 2000,
-    "evaluate_every": 2000,
-}
-VICTIM = """
-import sys, torch
-from pathlib import Path
-from tests.training.test_trainer import CPU, LONG, Trainer, configure, load_pair, run_clock
-run_clock.CHECKPOINT_SECONDS, run_clock.CHECKPOINT_TIME_SHARE = 0, float("inf")
-sets = load_pair(Path(sys.argv[1]), "blue-0.40", "test")
-Trainer(configure("tiny", 0.4, LONG), *sets, CPU).run(Path(sys.argv[2]))
-"""
-
-
-def test_a_killed_run_resumes_to_the_bit(
-    dataset: Path, sets: tuple[ImageSet, ImageSet], tmp_path: Path
-) -> None:
-    """SIGKILL at an arbitrary moment after the third epoch, with a checkpoint each step."""
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = subprocess.Popen([sys.executable, "-c", VICTIM, str(dataset), str(killed)])
-    deadline = time.monotonic() + 60
-    while len(metrics.read_rows(killed)) < 3 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    config = configure("tiny", 0.4, LONG)
-    _, state = checkpoint.load(killed, CPU)
-    assert state["step"] >= 6
-    for directory in (killed, whole):
-        run_until(state["step"] + 4, config, sets, directory)
-    assert equal(killed, whole)
-    assert timeless(metrics.read_rows(killed)) == timeless(metrics.read_rows(whole))
-
-
-def write_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_clock, "CHECKPOINT_SECONDS", 0)
-    monkeypatch.setattr(run_clock, "CHECKPOINT_TIME_SHARE", float("inf"))
-
-
-@pytest.mark.parametrize("method", ["mentormix", "dividemix"])
-def test_a_run_that_dies_in_a_long_epoch_goes_on_from_within_it(
-    sets: tuple[ImageSet, ImageSet],
-    tiny_config: Make,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    method: str,
-) -> None:
-    config = tiny_config(method=method)
-    Trainer(config, *sets, CPU).run(tmp_path / "whole")
-    write_every_step(monkeypatch)
-    run = Trainer(config, *sets, CPU)
-
-    def die() -> bool:
-        if run.step == 5:
-            raise MemoryError
-        return False
-
-    with pytest.raises(MemoryError):
-        run.run(tmp_path / "parts", stop=die)
-    _, state = checkpoint.load(tmp_path / "parts", CPU)
-    assert (state["step"], state["position"] > 0) == (4, True)
-    Trainer(config, *sets, CPU).run(tmp_path / "parts", resume=True)
-    assert equal(tmp_path / "whole", tmp_path / "parts")
-    assert timeless(metrics.read_rows(tmp_path / "whole")) == timeless(metrics.read_rows(tmp_path / "parts"))
 
 
 def test_training_learns_an_easy_set_in_spite_of_wrong_labels(
@@ -225,31 +112,6 @@ def test_without_averaging_both_accuracies_are_the_same(
     assert not any(name.startswith("average") for name in load_file(checkpoint.newest(tmp_path / "run")))
 
 
-def test_a_finished_run_is_not_trained_again(
-    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
-) -> None:
-    config = tiny_config(epochs=1)
-    result = Trainer(config, *sets, CPU).run(tmp_path / "run")
-    rows: list[object] = []
-    assert Trainer(config, *sets, CPU).run(tmp_path / "run", resume=True, log=rows.append) == result
-    assert rows == []
-
-
-def test_a_run_folder_is_never_overwritten_or_mixed(
-    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
-) -> None:
-    Trainer(tiny_config(epochs=1), *sets, CPU).run(tmp_path / "run")
-    with pytest.raises(UsageError, match="--resume"):
-        Trainer(tiny_config(epochs=1), *sets, CPU).run(tmp_path / "run")
-    other = tiny_config(epochs=1, optimizer=OptimizerConfig(learning_rate=0.3))
-    with pytest.raises(UsageError, match=r"differs in config\.optimizer\.learning_rate;"):
-        Trainer(other, *sets, CPU).run(tmp_path / "run", resume=True)
-    (tmp_path / "diary").mkdir()
-    (tmp_path / "diary/today.txt").write_text("dear diary")
-    with pytest.raises(UsageError, match="not empty"):
-        Trainer(tiny_config(epochs=1), *sets, CPU).run(tmp_path / "diary")
-
-
 def test_a_loss_that_is_no_number_is_named_with_its_step(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
 ) -> None:
@@ -297,38 +159,6 @@ def test_a_set_smaller_than_a_batch_is_refused(sets: tuple[ImageSet, ImageSet], 
         Trainer(tiny_config(batch_size=97), *sets, CPU)
 
 
-def test_a_run_whose_only_checkpoint_is_damaged_says_so_and_starts_again(
-    sets: tuple[ImageSet, ImageSet],
-    tiny_config: Make,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    config = tiny_config()
-    run_until(1, config, sets, tmp_path / "run")
-    path = checkpoint.newest(tmp_path / "run")
-    assert path
-    path.write_bytes(path.read_bytes()[:100])
-    Trainer(config, *sets, CPU).run(tmp_path / "run", resume=True)
-    assert f"{path}: damaged" in capsys.readouterr().err
-    assert path.with_name(path.name + ".damaged").stat().st_size == 100
-    Trainer(config, *sets, CPU).run(tmp_path / "whole")
-    assert timeless(metrics.read_rows(tmp_path / "run")) == timeless(metrics.read_rows(tmp_path / "whole"))
-
-
-def test_a_failed_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {"step": 1, "epoch": 0, "position": 1, "seconds": 1.0}
-    checkpoint.save(tmp_path, {"a": torch.ones(2)}, before, 1)
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="no space"):
-        checkpoint.save(tmp_path, {"a": torch.zeros(2)}, {**before, "step": 2}, 2)
-    tensors, state = checkpoint.load(tmp_path, CPU)
-    assert (tensors["a"].tolist(), state) == ([1.0, 1.0], before)
-
-
 def test_held_out_images_choose_an_epoch_and_are_not_trained_on(
     sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path
 ) -> None:
@@ -371,23 +201,6 @@ def test_a_cuda_graph_outlives_the_parts_of_a_batch(
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: began.append("generation"))
     config = tiny_config(compile="reduce-overhead", accumulate=4, epochs=1)
     assert Trainer(config, *sets, CPU).run(tmp_path / "run")["steps"] == len(began) == 3
-
-
-def test_the_newest_checkpoints_stay_and_the_one_before_serves_if_the_last_is_lost(
-    sets: tuple[ImageSet, ImageSet], tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_every_step(monkeypatch)
-    config = tiny_config(keep_checkpoints=2)
-    Trainer(config, *sets, CPU).run(tmp_path / "run")
-    assert [path.name for path in sorted((tmp_path / "run").glob("check*"))] == [
-        f"checkpoint-{step:09d}.safetensors" for step in (11, 12)
-    ]
-    whole = load_file(checkpoint.newest(tmp_path / "run") or "")
-    (checkpoint.newest(tmp_path / "run") or tmp_path).unlink()
-    (tmp_path / "run/result.json").unlink()
-    Trainer(config, *sets, CPU).run(tmp_path / "run", resume=True)
-    again = load_file(checkpoint.newest(tmp_path / "run") or "")
-    assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
 def test_each_epoch_records_the_losses_of_right_and_wrong_labels(

@@ -44,14 +44,7 @@ def verb(arguments: argparse.Namespace) -> int:
     shard = parse_shard(arguments.shard) if arguments.shard else None
     data = local_copy(arguments.data, grid.set_names(config), arguments.cache)
     config = _with_chosen_recipe(config, data)
-    cells = grid.make_cells(config, data)
-    runs = grid.unique_runs(cells)
-    if shard:
-        runs = grid.select_shard(runs, shard)
-        names = {run.name for run in runs}
-        cells = [cell for cell in cells if cell.run.name in names]
-    if arguments.order == "priority":
-        runs = grid.order_by_priority(runs, config)
+    cells, runs = _cells_and_runs(config, data, shard, arguments.order)
     run_state.reject_old_layout(output)
     unfinished = [run for run in runs if not run_state.is_finished(output, run.name)]
     for name in dict.fromkeys(run.config.network.name for run in unfinished):
@@ -96,6 +89,21 @@ def verb(arguments: argparse.Namespace) -> int:
     _print_results(tables[0], arguments.json)
     all_finished = all(status == "finished" for status in tables[0]["status"].to_pylist())
     return code or (0 if all_finished else 1)
+
+
+def _cells_and_runs(
+    config: grid.StudyConfig, data: Path, shard: ShardOfRuns | None, order: str
+) -> tuple[list[grid.Cell], list[grid.Run]]:
+    """Return the cells of the grid, and the runs that they need in the order of training; with a shard, its own."""
+    cells = grid.make_cells(config, data)
+    runs = grid.unique_runs(cells)
+    if shard:
+        runs = grid.select_shard(runs, shard)
+        names = {run.name for run in runs}
+        cells = [cell for cell in cells if cell.run.name in names]
+    if order == "priority":
+        runs = grid.order_by_priority(runs, config)
+    return cells, runs
 
 
 class _TableWriter:

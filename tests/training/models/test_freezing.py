@@ -13,7 +13,7 @@ from common.errors import UsageError
 from tests.training.run_helpers import equal, run_until, timeless
 from training import checkpoint, metrics
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
-from training.data.shards import ImageSet, load_pair
+from training.data.shards import ImageSet
 from training.methods.interface import RunFacts
 from training.methods.registry import make_method
 from training.models.freezing import evaluation_mode, freeze_before, train_mode
@@ -26,11 +26,6 @@ from training.trainer import Trainer
 CPU = torch.device("cpu")
 Make = Callable[..., TrainConfig]
 RESIZED = AugmentConfig(0, resize=32)
-
-
-@pytest.fixture
-def sets(dataset: Path) -> tuple[ImageSet, ImageSet]:
-    return load_pair(dataset, "blue-0.40", "test")
 
 
 def donor(folder: Path, name: str) -> str:
