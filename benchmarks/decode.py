@@ -8,7 +8,8 @@ Both sides make the same things of each file: an upright RGB picture of the conf
 the same files; it prints images per CPU second of the fastest round, and those of libjpeg alone.
 
 It also measures the effect of scaled decoding and, if OpenCV is installed (pip install --target DIR --no-deps
-opencv-python-headless, and DIR on PYTHONPATH), whether the preset `tfds` stores the same bytes as TFDS.
+opencv-python-headless, and DIR on PYTHONPATH), whether the preset `tfds` stores the same bytes as TFDS, and how long its
+INTER_AREA takes.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from benchmarks.rows import record
+from pipeline.ingest.area_resize import resize_by_area
 from pipeline.ingest.decode import decode
 from pipeline.ingest.fingerprint import fingerprint
 from pipeline.ingest.normalize import decode_stored, encode, normalize
@@ -132,6 +134,29 @@ def equal_to_tfds(files: Sequence[bytes]) -> int:
     return equal
 
 
+def area_beside_opencv(size: tuple[int, int], new: tuple[int, int], rounds: int) -> str:
+    """Resizing by area alone, on random pixels of `size` (width, height): our time as a multiple of OpenCV's."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), np.uint8)
+    three = np.ascontiguousarray(pixels[:, :, :3])
+
+    def here(_: object) -> np.ndarray:
+        return resize_by_area(pixels, (0, 0, *size), new)
+
+    def there(_: object) -> np.ndarray:
+        return cv2.resize(three, new, interpolation=cv2.INTER_AREA)
+
+    sides: dict[str, Work] = {
+        "ours": lambda many: [here(each) for each in many],
+        "theirs": lambda many: [there(each) for each in many],
+    }
+    rate = rates(sides, [b""] * 100, rounds)
+    differ = int((here(None)[:, :, :3] != there(None)).sum())
+    return f"{rate['theirs'] / rate['ours']:.2f} of OpenCV's time, {differ} of {three[: new[1], : new[0]].size} values differ"
+
+
 def main() -> None:
     """Images per CPU second from JPEG to stored image and hashes: ours beside plain Pillow and imagehash."""
     parser = argparse.ArgumentParser(
@@ -181,6 +206,9 @@ def main() -> None:
         print(f"{size} {resample}: {difference(IngestConfig(size=size, resample=resample), files)}")
     if importlib.util.find_spec("cv2"):
         print(f"equal to TFDS' calls of OpenCV, to the byte: {equal_to_tfds(files)} of {count}")
+        for whole, new in (((500, 375), (299, 224)), ((250, 188), (112, 84)), ((125, 94), (43, 32))):
+            shape = "{}×{} to {}×{}".format(*whole, *new)
+            print(f"area alone, {shape}: {area_beside_opencv(whole, new, rounds)}")
 
 
 if __name__ == "__main__":

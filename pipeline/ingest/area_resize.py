@@ -28,26 +28,30 @@ def resize_by_area(pixels: np.ndarray, box: Box, size: tuple[int, int]) -> np.nd
     rows = max(1, _STRIP // values * height // (y1 - y0))
     tall, wide = _units(top - y0, bottom - y0, height), _units(left - x0, right - x0, width)
     total = tall[2] * wide[2]
-    # Up to about 8 megapixels, sums over rows are exact in 24-bit floats, which are multiplied faster, and sums over both
-    # axes in 31-bit integers. A pixel of sums is moved as one value.
-    small = tall[2] * 255 < 1 << 24 and total * 256 < 1 << 31
-    one, both, pixel = ("f", "i", "D") if small else ("d", "q", "V32")
+    one, both, pixel = _number_types(tall[2], total)
     down = _coverage(*tall, height, rows, one)
     ((_, _, across),) = _coverage(*wide, width, width, both)
     result = np.empty((height, width), np.uint32)
     for i, (lo, hi, part) in zip(range(0, height, rows), down, strict=True):
         sums = part @ pixels[y0 + lo : y0 + hi, x0:x1].astype(one).reshape(hi - lo, values)
-        columns = np.ascontiguousarray(sums.astype(both).view(pixel).T).view(both)
-        means = _divided(across @ columns, total)
+        columns = np.ascontiguousarray(sums.astype(both, copy=False).view(pixel).T).view(both)
+        means = np.rint(np.divide(across @ columns, total, dtype="f" if both == "f" else "d"))
         result[i : i + rows] = means.astype(np.uint8).view(np.uint32).T
     return result.view(np.uint8).reshape(height, width, CHANNELS)
 
 
-def _divided(sums: np.ndarray, total: int) -> np.ndarray:
-    means = (sums + total // 2) // total
-    if total % 2 == 0:  # an odd divisor gives no halves
-        means -= (means * total - sums == total // 2) & means & 1
-    return means
+def _number_types(tall: int, total: int) -> tuple[str, str, str]:
+    """Return the smallest types that are exact for sums over rows and for sums over both axes, and that of a pixel of sums.
+
+    tall, total: weights of a pixel of the result in these sums, whose values are at most 255 times as large. In a mean that
+    is no half, the distance from a half is at least 1 / (2 total), so that its rounding in the type of the sums is harmless
+    in floats of 24 bits up to a total of 2¹⁵, and otherwise in those of 53 bits. A pixel of sums is moved as one value.
+    """
+    if total <= 1 << 15:
+        return "f", "f", "D"
+    if tall * 255 < 1 << 24 and total * 255 < 1 << 31:  # up to about 8 megapixels
+        return "f", "i", "D"
+    return "d", "q", "V32"
 
 
 def _units(first: float, last: float, count: int) -> tuple[int, int, int]:

@@ -102,6 +102,34 @@ def test_the_area_filter_counts_parts_of_pixels(width: int, height: int, size: i
     assert np.asarray(result).tolist() == [[[round(v) for v in p] for p in line] for line in columns]
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "new"),
+    [
+        (250, 188, (112, 84)),
+        (256, 192, (128, 96)),
+        (500, 375, (299, 224)),
+        (362, 182, (181, 91)),
+        (2904, 2910, (5, 7)),
+    ],
+)
+def test_the_area_filter_is_exact_in_each_of_its_number_types(
+    width: int, height: int, new: tuple[int, int]
+) -> None:
+    """Sums of 24, 31 and more bits, against integers; the values are few, so that many means are halves."""
+    pixels = np.random.default_rng(width).choice([0, 1, 254, 255], (height, width, 4)).astype(np.uint8)
+
+    def shares(old: int, count: int) -> np.ndarray:
+        i, j = np.indices((count, old), float)  # integers below 2^53
+        return np.maximum(0, np.minimum((i + 1) * old, (j + 1) * count) - np.maximum(i * old, j * count))
+
+    rows = np.tensordot(shares(height, new[1]), pixels.astype(float), 1)
+    sums = np.tensordot(rows, shares(width, new[0]), (1, 1)).transpose(0, 2, 1).astype(int)
+    low, rest = np.divmod(sums, width * height)
+    exact = low + ((2 * rest > width * height) | ((2 * rest == width * height) & (low % 2 == 1)))
+    result = area_resize.resize_by_area(pixels, (0, 0, width, height), new)
+    assert (result == exact).all()
+
+
 def test_the_area_filter_equals_opencv() -> None:
     y, x, c = np.indices((375, 500, 3))
     pixels = ((x * x * 7 + 13 * x * y + 31 * c * y + y * y) // 5 % 256).astype(np.uint8)
