@@ -39,7 +39,9 @@ class World:
     correlation of the errors on a question. spammers: share of workers who answer at random. unsure: share of unsure votes.
     shared: share of the questions whose image does not show the class, but looks to everybody as if it did. hidden: the
     reverse, a share of the questions whose image shows the class. confused:
-    whether the last class is taken for the first by half of the workers.
+    whether the last class is taken for the first by half of the workers. class_answers: whether the workers of an image each
+    chose a class (then difficulty is the chance of a wrong answer to be the same for all). listed_twice: share of the
+    images that are asked about under two classes.
     """
 
     images: int = 3000
@@ -53,6 +55,8 @@ class World:
     shared: float = 0.0
     hidden: float = 0.0
     confused: bool = False
+    class_answers: bool = False
+    listed_twice: float = 0.0
 
 
 WORLDS = {
@@ -70,6 +74,10 @@ WORLDS = {
     "confused classes": World(asked=2, confused=True),
     "shared mistakes": World(shared=0.1),
     "hidden classes": World(hidden=0.1),
+    "class answers": World(class_answers=True, difficulty=0.4),
+    "class answers, 5 images twice": World(class_answers=True, difficulty=0.4, listed_twice=5 / 3000),
+    "class answers, 10 % twice": World(class_answers=True, difficulty=0.4, listed_twice=0.1),
+    "5 images twice": World(listed_twice=5 / 3000),
 }
 
 
@@ -92,6 +100,7 @@ def vote(world: World, seed: int) -> tuple[VoteColumns, np.ndarray]:
     """Return the votes of a world, and whether the image of each question shows the class, bool (n,)."""
     random = np.random.default_rng(seed)
     sizes = random.integers(1, world.asked + 1, world.images)
+    sizes[: round(world.images * world.listed_twice)] = 2
     image = np.repeat(np.arange(world.images), sizes)
     label = np.concatenate([random.permutation(len(CLASSES))[:size] for size in sizes])
     order = np.lexsort((label, image))
@@ -138,14 +147,51 @@ def vote(world: World, seed: int) -> tuple[VoteColumns, np.ndarray]:
     return columns, shows
 
 
+def choose(world: World, seed: int) -> tuple[VoteColumns, np.ndarray]:
+    """Return the votes of a world of class answers, and whether the image of each question shows the class."""
+    random = np.random.default_rng(seed)
+    sizes = 1 + (random.random(world.images) < world.listed_twice)
+    first, other = (random.integers(0, len(CLASSES), world.images) for _ in range(2))
+    truth = np.where(random.random(world.images) < world.precision, first, other)
+    looks = random.integers(0, len(CLASSES), world.images)  # the class that an image is most often taken for
+    shape = (world.images, world.votes)
+    wrong = np.where(
+        random.random(shape) < world.difficulty, looks[:, None], random.integers(0, len(CLASSES), shape)
+    )
+    chosen = np.where(random.random(shape) < random.choice(world.skills, shape), truth[:, None], wrong)
+    image = np.repeat(np.arange(world.images), sizes)
+    second = np.append(False, image[1:] == image[:-1])
+    label = (first[image] + second) % len(CLASSES)
+    return _columns(image, label, chosen[image] == label[:, None]), truth[image] == label
+
+
+def _columns(image: np.ndarray, label: np.ndarray, says_yes: np.ndarray) -> VoteColumns:
+    number, votes = says_yes.shape
+    questions = pa.table(
+        [
+            pa.array([f"image-{i:06d}" for i in image]),
+            pa.array(CLASSES).take(pa.array(label)),
+            pa.nulls(number, pa.string()),
+        ],
+        names=QUESTION_COLUMNS,
+    )
+    return VoteColumns(
+        questions,
+        np.array([f"w{i:02d}" for i in range(votes)], object),
+        np.repeat(np.arange(number), votes).astype(np.int32),
+        np.tile(np.arange(votes), number).astype(np.int32),
+        np.where(says_yes, 0, 1).ravel().astype(np.int8),
+    )
+
+
 def run(world: World, seed: int, gold_questions: int = 0) -> Outcome:
     """Simulate a world, and estimate the noise of a set whose wrong images are all with the verdict no."""
-    votes, shows = vote(world, seed)
+    votes, shows = choose(world, seed) if world.class_answers else vote(world, seed)
     random = np.random.default_rng(seed + 1_000_000)
     gold = np.full(len(shows), -1)
     known = random.permutation(len(shows))[:gold_questions]
     gold[known] = np.where(shows[known], 0, 1)
-    estimates = fit_error_model([sample_images(votes, gold, len(shows))], CLASSES)
+    estimates = fit_error_model([sample_images(votes, gold, len(shows))], CLASSES, world.class_answers)
     p_wrong = p_wrong_of_votes(estimates, votes, gold, CLASSES)
     is_no = np.array(majority_verdicts(votes, min(3, world.votes))["verdict"].to_pylist()) == "no"
     labels = np.array([CLASSES.index(name) for name in votes.questions["class_name"].to_pylist()])

@@ -10,7 +10,7 @@ from pyarrow import compute as pc
 from pipeline.aggregate.error_model import BINS, ErrorModel, fit
 from pipeline.aggregate.methods.posterior import UNKNOWN
 from pipeline.aggregate.vote_columns import QUESTION, VoteColumns, codes_of
-from pipeline.aggregate.vote_likelihood import ImageVotes
+from pipeline.aggregate.vote_likelihood import ImageVotes, VoteKind
 from pipeline.keyed_hash import keyed_hash
 from schemas.error_model import ERROR_MODEL
 from schemas.vote import ANSWERS
@@ -59,13 +59,19 @@ def sample_images(votes: VoteColumns, gold: np.ndarray, questions: int) -> pa.Ta
     return rows.cast(SAMPLE).filter(pa.array(chosen[images]))
 
 
-def fit_error_model(parts: Sequence[pa.Table], classes: Sequence[str]) -> ErrorEstimates:
-    """Fit the model to the samples of all buckets, in any order, and tabulate its draws by class and p_wrong."""
+def fit_error_model(
+    parts: Sequence[pa.Table], classes: Sequence[str], class_answers: bool = False
+) -> ErrorEstimates:
+    """Fit the model to the samples of all buckets, in any order, and tabulate its draws by class and p_wrong.
+
+    class_answers: whether the workers answered by names of classes.
+    """
     sample = pa.concat_tables([SAMPLE.empty_table(), *parts])
     sample = sample.sort_by([(name, "ascending") for name in QUESTION]).combine_chunks()
     if not sample.num_rows:
         return ErrorEstimates(None, ERROR_MODEL.schema.empty_table())
     votes, labels, gold = _decode(sample, classes)
+    votes = votes.with_kind(class_answers)
     model = fit(votes, labels, gold)
     asked = gold == UNKNOWN
     percent = np.rint(model.p_wrong(votes, labels, gold) * BINS).astype(np.int64)
@@ -86,7 +92,7 @@ def p_wrong_of_votes(
     images, _ = codes_of(votes.questions["image_id"])
     order = np.argsort(images, kind="stable")
     labels = _labels(votes.questions["class_name"], classes)[order]
-    grouped = ImageVotes.of(counts[order], images[order], len(classes), estimates.model.is_choice)
+    grouped = ImageVotes.of(counts[order], images[order], len(classes), estimates.model.kind)
     result = np.empty(len(order))
     result[order] = estimates.model.p_wrong(grouped, labels, gold[order])
     return result
@@ -95,7 +101,7 @@ def p_wrong_of_votes(
 def _decode(sample: pa.Table, classes: Sequence[str]) -> tuple[ImageVotes, np.ndarray, np.ndarray]:
     counts = np.stack([sample[name].to_numpy() for name in ANSWERS], axis=1)
     images, _ = codes_of(sample["image_id"])
-    votes = ImageVotes.of(counts, images, len(classes))
+    votes = ImageVotes.of(counts, images, len(classes), VoteKind(choices=False))
     return votes, _labels(sample["class_name"], classes), sample["known"].to_numpy().astype(np.int64)
 
 

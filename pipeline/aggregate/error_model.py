@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from pipeline.aggregate.methods.posterior import UNKNOWN
-from pipeline.aggregate.vote_likelihood import ImageVotes, priors, shown_probabilities
+from pipeline.aggregate.vote_likelihood import ImageVotes, VoteKind, priors, shown_probabilities
 
 DRAWS = 64
 BINS = 100  # p_wrong is grouped by 1/BINS where its uncertainty is looked up
@@ -37,7 +37,7 @@ class ErrorModel:
     and slope. The draws have one more leading axis of DRAWS. gold: number of gold questions it was calibrated with.
     """
 
-    is_choice: bool
+    kind: VoteKind
     parameters: np.ndarray
     class_shifts: np.ndarray
     calibration: np.ndarray
@@ -67,7 +67,7 @@ class ErrorModel:
         shifts: np.ndarray,
         calibration: np.ndarray,
     ) -> np.ndarray:
-        votes = replace(votes, is_choice=self.is_choice)
+        votes = replace(votes, kind=self.kind)
         log_odds = _log_odds(shown_probabilities(parameters, votes)[1]) + shifts[classes]
         return expit(calibration[0] + calibration[1] * log_odds)
 
@@ -78,7 +78,9 @@ def fit(votes: ImageVotes, classes: np.ndarray, gold: np.ndarray) -> ErrorModel:
     parameters, root = _fit_likelihood(votes.distinct())
     parameter_draws = parameters + random.standard_normal((DRAWS, len(parameters))) @ root.T
     _, shown, before = shown_probabilities(parameters, votes)
-    if votes.is_choice:  # workers decide what is asked, so there is no share before the votes to compare with
+    if (
+        votes.kind.choices
+    ):  # workers decide what is asked, so there is no share before the votes to compare with
         shifts, deviations = np.zeros(votes.classes), np.full(votes.classes, CLASS_DEVIATION)
     else:
         shifts, deviations = _fit_class_shifts(_log_odds(shown), _log_odds(before), classes, votes.classes)
@@ -96,7 +98,7 @@ def fit(votes: ImageVotes, classes: np.ndarray, gold: np.ndarray) -> ErrorModel:
         class_draws = shifts + deviations * random.standard_normal((DRAWS, votes.classes))
     calibration_draws = calibration + random.standard_normal((DRAWS, 2)) @ calibration_root.T
     return ErrorModel(
-        votes.is_choice,
+        votes.kind,
         parameters,
         shifts,
         calibration,

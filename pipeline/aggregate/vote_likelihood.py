@@ -20,6 +20,7 @@ from schemas.vote import ANSWERS
 YES, NO, UNSURE = (ANSWERS.index(name) for name in ("yes", "no", "unsure"))
 GROUPS = 4  # images with 1, 2, 3, and 4 or more questions have priors of their own
 MAX_LOG_RATIO = 60.0
+SHARED_IMAGES = 100  # images with several questions, with fewer of which the model of choices is biased (benchmarks/true_noise.py)
 
 # Prior means and standard deviations of the parameters, as logits. Three to five votes a question hardly say how much
 # mistakes are correlated, so the prior of the intraclass correlation (0.1, 95 % from 0.03 to 0.26) matters most; it was
@@ -49,27 +50,37 @@ CHOICE = {
 
 
 @dataclass(frozen=True)
+class VoteKind:
+    """What holds for the votes of a whole build: a bucket of it may lack unsure votes, but gets the same likelihood.
+
+    choices: whether each worker chose one class of an image. unsure: whether there are unsure votes. unlisted: whether
+    there are choices of classes that were not asked about.
+    """
+
+    choices: bool
+    unsure: bool = True
+    unlisted: bool = True
+
+
+@dataclass(frozen=True)
 class ImageVotes:
     """Votes on n questions about i images; all questions about an image follow each other.
 
     counts: int64 (n, 3), votes by answer. starts: int64 (i,), the first question of each image. weights: float64 (i,), how
-    many images with these votes there are. classes: number of listed classes. is_choice: see `are_choices`.
+    many images with these votes there are. classes: number of listed classes.
     """
 
     counts: np.ndarray
     starts: np.ndarray
     weights: np.ndarray
     classes: int
-    is_choice: bool
+    kind: VoteKind
 
     @classmethod
-    def of(
-        cls, counts: np.ndarray, images: np.ndarray, classes: int, is_choice: bool | None = None
-    ) -> "ImageVotes":
+    def of(cls, counts: np.ndarray, images: np.ndarray, classes: int, kind: VoteKind) -> "ImageVotes":
         """Return the votes of questions whose images have the codes `images` (n,), equal codes next to each other."""
         starts = np.flatnonzero(np.diff(images, prepend=-1))
-        votes = cls(counts.astype(np.int64), starts, np.ones(len(starts)), classes, False)
-        return replace(votes, is_choice=votes.are_choices() if is_choice is None else is_choice)
+        return cls(counts.astype(np.int64), starts, np.ones(len(starts)), classes, kind)
 
     @cached_property
     def sizes(self) -> np.ndarray:
@@ -87,18 +98,27 @@ class ImageVotes:
         """Index of the image of each question, int64 (n,)."""
         return np.repeat(np.arange(len(self.starts)), self.sizes)
 
-    def are_choices(self) -> bool:
-        """Return whether the votes can be choices: nobody says yes to two classes of an image, and no vote is unsure.
+    @cached_property
+    def unlisted(self) -> np.ndarray:
+        """Number of votes for classes that were not asked about, if the votes are choices, int64 (i,)."""
+        number = self.counts.sum(axis=1)[self.starts]
+        return np.maximum(number - np.add.reduceat(self.counts[:, YES], self.starts), 0)
 
-        Separate questions look like this by chance only where hardly an image has several questions.
+    def with_kind(self, class_answers: bool) -> "ImageVotes":
+        """Return these votes of a whole build with their kind; class_answers: whether the answers were names of classes.
+
+        Votes can be choices if none is unsure, the questions about an image have equally many votes, and no image has more
+        votes yes than voters. They are choices if moreover each image has exactly as many, which means that the questions
+        are about the classes that the workers chose (as in CIFAR-10N; separate questions would all be answered yes), or if
+        the answers were classes and enough images were asked about under several.
         """
-        if not (self.sizes > 1).any() or self.counts[:, UNSURE].any():
-            return False
-        several = self.sizes > 1
-        yes = np.add.reduceat(self.counts[:, YES], self.starts)[several]
-        total = self.counts.sum(axis=1)
+        unsure, total = bool(self.counts[:, UNSURE].any()), self.counts.sum(axis=1)
+        several, yes = self.sizes > 1, np.add.reduceat(self.counts[:, YES], self.starts)
         low, high = np.minimum.reduceat(total, self.starts), np.maximum.reduceat(total, self.starts)
-        return bool((low == high).all() and (yes <= low[several]).all() and (yes == low[several]).any())
+        possible = not unsure and bool((low == high).all() and (yes <= low).all())
+        chosen = class_answers and several.sum() >= SHARED_IMAGES
+        is_choice = possible and bool(several.any()) and (chosen or bool((yes == low).all()))
+        return replace(self, kind=VoteKind(is_choice, unsure, bool(self.unlisted.any())))
 
     def distinct(self) -> "ImageVotes":
         """Return one image for each pattern of votes, with its weight; the order of questions does not matter."""
@@ -111,12 +131,12 @@ class ImageVotes:
         ends = np.cumsum(sizes)
         rows = np.arange(ends[-1]) - np.repeat(ends - sizes, sizes) + np.repeat(self.starts[first], sizes)
         weights = np.bincount(index, self.weights)
-        return ImageVotes(self.counts[rows], ends - sizes, weights, self.classes, self.is_choice)
+        return ImageVotes(self.counts[rows], ends - sizes, weights, self.classes, self.kind)
 
 
 def priors(votes: ImageVotes) -> tuple[np.ndarray, np.ndarray]:
     """Return means and standard deviations of the parameters of these votes, each float64 (parameters,)."""
-    names = CHOICE if votes.is_choice else BINARY
+    names = CHOICE if votes.kind.choices else BINARY
     mean, deviation = np.array(list(names.values())).T
     return mean, deviation
 
@@ -125,7 +145,7 @@ def shown_probabilities(
     parameters: np.ndarray, votes: ImageVotes
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (log-likelihood (i,), posterior P(the class is shown) (n,), the same before the votes (n,))."""
-    model = _choice if votes.is_choice else _binary
+    model = _choice if votes.kind.choices else _binary
     return model(parameters, votes)
 
 
@@ -144,7 +164,7 @@ def _binary(parameters: np.ndarray, votes: ImageVotes) -> tuple[np.ndarray, np.n
     def log_likelihood(state: str) -> np.ndarray:
         chance, correlation = expit(p[f"yes_if_{state}"]), expit(p[f"correlation_if_{state}"])
         result = _beta_binomial(yes, yes + no, chance, correlation)
-        if unsure.any():
+        if votes.kind.unsure:
             chance, correlation = expit(p[f"unsure_if_{state}"]), expit(p["correlation_unsure"])
             result = result + _beta_binomial(unsure, yes + no + unsure, chance, correlation)
         return result[index]
@@ -183,9 +203,7 @@ def _choice(parameters: np.ndarray, votes: ImageVotes) -> tuple[np.ndarray, np.n
         return gammaln(k + 1) + gammaln(others * spread) - gammaln(others * spread + k)
 
     wrong = part(yes, spread)
-    unlisted = np.maximum(
-        number - np.add.reduceat(yes, votes.starts), 0
-    )  # votes for classes that were not asked about
+    unlisted = votes.unlisted
     left = np.maximum(votes.classes - size, 0)
     base = np.add.reduceat(wrong, votes.starts)
     shown = _beta_binomial(yes, total, right, correlation) + whole(total - yes) - wrong
@@ -197,7 +215,7 @@ def _choice(parameters: np.ndarray, votes: ImageVotes) -> tuple[np.ndarray, np.n
         score = score + part(np.maximum(unlisted - k, 0), np.maximum(left - 1, 0) * spread)
         none = np.where(fits, np.logaddexp(none, score), none)
     prior_one = 1 / votes.classes
-    if unlisted.any():
+    if votes.kind.unlisted:
         prior_none = (left + 1e-3) / votes.classes * np.exp(p["none_listed"])
         norm = prior_none + size * prior_one
     else:  # every class that was chosen is asked about, and only those: the votes decide how many questions there are

@@ -128,9 +128,9 @@ class FitErrorModel(beam.PTransform):
 
     def expand(self, samples: beam.PCollection) -> beam.PCollection:
         """Gather all samples, and fit."""
-        classes = self.setup.classes
+        classes, class_answers = self.setup.classes, self.setup.config.class_answers
         return samples | "Fit" >> GatherAll(
-            lambda parts: fit_error_model([unpack(part) for part in parts], classes)
+            lambda parts: fit_error_model([unpack(part) for part in parts], classes, class_answers)
         )
 
 

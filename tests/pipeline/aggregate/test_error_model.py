@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import betabinom
 
-from benchmarks.true_noise import CLASSES, WORLDS, World, run, vote
+from benchmarks.true_noise import CLASSES, WORLDS, World, choose, run, vote
 from pipeline.aggregate.error_estimates import fit_error_model, p_wrong_of_votes, sample_images
 from pipeline.aggregate.error_model import fit
 from pipeline.aggregate.methods.posterior import UNKNOWN
 from pipeline.aggregate.vote_columns import VoteColumns
 from pipeline.aggregate.vote_likelihood import (
+    SHARED_IMAGES,
     ImageVotes,
+    VoteKind,
     _beta_binomial,
     priors,
     shown_probabilities,
@@ -34,7 +36,7 @@ def test_the_beta_binomial_is_that_of_scipy(k, more, mean, correlation):
 def images(patterns: list[list[tuple[int, int, int]]], classes: int, is_choice: bool) -> ImageVotes:
     counts = np.array([row for pattern in patterns for row in pattern])
     codes = np.repeat(np.arange(len(patterns)), [len(pattern) for pattern in patterns])
-    return ImageVotes.of(counts, codes, classes, is_choice)
+    return ImageVotes.of(counts, codes, classes, VoteKind(is_choice, unlisted=False))
 
 
 def test_the_probabilities_of_all_binary_votes_sum_to_one():
@@ -70,13 +72,59 @@ def cifar_10n() -> tuple[ImageVotes, np.ndarray]:
 def test_it_finds_the_measured_errors_of_cifar_10n():
     """Share of pairs whose image shows the class by CIFAR-10's labels: 3 of 3 votes .990, 2 .879, 1 .092 or .300."""
     votes, labels = cifar_10n()
-    assert ImageVotes.of(votes.counts, votes.image, 10).is_choice
+    assert votes.with_kind(class_answers=False).kind == VoteKind(choices=True, unsure=False, unlisted=False)
     shown = 1 - fit(votes, labels, np.full(len(labels), UNKNOWN)).p_wrong(
         votes, labels, np.full(len(labels), UNKNOWN)
     )
     sizes, yes = votes.sizes[votes.image], votes.counts[:, 0]
     for size, number, measured in ((1, 3, 0.990), (2, 2, 0.879), (2, 1, 0.092), (3, 1, 0.300)):
         assert shown[(sizes == size) & (yes == number)].mean() == pytest.approx(measured, abs=0.02)
+
+
+def test_a_few_images_of_two_classes_leave_the_estimates_of_the_others():
+    """Their questions look like choices: all say yes to one class, and nobody to the other."""
+    patterns = [[(3, 0, 0)]] * 300 + [[(2, 1, 0)]] * 60 + [[(0, 3, 0)]] * 140
+
+    def p_wrong(*more: list[tuple[int, int, int]]) -> np.ndarray:
+        votes = images([*patterns, *more], 6, is_choice=False).with_kind(class_answers=False)
+        labels, gold = np.arange(len(votes.counts)) % 6, np.full(len(votes.counts), UNKNOWN)
+        return fit(votes, labels, gold).p_wrong(votes, labels, gold)[:500]
+
+    np.testing.assert_allclose(p_wrong(), p_wrong(*[[(3, 0, 0), (0, 3, 0)]] * 3), atol=0.02)
+
+
+def test_answers_by_classes_are_choices_where_many_images_have_several_questions():
+    patterns = [[(2, 1, 0)]] * 300 + [[(2, 1, 0), (0, 3, 0)]] * SHARED_IMAGES
+    votes = images(patterns, 6, is_choice=False)
+    assert votes.with_kind(class_answers=True).kind == VoteKind(choices=True, unsure=False, unlisted=True)
+    assert not votes.with_kind(class_answers=False).kind.choices
+    assert not images(patterns[:-1], 6, is_choice=False).with_kind(class_answers=True).kind.choices
+    twice = images([*patterns, [(2, 1, 0), (2, 1, 0)]], 6, is_choice=False)
+    assert not twice.with_kind(class_answers=True).kind.choices, "a worker has said yes to both"
+
+
+@pytest.mark.parametrize(
+    "world", [World(images=200, unsure=0.05), World(images=300, class_answers=True, listed_twice=0.5)]
+)
+def test_estimates_do_not_depend_on_the_other_votes_of_a_bucket(world):
+    votes, _ = (choose if world.class_answers else vote)(world, 0)
+    gold = np.full(votes.questions.num_rows, UNKNOWN)
+    estimates = fit_error_model([sample_images(votes, gold, 10)], CLASSES, world.class_answers)
+    assert estimates.model is not None
+    assert estimates.model.kind.choices == world.class_answers
+    whole = p_wrong_of_votes(estimates, votes, gold, CLASSES)
+    images = votes.questions["image_id"].to_pylist()
+    for name in sorted(set(images))[:40]:
+        rows = [row for row, image in enumerate(images) if image == name]
+        kept = np.isin(votes.items, rows)
+        part = replace(
+            votes,
+            questions=votes.questions.take(pa.array(rows)),
+            items=(votes.items[kept] - rows[0]).astype(np.int32),
+            voters=votes.voters[kept],
+            answers=votes.answers[kept],
+        )
+        np.testing.assert_array_equal(p_wrong_of_votes(estimates, part, gold[rows], CLASSES), whole[rows])
 
 
 def test_classes_of_choices_exclude_each_other():
