@@ -10,7 +10,7 @@ def expand_class_answers(votes: pa.Table, questions: pa.Table) -> pa.Table:
     """Replace each vote that names a class by one vote per class asked about its image.
 
     The vote is yes for the class that it names and no, with this class as `seen_class`, for the others; unsure stays
-    unsure for all. `questions` has image_id and class_name, each pair once. A vote about an image without questions is
+    unsure for all. `questions` has image_id and class_name, each pair once. A vote about an image without any is
     left unchanged, so that it is rejected later. Votes made this way are not independent of each other
     (docs/explanation/aggregation.md).
     """

@@ -18,7 +18,8 @@ def drifts(sums: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     n = sums["dated"].where(sums["dated"] >= MIN_VOTES).astype(np.float64)
     share = sums["dated_agree"] / n
     spread = sums["tt"] - sums["t"] ** 2 / n  # Σ (t − mean)²
-    spread = spread.where(spread > 1e-9 * sums["tt"])  # smaller values are rounding errors
+    # Smaller values may be rounding errors. A session of a quarter of an hour has more than twice as much.
+    spread = spread.where(spread > 1e-12 * sums["tt"])
     covariance = sums["t_agree"] - sums["t"] * share
     drift = covariance / spread * UNIFORM_RANGE * np.sqrt(spread / n)
     error = np.sqrt((share * (1 - share) * spread).where((share > 0) & (share < 1)))

@@ -13,7 +13,7 @@ from common.errors import DataError
 from pipeline.aggregate.vote_columns import QUESTION, VoteColumns, codes_of, encode_votes
 from pipeline.records import file_and_line
 from pipeline.rejections import printable, reject
-from pipeline.values import identifier_fault, is_bad_identifier, match_names, normalize_column, suggestion
+from pipeline.values import identifier_fault, is_bad_identifier, match_names, normalize_column, suggestions
 from schemas.vote import ANSWERS, VOTE
 
 MAX_TIME = 253402300800.0  # seconds since 1970: the year 10000
@@ -85,10 +85,7 @@ def check_vote_rows(
     bad = rows.filter(pa.array(codes != ""))
     codes = codes[codes != ""]
     unknown_answers = pc.unique(bad["answer"].filter(pa.array(codes == "unknown_answer"))).to_pylist()
-    near = {
-        answer: suggestion(printable(answer)[:80], answer_classes)
-        for answer in (unknown_answers if answer_classes else ())
-    }
+    near = suggestions(unknown_answers, answer_classes) if answer_classes else {}
     details = [_detail(code, row, near) for code, row in zip(codes, bad.to_pylist(), strict=True)]
     return good, reject(bad, codes, details)
 
@@ -147,7 +144,12 @@ def select_valid_votes(
     repeated = ~unknown & _is_superseded(votes, repeated_votes)
     codes = np.where(unknown, "unknown_image", np.where(repeated, "duplicate_vote", ""))
     if without_image is not None and unknown.any():
-        codes = np.where(unknown & _is_about(votes, without_image), "image_rejected", codes)
+        # A vote that names a class has no class_name here if its image has no questions (`expand_class_answers`).
+        of_image = pc.and_(
+            pc.is_null(votes["class_name"]), pc.is_in(votes["image_id"], without_image["image_id"])
+        )
+        lost = _is_about(votes, without_image) | of_image.to_numpy()
+        codes = np.where(unknown & lost, "image_rejected", codes)
     bad = votes.filter(pa.array(codes != ""))
     classes = pc.unique(questions["class_name"]).to_pylist()
     details = {
@@ -155,7 +157,7 @@ def select_valid_votes(
         "image_rejected": "the image was rejected by ingest; see the rejections of ingest for the reason",
     }
     names = set(pc.unique(bad["class_name"]).to_pylist()) - {*classes, None}
-    near = {name: suggestion(name, classes) for name in names}
+    near = suggestions(names, classes)
     detail = [
         details.get(code) or _unknown_question(image, name, near)
         for code, image, name in zip(
@@ -253,7 +255,9 @@ def _times(column: pa.ChunkedArray) -> pa.Array:
     for _ in range(3):  # pandas writes milliseconds in JSON, and up to nanoseconds as integers
         seconds = np.where((seconds >= MAX_TIME) & (seconds < MAX_TIME * 1e9), seconds / 1000, seconds)
     is_number = (seconds >= 0) & (seconds < MAX_TIME)
-    written = column.to_pandas().where(np.isnan(seconds))
+    # A date begins with a digit; pandas also reads the words "now" and "today".
+    is_date = pc.fill_null(pc.match_substring_regex(column, r"^\s*[+-]?[0-9]"), False).to_numpy()
+    written = column.to_pandas().where(np.isnan(seconds) & is_date)
     times = pd.to_datetime(written, errors="coerce", format="ISO8601", utc=True).dt.tz_convert(None)
     from_number = (np.where(is_number, seconds, 0) * 1000).astype("datetime64[ms]")
     return pa.array(np.where(is_number, from_number, times.to_numpy("datetime64[ms]")), time_type)

@@ -9,7 +9,7 @@ from pyarrow import compute as pc
 
 from pipeline.records import file_and_line
 from pipeline.rejections import printable, reject
-from pipeline.values import MAX_ID_BYTES, is_bad_identifier, match_names, suggestion
+from pipeline.values import MAX_ID_BYTES, is_bad_identifier, match_names, suggestions
 from schemas.fetched import FETCHED
 from schemas.retrieval import METHODS, RETRIEVAL, SOURCES
 
@@ -55,9 +55,7 @@ def check_rows(rows: pa.Table, classes: Sequence[str], source: str) -> tuple[pa.
         mask = pc.fill_null(is_broken, False).to_numpy(zero_copy_only=False).astype(bool) & (codes == "")
         codes[mask] = code
         values = rows[column].filter(pa.array(mask)).to_pylist() if column else []
-        near = (
-            {value: suggestion(value, valid) for value in set(values)} if valid else dict.fromkeys(values, "")
-        )
+        near = suggestions(values, valid) if valid else dict.fromkeys(values, "")
         details[mask] = (
             [f"{column} {printable(value)[:80]!r}{near[value]}: {remedy}" for value in values]
             if column

@@ -14,7 +14,7 @@ from pipeline.aggregate.readers.votes import check_votes_readable, votes_digest
 from pipeline.aggregate.workers import add_worker_sums
 from pipeline.config import BuildConfig
 from pipeline.ingest.rows import SMALLEST_BUCKETS
-from pipeline.jobs.distributed_em import DistributedDawidSkene
+from pipeline.jobs.distributed_em import DistributedDawidSkene, remove_intermediate_tables
 from pipeline.jobs.gather import GatherAll
 from pipeline.jobs.ordered_sums import AddInOrder
 from pipeline.jobs.retrieval_precision import MeasureRetrievalPrecision
@@ -103,14 +103,17 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         )
         for folder in folders.values():
             commit.prepare(folder)
-        finish = partial(check, config, folders["rejections"])
+        checked = partial(check, config)
         if config.aggregate.is_distributed(questions):
-            DistributedDawidSkene(setup, stage, output, questions, beam_arguments, finish).run(force)
+            DistributedDawidSkene(setup, stage, output, questions, beam_arguments, checked).run(force)
         else:
+            finish = partial(checked, folders["rejections"])
             work = JobSpec("aggregate", output, "buckets", buckets, SECONDS_PER_QUESTION * questions)
             run_job(
                 lambda pipeline: pipeline | "Aggregate" >> AggregateVotes(setup, finish), beam_arguments, work
             )
+    # Also those of a stage that was interrupted after its last job, or is no longer distributed.
+    remove_intermediate_tables(layout.aggregate_distributed_em)
     manifests = {name: directory.read_manifest(folder) for name, folder in folders.items()}
     if up_to_date:
         check(config, folders["rejections"], manifests)

@@ -8,6 +8,7 @@ has no Cohen's kappa, which needs all pairs of votes at once.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -26,6 +27,7 @@ from pipeline.aggregate.methods.distributed_em import (
     expected_counts,
     initial_posterior,
 )
+from pipeline.aggregate.methods.posterior import UNKNOWN
 from pipeline.aggregate.verdicts import (
     gold_codes,
     majority_with_posterior,
@@ -85,13 +87,6 @@ class IntermediateTables:
         """Return the folder of the expected counts that the model of an iteration, from 1, is estimated from."""
         return files.join(self.folder, f"counts-{iteration:04d}")
 
-    def remove(self) -> None:
-        """Remove all tables in the folder, and the folder."""
-        for name, size in files.entries(self.folder).items():
-            if size is None:
-                commit.remove_table(files.join(self.folder, name))
-        files.remove_empty_folder(self.folder)
-
     def shards(self, name: str) -> list[tuple[int, list[Shard]]]:
         """Return the shards of one of INTERMEDIATE by bucket."""
         manifest = directory.read_manifest(self.table(name))
@@ -101,9 +96,21 @@ class IntermediateTables:
         """Return the number of buckets of one of INTERMEDIATE."""
         return 1 if name == "agreement" else self.setup.buckets
 
+    def clamped(self, gold: np.ndarray) -> np.ndarray:
+        """Return the known answers that the posterior is clamped to: none for majority, which gold does not change."""
+        return np.full_like(gold, UNKNOWN) if self.setup.config.method == "majority" else gold
+
     def model(self, iteration: int) -> DawidSkeneModel:
         """Estimate the model of an iteration."""
         return DawidSkeneModel(read_counts(self.counts(iteration)), self.setup.config.smoothing)
+
+
+def remove_intermediate_tables(folder: str) -> None:
+    """Remove all tables in the folder of IntermediateTables, and the folder."""
+    for name, size in files.entries(folder).items():
+        if size is None:
+            commit.remove_table(files.join(folder, name))
+    files.remove_empty_folder(folder)
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,8 @@ class DistributedDawidSkene:
     output: str
     questions: int
     beam_arguments: list[str]
-    finish: Callable[[dict[str, Manifest]], object]
+    check: Callable[[str, dict[str, Manifest]], object]
+    """Raises DataError for (folder of rejections, tables by name) if votes were lost or too many were rejected."""
 
     def run(self, force: bool) -> None:
         """Run the jobs whose results are missing. Raises UsageError for a Dataflow template, which is a single job."""
@@ -127,8 +135,10 @@ class DistributedDawidSkene:
         config = self.setup.config
         tables = IntermediateTables(Layout(self.output).aggregate_distributed_em, self.setup)
         if force or not self.stage.is_done(*map(tables.table, INTERMEDIATE), tables.counts(1)):
-            tables.remove()
+            remove_intermediate_tables(tables.folder)
             self._run_job("validate-votes", StoreValidVotes(tables), 20)
+        stored = {name: directory.read_manifest(tables.table(name)) for name in INTERMEDIATE}
+        self.check(tables.table("rejections"), stored | {"verdicts": stored["votes"]})  # before the long part
         votes = counts(directory.read_manifest(tables.table("votes"))).get("votes", 0)
         monitor = ConvergenceMonitor(votes, MethodSettings().tolerance)
         for iteration in range(1, config.max_iterations + 1):
@@ -137,8 +147,8 @@ class DistributedDawidSkene:
                 self._run_job("em-iteration", EmIteration(tables, iteration), 1)
             if monitor.update(read_counts(following).log_likelihood):
                 break
-        self._run_job("aggregate", WriteResults(tables, iteration, self.finish), 5)
-        tables.remove()
+        finish = partial(self.check, self.setup.folders["rejections"])
+        self._run_job("aggregate", WriteResults(tables, iteration, finish), 5)
 
     def _run_job(self, name: str, job: beam.PTransform, cost: float) -> None:
         """Run a job that costs as much as `cost` iterations."""
@@ -198,7 +208,7 @@ class StoreBucket(beam.DoFn):
         rows = votes.to_valid_votes(gold)
         yield "votes", Written(write_shard(self.tables.table("votes"), stem, VALID_VOTE.schema, [rows]))
         matrix = votes.matrix()
-        counted = expected_counts(matrix, votes.workers, initial_posterior(matrix, gold))
+        counted = expected_counts(matrix, votes.workers, initial_posterior(matrix, self.tables.clamped(gold)))
         yield beam.pvalue.TaggedOutput("expected", (index, counted))
 
 
@@ -229,7 +239,8 @@ class EStepBucket(ReadStoredVotes):
         index, shards = element
         for votes, gold in self.read(shards, ["question", "known", "worker_id", "answer"]):
             matrix = votes.matrix()
-            posterior, log_likelihood = self.model.posterior(matrix, votes.workers, gold)
+            known = self.tables.clamped(gold)
+            posterior, log_likelihood = self.model.posterior(matrix, votes.workers, known)
             yield index, expected_counts(matrix, votes.workers, posterior, log_likelihood)
 
 
@@ -241,7 +252,8 @@ class DecideByModel(ReadStoredVotes):
         index, shards = element
         setup, config = self.tables.setup, self.tables.setup.config
         for votes, gold in self.read(shards, None):
-            posterior, _ = self.model.posterior(votes.matrix(), votes.workers, gold)
+            known = self.tables.clamped(gold)
+            posterior, _ = self.model.posterior(votes.matrix(), votes.workers, known)
             if config.method == "majority":
                 table = majority_with_posterior(votes, posterior, config.min_votes)
             else:

@@ -145,7 +145,8 @@ class ValidateBucket(beam.DoFn):
         without_image = without_image.drop_null().group_by(_QUESTION.names).aggregate([])
         read = votes.num_rows
         if setup.config.class_answers:
-            votes = expand_class_answers(votes, questions)
+            among = asked.filter(pa.compute.is_in(asked["source"], pa.array(["web", "clean"])))
+            votes = expand_class_answers(votes, among.group_by(_QUESTION.names).aggregate([]))
         expanded = votes.num_rows - read
         votes, dropped = drop_unusable_seen_classes(votes, setup.classes)
         repeated_votes = setup.config.repeated_votes

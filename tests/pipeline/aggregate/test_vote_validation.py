@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import DataError
-from pipeline.aggregate import vote_validation
+from pipeline import values
 from pipeline.aggregate.vote_validation import (
     MAX_VOTES,
     VOTE_ROWS,
@@ -69,10 +69,12 @@ def test_the_nearest_class_is_searched_once_for_each_unknown_name(monkeypatch: p
         searched.append(name)
         return suggestion(name, names)
 
-    monkeypatch.setattr(vote_validation, "suggestion", count)
-    rows = [GOOD | {"class_name": None, "answer": f"dog{i % 2}", "location": f"v:{i}"} for i in range(10)]
+    monkeypatch.setattr(values, "suggestion", count)
+    monkeypatch.setattr(values, "MAX_SUGGESTIONS", 2)
+    rows = [GOOD | {"class_name": None, "answer": f"dog{i % 3}", "location": f"v:{i}"} for i in range(10)]
     details = checked(*rows, answer_classes=("cat", "dog"))[1]["detail"].to_pylist()
     assert details[0].startswith("answer 'dog0' (did you mean \"dog\"?) is neither a class nor unsure")
+    assert details[2].startswith("answer 'dog2' is neither a class nor unsure")
     assert searched == ["dog0", "dog1"]
     votes = [
         GOOD | {"class_name": "cta", "seconds": None, "time": None, "location": f"v:{i}"} for i in range(9)
@@ -101,7 +103,7 @@ def test_an_unreadable_time_loses_no_vote(given: str | None, read: float | None)
         ("2026-11-22T17:00:00.25+01:00", "2026-11-22T16:00:00.250000+00:00"),
         ("2026-11-22 16:00", "2026-11-22T16:00:00+00:00"),
         ("1795363200", "2026-11-22T16:00:00+00:00"),
-        ("22.11.2026", None), ("99999-01-01", None), ("-5", None), ("1e300", None), ("", None), (None, None),
+        ("22.11.2026", None), ("now", None), ("today", None), ("99999-01-01", None), ("-5", None), ("1e300", None), ("", None), (None, None),
     ],
 )  # fmt: skip
 def test_times_are_iso_8601_or_seconds_since_1970(given: str | None, read: str | None) -> None:

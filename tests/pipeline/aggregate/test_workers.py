@@ -73,6 +73,17 @@ def test_who_becomes_careless_drifts():
     assert result["drift_z"] < -4
 
 
+def test_a_short_session_drifts_as_much_as_a_long_one():
+    """The same answers within 20 minutes, and within 80 days."""
+
+    def right(k: int) -> bool:
+        return k < 40 or k % 2 == 0
+
+    long, short = (over_time(right, day)["w0"] for day in (float, lambda k: k / 4 / 1440))
+    assert short["drift"] == pytest.approx(long["drift"], rel=1e-3)
+    assert short["drift_z"] == pytest.approx(long["drift_z"], rel=1e-3)
+
+
 def test_no_trend_no_spread_or_few_votes_are_no_drift():
     def drift(right, days):
         row = over_time(right, days)["w0"]
@@ -82,6 +93,7 @@ def test_no_trend_no_spread_or_few_votes_are_no_drift():
     assert abs(steady[0]) < 0.1
     assert abs(steady[1]) < 1
     assert drift(lambda k: k % 5 > 0, lambda k: 7.0) == (None, None)
+    assert drift(lambda k: k % 5 > 0, lambda k: 7.123) == (None, None)
     assert drift(lambda k: k % 5 > 0, lambda k: float(k) if k < 19 else None) == (None, None)
     assert drift(lambda k: True, float) == (pytest.approx(0), None)  # never wrong: nothing to test
 

@@ -11,6 +11,7 @@ from pipeline.config import load_config
 from pipeline.jobs import aggregate as aggregate_job
 from pipeline.jobs import distributed_em
 from pipeline.running.run import run_job
+from pipeline.shards import directory
 from tests.pipeline.jobs.aggregate_stage import ingested, read_table, run_aggregate  # noqa: F401  fixture
 from tests.pipeline.small_world import ONE_PROCESS
 
@@ -114,6 +115,53 @@ def test_gold_and_ties_by_posterior_work_when_distributed(world, ingested):
     assert (
         read_table(ingested / "aggregate" / "workers")["skill"].null_count == 3
     )  # majority estimates no skill
+
+
+@pytest.mark.parametrize("distribute_above", [0, 1000])
+def test_gold_changes_no_verdict_by_majority(world, ingested, distribute_above):
+    (world.folder / "gold-majority.csv").write_text(
+        f"image_id,class_name,answer\n{world.tie},{world.tie.split('-')[1]},yes\nweb-ant-40,ant,no\n"
+    )
+    verdicts = []
+    for gold in ((), ("gold=gold-majority.csv",)):
+        settings = ("ties=posterior", "max_iterations=5", f"distribute_above={distribute_above}", *gold)
+        assert run_aggregate(world, ingested, *settings) == 0
+        verdicts.append(
+            read_table(ingested / "aggregate" / "verdicts").select(["image_id", "verdict", "posterior"])
+        )
+    assert verdicts[0].equals(verdicts[1])
+
+
+def test_too_many_rejected_votes_stop_before_the_iterations(world, ingested, capsys):
+    lines = (world.folder / "votes.csv").read_text().split("\n")
+    (world.folder / "wrong.csv").write_text(
+        "\n".join(lines[:1] + [line.replace("web-", "wasp-") for line in lines[1:90]])
+    )
+    settings = (*DISTRIBUTED, "max_rejected_share=0.1")
+    votes = ("--set", "votes=[votes.csv, wrong.csv]", ONE_PROCESS)
+    assert run_aggregate(world, ingested, *settings, flags=votes) == 1
+    assert "unknown_image" in capsys.readouterr().err
+    assert directory.find_manifest(str(ingested / "aggregate" / "verdicts")) is None
+    left = ingested / "aggregate" / "distributed_em"
+    assert sorted(path.name for path in left.iterdir()) == [
+        "agreement",
+        "counts-0001",
+        "gold_votes",
+        "rejections",
+        "votes",
+    ]
+    assert run_aggregate(world, ingested, *settings[:-1], "max_rejected_share=0.5", flags=votes) == 0
+    assert not left.exists()
+
+
+def test_intermediate_tables_that_an_interruption_has_left_are_removed(world, distributed, tmp_path):
+    output = tmp_path / "out"
+    shutil.copytree(distributed, output)
+    shutil.copytree(
+        output / "aggregate" / "rejections", output / "aggregate" / "distributed_em" / "rejections"
+    )
+    assert run_aggregate(world, output, *DISTRIBUTED) == 0
+    assert not (output / "aggregate" / "distributed_em").exists()
 
 
 def test_a_template_cannot_start_many_jobs(world, ingested):

@@ -137,6 +137,27 @@ def test_answers_that_name_a_class_count_once_and_their_rejections_have_one_orde
         assert rows == sorted(rows, key=lambda row: tuple(row.values()))
 
 
+def test_answers_that_name_a_class_about_rejected_and_clean_images(tmp_path: Path) -> None:
+    world = write_world(tmp_path / "mine")
+    (world.folder / "images" / "web-ant-0.png").unlink()
+    names = ("web-ant-0", "web-ant-1", "clean-ant-0", "nowhere")
+    votes = [
+        {"image_id": name, "class_name": "", "worker_id": f"w{i}", "answer": "bee"}
+        for name in names
+        for i in range(3)
+    ]
+    write(world.folder / "votes.csv", votes)
+    arguments = ["--config", str(world.config), "--output", str(tmp_path / "out"), ONE_PROCESS]
+    settings = ["--set", "aggregate.class_answers=true", "--set", "aggregate.max_rejected_share=0.25"]
+    assert main(["ingest", *arguments]) == 0
+    assert main(["aggregate", *arguments, *settings]) == 0
+    aggregated = tmp_path / "out" / "aggregate"
+    assert codes_of(aggregated / "rejections") == {"image_rejected": 3, "unknown_image": 3}
+    tables = [parquet.read_table(path) for path in (aggregated / "gold_votes").glob("*.parquet")]
+    gold = [tuple(row.values()) for table in tables for row in table.to_pylist()]
+    assert sorted(gold) == [("clean-ant-0", "ant", f"w{i}", "no", "yes") for i in range(3)]
+
+
 def test_distribution_depends_on_the_number_of_web_images(mine: Path) -> None:
     method = ("aggregate.method=dawid-skene", f"aggregate.distribute_above={len(CLASSES) * WEB - 1}")
     assert _count_questions(Layout(str(mine.parent / "out")).retrievals) == len(CLASSES) * WEB
