@@ -1,4 +1,4 @@
-"""The recipe that suits a machine and a set, if none is named."""
+"""The recipe that suits a machine and a set, if none is named, and the changes of a recipe for a small set."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,16 +15,16 @@ PROBE_BATCH, PROBE_STEPS = 32, 1000
 def resolve_recipe(
     name: str, about: Mapping[str, Any], images: int, *, gpu: bool
 ) -> tuple[str, dict[str, Any], str]:
-    """Return the name of a recipe, the keys of it to change, and for `auto`, why it was chosen.
+    """Return the name of a recipe, the keys of it that the set changes, and why, or "" if it is taken as it is named.
 
-    The arguments are those of `default_recipe`; another `name` than `auto` is returned as it is.
+    The arguments are those of `default_recipe`, which is asked for the name `auto`.
     """
-    if name != AUTO:
-        return name, {}, ""
-    chosen, reason = default_recipe(about, images, gpu=gpu)
+    chosen, reason = default_recipe(about, images, gpu=gpu) if name == AUTO else (name, f"{images:,} images")
     changes = small_set_overrides(chosen, images)
-    changed = "".join(f" with {key} {value}" for key, value in changes.items())
-    return chosen, changes, f"recipe {chosen}{changed} ({reason})"
+    if name != AUTO and not changes:
+        return name, {}, ""
+    changed = " and ".join(f"{key} {value}" for key, value in changes.items())
+    return chosen, changes, f"recipe {chosen}{changed and f' with {changed}'} ({reason})"
 
 
 def default_recipe(about: Mapping[str, Any], images: int, *, gpu: bool) -> tuple[str, str]:
@@ -46,7 +46,7 @@ def default_recipe(about: Mapping[str, Any], images: int, *, gpu: bool) -> tuple
 
 
 def small_set_overrides(recipe: str, images: int) -> dict[str, Any]:
-    """Return the keys of a recipe chosen by `default_recipe` that a set of `images` training images changes.
+    """Return the keys of a recipe that a set of `images` training images changes, unless they are given.
 
     A step of a probe takes milliseconds. On 755 photographs (docs/results/walk.md) with 40 % red and blue noise, vanilla has 77.3
     and 71.8 % after 1,012 steps, and 74.3 and 68.1 % after 138; MentorMix 74.5 and 69.7 %, 70.5 and 67.8 % (three seeds).

@@ -11,6 +11,7 @@ EPOCHS = 6
 def linear_probe(noise_level: float) -> TrainConfig:
     """Features of EfficientNet-Lite0 at 96 pixels, 6 epochs of SGD for the head, weight decay chosen on held-out labels.
 
+    Sets of fewer than 5,000 images get smaller batches and more epochs (default.py).
     Requires --set network.weights=FILE. Measured accuracies: docs/results/study.md.
     """
     methods = methods_for(CIFAR10, noise_level, many_classes=False)

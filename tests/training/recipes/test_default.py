@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.recipes.default import default_recipe, small_set_overrides
+from training.recipes.default import default_recipe, resolve_recipe, small_set_overrides
 from training.recipes.registry import configure
 
 
@@ -35,3 +35,12 @@ def test_a_probe_of_few_photographs_has_enough_steps(recipe, images, batch):
     assert config.epochs >= 6
     assert config.epochs * (images // batch) >= (600 if images > 5_000 else 1_000)
     assert small_set_overrides("fine_tune", images) == {}
+
+
+def test_a_named_recipe_also_fits_a_small_set() -> None:
+    changes = {"batch_size": 32, "epochs": 34}
+    why = "recipe linear_probe with batch_size 32 and epochs 34 (960 images)"
+    assert resolve_recipe("linear_probe", {}, 960, gpu=True) == ("linear_probe", changes, why)
+    assert resolve_recipe("linear_probe", {}, 5_000, gpu=True) == ("linear_probe", {}, "")
+    assert resolve_recipe("tiny", {}, 960, gpu=True) == ("tiny", {}, "")
+    assert resolve_recipe("auto", {}, 960, gpu=False)[1] == changes
