@@ -27,6 +27,8 @@ RENAMED = {
     "--split": "--set-name", "--set-name": "--dataset", "--colour": "--color", "--colours": "--colors", "label": "aggregate",
 }  # fmt: skip
 """Flags and verbs of version 0.1 and their current names; `--set-name` was renamed in import-cnwl alone."""
+REMOVED = {"advise": "study, plot and report print what it said"}
+"""Verbs of version 0.1 that are gone, and what replaces them."""
 BROKEN_PIPE = 141  # the exit code that shells report for SIGPIPE
 
 
@@ -52,7 +54,8 @@ class Parser(argparse.ArgumentParser):
             choices = [choice.strip("' ") for choice in found[2].split(",")]
             near = [RENAMED[found[1]]] if RENAMED.get(found[1]) in choices else []
             near = near or get_close_matches(found[1], choices, n=1, cutoff=0.5)
-            message += f"; did you mean {near[0]!r}?" if near else ""
+            hint = REMOVED.get(found[1]) or (f"did you mean {near[0]!r}?" if near else "")
+            message += hint and f"; {hint}"
         else:
             message += self.suggestions(self.given)
         super().error(message)

@@ -227,7 +227,7 @@ class BuildConfig:
         0,
         stages={"aggregate": lambda config: bool(config.aggregate.ties == "seeded"), "split": lambda _: True},
     )
-    """Decides every draw."""
+    """Seed of all random choices: noise, trials, `clean_per_class`, and ties with `ties: seeded`."""
     fetch: FetchConfig = operational(default_factory=FetchConfig)
     ingest: IngestConfig = output(default_factory=IngestConfig, stages=("ingest",))
     aggregate: AggregateConfig = output(default_factory=AggregateConfig, stages=("aggregate",))

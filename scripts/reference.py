@@ -30,7 +30,7 @@ AFFECTS = (
     "The column *affects* says what a changed value does to a finished build:",
     "",
     "- **output**: it changes what a stage writes, so that stage runs again, and those that read its tables.",
-    "- **fetch**: it changes which fetches fail, so URLs that failed are fetched again. Bodies that are there stay.",
+    "- **fetch**: it changes which fetches fail, so URLs that failed are fetched again. Bodies that were fetched are kept.",
     "- **operational**: it changes no result, so nothing runs again.",
 )
 MADE = "Generated from the code by `python scripts/reference.py`.\n"

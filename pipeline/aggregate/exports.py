@@ -1,7 +1,7 @@
 """Export questions in the formats of labeling tools; `readers` reads the answers."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
@@ -12,7 +12,7 @@ from schemas.vote import ANSWERS
 
 # Label Studio's labeling configuration; $class_name is a field of the task.
 _LABEL_STUDIO_CONFIG = """<View>
-  <Header value="Is this image a $class_name?"/>
+  <Header value="Does this image show this class: $class_name?"/>
   <Image name="image" value="$image"/>
   <Choices name="answer" toName="image" choice="single" required="true" showInLine="true">
 {answers}
@@ -33,16 +33,16 @@ def label_studio_config(classes: Iterable[str]) -> str:
     return _LABEL_STUDIO_CONFIG.format(answers=choices(ANSWERS), classes=choices(classes))
 
 
-def to_csv(questions: pa.Table) -> dict[str, str]:
+def to_csv(questions: pa.Table, _classes: Sequence[str]) -> dict[str, str]:
     """Return the table as CSV, which is also the input format of a Mechanical Turk batch."""
     rows = zip(*questions.to_pydict().values(), strict=True)
     return {".csv": csv_text(questions.column_names, rows)}
 
 
-def to_label_studio(questions: pa.Table) -> dict[str, str]:
+def to_label_studio(questions: pa.Table, classes: Sequence[str]) -> dict[str, str]:
     """Return the tasks to import, and the labeling configuration of the project.
 
-    The classes that a worker may choose with the answer no are those of the questions.
+    With the answer no, a worker may choose one of `classes`.
 
     A path becomes a URL of Label Studio's local files, whose root must be the source folder of the build.
     """
@@ -51,13 +51,15 @@ def to_label_studio(questions: pa.Table) -> dict[str, str]:
         image = row["url"] or f"/data/local-files/?d={quote(row['path'])}"
         data = {"image": image, **{name: row[name] for name in ("image_id", "class_name", "votes_wanted")}}
         tasks.append({"data": data})
-    classes = sorted(set(questions["class_name"].to_pylist()))
     text = json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"
     return {".label-studio.json": text, ".label-studio.xml": label_studio_config(classes)}
 
 
-def to_ground_truth(questions: pa.Table) -> dict[str, str]:
-    """Return an input manifest of SageMaker Ground Truth: one JSON object per line, the image as `source-ref`."""
+def to_ground_truth(questions: pa.Table, _classes: Sequence[str]) -> dict[str, str]:
+    """Return an input manifest of SageMaker Ground Truth: one JSON object per line, the image as `source-ref`.
+
+    That is the URL or path of the list. Ground Truth reads images in S3 only.
+    """
     lines = [
         {
             "source-ref": row["url"] or row["path"],
@@ -69,8 +71,9 @@ def to_ground_truth(questions: pa.Table) -> dict[str, str]:
     return {".manifest": "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)}
 
 
-EXPORTS: dict[str, Callable[[pa.Table], dict[str, str]]] = {
+EXPORTS: dict[str, Callable[[pa.Table, Sequence[str]], dict[str, str]]] = {
     "csv": to_csv,
     "label-studio": to_label_studio,
     "ground-truth": to_ground_truth,
 }
+"""Functions of (questions, classes of the build) that return the texts of files by their ending."""

@@ -1,6 +1,6 @@
 """Write the questions of the next round of votes, in the format of a labeling tool."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 import pyarrow as pa
@@ -33,7 +33,7 @@ def write_next_questions(
     questions = next_questions(
         _buckets(layout), budget, settings.min_votes, settings.max_votes, settings.ties == "ask"
     )
-    return _write(layout, questions, form), questions
+    return _write(layout, questions, form, config.classes), questions
 
 
 def write_noise_questions(
@@ -45,12 +45,12 @@ def write_noise_questions(
     """
     layout, levels = Layout(output), config.noise.levels or PAPER_LEVELS
     plan = noise_questions(_buckets(layout), tolerance, max(levels), budget)
-    return _write(layout, plan.questions, form), plan
+    return _write(layout, plan.questions, form, config.classes), plan
 
 
-def _write(layout: Layout, questions: pa.Table, form: str) -> list[str]:
+def _write(layout: Layout, questions: pa.Table, form: str, classes: Sequence[str]) -> list[str]:
     written = []
-    for ending, text in EXPORTS[form](questions).items():
+    for ending, text in EXPORTS[form](questions, classes).items():
         path = layout.next_questions(ending)
         files.write_text(path, text)
         written.append(path)

@@ -10,6 +10,7 @@ from pipeline.aggregate.next_questions import expected_bits
 from pipeline.audit.inputs import input_folders
 from pipeline.layout import Layout
 from pipeline.shards import directory
+from pipeline.shards.ingested_lists import read_ingested_lists
 from schemas.next_question import NEXT_QUESTION
 from schemas.retrieval import RETRIEVAL
 from schemas.suspect import SUSPECT
@@ -32,7 +33,8 @@ def write_audit_questions(output: str, budget: int, form: str) -> tuple[list[str
     retrievals = directory.read_table(folders["retrievals"], RETRIEVAL, [*_QUESTION, "path", "url"])
     questions = likely_changes(suspects.to_pandas(), verdicts.to_pandas(), budget, retrievals.to_pandas())
     written = []
-    for ending, text in EXPORTS[form](questions).items():
+    classes = read_ingested_lists(folders["retrievals"]).classes
+    for ending, text in EXPORTS[form](questions, classes).items():
         path = Layout(output).audit_questions(ending)
         files.write_text(path, text)
         written.append(path)

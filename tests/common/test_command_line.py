@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from common.command_line import run_verb
+from common.command_line import Parser, run_verb
 from common.errors import DataError, UsageError
 
 EXTRAS = {"duckdb": "report"}
@@ -45,7 +45,7 @@ def test_user_errors_have_no_traceback(
 
 TALKATIVE = """
 import sys
-from common.command_line import run_verb
+from common.command_line import Parser, run_verb
 sys.exit(run_verb(lambda: print("line\\n" * {lines}) or 0, {{}}))
 """
 
@@ -68,6 +68,25 @@ def test_a_verb_whose_output_nobody_reads_ends_in_silence(lines: int) -> None:
 def test_a_bug_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)):
         run_verb(failing(error), EXTRAS)
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("advise", "study, plot and report print what it said"),
+        ("stduy", "did you mean 'study'?"),
+        ("xyz", ""),
+    ],
+)
+def test_an_unknown_verb_gets_a_hint(verb: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser(prog="training")
+    verbs = parser.add_subparsers(dest="verb")
+    for name in ("train", "study", "distrusted"):
+        verbs.add_parser(name)
+    with pytest.raises(SystemExit):
+        parser.parse_args([verb])
+    error = capsys.readouterr().err.strip().rpartition("\n")[2]
+    assert error.endswith(f"; {said}" if said else "'distrusted')")
 
 
 def test_the_exit_code_of_a_verb_that_ends_is_its_own() -> None:

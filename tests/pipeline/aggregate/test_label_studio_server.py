@@ -113,7 +113,8 @@ def test_the_round_trip(
     server: tuple[str, Path], enter: Callable[[str], httpx.Client], tmp_path: Path
 ) -> None:
     written = EXPORTS["label-studio"](
-        next_questions([(QUESTIONS, VERDICT.schema.empty_table().to_pandas())], 100, 3, 5)
+        next_questions([(QUESTIONS, VERDICT.schema.empty_table().to_pandas())], 100, 3, 5),
+        sorted(set(QUESTIONS["class_name"])),
     )
     owner = enter(OWNER)
     project = {"title": "round one", "label_config": written[".label-studio.xml"], "maximum_annotations": 3}

@@ -52,8 +52,13 @@ LABEL_STUDIO_ANNOTATION = {
 TURK = "HITId,WorkerId,Input.image_id,Input.class_name,Answer.answer\n"
 
 
+LISTED = sorted({*QUESTIONS["class_name"], "another class of the build"})
+
+
 def exported(form: str) -> dict[str, str]:
-    return EXPORTS[form](next_questions([(QUESTIONS, VERDICT.schema.empty_table().to_pandas())], 100, 3, 5))
+    return EXPORTS[form](
+        next_questions([(QUESTIONS, VERDICT.schema.empty_table().to_pandas())], 100, 3, 5), LISTED
+    )
 
 
 def votes_of(path: Path, time: str | None = None) -> list[tuple]:
@@ -92,7 +97,7 @@ def test_round_trip_through_csv(tmp_path):
 
 def test_round_trip_through_label_studio(tmp_path):
     written = exported("label-studio")
-    assert written[".label-studio.xml"] == label_studio_config(sorted(set(QUESTIONS["class_name"])))
+    assert written[".label-studio.xml"] == label_studio_config(LISTED)
     tasks = json.loads(written[".label-studio.json"])
     assert {task["data"]["image"] for task in tasks} == {
         "/data/local-files/?d=images/a.jpg",
