@@ -51,7 +51,7 @@ CODES: dict[str, RejectionCode] = {
     ),
     # reading files and fetching URLs
     "bad_location": RejectionCode(
-        "The row has neither a path below the source folder nor an http or https URL.",
+        "The row has neither a path below the source folder nor an http or https URL of at most 8,192 characters.",
         "Correct the path, which is relative to `source`, or the URL.",
     ),
     "private_address": RejectionCode(

@@ -1,7 +1,6 @@
 """Read from response headers whether a body is whole, and how it may be used."""
 
 import re
-from contextlib import suppress
 
 from pipeline.fetch.http1 import Headers, Response
 from pipeline.fetch.urls import Url, parse_location
@@ -45,11 +44,13 @@ def kept_headers(url: Url, headers: Headers) -> dict[str, str | None]:
 
 
 def _license(url: Url, headers: Headers) -> str | None:
-    """Return the target of the first Link header with rel=license (RFC 8288), None if there is no valid one."""
+    """Return the target of the first Link header with rel=license (RFC 8288), None if there is none or it is invalid."""
     for value in headers.all("Link"):
         for target, parameters in _LINK.findall(value):
             relation = _RELATION.search(parameters)
             if relation and "license" in relation[1].strip('"').lower().split():
-                with suppress(Rejected):  # an invalid license URL does not reject the image
-                    return printable(str(parse_location(target, url)))
+                try:
+                    return str(parse_location(target, url))
+                except Rejected:  # an invalid license URL does not reject the image
+                    return None
     return None

@@ -22,6 +22,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]|^\s|\s$")
 # Reserved and unreserved characters and % are kept; all other bytes are percent-encoded.
 _KEPT = "!#$%&'()*+,/:;=?@[]~"
 _LONGEST_NAME = 253
+_SHOWN = 100  # characters of an invalid URL in a message
+MAX_URL_LENGTH = 8192
+"""Characters of a URL, as written and as sent. Web servers refuse longer ones, and work per URL needs a bound."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,15 @@ def parse_url(text: str, base: Url | None = None) -> Url:
 
     Characters that a URL may not contain are percent-encoded as UTF-8. Surrogates of the error handler `surrogateescape`
     stand for single bytes, which are percent-encoded. Segments `.` and `..` are resolved. Raises Rejected
-    `bad_location` for anything but http and https URLs with a host.
+    `bad_location` for anything but http and https URLs with a host and at most MAX_URL_LENGTH characters.
     """
     try:
-        return _parse(text, base)
+        _check_length(text)
+        url = _parse(text, base)
+        _check_length(str(url))
     except ValueError as error:
-        raise Rejected("bad_location", f"{text}: {error}") from error
+        raise Rejected("bad_location", f"{text[:_SHOWN]}: {error}") from error
+    return url
 
 
 def parse_location(value: str, base: Url) -> Url:
@@ -81,6 +87,11 @@ def is_web_url(text: str) -> bool:
     except Rejected:
         return False
     return True
+
+
+def _check_length(text: str) -> None:
+    if len(text) > MAX_URL_LENGTH:
+        raise ValueError(f"a URL of {len(text):,} characters; give one of at most {MAX_URL_LENGTH:,}")
 
 
 def _parse(text: str, base: Url | None) -> Url:
@@ -149,6 +160,8 @@ def _decoded(name: bytes) -> str:
 
 def _ascii_name(name: str) -> str:
     """Return a host name as it is resolved; an international one in its ASCII form (UTS 46, by yarl)."""
+    if len(name) > _LONGEST_NAME:  # checked first, since the conversion takes quadratic time
+        raise ValueError("the host name is too long")
     if not name.isascii():
         name = yarl.URL.build(scheme="http", host=name).raw_host or ""
     name = name.lower()

@@ -9,7 +9,7 @@ from pipeline.config import FetchConfig
 from pipeline.fetch.fetch_all import FetchPlan, fetch_all
 from pipeline.fetch.host_limits import HostLimits
 from pipeline.fetch.url_fetcher import FetchRequest, KnownVersion
-from pipeline.fetch.urls import parse_url
+from pipeline.fetch.urls import is_web_url, parse_url
 from pipeline.links.journal import CheckJournal
 from pipeline.links.ledger import (
     Check,
@@ -85,8 +85,8 @@ def _continued(ledger: str, new: Check, say: Callable[[str], None]) -> Unfinishe
 
 
 def _versions(ledger: str) -> dict[str, KnownVersion]:
-    """Return the versions of earlier checks that hosts may confirm, by URL."""
-    return dict(_known(row) for row in known_versions(ledger).to_pylist())
+    """Return the versions of earlier checks that hosts may confirm, by URL, unless the URL is not valid any more."""
+    return dict(_known(row) for row in known_versions(ledger).to_pylist() if is_web_url(row["url"]))
 
 
 def _known(row: dict[str, str]) -> tuple[str, KnownVersion]:

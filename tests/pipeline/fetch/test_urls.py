@@ -2,15 +2,16 @@
 
 import contextlib
 from collections.abc import Callable
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.fetch import urls
 from pipeline.fetch.fetch_all import url_host_key
 from pipeline.fetch.host_groups import groups_of
-from pipeline.fetch.urls import Url, host_key, is_web_url, parse_location, parse_url
+from pipeline.fetch.urls import MAX_URL_LENGTH, Url, host_key, is_web_url, parse_location, parse_url
 from pipeline.rejections import Rejected
 from tests.pipeline.fetch.conftest import Get, Request, Web, body
 from tests.pipeline.fetch.hostile_urls import HOSTILE_URLS
@@ -102,6 +103,51 @@ def test_raw_bytes_in_the_host_of_a_location_are_read_as_utf8_or_latin1() -> Non
     for encoding in ("utf-8", "latin-1"):
         location = "http://bücher.test/".encode(encoding).decode("latin-1")
         assert parse_location(location, base).host == "xn--bcher-kva.test"
+
+
+LONG = "".join(chr(0x4E00 + i) for i in range(2000))  # IDNA conversion takes quadratic time
+
+
+@pytest.mark.parametrize("url", [f"http://{LONG}.test/", f"http://{'é' * 254}/", f"http://{quote(LONG)}/"])
+def test_a_long_host_name_is_rejected_before_it_is_converted(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted = []
+    monkeypatch.setattr(urls.yarl.URL, "build", lambda **parts: converted.append(parts))
+    assert not is_web_url(url)
+    assert url_host_key(url) == ""
+    with pytest.raises(Rejected) as caught:
+        parse_location(url.encode().decode("latin-1"), parse_url("http://x.test/"))
+    assert caught.value.code == "bad_location"
+    assert converted == []
+
+
+@pytest.mark.parametrize(
+    ("base", "text"),
+    [
+        ("", "http://x.test/{}"),
+        ("", "http://x.test/?{}"),
+        ("", "http://x.test/#{}"),
+        ("http://x.test/a?b", "{}"),
+    ],
+)
+def test_the_length_of_a_url_is_limited(base: str, text: str) -> None:
+    start = parse_url(base) if base else None
+    most = MAX_URL_LENGTH - len("http://x.test/?")
+    parse_url(text.format("a" * most), start)
+    for too_long in ("a" * MAX_URL_LENGTH, "é" * (MAX_URL_LENGTH // 2)):
+        if too_long.isascii() or "#" not in text:  # a fragment is not sent
+            with pytest.raises(Rejected, match="give one of at most 8,192") as caught:
+                parse_url(text.format(too_long), start)
+            assert caught.value.code == "bad_location"
+
+
+def test_only_the_first_license_link_is_parsed(get: Get, web: Web) -> None:
+    """A response may have thousands of links, each with a host name whose conversion takes milliseconds."""
+    license_url = "http://x.test/" + "a" * 500
+    links = f"<http://[/>; rel=license, <{license_url}>; rel=license"
+    rows = get.rows([web.serve("/a", b"x", Link=links), web.serve("/b", b"x", Link=links.partition(", ")[2])])
+    assert sorted(rows["license"].to_pylist(), key=str) == [None, license_url]
 
 
 TEXT = st.text(st.sampled_from("ab1.:@/\\?#[]%0-_xn\t é\udce9\ud800ß①。\u200d\x00"), max_size=30)
