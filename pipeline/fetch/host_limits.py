@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from types import TracebackType
 
 from pipeline.config import FetchConfig
 from pipeline.fetch.robots import PathRules
@@ -84,7 +83,7 @@ class HostBudget:
 
 
 class Host:
-    """One host; `async with host` waits for a slot of the host and holds it. Raises Rejected `host_too_slow`."""
+    """One host: its limits, its budget and the rules of its policy files."""
 
     def __init__(self, name: str, limits: HostLimits) -> None:
         # Policy files (robots.txt, tdmrep.json) by URL: the future of their rules, and when they expire.
@@ -92,6 +91,7 @@ class Host:
         self.name = name
         self.budget = HostBudget(limits.seconds, max(SECONDS_PER_ANSWER, limits.interval))
         self._slots = asyncio.Semaphore(limits.concurrency)
+        self._turn = asyncio.Lock()
         self._share = limits.share
         self._interval = limits.interval
         self._next = 0.0
@@ -107,37 +107,43 @@ class Host:
 
     @asynccontextmanager
     async def request(self, slots: asyncio.Semaphore) -> AsyncIterator[None]:
-        """Wait for a free slot of the task and hold it; the budget of the host decreases inside the `with` block."""
-        async with slots:
-            with self.budget.running():
-                yield
+        """Wait for the host and for one of the `slots` of the task, and hold a slot of both for the time of one request.
 
-    async def __aenter__(self) -> None:
+        The budget of the host decreases inside the `with` block. Raises Rejected `host_too_slow`.
+        """
         self.users += 1
         try:
             self._check()
-            await self._slots.acquire()
-            try:
-                self._check()
-                with self.budget.running():
-                    while (
-                        wait := self._next - time.monotonic()
-                    ) > 0:  # another request may cause a pause meanwhile
-                        await asyncio.sleep(min(wait, self.budget.left))
-                        self._check()
-                self._next = time.monotonic() + self._interval
-            except BaseException:
-                self._slots.release()
-                raise
-        except BaseException:
+            async with self._slots:
+                await self._start(slots)
+                try:
+                    with self.budget.running():
+                        yield
+                finally:
+                    slots.release()
+        finally:
             self.users -= 1
-            raise
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._slots.release()
-        self.users -= 1
+    async def _start(self, slots: asyncio.Semaphore) -> None:
+        """Acquire a slot of the task at a time when the next request to the host is due.
+
+        The time is checked with the slot in hand: requests that wait for a slot do not all start when slots become free,
+        and they obey a pause that was set meanwhile. One request of a host waits for a slot at a time.
+        """
+        async with self._turn:
+            while True:
+                self._check()
+                wait = self._next - time.monotonic()
+                if wait > 0:
+                    with self.budget.running():
+                        await asyncio.sleep(min(wait, self.budget.left))
+                    continue
+                await slots.acquire()
+                now = time.monotonic()
+                if now >= self._next and self.budget.left:
+                    self._next = now + self._interval
+                    return
+                slots.release()
 
     def _check(self) -> None:
         if not self.budget.left:

@@ -153,8 +153,7 @@ class UrlFetcher:
             if image and not await self.policies.may_be_fetched(url):
                 raise Rejected("robots_disallowed", f"{url}: forbidden by robots.txt")
             reserved = image is not None and not await self.policies.may_be_mined(url)
-            async with (host := self.hosts.get(url)):
-                result = await self._hop(url, host, stats, until - stats.seconds, image, reserved)
+            result = await self._hop(url, stats, until - stats.seconds, image, reserved)
             if isinstance(result, FetchedBody):
                 return result
             url = result
@@ -163,7 +162,6 @@ class UrlFetcher:
     async def _hop(
         self,
         url: Url,
-        host: Host,
         stats: RequestStats,
         seconds: float,
         image: FetchRequest | None,
@@ -173,6 +171,7 @@ class UrlFetcher:
         accept = "image/*, */*;q=0.1" if image else "*/*"
         # Another URL may have the same ETag for other bytes, so it is sent to the URL that gave it only.
         known = image.known if image and image.known and image.known.url == str(url) else None
+        host = self.hosts.get(url)
         async with host.request(self._slots):
             stats.status, stats.bytes_seen = None, 0
             start = time.monotonic()
