@@ -15,11 +15,15 @@ from pipeline.fetch import public_addresses
 from pipeline.fetch.http1 import PIECE_BYTES, Reader, Response, read_response
 from pipeline.fetch.urls import Url
 
+RESOLVER_THREADS = 32  # an unresponsive name server blocks one for up to half a minute
 NAME_SECONDS = 300  # how long a resolved name is cached
 MAX_NAMES = 4096  # in the cache
 # Unused connections are closed soon, because a list may name more hosts than a process may have open files.
 IDLE_SECONDS = 2.0
 NEXT_ADDRESS_SECONDS = 0.25  # until the next address of a host is tried in parallel (RFC 8305)
+
+Lookup = asyncio.Task[list[AddrInfoType]]
+"""A lookup of a host name that runs or has run."""
 
 
 class UnknownHost(OSError):
@@ -48,7 +52,8 @@ class Connections:
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._seconds, self._guarded = seconds, guarded
         self._idle: defaultdict[tuple[str, str, int], list[_Connection]] = defaultdict(list)
-        self._names: dict[tuple[str, int], tuple[asyncio.Task[list[AddrInfoType]], float]] = {}
+        self._names: dict[tuple[str, int], tuple[Lookup, float]] = {}
+        self._lookups = asyncio.Semaphore(RESOLVER_THREADS)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -66,10 +71,12 @@ class Connections:
         await asyncio.sleep(0)  # let the event loop close the transports
 
     @asynccontextmanager
-    async def get(self, url: Url, accept: str, etag: str = "") -> AsyncIterator[Response]:
+    async def get(
+        self, url: Url, accept: str, etag: str = "", lookup: Lookup | None = None
+    ) -> AsyncIterator[Response]:
         """Send a request for a URL and read the header lines of the response; the caller reads the body.
 
-        etag: of a known version, which the host may confirm with HTTP 304.
+        etag: of a known version, which the host may confirm with HTTP 304. lookup: result of look_up for this URL.
 
         Raises public_addresses.PrivateAddress, UnknownHost, ssl.SSLError, TimeoutError, other OSErrors, http1.BadResponse.
         """
@@ -77,7 +84,7 @@ class Connections:
         request = (
             f"GET {url.target} HTTP/1.1\r\nHost: {url.authority}\r\nAccept: {accept}\r\n{condition}{self._headers}\r\n"
         ).encode("ascii")
-        connection = await self._take(url) or await self._connect(url)
+        connection = await self._take(url) or await self._connect(url, lookup)
         response: Response | None = None
         try:
             try:
@@ -87,7 +94,7 @@ class Connections:
                     raise
                 # The server closed the idle connection (RFC 9112, section 9.3.1), so it has not processed the request.
                 connection.close()
-                connection = await self._connect(url)
+                connection = await self._connect(url, lookup)
                 response = await self._send(connection, request)
             yield response
         finally:
@@ -95,6 +102,46 @@ class Connections:
                 self._keep(url, connection)
             else:
                 connection.close()
+
+    async def look_up(self, url: Url) -> Lookup:
+        """Return the lookup of the host of a URL as soon as it is running; a recent one is used again.
+
+        At most RESOLVER_THREADS lookups run at a time. With unresponsive name servers, the wait for one of them may be long,
+        whatever the host, so it should not count towards limits of the request.
+        """
+        lookup = self._recent_lookup(url)
+        if lookup is None:
+            await self._lookups.acquire()
+            lookup = self._recent_lookup(url)  # another request may have started it meanwhile
+            if lookup:
+                self._lookups.release()
+            else:
+                lookup = self._start_lookup(url)
+        return lookup
+
+    def _recent_lookup(self, url: Url) -> Lookup | None:
+        """Return a lookup of the host of a URL that runs, or that succeeded in the last NAME_SECONDS."""
+        lookup, until = self._names.get((url.host, url.port), (None, 0.0))
+        if lookup is None or asyncio.get_running_loop().time() > until:
+            return None
+        return None if lookup.done() and (lookup.cancelled() or lookup.exception()) else lookup
+
+    def _start_lookup(self, url: Url) -> Lookup:
+        """Start a lookup, which gives its place among the RESOLVER_THREADS back when it ends, even if nobody waits for it."""
+
+        def end(lookup: Lookup) -> None:
+            self._lookups.release()
+            if not lookup.cancelled():
+                lookup.exception()  # mark it as retrieved
+
+        key = url.host, url.port
+        lookup = asyncio.create_task(self._resolve(*key))
+        lookup.add_done_callback(end)
+        self._names.pop(key, None)
+        self._names[key] = lookup, asyncio.get_running_loop().time() + NAME_SECONDS
+        if len(self._names) > MAX_NAMES:
+            del self._names[next(iter(self._names))]
+        return lookup
 
     async def _send(self, connection: _Connection, request: bytes) -> Response:
         connection.reader.received = 0
@@ -126,9 +173,10 @@ class Connections:
         if not idle:
             del self._idle[_key(url)]
 
-    async def _connect(self, url: Url) -> _Connection:
+    async def _connect(self, url: Url, lookup: Lookup | None) -> _Connection:
+        lookup = lookup or await self.look_up(url)
         async with asyncio.timeout(self._seconds):
-            addresses = await self._resolve(url.host, url.port)
+            addresses = await asyncio.shield(lookup)
             opened = await start_connection(
                 addresses,
                 happy_eyeballs_delay=NEXT_ADDRESS_SECONDS,
@@ -145,21 +193,6 @@ class Connections:
         return _Connection(Reader(streams[0], self._seconds), streams[1])
 
     async def _resolve(self, host: str, port: int) -> list[AddrInfoType]:
-        """Return the addresses of a host; concurrent requests share one lookup."""
-        now = asyncio.get_running_loop().time()
-        task, until = self._names.get((host, port), (None, 0.0))
-        if task is None or now > until or (task.done() and (task.cancelled() or task.exception())):
-            task = asyncio.create_task(self._lookup(host, port))
-            task.add_done_callback(
-                lambda done: done.cancelled() or done.exception()
-            )  # mark the exception as retrieved
-            self._names.pop((host, port), None)
-            self._names[host, port] = task, now + NAME_SECONDS
-            if len(self._names) > MAX_NAMES:
-                del self._names[next(iter(self._names))]
-        return await asyncio.shield(task)
-
-    async def _lookup(self, host: str, port: int) -> list[AddrInfoType]:
         """Resolve a name in a thread. Raises PrivateAddress if any of its addresses is not public."""
         loop = asyncio.get_running_loop()
         try:

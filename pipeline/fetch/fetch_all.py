@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from common.errors import DataError
 from pipeline.config import FetchConfig
+from pipeline.fetch.connections import RESOLVER_THREADS
 from pipeline.fetch.host_limits import MAX_HOSTS, HostLimits
 from pipeline.fetch.policies import Policy
 from pipeline.fetch.url_fetcher import FetchedBody, FetchRequest, RedirectToOtherTask, UrlFetcher
@@ -18,7 +19,6 @@ from pipeline.fetch.urls import host_key, parse_url
 from pipeline.rejections import Rejected
 from schemas.fetched import FETCHED
 
-RESOLVER_THREADS = 32  # an unresponsive name server blocks one for seconds
 TABLE_ROWS = 8192
 SLOW_HOST_SECONDS = 1.0  # between two reports of slow hosts
 WORKERS_PER_SLOT = 4  # so that a URL that waits for its next attempt does not occupy its host

@@ -113,7 +113,7 @@ class Host:
         """
         self.users += 1
         try:
-            self._check()
+            self.check_budget()
             async with self._slots:
                 await self._start(slots)
                 try:
@@ -132,7 +132,7 @@ class Host:
         """
         async with self._turn:
             while True:
-                self._check()
+                self.check_budget()
                 wait = self._next - time.monotonic()
                 if wait > 0:
                     with self.budget.running():
@@ -145,7 +145,8 @@ class Host:
                     return
                 slots.release()
 
-    def _check(self) -> None:
+    def check_budget(self) -> None:
+        """Raise Rejected `host_too_slow` if the budget is used up."""
         if not self.budget.left:
             raise Rejected(
                 "host_too_slow",

@@ -145,7 +145,7 @@ class UrlFetcher:
             await asyncio.sleep(wait)
 
     async def _follow(self, url: Url, stats: RequestStats, image: FetchRequest | None) -> FetchedBody:
-        """Make one attempt, including redirects. Waiting for a slot of the host does not count towards the deadline."""
+        """Make one attempt, including redirects. Waiting for slots and for the resolver does not count towards the deadline."""
         until = stats.seconds + self._config.deadline_seconds
         for hop in range(image.hops if image else 0, MAX_REDIRECTS + 1):
             if image and not self._responsible(host_key(url)):
@@ -171,6 +171,10 @@ class UrlFetcher:
         accept = "image/*, */*;q=0.1" if image else "*/*"
         # Another URL may have the same ETag for other bytes, so it is sent to the URL that gave it only.
         known = image.known if image and image.known and image.known.url == str(url) else None
+        self.hosts.get(url).check_budget()
+        lookup = await self._connections.look_up(
+            url
+        )  # which may wait long, for reasons that are not the host's
         host = self.hosts.get(url)
         async with host.request(self._slots):
             stats.status, stats.bytes_seen = None, 0
@@ -178,7 +182,7 @@ class UrlFetcher:
             try:
                 async with (
                     asyncio.timeout(seconds),
-                    self._connections.get(url, accept, known.etag if known else "") as response,
+                    self._connections.get(url, accept, known.etag if known else "", lookup) as response,
                 ):
                     stats.status = response.status
                     if known and response.status == 304:

@@ -13,6 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pipeline.fetch.connections import RESOLVER_THREADS
+from pipeline.fetch.journal import Journal
+from pipeline.rejections import Rejected
 from tests.pipeline.fetch.conftest import Get, Web, body, refused
 
 # Addresses
@@ -60,6 +63,37 @@ def test_an_unknown_host_has_its_own_code(get: Get, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     assert refused(get("http://images.test/a.jpg")).code == "unknown_host"
     assert refused(get(f"http://{'x' * 70}.test/a.jpg")).code in ("unknown_host", "bad_location")
+
+
+def test_unresponsive_name_servers_do_not_make_other_hosts_time_out(
+    get: Get, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While every resolver thread waits for a name server, the time limits of other hosts do not run."""
+    real, servers = socket.getaddrinfo, threading.Event()
+    port = web.address.rsplit(":", 1)[1]
+    urls = [f"http://dead{i}.test:{port}/a" for i in range(RESOLVER_THREADS)]
+    urls += [web.serve("/a", b"picture").replace("127.0.0.1", f"live{i}.test") for i in range(2)]
+    timed_out = []
+
+    def resolve(host: str | bytes, *rest: object, **more: object) -> list:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name.startswith("dead"):
+            servers.wait(20)
+            raise socket.gaierror(-3, "Temporary failure in name resolution")
+        return real("127.0.0.1" if name.startswith("live") else name, *rest, **more)  # type: ignore[arg-type]
+
+    def put_failure(journal: Journal, url: str, rejected: Rejected) -> dict:
+        timed_out.append((url, rejected.code))
+        if len(timed_out) == RESOLVER_THREADS:
+            servers.set()
+        return recorded(journal, url, rejected)
+
+    recorded = Journal.put_failure
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(Journal, "put_failure", put_failure)
+    actual = get.all(urls, robots_txt=False, opt_outs=False, concurrency=64, timeout_seconds=1.0)
+    assert {refused(result).code for result in actual[:-2]} == {"timeout"}
+    assert [body(result) for result in actual[-2:]] == [b"picture"] * 2
 
 
 def test_a_closed_port_is_a_failed_connection(get: Get) -> None:
