@@ -12,6 +12,7 @@ from pipeline.retrieve.provider import (
     items,
     number,
     text_of,
+    url_of,
     usable,
 )
 
@@ -68,7 +69,7 @@ class Google(Provider):
         candidates = []
         for item in items(answer, "items", absent_ok=True):
             candidate = Candidate(
-                text_of(item, "link"), landing_url=text_of(inner(item, "image"), "contextLink")
+                url_of(item, "link"), landing_url=url_of(inner(item, "image"), "contextLink")
             )
             candidates.append(usable(candidate, text_of(item, "mime").removeprefix("image/")))
         following = items(answer.get("queries", {}), "nextPage", absent_ok=True)
@@ -101,8 +102,8 @@ class Brave(Provider):
         candidates = [
             usable(
                 Candidate(
-                    text_of(inner(result, "properties"), "url"),
-                    landing_url=text_of(result, "url"),
+                    url_of(inner(result, "properties"), "url"),
+                    landing_url=url_of(result, "url"),
                     title=text_of(result, "title"),
                 ),
                 "",
@@ -166,7 +167,7 @@ class Flickr(Provider):
 
 def _flickr_candidate(photo: dict[str, Any]) -> Candidate | None:
     """Return the largest of FLICKR_SIZES that the owner offers, with the page of the photo."""
-    url = next(filter(None, (text_of(photo, size) for size in FLICKR_SIZES)), "")
+    url = next(filter(None, (url_of(photo, size) for size in FLICKR_SIZES)), "")
     code = str(photo.get("license", ""))[:8]
     name, license_url = FLICKR_LICENSES.get(code, (f"Flickr license {code}" if code.isdigit() else "", ""))
     owner, photo_id = text_of(photo, "owner"), text_of(photo, "id")

@@ -16,6 +16,8 @@ from pipeline.fetch.urls import is_web_url
 # Formats of the decoder, as media types and as file extensions.
 _READABLE = ("jpeg", "jpg", "png", "gif", "webp", "bmp", "avif")
 _MAX_TEXT, _MAX_URL = 500, 2000
+_MAX_ENCODED = 4000  # characters of HTML text; html.unescape fails for numbers of more than 4,300 digits
+_MARKUP = re.compile(r"<[^<>]*>")
 MAX_PARAMETERS = 4000  # characters of the parameters of the next page
 
 Parameters = dict[str, str]
@@ -109,19 +111,33 @@ def inner(item: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def text_of(item: Mapping[str, Any], name: str) -> str:
-    """Return a field as one line of text, empty if it is missing or not text."""
+    """Return a field as one line of at most 500 characters, empty if it is missing or not text."""
+    return _line(item, name)[:_MAX_TEXT]
+
+
+def url_of(item: Mapping[str, Any], name: str) -> str:
+    """Return a field as a URL of at most 2,000 characters, empty if it is missing, not text, or longer: a URL is never cut."""
+    line = _line(item, name)
+    return line if len(line) <= _MAX_URL else ""
+
+
+def text_of_html(item: Mapping[str, Any], name: str) -> str:
+    """Return the text of a field in HTML, as metadata of Wikimedia Commons are, with the limit of text_of.
+
+    The markup is removed before the text is cut, since a link may be longer than the limit.
+    """
+    text = _MARKUP.sub(" ", _line(item, name))
+    text = _printable(html.unescape(text[:_MAX_ENCODED]))
+    return " ".join(text.split())[:_MAX_TEXT]
+
+
+def _line(item: Mapping[str, Any], name: str) -> str:
     value = item.get(name)
-    if not isinstance(value, str):
-        return ""
-    line = "".join(c if c.isprintable() else " " for c in value).strip()
-    if name.endswith(("url", "Link", "link")):
-        return line if len(line) <= _MAX_URL else ""
-    return line[:_MAX_TEXT]
+    return _printable(value) if isinstance(value, str) else ""
 
 
-def plain_text(text: str) -> str:
-    """Remove HTML markup, which metadata of Wikimedia Commons contain."""
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
 def number(value: Any) -> int:
@@ -131,6 +147,6 @@ def number(value: Any) -> int:
 
 def usable(candidate: Candidate, image_format: str) -> Candidate | None:
     """Return the candidate if its URL can be fetched and its format, if given, can be decoded; else None."""
-    if len(candidate.url) > _MAX_URL or (image_format and image_format.lower() not in _READABLE):
+    if image_format and image_format.lower() not in _READABLE:
         return None
     return candidate if is_web_url(candidate.url) else None

@@ -14,8 +14,9 @@ from pipeline.retrieve.provider import (
     inner,
     items,
     number,
-    plain_text,
     text_of,
+    text_of_html,
+    url_of,
     usable,
 )
 
@@ -48,11 +49,11 @@ class Openverse(Provider):
                 filter(None, (text_of(result, "license"), text_of(result, "license_version")))
             )
             candidate = Candidate(
-                text_of(result, "url"),
+                url_of(result, "url"),
                 license_name,
-                text_of(result, "license_url"),
+                url_of(result, "license_url"),
                 text_of(result, "creator"),
-                text_of(result, "foreign_landing_url"),
+                url_of(result, "foreign_landing_url"),
                 text_of(result, "title"),
             )
             candidates.append(usable(candidate, text_of(result, "filetype")))
@@ -96,23 +97,21 @@ class Wikimedia(Provider):
         for page in sorted(pages, key=lambda page: number(page.get("index"))):
             for info in items(page, "imageinfo", absent_ok=True)[:1]:
                 metadata = inner(info, "extmetadata")
-                license_name, license_url, artist = (
-                    plain_text(text_of(inner(metadata, name), "value"))
-                    for name in ("LicenseShortName", "LicenseUrl", "Artist")
-                )
                 candidate = Candidate(
-                    text_of(info, "thumburl") or text_of(info, "url"),
-                    license_name,
-                    license_url,
-                    artist,
-                    text_of(info, "descriptionurl"),
+                    url_of(info, "thumburl") or url_of(info, "url"),
+                    text_of_html(inner(metadata, "LicenseShortName"), "value"),
+                    url_of(inner(metadata, "LicenseUrl"), "value"),
+                    text_of_html(inner(metadata, "Artist"), "value"),
+                    url_of(info, "descriptionurl"),
                     text_of(page, "title").removeprefix("File:"),
                 )
                 candidates.append(usable(candidate, text_of(info, "mime").removeprefix("image/")))
         further = answer.get("continue")
         if not isinstance(further, dict) or not further:
             return ResultPage(candidates, None)
-        following = {**parameters, **{str(key): str(value) for key, value in further.items()}}
+        # Values of earlier answers are not sent again: they would exclude images (API:Continue of MediaWiki).
+        original = {name: parameters[name] for name in self.first("")}
+        following = original | {str(key): str(value) for key, value in further.items()}
         if sum(len(key) + len(value) for key, value in following.items()) > MAX_PARAMETERS:
             raise BadAnswerError(f"'continue' has more than {MAX_PARAMETERS} characters")
         return ResultPage(candidates, following)

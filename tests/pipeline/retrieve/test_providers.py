@@ -85,6 +85,51 @@ def test_wikimedia_may_give_a_page_in_two_answers(search: Search, replay: Replay
     assert search.counts()["repeated"] == 0
 
 
+def test_wikimedia_gets_the_newest_continue_only(search: Search, replay: Replay) -> None:
+    """MediaWiki gives images whose names sort before `iicontinue` no URL, in whatever batch."""
+    batches = [["mallard", "nuthatch"], ["avocet", "owl"]]
+
+    def answer(asked: dict[str, str]) -> Answer:
+        offset, start = int(asked.get("gsroffset", "0")), asked.get("iicontinue", "")
+        further: dict[str, str] = {"gsroffset": "1", "continue": "gsroffset||"} if not offset else {}
+        given = [name for name in batches[offset] if name >= start]
+        if len(given) > 1:  # one image for each answer
+            further = {"iicontinue": given.pop(), "continue": "||"}
+            further |= {"gsroffset": str(offset), "continue": "gsroffset||"} if offset else {}
+        return wikimedia([wikimedia_page(name, 1) for name in given], further)
+
+    replay.answer = answer
+    assert search("wikimedia", 10) == 0
+    assert [row["title"] for row in search.rows()] == [
+        "mallard.jpg",
+        "nuthatch.jpg",
+        "avocet.jpg",
+        "owl.jpg",
+    ]
+    assert [asked.get("iicontinue") for asked in replay.asked] == [None, "nuthatch", None, "owl"]
+
+
+@pytest.mark.parametrize(
+    ("artist", "creator"),
+    [
+        (f'<a href="https://example.org/{"x" * 3000}">Jane Doe</a>', "Jane Doe"),
+        (f"<div>Jane <b>{'Doe ' * 300}</b></div>", ("Jane " + "Doe " * 300)[:500]),
+        ("Jane&nbsp;Doe&#x202e;&#10;&lt;b&gt;", "Jane Doe <b>"),
+        ("&#" + "9" * 5000 + ";", "\ufffd"),
+        ("<" * 200_000, "<" * 500),
+    ],
+)
+def test_markup_is_removed_before_a_text_is_cut(
+    search: Search, replay: Replay, artist: str, creator: str
+) -> None:
+    license_url = "https://example.org/license?" + "a" * 600
+    metadata = {"Artist": {"value": artist}, "LicenseUrl": {"value": license_url}}
+    replay.in_turn(wikimedia([wikimedia_page("a", 1, extmetadata=metadata)]))
+    assert search("wikimedia", 1) == 0
+    (row,) = search.rows()
+    assert (row["creator"], row["license_url"]) == (creator, license_url)
+
+
 def test_google_is_read_up_to_100_results(
     search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +221,7 @@ def test_flickr_is_read_page_by_page_up_to_its_limit(
     ("photo", "expected"),
     [
         (flickr_photo(7), ("https://live.test/7_b.jpg", "CC BY 2.0", "https://creativecommons.org/licenses/by/2.0/")),
+        (flickr_photo(7, url_l=f"https://live.test/{'a' * 600}", license="0"), (f"https://live.test/{'a' * 600}", "All rights reserved", "")),
         (flickr_photo(7, url_l=None, license=9), ("https://live.test/7.jpg", "CC0 1.0", "https://creativecommons.org/publicdomain/zero/1.0/")),
         (flickr_photo(7, license="15"), ("https://live.test/7_b.jpg", "CC BY-NC-SA 4.0", "https://creativecommons.org/licenses/by-nc-sa/4.0/")),
         (flickr_photo(7, license="0"), ("https://live.test/7_b.jpg", "All rights reserved", "")),
