@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from common.command_line import add_verb
+from common.config import MAX_SECONDS
 from common.errors import UsageError
 from pipeline.fetch.urls import is_web_url
 from pipeline.retrieve.providers import PROVIDERS
@@ -160,6 +161,8 @@ def run_retrieve(arguments: argparse.Namespace, say: Callable[[str], None]) -> d
     classes, contact = _classes_and_contact(arguments)
     if arguments.per_class < 1:
         raise UsageError(f"--per-class {arguments.per_class}: give a number of 1 or more")
+    if arguments.pause is not None and not 0 <= arguments.pause <= MAX_SECONDS:
+        raise UsageError(f"--pause {arguments.pause:g}: give a number of seconds from 0 to {MAX_SECONDS:,}")
     if arguments.endpoint and not is_web_url(arguments.endpoint):
         raise UsageError(f"--endpoint {arguments.endpoint}: give an http or https URL")
     queries = class_queries(classes, arguments.query or ["{class}"], _synonyms(arguments.synonyms))

@@ -258,6 +258,15 @@ def test_an_empty_page_ends_a_query(search: Search, replay: Replay) -> None:
     assert len(replay.asked) == 1
 
 
+@pytest.mark.parametrize("pause", ["inf", "nan", "-3", "1e9"])
+def test_a_pause_out_of_range_is_a_usage_error(search: Search, replay: Replay, pause: str) -> None:
+    assert search("openverse", 1, f"--pause={pause}") == 2
+    assert search.told.err == (
+        f"error: --pause {float(pause):g}: give a number of seconds from 0 to 2,592,000\n"
+    )
+    assert replay.asked == []
+
+
 def test_a_key_that_no_header_can_carry_is_a_usage_error(
     search: Search, replay: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
