@@ -102,7 +102,7 @@ CODES: dict[str, RejectionCode] = {
         "Open the URL in a browser; remove the row if access is denied there, too.",
     ),
     "robots_disallowed": RejectionCode(
-        "The robots.txt of the host disallows the URL, or could not be read.",
+        "The robots.txt of the host disallows the URL, could not be read, or has too many wildcards for so long a URL.",
         "Remove the row, or ask the host for permission and set fetch.robots_txt to false.",
     ),
     "opted_out": RejectionCode(

@@ -17,6 +17,8 @@ from common.extras import PROJECT
 
 PRODUCT = PROJECT  # product token of the user agent, by which rules address it
 MAX_POLICY_BYTES = 500 * 1024  # of a policy file; the minimum of RFC 9309, section 2.5
+MAX_WILDCARD_WORK = 5_000_000
+"""Limit of wildcards in a policy file times characters of a URL, which a comparison takes time for: 50 ms at the limit."""
 _ROBOT = re.compile(r"\s*user[-\s]*agent(\s*:|\s)\s*", re.IGNORECASE)  # in all spellings that Protego accepts
 _TOKEN = re.compile(r"([A-Za-z_-]+)(?![\w.-])")  # RFC 9309, section 2.2.1
 _LINE_END = re.compile(r"\r\n|\r|\n")  # section 2.2; Protego accepts others, which may occur in a rule
@@ -30,10 +32,13 @@ class PathRules:
 
     def __init__(self, text: bytes) -> None:
         self.text = text[:MAX_POLICY_BYTES]
+        self._wildcards = self.text.count(b"*")
         self._rules = Protego.parse(_normalize_groups(self.text.decode("utf-8-sig", "replace")))
 
     def allow(self, url: str) -> bool:
-        """Whether the rules allow a URL of the host."""
+        """Whether the rules allow a URL of the host; false for a URL too long to be compared with so many wildcards."""
+        if self._wildcards * len(url) > MAX_WILDCARD_WORK:
+            return False
         return bool(self._rules.can_fetch(url, PRODUCT))
 
     @property
