@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from common.errors import DataError
 from pipeline.config import FetchConfig
 from pipeline.fetch.connections import RESOLVER_THREADS
 from pipeline.fetch.host_limits import MAX_HOSTS, HostLimits
@@ -88,11 +87,6 @@ def fetch_all(requests: Iterable[FetchRequest], plan: FetchPlan, journal: Record
 
     Raises DataError if there is no contact address, OSError if the journal cannot be written.
     """
-    if not plan.config.contact and not plan.config.allow_private_hosts:
-        raise DataError(
-            "the lists have URLs, but fetch.contact is empty; "
-            "set it to a mail address or web page, which is sent in the User-Agent header"
-        )
     try:
         return asyncio.run(_fetch_all(requests, plan, journal))
     except BaseExceptionGroup as group:
@@ -100,7 +94,10 @@ def fetch_all(requests: Iterable[FetchRequest], plan: FetchPlan, journal: Record
 
 
 def read_policies(urls: Iterable[str], config: FetchConfig) -> list[Policy]:
-    """Read the policy files of the hosts of some URLs, so that other tasks need not request them."""
+    """Read the policy files of the hosts of some URLs, so that other tasks need not request them.
+
+    Raises DataError if there is no contact address.
+    """
 
     async def read() -> list[Policy]:
         fetcher = UrlFetcher(config, 0, HostLimits.from_config(config))

@@ -80,7 +80,8 @@ class UrlFetcher:
     """Fetches URLs within one event loop.
 
     max_bytes: limit of a body. limits: limits of each host in this instance. responsible: whether this instance may
-    send requests to a host, given its key; a redirect to another host raises RedirectToOtherTask.
+    send requests to a host, given its key; a redirect to another host raises RedirectToOtherTask. Raises DataError if there
+    is no contact address, since it is sent with every request.
     """
 
     def __init__(
@@ -90,6 +91,11 @@ class UrlFetcher:
         limits: HostLimits,
         responsible: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        if not config.contact and not config.allow_private_hosts:
+            raise DataError(
+                "the lists have URLs, but fetch.contact is empty; "
+                "set it to a mail address or web page, which is sent in the User-Agent header"
+            )
         self._config, self._max_bytes, self._responsible = config, max_bytes, responsible
         self._retries = RetryPolicy(config.max_attempts, config.max_retry_after_seconds, BACKOFF_SECONDS)
         self._slots = asyncio.Semaphore(config.concurrency)

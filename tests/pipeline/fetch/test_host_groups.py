@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import DataError
 from pipeline.config import FetchConfig
 from pipeline.fetch.fetch_all import url_host_key
 from pipeline.fetch.fetch_task import FIRST, LAST, OTHER, WANTED, Position, RunTerms, run_task
@@ -156,6 +157,21 @@ def test_a_large_host_is_cut_and_its_policies_are_requested_once(
     }
     assert sorted(web.asked) == sorted(f"/{i}" for i in range(14))
     assert policies == ["/robots.txt"]
+
+
+@pytest.mark.usefixtures("as_public")
+def test_no_policy_file_is_requested_without_a_contact_address(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.fetch import host_groups
+
+    monkeypatch.setattr(host_groups, "URLS_PER_SHARE", 1)
+    policies: list[str] = []
+    web.raw("/robots.txt", lambda request: policies.append(request.path))
+    config = terms(tmp_path, 1, contact="", allow_private_hosts=False)
+    with pytest.raises(DataError, match=r"fetch\.contact is empty; set it to a mail address or web page"):
+        work((0, "", 0, 1), wanted(web.url("/a"), web.url("/b")), config)
+    assert policies == []
 
 
 def test_a_redirect_to_a_host_that_is_cut_waits_for_its_shares(
