@@ -9,7 +9,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from pipeline import plan
 from pipeline.config import BuildConfig
-from pipeline.jobs import aggregate, dedupe, embed, fetch, ingest, split
+from pipeline.jobs import aggregate, dedupe, embed, fetch, ingest, sets, split
 from pipeline.layout import Layout
 from pipeline.running.dataflow_jobs import Submission, attach, refuse_conflicting_job, unfinished_jobs
 from pipeline.running.lock import build_lock
@@ -18,7 +18,7 @@ from pipeline.running.preflight import checked_options
 from pipeline.running.progress import stage_line
 from pipeline.running.stage import StageResult
 from pipeline.running.summary import result_notes, stage_counts, stage_sentence
-from pipeline.shards.commit import check_dataset_owned, check_owned
+from pipeline.shards.commit import check_dataset_owned, check_owned, remove_leftovers
 
 
 def run(
@@ -38,7 +38,7 @@ def run(
     options = check(config, output, beam_arguments, stages)
     jobs: dict[str, Callable[..., StageResult | None]] = {
         "fetch": partial(
-            fetch.run, retry=retry, bodies_needed=partial(_bodies_needed, config, output, stages)
+            fetch.run, retry=retry, bodies_needed=partial(plan.bodies_needed, config, output, stages)
         ),
         "ingest": ingest.run,
         "aggregate": aggregate.run,
@@ -50,10 +50,13 @@ def run(
     with build_lock(output):
         for name in stages:
             start = time.monotonic()
-            arguments, is_written = _launch(name, config, output, options, beam_arguments)
+            writes = partial(plan.will_write, name, config, output, stages, force, retry)
+            arguments, is_written = _launch(name, config, output, options, beam_arguments, writes)
             done = jobs[name](config, output, arguments, force and not is_written)
             if done is None:  # the build has no such stage
                 continue
+            if done.up_to_date:
+                _remove_leftovers(name, output)
             counts = stage_counts(name, done.manifests)
             result[name] = {"up_to_date": done.up_to_date, **counts}
             sentence = f"{stage_sentence(name, counts)} ({time.monotonic() - start:.1f} s)"
@@ -72,12 +75,9 @@ def run(
 def _check_owned(output: str, stages: Sequence[str]) -> None:
     """Raise DataError if a folder that a stage writes contains files that no build has written."""
     for name in stages:
-        if name == "split":
-            check_owned(Layout(output).examples)
-            check_dataset_owned(Layout(output).dataset)
-        else:
-            for folder in plan.outputs(name, output):
-                check_owned(folder)
+        for folder in Layout(output).outputs(name):
+            check = check_dataset_owned if folder == Layout(output).dataset else check_owned
+            check(folder)
 
 
 def check(
@@ -99,15 +99,20 @@ def check(
 
 
 def _launch(
-    name: str, config: BuildConfig, output: str, options: PipelineOptions, beam_arguments: list[str]
+    name: str,
+    config: BuildConfig,
+    output: str,
+    options: PipelineOptions,
+    beam_arguments: list[str],
+    writes: Callable[[], bool],
 ) -> tuple[list[str], bool]:
     """Refuse to disturb a job that an earlier command left running, and attach to a running job of this stage.
 
-    Return the flags of this stage's job, and whether a job that was attached to has written the output of the stage.
+    `writes` returns whether the stage will write its tables; it is called only if there may be such a job. Return the flags of this stage's job, and whether a job that was attached to has written the output of the stage.
     """
     if not plan.applies(name, config):
         return beam_arguments, False
-    if unfinished_jobs(output) and not plan.is_up_to_date(name, config, output):
+    if unfinished_jobs(output) and writes():
         refuse_conflicting_job(name, output, include_own=not is_dataflow(options))
     if not is_dataflow(options) or options.view_as(GoogleCloudOptions).template_location:
         return beam_arguments, False
@@ -116,6 +121,14 @@ def _launch(
     return [*beam_arguments, f"--job_key={name}:{key}"], is_written
 
 
-def _bodies_needed(config: BuildConfig, output: str, stages: Sequence[str]) -> bool:
-    """Whether stored bodies will be read: by the ingest stage now, or after a run of fetch alone."""
-    return "ingest" not in stages or not ingest.is_up_to_date(config, output)
+def _remove_leftovers(stage: str, output: str) -> None:
+    """Remove what an interrupted commit of a stage left, now that its tables are up to date.
+
+    Nothing is removed while a job may be running: its shards look the same.
+    """
+    if unfinished_jobs(output):
+        return
+    for folder in Layout(output).outputs(stage):
+        remove_leftovers(folder)
+    if stage == "split":
+        sets.remove_leftovers(Layout(output).dataset)

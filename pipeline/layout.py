@@ -163,6 +163,17 @@ class Layout:
         """Folder of the dataset: the training sets, the test set, the card."""
         return self._path("dataset")
 
+    def outputs(self, stage: str) -> tuple[str, ...]:
+        """Folders of the tables that a stage commits together; for the split stage, the lists of examples and the dataset."""
+        return {
+            "fetch": (self.fetched,),
+            "ingest": tuple(self.ingest_tables.values()),
+            "aggregate": tuple(self.aggregate_tables.values()),
+            "embed": (self.features,),
+            "dedupe": (self.duplicates,),
+            "split": (self.examples, self.dataset),
+        }[stage]
+
     def metrics(self, stage: str) -> str:
         """JSON file with the metrics of a stage's last run."""
         return self._path("metrics", f"{stage}.json")

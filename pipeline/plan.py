@@ -1,6 +1,7 @@
-"""Inputs and outputs of each stage, whether it is up to date, and the dry run."""
+"""Inputs of each stage, whether it is up to date, and the dry run."""
 
 from collections.abc import Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +11,6 @@ from pipeline import files
 from pipeline.config import BuildConfig
 from pipeline.ingest.lists import has_urls, list_paths
 from pipeline.jobs import aggregate, dedupe, embed, fetch, ingest, split
-from pipeline.jobs.sets import is_whole
 from pipeline.layout import Layout
 from pipeline.records import check_readable
 from schemas.fixed_set import FIXED_SET
@@ -71,25 +71,36 @@ def inputs(stage: str, config: BuildConfig, output: str) -> list[str]:
     return [*(files.join(config.source, name) for name in named), *tables[stage]]
 
 
-def outputs(stage: str, output: str) -> list[str]:
-    """Return the folders of the tables that a stage writes; for the split stage, the dataset."""
-    layout = Layout(output)
-    return {
-        "fetch": [layout.fetched],
-        "ingest": list(layout.ingest_tables.values()),
-        "aggregate": list(layout.aggregate_tables.values()),
-        "embed": [layout.features],
-        "dedupe": [layout.duplicates],
-        "split": [layout.dataset],
-    }[stage]
+def is_up_to_date(stage: str, config: BuildConfig, output: str, stages: Sequence[str]) -> bool:
+    """Whether the tables of a stage are up to date in a run of `stages`.
+
+    Raises DataError if the tables that the stage reads are missing.
+    """
+    if stage == "fetch":
+        return fetch.is_up_to_date(config, output, partial(bodies_needed, config, output, stages))
+    if stage in ("ingest", "split"):
+        return bool(JOBS[stage].is_up_to_date(config, output))
+    return bool(JOBS[stage].stage_of(config, output).is_done(*Layout(output).outputs(stage)))
 
 
-def is_up_to_date(stage: str, config: BuildConfig, output: str) -> bool:
-    """Whether the tables of a stage are up to date. Raises DataError if the tables that it reads are missing."""
-    if stage == "ingest":
-        return ingest.is_up_to_date(config, output)
-    done = bool(JOBS[stage].stage_of(config, output).is_done(*outputs(stage, output)))
-    return done and (stage != "split" or is_whole(Layout(output).dataset))
+def bodies_needed(config: BuildConfig, output: str, stages: Sequence[str]) -> bool:
+    """Whether stored bodies will be read: by the ingest stage of this run, or after a run of fetch alone."""
+    return "ingest" not in stages or not ingest.is_up_to_date(config, output)
+
+
+def will_write(
+    stage: str,
+    config: BuildConfig,
+    output: str,
+    stages: Sequence[str],
+    force: bool,
+    retry: Sequence[str] = (),
+) -> bool:
+    """Whether a stage of a run of `stages` writes its tables again, once the earlier stages are up to date.
+
+    Raises DataError if the tables that the stage reads are missing.
+    """
+    return force or (stage == "fetch" and bool(retry)) or not is_up_to_date(stage, config, output, stages)
 
 
 def job_key(stage: str, config: BuildConfig, output: str) -> str:
@@ -122,16 +133,15 @@ def dry_run(
         depends = any(
             result["stages"].get(each, {}).get("state") in _CHANGING for each in AFTER.get(name, ())
         )
-        state = RUNS
-        if not force and not (retry and name == "fetch"):
-            if depends:
-                state = DEPENDS
-            elif is_up_to_date(name, config, output):
-                state = UP_TO_DATE
+        if depends and not force:
+            state = DEPENDS
+        else:
+            writes = will_write(name, config, output, stages, force, retry)
+            state = RUNS if writes else UP_TO_DATE
         result["stages"][name] = {
             "state": state,
             "reads": inputs(name, config, output),
-            "writes": outputs(name, output),
+            "writes": list(Layout(output).outputs(name)),
         }
     return result
 

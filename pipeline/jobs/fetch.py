@@ -55,6 +55,19 @@ def stage_of(config: BuildConfig, _output: str) -> Stage:
     return Stage("fetch", {**digests, "rules": fetch_rules(config)}, config)
 
 
+def is_up_to_date(config: BuildConfig, output: str, bodies_needed: Callable[[], bool]) -> bool:
+    """Return whether the stage has nothing to fetch: its table is complete, and so are the bodies if they are needed.
+
+    bodies_needed: whether the bodies will be read; they may have been removed if `fetch.keep_bodies` is false.
+    """
+    layout = Layout(output)
+    if not stage_of(config, output).is_done(layout.fetched):
+        return False
+    if not counts(directory.read_manifest(layout.fetched)).get("bodies"):
+        return True
+    return bool(files.names(layout.bodies, f"*{BODIES}")) or not bodies_needed()
+
+
 def run(
     config: BuildConfig,
     output: str,
@@ -66,8 +79,7 @@ def run(
     """Run the stage unless it is up to date; return None if the lists have no URLs.
 
     retry: rejection codes of fetch or ingest; the URLs of these rejections are fetched again. force: check all stored
-    bodies, and fetch damaged ones again. bodies_needed: whether the bodies will be read; they may have been removed if
-    `fetch.keep_bodies` is false.
+    bodies, and fetch damaged ones again. bodies_needed: as in `is_up_to_date`.
 
     Raises DataError if a list or a journal is unreadable, or if `fetch.contact` is empty.
     """
@@ -75,9 +87,7 @@ def run(
         return None
     paths, layout = list_paths(config), Layout(output)
     stage = stage_of(config, output)
-    up_to_date = not force and not retry and stage.is_done(layout.fetched)
-    if up_to_date and counts(directory.read_manifest(layout.fetched)).get("bodies"):
-        up_to_date = bool(files.names(layout.bodies, f"*{BODIES}")) or not bodies_needed()
+    up_to_date = not force and not retry and is_up_to_date(config, output, bodies_needed)
     if not up_to_date:
         for path in paths.values():
             check_readable(path, RETRIEVAL_LIST)

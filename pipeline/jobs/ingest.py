@@ -40,6 +40,7 @@ from pipeline.keyed_hash import bucket_count, by_bucket, keyed_hash, shard_key
 from pipeline.layout import Layout
 from pipeline.records import check_readable, read_records
 from pipeline.rejections import Rejected, malformed_rows, reject
+from pipeline.running.dataflow_jobs import unfinished_jobs
 from pipeline.running.metrics import timed
 from pipeline.running.options import decoder_count, runs_in_this_process
 from pipeline.running.progress import advance
@@ -145,7 +146,7 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     manifests = {name: directory.read_manifest(folder) for name, folder in layout.ingest_tables.items()}
     if up_to_date:
         check(config, layout, manifests)
-    if not config.fetch.keep_bodies:
+    if not config.fetch.keep_bodies and not (up_to_date and unfinished_jobs(output)):  # of fetch, for example
         fetch.drop_bodies(output)
     return StageResult(manifests, up_to_date)
 

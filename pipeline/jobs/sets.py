@@ -169,13 +169,32 @@ def publish_set(name_and_written: tuple[str, Iterable[Written]], job: DatasetJob
 
 
 def commit_dataset(published: list[tuple[str, Manifest]], job: DatasetJob) -> None:
-    """Replace the dataset: swap the manifests of all sets, then its own, and then remove the old shards."""
-    facts, about = job.facts, job.about
+    """Replace the dataset: swap the manifests of its sets and of the lists, then its own, and then remove the old shards.
+
+    The manifest of the dataset comes after everything that has to fit it. Until then the stage is not up to date, and the
+    next build repeats what is missing. After it, only old files are left, which the next build removes, too.
+    """
+    # Before the sets, since a build that continues finds fewer changed sets. It takes over this report.
+    files.write_text(*job.changes)
     new = dict(published)
     before = {name: directory.valid_manifest(job.folder(name)) for name in new}
     for name, manifest in new.items():
         commit.swap(job.folder(name), manifest)
-    manifests = {name: new.get(name) or directory.read_manifest(job.folder(name)) for name in sorted(facts)}
+    manifests = {
+        name: new.get(name) or directory.read_manifest(job.folder(name)) for name in sorted(job.facts)
+    }
+    root = _write_card(manifests, job)
+    # After the sets: whoever repeats an earlier task of this job still finds the staged lists.
+    commit.commit(job.lists, EXAMPLE.name, job.staged, job.lists_about)
+    commit.swap(job.dataset, root)
+    for name, manifest in new.items():
+        commit.clean(job.folder(name), manifest, before[name])
+    remove_dropped_sets(job.dataset)
+
+
+def _write_card(manifests: dict[str, Manifest], job: DatasetJob) -> Manifest:
+    """Write the card and the Croissant metadata of the dataset, and return its manifest."""
+    facts, about = job.facts, job.about
     entries = {}
     for name, manifest in manifests.items():
         entries[name] = {
@@ -199,12 +218,7 @@ def commit_dataset(published: list[tuple[str, Manifest]], job: DatasetJob) -> No
     for name, text in texts.items():
         files.write_text(files.join(job.dataset, name), text)
     digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
-    commit.swap(job.dataset, Manifest("dataset", 0, (), {**about, "sets": entries, "files": digests}))
-    for name, manifest in new.items():
-        commit.clean(job.folder(name), manifest, before[name])
-    remove_dropped_sets(job.dataset)
-    commit.commit(job.lists, EXAMPLE.name, job.staged, job.lists_about)
-    files.write_text(*job.changes)
+    return Manifest("dataset", 0, (), {**about, "sets": entries, "files": digests})
 
 
 def is_whole(dataset: str) -> bool:
@@ -222,6 +236,13 @@ def is_whole(dataset: str) -> bool:
         if hashlib.sha256(manifest.to_json().encode()).hexdigest() != entry["manifest_sha256"]:
             return False
     return True
+
+
+def remove_leftovers(dataset: str) -> None:
+    """Remove what an interrupted commit left in a whole dataset: dropped sets, and old shards of the others."""
+    remove_dropped_sets(dataset)
+    for name in directory.read_manifest(dataset).about["sets"]:
+        commit.remove_leftovers(files.join(dataset, name))
 
 
 def remove_dropped_sets(dataset: str) -> None:

@@ -19,7 +19,7 @@ from common.errors import DataError
 from pipeline import files
 from pipeline.config import BuildConfig, DedupeConfig
 from pipeline.dedupe.leak_search import leak_search
-from pipeline.jobs.sets import DatasetJob, WriteSets, is_whole, remove_dropped_sets, set_names
+from pipeline.jobs.sets import DatasetJob, WriteSets, is_whole, set_names
 from pipeline.keyed_hash import bucket, bucket_count, by_bucket, shard_key
 from pipeline.layout import Layout
 from pipeline.noise.examples import (
@@ -50,13 +50,13 @@ from pipeline.running.stage import (
     manifest_digest,
 )
 from pipeline.shards import commit, directory
+from pipeline.shards.changes import changes, interrupted_report
 from pipeline.shards.feature_parts import FeatureParts
 from pipeline.shards.parquet import LIST_ROW_GROUP_ROWS, StagedShard, write_shard
 from pipeline.shards.plan import (
     PLANNED_SCHEMA,
     ContentDigests,
     SetPlan,
-    changes,
     planned_examples,
     used_images,
 )
@@ -87,6 +87,15 @@ def stage_of(config: BuildConfig, output: str) -> Stage:
     return Stage("split", {**tables, **lists}, config)
 
 
+def is_up_to_date(config: BuildConfig, output: str) -> bool:
+    """Return whether the dataset and the lists of its examples are those that the stage would write now.
+
+    Raises DataError if a table that the stage reads is missing.
+    """
+    layout = Layout(output)
+    return stage_of(config, output).is_done(*layout.outputs("split")) and is_whole(layout.dataset)
+
+
 def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool = False) -> StageResult:
     """Run the stage unless it is up to date.
 
@@ -95,11 +104,9 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     """
     layout = Layout(output)
     stage = stage_of(config, output)
-    up_to_date = not force and stage.is_done(layout.dataset) and is_whole(layout.dataset)
+    up_to_date = not force and is_up_to_date(config, output)
     notes: tuple[str, ...] = ()
-    if up_to_date:
-        remove_dropped_sets(layout.dataset)  # left by an interrupted build
-    else:
+    if not up_to_date:
         plan = make_plan(config, output)
         about = {
             **stage.about,
@@ -261,17 +268,19 @@ def _write(
     stale = [each for each in plan.sets if force or not each.is_written(dataset)]
     names = {each.name for each in plan.sets}
     dropped = [name for name in set_names(dataset) if name not in names]
-    for each in stale:
+    for each in plan.sets:  # an interrupted commit may have left old shards of a set that is written already
         commit.prepare(files.join(dataset, each.name))
-    report = {
+    report = None if force else interrupted_report(layout.changes, dataset, about["made_from"])
+    report = report or {
+        "made_from": about["made_from"],
         "written": sorted(each.name for each in stale),
         "removed": dropped,
-        "changed": _changes(layout.examples, plan),
+        "changed": changes(layout.examples, STAGE_VERSIONS["split"], plan.lists, plan.buckets),
     }
     job = DatasetJob(
         layout.examples,
         plan.lists,
-        {"buckets": plan.buckets, "version": STAGE_VERSIONS["split"]},
+        {"buckets": plan.buckets, "version": STAGE_VERSIONS["split"], "made_from": about["made_from"]},
         layout.images,
         dataset,
         list(config.classes),
@@ -383,15 +392,3 @@ def _facts_of_set(config: BuildConfig, pools: Pools, each: TrainingSet | FixedSe
     if lacking:
         about["classes_without_clean"] = lacking
     return about
-
-
-def _changes(lists: str, plan: Plan) -> dict[str, dict[str, int]]:
-    """Return how the sets differ from the previous build; nothing if its lists are damaged, or of another version."""
-    try:
-        before = directory.read_manifest(lists)
-        if before.about.get("version") != STAGE_VERSIONS["split"]:
-            return {}
-        directory.check_sizes(lists, before)
-        return changes(lists, before, plan.lists, plan.buckets)
-    except DataError:
-        return {}

@@ -106,7 +106,8 @@ class BuildFacts:
 def read_facts(build: str, config: BuildConfig, names: Sequence[str] = ()) -> BuildFacts:
     """Read the facts of a finished build; `names`: the training sets to publish (default: all).
 
-    Raises DataError if a table is missing, or older than its inputs, or made from another configuration.
+    Raises DataError if a table is missing, older than its inputs, of another build than those beside it, or made from
+    another configuration.
     """
     layout = Layout(build)
     if old := outdated(build):
@@ -119,12 +120,7 @@ def read_facts(build: str, config: BuildConfig, names: Sequence[str] = ()) -> Bu
             f"{layout.dataset}: has no set {unknown[0]!r}; its sets are {', '.join(sorted(entries))}"
         )
     chosen = [name for name in entries if not names or name in {*names, TEST_SET, SHARED_IMAGES}]
-    manifests = {
-        name: directory.read_manifest(files.join(layout.dataset, name))
-        if name == SHARED_IMAGES
-        else read_set_manifest(layout.dataset, name)
-        for name in chosen
-    }
+    manifests = {name: _set_manifest(layout.dataset, name, entries[name]) for name in chosen}
     stages = {
         "ingest": layout.images, "aggregate": layout.verdicts, "dedupe": layout.duplicates, "split": layout.dataset,
     }  # fmt: skip
@@ -144,6 +140,18 @@ def read_facts(build: str, config: BuildConfig, names: Sequence[str] = ()) -> Bu
         with_url,
         _precision(layout.retrieval_precision),
     )
+
+
+def _set_manifest(dataset: str, name: str, entry: Mapping[str, Any]) -> Manifest:
+    """Return the manifest of a set. Raises DataError unless it is the one that its entry in the dataset's manifest states."""
+    folder = files.join(dataset, name)
+    manifest = directory.read_manifest(folder) if name == SHARED_IMAGES else read_set_manifest(dataset, name)
+    if files.sha256(files.join(folder, MANIFEST)) != entry["manifest_sha256"]:
+        raise DataError(
+            f"{files.join(folder, MANIFEST)}: is not the one that the manifest of the dataset names, since split was "
+            "interrupted or the file was changed; run split (or build), then publish"
+        )
+    return manifest
 
 
 def _check_version(layout: Layout) -> None:

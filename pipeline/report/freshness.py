@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from pipeline.layout import Layout
+from pipeline.layout import STAGES, Layout
 from pipeline.running.stage import manifest_digest
 from pipeline.shards import directory
 from schemas.manifest import Manifest
@@ -48,7 +48,7 @@ def _features_of_sets(layout: Layout) -> dict[str, str]:
 
 
 def finished_stages(build: str) -> set[str]:
-    """Return the stages after ingest whose tables exist and were made from the present tables.
+    """Return the stages after ingest whose tables exist, are of one build, and were made from the present tables.
 
     Raises DataError if a manifest is damaged.
     """
@@ -58,21 +58,34 @@ def finished_stages(build: str) -> set[str]:
         inputs = {name: directory.find_manifest(folder) for name, folder in derived.inputs.items()}
         if manifest and all(inputs.values()) and not _newer_inputs(manifest, derived):
             finished.add(stage)
-    return finished
+    return finished.difference(_interrupted_stages(build))
 
 
 def outdated(build: str) -> list[str]:
-    """Return one sentence, with the remedy, for each table that is older than one of its inputs.
+    """Return one sentence, with the remedy, for each stage that was interrupted or is older than one of its inputs.
 
     Missing and damaged tables are skipped, so a dataset without its build gives no sentence.
     """
-    sentences = []
+    sentences = [
+        f"the tables of {stage} are of different builds, since {stage} was interrupted; run {stage}"
+        for stage in _interrupted_stages(build)
+    ]
     for stage, derived in derived_tables(build).items():
         manifest = directory.valid_manifest(derived.folder)
         if manifest and (names := _newer_inputs(manifest, derived)):
             newer = " and ".join(_TITLES[name] for name in names)
             sentences.append(f"{derived.title} are older than {newer}; run {stage}")
     return sentences
+
+
+def _interrupted_stages(build: str) -> list[str]:
+    """Return the stages whose tables are not all of the same build: a commit was interrupted between two of them."""
+    found = []
+    for stage in STAGES:
+        manifests = map(directory.valid_manifest, Layout(build).outputs(stage))
+        if len({manifest.about.get("made_from") for manifest in manifests if manifest}) > 1:
+            found.append(stage)
+    return found
 
 
 def _newer_inputs(manifest: Manifest, derived: DerivedTable) -> list[str]:

@@ -149,12 +149,13 @@ class DataflowService:
         return self._clients[api_name]
 
     def _new_client(self, api_name: str) -> Any:
+        client = getattr(self._api, f"{api_name}V1Beta3Client")  # first, because it names a missing library
         from google.api_core.client_options import ClientOptions
         from google.auth.credentials import AnonymousCredentials
 
         local = "localhost" in self.endpoint  # Beam's own rule for HTTP instead of gRPC
         address = self.endpoint if local else re.sub("^https?://", "", self.endpoint).rstrip("/")
-        return getattr(self._api, f"{api_name}V1Beta3Client")(
+        return client(
             credentials=AnonymousCredentials() if self.no_auth else None,  # None: default credentials
             client_options=ClientOptions(api_endpoint=address),
             transport="rest" if local else None,

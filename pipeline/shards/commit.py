@@ -30,6 +30,11 @@ def prepare(folder: str) -> None:
     """
     check_owned(folder)
     files.make_folder(folder)
+    remove_leftovers(folder)
+
+
+def remove_leftovers(folder: str) -> None:
+    """Remove what interrupted attempts and commits left in the folder of a table, and keep the present table."""
     _remove_leftovers(folder, directory.valid_manifest(folder))
 
 

@@ -5,7 +5,6 @@ The lists are made one part at a time, so that a plan of many millions of images
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,9 +18,7 @@ from pipeline import files
 from pipeline.keyed_hash import bucket
 from pipeline.noise.examples import LIST_SCHEMA, ExamplePool, whole_pool
 from pipeline.shards import directory
-from pipeline.shards.parquet import StagedShard
 from schemas.example import SHARED_IMAGES
-from schemas.manifest import Manifest
 
 _DIGEST_BYTES = 16
 _ROWS_TOGETHER = 1 << 16
@@ -160,44 +157,4 @@ def rows_of_sets(planned: pa.Table) -> dict[str, pa.Array]:
     codes = names.indices.to_numpy()
     return {
         name: rows.filter(pa.array(codes == code)) for code, name in enumerate(names.dictionary.to_pylist())
-    }
-
-
-def changes(
-    folder: str, before: Manifest, staged: Sequence[StagedShard], buckets: int
-) -> dict[str, dict[str, int]]:
-    """Count how the sets differ from an earlier generation of lists in `folder`: examples added, removed, and relabeled.
-
-    staged: the lists of the next generation, in `buckets` buckets. Only sets that differ are in the result. Raises
-    DataError like `read_shards`.
-    """
-    schema = pa.schema([PLANNED_SCHEMA.field(name) for name in ("image_id", "label", "sets")])
-    together = min(buckets, before.about["buckets"])
-    staged_files = {each.shard.file: each.before_commit() for each in staged}
-    generations = (
-        directory.by_bucket(before.shards, together),
-        {
-            index: [staged_files[shard.file] for shard in shards]
-            for index, shards in directory.by_bucket([each.shard for each in staged], together).items()
-        },
-    )
-    counts: dict[str, Counter[str]] = {}
-    for index in sorted({*generations[0], *generations[1]}):
-        old, new = (directory.read_bucket(folder, shards.get(index, []), schema) for shards in generations)
-        old_rows, new_rows = rows_of_sets(old), rows_of_sets(new)
-        nothing = pa.array([], pa.int32())
-        for name in {*old_rows, *new_rows}:
-            was, now = old.take(old_rows.get(name, nothing)), new.take(new_rows.get(name, nothing))
-            matches = pc.index_in(now["image_id"], was["image_id"])
-            stayed = len(matches) - matches.null_count
-            other = pc.not_equal(now["label"], was["label"].take(matches))
-            counts.setdefault(name, Counter()).update(
-                added=now.num_rows - stayed,
-                removed=was.num_rows - stayed,
-                relabeled=pc.sum(other).as_py() or 0,
-            )
-    return {
-        name: {key: counts[name][key] for key in ("added", "removed", "relabeled")}
-        for name in sorted(counts)
-        if any(counts[name].values())
     }

@@ -10,6 +10,7 @@ from common.errors import DataError
 from pipeline.__main__ import main
 from pipeline.jobs.tables import Written, check_libraries
 from pipeline.running import stage
+from pipeline.running.job_record import JobRecord
 from schemas.manifest import MANIFEST, Manifest
 from tests.pipeline.small_world import World, build
 
@@ -157,3 +158,24 @@ def test_what_interrupted_builds_have_left_goes_with_the_next_one(world: World, 
     assert build(world, output) == 0
     assert not leftover.exists()
     assert main(["verify", str(output / "dataset")]) == 0
+
+
+def test_old_shards_of_tables_that_are_up_to_date_go_unless_a_job_may_be_writing_them(
+    world: World, output: Path
+) -> None:
+    """As a stage leaves them that was killed after it replaced its manifests."""
+    shard = next((output / "dedupe" / "duplicates").glob("*.parquet"))
+    leftovers = [
+        output / folder / shard.name
+        for folder in ("ingest/images", "aggregate/verdicts", "split/examples", "dataset/red-0.20")
+    ]
+    for path in leftovers:
+        shutil.copy(shard, path)
+    record = JobRecord("split", "key", "id-1", "p", "r", "https://x", "https://console", "SUBMITTED")
+    record.write(str(output))
+    assert build(world, output) == 0
+    assert all(path.exists() for path in leftovers)
+    record.write(str(output), "DONE")
+    assert build(world, output) == 0
+    assert not any(path.exists() for path in leftovers)
+    assert shard.exists()

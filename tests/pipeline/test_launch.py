@@ -131,6 +131,25 @@ def test_a_dry_run_shows_no_secrets(command, capsys):
     assert "hush" not in reported
 
 
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [([], 0), (["--force"], 2), (["--set", "ingest.size=20"], 2)],
+    ids=["up to date", "force", "other"],
+)
+def test_a_stage_that_will_write_is_refused_while_another_job_may_run(command, capsys, more, code):
+    output, flags = command
+    record = JobRecord("dedupe", "key", "id-1", "p", "r", f"http://{DEAD}", "https://console", "SUBMITTED")
+    record.write(str(output))
+    before = snapshot(output)
+    try:
+        assert main(["ingest", *flags, "--direct_num_workers=1", *more]) == code
+        refused = "job id-1 of stage dedupe may still be running" in capsys.readouterr().err
+    finally:
+        Path(output / "jobs" / "dedupe.json").unlink()
+    assert refused == bool(code)
+    assert before.items() >= snapshot(output).items()
+
+
 def test_records_of_jobs_are_read_as_they_were_written(tmp_path):
     record = JobRecord("aggregate", "key", "id-1", "p", "r", "https://x", "https://console", "SUBMITTED")
     record.write(str(tmp_path))

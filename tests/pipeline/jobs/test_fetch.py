@@ -102,6 +102,10 @@ def test_without_keep_bodies_they_are_removed_and_fetched_again_when_needed(
     capsys.readouterr()
     assert main(command) == 0
     assert capsys.readouterr().out.splitlines() == ["fetch     up to date", "ingest    up to date"]
+    assert main([*command, "--dry-run"]) == 0
+    assert "fetch     up to date" in capsys.readouterr().out
+    assert main([*command, "--set", "ingest.size=20", "--dry-run"]) == 0
+    assert "fetch     would run" in capsys.readouterr().out
     assert web.asked == []
     assert main([*command, "--set", "ingest.size=20"]) == 0
     assert sorted(web.asked) == ["/0", "/1", "/2", "/3", "/4"]
