@@ -7,7 +7,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-from pipeline import plan
+from pipeline import files, plan
 from pipeline.config import BuildConfig
 from pipeline.jobs import aggregate, dedupe, embed, fetch, ingest, sets, split
 from pipeline.layout import Layout
@@ -87,10 +87,11 @@ def check(
 
     Raises UsageError for wrong flags and DataError for missing or unreadable input files.
     """
-    paths = {"source": config.source}
+    files.check_output(output)
+    paths = {"--output": output, "source": config.source}
     if "embed" in stages and plan.applies("embed", config):
         paths["embed.weights"] = config.embed.weights
-    options = checked_options(beam_arguments, output, paths)
+    options = checked_options(beam_arguments, paths)
     plan.check_inputs(config, stages)
     if "embed" in stages:
         embed.check(config, output, beam_arguments)

@@ -17,10 +17,11 @@ from common.json_records import parse_stored
 from pipeline import files
 from pipeline.jobs.gather import GatherAll
 from pipeline.running import metrics
-from pipeline.running.options import runs_in_this_process
+from pipeline.running.options import beam_options, runs_in_this_process
 from pipeline.running.preflight import checked_options
 from pipeline.running.progress import advance
 from pipeline.running.run import JobSpec, run_job
+from pipeline.running.worker_setup import runs_in_containers
 from pipeline.verify.bucket import check_bucket
 from pipeline.verify.clean_images import check_clean_images
 from pipeline.verify.dataset import Verification, conclude
@@ -37,12 +38,13 @@ def run(dataset: str, beam_arguments: list[str]) -> Verification:
     The job writes its result to a file in --temp_location, or in a temporary folder of this machine.
     """
     with TemporaryDirectory() as folder:
-        google = checked_options(beam_arguments, folder, {"DATASET": dataset}).view_as(GoogleCloudOptions)
-        if google.template_location:
+        shared = _temporary_folder(beam_arguments) or folder
+        options = checked_options(beam_arguments, {"DATASET": dataset, "--temp_location": shared})
+        if options.view_as(GoogleCloudOptions).template_location:
             raise UsageError(
                 "--template_location: verify cannot be written as a template; leave the flag out"
             )
-        output = files.join(google.temp_location or folder, f"verify-{secrets.token_hex(8)}")
+        output = files.join(shared, f"verify-{secrets.token_hex(8)}")
         plan, buckets = plan_verification(dataset)
         images = max((each.rows for each in plan.sets.values()), default=0)
         spec = JobSpec("verify", output, "buckets", len(buckets), images * SECONDS_PER_IMAGE)
@@ -53,6 +55,18 @@ def run(dataset: str, beam_arguments: list[str]) -> Verification:
             return parse_stored(Verification, files.read_text(result), result, "run verify again")
         finally:
             files.remove_folder(output)
+
+
+def _temporary_folder(beam_arguments: list[str]) -> str | None:
+    """Return the folder --temp_location. Raises UsageError if it is missing and workers reach no folder of this machine."""
+    options = beam_options(beam_arguments)
+    folder: str | None = options.view_as(GoogleCloudOptions).temp_location
+    if not folder and runs_in_containers(options):
+        raise UsageError(
+            "verify: --temp_location is missing; the workers of this runner write the result there, so add "
+            "--temp_location URL, such as gs://BUCKET/temp"
+        )
+    return folder
 
 
 class VerifyDataset(beam.PTransform):

@@ -13,7 +13,6 @@ from apache_beam.options.pipeline_options import (
 )
 
 from common.errors import UsageError
-from pipeline import files
 from pipeline.running.dataflow_client import check_credentials
 from pipeline.running.endpoints import check_endpoints, split_address
 from pipeline.running.options import (
@@ -30,16 +29,15 @@ from pipeline.running.worker_setup import check_workers, worker_environment
 _THIS_MACHINE = {None, "embed", "local", "localhost", "127.0.0.1", "::1"}
 
 
-def checked_options(arguments: list[str], output: str, sources: Mapping[str, str]) -> PipelineOptions:
+def checked_options(arguments: list[str], paths: Mapping[str, str]) -> PipelineOptions:
     """Check flags, runner, paths, services and credentials, and return Beam's resolved options.
 
-    `sources` maps config keys or flags to the paths that tasks read. Raises UsageError for the first failed check.
+    `paths` maps flags or config keys to the paths that tasks read or write. Raises UsageError for the first failed check.
     Nothing is written or submitted.
     """
-    files.check_output(output)
     options = beam_options(arguments)
     runner = local_runner(options, 1, running_mode(arguments))  # also prepares the options of other runners
-    google, paths = options.view_as(GoogleCloudOptions), {"--output": output, **sources}
+    google = options.view_as(GoogleCloudOptions)
     if not is_dataflow(options):
         if google.template_location:
             raise UsageError(

@@ -114,3 +114,33 @@ def test_the_command_prints_the_same_with_and_without_flags_of_beam(built, capsy
 def test_an_unknown_flag_is_a_usage_error(built, capsys):
     assert main(["verify", str(built / "dataset"), "--direct_num_worker=1"]) == 2
     assert "--direct_num_workers" in capsys.readouterr().err
+
+
+DATAFLOW = ["--runner=DataflowRunner", "--project=p", "--region=us-central1"]
+BUCKET = ["gs://bucket/dataset", *DATAFLOW, "--temp_location=gs://bucket/temp"]
+PACKAGE = ["--setup_file=./setup.py"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["gs://bucket/dataset", *DATAFLOW], "verify: --temp_location is missing"),
+        (["dataset", "--runner=FlinkRunner", "--environment_type=DOCKER"], "--temp_location is missing"),
+        (["gs://bucket/dataset", *DATAFLOW, "--temp_location=temp"], "--temp_location temp: the workers"),
+        (["dataset", *BUCKET[1:]], "DATASET dataset: the workers of this runner cannot reach a local path"),
+        (BUCKET, "the workers would lack the package"),
+        ([*BUCKET, *PACKAGE], "the workers would lack gcsfs"),
+        (
+            [*BUCKET, *PACKAGE, "--requirements_file=requirements-dataflow.txt"],
+            "DataflowRunner",
+        ),  # credentials
+    ],
+)
+def test_a_launch_on_workers_without_this_machine_s_disk_is_checked_without_output(
+    arguments, words, monkeypatch, capsys
+):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/no/such/key.json")
+    assert main(["verify", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert "--output" not in error
