@@ -10,18 +10,16 @@ import tarfile
 from collections.abc import Iterator
 from difflib import get_close_matches
 from hashlib import sha256
-from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import compute as pc
 
 from common.errors import DataError, UsageError
 from pipeline import files
-from pipeline.keyed_hash import bucket, shard_key
+from pipeline.keyed_hash import by_bucket
 from pipeline.shards import directory
 from pipeline.shards.dataset_manifests import read_root, read_set_manifest
 from schemas.cells import csv_text
@@ -112,22 +110,23 @@ def _shards(dataset: str, set_name: str, manifest: Manifest) -> Iterator[pa.Tabl
 
 
 def _with_shared(table: pa.Table, folder: str) -> Iterator[pa.Table]:
-    """Add the images of a shared dataset to its examples, one bucket of images at a time."""
-    manifest = directory.read_manifest(folder)
-    count = manifest.about["buckets"]
-    shards = directory.by_bucket(manifest.shards, count)
-    edges = np.searchsorted(bucket(shard_key(table["image_id"].to_pylist()), count), np.arange(count + 1))
-    for index, (start, end) in enumerate(pairwise(edges.tolist())):
-        part = table.slice(start, end - start)
-        images = directory.read_bucket(folder, shards.get(index, []), SHARED_IMAGE_SCHEMA)
+    """Add the images of a shared dataset to its examples, one bucket of images at a time.
+
+    A bucket of examples is a union of buckets of images, so that an export reads each of these once. Raises DataError if a
+    shard of images was changed.
+    """
+    images_of = directory.read_manifest(folder).shards
+    count = directory.bucket_total(images_of)
+    shards = directory.by_bucket(images_of, count)
+    for index, part in by_bucket(table, count):
+        images = directory.read_bucket(folder, shards.get(index, []), SHARED_IMAGE_SCHEMA, check_digests=True)
         indices = pc.index_in(part["image_id"], images["image_id"])
         missing = part["image_id"].filter(indices.is_null())
         if len(missing):
             raise DataError(
                 f"{folder}: no image of {missing[0]} ({len(missing)} are missing); run build again"
             )
-        if part.num_rows:
-            yield part.append_column("image", images["image"].take(indices))
+        yield part.append_column("image", images["image"].take(indices))
 
 
 def _write_tars(dataset: str, set_name: str, manifest: Manifest, output: str) -> list[dict[str, Any]]:

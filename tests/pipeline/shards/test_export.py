@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import tarfile
 
 import pandas as pd
@@ -109,6 +110,20 @@ def test_what_cannot_be_exported_is_reported(dataset, tmp_path, capsys):
     assert export(dataset, tmp_path / "y", "webdataset") == 1
     assert shard.name in capsys.readouterr().err
     assert not (tmp_path / "y" / "export.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "folder"])
+def test_a_changed_image_of_a_shared_dataset_is_not_exported(shared, tmp_path, kind, capsys):
+    dataset = tmp_path / "dataset"
+    shutil.copytree(shared, dataset)
+    for shard in (dataset / "images").glob("*.parquet"):
+        image = parquet.read_table(shard)["image"][0].as_py()["bytes"]
+        data = bytearray(shard.read_bytes())
+        data[data.find(image) + len(image) // 2] ^= 1
+        shard.write_bytes(data)
+    assert export(dataset, tmp_path / "x", kind) == 1
+    assert "its bytes differ from those that were written" in capsys.readouterr().err
+    assert not (tmp_path / "x" / "export.json").exists()
 
 
 @given(st.text(min_size=1, max_size=80), st.text(min_size=1, max_size=80))
