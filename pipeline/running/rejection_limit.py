@@ -31,8 +31,17 @@ def check_share(
     for these rejections.
     """
     rejected = Counter({code: n for code, n in counts(manifest).items() if code not in expected})
-    if rejected.total() > limit * rows:
+    if _is_exceeded(rejected.total(), rows, limit):
         raise DataError(_message(stage, rejected, rows, limit, what, folder))
+
+
+def _is_exceeded(rejected: int, rows: int, limit: float) -> bool:
+    """Return whether `rejected` of `rows` are more than the share `limit`.
+
+    The quotient is rounded to the same float as the decimal fraction of the configuration; a product is not: 0.29 * 100 is
+    less than 29.
+    """
+    return rejected > 0 and rejected / max(rows, 1) > limit
 
 
 def check_lists(
@@ -49,7 +58,7 @@ def check_lists(
     of_class = rows[rows["source"].isin(BY_CLASS) & rows["class_name"].notna()]
     for keys, group in [*rows.groupby(["list"]), *of_class.groupby(["source", "class_name"])]:
         rejected = group[group["code"].notna() & ~group["code"].isin(list(expected))]
-        if rejected["rows"].sum() <= limit * group["rows"].sum():
+        if not _is_exceeded(int(rejected["rows"].sum()), int(group["rows"].sum()), limit):
             continue
         codes = Counter(rejected.groupby("code")["rows"].sum().to_dict())
         what = f"rows of {keys[0]}" if len(keys) == 1 else f"{keys[0]} rows of class {keys[1]}"

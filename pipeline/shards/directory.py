@@ -15,7 +15,9 @@ from pipeline.layout import stage_of
 from schemas.manifest import MANIFEST, Manifest, Shard
 from schemas.table import Table
 
-_NUMBERED = re.compile(r"-(\d+)-of-(\d+)[.-]")
+_NUMBERED = re.compile(
+    r"-([0-9]{1,10})-of-([0-9]{1,10})[.-]"
+)  # shard keys have 64 bits, so at most 2**63 shards
 _MAGIC = b"PAR1"
 _REMEDY = "it was changed or damaged after it was written; run the stage that writes it again with --force, or restore the file"
 
@@ -169,12 +171,15 @@ def by_bucket(shards: Iterable[Shard], count: int) -> dict[int, list[Shard]]:
 
 
 def shard_position(file: str) -> tuple[int, int]:
-    """Return the index of a shard and the number of shards, which its name states. Raises DataError if it does not."""
+    """Return the index of a shard and the number of shards, which its name states, each with at most ten digits.
+
+    Raises DataError if it does not.
+    """
     match = _NUMBERED.search(file)
     number, total = (int(match[1]), int(match[2])) if match else (0, 0)
     if number >= total or total & (total - 1):
         raise DataError(
-            f"the name of shard {file} does not state an index and a power of two as the number of shards, as "
+            f"the name of shard {file} does not state an index and a power of two below 10^10 as the number of shards, as "
             f"{shard_stem('train', 0, 8)} does"
         )
     return number, total

@@ -91,3 +91,14 @@ def test_a_shard_that_is_missing_is_reported(table):
     next(table.glob("*.parquet")).unlink()
     with pytest.raises(DataError, match="is missing"):
         directory.check_sizes(str(table), directory.read_manifest(str(table)))
+
+
+@pytest.mark.parametrize(
+    "total",
+    [str(2**34), str(2**65), "1" + "0" * 5000, "3", "0", "\u0662"],
+    ids=["2^34", "2^65", "10^5000", "3", "0", "another digit two"],
+)
+def test_a_name_with_an_absurd_number_of_shards_is_an_error(total):
+    with pytest.raises(DataError, match="does not state an index and a power of two below 10"):
+        directory.shard_position(f"train-00000-of-{total}-0123456789abcdef.parquet")
+    assert directory.shard_position(f"train-00000-of-{2**33}-0123456789abcdef.parquet") == (0, 2**33)
