@@ -67,8 +67,7 @@ def outdated(build: str) -> list[str]:
     Missing and damaged tables are skipped, so a dataset without its build gives no sentence.
     """
     sentences = [
-        f"the tables of {stage} are of different builds, since {stage} was interrupted; run {stage}"
-        for stage in _interrupted_stages(build)
+        f"the tables of {stage} are of different builds; run {stage}" for stage in _interrupted_stages(build)
     ]
     for stage, derived in derived_tables(build).items():
         manifest = directory.valid_manifest(derived.folder)

@@ -41,6 +41,20 @@ def test_a_fresh_build_and_a_dataset_alone_give_no_notes(built: Path, tmp_path: 
     assert outdated(str(tmp_path)) == []
 
 
+@pytest.mark.parametrize(
+    ("table", "stage"), [("split/examples", "split"), ("aggregate/workers", "aggregate")]
+)
+def test_tables_of_different_builds_are_named_and_their_stage_is_not_finished(
+    copy: Path, table: str, stage: str
+) -> None:
+    """As a commit leaves them that was killed between two of its tables."""
+    change(copy / table / MANIFEST, made_from="another build")
+    sentence = f"the tables of {stage} are of different builds; run {stage}"
+    assert sentence in outdated(str(copy))
+    assert stage not in finished_stages(str(copy))
+    assert sentence in page(str(copy))
+
+
 def test_sets_that_are_older_than_the_verdicts_are_named_until_split_has_run(
     world: World, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
