@@ -4,7 +4,7 @@ Accuracies and differences are shares from 0 to 1. All tests are two-sided at 5 
 Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927 (interval of a share);
 McNemar, "Note on the sampling error of the difference between correlated proportions", Psychometrika 12, 1947 (test);
 Connor, "Sample size for testing differences in proportions for the paired-sample design", Biometrics 43, 1987, eq. 2;
-Student's t with the noncentral t distribution, Johnson & Welch, Biometrika 31, 1940 (power over seeds);
+Student's t with the noncentral t distribution, Johnson & Welch, Biometrika 31, 1940 (power over seeds, by its square);
 Rogan & Gladen, "Estimating prevalence from the results of a screening test", American Journal of Epidemiology 107, 1978
 (a share that is measured with errors).
 """
@@ -17,6 +17,7 @@ from scipy import optimize, stats
 
 LEVEL = 0.05  # of the tests, two-sided
 POWER = 0.8  # probability with which a difference should be found
+_NEGLIGIBLE, _CERTAIN = 1e-9, 1000.0  # noncentralities beyond which scipy fails; the power is LEVEL below, and 1 above
 MOST = 10_000_000  # the largest number of images or seeds that is searched for
 _Z = float(stats.norm.ppf(1 - LEVEL / 2))
 
@@ -75,14 +76,23 @@ def smallest_of_images(images: int, disagreement: float, power: float = POWER) -
 
 
 def power_of_seeds(pairs: int, difference: float, deviation: float) -> float:
-    """Return the power of the paired t test over `pairs` differences with this mean and standard deviation."""
+    """Return the power of the paired t test over `pairs` differences with this mean and standard deviation.
+
+    The two-sided t test is the F test of t², whose power is a tail of the noncentral F distribution. (scipy's noncentral
+    t distribution gives nan for few pairs.) Raises ValueError if the deviation is not above 0.
+    """
+    if deviation <= 0:
+        raise ValueError(
+            f"the standard deviation of the differences must be above 0, got {deviation:g}; the t test does not apply to "
+            "equal differences"
+        )
     if pairs < 2:
         return 0.0
-    degrees, shift = pairs - 1, difference / deviation * math.sqrt(pairs)
-    critical = stats.t.ppf(1 - LEVEL / 2, degrees)
-    # far beyond the critical value scipy's nct gives nan, where the power is 1
-    power = stats.nct.sf(critical, degrees, shift) + stats.nct.cdf(-critical, degrees, shift)
-    return 1.0 if math.isnan(power) else float(power)
+    shift = abs(difference) / deviation * math.sqrt(pairs)
+    if shift > _CERTAIN:
+        return 1.0
+    critical = stats.t.ppf(1 - LEVEL / 2, pairs - 1)
+    return float(stats.ncf.sf(critical**2, 1, pairs - 1, max(shift, _NEGLIGIBLE) ** 2))
 
 
 def seeds_needed(difference: float, deviation: float, power: float = POWER) -> int:
@@ -94,8 +104,6 @@ def smallest_of_seeds(pairs: int, deviation: float, power: float = POWER) -> flo
     """Return the smallest difference that the paired t test finds with this power; None for fewer than two pairs."""
     if pairs < 2:
         return None
-    if deviation == 0:
-        return 0.0
     high = 1.0
     while power_of_seeds(pairs, high, 1.0) < power:
         high *= 2

@@ -70,12 +70,36 @@ def test_the_images_needed_have_the_power_that_was_asked_for(
     assert power.smallest_of_images(images, disagreement, target) == pytest.approx(difference, rel=0.02)
 
 
-@pytest.mark.parametrize(("seeds", "effect"), [(3, 2.0), (5, 1.0), (10, 1.0), (3, 0.0)])
+@pytest.mark.parametrize(("seeds", "effect"), [(3, 2.0), (5, 1.0), (10, 1.0), (3, 0.0), (2, 6.0), (2, 8.0), (3, 5.0)])
 def test_the_power_of_the_paired_t_test_is_that_of_a_simulation(seeds: int, effect: float) -> None:
     rng = np.random.default_rng(2)
     differences = rng.normal(effect, 1.0, (TRIALS, seeds))
     simulated = float((stats.ttest_1samp(differences, 0.0, axis=1).pvalue < 0.05).mean())
     assert within(simulated, power.power_of_seeds(seeds, effect, 1.0))
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 5, 50, 10_000])
+def test_the_power_of_the_paired_t_test_is_that_of_quadrature(pairs: int) -> None:
+    """The mean over the estimated deviation c of P(|z + shift| > critical · c), at equally likely values of c."""
+    degrees = pairs - 1
+    c = np.sqrt(stats.chi2.ppf((np.arange(2000) + 0.5) / 2000, degrees) / degrees)
+    critical = stats.t.ppf(0.975, degrees)
+    last = 0.0
+    for shift in [*np.arange(0, 50, 0.7), 1e3, 1e9, 1e300]:
+        expected = np.mean(stats.norm.sf(critical * c - shift) + stats.norm.cdf(-critical * c - shift))
+        found = power.power_of_seeds(pairs, shift / math.sqrt(pairs), 1.0)
+        assert found == pytest.approx(expected, abs=1e-3), shift
+        assert found >= last - 1e-9
+        last = found
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 4])
+def test_the_smallest_difference_of_few_seeds_has_the_power_that_was_asked_for(pairs: int) -> None:
+    rng = np.random.default_rng(5)
+    smallest = power.smallest_of_seeds(pairs, 0.01)
+    assert smallest is not None
+    p = stats.ttest_1samp(rng.normal(smallest, 0.01, (TRIALS, pairs)), 0.0, axis=1).pvalue
+    assert within(float((p < 0.05).mean()), 0.8)
 
 
 def test_the_number_of_seeds_is_the_published_one() -> None:
