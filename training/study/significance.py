@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
-MIN_SPREAD = 1e-9  # of differences, below which they are equal but for rounding
+MIN_SPREAD = 1e-9  # of values, below which they are equal but for rounding
 CellKey = TypeVar("CellKey", bound=Hashable)  # such as (level, seed)
 
 
@@ -123,9 +123,9 @@ class Correlation:
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation | None:
-    """Correlate at least three points; None for fewer, or where x or y does not vary."""
+    """Correlate at least three points; None for fewer, or where x or y varies by no more than rounding."""
     count = len(x)
-    if count < 3 or len(set(x)) == 1 or len(set(y)) == 1:
+    if count < 3 or any(max(values) - min(values) < MIN_SPREAD for values in (x, y)):
         return None
     pearson = stats.pearsonr(x, y)
     if count < 4:

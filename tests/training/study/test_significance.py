@@ -83,6 +83,10 @@ def test_too_few_points_have_no_correlation_or_no_interval() -> None:
     assert (three.r, three.low) == (pytest.approx(0.5), None)
 
 
+def test_values_that_are_equal_but_for_rounding_have_no_correlation() -> None:
+    assert correlation([1, 2, 3, 4], [0.3, 0.1 + 0.2, 0.3, 0.3]) is None
+
+
 def test_methods_are_compared_over_the_cells_that_both_have() -> None:
     values: dict[str, dict[object, float]] = {
         "a": {0: 1.0, 1: 2.0, 2: 3.0}, "b": {1: 1.0, 2: 2.5}, "c": {2: 0.0}, "d": {7: 1.0},
