@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from training.study.estimates import points, sizes
-from training.study.power import independent_disagreement, smallest_of_images, smallest_of_seeds
+from training.study.power import smallest_of_images, smallest_of_seeds
 from training.study.series import with_series
-from training.study.significance import compare
+from training.study.significance import MIN_SPREAD, compare
 from training.study.summary_tables import Row, finished, grouped
 
 CAUTION = "80 % power, two-sided 5 %"
@@ -66,25 +66,40 @@ class Accuracies:
         """The series with the highest mean."""
         return max(self.means, key=lambda name: self.means[name])
 
-    def others(self, *, significant: bool) -> list[str]:
-        """Return the series that differ from the best significantly, or those that do not.
+    @cached_property
+    def leads(self) -> Mapping[str, float]:
+        """The distance of the best series from each other one: the difference of their means, at least 0."""
+        return {name: self.means[self.best] - mean for name, mean in self.means.items() if name != self.best}
 
-        The correction is over all pairs, since the best is known only from the data.
+    @cached_property
+    def significance(self) -> Mapping[str, bool | None]:
+        """For each other series whether the best differs significantly; None where the differences are all equal.
+
+        The correction is over all pairs, since the best is known only from the data. Needs two cells.
         """
         pairs = [(one, {one.first, one.second}) for one in compare(self.by_series)]
-        return [
-            next(iter(names - {self.best}))
+        return {
+            next(iter(names - {self.best})): None if one.p is None else one.is_significant
             for one, names in pairs
-            if self.best in names and one.is_significant == significant
-        ]
+            if self.best in names
+        }
+
+    def others(self, *, significant: bool | None) -> list[str]:
+        """Return the other series with this significance."""
+        return [name for name, found in self.significance.items() if found is significant]
 
 
 def run_sentence(accuracy: float, images: int) -> str:
     """Return which difference between two runs the test images of a run cannot show."""
-    smallest = smallest_of_images(images, independent_disagreement(accuracy))
+    smallest = smallest_of_images(images, accuracy)
+    small = (
+        "They are too few to show a difference between two runs"
+        if smallest is None
+        else f"Differences below {points(smallest)} points between two runs may be chance"
+    )
     return (
         f"Intervals: 95 %, of the {images:,} test images (Wilson); they do not include the variation between seeds. "
-        f"Differences below {points(smallest)} points between two runs may be chance ({CAUTION}, independent errors)."
+        f"{small} ({CAUTION}, independent errors)."
     )
 
 
@@ -119,21 +134,31 @@ def _best_method(rows: list[Row]) -> str | None:
     accuracies = Accuracies.shared(rows)
     if accuracies is None or accuracies.seeds < 2:
         return None
-    best, worse = accuracies.best, accuracies.others(significant=True)
-    close = accuracies.others(significant=False)
-    parts = [f"significantly above {_listed(worse)}"] if worse else []
-    parts += [f"not distinguishable from {_listed(close)}"] if close else []
-    without_noise = (
-        "; the table of comparisons also counts runs without noise"
-        if any(not row["noise_level"] for row in rows)
-        else ""
-    )
+    best, relations, tests = accuracies.best, _relations(accuracies), ""
+    if any(known is not None for known in accuracies.significance.values()):
+        without_noise = any(not row["noise_level"] for row in rows)
+        tests = (
+            " (paired t tests over level and seed with Holm's correction over all pairs, p < 0.05"
+            f"{'; the table of comparisons also counts runs without noise' if without_noise else ''})"
+        )
     return (
         f"{best} has the highest mean final test accuracy, {100 * accuracies.means[best]:.1f} %, over "
         f"{_listed([f'{100 * level:g} %' for level in accuracies.levels])} wrong labels and {accuracies.seeds} seeds; it "
-        f"is {' and '.join(parts)} (paired t tests over level and seed with Holm's correction over all pairs, p < 0.05"
-        f"{without_noise})."
+        f"is {_listed(relations)}{tests}."
     )
+
+
+def _relations(accuracies: Accuracies) -> list[str]:
+    """Return how the best series compares with the others, a phrase for each kind of relation."""
+    untested = accuracies.others(significant=None)
+    ahead = [name for name in untested if accuracies.leads[name] > MIN_SPREAD]
+    phrases = {
+        "significantly above {}": accuracies.others(significant=True),
+        "not distinguishable from {}": accuracies.others(significant=False),
+        "above {} by the same difference in all runs, to which the paired t test does not apply": ahead,
+        "equal to {} in all runs": [name for name in untested if name not in ahead],
+    }
+    return [phrase.format(_listed(names)) for phrase, names in phrases.items() if names]
 
 
 def _listed(words: list[str]) -> str:
@@ -156,11 +181,19 @@ def _resolution(rows: list[Row]) -> str | None:
             "one seed per cell, so the methods cannot be compared: runs that differ in nothing but the seed differ, too. "
             "Train at least 3 seeds" + (f". {by_images[1]}" if by_images else "") + "."
         )
-    leads = {name: means[best] - mean for name, mean in means.items() if name != best}
-    unclear, sentences = accuracies.others(significant=False), []
+    leads = {name: lead for name, lead in accuracies.leads.items() if lead > MIN_SPREAD}  # without ties
+    unclear, untested = (
+        [name for name in accuracies.others(significant=wanted) if name in leads] for wanted in (False, None)
+    )
+    sentences = []
     if unclear:
         sentences.append(
             f"too few seeds to place {best} above {_with_leads(unclear, leads)}. {_by_seeds(accuracies)}"
+        )
+    if untested:
+        sentences.append(
+            f"{'The' if sentences else 'the'} lead of {best} over {_with_leads(untested, leads)} is the same in all "
+            f"{len(accuracies.cells)} pairs of runs, so the paired t test, which needs differences that vary, does not apply"
         )
     small = [name for name in leads if name not in unclear and by_images and leads[name] < by_images[0]]
     if small and by_images:
@@ -177,25 +210,38 @@ def _with_leads(names: Sequence[str], leads: Mapping[str, float]) -> str:
 
 
 def _by_seeds(accuracies: Accuracies) -> str:
-    """Return a sentence on the smallest difference from the best series that the paired t test shows."""
-    values = {name: np.array(list(by_cell.values())) for name, by_cell in accuracies.by_series.items()}
-    best = values.pop(accuracies.best)
-    deviation = math.sqrt(float(np.mean([np.var(best - other, ddof=1) for other in values.values()])))
-    pairs = len(best)
-    smallest = smallest_of_seeds(pairs, deviation) or 0.0
+    """Return a sentence on the smallest difference from the best series that the paired t test shows.
+
+    The deviation is pooled over the series to which the test applies, of which there must be one.
+    """
+    best, *others = (
+        np.array(list(accuracies.by_series[name].values()))
+        for name in (
+            accuracies.best,
+            *accuracies.others(significant=True),
+            *accuracies.others(significant=False),
+        )
+    )
+    deviation = math.sqrt(float(np.mean([np.var(best - other, ddof=1) for other in others])))
+    smallest = smallest_of_seeds(len(best), deviation)
+    assert smallest is not None  # the test applies to two pairs or more
     return (
-        f"{pairs} pairs of runs (level and seed) whose differences vary by {100 * deviation:.1f} points show "
+        f"{len(best)} pairs of runs (level and seed) whose differences vary by {100 * deviation:.1f} points show "
         f"differences from {points(smallest)} points on (paired t test, {CAUTION})"
     )
 
 
 def _by_images(accuracy: float, rows: list[Row]) -> tuple[float, str] | None:
-    """Return the smallest difference that the test images show in one cell, and a sentence; None if none are known."""
+    """Return the smallest difference that the test images show in one cell, and a sentence; None if none are known.
+
+    The difference is infinite if the test images show none.
+    """
     known = sizes(rows)
     if not known:
         return None
-    smallest = smallest_of_images(known[0], independent_disagreement(accuracy))
-    return smallest, (
-        f"In a single cell, {known[0]:,} test images show differences from {points(smallest)} points on (McNemar's test, "
-        "less if the networks err on the same images)"
+    smallest = smallest_of_images(known[0], accuracy)
+    shown = "no difference" if smallest is None else f"differences from {points(smallest)} points on"
+    return smallest or math.inf, (
+        f"In a single cell, {known[0]:,} test images show {shown} (McNemar's test, less if the networks err on the same "
+        "images)"
     )

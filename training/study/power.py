@@ -17,7 +17,10 @@ from scipy import optimize, stats
 
 LEVEL = 0.05  # of the tests, two-sided
 POWER = 0.8  # probability with which a difference should be found
-_NEGLIGIBLE, _CERTAIN = 1e-9, 1000.0  # noncentralities beyond which scipy fails; the power is LEVEL below, and 1 above
+_NEGLIGIBLE, _CERTAIN = (
+    1e-9,
+    1000.0,
+)  # noncentralities beyond which scipy fails; the power is LEVEL below, and 1 above
 MOST = 10_000_000  # the largest number of images or seeds that is searched for
 _Z = float(stats.norm.ppf(1 - LEVEL / 2))
 
@@ -29,13 +32,19 @@ def wilson(accuracy: float, images: int) -> tuple[float, float]:
 
 
 def independent_disagreement(accuracy: float, difference: float = 0.0) -> float:
-    """Return the share of images that one of two networks gets right, if their errors are independent.
+    """Return the share of images that exactly one of two networks gets right, if their errors are independent.
 
-    `accuracy` is the mean of the two. Networks trained on one set err on the same images more often than that, so this
-    is the cautious assumption.
+    The networks have the accuracies a and b, and the share is a(1 − b) + b(1 − a). a is `accuracy`; b is a − δ for a of
+    at least 1/2, else a + δ: the direction in which the share is larger, and the test less powerful. Networks that are
+    trained on one set err on the same images more often, so independence is cautious, too. Raises ValueError if b is
+    not a share.
     """
-    first, second = accuracy + difference / 2, accuracy - difference / 2
-    return first * (1 - second) + second * (1 - first)
+    high = max(accuracy, 1 - accuracy)  # exchanging right and wrong changes nothing
+    if not 0 <= difference <= high:
+        raise ValueError(
+            f"no accuracy differs from {accuracy:g} by {difference:g}; give a difference from 0 to {high:g}"
+        )
+    return difference + 2 * (high - difference) * (1 - high)  # at least the difference, even after rounding
 
 
 def power_of_images(images: int, difference: float, disagreement: float) -> float:
@@ -61,18 +70,26 @@ def images_needed(difference: float, disagreement: float, power: float = POWER) 
     return math.ceil((root / difference) ** 2)
 
 
-def smallest_of_images(images: int, disagreement: float, power: float = POWER) -> float:
-    """Return the smallest difference that McNemar's test finds with this power; 1 if there is none up to `disagreement`."""
+def smallest_of_images(
+    images: int, accuracy: float, disagreement: float | None = None, power: float = POWER
+) -> float | None:
+    """Return the smallest difference δ that McNemar's test finds with this power; None if there is none.
 
-    def missing(difference: float) -> float:
-        z = float(stats.norm.ppf(power))
-        return difference * math.sqrt(images) - _Z * math.sqrt(disagreement) - z * math.sqrt(
-            disagreement - difference**2
-        )  # fmt: skip
-
-    if missing(disagreement) < 0:
-        return 1.0  # even if all disagreements were in favor of one network
-    return float(optimize.brentq(missing, 0.0, disagreement))
+    The disagreement d of the two networks is `disagreement`, or by default `independent_disagreement` of the accuracy and
+    δ: with h = max(a, 1 − a), d = 2h(1 − h) + (2h − 1)δ. Solves Connor's equation 2, in which x = δ²/d depends on the
+    number of images n alone: √(nx) = z₁ + z₂√(1 − x), which is √n sin θ − z₂ cos θ = z₁ with x = sin² θ.
+    """
+    if images < _Z**2:
+        return None  # even if the networks disagree on all images, always in favor of one
+    z, root = float(stats.norm.ppf(power)), math.sqrt(images)
+    x = math.sin(math.atan2(z, root) + math.asin(_Z / math.hypot(root, z))) ** 2
+    if disagreement is None:
+        high = max(accuracy, 1 - accuracy)
+        at_zero, slope, most = 2 * high * (1 - high), 2 * high - 1, high
+    else:
+        at_zero, slope, most = disagreement, 0.0, disagreement
+    smallest = (x * slope + math.sqrt((x * slope) ** 2 + 4 * x * at_zero)) / 2  # δ² = x(at_zero + slope·δ)
+    return smallest if smallest <= most else None
 
 
 def power_of_seeds(pairs: int, difference: float, deviation: float) -> float:
@@ -81,11 +98,7 @@ def power_of_seeds(pairs: int, difference: float, deviation: float) -> float:
     The two-sided t test is the F test of t², whose power is a tail of the noncentral F distribution. (scipy's noncentral
     t distribution gives nan for few pairs.) Raises ValueError if the deviation is not above 0.
     """
-    if deviation <= 0:
-        raise ValueError(
-            f"the standard deviation of the differences must be above 0, got {deviation:g}; the t test does not apply to "
-            "equal differences"
-        )
+    _check_deviation(deviation)
     if pairs < 2:
         return 0.0
     shift = abs(difference) / deviation * math.sqrt(pairs)
@@ -96,12 +109,16 @@ def power_of_seeds(pairs: int, difference: float, deviation: float) -> float:
 
 
 def seeds_needed(difference: float, deviation: float, power: float = POWER) -> int:
-    """Return the number of seeds for the paired t test. Raises ValueError above MOST."""
+    """Return the number of seeds for the paired t test. Raises ValueError above MOST, and if the deviation is not above 0."""
     return _smallest_number(lambda seeds: power_of_seeds(seeds, difference, deviation) >= power)
 
 
 def smallest_of_seeds(pairs: int, deviation: float, power: float = POWER) -> float | None:
-    """Return the smallest difference that the paired t test finds with this power; None for fewer than two pairs."""
+    """Return the smallest difference that the paired t test finds with this power; None for fewer than two pairs.
+
+    Raises ValueError if the deviation is not above 0.
+    """
+    _check_deviation(deviation)
     if pairs < 2:
         return None
     high = 1.0
@@ -169,4 +186,12 @@ def _check_disagreement(difference: float, disagreement: float) -> None:
         raise ValueError(
             f"disagreement must be from the difference ({difference:g}) to 1, got {disagreement:g}; it is the share of "
             "images that exactly one of the two networks gets right"
+        )
+
+
+def _check_deviation(deviation: float) -> None:
+    if deviation <= 0:
+        raise ValueError(
+            f"the standard deviation of the differences must be above 0, got {deviation:g}: the paired t test does not "
+            "apply to equal differences; give the deviation of differences that vary"
         )

@@ -12,7 +12,7 @@ from common.text_table import aligned
 from training.study import power
 from training.study.estimates import sizes
 from training.study.results import read
-from training.study.significance import compare
+from training.study.significance import MIN_SPREAD, compare
 from training.study.summary_tables import finished, grouped
 
 VOTES = (1, 3, 5, 7)
@@ -20,6 +20,11 @@ VOTES = (1, 3, 5, 7)
 
 def verb(arguments: argparse.Namespace) -> int:
     """Print the numbers for the parts whose flags are given. Raises UsageError for values that are out of range."""
+    if arguments.power <= power.LEVEL:
+        raise UsageError(
+            f"--power: must be above {power.LEVEL:g}, the level of the tests, got {arguments.power:g}; the usual power is "
+            f"{power.POWER:g}"
+        )
     try:
         if arguments.study:
             _fill_from_study(arguments)
@@ -56,7 +61,10 @@ def _fill_from_study(arguments: argparse.Namespace) -> None:
 
 
 def _paired_deviation(rows: list[dict[str, Any]]) -> float | None:
-    """Return the standard deviation over seeds of the difference of two methods, pooled over pairs and levels."""
+    """Return the standard deviation over seeds of the difference of two methods, pooled over pairs and levels.
+
+    0 if the differences are equal but for rounding; None without a pair of methods that share two seeds.
+    """
     variances: list[float] = []
     for _, part in grouped(rows, "setting", "network", "color", "noise_level"):
         values = {
@@ -68,21 +76,27 @@ def _paired_deviation(rows: list[dict[str, Any]]) -> float | None:
             differences = [first[seed] - second[seed] for seed in first.keys() & second]
             if len(differences) > 1:
                 variances.append(float(np.var(differences, ddof=1)))
-    return float(np.sqrt(np.mean(variances))) if variances else None
+    if not variances:
+        return None
+    deviation = float(np.sqrt(np.mean(variances)))
+    return deviation if deviation > MIN_SPREAD else 0.0
 
 
 def _images(arguments: argparse.Namespace) -> dict[str, Any] | None:
     accuracy, images, difference = arguments.accuracy, arguments.test_images, arguments.difference
     if accuracy is None or (images is None and difference is None):
         return None
-    assumed = power.independent_disagreement(accuracy, difference or 0.0)
-    disagreement = assumed if arguments.disagreement is None else arguments.disagreement
-    answer: dict[str, Any] = {"accuracy": accuracy, "disagreement": disagreement}
+    answer: dict[str, Any] = {"accuracy": accuracy}
     if images is not None:
-        smallest = power.smallest_of_images(images, disagreement, arguments.power)
+        smallest = power.smallest_of_images(images, accuracy, arguments.disagreement, arguments.power)
         answer |= {
             "images": images, "interval": power.wilson(accuracy, images), "smallest_difference": smallest,
         }  # fmt: skip
+    shown = difference if difference is not None else answer["smallest_difference"] or 0.0
+    disagreement = arguments.disagreement
+    if disagreement is None:
+        disagreement = power.independent_disagreement(accuracy, shown)
+    answer["disagreement"] = disagreement
     if difference is not None:
         answer["images_needed"] = power.images_needed(difference, disagreement, arguments.power)
         if images is not None:
@@ -94,6 +108,11 @@ def _seeds(arguments: argparse.Namespace) -> dict[str, Any] | None:
     deviation, seeds, difference = arguments.deviation, arguments.seeds, arguments.difference
     if deviation is None or (seeds is None and difference is None):
         return None
+    if deviation == 0:  # of the study, since the flag must be above 0
+        raise UsageError(
+            f"{arguments.study}: the differences of methods do not vary over the seeds, so the paired t test does not apply "
+            "to them; give --deviation"
+        )
     answer: dict[str, Any] = {"deviation": deviation}
     if seeds is not None:
         smallest = power.smallest_of_seeds(seeds, deviation, arguments.power)
@@ -119,6 +138,10 @@ def _votes(arguments: argparse.Namespace) -> list[dict[str, Any]] | None:
     return answer
 
 
+def _points(difference: float | None, why_none: str) -> str:
+    return f"none; {why_none}" if difference is None else f"{100 * difference:.2f} points"
+
+
 def _images_text(answer: dict[str, Any], arguments: argparse.Namespace) -> str:
     lines = ["Test images, for two networks tested on the same images (McNemar's test):"]
     origin = "given" if arguments.disagreement is not None else "independent errors; real ones disagree less"
@@ -131,7 +154,7 @@ def _images_text(answer: dict[str, Any], arguments: argparse.Namespace) -> str:
             f"  an accuracy of {answer['accuracy']:.1%} on {answer['images']:,} images has the 95 % interval "
             f"[{low:.1%}, {high:.1%}]",
             f"  smallest difference found with a probability of {arguments.power:.0%}: "
-            f"{100 * answer['smallest_difference']:.2f} points",
+            f"{_points(answer['smallest_difference'], 'these are too few images')}",
         ]
     if "power" in answer:
         difference = 100 * arguments.difference
@@ -151,12 +174,9 @@ def _seeds_text(answer: dict[str, Any], arguments: argparse.Namespace) -> str:
         f"  assumed: over seeds their difference has a standard deviation of {100 * answer['deviation']:.2f} points"
     )
     if "seeds" in answer:
-        smallest = answer["smallest_difference"]
-        text = (
-            "none; the test needs at least two seeds" if smallest is None else f"{100 * smallest:.2f} points"
-        )
         lines.append(
-            f"  smallest difference found by {answer['seeds']} seeds with a probability of {arguments.power:.0%}: {text}"
+            f"  smallest difference found by {answer['seeds']} seeds with a probability of {arguments.power:.0%}: "
+            f"{_points(answer['smallest_difference'], 'the test needs at least two seeds')}"
         )
     if "power" in answer:
         lines.append(

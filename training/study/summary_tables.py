@@ -205,7 +205,8 @@ def comparisons(results: pa.Table) -> SummaryTable:
         "Paired comparisons of methods",
         "Difference of final test accuracy, method minus the other, in percentage points: mean over cells (level, seed, "
         "color) that both have, its 95 % interval, and p of the paired t test with Holm's correction over the pairs "
-        f"of a color. At a single level the difference may be another. {settings_note(all_series(every))}".rstrip(),
+        "of a color; –: the test needs two pairs, and differences that vary. At a single level the difference may be "
+        f"another. {settings_note(all_series(every))}".rstrip(),
         ("network", "color", "method", "other", "pairs", "difference", "low", "high", "p", "significant"),
         lines,
     )
@@ -222,7 +223,7 @@ def _compared(rows: list[Row]) -> Iterator[tuple[CellContent, ...]]:
     for comparison in compare(values):
         gap, p = comparison.difference, comparison.p
         text = None if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-        significant = "yes" if comparison.is_significant else "no"
+        significant = None if p is None else "yes" if comparison.is_significant else "no"
         yield (by_name[comparison.first], by_name[comparison.second], gap.count, gap.mean, gap.low, gap.high, text,
                significant)  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from tests.training.study.synthetic_results import synthetic_results, with_a_short_setting
-from training.study.conclusions import best_method_sentences
+from training.study.conclusions import best_method_sentences, study_sentences
 from training.study.results import RESULT
 from training.study.summary_tables import comparisons
 
@@ -65,6 +65,34 @@ def test_the_sentence_agrees_with_the_table_of_comparisons() -> None:
 def test_the_sentence_says_that_the_table_counts_runs_without_noise() -> None:
     red, _ = best_method_sentences(synthetic_results()[0])
     assert "the table of comparisons also counts runs without noise" in red
+
+
+def test_equal_differences_are_not_called_chance() -> None:
+    best, resolution = study_sentences(results(vanilla=[[0.90] * 3] * 2, mixup=[[0.95] * 3] * 2))
+    assert best.endswith(
+        "it is above vanilla by the same difference in all runs, to which the paired t test does not apply."
+    )
+    assert resolution == (
+        "red noise: the lead of mixup over vanilla (by 5.0 points) is the same in all 6 pairs of runs, so the paired t test, "
+        "which needs differences that vary, does not apply."
+    )
+
+
+def test_series_with_equal_runs_have_no_lead() -> None:
+    perfect = [[1.0] * 3] * 2
+    table = results(vanilla=VANILLA, mixup=perfect, mentormix=perfect)
+    [best] = study_sentences(table)
+    assert "it is significantly above vanilla and equal to mentormix in all runs (paired t tests" in best
+    [best] = study_sentences(results(vanilla=perfect, mixup=perfect))
+    assert best.endswith("3 seeds; it is equal to mixup in all runs.")
+    verdicts = {tuple(map(str, line[2:4])): line[8:] for line in comparisons(table).rows}
+    assert verdicts["mixup", "mentormix"] == (None, None)
+    assert verdicts["vanilla", "mixup"][1] == "yes"
+
+
+def test_series_with_equal_means_have_no_lead() -> None:
+    [best] = study_sentences(results(vanilla=[[0.5, 0.6, 0.7]] * 2, mixup=[[0.7, 0.5, 0.6]] * 2))
+    assert "not distinguishable from mixup" in best
 
 
 def test_one_seed_or_one_method_gives_no_sentence() -> None:

@@ -79,5 +79,25 @@ def test_a_study_that_is_large_enough_says_nothing() -> None:
 
 
 def test_the_difference_of_the_sentence_has_the_power_that_it_names() -> None:
-    assert "Differences below 5.8 points" in run_sentence(0.7, 1000)
-    assert power_of_images(1000, 0.0574, independent_disagreement(0.7)) == pytest.approx(0.8, abs=0.01)
+    assert "Differences below 5.9 points" in run_sentence(0.7, 1000)
+    assert power_of_images(1000, 0.0589, independent_disagreement(0.7, 0.0589)) == pytest.approx(
+        0.8, abs=0.01
+    )
+
+
+def test_the_sentence_names_a_difference_at_high_accuracy_and_none_for_few_images() -> None:
+    assert "Differences below 7.7 points between two runs may be chance" in run_sentence(1.0, 100)
+    assert "Differences below 9.2 points" in run_sentence(0.99, 100)
+    assert "They are too few to show a difference between two runs" in run_sentence(1.0, 3)
+
+
+@pytest.mark.parametrize(("images", "shown"), [(100, "differences from 7.7 points on"), (3, "no difference")])
+def test_a_small_lead_at_100_percent_is_cautioned(images: int, shown: str) -> None:
+    rows = made(images, methods=("vanilla", "mixup"), levels=(0.4,), colors=("red",))[0].to_pylist()
+    for row in rows:
+        row["final_accuracy"] = 1.0 if row["method"] == "mixup" else 0.98 + 0.002 * row["seed"]
+    [sentence] = resolution_sentences(RESULT.from_rows(rows))
+    assert sentence.startswith(
+        "red noise: the lead of mixup over vanilla (by 1.8 points) holds for these test images"
+    )
+    assert f"In a single cell, {images} test images show {shown} (McNemar's test" in sentence

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,10 +68,48 @@ def test_the_images_needed_have_the_power_that_was_asked_for(
     """Connor's approximation is within three points of the exact power."""
     images = power.images_needed(difference, disagreement, target)
     assert power.power_of_images(images, difference, disagreement) == pytest.approx(target, abs=0.03)
-    assert power.smallest_of_images(images, disagreement, target) == pytest.approx(difference, rel=0.02)
+    assert power.smallest_of_images(images, 0.7, disagreement, target) == pytest.approx(difference, rel=0.02)
 
 
-@pytest.mark.parametrize(("seeds", "effect"), [(3, 2.0), (5, 1.0), (10, 1.0), (3, 0.0), (2, 6.0), (2, 8.0), (3, 5.0)])
+@given(st.floats(0, 1), st.integers(1, 100_000), st.sampled_from([0.06, 0.5, 0.8, 0.95]))
+def test_the_smallest_difference_needs_the_test_images_that_it_was_computed_for(
+    accuracy: float, images: int, target: float
+) -> None:
+    """With the disagreement of independent errors at this difference, also where one network is always right."""
+    smallest = power.smallest_of_images(images, accuracy, power=target)
+    if smallest is None:
+        assert images < 50
+        return
+    needed = power.images_needed(smallest, power.independent_disagreement(accuracy, smallest), target)
+    assert needed == pytest.approx(images, abs=1, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "images", "points"), [(1.0, 100, 7.7), (0.99, 100, 9.2), (0.01, 100, 9.2), (0.7, 1000, 5.9)]
+)
+def test_the_smallest_difference_at_high_accuracy_has_at_least_the_power_that_was_asked_for(
+    accuracy: float, images: int, points: float
+) -> None:
+    smallest = power.smallest_of_images(images, accuracy)
+    assert smallest is not None
+    assert round(100 * smallest, 1) == points
+    disagreement = power.independent_disagreement(accuracy, smallest)
+    assert 0.79 <= power.power_of_images(images, smallest, disagreement) <= 0.96
+
+
+def test_the_disagreement_of_independent_errors_is_that_of_a_simulation() -> None:
+    rng = np.random.default_rng(6)
+    first, second = (rng.random(TRIALS) < share for share in (0.9, 0.7))
+    assert within(float((first != second).mean()), power.independent_disagreement(0.9, 0.2))
+    assert power.independent_disagreement(0.4, 0.1) == pytest.approx(0.5)
+    assert all(power.independent_disagreement(1.0, k / 100) == k / 100 for k in range(101))
+    with pytest.raises(ValueError, match=r"from 0\.9 by 0\.95; give a difference from 0 to 0\.9"):
+        power.independent_disagreement(0.9, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "effect"), [(3, 2.0), (5, 1.0), (10, 1.0), (3, 0.0), (2, 6.0), (2, 8.0), (3, 5.0)]
+)
 def test_the_power_of_the_paired_t_test_is_that_of_a_simulation(seeds: int, effect: float) -> None:
     rng = np.random.default_rng(2)
     differences = rng.normal(effect, 1.0, (TRIALS, seeds))
@@ -107,6 +146,9 @@ def test_the_number_of_seeds_is_the_published_one() -> None:
     assert [power.seeds_needed(d, 1.0) for d in (0.2, 0.5, 1.0)] == [199, 34, 10]
     assert power.smallest_of_seeds(34, 1.0) == pytest.approx(0.4945, abs=0.002)
     assert power.smallest_of_seeds(1, 1.0) is None
+    for function in (power.smallest_of_seeds, lambda seeds, zero: power.power_of_seeds(seeds, 0.1, zero)):
+        with pytest.raises(ValueError, match="must be above 0, got 0"):
+            function(3, 0.0)
 
 
 def test_the_interval_of_a_noise_level_covers_it_in_95_of_100_simulations() -> None:
@@ -149,10 +191,32 @@ def test_the_verb_takes_what_is_missing_from_a_study(
     assert "fewest votes: " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("vanilla", "mixup"), [(0.9, 0.95), (1.0, 1.0)])
+def test_a_study_whose_differences_are_equal_gives_no_deviation(
+    vanilla: float, mixup: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, curves = synthetic_results(levels=(0.4,), colors=("red",), methods=("vanilla", "mixup"))
+    rows = [
+        row | {"test_images": 100, "final_accuracy": {"vanilla": vanilla, "mixup": mixup}[row["method"]]}
+        for row in table.to_pylist()
+    ]
+    study_results.write((study_results.RESULT.from_rows(rows), curves), tmp_path)
+    call = ["power", "--study", str(tmp_path), "--difference", "0.02", "--seeds", "3"]
+    assert main(call) == 2
+    assert "the differences of methods do not vary over the seeds" in capsys.readouterr().err
+    assert main([*call, "--deviation", "0.01"]) == 0
+    assert "a difference of 2 points is found" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "nothing to compute"),
+        (
+            ["--deviation", "0.01", "--seeds", "3", "--power", "0.05"],
+            "must be above 0.05, the level of the tests, got 0.05",
+        ),
+        (["--accuracy", "0.9", "--difference", "0.95"], "no accuracy differs from 0.9 by 0.95"),
         (["--agreement", "0.3"], "from 0.5 (chance) to 1, got 0.3"),
         (["--agreement", "0.9", "--votes", "2"], "must be odd, got 2"),
         (["--accuracy", "0.7", "--difference", "0.2", "--disagreement", "0.1"], "disagreement must be from"),
