@@ -13,7 +13,7 @@ from page.text import visible_text
 from training.printing import print_result
 from training.study.conclusions import study_sentences
 from training.study.figures import StudyFigure, draw_all
-from training.study.results import CURVE, merge_into
+from training.study.results import merge_into
 from training.study.study_facts import study_facts
 from training.study.summary_tables import SummaryTable, all_tables, finished
 
@@ -38,7 +38,7 @@ def plot(studies: Sequence[Path], output: Path) -> StudyPlots:
     The result tables of shards, and of several folders, are merged first, into `output`. Raises DataError if no run
     has finished.
     """
-    results, curves = merge_into(output, studies), merge_into(output, studies, schema=CURVE)
+    results, curves = merge_into(output, studies)
     if not finished(results):
         raise DataError(f"{studies[0]}: no run has finished; run the study (python -m training study) first")
     figures, missing = draw_all(results, curves, output / "figures")

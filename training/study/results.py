@@ -1,14 +1,20 @@
 """The tables of a study: one row per cell, and one per run and epoch. Two Parquet files, which are read without torch."""
 
-from collections.abc import Iterable, Sequence
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from common.atomic_file import replacing
 from common.errors import DataError
+from common.json_records import parse_json
 from schemas.table import UNREADABLE, Table, column
 from training.study.shard import ShardOfRuns
 
@@ -156,6 +162,7 @@ CURVE = Table(
 FILES = {RESULT.name: "results", CURVE.name: "curves"}  # then -I-of-N for a shard, and .parquet
 LAST_EPOCH = ("mentor_precision", "mentor_recall", "data_utilization")
 STATUSES = ("finished", "failed", "missing")
+TRAINED_IN = b"trained_in"  # metadata of merged results: the runs of each folder, relative to that of the file, as JSON
 
 
 def collect(cells: Iterable["Cell"], output: Path) -> tuple[pa.Table, pa.Table]:
@@ -197,76 +204,146 @@ def write(tables: Iterable[pa.Table], output: Path, shard: ShardOfRuns | None = 
     The tables of all cells replace those that earlier commands have written for shards.
     """
     for table, name in zip(tables, FILES.values(), strict=True):
-        with replacing(output / f"{name}{f'-{shard}' if shard else ''}.parquet") as temporary:
-            pq.write_table(table, temporary)
+        _write_file(table, output / f"{name}{f'-{shard}' if shard else ''}.parquet")
         if shard is None:
             for outdated in output.glob(f"{name}-*-of-*.parquet"):
                 outdated.unlink(missing_ok=True)
 
 
+def _write_file(table: pa.Table, path: Path) -> None:
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary)
+
+
 def read(*folders: Path, schema: Table = RESULT) -> pa.Table:
-    """Read one of the two tables of a study, merged from all shards in all `folders`.
+    """Read one of the two tables of a study, merged from all files in all `folders`.
 
-    Raises DataError if a folder has none, or if two files have different runs of one cell.
+    A folder may have tables of shards, a table of all cells, and in its place one that `merge_into` has written. Every row
+    counts as one of the folder that trained its run. Of the rows of one folder for one cell the newest counts: that of
+    the newest table of a shard, else that of the table of all cells, else a copy in a merged table. So a run that is
+    trained again replaces all copies, and copies from a folder that is not given are kept. Among folders, a finished
+    row counts before a failed one, this before a missing one, and then that of the first folder. The curves of a run
+    come from the file beside its row. Raises DataError if a folder has no results, or if two files have different runs
+    of one cell.
     """
-    paths = [path for folder in folders for path in _files(folder, FILES[schema.name])]
-    tables = [(path, _read_file(path, schema)) for path in paths]
-    if len(tables) == 1:
-        return tables[0][1]
-    return _merge_results(tables) if schema is RESULT else _merge_curves(tables)
+    rows = _current_rows(folders)
+    return _results_of(rows) if schema is RESULT else _curves_of(rows)
 
 
-def merge_into(output: Path, folders: Sequence[Path], schema: Table = RESULT) -> pa.Table:
-    """Read one of the two tables like `read`; if it comes from several files, or another folder, write it to `output`."""
-    table, path = read(*folders, schema=schema), output / f"{FILES[schema.name]}.parquet"
-    files = [file for folder in folders for file in _files(folder, FILES[schema.name])]
-    if files != [path]:
+def merge_into(output: Path, folders: Sequence[Path]) -> tuple[pa.Table, pa.Table]:
+    """Read results and curves like `read`; if they come from several files, or another folder, write them to `output`."""
+    rows = _current_rows(folders)
+    results, curves = _results_of(rows), _curves_of(rows)
+    path, others = (output / f"{name}.parquet" for name in FILES.values())
+    if any(stored.file != path for stored in rows):
+        runs: dict[str, list[str]] = defaultdict(list)
+        for stored in rows:
+            runs[os.path.relpath(stored.trained_in, output.resolve())].append(stored.row["run"])
         output.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            pq.write_table(table, temporary)
-    return table
+        _write_file(results.replace_schema_metadata({TRAINED_IN: json.dumps(runs)}), path)
+        _write_file(curves, others)
+    return results, curves
 
 
-def _files(folder: Path, name: str) -> list[Path]:
+@dataclass(frozen=True)
+class _StoredRow:
+    """A row of a result table, its file, and the folder that trained its run; `age` orders the files of one folder."""
+
+    row: Mapping[str, Any]
+    file: Path
+    trained_in: Path
+    age: tuple[int, int]
+
+    @property
+    def cell(self) -> tuple[Any, ...]:
+        """The values of the key."""
+        return tuple(self.row[name] for name in RESULT.key)
+
+
+def _current_rows(folders: Sequence[Path]) -> list[_StoredRow]:
+    """Return for each cell the row that counts, as `read` says; those of finished runs come first."""
+    stored = sorted((row for folder in folders for row in _stored_rows(folder)), key=lambda row: row.age)
+    _check_runs(stored)
+    newest = {(row.trained_in, row.cell): row for row in stored}.values()
+    order = {folder.resolve(): number for number, folder in reversed([*enumerate(folders)])}
+    current: dict[tuple[Any, ...], _StoredRow] = {}
+    for row in sorted(
+        newest,
+        key=lambda one: (STATUSES.index(one.row["status"]), order.get(one.trained_in, len(order))),
+    ):
+        current.setdefault(row.cell, row)
+    return list(current.values())
+
+
+def _stored_rows(folder: Path) -> Iterator[_StoredRow]:
+    """Yield the rows of all result tables of a folder."""
+    name = FILES[RESULT.name]
     paths = [*folder.glob(f"{name}.parquet"), *sorted(folder.glob(f"{name}-*-of-*.parquet"))]
     if not paths:
         raise DataError(
             f"{folder / name}.parquet: no results; run the study first (python -m training study --output {folder})"
         )
-    return paths
+    for path in paths:
+        table, copies = _read_file(path, RESULT), _trained_in(path)
+        kind = 0 if copies else 1 if path.stem == name else 2  # merged, of all cells, of a shard
+        age = kind, path.stat().st_mtime_ns
+        for row in table.to_pylist():
+            yield _StoredRow(row, path, copies.get(row["run"], folder.resolve()), age)
+
+
+def _trained_in(path: Path) -> dict[str, Path]:
+    """Return the folder of each run of a merged table; {} for other tables."""
+    text = (pq.read_schema(path).metadata or {}).get(TRAINED_IN, b"{}")
+    try:
+        runs = {folder: list(names) for folder, names in dict(parse_json(text.decode())).items()}
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: damaged ({error}); delete it, and draw the study again") from error
+    return {run: (path.parent / folder).resolve() for folder, names in runs.items() for run in names}
+
+
+def _check_runs(rows: Iterable[_StoredRow]) -> None:
+    """Raise DataError if two rows of a cell have different runs."""
+    first: dict[tuple[Any, ...], _StoredRow] = {}
+    for stored in rows:
+        other = first.setdefault(stored.cell, stored)
+        if other.row["run"] != stored.row["run"]:
+            raise DataError(
+                f"{stored.file}: the run of {', '.join(map(str, stored.cell))} is {stored.row['run']}, but {other.file} has "
+                f"{other.row['run']}: they come from different configurations or sets; run the study again with the present "
+                "ones, or delete the outdated file"
+            )
+
+
+def _results_of(rows: Iterable[_StoredRow]) -> pa.Table:
+    return _sorted(RESULT.from_rows(stored.row for stored in rows), RESULT)
+
+
+def _curves_of(rows: Iterable[_StoredRow]) -> pa.Table:
+    """Return the curves of the runs of rows, each from the file beside that of the row."""
+    files: dict[str, Path] = {}
+    for stored in rows:  # finished ones first
+        files.setdefault(stored.row["run"], stored.file)
+    parts = [CURVE.schema.empty_table()]
+    for file in dict.fromkeys(files.values()):
+        path = file.with_name(file.name.replace(FILES[RESULT.name], FILES[CURVE.name], 1))
+        table = _read_file(path, CURVE)
+        names = [run for run, of_run in files.items() if of_run == file]
+        parts.append(table.filter(pc.is_in(table["run"], pa.array(names))))
+    return _sorted(pa.concat_tables(parts), CURVE)
 
 
 def _read_file(path: Path, schema: Table) -> pa.Table:
     try:
         return schema.conform(pq.read_table(path), str(path))
     except UNREADABLE as error:
+        problem = (
+            "missing"
+            if isinstance(error, FileNotFoundError)
+            else f"damaged ({str(error).partition(chr(10))[0]})"
+        )
         raise DataError(
-            f"{path}: damaged ({str(error).partition(chr(10))[0]}); run the study again, which writes it again "
-            f"(python -m training study --output {path.parent})"
+            f"{path}: {problem}; run the study again, which writes it again (python -m training study --output {path.parent})"
         ) from error
-
-
-def _merge_results(tables: Iterable[tuple[Path, pa.Table]]) -> pa.Table:
-    """Merge rows by cell; a finished one counts before a failed one, and this before a missing one."""
-    merged: dict[tuple[Any, ...], tuple[Path, dict[str, Any]]] = {}
-    for path, table in tables:
-        for row in table.to_pylist():
-            key = tuple(row[name] for name in RESULT.key)
-            earlier_path, earlier = merged.get(key, (path, row))
-            if earlier["run"] != row["run"]:
-                raise DataError(
-                    f"{path}: the run of {', '.join(map(str, key))} is {row['run']}, but {earlier_path} has "
-                    f"{earlier['run']}: they come from different configurations or sets; run the study again with the "
-                    "present ones, or delete the outdated file"
-                )
-            if key not in merged or STATUSES.index(row["status"]) < STATUSES.index(earlier["status"]):
-                merged[key] = path, row
-    return _sorted(RESULT.from_rows(row for _, row in merged.values()), RESULT)
-
-
-def _merge_curves(tables: Iterable[tuple[Path, pa.Table]]) -> pa.Table:
-    rows = {(row["run"], row["epoch"]): row for _, table in tables for row in table.to_pylist()}
-    return _sorted(CURVE.from_rows(rows.values()), CURVE)
 
 
 def _sorted(table: pa.Table, schema: Table) -> pa.Table:
