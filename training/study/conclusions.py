@@ -13,7 +13,7 @@ from training.study.estimates import points, sizes
 from training.study.power import smallest_of_images, smallest_of_seeds
 from training.study.series import with_series
 from training.study.significance import MIN_SPREAD, compare
-from training.study.summary_tables import Row, finished, grouped
+from training.study.summary_tables import Row, finished, grouped, with_shared_cells
 
 CAUTION = "80 % power, two-sided 5 %"
 
@@ -32,14 +32,13 @@ class Accuracies:
     @classmethod
     def shared(cls, rows: Iterable[Row]) -> "Accuracies | None":
         """Return the accuracies at the levels and seeds that all series of the rows have; None if these are too few."""
+        noisy = with_shared_cells([row for row in rows if row["noise_level"]], "series")
+        noisy.sort(key=lambda row: (row["noise_level"], row["seed"]))
         values = {
             str(series): {(row["noise_level"], row["seed"]): row["final_accuracy"] for row in part}
-            for series, part in grouped([row for row in rows if row["noise_level"]], "series")
+            for series, part in grouped(noisy, "series")
         }
-        cells = sorted(set.intersection(*map(set, values.values()))) if values else []
-        if len(values) < 2 or not cells:
-            return None
-        return cls({name: {cell: by_cell[cell] for cell in cells} for name, by_cell in values.items()})
+        return cls(values) if len(values) > 1 else None
 
     @property
     def cells(self) -> Sequence[LevelAndSeed]:

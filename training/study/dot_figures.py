@@ -43,10 +43,14 @@ def accuracy_at_one_level(data: FigureData) -> Canvas:
 
 
 def spread(data: FigureData) -> Canvas:
-    """Draw the mean and standard deviation of final accuracy over the noise levels: a row per series."""
-    if len(data.levels()) < 2:
-        raise MissingDataError("needs two noise levels")
-    colors = data.colors()
+    """Draw the mean and standard deviation of final accuracy over the noise levels: a row per series.
+
+    Only the levels and seeds count that all series of a color have.
+    """
+    rows_of = {color: data.comparable(color) for color in data.colors()}
+    colors = [color for color, rows in rows_of.items() if len({row["noise_level"] for row in rows}) > 1]
+    if not colors:
+        raise MissingDataError("needs two noise levels that all methods have with the same seeds")
     lines = max(1 + len(colors), *(name.count("\n") + 1 for name in _names(data)))
     drawn = panels(data.width, [""], height=MARGINS + ROW * lines * len(data.series()))
     [axis] = drawn.axes
@@ -54,7 +58,7 @@ def spread(data: FigureData) -> Canvas:
         paint, _, marker = noise_style(color)
         shift = (number - (len(colors) - 1) / 2) / (1 + len(colors))
         for y, series in enumerate(data.series()):
-            levels = grouped(data.select(color=color, series=series), "noise_level")
+            levels = grouped([row for row in rows_of[color] if row["series"] == series], "noise_level")
             means = [100 * mean_interval([row["final_accuracy"] for row in rows]).mean for _, rows in levels]
             if not means:
                 continue

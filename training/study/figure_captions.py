@@ -6,6 +6,7 @@ from training.study.estimates import sizes
 from training.study.plot_panels import FigureData
 from training.study.summary_tables import Row, grouped
 
+ALL_HAVE = "Only levels and seeds that all {} have count."
 CELL = ("network", "color", "noise_level", "series")
 
 
@@ -34,13 +35,14 @@ def _accuracy(data: FigureData) -> str:
 
 
 def _belts(data: FigureData) -> str:
-    levels = {row["noise_level"] for row in data.rows if row["noise_level"] > 0}
+    rows = [row for color in data.colors() for row in data.comparable(color)]
+    levels = {row["noise_level"] for row in rows if row["noise_level"] > 0}
     band = (
         "its 95 % interval, which reflects the differences between the levels"
         if len(levels) > 2
         else "the range of the two levels"
     )
-    return f"Mean over the noise levels above 0 and {band}."
+    return f"Mean over the noise levels above 0 and {band}. {ALL_HAVE.format('methods')}"
 
 
 def _drop(data: FigureData) -> str:
@@ -63,7 +65,10 @@ CAPTIONS: dict[str, tuple[str, Callable[[FigureData], str]]] = {
     "drop": ("Loss of accuracy from the best to the last epoch", _drop),
     "spread": (
         "Mean and standard deviation over the noise levels",
-        _fixed("Final test accuracy: mean ± standard deviation over the levels. Strokes: the levels."),
+        _fixed(
+            "Final test accuracy: mean ± standard deviation over the levels. Strokes: the levels. "
+            f"{ALL_HAVE.format('methods')}"
+        ),
     ),
     "mentor": (
         "Mentor weights against loss difference",
@@ -83,7 +88,8 @@ CAPTIONS: dict[str, tuple[str, Callable[[FigureData], str]]] = {
         "Accuracy on noisy sets against accuracy on ImageNet",
         _fixed(
             "A point per network: mean final accuracy over the noisy sets against ImageNet accuracy (accuracy without noise "
-            "if that is unknown), with Pearson's r and its 95 % interval, for which the networks are the sample."
+            "if that is unknown), with Pearson's r and its 95 % interval, for which the networks are the sample. "
+            f"{ALL_HAVE.format('networks')}"
         ),
     ),
 }

@@ -29,7 +29,7 @@ from training.study.plot_panels import (
 from training.study.plot_style import COLUMN, PAGE, STYLE, noise_style, series_styles
 from training.study.series import settings_note, with_series
 from training.study.significance import MeanInterval, correlation, mean_interval
-from training.study.summary_tables import Row, finished, grouped
+from training.study.summary_tables import Row, finished, grouped, with_shared_cells
 
 DOTS_PER_INCH = 200  # of PNG files
 # without times and versions, so that equal results give equal files
@@ -131,12 +131,16 @@ def accuracy(data: FigureData) -> Canvas:
 
 
 def belts(data: FigureData) -> Canvas:
-    """Draw test accuracy over training: per color the mean over the noise levels and its interval or range."""
+    """Draw test accuracy over training: per color the mean over the noise levels and its interval or range.
+
+    Only the levels and seeds count that all series of a color have.
+    """
     found, one_epoch = False, False
+    rows_of = {color: data.comparable(color) for color in data.colors()}
     drawn = panels(data.width, list(map(str, data.series())))
     for axis, series in zip(drawn.axes, data.series(), strict=True):
         for color in data.colors():
-            noisy = [row for row in data.select(color=color, series=series) if row["noise_level"] > 0]
+            noisy = [row for row in rows_of[color] if row["series"] == series and row["noise_level"] > 0]
             per_level = [_mean_curve(data, rows) for _, rows in grouped(noisy, "noise_level")]
             shared = sorted(set.intersection(*map(set, per_level))) if len(per_level) > 1 else []
             if not shared:
@@ -154,7 +158,7 @@ def belts(data: FigureData) -> Canvas:
         raise MissingDataError(
             "test accuracy was measured at a single epoch; measure it more often (evaluate_every)"
             if one_epoch
-            else "needs two noise levels above 0 of one color and method"
+            else "needs two noise levels above 0 that all methods have with the same seeds"
         )
     drawn.label("epoch", "test accuracy, %")
     clip_to_percent(drawn.axes[0])
@@ -209,7 +213,10 @@ def drop(data: FigureData) -> Canvas:
 
 
 def transfer(data: FigureData) -> Canvas:
-    """Draw ImageNet accuracy, or accuracy without noise, against accuracy on noisy sets: a point per network."""
+    """Draw ImageNet accuracy, or accuracy without noise, against accuracy on noisy sets: a point per network.
+
+    Only the levels and seeds count that all networks have.
+    """
     networks = list(dict.fromkeys(row["network"] for row in data.rows))
     if len(networks) < 3:
         raise MissingDataError("needs three networks")
@@ -226,6 +233,8 @@ def transfer(data: FigureData) -> Canvas:
         for setting, rows in by_setting.items()
         for color in data.colors()
     }
+    if not any(points.values()):
+        raise MissingDataError("needs a noise level above 0 that all networks have with the same seeds")
     for (setting, color), of in points.items():
         correlated = correlation(*zip(*of.values(), strict=True)) if of else None
         titles[setting].append(f"{color}: {correlated or 'too few networks'}")
@@ -247,14 +256,19 @@ def transfer(data: FigureData) -> Canvas:
 
 def _transfer_points(rows: list[Row], color: str, published: bool) -> dict[str, tuple[float, float]]:
     """Return for each network its accuracy on ImageNet or without noise, and on noisy sets, in percent."""
-    points = {}
-    for network, part in grouped([row for row in rows if row["color"] == color], "network"):
-        clean = [row["final_accuracy"] for row in part if row["noise_level"] == 0]
-        reference = [part[0]["imagenet_accuracy"]] if published else clean
-        noisy = [row["final_accuracy"] for row in part if row["noise_level"] > 0]
-        if reference and noisy:
-            points[network] = (100 * mean_interval(reference).mean, 100 * mean_interval(noisy).mean)
-    return points
+    rows = [row for row in rows if row["color"] == color]
+    noisy, clean = (
+        {
+            network: 100 * mean_interval([row["final_accuracy"] for row in part]).mean
+            for network, part in grouped(with_shared_cells(wanted, "network"), "network")
+        }
+        for wanted in (
+            [row for row in rows if row["noise_level"] > 0],
+            [row for row in rows if row["noise_level"] == 0],
+        )
+    )
+    reference = {row["network"]: 100 * row["imagenet_accuracy"] for row in rows} if published else clean
+    return {network: (reference[network], y) for network, y in noisy.items() if network in reference}
 
 
 FIGURES: dict[str, Callable[[FigureData], Canvas]] = {

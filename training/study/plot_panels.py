@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from training.study.plot_style import CHARACTER, LINE, PAGE
 from training.study.series import Series, all_series
-from training.study.summary_tables import Row
+from training.study.summary_tables import Row, with_shared_cells
 
 MARKERS = "os^Dv<>ph*"
 SHOWN_LEVEL = 0.4  # figures of a single level show the nearest level
@@ -52,6 +52,10 @@ class FigureData:
     def select(self, **values: Any) -> list[Row]:
         """Return the rows with these values."""
         return [row for row in self.rows if all(row[name] == value for name, value in values.items())]
+
+    def comparable(self, color: str) -> list[Row]:
+        """Return the rows of a color at the noise levels and seeds that all of its series have."""
+        return with_shared_cells(self.select(color=color), "series")
 
 
 @dataclass(frozen=True)

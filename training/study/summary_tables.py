@@ -112,6 +112,16 @@ def grouped(rows: list[Row], *names: str) -> Iterator[tuple[Any, list[Row]]]:
     yield from groups.items()
 
 
+def with_shared_cells(rows: list[Row], name: str) -> list[Row]:
+    """Return the rows at the noise levels and seeds that all values of the column `name` have.
+
+    Means over them are comparable: a value that lacks the runs of a high level does not gain from that.
+    """
+    cells = [{(row["noise_level"], row["seed"]) for row in part} for _, part in grouped(rows, name)]
+    shared = set.intersection(*cells) if cells else set()
+    return [row for row in rows if (row["noise_level"], row["seed"]) in shared]
+
+
 def mean_percent(rows: list[Row], name: str) -> float | None:
     """Return the mean of a column, in percent, over the rows that have a value; None if none has."""
     values = [100 * row[name] for row in rows if row[name] is not None]

@@ -8,8 +8,10 @@ import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib.style
+import numpy as np
 import pyarrow as pa
 import pytest
 from markdown_it import MarkdownIt
@@ -148,6 +150,49 @@ def test_wide_intervals_of_two_seeds_stay_within_100_percent() -> None:
     canvas = accuracy(FigureData(with_series(rows), {}))
     low, high = canvas.axes[0].get_ylim()
     assert 0 <= low < high <= 100
+
+
+def lacking(level: float, **axes: Any) -> tuple[list[dict[str, Any]], dict[Any, list[dict[str, Any]]]]:
+    """Rows and curves of one color at 0, 20, 40 and 80 % whose last series or network has no run at `level`."""
+    results, curves = synthetic_results(levels=(0.0, 0.2, 0.4, 0.8), colors=("red",), seeds=(0, 1), **axes)
+    rows = with_series(summary_tables.finished(results))
+    last = rows[-1]["network"], rows[-1]["method"]
+    kept = [row for row in rows if (row["network"], row["method"]) != last or row["noise_level"] != level]
+    return kept, dict(grouped(curves.to_pylist(), "run"))
+
+
+def test_a_network_without_its_hardest_runs_is_compared_at_the_levels_of_all() -> None:
+    rows, curves = lacking(0.8, methods=("vanilla",), networks=("small_cnn", "wide", "torchvision/resnet18"))
+    [axis] = transfer(FigureData(rows, curves)).axes
+    for line, (_, part) in zip(axis.get_lines(), grouped(rows, "network"), strict=True):
+        levels = [[r["final_accuracy"] for r in part if r["noise_level"] == x] for x in (0.0, 0.2, 0.4)]
+        assert line.get_xydata() == pytest.approx(
+            np.array([[100 * np.mean(levels[0]), 100 * np.mean(levels[1:])]])
+        )
+    rows, curves = lacking(0.8, methods=("vanilla",), networks=("a", "b", "c"))
+    rows = [row for row in rows if row["noise_level"] in (0.0, 0.8) or row["network"] == "c"]
+    with pytest.raises(MissingDataError, match="that all networks have"):
+        transfer(FigureData(rows, curves))
+
+
+def test_a_method_without_its_hardest_runs_is_compared_at_the_levels_of_all() -> None:
+    rows, curves = lacking(0.8, methods=("vanilla", "mixup"))
+    data = FigureData(rows, curves)
+    complete = FigureData([row for row in rows if row["noise_level"] < 0.8], curves)
+    for name in ("spread", "belts"):
+        drawn, expected = (
+            [line.get_xydata() for axis in FIGURES[name](one).axes for line in axis.get_lines()]
+            for one in (data, complete)
+        )
+        assert len(drawn) == len(expected) > 0
+        for one, other in zip(drawn, expected, strict=True):
+            assert one == pytest.approx(other)
+        assert CAPTIONS[name][1](data) == CAPTIONS[name][1](complete)
+    assert "the range of the two levels" in CAPTIONS["belts"][1](data)
+    few = FigureData([row for row in rows if row["noise_level"] in (0.2, 0.8)], curves)
+    for name in ("spread", "belts"):
+        with pytest.raises(MissingDataError, match=r"needs two noise levels .*that all methods have"):
+            FIGURES[name](few)
 
 
 LONG = ("fine-tuned", "linear probe of a pretrained network, 96 pixels")
