@@ -75,7 +75,8 @@ def run_all(
 
     Runs that failed in an earlier command are tried again. A run that another command on this machine trains is
     waited for, and resumed if that command is killed. The jobs share the cores evenly. Raises KeyboardInterrupt when
-    stopped and BudgetUsedUpError when `budget_used_up()`, after the runs under way have saved checkpoints.
+    stopped and BudgetUsedUpError when `budget_used_up()`, after the runs under way have saved checkpoints; if these
+    were the last runs, and have ended instead, it raises neither.
     """
     unfinished = {run.name: run for run in runs if not run_state.is_finished(folders.output, run.name)}
     pending = _Pending(folders.output, unfinished)
@@ -88,7 +89,12 @@ def run_all(
             if budget_used_up():
                 raise BudgetUsedUpError
 
-        yield from train_pending(pending, folders, raise_if_stopped)
+        try:
+            yield from train_pending(pending, folders, raise_if_stopped)
+        except (KeyboardInterrupt, BudgetUsedUpError):
+            yield from pending.pop_ended()  # a run under way may have ended instead of saving a checkpoint
+            if pending.runs:
+                raise
 
 
 def _train_in_this_process(

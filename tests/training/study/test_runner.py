@@ -267,19 +267,24 @@ def test_a_budget_ends_with_checkpoints_and_the_number_of_runs_left(
     capsys: pytest.CaptureFixture[str],
     jobs: str,
 ) -> None:
-    """On the clock of the command, 9 seconds pass when the first runs begin."""
+    """On the clock of the command, 9 seconds pass when the first runs begin, and then when the last one ends."""
 
-    def seconds() -> float:
-        return 9.0 if len(list(tmp_path.glob("runs/*/metrics.jsonl"))) == int(jobs) else 0.0
+    def clock(file: str, count: int) -> None:
+        def seconds() -> float:
+            return 9.0 if len(list(tmp_path.glob(f"runs/*/{file}"))) == count else 0.0
 
-    monkeypatch.setattr(study_verb, "time", SimpleNamespace(monotonic=seconds))
+        monkeypatch.setattr(study_verb, "time", SimpleNamespace(monotonic=seconds))
+
+    clock("metrics.jsonl", int(jobs))
     more = ["--levels", "0.4", "--colors", "blue", "--methods", "vanilla", "--seeds", "0", "1", "2"]
     call = [*arguments(dataset, tmp_path, *more), "--jobs", jobs]
     assert main([*call, "--set", "epochs=100000", "--budget", "8"]) == 75
     assert "the budget of 8 s is used up: 3 of 3 runs left" in capsys.readouterr().err
     assert len(list(tmp_path.glob("runs/*/checkpoint-*"))) == int(jobs)
     assert set(results.read(tmp_path)["status"].to_pylist()) == {"missing"}
-    assert main([*call, "--budget", "1000"]) == 0
+    clock("result.json", 3)
+    assert main([*call, "--budget", "8"]) == 0
+    assert "used up" not in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_a_study_with_a_checkpoint(
