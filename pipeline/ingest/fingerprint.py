@@ -53,18 +53,13 @@ class Fingerprints:
     @classmethod
     def from_table(cls, rows: pa.Table) -> "Fingerprints":
         """Return the fingerprints in the COLUMNS of a table, in its order."""
-        n = rows.num_rows
-
-        def matrix(name: str, width: int) -> np.ndarray:
-            return np.frombuffer(b"".join(rows[name].to_pylist()), np.uint8).reshape(n, width)
-
         return cls(
             rows["phash"].to_numpy(),
-            matrix("phash_256", LONG * LONG // 8),
-            rows["phash_orientations"].combine_chunks().flatten().to_numpy().reshape(n, 3),
+            byte_rows(rows["phash_256"]),
+            rows["phash_orientations"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, 3),
             rows["contrast"].to_numpy(),
             rows["sharpness"].to_numpy(),
-            matrix("thumbnail", THUMBNAIL_BYTES),
+            byte_rows(rows["thumbnail"]),
         )
 
     def columns(self, index: int) -> dict[str, Any]:
@@ -77,6 +72,18 @@ class Fingerprints:
             "sharpness": float(self.sharpness[index]),
             "thumbnail": self.thumbnails[index].tobytes(),
         }
+
+
+def byte_rows(values: pa.ChunkedArray) -> np.ndarray:
+    """Return n binary values of a fixed size, none of them null, as uint8 (n, size); one chunk is not copied."""
+    size = values.type.byte_width
+    parts = [
+        np.frombuffer(chunk.buffers()[1], np.uint8, len(chunk) * size, chunk.offset * size)
+        for chunk in values.chunks
+        if len(chunk)
+    ]
+    flat = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint8), *parts])
+    return flat.reshape(len(values), size)
 
 
 def fingerprint(images: Sequence[Image.Image]) -> Fingerprints:
