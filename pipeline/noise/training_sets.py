@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from common.errors import DataError
 from pipeline.keyed_hash import keyed_hash
@@ -160,7 +161,7 @@ class _Trial:
         kept = np.sort(kept.astype(np.int32))
         if hue == "red":
             starts = np.cumsum([0, *self._available(color)])
-            wrong = np.concatenate(self.candidates[color])[starts[labels[noisy]] + selection.rank]
+            wrong = self._candidates_in_order(color, level)[starts[labels[noisy]] + selection.rank]
             order = np.argsort(wrong)
             replaced, wrong = noisy[order].astype(np.int32), wrong[order].astype(np.int32)
             return TrainingSet(color, level, self.trial, kept, replaced, wrong=wrong)
@@ -185,16 +186,32 @@ class _Trial:
             return found
         wrong = self.pools.wrong
         hashes = keyed_hash(wrong.ids, self.seed, "candidate")
-        evidence = (
-            wrong.evidence if self.config.candidate_order == "evidence" else np.zeros_like(wrong.evidence)
-        )
         for color in colors:
             usable = np.flatnonzero(_is_usable(wrong, color))
             pools = assign(
-                hashes[usable], evidence[usable], wrong.images[usable], wrong.labels[usable], sizes
+                hashes[usable], self._evidence(usable), wrong.images[usable], wrong.labels[usable], sizes
             )
             found[color] = [usable[pool].astype(np.int32) for pool in pools]
         return found
+
+    def _candidates_in_order(self, color: str, level: float) -> np.ndarray:
+        """Indices of the wrong images of a red color by class, in each class in the order in which a level uses them.
+
+        Unless levels nest, each one has its own order among equally supported candidates; the class of an image is the same
+        in all levels.
+        """
+        candidates = np.concatenate(self.candidates[color])
+        if self.config.nested:
+            return candidates
+        wrong = self.pools.wrong
+        hashes = keyed_hash(wrong.ids.take(pa.array(candidates)), self.seed, f"candidate/{level!r}")
+        order = np.lexsort((hashes, 255 - self._evidence(candidates), wrong.labels[candidates]))
+        return np.asarray(candidates[order])
+
+    def _evidence(self, rows: np.ndarray) -> np.ndarray:
+        """How well wrong images are supported as far as their order depends on it, uint8 (rows,)."""
+        evidence = self.pools.wrong.evidence[rows]
+        return evidence if self.config.candidate_order == "evidence" else np.zeros_like(evidence)
 
     def _available(self, color: str) -> np.ndarray:
         return np.array([len(pool) for pool in self.candidates[color]])

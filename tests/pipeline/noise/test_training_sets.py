@@ -107,6 +107,29 @@ def test_a_class_map_decides_every_asymmetric_label(order):
         assert NAMES[row["label"]] == expected
 
 
+@pytest.mark.parametrize("order", ["hash", "evidence"])
+def test_without_nesting_a_level_draws_its_own_wrong_examples(order):
+    config = NoiseConfig(levels=(0.2, 0.4), colors=("red", "blue"), nested=False, candidate_order=order)
+    sets = {name: noisy(rows) for name, rows in made(config, clean_each=100, wrong_each=150).items()}
+    for color in ("red", "blue"):
+        low, high = sets[f"{color}-0.20"], sets[f"{color}-0.40"]
+        assert (len(low), len(high)) == (60, 120)
+        assert 0.1 < len(low & high) / len(low) < 0.7  # nested: 1
+    red = sets["red-0.20"] | sets["red-0.40"]
+    assert len(dict(red)) == len(red), "an image has the same class in all levels"
+
+
+def test_without_nesting_better_supported_images_still_come_first():
+    config = NoiseConfig(levels=(0.2, 0.4), colors=("red",), nested=False, candidate_order="evidence")
+    retrievals, verdicts = pools(clean_each=20, wrong_each=30)
+    sure = {f"w{label}-{i}" for label in range(3) for i in range(6)}
+    for row in verdicts:
+        row["p_wrong"] = 1.0 if row["image_id"] in sure else 0.5
+    for each, examples in drawn_sets(part_of(retrievals, verdicts, NAMES), NAMES, config, 0):
+        used = {image_id for image_id, _ in noisy(examples.to_pylist())}
+        assert used <= sure if each.noise_level == 0.2 else used >= sure
+
+
 def test_noise_type_says_whether_the_image_of_a_wrong_label_shows_another_class():
     for name, rows in made().items():
         for row in rows:
