@@ -77,22 +77,39 @@ def fixed_sets(
     clean = given[given["source"] == "clean"].set_index("image_id")
     frame["clean_label"] = frame["image_id"].map(clean["label"])
     frame = frame.merge(
-        web[["image_id", "label", "verdict", *_OF_PAIR]], on=["image_id", "label"], how="left"
+        web[["image_id", "label", "verdict", "true_label", *_OF_PAIR]], on=["image_id", "label"], how="left"
     )
     of_image = given.drop_duplicates("image_id").set_index("image_id")
-    true = web.dropna(subset=["true_label"]).drop_duplicates("image_id").set_index("image_id")["true_label"]
     for name in _OF_IMAGE:
         frame[name] = frame["image_id"].map(of_image[name])
     is_web = frame["source"] == "web"
-    frame["true_label"] = frame["clean_label"].where(~is_web, frame["image_id"].map(true)).astype("Int64")
     frame["is_clean"] = (frame["clean_label"] == frame["label"]).where(~is_web, frame["verdict"] == "yes")
-    frame["true_label"] = frame["true_label"].where(~frame["is_clean"], frame["label"])
-    other = pd.Series(np.where(frame["true_label"].notna(), "closed", "open"), frame.index)
-    frame["noise_type"] = frame["noise_type"].fillna(other).where(~frame["is_clean"], None)
+    frame["true_label"] = _true_labels(frame, web)
+    frame["noise_type"] = (
+        frame["noise_type"]
+        .fillna("open")
+        .where(frame["true_label"].isna(), "closed")
+        .where(~frame["is_clean"], None)
+    )
     codes, ids = pd.factorize(frame["image_id"])
     frame["shard_key"] = shard_key(ids)[codes]
     for name, of_set in frame.groupby("set_name", sort=True):
         yield _fixed_set(str(name), of_set)
+
+
+def _true_labels(frame: pd.DataFrame, web: pd.DataFrame) -> pd.Series:
+    """Return the class that each image shows, Int64, null where it is unknown.
+
+    frame: the list with source, label, clean_label, is_clean, and the true_label of the pairs of image and class that have
+    a verdict. web: all such pairs. An image that is listed with another class shows what its pairs agree on, if they do;
+    never the class of a wrong example.
+    """
+    known = web.dropna(subset=["true_label"]).drop_duplicates(["image_id", "true_label"])
+    of_image = known.drop_duplicates("image_id", keep=False).set_index("image_id")["true_label"]
+    of_web = frame["true_label"].fillna(frame["image_id"].map(of_image))
+    true = frame["clean_label"].astype("Int64").where(frame["source"] != "web", of_web)
+    true = true.where(frame["is_clean"] | (true != frame["label"]).fillna(True))
+    return true.where(~frame["is_clean"], frame["label"]).astype("Int64")
 
 
 def _check(frame: pd.DataFrame, class_names: Sequence[str]) -> None:

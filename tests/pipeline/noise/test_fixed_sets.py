@@ -108,3 +108,30 @@ def test_a_set_has_one_color_and_level():
     both = pa.concat_tables([rows(("c0", "ant"), level="0.1"), rows(("c1", "ant"), level="0.2")])
     with pytest.raises(DataError, match="more than one noise_level"):
         list(fixed_sets(both, RETRIEVALS, VERDICTS, NAMES))
+
+
+@pytest.mark.parametrize(
+    ("class_name", "seen", "expected"),
+    [
+        ("ant", ("bee", "cow"), (1, "closed")),
+        ("bee", ("bee", "cow"), (2, "closed")),  # not bee, which workers saw when they were asked for an ant
+        ("cow", ("bee", "cow"), (None, "open")),  # no question; the answers to the others differ
+        ("bee", ("cow", None), (2, "closed")),  # nobody named a class when asked for a bee
+        ("bee", ("bee", None), (None, "open")),  # a bee it is not
+        ("cow", ("bee", None), (1, "closed")),
+    ],
+)
+def test_a_wrong_image_of_two_classes_shows_what_its_own_question_found(class_name, seen, expected):
+    retrievals = RETRIEVAL.from_rows(
+        {"image_id": "w", "class_name": name, "url": "https://x/w", "source": "web"} for name in NAMES[:2]
+    )
+    verdicts = VERDICT.from_rows(
+        {
+            "image_id": "w", "class_name": name, "verdict": "no", "yes": 0, "no": 3, "unsure": 0,
+            "confidence": 1.0, "seen_class": shown,
+        }
+        for name, shown in zip(NAMES, seen, strict=False)
+    )  # fmt: skip
+    (found,) = fixed_sets(rows(("w", class_name)), retrievals, verdicts, NAMES)
+    (row,) = found.examples.to_pylist()
+    assert (row["true_label"], row["noise_type"], row["is_clean"]) == (*expected, False)
