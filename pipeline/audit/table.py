@@ -66,9 +66,7 @@ def _about(output: str) -> dict[str, Any]:
         directory.read_manifest(folder)
         inputs[name] = files.sha256(files.join(folder, MANIFEST))
     for name, stage in (("features", "embed"), ("duplicates", "dedupe")):
-        of_images = directory.read_manifest(folders[name]).about.get("inputs", {}).get("images")
-        if of_images != inputs["images"]:
-            raise DataError(f"{folders[name]}: the table is older than the images; run {stage}")
+        directory.check_current(folders[name], inputs["images"], stage)
     libraries = {name: version(name) for name in _LIBRARIES}
     text = json.dumps([AUDIT_VERSION, inputs, libraries], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute as pc
 
-from common.errors import DataError
 from pipeline.config import BuildConfig, DedupeConfig
 from pipeline.dedupe.bit_masks import bit_masks
 from pipeline.dedupe.groups import find_duplicates
@@ -113,10 +112,9 @@ class FindDuplicates(beam.PTransform):
 
 def features_used(folder: str, images_digest: str) -> dict[str, Any]:
     """Return what a feature table was made by, for the manifest. Raises DataError if it is not that of these images."""
+    directory.check_current(folder, images_digest, "embed")
     about = directory.read_manifest(folder).about
-    inputs, config = about.get("inputs", {}), about.get("config", {}).get("embed", {})
-    if inputs.get("images") != images_digest:
-        raise DataError(f"{folder}: the features of other images; run the stage embed (or build) first")
+    inputs, config = about["inputs"], about.get("config", {}).get("embed", {})
     return {"network": config.get("network"), "weights_sha256": inputs.get("weights")}
 
 

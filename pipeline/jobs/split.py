@@ -100,13 +100,16 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     """Run the stage unless it is up to date.
 
     Sets whose content would not change are not written again. Raises DataError if a class has too few clean images, or
-    too few wrong ones and `on_shortage` is error.
+    too few wrong ones and `on_shortage` is error, or if the near-duplicates or features are older than the images.
     """
     layout = Layout(output)
     stage = stage_of(config, output)
     up_to_date = not force and is_up_to_date(config, output)
     notes: tuple[str, ...] = ()
     if not up_to_date:
+        for name, made_by in (("duplicates", "dedupe"), ("features", "embed")):
+            if name in stage.inputs:
+                directory.check_current(tables_of(config, output)[name], stage.inputs["images"], made_by)
         plan = make_plan(config, output)
         about = {
             **stage.about,

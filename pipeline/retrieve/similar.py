@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute as pc
 
-from common.errors import DataError, UsageError
+from common.errors import UsageError
 from pipeline import files
 from pipeline.embed.features import Features, read_features
 from pipeline.embed.similar import BLOCK, Nearest, find_similar
@@ -53,7 +53,8 @@ def retrieve_similar(build: str, per_class: int, output: str) -> dict[str, Any]:
     if per_class < 1:
         raise UsageError(f"--per-class {per_class}: give a number of 1 or more")
     layout = Layout(build)
-    _check_current(layout)
+    images_digest = files.sha256(files.join(layout.images, MANIFEST))
+    directory.check_current(layout.features, images_digest, "embed")
     pool = _read_pool(layout)
     features = read_features(layout.features, check_digests=True)
     found, web_ids, clean_ids = _search(pool, features, per_class)
@@ -62,18 +63,6 @@ def retrieve_similar(build: str, per_class: int, output: str) -> dict[str, Any]:
     write_list(rows, output, COLUMNS)
     counts = {name: len(each.rows) for name, each in zip(pool.classes, found, strict=True)}
     return {"rows": len(rows), "pool": len(web_ids), "classes": counts}
-
-
-def _check_current(layout: Layout) -> None:
-    """Raise DataError if the features are missing or of other images."""
-    manifest = directory.read_manifest(layout.features)
-    inputs = manifest.about.get("inputs")
-    if not isinstance(inputs, dict) or inputs.get("images") != files.sha256(
-        files.join(layout.images, MANIFEST)
-    ):
-        raise DataError(
-            f"{layout.features}: the features are older than the images; run the embed stage again"
-        )
 
 
 def _read_pool(layout: Layout) -> Pool:

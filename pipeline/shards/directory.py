@@ -240,6 +240,16 @@ def read_shard(
             ) from error
 
 
+def check_current(folder: str, images_digest: str, stage: str) -> None:
+    """Raise DataError unless the table that `stage` has written to `folder` was made from the present images.
+
+    images_digest: SHA-256 of the manifest of the table of images.
+    """
+    inputs = read_manifest(folder).about.get("inputs")
+    if not isinstance(inputs, dict) or inputs.get("images") != images_digest:
+        raise DataError(f"{folder}: the table is older than the images; run `python -m pipeline {stage}`")
+
+
 def check_digest(folder: str, shard: Shard) -> None:
     """Raise DataError if the bytes of a shard are not those that were written."""
     path = files.join(folder, shard.file)

@@ -234,7 +234,7 @@ def test_an_older_feature_table_is_refused(audited, tmp_path, capsys):
         layout.features, type(manifest)(manifest.table, manifest.rows, manifest.shards, {"inputs": {}})
     )
     assert main(["audit", str(copy)]) == 1
-    assert "older than the images; run embed" in capsys.readouterr().err
+    assert "older than the images; run `python -m pipeline embed`" in capsys.readouterr().err
 
 
 def test_an_image_without_features_is_named(audited, tmp_path, capsys):

@@ -89,6 +89,6 @@ def test_old_or_absent_features_are_refused(
     manifest = directory.read_manifest(str(embedded / "embed" / "features"))
     commit.swap(str(embedded / "embed" / "features"), type(manifest)(**{**vars(manifest), "about": {}}))
     assert similar(embedded, tmp_path / "a.csv") == 1
-    assert "the features are older than the images; run the embed stage again" in capsys.readouterr().err
+    assert "the table is older than the images; run `python -m pipeline embed`" in capsys.readouterr().err
     assert not (tmp_path / "a.csv").exists()
     assert similar(embedded, tmp_path / "a.txt") == 2

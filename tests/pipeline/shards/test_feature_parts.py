@@ -1,6 +1,7 @@
 """Sets of the color blue-instance, from a table of features: the number of parts changes no byte."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from pipeline.__main__ import main
 from pipeline.keyed_hash import bucket, keyed_hash, shard_key
 from pipeline.layout import Layout
+from pipeline.running.stage import manifest_digest
 from pipeline.shards import commit, directory, split_inputs
 from pipeline.shards.parquet import write_shard
 from pipeline.verify.dataset import verify
@@ -53,7 +55,8 @@ def write_features(output: Path) -> None:
         shards.append(
             write_shard(layout.features, directory.shard_stem("part", index, buckets), table.schema, [table])
         )
-    commit.commit(layout.features, "feature", [shard for shard in shards if shard], {"buckets": buckets})
+    about = {"buckets": buckets, "inputs": {"images": manifest_digest(layout.images)}}
+    commit.commit(layout.features, "feature", [shard for shard in shards if shard], about)
 
 
 def split(world: World, output: Path, *flags: str) -> int:
@@ -100,3 +103,21 @@ def test_blue_instance_without_weights_is_an_error_of_the_configuration(
         "blue-instance, which needs features of the images; set embed.weights and embed.network"
         in capsys.readouterr().err
     )
+
+
+def test_tables_that_are_older_than_the_images_are_refused(
+    world: World, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The dataset would state that the leak search has covered its images."""
+    output = copied(built, tmp_path / "out")
+    write_features(output)
+    layout = Layout(str(output))
+    for folder, stage in ((layout.duplicates, "dedupe"), (layout.features, "embed")):
+        manifest = directory.read_manifest(folder)
+        inputs = {**manifest.about["inputs"], "images": "of other images"}
+        commit.swap(folder, replace(manifest, about={**manifest.about, "inputs": inputs}))
+        assert split(world, output) == 1
+        message = f"{folder}: the table is older than the images; run `python -m pipeline {stage}`"
+        assert message in capsys.readouterr().err
+        commit.swap(folder, manifest)
+    assert not (output / "dataset").exists()
