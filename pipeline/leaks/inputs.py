@@ -73,11 +73,11 @@ def _parquet_images(paths: list[str]) -> Iterator[Encoded]:
                 file = parquet.ParquetFile(opened)
                 schema = file.schema_arrow
                 column = _image_column(schema, path)
-                names = [column, *[name for name in _ID_COLUMNS if _is_text(schema, name)][:1]]
+                names = [column, *[name for name in _ID_COLUMNS if _holds_ids(schema, name)][:1]]
                 number = 0
                 for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=names):
                     batch.validate(full=True)  # raises ArrowInvalid for text that is not UTF-8
-                    ids = batch.column(1).to_pylist() if len(names) > 1 else [None] * batch.num_rows
+                    ids = _texts(batch.column(1)) if len(names) > 1 else [None] * batch.num_rows
                     for image_id, image in zip(ids, batch.column(0).to_pylist(), strict=True):
                         number += 1
                         yield _encoded(image_id or f"{os.path.basename(path)}:{number}", image, path)
@@ -86,8 +86,22 @@ def _parquet_images(paths: list[str]) -> Iterator[Encoded]:
             raise DataError(f"{path}: cannot be read as Parquet ({reason}); restore the file") from error
 
 
-def _is_text(schema: pa.Schema, name: str) -> bool:
-    return name in schema.names and pa.types.is_string(schema.field(name).type)
+def _holds_ids(schema: pa.Schema, name: str) -> bool:
+    """Whether a column exists and holds text, in any of Arrow's types for it, or integers."""
+    if name not in schema.names:
+        return False
+    kind = schema.field(name).type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer)
+    return any(is_kind(kind) for is_kind in kinds)
+
+
+def _texts(column: pa.Array) -> list[str | None]:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    texts: list[str | None] = column.cast(pa.string()).to_pylist()
+    return texts
 
 
 def _image_column(schema: pa.Schema, path: str) -> str:
@@ -108,7 +122,8 @@ def _holds_images(kind: pa.DataType) -> bool:
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def _encoded(image_id: str, image: Any, path: str) -> Encoded:

@@ -105,6 +105,24 @@ def test_a_folder_parquet_files_and_a_saved_dataset_hold_the_same_images(folders
     assert [each.image_id for each in read_images(str(tmp_path / "set"))] == list("abcd")
 
 
+@pytest.mark.parametrize("binary", [pa.binary(), pa.large_binary(), pa.binary_view()])
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pa.array(["7", "8", None], pa.large_string()),  # of pandas 3
+        pa.array(["7", "8", None], pa.string_view()),  # of polars
+        pa.array(["7", "8", None]).dictionary_encode(),
+        pa.array([7, 8, None], pa.int64()),
+    ],
+    ids=lambda ids: str(ids.type),
+)
+def test_ids_and_images_are_read_in_the_types_of_other_libraries(tmp_path, ids, binary):
+    images = pa.array([b"a", b"b", b"c"], binary)
+    pq.write_table(pa.table({"image": images, "image_id": ids}), tmp_path / "x.parquet")
+    found = [(each.image_id, each.data) for each in read_images(str(tmp_path / "x.parquet"))]
+    assert found == [("7", b"a"), ("8", b"b"), ("x.parquet:3", b"c")]
+
+
 def test_what_is_no_collection_of_images_is_named(tmp_path):
     pq.write_table(pa.table({"n": [1]}), tmp_path / "numbers.parquet")
     (tmp_path / "empty").mkdir()
