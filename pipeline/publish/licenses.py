@@ -1,10 +1,12 @@
 """Classify the licenses of images, and decide which images may be given away.
 
 Search providers write licenses in many ways: `by-sa 2.0`, `CC BY-SA 2.0`, `Attribution-ShareAlike License`, or only the
-URL of the deed. A license of several readings, or whose name and URL differ, is unknown.
+URL of the deed. A license of several readings, with a word that is not known here, or whose name and URL differ, is
+unknown: what is not understood may restrict the license.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
@@ -18,11 +20,17 @@ CLASSES: tuple[LicenseClass, ...] = get_args(LicenseClass)
 UNKNOWN: LicenseClass = "unknown"
 _SEPARATOR = "\x1f"
 
+_LICENSE_URL = re.compile(r"creativecommons\.org/+(?:licen[sc]es|publicdomain)")
+# Terms, version, jurisdiction, page and language, and the parameter that the license chooser adds.
 _DEED = re.compile(
-    r"https?://(?:www\.)?creativecommons\.org/(licenses|licences|publicdomain)/([a-z+-]+)(?:/|$)"
+    r"https?://(?:www\.)?creativecommons\.org/(licenses|licences|publicdomain)/([a-z+-]+)(?:/[0-9]+\.[0-9]+)?"
+    r"(?:/(?:[a-z]{2}|igo|scotland))?(?:/(?:deed|legalcode)(?:\.[a-z_-]+)?)?/?(?:\?ref=[a-z0-9.-]+)?"
 )
 # A version, and after it at the end the jurisdiction of a ported license, as in "by 2.5 nl".
-_VERSION = re.compile(r"(?<![a-z0-9])v?\d+(\.\d+)*(?![a-z0-9])([ -](?!nc|nd|sa|by)[a-z]{2,3}$)?")
+_VERSION = re.compile(
+    r"(?<![a-z0-9])v?[0-9](\.[0-9]+)*(?![a-z0-9])([ -](?!nc|nd|sa|by)(?:[a-z]{2}|igo|scotland)$)?"
+)
+_COPYRIGHT = re.compile(r"(?:©|\(c\))(?:\s*[0-9]{4}\b)?")  # with the year
 _TERMS = {
     "attribution": "by", "sharealike": "sa", "noncommercial": "nc", "noderivs": "nd", "noderivatives": "nd",
     "by": "by", "sa": "sa", "nc": "nc", "nd": "nd",
@@ -58,12 +66,11 @@ def license_class(name: str | None, url: str | None) -> LicenseClass:
 
 
 def _class_of_url(url: str) -> LicenseClass | None:
-    """Return the class of a Creative Commons deed, `unknown` for another URL, or None without a URL."""
-    if not url.strip():
-        return None
-    match = _DEED.match(url.strip().lower())
-    if not match:
-        return None  # a page of the provider or of the image says nothing by itself
+    """Return the class of a Creative Commons deed, or None without one; `unknown` if the text is more than one deed."""
+    text = url.strip().lower()
+    match = _DEED.fullmatch(text)
+    if not match:  # a page of the provider or of the image says nothing by itself
+        return UNKNOWN if _LICENSE_URL.search(text) else None
     kind, terms = match[1], match[2]
     if kind == "publicdomain":
         named: dict[str, LicenseClass] = {"zero": "cc0", "mark": "public-domain"}
@@ -73,10 +80,13 @@ def _class_of_url(url: str) -> LicenseClass | None:
 
 def _class_of_name(name: str) -> LicenseClass | None:
     """Return the class of the name of a license, `unknown` if it is not recognized, or None without a name."""
-    words = _VERSION.sub(" ", name.lower().replace("©", " ").replace("(c)", " "))
-    text = " ".join(re.sub(r"[^a-z0-9]+", " ", words).split())
-    if not text and not name.strip():
+    if not name.strip():
         return None
+    folded = _COPYRIGHT.sub(" ", unicodedata.normalize("NFKC", name).lower())
+    if any(not char.isascii() and unicodedata.category(char)[0] not in "PZ" for char in folded):
+        return UNKNOWN  # a letter or sign that the lists below lack
+    words = _VERSION.sub(" ", folded)
+    text = " ".join(re.sub(r"[^a-z0-9]+", " ", words).split())
     if text in _PUBLIC_DOMAIN:
         return "public-domain"
     if text in _CC0 or text.removesuffix(" universal") in _CC0:
@@ -119,6 +129,8 @@ class LicensePolicy:
     def classes(self, rows: pa.Table) -> pa.Array:
         """Return the license class of each row; `rows` needs source, license and license_url."""
         texts = [pc.fill_null(rows[name], "") for name in ("source", "license", "license_url")]
+        # No license contains U+FFFD.
+        texts = [pc.replace_substring(text, _SEPARATOR, "\ufffd") for text in texts]
         joined = pc.binary_join_element_wise(*texts, _SEPARATOR)
         coded = pa.chunked_array(joined).combine_chunks().dictionary_encode()
         classes = [self._class_of(*text.split(_SEPARATOR, 2)) for text in coded.dictionary.to_pylist()]

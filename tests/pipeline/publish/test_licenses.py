@@ -56,6 +56,25 @@ DEED = "https://creativecommons.org/licenses/"
         ("sa 1.0", DEED + "sa/1.0/", "unknown"),
         ("", "https://example.org/creativecommons.org/licenses/by/4.0/", "unknown"),
         ("not CC BY", "", "unknown"),
+        # words that restrict a license, in other scripts and languages
+        ("CC BY-ＮＣ 4.0", "", "cc-by-nc"),
+        ("CC BY 4.0（禁止商用）", "", "unknown"),
+        ("CC BY 4.0, некоммерческое использование", "", "unknown"),
+        ("CC BY 表示-非営利", "", "unknown"),
+        ("CC BY 4.0 é", "", "unknown"),
+        ("CC BY ≠ €", "", "unknown"),
+        ("CC BY-N\u200bC", "", "unknown"),
+        ("Public Domain（仅限美国）", "", "unknown"),
+        ("PD-1923", "", "unknown"),
+        ("“CC BY–SA\xa04.0”", "", "cc-by-sa"),
+        ("© 2019 CC BY", "", "cc-by"),
+        # only a whole deed is one
+        ("", DEED + "by/4.0/legalcode.pt_BR", "cc-by"),
+        ("", DEED + "by/2.5/scotland/?ref=openverse", "cc-by"),
+        ("CC BY", DEED + f"by/4.0/\n{DEED}by-nc/4.0/", "unknown"),
+        ("CC BY", DEED + "by/4.0/ for research only", "unknown"),
+        ("CC BY", f"https://example.org/ {DEED}by-nc/4.0/", "unknown"),
+        ("CC BY", "https://example.org/about", "cc-by"),
         ("", "", "unknown"),
     ],
 )
@@ -79,10 +98,11 @@ def test_the_column_of_classes_equals_the_classes_one_by_one():
         ("clean", None, None),
         ("web", None, None),
         ("web", " ", DEED + "by/4.0/"),
+        ("web", "CC BY 4.0\x1f-NC", None),
     ]
     table = pa.table(dict(zip(("source", "license", "license_url"), zip(*values, strict=True), strict=True)))
     policy = LicensePolicy.of(PublicationConfig(image_licenses={"clean": "cc0"}), ids_only=False)
-    assert policy.classes(table).to_pylist() == ["cc-by", "cc0", "unknown", "cc-by"]
+    assert policy.classes(table).to_pylist() == ["cc-by", "cc0", "unknown", "cc-by", "unknown"]
 
 
 def test_images_of_forbidden_licenses_stop_the_publication_with_counts_and_remedies(
