@@ -4,20 +4,30 @@ The token is read by the library, from the environment variable HF_TOKEN or from
 """
 
 import os
-import re
 
 from common.errors import DataError, UsageError
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}")
 HUB = "https://huggingface.co"
 
 
 def check_repository(repository: str, folder: str) -> None:
-    """Raise UsageError unless `repository` is USER/NAME and `folder` is local; ModuleNotFoundError without the library."""
-    import huggingface_hub  # noqa: F401
+    """Raise UsageError unless `repository` is USER/NAME and `folder` is local; ModuleNotFoundError without the library.
 
-    if not _REPOSITORY.fullmatch(repository):
-        raise UsageError(f"--push {repository!r}: expected USER/NAME, the name of a dataset repository")
+    The rules for names are those of the library, which applies them again at each call.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        reason = str(error).rstrip(".")
+    else:
+        reason = "" if "/" in repository else "the user is missing"
+    if reason:
+        raise UsageError(
+            f"--push {repository!r}: expected USER/NAME, the name of a dataset repository ({reason})"
+        )
     if "://" in folder:
         raise UsageError(
             f"--to {folder}: --push uploads a local folder; give one, or upload in a second step"

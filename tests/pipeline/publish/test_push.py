@@ -117,7 +117,9 @@ def test_an_unreachable_hub_is_an_error(push, hub):
     assert "the hub cannot be reached" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["ants", "ada/ants/3", "../ants", "ada/an ts"])
+@pytest.mark.parametrize(
+    "name", ["ants", "ada/ants/3", "../ants", "ada/an ts", "ada/my--ants", "ada/ants.git", "ada/ants-"]
+)
 def test_a_wrong_repository_is_an_error_before_anything_is_written(publish, capsys, tmp_path, name):
     assert publish("--push", name) == 2
     assert "expected USER/NAME" in capsys.readouterr().err
