@@ -53,8 +53,8 @@ def request_line(requests: list[ImageRequest]) -> bytes:
     )
 
 
-def pack(result: ImageResult) -> bytes:
-    """Return a result as the process writes it."""
+def pack(result: ImageResult | OSError) -> bytes:
+    """Return a result, or an error of the machine, as the process writes it."""
     pixels = encoded = b""
     match result:
         case ProcessedImage(encoded, Thumbnail(pixels, sharpness), columns):
@@ -63,12 +63,17 @@ def pack(result: ImageResult) -> bytes:
             fields = ["rejection", code, detail]
         case DamagedBody():
             fields = ["damaged"]
+        case OSError():
+            fields = ["error", result.errno, result.strerror, result.filename]
     text = json.dumps(fields).encode()
     return b"".join([FRAME.pack(len(text), len(pixels), len(encoded)), text, pixels, encoded])
 
 
 def unpack(buffer: bytearray) -> Iterator[ImageResult | None]:
-    """Remove the complete results from a buffer and yield them; None means that the process is ready."""
+    """Remove the complete results from a buffer and yield them; None means that the process is ready.
+
+    Raises OSError for an error of the machine.
+    """
     start = 0
     view = memoryview(buffer)
     try:
@@ -88,6 +93,8 @@ def unpack(buffer: bytearray) -> Iterator[ImageResult | None]:
                 sharpness, columns = fields
                 thumbnail = Thumbnail(bytes(view[position : position + pixels]), sharpness)
                 yield ProcessedImage(bytes(view[position + pixels : end]), thumbnail, columns)
+            elif kind == "error":
+                raise OSError(*fields)
             else:
                 yield ImageRejection(*fields) if kind == "rejection" else DamagedBody()
     finally:
@@ -106,10 +113,19 @@ def serve(lines: IO[bytes], output: int) -> None:
     for line in lines:
         for fields in json.loads(line):
             signal.setitimer(signal.ITIMER_REAL, ORPHAN_DEADLINES * config.decode_seconds)
-            limit_memory(config.max_pixels, config.max_bytes)  # until the size of the image is known
-            result = pack(read_and_process(ImageRequest(*fields), source, config, limit_memory))
+            result = pack(_process(ImageRequest(*fields), source, config))
             signal.setitimer(signal.ITIMER_REAL, 0)
             _write(output, result)
+
+
+def _process(request: ImageRequest, source: SourceFolder, config: IngestConfig) -> ImageResult | OSError:
+    try:
+        limit_memory(config.max_pixels, config.max_bytes)  # until the size of the image is known
+        return read_and_process(request, source, config, limit_memory)
+    except OSError as error:
+        if error.errno is None:  # raised by a decoder
+            raise
+        return error
 
 
 def _write(file: int, data: bytes) -> None:

@@ -88,7 +88,10 @@ def _normalize_and_encode(decoded: DecodedImage, config: IngestConfig) -> Proces
 def read_and_process(
     request: ImageRequest, source: SourceFolder, config: IngestConfig, limit_memory: LimitMemory = no_limit
 ) -> ImageResult:
-    """Read the bytes of an image, check their digest and size, and process them."""
+    """Read the bytes of an image, check their digest and size, and process them.
+
+    Raises OSError, with an error number, if the machine cannot read them, whichever image it is.
+    """
     try:
         data = _read(request, source)
         digest = hashlib.sha256(data).hexdigest()

@@ -10,6 +10,8 @@ from pipeline import files
 from pipeline.rejections import Rejected
 from pipeline.remote import NOT_THERE
 
+_OF_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
 
 def check_path(path: str) -> list[str]:
     """Split a path into its components. Raises Rejected `bad_location` if it leaves the base folder."""
@@ -29,7 +31,7 @@ class SourceFolder:
         self._folders: set[str] = set()  # folders that were checked to be inside
 
     def read(self, path: str) -> bytes:
-        """Return the content of a file. Raises Rejected."""
+        """Return the content of a file. Raises Rejected, and OSError for errors of the machine: no more open files, no memory."""
         try:
             with self._open(path) as file:
                 data = file.read(self._max_bytes + 1)
@@ -42,6 +44,8 @@ class SourceFolder:
                 raise Rejected("not_found", str(error)) from error
             raise  # no network or no credentials: not a fault of the image
         except OSError as error:
+            if error.errno in _OF_MACHINE:
+                raise
             raise Rejected("unreadable_file", f"{path}: {error.strerror or error}") from error
         if len(data) > self._max_bytes:
             raise Rejected("too_large", f"{path}: more than {self._max_bytes} bytes")
@@ -66,11 +70,13 @@ class SourceFolder:
                 raise
             self._check_inside(full, path)  # a symbolic link
             descriptor = os.open(full, flags)
-        file = open(descriptor, "rb")  # noqa: SIM115
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            file.close()
-            raise Rejected("unreadable_file", f"{path}: not a regular file")
-        return file
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise Rejected("unreadable_file", f"{path}: not a regular file")
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return open(descriptor, "rb")
 
     def _check_inside(self, full: str, path: str) -> None:
         """Resolve all links. Raises Rejected `bad_location` if they lead out of the base folder."""

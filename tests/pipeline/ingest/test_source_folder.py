@@ -1,6 +1,7 @@
 """Reading files below the base folder."""
 
 import os
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,35 @@ def test_folders_pipes_devices_and_sockets_are_rejected(get: Get) -> None:
     assert refused(get(path="sub")).code == "unreadable_file"
     assert refused(get(path="pipe")).code == "unreadable_file"
     assert refused(get(path="zero")).code == "bad_location"  # it also leads out of the folder
+
+
+def test_a_rejected_file_is_closed(get: Get) -> None:
+    os.mkfifo(get.base / "pipe")
+    source, free = SourceFolder(str(get.base), LIMIT), next_descriptor()
+    for path in ("sub", "pipe", "missing"):
+        with pytest.raises(Rejected) as caught:
+            source.read(path)
+        assert caught.value.code == ("not_found" if path == "missing" else "unreadable_file")
+        assert next_descriptor() == free
+
+
+def test_a_machine_without_open_files_is_an_error_not_a_rejection(get: Get) -> None:
+    (get.base / "a").write_bytes(b"x")
+    source, limits = SourceFolder(str(get.base), LIMIT), resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_descriptor(), limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            source.read("a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert source.read("a") == b"x"
+
+
+def next_descriptor() -> int:
+    """Return the lowest descriptor that is free."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    os.close(descriptor)
+    return descriptor
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")
