@@ -24,6 +24,7 @@ OUTCOME = pa.schema(
 """Columns that describe the outcome of the fetch of a row's URL; all null if the row has a path."""
 IMAGES_PER_SHARD = 2048
 SMALLEST_BUCKETS = 8  # even a small build keeps several worker processes busy
+MAX_PATH_BYTES = 4096  # more than Linux and object stores allow
 ID_DIGITS = 16  # as in Controlled Noisy Web Labels
 _PATH = r"[/\\]|^\.{1,2}$"  # separators, and names with a meaning in file systems
 
@@ -71,6 +72,8 @@ def check_rows(rows: pa.Table, classes: Sequence[str], source: str) -> tuple[pa.
     is_bad = is_bad_identifier(rows["image_id"])
     remedy = f"give an id of at most {MAX_ID_BYTES} bytes without control and invisible characters"
     rule("bad_id", is_bad, remedy, "image_id")
+    is_long = pc.greater(pc.binary_length(rows["path"]), MAX_PATH_BYTES)
+    rule("bad_location", is_long, f"give a path of at most {MAX_PATH_BYTES} bytes", "path")
     is_known = pc.is_in(rows["class_name"], pa.array(classes, pa.string()))
     rule("unknown_class", pc.invert(is_known), "add it to 'classes', or fix the row", "class_name", classes)
     is_known = pc.is_in(rows["method"], pa.array([*METHODS, None], pa.string()))

@@ -62,6 +62,7 @@ def test_a_good_row_becomes_a_retrieval_of_its_source() -> None:
         ("bad_id", {"image_id": "a\u200bb"}),
         ("unknown_class", {"class_name": "cat "}),
         ("bad_method", {"method": "video"}),
+        ("bad_location", {"path": "é" * 2048 + "a"}),
         ("bad_rank", {"rank": "-1"}),
         ("bad_rank", {"rank": "1.5"}),
         ("bad_rank", {"rank": "first"}),
@@ -80,6 +81,7 @@ def test_each_rule_has_its_code(code: str, values: dict[str, str | None]) -> Non
     "values",
     [
         {"image_id": "é" * 100},
+        {"path": "é" * 2048},
         {"image_id": "..a"},
         {"image_id": ".hidden"},
         {"rank": "0"},
