@@ -29,7 +29,9 @@ Key = TypeVar("Key", bound=Hashable)
 AHEAD_SECONDS = 0.05  # work queued in each process, so that it never waits for this one
 LEAST_AHEAD, MOST_AHEAD = 2, 64  # bounds of the queue in images
 GATHER_SECONDS = 0.003  # results within this time are read together
-PIPE_BYTES = 1 << 20  # size of the pipe for results of a process
+# Size of the pipe for results of a process. Linux gives a user 64 MiB for all pipes (fs.pipe-user-pages-soft), and then 8 KiB
+# for each further one: slow, and reached by 60 processes with 1 MiB each.
+PIPE_BYTES = 1 << 18
 TRIES_WHEN_KILLED = 2  # SIGKILL comes from the kernel when memory is short, or from an operator
 # If a deadline is noticed this much too late, this process was stopped when it passed (Ctrl-Z, docker pause).
 STOPPED_SECONDS = 5.0
@@ -68,9 +70,11 @@ class _Decoder:
     """One decoding process and its unfinished requests."""
 
     def __init__(self, source: str, config: IngestConfig) -> None:
-        path = os.pathsep.join(entry for entry in sys.path if entry)
+        # The process imports from the folders of this one alone: -P keeps `-m` from adding the working folder, where any file
+        # may have the name of a module. In sys.path, that folder is an empty entry.
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.ingest.decode_worker"],
+            [sys.executable, "-P", "-m", "pipeline.ingest.decode_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -80,12 +84,14 @@ class _Decoder:
         assert self._process.stdout
         self._requests: IO[bytes] = self._process.stdin
         self.results: int = self._process.stdout.fileno()
-        os.set_blocking(self.results, False)
+        # A blocking write could wait for a process that itself waits until its results are read.
+        for file in (self.requests, self.results):
+            os.set_blocking(file, False)
         if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux
             with suppress(OSError):
                 fcntl.fcntl(self.results, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        with suppress(BrokenPipeError):
-            self._requests.write(greeting(source, config))
+        self._outgoing = bytearray(greeting(source, config))
+        self.flush()
         self.is_ready = False
         self.waiting: deque[tuple[object, ImageRequest]] = deque()
         self.since = 0.0  # when the process began the first of them
@@ -96,13 +102,31 @@ class _Decoder:
         """Return the process id."""
         return self._process.pid
 
+    @property
+    def requests(self) -> int:
+        """Return the descriptor of the pipe for requests."""
+        return self._requests.fileno()
+
+    @property
+    def has_unsent(self) -> bool:
+        """Return whether `flush` has more to send."""
+        return bool(self._outgoing)
+
     def send(self, work: list[tuple[object, ImageRequest]]) -> None:
-        """Send requests. A process that has ended is noticed by `read`."""
+        """Add requests, and send what the pipe has room for."""
         if not self.waiting:
             self.since = time.monotonic()
         self.waiting.extend(work)
-        with suppress(BrokenPipeError):
-            self._requests.write(request_line([request for _, request in work]))
+        self._outgoing += request_line([request for _, request in work])
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the pipe has room for. A process that has ended is noticed by `read`."""
+        try:
+            sent = self._requests.write(self._outgoing)
+        except BrokenPipeError:
+            sent = len(self._outgoing)
+        del self._outgoing[: sent or 0]  # None: the pipe is full
 
     def read(self) -> Iterator[ImageResult | None]:
         """Yield the results that have arrived. Raises EOFError if the process has ended."""
@@ -205,14 +229,19 @@ class DecodePool:
         return more
 
     def _wait(self, busy: list[_Decoder]) -> None:
-        """Wait for results or a deadline."""
+        """Wait for results or a deadline, and send requests meanwhile."""
         started = [decoder.since for decoder in busy if decoder.is_ready]
         timeout = max(0.0, min(started) + self._config.decode_seconds - time.monotonic()) if started else None
         poll = select.poll()
         for decoder in busy:
             poll.register(decoder.results, select.POLLIN)
+            if decoder.has_unsent:
+                poll.register(decoder.requests, select.POLLOUT)
         if poll.poll(None if timeout is None else 1000 * timeout) and self._ahead > 2 * LEAST_AHEAD:
             time.sleep(GATHER_SECONDS)
+        for decoder in busy:
+            if decoder.has_unsent:
+                decoder.flush()
 
     def _results_of(
         self, decoder: _Decoder, retries: deque[tuple[object, ImageRequest]]

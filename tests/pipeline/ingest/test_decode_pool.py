@@ -1,5 +1,6 @@
 """The decode pool: a crash, a hang or a kill affects one image; nothing is decoded twice; no process is left."""
 
+import errno
 import os
 import re
 import signal
@@ -12,21 +13,23 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from common.errors import DataError
 from pipeline.ingest import decode_pool
 from pipeline.ingest.decode_pool import DecodePool, acquire, release
-from pipeline.ingest.process_image import ImageRejection, ImageRequest, ProcessedImage
+from pipeline.ingest.process_image import ImageRejection, ImageRequest, ImageResult, ProcessedImage
 from pipeline.ingest_config import IngestConfig
 from tests.hostile.images import LARGE_INSIDE
 
+ROOT = Path(__file__).parents[3]
 COUNT = 40
 # Python runs this at the start of every process that has it on its path. The width of an image decides what it does to
 # its decoder; each opening of an image is recorded.
 FAULT = """
-import os, signal, time
+import os, resource, signal, time
 from PIL import Image
 
 real = Image.open
@@ -49,11 +52,13 @@ def open_and_obey(*args, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
     if image.size[0] == 62:
         time.sleep(0.5)
+    if image.size[0] == 63:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
     return image
 
 Image.open = open_and_obey
 """
-CRASH, EXIT, HANG, KILLED_ONCE, KILLED, SLOW = range(57, 63)
+CRASH, EXIT, HANG, KILLED_ONCE, KILLED, SLOW, NO_FILES = range(57, 64)
 
 
 @pytest.fixture
@@ -115,6 +120,72 @@ def test_an_image_whose_process_is_killed_twice_is_rejected(folder: Path) -> Non
         "decoder_crashed", "the process that decoded it ended by SIGKILL, 2 times"
     )
     assert opened(folder) == dict.fromkeys(range(COUNT), 1) | {9: 2}
+
+
+def test_a_machine_without_open_files_is_an_error_not_a_rejection(folder: Path) -> None:
+    with pytest.raises(OSError, match="Too many open files") as caught:
+        make(folder, draw(folder, {5: NO_FILES}))
+    assert caught.value.errno == errno.EMFILE
+
+
+def test_large_requests_and_large_results_do_not_wait_for_each_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode_pool, "PIPE_BYTES", 4096)
+    noise = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8).astype(np.uint8)
+    Image.fromarray(noise).save(folder / "a.png")
+    paths = ["a.png", "a.png", *["a" * 200_000] * 3, "a.png"]
+    config = IngestConfig(resize="none", format="png")
+    with closing(DecodePool(str(folder), config, 1)) as pool:
+        # A pool that waits forever holds up this thread, not the tests: close() ends its process.
+        result: dict[int, ImageResult] = {}
+        requests = [(number, ImageRequest(path)) for number, path in enumerate(paths)]
+        thread = threading.Thread(target=lambda: result.update(pool.process_all(requests)), daemon=True)
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive()
+    assert [type(result[number]) for number in range(6)] == [
+        *[ProcessedImage] * 2, *[ImageRejection] * 3, ProcessedImage,
+    ]  # fmt: skip
+
+
+PROGRAM = """
+import sys
+from pipeline.ingest_config import IngestConfig
+from pipeline.ingest.decode_pool import DecodePool
+from pipeline.ingest.process_image import ImageRequest
+
+pool = DecodePool(sys.argv[1], IngestConfig(size=16), 1)
+print(dict(pool.process_all([(0, ImageRequest("0.png"))])))
+pool.close()
+"""
+
+
+def test_decoders_run_no_code_of_the_working_folder(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "random.py").write_text("open('ran', 'w').close()\nraise SystemExit(9)\n")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    Image.new("RGB", (40, 40)).save(tmp_path / "0.png")
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "program.py"), str(tmp_path)], cwd=tmp_path / "work", check=True,
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert "ProcessedImage" in done.stdout
+    assert os.listdir(tmp_path / "work") == ["random.py"]
+
+
+def test_decoders_import_from_the_working_folder_if_their_parent_does(tmp_path: Path) -> None:
+    for name in ("common", "pipeline", "schemas"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "sitecustomize.py").write_text("import os\nopen(f'{os.getpid()}.started', 'w').close()\n")
+    Image.new("RGB", (40, 40)).save(tmp_path / "0.png")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=tmp_path, check=True,
+        capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert "ProcessedImage" in done.stdout
+    assert len(list(tmp_path.glob("*.started"))) == 1  # that of the decoder
 
 
 def test_an_image_larger_than_its_header_is_rejected_by_the_memory_limit(folder: Path) -> None:
