@@ -15,7 +15,7 @@ from pipeline.ingest.container import Container
 from pipeline.ingest.formats import open_container
 from pipeline.ingest.geometry import jpeg_reduction
 from pipeline.ingest.pixels import image_of, jpeg_pixels, pixels_of
-from pipeline.ingest.png import is_16_bit_rgb, png_is_short
+from pipeline.ingest.png import is_16_bit_rgb, is_interlaced, png_is_short
 from pipeline.ingest_config import IngestConfig
 from pipeline.rejections import Rejected
 
@@ -152,9 +152,10 @@ def _load(image: Image.Image, container: Container) -> None:
     image.load()
     if container.format != "PNG":
         return
-    # Pillow leaves missing lines of a PNG at zero without an error.
+    # Pillow leaves missing lines of a PNG at zero without an error. Those of an interlaced PNG may be anywhere.
     width, height = image.size
-    if not image.crop((0, max(0, height - 2), width, height)).getbbox() and png_is_short(container.data):
+    has_last_line = not is_interlaced(container.data) and image.crop((0, height - 1, width, height)).getbbox()
+    if not has_last_line and png_is_short(container.data):
         raise ValueError("fewer lines than the header declares")
     if is_16_bit_rgb(container.data) and "transparency" in image.info:
         load_16_bit_transparency(image, Image.open(io.BytesIO(container.data), formats=("PNG",)))

@@ -107,11 +107,16 @@ def is_16_bit_rgb(data: bytes) -> bool:
     return data[24:26] == b"\x10\x02"
 
 
+def is_interlaced(data: bytes) -> bool:
+    """Return whether a PNG, reduced by `read_png`, stores its lines in several passes."""
+    return data[28:29] != b"\x00"
+
+
 def png_is_short(data: bytes) -> bool:
     """Return whether a PNG, reduced by `read_png`, has fewer lines than its header declares."""
-    width, height, depth, color, *_, is_interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    width, height, depth, color = struct.unpack_from(">IIBB", data, 16)
     bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
-    passes = _ADAM7 if is_interlaced else ((0, 0, 1, 1),)
+    passes = _ADAM7 if is_interlaced(data) else ((0, 0, 1, 1),)
     missing_bytes = 0
     for x, y, across, down in passes:
         columns, rows = -(-(width - x) // across), -(-(height - y) // down)

@@ -12,8 +12,10 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, depth: int, color: int, data: bytes, *more: bytes) -> bytes:
+def png(
+    width: int, height: int, depth: int, color: int, data: bytes, *more: bytes, interlaced: bool = False
+) -> bytes:
     """Return a PNG with these header values and `data` as its lines, preceded by the chunks `more`."""
-    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlaced)
     body = b"".join([chunk(b"IHDR", header), *more, chunk(b"IDAT", zlib.compress(data)), chunk(b"IEND", b"")])
     return b"\x89PNG\r\n\x1a\n" + body

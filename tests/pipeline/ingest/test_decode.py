@@ -12,7 +12,7 @@ from pipeline.ingest.normalize import normalize
 from pipeline.ingest_config import IngestConfig
 from pipeline.rejections import Rejected
 from tests.pipeline.ingest.conftest import FORMATS
-from tests.pipeline.ingest.png_files import png
+from tests.pipeline.ingest.png_files import ADAM7, png
 
 Draw = Callable[[int, int, int], Image.Image]
 Encode = Callable[..., bytes]
@@ -104,6 +104,26 @@ def test_damage_in_the_middle_of_a_png_is_truncated(smooth: Draw, encoded: Encod
     data = bytearray(encoded(smooth(7, 64, 64), "PNG"))
     data[len(data) // 2] ^= 0xFF
     assert refused(bytes(data)).code == "truncated"
+
+
+@pytest.mark.parametrize("missing", [1, 2, 10])
+def test_a_png_without_its_last_lines_is_truncated(missing: int) -> None:
+    line = b"\x00" + b"\xc8" * 3 * 20
+    assert refused(png(20, 20, 8, 2, line * (20 - missing))).code == "truncated"
+    black = b"\x00" * len(line)
+    assert decode(png(20, 20, 8, 2, line * (20 - missing) + black * missing), CONFIG).height == 20
+
+
+@pytest.mark.parametrize("height", [20, 21])
+def test_an_interlaced_png_without_its_last_passes_is_truncated(height: int) -> None:
+    passes = [
+        (b"\x00" + b"\xc8" * 3 * -(-(20 - x) // across)) * -(-(height - y) // down)
+        for x, y, across, down in ADAM7
+    ]
+    assert (pixels(png(20, height, 8, 2, b"".join(passes), interlaced=True)) == 0xC8).all()
+    for count in range(1, 7):
+        assert refused(png(20, height, 8, 2, b"".join(passes[:count]), interlaced=True)).code == "truncated"
+    assert refused(png(20, height, 8, 2, b"".join(passes)[:-1], interlaced=True)).code == "truncated"
 
 
 @pytest.mark.parametrize(
