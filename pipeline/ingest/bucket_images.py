@@ -105,6 +105,7 @@ def _results(
                     yield number, request
 
         for number, result in context.pool.process_all(requests()):
+            downloads.discard(number)
             if isinstance(result, DamagedBody):
                 raise DataError(
                     f"{files.join(context.bodies, lines[number]['body_file'])}: a stored body is damaged or missing; run "

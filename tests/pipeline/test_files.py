@@ -5,7 +5,6 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -201,17 +200,6 @@ def test_a_missing_library_is_a_usage_error_that_names_what_to_install(
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"common.errors.UsageError: {url}: ")
     assert re.search(rf"; pip install .*'{package}>=", last)
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """fsspec's file system in memory. Like a bucket it is listed by prefix; it has no checksums."""
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    monkeypatch.setitem(remote.EXTRAS, "memory", "")
-    yield "memory://bucket"
-    MemoryFileSystem.store.clear()
-    MemoryFileSystem.pseudo_dirs[:] = [""]
 
 
 def test_a_folder_in_a_bucket_goes_with_all_in_it(bucket: str) -> None:

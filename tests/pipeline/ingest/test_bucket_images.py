@@ -1,5 +1,7 @@
 import hashlib
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 from PIL import Image
 
 from common.errors import DataError
-from pipeline.ingest import bucket_images
+from pipeline import remote
+from pipeline.ingest import bucket_images, decode_pool, downloads
 from pipeline.ingest.bucket_images import BucketContext, ingest_images
 from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.normalize import decode_stored
@@ -148,6 +151,32 @@ def test_a_body_fetched_under_a_higher_limit_is_rejected_as_too_large(
 ) -> None:
     line = fetched("a", encoded(smooth(0, 40, 40), "PNG"), tmp_path)
     assert ingest([line], max_bytes=100)[1]["a"].code == "too_large"
+
+
+def test_downloads_are_removed_as_soon_as_their_images_are_processed(
+    smooth: Draw, encoded: Encode, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(bucket_images, "BATCH", 1)
+    monkeypatch.setattr(downloads, "AHEAD", 4)
+    monkeypatch.setattr(decode_pool, "MOST_AHEAD", 4)
+    data, lines = encoded(smooth(0, 40, 40), "PNG"), []
+    for i in range(40):
+        remote.create(f"{bucket}/{i}.png", data)
+        lines.append(file(f"file-{i}", f"{i}.png"))
+    lines.append(file("no", "no.png"))
+    config, rejected, stored = IngestConfig(size=32), dict[str, Rejected](), list[int]()
+
+    def count(_: int) -> None:
+        stored.append(sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()))
+
+    with closing(DecodePool(bucket, config, 1)) as pool:
+        context = BucketContext(pool, config, bucket, str(tmp_path), count)
+        tables = list(ingest_images(table_of(lines), context, rejected))
+    assert sum(table.num_rows for table in tables) == 40
+    assert rejected["no"].code == "not_found"
+    assert max(stored) <= 8 * len(data)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
