@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import io
 import os
 import re
 import select
@@ -74,6 +75,12 @@ class Parser(argparse.ArgumentParser):
         return "".join(
             f"; did you mean {found[0]} instead of {flag}?" for flag, found in near.items() if found
         )
+
+
+def escape_unencodable() -> None:
+    """Let standard output escape characters that its encoding lacks, as standard error does, instead of raising an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def make_parser(module: str, command: str, description: str) -> Parser:

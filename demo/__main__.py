@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common.command_line import escape_unencodable
 from demo import summary
 from demo.evaluation import evaluate
 from demo.web import serve
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--quick", action="store_true", help="use a much smaller dataset, to check that all parts work"
     )
     arguments = parser.parse_args(argv)
+    if argv is None:  # started as a program
+        escape_unencodable()
     started = time.monotonic()
     try:
         run(arguments.output, quick=arguments.quick)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from common.command_line import Parser, add_overrides, add_verb, make_parser, run_verb
+from common.command_line import Parser, add_overrides, add_verb, escape_unencodable, make_parser, run_verb
 from common.errors import UnknownFlagError, UsageError
 from common.temporary_folder import use_process_folder
 from pipeline.audit import verbs as audit
@@ -190,6 +190,7 @@ def _add_export(verbs: Any) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb and return the exit code: 0 success, 1 failure, 2 wrong usage, 130 interrupted."""
     if argv is None:  # started as a program
+        escape_unencodable()
         use_process_folder()
     top = parser()
     arguments, others = top.parse_known_args(argv)

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from common.command_line import Parser, add_overrides, add_verb, make_parser, run_verb
+from common.command_line import Parser, add_overrides, add_verb, escape_unencodable, make_parser, run_verb
 from common.errors import DataError
 from common.temporary_folder import use_process_folder
 from training.config import METHODS
@@ -170,6 +170,7 @@ def _add_features(sub: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code (docs/reference/cli.md)."""
     if argv is None:  # not called from Python
+        escape_unencodable()
         use_process_folder()
     arguments = parser().parse_args(argv)
     return run_verb(lambda: _run(arguments), EXTRAS)

@@ -90,5 +90,5 @@ def run_audit(arguments: argparse.Namespace, _beam: list[str], say: Callable[[st
     state = "up to date" if up_to_date else f"{manifest.rows:,} rows ({time.monotonic() - start:.1f} s)"
     say(stage_line("suspects", f"{Layout(output).suspects}: {state}"))
     if arguments.json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(json.dumps(result))
     return OK

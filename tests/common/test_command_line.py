@@ -1,6 +1,7 @@
 """Mapping of errors to exit codes and messages."""
 
 import contextlib
+import os
 import resource
 import subprocess
 import sys
@@ -48,6 +49,18 @@ import sys
 from common.command_line import Parser, run_verb
 sys.exit(run_verb(lambda: print("line\\n" * {lines}) or 0, {{}}))
 """
+
+
+@pytest.mark.parametrize("package", ["pipeline", "training"])
+def test_help_is_printed_in_any_encoding(package: str) -> None:
+    verb = {"pipeline": "build", "training": "train"}[package]
+    done = subprocess.run(
+        [sys.executable, "-m", package, verb, "--help"], capture_output=True, text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    if package == "pipeline":
+        assert "CODE,\\u2026" in done.stdout
 
 
 @pytest.mark.parametrize("lines", [1, 100_000])
