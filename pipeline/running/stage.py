@@ -18,7 +18,7 @@ from schemas.manifest import MANIFEST, Manifest
 LIBRARIES = ("numpy", "pandas", "pillow", "pyarrow", "simplejpeg")
 
 # Increment a version if the stage writes something else for the same input: tables of older versions are rebuilt.
-STAGE_VERSIONS = {"fetch": 3, "ingest": 13, "aggregate": 13, "embed": 1, "dedupe": 7, "split": 16}
+STAGE_VERSIONS = {"fetch": 3, "ingest": 14, "aggregate": 14, "embed": 1, "dedupe": 7, "split": 16}
 
 
 @cache
