@@ -172,7 +172,7 @@ def damage_the_web_list(tiny: Tiny) -> Counter[str]:
     bad("bad_id", image_id="x" * 300)
     bad("bad_location", path="../secret.png")
     bad("bad_location", path="/etc/passwd")
-    bad("bad_location", path="a" * 150_000)
+    bad("bad_location", path="a" * 100_000)
     bad("bad_location", path="", url="file:///etc/passwd")
     bad("private_address", path="", url="http://169.254.169.254/latest/meta-data/")
     bad("not_found", path="missing.png")
