@@ -20,6 +20,7 @@ SAMPLE = 8192  # clean images from which a method is fitted, about; at least SAM
 SAMPLE_EACH = 16
 CONFUSED = 32_768  # web images with confusions that are compared with clean images, at most
 CONFUSED_EACH = 256  # of each class, at most
+GATHERED_BYTES = 1 << 30  # features that are sorted by class at once
 
 
 class FeatureParts(Protocol):
@@ -33,7 +34,7 @@ class Method(Protocol):
     """A kind of instance-dependent noise."""
 
     def flip(self, rows: np.ndarray, labels: np.ndarray, hashes: np.ndarray, /) -> np.ndarray:
-        """Return wrong labels, int64 (n,), of images with standardized features, int16 (n, d)."""
+        """Return wrong labels, int64 (n,), of up to ROWS_TOGETHER images with standardized features, int16 (n, d)."""
 
 
 def instance_flips(
@@ -52,7 +53,7 @@ def instance_flips(
     standardize = Standardizer(sample)
     method = _method(kind, pools, class_names, seed, features, standardize, sample, chosen)
     flipped = np.full(len(clean), -1, np.int32)
-    for rows, values in _matched(features, clean.ids, pools.clean_starts):
+    for rows, values in _by_class(_matched(features, clean.ids, pools.clean_starts), clean.labels):
         labels = clean.labels[rows].astype(np.int64)
         hashes = keyed_hash(clean.ids.take(pa.array(rows)), seed, "instance-flip")
         flipped[rows] = method.flip(standardize(values), labels, hashes)
@@ -118,6 +119,35 @@ def _matched(
             for start in range(0, len(rows), ROWS_TOGETHER):
                 some = rows[start : start + ROWS_TOGETHER]
                 yield low + some, values[position[some]]
+
+
+def _by_class(
+    matched: Iterator[tuple[np.ndarray, np.ndarray]], labels: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the same images, sorted by class as far as GATHERED_BYTES of features allow.
+
+    A method has something to compute for each class of a piece, which costs more than the images if these are few. labels:
+    int (n,), of the images that the indices name; each image comes once.
+    """
+    held, indices, count = np.empty((0, 0), np.float16), np.empty(0, np.int64), 0
+
+    def pieces() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        order = np.argsort(labels[indices[:count]], kind="stable")
+        for start in range(0, count, ROWS_TOGETHER):
+            some = order[start : start + ROWS_TOGETHER]
+            yield indices[some], held[some]
+
+    for rows, values in matched:
+        if not len(held):
+            size = GATHERED_BYTES // (values.itemsize * values.shape[1])
+            size = max(min(size, len(labels)), ROWS_TOGETHER)
+            held, indices = np.empty((size, values.shape[1]), np.float16), np.empty(size, np.int64)
+        if count + len(rows) > len(held):
+            yield from pieces()
+            count = 0
+        held[count : count + len(rows)], indices[count : count + len(rows)] = values, rows
+        count += len(rows)
+    yield from pieces()
 
 
 def _gather(features: FeatureParts, ids: pa.Array, starts: np.ndarray, chosen: np.ndarray) -> np.ndarray:

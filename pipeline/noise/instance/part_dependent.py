@@ -1,5 +1,7 @@
 """Part-dependent noise: each class has random directions in feature space that pull its images to the other classes."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from pipeline.keyed_hash import keyed_hash
@@ -20,6 +22,8 @@ class PartDependent:
 
     def __init__(self, classes: int, seed: int) -> None:
         self.classes, self.seed = classes, seed
+        # The directions of all classes together would not fit in memory; images come sorted by class.
+        self._directions = lru_cache(maxsize=1)(self._draw_directions)
 
     def flip(self, rows: np.ndarray, labels: np.ndarray, hashes: np.ndarray, /) -> np.ndarray:
         """Return wrong labels, int64 (n,); rows: standardized features, int16 (n, d); hashes: uint64 (n,)."""
@@ -32,9 +36,12 @@ class PartDependent:
             wrong[own] = drawn + (drawn >= label)
         return wrong
 
-    def _directions(self, label: int, dimension: int) -> np.ndarray:
-        """W of a class, int64 (d, classes), in steps of 1/8."""
+    def _draw_directions(self, label: int, dimension: int) -> np.ndarray:
+        """W of a class, int16 (d, classes), in steps of 1/8."""
         [key] = keyed_hash([str(label)], self.seed, "directions").tolist()
         words = np.random.Philox(key=key).random_raw(dimension * self.classes * _WORDS)
-        bits = np.bitwise_count(words).reshape(dimension, self.classes, _WORDS).sum(axis=2, dtype=np.int64)
-        return bits - 32 * _WORDS
+        bits = np.bitwise_count(words).reshape(dimension, self.classes, _WORDS)
+        total = np.full((dimension, self.classes), -32 * _WORDS, np.int16)
+        for number in range(_WORDS):  # several times as fast as a sum over the short axis
+            total += bits[:, :, number]
+        return total

@@ -8,7 +8,9 @@ import pytest
 
 from common.errors import DataError
 from pipeline.keyed_hash import keyed_hash
+from pipeline.noise.instance import flips
 from pipeline.noise.instance.flips import instance_flips
+from pipeline.noise.instance.part_dependent import PartDependent
 from pipeline.noise.pools import Pools, collect_pools
 from pipeline.noise.training_sets import training_sets
 from pipeline.noise_config import NoiseConfig
@@ -67,6 +69,32 @@ def test_the_labels_are_wrong_and_do_not_depend_on_the_order_of_the_features(kin
     assert ((found >= 0) & (found < len(NAMES))).all()
     backward = Features(features.ids[::-1])
     assert (instance_flips(kind, made, NAMES, 0, backward) == found).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_labels_do_not_depend_on_how_many_features_are_sorted_at_once(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flips, "ROWS_TOGETHER", 16)
+    monkeypatch.setattr(flips, "GATHERED_BYTES", 40 * 12 * 2)  # 40 of 180 images
+    found = instance_flips(kind, *world_for(0))
+    assert hashlib.sha256(found.astype("<i4").tobytes()).hexdigest()[:16] == GOLDEN[kind]
+
+
+def test_the_directions_of_a_class_are_drawn_once_for_many_pieces_of_features(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = []
+    real = PartDependent._draw_directions
+
+    def draw(method: PartDependent, label: int, dimension: int) -> np.ndarray:
+        drawn.append(label)
+        return real(method, label, dimension)
+
+    monkeypatch.setattr(PartDependent, "_draw_directions", draw)
+    monkeypatch.setattr(flips, "ROWS_TOGETHER", 16)
+    instance_flips("part-dependent", *world_for(0))
+    assert drawn == [0, 1, 2]
 
 
 def test_blue_instance_sets_relabel_the_images_of_the_other_colors_and_nest() -> None:
