@@ -42,9 +42,9 @@ def instance_flips(
 ) -> np.ndarray:
     """Return the wrong label of every clean image, int32 (n,), by `noise.instance`.
 
-    The methods are fitted to a sample of at most some ten thousand clean images, which a keyed hash chooses. Raises
-    DataError for a clean image without features, and, for the kind votes, if workers took no image of some class for
-    another one.
+    The methods are fitted to a sample of at most some ten thousand clean images, which a keyed hash chooses. Memory holds up
+    to GATHERED_BYTES of features. Raises DataError for a clean image without features, and, for the kind votes, if workers
+    took no image of some class for another one.
     """
     clean = pools.clean
     each = max(SAMPLE // len(class_names), SAMPLE_EACH)
