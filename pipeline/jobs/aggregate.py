@@ -112,8 +112,10 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
             run_job(
                 lambda pipeline: pipeline | "Aggregate" >> AggregateVotes(setup, finish), beam_arguments, work
             )
-    # Also those of a stage that was interrupted after its last job, or is no longer distributed.
-    remove_intermediate_tables(layout.aggregate_distributed_em)
+    intermediate = layout.aggregate_distributed_em
+    # Those of an interrupted run with another configuration stay while nothing has replaced it: it can be resumed.
+    if not up_to_date or stage.is_done(files.join(intermediate, "votes")):
+        remove_intermediate_tables(intermediate)
     manifests = {name: directory.read_manifest(folder) for name, folder in folders.items()}
     if up_to_date:
         check(config, folders["rejections"], manifests)

@@ -157,11 +157,15 @@ def test_too_many_rejected_votes_stop_before_the_iterations(world, ingested, cap
 def test_intermediate_tables_that_an_interruption_has_left_are_removed(world, distributed, tmp_path):
     output = tmp_path / "out"
     shutil.copytree(distributed, output)
-    shutil.copytree(
-        output / "aggregate" / "rejections", output / "aggregate" / "distributed_em" / "rejections"
-    )
+    left = output / "aggregate" / "distributed_em"
+    shutil.copytree(output / "aggregate" / "rejections", left / "votes")
     assert run_aggregate(world, output, *DISTRIBUTED) == 0
-    assert not (output / "aggregate" / "distributed_em").exists()
+    assert not left.exists()
+    manifest = left / "votes" / "_manifest.json"
+    shutil.copytree(output / "aggregate" / "rejections", left / "votes")
+    manifest.write_text(manifest.read_text().replace('"made_from": "', '"made_from": "other'))
+    assert run_aggregate(world, output, *DISTRIBUTED) == 0
+    assert left.exists(), "another configuration can be resumed"
 
 
 def test_a_template_cannot_start_many_jobs(world, ingested):
