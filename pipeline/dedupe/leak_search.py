@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from common.config import build
 from pipeline.config import DedupeConfig
 
 _ORIENTATIONS = {
@@ -33,3 +34,16 @@ def leak_search(rules: DedupeConfig, features: Mapping[str, Any] | None) -> str:
         f"{text}, and altered copies (cropped by up to 12 %, with a border or text{mirrored}) among the {rules.neighbors} "
         f"nearest test images by features of {features.get('network')}."
     )
+
+
+def leak_proof(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how leaks were searched, as values and as a sentence.
+
+    about: of the manifest of the near-duplicates, which states the rules that they were searched by.
+    """
+    rules, features = about["config"]["dedupe"], about.get("features")
+    return {
+        **rules,
+        "features": features,
+        "search": leak_search(build(DedupeConfig, rules, "dedupe"), features),
+    }

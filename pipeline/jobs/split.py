@@ -17,8 +17,8 @@ from pyarrow import compute as pc
 
 from common.errors import DataError
 from pipeline import files
-from pipeline.config import BuildConfig, DedupeConfig
-from pipeline.dedupe.leak_search import leak_search
+from pipeline.config import BuildConfig
+from pipeline.dedupe.leak_search import leak_proof
 from pipeline.jobs.sets import DatasetJob, WriteSets, is_whole, set_names
 from pipeline.keyed_hash import bucket, bucket_count, by_bucket, shard_key
 from pipeline.layout import Layout
@@ -110,13 +110,13 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
         for name, made_by in (("duplicates", "dedupe"), ("features", "embed")):
             if name in stage.inputs:
                 directory.check_current(tables_of(config, output)[name], stage.inputs["images"], made_by)
-        plan = make_plan(config, output)
+        plan, duplicates = make_plan(config, output), directory.read_manifest(layout.duplicates)
         about = {
             **stage.about,
             "name": config.name,
             "code_version": version("controlled-noise"),
             "funnel": plan.funnel,
-            "leaks": _leak_proof(layout.duplicates, config.dedupe),
+            "leaks": {**leak_proof(duplicates.about), **counts(duplicates)},
             "licenses": plan.licenses,
         }
         notes = _write(config, plan, layout, about, beam_arguments, force)
@@ -248,14 +248,6 @@ def _read_error_model(layout: Layout) -> pa.Table:
     if directory.find_manifest(layout.error_model) is None:
         return ERROR_MODEL.schema.empty_table()
     return directory.read_table(layout.error_model, ERROR_MODEL, check_digests=True)
-
-
-def _leak_proof(duplicates: str, rules: DedupeConfig) -> dict[str, Any]:
-    """Return how leaks were searched, as values and as a sentence, and how many were found."""
-    manifest = directory.read_manifest(duplicates)
-    features = manifest.about.get("features")
-    search = {"features": features, "search": leak_search(rules, features)}
-    return {**manifest.about["config"]["dedupe"], **counts(manifest), **search}
 
 
 def _write(
