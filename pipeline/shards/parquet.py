@@ -12,13 +12,18 @@ from itertools import chain
 from typing import IO
 
 import pyarrow as pa
+from pyarrow import compute as pc
 from pyarrow import parquet
 
+from common.errors import DataError
 from pipeline import files
 from schemas.manifest import Shard
 
 ROW_GROUP_ROWS = 1024  # in tables with images
 BUFFER = 1 << 20  # bytes, since Parquet writes many small pieces
+MAX_IMAGE_BYTES = (
+    1 << 31
+) - 1  # of a shard: offsets of binary values have 32 bits, and a bucket is read as one table
 LIST_ROW_GROUP_ROWS = 65_536  # in tables without images
 STAGED = "_staged"  # subfolder of the table; readers of folders skip names that begin with _
 DIGEST_DIGITS = 16  # digits of the SHA-256 at the end of the name of a shard
@@ -73,8 +78,11 @@ def write_shard(folder: str, stem: str, schema: pa.Schema, tables: Iterable[pa.T
     The committed name is `stem` plus the first digits of the SHA-256, so shards of two generations of a table can be in
     one folder. Row groups have ROW_GROUP_ROWS rows (LIST_ROW_GROUP_ROWS without images), however the input is cut.
     Encoded images are stored uncompressed; other columns are dictionary-encoded and compressed with zstd. Returns None
-    and writes nothing if there are no rows. Raises DataError if the file cannot be written.
+    and writes nothing if there are no rows. Raises DataError if the file cannot be written, or if its images have more than
+    MAX_IMAGE_BYTES.
     """
+    if "image" in schema.names:
+        tables = _checked_sizes(folder, tables)
     row_group = ROW_GROUP_ROWS if "image" in schema.names else LIST_ROW_GROUP_ROWS
     groups = _regroup(tables, row_group)
     first = next(groups, None)
@@ -116,6 +124,20 @@ def _leaf_paths(schema: pa.Schema) -> list[str]:
         else:
             paths.append(field.name)
     return paths
+
+
+def _checked_sizes(folder: str, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the tables. Raises DataError as soon as their images have more than MAX_IMAGE_BYTES."""
+    size = rows = 0
+    for table in tables:
+        images = pc.struct_field(table["image"], "bytes")
+        size, rows = size + (pc.sum(pc.binary_length(images)).as_py() or 0), rows + table.num_rows
+        if size > MAX_IMAGE_BYTES:
+            raise DataError(
+                f"{folder}: {rows} images of a shard have {size / 1e9:.1f} GB, and at most {MAX_IMAGE_BYTES / 1e9:.1f} GB are "
+                "supported; make the stored images smaller (ingest.resize, ingest.size, ingest.format)"
+            )
+        yield table
 
 
 def _regroup(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from common.errors import DataError
 from pipeline.shards.parquet import ROW_GROUP_ROWS, STAGED, write_shard
 from schemas.table import IMAGE
 
@@ -60,6 +61,13 @@ def test_row_groups_are_sized_for_reading_and_pictures_are_stored_plain(tmp_path
     by_path = {result.row_group(0).column(i).path_in_schema: result.row_group(0).column(i) for i in range(3)}
     assert by_path["image.bytes"].compression == "UNCOMPRESSED"
     assert by_path["id"].compression == "ZSTD"
+
+
+def test_a_shard_with_more_images_than_a_table_can_hold_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.shards.parquet.MAX_IMAGE_BYTES", 50 * 100)
+    write_shard(str(tmp_path), "part", SCHEMA, [rows(50), rows(50)])
+    with pytest.raises(DataError, match=r"101 images of a shard .*make the stored images smaller"):
+        write_shard(str(tmp_path), "part", SCHEMA, [rows(50), rows(51)])
 
 
 def test_no_rows_no_file(tmp_path):
