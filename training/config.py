@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+from common.errors import UsageError
 from training import method_config
 from training.method_config import METHODS, MethodName, require
 
@@ -69,8 +70,8 @@ class AugmentConfig:
     """Side in pixels to which images are resized before cropping, 0 to 65,536; 0: keep the stored size."""
 
     size: int = 0
-    """Side in pixels of the crop, 0 to 65,536: random in training, central in evaluation; 0: the size of the (resized)
-    image."""
+    """Side in pixels of the crop, 0 to 65,536 and at most that of the (resized) image: random in training, central in
+    evaluation; 0: the size of the (resized) image."""
 
     random_resized_crop: bool = False
     """Crop each training image to a random 8 to 100 % of its area with aspect ratio 3/4 to 4/3 and resize the crop to
@@ -103,8 +104,16 @@ class AugmentConfig:
         return (self.resize or height, self.resize or width)
 
     def input_size(self, stored: tuple[int, int]) -> tuple[int, int]:
-        """Return height and width of the network's inputs, given those of the stored images."""
+        """Return height and width of the network's inputs, given those of the stored images.
+
+        Raises UsageError if `size` is larger than the resized images: the central crop of evaluation adds no border.
+        """
         height, width = self.resized_size(stored)
+        if self.size > min(height, width):
+            raise UsageError(
+                f"augment.size={self.size} is larger than the images, {width}×{height} pixels; set augment.resize, or a "
+                "smaller augment.size"
+            )
         return (self.size or height, self.size or width)
 
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from common.errors import UsageError
 from training.config import AugmentConfig
 from training.data.color import ColorDraws, distort, draw_colors
 from training.data.rand_augment import rand_augment
@@ -39,7 +38,7 @@ class Augmenter:
     """Turns stored images of one size into inputs of a network."""
 
     def __init__(self, config: AugmentConfig, height: int, width: int, device: torch.device) -> None:
-        """`height`, `width`: size of the stored images. Raises UsageError if they are smaller than the crop."""
+        """`height`, `width`: size of the stored images. Raises UsageError if the resized images are smaller than the crop."""
         self.config = config
         self.resized_size = config.resized_size((height, width))
         self.output_size = config.input_size((height, width))
@@ -47,11 +46,6 @@ class Augmenter:
             a + 2 * config.crop_padding - b + 1
             for a, b in zip(self.resized_size, self.output_size, strict=True)
         ]
-        if min(self.spans) < 1:
-            raise UsageError(
-                f"augment.size={config.size} is larger than the images, {self.resized_size[1]}×{self.resized_size[0]} "
-                "pixels; set augment.resize or build the set with larger images"
-            )
         self.rows = torch.arange(self.output_size[0], device=device)
         self.columns = torch.arange(self.output_size[1], device=device)
 
@@ -75,7 +69,7 @@ class Augmenter:
         if draws.boxes is not None:
             images = resized_crop(images, draws.boxes.select(rows), self.output_size)
             images = torch.where(draws.flip[rows, None, None, None], images.flip(3), images)
-        elif min(self.spans) > 1 or max(self.spans) > 1 or self.config.flip:
+        elif max(self.spans) > 1 or self.config.flip:
             images = self._crop(images, draws, rows)
         if draws.operations is not None:
             images = rand_augment(images, draws.operations[rows].tolist(), self.config.rand_augment)

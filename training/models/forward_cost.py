@@ -14,7 +14,7 @@ from training.models.registry import make_network
 
 
 def check_image_size(config: TrainConfig, data: ImageSet) -> None:
-    """Raise UsageError if the network does not take images of the size that it gets from a set of images."""
+    """Raise UsageError if the images of a set are smaller than the crop, or if the network does not take crops of this size."""
     if not isinstance(data.images, FeatureVectors):
         forward_flops(config, data)
 
@@ -22,7 +22,7 @@ def check_image_size(config: TrainConfig, data: ImageSet) -> None:
 def forward_flops(config: TrainConfig, data: ImageSet) -> int:
     """Return the floating-point operations of convolutions and dense layers in the forward pass of one image.
 
-    Raises UsageError if the network does not take images of this size.
+    Raises UsageError as `check_image_size` does.
     """
     size = config.augment.input_size(data.images.size)
     return _forward_flops(config.network.untrained(), size, len(data.class_names))

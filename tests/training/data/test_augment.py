@@ -1,6 +1,7 @@
 """Augmentation and color distortion, compared with a plain implementation for one image at a time."""
 
 import colorsys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ import torch
 from torchvision.transforms import v2
 
 from common.errors import UsageError
-from training.config import AugmentConfig
+from training.config import AugmentConfig, TrainConfig
 from training.data.augment import Augmenter
 from training.data.color import ColorDraws, distort, draw_colors
+from training.data.shards import load
+from training.models.forward_cost import check_image_size
 from training.randomness import generator
 
 CPU = torch.device("cpu")
@@ -79,8 +82,16 @@ def test_evaluation_resizes_and_crops_the_center() -> None:
     large = Augmenter(AugmentConfig(resize=342, size=299, crop_padding=0), 84, 84, CPU)
     assert large.evaluate(flat).shape == (1, 3, 299, 299)
     assert large.evaluate(flat).mean().item() == pytest.approx(200 / 127.5 - 1, abs=1e-5)
-    with pytest.raises(UsageError, match=r"augment.size=12 is larger than the images, 10×10"):
-        Augmenter(AugmentConfig(size=12, crop_padding=0), 10, 10, CPU)
+
+
+@pytest.mark.parametrize("padding", [0, 1, 4])
+def test_a_crop_larger_than_the_images_is_refused_whatever_the_padding(padding: int, dataset: Path) -> None:
+    config = AugmentConfig(size=12, crop_padding=padding)
+    with pytest.raises(UsageError, match=r"augment.size=12 is larger than the images, 14×10 pixels; set"):
+        Augmenter(config, 10, 14, CPU)
+    with pytest.raises(UsageError, match=r"augment.size=12 is larger than the images, 8×8 pixels; set"):
+        check_image_size(TrainConfig(augment=config), load(dataset / "test", 0))
+    assert Augmenter(AugmentConfig(size=12, resize=12, crop_padding=padding), 8, 8, CPU).output_size == (12, 12)
 
 
 def test_color_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
