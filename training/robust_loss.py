@@ -97,7 +97,9 @@ class RobustLoss:
             index=index,
         )
         self.done += 1
-        return self.method.step([self._passes(network, images)], batch)
+        if self._student is None or self._student.network is not network:
+            self._student = Student(network, bf16=None)
+        return self.method.step([self._student], batch)
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield the trainable parameters of the method; pass them to the optimizer together with the network's."""
@@ -119,13 +121,6 @@ class RobustLoss:
 
     def _tensors(self) -> dict[str, Tensor]:
         return self.method.state | {name: one.data for name, one in self.method.parameters.items()}
-
-    def _passes(self, network: nn.Module, images: Tensor) -> Student:
-        half = torch.is_autocast_enabled(images.device.type)
-        student = self._student
-        if student is None or student.network is not network or student.bf16 != half:
-            student = self._student = Student(network, half)
-        return student
 
 
 def _check_settings(config: TrainConfig, classes: int, examples: int) -> None:

@@ -1,7 +1,9 @@
 """The forward passes of a network that methods use."""
 
+from contextlib import nullcontext
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor, autocast, bfloat16, nn
 
 from training.models.freezing import evaluation_mode
 
@@ -14,8 +16,9 @@ class Student:
     Logits are float32 [B, classes], whatever the precision of the pass.
     """
 
-    def __init__(self, network: nn.Module, bf16: bool, compile_mode: str = "off") -> None:
-        """`bf16`: autocast to bfloat16. `compile_mode`: `off`, or a mode of torch.compile."""
+    def __init__(self, network: nn.Module, bf16: bool | None, compile_mode: str = "off") -> None:
+        """`bf16`: whether to autocast to bfloat16; None: as the caller's autocast does. `compile_mode`: `off`, or a mode
+        of torch.compile."""
         self.network = network
         self.forward = network if compile_mode == "off" else torch.compile(network, mode=compile_mode)
         self.bf16 = bf16
@@ -23,7 +26,7 @@ class Student:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return logits with gradient; batch norm uses the batch and updates its running statistics."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+        with nullcontext() if self.bf16 is None else autocast(images.device.type, bfloat16, enabled=self.bf16):
             logits: Tensor = self.forward(images)
         return logits.float()
 
