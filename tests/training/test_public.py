@@ -104,7 +104,10 @@ def test_a_loss_is_the_methods_step_with_draws_of_seed_and_step() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_loss_computes_in_the_precision_of_the_surrounding_autocast(dtype: torch.dtype) -> None:
-    network, loss = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3)), MentorMix(600, burn_in_percent=0)
+    network, loss = (
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3)),
+        MentorMix(600, burn_in_percent=0),
+    )
     computed: list[torch.dtype] = []
     network.register_forward_hook(lambda _network, _inputs, logits: computed.append(logits.dtype))
     images, labels = batch(0)

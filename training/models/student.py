@@ -26,7 +26,9 @@ class Student:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return logits with gradient; batch norm uses the batch and updates its running statistics."""
-        with nullcontext() if self.bf16 is None else autocast(images.device.type, bfloat16, enabled=self.bf16):
+        with (
+            nullcontext() if self.bf16 is None else autocast(images.device.type, bfloat16, enabled=self.bf16)
+        ):
             logits: Tensor = self.forward(images)
         return logits.float()
 

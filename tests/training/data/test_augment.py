@@ -91,7 +91,10 @@ def test_a_crop_larger_than_the_images_is_refused_whatever_the_padding(padding: 
         Augmenter(config, 10, 14, CPU)
     with pytest.raises(UsageError, match=r"augment.size=12 is larger than the images, 8×8 pixels; set"):
         check_image_size(TrainConfig(augment=config), load(dataset / "test", 0))
-    assert Augmenter(AugmentConfig(size=12, resize=12, crop_padding=padding), 8, 8, CPU).output_size == (12, 12)
+    assert Augmenter(AugmentConfig(size=12, resize=12, crop_padding=padding), 8, 8, CPU).output_size == (
+        12,
+        12,
+    )
 
 
 def test_color_distortion_equals_the_operations_one_pixel_at_a_time() -> None:
