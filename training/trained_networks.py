@@ -8,8 +8,7 @@ from torch import nn
 
 from training import checkpoint
 from training.config import TrainConfig
-from training.methods.interface import RunFacts
-from training.methods.registry import make_method
+from training.methods.registry import evaluated_networks
 from training.models.linear_head import LinearHead
 from training.models.registry import trained_network
 from training.run_directory import read_config
@@ -32,7 +31,7 @@ def load_trained_networks(run: Path, classes: int, device: torch.device) -> Trai
     config = read_config(run)
     tensors, state = checkpoint.load(run, device)
     networks = []
-    for number in range(make_method(config, RunFacts(classes, 1, device)).evaluated):
+    for number in range(evaluated_networks(config.method)):
         weights = checkpoint.select_group(tensors, f"network{number}") | checkpoint.select_group(
             tensors, f"average{number}"
         )
