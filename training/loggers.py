@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from common.errors import UsageError
-from training.tensorboard import TensorBoard
+from training.tensorboard import TensorBoard, check_installed
 
 GROUP = "controlled_noise.loggers"
 
@@ -30,6 +30,7 @@ MakeLogger = Callable[[Path, Mapping[str, Any]], Logger]
 def find_logger(name: str) -> MakeLogger:
     """Return the constructor of a logger. Raises UsageError if no package provides it, or if it cannot be loaded."""
     if name == "tensorboard":
+        check_installed()
         return TensorBoard
     provided = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in provided:
@@ -48,7 +49,7 @@ class Loggers:
     """The loggers of one run, which are constructed when the first epoch has metrics."""
 
     def __init__(self, names: Sequence[str] = ()) -> None:
-        """Raises UsageError for an unknown name."""
+        """Raises UsageError as `find_logger` does."""
         self._constructors = [find_logger(name) for name in dict.fromkeys(names)]
         self._loggers: list[Logger] | None = None
 

@@ -8,17 +8,22 @@ from common.errors import UsageError
 from common.extras import install_command
 
 
+def check_installed() -> None:
+    """Raise UsageError if TensorBoard is not installed."""
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--logger tensorboard: TensorBoard is not installed; {install_command('tensorboard')}"
+        ) from error
+
+
 class TensorBoard:
-    """A logger that writes event files to RUN/tensorboard."""
+    """A logger that writes event files to RUN/tensorboard; requires TensorBoard (`check_installed`)."""
 
     def __init__(self, directory: Path, _description: Mapping[str, Any]) -> None:
-        """Raises UsageError if TensorBoard is not installed."""
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                f"--logger tensorboard: TensorBoard is not installed; {install_command('tensorboard')}"
-            ) from error
+        from torch.utils.tensorboard import SummaryWriter  # an optional package
+
         self._writer = SummaryWriter(str(directory / "tensorboard"))
 
     def log(self, row: Mapping[str, Any], /) -> None:

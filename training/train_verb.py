@@ -25,6 +25,8 @@ def verb(arguments: argparse.Namespace) -> int:
     try:
         with join_processes() as (processes, device), StopSignal() as stop:
             leader = processes.rank == 0
+            names = [*arguments.logger, *(["tensorboard"] if arguments.tensorboard else [])]
+            loggers = Loggers(names if leader else ())
             if leader:
                 local_copy(arguments.data, [arguments.set_name, arguments.test], arguments.cache)
             processes.barrier()
@@ -41,7 +43,6 @@ def verb(arguments: argparse.Namespace) -> int:
             if leader:
                 print_choice(why)
                 warn_of_short_runs([(config, len(sets[0]))])
-            names = [*arguments.logger, *(["tensorboard"] if arguments.tensorboard else [])]
             result = run_training(
                 config,
                 *sets,
@@ -52,7 +53,7 @@ def verb(arguments: argparse.Namespace) -> int:
                 resume=arguments.resume,
                 progress=not arguments.json,
                 stop=stop,
-                loggers=Loggers(names if leader else ()),
+                loggers=loggers,
             )
     except KeyboardInterrupt:
         print(

@@ -62,6 +62,15 @@ def test_the_resolved_configuration_is_saved(dataset: Path, tmp_path: Path) -> N
     assert saved["data"]["train"] == "blue-0.40"
 
 
+def test_a_missing_tensorboard_is_noticed_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    for flags in (["--tensorboard"], ["--logger", "tensorboard"]):
+        assert main(train(tmp_path / "absent", tmp_path / "run", *flags)) == 2
+        assert "--logger tensorboard: TensorBoard is not installed; pip install" in capsys.readouterr().err
+
+
 def test_a_second_run_in_the_same_folder_needs_resume(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
