@@ -13,10 +13,11 @@ from training.device import choose_device
 from training.evaluation import accuracy, memorization, predict
 from training.features.extract import FEATURES, with_features
 from training.features.vectors import make_augmenter
+from training.input_files import backbone_digest
 from training.models.forward_cost import check_image_size
 from training.precision import choose_precision
 from training.printing import print_accuracies
-from training.run_directory import read_config, recorded
+from training.run_directory import check_inputs, read_config, recorded
 from training.trained_networks import load_trained_networks
 
 
@@ -24,6 +25,7 @@ def verb(arguments: argparse.Namespace) -> int:
     """Evaluate the averaged weights of a run (its last weights if it does not average) on one set."""
     folder = local_copy(arguments.data, [arguments.set_name], arguments.cache)
     config, device = read_config(arguments.run), choose_device()
+    check_inputs(arguments.run, backbone_digest(config.network))
     # the images of a frozen network stay encoded, as in training, so that its features are found
     data = load(folder / arguments.set_name, 0 if config.network.frozen else RESIDENT_BYTES)
     _check_classes(arguments.run, folder / arguments.set_name, data.class_names)

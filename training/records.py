@@ -13,6 +13,7 @@ class RunDescription:
     digest: str
     data: dict[str, Any]
     config: dict[str, Any]
+    input_digests: dict[str, str] | None = None
     threads: int | None = None
     precision: str | None = None
     weight_decay_accuracies: dict[str, float] | None = None

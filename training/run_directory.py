@@ -9,19 +9,22 @@ from typing import Any
 from common.atomic_file import TEMPORARY_PREFIX
 from common.config import build
 from common.errors import DataError, UsageError
-from common.json_records import parse_given
+from common.json_records import parse_given, parse_json
 from training import checkpoint, metrics
 from training.config import TrainConfig
 from training.data.shards import ImageSet
+from training.input_files import check_digests, input_digests
 from training.records import RunData, RunDescription, RunResult
 from training.state_files import set_aside, write_json
 
 CONFIG = "config.json"
 RESULT = "result.json"
+INPUT_DIGESTS = "input_digests"  # key of config.json
 
 
 def describe(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, Any]:
-    """Return the content of config.json: configuration, digests of the sets, their classes and image size.
+    """Return the content of config.json: configuration, digests of the sets, their classes and image size, and the digests
+    of other files if there are any (`input_digests`).
 
     `digest` identifies the run: the configuration, and the sets by their identities.
     """
@@ -34,34 +37,49 @@ def describe(config: TrainConfig, train: ImageSet, test: ImageSet) -> dict[str, 
         "image_size": list(train.images.size),
     }
     digest = config.digest(train.identity, test.identity)
-    return {"digest": digest, "data": data, "config": config.resolved()}
+    files = input_digests(config)
+    description = {"digest": digest, "data": data, "config": config.resolved()}
+    return description | ({INPUT_DIGESTS: files} if files else {})
+
+
+def check_folder(directory: Path, description: Mapping[str, Any], resume: bool) -> bool:
+    """Return whether a folder has the run that `description` describes; it is not changed.
+
+    Raises UsageError if it has a run and `resume` is false, if it has another run, or if it has other files; DataError if
+    its configuration is damaged, or if a file of `input_digests` has changed.
+    """
+    if not (directory / CONFIG).is_file():
+        if directory.is_file():
+            raise UsageError(f"{directory}: not a folder; give an empty or new folder")
+        if directory.is_dir() and any(map(_is_foreign, directory.iterdir())):
+            raise UsageError(
+                f"{directory}: the folder is not empty and has no run (no {CONFIG}); give an empty or new folder"
+            )
+        return False
+    earlier = read_description(directory)
+    if not resume:
+        raise UsageError(
+            f"{directory}: the folder already has a run; add --resume to continue it, or give another folder"
+        )
+    if earlier["digest"] != description["digest"]:
+        parts = (_differing_keys(earlier[part], description[part], part) for part in ("config", "data"))
+        differing = sorted(set().union(*parts))
+        raise UsageError(
+            f"{directory}: the folder has another run, which differs in {', '.join(differing)}; give another folder"
+        )
+    check_inputs(directory, description.get(INPUT_DIGESTS) or {})
+    return True
 
 
 def open_run(directory: Path, description: Mapping[str, Any], resume: bool) -> bool:
     """Create the folder of a run, or open it to resume; return whether it has a usable checkpoint.
 
-    Damaged checkpoints, metrics and results are set aside. Raises UsageError if the folder has a run and `resume` is
-    false, or has another run; DataError if its configuration is damaged.
+    Damaged checkpoints, metrics and results are set aside. Raises the exceptions of `check_folder`.
     """
-    path = directory / CONFIG
-    if not path.is_file():
-        if directory.is_dir() and any(map(_is_foreign, directory.iterdir())):
-            raise UsageError(
-                f"{directory}: the folder is not empty and has no run (no {CONFIG}); give an empty or new folder"
-            )
+    if not check_folder(directory, description, resume):
         directory.mkdir(parents=True, exist_ok=True)
-        write_json(path, description)
+        write_json(directory / CONFIG, description)
         return False
-    if not resume:
-        raise UsageError(
-            f"{directory}: the folder already has a run; add --resume to continue it, or give another folder"
-        )
-    earlier = read_description(directory)
-    if earlier["digest"] != description["digest"]:
-        differing = sorted(_differing_keys(earlier, dict(description)))
-        raise UsageError(
-            f"{directory}: the folder has another run, which differs in {', '.join(differing)}; give another folder"
-        )
     for name, read, consequence in (
         (RESULT, _read_result, "the result is written again"),
         (metrics.METRICS_FILE, metrics.read_rows, "the run starts again"),
@@ -113,10 +131,25 @@ def recorded(directory: Path, key: str) -> Any:
 
 
 def read_description(directory: Path) -> dict[str, Any]:
-    """Return the content of config.json. Raises DataError if it is damaged."""
+    """Return the content of config.json. Raises DataError if it is damaged, or not that of a run."""
     path = directory / CONFIG
+    text = path.read_bytes()
+    if _is_of_another_program(text):
+        raise DataError(
+            f"{path}: has no key of a run, so another program wrote it and this folder has no run; give the folder of a run, "
+            "or to train, an empty or new folder"
+        )
     remedy = f"delete {directory} and run the same command again, which trains this run again"
-    return parse_given(RunDescription, path.read_bytes(), str(path), remedy)
+    return parse_given(RunDescription, text, str(path), remedy)
+
+
+def _is_of_another_program(text: bytes) -> bool:
+    """Return whether a config.json is a JSON object without any required key of a run, as those of exported networks are."""
+    try:
+        content = parse_json(text.decode("utf-8"))
+    except ValueError:
+        return False
+    return isinstance(content, dict) and not content.keys() & {"digest", "data", "config"}
 
 
 def read_config(directory: Path) -> TrainConfig:
@@ -127,6 +160,11 @@ def read_config(directory: Path) -> TrainConfig:
             f"{path}: missing, so this folder has no run; train first, or give the folder of a run"
         )
     return build(TrainConfig, read_description(directory)["config"], str(path))
+
+
+def check_inputs(directory: Path, found: Mapping[str, str]) -> None:
+    """Raise DataError if one of the files with the SHA-256 `found`, by configuration key, is not that of a run."""
+    check_digests(directory, recorded(directory, INPUT_DIGESTS) or {}, found)
 
 
 def read_data(directory: Path) -> RunData:
@@ -162,11 +200,11 @@ def _read_result(directory: Path) -> dict[str, Any]:
     return parse_given(RunResult, path.read_bytes(), str(path), "run the same command with --resume")
 
 
-def _differing_keys(earlier: Any, present: Any, name: str = "") -> set[str]:
-    """Return the dotted names of the values in which two nested dictionaries differ."""
+def _differing_keys(earlier: Any, present: Any, name: str) -> set[str]:
+    """Return the dotted names of the values in which two nested dictionaries, both called `name`, differ."""
     if not (isinstance(earlier, dict) and isinstance(present, dict)):
         same = json.dumps(earlier) == json.dumps(present)  # JSON turns tuples into lists
         return set() if same else {name}
-    keys = (earlier.keys() | present.keys()) - {"digest"}
-    parts = (_differing_keys(earlier.get(k), present.get(k), f"{name}.{k}".lstrip(".")) for k in keys)
+    keys = earlier.keys() | present.keys()
+    parts = (_differing_keys(earlier.get(key), present.get(key), f"{name}.{key}") for key in keys)
     return set().union(*parts)

@@ -74,8 +74,11 @@ def test_a_damaged_configuration_is_an_error_whose_remedy_works(
 ) -> None:
     path = run / "config.json"
     path.write_bytes(damage(path.read_bytes()))
+    said = rf"{path}: damaged .*; delete {run} and run the same command"
+    if damage is DAMAGE["other keys"]:  # perhaps a folder that nobody should delete
+        said = rf"{path}: .* another program wrote it .* an empty or new folder$"
     for read in (trained[1], read_config):
-        with pytest.raises(DataError, match=rf"{path}: damaged .*; delete {run} and run the same command"):
+        with pytest.raises(DataError, match=said):
             read(run)
     shutil.rmtree(run)
     trained[1](run)

@@ -18,13 +18,14 @@ from common.atomic_file import write_text
 from common.errors import DataError, UsageError
 from training.config import TrainConfig
 from training.export.card import HubFacts, model_card
+from training.input_files import backbone_digest
 from training.models.linear_head import LinearHead
 from training.models.load import CONFIG, WEIGHTS
 from training.models.registry import make_network
 from training.models.rescaled import HALF, Rescaled
 from training.printing import print_result
 from training.records import RunData
-from training.run_directory import read_data, read_result
+from training.run_directory import check_inputs, read_data, read_result
 from training.trained_networks import load_trained_networks
 
 CARD = "README.md"
@@ -38,7 +39,7 @@ def export_run(
 
     A linear head is merged with its frozen network. `onnx`: also write model.onnx (needs the extra `onnx`). `license`
     and `dataset_repository`: identifiers of the hub for the model card, such as `apache-2.0` and `OWNER/NAME`. Raises
-    DataError for an unfinished run; UsageError for a method that predicts with two networks, a folder that is not
+    DataError for an unfinished run, and if the file of the frozen network has changed since; UsageError for a method that predicts with two networks, a folder that is not
     empty, malformed identifiers, and networks that cannot be written as ONNX.
     """
     hub = HubFacts(license, dataset_repository)
@@ -79,6 +80,7 @@ def _read(run: Path, data: RunData) -> tuple[TrainConfig, nn.Module]:
         )
     [network] = trained.networks
     if isinstance(network, LinearHead):
+        check_inputs(run, backbone_digest(config.network))
         network = merge_head(network, config, classes)
     return config, network
 

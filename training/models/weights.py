@@ -13,21 +13,28 @@ PRETRAINED = "pretrained"
 SUFFIXES = (".safetensors", ".pth")
 
 
-def load_weights(weights: str, network: str) -> dict[str, Tensor]:
-    """Read the weights of `network` from a file, or from the file named after it in a folder.
+def find_weights(weights: str, network: str) -> Path:
+    """Return the file of weights of `network` that `weights` names: a file, or a folder that has one named after it.
 
-    Raises DataError if there is no such file or it cannot be read.
+    The file need not exist. Of a folder with neither, it is the file that is looked for first.
     """
     path, name = Path(weights), network.rpartition("/")[2]
     if not path.is_dir():
-        return read_weights(path)
+        return path
     files = [path / f"{name}{suffix}" for suffix in SUFFIXES]
-    for file in files:
-        if file.is_file():
-            return read_weights(file)
-    raise DataError(
-        f"network.weights: {path} has no {' or '.join(file.name for file in files)}; give the path of a file"
-    )
+    return next((file for file in files if file.is_file()), files[0])
+
+
+def load_weights(weights: str, network: str) -> dict[str, Tensor]:
+    """Read the weights of `network` from the file that `weights` names.
+
+    Raises DataError if there is no such file or it cannot be read.
+    """
+    path = find_weights(weights, network)
+    if Path(weights).is_dir() and not path.is_file():
+        names = " or ".join(path.with_suffix(suffix).name for suffix in SUFFIXES)
+        raise DataError(f"network.weights: {weights} has no {names}; give the path of a file")
+    return read_weights(path)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -17,7 +17,8 @@ import torch
 from common.errors import DataError
 from training.device import choose_device
 from training.features.extract import FEATURES
-from training.run_directory import CONFIG, read_description
+from training.input_files import input_digests
+from training.run_directory import CONFIG, check_inputs, read_description
 from training.state_files import set_aside
 from training.stop_signal import StopSignal
 from training.study import run_state
@@ -76,8 +77,12 @@ def run_all(
     Runs that failed in an earlier command are tried again. A run that another command on this machine trains is
     waited for, and resumed if that command is killed. The jobs share the cores evenly. Raises KeyboardInterrupt when
     stopped and BudgetUsedUpError when `budget_used_up()`, after the runs under way have saved checkpoints; if these
-    were the last runs, and have ended instead, it raises neither.
+    were the last runs, and have ended instead, it raises neither. Raises DataError if a file of weights has changed since
+    one of the runs.
     """
+    runs = list(runs)
+    for run in runs:
+        _check_files(run, run_state.run_folder(folders.output, run.name))
     unfinished = {run.name: run for run in runs if not run_state.is_finished(folders.output, run.name)}
     pending = _Pending(folders.output, unfinished)
     train_pending = _train_in_this_process if jobs == 1 else functools.partial(_train_in_processes, jobs)
@@ -208,10 +213,25 @@ def train_run(run: Run, folders: StudyFolders, stop: Callable[[], bool], *, prog
     return True
 
 
+def _check_files(run: Run, folder: Path) -> None:
+    """Raise DataError if a file of weights has changed since a run, also a finished one: new results would not be comparable
+    with its result."""
+    digests = input_digests(run.config)
+    if digests and not _damage(folder):
+        check_inputs(folder, digests)
+
+
 def _set_aside_unreadable(folder: Path) -> None:
     """Rename the folder of a run whose configuration is damaged, so that the run starts again."""
+    if damage := _damage(folder):
+        set_aside(folder, damage, "the run starts again")
+
+
+def _damage(folder: Path) -> DataError | None:
+    """Return the error of a run whose configuration is damaged."""
     try:
         if (folder / CONFIG).is_file():
             read_description(folder)
     except DataError as error:
-        set_aside(folder, error, "the run starts again")
+        return error
+    return None

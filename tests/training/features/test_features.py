@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from common.errors import DataError, UsageError
 from tests.training.study.small_study import QUICK, small_study
-from training import checkpoint, weight_decay_selection
+from training import checkpoint, export_run, weight_decay_selection
 from training.__main__ import main
 from training.config import AugmentConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from training.data.shards import ImageSet, load, load_pair
@@ -277,6 +277,33 @@ def test_evaluate_takes_the_features_that_the_run_has_computed(
     assert sum(known) == 96 + 60
     assert main(["evaluate", "--data", str(dataset), "--run", str(tmp_path / "run"), "--json"]) == 0
     assert computed == known
+
+
+def test_a_folder_that_cannot_be_used_is_refused_before_features_are_computed(
+    dataset: Path, probe: Make, tiny_config: Make, tmp_path: Path, computed: list[int]
+) -> None:
+    sets = load_pair(dataset, "blue-0.00", "test", 0)
+
+    def refused(folder: str, kind: type[Exception] = UsageError, resume: bool = False) -> str:
+        with pytest.raises(kind) as error:
+            run_training(
+                probe(), *sets, tmp_path / folder, device=CPU, features=tmp_path / "f", resume=resume
+            )
+        return str(error.value)
+
+    (tmp_path / "diary").mkdir()
+    (tmp_path / "diary/today.txt").write_text("dear diary")
+    assert "the folder is not empty and has no run" in refused("diary")
+    assert "today.txt: not a folder" in refused("diary/today.txt")
+    run_training(tiny_config(epochs=1), *sets, tmp_path / "run", device=CPU, features=tmp_path / "f")
+    assert "already has a run; add --resume" in refused("run")
+    another = refused("run", resume=True)
+    assert "config.network.frozen, config.network.name" in another
+    assert "threads" not in another  # follows from the configuration
+    export_run(tmp_path / "run", tmp_path / "model")
+    for resume in (False, True):
+        assert "has no key of a run" in refused("model", DataError, resume)
+    assert computed == []
 
 
 def test_a_plan_of_probes_computes_no_features_and_says_what_it_does(
