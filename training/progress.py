@@ -72,7 +72,7 @@ class RunProgress:
         synchronize: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`steps`: done and in all. `evaluation_images`: images evaluated after each epoch that is left, by its number."""
+        """`steps`: done and expected in all (see `expect`). `evaluation_images`: images evaluated after each epoch that is left, by its number."""
         self.title, self.shown, self.clock, self.synchronize = title, shown, clock, synchronize
         (self.step, self.steps), self.epochs, self.images_per_step = steps, epochs, images_per_step
         self.evaluation_images = dict(evaluation_images)
@@ -80,7 +80,8 @@ class RunProgress:
         self.estimate, self.accuracy = TimeEstimate(), None
         self.predicted_seconds: float | None = None
         self._started = self._mark = clock()
-        self._earlier_seconds, self._timed_from = earlier_seconds, self.step + WARM_UP_STEPS
+        self._earlier_seconds, self._first_step = earlier_seconds, self.step
+        self._timed_from = self.step + WARM_UP_STEPS
         self._next_line = self._started + LINE_SECONDS
         self._bar = tqdm(
             total=self.steps * images_per_step, initial=self.step * images_per_step, desc=title, unit="image",
@@ -94,6 +95,13 @@ class RunProgress:
     def __exit__(self, *_error: object) -> None:
         """Close the bar."""
         self._bar.close()
+
+    def expect(self, steps: int) -> None:
+        """Set the number of steps of the whole run, which may depend on what the method has learned so far."""
+        self.steps = steps
+        if self._bar.total != steps * self.images_per_step:
+            self._bar.total = steps * self.images_per_step
+            self._bar.refresh()
 
     def step_done(self) -> None:
         """Count a step of training."""
@@ -120,7 +128,7 @@ class RunProgress:
         """Count the end of the training of an epoch, before its evaluation."""
         if self.step <= self._timed_from:  # an epoch of a few steps: those of the warm-up are all there are
             self._mark, self._timed_from = self._started, 0
-            self._count_training(self.step)
+            self._count_training(self.step - self._first_step)
         else:
             self._count_training(0)
         if self.predicted_seconds is None:

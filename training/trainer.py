@@ -143,13 +143,19 @@ class Trainer:
 
     def _progress(self, title: str, shown: bool) -> RunProgress:
         config = self.config
-        steps = config.epochs * len(self.losses) // config.accumulate
         left = range(self.epoch + 1, config.epochs + 1)
         return RunProgress(
-            title=title, shown=shown, steps=(self.step, steps), epochs=config.epochs, images_per_step=config.batch_size,
+            title=title, shown=shown, steps=(self.step, self._expected_steps()), epochs=config.epochs,
+            images_per_step=config.batch_size,
             evaluation_images={epoch: self.measurement.image_count(epoch) for epoch in left},
             earlier_seconds=self.clock.seconds, synchronize=self._synchronize,
         )  # fmt: skip
+
+    def _expected_steps(self) -> int:
+        """Return the number of steps of the whole run, if the method plans later epochs as it would plan them now."""
+        parts, epochs = self.config.accumulate, range(self.epoch, self.config.epochs)
+        left = self.method.count_steps(epochs, len(self.train), self.config.batch_size // parts, parts)
+        return self.step - self.position // parts + left
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
@@ -163,6 +169,7 @@ class Trainer:
         if self.position == 0:
             self.method.begin_epoch(number, self.students, self._losses_of)
         epoch = EpochPlan.plan(self.method, config, len(self.train), number)
+        bar.expect(self._expected_steps())
         started, first, rate = time.monotonic(), self.position, 0.0
         for batch in epoch.batches(self.method, config, self.train, self.augmenter, self.processes, first):
             part = self.step * parts + self.position % parts

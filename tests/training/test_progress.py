@@ -129,6 +129,58 @@ def test_a_run_records_what_it_predicted(
     assert capsys.readouterr().err == ""  # a run of less than five seconds
 
 
+@pytest.mark.parametrize(("epoch", "done"), [(100, 98), (100, 99), (3, 1), (2, 1)])
+def test_a_run_that_resumes_near_the_end_of_an_epoch_counts_its_own_steps_alone(
+    epoch: int, done: int
+) -> None:
+    """Steps of one second each; in the first epoch fewer are left than are needed to warm up."""
+    clock, epochs = Clock(), 20
+    first = 10 * epoch + done
+    progress = RunProgress(
+        title="run", shown=False, steps=(first, epochs * epoch), epochs=epochs, images_per_step=64,
+        evaluation_images=dict.fromkeys(range(11, epochs + 1), 0), earlier_seconds=first, clock=clock,
+    )  # fmt: skip
+    for steps in (epoch - done, epoch):
+        for _ in range(steps):
+            clock.now += 1
+            progress.step_done()
+        progress.epoch_trained()
+        progress.epoch_evaluated({})
+        assert progress.predicted_seconds == pytest.approx(epochs * epoch)
+        assert progress.seconds_left() == pytest.approx(epochs * epoch - progress.step)
+
+
+@pytest.mark.parametrize(("accumulate", "method"), [(1, "dividemix"), (2, "dividemix"), (2, "vanilla")])
+def test_the_announced_steps_are_those_of_the_run(
+    dataset: Path,
+    tmp_path: Path,
+    tiny_config: Make,
+    accumulate: int,
+    method: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As soon as the labels are divided, for the epoch; before, all labels count as clean, which is the maximum."""
+    expected: list[int] = []
+    expect = RunProgress.expect
+
+    def remember(self: RunProgress, steps: int) -> None:
+        expected.append(steps)
+        expect(self, steps)
+
+    monkeypatch.setattr(RunProgress, "expect", remember)
+    sets, config = (
+        load_pair(dataset, "blue-0.40", "test"),
+        tiny_config(method=method, batch_size=8, accumulate=accumulate),
+    )
+    run = Trainer(config, *sets, CPU)
+    result = run.run(tmp_path / "run")
+    assert expected[-1] == result["steps"] == run.step
+    if method == "dividemix":
+        assert result["steps"] < expected[0] == 12 + 3 * 2 * 11
+    else:
+        assert set(expected) == {4 * 12}
+
+
 def test_a_resumed_run_counts_what_is_left(dataset: Path, tmp_path: Path, tiny_config: Make) -> None:
     sets = load_pair(dataset, "blue-0.40", "test")
     first = Trainer(tiny_config(), *sets, CPU)

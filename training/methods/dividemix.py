@@ -48,8 +48,7 @@ class DivideMix(Method):
         phases = []
         for division, mixed in zip((self.clean[1], self.clean[0]), (order, order.flip(0)), strict=True):
             probable = division.to(order.device)[mixed]
-            count = int((probable > self.config.threshold).sum())
-            count = max(min(count, len(order) - size), size * self.accumulate)
+            count = self._labeled_count(division, size)
             ranked = probable.argsort(descending=True, stable=True)
             labeled, unlabeled = (
                 mixed[part.sort().values] for part in ranked.split([count, len(order) - count])
@@ -59,6 +58,19 @@ class DivideMix(Method):
             pair = (labeled[: steps * size].view(steps, size), repeated[: steps * size].view(steps, size))
             phases.append(torch.cat(pair, dim=1))
         return phases
+
+    def count_steps(self, epochs: range, examples: int, size: int, parts: int, /) -> int:
+        """Count one phase for epochs of the warm-up, and both divisions for the others; before the first division all labels
+        count as clean."""
+        warm_up = range(epochs.start, min(epochs.stop, self.config.warmup_epochs))
+        divided = sum(self._labeled_count(division, size) // size // parts for division in self.clean)
+        others = len(epochs) - len(warm_up)
+        return super().count_steps(warm_up, examples, size, parts) + others * divided
+
+    def _labeled_count(self, division: Tensor, size: int) -> int:
+        """Return how many images keep their label, of a division [N] into probabilities."""
+        count = int((division > self.config.threshold).sum())
+        return max(min(count, len(division) - size), size * self.accumulate)
 
     def draw(self, shape: tuple[int, int], source: torch.Generator, /) -> dict[str, Tensor]:
         """Draw one λ ~ Beta(α, α) per step, and a partner for both views of each image."""

@@ -143,6 +143,13 @@ class Method:
         steps = len(order) // size
         return [order[: steps * size].view(steps, size)]
 
+    def count_steps(self, epochs: range, examples: int, size: int, parts: int, /) -> int:
+        """Return the number of steps of some epochs, planned with the present `state`.
+
+        A step has `parts` rows, of `size` images each, of what `plan` returns for a phase.
+        """
+        return len(epochs) * (examples // size // parts)
+
     def draw(self, _shape: tuple[int, int], _source: torch.Generator, /) -> dict[str, Tensor]:
         """Draw the random numbers of a whole epoch, each [steps, …].
 
