@@ -28,6 +28,21 @@ def newest(directory: Path) -> Path | None:
     return max(directory.glob(FILE_PATTERN), default=None)
 
 
+def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors, contiguous and without gradient; those that share memory with an earlier one are copied.
+
+    Safetensors refuses shared memory, which networks have that use one module in several places.
+    """
+    result, storages = {}, set[int]()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().contiguous()
+        if plain.untyped_storage().data_ptr() in storages:
+            plain = plain.clone()
+        storages.add(plain.untyped_storage().data_ptr())
+        result[name] = plain
+    return result
+
+
 def save(
     directory: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any], step: int, keep: int = 1
 ) -> None:
@@ -35,11 +50,10 @@ def save(
 
     Raises DataError if the file cannot be written.
     """
-    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     path = directory / FILE_NAME.format(step)
     try:
         with replacing(path) as temporary:
-            save_file(plain, temporary, metadata={"state": to_json(state)})
+            save_file(separate(tensors), temporary, metadata={"state": to_json(state)})
     except SafetensorError as error:  # safetensors reports a full disk this way
         raise DataError(
             f"{path}: cannot write the checkpoint ({error}); free disk space and run the same command with --resume"

@@ -323,7 +323,10 @@ class Trainer:
         for number, network in enumerate(self.networks):
             groups[f"network{number}"] = network.state_dict()
         for number, average in enumerate(self.averages):
-            groups[f"average{number}"] = dict(average.network.named_parameters())
+            named = average.network.named_parameters(
+                remove_duplicate=False
+            )  # all names of a shared parameter
+            groups[f"average{number}"] = dict(named)
         return {f"{group}.{name}": tensor for group, part in groups.items() for name, tensor in part.items()}
 
     def _save(self, directory: Path) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 
 from common.atomic_file import write_text
 from common.errors import DataError, UsageError
+from training.checkpoint import separate
 from training.config import TrainConfig
 from training.export.card import HubFacts, model_card
 from training.input_files import backbone_digest
@@ -61,8 +62,7 @@ def export_run(
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / CARD, model_card(config, data, result, about, hub, onnx=onnx))
     # save_file would write a file that only its owner can read
-    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    (output / WEIGHTS).write_bytes(save(tensors))
+    (output / WEIGHTS).write_bytes(save(separate(network.state_dict())))
     if graph:
         (output / ONNX).write_bytes(graph)
     write_text(output / CONFIG, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
