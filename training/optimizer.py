@@ -4,6 +4,7 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import groupby
 from typing import Protocol
 
 import torch
@@ -137,12 +138,14 @@ def _decaying(parameters: Mapping[str, nn.Parameter], free: Set[str]) -> Set[str
 def layer_factors(names: Iterable[str], decay: float) -> dict[str, float]:
     """Return the learning-rate factor of each parameter of a network, given the names in order.
 
-    Parameters of a stage share the name up to the first component with a digit, or else the first component:
-    `blocks.2`, `layer3`, `head`. The last stage has factor 1, each earlier stage `decay` times the factor of the next.
+    Parameters of a stage follow each other and share the name up to the first component with a digit, or else the first
+    component: `blocks.2`, `layer3`, `head`. The last stage has factor 1, each earlier stage `decay` times the factor of the
+    next.
     """
-    stage_of = {name: _stage(name) for name in names}
-    stages = list(dict.fromkeys(stage_of.values()))
-    return {name: decay ** (len(stages) - 1 - stages.index(stage)) for name, stage in stage_of.items()}
+    stages = [list(stage) for _, stage in groupby(names, _stage)]
+    return {
+        name: decay ** (len(stages) - 1 - number) for number, stage in enumerate(stages) for name in stage
+    }
 
 
 def _stage(name: str) -> str:

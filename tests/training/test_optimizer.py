@@ -184,10 +184,13 @@ def test_layer_wise_rates_fall_from_the_head_to_the_stem(kind: str) -> None:
     assert list(layer_factors(names, 0.5).values()) == [0.125, 0.25, 0.25, 0.5, 1.0, 1.0]
     vit = [
         "conv_proj.weight",
+        "encoder.pos_embedding",
         "encoder.layers.encoder_layer_0.ln_1.weight",
         "encoder.layers.encoder_layer_1.ln_1.weight",
+        "encoder.ln.weight",  # the last norm, not a part of the stem
+        "heads.head.weight",
     ]
-    assert list(layer_factors(vit, 0.5).values()) == [0.25, 0.5, 1.0]
+    assert list(layer_factors(vit, 0.5).values()) == [1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1]
     net = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
     method = make_method(TrainConfig(), RunFacts(2, 10, CPU))
     optimizer = make_optimizer(OptimizerConfig(name=kind, layer_decay=0.5, weight_decay=0.0), method, [net])  # type: ignore[arg-type]

@@ -20,27 +20,30 @@ from training.data.shards import ImageSet
 from training.device import use_bf16
 from training.features.store import FeatureStore
 from training.features.vectors import FeatureVectors
+from training.models.linear_head import head_name
 from training.models.registry import make_network
 from training.progress import ItemProgress
 
 FEATURES = "features"  # name of the folder with features, in a study or next to a run
 BATCH = 32  # fixed, because the last bits of features depend on the batch size
+CLASSES = 1009  # of the head that is removed; no other layer has so many outputs
 PART = 32  # batches per part of the store
 
 
 def backbone(config: NetworkConfig) -> nn.Module:
     """Return a pretrained network without its last dense layer, from images float [B, 3, H, W] to features [B, C].
 
-    Raises UsageError for a network without a dense layer.
+    Raises UsageError for a network without a dense layer, or with several as deit_tiny_distilled of timm.
     """
-    network = make_network(config, classes=2, seed=0)
-    dense = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    if not dense:
+    network = make_network(config, CLASSES, seed=0)
+    name = head_name(network, CLASSES)
+    if name is None:
         raise UsageError(
-            f"network.frozen=true needs a network with a dense layer, which {config.name} does not have; set network.name"
+            f"network.frozen=true needs a network with one dense layer for its classes, which {config.name} does not have; "
+            "set network.name"
         )
-    parent, _, name = dense[-1].rpartition(".")
-    setattr(network.get_submodule(parent), name, nn.Identity())
+    parent, _, last = name.rpartition(".")
+    setattr(network.get_submodule(parent), last, nn.Identity())
     return network.eval().requires_grad_(False)
 
 
@@ -56,7 +59,7 @@ def with_features(
     """Return the sets with feature vectors instead of images; features that are not in `folder` are computed and
     stored.
 
-    Raises KeyboardInterrupt if `stop()` returns true, UsageError for a network without a dense layer.
+    Raises KeyboardInterrupt if `stop()` returns true, UsageError as `backbone` does.
     """
     network, bf16 = backbone(config.network).to(device), use_bf16(config.precision, device)
     key = _key(config, network, bf16)
@@ -76,7 +79,7 @@ def with_features(
 def with_random_features(config: TrainConfig, sets: tuple[ImageSet, ImageSet]) -> tuple[ImageSet, ImageSet]:
     """Return the sets with random vectors instead of features, on which training takes the same time.
 
-    Raises UsageError for a network without a dense layer.
+    Raises UsageError as `backbone` does.
     """
     size = config.augment.input_size(sets[0].images.size)
     width = backbone(config.network)(torch.zeros(1, 3, *size)).numel()

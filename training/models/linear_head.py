@@ -4,6 +4,16 @@ import torch
 from torch import Tensor, nn
 
 
+def head_name(network: nn.Module, classes: int) -> str | None:
+    """Return the name of the dense layer that computes the logits of `classes` classes; None unless it is the last dense layer
+    and the only one with so many outputs."""
+    dense = {
+        name: layer.out_features for name, layer in network.named_modules() if isinstance(layer, nn.Linear)
+    }
+    heads = [name for name, outputs in dense.items() if outputs == classes]
+    return heads[0] if len(heads) == 1 and heads[0] == list(dense)[-1] else None
+
+
 class LinearHead(nn.Module):
     """A linear layer on features that are standardized by their mean and deviation over the training set."""
 

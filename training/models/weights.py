@@ -55,15 +55,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Copy weights into a network; a head for another number of classes keeps its initial weights.
+    """Copy weights into a network; heads for another number of classes keep their initial weights.
 
-    Auxiliary heads (AuxLogits, aux1, aux2) are ignored. Raises DataError if other names or shapes differ.
+    Auxiliary heads (AuxLogits, aux1, aux2) that the network lacks are ignored. Raises DataError if other names or shapes
+    differ.
     """
     current = network.state_dict()
-    given = {name: tensor for name, tensor in tensors.items() if not name.lower().startswith("aux")}
+    given = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name in current or not name.lower().startswith("aux")
+    }
     heads = {name for name in current.keys() & given.keys() if current[name].shape != given[name].shape}
     odd = sorted(current.keys() ^ given.keys())
-    odd += sorted(n for n in heads if current[n].shape[1:] != given[n].shape[1:] or len(heads) > 2)
+    odd += sorted(name for name in heads if current[name].shape[1:] != given[name].shape[1:])
+    if len({(current[name].shape[:1], given[name].shape[:1]) for name in heads}) > 1:
+        odd += sorted(heads)  # the heads of a network have the same number of classes
     if odd:
         raise DataError(
             f"{source}: weights of another network (tensor {odd[0]!r} differs); give the weights of network.name"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from common.errors import DataError, UsageError
 from training.config import NetworkConfig
+from training.features.extract import backbone
 from training.models.library import imagenet_accuracy
 from training.models.registry import NETWORKS, make_network
 from training.models.weights import fill_network, read_weights
@@ -97,6 +98,37 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert "0.weight" in refused(state | {"0.weight": torch.zeros(4, 7)})
     with pytest.raises(UsageError, match="has no pretrained weights"):
         make_network(NetworkConfig("small_cnn", weights="pretrained"), 3, 0)
+
+
+class TwoHeads(nn.Module):
+    """Two heads, and an auxiliary one that is part of the network, as in deit_tiny_distilled and volo_d1 of timm."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Linear(3, width)
+        self.head, self.head_dist, self.aux_head = (nn.Linear(width, classes) for _ in range(3))
+
+
+def test_all_heads_of_a_network_may_have_another_number_of_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, donor = TwoHeads(4, 2), TwoHeads(4, 10)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    fill_network(net, donor.state_dict(), "weights.pth")
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, (donor.state_dict() if "stem" in name else before)[name])
+    same = TwoHeads(4, 10)
+    fill_network(same, donor.state_dict() | {"aux1.fc.weight": torch.zeros(1)}, "weights.pth")
+    assert all(torch.equal(tensor, donor.state_dict()[name]) for name, tensor in same.state_dict().items())
+    for other in (TwoHeads(5, 10).state_dict(), donor.state_dict() | {"head.bias": torch.zeros(9)}):
+        with pytest.raises(DataError, match="weights of another network"):
+            fill_network(net, other, "weights.pth")
+    monkeypatch.setitem(NETWORKS, "two_heads", TwoHeads)
+    torch.save(donor.state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(
+        UsageError, match="a network with one dense layer for its classes, which two_heads does not"
+    ):
+        backbone(NetworkConfig("two_heads", 4, str(tmp_path / "weights.pth"), frozen=True))
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
