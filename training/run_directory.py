@@ -134,16 +134,16 @@ def read_description(directory: Path) -> dict[str, Any]:
     """Return the content of config.json. Raises DataError if it is damaged, or not that of a run."""
     path = directory / CONFIG
     text = path.read_bytes()
-    if _is_of_another_program(text):
+    if _has_no_key_of_a_run(text):
         raise DataError(
-            f"{path}: has no key of a run, so another program wrote it and this folder has no run; give the folder of a run, "
-            "or to train, an empty or new folder"
+            f"{path}: not that of a run, since it has none of the keys digest, data and config; give the folder of a run, or to "
+            "train, an empty or new folder"
         )
     remedy = f"delete {directory} and run the same command again, which trains this run again"
     return parse_given(RunDescription, text, str(path), remedy)
 
 
-def _is_of_another_program(text: bytes) -> bool:
+def _has_no_key_of_a_run(text: bytes) -> bool:
     """Return whether a config.json is a JSON object without any required key of a run, as those of exported networks are."""
     try:
         content = parse_json(text.decode("utf-8"))
