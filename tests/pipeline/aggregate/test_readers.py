@@ -50,9 +50,7 @@ LABEL_STUDIO_ANNOTATION = {
 
 
 TURK = "HITId,WorkerId,Input.image_id,Input.class_name,Answer.answer\n"
-
-
-LISTED = sorted({*QUESTIONS["class_name"], "another class of the build"})
+LISTED = ["another class", "cat", "dog"]
 
 
 def exported(form: str) -> dict[str, str]:
