@@ -19,7 +19,7 @@ def output(tmp_path):
 def leases(output):
     from pathlib import Path
 
-    return sorted(Path(output, ".lease").glob("*.json"))
+    return sorted(Path(output, ".lease").glob("[0-9]*.json"))
 
 
 def age(output, **values):
