@@ -8,7 +8,7 @@ UNIFORM_RANGE = np.sqrt(12.0)  # range of a uniform distribution in standard dev
 
 
 def drifts(sums: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Return (drift, z) of each worker, a row of `worker_sums`; NaN for too few votes, or votes at a single time.
+    """Return (drift, z) of each worker, a row of `worker_sums`; NaN for too few votes, or votes within minutes.
 
     The drift is the change of the agreement from the first to the last answer, by a least-squares line over the times of
     the answers. z is the statistic of the Cochran-Armitage test for a trend in proportions (P. Armitage: Tests for Linear
@@ -18,8 +18,8 @@ def drifts(sums: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     n = sums["dated"].where(sums["dated"] >= MIN_VOTES).astype(np.float64)
     share = sums["dated_agree"] / n
     spread = sums["tt"] - sums["t"] ** 2 / n  # Σ (t − mean)²
-    # Smaller values may be rounding errors. A session of a quarter of an hour has more than twice as much.
-    spread = spread.where(spread > 1e-12 * sums["tt"])
+    # Smaller values may be rounding errors. The limit is that of a session of five minutes a year from EPOCH.
+    spread = spread.where(spread > 1e-11 * sums["tt"])
     covariance = sums["t_agree"] - sums["t"] * share
     drift = covariance / spread * UNIFORM_RANGE * np.sqrt(spread / n)
     error = np.sqrt((share * (1 - share) * spread).where((share > 0) & (share < 1)))

@@ -51,7 +51,7 @@ CHOICE = {
 
 @dataclass(frozen=True)
 class VoteKind:
-    """What holds for the votes of a whole build: a bucket of it may lack unsure votes, but gets the same likelihood.
+    """What holds for the sample that a model is fitted to: a bucket may lack unsure votes, but gets the same likelihood.
 
     choices: whether each worker chose one class of an image. unsure: whether there are unsure votes. unlisted: whether
     there are choices of classes that were not asked about.
@@ -105,7 +105,7 @@ class ImageVotes:
         return np.maximum(number - np.add.reduceat(self.counts[:, YES], self.starts), 0)
 
     def with_kind(self, class_answers: bool) -> "ImageVotes":
-        """Return these votes of a whole build with their kind; class_answers: whether the answers were names of classes.
+        """Return the votes of the sample of a build with their kind; class_answers: whether the answers were class names.
 
         Votes can be choices if none is unsure, the questions about an image have equally many votes, and no image has more
         votes yes than voters. They are choices if moreover each image has exactly as many, which means that the questions

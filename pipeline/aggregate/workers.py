@@ -26,7 +26,9 @@ SUMS = [
     "gold", "gold_right",
 ]  # fmt: skip
 """The columns of worker sums."""
-EPOCH = 18262.0  # 2020-01-01 in days since 1970: squares of present days lose no digits
+EPOCH = (
+    20454.0  # 2026-01-01 in days since 1970: near the votes, since sums of squares lose digits far from it
+)
 
 
 def worker_sums(votes: VoteColumns, known: np.ndarray | None = None) -> pd.DataFrame:

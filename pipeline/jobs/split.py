@@ -265,10 +265,11 @@ def _write(
     dropped = [name for name in set_names(dataset) if name not in names]
     for each in plan.sets:  # an interrupted commit may have left old shards of a set that is written already
         commit.prepare(files.join(dataset, each.name))
-    report = None if force else interrupted_report(layout.changes, dataset, about["made_from"])
+    written = sorted(each.name for each in stale)
+    report = None if force else interrupted_report(layout.changes, dataset, about["made_from"], written)
     report = report or {
         "made_from": about["made_from"],
-        "written": sorted(each.name for each in stale),
+        "written": written,
         "removed": dropped,
         "changed": changes(layout.examples, STAGE_VERSIONS["split"], plan.lists, plan.buckets),
     }

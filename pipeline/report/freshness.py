@@ -82,7 +82,8 @@ def _interrupted_stages(build: str) -> list[str]:
     found = []
     for stage in STAGES:
         manifests = map(directory.valid_manifest, Layout(build).outputs(stage))
-        if len({manifest.about.get("made_from") for manifest in manifests if manifest}) > 1:
+        # Lists of examples of earlier versions do not state what they were made from.
+        if len({each.about["made_from"] for each in manifests if each and "made_from" in each.about}) > 1:
             found.append(stage)
     return found
 

@@ -1,7 +1,7 @@
 """The report on how the sets of a build differ from those of the previous one (`split/changes.json`)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -16,10 +16,13 @@ from pipeline.shards.plan import PLANNED_SCHEMA, rows_of_sets
 from schemas.manifest import Manifest
 
 
-def interrupted_report(path: str, dataset: str, made_from: str) -> dict[str, Any] | None:
+def interrupted_report(
+    path: str, dataset: str, made_from: str, stale: Iterable[str]
+) -> dict[str, Any] | None:
     """Return the report in the file `path` if an interrupted commit wrote it for the dataset `made_from`, else None.
 
-    That commit compared the new sets with the previous dataset, and may have replaced some of its sets since.
+    That commit compared the new sets with the previous dataset, and may have replaced some of its sets since. `stale`: the
+    sets that are left to write, which are all among those of the report unless the dataset was removed since.
     """
     present = directory.valid_manifest(dataset)
     if not files.exists(path) or (present and present.about.get("made_from") == made_from):
@@ -28,7 +31,9 @@ def interrupted_report(path: str, dataset: str, made_from: str) -> dict[str, Any
         report = parse_json(files.read_text(path))
     except ValueError:  # damaged; DataError is a ValueError
         return None
-    return report if isinstance(report, dict) and report.get("made_from") == made_from else None
+    if not isinstance(report, dict) or report.get("made_from") != made_from:
+        return None
+    return report if set(stale) <= set(report.get("written") or ()) else None
 
 
 def changes(

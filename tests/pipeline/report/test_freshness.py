@@ -41,6 +41,15 @@ def test_a_fresh_build_and_a_dataset_alone_give_no_notes(built: Path, tmp_path: 
     assert outdated(str(tmp_path)) == []
 
 
+def test_lists_of_an_earlier_version_are_of_the_same_build(copy: Path) -> None:
+    path = copy / "split" / "examples" / MANIFEST
+    manifest = json.loads(path.read_text())
+    del manifest["about"]["made_from"]
+    path.write_text(json.dumps(manifest))
+    assert outdated(str(copy)) == []
+    assert "split" in finished_stages(str(copy))
+
+
 @pytest.mark.parametrize(
     ("table", "stage"), [("split/examples", "split"), ("aggregate/workers", "aggregate")]
 )
