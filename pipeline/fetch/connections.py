@@ -174,7 +174,10 @@ class Connections:
             del self._idle[_key(url)]
 
     async def _connect(self, url: Url, lookup: Lookup | None) -> _Connection:
-        lookup = lookup or await self.look_up(url)
+        if lookup is None or (lookup.done() and lookup is not self._recent_lookup(url)):
+            lookup = await self.look_up(
+                url
+            )  # the other one has failed or expired while the request waited for its host
         async with asyncio.timeout(self._seconds):
             addresses = await asyncio.shield(lookup)
             opened = await start_connection(

@@ -105,14 +105,22 @@ class Host:
         """Leave at least `interval` seconds between two requests of all tasks that share this host."""
         self._interval = max(self._interval, interval / self._share)
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the host, with its delay, budget and rules, in memory inside the `with` block."""
+        self.users += 1
+        try:
+            yield
+        finally:
+            self.users -= 1
+
     @asynccontextmanager
     async def request(self, slots: asyncio.Semaphore) -> AsyncIterator[None]:
         """Wait for the host and for one of the `slots` of the task, and hold a slot of both for the time of one request.
 
         The budget of the host decreases inside the `with` block. Raises Rejected `host_too_slow`.
         """
-        self.users += 1
-        try:
+        with self.in_use():
             self.check_budget()
             async with self._slots:
                 await self._start(slots)
@@ -121,8 +129,6 @@ class Host:
                         yield
                 finally:
                     slots.release()
-        finally:
-            self.users -= 1
 
     async def _start(self, slots: asyncio.Semaphore) -> None:
         """Acquire a slot of the task at a time when the next request to the host is due.

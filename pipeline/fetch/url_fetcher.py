@@ -156,10 +156,12 @@ class UrlFetcher:
         for hop in range(image.hops if image else 0, MAX_REDIRECTS + 1):
             if image and not self._responsible(host_key(url)):
                 raise RedirectToOtherTask(url, hop, stats)
-            if image and not await self.policies.may_be_fetched(url):
-                raise Rejected("robots_disallowed", f"{url}: forbidden by robots.txt")
-            reserved = image is not None and not await self.policies.may_be_mined(url)
-            result = await self._hop(url, stats, until - stats.seconds, image, reserved)
+            host = self.hosts.get(url)
+            with host.in_use():  # from its rules to the end of the request, however long it waits in between
+                if image and not await self.policies.may_be_fetched(url):
+                    raise Rejected("robots_disallowed", f"{url}: forbidden by robots.txt")
+                reserved = image is not None and not await self.policies.may_be_mined(url)
+                result = await self._hop(host, url, stats, until - stats.seconds, image, reserved)
             if isinstance(result, FetchedBody):
                 return result
             url = result
@@ -167,6 +169,7 @@ class UrlFetcher:
 
     async def _hop(
         self,
+        host: Host,
         url: Url,
         stats: RequestStats,
         seconds: float,
@@ -177,11 +180,9 @@ class UrlFetcher:
         accept = "image/*, */*;q=0.1" if image else "*/*"
         # Another URL may have the same ETag for other bytes, so it is sent to the URL that gave it only.
         known = image.known if image and image.known and image.known.url == str(url) else None
-        self.hosts.get(url).check_budget()
-        lookup = await self._connections.look_up(
-            url
-        )  # which may wait long, for reasons that are not the host's
-        host = self.hosts.get(url)
+        host.check_budget()
+        # This may wait long, for reasons that are not the host's.
+        lookup = await self._connections.look_up(url)
         async with host.request(self._slots):
             stats.status, stats.bytes_seen = None, 0
             start = time.monotonic()

@@ -321,6 +321,8 @@ def test_a_dry_run_shows_what_would_be_submitted_and_writes_nothing(cloud, built
     assert (reported["options"]["project"], reported["options"]["machine_type"]) == ("my-project", "n2")
     assert list(reported["stages"]) == ["ingest", "aggregate", "dedupe", "split"]
     assert reported["stages"]["ingest"]["reads"][0] == "gs://bucket/set/clean.csv"
-    assert reported["stages"]["split"]["writes"] == ["gs://bucket/built/dataset"]
+    assert reported["stages"]["split"]["writes"] == [
+        f"gs://bucket/built/{name}" for name in ("split/examples", "dataset")
+    ]
     assert {name: cloud.read(name) for name in cloud.names()} == before
     assert not cloud.service.submitted

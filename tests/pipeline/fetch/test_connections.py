@@ -4,6 +4,7 @@ import datetime
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,10 +14,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pipeline.fetch import connections
 from pipeline.fetch.connections import RESOLVER_THREADS
 from pipeline.fetch.journal import Journal
 from pipeline.rejections import Rejected
-from tests.pipeline.fetch.conftest import Get, Web, body, refused
+from tests.pipeline.fetch.conftest import Get, Request, Web, body, refused
 
 # Addresses
 
@@ -94,6 +96,28 @@ def test_unresponsive_name_servers_do_not_make_other_hosts_time_out(
     actual = get.all(urls, robots_txt=False, opt_outs=False, concurrency=64, timeout_seconds=1.0)
     assert {refused(result).code for result in actual[:-2]} == {"timeout"}
     assert [body(result) for result in actual[-2:]] == [b"picture"] * 2
+
+
+def test_a_lookup_that_fails_while_a_request_waits_for_its_host_is_tried_again(
+    get: Get, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def resolve(host: str | bytes, port: int, *_: object, **__: object) -> list[tuple]:
+        asked.append(host)
+        if len(asked) == 2:
+            raise socket.gaierror(-3, "Temporary failure in name resolution")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    def stall(request: Request) -> None:
+        time.sleep(0.3)
+        request.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(connections, "NAME_SECONDS", -1.0)  # every request looks its host up
+    urls = [web.raw(f"/{i}", stall).replace("127.0.0.1", "a.test") for i in range(3)]
+    results = get.all(urls, robots_txt=False, opt_outs=False, host_concurrency=1)
+    assert [body(result) for result in results] == [b"x"] * 3
 
 
 def test_a_closed_port_is_a_failed_connection(get: Get) -> None:

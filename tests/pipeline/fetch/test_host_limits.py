@@ -1,13 +1,15 @@
 """Limits per host: requests in progress, requests per second, and pauses, whatever other hosts do."""
 
 import asyncio
+import socket
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 
 from pipeline.config import FetchConfig
-from pipeline.fetch import host_limits
+from pipeline.fetch import connections, fetch_all, host_limits
 from pipeline.fetch.host_limits import Host, HostLimits, Hosts
 from pipeline.fetch.urls import parse_url
 from tests.pipeline.fetch.conftest import Get, Request, Web, body
@@ -110,3 +112,29 @@ def test_idle_hosts_are_evicted_though_an_older_one_is_in_use(monkeypatch: pytes
             assert asked.get(busy) is host
 
     asyncio.run(ask())
+
+
+def test_a_host_keeps_its_delay_while_its_requests_wait_for_the_resolver(
+    get: Get, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only resolver thread is busy with other hosts, so that the first one would be evicted."""
+    monkeypatch.setattr(host_limits, "MAX_HOSTS", 1)
+    for module in (connections, fetch_all):
+        monkeypatch.setattr(module, "RESOLVER_THREADS", 1)
+    times: list[float] = []
+
+    def resolve(host: str | bytes, port: int, *_: object, **__: object) -> list[tuple]:
+        time.sleep(0.5 if b"other" in (host if isinstance(host, bytes) else host.encode()) else 0)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    def answer(request: Request) -> None:
+        times.append(time.monotonic())
+        request.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    web.serve("/robots.txt", b"User-agent: *\nCrawl-delay: 0.5\n")
+    urls = [web.raw(f"/{i}", answer).replace("127.0.0.1", "polite.test") for i in range(4)]
+    others = [web.serve(f"/other{i}", b"x").replace("127.0.0.1", f"other{i}.test") for i in range(4)]
+    results = get.all([*others, *urls], host_concurrency=4)
+    assert all(body(result) == b"x" for result in results)
+    assert min(later - earlier for earlier, later in pairwise(times)) > 0.5 - 0.1
