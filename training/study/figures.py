@@ -260,10 +260,10 @@ def _transfer_points(rows: list[Row], color: str, published: bool) -> dict[str, 
     noisy, clean = (
         {
             network: 100 * mean_interval([row["final_accuracy"] for row in part]).mean
-            for network, part in grouped(with_shared_cells(wanted, "network"), "network")
+            for network, part in grouped(wanted, "network")
         }
         for wanted in (
-            [row for row in rows if row["noise_level"] > 0],
+            with_shared_cells([row for row in rows if row["noise_level"] > 0], "network"),
             [row for row in rows if row["noise_level"] == 0],
         )
     )

@@ -2,9 +2,10 @@
 
 import json
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +163,9 @@ CURVE = Table(
 FILES = {RESULT.name: "results", CURVE.name: "curves"}  # then -I-of-N for a shard, and .parquet
 LAST_EPOCH = ("mentor_precision", "mentor_recall", "data_utilization")
 STATUSES = ("finished", "failed", "missing")
-TRAINED_IN = b"trained_in"  # metadata of merged results: the runs of each folder, relative to that of the file, as JSON
+# Metadata of files: of merged results, the cells that each folder has trained, by its path relative to that of the file, as
+# JSON; of others, when they were written, in nanoseconds since 1970, since copies of a folder may have other times.
+TRAINED_IN, WRITTEN_AT = b"trained_in", b"written_at"
 
 
 def collect(cells: Iterable["Cell"], output: Path) -> tuple[pa.Table, pa.Table]:
@@ -201,13 +204,15 @@ def collect(cells: Iterable["Cell"], output: Path) -> tuple[pa.Table, pa.Table]:
 def write(tables: Iterable[pa.Table], output: Path, shard: ShardOfRuns | None = None) -> None:
     """Write results and curves, each in one rename: of all cells, or of those of a shard.
 
-    The tables of all cells replace those that earlier commands have written for shards.
+    The tables of all cells replace those that earlier commands have written for shards. Curves come first and go last, so
+    that every table of results has some at any moment.
     """
-    for table, name in zip(tables, FILES.values(), strict=True):
-        _write_file(table, output / f"{name}{f'-{shard}' if shard else ''}.parquet")
-        if shard is None:
-            for outdated in output.glob(f"{name}-*-of-*.parquet"):
-                outdated.unlink(missing_ok=True)
+    for table, name in reversed([*zip(tables, FILES.values(), strict=True)]):
+        path = output / f"{name}{f'-{shard}' if shard else ''}.parquet"
+        _write_file(table.replace_schema_metadata({WRITTEN_AT: str(time.time_ns())}), path)
+    for name in FILES.values() if shard is None else ():
+        for outdated in output.glob(f"{name}-*-of-*.parquet"):
+            outdated.unlink(missing_ok=True)
 
 
 def _write_file(table: pa.Table, path: Path) -> None:
@@ -236,12 +241,12 @@ def merge_into(output: Path, folders: Sequence[Path]) -> tuple[pa.Table, pa.Tabl
     results, curves = _results_of(rows), _curves_of(rows)
     path, others = (output / f"{name}.parquet" for name in FILES.values())
     if any(stored.file != path for stored in rows):
-        runs: dict[str, list[str]] = defaultdict(list)
+        cells: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         for stored in rows:
-            runs[os.path.relpath(stored.trained_in, output.resolve())].append(stored.row["run"])
+            cells[os.path.relpath(stored.trained_in, output.resolve())].append(stored.cell)
         output.mkdir(parents=True, exist_ok=True)
-        _write_file(results.replace_schema_metadata({TRAINED_IN: json.dumps(runs)}), path)
         _write_file(curves, others)
+        _write_file(results.replace_schema_metadata({TRAINED_IN: json.dumps(cells)}), path)
     return results, curves
 
 
@@ -284,21 +289,22 @@ def _stored_rows(folder: Path) -> Iterator[_StoredRow]:
             f"{folder / name}.parquet: no results; run the study first (python -m training study --output {folder})"
         )
     for path in paths:
-        table, copies = _read_file(path, RESULT), _trained_in(path)
+        table, (copies, written_at) = _read_file(path, RESULT), _read_metadata(path)
         kind = 0 if copies else 1 if path.stem == name else 2  # merged, of all cells, of a shard
-        age = kind, path.stat().st_mtime_ns
         for row in table.to_pylist():
-            yield _StoredRow(row, path, copies.get(row["run"], folder.resolve()), age)
+            stored = _StoredRow(row, path, folder.resolve(), (kind, written_at))
+            yield replace(stored, trained_in=copies.get(stored.cell, stored.trained_in))
 
 
-def _trained_in(path: Path) -> dict[str, Path]:
-    """Return the folder of each run of a merged table; {} for other tables."""
-    text = (pq.read_schema(path).metadata or {}).get(TRAINED_IN, b"{}")
+def _read_metadata(path: Path) -> tuple[dict[tuple[Any, ...], Path], int]:
+    """Return the folder of each cell of a merged table ({} for other tables), and when the table was written."""
+    metadata = pq.read_schema(path).metadata or {}
     try:
-        runs = {folder: list(names) for folder, names in dict(parse_json(text.decode())).items()}
+        cells = dict(parse_json(metadata.get(TRAINED_IN, b"{}").decode())).items()
+        folders = {tuple(cell): (path.parent / folder).resolve() for folder, some in cells for cell in some}
+        return folders, int(metadata.get(WRITTEN_AT, path.stat().st_mtime_ns))
     except (TypeError, ValueError) as error:
         raise DataError(f"{path}: damaged ({error}); delete it, and draw the study again") from error
-    return {run: (path.parent / folder).resolve() for folder, names in runs.items() for run in names}
 
 
 def _check_runs(rows: Iterable[_StoredRow]) -> None:
@@ -321,8 +327,9 @@ def _results_of(rows: Iterable[_StoredRow]) -> pa.Table:
 def _curves_of(rows: Iterable[_StoredRow]) -> pa.Table:
     """Return the curves of the runs of rows, each from the file beside that of the row."""
     files: dict[str, Path] = {}
-    for stored in rows:  # finished ones first
-        files.setdefault(stored.row["run"], stored.file)
+    for stored in rows:
+        if stored.row["status"] == "finished":  # the others have no curves, and perhaps no file of them yet
+            files.setdefault(stored.row["run"], stored.file)
     parts = [CURVE.schema.empty_table()]
     for file in dict.fromkeys(files.values()):
         path = file.with_name(file.name.replace(FILES[RESULT.name], FILES[CURVE.name], 1))

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -146,22 +147,26 @@ def _study_config(arguments: argparse.Namespace) -> grid.StudyConfig:
 
 
 def _with_chosen_recipe(config: grid.StudyConfig, data: Path) -> grid.StudyConfig:
-    """Return the study with the recipe that `auto` stands for, and print which it is, and why.
+    """Return the study with the recipe that `auto` stands for and the keys that its sets change, and print which and why.
 
-    Settings with a recipe of their own keep it, and get none of the keys that come with the chosen recipe.
+    Settings with a recipe of their own keep it, and get only the keys that the sets change of that recipe.
     """
-    without_recipe = {name: keys for name, keys in config.settings.items() if "recipe" not in keys}
-    if config.settings and not without_recipe:
-        return config
     manifest, _ = read_manifest(data / grid.set_names(config)[1])  # a training set; the first is the test set
     gpu = choose_device().type == "cuda"
-    recipe, changes, why = resolve_recipe(config.recipe, manifest.about, manifest.rows, gpu=gpu)
-    print_choice(why)
-    overrides = merge(changes, config.overrides)
-    if len(without_recipe) == len(config.settings):
-        return replace(config, recipe=recipe, overrides=overrides)
-    changed = {name: merge(overrides, keys) for name, keys in without_recipe.items()}
-    return replace(config, recipe=recipe, settings=config.settings | changed)
+
+    @cache
+    def resolved(name: str) -> tuple[str, dict[str, Any]]:
+        recipe, changes, why = resolve_recipe(name, manifest.about, manifest.rows, gpu=gpu)
+        print_choice(why)
+        return recipe, merge(changes, config.overrides) if changes else {}
+
+    if not config.settings:
+        recipe, changed = resolved(config.recipe)
+        return replace(config, recipe=recipe, overrides=changed or config.overrides)
+    chosen = {name: resolved(keys.get("recipe", config.recipe)) for name, keys in config.settings.items()}
+    settings = {name: merge(chosen[name][1], keys) for name, keys in config.settings.items()}
+    others = [recipe for name, (recipe, _) in chosen.items() if "recipe" not in config.settings[name]]
+    return replace(config, recipe=others[0] if others else config.recipe, settings=settings)
 
 
 def _outcome(output: Path, name: str) -> str:

@@ -120,3 +120,45 @@ def test_missing_curves_and_damaged_metadata_are_errors(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'{"..": [', b'{"..": 3,'))
     with pytest.raises(DataError, match=r"results\.parquet: damaged"):
         read(tmp_path / "out")
+
+
+def test_a_copied_folder_shows_the_same_runs(tmp_path: Path) -> None:
+    """Copies may have other times: the time of writing is in the file."""
+    study, copy = tmp_path / "study", tmp_path / "copy"
+    trained(study, {"vanilla 0": None}, "1/3")
+    trained(study, {"vanilla 0": 0.5}, "1/2")
+    shutil.copytree(study, copy)
+    for number, name in enumerate(sorted(os.listdir(copy))):  # 1-of-3 last
+        os.utime(copy / name, (number, number))
+    assert shown(copy, copy) == {"vanilla 0": 0.5}
+
+
+def test_results_without_finished_runs_need_no_curves(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    trained(study, {"vanilla 0": 0.5}, "1/2")
+    trained(study, {"mixup 0": None}, "2/2")
+    (study / "curves-2-of-2.parquet").unlink()
+    assert shown(study, study) == {"vanilla 0": 0.5, "mixup 0": None}
+
+
+def test_a_run_that_serves_cells_of_two_folders_is_a_copy_of_each(tmp_path: Path) -> None:
+    """Without noise, both colors have the same run, which each folder has trained for its color."""
+    folders = tmp_path / "red", tmp_path / "blue"
+
+    def train(number: int, accuracy: float) -> None:
+        row = {"color": folders[number].name, "noise_level": 0.0, "method": "mixup", "network": "small_cnn", "seed": 0,
+               "setting": "scratch", "run": "R", "status": "finished", "final_accuracy": accuracy}  # fmt: skip
+        folders[number].mkdir(exist_ok=True)
+        curve = {"run": "R", "epoch": 1, "step": 1, "test_accuracy": accuracy}
+        write((RESULT.from_rows([row]), CURVE.from_rows([curve])), folders[number])
+
+    for number in (0, 1):
+        train(number, 0.1)
+    out = tmp_path / "out"
+    merge_into(out, folders)
+    train(0, 0.9)
+    results = read(out, folders[0])
+    assert dict(zip(results["color"].to_pylist(), results["final_accuracy"].to_pylist(), strict=True)) == {
+        "red": 0.9,
+        "blue": 0.1,
+    }

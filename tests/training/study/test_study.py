@@ -59,7 +59,10 @@ def test_a_study_goes_on_after_another_version_has_built_the_same_images_again(d
 def test_the_recipe_that_suits_the_images_is_not_that_of_settings_which_name_one(
     dataset: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study_verb, "resolve_recipe", lambda *_, **__: ("linear_probe", {"epochs": 7}, "why"))
+    def resolve(name: str, *_: object, **__: object) -> tuple[str, dict[str, Any], str]:
+        return ("linear_probe", {"epochs": 7}, "why") if name == "auto" else (name, {}, "")
+
+    monkeypatch.setattr(study_verb, "resolve_recipe", resolve)
     own: dict[str, Any] = {"recipe": "cifar10n_cpu", "methods": ["vanilla"]}
     for settings in ({"own": own}, {"own": own, "chosen": {"batch_size": 16}}):
         study = small_study(recipe="auto", overrides={"threads": 1}, settings=settings)
@@ -67,6 +70,19 @@ def test_the_recipe_that_suits_the_images_is_not_that_of_settings_which_name_one
         assert (chosen.overrides, chosen.settings["own"]) == ({"threads": 1}, own)
         assert ("why" in capsys.readouterr().err) == (len(settings) == 2)
     assert chosen.settings["chosen"] == {"epochs": 7, "threads": 1, "batch_size": 16}
+
+
+def test_settings_with_the_same_recipe_are_trained_alike(dataset: Path) -> None:
+    study = small_study(
+        recipe="linear_probe",
+        settings={"a": {}, "b": {"recipe": "linear_probe"}, "c": {"epochs": 3}},
+        levels=(0.4,),
+        seeds=(0,),
+    )
+    chosen = study_verb._with_chosen_recipe(study, dataset)
+    runs = {cell.setting: cell.run.config for cell in grid.make_cells(chosen, dataset)}
+    assert runs["a"] == runs["b"]
+    assert (runs["a"].batch_size, runs["c"].batch_size, runs["c"].epochs) == (32, 32, 3)
 
 
 @pytest.mark.parametrize(
