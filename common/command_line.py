@@ -28,7 +28,7 @@ RENAMED = {
     "--split": "--set-name", "--set-name": "--dataset", "--colour": "--color", "--colours": "--colors", "label": "aggregate",
 }  # fmt: skip
 """Flags and verbs of version 0.1 and their current names; `--set-name` was renamed in import-cnwl alone."""
-REMOVED = {"advise": "study, plot and report print what it said"}
+REMOVED = {"advise": "it was removed, since study, plot and report print its sentences"}
 """Verbs of version 0.1 that are gone, and what replaces them."""
 BROKEN_PIPE = 141  # the exit code that shells report for SIGPIPE
 

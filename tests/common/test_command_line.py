@@ -86,7 +86,7 @@ def test_a_bug_keeps_its_traceback(error: Exception) -> None:
 @pytest.mark.parametrize(
     ("verb", "said"),
     [
-        ("advise", "study, plot and report print what it said"),
+        ("advise", "it was removed, since study, plot and report print its sentences"),
         ("stduy", "did you mean 'study'?"),
         ("xyz", ""),
     ],
