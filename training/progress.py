@@ -72,7 +72,8 @@ class RunProgress:
         synchronize: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`steps`: done and expected in all (see `expect`). `evaluation_images`: images evaluated after each epoch that is left, by its number."""
+        """`steps`: done, and expected in all (see `expect`). `evaluation_images`: number of images that are evaluated after each
+        epoch that is left, by the number of the epoch."""
         self.title, self.shown, self.clock, self.synchronize = title, shown, clock, synchronize
         (self.step, self.steps), self.epochs, self.images_per_step = steps, epochs, images_per_step
         self.evaluation_images = dict(evaluation_images)

@@ -136,8 +136,8 @@ def read_description(directory: Path) -> dict[str, Any]:
     text = path.read_bytes()
     if _has_no_key_of_a_run(text):
         raise DataError(
-            f"{path}: not that of a run, since it has none of the keys digest, data and config; give the folder of a run, or to "
-            "train, an empty or new folder"
+            f"{path}: not the configuration of a run (it has none of the keys digest, data and config); give the folder of a "
+            "run, or, to train, an empty or new folder"
         )
     remedy = f"delete {directory} and run the same command again, which trains this run again"
     return parse_given(RunDescription, text, str(path), remedy)

@@ -323,9 +323,8 @@ class Trainer:
         for number, network in enumerate(self.networks):
             groups[f"network{number}"] = network.state_dict()
         for number, average in enumerate(self.averages):
-            named = average.network.named_parameters(
-                remove_duplicate=False
-            )  # all names of a shared parameter
+            # Under all names of a parameter that several modules share, as in the state of the network.
+            named = average.network.named_parameters(remove_duplicate=False)
             groups[f"average{number}"] = dict(named)
         return {f"{group}.{name}": tensor for group, part in groups.items() for name, tensor in part.items()}
 

@@ -76,7 +76,7 @@ def test_a_damaged_configuration_is_an_error_whose_remedy_works(
     path.write_bytes(damage(path.read_bytes()))
     said = rf"{path}: damaged .*; delete {run} and run the same command"
     if damage is DAMAGE["other keys"]:  # perhaps a folder that nobody should delete
-        said = rf"{path}: not that of a run.* an empty or new folder$"
+        said = rf"{path}: not the configuration of a run.* an empty or new folder$"
     for read in (trained[1], read_config):
         with pytest.raises(DataError, match=said):
             read(run)

@@ -40,8 +40,9 @@ def export_run(
 
     A linear head is merged with its frozen network. `onnx`: also write model.onnx (needs the extra `onnx`). `license`
     and `dataset_repository`: identifiers of the hub for the model card, such as `apache-2.0` and `OWNER/NAME`. Raises
-    DataError for an unfinished run, and if the file of the frozen network has changed since; UsageError for a method that predicts with two networks, a folder that is not
-    empty, malformed identifiers, and networks that cannot be written as ONNX.
+    DataError for an unfinished run, and if the file of the frozen network has changed since the run; UsageError for a
+    method that predicts with two networks, a folder that is not empty, malformed identifiers, and networks that cannot be
+    written as ONNX.
     """
     hub = HubFacts(license, dataset_repository)
     result, data = read_result(run), read_data(run)

@@ -17,10 +17,8 @@ from scipy import optimize, stats
 
 LEVEL = 0.05  # of the tests, two-sided
 POWER = 0.8  # probability with which a difference should be found
-_NEGLIGIBLE, _CERTAIN = (
-    1e-9,
-    1000.0,
-)  # noncentralities beyond which scipy fails; the power is LEVEL below, and 1 above
+# Noncentralities beyond which scipy fails: below the first, the power is LEVEL, and above the second, 1.
+_NEGLIGIBLE, _CERTAIN = 1e-9, 1000.0
 MOST = 10_000_000  # the largest number of images or seeds that is searched for
 _Z = float(stats.norm.ppf(1 - LEVEL / 2))
 

@@ -239,13 +239,13 @@ def merge_into(output: Path, folders: Sequence[Path]) -> tuple[pa.Table, pa.Tabl
     """Read results and curves like `read`; if they come from several files, or another folder, write them to `output`."""
     rows = _current_rows(folders)
     results, curves = _results_of(rows), _curves_of(rows)
-    path, others = (output / f"{name}.parquet" for name in FILES.values())
+    path, curves_path = (output / f"{name}.parquet" for name in FILES.values())
     if any(stored.file != path for stored in rows):
         cells: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         for stored in rows:
             cells[os.path.relpath(stored.trained_in, output.resolve())].append(stored.cell)
         output.mkdir(parents=True, exist_ok=True)
-        _write_file(curves, others)
+        _write_file(curves, curves_path)
         _write_file(results.replace_schema_metadata({TRAINED_IN: json.dumps(cells)}), path)
     return results, curves
 

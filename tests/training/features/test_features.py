@@ -302,7 +302,7 @@ def test_a_folder_that_cannot_be_used_is_refused_before_features_are_computed(
     assert "threads" not in another  # follows from the configuration
     export_run(tmp_path / "run", tmp_path / "model")
     for resume in (False, True):
-        assert "not that of a run" in refused("model", DataError, resume)
+        assert "not the configuration of a run" in refused("model", DataError, resume)
     assert computed == []
 
 
