@@ -109,7 +109,8 @@ def _launch(
 ) -> tuple[list[str], bool]:
     """Refuse to disturb a job that an earlier command left running, and attach to a running job of this stage.
 
-    `writes` returns whether the stage will write its tables; it is called only if there may be such a job. Return the flags of this stage's job, and whether a job that was attached to has written the output of the stage.
+    `writes` returns whether the stage will write its tables; it is called only if there may be such a job. Return the
+    flags of this stage's job, and whether a job that was attached to has written the output of the stage.
     """
     if not plan.applies(name, config):
         return beam_arguments, False

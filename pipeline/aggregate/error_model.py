@@ -33,7 +33,7 @@ YES_CODE = 0
 class ErrorModel:
     """A fitted model.
 
-    parameters: of the likelihood, float64 (p,). class_shifts: log odds of each class, float64 (classes,). calibration: shift
+    kind: of the votes of the sample. parameters: of the likelihood, float64 (p,). class_shifts: log odds of each class, float64 (classes,). calibration: shift
     and slope. The draws have one more leading axis of DRAWS. gold: number of gold questions it was calibrated with.
     """
 
@@ -78,9 +78,8 @@ def fit(votes: ImageVotes, classes: np.ndarray, gold: np.ndarray) -> ErrorModel:
     parameters, root = _fit_likelihood(votes.distinct())
     parameter_draws = parameters + random.standard_normal((DRAWS, len(parameters))) @ root.T
     _, shown, before = shown_probabilities(parameters, votes)
-    if (
-        votes.kind.choices
-    ):  # workers decide what is asked, so there is no share before the votes to compare with
+    if votes.kind.choices:
+        # Workers decide what is asked, so there is no share before the votes to compare with.
         shifts, deviations = np.zeros(votes.classes), np.full(votes.classes, CLASS_DEVIATION)
     else:
         shifts, deviations = _fit_class_shifts(_log_odds(shown), _log_odds(before), classes, votes.classes)

@@ -20,7 +20,8 @@ from schemas.vote import ANSWERS
 YES, NO, UNSURE = (ANSWERS.index(name) for name in ("yes", "no", "unsure"))
 GROUPS = 4  # images with 1, 2, 3, and 4 or more questions have priors of their own
 MAX_LOG_RATIO = 60.0
-SHARED_IMAGES = 100  # images with several questions, with fewer of which the model of choices is biased (benchmarks/true_noise.py)
+# Images with several questions that the model of choices needs: a single question does not show how the other choices spread.
+SHARED_IMAGES = 100
 
 # Prior means and standard deviations of the parameters, as logits. Three to five votes a question hardly say how much
 # mistakes are correlated, so the prior of the intraclass correlation (0.1, 95 % from 0.03 to 0.26) matters most; it was
@@ -51,7 +52,8 @@ CHOICE = {
 
 @dataclass(frozen=True)
 class VoteKind:
-    """What holds for the sample that a model is fitted to: a bucket may lack unsure votes, but gets the same likelihood.
+    """Properties of the votes that a model is fitted to. They select the likelihood, also for a bucket that, for example, has
+    no unsure votes.
 
     choices: whether each worker chose one class of an image. unsure: whether there are unsure votes. unlisted: whether
     there are choices of classes that were not asked about.
@@ -108,9 +110,9 @@ class ImageVotes:
         """Return the votes of the sample of a build with their kind; class_answers: whether the answers were class names.
 
         Votes can be choices if none is unsure, the questions about an image have equally many votes, and no image has more
-        votes yes than voters. They are choices if moreover each image has exactly as many, which means that the questions
-        are about the classes that the workers chose (as in CIFAR-10N; separate questions would all be answered yes), or if
-        the answers were classes and enough images were asked about under several.
+        votes yes than voters. They are choices in two cases. Either every image has exactly as many votes yes as voters:
+        then the questions are about the classes that the workers chose, as in CIFAR-10N. Or the answers were names of
+        classes, and at least SHARED_IMAGES images have several questions.
         """
         unsure, total = bool(self.counts[:, UNSURE].any()), self.counts.sum(axis=1)
         several, yes = self.sizes > 1, np.add.reduceat(self.counts[:, YES], self.starts)

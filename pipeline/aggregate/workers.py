@@ -26,9 +26,8 @@ SUMS = [
     "gold", "gold_right",
 ]  # fmt: skip
 """The columns of worker sums."""
-EPOCH = (
-    20454.0  # 2026-01-01 in days since 1970: near the votes, since sums of squares lose digits far from it
-)
+# 2026-01-01 in days since 1970. Times are counted from a day near the votes, since sums of large squares lose digits.
+EPOCH = 20454.0
 
 
 def worker_sums(votes: VoteColumns, known: np.ndarray | None = None) -> pd.DataFrame:

@@ -76,7 +76,7 @@ class Connections:
     ) -> AsyncIterator[Response]:
         """Send a request for a URL and read the header lines of the response; the caller reads the body.
 
-        etag: of a known version, which the host may confirm with HTTP 304. lookup: result of look_up for this URL.
+        etag: of a known version, which the host may confirm with HTTP 304. lookup: what `look_up` returned for this URL.
 
         Raises public_addresses.PrivateAddress, UnknownHost, ssl.SSLError, TimeoutError, other OSErrors, http1.BadResponse.
         """
@@ -175,9 +175,8 @@ class Connections:
 
     async def _connect(self, url: Url, lookup: Lookup | None) -> _Connection:
         if lookup is None or (lookup.done() and lookup is not self._recent_lookup(url)):
-            lookup = await self.look_up(
-                url
-            )  # the other one has failed or expired while the request waited for its host
+            # The given one has failed or expired while the request waited for its host.
+            lookup = await self.look_up(url)
         async with asyncio.timeout(self._seconds):
             addresses = await asyncio.shield(lookup)
             opened = await start_connection(

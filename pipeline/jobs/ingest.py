@@ -146,7 +146,8 @@ def run(config: BuildConfig, output: str, beam_arguments: list[str], force: bool
     manifests = {name: directory.read_manifest(folder) for name, folder in layout.ingest_tables.items()}
     if up_to_date:
         check(config, layout, manifests)
-    if not config.fetch.keep_bodies and not (up_to_date and unfinished_jobs(output)):  # of fetch, for example
+    # A job that another command left running may be writing bodies.
+    if not config.fetch.keep_bodies and not (up_to_date and unfinished_jobs(output)):
         fetch.drop_bodies(output)
     return StageResult(manifests, up_to_date)
 

@@ -184,7 +184,7 @@ def commit_dataset(published: list[tuple[str, Manifest]], job: DatasetJob) -> No
         name: new.get(name) or directory.read_manifest(job.folder(name)) for name in sorted(job.facts)
     }
     root = _write_card(manifests, job)
-    # After the sets: whoever repeats an earlier task of this job still finds the staged lists.
+    # After the sets: an earlier task of this job that runs again still finds the staged lists.
     commit.commit(job.lists, EXAMPLE.name, job.staged, job.lists_about)
     commit.swap(job.dataset, root)
     for name, manifest in new.items():

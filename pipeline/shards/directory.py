@@ -15,9 +15,8 @@ from pipeline.layout import stage_of
 from schemas.manifest import MANIFEST, Manifest, Shard
 from schemas.table import Table
 
-_NUMBERED = re.compile(
-    r"-([0-9]{1,10})-of-([0-9]{1,10})[.-]"
-)  # shard keys have 64 bits, so at most 2**63 shards
+# Of at most ten digits: larger numbers belong to no dataset, and overflow the 64 bits of shard keys.
+_NUMBERED = re.compile(r"-([0-9]{1,10})-of-([0-9]{1,10})[.-]")
 _MAGIC = b"PAR1"
 _REMEDY = "it was changed or damaged after it was written; run the stage that writes it again with --force, or restore the file"
 

@@ -21,9 +21,8 @@ from schemas.manifest import Shard
 
 ROW_GROUP_ROWS = 1024  # in tables with images
 BUFFER = 1 << 20  # bytes, since Parquet writes many small pieces
-MAX_IMAGE_BYTES = (
-    1 << 31
-) - 1  # of a shard: offsets of binary values have 32 bits, and a bucket is read as one table
+# Of a shard: a bucket is read as one table, and offsets of binary values have 32 bits.
+MAX_IMAGE_BYTES = (1 << 31) - 1
 LIST_ROW_GROUP_ROWS = 65_536  # in tables without images
 STAGED = "_staged"  # subfolder of the table; readers of folders skip names that begin with _
 DIGEST_DIGITS = 16  # digits of the SHA-256 at the end of the name of a shard
