@@ -6,7 +6,7 @@ there are some, calibrate it. The uncertainty of all three is carried by DRAWS d
 approximation), which are the same for every question.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
@@ -49,7 +49,7 @@ class ErrorModel:
     def p_wrong(self, votes: ImageVotes, classes: np.ndarray, gold: np.ndarray) -> np.ndarray:
         """Return the probability that the image does not show the class, float64 (n,), rounded to six digits.
 
-        classes: int (n,), class ids of the questions. gold: int (n,), known answers as in `gold_codes`, which give 0 or 1.
+        votes: with the `kind` of the model. classes: int (n,), class ids of the questions. gold: int (n,), known answers as in `gold_codes`, which give 0 or 1.
         """
         shown = self._shown(votes, classes, self.parameters, self.class_shifts, self.calibration)
         return np.where(gold == UNKNOWN, np.round(1 - shown, 6), (gold != YES_CODE).astype(float))
@@ -67,7 +67,6 @@ class ErrorModel:
         shifts: np.ndarray,
         calibration: np.ndarray,
     ) -> np.ndarray:
-        votes = replace(votes, kind=self.kind)
         log_odds = _log_odds(shown_probabilities(parameters, votes)[1]) + shifts[classes]
         return expit(calibration[0] + calibration[1] * log_odds)
 
