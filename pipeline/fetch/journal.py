@@ -7,6 +7,7 @@ bodies take a few hundred files. Object stores show a file when it is closed, so
 
 import hashlib
 import json
+import re
 import secrets
 import shutil
 from collections import Counter
@@ -31,6 +32,8 @@ ROTATE_BYTES = 64 << 20
 COPY_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 30  # which Arrow parses at once; a line must fit into it, and Arrow has a limit of 2 GiB
 JOURNAL, BODIES = ".jsonl", ".bodies"
+_OTHER_LINE = re.compile(rb"\n[^{]")
+_REMEDY = "delete it to fetch its URLs again"
 
 # A line of a journal; `rules` is the digest by fetch_rules of the configuration that a failure was recorded with.
 _LINE = pa.schema([field for field in FETCHED.schema if field.name != "body_file"]).append(
@@ -65,12 +68,15 @@ def read_journal(folder: str, name: str) -> pa.Table:
     complete = data[: data.rfind(b"\n") + 1]
     if not complete:
         return RECORDED.empty_table()
+    # Arrow ends the process at a line `null` (25.0.1), and takes it for an object in other places.
+    if not complete.startswith(b"{") or _OTHER_LINE.search(complete):
+        raise DataError(f"{path}: damaged journal (a line is not an object); {_REMEDY}")
     options = arrow_json.ParseOptions(explicit_schema=_LINE, unexpected_field_behavior="ignore")
     read_options = arrow_json.ReadOptions(block_size=min(len(complete), BLOCK_BYTES))
     try:
         rows = arrow_json.read_json(pa.BufferReader(complete), read_options, options).select(_LINE.names)
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: damaged journal ({error}); delete it to fetch its URLs again") from error
+        raise DataError(f"{path}: damaged journal ({error}); {_REMEDY}") from error
     bodies = name.removesuffix(JOURNAL) + BODIES
     is_stored = pc.less_equal(
         pc.add(rows["offset"], rows["length"]), files.size(files.join(folder, bodies)) or 0

@@ -67,6 +67,7 @@ def seeds() -> Iterator[bytes]:
     yield b"\x00" + b"[" * 20_000 + b"\n"
     yield b"\x01" + lines(FETCHED, {**FETCHED, "offset": None, "code": "not_found"}) + b"{"
     yield b"\x01" + lines({**FETCHED, "length": "x"})
+    yield b"\x01" + lines(None, FETCHED)
     yield b"\x02" + ABOUT + b"\n" + lines({"key": "ant\nant", "hits": [HIT, None], "next": None})
     yield b"\x02" + ABOUT + b"\n" + lines({"key": "ant\nant", "hits": [{"x": 1}], "next": 3})
     yield (

@@ -96,6 +96,18 @@ def test_a_damaged_journal_is_an_error(tmp_path: Path) -> None:
         known(tmp_path)
 
 
+@pytest.mark.parametrize("line", [b"null", b"[]", b"1", b"", b" {}"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_line_that_is_not_an_object_is_an_error(tmp_path: Path, line: bytes, is_first: bool) -> None:
+    """Arrow ends the process where the first line is null."""
+    put(opened(tmp_path), "u1", b"one")
+    (path,) = tmp_path.glob("*.jsonl")
+    lines = [line + b"\n", path.read_bytes()]
+    path.write_bytes(b"".join(lines if is_first else lines[::-1]))
+    with pytest.raises(DataError, match=rf"{path.name}: damaged journal .*; delete it"):
+        known(tmp_path)
+
+
 def test_a_line_longer_than_a_block_of_the_reader_is_read(tmp_path: Path) -> None:
     url = "http://x.test/" + "a" * 3_000_000  # more than Arrow reads at once
     fail(opened(tmp_path), url, "timeout")
