@@ -27,6 +27,7 @@ from PIL import Image
 from benchmarks.rows import record
 from pipeline.config import DedupeConfig
 from pipeline.keyed_hash import bucket, bucket_count, shard_key
+from pipeline.running.stage import manifest_digest
 from pipeline.shards import commit, directory
 from pipeline.shards.parquet import write_shard
 from schemas.duplicate import DUPLICATE
@@ -89,6 +90,8 @@ def write_tables(output: Path, clean: int, wrong: int, test: int) -> None:
             for index, part in enumerate(parts)
         ]
         counts = {"buckets": buckets, "counts": {}, "config": about}
+        if kind is DUPLICATE:
+            counts["inputs"] = {"images": manifest_digest(str(output / "ingest/images"))}
         commit.commit(path, kind.name, [shard for shard in shards if shard], counts)
     config = {
         "source": str(output), "classes": CLASSES, "clean": ["-"], "test": ["-"], "web": ["-"], "votes": ["-"],
