@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from pipeline.noise.examples import LIST_SCHEMA, ExamplePool, whole_pool
 from pipeline.shards import directory
 from schemas.example import SHARED_IMAGES
 
-_DIGEST_BYTES = 16
 _ROWS_TOGETHER = 1 << 16
 PLANNED_SCHEMA = LIST_SCHEMA.append(
     pa.field("sets", pa.list_(pa.string()), metadata={"about": "the sets that have this example"})
@@ -61,9 +59,11 @@ class ContentDigests:
 
     def add(self, pool: ExamplePool, originals: pa.Table) -> None:
         """Add the examples of the next part; originals: image_id and sha256 of its images."""
-        digests = _row_digests(pool.table, originals)
+        texts = _texts(pool.table, originals)
         for name, rows in pool.sets.items():
-            self._digests[name].update(digests[rows].tobytes())
+            for start in range(0, len(rows), _ROWS_TOGETHER):
+                of_set = texts.take(pa.array(rows[start : start + _ROWS_TOGETHER]))
+                self._digests[name].update(_bytes(of_set))
             self.rows[name] += len(rows)
 
     def plans(self, measured: Mapping[str, Mapping[str, Any]]) -> list[SetPlan]:
@@ -77,24 +77,10 @@ class ContentDigests:
         return plans
 
 
-def _row_digests(table: pa.Table, originals: pa.Table) -> np.ndarray:
-    """Digest each example and that of its original, uint8 (n, 16), some thousand rows at a time."""
-    parts = [np.empty((0, _DIGEST_BYTES), np.uint8)]
-    for start in range(0, table.num_rows, _ROWS_TOGETHER):
-        texts = _texts(table.slice(start, _ROWS_TOGETHER), originals)
-        digests = b"".join(
-            hashlib.blake2b(text, digest_size=_DIGEST_BYTES).digest() for text in _pieces(texts)
-        )
-        parts.append(np.frombuffer(digests, np.uint8).reshape(-1, _DIGEST_BYTES))
-    return np.concatenate(parts)
-
-
-def _pieces(texts: pa.Array) -> Iterator[memoryview]:
-    """Yield the UTF-8 bytes of each text."""
-    data = memoryview(texts.buffers()[2] or b"")
-    ends = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1].tolist()
-    for start, end in pairwise(ends):
-        yield data[start:end]
+def _bytes(texts: pa.LargeStringArray) -> memoryview:
+    """Return the UTF-8 bytes of all texts. Arrow's buffer may be longer."""
+    ends = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return memoryview(texts.buffers()[2] or b"")[ends[0] : ends[-1]]
 
 
 def _texts(table: pa.Table, originals: pa.Table) -> pa.Array:
