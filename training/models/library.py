@@ -1,13 +1,14 @@
 """Networks of torchvision and timm, with random, downloaded or local weights."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
 import torchvision
 from torch import nn
 
-from common.errors import UsageError
+from common.errors import DataError, UsageError
 from common.extras import install_command
 from training.models.efficientnet_lite import VARIANTS
 from training.models.rescaled import DEVIATION, MEAN, Rescaled
@@ -21,7 +22,8 @@ def library_network(name: str, weights: str, classes: int) -> nn.Module:
     """Build `torchvision/NAME` or `timm/NAME` with `classes` outputs.
 
     `weights`: empty, "pretrained", or the path of a file. A head for another number of classes keeps its random
-    weights. Raises UsageError for an unknown name or a missing library, DataError for weights that do not fit.
+    weights. Raises UsageError for an unknown name or a missing library, DataError for weights that do not fit or cannot be
+    downloaded.
     """
     check_library_name(name)
     library, _, model = name.partition("/")
@@ -56,7 +58,8 @@ def _torchvision(name: str, weights: str, classes: int) -> nn.Module:
         return network
     if weights == PRETRAINED:
         pretrained = torchvision.models.get_model_weights(name).DEFAULT
-        tensors = pretrained.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        with _downloading(f"torchvision/{name}"):
+            tensors = pretrained.get_state_dict(progress=True, check_hash=True, weights_only=True)
     else:
         tensors = load_weights(weights, name)
     fill_network(network, tensors, weights)
@@ -66,10 +69,30 @@ def _torchvision(name: str, weights: str, classes: int) -> nn.Module:
 def _timm(name: str, weights: str, classes: int) -> nn.Module:
     import timm
 
-    network: nn.Module = timm.create_model(name, pretrained=weights == PRETRAINED, num_classes=classes)
-    if weights and weights != PRETRAINED:
+    network: nn.Module
+    if weights == PRETRAINED:
+        with _downloading(f"timm/{name}"):
+            network = timm.create_model(name, pretrained=True, num_classes=classes)
+        return network
+    network = timm.create_model(name, pretrained=False, num_classes=classes)
+    if weights:
         fill_network(network, load_weights(weights, name), weights)
     return network
+
+
+@contextmanager
+def _downloading(name: str) -> Iterator[None]:
+    """Convert errors of a library inside the block, in which it downloads weights or reads its cache, to a DataError."""
+    try:
+        yield
+    except (
+        Exception
+    ) as error:  # of urllib, httpx and huggingface_hub; RuntimeError for a wrong digest or no such weights
+        reason = str(error).partition("\n")[0]
+        raise DataError(
+            f"network.weights=pretrained: the weights of {name} could not be downloaded ({reason}); set network.weights to a "
+            "file of weights, or run once on a machine with a connection and copy its cache (TORCH_HOME, HF_HOME)"
+        ) from error
 
 
 def check_library_name(name: str) -> None:

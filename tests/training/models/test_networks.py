@@ -1,6 +1,7 @@
 """Networks: published sizes, initial weights, and weights from files."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -98,6 +99,26 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert "0.weight" in refused(state | {"0.weight": torch.zeros(4, 7)})
     with pytest.raises(UsageError, match="has no pretrained weights"):
         make_network(NetworkConfig("small_cnn", weights="pretrained"), 3, 0)
+
+
+@pytest.mark.parametrize("name", ["torchvision/resnet18", "timm/resnet18"])
+@pytest.mark.parametrize("kind", [OSError, RuntimeError])
+def test_weights_that_cannot_be_downloaded_are_an_error_with_a_remedy(
+    name: str, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """urllib raises an OSError without a connection, torch a RuntimeError for a wrong digest."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise kind("no route to host\nat length")
+
+    timm = pytest.importorskip("timm")
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fail)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
+    monkeypatch.setattr(timm, "create_model", fail)
+    with pytest.raises(
+        DataError, match=rf"{name} could not be downloaded \(no route to host\); set network.w"
+    ):
+        make_network(NetworkConfig(name, weights="pretrained"), 3, 0)
 
 
 class TwoHeads(nn.Module):
