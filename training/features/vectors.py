@@ -42,7 +42,7 @@ class NoAugmentation(Augmenter):
     """An augmenter that returns feature vectors unchanged."""
 
     def __init__(self) -> None:
-        pass
+        self.output_size = FeatureVectors.size
 
     def draw(
         self, _count: int, _seed: int, _epoch: int, device: torch.device, _view: int = 0
